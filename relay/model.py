@@ -1,0 +1,283 @@
+"""The types that travel: one delivery on its way in, one event on its way out.
+
+All are frozen. A later type is evidence that an earlier step has happened: the spool takes a
+`VerifiedDelivery`, and only `relay.ingest` builds one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
+
+from relay.errors import Reason
+
+Address = IPv4Address | IPv6Address
+
+
+class Headers:
+    """Header fields in the order received. Names compare without case, values are Latin-1 text.
+
+    Latin-1 maps every byte to one character, so `value.encode("latin-1")` is what arrived.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: tuple[tuple[str, str], ...] = ()) -> None:
+        self._fields = fields
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """Return every value of this field, in order; empty when it is absent."""
+        wanted = name.lower()
+        return tuple(value for key, value in self._fields if key.lower() == wanted)
+
+    def only(self, *names: str) -> "Headers":
+        """Return the fields with these names, in the order received."""
+        wanted = {name.lower() for name in names}
+        return Headers(tuple(item for item in self._fields if item[0].lower() in wanted))
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._fields)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self._fields == other._fields
+
+    def __hash__(self) -> int:
+        return hash(self._fields)
+
+    def __repr__(self) -> str:
+        """Names only: values may hold tokens."""
+        return f"Headers({', '.join(key for key, _ in self._fields)})"
+
+
+# ---- inbound --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """A request before its body is read. `target` is the raw request target, undecoded."""
+
+    method: str
+    target: str
+    headers: Headers
+    peer: Address
+    received_at: datetime
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """The query with its question mark, or an empty string when there is none."""
+        _, mark, query = self.target.partition("?")
+        return mark + query
+
+
+class Via(StrEnum):
+    """How the client address was found."""
+
+    PEER = "peer"
+    X_FORWARDED_FOR = "x-forwarded-for"
+    FORWARDED = "forwarded"
+    PROXY = "proxy"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAddress:
+    """Who is calling, after trusted proxies."""
+
+    address: Address
+    via: Via
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One whole request from a provider. `remainder` is the path below a prefix endpoint."""
+
+    endpoint: str
+    head: RequestHead
+    client: ClientAddress
+    remainder: str
+    body: bytes
+
+
+class OnConflict(StrEnum):
+    """What becomes of a delivery whose event key is known with other content."""
+
+    DELIVER = "deliver"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a provider's inspector found in a delivery that it accepts.
+
+    key: what makes the event unique on its endpoint.
+    content: SHA-256 of what the body says, the same for bodies that parse alike.
+    signed: what the signature covers: `("body",)`, or the covered field names; empty when unsigned.
+    ambiguous: the covered fields could have been split otherwise under the same signature.
+    secret: position of the secret that matched, counted from 0; None when nothing was signed.
+    subject: the transaction, payment or account that the event is about; orders events.
+    opening: the event announces its subject; after a later state it is out of order.
+    test: a test message from the provider's dashboard: kept, not delivered.
+    """
+
+    key: str
+    content: bytes
+    signed: tuple[str, ...] = ()
+    ambiguous: bool = False
+    secret: int | None = None
+    subject: str | None = None
+    opening: bool = False
+    test: bool = False
+    on_conflict: OnConflict = OnConflict.DELIVER
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedDelivery:
+    """A delivery that passed every check. Only `relay.ingest` builds one.
+
+    headers: the sender's header fields that may reach the upstream, Content-Type among them.
+    """
+
+    event_id: str
+    provider: str
+    environment: str
+    upstream: str
+    headers: Headers
+    delivery: Delivery
+    evidence: Evidence
+
+
+class Verdict(StrEnum):
+    """What became of a delivery."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+    PASSED = "passed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A verdict, with its reason when it is a refusal."""
+
+    verdict: Verdict
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The answer to a provider, in the provider's shape."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+# ---- outbound -------------------------------------------------------------------------------
+
+
+class Status(StrEnum):
+    """Where an event is in its life."""
+
+    PENDING = "pending"
+    LEASED = "leased"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    HELD = "held"
+    PASSED = "passed"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A stored event, as its upstream will receive it.
+
+    suffix: remainder and query that a prefix endpoint appends to the upstream URL.
+    signed: as in `Evidence`, `ambiguous` appended when it applies.
+    conflicts_with: id of the first event with the same key and other content.
+    """
+
+    id: str
+    endpoint: str
+    provider: str
+    environment: str
+    upstream: str
+    key: str
+    subject: str | None
+    method: str
+    suffix: str
+    headers: Headers
+    client: Address
+    received_at: datetime
+    signed: tuple[str, ...]
+    conflicts_with: str | None
+    out_of_order: bool
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to try one event once, until `until`.
+
+    attempt: how many times this event has been tried, this one included; also the fencing token,
+        since it never repeats.
+    turn: the same count since the event was stored or last requeued; the retry schedule goes by it.
+    since: when this round began: receipt, or the last requeue; `give_up_after` counts from it.
+    """
+
+    event: Event
+    attempt: int
+    turn: int
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The upstream has taken the event (2xx)."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The upstream answered, and the answer was not 2xx."""
+
+    status: int
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """No usable answer came; `cause` is one word such as `refused`, `timeout` or `reset`."""
+
+    cause: str
+
+
+Outcome = Delivered | Rejected | Unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing more to do: the event is delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """Try again, not before `due`."""
+
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Attempts are used up; a person decides what happens next."""
+
+
+Decision = Done | RetryAt | Dead

@@ -1,0 +1,135 @@
+"""Companies that call us: what each sends, how it proves itself, and how it wants to be answered.
+
+One module a provider holds everything about it: addresses, signature, event key, answers, a
+sample and the signer for that sample. Modules do not know each other; `relay.plugins` finds them
+by name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Protocol
+
+from relay.model import Ack, Delivery, Evidence, Headers, Ruling
+from relay.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Networks as one document published them. `origin` names the document and its date."""
+
+    origin: str
+    networks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where the messages of one environment come from: listed networks, DNS host names, or both."""
+
+    listings: tuple[Listing, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How far a signed time may lie from now; None is unlimited."""
+
+    past: timedelta | None
+    future: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is published about a provider. `relay providers show` prints this.
+
+    headers: the sender's own header fields that may reach an upstream.
+    window: the default for `timestamp`; None when no time is signed.
+    """
+
+    name: str
+    title: str
+    environments: Mapping[str, Environment]
+    methods: tuple[str, ...]
+    secrets: str
+    signature: str
+    event_key: str
+    answers: str
+    document: str
+    reviewed: date
+    headers: tuple[str, ...] = ()
+    window: Window | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What one endpoint's configuration says to its provider.
+
+    secrets: empty only where unsigned deliveries were accepted explicitly.
+    public_url: the URL that the provider signed, when another one arrives here.
+    """
+
+    secrets: tuple[Secret, ...] = ()
+    public_url: str | None = None
+    window: Window | None = None
+    order_id_pattern: str | None = None
+    partner_id: str | None = None
+
+
+class Inspector(Protocol):
+    """A provider bound to one endpoint. Pure: no I/O, and time comes with the delivery."""
+
+    def inspect(self, delivery: Delivery) -> Evidence:
+        """Verify the delivery and say what it is.
+
+        Raises:
+            Refusal: with the reason of the first check that failed.
+        """
+
+    def answer(self, ruling: Ruling, remainder: str, body: bytes) -> Ack:
+        """Return the answer for this ruling. `body` is empty when it was not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A signed message as the provider sends it."""
+
+    method: str
+    suffix: str
+    headers: Headers
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOrder:
+    """What a sample is wanted for.
+
+    url: where it will be posted; some signatures cover it.
+    changes: body fields to set, by name.
+    """
+
+    url: str
+    secret: Secret
+    at: datetime
+    changes: Mapping[str, str] = field(default_factory=dict)
+
+
+class Provider(Protocol):
+    """One provider. Each module of this package has one in `PROVIDER`."""
+
+    @property
+    def facts(self) -> Facts: ...
+
+    def bind(self, terms: Terms) -> Inspector:
+        """Return the inspector of one endpoint.
+
+        Raises:
+            ValueError: a term is unusable; the message says what to write instead, and begins
+                with the name of the term and a colon, such as `secrets.0: ...`.
+        """
+
+    def sample(self, order: SampleOrder) -> Sample:
+        """Return a signed sample message, unique each time unless `changes` says otherwise.
+
+        Raises:
+            ValueError: a change names a field that cannot be set.
+        """

@@ -1,0 +1,127 @@
+"""Who may send: sources of addresses, and the allowlist that unites them.
+
+A source never fails in the request path. Reading it is instant and raises nothing; only `run`
+does I/O, and a failed refresh keeps the last good answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from netaddr import IPNetwork
+
+from relay.model import Address
+from relay.intervals import Intervals
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One network that may send, and where that is known from.
+
+    origin: the list it stands in, such as `seed 2022-03-15`, `configuration` or `dns`.
+    host: the DNS name it was resolved from; None for a listed network.
+    last_seen: when DNS last gave it; None for a listed network.
+    """
+
+    network: IPNetwork
+    origin: str
+    host: str | None = None
+    last_seen: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """The state of one source, for metrics, readiness and `relay allowlist show`.
+
+    refreshed_at: last successful refresh; None when there never was one, or for a static source.
+    last_error: what the last refresh ended with when it failed; None otherwise.
+    """
+
+    name: str
+    addresses: int
+    refreshed_at: datetime | None
+    last_error: str | None
+
+
+class AddressSource(Protocol):
+    """Networks that a provider sends from."""
+
+    @property
+    def generation(self) -> int:
+        """A number that grows whenever `entries()` changes."""
+
+    def entries(self) -> Sequence[Entry]:
+        """Return what is known now. Instant; raises nothing."""
+
+    def status(self) -> SourceStatus:
+        """Return the state of this source. Instant; raises nothing."""
+
+    async def run(self) -> None:
+        """Keep the source fresh until cancelled; a static source returns at once."""
+
+    async def refresh(self) -> None:
+        """Look again now, once. Concurrent callers share one look. Raises nothing."""
+
+
+class LookupResult(StrEnum):
+    """How one DNS look-up of one host ended."""
+
+    OK = "ok"
+    NXDOMAIN = "nxdomain"
+    SERVFAIL = "servfail"
+    TIMEOUT = "timeout"
+    EMPTY = "empty"
+    REFUSED_ANSWER = "refused_answer"
+
+
+class Change(StrEnum):
+    """What happened to an address of a host."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+
+
+class SourceObserver(Protocol):
+    """Told what a source saw. Mechanisms do not log or count by themselves."""
+
+    def looked_up(self, host: str, result: LookupResult) -> None: ...
+
+    def changed(self, host: str, change: Change, address: Address) -> None: ...
+
+
+class Mode(StrEnum):
+    """What an endpoint does with an address that is not on its allowlist."""
+
+    ENFORCE = "enforce"
+    REPORT = "report"
+    OFF = "off"
+
+
+class Allowlist:
+    """The union of several sources, looked up in sorted intervals."""
+
+    def __init__(self, sources: Sequence[AddressSource]) -> None:
+        self.sources = tuple(sources)
+        self._generations: tuple[int, ...] | None = None
+        self._intervals: Intervals[Entry] = Intervals(())
+
+    def match(self, address: Address) -> Entry | None:
+        """Return the widest entry that holds this address, or None."""
+        return self._current().find(address)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return every entry of every source, in their order."""
+        return tuple(entry for source in self.sources for entry in source.entries())
+
+    def unready(self) -> tuple[str, ...]:
+        """Return the names of sources that have no addresses yet."""
+        return tuple(s.status().name for s in self.sources if not s.entries())
+
+    def _current(self) -> Intervals[Entry]:
+        generations = tuple(source.generation for source in self.sources)
+        if generations != self._generations:
+            self._intervals = Intervals((entry.network, entry) for entry in self.entries())
+            self._generations = generations
+        return self._intervals

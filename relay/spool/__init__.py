@@ -1,0 +1,174 @@
+"""The durable store between the two halves: what was acknowledged lies here until it is delivered.
+
+`tests/contracts/spool.py` is the contract in executable form; every backend passes it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from relay.model import Decision, Event, Lease, Outcome, Status, VerifiedDelivery
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """On disk as an event of its own. `conflicts_with` is the first event with the same key."""
+
+    id: str
+    conflicts_with: str | None = None
+    out_of_order: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The same key with the same content is already on disk, as this event."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The key is known with other content, and the delivery asked not to be stored then."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Leases, in order of receipt, and when the next event of that upstream falls due."""
+
+    leases: tuple[Lease, ...]
+    next_due: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which events. Empty fields do not narrow; `since` is inclusive, `until` exclusive.
+
+    after: the `next` of the page before.
+    """
+
+    ids: tuple[str, ...] = ()
+    status: Status | None = None
+    endpoint: str | None = None
+    key: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = 100
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The history of one event, without its body.
+
+    last_outcome: `delivered 200`, `rejected 503`, `unreachable refused`; None before any attempt.
+    """
+
+    id: str
+    endpoint: str
+    provider: str
+    status: Status
+    key: str
+    subject: str | None
+    received_at: datetime
+    attempts: int
+    upstream: str
+    due_at: datetime | None
+    settled_at: datetime | None
+    last_outcome: str | None
+    conflicts_with: str | None
+    out_of_order: bool
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Events, newest first. `next` continues behind the last one; None at the end."""
+
+    records: tuple[Record, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolStats:
+    """Counts and sizes for metrics.
+
+    events: number by (endpoint, status).
+    oldest_pending: time of receipt of the oldest pending or leased event, by upstream.
+    size: bytes the store occupies. free: bytes left on its volume.
+    """
+
+    events: Mapping[tuple[str, Status], int]
+    oldest_pending: Mapping[str, datetime]
+    size: int
+    free: int
+
+
+class Spool(Protocol):
+    """Stores verified deliveries and hands them out under leases.
+
+    Every method raises `SpoolUnavailable` when the store cannot do its work.
+    """
+
+    async def put(self, event: VerifiedDelivery) -> Stored | Duplicate | Conflict:
+        """Store and dedupe in one statement; when this returns, the event has been synced to disk.
+
+        A key is unique per endpoint. The same key with the same content is a `Duplicate`. With
+        other content it is `Stored` under its own id with `conflicts_with`, or a `Conflict` and
+        not stored when the evidence says `OnConflict.REFUSE`. An opening event of a subject that
+        has a later state already is stored `out_of_order`. A test message is stored as `test`.
+        """
+
+    async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
+        """Lease up to `limit` due events of one upstream; an expired lease counts as due.
+
+        ordered: hand out an event only when no earlier one of its endpoint and subject (its key
+            where it has no subject) is pending or leased.
+        """
+
+    async def settle(self, lease: Lease, decision: Decision, outcome: Outcome) -> None:
+        """Record what came of an attempt.
+
+        Raises:
+            LeaseLost: the lease has passed to somebody else; nothing was recorded.
+        """
+
+    async def release(self, lease: Lease) -> None:
+        """Give a lease back untried: the event is due at once and the attempt is not counted.
+
+        Raises:
+            LeaseLost: the lease has passed to somebody else.
+        """
+
+    async def requeue(self, query: Query) -> tuple[str, ...]:
+        """Make these events due again, with a fresh retry schedule; return their ids.
+
+        Pending and leased events, and events whose body has been pruned, are left alone.
+        """
+
+    async def page(self, query: Query) -> Page:
+        """Return one page of history."""
+
+    async def get(self, event_id: str) -> tuple[Record, Event | None] | None:
+        """Return one event, with its content unless that has been pruned; None if unknown."""
+
+    async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
+        """Remove up to `limit` bodies and up to `limit` records of settled events received before.
+
+        Dead, held, pending and leased events are never pruned. Returns how many were touched, so
+        that a caller can go on in small steps until 0.
+        """
+
+    async def stats(self) -> SpoolStats:
+        """Return counts and sizes."""
+
+    async def wait(self, upstream: str, seconds: float) -> None:
+        """Return when there may be something to claim for this upstream, at most after `seconds`.
+
+        Work that another process stores is noticed within a second.
+        """
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the store."""
