@@ -1,0 +1,61 @@
+"""A clock that moves only when told to."""
+
+import asyncio
+import heapq
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+
+class ManualClock:
+    """Passes as `relay.clock.Clock`; `advance` wakes the sleepers whose time has come, in order."""
+
+    def __init__(self, start: datetime = datetime(2026, 1, 5, 12, tzinfo=UTC)) -> None:
+        self._now = start
+        self._monotonic = 1000.0
+        self._order = count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._monotonic + seconds, next(self._order), waiter))
+        await waiter
+
+    @property
+    def sleeping(self) -> int:
+        """How many sleepers there are."""
+        return sum(not waiter.done() for _, _, waiter in self._sleepers)
+
+    def jump(self, delta: timedelta) -> None:
+        """Move the wall clock alone, as an operator or NTP does."""
+        self._now += delta
+
+    async def advance(self, seconds: float) -> None:
+        """Move both clocks; each sleeper wakes at its own moment and gets to run."""
+        end = self._monotonic + seconds
+        await self._settle()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            due, _, waiter = heapq.heappop(self._sleepers)
+            self._move_to(due)
+            if not waiter.done():
+                waiter.set_result(None)
+            await self._settle()
+        self._move_to(end)
+        await self._settle()
+
+    def _move_to(self, monotonic: float) -> None:
+        self._now += timedelta(seconds=monotonic - self._monotonic)
+        self._monotonic = monotonic
+
+    @staticmethod
+    async def _settle() -> None:
+        """Let every task that can run do so; bounded, so a busy loop cannot hang a test."""
+        for _ in range(50):
+            await asyncio.sleep(0)
