@@ -12,8 +12,8 @@ from typing import Protocol
 
 from netaddr import IPNetwork
 
-from relay.model import Address
 from relay.intervals import Intervals
+from relay.model import Address
 
 
 @dataclass(frozen=True, slots=True)
