@@ -281,3 +281,26 @@ class Dead:
 
 
 Decision = Done | RetryAt | Dead
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """What is told about one try upstream.
+
+    outcome: `delivered`, `rejected` or `unreachable`.
+    decision: `done`, `retry`, `dead`, or `lost` when the lease had passed to somebody else.
+    duration: seconds of the try. delay: seconds from receipt to delivery; None unless delivered.
+    """
+
+    event_id: str
+    endpoint: str
+    provider: str
+    upstream: str
+    attempt: int
+    outcome: str
+    status: int | None
+    cause: str | None
+    decision: str
+    due: datetime | None
+    duration: float
+    delay: float | None

@@ -1,5 +1,46 @@
-"""The command line."""
+"""The command line. One module a verb, or a family of verbs; they print and set exit codes.
+
+0 is yes or done, 1 is no or findings, 2 is a mistake in the call or in the configuration.
+"""
+
+import sys
+
+import typer
+
+from relay.cli import allowlist, check, demo, events, maintenance, providers, run, send
+from relay.cli.output import complain
+from relay.errors import ConfigError, RelayError
+
+
+def application() -> typer.Typer:
+    """Return the command with all its verbs."""
+    app = typer.Typer(
+        name="relay",
+        help="Receives payment webhooks at the edge: checks, verifies, stores, delivers.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.command()(demo.demo)
+    app.command()(run.run)
+    app.command()(check.check)
+    app.command()(send.send)
+    app.add_typer(providers.app, name="providers")
+    app.add_typer(allowlist.app, name="allowlist")
+    app.add_typer(events.app, name="events")
+    app.command()(maintenance.migrate)
+    app.command()(check.schema)
+    app.command()(maintenance.version)
+    return app
 
 
 def main() -> None:
-    """Run the `relay` command."""
+    """Run the `relay` command and exit."""
+    try:
+        application()()
+    except ConfigError as error:
+        complain(str(error))
+        sys.exit(2)
+    except RelayError as error:
+        complain(f"relay: {error}")
+        sys.exit(1)

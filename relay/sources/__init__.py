@@ -12,8 +12,20 @@ from typing import Protocol
 
 from netaddr import IPNetwork
 
+from relay.hostrecord import Change, LookupResult
 from relay.intervals import Intervals
 from relay.model import Address
+
+__all__ = [
+    "AddressSource",
+    "Allowlist",
+    "Change",
+    "Entry",
+    "LookupResult",
+    "Mode",
+    "SourceObserver",
+    "SourceStatus",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +62,11 @@ class AddressSource(Protocol):
 
     @property
     def generation(self) -> int:
-        """A number that grows whenever `entries()` changes."""
+        """A number that grows whenever the networks of `entries()` change.
+
+        A later `last_seen` alone does not count: it comes with every look-up, and the allowlist
+        would sort all its networks again each time.
+        """
 
     def entries(self) -> Sequence[Entry]:
         """Return what is known now. Instant; raises nothing."""
@@ -65,26 +81,8 @@ class AddressSource(Protocol):
         """Look again now, once. Concurrent callers share one look. Raises nothing."""
 
 
-class LookupResult(StrEnum):
-    """How one DNS look-up of one host ended."""
-
-    OK = "ok"
-    NXDOMAIN = "nxdomain"
-    SERVFAIL = "servfail"
-    TIMEOUT = "timeout"
-    EMPTY = "empty"
-    REFUSED_ANSWER = "refused_answer"
-
-
-class Change(StrEnum):
-    """What happened to an address of a host."""
-
-    ADDED = "added"
-    REMOVED = "removed"
-
-
 class SourceObserver(Protocol):
-    """Told what a source saw. Mechanisms do not log or count by themselves."""
+    """Told what a source saw. Mechanisms do not log or count by themselves. Raises nothing."""
 
     def looked_up(self, host: str, result: LookupResult) -> None: ...
 

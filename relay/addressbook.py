@@ -1,0 +1,89 @@
+"""Who may send, for all endpoints together.
+
+A host name that several endpoints share is followed once. What DNS said is remembered across
+restarts.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import timedelta
+from random import Random
+
+from relay.clock import Clock
+from relay.dnsmemory import DnsMemory
+from relay.hostrecord import Policy
+from relay.knock import Knock
+from relay.sources import AddressSource, Allowlist, Entry, SourceObserver, SourceStatus
+from relay.sources.cidr import ListedNetworks
+from relay.sources.dns import DnsHost, Resolver
+
+
+class AddressBook:
+    """Makes allowlists, and keeps their host names fresh while it runs."""
+
+    def __init__(
+        self,
+        *,
+        resolver: Resolver,
+        policy: Policy,
+        knock_interval: timedelta,
+        memory: DnsMemory,
+        clock: Clock,
+        dice: Random,
+        observer: SourceObserver,
+    ) -> None:
+        self._resolver = resolver
+        self._policy = policy
+        self._knock_interval = knock_interval
+        self._memory = memory
+        self._clock = clock
+        self._dice = dice
+        self._observer = observer
+        self._hosts: dict[str, DnsHost] = {}
+        self._knocks: list[Knock] = []
+
+    def allowlist(self, name: str, networks: Iterable[Entry], hosts: Iterable[str]) -> Allowlist:
+        """Return the union of listed networks and host names."""
+        listed = ListedNetworks(name, networks)
+        sources: list[AddressSource] = [self._host(host) for host in hosts]
+        # A list without entries is no source: it would count as one that knows nothing yet.
+        return Allowlist([listed, *sources] if listed.entries() else sources)
+
+    def knock(self, hosts: Iterable[str]) -> Knock | None:
+        """Return what looks again early at these hosts; None when there are none."""
+        sources = [self._host(host) for host in hosts]
+        if not sources:
+            return None
+        knock = Knock(sources, self._knock_interval, self._clock)
+        self._knocks.append(knock)
+        return knock
+
+    def statuses(self) -> list[SourceStatus]:
+        """Return the state of every host."""
+        return [host.status() for host in self._hosts.values()]
+
+    async def run(self) -> None:
+        """Keep every host fresh, and write down what DNS said, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._memory.run())
+                for host in self._hosts.values():
+                    group.create_task(host.run())
+        finally:
+            for knock in self._knocks:
+                await knock.close()
+            await self._memory.save()
+
+    def _host(self, name: str) -> DnsHost:
+        if name not in self._hosts:
+            self._hosts[name] = DnsHost(
+                name,
+                resolver=self._resolver,
+                policy=self._policy,
+                clock=self._clock,
+                dice=self._dice,
+                observer=self._observer,
+                record=self._memory.recall(name),
+                keep=self._memory.keep,
+            )
+        return self._hosts[name]

@@ -1,0 +1,96 @@
+"""The events page: what came in and what became of it, for a person with a browser.
+
+It only reads. Every value is escaped by the templates; there is no script.
+"""
+
+from urllib.parse import urlencode
+
+from aiohttp import web
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from relay.admin.auth import COOKIE, Gatekeeper
+from relay.history import detail, parse_query, summary
+from relay.model import Status
+from relay.spool import Spool
+
+_PAGE_FILTERS = ("status", "endpoint", "key", "after")
+
+
+class Pages:
+    """The routes of the page."""
+
+    def __init__(self, spool: Spool, gatekeeper: Gatekeeper) -> None:
+        self._spool = spool
+        self._gatekeeper = gatekeeper
+        self._templates = Environment(
+            loader=PackageLoader("relay.admin"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self._events),
+            web.get("/events/{id}", self._event),
+            web.get("/style.css", self._style),
+            web.get("/login", self._login_form),
+            web.post("/login", self._login),
+            web.post("/logout", self._logout),
+        ]
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        self._enter(request)
+        filters = {name: value for name in _PAGE_FILTERS if (value := request.query.get(name, ""))}
+        page = await self._spool.page(parse_query(filters))
+        older = urlencode(filters | {"after": page.next}) if page.next else None
+        return self._render(
+            "events.html",
+            events=[summary(record) for record in page.records],
+            filters=filters,
+            statuses=list(Status),
+            older=older,
+        )
+
+    async def _event(self, request: web.Request) -> web.StreamResponse:
+        self._enter(request)
+        found = await self._spool.get(request.match_info["id"])
+        if found is None:
+            raise web.HTTPNotFound
+        return self._render("event.html", event=detail(*found))
+
+    async def _style(self, _: web.Request) -> web.StreamResponse:
+        return self._render("style.css", content_type="text/css")
+
+    async def _login_form(self, _: web.Request) -> web.StreamResponse:
+        return self._render("login.html", closed=self._gatekeeper.closed, wrong=False)
+
+    async def _login(self, request: web.Request) -> web.StreamResponse:
+        token = (await request.post()).get("token", "")
+        if not isinstance(token, str) or not self._gatekeeper.knows(token.strip()):
+            page = self._render("login.html", closed=self._gatekeeper.closed, wrong=True)
+            page.set_status(web.HTTPUnauthorized.status_code)
+            return page
+        answer = web.Response(status=web.HTTPSeeOther.status_code, headers={"Location": "/"})
+        answer.set_cookie(
+            COOKIE, self._gatekeeper.open_session(), httponly=True, samesite="Strict", path="/"
+        )
+        return answer
+
+    async def _logout(self, request: web.Request) -> web.StreamResponse:
+        self._gatekeeper.close_session(request)
+        answer = web.Response(status=web.HTTPSeeOther.status_code, headers={"Location": "/login"})
+        answer.del_cookie(COOKIE, path="/")
+        return answer
+
+    def _enter(self, request: web.Request) -> None:
+        """Let a session or a bearer token in; send everybody else to the login form."""
+        if not (self._gatekeeper.session(request) or self._gatekeeper.bearer(request)):
+            raise web.HTTPSeeOther("/login")
+
+    def _render(
+        self, name: str, *, content_type: str = "text/html", **values: object
+    ) -> web.Response:
+        text = self._templates.get_template(name).render(**values)
+        return web.Response(text=text, content_type=content_type, charset="utf-8")

@@ -1,0 +1,151 @@
+"""The private listener."""
+
+from collections.abc import Awaitable, Callable
+
+import orjson
+from aiohttp import web
+
+from relay.admin.auth import Gatekeeper
+from relay.admin.pages import Pages
+from relay.errors import SpoolUnavailable
+from relay.history import detail, page_json, parse_query
+from relay.spool import Query, Spool
+from relay.state import State
+from relay.telemetry import Telemetry
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+#: Nothing of ours loads anything from elsewhere, runs scripts or stands in a frame.
+_SAFETY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Server": "relay",
+}
+
+
+class Admin:
+    """Serves health, metrics, the events API and the events page."""
+
+    def __init__(
+        self, *, state: State, spool: Spool, telemetry: Telemetry, gatekeeper: Gatekeeper
+    ) -> None:
+        self._state = state
+        self._spool = spool
+        self._telemetry = telemetry
+        self._gatekeeper = gatekeeper
+        self._pages = Pages(spool, gatekeeper)
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen; return the address with the port really taken.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        self._runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        address, taken = self._runner.addresses[0][:2]
+        return str(address), int(taken)
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _application(self) -> web.Application:
+        application = web.Application(middlewares=[self._guard])
+        application.add_routes(
+            [
+                web.get("/livez", self._livez),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._metrics),
+                web.get("/api/v1/events", self._events),
+                web.get("/api/v1/events/{id}", self._event),
+                web.post("/api/v1/events/{id}/requeue", self._requeue),
+                web.get("/api/v1/allowlist", self._allowlist),
+                *self._pages.routes(),
+            ]
+        )
+        return application
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Ask for the token where it is needed, and turn every error into a plain answer."""
+        try:
+            if request.path.startswith(("/api/", "/-/")) and not self._may(request):
+                response: web.StreamResponse = _json({"error": "a token is needed"}, 401)
+                response.headers["WWW-Authenticate"] = "Bearer"
+            else:
+                response = await handler(request)
+        except web.HTTPException as answer:
+            response = answer if answer.status < web.HTTPBadRequest.status_code else _error(answer)
+        except ValueError as error:
+            response = _json({"error": str(error)}, 400)
+        except SpoolUnavailable as error:
+            response = _json({"error": str(error)}, 503)
+        except Exception as error:  # noqa: BLE001 - no traceback reaches a browser
+            self._telemetry.log.fault("admin_fault", error, path=request.path)
+            response = _json({"error": "internal error; see the log"}, 500)
+        response.headers.update(_SAFETY)
+        return response
+
+    def _may(self, request: web.Request) -> bool:
+        if self._gatekeeper.bearer(request):
+            return True
+        # A session is a cookie, which a browser sends by itself: it may read, not change.
+        return request.method == "GET" and self._gatekeeper.session(request)
+
+    async def _livez(self, _: web.Request) -> web.StreamResponse:
+        live = self._state.live()
+        return _json({"live": live}, 200 if live else 503)
+
+    async def _readyz(self, _: web.Request) -> web.StreamResponse:
+        reasons = await self._state.unready()
+        return _json({"ready": not reasons, "reasons": list(reasons)}, 503 if reasons else 200)
+
+    async def _metrics(self, _: web.Request) -> web.StreamResponse:
+        text = self._telemetry.expose(await self._state.snapshot())
+        return web.Response(body=text, headers={"Content-Type": _METRICS_TYPE})
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        return _json(page_json(await self._spool.page(parse_query(request.query))))
+
+    async def _event(self, request: web.Request) -> web.StreamResponse:
+        found = await self._spool.get(request.match_info["id"])
+        if found is None:
+            raise web.HTTPNotFound
+        return _json(detail(*found))
+
+    async def _requeue(self, request: web.Request) -> web.StreamResponse:
+        event_id = request.match_info["id"]
+        if await self._spool.get(event_id) is None:
+            raise web.HTTPNotFound
+        requeued = await self._spool.requeue(Query(ids=(event_id,)))
+        if not requeued:
+            message = "only dead, held and delivered events with their body can be requeued"
+            return _json({"error": message}, 409)
+        return _json({"requeued": list(requeued)})
+
+    async def _allowlist(self, _: web.Request) -> web.StreamResponse:
+        return _json({"allowlist": self._state.allowlist()})
+
+
+def _json(content: object, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(content), status=status, content_type="application/json")
+
+
+def _error(answer: web.HTTPException) -> web.Response:
+    response = _json({"error": answer.reason.lower()}, answer.status)
+    if "Allow" in answer.headers:
+        response.headers["Allow"] = answer.headers["Allow"]
+    return response

@@ -1,0 +1,79 @@
+"""The plain answer to a provider: what each ruling becomes where no other shape is asked for.
+
+Pure. A refusal's body is empty: the sender learns the status, the operator's log the reason.
+
+The status decides how long a sender keeps trying. Midtrans tries five more times after a code it
+does not list, such as 401, 403 or 502, but only once after 500 and not at all after a redirect:
+500 and 3xx are therefore never given.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from relay.errors import Reason
+from relay.model import Ack, Ruling, Verdict
+
+#: What the transport refused: the same status for every provider.
+TRANSPORT_STATUSES: Final[Mapping[Reason, int]] = MappingProxyType(
+    {
+        Reason.UNKNOWN_ENDPOINT: 404,
+        Reason.METHOD_NOT_ALLOWED: 405,
+        Reason.HEADER_TIMEOUT: 408,
+        Reason.BODY_TIMEOUT: 408,
+        Reason.BODY_TOO_LARGE: 413,
+        Reason.BODY_ENCODED: 415,
+        Reason.HEADERS_TOO_LARGE: 431,
+    }
+)
+
+_UNAVAILABLE: Final = 502
+
+_REFUSED: Final[Mapping[Reason, int]] = MappingProxyType(
+    {
+        **TRANSPORT_STATUSES,
+        Reason.PROXY_HEADER_INVALID: 400,
+        Reason.BODY_MALFORMED: 400,
+        Reason.FIELD_INVALID: 400,
+        Reason.TIMESTAMP_INVALID: 400,
+        Reason.SIGNATURE_MISSING: 401,
+        Reason.SIGNATURE_MISMATCH: 401,
+        Reason.TIMESTAMP_OUTSIDE_WINDOW: 401,
+        Reason.SOURCE_UNKNOWN: 403,
+        Reason.SOURCE_NOT_ALLOWED: 403,
+        Reason.FORWARDING_UNTRUSTED: 403,
+        Reason.EVENT_CONFLICT: 409,
+        # These are no fault of the sender: it is asked to come again.
+        Reason.TOO_MANY_CONNECTIONS: _UNAVAILABLE,
+        Reason.OVERLOAD: _UNAVAILABLE,
+        Reason.CONFIRMATION_FAILED: _UNAVAILABLE,
+    }
+)
+
+_VERDICTS: Final[Mapping[Verdict, int]] = MappingProxyType(
+    {
+        Verdict.ACCEPTED: 200,
+        Verdict.DUPLICATE: 200,
+        Verdict.PASSED: 200,
+        Verdict.CONFLICT: 409,
+        Verdict.UNAVAILABLE: _UNAVAILABLE,
+    }
+)
+
+
+def plain_answer(ruling: Ruling, methods: Sequence[str] = ()) -> Ack:
+    """Return the answer for this ruling: `OK` for a success, an empty body otherwise.
+
+    methods: those that the endpoint takes; they are listed to a sender that used another.
+    """
+    status = _status(ruling)
+    if status == 405 and methods:  # noqa: PLR2004 - RFC 9110 wants Allow with this status
+        return Ack(status, headers=(("Allow", ", ".join(methods)),))
+    return Ack(status, b"OK" if status == 200 else b"")  # noqa: PLR2004 - HTTP's own number
+
+
+def _status(ruling: Ruling) -> int:
+    if ruling.verdict is not Verdict.REFUSED:
+        return _VERDICTS[ruling.verdict]
+    # A refusal that nobody gave a reason for is our mistake, not the sender's.
+    return _UNAVAILABLE if ruling.reason is None else _REFUSED[ruling.reason]

@@ -1,0 +1,183 @@
+"""What happens to one leased event: it is tried, judged, and written down.
+
+An event is settled after its attempt, never before, so whatever is cut short comes again: at
+least once, not exactly once.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from typing import Protocol
+
+from relay.breaker import Breaker
+from relay.clock import Clock
+from relay.errors import LeaseLost, SpoolUnavailable
+from relay.forward import Cause
+from relay.model import (
+    Attempted,
+    Dead,
+    Decision,
+    Delivered,
+    Done,
+    Lease,
+    Outcome,
+    Rejected,
+    RetryAt,
+    Unreachable,
+)
+from relay.retry import RetryPolicy, decide
+from relay.spool import Spool
+
+# Pauses between tries to settle while the spool is unavailable; they double.
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+
+_OUTCOMES = {Delivered: "delivered", Rejected: "rejected", Unreachable: "unreachable"}
+_DECISIONS = {Done: "done", RetryAt: "retry", Dead: "dead"}
+
+_NOT_ABOUT_THE_UPSTREAM = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
+
+
+class Forwards(Protocol):
+    """Makes one attempt (`relay.forward.Forwarder`)."""
+
+    async def attempt(self, lease: Lease) -> Outcome:
+        """Send the event once; return what came of it within its timeout."""
+
+
+class Observer(Protocol):
+    """Is told what happens. Neither verb raises or waits."""
+
+    def attempted(self, attempted: Attempted) -> None:
+        """One try has ended and its outcome is recorded, or lost with its lease."""
+
+    def faulted(self, upstream: str, event_id: str | None, fault: Exception) -> None:
+        """Something of ours went wrong: with one event, or with claiming (None)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One upstream and how it is served. `timeout` is the most that one attempt takes."""
+
+    name: str
+    forwarder: Forwards
+    timeout: timedelta
+    concurrency: int
+    retry: RetryPolicy
+    order_by_key: bool = False
+
+
+class Attempts:
+    """Makes the attempts of one upstream and settles them."""
+
+    def __init__(
+        self,
+        *,
+        upstream: Upstream,
+        spool: Spool,
+        breaker: Breaker,
+        clock: Clock,
+        dice: Random,
+        observer: Observer,
+    ) -> None:
+        self._upstream = upstream
+        self._spool = spool
+        self._breaker = breaker
+        self._clock = clock
+        self._dice = dice
+        self._observer = observer
+        self._under_way: set[asyncio.Timeout] = set()
+
+    def cut(self) -> None:
+        """Cut short the attempts that are under way; their events are due again at once."""
+        now = asyncio.get_running_loop().time()
+        for attempt in self._under_way:
+            attempt.reschedule(now)
+
+    async def deliver(self, lease: Lease, expires: float) -> None:
+        """Try one event and write down what came of it. Raises nothing but for cancellation.
+
+        expires: the monotonic time at which the lease ends.
+        """
+        try:
+            began = self._clock.monotonic()
+            outcome = await self._try(lease)
+            ended, now = self._clock.monotonic(), self._clock.now()
+            self._tell_breaker(lease.event.id, outcome, ended)
+            decision = self._decide(outcome, lease, now)
+            recorded = await self._settle(lease, decision, outcome, expires)
+            duration = ended - began
+            self._observer.attempted(
+                _told(lease, outcome, decision if recorded else None, duration, now)
+            )
+        except Exception as fault:  # noqa: BLE001 - one event must not stop the others
+            # It comes again when its lease has run out.
+            self._observer.faulted(self._upstream.name, lease.event.id, fault)
+
+    async def _try(self, lease: Lease) -> Outcome:
+        attempt = asyncio.timeout(None)
+        try:
+            async with attempt:
+                self._under_way.add(attempt)
+                return await self._upstream.forwarder.attempt(lease)
+        except Exception as fault:  # noqa: BLE001 - a poisoned event takes its turns, then is dead
+            if attempt.expired():
+                return Unreachable(Cause.SHUTDOWN)
+            self._observer.faulted(self._upstream.name, lease.event.id, fault)
+            return Unreachable(Cause.FAULT)
+        finally:
+            self._under_way.discard(attempt)
+
+    def _tell_breaker(self, event_id: str, outcome: Outcome, now: float) -> None:
+        if not isinstance(outcome, Unreachable):
+            self._breaker.answered()
+        elif outcome.cause in _NOT_ABOUT_THE_UPSTREAM:
+            self._breaker.abandoned(event_id)
+        else:
+            self._breaker.unreachable(event_id, now)
+
+    def _decide(self, outcome: Outcome, lease: Lease, now: datetime) -> Decision:
+        if isinstance(outcome, Unreachable) and outcome.cause == Cause.SHUTDOWN:
+            return RetryAt(now)
+        return decide(outcome, lease, now, self._upstream.retry, self._dice)
+
+    async def _settle(
+        self, lease: Lease, decision: Decision, outcome: Outcome, expires: float
+    ) -> bool:
+        """Return whether the outcome is on record; keep trying for as long as the lease lasts."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self._spool.settle(lease, decision, outcome)
+            except LeaseLost:
+                return False
+            except SpoolUnavailable as fault:
+                self._observer.faulted(self._upstream.name, lease.event.id, fault)
+            else:
+                return True
+            if self._clock.monotonic() + pause >= expires:
+                return False
+            await self._clock.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _told(
+    lease: Lease, outcome: Outcome, decision: Decision | None, duration: float, now: datetime
+) -> Attempted:
+    event = lease.event
+    delivered = isinstance(outcome, Delivered)
+    return Attempted(
+        event_id=event.id,
+        endpoint=event.endpoint,
+        provider=event.provider,
+        upstream=event.upstream,
+        attempt=lease.attempt,
+        outcome=_OUTCOMES[type(outcome)],
+        status=None if isinstance(outcome, Unreachable) else outcome.status,
+        cause=outcome.cause if isinstance(outcome, Unreachable) else None,
+        decision="lost" if decision is None else _DECISIONS[type(decision)],
+        due=decision.due if isinstance(decision, RetryAt) else None,
+        duration=duration,
+        delay=(now - event.received_at).total_seconds() if delivered else None,
+    )

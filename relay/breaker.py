@@ -1,0 +1,71 @@
+"""Leaving an upstream alone while it is down. One breaker an upstream; no clock inside.
+
+Closed: attempts go out. Open: none do, until a pause has passed. Then one probe goes out: any
+answer closes the breaker, another failure doubles the pause.
+"""
+
+FAILURES = 10
+EVENTS = 3
+FIRST_PAUSE = 5.0
+LONGEST_PAUSE = 60.0
+
+
+class Breaker:
+    """Counts failures to reach an upstream. Times are monotonic seconds.
+
+    It opens after `FAILURES` in a row that concern at least `EVENTS` events, so that one event
+    which the upstream chokes on cannot stop all the others.
+    """
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._events: set[str] = set()
+        self._pause = 0.0
+        self._opened_at = 0.0
+        self._probe: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """True from opening until an answer comes; also while a probe is on its way."""
+        return self._pause > 0
+
+    def allowance(self, now: float) -> int | None:
+        """Return how many attempts may begin: 0, 1 for a probe, or None for any number."""
+        if not self.is_open:
+            return None
+        return 0 if self._probe is not None or self.probe_in(now) > 0 else 1
+
+    def probe_in(self, now: float) -> float:
+        """Return the seconds until a probe may begin."""
+        return max(0.0, self._opened_at + self._pause - now)
+
+    def begun(self, event_id: str) -> None:
+        """An attempt begins. While open this is the probe."""
+        if self.is_open:
+            self._probe = event_id
+
+    def answered(self) -> None:
+        """The upstream answered, whatever it said: it is there."""
+        self._failures, self._pause, self._probe = 0, 0.0, None
+        self._events.clear()
+
+    def unreachable(self, event_id: str, now: float) -> None:
+        """An attempt ended without an answer."""
+        if self.is_open:
+            # Attempts that were in flight when it opened fail late; only the probe counts.
+            if event_id == self._probe:
+                self._open(min(self._pause * 2, LONGEST_PAUSE), now)
+            return
+        self._failures += 1
+        if len(self._events) < EVENTS:
+            self._events.add(event_id)
+        if self._failures >= FAILURES and len(self._events) >= EVENTS:
+            self._open(FIRST_PAUSE, now)
+
+    def abandoned(self, event_id: str) -> None:
+        """An attempt ended for a reason of ours and says nothing about the upstream."""
+        if event_id == self._probe:
+            self._probe = None
+
+    def _open(self, pause: float, now: float) -> None:
+        self._pause, self._opened_at, self._probe = pause, now, None

@@ -1,0 +1,149 @@
+"""`relay check` and `relay schema`: what a configuration means, and what may be wrong with it."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from relay.cli.options import CONFIG, FORMAT
+from relay.cli.output import Format, complain, print_json, print_table
+from relay.clock import SystemClock
+from relay.config import Endpoint, Settings, certificates, load, provider, senders
+from relay.config.certificates import Certificate
+from relay.config.lint import Finding, lint
+from relay.config.schema import text
+from relay.errors import ConfigError
+from relay.providers import Facts
+
+
+def check(
+    config: CONFIG = Path("relay.yaml"),
+    *,
+    resolve: Annotated[bool, typer.Option("--resolve", help="Also ask DNS.")] = False,
+    form: FORMAT = Format.TEXT,
+) -> None:
+    """Validate and explain a configuration: 0 fine, 1 warnings, 2 mistakes."""
+    if resolve:
+        # A resolver is handed to `explanation` once there is one for the command line.
+        complain("relay: --resolve is not available in this version")
+        raise typer.Exit(2)
+    try:
+        settings = load(config, os.environ)
+    except ConfigError as error:
+        complain(str(error))
+        if form is Format.JSON:
+            print_json({"valid": False, "problems": list(error.problems)})
+        raise typer.Exit(2) from None
+    facts = facts_in_use(settings)
+    findings = lint(settings, facts, certificates_in_use(settings), SystemClock().now().date())
+    if form is Format.JSON:
+        print_json(as_json(settings, facts, findings))
+    else:
+        print_text(settings, facts, findings)
+    raise typer.Exit(1 if findings else 0)
+
+
+def schema() -> None:
+    """Print the JSON Schema of the configuration file."""
+    sys.stdout.write(text())
+
+
+def facts_in_use(settings: Settings) -> dict[str, Facts]:
+    """Return the facts of every provider that an endpoint names."""
+    names = {str(endpoint.provider) for endpoint in settings.endpoints}
+    return {name: provider(name).facts for name in sorted(names)}
+
+
+def certificates_in_use(settings: Settings) -> dict[Path, Certificate]:
+    """Return the certificates of the public listeners, by file."""
+    paths = {each.tls.certificate for each in settings.listen if each.tls is not None}
+    return {path: certificates.read(path) for path in sorted(paths)}
+
+
+def explanation(endpoint: Endpoint, facts: Facts, settings: Settings) -> dict[str, Any]:
+    """Return what an endpoint means: who may send, how it is verified, and where it goes."""
+    allowed = senders(endpoint, facts.environments[endpoint.environment])
+    return {
+        "name": endpoint.name,
+        "path": endpoint.path,
+        "provider": facts.name,
+        "environment": endpoint.environment,
+        "mode": endpoint.mode,
+        "senders": {
+            "mode": endpoint.allowlist.mode,
+            "networks": len(allowed.networks),
+            "origins": dict(Counter(entry.origin for entry in allowed.networks)),
+            "hosts": list(allowed.hosts),
+        },
+        "verified": {
+            "secrets": len(endpoint.secrets),
+            "signature": facts.signature if endpoint.secrets else None,
+        },
+        "upstream": {
+            "name": endpoint.upstream,
+            "url": settings.upstreams[endpoint.upstream].url,
+        },
+    }
+
+
+def as_json(
+    settings: Settings, facts: dict[str, Facts], findings: Sequence[Finding]
+) -> dict[str, Any]:
+    """Return everything that is printed, for programs."""
+    return {
+        "valid": True,
+        "file": settings.source.file,
+        "listeners": [
+            {"bind": str(each.bind), "tls": each.tls is not None} for each in settings.listen
+        ],
+        "endpoints": [
+            explanation(each, facts[str(each.provider)], settings) for each in settings.endpoints
+        ],
+        "findings": list(findings),
+    }
+
+
+def print_text(settings: Settings, facts: dict[str, Facts], findings: Sequence[Finding]) -> None:
+    """Print everything for people: one row an endpoint, then one line a finding."""
+    explained = [
+        explanation(each, facts[str(each.provider)], settings) for each in settings.endpoints
+    ]
+    print_table(
+        ("endpoint", "path", "provider", "who may send", "how verified", "where to"),
+        [
+            (
+                each["name"],
+                each["path"],
+                f"{each['provider']} {each['environment']}",
+                _senders(each["senders"]),
+                _verified(each["verified"]),
+                f"{each['upstream']['name']} {each['upstream']['url']}",
+            )
+            for each in explained
+        ],
+    )
+    for finding in findings:
+        sys.stdout.write(f"{finding}\n")
+
+
+def _senders(found: dict[str, Any]) -> str:
+    parts = [
+        f"{_count(number, 'network')} ({origin})" for origin, number in found["origins"].items()
+    ]
+    if found["hosts"]:
+        parts.append(f"{_count(len(found['hosts']), 'host name')} ({', '.join(found['hosts'])})")
+    return f"{found['mode']}: {', '.join(parts) or 'nobody listed'}"
+
+
+def _verified(found: dict[str, Any]) -> str:
+    if not found["secrets"]:
+        return "by address only: unsigned deliveries are accepted"
+    return f"{_count(found['secrets'], 'secret')}: {found['signature']}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

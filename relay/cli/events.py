@@ -1,0 +1,144 @@
+"""`relay events`: history, and putting events back. Works while the relay runs."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from relay.app import open_spool
+from relay.cli.options import CONFIG, FORMAT, load_settings
+from relay.cli.output import Format, complain, print_json, print_table
+from relay.history import detail, page_json, parse_query, summary
+from relay.spool import Page, Query, Spool
+
+app = typer.Typer(no_args_is_help=True, help="History of events, and putting them back.")
+
+T = TypeVar("T")
+
+STATUS = Annotated[str | None, typer.Option("--status", help="Only events of this status.")]
+ENDPOINT = Annotated[str | None, typer.Option("--endpoint", help="Only events of this endpoint.")]
+KEY = Annotated[str | None, typer.Option("--key", help="Only events with this event key.")]
+SINCE = Annotated[str | None, typer.Option("--since", help="Received at this time or later.")]
+UNTIL = Annotated[str | None, typer.Option("--until", help="Received before this time.")]
+LIMIT = Annotated[int | None, typer.Option("--limit", help="At most this many.")]
+
+
+@app.command("list")
+def list_events(
+    config: CONFIG = Path("relay.yaml"),
+    status: STATUS = None,
+    endpoint: ENDPOINT = None,
+    key: KEY = None,
+    since: SINCE = None,
+    until: UNTIL = None,
+    limit: LIMIT = None,
+    after: Annotated[str | None, typer.Option("--after", help="`next` of the page before.")] = None,
+    form: FORMAT = Format.TEXT,
+) -> None:
+    """List events, newest first."""
+    query = _query(
+        status=status,
+        endpoint=endpoint,
+        key=key,
+        since=since,
+        until=until,
+        limit=limit,
+        after=after,
+    )
+
+    async def page(spool: Spool) -> Page:
+        return await spool.page(query)
+
+    found = _with_spool(config, page)
+    if form is Format.JSON:
+        print_json(page_json(found))
+        return
+    columns = ("received_at", "endpoint", "status", "key", "attempts", "upstream", "id")
+    print_table(
+        columns,
+        [[summary(record)[column] for column in columns] for record in found.records],
+    )
+    if found.next is not None:
+        complain(f"there are more: --after {found.next}")
+
+
+@app.command("show")
+def show(
+    event_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the event.")],
+    config: CONFIG = Path("relay.yaml"),
+    form: FORMAT = Format.TEXT,
+) -> None:
+    """Show everything about one event, its body included."""
+    found = _with_spool(config, lambda spool: spool.get(event_id))
+    if found is None:
+        complain(f"no event {event_id}")
+        sys.exit(1)
+    shown = detail(*found)
+    if form is Format.JSON:
+        print_json(shown)
+        return
+    content = shown.pop("content")
+    rows = [item for item in shown.items() if item[1] is not None]
+    if isinstance(content, dict):
+        rows += [(name, content[name]) for name in ("environment", "method", "signed")]
+        rows += [(f"header {name}", value) for name, value in content["headers"]]
+        rows.append(("body", content["body"]))
+    else:
+        rows.append(("body", "removed; see spool.retain"))
+    print_table(("field", "value"), rows)
+
+
+@app.command("requeue")
+def requeue(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...")] = None,
+    config: CONFIG = Path("relay.yaml"),
+    status: STATUS = None,
+    endpoint: ENDPOINT = None,
+    key: KEY = None,
+    since: SINCE = None,
+    until: UNTIL = None,
+    limit: LIMIT = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Needed to requeue by filter.")] = False,
+    form: FORMAT = Format.TEXT,
+) -> None:
+    """Put dead, held or delivered events back, with a fresh retry schedule."""
+    query = _query(status=status, endpoint=endpoint, key=key, since=since, until=until, limit=limit)
+    if ids:
+        query = Query(ids=tuple(ids))
+    elif query == Query(limit=query.limit):
+        raise typer.BadParameter("name events, or filter them, such as --status dead")
+    elif not yes:
+        raise typer.BadParameter("a filter may match many events; add --yes")
+    done = _with_spool(config, lambda spool: spool.requeue(query))
+    if form is Format.JSON:
+        print_json({"requeued": list(done)})
+    else:
+        print_table(("requeued",), [(event_id,) for event_id in done])
+    left = set(ids or ()) - set(done)
+    for event_id in sorted(left):
+        complain(f"{event_id}: not requeued; only dead, held and delivered events with a body can")
+    sys.exit(1 if left or not done else 0)
+
+
+def _query(*, limit: int | None, **filters: str | None) -> Query:
+    given: Mapping[str, str] = {name: text for name, text in filters.items() if text is not None}
+    try:
+        return parse_query(given if limit is None else {**given, "limit": str(limit)})
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _with_spool(config: Path, work: Callable[[Spool], Awaitable[T]]) -> T:
+    settings = load_settings(config)
+
+    async def run() -> T:
+        spool = await open_spool(settings)
+        try:
+            return await work(spool)
+        finally:
+            await spool.close()
+
+    return asyncio.run(run())

@@ -1,0 +1,62 @@
+"""`relay run`: serve until told to stop."""
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from relay.app import Addresses, App, Role
+from relay.cli.options import CONFIG, load_settings
+from relay.cli.output import complain
+from relay.clock import SystemClock
+from relay.logs import LibraryLogs, Log, LogFormat, LogWriter
+
+
+def run(
+    config: CONFIG = Path("relay.yaml"),
+    role: Annotated[
+        Role, typer.Option("--role", help="all; edge only receives, dispatch only delivers.")
+    ] = Role.ALL,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", help="json lines, or text for people.")
+    ] = LogFormat.JSON,
+) -> None:
+    """Serve. SIGTERM and SIGINT finish what is in hand within `shutdown_grace`, then exit 0."""
+    settings = load_settings(config)
+    clock = SystemClock()
+    writer = LogWriter(sys.stderr.buffer)
+    log = Log(writer, clock, log_format)
+    logging.basicConfig(handlers=[LibraryLogs(log)], level=logging.WARNING)
+
+    def started(addresses: Addresses) -> None:
+        log.info(
+            "started",
+            role=role.value,
+            public=[f"{host}:{port}" for host, port in addresses.public],
+            admin=f"{addresses.admin[0]}:{addresses.admin[1]}",
+        )
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        # Without a handler SIGHUP would end the process, and with it a reload by habit.
+        loop.add_signal_handler(
+            signal.SIGHUP,
+            lambda: log.warning("reload_refused", detail="this version reloads by restart"),
+        )
+        await App(settings, role=role, log=log, clock=clock).serve(stop, started)
+
+    try:
+        asyncio.run(serve())
+        log.info("stopped")
+    except OSError as error:
+        complain(f"relay run: {error}")
+        sys.exit(1)
+    finally:
+        writer.close()

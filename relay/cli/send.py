@@ -1,0 +1,83 @@
+"""`relay send`: post a sample as a provider would."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from relay.cli.output import Format, complain, print_json, print_table
+from relay.clock import SystemClock
+from relay.plugins import load, names
+from relay.providers import Provider, Sample, SampleOrder
+from relay.secret import Secret
+from relay.sender import Answer, Unsent, post
+
+
+def send(
+    provider: Annotated[str, typer.Argument(help="Name of the provider; `relay providers`.")],
+    to: Annotated[str, typer.Option("--to", help="URL of the endpoint.")],
+    secret: Annotated[
+        str | None, typer.Option("--secret", help="The secret that the endpoint is given.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="File with the private key, where one signs.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="Client address, sent as X-Forwarded-For.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="A body field to set: key=value.")
+    ] = None,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, help="How often to post it.")] = 1,
+    form: Annotated[Format, typer.Option("--format", help="text or json")] = Format.TEXT,
+) -> None:
+    """Sign a sample message and post it; exit 0 when every answer was 2xx."""
+    if provider not in names("providers"):
+        raise typer.BadParameter(
+            f'no provider named "{provider}"; there are: {", ".join(names("providers"))}'
+        )
+    if (secret is None) == (key is None):
+        raise typer.BadParameter("give --secret, or --key where a private key signs")
+    signer: Provider = load("providers", provider).PROVIDER
+    try:
+        value = Secret(secret) if secret is not None else Secret(_read(key))
+        order = SampleOrder(to, value, SystemClock().now(), _changes(changes or []))
+        sample = signer.sample(order)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    try:
+        answers = asyncio.run(_post(repeat, to, sample, source))
+    except Unsent as error:
+        complain(f"relay send: {error}")
+        sys.exit(1)
+    rows = [(number, a.status, a.body) for number, a in enumerate(answers, 1)]
+    if form is Format.JSON:
+        print_json([{"status": a.status, "body": a.body} for a in answers])
+    else:
+        print_table(("try", "status", "body"), rows)
+    sys.exit(0 if all(answer.status // 100 == 2 for answer in answers) else 1)  # noqa: PLR2004
+
+
+async def _post(repeat: int, to: str, sample: Sample, source: str | None) -> list[Answer]:
+    return [await post(to, sample, source) for _ in range(repeat)]
+
+
+def _read(path: Path | None) -> bytes:
+    if path is None:
+        raise ValueError("--key: no file")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"--key: {path}: {error.strerror}") from None
+
+
+def _changes(texts: list[str]) -> dict[str, str]:
+    changes = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ValueError(f'--set: "{text}" is not key=value')
+        changes[name] = value
+    return changes

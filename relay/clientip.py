@@ -1,0 +1,129 @@
+"""Who is calling: the socket peer, or the client that a trusted proxy vouches for.
+
+Pure, and closed by default. Only the one configured header is read, only from a trusted peer, and
+anything in it that is not plainly a list of addresses refuses the delivery.
+"""
+
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from ipaddress import IPv6Address, ip_address
+
+from netaddr import IPNetwork
+
+from relay.errors import Reason, Refusal
+from relay.intervals import Intervals
+from relay.model import Address, ClientAddress, RequestHead, Via
+
+
+class ForwardedHeader(StrEnum):
+    """The one forwarding header that is read."""
+
+    X_FORWARDED_FOR = "X-Forwarded-For"
+    FORWARDED = "Forwarded"
+
+
+_VIA = {
+    ForwardedHeader.X_FORWARDED_FOR: Via.X_FORWARDED_FOR,
+    ForwardedHeader.FORWARDED: Via.FORWARDED,
+}
+
+# RFC 7239, section 4: a pair is token=token or token="quoted string".
+_PAIR = re.compile(
+    r"""[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=([!#$%&'*+.^_`|~0-9A-Za-z-]+|"(?:[^"\\]|\\.)*")[ \t]*"""
+)
+_BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?")
+_WITH_PORT = re.compile(r"([0-9.]+):\d{1,5}")
+
+
+class ClientLocator:
+    """Finds the client of a request. Made once from the configuration."""
+
+    def __init__(self, trusted: Iterable[IPNetwork], header: ForwardedHeader) -> None:
+        self._trusted = Intervals((network, network) for network in trusted)
+        self._header = header
+
+    def trusts(self, address: Address) -> bool:
+        """Say whether this address is one of our own proxies."""
+        return self._trusted.find(address) is not None
+
+    def locate(self, head: RequestHead) -> ClientAddress:
+        """Return the peer, or the right-most forwarded address that is not a trusted proxy.
+
+        Raises:
+            Refusal: FORWARDING_UNTRUSTED when a trusted proxy forwards no list, a list of proxies
+                only, or anything that cannot be read.
+        """
+        if not self.trusts(head.peer):
+            return ClientAddress(head.peer, Via.PEER)
+        # A proxy may append a header of its own behind the client's: all of them are one list.
+        joined = ",".join(head.headers.values(self._header))
+        if self._header is ForwardedHeader.FORWARDED:
+            elements = _forwarded_for(joined)
+        else:
+            elements = joined.split(",")
+        # All are read before one is chosen: a list that is broken anywhere was tampered with.
+        addresses = [_read(element.strip(" \t")) for element in elements]
+        for address in reversed(addresses):
+            if not self.trusts(address):
+                return ClientAddress(address, _VIA[self._header])
+        raise _untrusted("every forwarded address is a trusted proxy")
+
+
+def plain(address: Address) -> Address:
+    """Return an IPv4-mapped IPv6 address as IPv4; every other address unchanged.
+
+    No other embedding (NAT64, 6to4, IPv4-compatible) is the IPv4 address it holds.
+    """
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped
+
+
+def _read(element: str) -> Address:
+    for form in (_BRACKETED, _WITH_PORT):
+        if found := form.fullmatch(element):
+            element = found[1]
+            break
+    if "%" in element:
+        raise _untrusted("an IPv6 zone")
+    try:
+        return plain(ip_address(element))
+    except ValueError:
+        # The element is left out on purpose: it may hold anything.
+        raise _untrusted("an element that is no address") from None
+
+
+def _forwarded_for(value: str) -> list[str]:
+    """Return the `for` of every element, unquoted, in order (RFC 7239)."""
+    found: list[str] = []
+    at, pending = 0, None
+    while match := _PAIR.match(value, at):
+        if match[1].lower() == "for":
+            if pending is not None:
+                raise _untrusted("an element that names two clients")
+            pending = match[2]
+        at = match.end()
+        separator = value[at : at + 1]
+        if separator == ";":
+            at += 1
+            continue
+        found.append(_unquoted(pending))
+        pending = None
+        if not separator:
+            return found
+        if separator != ",":
+            break
+        at += 1
+    raise _untrusted("a Forwarded header that cannot be read")
+
+
+def _unquoted(text: str | None) -> str:
+    if text is None:
+        raise _untrusted("an element that names no client")
+    if text.startswith('"'):
+        return re.sub(r"\\(.)", r"\1", text[1:-1])
+    return text
+
+
+def _untrusted(what: str) -> Refusal:
+    return Refusal(Reason.FORWARDING_UNTRUSTED, f"the forwarding header holds {what}")

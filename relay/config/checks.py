@@ -1,0 +1,95 @@
+"""What no single value can show: whether the parts of a configuration fit together."""
+
+from collections.abc import Hashable, Iterable, Iterator
+from datetime import timedelta
+
+from relay.config import certificates
+from relay.config.places import Fault, Place, shown
+from relay.config.settings import Settings, Upstream
+from relay.config.suggest import suggestion
+from relay.config.values import Bind, label
+from relay.signing import Signer
+
+# Vipps repeats a delivery for seven days.
+SHORTEST_RETAIN_KEYS = timedelta(days=8)
+
+
+def faults(settings: Settings, upstreams: Iterable[str]) -> Iterator[Fault]:
+    """Yield what does not fit. `upstreams` are the names in the file, valid or not."""
+    yield from _listeners(settings)
+    yield from _times(settings)
+    for name, upstream in settings.upstreams.items():
+        yield from _upstream(name, upstream)
+    endpoints = [(("endpoints", at), endpoint) for at, endpoint in enumerate(settings.endpoints)]
+    yield from _repeated(
+        (((*place, "name"), endpoint.name) for place, endpoint in endpoints),
+        "another endpoint has this name; names tell endpoints apart",
+    )
+    yield from _repeated(
+        (((*place, "path"), endpoint.path) for place, endpoint in endpoints),
+        "another endpoint has this path; give each its own",
+    )
+    names = tuple(upstreams)
+    for place, endpoint in endpoints:
+        if endpoint.upstream not in names:
+            message = f'no upstream named "{shown(endpoint.upstream)}"'
+            near = suggestion(endpoint.upstream, names)
+            yield Fault((*place, "upstream"), f"{message}; {near}")
+
+
+def _listeners(settings: Settings) -> Iterator[Fault]:
+    binds: list[tuple[Place, Bind]] = [
+        (("listen", at, "bind"), each.bind) for at, each in enumerate(settings.listen)
+    ]
+    binds.append((("admin", "bind"), settings.admin.bind))
+    # Port 0 is another port each time.
+    yield from _repeated(
+        ((place, bind) for place, bind in binds if bind.port),
+        "another listener has this address and port",
+    )
+    for at, listener in enumerate(settings.listen):
+        if listener.tls is not None:
+            yield from certificates.faults(listener.tls, ("listen", at, "tls"))
+        if listener.proxy_protocol and not settings.trusted_proxies:
+            message = "needs trusted_proxies: only their PROXY headers are believed"
+            yield Fault(("listen", at, "proxy_protocol"), message, (("trusted_proxies",),))
+
+
+def _times(settings: Settings) -> Iterator[Fault]:
+    spool, dns = settings.spool, settings.dns
+    if spool.retain_keys < SHORTEST_RETAIN_KEYS:
+        message = "must be 8d or more: a provider may repeat a delivery for seven days"
+        yield Fault(("spool", "retain_keys"), message)
+    elif spool.retain_keys < spool.retain:
+        message = "must not be shorter than retain: a body is not kept without its key"
+        yield Fault(("spool", "retain_keys"), message, (("spool", "retain"),))
+    if dns.max_refresh < dns.min_refresh:
+        message = "must not be shorter than min_refresh"
+        yield Fault(("dns", "max_refresh"), message, (("dns", "min_refresh"),))
+    if dns.max_stale < dns.max_refresh:
+        message = "must not be shorter than max_refresh"
+        yield Fault(("dns", "max_stale"), message, (("dns", "max_refresh"),))
+
+
+def _upstream(name: str, upstream: Upstream) -> Iterator[Fault]:
+    place: Place = ("upstreams", name)
+    try:
+        label(name)
+    except ValueError as error:
+        yield Fault(place, f"a name that is no label in metrics; {error}", at_key=True)
+    for at, secret in enumerate(upstream.signing_secrets):
+        try:
+            Signer((secret,))
+        except ValueError as error:
+            cause = str(error).removeprefix("signing secret 0 ")
+            message = f"{cause}; write Base64 of 24 to 64 bytes, with or without whsec_ in front"
+            yield Fault((*place, "signing_secrets", at), message)
+
+
+def _repeated(items: Iterable[tuple[Place, Hashable]], message: str) -> Iterator[Fault]:
+    seen: dict[Hashable, Place] = {}
+    for place, value in items:
+        if value in seen:
+            yield Fault(place, message, (seen[value],))
+        else:
+            seen[value] = place

@@ -1,0 +1,218 @@
+"""YAML text -> plain data, and where every part of it stands.
+
+Scalars follow the core schema of YAML 1.2: `no`, `0777` with its zero, `12:30:45` and dates are
+not what YAML 1.1 makes of them. What could surprise or exhaust is refused: tags, merge keys,
+duplicate keys, several documents, deep nesting, many aliases.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from relay.config.places import TOP, Fault, Place, Position, shown
+
+MOST_ALIASES = 100
+MOST_VALUES = 50_000
+DEEPEST = 32
+
+Scalar = str | int | float | bool | None
+
+# YAML 1.2.2, section 10.3.2. Integers of more than 30 digits become floats, which no setting
+# takes: int() refuses the longest of them.
+_CORE: tuple[tuple[re.Pattern[str], Callable[[str], Scalar]], ...] = (
+    (re.compile(r"|~|null|Null|NULL"), lambda _: None),
+    (re.compile(r"true|True|TRUE"), lambda _: True),
+    (re.compile(r"false|False|FALSE"), lambda _: False),
+    (re.compile(r"[-+]?[0-9]{1,30}"), int),
+    (re.compile(r"0o[0-7]{1,30}|0x[0-9a-fA-F]{1,30}"), lambda text: int(text, 0)),
+    (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
+    (
+        re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"),
+        lambda text: float(text.replace(".", "")),
+    ),
+)
+
+# What libyaml says, or a part of it, and what a person is told.
+_SENTENCES = {
+    "mapping values are not allowed": (
+        'no ":" can stand here; does text need quotes, or the line another indentation?'
+    ),
+    "cannot start any token": (
+        "no value begins with this character; put text in quotes, and indent with blanks, not tabs"
+    ),
+    "a tab character": "indent with blanks, not with tabs",
+    "expected node content": 'a value is missing, or text such as "[::]:8443" needs quotes',
+    "expected ',' or ']'": 'a "[" is not closed, or a comma is missing',
+    "expected ',' or '}'": 'a "{" is not closed, or a comma is missing',
+    "could not find expected ':'": 'a key needs ":" and a blank behind it',
+    "did not find expected key": "a key is expected; is the line indented like its neighbours?",
+    "expected '-' indicator": 'a "-" is expected; is the line indented like its neighbours?',
+    "unexpected end of stream": "a quoted text is not closed",
+    "unknown escape": "unknown escape; double the backslash, or use single quotes",
+    "unexpected ':'": 'text with a ":" needs quotes here',
+    "undefined alias": "this alias has no anchor above it",
+    "second occurrence": "this anchor is defined twice",
+    "undefined tag handle": "tags are not used here; put text in quotes",
+}
+
+
+class Unreadable(Exception):
+    """The text is no YAML that this reader takes; `fault` says why."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+@dataclass(slots=True)
+class Document:
+    """Plain data (sequences are tuples), the position of every value and key, and what is wrong.
+
+    Where a key stands twice, the first value counts.
+    """
+
+    data: object = None
+    values: dict[Place, Position] = field(default_factory=dict)
+    keys: dict[Place, Position] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+class _Mark(Protocol):
+    line: int
+    column: int
+
+
+class _Loader(yaml.CSafeLoader):
+    """Leaves every scalar as text; `scalar` below decides what it is."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the name and type are PyYAML's
+
+
+def parse(text: str) -> Document:
+    """Read one document. Time and memory are bounded by the limits above.
+
+    Raises:
+        Unreadable: there is no sense in looking further.
+    """
+    try:
+        _survey(text)
+        root = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        raise Unreadable(_syntax(error)) from None
+    except yaml.reader.ReaderError as error:
+        raise Unreadable(_unprintable(text, error)) from None
+    document = Document()
+    if root is not None:
+        document.data = _Builder(document).build(root, ())
+    return document
+
+
+def scalar(text: str) -> Scalar:
+    """Return what a plain scalar means in the core schema of YAML 1.2."""
+    for pattern, read in _CORE:
+        if pattern.fullmatch(text):
+            return read(text)
+    return text
+
+
+def _survey(text: str) -> None:
+    """Look at the events one by one, before anything is built from them."""
+    depth = values = aliases = documents = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            _limit(event, documents > 1, "only one document; remove this one and its ---")
+        elif isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            _limit(event, depth > DEEPEST, f"nested deeper than {DEEPEST} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.AliasEvent):
+            aliases += 1
+            _limit(event, aliases > MOST_ALIASES, f"more than {MOST_ALIASES} aliases")
+        if isinstance(event, yaml.NodeEvent):
+            values += 1
+            _limit(event, values > MOST_VALUES, f"more than {MOST_VALUES} values")
+        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
+            _limit(event, event.tag is not None, "tags are not used here; put text in quotes")
+
+
+def _limit(event: yaml.Event, exceeded: bool, message: str) -> None:
+    if exceeded:
+        raise Unreadable(Fault((), message, position=_position(event.start_mark)))
+
+
+class _Builder:
+    """Nodes -> data. An aliased part is laid out anew at each place, within one budget."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._left = MOST_VALUES
+
+    def build(self, node: Node, place: Place) -> object:
+        position = _position(node.start_mark)
+        self._left -= 1
+        if self._left < 0 or len(place) > DEEPEST:
+            message = "aliases make this too large; write it out where it is needed"
+            raise Unreadable(Fault((), message, position=position))
+        self._document.values[place] = position
+        if isinstance(node, MappingNode):
+            items = self._items(node, place)
+            return {name: self.build(value, (*place, name)) for name, value in items}
+        if isinstance(node, SequenceNode):
+            return tuple(self.build(item, (*place, at)) for at, item in enumerate(node.value))
+        if isinstance(node, ScalarNode) and not node.style:
+            return scalar(node.value)
+        return str(node.value)
+
+    def _items(self, node: MappingNode, place: Place) -> Iterator[tuple[str, Node]]:
+        seen: dict[str, Position] = {}
+        for key, value in node.value:
+            position = _position(key.start_mark)
+            name = self._name(key, place, position)
+            if name is None:
+                continue
+            if name in seen:
+                first = seen[name]
+                message = (
+                    f'the key "{shown(name)}" is here twice;'
+                    f" it stands at {first.line}:{first.column} already"
+                )
+                self._document.faults.append(Fault((*place, name), message, position=position))
+                continue
+            seen[name] = self._document.keys[(*place, name)] = position
+            yield name, value
+
+    def _name(self, key: Node, place: Place, position: Position) -> str | None:
+        plain = isinstance(key, ScalarNode) and not key.style
+        name = scalar(key.value) if plain else key.value
+        if plain and name == "<<":
+            message = 'merge keys ("<<") are not part of YAML 1.2; write the keys out'
+        elif not isinstance(key, ScalarNode) or not isinstance(name, str):
+            message = "a key must be text; put it in quotes"
+        else:
+            return name
+        self._document.faults.append(Fault(place, message, position=position))
+        return None
+
+
+def _position(mark: _Mark | None) -> Position:
+    return Position(mark.line + 1, mark.column + 1) if mark else TOP
+
+
+def _syntax(error: yaml.MarkedYAMLError) -> Fault:
+    problem = error.problem or "unknown error"
+    sentence = next((text for part, text in _SENTENCES.items() if part in problem), problem)
+    return Fault((), f"not valid YAML: {sentence}", position=_position(error.problem_mark))
+
+
+def _unprintable(text: str, error: yaml.reader.ReaderError) -> Fault:
+    # libyaml counts bytes of UTF-8.
+    before = text.encode()[: error.position].decode(errors="ignore")
+    line, _, column = before.count("\n"), *before.rpartition("\n")[1:]
+    message = "not valid YAML: control characters cannot stand in a file; write an escape in quotes"
+    return Fault((), message, position=Position(line + 1, len(column) + 1))

@@ -1,0 +1,126 @@
+"""Whether an endpoint fits its provider, and lets nobody forge."""
+
+from collections.abc import Iterator
+
+from netaddr import IPNetwork
+
+from relay.config.binding import provider, senders, terms
+from relay.config.endpoint import Endpoint
+from relay.config.inline import InlineProvider
+from relay.config.places import Fault, Place, shown
+from relay.config.suggest import suggestion
+from relay.config.unavailable import PROVIDERS
+from relay.plugins import UnknownPlugin
+from relay.providers import Environment, Facts, Provider, Terms
+from relay.sources import Mode
+
+_KEYS = {"window": "timestamp"}
+
+
+def faults(endpoint: Endpoint, place: Place) -> Iterator[Fault]:
+    """Yield what does not fit. Nothing is asked of a provider that is not known."""
+    yield from _unsigned(endpoint, place)
+    if isinstance(endpoint.provider, InlineProvider):
+        return
+    try:
+        found = provider(endpoint.provider)
+    except UnknownPlugin as error:
+        yield Fault((*place, "provider"), _no_provider(error))
+        return
+    if endpoint.timestamp is not None and found.facts.window is None:
+        message = f"{found.facts.name} signs no time; leave the key out"
+        yield Fault((*place, "timestamp"), message, ((*place, "provider"),))
+    if endpoint.callback is not None:
+        message = f"{found.facts.name} has no callback products; leave the key out"
+        yield Fault((*place, "callback"), message, ((*place, "provider"),))
+    yield from _terms(terms(endpoint, found.facts), found, place)
+    yield from _environment(endpoint, found.facts, place)
+
+
+def environment(endpoint: Endpoint, facts: Facts) -> str:
+    """Return the name of the endpoint's environment: the only one where none is given."""
+    if not endpoint.environment and len(facts.environments) == 1:
+        return next(iter(facts.environments))
+    return endpoint.environment
+
+
+def _no_provider(error: UnknownPlugin) -> str:
+    if error.name in PROVIDERS:
+        return f"{error.name} is not available in this version"
+    return f'no provider named "{shown(error.name)}"; {suggestion(error.name, error.known)}'
+
+
+def _environment(endpoint: Endpoint, facts: Facts, place: Place) -> Iterator[Fault]:
+    needs = ((*place, "provider"),)
+    name = environment(endpoint, facts)
+    if not name:
+        message = f"this key is needed; write one of {', '.join(facts.environments)}"
+        yield Fault((*place, "environment"), message, needs)
+    elif name not in facts.environments:
+        near = suggestion(name, facts.environments)
+        message = f'{facts.name} has no environment "{shown(name)}"; {near}'
+        yield Fault((*place, "environment"), message, needs)
+    else:
+        yield from _senders(endpoint, facts.environments[name], place)
+
+
+def _senders(endpoint: Endpoint, chosen: Environment, place: Place) -> Iterator[Fault]:
+    allowed = senders(endpoint, chosen)
+    needs = ((*place, "provider"), (*place, "environment"), (*place, "allowlist"))
+    if endpoint.allowlist.mode is not Mode.OFF and not (allowed.networks or allowed.hosts):
+        message = "nobody could send; name networks or host names, or leave replace out"
+        yield Fault((*place, "allowlist", "replace"), message, needs)
+
+
+def _unsigned(endpoint: Endpoint, place: Place) -> Iterator[Fault]:
+    secrets, unsigned = (*place, "secrets"), (*place, "unsigned")
+    allowlist = (*place, "allowlist")
+    if endpoint.secrets:
+        if endpoint.unsigned == "accept":
+            message = "has no meaning beside secrets; leave it out"
+            yield Fault(unsigned, message, (secrets,))
+        return
+    if endpoint.unsigned == "refuse":
+        message = (
+            "at least one is needed to verify signatures, such as [${env:NAME}];"
+            " unsigned: accept does without, if allowlist.mode is enforce"
+        )
+        yield Fault(secrets, message, (unsigned,))
+        return
+    if endpoint.allowlist.mode is not Mode.ENFORCE:
+        message = "must be enforce: with unsigned: accept the address is all that is checked"
+        yield Fault((*allowlist, "mode"), message, (secrets, unsigned))
+    for key, members in (
+        ("add", endpoint.allowlist.add),
+        ("replace", endpoint.allowlist.replace or ()),
+    ):
+        for at, member in enumerate(members):
+            if isinstance(member, IPNetwork) and not member.prefixlen:
+                message = "lets anybody forge: with unsigned: accept the address is all there is"
+                yield Fault((*allowlist, key, at), message, (secrets, unsigned))
+
+
+def _terms(whole: Terms, found: Provider, place: Place) -> Iterator[Fault]:
+    # One term at a time, since a provider names only the first that it cannot use.
+    parts = [
+        *((at, Terms(secrets=(secret,))) for at, secret in enumerate(whole.secrets)),
+        (0, Terms(public_url=whole.public_url)),
+        (0, Terms(window=whole.window)),
+        (0, Terms(order_id_pattern=whole.order_id_pattern)),
+        (0, Terms(partner_id=whole.partner_id)),
+    ]
+    known = [fault for at, part in parts for fault in _bind(part, found, place, at)]
+    yield from known or _bind(whole, found, place, 0)
+
+
+def _bind(part: Terms, found: Provider, place: Place, secret: int) -> list[Fault]:
+    try:
+        found.bind(part)
+    except ValueError as error:
+        name, _, message = str(error).partition(": ")
+        key, _, position = name.partition(".")
+        where = (*place, _KEYS.get(key, key))
+        if position.isdecimal():
+            where = (*where, int(position) + secret)
+        return [Fault(where, message, ((*place, "provider"),))]
+    return []

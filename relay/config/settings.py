@@ -1,0 +1,235 @@
+"""What a configuration file can say. Attribute names are the keys of the file.
+
+Every required key has an example: it stands in messages and in the JSON Schema, and stands in for
+a value that is missing while the rest of the file is looked at.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, PrivateAttr, Tag
+
+from relay.clientip import ForwardedHeader
+from relay.config.endpoint import Endpoint
+from relay.config.places import Source
+from relay.config.types import (
+    BindText,
+    Duration,
+    DurationOrZero,
+    FilePath,
+    NameserverText,
+    Network,
+    SecretText,
+    Section,
+    Size,
+    UpstreamUrl,
+    default,
+)
+
+
+class Tls(Section):
+    """A certificate and its private key, in PEM files."""
+
+    certificate: FilePath = Field(
+        description="The certificate, followed by its chain.", examples=["tls/fullchain.pem"]
+    )
+    key: FilePath = Field(
+        description="The private key, without a pass phrase.", examples=["tls/privkey.pem"]
+    )
+
+
+class Listener(Section):
+    """A public listener."""
+
+    bind: BindText = Field(
+        description="Address and port to listen on.", examples=["0.0.0.0:8443", "[::]:8443"]
+    )
+    tls: Tls | None = default(
+        None, description="Serve HTTPS; read again when the files change. Without it: HTTP."
+    )
+    proxy_protocol: bool = default(
+        False,
+        description="Every connection must open with a PROXY header from trusted_proxies."
+        " Not available in this version.",
+    )
+
+
+class Admin(Section):
+    """The private listener: health, metrics, events page and API."""
+
+    bind: BindText = default("127.0.0.1:9464", description="Address and port to listen on.")
+    token: SecretText | None = default(
+        None, description="Bearer token of page and API. Without it: health and metrics only."
+    )
+
+
+class SqliteSpool(Section):
+    """The durable store in one local file."""
+
+    kind: Literal["sqlite"] = default("sqlite", description="sqlite.")
+    path: FilePath = default("relay.db", description="The database file.")
+    retain: Duration = default("30d", description="How long bodies of settled events are kept.")
+    retain_keys: Duration = default(
+        "30d", description="How long event keys are kept to know duplicates; 8d at least."
+    )
+
+
+class PostgresSpool(Section):
+    """The durable store in PostgreSQL, shared by several relays. Not available in this version."""
+
+    kind: Literal["postgres"] = Field(description="postgres.", examples=["postgres"])
+    dsn: SecretText = Field(
+        description="Where the database is, with user name and password.",
+        examples=["${env:RELAY_DSN}"],
+    )
+    retain: Duration = default("30d", description="How long bodies of settled events are kept.")
+    retain_keys: Duration = default(
+        "30d", description="How long event keys are kept to know duplicates; 8d at least."
+    )
+
+
+class Dns(Section):
+    """How host names of providers are looked up."""
+
+    nameservers: tuple[NameserverText, ...] = default(
+        (),
+        description="DNS servers to ask; none: the system's. Plain, or tls://ADDRESS#NAME.",
+        examples=[["192.0.2.53", "192.0.2.53:5353", "tls://192.0.2.53#dns.example.com"]],
+    )
+    timeout: Duration = default("2s", description="How long one look-up may take.")
+    min_refresh: Duration = default("30s", description="Never look up more often than this.")
+    max_refresh: Duration = default("5m", description="Never look up less often than this.")
+    retain: Duration = default(
+        "24h",
+        description="How long an address stays that successful answers have stopped giving.",
+    )
+    max_stale: Duration = default(
+        "72h", description="How long addresses stay while look-ups fail; then they are dropped."
+    )
+    knock_interval: Duration = default(
+        "5s", description="At most one early look-up per endpoint in this time."
+    )
+
+
+class Limits(Section):
+    """Bounds on what strangers may ask of the public listeners."""
+
+    body: Size = default("256KiB", description="The largest body that is read.")
+    header_timeout: Duration = default("10s", description="How long a request head may take.")
+    body_timeout: Duration = default("10s", description="How long a body may take.")
+    connections: int = default(
+        4096, ge=1, le=1_000_000, description="Open connections, all together."
+    )
+    connections_per_address: int = default(
+        256, ge=1, le=1_000_000, description="Open connections of one peer."
+    )
+    answer_within: Duration = default("4s", description="No answer takes longer than this.")
+
+
+class Retry(Section):
+    """When an upstream that did not take an event is tried again."""
+
+    schedule: tuple[Duration, ...] = default(
+        ("5s", "30s", "2m", "10m", "30m", "1h", "3h", "6h", "12h"),
+        min_length=1,
+        description="Waits between attempts, each varied by a tenth; the last one repeats.",
+        examples=[["5s", "30s", "2m"]],
+    )
+    give_up_after: Duration = default("72h", description="Then a person decides.")
+
+
+class Upstream(Section):
+    """An internal service that receives events."""
+
+    url: UpstreamUrl = Field(
+        description="Where events are posted.", examples=["http://billing.internal:8080/webhooks"]
+    )
+    timeout: Duration = default("10s", description="How long one attempt may take.")
+    concurrency: int = default(32, ge=1, le=1024, description="Attempts under way at a time.")
+    retry: Retry = default({}, description="When to try again.")
+    order_by_key: bool = default(
+        False, description="Deliver events of one key one after the other, in order of receipt."
+    )
+    signing_secrets: tuple[SecretText, ...] = default(
+        (),
+        description="Sign what is forwarded (Standard Webhooks); several during a rotation.",
+        examples=[["${file:secrets/signing}"]],
+    )
+
+
+def _spool_tag(value: object) -> str:
+    if isinstance(value, SqliteSpool | PostgresSpool):
+        return value.kind
+    kind = value.get("kind", "sqlite") if isinstance(value, dict) else "sqlite"
+    return kind if isinstance(kind, str) else ""
+
+
+Spool = Annotated[
+    Annotated[SqliteSpool, Tag("sqlite")] | Annotated[PostgresSpool, Tag("postgres")],
+    Discriminator(_spool_tag),
+]
+
+
+class Settings(Section):
+    """A whole configuration. `source` tells where each part stands in the file."""
+
+    listen: tuple[Listener, ...] = Field(
+        min_length=1, description="Public listeners.", examples=[[{"bind": "0.0.0.0:8443"}]]
+    )
+    trusted_proxies: tuple[Network, ...] = default(
+        (),
+        description="Networks whose forwarding header or PROXY header is believed.",
+        examples=[["10.0.0.0/8"]],
+    )
+    forwarded_header: Annotated[ForwardedHeader, Field(strict=False)] = default(
+        "X-Forwarded-For", description="The one forwarding header that is read."
+    )
+    admin: Admin = default({}, description="The private listener.")
+    spool: Spool = default({}, description="Where events are kept until they are delivered.")
+    state_dir: FilePath = Field(
+        default_factory=lambda data: _beside(data.get("spool")),
+        description="What is known from DNS, and other small state. Default: beside the spool.",
+    )
+    dns: Dns = default({}, description="How host names of providers are looked up.")
+    limits: Limits = default({}, description="Bounds on what strangers may ask.")
+    shutdown_grace: DurationOrZero = default(
+        "10s", description="How long work in hand may go on after SIGTERM."
+    )
+    upstreams: dict[str, Upstream] = Field(
+        min_length=1,
+        description="Internal services, by name.",
+        examples=[{"billing": {"url": "http://billing.internal:8080/webhooks"}}],
+        json_schema_extra={"propertyNames": {"pattern": "^[A-Za-z0-9_-]{1,64}$"}},
+    )
+    endpoints: tuple[Endpoint, ...] = Field(
+        min_length=1,
+        description="Public paths.",
+        examples=[
+            [
+                {
+                    "name": "midtrans",
+                    "path": "/midtrans/notification",
+                    "provider": "midtrans",
+                    "environment": "production",
+                    "secrets": ["${env:MIDTRANS_SERVER_KEY}"],
+                    "upstream": "billing",
+                }
+            ]
+        ],
+    )
+
+    _source: Source = PrivateAttr(default=Source("", Path()))
+
+    @property
+    def source(self) -> Source:
+        return self._source
+
+    def from_source(self, source: Source) -> "Settings":
+        """Return the same settings, knowing where they come from."""
+        settings = self.model_copy()
+        settings._source = source  # noqa: SLF001 - its own kind
+        return settings
+
+
+def _beside(spool: object) -> Path:
+    return spool.path.parent if isinstance(spool, SqliteSpool) else Path()

@@ -1,0 +1,96 @@
+"""The whole main job on one machine, with nothing to configure.
+
+A real relay with a temporary spool stands between a sender that signs as the providers do and a
+sink that takes what arrives. Everything is on loopback. The sender's addresses are told in
+X-Forwarded-For, as a load balancer would, and those of Vipps come from a small DNS server here.
+"""
+
+import asyncio
+import secrets
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.app import Addresses, App
+from relay.clock import SystemClock
+from relay.config import load_text
+from relay.demo.nameserver import Nameserver
+from relay.demo.scenario import Row, Target, play
+from relay.demo.sink import Sink
+from relay.logs import Log
+
+_TOKEN = "RELAY_DEMO_TOKEN"  # noqa: S105 - the name of a variable
+_SECRET = "RELAY_DEMO_SECRET"  # noqa: S105 - the name of a variable
+
+_CONFIGURATION = """
+listen:
+  - bind: "127.0.0.1:0"
+trusted_proxies: ["127.0.0.1/32"]
+admin: {{bind: "127.0.0.1:0", token: "${{env:{token}}}"}}
+spool: {{path: relay.db}}
+dns: {{nameservers: ["127.0.0.1:{dns_port}"]}}
+upstreams:
+  sink: {{url: "{sink_url}", timeout: 5s}}
+endpoints:
+  - name: midtrans
+    path: /midtrans/notification
+    provider: midtrans
+    environment: production
+    secrets: ["${{env:{secret}}}"]
+    upstream: sink
+  - name: vipps
+    path: /vipps/webhook
+    provider: vipps
+    environment: production
+    secrets: ["${{env:{secret}}}"]
+    upstream: sink
+"""
+
+#: The client address of each provider's messages: one that Midtrans lists, and one that our own
+#: DNS server gives for the callback hosts of Vipps (an example in the Vipps documentation).
+_CLIENTS = {"midtrans": "103.208.23.6", "vipps": "104.45.17.199"}
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A running demo. `rows` says what was sent and what became of it."""
+
+    rows: tuple[Row, ...]
+    admin_url: str
+    token: str
+    public_url: str
+
+    @property
+    def went_well(self) -> bool:
+        return all(row.went_well for row in self.rows)
+
+
+@asynccontextmanager
+async def running(log: Log) -> AsyncIterator[Demo]:
+    """Start everything, play the scenario, and stay up until the context ends."""
+    token, secret = secrets.token_urlsafe(16), secrets.token_urlsafe(24)
+    with tempfile.TemporaryDirectory(prefix="relay-demo-") as directory:
+        async with Sink() as sink, Nameserver([_CLIENTS["vipps"]]) as nameserver:
+            text = _CONFIGURATION.format(
+                token=_TOKEN, secret=_SECRET, dns_port=nameserver.port, sink_url=sink.url
+            )
+            settings = load_text(text, "demo", {_TOKEN: token, _SECRET: secret}, Path(directory))
+            stop, started = asyncio.Event(), asyncio.get_running_loop().create_future()
+            app = App(settings, log=log, clock=SystemClock())
+            async with asyncio.TaskGroup() as group:
+                group.create_task(app.serve(stop, started.set_result))
+                try:
+                    addresses: Addresses = await started
+                    public_url = "http://{}:{}".format(*addresses.public[0])
+                    targets = [
+                        Target(each.provider, public_url + each.path, _CLIENTS[each.provider])
+                        for each in settings.endpoints
+                        if isinstance(each.provider, str)
+                    ]
+                    rows = await play(targets, secret, sink)
+                    admin_url = "http://{}:{}/".format(*addresses.admin)
+                    yield Demo(tuple(rows), admin_url, token, public_url)
+                finally:
+                    stop.set()

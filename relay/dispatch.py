@@ -1,0 +1,204 @@
+"""Use-case two: events go out.
+
+claim -> forward -> decide -> settle, in one loop an upstream: one that is dead or slow never holds
+up another.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from random import Random
+
+from relay.attempts import Attempts, Observer, Upstream
+from relay.breaker import Breaker
+from relay.clock import Clock
+from relay.model import Lease
+from relay.spool import Spool
+
+#: A lease outlasts its attempt by this much, for settling it while the spool has trouble.
+LEASE_MARGIN = timedelta(seconds=30)
+
+# An idle loop looks at the spool at least this often, and never more often than the other.
+_LONGEST_WAIT = 30.0
+_SHORTEST_WAIT = 0.05
+
+# Pauses while the spool is unavailable; they double.
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+
+# What is left to write down the outcomes of attempts that `stop` has cut short.
+_FAREWELL = 1.0
+
+
+class Dispatcher:
+    """Delivers what lies in the spool, until stopped."""
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        upstreams: Sequence[Upstream],
+        clock: Clock,
+        dice: Random,
+        observer: Observer,
+    ) -> None:
+        self._clock = clock
+        self._lines = tuple(_Line(spool, each, clock, dice, observer) for each in upstreams)
+        self._limit = asyncio.timeout(None)
+        self._ended = asyncio.Event()
+        self._ended.set()
+
+    def breakers(self) -> dict[str, bool]:
+        """Return for each upstream whether it is being left alone after failures in a row."""
+        return {line.name: line.breaker.is_open for line in self._lines}
+
+    async def run(self) -> None:
+        """Deliver until `stop`. Call it once."""
+        self._ended.clear()
+        try:
+            # A time-out here is `stop` cutting everything off: what is in hand stays leased.
+            with suppress(TimeoutError):
+                async with self._limit, asyncio.TaskGroup() as lines:
+                    for line in self._lines:
+                        lines.create_task(line.run(), name=f"upstream {line.name}")
+        finally:
+            self._ended.set()
+
+    async def stop(self, grace: float) -> None:
+        """Claim nothing more, let attempts in hand finish for `grace` seconds, end `run`.
+
+        What was claimed but not begun is given back. An attempt that takes longer is cut short
+        and its event is due again at once: the upstream may have taken it, so it may come twice.
+        Returns at most a second after the grace.
+        """
+        for line in self._lines:
+            line.stop()
+        await _either(self._ended.wait(), self._clock.sleep(grace))
+        for line in self._lines:
+            line.cut()
+        await _either(self._ended.wait(), self._clock.sleep(_FAREWELL))
+        if not self._ended.is_set():
+            self._limit.reschedule(asyncio.get_running_loop().time())
+            await self._ended.wait()
+
+
+class _Line:
+    """The loop of one upstream, and its attempts."""
+
+    def __init__(
+        self, spool: Spool, upstream: Upstream, clock: Clock, dice: Random, observer: Observer
+    ) -> None:
+        self.name = upstream.name
+        self.breaker = Breaker()
+        self._spool = spool
+        self._upstream = upstream
+        self._clock = clock
+        self._observer = observer
+        self._attempts = Attempts(
+            upstream=upstream,
+            spool=spool,
+            breaker=self.breaker,
+            clock=clock,
+            dice=dice,
+            observer=observer,
+        )
+        self._lease = upstream.timeout + LEASE_MARGIN
+        self._in_hand = 0
+        self._stopping = False
+        self._pause = _FIRST_PAUSE
+        # Set when there may be more room than before, and to stop.
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as attempts:
+            while not self._stopping:
+                self._wake.clear()
+                room = self._room()
+                if room > 0:
+                    await self._fill(room, attempts)
+                else:
+                    await self._wait_for_room()
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` ends with the last attempt."""
+        self._stopping = True
+        self._wake.set()
+
+    def cut(self) -> None:
+        """Cut short the attempts that are under way."""
+        self._attempts.cut()
+
+    def _room(self) -> int:
+        """Return how many attempts may begin now."""
+        if self._stopping:
+            return 0
+        free = self._upstream.concurrency - self._in_hand
+        allowance = self.breaker.allowance(self._clock.monotonic())
+        return free if allowance is None else min(free, allowance)
+
+    async def _wait_for_room(self) -> None:
+        pause = self.breaker.probe_in(self._clock.monotonic())
+        if pause > 0:
+            await _either(self._wake.wait(), self._clock.sleep(pause))
+        else:
+            await self._wake.wait()
+
+    async def _fill(self, room: int, attempts: asyncio.TaskGroup) -> None:
+        expires = self._clock.monotonic() + self._lease.total_seconds()
+        try:
+            claimed = await self._spool.claim(
+                self.name, room, self._lease, ordered=self._upstream.order_by_key
+            )
+        except Exception as fault:  # noqa: BLE001 - nothing may end the loop of an upstream
+            await self._back_off(fault)
+            return
+        self._pause = _FIRST_PAUSE
+        # Claiming took a while: the breaker may have opened, or `stop` may have been called.
+        allowed = self._room()
+        for lease in claimed.leases[:allowed]:
+            self._in_hand += 1
+            self.breaker.begun(lease.event.id)
+            attempts.create_task(self._deliver(lease, expires))
+        for lease in claimed.leases[allowed:]:
+            await self._give_back(lease)
+        if len(claimed.leases) < room:
+            await _either(self._wake.wait(), self._wait_for_work(claimed.next_due))
+
+    async def _wait_for_work(self, next_due: datetime | None) -> None:
+        wait = _LONGEST_WAIT
+        if next_due is not None:
+            wait = min(wait, (next_due - self._clock.now()).total_seconds())
+        try:
+            await self._spool.wait(self.name, max(wait, _SHORTEST_WAIT))
+        except Exception as fault:  # noqa: BLE001 - nothing may end the loop of an upstream
+            await self._back_off(fault)
+
+    async def _back_off(self, fault: Exception) -> None:
+        self._observer.faulted(self.name, None, fault)
+        pause, self._pause = self._pause, min(self._pause * 2, _LONGEST_PAUSE)
+        await _either(self._wake.wait(), self._clock.sleep(pause))
+
+    async def _give_back(self, lease: Lease) -> None:
+        try:
+            await self._spool.release(lease)
+        except Exception as fault:  # noqa: BLE001 - it comes again when the lease has run out
+            self._observer.faulted(self.name, lease.event.id, fault)
+
+    async def _deliver(self, lease: Lease, expires: float) -> None:
+        try:
+            await self._attempts.deliver(lease, expires)
+        finally:
+            self._in_hand -= 1
+            self._wake.set()
+
+
+async def _either(
+    first: Coroutine[None, None, object], second: Coroutine[None, None, object]
+) -> None:
+    """Return when one of the two is done; the other is cancelled."""
+    async with asyncio.TaskGroup() as group:
+        tasks = group.create_task(first), group.create_task(second)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()

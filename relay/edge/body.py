@@ -1,0 +1,67 @@
+"""Reading a request body: limited, timed, and exactly as it was sent."""
+
+from asyncio import timeout
+from datetime import timedelta
+
+from aiohttp import ClientConnectionError, web_exceptions
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import BaseRequest
+
+from relay.errors import Reason, Refusal
+
+
+class BodyLimits:
+    """How much may be sent, and for how long."""
+
+    def __init__(self, *, size: int, within: timedelta) -> None:
+        self._size = size
+        self._within = within.total_seconds()
+
+    async def read(self, request: BaseRequest) -> bytes:
+        """Return the body, byte for byte.
+
+        Raises:
+            Refusal: BODY_ENCODED when a content coding is named: what was verified must be what
+                is delivered. BODY_TOO_LARGE, as soon as that is certain. BODY_TIMEOUT.
+                BODY_MALFORMED when the connection ends or the framing breaks before the end.
+        """
+        if any(coding.strip().lower() != "identity" for coding in _codings(request)):
+            raise Refusal(Reason.BODY_ENCODED)
+        if (request.content_length or 0) > self._size:
+            raise Refusal(Reason.BODY_TOO_LARGE, f"{request.content_length} bytes announced")
+        self._continue(request)
+        try:
+            async with timeout(self._within):
+                return await self._read(request)
+        except TimeoutError:
+            raise Refusal(Reason.BODY_TIMEOUT) from None
+        except (
+            ClientConnectionError,
+            ConnectionError,
+            HttpProcessingError,
+            web_exceptions.HTTPException,
+        ) as error:
+            raise Refusal(
+                Reason.BODY_MALFORMED, f"body broke off: {type(error).__name__}"
+            ) from None
+
+    async def _read(self, request: BaseRequest) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while chunk := await request.content.readany():
+            size += len(chunk)
+            if size > self._size:
+                raise Refusal(Reason.BODY_TOO_LARGE)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    @staticmethod
+    def _continue(request: BaseRequest) -> None:
+        """Tell a sender that asks first (RFC 9110, section 10.1.1) to go on."""
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _codings(request: BaseRequest) -> list[str]:
+    values = request.headers.getall("Content-Encoding", [])
+    return [coding for value in values for coding in value.split(",")]

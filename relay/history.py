@@ -1,0 +1,115 @@
+"""Events as people and scripts see them: one JSON shape for the command line and the admin API."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from relay.model import Event, Status
+from relay.spool import Page, Query, Record
+
+#: The most events that one page holds.
+MAX_LIMIT = 1000
+
+_FILTERS = ("status", "endpoint", "key", "since", "until", "limit", "after")
+
+
+def page_json(page: Page) -> dict[str, object]:
+    """Return one page, newest first; `next` is handed back as `after` for the next one."""
+    return {"events": [summary(record) for record in page.records], "next": page.next}
+
+
+def summary(record: Record) -> dict[str, object]:
+    """Return one line of history."""
+    return {
+        "id": record.id,
+        "endpoint": record.endpoint,
+        "provider": record.provider,
+        "status": record.status.value,
+        "key": record.key,
+        "received_at": rfc3339(record.received_at),
+        "attempts": record.attempts,
+        "upstream": record.upstream,
+    }
+
+
+def detail(record: Record, event: Event | None) -> dict[str, object]:
+    """Return all there is to one event; its content is null once the body has been pruned.
+
+    The body is shown as text; bytes that are no UTF-8 are escaped.
+    """
+    content: dict[str, object] | None = None
+    if event is not None:
+        content = {
+            "environment": event.environment,
+            "method": event.method,
+            "suffix": event.suffix,
+            "headers": [list(item) for item in event.headers],
+            "signed": list(event.signed),
+            "body": event.body.decode("utf-8", "backslashreplace"),
+        }
+    return summary(record) | {
+        "subject": record.subject,
+        "client": record.client,
+        "due_at": _optional(record.due_at),
+        "settled_at": _optional(record.settled_at),
+        "last_outcome": record.last_outcome,
+        "conflicts_with": record.conflicts_with,
+        "out_of_order": record.out_of_order,
+        "content": content,
+    }
+
+
+def parse_query(given: Mapping[str, str]) -> Query:
+    """Return the query that these filters mean.
+
+    Raises:
+        ValueError: a filter is unknown or unreadable; the message says what to write.
+    """
+    for name in given:
+        if name not in _FILTERS:
+            raise ValueError(f'no filter "{name}"; there are: {", ".join(_FILTERS)}')
+    return Query(
+        status=_status(given.get("status")),
+        endpoint=given.get("endpoint"),
+        key=given.get("key"),
+        since=_time("since", given.get("since")),
+        until=_time("until", given.get("until")),
+        limit=_limit(given.get("limit")),
+        after=given.get("after"),
+    )
+
+
+def rfc3339(at: datetime) -> str:
+    """Return a time as RFC 3339 in UTC, to the millisecond."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _optional(at: datetime | None) -> str | None:
+    return None if at is None else rfc3339(at)
+
+
+def _status(text: str | None) -> Status | None:
+    if text is None:
+        return None
+    try:
+        return Status(text)
+    except ValueError:
+        raise ValueError(f'no status "{text}"; there are: {", ".join(Status)}') from None
+
+
+def _time(name: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        message = f'{name}: "{text}" is no time; write it as 2026-01-31T08:00:00Z or 2026-01-31'
+        raise ValueError(message) from None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return Query().limit
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_LIMIT:
+        raise ValueError(f'limit: "{text}" is not a number from 1 to {MAX_LIMIT}')
+    return int(text)

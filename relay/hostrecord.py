@@ -1,0 +1,255 @@
+"""What is known of one host name, and what an answer from DNS changes about it.
+
+Pure. Addresses come in at once and leave slowly: whoever can break our DNS must not be able to
+empty the list, and whoever can spoof one answer must not be able to flood it.
+
+Times are seconds on one monotonic clock, so a wall clock that jumps ages nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import StrEnum
+from ipaddress import IPv4Address
+from random import Random
+from typing import Final
+
+from relay.model import Address
+from relay.networks import special
+
+MOST_IN_ANSWER: Final = 64
+MOST_OF_HOST: Final = 256
+
+_FIRST_RETRY = 1.0
+
+
+class LookupResult(StrEnum):
+    """How one DNS look-up of one host ended."""
+
+    OK = "ok"
+    NXDOMAIN = "nxdomain"
+    SERVFAIL = "servfail"
+    TIMEOUT = "timeout"
+    EMPTY = "empty"
+    REFUSED_ANSWER = "refused_answer"
+
+
+class Change(StrEnum):
+    """What happened to an address of a host."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+
+
+class Family(StrEnum):
+    """The two questions of a look-up. They fail apart, so they are judged apart."""
+
+    A = "A"
+    AAAA = "AAAA"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one question was answered with, as it came.
+
+    result: OK when it was answered with addresses, believable or not; never REFUSED_ANSWER.
+    ttl: the lowest of the chain, in seconds.
+    """
+
+    result: LookupResult
+    addresses: tuple[Address, ...] = ()
+    ttl: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One address of a host.
+
+    seen: when an answer last held it.
+    missing: for how many seconds good answers have left it out since then.
+    """
+
+    seen: float
+    missing: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostRecord:
+    """All that is known of one host.
+
+    answered: when an answer last held a believable address; None when none ever did.
+    counting: when the last look-up was, for each family whose question it got answered; the time
+        between two such look-ups in a row is what `Known.missing` adds up.
+    failures: look-ups in a row, up to the last, that brought no believable address.
+    """
+
+    known: Mapping[Address, Known] = field(default_factory=dict)
+    answered: float | None = None
+    counting: Mapping[Family, float] = field(default_factory=dict)
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When to look again, and how long to hold on to what DNS gave.
+
+    retain: how long good answers must leave an address out before it goes.
+    max_stale: how long after the last good answer the whole host goes.
+    """
+
+    min_refresh: timedelta
+    max_refresh: timedelta
+    retain: timedelta
+    max_stale: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one look-up came to.
+
+    delay: seconds until the next look-up.
+    problem: what was wrong, for people; None when the result is OK.
+    """
+
+    record: HostRecord
+    changes: tuple[tuple[Change, Address], ...]
+    result: LookupResult
+    delay: float
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """An answer after its addresses were judged; only the `good` ones go any further."""
+
+    result: LookupResult
+    good: frozenset[Address]
+    ttl: int
+    problem: str | None
+
+
+def learn(
+    record: HostRecord,
+    answers: Mapping[Family, Answer],
+    now: float,
+    policy: Policy,
+    dice: Random,
+) -> Step:
+    """Return what is known after a look-up, what changed, and when to look again."""
+    judged = {family: _judge(answer) for family, answer in answers.items()}
+    believed = any(each.good for each in judged.values())
+    if believed:
+        known = _take(_age(record, judged, now, policy), judged, now)
+        after = HostRecord(known, now, _counting(judged, now), 0)
+    elif record.answered is not None and now - record.answered > policy.max_stale.total_seconds():
+        after = HostRecord({}, record.answered, {}, record.failures + 1)
+    else:
+        after = replace(record, counting={}, failures=record.failures + 1)
+    result = _sum_up(judged)
+    wrong = [f"{family}: {each.problem}" for family, each in judged.items() if each.problem]
+    return Step(
+        record=after,
+        changes=_changes(record.known, after.known),
+        result=result,
+        delay=_delay(after, judged, result, policy) * dice.uniform(0.9, 1.0),
+        problem=None if result is LookupResult.OK else "; ".join(wrong),
+    )
+
+
+def _judge(answer: Answer) -> _Judged:
+    refuse = LookupResult.REFUSED_ANSWER
+    if not answer.addresses:
+        empty = answer.result is LookupResult.OK
+        result = LookupResult.EMPTY if empty else answer.result
+        return _Judged(result, frozenset(), 0, str(result))
+    if len(answer.addresses) > MOST_IN_ANSWER:
+        problem = f"{refuse}, {len(answer.addresses)} addresses"
+        return _Judged(refuse, frozenset(), 0, problem)
+    kinds = {address: special(address) for address in answer.addresses}
+    good = frozenset(address for address, kind in kinds.items() if kind is None)
+    bad = [f"{address} is {kind}" for address, kind in kinds.items() if kind is not None]
+    if bad:
+        return _Judged(refuse, good, answer.ttl, f"{refuse}, {', '.join(bad)}")
+    return _Judged(LookupResult.OK, good, answer.ttl, None)
+
+
+def _age(
+    record: HostRecord, judged: Mapping[Family, _Judged], now: float, policy: Policy
+) -> dict[Address, Known]:
+    """Return what is still known of those that the answers leave out or say nothing about."""
+    left: dict[Address, Known] = {}
+    for address, known in record.known.items():
+        family = _family(address)
+        each = judged[family]
+        since = record.counting.get(family)
+        if not _speaks(each) or address in each.good or since is None or known.seen >= since:
+            left[address] = known
+            continue
+        missing = known.missing + (now - since)
+        # That a family has no address at all is a weaker sign than an answer without this one:
+        # resolvers that filter AAAA say it too. It has to last as long as an outage would.
+        limit = policy.retain if each.good else max(policy.retain, policy.max_stale)
+        if missing < limit.total_seconds():
+            left[address] = replace(known, missing=missing)
+    return left
+
+
+def _take(
+    left: dict[Address, Known], judged: Mapping[Family, _Judged], now: float
+) -> dict[Address, Known]:
+    """Return what is known with the good addresses added, the longest unseen making room."""
+    fresh = {address: Known(now) for each in judged.values() for address in each.good}
+    known = {**left, **fresh}
+    if len(known) <= MOST_OF_HOST:
+        return known
+    newest = sorted(known.items(), key=lambda item: item[1].seen, reverse=True)
+    return dict(newest[:MOST_OF_HOST])
+
+
+def _counting(judged: Mapping[Family, _Judged], now: float) -> dict[Family, float]:
+    return {family: now for family, each in judged.items() if _speaks(each)}
+
+
+def _speaks(each: _Judged) -> bool:
+    """Say whether an answer tells which addresses its family has; used beside a believed answer."""
+    return bool(each.good) or each.result is LookupResult.EMPTY
+
+
+def _sum_up(judged: Mapping[Family, _Judged]) -> LookupResult:
+    """Return the worst result; that one family is empty is nothing bad."""
+    results = {each.result for each in judged.values()}
+    for failure in (
+        LookupResult.REFUSED_ANSWER,
+        LookupResult.SERVFAIL,
+        LookupResult.TIMEOUT,
+        LookupResult.NXDOMAIN,
+    ):
+        if failure in results:
+            return failure
+    return LookupResult.OK if LookupResult.OK in results else LookupResult.EMPTY
+
+
+def _delay(
+    record: HostRecord, judged: Mapping[Family, _Judged], result: LookupResult, policy: Policy
+) -> float:
+    shortest = policy.min_refresh.total_seconds()
+    if result is LookupResult.OK:
+        ttl = min(each.ttl for each in judged.values() if each.good)
+        return min(max(ttl, shortest), policy.max_refresh.total_seconds())
+    if record.known:
+        return shortest
+    # Nothing can be let in until there is an answer. The exponent is held where it no longer
+    # matters, since an outage may last.
+    return min(_FIRST_RETRY * 2.0 ** min(record.failures - 1, 20), shortest)
+
+
+def _changes(
+    before: Mapping[Address, Known], after: Mapping[Address, Known]
+) -> tuple[tuple[Change, Address], ...]:
+    added = tuple((Change.ADDED, address) for address in after if address not in before)
+    removed = tuple((Change.REMOVED, address) for address in before if address not in after)
+    return added + removed
+
+
+def _family(address: Address) -> Family:
+    return Family.A if isinstance(address, IPv4Address) else Family.AAAA

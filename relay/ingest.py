@@ -1,0 +1,202 @@
+"""Use-case one: a delivery comes in.
+
+admit -> read -> verify -> store -> acknowledge, and one account of it in the log whatever happens.
+A refusal is an answer and is given in the provider's shape. Anything else that goes wrong is
+ours: the provider is asked to come again, and nothing is acknowledged.
+"""
+
+import hashlib
+from asyncio import timeout
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from relay.answers import plain_answer
+from relay.clientip import ClientLocator
+from relay.clock import Clock
+from relay.errors import Reason, Refusal, SpoolUnavailable
+from relay.knock import Knock, KnockResult
+from relay.model import (
+    Ack,
+    ClientAddress,
+    Delivery,
+    Evidence,
+    RequestHead,
+    Ruling,
+    Verdict,
+    VerifiedDelivery,
+)
+from relay.providers import Inspector
+from relay.routing import Routes
+from relay.sources import Allowlist, Entry, Mode
+from relay.spool import Conflict, Duplicate, Spool, Stored
+from relay.telemetry import Account, Telemetry
+
+#: The sender's header fields that every provider's deliveries keep.
+COMMON_HEADERS = ("Content-Type", "User-Agent", "Accept")
+
+BodyReader = Callable[[], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One public path: a provider, an environment and secrets, bound together.
+
+    headers: the provider's own header fields that may reach the upstream.
+    knock: asks DNS again for a refused address; None when no host names are involved.
+    """
+
+    name: str
+    path: str
+    methods: tuple[str, ...]
+    provider: str
+    environment: str
+    upstream: str
+    inspector: Inspector
+    headers: tuple[str, ...]
+    allowlist: Allowlist
+    mode: Mode
+    knock: Knock | None
+
+
+class Ingest:
+    """Takes deliveries one by one and answers them."""
+
+    def __init__(
+        self,
+        *,
+        routes: Routes[Endpoint],
+        clients: ClientLocator,
+        spool: Spool,
+        telemetry: Telemetry,
+        clock: Clock,
+        new_id: Callable[[], str],
+        answer_within: timedelta,
+    ) -> None:
+        self._routes = routes
+        self._clients = clients
+        self._spool = spool
+        self._telemetry = telemetry
+        self._clock = clock
+        self._new_id = new_id
+        self._answer_within = answer_within.total_seconds()
+
+    async def receive(self, head: RequestHead, read_body: BodyReader) -> Ack:
+        """Return the answer to one request. Raises nothing but for cancellation.
+
+        read_body: reads the body, limited and timed; raises `Refusal` when it may not be had. It
+            is called only for an admitted client.
+        """
+        began = self._clock.monotonic()
+        account = Account(peer=head.peer)
+        try:
+            ack = await self._handle(head, read_body, account)
+        finally:
+            account.duration = self._clock.monotonic() - began
+        account.status = ack.status
+        self._telemetry.received(account, head.received_at)
+        return ack
+
+    def refuse(self, account: Account, refusal: Refusal) -> Ack:
+        """Return the answer to something that never became a request head, and account for it."""
+        account.verdict, account.reason = Verdict.REFUSED, refusal.reason
+        account.detail = refusal.detail
+        ack = plain_answer(Ruling(Verdict.REFUSED, refusal.reason))
+        account.status = ack.status
+        self._telemetry.received(account, self._clock.now())
+        return ack
+
+    async def _handle(self, head: RequestHead, read_body: BodyReader, account: Account) -> Ack:
+        try:
+            endpoint = self._routes.find(head)
+        except Refusal as refusal:
+            account.verdict, account.reason = Verdict.REFUSED, refusal.reason
+            return plain_answer(Ruling(Verdict.REFUSED, refusal.reason))
+        account.endpoint, account.provider = endpoint.name, endpoint.provider
+        body = b""
+        try:
+            client = await self._admit(endpoint, head, account)
+            body = await read_body()
+            account.body_bytes = len(body)
+            account.body_sha256 = hashlib.sha256(body).hexdigest()
+            delivery = Delivery(endpoint.name, head, client, "", body)
+            async with timeout(self._answer_within):
+                ruling = await self._accept(endpoint, delivery, account)
+        except Refusal as refusal:
+            ruling = Ruling(Verdict.REFUSED, refusal.reason)
+            account.detail = refusal.detail
+        except (SpoolUnavailable, TimeoutError) as fault:
+            ruling = Ruling(Verdict.UNAVAILABLE)
+            account.detail = str(fault) or "no answer from the spool in time"
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the provider must come again
+            ruling = Ruling(Verdict.UNAVAILABLE)
+            self._telemetry.log.fault("delivery_fault", fault, endpoint=endpoint.name)
+        account.verdict, account.reason = ruling.verdict, ruling.reason
+        return endpoint.inspector.answer(ruling, "", body)
+
+    # ---- who is calling, before the body is read --------------------------------------------
+
+    async def _admit(
+        self, endpoint: Endpoint, head: RequestHead, account: Account
+    ) -> ClientAddress:
+        if head.method not in endpoint.methods:
+            raise Refusal(Reason.METHOD_NOT_ALLOWED)
+        client = self._clients.locate(head)
+        account.client, account.client_via = client.address, client.via
+        if endpoint.mode is Mode.OFF:
+            return client
+        entry = await self._match(endpoint, client)
+        if entry is not None:
+            account.matched_entry, account.matched_host = str(entry.network), entry.host
+            return client
+        waiting = endpoint.allowlist.unready()
+        reason = Reason.SOURCE_UNKNOWN if waiting else Reason.SOURCE_NOT_ALLOWED
+        if endpoint.mode is Mode.REPORT:
+            account.would_refuse = reason
+            return client
+        raise Refusal(reason, f"no addresses yet for {', '.join(waiting)}" if waiting else "")
+
+    async def _match(self, endpoint: Endpoint, client: ClientAddress) -> Entry | None:
+        entry = endpoint.allowlist.match(client.address)
+        if entry is not None or endpoint.knock is None:
+            return entry
+        # DNS may have moved since the last look: the address gets one more chance.
+        result = await endpoint.knock.knock()
+        entry = endpoint.allowlist.match(client.address)
+        if result is KnockResult.LIMITED and entry is None:
+            self._telemetry.knocked(endpoint.name, "limited")
+        else:
+            self._telemetry.knocked(endpoint.name, "not_found" if entry is None else "found")
+        return entry
+
+    # ---- what it says -----------------------------------------------------------------------
+
+    async def _accept(self, endpoint: Endpoint, delivery: Delivery, account: Account) -> Ruling:
+        evidence = endpoint.inspector.inspect(delivery)
+        account.secret, account.event_key = evidence.secret, evidence.key
+        result = await self._spool.put(self._verified(endpoint, delivery, evidence))
+        account.id = result.id
+        match result:
+            case Stored(conflicts_with=None):
+                return Ruling(Verdict.ACCEPTED)
+            case Stored():
+                self._telemetry.conflicted(endpoint.name)
+                return Ruling(Verdict.ACCEPTED)
+            case Duplicate():
+                return Ruling(Verdict.DUPLICATE)
+            case Conflict():
+                self._telemetry.conflicted(endpoint.name)
+                return Ruling(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
+
+    def _verified(
+        self, endpoint: Endpoint, delivery: Delivery, evidence: Evidence
+    ) -> VerifiedDelivery:
+        return VerifiedDelivery(
+            event_id=self._new_id(),
+            provider=endpoint.provider,
+            environment=endpoint.environment,
+            upstream=endpoint.upstream,
+            headers=delivery.head.headers.only(*COMMON_HEADERS, *endpoint.headers),
+            delivery=delivery,
+            evidence=evidence,
+        )

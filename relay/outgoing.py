@@ -1,0 +1,148 @@
+"""What an upstream receives: the target and the header fields of one attempt. No I/O.
+
+The set is built up from what is known, never copied and thinned out, so a field that nobody
+thought of does not pass. The body is not touched here or anywhere else.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import quote, urlsplit
+
+from relay.model import Event, Headers, Lease
+from relay.signing import Signer
+
+LONGEST_EVENT_KEY = 256
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_VISIBLE = "".join(map(chr, range(0x20, 0x7F)))
+
+# No percent sign in the path: `%2e%2e%2f` means different things to different servers.
+_SUFFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?(?:\?[!\"$-~]*)?")
+
+# Connection-level fields are about the sender's connection (RFC 9110, 7.6.1), framing belongs to
+# ours, and the rest would let a sender speak for a proxy whom the upstream believes.
+_NEVER_THE_SENDERS = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+        "content-length",
+        "content-encoding",
+        "accept-encoding",
+        "expect",
+        "cookie",
+        "forwarded",
+        "via",
+        "x-real-ip",
+    }
+)
+_NEVER_THE_SENDERS_PREFIXES = ("relay-", "webhook-", "proxy-", "x-forwarded-")
+
+
+class Target:
+    """Where the events of one upstream go.
+
+    Raises:
+        ValueError: `url` is not an http or https URL with a host and nothing but host, port, path
+            and query.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("an upstream url begins with http:// or https:// and a host")
+        if parts.port == 0:
+            raise ValueError("an upstream url has a port between 1 and 65535")
+        if "@" in parts.netloc or "#" in url:
+            raise ValueError("an upstream url holds no user, password or fragment")
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise ValueError("an upstream url is visible ASCII; encode the rest")
+        self._base, _, self._query = url.partition("?")
+
+    def of(self, suffix: str) -> str:
+        """Return the URL for an event with this suffix, appended character by character.
+
+        A query of the upstream's own URL comes before the sender's.
+
+        Raises:
+            ValueError: the suffix is no path below the upstream's, or leaves it with dots.
+        """
+        path, _, query = suffix.partition("?")
+        if not _SUFFIX.fullmatch(suffix) or {".", ".."} & set(path.split("/")):
+            raise ValueError("the suffix of this event is not a path below its upstream")
+        base = self._base.rstrip("/") + path if path else self._base
+        queries = "&".join(filter(None, (self._query, query)))
+        return f"{base}?{queries}" if queries else base
+
+
+def fields(lease: Lease, now: datetime, signer: Signer | None) -> Headers:
+    """Return every header field of one attempt but Host and Content-Length.
+
+    Values are Latin-1 text as in `Headers`; none holds a control character.
+    """
+    return Headers((*_from_sender(lease.event), *_from_us(lease, now, signer)))
+
+
+def _from_sender(event: Event) -> Iterator[tuple[str, str]]:
+    for name, value in event.headers:
+        if _TOKEN.fullmatch(name) and not _CONTROL.search(value) and not _taken(name):
+            yield name, value
+
+
+def _taken(name: str) -> bool:
+    """Tell whether a sender may not use this name.
+
+    Many servers read `Relay_Signed` as `Relay-Signed` (CGI, WSGI), so the two are one name here.
+    `Webhook-Id`, which Vipps sends, is ours: two fields of that name would break the signature
+    check of every Standard Webhooks library.
+    """
+    plain = name.lower().replace("_", "-")
+    return plain in _NEVER_THE_SENDERS or plain.startswith(_NEVER_THE_SENDERS_PREFIXES)
+
+
+def _from_us(lease: Lease, now: datetime, signer: Signer | None) -> Iterator[tuple[str, str]]:
+    event = lease.event
+    timestamp = int(now.timestamp())
+    yield "webhook-id", event.id
+    yield "webhook-timestamp", str(timestamp)
+    if signer is not None:
+        yield "webhook-signature", signer.sign(event.id, timestamp, event.body)
+    yield "Relay-Endpoint", _visible(event.endpoint)
+    yield "Relay-Provider", _visible(event.provider)
+    yield "Relay-Environment", _visible(event.environment)
+    yield "Relay-Event-Key", _encoded_key(event.key)
+    yield "Relay-Client-Address", str(event.client)
+    yield "Relay-Attempt", str(lease.attempt)
+    yield "Relay-Received-At", _rfc3339(event.received_at)
+    if event.signed:
+        yield "Relay-Signed", _visible(", ".join(event.signed))
+    if event.conflicts_with is not None:
+        yield "Relay-Conflict", event.conflicts_with
+    if event.out_of_order:
+        yield "Relay-Out-Of-Order", "true"
+
+
+def _visible(text: str) -> str:
+    """Percent-encode what cannot stand in a header field; such names come from configuration."""
+    return quote(text, safe=_VISIBLE)
+
+
+def _encoded_key(key: str) -> str:
+    """Percent-encode a key, cut between characters so that what is left can be decoded."""
+    encoded = ""
+    for character in key:
+        more = quote(character, safe="", errors="replace")
+        if len(encoded) + len(more) > LONGEST_EVENT_KEY:
+            break
+        encoded += more
+    return encoded
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,331 @@
+"""Midtrans: HTTP notifications of payments, recurring payments and linked accounts.
+
+The signature stands in the body and covers three of its fields, joined without a separator. It
+covers neither the transaction's status nor a time, and one order repeats it. It is therefore no
+event key, and the fields must have the shapes that Midtrans gives them: otherwise digits could
+move from one field to the next under the same signature.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta, timezone
+from secrets import token_hex
+from types import MappingProxyType
+from typing import Final
+from uuid import uuid4
+
+from relay import eventkey, strictjson
+from relay.answers import plain_answer
+from relay.errors import Reason, Refusal
+from relay.model import Ack, Delivery, Evidence, Headers, Ruling
+from relay.providers import (
+    Environment,
+    Facts,
+    Inspector,
+    Listing,
+    Provider,
+    Sample,
+    SampleOrder,
+    Terms,
+)
+from relay.schemes.digest import Digest
+from relay.secret import Secret
+from relay.strictjson import JsonObject, JsonValue, Number
+
+_PAGE = "Midtrans, IP Addresses & API Domain"
+
+# fmt: off
+_PRODUCTION_NEW = (
+    "8.215.30.222", "147.139.209.49", "8.215.32.142", "147.139.163.77", "8.215.25.24",
+    "8.215.3.193", "147.139.210.20", "149.129.238.95", "8.215.9.206", "147.139.134.22",
+    "149.129.253.222", "8.215.56.174", "8.215.27.65", "147.139.129.139", "149.129.192.10",
+    "8.215.15.117", "149.129.234.6", "8.215.79.106", "149.129.192.204", "8.215.83.17",
+    "147.139.197.147", "147.139.207.105", "147.139.193.191", "147.139.201.222", "8.215.82.175",
+    "149.129.218.45", "8.215.10.140", "8.215.83.130", "147.139.206.209", "8.215.75.234",
+)
+_PRODUCTION_LEGACY = (
+    "103.208.23.0/24", "103.208.23.6/32", "103.127.16.0/23", "103.127.17.6/32", "34.87.92.33",
+    "34.87.59.67", "35.186.147.251", "34.87.157.231", "13.228.166.126/32", "52.220.80.5/32",
+    "3.1.123.95/32", "108.136.204.114", "108.136.34.95", "108.137.159.245", "108.137.135.225",
+    "16.78.53.66", "43.218.2.230", "16.78.88.149", "16.78.85.64", "16.78.69.49", "16.78.98.130",
+    "16.78.9.40", "43.218.223.26",
+)
+_SANDBOX_NEW = (
+    "149.129.216.115", "147.139.167.196", "147.139.179.47", "147.139.144.184", "147.139.169.196",
+    "147.139.168.217", "8.215.17.96", "149.129.254.13", "147.139.203.227", "147.139.192.94",
+    "147.139.206.250", "147.139.213.108", "8.215.23.167", "147.139.209.91", "8.215.21.228",
+    "147.139.173.83", "147.139.132.215", "149.129.227.68", "149.129.234.77", "147.139.137.231",
+    "147.139.180.156", "8.215.10.65", "8.215.22.163", "147.139.215.190", "8.215.0.89",
+    "8.215.16.140", "147.139.165.251", "147.139.209.83", "147.139.167.157", "147.139.192.232",
+)
+_SANDBOX_LEGACY = (
+    "34.101.68.130", "34.101.92.69", "34.142.147.133/32", "34.142.169.131/32", "34.142.231.22/32",
+    "35.240.161.215/32", "34.142.227.232/32", "34.124.184.175/32", "35.197.130.2/32",
+    "34.142.233.114/32",
+)
+# fmt: on
+
+# The page dropped the sandbox address 103.58.103.177 on 2022-03-15: it is in no list.
+_PRODUCTION: Final = Environment(
+    listings=(
+        Listing(
+            f"{_PAGE}, 2022-03-15",
+            ("103.208.23.0/24", "103.208.23.6/32", "103.127.16.0/23", "103.127.17.6/32"),
+        ),
+        Listing(f"{_PAGE}, 2025-11-10, new", _PRODUCTION_NEW),
+        Listing(f"{_PAGE}, 2025-11-10, legacy", _PRODUCTION_LEGACY),
+    )
+)
+_SANDBOX: Final = Environment(
+    listings=(
+        Listing(f"{_PAGE}, 2022-03-15", ("34.101.68.130", "34.101.92.69")),
+        Listing(f"{_PAGE}, 2025-11-10, new", _SANDBOX_NEW),
+        Listing(f"{_PAGE}, 2025-11-10, legacy", _SANDBOX_LEGACY),
+    )
+)
+
+FACTS: Final = Facts(
+    name="midtrans",
+    title="Midtrans HTTP notification",
+    environments={"production": _PRODUCTION, "sandbox": _SANDBOX},
+    methods=("POST",),
+    secrets="the server key of the environment (Dashboard, Settings, Access Keys)",
+    signature=(
+        "SHA-512 in lower-case hex, in the body's signature_key, of"
+        " {json:/order_id}{json:/status_code}{json:/gross_amount}{secret}; for a linked account"
+        " {json:/account_id}{json:/account_status}{json:/status_code}{secret}"
+    ),
+    event_key=(
+        "transaction_id (order_id without one), transaction_status, status_code, fraud_status,"
+        " and a hash of what is said of refunds; for a linked account its id, status, status_code"
+        " and a hash of the body"
+    ),
+    answers=(
+        "200 OK; Midtrans tries again five times over 5 h 42 min after 401, 403 or 502, and twice"
+        " after 400 or 404"
+    ),
+    document="https://docs.midtrans.com/en/after-payment/http-notification",
+    reviewed=date(2026, 11, 21),
+)
+
+Shapes = Mapping[str, re.Pattern[str]]
+
+_STATUS_CODE = re.compile(r"[2-5][0-9]{2}")
+_PAYMENT: Final[Shapes] = MappingProxyType(
+    {
+        "order_id": re.compile(r".+", re.DOTALL),
+        "status_code": _STATUS_CODE,
+        "gross_amount": re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]{1,2})?"),
+    }
+)
+# A word between the two ids keeps a payment's signature, which ends in digits, from fitting here.
+_ACCOUNT: Final[Shapes] = MappingProxyType(
+    {
+        "account_id": re.compile(r".+", re.DOTALL),
+        "account_status": re.compile(r"[A-Za-z_]+"),
+        "status_code": _STATUS_CODE,
+    }
+)
+_ACCOUNT_STATUSES = ("PENDING", "ENABLED", "DISABLED", "EXPIRED")
+_CENTS = re.compile(r"\.[0-9]{1,2}\Z")
+_DIGITS = frozenset("0123456789")
+
+_TEST_PREFIX = "payment_notif_test_"
+_REFUND_IDS = (
+    "refund_chargeback_id",
+    "refund_chargeback_uuid",
+    "refund_key",
+    "bank_confirmed_at",
+)
+
+
+class _MidtransInspector:
+    def __init__(self, secrets: tuple[Secret, ...], order_ids: re.Pattern[str] | None) -> None:
+        self._digest = Digest("sha512", secrets) if secrets else None
+        self._order_ids = order_ids
+
+    def inspect(self, delivery: Delivery) -> Evidence:
+        message = strictjson.parse_object(delivery.body)
+        if "account_id" in message and "order_id" not in message:
+            return self._account(message)
+        return self._payment(message, delivery.body)
+
+    def answer(self, ruling: Ruling, remainder: str, body: bytes) -> Ack:  # noqa: ARG002 - contract
+        return plain_answer(ruling, FACTS.methods)
+
+    def _payment(self, message: JsonObject, body: bytes) -> Evidence:
+        secret = self._verify(message, _PAYMENT)
+        order_id = _text(message.get("order_id"))
+        if self._order_ids is not None and not self._order_ids.fullmatch(order_id):
+            raise Refusal(Reason.FIELD_INVALID, "order_id does not match order_id_pattern")
+        transaction = _text(message.get("transaction_id")) or order_id
+        status = _text(message.get("transaction_status")).lower()
+        return Evidence(
+            key=_payment_key(message, transaction, status, body),
+            content=strictjson.content_digest(message),
+            signed=tuple(_PAYMENT) if secret is not None else (),
+            ambiguous=secret is not None and self._is_ambiguous(message),
+            secret=secret,
+            subject=eventkey.spell(transaction) if transaction else None,
+            opening=status == "pending",
+            test=order_id.startswith(_TEST_PREFIX),
+        )
+
+    def _account(self, message: JsonObject) -> Evidence:
+        secret = self._verify(message, _ACCOUNT)
+        account, status, code = (_text(message.get(name)) for name in _ACCOUNT)
+        content = strictjson.content_digest(message)
+        shifted = (word for word in _ACCOUNT_STATUSES if word != status)
+        return Evidence(
+            # An account is enabled and disabled more than once, and no published field says when:
+            # whatever differs makes another event, and only an exact copy counts as a repeat.
+            key=eventkey.spell(account, status, code, content.hex()[:32]),
+            content=content,
+            signed=tuple(_ACCOUNT) if secret is not None else (),
+            ambiguous=secret is not None
+            and any((account + status).endswith(word) for word in shifted),
+            secret=secret,
+            subject=eventkey.spell(account) if account else None,
+        )
+
+    def _verify(self, message: JsonObject, shapes: Shapes) -> int | None:
+        if self._digest is None:
+            return None
+        signature = message.get("signature_key")
+        if not isinstance(signature, str) or not signature:
+            raise Refusal(Reason.SIGNATURE_MISSING, "signature_key is missing, empty or no string")
+        covered = "".join(_shaped(message, name, shape) for name, shape in shapes.items())
+        return self._digest.verify(covered.encode(), signature)
+
+    def _is_ambiguous(self, message: JsonObject) -> bool:
+        fields = tuple(_text(message.get(name)) for name in _PAYMENT)
+        return any(
+            split != fields and (self._order_ids is None or self._order_ids.fullmatch(split[0]))
+            for split in _splits("".join(fields))
+        )
+
+
+def _shaped(message: JsonObject, name: str, shape: re.Pattern[str]) -> str:
+    value = message.get(name)
+    if not isinstance(value, str):
+        raise Refusal(Reason.FIELD_INVALID, f"{name} is not a JSON string")
+    if not shape.fullmatch(value):
+        raise Refusal(Reason.FIELD_INVALID, f"{name} does not have its usual shape")
+    return value
+
+
+def _splits(joined: str) -> Iterator[tuple[str, str, str]]:
+    """Yield every way to read order id, status code and amount from their joined text."""
+    ends = {len(joined)}
+    if cents := _CENTS.search(joined):
+        ends.add(cents.start())
+    for end in ends:
+        # The amount's digits end at `end`; its first digit moves left from there.
+        for first in range(end - 1, 3, -1):
+            if joined[first] not in _DIGITS:
+                break
+            if joined[first] == "0" and first != end - 1:
+                continue
+            status_code = joined[first - 3 : first]
+            if _STATUS_CODE.fullmatch(status_code):
+                yield joined[: first - 3], status_code, joined[first:]
+
+
+def _text(value: JsonValue) -> str:
+    """Return a field as text. What should be text and is not still tells events apart."""
+    if value is None:
+        return ""
+    if isinstance(value, str | Number):
+        return str(value)
+    return strictjson.content_digest(value).hex()
+
+
+def _payment_key(message: JsonObject, transaction: str, status: str, body: bytes) -> str:
+    if not transaction:
+        return eventkey.of_body(body)
+    code, fraud = _text(message.get("status_code")), _text(message.get("fraud_status"))
+    return eventkey.spell(transaction, status, code, fraud, *_refunds(message))
+
+
+def _refunds(message: JsonObject) -> tuple[str, ...]:
+    """Return what tells one refund of a transaction from the next, if there is any."""
+    found: JsonObject = {
+        name: message[name] for name in ("refund_amount", *_REFUND_IDS) if name in message
+    }
+    if "refunds" in message:
+        listed = message["refunds"]
+        entries = listed if isinstance(listed, list) else [listed]
+        # The order of the list says nothing, and a repeated entry is the same refund.
+        found["refunds"] = [*sorted({_refund(entry) for entry in entries})]
+    return (strictjson.content_digest(found).hex()[:32],) if found else ()
+
+
+def _refund(entry: JsonValue) -> str:
+    known: JsonObject = {}
+    if isinstance(entry, dict):
+        known = {name: entry[name] for name in _REFUND_IDS if name in entry}
+    return strictjson.content_digest(known or entry).hex()
+
+
+class _Midtrans:
+    facts = FACTS
+
+    def bind(self, terms: Terms) -> Inspector:
+        for position, secret in enumerate(terms.secrets):
+            # Under an empty key anybody could sign.
+            if not secret.reveal().strip():
+                raise ValueError(f"secrets.{position}: is empty; give the server key")
+        if terms.partner_id is not None:
+            raise ValueError("partner_id: only midtrans-snap sends one; leave it out")
+        return _MidtransInspector(terms.secrets, _compiled(terms.order_id_pattern))
+
+    def sample(self, order: SampleOrder) -> Sample:
+        message = _sample_message(order)
+        covered = "".join(message[name] for name in _PAYMENT)
+        signed = covered.encode() + order.secret.reveal()
+        message["signature_key"] = hashlib.sha512(signed).hexdigest()
+        headers = (
+            ("Accept", "application/json"),
+            ("Content-Type", "application/json"),
+            ("User-Agent", "Veritrans"),
+        )
+        return Sample("POST", "", Headers(headers), json.dumps(message).encode())
+
+
+def _compiled(pattern: str | None) -> re.Pattern[str] | None:
+    if pattern is None:
+        return None
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"order_id_pattern: not a regular expression: {error}") from None
+
+
+_CODES = {"pending": "201", "deny": "202", "expire": "407"}
+_JAKARTA = timezone(timedelta(hours=7))
+
+
+def _sample_message(order: SampleOrder) -> dict[str, str]:
+    if "signature_key" in order.changes:
+        raise ValueError("signature_key: cannot be set; it is computed from the other fields")
+    status = order.changes.get("transaction_status", "settlement")
+    at = order.at.astimezone(_JAKARTA).strftime("%Y-%m-%d %H:%M:%S")
+    return {
+        "transaction_time": at,
+        "transaction_status": status,
+        "transaction_id": str(uuid4()),
+        "status_message": "midtrans payment notification",
+        "status_code": _CODES.get(status, "200"),
+        "payment_type": "bank_transfer",
+        "order_id": f"relay-sample-{token_hex(8)}",
+        "merchant_id": "M004123",
+        "gross_amount": "10000.00",
+        "fraud_status": "accept",
+        "currency": "IDR",
+        **order.changes,
+    }
+
+
+PROVIDER: Final[Provider] = _Midtrans()

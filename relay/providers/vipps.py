@@ -1,0 +1,291 @@
+"""Vipps MobilePay: the Webhooks API (ePayment, Recurring, Login, QR).
+
+The signature covers the method, the registered URL's path, query and host, the date, and the
+value of `x-ms-content-sha256`. It covers the body only by way of that value, so the hash of the
+body is compared as well.
+
+Vipps delivers the events of one payment in order and holds the rest back until a refused one is
+taken, for seven days: a refusal delays every event behind it.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Final
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from relay import eventkey, strictjson
+from relay.answers import plain_answer
+from relay.errors import Reason, Refusal
+from relay.model import Ack, Delivery, Evidence, Headers, RequestHead, Ruling
+from relay.providers import (
+    Environment,
+    Facts,
+    Inspector,
+    Provider,
+    Sample,
+    SampleOrder,
+    Terms,
+    Window,
+)
+from relay.schemes.hmac import Hmac
+from relay.secret import Secret
+from relay.strictjson import JsonObject
+
+_DATE = "x-ms-date"
+_CONTENT = "x-ms-content-sha256"
+_AUTHORIZATION = "Authorization"
+_SIGNED_HEADERS = f"SignedHeaders={_DATE};host;{_CONTENT}"
+_RFC1123 = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
+# No user, no fragment, and nothing that a parser would drop or encode.
+_URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?P<rest>(?:[/?][!-\"$-~]*)?)", re.ASCII)
+_WRITE_URL = "write the URL registered at Vipps, such as https://pay.example.com/vipps"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# A retry may carry the date of the first attempt, and retries go on for seven days.
+_WINDOW: Final = Window(past=timedelta(days=7), future=timedelta(minutes=5))
+
+FACTS: Final = Facts(
+    name="vipps",
+    title="Vipps MobilePay Webhooks API",
+    environments={
+        # Vipps: "Vipps servers". Disaster recovery is as important as production, and addresses
+        # are published by DNS alone.
+        "production": Environment(
+            hosts=(
+                "callback-1.vipps.no",
+                "callback-2.vipps.no",
+                "callback-3.vipps.no",
+                "callback-4.vipps.no",
+                "callback-dr-1.vipps.no",
+                "callback-dr-2.vipps.no",
+                "callback-dr-3.vipps.no",
+                "callback-dr-4.vipps.no",
+            )
+        ),
+        "test": Environment(hosts=("callback-mt-1.vipps.no", "callback-mt-2.vipps.no")),
+    },
+    methods=("POST",),
+    secrets="the secret that each webhook registration returned, as text, not decoded",
+    signature=(
+        "HMAC-SHA256 in Base64, in Authorization, of {method}\\n{path_query}\\n"
+        "{header:x-ms-date};{host};{header:x-ms-content-sha256}; "
+        "x-ms-content-sha256 is {sha256_base64:body}"
+    ),
+    event_key="msn, pspReference and name; the SHA-256 of the body for events without them",
+    answers="200 OK; Vipps tries again for seven days after anything else, or after 10 s",
+    document=(
+        "https://developer.vippsmobilepay.com/docs/APIs/webhooks-api/request-authentication/"
+    ),
+    reviewed=date(2026, 11, 21),
+    headers=(_DATE, _CONTENT, _AUTHORIZATION, "Webhook-Id"),
+    window=_WINDOW,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _SignedUrl:
+    """The two parts of a URL that are signed; `authority` has a port when it is not the usual."""
+
+    authority: str
+    path_query: str
+
+
+class _VippsInspector:
+    def __init__(self, secrets: tuple[Secret, ...], url: _SignedUrl | None, window: Window) -> None:
+        self._hmac = Hmac("sha256", secrets, "base64") if secrets else None
+        self._url = url
+        self._window = window
+
+    def inspect(self, delivery: Delivery) -> Evidence:
+        secret = None
+        if self._hmac is not None:
+            secret = self._verify(self._hmac, delivery)
+        message = strictjson.parse_object(delivery.body)
+        return Evidence(
+            key=_event_key(message, delivery.body),
+            content=strictjson.content_digest(message),
+            signed=("body",) if secret is not None else (),
+            secret=secret,
+            subject=_subject(message),
+            opening=message.get("name") == "CREATED",
+        )
+
+    def answer(self, ruling: Ruling, remainder: str, body: bytes) -> Ack:  # noqa: ARG002 - contract
+        return plain_answer(ruling, FACTS.methods)
+
+    def _verify(self, verifier: Hmac, delivery: Delivery) -> int:
+        headers = delivery.head.headers
+        signed_at = _single(headers, _DATE)
+        content = _single(headers, _CONTENT)
+        signature = _signature(_single(headers, _AUTHORIZATION))
+        url = self._url or _received_url(delivery.head)
+        signed = _signed_text(delivery.head.method, url, signed_at, content)
+        if not hmac.compare_digest(_content_hash(delivery.body), _ascii(content)):
+            raise Refusal(Reason.SIGNATURE_MISMATCH, f"{_CONTENT} does not fit the body")
+        position = verifier.verify(_ascii(signed), signature)
+        _check_time(signed_at, delivery.head.received_at, self._window)
+        return position
+
+
+def _single(headers: Headers, name: str) -> str:
+    values = headers.values(name)
+    if len(values) != 1 or not values[0]:
+        raise Refusal(Reason.SIGNATURE_MISSING, f"{name} is not there exactly once")
+    return values[0]
+
+
+def _signature(authorization: str) -> str:
+    """Return the signature; which headers it covers is ours to say, not the sender's."""
+    scheme, _, parameters = authorization.partition(" ")
+    signed_headers, _, signature = parameters.partition("&Signature=")
+    if scheme.upper() != "HMAC-SHA256" or signed_headers != _SIGNED_HEADERS:
+        raise Refusal(
+            Reason.SIGNATURE_MISMATCH, f"Authorization is not HMAC-SHA256 {_SIGNED_HEADERS}&…"
+        )
+    return signature
+
+
+def _received_url(head: RequestHead) -> _SignedUrl:
+    hosts = head.headers.values("Host")
+    if len(hosts) != 1:
+        raise Refusal(Reason.SIGNATURE_MISMATCH, "Host is not there exactly once")
+    return _SignedUrl(hosts[0], head.target)
+
+
+def _signed_text(method: str, url: _SignedUrl, signed_at: str, content: str) -> str:
+    return f"{method}\n{url.path_query}\n{signed_at};{url.authority};{content}"
+
+
+def _content_hash(body: bytes) -> bytes:
+    return b64encode(hashlib.sha256(body).digest())
+
+
+def _ascii(text: str) -> bytes:
+    try:
+        return text.encode("ascii")
+    except UnicodeEncodeError:
+        raise Refusal(Reason.SIGNATURE_MISMATCH, "something signed is not ASCII") from None
+
+
+def _check_time(signed_at: str, received_at: datetime, window: Window) -> None:
+    age = received_at - _parse_date(signed_at)
+    if window.past is not None and age > window.past:
+        raise Refusal(Reason.TIMESTAMP_OUTSIDE_WINDOW, f"{_DATE} is {age} old")
+    if window.future is not None and -age > window.future:
+        raise Refusal(Reason.TIMESTAMP_OUTSIDE_WINDOW, f"{_DATE} is {-age} ahead")
+
+
+def _parse_date(text: str) -> datetime:
+    if _RFC1123.fullmatch(text):
+        try:
+            parsed = parsedate_to_datetime(text)
+        except ValueError:
+            pass
+        else:
+            # Writing it again finds a wrong day of the week, and months that do not exist.
+            if format_datetime(parsed, usegmt=True) == text:
+                return parsed
+    raise Refusal(Reason.TIMESTAMP_INVALID, f"{_DATE} is not an RFC 1123 date in GMT")
+
+
+def _texts(message: JsonObject, *names: str) -> tuple[str, ...] | None:
+    """Return these fields when all of them are text that says something."""
+    found = [value for name in names if isinstance(value := message.get(name), str) and value]
+    return tuple(found) if len(found) == len(names) else None
+
+
+def _merchant(message: JsonObject) -> str:
+    msn = message.get("msn")
+    return msn if isinstance(msn, str) else ""
+
+
+def _event_key(message: JsonObject, body: bytes) -> str:
+    # The reference would merge two partial captures of one payment; pspReference is the event's
+    # own. No published id tells the events of agreements, charges and log-ins apart.
+    identity = _texts(message, "pspReference", "name")
+    if identity is None:
+        return eventkey.of_body(body)
+    return eventkey.spell(_merchant(message), *identity)
+
+
+def _subject(message: JsonObject) -> str | None:
+    reference = _texts(message, "reference")
+    return None if reference is None else eventkey.spell(_merchant(message), *reference)
+
+
+class _Vipps:
+    facts = FACTS
+
+    def bind(self, terms: Terms) -> Inspector:
+        for position, secret in enumerate(terms.secrets):
+            if not secret.reveal().strip():
+                raise ValueError(f"secrets.{position}: is empty; give the registration's secret")
+        if terms.order_id_pattern is not None:
+            raise ValueError("order_id_pattern: Vipps has no order id; leave it out")
+        if terms.partner_id is not None:
+            raise ValueError("partner_id: Vipps sends none; leave it out")
+        url = None if terms.public_url is None else _signed_url(terms.public_url)
+        return _VippsInspector(terms.secrets, url, terms.window or _WINDOW)
+
+    def sample(self, order: SampleOrder) -> Sample:
+        body = json.dumps(_sample_message(order), separators=(",", ":")).encode()
+        signed_at = format_datetime(order.at.astimezone(UTC), usegmt=True)
+        content = _content_hash(body).decode("ascii")
+        signed = _signed_text("POST", _signed_url(order.url), signed_at, content)
+        mac = hmac.digest(order.secret.reveal(), signed.encode("ascii"), "sha256")
+        signature = b64encode(mac).decode("ascii")
+        headers = (
+            ("Content-Type", "application/json"),
+            ("Webhook-Id", str(uuid4())),
+            (_DATE, signed_at),
+            (_CONTENT, content),
+            (_AUTHORIZATION, f"HMAC-SHA256 {_SIGNED_HEADERS}&Signature={signature}"),
+        )
+        return Sample("POST", "", Headers(headers), body)
+
+
+def _signed_url(url: str) -> _SignedUrl:
+    """Return what Vipps signs of a URL: .NET's `Authority` and `PathAndQuery` of it."""
+    try:
+        parts, found = urlsplit(url), _URL.fullmatch(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"public_url: {error}; {_WRITE_URL}") from None
+    if found is None or host is None:
+        raise ValueError(f"public_url: {_WRITE_URL}")
+    name = f"[{host}]" if ":" in host else host
+    usual = port in {None, _DEFAULT_PORTS[parts.scheme]}
+    path_query = found["rest"] if found["rest"].startswith("/") else "/" + found["rest"]
+    return _SignedUrl(name if usual else f"{name}:{port}", path_query)
+
+
+_CHANGEABLE = ("msn", "reference", "pspReference", "name", "timestamp", "idempotencyKey")
+
+
+def _sample_message(order: SampleOrder) -> Mapping[str, object]:
+    message: dict[str, object] = {
+        "msn": "123456",
+        "reference": f"relay-sample-{uuid4()}",
+        "pspReference": uuid4().hex,
+        "name": "AUTHORIZED",
+        "amount": {"currency": "NOK", "value": 49900},
+        "timestamp": order.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "idempotencyKey": str(uuid4()),
+        "success": True,
+    }
+    for name, value in order.changes.items():
+        if name not in _CHANGEABLE:
+            raise ValueError(f"{name}: cannot be set; there are: {', '.join(_CHANGEABLE)}")
+        message[name] = value
+    return message
+
+
+PROVIDER: Final[Provider] = _Vipps()

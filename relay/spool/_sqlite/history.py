@@ -1,0 +1,123 @@
+"""Looking at what was received, and making some of it due again."""
+
+from datetime import datetime
+from typing import Final
+
+import apsw
+import orjson
+
+from relay.model import Event
+from relay.spool import Page, Query, Record
+from relay.spool._sqlite import rows
+
+Parameters = dict[str, str | int]
+
+# Newest first by the time of receipt, so that a span of time is read in order and nothing else is.
+_PAGE: Final = f"""
+SELECT {rows.RECORD}, seq FROM events WHERE {{conditions}}
+ORDER BY received_at DESC, seq DESC LIMIT :limit
+"""  # noqa: S608 - columns, no values
+
+_RECORD: Final = f"SELECT {rows.RECORD} FROM events WHERE id = :id"  # noqa: S608 - columns
+
+_EVENT: Final = f"""
+SELECT {rows.EVENT} FROM events WHERE id = :id AND body IS NOT NULL
+"""  # noqa: S608 - columns, no values
+
+_REQUEUE: Final = """
+UPDATE events
+SET status = 'pending', place = 'ready', due_at = :now, since = :now, settled_at = NULL,
+    earlier_attempts = attempts
+WHERE seq IN (
+    SELECT seq FROM events
+    WHERE {conditions} AND status IN ('delivered', 'dead', 'held') AND body IS NOT NULL
+    ORDER BY received_at, seq LIMIT :limit
+)
+RETURNING seq, id, upstream
+"""
+
+_CONDITIONS: Final = {
+    "ids": "id IN (SELECT value FROM json_each(:ids))",
+    "status": "status = :status",
+    "endpoint": "endpoint = :endpoint",
+    "key": "key = :key",
+    "since": "received_at >= :since",
+    "until": "received_at < :until",
+    "after": "(received_at, seq) < (:after, :after_seq)",
+}
+
+_QUARANTINE: Final = """
+UPDATE events
+SET status = 'dead', place = NULL, due_at = NULL, settled_at = :now, last_outcome = 'corrupt'
+WHERE id = :id AND status IN ('pending', 'held', 'dead')
+"""
+
+
+def page(connection: apsw.Connection, query: Query) -> Page:
+    """Return one page of history.
+
+    Raises:
+        ValueError: `after` was not the `next` of a page.
+    """
+    conditions, values = _narrowed(query)
+    # One more than asked for tells whether there is another page.
+    statement = _PAGE.format(conditions=conditions)
+    found = connection.execute(statement, values | {"limit": query.limit + 1}).fetchall()
+    shown = found[: query.limit]
+    records = tuple(rows.record(row[:-1]) for row in shown)
+    if len(found) == len(shown) or not shown:
+        return Page(records, None)
+    return Page(records, f"{rows.micros(records[-1].received_at)}-{shown[-1][-1]}")
+
+
+def get(connection: apsw.Connection, event_id: str) -> tuple[Record, Event | None, bool] | None:
+    """Return an event, its content if that is there and sound, and whether it is damaged."""
+    with connection:
+        recorded = connection.execute(_RECORD, {"id": event_id}).fetchall()
+        try:
+            kept = connection.execute(_EVENT, {"id": event_id}).fetchall()
+            event = rows.event(kept[0]) if kept else None
+        except UnicodeDecodeError:
+            kept, event = [()], None
+    for row in recorded:
+        return rows.record(row), event, bool(kept) and event is None
+    return None
+
+
+def quarantine(connection: apsw.Connection, event_id: str, now: datetime) -> None:
+    """Take a damaged event out of delivery. One that is delivered, or being tried, stays so."""
+    connection.execute(_QUARANTINE, {"id": event_id, "now": rows.micros(now)})
+
+
+def requeue(connection: apsw.Connection, query: Query, now: datetime) -> list[tuple[str, str]]:
+    """Make events due again, the oldest first; return their ids and upstreams."""
+    conditions, values = _narrowed(query)
+    statement = _REQUEUE.format(conditions=conditions)
+    values |= {"limit": query.limit, "now": rows.micros(now)}
+    found = connection.execute(statement, values).fetchall()
+    return [(event_id, upstream) for _, event_id, upstream in sorted(found)]
+
+
+def _narrowed(query: Query) -> tuple[str, Parameters]:
+    """Return the conditions of a query as SQL, and their values."""
+    given = {
+        "ids": orjson.dumps(query.ids).decode() if query.ids else None,
+        "status": query.status,
+        "endpoint": query.endpoint,
+        "key": query.key,
+        "since": None if query.since is None else rows.micros(query.since),
+        "until": None if query.until is None else rows.micros(query.until),
+    }
+    values: Parameters = {name: value for name, value in given.items() if value is not None}
+    if query.after is not None:
+        values |= _position(query.after)
+    conditions = [_CONDITIONS[name] for name in values if name in _CONDITIONS]
+    return " AND ".join(conditions) or "TRUE", values
+
+
+def _position(after: str) -> Parameters:
+    time, _, seq = after.rpartition("-")
+    try:
+        return {"after": int(time), "after_seq": int(seq)}
+    except ValueError as error:
+        raise ValueError(f'"{after}" is not the `next` of a page') from error

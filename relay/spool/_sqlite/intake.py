@@ -1,0 +1,54 @@
+"""Storing an event, once."""
+
+from typing import Final
+
+import apsw
+
+from relay.spool import Conflict, Duplicate, Stored
+from relay.spool._sqlite.rows import Parameters
+
+# One statement decides and stores, so nothing can come between: a copy, an event of the same key
+# with other content, and a later state of the same subject are all seen as of the insert.
+_PUT: Final = """
+WITH
+    first (id) AS MATERIALIZED (
+        SELECT (
+            SELECT id FROM events
+            WHERE key = :key AND endpoint = :endpoint AND content <> :content
+            ORDER BY seq LIMIT 1
+        )
+    ),
+    later (found) AS MATERIALIZED (
+        SELECT :opening AND :subject IS NOT NULL AND EXISTS (
+            SELECT 1 FROM events
+            WHERE endpoint = :endpoint AND subject = :subject AND opening = 0
+        )
+    )
+INSERT INTO events (
+    id, endpoint, provider, environment, upstream, key, content, subject, opening, method, suffix,
+    headers, client, received_at, signed, conflicts_with, out_of_order, status, place, since,
+    due_at, checksum, body
+)
+SELECT
+    :id, :endpoint, :provider, :environment, :upstream, :key, :content, :subject, :opening,
+    :method, :suffix, :headers, :client, :received_at, :signed, first.id, later.found, :status,
+    :place, :received_at, :due_at, seal(:digest, first.id, later.found), :body
+FROM first, later
+WHERE NOT (:refuse AND first.id IS NOT NULL)
+ON CONFLICT (key, endpoint, content) DO NOTHING
+RETURNING conflicts_with, out_of_order
+"""
+
+_KNOWN: Final = """
+SELECT id, content = :content AS same FROM events
+WHERE key = :key AND endpoint = :endpoint
+ORDER BY same DESC, seq LIMIT 1
+"""
+
+
+def put(connection: apsw.Connection, row: Parameters) -> Stored | Duplicate | Conflict:
+    """Store the event of `rows.parameters`, or say which event it is, or stands against."""
+    for conflicts_with, out_of_order in connection.execute(_PUT, row).fetchall():
+        return Stored(str(row["id"]), conflicts_with, bool(out_of_order))
+    [(event_id, same)] = connection.execute(_KNOWN, row).fetchall()
+    return Duplicate(event_id) if same else Conflict(event_id)

@@ -1,0 +1,258 @@
+"""Handing events out, and taking back what came of them."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+import apsw
+import orjson
+
+from relay.errors import LeaseLost
+from relay.model import Dead, Decision, Done, Lease, Outcome, RetryAt
+from relay.spool import Claimed
+from relay.spool._sqlite import rows
+
+# What one claim moves or looks through at most, so that it never holds up the writes behind it.
+_STEP: Final = 1000
+
+_EXPIRED: Final = """
+UPDATE events SET status = 'pending', place = 'ready', lease_until = NULL
+WHERE seq IN (
+    SELECT seq FROM events
+    WHERE upstream = :upstream AND status = 'leased' AND lease_until <= :now
+    ORDER BY lease_until LIMIT :step
+)
+"""
+
+_DUE: Final = """
+UPDATE events SET place = 'ready'
+WHERE seq IN (
+    SELECT seq FROM events
+    WHERE upstream = :upstream AND place = 'waiting' AND due_at <= :now
+    ORDER BY due_at LIMIT :step
+)
+"""
+
+# Order was wanted before and is not any more.
+_UNORDERED: Final = """
+UPDATE events SET place = 'ready'
+WHERE seq IN (
+    SELECT seq FROM events WHERE upstream = :upstream AND place = 'behind' ORDER BY seq LIMIT :step
+)
+"""
+
+_READY: Final = """
+SELECT seq FROM events WHERE upstream = :upstream AND place = 'ready' ORDER BY seq LIMIT :limit
+"""
+
+_READY_OR_BEHIND: Final = """
+SELECT seq, EXISTS (
+    SELECT 1 FROM events AS earlier
+    WHERE earlier.upstream = events.upstream AND earlier.endpoint = events.endpoint
+        AND earlier.lane = events.lane AND earlier.seq < events.seq
+        AND earlier.status IN ('pending', 'leased')
+)
+FROM events WHERE upstream = :upstream AND place = 'ready' ORDER BY seq LIMIT :step
+"""
+
+_BEHIND: Final = """
+UPDATE events SET place = 'behind' WHERE seq IN (SELECT value FROM json_each(:seqs))
+"""
+
+_READ: Final = f"""
+SELECT attempts, earlier_attempts, since, {rows.EVENT} FROM events WHERE seq = :seq
+"""  # noqa: S608 - columns, no values
+
+_LEASE: Final = """
+UPDATE events SET status = 'leased', place = NULL, attempts = attempts + 1, lease_until = :until
+WHERE seq IN (SELECT value FROM json_each(:seqs))
+"""
+
+_QUARANTINE: Final = """
+UPDATE events
+SET status = 'dead', place = NULL, due_at = NULL, settled_at = :now, last_outcome = 'corrupt'
+WHERE seq IN (SELECT value FROM json_each(:seqs))
+"""
+
+_FIRST_READY: Final = """
+SELECT due_at FROM events WHERE upstream = :upstream AND place = 'ready' ORDER BY seq LIMIT 1
+"""
+
+_FIRST_WAITING: Final = """
+SELECT due_at FROM events
+WHERE upstream = :upstream AND place = 'waiting' ORDER BY due_at LIMIT 1
+"""
+
+_FIRST_LEASED: Final = """
+SELECT lease_until FROM events
+WHERE upstream = :upstream AND status = 'leased' ORDER BY lease_until LIMIT 1
+"""
+
+# `attempts` alone is not enough: a lease that was given back leaves its number to the next one.
+_HELD: Final = "id = :id AND status = 'leased' AND attempts = :attempt AND lease_until = :until"
+
+_SETTLE: Final = f"""
+UPDATE events
+SET status = :status, place = :place, due_at = :due_at, lease_until = NULL,
+    settled_at = :settled_at, last_outcome = :outcome
+WHERE {_HELD} RETURNING upstream, endpoint, lane
+"""  # noqa: S608 - a condition, no values
+
+_RELEASE: Final = f"""
+UPDATE events
+SET status = 'pending', place = 'ready', attempts = attempts - 1, lease_until = NULL,
+    due_at = :now
+WHERE {_HELD} RETURNING 1
+"""  # noqa: S608 - a condition, no values
+
+_FOLLOWED: Final = """
+SELECT 1 FROM events
+WHERE upstream = ? AND endpoint = ? AND lane = ? AND status IN ('pending', 'leased')
+    AND place IS NOT NULL
+LIMIT 1
+"""
+
+
+def claim(
+    connection: apsw.Connection,
+    upstream: str,
+    limit: int,
+    now: datetime,
+    lease: timedelta,
+    *,
+    ordered: bool,
+) -> Claimed:
+    """Lease due events, in order of receipt; an event whose checksum is wrong becomes dead."""
+    at = {"upstream": upstream, "now": rows.micros(now), "step": _STEP}
+    until = rows.micros(now + lease)
+    with connection:
+        connection.execute(_EXPIRED, at)
+        connection.execute(_DUE, at)
+        if ordered:
+            seqs = _heads(connection, upstream, limit)
+        else:
+            connection.execute(_UNORDERED, at)
+            found = connection.execute(_READY, {"upstream": upstream, "limit": limit})
+            seqs = [seq for (seq,) in found.fetchall()]
+        read = [(seq, _read(connection, seq, until)) for seq in seqs]
+        damaged = [seq for seq, got in read if got is None]
+        if damaged:
+            connection.execute(_QUARANTINE, {"seqs": _array(damaged), "now": at["now"]})
+        others = _first(connection, _FIRST_LEASED, upstream)
+        connection.execute(
+            _LEASE, {"seqs": _array(seq for seq, got in read if got is not None), "until": until}
+        )
+        ready = _first(connection, _FIRST_READY, upstream)
+        waiting = _first(connection, _FIRST_WAITING, upstream)
+    return Claimed(
+        leases=tuple(got for _, got in read if got is not None),
+        next_due=_earliest(None if ready is None else min(ready, rows.micros(now)), waiting, others),
+    )
+
+
+def settle(
+    connection: apsw.Connection, lease: Lease, decision: Decision, outcome: Outcome, now: datetime
+) -> bool:
+    """Record what came of an attempt; return whether there may be more to claim now.
+
+    Raises:
+        LeaseLost: the lease has passed to somebody else.
+    """
+    status, place, due = _state(decision)
+    settled = connection.execute(
+        _SETTLE,
+        _holder(lease)
+        | {
+            "status": status,
+            "place": place,
+            "due_at": None if due is None else rows.micros(due),
+            "settled_at": rows.micros(now) if due is None else None,
+            "outcome": rows.outcome_text(outcome),
+        },
+    ).fetchall()
+    for lane in settled:
+        return bool(connection.execute(_FOLLOWED, lane).fetchall())
+    raise _lost(lease)
+
+
+def release(connection: apsw.Connection, lease: Lease, now: datetime) -> None:
+    """Make the event due at once, as if it had not been claimed.
+
+    Raises:
+        LeaseLost: the lease has passed to somebody else.
+    """
+    held = _holder(lease) | {"now": rows.micros(now)}
+    if not connection.execute(_RELEASE, held).fetchall():
+        raise _lost(lease)
+
+
+def give_back(connection: apsw.Connection, leases: Iterable[Lease], now: datetime) -> None:
+    """Release those of these leases that are still held."""
+    with connection:
+        for lease in leases:
+            connection.execute(_RELEASE, _holder(lease) | {"now": rows.micros(now)}).fetchall()
+
+
+def _heads(connection: apsw.Connection, upstream: str, limit: int) -> list[int]:
+    """Return up to `limit` ready events with nothing before them in their lane.
+
+    The others move out of the way, so that the next claim need not look at them again.
+    """
+    heads: list[int] = []
+    behind: list[int] = []
+    found = connection.execute(_READY_OR_BEHIND, {"upstream": upstream, "step": _STEP})
+    for seq, follows in found:
+        if follows:
+            behind.append(seq)
+        else:
+            heads.append(seq)
+            if len(heads) == limit:
+                break
+    found.close(force=True)
+    connection.execute(_BEHIND, {"seqs": _array(behind)})
+    return heads
+
+
+def _read(connection: apsw.Connection, seq: int, until: int) -> Lease | None:
+    """Return the lease of this event, about to be taken; None when it is damaged."""
+    try:
+        [(attempts, earlier, since, *row)] = connection.execute(_READ, {"seq": seq}).fetchall()
+    except UnicodeDecodeError:
+        return None
+    event = rows.event(tuple(row))
+    if event is None:
+        return None
+    return rows.lease(event, attempts + 1, earlier, since, rows.moment(until))
+
+
+def _state(decision: Decision) -> tuple[str, str | None, datetime | None]:
+    match decision:
+        case Done():
+            return "delivered", None, None
+        case Dead():
+            return "dead", None, None
+        case RetryAt(due):
+            return "pending", "waiting", due
+
+
+def _holder(lease: Lease) -> dict[str, str | int | None]:
+    return {"id": lease.event.id, "attempt": lease.attempt, "until": rows.micros(lease.until)}
+
+
+def _lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(f"attempt {lease.attempt} of event {lease.event.id} holds no lease any more")
+
+
+def _array(seqs: Iterable[int]) -> str:
+    return orjson.dumps(list(seqs)).decode()
+
+
+def _first(connection: apsw.Connection, statement: str, upstream: str) -> int | None:
+    for (time,) in connection.execute(statement, {"upstream": upstream}).fetchall():
+        return int(time)
+    return None
+
+
+def _earliest(*times: int | None) -> datetime | None:
+    known = [time for time in times if time is not None]
+    return rows.moment(min(known)) if known else None

@@ -1,0 +1,177 @@
+"""An event as it lies in the table, and back."""
+
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import Any, Final
+
+import orjson
+
+from relay.model import (
+    Delivered,
+    Event,
+    Headers,
+    Lease,
+    Outcome,
+    Rejected,
+    Status,
+    Unreachable,
+    VerifiedDelivery,
+)
+from relay.spool import Record
+from relay.spool._sqlite.seals import digest, seal
+
+Row = tuple[Any, ...]
+Parameters = dict[str, str | int | bytes | None]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_FIRST: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LAST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+
+# What the checksum covers, in this order; `body` comes last, as in the table.
+_SEALED: Final = (
+    "id",
+    "endpoint",
+    "provider",
+    "environment",
+    "upstream",
+    "key",
+    "subject",
+    "method",
+    "suffix",
+    "headers",
+    "client",
+    "received_at",
+    "signed",
+    "body",
+)
+
+EVENT: Final = ", ".join((*_SEALED, "conflicts_with", "out_of_order", "checksum"))
+
+# History is shown even where it is damaged: text as bytes, since not all bytes are text.
+RECORD: Final = """
+    CAST(id AS BLOB), CAST(endpoint AS BLOB), CAST(provider AS BLOB), CAST(status AS BLOB),
+    CAST(key AS BLOB), CAST(subject AS BLOB), CAST(upstream AS BLOB), CAST(last_outcome AS BLOB),
+    CAST(conflicts_with AS BLOB), CAST(client AS BLOB),
+    received_at, due_at, settled_at, attempts, out_of_order
+"""
+
+
+def micros(time: datetime) -> int:
+    """Return microseconds since 1970."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def moment(number: int) -> datetime:
+    """Return the time that is so many microseconds after 1970, or the nearest there is."""
+    return _EPOCH + min(max(number, _FIRST), _LAST) * _MICROSECOND
+
+
+def parameters(event: VerifiedDelivery, now: datetime) -> Parameters:
+    """Return what an `INSERT` needs: every column, and `refuse`."""
+    delivery, evidence = event.delivery, event.evidence
+    signed = (*evidence.signed, "ambiguous") if evidence.ambiguous else evidence.signed
+    row: Parameters = {
+        "id": event.event_id,
+        "endpoint": delivery.endpoint,
+        "provider": event.provider,
+        "environment": event.environment,
+        "upstream": event.upstream,
+        "key": evidence.key,
+        "subject": evidence.subject,
+        "method": delivery.head.method,
+        # Only below a prefix does the query belong to the message.
+        "suffix": delivery.remainder and delivery.remainder + delivery.head.query,
+        "headers": orjson.dumps(list(event.headers)).decode(),
+        "client": str(delivery.client.address),
+        "received_at": micros(delivery.head.received_at),
+        "signed": orjson.dumps(signed).decode(),
+        "body": delivery.body,
+    }
+    return row | {
+        "digest": digest(tuple(row[name] for name in _SEALED)),
+        "content": evidence.content,
+        "opening": evidence.opening,
+        "status": Status.TEST if evidence.test else Status.PENDING,
+        "place": None if evidence.test else "ready",
+        "due_at": None if evidence.test else micros(now),
+        "refuse": evidence.on_conflict == "refuse",
+    }
+
+
+def event(row: Row) -> Event | None:
+    """Return the event in a row of the columns `EVENT`; None when its checksum does not match.
+
+    The body must be there.
+    """
+    sealed, (conflicts_with, out_of_order, checksum) = row[: len(_SEALED)], row[len(_SEALED) :]
+    if seal(digest(sealed), conflicts_with, out_of_order) != checksum:
+        return None
+    values = dict(zip(_SEALED, sealed, strict=True))
+    return Event(
+        id=values["id"],
+        endpoint=values["endpoint"],
+        provider=values["provider"],
+        environment=values["environment"],
+        upstream=values["upstream"],
+        key=values["key"],
+        subject=values["subject"],
+        method=values["method"],
+        suffix=values["suffix"],
+        headers=Headers(tuple((name, value) for name, value in orjson.loads(values["headers"]))),
+        client=ip_address(values["client"]),
+        received_at=moment(values["received_at"]),
+        signed=tuple(orjson.loads(values["signed"])),
+        conflicts_with=conflicts_with,
+        out_of_order=bool(out_of_order),
+        body=values["body"],
+    )
+
+
+def lease(found: Event, attempts: int, earlier: int, since: int, until: datetime) -> Lease:
+    """Return the lease of an event that has been tried `attempts` times, this one included."""
+    return Lease(found, attempts, attempts - earlier, moment(since), until)
+
+
+def record(row: Row) -> Record:
+    """Return the history in a row of the columns `RECORD`."""
+    event_id, endpoint, provider, status, key, subject, upstream, outcome, conflict, client = (
+        None if raw is None else raw.decode(errors="replace") for raw in row[:10]
+    )
+    received_at, due_at, settled_at, attempts, out_of_order = row[10:]
+    return Record(
+        id=event_id,
+        endpoint=endpoint,
+        provider=provider,
+        status=_status(status),
+        key=key,
+        subject=subject,
+        received_at=moment(received_at),
+        attempts=attempts,
+        upstream=upstream,
+        due_at=None if due_at is None else moment(due_at),
+        settled_at=None if settled_at is None else moment(settled_at),
+        last_outcome=outcome,
+        conflicts_with=conflict,
+        out_of_order=bool(out_of_order),
+        client=client,
+    )
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """Return an outcome as `Record.last_outcome` has it."""
+    match outcome:
+        case Delivered(status):
+            return f"delivered {status}"
+        case Rejected(status):
+            return f"rejected {status}"
+        case Unreachable(cause):
+            return f"unreachable {cause}"
+
+
+def _status(text: str) -> Status:
+    try:
+        return Status(text)
+    except ValueError:
+        # A damaged status is none that any statement looks for: nothing more will be done.
+        return Status.DEAD

@@ -1,0 +1,48 @@
+"""The checksum of an event: what was received is what will be delivered, or it is not delivered.
+
+It covers what an upstream is sent: the stored columns and the body. It is kept for as long as the
+event, so what is written here can only be changed together with a migration.
+"""
+
+from hashlib import sha256
+from typing import Final
+
+Field = str | int | float | bytes | None
+
+_VERSION: Final = b"event 1\n"
+
+
+def digest(fields: tuple[Field, ...]) -> bytes:
+    """Return a digest of these fields that no other fields have.
+
+    Each is preceded by its kind and length, so none can pass for a part of another.
+    """
+    running = sha256(_VERSION)
+    for field in fields:
+        kind, raw = _encoded(field)
+        running.update(b"%b%d:" % (kind, len(raw)))
+        running.update(raw)
+    return running.digest()
+
+
+def seal(received: bytes, conflicts_with: str | None, out_of_order: int) -> bytes:
+    """Return the checksum: what was received, and what the store found out when storing it.
+
+    SQLite calls this inside the statement that finds it out.
+    """
+    return digest((received, conflicts_with, out_of_order))
+
+
+def _encoded(field: Field) -> tuple[bytes, bytes]:
+    match field:
+        case None:
+            return b"n", b""
+        case bytes():
+            return b"b", field
+        case str():
+            return b"s", field.encode()
+        case int():
+            return b"i", b"%d" % field
+        case float():
+            # Never stored, but damage can turn a number into one.
+            return b"f", repr(field).encode()

@@ -1,0 +1,62 @@
+"""Removing what has been kept long enough, and counting what there is."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from relay.model import Status
+from relay.spool import SpoolStats
+from relay.spool._sqlite import files, rows
+
+_BODIES: Final = """
+UPDATE events SET body = NULL
+WHERE seq IN (
+    SELECT seq FROM events
+    WHERE body IS NOT NULL AND status IN ('delivered', 'passed', 'test') AND received_at < :before
+    ORDER BY received_at LIMIT :limit
+)
+"""
+
+_RECORDS: Final = """
+DELETE FROM events
+WHERE seq IN (
+    SELECT seq FROM events
+    WHERE status IN ('delivered', 'passed', 'test') AND received_at < :before LIMIT :limit
+)
+"""
+
+_TALLIES: Final = "SELECT endpoint, status, events FROM tallies WHERE events > 0"
+
+_OLDEST: Final = """
+SELECT oldest.upstream, events.received_at
+FROM (
+    SELECT upstream, min(seq) AS seq FROM events
+    WHERE status IN ('pending', 'leased') GROUP BY upstream
+) AS oldest JOIN events USING (seq)
+"""
+
+
+def prune(
+    connection: apsw.Connection, bodies_before: datetime, keys_before: datetime, limit: int
+) -> int:
+    """Remove records, then bodies, of settled events; return how many events were touched."""
+    with connection:
+        connection.execute(_RECORDS, {"before": rows.micros(keys_before), "limit": limit})
+        removed = connection.changes()
+        connection.execute(_BODIES, {"before": rows.micros(bodies_before), "limit": limit})
+        return removed + connection.changes()
+
+
+def stats(connection: apsw.Connection, path: Path) -> SpoolStats:
+    """Return counts and sizes."""
+    with connection:
+        tallies = connection.execute(_TALLIES).fetchall()
+        oldest = connection.execute(_OLDEST).fetchall()
+    return SpoolStats(
+        events={(endpoint, Status(status)): number for endpoint, status, number in tallies},
+        oldest_pending={upstream: rows.moment(time) for upstream, time in oldest},
+        size=files.size(path),
+        free=files.free(path),
+    )

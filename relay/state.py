@@ -1,0 +1,117 @@
+"""What the relay is like at this moment: gauges, readiness, and who may send.
+
+Read by the admin side; computed when asked, kept nowhere.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from relay.clock import Clock
+from relay.edge.connections import Connections
+from relay.errors import SpoolUnavailable
+from relay.gauges import Snapshot
+from relay.history import rfc3339
+from relay.ingest import Endpoint
+from relay.sources import Mode, SourceStatus
+from relay.spool import Spool, SpoolStats
+
+
+class State:
+    """Asks the running parts how they are."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        spool: Spool,
+        endpoints: Sequence[Endpoint],
+        statuses: Callable[[], Sequence[SourceStatus]],
+        breakers: Callable[[], Mapping[str, bool]],
+        connections: Connections,
+        certificates: Mapping[str, datetime],
+        live: Callable[[], bool],
+    ) -> None:
+        """Take the parts.
+
+        statuses: of the DNS sources. breakers: by upstream, whether it is open.
+        certificates: end of validity, by listener.
+        live: whether the public listeners accept.
+        """
+        self._clock = clock
+        self._spool = spool
+        self._endpoints = endpoints
+        self._statuses = statuses
+        self._breakers = breakers
+        self._connections = connections
+        self._certificates = certificates
+        self._live = live
+
+    def live(self) -> bool:
+        """Say whether the public listeners accept, where this process has any."""
+        return self._live()
+
+    async def unready(self) -> list[str]:
+        """Return why this relay should not get traffic now; empty when it should.
+
+        The spool must answer, and every source that is enforced must know addresses.
+        """
+        reasons = []
+        try:
+            await self._spool.stats()
+        except SpoolUnavailable as error:
+            reasons.append(f"spool: {error}")
+        for endpoint in self._endpoints:
+            if endpoint.mode is Mode.ENFORCE:
+                reasons += [
+                    f"endpoint {endpoint.name}: no addresses of {name} yet"
+                    for name in endpoint.allowlist.unready()
+                ]
+        return reasons
+
+    async def snapshot(self) -> Snapshot:
+        """Return the gauges. Those of the spool are left out while it cannot answer."""
+        try:
+            stats: SpoolStats | None = await self._spool.stats()
+        except SpoolUnavailable:
+            stats = None
+        now = self._clock.now()
+        oldest = stats.oldest_pending if stats else {}
+        return Snapshot(
+            spool_events={} if stats is None else dict(stats.events),
+            spool_oldest_pending_seconds={
+                name: max(0.0, (now - at).total_seconds()) for name, at in oldest.items()
+            },
+            spool_bytes=None if stats is None else stats.size,
+            spool_free_bytes=None if stats is None else stats.free,
+            breaker_open=self._breakers(),
+            allowlist_addresses={
+                each.name: len(each.allowlist.entries()) for each in self._endpoints
+            },
+            allowlist_age_seconds={
+                status.name: (now - status.refreshed_at).total_seconds()
+                for status in self._statuses()
+                if status.refreshed_at is not None
+            },
+            allowlist_mode={each.name: each.mode.value for each in self._endpoints},
+            certificate_expiry=self._certificates,
+            connections=len(self._connections),
+        )
+
+    def allowlist(self) -> list[dict[str, object]]:
+        """Return every endpoint's mode and entries, for the admin API."""
+        return [
+            {
+                "endpoint": endpoint.name,
+                "mode": endpoint.mode.value,
+                "entries": [
+                    {
+                        "network": str(entry.network),
+                        "origin": entry.origin,
+                        "host": entry.host,
+                        "last_seen": None if entry.last_seen is None else rfc3339(entry.last_seen),
+                    }
+                    for entry in endpoint.allowlist.entries()
+                ],
+            }
+            for endpoint in self._endpoints
+        ]

@@ -1,0 +1,159 @@
+"""JSON as signed messages need it: read once, with one possible meaning.
+
+Parsers disagree about repeated keys, large numbers, NaN, byte order marks and half surrogate
+pairs. A body that two readers could take differently is refused, and a number keeps the text it
+was written in, so `10000.00` is never `10000.0`.
+
+The work is bounded by the limits below, and linear in the size of the body.
+"""
+
+import hashlib
+import json
+import re
+from typing import Final, NoReturn
+
+from relay.errors import Reason, Refusal
+
+MAX_DEPTH: Final = 64
+MAX_KEYS: Final = 2000
+MAX_ELEMENTS: Final = 20_000
+MAX_DIGITS: Final = 64
+
+# A sign, a point, an exponent mark and its sign: what a number holds besides digits.
+_NUMBER_MARKS: Final = 4
+
+
+class Number:
+    """A JSON number as it was written. Equal to a number of the same text, and to no string."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text: Final = text
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"Number({self.text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Number) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash((Number, self.text))
+
+
+JsonObject = dict[str, "JsonValue"]
+JsonValue = JsonObject | list["JsonValue"] | str | Number | bool | None
+
+# A whole string, or one that never ends. The possessive quantifiers keep a hostile body from
+# being scanned again from every quotation mark in it.
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_DIGIT = re.compile(r"[0-9]")
+
+
+def parse(body: bytes) -> JsonValue:
+    """Return what the body says.
+
+    Raises:
+        Refusal: BODY_MALFORMED when it is not UTF-8 without a byte order mark, not JSON by
+            RFC 8259, repeats a key in an object, holds half a surrogate pair, or exceeds a limit.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _malformed(f"not UTF-8 at byte {error.start}") from None
+    if text.startswith("\ufeff"):
+        raise _malformed("begins with a byte order mark")
+    _check_size(_STRING.sub("", text))
+    try:
+        value: JsonValue = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise _malformed(f"not JSON: {error.msg} at character {error.pos}") from None
+    if _SURROGATE_ESCAPE.search(text):
+        _check_surrogates(value)
+    return value
+
+
+def parse_object(body: bytes) -> JsonObject:
+    """Return what the body says, when that is an object.
+
+    Raises:
+        Refusal: BODY_MALFORMED as `parse` does, and when it is not an object.
+    """
+    value = parse(body)
+    if not isinstance(value, dict):
+        raise _malformed("not a JSON object")
+    return value
+
+
+def content_digest(value: JsonValue) -> bytes:
+    """Return a SHA-256 that is the same for bodies that parse alike, and differs otherwise.
+
+    The order of keys and white space outside strings do not matter. Numbers compare as text.
+    """
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_mark_number)
+    return hashlib.sha256(canonical.encode("ascii")).digest()
+
+
+def _mark_number(number: Number) -> list[str]:
+    # Half a surrogate pair is in no body that was accepted: no other value is spelled like this.
+    return ["\ud800", number.text]
+
+
+def _check_size(skeleton: str) -> None:
+    """Check depth, keys and elements on the text without its strings.
+
+    The parser recurses no deeper than the brackets before it, so it never meets more than this.
+    """
+    if skeleton.count(":") > MAX_KEYS:
+        raise _malformed(f"more than {MAX_KEYS} keys")
+    if skeleton.count(",") > MAX_ELEMENTS:
+        raise _malformed(f"more than {MAX_ELEMENTS} elements")
+    if skeleton.count("{") + skeleton.count("[") <= MAX_DEPTH:
+        return
+    depth = 0
+    for character in skeleton:
+        if character in "{[":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _malformed(f"deeper than {MAX_DEPTH} levels")
+        elif character in "}]":
+            depth -= 1
+
+
+def _check_surrogates(value: JsonValue) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
+    except UnicodeEncodeError:
+        raise _malformed("half a surrogate pair") from None
+
+
+def _object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _malformed("a key is repeated in one object")
+    return found
+
+
+def _number(text: str) -> Number:
+    if len(text) > MAX_DIGITS and (
+        len(text) > MAX_DIGITS + _NUMBER_MARKS or len(_DIGIT.findall(text)) > MAX_DIGITS
+    ):
+        raise _malformed(f"a number of more than {MAX_DIGITS} digits")
+    return Number(text)
+
+
+def _constant(name: str) -> NoReturn:
+    raise _malformed(f"{name} is not JSON")
+
+
+def _malformed(detail: str) -> Refusal:
+    return Refusal(Reason.BODY_MALFORMED, detail)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_number, parse_float=_number, parse_constant=_constant
+)

@@ -1,0 +1,223 @@
+"""What the operator sees: one canonical log line a decision, and the metrics.
+
+The use-cases call the domain verbs of `Telemetry`. Counters move there; gauges are pulled: a
+scrape hands in a `Snapshot` of the moment. Label values come from the configuration or from a
+closed list, never from a request.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import product
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+
+from relay import __version__
+from relay.errors import Reason, RelayError
+from relay.gauges import Gauges, Snapshot
+from relay.logs import Log
+from relay.model import Address, Attempted, Verdict
+
+_REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 4.0, 10.0)
+_ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_DELAY_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0)
+
+
+@dataclass(slots=True)
+class Account:
+    """What is told about one delivery: filled in on its way, told once at the end."""
+
+    peer: Address
+    endpoint: str = ""
+    provider: str | None = None
+    id: str | None = None
+    client: Address | None = None
+    client_via: str | None = None
+    verdict: Verdict = Verdict.UNAVAILABLE
+    reason: Reason | None = None
+    detail: str | None = None
+    would_refuse: Reason | None = None
+    matched_entry: str | None = None
+    matched_host: str | None = None
+    secret: int | None = None
+    status: int = 0
+    duration: float = 0.0
+    body_bytes: int | None = None
+    body_sha256: str | None = None
+    event_key: str | None = None
+
+
+class Telemetry:
+    """Counts and logs what happens. One object a process; it keeps a registry of its own."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self._registry = CollectorRegistry()
+        self._gauges = Gauges()
+        self._registry.register(self._gauges)
+        self._deliveries = self._counter(
+            "deliveries", "Deliveries by what became of them", "endpoint", "provider", "verdict"
+        )
+        self._refusals = self._counter(
+            "refusals", "Deliveries refused, by reason", "endpoint", "reason"
+        )
+        self._would_refuse = self._counter(
+            "would_refuse", "Deliveries an enforcing allowlist would refuse", "endpoint", "reason"
+        )
+        self._conflicts = self._counter(
+            "conflicts", "Deliveries whose event key was known with other content", "endpoint"
+        )
+        self._secrets = self._counter(
+            "secret_used", "Deliveries by position of the secret that matched", "endpoint", "secret"
+        )
+        self._requests = self._histogram(
+            "request_duration_seconds", "Time to the answer", _REQUEST_BUCKETS, "endpoint"
+        )
+        self._last = Gauge(
+            "relay_last_delivery_timestamp_seconds",
+            "When the last delivery was accepted or recognised as a duplicate",
+            ("endpoint",),
+            registry=self._registry,
+        )
+        self._attempts = self._counter("attempts", "Tries upstream", "upstream", "outcome")
+        self._attempt_time = self._histogram(
+            "attempt_duration_seconds", "Time of one try upstream", _ATTEMPT_BUCKETS, "upstream"
+        )
+        self._delay = self._histogram(
+            "delivery_delay_seconds", "Time from receipt to delivery", _DELAY_BUCKETS, "upstream"
+        )
+        self._dead = self._counter("dead_letters", "Events whose attempts are used up", "upstream")
+        self._lookups = self._counter("dns_lookups", "DNS look-ups by result", "host", "result")
+        self._changes = self._counter(
+            "allowlist_changes", "Addresses added and removed", "host", "change"
+        )
+        self._knocks = self._counter(
+            "allowlist_knocks", "Early look-ups caused by a refused address", "endpoint", "result"
+        )
+        build = Gauge(
+            "relay_build_info", "The running version", ("version",), registry=self._registry
+        )
+        build.labels(__version__).set(1)
+
+    # ---- domain verbs -----------------------------------------------------------------------
+
+    def announce(self, endpoints: Mapping[str, str], upstreams: Iterable[str]) -> None:
+        """Let every series begin at zero, so that the first refusal is seen as a rise.
+
+        endpoints: provider by endpoint name.
+        """
+        for (endpoint, provider), verdict in product(endpoints.items(), Verdict):
+            self._deliveries.labels(endpoint, provider, verdict)
+        for endpoint, reason in product((*endpoints, ""), Reason):
+            self._refusals.labels(endpoint, reason)
+        for endpoint in endpoints:
+            self._conflicts.labels(endpoint)
+            self._requests.labels(endpoint)
+        for upstream in upstreams:
+            for outcome in ("delivered", "rejected", "unreachable"):
+                self._attempts.labels(upstream, outcome)
+            self._dead.labels(upstream)
+
+    def received(self, account: Account, at: datetime) -> None:
+        """One delivery has been answered."""
+        self._count(account, at)
+        line = self.log.info if account.verdict is not Verdict.UNAVAILABLE else self.log.error
+        line(
+            "delivery",
+            id=account.id,
+            endpoint=account.endpoint,
+            provider=account.provider,
+            peer=str(account.peer),
+            client=None if account.client is None else str(account.client),
+            client_via=account.client_via,
+            verdict=account.verdict,
+            reason=account.reason,
+            detail=account.detail or None,
+            would_refuse=account.would_refuse,
+            matched_entry=account.matched_entry,
+            matched_host=account.matched_host,
+            secret=account.secret,
+            status=account.status,
+            duration_ms=round(account.duration * 1000, 3),
+            body_bytes=account.body_bytes,
+            body_sha256=account.body_sha256,
+            event_key=account.event_key,
+        )
+
+    def attempted(self, attempted: Attempted) -> None:
+        """One try upstream has ended."""
+        self._attempts.labels(attempted.upstream, attempted.outcome).inc()
+        self._attempt_time.labels(attempted.upstream).observe(attempted.duration)
+        if attempted.delay is not None:
+            self._delay.labels(attempted.upstream).observe(attempted.delay)
+        if attempted.decision == "dead":
+            self._dead.labels(attempted.upstream).inc()
+        self.log.info(
+            "attempt",
+            id=attempted.event_id,
+            endpoint=attempted.endpoint,
+            provider=attempted.provider,
+            upstream=attempted.upstream,
+            attempt=attempted.attempt,
+            outcome=attempted.outcome,
+            status=attempted.status,
+            cause=attempted.cause,
+            decision=attempted.decision,
+            due=None if attempted.due is None else attempted.due.isoformat(),
+            duration_ms=round(attempted.duration * 1000, 3),
+        )
+
+    def faulted(self, upstream: str, event_id: str | None, fault: Exception) -> None:
+        """Something of ours went wrong on the way out; what was in hand comes again."""
+        if isinstance(fault, RelayError):
+            self.log.warning("dispatch_trouble", upstream=upstream, id=event_id, detail=str(fault))
+        else:
+            self.log.fault("dispatch_fault", fault, upstream=upstream, id=event_id)
+
+    def looked_up(self, host: str, result: str) -> None:
+        """A DNS look-up has ended."""
+        self._lookups.labels(host, result).inc()
+        if result != "ok":
+            self.log.warning("dns_lookup", host=host, result=result)
+
+    def changed(self, host: str, change: str, address: Address) -> None:
+        """A host has gained or lost an address."""
+        self._changes.labels(host, change).inc()
+        self.log.info("allowlist_changed", host=host, change=change, address=str(address))
+
+    def knocked(self, endpoint: str, result: str) -> None:
+        """A refused address asked for an early look-up: found, not_found or limited."""
+        self._knocks.labels(endpoint, result).inc()
+
+    def expose(self, snapshot: Snapshot) -> bytes:
+        """Return everything in the Prometheus text format, with these gauges."""
+        self._gauges.snapshot = snapshot
+        return generate_latest(self._registry)
+
+    # ---- inside -----------------------------------------------------------------------------
+
+    def _count(self, account: Account, at: datetime) -> None:
+        self._deliveries.labels(account.endpoint, account.provider or "", account.verdict).inc()
+        if account.reason is not None:
+            self._refusals.labels(account.endpoint, account.reason).inc()
+        if account.would_refuse is not None:
+            self._would_refuse.labels(account.endpoint, account.would_refuse).inc()
+        if account.secret is not None:
+            self._secrets.labels(account.endpoint, account.secret).inc()
+        if account.endpoint:
+            self._requests.labels(account.endpoint).observe(account.duration)
+        if account.verdict in {Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED}:
+            self._last.labels(account.endpoint).set(at.timestamp())
+
+    def conflicted(self, endpoint: str) -> None:
+        """A delivery carried a known event key with other content."""
+        self._conflicts.labels(endpoint).inc()
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"relay_{name}_total", text, labels, registry=self._registry)
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(f"relay_{name}", text, labels, buckets=buckets, registry=self._registry)

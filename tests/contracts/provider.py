@@ -1,0 +1,422 @@
+"""What every provider must do. Nothing here knows one by name.
+
+A suite subclasses `ProviderContract` and gives it a `provider` fixture. What a provider signs is
+found out from its own sample, its evidence and its facts.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from ipaddress import ip_address
+from itertools import product
+from urllib.parse import urlsplit
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from netaddr import IPNetwork, IPSet
+
+from relay import strictjson
+from relay.errors import Reason, Refusal
+from relay.model import (
+    ClientAddress,
+    Delivery,
+    Evidence,
+    Headers,
+    RequestHead,
+    Ruling,
+    Verdict,
+    Via,
+)
+from relay.providers import Inspector, Provider, Sample, SampleOrder, Terms
+from relay.secret import Secret
+
+URL = "https://pay.example.com/hooks/payments"
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+SUCCESSES = (Verdict.ACCEPTED, Verdict.DUPLICATE)
+RULINGS = tuple(Ruling(verdict, reason) for verdict, reason in product(Verdict, (None, *Reason)))
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What the sender signs with, and what the receiver is given."""
+
+    signing: Secret
+    verifying: Secret
+
+
+@cache
+def _text_keys() -> tuple[Keys, Keys]:
+    right, wrong = Secret("canary-right-0123456789"), Secret("canary-wrong-0123456789")
+    return Keys(right, right), Keys(wrong, wrong)
+
+
+def _new_rsa_keys() -> Keys:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return Keys(Secret(private), Secret(public))
+
+
+@cache
+def _rsa_keys() -> tuple[Keys, Keys]:
+    return _new_rsa_keys(), _new_rsa_keys()
+
+
+def keys_for(provider: Provider) -> tuple[Keys, Keys]:
+    """Return the right and the wrong keys, of the kind that this provider takes."""
+    try:
+        provider.bind(Terms(secrets=(_text_keys()[0].verifying,)))
+    except ValueError:
+        return _rsa_keys()
+    return _text_keys()
+
+
+def delivery_of(sample: Sample, url: str = URL, at: datetime = NOW) -> Delivery:
+    """Return the delivery that posting this sample to `url` makes."""
+    parts = urlsplit(url)
+    headers = Headers((("Host", parts.netloc), *sample.headers))
+    target = url.split(parts.netloc, 1)[1] + sample.suffix
+    peer = ip_address("192.0.2.1")
+    head = RequestHead(sample.method, target, headers, peer, at)
+    remainder = sample.suffix.partition("?")[0]
+    return Delivery("endpoint", head, ClientAddress(peer, Via.PEER), remainder, sample.body)
+
+
+def with_headers(delivery: Delivery, *fields: tuple[str, str]) -> Delivery:
+    return replace(delivery, head=replace(delivery.head, headers=Headers(fields)))
+
+
+def outcome(inspector: Inspector, delivery: Delivery) -> Evidence | Reason:
+    """Return the evidence, or the reason of the refusal. Anything else is a failure."""
+    try:
+        return inspector.inspect(delivery)
+    except Refusal as refusal:
+        return refusal.reason
+
+
+def flipped_bytes(data: bytes) -> Iterator[bytes]:
+    """Yield the data with each of its bits flipped, one at a time."""
+    for position, bit in product(range(len(data)), range(8)):
+        changed = bytearray(data)
+        changed[position] ^= 1 << bit
+        yield bytes(changed)
+
+
+def flipped_text(text: str) -> Iterator[str]:
+    return (changed.decode("latin-1") for changed in flipped_bytes(text.encode("latin-1")))
+
+
+def changed_fields(field: tuple[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield a header field with each bit of its value flipped, where that says something else."""
+    name, value = field
+    scheme = value.partition(" ")[0] if name.lower() == "authorization" else ""
+    for changed in flipped_text(value):
+        # RFC 9110: the name of an authentication scheme has no case.
+        same = changed[len(scheme) :] == value[len(scheme) :]
+        if not (same and changed[: len(scheme)].lower() == scheme.lower()):
+            yield name, changed
+
+
+def parsed(body: bytes) -> strictjson.JsonValue | Reason:
+    try:
+        return strictjson.parse(body)
+    except Refusal as refusal:
+        return refusal.reason
+
+
+def covered_changed(
+    before: strictjson.JsonValue | Reason,
+    after: strictjson.JsonValue | Reason,
+    names: tuple[str, ...],
+) -> bool:
+    """Whether one of these fields says something else now."""
+    assert isinstance(before, dict)
+    assert isinstance(after, dict)
+    return any(before.get(name) != after.get(name) for name in names)
+
+
+class ProviderContract:
+    """Subclass this with a `provider` fixture."""
+
+    @pytest.fixture
+    def provider(self) -> Provider:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def keys(self, provider: Provider) -> tuple[Keys, Keys]:
+        return keys_for(provider)
+
+    @pytest.fixture
+    def order(self, keys: tuple[Keys, Keys]) -> SampleOrder:
+        return SampleOrder(url=URL, secret=keys[0].signing, at=NOW)
+
+    @pytest.fixture
+    def inspector(self, provider: Provider, keys: tuple[Keys, Keys]) -> Inspector:
+        return provider.bind(Terms(secrets=(keys[0].verifying,)))
+
+    @pytest.fixture
+    def delivery(self, provider: Provider, order: SampleOrder) -> Delivery:
+        return delivery_of(provider.sample(order))
+
+    @pytest.fixture
+    def required(self, inspector: Inspector, delivery: Delivery) -> tuple[str, ...]:
+        """The headers that are missed as soon as they are not there."""
+        fields = tuple(delivery.head.headers)
+        return tuple(
+            field[0]
+            for field in fields
+            if outcome(inspector, with_headers(delivery, *(f for f in fields if f is not field)))
+            is Reason.SIGNATURE_MISSING
+        )
+
+    # ---- a good message -------------------------------------------------------------------
+
+    def test_a_sample_verifies(self, inspector: Inspector, delivery: Delivery) -> None:
+        evidence = inspector.inspect(delivery)
+        assert evidence.secret == 0
+        assert len(evidence.content) == 32
+        assert 0 < len(evidence.key) <= 1024
+        assert evidence.key.isprintable()
+        assert evidence.key.isascii()
+        assert not evidence.ambiguous
+        assert not evidence.test
+
+    def test_inspecting_twice_finds_the_same(
+        self, inspector: Inspector, delivery: Delivery
+    ) -> None:
+        assert inspector.inspect(delivery) == inspector.inspect(delivery)
+
+    def test_two_samples_are_two_events(
+        self, provider: Provider, order: SampleOrder, inspector: Inspector
+    ) -> None:
+        first, second = (inspector.inspect(delivery_of(provider.sample(order))) for _ in range(2))
+        assert first.key != second.key
+
+    def test_the_key_does_not_hold_the_signature(
+        self, inspector: Inspector, delivery: Delivery, required: tuple[str, ...]
+    ) -> None:
+        key = inspector.inspect(delivery).key
+        for name in required:
+            assert delivery.head.headers.values(name)[0] not in key
+        message = parsed(delivery.body)
+        assert isinstance(message, dict)
+        assert not any(isinstance(v, str) and len(v) > 64 and v in key for v in message.values())
+
+    def test_what_a_body_says_does_not_depend_on_its_white_space(
+        self, provider: Provider, delivery: Delivery
+    ) -> None:
+        unsigned = provider.bind(Terms())
+        spaced = replace(
+            delivery, body=json.dumps(json.loads(delivery.body), indent=3, sort_keys=True).encode()
+        )
+        assert spaced.body != delivery.body
+        first, second = unsigned.inspect(delivery), unsigned.inspect(spaced)
+        assert (first.key, first.content) == (second.key, second.content)
+
+    # ---- anything else --------------------------------------------------------------------
+
+    def test_any_flipped_bit_of_the_body_refuses_or_tells(
+        self, inspector: Inspector, delivery: Delivery
+    ) -> None:
+        evidence = inspector.inspect(delivery)
+        message = parsed(delivery.body)
+        assert isinstance(message, dict)
+        for body in flipped_bytes(delivery.body):
+            found = outcome(inspector, replace(delivery, body=body))
+            changed = parsed(body)
+            whole = evidence.signed == ("body",) or not isinstance(changed, dict)
+            if whole or covered_changed(message, changed, evidence.signed):
+                assert isinstance(found, Reason), body
+            if isinstance(found, Evidence) and changed != message:
+                assert found.content != evidence.content, body
+
+    def test_any_flipped_bit_of_a_required_header_refuses(
+        self, inspector: Inspector, delivery: Delivery, required: tuple[str, ...]
+    ) -> None:
+        fields = tuple(delivery.head.headers)
+        for field in fields:
+            if field[0] not in required:
+                continue
+            for changed in changed_fields(field):
+                others = (changed if f is field else f for f in fields)
+                found = outcome(inspector, with_headers(delivery, *others))
+                assert isinstance(found, Reason), changed
+
+    def test_a_required_header_is_there_exactly_once_and_says_something(
+        self, inspector: Inspector, delivery: Delivery, required: tuple[str, ...]
+    ) -> None:
+        for name in required:
+            others = tuple(f for f in delivery.head.headers if f[0] != name)
+            value = delivery.head.headers.values(name)[0]
+            for fields in (
+                others,
+                (*others, (name, "")),
+                (*others, (name, value), (name, value)),
+                (*others, (name, value), (name, "")),
+            ):
+                found = outcome(inspector, with_headers(delivery, *fields))
+                assert found is Reason.SIGNATURE_MISSING, (name, fields)
+
+    def test_header_names_have_no_case(self, inspector: Inspector, delivery: Delivery) -> None:
+        fields = ((name.swapcase(), value) for name, value in delivery.head.headers)
+        assert inspector.inspect(with_headers(delivery, *fields)) == inspector.inspect(delivery)
+
+    def test_the_target_is_signed_exactly_when_the_facts_say_so(
+        self, provider: Provider, inspector: Inspector, delivery: Delivery
+    ) -> None:
+        signs = re.search(r"path|url", provider.facts.signature, re.IGNORECASE) is not None
+        target, remainder = delivery.head.target, delivery.remainder
+        # Some sign only what they append to the prefix that they were given.
+        fixed = target[: len(target) - len(remainder)] if remainder else ""
+        for changed in flipped_text(target[len(fixed) :]):
+            head = replace(delivery.head, target=fixed + changed)
+            moved = replace(delivery, head=head, remainder=changed if remainder else "")
+            found = outcome(inspector, moved)
+            if signs:
+                assert isinstance(found, Reason), changed
+            else:
+                assert found is not Reason.SIGNATURE_MISMATCH, changed
+
+    def test_the_host_is_signed_exactly_when_the_facts_say_so(
+        self, provider: Provider, inspector: Inspector, delivery: Delivery
+    ) -> None:
+        signs = re.search(r"\bhost\b|public_url", provider.facts.signature) is not None
+        host, *others = delivery.head.headers
+        for changed in flipped_text(host[1]):
+            found = outcome(inspector, with_headers(delivery, (host[0], changed), *others))
+            assert isinstance(found, Reason if signs else Evidence), changed
+
+    def test_a_hostile_body_is_refused_and_nothing_worse(
+        self, provider: Provider, delivery: Delivery
+    ) -> None:
+        unsigned = provider.bind(Terms())
+        for body in (
+            b"",
+            b"null",
+            b"[]",
+            b'""',
+            b"[" * 100_000,
+            b'{"a":' * 100_000,
+            b"\xff\xfe{\x00}\x00",
+            b"\xef\xbb\xbf" + delivery.body,
+            delivery.body + delivery.body,
+            delivery.body[:-1],
+            json.dumps(delivery.body.decode()).encode(),
+        ):
+            found = outcome(unsigned, replace(delivery, body=body))
+            assert found is Reason.BODY_MALFORMED, body[:40]
+
+    # ---- secrets --------------------------------------------------------------------------
+
+    def test_another_secret_refuses(
+        self, provider: Provider, keys: tuple[Keys, Keys], delivery: Delivery
+    ) -> None:
+        inspector = provider.bind(Terms(secrets=(keys[1].verifying,)))
+        assert outcome(inspector, delivery) is Reason.SIGNATURE_MISMATCH
+
+    @pytest.mark.parametrize("position", [0, 1, 2])
+    def test_during_a_rotation_any_secret_fits_and_its_position_is_told(
+        self, provider: Provider, keys: tuple[Keys, Keys], delivery: Delivery, position: int
+    ) -> None:
+        secrets = [keys[1].verifying] * 3
+        secrets[position] = keys[0].verifying
+        assert provider.bind(Terms(secrets=tuple(secrets))).inspect(delivery).secret == position
+
+    def test_without_secrets_nothing_counts_as_signed(
+        self, provider: Provider, delivery: Delivery
+    ) -> None:
+        evidence = provider.bind(Terms()).inspect(delivery)
+        assert (evidence.signed, evidence.secret, evidence.ambiguous) == ((), None, False)
+
+    def test_an_empty_secret_is_a_configuration_mistake(
+        self, provider: Provider, keys: tuple[Keys, Keys]
+    ) -> None:
+        with pytest.raises(ValueError, match=r"^secrets\.1: "):
+            provider.bind(Terms(secrets=(keys[0].verifying, Secret(""))))
+
+    def test_the_inspector_does_not_show_its_secrets(
+        self, inspector: Inspector, keys: tuple[Keys, Keys]
+    ) -> None:
+        shown = repr(inspector) + repr(vars(inspector))
+        for line in keys[0].verifying.reveal().decode().splitlines():
+            assert line not in shown
+
+    # ---- answers --------------------------------------------------------------------------
+
+    def test_every_ruling_has_an_answer_that_keeps_its_reason(
+        self, inspector: Inspector, delivery: Delivery
+    ) -> None:
+        # The body may not have been read: there is an answer still.
+        for ruling, body in product(RULINGS, (delivery.body, b"")):
+            ack = inspector.answer(ruling, delivery.remainder, body)
+            if ruling.verdict in SUCCESSES:
+                assert ack.status == 200, ruling
+            if ruling.verdict in {Verdict.REFUSED, Verdict.UNAVAILABLE}:
+                assert 400 <= ack.status < 600, ruling
+            assert ack.status != 500, ruling
+            assert not 300 <= ack.status < 400, ruling
+            if ruling.reason is not None:
+                said = ack.body.decode().lower()
+                assert ruling.reason not in said
+                assert ruling.reason.replace("_", " ") not in said
+
+    @pytest.mark.parametrize(
+        ("reason", "status"),
+        [
+            (Reason.UNKNOWN_ENDPOINT, 404),
+            (Reason.METHOD_NOT_ALLOWED, 405),
+            (Reason.BODY_TIMEOUT, 408),
+            (Reason.BODY_TOO_LARGE, 413),
+            (Reason.BODY_ENCODED, 415),
+            (Reason.HEADERS_TOO_LARGE, 431),
+        ],
+    )
+    def test_the_transport_is_answered_alike(
+        self, inspector: Inspector, delivery: Delivery, reason: Reason, status: int
+    ) -> None:
+        ruling = Ruling(Verdict.REFUSED, reason)
+        assert inspector.answer(ruling, delivery.remainder, b"").status == status
+
+    # ---- facts ----------------------------------------------------------------------------
+
+    def test_the_facts_are_complete(self, provider: Provider, delivery: Delivery) -> None:
+        facts = provider.facts
+        assert delivery.head.method in facts.methods
+        assert facts.document.startswith("https://")
+        for text in (facts.title, facts.secrets, facts.signature, facts.event_key, facts.answers):
+            assert text.strip()
+        for environment in facts.environments.values():
+            assert environment.listings or environment.hosts
+            for listing in environment.listings:
+                assert re.search(r"\d{4}-\d{2}-\d{2}", listing.origin), listing.origin
+                assert listing.networks
+
+    def test_no_two_environments_share_an_address(self, provider: Provider) -> None:
+        networks = {
+            name: IPSet([IPNetwork(n) for listing in env.listings for n in listing.networks])
+            for name, env in provider.facts.environments.items()
+        }
+        hosts = {name: set(env.hosts) for name, env in provider.facts.environments.items()}
+        for first, second in product(networks, networks):
+            if first < second:
+                assert not networks[first] & networks[second]
+                assert not hosts[first] & hosts[second]
+
+    def test_what_an_upstream_could_check_passes_on_and_a_token_does_not(
+        self, provider: Provider, required: tuple[str, ...]
+    ) -> None:
+        passed = {name.lower() for name in provider.facts.headers}
+        signed = {name.lower() for name in required}
+        if "token" in provider.facts.signature.lower():
+            assert not signed & passed
+        else:
+            assert signed <= passed

@@ -1,0 +1,79 @@
+"""A host name that is followed through a name server on loopback."""
+
+import asyncio
+from datetime import timedelta
+from random import Random
+
+from relay.clock import Clock
+from relay.hostrecord import Change, HostRecord, LookupResult, Policy
+from relay.model import Address
+from relay.nameservers import Nameserver
+from relay.sources.dns import DnsHost, Resolver
+from tests.harness.nameserver import LOOPBACK
+
+POLICY = Policy(
+    min_refresh=timedelta(seconds=30),
+    max_refresh=timedelta(minutes=5),
+    retain=timedelta(hours=24),
+    max_stale=timedelta(hours=72),
+)
+
+
+class Seen:
+    """Remembers what a source tells; `result` waits for the next look-up to end."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[str, Change, str]] = []
+        self._results: asyncio.Queue[LookupResult] = asyncio.Queue()
+
+    def looked_up(self, host: str, result: LookupResult) -> None:
+        self._results.put_nowait(result)
+
+    def changed(self, host: str, change: Change, address: Address) -> None:
+        self.changes.append((host, change, str(address)))
+
+    async def result(self) -> LookupResult:
+        async with asyncio.timeout(10):
+            return await self._results.get()
+
+
+class Kept:
+    """Remembers the last record of a host."""
+
+    def __init__(self) -> None:
+        self.record = HostRecord()
+
+    def __call__(self, host: str, record: HostRecord) -> None:
+        self.record = record
+
+
+def resolver(*ports: int, timeout: float = 2.0) -> Resolver:
+    """Ask name servers on these ports of loopback, in this order; seconds in total."""
+    return Resolver([Nameserver(LOOPBACK, port) for port in ports], timedelta(seconds=timeout))
+
+
+def dns_host(
+    asks: Resolver,
+    clock: Clock,
+    *,
+    host: str = "callback-1.example.org",
+    seen: Seen | None = None,
+    kept: Kept | None = None,
+    policy: Policy = POLICY,
+) -> DnsHost:
+    """Make a source; with `kept` it starts from what another one left there."""
+    kept = kept or Kept()
+    return DnsHost(
+        host,
+        resolver=asks,
+        policy=policy,
+        clock=clock,
+        dice=Random(7),
+        observer=seen or Seen(),
+        record=kept.record,
+        keep=kept,
+    )
+
+
+def addresses(source: DnsHost) -> set[str]:
+    return {str(entry.network.ip) for entry in source.entries()}

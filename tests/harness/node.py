@@ -1,0 +1,101 @@
+"""`relay run` as a process of its own, as an operator starts it."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+_PATIENCE = 20.0
+
+
+class Node:
+    """A running relay. `lines` are its log lines so far; `public` is where it listens."""
+
+    def __init__(
+        self, config: Path, environ: Mapping[str, str] | None = None, role: str = "all"
+    ) -> None:
+        self._config = config
+        self._environ = {**os.environ, **(environ or {})}
+        self._role = role
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._news = asyncio.Condition()
+        self.lines: list[dict[str, Any]] = []
+        self.noise: list[str] = []
+        self.public: list[tuple[str, int]] = []
+        self.admin: tuple[str, int] = ("", 0)
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "relay", "run", "-c", str(self._config), "--role", self._role),
+            env=self._environ,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self._reader = asyncio.get_running_loop().create_task(self._read())
+        started = await self.wait_for(event="started")
+        self.public = [_split(text) for text in started["public"]]
+        self.admin = _split(started["admin"])
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.end(signal.SIGKILL)
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end, and return the exit code."""
+        assert self._process is not None
+        assert self._reader is not None
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+        async with asyncio.timeout(_PATIENCE):
+            code = await self._process.wait()
+            await self._reader
+        return code
+
+    async def wait_for(self, number: int = 1, **fields: object) -> dict[str, Any]:
+        """Return the last of `number` log lines that have these fields."""
+        try:
+            async with asyncio.timeout(_PATIENCE), self._news:
+                await self._news.wait_for(lambda: len(self.having(**fields)) >= number)
+        except TimeoutError:
+            raise AssertionError(f"no {fields} in {self.lines} {self.noise}") from None
+        return self.having(**fields)[number - 1]
+
+    def having(self, **fields: object) -> list[dict[str, Any]]:
+        """Return the log lines that have these fields."""
+        return [line for line in self.lines if fields.items() <= line.items()]
+
+    @property
+    def url(self) -> str:
+        return "http://{}:{}".format(*self.public[0])
+
+    @property
+    def admin_url(self) -> str:
+        return "http://{}:{}".format(*self.admin)
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        async for raw in self._process.stderr:
+            async with self._news:
+                try:
+                    self.lines.append(orjson.loads(raw))
+                except orjson.JSONDecodeError:
+                    self.noise.append(raw.decode())
+                self._news.notify_all()
+
+
+def _split(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)

@@ -1,0 +1,68 @@
+"""What users rely on is in the README: every key, metric, reason, verb and header."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from typer.main import get_command
+
+from relay.cli import application
+from relay.clock import SystemClock
+from relay.config import Settings
+from relay.errors import Reason
+from relay.gauges import Snapshot
+from relay.logs import Log, LogWriter
+from relay.plugins import names
+from relay.telemetry import Telemetry
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def _keys(model: type[BaseModel], seen: set[str]) -> set[str]:
+    for name, field in model.model_fields.items():
+        seen.add(field.alias or name)
+        for inner in _models(field.annotation):
+            _keys(inner, seen)
+    return seen
+
+
+def _models(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        # An inline provider has a page of its own once it is available.
+        return [] if annotation.__name__ == "InlineProvider" else [annotation]
+    return [model for each in getattr(annotation, "__args__", ()) for model in _models(each)]
+
+
+@pytest.mark.parametrize("key", sorted(_keys(Settings, set())))
+def test_every_configuration_key_is_documented(key: str) -> None:
+    assert f"`{key}`" in README
+    assert re.search(rf"\b{key}:", (ROOT / "config/relay.example.yaml").read_text())
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_is_documented(reason: Reason) -> None:
+    assert f"`{reason}`" in README
+
+
+def _metrics() -> set[str]:
+    writer = LogWriter((ROOT / "README.md").open("rb"))  # never written to
+    text = Telemetry(Log(writer, SystemClock())).expose(Snapshot()).decode()
+    writer.close()
+    return set(re.findall(r"^# TYPE relay_(\w+) ", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("metric", sorted(_metrics()))
+def test_every_metric_is_documented(metric: str) -> None:
+    assert f"`{metric}`" in README
+
+
+@pytest.mark.parametrize("verb", sorted(get_command(application()).commands))  # type: ignore[attr-defined]
+def test_every_verb_is_documented(verb: str) -> None:
+    assert f"relay {verb}" in README
+
+
+@pytest.mark.parametrize("provider", names("providers"))
+def test_every_provider_is_documented(provider: str) -> None:
+    assert provider in README.lower()

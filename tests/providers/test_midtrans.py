@@ -1,0 +1,446 @@
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import combinations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.errors import Reason
+from relay.model import Evidence, Headers, OnConflict, Ruling, Verdict
+from relay.providers import Inspector, Sample, SampleOrder, Terms
+from relay.providers.midtrans import PROVIDER
+from relay.secret import Secret
+from tests.contracts.provider import delivery_of, outcome
+
+KEY = Secret("SB-Mid-server-canary")
+NOW = datetime(2026, 1, 5, 23, 30, tzinfo=UTC)
+PAYMENT = {
+    "transaction_id": "9aed5972-5b6a-401e-894b-a32c91ed1a3a",
+    "transaction_status": "settlement",
+    "status_code": "200",
+    "order_id": "order-1",
+    "gross_amount": "20000.00",
+    "fraud_status": "accept",
+}
+ACCOUNT = {"account_id": "00000269-7836", "account_status": "ENABLED", "status_code": "200"}
+
+
+def bind(pattern: str | None = None, *, signed: bool = True) -> Inspector:
+    return PROVIDER.bind(Terms(secrets=(KEY,) if signed else (), order_id_pattern=pattern))
+
+
+def sign(message: Mapping[str, object], *fields: str) -> dict[str, object]:
+    names = fields or ("order_id", "status_code", "gross_amount")
+    covered = "".join(str(message.get(name, "")) for name in names).encode()
+    return {**message, "signature_key": hashlib.sha512(covered + KEY.reveal()).hexdigest()}
+
+
+def inspected(message: object, inspector: Inspector | None = None) -> Evidence | Reason:
+    body = json.dumps(message).encode()
+    return outcome(inspector or bind(), delivery_of(Sample("POST", "", Headers(), body)))
+
+
+def accepted(message: Mapping[str, object], inspector: Inspector | None = None) -> Evidence:
+    found = inspected(message, inspector)
+    assert isinstance(found, Evidence)
+    return found
+
+
+def payment(**changes: object) -> Evidence:
+    return accepted(sign({**PAYMENT, **changes}))
+
+
+def account(**changes: object) -> Evidence:
+    return accepted(sign({**ACCOUNT, **changes}, *ACCOUNT))
+
+
+# ---- what is found --------------------------------------------------------------------------
+
+
+def test_a_payment() -> None:
+    evidence = payment()
+    assert evidence.key == "9aed5972-5b6a-401e-894b-a32c91ed1a3a:settlement:200:accept"
+    assert evidence.subject == PAYMENT["transaction_id"]
+    assert evidence.signed == ("order_id", "status_code", "gross_amount")
+    assert evidence.secret == 0
+    assert (evidence.opening, evidence.test, evidence.ambiguous) == (False, False, False)
+    assert evidence.on_conflict is OnConflict.DELIVER
+
+
+@pytest.mark.parametrize("status", ["pending", "PENDING", "Pending"])
+def test_pending_opens_a_transaction(status: str) -> None:
+    evidence = payment(transaction_status=status, status_code="201")
+    assert evidence.opening
+    assert ":pending:201:" in evidence.key
+
+
+def test_the_order_stands_in_for_a_transaction_that_is_not_named() -> None:
+    for missing in ("", None):
+        evidence = payment(transaction_id=missing)
+        assert evidence.subject == "order-1"
+        assert evidence.key == "order-1:settlement:200:accept"
+
+
+def test_no_missing_identity_field_refuses() -> None:
+    bare = {name: PAYMENT[name] for name in ("order_id", "status_code", "gross_amount")}
+    assert accepted(sign(bare)).key == "order-1::200:"
+
+
+def test_fields_that_are_not_text_still_tell_events_apart() -> None:
+    odd: tuple[object, ...] = (1, 1.0, True, None, [], {}, ["a"])
+    keys = {payment(transaction_status=value).key for value in odd}
+    assert len(keys) == 7
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    tuple(
+        combinations(
+            [
+                {},
+                {"transaction_status": "capture"},
+                {"status_code": "202"},
+                {"fraud_status": "challenge"},
+                {"fraud_status": None},
+                {"transaction_id": "another"},
+                {"refund_amount": "10.00"},
+                {"refund_amount": "20.00"},
+                {"refund_amount": 20.00},
+                {"refunds": [{"refund_chargeback_id": 1}]},
+                {"refunds": [{"refund_chargeback_id": 2}]},
+                {"refunds": [{"refund_chargeback_id": 1}, {"refund_chargeback_id": 2}]},
+                {"refunds": [{"refund_chargeback_uuid": "u"}]},
+                {"refunds": [{"refund_key": "k"}]},
+                {"refunds": [{"refund_key": "k", "bank_confirmed_at": "2026-01-05 12:00:00"}]},
+                {"refunds": [{"amount": "1.00"}]},
+                {"refunds": [{"amount": "2.00"}]},
+                {"refunds": "odd"},
+                {"bank_confirmed_at": "2026-01-05 12:00:00"},
+            ],
+            2,
+        )
+    ),
+)
+def test_no_state_and_no_refund_is_swallowed(
+    first: dict[str, object], second: dict[str, object]
+) -> None:
+    assert payment(**first).key != payment(**second).key
+
+
+def test_the_order_of_refunds_and_their_repetition_do_not_matter() -> None:
+    one, two = {"refund_chargeback_id": 1, "x": 1}, {"refund_chargeback_id": 2}
+    keys = {payment(refunds=refunds).key for refunds in ([one, two], [two, one], [one, two, one])}
+    assert len(keys) == 1
+
+
+def test_a_field_that_says_nothing_of_identity_changes_the_content_alone() -> None:
+    first, second = payment(), payment(status_message="new wording")
+    assert first.key == second.key
+    assert first.content != second.content
+
+
+def test_the_signature_is_in_no_key() -> None:
+    message = sign(PAYMENT)
+    assert str(message["signature_key"])[:16] not in accepted(message).key
+
+
+def test_a_key_is_safe_to_log_whatever_the_order_is_called() -> None:
+    order_id = "2016-10-20 12:39\n\x1b[31m\u202e" + "x" * 10_000
+    evidence = payment(order_id=order_id, transaction_id="a:b\n", transaction_status="s" * 10_000)
+    for text in (evidence.key, evidence.subject or ""):
+        assert text.isprintable()
+        assert text.isascii()
+        assert len(text) < 600
+
+
+def test_a_recurring_payment_is_a_payment() -> None:
+    evidence = payment(order_id="SUBS-order-1")
+    assert evidence.signed == ("order_id", "status_code", "gross_amount")
+
+
+def test_the_test_message_of_the_dashboard_is_told() -> None:
+    test = payment(order_id="payment_notif_test_M004123_1")
+    assert test.test
+    assert not payment(order_id="x_payment_notif_test_").test
+    forged = {**PAYMENT, "order_id": "payment_notif_test_1", "signature_key": "0" * 128}
+    assert inspected(forged) is Reason.SIGNATURE_MISMATCH
+
+
+# ---- linked accounts ------------------------------------------------------------------------
+
+
+def test_a_linked_account() -> None:
+    evidence = account()
+    assert re.fullmatch("00000269-7836:ENABLED:200:[0-9a-f]{32}", evidence.key)
+    assert evidence.signed == ("account_id", "account_status", "status_code")
+    assert evidence.subject == "00000269-7836"
+    assert not evidence.ambiguous
+
+
+def test_an_account_enabled_again_is_another_event_when_anything_differs() -> None:
+    first, again = account(metadata={"at": "1"}), account(metadata={"at": "2"})
+    assert first.key != again.key
+    assert account(metadata={"at": "1"}) == first
+
+
+def test_an_account_status_that_could_be_split_otherwise_is_flagged() -> None:
+    assert account(account_id="1", account_status="xENABLED").ambiguous
+    assert account(account_id="1DISA", account_status="BLED").ambiguous
+    assert not account(account_status="DISABLED", status_code="204").ambiguous
+
+
+def test_a_payment_with_an_account_is_a_payment() -> None:
+    assert payment(account_id="1").signed == ("order_id", "status_code", "gross_amount")
+
+
+def test_the_signature_of_a_payment_fits_no_account_and_the_other_way_round() -> None:
+    """Both join their fields without a separator: only the shapes keep them apart."""
+    signed = sign({"order_id": "accENABLED", "status_code": "200", "gross_amount": "200"})
+    joined = "accENABLED200200"
+    for end in range(2, len(joined) - 3):
+        for start in range(1, end):
+            message = {
+                "account_id": joined[:start],
+                "account_status": joined[start:end],
+                "status_code": joined[end:],
+                "signature_key": signed["signature_key"],
+            }
+            assert inspected(message) is Reason.FIELD_INVALID
+    joined, signed = "accENABLED200", sign({**ACCOUNT, "account_id": "acc"}, *ACCOUNT)
+    for end in range(2, len(joined)):
+        for start in range(1, end):
+            message = {
+                "order_id": joined[:start],
+                "status_code": joined[start:end],
+                "gross_amount": joined[end:],
+                "signature_key": signed["signature_key"],
+            }
+            assert inspected(message) is Reason.FIELD_INVALID
+
+
+@pytest.mark.parametrize("name", [*ACCOUNT])
+@pytest.mark.parametrize("value", [None, 1, "", [], {}])
+def test_the_signed_fields_of_an_account_are_text(name: str, value: object) -> None:
+    message = {**sign(ACCOUNT, *ACCOUNT), name: value}
+    assert inspected(message) is Reason.FIELD_INVALID
+
+
+# ---- what is refused ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [None, "", 1, True, ["x"], {"a": "b"}])
+def test_without_a_signature_nothing_passes(value: object) -> None:
+    assert inspected({**PAYMENT, "signature_key": value}) is Reason.SIGNATURE_MISSING
+    assert inspected(PAYMENT) is Reason.SIGNATURE_MISSING
+
+
+@pytest.mark.parametrize("name", ["order_id", "status_code", "gross_amount"])
+@pytest.mark.parametrize("value", [None, 200, 200.00, True, "", ["200"], {"a": "200"}])
+def test_a_signed_field_that_is_no_text_is_refused(name: str, value: object) -> None:
+    assert inspected(sign({**PAYMENT, name: value})) is Reason.FIELD_INVALID
+    missing = {key: item for key, item in sign(PAYMENT).items() if key != name}
+    assert inspected(missing) is Reason.FIELD_INVALID
+
+
+@pytest.mark.parametrize(
+    "value", ["100", "600", "20", "2000", " 200", "200 ", "200\n", "2x0", "20\u0660", "+20", "-20"]
+)
+def test_a_status_code_has_its_shape(value: str) -> None:
+    assert inspected(sign({**PAYMENT, "status_code": value})) is Reason.FIELD_INVALID
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "00",
+        "01.00",
+        "1.",
+        ".50",
+        "1.000",
+        "1,00",
+        "-1.00",
+        "+1",
+        "1e5",
+        " 1",
+        "1\n",
+        "1.00 ",
+        "\u0661",
+        "1.0\u0660",
+        "0x1",
+        "1.00.00",
+        "1_000",
+        "NaN",
+    ],
+)
+def test_an_amount_has_its_shape(value: str) -> None:
+    assert inspected(sign({**PAYMENT, "gross_amount": value})) is Reason.FIELD_INVALID
+
+
+@pytest.mark.parametrize("value", ["0", "0.00", "0.5", "2700", "10000.00", "9" * 30 + ".99"])
+def test_every_amount_that_was_seen_passes(value: str) -> None:
+    payment(order_id="order", gross_amount=value)
+
+
+@pytest.mark.parametrize("order_id", ["2016-10-20 12:39:16 +0700", "#1", "é", "a\nb", "😀", " "])
+def test_an_order_may_be_called_anything(order_id: str) -> None:
+    payment(order_id=order_id)
+
+
+def test_a_double_encoded_message_is_malformed() -> None:
+    assert inspected(json.dumps(sign(PAYMENT))) is Reason.BODY_MALFORMED
+
+
+def test_the_content_type_decides_nothing() -> None:
+    body = json.dumps(sign(PAYMENT)).encode()
+    for fields in ((), (("Content-Type", "text/plain"),), (("Content-Type", "application/json"),)):
+        sample = Sample("POST", "", Headers(fields), body)
+        assert isinstance(outcome(bind(), delivery_of(sample)), Evidence)
+
+
+def test_an_order_has_to_match_the_whole_pattern() -> None:
+    inspector = bind(r"order-\d+")
+    accepted(sign(PAYMENT), inspector)
+    for order_id in ("order-1x", "xorder-1", "order-1\n", "order-", "ORDER-1"):
+        message = sign({**PAYMENT, "order_id": order_id})
+        assert inspected(message, inspector) is Reason.FIELD_INVALID
+
+
+# ---- unsigned endpoints ---------------------------------------------------------------------
+
+
+def test_unsigned_messages_need_no_field_at_all() -> None:
+    inspector = bind(signed=False)
+    evidence = accepted({"hello": "world"}, inspector)
+    assert evidence.key == "sha256:" + hashlib.sha256(b'{"hello": "world"}').hexdigest()
+    assert evidence.subject is None
+    assert accepted({"order_id": 7, "gross_amount": 1}, inspector).subject == "7"
+    assert accepted({"account_id": None}, inspector).subject is None
+
+
+def test_unsigned_messages_still_match_the_pattern() -> None:
+    inspector = bind(r"order-\d+", signed=False)
+    accepted(PAYMENT, inspector)
+    assert inspected({"hello": "world"}, inspector) is Reason.FIELD_INVALID
+
+
+# ---- the three fields have no separator -----------------------------------------------------
+
+STATUS = re.compile(r"[2-5][0-9][0-9]")
+AMOUNT = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]{1,2})?")
+
+
+def other_splits(order_id: str, status_code: str, gross_amount: str) -> set[tuple[str, str, str]]:
+    """Return the other readings of the joined text, found by trying every one."""
+    joined = order_id + status_code + gross_amount
+    splits = {
+        (joined[:first], joined[first:second], joined[second:])
+        for first, second in combinations(range(1, len(joined)), 2)
+    }
+    return {
+        split for split in splits if STATUS.fullmatch(split[1]) and AMOUNT.fullmatch(split[2])
+    } - {(order_id, status_code, gross_amount)}
+
+
+order_ids = st.text("0123456789.a-", min_size=1, max_size=12)
+status_codes = st.from_regex(STATUS, fullmatch=True)
+amounts = st.from_regex(AMOUNT, fullmatch=True).filter(lambda amount: len(amount) < 20)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(order_ids, status_codes, amounts)
+def test_a_split_is_flagged_exactly_when_there_is_another(
+    order_id: str, status_code: str, gross_amount: str
+) -> None:
+    message = sign(
+        {**PAYMENT, "order_id": order_id, "status_code": status_code, "gross_amount": gross_amount}
+    )
+    others = other_splits(order_id, status_code, gross_amount)
+    assert accepted(message).ambiguous is bool(others)
+    for split in others:
+        # Whoever shifts a captured message passes under its signature, and is flagged too.
+        shifted = dict(zip(("order_id", "status_code", "gross_amount"), split, strict=True))
+        assert accepted({**message, **shifted}).ambiguous
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(order_ids, status_codes, amounts)
+def test_with_a_pattern_only_orders_that_match_it_count(
+    order_id: str, status_code: str, gross_amount: str
+) -> None:
+    # A pattern with a fixed end leaves one reading.
+    order_id += "-z"
+    inspector = bind(r"[0-9.a-]+-z")
+    message = sign(
+        {**PAYMENT, "order_id": order_id, "status_code": status_code, "gross_amount": gross_amount}
+    )
+    assert not accepted(message, inspector).ambiguous
+    for split in other_splits(order_id, status_code, gross_amount):
+        shifted = dict(zip(("order_id", "status_code", "gross_amount"), split, strict=True))
+        assert inspected({**message, **shifted}, inspector) is Reason.FIELD_INVALID
+
+
+def test_the_published_shift_is_flagged() -> None:
+    first = payment(order_id="A", status_code="200", gross_amount="20010000.00")
+    second = payment(order_id="A200", status_code="200", gross_amount="10000.00")
+    assert first.ambiguous
+    assert second.ambiguous
+    refused = sign({"order_id": "1111", "status_code": "200", "gross_amount": "100000.00"})
+    refused |= {"order_id": "111", "status_code": "120", "gross_amount": "0100000.00"}
+    assert inspected(refused) is Reason.FIELD_INVALID
+
+
+@pytest.mark.timeout(2)
+def test_long_digits_cost_no_more_than_their_length() -> None:
+    evidence = payment(order_id="1" * 50_000, gross_amount="1" * 50_000)
+    assert not evidence.ambiguous
+
+
+# ---- configuration, answers, samples --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        (Terms(secrets=(KEY, Secret(" \n"))), "secrets.1: "),
+        (Terms(secrets=(KEY,), order_id_pattern="("), "order_id_pattern: "),
+        (Terms(secrets=(KEY,), partner_id="x"), "partner_id: "),
+    ],
+)
+def test_an_unusable_term_is_named(terms: Terms, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{re.escape(message)}"):
+        PROVIDER.bind(terms)
+
+
+def test_the_answer_to_a_success_is_ok() -> None:
+    ack = bind().answer(Ruling(Verdict.ACCEPTED), "", b"")
+    assert (ack.status, ack.body) == (200, b"OK")
+    refused = bind().answer(Ruling(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED), "", b"")
+    assert refused.headers == (("Allow", "POST"),)
+
+
+def sample(**changes: str) -> Sample:
+    return PROVIDER.sample(SampleOrder("https://x.example/", KEY, NOW, changes))
+
+
+def test_a_sample_is_dated_in_jakarta() -> None:
+    assert json.loads(sample().body)["transaction_time"] == "2026-01-06 06:30:00"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("settlement", "200"), ("pending", "201"), ("deny", "202")]
+)
+def test_a_sample_takes_changes_and_signs_them(status: str, code: str) -> None:
+    changed = sample(order_id="mine", transaction_status=status, gross_amount="1.00", new="x")
+    message = json.loads(changed.body)
+    assert (message["order_id"], message["gross_amount"]) == ("mine", "1.00")
+    assert (message["status_code"], message["new"]) == (code, "x")
+    assert isinstance(outcome(bind(), delivery_of(changed)), Evidence)
+
+
+def test_the_signature_of_a_sample_is_computed() -> None:
+    with pytest.raises(ValueError, match=r"^signature_key: "):
+        sample(signature_key="0" * 128)

@@ -1,0 +1,637 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from random import Random
+
+import pytest
+from dnslib import DNSRecord
+
+from relay.hostrecord import LookupResult
+from relay.nameservers import Nameserver
+from relay.sources import AddressSource, Allowlist
+from relay.sources.dns import DnsHost, Resolver
+from tests.contracts.source import SourceContract
+from tests.harness.certified import certified
+from tests.harness.clock import ManualClock
+from tests.harness.dnshost import Seen, addresses, dns_host, resolver
+from tests.harness.nameserver import (
+    LOOPBACK,
+    Behaviour,
+    BrokenNameserver,
+    Transport,
+    answers_code,
+    cname_loop,
+    floods,
+    garbage,
+    garbled,
+    gives,
+    hangs_up,
+    other_owner,
+    silent,
+    truncated,
+    truncates,
+    wrong_id,
+    wrong_question,
+)
+
+# Public addresses, as data only: nothing connects to them.
+GOOD = ("104.45.17.199", "104.45.17.200")
+SIX = "2a01:111::1"
+NEW = "20.50.1.1"
+BAD = "20.66.6.6"  # what a forger would have us admit
+KNOWN = {*GOOD, SIX}
+
+OK, REFUSED = LookupResult.OK, LookupResult.REFUSED_ANSWER
+SERVFAIL, TIMEOUT = LookupResult.SERVFAIL, LookupResult.TIMEOUT
+EMPTY, NXDOMAIN = LookupResult.EMPTY, LookupResult.NXDOMAIN
+SHORT = 0.2
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A broken server: how it behaves, how the look-up ends, and what may be added all the same."""
+
+    a: Behaviour
+    aaaa: Behaviour
+    result: LookupResult
+    adds: frozenset[str] = frozenset()
+
+
+def both(behaviour: Behaviour, result: LookupResult, *adds: str) -> Fault:
+    return Fault(behaviour, behaviour, result, frozenset(adds))
+
+
+FAULTS = {
+    "servfail": both(answers_code("SERVFAIL"), SERVFAIL),
+    "nxdomain": both(answers_code("NXDOMAIN"), NXDOMAIN),
+    "refused": both(answers_code("REFUSED"), SERVFAIL),
+    "not-implemented": both(answers_code("NOTIMP"), SERVFAIL),
+    "format-error": both(answers_code("FORMERR"), SERVFAIL),
+    "empty": both(answers_code("NOERROR"), EMPTY),
+    "silence": both(silent, TIMEOUT),
+    "garbage": both(garbage, TIMEOUT),
+    "garbled": Fault(garbled(BAD), answers_code("NOERROR"), TIMEOUT),
+    "garbled-over-tcp": Fault(
+        truncates(BAD, over_tcp=garbled(BAD)), answers_code("NOERROR"), SERVFAIL
+    ),
+    "truncated-tcp-works": Fault(
+        truncates(BAD, over_tcp=gives(NEW)), gives(SIX), OK, frozenset({NEW})
+    ),
+    "truncated-tcp-silent": both(truncates(BAD, over_tcp=silent), TIMEOUT),
+    "truncated-tcp-hangs-up": both(truncates(BAD, over_tcp=hangs_up), SERVFAIL),
+    "truncated-tcp-servfail": both(truncates(BAD, over_tcp=answers_code("SERVFAIL")), SERVFAIL),
+    "truncated-over-both": both(truncated(BAD), SERVFAIL),
+    "cname-loop": both(cname_loop, SERVFAIL),
+    "cname-to-nothing": both(gives(chain=[("gone.example.org", 60)]), EMPTY),
+    "3000-addresses": Fault(floods(3000, BAD), answers_code("NOERROR"), REFUSED),
+    "private": Fault(gives("10.0.0.1", "192.168.1.1"), gives("fd00::1"), REFUSED),
+    "loopback": Fault(gives("127.0.0.1"), gives("::1"), REFUSED),
+    "link-local": Fault(gives("169.254.169.254"), gives("fe80::1"), REFUSED),
+    "mapped": Fault(answers_code("NOERROR"), gives("::ffff:20.66.6.6"), REFUSED),
+    "nat64": Fault(gives(*GOOD), gives("64:ff9b::1442:606"), REFUSED),
+    "private-and-good": Fault(gives("10.0.0.1", NEW), gives("fe80::1"), REFUSED, frozenset({NEW})),
+    "ttl-zero": Fault(gives(*GOOD, ttl=0), gives(SIX, ttl=0), OK),
+    "ttl-huge": Fault(gives(*GOOD, ttl=2**31 - 1), gives(SIX, ttl=2**31 - 1), OK),
+    "wrong-id": Fault(wrong_id(BAD), answers_code("NOERROR"), TIMEOUT),
+    "wrong-id-then-right": Fault(wrong_id(BAD, then=gives(NEW)), gives(SIX), OK, frozenset({NEW})),
+    "wrong-question": Fault(wrong_question(BAD), answers_code("NOERROR"), TIMEOUT),
+    "other-owner": Fault(other_owner(BAD), answers_code("NOERROR"), EMPTY),
+    "half-of-the-round-robin": Fault(gives(GOOD[0]), gives(SIX), OK),
+    "a-fails-aaaa-works": Fault(answers_code("SERVFAIL"), gives(SIX), SERVFAIL),
+    "a-silent-aaaa-works": Fault(
+        silent, gives(SIX, "2a01:111::2"), TIMEOUT, frozenset({"2a01:111::2"})
+    ),
+    "a-works-aaaa-fails": Fault(gives(NEW), answers_code("SERVFAIL"), SERVFAIL, frozenset({NEW})),
+    "a-works-aaaa-nxdomain": Fault(
+        gives(NEW), answers_code("NXDOMAIN"), NXDOMAIN, frozenset({NEW})
+    ),
+    "a-works-aaaa-empty": Fault(gives(NEW), answers_code("NOERROR"), OK, frozenset({NEW})),
+}
+
+any_fault = pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+
+
+def break_with(server: BrokenNameserver, fault: Fault) -> None:
+    server.on = {"A": fault.a, "AAAA": fault.aaaa}
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
+
+
+@pytest.fixture
+async def host(server: BrokenNameserver, clock: ManualClock, seen: Seen) -> DnsHost:
+    """A source that has had one good answer; its look-ups take 0.2 s at most."""
+    server.on = {"A": gives(*GOOD), "AAAA": gives(SIX)}
+    host = dns_host(resolver(server.port, timeout=SHORT), clock, seen=seen)
+    await host.refresh()
+    assert await seen.result() is OK
+    assert addresses(host) == KNOWN
+    seen.changes.clear()
+    return host
+
+
+class TestContractWhileDnsWorks(SourceContract):
+    @pytest.fixture
+    def source(self, server: BrokenNameserver, clock: ManualClock) -> AddressSource:
+        server.on = {"A": gives(*GOOD), "AAAA": gives(SIX)}
+        return dns_host(resolver(server.port, timeout=SHORT), clock)
+
+
+@pytest.mark.parametrize(
+    "fault", [FAULTS[name] for name in ("servfail", "silence", "garbage", "private", "empty")]
+)
+class TestContractWhileDnsIsBroken(SourceContract):
+    @pytest.fixture
+    def source(self, server: BrokenNameserver, clock: ManualClock, fault: Fault) -> AddressSource:
+        break_with(server, fault)
+        return dns_host(resolver(server.port, timeout=SHORT), clock)
+
+
+# ---- every fault ------------------------------------------------------------------------------
+
+
+@any_fault
+async def test_a_fault_removes_no_good_address_and_adds_no_bad_one(
+    fault: Fault, server: BrokenNameserver, host: DnsHost, seen: Seen
+) -> None:
+    break_with(server, fault)
+    await host.refresh()
+    assert await seen.result() is fault.result
+    assert addresses(host) == KNOWN | fault.adds
+    assert {address for _, _, address in seen.changes} == fault.adds
+    assert (host.status().last_error is None) == (fault.result is OK)
+
+
+@any_fault
+async def test_a_fault_at_the_start_adds_nothing_bad(
+    fault: Fault, server: BrokenNameserver, clock: ManualClock
+) -> None:
+    break_with(server, fault)
+    host = dns_host(resolver(server.port, timeout=SHORT), clock)
+    await host.refresh()
+    assert addresses(host) <= KNOWN | fault.adds
+    assert addresses(host) >= fault.adds
+
+
+@any_fault
+async def test_a_fault_that_ends_leaves_nothing_behind(
+    fault: Fault, server: BrokenNameserver, host: DnsHost
+) -> None:
+    break_with(server, fault)
+    await host.refresh()
+    server.on = {"A": gives(NEW), "AAAA": gives(SIX)}
+    await host.refresh()
+    assert addresses(host) == KNOWN | fault.adds | {NEW}
+    assert host.status().last_error is None
+
+
+async def test_one_host_that_fails_does_not_touch_another(
+    server: BrokenNameserver, host: DnsHost, clock: ManualClock
+) -> None:
+    async with BrokenNameserver() as silent_one:
+        silent_one.both(silent)
+        broken = dns_host(
+            resolver(silent_one.port, timeout=SHORT), clock, host="broken.example.org"
+        )
+        await asyncio.gather(host.refresh(), broken.refresh())
+    allowlist = Allowlist([host, broken])
+    assert len(allowlist.entries()) == len(KNOWN)
+    assert allowlist.unready() == ("broken.example.org",)
+
+
+# ---- what is asked ----------------------------------------------------------------------------
+
+
+async def test_both_families_are_asked_for_the_absolute_name(
+    server: BrokenNameserver, host: DnsHost
+) -> None:
+    assert sorted(server.asked) == [
+        ("callback-1.example.org.", "A", "udp"),
+        ("callback-1.example.org.", "AAAA", "udp"),
+    ]
+
+
+async def test_a_chain_is_followed_and_its_lowest_ttl_decides(
+    server: BrokenNameserver, clock: ManualClock, seen: Seen
+) -> None:
+    chain = [("edge.example.net", 60), ("pool.example.net", 120)]
+    server.on["A"] = gives(*GOOD, ttl=300, chain=chain)
+    host = dns_host(resolver(server.port), clock, seen=seen)
+    running = asyncio.ensure_future(host.run())
+    assert await seen.result() is OK
+    assert addresses(host) == set(GOOD)
+    await clock.advance(53)
+    assert len(server.asked) == 2
+    await clock.advance(7)
+    assert await seen.result() is OK
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_an_answer_too_long_for_udp_is_taken_over_tcp(
+    server: BrokenNameserver, clock: ManualClock
+) -> None:
+    sixty_four = [f"20.50.{number}.1" for number in range(64)]
+    server.on["A"] = gives(*sixty_four)
+    server.on["AAAA"] = truncates(over_tcp=gives(*[f"2a01:111::{n:x}" for n in range(1, 65)]))
+    host = dns_host(resolver(server.port), clock)
+    await host.refresh()
+    assert len(host.entries()) == 128
+    assert ("callback-1.example.org.", "AAAA", "tcp") in server.asked
+
+
+@pytest.mark.parametrize(
+    "first", [silent, garbage, answers_code("SERVFAIL"), answers_code("REFUSED"), cname_loop]
+)
+async def test_the_next_name_server_is_asked_when_one_fails(
+    first: Behaviour, server: BrokenNameserver, clock: ManualClock
+) -> None:
+    server.on = {"A": gives(*GOOD), "AAAA": gives(SIX)}
+    async with BrokenNameserver() as broken:
+        broken.both(first)
+        host = dns_host(resolver(broken.port, server.port, timeout=SHORT), clock)
+        await host.refresh()
+    assert broken.asked
+    assert addresses(host) == KNOWN
+
+
+async def test_a_lost_datagram_is_asked_again_within_the_timeout(
+    server: BrokenNameserver, clock: ManualClock, seen: Seen
+) -> None:
+    lost: set[object] = set()
+
+    def loses_the_first(request: DNSRecord, transport: Transport) -> Sequence[bytes]:
+        if request.q.qtype in lost:
+            return gives(*GOOD)(request, transport)
+        lost.add(request.q.qtype)
+        return []
+
+    server.on["A"] = loses_the_first
+    host = dns_host(resolver(server.port, timeout=0.6), clock, seen=seen)
+    await host.refresh()
+    assert await seen.result() is OK
+    assert addresses(host) == set(GOOD)
+
+
+async def test_the_timeout_holds_for_all_servers_together(clock: ManualClock) -> None:
+    async with BrokenNameserver() as one, BrokenNameserver() as two:
+        one.both(silent)
+        two.both(silent)
+        host = dns_host(resolver(one.port, two.port, one.port, timeout=SHORT), clock)
+        before = asyncio.get_running_loop().time()
+        await host.refresh()
+        assert asyncio.get_running_loop().time() - before < 2 * SHORT
+    assert host.status().last_error == "A: timeout; AAAA: timeout"
+
+
+async def test_without_name_servers_the_systems_are_asked() -> None:
+    # Only that it can be made and asked: what the system answers is not ours.
+    answers = await Resolver([], timedelta(seconds=0.05)).look_up("callback-1.example.invalid")
+    assert all(not answer.addresses for answer in answers.values())
+
+
+async def test_a_name_server_can_be_asked_over_tls(clock: ManualClock, tmp_path: Path) -> None:
+    server_side, client_side = certified(tmp_path, "dns.example.com")
+    async with BrokenNameserver(tls=server_side) as server:
+        server.both(gives(*GOOD))
+        right = Nameserver(LOOPBACK, server.port, tls=True, name="dns.example.com")
+        host = dns_host(Resolver([right], timedelta(seconds=2), client_side), clock)
+        await host.refresh()
+        assert addresses(host) == set(GOOD)
+        assert {transport for _, _, transport in server.asked} == {"tcp"}
+
+
+@pytest.mark.parametrize("name", ["other.example.com", None])
+async def test_a_certificate_for_another_name_is_a_failure(
+    name: str | None, clock: ManualClock, tmp_path: Path
+) -> None:
+    server_side, client_side = certified(tmp_path, "dns.example.com")
+    async with BrokenNameserver(tls=server_side) as server:
+        server.both(gives(BAD))
+        wrong = Nameserver(LOOPBACK, server.port, tls=True, name=name)
+        host = dns_host(Resolver([wrong], timedelta(seconds=2), client_side), clock)
+        await host.refresh()
+        assert server.asked == []
+    assert host.status().last_error == "A: servfail; AAAA: servfail"
+
+
+async def test_a_certificate_of_an_unknown_authority_is_a_failure(
+    clock: ManualClock, tmp_path: Path
+) -> None:
+    server_side, _ = certified(tmp_path, "dns.example.com")
+    async with BrokenNameserver(tls=server_side) as server:
+        server.both(gives(BAD))
+        right = Nameserver(LOOPBACK, server.port, tls=True, name="dns.example.com")
+        host = dns_host(Resolver([right], timedelta(seconds=2)), clock)
+        await host.refresh()
+    assert host.status().last_error == "A: servfail; AAAA: servfail"
+
+
+def test_what_is_no_host_name_cannot_be_followed(clock: ManualClock) -> None:
+    with pytest.raises(ValueError, match="not a host name"):
+        dns_host(resolver(53), clock, host="10.0.0.1")
+
+
+# ---- one look at a time, and what goes wrong in it --------------------------------------------
+
+
+async def test_who_asks_at_the_same_time_shares_one_look(
+    server: BrokenNameserver, host: DnsHost
+) -> None:
+    server.asked.clear()
+    await asyncio.gather(*(host.refresh() for _ in range(50)))
+    assert len(server.asked) == 2
+
+
+async def test_a_look_goes_on_when_who_asked_gives_up(
+    server: BrokenNameserver, clock: ManualClock, seen: Seen
+) -> None:
+    server.on["A"] = gives(NEW)
+    server.hold.clear()
+    host = dns_host(resolver(server.port), clock, seen=seen)
+    impatient = asyncio.ensure_future(host.refresh())
+    await server.questions(2)
+    impatient.cancel()
+    await asyncio.wait({impatient})
+    server.hold.set()
+    assert await seen.result() is OK
+    assert addresses(host) == {NEW}
+
+
+async def test_run_takes_the_look_under_way_with_it(
+    server: BrokenNameserver, clock: ManualClock
+) -> None:
+    server.hold.clear()
+    host = dns_host(resolver(server.port), clock)
+    running = asyncio.ensure_future(host.run())
+    await server.questions(2)
+    waiting = asyncio.ensure_future(host.refresh())
+    running.cancel()
+    await asyncio.wait({running, waiting})
+    assert running.cancelled()
+    assert waiting.exception() is None
+
+
+class Exploding(Resolver):
+    """A resolver with a bug in it, for as long as `fuse` is lit."""
+
+    fuse = True
+
+    async def look_up(self, host: str) -> Mapping[Family, Answer]:
+        if self.fuse:
+            raise ZeroDivisionError
+        return await super().look_up(host)
+
+
+async def test_an_unexpected_exception_counts_as_servfail_and_the_looking_goes_on(
+    server: BrokenNameserver, clock: ManualClock, seen: Seen
+) -> None:
+    server.on["A"] = gives(NEW)
+    exploding = Exploding([Nameserver(LOOPBACK, server.port)], timedelta(seconds=2))
+    host = dns_host(exploding, clock, seen=seen)
+    running = asyncio.ensure_future(host.run())
+    assert await seen.result() is SERVFAIL
+    exploding.fuse = False
+    await clock.advance(1)
+    assert await seen.result() is OK
+    assert addresses(host) == {NEW}
+    exploding.fuse = True
+    await host.refresh()
+    assert await seen.result() is SERVFAIL
+    assert addresses(host) == {NEW}
+    running.cancel()
+    await asyncio.wait({running})
+
+
+# ---- over time --------------------------------------------------------------------------------
+
+Hours = Callable[[int], Awaitable[set[LookupResult]]]
+HOURLY = replace(POLICY, min_refresh=timedelta(hours=1), max_refresh=timedelta(hours=1))
+
+
+@asynccontextmanager
+async def followed(host: DnsHost, clock: ManualClock, seen: Seen) -> AsyncIterator[Hours]:
+    """Let the source run; what is yielded lets hours pass, with a look in each."""
+
+    async def hours(count: int) -> set[LookupResult]:
+        results = set()
+        for _ in range(count):
+            await clock.advance(3600)
+            results.add(await seen.result())
+        return results
+
+    running = asyncio.ensure_future(host.run())
+    await seen.result()
+    try:
+        yield hours
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+async def test_an_outage_of_24_hours_changes_nothing_and_one_of_72_empties_the_host(
+    server: BrokenNameserver, clock: ManualClock, seen: Seen
+) -> None:
+    server.on = {"A": gives(*GOOD), "AAAA": gives(SIX)}
+    host = dns_host(resolver(server.port), clock, seen=seen, policy=HOURLY)
+    allowlist = Allowlist([host])
+    async with followed(host, clock, seen) as hours:
+        answered = host.status().refreshed_at
+        generation = host.generation
+        server.both(answers_code("SERVFAIL"))
+        assert await hours(24) == {SERVFAIL}
+        assert addresses(host) == KNOWN
+        assert host.generation == generation
+        assert host.status().refreshed_at == answered
+        assert allowlist.match(ip_address(GOOD[0])) is not None
+
+        await hours(55)
+        assert host.entries() == ()
+        assert allowlist.match(ip_address(GOOD[0])) is None
+        assert allowlist.unready() == ("callback-1.example.org",)
+        assert {each for each in seen.changes if each[1] is Change.REMOVED} == {
+            ("callback-1.example.org", Change.REMOVED, address) for address in KNOWN
+        }
+
+        server.both(gives(NEW))
+        assert await hours(1) == {OK}
+        assert allowlist.match(ip_address(NEW)) is not None
+
+
+async def test_an_address_goes_after_a_day_of_good_answers_without_it(
+    server: BrokenNameserver, clock: ManualClock, seen: Seen
+) -> None:
+    server.on["A"] = gives(*GOOD)
+    host = dns_host(resolver(server.port), clock, seen=seen, policy=HOURLY)
+    async with followed(host, clock, seen) as hours:
+        server.on["A"] = gives(NEW)
+        await hours(12)
+        server.on["A"] = answers_code("SERVFAIL")
+        await hours(24)
+        server.on["A"] = gives(NEW)
+        await hours(12)
+        assert addresses(host) == {*GOOD, NEW}
+        await hours(6)
+        assert addresses(host) == {NEW}
+
+
+async def test_a_wall_clock_that_jumps_ages_nothing(
+    server: BrokenNameserver, clock: ManualClock, seen: Seen
+) -> None:
+    server.on["A"] = gives(*GOOD)
+    host = dns_host(resolver(server.port), clock, seen=seen, policy=HOURLY)
+    async with followed(host, clock, seen) as hours:
+        server.both(answers_code("SERVFAIL"))
+        clock.jump(timedelta(days=400))
+        await hours(3)
+        assert addresses(host) == set(GOOD)
+        clock.jump(-timedelta(days=800))
+        await hours(3)
+        assert addresses(host) == set(GOOD)
+        await hours(75)
+        assert addresses(host) == set()
+
+
+async def test_while_nothing_is_known_it_looks_again_within_a_second(
+    server: BrokenNameserver, clock: ManualClock, seen: Seen
+) -> None:
+    server.both(answers_code("SERVFAIL"))
+    host = dns_host(resolver(server.port), clock, seen=seen)
+    running = asyncio.ensure_future(host.run())
+    assert await seen.result() is SERVFAIL
+    for wait in (1, 2, 4, 8, 16, 30, 30):
+        await clock.advance(wait)
+        assert await seen.result() is SERVFAIL
+    server.on["A"] = gives(NEW)
+    await clock.advance(30)
+    assert await seen.result() is OK
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_the_entries_say_when_dns_last_gave_them(
+    server: BrokenNameserver, host: DnsHost, clock: ManualClock
+) -> None:
+    first = clock.now()
+    await clock.advance(100)
+    server.on["A"] = gives(GOOD[0])
+    await host.refresh()
+    times = {str(entry.network.ip): entry.last_seen for entry in host.entries()}
+    assert times == {GOOD[0]: clock.now(), GOOD[1]: first, SIX: clock.now()}
+    assert {(entry.origin, entry.host) for entry in host.entries()} == {
+        ("dns", "callback-1.example.org")
+    }
+
+
+# ---- restart ----------------------------------------------------------------------------------
+
+
+async def test_a_restart_without_dns_keeps_what_was_known(
+    server: BrokenNameserver, clock: ManualClock, tmp_path: Path
+) -> None:
+    def start(memory: DnsMemory) -> DnsHost:
+        return DnsHost(
+            "callback-1.example.org",
+            resolver=resolver(server.port),
+            policy=POLICY,
+            clock=clock,
+            dice=Random(7),
+            observer=Seen(),
+            record=memory.recall("callback-1.example.org"),
+            keep=memory.keep,
+        )
+
+    server.on = {"A": gives(*GOOD), "AAAA": gives(SIX)}
+    before = DnsMemory(tmp_path / "dns.json", POLICY.max_stale, clock)
+    await start(before).refresh()
+    await before.save()
+    answered = clock.now()
+
+    server.both(answers_code("SERVFAIL"))
+    clock.jump(timedelta(hours=20))
+    after = DnsMemory(tmp_path / "dns.json", POLICY.max_stale, clock)
+    assert after.load() is None
+    host = start(after)
+    assert addresses(host) == KNOWN
+    assert host.status().refreshed_at == answered
+    await host.refresh()
+    assert addresses(host) == KNOWN
+
+
+# ---- a real name server -----------------------------------------------------------------------
+
+
+def at(nsd: Nsd, clock: ManualClock, seen: Seen) -> DnsHost:
+    return dns_host(resolver(nsd.port), clock, host=f"callback-1.{nsd.zone}", seen=seen)
+
+
+@pytest.mark.debian
+async def test_a_real_server_is_followed_through_a_chain(
+    real: Nsd, clock: ManualClock, seen: Seen
+) -> None:
+    await real.publish(
+        "callback-1 40 IN CNAME edge\n"
+        "edge 250 IN CNAME pool\n"
+        f"pool 300 IN A {GOOD[0]}\npool 300 IN A {GOOD[1]}\npool 280 IN AAAA {SIX}"
+    )
+    host = at(real, clock, seen)
+    running = asyncio.ensure_future(host.run())
+    assert await seen.result() is OK
+    assert addresses(host) == KNOWN
+
+    # The zone changes; the lowest TTL of the chain says when that is noticed.
+    await real.publish(f"callback-1 300 IN A {NEW}")
+    await clock.advance(35)
+    assert addresses(host) == KNOWN
+    await clock.advance(5)
+    assert await seen.result() is OK
+    assert addresses(host) == {*KNOWN, NEW}
+    running.cancel()
+    await asyncio.wait({running})
+
+
+@pytest.mark.debian
+async def test_a_knock_admits_an_address_the_moment_a_real_server_has_it(
+    real: Nsd, clock: ManualClock, seen: Seen
+) -> None:
+    await real.publish(f"callback-1 300 IN A {GOOD[0]}")
+    host = at(real, clock, seen)
+    allowlist, knock = Allowlist([host]), Knock([host], timedelta(seconds=5), clock)
+    assert await knock.knock() is KnockResult.LOOKED
+    assert allowlist.match(ip_address(NEW)) is None
+
+    await real.publish(f"callback-1 300 IN A {NEW}")
+    await clock.advance(5)
+    assert await knock.knock() is KnockResult.LOOKED
+    entry = allowlist.match(ip_address(NEW))
+    assert entry is not None
+    assert entry.host == "callback-1.example.org"
+    assert allowlist.match(ip_address(GOOD[0])) is not None
+
+
+@pytest.mark.debian
+async def test_a_name_that_a_real_server_gives_up_is_kept(
+    real: Nsd, clock: ManualClock, seen: Seen
+) -> None:
+    await real.publish(f"callback-1 60 IN A {GOOD[0]}")
+    host = at(real, clock, seen)
+    await host.refresh()
+    assert await seen.result() is OK
+
+    await real.publish("callback-1 60 IN TXT gone")
+    await host.refresh()
+    assert await seen.result() is EMPTY
+    await real.publish("")
+    await host.refresh()
+    assert await seen.result() is NXDOMAIN
+    await real.stop()
+    host_after = dns_host(resolver(real.port, timeout=SHORT), clock, host=f"callback-1.{real.zone}")
+    await host_after.refresh()
+    assert host_after.status().last_error == "A: timeout; AAAA: timeout"
+    assert addresses(host) == {GOOD[0]}

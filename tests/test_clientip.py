@@ -1,0 +1,168 @@
+"""The client address is right behind trusted proxies, and nobody can choose it."""
+
+from datetime import UTC, datetime
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from netaddr import IPNetwork
+
+from relay.clientip import ClientLocator, ForwardedHeader, plain
+from relay.errors import Reason, Refusal
+from relay.model import Address, Headers, RequestHead, Via
+
+PROXY = "10.0.0.7"
+TRUSTED = [IPNetwork("10.0.0.0/8"), IPNetwork("2001:db8:aaaa::/48")]
+XFF, FORWARDED = ForwardedHeader.X_FORWARDED_FOR, ForwardedHeader.FORWARDED
+
+
+def head(peer: str, *fields: tuple[str, str]) -> RequestHead:
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    return RequestHead("POST", "/", Headers(fields), ip_address(peer), at)
+
+
+def client(peer: str, *values: str, header: ForwardedHeader = XFF) -> Address:
+    fields = [(header.value, value) for value in values]
+    return ClientLocator(TRUSTED, header).locate(head(peer, *fields)).address
+
+
+def test_an_untrusted_peer_is_the_client_whatever_it_claims() -> None:
+    found = ClientLocator(TRUSTED, XFF).locate(
+        head("203.0.113.9", ("X-Forwarded-For", "103.208.23.6"), ("Forwarded", "for=103.208.23.6"))
+    )
+    assert (str(found.address), found.via) == ("203.0.113.9", Via.PEER)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["103.208.23.6"], "103.208.23.6"),
+        (["103.208.23.6, 10.1.1.1"], "103.208.23.6"),
+        (["1.2.3.4, 103.208.23.6, 10.1.1.1, 10.2.2.2"], "103.208.23.6"),
+        (["1.2.3.4", "103.208.23.6"], "103.208.23.6"),
+        (["103.208.23.6:4711"], "103.208.23.6"),
+        (["[2001:db8::1]:443"], "2001:db8::1"),
+        (["[2001:db8::1]"], "2001:db8::1"),
+        (["2001:db8::1"], "2001:db8::1"),
+        (["::ffff:103.208.23.6"], "103.208.23.6"),
+        (["\t103.208.23.6 "], "103.208.23.6"),
+        (["64:ff9b::67d0:1706"], "64:ff9b::67d0:1706"),
+        (["103.208.23.6, 2001:db8:aaaa::1"], "103.208.23.6"),
+    ],
+)
+def test_the_rightmost_address_outside_our_proxies_is_the_client(
+    values: list[str], expected: str
+) -> None:
+    assert str(client(PROXY, *values)) == expected
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        [""],
+        [" , "],
+        ["103.208.23.6,"],
+        [",103.208.23.6"],
+        ["103.208.23.6,,10.1.1.1"],
+        ["103.208.23.6", ""],
+        ["unknown"],
+        ["unknown, 103.208.23.6"],
+        ["103.208.23.006"],
+        ["0103.208.23.6"],
+        ["0x67.208.23.6"],
+        ["1741690630"],
+        ["103.208.5894"],
+        ["fe80::1%eth0"],
+        ["[fe80::1%25eth0]"],
+        ["[103.208.23.6]x"],
+        ["103.208.23.6:"],
+        ["103.208.23.6:999999"],
+        ["2001:db8::1]:443"],
+        ["for=103.208.23.6"],
+        ["103.208.23.6/32"],
+        ["103.208.23.6;10.1.1.1"],
+        ["103.208.23.6 10.1.1.1"],
+        ["\u0661\u0660\u0663.208.23.6"],
+        ["103.208.23.6\x00"],
+        ["10.1.1.1, 10.2.2.2"],
+    ],
+)
+def test_a_list_that_cannot_be_read_refuses(values: list[str]) -> None:
+    with pytest.raises(Refusal) as refusal:
+        client(PROXY, *values)
+    assert refusal.value.reason is Reason.FORWARDING_UNTRUSTED
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["for=103.208.23.6"], "103.208.23.6"),
+        (["For=103.208.23.6;proto=https;by=10.0.0.7"], "103.208.23.6"),
+        (['proto=https; for="103.208.23.6:4711"'], "103.208.23.6"),
+        (['for="[2001:db8::1]:443"'], "2001:db8::1"),
+        (["for=1.2.3.4, for=103.208.23.6 , for=10.1.1.1"], "103.208.23.6"),
+        (["for=1.2.3.4", "for=103.208.23.6"], "103.208.23.6"),
+        (['for="103\\.208.23.6"'], "103.208.23.6"),
+    ],
+)
+def test_the_forwarded_header_is_read_the_same_way(values: list[str], expected: str) -> None:
+    assert str(client(PROXY, *values, header=FORWARDED)) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "for",
+        "for=",
+        "for=unknown",
+        "for=_hidden",
+        "proto=https",
+        "for=1.2.3.4;for=103.208.23.6",
+        'for="103.208.23.6',
+        "for=103.208.23.6,",
+        "for=103.208.23.6;",
+        "for=[2001:db8::1]",
+        "for=103.208.23.6 x",
+        "103.208.23.6",
+        'for="1.2.3.4, for=103.208.23.6"',
+    ],
+)
+def test_a_broken_forwarded_header_refuses(value: str) -> None:
+    with pytest.raises(Refusal) as refusal:
+        client(PROXY, value, header=FORWARDED)
+    assert refusal.value.reason is Reason.FORWARDING_UNTRUSTED
+
+
+def test_only_the_configured_header_is_read() -> None:
+    with pytest.raises(Refusal):
+        ClientLocator(TRUSTED, XFF).locate(head(PROXY, ("Forwarded", "for=103.208.23.6")))
+    with pytest.raises(Refusal):
+        ClientLocator(TRUSTED, XFF).locate(head(PROXY, ("X_Forwarded_For", "103.208.23.6")))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("::ffff:103.208.23.6", "103.208.23.6"),
+        ("::103.208.23.6", "::67d0:1706"),
+        ("2002:67d0:1706::1", "2002:67d0:1706::1"),
+        ("103.208.23.6", "103.208.23.6"),
+    ],
+)
+def test_only_ipv4_mapped_addresses_become_ipv4(text: str, expected: str) -> None:
+    assert str(plain(ip_address(text))) == expected
+
+
+@given(st.text(max_size=80), st.sampled_from(list(ForwardedHeader)))
+def test_what_the_client_writes_never_replaces_what_the_proxy_saw(
+    claimed: str, header: ForwardedHeader
+) -> None:
+    seen = "103.208.23.6" if header is XFF else "for=103.208.23.6"
+    try:
+        found = client(PROXY, claimed, seen, header=header)
+    except Refusal:
+        return
+    assert str(found) == "103.208.23.6"

@@ -1,0 +1,43 @@
+import hashlib
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.eventkey import MAX_PART, of_body, spell
+
+steady = settings(derandomize=True, deadline=None)
+parts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=200), min_size=1)
+
+
+def test_plain_parts_read_as_they_are() -> None:
+    assert spell("9aed5972-5b6a", "settlement", "200", "") == "9aed5972-5b6a:settlement:200:"
+    assert spell("2016-10-20 12/39 +0700") == "2016-10-20 12/39 +0700"
+
+
+def test_what_could_mislead_a_reader_is_escaped() -> None:
+    assert spell("a:b", "50%\r\n", "é\u202e") == "a%3Ab:50%25%0D%0A:%C3%A9%E2%80%AE"
+
+
+def test_a_long_part_becomes_its_hash() -> None:
+    long = "x" * (MAX_PART + 1)
+    assert spell("a", long) == "a:*" + hashlib.sha256(long.encode()).hexdigest()
+    assert spell("*abc") == "%2Aabc"
+
+
+@steady
+@given(parts, parts)
+def test_different_parts_make_different_keys(first: list[str], second: list[str]) -> None:
+    assert (spell(*first) == spell(*second)) is (first == second)
+
+
+@steady
+@given(parts)
+def test_a_key_is_safe_to_print_and_bounded(found: list[str]) -> None:
+    key = spell(*found)
+    assert key.isascii()
+    assert key.isprintable()
+    assert len(key) <= len(found) * (MAX_PART * 12 + 1)
+
+
+def test_a_body_is_named_by_its_hash() -> None:
+    assert of_body(b"{}") == "sha256:" + hashlib.sha256(b"{}").hexdigest()

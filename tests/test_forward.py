@@ -1,0 +1,480 @@
+import asyncio
+import errno
+import gzip
+import os
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.forward import Cause, Forwarder, cause_of, parse_retry_after
+from relay.model import Delivered, Event, Headers, Outcome, Rejected, Unreachable
+from relay.secret import Secret
+from relay.signing import Signer
+from tests.harness.clock import ManualClock
+from tests.harness.leases import EVENT, lease_of
+from tests.harness.upstream import (
+    Behaviour,
+    RefusingPort,
+    Upstream,
+    answer,
+    close,
+    half_close,
+    hang,
+    repeat,
+    reset,
+    send,
+)
+
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+TIMEOUT = 0.3
+LOOPBACK = IPv4Address("127.0.0.1")
+
+
+@asynccontextmanager
+async def forwarding(
+    url: str, within: float = 5.0, signer: Signer | None = None
+) -> AsyncIterator[Callable[[Event], Awaitable[Outcome]]]:
+    forwarder = Forwarder(
+        url,
+        timeout=timedelta(seconds=within),
+        concurrency=4,
+        clock=ManualClock(NOW),
+        signer=signer,
+    )
+    try:
+        yield lambda event: forwarder.attempt(lease_of(event))
+    finally:
+        await forwarder.close()
+
+
+async def one_attempt(
+    behaviour: Behaviour, within: float = 5.0, *, at_once: bool = False
+) -> Outcome:
+    async with (
+        Upstream(behaviour, at_once=at_once) as upstream,
+        forwarding(upstream.url, within) as forward,
+    ):
+        return await forward(EVENT)
+
+
+# ---- what arrives ---------------------------------------------------------------------------
+
+ALL_BYTES = bytes(range(256)) * 200
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"a": 1.0,\r\n "a":\t2}', ALL_BYTES])
+async def test_exactly_the_bytes_of_the_body_arrive(body: bytes) -> None:
+    async with Upstream() as upstream, forwarding(upstream.url) as forward:
+        assert await forward(replace(EVENT, body=body)) == Delivered(200)
+    assert upstream.received[0].body == body
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "PUT", "GET", "PATCH"])
+async def test_the_method_arrives(method: str) -> None:
+    async with Upstream() as upstream, forwarding(upstream.url) as forward:
+        await forward(replace(EVENT, method=method))
+    assert upstream.received[0].method == method
+
+
+async def test_path_and_query_arrive_as_they_are_written() -> None:
+    async with (
+        Upstream() as upstream,
+        forwarding(upstream.url + "/a%2fb/%C3%A9//c;d") as forward,
+    ):
+        await forward(replace(EVENT, suffix="/v1.0/debit/notify?x=%2F+a&&b='\"%zz=[]|"))
+    assert (
+        upstream.received[0].target == "/a%2fb/%C3%A9//c;d/v1.0/debit/notify?x=%2F+a&&b='\"%zz=[]|"
+    )
+
+
+async def test_nothing_but_our_header_fields_arrives() -> None:
+    signer = Signer([Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")])
+    async with Upstream() as upstream, forwarding(upstream.url, signer=signer) as forward:
+        await forward(EVENT)
+    names = [name for name, _ in upstream.received[0].headers]
+    assert names == [
+        "Host",
+        "Content-Type",
+        "User-Agent",
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+        "Relay-Endpoint",
+        "Relay-Provider",
+        "Relay-Environment",
+        "Relay-Event-Key",
+        "Relay-Client-Address",
+        "Relay-Attempt",
+        "Relay-Received-At",
+        "Relay-Signed",
+        "Content-Length",
+    ]
+
+
+async def test_no_field_is_made_up_when_the_sender_sent_none() -> None:
+    async with Upstream() as upstream, forwarding(upstream.url) as forward:
+        await forward(replace(EVENT, headers=Headers()))
+    for name in ("User-Agent", "Accept", "Accept-Encoding", "Content-Type", "Cookie"):
+        assert upstream.received[0].values(name) == []
+
+
+async def test_header_values_arrive_byte_for_byte_or_not_at_all() -> None:
+    headers = Headers(
+        (("X-Good", "caf\xc3\xa9"), ("X-Bad", "caf\xe9"), ("X-Two", "1"), ("X-Two", "2"))
+    )
+    async with Upstream() as upstream, forwarding(upstream.url) as forward:
+        await forward(replace(EVENT, headers=headers))
+    assert b"\r\nX-Good: caf\xc3\xa9\r\n" in upstream.received[0].head
+    assert upstream.received[0].values("X-Bad") == []
+    assert upstream.received[0].values("X-Two") == ["1", "2"]
+
+
+async def test_the_environment_cannot_reroute_an_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RefusingPort() as nowhere:
+        monkeypatch.setenv("HTTP_PROXY", nowhere)
+        monkeypatch.setenv("http_proxy", nowhere)
+        assert await one_attempt(answer(200)) == Delivered(200)
+
+
+async def test_cookies_are_not_kept() -> None:
+    cookie = answer(200, [("Set-Cookie", "a=b; Path=/")])
+    async with Upstream(cookie) as upstream, forwarding(upstream.url) as forward:
+        await forward(EVENT)
+        await forward(EVENT)
+    assert upstream.received[1].values("Cookie") == []
+
+
+async def test_a_connection_is_used_again() -> None:
+    async with Upstream(answer(200, body=b"x" * 60_000)) as upstream:
+        async with forwarding(upstream.url) as forward:
+            for _ in range(3):
+                assert await forward(EVENT) == Delivered(200)
+        assert upstream.connections == 1
+
+
+# ---- answers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 299])
+async def test_2xx_is_delivered(status: int) -> None:
+    assert await one_attempt(answer(status)) == Delivered(status)
+
+
+@pytest.mark.parametrize("status", [300, 304, 400, 404, 410, 429, 500, 503, 599])
+async def test_every_other_answer_is_rejected(status: int) -> None:
+    assert await one_attempt(answer(status)) == Rejected(status)
+
+
+async def test_an_early_hint_is_no_answer() -> None:
+    hint = send(b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n", answer(200))
+    assert await one_attempt(hint) == Delivered(200)
+
+
+async def test_switching_protocols_is_no_delivery() -> None:
+    switch = send(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", hang)
+    assert await one_attempt(switch, TIMEOUT) == Rejected(101)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_never_followed(status: int) -> None:
+    async with Upstream() as elsewhere:
+        outcome = await one_attempt(answer(status, [("Location", elsewhere.url)]))
+        assert outcome == Rejected(status)
+        assert elsewhere.connections == 0
+
+
+@pytest.mark.parametrize("status", [301, 429, 503])
+async def test_retry_after_is_reported(status: int) -> None:
+    assert await one_attempt(answer(status, [("Retry-After", "120")])) == Rejected(
+        status, timedelta(seconds=120)
+    )
+
+
+async def test_a_compressed_answer_is_left_alone() -> None:
+    headers = [("Content-Encoding", "gzip")]
+    assert await one_attempt(answer(200, headers, gzip.compress(b"ok"))) == Delivered(200)
+    assert await one_attempt(answer(200, headers, b"no gzip at all")) == Delivered(200)
+
+
+async def test_a_huge_answer_is_not_read_to_the_end() -> None:
+    sent = 0
+
+    async def huge(writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        while True:
+            writer.write(bytes(64 * 1024))
+            await writer.drain()
+            sent += 64 * 1024
+
+    async with Upstream(huge, answer(200)) as upstream, forwarding(upstream.url) as forward:
+        assert await forward(EVENT) == Delivered(200)
+        assert await forward(EVENT) == Delivered(200)
+        assert upstream.connections == 2
+    # What filled the buffers of two sockets, not the gigabyte.
+    assert sent < 50_000_000
+
+
+@pytest.mark.parametrize(
+    "behaviour", [close, reset, hang, repeat(b"x", 0.02)], ids=["close", "reset", "hang", "drip"]
+)
+async def test_the_head_is_the_answer_whatever_becomes_of_the_body(behaviour: Behaviour) -> None:
+    began = time.monotonic()
+    cut = send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nsome", behaviour)
+    outcome = await one_attempt(cut, TIMEOUT)
+    # RST may overtake the head that was sent before it.
+    assert outcome in (
+        [Delivered(200), Unreachable("reset")] if behaviour is reset else [Delivered(200)]
+    )
+    assert time.monotonic() - began < TIMEOUT + 0.5
+
+
+# ---- no answers -----------------------------------------------------------------------------
+
+
+async def test_a_refused_connection() -> None:
+    with RefusingPort() as url:
+        async with forwarding(url) as forward:
+            assert await forward(EVENT) == Unreachable("refused")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "cause"),
+    [
+        (close, "closed"),
+        (half_close, "closed"),
+        (reset, "reset"),
+        (send(b"HTTP/1.1 200 OK\r\nContent-Le", close), "closed"),
+        (send(b"HTTP/1.1 200 OK\r\nContent-Le", reset), "reset"),
+        (send(b"\x16\x03\x01\x00\xff garbage \r\n\r\n", hang), "malformed"),
+        (send(b"SSH-2.0-OpenSSH_9.2\r\n", close), "malformed"),
+        (send(b"HTTP/1.1 99999 No\r\n\r\n", hang), "malformed"),
+        (send(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", hang), "malformed"),
+        (send(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n", hang), "malformed"),
+        (send(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n", hang), "malformed"),
+        (repeat(b"\0" * 1000, 0), "malformed"),
+    ],
+    ids=[
+        "close",
+        "half-close",
+        "reset",
+        "close in head",
+        "reset in head",
+        "garbage",
+        "not HTTP",
+        "bad status",
+        "bad length",
+        "endless headers",
+        "endless value",
+        "zeroes",
+    ],
+)
+async def test_a_broken_answer_has_a_cause(behaviour: Behaviour, cause: str) -> None:
+    assert await one_attempt(behaviour) == Unreachable(cause)
+
+
+@pytest.mark.parametrize("behaviour", [close, reset])
+async def test_a_connection_that_breaks_at_once_has_a_cause(behaviour: Behaviour) -> None:
+    outcome = await one_attempt(behaviour, at_once=True)
+    assert isinstance(outcome, Unreachable)
+    assert outcome.cause in {"closed", "reset"}
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        hang,
+        send(b"HTTP/1.1 200 OK\r\nContent-Le", hang),
+        send(b"HTTP/1.1 200 OK\r\n", repeat(b"X", 0.02)),
+        repeat(b"HTTP/1.1 100 Continue\r\n\r\n", 0.01),
+    ],
+    ids=["hang", "hang in head", "drip in head", "1xx for ever"],
+)
+async def test_no_attempt_outlasts_its_timeout(behaviour: Behaviour) -> None:
+    began = time.monotonic()
+    assert await one_attempt(behaviour, TIMEOUT) == Unreachable("timeout")
+    assert TIMEOUT - 0.05 < time.monotonic() - began < TIMEOUT + 0.5
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body")
+async def test_an_upstream_that_reads_nothing_is_left_at_the_timeout() -> None:
+    event = replace(EVENT, body=bytes(30_000_000))
+    async with (
+        Upstream(hang, at_once=True) as upstream,
+        forwarding(upstream.url, TIMEOUT) as forward,
+    ):
+        assert await forward(event) == Unreachable("timeout")
+
+
+async def test_an_upstream_that_never_accepts_is_left_at_the_timeout() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        with socket.create_connection(address), socket.socket() as second:
+            second.setblocking(False)
+            second.connect_ex(address)
+            async with forwarding(f"http://127.0.0.1:{address[1]}", TIMEOUT) as forward:
+                assert await forward(EVENT) == Unreachable("timeout")
+
+
+async def test_an_upstream_works_again_after_any_failure() -> None:
+    async with (
+        Upstream(reset, hang, close, send(b"garbage\r\n\r\n", hang), answer(200)) as upstream,
+        forwarding(upstream.url, TIMEOUT) as forward,
+    ):
+        causes = [await forward(EVENT) for _ in range(5)]
+    assert causes == [
+        Unreachable("reset"),
+        Unreachable("timeout"),
+        Unreachable("closed"),
+        Unreachable("malformed"),
+        Delivered(200),
+    ]
+
+
+async def test_plain_http_on_a_tls_port_is_a_tls_failure() -> None:
+    async with Upstream(send(b"HTTP/1.1 400 No\r\n\r\n", close), at_once=True) as upstream:
+        url = upstream.url.replace("http:", "https:")
+        async with forwarding(url) as forward:
+            assert await forward(EVENT) == Unreachable("tls")
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2120, 1, 1, tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(LOOPBACK)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "self-signed.pem"
+    pem.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        + certificate.public_bytes(Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_a_tls_failure(tmp_path: Path) -> None:
+    async with (
+        Upstream(tls=self_signed(tmp_path)) as upstream,
+        forwarding(upstream.url) as forward,
+    ):
+        assert await forward(EVENT) == Unreachable("tls")
+        assert upstream.received == []
+
+
+async def test_an_event_that_cannot_be_sent_is_an_outcome() -> None:
+    async with Upstream() as upstream, forwarding(upstream.url) as forward:
+        assert await forward(replace(EVENT, suffix="/../admin")) == Unreachable("unsendable")
+        assert upstream.connections == 0
+
+
+async def test_cancelling_an_attempt_cancels_it() -> None:
+    async with Upstream(hang) as upstream, forwarding(upstream.url) as forward:
+        attempt = asyncio.ensure_future(forward(EVENT))
+        await upstream.has_received(1)
+        attempt.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await attempt
+
+
+# ---- translating ----------------------------------------------------------------------------
+
+KEY = ConnectionKey("h", 80, False, True, None, None, None)
+
+
+def os_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+def caused_by(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (aiohttp.ClientConnectorDNSError(KEY, os_error(errno.ENOENT)), Cause.DNS),
+        (aiohttp.ClientConnectorError(KEY, os_error(errno.ECONNREFUSED)), Cause.REFUSED),
+        (aiohttp.ClientConnectorError(KEY, os_error(errno.EHOSTUNREACH)), Cause.REFUSED),
+        (aiohttp.ClientConnectorError(KEY, os_error(errno.ECONNRESET)), Cause.RESET),
+        (aiohttp.ClientConnectorError(KEY, os_error(errno.ETIMEDOUT)), Cause.TIMEOUT),
+        (aiohttp.ClientConnectorError(KEY, OSError("Multiple exceptions")), Cause.REFUSED),
+        (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "alert")), Cause.TLS),
+        (
+            aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLCertVerificationError(1, "no")),
+            Cause.TLS,
+        ),
+        (ssl.SSLError(1, "alert"), Cause.TLS),
+        (caused_by(aiohttp.ClientOSError(1, "alert"), ssl.SSLError(1, "alert")), Cause.TLS),
+        (aiohttp.ClientOSError(errno.EPIPE, "pipe"), Cause.RESET),
+        (aiohttp.ClientConnectionResetError("closing"), Cause.RESET),
+        (aiohttp.ServerDisconnectedError(), Cause.CLOSED),
+        (aiohttp.ServerTimeoutError(), Cause.TIMEOUT),
+        (TimeoutError(), Cause.TIMEOUT),
+        (aiohttp.ClientPayloadError(), Cause.MALFORMED),
+        (ValueError(), Cause.MALFORMED),
+    ],
+)
+def test_foreign_errors_are_translated(error: Exception, cause: Cause) -> None:
+    assert cause_of(error) is cause
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0),
+        ("120", 120),
+        (" 120 ", 120),
+        ("0" * 5000 + "7", 7),
+        ("9" * 5000, 999_999_999),
+        ("Mon, 05 Jan 2026 12:02:00 GMT", 120),
+        ("Monday, 05-Jan-26 12:02:00 GMT", 120),
+        ("Mon Jan  5 12:02:00 2026", 120),
+        ("Mon, 05 Jan 2026 11:00:00 GMT", 0),
+        ("", None),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("\u0661", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str, seconds: int | None) -> None:
+    expected = None if seconds is None else timedelta(seconds=seconds)
+    assert parse_retry_after(value, NOW) == expected
+
+
+@given(
+    st.text()
+    | st.from_regex(
+        r"\w{3}, \d{1,3} (Jan|Dec|Foo) \d{1,6} \d{1,3}:\d{1,3}:\d{1,3} ([+-]\d{1,6}|GMT)",
+        fullmatch=True,
+    )
+)
+def test_no_retry_after_breaks_the_parser(value: str) -> None:
+    wait = parse_retry_after(value, NOW)
+    assert wait is None or wait >= timedelta(0)

@@ -1,0 +1,115 @@
+"""A line in the log is one line, holds what it was given, and never holds up its writer."""
+
+import io
+import logging
+import os
+import threading
+from typing import BinaryIO
+
+import orjson
+import pytest
+
+from relay.logs import LibraryLogs, Log, LogFormat, LogWriter
+from tests.harness.clock import ManualClock
+
+
+def lines_of(
+    *events: tuple[str, dict[str, object]], form: LogFormat = LogFormat.JSON
+) -> list[bytes]:
+    stream = io.BytesIO()
+    writer = LogWriter(stream)
+    log = Log(writer, ManualClock(), form)
+    for event, fields in events:
+        log.info(event, **fields)
+    writer.close()
+    return stream.getvalue().splitlines()
+
+
+def test_a_json_line_holds_the_fields_in_order_and_leaves_out_what_is_none() -> None:
+    (line,) = lines_of(("delivery", {"endpoint": "midtrans", "reason": None, "status": 200}))
+    assert orjson.loads(line) == {
+        "time": "2026-01-05T12:00:00.000Z",
+        "level": "info",
+        "event": "delivery",
+        "endpoint": "midtrans",
+        "status": 200,
+    }
+
+
+@pytest.mark.parametrize("form", list(LogFormat))
+@pytest.mark.parametrize(
+    "hostile", ["a\nb", "a\r\nlevel=error", "\x1b[2J", "\u202eevil", "\ud800", '"} {"', "\x00"]
+)
+def test_hostile_text_stays_on_its_line_and_steers_no_terminal(
+    form: LogFormat, hostile: str
+) -> None:
+    lines = lines_of(("delivery", {"event_key": hostile}), form=form)
+    assert len(lines) == 1
+    assert b"\x1b" not in lines[0]
+    if form is LogFormat.TEXT:
+        assert lines[0].decode().isprintable()
+        assert "\u202e" not in lines[0].decode()
+
+
+def test_text_is_for_people() -> None:
+    (line,) = lines_of(("started", {"port": 8443, "why": "two words"}), form=LogFormat.TEXT)
+    assert line == b"2026-01-05T12:00:00.000Z INFO    started port=8443 why='two words'"
+
+
+def test_a_fault_comes_with_its_traceback_in_one_json_line() -> None:
+    stream = io.BytesIO()
+    writer = LogWriter(stream)
+    Log(writer, ManualClock()).fault("edge_fault", KeyError("inner"), peer="192.0.2.1")
+    writer.close()
+    (line,) = stream.getvalue().splitlines()
+    fields = orjson.loads(line)
+    assert fields["level"] == "error"
+    assert "KeyError: 'inner'" in fields["exception"]
+
+
+def test_warnings_of_libraries_arrive() -> None:
+    stream = io.BytesIO()
+    writer = LogWriter(stream)
+    record = logging.LogRecord("lib", logging.WARNING, "f.py", 1, "odd %s", ("thing",), None)
+    LibraryLogs(Log(writer, ManualClock())).handle(record)
+    writer.close()
+    assert orjson.loads(stream.getvalue())["message"] == "odd thing"
+
+
+class StuckStream(io.RawIOBase):
+    """Takes nothing until it is let go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.taken = io.BytesIO()
+
+    def write(self, data: object) -> int:
+        self.go.wait(10)
+        return self.taken.write(bytes(data))  # type: ignore[call-overload]
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def test_a_stuck_log_drops_lines_and_says_how_many_later() -> None:
+    stream = StuckStream()
+    writer = LogWriter(stream)  # type: ignore[arg-type]
+    for _ in range(LogWriter.CAPACITY + 5000):
+        writer.write(b"line")
+    stream.go.set()
+    writer.close(timeout=10)
+    lines = stream.taken.getvalue().splitlines()
+    notes = [orjson.loads(line) for line in lines if line != b"line"]
+    dropped = sum(note["count"] for note in notes)
+    assert dropped >= 4000
+    assert lines.count(b"line") + dropped == LogWriter.CAPACITY + 5000
+
+
+def test_a_broken_stream_does_not_stop_the_writer() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream: BinaryIO
+    with os.fdopen(writing, "wb", buffering=0) as stream:
+        writer = LogWriter(stream)
+        writer.write(b"into the void")
+        writer.close()

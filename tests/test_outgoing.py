@@ -1,0 +1,284 @@
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from ipaddress import IPv6Address
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.model import Event, Headers
+from relay.outgoing import Target, fields
+from relay.secret import Secret
+from relay.signing import Signer
+from tests.harness.leases import EVENT, lease_of
+
+NOW = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
+SECRET = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+
+
+def sent(event: Event, signer: Signer | None = None) -> Headers:
+    return fields(lease_of(event), NOW, signer)
+
+
+def carrying(*headers: tuple[str, str]) -> Event:
+    return replace(EVENT, headers=Headers(headers))
+
+
+# ---- what is sent ---------------------------------------------------------------------------
+
+
+def test_an_ordinary_event_has_exactly_these_fields() -> None:
+    assert list(sent(EVENT)) == [
+        ("Content-Type", "application/json"),
+        ("User-Agent", "Veritrans"),
+        ("webhook-id", "evt_0197a3f2"),
+        ("webhook-timestamp", "1767616200"),
+        ("Relay-Endpoint", "midtrans"),
+        ("Relay-Provider", "midtrans"),
+        ("Relay-Environment", "production"),
+        ("Relay-Event-Key", "order-1%20settlement%20200"),
+        ("Relay-Client-Address", "192.0.2.7"),
+        ("Relay-Attempt", "8"),
+        ("Relay-Received-At", "2026-01-05T12:00:00.000000Z"),
+        ("Relay-Signed", "body"),
+    ]
+
+
+def test_a_signer_signs_what_is_sent() -> None:
+    signer = Signer([SECRET])
+    headers = sent(EVENT, signer)
+    assert headers.values("webhook-signature") == (
+        signer.sign("evt_0197a3f2", 1767616200, EVENT.body),
+    )
+
+
+def test_a_later_attempt_keeps_the_id_and_renews_time_and_signature() -> None:
+    signer = Signer([SECRET])
+    first = fields(lease_of(), NOW, signer)
+    later = fields(lease_of(turn=2), NOW + timedelta(hours=1), signer)
+    assert first.values("webhook-id") == later.values("webhook-id")
+    assert later.values("webhook-timestamp") == ("1767619800",)
+    assert first.values("webhook-signature") != later.values("webhook-signature")
+    assert later.values("Relay-Attempt") == ("9",)
+
+
+def test_a_conflict_and_a_late_event_are_marked() -> None:
+    headers = sent(replace(EVENT, conflicts_with="evt_first", out_of_order=True))
+    assert headers.values("Relay-Conflict") == ("evt_first",)
+    assert headers.values("Relay-Out-Of-Order") == ("true",)
+
+
+def test_the_signed_fields_are_a_list() -> None:
+    event = replace(EVENT, signed=("order_id", "status_code", "gross_amount", "ambiguous"))
+    assert sent(event).values("Relay-Signed") == ("order_id, status_code, gross_amount, ambiguous",)
+
+
+def test_an_unsigned_event_does_not_claim_to_be_signed() -> None:
+    assert sent(replace(EVENT, signed=())).values("Relay-Signed") == ()
+
+
+def test_the_time_of_receipt_is_utc() -> None:
+    jakarta = timezone(timedelta(hours=7))
+    event = replace(EVENT, received_at=datetime(2026, 1, 6, 0, 30, 1, 250000, jakarta))
+    assert sent(event).values("Relay-Received-At") == ("2026-01-05T17:30:01.250000Z",)
+
+
+def test_an_ipv6_client_is_shown_short() -> None:
+    event = replace(EVENT, client=IPv6Address("2001:db8::1"))
+    assert sent(event).values("Relay-Client-Address") == ("2001:db8::1",)
+
+
+# ---- what the sender said -------------------------------------------------------------------
+
+
+def test_the_senders_fields_keep_their_spelling_order_and_repetition() -> None:
+    given_fields = (("X-TIMESTAMP", "t"), ("Accept", "a"), ("x-external-id", "1"), ("Accept", "b"))
+    assert tuple(sent(carrying(*given_fields)))[:4] == given_fields
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Relay-Signed",
+        "relay-signed",
+        "RELAY-CONFLICT",
+        "Relay_Signed",
+        "relay_Out-Of_Order",
+        "Relay-Anything-To-Come",
+        "Webhook-Id",
+        "webhook_id",
+        "webhook-signature",
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Authorization",
+        "Proxy-Connection",
+        "TE",
+        "Trailer",
+        "Transfer-Encoding",
+        "Transfer_Encoding",
+        "Upgrade",
+        "Host",
+        "Content-Length",
+        "Content-Encoding",
+        "Expect",
+        "Cookie",
+        "Forwarded",
+        "X-Forwarded-For",
+        "X_FORWARDED_HOST",
+        "X-Real-IP",
+        "Via",
+    ],
+)
+def test_a_sender_cannot_choose_a_field_that_is_believed(name: str) -> None:
+    assert sent(carrying((name, "mine"))) == sent(carrying())
+
+
+@pytest.mark.parametrize(
+    "name", ["", " Accept", "Accept ", "Acc\r\nRelay-Signed", "Relay-Signed:", "é"]
+)
+def test_a_name_that_is_no_token_does_not_pass(name: str) -> None:
+    assert sent(carrying((name, "mine"))) == sent(carrying())
+
+
+@pytest.mark.parametrize(
+    "value", ["a\r\nRelay-Signed: body", "a\nb", "a\rb", "a\0b", "a\x7fb", "\x1b[2J"]
+)
+def test_a_value_with_control_characters_does_not_pass(value: str) -> None:
+    assert sent(carrying(("User-Agent", value))) == sent(carrying())
+
+
+def test_a_tab_and_bytes_beyond_ascii_pass() -> None:
+    assert sent(carrying(("User-Agent", "caf\xc3\xa9\t1"))).values("User-Agent") == (
+        "caf\xc3\xa9\t1",
+    )
+
+
+@given(
+    headers=st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), max_size=5),
+    key=st.text(max_size=300),
+    signed=st.lists(st.text(max_size=20), max_size=3),
+    endpoint=st.text(max_size=20),
+)
+def test_nothing_that_is_sent_can_end_a_line(
+    headers: list[tuple[str, str]], key: str, signed: list[str], endpoint: str
+) -> None:
+    event = replace(
+        EVENT, headers=Headers(tuple(headers)), key=key, signed=tuple(signed), endpoint=endpoint
+    )
+    for name, value in sent(event):
+        assert re.fullmatch(r"[!-9;-~]+", name)
+        assert not set(value) & set(map(chr, (*range(9), *range(10, 32), 127)))
+        if name.startswith("Relay-"):
+            assert value.isascii()
+
+
+# ---- the event key --------------------------------------------------------------------------
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
+def test_a_key_can_be_decoded(key: str) -> None:
+    (encoded,) = sent(replace(EVENT, key=key)).values("Relay-Event-Key")
+    assert len(encoded) <= 256
+    assert key.startswith(unquote(encoded, errors="strict"))
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("a" * 300, "a" * 256),
+        ("a" * 254 + " b", "a" * 254),
+        ("a" * 250 + "é", "a" * 250 + "%C3%A9"),
+        ("a" * 251 + "é", "a" * 251),
+        ("a/b?c&d%20\r\n", "a%2Fb%3Fc%26d%2520%0D%0A"),
+        ("\ud800", "%3F"),
+    ],
+)
+def test_a_key_is_encoded_and_cut_between_characters(key: str, expected: str) -> None:
+    assert sent(replace(EVENT, key=key)).values("Relay-Event-Key") == (expected,)
+
+
+# ---- where it goes --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "suffix", "expected"),
+    [
+        ("http://h:8080/hooks", "", "http://h:8080/hooks"),
+        ("http://h:8080/hooks/", "", "http://h:8080/hooks/"),
+        ("http://h", "/v1.0/debit/notify", "http://h/v1.0/debit/notify"),
+        ("http://h/hooks", "/v1.0/debit/notify", "http://h/hooks/v1.0/debit/notify"),
+        ("http://h/hooks/", "/v1.0/debit/notify", "http://h/hooks/v1.0/debit/notify"),
+        ("https://h/a", "/b?x=1&y=%2F+%zz", "https://h/a/b?x=1&y=%2F+%zz"),
+        ("https://h/a?t=1", "/b?t=2", "https://h/a/b?t=1&t=2"),
+        ("https://h/a?t=1", "", "https://h/a?t=1"),
+        ("https://h/a?t=1", "?u=2", "https://h/a?t=1&u=2"),
+        ("http://[::1]:80/a", "/b-c_d~.e/", "http://[::1]:80/a/b-c_d~.e/"),
+    ],
+)
+def test_the_suffix_is_appended_character_by_character(
+    url: str, suffix: str, expected: str
+) -> None:
+    assert Target(url).of(suffix) == expected
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        "b",
+        ".evil.example/",
+        "@evil.example/",
+        ":81/",
+        "//evil.example",
+        "/a//b",
+        "/..",
+        "/../admin",
+        "/a/./b",
+        "/a/..",
+        "/%2e%2e/admin",
+        "/..%2fadmin",
+        "/..;/admin",
+        "/a\\..\\b",
+        "/a b",
+        "/a#b",
+        "/a?b#c",
+        "/a?b c",
+        "/a?b\r\nHost: evil",
+        "/a\r\n",
+        "/a\n",
+        "/a?\n",
+        "/a\0",
+        "/é",
+        "/a?é",
+    ],
+)
+def test_a_suffix_that_leaves_the_upstream_is_refused(suffix: str) -> None:
+    with pytest.raises(ValueError, match="not a path below"):
+        Target("http://h/hooks").of(suffix)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "h:8080/hooks",
+        "/hooks",
+        "ftp://h/",
+        "file:///etc/passwd",
+        "http://",
+        "http:///hooks",
+        "http://h:0/",
+        "http://h:99999/",
+        "http://h:x/",
+        "http://user:password@h/",
+        "http://h/a#b",
+        "http://h/a b",
+        "http://h/\r\n",
+        "http://h/é",
+        "http://[::1/",
+    ],
+)
+def test_a_url_that_nothing_can_be_sent_to_is_refused(url: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - urlsplit words some of them
+        Target(url)

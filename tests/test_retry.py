@@ -1,0 +1,123 @@
+from datetime import datetime, timedelta
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.model import Dead, Delivered, Done, Outcome, Rejected, RetryAt, Unreachable
+from relay.retry import RetryPolicy, decide
+from tests.harness.leases import RECEIVED_AT as SINCE
+from tests.harness.leases import lease_of
+
+POLICY = RetryPolicy(
+    schedule=(timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2)),
+    give_up_after=timedelta(hours=72),
+)
+FAILURES: list[Outcome] = [
+    Unreachable("refused"),
+    Rejected(100),
+    Rejected(304),
+    Rejected(302),
+    Rejected(400),
+    Rejected(410),
+    Rejected(500),
+]
+
+
+class Middle(Random):
+    """Dice that show the middle."""
+
+    def random(self) -> float:
+        return 0.5
+
+
+def due(outcome: Outcome, turn: int, now: datetime = SINCE, dice: Random | None = None) -> datetime:
+    decision = decide(outcome, lease_of(turn=turn), now, POLICY, dice or Middle())
+    assert isinstance(decision, RetryAt)
+    return decision.due
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+def test_delivered_is_done(status: int) -> None:
+    assert decide(Delivered(status), lease_of(), SINCE, POLICY, Middle()) == Done()
+
+
+def test_delivered_is_done_however_late() -> None:
+    late = SINCE + timedelta(days=365)
+    assert decide(Delivered(200), lease_of(turn=99), late, POLICY, Middle()) == Done()
+
+
+@pytest.mark.parametrize("outcome", FAILURES)
+def test_everything_else_is_tried_again(outcome: Outcome) -> None:
+    assert due(outcome, 1) == SINCE + timedelta(seconds=5)
+
+
+@pytest.mark.parametrize(("turn", "seconds"), [(1, 5), (2, 30), (3, 120), (4, 120), (1000, 120)])
+def test_the_schedule_is_followed_and_its_last_delay_repeats(turn: int, seconds: int) -> None:
+    assert due(Rejected(500), turn) == SINCE + timedelta(seconds=seconds)
+
+
+def test_delays_are_spread_by_a_tenth_both_ways() -> None:
+    dice = Random(1)
+    delays = [(due(Rejected(500), 2, dice=dice) - SINCE).total_seconds() for _ in range(500)]
+    assert 27 <= min(delays) < 27.5
+    assert 32.5 < max(delays) <= 33
+
+
+def test_retry_after_puts_a_retry_off() -> None:
+    assert due(Rejected(429, timedelta(minutes=3)), 1) == SINCE + timedelta(minutes=3)
+
+
+def test_retry_after_never_brings_a_retry_forward() -> None:
+    assert due(Rejected(503, timedelta(0)), 2) == SINCE + timedelta(seconds=30)
+
+
+def test_retry_after_is_believed_for_an_hour_at_most() -> None:
+    assert due(Rejected(503, timedelta(days=30)), 1) == SINCE + timedelta(hours=1)
+
+
+def test_a_retry_past_the_end_is_made_at_the_end() -> None:
+    now = SINCE + timedelta(hours=72) - timedelta(seconds=20)
+    assert due(Rejected(500), 3, now) == SINCE + timedelta(hours=72)
+
+
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(seconds=1), timedelta(days=9)])
+@pytest.mark.parametrize("outcome", FAILURES)
+def test_an_event_is_dead_when_its_time_is_over(outcome: Outcome, late: timedelta) -> None:
+    now = SINCE + timedelta(hours=72) + late
+    assert decide(outcome, lease_of(), now, POLICY, Middle()) == Dead()
+
+
+def test_a_clock_that_was_set_back_kills_nothing() -> None:
+    before = SINCE - timedelta(days=400)
+    assert due(Rejected(500), 1, before) == before + timedelta(seconds=5)
+
+
+@given(
+    turn=st.integers(1, 10**6),
+    age=st.timedeltas(timedelta(0), timedelta(hours=71, minutes=59)),
+    wait=st.none() | st.timedeltas(timedelta(0), timedelta(days=10**6)),
+    seed=st.integers(0, 1000),
+)
+def test_a_retry_lies_ahead_and_within_the_round(
+    turn: int, age: timedelta, wait: timedelta | None, seed: int
+) -> None:
+    now = SINCE + age
+    assert now < due(Rejected(503, wait), turn, now, Random(seed)) <= SINCE + timedelta(hours=72)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "give_up_after"),
+    [
+        ((), timedelta(1)),
+        ((timedelta(0),), timedelta(1)),
+        ((timedelta(1), timedelta(-1)), timedelta(1)),
+        ((timedelta(1),), timedelta(0)),
+    ],
+)
+def test_a_policy_that_cannot_work_is_refused(
+    schedule: tuple[timedelta, ...], give_up_after: timedelta
+) -> None:
+    with pytest.raises(ValueError, match=r"schedule|positive"):
+        RetryPolicy(schedule, give_up_after)

@@ -1,0 +1,293 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.errors import Reason, Refusal
+from relay.strictjson import (
+    MAX_DEPTH,
+    MAX_DIGITS,
+    MAX_ELEMENTS,
+    MAX_KEYS,
+    JsonValue,
+    Number,
+    content_digest,
+    parse,
+    parse_object,
+)
+
+steady = settings(derandomize=True, deadline=None)
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
+    max_leaves=20,
+)
+fragments = st.sampled_from(
+    [
+        *[
+            '"',
+            "\\",
+            "\\u",
+            "d83d",
+            "\\ude00",
+            "{",
+            "}",
+            "[",
+            "]",
+            ":",
+            ",",
+            "1",
+            "-",
+            ".",
+            "e",
+            "0",
+        ],
+        *["true", "null", "NaN", "Infinity", " ", "\n", "a", "é", "\x00", "\ufeff", '"a"', '"b":'],
+    ]
+)
+
+
+def refused(body: bytes) -> str:
+    with pytest.raises(Refusal) as caught:
+        parse(body)
+    assert caught.value.reason is Reason.BODY_MALFORMED
+    return caught.value.detail
+
+
+def plain(value: JsonValue) -> object:
+    """Return what stdlib json reads."""
+    match value:
+        case Number():
+            return json.loads(value.text)
+        case dict():
+            return {key: plain(item) for key, item in value.items()}
+        case list():
+            return [plain(item) for item in value]
+    return value
+
+
+# ---- what is accepted ---------------------------------------------------------------------
+
+
+@steady
+@given(values, st.booleans(), st.sampled_from([None, 2]))
+def test_whatever_is_accepted_reads_as_the_standard_library_reads_it(
+    value: object, ascii_only: bool, indent: int | None
+) -> None:
+    body = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+    assert plain(parse(body.encode())) == json.loads(body)
+
+
+@steady
+@given(st.lists(fragments, max_size=20))
+def test_rubbish_is_refused_or_reads_as_the_standard_library_reads_it(parts: list[str]) -> None:
+    body = "".join(parts)
+    try:
+        found = parse(body.encode())
+    except Refusal as refusal:
+        assert refusal.reason is Reason.BODY_MALFORMED  # noqa: PT017 - either way is right
+    else:
+        assert plain(found) == json.loads(body)
+
+
+@steady
+@given(st.binary(max_size=40))
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    try:
+        parse(body)
+    except Refusal as refusal:
+        assert refusal.reason is Reason.BODY_MALFORMED  # noqa: PT017 - either way is right
+
+
+@pytest.mark.parametrize(
+    "number", ["0", "-0", "1", "-1", "10000.00", "1.0", "1e2", "1E+2", "1e-400", "9" * 64]
+)
+def test_a_number_keeps_the_text_it_was_written_in(number: str) -> None:
+    assert parse(number.encode()) == Number(number)
+    assert parse_object(f'{{"a": {number}}}'.encode()) == {"a": Number(number)}
+
+
+def test_a_number_is_no_string() -> None:
+    assert Number("1") != "1"
+    assert not isinstance(parse(b"1"), str)
+    assert str(Number("10.00")) == "10.00"
+    assert repr(Number("10.00")) == "Number('10.00')"
+    assert len({Number("1"), Number("1"), Number("1.0")}) == 2
+
+
+def test_whole_surrogate_pairs_are_characters() -> None:
+    assert parse(b'["\\ud83d\\ude00", "\\uD83D\\uDE00"]') == ["\U0001f600"] * 2
+    assert parse(b'"\\\\ud800"') == "\\ud800"
+
+
+def test_white_space_is_that_of_json() -> None:
+    assert parse(b" \t\r\n[ 1 ] \t\r\n") == [Number("1")]
+
+
+# ---- what is refused ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":1,"a":1}',
+        b'{"a":1,"\\u0061":2}',
+        b'{"x":[{"y":{"a":null,"b":0,"a":null}}]}',
+        b'[{"":1,"":2}]',
+    ],
+)
+def test_a_repeated_key_is_refused_at_any_depth(body: bytes) -> None:
+    assert refused(body) == "a key is repeated in one object"
+
+
+def test_the_same_key_in_two_objects_is_fine() -> None:
+    assert parse(b'[{"a":{"a":1}},{"a":2}]') == [{"a": {"a": Number("1")}}, {"a": Number("2")}]
+
+
+def test_keys_that_only_look_alike_are_different() -> None:
+    body = '{"A":1,"a":2,"\u00e9":3,"e\u0301":4}'
+    assert len(parse_object(body.encode())) == 4
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity", '{"a":NaN}', "[1,-Infinity]"])
+def test_numbers_that_json_does_not_have_are_refused(name: str) -> None:
+    assert "is not JSON" in refused(name.encode())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1"])
+def test_other_encodings_are_refused(encoding: str) -> None:
+    refused('{"a":"é"}'.encode(encoding))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'"\\ud800"',
+        b'"\\udc00"',
+        b'"\\udfff\\ud800"',
+        b'{"\\uDBFF":1}',
+        b'["a\\uD83Db"]',
+        b'"\xed\xa0\x80"',
+        b'"\\ud83d\\\\ude00"',
+    ],
+)
+def test_half_a_surrogate_pair_is_refused(body: bytes) -> None:
+    refused(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b" ", b"{", b"}", b"[1,]", b'{"a":1,}', b"{'a':1}", b"[1 2]", b"01", b"+1", b".5"),
+        *(b"1.", b"0x1", b"1_0", b"tru", b"True", b'"\x00"', b'"\t"', b'"a', b'"\\x"', b"1 1"),
+        *(b"{}{}", b"// a\n1", b"\xef\xbb\xbf1", b"\xa01", b"\x0b1", b'{"a"}', b"{1:2}"),
+        *(b'"\\u12"', b"\xd9\xa1"),
+    ],
+)
+def test_what_is_not_json_is_refused(body: bytes) -> None:
+    refused(body)
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"{}"', b"1", b"null", b"true"])
+def test_an_object_is_an_object(body: bytes) -> None:
+    parse(body)
+    with pytest.raises(Refusal) as caught:
+        parse_object(body)
+    assert caught.value.reason is Reason.BODY_MALFORMED
+
+
+def test_the_detail_says_nothing_of_the_body() -> None:
+    assert "secret" not in refused(b'{"secret": "secret" "secret"}')
+
+
+# ---- limits -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"[":', b"}")])
+def test_depth_is_limited(opening: bytes, closing: bytes) -> None:
+    parse(opening * MAX_DEPTH + b"1" + closing * MAX_DEPTH)
+    assert "levels" in refused(opening * (MAX_DEPTH + 1) + b"1" + closing * (MAX_DEPTH + 1))
+
+
+def test_many_brackets_side_by_side_are_not_deep() -> None:
+    assert parse(b"[" + b"[[]]," * 100 + b"0]") == [[[]]] * 100 + [Number("0")]
+    assert parse(b'["' + b"[" * 100 + b'"]') == ["[" * 100]
+
+
+def test_the_number_of_keys_is_limited_over_all_objects() -> None:
+    def objects(count: int) -> bytes:
+        return json.dumps([{str(i): ":"} for i in range(count)]).encode()
+
+    parse(objects(MAX_KEYS))
+    assert "keys" in refused(objects(MAX_KEYS + 1))
+
+
+def test_the_number_of_elements_is_limited() -> None:
+    parse(b"[" + b"1," * MAX_ELEMENTS + b"1]")
+    assert "elements" in refused(b"[" + b"1," * (MAX_ELEMENTS + 1) + b"1]")
+
+
+@pytest.mark.parametrize("shape", ["{}", "-{}", "0.{}", "1e{}", "-1.5E+{}"])
+def test_the_digits_of_a_number_are_limited(shape: str) -> None:
+    others = sum(character.isdigit() for character in shape)
+    parse(shape.format("1" * (MAX_DIGITS - others)).encode())
+    assert "digits" in refused(shape.format("1" * (MAX_DIGITS - others + 1)).encode())
+
+
+SIZE = 256 * 1024
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * SIZE,
+        b'{"":' * (SIZE // 4),
+        b"][" * (SIZE // 2),
+        b"1" * SIZE,
+        b"1e" + b"1" * SIZE,
+        b'"' * SIZE,
+        b'"' + b'\\"' * (SIZE // 2),
+        b'"' + b"\\" * SIZE,
+        b'["' + b"\\ud83d\\ude00" * (SIZE // 12) + b'\\ud83d"]',
+        b"[" + b"[]," * (SIZE // 3) + b"1]",
+        b"{" + b",".join(b'"%d":1' % i for i in range(SIZE // 10)) + b"}",
+        b" " * SIZE,
+    ],
+    ids=lambda body: str(body[:12]),
+)
+@pytest.mark.timeout(2)
+def test_hostile_bodies_of_the_largest_size_are_refused_soon(body: bytes) -> None:
+    refused(body)
+
+
+# ---- content ------------------------------------------------------------------------------
+
+
+def digest(body: str) -> bytes:
+    return content_digest(parse(body.encode()))
+
+
+def test_order_and_white_space_do_not_matter() -> None:
+    assert digest('{"a":[1,"x"],"b":{"c":null,"d":true}}') == digest(
+        ' { "b" : {"d":true, "c":null},\n"\\u0061" : [ 1 , "\\u0078" ] } '
+    )
+
+
+def test_everything_else_matters() -> None:
+    bodies = [
+        *('{"a":1}', '{"a":"1"}', '{"a":1.0}', '{"a":10e-1}', '{"a":-1}', '{"a":true}'),
+        *('{"a":null}', "{}", "[]", "null", '""', '{"a":[1]}', '{"a":[1,2]}', '{"a":[2,1]}'),
+        *('{"A":1}', '{"a":"e\u0301"}', '{"a":"\u00e9"}', '{"a":["\\\\ud800","1"]}'),
+        *('["1"]', "[1]", '[["1"]]', '"1"', "1", '{"":1}', '{"a":{"":1}}', '"\\"1\\""'),
+    ]
+    assert len({digest(body) for body in bodies}) == len(bodies)
+
+
+@steady
+@given(values, values)
+def test_equal_content_means_equal_values(first: object, second: object) -> None:
+    one, two = (parse(json.dumps(value).encode()) for value in (first, second))
+    assert (content_digest(one) == content_digest(two)) is (one == two)
