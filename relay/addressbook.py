@@ -44,7 +44,7 @@ class AddressBook:
 
     def allowlist(self, name: str, networks: Iterable[Entry], hosts: Iterable[str]) -> Allowlist:
         """Return the union of listed networks and host names."""
-        listed = ListedNetworks(name, networks)
+        listed = ListedNetworks(name, [(str(each.network), each.origin) for each in networks])
         sources: list[AddressSource] = [self._host(host) for host in hosts]
         # A list without entries is no source: it would count as one that knows nothing yet.
         return Allowlist([listed, *sources] if listed.entries() else sources)

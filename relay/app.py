@@ -14,13 +14,14 @@ from random import SystemRandom
 from relay.addressbook import AddressBook
 from relay.admin.auth import Gatekeeper
 from relay.admin.server import Admin
+from relay.attempts import Upstream
 from relay.clientip import ClientLocator, ForwardedHeader
 from relay.clock import Clock, SystemClock
 from relay.config import Settings
 from relay.config.binding import provider, senders, terms
-from relay.config.settings import Endpoint as EndpointSettings
+from relay.config.endpoint import Endpoint as EndpointSettings
 from relay.config.settings import SqliteSpool as SqliteSettings
-from relay.dispatch import Dispatcher, Upstream
+from relay.dispatch import Dispatcher
 from relay.dnsmemory import DnsMemory
 from relay.edge.body import BodyLimits
 from relay.edge.connections import Connections
@@ -39,8 +40,9 @@ from relay.routing import Routes
 from relay.signing import Signer
 from relay.sources import Allowlist, Mode, SourceObserver
 from relay.sources.dns import Resolver
-from relay.spool import Spool
-from relay.spool.sqlite import SqliteSpool, migrate
+from relay.spool import Spool, SpoolBroken
+from relay.spool.sqlite import Migrated, migrate
+from relay.spool.sqlite import open_spool as open_sqlite
 from relay.state import State
 from relay.telemetry import Telemetry
 
@@ -72,6 +74,8 @@ class App:
         self._role = role
         self._telemetry = Telemetry(log)
         self._dice = SystemRandom()
+        self._gave_up = asyncio.Event()
+        self._broken: SpoolBroken | None = None
 
     async def serve(self, stop: asyncio.Event, started: Callable[[Addresses], None]) -> None:
         """Run until `stop` is set, then finish what is in hand within `shutdown_grace`.
@@ -80,7 +84,8 @@ class App:
 
         Raises:
             OSError: an address cannot be listened on.
-            SpoolUnavailable: the spool cannot be opened.
+            SpoolUnavailable: the spool cannot be opened, or (`SpoolBroken`) cannot be trusted any
+                more: nothing is acknowledged from then on, and only a restart may help.
         """
         settings = self._settings
         self._telemetry.announce(
@@ -125,13 +130,29 @@ class App:
                 if self._role is not Role.DISPATCH:
                     background.append(group.create_task(book.run()))
                 if self._role is not Role.EDGE:
-                    group.create_task(dispatcher.run())
+                    group.create_task(self._dispatch(dispatcher))
                 started(addresses)
-                await stop.wait()
+                await self._until(stop)
                 grace = settings.shutdown_grace
                 await asyncio.gather(edge.stop(grace), dispatcher.stop(grace.total_seconds()))
                 for task in background:
                     task.cancel()
+        if self._broken is not None:
+            raise self._broken
+
+    def _give_up(self, error: SpoolBroken) -> None:
+        self._broken = error
+        self._gave_up.set()
+
+    async def _until(self, stop: asyncio.Event) -> None:
+        """Return when we are told to stop, or have to."""
+        loop = asyncio.get_running_loop()
+        waits = {loop.create_task(stop.wait()), loop.create_task(self._gave_up.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     # ---- the inbound half -------------------------------------------------------------------
 
@@ -183,6 +204,7 @@ class App:
             clock=self._clock,
             new_id=event_ids(self._clock),
             answer_within=limits.answer_within,
+            give_up=self._give_up,
         )
         return Edge(
             ingest=ingest,
@@ -204,6 +226,12 @@ class App:
         ]
 
     # ---- the outbound half ------------------------------------------------------------------
+
+    async def _dispatch(self, dispatcher: Dispatcher) -> None:
+        try:
+            await dispatcher.run()
+        except* SpoolBroken as broken:
+            self._give_up(_first(broken))
 
     def _dispatcher(self, spool: Spool, stack: AsyncExitStack) -> Dispatcher:
         upstreams = []
@@ -254,6 +282,12 @@ class App:
         }
 
 
+def _first(group: BaseExceptionGroup[SpoolBroken]) -> SpoolBroken:
+    """Return one of the errors; they all say the same."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
 class _Silence:
     """A `SourceObserver` for the command line, where nothing is looked up."""
 
@@ -268,10 +302,10 @@ async def open_spool(settings: Settings, *, clock: Clock | None = None) -> Spool
     Raises:
         SpoolUnavailable: it cannot be opened; the message says why.
     """
-    return await SqliteSpool.open(_sqlite(settings).path, clock or SystemClock())
+    return await open_sqlite(_sqlite(settings).path, clock or SystemClock())
 
 
-def migrate_spool(settings: Settings) -> tuple[int, int]:
+def migrate_spool(settings: Settings) -> Migrated:
     """Bring the spool to the schema of this version; return the versions before and after.
 
     Raises:

@@ -27,7 +27,7 @@ from relay.model import (
     Unreachable,
 )
 from relay.retry import RetryPolicy, decide
-from relay.spool import Spool
+from relay.spool import Spool, SpoolBroken
 
 # Pauses between tries to settle while the spool is unavailable; they double.
 _FIRST_PAUSE = 0.1
@@ -39,7 +39,7 @@ _DECISIONS = {Done: "done", RetryAt: "retry", Dead: "dead"}
 _NOT_ABOUT_THE_UPSTREAM = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
 
 
-class Forwards(Protocol):
+class Sender(Protocol):
     """Makes one attempt (`relay.forward.Forwarder`)."""
 
     async def attempt(self, lease: Lease) -> Outcome:
@@ -61,7 +61,7 @@ class Upstream:
     """One upstream and how it is served. `timeout` is the most that one attempt takes."""
 
     name: str
-    forwarder: Forwards
+    sender: Sender
     timeout: timedelta
     concurrency: int
     retry: RetryPolicy
@@ -120,7 +120,7 @@ class Attempts:
         try:
             async with attempt:
                 self._under_way.add(attempt)
-                return await self._upstream.forwarder.attempt(lease)
+                return await self._upstream.sender.attempt(lease)
         except Exception as fault:  # noqa: BLE001 - a poisoned event takes its turns, then is dead
             if attempt.expired():
                 return Unreachable(Cause.SHUTDOWN)
@@ -154,10 +154,11 @@ class Attempts:
                 return False
             except SpoolUnavailable as fault:
                 self._observer.faulted(self._upstream.name, lease.event.id, fault)
+                late = self._clock.monotonic() + pause >= expires
+                if late or isinstance(fault, SpoolBroken):
+                    return False
             else:
                 return True
-            if self._clock.monotonic() + pause >= expires:
-                return False
             await self._clock.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 

@@ -14,7 +14,9 @@ from relay.attempts import Attempts, Observer, Upstream
 from relay.breaker import Breaker
 from relay.clock import Clock
 from relay.model import Lease
-from relay.spool import Spool
+from relay.spool import Spool, SpoolBroken
+
+__all__ = ["Dispatcher", "Upstream"]
 
 #: A lease outlasts its attempt by this much, for settling it while the spool has trouble.
 LEASE_MARGIN = timedelta(seconds=30)
@@ -54,7 +56,11 @@ class Dispatcher:
         return {line.name: line.breaker.is_open for line in self._lines}
 
     async def run(self) -> None:
-        """Deliver until `stop`. Call it once."""
+        """Deliver until `stop`. Call it once.
+
+        Raises:
+            ExceptionGroup: of `SpoolBroken`; nothing can be delivered without a restart.
+        """
         self._ended.clear()
         try:
             # A time-out here is `stop` cutting everything off: what is in hand stays leased.
@@ -150,7 +156,9 @@ class _Line:
             claimed = await self._spool.claim(
                 self.name, room, self._lease, ordered=self._upstream.order_by_key
             )
-        except Exception as fault:  # noqa: BLE001 - nothing may end the loop of an upstream
+        except SpoolBroken:
+            raise
+        except Exception as fault:  # noqa: BLE001 - nothing else may end the loop of an upstream
             await self._back_off(fault)
             return
         self._pause = _FIRST_PAUSE
@@ -171,7 +179,7 @@ class _Line:
             wait = min(wait, (next_due - self._clock.now()).total_seconds())
         try:
             await self._spool.wait(self.name, max(wait, _SHORTEST_WAIT))
-        except Exception as fault:  # noqa: BLE001 - nothing may end the loop of an upstream
+        except Exception as fault:  # noqa: BLE001 - the next claim tells whether it is over
             await self._back_off(fault)
 
     async def _back_off(self, fault: Exception) -> None:

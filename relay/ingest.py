@@ -29,7 +29,7 @@ from relay.model import (
 from relay.providers import Inspector
 from relay.routing import Routes
 from relay.sources import Allowlist, Entry, Mode
-from relay.spool import Conflict, Duplicate, Spool, Stored
+from relay.spool import Conflict, Duplicate, Spool, SpoolBroken, Stored
 from relay.telemetry import Account, Telemetry
 
 #: The sender's header fields that every provider's deliveries keep.
@@ -72,7 +72,13 @@ class Ingest:
         clock: Clock,
         new_id: Callable[[], str],
         answer_within: timedelta,
+        give_up: Callable[[SpoolBroken], None],
     ) -> None:
+        """Take the parts.
+
+        answer_within: the most that verifying and storing may take together.
+        give_up: called when the spool cannot be trusted any more; the process has to end.
+        """
         self._routes = routes
         self._clients = clients
         self._spool = spool
@@ -80,6 +86,7 @@ class Ingest:
         self._clock = clock
         self._new_id = new_id
         self._answer_within = answer_within.total_seconds()
+        self._give_up = give_up
 
     async def receive(self, head: RequestHead, read_body: BodyReader) -> Ack:
         """Return the answer to one request. Raises nothing but for cancellation.
@@ -127,6 +134,8 @@ class Ingest:
             account.detail = refusal.detail
         except (SpoolUnavailable, TimeoutError) as fault:
             ruling = Ruling(Verdict.UNAVAILABLE)
+            if isinstance(fault, SpoolBroken):
+                self._give_up(fault)
             account.detail = str(fault) or "no answer from the spool in time"
         except Exception as fault:  # noqa: BLE001 - whatever it is, the provider must come again
             ruling = Ruling(Verdict.UNAVAILABLE)

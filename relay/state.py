@@ -77,7 +77,10 @@ class State:
         now = self._clock.now()
         oldest = stats.oldest_pending if stats else {}
         return Snapshot(
-            spool_events={} if stats is None else dict(stats.events),
+            spool_events={
+                (name, status.value): number
+                for (name, status), number in (stats.events if stats else {}).items()
+            },
             spool_oldest_pending_seconds={
                 name: max(0.0, (now - at).total_seconds()) for name, at in oldest.items()
             },

@@ -47,9 +47,9 @@ class Number:
 JsonObject = dict[str, "JsonValue"]
 JsonValue = JsonObject | list["JsonValue"] | str | Number | bool | None
 
-# A whole string, or one that never ends. The possessive quantifiers keep a hostile body from
-# being scanned again from every quotation mark in it.
-_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+# A whole string, or one that never ends. Taking the rest of the body then keeps a hostile one from
+# being scanned again from every quotation mark in it; the possessive `*+` keeps no way back.
+_STRING = re.compile(r'"(?:[^"\\]+|\\.)*+"?', re.DOTALL)
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _DIGIT = re.compile(r"[0-9]")
 

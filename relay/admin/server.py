@@ -88,7 +88,7 @@ class Admin:
             else:
                 response = await handler(request)
         except web.HTTPException as answer:
-            response = answer if answer.status < web.HTTPBadRequest.status_code else _error(answer)
+            response = _plain(answer)
         except ValueError as error:
             response = _json({"error": str(error)}, 400)
         except SpoolUnavailable as error:
@@ -144,8 +144,10 @@ def _json(content: object, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(content), status=status, content_type="application/json")
 
 
-def _error(answer: web.HTTPException) -> web.Response:
+def _plain(answer: web.HTTPException) -> web.Response:
+    """Return an answer that was raised as one that is not aiohttp's page."""
     response = _json({"error": answer.reason.lower()}, answer.status)
-    if "Allow" in answer.headers:
-        response.headers["Allow"] = answer.headers["Allow"]
+    for name in ("Allow", "Location"):
+        if name in answer.headers:
+            response.headers[name] = answer.headers[name]
     return response

@@ -12,11 +12,11 @@ from relay.cli.output import Format, print_json, print_table
 
 def migrate(config: CONFIG = Path("relay.yaml"), form: FORMAT = Format.TEXT) -> None:
     """Bring the spool to the schema of this version; `relay run` does it at start, too."""
-    before, after = migrate_spool(load_settings(config))
+    done = migrate_spool(load_settings(config))
     if form is Format.JSON:
-        print_json({"from": before, "to": after})
+        print_json({"from": done.before, "to": done.after})
     else:
-        print_table(("from", "to"), [(before, after)])
+        print_table(("from", "to"), [(done.before, done.after)])
 
 
 def version(form: FORMAT = Format.TEXT) -> None:

@@ -10,7 +10,7 @@ from relay.config import checks, endpoint_checks, references, unavailable
 from relay.config.binding import Senders, provider, senders, terms
 from relay.config.document import Document, Unreadable, parse
 from relay.config.endpoint import Endpoint, TimeWindow
-from relay.config.places import Fault, Source
+from relay.config.places import TOP, Fault, Source
 from relay.config.settings import PostgresSpool, Settings, SqliteSpool
 from relay.config.validation import validate
 from relay.config.values import Bind
@@ -74,6 +74,9 @@ def load_text(text: str, name: str, environ: Mapping[str, str], base: Path) -> S
         raise _refused(source, [Fault((), "not valid Unicode")]) from None
     except Unreadable as error:
         raise _refused(source, [error.fault]) from None
+    if document.data is None:
+        message = "the file is empty; write at least listen, upstreams and endpoints"
+        raise _refused(source, [Fault((), message, position=TOP)])
     return _settle(document, source, environ)
 
 

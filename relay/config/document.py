@@ -16,7 +16,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from relay.config.places import TOP, Fault, Place, Position, shown
 
 MOST_ALIASES = 100
-MOST_VALUES = 50_000
+MOST_VALUES = 20_000
 DEEPEST = 32
 
 Scalar = str | int | float | bool | None

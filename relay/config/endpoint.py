@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from netaddr import IPNetwork
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Strict, Tag
 
 from relay.config.inline import InlineProvider
 from relay.config.types import (
@@ -23,7 +23,7 @@ from relay.sources import Mode
 class Allowlist(Section):
     """Which addresses may send."""
 
-    mode: Annotated[Mode, Field(strict=False)] = default(
+    mode: Annotated[Mode, Strict(strict=False)] = default(
         "enforce", description="enforce: refuse others. report: only count them. off: anybody."
     )
     add: tuple[Member, ...] = default(

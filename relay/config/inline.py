@@ -29,7 +29,7 @@ class JsonField(Section):
 class JsonFields(Section):
     """Fields of the body, taken together."""
 
-    json_: str | tuple[str, ...] = Field(
+    json_: tuple[str, ...] = Field(
         alias="json", description="JSON pointers.", examples=[["/id", "/status"]]
     )
 

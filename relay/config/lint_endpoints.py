@@ -98,8 +98,9 @@ def _one_list(
 def _sandbox(members: tuple[IPNetwork | str, ...], facts: Facts, place: Place) -> Iterator[Advice]:
     """Yield the members that belong to another environment, and not to production."""
     own = facts.environments[_PRODUCTION]
+    own_networks = set(_networks(own))
     for name, other in facts.environments.items():
-        networks = [each for each in _networks(other) if each not in _networks(own)]
+        networks = [each for each in _networks(other) if each not in own_networks]
         hosts = [host for host in other.hosts if host not in own.hosts]
         for at, member in enumerate(members):
             foreign = (

@@ -38,8 +38,9 @@ class Fault:
     position: Position | None = None
 
     def rests_on(self, unsound: set[Place]) -> bool:
-        """Tell whether any place that this speaks of is known to be wrong already."""
-        return any(_overlap(place, bad) for place in (self.place, *self.needs) for bad in unsound)
+        """Tell whether any value that this speaks of is known to be wrong already."""
+        values = self.needs if self.at_key else (self.place, *self.needs)
+        return any(_overlap(place, bad) for place in values for bad in unsound)
 
 
 @dataclass(frozen=True, slots=True)

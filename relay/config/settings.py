@@ -7,7 +7,7 @@ a value that is missing while the rest of the file is looked at.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, PrivateAttr, Tag
+from pydantic import Discriminator, Field, PrivateAttr, Strict, Tag
 
 from relay.clientip import ForwardedHeader
 from relay.config.endpoint import Endpoint
@@ -181,8 +181,8 @@ class Settings(Section):
         description="Networks whose forwarding header or PROXY header is believed.",
         examples=[["10.0.0.0/8"]],
     )
-    forwarded_header: Annotated[ForwardedHeader, Field(strict=False)] = default(
-        "X-Forwarded-For", description="The one forwarding header that is read."
+    forwarded_header: Annotated[ForwardedHeader, Strict(strict=False)] = default(
+        "X-Forwarded-For", description="The one header that is read from trusted proxies."
     )
     admin: Admin = default({}, description="The private listener.")
     spool: Spool = default({}, description="Where events are kept until they are delivered.")

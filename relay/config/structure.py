@@ -116,10 +116,11 @@ def _stand_in(annotation: object, field: FieldInfo | None) -> object:
     if _is_section(annotation):
         required = {key: info for key, info in fields(annotation).items() if info.is_required()}
         return {key: _stand_in(info.annotation, info) for key, info in required.items()}
-    if get_origin(annotation) is tuple:
-        return (_stand_in(_item(annotation), field),)
+    if get_origin(annotation) is tuple and _is_section(_item(annotation)):
+        return (_stand_in(_item(annotation), None),)
     if get_origin(annotation) is dict:
         return {"stand-in": _stand_in(_item(annotation), field)}
     if annotation is Secret:
         return Secret("stand-in")
-    return field.examples[0] if field and field.examples else ""
+    example = field.examples[0] if field and field.examples else ""
+    return tuple(example) if isinstance(example, list) else example

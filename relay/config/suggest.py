@@ -12,9 +12,10 @@ _LONGEST_COMPARED = 64
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return `did you mean "x"?`, or the names there are when none is near."""
     names = sorted(known)
-    near = get_close_matches(word[:_LONGEST_COMPARED].lower(), names, n=1)
+    lowered = {name.lower(): name for name in names}
+    near = get_close_matches(word[:_LONGEST_COMPARED].lower(), lowered, n=1)
     if near:
-        return f'did you mean "{shown(near[0])}"?'
+        return f'did you mean "{shown(lowered[near[0]])}"?'
     if not names:
         return "there are none"
     more = ", …" if len(names) > _MOST_LISTED else ""

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from relay.config.explain import explain
-from relay.config.places import Fault, Place
+from relay.config.places import TOP, Fault, Place
 from relay.config.settings import Settings
 from relay.config.structure import Trace, trace
 
@@ -43,8 +43,12 @@ def validate(data: object, base: Path) -> Validated:
                 if not _is_consequence(detail)
                 for traced in (trace(detail["loc"]),)
             ]
-            faults.extend(fault for fault, _, _ in found)
-            if len(found) > MOST_FAULTS or not isinstance(data, dict):
+            faults.extend(fault for fault, _, _ in found[:MOST_FAULTS])
+            if len(found) > MOST_FAULTS:
+                message = f"more than {MOST_FAULTS} mistakes; the others are not shown"
+                faults.append(Fault((), message, position=TOP))
+                break
+            if not isinstance(data, dict):
                 break
             for _, traced, kind in found:
                 if kind == "extra_forbidden":

@@ -13,7 +13,7 @@ class Sink:
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
         self._arrival = asyncio.Condition()
-        self._runner = web.ServerRunner(web.Server(self._take, access_log=None))  # type: ignore[arg-type]
+        self._runner = web.ServerRunner(web.Server(self._take, access_log=None))
         self.url = ""
 
     async def __aenter__(self) -> Self:

@@ -319,7 +319,8 @@ def _sample_message(order: SampleOrder) -> dict[str, str]:
         "status_message": "midtrans payment notification",
         "status_code": _CODES.get(status, "200"),
         "payment_type": "bank_transfer",
-        "order_id": f"relay-sample-{token_hex(8)}",
+        # An id that ended in digits could be ambiguous by chance.
+        "order_id": f"relay-{token_hex(8)}-sample",
         "merchant_id": "M004123",
         "gross_amount": "10000.00",
         "fraud_status": "accept",

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from relay.errors import SpoolUnavailable
 from relay.model import Decision, Event, Lease, Outcome, Status, VerifiedDelivery
+
+
+class SpoolBroken(SpoolUnavailable):
+    """The store can no longer be trusted, and it does not pass: only a restart may help.
+
+    After a failed sync, for one, nobody knows what is on disk.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,9 @@ class Query:
 class Record:
     """The history of one event, without its body.
 
-    last_outcome: `delivered 200`, `rejected 503`, `unreachable refused`; None before any attempt.
+    settled_at: when it became delivered or dead; None before.
+    last_outcome: `delivered 200`, `rejected 503`, `unreachable refused`, or `corrupt`; None before
+        any attempt.
     """
 
     id: str
@@ -109,7 +119,8 @@ class SpoolStats:
 class Spool(Protocol):
     """Stores verified deliveries and hands them out under leases.
 
-    Every method raises `SpoolUnavailable` when the store cannot do its work.
+    Every method raises `SpoolUnavailable` when the store cannot do its work, and `SpoolBroken`,
+    which is one, when it never will again.
     """
 
     async def put(self, event: VerifiedDelivery) -> Stored | Duplicate | Conflict:
@@ -124,8 +135,11 @@ class Spool(Protocol):
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
         """Lease up to `limit` due events of one upstream; an expired lease counts as due.
 
-        ordered: hand out an event only when no earlier one of its endpoint and subject (its key
-            where it has no subject) is pending or leased.
+        An event whose content was damaged in the store is not handed out: it becomes dead, with
+        the outcome `corrupt`.
+
+        ordered: hand out an event only when no earlier one of this upstream, its endpoint and
+            subject (its key where it has no subject) is pending or leased.
         """
 
     async def settle(self, lease: Lease, decision: Decision, outcome: Outcome) -> None:
@@ -145,14 +159,22 @@ class Spool(Protocol):
     async def requeue(self, query: Query) -> tuple[str, ...]:
         """Make these events due again, with a fresh retry schedule; return their ids.
 
-        Pending and leased events, and events whose body has been pruned, are left alone.
+        Dead, delivered and held events are taken, the oldest first, up to the query's limit;
+        all others, and events whose body has been pruned, are left alone.
+
+        Raises:
+            ValueError: the query has neither ids nor a filter.
         """
 
     async def page(self, query: Query) -> Page:
-        """Return one page of history."""
+        """Return one page of history.
+
+        Raises:
+            ValueError: `after` is not the `next` of a page.
+        """
 
     async def get(self, event_id: str) -> tuple[Record, Event | None] | None:
-        """Return one event, with its content unless that has been pruned; None if unknown."""
+        """Return one event, with its content unless that is pruned or damaged; None if unknown."""
 
     async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
         """Remove up to `limit` bodies and up to `limit` records of settled events received before.

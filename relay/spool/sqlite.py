@@ -5,14 +5,14 @@ that moment is committed together, so many senders share one sync.
 """
 
 import asyncio
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+import apsw
+
 from relay.clock import Clock
-from relay.errors import SpoolUnavailable
 from relay.model import Decision, Event, Lease, Outcome, VerifiedDelivery
 from relay.spool import (
     Claimed,
@@ -47,7 +47,7 @@ def migrate(path: Path) -> Migrated:
     Raises:
         SpoolUnavailable: it cannot be used, is not a spool, or is one of a newer version.
     """
-    return connections.prepare(path, _PATIENCE)
+    return connections.prepare(path.resolve(), _PATIENCE)
 
 
 async def open_spool(path: Path, clock: Clock, *, patience: timedelta = _PATIENCE) -> "SqliteSpool":
@@ -58,4 +58,105 @@ async def open_spool(path: Path, clock: Clock, *, patience: timedelta = _PATIENC
     Raises:
         SpoolUnavailable: as `migrate`; or what is written there would not be durable.
     """
-    return await asyncio.to_thread(_open, path, clock, patience)
+    found, writing, reading = await asyncio.to_thread(_open, path, patience)
+    return SqliteSpool(found, clock, writing, reading)
+
+
+class SqliteSpool:
+    """A `relay.spool.Spool`. Made by `open_spool`; must be closed."""
+
+    def __init__(
+        self, path: Path, clock: Clock, writing: apsw.Connection, reading: apsw.Connection
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._soundness = Soundness()
+        self._bells = Bells(clock)
+        self._reader = Reader(reading, self._soundness)
+        self._writer = Writer(writing, self._soundness, files.Watch(path).holds)
+
+    async def put(self, event: VerifiedDelivery) -> Stored | Duplicate | Conflict:
+        row = rows.parameters(event, self._clock.now())
+        result = await self._writer.run(partial(intake.put, row=row))
+        if isinstance(result, Stored):
+            self._bells.ring(event.upstream)
+        return result
+
+    async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
+        self._bells.silence(upstream)
+        claiming = self._writer.submit(
+            partial(
+                leases.claim,
+                upstream=upstream,
+                limit=limit,
+                now=self._clock.now(),
+                lease=lease,
+                ordered=ordered,
+            )
+        )
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # The leases would have nobody to use them, and would have to run out.
+            claimed = await claiming
+            await self._writer.run(
+                partial(leases.give_back, leases=claimed.leases, now=self._clock.now())
+            )
+            raise
+
+    async def settle(self, lease: Lease, decision: Decision, outcome: Outcome) -> None:
+        now = self._clock.now()
+        more = await self._writer.run(
+            partial(leases.settle, lease=lease, decision=decision, outcome=outcome, now=now)
+        )
+        if more:
+            self._bells.ring(lease.event.upstream)
+
+    async def release(self, lease: Lease) -> None:
+        await self._writer.run(partial(leases.release, lease=lease, now=self._clock.now()))
+        self._bells.ring(lease.event.upstream)
+
+    async def requeue(self, query: Query) -> tuple[str, ...]:
+        now = self._clock.now()
+        requeued = await self._writer.run(partial(history.requeue, query=query, now=now))
+        for _, upstream in requeued:
+            self._bells.ring(upstream)
+        return tuple(event_id for event_id, _ in requeued)
+
+    async def page(self, query: Query) -> Page:
+        return await self._reader.run(partial(history.page, query=query))
+
+    async def get(self, event_id: str) -> tuple[Record, Event | None] | None:
+        look = partial(history.get, event_id=event_id)
+        found = await self._reader.run(look)
+        if found is not None and found.damaged:
+            now = self._clock.now()
+            await self._writer.run(partial(history.quarantine, event_id=event_id, now=now))
+            found = await self._reader.run(look)
+        return None if found is None else (found.record, found.event)
+
+    async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
+        return await self._writer.run(
+            partial(upkeep.prune, bodies_before=bodies_before, keys_before=keys_before, limit=limit)
+        )
+
+    async def stats(self) -> SpoolStats:
+        return await self._reader.run(partial(upkeep.stats, path=self._path))
+
+    async def wait(self, upstream: str, seconds: float) -> None:
+        self._soundness.check()
+        await self._bells.wait(upstream, min(seconds, _LOOK))
+
+    async def close(self) -> None:
+        """Finish what was handed in and let go of the file. May be called again."""
+        # The last connection moves the log into the database, so it must be the one that writes.
+        await self._reader.close()
+        await self._writer.close()
+
+
+def _open(path: Path, patience: timedelta) -> tuple[Path, apsw.Connection, apsw.Connection]:
+    # SQLite puts its log beside the file itself, not beside a link to it.
+    found = path.resolve()
+    connections.prepare(found, patience)
+    writing = connections.open_writing(found, patience)
+    return found, writing, connections.open_reading(found, patience)

@@ -96,16 +96,28 @@ def test_an_alias_stands_where_its_anchor_stands() -> None:
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
-        ("a: 1\nb: 2\na: 3\n", [(("a",), (3, 1), 'the key "a" is here twice; it stands at 1:1 already')]),
-        ("{x: {a: 1, a: 2}}", [(("x", "a"), (1, 12), 'the key "a" is here twice; it stands at 1:6 already')]),
-        ("a: 1\n'a': 3\n", [(("a",), (2, 1), 'the key "a" is here twice; it stands at 1:1 already')]),
+        (
+            "a: 1\nb: 2\na: 3\n",
+            [(("a",), (3, 1), 'the key "a" is here twice; it stands at 1:1 already')],
+        ),
+        (
+            "{x: {a: 1, a: 2}}",
+            [(("x", "a"), (1, 12), 'the key "a" is here twice; it stands at 1:6 already')],
+        ),
+        (
+            "a: 1\n'a': 3\n",
+            [(("a",), (2, 1), 'the key "a" is here twice; it stands at 1:1 already')],
+        ),
         ("x:\n  1: a\n", [(("x",), (2, 3), "a key must be text; put it in quotes")]),
         ("x:\n  true: a\n", [(("x",), (2, 3), "a key must be text; put it in quotes")]),
         ("? [a]\n: b\n", [((), (1, 3), "a key must be text; put it in quotes")]),
         ("~: b\n", [((), (1, 1), "a key must be text; put it in quotes")]),
-        ("a: &x {b: 1}\nc:\n  <<: *x\n", [(("c",), (3, 3), 'merge keys ("<<") are not part of YAML 1.2; write the keys out')]),
+        (
+            "a: &x {b: 1}\nc:\n  <<: *x\n",
+            [(("c",), (3, 3), 'merge keys ("<<") are not part of YAML 1.2; write the keys out')],
+        ),
     ],
-)  # fmt: skip
+)
 def test_keys_are_text_and_unique(text: str, faults: list[Any]) -> None:
     found = parse(text).faults
     assert [(fault.place, fault.position, fault.message) for fault in found] == faults
@@ -118,29 +130,68 @@ def test_the_first_of_two_equal_keys_counts() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: b: c\n", '1:5: not valid YAML: no ":" can stand here; does text need quotes, or the line another indentation?'),
-        ("a:\n\tb: 1\n", "2:1: not valid YAML: no value begins with this character; put text in quotes, and indent with blanks, not tabs"),
+        (
+            "a: b: c\n",
+            (
+                '1:5: not valid YAML: no ":" can stand here; does text need quotes, or the line'
+                " another indentation?"
+            ),
+        ),
+        (
+            "a:\n\tb: 1\n",
+            (
+                "2:1: not valid YAML: no value begins with this character; put text in quotes,"
+                " and indent with blanks, not tabs"
+            ),
+        ),
         ("a: |\n\tx\n", "2:1: not valid YAML: indent with blanks, not with tabs"),
-        ("a: @x\n", "1:4: not valid YAML: no value begins with this character; put text in quotes, and indent with blanks, not tabs"),
-        ("bind: [::]:8443\n", '1:8: not valid YAML: a value is missing, or text such as "[::]:8443" needs quotes'),
-        ("a: [1\nb: 2\n", "2:2: not valid YAML: a \"[\" is not closed, or a comma is missing"),
-        ("a: {b: 1\nc: 2\n", "2:2: not valid YAML: a \"{\" is not closed, or a comma is missing"),
+        (
+            "a: @x\n",
+            (
+                "1:4: not valid YAML: no value begins with this character; put text in quotes,"
+                " and indent with blanks, not tabs"
+            ),
+        ),
+        (
+            "bind: [::]:8443\n",
+            '1:8: not valid YAML: a value is missing, or text such as "[::]:8443" needs quotes',
+        ),
+        ("a: [1\nb: 2\n", '2:2: not valid YAML: a "[" is not closed, or a comma is missing'),
+        ("a: {b: 1\nc: 2\n", '2:2: not valid YAML: a "{" is not closed, or a comma is missing'),
         ("a: 1\nb\n", '3:1: not valid YAML: a key needs ":" and a blank behind it'),
-        ("a: 1\n- b\n", "2:1: not valid YAML: a key is expected; is the line indented like its neighbours?"),
-        ("- a\nb: 1\n", '2:1: not valid YAML: a "-" is expected; is the line indented like its neighbours?'),
+        (
+            "a: 1\n- b\n",
+            "2:1: not valid YAML: a key is expected; is the line indented like its neighbours?",
+        ),
+        (
+            "- a\nb: 1\n",
+            '2:1: not valid YAML: a "-" is expected; is the line indented like its neighbours?',
+        ),
         ("a: 'b\n", "2:1: not valid YAML: a quoted text is not closed"),
-        ('a: "\\q"\n', "1:5: not valid YAML: unknown escape; double the backslash, or use single quotes"),
-        ("{a: 1:}\n", "1:6: not valid YAML: text with a \":\" needs quotes here"),
+        (
+            'a: "\\q"\n',
+            "1:5: not valid YAML: unknown escape; double the backslash, or use single quotes",
+        ),
+        ("{a: 1:}\n", '1:6: not valid YAML: text with a ":" needs quotes here'),
         ("a: *x\n", "1:4: not valid YAML: this alias has no anchor above it"),
         ("a: &x 1\nb: &x 2\n", "2:4: not valid YAML: this anchor is defined twice"),
         ("a: !y!z 1\n", "1:4: not valid YAML: tags are not used here; put text in quotes"),
-        ("é: ok\nb: \x01\n", "2:4: not valid YAML: control characters cannot stand in a file; write an escape in quotes"),
+        (
+            "é: ok\nb: \x01\n",
+            (
+                "2:4: not valid YAML: control characters cannot stand in a file; write an"
+                " escape in quotes"
+            ),
+        ),
         ("a: !!str 1\n", "1:4: tags are not used here; put text in quotes"),
         ("a: !secret x\n", "1:4: tags are not used here; put text in quotes"),
-        ("a: !!python/object/apply:os.system [id]\n", "1:4: tags are not used here; put text in quotes"),
+        (
+            "a: !!python/object/apply:os.system [id]\n",
+            "1:4: tags are not used here; put text in quotes",
+        ),
         ("a: 1\n---\nb: 2\n", "2:1: only one document; remove this one and its ---"),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_taken_is_said_in_a_plain_sentence(text: str, said: str) -> None:
     assert refused(text) == said
 

@@ -74,19 +74,34 @@ def test_a_literal_is_taken_and_remembered_by_its_place_alone() -> None:
     [
         ("'${env:NONE}'", "13:16: admin.token: the environment variable NONE is not set"),
         ("'${env:EMPTY}'", "13:16: admin.token: the environment variable EMPTY is empty"),
-        ("'${file:none}'", "13:16: admin.token: cannot read {base}/none: No such file or directory"),
+        (
+            "'${file:none}'",
+            "13:16: admin.token: cannot read {base}/none: No such file or directory",
+        ),
         ("'${file:empty}'", "13:16: admin.token: {base}/empty is empty"),
         ("'${file:.}'", "13:16: admin.token: {base} is not a file"),
         ("'${file:pipe}'", "13:16: admin.token: {base}/pipe is not a file"),
         ("'${file:large}'", "13:16: admin.token: {base}/large is larger than 65536 bytes"),
         ('"${file:a\\0b}"', "13:16: admin.token: {base}/a\\x00b cannot be the path of a file"),
         ("''", "13:16: admin.token: is empty; write ${{env:NAME}} or ${{file:PATH}}"),
-        ("'${KEY}'", "13:16: admin.token: write ${{env:NAME}} or ${{file:PATH}} and nothing around it"),
-        ("'${env:}'", "13:16: admin.token: write ${{env:NAME}} or ${{file:PATH}} and nothing around it"),
-        ("'a${env:KEY}'", "13:16: admin.token: write ${{env:NAME}} or ${{file:PATH}} and nothing around it"),
-        ("12", "13:16: admin.token: write ${{env:NAME}} or ${{file:PATH}}, or other text in quotes"),
+        (
+            "'${KEY}'",
+            "13:16: admin.token: write ${{env:NAME}} or ${{file:PATH}} and nothing around it",
+        ),
+        (
+            "'${env:}'",
+            "13:16: admin.token: write ${{env:NAME}} or ${{file:PATH}} and nothing around it",
+        ),
+        (
+            "'a${env:KEY}'",
+            "13:16: admin.token: write ${{env:NAME}} or ${{file:PATH}} and nothing around it",
+        ),
+        (
+            "12",
+            "13:16: admin.token: write ${{env:NAME}} or ${{file:PATH}}, or other text in quotes",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_secret_that_cannot_be_had(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "empty").write_bytes(b"\n")
     (tmp_path / "large").write_bytes(b"x" * 65537)
@@ -110,8 +125,10 @@ def test_no_token_is_no_token() -> None:
 )
 def test_references_work_nowhere_else(text: str, said: str) -> None:
     assert mistakes(text) == [
-        f"{said}${{env:NAME}} and ${{file:PATH}} work only in admin.token, endpoints.*.secrets,"
-        " upstreams.*.signing_secrets and spool.dsn; write the value itself"
+        (
+            f"{said}${{env:NAME}} and ${{file:PATH}} work only in admin.token, endpoints.*.secrets,"
+            " upstreams.*.signing_secrets and spool.dsn; write the value itself"
+        )
     ]
 
 
@@ -132,7 +149,9 @@ def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
     "text",
     [
         changed(('["${env:KEY}"]', CANARY)),
-        changed(('["${env:KEY}"]', f"{{{CANARY}: 1}}")).replace(f"{{{CANARY}: 1}}", f"[[{CANARY}]]"),
+        changed(('["${env:KEY}"]', f"{{{CANARY}: 1}}")).replace(
+            f"{{{CANARY}: 1}}", f"[[{CANARY}]]"
+        ),
         changed(("secrets:", "secret:"), ('"${env:KEY}"', CANARY)),
         changed(("midtrans\n    env", "vipp\n    env"), ('"${env:KEY}"', CANARY)),
         changed(("http://127", f"http://user:{CANARY}@127")),
@@ -141,7 +160,7 @@ def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
         GOOD + f"spool: {{kind: postgres, dsn: '{CANARY}'}}\n",
         changed(('"}', f'", signing_secrets: [{CANARY}]}}')),
     ],
-)  # fmt: skip
+)
 def test_no_mistake_repeats_a_secret(text: str) -> None:
     assert CANARY in text
     assert not [line for line in mistakes(text) if CANARY in line]

@@ -87,9 +87,23 @@ def test_binds(text: str, host: str, port: int, shown: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [":8443", "8443", 8443, "localhost:8443", "0.0.0.0", "0.0.0.0:65536", "::1:80", "[::1]",
-     "[fe80::1%eth0]:80", "1.2.3.400:80", "01.2.3.4:80", "0.0.0.0:-1", " 0.0.0.0:1", None],
-)  # fmt: skip
+    [
+        ":8443",
+        "8443",
+        8443,
+        "localhost:8443",
+        "0.0.0.0",
+        "0.0.0.0:65536",
+        "::1:80",
+        "[::1]",
+        "[fe80::1%eth0]:80",
+        "1.2.3.400:80",
+        "01.2.3.4:80",
+        "0.0.0.0:-1",
+        " 0.0.0.0:1",
+        None,
+    ],
+)
 def test_what_is_no_bind(value: object) -> None:
     with pytest.raises(ValueError, match='^write an address and a port in quotes, such as "0.0.0'):
         values.bind(value)

@@ -11,12 +11,28 @@ from relay.nameservers import Nameserver
 from relay.sources.dns import DnsHost, Resolver
 from tests.harness.nameserver import LOOPBACK
 
+# Public addresses, as data only: nothing connects to them.
+GOOD = ("104.45.17.199", "104.45.17.200")
+SIX = "2a01:111::1"
+NEW = "20.50.1.1"
+KNOWN = {*GOOD, SIX}
+
+SHORT = 0.2
+"""A timeout, in seconds, for servers that stay silent."""
+
 POLICY = Policy(
     min_refresh=timedelta(seconds=30),
     max_refresh=timedelta(minutes=5),
     retain=timedelta(hours=24),
     max_stale=timedelta(hours=72),
 )
+
+
+class Still(Random):
+    """Dice that shorten nothing, so that a look comes exactly when it is due."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return max(a, b)
 
 
 class Seen:
@@ -68,7 +84,7 @@ def dns_host(
         resolver=asks,
         policy=policy,
         clock=clock,
-        dice=Random(7),
+        dice=Still(),
         observer=seen or Seen(),
         record=kept.record,
         keep=kept,

@@ -1,9 +1,20 @@
-"""An ordinary event under an ordinary lease, to be varied by `dataclasses.replace`."""
+"""Ordinary events, as they lie under a lease and as a spool takes them."""
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from ipaddress import IPv4Address
 
-from relay.model import Event, Headers, Lease
+from relay.model import (
+    ClientAddress,
+    Delivery,
+    Event,
+    Evidence,
+    Headers,
+    Lease,
+    RequestHead,
+    VerifiedDelivery,
+    Via,
+)
 
 RECEIVED_AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -31,4 +42,31 @@ def lease_of(event: Event = EVENT, turn: int = 1, since: datetime = RECEIVED_AT)
     """Return a lease whose attempt number differs from its turn, as after a requeue."""
     return Lease(
         event, attempt=turn + 7, turn=turn, since=since, until=since + timedelta(minutes=1)
+    )
+
+
+def verified(
+    number: int,
+    *,
+    upstream: str = "billing",
+    subject: str | None = None,
+    received_at: datetime = RECEIVED_AT,
+) -> VerifiedDelivery:
+    """Return what a spool takes: event number so-and-so, with a body that says its number."""
+    head = RequestHead(
+        method="POST",
+        target="/midtrans",
+        headers=EVENT.headers,
+        peer=EVENT.client,
+        received_at=received_at,
+    )
+    body = f'{{"number": {number}}}'.encode()
+    return VerifiedDelivery(
+        event_id=f"evt_{number:04}",
+        provider="midtrans",
+        environment="production",
+        upstream=upstream,
+        headers=EVENT.headers,
+        delivery=Delivery("midtrans", head, ClientAddress(EVENT.client, Via.PEER), "", body),
+        evidence=Evidence(key=f"key {number}", content=sha256(body).digest(), subject=subject),
     )

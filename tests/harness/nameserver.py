@@ -188,6 +188,7 @@ class BrokenNameserver:
         self.hold.set()
         self.port = 0
         self._tls = tls
+        self._arrival = asyncio.Condition()
         self._stack = AsyncExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -196,9 +197,8 @@ class BrokenNameserver:
 
     async def questions(self, count: int) -> None:
         """Wait until this many questions have arrived."""
-        async with asyncio.timeout(10):
-            while len(self.asked) < count:
-                await asyncio.sleep(0)
+        async with asyncio.timeout(10), self._arrival:
+            await self._arrival.wait_for(lambda: len(self.asked) >= count)
 
     async def __aenter__(self) -> Self:
         server = await asyncio.start_server(self._talk, LOOPBACK, 0, ssl=self._tls)
@@ -248,7 +248,9 @@ class BrokenNameserver:
         except DNSError:
             return []
         kind = QTYPE[request.q.qtype]
-        self.asked.append((str(request.q.qname), kind, transport))
+        async with self._arrival:
+            self.asked.append((str(request.q.qname), kind, transport))
+            self._arrival.notify_all()
         await self.hold.wait()
         return self.on[kind](request, transport)
 

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -53,10 +54,12 @@ class Nsd:
 
     async def publish(self, records: str) -> None:
         """Replace the records of the zone; they are being served when this returns."""
-        self._write(records)
         assert self._process is not None
+        # While it reloads, the old server process still answers now and then.
+        old = [server for main in _children(self._process.pid) for server in _children(main)]
+        self._write(records)
         self._process.send_signal(signal.SIGHUP)
-        await self._until_served()
+        await self._until_served(old)
 
     async def __aenter__(self) -> Self:
         self.port = _free_port()
@@ -71,7 +74,7 @@ class Nsd:
             PROGRAM, "-d", "-c", configuration, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
         )
         try:
-            await self._until_served()
+            await self._until_served([])
         except BaseException:
             await self.stop()
             raise
@@ -97,13 +100,14 @@ class Nsd:
         # nsd rereads a zone when the file's time has moved; two edits may share a clock tick.
         os.utime(zone, ns=(self._serial * 10**9, self._serial * 10**9))
 
-    async def _until_served(self) -> None:
+    async def _until_served(self, old: Sequence[int]) -> None:
         question = dns.message.make_query(self.zone, dns.rdatatype.SOA)
         async with asyncio.timeout(10):
             while True:
                 with suppress(dns.exception.DNSException, OSError):
                     reply = await dns.asyncquery.udp(question, LOOPBACK, 0.05, self.port)
-                    if reply.answer and reply.answer[0][0].serial == self._serial:
+                    served = reply.answer and reply.answer[0][0].serial == self._serial
+                    if served and not _any_alive(old):
                         return
                 self._must_be_alive()
 
@@ -111,6 +115,15 @@ class Nsd:
         if self._process is None or self._process.returncode is not None:
             log = self._directory / "nsd.log"
             raise RuntimeError(f"nsd ended: {log.read_text() if log.exists() else 'no log'}")
+
+
+def _children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
+def _any_alive(pids: Sequence[int]) -> bool:
+    return any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 def _free_port() -> int:

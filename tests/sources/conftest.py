@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from relay.sources.dns import DnsHost
 from tests.harness import nsd
 from tests.harness.clock import ManualClock
-from tests.harness.nameserver import BrokenNameserver
+from tests.harness.dnshost import GOOD, KNOWN, SIX, Kept, Seen, addresses, dns_host, resolver
+from tests.harness.nameserver import BrokenNameserver, gives
 from tests.harness.nsd import Nsd
 
 
@@ -30,3 +32,26 @@ async def real(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
         pytest.skip(reason)
     async with Nsd(tmp_path, "example.org") as server:
         yield server
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
+
+
+@pytest.fixture
+async def kept(server: BrokenNameserver, clock: ManualClock) -> Kept:
+    """What is known after one good answer."""
+    kept = Kept()
+    server.on = {"A": gives(*GOOD), "AAAA": gives(SIX)}
+    await dns_host(resolver(server.port), clock, kept=kept).refresh()
+    server.asked.clear()
+    return kept
+
+
+@pytest.fixture
+def host(server: BrokenNameserver, clock: ManualClock, seen: Seen, kept: Kept) -> DnsHost:
+    """A source that has had one good answer."""
+    host = dns_host(resolver(server.port), clock, seen=seen, kept=kept)
+    assert addresses(host) == KNOWN
+    return host

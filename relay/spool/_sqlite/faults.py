@@ -29,9 +29,10 @@ _BREAKING: Final = (
 
 def passes(error: apsw.Error, system_errno: int) -> bool:
     """Return whether later work may succeed; `system_errno` is the connection's, read at once."""
-    if error.extendedresult in _SYNC:
+    extended = getattr(error, "extendedresult", apsw.SQLITE_OK)
+    if extended in _SYNC:
         return False
-    if error.extendedresult == apsw.SQLITE_IOERR_NOMEM:
+    if extended == apsw.SQLITE_IOERR_NOMEM:
         return True
     if isinstance(error, apsw.IOError) and system_errno in _NO_ROOM:
         return True

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 from relay.errors import SpoolUnavailable
 
@@ -36,20 +35,23 @@ def sync_directory(path: Path) -> None:
         os.close(directory)
 
 
-class Identity(NamedTuple):
-    """Which file it is, whatever its name."""
+class Watch:
+    """Remembers which file lies at a path."""
 
-    device: int
-    inode: int
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = self._look()
 
+    def holds(self) -> bool:
+        """Return whether it is still the same file; what is written to another one is lost."""
+        return self._look() == self._seen
 
-def identity(path: Path) -> Identity | None:
-    """Return which file lies at this path; None when there is none."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return Identity(status.st_dev, status.st_ino)
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
 
 def size(path: Path) -> int:

@@ -1,5 +1,6 @@
 """Looking at what was received, and making some of it due again."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -9,8 +10,6 @@ import orjson
 from relay.model import Event
 from relay.spool import Page, Query, Record
 from relay.spool._sqlite import rows
-
-Parameters = dict[str, str | int]
 
 # Newest first by the time of receipt, so that a span of time is read in order and nothing else is.
 _PAGE: Final = f"""
@@ -53,16 +52,25 @@ WHERE id = :id AND status IN ('pending', 'held', 'dead')
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An event, with its content if that is there and sound."""
+
+    record: Record
+    event: Event | None
+    damaged: bool
+
+
 def page(connection: apsw.Connection, query: Query) -> Page:
     """Return one page of history.
 
     Raises:
-        ValueError: `after` was not the `next` of a page.
+        ValueError: `after` was not the `next` of a page, or the limit is not positive.
     """
     conditions, values = _narrowed(query)
     # One more than asked for tells whether there is another page.
     statement = _PAGE.format(conditions=conditions)
-    found = connection.execute(statement, values | {"limit": query.limit + 1}).fetchall()
+    found = rows.fetch(connection, statement, values | {"limit": query.limit + 1})
     shown = found[: query.limit]
     records = tuple(rows.record(row[:-1]) for row in shown)
     if len(found) == len(shown) or not shown:
@@ -70,17 +78,17 @@ def page(connection: apsw.Connection, query: Query) -> Page:
     return Page(records, f"{rows.micros(records[-1].received_at)}-{shown[-1][-1]}")
 
 
-def get(connection: apsw.Connection, event_id: str) -> tuple[Record, Event | None, bool] | None:
-    """Return an event, its content if that is there and sound, and whether it is damaged."""
+def get(connection: apsw.Connection, event_id: str) -> Found | None:
+    """Return one event, or None when there is none of this id."""
     with connection:
-        recorded = connection.execute(_RECORD, {"id": event_id}).fetchall()
+        recorded = rows.fetch(connection, _RECORD, {"id": event_id})
         try:
-            kept = connection.execute(_EVENT, {"id": event_id}).fetchall()
+            kept = rows.fetch(connection, _EVENT, {"id": event_id})
             event = rows.event(kept[0]) if kept else None
         except UnicodeDecodeError:
             kept, event = [()], None
     for row in recorded:
-        return rows.record(row), event, bool(kept) and event is None
+        return Found(rows.record(row), event, damaged=bool(kept) and event is None)
     return None
 
 
@@ -90,16 +98,24 @@ def quarantine(connection: apsw.Connection, event_id: str, now: datetime) -> Non
 
 
 def requeue(connection: apsw.Connection, query: Query, now: datetime) -> list[tuple[str, str]]:
-    """Make events due again, the oldest first; return their ids and upstreams."""
+    """Make events due again, the oldest first; return their ids and upstreams.
+
+    Raises:
+        ValueError: the query does not say which events, or is not a proper one.
+    """
     conditions, values = _narrowed(query)
+    if not values:
+        raise ValueError("requeue needs ids or a filter; nothing was requeued")
     statement = _REQUEUE.format(conditions=conditions)
     values |= {"limit": query.limit, "now": rows.micros(now)}
-    found = connection.execute(statement, values).fetchall()
+    found = rows.fetch(connection, statement, values)
     return [(event_id, upstream) for _, event_id, upstream in sorted(found)]
 
 
-def _narrowed(query: Query) -> tuple[str, Parameters]:
-    """Return the conditions of a query as SQL, and their values."""
+def _narrowed(query: Query) -> tuple[str, rows.Parameters]:
+    """Return the conditions of a query as SQL, and their values; none when it takes everything."""
+    if query.limit < 1:
+        raise ValueError(f"a limit is at least 1, not {query.limit}")
     given = {
         "ids": orjson.dumps(query.ids).decode() if query.ids else None,
         "status": query.status,
@@ -108,14 +124,14 @@ def _narrowed(query: Query) -> tuple[str, Parameters]:
         "since": None if query.since is None else rows.micros(query.since),
         "until": None if query.until is None else rows.micros(query.until),
     }
-    values: Parameters = {name: value for name, value in given.items() if value is not None}
+    values: rows.Parameters = {name: value for name, value in given.items() if value is not None}
     if query.after is not None:
         values |= _position(query.after)
     conditions = [_CONDITIONS[name] for name in values if name in _CONDITIONS]
     return " AND ".join(conditions) or "TRUE", values
 
 
-def _position(after: str) -> Parameters:
+def _position(after: str) -> rows.Parameters:
     time, _, seq = after.rpartition("-")
     try:
         return {"after": int(time), "after_seq": int(seq)}

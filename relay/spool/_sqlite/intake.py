@@ -5,7 +5,7 @@ from typing import Final
 import apsw
 
 from relay.spool import Conflict, Duplicate, Stored
-from relay.spool._sqlite.rows import Parameters
+from relay.spool._sqlite import rows
 
 # One statement decides and stores, so nothing can come between: a copy, an event of the same key
 # with other content, and a later state of the same subject are all seen as of the insert.
@@ -46,9 +46,9 @@ ORDER BY same DESC, seq LIMIT 1
 """
 
 
-def put(connection: apsw.Connection, row: Parameters) -> Stored | Duplicate | Conflict:
+def put(connection: apsw.Connection, row: rows.Parameters) -> Stored | Duplicate | Conflict:
     """Store the event of `rows.parameters`, or say which event it is, or stands against."""
-    for conflicts_with, out_of_order in connection.execute(_PUT, row).fetchall():
+    for conflicts_with, out_of_order in rows.fetch(connection, _PUT, row):
         return Stored(str(row["id"]), conflicts_with, bool(out_of_order))
-    [(event_id, same)] = connection.execute(_KNOWN, row).fetchall()
+    [(event_id, same)] = rows.fetch(connection, _KNOWN, row)
     return Duplicate(event_id) if same else Conflict(event_id)

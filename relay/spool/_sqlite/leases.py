@@ -122,7 +122,13 @@ def claim(
     *,
     ordered: bool,
 ) -> Claimed:
-    """Lease due events, in order of receipt; an event whose checksum is wrong becomes dead."""
+    """Lease due events, in order of receipt; an event whose checksum is wrong becomes dead.
+
+    Raises:
+        ValueError: the limit is not positive.
+    """
+    if limit < 1:
+        raise ValueError(f"a limit is at least 1, not {limit}")
     at = {"upstream": upstream, "now": rows.micros(now), "step": _STEP}
     until = rows.micros(now + lease)
     with connection:
@@ -132,8 +138,8 @@ def claim(
             seqs = _heads(connection, upstream, limit)
         else:
             connection.execute(_UNORDERED, at)
-            found = connection.execute(_READY, {"upstream": upstream, "limit": limit})
-            seqs = [seq for (seq,) in found.fetchall()]
+            found = rows.fetch(connection, _READY, {"upstream": upstream, "limit": limit})
+            seqs = [seq for (seq,) in found]
         read = [(seq, _read(connection, seq, until)) for seq in seqs]
         damaged = [seq for seq, got in read if got is None]
         if damaged:
@@ -146,7 +152,9 @@ def claim(
         waiting = _first(connection, _FIRST_WAITING, upstream)
     return Claimed(
         leases=tuple(got for _, got in read if got is not None),
-        next_due=_earliest(None if ready is None else min(ready, rows.micros(now)), waiting, others),
+        next_due=_earliest(
+            None if ready is None else min(ready, rows.micros(now)), waiting, others
+        ),
     )
 
 
@@ -159,7 +167,8 @@ def settle(
         LeaseLost: the lease has passed to somebody else.
     """
     status, place, due = _state(decision)
-    settled = connection.execute(
+    settled = rows.fetch(
+        connection,
         _SETTLE,
         _holder(lease)
         | {
@@ -169,9 +178,9 @@ def settle(
             "settled_at": rows.micros(now) if due is None else None,
             "outcome": rows.outcome_text(outcome),
         },
-    ).fetchall()
+    )
     for lane in settled:
-        return bool(connection.execute(_FOLLOWED, lane).fetchall())
+        return bool(rows.fetch(connection, _FOLLOWED, lane))
     raise _lost(lease)
 
 
@@ -182,7 +191,7 @@ def release(connection: apsw.Connection, lease: Lease, now: datetime) -> None:
         LeaseLost: the lease has passed to somebody else.
     """
     held = _holder(lease) | {"now": rows.micros(now)}
-    if not connection.execute(_RELEASE, held).fetchall():
+    if not rows.fetch(connection, _RELEASE, held):
         raise _lost(lease)
 
 
@@ -190,7 +199,7 @@ def give_back(connection: apsw.Connection, leases: Iterable[Lease], now: datetim
     """Release those of these leases that are still held."""
     with connection:
         for lease in leases:
-            connection.execute(_RELEASE, _holder(lease) | {"now": rows.micros(now)}).fetchall()
+            rows.fetch(connection, _RELEASE, _holder(lease) | {"now": rows.micros(now)})
 
 
 def _heads(connection: apsw.Connection, upstream: str, limit: int) -> list[int]:
@@ -201,7 +210,9 @@ def _heads(connection: apsw.Connection, upstream: str, limit: int) -> list[int]:
     heads: list[int] = []
     behind: list[int] = []
     found = connection.execute(_READY_OR_BEHIND, {"upstream": upstream, "step": _STEP})
-    for seq, follows in found:
+    row: rows.Row
+    for row in found:
+        seq, follows = row
         if follows:
             behind.append(seq)
         else:
@@ -216,7 +227,7 @@ def _heads(connection: apsw.Connection, upstream: str, limit: int) -> list[int]:
 def _read(connection: apsw.Connection, seq: int, until: int) -> Lease | None:
     """Return the lease of this event, about to be taken; None when it is damaged."""
     try:
-        [(attempts, earlier, since, *row)] = connection.execute(_READ, {"seq": seq}).fetchall()
+        [(attempts, earlier, since, *row)] = rows.fetch(connection, _READ, {"seq": seq})
     except UnicodeDecodeError:
         return None
     event = rows.event(tuple(row))
@@ -235,7 +246,7 @@ def _state(decision: Decision) -> tuple[str, str | None, datetime | None]:
             return "pending", "waiting", due
 
 
-def _holder(lease: Lease) -> dict[str, str | int | None]:
+def _holder(lease: Lease) -> rows.Parameters:
     return {"id": lease.event.id, "attempt": lease.attempt, "until": rows.micros(lease.until)}
 
 
@@ -248,8 +259,9 @@ def _array(seqs: Iterable[int]) -> str:
 
 
 def _first(connection: apsw.Connection, statement: str, upstream: str) -> int | None:
-    for (time,) in connection.execute(statement, {"upstream": upstream}).fetchall():
-        return int(time)
+    time: int
+    for (time,) in rows.fetch(connection, statement, {"upstream": upstream}):
+        return time
     return None
 
 

@@ -1,9 +1,11 @@
 """An event as it lies in the table, and back."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any, Final
 
+import apsw
 import orjson
 
 from relay.model import (
@@ -20,8 +22,11 @@ from relay.model import (
 from relay.spool import Record
 from relay.spool._sqlite.seals import digest, seal
 
+SQLiteValue = str | int | float | bytes | None
+
+# A column's type is the table's business: it is STRICT.
 Row = tuple[Any, ...]
-Parameters = dict[str, str | int | bytes | None]
+Parameters = dict[str, SQLiteValue]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -55,6 +60,15 @@ RECORD: Final = """
     CAST(conflicts_with AS BLOB), CAST(client AS BLOB),
     received_at, due_at, settled_at, attempts, out_of_order
 """
+
+
+def fetch(
+    connection: apsw.Connection,
+    statement: str,
+    values: Sequence[SQLiteValue] | Mapping[str, SQLiteValue],
+) -> list[Row]:
+    """Return every row; a statement that changes something has done so entirely."""
+    return connection.execute(statement, values).fetchall()
 
 
 def micros(time: datetime) -> int:
@@ -135,9 +149,8 @@ def lease(found: Event, attempts: int, earlier: int, since: int, until: datetime
 
 def record(row: Row) -> Record:
     """Return the history in a row of the columns `RECORD`."""
-    event_id, endpoint, provider, status, key, subject, upstream, outcome, conflict, client = (
-        None if raw is None else raw.decode(errors="replace") for raw in row[:10]
-    )
+    text: Row = tuple(None if raw is None else raw.decode(errors="replace") for raw in row[:10])
+    event_id, endpoint, provider, status, key, subject, upstream, outcome, conflict, client = text
     received_at, due_at, settled_at, attempts, out_of_order = row[10:]
     return Record(
         id=event_id,

@@ -25,12 +25,12 @@ def digest(fields: tuple[Field, ...]) -> bytes:
     return running.digest()
 
 
-def seal(received: bytes, conflicts_with: str | None, out_of_order: int) -> bytes:
-    """Return the checksum: what was received, and what the store found out when storing it.
+def seal(*parts: Field) -> bytes:
+    """Return the checksum: the digest of what was received, `conflicts_with`, `out_of_order`.
 
-    SQLite calls this inside the statement that finds it out.
+    SQLite calls this inside the statement that finds out the last two.
     """
-    return digest((received, conflicts_with, out_of_order))
+    return digest(parts)
 
 
 def _encoded(field: Field) -> tuple[bytes, bytes]:

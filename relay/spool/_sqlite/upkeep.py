@@ -46,14 +46,15 @@ def prune(
         connection.execute(_RECORDS, {"before": rows.micros(keys_before), "limit": limit})
         removed = connection.changes()
         connection.execute(_BODIES, {"before": rows.micros(bodies_before), "limit": limit})
-        return removed + connection.changes()
+        emptied = connection.changes()
+    return removed + emptied
 
 
 def stats(connection: apsw.Connection, path: Path) -> SpoolStats:
     """Return counts and sizes."""
     with connection:
-        tallies = connection.execute(_TALLIES).fetchall()
-        oldest = connection.execute(_OLDEST).fetchall()
+        tallies = rows.fetch(connection, _TALLIES, ())
+        oldest = rows.fetch(connection, _OLDEST, ())
     return SpoolStats(
         events={(endpoint, Status(status)): number for endpoint, status, number in tallies},
         oldest_pending={upstream: rows.moment(time) for upstream, time in oldest},

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import apsw
@@ -110,10 +111,8 @@ class Writer:
     def _serve(self) -> None:
         while jobs := self._take():
             self._commit(jobs)
-            try:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
                 self._loop.call_soon_threadsafe(_answer, jobs)
-            except RuntimeError:
-                pass  # the loop is closed: nobody waits
             self._checkpoint()
         if self._soundness.broken:
             # A checkpoint on closing would sync again what has failed to sync.
@@ -130,9 +129,7 @@ class Writer:
     def _commit(self, jobs: list[_Job]) -> None:
         """Do these in one transaction; each has its result or its error afterwards."""
         try:
-            self._soundness.check()
-            if not self._still_there():
-                raise self._soundness.condemn("its file was removed or replaced")
+            self._check()
             self._connection.execute("BEGIN IMMEDIATE")
             for job in jobs:
                 self._do(job)
@@ -145,6 +142,11 @@ class Writer:
             self._fail(jobs, self._soundness.condemn(f"the writer failed: {error!r}"))
         finally:
             self._end()
+
+    def _check(self) -> None:
+        self._soundness.check()
+        if not self._still_there():
+            raise self._soundness.condemn("its file was removed or replaced")
 
     def _do(self, job: _Job) -> None:
         """Run one job; raise only what concerns the whole transaction."""

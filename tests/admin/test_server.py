@@ -1,0 +1,179 @@
+"""Health and metrics are for anybody, the rest for who has the token; nothing is unescaped."""
+
+import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from relay.admin.auth import COOKIE, Gatekeeper
+from relay.admin.server import Admin
+from relay.clock import SystemClock
+from relay.edge.connections import Connections
+from relay.logs import Log, LogWriter
+from relay.model import Dead, Unreachable
+from relay.secret import Secret
+from relay.spool.sqlite import SqliteSpool, open_spool
+from relay.state import State
+from relay.telemetry import Telemetry
+from tests.harness.deliveries import verified
+
+TOKEN = "the-token"
+_MINUTE = timedelta(minutes=1)
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@dataclass
+class Desk:
+    """A running admin listener, a client for it, and the spool behind."""
+
+    client: aiohttp.ClientSession
+    spool: SqliteSpool
+    live: bool = True
+
+    async def get(self, path: str, **options: object) -> tuple[int, str]:
+        async with self.client.get(path, allow_redirects=False, **options) as response:  # type: ignore[arg-type]
+            return response.status, await response.text()
+
+    async def post(self, path: str, **options: object) -> tuple[int, str]:
+        async with self.client.post(path, allow_redirects=False, **options) as response:  # type: ignore[arg-type]
+            return response.status, await response.text()
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    clock = SystemClock()
+    spool = await open_spool(tmp_path / "relay.db", clock)
+    writer = LogWriter(io.BytesIO())
+    jar = aiohttp.CookieJar(unsafe=True)
+    running: list[Desk] = []
+    admin = Admin(
+        state=State(
+            clock=clock,
+            spool=spool,
+            endpoints=[],
+            statuses=list,
+            breakers=dict,
+            connections=Connections(total=1, per_address=1, shares_address=lambda _: False),
+            certificates={},
+            live=lambda: running[0].live,
+        ),
+        spool=spool,
+        telemetry=Telemetry(Log(writer, clock)),
+        gatekeeper=Gatekeeper(Secret(TOKEN), clock),
+    )
+    host, port = await admin.start("127.0.0.1", 0)
+    async with aiohttp.ClientSession(f"http://{host}:{port}", cookie_jar=jar) as client:
+        running.append(Desk(client, spool))
+        yield running[0]
+    await admin.stop()
+    await spool.close()
+    writer.close()
+
+
+async def test_health_and_metrics_need_no_token(desk: Desk) -> None:
+    assert await desk.get("/livez") == (200, '{"live":true}')
+    assert await desk.get("/readyz") == (200, '{"ready":true,"reasons":[]}')
+    status, text = await desk.get("/metrics")
+    assert status == 200
+    assert "relay_build_info" in text
+
+
+async def test_it_is_not_live_before_the_public_listeners_accept(desk: Desk) -> None:
+    desk.live = False
+    assert (await desk.get("/livez"))[0] == 503
+
+
+async def test_it_is_not_ready_without_its_spool(desk: Desk) -> None:
+    await desk.spool.close()
+    status, text = await desk.get("/readyz")
+    assert status == 503
+    assert "spool" in text
+    assert (await desk.get("/metrics"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/events", "/api/v1/events/evt_1", "/api/v1/allowlist", "/api/v1/nothing"]
+)
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}, {"Authorization": "Bearer"}],
+)
+async def test_the_api_needs_the_token(path: str, headers: dict[str, str], desk: Desk) -> None:
+    assert (await desk.get(path, headers=headers))[0] == 401
+
+
+async def test_an_event_is_listed_shown_and_requeued(desk: Desk) -> None:
+    event = verified()
+    await desk.spool.put(event)
+    upstream = event.upstream
+    claimed = await desk.spool.claim(upstream, 1, _MINUTE, ordered=False)
+    await desk.spool.settle(claimed.leases[0], Dead(), Unreachable("refused"))
+    status, text = await desk.get("/api/v1/events?status=dead", headers=BEARER)
+    assert status == 200
+    assert event.event_id in text
+    assert (await desk.get(f"/api/v1/events/{event.event_id}", headers=BEARER))[0] == 200
+    path = f"/api/v1/events/{event.event_id}/requeue"
+    assert (await desk.post(path))[0] == 401
+    assert await desk.post(path, headers=BEARER) == (200, f'{{"requeued":["{event.event_id}"]}}')
+    assert (await desk.post(path, headers=BEARER))[0] == 409
+    assert (await desk.post("/api/v1/events/evt_none/requeue", headers=BEARER))[0] == 404
+
+
+async def test_a_wrong_filter_is_refused_with_a_hint(desk: Desk) -> None:
+    status, text = await desk.get("/api/v1/events?status=lost", headers=BEARER)
+    assert status == 400
+    assert "there are: pending" in text
+
+
+async def test_the_page_is_for_who_signs_in(desk: Desk) -> None:
+    assert (await desk.get("/"))[0] == 303
+    assert (await desk.post("/login", data={"token": "wrong"}))[0] == 401
+    assert (await desk.post("/login", data={"token": TOKEN}))[0] == 303
+    status, text = await desk.get("/")
+    assert status == 200
+    assert "No events match" in text
+    assert (await desk.get("/api/v1/events"))[0] == 200
+    assert (await desk.post("/logout"))[0] == 303
+    assert (await desk.get("/"))[0] == 303
+
+
+async def test_a_session_may_read_but_not_change(desk: Desk) -> None:
+    event = verified()
+    await desk.spool.put(event)
+    await desk.post("/login", data={"token": TOKEN})
+    assert (await desk.post(f"/api/v1/events/{event.event_id}/requeue"))[0] == 401
+
+
+async def test_the_session_cookie_is_out_of_reach_for_scripts_and_other_sites(desk: Desk) -> None:
+    async with desk.client.post("/login", data={"token": TOKEN}, allow_redirects=False) as response:
+        morsel = response.cookies[COOKIE]
+    assert morsel["httponly"]
+    assert morsel["samesite"] == "Strict"
+    assert TOKEN not in morsel.value
+
+
+HOSTILE = '"><script>alert(1)</script>{{7*7}}'
+
+
+async def test_what_a_sender_wrote_is_shown_as_text(desk: Desk) -> None:
+    event = verified(key=HOSTILE, body=HOSTILE.encode())
+    await desk.spool.put(event)
+    await desk.post("/login", data={"token": TOKEN})
+    for path in ("/", f"/events/{event.event_id}", "/?key=" + HOSTILE):
+        status, text = await desk.get(path)
+        assert status == 200
+        assert "<script" not in text
+        assert "{{7*7}}" in text
+
+
+@pytest.mark.parametrize("path", ["/login", "/livez", "/nothing", "/style.css"])
+async def test_every_answer_forbids_what_the_page_does_not_need(path: str, desk: Desk) -> None:
+    async with desk.client.get(path) as response:
+        assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert response.headers["X-Frame-Options"] == "DENY"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "aiohttp" not in response.headers["Server"]

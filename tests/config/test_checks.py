@@ -1,0 +1,119 @@
+"""Parts that do not fit together."""
+
+import pytest
+
+from tests.config.files import GOOD, VIPPS, changed, good, mistakes
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            changed(("upstream: billing", "upstream: biling")),
+            ['12:15: endpoints.0.upstream: no upstream named "biling"; did you mean "billing"?'],
+        ),
+        (
+            changed(("upstream: billing", "upstream: xyz")),
+            ['12:15: endpoints.0.upstream: no upstream named "xyz"; there are: billing'],
+        ),
+        (
+            changed(("  billing: {", "  bil.ling: {"), ("upstream: billing", "upstream: bil.ling")),
+            [
+                (
+                    "5:3: upstreams.bil.ling: a name that is no label in metrics; write 1 to 64"
+                    " letters, digits, hyphens or underscores"
+                )
+            ],
+        ),
+        (
+            GOOD + VIPPS.replace("name: vipps", "name: midtrans"),
+            ["13:11: endpoints.1.name: another endpoint has this name; names tell endpoints apart"],
+        ),
+        (
+            GOOD + VIPPS.replace("/vipps", "/midtrans/notification"),
+            ["14:11: endpoints.1.path: another endpoint has this path; give each its own"],
+        ),
+        (
+            changed(('8080"\n', '8080"\n  - bind: "127.0.0.1:8080"\n')),
+            ["3:11: listen.1.bind: another listener has this address and port"],
+        ),
+        (
+            GOOD + 'admin: {bind: "127.0.0.1:8080"}\n',
+            ["13:15: admin.bind: another listener has this address and port"],
+        ),
+        (
+            changed(('8080"', '9464"')),
+            ["1:1: admin.bind: another listener has this address and port"],
+        ),
+        (
+            GOOD + "spool: {retain: 1d, retain_keys: 7d}\n",
+            [
+                (
+                    "13:34: spool.retain_keys: must be 8d or more: a provider may repeat a delivery"
+                    " for seven days"
+                )
+            ],
+        ),
+        (
+            GOOD + "spool: {retain: 90d}\n",
+            [
+                (
+                    "13:8: spool.retain_keys: must not be shorter than retain: a body is not kept"
+                    " without its key"
+                )
+            ],
+        ),
+        (
+            GOOD + "dns: {min_refresh: 10m}\n",
+            ["13:6: dns.max_refresh: must not be shorter than min_refresh"],
+        ),
+        (
+            GOOD + "dns: {max_stale: 1m}\n",
+            ["13:18: dns.max_stale: must not be shorter than max_refresh"],
+        ),
+        (
+            changed(('webhooks"}', 'webhooks", signing_secrets: [abc, "whsec_***"]}')),
+            [
+                (
+                    "5:70: upstreams.billing.signing_secrets.0: holds 2 bytes; Standard Webhooks"
+                    " asks for 24 to 64; write Base64 of 24 to 64 bytes, with or without whsec_ in"
+                    " front"
+                ),
+                (
+                    "5:75: upstreams.billing.signing_secrets.1: is not Base64; write Base64 of 24"
+                    " to 64 bytes, with or without whsec_ in front"
+                ),
+            ],
+        ),
+        (
+            changed(
+                ('8080"\n', '8080"\n    proxy_protocol: true\n'),
+                ('trusted_proxies: ["127.0.0.1"]\n', ""),
+            ),
+            [
+                (
+                    "3:21: listen.0.proxy_protocol: needs trusted_proxies: only their PROXY headers"
+                    " are believed"
+                ),
+                (
+                    "3:21: listen.0.proxy_protocol: the PROXY protocol is not available in this"
+                    " version; leave the key out"
+                ),
+            ],
+        ),
+    ],
+)
+def test_what_does_not_fit(text: str, said: list[str]) -> None:
+    assert mistakes(text) == said
+
+
+def test_what_just_fits() -> None:
+    good(GOOD + "spool: {retain: 8d, retain_keys: 8d}\n")
+    good(GOOD + "dns: {min_refresh: 5m, max_stale: 5m}\n")
+    good(GOOD + VIPPS.replace("/vipps", "/midtrans/notification/"))
+    good(changed(('webhooks"}', f'webhooks", signing_secrets: [whsec_{"A" * 32}]}}')))
+
+
+def test_port_0_is_another_each_time() -> None:
+    text = changed((':8080"\n', ':0"\n  - bind: "127.0.0.1:0"\n'))
+    assert len(good(text + 'admin: {bind: "127.0.0.1:0"}\n').listen) == 2

@@ -1,0 +1,172 @@
+"""An endpoint and its provider."""
+
+import pytest
+
+from relay.config import endpoint_checks, provider
+from relay.providers import Environment, Facts
+from tests.config.files import ENVIRON, GOOD, VIPPS, changed, good, mistakes
+
+UNSIGNED = changed(('["${env:KEY}"]', "[]")) + "    unsigned: accept\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        # the provider
+        (
+            changed(("provider: midtrans", "provider: midtran")),
+            '9:15: endpoints.0.provider: no provider named "midtran"; did you mean "midtrans"?',
+        ),
+        (
+            changed(("provider: midtrans", "provider: stripe")),
+            '9:15: endpoints.0.provider: no provider named "stripe"; there are: midtrans, vipps',
+        ),
+        (
+            changed(("provider: midtrans", "provider: ../midtrans")),
+            '9:15: endpoints.0.provider: no provider named "../midtrans"; did you mean "midtrans"?',
+        ),
+        (
+            changed(("provider: midtrans", "provider: midtrans-snap")),
+            "9:15: endpoints.0.provider: midtrans-snap is not available in this version",
+        ),
+        (
+            changed(("provider: midtrans", "provider: vipps-callback")),
+            "9:15: endpoints.0.provider: vipps-callback is not available in this version",
+        ),
+        # its environment
+        (
+            changed(("environment: production", "environment: prodction")),
+            (
+                '10:18: endpoints.0.environment: midtrans has no environment "prodction"; did'
+                ' you mean "production"?'
+            ),
+        ),
+        (
+            changed(("environment: production", "environment: test")),
+            (
+                '10:18: endpoints.0.environment: midtrans has no environment "test"; there are:'
+                " production, sandbox"
+            ),
+        ),
+        (
+            changed(("    environment: production\n", "")),
+            "7:5: endpoints.0.environment: this key is needed; write one of production, sandbox",
+        ),
+        # unsigned
+        (
+            changed(('["${env:KEY}"]', "[]")),
+            (
+                "11:14: endpoints.0.secrets: at least one is needed to verify signatures, such"
+                " as [${env:NAME}]; unsigned: accept does without, if allowlist.mode is enforce"
+            ),
+        ),
+        (
+            changed(('    secrets: ["${env:KEY}"]\n', "")),
+            (
+                "7:5: endpoints.0.secrets: at least one is needed to verify signatures, such as"
+                " [${env:NAME}]; unsigned: accept does without, if allowlist.mode is enforce"
+            ),
+        ),
+        (
+            GOOD + "    unsigned: accept\n",
+            "13:15: endpoints.0.unsigned: has no meaning beside secrets; leave it out",
+        ),
+        (
+            UNSIGNED + "    allowlist: {mode: report}\n",
+            (
+                "14:23: endpoints.0.allowlist.mode: must be enforce: with unsigned: accept the"
+                " address is all that is checked"
+            ),
+        ),
+        (
+            UNSIGNED + "    allowlist: {mode: off}\n",
+            (
+                "14:23: endpoints.0.allowlist.mode: must be enforce: with unsigned: accept the"
+                " address is all that is checked"
+            ),
+        ),
+        (
+            UNSIGNED + '    allowlist: {add: ["192.0.2.1", "0.0.0.0/0"]}\n',
+            (
+                "14:36: endpoints.0.allowlist.add.1: lets anybody forge: with unsigned: accept"
+                " the address is all there is"
+            ),
+        ),
+        (
+            UNSIGNED + '    allowlist: {replace: ["::/0"]}\n',
+            (
+                "14:27: endpoints.0.allowlist.replace.0: lets anybody forge: with unsigned:"
+                " accept the address is all there is"
+            ),
+        ),
+        # the allowlist
+        (
+            GOOD + "    allowlist: {replace: []}\n",
+            (
+                "13:26: endpoints.0.allowlist.replace: nobody could send; name networks or host"
+                " names, or leave replace out"
+            ),
+        ),
+        (
+            GOOD + "    allowlist: {mode: report, replace: []}\n",
+            (
+                "13:40: endpoints.0.allowlist.replace: nobody could send; name networks or host"
+                " names, or leave replace out"
+            ),
+        ),
+        # terms
+        (
+            GOOD + "    timestamp: off\n",
+            "13:16: endpoints.0.timestamp: midtrans signs no time; leave the key out",
+        ),
+        (
+            GOOD + "    callback: express\n",
+            "13:15: endpoints.0.callback: midtrans has no callback products; leave the key out",
+        ),
+        (
+            GOOD + "    partner_id: x\n",
+            "13:17: endpoints.0.partner_id: only midtrans-snap sends one; leave it out",
+        ),
+        (
+            GOOD + VIPPS + "    order_id_pattern: x\n",
+            "19:23: endpoints.1.order_id_pattern: Vipps has no order id; leave it out",
+        ),
+    ],
+)
+def test_what_does_not_fit(text: str, said: str) -> None:
+    assert mistakes(text) == [said]
+
+
+def test_every_unusable_term_is_named() -> None:
+    text = GOOD.replace('["${env:KEY}"]', '["${env:KEY}", "${env:BLANK}", "${env:BLANK}"]')
+    assert mistakes(text + "    partner_id: x\n", {**ENVIRON, "BLANK": " "}) == [
+        "11:29: endpoints.0.secrets.1: is empty; give the server key",
+        "11:45: endpoints.0.secrets.2: is empty; give the server key",
+        "13:17: endpoints.0.partner_id: only midtrans-snap sends one; leave it out",
+    ]
+
+
+def test_unsigned_from_enforced_addresses() -> None:
+    endpoint = good(UNSIGNED).endpoints[0]
+    assert endpoint.secrets == ()
+    assert endpoint.unsigned == "accept"
+    assert good(UNSIGNED + "    allowlist: {replace: [192.0.2.1]}\n")
+
+
+def test_nobody_is_needed_where_anybody_may_send() -> None:
+    assert good(GOOD + "    allowlist: {mode: off, replace: []}\n")
+
+
+def test_the_only_environment_need_not_be_named() -> None:
+    endpoint = good(GOOD).endpoints[0].model_copy(update={"environment": ""})
+    facts = provider("midtrans").facts
+    assert endpoint_checks.environment(endpoint, facts) == ""
+    alone = _facts({"live": Environment()})
+    assert endpoint_checks.environment(endpoint, alone) == "live"
+    named = good(GOOD).endpoints[0]
+    assert endpoint_checks.environment(named, alone) == "production"
+
+
+def _facts(environments: dict[str, Environment]) -> Facts:
+    reviewed = provider("midtrans").facts.reviewed
+    return Facts("x", "X", environments, ("POST",), "", "", "", "", "", reviewed)

@@ -1,0 +1,102 @@
+"""What an operator copies is good, complete, and says what is so."""
+
+import re
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from relay.config import Settings, load, provider
+from relay.config.lint import lint
+from relay.config.settings import Settings as Whole
+from relay.config.structure import fields
+from relay.config.types import Section
+from tests.config.pem import write_pair
+
+CONFIG = Path(__file__).parents[2] / "config"
+NAMES = ("relay.minimal.yaml", "relay.example.yaml")
+ENVIRON = {"MIDTRANS_SERVER_KEY": "Mid-server-1", "RELAY_ADMIN_TOKEN": "t"}
+
+
+def loaded(name: str, directory: Path) -> Settings:
+    """Load an example where the files exist that it names."""
+    (directory / name).write_bytes((CONFIG / name).read_bytes())
+    for secret in ("signing", "vipps"):
+        (directory / "secrets").mkdir(exist_ok=True)
+        (directory / "secrets" / secret).write_text("whsec_" + "A" * 32 + "\n")
+    (directory / "tls").mkdir()
+    certificate, key = write_pair(directory / "tls")
+    certificate.rename(directory / "tls" / "fullchain.pem")
+    key.rename(directory / "tls" / "privkey.pem")
+    return load(directory / name, ENVIRON)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_loads(name: str, tmp_path: Path) -> None:
+    assert loaded(name, tmp_path).endpoints[0].name == "midtrans"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_has_no_findings(name: str, tmp_path: Path) -> None:
+    settings = loaded(name, tmp_path)
+    facts = {each: provider(each).facts for each in ("midtrans", "vipps")}
+    found = lint(settings, facts, {}, date(2026, 12, 1))
+    # Only the place where the test put it.
+    assert {finding.code for finding in found} <= {"temporary-path"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_yamllint_likes_it(name: str) -> None:
+    rules = "{extends: default, rules: {line-length: {max: 120}}}"
+    done = subprocess.run(
+        [sys.executable, "-m", "yamllint", "--strict", "-d", rules, str(CONFIG / name)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_example_holds_every_key_with_a_comment(tmp_path: Path) -> None:
+    text = (CONFIG / "relay.example.yaml").read_text()
+    absent = [
+        key
+        for section in _outside(Whole)
+        for key in fields(section)
+        if not re.search(rf"(?m)^[ #{{-]*.*\b{key}:", text)
+    ]
+    assert absent in (["dsn"], [])
+    lines = text.splitlines()
+    for at, line in enumerate(lines):
+        if re.match(r" *(- )?[a-z_]+:( |$)", line) and not _first_of_pair(lines[at - 1]):
+            assert lines[at - 1].lstrip().startswith(("#", "- ")), line
+    assert loaded("relay.example.yaml", tmp_path)
+
+
+def _first_of_pair(line: str) -> bool:
+    """Some keys share one comment, or follow the mapping or item that the comment is about."""
+    return bool(re.match(r" *(- )?[a-z_]+:", line))
+
+
+def test_defaults_in_the_example_are_the_defaults(tmp_path: Path) -> None:
+    settings = loaded("relay.example.yaml", tmp_path)
+    for section in (settings.dns, settings.limits):
+        assert section == type(section).model_validate({})
+    upstream = settings.upstreams["billing"]
+    plain = type(upstream).model_validate({"url": upstream.url})
+    assert upstream.retry == plain.retry
+    assert (upstream.timeout, upstream.concurrency) == (plain.timeout, plain.concurrency)
+    facts = provider("vipps").facts.window
+    window = settings.endpoints[1].timestamp
+    assert facts is not None
+    assert window is not None
+    assert window != "off"
+    assert (window.past, window.future) == (facts.past, facts.future)
+
+
+def _outside(section: type[Section]) -> list[type[Section]]:
+    """Return the sections that are not part of an inline provider."""
+    found = [each for each in Section.__subclasses__() if "inline" not in each.__module__]
+    return [section, *(each for each in found if each is not section)]

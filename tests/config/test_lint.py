@@ -1,0 +1,438 @@
+"""What a valid file says that its author may not have meant."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from relay.config import Settings, provider
+from relay.config.certificates import Certificate
+from relay.config.lint import Finding, lint
+from relay.providers import Facts
+from tests.config.files import ENVIRON, GOOD, VIPPS, changed, good
+from tests.config.pem import write_pair
+
+TODAY = date(2026, 12, 1)
+OPEN = changed(('trusted_proxies: ["127.0.0.1"]\n', ""))
+
+
+def facts() -> dict[str, Facts]:
+    return {name: provider(name).facts for name in ("midtrans", "vipps")}
+
+
+def findings(settings: Settings, today: date = TODAY) -> list[str]:
+    found = lint(settings, facts(), {}, today)
+    return [str(each).removeprefix("relay.yaml:") + f" [{each.code}]" for each in found]
+
+
+def test_a_good_file_has_no_findings() -> None:
+    assert findings(good(GOOD)) == []
+    assert findings(good(GOOD + VIPPS)) == []
+
+
+def public(port: int, address: str = "0.0.0.0") -> str:
+    return OPEN.replace("127.0.0.1:8080", f"{address}:{port}")
+
+
+def allowlist(text: str) -> str:
+    return f"{GOOD}    allowlist: {text}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        # the sandbox on production
+        (
+            allowlist("{add: [34.101.68.130]}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: belongs to midtrans sandbox, and"
+                    " this endpoint is production [sandbox-address]"
+                )
+            ],
+        ),
+        (
+            allowlist("{replace: [103.208.23.0/24, 8.215.9.206, 149.129.216.115]}"),
+            [
+                (
+                    "13:57: warning: endpoints.0.allowlist.replace.2: belongs to midtrans sandbox,"
+                    " and this endpoint is production [sandbox-address]"
+                )
+            ],
+        ),
+        (
+            GOOD + VIPPS + "    allowlist: {add: [callback-mt-1.vipps.no]}\n",
+            [
+                (
+                    "19:23: warning: endpoints.1.allowlist.add.0: belongs to vipps test, and this"
+                    " endpoint is production [sandbox-address]"
+                )
+            ],
+        ),
+        # addresses
+        (
+            allowlist("{add: [103.58.103.177]}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: Midtrans withdrew 103.58.103.177"
+                    " on 2022-03-15; leave it out [withdrawn-address]"
+                )
+            ],
+        ),
+        (
+            allowlist("{add: [103.58.103.0/24]}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: Midtrans withdrew 103.58.103.177"
+                    " on 2022-03-15; leave it out [withdrawn-address]"
+                )
+            ],
+        ),
+        (
+            allowlist('{add: ["0.0.0.0/0"]}'),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: 0.0.0.0/0 lets every address send"
+                    " [everyone]"
+                )
+            ],
+        ),
+        (
+            allowlist('{add: ["::/0"]}'),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: ::/0 lets every address send"
+                    " [everyone]"
+                )
+            ],
+        ),
+        (
+            GOOD.replace('["127.0.0.1"]', '["::/0"]'),
+            [
+                (
+                    "3:19: warning: trusted_proxies.0: ::/0 believes anybody's forwarding header;"
+                    " name your own proxies [everyone]"
+                )
+            ],
+        ),
+        (
+            allowlist("{add: [198.51.100.0/25, 198.51.100.7, 198.51.100.0/24]}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: is already within"
+                    " 198.51.100.0/24; remove it [redundant-network]"
+                ),
+                (
+                    "13:40: warning: endpoints.0.allowlist.add.1: is already within"
+                    " 198.51.100.0/24; remove it [redundant-network]"
+                ),
+            ],
+        ),
+        (
+            allowlist("{add: [198.51.100.7, x.example, 198.51.100.7]}"),
+            [
+                (
+                    "13:48: warning: endpoints.0.allowlist.add.2: is already within"
+                    " 198.51.100.7/32; remove it [redundant-network]"
+                )
+            ],
+        ),
+        (
+            allowlist("{add: [103.208.23.9]}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: is already within"
+                    " 103.208.23.0/24; remove it [redundant-network]"
+                )
+            ],
+        ),
+        (
+            allowlist("{add: [8.215.30.222]}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: is already within"
+                    " 8.215.30.222/32; remove it [redundant-network]"
+                )
+            ],
+        ),
+        (
+            allowlist("{replace: [103.208.23.0/24], add: [103.208.23.9]}"),
+            [
+                (
+                    "13:51: warning: endpoints.0.allowlist.add.0: is already within"
+                    " 103.208.23.0/24; remove it [redundant-network]"
+                )
+            ],
+        ),
+        (
+            GOOD.replace('["127.0.0.1"]', '["127.0.0.0/8", "127.0.0.1"]'),
+            [
+                (
+                    "3:34: warning: trusted_proxies.1: is already within 127.0.0.0/8; remove it"
+                    " [redundant-network]"
+                )
+            ],
+        ),
+        # the mode
+        (
+            allowlist("{mode: off}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.mode: anybody may send; only the"
+                    " signature is checked [allowlist-off]"
+                )
+            ],
+        ),
+        (
+            allowlist("{mode: report}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.mode: anybody may send, and other"
+                    " addresses are only counted; enforce refuses them [allowlist-report]"
+                )
+            ],
+        ),
+        # secrets
+        (
+            GOOD.replace('"${env:KEY}"', '"${env:KEY}", abc'),
+            [
+                (
+                    "11:29: warning: endpoints.0.secrets.1: a secret stands in the file; write"
+                    " ${env:NAME} or ${file:PATH} [literal-secret]"
+                )
+            ],
+        ),
+        (
+            GOOD + "admin: {token: abc}\n",
+            [
+                (
+                    "13:16: warning: admin.token: a secret stands in the file; write ${env:NAME} or"
+                    " ${file:PATH} [literal-secret]"
+                )
+            ],
+        ),
+        # hosts
+        (
+            GOOD
+            + VIPPS
+            + (
+                "    allowlist: {replace: [callback-1.vipps.no, callback-2.vipps.no,"
+                " callback-3.vipps.no, callback-4.vipps.no], add: [callback-dr-4.vipps.no]}\n"
+            ),
+            [
+                (
+                    "19:26: warning: endpoints.1.allowlist.replace: leaves out"
+                    " callback-dr-1.vipps.no, callback-dr-2.vipps.no, callback-dr-3.vipps.no of"
+                    " vipps production; deliveries from there will be refused [missing-hosts]"
+                )
+            ],
+        ),
+        # listeners
+        (
+            OPEN.replace("127.0.0.1:8080", "10.0.0.5:8080"),
+            [
+                (
+                    "2:11: warning: listen.0.bind: a private address is reached through a proxy,"
+                    " whose own address then stands for every client; name it in trusted_proxies"
+                    " [proxy-not-trusted]"
+                )
+            ],
+        ),
+        (
+            OPEN.replace("127.0.0.1:8080", "[::1]:8080"),
+            [
+                (
+                    "2:11: warning: listen.0.bind: a loopback address is reached through a proxy,"
+                    " whose own address then stands for every client; name it in trusted_proxies"
+                    " [proxy-not-trusted]"
+                )
+            ],
+        ),
+        (
+            public(8443),
+            [
+                (
+                    "2:11: warning: listen.0.bind: Midtrans reaches only ports 80 and 443; listen"
+                    " on one of them, or write the endpoint's public_url if something in front"
+                    " forwards to this port [midtrans-port]"
+                )
+            ],
+        ),
+        (
+            public(8443, "[::]"),
+            [
+                (
+                    "2:11: warning: listen.0.bind: Midtrans reaches only ports 80 and 443; listen"
+                    " on one of them, or write the endpoint's public_url if something in front"
+                    " forwards to this port [midtrans-port]"
+                )
+            ],
+        ),
+        (
+            public(8443, "9.9.9.9"),
+            [
+                (
+                    "2:11: warning: listen.0.bind: Midtrans reaches only ports 80 and 443; listen"
+                    " on one of them, or write the endpoint's public_url if something in front"
+                    " forwards to this port [midtrans-port]"
+                )
+            ],
+        ),
+        (
+            GOOD + "    public_url: https://pay.example.com:8443/x\n",
+            [
+                (
+                    "13:17: warning: endpoints.0.public_url: Midtrans reaches only ports 80 and 443"
+                    " [midtrans-port]"
+                )
+            ],
+        ),
+        # the private listener
+        (
+            GOOD + 'admin: {bind: "0.0.0.0:9464"}\n',
+            [
+                (
+                    "13:15: warning: admin.bind: anybody who reaches this address reads health and"
+                    " metrics; bind to 127.0.0.1 [admin-exposed]"
+                )
+            ],
+        ),
+        (
+            GOOD + 'admin: {bind: "10.0.0.1:9464", token: "${env:KEY}"}\n',
+            [
+                (
+                    "13:15: warning: admin.bind: the token crosses the network in clear text; bind"
+                    " to 127.0.0.1 [admin-exposed]"
+                )
+            ],
+        ),
+        # files
+        (
+            GOOD + "spool: {path: /tmp/x/relay.db}\n",
+            [
+                (
+                    "13:15: warning: spool.path: what lies in a directory for temporary files is"
+                    " lost one day; choose another [temporary-path]"
+                )
+            ],
+        ),
+        (
+            GOOD + "state_dir: /var/tmp\n",
+            [
+                (
+                    "13:12: warning: state_dir: what lies in a directory for temporary files is"
+                    " lost one day; choose another [temporary-path]"
+                )
+            ],
+        ),
+    ],
+)
+def test_findings(text: str, said: list[str]) -> None:
+    assert findings(good(text)) == said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        public(443),
+        public(80, "[::]"),
+        public(8443).replace("listen:\n", 'listen:\n  - bind: "0.0.0.0:443"\n'),
+        public(8443) + "    public_url: https://pay.example.com/x\n",
+        public(8443) + "    public_url: http://pay.example.com/x\n",
+        GOOD.replace("127.0.0.1:8080", "0.0.0.0:8443"),
+        allowlist("{add: [198.51.100.7, 198.51.100.8]}"),
+        allowlist("{replace: [103.208.23.0/24]}"),
+        changed(("environment: production", "environment: sandbox"))
+        + "    allowlist: {replace: [34.101.68.130]}\n",
+        GOOD + 'admin: {bind: "[::1]:9464"}\n',
+        GOOD + "spool: {path: /tmpfs/relay.db}\n",
+    ],
+)
+def test_no_findings(text: str) -> None:
+    assert findings(good(text)) == []
+
+
+def test_ports_matter_to_midtrans_alone() -> None:
+    start, _, _ = public(8443).partition("  - name: midtrans\n")
+    assert findings(good(start + VIPPS)) == []
+
+
+def test_a_key_of_the_sandbox_on_production() -> None:
+    environ = {**ENVIRON, "KEY": "SB-Mid-server-canary"}
+    assert findings(good(GOOD, environ)) == [
+        (
+            "11:15: warning: endpoints.0.secrets.0: is a server key of the sandbox; production has"
+            " another [sandbox-key]"
+        )
+    ]
+    sandbox = changed(("environment: production", "environment: sandbox"))
+    assert findings(good(sandbox, environ)) == []
+
+
+def test_a_provider_that_was_not_reviewed_for_long() -> None:
+    reviewed = facts()["midtrans"].reviewed
+    second = GOOD.partition("endpoints:\n")[2].replace("midtrans\n", "again\n", 1)
+    text = GOOD + second.replace("/midtrans/", "/again/")
+    settings = good(text)
+    assert len(settings.endpoints) == 2
+    year_later = reviewed.replace(year=reviewed.year + 1)
+    assert findings(settings, year_later) == []
+    assert findings(settings, year_later.replace(month=12, day=31)) == [
+        (
+            "9:15: warning: endpoints.0.provider: what is built in for midtrans was compared with"
+            f" {facts()['midtrans'].document} on {reviewed}, more than a year ago; compare it, or"
+            " update the relay [old-review]"
+        )
+    ]
+
+
+def with_certificate(tmp_path: Path, text: str, found: Certificate, today: date) -> list[str]:
+    paths = write_pair(tmp_path)
+    text = text.replace('8080"\n', '8080"\n    tls: {certificate: certificate.pem, key: key.pem}\n')
+    settings = good(text + "state_dir: /srv\nspool: {path: /srv/db}\n", base=tmp_path)
+    return [each.message for each in lint(settings, facts(), {paths[0]: found}, today)]
+
+
+@pytest.mark.parametrize(
+    ("today", "said"),
+    [
+        (date(2026, 12, 1), []),
+        (date(2026, 12, 2), ["the certificate ends on 2026-12-31; renew it"]),
+        (date(2026, 12, 31), ["the certificate ends on 2026-12-31; renew it"]),
+        (date(2027, 1, 1), ["the certificate ended on 2026-12-31; renew it"]),
+    ],
+)
+def test_a_certificate_near_its_end(tmp_path: Path, today: date, said: list[str]) -> None:
+    end = Certificate(datetime(2026, 12, 31, 23, tzinfo=UTC), self_signed=False)
+    assert with_certificate(tmp_path, GOOD, end, today) == said
+
+
+def test_a_certificate_that_signed_itself(tmp_path: Path) -> None:
+    certificate = Certificate(datetime(2028, 1, 1, tzinfo=UTC), self_signed=True)
+    assert with_certificate(tmp_path, GOOD, certificate, TODAY) == [
+        "the certificate is self-signed, and Midtrans refuses such; use a public one"
+    ]
+    start, _, _ = GOOD.partition("  - name: midtrans\n")
+    assert with_certificate(tmp_path, start + VIPPS, certificate, TODAY) == []
+
+
+def test_findings_come_in_the_order_of_the_file() -> None:
+    text = allowlist('{mode: off, add: ["0.0.0.0/0", 103.58.103.177]}') + "state_dir: /tmp/x\n"
+    found = lint(good(text), facts(), {}, TODAY)
+    assert [(each.line, each.column) for each in found] == sorted(
+        (each.line, each.column) for each in found
+    )
+    assert [each.code for each in found] == [
+        "allowlist-off",
+        "everyone",
+        "redundant-network",
+        "withdrawn-address",
+        "temporary-path",
+    ]
+
+
+def test_a_finding_without_a_place() -> None:
+    finding = Finding("relay.yaml", 1, 2, "", "code", "a sentence")
+    assert str(finding) == "relay.yaml:1:2: warning: a sentence"
+    assert str(replace(finding, where="a.b")) == "relay.yaml:1:2: warning: a.b: a sentence"

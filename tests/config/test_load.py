@@ -1,0 +1,258 @@
+"""Reading a file: whatever is in it, it is settings or a ConfigError, and soon."""
+
+import os
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from relay.config import LARGEST_FILE, load, load_text
+from relay.errors import ConfigError, Problem
+from tests.config.files import BASE, ENVIRON, GOOD, good
+
+
+def test_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "relay.yaml"
+    file.write_text(GOOD)
+    found = load(file, ENVIRON)
+    assert found.source.file == str(file)
+    assert found.source.base == tmp_path
+    assert found == load(file, ENVIRON)
+
+
+def test_messages_name_the_file_as_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "relay.yaml").write_text(GOOD + "x: 1\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        load(Path("relay.yaml"), ENVIRON)
+    message = 'unknown key "x"; there are: admin, dns, endpoints, forwarded_header, limits, listen,'
+    message += " shutdown_grace, spool, state_dir, trusted_proxies, upstreams"
+    assert caught.value.problems == (Problem("relay.yaml", 13, 1, "x", message),)
+    assert str(caught.value) == f"relay.yaml:13:1: x: {message}"
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(path, ENVIRON)
+    return str(caught.value).removeprefix(str(path))
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    assert refused(tmp_path / "x") == ":1:1: cannot read the file: No such file or directory"
+    assert refused(tmp_path) == ":1:1: cannot read the file: Is a directory"
+    assert refused(Path("a\0b")) == ":1:1: cannot read the file: embedded null byte"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    (tmp_path / "x").touch(mode=0)
+    assert refused(tmp_path / "x") == ":1:1: cannot read the file: Permission denied"
+
+
+def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
+    file = tmp_path / "relay.yaml"
+    file.write_bytes(b"a: \xe9\n")
+    assert refused(file) == ":1:1: not UTF-8: byte 4 cannot be read; save the file as UTF-8"
+    file.write_bytes(GOOD.encode("utf-16"))
+    assert "not UTF-8" in refused(file)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "relay.yaml"
+    file.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert load(file, ENVIRON).source.position(("listen",)) == (2, 3)
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    file = tmp_path / "relay.yaml"
+    file.write_text(GOOD + "#" * (LARGEST_FILE - len(GOOD)))
+    assert load(file, ENVIRON)
+    file.write_text(GOOD + "#" * (LARGEST_FILE - len(GOOD) + 1))
+    assert refused(file) == ":1:1: larger than 1 MiB"
+    assert refused(Path("/dev/zero")) == ":1:1: larger than 1 MiB"
+
+
+def test_text_that_is_not_unicode() -> None:
+    with pytest.raises(ConfigError, match="^x:1:1: not valid Unicode$"):
+        load_text("a: \ud800", "x", {}, BASE)
+
+
+NAMES = [
+    "listen",
+    "bind",
+    "tls",
+    "admin",
+    "token",
+    "spool",
+    "kind",
+    "path",
+    "dsn",
+    "upstreams",
+    "url",
+    "billing",
+    "endpoints",
+    "name",
+    "provider",
+    "environment",
+    "secrets",
+    "allowlist",
+    "add",
+    "replace",
+    "timestamp",
+    "past",
+    "retry",
+    "schedule",
+    "signature",
+    "from",
+    "x",
+]
+SCALARS = st.sampled_from(
+    [
+        "5",
+        "'5'",
+        "true",
+        "null",
+        "~",
+        "off",
+        "15s",
+        "64KiB",
+        "0.0.0.0:1",
+        "'${env:KEY}'",
+        "''",
+        "'${file:/}'",
+        "midtrans",
+        "vipps",
+        "production",
+        "http://x/",
+        "/p",
+        "192.0.2.0/24",
+        "sqlite",
+        "postgres",
+        "1e9",
+        ".inf",
+        "'[::]:1'",
+        "é",
+        "store",
+        "proxy",
+    ]
+)
+DOCUMENTS = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: "[" + ", ".join(items) + "]")
+        | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4).map(
+            lambda items: "{" + ", ".join(f"{key}: {value}" for key, value in items.items()) + "}"
+        )
+    ),
+    max_leaves=12,
+)
+
+
+def attempt(text: str) -> None:
+    started = time.perf_counter()
+    try:
+        load_text(text, "relay.yaml", ENVIRON, BASE)
+    except ConfigError as error:
+        assert error.problems
+        assert all(each.line > 0 and each.column > 0 for each in error.problems)
+    assert time.perf_counter() - started < 1
+
+
+QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@QUICK
+@given(st.text())
+def test_random_text(text: str) -> None:
+    attempt(text)
+
+
+@QUICK
+@given(st.text(alphabet="{}[]:,-&*!|>'\"%@`#?\n\t ab01"))
+def test_random_text_of_the_characters_of_yaml(text: str) -> None:
+    attempt(text)
+
+
+@QUICK
+@given(st.text(alphabet="{}[]:,-&*!|>'\"#?\n ab01"), st.integers(0, len(GOOD)))
+def test_random_text_within_a_good_file(text: str, at: int) -> None:
+    attempt(GOOD[:at] + text + GOOD[at:])
+
+
+@QUICK
+@given(DOCUMENTS)
+def test_random_structures(text: str) -> None:
+    attempt(text)
+
+
+@QUICK
+@given(st.sampled_from(NAMES), DOCUMENTS)
+def test_random_sections(name: str, text: str) -> None:
+    attempt(f"{GOOD}    {name}: {text}\nspool: {text}\ndns: {text}\n")
+
+
+@QUICK
+@given(st.lists(st.sampled_from(GOOD.splitlines()), max_size=20))
+def test_lines_of_a_good_file_in_any_order(lines: list[str]) -> None:
+    attempt("\n".join(lines))
+
+
+@QUICK
+@given(content=st.binary())
+def test_random_bytes(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.getbasetemp() / "random.yaml"
+    file.write_bytes(content)
+    try:
+        load(file, ENVIRON)
+    except ConfigError as error:
+        assert error.problems
+
+
+BOMBS = {
+    "nested lists": "[" * 500_000,
+    "nested mappings": "{a: " * 250_000,
+    "nested dashes": "- " * 500_000,
+    "question marks": "? " * 500_000,
+    "a list of many": "x: [" + "1," * 500_000 + "]",
+    "mistakes": "trusted_proxies: [" + "1," * 19_000 + "]",
+    "unknown keys": "".join(f"key{n}: 1\n" for n in range(9_000)),
+    "equal keys": "a: 1\n" * 9_000,
+    "one long word": "a: " + "x" * 1_000_000,
+    "one long key": "x" * 1_000_000 + ": a",
+    "one long number": "limits: {connections: " + "9" * 1_000_000 + "}",
+    "colons": ":" * 1_000_000,
+    "anchors": "".join(f"- &a{n} x\n" for n in range(19_000)),
+    "aliases": "a: &a [x, x]\nb: [" + "*a," * 200_000 + "]",
+    "a billion laughs": "a0: &a0 [x, x]\n"
+    + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)),
+    "itself": "&a {a: *a, b: [*a, *a]}",
+    "a long address": 'listen: [{bind: "' + "1" * 900_000 + '"}]',
+    "a long path": 'endpoints: [{path: "' + "/a" * 400_000 + '"}]',
+    "dollars": 'state_dir: "' + "${" * 400_000 + '"',
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_cost_little(name: str) -> None:
+    started = time.process_time()
+    with pytest.raises(ConfigError) as caught:
+        good(BOMBS[name])
+    assert time.process_time() - started < 1
+    assert len(caught.value.problems) < 30_000
+
+
+@pytest.mark.parametrize("name", ["a list of many", "mistakes", "a billion laughs", "aliases"])
+def test_bombs_take_little_memory(name: str) -> None:
+    text = BOMBS[name]
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigError):
+            good(text)
+        assert tracemalloc.get_traced_memory()[1] < 50 * 2**20
+    finally:
+        tracemalloc.stop()

@@ -1,0 +1,65 @@
+"""The JSON Schema agrees with the models, the examples and the file in config/."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from relay.config.document import parse
+from relay.config.schema import schema, text
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def plain(data: object) -> Any:
+    """Return data as JSON has it."""
+    return json.loads(json.dumps(data))
+
+
+def test_the_file_is_current() -> None:
+    # When this fails: relay schema > config/relay.schema.json
+    assert (CONFIG / "relay.schema.json").read_text() == text()
+
+
+def test_it_is_a_schema() -> None:
+    Draft202012Validator.check_schema(schema())
+
+
+@pytest.mark.parametrize("name", ["relay.minimal.yaml", "relay.example.yaml"])
+def test_the_examples_are_valid(name: str) -> None:
+    data = parse((CONFIG / name).read_text()).data
+    assert [*Draft202012Validator(schema()).iter_errors(plain(data))] == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lisen": []},
+        {"listen": []},
+        {"limits": {"body": "64KB"}},
+        {"dns": {"timeout": "2 s"}},
+        {"spool": {"kind": "redis"}},
+        {"upstreams": {"a b": {"url": "http://x/"}}},
+        {"forwarded_header": "Via"},
+    ],
+)
+def test_mistakes_are_marked(change: dict[str, object]) -> None:
+    data = plain(parse((CONFIG / "relay.minimal.yaml").read_text()).data)
+    assert [*Draft202012Validator(schema()).iter_errors({**data, **change})]
+
+
+def test_every_key_is_described() -> None:
+    whole = schema()
+    for part in (whole, *whole["$defs"].values()):
+        for key, value in part.get("properties", {}).items():
+            assert value.get("description"), key
+
+
+def test_defaults_are_written_as_in_the_file() -> None:
+    definitions = schema()["$defs"]
+    assert definitions["Dns"]["properties"]["timeout"]["default"] == "2s"
+    assert definitions["Limits"]["properties"]["body"]["default"] == "256KiB"
+    assert definitions["Admin"]["properties"]["bind"]["default"] == "127.0.0.1:9464"
+    assert "default" not in definitions["Endpoint"]["properties"]["environment"]

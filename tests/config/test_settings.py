@@ -1,0 +1,137 @@
+"""What settings hold: the defaults, and values of the file in their types."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from netaddr import IPNetwork
+from pydantic import ValidationError
+
+from relay.clientip import ForwardedHeader
+from relay.config import SqliteSpool, TimeWindow
+from relay.config.structure import fields
+from relay.config.types import Section
+from relay.nameservers import Nameserver
+from relay.sources import Mode
+from tests.config.files import BASE, GOOD, VIPPS, changed, good
+
+S, M, H, D = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
+
+
+def test_defaults() -> None:
+    settings = good(GOOD.replace('trusted_proxies: ["127.0.0.1"]\n', ""))
+    assert settings.listen[0].tls is None
+    assert settings.listen[0].proxy_protocol is False
+    assert settings.trusted_proxies == ()
+    assert settings.forwarded_header is ForwardedHeader.X_FORWARDED_FOR
+    assert str(settings.admin.bind) == "127.0.0.1:9464"
+    assert settings.admin.token is None
+    spool = settings.spool
+    assert isinstance(spool, SqliteSpool)
+    assert spool.kind == "sqlite"
+    assert spool.path == BASE / "relay.db"
+    assert (spool.retain, spool.retain_keys) == (30 * D, 30 * D)
+    assert settings.state_dir == BASE
+    dns = settings.dns
+    assert dns.nameservers == ()
+    assert (dns.timeout, dns.min_refresh, dns.max_refresh) == (2 * S, 30 * S, 5 * M)
+    assert (dns.retain, dns.max_stale, dns.knock_interval) == (24 * H, 72 * H, 5 * S)
+    limits = settings.limits
+    assert limits.body == 256 * 1024
+    assert (limits.header_timeout, limits.body_timeout) == (10 * S, 10 * S)
+    assert (limits.connections, limits.connections_per_address) == (4096, 256)
+    assert limits.answer_within == 4 * S
+    assert settings.shutdown_grace == 10 * S
+
+
+def test_defaults_of_an_upstream() -> None:
+    upstream = good(GOOD).upstreams["billing"]
+    assert (upstream.timeout, upstream.concurrency) == (10 * S, 32)
+    schedule = (5 * S, 30 * S, 2 * M, 10 * M, 30 * M, 1 * H, 3 * H, 6 * H, 12 * H)
+    assert upstream.retry.schedule == schedule
+    assert upstream.retry.give_up_after == 72 * H
+    assert upstream.order_by_key is False
+    assert upstream.signing_secrets == ()
+
+
+def test_defaults_of_an_endpoint() -> None:
+    endpoint = good(GOOD).endpoints[0]
+    assert endpoint.mode == "store"
+    assert endpoint.allowlist.mode is Mode.ENFORCE
+    assert (endpoint.allowlist.add, endpoint.allowlist.replace) == ((), None)
+    assert endpoint.unsigned == "refuse"
+    for value in (
+        endpoint.public_url,
+        endpoint.timestamp,
+        endpoint.order_id_pattern,
+        endpoint.partner_id,
+        endpoint.callback,
+        endpoint.confirm,
+    ):
+        assert value is None
+
+
+def test_paths_start_from_the_directory_of_the_file() -> None:
+    settings = good(GOOD + "spool: {path: data/relay.db}\n")
+    assert isinstance(settings.spool, SqliteSpool)
+    assert settings.spool.path == BASE / "data/relay.db"
+    assert settings.state_dir == BASE / "data"
+    settings = good(GOOD + "spool: {path: /srv/relay.db}\nstate_dir: state\n")
+    assert isinstance(settings.spool, SqliteSpool)
+    assert settings.spool.path == Path("/srv/relay.db")
+    assert settings.state_dir == BASE / "state"
+    assert good(GOOD, base=Path("here")).state_dir == Path("here").absolute()
+
+
+def test_values_have_their_types() -> None:
+    settings = good(
+        GOOD
+        + '    allowlist: {mode: off, add: ["192.0.2.0/24", Pay.Example.com]}\n'
+        + VIPPS
+        + "    timestamp: {past: 24h, future: 90s}\n"
+        + 'dns: {nameservers: ["tls://192.0.2.53#dns.example.com"]}\n'
+        + "forwarded_header: Forwarded\n"
+        + "shutdown_grace: 0s\n"
+    )
+    allowlist = settings.endpoints[0].allowlist
+    assert allowlist.mode is Mode.OFF
+    assert allowlist.networks(allowlist.add) == (IPNetwork("192.0.2.0/24"),)
+    assert allowlist.hosts(allowlist.add) == ("pay.example.com",)
+    window = settings.endpoints[1].timestamp
+    assert isinstance(window, TimeWindow)
+    assert (window.past, window.future) == (24 * H, 90 * S)
+    server = Nameserver("192.0.2.53", 853, tls=True, name="dns.example.com")
+    assert settings.dns.nameservers == (server,)
+    assert settings.forwarded_header is ForwardedHeader.FORWARDED
+    assert settings.shutdown_grace == timedelta()
+
+
+def test_off_is_the_word_off() -> None:
+    assert good(GOOD + VIPPS + "    timestamp: off\n").endpoints[1].timestamp == "off"
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = good(GOOD)
+    with pytest.raises(ValidationError):
+        settings.limits.connections = 5  # type: ignore[misc] - what is tested
+
+
+def test_equal_files_give_equal_sections() -> None:
+    one, other = good(GOOD), good(changed(("/midtrans/notification", "/other")))
+    assert one.listen == other.listen
+    assert one.spool == other.spool
+    assert one.endpoints != other.endpoints
+
+
+def _sections(section: type[Section] = Section) -> list[type[Section]]:
+    below = [each for child in section.__subclasses__() for each in _sections(child)]
+    return [*below, section] if section is not Section else below
+
+
+def test_every_key_is_described_and_every_needed_one_has_an_example() -> None:
+    assert len(_sections()) > 15
+    for section in _sections():
+        assert section.__doc__, section
+        for key, field in fields(section).items():
+            assert field.description, (section, key)
+            assert field.examples or not field.is_required(), (section, key)

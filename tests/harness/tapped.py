@@ -1,0 +1,126 @@
+"""A spool that lets a test see what is asked of it, and break it for a while."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from relay.errors import LeaseLost
+from relay.model import Decision, Event, Lease, Outcome, VerifiedDelivery
+from relay.spool import (
+    Claimed,
+    Conflict,
+    Duplicate,
+    Page,
+    Query,
+    Record,
+    Spool,
+    SpoolStats,
+    Stored,
+)
+from tests.harness.clock import ManualClock
+
+
+class Tapped:
+    """Passes everything on to a real spool.
+
+    broken: raised instead by claim, settle, release and wait while it is set.
+    claimed: the leases of each claim that found work; `has_claimed` is set with the first.
+    released: the leases that were given back.
+    may_answer: clear it to hold claims back after their leases have been taken.
+    """
+
+    def __init__(self, spool: Spool, clock: ManualClock) -> None:
+        self.broken: dict[str, Exception] = {}
+        self.claimed: list[tuple[Lease, ...]] = []
+        self.released: list[Lease] = []
+        self.claims = 0
+        self.has_claimed = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self._spool = spool
+        self._clock = clock
+        self._out = 0
+        self._waiting = 0
+        self._idle = asyncio.Event()
+
+    async def pass_time_until(self, said: Callable[[], bool], step: float = 1.0) -> None:
+        """Let the clock run, but only while nobody does anything but wait for work."""
+        while not said():
+            await self._idle.wait()
+            await self._clock.advance(step)
+
+    # ---- the contract -----------------------------------------------------------------------
+
+    async def put(self, event: VerifiedDelivery) -> Stored | Duplicate | Conflict:
+        return await self._spool.put(event)
+
+    async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
+        self.claims += 1
+        self._break("claim")
+        claimed = await self._spool.claim(upstream, limit, lease, ordered=ordered)
+        if claimed.leases:
+            self.claimed.append(claimed.leases)
+            self.has_claimed.set()
+        self._out += len(claimed.leases)
+        self._look()
+        await self.may_answer.wait()
+        return claimed
+
+    async def settle(self, lease: Lease, decision: Decision, outcome: Outcome) -> None:
+        self._break("settle")
+        try:
+            await self._spool.settle(lease, decision, outcome)
+        except LeaseLost:
+            self._back()
+            raise
+        self._back()
+
+    async def release(self, lease: Lease) -> None:
+        self._break("release")
+        await self._spool.release(lease)
+        self.released.append(lease)
+        self._back()
+
+    async def requeue(self, query: Query) -> tuple[str, ...]:
+        return await self._spool.requeue(query)
+
+    async def page(self, query: Query) -> Page:
+        return await self._spool.page(query)
+
+    async def get(self, event_id: str) -> tuple[Record, Event | None] | None:
+        return await self._spool.get(event_id)
+
+    async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
+        return await self._spool.prune(bodies_before, keys_before, limit)
+
+    async def stats(self) -> SpoolStats:
+        return await self._spool.stats()
+
+    async def wait(self, upstream: str, seconds: float) -> None:
+        self._break("wait")
+        self._waiting += 1
+        self._look()
+        try:
+            await self._spool.wait(upstream, seconds)
+        finally:
+            self._waiting -= 1
+            self._look()
+
+    async def close(self) -> None:
+        await self._spool.close()
+
+    # ---- inside -----------------------------------------------------------------------------
+
+    def _break(self, verb: str) -> None:
+        if verb in self.broken:
+            raise self.broken[verb]
+
+    def _back(self) -> None:
+        self._out -= 1
+        self._look()
+
+    def _look(self) -> None:
+        if self._waiting and not self._out:
+            self._idle.set()
+        else:
+            self._idle.clear()

@@ -1,0 +1,285 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from relay.attempts import Attempts, Upstream
+from relay.breaker import Breaker
+from relay.errors import SpoolUnavailable
+from relay.forward import Cause
+from relay.model import (
+    Attempted,
+    Delivered,
+    Lease,
+    Outcome,
+    Rejected,
+    Status,
+    Unreachable,
+)
+from relay.retry import RetryPolicy
+from relay.spool import Record, SpoolBroken
+from relay.spool.sqlite import open_spool
+from tests.harness.clock import ManualClock
+from tests.harness.leases import verified
+from tests.harness.tapped import Tapped
+from tests.harness.witness import Witness
+
+LEASE = timedelta(seconds=40)
+POLICY = RetryPolicy((timedelta(seconds=10),), give_up_after=timedelta(hours=1))
+
+
+class Bug(Exception):
+    """Nobody foresaw this."""
+
+
+@dataclass
+class Bench:
+    """Attempts under test, and all that they touch."""
+
+    clock: ManualClock
+    spool: Tapped
+    witness: Witness
+    breaker: Breaker
+
+    async def lease(self, number: int = 1) -> Lease:
+        await self.spool.put(verified(number, received_at=self.clock.now()))
+        claimed = await self.spool.claim("billing", 1, LEASE, ordered=False)
+        return claimed.leases[0]
+
+    def attempts(self, tell: Callable[[Lease], Outcome]) -> Attempts:
+        """Return attempts whose outcome is what `tell` says, two seconds later."""
+        clock = self.clock
+
+        class Wire:
+            async def attempt(self, lease: Lease) -> Outcome:
+                await clock.sleep(2)
+                return tell(lease)
+
+        return Attempts(
+            upstream=Upstream("billing", Wire(), timedelta(seconds=10), 4, POLICY),
+            spool=self.spool,
+            breaker=self.breaker,
+            clock=clock,
+            dice=Random(1),
+            observer=self.witness,
+        )
+
+    async def deliver(self, tell: Callable[[Lease], Outcome], number: int = 1) -> Attempted:
+        """Try a new event, and return what was told about it."""
+        told = len(self.witness.attempts)
+        lease = await self.lease(number)
+        expires = self.clock.monotonic() + LEASE.total_seconds()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.attempts(tell).deliver(lease, expires))
+            await self.clock.advance(2)
+        assert len(self.witness.attempts) == told + 1
+        return self.witness.attempts[-1]
+
+    async def record(self, number: int = 1) -> Record:
+        found = await self.spool.get(f"evt_{number:04}")
+        assert found is not None
+        return found[0]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    clock = ManualClock()
+    spool = await open_spool(tmp_path / "relay.db", clock)
+    yield Bench(clock, Tapped(spool, clock), Witness(), Breaker())
+    await spool.close()
+
+
+def fails(_: Lease) -> Outcome:
+    raise Bug
+
+
+# ---- what is told, and what is written down -------------------------------------------------
+
+
+async def test_a_delivered_event_is_told_whole(bench: Bench) -> None:
+    told = await bench.deliver(lambda _: Delivered(202))
+    assert told == Attempted(
+        event_id="evt_0001",
+        endpoint="midtrans",
+        provider="midtrans",
+        upstream="billing",
+        attempt=1,
+        outcome="delivered",
+        status=202,
+        cause=None,
+        decision="done",
+        due=None,
+        duration=2.0,
+        delay=2.0,
+    )
+    assert (await bench.record()).status is Status.DELIVERED
+
+
+async def test_a_rejected_event_is_told_with_its_status_and_comes_again(bench: Bench) -> None:
+    told = await bench.deliver(lambda _: Rejected(503))
+    assert (told.outcome, told.status, told.cause) == ("rejected", 503, None)
+    assert (told.decision, told.delay) == ("retry", None)
+    record = await bench.record()
+    assert (record.status, record.due_at) == (Status.PENDING, told.due)
+    assert record.last_outcome == "rejected 503"
+
+
+async def test_an_unreachable_upstream_is_told_with_its_cause(bench: Bench) -> None:
+    told = await bench.deliver(lambda _: Unreachable(Cause.REFUSED))
+    assert (told.outcome, told.status, told.cause) == ("unreachable", None, "refused")
+    assert (await bench.record()).last_outcome == "unreachable refused"
+
+
+async def test_an_event_whose_time_is_over_is_dead(bench: Bench) -> None:
+    lease = await bench.lease()
+    await bench.clock.advance(3600)
+    expires = bench.clock.monotonic() + 40
+    again = await bench.spool.claim("billing", 1, LEASE, ordered=False)
+    assert again.leases[0].event == lease.event
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.attempts(lambda _: Rejected(500)).deliver(again.leases[0], expires))
+        await bench.clock.advance(2)
+    assert bench.witness.attempts[0].decision == "dead"
+    assert (await bench.record()).status is Status.DEAD
+
+
+# ---- the spool has trouble ------------------------------------------------------------------
+
+
+async def test_a_lost_lease_is_told_and_records_nothing(bench: Bench) -> None:
+    late = await bench.lease()
+    expires = bench.clock.monotonic() + 40
+    await bench.clock.advance(40)
+    (taken,) = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.attempts(lambda _: Delivered(200)).deliver(late, expires))
+        await bench.clock.advance(2)
+    assert bench.witness.attempts[0].decision == "lost"
+    record = await bench.record()
+    assert (record.status, record.attempts) == (Status.LEASED, taken.attempt)
+
+
+async def test_settling_is_tried_until_the_spool_is_back(bench: Bench) -> None:
+    lease = await bench.lease()
+    expires = bench.clock.monotonic() + 40
+    bench.spool.broken["settle"] = SpoolUnavailable("disk full")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.attempts(lambda _: Delivered(200)).deliver(lease, expires))
+        await bench.clock.advance(20)
+        assert bench.witness.attempts == []
+        assert (await bench.record()).status is Status.LEASED
+        bench.spool.broken.clear()
+        await bench.clock.advance(5)
+    assert [each.decision for each in bench.witness.attempts] == ["done"]
+    assert (await bench.record()).status is Status.DELIVERED
+    # Told each time, and not in a storm.
+    assert 3 < len(bench.witness.faults) < 15
+
+
+async def test_settling_is_given_up_when_the_lease_ends(bench: Bench) -> None:
+    lease = await bench.lease()
+    expires = bench.clock.monotonic() + 40
+    bench.spool.broken["settle"] = SpoolUnavailable("disk full")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.attempts(lambda _: Delivered(200)).deliver(lease, expires))
+        await bench.clock.advance(41)
+    assert [each.decision for each in bench.witness.attempts] == ["lost"]
+    again = await bench.spool.claim("billing", 1, LEASE, ordered=False)
+    assert [each.event for each in again.leases] == [lease.event]
+
+
+async def test_settling_with_a_broken_spool_is_not_tried_again(bench: Bench) -> None:
+    bench.spool.broken["settle"] = SpoolBroken("a sync failed")
+    assert (await bench.deliver(lambda _: Delivered(200))).decision == "lost"
+    assert len(bench.witness.faults) == 1
+
+
+# ---- one event has trouble ------------------------------------------------------------------
+
+
+async def test_an_unforeseen_error_is_told_and_the_event_tried_again(bench: Bench) -> None:
+    told = await bench.deliver(fails)
+    [(upstream, event_id, fault)] = bench.witness.faults
+    assert (upstream, event_id, type(fault)) == ("billing", "evt_0001", Bug)
+    assert (told.outcome, told.cause, told.decision) == ("unreachable", "fault", "retry")
+    record = await bench.record()
+    assert (record.status, record.due_at) == (Status.PENDING, told.due)
+
+
+async def test_an_unforeseen_error_of_the_spool_leaves_the_event_leased(bench: Bench) -> None:
+    lease = await bench.lease()
+    bench.spool.broken["settle"] = Bug()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.attempts(lambda _: Delivered(200)).deliver(lease, 1e9))
+        await bench.clock.advance(2)
+    assert [type(fault) for _, _, fault in bench.witness.faults] == [Bug]
+    assert (await bench.record()).status is Status.LEASED
+
+
+async def test_an_attempt_that_is_cut_short_is_due_again_at_once(bench: Bench) -> None:
+    lease = await bench.lease()
+    attempts = bench.attempts(lambda _: Delivered(200))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(attempts.deliver(lease, bench.clock.monotonic() + 40))
+        await bench.clock.advance(1)
+        attempts.cut()
+    told = bench.witness.attempts[0]
+    assert (told.outcome, told.cause, told.decision) == ("unreachable", "shutdown", "retry")
+    (again,) = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
+    # The upstream may have had the first one.
+    assert again.attempt == lease.attempt + 1
+
+
+async def test_cutting_an_event_whose_time_is_over_does_not_bury_it(bench: Bench) -> None:
+    await bench.lease()
+    await bench.clock.advance(3600)
+    (lease,) = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
+    attempts = bench.attempts(lambda _: Delivered(200))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(attempts.deliver(lease, bench.clock.monotonic() + 40))
+        await bench.clock.advance(1)
+        attempts.cut()
+    assert (await bench.record()).status is Status.PENDING
+
+
+# ---- the breaker ----------------------------------------------------------------------------
+
+
+async def test_ten_events_that_find_nobody_open_the_breaker(bench: Bench) -> None:
+    for number in range(10):
+        assert not bench.breaker.is_open
+        await bench.deliver(lambda _: Unreachable(Cause.TIMEOUT), number)
+    assert bench.breaker.is_open
+
+
+@pytest.mark.parametrize("outcome", [Delivered(200), Rejected(500)])
+async def test_any_answer_closes_the_breaker(bench: Bench, outcome: Outcome) -> None:
+    for number in range(10):
+        bench.breaker.unreachable(f"event {number}", 0.0)
+    await bench.deliver(lambda _: outcome)
+    assert not bench.breaker.is_open
+
+
+@pytest.mark.parametrize("tell", [fails, lambda _: Unreachable(Cause.UNSENDABLE)])
+async def test_what_is_our_own_fault_never_opens_the_breaker(
+    bench: Bench, tell: Callable[[Lease], Outcome]
+) -> None:
+    for number in range(12):
+        await bench.deliver(tell, number)
+    assert not bench.breaker.is_open
+
+
+@pytest.mark.parametrize("tell", [fails, lambda _: Unreachable(Cause.UNSENDABLE)])
+async def test_a_probe_that_fails_by_our_own_fault_makes_room_for_another(
+    bench: Bench, tell: Callable[[Lease], Outcome]
+) -> None:
+    for number in range(10):
+        bench.breaker.unreachable(f"event {number}", 0.0)
+    bench.breaker.begun("evt_0001")
+    await bench.deliver(tell)
+    assert bench.breaker.is_open
+    assert bench.breaker.allowance(1e9) == 1

@@ -1,0 +1,489 @@
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from relay.attempts import Sender
+from relay.dispatch import Dispatcher, Upstream
+from relay.errors import SpoolUnavailable
+from relay.forward import Cause, Forwarder
+from relay.model import Lease, Outcome, Status, Unreachable
+from relay.retry import RetryPolicy
+from relay.spool import Query, SpoolBroken
+from relay.spool.sqlite import open_spool
+from tests.harness.clock import ManualClock
+from tests.harness.leases import verified
+from tests.harness.tapped import Tapped
+from tests.harness.upstream import RefusingPort, answer, hang, when
+from tests.harness.upstream import Upstream as Server
+from tests.harness.witness import Witness
+
+POLICY = RetryPolicy(
+    (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2)),
+    give_up_after=timedelta(minutes=10),
+)
+GRACE = 10.0
+
+
+class Bug(Exception):
+    """Nobody foresaw this."""
+
+
+class House:
+    """A spool, a clock, and dispatchers that share them."""
+
+    def __init__(self, spool: Tapped, clock: ManualClock, stack: AsyncExitStack) -> None:
+        self.spool = spool
+        self.clock = clock
+        self.witness = Witness()
+        self._stack = stack
+
+    def upstream(
+        self, url: str, name: str = "billing", concurrency: int = 4, *, order_by_key: bool = False
+    ) -> Upstream:
+        timeout = timedelta(seconds=10)
+        sender = Forwarder(url, timeout=timeout, concurrency=concurrency, clock=self.clock)
+        self._stack.push_async_callback(sender.close)
+        return Upstream(name, sender, timeout, concurrency, POLICY, order_by_key)
+
+    @asynccontextmanager
+    async def dispatching(self, *upstreams: Upstream) -> AsyncIterator[Dispatcher]:
+        dispatcher = self.dispatcher(*upstreams)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(dispatcher.run())
+            yield dispatcher
+            await dispatcher.stop(GRACE)
+
+    def dispatcher(self, *upstreams: Upstream) -> Dispatcher:
+        return Dispatcher(
+            spool=self.spool,
+            upstreams=upstreams,
+            clock=self.clock,
+            dice=Random(1),
+            observer=self.witness,
+        )
+
+    async def store(
+        self, numbers: Iterable[int], upstream: str = "billing", subject: str | None = None
+    ) -> list[str]:
+        now = self.clock.now()
+        events = [
+            verified(number, upstream=upstream, subject=subject, received_at=now)
+            for number in numbers
+        ]
+        for event in events:
+            await self.spool.put(event)
+        return [event.event_id for event in events]
+
+    async def status(self, event_id: str) -> Status:
+        found = await self.spool.get(event_id)
+        assert found is not None
+        return found[0].status
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    clock = ManualClock()
+    async with AsyncExitStack() as stack:
+        spool = await open_spool(tmp_path / "relay.db", clock)
+        stack.push_async_callback(spool.close)
+        yield House(Tapped(spool, clock), clock, stack)
+
+
+# ---- the way out ----------------------------------------------------------------------------
+
+
+async def test_what_is_stored_is_delivered_before_and_after_the_start(house: House) -> None:
+    async with Server() as server:
+        early = await house.store(range(3))
+        async with house.dispatching(house.upstream(server.url, concurrency=1)):
+            await house.witness.until(lambda: house.witness.delivered() == early)
+            late = await house.store(range(3, 6))
+            await house.witness.until(lambda: house.witness.delivered() == early + late)
+    assert [request.body for request in server.received] == [
+        b'{"number": %d}' % number for number in range(6)
+    ]
+    assert house.witness.faults == []
+
+
+async def test_no_more_attempts_than_allowed_are_made_at_once(house: House) -> None:
+    gate = asyncio.Event()
+    async with Server(when(gate, answer(200))) as server:
+        events = await house.store(range(10))
+        async with house.dispatching(house.upstream(server.url, concurrency=3)):
+            await server.has_received(3)
+            await house.clock.advance(5)
+            assert len(server.received) == 3
+            gate.set()
+            await house.witness.until_delivered(10)
+        assert server.connections == 3
+    assert max(map(len, house.spool.claimed)) == 3
+    assert sorted(house.witness.delivered()) == events
+
+
+@pytest.mark.parametrize("dead", ["refuses", "hangs"])
+async def test_a_dead_upstream_does_not_delay_another(house: House, dead: str) -> None:
+    async with Server(hang) as hanging, Server() as server:
+        with RefusingPort() as refusing:
+            await house.store(range(100, 120), "broken")
+            healthy = await house.store(range(20))
+            broken = house.upstream({"hangs": hanging.url, "refuses": refusing}[dead], "broken")
+            async with house.dispatching(broken, house.upstream(server.url)) as dispatcher:
+                began = house.clock.monotonic()
+                await house.witness.until_delivered(20)
+                assert house.clock.monotonic() == began
+                await asyncio.gather(dispatcher.stop(GRACE), house.clock.advance(GRACE))
+    assert sorted(house.witness.delivered()) == healthy
+
+
+class Poisoned:
+    """A sender that one event breaks."""
+
+    def __init__(self, sender: Sender, poison: str) -> None:
+        self._sender = sender
+        self._poison = poison
+
+    async def attempt(self, lease: Lease) -> Outcome:
+        if lease.event.id == self._poison:
+            raise Bug
+        return await self._sender.attempt(lease)
+
+
+async def test_a_poisoned_event_does_not_block_its_neighbours(house: House) -> None:
+    async with Server() as server:
+        poison, *others = await house.store(range(8))
+        upstream = house.upstream(server.url, concurrency=1)
+        upstream = replace(upstream, sender=Poisoned(upstream.sender, poison))
+        async with house.dispatching(upstream):
+            await house.witness.until(lambda: house.witness.delivered() == others)
+            assert [fault[1] for fault in house.witness.faults] == [poison]
+            assert await house.status(poison) is Status.PENDING
+            await house.spool.pass_time_until(lambda: house.witness.attempts[-1].decision == "dead")
+    assert await house.status(poison) is Status.DEAD
+
+
+# ---- trying again ---------------------------------------------------------------------------
+
+
+async def test_the_schedule_is_followed_until_the_event_is_dead(house: House) -> None:
+    async with Server(answer(500)) as server:
+        (event,) = await house.store([1])
+        began = house.clock.now()
+        times: list[float] = []
+        upstream = house.upstream(server.url)
+        forward = upstream.sender.attempt
+
+        class Timed:
+            async def attempt(self, lease: Lease) -> Outcome:
+                times.append((house.clock.now() - began).total_seconds())
+                return await forward(lease)
+
+        async with house.dispatching(replace(upstream, sender=Timed())):
+            await house.spool.pass_time_until(
+                lambda: (
+                    house.witness.attempts[-1:] != []
+                    and house.witness.attempts[-1].decision == "dead"
+                )
+            )
+        due = [each.due for each in house.witness.attempts]
+    gaps = [after - before for before, after in pairwise(times)]
+    # Ten per cent either way, and the steps in which time passes.
+    for gap, wanted in zip(gaps, [5, 30, 120, 120, 120, 120], strict=False):
+        assert wanted * 0.9 <= gap <= wanted * 1.1 + 2
+    assert 600 <= times[-1] <= 602
+    assert due[-1] is None
+    assert [each.attempt for each in house.witness.attempts] == list(range(1, len(times) + 1))
+    assert [request.values("Relay-Attempt") for request in server.received] == [
+        [str(number + 1)] for number in range(len(times))
+    ]
+    assert {request.values("webhook-id")[0] for request in server.received} == {event}
+    assert await house.status(event) is Status.DEAD
+
+
+async def test_a_requeued_event_goes_out_again(house: House) -> None:
+    async with Server(answer(500)) as server:
+        (event,) = await house.store([1])
+        async with house.dispatching(house.upstream(server.url)):
+            await house.spool.pass_time_until(
+                lambda: [each.decision for each in house.witness.attempts][-1:] == ["dead"]
+            )
+            server.behave(answer(200))
+            assert await house.spool.requeue(Query(ids=(event,))) == (event,)
+            await house.witness.until(lambda: house.witness.delivered() == [event])
+
+
+async def test_events_of_one_subject_go_out_in_order(house: House) -> None:
+    gate = asyncio.Event()
+    async with Server(answer(500), when(gate, answer(200)), answer(200)) as server:
+        first, second, third = await house.store(range(3), subject="order-1")
+        (other,) = await house.store([9], subject="order-2")
+        gate.set()
+        async with house.dispatching(house.upstream(server.url, order_by_key=True)):
+            await house.witness.until(lambda: other in house.witness.delivered())
+            assert second not in house.witness.delivered()
+            await house.spool.pass_time_until(lambda: len(house.witness.delivered()) == 4)
+    delivered = [each for each in house.witness.delivered() if each != other]
+    assert delivered == [first, second, third]
+
+
+async def test_without_order_a_later_event_overtakes(house: House) -> None:
+    async with Server(answer(500), answer(200)) as server:
+        first, second = await house.store(range(2), subject="order-1")
+        async with house.dispatching(house.upstream(server.url, concurrency=1)):
+            await house.witness.until(lambda: house.witness.delivered() == [second])
+            await house.spool.pass_time_until(lambda: len(house.witness.delivered()) == 2)
+    assert house.witness.delivered() == [second, first]
+
+
+# ---- the breaker ----------------------------------------------------------------------------
+
+
+async def test_a_dead_upstream_is_left_alone_but_for_one_probe(house: House) -> None:
+    async with Server() as server:
+        events = await house.store(range(30))
+        upstream = house.upstream(server.url, concurrency=10)
+        real = upstream.sender
+
+        class Line:
+            """Dead until mended."""
+
+            mended = False
+
+            async def attempt(self, lease: Lease) -> Outcome:
+                return await (real if self.mended else dead).attempt(lease)
+
+        line = Line()
+        with RefusingPort() as refusing:
+            dead = house.upstream(refusing, "dead").sender
+            async with house.dispatching(replace(upstream, sender=line)) as dispatcher:
+                await house.witness.until(lambda: len(house.witness.attempts) == 10)
+                assert dispatcher.breakers() == {"billing": True}
+                await house.clock.advance(4.9)
+                assert len(house.witness.attempts) == 10
+                await house.clock.advance(0.2)
+                await house.witness.until(lambda: len(house.witness.attempts) == 11)
+                await house.clock.advance(9.5)
+                assert len(house.witness.attempts) == 11
+                line.mended = True
+                await house.clock.advance(0.6)
+                await house.spool.pass_time_until(lambda: len(house.witness.delivered()) == 30)
+                assert dispatcher.breakers() == {"billing": False}
+    assert sorted(house.witness.delivered()) == events
+
+
+async def test_nothing_begins_when_the_breaker_opens_during_a_claim(house: House) -> None:
+    gate = asyncio.Event()
+
+    class Dead:
+        async def attempt(self, _: Lease) -> Outcome:
+            await gate.wait()
+            return Unreachable(Cause.REFUSED)
+
+    upstream = Upstream("billing", Dead(), timedelta(seconds=10), 12, POLICY)
+    await house.store(range(10))
+    async with house.dispatching(upstream) as dispatcher:
+        await house.spool.has_claimed.wait()
+        house.spool.may_answer.clear()
+        house.spool.has_claimed.clear()
+        late = await house.store(range(10, 12))
+        await house.spool.has_claimed.wait()
+        gate.set()
+        await house.witness.until(lambda: len(house.witness.attempts) == 10)
+        assert dispatcher.breakers() == {"billing": True}
+        house.spool.may_answer.set()
+        await house.clock.advance(0)
+    assert [lease.event.id for lease in house.spool.released] == late
+    assert len(house.witness.attempts) == 10
+
+
+# ---- the spool has trouble ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [SpoolUnavailable("locked"), Bug()], ids=["trouble", "bug"])
+async def test_trouble_with_claiming_is_outlasted(house: House, fault: Exception) -> None:
+    async with Server() as server:
+        events = await house.store(range(3))
+        house.spool.broken["claim"] = fault
+        async with house.dispatching(house.upstream(server.url)):
+            await house.clock.advance(60)
+            # Told each time, and not in a storm.
+            assert 10 < len(house.witness.faults) < 20
+            house.spool.broken.clear()
+            await house.clock.advance(5)
+            await house.witness.until_delivered(3)
+    assert sorted(house.witness.delivered()) == events
+    assert {fault[:2] for fault in house.witness.faults} == {("billing", None)}
+
+
+@pytest.mark.parametrize("fault", [SpoolUnavailable("locked"), Bug()], ids=["trouble", "bug"])
+async def test_trouble_with_waiting_is_outlasted(house: House, fault: Exception) -> None:
+    async with Server() as server:
+        house.spool.broken["wait"] = fault
+        async with house.dispatching(house.upstream(server.url)):
+            await house.witness.until(lambda: house.witness.faults != [])
+            await house.store([1])
+            await house.clock.advance(5)
+            await house.witness.until_delivered(1)
+
+
+async def test_trouble_with_giving_back_is_outlasted(house: House) -> None:
+    async with Server() as server:
+        await house.store(range(3))
+        house.spool.may_answer.clear()
+        house.spool.broken["release"] = SpoolUnavailable("locked")
+        async with house.dispatching(house.upstream(server.url)) as dispatcher:
+            await house.spool.has_claimed.wait()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(dispatcher.stop(GRACE))
+                await house.clock.advance(0)
+                house.spool.may_answer.set()
+    assert len(house.witness.faults) == 3
+
+
+async def test_a_broken_spool_ends_the_dispatcher(house: House) -> None:
+    async with Server() as server:
+        house.spool.broken["claim"] = SpoolBroken("a sync failed")
+        dispatcher = house.dispatcher(house.upstream(server.url))
+        with pytest.raises(ExceptionGroup) as caught:
+            await dispatcher.run()
+        await dispatcher.stop(GRACE)
+    assert caught.value.subgroup(SpoolBroken) is not None
+
+
+async def test_an_idle_dispatcher_is_idle(house: House) -> None:
+    async with Server() as server, house.dispatching(house.upstream(server.url)):
+        await house.spool.pass_time_until(lambda: house.spool.claims > 0)
+        before = house.spool.claims
+        end = house.clock.monotonic() + 20
+        await house.spool.pass_time_until(lambda: house.clock.monotonic() >= end)
+        assert house.spool.claims - before <= 25
+
+
+# ---- stopping and starting again ------------------------------------------------------------
+
+
+async def test_attempts_in_hand_may_finish(house: House) -> None:
+    gate = asyncio.Event()
+    async with Server(when(gate, answer(200))) as server:
+        events = await house.store(range(6))
+        dispatcher = house.dispatcher(house.upstream(server.url, concurrency=2))
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(dispatcher.run())
+            await server.has_received(2)
+            stopping = group.create_task(dispatcher.stop(GRACE))
+            await house.clock.advance(GRACE - 1)
+            assert not running.done()
+            gate.set()
+            await stopping
+            assert running.done()
+        assert len(server.received) == 2
+    assert sorted(house.witness.delivered()) == events[:2]
+    assert [await house.status(event) for event in events[2:]] == [Status.PENDING] * 4
+
+
+async def test_attempts_that_outlast_the_grace_are_cut_and_come_again(house: House) -> None:
+    async with Server(hang) as server:
+        events = await house.store(range(2))
+        dispatcher = house.dispatcher(house.upstream(server.url))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(dispatcher.run())
+            await server.has_received(2)
+            group.create_task(dispatcher.stop(GRACE))
+            await house.clock.advance(GRACE)
+        assert [each.cause for each in house.witness.attempts] == ["shutdown"] * 2
+        # Nobody has to wait for a lease to run out.
+        server.behave(answer(200))
+        async with house.dispatching(house.upstream(server.url)):
+            await house.witness.until(lambda: sorted(house.witness.delivered()) == events)
+    assert [request.values("Relay-Attempt") for request in server.received[2:]] == [["2"], ["2"]]
+
+
+async def test_what_was_claimed_but_not_begun_is_given_back(house: House) -> None:
+    async with Server() as server:
+        events = await house.store(range(3))
+        house.spool.may_answer.clear()
+        dispatcher = house.dispatcher(house.upstream(server.url))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(dispatcher.run())
+            await house.spool.has_claimed.wait()
+            stopping = group.create_task(dispatcher.stop(GRACE))
+            await house.clock.advance(0)
+            house.spool.may_answer.set()
+            await stopping
+        assert server.received == []
+        assert [lease.event.id for lease in house.spool.released] == events
+        async with house.dispatching(house.upstream(server.url)):
+            await house.witness.until_delivered(3)
+    assert {each.attempt for each in house.witness.attempts} == {1}
+
+
+async def test_a_spool_that_never_answers_cannot_keep_us_from_stopping(house: House) -> None:
+    async with Server() as server:
+        (event,) = await house.store([1])
+        house.spool.may_answer.clear()
+        dispatcher = house.dispatcher(house.upstream(server.url))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(dispatcher.run())
+            await house.spool.has_claimed.wait()
+            group.create_task(dispatcher.stop(GRACE))
+            await house.clock.advance(GRACE + 1)
+    assert server.received == []
+    assert await house.status(event) is Status.LEASED
+
+
+async def test_a_lease_that_was_left_behind_is_taken_up_when_it_has_run_out(house: House) -> None:
+    async with Server(hang) as server:
+        (event,) = await house.store([1])
+        dispatcher = house.dispatcher(house.upstream(server.url))
+        running = asyncio.ensure_future(dispatcher.run())
+        await server.has_received(1)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert await house.status(event) is Status.LEASED
+        server.behave(answer(200))
+        fresh = Tapped(house.spool, house.clock)
+        house.spool, left = fresh, house.clock.now()
+        async with house.dispatching(house.upstream(server.url)):
+            await house.spool.pass_time_until(lambda: house.witness.delivered() == [event])
+    # The timeout of an attempt, and the margin for settling it.
+    assert 40 <= (house.clock.now() - left).total_seconds() < 43
+    assert house.witness.attempts[0].attempt == 2
+
+
+async def test_stopping_again_and_again_loses_nothing(house: House) -> None:
+    async with Server() as server:
+        events = await house.store(range(60))
+        upstream = house.upstream(server.url, concurrency=3)
+        for round_ in range(1, 6):
+            async with house.dispatching(upstream):
+                await house.witness.until_delivered(round_ * 8)
+        async with house.dispatching(upstream):
+            await house.witness.until_delivered(60)
+    assert sorted(house.witness.delivered()) == events
+    assert len(server.received) == 60
+
+
+async def test_a_dispatcher_that_never_ran_can_be_stopped(house: House) -> None:
+    async with Server() as server:
+        await house.store([1])
+        dispatcher = house.dispatcher(house.upstream(server.url))
+        await dispatcher.stop(GRACE)
+        await dispatcher.run()
+        assert server.received == []
+
+
+async def test_outcomes_of_real_answers_reach_the_record(house: House) -> None:
+    async with Server(answer(429, [("Retry-After", "600")])) as server:
+        await house.store([1])
+        async with house.dispatching(house.upstream(server.url)):
+            await house.witness.until(lambda: house.witness.attempts != [])
+    (told,) = house.witness.attempts
+    assert told.status == 429
+    assert told.due == house.clock.now() + timedelta(minutes=10)
