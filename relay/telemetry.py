@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import generate_latest
 
 from relay import __version__
@@ -53,6 +59,8 @@ class Telemetry:
 
     def __init__(self, log: Log) -> None:
         self.log = log
+        # A second series of birthdays beside every counter is noise; the switch is the library's.
+        disable_created_metrics()
         self._registry = CollectorRegistry()
         self._gauges = Gauges()
         self._registry.register(self._gauges)
@@ -109,6 +117,7 @@ class Telemetry:
         """
         for (endpoint, provider), verdict in product(endpoints.items(), Verdict):
             self._deliveries.labels(endpoint, provider, verdict)
+        self._deliveries.labels("", "", Verdict.REFUSED)
         for endpoint, reason in product((*endpoints, ""), Reason):
             self._refusals.labels(endpoint, reason)
         for endpoint in endpoints:

@@ -73,8 +73,8 @@ def test_findings_follow_and_exit_1(file: Path) -> None:
     result = run("check", "-c", str(file))
     assert result.stdout.splitlines()[2:] == [
         (
-            f"{file}:13:23: warning: endpoints.0.allowlist.mode: anybody may send; only the signature"
-            " is checked"
+            f"{file}:13:23: warning: endpoints.0.allowlist.mode: anybody may send; only the"
+            " signature is checked"
         )
     ]
     assert (result.exit_code, result.stderr) == (1, "")

@@ -52,7 +52,7 @@ def refused(text: str) -> str:
         ("15s", "15s"),
     ],
 )
-def test_plain_scalars_follow_the_core_schema_of_yaml_1_2(text: str, value: Any) -> None:
+def test_plain_scalars_follow_the_core_schema_of_yaml_1_2(text: str, value: object) -> None:
     found = scalar(text)
     assert found == value
     assert type(found) is type(value)

@@ -150,11 +150,13 @@ def test_unsigned_from_enforced_addresses() -> None:
     endpoint = good(UNSIGNED).endpoints[0]
     assert endpoint.secrets == ()
     assert endpoint.unsigned == "accept"
-    assert good(UNSIGNED + "    allowlist: {replace: [192.0.2.1]}\n")
+    replaced = good(UNSIGNED + "    allowlist: {replace: [192.0.2.1]}\n").endpoints[0]
+    assert replaced.allowlist.replace is not None
 
 
 def test_nobody_is_needed_where_anybody_may_send() -> None:
-    assert good(GOOD + "    allowlist: {mode: off, replace: []}\n")
+    endpoint = good(GOOD + "    allowlist: {mode: off, replace: []}\n").endpoints[0]
+    assert endpoint.allowlist.replace == ()
 
 
 def test_the_only_environment_need_not_be_named() -> None:

@@ -71,17 +71,17 @@ ENDPOINT_KEYS = (
         (
             GOOD + "limits: 5\n",
             (
-"13:9: limits: write a mapping with some of the keys body, header_timeout,"
-" body_timeout, connections, connections_per_address, answer_within"
-),
+                "13:9: limits: write a mapping with some of the keys body, header_timeout,"
+                " body_timeout, connections, connections_per_address, answer_within"
+            ),
         ),
         (
             GOOD + "limits:\n",
             (
-"13:8: limits: this key has no value; write a mapping with some of the keys"
-" body, header_timeout, body_timeout, connections, connections_per_address,"
-" answer_within, or leave the key out"
-),
+                "13:8: limits: this key has no value; write a mapping with some of the keys"
+                " body, header_timeout, body_timeout, connections, connections_per_address,"
+                " answer_within, or leave the key out"
+            ),
         ),
         (
             changed(('8080"\n', '8080"\n    proxy_protocol: no\n')),
@@ -94,10 +94,10 @@ ENDPOINT_KEYS = (
         (
             changed(('["${env:KEY}"]', '"${env:KEY}"')),
             (
-"11:14: endpoints.0.secrets: ${env:NAME} and ${file:PATH} work only in"
-" admin.token, endpoints.*.secrets, upstreams.*.signing_secrets and spool.dsn;"
-" write the value itself"
-),
+                "11:14: endpoints.0.secrets: ${env:NAME} and ${file:PATH} work only in"
+                " admin.token, endpoints.*.secrets, upstreams.*.signing_secrets and spool.dsn;"
+                " write the value itself"
+            ),
         ),
         (
             changed(('["${env:KEY}"]', "abc")),
@@ -106,23 +106,23 @@ ENDPOINT_KEYS = (
         (
             changed(('["${env:KEY}"]', "[[abc]]")),
             (
-"11:15: endpoints.0.secrets.0: write ${env:NAME} or ${file:PATH}, or other text"
-" in quotes"
-),
+                "11:15: endpoints.0.secrets.0: write ${env:NAME} or ${file:PATH}, or other text"
+                " in quotes"
+            ),
         ),
         (
             changed(('{url: "http://127.0.0.1:8081/webhooks"}', "x")),
             (
-"5:12: upstreams.billing: write a mapping with some of the keys url, timeout,"
-" concurrency, retry, order_by_key, signing_secrets"
-),
+                "5:12: upstreams.billing: write a mapping with some of the keys url, timeout,"
+                " concurrency, retry, order_by_key, signing_secrets"
+            ),
         ),
         (
             changed(("environment: production", "environment: 1")),
             (
-"10:18: endpoints.0.environment: write text; a number or a word such as true"
-" needs quotes"
-),
+                "10:18: endpoints.0.environment: write text; a number or a word such as true"
+                " needs quotes"
+            ),
         ),
         # choices
         (
@@ -134,9 +134,9 @@ ENDPOINT_KEYS = (
         (
             GOOD + "    allowlist: {mode: of}\n",
             (
-'13:23: endpoints.0.allowlist.mode: write one of enforce, report, off; did you'
-' mean "off"?'
-),
+                "13:23: endpoints.0.allowlist.mode: write one of enforce, report, off; did you"
+                ' mean "off"?'
+            ),
         ),
         (
             GOOD + "    timestamp: of\n",
@@ -149,9 +149,9 @@ ENDPOINT_KEYS = (
         (
             GOOD + "forwarded_header: x-forwarded-for\n",
             (
-'13:19: forwarded_header: write one of X-Forwarded-For, Forwarded; did you mean'
-' "X-Forwarded-For"?'
-),
+                "13:19: forwarded_header: write one of X-Forwarded-For, Forwarded; did you mean"
+                ' "X-Forwarded-For"?'
+            ),
         ),
         (GOOD + "spool: {kind: sqllite}\n", "13:15: spool.kind: write one of sqlite, postgres"),
         (GOOD + "spool: {kind: [1]}\n", "13:15: spool.kind: write one of sqlite, postgres"),
@@ -167,9 +167,9 @@ ENDPOINT_KEYS = (
         (
             changed(("127.0.0.1:8080", "8080")),
             (
-'2:11: listen.0.bind: write an address and a port in quotes, such as'
-' "0.0.0.0:8443" or "[::]:8443"'
-),
+                "2:11: listen.0.bind: write an address and a port in quotes, such as"
+                ' "0.0.0.0:8443" or "[::]:8443"'
+            ),
         ),
         (
             changed(('["127.0.0.1"]', '["127.0.0.1", "10.0.0.1/8"]')),
@@ -183,10 +183,10 @@ ENDPOINT_KEYS = (
         (
             GOOD + "dns: {nameservers: [dns.example.com]}\n",
             (
-"13:21: dns.nameservers.0: 'dns.example.com' is not a name server; write its"
-" address, as in 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:5353 or"
-" tls://192.0.2.53#dns.example.com"
-),
+                "13:21: dns.nameservers.0: 'dns.example.com' is not a name server; write its"
+                " address, as in 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:5353 or"
+                " tls://192.0.2.53#dns.example.com"
+            ),
         ),
         (
             GOOD + "limits: {body: 64KB}\n",
@@ -199,16 +199,16 @@ ENDPOINT_KEYS = (
         (
             changed(('webhooks"}', 'webhooks", retry: {schedule: [5]}}')),
             (
-"5:71: upstreams.billing.retry.schedule.0: write a whole number and a unit:"
-" 500ms, 15s, 5m, 6h or 7d"
-),
+                "5:71: upstreams.billing.retry.schedule.0: write a whole number and a unit:"
+                " 500ms, 15s, 5m, 6h or 7d"
+            ),
         ),
         (
             changed(("/midtrans/notification", "midtrans")),
             (
-'8:11: endpoints.0.path: write a path that begins with "/", as it stands in a'
-' request line: no query, no blanks, no backslash'
-),
+                '8:11: endpoints.0.path: write a path that begins with "/", as it stands in a'
+                " request line: no query, no blanks, no backslash"
+            ),
         ),
         (
             changed(("name: midtrans", "name: mid trans")),
@@ -221,17 +221,17 @@ ENDPOINT_KEYS = (
         (
             GOOD + "    order_id_pattern: '('\n",
             (
-"13:23: endpoints.0.order_id_pattern: not a regular expression: missing ),"
-" unterminated subpattern at position 0"
-),
+                "13:23: endpoints.0.order_id_pattern: not a regular expression: missing ),"
+                " unterminated subpattern at position 0"
+            ),
         ),
         (GOOD + "    partner_id: ''\n", "13:17: endpoints.0.partner_id: must not be empty"),
         (
             GOOD + "    public_url: pay.example.com\n",
             (
-"13:17: endpoints.0.public_url: write a URL such as"
-" http://billing.internal:8080/webhooks"
-),
+                "13:17: endpoints.0.public_url: write a URL such as"
+                " http://billing.internal:8080/webhooks"
+            ),
         ),
         (
             GOOD + "spool: {path: ''}\n",
@@ -246,18 +246,18 @@ ENDPOINT_KEYS = (
         (
             "- a\n",
             (
-"1:1: write a mapping with some of the keys listen, trusted_proxies,"
-" forwarded_header, admin, spool, state_dir, dns, limits, shutdown_grace,"
-" upstreams, endpoints"
-),
+                "1:1: write a mapping with some of the keys listen, trusted_proxies,"
+                " forwarded_header, admin, spool, state_dir, dns, limits, shutdown_grace,"
+                " upstreams, endpoints"
+            ),
         ),
         (
             "hello\n",
             (
-"1:1: write a mapping with some of the keys listen, trusted_proxies,"
-" forwarded_header, admin, spool, state_dir, dns, limits, shutdown_grace,"
-" upstreams, endpoints"
-),
+                "1:1: write a mapping with some of the keys listen, trusted_proxies,"
+                " forwarded_header, admin, spool, state_dir, dns, limits, shutdown_grace,"
+                " upstreams, endpoints"
+            ),
         ),
         ("", "1:1: the file is empty; write at least listen, upstreams and endpoints"),
         ("# x\n", "1:1: the file is empty; write at least listen, upstreams and endpoints"),
@@ -313,43 +313,54 @@ def test_all_mistakes_at_once_in_the_order_of_the_file() -> None:
         "4:19: trusted_proxies.0: 10.0.0.1/8 has host bits; write 10.0.0.0/8 or 10.0.0.1/32",
         '4:33: trusted_proxies.1: write a network in quotes, such as "192.0.2.0/24"',
         "6:18: upstreams.billing.url: must hold no user name or password",
-        "7:3: upstreams.led ger: a name that is no label in metrics; write 1 to 64 letters, digits,"
-        " hyphens or underscores",
         (
-"7:45: upstreams.led ger.timeout: write a whole number and a unit: 500ms, 15s,"
-" 5m, 6h or 7d"
-),
-        '12:18: endpoints.0.environment: midtrans has no environment "sandbx"; did you mean'
-        ' "sandbox"?',
+            "7:3: upstreams.led ger: a name that is no label in metrics; write 1 to 64 letters,"
+            " digits, hyphens or underscores"
+        ),
+        (
+            "7:45: upstreams.led ger.timeout: write a whole number and a unit: 500ms, 15s,"
+            " 5m, 6h or 7d"
+        ),
+        (
+            '12:18: endpoints.0.environment: midtrans has no environment "sandbx"; did you mean'
+            ' "sandbox"?'
+        ),
         "13:29: endpoints.0.secrets.1: the environment variable NONE is not set",
         '14:15: endpoints.0.upstream: no upstream named "biling"; did you mean "billing"?',
         f'15:5: endpoints.0.sceme: unknown key "sceme"; there are: {ENDPOINT_KEYS}',
         '16:5: endpoints.0.name: the key "name" is here twice; it stands at 9:5 already',
         (
-'18:11: endpoints.1.path: write a path that begins with "/", as it stands in a'
-' request line:'
-)
-        " no query, no blanks, no backslash",
+            '18:11: endpoints.1.path: write a path that begins with "/", as it stands in a'
+            " request line: no query, no blanks, no backslash"
+        ),
         '19:15: endpoints.1.provider: no provider named "vips"; did you mean "vipps"?',
         "22:11: endpoints.1.mode: proxy mode is not available in this version; write mode: store",
         "23:5: endpoints.2.environment: this key is needed; write one of production, test",
         '23:5: endpoints.2.path: this key is needed, such as path: "/midtrans/notification"',
-        "25:14: endpoints.2.secrets: at least one is needed to verify signatures, such as"
-        " [${env:NAME}]; unsigned: accept does without, if allowlist.mode is enforce",
-        "27:23: endpoints.2.allowlist.mode: write one of enforce, report, off; did you mean"
-        ' "enforce"?',
         (
-"28:5: endpoints.3: write a mapping with some of the keys name, path, provider,"
-" environment,"
-)
-        " secrets, upstream, mode, allowlist, public_url, timestamp, unsigned, order_id_pattern,"
-        " partner_id, callback, confirm",
-        "29:11: endpoints.4.name: ${env:NAME} and ${file:PATH} work only in admin.token,"
-        " endpoints.*.secrets, upstreams.*.signing_secrets and spool.dsn; write the value itself",
+            "25:14: endpoints.2.secrets: at least one is needed to verify signatures, such as"
+            " [${env:NAME}]; unsigned: accept does without, if allowlist.mode is enforce"
+        ),
+        (
+            "27:23: endpoints.2.allowlist.mode: write one of enforce, report, off; did you mean"
+            ' "enforce"?'
+        ),
+        (
+            "28:5: endpoints.3: write a mapping with some of the keys name, path, provider,"
+            " environment, secrets, upstream, mode, allowlist, public_url, timestamp, unsigned,"
+            " order_id_pattern, partner_id, callback, confirm"
+        ),
+        (
+            "29:11: endpoints.4.name: ${env:NAME} and ${file:PATH} work only in admin.token,"
+            " endpoints.*.secrets, upstreams.*.signing_secrets and spool.dsn; write the value"
+            " itself"
+        ),
         "30:11: endpoints.4.path: another endpoint has this path; give each its own",
         '34:15: endpoints.4.upstream: no upstream named "nobody"; there are: billing, led ger',
-        "35:48: spool.retain_keys: must be 8d or more: a provider may repeat a delivery for seven"
-        " days",
+        (
+            "35:48: spool.retain_keys: must be 8d or more: a provider may repeat a delivery for"
+            " seven days"
+        ),
         "36:20: dns.max_refresh: must not be shorter than min_refresh",
     ]
 

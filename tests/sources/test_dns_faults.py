@@ -60,7 +60,9 @@ class Fault:
     @property
     def timeout(self) -> float:
         """Short where it runs out, and long where a busy machine must not make it run out."""
-        return SHORT if self.result is TIMEOUT else 5.0
+        if self.result is TIMEOUT:
+            return 1.0 if self.adds else SHORT
+        return 5.0
 
 
 def both(behaviour: Behaviour, result: LookupResult, *adds: str) -> Fault:

@@ -1,0 +1,202 @@
+"""What an operator sees of a running relay: metrics, health, history, and the end."""
+
+import asyncio
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+import orjson
+import pytest
+
+from tests.harness.node import Node
+from tests.harness.upstream import Upstream, answer
+from tests.harness.wire import exchange, request
+from tests.system.conftest import ENVIRON, STRANGER
+from tests.system.messages import midtrans_body, midtrans_request
+
+METRICS = {
+    "allowlist_addresses",
+    "allowlist_age_seconds",
+    "allowlist_changes_total",
+    "allowlist_knocks_total",
+    "allowlist_mode",
+    "attempt_duration_seconds",
+    "attempts_total",
+    "breaker_open",
+    "build_info",
+    "certificate_expiry_timestamp_seconds",
+    "conflicts_total",
+    "connections",
+    "dead_letters_total",
+    "deliveries_total",
+    "delivery_delay_seconds",
+    "dns_lookups_total",
+    "last_delivery_timestamp_seconds",
+    "refusals_total",
+    "request_duration_seconds",
+    "secret_used_total",
+    "spool_bytes",
+    "spool_events",
+    "spool_free_bytes",
+    "spool_oldest_pending_seconds",
+    "would_refuse_total",
+}
+
+
+async def get(node: Node, path: str, token: str | None = None) -> tuple[int, str]:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(node.admin_url + path, headers=headers) as response,
+    ):
+        return response.status, await response.text()
+
+
+async def command(config: Path, *words: str) -> tuple[int, str, str]:
+    """Run `relay`; return exit code, output and error output."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "relay", *words, "-c", str(config)),
+        env={**ENVIRON, "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def test_the_metrics_tell_what_happened(config: Path, upstream: Upstream) -> None:
+    async with Node(config, ENVIRON) as node:
+        raw = midtrans_request(midtrans_body())
+        for message in (raw, raw, midtrans_request(midtrans_body(), STRANGER)):
+            await exchange(node.public[0], message)
+        await node.wait_for(event="attempt", decision="done")
+        text = (await get(node, "/metrics"))[1]
+    names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert names == {f"relay_{name}" for name in METRICS}
+    for sample in (
+        'relay_deliveries_total{endpoint="midtrans",provider="midtrans",verdict="accepted"} 1.0',
+        'relay_deliveries_total{endpoint="midtrans",provider="midtrans",verdict="duplicate"} 1.0',
+        'relay_refusals_total{endpoint="midtrans",reason="source_not_allowed"} 1.0',
+        'relay_attempts_total{outcome="delivered",upstream="billing"} 1.0',
+        'relay_spool_events{endpoint="midtrans",status="delivered"} 1.0',
+        'relay_secret_used_total{endpoint="midtrans",secret="0"} 2.0',
+        'relay_breaker_open{upstream="billing"} 0.0',
+        'relay_allowlist_mode{endpoint="midtrans",mode="enforce"} 1.0',
+    ):
+        assert sample in text.splitlines()
+
+
+async def test_labels_never_come_from_a_request(config: Path) -> None:
+    async with Node(config, ENVIRON) as node:
+        before = (await get(node, "/metrics"))[1].count("\n")
+        for number in range(50):
+            await exchange(node.public[0], request("POST", f"/random/{number}"))
+        await node.wait_for(50, event="delivery", reason="unknown_endpoint")
+        after = (await get(node, "/metrics"))[1].count("\n")
+    assert after == before
+
+
+@pytest.mark.debian
+async def test_promtool_finds_nothing_wrong_with_the_metrics(
+    config: Path, upstream: Upstream
+) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed: the live metrics were NOT checked")
+    async with Node(config, ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(midtrans_body()))
+        await node.wait_for(event="attempt")
+        text = (await get(node, "/metrics"))[1]
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+async def test_health(config: Path) -> None:
+    async with Node(config, ENVIRON) as node:
+        assert (await get(node, "/livez"))[0] == 200
+        assert (await get(node, "/readyz"))[0] == 200
+        reply = await exchange(node.public[0], request("GET", "/healthz"))
+        assert (reply.status, reply.body) == (200, b"OK")
+        assert reply.value("Server") == "relay"
+        assert (await get(node, "/api/v1/events"))[0] == 401
+        assert (await get(node, "/api/v1/events", ENVIRON["RELAY_ADMIN_TOKEN"]))[0] == 200
+
+
+async def test_history_is_read_and_dead_letters_are_requeued_while_it_runs(
+    config: Path, upstream: Upstream
+) -> None:
+    config.write_text(
+        config.read_text().replace("schedule: [50ms]", "schedule: [50ms], give_up_after: 1ms")
+    )
+    upstream.behave(answer(500))
+    async with Node(config, ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(midtrans_body()))
+        dead = await node.wait_for(event="attempt", decision="dead")
+        code, output, _ = await command(config, "events", "list", "--format", "json")
+        listed = orjson.loads(output)
+        assert (code, listed["next"]) == (0, None)
+        assert listed["events"][0].items() >= {"id": dead["id"], "status": "dead"}.items()
+        code, output, _ = await command(config, "events", "show", dead["id"])
+        assert code == 0
+        assert "rejected 500" in output
+        upstream.behave(answer(200))
+        code, output, errors = await command(config, "events", "requeue", dead["id"])
+        assert (code, errors) == (0, "")
+        await node.wait_for(event="attempt", decision="done")
+        code, output, _ = await command(
+            config, "events", "list", "--status", "delivered", "--format", "json"
+        )
+        assert [each["id"] for each in orjson.loads(output)["events"]] == [dead["id"]]
+
+
+async def test_requeue_by_filter_wants_to_be_sure(config: Path) -> None:
+    async with Node(config, ENVIRON):
+        assert (await command(config, "events", "requeue"))[0] == 2
+        assert (await command(config, "events", "requeue", "--status", "dead"))[0] == 2
+        assert (await command(config, "events", "requeue", "--status", "dead", "--yes"))[0] == 1
+        assert (await command(config, "events", "requeue", "evt_none"))[0] == 1
+        assert (await command(config, "events", "show", "evt_none"))[0] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_ends_in_good_order(
+    number: signal.Signals, config: Path, upstream: Upstream
+) -> None:
+    async with Node(config, ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(midtrans_body()))
+        await upstream.has_received(1)
+        assert await node.end(number) == 0
+        assert node.lines[-1]["event"] == "stopped"
+        assert node.noise == []
+
+
+async def test_a_hang_up_does_not_end_it(config: Path) -> None:
+    async with Node(config, ENVIRON) as node:
+        assert node._process is not None
+        node._process.send_signal(signal.SIGHUP)
+        await node.wait_for(event="reload_refused")
+        assert (await get(node, "/livez"))[0] == 200
+
+
+async def test_a_wrong_configuration_starts_nothing(config: Path, tmp_path: Path) -> None:
+    config.write_text(config.read_text().replace("upstream: billing", "upstream: biling"))
+    code, output, errors = await command(config, "run")
+    assert (code, output) == (2, "")
+    assert errors.count('no upstream named "biling"; did you mean "billing"?') == 2
+    assert "Traceback" not in errors
+    assert not (tmp_path / "relay.db").exists()
+
+
+async def test_a_port_that_is_taken_is_one_plain_line(config: Path) -> None:
+    async with Node(config, ENVIRON) as node:
+        taken = f"127.0.0.1:{node.public[0][1]}"
+        config.write_text(config.read_text().replace("127.0.0.1:0", taken, 1))
+        code, _, errors = await command(config, "run")
+    assert code == 1
+    assert "Traceback" not in errors
+    assert "address already in use" in errors
