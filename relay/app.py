@@ -17,7 +17,7 @@ from relay.admin.server import Admin
 from relay.attempts import Upstream
 from relay.clientip import ClientLocator, ForwardedHeader
 from relay.clock import Clock, SystemClock
-from relay.config import Settings
+from relay.config import Settings, certificates
 from relay.config.binding import provider, senders, terms
 from relay.config.endpoint import Endpoint as EndpointSettings
 from relay.config.settings import SqliteSpool as SqliteSettings
@@ -26,7 +26,7 @@ from relay.dnsmemory import DnsMemory
 from relay.edge.body import BodyLimits
 from relay.edge.connections import Connections
 from relay.edge.server import Edge, Listener
-from relay.edge.tls import certificate_expiry, server_context
+from relay.edge.tls import server_context
 from relay.errors import RelayError
 from relay.forward import Forwarder
 from relay.hostrecord import Policy
@@ -276,7 +276,7 @@ class App:
 
     def _certificates(self) -> dict[str, datetime]:
         return {
-            str(each.bind): certificate_expiry(each.tls.certificate)
+            str(each.bind): certificates.read(each.tls.certificate).not_after
             for each in self._settings.listen
             if each.tls is not None
         }

@@ -1,7 +1,8 @@
 """What an upstream receives: the target and the header fields of one attempt. No I/O.
 
-The set is built up from what is known, never copied and thinned out, so a field that nobody
-thought of does not pass. The body is not touched here or anywhere else.
+An event holds those of its sender's fields that its provider names. Whatever they are, none of
+them can pass for a field of ours, or for one that a connection or a proxy speaks with. The body is
+not touched here or anywhere else.
 """
 
 import re
@@ -130,11 +131,14 @@ def _from_us(lease: Lease, now: datetime, signer: Signer | None) -> Iterator[tup
 
 def _visible(text: str) -> str:
     """Percent-encode what cannot stand in a header field; such names come from configuration."""
-    return quote(text, safe=_VISIBLE)
+    return text if text.isascii() and text.isprintable() else quote(text, safe=_VISIBLE)
 
 
 def _encoded_key(key: str) -> str:
     """Percent-encode a key, cut between characters so that what is left can be decoded."""
+    whole = quote(key, safe="", errors="replace")
+    if len(whole) <= LONGEST_EVENT_KEY:
+        return whole
     encoded = ""
     for character in key:
         more = quote(character, safe="", errors="replace")

@@ -99,7 +99,7 @@ class _Resolver:
             raise ValueError(f"cannot read {shown(str(path))}: {error.strerror}") from None
         if len(value) > LARGEST_FILE:
             raise ValueError(f"{shown(str(path))} is larger than {LARGEST_FILE} bytes")
-        value = value.removesuffix(b"\n").removesuffix(b"\r")
+        value = value.removesuffix(b"\r\n" if value.endswith(b"\r\n") else b"\n")
         if not value:
             raise ValueError(f"{shown(str(path))} is empty")
         return Secret(value)

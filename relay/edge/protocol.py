@@ -149,7 +149,8 @@ def peer_address(transport: asyncio.BaseTransport) -> Address:
 
 
 def _unparsable(error: BaseException | None) -> Refusal:
-    if isinstance(error, http_exceptions.LineTooLong):
+    # For too many fields aiohttp has no class of its own, only a message.
+    if isinstance(error, http_exceptions.LineTooLong) or "Too many headers" in str(error):
         return Refusal(Reason.HEADERS_TOO_LARGE)
     # The parser's message quotes the request, which may hold a token: the class must do.
     return Refusal(Reason.BODY_MALFORMED, f"not HTTP: {type(error).__name__}")

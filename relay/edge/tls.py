@@ -1,10 +1,7 @@
 """TLS for the public listeners."""
 
 import ssl
-from datetime import datetime
 from pathlib import Path
-
-from cryptography import x509
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -19,13 +16,3 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     context.load_cert_chain(certificate, key)
     return context
-
-
-def certificate_expiry(certificate: Path) -> datetime:
-    """Return when the first certificate of a PEM file ends.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it holds no certificate.
-    """
-    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc

@@ -37,6 +37,29 @@ VIPPS = """\
     upstream: billing
 """
 
+ENDPOINT_KEYS = (
+    "allowlist, callback, confirm, environment, mode, name, order_id_pattern, partner_id, path,"
+    " provider, public_url, secrets, timestamp, unsigned, upstream"
+)
+
+INLINE = """\
+    provider:
+      name: github
+      networks: {live: {cidrs: ["192.0.2.0/24"], hosts: ["hooks.example.com"]}}
+      methods: [POST]
+      signature:
+        scheme: hmac
+        algorithm: sha256
+        secret_encoding: text
+        from: {header: X-Hub-Signature-256}
+        format: "sha256={signature}"
+        encoding: hex
+        signed: "{body}"
+        timestamp: {from: {header: X-Time}, unit: s}
+      event_key: {header: X-GitHub-Delivery}
+"""
+BUILT_IN = "    provider: midtrans\n    environment: production\n"
+
 
 def good(
     text: str, environ: Mapping[str, str] = ENVIRON, base: Path = BASE, name: str = NAME

@@ -36,6 +36,7 @@ def test_bytes_of_the_environment_stay_what_they_are() -> None:
         (b"abc", b"abc"),
         (b"abc\n", b"abc"),
         (b"abc\r\n", b"abc"),
+        (b"abc\r", b"abc\r"),
         (b"abc\n\n", b"abc\n"),
         (b" a\xffc ", b" a\xffc "),
     ],

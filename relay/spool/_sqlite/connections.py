@@ -84,6 +84,9 @@ def leave_log(connection: apsw.Connection) -> None:
 def _open(path: Path, flags: int, patience: timedelta) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=flags)
     connection.set_busy_timeout(int(patience / timedelta(milliseconds=1)))
+    # Without it SQLite, since it looks at values to choose among partial indexes, plans a
+    # statement anew each time other values are bound.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 0)

@@ -9,21 +9,8 @@ from relay.spool._sqlite import rows
 
 # One statement decides and stores, so nothing can come between: a copy, an event of the same key
 # with other content, and a later state of the same subject are all seen as of the insert.
+# The LIMIT keeps SQLite from repeating a look-up wherever its result is used.
 _PUT: Final = """
-WITH
-    first (id) AS MATERIALIZED (
-        SELECT (
-            SELECT id FROM events
-            WHERE key = :key AND endpoint = :endpoint AND content <> :content
-            ORDER BY seq LIMIT 1
-        )
-    ),
-    later (found) AS MATERIALIZED (
-        SELECT :opening AND :subject IS NOT NULL AND EXISTS (
-            SELECT 1 FROM events
-            WHERE endpoint = :endpoint AND subject = :subject AND opening = 0
-        )
-    )
 INSERT INTO events (
     id, endpoint, provider, environment, upstream, key, content, subject, opening, method, suffix,
     headers, client, received_at, signed, conflicts_with, out_of_order, status, place, since,
@@ -31,10 +18,23 @@ INSERT INTO events (
 )
 SELECT
     :id, :endpoint, :provider, :environment, :upstream, :key, :content, :subject, :opening,
-    :method, :suffix, :headers, :client, :received_at, :signed, first.id, later.found, :status,
-    :place, :received_at, :due_at, seal(:digest, first.id, later.found), :body
-FROM first, later
-WHERE NOT (:refuse AND first.id IS NOT NULL)
+    :method, :suffix, :headers, :client, :received_at, :signed, known.id, known.later, :status,
+    :place, :received_at, :due_at, seal(:digest, known.id, known.later), :body
+FROM (
+    SELECT
+        (
+            SELECT id FROM events WHERE seq = (
+                SELECT min(seq) FROM events
+                WHERE key = :key AND endpoint = :endpoint AND content <> :content
+            )
+        ) AS id,
+        :opening AND EXISTS (
+            SELECT 1 FROM events
+            WHERE endpoint = :endpoint AND subject = :subject AND opening = 0
+        ) AS later
+    LIMIT 1
+) AS known
+WHERE NOT (:refuse AND known.id IS NOT NULL)
 ON CONFLICT (key, endpoint, content) DO NOTHING
 RETURNING conflicts_with, out_of_order
 """

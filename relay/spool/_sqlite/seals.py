@@ -17,12 +17,7 @@ def digest(fields: tuple[Field, ...]) -> bytes:
 
     Each is preceded by its kind and length, so none can pass for a part of another.
     """
-    running = sha256(_VERSION)
-    for field in fields:
-        kind, raw = _encoded(field)
-        running.update(b"%b%d:" % (kind, len(raw)))
-        running.update(raw)
-    return running.digest()
+    return sha256(b"".join((_VERSION, *map(_encoded, fields)))).digest()
 
 
 def seal(*parts: Field) -> bytes:
@@ -33,16 +28,16 @@ def seal(*parts: Field) -> bytes:
     return digest(parts)
 
 
-def _encoded(field: Field) -> tuple[bytes, bytes]:
+def _encoded(field: Field) -> bytes:
     match field:
         case None:
-            return b"n", b""
+            return b"n0:"
         case bytes():
-            return b"b", field
+            return b"b%d:%b" % (len(field), field)
         case str():
-            return b"s", field.encode()
-        case int():
-            return b"i", b"%d" % field
-        case float():
-            # Never stored, but damage can turn a number into one.
-            return b"f", repr(field).encode()
+            raw = field.encode()
+            return b"s%d:%b" % (len(raw), raw)
+        case _:
+            # A fraction is never stored, but damage can turn a number into one.
+            raw = repr(field).encode()
+            return b"i%d:%b" % (len(raw), raw)

@@ -1,0 +1,55 @@
+"""Who may send can be asked without starting anything."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from tests.cli.conftest import Invoke
+
+
+def remember(directory: Path, **hosts: list[str]) -> None:
+    """Write what a running relay would have kept of DNS."""
+    now = datetime.now(UTC).isoformat()  # noqa: TID251 - the command asks the real clock
+    saved = {
+        f"{name.replace('_', '-')}.vipps.no": {
+            "answered_at": now,
+            "addresses": [
+                {"address": each, "seen_at": now, "missing_seconds": 0.0} for each in addresses
+            ],
+        }
+        for name, addresses in hosts.items()
+    }
+    (directory / "dns.json").write_bytes(orjson.dumps({"version": 1, "hosts": saved}))
+
+
+def test_every_network_is_shown_with_its_origin(relay: Invoke, config: Path) -> None:
+    remember(config.parent, callback_mt_1=["104.40.249.200"])
+    rows = orjson.loads(relay("allowlist", "show", "-c", config, "--format", "json").output)
+    origins = {row["origin"] for row in rows if row["network"] == "34.101.68.130/32"}
+    assert any("2022-03-15" in origin for origin in origins)
+    (found,) = [row for row in rows if row["network"] == "104.40.249.200/32"]
+    assert found["endpoint"] == "vipps"
+    assert (found["host"], found["origin"]) == ("callback-mt-1.vipps.no", "dns")
+    assert found["last_seen"] is not None
+
+
+def test_one_address_is_checked(relay: Invoke, config: Path) -> None:
+    assert relay("allowlist", "check", "34.101.68.130", "-c", config).exit_code == 0
+    assert relay("allowlist", "check", "::ffff:34.101.68.130", "-c", config).exit_code == 0
+    refused = relay("allowlist", "check", "103.208.23.6", "-c", config)
+    assert refused.exit_code == 1
+    assert "False" in refused.output
+
+
+def test_one_endpoint_is_asked(relay: Invoke, config: Path) -> None:
+    words = ("allowlist", "check", "34.101.68.130", "-c", config, "--endpoint")
+    assert relay(*words, "midtrans").exit_code == 0
+    assert relay(*words, "vipps").exit_code == 1
+    wrong = relay(*words, "other")
+    assert wrong.exit_code == 2
+    assert "there are: midtrans, vipps" in wrong.stderr
+
+
+def test_what_is_no_address_is_a_mistake_in_the_call(relay: Invoke, config: Path) -> None:
+    assert relay("allowlist", "check", "34.101.68", "-c", config).exit_code == 2

@@ -1,0 +1,71 @@
+"""Requests become deliveries, connections are kept, and the end is in good order."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+from relay.edge.server import Listener
+from relay.spool import Query
+from tests.harness.edge import genuine_request, running_edge
+from tests.harness.wire import exchange, read_reply, request
+
+
+async def test_two_deliveries_share_one_connection(tmp_path: Path) -> None:
+    async with running_edge(tmp_path) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        for _ in range(2):
+            writer.write(genuine_request())
+            assert (await read_reply(reader)).status == 200
+        writer.close()
+        assert len((await edge.spool.page(Query())).records) == 2
+
+
+async def test_pipelined_deliveries_are_answered_in_order(tmp_path: Path) -> None:
+    async with running_edge(tmp_path) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        writer.write(genuine_request() + request("POST", "/other") + genuine_request())
+        answers = [(await read_reply(reader)).status for _ in range(3)]
+        writer.close()
+    assert answers == [200, 404, 200]
+
+
+async def test_health_is_answered_to_anybody_and_is_no_delivery(tmp_path: Path) -> None:
+    async with running_edge(tmp_path) as edge:
+        reply = await exchange(edge.address, request("GET", "/healthz"))
+        assert (reply.status, reply.body) == (200, b"OK")
+        head = await exchange(edge.address, request("POST", "/healthz"))
+        assert head.status == 404
+        assert len(edge.lines()) == 1
+
+
+async def test_a_body_that_was_not_wanted_closes_the_connection(tmp_path: Path) -> None:
+    raw = request("POST", "/other", [("Content-Length", "1000000")], b"begin")
+    async with running_edge(tmp_path) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        writer.write(raw)
+        reply = await read_reply(reader)
+        assert (reply.status, reply.value("Connection")) == (404, "close")
+        writer.close()
+
+
+async def test_after_the_stop_nobody_gets_in(tmp_path: Path) -> None:
+    async with running_edge(tmp_path) as edge:
+        assert edge.edge.accepting
+        await edge.edge.stop(timedelta())
+        assert not edge.edge.accepting
+        try:
+            await asyncio.open_connection(*edge.address)
+        except ConnectionRefusedError:
+            return
+        raise AssertionError("somebody still listens")
+
+
+async def test_a_taken_port_leaves_nothing_open(tmp_path: Path) -> None:
+    async with running_edge(tmp_path) as first:
+        other = first.edge
+        try:
+            await other.start([Listener("127.0.0.1", 0), Listener(*first.address)])
+        except OSError:
+            assert not other.accepting
+        else:
+            raise AssertionError("the port was taken twice")

@@ -1,0 +1,125 @@
+"""A public listener in the test's own process, in front of a real ingest with a real spool."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from relay.clientip import ClientLocator, ForwardedHeader
+from relay.clock import SystemClock
+from relay.edge.body import BodyLimits
+from relay.edge.connections import Connections
+from relay.edge.server import Edge, Listener
+from relay.ids import event_ids
+from relay.ingest import Endpoint, Ingest
+from relay.logs import Log, LogWriter
+from relay.plugins import load
+from relay.providers import Provider, SampleOrder, Terms
+from relay.routing import Routes
+from relay.secret import Secret
+from relay.sources import Allowlist, Mode
+from relay.sources.cidr import ListedNetworks
+from relay.spool import Spool
+from relay.spool.sqlite import open_spool
+from relay.telemetry import Telemetry
+from tests.harness.wire import request
+
+_PROVIDER: Provider = load("providers", "midtrans").PROVIDER
+_SECRET = Secret("SB-Mid-server-of-the-tests")
+
+
+@dataclass
+class RunningEdge:
+    """`lines` are the log lines of what was answered so far."""
+
+    edge: Edge
+    address: tuple[str, int]
+    spool: Spool
+    connections: Connections
+    _log: io.BytesIO
+    _writer: LogWriter
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the log; nothing is logged any more after this."""
+        self._writer.close()
+        return [orjson.loads(line) for line in self._log.getvalue().splitlines()]
+
+
+def genuine() -> bytes:
+    """Return a fresh signed body."""
+    order = SampleOrder("https://relay.test/hook", _SECRET, SystemClock().now())
+    return _PROVIDER.sample(order).body
+
+
+def genuine_request() -> bytes:
+    """Return a fresh signed message as a whole request."""
+    return request("POST", "/hook", [("Content-Type", "application/json")], genuine())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when this holds; what is asked has no bell of its own."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - a turn of the loop is what it waits for
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def running_edge(
+    directory: Path,
+    *,
+    connections: int = 10,
+    per_address: int = 10,
+    seconds: float = 5.0,
+    listener: Listener | None = None,
+) -> AsyncIterator[RunningEdge]:
+    """Listen on a free port, or as told. `seconds`: time for headers, and for a body."""
+    clock, log = SystemClock(), io.BytesIO()
+    writer = LogWriter(log)
+    telemetry = Telemetry(Log(writer, clock))
+    spool = await open_spool(directory / "relay.db", clock)
+    endpoint = Endpoint(
+        name="midtrans",
+        path="/hook",
+        methods=("POST",),
+        provider="midtrans",
+        environment="sandbox",
+        upstream="billing",
+        inspector=_PROVIDER.bind(Terms(secrets=(_SECRET,))),
+        headers=(),
+        allowlist=Allowlist([ListedNetworks("midtrans", [("127.0.0.1", "test")])]),
+        mode=Mode.ENFORCE,
+        knock=None,
+    )
+    clients = ClientLocator([], ForwardedHeader.X_FORWARDED_FOR)
+    counted = Connections(total=connections, per_address=per_address, shares_address=clients.trusts)
+    limit = timedelta(seconds=seconds)
+    edge = Edge(
+        ingest=Ingest(
+            routes=Routes([endpoint]),
+            clients=clients,
+            spool=spool,
+            telemetry=telemetry,
+            clock=clock,
+            new_id=event_ids(clock),
+            answer_within=timedelta(seconds=4),
+            give_up=lambda _: None,
+        ),
+        telemetry=telemetry,
+        clock=clock,
+        connections=counted,
+        body=BodyLimits(size=4096, within=limit),
+        header_timeout=limit,
+    )
+    (address,) = await edge.start([listener or Listener("127.0.0.1", 0)])
+    try:
+        yield RunningEdge(edge, address, spool, counted, log, writer)
+    finally:
+        await edge.stop(timedelta(seconds=1))
+        await spool.close()
+        writer.close()
