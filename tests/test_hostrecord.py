@@ -113,7 +113,9 @@ def test_after_72_hours_without_an_answer_the_whole_host_goes(
         (Change.REMOVED, ip_address(SIX)),
     }
     assert step.record.known == {}
-    assert host.look(ok(NEW)).changes == _added([NEW])
+    step = host.look(ok(NEW))
+    assert step.changes == _added([NEW])
+    assert step.record.failures == 0
 
 
 def test_refused_answers_do_not_hold_off_max_stale(host: Host) -> None:

@@ -18,6 +18,13 @@ from relay.config.lint import Finding, lint
 from relay.config.schema import text
 from relay.errors import ConfigError
 from relay.providers import Facts
+from relay.sources import Mode
+
+_OTHERS = {
+    Mode.ENFORCE: "refused",
+    Mode.REPORT: "may send too, and are counted",
+    Mode.OFF: "may send too",
+}
 
 
 def check(
@@ -108,41 +115,37 @@ def as_json(
 
 
 def print_text(settings: Settings, facts: dict[str, Facts], findings: Sequence[Finding]) -> None:
-    """Print everything for people: one row an endpoint, then one line a finding."""
-    explained = [
-        explanation(each, facts[str(each.provider)], settings) for each in settings.endpoints
-    ]
-    print_table(
-        ("endpoint", "path", "provider", "who may send", "how verified", "where to"),
-        [
-            (
-                each["name"],
-                each["path"],
-                f"{each['provider']} {each['environment']}",
-                _senders(each["senders"]),
-                _verified(each["verified"]),
-                f"{each['upstream']['name']} {each['upstream']['url']}",
-            )
-            for each in explained
-        ],
-    )
+    """Print everything for people: one table an endpoint, then one line a finding."""
+    for endpoint in settings.endpoints:
+        known = facts[str(endpoint.provider)]
+        found = explanation(endpoint, known, settings)
+        print_table(
+            ("endpoint", found["name"]),
+            [
+                ("path", found["path"]),
+                ("provider", f"{known.title}, {found['environment']}"),
+                *_senders(found["senders"]),
+                ("verified by", _verified(found["verified"])),
+                ("goes to", f"{found['upstream']['name']}, {found['upstream']['url']}"),
+            ],
+        )
     for finding in findings:
         sys.stdout.write(f"{finding}\n")
 
 
-def _senders(found: dict[str, Any]) -> str:
+def _senders(found: dict[str, Any]) -> list[tuple[str, str]]:
     parts = [
-        f"{_count(number, 'network')} ({origin})" for origin, number in found["origins"].items()
+        f"{_count(number, 'network')}: {origin}" for origin, number in found["origins"].items()
     ]
     if found["hosts"]:
-        parts.append(f"{_count(len(found['hosts']), 'host name')} ({', '.join(found['hosts'])})")
-    return f"{found['mode']}: {', '.join(parts) or 'nobody listed'}"
+        parts.append(f"{_count(len(found['hosts']), 'host name')}: {', '.join(found['hosts'])}")
+    return [("other addresses", _OTHERS[found["mode"]]), *(("may send", part) for part in parts)]
 
 
 def _verified(found: dict[str, Any]) -> str:
     if not found["secrets"]:
-        return "by address only: unsigned deliveries are accepted"
-    return f"{_count(found['secrets'], 'secret')}: {found['signature']}"
+        return "address only; unsigned deliveries are accepted"
+    return f"{_count(found['secrets'], 'secret')}; {found['signature']}"
 
 
 def _count(number: int, noun: str) -> str:

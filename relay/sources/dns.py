@@ -50,7 +50,7 @@ class Resolver:
 
     async def look_up(self, host: str) -> Mapping[Family, Answer]:
         """Ask for A and AAAA at the same time. What fails is in the answers."""
-        name = dns.name.from_text(host)
+        name = dns.name.from_text(host)  # absolute, so no search list is applied
         async with asyncio.TaskGroup() as group:
             asked = {family: group.create_task(self._ask(name, family)) for family in Family}
         return {family: task.result() for family, task in asked.items()}
@@ -59,9 +59,7 @@ class Resolver:
         try:
             # dnspython measures on the wall clock, which may jump.
             async with asyncio.timeout(self._timeout):
-                found = await self._stub().resolve(
-                    name, family.value, search=False, raise_on_no_answer=False
-                )
+                found = await self._stub().resolve(name, family.value, raise_on_no_answer=False)
         except dns.resolver.NXDOMAIN:
             return Answer(LookupResult.NXDOMAIN)
         except (TimeoutError, dns.exception.Timeout):

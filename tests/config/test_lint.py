@@ -6,24 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import Settings, provider
 from relay.config.certificates import Certificate
 from relay.config.lint import Finding, lint
-from relay.providers import Facts
-from tests.config.files import ENVIRON, GOOD, VIPPS, changed, good
+from tests.config.files import GOOD, VIPPS, changed, good
+from tests.config.lints import TODAY, allowlist, facts, findings
 from tests.config.pem import write_pair
 
-TODAY = date(2026, 12, 1)
 OPEN = changed(('trusted_proxies: ["127.0.0.1"]\n', ""))
-
-
-def facts() -> dict[str, Facts]:
-    return {name: provider(name).facts for name in ("midtrans", "vipps")}
-
-
-def findings(settings: Settings, today: date = TODAY) -> list[str]:
-    found = lint(settings, facts(), {}, today)
-    return [str(each).removeprefix("relay.yaml:") + f" [{each.code}]" for each in found]
 
 
 def test_a_good_file_has_no_findings() -> None:
@@ -35,13 +24,37 @@ def public(port: int, address: str = "0.0.0.0") -> str:
     return OPEN.replace("127.0.0.1:8080", f"{address}:{port}")
 
 
-def allowlist(text: str) -> str:
-    return f"{GOOD}    allowlist: {text}\n"
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        # proxies and secrets
+        (
+            GOOD.replace('["127.0.0.1"]', '["::/0"]'),
+            [
+                (
+                    "3:19: warning: trusted_proxies.0: ::/0 believes anybody's forwarding header;"
+                    " name your own proxies [everyone]"
+                )
+            ],
+        ),
+        (
+            GOOD.replace('["127.0.0.1"]', '["127.0.0.0/8", "127.0.0.1"]'),
+            [
+                (
+                    "3:34: warning: trusted_proxies.1: is already within 127.0.0.0/8; remove it"
+                    " [redundant-network]"
+                )
+            ],
+        ),
+        (
+            GOOD + "admin: {token: abc}\n",
+            [
+                (
+                    "13:16: warning: admin.token: a secret stands in the file; write ${env:NAME} or"
+                    " ${file:PATH} [literal-secret]"
+                )
+            ],
+        ),
         # listeners
         (
             OPEN.replace("127.0.0.1:8080", "10.0.0.5:8080"),
@@ -170,35 +183,6 @@ def test_no_findings(text: str) -> None:
 def test_ports_matter_to_midtrans_alone() -> None:
     start, _, _ = public(8443).partition("  - name: midtrans\n")
     assert findings(good(start + VIPPS)) == []
-
-
-def test_a_key_of_the_sandbox_on_production() -> None:
-    environ = {**ENVIRON, "KEY": "SB-Mid-server-canary"}
-    assert findings(good(GOOD, environ)) == [
-        (
-            "11:15: warning: endpoints.0.secrets.0: is a server key of the sandbox; production has"
-            " another [sandbox-key]"
-        )
-    ]
-    sandbox = changed(("environment: production", "environment: sandbox"))
-    assert findings(good(sandbox, environ)) == []
-
-
-def test_a_provider_that_was_not_reviewed_for_long() -> None:
-    reviewed = facts()["midtrans"].reviewed
-    second = GOOD.partition("endpoints:\n")[2].replace("midtrans\n", "again\n", 1)
-    text = GOOD + second.replace("/midtrans/", "/again/")
-    settings = good(text)
-    assert len(settings.endpoints) == 2
-    year_later = reviewed.replace(year=reviewed.year + 1)
-    assert findings(settings, year_later) == []
-    assert findings(settings, year_later.replace(month=12, day=31)) == [
-        (
-            "9:15: warning: endpoints.0.provider: what is built in for midtrans was compared with"
-            f" {facts()['midtrans'].document} on {reviewed}, more than a year ago; compare it, or"
-            " update the relay [old-review]"
-        )
-    ]
 
 
 def with_certificate(tmp_path: Path, text: str, found: Certificate, today: date) -> list[str]:

@@ -4,6 +4,7 @@ import pytest
 
 from tests.config.files import BUILT_IN, GOOD, INLINE, changed, mistakes
 
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

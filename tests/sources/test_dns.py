@@ -208,12 +208,14 @@ async def test_run_takes_the_look_under_way_with_it(
     server: BrokenNameserver, clock: ManualClock
 ) -> None:
     server.hold.clear()
-    host = dns_host(resolver(server.port), clock)
+    host = dns_host(resolver(server.port, timeout=60), clock)
     running = asyncio.ensure_future(host.run())
     await server.questions(2)
     waiting = asyncio.ensure_future(host.refresh())
+    await clock.advance(0)
     running.cancel()
-    await asyncio.wait({running, waiting})
+    async with asyncio.timeout(10):
+        await asyncio.wait({running, waiting})
     assert running.cancelled()
     assert waiting.exception() is None
 
@@ -350,6 +352,27 @@ async def test_while_nothing_is_known_it_looks_again_within_a_second(
         assert await seen.result() is SERVFAIL
     server.both(gives(NEW))
     await clock.advance(30)
+    assert await seen.result() is OK
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_a_look_in_between_moves_the_next_one(
+    server: BrokenNameserver, clock: ManualClock, seen: Seen
+) -> None:
+    server.both(gives(NEW, ttl=300))
+    host = dns_host(resolver(server.port), clock, seen=seen)
+    running = asyncio.ensure_future(host.run())
+    assert await seen.result() is OK
+    await clock.advance(10)
+    server.both(answers_code("SERVFAIL"))
+    await host.refresh()
+    assert await seen.result() is SERVFAIL
+    server.both(gives(NEW))
+    server.asked.clear()
+    await clock.advance(29)
+    assert server.asked == []
+    await clock.advance(1)
     assert await seen.result() is OK
     running.cancel()
     await asyncio.wait({running})

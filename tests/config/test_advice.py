@@ -1,0 +1,34 @@
+"""Which networks add nothing."""
+
+from netaddr import IPNetwork
+
+from relay.config.advice import everyone, repeated
+
+
+def networks(*texts: str) -> list[IPNetwork]:
+    return [IPNetwork(text) for text in texts]
+
+
+def test_everyone_is_every_address_of_one_kind() -> None:
+    assert everyone(IPNetwork("0.0.0.0/0"))
+    assert everyone(IPNetwork("::/0"))
+    assert not everyone(IPNetwork("0.0.0.0/1"))
+
+
+def test_the_narrower_of_two_is_repeated() -> None:
+    wide, narrow = networks("192.0.2.0/24", "192.0.2.7")
+    assert [*repeated([narrow, wide], ())] == [(0, wide)]
+    assert [*repeated([wide, narrow], ())] == [(1, wide)]
+    assert [*repeated([narrow], [wide])] == [(0, wide)]
+    assert [*repeated([wide], [narrow])] == []
+
+
+def test_of_equal_networks_the_first_stays() -> None:
+    one = IPNetwork("192.0.2.7")
+    assert [*repeated([one, one, one], ())] == [(1, one), (2, one)]
+    assert [*repeated([one], [one])] == [(0, one)]
+
+
+def test_names_are_passed_over_and_counted() -> None:
+    wide, narrow = networks("192.0.2.0/24", "192.0.2.7")
+    assert [*repeated(["x.example", wide, "x.example", narrow], ())] == [(3, wide)]

@@ -1,0 +1,203 @@
+"""What a valid endpoint says that its author may not have meant."""
+
+import pytest
+
+from tests.config.files import ENVIRON, GOOD, VIPPS, changed, good
+from tests.config.lints import allowlist, facts, findings
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        # the sandbox on production
+        (
+            allowlist("{add: [34.101.68.130]}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: belongs to midtrans sandbox, and"
+                    " this endpoint is production [sandbox-address]"
+                )
+            ],
+        ),
+        (
+            allowlist("{replace: [103.208.23.0/24, 8.215.9.206, 149.129.216.115]}"),
+            [
+                (
+                    "13:57: warning: endpoints.0.allowlist.replace.2: belongs to midtrans sandbox,"
+                    " and this endpoint is production [sandbox-address]"
+                )
+            ],
+        ),
+        (
+            GOOD + VIPPS + "    allowlist: {add: [callback-mt-1.vipps.no]}\n",
+            [
+                (
+                    "19:23: warning: endpoints.1.allowlist.add.0: belongs to vipps test, and this"
+                    " endpoint is production [sandbox-address]"
+                )
+            ],
+        ),
+        # addresses
+        (
+            allowlist("{add: [103.58.103.177]}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: Midtrans withdrew 103.58.103.177"
+                    " on 2022-03-15; leave it out [withdrawn-address]"
+                )
+            ],
+        ),
+        (
+            allowlist("{add: [103.58.103.0/24]}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: Midtrans withdrew 103.58.103.177"
+                    " on 2022-03-15; leave it out [withdrawn-address]"
+                )
+            ],
+        ),
+        (
+            allowlist('{add: ["0.0.0.0/0"]}'),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: 0.0.0.0/0 lets every address send"
+                    " [everyone]"
+                )
+            ],
+        ),
+        (
+            allowlist('{add: ["::/0"]}'),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: ::/0 lets every address send"
+                    " [everyone]"
+                )
+            ],
+        ),
+        (
+            allowlist("{add: [198.51.100.0/25, 198.51.100.7, 198.51.100.0/24]}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: is already within"
+                    " 198.51.100.0/24; remove it [redundant-network]"
+                ),
+                (
+                    "13:40: warning: endpoints.0.allowlist.add.1: is already within"
+                    " 198.51.100.0/24; remove it [redundant-network]"
+                ),
+            ],
+        ),
+        (
+            allowlist("{add: [198.51.100.7, x.example, 198.51.100.7]}"),
+            [
+                (
+                    "13:48: warning: endpoints.0.allowlist.add.2: is already within"
+                    " 198.51.100.7/32; remove it [redundant-network]"
+                )
+            ],
+        ),
+        (
+            allowlist("{add: [103.208.23.9]}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: is already within"
+                    " 103.208.23.0/24; remove it [redundant-network]"
+                )
+            ],
+        ),
+        (
+            allowlist("{add: [8.215.30.222]}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: is already within"
+                    " 8.215.30.222/32; remove it [redundant-network]"
+                )
+            ],
+        ),
+        (
+            allowlist("{replace: [103.208.23.0/24], add: [103.208.23.9]}"),
+            [
+                (
+                    "13:51: warning: endpoints.0.allowlist.add.0: is already within"
+                    " 103.208.23.0/24; remove it [redundant-network]"
+                )
+            ],
+        ),
+        # the mode
+        (
+            allowlist("{mode: off}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.mode: anybody may send; only the"
+                    " signature is checked [allowlist-off]"
+                )
+            ],
+        ),
+        (
+            allowlist("{mode: report}"),
+            [
+                (
+                    "13:23: warning: endpoints.0.allowlist.mode: anybody may send, and other"
+                    " addresses are only counted; enforce refuses them [allowlist-report]"
+                )
+            ],
+        ),
+        # secrets
+        (
+            GOOD.replace('"${env:KEY}"', '"${env:KEY}", abc'),
+            [
+                (
+                    "11:29: warning: endpoints.0.secrets.1: a secret stands in the file; write"
+                    " ${env:NAME} or ${file:PATH} [literal-secret]"
+                )
+            ],
+        ),
+        # hosts
+        (
+            GOOD
+            + VIPPS
+            + (
+                "    allowlist: {replace: [callback-1.vipps.no, callback-2.vipps.no,"
+                " callback-3.vipps.no, callback-4.vipps.no], add: [callback-dr-4.vipps.no]}\n"
+            ),
+            [
+                (
+                    "19:26: warning: endpoints.1.allowlist.replace: leaves out"
+                    " callback-dr-1.vipps.no, callback-dr-2.vipps.no, callback-dr-3.vipps.no of"
+                    " vipps production; deliveries from there will be refused [missing-hosts]"
+                )
+            ],
+        ),
+    ],
+)
+def test_findings(text: str, said: list[str]) -> None:
+    assert findings(good(text)) == said
+
+
+def test_a_key_of_the_sandbox_on_production() -> None:
+    environ = {**ENVIRON, "KEY": "SB-Mid-server-canary"}
+    assert findings(good(GOOD, environ)) == [
+        (
+            "11:15: warning: endpoints.0.secrets.0: is a server key of the sandbox; production has"
+            " another [sandbox-key]"
+        )
+    ]
+    sandbox = changed(("environment: production", "environment: sandbox"))
+    assert findings(good(sandbox, environ)) == []
+
+
+def test_a_provider_that_was_not_reviewed_for_long() -> None:
+    reviewed = facts()["midtrans"].reviewed
+    second = GOOD.partition("endpoints:\n")[2].replace("midtrans\n", "again\n", 1)
+    text = GOOD + second.replace("/midtrans/", "/again/")
+    settings = good(text)
+    assert len(settings.endpoints) == 2
+    year_later = reviewed.replace(year=reviewed.year + 1)
+    assert findings(settings, year_later) == []
+    assert findings(settings, year_later.replace(month=12, day=31)) == [
+        (
+            "9:15: warning: endpoints.0.provider: what is built in for midtrans was compared with"
+            f" {facts()['midtrans'].document} on {reviewed}, more than a year ago; compare it, or"
+            " update the relay [old-review]"
+        )
+    ]

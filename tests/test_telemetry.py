@@ -1,0 +1,132 @@
+"""Every decision is one line and one count, and the counts are there before the first."""
+
+import io
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Any
+
+import orjson
+import pytest
+
+from relay.errors import Reason, SpoolUnavailable
+from relay.gauges import Snapshot
+from relay.logs import Log, LogWriter
+from relay.model import Attempted, Verdict
+from relay.telemetry import Account, Telemetry
+from tests.harness.clock import ManualClock
+
+AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
+class Watched:
+    """A `Telemetry` and what it said."""
+
+    def __init__(self) -> None:
+        self._stream = io.BytesIO()
+        self._writer = LogWriter(self._stream)
+        self.telemetry = Telemetry(Log(self._writer, ManualClock()))
+
+    def lines(self) -> list[dict[str, Any]]:
+        self._writer.close()
+        return [orjson.loads(line) for line in self._stream.getvalue().splitlines()]
+
+    def value(self, sample: str) -> float:
+        text = self.telemetry.expose(Snapshot()).decode()
+        (found,) = [line for line in text.splitlines() if line.startswith(f"relay_{sample} ")]
+        return float(found.rpartition(" ")[2])
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+def account(verdict: Verdict, **changes: Any) -> Account:
+    peer = ip_address("192.0.2.1")
+    return Account(
+        peer=peer, endpoint="midtrans", provider="midtrans", verdict=verdict, status=200, **changes
+    )
+
+
+def attempted(**changes: Any) -> Attempted:
+    usual: dict[str, Any] = {
+        "event_id": "evt_1",
+        "endpoint": "midtrans",
+        "provider": "midtrans",
+        "upstream": "billing",
+        "attempt": 1,
+        "outcome": "delivered",
+        "status": 200,
+        "cause": None,
+        "decision": "done",
+        "due": None,
+        "duration": 0.02,
+        "delay": 0.5,
+    }
+    return Attempted(**(usual | changes))
+
+
+def test_an_accepted_delivery_is_counted_and_told(watched: Watched) -> None:
+    watched.telemetry.received(account(Verdict.ACCEPTED, secret=1, duration=0.004), AT)
+    labels = '{endpoint="midtrans",provider="midtrans",verdict="accepted"}'
+    assert watched.value(f"deliveries_total{labels}") == 1
+    assert watched.value('secret_used_total{endpoint="midtrans",secret="1"}') == 1
+    assert watched.value('last_delivery_timestamp_seconds{endpoint="midtrans"}') == AT.timestamp()
+    assert watched.value('request_duration_seconds_bucket{endpoint="midtrans",le="0.005"}') == 1
+    (line,) = watched.lines()
+    assert (line["event"], line["level"], line["duration_ms"]) == ("delivery", "info", 4.0)
+
+
+def test_a_refusal_is_counted_by_reason(watched: Watched) -> None:
+    watched.telemetry.received(account(Verdict.REFUSED, reason=Reason.BODY_MALFORMED), AT)
+    assert watched.value('refusals_total{endpoint="midtrans",reason="body_malformed"}') == 1
+
+
+def test_what_is_ours_is_an_error_in_the_log(watched: Watched) -> None:
+    watched.telemetry.received(account(Verdict.UNAVAILABLE), AT)
+    assert watched.lines()[0]["level"] == "error"
+
+
+def test_what_report_lets_in_is_counted_apart(watched: Watched) -> None:
+    told = account(Verdict.ACCEPTED, would_refuse=Reason.SOURCE_NOT_ALLOWED)
+    watched.telemetry.received(told, AT)
+    assert watched.value('would_refuse_total{endpoint="midtrans",reason="source_not_allowed"}') == 1
+
+
+def test_attempts_are_counted_by_outcome_and_dead_letters_apart(watched: Watched) -> None:
+    watched.telemetry.attempted(attempted())
+    watched.telemetry.attempted(
+        attempted(outcome="unreachable", status=None, cause="refused", decision="dead", delay=None)
+    )
+    assert watched.value('attempts_total{outcome="delivered",upstream="billing"}') == 1
+    assert watched.value('attempts_total{outcome="unreachable",upstream="billing"}') == 1
+    assert watched.value('dead_letters_total{upstream="billing"}') == 1
+    assert watched.value('delivery_delay_seconds_count{upstream="billing"}') == 1
+    assert [line["event"] for line in watched.lines()] == ["attempt", "attempt"]
+
+
+def test_every_series_begins_at_zero(watched: Watched) -> None:
+    watched.telemetry.announce({"midtrans": "midtrans"}, ["billing"])
+    assert watched.value('refusals_total{endpoint="midtrans",reason="overload"}') == 0
+    assert watched.value('refusals_total{endpoint="",reason="unknown_endpoint"}') == 0
+    assert watched.value('attempts_total{outcome="rejected",upstream="billing"}') == 0
+    assert watched.value('dead_letters_total{upstream="billing"}') == 0
+
+
+def test_dns_and_knocks_are_counted(watched: Watched) -> None:
+    watched.telemetry.looked_up("a.example", "servfail")
+    watched.telemetry.looked_up("a.example", "ok")
+    watched.telemetry.changed("a.example", "added", ip_address("104.45.17.199"))
+    watched.telemetry.knocked("vipps", "found")
+    assert watched.value('dns_lookups_total{host="a.example",result="servfail"}') == 1
+    assert watched.value('allowlist_changes_total{change="added",host="a.example"}') == 1
+    assert watched.value('allowlist_knocks_total{endpoint="vipps",result="found"}') == 1
+    assert [line["event"] for line in watched.lines()] == ["dns_lookup", "allowlist_changed"]
+
+
+def test_expected_trouble_has_no_traceback_and_the_unexpected_has(watched: Watched) -> None:
+    watched.telemetry.faulted("billing", "evt_1", SpoolUnavailable("disk full"))
+    watched.telemetry.faulted("billing", None, KeyError("x"))
+    expected, unexpected = watched.lines()
+    assert "exception" not in expected
+    assert "KeyError" in unexpected["exception"]
