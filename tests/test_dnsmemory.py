@@ -1,5 +1,3 @@
-# ruff: noqa: ASYNC240 - a test may block
-
 import asyncio
 import json
 import stat
@@ -57,7 +55,7 @@ def loaded(path: Path, clock: ManualClock) -> HostRecord:
     return one.recall(HOST)
 
 
-def file(answered: str = "2026-01-05T11:00:00Z", **changes: Any) -> dict[str, Any]:  # noqa: ANN401
+def file(answered: str = "2026-01-05T11:00:00Z", **changes: Any) -> dict[str, Any]:
     address = {"address": str(GOOD), "seen_at": answered, "missing_seconds": 0.0} | changes
     return {"version": 1, "hosts": {HOST: {"answered_at": answered, "addresses": [address]}}}
 

@@ -4,12 +4,9 @@ import secrets
 from datetime import timedelta
 from hmac import compare_digest
 
-from aiohttp.web import Request
-
 from relay.clock import Clock
 from relay.secret import Secret
 
-COOKIE = "relay_session"
 _LIFETIME = timedelta(hours=8)
 _MAX_SESSIONS = 100
 
@@ -27,14 +24,14 @@ class Gatekeeper:
         """Whether nobody may enter, since no token is configured."""
         return self._token is None
 
-    def bearer(self, request: Request) -> bool:
-        """Say whether the request carries the token."""
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    def bearer(self, authorization: str) -> bool:
+        """Say whether an Authorization field carries the token."""
+        scheme, _, given = authorization.partition(" ")
         return scheme.lower() == "bearer" and self.knows(given.strip())
 
-    def session(self, request: Request) -> bool:
-        """Say whether the request belongs to an open session."""
-        until = self._sessions.get(request.cookies.get(COOKIE, ""))
+    def session(self, name: str) -> bool:
+        """Say whether there is an open session of this name."""
+        until = self._sessions.get(name)
         return until is not None and self._clock.monotonic() < until
 
     def knows(self, token: str) -> bool:
@@ -51,6 +48,6 @@ class Gatekeeper:
         self._sessions[name] = self._clock.monotonic() + _LIFETIME.total_seconds()
         return name
 
-    def close_session(self, request: Request) -> None:
-        """End the request's session, if it has one."""
-        self._sessions.pop(request.cookies.get(COOKIE, ""), None)
+    def close_session(self, name: str) -> None:
+        """End the session of this name, if there is one."""
+        self._sessions.pop(name, None)

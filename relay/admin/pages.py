@@ -8,10 +8,13 @@ from urllib.parse import urlencode
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from relay.admin.auth import COOKIE, Gatekeeper
+from relay.admin.auth import Gatekeeper
 from relay.history import detail, parse_query, summary
 from relay.model import Status
 from relay.spool import Spool
+
+#: The cookie that names a session.
+COOKIE = "relay_session"
 
 _PAGE_FILTERS = ("status", "endpoint", "key", "after")
 
@@ -79,14 +82,20 @@ class Pages:
         return answer
 
     async def _logout(self, request: web.Request) -> web.StreamResponse:
-        self._gatekeeper.close_session(request)
+        self._gatekeeper.close_session(request.cookies.get(COOKIE, ""))
         answer = web.Response(status=web.HTTPSeeOther.status_code, headers={"Location": "/login"})
         answer.del_cookie(COOKIE, path="/")
         return answer
 
+    def admits(self, request: web.Request) -> bool:
+        """Say whether the request may read: it has the token, or an open session."""
+        return self._gatekeeper.bearer(
+            request.headers.get("Authorization", "")
+        ) or self._gatekeeper.session(request.cookies.get(COOKIE, ""))
+
     def _enter(self, request: web.Request) -> None:
         """Let a session or a bearer token in; send everybody else to the login form."""
-        if not (self._gatekeeper.session(request) or self._gatekeeper.bearer(request)):
+        if not self.admits(request):
             raise web.HTTPSeeOther("/login")
 
     def _render(

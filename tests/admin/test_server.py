@@ -9,7 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from relay.admin.auth import COOKIE, Gatekeeper
+from relay.admin.auth import Gatekeeper
+from relay.admin.pages import COOKIE
 from relay.admin.server import Admin
 from relay.clock import SystemClock
 from relay.edge.connections import Connections

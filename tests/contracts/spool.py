@@ -513,9 +513,7 @@ class SpoolContract:
             (Query(since=RECEIVED + timedelta(seconds=2)), "5432"),
             (Query(until=RECEIVED + timedelta(seconds=2)), "1"),
             (
-                Query(
-                    since=RECEIVED + timedelta(seconds=2), until=RECEIVED + timedelta(seconds=4)
-                ),
+                Query(since=RECEIVED + timedelta(seconds=2), until=RECEIVED + timedelta(seconds=4)),
                 "32",
             ),
             (Query(ids=("e4", "e2", "e9")), "42"),
@@ -703,7 +701,9 @@ class SpoolContract:
         assert ids(await take(second)) == [event_id]
         await second.close()
 
-    async def test_closing_finishes_what_was_begun(self, opener: Opener, clock: ManualClock) -> None:
+    async def test_closing_finishes_what_was_begun(
+        self, opener: Opener, clock: ManualClock
+    ) -> None:
         spool = await opener(clock)
         async with asyncio.TaskGroup() as group:
             puts = [group.create_task(spool.put(verified(key=str(n)))) for n in range(50)]

@@ -1,6 +1,6 @@
 """Opening the file: refusing a foreign one, applying migrations, and the settings that matter."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ _FULL: Final = 2
 _CACHE_KIB: Final = 16 * 1024
 # A burst makes the write-ahead log grow; this is what it keeps afterwards.
 _LOG_KEEPS: Final = 64 * 1024 * 1024
+_TURNS: Final = 100
 
 
 def prepare(path: Path, patience: timedelta) -> Migrated:
@@ -46,7 +47,7 @@ def open_writing(path: Path, patience: timedelta) -> apsw.Connection:
     """
     try:
         connection = _open(path, apsw.SQLITE_OPEN_READWRITE, patience)
-        mode = connection.pragma("journal_mode", "wal")
+        mode = _keep_log(connection)
         connection.pragma("synchronous", _FULL)
         connection.pragma("cache_size", -_CACHE_KIB)
         connection.pragma("journal_size_limit", _LOG_KEEPS)
@@ -98,9 +99,28 @@ def _open(path: Path, flags: int, patience: timedelta) -> apsw.Connection:
     return connection
 
 
+def _keep_log(connection: apsw.Connection) -> str:
+    """Turn on the write-ahead log and return the journal mode that is in effect.
+
+    The first one to open a new file does so; SQLite does not wait when several try at once.
+    """
+    for _ in range(_TURNS):
+        try:
+            return str(connection.pragma("journal_mode", "wal"))
+        except apsw.BusyError:
+            # This does wait, until whoever is at it has finished.
+            connection.execute("BEGIN EXCLUSIVE")
+            connection.execute("ROLLBACK")
+    raise apsw.BusyError("too many processes are opening the file at once")
+
+
 def _look(path: Path, known: int) -> None:
     """Refuse a foreign file before anything touches it: no lock, no log, no recovery."""
     address = f"file:{quote(str(path.absolute()))}?immutable=1"
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    with closing(apsw.Connection(address, flags=flags)) as connection:
+    # Somebody may be filling the file right now; it will be looked at again under its lock.
+    with (
+        suppress(apsw.CorruptError),
+        closing(apsw.Connection(address, flags=flags)) as connection,
+    ):
         migrations.check(connection, path, known)

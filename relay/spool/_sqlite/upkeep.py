@@ -13,7 +13,7 @@ from relay.spool._sqlite import files, rows
 _BODIES: Final = """
 UPDATE events SET body = NULL
 WHERE seq IN (
-    SELECT seq FROM events
+    SELECT seq FROM events INDEXED BY events_body
     WHERE body IS NOT NULL AND status IN ('delivered', 'passed', 'test') AND received_at < :before
     ORDER BY received_at LIMIT :limit
 )
@@ -32,7 +32,7 @@ _TALLIES: Final = "SELECT endpoint, status, events FROM tallies WHERE events > 0
 _OLDEST: Final = """
 SELECT oldest.upstream, events.received_at
 FROM (
-    SELECT upstream, min(seq) AS seq FROM events
+    SELECT upstream, min(seq) AS seq FROM events INDEXED BY events_lane
     WHERE status IN ('pending', 'leased') GROUP BY upstream
 ) AS oldest JOIN events USING (seq)
 """

@@ -46,7 +46,7 @@ CREATE INDEX events_ready   ON events (upstream)              WHERE place = 'rea
 CREATE INDEX events_waiting ON events (upstream, due_at)      WHERE place = 'waiting';
 CREATE INDEX events_behind  ON events (upstream)              WHERE place = 'behind';
 CREATE INDEX events_leased  ON events (upstream, lease_until) WHERE status = 'leased';
-CREATE INDEX events_lane    ON events (upstream, endpoint, lane)
+CREATE INDEX events_lane    ON events (upstream, endpoint, lane, seq, status)
     WHERE status IN ('pending', 'leased');
 
 -- What an opening event looks for: a later state of its subject.

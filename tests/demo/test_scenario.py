@@ -1,0 +1,30 @@
+"""The demo's verdict is about what happened, not about what it hoped for."""
+
+import pytest
+
+from relay.demo.scenario import Row, Target, play
+from relay.demo.sink import Sink
+
+
+@pytest.mark.parametrize("provider", ["midtrans", "vipps"])
+async def test_a_relay_that_lets_everything_through_fails_the_demo(provider: str) -> None:
+    async with Sink() as sink:
+        rows = await play([Target(provider, sink.url, "192.0.2.1")], "secret", sink)
+    verdicts = {row.sent: row.went_well for row in rows}
+    assert verdicts == {
+        "genuine": False,  # it arrived twice
+        "the same again": False,
+        "forged signature": False,
+        "unknown address": False,
+        "unsigned": False,
+    }
+
+
+def test_a_row_went_well_when_answer_and_arrival_are_as_expected() -> None:
+    def row(status: int, arrived: int) -> Row:
+        return Row("midtrans", "genuine", "192.0.2.1", status, arrived, expected=(200, 1))
+
+    assert row(200, 1).went_well
+    assert not row(200, 0).went_well
+    assert not row(200, 2).went_well
+    assert not row(502, 1).went_well

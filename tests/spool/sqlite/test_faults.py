@@ -1,0 +1,66 @@
+import errno
+
+import apsw
+import pytest
+
+from relay.errors import SpoolUnavailable
+from relay.spool import SpoolBroken
+from relay.spool._sqlite.faults import Soundness, passes
+
+
+def fault(code: int) -> apsw.Error:
+    error = apsw.exception_for(code)
+    assert isinstance(error, apsw.Error)
+    return error
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        apsw.SQLITE_BUSY,
+        apsw.SQLITE_LOCKED,
+        apsw.SQLITE_FULL,
+        apsw.SQLITE_NOMEM,
+        apsw.SQLITE_IOERR_NOMEM,
+        apsw.SQLITE_CONSTRAINT_UNIQUE,
+        apsw.SQLITE_TOOBIG,
+        apsw.SQLITE_CANTOPEN,
+    ],
+)
+def test_these_pass(code: int) -> None:
+    assert passes(fault(code), 0)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        apsw.SQLITE_IOERR,
+        apsw.SQLITE_IOERR_READ,
+        apsw.SQLITE_IOERR_WRITE,
+        apsw.SQLITE_IOERR_FSYNC,
+        apsw.SQLITE_CORRUPT,
+        apsw.SQLITE_NOTADB,
+        apsw.SQLITE_READONLY_DBMOVED,
+    ],
+)
+def test_these_do_not(code: int) -> None:
+    assert not passes(fault(code), errno.EIO)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_write_that_finds_no_room_passes_and_a_sync_does_not(number: int) -> None:
+    assert passes(fault(apsw.SQLITE_IOERR_WRITE), number)
+    assert not passes(fault(apsw.SQLITE_IOERR_FSYNC), number)
+    assert not passes(fault(apsw.SQLITE_IOERR_DIR_FSYNC), number)
+
+
+def test_the_first_reason_stays(connection: apsw.Connection) -> None:
+    soundness = Soundness()
+    soundness.check()
+    assert not isinstance(soundness.judge(fault(apsw.SQLITE_BUSY), connection), SpoolBroken)
+    soundness.check()
+    assert isinstance(soundness.judge(apsw.CorruptError("first"), connection), SpoolBroken)
+    soundness.condemn("something else")
+    with pytest.raises(SpoolBroken, match="needs a restart: first"):
+        soundness.check()
+    assert issubclass(SpoolBroken, SpoolUnavailable)

@@ -1,0 +1,44 @@
+import apsw
+
+from relay.model import OnConflict
+from relay.spool import Conflict, Duplicate, Stored
+from relay.spool._sqlite import intake, rows
+from tests.harness.deliveries import RECEIVED, verified
+from tests.spool.sqlite.plans import plans, scans
+
+
+def parameters(body: bytes, event_id: str, on_conflict: OnConflict) -> rows.Parameters:
+    event = verified(
+        body=body, event_id=event_id, subject="tx", opening=True, on_conflict=on_conflict
+    )
+    return rows.parameters(event, RECEIVED)
+
+
+def test_no_put_reads_the_whole_table(connection: apsw.Connection) -> None:
+    results: list[Stored | Duplicate | Conflict] = []
+    deliver, refuse = OnConflict.DELIVER, OnConflict.REFUSE
+
+    def every_kind(connection: apsw.Connection) -> None:
+        results.extend(
+            (
+                intake.put(connection, parameters(b"1", "a", deliver)),
+                intake.put(connection, parameters(b"2", "b", deliver)),
+                intake.put(connection, parameters(b"2", "c", deliver)),
+                intake.put(connection, parameters(b"3", "d", refuse)),
+            )
+        )
+
+    steps = plans(connection, every_kind)
+    assert results == [Stored("a"), Stored("b", "a"), Duplicate("b"), Conflict("a")]
+    assert len(steps) > 10
+    assert scans(steps) == []
+
+
+def test_what_is_stored_is_as_long_as_it_says(connection: apsw.Connection) -> None:
+    """Text with a NUL in it is not cut off there."""
+    row = rows.parameters(verified(key="a\0b", body=b"\0" * 3), RECEIVED)
+    intake.put(connection, row)
+    stored = rows.fetch(connection, "SELECT key, length(body) FROM events", ())
+    assert stored == [("a\0b", 3)]
+    intake.put(connection, rows.parameters(verified(key="a\0c"), RECEIVED))
+    assert len(rows.fetch(connection, "SELECT 1 FROM events", ())) == 2

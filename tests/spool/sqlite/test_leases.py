@@ -1,0 +1,122 @@
+from datetime import datetime, timedelta
+
+import apsw
+import pytest
+
+from relay.model import Dead, Decision, Delivered, Done, RetryAt
+from relay.spool import Claimed
+from relay.spool._sqlite import intake, leases, rows
+from tests.harness.deliveries import RECEIVED, verified
+from tests.spool.sqlite.plans import plans, scans
+
+LEASE = timedelta(seconds=30)
+
+
+def put(connection: apsw.Connection, *keys: str, subject: str | None = None) -> None:
+    for key in keys:
+        event = verified(key=key, event_id=key, subject=subject)
+        intake.put(connection, rows.parameters(event, RECEIVED))
+
+
+def claim(
+    connection: apsw.Connection, *, at: datetime = RECEIVED, limit: int = 10, ordered: bool = False
+) -> Claimed:
+    return leases.claim(connection, "billing", limit, at, LEASE, ordered=ordered)
+
+
+def columns(connection: apsw.Connection, names: str, key: str) -> rows.Row:
+    [row] = rows.fetch(connection, f"SELECT {names} FROM events WHERE key = ?", (key,))
+    return row
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_no_claim_reads_the_whole_table(connection: apsw.Connection, *, ordered: bool) -> None:
+    put(connection, "a", "b", subject="tx")
+    steps = plans(connection, lambda each: claim(each, ordered=ordered))
+    assert len(steps) > 10
+    assert scans(steps) == []
+    assert not [step for step in steps if "TEMP B-TREE" in step]
+
+
+@pytest.mark.parametrize("decision", [Done(), Dead(), RetryAt(RECEIVED)])
+def test_no_settling_reads_the_whole_table(connection: apsw.Connection, decision: Decision) -> None:
+    put(connection, "a", "b")
+    first, second = claim(connection).leases
+    steps = plans(
+        connection,
+        lambda each: (
+            leases.settle(each, first, decision, Delivered(200), RECEIVED),
+            leases.release(each, second, RECEIVED),
+        ),
+    )
+    assert len(steps) > 1
+    assert scans(steps) == []
+
+
+def test_a_damaged_event_becomes_dead_and_the_others_go_out(connection: apsw.Connection) -> None:
+    put(connection, "a", "b", "c")
+    connection.execute("UPDATE events SET body = x'00' WHERE key = 'a'")
+    connection.execute("UPDATE events SET headers = CAST(x'ff' AS TEXT) WHERE key = 'b'")
+    claimed = claim(connection)
+    assert [lease.event.id for lease in claimed.leases] == ["c"]
+    assert claimed.next_due is None
+    for key in ("a", "b"):
+        assert columns(connection, "status, last_outcome, attempts", key) == ("dead", "corrupt", 0)
+
+
+def test_a_damaged_event_does_not_hold_up_its_lane(connection: apsw.Connection) -> None:
+    put(connection, "a", "b", subject="tx")
+    connection.execute("UPDATE events SET body = x'00' WHERE key = 'a'")
+    claimed = claim(connection, ordered=True)
+    assert (claimed.leases, claimed.next_due) == ((), RECEIVED)
+    assert [lease.event.id for lease in claim(connection, ordered=True).leases] == ["b"]
+
+
+def test_what_is_behind_is_looked_at_once(connection: apsw.Connection) -> None:
+    put(connection, "a", "b", "c", subject="tx")
+    claim(connection, ordered=True)
+    assert [columns(connection, "status, place", key) for key in "abc"] == [
+        ("leased", None),
+        ("pending", "behind"),
+        ("pending", "behind"),
+    ]
+
+
+@pytest.mark.parametrize("status", ["delivered", "dead", "held"])
+def test_whatever_finishes_an_event_lets_the_next_one_up(
+    connection: apsw.Connection, status: str
+) -> None:
+    put(connection, "a", "b", "c", subject="tx")
+    claim(connection, ordered=True)
+    connection.execute(
+        "UPDATE events SET status = ?, place = NULL, lease_until = NULL WHERE key = 'a'", (status,)
+    )
+    assert [columns(connection, "place", key) for key in "bc"] == [("ready",), ("behind",)]
+
+
+def test_a_clock_that_was_set_back_holds_up_nothing_new(connection: apsw.Connection) -> None:
+    put(connection, "a")
+    claimed = claim(connection, at=RECEIVED - timedelta(days=365))
+    assert [lease.event.id for lease in claimed.leases] == ["a"]
+
+
+def test_settling_says_whether_there_is_more_to_do(connection: apsw.Connection) -> None:
+    put(connection, "a", "b", subject="tx")
+    put(connection, "c")
+    first, last = claim(connection, ordered=True).leases
+    assert leases.settle(connection, first, Done(), Delivered(200), RECEIVED)
+    assert not leases.settle(connection, last, Done(), Delivered(200), RECEIVED)
+
+
+def test_giving_back_passes_over_what_is_lost(connection: apsw.Connection) -> None:
+    put(connection, "a", "b")
+    both = claim(connection).leases
+    leases.settle(connection, both[0], Done(), Delivered(200), RECEIVED)
+    leases.give_back(connection, both, RECEIVED)
+    assert columns(connection, "status", "a") == ("delivered",)
+    assert columns(connection, "status, attempts", "b") == ("pending", 0)
+
+
+def test_a_claim_of_nothing_is_a_mistake(connection: apsw.Connection) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        claim(connection, limit=0)

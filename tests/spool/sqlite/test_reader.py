@@ -1,0 +1,69 @@
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from relay.errors import SpoolUnavailable
+from relay.spool import SpoolBroken
+from relay.spool._sqlite import connections
+from relay.spool._sqlite.faults import Soundness
+from relay.spool._sqlite.reader import Reader
+from tests.spool.sqlite.conftest import PATIENCE
+
+
+@pytest.fixture
+def soundness() -> Soundness:
+    return Soundness()
+
+
+@pytest.fixture
+async def reader(
+    connection: apsw.Connection, path: Path, soundness: Soundness
+) -> AsyncIterator[Reader]:
+    reader = Reader(connections.open_reading(path, PATIENCE), soundness)
+    yield reader
+    await reader.close()
+
+
+async def test_reading_holds_up_nobody(reader: Reader, connection: apsw.Connection) -> None:
+    """The loop goes on, and the writer writes, while a read is under way."""
+    go_on = threading.Event()
+
+    def slow(reading: apsw.Connection) -> object:
+        with reading:
+            before = reading.execute("SELECT count(*) FROM tallies").fetchall()
+            go_on.wait(10)
+            return before == reading.execute("SELECT count(*) FROM tallies").fetchall()
+
+    reading = asyncio.ensure_future(reader.run(slow))
+    await asyncio.sleep(0)
+    connection.execute("INSERT INTO tallies VALUES ('a', 'b', 1)")
+    go_on.set()
+    assert await reading is True
+
+
+async def test_an_error_of_the_statement_passes(reader: Reader) -> None:
+    with pytest.raises(SpoolUnavailable, match="no such table"):
+        await reader.run(lambda each: each.execute("SELECT * FROM elsewhere"))
+    assert await reader.run(lambda each: each.pragma("query_only")) == 1
+
+
+async def test_damage_ends_the_spool(reader: Reader, soundness: Soundness) -> None:
+    def damaged(_: apsw.Connection) -> None:
+        raise apsw.CorruptError("database disk image is malformed")
+
+    with pytest.raises(SpoolBroken):
+        await reader.run(damaged)
+    assert soundness.broken
+    with pytest.raises(SpoolBroken):
+        await reader.run(lambda each: each.pragma("query_only"))
+
+
+async def test_closing_twice_is_closing_once(reader: Reader) -> None:
+    await reader.close()
+    await reader.close()
+    with pytest.raises(SpoolUnavailable, match="closed"):
+        await reader.run(lambda each: each.pragma("query_only"))

@@ -1,0 +1,37 @@
+from itertools import combinations
+
+from relay.spool._sqlite.seals import Field, digest, seal
+
+
+def test_fields_that_differ_have_digests_that_differ() -> None:
+    different: list[tuple[Field, ...]] = [
+        ("ab", "c"),
+        ("a", "bc"),
+        ("abc",),
+        ("abc", ""),
+        ("abc", None),
+        (b"abc",),
+        ("a", "s1:b"),
+        ("1",),
+        (b"1",),
+        (1,),
+        (1.0,),
+        (None,),
+        ("",),
+        (),
+    ]
+    for one, another in combinations(different, 2):
+        assert digest(one) != digest(another), (one, another)
+
+
+def test_a_digest_stays_what_it_was() -> None:
+    """Stored checksums are compared with it for as long as events are kept."""
+    assert digest(("æ", b"\x00", 7, None)).hex() == (
+        "2dc764eed2950586799a741950c1d34ec5808c6be6b990768ef925babceec9ba"
+    )
+
+
+def test_the_seal_covers_what_the_store_found_out() -> None:
+    received = digest(("a",))
+    seals = {seal(received, None, 0), seal(received, "b", 0), seal(received, None, 1)}
+    assert len(seals) == 3

@@ -1,0 +1,245 @@
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import apsw
+import pytest
+
+from relay.errors import LeaseLost, SpoolUnavailable
+from relay.spool import SpoolBroken
+from relay.spool._sqlite import connections, rows
+from relay.spool._sqlite.faults import Soundness
+from relay.spool._sqlite.writer import Work, Writer
+from tests.spool.sqlite.conftest import PATIENCE, FailingSync
+
+Start = Callable[..., Writer]
+
+
+def add(name: str) -> Work[str]:
+    def work(connection: apsw.Connection) -> str:
+        connection.execute("INSERT INTO tallies VALUES (?, 'x', 1)", (name,))
+        return name
+
+    return work
+
+
+def much(connection: apsw.Connection) -> None:
+    """Write more than the log is let grow to."""
+    connection.execute("CREATE TABLE much (a)")
+    connection.execute("INSERT INTO much VALUES (zeroblob(4096 * 4100))")
+
+
+def names(connection: apsw.Connection) -> list[str]:
+    return [name for (name,) in rows.fetch(connection, "SELECT endpoint FROM tallies", ())]
+
+
+class Gate:
+    """Work that keeps the writer until told to go on."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self, _: apsw.Connection) -> None:
+        self.reached.set()
+        self.go_on.wait(10)
+
+
+@pytest.fixture
+def soundness() -> Soundness:
+    return Soundness()
+
+
+@pytest.fixture
+async def start(path: Path, soundness: Soundness) -> AsyncIterator[Start]:
+    """Give a function that starts a writer; its parts can be given."""
+    writers: list[Writer] = []
+
+    def start(*, still_there: Callable[[], bool] = lambda: True, waiting: int = 100) -> Writer:
+        connection = connections.open_writing(path, PATIENCE)
+        writers.append(Writer(connection, soundness, still_there, waiting=waiting))
+        return writers[-1]
+
+    yield start
+    for writer in writers:
+        await writer.close()
+
+
+async def hold(writer: Writer) -> tuple[Gate, asyncio.Future[None]]:
+    gate = Gate()
+    held = writer.submit(gate)
+    await asyncio.to_thread(gate.reached.wait, 10)
+    return gate, held
+
+
+async def test_what_waits_is_committed_together(start: Start) -> None:
+    writer = start()
+    changes: list[int] = []
+    gate, _ = await hold(writer)
+
+    def version(connection: apsw.Connection) -> None:
+        changes.append(connection.total_changes())
+
+    jobs = [writer.submit(add(str(number))) for number in range(5)]
+    seen = writer.submit(lambda each: each.in_transaction and len(names(each)))
+    writer.submit(version)
+    gate.go_on.set()
+    assert await asyncio.gather(*jobs) == ["0", "1", "2", "3", "4"]
+    assert await seen == 5
+    assert changes == [5]
+
+
+async def test_nothing_is_answered_before_the_commit(start: Start, path: Path) -> None:
+    """Whoever is told so finds it from another connection."""
+    writer = start()
+    reading = connections.open_reading(path, PATIENCE)
+    for number in range(20):
+        await writer.run(add(str(number)))
+        assert str(number) in names(reading)
+    reading.close()
+
+
+async def test_a_job_that_fails_is_alone_in_it(start: Start) -> None:
+    writer = start()
+    gate, _ = await hold(writer)
+
+    def lost(_: apsw.Connection) -> None:
+        raise LeaseLost("gone")
+
+    def half(connection: apsw.Connection) -> None:
+        with connection:
+            add("half")(connection)
+            raise KeyError("half")
+
+    jobs = [writer.submit(job) for job in (add("1"), lost, add("1"), half, add("2"))]
+    gate.go_on.set()
+    results = await asyncio.gather(*jobs, return_exceptions=True)
+    assert [type(each) for each in results] == [str, LeaseLost, SpoolUnavailable, KeyError, str]
+    assert sorted(await writer.run(names)) == ["1", "2"]
+
+
+async def test_a_caller_that_is_gone_breaks_nothing(start: Start) -> None:
+    writer = start()
+    gate, held = await hold(writer)
+    early, late = writer.submit(add("early")), writer.submit(add("late"))
+    early.cancel()
+    held.cancel()
+    gate.go_on.set()
+    assert await late == "late"
+    assert await writer.run(names) == ["late"]
+
+
+async def test_too_much_waiting_is_told_at_once(start: Start) -> None:
+    writer = start(waiting=3)
+    gate, _ = await hold(writer)
+    jobs = [writer.submit(add(str(number))) for number in range(3)]
+    with pytest.raises(SpoolUnavailable, match="3 writes are waiting"):
+        writer.submit(add("one more"))
+    gate.go_on.set()
+    await asyncio.gather(*jobs)
+    assert await writer.run(add("later")) == "later"
+
+
+async def test_a_commit_that_fails_fails_everything_in_it(
+    start: Start, path: Path, soundness: Soundness
+) -> None:
+    writer = start()
+    gate, held = await hold(writer)
+    jobs = [writer.submit(add(str(number))) for number in range(3)]
+    # A hook that says no turns the commit into a rollback.
+    writer._connection.set_commit_hook(lambda: True)
+    gate.go_on.set()
+    results = await asyncio.gather(held, *jobs, return_exceptions=True)
+    assert [type(each) for each in results] == [SpoolUnavailable] * 4
+    assert len({id(each) for each in results}) == 4
+    assert not soundness.broken
+    writer._connection.set_commit_hook(None)
+    assert await writer.run(names) == []
+
+
+async def test_an_io_error_ends_the_spool(start: Start, soundness: Soundness) -> None:
+    writer = start()
+    gate, held = await hold(writer)
+
+    def broken(_: apsw.Connection) -> None:
+        raise apsw.IOError("disk I/O error")
+
+    jobs = [writer.submit(job) for job in (add("before"), broken, add("behind"))]
+    gate.go_on.set()
+    results = await asyncio.gather(held, *jobs, return_exceptions=True)
+    assert [type(each) for each in results[1:]] == [SpoolBroken] * 3
+    with pytest.raises(SpoolBroken):
+        await writer.run(add("after"))
+    assert soundness.broken
+
+
+async def test_a_broken_spool_leaves_its_log_to_the_next_start(
+    start: Start, soundness: Soundness, path: Path
+) -> None:
+    writer = start()
+    await writer.run(add("kept"))
+    soundness.condemn("for the test")
+    await writer.close()
+    assert path.with_name("relay.db-wal").stat().st_size > 0
+    again = connections.open_writing(path, PATIENCE)
+    assert names(again) == ["kept"]
+    again.close()
+
+
+async def test_what_waits_for_a_spool_that_breaks_is_told(
+    start: Start, soundness: Soundness
+) -> None:
+    writer = start()
+    gate, held = await hold(writer)
+    job = writer.submit(add("1"))
+    soundness.condemn("for the test")
+    gate.go_on.set()
+    results = await asyncio.gather(held, job, return_exceptions=True)
+    assert isinstance(results[1], SpoolBroken)
+
+
+async def test_a_file_that_was_taken_away_ends_the_spool(start: Start) -> None:
+    there = [True]
+    writer = start(still_there=lambda: there[0])
+    await writer.run(add("1"))
+    there[0] = False
+    with pytest.raises(SpoolBroken, match="removed or replaced"):
+        await writer.run(add("2"))
+
+
+async def test_the_log_moves_into_the_database_as_it_grows(start: Start, path: Path) -> None:
+    writer = start()
+    before = path.stat().st_size
+    await writer.run(much)
+    await writer.run(names)
+    assert path.stat().st_size > before + 4096 * 4000
+
+
+async def test_a_checkpoint_that_cannot_be_synced_ends_the_spool(
+    failing: FailingSync, start: Start, soundness: Soundness
+) -> None:
+    writer = start()
+    failing.suffix = "relay.db"
+    await writer.run(much)
+    await writer.close()
+    assert soundness.broken
+
+
+async def test_a_commit_that_cannot_be_synced_is_not_acknowledged(
+    failing: FailingSync, start: Start, path: Path
+) -> None:
+    writer = start()
+    assert await writer.run(add("1")) == "1"
+    failing.suffix = "-wal"
+    with pytest.raises(SpoolBroken):
+        await writer.run(add("2"))
+    # The next sync would succeed, and that would mean nothing.
+    failing.suffix = None
+    with pytest.raises(SpoolBroken):
+        await writer.run(add("3"))
+    await writer.close()
+    again = connections.open_writing(path, PATIENCE)
+    assert "1" in names(again)
+    assert "3" not in names(again)
+    again.close()
