@@ -109,9 +109,7 @@ class Log:
             time = clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
             return {"time": time, "level": level, **fields}
 
-        def finish(
-            _: Any, __: str, fields: Mapping[str, Any]
-        ) -> tuple[tuple[bytes], dict[str, Any]]:
+        def finish(_: object, __: str, fields: EventDict) -> tuple[tuple[bytes], EventDict]:
             return (render(fields),), {}
 
         self._logger = structlog.wrap_logger(

@@ -60,7 +60,7 @@ class Telemetry:
     def __init__(self, log: Log) -> None:
         self.log = log
         # A second series of birthdays beside every counter is noise; the switch is the library's.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations
         self._registry = CollectorRegistry()
         self._gauges = Gauges()
         self._registry.register(self._gauges)

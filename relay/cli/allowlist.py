@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from relay.app import known_allowlists
+from relay.assembly import known_allowlists
 from relay.cli.options import CONFIG, FORMAT, load_settings
 from relay.cli.output import Format, print_json, print_table
 from relay.clientip import plain

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from relay.app import open_spool
+from relay.assembly import open_spool
 from relay.cli.options import CONFIG, FORMAT, load_settings
 from relay.cli.output import Format, complain, print_json, print_table
 from relay.history import detail, page_json, parse_query, summary
@@ -29,6 +29,7 @@ LIMIT = Annotated[int | None, typer.Option("--limit", help="At most this many.")
 @app.command("list")
 def list_events(
     config: CONFIG = Path("relay.yaml"),
+    *,
     status: STATUS = None,
     endpoint: ENDPOINT = None,
     key: KEY = None,
@@ -94,6 +95,7 @@ def show(
 @app.command("requeue")
 def requeue(
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...")] = None,
+    *,
     config: CONFIG = Path("relay.yaml"),
     status: STATUS = None,
     endpoint: ENDPOINT = None,

@@ -5,7 +5,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 from relay import __version__
-from relay.app import migrate_spool
+from relay.assembly import migrate_spool
 from relay.cli.options import CONFIG, FORMAT, load_settings
 from relay.cli.output import Format, print_json, print_table
 

@@ -17,6 +17,7 @@ from relay.sender import Answer, Unsent, post
 
 def send(
     provider: Annotated[str, typer.Argument(help="Name of the provider; `relay providers`.")],
+    *,
     to: Annotated[str, typer.Option("--to", help="URL of the endpoint.")],
     secret: Annotated[
         str | None, typer.Option("--secret", help="The secret that the endpoint is given.")

@@ -31,6 +31,7 @@ server:
   pidfile: "{directory}/nsd.pid"
   logfile: "{directory}/nsd.log"
   server-count: 1
+  rrl-ratelimit: 0
 remote-control:
   control-enable: no
 zone:

@@ -26,9 +26,14 @@ async def server() -> AsyncIterator[BrokenNameserver]:
 async def real(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Nsd]:
     if not nsd.PROGRAM.exists():
         reason = f"NOT TESTED against a real name server: {nsd.PROGRAM} is absent (package nsd)"
-        terminal = request.config.pluginmanager.get_plugin("terminalreporter")
-        if terminal is not None:
-            terminal.write_line(reason, red=True, bold=True)
+        plugins = request.config.pluginmanager
+        terminal, capture = (
+            plugins.get_plugin("terminalreporter"),
+            plugins.get_plugin("capturemanager"),
+        )
+        if terminal is not None and capture is not None:
+            with capture.global_and_fixture_disabled():
+                terminal.write_line(f"\n{reason}", red=True, bold=True)
         pytest.skip(reason)
     async with Nsd(tmp_path, "example.org") as server:
         yield server

@@ -4,16 +4,12 @@ from collections.abc import Callable
 
 import apsw
 
-from relay.spool._sqlite.rows import SQLiteValue
-
-Bindings = dict[str, SQLiteValue] | tuple[SQLiteValue, ...] | None
-
 
 def plans(connection: apsw.Connection, work: Callable[[apsw.Connection], object]) -> list[str]:
     """Return every step that SQLite plans for what this work runs on `events`."""
-    statements: list[tuple[str, Bindings]] = []
+    statements: list[tuple[str, apsw.Bindings | None]] = []
 
-    def note(_cursor: apsw.Cursor, statement: str, bindings: Bindings) -> bool:
+    def note(_: apsw.Cursor, statement: str, bindings: "apsw.Bindings | None") -> bool:
         statements.append((statement, bindings))
         return True
 

@@ -1,4 +1,3 @@
-import os
 import stat
 import threading
 from contextlib import closing
@@ -10,7 +9,7 @@ import pytest
 
 from relay.errors import SpoolUnavailable
 from relay.spool._sqlite import connections, migrations, rows
-from tests.spool.sqlite.conftest import PATIENCE
+from tests.spool.conftest import PATIENCE
 
 
 def beside(path: Path) -> dict[str, bytes]:
@@ -127,6 +126,6 @@ def test_a_log_that_is_to_be_left_survives_closing(path: Path) -> None:
     connection.execute("INSERT INTO tallies VALUES ('a', 'b', 1)")
     connections.leave_log(connection)
     connection.close()
-    assert os.path.getsize(f"{path}-wal") > 0
+    assert path.with_name("relay.db-wal").stat().st_size > 0
     with closing(connections.open_writing(path, PATIENCE)) as again:
         assert rows.fetch(again, "SELECT events FROM tallies", ()) == [(1,)]

@@ -22,7 +22,7 @@ def test_an_existing_file_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SpoolUnavailable, match="none/relay.db: No such file or directory"):
+    with pytest.raises(SpoolUnavailable, match=r"none/relay\.db: No such file or directory"):
         files.create(tmp_path / "none" / "relay.db")
 
 

@@ -42,13 +42,12 @@ def test_no_claim_reads_the_whole_table(connection: apsw.Connection, *, ordered:
 def test_no_settling_reads_the_whole_table(connection: apsw.Connection, decision: Decision) -> None:
     put(connection, "a", "b")
     first, second = claim(connection).leases
-    steps = plans(
-        connection,
-        lambda each: (
-            leases.settle(each, first, decision, Delivered(200), RECEIVED),
-            leases.release(each, second, RECEIVED),
-        ),
-    )
+
+    def both(connection: apsw.Connection) -> None:
+        leases.settle(connection, first, decision, Delivered(200), RECEIVED)
+        leases.release(connection, second, RECEIVED)
+
+    steps = plans(connection, both)
     assert len(steps) > 1
     assert scans(steps) == []
 

@@ -11,7 +11,7 @@ from relay.spool import SpoolBroken
 from relay.spool._sqlite import connections
 from relay.spool._sqlite.faults import Soundness
 from relay.spool._sqlite.reader import Reader
-from tests.spool.sqlite.conftest import PATIENCE
+from tests.spool.conftest import PATIENCE
 
 
 @pytest.fixture
@@ -36,7 +36,8 @@ async def test_reading_holds_up_nobody(reader: Reader, connection: apsw.Connecti
         with reading:
             before = reading.execute("SELECT count(*) FROM tallies").fetchall()
             go_on.wait(10)
-            return before == reading.execute("SELECT count(*) FROM tallies").fetchall()
+            after = reading.execute("SELECT count(*) FROM tallies").fetchall()
+        return before == after
 
     reading = asyncio.ensure_future(reader.run(slow))
     await asyncio.sleep(0)

@@ -11,7 +11,7 @@ from relay.spool import SpoolBroken
 from relay.spool._sqlite import connections, rows
 from relay.spool._sqlite.faults import Soundness
 from relay.spool._sqlite.writer import Work, Writer
-from tests.spool.sqlite.conftest import PATIENCE, FailingSync
+from tests.spool.conftest import PATIENCE, FailingSync
 
 Start = Callable[..., Writer]
 

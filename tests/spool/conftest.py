@@ -1,5 +1,6 @@
 """A spool's file, and a disk that fails when told to."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ class FailingSync(apsw.VFS):
     """The operating system's files, of which those that end in `suffix` cannot be synced."""
 
     def __init__(self) -> None:
-        super().__init__("failing", "", makedefault=True)
+        super().__init__("failing", "unix", makedefault=True)
         self.suffix: str | None = None
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
@@ -27,7 +28,7 @@ class _File(apsw.VFSFile):
     def __init__(
         self, vfs: FailingSync, name: str | apsw.URIFilename | None, flags: list[int]
     ) -> None:
-        super().__init__("", name, flags)
+        super().__init__("unix", name, flags)
         self._vfs = vfs
         self._name = name.filename() if isinstance(name, apsw.URIFilename) else name or ""
 
@@ -45,12 +46,18 @@ def failing() -> Iterator[FailingSync]:
     vfs.unregister()
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Give the file of a spool that has been migrated."""
-    path = tmp_path / "relay.db"
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a file to copy: making one takes a dozen syncs."""
+    path = tmp_path_factory.mktemp("spool") / "relay.db"
     connections.prepare(path, PATIENCE)
     return path
+
+
+@pytest.fixture
+def path(prepared: Path, tmp_path: Path) -> Path:
+    """Give the file of a spool that has been migrated and is empty."""
+    return Path(shutil.copy(prepared, tmp_path / "relay.db"))
 
 
 @pytest.fixture

@@ -1,0 +1,87 @@
+"""Endpoints share what they know of a host, and a restart does not forget it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from netaddr import IPNetwork
+
+from relay.addressbook import AddressBook
+from relay.clock import SystemClock
+from relay.dnsmemory import DnsMemory
+from relay.sources import Entry
+from tests.harness.dnshost import GOOD, POLICY, Seen, Still, resolver
+from tests.harness.nameserver import BrokenNameserver, gives
+
+HOST = "callback-1.example.org"
+LISTED = Entry(IPNetwork("103.208.23.0/24"), "test")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[BrokenNameserver]:
+    async with BrokenNameserver() as server:
+        server.on["A"] = gives(*GOOD)
+        yield server
+
+
+def book(directory: Path, port: int, seen: Seen) -> AddressBook:
+    clock = SystemClock()
+    memory = DnsMemory(directory / "dns.json", timedelta(hours=72), clock)
+    assert memory.load() is None
+    return AddressBook(
+        resolver=resolver(port),
+        policy=POLICY,
+        knock_interval=timedelta(seconds=5),
+        memory=memory,
+        clock=clock,
+        dice=Still(),
+        observer=seen,
+    )
+
+
+async def test_a_host_of_two_endpoints_is_looked_up_once(
+    server: BrokenNameserver, tmp_path: Path
+) -> None:
+    seen = Seen()
+    addresses = book(tmp_path, server.port, seen)
+    one = addresses.allowlist("one", [LISTED], [HOST])
+    two = addresses.allowlist("two", [], [HOST])
+    assert two.unready() == (HOST,)
+    running = asyncio.ensure_future(addresses.run())
+    await seen.result()
+    for allowlist in (one, two):
+        entry = allowlist.match(ip_address(GOOD[0]))
+        assert entry is not None
+        assert entry.host == HOST
+    assert one.match(ip_address("103.208.23.6")) == LISTED
+    assert two.match(ip_address("103.208.23.6")) is None
+    assert sorted(kind for _, kind, _ in server.asked) == ["A", "AAAA"]
+    assert [status.name for status in addresses.statuses()] == [HOST]
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_what_was_known_is_there_after_a_restart_without_dns(
+    server: BrokenNameserver, tmp_path: Path
+) -> None:
+    seen = Seen()
+    before = book(tmp_path, server.port, seen)
+    before.allowlist("one", [], [HOST])
+    running = asyncio.ensure_future(before.run())
+    await seen.result()
+    running.cancel()
+    await asyncio.wait({running})
+
+    after = book(tmp_path, 1, Seen()).allowlist("one", [], [HOST])
+    assert after.unready() == ()
+    assert after.match(ip_address(GOOD[1])) is not None
+
+
+async def test_an_endpoint_without_host_names_has_nothing_to_knock_for(tmp_path: Path) -> None:
+    addresses = book(tmp_path, 1, Seen())
+    assert addresses.knock([]) is None
+    assert addresses.knock([HOST]) is not None
+    assert addresses.allowlist("one", [LISTED], []).unready() == ()

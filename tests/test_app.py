@@ -1,0 +1,104 @@
+"""A whole relay in this process: it starts in order, stops in order, and ends when it must."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from relay.app import Addresses, App, Role
+from relay.clock import SystemClock
+from relay.config import Settings, load_text
+from relay.logs import Log, LogWriter
+from relay.spool import SpoolBroken
+from tests.harness.upstream import Upstream
+from tests.harness.wire import exchange, request
+from tests.system.conftest import ENVIRON, configuration
+from tests.system.messages import midtrans_body, midtrans_request
+
+
+@dataclass
+class Running:
+    """A relay that serves; `task` ends with it."""
+
+    addresses: Addresses
+    stop: asyncio.Event
+    task: asyncio.Task[None]
+
+
+def settings(directory: Path, text: str) -> Settings:
+    return load_text(text, "relay.yaml", ENVIRON, directory)
+
+
+@asynccontextmanager
+async def serving(
+    directory: Path, upstream_url: str = "http://127.0.0.1:1", role: Role = Role.ALL
+) -> AsyncIterator[Running]:
+    writer = LogWriter(io.BytesIO())
+    log = Log(writer, SystemClock())
+    app = App(
+        settings(directory, configuration(upstream_url)), log=log, clock=SystemClock(), role=role
+    )
+    stop = asyncio.Event()
+    started: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(app.serve(stop, started.set_result))
+    try:
+        await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+        yield Running(started.result(), stop, task)
+    finally:
+        stop.set()
+        await asyncio.wait({task})
+        writer.close()
+
+
+async def test_both_halves_work_and_end_together(tmp_path: Path) -> None:
+    async with Upstream() as upstream, serving(tmp_path, upstream.url) as relay:
+        body = midtrans_body()
+        reply = await exchange(relay.addresses.public[0], midtrans_request(body))
+        assert reply.status == 200
+        await upstream.has_received(1)
+        assert upstream.received[0].body == body
+        relay.stop.set()
+        async with asyncio.timeout(10):
+            await relay.task
+        for address in (relay.addresses.public[0], relay.addresses.admin):
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(*address)
+
+
+@pytest.mark.parametrize(("role", "listeners"), [(Role.EDGE, 1), (Role.DISPATCH, 0)])
+async def test_a_role_runs_its_half_alone(role: Role, listeners: int, tmp_path: Path) -> None:
+    async with serving(tmp_path, role=role) as relay:
+        assert len(relay.addresses.public) == listeners
+        for path, expected in (("/livez", 200), ("/readyz", 200)):
+            reply = await exchange(relay.addresses.admin, request("GET", path))
+            assert reply.status == expected
+
+
+async def test_a_taken_port_ends_the_start_and_leaves_nothing_open(tmp_path: Path) -> None:
+    async with serving(tmp_path) as first:
+        host, port = first.addresses.public[0]
+        text = configuration("http://127.0.0.1:1").replace("127.0.0.1:0", f"{host}:{port}", 1)
+        writer = LogWriter(io.BytesIO())
+        (tmp_path / "second").mkdir()
+        clock = SystemClock()
+        app = App(settings(tmp_path / "second", text), log=Log(writer, clock), clock=clock)
+        with pytest.raises(OSError, match="address already in use"):
+            await app.serve(asyncio.Event(), lambda _: None)
+        writer.close()
+
+
+async def test_a_spool_that_was_taken_away_ends_the_process(tmp_path: Path) -> None:
+    async with serving(tmp_path) as relay:
+        for name in ("relay.db", "relay.db-wal", "relay.db-shm"):
+            (tmp_path / name).unlink()
+        reply = await exchange(relay.addresses.public[0], midtrans_request(midtrans_body()))
+        assert reply.status == 502
+        with pytest.raises(SpoolBroken):
+            async with asyncio.timeout(15):
+                await relay.task

@@ -1,0 +1,59 @@
+"""Settings become the parts they describe."""
+
+from pathlib import Path
+
+import pytest
+
+from relay import assembly
+from relay.clock import SystemClock
+from relay.config import Settings, load_text
+from relay.errors import RelayError
+from relay.sources import Mode
+from tests.system.conftest import ENVIRON, MIDTRANS, VIPPS, configuration
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_text(configuration("http://127.0.0.1:1"), "relay.yaml", ENVIRON, tmp_path)
+
+
+def test_an_endpoint_is_bound_with_its_provider_and_addresses(settings: Settings) -> None:
+    clock = SystemClock()
+    memory = assembly.dns_memory(settings, clock)
+    book = assembly.address_book(settings, memory, clock, assembly._Silence())
+    midtrans, vipps = (assembly.bind_endpoint(each, book) for each in settings.endpoints)
+    assert (midtrans.provider, midtrans.environment, midtrans.upstream) == (
+        "midtrans",
+        "sandbox",
+        "billing",
+    )
+    assert midtrans.methods == ("POST",)
+    assert {str(entry.network) for entry in vipps.allowlist.entries()} == {f"{VIPPS}/32"}
+    assert vipps.knock is None
+    assert "x-ms-date" in vipps.headers
+
+
+def test_allowlists_are_known_without_running(settings: Settings) -> None:
+    known = assembly.known_allowlists(settings)
+    assert known["midtrans"][0] is Mode.ENFORCE
+    assert f"{MIDTRANS}/32" in {str(each.network) for each in known["midtrans"][1].entries()}
+
+
+def test_a_broken_state_file_is_said_and_not_guessed_around(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "dns.json").write_text("{")
+    with pytest.raises(RelayError, match=r"dns\.json"):
+        assembly.known_allowlists(settings)
+
+
+async def test_every_upstream_has_its_forwarder(settings: Settings) -> None:
+    forwarders = assembly.forwarders(settings, SystemClock())
+    assert set(forwarders) == {"billing"}
+    for forwarder in forwarders.values():
+        await forwarder.close()
+
+
+def test_migrating_makes_the_spool(settings: Settings, tmp_path: Path) -> None:
+    assert assembly.migrate_spool(settings).before == 0
+    assert (tmp_path / "relay.db").exists()

@@ -1,0 +1,136 @@
+"""Readiness, gauges and the allowlist are what the parts say at the moment."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from netaddr import IPNetwork
+
+from relay.edge.connections import Connections
+from relay.ingest import Endpoint
+from relay.plugins import load
+from relay.providers import Provider, Terms
+from relay.secret import Secret
+from relay.sources import Allowlist, Entry, Mode, SourceStatus
+from relay.sources.cidr import ListedNetworks
+from relay.spool.sqlite import SqliteSpool, open_spool
+from relay.state import State
+from tests.harness.clock import ManualClock
+from tests.harness.deliveries import RECEIVED, verified
+
+PROVIDER: Provider = load("providers", "vipps").PROVIDER
+
+
+@dataclass
+class Unheard:
+    """A host name that DNS has not answered yet."""
+
+    known: list[Entry] = field(default_factory=list)
+    generation: int = 0
+
+    def entries(self) -> list[Entry]:
+        return self.known
+
+    def status(self) -> SourceStatus:
+        return SourceStatus("host.example", len(self.known), None, "timeout")
+
+    async def run(self) -> None: ...
+
+    async def refresh(self) -> None: ...
+
+
+def endpoint(name: str, allowlist: Allowlist, mode: Mode) -> Endpoint:
+    return Endpoint(
+        name=name,
+        path=f"/{name}",
+        methods=("POST",),
+        provider="vipps",
+        environment="test",
+        upstream="billing",
+        inspector=PROVIDER.bind(Terms(secrets=(Secret("s"),))),
+        headers=(),
+        allowlist=allowlist,
+        mode=mode,
+        knock=None,
+    )
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(RECEIVED)
+
+
+@pytest.fixture
+async def spool(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteSpool]:
+    spool = await open_spool(tmp_path / "relay.db", clock)
+    yield spool
+    await spool.close()
+
+
+def state(spool: SqliteSpool, clock: ManualClock, *endpoints: Endpoint) -> State:
+    refreshed = clock.now() - timedelta(seconds=30)
+    return State(
+        clock=clock,
+        spool=spool,
+        endpoints=endpoints,
+        statuses=lambda: [
+            SourceStatus("a.example", 1, refreshed, None),
+            SourceStatus("b.example", 0, None, "timeout"),
+        ],
+        breakers=lambda: {"billing": True},
+        connections=Connections(total=9, per_address=9, shares_address=lambda _: False),
+        certificates={},
+        live=lambda: True,
+    )
+
+
+async def test_an_enforced_source_without_addresses_is_not_ready(
+    spool: SqliteSpool, clock: ManualClock
+) -> None:
+    source = Unheard()
+    enforced = endpoint("enforced", Allowlist([source]), Mode.ENFORCE)
+    reported = endpoint("reported", Allowlist([source]), Mode.REPORT)
+    found = state(spool, clock, enforced, reported)
+    assert await found.unready() == ["endpoint enforced: no addresses of host.example yet"]
+    source.known = [Entry(IPNetwork("104.45.17.199"), "dns", "host.example")]
+    source.generation += 1
+    assert await found.unready() == []
+
+
+async def test_a_spool_that_cannot_answer_is_not_ready_and_shows_no_gauges(
+    spool: SqliteSpool, clock: ManualClock
+) -> None:
+    found = state(spool, clock)
+    await spool.close()
+    (reason,) = await found.unready()
+    assert reason.startswith("spool: ")
+    assert (await found.snapshot()).spool_bytes is None
+
+
+async def test_the_snapshot_tells_the_moment(spool: SqliteSpool, clock: ManualClock) -> None:
+    listed = ListedNetworks("x", [("103.208.23.0/24", "test"), ("104.45.17.199", "test")])
+    await spool.put(verified())
+    await clock.advance(90)
+    found = state(spool, clock, endpoint("vipps", Allowlist([listed]), Mode.ENFORCE))
+    snapshot = await found.snapshot()
+    assert snapshot.spool_events == {("midtrans", "pending"): 1}
+    assert snapshot.spool_oldest_pending_seconds == {"billing": 90.0}
+    assert snapshot.breaker_open == {"billing": True}
+    assert snapshot.allowlist_addresses == {"vipps": 2}
+    assert snapshot.allowlist_age_seconds == {"a.example": 30.0}
+    assert snapshot.allowlist_mode == {"vipps": "enforce"}
+
+
+async def test_the_allowlist_is_shown_with_origins(spool: SqliteSpool, clock: ManualClock) -> None:
+    listed = ListedNetworks("x", [("104.45.17.199", "test")])
+    found = state(spool, clock, endpoint("vipps", Allowlist([listed]), Mode.ENFORCE))
+    (shown,) = found.allowlist()
+    assert shown == {
+        "endpoint": "vipps",
+        "mode": "enforce",
+        "entries": [
+            {"network": "104.45.17.199/32", "origin": "test", "host": None, "last_seen": None}
+        ],
+    }
