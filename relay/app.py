@@ -8,16 +8,16 @@ from enum import StrEnum
 from random import SystemRandom
 
 from relay import assembly
-from relay.addressbook import AddressBook
 from relay.admin.auth import Gatekeeper
 from relay.admin.server import Admin
+from relay.admin.state import State
 from relay.clock import Clock
 from relay.config import Settings
 from relay.dispatch import Dispatcher
 from relay.edge.server import Edge
 from relay.logs import Log
+from relay.sources.addressbook import AddressBook
 from relay.spool import Spool, SpoolBroken
-from relay.state import State
 from relay.telemetry import Telemetry
 
 
@@ -143,7 +143,7 @@ class App:
             endpoints=endpoints if self._role.receives else [],
             statuses=book.statuses,
             breakers=dispatcher.breakers,
-            connections=connections,
+            connections=lambda: len(connections),
             certificates=assembly.certificate_ends(settings),
             live=lambda: edge.accepting or not self._role.receives,
         )

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from random import Random, SystemRandom
 
-from relay.addressbook import AddressBook
-from relay.attempts import Upstream
 from relay.clientip import ClientLocator, ForwardedHeader
 from relay.clock import Clock, SystemClock
 from relay.config import Settings, certificates
@@ -16,27 +14,29 @@ from relay.config.binding import provider, senders, terms
 from relay.config.endpoint import Endpoint as EndpointSettings
 from relay.config.settings import SqliteSpool as SqliteSettings
 from relay.dispatch import Dispatcher
-from relay.dnsmemory import DnsMemory
 from relay.edge.body import BodyLimits
 from relay.edge.connections import Connections
 from relay.edge.server import Edge, Listener
 from relay.edge.tls import server_context
 from relay.errors import RelayError
-from relay.forward import Forwarder
-from relay.hostrecord import Policy
 from relay.housekeeping import Housekeeping
 from relay.ids import event_ids
 from relay.ingest import Endpoint, Ingest
 from relay.model import Address
-from relay.retry import RetryPolicy
 from relay.routing import Routes
-from relay.signing import Signer
 from relay.sources import Allowlist, Mode, SourceObserver
+from relay.sources.addressbook import AddressBook
 from relay.sources.dns import Resolver
+from relay.sources.hostrecord import Policy
+from relay.sources.memory import DnsMemory
 from relay.spool import Spool, SpoolBroken
 from relay.spool.sqlite import Migrated, migrate
 from relay.spool.sqlite import open_spool as open_sqlite
 from relay.telemetry import Telemetry
+from relay.upstream.attempts import Upstream
+from relay.upstream.forward import Forwarder
+from relay.upstream.retry import RetryPolicy
+from relay.upstream.signing import Signer
 
 # ---- the spool ------------------------------------------------------------------------------
 

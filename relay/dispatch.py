@@ -10,11 +10,11 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from random import Random
 
-from relay.attempts import Attempts, Observer, Upstream
-from relay.breaker import Breaker
 from relay.clock import Clock
 from relay.model import Lease
 from relay.spool import Spool, SpoolBroken
+from relay.upstream.attempts import Attempts, Observer, Upstream
+from relay.upstream.breaker import Breaker
 
 __all__ = ["Dispatcher", "Upstream"]
 

@@ -15,7 +15,6 @@ from relay.answers import plain_answer
 from relay.clientip import ClientLocator
 from relay.clock import Clock
 from relay.errors import Reason, Refusal, SpoolUnavailable
-from relay.knock import Knock, KnockResult
 from relay.model import (
     Ack,
     ClientAddress,
@@ -29,6 +28,7 @@ from relay.model import (
 from relay.providers import Inspector
 from relay.routing import Routes
 from relay.sources import Allowlist, Entry, Mode
+from relay.sources.knock import Knock, KnockResult
 from relay.spool import Conflict, Duplicate, Spool, SpoolBroken, Stored
 from relay.telemetry import Account, Telemetry
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,8 @@ async def serving(
     started: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
     task = asyncio.ensure_future(app.serve(stop, started.set_result))
     try:
-        await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
+        waits: set[asyncio.Future[Any]] = {task, started}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             await task
         yield Running(started.result(), stop, task)
@@ -96,7 +98,7 @@ async def test_a_taken_port_ends_the_start_and_leaves_nothing_open(tmp_path: Pat
 async def test_a_spool_that_was_taken_away_ends_the_process(tmp_path: Path) -> None:
     async with serving(tmp_path) as relay:
         for name in ("relay.db", "relay.db-wal", "relay.db-shm"):
-            (tmp_path / name).unlink()
+            (tmp_path / name).unlink(missing_ok=True)
         reply = await exchange(relay.addresses.public[0], midtrans_request(midtrans_body()))
         assert reply.status == 502
         with pytest.raises(SpoolBroken):

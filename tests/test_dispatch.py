@@ -9,14 +9,14 @@ from random import Random
 
 import pytest
 
-from relay.attempts import Sender
 from relay.dispatch import Dispatcher, Upstream
 from relay.errors import SpoolUnavailable
-from relay.forward import Cause, Forwarder
 from relay.model import Lease, Outcome, Status, Unreachable
-from relay.retry import RetryPolicy
 from relay.spool import Query, SpoolBroken
 from relay.spool.sqlite import open_spool
+from relay.upstream.attempts import Sender
+from relay.upstream.forward import Cause, Forwarder
+from relay.upstream.retry import RetryPolicy
 from tests.harness.clock import ManualClock
 from tests.harness.leases import verified
 from tests.harness.tapped import Tapped

@@ -20,7 +20,6 @@ from relay.errors import Reason, Refusal
 from relay.gauges import Snapshot
 from relay.ids import event_ids
 from relay.ingest import Endpoint, Ingest
-from relay.knock import Knock
 from relay.logs import Log, LogWriter
 from relay.model import Ack, Delivery, Evidence, Headers, RequestHead, Ruling
 from relay.plugins import load
@@ -29,6 +28,7 @@ from relay.routing import Routes
 from relay.secret import Secret
 from relay.sources import AddressSource, Allowlist, Entry, Mode, SourceStatus
 from relay.sources.cidr import ListedNetworks
+from relay.sources.knock import Knock
 from relay.spool import Query, Spool, SpoolBroken
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry

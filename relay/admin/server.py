@@ -7,10 +7,10 @@ from aiohttp import web
 
 from relay.admin.auth import Gatekeeper
 from relay.admin.pages import Pages
+from relay.admin.state import State
 from relay.errors import SpoolUnavailable
 from relay.history import detail, page_json, parse_query
 from relay.spool import Query, Spool
-from relay.state import State
 from relay.telemetry import Telemetry
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

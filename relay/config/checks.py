@@ -8,7 +8,7 @@ from relay.config.places import Fault, Place, shown
 from relay.config.settings import Settings, Upstream
 from relay.config.suggest import suggestion
 from relay.config.values import Bind, label
-from relay.signing import Signer
+from relay.upstream.signing import Signer
 
 # Vipps repeats a delivery for seven days.
 SHORTEST_RETAIN_KEYS = timedelta(days=8)

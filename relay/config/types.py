@@ -17,9 +17,9 @@ from pydantic import (
 )
 
 from relay.config import values
-from relay.nameservers import Nameserver
 from relay.networks import parse_host_name
 from relay.secret import Secret
+from relay.sources.nameservers import Nameserver
 
 
 class Section(BaseModel):

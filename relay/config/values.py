@@ -15,8 +15,8 @@ from urllib.parse import SplitResult, urlsplit
 from netaddr import IPNetwork
 
 from relay.model import Address
-from relay.nameservers import Nameserver, parse_nameserver
 from relay.networks import parse_host_name, parse_network
+from relay.sources.nameservers import Nameserver, parse_nameserver
 
 LONGEST_DURATION = timedelta(days=3650)
 _LONGEST_PATTERN = 1000

@@ -12,9 +12,9 @@ from typing import Protocol
 
 from netaddr import IPNetwork
 
-from relay.hostrecord import Change, LookupResult
 from relay.intervals import Intervals
 from relay.model import Address
+from relay.sources.hostrecord import Change, LookupResult
 
 __all__ = [
     "AddressSource",

@@ -18,10 +18,10 @@ import dns.resolver
 from netaddr import IPNetwork
 
 from relay.clock import Clock
-from relay.hostrecord import Answer, Family, HostRecord, LookupResult, Policy, learn
-from relay.nameservers import Nameserver
 from relay.networks import parse_host_name
 from relay.sources import Entry, SourceObserver, SourceStatus
+from relay.sources.hostrecord import Answer, Family, HostRecord, LookupResult, Policy, learn
+from relay.sources.nameservers import Nameserver
 
 # DNS flag day 2020: larger answers over UDP arrive in fragments, which get lost or forged.
 _UDP_PAYLOAD = 1232
@@ -90,7 +90,7 @@ class DnsHost:
     """An `AddressSource` of one host name.
 
     Addresses are admitted with the first answer that holds them, and held on to through every
-    failure; `relay.hostrecord` has the rules.
+    failure; `relay.sources.hostrecord` has the rules.
     """
 
     def __init__(

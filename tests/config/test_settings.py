@@ -11,7 +11,7 @@ from relay.clientip import ForwardedHeader
 from relay.config import SqliteSpool
 from relay.config.structure import fields
 from relay.config.types import Section
-from relay.nameservers import Nameserver
+from relay.sources.nameservers import Nameserver
 from tests.config.files import BASE, GOOD, changed, good
 
 S, M, H, D = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))

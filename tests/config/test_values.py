@@ -12,7 +12,7 @@ from netaddr import IPNetwork
 
 from relay.config import values
 from relay.config.values import Bind
-from relay.nameservers import Nameserver
+from relay.sources.nameservers import Nameserver
 
 
 @pytest.mark.parametrize(

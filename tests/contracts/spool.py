@@ -657,7 +657,8 @@ class SpoolContract:
         lease = await take_one(spool, ordered=True)
         await take(spool, ordered=True)
         waiting = asyncio.ensure_future(spool.wait("billing", 3600))
-        await asyncio.sleep(0)
+        await clock.advance(0)
+        assert not waiting.done()
         match ending:
             case "put":
                 await stored(spool, verified(key="3"))

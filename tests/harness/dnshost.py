@@ -5,10 +5,10 @@ from datetime import timedelta
 from random import Random
 
 from relay.clock import Clock
-from relay.hostrecord import Change, HostRecord, LookupResult, Policy
 from relay.model import Address
-from relay.nameservers import Nameserver
 from relay.sources.dns import DnsHost, Resolver
+from relay.sources.hostrecord import Change, HostRecord, LookupResult, Policy
+from relay.sources.nameservers import Nameserver
 from tests.harness.nameserver import LOOPBACK
 
 # Public addresses, as data only: nothing connects to them.

@@ -7,7 +7,7 @@ from relay.model import Attempted
 
 
 class Witness:
-    """Passes as `relay.attempts.Observer`."""
+    """Passes as `relay.upstream.attempts.Observer`."""
 
     def __init__(self) -> None:
         self.attempts: list[Attempted] = []

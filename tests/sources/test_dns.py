@@ -10,11 +10,11 @@ from random import Random
 import pytest
 from dnslib import DNSRecord
 
-from relay.dnsmemory import DnsMemory
-from relay.hostrecord import Answer, Change, Family, LookupResult
-from relay.nameservers import Nameserver
 from relay.sources import Allowlist
 from relay.sources.dns import DnsHost, Resolver
+from relay.sources.hostrecord import Answer, Change, Family, LookupResult
+from relay.sources.memory import DnsMemory
+from relay.sources.nameservers import Nameserver
 from tests.harness.certified import certified
 from tests.harness.clock import ManualClock
 from tests.harness.dnshost import (

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from relay.hostrecord import LookupResult
 from relay.sources import AddressSource, Allowlist
 from relay.sources.dns import DnsHost
+from relay.sources.hostrecord import LookupResult
 from tests.contracts.source import SourceContract
 from tests.harness.clock import ManualClock
 from tests.harness.dnshost import (

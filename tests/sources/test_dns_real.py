@@ -6,10 +6,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from relay.hostrecord import LookupResult
-from relay.knock import Knock, KnockResult
 from relay.sources import Allowlist
 from relay.sources.dns import DnsHost
+from relay.sources.hostrecord import LookupResult
+from relay.sources.knock import Knock, KnockResult
 from tests.harness.clock import ManualClock
 from tests.harness.dnshost import GOOD, KNOWN, NEW, SHORT, SIX, Seen, addresses, dns_host, resolver
 from tests.harness.nsd import Nsd

@@ -41,9 +41,11 @@ def check(connection: apsw.Connection, path: Path, known: int) -> int:
     """
     elsewhere = "point `spool.path` elsewhere"
     try:
-        application = connection.pragma("application_id")
-        version: int = connection.pragma("user_version")
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
+        # In one transaction: somebody else may be making the tables meanwhile.
+        with connection:
+            application = connection.pragma("application_id")
+            version: int = connection.pragma("user_version")
+            tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
     except apsw.NotADBError as error:
         raise SpoolUnavailable(f"{path} is not a spool: {elsewhere}") from error
     if application != APPLICATION_ID and (application, version, tables) != (0, 0, 0):

@@ -21,6 +21,10 @@ def test_commits_are_synced(connection: apsw.Connection) -> None:
     assert connection.pragma("synchronous") == 2
 
 
+def test_statements_are_planned_once(connection: apsw.Connection) -> None:
+    assert connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, -1) == 1
+
+
 def test_every_file_is_its_owners_alone(connection: apsw.Connection, path: Path) -> None:
     connection.execute("DELETE FROM events WHERE seq = 1; PRAGMA user_version = 1")
     modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}

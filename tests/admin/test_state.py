@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from netaddr import IPNetwork
 
-from relay.edge.connections import Connections
+from relay.admin.state import State
 from relay.ingest import Endpoint
 from relay.plugins import load
 from relay.providers import Provider, Terms
@@ -16,7 +16,6 @@ from relay.secret import Secret
 from relay.sources import Allowlist, Entry, Mode, SourceStatus
 from relay.sources.cidr import ListedNetworks
 from relay.spool.sqlite import SqliteSpool, open_spool
-from relay.state import State
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
 
@@ -80,7 +79,7 @@ def state(spool: SqliteSpool, clock: ManualClock, *endpoints: Endpoint) -> State
             SourceStatus("b.example", 0, None, "timeout"),
         ],
         breakers=lambda: {"billing": True},
-        connections=Connections(total=9, per_address=9, shares_address=lambda _: False),
+        connections=lambda: 0,
         certificates={},
         live=lambda: True,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from relay.secret import Secret
-from relay.signing import Signer
+from relay.upstream.signing import Signer
 
 VECTOR = json.loads((Path(__file__).parent / "vectors" / "standard_webhooks.json").read_text())
 PUBLISHED = VECTOR["secret"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.model import Dead, Delivered, Done, Outcome, Rejected, RetryAt, Unreachable
-from relay.retry import RetryPolicy, decide
+from relay.upstream.retry import RetryPolicy, decide
 from tests.harness.leases import RECEIVED_AT as SINCE
 from tests.harness.leases import lease_of
 

@@ -1,6 +1,6 @@
 import pytest
 
-from relay.nameservers import Nameserver, parse_nameserver
+from relay.sources.nameservers import Nameserver, parse_nameserver
 
 
 @pytest.mark.parametrize(

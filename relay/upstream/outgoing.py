@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
 from relay.model import Event, Headers, Lease
-from relay.signing import Signer
+from relay.upstream.signing import Signer
 
 LONGEST_EVENT_KEY = 256
 

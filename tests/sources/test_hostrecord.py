@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.hostrecord import (
+from relay.model import Address
+from relay.networks import special
+from relay.sources.hostrecord import (
     Answer,
     Change,
     Family,
@@ -17,8 +19,6 @@ from relay.hostrecord import (
     Step,
     learn,
 )
-from relay.model import Address
-from relay.networks import special
 
 HOUR = 3600.0
 POLICY = Policy(

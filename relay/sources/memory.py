@@ -16,9 +16,9 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from relay.clock import Clock
-from relay.hostrecord import MOST_OF_HOST, HostRecord, Known
 from relay.model import Address
 from relay.networks import special
+from relay.sources.hostrecord import MOST_OF_HOST, HostRecord, Known
 
 # The addresses are what a restart needs. When they were last confirmed may lag this much behind.
 _CONFIRM_EVERY: Final = 600.0

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from netaddr import IPNetwork
 
-from relay.addressbook import AddressBook
 from relay.clock import SystemClock
-from relay.dnsmemory import DnsMemory
 from relay.sources import Entry
+from relay.sources.addressbook import AddressBook
+from relay.sources.memory import DnsMemory
 from tests.harness.dnshost import GOOD, POLICY, Seen, Still, resolver
 from tests.harness.nameserver import BrokenNameserver, gives
 

@@ -11,10 +11,10 @@ from enum import StrEnum
 import aiohttp
 from yarl import URL
 
-from relay import outgoing
 from relay.clock import Clock
 from relay.model import Delivered, Headers, Lease, Outcome, Rejected, Unreachable
-from relay.signing import Signer
+from relay.upstream import outgoing
+from relay.upstream.signing import Signer
 
 #: More than this of an answer is not read; its connection is dropped instead of kept.
 ANSWER_LIMIT = 64 * 1024
@@ -76,7 +76,7 @@ class Forwarder:
     concurrency: how many connections there may be at once.
 
     Raises:
-        ValueError: `url` is no URL that events can be sent to (`relay.outgoing.Target`).
+        ValueError: `url` is no URL that events can be sent to (`relay.upstream.outgoing.Target`).
     """
 
     def __init__(

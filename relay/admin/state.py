@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from relay.clock import Clock
-from relay.edge.connections import Connections
 from relay.errors import SpoolUnavailable
 from relay.gauges import Snapshot
 from relay.history import rfc3339
@@ -27,7 +26,7 @@ class State:
         endpoints: Sequence[Endpoint],
         statuses: Callable[[], Sequence[SourceStatus]],
         breakers: Callable[[], Mapping[str, bool]],
-        connections: Connections,
+        connections: Callable[[], int],
         certificates: Mapping[str, datetime],
         live: Callable[[], bool],
     ) -> None:
@@ -35,7 +34,7 @@ class State:
 
         statuses: of the DNS sources. breakers: by upstream, whether it is open.
         certificates: end of validity, by listener.
-        live: whether the public listeners accept.
+        connections: how many are open. live: whether the public listeners accept.
         """
         self._clock = clock
         self._spool = spool
@@ -97,7 +96,7 @@ class State:
             },
             allowlist_mode={each.name: each.mode.value for each in self._endpoints},
             certificate_expiry=self._certificates,
-            connections=len(self._connections),
+            connections=self._connections(),
         )
 
     def allowlist(self) -> list[dict[str, object]]:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.dnsmemory import DnsMemory
-from relay.hostrecord import MOST_OF_HOST, HostRecord, Known
 from relay.model import Address
+from relay.sources.hostrecord import MOST_OF_HOST, HostRecord, Known
+from relay.sources.memory import DnsMemory
 from tests.harness.clock import ManualClock
 
 HOST = "callback-1.example.org"

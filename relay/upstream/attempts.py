@@ -10,10 +10,8 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Protocol
 
-from relay.breaker import Breaker
 from relay.clock import Clock
 from relay.errors import LeaseLost, SpoolUnavailable
-from relay.forward import Cause
 from relay.model import (
     Attempted,
     Dead,
@@ -26,8 +24,10 @@ from relay.model import (
     RetryAt,
     Unreachable,
 )
-from relay.retry import RetryPolicy, decide
 from relay.spool import Spool, SpoolBroken
+from relay.upstream.breaker import Breaker
+from relay.upstream.forward import Cause
+from relay.upstream.retry import RetryPolicy, decide
 
 # Pauses between tries to settle while the spool is unavailable; they double.
 _FIRST_PAUSE = 0.1
@@ -40,7 +40,7 @@ _NOT_ABOUT_THE_UPSTREAM = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
 
 
 class Sender(Protocol):
-    """Makes one attempt (`relay.forward.Forwarder`)."""
+    """Makes one attempt (`relay.upstream.forward.Forwarder`)."""
 
     async def attempt(self, lease: Lease) -> Outcome:
         """Send the event once; return what came of it within its timeout."""

@@ -7,10 +7,7 @@ from random import Random
 
 import pytest
 
-from relay.attempts import Attempts, Upstream
-from relay.breaker import Breaker
 from relay.errors import SpoolUnavailable
-from relay.forward import Cause
 from relay.model import (
     Attempted,
     Delivered,
@@ -20,9 +17,12 @@ from relay.model import (
     Status,
     Unreachable,
 )
-from relay.retry import RetryPolicy
 from relay.spool import Record, SpoolBroken
 from relay.spool.sqlite import open_spool
+from relay.upstream.attempts import Attempts, Upstream
+from relay.upstream.breaker import Breaker
+from relay.upstream.forward import Cause
+from relay.upstream.retry import RetryPolicy
 from tests.harness.clock import ManualClock
 from tests.harness.leases import verified
 from tests.harness.tapped import Tapped

@@ -1,6 +1,6 @@
 import pytest
 
-from relay.breaker import Breaker
+from relay.upstream.breaker import Breaker
 
 ANY_NUMBER = None
 

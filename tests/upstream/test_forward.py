@@ -23,10 +23,10 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.forward import Cause, Forwarder, cause_of, parse_retry_after
 from relay.model import Delivered, Event, Headers, Outcome, Rejected, Unreachable
 from relay.secret import Secret
-from relay.signing import Signer
+from relay.upstream.forward import Cause, Forwarder, cause_of, parse_retry_after
+from relay.upstream.signing import Signer
 from tests.harness.clock import ManualClock
 from tests.harness.leases import EVENT, lease_of
 from tests.harness.upstream import (

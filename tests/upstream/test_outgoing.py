@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.model import Event, Headers
-from relay.outgoing import Target, fields
 from relay.secret import Secret
-from relay.signing import Signer
+from relay.upstream.outgoing import Target, fields
+from relay.upstream.signing import Signer
 from tests.harness.leases import EVENT, lease_of
 
 NOW = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)

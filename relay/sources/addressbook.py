@@ -10,12 +10,12 @@ from datetime import timedelta
 from random import Random
 
 from relay.clock import Clock
-from relay.dnsmemory import DnsMemory
-from relay.hostrecord import Policy
-from relay.knock import Knock
 from relay.sources import AddressSource, Allowlist, Entry, SourceObserver, SourceStatus
 from relay.sources.cidr import ListedNetworks
 from relay.sources.dns import DnsHost, Resolver
+from relay.sources.hostrecord import Policy
+from relay.sources.knock import Knock
+from relay.sources.memory import DnsMemory
 
 
 class AddressBook:
