@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from relay.config.places import Fault, Place, shown
+from relay.config.places import Fault, Place, shown_path
 from relay.config.settings import Tls
 
 
@@ -22,7 +22,7 @@ class Certificate:
 def faults(tls: Tls, place: Place) -> list[Fault]:
     """Return what keeps a listener from using these files."""
     unreadable = [
-        Fault((*place, key), f"cannot read {shown(str(path))}: {cause}")
+        Fault((*place, key), f"cannot read {shown_path(path)}: {cause}")
         for key, path in (("certificate", tls.certificate), ("key", tls.key))
         if (cause := _unreadable(path))
     ]

@@ -77,8 +77,16 @@ def dotted(place: Place) -> str:
 
 def shown(text: str) -> str:
     """Return text from the file in a form that a terminal can be trusted with."""
-    short = text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short)
+    return _printable(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…")
+
+
+def shown_path(path: Path) -> str:
+    """Return a path whole, since its end matters most, in a form that a terminal can bear."""
+    return _printable(str(path))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _overlap(one: Place, other: Place) -> bool:

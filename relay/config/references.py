@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relay.config.places import Fault, Place, shown
+from relay.config.places import Fault, Place, shown, shown_path
 from relay.secret import Secret
 
 LARGEST_FILE = 64 * 1024
@@ -89,19 +89,19 @@ class _Resolver:
     def _file(self, name: str) -> Secret:
         path = self._base / name
         if "\0" in name:
-            raise ValueError(f"{shown(str(path))} cannot be the path of a file")
+            raise ValueError(f"{shown_path(path)} cannot be the path of a file")
         try:
             if path.exists() and not path.is_file():
-                raise ValueError(f"{shown(str(path))} is not a file")
+                raise ValueError(f"{shown_path(path)} is not a file")
             with path.open("rb") as file:
                 value = file.read(LARGEST_FILE + 1)
         except OSError as error:
-            raise ValueError(f"cannot read {shown(str(path))}: {error.strerror}") from None
+            raise ValueError(f"cannot read {shown_path(path)}: {error.strerror}") from None
         if len(value) > LARGEST_FILE:
-            raise ValueError(f"{shown(str(path))} is larger than {LARGEST_FILE} bytes")
+            raise ValueError(f"{shown_path(path)} is larger than {LARGEST_FILE} bytes")
         value = value.removesuffix(b"\r\n" if value.endswith(b"\r\n") else b"\n")
         if not value:
-            raise ValueError(f"{shown(str(path))} is empty")
+            raise ValueError(f"{shown_path(path)} is empty")
         return Secret(value)
 
 
