@@ -1,14 +1,16 @@
 """`relay check` and `relay schema`: what a configuration means, and what may be wrong with it."""
 
+import asyncio
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from relay.assembly import resolver
 from relay.cli.options import CONFIG, FORMAT
 from relay.cli.output import Format, complain, print_json, print_table
 from relay.clock import SystemClock
@@ -19,6 +21,7 @@ from relay.config.schema import text
 from relay.errors import ConfigError
 from relay.providers import Facts
 from relay.sources import Mode
+from relay.sources.hostrecord import Answer, Family, LookupResult, admissible
 
 _OTHERS = {
     Mode.ENFORCE: "refused",
@@ -34,10 +37,6 @@ def check(
     form: FORMAT = Format.TEXT,
 ) -> None:
     """Validate and explain a configuration: 0 fine, 1 warnings, 2 mistakes."""
-    if resolve:
-        # A resolver is handed to `explanation` once there is one for the command line.
-        complain("relay: --resolve is not available in this version")
-        raise typer.Exit(2)
     try:
         settings = load(config, os.environ)
     except ConfigError as error:
@@ -47,11 +46,18 @@ def check(
         raise typer.Exit(2) from None
     facts = facts_in_use(settings)
     findings = lint(settings, facts, certificates_in_use(settings), SystemClock().now().date())
+    hosts = asyncio.run(look_up_hosts(settings)) if resolve else []
     if form is Format.JSON:
-        print_json(as_json(settings, facts, findings))
+        print_json(as_json(settings, facts, findings) | {"hosts": hosts})
     else:
         print_text(settings, facts, findings)
-    raise typer.Exit(1 if findings else 0)
+        if resolve:
+            columns = ("host", "result", "addresses")
+            print_table(
+                columns, [(h["host"], h["result"], ", ".join(h["addresses"])) for h in hosts]
+            )
+    unresolved = any(host["result"] != LookupResult.OK for host in hosts)
+    raise typer.Exit(1 if findings or unresolved else 0)
 
 
 def schema() -> None:
@@ -69,6 +75,28 @@ def certificates_in_use(settings: Settings) -> dict[Path, Certificate]:
     """Return the certificates of the public listeners, by file."""
     paths = {each.tls.certificate for each in settings.listen if each.tls is not None}
     return {path: certificates.read(path) for path in sorted(paths)}
+
+
+async def look_up_hosts(settings: Settings) -> list[dict[str, Any]]:
+    """Ask DNS for every host name in use; the addresses are those that would be admitted."""
+    names = {
+        host
+        for each in settings.endpoints
+        for host in senders(
+            each, provider(str(each.provider)).facts.environments[each.environment]
+        ).hosts
+    }
+    asks = resolver(settings)
+    return [_found(name, await asks.look_up(name)) for name in sorted(names)]
+
+
+def _found(name: str, answers: Mapping[Family, Answer]) -> dict[str, Any]:
+    result, addresses = admissible(answers)
+    return {
+        "host": name,
+        "result": result.value,
+        "addresses": [str(address) for address in addresses],
+    }
 
 
 def explanation(endpoint: Endpoint, facts: Facts, settings: Settings) -> dict[str, Any]:

@@ -156,6 +156,13 @@ def learn(
     )
 
 
+def admissible(answers: Mapping[Family, Answer]) -> tuple[LookupResult, tuple[Address, ...]]:
+    """Return how a look-up ended, and which of its addresses would be let in, in order."""
+    judged = {family: _judge(answer) for family, answer in answers.items()}
+    good = {address for each in judged.values() for address in each.good}
+    return _sum_up(judged), tuple(sorted(good, key=lambda each: (each.version, int(each))))
+
+
 def _judge(answer: Answer) -> _Judged:
     refuse = LookupResult.REFUSED_ANSWER
     if not answer.addresses:

@@ -153,13 +153,6 @@ def test_certificates_of_the_listeners_are_looked_at(file: Path) -> None:
     )
 
 
-def test_asking_dns_is_refused_and_not_ignored(file: Path) -> None:
-    file.write_text(GOOD + SERVICE)
-    result = run("check", "-c", str(file), "--resolve")
-    assert result.stderr == "relay: --resolve is not available in this version\n"
-    assert result.exit_code == 2
-
-
 def test_the_schema_is_printed() -> None:
     result = run("schema")
     assert result.stdout == text()

@@ -17,6 +17,7 @@ from relay.sources.hostrecord import (
     LookupResult,
     Policy,
     Step,
+    admissible,
     learn,
 )
 
@@ -353,3 +354,15 @@ def test_no_order_of_answers_breaks_the_rules(
         stale = before.answered is not None and host.now - before.answered > 72 * HOUR
         if not a.addresses and not aaaa.addresses and not stale:
             assert known == before.known
+
+
+def test_what_would_be_let_in_is_told_without_a_record() -> None:
+    answers = {
+        Family.A: Answer(
+            LookupResult.OK, (ip_address("104.45.17.200"), ip_address("10.0.0.1")), 60
+        ),
+        Family.AAAA: Answer(LookupResult.OK, (ip_address("2a01:111::1"),), 60),
+    }
+    result, addresses = admissible(answers)
+    assert result is LookupResult.REFUSED_ANSWER
+    assert [str(each) for each in addresses] == ["104.45.17.200", "2a01:111::1"]

@@ -11,10 +11,11 @@ import aiohttp
 import orjson
 import pytest
 
+from relay.demo.nameserver import Nameserver
 from tests.harness.node import Node
 from tests.harness.upstream import Upstream, answer
 from tests.harness.wire import exchange, request
-from tests.system.conftest import ENVIRON, STRANGER
+from tests.system.conftest import ENVIRON, STRANGER, VIPPS
 from tests.system.messages import midtrans_body, midtrans_request
 
 METRICS = {
@@ -200,3 +201,21 @@ async def test_a_port_that_is_taken_is_one_plain_line(config: Path) -> None:
     assert code == 1
     assert "Traceback" not in errors
     assert "address already in use" in errors
+
+
+@pytest.mark.parametrize(
+    ("given", "admitted"),
+    [("104.40.249.200", ["104.40.249.200"]), ("10.0.0.1", [])],
+    ids=["an address", "a private one"],
+)
+async def test_check_asks_dns_when_told_to(given: str, admitted: list[str], config: Path) -> None:
+    async with Nameserver([given]) as server:
+        text = config.read_text().replace(f'allowlist: {{replace: ["{VIPPS}/32"]}}', "")
+        config.write_text(text + f'dns: {{nameservers: ["127.0.0.1:{server.port}"]}}\n')
+        _, output, errors = await command(config, "check", "--resolve", "--format", "json")
+    assert errors == ""
+    hosts = {each["host"]: each for each in orjson.loads(output)["hosts"]}
+    assert set(hosts) == {"callback-mt-1.vipps.no", "callback-mt-2.vipps.no"}
+    assert {tuple(each["addresses"]) for each in hosts.values()} == {tuple(admitted)}
+    expected = "ok" if admitted else "refused_answer"
+    assert {each["result"] for each in hosts.values()} == {expected}
