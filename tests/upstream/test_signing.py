@@ -9,8 +9,6 @@ from relay.upstream.signing import Signer
 
 _VECTORS = Path(__file__).parent.parent / "vectors"
 VECTOR = json.loads((_VECTORS / "standard_webhooks.json").read_text())
-    (Path(__file__).parent.parent / "vectors" / "standard_webhooks.json").read_text()
-)
 PUBLISHED = VECTOR["secret"]
 OTHER = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
