@@ -2,6 +2,7 @@
 
 import io
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,16 @@ def test_every_verb_is_documented(verb: str) -> None:
 @pytest.mark.parametrize("provider", names("providers"))
 def test_every_provider_is_documented(provider: str) -> None:
     assert provider in README.lower()
+
+
+def test_the_five_minute_start_is_the_minimal_configuration() -> None:
+    shown = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert shown is not None
+    lines = (ROOT / "config/relay.minimal.yaml").read_text().splitlines(keepends=True)
+    minimal = "".join(line for line in lines if not line.startswith(("#", "---")))
+    assert textwrap.dedent(shown[1]) == minimal
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "config").glob("*.yaml")))
+def test_every_configuration_file_is_in_the_readme(name: str) -> None:
+    assert name in README

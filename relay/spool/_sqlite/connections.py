@@ -12,7 +12,6 @@ from relay.errors import SpoolUnavailable
 from relay.spool._sqlite import files, migrations
 from relay.spool._sqlite.faults import unavailable
 from relay.spool._sqlite.migrations import Migrated
-from relay.spool._sqlite.seals import seal
 
 _FULL: Final = 2
 _CACHE_KIB: Final = 16 * 1024
@@ -59,7 +58,6 @@ def open_writing(path: Path, patience: timedelta) -> apsw.Connection:
         raise SpoolUnavailable(
             f"{path} cannot be written durably: journal_mode {mode}, synchronous {synchronous}"
         )
-    connection.create_scalar_function("seal", seal, 3, deterministic=True)
     return connection
 
 

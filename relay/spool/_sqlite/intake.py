@@ -19,7 +19,9 @@ INSERT INTO events (
 SELECT
     :id, :endpoint, :provider, :environment, :upstream, :key, :content, :subject, :opening,
     :method, :suffix, :headers, :client, :received_at, :signed, known.id, known.later, :status,
-    :place, :received_at, :due_at, seal(:digest, known.id, known.later), :body
+    :place, :received_at, :due_at,
+    :digest || ' ' || known.later || ' ' || ifnull(known.id, ''),
+    :body
 FROM (
     SELECT
         (

@@ -12,20 +12,21 @@ Field = str | int | float | bytes | None
 _VERSION: Final = b"event 1\n"
 
 
-def digest(fields: tuple[Field, ...]) -> bytes:
-    """Return a digest of these fields that no other fields have.
+def digest(fields: tuple[Field, ...]) -> str:
+    """Return a digest of these fields that no other fields have, in hexadecimal.
 
     Each is preceded by its kind and length, so none can pass for a part of another.
     """
-    return sha256(b"".join((_VERSION, *map(_encoded, fields)))).digest()
+    return sha256(b"".join((_VERSION, *map(_encoded, fields)))).hexdigest()
 
 
-def seal(*parts: Field) -> bytes:
-    """Return the checksum: the digest of what was received, `conflicts_with`, `out_of_order`.
+def seal(received: str, conflicts_with: str | None, out_of_order: int) -> str:
+    """Return the checksum, as the statement that stores an event writes it.
 
-    SQLite calls this inside the statement that finds out the last two.
+    received: the digest of what came from outside. The rest is found out by that statement, which
+        can put values in a row but cannot hash: they stand here a second time, to be compared.
     """
-    return digest(parts)
+    return f"{received} {out_of_order} {conflicts_with or ''}"
 
 
 def _encoded(field: Field) -> bytes:

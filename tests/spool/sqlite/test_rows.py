@@ -28,7 +28,7 @@ SEALED = {
     "signed": "[]",
     "conflicts_with": "another",
     "out_of_order": 1,
-    "checksum": b"",
+    "checksum": "another",
     "body": b"another",
 }
 

@@ -34,7 +34,7 @@ CREATE TABLE events (
     -- Events of one lane can be kept in order: those about one subject, or else of one key.
     lane             TEXT    GENERATED ALWAYS AS
                          (iif(subject IS NULL, 'key ' || key, 'subject ' || subject)) VIRTUAL,
-    checksum         BLOB    NOT NULL,
+    checksum         TEXT    NOT NULL,
     body             BLOB,                 -- last, so that the rest is read without it
     UNIQUE (key, endpoint, content),
     CHECK ((status = 'pending') = (place IS NOT NULL)),
