@@ -107,7 +107,7 @@ class Log:
 
         def stamp(_: object, level: str, fields: EventDict) -> EventDict:
             time = clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            return {"time": time, "level": level, **fields}
+            return {"time": time, "level": level, "event": fields.pop("event"), **fields}
 
         def finish(_: object, __: str, fields: EventDict) -> tuple[tuple[bytes], EventDict]:
             return (render(fields),), {}

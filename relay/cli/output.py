@@ -29,10 +29,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         for row in (list(columns), *texts):
             sys.stdout.write("\t".join(_one_line(cell) for cell in row) + "\n")
         return
-    table = Table(*columns, header_style="bold")
+    table = Table(header_style="bold")
+    for column in columns:
+        # Folded, never cut: an id that lost its end cannot be copied.
+        table.add_column(column, overflow="fold")
     for row in texts:
-        # Text() and not markup: a cell may hold brackets that a sender chose.
         table.add_row(*(_one_line(cell) for cell in row))
+    # No markup: a cell may hold brackets that a sender chose.
     Console(markup=False, highlight=False).print(table)
 
 
