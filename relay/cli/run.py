@@ -30,6 +30,9 @@ def run(
     clock = SystemClock()
     writer = LogWriter(sys.stderr.buffer)
     log = Log(writer, clock, log_format)
+    # The spool writes in a thread. With the default of 5 ms a busy event loop makes every commit
+    # wait that long, several times over, for the interpreter's lock.
+    sys.setswitchinterval(0.0005)
     logging.basicConfig(handlers=[LibraryLogs(log)], level=logging.WARNING)
 
     def started(addresses: Addresses) -> None:
