@@ -148,6 +148,7 @@ def bind_endpoint(settings: EndpointSettings, book: AddressBook) -> Endpoint:
         name=settings.name,
         path=settings.path,
         methods=facts.methods,
+        shapes=facts.shapes,
         provider=facts.name,
         environment=settings.environment,
         upstream=settings.upstream,

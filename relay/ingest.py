@@ -25,8 +25,8 @@ from relay.model import (
     Verdict,
     VerifiedDelivery,
 )
-from relay.providers import Inspector
-from relay.routing import Routes
+from relay.providers import Asked, Inspector, Shape
+from relay.routing import Route, Routes
 from relay.sources import Allowlist, Entry, Mode
 from relay.sources.knock import Knock, KnockResult
 from relay.spool import Conflict, Duplicate, Spool, SpoolBroken, Stored
@@ -42,6 +42,7 @@ BodyReader = Callable[[], Awaitable[bytes]]
 class Endpoint:
     """One public path: a provider, an environment and secrets, bound together.
 
+    shapes: what a provider appends to this path; empty where it calls exactly this one.
     headers: the provider's own header fields that may reach the upstream.
     knock: asks DNS again for a refused address; None when no host names are involved.
     """
@@ -49,6 +50,7 @@ class Endpoint:
     name: str
     path: str
     methods: tuple[str, ...]
+    shapes: tuple[Shape, ...]
     provider: str
     environment: str
     upstream: str
@@ -115,18 +117,19 @@ class Ingest:
 
     async def _handle(self, head: RequestHead, read_body: BodyReader, account: Account) -> Ack:
         try:
-            endpoint = self._routes.find(head)
+            route = self._routes.find(head)
         except Refusal as refusal:
             account.verdict, account.reason = Verdict.REFUSED, refusal.reason
             return plain_answer(Ruling(Verdict.REFUSED, refusal.reason))
+        endpoint = route.endpoint
         account.endpoint, account.provider = endpoint.name, endpoint.provider
         body = b""
         try:
-            client = await self._admit(endpoint, head, account)
+            client = await self._admit(route, head, account)
             body = await read_body()
             account.body_bytes = len(body)
             account.body_sha256 = hashlib.sha256(body).hexdigest()
-            delivery = Delivery(endpoint.name, head, client, "", body)
+            delivery = Delivery(endpoint.name, head, client, route.remainder, body)
             async with timeout(self._answer_within):
                 ruling = await self._accept(endpoint, delivery, account)
         except Refusal as refusal:
@@ -141,14 +144,16 @@ class Ingest:
             ruling = Ruling(Verdict.UNAVAILABLE)
             self._telemetry.log.fault("delivery_fault", fault, endpoint=endpoint.name)
         account.verdict, account.reason = ruling.verdict, ruling.reason
-        return endpoint.inspector.answer(ruling, "", body)
+        asked = Asked(route.remainder, body, self._clock.now())
+        return endpoint.inspector.answer(ruling, asked)
 
     # ---- who is calling, before the body is read --------------------------------------------
 
     async def _admit(
-        self, endpoint: Endpoint, head: RequestHead, account: Account
+        self, route: Route[Endpoint], head: RequestHead, account: Account
     ) -> ClientAddress:
-        if head.method not in endpoint.methods:
+        endpoint = route.endpoint
+        if head.method not in route.methods:
             raise Refusal(Reason.METHOD_NOT_ALLOWED)
         client = self._clients.locate(head)
         account.client, account.client_via = client.address, client.via

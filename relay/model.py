@@ -163,10 +163,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """A verdict, with its reason when it is a refusal."""
+    """A verdict, with its reason when it is a refusal.
+
+    late: it is UNAVAILABLE because something did not answer in time.
+    """
 
     verdict: Verdict
     reason: Reason | None = None
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,30 @@ Paths are compared as they were received, so `//`, `%2f`, `..`, `;` and an absol
 other paths, and are unknown.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from relay.errors import Reason, Refusal
 from relay.model import RequestHead
 
+#: One segment that a sender chooses: no dots alone, nothing that anybody would decode or split.
+_SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,64}"
+
+
+class Shaped(Protocol):
+    """One kind of request below a prefix, as in `relay.providers.Shape`."""
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
 
 class Routed(Protocol):
-    """What a route needs to know of an endpoint."""
+    """What routing needs to know of an endpoint. Without shapes its path is exact."""
 
     @property
     def path(self) -> str: ...
@@ -20,26 +35,54 @@ class Routed(Protocol):
     @property
     def methods(self) -> tuple[str, ...]: ...
 
+    @property
+    def shapes(self) -> Sequence[Shaped]: ...
+
 
 E = TypeVar("E", bound=Routed)
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Generic[E]):
+    """Where a request belongs. `methods` are those that this path takes."""
+
+    endpoint: E
+    remainder: str
+    methods: tuple[str, ...]
 
 
 class Routes(Generic[E]):
     """The public paths, as configured."""
 
     def __init__(self, endpoints: Iterable[E]) -> None:
-        self._exact = {endpoint.path: endpoint for endpoint in endpoints}
+        self._exact: dict[str, Route[E]] = {}
+        self._prefixes: list[tuple[str, list[tuple[re.Pattern[str], str]], E]] = []
+        for endpoint in endpoints:
+            if endpoint.shapes:
+                patterns = [(_pattern(shape.path), shape.method) for shape in endpoint.shapes]
+                self._prefixes.append((endpoint.path.rstrip("/"), patterns, endpoint))
+            else:
+                self._exact[endpoint.path] = Route(endpoint, "", endpoint.methods)
 
-    def find(self, head: RequestHead) -> E:
-        """Return the endpoint of this path.
+    def find(self, head: RequestHead) -> Route[E]:
+        """Return the endpoint of this path, and what follows a prefix endpoint's path.
 
         Raises:
             Refusal: UNKNOWN_ENDPOINT when there is none.
         """
-        endpoint = self._exact.get(head.path)
-        if endpoint is None:
-            raise Refusal(Reason.UNKNOWN_ENDPOINT)
-        return endpoint
+        path = head.path
+        if (exact := self._exact.get(path)) is not None:
+            return exact
+        for prefix, patterns, endpoint in self._prefixes:
+            if path.startswith(prefix):
+                remainder = path[len(prefix) :]
+                methods = tuple(method for p, method in patterns if p.fullmatch(remainder))
+                if methods:
+                    return Route(endpoint, remainder, methods)
+        raise Refusal(Reason.UNKNOWN_ENDPOINT)
 
-    def __iter__(self) -> Iterator[E]:
-        return iter(self._exact.values())
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """Compile a path in which `{name}` stands for one segment."""
+    parts = re.split(r"\{[A-Za-z]+\}", path)
+    return re.compile(_SEGMENT.join(re.escape(part) for part in parts))

@@ -23,7 +23,7 @@ from relay.ingest import Endpoint, Ingest
 from relay.logs import Log, LogWriter
 from relay.model import Ack, Delivery, Evidence, Headers, RequestHead, Ruling
 from relay.plugins import load
-from relay.providers import Provider, SampleOrder, Terms
+from relay.providers import Asked, Provider, SampleOrder, Terms
 from relay.routing import Routes
 from relay.secret import Secret
 from relay.sources import AddressSource, Allowlist, Entry, Mode, SourceStatus
@@ -76,6 +76,7 @@ class Bench:
             name="midtrans",
             path="/hook",
             methods=("POST",),
+            shapes=(),
             provider="midtrans",
             environment="sandbox",
             upstream="billing",
@@ -230,8 +231,11 @@ class Exploding:
     def inspect(self, delivery: Delivery) -> Evidence:
         raise KeyError(delivery.endpoint)
 
-    def answer(self, ruling: Ruling, remainder: str, body: bytes) -> Ack:
-        return MIDTRANS.bind(Terms(secrets=(SECRET,))).answer(ruling, remainder, body)
+    def answer(self, ruling: Ruling, asked: Asked) -> Ack:
+        return MIDTRANS.bind(Terms(secrets=(SECRET,))).answer(ruling, asked)
+
+    def passed(self, answered: Ack, asked: Asked) -> Ack:
+        return answered
 
 
 async def test_our_own_mistake_asks_the_provider_to_come_again(bench: Bench) -> None:

@@ -8,21 +8,32 @@ import pytest
 
 from relay.errors import Reason, Refusal
 from relay.model import Headers, RequestHead
-from relay.routing import Routes
+from relay.providers import Shape
+from relay.routing import Route, Routes
 
 
 @dataclass(frozen=True)
 class Path:
     path: str
     methods: tuple[str, ...] = ("POST",)
+    shapes: tuple[Shape, ...] = ()
 
 
-ROUTES = Routes([Path("/midtrans/notification"), Path("/vipps")])
+SHAPES = (
+    Shape("POST", "/v2/payments/{orderId}"),
+    Shape("POST", "/v2/payments/{orderId}/shippingDetails"),
+    Shape("DELETE", "/v2/consents/{userId}"),
+)
+ROUTES = Routes([Path("/midtrans/notification"), Path("/vipps"), Path("/callback", shapes=SHAPES)])
+
+
+def route(target: str) -> Route[Path]:
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    return ROUTES.find(RequestHead("POST", target, Headers(), ip_address("192.0.2.1"), at))
 
 
 def find(target: str) -> Path:
-    at = datetime(2026, 1, 5, tzinfo=UTC)
-    return ROUTES.find(RequestHead("POST", target, Headers(), ip_address("192.0.2.1"), at))
+    return route(target).endpoint
 
 
 @pytest.mark.parametrize("target", ["/midtrans/notification", "/midtrans/notification?a=/b"])
@@ -56,3 +67,67 @@ def test_every_other_spelling_is_unknown(target: str) -> None:
     with pytest.raises(Refusal) as refusal:
         find(target)
     assert refusal.value.reason is Reason.UNKNOWN_ENDPOINT
+
+
+@pytest.mark.parametrize(
+    ("target", "remainder", "methods"),
+    [
+        ("/callback/v2/payments/o-1", "/v2/payments/o-1", ("POST",)),
+        ("/callback/v2/payments/a.b_c-9?x=/y", "/v2/payments/a.b_c-9", ("POST",)),
+        (
+            "/callback/v2/payments/o/shippingDetails",
+            "/v2/payments/o/shippingDetails",
+            ("POST",),
+        ),
+        ("/callback/v2/consents/u", "/v2/consents/u", ("DELETE",)),
+        ("/callback/v2/payments/...", "/v2/payments/...", ("POST",)),
+        ("/callback/v2/payments/" + "x" * 64, "/v2/payments/" + "x" * 64, ("POST",)),
+    ],
+)
+def test_below_a_prefix_the_listed_shapes_are_found(
+    target: str, remainder: str, methods: tuple[str, ...]
+) -> None:
+    found = route(target)
+    assert (found.remainder, found.methods) == (remainder, methods)
+
+
+@pytest.mark.parametrize(
+    "remainder",
+    [
+        "",
+        "/",
+        "/v2/payments",
+        "/v2/payments/",
+        "/v2/payments/o/",
+        "/v2/payments/.",
+        "/v2/payments/..",
+        "/v2/payments/../shippingDetails",
+        "/v2/payments/./shippingDetails",
+        "/v2/payments/..%2f",
+        "/v2/payments/%2e%2e",
+        "/v2/payments/a;b",
+        "/v2/payments/a%00",
+        "/v2/payments/a\n",
+        "/v2/payments/a b",
+        "/v2/payments//",
+        "//v2/payments/o",
+        "/v3/payments/o",
+        "/V2/payments/o",
+        "/v2/payments/o/shippingdetails",
+        "/v2/payments/o/p/shippingDetails",
+        "/v2/payments/" + "x" * 65,
+        "x/v2/payments/o",
+        "/v2/payments/\u00e9",
+        "/v2/payments/\u0661",
+    ],
+)
+def test_below_a_prefix_everything_else_is_unknown(remainder: str) -> None:
+    with pytest.raises(Refusal):
+        route("/callback" + remainder)
+
+
+def test_the_root_can_be_a_prefix() -> None:
+    routes = Routes([Path("/", shapes=SHAPES)])
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    head = RequestHead("POST", "/v2/payments/o", Headers(), ip_address("192.0.2.1"), at)
+    assert routes.find(head).remainder == "/v2/payments/o"

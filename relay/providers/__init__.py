@@ -39,9 +39,24 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """One kind of request below a prefix endpoint.
+
+    path: what follows the prefix; `{name}` stands for one segment of a sender's choice.
+    proxied: the sender needs the upstream's own answer, whatever the endpoint's mode is.
+    """
+
+    method: str
+    path: str
+    proxied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What is published about a provider. `relay providers show` prints this.
 
+    shapes: for a provider that is given a prefix and appends to it: everything it appends. Its
+        endpoints then match these and nothing else. Empty where it calls one exact path.
     headers: the sender's own header fields that may reach an upstream.
     window: the default for `timestamp`; None when no time is signed.
     """
@@ -56,6 +71,7 @@ class Facts:
     answers: str
     document: str
     reviewed: date
+    shapes: tuple[Shape, ...] = ()
     headers: tuple[str, ...] = ()
     window: Window | None = None
 
@@ -73,6 +89,19 @@ class Terms:
     window: Window | None = None
     order_id_pattern: str | None = None
     partner_id: str | None = None
+    callback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an answer may depend on, besides the ruling.
+
+    remainder: the path below a prefix endpoint. body: empty when it was not read. at: now.
+    """
+
+    remainder: str
+    body: bytes = field(repr=False)
+    at: datetime
 
 
 class Inspector(Protocol):
@@ -85,8 +114,11 @@ class Inspector(Protocol):
             Refusal: with the reason of the first check that failed.
         """
 
-    def answer(self, ruling: Ruling, remainder: str, body: bytes) -> Ack:
-        """Return the answer for this ruling. `body` is empty when it was not read."""
+    def answer(self, ruling: Ruling, asked: Asked) -> Ack:
+        """Return the answer for this ruling."""
+
+    def passed(self, answered: Ack, asked: Asked) -> Ack:
+        """Return what an upstream answered (2xx or 4xx), in the form that the provider wants."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from relay.answers import plain_answer
 from relay.errors import Reason, Refusal
 from relay.model import Ack, Delivery, Evidence, Headers, Ruling
 from relay.providers import (
+    Asked,
     Environment,
     Facts,
     Inspector,
@@ -152,8 +153,11 @@ class _MidtransInspector:
             return self._account(message)
         return self._payment(message, delivery.body)
 
-    def answer(self, ruling: Ruling, remainder: str, body: bytes) -> Ack:  # noqa: ARG002 - contract
+    def answer(self, ruling: Ruling, asked: Asked) -> Ack:  # noqa: ARG002 - the ruling says it all
         return plain_answer(ruling, FACTS.methods)
+
+    def passed(self, answered: Ack, asked: Asked) -> Ack:  # noqa: ARG002 - it passes as it is
+        return answered
 
     def _payment(self, message: JsonObject, body: bytes) -> Evidence:
         secret = self._verify(message, _PAYMENT)

@@ -45,6 +45,7 @@ def endpoint(name: str, allowlist: Allowlist, mode: Mode) -> Endpoint:
         name=name,
         path=f"/{name}",
         methods=("POST",),
+        shapes=(),
         provider="vipps",
         environment="test",
         upstream="billing",

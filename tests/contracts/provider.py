@@ -36,7 +36,7 @@ from relay.model import (
     Verdict,
     Via,
 )
-from relay.providers import Inspector, Provider, Sample, SampleOrder, Terms
+from relay.providers import Asked, Inspector, Provider, Sample, SampleOrder, Terms
 from relay.secret import Secret
 
 URL = "https://pay.example.com/hooks/payments"
@@ -357,7 +357,7 @@ class ProviderContract:
     ) -> None:
         # The body may not have been read: there is an answer still.
         for ruling, body in product(RULINGS, (delivery.body, b"")):
-            ack = inspector.answer(ruling, delivery.remainder, body)
+            ack = inspector.answer(ruling, Asked(delivery.remainder, body, NOW))
             if ruling.verdict in SUCCESSES:
                 assert ack.status == 200, ruling
             if ruling.verdict in {Verdict.REFUSED, Verdict.UNAVAILABLE}:
@@ -384,7 +384,7 @@ class ProviderContract:
         self, inspector: Inspector, delivery: Delivery, reason: Reason, status: int
     ) -> None:
         ruling = Ruling(Verdict.REFUSED, reason)
-        assert inspector.answer(ruling, delivery.remainder, b"").status == status
+        assert inspector.answer(ruling, Asked(delivery.remainder, b"", NOW)).status == status
 
     # ---- facts ----------------------------------------------------------------------------
 

@@ -87,6 +87,7 @@ async def running_edge(
         name="midtrans",
         path="/hook",
         methods=("POST",),
+        shapes=(),
         provider="midtrans",
         environment="sandbox",
         upstream="billing",

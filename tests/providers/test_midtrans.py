@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from relay.errors import Reason
 from relay.model import Evidence, Headers, OnConflict, Ruling, Verdict
-from relay.providers import Inspector, Sample, SampleOrder, Terms
+from relay.providers import Asked, Inspector, Sample, SampleOrder, Terms
 from relay.providers.midtrans import PROVIDER
 from relay.secret import Secret
 from tests.contracts.provider import delivery_of, outcome
@@ -416,9 +416,9 @@ def test_an_unusable_term_is_named(terms: Terms, message: str) -> None:
 
 
 def test_the_answer_to_a_success_is_ok() -> None:
-    ack = bind().answer(Ruling(Verdict.ACCEPTED), "", b"")
+    ack = bind().answer(Ruling(Verdict.ACCEPTED), Asked("", b"", NOW))
     assert (ack.status, ack.body) == (200, b"OK")
-    refused = bind().answer(Ruling(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED), "", b"")
+    refused = bind().answer(Ruling(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED), Asked("", b"", NOW))
     assert refused.headers == (("Allow", "POST"),)
 
 

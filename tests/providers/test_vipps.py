@@ -12,7 +12,7 @@ import pytest
 
 from relay.errors import Reason
 from relay.model import Delivery, Evidence, Headers, Ruling, Verdict
-from relay.providers import Inspector, Sample, SampleOrder, Terms, Window
+from relay.providers import Asked, Inspector, Sample, SampleOrder, Terms, Window
 from relay.providers.vipps import PROVIDER
 from relay.secret import Secret
 from tests.contracts.provider import delivery_of, outcome, with_headers
@@ -362,7 +362,7 @@ def test_an_unusable_term_is_named(terms: Terms, named: str) -> None:
 
 
 def test_the_answer_to_a_success_is_ok() -> None:
-    ack = bind().answer(Ruling(Verdict.ACCEPTED), "", b"")
+    ack = bind().answer(Ruling(Verdict.ACCEPTED), Asked("", b"", NOW))
     assert (ack.status, ack.body) == (200, b"OK")
 
 
