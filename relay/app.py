@@ -12,13 +12,15 @@ from relay.admin.auth import Gatekeeper
 from relay.admin.server import Admin
 from relay.admin.state import State
 from relay.clock import Clock
-from relay.config import Settings
+from relay.config import Settings, provider_name
 from relay.dispatch import Dispatcher
 from relay.edge.server import Edge
+from relay.journal import Journal
 from relay.logs import Log
 from relay.sources.addressbook import AddressBook
 from relay.spool import Spool, SpoolBroken
 from relay.telemetry import Telemetry
+from relay.upstream.forward import Forwarder
 
 
 class Role(StrEnum):
@@ -51,6 +53,7 @@ class _Parts:
 
     spool: Spool
     book: AddressBook
+    journal: Journal
     edge: Edge
     dispatcher: Dispatcher
     admin: Admin
@@ -89,6 +92,7 @@ class App:
                 background = [group.create_task(keeping.run())]
                 if self._role.receives:
                     background.append(group.create_task(parts.book.run()))
+                    background.append(group.create_task(self._write_down(parts.journal)))
                 if self._role.delivers:
                     group.create_task(self._dispatch(parts.dispatcher))
                 await self._until(stop)
@@ -107,31 +111,40 @@ class App:
         """Construct everything; the stack closes what needs closing."""
         settings, clock, telemetry = self._settings, self._clock, self._telemetry
         telemetry.announce(
-            {each.name: assembly.provider_name(each) for each in settings.endpoints},
+            {each.name: provider_name(each) for each in settings.endpoints},
             settings.upstreams,
         )
         spool = await assembly.open_spool(settings, clock)
         stack.push_async_callback(spool.close)
+        await self._mention_the_forgotten(spool)
         book = self._address_book()
         endpoints = [assembly.bind_endpoint(each, book) for each in settings.endpoints]
         clients = assembly.client_locator(settings)
         connections = assembly.connection_counter(settings, clients)
+        journal = assembly.journal(spool, clock, telemetry)
+        stack.push_async_callback(journal.flush)
+        passthrough = assembly.passthrough(
+            settings,
+            # Connections of its own: neither a backlog nor a slow answer holds up the other half.
+            forwarders=self._forwarders(stack),
+            clock=clock,
+            telemetry=telemetry,
+            journal=journal,
+        )
         edge = assembly.edge(
             settings,
             endpoints=endpoints,
             clients=clients,
             connections=connections,
             spool=spool,
+            pass_on=passthrough.pass_on,
             clock=clock,
             telemetry=telemetry,
             give_up=self._give_up,
         )
-        forwarders = assembly.forwarders(settings, clock)
-        for forwarder in forwarders.values():
-            stack.push_async_callback(forwarder.close)
         dispatcher = assembly.dispatcher(
             settings,
-            forwarders=forwarders,
+            forwarders=self._forwarders(stack),
             spool=spool,
             clock=clock,
             dice=SystemRandom(),
@@ -141,18 +154,34 @@ class App:
             clock=clock,
             spool=spool,
             endpoints=endpoints if self._role.receives else [],
-            statuses=book.statuses,
-            breakers=dispatcher.breakers,
+            statuses=book.statuses if self._role.receives else list,
+            breakers=dispatcher.breakers if self._role.delivers else dict,
             connections=lambda: len(connections),
             certificates=assembly.certificate_ends(settings),
             live=lambda: edge.accepting or not self._role.receives,
         )
         gatekeeper = Gatekeeper(settings.admin.token, clock)
         admin = Admin(state=state, spool=spool, telemetry=telemetry, gatekeeper=gatekeeper)
-        return _Parts(spool, book, edge, dispatcher, admin)
+        return _Parts(spool, book, journal, edge, dispatcher, admin)
+
+    def _forwarders(self, stack: AsyncExitStack) -> dict[str, Forwarder]:
+        forwarders = assembly.forwarders(self._settings, self._clock)
+        for forwarder in forwarders.values():
+            stack.push_async_callback(forwarder.close)
+        return forwarders
+
+    async def _mention_the_forgotten(self, spool: Spool) -> None:
+        """Say so when events wait for an upstream that nobody serves any more."""
+        waiting = (await spool.stats()).oldest_pending
+        for name in sorted(set(waiting) - set(self._settings.upstreams)):
+            self._telemetry.log.error(
+                "upstream_missing",
+                upstream=name,
+                detail="events wait for an upstream that is not configured; name it again",
+            )
 
     def _address_book(self) -> AddressBook:
-        memory = assembly.dns_memory(self._settings, self._clock)
+        memory = assembly.dns_memory(self._settings, self._clock, self._telemetry.unsaved)
         if (problem := memory.load()) is not None:
             self._telemetry.log.warning("dns_memory_ignored", detail=problem)
         return assembly.address_book(self._settings, memory, self._clock, self._telemetry)
@@ -173,6 +202,12 @@ class App:
             await dispatcher.run()
         except* SpoolBroken as broken:
             self._give_up(_first(broken))
+
+    async def _write_down(self, journal: Journal) -> None:
+        try:
+            await journal.run()
+        except SpoolBroken as broken:
+            self._give_up(broken)
 
     def _give_up(self, error: SpoolBroken) -> None:
         self._broken = error

@@ -1,6 +1,6 @@
-"""From settings to parts: every object of the package is constructed here and nowhere else.
+"""From settings to parts: what a configuration describes is constructed here.
 
-`relay.app` calls these in order and runs what they return.
+`relay.app` calls these in order, adds what no setting describes, and runs it all.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from random import Random, SystemRandom
 from relay.clientip import ClientLocator, ForwardedHeader
 from relay.clock import Clock, SystemClock
 from relay.config import Settings, certificates
-from relay.config.binding import provider, senders, terms
+from relay.config.binding import provider_of, senders, terms
 from relay.config.endpoint import Endpoint as EndpointSettings
 from relay.config.settings import SqliteSpool as SqliteSettings
 from relay.dispatch import Dispatcher
@@ -18,10 +18,11 @@ from relay.edge.body import BodyLimits
 from relay.edge.connections import Connections
 from relay.edge.server import Edge, Listener
 from relay.edge.tls import server_context
-from relay.errors import RelayError
+from relay.errors import RelayError, SpoolUnavailable
 from relay.housekeeping import Housekeeping
 from relay.ids import event_ids
-from relay.ingest import Endpoint, Ingest
+from relay.ingest import Endpoint, Ingest, PassOn
+from relay.journal import Journal
 from relay.model import Address
 from relay.routing import Routes
 from relay.sources import Allowlist, Mode, SourceObserver
@@ -35,10 +36,23 @@ from relay.spool.sqlite import open_spool as open_sqlite
 from relay.telemetry import Telemetry
 from relay.upstream.attempts import Upstream
 from relay.upstream.forward import Forwarder
+from relay.upstream.passthrough import Passage, Passthrough
 from relay.upstream.retry import RetryPolicy
 from relay.upstream.signing import Signer
 
 # ---- the spool ------------------------------------------------------------------------------
+
+
+async def existing_spool(settings: Settings) -> Spool:
+    """Open the configured spool as a visitor: it is not made when it is not there.
+
+    Raises:
+        SpoolUnavailable: there is none, or it cannot be opened.
+    """
+    path = _sqlite(settings).path
+    if not path.exists():
+        raise SpoolUnavailable(f"there is no spool at {path}; `relay run` makes it")
+    return await open_spool(settings)
 
 
 async def open_spool(settings: Settings, clock: Clock | None = None) -> Spool:
@@ -75,9 +89,11 @@ def housekeeping(
 # ---- who may send ---------------------------------------------------------------------------
 
 
-def dns_memory(settings: Settings, clock: Clock) -> DnsMemory:
-    """Return the keeper of what DNS said, not loaded yet."""
-    return DnsMemory(settings.state_dir / "dns.json", settings.dns.max_stale, clock)
+def dns_memory(
+    settings: Settings, clock: Clock, unsaved: Callable[[str], None] = lambda _: None
+) -> DnsMemory:
+    """Return the keeper of what DNS said, not loaded yet. `unsaved` is told of failed writes."""
+    return DnsMemory(settings.state_dir / "dns.json", settings.dns.max_stale, clock, unsaved)
 
 
 def resolver(settings: Settings) -> Resolver:
@@ -124,7 +140,7 @@ class _Silence:
 
 
 def _allowlist(endpoint: EndpointSettings, book: AddressBook) -> Allowlist:
-    facts = provider(provider_name(endpoint)).facts
+    facts = provider_of(endpoint).facts
     who = senders(endpoint, facts.environments[endpoint.environment])
     return book.allowlist(endpoint.name, who.networks, who.hosts)
 
@@ -132,31 +148,26 @@ def _allowlist(endpoint: EndpointSettings, book: AddressBook) -> Allowlist:
 # ---- the inbound half -----------------------------------------------------------------------
 
 
-def provider_name(endpoint: EndpointSettings) -> str:
-    """Return the name of an endpoint's built-in provider."""
-    if not isinstance(endpoint.provider, str):
-        raise RelayError("inline providers are refused when the configuration is read")
-    return endpoint.provider
-
-
 def bind_endpoint(settings: EndpointSettings, book: AddressBook) -> Endpoint:
     """Return an endpoint with its provider, secrets and allowlist bound together."""
-    bound = provider(provider_name(settings))
+    bound = provider_of(settings)
     facts = bound.facts
     who = senders(settings, facts.environments[settings.environment])
+    said = terms(settings, facts)
     return Endpoint(
         name=settings.name,
         path=settings.path,
         methods=facts.methods,
-        shapes=facts.shapes,
+        shapes=facts.shapes_of(said.callback),
         provider=facts.name,
         environment=settings.environment,
         upstream=settings.upstream,
-        inspector=bound.bind(terms(settings, facts)),
+        inspector=bound.bind(said),
         headers=facts.headers,
         allowlist=book.allowlist(settings.name, who.networks, who.hosts),
         mode=settings.allowlist.mode,
         knock=book.knock(who.hosts),
+        proxied=settings.mode == "proxy",
     )
 
 
@@ -181,6 +192,7 @@ def edge(
     clients: ClientLocator,
     connections: Connections,
     spool: Spool,
+    pass_on: PassOn,
     clock: Clock,
     telemetry: Telemetry,
     give_up: Callable[[SpoolBroken], None],
@@ -191,6 +203,7 @@ def edge(
         routes=Routes(endpoints),
         clients=clients,
         spool=spool,
+        pass_on=pass_on,
         telemetry=telemetry,
         clock=clock,
         new_id=event_ids(clock),
@@ -243,6 +256,27 @@ def forwarders(settings: Settings, clock: Clock) -> dict[str, Forwarder]:
         )
         for name, each in settings.upstreams.items()
     }
+
+
+def journal(spool: Spool, clock: Clock, telemetry: Telemetry) -> Journal:
+    """Return what writes down what was passed on, not running yet."""
+    return Journal(spool, clock=clock, telemetry=telemetry)
+
+
+def passthrough(
+    settings: Settings,
+    *,
+    forwarders: dict[str, Forwarder],
+    clock: Clock,
+    telemetry: Telemetry,
+    journal: Journal,
+) -> Passthrough:
+    """Return what passes deliveries on to every upstream."""
+    passages = {
+        name: Passage(forwarders[name], each.timeout, each.concurrency)
+        for name, each in settings.upstreams.items()
+    }
+    return Passthrough(passages=passages, clock=clock, observer=telemetry, note=journal.note)
 
 
 def dispatcher(

@@ -32,8 +32,9 @@ _VIA = {
 _PAIR = re.compile(
     r"""[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=([!#$%&'*+.^_`|~0-9A-Za-z-]+|"(?:[^"\\]|\\.)*")[ \t]*"""
 )
-_BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?")
-_WITH_PORT = re.compile(r"([0-9.]+):\d{1,5}")
+_PORT = r"(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|\d{1,4})"
+_BRACKETED = re.compile(rf"\[([0-9A-Fa-f:.]+)\](?::{_PORT})?", re.ASCII)
+_WITH_PORT = re.compile(rf"([0-9.]+):{_PORT}", re.ASCII)
 
 
 class ClientLocator:

@@ -162,6 +162,8 @@ class _Line:
             await self._back_off(fault)
             return
         self._pause = _FIRST_PAUSE
+        for event_id in claimed.damaged:
+            self._observer.damaged(self.name, event_id)
         # Claiming took a while: the breaker may have opened, or `stop` may have been called.
         allowed = self._room()
         for lease in claimed.leases[:allowed]:

@@ -55,6 +55,10 @@ class SpoolUnavailable(RelayError):
     """The spool could not do what was asked; nothing that was asked has been acknowledged."""
 
 
+class UpstreamOverloaded(RelayError):
+    """Too much is being passed on to this upstream already; this delivery has not been."""
+
+
 class LeaseLost(RelayError):
     """The lease has run out and the event may be in other hands: its outcome was not recorded."""
 

@@ -1,6 +1,7 @@
 """Use-case one: a delivery comes in.
 
 admit -> read -> verify -> store -> acknowledge, and one account of it in the log whatever happens.
+A proxied delivery is passed on instead of stored, and answered as its upstream answers.
 A refusal is an answer and is given in the provider's shape. Anything else that goes wrong is
 ours: the provider is asked to come again, and nothing is acknowledged.
 """
@@ -14,14 +15,16 @@ from datetime import timedelta
 from relay.answers import plain_answer
 from relay.clientip import ClientLocator
 from relay.clock import Clock
-from relay.errors import Reason, Refusal, SpoolUnavailable
+from relay.errors import Reason, Refusal, SpoolUnavailable, UpstreamOverloaded
 from relay.model import (
     Ack,
+    Answer,
     ClientAddress,
     Delivery,
     Evidence,
     RequestHead,
     Ruling,
+    Unreachable,
     Verdict,
     VerifiedDelivery,
 )
@@ -29,13 +32,23 @@ from relay.providers import Asked, Inspector, Shape
 from relay.routing import Route, Routes
 from relay.sources import Allowlist, Entry, Mode
 from relay.sources.knock import Knock, KnockResult
-from relay.spool import Conflict, Duplicate, Spool, SpoolBroken, Stored
+from relay.spool import (
+    Conflict,
+    Duplicate,
+    Spool,
+    SpoolBroken,
+    SpoolOverloaded,
+    Stored,
+)
 from relay.telemetry import Account, Telemetry
 
 #: The sender's header fields that every provider's deliveries keep.
 COMMON_HEADERS = ("Content-Type", "User-Agent", "Accept")
 
 BodyReader = Callable[[], Awaitable[bytes]]
+
+#: Sends a delivery to its upstream, once, and brings the answer. Raises `UpstreamOverloaded`.
+PassOn = Callable[[VerifiedDelivery], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,8 @@ class Endpoint:
 
     shapes: what a provider appends to this path; empty where it calls exactly this one.
     headers: the provider's own header fields that may reach the upstream.
+    proxied: deliveries are passed on and answered with the upstream's answer, not stored.
+    mode: what the allowlist does.
     knock: asks DNS again for a refused address; None when no host names are involved.
     """
 
@@ -59,6 +74,7 @@ class Endpoint:
     allowlist: Allowlist
     mode: Mode
     knock: Knock | None
+    proxied: bool = False
 
 
 class Ingest:
@@ -70,6 +86,7 @@ class Ingest:
         routes: Routes[Endpoint],
         clients: ClientLocator,
         spool: Spool,
+        pass_on: PassOn,
         telemetry: Telemetry,
         clock: Clock,
         new_id: Callable[[], str],
@@ -78,12 +95,14 @@ class Ingest:
     ) -> None:
         """Take the parts.
 
-        answer_within: the most that verifying and storing may take together.
+        answer_within: the most that storing may take. What is passed on takes as long as its
+            upstream is given.
         give_up: called when the spool cannot be trusted any more; the process has to end.
         """
         self._routes = routes
         self._clients = clients
         self._spool = spool
+        self._pass_on = pass_on
         self._telemetry = telemetry
         self._clock = clock
         self._new_id = new_id
@@ -123,20 +142,28 @@ class Ingest:
             return plain_answer(Ruling(Verdict.REFUSED, refusal.reason))
         endpoint = route.endpoint
         account.endpoint, account.provider = endpoint.name, endpoint.provider
-        body = b""
+        body, passed = b"", None
         try:
             client = await self._admit(route, head, account)
             body = await read_body()
             account.body_bytes = len(body)
             account.body_sha256 = hashlib.sha256(body).hexdigest()
             delivery = Delivery(endpoint.name, head, client, route.remainder, body)
-            async with timeout(self._answer_within):
-                ruling = await self._accept(endpoint, delivery, account)
+            event = self._verify(endpoint, delivery, account)
+            # A test message from a dashboard goes no further in either mode.
+            if route.proxied and not event.evidence.test:
+                ruling, passed = await self._pass(route, event, account)
+            else:
+                async with timeout(self._answer_within):
+                    ruling = await self._store(event, account)
         except Refusal as refusal:
             ruling = Ruling(Verdict.REFUSED, refusal.reason)
             account.detail = refusal.detail
+        except (SpoolOverloaded, UpstreamOverloaded) as fault:
+            ruling = Ruling(Verdict.UNAVAILABLE, Reason.OVERLOAD)
+            account.detail = str(fault)
         except (SpoolUnavailable, TimeoutError) as fault:
-            ruling = Ruling(Verdict.UNAVAILABLE)
+            ruling = Ruling(Verdict.UNAVAILABLE, late=isinstance(fault, TimeoutError))
             if isinstance(fault, SpoolBroken):
                 self._give_up(fault)
             account.detail = str(fault) or "no answer from the spool in time"
@@ -144,8 +171,9 @@ class Ingest:
             ruling = Ruling(Verdict.UNAVAILABLE)
             self._telemetry.log.fault("delivery_fault", fault, endpoint=endpoint.name)
         account.verdict, account.reason = ruling.verdict, ruling.reason
-        asked = Asked(route.remainder, body, self._clock.now())
-        return endpoint.inspector.answer(ruling, asked)
+        if passed is not None:
+            return passed
+        return endpoint.inspector.answer(ruling, self._asked(route, body))
 
     # ---- who is calling, before the body is read --------------------------------------------
 
@@ -185,32 +213,61 @@ class Ingest:
 
     # ---- what it says -----------------------------------------------------------------------
 
-    async def _accept(self, endpoint: Endpoint, delivery: Delivery, account: Account) -> Ruling:
+    def _verify(self, endpoint: Endpoint, delivery: Delivery, account: Account) -> VerifiedDelivery:
         evidence = endpoint.inspector.inspect(delivery)
         account.secret, account.event_key = evidence.secret, evidence.key
-        result = await self._spool.put(self._verified(endpoint, delivery, evidence))
-        account.id = result.id
-        match result:
-            case Stored(conflicts_with=None):
-                return Ruling(Verdict.ACCEPTED)
-            case Stored():
-                self._telemetry.conflicted(endpoint.name)
-                return Ruling(Verdict.ACCEPTED)
-            case Duplicate():
-                return Ruling(Verdict.DUPLICATE)
-            case Conflict():
-                self._telemetry.conflicted(endpoint.name)
-                return Ruling(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
-
-    def _verified(
-        self, endpoint: Endpoint, delivery: Delivery, evidence: Evidence
-    ) -> VerifiedDelivery:
         return VerifiedDelivery(
             event_id=self._new_id(),
             provider=endpoint.provider,
             environment=endpoint.environment,
             upstream=endpoint.upstream,
-            headers=delivery.head.headers.only(*COMMON_HEADERS, *endpoint.headers),
+            headers=delivery.head.headers.only(*COMMON_HEADERS, *_allowed(endpoint, evidence)),
             delivery=delivery,
             evidence=evidence,
         )
+
+    # ---- what becomes of it -----------------------------------------------------------------
+
+    async def _store(self, event: VerifiedDelivery, account: Account) -> Ruling:
+        result = await self._spool.put(event)
+        account.id = result.id
+        match result:
+            case Stored(conflicts_with=None):
+                return Ruling(Verdict.ACCEPTED)
+            case Stored():
+                self._telemetry.conflicted(event.delivery.endpoint)
+                return Ruling(Verdict.ACCEPTED)
+            case Duplicate():
+                return Ruling(Verdict.DUPLICATE)
+            case Conflict():
+                self._telemetry.conflicted(event.delivery.endpoint)
+                return Ruling(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
+
+    async def _pass(
+        self, route: Route[Endpoint], event: VerifiedDelivery, account: Account
+    ) -> tuple[Ruling, Ack | None]:
+        """Return the ruling, and the upstream's own answer where the sender may have it."""
+        answer = await self._pass_on(event)
+        account.id = event.event_id
+        if answer.ack is not None:
+            asked = self._asked(route, event.delivery.body)
+            return Ruling(Verdict.PASSED), route.endpoint.inspector.passed(answer.ack, asked)
+        if isinstance(answer.outcome, Unreachable):
+            account.detail = f"{event.upstream} is unreachable: {answer.outcome.cause}"
+        else:
+            account.detail = f"{event.upstream} answered {answer.outcome.status}"
+        late = answer.outcome == Unreachable("timeout")
+        return Ruling(Verdict.UNAVAILABLE, late=late), None
+
+    def _asked(self, route: Route[Endpoint], body: bytes) -> Asked:
+        return Asked(route.remainder, body, self._clock.now())
+
+
+def _allowed(endpoint: Endpoint, evidence: Evidence) -> tuple[str, ...]:
+    """Return the provider's header fields that this delivery may keep.
+
+    Authorization may hold a token. It passes only as part of a signature that has been verified.
+    """
+    if evidence.secret is not None:
+        return endpoint.headers
+    return tuple(name for name in endpoint.headers if name.lower() != "authorization")

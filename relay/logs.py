@@ -141,7 +141,9 @@ class LibraryLogs(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._log.warning("library", logger=record.name, message=record.getMessage())
+        self._log.warning(
+            "library", logger=record.name, message=record.getMessage(), exc_info=record.exc_info
+        )
 
 
 def _as_json(fields: Mapping[str, Any]) -> bytes:

@@ -115,9 +115,10 @@ class Evidence:
 
     key: what makes the event unique on its endpoint.
     content: SHA-256 of what the body says, the same for bodies that parse alike.
-    signed: what the signature covers: `("body",)`, or the covered field names; empty when unsigned.
+    signed: what the signature covers: `("body",)`, or the covered field names. Empty when unsigned,
+        and under a token, which proves who sends and covers nothing of what is sent.
     ambiguous: the covered fields could have been split otherwise under the same signature.
-    secret: position of the secret that matched, counted from 0; None when nothing was signed.
+    secret: position of the secret that matched, counted from 0; None when none was asked for.
     subject: the transaction, payment or account that the event is about; orders events.
     opening: the event announces its subject; after a later state it is out of order.
     test: a test message from the provider's dashboard: kept, not delivered.
@@ -149,6 +150,18 @@ class VerifiedDelivery:
     delivery: Delivery
     evidence: Evidence
 
+    @property
+    def suffix(self) -> str:
+        """What is appended to the upstream's URL: only below a prefix is a query part of it."""
+        remainder = self.delivery.remainder
+        return remainder and remainder + self.delivery.head.query
+
+    @property
+    def signed(self) -> tuple[str, ...]:
+        """What the signature covers, `ambiguous` appended when it applies."""
+        signed = self.evidence.signed
+        return (*signed, "ambiguous") if self.evidence.ambiguous else signed
+
 
 class Verdict(StrEnum):
     """What became of a delivery."""
@@ -175,7 +188,7 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The answer to a provider, in the provider's shape."""
+    """The answer to a provider, in the provider's shape. An empty `content_type` is not sent."""
 
     status: int
     body: bytes = b""
@@ -268,6 +281,26 @@ Outcome = Delivered | Rejected | Unreachable
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of passing one delivery on.
+
+    ack: what the upstream answered, when its sender may have it; None otherwise.
+    """
+
+    outcome: Outcome
+    ack: Ack | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A delivery that was passed on, and what came of it at that time."""
+
+    delivery: VerifiedDelivery
+    outcome: Outcome
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """Nothing more to do: the event is delivered."""
 
@@ -292,7 +325,8 @@ class Attempted:
     """What is told about one try upstream.
 
     outcome: `delivered`, `rejected` or `unreachable`.
-    decision: `done`, `retry`, `dead`, or `lost` when the lease had passed to somebody else.
+    decision: `done`, `retry`, `dead`, or `lost` when the lease had passed to somebody else;
+        `passed` when a sender waited for the answer and there is no second try.
     duration: seconds of the try. delay: seconds from receipt to delivery; None unless delivered.
     """
 

@@ -25,9 +25,15 @@ class Shaped(Protocol):
     @property
     def path(self) -> str: ...
 
+    @property
+    def proxied(self) -> bool: ...
+
 
 class Routed(Protocol):
-    """What routing needs to know of an endpoint. Without shapes its path is exact."""
+    """What routing needs to know of an endpoint.
+
+    Its path is exact where it has no shapes, or only such that append nothing.
+    """
 
     @property
     def path(self) -> str: ...
@@ -38,31 +44,39 @@ class Routed(Protocol):
     @property
     def shapes(self) -> Sequence[Shaped]: ...
 
+    @property
+    def proxied(self) -> bool: ...
+
 
 E = TypeVar("E", bound=Routed)
 
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[E]):
-    """Where a request belongs. `methods` are those that this path takes."""
+    """Where a request belongs.
+
+    methods: those that this path takes.
+    proxied: the sender gets the upstream's own answer: the endpoint, or this shape, is proxied.
+    """
 
     endpoint: E
     remainder: str
     methods: tuple[str, ...]
+    proxied: bool
 
 
 class Routes(Generic[E]):
     """The public paths, as configured."""
 
     def __init__(self, endpoints: Iterable[E]) -> None:
-        self._exact: dict[str, Route[E]] = {}
-        self._prefixes: list[tuple[str, list[tuple[re.Pattern[str], str]], E]] = []
+        self._exact: dict[str, E] = {}
+        self._prefixes: list[tuple[str, list[tuple[re.Pattern[str], Shaped]], E]] = []
         for endpoint in endpoints:
-            if endpoint.shapes:
-                patterns = [(_pattern(shape.path), shape.method) for shape in endpoint.shapes]
+            if any(shape.path for shape in endpoint.shapes):
+                patterns = [(_pattern(shape.path), shape) for shape in endpoint.shapes]
                 self._prefixes.append((endpoint.path.rstrip("/"), patterns, endpoint))
             else:
-                self._exact[endpoint.path] = Route(endpoint, "", endpoint.methods)
+                self._exact[endpoint.path] = endpoint
 
     def find(self, head: RequestHead) -> Route[E]:
         """Return the endpoint of this path, and what follows a prefix endpoint's path.
@@ -72,14 +86,20 @@ class Routes(Generic[E]):
         """
         path = head.path
         if (exact := self._exact.get(path)) is not None:
-            return exact
+            return _route(exact, "", exact.shapes, head.method)
         for prefix, patterns, endpoint in self._prefixes:
             if path.startswith(prefix):
                 remainder = path[len(prefix) :]
-                methods = tuple(method for p, method in patterns if p.fullmatch(remainder))
-                if methods:
-                    return Route(endpoint, remainder, methods)
+                shapes = [shape for pattern, shape in patterns if pattern.fullmatch(remainder)]
+                if shapes:
+                    return _route(endpoint, remainder, shapes, head.method)
         raise Refusal(Reason.UNKNOWN_ENDPOINT)
+
+
+def _route(endpoint: E, remainder: str, shapes: Sequence[Shaped], method: str) -> Route[E]:
+    methods = tuple(shape.method for shape in shapes) or endpoint.methods
+    proxied = endpoint.proxied or any(shape.proxied for shape in shapes if shape.method == method)
+    return Route(endpoint, remainder, methods, proxied)
 
 
 def _pattern(path: str) -> re.Pattern[str]:

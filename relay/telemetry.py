@@ -96,6 +96,9 @@ class Telemetry:
             "delivery_delay_seconds", "Time from receipt to delivery", _DELAY_BUCKETS, "upstream"
         )
         self._dead = self._counter("dead_letters", "Events whose attempts are used up", "upstream")
+        self._unrecorded = self._counter(
+            "history_lost", "Deliveries passed on whose history could not be kept", "endpoint"
+        )
         self._lookups = self._counter("dns_lookups", "DNS look-ups by result", "host", "result")
         self._changes = self._counter(
             "allowlist_changes", "Addresses added and removed", "host", "change"
@@ -122,6 +125,7 @@ class Telemetry:
             self._refusals.labels(endpoint, reason)
         for endpoint in endpoints:
             self._conflicts.labels(endpoint)
+            self._unrecorded.labels(endpoint)
             self._requests.labels(endpoint)
         for upstream in upstreams:
             for outcome in ("delivered", "rejected", "unreachable"):
@@ -177,6 +181,16 @@ class Telemetry:
             duration_ms=round(attempted.duration * 1000, 3),
         )
 
+    def damaged(self, upstream: str, event_id: str) -> None:
+        """An event was found damaged in the spool, and has become a dead letter."""
+        self._dead.labels(upstream).inc()
+        self.log.error("event_damaged", upstream=upstream, id=event_id)
+
+    def unrecorded(self, endpoint: str, event_id: str, why: str) -> None:
+        """A delivery was passed on and answered, and history will not show it."""
+        self._unrecorded.labels(endpoint).inc()
+        self.log.error("history_lost", endpoint=endpoint, id=event_id, detail=why)
+
     def faulted(self, upstream: str, event_id: str | None, fault: Exception) -> None:
         """Something of ours went wrong on the way out; what was in hand comes again."""
         if isinstance(fault, RelayError):
@@ -194,6 +208,10 @@ class Telemetry:
         """A host has gained or lost an address."""
         self._changes.labels(host, change).inc()
         self.log.info("allowlist_changed", host=host, change=change, address=str(address))
+
+    def unsaved(self, problem: str) -> None:
+        """What DNS said could not be written down: a restart without DNS would not know it."""
+        self.log.error("dns_memory_unsaved", detail=problem)
 
     def knocked(self, endpoint: str, result: str) -> None:
         """A refused address asked for an early look-up: found, not_found or limited."""

@@ -82,6 +82,28 @@ async def test_a_role_runs_its_half_alone(role: Role, listeners: int, tmp_path: 
             assert reply.status == expected
 
 
+async def test_dispatching_alone_tells_nothing_of_allowlists(tmp_path: Path) -> None:
+    async with serving(tmp_path, role=Role.DISPATCH) as relay:
+        metrics = (await exchange(relay.addresses.admin, request("GET", "/metrics"))).body
+    assert b"relay_allowlist_addresses{" not in metrics
+    assert b'relay_breaker_open{upstream="billing"}' in metrics
+
+
+async def test_events_of_an_upstream_that_is_gone_are_mentioned(tmp_path: Path) -> None:
+    async with serving(tmp_path, role=Role.EDGE) as relay:
+        await exchange(relay.addresses.public[0], midtrans_request(midtrans_body()))
+    renamed = configuration("http://127.0.0.1:1").replace("billing", "payments")
+    stream = io.BytesIO()
+    writer = LogWriter(stream)
+    clock = SystemClock()
+    app = App(settings(tmp_path, renamed), log=Log(writer, clock), clock=clock)
+    stop = asyncio.Event()
+    await app.serve(stop, lambda _: stop.set())
+    writer.close()
+    (line,) = [each for each in stream.getvalue().splitlines() if b"upstream_missing" in each]
+    assert b'"upstream":"billing"' in line
+
+
 async def test_a_taken_port_ends_the_start_and_leaves_nothing_open(tmp_path: Path) -> None:
     async with serving(tmp_path) as first:
         host, port = first.addresses.public[0]

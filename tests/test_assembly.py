@@ -57,3 +57,17 @@ async def test_every_upstream_has_its_forwarder(settings: Settings) -> None:
 def test_migrating_makes_the_spool(settings: Settings, tmp_path: Path) -> None:
     assert assembly.migrate_spool(settings).before == 0
     assert (tmp_path / "relay.db").exists()
+
+
+@pytest.mark.parametrize(("mode", "proxied"), [("store", False), ("proxy", True)])
+def test_a_proxied_endpoint_is_bound_as_one(mode: str, proxied: bool, tmp_path: Path) -> None:
+    text = configuration("http://127.0.0.1:1").replace(
+        "    upstream: billing", f"    upstream: billing\n    mode: {mode}"
+    )
+    settings = load_text(text, "relay.yaml", ENVIRON, tmp_path)
+    clock = SystemClock()
+    memory = assembly.dns_memory(settings, clock)
+    book = assembly.address_book(settings, memory, clock, assembly._Silence())
+    bound = [assembly.bind_endpoint(each, book) for each in settings.endpoints]
+    assert {each.proxied for each in bound} == {proxied}
+    assert {each.mode for each in bound} == {Mode.ENFORCE}

@@ -1,8 +1,9 @@
 """A delivery is answered once, stored before it is acknowledged, and accounted for."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from ipaddress import ip_address
@@ -19,11 +20,23 @@ from relay.clock import SystemClock
 from relay.errors import Reason, Refusal
 from relay.gauges import Snapshot
 from relay.ids import event_ids
-from relay.ingest import Endpoint, Ingest
+from relay.ingest import Endpoint, Ingest, PassOn
 from relay.logs import Log, LogWriter
-from relay.model import Ack, Delivery, Evidence, Headers, RequestHead, Ruling
+from relay.model import (
+    Ack,
+    Delivery,
+    Evidence,
+    Headers,
+    Outcome,
+    Passed,
+    Rejected,
+    RequestHead,
+    Ruling,
+    Unreachable,
+    Verdict,
+)
 from relay.plugins import load
-from relay.providers import Asked, Provider, SampleOrder, Terms
+from relay.providers import Asked, Inspector, Provider, SampleOrder, Shape, Terms
 from relay.routing import Routes
 from relay.secret import Secret
 from relay.sources import AddressSource, Allowlist, Entry, Mode, SourceStatus
@@ -32,6 +45,19 @@ from relay.sources.knock import Knock
 from relay.spool import Query, Spool, SpoolBroken
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
+from relay.upstream.forward import Forwarder
+from relay.upstream.passthrough import Passage, Passthrough
+from tests.harness.edge import nothing_passes
+from tests.harness.upstream import (
+    Behaviour,
+    RefusingPort,
+    Upstream,
+    answer,
+    close,
+    hang,
+    reset,
+    when,
+)
 
 MIDTRANS: Provider = load("providers", "midtrans").PROVIDER
 SECRET = Secret("SB-Mid-server-of-the-tests")
@@ -66,6 +92,8 @@ class Bench:
     spool: Spool
     log: io.BytesIO = field(default_factory=io.BytesIO)
     gave_up: list[SpoolBroken] = field(default_factory=list)
+    pass_on: PassOn = nothing_passes
+    passed: list[Passed] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.writer = LogWriter(self.log)
@@ -92,12 +120,35 @@ class Bench:
             routes=Routes([endpoint]),
             clients=ClientLocator([], ForwardedHeader.X_FORWARDED_FOR),
             spool=self.spool,
+            pass_on=self.pass_on,
             telemetry=self.telemetry,
             clock=SystemClock(),
             new_id=event_ids(SystemClock()),
             answer_within=timedelta(seconds=answer_within),
             give_up=self.gave_up.append,
         )
+
+    def proxied(self, inspector: Inspector | None = None) -> Endpoint:
+        endpoint = replace(self.endpoint(), proxied=True)
+        return endpoint if inspector is None else replace(endpoint, inspector=inspector)
+
+    @asynccontextmanager
+    async def passing(
+        self, url: str, *, within: float = 5.0, concurrency: int = 4
+    ) -> AsyncIterator[None]:
+        """Pass deliveries on to this URL, as long as it lasts."""
+        limit = timedelta(seconds=within)
+        forwarder = Forwarder(url, timeout=limit, concurrency=concurrency, clock=SystemClock())
+        self.pass_on = Passthrough(
+            passages={"billing": Passage(forwarder, limit, concurrency)},
+            clock=SystemClock(),
+            observer=self.telemetry,
+            note=self.passed.append,
+        ).pass_on
+        try:
+            yield
+        finally:
+            await forwarder.close()
 
     def lines(self) -> list[dict[str, Any]]:
         self.writer.close()
@@ -217,10 +268,13 @@ async def test_a_spool_that_does_not_answer_in_time_is_no_success(
 ) -> None:
     with closing(apsw.Connection(str(tmp_path / "relay.db"))) as other:
         other.execute("BEGIN IMMEDIATE")
-        ingest = bench.ingest(bench.endpoint(), answer_within=0.1)
+        inspector = Listening()
+        endpoint = replace(bench.endpoint(), inspector=inspector)
+        ingest = bench.ingest(endpoint, answer_within=0.1)
         ack = await ingest.receive(head(), reading(body()))
         other.execute("ROLLBACK")
     assert ack.status == 502
+    assert inspector.rulings == [Ruling(Verdict.UNAVAILABLE, late=True)]
     (line,) = bench.lines()
     assert (line["verdict"], line["level"]) == ("unavailable", "error")
 
@@ -254,3 +308,178 @@ async def test_a_spool_that_cannot_be_trusted_ends_the_process(bench: Bench) -> 
     ack = await bench.ingest(endpoint).receive(head(), reading(body()))
     assert ack.status == 502
     assert len(bench.gave_up) == 1
+
+
+# ---- proxied --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 201, 299, 400, 401, 403, 404, 409, 422, 499])
+async def test_a_proxied_delivery_is_answered_as_its_upstream_answers(
+    status: int, bench: Bench
+) -> None:
+    fields = [("Content-Type", "application/problem+json"), ("Set-Cookie", "a=b")]
+    content = body()
+    async with (
+        Upstream(answer(status, fields, b'{"a":1}')) as upstream,
+        bench.passing(upstream.url),
+    ):
+        ack = await bench.ingest(bench.proxied()).receive(head(), reading(content))
+    assert ack == Ack(status, b'{"a":1}', "application/problem+json")
+    [received] = upstream.received
+    assert (received.method, received.body) == ("POST", content)
+    assert received.values("Relay-Attempt") == ["1"]
+    assert received.values("Cookie") == []
+    told = {line["event"]: line for line in bench.lines()}
+    assert (told["delivery"]["verdict"], told["delivery"]["status"]) == ("passed", status)
+    assert told["attempt"]["decision"] == "passed"
+    assert received.values("webhook-id") == [told["delivery"]["id"]] == [told["attempt"]["id"]]
+
+
+async def test_a_proxied_delivery_is_not_stored_and_no_duplicate(bench: Bench) -> None:
+    content = body()
+    async with Upstream() as upstream, bench.passing(upstream.url):
+        ingest = bench.ingest(bench.proxied())
+        for _ in range(2):
+            assert (await ingest.receive(head(), reading(content))).status == 200
+    assert len(upstream.received) == 2
+    assert len({each.values("webhook-id")[0] for each in upstream.received}) == 2
+    assert (await bench.spool.page(Query())).records == ()
+    assert len(bench.passed) == 2
+
+
+@dataclass
+class Listening:
+    """An inspector that remembers what it was asked, and cannot shape an answer if told so."""
+
+    rulings: list[Ruling] = field(default_factory=list)
+    passing: list[tuple[Ack, Asked]] = field(default_factory=list)
+    broken: bool = False
+    bound: Inspector = field(default_factory=lambda: MIDTRANS.bind(Terms(secrets=(SECRET,))))
+
+    def inspect(self, delivery: Delivery) -> Evidence:
+        return self.bound.inspect(delivery)
+
+    def answer(self, ruling: Ruling, asked: Asked) -> Ack:
+        self.rulings.append(ruling)
+        return self.bound.answer(ruling, asked)
+
+    def passed(self, answered: Ack, asked: Asked) -> Ack:
+        if self.broken:
+            raise KeyError(answered.status)
+        self.passing.append((answered, asked))
+        return Ack(299, b"shaped")
+
+
+async def test_the_provider_shapes_what_is_passed_back(bench: Bench) -> None:
+    inspector, content = Listening(), body()
+    async with Upstream(answer(204)) as upstream, bench.passing(upstream.url):
+        ack = await bench.ingest(bench.proxied(inspector)).receive(head(), reading(content))
+    assert ack == Ack(299, b"shaped")
+    [(answered, asked)] = inspector.passing
+    assert answered == Ack(204, b"", "")
+    assert (asked.remainder, asked.body) == ("", content)
+    assert inspector.rulings == []
+
+
+async def test_a_provider_that_cannot_shape_it_asks_for_another_try(bench: Bench) -> None:
+    async with Upstream() as upstream, bench.passing(upstream.url):
+        endpoint = bench.proxied(Listening(broken=True))
+        ack = await bench.ingest(endpoint).receive(head(), reading(body()))
+    assert ack.status == 502
+    assert [line["event"] for line in bench.lines()] == ["attempt", "delivery_fault", "delivery"]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "outcome", "late", "detail"),
+    [
+        (answer(301, [("Location", "/")]), Rejected(301), False, "billing answered 301"),
+        (answer(500, body=b"Traceback"), Rejected(500), False, "billing answered 500"),
+        (answer(503), Rejected(503), False, "billing answered 503"),
+        (hang, Unreachable("timeout"), True, "billing is unreachable: timeout"),
+        (reset, Unreachable("reset"), False, "billing is unreachable: reset"),
+        (close, Unreachable("closed"), False, "billing is unreachable: closed"),
+    ],
+)
+async def test_an_upstream_in_trouble_is_the_patient_answer(
+    behaviour: Behaviour, outcome: Outcome, late: bool, detail: str, bench: Bench
+) -> None:
+    inspector = Listening()
+    async with Upstream(behaviour) as upstream, bench.passing(upstream.url, within=0.3):
+        ack = await bench.ingest(bench.proxied(inspector)).receive(head(), reading(body()))
+        assert len(upstream.received) == 1
+    assert (ack.status, ack.body) == (502, b"")
+    assert inspector.rulings == [Ruling(Verdict.UNAVAILABLE, late=late)]
+    assert [each.outcome for each in bench.passed] == [outcome]
+    line = next(line for line in bench.lines() if line["event"] == "delivery")
+    assert (line["verdict"], line["detail"]) == ("unavailable", detail)
+
+
+async def test_a_port_that_refuses_is_the_patient_answer(bench: Bench) -> None:
+    with RefusingPort() as url:
+        async with bench.passing(url):
+            ack = await bench.ingest(bench.proxied()).receive(head(), reading(body()))
+    assert ack.status == 502
+    assert [each.outcome for each in bench.passed] == [Unreachable("refused")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "content", "status"),
+    [
+        (head(STRANGER), body(), 403),
+        (head(method="PUT"), body(), 405),
+        (head(), body().replace(b'"gross_amount": "', b'"gross_amount": "9'), 401),
+        (head(), b"{", 400),
+    ],
+)
+async def test_what_is_refused_never_reaches_the_upstream(
+    asked: RequestHead, content: bytes, status: int, bench: Bench
+) -> None:
+    ack = await bench.ingest(bench.proxied()).receive(asked, reading(content))
+    assert ack.status == status
+    assert bench.lines()[-1]["verdict"] == "refused"
+
+
+async def test_a_dashboard_test_message_goes_no_further_in_proxy_mode_either(bench: Bench) -> None:
+    content = body(order_id="payment_notif_test_M004123_1")
+    assert (await bench.ingest(bench.proxied()).receive(head(), reading(content))).status == 200
+    [record] = (await bench.spool.page(Query())).records
+    assert record.status == "test"
+
+
+async def test_the_upstream_may_take_longer_than_our_own_part(bench: Bench) -> None:
+    release = asyncio.Event()
+    async with Upstream(when(release, answer(200))) as upstream, bench.passing(upstream.url):
+        ingest = bench.ingest(bench.proxied(), answer_within=0.01)
+        receiving = asyncio.ensure_future(ingest.receive(head(), reading(body())))
+        await upstream.has_received(1)
+        asyncio.get_running_loop().call_later(0.05, release.set)
+        assert (await receiving).status == 200
+
+
+async def test_a_crowd_is_turned_away_at_once(bench: Bench) -> None:
+    release, inspector = asyncio.Event(), Listening()
+    async with (
+        Upstream(when(release, answer(200))) as upstream,
+        bench.passing(upstream.url, concurrency=1),
+    ):
+        ingest = bench.ingest(bench.proxied(inspector))
+        first = [asyncio.ensure_future(ingest.receive(head(), reading(body()))) for _ in range(2)]
+        await upstream.has_received(1)
+        assert (await ingest.receive(head(), reading(body()))).status == 502
+        release.set()
+        assert {(await each).status for each in first} == {299}
+    assert inspector.rulings == [Ruling(Verdict.UNAVAILABLE, Reason.OVERLOAD)]
+    assert len(upstream.received) == len(bench.passed) == 2
+    turned_away = [line for line in bench.lines() if line.get("reason") == "overload"]
+    assert [line["verdict"] for line in turned_away] == ["unavailable"]
+
+
+async def test_a_proxied_shape_is_passed_on_from_an_endpoint_that_stores(bench: Bench) -> None:
+    shapes = (Shape("POST", "/stored"), Shape("POST", "/asked/{id}", proxied=True))
+    endpoint = replace(bench.endpoint(), shapes=shapes)
+    async with Upstream() as upstream, bench.passing(upstream.url + "/base"):
+        ingest = bench.ingest(endpoint)
+        for target in ("/hook/stored", "/hook/asked/7?a=b"):
+            assert (await ingest.receive(head(target=target), reading(body()))).status == 200
+    assert [each.target for each in upstream.received] == ["/base/asked/7?a=b"]
+    assert len((await bench.spool.page(Query())).records) == 1

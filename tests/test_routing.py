@@ -1,6 +1,6 @@
 """A path is known exactly as configured, and in no other spelling."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
@@ -17,19 +17,20 @@ class Path:
     path: str
     methods: tuple[str, ...] = ("POST",)
     shapes: tuple[Shape, ...] = ()
+    proxied: bool = False
 
 
 SHAPES = (
     Shape("POST", "/v2/payments/{orderId}"),
-    Shape("POST", "/v2/payments/{orderId}/shippingDetails"),
+    Shape("POST", "/v2/payments/{orderId}/shippingDetails", proxied=True),
     Shape("DELETE", "/v2/consents/{userId}"),
 )
 ROUTES = Routes([Path("/midtrans/notification"), Path("/vipps"), Path("/callback", shapes=SHAPES)])
 
 
-def route(target: str) -> Route[Path]:
+def route(target: str, method: str = "POST", routes: Routes[Path] = ROUTES) -> Route[Path]:
     at = datetime(2026, 1, 5, tzinfo=UTC)
-    return ROUTES.find(RequestHead("POST", target, Headers(), ip_address("192.0.2.1"), at))
+    return routes.find(RequestHead(method, target, Headers(), ip_address("192.0.2.1"), at))
 
 
 def find(target: str) -> Path:
@@ -126,8 +127,48 @@ def test_below_a_prefix_everything_else_is_unknown(remainder: str) -> None:
         route("/callback" + remainder)
 
 
+@pytest.mark.parametrize("path", ["/checkout", "/checkout/"])
+def test_a_shape_that_appends_nothing_is_the_exact_path(path: str) -> None:
+    placed = Path(path, methods=("POST", "DELETE"), shapes=(Shape("POST", ""),))
+    routes = Routes([placed])
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    head = RequestHead("POST", path, Headers(), ip_address("192.0.2.1"), at)
+    assert routes.find(head) == Route(placed, "", ("POST",), proxied=False)
+    for other in ("/checkout//", "/checkout/v2", "/Checkout", path[:-1], path + "/"):
+        with pytest.raises(Refusal):
+            routes.find(replace(head, target=other))
+
+
 def test_the_root_can_be_a_prefix() -> None:
     routes = Routes([Path("/", shapes=SHAPES)])
     at = datetime(2026, 1, 5, tzinfo=UTC)
     head = RequestHead("POST", "/v2/payments/o", Headers(), ip_address("192.0.2.1"), at)
     assert routes.find(head).remainder == "/v2/payments/o"
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "proxied"),
+    [
+        ("/callback/v2/payments/o/shippingDetails", "POST", True),
+        ("/callback/v2/payments/o/shippingDetails", "DELETE", False),
+        ("/callback/v2/payments/o", "POST", False),
+        ("/midtrans/notification", "POST", False),
+    ],
+)
+def test_a_proxied_shape_is_proxied_whatever_its_endpoint(
+    target: str, method: str, proxied: bool
+) -> None:
+    assert route(target, method).proxied is proxied
+
+
+def test_an_exact_path_can_be_a_proxied_shape() -> None:
+    shapes = (Shape("POST", "", proxied=True), Shape("DELETE", ""))
+    routes = Routes([Path("/express", shapes=shapes)])
+    assert route("/express", "POST", routes).proxied
+    assert not route("/express", "DELETE", routes).proxied
+
+
+@pytest.mark.parametrize("target", ["/callback/v2/payments/o", "/exact"])
+def test_a_proxied_endpoint_proxies_everything(target: str) -> None:
+    paths = [Path("/callback", shapes=SHAPES, proxied=True), Path("/exact", proxied=True)]
+    assert route(target, routes=Routes(paths)).proxied

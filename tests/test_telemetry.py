@@ -113,6 +113,15 @@ def test_every_series_begins_at_zero(watched: Watched) -> None:
     assert watched.value('dead_letters_total{upstream="billing"}') == 0
 
 
+def test_history_that_is_lost_is_counted_and_told(watched: Watched) -> None:
+    watched.telemetry.announce({"midtrans": "midtrans", "vipps": "vipps"}, [])
+    watched.telemetry.unrecorded("midtrans", "evt_1", "too much waits to be written")
+    assert watched.value('history_lost_total{endpoint="midtrans"}') == 1
+    assert watched.value('history_lost_total{endpoint="vipps"}') == 0
+    (line,) = watched.lines()
+    assert (line["event"], line["level"], line["id"]) == ("history_lost", "error", "evt_1")
+
+
 def test_dns_and_knocks_are_counted(watched: Watched) -> None:
     watched.telemetry.looked_up("a.example", "servfail")
     watched.telemetry.looked_up("a.example", "ok")
@@ -130,3 +139,15 @@ def test_expected_trouble_has_no_traceback_and_the_unexpected_has(watched: Watch
     expected, unexpected = watched.lines()
     assert "exception" not in expected
     assert "KeyError" in unexpected["exception"]
+
+
+def test_a_damaged_event_is_a_dead_letter_and_an_error(watched: Watched) -> None:
+    watched.telemetry.damaged("billing", "evt_1")
+    assert watched.value('dead_letters_total{upstream="billing"}') == 1
+    (line,) = watched.lines()
+    assert (line["event"], line["level"], line["id"]) == ("event_damaged", "error", "evt_1")
+
+
+def test_what_could_not_be_remembered_is_an_error(watched: Watched) -> None:
+    watched.telemetry.unsaved("dns.json: No such file or directory")
+    assert watched.lines()[0]["level"] == "error"

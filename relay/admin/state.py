@@ -52,11 +52,11 @@ class State:
     async def unready(self) -> list[str]:
         """Return why this relay should not get traffic now; empty when it should.
 
-        The spool must answer, and every source that is enforced must know addresses.
+        The spool must take a write, and every source that is enforced must know addresses.
         """
         reasons = []
         try:
-            await self._spool.stats()
+            await self._spool.probe()
         except SpoolUnavailable as error:
             reasons.append(f"spool: {error}")
         for endpoint in self._endpoints:
@@ -87,7 +87,8 @@ class State:
             spool_free_bytes=None if stats is None else stats.free,
             breaker_open=self._breakers(),
             allowlist_addresses={
-                each.name: len(each.allowlist.entries()) for each in self._endpoints
+                each.name: len({entry.network for entry in each.allowlist.entries()})
+                for each in self._endpoints
             },
             allowlist_age_seconds={
                 status.name: (now - status.refreshed_at).total_seconds()

@@ -41,6 +41,10 @@ def main() -> None:
     except ConfigError as error:
         complain(str(error))
         sys.exit(2)
+    except OSError as error:
+        # A pipe that was closed, a disk that is full: what was asked for could not be printed.
+        complain(f"relay: {error.strerror or error}")
+        sys.exit(1)
     except RelayError as error:
         complain(f"relay: {error}")
         sys.exit(1)

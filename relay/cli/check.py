@@ -14,7 +14,7 @@ from relay.assembly import resolver
 from relay.cli.options import CONFIG, FORMAT
 from relay.cli.output import Format, complain, print_json, print_table
 from relay.clock import SystemClock
-from relay.config import Endpoint, Settings, certificates, load, provider, senders
+from relay.config import Endpoint, Settings, certificates, load, provider_of, senders
 from relay.config.certificates import Certificate
 from relay.config.lint import Finding, lint
 from relay.config.schema import text
@@ -66,9 +66,8 @@ def schema() -> None:
 
 
 def facts_in_use(settings: Settings) -> dict[str, Facts]:
-    """Return the facts of every provider that an endpoint names."""
-    names = {str(endpoint.provider) for endpoint in settings.endpoints}
-    return {name: provider(name).facts for name in sorted(names)}
+    """Return the facts of each endpoint's provider, by the endpoint's name."""
+    return {endpoint.name: provider_of(endpoint).facts for endpoint in settings.endpoints}
 
 
 def certificates_in_use(settings: Settings) -> dict[Path, Certificate]:
@@ -82,9 +81,7 @@ async def look_up_hosts(settings: Settings) -> list[dict[str, Any]]:
     names = {
         host
         for each in settings.endpoints
-        for host in senders(
-            each, provider(str(each.provider)).facts.environments[each.environment]
-        ).hosts
+        for host in senders(each, provider_of(each).facts.environments[each.environment]).hosts
     }
     asks = resolver(settings)
     return [_found(name, await asks.look_up(name)) for name in sorted(names)]
@@ -135,9 +132,7 @@ def as_json(
         "listeners": [
             {"bind": str(each.bind), "tls": each.tls is not None} for each in settings.listen
         ],
-        "endpoints": [
-            explanation(each, facts[str(each.provider)], settings) for each in settings.endpoints
-        ],
+        "endpoints": [explanation(each, facts[each.name], settings) for each in settings.endpoints],
         "findings": list(findings),
     }
 
@@ -145,7 +140,7 @@ def as_json(
 def print_text(settings: Settings, facts: dict[str, Facts], findings: Sequence[Finding]) -> None:
     """Print everything for people: one table an endpoint, then one line a finding."""
     for endpoint in settings.endpoints:
-        known = facts[str(endpoint.provider)]
+        known = facts[endpoint.name]
         found = explanation(endpoint, known, settings)
         print_table(
             ("endpoint", found["name"]),

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from relay.assembly import open_spool
+from relay.assembly import existing_spool
 from relay.cli.options import CONFIG, FORMAT, load_settings
 from relay.cli.output import Format, complain, print_json, print_table
 from relay.history import detail, page_json, parse_query, summary
@@ -109,12 +109,14 @@ def requeue(
     """Put dead, held or delivered events back, with a fresh retry schedule."""
     query = _query(status=status, endpoint=endpoint, key=key, since=since, until=until, limit=limit)
     if ids:
+        if query != Query():
+            raise typer.BadParameter("name events or filter them, not both")
         query = Query(ids=tuple(ids))
     elif query == Query(limit=query.limit):
         raise typer.BadParameter("name events, or filter them, such as --status dead")
     elif not yes:
         raise typer.BadParameter("a filter may match many events; add --yes")
-    done = _with_spool(config, lambda spool: spool.requeue(query))
+    done = _with_spool(config, lambda spool: _requeue(spool, query, every=limit is None))
     if form is Format.JSON:
         print_json({"requeued": list(done)})
     else:
@@ -123,6 +125,18 @@ def requeue(
     for event_id in sorted(left):
         complain(f"{event_id}: not requeued; only dead, held and delivered events with a body can")
     sys.exit(1 if left or not done else 0)
+
+
+async def _requeue(spool: Spool, query: Query, *, every: bool) -> list[str]:
+    """Requeue a page, or page after page until no new event matches; return the ids."""
+    done: dict[str, None] = {}
+    while True:
+        page = await spool.requeue(query)
+        new = [event_id for event_id in page if event_id not in done]
+        done |= dict.fromkeys(new)
+        # One that comes again was delivered meanwhile: all others have had their turn.
+        if not every or len(new) < query.limit:
+            return list(done)
 
 
 def _query(*, limit: int | None, **filters: str | None) -> Query:
@@ -137,10 +151,13 @@ def _with_spool(config: Path, work: Callable[[Spool], Awaitable[T]]) -> T:
     settings = load_settings(config)
 
     async def run() -> T:
-        spool = await open_spool(settings)
+        spool = await existing_spool(settings)
         try:
             return await work(spool)
         finally:
             await spool.close()
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None

@@ -6,7 +6,7 @@ import typer
 
 from relay.cli.output import Format, print_json, print_table
 from relay.plugins import load, names
-from relay.providers import Facts, Window
+from relay.providers import Facts, Shape, Window
 
 app = typer.Typer(help="What is built in: addresses, signature, answers, source document.")
 
@@ -62,6 +62,8 @@ def show(
         ("source", facts.document),
         ("reviewed", facts.reviewed),
     ]
+    rows += [("path", _shape(shape)) for shape in facts.shapes]
+    rows += [(f"callback: {name}", _shape(shape)) for name, shape in facts.callbacks.items()]
     for environment, sources in facts.environments.items():
         rows += [(environment, f"host {host}") for host in sources.hosts]
         for listing in sources.listings:
@@ -74,6 +76,11 @@ def show(
 def _facts(name: str) -> Facts:
     facts: Facts = load("providers", name).PROVIDER.facts
     return facts
+
+
+def _shape(shape: Shape) -> str:
+    path = f"{shape.method} <path>{shape.path}"
+    return f"{path}, always proxied" if shape.proxied else path
 
 
 def _window(window: Window | None) -> str:
@@ -99,6 +106,8 @@ def _as_json(facts: Facts) -> dict[str, object]:
             "past_seconds": facts.window.past and facts.window.past.total_seconds(),
             "future_seconds": facts.window.future and facts.window.future.total_seconds(),
         },
+        "shapes": [_shape_json(shape) for shape in facts.shapes],
+        "callbacks": {name: _shape_json(shape) for name, shape in facts.callbacks.items()},
         "headers": list(facts.headers),
         "document": facts.document,
         "reviewed": facts.reviewed.isoformat(),
@@ -114,3 +123,7 @@ def _as_json(facts: Facts) -> dict[str, object]:
             for name, environment in facts.environments.items()
         },
     }
+
+
+def _shape_json(shape: Shape) -> dict[str, object]:
+    return {"method": shape.method, "path": shape.path, "proxied": shape.proxied}

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +15,9 @@ from relay.cli.options import CONFIG, load_settings
 from relay.cli.output import complain
 from relay.clock import SystemClock
 from relay.logs import LibraryLogs, Log, LogFormat, LogWriter
+
+#: Files, the admin listener, DNS, and some to spare.
+_OTHER_DESCRIPTORS = 64
 
 
 def run(
@@ -28,12 +32,23 @@ def run(
     """Serve. SIGTERM and SIGINT finish what is in hand within `shutdown_grace`, then exit 0."""
     settings = load_settings(config)
     clock = SystemClock()
+    available = _raise_descriptor_limit()
     writer = LogWriter(sys.stderr.buffer)
     log = Log(writer, clock, log_format)
     # The spool writes in a thread. With the default of 5 ms a busy event loop makes every commit
     # wait that long, several times over, for the interpreter's lock.
     sys.setswitchinterval(0.0005)
     logging.basicConfig(handlers=[LibraryLogs(log)], level=logging.WARNING)
+
+    needed = settings.limits.connections + _OTHER_DESCRIPTORS
+    needed += sum(upstream.concurrency for upstream in settings.upstreams.values())
+    if available < needed:
+        log.warning(
+            "few_descriptors",
+            detail="limits.connections cannot be reached; raise `ulimit -n` or lower it",
+            available=available,
+            needed=needed,
+        )
 
     def started(addresses: Addresses) -> None:
         log.info(
@@ -63,3 +78,10 @@ def run(
         sys.exit(1)
     finally:
         writer.close()
+
+
+def _raise_descriptor_limit() -> int:
+    """Take as many file descriptors as we may have; return how many those are."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

@@ -2,8 +2,10 @@
 
 import asyncio
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -39,6 +41,10 @@ def send(
         raise typer.BadParameter(
             f'no provider named "{provider}"; there are: {", ".join(names("providers"))}'
         )
+    if not _is_http(to):
+        raise typer.BadParameter(f'--to: "{to}" is no URL; write it as https://host/path')
+    if source is not None and not _is_address(source):
+        raise typer.BadParameter(f'--from: "{source}" is no IP address')
     if (secret is None) == (key is None):
         raise typer.BadParameter("give --secret, or --key where a private key signs")
     signer: Provider = load("providers", provider).PROVIDER
@@ -63,6 +69,22 @@ def send(
 
 async def _post(repeat: int, to: str, sample: Sample, source: str | None) -> list[Answer]:
     return [await post(to, sample, source) for _ in range(repeat)]
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and url.isprintable()
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read(path: Path | None) -> bytes:

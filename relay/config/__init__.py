@@ -6,8 +6,8 @@ A file is either good in every part or refused with every mistake that is in it.
 from collections.abc import Mapping
 from pathlib import Path
 
-from relay.config import checks, endpoint_checks, references, unavailable
-from relay.config.binding import Senders, provider, senders, terms
+from relay.config import checks, endpoint_checks, overlaps, references, unavailable
+from relay.config.binding import Senders, provider, provider_name, provider_of, senders, terms
 from relay.config.document import Document, Unreadable, parse
 from relay.config.endpoint import Endpoint, TimeWindow
 from relay.config.places import TOP, Fault, Source
@@ -27,6 +27,8 @@ __all__ = [
     "load",
     "load_text",
     "provider",
+    "provider_name",
+    "provider_of",
     "senders",
     "terms",
 ]
@@ -105,6 +107,7 @@ def _together(settings: Settings, document: Document) -> list[Fault]:
     faults += checks.faults(settings, _names(document.data))
     for at, endpoint in enumerate(settings.endpoints):
         faults += endpoint_checks.faults(endpoint, ("endpoints", at))
+    faults += overlaps.faults(endpoint_checks.taken(settings.endpoints))
     return faults
 
 
@@ -118,7 +121,7 @@ def _with_environments(settings: Settings) -> Settings:
     endpoints = tuple(
         endpoint.model_copy(update={"environment": endpoint_checks.environment(endpoint, facts)})
         for endpoint in settings.endpoints
-        for facts in (provider(str(endpoint.provider)).facts,)
+        for facts in (provider_of(endpoint).facts,)
     )
     return settings.model_copy(update={"endpoints": endpoints})
 

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from relay import plugins
+from relay.config.advice import everyone
 from relay.config.endpoint import Allowlist, Endpoint, TimeWindow
+from relay.config.inline import CONFIGURATION
+from relay.inline import provider as inline
 from relay.networks import parse_network
 from relay.providers import Environment, Facts, Provider, Terms, Window
-from relay.sources import Entry
-
-CONFIGURATION = "configuration"
+from relay.sources import Entry, Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,23 @@ def provider(name: str) -> Provider:
     return found
 
 
+def provider_of(endpoint: Endpoint) -> Provider:
+    """Return the provider of an endpoint, built in or described in the file.
+
+    Raises:
+        relay.plugins.UnknownPlugin: there is none of the name that the endpoint gives.
+        ValueError: the description cannot be meant as it stands.
+    """
+    if isinstance(endpoint.provider, str):
+        return provider(endpoint.provider)
+    return inline.InlineProvider(endpoint.provider.description())
+
+
+def provider_name(endpoint: Endpoint) -> str:
+    """Return the name of an endpoint's provider."""
+    return endpoint.provider if isinstance(endpoint.provider, str) else endpoint.provider.name
+
+
 def terms(endpoint: Endpoint, facts: Facts) -> Terms:
     """Return what this endpoint says to its provider."""
     return Terms(
@@ -37,6 +55,8 @@ def terms(endpoint: Endpoint, facts: Facts) -> Terms:
         window=_window(endpoint, facts),
         order_id_pattern=endpoint.order_id_pattern,
         partner_id=endpoint.partner_id,
+        callback=endpoint.callback,
+        enforced=_enforced(endpoint),
     )
 
 
@@ -49,6 +69,12 @@ def senders(endpoint: Endpoint, environment: Environment) -> Senders:
         networks = [*_listed(environment), *networks]
         hosts = (*environment.hosts, *hosts)
     return Senders(tuple(networks), tuple(dict.fromkeys(hosts)))
+
+
+def _enforced(endpoint: Endpoint) -> bool:
+    allowlist = endpoint.allowlist
+    members = Allowlist.networks((*allowlist.add, *(allowlist.replace or ())))
+    return allowlist.mode is Mode.ENFORCE and not any(map(everyone, members))
 
 
 def _listed(environment: Environment) -> list[Entry]:

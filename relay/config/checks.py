@@ -2,10 +2,11 @@
 
 from collections.abc import Hashable, Iterable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 from relay.config import certificates
-from relay.config.places import Fault, Place, shown
-from relay.config.settings import Settings, Upstream
+from relay.config.places import Fault, Place, shown, shown_path
+from relay.config.settings import Settings, SqliteSpool, Upstream
 from relay.config.suggest import suggestion
 from relay.config.values import Bind, label
 from relay.upstream.signing import Signer
@@ -18,6 +19,7 @@ def faults(settings: Settings, upstreams: Iterable[str]) -> Iterator[Fault]:
     """Yield what does not fit. `upstreams` are the names in the file, valid or not."""
     yield from _listeners(settings)
     yield from _times(settings)
+    yield from _files(settings)
     for name, upstream in settings.upstreams.items():
         yield from _upstream(name, upstream)
     endpoints = [(("endpoints", at), endpoint) for at, endpoint in enumerate(settings.endpoints)]
@@ -53,6 +55,29 @@ def _listeners(settings: Settings) -> Iterator[Fault]:
         if listener.proxy_protocol and not settings.trusted_proxies:
             message = "needs trusted_proxies: only their PROXY headers are believed"
             yield Fault(("listen", at, "proxy_protocol"), message, (("trusted_proxies",),))
+
+
+def _files(settings: Settings) -> Iterator[Fault]:
+    if isinstance(settings.spool, SqliteSpool):
+        path = settings.spool.path
+        if _is_directory(path):
+            yield Fault(("spool", "path"), f"{shown_path(path)} is a directory; write a file in it")
+        elif not _is_directory(path.parent):
+            yield Fault(
+                ("spool", "path"), f"there is no directory {shown_path(path.parent)}; make it"
+            )
+            return
+    if not _is_directory(settings.state_dir):
+        message = f"there is no directory {shown_path(settings.state_dir)}; make it"
+        yield Fault(("state_dir",), message)
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        # A name that is too long, for one.
+        return False
 
 
 def _times(settings: Settings) -> Iterator[Fault]:

@@ -79,10 +79,12 @@ class Endpoint(Section):
 
     name: Label = Field(description="Label in metrics, logs and history.", examples=["midtrans"])
     path: PublicPath = Field(
-        description="The path that the provider posts to.", examples=["/midtrans/notification"]
+        description="The path that the provider posts to, or the prefix that it is given.",
+        examples=["/midtrans/notification"],
     )
     provider: ProviderChoice = Field(
-        description="A built-in provider; `relay providers list` names them.",
+        description="A built-in provider, which `relay providers list` names, or a mapping that"
+        " describes another one.",
         examples=["midtrans"],
     )
     environment: str = default(
@@ -101,7 +103,7 @@ class Endpoint(Section):
     mode: Literal["store", "proxy"] = default(
         "store",
         description="store: keep, acknowledge, deliver. proxy: forward and answer with the"
-        " upstream's answer; not available in this version.",
+        " upstream's answer.",
     )
     allowlist: Allowlist = default({}, description="Which addresses may send.")
     public_url: PublicUrl | None = default(

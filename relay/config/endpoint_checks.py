@@ -1,16 +1,18 @@
 """Whether an endpoint fits its provider, and lets nobody forge."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from netaddr import IPNetwork
 
-from relay.config.binding import provider, senders, terms
+from relay.config.binding import provider_of, senders, terms
 from relay.config.endpoint import Endpoint
 from relay.config.inline import InlineProvider
+from relay.config.overlaps import Taken
 from relay.config.places import Fault, Place, shown
 from relay.config.suggest import suggestion
-from relay.config.unavailable import PROVIDERS
-from relay.plugins import UnknownPlugin
+from relay.inline.rules import problems
+from relay.plugins import UnknownPlugin, names
 from relay.providers import Environment, Facts, Provider, Terms
 from relay.sources import Mode
 
@@ -21,16 +23,19 @@ def faults(endpoint: Endpoint, place: Place) -> Iterator[Fault]:
     """Yield what does not fit. Nothing is asked of a provider that is not known."""
     yield from _unsigned(endpoint, place)
     if isinstance(endpoint.provider, InlineProvider):
-        return
+        wrong = [*_described(endpoint.provider, (*place, "provider"))]
+        yield from wrong
+        if wrong:
+            return
     try:
-        found = provider(endpoint.provider)
+        found = provider_of(endpoint)
     except UnknownPlugin as error:
         yield Fault((*place, "provider"), _no_provider(error))
         return
     if endpoint.timestamp is not None and found.facts.window is None:
         message = f"{found.facts.name} signs no time; leave the key out"
         yield Fault((*place, "timestamp"), message, ((*place, "provider"),))
-    if endpoint.callback is not None:
+    if endpoint.callback is not None and endpoint.callback not in found.facts.callbacks:
         message = f"{found.facts.name} has no callback products; leave the key out"
         yield Fault((*place, "callback"), message, ((*place, "provider"),))
     yield from _terms(terms(endpoint, found.facts), found, place)
@@ -44,9 +49,27 @@ def environment(endpoint: Endpoint, facts: Facts) -> str:
     return endpoint.environment
 
 
+def taken(endpoints: Sequence[Endpoint]) -> list[Taken]:
+    """Return what each endpoint takes, those apart that do not fit their provider."""
+    found = []
+    for at, endpoint in enumerate(endpoints):
+        place = ("endpoints", at)
+        if any(faults(endpoint, place)):
+            continue
+        shapes = provider_of(endpoint).facts.shapes_of(endpoint.callback)
+        found.append(Taken(endpoint.name, endpoint.path, shapes, place))
+    return found
+
+
+def _described(described: InlineProvider, place: Place) -> Iterator[Fault]:
+    """Yield what is wrong in a description."""
+    if described.name in names("providers"):
+        yield Fault((*place, "name"), "is built in; choose another name for this one")
+    for keys, message in problems(described.description()):
+        yield Fault((*place, *keys), message)
+
+
 def _no_provider(error: UnknownPlugin) -> str:
-    if error.name in PROVIDERS:
-        return f"{error.name} is not available in this version"
     return f'no provider named "{shown(error.name)}"; {suggestion(error.name, error.known)}'
 
 
@@ -67,7 +90,15 @@ def _environment(endpoint: Endpoint, facts: Facts, place: Place) -> Iterator[Fau
 def _senders(endpoint: Endpoint, chosen: Environment, place: Place) -> Iterator[Fault]:
     allowed = senders(endpoint, chosen)
     needs = ((*place, "provider"), (*place, "environment"), (*place, "allowlist"))
-    if endpoint.allowlist.mode is not Mode.OFF and not (allowed.networks or allowed.hosts):
+    if endpoint.allowlist.mode is Mode.OFF or allowed.networks or allowed.hosts:
+        return
+    if endpoint.allowlist.replace is None:
+        message = (
+            "nobody could send; name networks or host names here or in allowlist.add, or write"
+            " allowlist: {mode: off} and rely on the signature alone"
+        )
+        yield Fault((*place, "provider", "networks"), message, needs)
+    else:
         message = "nobody could send; name networks or host names, or leave replace out"
         yield Fault((*place, "allowlist", "replace"), message, needs)
 
@@ -102,15 +133,20 @@ def _unsigned(endpoint: Endpoint, place: Place) -> Iterator[Fault]:
 
 def _terms(whole: Terms, found: Provider, place: Place) -> Iterator[Fault]:
     # One term at a time, since a provider names only the first that it cannot use.
-    parts = [
-        *((at, Terms(secrets=(secret,))) for at, secret in enumerate(whole.secrets)),
-        (0, Terms(public_url=whole.public_url)),
-        (0, Terms(window=whole.window)),
-        (0, Terms(order_id_pattern=whole.order_id_pattern)),
-        (0, Terms(partner_id=whole.partner_id)),
-    ]
-    known = [fault for at, part in parts for fault in _bind(part, found, place, at)]
-    yield from known or _bind(whole, found, place, 0)
+    parts = (
+        Terms(public_url=whole.public_url),
+        Terms(window=whole.window),
+        Terms(order_id_pattern=whole.order_id_pattern),
+        Terms(partner_id=whole.partner_id),
+        *((Terms(callback=whole.callback),) if whole.callback in found.facts.callbacks else ()),
+    )
+    known = [fault for part in parts for fault in _bind(part, found, place, 0)]
+    # Some secrets are of use only beside a URL.
+    url = None if _bind(parts[0], found, place, 0) else whole.public_url
+    for at, secret in enumerate(whole.secrets):
+        known += _bind(Terms(secrets=(secret,), public_url=url), found, place, at)
+    usable = whole if whole.callback in found.facts.callbacks else replace(whole, callback=None)
+    yield from dict.fromkeys(known or _bind(usable, found, place, 0))
 
 
 def _bind(part: Terms, found: Provider, place: Place, secret: int) -> list[Fault]:

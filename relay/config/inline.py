@@ -1,10 +1,16 @@
-"""A provider that is described in the configuration itself. Not available in this version."""
+"""A provider that is described in the configuration itself."""
 
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from relay.config.types import HostName, Label, Network, Section, default
+from relay import inline
+from relay.config.types import HeaderName, HostName, JsonPointer, Label, Network, Section, default
+from relay.providers import Environment, Listing
+
+CONFIGURATION = "configuration"
+#: The environment of a provider that names no networks: then nobody is allowed by itself.
+ONLY = "live"
 
 
 class Networks(Section):
@@ -13,25 +19,42 @@ class Networks(Section):
     cidrs: tuple[Network, ...] = default((), description="Networks.")
     hosts: tuple[HostName, ...] = default((), description="DNS host names.")
 
+    def environment(self) -> Environment:
+        networks = tuple(str(network) for network in self.cidrs)
+        listings = (Listing(CONFIGURATION, networks),) if networks else ()
+        return Environment(listings, self.hosts)
+
 
 class HeaderField(Section):
     """A header field of the request."""
 
-    header: str = Field(description="Its name.", examples=["X-Hub-Signature-256"])
+    header: HeaderName = Field(description="Its name.", examples=["X-Hub-Signature-256"])
+
+    def fields(self) -> tuple[inline.Field, ...]:
+        return (inline.HeaderField(self.header),)
 
 
 class JsonField(Section):
     """A field of the body."""
 
-    json_: str = Field(alias="json", description="A JSON pointer.", examples=["/signature"])
+    json_: JsonPointer = Field(alias="json", description="A JSON pointer.", examples=["/signature"])
+
+    def fields(self) -> tuple[inline.Field, ...]:
+        return (inline.JsonField(self.json_),)
 
 
 class JsonFields(Section):
     """Fields of the body, taken together."""
 
-    json_: tuple[str, ...] = Field(
-        alias="json", description="JSON pointers.", examples=[["/id", "/status"]]
+    json_: tuple[JsonPointer, ...] = Field(
+        alias="json",
+        min_length=1,
+        description="JSON pointers.",
+        examples=[["/id", "/status"]],
     )
+
+    def fields(self) -> tuple[inline.Field, ...]:
+        return tuple(inline.JsonField(pointer) for pointer in self.json_)
 
 
 def _field_tag(value: object) -> str:
@@ -52,12 +75,19 @@ MessageFields = Annotated[
 class SignedTime(Section):
     """The time that the sender signed."""
 
-    from_: MessageField = Field(
-        alias="from", description="Where it stands.", examples=[{"header": "X-Time"}]
+    from_: MessageField | None = default(
+        None,
+        alias="from",
+        description="Where it stands; left out where {timestamp} in format says so.",
+        examples=[{"header": "X-Time"}],
     )
     unit: Literal["s", "ms", "rfc1123", "iso8601"] = Field(
         description="How it is written.", examples=["s"]
     )
+
+    def rule(self) -> inline.TimeRule:
+        source = None if self.from_ is None else self.from_.fields()[0]
+        return inline.TimeRule(source, self.unit)
 
 
 class Signature(Section):
@@ -79,13 +109,28 @@ class Signature(Section):
     signed: str = default("{body}", description="What is signed.")
     timestamp: SignedTime | None = default(None, description="The time that is signed.")
 
+    def rule(self) -> inline.SignatureRule:
+        return inline.SignatureRule(
+            scheme=self.scheme,
+            source=self.from_.fields()[0],
+            algorithm=self.algorithm,
+            key_encoding=self.secret_encoding,
+            strip_prefix=self.strip_prefix or "",
+            format=self.format,
+            encoding=self.encoding,
+            signed=self.signed,
+            time=None if self.timestamp is None else self.timestamp.rule(),
+        )
+
 
 class InlineProvider(Section):
-    """A sender that is not built in. Not available in this version."""
+    """A sender that is not built in."""
 
     name: Label = Field(description="Its name.", examples=["github"])
     networks: dict[str, Networks] = default({}, description="Addresses, by environment.")
-    methods: tuple[str, ...] = default(("POST",), min_length=1, description="Request methods.")
+    methods: tuple[Literal["POST", "PUT", "PATCH", "DELETE", "GET"], ...] = default(
+        ("POST",), min_length=1, description="Request methods.", examples=[["POST"]]
+    )
     signature: Signature = Field(
         description="How messages are signed.",
         examples=[{"scheme": "hmac", "from": {"header": "X-Hub-Signature-256"}}],
@@ -93,3 +138,14 @@ class InlineProvider(Section):
     event_key: MessageFields | None = default(
         None, description="What makes an event unique. Default: the SHA-256 of its body."
     )
+
+    def description(self) -> inline.Description:
+        """Return the same in the words of `relay.inline`."""
+        return inline.Description(
+            name=self.name,
+            signature=self.signature.rule(),
+            environments={name: each.environment() for name, each in self.networks.items()}
+            or {ONLY: Environment()},
+            methods=tuple(self.methods),
+            event_key=() if self.event_key is None else self.event_key.fields(),
+        )

@@ -52,7 +52,8 @@ def lint(
 ) -> tuple[Finding, ...]:
     """Return every finding.
 
-    facts: of each provider in use, by name. certificates: of the public listeners, by file.
+    facts: of each endpoint's provider, by the endpoint's name. certificates: of the public
+        listeners, by file.
     """
     found = [
         *_secrets(settings),

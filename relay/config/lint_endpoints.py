@@ -22,10 +22,10 @@ _PRODUCTION = "production"
 
 
 def advice(settings: Settings, facts: Mapping[str, Facts], today: date) -> Iterator[Advice]:
-    """Yield what is to be said of every endpoint whose provider is in `facts`."""
+    """Yield what is to be said of every endpoint that is in `facts`."""
     reviewed: set[str] = set()
     for at, endpoint in enumerate(settings.endpoints):
-        known = facts.get(str(endpoint.provider))
+        known = facts.get(endpoint.name)
         if known is None:
             continue
         place = ("endpoints", at)

@@ -86,7 +86,9 @@ Member = Annotated[
 ]
 SecretText = Annotated[Secret, PlainValidator(_secret), WithJsonSchema({"type": "string"})]
 FilePath = Annotated[Path, BeforeValidator(_absolute), WithJsonSchema({"type": "string"})]
+HeaderName = Annotated[str, AfterValidator(values.header_name)]
 HostName = Annotated[str, AfterValidator(parse_host_name)]
+JsonPointer = Annotated[str, AfterValidator(values.json_pointer)]
 Label = Annotated[str, AfterValidator(values.label)]
 Pattern = Annotated[
     str, AfterValidator(values.pattern), WithJsonSchema({"type": "string", "format": "regex"})

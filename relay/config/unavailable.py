@@ -5,11 +5,8 @@ Refused, so that nothing is silently ignored. Making a feature available removes
 
 from collections.abc import Iterator
 
-from relay.config.inline import InlineProvider
 from relay.config.places import Fault
 from relay.config.settings import PostgresSpool, Settings
-
-PROVIDERS = ("midtrans-snap", "vipps-callback")
 
 
 def refusals(settings: Settings) -> Iterator[Fault]:
@@ -23,15 +20,6 @@ def refusals(settings: Settings) -> Iterator[Fault]:
         yield Fault(("spool", "kind"), message)
     for at, endpoint in enumerate(settings.endpoints):
         place = ("endpoints", at)
-        if isinstance(endpoint.provider, InlineProvider):
-            message = (
-                "a provider described here is not available in this version;"
-                " name one that is built in"
-            )
-            yield Fault((*place, "provider"), message)
-        if endpoint.mode == "proxy":
-            message = "proxy mode is not available in this version; write mode: store"
-            yield Fault((*place, "mode"), message)
         if endpoint.confirm is not None:
             message = "confirmation is not available in this version; leave the key out"
             yield Fault((*place, "confirm"), message)

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from netaddr import IPNetwork
 
+from relay.inline.pointer import Pointer
 from relay.model import Address
 from relay.networks import parse_host_name, parse_network
 from relay.sources.nameservers import Nameserver, parse_nameserver
@@ -36,6 +37,7 @@ _SIZE_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _BIND = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([0-9]{1,5})")
 # Names inside container networks are short and may hold underscores.
 _URL_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VISIBLE = re.compile(r"[!-~]+")
 # The characters of a path (RFC 3986, 3.3).
@@ -137,6 +139,17 @@ def label(text: str) -> str:
     """Return a name that can be a label in metrics."""
     if not _NAME.fullmatch(text):
         raise ValueError("write 1 to 64 letters, digits, hyphens or underscores")
+    return text
+
+
+def header_name(text: str) -> str:
+    if not _HEADER.fullmatch(text):
+        raise ValueError("write the name of a header field, such as X-Signature")
+    return text
+
+
+def json_pointer(text: str) -> str:
+    Pointer(text)
     return text
 
 

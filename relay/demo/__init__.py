@@ -8,7 +8,7 @@ X-Forwarded-For, as a load balancer would, and those of Vipps come from a small 
 import asyncio
 import secrets
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,13 @@ from pathlib import Path
 from relay.app import Addresses, App
 from relay.clock import SystemClock
 from relay.config import load_text
+from relay.demo.keys import Pair, asymmetric, shared
 from relay.demo.nameserver import Nameserver
 from relay.demo.scenario import Row, Target, play
 from relay.demo.sink import Sink
 from relay.logs import Log
 
 _TOKEN = "RELAY_DEMO_TOKEN"  # noqa: S105 - the name of a variable
-_SECRET = "RELAY_DEMO_SECRET"  # noqa: S105 - the name of a variable
 
 _CONFIGURATION = """
 listen:
@@ -33,24 +33,37 @@ spool: {{path: relay.db}}
 dns: {{nameservers: ["127.0.0.1:{dns_port}"]}}
 upstreams:
   sink: {{url: "{sink_url}", timeout: 5s}}
-endpoints:
-  - name: midtrans
-    path: /midtrans/notification
-    provider: midtrans
-    environment: production
-    secrets: ["${{env:{secret}}}"]
-    upstream: sink
-  - name: vipps
-    path: /vipps/webhook
-    provider: vipps
-    environment: production
-    secrets: ["${{env:{secret}}}"]
-    upstream: sink
+endpoints:{endpoints}
 """
 
-#: The client address of each provider's messages: one that Midtrans lists, and one that our own
-#: DNS server gives for the callback hosts of Vipps (an example in the Vipps documentation).
-_CLIENTS = {"midtrans": "103.208.23.6", "vipps": "104.45.17.199"}
+_ENDPOINT = """
+  - name: {provider}
+    path: /{provider}
+    provider: {provider}
+    environment: production
+    secrets: ["${{env:{variable}}}"]
+    upstream: sink"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """A provider as the demo plays it: an address that it sends from, and how keys are made.
+
+    The addresses are one that Midtrans lists, and one that our own DNS server gives for the
+    callback hosts of Vipps (an example in the Vipps documentation).
+    """
+
+    client: str
+    keys: Callable[[], Pair]
+
+
+_VIPPS_CLIENT = "104.45.17.199"
+_SENDERS = {
+    "midtrans": _Sender("103.208.23.6", shared),
+    "midtrans-snap": _Sender("13.228.166.126", asymmetric),
+    "vipps": _Sender(_VIPPS_CLIENT, shared),
+    "vipps-callback": _Sender(_VIPPS_CLIENT, shared),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +83,20 @@ class Demo:
 @asynccontextmanager
 async def running(log: Log) -> AsyncIterator[Demo]:
     """Start everything, play the scenario, and stay up until the context ends."""
-    token, secret = secrets.token_urlsafe(16), secrets.token_urlsafe(24)
+    token = secrets.token_urlsafe(16)
+    pairs = {name: sender.keys() for name, sender in _SENDERS.items()}
+    environ = {_variable(name): pair.verifying for name, pair in pairs.items()}
     with tempfile.TemporaryDirectory(prefix="relay-demo-") as directory:
-        async with Sink() as sink, Nameserver([_CLIENTS["vipps"]]) as nameserver:
+        async with Sink() as sink, Nameserver([_VIPPS_CLIENT]) as nameserver:
             text = _CONFIGURATION.format(
-                token=_TOKEN, secret=_SECRET, dns_port=nameserver.port, sink_url=sink.url
+                token=_TOKEN,
+                dns_port=nameserver.port,
+                sink_url=sink.url,
+                endpoints="".join(
+                    _ENDPOINT.format(provider=name, variable=_variable(name)) for name in pairs
+                ),
             )
-            settings = load_text(text, "demo", {_TOKEN: token, _SECRET: secret}, Path(directory))
+            settings = load_text(text, "demo", {_TOKEN: token, **environ}, Path(directory))
             stop, started = asyncio.Event(), asyncio.get_running_loop().create_future()
             app = App(settings, log=log, clock=SystemClock())
             async with asyncio.TaskGroup() as group:
@@ -85,12 +105,16 @@ async def running(log: Log) -> AsyncIterator[Demo]:
                     addresses: Addresses = await started
                     public_url = "http://{}:{}".format(*addresses.public[0])
                     targets = [
-                        Target(each.provider, public_url + each.path, _CLIENTS[each.provider])
-                        for each in settings.endpoints
-                        if isinstance(each.provider, str)
+                        Target(name, f"{public_url}/{name}", _SENDERS[name].client, pair)
+                        for name, pair in pairs.items()
                     ]
-                    rows = await play(targets, secret, sink)
+                    rows = await play(targets, sink)
                     admin_url = "http://{}:{}/".format(*addresses.admin)
                     yield Demo(tuple(rows), admin_url, token, public_url)
                 finally:
                     stop.set()
+
+
+def _variable(provider: str) -> str:
+    """Return the name of the variable that holds a provider's secret."""
+    return f"RELAY_DEMO_{provider.upper().replace('-', '_')}"

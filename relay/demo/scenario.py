@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.clock import SystemClock
+from relay.demo.keys import Pair
 from relay.demo.sink import Sink
 from relay.model import Headers
 from relay.plugins import load
@@ -25,6 +26,7 @@ class Target:
     provider: str
     url: str
     client: str
+    keys: Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,9 @@ class _Message:
     expected: tuple[int, int]
 
 
-async def play(targets: Sequence[Target], secret: str, sink: Sink) -> list[Row]:
+async def play(targets: Sequence[Target], sink: Sink) -> list[Row]:
     """Send everything, wait for what must arrive, and return what happened."""
-    messages = [message for target in targets for message in _messages(target, secret)]
+    messages = [message for target in targets for message in _messages(target)]
     answers = [await post(each.target.url, each.sample, each.client) for each in messages]
     wanted = {each.sample.body for each in messages if each.expected[1]}
     await sink.wait_for(len(wanted), _PATIENCE)
@@ -71,14 +73,14 @@ async def play(targets: Sequence[Target], secret: str, sink: Sink) -> list[Row]:
     ]
 
 
-def _messages(target: Target, secret: str) -> list[_Message]:
+def _messages(target: Target) -> list[_Message]:
     provider: Provider = load("providers", target.provider).PROVIDER
 
-    def sample(key: str) -> Sample:
-        return provider.sample(SampleOrder(target.url, Secret(key), SystemClock().now()))
+    def sample(key: Secret) -> Sample:
+        return provider.sample(SampleOrder(target.url, key, SystemClock().now()))
 
-    genuine, unknown = sample(secret), sample(secret)
-    forged, unsigned = sample("a key that somebody guessed"), _unsigned(sample(secret))
+    genuine, unknown = sample(target.keys.signing), sample(target.keys.signing)
+    forged, unsigned = sample(target.keys.forged), _unsigned(sample(target.keys.signing))
     return [
         _Message(target, "genuine", target.client, genuine, (200, 1)),
         _Message(target, "the same again", target.client, genuine, (200, 1)),
@@ -91,5 +93,6 @@ def _messages(target: Target, secret: str) -> list[_Message]:
 def _unsigned(sample: Sample) -> Sample:
     """Return the sample without its signature, wherever the provider puts that."""
     body = sample.body.replace(b'"signature_key"', b'"no_signature"')
-    kept = tuple(item for item in sample.headers if item[0].lower() != "authorization")
+    signatures = {"authorization", "x-signature"}
+    kept = tuple(item for item in sample.headers if item[0].lower() not in signatures)
     return Sample(sample.method, sample.suffix, Headers(kept), body)

@@ -13,7 +13,8 @@ SERVER = "relay"
 def to_response(ack: Ack) -> Response:
     """Return aiohttp's form of an answer."""
     response = Response(status=ack.status, body=ack.body)
-    response.headers["Content-Type"] = ack.content_type
+    if ack.content_type:
+        response.headers["Content-Type"] = ack.content_type
     response.headers["Server"] = SERVER
     for name, value in ack.headers:
         response.headers[name] = value

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
@@ -14,6 +14,7 @@ from relay.answers import plain_answer
 from relay.clock import Clock
 from relay.edge.body import BodyLimits
 from relay.edge.connections import Connections
+from relay.edge.gate import TlsGates
 from relay.edge.protocol import EdgeProtocol, EdgeServer
 from relay.edge.response import to_response
 from relay.errors import Refusal, RelayError
@@ -67,6 +68,7 @@ class Edge:
         self._header_timeout = header_timeout.total_seconds()
         self._server: EdgeServer | None = None
         self._sockets: list[asyncio.Server] = []
+        self._gates: list[TlsGates] = []
 
     async def start(self, listeners: Sequence[Listener]) -> list[tuple[str, int]]:
         """Listen on every address; return the addresses with the ports really taken.
@@ -90,10 +92,9 @@ class Edge:
             for listener in listeners:
                 self._sockets.append(
                     await loop.create_server(
-                        self._server,
+                        self._door(listener, self._server),
                         listener.host,
                         listener.port,
-                        ssl=listener.tls,
                         backlog=1024,
                     )
                 )
@@ -107,6 +108,9 @@ class Edge:
         for server in self._sockets:
             server.close()
         self._sockets.clear()
+        for gates in self._gates:
+            await gates.close()
+        self._gates.clear()
         if self._server is not None:
             self._server.pre_shutdown()
             await self._server.shutdown(grace.total_seconds())
@@ -115,6 +119,20 @@ class Edge:
     def accepting(self) -> bool:
         """Whether the public listeners are open."""
         return any(server.is_serving() for server in self._sockets)
+
+    def _door(self, listener: Listener, server: EdgeServer) -> Callable[[], asyncio.Protocol]:
+        """Return what makes the protocol of each connection to this listener."""
+        if listener.tls is None:
+            return server
+        gates = TlsGates(
+            listener.tls,
+            connections=self._connections,
+            complaints=self,
+            timeout=self._header_timeout,
+            behind=server,
+        )
+        self._gates.append(gates)
+        return gates
 
     # ---- requests ---------------------------------------------------------------------------
 
@@ -148,4 +166,6 @@ class Edge:
     def fault(self, peer: Address, error: BaseException | None) -> Ack:
         if error is not None:
             self._telemetry.log.fault("edge_fault", error, peer=str(peer))
-        return plain_answer(Ruling(Verdict.UNAVAILABLE))
+        ack = plain_answer(Ruling(Verdict.UNAVAILABLE))
+        self._telemetry.received(Account(peer=peer, status=ack.status), self._clock.now())
+        return ack

@@ -40,9 +40,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One kind of request below a prefix endpoint.
+    """One kind of request to an endpoint.
 
-    path: what follows the prefix; `{name}` stands for one segment of a sender's choice.
+    path: what follows the endpoint's path; `{name}` stands for one segment of a sender's choice.
+        Empty: nothing follows.
     proxied: the sender needs the upstream's own answer, whatever the endpoint's mode is.
     """
 
@@ -57,6 +58,8 @@ class Facts:
 
     shapes: for a provider that is given a prefix and appends to it: everything it appends. Its
         endpoints then match these and nothing else. Empty where it calls one exact path.
+    callbacks: products that are called at one exact path all the same, by the `callback` of their
+        endpoints.
     headers: the sender's own header fields that may reach an upstream.
     window: the default for `timestamp`; None when no time is signed.
     """
@@ -72,8 +75,13 @@ class Facts:
     document: str
     reviewed: date
     shapes: tuple[Shape, ...] = ()
+    callbacks: Mapping[str, Shape] = field(default_factory=dict)
     headers: tuple[str, ...] = ()
     window: Window | None = None
+
+    def shapes_of(self, callback: str | None) -> tuple[Shape, ...]:
+        """Return what an endpoint with this `callback` is sent; None is the provider itself."""
+        return self.shapes if callback is None else (self.callbacks[callback],)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,9 @@ class Terms:
 
     secrets: empty only where unsigned deliveries were accepted explicitly.
     public_url: the URL that the provider signed, when another one arrives here.
+    callback: one of `Facts.callbacks`; None for the provider's usual requests.
+    enforced: whoever gets this far has an allowed address, and not every address is one. What
+        carries no proof of its own may then be believed.
     """
 
     secrets: tuple[Secret, ...] = ()
@@ -90,6 +101,7 @@ class Terms:
     order_id_pattern: str | None = None
     partner_id: str | None = None
     callback: str | None = None
+    enforced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

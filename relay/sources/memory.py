@@ -7,7 +7,7 @@ after a restart; in memory, ages count on the monotonic clock.
 import asyncio
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -23,6 +23,7 @@ from relay.sources.hostrecord import MOST_OF_HOST, HostRecord, Known
 # The addresses are what a restart needs. When they were last confirmed may lag this much behind.
 _CONFIRM_EVERY: Final = 600.0
 _TRY_AGAIN: Final = 60.0
+_OLDEST: Final = 10 * 365 * 86400.0
 
 
 def _plain_address(text: str) -> str:
@@ -57,7 +58,15 @@ class DnsMemory:
     `load` once at the start; `run` writes what `keep` was given, until cancelled.
     """
 
-    def __init__(self, path: Path, max_stale: timedelta, clock: Clock) -> None:
+    def __init__(
+        self,
+        path: Path,
+        max_stale: timedelta,
+        clock: Clock,
+        unsaved: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Keep what is known in this file. `unsaved` is told why each time a write fails."""
+        self._unsaved = unsaved
         self._path = path
         self._max_stale = max_stale.total_seconds()
         self._clock = clock
@@ -128,6 +137,7 @@ class DnsMemory:
             raise
         except OSError as error:
             self._problem = f"{self._path}: {error.strerror}"
+            self._unsaved(self._problem)
             self._worth_writing.set()
         else:
             self._problem = None
@@ -139,7 +149,8 @@ class DnsMemory:
         def age(then: AwareDatetime) -> float:
             # What seems to come from the future was saved before the clock was set back. Taken as
             # of this moment, it dies neither now nor never.
-            return max(0.0, (wall - then).total_seconds())
+            # What claims to be older than anything is as old as matters.
+            return min(max(0.0, (wall - then).total_seconds()), _OLDEST)
 
         if age(host.answered_at) > self._max_stale:
             return None

@@ -3,13 +3,17 @@
 `tests/contracts/spool.py` is the contract in executable form; every backend passes it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from relay.errors import SpoolUnavailable
-from relay.model import Decision, Event, Lease, Outcome, Status, VerifiedDelivery
+from relay.model import Decision, Event, Lease, Outcome, Passed, Status, VerifiedDelivery
+
+
+class SpoolOverloaded(SpoolUnavailable):
+    """Too much is waiting to be written already."""
 
 
 class SpoolBroken(SpoolUnavailable):
@@ -44,10 +48,14 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Leases, in order of receipt, and when the next event of that upstream falls due."""
+    """Leases, in order of receipt, and when the next event of that upstream falls due.
+
+    damaged: ids of events that turned out to be damaged, and were made dead.
+    """
 
     leases: tuple[Lease, ...]
     next_due: datetime | None
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,7 @@ class Query:
 class Record:
     """The history of one event, without its body.
 
-    settled_at: when it became delivered or dead; None before.
+    settled_at: when it became delivered or dead, or was passed on; None before.
     last_outcome: `delivered 200`, `rejected 503`, `unreachable refused`, or `corrupt`; None before
         any attempt.
     """
@@ -130,6 +138,15 @@ class Spool(Protocol):
         other content it is `Stored` under its own id with `conflicts_with`, or a `Conflict` and
         not stored when the evidence says `OnConflict.REFUSE`. An opening event of a subject that
         has a later state already is stored `out_of_order`. A test message is stored as `test`.
+        What was passed on counts for none of this.
+        """
+
+    async def record(self, passed: Sequence[Passed]) -> None:
+        """Keep the history of deliveries that were passed on: all of these, or none.
+
+        Each is an event of its own with the status `passed`, however many have the same key and
+        content; one that is recorded already is left as it is. `claim` and `requeue` never see
+        them.
         """
 
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
@@ -182,6 +199,9 @@ class Spool(Protocol):
         Dead, held, pending and leased events are never pruned. Returns how many were touched, so
         that a caller can go on in small steps until 0.
         """
+
+    async def probe(self) -> None:
+        """Return when something could be written and synced, as a delivery would have to be."""
 
     async def stats(self) -> SpoolStats:
         """Return counts and sizes."""

@@ -5,6 +5,8 @@ that moment is committed together, so many senders share one sync.
 """
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,7 +15,8 @@ from typing import Final
 import apsw
 
 from relay.clock import Clock
-from relay.model import Decision, Event, Lease, Outcome, VerifiedDelivery
+from relay.errors import SpoolUnavailable
+from relay.model import Decision, Event, Lease, Outcome, Passed, VerifiedDelivery
 from relay.spool import (
     Claimed,
     Conflict,
@@ -82,6 +85,10 @@ class SqliteSpool:
             self._bells.ring(event.upstream)
         return result
 
+    async def record(self, passed: Sequence[Passed]) -> None:
+        recorded = [rows.passed_parameters(each) for each in passed]
+        await self._writer.run(partial(intake.record, passed=recorded))
+
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
         self._bells.silence(upstream)
         claiming = self._writer.submit(
@@ -97,11 +104,13 @@ class SqliteSpool:
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            # The leases would have nobody to use them, and would have to run out.
-            claimed = await claiming
-            await self._writer.run(
-                partial(leases.give_back, leases=claimed.leases, now=self._clock.now())
-            )
+            # The leases would have nobody to use them, and would have to run out. Whatever goes
+            # wrong with that, the caller is cancelled.
+            with suppress(SpoolUnavailable):
+                claimed = await claiming
+                await self._writer.run(
+                    partial(leases.give_back, leases=claimed.leases, now=self._clock.now())
+                )
             raise
 
     async def settle(self, lease: Lease, decision: Decision, outcome: Outcome) -> None:
@@ -139,6 +148,9 @@ class SqliteSpool:
         return await self._writer.run(
             partial(upkeep.prune, bodies_before=bodies_before, keys_before=keys_before, limit=limit)
         )
+
+    async def probe(self) -> None:
+        await self._writer.run(upkeep.probe)
 
     async def stats(self) -> SpoolStats:
         return await self._reader.run(partial(upkeep.stats, path=self._path))

@@ -2,5 +2,6 @@
 
 `forward` makes one attempt, `outgoing` and `signing` say what it looks like; `retry` and `breaker`
 decide without I/O; `attempts` puts them together for one leased event. Which events, and how many
-at once, is decided in `relay.dispatch`.
+at once, is decided in `relay.dispatch`. `passthrough` is for deliveries whose sender waits: one
+attempt, no retry, no breaker.
 """

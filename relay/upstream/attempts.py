@@ -52,6 +52,9 @@ class Observer(Protocol):
     def attempted(self, attempted: Attempted) -> None:
         """One try has ended and its outcome is recorded, or lost with its lease."""
 
+    def damaged(self, upstream: str, event_id: str) -> None:
+        """An event was found damaged in the spool; it is dead, and a person has to look."""
+
     def faulted(self, upstream: str, event_id: str | None, fault: Exception) -> None:
         """Something of ours went wrong: with one event, or with claiming (None)."""
 
@@ -109,7 +112,14 @@ class Attempts:
             recorded = await self._settle(lease, decision, outcome, expires)
             duration = ended - began
             self._observer.attempted(
-                _told(lease, outcome, decision if recorded else None, duration, now)
+                told(
+                    lease,
+                    outcome,
+                    _DECISIONS[type(decision)] if recorded else "lost",
+                    duration=duration,
+                    now=now,
+                    due=decision.due if recorded and isinstance(decision, RetryAt) else None,
+                )
             )
         except Exception as fault:  # noqa: BLE001 - one event must not stop the others
             # It comes again when its lease has run out.
@@ -163,9 +173,16 @@ class Attempts:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _told(
-    lease: Lease, outcome: Outcome, decision: Decision | None, duration: float, now: datetime
+def told(
+    lease: Lease,
+    outcome: Outcome,
+    decision: str,
+    *,
+    duration: float,
+    now: datetime,
+    due: datetime | None = None,
 ) -> Attempted:
+    """Return what is told about one try that ended now."""
     event = lease.event
     delivered = isinstance(outcome, Delivered)
     return Attempted(
@@ -177,8 +194,8 @@ def _told(
         outcome=_OUTCOMES[type(outcome)],
         status=None if isinstance(outcome, Unreachable) else outcome.status,
         cause=outcome.cause if isinstance(outcome, Unreachable) else None,
-        decision="lost" if decision is None else _DECISIONS[type(decision)],
-        due=decision.due if isinstance(decision, RetryAt) else None,
+        decision=decision,
+        due=due,
         duration=duration,
         delay=(now - event.received_at).total_seconds() if delivered else None,
     )

@@ -1,9 +1,11 @@
-"""One attempt against an upstream. Nothing above this module knows aiohttp or its errors."""
+"""One request to an upstream. Nothing above this module knows aiohttp or its errors."""
 
 import asyncio
 import errno
 import re
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -12,11 +14,12 @@ import aiohttp
 from yarl import URL
 
 from relay.clock import Clock
-from relay.model import Delivered, Headers, Lease, Outcome, Rejected, Unreachable
+from relay.model import Ack, Answer, Delivered, Headers, Lease, Outcome, Rejected, Unreachable
 from relay.upstream import outgoing
 from relay.upstream.signing import Signer
 
-#: More than this of an answer is not read; its connection is dropped instead of kept.
+#: More than this of an answer is not read; its connection is dropped instead of kept. An answer
+#: that is to be passed back is none when it is longer.
 ANSWER_LIMIT = 64 * 1024
 
 # Shorter than what common servers keep an idle connection for, so that we are the ones to close:
@@ -27,13 +30,18 @@ _KEEPALIVE = 4.0
 _OWN_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 _DIGITS = re.compile(r"[0-9]+")
+_VISIBLE = re.compile(r"[\t -~]+")
+
+# What a recipient takes a body for that nobody has named (RFC 9110, 8.3).
+_UNNAMED = "application/octet-stream"
 
 
 class Cause(StrEnum):
     """Why no usable answer came.
 
-    The last three say nothing about the upstream: the event cannot be put into a request, the
-    attempt was cut short because we stop, or something of ours broke.
+    `oversized` and `encoded` are answers that cannot be passed back: too long, or in a coding that
+    was not asked for. The last three say nothing about the upstream: the event cannot be put into
+    a request, the attempt was cut short because we stop, or something of ours broke.
     """
 
     REFUSED = "refused"
@@ -43,6 +51,8 @@ class Cause(StrEnum):
     DNS = "dns"
     TLS = "tls"
     MALFORMED = "malformed"
+    OVERSIZED = "oversized"
+    ENCODED = "encoded"
     UNSENDABLE = "unsendable"
     SHUTDOWN = "shutdown"
     FAULT = "fault"
@@ -58,6 +68,7 @@ _BY_KIND: tuple[tuple[type[Exception], Cause], ...] = (
     (aiohttp.ClientConnectorError, Cause.REFUSED),
     (OSError, Cause.RESET),
     (aiohttp.ClientConnectionError, Cause.CLOSED),
+    (aiohttp.ClientPayloadError, Cause.CLOSED),
 )
 
 _BY_ERRNO = {
@@ -67,6 +78,16 @@ _BY_ERRNO = {
     errno.ECONNABORTED: Cause.RESET,
     errno.EPIPE: Cause.RESET,
 }
+
+_FAULTS = (aiohttp.ClientError, OSError, ValueError)
+
+
+class _NoAnswer(ValueError):
+    """We found ourselves that there will be no usable answer."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 class Forwarder:
@@ -108,31 +129,56 @@ class Forwarder:
         Never takes longer than the timeout, and never raises but for cancellation. Any 2xx is
         `Delivered`, whatever follows its head; redirects are answers, not followed.
         """
+        outcome: Outcome | None = None
+        try:
+            async with self._answered(lease) as response:
+                # The head is the answer. A body that breaks or drips only costs its connection.
+                outcome = _outcome(response, self._clock.now())
+                await _read_to_the_end(response)
+        except _FAULTS as error:
+            return Unreachable(cause_of(error)) if outcome is None else outcome
+        return outcome
+
+    async def ask(self, lease: Lease) -> Answer:
+        """Send the event once, byte for byte as received, and return what its sender may have.
+
+        That is a whole answer of 2xx or 4xx, with nothing of its head but status and Content-Type.
+        One that breaks, drips until the timeout, is longer than `ANSWER_LIMIT`, or is encoded
+        though nobody asked for that, is `Unreachable`. Timeout and errors are as for `attempt`.
+        """
+        try:
+            async with self._answered(lease) as response:
+                outcome = _outcome(response, self._clock.now())
+                if response.status // 100 not in {2, 4}:
+                    return Answer(outcome)
+                return Answer(outcome, await _whole(response))
+        except _FAULTS as error:
+            return Answer(Unreachable(cause_of(error)))
+
+    @asynccontextmanager
+    async def _answered(self, lease: Lease) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Make the request and give its answer, of which the head has been read.
+
+        All of it, inside included, has to end within the timeout.
+        """
         event = lease.event
         try:
             url = URL(self._target.of(event.suffix), encoded=True)
         except ValueError:
-            return Unreachable(Cause.UNSENDABLE)
+            raise _NoAnswer(Cause.UNSENDABLE) from None
         fields = outgoing.fields(lease, self._clock.now(), self._signer)
-        outcome: Outcome | None = None
-        try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._session.request(
-                    event.method,
-                    url,
-                    headers=_for_aiohttp(fields),
-                    data=event.body or None,
-                    allow_redirects=False,
-                )
-                # The head is the answer. A body that breaks or drips only costs its connection.
-                outcome = _outcome(response, self._clock.now())
-                try:
-                    await _read_to_the_end(response)
-                finally:
-                    response.close()
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Unreachable(cause_of(error)) if outcome is None else outcome
-        return outcome
+        async with asyncio.timeout(self._timeout):
+            response = await self._session.request(
+                event.method,
+                url,
+                headers=_for_aiohttp(fields),
+                data=event.body or None,
+                allow_redirects=False,
+            )
+            try:
+                yield response
+            finally:
+                response.close()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -141,6 +187,8 @@ class Forwarder:
 
 def cause_of(error: BaseException) -> Cause:
     """Name what kept an answer from coming, whichever library said it."""
+    if isinstance(error, _NoAnswer):
+        return error.cause
     if isinstance(error.__cause__, ssl.SSLError):
         return Cause.TLS
     cause = next((cause for kind, cause in _BY_KIND if isinstance(error, kind)), Cause.MALFORMED)
@@ -176,6 +224,25 @@ async def _read_to_the_end(response: aiohttp.ClientResponse) -> None:
     left = ANSWER_LIMIT
     while left > 0 and (chunk := await response.content.read(left)):
         left -= len(chunk)
+
+
+async def _whole(response: aiohttp.ClientResponse) -> Ack:
+    """Return the answer as it may be passed back.
+
+    Raises:
+        _NoAnswer: it is longer than the limit, or encoded.
+    """
+    body = b""
+    while chunk := await response.content.read(ANSWER_LIMIT + 1 - len(body)):
+        body += chunk
+        if len(body) > ANSWER_LIMIT:
+            raise _NoAnswer(Cause.OVERSIZED)
+    if body and response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise _NoAnswer(Cause.ENCODED)
+    named = response.headers.get("Content-Type", "")
+    if not _VISIBLE.fullmatch(named):
+        named = _UNNAMED if body else ""
+    return Ack(response.status, body, named)
 
 
 def _for_aiohttp(fields: Headers) -> list[tuple[str, str]]:

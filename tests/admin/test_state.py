@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import apsw
 import pytest
 from netaddr import IPNetwork
 
@@ -107,6 +108,18 @@ async def test_a_spool_that_cannot_answer_is_not_ready_and_shows_no_gauges(
     (reason,) = await found.unready()
     assert reason.startswith("spool: ")
     assert (await found.snapshot()).spool_bytes is None
+
+
+async def test_a_spool_that_takes_no_write_is_not_ready(clock: ManualClock, tmp_path: Path) -> None:
+    spool = await open_spool(tmp_path / "locked.db", clock, patience=timedelta(milliseconds=50))
+    other = apsw.Connection(str(tmp_path / "locked.db"))
+    other.execute("BEGIN IMMEDIATE")
+    (reason,) = await state(spool, clock).unready()
+    assert reason.startswith("spool: ")
+    other.execute("ROLLBACK")
+    other.close()
+    assert await state(spool, clock).unready() == []
+    await spool.close()
 
 
 async def test_the_snapshot_tells_the_moment(spool: SqliteSpool, clock: ManualClock) -> None:

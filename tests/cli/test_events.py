@@ -1,11 +1,14 @@
 """History on the command line, on a spool that nobody serves."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import orjson
+import pytest
 
 from relay.clock import SystemClock
+from relay.model import Delivered, Done
 from relay.spool.sqlite import open_spool
 from tests.cli.conftest import Invoke
 from tests.harness.deliveries import verified
@@ -16,6 +19,22 @@ def store(config: Path, *keys: str) -> None:
         spool = await open_spool(config.parent / "relay.db", SystemClock())
         for key in keys:
             await spool.put(verified(key=key, body=key.encode()))
+        await spool.close()
+
+    asyncio.run(run())
+
+
+def deliver(config: Path, number: int) -> None:
+    """Store and settle this many events."""
+
+    async def run() -> None:
+        spool = await open_spool(config.parent / "relay.db", SystemClock())
+        for key in range(number):
+            await spool.put(verified(key=str(key), body=b"%d" % key))
+        claimed = await spool.claim("billing", number, timedelta(minutes=1), ordered=False)
+        await asyncio.gather(
+            *(spool.settle(lease, Done(), Delivered(200)) for lease in claimed.leases)
+        )
         await spool.close()
 
     asyncio.run(run())
@@ -53,3 +72,40 @@ def test_one_event_is_shown_with_its_body(relay: Invoke, config: Path) -> None:
     shown = orjson.loads(relay("events", "show", event_id, "-c", config, "--format", "json").output)
     assert shown["content"]["body"] == "one"
     assert "body\tone" in relay("events", "show", event_id, "-c", config).stdout
+
+
+def test_a_visitor_does_not_make_a_spool(relay: Invoke, config: Path) -> None:
+    result = relay("events", "list", "-c", config)
+    assert "there is no spool at" in str(result.exception)
+    assert not (config.parent / "relay.db").exists()
+
+
+def test_requeue_by_filter_takes_every_page(relay: Invoke, config: Path) -> None:
+    deliver(config, 250)
+    words = ("events", "requeue", "-c", config, "--status", "delivered", "--yes")
+    result = relay(*words, "--format", "json")
+    assert result.exit_code == 0
+    assert len(orjson.loads(result.output)["requeued"]) == 250
+
+
+def test_requeue_stops_at_the_limit_that_is_given(relay: Invoke, config: Path) -> None:
+    deliver(config, 5)
+    words = ("events", "requeue", "-c", config, "--status", "delivered", "--yes", "--limit", "2")
+    assert len(orjson.loads(relay(*words, "--format", "json").output)["requeued"]) == 2
+
+
+def test_ids_and_filters_are_not_mixed(relay: Invoke, config: Path) -> None:
+    deliver(config, 1)
+    result = relay("events", "requeue", "evt_1", "-c", config, "--endpoint", "other", "--yes")
+    assert result.exit_code == 2
+    assert "not both" in result.stderr
+
+
+@pytest.mark.parametrize("after", ["x", "9" * 30 + "-1", "1-" + "9" * 30, "1_0-1"])
+def test_a_cursor_that_is_none_is_a_mistake_in_the_call(
+    after: str, relay: Invoke, config: Path
+) -> None:
+    store(config, "one")
+    result = relay("events", "list", "-c", config, "--after", after)
+    assert result.exit_code == 2
+    assert "is not the `next` of a page" in result.stderr

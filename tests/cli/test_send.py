@@ -68,6 +68,12 @@ def test_nobody_there_is_one_plain_line(relay: Invoke) -> None:
     [
         (("send", "midtran", "--to", "http://x", "--secret", "s"), 'no provider named "midtran"'),
         (("send", "midtrans", "--to", "http://x"), "give --secret, or --key"),
+        (("send", "midtrans", "--to", "notaurl", "--secret", "s"), '"notaurl" is no URL'),
+        (("send", "midtrans", "--to", "ftp://x/", "--secret", "s"), '"ftp://x/" is no URL'),
+        (
+            ("send", "midtrans", "--to", "http://x", "--secret", "s", "--from", "1.2.3.4\r\nX: y"),
+            "is no IP address",
+        ),
         (
             ("send", "midtrans", "--to", "http://x", "--secret", "s", "--set", "order_id"),
             '"order_id" is not key=value',

@@ -9,7 +9,7 @@ from relay.config import Settings, load_text
 from relay.errors import ConfigError
 
 NAME = "relay.yaml"
-BASE = Path("/etc/relay")
+BASE = Path("/etc")
 ENVIRON = {"KEY": "Mid-server-1", "OTHER": "another"}
 
 # Twelve lines: what a test adds begins on line 13.
@@ -54,7 +54,7 @@ INLINE = """\
         from: {header: X-Hub-Signature-256}
         format: "sha256={signature}"
         encoding: hex
-        signed: "{body}"
+        signed: "{timestamp}.{body}"
         timestamp: {from: {header: X-Time}, unit: s}
       event_key: {header: X-GitHub-Delivery}
 """

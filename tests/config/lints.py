@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from relay.config import Settings, provider
+from relay.config import Settings, provider_of
 from relay.config.lint import lint
 from relay.providers import Facts
 from tests.config.files import GOOD
@@ -10,12 +10,12 @@ from tests.config.files import GOOD
 TODAY = date(2026, 12, 1)
 
 
-def facts() -> dict[str, Facts]:
-    return {name: provider(name).facts for name in ("midtrans", "vipps")}
+def facts(settings: Settings) -> dict[str, Facts]:
+    return {each.name: provider_of(each).facts for each in settings.endpoints}
 
 
 def findings(settings: Settings, today: date = TODAY) -> list[str]:
-    found = lint(settings, facts(), {}, today)
+    found = lint(settings, facts(settings), {}, today)
     return [str(each).removeprefix("relay.yaml:") + f" [{each.code}]" for each in found]
 
 

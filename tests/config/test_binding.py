@@ -2,17 +2,17 @@
 
 import pytest
 
-from relay.config import provider, senders, terms
+from relay.config import provider, provider_name, provider_of, senders, terms
 from relay.config.endpoint import Endpoint
 from relay.providers import Terms, Window
-from tests.config.files import GOOD, VIPPS, good
+from tests.config.files import BUILT_IN, GOOD, INLINE, VIPPS, changed, good
 
 
 def test_terms_say_what_the_endpoint_says() -> None:
     text = GOOD + "    order_id_pattern: 'A.*'\n" + VIPPS
     midtrans, vipps = good(text + "    public_url: https://pay.example.com/v\n").endpoints
     assert terms(midtrans, provider("midtrans").facts) == Terms(
-        secrets=midtrans.secrets, order_id_pattern="A.*"
+        secrets=midtrans.secrets, order_id_pattern="A.*", enforced=True
     )
     facts = provider("vipps").facts
     found = terms(vipps, facts)
@@ -63,3 +63,41 @@ def test_listed_networks_keep_their_origin() -> None:
         listing.origin for listing in environment.listings
     }
     assert len(found.networks) == sum(len(each.networks) for each in environment.listings)
+
+
+@pytest.mark.parametrize(
+    ("allowlist", "enforced"),
+    [
+        ("{}", True),
+        ("{add: [192.0.2.0/24]}", True),
+        ("{mode: report}", False),
+        ("{mode: off}", False),
+        ('{add: ["0.0.0.0/0"]}', False),
+        ('{replace: ["::/0"]}', False),
+    ],
+)
+def test_only_an_allowlist_that_refuses_is_a_proof(allowlist: str, enforced: bool) -> None:
+    endpoint = good(GOOD + f"    allowlist: {allowlist}\n").endpoints[0]
+    assert terms(endpoint, provider("midtrans").facts).enforced is enforced
+
+
+def test_a_described_provider_is_one_like_any_other() -> None:
+    endpoint = good(changed((BUILT_IN, INLINE))).endpoints[0]
+    facts = provider_of(endpoint).facts
+    assert (provider_name(endpoint), facts.name, endpoint.environment) == ("github",) * 2 + (
+        "live",
+    )
+    found = senders(endpoint, facts.environments["live"])
+    assert [(str(entry.network), entry.origin) for entry in found.networks] == [
+        ("192.0.2.0/24", "configuration")
+    ]
+    assert found.hosts == ("hooks.example.com",)
+    built_in = good(GOOD).endpoints[0]
+    assert provider_of(built_in) is provider("midtrans")
+    assert provider_name(built_in) == "midtrans"
+
+
+def test_the_callback_is_a_term() -> None:
+    text = GOOD + VIPPS.replace("provider: vipps", "provider: vipps-callback")
+    endpoint = good(text + "    callback: checkout\n").endpoints[1]
+    assert terms(endpoint, provider("vipps-callback").facts).callback == "checkout"

@@ -1,5 +1,7 @@
 """Parts that do not fit together."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.config.files import GOOD, VIPPS, changed, good, mistakes
@@ -117,3 +119,25 @@ def test_what_just_fits() -> None:
 def test_port_0_is_another_each_time() -> None:
     text = changed((':8080"\n', ':0"\n  - bind: "127.0.0.1:0"\n'))
     assert len(good(text + 'admin: {bind: "127.0.0.1:0"}\n').listen) == 2
+
+
+def test_a_spool_needs_a_directory_to_lie_in(tmp_path: Path) -> None:
+    text = GOOD + "spool: {path: gone/relay.db}\n"
+    assert mistakes(text, base=tmp_path) == [
+        f"13:15: spool.path: there is no directory {tmp_path}/gone; make it"
+    ]
+
+
+def test_a_spool_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    text = GOOD + "spool: {path: spool}\n"
+    assert mistakes(text, base=tmp_path) == [
+        f"13:15: spool.path: {tmp_path}/spool is a directory; write a file in it"
+    ]
+
+
+def test_state_needs_its_directory(tmp_path: Path) -> None:
+    text = GOOD + "state_dir: gone\n"
+    assert mistakes(text, base=tmp_path) == [
+        f"13:12: state_dir: there is no directory {tmp_path}/gone; make it"
+    ]

@@ -4,7 +4,7 @@ import pytest
 
 from relay.config import endpoint_checks, provider
 from relay.providers import Environment, Facts
-from tests.config.files import ENVIRON, GOOD, VIPPS, changed, good, mistakes
+from tests.config.files import BUILT_IN, ENVIRON, GOOD, INLINE, VIPPS, changed, good, mistakes
 
 UNSIGNED = changed(('["${env:KEY}"]', "[]")) + "    unsigned: accept\n"
 
@@ -19,19 +19,14 @@ UNSIGNED = changed(('["${env:KEY}"]', "[]")) + "    unsigned: accept\n"
         ),
         (
             changed(("provider: midtrans", "provider: stripe")),
-            '9:15: endpoints.0.provider: no provider named "stripe"; there are: midtrans, vipps',
+            (
+                '9:15: endpoints.0.provider: no provider named "stripe"; there are: midtrans,'
+                " midtrans-snap, vipps, vipps-callback"
+            ),
         ),
         (
             changed(("provider: midtrans", "provider: ../midtrans")),
             '9:15: endpoints.0.provider: no provider named "../midtrans"; did you mean "midtrans"?',
-        ),
-        (
-            changed(("provider: midtrans", "provider: midtrans-snap")),
-            "9:15: endpoints.0.provider: midtrans-snap is not available in this version",
-        ),
-        (
-            changed(("provider: midtrans", "provider: vipps-callback")),
-            "9:15: endpoints.0.provider: vipps-callback is not available in this version",
         ),
         # its environment
         (
@@ -113,6 +108,45 @@ UNSIGNED = changed(('["${env:KEY}"]', "[]")) + "    unsigned: accept\n"
                 "13:40: endpoints.0.allowlist.replace: nobody could send; name networks or host"
                 " names, or leave replace out"
             ),
+        ),
+        # a provider described in the file
+        (
+            changed((BUILT_IN, INLINE.replace("live: {", "other: {}, live: {"))),
+            "7:5: endpoints.0.environment: this key is needed; write one of other, live",
+        ),
+        (
+            changed((BUILT_IN, INLINE.replace("{live: {", "{live: {}, x: {")))
+            + "    environment: live\n",
+            (
+                "11:17: endpoints.0.provider.networks: nobody could send; name networks or host"
+                " names here or in allowlist.add, or write allowlist: {mode: off} and rely on the"
+                " signature alone"
+            ),
+        ),
+        (
+            changed((BUILT_IN, INLINE.replace("name: github", "name: vipps"))),
+            "10:13: endpoints.0.provider.name: is built in; choose another name for this one",
+        ),
+        (
+            changed((BUILT_IN, INLINE.replace("text", "base64"))),
+            ("23:15: endpoints.0.secrets.0: is not Base64; secret_encoding says it would be"),
+        ),
+        (
+            changed((BUILT_IN, INLINE)) + "    order_id_pattern: x\n",
+            (
+                "25:23: endpoints.0.order_id_pattern: has no meaning for a provider described here;"
+                " leave it out"
+            ),
+        ),
+        (
+            changed((BUILT_IN, INLINE.replace('"{timestamp}', '"{public_url}{timestamp}'))),
+            ("7:5: endpoints.0.public_url: is signed; write the URL registered at the sender"),
+        ),
+        # prefixes and products
+        (
+            changed(("provider: midtrans", "provider: vipps-callback"))
+            + "    callback: express\n    order_id_pattern: x\n",
+            ("14:23: endpoints.0.order_id_pattern: only midtrans signs an order id; leave it out"),
         ),
         # terms
         (

@@ -1,11 +1,16 @@
-"""A provider described in the file: refused for now, and its keys are checked all the same."""
+"""A provider described in the file."""
+
+from pathlib import Path
 
 import pytest
 
+from relay import inline
 from relay.config.inline import InlineProvider
 from relay.config.places import Place
 from relay.config.structure import trace
-from tests.config.files import BUILT_IN, INLINE, changed, mistakes
+from relay.providers import Environment, Listing
+from tests.config.files import BUILT_IN, INLINE, changed, good, mistakes
+from tests.contracts.provider import _new_rsa_keys
 
 
 @pytest.mark.parametrize(
@@ -57,3 +62,104 @@ def test_its_keys_are_found_among_those_of_an_endpoint(name: str) -> None:
     place: Place = ("endpoints", 0, "provider", "inline", name)
     assert trace(place).place == ("endpoints", 0, "provider", name)
     assert name in InlineProvider.model_fields
+
+
+# ---- what it cannot mean is said where it stands ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            '"{timestamp}.{body}"',
+            '"{timestamp}"',
+            (
+                "20:17: endpoints.0.provider.signature.signed: covers nothing of the body; put"
+                " {body}, a hash of it or {json:/path} in"
+            ),
+        ),
+        (
+            '"{timestamp}.{body}"',
+            '"{body}"',
+            (
+                "21:20: endpoints.0.provider.signature.timestamp: the time is not signed, and"
+                " anybody could renew it; put {timestamp} into signed"
+            ),
+        ),
+        (
+            '"{timestamp}.{body}"',
+            '"{timestamp}.{bdy}"',
+            (
+                "20:17: endpoints.0.provider.signature.signed: there is no such placeholder; there"
+                " are: {body}, {minified_body}, {sha256_hex:body}, {sha256_base64:body},"
+                " {sha256_hex:minified_body}, {method}, {path}, {path_query}, {host},"
+                " {public_url}, {timestamp}, {secret}, {header:NAME}, {json:/path}"
+            ),
+        ),
+        (
+            "X-Hub-Signature-256}",
+            "X Hub}",
+            (
+                "17:24: endpoints.0.provider.signature.from.header: write the name of a header"
+                " field, such as X-Signature"
+            ),
+        ),
+        (
+            "{header: X-GitHub-Delivery}",
+            "{json: [id]}",
+            (
+                "22:26: endpoints.0.provider.event_key.json.0: write a JSON pointer that begins"
+                " with a slash, such as /data/id"
+            ),
+        ),
+        (
+            "[POST]",
+            "[post]",
+            (
+                "12:17: endpoints.0.provider.methods.0: write one of POST, PUT, PATCH, DELETE, GET;"
+                ' did you mean "POST"?'
+            ),
+        ),
+    ],
+)
+def test_what_it_cannot_mean(old: str, new: str, said: str) -> None:
+    assert mistakes(changed((BUILT_IN, INLINE.replace(old, new, 1)))) == [said]
+
+
+def test_a_description_says_what_the_file_says() -> None:
+    described = good(changed((BUILT_IN, INLINE))).endpoints[0].provider
+    assert isinstance(described, InlineProvider)
+    found = described.description()
+    assert found.signature == inline.SignatureRule(
+        "hmac",
+        inline.HeaderField("X-Hub-Signature-256"),
+        format="sha256={signature}",
+        signed="{timestamp}.{body}",
+        time=inline.TimeRule(inline.HeaderField("X-Time"), "s"),
+    )
+    assert (found.name, found.methods) == ("github", ("POST",))
+    assert found.event_key == (inline.HeaderField("X-GitHub-Delivery"),)
+    assert found.environments == {
+        "live": Environment((Listing("configuration", ("192.0.2.0/24",)),), ("hooks.example.com",))
+    }
+
+
+def test_without_networks_there_is_one_environment_with_nobody() -> None:
+    text = INLINE.replace(
+        '      networks: {live: {cidrs: ["192.0.2.0/24"], hosts: ["hooks.example.com"]}}\n', ""
+    )
+    assert len(mistakes(changed((BUILT_IN, text)))) == 1
+    endpoint = good(changed((BUILT_IN, text)) + "    allowlist: {mode: off}\n").endpoints[0]
+    assert endpoint.environment == "live"
+    good(changed((BUILT_IN, text)) + "    allowlist: {add: [192.0.2.1]}\n")
+
+
+def test_a_public_key_is_read_from_a_file_with_many_lines(tmp_path: Path) -> None:
+    pem = _new_rsa_keys().verifying.reveal()
+    (tmp_path / "key.pem").write_bytes(pem)
+    text = changed((BUILT_IN, INLINE), ("${env:KEY}", "${file:key.pem}"))
+    text = text.replace("scheme: hmac", "scheme: rsa").replace("encoding: hex", "encoding: base64")
+    assert good(text, base=tmp_path).endpoints[0].secrets[0].reveal() == pem.rstrip(b"\n")
+    (tmp_path / "key.pem").write_bytes(pem.replace(b"-----END", b"!----END"))
+    (said,) = mistakes(text, base=tmp_path)
+    assert said.startswith("23:15: endpoints.0.secrets.0: line ")

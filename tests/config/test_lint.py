@@ -173,7 +173,7 @@ def test_findings(text: str, said: list[str]) -> None:
         changed(("environment: production", "environment: sandbox"))
         + "    allowlist: {replace: [34.101.68.130]}\n",
         GOOD + 'admin: {bind: "[::1]:9464"}\n',
-        GOOD + "spool: {path: /tmpfs/relay.db}\n",
+        GOOD + "spool: {path: /var/relay.db}\n",
     ],
 )
 def test_no_findings(text: str) -> None:
@@ -189,7 +189,7 @@ def with_certificate(tmp_path: Path, text: str, found: Certificate, today: date)
     paths = write_pair(tmp_path)
     text = text.replace('8080"\n', '8080"\n    tls: {certificate: certificate.pem, key: key.pem}\n')
     settings = good(text + "state_dir: /srv\nspool: {path: /srv/db}\n", base=tmp_path)
-    return [each.message for each in lint(settings, facts(), {paths[0]: found}, today)]
+    return [each.message for each in lint(settings, facts(settings), {paths[0]: found}, today)]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,8 @@ def test_a_certificate_that_signed_itself(tmp_path: Path) -> None:
 
 def test_findings_come_in_the_order_of_the_file() -> None:
     text = allowlist('{mode: off, add: ["0.0.0.0/0", 103.58.103.177]}') + "state_dir: /tmp/x\n"
-    found = lint(good(text), facts(), {}, TODAY)
+    settings = good(text)
+    found = lint(settings, facts(settings), {}, TODAY)
     assert [(each.line, each.column) for each in found] == sorted(
         (each.line, each.column) for each in found
     )

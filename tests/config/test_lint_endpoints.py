@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.config.files import ENVIRON, GOOD, VIPPS, changed, good
+from tests.config.files import BUILT_IN, ENVIRON, GOOD, INLINE, VIPPS, changed, good
 from tests.config.lints import allowlist, facts, findings
 
 
@@ -187,17 +187,29 @@ def test_a_key_of_the_sandbox_on_production() -> None:
 
 
 def test_a_provider_that_was_not_reviewed_for_long() -> None:
-    reviewed = facts()["midtrans"].reviewed
     second = GOOD.partition("endpoints:\n")[2].replace("midtrans\n", "again\n", 1)
     text = GOOD + second.replace("/midtrans/", "/again/")
     settings = good(text)
     assert len(settings.endpoints) == 2
+    known = facts(settings)["midtrans"]
+    reviewed = known.reviewed
     year_later = reviewed.replace(year=reviewed.year + 1)
     assert findings(settings, year_later) == []
     assert findings(settings, year_later.replace(month=12, day=31)) == [
         (
             "9:15: warning: endpoints.0.provider: what is built in for midtrans was compared with"
-            f" {facts()['midtrans'].document} on {reviewed}, more than a year ago; compare it, or"
+            f" {known.document} on {reviewed}, more than a year ago; compare it, or"
             " update the relay [old-review]"
         )
     ]
+
+
+def test_a_provider_described_in_the_file_is_linted_like_any_other() -> None:
+    text = changed((BUILT_IN, INLINE)) + (
+        '    allowlist: {add: ["192.0.2.7", "::/0"], replace: [192.0.2.0/24]}\n'
+    )
+    found = findings(good(text))
+    assert [line.rpartition(" [")[2].rstrip("]") for line in found] == [
+        *("redundant-network", "everyone", "missing-hosts"),
+    ]
+    assert findings(good(changed((BUILT_IN, INLINE)))) == []

@@ -53,16 +53,18 @@ def test_defaults_of_an_upstream() -> None:
     assert upstream.signing_secrets == ()
 
 
-def test_paths_start_from_the_directory_of_the_file() -> None:
-    settings = good(GOOD + "spool: {path: data/relay.db}\n")
+def test_paths_start_from_the_directory_of_the_file(tmp_path: Path) -> None:
+    for name in ("data", "state"):
+        (tmp_path / name).mkdir()
+    settings = good(GOOD + "spool: {path: data/relay.db}\n", base=tmp_path)
     assert isinstance(settings.spool, SqliteSpool)
-    assert settings.spool.path == BASE / "data/relay.db"
-    assert settings.state_dir == BASE / "data"
-    settings = good(GOOD + "spool: {path: /srv/relay.db}\nstate_dir: state\n")
+    assert settings.spool.path == tmp_path / "data/relay.db"
+    assert settings.state_dir == tmp_path / "data"
+    settings = good(GOOD + "spool: {path: /srv/relay.db}\nstate_dir: state\n", base=tmp_path)
     assert isinstance(settings.spool, SqliteSpool)
     assert settings.spool.path == Path("/srv/relay.db")
-    assert settings.state_dir == BASE / "state"
-    assert good(GOOD, base=Path("here")).state_dir == Path("here").absolute()
+    assert settings.state_dir == tmp_path / "state"
+    assert good(GOOD, base=Path("tests")).state_dir == Path("tests").absolute()
 
 
 def test_values_have_their_types() -> None:

@@ -2,19 +2,12 @@
 
 import pytest
 
-from tests.config.files import BUILT_IN, GOOD, INLINE, changed, mistakes
+from tests.config.files import GOOD, changed, mistakes
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (
-            GOOD + "    mode: proxy\n",
-            (
-                "13:11: endpoints.0.mode: proxy mode is not available in this version; write"
-                " mode: store"
-            ),
-        ),
         (
             changed(('8080"\n', '8080"\n    proxy_protocol: true\n')),
             (
@@ -39,13 +32,6 @@ from tests.config.files import BUILT_IN, GOOD, INLINE, changed, mistakes
         (
             GOOD + "spool: {kind: postgres, dsn: '${env:KEY}'}\n",
             "13:15: spool.kind: PostgreSQL is not available in this version; write kind: sqlite",
-        ),
-        (
-            changed((BUILT_IN, INLINE)),
-            (
-                "10:7: endpoints.0.provider: a provider described here is not available in this"
-                " version; name one that is built in"
-            ),
         ),
     ],
 )

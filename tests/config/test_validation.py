@@ -70,7 +70,6 @@ def test_all_mistakes_at_once_in_the_order_of_the_file() -> None:
             " request line: no query, no blanks, no backslash"
         ),
         '19:15: endpoints.1.provider: no provider named "vips"; did you mean "vipps"?',
-        "22:11: endpoints.1.mode: proxy mode is not available in this version; write mode: store",
         "23:5: endpoints.2.environment: this key is needed; write one of production, test",
         '23:5: endpoints.2.path: this key is needed, such as path: "/midtrans/notification"',
         (

@@ -17,6 +17,7 @@ from relay.model import (
     Lease,
     OnConflict,
     Outcome,
+    Passed,
     Rejected,
     RetryAt,
     Status,
@@ -61,6 +62,10 @@ async def record(spool: Spool, event_id: str) -> Record:
     found = await spool.get(event_id)
     assert found is not None
     return found[0]
+
+
+def passed(event: VerifiedDelivery, outcome: Outcome = Delivered(200)) -> Passed:  # noqa: B008 - frozen
+    return Passed(event, outcome, RECEIVED + timedelta(seconds=1))
 
 
 def ids(claimed: Claimed) -> list[str]:
@@ -209,6 +214,108 @@ class SpoolContract:
         )
         assert [results[0], results[2]] == [Stored("one"), Stored("three")]
         assert isinstance(results[1], SpoolUnavailable)
+
+    # ---- record -------------------------------------------------------------------------------
+
+    async def test_what_was_passed_on_is_history(self, spool: Spool) -> None:
+        event = verified(subject="tx", body=b"\x00\xff", ambiguous=True)
+        await spool.record([passed(event, Unreachable("timeout"))])
+        found = await spool.get(event.event_id)
+        assert found is not None
+        assert found[0] == Record(
+            id=event.event_id,
+            endpoint="midtrans",
+            provider="midtrans",
+            status=Status.PASSED,
+            key="order-1",
+            subject="tx",
+            received_at=RECEIVED,
+            attempts=1,
+            upstream="billing",
+            due_at=None,
+            settled_at=RECEIVED + timedelta(seconds=1),
+            last_outcome="unreachable timeout",
+            conflicts_with=None,
+            out_of_order=False,
+            client="103.208.23.6",
+        )
+        assert found[1] is not None
+        assert found[1].body == b"\x00\xff"
+        assert found[1].signed == ("order_id", "status_code", "gross_amount", "ambiguous")
+
+    async def test_copies_that_were_passed_on_are_each_recorded(self, spool: Spool) -> None:
+        copies = [verified(event_id=f"e{number}") for number in range(3)]
+        await spool.record([passed(copies[0], Rejected(404)), passed(copies[1])])
+        await spool.record([passed(copies[2])])
+        page = await spool.page(Query(status=Status.PASSED))
+        assert [each.id for each in page.records] == ["e2", "e1", "e0"]
+        assert page.records[-1].last_outcome == "rejected 404"
+        assert (await spool.stats()).events == {("midtrans", Status.PASSED): 3}
+
+    async def test_recording_again_changes_nothing(self, spool: Spool) -> None:
+        await spool.record([passed(verified(event_id="e1"))])
+        again = verified(event_id="e1"), verified(event_id="e2")
+        await spool.record([passed(each, Rejected(404)) for each in again])
+        outcomes = [each.last_outcome for each in (await spool.page(Query())).records]
+        assert outcomes == ["rejected 404", "delivered 200"]
+
+    async def test_recording_takes_all_or_none(self, spool: Spool) -> None:
+        unspeakable = verified(key="half a surrogate pair \ud800")
+        with pytest.raises(ValueError, match="surrogates"):
+            await spool.record([passed(verified()), passed(unspeakable)])
+        assert (await spool.page(Query())).records == ()
+
+    async def test_recording_nothing_is_fine(self, spool: Spool) -> None:
+        await spool.record([])
+
+    async def test_what_was_passed_on_is_not_work(self, spool: Spool, clock: ManualClock) -> None:
+        event = verified(subject="tx")
+        waiting = asyncio.ensure_future(spool.wait("billing", 0.5))
+        await clock.advance(0)
+        await spool.record([passed(event, Rejected(500))])
+        assert not waiting.done()
+        assert await take(spool) == Claimed((), None)
+        assert await spool.requeue(Query(ids=(event.event_id,))) == ()
+        assert await spool.requeue(Query(status=Status.PASSED)) == ()
+        assert (await spool.stats()).oldest_pending == {}
+        await stored(spool, verified(key="2", subject="tx"))
+        assert len((await take(spool, ordered=True)).leases) == 1
+        await clock.advance(0.5)
+        await waiting
+
+    async def test_what_was_passed_on_makes_nothing_a_duplicate(self, spool: Spool) -> None:
+        """The upstream may have refused it, and its sender then comes again in good faith."""
+        await spool.record([passed(verified(body=b"1"), Rejected(500))])
+        assert await spool.put(verified(body=b"1", event_id="same")) == Stored("same")
+        await spool.record([passed(verified(body=b"1"))])
+        assert await spool.put(verified(body=b"1")) == Duplicate("same")
+
+    @pytest.mark.parametrize("on_conflict", list(OnConflict))
+    async def test_what_was_passed_on_is_in_conflict_with_nothing(
+        self, spool: Spool, on_conflict: OnConflict
+    ) -> None:
+        await spool.record([passed(verified(body=b"1"))])
+        event = verified(body=b"2", event_id="e2", on_conflict=on_conflict)
+        assert await spool.put(event) == Stored("e2")
+        third = verified(body=b"3", event_id="e3", on_conflict=on_conflict)
+        refused = on_conflict is OnConflict.REFUSE
+        assert await spool.put(third) == (Conflict("e2") if refused else Stored("e3", "e2"))
+
+    async def test_what_was_passed_on_puts_nothing_out_of_order(self, spool: Spool) -> None:
+        await spool.record([passed(verified(key="settled", subject="tx"))])
+        late = verified(key="pending", subject="tx", opening=True, event_id="late")
+        assert await spool.put(late) == Stored("late")
+
+    async def test_what_was_passed_on_is_pruned_like_what_was_delivered(self, spool: Spool) -> None:
+        event = verified()
+        await spool.record([passed(event)])
+        before, after = RECEIVED, RECEIVED + timedelta(microseconds=1)
+        assert await spool.prune(after, before, 10) == 1
+        found = await spool.get(event.event_id)
+        assert found is not None
+        assert found[1] is None
+        assert await spool.prune(after, after, 10) == 1
+        assert await spool.get(event.event_id) is None
 
     # ---- claim --------------------------------------------------------------------------------
 
@@ -361,6 +468,14 @@ class SpoolContract:
             with pytest.raises(asyncio.CancelledError):
                 await claiming
         assert (await take_one(spool)).attempt == 1
+
+    async def test_a_probe_changes_nothing_that_anybody_sees(self, spool: Spool) -> None:
+        await stored(spool, verified())
+        before = await spool.stats()
+        await spool.probe()
+        await spool.probe()
+        after = await spool.stats()
+        assert (after.events, after.oldest_pending) == (before.events, before.oldest_pending)
 
     # ---- order --------------------------------------------------------------------------------
 

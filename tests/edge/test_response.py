@@ -13,6 +13,10 @@ def test_an_ack_becomes_a_response() -> None:
     assert response.headers["Server"] == "relay"
 
 
+def test_an_answer_without_a_type_names_none() -> None:
+    assert "Content-Type" not in to_response(Ack(204, b"", "")).headers
+
+
 def test_an_ack_becomes_bytes_that_end_a_connection() -> None:
     head, _, body = closing_bytes(Ack(408, b"late")).partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")

@@ -19,6 +19,7 @@ from relay.edge.server import Edge, Listener
 from relay.ids import event_ids
 from relay.ingest import Endpoint, Ingest
 from relay.logs import Log, LogWriter
+from relay.model import Answer, VerifiedDelivery
 from relay.plugins import load
 from relay.providers import Provider, SampleOrder, Terms
 from relay.routing import Routes
@@ -60,6 +61,11 @@ def genuine() -> bytes:
 def genuine_request() -> bytes:
     """Return a fresh signed message as a whole request."""
     return request("POST", "/hook", [("Content-Type", "application/json")], genuine())
+
+
+async def nothing_passes(delivery: VerifiedDelivery) -> Answer:
+    """Stand where deliveries are passed on, and no endpoint is proxied."""
+    raise AssertionError(f"{delivery.event_id} was passed on")
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -105,6 +111,7 @@ async def running_edge(
             routes=Routes([endpoint]),
             clients=clients,
             spool=spool,
+            pass_on=nothing_passes,
             telemetry=telemetry,
             clock=clock,
             new_id=event_ids(clock),

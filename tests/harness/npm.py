@@ -1,4 +1,4 @@
-"""Packages from npm, installed once a test run into a directory that goes with it."""
+"""Packages from npm, installed into a directory that goes with the test run."""
 
 import shutil
 import subprocess
@@ -6,21 +6,28 @@ from pathlib import Path
 
 import pytest
 
+_QUIET = ("--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts")
+
 
 def install(directory: Path, *packages: str) -> Path:
-    """Install packages and return the directory; skip, loudly, where that cannot be done."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip(f"node and npm are not installed: {', '.join(packages)} NOT compared")
-    done = subprocess.run(
-        [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", directory, *packages],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    """Install packages and return the directory; skip, saying what was not compared, if not."""
+    wanted = ", ".join(packages)
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        pytest.skip(f"NOT COMPARED with {wanted}: npm or node is absent (packages nodejs, npm)")
+    try:
+        done = subprocess.run(
+            ["npm", "install", "--prefix", directory, *_QUIET, "--fetch-retries=0", *packages],
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            timeout=40,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"NOT COMPARED with {wanted}: npm did not answer in time")
     if done.returncode:
-        pytest.skip(f"npm could not install {', '.join(packages)}, NOT compared: {done.stderr}")
+        said = [line for line in done.stderr.splitlines() if line.startswith("npm error")]
+        pytest.skip(f"NOT COMPARED with {wanted}: {'; '.join(['npm failed', *said[:2]])}")
     return directory
 
 

@@ -1,11 +1,11 @@
 """A spool that lets a test see what is asked of it, and break it for a while."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from relay.errors import LeaseLost
-from relay.model import Decision, Event, Lease, Outcome, VerifiedDelivery
+from relay.model import Decision, Event, Lease, Outcome, Passed, VerifiedDelivery
 from relay.spool import (
     Claimed,
     Conflict,
@@ -23,7 +23,8 @@ from tests.harness.clock import ManualClock
 class Tapped:
     """Passes everything on to a real spool.
 
-    broken: raised instead by claim, settle, release and wait while it is set.
+    broken: raised instead by record, claim, settle, release and wait while it is set.
+    recorded: how many deliveries each `record` was given.
     claimed: the leases of each claim that found work; `has_claimed` is set with the first.
     released: the leases that were given back.
     may_answer: clear it to hold claims back after their leases have been taken.
@@ -34,6 +35,7 @@ class Tapped:
         self.claimed: list[tuple[Lease, ...]] = []
         self.released: list[Lease] = []
         self.claims = 0
+        self.recorded: list[int] = []
         self.has_claimed = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
@@ -53,6 +55,11 @@ class Tapped:
 
     async def put(self, event: VerifiedDelivery) -> Stored | Duplicate | Conflict:
         return await self._spool.put(event)
+
+    async def record(self, passed: Sequence[Passed]) -> None:
+        self.recorded.append(len(passed))
+        self._break("record")
+        await self._spool.record(passed)
 
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
         self.claims += 1
@@ -92,6 +99,9 @@ class Tapped:
 
     async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
         return await self._spool.prune(bodies_before, keys_before, limit)
+
+    async def probe(self) -> None:
+        await self._spool.probe()
 
     async def stats(self) -> SpoolStats:
         return await self._spool.stats()

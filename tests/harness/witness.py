@@ -12,10 +12,15 @@ class Witness:
     def __init__(self) -> None:
         self.attempts: list[Attempted] = []
         self.faults: list[tuple[str, str | None, Exception]] = []
+        self.ruined: list[tuple[str, str]] = []
         self._news = asyncio.Event()
 
     def attempted(self, attempted: Attempted) -> None:
         self.attempts.append(attempted)
+        self._news.set()
+
+    def damaged(self, upstream: str, event_id: str) -> None:
+        self.ruined.append((upstream, event_id))
         self._news.set()
 
     def faulted(self, upstream: str, event_id: str | None, fault: Exception) -> None:

@@ -32,8 +32,7 @@ def _keys(model: type[BaseModel], seen: set[str]) -> set[str]:
 
 def _models(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        # An inline provider has a page of its own once it is available.
-        return [] if annotation.__name__ == "InlineProvider" else [annotation]
+        return [annotation]
     return [model for each in getattr(annotation, "__args__", ()) for model in _models(each)]
 
 
@@ -81,3 +80,10 @@ def test_the_five_minute_start_is_the_minimal_configuration() -> None:
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "config").glob("*.yaml")))
 def test_every_configuration_file_is_in_the_readme(name: str) -> None:
     assert name in README
+
+
+@pytest.mark.parametrize(
+    "path", sorted(set(re.findall(r"`((?:relay|tests|config)/[\w./]*)`", README)))
+)
+def test_every_path_in_the_readme_exists(path: str) -> None:
+    assert (ROOT / path).exists()

@@ -310,3 +310,21 @@ async def test_run_writes_what_it_is_given(path: Path, clock: ManualClock) -> No
     assert loaded(path, clock).known.keys() == {GOOD}
     running.cancel()
     await asyncio.wait({running})
+
+
+async def test_who_asked_hears_of_every_failed_write(tmp_path: Path, clock: ManualClock) -> None:
+    told: list[str] = []
+    one = DnsMemory(tmp_path / "gone" / "dns.json", MAX_STALE, clock, told.append)
+    one.keep(HOST, record(clock, GOOD))
+    await one.save()
+    assert told == [one.problem]
+    assert "No such file or directory" in told[0]
+
+
+async def test_a_date_before_all_dates_does_no_harm(path: Path, clock: ManualClock) -> None:
+    path.write_text(json.dumps(file(seen_at="0001-01-01T00:00:00Z")))
+    one = memory(path, clock)
+    assert one.load() is None
+    one.keep(HOST, record(clock, GOOD, SIX))
+    await one.save()
+    assert one.problem is None

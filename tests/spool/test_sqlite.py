@@ -59,11 +59,24 @@ async def test_a_lock_that_another_program_holds_is_waited_for_no_longer_than_sa
         other.execute("BEGIN IMMEDIATE")
         puts = [spool.put(verified(key=str(number))) for number in range(5)]
         async with asyncio.timeout(5):
-            results = await asyncio.gather(*puts, return_exceptions=True)
+            results = await asyncio.gather(*puts, spool.probe(), return_exceptions=True)
         assert {type(each) for each in results} == {SpoolUnavailable}
         assert (await spool.page(Query())).records == ()
         other.execute("ROLLBACK")
     assert isinstance(await spool.put(verified(key="0")), Stored)
+
+
+async def test_a_claim_is_cancelled_even_when_it_would_have_failed(
+    spool: SqliteSpool, path: Path
+) -> None:
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        claiming = asyncio.ensure_future(take(spool))
+        await asyncio.sleep(0)
+        claiming.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await claiming
+        other.execute("ROLLBACK")
 
 
 async def test_a_full_disk_is_told_and_forgotten_when_there_is_room(spool: SqliteSpool) -> None:
@@ -77,11 +90,14 @@ async def test_a_full_disk_is_told_and_forgotten_when_there_is_room(spool: Sqlit
     )
     assert {type(each) for each in results[:5]} == {SpoolUnavailable}
     assert results[5] == Duplicate(first)
+    with pytest.raises(SpoolUnavailable):
+        await spool.probe()
     assert (await take_one(spool)).event.id == first
     await spool._writer.run(lambda each: each.pragma("max_page_count", 1_000_000))
     for number in range(5):
         body = b"%d" % number * 50_000
         assert isinstance(await spool.put(verified(key=str(number), body=body)), Stored)
+    await spool.probe()
     check = await spool._writer.run(lambda each: each.pragma("integrity_check"))
     assert check == "ok"
 
@@ -136,7 +152,8 @@ async def test_a_byte_that_flipped_on_disk_is_noticed_when_read(path: Path, want
     at = raw.index(wanted)
     path.write_bytes(raw[:at] + bytes([raw[at] ^ 0x20]) + raw[at + 1 :])
     spool = await open_spool(path, ManualClock(RECEIVED))
-    assert (await take(spool)).leases == ()
+    claimed = await take(spool)
+    assert (claimed.leases, claimed.damaged) == ((), (event_id,))
     found = await spool.get(event_id)
     assert found is not None
     assert (found[0].status, found[0].last_outcome) == (Status.DEAD, "corrupt")

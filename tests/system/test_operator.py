@@ -35,6 +35,7 @@ METRICS = {
     "deliveries_total",
     "delivery_delay_seconds",
     "dns_lookups_total",
+    "history_lost_total",
     "last_delivery_timestamp_seconds",
     "refusals_total",
     "request_duration_seconds",

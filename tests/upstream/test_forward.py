@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model import Delivered, Event, Headers, Outcome, Rejected, Unreachable
+from relay.model import Ack, Answer, Delivered, Event, Headers, Outcome, Rejected, Unreachable
 from relay.secret import Secret
 from relay.upstream.forward import Cause, Forwarder, cause_of, parse_retry_after
 from relay.upstream.signing import Signer
@@ -251,6 +251,144 @@ async def test_the_head_is_the_answer_whatever_becomes_of_the_body(behaviour: Be
     assert time.monotonic() - began < TIMEOUT + 0.5
 
 
+# ---- answers to pass back -------------------------------------------------------------------
+
+
+async def one_question(behaviour: Behaviour, within: float = 5.0) -> Answer:
+    async with Upstream(behaviour) as upstream:
+        forwarder = Forwarder(
+            upstream.url,
+            timeout=timedelta(seconds=within),
+            concurrency=1,
+            clock=ManualClock(NOW),
+        )
+        try:
+            return await forwarder.ask(lease_of())
+        finally:
+            await forwarder.close()
+
+
+@pytest.mark.parametrize("status", [200, 202, 299, 400, 401, 404, 429, 499])
+async def test_status_type_and_body_are_what_can_be_passed_back(status: int) -> None:
+    fields = [("Content-Type", "text/xml; charset=utf-8"), ("X-Other", "1"), ("Retry-After", "9")]
+    answered = await one_question(answer(status, fields, b"<a/>\0\xff"))
+    assert answered.ack == Ack(status, b"<a/>\0\xff", "text/xml; charset=utf-8")
+    if status < 300:
+        assert answered.outcome == Delivered(status)
+    else:
+        assert answered.outcome == Rejected(status, timedelta(seconds=9))
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "ack"),
+    [
+        (answer(204), Ack(204, b"", "")),
+        (answer(200), Ack(200, b"", "")),
+        (answer(404, [("Content-Type", "text/html")]), Ack(404, b"", "text/html")),
+        (answer(200, body=b"x"), Ack(200, b"x", "application/octet-stream")),
+        (
+            answer(200, [("Content-Type", "caf\xe9")], b"x"),
+            Ack(200, b"x", "application/octet-stream"),
+        ),
+        (
+            send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", hang),
+            Ack(200, b"x", "application/octet-stream"),
+        ),
+        (
+            send(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nx", close),
+            Ack(200, b"x", "text/plain"),
+        ),
+        (
+            answer(200, [("Content-Encoding", "identity")], b"x"),
+            Ack(200, b"x", "application/octet-stream"),
+        ),
+        (answer(200, [("Content-Encoding", "gzip")]), Ack(200, b"", "")),
+    ],
+    ids=[
+        "204",
+        "empty",
+        "empty but named",
+        "unnamed",
+        "unnameable",
+        "chunked",
+        "until closed",
+        "identity",
+        "nothing encoded",
+    ],
+)
+async def test_an_answer_is_passed_back_as_it_can_be(behaviour: Behaviour, ack: Ack) -> None:
+    assert (await one_question(behaviour)).ack == ack
+
+
+@pytest.mark.parametrize(
+    "behaviour", [hang, repeat(b"x", 0.02), close, answer(200)], ids=["hang", "drip", "close", "ok"]
+)
+@pytest.mark.parametrize("status", [302, 500, 503])
+async def test_other_answers_are_not_passed_back_nor_waited_for(
+    status: int, behaviour: Behaviour
+) -> None:
+    began = time.monotonic()
+    head = f"HTTP/1.1 {status} No\r\nContent-Length: 1000\r\n\r\nsome".encode()
+    assert await one_question(send(head, behaviour)) == Answer(Rejected(status))
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "cause"),
+    [
+        (close, {"closed"}),
+        (reset, {"closed", "reset"}),
+        (hang, {"timeout"}),
+        (repeat(b"x", 0.02), {"timeout"}),
+    ],
+    ids=["close", "reset", "hang", "drip"],
+)
+@pytest.mark.parametrize("status", [200, 404])
+async def test_half_an_answer_is_not_passed_back(
+    status: int, behaviour: Behaviour, cause: set[str]
+) -> None:
+    head = f"HTTP/1.1 {status} Yes\r\nContent-Length: 1000\r\n\r\nsome".encode()
+    answered = await one_question(send(head, behaviour), TIMEOUT)
+    assert answered.ack is None
+    assert isinstance(answered.outcome, Unreachable)
+    assert answered.outcome.cause in cause
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "cause"),
+    [
+        (close, "closed"),
+        (reset, "reset"),
+        (hang, "timeout"),
+        (send(b"SSH-2.0-OpenSSH_9.2\r\n", close), "malformed"),
+        (answer(200, [("Content-Encoding", "gzip")], gzip.compress(b"{}")), "encoded"),
+        (answer(200, body=bytes(64 * 1024 + 1)), "oversized"),
+        (send(b"HTTP/1.1 200 OK\r\n\r\n", repeat(bytes(60_000), 0)), "oversized"),
+    ],
+    ids=["close", "reset", "hang", "garbage", "encoded", "too long", "endless"],
+)
+async def test_no_usable_answer_has_a_cause(behaviour: Behaviour, cause: str) -> None:
+    assert await one_question(behaviour, TIMEOUT) == Answer(Unreachable(cause))
+
+
+async def test_the_longest_answer_is_passed_back_whole() -> None:
+    content = os.urandom(64 * 1024)
+    answered = await one_question(answer(200, body=content))
+    assert answered.ack is not None
+    assert answered.ack.body == content
+
+
+async def test_a_question_that_cannot_be_put_is_not_sent() -> None:
+    async with Upstream() as upstream:
+        forwarder = Forwarder(
+            upstream.url, timeout=timedelta(seconds=5), concurrency=1, clock=ManualClock(NOW)
+        )
+        event = replace(EVENT, suffix="/../elsewhere")
+        assert await forwarder.ask(lease_of(event)) == Answer(Unreachable("unsendable"))
+        await forwarder.close()
+        assert upstream.connections == 0
+
+
 # ---- no answers -----------------------------------------------------------------------------
 
 
@@ -441,7 +579,7 @@ def caused_by(error: Exception, cause: Exception) -> Exception:
         (aiohttp.ServerDisconnectedError(), Cause.CLOSED),
         (aiohttp.ServerTimeoutError(), Cause.TIMEOUT),
         (TimeoutError(), Cause.TIMEOUT),
-        (aiohttp.ClientPayloadError(), Cause.MALFORMED),
+        (aiohttp.ClientPayloadError(), Cause.CLOSED),
         (ValueError(), Cause.MALFORMED),
     ],
 )

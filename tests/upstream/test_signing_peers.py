@@ -55,6 +55,7 @@ console.log(JSON.stringify(verdicts));
 """
 
 
+@pytest.mark.npm
 def test_the_node_package_agrees(tmp_path: Path) -> None:
     directory = npm.install(tmp_path, "standardwebhooks")
     body = BODY.decode()

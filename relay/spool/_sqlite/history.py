@@ -1,5 +1,6 @@
 """Looking at what was received, and making some of it due again."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -132,8 +133,8 @@ def _narrowed(query: Query) -> tuple[str, rows.Parameters]:
 
 
 def _position(after: str) -> rows.Parameters:
-    time, _, seq = after.rpartition("-")
-    try:
-        return {"after": int(time), "after_seq": int(seq)}
-    except ValueError as error:
-        raise ValueError(f'"{after}" is not the `next` of a page') from error
+    # As many digits as SQLite's integers surely hold.
+    found = re.fullmatch(r"(-?[0-9]{1,18})-([0-9]{1,18})", after)
+    if found is None:
+        raise ValueError(f'"{after}" is not the `next` of a page')
+    return {"after": int(found[1]), "after_seq": int(found[2])}

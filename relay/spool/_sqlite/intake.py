@@ -1,5 +1,6 @@
-"""Storing an event, once."""
+"""Storing an event, once; and the history of one that was passed on."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import apsw
@@ -28,11 +29,13 @@ FROM (
             SELECT id FROM events WHERE seq = (
                 SELECT min(seq) FROM events
                 WHERE key = :key AND endpoint = :endpoint AND content <> :content
+                    AND status <> 'passed'
             )
         ) AS id,
         :opening AND EXISTS (
             SELECT 1 FROM events
             WHERE endpoint = :endpoint AND subject = :subject AND opening = 0
+                AND status <> 'passed'
         ) AS later
     LIMIT 1
 ) AS known
@@ -43,8 +46,22 @@ RETURNING conflicts_with, out_of_order
 
 _KNOWN: Final = """
 SELECT id, content = :content AS same FROM events
-WHERE key = :key AND endpoint = :endpoint
+WHERE key = :key AND endpoint = :endpoint AND status <> 'passed'
 ORDER BY same DESC, seq LIMIT 1
+"""
+
+_RECORD: Final = """
+INSERT INTO events (
+    id, endpoint, provider, environment, upstream, key, content, subject, opening, method, suffix,
+    headers, client, received_at, signed, out_of_order, status, attempts, since, settled_at,
+    last_outcome, checksum, body
+)
+VALUES (
+    :id, :endpoint, :provider, :environment, :upstream, :key, :content, :subject, :opening,
+    :method, :suffix, :headers, :client, :received_at, :signed, 0, 'passed', 1, :received_at,
+    :settled_at, :outcome, :checksum, :body
+)
+ON CONFLICT DO NOTHING
 """
 
 
@@ -54,3 +71,9 @@ def put(connection: apsw.Connection, row: rows.Parameters) -> Stored | Duplicate
         return Stored(str(row["id"]), conflicts_with, bool(out_of_order))
     [(event_id, same)] = rows.fetch(connection, _KNOWN, row)
     return Duplicate(event_id) if same else Conflict(event_id)
+
+
+def record(connection: apsw.Connection, passed: Sequence[rows.Parameters]) -> None:
+    """Keep each of `rows.passed_parameters`, unless it is there already; all or none."""
+    with connection:
+        connection.executemany(_RECORD, passed)

@@ -1,6 +1,6 @@
 """Handing events out, and taking back what came of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -74,6 +74,9 @@ SET status = 'dead', place = NULL, due_at = NULL, settled_at = :now, last_outcom
 WHERE seq IN (SELECT value FROM json_each(:seqs))
 """
 
+# As bytes: what is damaged may be no text any more.
+_ID: Final = "SELECT CAST(id AS BLOB) FROM events WHERE seq = :seq"
+
 _FIRST_READY: Final = """
 SELECT due_at FROM events WHERE upstream = :upstream AND place = 'ready' ORDER BY seq LIMIT 1
 """
@@ -144,6 +147,7 @@ def claim(
         damaged = [seq for seq, got in read if got is None]
         if damaged:
             connection.execute(_QUARANTINE, {"seqs": _array(damaged), "now": at["now"]})
+        lost = _ids(connection, damaged)
         others = _first(connection, _FIRST_LEASED, upstream)
         connection.execute(
             _LEASE, {"seqs": _array(seq for seq, got in read if got is not None), "until": until}
@@ -155,7 +159,14 @@ def claim(
         next_due=_earliest(
             None if ready is None else min(ready, rows.micros(now)), waiting, others
         ),
+        damaged=lost,
     )
+
+
+def _ids(connection: apsw.Connection, seqs: Sequence[int]) -> tuple[str, ...]:
+    """Return the ids of these events; a damaged id is shown as far as it can be."""
+    found = [rows.fetch(connection, _ID, {"seq": seq}) for seq in seqs]
+    return tuple(event_id.decode("utf-8", "backslashreplace") for ((event_id,),) in found)
 
 
 def settle(

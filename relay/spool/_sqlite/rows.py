@@ -14,6 +14,7 @@ from relay.model import (
     Headers,
     Lease,
     Outcome,
+    Passed,
     Rejected,
     Status,
     Unreachable,
@@ -83,8 +84,31 @@ def moment(number: int) -> datetime:
 
 def parameters(event: VerifiedDelivery, now: datetime) -> Parameters:
     """Return what an `INSERT` needs: every column, and `refuse`."""
+    evidence = event.evidence
+    return _received(event) | {
+        "content": evidence.content,
+        "status": Status.TEST if evidence.test else Status.PENDING,
+        "place": None if evidence.test else "ready",
+        "due_at": None if evidence.test else micros(now),
+        "refuse": evidence.on_conflict == "refuse",
+    }
+
+
+def passed_parameters(passed: Passed) -> Parameters:
+    """Return what an `INSERT` of a delivery that was passed on needs."""
+    received = _received(passed.delivery)
+    return received | {
+        "checksum": seal(str(received["digest"]), None, 0),
+        # Instead of what it says: no two are the same event, and none is one that `put` stores.
+        "content": passed.delivery.event_id.encode(),
+        "settled_at": micros(passed.at),
+        "outcome": outcome_text(passed.outcome),
+    }
+
+
+def _received(event: VerifiedDelivery) -> Parameters:
+    """Return what came from outside, and its digest."""
     delivery, evidence = event.delivery, event.evidence
-    signed = (*evidence.signed, "ambiguous") if evidence.ambiguous else evidence.signed
     row: Parameters = {
         "id": event.event_id,
         "endpoint": delivery.endpoint,
@@ -94,22 +118,16 @@ def parameters(event: VerifiedDelivery, now: datetime) -> Parameters:
         "key": evidence.key,
         "subject": evidence.subject,
         "method": delivery.head.method,
-        # Only below a prefix does the query belong to the message.
-        "suffix": delivery.remainder and delivery.remainder + delivery.head.query,
+        "suffix": event.suffix,
         "headers": orjson.dumps(list(event.headers)).decode(),
         "client": str(delivery.client.address),
         "received_at": micros(delivery.head.received_at),
-        "signed": orjson.dumps(signed).decode(),
+        "signed": orjson.dumps(event.signed).decode(),
         "body": delivery.body,
     }
     return row | {
         "digest": digest(tuple(row[name] for name in _SEALED)),
-        "content": evidence.content,
         "opening": evidence.opening,
-        "status": Status.TEST if evidence.test else Status.PENDING,
-        "place": None if evidence.test else "ready",
-        "due_at": None if evidence.test else micros(now),
-        "refuse": evidence.on_conflict == "refuse",
     }
 
 

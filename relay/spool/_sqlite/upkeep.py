@@ -27,6 +27,8 @@ WHERE seq IN (
 )
 """
 
+_PROBE: Final = "INSERT OR REPLACE INTO probe (one, filler) VALUES (1, zeroblob(16384))"
+
 _TALLIES: Final = "SELECT endpoint, status, events FROM tallies WHERE events > 0"
 
 _OLDEST: Final = """
@@ -48,6 +50,11 @@ def prune(
         connection.execute(_BODIES, {"before": rows.micros(bodies_before), "limit": limit})
         emptied = connection.changes()
     return removed + emptied
+
+
+def probe(connection: apsw.Connection) -> None:
+    """Write as much as a large delivery would need, in a place that nobody reads."""
+    connection.execute(_PROBE)
 
 
 def stats(connection: apsw.Connection, path: Path) -> SpoolStats:

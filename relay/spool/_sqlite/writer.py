@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from relay.errors import RelayError, SpoolUnavailable
+from relay.spool import SpoolOverloaded
 from relay.spool._sqlite.connections import leave_log
 from relay.spool._sqlite.faults import Soundness
 
@@ -88,7 +89,7 @@ class Writer:
             if self._closing:
                 raise SpoolUnavailable("the spool is closed")
             if len(self._jobs) >= self._waiting:
-                raise SpoolUnavailable(f"{self._waiting} writes are waiting for the disk")
+                raise SpoolOverloaded(f"{self._waiting} writes are waiting for the disk")
             self._jobs.append(_Job(work, future))
             self._awake.notify()
         return future

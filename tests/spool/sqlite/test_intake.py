@@ -1,6 +1,6 @@
 import apsw
 
-from relay.model import OnConflict
+from relay.model import Delivered, OnConflict, Passed
 from relay.spool import Conflict, Duplicate, Stored
 from relay.spool._sqlite import intake, rows
 from tests.harness.deliveries import RECEIVED, verified
@@ -32,6 +32,13 @@ def test_no_put_reads_the_whole_table(connection: apsw.Connection) -> None:
     assert results == [Stored("a"), Stored("b", "a"), Duplicate("b"), Conflict("a")]
     assert len(steps) > 10
     assert scans(steps) == []
+
+
+def test_recording_reads_nothing_and_stores_once(connection: apsw.Connection) -> None:
+    passed = rows.passed_parameters(Passed(verified(), Delivered(200), RECEIVED))
+    recording = plans(connection, lambda each: intake.record(each, [passed, passed]))
+    assert scans(recording) == []
+    assert len(rows.fetch(connection, "SELECT 1 FROM events", ())) == 1
 
 
 def test_what_is_stored_is_as_long_as_it_says(connection: apsw.Connection) -> None:

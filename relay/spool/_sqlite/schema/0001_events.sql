@@ -101,3 +101,9 @@ CREATE TRIGGER tallies_delete AFTER DELETE ON events
 BEGIN
     UPDATE tallies SET events = events - 1 WHERE endpoint = old.endpoint AND status = old.status;
 END;
+
+-- Readiness is asked by writing here: what cannot be written could not be accepted either.
+CREATE TABLE probe (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    filler BLOB NOT NULL
+) STRICT;

@@ -1,0 +1,97 @@
+"""A TLS connection before its handshake is done.
+
+asyncio tells a protocol of a TLS connection only after the handshake. Until then nobody would
+count it, and a stranger who says nothing would hold it for as long as the handshake may take.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+
+from relay.edge.connections import Connections
+from relay.edge.protocol import Complaints, EdgeProtocol, peer_address
+from relay.errors import Reason, Refusal
+from relay.model import Address
+
+
+class TlsGates:
+    """The gates of one listener: makes them, and knows which handshakes are under way."""
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        *,
+        connections: Connections,
+        complaints: Complaints,
+        timeout: float,
+        behind: Callable[[], EdgeProtocol],
+    ) -> None:
+        """Take the parts. `timeout`: seconds for a handshake. `behind`: what a gate opens to."""
+        self.context = context
+        self.connections = connections
+        self.complaints = complaints
+        self.timeout = timeout
+        self.behind = behind
+        self.handshakes: set[asyncio.Task[None]] = set()
+
+    def __call__(self) -> "TlsGate":
+        return TlsGate(self)
+
+    async def close(self) -> None:
+        """Give up the handshakes that are under way."""
+        for handshake in tuple(self.handshakes):
+            handshake.cancel()
+        await asyncio.gather(*self.handshakes, return_exceptions=True)
+
+
+class TlsGate(asyncio.Protocol):
+    """Counts a connection, shakes hands in time, and steps aside."""
+
+    def __init__(self, gates: TlsGates) -> None:
+        self._gates = gates
+        self._counted = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP has no other
+        peer = peer_address(transport)
+        if not self._gates.connections.enter(peer):
+            self._gates.connections.leave(peer)
+            self._gates.complaints.refuse(peer, Refusal(Reason.TOO_MANY_CONNECTIONS))
+            transport.abort()
+            return
+        transport.pause_reading()
+        loop = asyncio.get_running_loop()
+        handshake = loop.create_task(self._shake_hands(transport, peer))
+        self._gates.handshakes.add(handshake)
+        handshake.add_done_callback(self._gates.handshakes.discard)
+        handshake.add_done_callback(lambda _: self._leave(peer))
+        self._counted = True
+
+    def _leave(self, peer: Address) -> None:
+        """Count the connection out, once."""
+        if self._counted:
+            self._counted = False
+            self._gates.connections.leave(peer)
+
+    async def _shake_hands(self, transport: asyncio.Transport, peer: Address) -> None:
+        loop = asyncio.get_running_loop()
+        protocol = self._gates.behind()
+        late = loop.time() + self._gates.timeout
+        secure = None
+        # What is not TLS at all is noise of the internet: it is closed, and nothing is said.
+        with suppress(OSError):
+            secure = await loop.start_tls(
+                transport,
+                protocol,
+                self._gates.context,
+                server_side=True,
+                ssl_handshake_timeout=self._gates.timeout,
+            )
+        # From here on the connection is counted by the protocol, or it is over.
+        self._leave(peer)
+        if secure is not None:
+            protocol.connection_made(secure)
+        elif loop.time() >= late:
+            refusal = Refusal(Reason.HEADER_TIMEOUT, "no TLS handshake in time")
+            self._gates.complaints.refuse(peer, refusal)

@@ -1,0 +1,177 @@
+"""A description as a provider like any other."""
+
+import hashlib
+from datetime import date
+from functools import cached_property
+
+from relay import eventkey, strictjson
+from relay.answers import plain_answer
+from relay.errors import Refusal
+from relay.inline import Description, HeaderField, JsonField
+from relay.inline.message import Message
+from relay.inline.rules import problems
+from relay.inline.sample import sample
+from relay.inline.signature import WINDOW, SignatureCheck, time_of
+from relay.inline.template import Template
+from relay.inline.urls import SignedUrl, signed_url
+from relay.model import Ack, Delivery, Evidence, Ruling
+from relay.providers import Asked, Facts, Inspector, Sample, SampleOrder, Terms
+
+
+class _InlineInspector:
+    def __init__(
+        self, description: Description, signature: SignatureCheck | None, public: SignedUrl | None
+    ) -> None:
+        self._methods = description.methods
+        self._key = description.event_key
+        self._reads_json = reads_json(description)
+        self._signature = signature
+        self._public = public
+
+    def inspect(self, delivery: Delivery) -> Evidence:
+        message = Message(delivery, self._public)
+        found = None
+        if self._signature is not None:
+            found = self._signature.verify(message, delivery.head.received_at)
+        content = self._content(message)
+        key = self._event_key(message)
+        if found is None:
+            return Evidence(key, content)
+        return Evidence(
+            key, content, signed=found.signed, ambiguous=found.ambiguous, secret=found.secret
+        )
+
+    def answer(self, ruling: Ruling, asked: Asked) -> Ack:  # noqa: ARG002 - the ruling says it all
+        return plain_answer(ruling, self._methods)
+
+    def passed(self, answered: Ack, asked: Asked) -> Ack:  # noqa: ARG002 - it passes as it is
+        return answered
+
+    def _content(self, message: Message) -> bytes:
+        # Some senders post forms or plain text: only who reads fields has to find JSON.
+        try:
+            return strictjson.content_digest(message.json)
+        except Refusal:
+            if self._reads_json:
+                raise
+            return hashlib.sha256(message.body).digest()
+
+    def _event_key(self, message: Message) -> str:
+        found = [message.optional(field) for field in self._key]
+        said = [text for text in found if text is not None]
+        if not said or len(said) < len(found):
+            return eventkey.of_body(message.body)
+        return eventkey.spell(*said)
+
+
+class InlineProvider:
+    """A provider made from a description."""
+
+    def __init__(self, description: Description) -> None:
+        """Take a description.
+
+        Raises:
+            ValueError: it cannot be meant like this; the message begins with the keys that lead
+                to the mistake, such as `signature.signed: ...`.
+        """
+        for place, message in problems(description):
+            raise ValueError(f"{'.'.join(place)}: {message}")
+        self._description = description
+
+    @cached_property
+    def facts(self) -> Facts:
+        described = self._description
+        time = time_of(described.signature)
+        return Facts(
+            name=described.name,
+            title=f"{described.name}, described in the configuration",
+            environments=described.environments,
+            methods=described.methods,
+            secrets=_secrets(described),
+            signature=_signature(described),
+            event_key=", ".join(map(_spelled, described.event_key)) or "the SHA-256 of the body",
+            answers="200 OK",
+            document="",
+            # Nothing is built in that could grow old.
+            reviewed=date.max,
+            headers=_headers(described),
+            window=None if time is None else WINDOW,
+        )
+
+    def bind(self, terms: Terms) -> Inspector:
+        for key in ("order_id_pattern", "partner_id", "callback"):
+            if getattr(terms, key) is not None:
+                raise ValueError(
+                    f"{key}: has no meaning for a provider described here; leave it out"
+                )
+        public = None if terms.public_url is None else _signed_url(terms.public_url)
+        check = None
+        if terms.secrets:
+            rule = self._description.signature
+            check = SignatureCheck(rule, terms.secrets, terms.window or WINDOW)
+            signs_url = rule.scheme != "token" and Template(rule.signed).holds("public_url")
+            if public is None and signs_url:
+                raise ValueError("public_url: is signed; write the URL registered at the sender")
+        return _InlineInspector(self._description, check, public)
+
+    def sample(self, order: SampleOrder) -> Sample:
+        return sample(self._description, order)
+
+
+def reads_json(description: Description) -> bool:
+    """Tell whether a body has to be JSON for this description."""
+    rule = description.signature
+    time = rule.time.source if rule.time is not None else None
+    if any(isinstance(field, JsonField) for field in (rule.source, time, *description.event_key)):
+        return True
+    template = Template(rule.signed)
+    return bool(template.fields) or template.minifies
+
+
+def _signed_url(url: str) -> SignedUrl:
+    try:
+        return signed_url(url)
+    except ValueError as error:
+        raise ValueError(f"public_url: {error}") from None
+
+
+def _spelled(field: HeaderField | JsonField) -> str:
+    return field.name if isinstance(field, HeaderField) else field.pointer
+
+
+def _secrets(description: Description) -> str:
+    rule = description.signature
+    if rule.scheme in {"rsa", "ed25519"}:
+        return "the sender's public keys"
+    prefix = f", without {rule.strip_prefix}" if rule.strip_prefix else ""
+    return f"the sender's secrets, as {rule.key_encoding}{prefix}"
+
+
+def _signature(description: Description) -> str:
+    rule = description.signature
+    where = f"in {_spelled(rule.source)} as {rule.format}"
+    if rule.scheme == "token":
+        return f"a token {where}; nothing is signed"
+    kind = {
+        "hmac": f"HMAC-{rule.algorithm.upper()}",
+        "digest": rule.algorithm.upper(),
+        "rsa": "RSA (PKCS#1 v1.5) with SHA256",
+        "ed25519": "Ed25519",
+    }[rule.scheme]
+    shown = rule.signed.replace("\n", "\\n")
+    return f"{kind} in {rule.encoding}, {where}, of {shown}"
+
+
+def _headers(description: Description) -> tuple[str, ...]:
+    """Return the sender's own header fields that may pass on: what was signed, and no token."""
+    rule = description.signature
+    fields = list(description.event_key)
+    names: list[str] = []
+    if rule.scheme != "token":
+        fields = [rule.source, *fields]
+        if rule.time is not None and rule.time.source is not None:
+            fields.append(rule.time.source)
+        names = list(Template(rule.signed).headers)
+    names = [field.name for field in fields if isinstance(field, HeaderField)] + names
+    by_name = {name.lower(): name for name in reversed(names) if name.lower() != "host"}
+    return tuple(reversed(by_name.values()))

@@ -1,0 +1,108 @@
+"""A signed message as a described sender would send it."""
+
+import hashlib
+import hmac
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from relay.inline import Description, Field, HeaderField, JsonField, SignatureRule, times
+from relay.inline.formats import Format
+from relay.inline.keys import key
+from relay.inline.message import Message
+from relay.inline.signature import time_of
+from relay.inline.template import Template
+from relay.inline.urls import signed_url
+from relay.model import ClientAddress, Delivery, Headers, RequestHead, Via
+from relay.providers import Sample, SampleOrder
+from relay.schemes.pubkey import sign_rsa
+
+
+def sample(description: Description, order: SampleOrder) -> Sample:
+    """Return a message that the description's own inspector accepts.
+
+    changes: fields of the body by their JSON pointers, the first slash left out.
+
+    Raises:
+        ValueError: it cannot be signed here, or a change cannot be made.
+    """
+    rule = description.signature
+    time = time_of(rule)
+    timestamp = "" if time is None else times.write(order.at, time.unit)
+    headers = {"Content-Type": "application/json"}
+    body: dict[str, Any] = {"id": str(uuid4()), "type": "sample"}
+    template = None if rule.scheme == "token" else Template(rule.signed)
+    wanted: list[Field] = [*description.event_key]
+    if template is not None:
+        wanted += [HeaderField(n) for n in template.headers if n.lower() != "host"]
+        wanted += [JsonField("/" + name) for name in template.fields]
+    for field in wanted:
+        _set(field, uuid4().hex, headers, body)
+    if time is not None and time.source is not None:
+        _set(time.source, timestamp, headers, body)
+    for name, value in order.changes.items():
+        _put(body, name.split("/"), value)
+    filled: Sequence[bytes | None] = ()
+    if template is not None:
+        filled = template.fill(_message(description, order, headers, body), timestamp)
+    signature = Format(rule.format).write(_signed(rule, order, filled), timestamp)
+    _set(rule.source, signature, headers, body)
+    return Sample(description.methods[0], "", Headers(tuple(headers.items())), _json(body))
+
+
+def _message(
+    description: Description, order: SampleOrder, headers: dict[str, str], body: dict[str, Any]
+) -> Message:
+    url = signed_url(order.url)
+    nobody = ip_address("0.0.0.0")  # noqa: S104 - nothing is bound to it
+    fields = (("Host", urlsplit(order.url).netloc), *headers.items())
+    head = RequestHead(description.methods[0], url.path_query, Headers(fields), nobody, order.at)
+    delivery = Delivery("", head, ClientAddress(nobody, Via.PEER), "", _json(body))
+    return Message(delivery, url)
+
+
+def _signed(rule: SignatureRule, order: SampleOrder, filled: Sequence[bytes | None]) -> str:
+    if rule.scheme == "ed25519":
+        raise ValueError("Ed25519 samples cannot be signed here")
+    if rule.scheme == "rsa":
+        signature = sign_rsa(order.secret, b"".join(part or b"" for part in filled))
+        return b64decode(signature).hex() if rule.encoding == "hex" else signature
+    secret = key(rule, order.secret).reveal()
+    if rule.scheme == "token":
+        return secret.decode("latin-1")
+    text = b"".join(secret if part is None else part for part in filled)
+    if rule.scheme == "hmac":
+        found = hmac.digest(secret, text, rule.algorithm)
+    else:
+        found = hashlib.new(rule.algorithm, text).digest()
+    return found.hex() if rule.encoding == "hex" else b64encode(found).decode("ascii")
+
+
+def _set(field: Field, value: str, headers: dict[str, str], body: dict[str, Any]) -> None:
+    if isinstance(field, HeaderField):
+        headers[field.name] = value
+    else:
+        _put(body, field.pointer[1:].split("/"), value)
+
+
+def _put(body: dict[str, Any], steps: list[str], value: str) -> None:
+    inner: Any = body
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        fresh: Any = value if following is None else [] if following == "0" else {}
+        if isinstance(inner, list) and step == "0":
+            if not inner or following is None:
+                inner[:] = [fresh]
+            inner = inner[0]
+        elif isinstance(inner, dict):
+            inner[step] = fresh if following is None else inner.get(step, fresh)
+            inner = inner[step]
+        else:
+            raise ValueError(f"{'/'.join(steps)}: cannot be set")
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()

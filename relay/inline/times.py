@@ -1,0 +1,72 @@
+"""Signed times: reading them strictly, writing them, and how far from now they may lie."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Final
+
+from relay.errors import Reason, Refusal
+from relay.inline import Unit
+from relay.providers import Window
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_WHOLE = re.compile(r"[0-9]{1,15}", re.ASCII)
+_RFC1123 = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
+_ISO8601 = re.compile(
+    r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})", re.ASCII
+)
+
+
+def read(text: str, unit: Unit) -> datetime:
+    """Return the time that `text` says.
+
+    Raises:
+        Refusal: TIMESTAMP_INVALID when it is not written in this unit, or no such time exists.
+    """
+    try:
+        return _read(text, unit)
+    except (ValueError, OverflowError):
+        raise Refusal(Reason.TIMESTAMP_INVALID, f"the signed time is not {unit}") from None
+
+
+def write(at: datetime, unit: Unit) -> str:
+    """Return the text that `read` takes."""
+    if unit == "rfc1123":
+        return format_datetime(at.astimezone(UTC), usegmt=True)
+    if unit == "iso8601":
+        return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return str(
+        (at - _EPOCH) // (timedelta(seconds=1) if unit == "s" else timedelta(milliseconds=1))
+    )
+
+
+def check(signed_at: datetime, now: datetime, window: Window) -> None:
+    """Check that a signed time lies near enough.
+
+    Raises:
+        Refusal: TIMESTAMP_OUTSIDE_WINDOW.
+    """
+    age = now - signed_at
+    if window.past is not None and age > window.past:
+        raise Refusal(Reason.TIMESTAMP_OUTSIDE_WINDOW, f"the signed time is {age} old")
+    if window.future is not None and -age > window.future:
+        raise Refusal(Reason.TIMESTAMP_OUTSIDE_WINDOW, f"the signed time is {-age} ahead")
+
+
+def _read(text: str, unit: Unit) -> datetime:
+    if unit == "rfc1123":
+        found = parsedate_to_datetime(text) if _RFC1123.fullmatch(text) else None
+        # Writing it again finds a wrong day of the week.
+        if found is None or format_datetime(found, usegmt=True) != text:
+            raise ValueError
+        return found
+    if unit == "iso8601":
+        # A time without an offset could be anywhere within a day.
+        match = _ISO8601.fullmatch(text)
+        if match is None:
+            raise ValueError
+        fraction = (match[2] or "")[:6].ljust(6, "0")
+        return datetime.fromisoformat(f"{match[1]}.{fraction}{match[3].replace('Z', '+00:00')}")
+    if not _WHOLE.fullmatch(text):
+        raise ValueError
+    return _EPOCH + timedelta(**{"seconds" if unit == "s" else "milliseconds": int(text)})

@@ -1,0 +1,287 @@
+"""Midtrans BI-SNAP: payment notifications for GoPay, QRIS and bank transfers (VA).
+
+Midtrans is given one URL prefix and appends a path to it. The signature covers the method, that
+path, the body and X-TIMESTAMP; it covers neither X-EXTERNAL-ID, which tells one message from the
+next, nor X-PARTNER-ID. Midtrans takes exactly 200 for success, and tries again five times over
+5 h 42 min after anything else.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from secrets import randbelow
+from typing import Final
+
+from relay import eventkey, strictjson
+from relay.errors import Reason, Refusal
+from relay.minify import minify
+from relay.model import Ack, Delivery, Evidence, Headers, OnConflict, Ruling
+from relay.providers import (
+    Asked,
+    Environment,
+    Facts,
+    Inspector,
+    Listing,
+    Provider,
+    Sample,
+    SampleOrder,
+    Shape,
+    Terms,
+    Window,
+)
+from relay.providers._snap import (
+    CHANNEL,
+    EXTERNAL,
+    JAKARTA,
+    PARTNER,
+    QRIS,
+    SERVICES,
+    SIGNATURE,
+    TIMESTAMP,
+    answers,
+    samples,
+    stamp,
+)
+from relay.schemes.pubkey import Rsa, UnusableKey, sign_rsa
+from relay.strictjson import JsonObject
+
+# Retries reach 5 h 42 min, and nobody says whether one is stamped anew.
+_WINDOW: Final = Window(past=timedelta(hours=24), future=timedelta(minutes=5))
+
+# The page has no date of its own: this is the day it was read.
+_ORIGIN = "Midtrans, Payment Notification API, 2026-11-21"
+# fmt: off
+_STAGING = (
+    "3.1.141.98", "52.76.190.190", "13.251.192.204", "8.215.39.156", "8.215.77.79",
+    "147.139.213.119", "8.215.56.11", "8.215.39.87", "8.215.42.0", "8.215.59.158",
+    "149.129.222.246", "8.215.26.108", "8.215.13.84",
+)
+_SANDBOX = (
+    "34.142.147.133", "34.142.169.131", "34.142.231.22", "35.240.161.215", "34.142.227.232",
+    "34.124.184.175", "35.197.130.2", "34.142.233.114", "8.215.26.211", "8.215.22.135",
+    "8.215.93.92", "8.215.93.214", "8.215.93.76", "8.215.33.37", "8.215.26.148",
+    "8.215.194.225", "8.215.12.199", "149.129.255.111",
+)
+_PRODUCTION = (
+    "13.228.166.126", "52.220.80.5", "3.1.123.95", "8.215.30.222", "147.139.209.49",
+    "8.215.32.142", "147.139.163.77", "8.215.25.24", "8.215.3.193", "147.139.210.20",
+    "149.129.238.95", "8.215.9.206", "147.139.134.22",
+)
+# fmt: on
+
+FACTS: Final = Facts(
+    name="midtrans-snap",
+    title="Midtrans BI-SNAP payment notification",
+    environments={
+        "production": Environment(listings=(Listing(_ORIGIN, _PRODUCTION),)),
+        "sandbox": Environment(listings=(Listing(_ORIGIN, _SANDBOX),)),
+        "staging": Environment(listings=(Listing(_ORIGIN, _STAGING),)),
+    },
+    methods=("POST",),
+    secrets="the public key that Midtrans shared, in PEM or the Base64 of it",
+    signature=(
+        "RSA (PKCS#1 v1.5) with SHA-256 in Base64, in X-SIGNATURE, of {method}:{path_query}:"
+        "{sha256_hex:minified_body}:{header:X-TIMESTAMP}; the path is what Midtrans appends to"
+        " the prefix, or the whole one"
+    ),
+    event_key="X-EXTERNAL-ID and the calendar day of X-TIMESTAMP in Jakarta",
+    answers=(
+        "200 and responseCode 200xx00 (xx is 56 for debit, 52 for QRIS, 25 for VA); Midtrans"
+        " tries again five times over 5 h 42 min after any other status"
+    ),
+    document="https://docs.midtrans.com/reference/payment-notification-api",
+    reviewed=date(2026, 11, 21),
+    shapes=tuple(Shape("POST", path) for path in SERVICES),
+    headers=(TIMESTAMP, SIGNATURE, PARTNER, EXTERNAL, CHANNEL),
+    window=_WINDOW,
+)
+
+_TIME = re.compile(
+    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:?\d{2})", re.ASCII
+)
+# "Numeric" by the documentation, but letters are seen too, and 20 digits are no number to keep.
+_ID = re.compile(r"[ -~]{1,64}")
+_URL = re.compile(r"https?://[^/?#\s]+(?P<path>(?:/[!-\"$->@-~]*)?)", re.ASCII)
+_WRITE_URL = "write the public form of the prefix, such as https://pay.example.com/snap"
+
+_SUBJECTS = ("originalReferenceNo", "trxId", "paymentRequestId")
+_OPENING = frozenset({"01", "02", "03"})  # initiated, paying, pending
+
+
+class _SnapInspector:
+    def __init__(
+        self, rsa: Rsa | None, prefix: str | None, window: Window, partner_id: str | None
+    ) -> None:
+        self._rsa = rsa
+        self._prefix = prefix
+        self._window = window
+        self._partner_id = partner_id
+
+    def inspect(self, delivery: Delivery) -> Evidence:
+        headers = delivery.head.headers
+        signed_at = _single(headers, TIMESTAMP, Reason.SIGNATURE_MISSING)
+        self._check_partner(headers)
+        secret = None
+        if self._rsa is not None:
+            secret = self._verify(self._rsa, delivery, signed_at)
+        day = _parse_time(signed_at).date()
+        message = strictjson.parse_object(delivery.body)
+        return Evidence(
+            key=eventkey.spell(_external_id(headers), day.isoformat()),
+            content=strictjson.content_digest(message),
+            signed=("body",) if secret is not None else (),
+            secret=secret,
+            subject=_subject(message),
+            opening=_status(message) in _OPENING,
+            # One id on one day means one message: Midtrans is told when it does not.
+            on_conflict=OnConflict.REFUSE,
+        )
+
+    def answer(self, ruling: Ruling, asked: Asked) -> Ack:
+        return answers.answer(ruling, asked)
+
+    def passed(self, answered: Ack, asked: Asked) -> Ack:
+        return answers.passed(answered, asked)
+
+    def _check_partner(self, headers: Headers) -> None:
+        if self._partner_id is None:
+            return
+        if _single(headers, PARTNER, Reason.SIGNATURE_MISSING) != self._partner_id:
+            raise Refusal(Reason.SIGNATURE_MISMATCH, f"{PARTNER} is not partner_id")
+
+    def _verify(self, rsa: Rsa, delivery: Delivery, signed_at: str) -> int:
+        signature = _single(delivery.head.headers, SIGNATURE, Reason.SIGNATURE_MISSING)
+        # Reading the time costs nothing, a signature does.
+        age = delivery.head.received_at - _parse_time(signed_at)
+        refusal = Refusal(Reason.SIGNATURE_MISMATCH)
+        for signed in self._candidates(delivery, signed_at):
+            try:
+                position = rsa.verify(signed, signature)
+            except Refusal as error:
+                refusal = error
+            else:
+                _check_age(age, self._window)
+                return position
+        raise refusal
+
+    def _candidates(self, delivery: Delivery, signed_at: str) -> Iterator[bytes]:
+        """Yield what may have been signed, at most six texts, the likeliest first.
+
+        The documentation's `EndpointUrl` is the appended path in Midtrans' own samples, and the
+        whole path of the merchant in messages of other SNAP services. Its `minify` is not defined;
+        gateways are seen to send what they signed, so the received bytes go first.
+        """
+        head = delivery.head
+        appended = delivery.remainder + head.query
+        public = appended if self._prefix is None else self._prefix + appended
+        for body in _spellings(delivery.body):
+            digest = hashlib.sha256(body).hexdigest()
+            for path in dict.fromkeys((public, appended, head.target)):
+                yield _string_to_sign(head.method, path, digest, signed_at)
+
+
+def _spellings(body: bytes) -> Iterator[bytes]:
+    yield body
+    minified = minify(body)
+    if minified != body:
+        yield minified
+
+
+def _string_to_sign(method: str, path: str, digest: str, signed_at: str) -> bytes:
+    try:
+        return f"{method}:{path}:{digest}:{signed_at}".encode("ascii")
+    except UnicodeEncodeError:
+        raise Refusal(Reason.SIGNATURE_MISMATCH, "something signed is not ASCII") from None
+
+
+def _single(headers: Headers, name: str, reason: Reason) -> str:
+    values = headers.values(name)
+    if len(values) != 1 or not values[0]:
+        raise Refusal(reason, f"{name} is not there exactly once")
+    return values[0]
+
+
+def _external_id(headers: Headers) -> str:
+    found = _single(headers, EXTERNAL, Reason.FIELD_INVALID)
+    if not _ID.fullmatch(found):
+        raise Refusal(Reason.FIELD_INVALID, f"{EXTERNAL} is not 1 to 64 printable characters")
+    return found
+
+
+def _parse_time(text: str) -> datetime:
+    """Return X-TIMESTAMP as Jakarta's clocks show it: its calendar day is Midtrans' day."""
+    if _TIME.fullmatch(text):
+        try:
+            return datetime.fromisoformat(text).astimezone(JAKARTA)
+        except (ValueError, OverflowError):
+            pass
+    raise Refusal(Reason.TIMESTAMP_INVALID, f"{TIMESTAMP} is not ISO 8601 with an offset")
+
+
+def _check_age(age: timedelta, window: Window) -> None:
+    if window.past is not None and age > window.past:
+        raise Refusal(Reason.TIMESTAMP_OUTSIDE_WINDOW, f"{TIMESTAMP} is {age} old")
+    if window.future is not None and -age > window.future:
+        raise Refusal(Reason.TIMESTAMP_OUTSIDE_WINDOW, f"{TIMESTAMP} is {-age} ahead")
+
+
+def _subject(message: JsonObject) -> str | None:
+    found = (value for name in _SUBJECTS if isinstance(value := message.get(name), str) and value)
+    subject = next(found, None)
+    return None if subject is None else eventkey.spell(subject)
+
+
+def _status(message: JsonObject) -> str | None:
+    more = message.get("additionalInfo")
+    flag = more.get("paymentFlagStatus") if isinstance(more, dict) else None
+    status = message.get("latestTransactionStatus") if flag is None else flag
+    return status if isinstance(status, str) else None
+
+
+class _MidtransSnap:
+    facts = FACTS
+
+    def bind(self, terms: Terms) -> Inspector:
+        try:
+            rsa = Rsa(terms.secrets) if terms.secrets else None
+        except UnusableKey as error:
+            raise ValueError(f"secrets.{error.position}: {error}") from None
+        if terms.order_id_pattern is not None:
+            raise ValueError("order_id_pattern: only midtrans has one; leave it out")
+        if terms.callback is not None:
+            raise ValueError("callback: only vipps-callback has one; leave it out")
+        prefix = None if terms.public_url is None else _public_prefix(terms.public_url)
+        return _SnapInspector(rsa, prefix, terms.window or _WINDOW, terms.partner_id)
+
+    def sample(self, order: SampleOrder) -> Sample:
+        changes = dict(order.changes)
+        path = changes.pop("path", QRIS)
+        fresh = {PARTNER: "G12345678", EXTERNAL: f"{randbelow(10**20):020}", CHANNEL: "12345"}
+        told = {name: changes.pop(name, value) for name, value in fresh.items()}
+        message = samples.message(path, order.at, changes)
+        body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+        signed_at = stamp(order.at)
+        signed = _string_to_sign("POST", path, hashlib.sha256(body).hexdigest(), signed_at)
+        headers = (
+            ("Content-Type", "application/json"),
+            (TIMESTAMP, signed_at),
+            (SIGNATURE, sign_rsa(order.secret, signed)),
+            *told.items(),
+        )
+        return Sample("POST", path, Headers(headers), body)
+
+
+def _public_prefix(url: str) -> str:
+    """Return the path of a public prefix, without the slash that may end it."""
+    found = _URL.fullmatch(url)
+    if found is None:
+        raise ValueError(f"public_url: {_WRITE_URL}")
+    prefix = found["path"].rstrip("/")
+    if prefix.endswith(tuple(SERVICES)):
+        raise ValueError(f"public_url: Midtrans appends /v1.0/… itself; {_WRITE_URL}")
+    return prefix
+
+
+PROVIDER: Final[Provider] = _MidtransSnap()

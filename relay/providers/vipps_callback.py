@@ -1,0 +1,338 @@
+"""Vipps MobilePay: the callbacks that carry a token (eCom, Checkout, Express).
+
+The merchant hands Vipps a token with each payment, and Vipps sends it back as the whole value of
+Authorization. It proves who sends. It covers neither the body nor the order id nor a time, so
+nothing counts as signed here, and whoever has read one message could write others. The token is
+compared and forgotten: it is not kept, shown or passed on.
+
+eCom appends to the prefix that it was given, which therefore ends without a slash. It calls with a
+transaction once, waits three seconds and never tries again.
+
+A removed consent concerns a user and no order. Vipps documents the token for what concerns an
+order, and nothing for this. Refusing such messages would lose what the law wants done, and nobody
+would send them again; believing a stranger would let anybody have data erased. So a removal is
+taken without a token where addresses are enforced, and nowhere else. One that brings Authorization
+is held to it.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date
+from secrets import randbelow
+from types import MappingProxyType
+from typing import Final
+from uuid import uuid4
+
+from relay import eventkey, strictjson
+from relay.answers import plain_answer
+from relay.errors import Reason, Refusal
+from relay.model import Ack, Delivery, Evidence, Headers, Ruling
+from relay.providers import (
+    Asked,
+    Environment,
+    Facts,
+    Inspector,
+    Provider,
+    Sample,
+    SampleOrder,
+    Shape,
+    Terms,
+)
+from relay.schemes.token import Token
+from relay.secret import Secret
+from relay.strictjson import JsonObject
+
+_AUTHORIZATION = "Authorization"
+_CONSENTS = "/v2/consents/"
+# What a header field can carry: a parser drops blanks around it (RFC 9110, 5.5).
+_TOKEN = re.compile(rb"[!-~\x80-\xff](?:[ -~\x80-\xff]*[!-~\x80-\xff])?")
+
+FACTS: Final = Facts(
+    name="vipps-callback",
+    title="Vipps MobilePay callbacks with a token (eCom, Checkout, Express)",
+    environments={
+        # Vipps: "Vipps servers". Disaster recovery is as important as production, and addresses
+        # are published by DNS alone.
+        "production": Environment(
+            hosts=(
+                "callback-1.vipps.no",
+                "callback-2.vipps.no",
+                "callback-3.vipps.no",
+                "callback-4.vipps.no",
+                "callback-dr-1.vipps.no",
+                "callback-dr-2.vipps.no",
+                "callback-dr-3.vipps.no",
+                "callback-dr-4.vipps.no",
+            )
+        ),
+        "test": Environment(hosts=("callback-mt-1.vipps.no", "callback-mt-2.vipps.no")),
+    },
+    methods=("POST", "DELETE"),
+    secrets=(
+        "the token handed to Vipps with each payment (eCom: authToken; Checkout and Express:"
+        " callbackAuthorizationToken), the same one for all, as text"
+    ),
+    signature=(
+        "no signature: Authorization is the token and nothing else, and covers nothing. Where the"
+        " allowlist is enforced, the removal of a consent may come without it"
+    ),
+    event_key=(
+        "orderId, transactionInfo.status and transactionInfo.transactionId; for Checkout reference"
+        " and sessionState; for a removed consent its userId and the time; the SHA-256 of the body"
+        " for messages without them"
+    ),
+    answers=(
+        "200 OK; an eCom transaction is sent once, and lost unless it is answered within 3 s."
+        " Shipping details and Express want the upstream's own answer"
+    ),
+    document="https://developer.vippsmobilepay.com/docs/APIs/ecom-api/vipps-ecom-api/",
+    reviewed=date(2026, 11, 21),
+    shapes=(
+        Shape("POST", "/v2/payments/{orderId}"),
+        Shape("POST", "/v2/payments/{orderId}/shippingDetails", proxied=True),
+        Shape("DELETE", _CONSENTS + "{userId}"),
+    ),
+    callbacks=MappingProxyType(
+        {"checkout": Shape("POST", ""), "express": Shape("POST", "", proxied=True)}
+    ),
+)
+
+
+class _CallbackInspector:
+    def __init__(self, terms: Terms) -> None:
+        self._token = Token(terms.secrets) if terms.secrets else None
+        self._product = terms.callback is not None
+        self._enforced = terms.enforced
+
+    def inspect(self, delivery: Delivery) -> Evidence:
+        if self._product:
+            return self._session(delivery)
+        match (delivery.head.method, *delivery.remainder.split("/")):
+            case ("POST", "", "v2", "payments", order_id):
+                return self._transaction(delivery, order_id)
+            case ("POST", "", "v2", "payments", order_id, "shippingDetails"):
+                return self._shipping(delivery, order_id)
+            case ("DELETE", "", "v2", "consents", user_id):
+                return self._consent(delivery, user_id)
+        raise Refusal(Reason.UNKNOWN_ENDPOINT)
+
+    def answer(self, ruling: Ruling, asked: Asked) -> Ack:
+        consent = asked.remainder.startswith(_CONSENTS)
+        return plain_answer(ruling, ("DELETE" if consent else "POST",))
+
+    def passed(self, answered: Ack, asked: Asked) -> Ack:  # noqa: ARG002 - it passes as it is
+        return answered
+
+    def _transaction(self, delivery: Delivery, order_id: str) -> Evidence:
+        secret = self._verify(delivery)
+        message = _about(order_id, delivery.body)
+        info = message.get("transactionInfo")
+        told = _texts(info, "status", "transactionId") if isinstance(info, dict) else None
+        order = eventkey.spell(order_id)
+        return Evidence(
+            key=f"{order}:{eventkey.of_body(delivery.body) if told is None else _spell(told)}",
+            content=strictjson.content_digest(message),
+            secret=secret,
+            subject=order,
+        )
+
+    def _shipping(self, delivery: Delivery, order_id: str) -> Evidence:
+        secret = self._verify(delivery)
+        message = _about(order_id, delivery.body)
+        order = eventkey.spell(order_id)
+        return Evidence(
+            # Two orders may go to one address, and a customer may ask for several.
+            key=f"{order}:shippingDetails:{eventkey.of_body(delivery.body)}",
+            content=strictjson.content_digest(message),
+            secret=secret,
+            subject=order,
+        )
+
+    def _consent(self, delivery: Delivery, user_id: str) -> Evidence:
+        excused = self._enforced and not delivery.head.headers.values(_AUTHORIZATION)
+        secret = None if excused else self._verify(delivery)
+        if delivery.body:
+            raise Refusal(Reason.BODY_MALFORMED, "the removal of a consent has no body")
+        removed = eventkey.spell("consent", user_id)
+        at = delivery.head.received_at.astimezone(UTC)
+        return Evidence(
+            # A user may consent again and remove it again, in the same words. To remove twice
+            # does no harm; to take the second for a repeat would lose it.
+            key=f"{removed}:{at:%Y%m%dT%H%M%S.%fZ}",
+            content=hashlib.sha256(delivery.body).digest(),
+            secret=secret,
+            subject=removed,
+        )
+
+    def _session(self, delivery: Delivery) -> Evidence:
+        """Inspect what Checkout tells of a session, or what Express asks."""
+        secret = self._verify(delivery)
+        message = strictjson.parse_object(delivery.body)
+        told = _texts(message, "reference", "sessionState")
+        reference = _texts(message, "reference")
+        return Evidence(
+            key=eventkey.of_body(delivery.body) if told is None else _spell(told),
+            content=strictjson.content_digest(message),
+            secret=secret,
+            subject=None if reference is None else _spell(reference),
+        )
+
+    def _verify(self, delivery: Delivery) -> int | None:
+        """Return the position of the token that came; None where none is configured."""
+        if self._token is None:
+            return None
+        values = delivery.head.headers.values(_AUTHORIZATION)
+        if len(values) != 1 or not values[0]:
+            raise Refusal(Reason.SIGNATURE_MISSING, f"{_AUTHORIZATION} is not there exactly once")
+        return self._token.verify(delivery.body, values[0])
+
+
+def _about(order_id: str, body: bytes) -> JsonObject:
+    """Return what the body says, when it does not speak of another order."""
+    message = strictjson.parse_object(body)
+    told = message.get("orderId")
+    if told is not None and told != order_id:
+        raise Refusal(Reason.FIELD_INVALID, "orderId is not the one of the path")
+    return message
+
+
+def _texts(message: JsonObject, *names: str) -> tuple[str, ...] | None:
+    """Return these fields when all of them are text that says something."""
+    found = [value for name in names if isinstance(value := message.get(name), str) and value]
+    return tuple(found) if len(found) == len(names) else None
+
+
+def _spell(parts: tuple[str, ...]) -> str:
+    return eventkey.spell(*parts)
+
+
+class _VippsCallback:
+    facts = FACTS
+
+    def bind(self, terms: Terms) -> Inspector:
+        for position, secret in enumerate(terms.secrets):
+            _check_token(f"secrets.{position}", secret)
+        if terms.order_id_pattern is not None:
+            raise ValueError("order_id_pattern: only midtrans signs an order id; leave it out")
+        if terms.partner_id is not None:
+            raise ValueError("partner_id: Vipps sends none; leave it out")
+        if terms.callback not in {None, *FACTS.callbacks}:
+            raise ValueError(f"callback: write one of {', '.join(FACTS.callbacks)}")
+        return _CallbackInspector(terms)
+
+    def sample(self, order: SampleOrder) -> Sample:
+        """As `Provider.sample`; a change of `callback` chooses another kind of message."""
+        changes = dict(order.changes)
+        kind = changes.pop("callback", "transaction")
+        if kind not in _SAMPLES:
+            raise ValueError(f"callback: there are: {', '.join(_SAMPLES)}")
+        return _SAMPLES[kind](order, changes)
+
+
+def _check_token(place: str, secret: Secret) -> None:
+    if not secret:
+        raise ValueError(f"{place}: is empty; give the token that Vipps was handed")
+    if not _TOKEN.fullmatch(secret.reveal()):
+        raise ValueError(f"{place}: a header cannot carry blanks around it, or control characters")
+
+
+# ---- samples --------------------------------------------------------------------------------
+
+_SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}")
+
+
+def _post(order: SampleOrder, suffix: str, message: Mapping[str, object]) -> Sample:
+    headers = (
+        ("Content-Type", "application/json"),
+        (_AUTHORIZATION, order.secret.reveal().decode("latin-1")),
+    )
+    return Sample(
+        "POST", suffix, Headers(headers), json.dumps(message, separators=(",", ":")).encode()
+    )
+
+
+def _changed(usual: dict[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+    for name, value in changes.items():
+        if name not in usual:
+            raise ValueError(f"{name}: cannot be set; there are: callback, {', '.join(usual)}")
+        if name in {"orderId", "userId"} and not _SEGMENT.fullmatch(value):
+            raise ValueError(f"{name}: write up to 64 letters, digits, dots, dashes, underscores")
+    return {**usual, **changes}
+
+
+def _new_order_id() -> str:
+    return f"relay-sample-{uuid4()}"
+
+
+def _transaction_sample(order: SampleOrder, changes: Mapping[str, str]) -> Sample:
+    usual = {
+        "orderId": _new_order_id(),
+        "status": "RESERVED",
+        "timeStamp": order.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "transactionId": f"{5_000_000_000 + randbelow(1_000_000_000)}",
+    }
+    said = _changed(usual, changes)
+    order_id = said.pop("orderId")
+    message = {
+        "merchantSerialNumber": 123456,
+        "orderId": order_id,
+        "transactionInfo": {"amount": 49900, **said},
+    }
+    return _post(order, f"/v2/payments/{order_id}", message)
+
+
+def _shipping_sample(order: SampleOrder, changes: Mapping[str, str]) -> Sample:
+    usual = {
+        "orderId": _new_order_id(),
+        "addressLine1": "Dronning Eufemias gate 42",
+        "city": "OSLO",
+        "country": "Norway",
+        "postCode": "0191",
+    }
+    said = _changed(usual, changes)
+    suffix = f"/v2/payments/{said.pop('orderId')}/shippingDetails"
+    return _post(order, suffix, {"addressId": 3960, "addressLine2": None, **said})
+
+
+def _consent_sample(order: SampleOrder, changes: Mapping[str, str]) -> Sample:  # noqa: ARG001 - no token
+    user_id = _changed({"userId": str(uuid4())}, changes)["userId"]
+    return Sample("DELETE", _CONSENTS + user_id, Headers(), b"")
+
+
+def _checkout_sample(order: SampleOrder, changes: Mapping[str, str]) -> Sample:
+    usual = {
+        "sessionId": uuid4().hex,
+        "merchantSerialNumber": "123456",
+        "reference": _new_order_id(),
+        "sessionState": "PaymentSuccessful",
+    }
+    return _post(order, "", _changed(usual, changes))
+
+
+def _express_sample(order: SampleOrder, changes: Mapping[str, str]) -> Sample:
+    usual = {
+        "reference": _new_order_id(),
+        "streetAddress": "Dronning Eufemias gate 42",
+        "city": "OSLO",
+        "country": "NO",
+        "postalCode": "0191",
+    }
+    return _post(order, "", _changed(usual, changes))
+
+
+_SAMPLES: Final[Mapping[str, Callable[[SampleOrder, Mapping[str, str]], Sample]]] = (
+    MappingProxyType(
+        {
+            "transaction": _transaction_sample,
+            "shippingDetails": _shipping_sample,
+            "consent": _consent_sample,
+            "checkout": _checkout_sample,
+            "express": _express_sample,
+        }
+    )
+)
+
+
+PROVIDER: Final[Provider] = _VippsCallback()

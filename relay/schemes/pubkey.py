@@ -1,0 +1,239 @@
+r"""Signatures that a public key checks: RSA (RFC 8017) and Ed25519 (RFC 8032).
+
+Keys are taken in the forms that people have: PEM, PEM in which a line break became `\n` or a
+blank on its way through an environment variable, or the Base64 of the DER alone.
+"""
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Sequence
+from typing import Final, Literal, TypeVar
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_private_key
+
+from relay.errors import Reason, Refusal
+from relay.secret import Secret
+
+MIN_BITS: Final = 2048
+#: OpenSSL verifies nothing with a longer modulus.
+MAX_BITS: Final = 16384
+
+Encoding = Literal["base64", "hex"]
+K = TypeVar("K")
+
+_LABELS = ("PUBLIC KEY", "RSA PUBLIC KEY")
+_BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\s]")
+_ED25519_BYTES = 32
+
+
+class UnusableKey(ValueError):
+    """A key that cannot be used; the message says what is wrong with it, and never shows it.
+
+    position: which of the keys it is, counted from 0.
+    """
+
+    def __init__(self, position: int, message: str) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+class Rsa:
+    """Verifies RSA signatures: PKCS#1 v1.5 with SHA-256, in standard Base64 with padding."""
+
+    def __init__(self, keys: Sequence[Secret]) -> None:
+        """Take public keys of 2048 bits or more.
+
+        Raises:
+            UnusableKey: one of them is no such key.
+        """
+        self._keys = _each(keys, _rsa_key)
+
+    def verify(self, message: bytes, signature: str) -> int:
+        """Return the position, from 0, of the first key under which `signature` fits `message`.
+
+        Raises:
+            Refusal: SIGNATURE_MISMATCH when it fits none, is not the one canonical Base64 of its
+                bytes, or is not as long as the modulus.
+        """
+        given = _decoded(signature, "base64")
+        for position, key in enumerate(self._keys):
+            if len(given) != (key.key_size + 7) // 8:
+                continue
+            try:
+                key.verify(given, message, PKCS1v15(), SHA256())
+            except InvalidSignature:
+                continue
+            return position
+        raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no key")
+
+
+class Ed25519:
+    """Verifies Ed25519 signatures, in standard Base64 or in lower-case hexadecimal digits."""
+
+    def __init__(self, keys: Sequence[Secret], encoding: Encoding = "base64") -> None:
+        """Take public keys; the Base64 of the 32 bytes themselves is one more form of them.
+
+        Raises:
+            UnusableKey: one of them is no such key.
+        """
+        self._keys = _each(keys, _ed25519_key)
+        self._encoding: Encoding = encoding
+
+    def verify(self, message: bytes, signature: str) -> int:
+        """Return the position, from 0, of the first key under which `signature` fits `message`.
+
+        Raises:
+            Refusal: SIGNATURE_MISMATCH when it fits none, or is not the one canonical spelling
+                of its bytes.
+        """
+        given = _decoded(signature, self._encoding)
+        for position, key in enumerate(self._keys):
+            try:
+                key.verify(given, message)
+            except InvalidSignature:
+                continue
+            return position
+        raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no key")
+
+
+def sign_rsa(key: Secret, message: bytes) -> str:
+    """Return the signature that `Rsa` verifies, made with a private key in PEM.
+
+    Raises:
+        ValueError: it is no private RSA key of 2048 bits or more without a passphrase.
+    """
+    try:
+        private = load_pem_private_key(_text(key).encode("ascii"), None)
+    except TypeError:
+        raise ValueError("the private key has a passphrase; give it without one") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError(
+            "not a private RSA key in PEM; `openssl genrsa -out key.pem 2048` makes one"
+        ) from None
+    if not isinstance(private, RSAPrivateKey):
+        raise ValueError("the private key is not an RSA key")  # noqa: TRY004 - a bad value
+    _check_strength(private.public_key())
+    return b64encode(private.sign(message, PKCS1v15(), SHA256())).decode("ascii")
+
+
+# ---- signatures -----------------------------------------------------------------------------
+
+
+def _decoded(signature: str, encoding: Encoding) -> bytes:
+    try:
+        if encoding == "hex":
+            given = bytes.fromhex(signature)
+            written = given.hex()
+        else:
+            given = b64decode(signature, validate=True)
+            written = b64encode(given).decode("ascii")
+    except ValueError:
+        written, given = "", b""
+    # Writing it again leaves one spelling: no white space, no spare bits, no other case.
+    if not given or written != signature:
+        raise Refusal(Reason.SIGNATURE_MISMATCH, f"not in strict {encoding}")
+    return given
+
+
+# ---- keys -----------------------------------------------------------------------------------
+
+
+def _each(keys: Sequence[Secret], read: Callable[[Secret], K]) -> tuple[K, ...]:
+    found = []
+    for position, key in enumerate(keys):
+        try:
+            found.append(read(key))
+        except ValueError as error:
+            raise UnusableKey(position, str(error)) from None
+    return tuple(found)
+
+
+def _rsa_key(key: Secret) -> RSAPublicKey:
+    found = _load(_der(_text(key)))
+    if not isinstance(found, RSAPublicKey):
+        raise ValueError("is a public key, but not an RSA key")  # noqa: TRY004 - a bad value
+    _check_strength(found)
+    return found
+
+
+def _ed25519_key(key: Secret) -> Ed25519PublicKey:
+    der = _der(_text(key))
+    if len(der) == _ED25519_BYTES:
+        return Ed25519PublicKey.from_public_bytes(der)
+    found = _load(der)
+    if not isinstance(found, Ed25519PublicKey):
+        raise ValueError("is a public key, but not an Ed25519 key")  # noqa: TRY004 - a bad value
+    return found
+
+
+def _check_strength(key: RSAPublicKey) -> None:
+    if not MIN_BITS <= key.key_size <= MAX_BITS:
+        raise ValueError(
+            f"is an RSA key of {key.key_size} bits; {MIN_BITS} to {MAX_BITS} are taken"
+        )
+    if key.public_numbers().n % 2 == 0:
+        raise ValueError("is no RSA key: its modulus is even")
+
+
+def _load(der: bytes) -> PublicKeyTypes:
+    try:
+        return load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        # Among them exponents that are even or below 3.
+        said = str(error).partition(". ")[0].rstrip(".")
+        raise ValueError(f"holds no public key: {said}") from None
+
+
+def _text(key: Secret) -> str:
+    try:
+        text = key.reveal().decode("ascii")
+    except UnicodeDecodeError as error:
+        line = key.reveal().count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line}: not text; give the key in PEM or Base64") from None
+    text = text.replace("\\r", "").replace("\\n", "\n")
+    if not text.strip():
+        raise ValueError("is empty; give the public key")
+    return text
+
+
+def _der(text: str) -> bytes:
+    """Return the DER in a PEM text, or in the bare Base64 of it."""
+    start, stop = 0, len(text)
+    if "-----" in text:
+        start, stop = _within(text)
+    wrong = _NOT_BASE64.search(text, start, stop)
+    if wrong is not None:
+        raise ValueError(f"line {_line(text, wrong.start())}: neither PEM nor Base64")
+    try:
+        return b64decode("".join(text[start:stop].split()), validate=True)
+    except ValueError:
+        raise ValueError(
+            f"line {_line(text, start)}: the Base64 that begins here is damaged or cut off"
+        ) from None
+
+
+def _within(text: str) -> tuple[int, int]:
+    """Return where the Base64 between the two lines of a PEM text starts and stops."""
+    begin = _BEGIN.search(text)
+    if begin is None:
+        raise ValueError("has no line -----BEGIN PUBLIC KEY-----")
+    label, line = begin[1], _line(text, begin.start())
+    if label not in _LABELS:
+        raise ValueError(f"line {line}: a {label}, where a PUBLIC KEY is needed")
+    stop = text.find(f"-----END {label}-----", begin.end())
+    if stop < 0:
+        raise ValueError(f"line {line}: this {label} has no -----END {label}-----")
+    if (second := _BEGIN.search(text, begin.end())) is not None:
+        raise ValueError(f"line {_line(text, second.start())}: a second key; give each by itself")
+    return begin.end(), stop
+
+
+def _line(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1

@@ -1,0 +1,94 @@
+"""Endpoints that would take the same request."""
+
+import pytest
+
+from relay.config.overlaps import Taken, faults
+from relay.providers import Shape
+from tests.config.files import GOOD, good, mistakes
+
+SNAP = (Shape("POST", "/v1.0/debit/notify"), Shape("POST", "/v1.0/qr/qr-mpm-notify"))
+CALLBACK = (Shape("POST", "/v2/payments/{orderId}"), Shape("DELETE", "/v2/consents/{userId}"))
+EXACT = (Shape("POST", ""),)
+
+
+def said(*endpoints: tuple[str, tuple[Shape, ...]]) -> list[tuple[str, str]]:
+    found = [
+        Taken(f"e{at}", path, shapes, ("endpoints", at))
+        for at, (path, shapes) in enumerate(endpoints)
+    ]
+    return [(".".join(map(str, fault.place)), fault.message) for fault in faults(found)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "path"),
+    [
+        (("/", SNAP), ("/v1.0/debit/notify", ()), "/v1.0/debit/notify"),
+        (("/a", SNAP), ("/a/v1.0/debit/notify", EXACT), "/a/v1.0/debit/notify"),
+        (("/a/v1.0/qr/qr-mpm-notify", ()), ("/a", SNAP), "/a/v1.0/qr/qr-mpm-notify"),
+        (("/a", CALLBACK), ("/a/v2/payments/x", ()), "/a/v2/payments/x"),
+        (("/", CALLBACK), ("/v2", (Shape("POST", "/{any}/x"),)), "/v2/{any}/x"),
+    ],
+)
+def test_one_request_belongs_to_one_endpoint(
+    one: tuple[str, tuple[Shape, ...]], other: tuple[str, tuple[Shape, ...]], path: str
+) -> None:
+    message = f"{path} belongs to the endpoint e0 already; choose another path"
+    assert said(one, other) == [("endpoints.1.path", message)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("/a", SNAP), ("/b", SNAP)),
+        (("/a", SNAP), ("/a/b", SNAP)),
+        (("/", SNAP), ("/a", SNAP)),
+        (("/", SNAP), ("/x", CALLBACK)),
+        (("/a", CALLBACK), ("/a/v2/payments", ())),
+        (("/a", CALLBACK), ("/a/v2/payments/%41", ())),
+        (("/a", CALLBACK), ("/a/v2/payments/x/", ())),
+        (("/a", ()), ("/a/b", ())),
+        # Said elsewhere.
+        (("/a", SNAP), ("/a", CALLBACK)),
+    ],
+)
+def test_others_stand_side_by_side(
+    one: tuple[str, tuple[Shape, ...]], other: tuple[str, tuple[Shape, ...]]
+) -> None:
+    assert said(one, other) == []
+
+
+def test_a_prefix_ends_without_a_slash_unless_it_is_the_root() -> None:
+    (found,) = said(("/a/", SNAP))
+    assert found[0] == "endpoints.0.path"
+    assert "leave the last one out" in found[1]
+    assert said(("/", SNAP)) == []
+    assert said(("/a/", ()), ("/b/", EXACT)) == []
+
+
+CALLBACKS = """\
+  - name: callbacks
+    path: {path}
+    provider: vipps-callback
+    environment: production
+    secrets: ["${{env:OTHER}}"]
+    upstream: billing
+"""
+
+
+def test_in_a_file() -> None:
+    inside = GOOD.replace("/midtrans/notification", "/v2/payments/midtrans")
+    assert mistakes(inside + CALLBACKS.format(path="/")) == [
+        (
+            "14:11: endpoints.1.path: /v2/payments/{orderId} belongs to the endpoint midtrans"
+            " already; choose another path"
+        )
+    ]
+    assert mistakes(GOOD + CALLBACKS.format(path="/c/")) == [
+        (
+            "14:11: endpoints.1.path: is a prefix, and what is appended begins with a slash; leave"
+            " the last one out"
+        )
+    ]
+    good(GOOD + CALLBACKS.format(path="/"))
+    exact = CALLBACKS.format(path="/c/") + "    callback: checkout\n"
+    good(GOOD + exact)

@@ -1,0 +1,91 @@
+"""A TLS connection counts from its first packet, and has to shake hands in time."""
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+
+from relay.edge.server import Listener
+from relay.edge.tls import server_context
+from tests.harness.certified import certified
+from tests.harness.edge import genuine_request, running_edge, until
+from tests.harness.wire import read_reply
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> ssl.SSLContext:
+    return certified(tmp_path, "pay.example.com")[1]
+
+
+@pytest.fixture
+def listener(tmp_path: Path, client: ssl.SSLContext) -> Listener:
+    pem = tmp_path / "certificate.pem"
+    return Listener("127.0.0.1", 0, server_context(pem, pem))
+
+
+async def nothing(reader: asyncio.StreamReader) -> bool:
+    """Say whether the connection ends without an answer that HTTP would know."""
+    try:
+        return b"HTTP" not in await reader.read()
+    except ConnectionResetError:
+        return True
+
+
+async def test_silent_connections_are_counted_and_limited(
+    tmp_path: Path, listener: Listener
+) -> None:
+    async with running_edge(tmp_path, per_address=2, listener=listener) as edge:
+        silent = [await asyncio.open_connection(*edge.address) for _ in range(2)]
+        await until(lambda: len(edge.connections) == 2)
+        reader, writer = await asyncio.open_connection(*edge.address)
+        assert await nothing(reader)
+        writer.close()
+        for _, each in silent:
+            each.close()
+        await until(lambda: len(edge.connections) == 0)
+        assert [line["reason"] for line in edge.lines()] == ["too_many_connections"]
+
+
+async def test_a_handshake_that_does_not_come_is_timed_out(
+    tmp_path: Path, listener: Listener
+) -> None:
+    async with running_edge(tmp_path, seconds=0.1, listener=listener) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        assert await reader.read() == b""
+        writer.close()
+        await until(lambda: len(edge.connections) == 0)
+        assert [line["reason"] for line in edge.lines()] == ["header_timeout"]
+
+
+async def test_what_is_not_tls_is_closed_without_a_word(tmp_path: Path, listener: Listener) -> None:
+    async with running_edge(tmp_path, listener=listener) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        writer.write(genuine_request())
+        assert await nothing(reader)
+        writer.close()
+        await until(lambda: len(edge.connections) == 0)
+        assert edge.lines() == []
+
+
+async def test_one_connection_is_counted_once(
+    tmp_path: Path, listener: Listener, client: ssl.SSLContext
+) -> None:
+    async with running_edge(tmp_path, connections=1, listener=listener) as edge:
+        reader, writer = await asyncio.open_connection(
+            *edge.address, ssl=client, server_hostname="pay.example.com"
+        )
+        for _ in range(2):
+            writer.write(genuine_request())
+            assert (await read_reply(reader)).status == 200
+        assert len(edge.connections) == 1
+        writer.close()
+        await until(lambda: len(edge.connections) == 0)
+
+
+async def test_the_stop_does_not_wait_for_a_handshake(tmp_path: Path, listener: Listener) -> None:
+    async with running_edge(tmp_path, seconds=30, listener=listener) as edge:
+        _, writer = await asyncio.open_connection(*edge.address)
+        await until(lambda: len(edge.connections) == 1)
+    assert len(edge.connections) == 0
+    writer.close()

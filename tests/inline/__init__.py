@@ -1,0 +1,1 @@
+"""The generic provider, made from a description."""

@@ -1,0 +1,196 @@
+"""A description as a provider: the suite of every provider, and what is its own."""
+
+import json
+from base64 import b64encode
+from dataclasses import replace
+
+import pytest
+
+from relay.errors import Reason
+from relay.inline import Description, Field, HeaderField, JsonField, SignatureRule, TimeRule
+from relay.inline.provider import InlineProvider, reads_json
+from relay.model import Delivery, Evidence, Ruling, Verdict
+from relay.providers import Asked, Environment, Listing, Provider, Terms
+from relay.secret import Secret
+from tests.contracts.provider import Keys, ProviderContract, keys_for, outcome
+from tests.inline.describe import AT, bound, delivery, described
+
+BASE64 = "whsec_" + b64encode(bytes(range(24))).decode()
+OTHER = "whsec_" + b64encode(bytes(24)).decode()
+ID: tuple[Field, ...] = (JsonField("/id"),)
+
+KINDS: dict[str, tuple[Description, str]] = {
+    "hex": (described(format="sha256={signature}", event_key=ID), ""),
+    "keyed": (
+        described(format="t={timestamp},v1={signature}", signed="{timestamp}.{body}", event_key=ID),
+        "",
+    ),
+    "list": (
+        described(
+            key_encoding="base64",
+            strip_prefix="whsec_",
+            format="v1,{signature}",
+            encoding="base64",
+            signed="{header:X-Id}.{timestamp}.{body}",
+            time=TimeRule(HeaderField("X-Time"), "s"),
+            event_key=ID,
+        ),
+        BASE64,
+    ),
+    "request": (
+        described(
+            algorithm="sha512",
+            signed="{method}\n{path_query}\n{host}\n{header:X-Date}\n{sha256_base64:body}",
+            time=TimeRule(HeaderField("X-Date"), "rfc1123"),
+            event_key=ID,
+        ),
+        "",
+    ),
+    "fields": (
+        described(
+            scheme="digest",
+            source=JsonField("/signature"),
+            signed="{json:/id}:{json:/state}:{secret}",
+            event_key=(*ID, JsonField("/state")),
+        ),
+        "",
+    ),
+    "rsa": (described(scheme="rsa", encoding="base64", event_key=ID), "rsa"),
+    "token": (described(scheme="token", format="Bearer {signature}", event_key=ID), ""),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestInline(ProviderContract):
+    @pytest.fixture
+    def provider(self, kind: str) -> Provider:
+        description, _ = KINDS[kind]
+        networks = Environment((Listing("configuration", ("192.0.2.0/24",)),))
+        return InlineProvider(replace(description, environments={"live": networks}))
+
+    @pytest.fixture
+    def keys(self, provider: Provider, kind: str) -> tuple[Keys, Keys]:
+        if KINDS[kind][1] != BASE64:
+            return keys_for(provider)
+        return tuple(Keys(Secret(each), Secret(each)) for each in (BASE64, OTHER))  # type: ignore[return-value]  # two
+
+    def test_the_facts_are_complete(self, provider: Provider, delivery: Delivery) -> None:
+        """What was read in a configuration has no document."""
+        facts = provider.facts
+        assert delivery.head.method in facts.methods
+        assert facts.document == ""
+        for text in (facts.title, facts.secrets, facts.signature, facts.event_key, facts.answers):
+            assert text.strip()
+
+
+# ---- bodies -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [b"Hello, World!", b"a=b&c=d", b"", b"\xff\x00", b"[1]"])
+def test_a_body_is_json_only_where_its_fields_are_read(body: bytes) -> None:
+    plain, fields = described(), described(event_key=ID)
+    assert (reads_json(plain), reads_json(fields)) == (False, True)
+    found = outcome(bound(plain), delivery(body=body))
+    assert isinstance(found, Evidence)
+    assert found.key.startswith("sha256:")
+    assert outcome(bound(fields), delivery(body=body)) is Reason.BODY_MALFORMED
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        described(signed="{json:/a}"),
+        described(signed="{minified_body}"),
+        described(signed="{sha256_hex:minified_body}"),
+        described(source=JsonField("/s"), signed="{json:/a}"),
+        described(time=TimeRule(JsonField("/t"), "s")),
+    ],
+)
+def test_what_reads_fields(description: Description) -> None:
+    assert reads_json(description)
+
+
+def test_bodies_that_parse_alike_say_the_same() -> None:
+    inspector = bound(described())
+    one, other, third = (
+        inspector.inspect(delivery(body=body)).content
+        for body in (b'{"a": 1, "b": 2}', b'{"b":2,"a":1}', b'{"a":1,"b":3}')
+    )
+    assert one == other
+    assert one != third
+
+
+# ---- event keys -------------------------------------------------------------------------------
+
+
+def key(description: Description, headers: dict[str, str], body: object) -> str:
+    return bound(description).inspect(delivery(headers, json.dumps(body).encode())).key
+
+
+def test_event_keys() -> None:
+    header = described(event_key=(HeaderField("X-Id"),))
+    fields = described(event_key=(JsonField("/id"), JsonField("/data/0/state")))
+    assert key(header, {"x-id": "a:b"}, {}) == "a%3Ab"
+    assert key(fields, {}, {"id": 5, "data": [{"state": "paid"}]}) == "5:paid"
+    assert key(described(), {}, {}).startswith("sha256:")
+
+
+def test_a_missing_identity_never_refuses() -> None:
+    header = described(event_key=(HeaderField("X-Id"),))
+    fields = described(event_key=(JsonField("/id"), JsonField("/state")))
+    assert key(header, {}, {}).startswith("sha256:")
+    assert key(header, {"X-Id": ""}, {}).startswith("sha256:")
+    assert key(header, {"X-Id": "1", "x-id": "2"}, {}).startswith("sha256:")
+    for body in ({"id": "1"}, {"id": "1", "state": ""}, {"id": "1", "state": {}}):
+        assert key(fields, {}, body).startswith("sha256:")
+
+
+# ---- terms and facts --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["order_id_pattern", "partner_id", "callback"])
+def test_terms_of_other_providers_have_no_meaning(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        bound(described(), **{name: "x"})
+
+
+def test_a_signed_url_has_to_be_configured() -> None:
+    signs_url = described(signed="{public_url}{body}")
+    with pytest.raises(ValueError, match=r"^public_url: is signed"):
+        bound(signs_url, "key")
+    with pytest.raises(ValueError, match=r"^public_url: write the URL"):
+        bound(signs_url, "key", public_url="pay.example.com")
+    bound(signs_url, "key", public_url="https://pay.example.com/x")
+    bound(signs_url)
+
+
+def headers(rule: SignatureRule, *event_key: Field) -> tuple[str, ...]:
+    description = Description("x", rule, {"live": Environment()}, event_key=event_key)
+    return InlineProvider(description).facts.headers
+
+
+def test_what_was_signed_passes_on_and_a_token_does_not() -> None:
+    signed = "{header:X-Id}{header:host}{timestamp}{body}"
+    time = TimeRule(HeaderField("X-Time"), "s")
+    rule = SignatureRule("hmac", HeaderField("X-Sig"), signed=signed, time=time)
+    assert set(headers(rule, HeaderField("x-id"))) == {"X-Sig", "x-id", "X-Time"}
+    token = SignatureRule("token", HeaderField("X-Token"))
+    assert headers(token, HeaderField("X-Id")) == ("X-Id",)
+
+
+def test_answers_are_plain() -> None:
+    inspector = bound(described())
+    asked = Asked("", b"", AT)
+    assert inspector.answer(Ruling(Verdict.ACCEPTED), asked).body == b"OK"
+    refused = Ruling(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED)
+    assert inspector.answer(refused, asked).headers == (("Allow", "POST"),)
+
+
+def test_without_a_signed_time_there_is_no_window() -> None:
+    assert InlineProvider(described()).facts.window is None
+    assert InlineProvider(KINDS["keyed"][0]).facts.window is not None
+
+
+def test_unsigned_deliveries_have_to_be_wanted() -> None:
+    evidence = InlineProvider(described()).bind(Terms()).inspect(delivery())
+    assert (evidence.signed, evidence.secret) == ((), None)

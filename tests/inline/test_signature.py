@@ -1,0 +1,90 @@
+"""A rule with its secrets."""
+
+import hmac
+from datetime import timedelta
+
+import pytest
+
+from relay.errors import Reason, Refusal
+from relay.inline import HeaderField, JsonField, TimeRule, times
+from relay.inline.signature import WINDOW, SignatureCheck, Verified, time_of
+from relay.providers import Window
+from relay.secret import Secret
+from tests.inline.describe import AT, described, message
+
+KEYED = described(format="t={timestamp},v1={signature}", signed="{timestamp}.{body}").signature
+SECRETS = (Secret("old"), Secret("new"))
+
+
+def mac(key: bytes, text: bytes) -> str:
+    return hmac.digest(key, text, "sha256").hex()
+
+
+def keyed(seconds: int, *keys: bytes) -> dict[str, str]:
+    at = times.write(AT + timedelta(seconds=seconds), "s")
+    entries = ",".join(f"v1={mac(key, at.encode() + b'.{}')}" for key in keys)
+    return {"X-Signature": f"t={at},{entries}"}
+
+
+def test_any_of_several_signatures_may_fit_any_of_several_secrets() -> None:
+    check = SignatureCheck(KEYED, SECRETS, WINDOW)
+    for keys, position in (((b"old",), 0), ((b"x", b"new"), 1), ((b"new", b"old", b"x"), 1)):
+        found = check.verify(message(keyed(0, *keys)), AT)
+        assert found == Verified(position, ("body",), ambiguous=False)
+    with pytest.raises(Refusal) as caught:
+        check.verify(message(keyed(0, b"x", b"y")), AT)
+    assert caught.value.reason is Reason.SIGNATURE_MISMATCH
+
+
+def test_the_window_is_the_endpoints() -> None:
+    narrow = SignatureCheck(KEYED, SECRETS, Window(timedelta(seconds=1), None))
+    narrow.verify(message(keyed(999999, b"old")), AT)
+    narrow.verify(message(keyed(-1, b"old")), AT)
+    with pytest.raises(Refusal) as caught:
+        narrow.verify(message(keyed(-2, b"old")), AT)
+    assert caught.value.reason is Reason.TIMESTAMP_OUTSIDE_WINDOW
+
+
+def test_the_signature_is_looked_at_before_the_time() -> None:
+    check = SignatureCheck(KEYED, SECRETS, WINDOW)
+    with pytest.raises(Refusal) as caught:
+        check.verify(message(keyed(-999999, b"x")), AT)
+    assert caught.value.reason is Reason.SIGNATURE_MISMATCH
+    signed = {"X-Signature": f"t=soon,v1={mac(b'old', b'soon.{}')}"}
+    with pytest.raises(Refusal) as caught:
+        check.verify(message(signed), AT)
+    assert caught.value.reason is Reason.TIMESTAMP_INVALID
+
+
+def test_a_time_inside_the_body() -> None:
+    rule = described(time=TimeRule(JsonField("/at"), "iso8601")).signature
+    check = SignatureCheck(rule, SECRETS, WINDOW)
+    body = b'{"at": "2026-01-05T12:00:00Z"}'
+    check.verify(message({"X-Signature": mac(b"old", body)}, body), AT)
+    with pytest.raises(Refusal) as caught:
+        check.verify(message({"X-Signature": mac(b"old", b"{}")}), AT)
+    assert caught.value.reason is Reason.SIGNATURE_MISSING
+
+
+def test_what_is_covered_is_told() -> None:
+    rule = described(source=JsonField("/sig"), signed="{json:/a/b}{json:/c}").signature
+    body = b'{"a": {"b": "x"}, "c": "y", "sig": "%s"}' % mac(b"new", b"xy").encode()
+    found = SignatureCheck(rule, SECRETS, WINDOW).verify(message(body=body), AT)
+    assert found == Verified(1, ("a/b", "c"), ambiguous=True)
+
+
+def test_when_the_time_is_read_as_seconds() -> None:
+    assert time_of(KEYED) == TimeRule(None, "s")
+    given = TimeRule(HeaderField("X-Time"), "ms")
+    assert time_of(described(time=given).signature) == given
+    assert time_of(described().signature) is None
+
+
+def test_an_id_that_holds_its_own_end_is_refused_although_it_is_signed() -> None:
+    rule = described(signed="{header:X-Id}.{body}").signature
+    check = SignatureCheck(rule, SECRETS, WINDOW)
+    good = message({"X-Id": "a", "X-Signature": mac(b"old", b"a.b.{}")}, b"b.{}")
+    assert check.verify(good, AT).signed == ("body",)
+    with pytest.raises(Refusal) as caught:
+        check.verify(message({"X-Id": "a.b", "X-Signature": mac(b"old", b"a.b.{}")}), AT)
+    assert caught.value.reason is Reason.SIGNATURE_MISMATCH

@@ -1,0 +1,58 @@
+"""Reading the files of config/senders, and what each sender signs with."""
+
+from base64 import b64encode
+from functools import cache
+from pathlib import Path
+
+from relay.config import Endpoint, Settings, load, provider_of, terms
+from relay.providers import Inspector
+from relay.secret import Secret
+from tests.contracts.provider import _new_rsa_keys
+
+SENDERS = Path(__file__).parents[2] / "config/senders"
+NAMES = tuple(sorted(path.stem for path in SENDERS.glob("*.yaml")))
+#: A public key of the documentation of Standard Webhooks.
+ED25519 = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def environ() -> dict[str, str]:
+    return {
+        "GITHUB_WEBHOOK_SECRET": "github",
+        "STRIPE_WEBHOOK_SECRET": WHSEC,
+        "SLACK_SIGNING_SECRET": "slack",
+        "SHOPIFY_WEBHOOK_SECRET": "shopify",
+        "SQUARE_SIGNATURE_KEY": "square",
+        "XENDIT_CALLBACK_TOKEN": "xendit",
+        "ADYEN_HMAC_KEY": "0123456789abcdef",
+        "WEBHOOK_SECRET": WHSEC,
+        "WEBHOOK_PUBLIC_KEY": ED25519,
+    }
+
+
+@cache
+def wise_key() -> bytes:
+    return _new_rsa_keys().verifying.reveal()
+
+
+def loaded(name: str, directory: Path) -> Settings:
+    """Load a sender's file where the files exist that it names."""
+    (directory / "wise.pem").write_bytes(wise_key())
+    file = directory / "relay.yaml"
+    file.write_bytes((SENDERS / f"{name}.yaml").read_bytes())
+    return load(file, environ())
+
+
+def endpoint(name: str, directory: Path) -> Endpoint:
+    return loaded(name, directory).endpoints[0]
+
+
+def inspector(found: Endpoint, *secrets: str) -> Inspector:
+    """Return the inspector that would serve this endpoint, with these secrets."""
+    given = found.model_copy(update={"secrets": tuple(Secret(each) for each in secrets)})
+    provider = provider_of(given)
+    return provider.bind(terms(given, provider.facts))
+
+
+def base64(text: bytes) -> str:
+    return b64encode(text).decode("ascii")

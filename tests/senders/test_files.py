@@ -1,0 +1,55 @@
+"""Every file of config/senders is a good configuration, and says how to use it."""
+
+import json
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # has no types
+
+from relay.config import provider_of
+from relay.config.document import parse
+from relay.config.lint import lint
+from relay.config.schema import schema
+from tests.senders.files import NAMES, SENDERS, loaded
+
+
+def test_all_senders_are_there() -> None:
+    assert set(NAMES) == {
+        *("github", "stripe", "slack", "shopify", "square", "wise", "xendit", "adyen"),
+        *("standard-webhooks", "standard-webhooks-ed25519"),
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_only_finding_is_that_no_address_is_checked(name: str, tmp_path: Path) -> None:
+    settings = loaded(name, tmp_path)
+    facts = {each.name: provider_of(each).facts for each in settings.endpoints}
+    found = {finding.code for finding in lint(settings, facts, {}, date(2026, 12, 1))}
+    assert found - {"temporary-path"} == {"allowlist-off"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_begins_with_what_to_do(name: str) -> None:
+    comment = (SENDERS / f"{name}.yaml").read_text().partition("---")[0]
+    assert "\n# 1. " in comment
+    assert "\n# - " in comment
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_editors_accept_it(name: str) -> None:
+    data = json.loads(json.dumps(parse((SENDERS / f"{name}.yaml").read_text()).data))
+    assert [error.message for error in Draft202012Validator(schema()).iter_errors(data)] == []
+
+
+def test_yamllint_likes_them() -> None:
+    rules = "{extends: default, rules: {line-length: {max: 120}}}"
+    done = subprocess.run(
+        [sys.executable, "-m", "yamllint", "--strict", "-d", rules, str(SENDERS)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")

@@ -1,0 +1,252 @@
+"""Published messages of senders, judged by the inspector that serves requests."""
+
+import hmac
+import json
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.config import provider_of
+from relay.errors import Reason
+from relay.model import Delivery, Evidence, Headers
+from relay.providers import Inspector, Sample
+from tests.contracts.provider import (
+    delivery_of,
+    flipped_bytes,
+    flipped_text,
+    outcome,
+    with_headers,
+)
+from tests.senders.files import WHSEC, base64, endpoint, inspector, wise_key
+
+VECTORS: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parents[1] / "vectors/senders.json").read_text()
+)
+OTHERS = {
+    "adyen": "00" * 32,
+    "standard-webhooks": WHSEC.replace("M", "N"),
+    "standard-webhooks-ed25519": "whpk_" + base64(bytes(32)),
+    "wise": wise_key().decode(),
+}
+PUBLISHED = pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["id"])
+
+
+def message(vector: Mapping[str, Any]) -> Delivery:
+    sample = Sample("POST", "", Headers(tuple(vector["headers"].items())), vector["body"].encode())
+    return delivery_of(sample, vector["url"], datetime.fromtimestamp(vector["at"], UTC))
+
+
+def bound(vector: Mapping[str, Any], directory: Path, *others: str) -> Inspector:
+    return inspector(endpoint(vector["sender"], directory), *others, vector["secret"])
+
+
+@PUBLISHED
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_published_message(vector: dict[str, Any], others: int, tmp_path: Path) -> None:
+    other = OTHERS.get(vector["sender"], "another")
+    found = outcome(bound(vector, tmp_path, *[other] * others), message(vector))
+    assert isinstance(found, Evidence)
+    assert (found.secret, found.ambiguous) == (others, False)
+    if vector["sender"] == "adyen":
+        assert len(found.signed) == 8
+        assert found.signed[0] == "notificationItems/0/NotificationRequestItem/pspReference"
+    else:
+        assert found.signed == ("body",)
+
+
+def test_every_sender_with_a_published_message_has_it_here() -> None:
+    assert {vector["sender"] for vector in VECTORS} == {
+        *("github", "stripe", "slack", "shopify", "wise", "adyen"),
+        *("standard-webhooks", "standard-webhooks-ed25519"),
+    }
+    assert all(vector["source"] and vector["kind"] for vector in VECTORS)
+
+
+@PUBLISHED
+def test_another_secret_refuses(vector: dict[str, Any], tmp_path: Path) -> None:
+    found = endpoint(vector["sender"], tmp_path)
+    other = OTHERS.get(vector["sender"], "another")
+    assert outcome(inspector(found, other), message(vector)) is Reason.SIGNATURE_MISMATCH
+
+
+@PUBLISHED
+def test_any_flipped_bit_of_a_signed_body_refuses(vector: dict[str, Any], tmp_path: Path) -> None:
+    if vector["sender"] == "adyen":
+        pytest.skip("its signature covers eight fields")
+    judge, delivery = bound(vector, tmp_path), message(vector)
+    for body in flipped_bytes(delivery.body):
+        found = outcome(judge, replace(delivery, body=body))
+        assert found is Reason.SIGNATURE_MISMATCH, body
+
+
+@PUBLISHED
+def test_any_flipped_bit_of_a_header_refuses(vector: dict[str, Any], tmp_path: Path) -> None:
+    judge, delivery = bound(vector, tmp_path), message(vector)
+    for name, value in vector["headers"].items():
+        others = tuple(field for field in delivery.head.headers if field[0] != name)
+        for changed in flipped_text(value):
+            # Entries of another version say nothing, and may say anything.
+            passed_over = "v0=" in value or " " in value
+            found = outcome(judge, with_headers(delivery, *others, (name, changed)))
+            assert isinstance(found, Reason) or passed_over, changed
+
+
+@PUBLISHED
+def test_a_signed_header_is_there_exactly_once(vector: dict[str, Any], tmp_path: Path) -> None:
+    judge, delivery = bound(vector, tmp_path), message(vector)
+    for name, value in vector["headers"].items():
+        others = tuple(field for field in delivery.head.headers if field[0] != name)
+        for fields in (
+            (),
+            ((name, ""),),
+            ((name, value), (name, value)),
+            ((name, value), (name.lower(), "")),
+        ):
+            found = outcome(judge, with_headers(delivery, *others, *fields))
+            assert found is Reason.SIGNATURE_MISSING, (name, fields)
+
+
+@PUBLISHED
+@pytest.mark.parametrize(
+    ("seconds", "inside"), [(-301, False), (-300, True), (300, True), (301, False)]
+)
+def test_a_signed_time_lies_within_five_minutes(
+    vector: dict[str, Any], seconds: int, inside: bool, tmp_path: Path
+) -> None:
+    delivery = message(vector)
+    head = replace(delivery.head, received_at=delivery.head.received_at + timedelta(0, seconds))
+    found = outcome(bound(vector, tmp_path), replace(delivery, head=head))
+    signs_time = vector["sender"] in {
+        *("stripe", "slack", "standard-webhooks", "standard-webhooks-ed25519"),
+    }
+    if inside or not signs_time:
+        assert isinstance(found, Evidence)
+    else:
+        assert found is Reason.TIMESTAMP_OUTSIDE_WINDOW
+
+
+# ---- what one sender's words for a secret mean for another ----------------------------------
+
+
+def test_stripes_secret_is_text_even_with_whsec_in_front(tmp_path: Path) -> None:
+    judge = inspector(endpoint("stripe", tmp_path), WHSEC)
+    decoded = b64decode(WHSEC.removeprefix("whsec_"))
+    for key, verdict in ((WHSEC.encode(), Evidence), (decoded, Reason)):
+        signature = hmac.digest(key, b"1700000000.{}", "sha256").hex()
+        vector = {
+            "headers": {"Stripe-Signature": f"t=1700000000,v1={signature}"},
+            "body": "{}",
+            "url": "https://pay.example.com/stripe",
+            "at": 1700000000,
+        }
+        assert isinstance(outcome(judge, message(vector)), verdict)
+
+
+def test_stripe_signs_with_two_secrets_during_a_rotation(tmp_path: Path) -> None:
+    judge = inspector(endpoint("stripe", tmp_path), "new")
+    old, new = (hmac.digest(key, b"1700000000.{}", "sha256").hex() for key in (b"old", b"new"))
+    for entries, kind in (
+        (f"v1={old},v1={new}", Evidence),
+        (f"v1={new},v1={old},v0=x", Evidence),
+        (f"v1={old}", Reason),
+        (f"v0={new}", Reason),
+        (f"v1={new},t=1700000001", Reason),
+    ):
+        vector = {
+            "headers": {"Stripe-Signature": f"t=1700000000,{entries}"},
+            "body": "{}",
+            "url": "https://pay.example.com/stripe",
+            "at": 1700000000,
+        }
+        assert isinstance(outcome(judge, message(vector)), kind), entries
+
+
+# ---- no published message: computed here, from the words of the documentation -----------------
+
+
+def square(secret: str, url: str, body: str, signed_url: str) -> dict[str, Any]:
+    """Square: "the HMAC-SHA256 of notification URL and body, in Base64"; computed independently."""
+    signature = hmac.digest(secret.encode(), (signed_url + body).encode(), "sha256")
+    headers = {"x-square-hmacsha256-signature": base64(signature)}
+    return {"headers": headers, "body": body, "url": url, "at": 1700000000}
+
+
+def test_square_signs_its_own_url_and_the_body(tmp_path: Path) -> None:
+    found = endpoint("square", tmp_path)
+    assert found.public_url == "https://pay.example.com/square"
+    judge, body = inspector(found, "key"), '{"event_id":"e-1","type":"payment.updated"}'
+    here = "http://10.0.0.5:8080/square"
+    evidence = outcome(judge, message(square("key", here, body, found.public_url)))
+    assert isinstance(evidence, Evidence)
+    assert (evidence.key, evidence.signed) == ("e-1", ("body",))
+    for signed_url in (here, found.public_url + "/", found.public_url.upper(), ""):
+        refused = outcome(judge, message(square("key", here, body, signed_url)))
+        assert refused is Reason.SIGNATURE_MISMATCH
+    other = outcome(judge, message(square("yek", here, body, found.public_url)))
+    assert other is Reason.SIGNATURE_MISMATCH
+
+
+def test_xendit_sends_its_token_and_signs_nothing(tmp_path: Path) -> None:
+    judge = inspector(endpoint("xendit", tmp_path), "old", "token")
+    vector = {
+        "headers": {"x-callback-token": "token"},
+        "body": '{"id":"x"}',
+        "url": "https://pay.example.com/xendit",
+        "at": 1700000000,
+    }
+    evidence = outcome(judge, message(vector))
+    assert isinstance(evidence, Evidence)
+    assert (evidence.secret, evidence.signed) == (1, ())
+    assert evidence.key.startswith("sha256:")
+    for token in ("Token", "token ", "tok", "tokentoken"):
+        vector["headers"] = {"x-callback-token": token}
+        assert outcome(judge, message(vector)) is Reason.SIGNATURE_MISMATCH
+    vector["headers"] = {}
+    assert outcome(judge, message(vector)) is Reason.SIGNATURE_MISSING
+
+
+def test_a_token_is_no_header_that_passes_on(tmp_path: Path) -> None:
+    assert provider_of(endpoint("xendit", tmp_path)).facts.headers == ()
+
+
+# ---- Adyen covers fields ---------------------------------------------------------------------
+
+
+def test_adyen_covers_what_it_says_and_nothing_else(tmp_path: Path) -> None:
+    vector = next(each for each in VECTORS if each["sender"] == "adyen")
+    judge = bound(vector, tmp_path)
+    genuine = outcome(judge, message(vector))
+    assert isinstance(genuine, Evidence)
+    for old, new, covered in (
+        ('"value": 1130', '"value": 11300', True),
+        ('"EUR"', '"USD"', True),
+        ('"true"', '"false"', True),
+        ('"AUTHORISATION"', '"REFUND"', True),
+        ('"live": "false"', '"live": "true"', False),
+    ):
+        assert old in vector["body"]
+        changed = {**vector, "body": vector["body"].replace(old, new)}
+        found = outcome(judge, message(changed))
+        if covered:
+            assert found is Reason.SIGNATURE_MISMATCH
+        else:
+            assert isinstance(found, Evidence)
+            assert found.content != genuine.content
+
+
+def test_a_colon_in_adyens_fields_is_told(tmp_path: Path) -> None:
+    vector = next(each for each in VECTORS if each["sender"] == "adyen")
+    body = vector["body"].replace("TestPayment-1407325143704", "Test:Payment")
+    signed = "7914073381342284::TestMerchant:Test:Payment:1130:EUR:AUTHORISATION:true"
+    signature = base64(hmac.digest(bytes.fromhex(vector["secret"]), signed.encode(), "sha256"))
+    item = json.loads(body)
+    fields = item["notificationItems"][0]["NotificationRequestItem"]
+    fields["additionalData"]["hmacSignature"] = signature
+    found = outcome(bound(vector, tmp_path), message({**vector, "body": json.dumps(item)}))
+    assert isinstance(found, Evidence)
+    assert found.ambiguous

@@ -1,0 +1,236 @@
+"""One signed message of every kind, through `relay run`, in both modes, to all sorts of upstreams."""
+
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+import pytest
+
+from relay.clock import SystemClock
+from relay.demo.keys import Pair, asymmetric, shared
+from relay.model import Headers
+from relay.plugins import load
+from relay.providers import Provider, Sample, SampleOrder
+from tests.harness.node import Node
+from tests.harness.upstream import Behaviour, Upstream, answer, close, hang, reset, send
+from tests.harness.wire import Reply, exchange, request
+
+CLIENT = "203.0.113.7"
+JSON = [("Content-Type", "application/json")]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of message.
+
+    service: of SNAP, which answers in its own JSON. always_proxied: whatever the mode is.
+    """
+
+    provider: str
+    environment: str
+    changes: Mapping[str, str] = field(default_factory=dict)
+    callback: str = ""
+    service: str = ""
+    always_proxied: bool = False
+
+
+KINDS = {
+    "midtrans": Kind("midtrans", "sandbox"),
+    "snap-debit": Kind("midtrans-snap", "sandbox", {"path": "/v1.0/debit/notify"}, service="56"),
+    "snap-qris": Kind("midtrans-snap", "sandbox", {"path": "/v1.0/qr/qr-mpm-notify"}, service="52"),
+    "snap-va": Kind(
+        "midtrans-snap", "sandbox", {"path": "/v1.0/transfer-va/payment"}, service="25"
+    ),
+    "vipps": Kind("vipps", "test"),
+    "transaction": Kind("vipps-callback", "test"),
+    "consent": Kind("vipps-callback", "test", {"callback": "consent"}),
+    "checkout": Kind("vipps-callback", "test", {"callback": "checkout"}, callback="checkout"),
+    "express": Kind(
+        "vipps-callback", "test", {"callback": "express"}, callback="express", always_proxied=True
+    ),
+    "shipping": Kind(
+        "vipps-callback", "test", {"callback": "shippingDetails"}, always_proxied=True
+    ),
+    "inline": Kind("inline", "live"),
+}
+KEYS: dict[str, Pair] = {
+    "midtrans": shared(),
+    "midtrans-snap": asymmetric(),
+    "vipps": shared(),
+    "vipps-callback": shared(),
+    "inline": shared(),
+}
+ENVIRON = {f"SECRET_{name.replace('-', '_')}": pair.verifying for name, pair in KEYS.items()}
+
+INLINE = """{
+      name: example,
+      networks: {live: {cidrs: [203.0.113.7]}},
+      methods: [POST],
+      signature: {scheme: hmac, algorithm: sha256, secret_encoding: text,
+        from: {header: X-Signature}, format: "sha256={signature}", encoding: hex,
+        signed: "{body}"}}"""
+
+
+def endpoint(name: str, kind: Kind, mode: str) -> str:
+    callback = f"\n    callback: {kind.callback}" if kind.callback else ""
+    provider = INLINE if kind.provider == "inline" else kind.provider
+    return f"""
+  - name: {mode}-{name}
+    path: /{mode}/{name}
+    provider: {provider}
+    environment: {kind.environment}
+    secrets: ["${{env:SECRET_{kind.provider.replace("-", "_")}}}"]
+    upstream: {mode}
+    mode: {mode}
+    allowlist: {{replace: [{CLIENT}]}}{callback}"""
+
+
+@dataclass
+class Stage:
+    """A running relay with two upstreams: `stored` receives events, `asked` is proxied to."""
+
+    node: Node
+    stored: Upstream
+    asked: Upstream
+
+    async def post(self, name: str, mode: str) -> tuple[Reply, Sample]:
+        """Send a fresh message of this kind to the endpoint of this mode."""
+        sample = message(KINDS[name], f"{self.node.url}/{mode}/{name}")
+        host = "{}:{}".format(*self.node.public[0])
+        headers = [("Host", host), *sample.headers, ("X-Forwarded-For", CLIENT)]
+        target = f"/{mode}/{name}{sample.suffix}"
+        raw = request(sample.method, target, headers, sample.body)
+        return await exchange(self.node.public[0], raw), sample
+
+
+def message(kind: Kind, url: str) -> Sample:
+    keys = KEYS[kind.provider]
+    if kind.provider == "inline":
+        body = orjson.dumps({"at": SystemClock().now().isoformat()})
+        signature = hmac.new(keys.signing.reveal(), body, hashlib.sha256).hexdigest()
+        return Sample("POST", "", Headers((("X-Signature", f"sha256={signature}"),)), body)
+    provider: Provider = load("providers", kind.provider).PROVIDER
+    return provider.sample(SampleOrder(url, keys.signing, SystemClock().now(), kind.changes))
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with Upstream() as stored, Upstream() as asked:
+        endpoints = "".join(
+            endpoint(name, kind, mode)
+            for mode in ("store", "proxy")
+            for name, kind in KINDS.items()
+        )
+        config = tmp_path / "relay.yaml"
+        config.write_text(
+            f"""
+listen: [{{bind: "127.0.0.1:0"}}]
+trusted_proxies: ["127.0.0.1/32"]
+admin: {{bind: "127.0.0.1:0"}}
+upstreams:
+  store: {{url: "{stored.url}/hooks", retry: {{schedule: [50ms]}}}}
+  proxy: {{url: "{asked.url}/hooks", timeout: 500ms}}
+endpoints:{endpoints}
+"""
+        )
+        async with Node(config, ENVIRON) as node:
+            yield Stage(node, stored, asked)
+
+
+def snap_code(reply: Reply) -> str:
+    """Return the responseCode of an answer that is SNAP's from head to foot."""
+    assert reply.value("Content-Type") == "application/json"
+    assert (reply.value("X-TIMESTAMP") or "").endswith("+07:00")
+    code: str = orjson.loads(reply.body)["responseCode"]
+    assert code[:3] == str(reply.status)
+    return code
+
+
+async def test_stored_messages_are_acknowledged_and_arrive_byte_for_byte(stage: Stage) -> None:
+    sent = {}
+    for name, kind in KINDS.items():
+        if not kind.always_proxied:
+            reply, sent[name] = await stage.post(name, "store")
+            assert reply.status == 200, name
+            if kind.service:
+                assert snap_code(reply) == f"200{kind.service}00"
+            else:
+                assert reply.body == b"OK"
+    await stage.stored.has_received(len(sent))
+    arrived = {each.values("Relay-Endpoint")[0]: each for each in stage.stored.received}
+    for name, sample in sent.items():
+        got = arrived[f"store-{name}"]
+        assert (got.method, got.body) == (sample.method, sample.body)
+        assert got.target == f"/hooks{sample.suffix}"
+    token = KEYS["vipps-callback"].verifying.encode()
+    assert not any(token in each.head for each in stage.stored.received)
+    assert stage.asked.received == []
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.always_proxied])
+async def test_what_needs_the_upstreams_answer_gets_it_in_either_mode(
+    name: str, stage: Stage
+) -> None:
+    stage.stored.behave(answer(200, JSON, b'{"groups":[]}'))
+    reply, _ = await stage.post(name, "store")
+    assert (reply.status, reply.body) == (200, b'{"groups":[]}')
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "body"),
+    [
+        (answer(200, JSON, b'{"a": 1}'), 200, b'{"a": 1}'),
+        (answer(404, JSON, b'{"no": 1}'), 404, b'{"no": 1}'),
+        (answer(401, JSON, b'{"no": 2}'), 401, b'{"no": 2}'),
+    ],
+    ids=["answers", "knows nothing of it", "refuses"],
+)
+async def test_a_proxied_sender_sees_what_the_upstream_says(
+    behaviour: Behaviour, status: int, body: bytes, stage: Stage
+) -> None:
+    stage.asked.behave(behaviour)
+    for name in KINDS:
+        reply, sample = await stage.post(name, "proxy")
+        assert (reply.status, reply.body) == (status, body), name
+        assert reply.value("Content-Type") == "application/json"
+        assert stage.asked.received[-1].body == sample.body
+    assert stage.stored.received == []
+
+
+async def test_an_empty_success_becomes_snaps_own(stage: Stage) -> None:
+    stage.asked.behave(answer(204))
+    for name, kind in KINDS.items():
+        reply, _ = await stage.post(name, "proxy")
+        if kind.service:
+            assert snap_code(reply) == f"200{kind.service}00"
+        else:
+            assert (reply.status, reply.body) == (204, b""), name
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "late"),
+    [
+        (answer(302, [("Location", "/elsewhere")], b"secret"), False),
+        (answer(500, JSON, b"secret"), False),
+        (hang, True),
+        (reset, False),
+        (close, False),
+        (send(b"secret garbage\r\n\r\n", close), False),
+        (answer(200, JSON, b"secret" * 20_000), False),
+    ],
+    ids=["redirects", "fails", "hangs", "resets", "closes", "talks garbage", "never ends"],
+)
+async def test_a_proxied_sender_is_asked_to_come_again(
+    behaviour: Behaviour, late: bool, stage: Stage
+) -> None:
+    stage.asked.behave(behaviour)
+    for name, kind in KINDS.items():
+        reply, _ = await stage.post(name, "proxy")
+        if kind.service:
+            assert snap_code(reply) == f"{504 if late else 500}{kind.service}00"
+        else:
+            assert (reply.status, reply.body) == (502, b""), name
+        assert b"secret" not in reply.body

@@ -1,0 +1,191 @@
+"""History is written behind: in batches, once, and without ever being waited for."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from relay.clock import SystemClock
+from relay.errors import SpoolUnavailable
+from relay.journal import Journal
+from relay.logs import Log, LogWriter
+from relay.model import Delivered, Passed
+from relay.spool import Query, SpoolBroken
+from relay.spool.sqlite import open_spool
+from relay.telemetry import Telemetry
+from tests.harness.clock import ManualClock
+from tests.harness.deliveries import RECEIVED, verified
+from tests.harness.tapped import Tapped
+
+
+def passed(number: int, body: bytes = b"{}", key: str = "order-1") -> Passed:
+    delivery = verified(event_id=f"e{number:03}", body=body, key=key)
+    return Passed(delivery, Delivered(200), RECEIVED)
+
+
+@dataclass
+class Desk:
+    """A journal that is written, and its spool."""
+
+    clock: ManualClock
+    spool: Tapped
+    log: io.BytesIO
+    writer: LogWriter
+    journal: Journal
+    running: "asyncio.Task[None]"
+
+    async def written(self, *ids: str) -> None:
+        """Return when history holds these; the spool's thread has no bell for it."""
+        async with asyncio.timeout(10):
+            while await self.ids() != list(ids):
+                pass
+
+    async def ids(self) -> list[str]:
+        page = await self.spool.page(Query(limit=1000))
+        return sorted(record.id for record in page.records)
+
+    async def end(self) -> None:
+        """Stop as a relay stops."""
+        self.running.cancel()
+        await asyncio.wait({self.running})
+        await self.journal.flush()
+
+    def lines(self) -> list[dict[str, Any]]:
+        self.writer.close()
+        return [orjson.loads(line) for line in self.log.getvalue().splitlines()]
+
+
+@pytest.fixture
+def room() -> int:
+    return 1_000_000
+
+
+@pytest.fixture
+async def desk(tmp_path: Path, room: int) -> AsyncIterator[Desk]:
+    clock, log = ManualClock(RECEIVED), io.BytesIO()
+    writer = LogWriter(log)
+    real = await open_spool(tmp_path / "relay.db", SystemClock())
+    spool = Tapped(real, clock)
+    telemetry = Telemetry(Log(writer, clock))
+    journal = Journal(spool, clock=clock, telemetry=telemetry, room=room)
+    running = asyncio.get_running_loop().create_task(journal.run())
+    yield Desk(clock, spool, log, writer, journal, running)
+    running.cancel()
+    await asyncio.wait({running})
+    await real.close()
+    writer.close()
+
+
+async def test_what_comes_together_is_written_together(desk: Desk) -> None:
+    for number in range(3):
+        desk.journal.note(passed(number))
+    await desk.clock.advance(0.05)
+    desk.journal.note(passed(3))
+    assert desk.spool.recorded == []
+    await desk.clock.advance(0.06)
+    await desk.written("e000", "e001", "e002", "e003")
+    assert desk.spool.recorded == [4]
+    assert desk.lines() == []
+
+
+async def test_more_is_written_when_more_comes(desk: Desk) -> None:
+    desk.journal.note(passed(1))
+    await desk.clock.advance(0.1)
+    await desk.written("e001")
+    desk.journal.note(passed(2))
+    await desk.clock.advance(0.1)
+    await desk.written("e001", "e002")
+    assert desk.spool.recorded == [1, 1]
+
+
+async def test_a_long_queue_goes_in_steps(desk: Desk, room: int) -> None:
+    for number in range(room // 4100):
+        desk.journal.note(passed(number))
+    await desk.clock.advance(0.1)
+    await desk.end()
+    assert len(await desk.ids()) == room // 4100
+    assert max(desk.spool.recorded) == 200
+
+
+async def test_what_waits_at_the_end_is_written(desk: Desk) -> None:
+    desk.journal.note(passed(1))
+    await desk.end()
+    assert await desk.ids() == ["e001"]
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_stopping_in_the_middle_of_a_write_loses_and_doubles_nothing(
+    turns: int, desk: Desk
+) -> None:
+    desk.journal.note(passed(1))
+    await desk.clock.advance(0.099)
+    advancing = asyncio.ensure_future(desk.clock.advance(0.001))
+    for _ in range(turns * 10):
+        await asyncio.sleep(0)
+    await desk.end()
+    await advancing
+    assert await desk.ids() == ["e001"]
+    assert desk.lines() == []
+
+
+async def test_a_spool_in_trouble_gets_it_later(desk: Desk) -> None:
+    desk.spool.broken["record"] = SpoolUnavailable("disk full")
+    desk.journal.note(passed(1))
+    await desk.clock.advance(0.1)
+    desk.journal.note(passed(2))
+    assert desk.spool.recorded == [1]
+    desk.spool.broken.clear()
+    await desk.clock.advance(1)
+    await desk.written("e001", "e002")
+    assert desk.spool.recorded == [1, 2]
+    assert [(line["event"], line["level"]) for line in desk.lines()] == [
+        ("history_delayed", "warning")
+    ]
+
+
+@pytest.mark.parametrize("room", [10_000])
+async def test_without_room_the_newest_is_lost_and_said_to_be(desk: Desk) -> None:
+    """Each takes its body and a little more."""
+    desk.journal.note(passed(1, bytes(5000)))
+    desk.journal.note(passed(2))
+    await desk.clock.advance(0.1)
+    await desk.written("e001")
+    await desk.end()
+    desk.journal.note(passed(3, bytes(5000)))
+    await desk.journal.flush()
+    await desk.written("e001", "e003")
+    assert [(line["event"], line["id"]) for line in desk.lines()] == [("history_lost", "e002")]
+
+
+async def test_what_cannot_be_written_at_the_end_is_lost_and_said_to_be(desk: Desk) -> None:
+    desk.spool.broken["record"] = SpoolUnavailable("disk full")
+    for number in (1, 2):
+        desk.journal.note(passed(number))
+    await desk.end()
+    assert [(line["event"], line["id"], line["detail"]) for line in desk.lines()] == [
+        ("history_lost", "e001", "disk full"),
+        ("history_lost", "e002", "disk full"),
+    ]
+
+
+async def test_one_that_cannot_be_written_keeps_nobody_else(desk: Desk) -> None:
+    for number, key in enumerate(("a", "half a pair \ud800", "b")):
+        desk.journal.note(passed(number, key=key))
+    await desk.end()
+    assert await desk.ids() == ["e000", "e002"]
+    assert [line["event"] for line in desk.lines()] == ["history_fault", "history_lost"]
+
+
+async def test_a_broken_spool_ends_the_journal(desk: Desk) -> None:
+    desk.spool.broken["record"] = SpoolBroken("disk I/O error")
+    desk.journal.note(passed(1))
+    await desk.clock.advance(0.1)
+    with pytest.raises(SpoolBroken):
+        await desk.running
+    await desk.journal.flush()
+    assert [line["event"] for line in desk.lines()] == ["history_lost"]

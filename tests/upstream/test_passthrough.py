@@ -1,0 +1,192 @@
+"""A delivery is passed on once, told, noted, and never in a crowd."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+
+from relay.errors import UpstreamOverloaded
+from relay.model import Ack, Answer, Attempted, Delivered, Lease, Passed, Rejected, Unreachable
+from relay.secret import Secret
+from relay.upstream.forward import Forwarder
+from relay.upstream.passthrough import Asker, Passage, Passthrough
+from relay.upstream.signing import Signer
+from tests.harness.clock import ManualClock
+from tests.harness.deliveries import RECEIVED, verified
+from tests.harness.upstream import RefusingPort, Upstream, answer, hang, when
+from tests.harness.witness import Witness
+
+LIMIT = timedelta(seconds=5)
+
+
+@dataclass
+class Bench:
+    passthrough: Passthrough
+    witness: Witness
+    noted: list[Passed]
+
+
+def bench(asker: Asker, *, concurrency: int = 2, clock: ManualClock | None = None) -> Bench:
+    witness, noted = Witness(), list[Passed]()
+    passthrough = Passthrough(
+        passages={"billing": Passage(asker, LIMIT, concurrency)},
+        clock=clock or ManualClock(RECEIVED),
+        observer=witness,
+        note=noted.append,
+    )
+    return Bench(passthrough, witness, noted)
+
+
+@asynccontextmanager
+async def passing(
+    url: str, *, concurrency: int = 2, signer: Signer | None = None
+) -> AsyncIterator[Bench]:
+    clock = ManualClock(RECEIVED)
+    forwarder = Forwarder(url, timeout=LIMIT, concurrency=concurrency, clock=clock, signer=signer)
+    try:
+        yield bench(forwarder, concurrency=concurrency, clock=clock)
+    finally:
+        await forwarder.close()
+
+
+async def test_a_delivery_arrives_as_an_event_does() -> None:
+    delivery = verified(
+        event_id="evt_1",
+        body=b"\x00 {}",
+        ambiguous=True,
+        path="/snap/v1.0/qr?a=%20b",
+        remainder="/v1.0/qr",
+    )
+    head = replace(delivery.delivery.head, method="DELETE")
+    delivery = replace(delivery, delivery=replace(delivery.delivery, head=head))
+    signer = Signer([Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")])
+    async with Upstream() as upstream, passing(upstream.url + "/base", signer=signer) as way:
+        await way.passthrough.pass_on(delivery)
+    [received] = upstream.received
+    assert (received.method, received.target) == ("DELETE", "/base/v1.0/qr?a=%20b")
+    assert received.body == b"\x00 {}"
+    shown = {name: received.values(name) for name, _ in received.headers}
+    signature = shown.pop("webhook-signature")
+    assert signature[0].startswith("v1,")
+    del shown["Host"]
+    assert shown == {
+        "Content-Type": ["application/json"],
+        "Content-Length": ["4"],
+        "webhook-id": ["evt_1"],
+        "webhook-timestamp": [str(int(RECEIVED.timestamp()))],
+        "Relay-Endpoint": ["midtrans"],
+        "Relay-Provider": ["midtrans"],
+        "Relay-Environment": ["production"],
+        "Relay-Event-Key": ["order-1"],
+        "Relay-Client-Address": ["103.208.23.6"],
+        "Relay-Attempt": ["1"],
+        "Relay-Received-At": ["2026-01-05T12:00:00.000000Z"],
+        "Relay-Signed": ["order_id, status_code, gross_amount, ambiguous"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "told"),
+    [
+        (200, Delivered(200), "delivered"),
+        (404, Rejected(404), "rejected"),
+        (500, Rejected(500), "rejected"),
+    ],
+)
+async def test_what_came_of_it_is_told_and_noted(
+    status: int, outcome: Delivered | Rejected, told: str
+) -> None:
+    delivery = verified(event_id="evt_1")
+    async with Upstream(answer(status)) as upstream, passing(upstream.url) as way:
+        answered = await way.passthrough.pass_on(delivery)
+    assert answered == Answer(outcome, None if status == 500 else Ack(status, b"", ""))
+    assert way.noted == [Passed(delivery, outcome, RECEIVED)]
+    assert way.witness.attempts == [
+        Attempted(
+            event_id="evt_1",
+            endpoint="midtrans",
+            provider="midtrans",
+            upstream="billing",
+            attempt=1,
+            outcome=told,
+            status=status,
+            cause=None,
+            decision="passed",
+            due=None,
+            duration=0.0,
+            delay=0.0 if status == 200 else None,
+        )
+    ]
+
+
+async def test_there_is_one_attempt_whatever_comes_of_it() -> None:
+    with RefusingPort() as url:
+        async with passing(url) as way:
+            answered = await way.passthrough.pass_on(verified())
+    assert answered == Answer(Unreachable("refused"))
+    assert [each.cause for each in way.witness.attempts] == ["refused"]
+    assert len(way.noted) == 1
+
+
+async def test_the_cap_holds_and_a_crowd_is_turned_away() -> None:
+    release = asyncio.Event()
+    async with (
+        Upstream(when(release, answer(200))) as upstream,
+        passing(upstream.url, concurrency=2) as way,
+    ):
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(way.passthrough.pass_on(verified())) for _ in range(4)]
+            await upstream.has_received(2)
+            with pytest.raises(
+                UpstreamOverloaded, match="4 deliveries are being passed on to billing"
+            ):
+                await way.passthrough.pass_on(verified())
+            assert len(upstream.received) == 2
+            release.set()
+        assert {task.result().outcome for task in tasks} == {Delivered(200)}
+        assert (upstream.connections, len(upstream.received)) == (2, 4)
+        assert len(way.noted) == len(way.witness.attempts) == 4
+        # There is room again.
+        assert (await way.passthrough.pass_on(verified())).outcome == Delivered(200)
+
+
+async def test_an_attempt_that_is_cut_short_is_told_and_noted() -> None:
+    async with Upstream(hang) as upstream, passing(upstream.url, concurrency=1) as way:
+        for number in (1, 2, 3):
+            passing_on = asyncio.ensure_future(way.passthrough.pass_on(verified()))
+            await upstream.has_received(number)
+            passing_on.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await passing_on
+    assert [each.outcome for each in way.noted] == [Unreachable("shutdown")] * 3
+    assert [each.cause for each in way.witness.attempts] == ["shutdown"] * 3
+
+
+@dataclass
+class Faulty:
+    """Makes a mistake."""
+
+    calls: list[Lease]
+
+    async def ask(self, lease: Lease) -> Answer:
+        self.calls.append(lease)
+        raise KeyError(lease.event.id)
+
+
+async def test_our_own_mistake_is_no_answer_and_is_told() -> None:
+    way = bench(Faulty([]), concurrency=1)
+    for _ in range(3):
+        assert await way.passthrough.pass_on(verified()) == Answer(Unreachable("fault"))
+    assert [upstream for upstream, _, _ in way.witness.faults] == ["billing"] * 3
+    assert [each.outcome for each in way.noted] == [Unreachable("fault")] * 3
+
+
+async def test_the_lease_is_the_first_and_only_one() -> None:
+    asker = Faulty([])
+    await bench(asker).passthrough.pass_on(verified())
+    [lease] = asker.calls
+    assert (lease.attempt, lease.turn) == (1, 1)
+    assert (lease.since, lease.until) == (RECEIVED, RECEIVED + LIMIT)
