@@ -192,6 +192,19 @@ async def test_a_genuine_delivery_is_on_disk_when_it_is_answered(bench: Bench) -
     assert (line["verdict"], line["id"], line["status"]) == ("accepted", record.id, 200)
 
 
+async def test_authorization_passes_only_as_part_of_a_verified_signature(bench: Bench) -> None:
+    vipps: Provider = load("providers", "vipps").PROVIDER
+    unsigned = replace(bench.endpoint(), inspector=vipps.bind(Terms()), headers=vipps.facts.headers)
+    token = Headers((("Authorization", "Bearer canary"), ("x-ms-date", "now")))
+    asked = replace(head(), headers=token)
+    assert (await bench.ingest(unsigned).receive(asked, reading(b"{}"))).status == 200
+    (record,) = (await bench.spool.page(Query())).records
+    found = await bench.spool.get(record.id)
+    assert found is not None
+    assert found[1] is not None
+    assert [name for name, _ in found[1].headers] == ["x-ms-date"]
+
+
 async def test_only_harmless_headers_are_kept(bench: Bench) -> None:
     await bench.ingest(bench.endpoint()).receive(head(), reading(body()))
     (record,) = (await bench.spool.page(Query())).records
@@ -213,6 +226,7 @@ async def test_a_stranger_is_refused_before_the_body_is_read(bench: Bench) -> No
     [
         (head(method="PUT"), 405, "method_not_allowed"),
         (head(target="/other"), 404, "unknown_endpoint"),
+        (head(STRANGER, method="PUT"), 405, "method_not_allowed"),
     ],
 )
 async def test_what_is_not_ours_is_refused_unread(

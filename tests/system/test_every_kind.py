@@ -1,4 +1,4 @@
-"""One signed message of every kind, through `relay run`, in both modes, to all sorts of upstreams."""
+"""A signed message of every kind, in both modes, through `relay run`, to upstreams of all sorts."""
 
 import hashlib
 import hmac
