@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from netaddr import IPNetwork
 
+from relay.demo.keys import asymmetric
 from tests.harness.node import Node
 from tests.harness.nsd import PROGRAM, Nsd
 from tests.harness.wire import exchange, request
@@ -20,12 +21,13 @@ MIDTRANS: dict[str, dict[str, list[str]]] = PUBLISHED["midtrans"]
 #: The example addresses of the page "Vipps servers", by environment; data, never contacted.
 VIPPS: dict[str, list[str]] = json.loads((VECTORS / "vipps_examples.json").read_text())
 
+SNAP: dict[str, list[str]] = json.loads((VECTORS / "midtrans_snap.json").read_text())["addresses"]
+
 DEPRECATED = "103.58.103.177"
 ADMITTED, REFUSED = 401, 403
 
 
-def configuration(provider: str, dns_port: int = 1) -> str:
-    environments = list(MIDTRANS if provider == "midtrans" else VIPPS)
+def configuration(provider: str, environments: Iterable[str], dns_port: int = 1) -> str:
     endpoints = "".join(
         f"""
   - name: {environment}
@@ -46,9 +48,11 @@ endpoints:{endpoints}
 """
 
 
-async def answer(node: Node, environment: str, client: str) -> int:
+async def answer(node: Node, environment: str, client: str, suffix: str = "") -> int:
     """Send a delivery without signature: who is admitted is asked for one."""
-    raw = request("POST", f"/{environment}", [("X-Forwarded-For", client)], b'{"order_id":"1"}')
+    raw = request(
+        "POST", f"/{environment}{suffix}", [("X-Forwarded-For", client)], b'{"order_id":"1"}'
+    )
     return (await exchange(node.public[0], raw)).status
 
 
@@ -61,7 +65,7 @@ def edges(networks: Iterable[str]) -> list[str]:
 
 async def test_midtrans_addresses_by_environment(tmp_path: Path) -> None:
     config = tmp_path / "relay.yaml"
-    config.write_text(configuration("midtrans"))
+    config.write_text(configuration("midtrans", MIDTRANS))
     async with Node(config, {"SECRET": "a-server-key"}) as node:
         for own, pages in MIDTRANS.items():
             for client in edges(network for page in pages.values() for network in page):
@@ -71,6 +75,18 @@ async def test_midtrans_addresses_by_environment(tmp_path: Path) -> None:
         for environment in MIDTRANS:
             for client in (DEPRECATED, "103.208.22.255", "103.208.24.0", "103.127.18.0"):
                 assert await answer(node, environment, client) == REFUSED
+
+
+async def test_bi_snap_addresses_by_environment(tmp_path: Path) -> None:
+    config = tmp_path / "relay.yaml"
+    config.write_text(configuration("midtrans-snap", SNAP))
+    async with Node(config, {"SECRET": asymmetric().verifying}) as node:
+        for own, clients in SNAP.items():
+            for client in clients:
+                for environment in SNAP:
+                    expected = ADMITTED if environment == own else REFUSED
+                    status = await answer(node, environment, client, "/v1.0/debit/notify")
+                    assert status == expected, client
 
 
 @pytest.fixture
@@ -94,7 +110,7 @@ def zone(production: list[str], test: list[str]) -> str:
 async def test_vipps_addresses_by_environment_through_dns(tmp_path: Path, vipps_zone: Nsd) -> None:
     await vipps_zone.publish(zone(VIPPS["production"], VIPPS["test"]))
     config = tmp_path / "relay.yaml"
-    config.write_text(configuration("vipps", vipps_zone.port))
+    config.write_text(configuration("vipps", VIPPS, vipps_zone.port))
     async with Node(config, {"SECRET": "a-webhook-secret"}) as node:
         for own, clients in VIPPS.items():
             for client in clients:
@@ -110,7 +126,7 @@ async def test_a_new_address_gets_in_at_once_and_outlives_a_restart_without_dns(
     old, new = VIPPS["production"][0], VIPPS["production"][1]
     await vipps_zone.publish(zone([old], VIPPS["test"]))
     config = tmp_path / "relay.yaml"
-    config.write_text(configuration("vipps", vipps_zone.port))
+    config.write_text(configuration("vipps", VIPPS, vipps_zone.port))
     environ = {"SECRET": "a-webhook-secret"}
     async with Node(config, environ) as node:
         assert await answer(node, "production", old) == ADMITTED
