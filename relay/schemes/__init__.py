@@ -3,7 +3,11 @@
 A verifier returns or raises; there is no flag that a tired caller could ignore.
 """
 
+from collections.abc import Iterable
+from hmac import compare_digest
 from typing import Protocol
+
+from relay.errors import Reason, Refusal
 
 
 class Verifier(Protocol):
@@ -17,3 +21,18 @@ class Verifier(Protocol):
         Raises:
             Refusal: SIGNATURE_MISMATCH when it fits none, or is not well-formed.
         """
+
+
+def position_of(given: bytes, expected: Iterable[bytes]) -> int:
+    """Return the position, from 0, of the first of these that is what was given.
+
+    All are compared, each in constant time, so that time tells neither which one fits nor how much
+    of it.
+
+    Raises:
+        Refusal: SIGNATURE_MISMATCH when none is.
+    """
+    fits = [compare_digest(each, given) for each in expected]
+    if not any(fits):
+        raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")
+    return fits.index(True)

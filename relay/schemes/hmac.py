@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from relay.errors import Reason, Refusal
+from relay.schemes import position_of
 from relay.secret import Secret
 
 Algorithm = Literal["sha1", "sha256", "sha512"]
@@ -34,11 +35,8 @@ class Hmac:
                 Reason.SIGNATURE_MISMATCH, f"not {self._length} characters of {self._encoding}"
             )
         # Comparing the text, not the bytes it stands for, leaves one spelling that fits.
-        given = signature.encode("ascii")
-        fits = [hmac.compare_digest(self._mac(message, key), given) for key in self._secrets]
-        if not any(fits):
-            raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")
-        return fits.index(True)
+        expected = (self._mac(message, key) for key in self._secrets)
+        return position_of(signature.encode("ascii"), expected)
 
     def _mac(self, message: bytes, secret: Secret) -> bytes:
         return self._encode(hmac.digest(secret.reveal(), message, self._algorithm))
