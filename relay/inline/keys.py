@@ -7,7 +7,7 @@ from typing import Protocol
 
 from relay.errors import Reason, Refusal
 from relay.inline import Algorithm, Encoding, SignatureRule
-from relay.schemes import Verifier
+from relay.schemes import Verifier, decoded
 from relay.schemes.digest import Digest
 from relay.schemes.hmac import Hmac
 from relay.schemes.pubkey import Ed25519, Rsa, UnusableKey
@@ -100,7 +100,7 @@ class _Joined:
 
     def verify(self, filled: Sequence[bytes | None], signature: str) -> int:
         if self._encoding == "hex":
-            signature = b64encode(_given(signature, "hex")).decode("ascii")
+            signature = b64encode(decoded(signature, "hex")).decode("ascii")
         return self._verifier.verify(b"".join(part or b"" for part in filled), signature)
 
 
@@ -114,7 +114,7 @@ class _WithSecret:
 
     def verify(self, filled: Sequence[bytes | None], signature: str) -> int:
         if self._encoding == "base64":
-            signature = _given(signature, "base64").hex()
+            signature = decoded(signature, "base64").hex()
         fits: list[int] = []
         for position, secret in enumerate(self._keys):
             text = b"".join(secret.reveal() if part is None else part for part in filled)
@@ -126,19 +126,3 @@ class _WithSecret:
         if not fits:
             raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")
         return fits[0]
-
-
-def _given(signature: str, encoding: Encoding) -> bytes:
-    """Return the bytes of a signature in its one canonical spelling."""
-    try:
-        if encoding == "hex":
-            given = bytes.fromhex(signature)
-            written = given.hex()
-        else:
-            given = b64decode(signature, validate=True)
-            written = b64encode(given).decode("ascii")
-    except ValueError:
-        given, written = b"", ""
-    if not given or written != signature:
-        raise Refusal(Reason.SIGNATURE_MISMATCH, f"not in strict {encoding}")
-    return given

@@ -3,11 +3,14 @@
 A verifier returns or raises; there is no flag that a tired caller could ignore.
 """
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from hmac import compare_digest
-from typing import Protocol
+from typing import Literal, Protocol
 
 from relay.errors import Reason, Refusal
+
+Encoding = Literal["base64", "hex"]
 
 
 class Verifier(Protocol):
@@ -36,3 +39,24 @@ def position_of(given: bytes, expected: Iterable[bytes]) -> int:
     if not any(fits):
         raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")
     return fits.index(True)
+
+
+def decoded(signature: str, encoding: Encoding) -> bytes:
+    """Return the bytes of a signature in its one canonical spelling.
+
+    Raises:
+        Refusal: SIGNATURE_MISMATCH for white space, spare bits, another case, or nothing.
+    """
+    try:
+        if encoding == "hex":
+            given = bytes.fromhex(signature)
+            written = given.hex()
+        else:
+            given = b64decode(signature, validate=True)
+            written = b64encode(given).decode("ascii")
+    except ValueError:
+        given, written = b"", ""
+    # Writing it again leaves one spelling.
+    if not given or written != signature:
+        raise Refusal(Reason.SIGNATURE_MISMATCH, f"not in strict {encoding}")
+    return given

@@ -7,7 +7,7 @@ blank on its way through an environment variable, or the Base64 of the DER alone
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -18,13 +18,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_private_key
 
 from relay.errors import Reason, Refusal
+from relay.schemes import Encoding, decoded
 from relay.secret import Secret
 
 MIN_BITS: Final = 2048
 #: OpenSSL verifies nothing with a longer modulus.
 MAX_BITS: Final = 16384
 
-Encoding = Literal["base64", "hex"]
 K = TypeVar("K")
 
 _LABELS = ("PUBLIC KEY", "RSA PUBLIC KEY")
@@ -62,7 +62,7 @@ class Rsa:
             Refusal: SIGNATURE_MISMATCH when it fits none, is not the one canonical Base64 of its
                 bytes, or is not as long as the modulus.
         """
-        given = _decoded(signature, "base64")
+        given = decoded(signature, "base64")
         for position, key in enumerate(self._keys):
             if len(given) != (key.key_size + 7) // 8:
                 continue
@@ -93,7 +93,7 @@ class Ed25519:
             Refusal: SIGNATURE_MISMATCH when it fits none, or is not the one canonical spelling
                 of its bytes.
         """
-        given = _decoded(signature, self._encoding)
+        given = decoded(signature, self._encoding)
         for position, key in enumerate(self._keys):
             try:
                 key.verify(given, message)
@@ -121,25 +121,6 @@ def sign_rsa(key: Secret, message: bytes) -> str:
         raise ValueError("the private key is not an RSA key")  # noqa: TRY004 - a bad value
     _check_strength(private.public_key())
     return b64encode(private.sign(message, PKCS1v15(), SHA256())).decode("ascii")
-
-
-# ---- signatures -----------------------------------------------------------------------------
-
-
-def _decoded(signature: str, encoding: Encoding) -> bytes:
-    try:
-        if encoding == "hex":
-            given = bytes.fromhex(signature)
-            written = given.hex()
-        else:
-            given = b64decode(signature, validate=True)
-            written = b64encode(given).decode("ascii")
-    except ValueError:
-        written, given = "", b""
-    # Writing it again leaves one spelling: no white space, no spare bits, no other case.
-    if not given or written != signature:
-        raise Refusal(Reason.SIGNATURE_MISMATCH, f"not in strict {encoding}")
-    return given
 
 
 # ---- keys -----------------------------------------------------------------------------------
