@@ -29,7 +29,7 @@ def advice(settings: Settings, facts: Mapping[str, Facts], today: date) -> Itera
         if known is None:
             continue
         place = ("endpoints", at)
-        yield from _mode(endpoint, place)
+        yield from _mode(endpoint, known.environments[endpoint.environment], place)
         yield from _members(endpoint, known, place)
         if endpoint.environment == _PRODUCTION:
             yield from _sandbox_keys(endpoint, place)
@@ -42,8 +42,10 @@ def advice(settings: Settings, facts: Mapping[str, Facts], today: date) -> Itera
             yield Advice((*place, "provider"), "old-review", message)
 
 
-def _mode(endpoint: Endpoint, place: Place) -> Iterator[Advice]:
-    if endpoint.allowlist.mode is Mode.OFF:
+def _mode(endpoint: Endpoint, environment: Environment, place: Place) -> Iterator[Advice]:
+    # Who publishes no addresses leaves nothing to enforce.
+    published = environment.listings or environment.hosts
+    if endpoint.allowlist.mode is Mode.OFF and published:
         message = "anybody may send; only the signature is checked"
         yield Advice((*place, "allowlist", "mode"), "allowlist-off", message)
     if endpoint.allowlist.mode is Mode.REPORT:

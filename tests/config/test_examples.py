@@ -1,21 +1,27 @@
 """What an operator copies is good, complete, and says what is so."""
 
+import json
 import re
 import subprocess
 import sys
-from datetime import date
+from base64 import b64encode
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from relay.cli import application
 from relay.config import Settings, load, provider, provider_of
 from relay.config.lint import lint
 from relay.config.structure import fields
 from relay.config.types import Section
+from relay.demo.keys import asymmetric
 from tests.config.pem import write_pair
 
 CONFIG = Path(__file__).parents[2] / "config"
 _KEY = re.compile(r" *(- )?[a-z_]+:")
+PUBLIC_KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
 NAMES = ("relay.minimal.yaml", "relay.example.yaml")
 ENVIRON = {
     "MIDTRANS_SERVER_KEY": "Mid-server-1",
@@ -93,3 +99,38 @@ def test_defaults_in_the_example_are_the_defaults(tmp_path: Path) -> None:
 
 def _sections() -> list[type[Section]]:
     return [each for each in Section.__subclasses__() if each.__module__.startswith("relay.")]
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_the_command_passes_every_file(path: Path, tmp_path: Path) -> None:
+    for directory in ("secrets", "tls", "keys"):
+        (tmp_path / directory).mkdir()
+    (tmp_path / "secrets/signing").write_text("whsec_" + "A" * 32 + "\n")
+    (tmp_path / "secrets/vipps").write_text("a-webhook-secret\n")
+    certificate, key = write_pair(tmp_path / "tls", end=datetime.now(UTC) + timedelta(days=80))  # noqa: TID251 - the command asks the real clock
+    certificate.rename(tmp_path / "tls/fullchain.pem")
+    key.rename(tmp_path / "tls/privkey.pem")
+    (tmp_path / path.name).write_bytes(path.read_bytes())
+    environ = {name: secret_for(name) for name in re.findall(r"\$\{env:(\w+)\}", path.read_text())}
+    for file in re.findall(r"\$\{file:([\w./-]+)\}", path.read_text()):
+        if not (tmp_path / file).exists():
+            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / file).write_text(asymmetric().verifying)
+    done = CliRunner().invoke(
+        application(), ["check", "-c", str(tmp_path / path.name), "--format", "json"], env=environ
+    )
+    told = json.loads(done.stdout)
+    assert (told["valid"], done.stderr) == (True, "")
+    # Only the place where the test put it.
+    assert {finding["code"] for finding in told["findings"]} <= {"temporary-path"}
+
+
+def secret_for(variable: str) -> str:
+    """Return what could stand in this variable."""
+    if variable == "WEBHOOK_PUBLIC_KEY":
+        # From RFC 8032, section 7.1, test 1.
+        return "whpk_" + b64encode(bytes.fromhex(PUBLIC_KEY)).decode()
+    if variable == "WEBHOOK_SECRET":
+        return "whsec_" + "A" * 32
+    # Text, hexadecimal digits and Base64 at once.
+    return "ab" * 32

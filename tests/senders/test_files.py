@@ -24,11 +24,12 @@ def test_all_senders_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_its_only_finding_is_that_no_address_is_checked(name: str, tmp_path: Path) -> None:
+def test_it_has_no_findings(name: str, tmp_path: Path) -> None:
     settings = loaded(name, tmp_path)
     facts = {each.name: provider_of(each).facts for each in settings.endpoints}
     found = {finding.code for finding in lint(settings, facts, {}, date(2026, 12, 1))}
-    assert found - {"temporary-path"} == {"allowlist-off"}
+    # Only the place where the test put it.
+    assert found <= {"temporary-path"}
 
 
 @pytest.mark.parametrize("name", NAMES)
