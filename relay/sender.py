@@ -42,7 +42,7 @@ async def post(url: str, sample: Sample, client: str | None = None) -> Answer:
                 URL(url + sample.suffix, encoded=True),
                 data=sample.body,
                 headers=headers,
-                skip_auto_headers=("User-Agent", "Content-Type"),
+                skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
                 allow_redirects=False,
             ) as response:
                 return Answer(response.status, await response.text(errors="replace"))
