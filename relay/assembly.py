@@ -167,6 +167,7 @@ def bind_endpoint(settings: EndpointSettings, book: AddressBook) -> Endpoint:
         allowlist=book.allowlist(settings.name, who.networks, who.hosts),
         mode=settings.allowlist.mode,
         knock=book.knock(who.hosts),
+        patience=facts.patience,
         proxied=settings.mode == "proxy",
     )
 

@@ -60,6 +60,7 @@ class Endpoint:
     proxied: deliveries are passed on and answered with the upstream's answer, not stored.
     mode: what the allowlist does.
     knock: asks DNS again for a refused address; None when no host names are involved.
+    patience: how soon the sender has to be answered, where that is sooner than usual.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Endpoint:
     mode: Mode
     knock: Knock | None
     proxied: bool = False
+    patience: timedelta | None = None
 
 
 class Ingest:
@@ -154,7 +156,7 @@ class Ingest:
             if route.proxied and not event.evidence.test:
                 ruling, passed = await self._pass(route, event, account)
             else:
-                async with timeout(self._answer_within):
+                async with timeout(self._within(endpoint)):
                     ruling = await self._store(event, account)
         except Refusal as refusal:
             ruling = Ruling(Verdict.REFUSED, refusal.reason)
@@ -174,6 +176,12 @@ class Ingest:
         if passed is not None:
             return passed
         return endpoint.inspector.answer(ruling, self._asked(route, body))
+
+    def _within(self, endpoint: Endpoint) -> float:
+        """Return the seconds that storing may take for this endpoint's sender."""
+        if endpoint.patience is None:
+            return self._answer_within
+        return min(self._answer_within, endpoint.patience.total_seconds())
 
     # ---- who is calling, before the body is read --------------------------------------------
 

@@ -293,6 +293,20 @@ async def test_a_spool_that_does_not_answer_in_time_is_no_success(
     assert (line["verdict"], line["level"]) == ("unavailable", "error")
 
 
+async def test_a_sender_in_a_hurry_is_answered_sooner(bench: Bench, tmp_path: Path) -> None:
+    with closing(apsw.Connection(str(tmp_path / "relay.db"))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        inspector = Listening()
+        hurried = replace(
+            bench.endpoint(), inspector=inspector, patience=timedelta(milliseconds=100)
+        )
+        ack = await bench.ingest(hurried, answer_within=60).receive(head(), reading(body()))
+        other.execute("ROLLBACK")
+    assert ack.status == 502
+    # Late by our own limit, not because the spool gave up.
+    assert inspector.rulings == [Ruling(Verdict.UNAVAILABLE, late=True)]
+
+
 class Exploding:
     """An inspector with a mistake in it."""
 

@@ -61,6 +61,7 @@ class Facts:
     callbacks: products that are called at one exact path all the same, by the `callback` of their
         endpoints.
     headers: the sender's own header fields that may reach an upstream.
+    patience: how soon the sender has to be answered, where that is sooner than usual.
     window: the default for `timestamp`; None when no time is signed.
     """
 
@@ -77,6 +78,7 @@ class Facts:
     shapes: tuple[Shape, ...] = ()
     callbacks: Mapping[str, Shape] = field(default_factory=dict)
     headers: tuple[str, ...] = ()
+    patience: timedelta | None = None
     window: Window | None = None
 
     def shapes_of(self, callback: str | None) -> tuple[Shape, ...]:

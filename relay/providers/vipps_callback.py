@@ -19,7 +19,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date
+from datetime import UTC, date, timedelta
 from secrets import randbelow
 from types import MappingProxyType
 from typing import Final
@@ -89,6 +89,8 @@ FACTS: Final = Facts(
     ),
     document="https://developer.vippsmobilepay.com/docs/APIs/ecom-api/vipps-ecom-api/",
     reviewed=date(2026, 11, 21),
+    # An eCom transaction is sent once and given 3 s; a second of them is the network's.
+    patience=timedelta(seconds=2),
     shapes=(
         Shape("POST", "/v2/payments/{orderId}"),
         Shape("POST", "/v2/payments/{orderId}/shippingDetails", proxied=True),
