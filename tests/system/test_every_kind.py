@@ -165,9 +165,28 @@ async def test_stored_messages_are_acknowledged_and_arrive_byte_for_byte(stage: 
         got = arrived[f"store-{name}"]
         assert (got.method, got.body) == (sample.method, sample.body)
         assert got.target == f"/hooks{sample.suffix}"
-    token = KEYS["vipps-callback"].verifying.encode()
-    assert not any(token in each.head for each in stage.stored.received)
     assert stage.asked.received == []
+
+
+async def test_a_token_is_not_forwarded_stored_logged_or_counted(
+    stage: Stage, tmp_path: Path
+) -> None:
+    for name in ("transaction", "checkout", "shipping", "express"):
+        for mode in ("store", "proxy"):
+            await stage.post(name, mode)
+    await stage.stored.has_received(4)
+    await stage.asked.has_received(4)
+    metrics = await exchange(stage.node.admin, request("GET", "/metrics"))
+    assert await stage.node.end() == 0
+    seen = [
+        *(each.head for each in (*stage.stored.received, *stage.asked.received)),
+        *(path.read_bytes() for path in tmp_path.iterdir() if path.is_file()),
+        orjson.dumps(stage.node.lines),
+        metrics.body,
+    ]
+    token = KEYS["vipps-callback"].verifying.encode()
+    assert [part for part in seen if token in part] == []
+    assert any(b"checkout" in part for part in seen[8:])
 
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.always_proxied])
