@@ -85,6 +85,9 @@ class Routes(Generic[E]):
             Refusal: UNKNOWN_ENDPOINT when there is none.
         """
         path = head.path
+        if "#" in head.target:
+            # No sender sends a fragment (RFC 9110, section 7.1), and nothing of ours forwards one.
+            raise Refusal(Reason.UNKNOWN_ENDPOINT)
         if (exact := self._exact.get(path)) is not None:
             return _route(exact, "", exact.shapes, head.method)
         for prefix, patterns, endpoint in self._prefixes:

@@ -58,6 +58,7 @@ def test_a_configured_path_is_found_whatever_its_query(target: str) -> None:
         "/midtrans/notification;a=b",
         "/midtrans/notification%00",
         "/midtrans/notification#",
+        "/midtrans/notification?a=#b",
         "/MIDTRANS/notification",
         "http://other.example/midtrans/notification",
         "/vipps/..%2f",

@@ -61,11 +61,14 @@ def key(rule: SignatureRule, secret: Secret) -> Secret:
     if rule.scheme in {"rsa", "ed25519"}:
         # These read Base64 themselves.
         return Secret(b64encode(_hex(text)) if rule.key_encoding == "hex" else text)
+    decoded_key = text
     if rule.key_encoding == "hex":
-        return Secret(_hex(text))
+        decoded_key = _hex(text)
     if rule.key_encoding == "base64":
-        return Secret(_base64(text))
-    return Secret(text)
+        decoded_key = _base64(text)
+    if not decoded_key:
+        raise ValueError("stands for no bytes at all; give the sender's secret")
+    return Secret(decoded_key)
 
 
 def _key(rule: SignatureRule, position: int, secret: Secret) -> Secret:

@@ -40,9 +40,15 @@ def _signature(rule: SignatureRule) -> Iterator[tuple[str, str]]:
                 yield from _time(rule, template, form)
 
 
+#: What reaches an upstream of every delivery (`relay.ingest`).
+_ALWAYS_FORWARDED = ("content-type", "user-agent", "accept")
+
+
 def _token(rule: SignatureRule, form: Format | None) -> Iterator[tuple[str, str]]:
     if isinstance(rule.source, JsonField):
         yield "from", "a token in the body would be stored and forwarded; it must be in a header"
+    elif rule.source.name.lower() in _ALWAYS_FORWARDED:
+        yield "from", "this header field is forwarded; a token must be in one of its own"
     if rule.signed != "{body}":
         yield "signed", "a token signs nothing; leave the key out"
     if rule.time is not None:

@@ -44,6 +44,7 @@ def test_what_a_secret_stands_for(encoding: str, prefix: str, text: str, found: 
     ("encoding", "text", "said"),
     [
         ("text", " \n", "is empty"),
+        ("base64", "===", "stands for no bytes"),
         ("text", "whsec_", "is empty"),
         ("hex", "0", "is not hexadecimal"),
         ("hex", "xy", "is not hexadecimal"),

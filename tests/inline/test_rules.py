@@ -41,6 +41,7 @@ KEYED = "t={timestamp},v1={signature}"
         ({"scheme": "rsa", "key_encoding": "hex"}, "secret_encoding", "PEM"),
         ({"scheme": "ed25519", "algorithm": "sha1"}, "algorithm", "no algorithm"),
         ({"scheme": "token", "source": JsonField("/t")}, "from", "stored and forwarded"),
+        ({"scheme": "token", "source": HeaderField("User-Agent")}, "from", "is forwarded"),
         ({"scheme": "token", "signed": "{json:/a}"}, "signed", "signs nothing"),
         ({"scheme": "token", "time": TIME}, "timestamp", "signs no time"),
         ({"scheme": "token", "format": KEYED}, "format", "signs no time"),
