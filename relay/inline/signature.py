@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from relay.errors import Refusal
+from relay.errors import Reason, Refusal
 from relay.inline import SignatureRule, TimeRule, shift, times
 from relay.inline.formats import Format, Found
 from relay.inline.keys import check
 from relay.inline.message import Message
-from relay.inline.template import Template
+from relay.inline.template import Template, says_something
 from relay.providers import Window
 from relay.secret import Secret
 
@@ -60,6 +60,9 @@ class SignatureCheck:
             times.check(times.read(timestamp, self._time.unit), now, self._window)
         if self._template.covers_body:
             return Verified(secret, ("body",), shift.body_ambiguous(parts))
+        if not says_something(parts, filled):
+            # The signature of one such body would be that of all of them.
+            raise Refusal(Reason.FIELD_INVALID, "none of the signed fields is in the body")
         return Verified(secret, self._template.fields, shift.fields_ambiguous(parts, filled))
 
     def _timestamp(self, message: Message, found: Found) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -106,6 +106,14 @@ class Template:
             Refusal: a header field or the body is not as it has to be.
         """
         return tuple(_value(part, message, timestamp) for part in self.parts)
+
+
+def says_something(parts: Sequence[Part], filled: Sequence[bytes | None]) -> bool:
+    """Tell whether any field of the body stands for text in this message."""
+    return any(
+        isinstance(part, Placeholder) and part.kind == "json" and bool(text)
+        for part, text in zip(parts, filled, strict=True)
+    )
 
 
 def _placeholder(text: str) -> Placeholder:

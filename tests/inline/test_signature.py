@@ -88,3 +88,13 @@ def test_an_id_that_holds_its_own_end_is_refused_although_it_is_signed() -> None
     with pytest.raises(Refusal) as caught:
         check.verify(message({"X-Id": "a.b", "X-Signature": mac(b"old", b"a.b.{}")}), AT)
     assert caught.value.reason is Reason.SIGNATURE_MISMATCH
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"a": null}', b'{"a": ""}', b'{"b": 1}'])
+def test_a_signature_over_none_of_this_body_is_refused(body: bytes) -> None:
+    rule = described(format="{signature}", signed="{header:X-Id}:{json:/a}").signature
+    check = SignatureCheck(rule, SECRETS, WINDOW)
+    headers = {"X-Id": "7", "X-Signature": mac(b"old", b"7:")}
+    with pytest.raises(Refusal) as caught:
+        check.verify(message(headers, body), AT)
+    assert caught.value.reason is Reason.FIELD_INVALID
