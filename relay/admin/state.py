@@ -11,7 +11,7 @@ from relay.errors import SpoolUnavailable
 from relay.gauges import Snapshot
 from relay.history import rfc3339
 from relay.ingest import Endpoint
-from relay.sources import Mode, SourceStatus
+from relay.sources import Entry, Mode, SourceStatus
 from relay.spool import Spool, SpoolStats
 
 
@@ -106,15 +106,17 @@ class State:
             {
                 "endpoint": endpoint.name,
                 "mode": endpoint.mode.value,
-                "entries": [
-                    {
-                        "network": str(entry.network),
-                        "origin": entry.origin,
-                        "host": entry.host,
-                        "last_seen": None if entry.last_seen is None else rfc3339(entry.last_seen),
-                    }
-                    for entry in endpoint.allowlist.entries()
-                ],
+                "entries": [entry_json(entry) for entry in endpoint.allowlist.entries()],
             }
             for endpoint in self._endpoints
         ]
+
+
+def entry_json(entry: Entry) -> dict[str, object]:
+    """Return one allowlist entry as the admin API and the command line show it."""
+    return {
+        "network": str(entry.network),
+        "origin": entry.origin,
+        "host": entry.host,
+        "last_seen": None if entry.last_seen is None else rfc3339(entry.last_seen),
+    }

@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
+from relay.admin.state import entry_json
 from relay.assembly import known_allowlists
 from relay.cli.options import CONFIG, FORMAT, load_settings
 from relay.cli.output import Format, print_json, print_table
 from relay.clientip import plain
-from relay.history import rfc3339
 from relay.sources import Allowlist, Entry, Mode
 
 app = typer.Typer(no_args_is_help=True, help="Addresses that may send, endpoint by endpoint.")
@@ -77,10 +77,4 @@ def _chosen(config: Path, endpoint: str | None) -> dict[str, tuple[Mode, Allowli
 
 
 def _row(endpoint: str, entry: Entry) -> dict[str, object]:
-    return {
-        "endpoint": endpoint,
-        "network": str(entry.network),
-        "origin": entry.origin,
-        "host": entry.host,
-        "last_seen": None if entry.last_seen is None else rfc3339(entry.last_seen),
-    }
+    return {"endpoint": endpoint} | entry_json(entry)
