@@ -115,6 +115,8 @@ class Evidence:
 
     key: what makes the event unique on its endpoint.
     content: SHA-256 of what the body says, the same for bodies that parse alike.
+    restated: SHA-256 of what stays the same when the provider says this again under another key;
+        None where one event never has two keys.
     signed: what the signature covers: `("body",)`, or the covered field names. Empty when unsigned,
         and under a token, which proves who sends and covers nothing of what is sent.
     ambiguous: the covered fields could have been split otherwise under the same signature.
@@ -126,6 +128,7 @@ class Evidence:
 
     key: str
     content: bytes
+    restated: bytes | None = None
     signed: tuple[str, ...] = ()
     ambiguous: bool = False
     secret: int | None = None

@@ -86,7 +86,10 @@ FACTS: Final = Facts(
         "{sha256_hex:minified_body}:{header:X-TIMESTAMP}; the path is what Midtrans appends to"
         " the prefix, or the whole one"
     ),
-    event_key="X-EXTERNAL-ID and the calendar day of X-TIMESTAMP in Jakarta",
+    event_key=(
+        "the service, X-EXTERNAL-ID and the calendar day of X-TIMESTAMP in Jakarta; the same"
+        " content under another id is the same event"
+    ),
     answers=(
         "200 and responseCode 200xx00 (xx is 56 for debit, 52 for QRIS, 25 for VA); Midtrans"
         " tries again five times over 5 h 42 min after any other status"
@@ -128,9 +131,13 @@ class _SnapInspector:
             secret = self._verify(self._rsa, delivery, signed_at)
         day = _parse_time(signed_at).date()
         message = strictjson.parse_object(delivery.body)
+        content = strictjson.content_digest(message)
+        # Nothing says that the three services count their ids together.
+        service = SERVICES.get(delivery.remainder, "00")
         return Evidence(
-            key=eventkey.spell(_external_id(headers), day.isoformat()),
-            content=strictjson.content_digest(message),
+            key=eventkey.spell(service, _external_id(headers), day.isoformat()),
+            content=content,
+            restated=_restated(service, message, content, signed_at),
             signed=("body",) if secret is not None else (),
             secret=secret,
             subject=_subject(message),
@@ -225,6 +232,17 @@ def _check_age(age: timedelta, window: Window) -> None:
         raise Refusal(Reason.TIMESTAMP_OUTSIDE_WINDOW, f"{TIMESTAMP} is {age} old")
     if window.future is not None and -age > window.future:
         raise Refusal(Reason.TIMESTAMP_OUTSIDE_WINDOW, f"{TIMESTAMP} is {-age} ahead")
+
+
+def _restated(service: str, message: JsonObject, content: bytes, signed_at: str) -> bytes:
+    """Return what one message keeps under any X-EXTERNAL-ID.
+
+    That header is not signed: whoever has seen a message could send it again under new ids. Nor
+    is it said whether a retry of Midtrans keeps it. What names a payment and says the same of it
+    is the same message; what names none has to be of the same time as well.
+    """
+    named = "" if _subject(message) is not None else signed_at
+    return hashlib.sha256(b"\n".join((service.encode(), named.encode(), content))).digest()
 
 
 def _subject(message: JsonObject) -> str | None:

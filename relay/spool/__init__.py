@@ -34,7 +34,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The same key with the same content is already on disk, as this event."""
+    """It is already on disk, as this event: same key and content, or the same restated."""
 
     id: str
 
@@ -134,8 +134,9 @@ class Spool(Protocol):
     async def put(self, event: VerifiedDelivery) -> Stored | Duplicate | Conflict:
         """Store and dedupe in one statement; when this returns, the event has been synced to disk.
 
-        A key is unique per endpoint. The same key with the same content is a `Duplicate`. With
-        other content it is `Stored` under its own id with `conflicts_with`, or a `Conflict` and
+        A key is unique per endpoint. The same key with the same content is a `Duplicate`; so is
+        what the evidence says is `restated` of an event under another key. A known key with
+        other content is `Stored` under its own id with `conflicts_with`, or a `Conflict` and
         not stored when the evidence says `OnConflict.REFUSE`. An opening event of a subject that
         has a later state already is stored `out_of_order`. A test message is stored as `test`.
         What was passed on counts for none of this.

@@ -164,6 +164,27 @@ class SpoolContract:
         again = verified(body=b"2", on_conflict=OnConflict.REFUSE)
         assert await spool.put(again) == Duplicate(second)
 
+    async def test_what_is_restated_under_another_key_is_a_duplicate(self, spool: Spool) -> None:
+        first = await stored(spool, verified(key="a", restated=b"same"))
+        assert await spool.put(verified(key="b", restated=b"same")) == Duplicate(first)
+        assert isinstance(await spool.put(verified(key="b", restated=b"other")), Stored)
+        elsewhere = verified(key="b", restated=b"same", endpoint="snap")
+        assert isinstance(await spool.put(elsewhere), Stored)
+        assert isinstance(await spool.put(verified(key="c")), Stored)
+        assert isinstance(await spool.put(verified(key="d")), Stored)
+
+    async def test_a_known_key_weighs_more_than_what_is_restated(self, spool: Spool) -> None:
+        refuse = OnConflict.REFUSE
+        await stored(spool, verified(key="a", body=b"1", restated=b"1"))
+        second = await stored(spool, verified(key="b", body=b"2", restated=b"2"))
+        mixed = verified(key="b", body=b"1", restated=b"1", on_conflict=refuse)
+        assert await spool.put(mixed) == Conflict(second)
+
+    async def test_restating_is_no_conflict(self, spool: Spool) -> None:
+        first = await stored(spool, verified(key="a", body=b"1", restated=b"1"))
+        await stored(spool, verified(key="b", body=b"2", restated=b"2"))
+        assert await spool.put(verified(key="b", body=b"1", restated=b"1")) == Duplicate(first)
+
     async def test_an_opening_event_after_a_later_state_is_out_of_order(self, spool: Spool) -> None:
         late = verified(key="pending", subject="tx", opening=True, event_id="late")
         await stored(spool, verified(key="settled", subject="tx"))

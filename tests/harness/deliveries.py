@@ -30,6 +30,7 @@ def verified(
     opening: bool = False,
     test: bool = False,
     on_conflict: OnConflict = OnConflict.DELIVER,
+    restated: bytes | None = None,
     ambiguous: bool = False,
     received_at: datetime = RECEIVED,
     headers: Headers = JSON,
@@ -54,6 +55,7 @@ def verified(
         evidence=Evidence(
             key=key,
             content=sha256(body).digest(),
+            restated=restated,
             signed=("order_id", "status_code", "gross_amount"),
             ambiguous=ambiguous,
             secret=0,

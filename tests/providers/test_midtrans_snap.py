@@ -103,10 +103,10 @@ def without(delivery: Delivery, name: str) -> Delivery:
 # ---- what is found --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_a_message(path: str) -> None:
+@pytest.mark.parametrize(("path", "service"), [(DEBIT, "56"), (QRIS, "52"), (ACCOUNT, "25")])
+def test_a_message(path: str, service: str) -> None:
     evidence = accepted(message(path=path))
-    assert evidence.key == "12345678901234567890:2026-01-05"
+    assert evidence.key == f"{service}:12345678901234567890:2026-01-05"
     assert evidence.subject == "A1"
     assert evidence.signed == ("body",)
     assert evidence.secret == 0
@@ -120,6 +120,29 @@ def test_the_content_is_what_the_body_says() -> None:
     assert first.content == same.content
     assert first.content != other.content
     assert first.key == other.key
+
+
+def test_a_message_under_another_id_is_the_same_event() -> None:
+    first = accepted(message())
+    replayed = accepted(message(SPACED, headers={"X-EXTERNAL-ID": "another"}))
+    restamped = accepted(message(stamp="2026-01-05T19:00:00+07:00"))
+    assert first.key != replayed.key
+    assert first.restated == replayed.restated == restamped.restated
+
+
+def test_another_state_or_another_service_is_another_event() -> None:
+    first = accepted(message()).restated
+    assert first is not None
+    assert accepted(message(BODY.replace(b'"00"', b'"03"'))).restated != first
+    assert accepted(message(path=DEBIT)).restated != first
+
+
+def test_what_names_no_payment_is_the_same_event_at_the_same_time_alone() -> None:
+    nameless = BODY.replace(b"originalReferenceNo", b"nothing")
+    first = accepted(message(nameless))
+    assert accepted(message(nameless, headers={"X-EXTERNAL-ID": "2"})).restated == first.restated
+    later = accepted(message(nameless, stamp="2026-01-05T19:00:00+07:00"))
+    assert later.restated != first.restated
 
 
 @pytest.mark.parametrize(
@@ -138,7 +161,7 @@ def test_the_content_is_what_the_body_says() -> None:
 )
 def test_the_day_of_an_id_is_jakartas(stamp: str, day: str) -> None:
     unlimited = bind(window=Window(None, None))
-    assert accepted(message(stamp=stamp), unlimited).key == f"12345678901234567890:{day}"
+    assert accepted(message(stamp=stamp), unlimited).key == f"52:12345678901234567890:{day}"
 
 
 @pytest.mark.parametrize(
@@ -148,7 +171,7 @@ def test_the_day_of_an_id_is_jakartas(stamp: str, day: str) -> None:
 def test_an_id_is_text(external: str) -> None:
     found = accepted(message(headers={"X-EXTERNAL-ID": external})).key
     assert found.endswith(":2026-01-05")
-    assert found.count(":") == 1
+    assert found.count(":") == 2
 
 
 @pytest.mark.parametrize("external", ["", "x" * 65, "a\tb", "\xe9", "\x7f"])
@@ -474,7 +497,7 @@ def test_a_configured_partner_counts_without_secrets_too() -> None:
 def test_an_unsigned_time_may_be_any() -> None:
     unsigned = PROVIDER.bind(Terms())
     delivery = without(message(stamp="2020-01-01T00:00:00+07:00"), "X-SIGNATURE")
-    assert accepted(delivery, unsigned).key == "12345678901234567890:2020-01-01"
+    assert accepted(delivery, unsigned).key == "52:12345678901234567890:2020-01-01"
 
 
 # ---- configuration --------------------------------------------------------------------------
@@ -544,7 +567,7 @@ def test_fields_and_headers_of_a_sample_can_be_set() -> None:
     }
     sample = PROVIDER.sample(SampleOrder(PREFIX, keys()[0], NOW, changes))
     evidence = accepted(delivery_of(sample, PREFIX, NOW), bind(partner_id="G7"))
-    assert (evidence.key, evidence.subject) == ("7:2026-01-05", "R7")
+    assert (evidence.key, evidence.subject) == ("56:7:2026-01-05", "R7")
     assert evidence.opening
     assert sample.headers.values("CHANNEL-ID") == ("7",)
 

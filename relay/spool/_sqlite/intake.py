@@ -13,14 +13,14 @@ from relay.spool._sqlite import rows
 # The LIMIT keeps SQLite from repeating a look-up wherever its result is used.
 _PUT: Final = """
 INSERT INTO events (
-    id, endpoint, provider, environment, upstream, key, content, subject, opening, method, suffix,
-    headers, client, received_at, signed, conflicts_with, out_of_order, status, place, since,
-    due_at, checksum, body
+    id, endpoint, provider, environment, upstream, key, content, restated, subject, opening,
+    method, suffix, headers, client, received_at, signed, conflicts_with, out_of_order, status,
+    place, since, due_at, checksum, body
 )
 SELECT
-    :id, :endpoint, :provider, :environment, :upstream, :key, :content, :subject, :opening,
-    :method, :suffix, :headers, :client, :received_at, :signed, known.id, known.later, :status,
-    :place, :received_at, :due_at,
+    :id, :endpoint, :provider, :environment, :upstream, :key, :content, :restated, :subject,
+    :opening, :method, :suffix, :headers, :client, :received_at, :signed, known.id, known.later,
+    :status, :place, :received_at, :due_at,
     :digest || ' ' || known.later || ' ' || ifnull(known.id, ''),
     :body
 FROM (
@@ -41,6 +41,7 @@ FROM (
 ) AS known
 WHERE NOT (:refuse AND known.id IS NOT NULL)
 ON CONFLICT (key, endpoint, content) DO NOTHING
+ON CONFLICT (endpoint, restated) WHERE restated IS NOT NULL DO NOTHING
 RETURNING conflicts_with, out_of_order
 """
 
@@ -48,6 +49,10 @@ _KNOWN: Final = """
 SELECT id, content = :content AS same FROM events
 WHERE key = :key AND endpoint = :endpoint AND status <> 'passed'
 ORDER BY same DESC, seq LIMIT 1
+"""
+
+_RESTATED: Final = """
+SELECT id FROM events WHERE endpoint = :endpoint AND restated = :restated
 """
 
 _RECORD: Final = """
@@ -69,8 +74,13 @@ def put(connection: apsw.Connection, row: rows.Parameters) -> Stored | Duplicate
     """Store the event of `rows.parameters`, or say which event it is, or stands against."""
     for conflicts_with, out_of_order in rows.fetch(connection, _PUT, row):
         return Stored(str(row["id"]), conflicts_with, bool(out_of_order))
-    [(event_id, same)] = rows.fetch(connection, _KNOWN, row)
-    return Duplicate(event_id) if same else Conflict(event_id)
+    for event_id, same in rows.fetch(connection, _KNOWN, row):
+        if same:
+            return Duplicate(event_id)
+        if row["refuse"]:
+            return Conflict(event_id)
+    [(event_id,)] = rows.fetch(connection, _RESTATED, row)
+    return Duplicate(event_id)
 
 
 def record(connection: apsw.Connection, passed: Sequence[rows.Parameters]) -> None:

@@ -87,6 +87,7 @@ def parameters(event: VerifiedDelivery, now: datetime) -> Parameters:
     evidence = event.evidence
     return _received(event) | {
         "content": evidence.content,
+        "restated": evidence.restated,
         "status": Status.TEST if evidence.test else Status.PENDING,
         "place": None if evidence.test else "ready",
         "due_at": None if evidence.test else micros(now),

@@ -9,6 +9,7 @@ CREATE TABLE events (
     upstream         TEXT    NOT NULL,
     key              TEXT    NOT NULL,
     content          BLOB    NOT NULL,
+    restated         BLOB,                 -- the same for one event under several keys
     subject          TEXT,
     opening          INTEGER NOT NULL,
     method           TEXT    NOT NULL,
@@ -48,6 +49,9 @@ CREATE INDEX events_behind  ON events (upstream)              WHERE place = 'beh
 CREATE INDEX events_leased  ON events (upstream, lease_until) WHERE status = 'leased';
 CREATE INDEX events_lane    ON events (upstream, endpoint, lane, seq, status)
     WHERE status IN ('pending', 'leased');
+
+-- One event, though its sender gave it another key.
+CREATE UNIQUE INDEX events_restated ON events (endpoint, restated) WHERE restated IS NOT NULL;
 
 -- What an opening event looks for: a later state of its subject.
 CREATE INDEX events_subject ON events (endpoint, subject)
