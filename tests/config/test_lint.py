@@ -136,7 +136,7 @@ def public(port: int, address: str = "0.0.0.0") -> str:
         ),
         # files
         (
-            GOOD + "spool: {path: /tmp/x/relay.db}\n",
+            GOOD + "spool: {path: /tmp/relay.db}\n",
             [
                 (
                     "13:15: warning: spool.path: what lies in a directory for temporary files is"
@@ -216,7 +216,7 @@ def test_a_certificate_that_signed_itself(tmp_path: Path) -> None:
 
 
 def test_findings_come_in_the_order_of_the_file() -> None:
-    text = allowlist('{mode: off, add: ["0.0.0.0/0", 103.58.103.177]}') + "state_dir: /tmp/x\n"
+    text = allowlist('{mode: off, add: ["0.0.0.0/0", 103.58.103.177]}') + "state_dir: /tmp\n"
     settings = good(text)
     found = lint(settings, facts(settings), {}, TODAY)
     assert [(each.line, each.column) for each in found] == sorted(
