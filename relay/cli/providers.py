@@ -1,9 +1,10 @@
-"""`relay providers`: what is built in."""
+"""`relay providers`: what is built in, and what a file describes."""
 
 from typing import Annotated
 
 import typer
 
+from relay.cli.described import Unknown, named_or_described
 from relay.cli.output import Format, print_json, print_table
 from relay.plugins import load, names
 from relay.providers import Facts, Shape, Window
@@ -38,17 +39,21 @@ def list_providers(
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="Name of the provider.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of the provider, or a YAML file that describes one.")
+    ],
     form: Annotated[Format, typer.Option("--format", help="text or json")] = Format.TEXT,
 ) -> None:
     """Show everything about one provider."""
-    if name not in names("providers"):
-        raise typer.BadParameter(
-            f'no provider named "{name}"; there are: {", ".join(names("providers"))}'
-        )
-    facts = _facts(name)
+    try:
+        found = named_or_described(name)
+    except Unknown as error:
+        raise typer.BadParameter(str(error)) from None
+    facts = found.provider.facts
     if form is Format.JSON:
-        print_json(_as_json(facts))
+        # What a file describes has never been reviewed here.
+        own = {} if found.file is None else {"document": str(found.file), "reviewed": None}
+        print_json(_as_json(facts) | own)
         return
     rows: list[tuple[str, object]] = [
         ("provider", f"{facts.name}: {facts.title}"),
@@ -59,9 +64,10 @@ def show(
         ("answers", facts.answers),
         ("signed time", _window(facts.window)),
         ("headers passed on", ", ".join(facts.headers) or "none of its own"),
-        ("source", facts.document),
-        ("reviewed", facts.reviewed),
+        ("source", found.file or facts.document),
     ]
+    if found.file is None:
+        rows.append(("reviewed", facts.reviewed))
     rows += [("path", _shape(shape)) for shape in facts.shapes]
     rows += [(f"callback: {name}", _shape(shape)) for name, shape in facts.callbacks.items()]
     for environment, sources in facts.environments.items():

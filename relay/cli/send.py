@@ -9,16 +9,18 @@ from urllib.parse import urlsplit
 
 import typer
 
+from relay.cli.described import Unknown, named_or_described
 from relay.cli.output import Format, complain, print_json, print_table
 from relay.clock import SystemClock
-from relay.plugins import load, names
-from relay.providers import Provider, Sample, SampleOrder
+from relay.providers import Sample, SampleOrder
 from relay.secret import Secret
 from relay.sender import Answer, Unsent, post
 
 
 def send(
-    provider: Annotated[str, typer.Argument(help="Name of the provider; `relay providers`.")],
+    provider: Annotated[
+        str, typer.Argument(help="Name of the provider, or a YAML file that describes one.")
+    ],
     *,
     to: Annotated[str, typer.Option("--to", help="URL of the endpoint.")],
     secret: Annotated[
@@ -31,27 +33,31 @@ def send(
         str | None, typer.Option("--from", help="Client address, sent as X-Forwarded-For.")
     ] = None,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", help="A body field to set: key=value.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="A body field to set: key=value; for a file, path/to/field=value."
+        ),
     ] = None,
     repeat: Annotated[int, typer.Option("--repeat", min=1, help="How often to post it.")] = 1,
     form: Annotated[Format, typer.Option("--format", help="text or json")] = Format.TEXT,
 ) -> None:
     """Sign a sample message and post it; exit 0 when every answer was 2xx."""
-    if provider not in names("providers"):
-        raise typer.BadParameter(
-            f'no provider named "{provider}"; there are: {", ".join(names("providers"))}'
-        )
+    try:
+        found = named_or_described(provider)
+    except Unknown as error:
+        raise typer.BadParameter(str(error)) from None
     if not _is_http(to):
         raise typer.BadParameter(f'--to: "{to}" is no URL; write it as https://host/path')
     if source is not None and not _is_address(source):
         raise typer.BadParameter(f'--from: "{source}" is no IP address')
     if (secret is None) == (key is None):
         raise typer.BadParameter("give --secret, or --key where a private key signs")
-    signer: Provider = load("providers", provider).PROVIDER
     try:
         value = Secret(secret) if secret is not None else Secret(_read(key))
-        order = SampleOrder(to, value, SystemClock().now(), _changes(changes or []))
-        sample = signer.sample(order)
+        # Where the file says a public_url, that is what the relay verifies against.
+        signed_url = found.public_url or to
+        order = SampleOrder(signed_url, value, SystemClock().now(), _changes(changes or []))
+        sample = found.provider.sample(order)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     try:

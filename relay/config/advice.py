@@ -1,12 +1,15 @@
 """What the lint rules share: a warning before it knows its file, and judging networks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from netaddr import IPNetwork
+from netaddr import IPNetwork, IPSet
 
 from relay.config.places import Place
 from relay.networks import redundant
+
+# Where a sender can be; in IPv6, IANA assigns global unicast addresses from 2000::/3 alone.
+_SENDERS = (("IPv4", IPNetwork("0.0.0.0/0")), ("IPv6", IPNetwork("2000::/3")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,14 @@ class Advice:
 def everyone(network: IPNetwork) -> bool:
     """Tell whether a network is 0.0.0.0/0 or ::/0."""
     return not network.prefixlen
+
+
+def mostly_everyone(networks: Iterable[IPNetwork]) -> Iterator[str]:
+    """Yield each kind, IPv4 or IPv6, of which the networks together hold half or more."""
+    held = IPSet(networks)
+    for kind, senders in _SENDERS:
+        if 2 * (held & IPSet((senders,))).size >= senders.size:
+            yield kind
 
 
 def repeated(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from relay import plugins
-from relay.config.advice import everyone
+from relay.config.advice import mostly_everyone
 from relay.config.endpoint import Allowlist, Endpoint, TimeWindow
 from relay.config.inline import CONFIGURATION
 from relay.inline import provider as inline
@@ -74,7 +74,7 @@ def senders(endpoint: Endpoint, environment: Environment) -> Senders:
 def _enforced(endpoint: Endpoint) -> bool:
     allowlist = endpoint.allowlist
     members = Allowlist.networks((*allowlist.add, *(allowlist.replace or ())))
-    return allowlist.mode is Mode.ENFORCE and not any(map(everyone, members))
+    return allowlist.mode is Mode.ENFORCE and not any(mostly_everyone(members))
 
 
 def _listed(environment: Environment) -> list[Entry]:

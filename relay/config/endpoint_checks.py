@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from netaddr import IPNetwork
 
+from relay.config.advice import mostly_everyone
 from relay.config.binding import provider_of, senders, terms
-from relay.config.endpoint import Endpoint
+from relay.config.endpoint import Allowlist, Endpoint
 from relay.config.inline import InlineProvider
 from relay.config.overlaps import Taken
 from relay.config.places import Fault, Place, shown
@@ -129,6 +130,11 @@ def _unsigned(endpoint: Endpoint, place: Place) -> Iterator[Fault]:
             if isinstance(member, IPNetwork) and not member.prefixlen:
                 message = "lets anybody forge: with unsigned: accept the address is all there is"
                 yield Fault((*allowlist, key, at), message, (secrets, unsigned))
+    members = (*endpoint.allowlist.add, *(endpoint.allowlist.replace or ()))
+    narrower = [each for each in Allowlist.networks(members) if each.prefixlen]
+    if any(mostly_everyone(narrower)):
+        message = "lets half the internet forge: with unsigned: accept the address is all there is"
+        yield Fault(allowlist, message, (secrets, unsigned))
 
 
 def _terms(whole: Terms, found: Provider, place: Place) -> Iterator[Fault]:

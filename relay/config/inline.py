@@ -138,6 +138,11 @@ class InlineProvider(Section):
     event_key: MessageFields | None = default(
         None, description="What makes an event unique. Default: the SHA-256 of its body."
     )
+    single: JsonPointer | None = default(
+        None,
+        description="A list in the body that must hold exactly one entry.",
+        examples=["/items"],
+    )
 
     def description(self) -> inline.Description:
         """Return the same in the words of `relay.inline`."""
@@ -148,4 +153,5 @@ class InlineProvider(Section):
             or {ONLY: Environment()},
             methods=tuple(self.methods),
             event_key=() if self.event_key is None else self.event_key.fields(),
+            single=self.single,
         )

@@ -10,9 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from relay.config import lint_endpoints
-from relay.config.advice import Advice, everyone, repeated
+from relay.config.advice import Advice, everyone, mostly_everyone, repeated
 from relay.config.certificates import Certificate
-from relay.config.endpoint import Endpoint
 from relay.config.places import dotted
 from relay.config.settings import Settings, SqliteSpool
 from relay.networks import special
@@ -85,6 +84,12 @@ def _proxies(settings: Settings) -> Iterator[Advice]:
         if everyone(network):
             message = f"{network} believes anybody's forwarding header; name your own proxies"
             yield Advice((*place, at), "everyone", message)
+    for kind in mostly_everyone(n for n in settings.trusted_proxies if not everyone(n)):
+        message = (
+            f"together these believe the forwarding header of half of all {kind} addresses or"
+            " more; name your own proxies"
+        )
+        yield Advice(place, "everyone", message)
     for at, outer in repeated(settings.trusted_proxies, ()):
         message = f"is already within {outer}; remove it"
         yield Advice((*place, at), "redundant-network", message)
@@ -116,7 +121,7 @@ def _certificates(
             verb = "ended" if end < today else "ends"
             message = f"the certificate {verb} on {end}; renew it"
             yield Advice(place, "certificate-ending", message)
-        if found.self_signed and any(map(_is_midtrans, settings.endpoints)):
+        if found.self_signed and any(map(lint_endpoints.is_midtrans, settings.endpoints)):
             message = "the certificate is self-signed, and Midtrans refuses such; use a public one"
             yield Advice(place, "self-signed", message)
     yield from _midtrans_ports(settings)
@@ -124,7 +129,7 @@ def _certificates(
 
 def _midtrans_ports(settings: Settings) -> Iterator[Advice]:
     for at, endpoint in enumerate(settings.endpoints):
-        if not _is_midtrans(endpoint):
+        if not lint_endpoints.is_midtrans(endpoint):
             continue
         if endpoint.public_url is not None:
             parts = urlsplit(endpoint.public_url)
@@ -173,7 +178,3 @@ def _files(settings: Settings) -> Iterator[Advice]:
 
 def _is_temporary(path: Path) -> bool:
     return any(path.is_relative_to(directory) for directory in _TEMPORARY)
-
-
-def _is_midtrans(endpoint: Endpoint) -> bool:
-    return isinstance(endpoint.provider, str) and endpoint.provider.startswith("midtrans")

@@ -5,7 +5,8 @@ from datetime import date, timedelta
 
 from netaddr import IPAddress, IPNetwork
 
-from relay.config.advice import Advice, everyone, repeated
+from relay.config import lint_inline
+from relay.config.advice import Advice, everyone, mostly_everyone, repeated
 from relay.config.endpoint import Endpoint
 from relay.config.places import Place
 from relay.config.settings import Settings
@@ -31,6 +32,7 @@ def advice(settings: Settings, facts: Mapping[str, Facts], today: date) -> Itera
         place = ("endpoints", at)
         yield from _mode(endpoint, known.environments[endpoint.environment], place)
         yield from _members(endpoint, known, place)
+        yield from lint_inline.advice(endpoint, place)
         if endpoint.environment == _PRODUCTION:
             yield from _sandbox_keys(endpoint, place)
         if known.name not in reviewed and today - known.reviewed > REVIEW_INTERVAL:
@@ -40,6 +42,11 @@ def advice(settings: Settings, facts: Mapping[str, Facts], today: date) -> Itera
                 f" {known.reviewed}, more than a year ago; compare it, or update the relay"
             )
             yield Advice((*place, "provider"), "old-review", message)
+
+
+def is_midtrans(endpoint: Endpoint) -> bool:
+    """Tell whether a built-in provider of Midtrans is spoken to."""
+    return isinstance(endpoint.provider, str) and endpoint.provider.startswith("midtrans")
 
 
 def _mode(endpoint: Endpoint, environment: Environment, place: Place) -> Iterator[Advice]:
@@ -69,6 +76,11 @@ def _members(endpoint: Endpoint, facts: Facts, place: Place) -> Iterator[Advice]
     yield from _one_list(replace or (), listed, (*place, "replace"))
     kept = tuple(each for each in replace or () if isinstance(each, IPNetwork))
     yield from _one_list(add, (*listed, *kept), (*place, "add"))
+    configured = (*(replace or ()), *add)
+    if is_midtrans(endpoint):
+        yield from _withdrawn(replace or (), (*place, "replace"))
+        yield from _withdrawn(add, (*place, "add"))
+    yield from _together(configured, listed, place if configured else (*place[:-1], "provider"))
     if endpoint.environment == _PRODUCTION:
         yield from _sandbox(replace or (), facts, (*place, "replace"))
         yield from _sandbox(add, facts, (*place, "add"))
@@ -90,11 +102,28 @@ def _one_list(
             continue
         if everyone(member):
             yield Advice((*place, at), "everyone", f"{member} lets every address send")
-        elif _WITHDRAWN in member:
-            message = f"Midtrans withdrew {_WITHDRAWN} on 2022-03-15; leave it out"
-            yield Advice((*place, at), "withdrawn-address", message)
     for at, outer in repeated(members, others):
         yield Advice((*place, at), "redundant-network", f"is already within {outer}; remove it")
+
+
+def _withdrawn(members: tuple[IPNetwork | str, ...], place: Place) -> Iterator[Advice]:
+    for at, member in enumerate(members):
+        if isinstance(member, IPNetwork) and _WITHDRAWN in member and not everyone(member):
+            message = f"Midtrans withdrew {_WITHDRAWN} on 2022-03-15; leave it out"
+            yield Advice((*place, at), "withdrawn-address", message)
+
+
+def _together(
+    configured: tuple[IPNetwork | str, ...], listed: tuple[IPNetwork, ...], place: Place
+) -> Iterator[Advice]:
+    # A configured network that is everybody by itself is spoken of where it stands.
+    networks = [each for each in configured if isinstance(each, IPNetwork) and not everyone(each)]
+    for kind in mostly_everyone((*listed, *networks)):
+        message = (
+            f"the networks together let half of all {kind} addresses or more send; name those of"
+            " the sender"
+        )
+        yield Advice(place, "everyone", message)
 
 
 def _sandbox(members: tuple[IPNetwork | str, ...], facts: Facts, place: Place) -> Iterator[Advice]:

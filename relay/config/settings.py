@@ -145,7 +145,13 @@ class Upstream(Section):
         description="Where events are posted.", examples=["http://billing.internal:8080/webhooks"]
     )
     timeout: Duration = default("10s", description="How long one attempt may take.")
-    concurrency: int = default(32, ge=1, le=1024, description="Attempts under way at a time.")
+    concurrency: int = default(
+        32,
+        ge=1,
+        le=1024,
+        description="Attempts under way at a time. Deliveries that are passed on (mode: proxy) are"
+        " counted apart, and as many of them may be under way besides.",
+    )
     retry: Retry = default({}, description="When to try again.")
     order_by_key: bool = default(
         False, description="Deliver events of one key one after the other, in order of receipt."

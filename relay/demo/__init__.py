@@ -15,8 +15,8 @@ from pathlib import Path
 
 from relay.app import Addresses, App
 from relay.clock import SystemClock
-from relay.config import load_text
-from relay.demo.keys import Pair, asymmetric, shared
+from relay.config import load_text, provider_of
+from relay.demo.keys import Pair, asymmetric, shared, standard_webhooks
 from relay.demo.nameserver import Nameserver
 from relay.demo.scenario import Row, Target, play
 from relay.demo.sink import Sink
@@ -37,24 +37,42 @@ endpoints:{endpoints}
 """
 
 _ENDPOINT = """
-  - name: {provider}
-    path: /{provider}
+  - name: {name}
+    path: /{name}
     provider: {provider}
     environment: production
     secrets: ["${{env:{variable}}}"]
     upstream: sink"""
+
+# As config/senders/standard-webhooks.yaml, and with addresses (TEST-NET-1, RFC 5737).
+_DESCRIBED = """
+      name: standard-webhooks
+      networks: {production: {cidrs: ["192.0.2.0/24"]}}
+      signature:
+        scheme: hmac
+        secret_encoding: base64
+        strip_prefix: "whsec_"
+        from: {header: webhook-signature}
+        format: "v1,{signature}"
+        encoding: base64
+        signed: "{header:webhook-id}.{timestamp}.{body}"
+        timestamp: {from: {header: webhook-timestamp}, unit: s}
+      event_key: {header: webhook-id}"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sender:
     """A provider as the demo plays it: an address that it sends from, and how keys are made.
 
-    The addresses are one that Midtrans lists, and one that our own DNS server gives for the
-    callback hosts of Vipps (an example in the Vipps documentation).
+    The addresses are one that Midtrans lists, one that our own DNS server gives for the callback
+    hosts of Vipps (an example in the Vipps documentation), and one of the block above.
+
+    described: the block of YAML that describes it; empty for one that is built in.
     """
 
     client: str
     keys: Callable[[], Pair]
+    described: str = ""
 
 
 _VIPPS_CLIENT = "104.45.17.199"
@@ -63,6 +81,7 @@ _SENDERS = {
     "midtrans-snap": _Sender("13.228.166.126", asymmetric),
     "vipps": _Sender(_VIPPS_CLIENT, shared),
     "vipps-callback": _Sender(_VIPPS_CLIENT, shared),
+    "standard-webhooks": _Sender("192.0.2.10", standard_webhooks, _DESCRIBED),
 }
 
 
@@ -92,9 +111,7 @@ async def running(log: Log) -> AsyncIterator[Demo]:
                 token=_TOKEN,
                 dns_port=nameserver.port,
                 sink_url=sink.url,
-                endpoints="".join(
-                    _ENDPOINT.format(provider=name, variable=_variable(name)) for name in pairs
-                ),
+                endpoints="".join(map(_endpoint, pairs)),
             )
             settings = load_text(text, "demo", {_TOKEN: token, **environ}, Path(directory))
             stop, started = asyncio.Event(), asyncio.get_running_loop().create_future()
@@ -105,14 +122,26 @@ async def running(log: Log) -> AsyncIterator[Demo]:
                     addresses: Addresses = await started
                     public_url = "http://{}:{}".format(*addresses.public[0])
                     targets = [
-                        Target(name, f"{public_url}/{name}", _SENDERS[name].client, pair)
-                        for name, pair in pairs.items()
+                        Target(
+                            each.name,
+                            provider_of(each),
+                            f"{public_url}{each.path}",
+                            _SENDERS[each.name].client,
+                            pairs[each.name],
+                        )
+                        for each in settings.endpoints
                     ]
                     rows = await play(targets, sink)
                     admin_url = "http://{}:{}/".format(*addresses.admin)
                     yield Demo(tuple(rows), admin_url, token, public_url)
                 finally:
                     stop.set()
+
+
+def _endpoint(name: str) -> str:
+    return _ENDPOINT.format(
+        name=name, provider=_SENDERS[name].described or name, variable=_variable(name)
+    )
 
 
 def _variable(provider: str) -> str:

@@ -1,6 +1,7 @@
 """Secrets for one run of the demo, made up on the spot."""
 
 import secrets
+from base64 import b64encode
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives import serialization
@@ -22,6 +23,12 @@ def shared() -> Pair:
     """Return a secret that both sides know."""
     secret = secrets.token_urlsafe(24)
     return Pair(Secret(secret), secret, Secret(secrets.token_urlsafe(24)))
+
+
+def standard_webhooks() -> Pair:
+    """Return a secret that both sides know, as Standard Webhooks writes it."""
+    signing, forged = (f"whsec_{b64encode(secrets.token_bytes(24)).decode()}" for _ in range(2))
+    return Pair(Secret(signing), signing, Secret(forged))
 
 
 def asymmetric() -> Pair:

@@ -7,7 +7,6 @@ from relay.clock import SystemClock
 from relay.demo.keys import Pair
 from relay.demo.sink import Sink
 from relay.model import Headers
-from relay.plugins import load
 from relay.providers import Provider, Sample, SampleOrder
 from relay.secret import Secret
 from relay.sender import post
@@ -21,9 +20,10 @@ _PATIENCE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One endpoint of the demo, and an address its provider sends from."""
+    """One endpoint of the demo, who signs for it, and an address its provider sends from."""
 
     provider: str
+    signer: Provider
     url: str
     client: str
     keys: Pair
@@ -74,10 +74,8 @@ async def play(targets: Sequence[Target], sink: Sink) -> list[Row]:
 
 
 def _messages(target: Target) -> list[_Message]:
-    provider: Provider = load("providers", target.provider).PROVIDER
-
     def sample(key: Secret) -> Sample:
-        return provider.sample(SampleOrder(target.url, key, SystemClock().now()))
+        return target.signer.sample(SampleOrder(target.url, key, SystemClock().now()))
 
     genuine, unknown = sample(target.keys.signing), sample(target.keys.signing)
     forged, unsigned = sample(target.keys.forged), _unsigned(sample(target.keys.signing))
@@ -93,6 +91,6 @@ def _messages(target: Target) -> list[_Message]:
 def _unsigned(sample: Sample) -> Sample:
     """Return the sample without its signature, wherever the provider puts that."""
     body = sample.body.replace(b'"signature_key"', b'"no_signature"')
-    signatures = {"authorization", "x-signature"}
+    signatures = {"authorization", "x-signature", "webhook-signature"}
     kept = tuple(item for item in sample.headers if item[0].lower() not in signatures)
     return Sample(sample.method, sample.suffix, Headers(kept), body)

@@ -67,6 +67,8 @@ class Description:
 
     event_key: the header field, or the fields of the body together, that tell events apart;
         empty for the SHA-256 of the body.
+    single: the JSON pointer of a list that must hold exactly one entry, where the signature
+        covers only the first.
     """
 
     name: str
@@ -74,3 +76,4 @@ class Description:
     environments: Mapping[str, Environment]
     methods: tuple[str, ...] = ("POST",)
     event_key: tuple[Field, ...] = ()
+    single: str | None = None

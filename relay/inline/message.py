@@ -74,6 +74,19 @@ class Message:
             raise Refusal(Reason.FIELD_INVALID, f"/{pointer.name} is an object or a list")
         return text
 
+    def check_single(self, pointer: Pointer) -> None:
+        """Check that a list of the body holds exactly one entry.
+
+        Raises:
+            Refusal: BODY_MALFORMED; FIELD_INVALID when it holds none or several, or is no list.
+        """
+        entries = pointer.find(self.json)
+        if not isinstance(entries, list):
+            raise Refusal(Reason.FIELD_INVALID, f"/{pointer.name} is no list")
+        if len(entries) != 1:
+            detail = f"/{pointer.name} holds {len(entries)} entries, and exactly one is taken"
+            raise Refusal(Reason.FIELD_INVALID, detail)
+
     def required(self, field: Field) -> str:
         """Return what stands in a header field or a field of the body.
 

@@ -9,8 +9,10 @@ from relay.answers import plain_answer
 from relay.errors import Refusal
 from relay.inline import Description, HeaderField, JsonField
 from relay.inline.message import Message
+from relay.inline.pointer import Pointer
 from relay.inline.rules import problems
 from relay.inline.sample import sample
+from relay.inline.shift import needs_url
 from relay.inline.signature import WINDOW, SignatureCheck, time_of
 from relay.inline.template import Template
 from relay.inline.urls import SignedUrl, signed_url
@@ -24,6 +26,7 @@ class _InlineInspector:
     ) -> None:
         self._methods = description.methods
         self._key = description.event_key
+        self._single = None if description.single is None else Pointer(description.single)
         self._reads_json = reads_json(description)
         self._signature = signature
         self._public = public
@@ -33,6 +36,8 @@ class _InlineInspector:
         found = None
         if self._signature is not None:
             found = self._signature.verify(message, delivery.head.received_at)
+        if self._single is not None:
+            message.check_single(self._single)
         content = self._content(message)
         key = self._event_key(message)
         if found is None:
@@ -108,9 +113,10 @@ class InlineProvider:
         check = None
         if terms.secrets:
             rule = self._description.signature
-            check = SignatureCheck(rule, terms.secrets, terms.window or WINDOW)
-            signs_url = rule.scheme != "token" and Template(rule.signed).holds("public_url")
-            if public is None and signs_url:
+            check = SignatureCheck(
+                rule, terms.secrets, terms.window or WINDOW, url_known=public is not None
+            )
+            if public is None and rule.scheme != "token" and needs_url(Template(rule.signed).parts):
                 raise ValueError("public_url: is signed; write the URL registered at the sender")
         return _InlineInspector(self._description, check, public)
 
@@ -120,6 +126,8 @@ class InlineProvider:
 
 def reads_json(description: Description) -> bool:
     """Tell whether a body has to be JSON for this description."""
+    if description.single is not None:
+        return True
     rule = description.signature
     time = rule.time.source if rule.time is not None else None
     if any(isinstance(field, JsonField) for field in (rule.source, time, *description.event_key)):

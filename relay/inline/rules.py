@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from relay.inline import Description, HeaderField, JsonField, SignatureRule
 from relay.inline.formats import Format
+from relay.inline.signature import frame
 from relay.inline.template import Template
 
 Place = tuple[str, ...]
@@ -69,6 +70,9 @@ def _keys(rule: SignatureRule) -> Iterator[tuple[str, str]]:
 def _covered(rule: SignatureRule, template: Template) -> Iterator[tuple[str, str]]:
     if not template.covers_body and not template.fields:
         yield "signed", "covers nothing of the body; put {body}, a hash of it or {json:/path} in"
+    elif not template.covers_body and frame(rule).issuperset(template.fields):
+        message = "covers only the signature itself or its time; name the fields that matter too"
+        yield "signed", message
     if template.covers_body and isinstance(rule.source, JsonField):
         message = "a signature inside the body cannot cover all of it; name fields, as {json:/path}"
         yield "signed", message

@@ -14,6 +14,7 @@ from relay.inline import Description, Field, HeaderField, JsonField, SignatureRu
 from relay.inline.formats import Format
 from relay.inline.keys import key
 from relay.inline.message import Message
+from relay.inline.privatekey import sign_ed25519
 from relay.inline.signature import time_of
 from relay.inline.template import Template
 from relay.inline.urls import signed_url
@@ -67,10 +68,10 @@ def _message(
 
 def _signed(rule: SignatureRule, order: SampleOrder, filled: Sequence[bytes | None]) -> str:
     if rule.scheme == "ed25519":
-        raise ValueError("Ed25519 samples cannot be signed here")
+        return _written(sign_ed25519(order.secret, b"".join(part or b"" for part in filled)), rule)
     if rule.scheme == "rsa":
         signature = sign_rsa(order.secret, b"".join(part or b"" for part in filled))
-        return b64decode(signature).hex() if rule.encoding == "hex" else signature
+        return _written(b64decode(signature), rule)
     secret = key(rule, order.secret).reveal()
     if rule.scheme == "token":
         return secret.decode("latin-1")
@@ -79,7 +80,11 @@ def _signed(rule: SignatureRule, order: SampleOrder, filled: Sequence[bytes | No
         found = hmac.digest(secret, text, rule.algorithm)
     else:
         found = hashlib.new(rule.algorithm, text).digest()
-    return found.hex() if rule.encoding == "hex" else b64encode(found).decode("ascii")
+    return _written(found, rule)
+
+
+def _written(signature: bytes, rule: SignatureRule) -> str:
+    return signature.hex() if rule.encoding == "hex" else b64encode(signature).decode("ascii")
 
 
 def _set(field: Field, value: str, headers: dict[str, str], body: dict[str, Any]) -> None:

@@ -12,42 +12,84 @@ from relay.inline.template import Literal, Part, Placeholder
 
 _CHOSEN = ("header", "json", "timestamp")
 _WHOLE = ("body", "minified_body")
+#: Chosen by whoever calls, as header fields are, unless the configuration says the URL.
+_TARGET = ("path", "path_query")
 
 
-def fields_ambiguous(parts: Sequence[Part], filled: Sequence[bytes | None]) -> bool:
+def fields_ambiguous(
+    parts: Sequence[Part], filled: Sequence[bytes | None], *, url_known: bool
+) -> bool:
     """Tell whether the same bytes could have been made of other values of these fields."""
+    chosen = _CHOSEN if url_known else (*_CHOSEN, *_TARGET)
     segments: list[list[tuple[bool, bytes]]] = [[]]
     for part, value in zip(parts, filled, strict=True):
         if value is None:
             # Nobody who does not know the secret can move anything across it.
             segments.append([])
         else:
-            segments[-1].append((_is(part, _CHOSEN), value))
+            segments[-1].append((_is(part, chosen), value))
     return any(map(_segment_ambiguous, segments))
 
 
-def body_ambiguous(parts: Sequence[Part]) -> bool:
-    """Tell whether a header field stands right beside the body or another chosen value."""
-    return any(
-        (_is(one, ("header",)) and _is(other, (*_CHOSEN, *_WHOLE)))
-        or (_is(one, _WHOLE) and _is(other, ("header",)))
-        for one, other in pairwise(parts)
-    )
+def body_ambiguous(
+    parts: Sequence[Part], filled: Sequence[bytes | None], *, url_known: bool
+) -> bool:
+    """Tell whether the body or another chosen value could begin or end elsewhere.
+
+    So it is where a header field stands right beside one of them, and where a value behind the
+    body holds a mark that stands between them.
+    """
+    free = ("header",) if url_known else ("header", *_TARGET)
+    return _touches(parts, ("header",), (*_CHOSEN, *_WHOLE)) or _reaches_back(parts, filled, free)
 
 
-def check_marks(parts: Sequence[Part], filled: Sequence[bytes | None]) -> None:
-    """Check that no header field holds the text that marks its own end.
+def needs_url(parts: Sequence[Part]) -> bool:
+    """Tell whether only the configured URL can say what is signed.
+
+    The Host and the whole URL are what the caller says they are, and a path without a mark beside
+    something else that the caller chooses has no end of its own.
+    """
+    if any(_is(part, ("host", "public_url")) for part in parts):
+        return True
+    return _touches(parts, _TARGET, (*_CHOSEN, *_WHOLE, *_TARGET))
+
+
+def check_marks(parts: Sequence[Part], filled: Sequence[bytes | None], *, url_known: bool) -> None:
+    """Check that no header field, and no path that the caller chose, holds the mark that ends it.
 
     Standard Webhooks: an id with a full stop could reach into the time and the body behind it.
 
     Raises:
         Refusal: SIGNATURE_MISMATCH.
     """
+    free = ("header",) if url_known else ("header", *_TARGET)
     for at, part in enumerate(parts[:-1]):
         mark, value = parts[at + 1], filled[at]
-        if _is(part, ("header",)) and isinstance(mark, Literal) and mark.text in (value or b""):
-            name = part.name if isinstance(part, Placeholder) else ""
-            raise Refusal(Reason.SIGNATURE_MISMATCH, f"{name} holds the mark that ends it")
+        if _is(part, free) and isinstance(mark, Literal) and mark.text in (value or b""):
+            name = (part.name or part.kind) if isinstance(part, Placeholder) else ""
+            hint = "; public_url settles it" if _is(part, _TARGET) else ""
+            raise Refusal(Reason.SIGNATURE_MISMATCH, f"{name} holds the mark that ends it{hint}")
+
+
+def _touches(parts: Sequence[Part], kinds: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    return any(
+        (_is(one, kinds) and _is(other, others)) or (_is(one, others) and _is(other, kinds))
+        for one, other in pairwise(parts)
+    )
+
+
+def _reaches_back(
+    parts: Sequence[Part], filled: Sequence[bytes | None], kinds: tuple[str, ...]
+) -> bool:
+    marks: list[bytes] = []
+    began = False
+    for part, value in zip(parts, filled, strict=True):
+        if began and isinstance(part, Literal):
+            marks.append(part.text)
+        if _is(part, kinds) and any(mark in (value or b"") for mark in marks):
+            return True
+        began = began or _is(part, _WHOLE)
+    return False
 
 
 def _is(part: Part, kinds: tuple[str, ...]) -> bool:

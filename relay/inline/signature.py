@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from relay.errors import Reason, Refusal
-from relay.inline import SignatureRule, TimeRule, shift, times
+from relay.inline import JsonField, SignatureRule, TimeRule, shift, times
 from relay.inline.formats import Format, Found
 from relay.inline.keys import check
 from relay.inline.message import Message
@@ -29,8 +29,17 @@ class Verified:
 class SignatureCheck:
     """Verifies messages of one rule with the secrets of one endpoint."""
 
-    def __init__(self, rule: SignatureRule, secrets: tuple[Secret, ...], window: Window) -> None:
+    def __init__(
+        self,
+        rule: SignatureRule,
+        secrets: tuple[Secret, ...],
+        window: Window,
+        *,
+        url_known: bool = False,
+    ) -> None:
         """Take a rule that `relay.inline.rules` finds nothing wrong with.
+
+        url_known: the configuration says the URL, so that nobody else chooses it.
 
         Raises:
             ValueError: a secret is unusable.
@@ -41,6 +50,8 @@ class SignatureCheck:
         self._time = time_of(rule)
         self._check = check(rule, secrets)
         self._window = window
+        self._url_known = url_known
+        self._frame = frame(rule)
 
     def verify(self, message: Message, now: datetime) -> Verified:
         """Return what was verified.
@@ -54,16 +65,18 @@ class SignatureCheck:
         timestamp = self._timestamp(message, found)
         parts, filled = self._template.parts, self._template.fill(message, timestamp)
         if self._template.covers_body:
-            shift.check_marks(parts, filled)
+            shift.check_marks(parts, filled, url_known=self._url_known)
         secret = self._match(filled, found)
         if self._time is not None:
             times.check(times.read(timestamp, self._time.unit), now, self._window)
         if self._template.covers_body:
-            return Verified(secret, ("body",), shift.body_ambiguous(parts))
-        if not says_something(parts, filled):
+            ambiguous = shift.body_ambiguous(parts, filled, url_known=self._url_known)
+            return Verified(secret, ("body",), ambiguous)
+        if not says_something(parts, filled, apart_from=self._frame):
             # The signature of one such body would be that of all of them.
             raise Refusal(Reason.FIELD_INVALID, "none of the signed fields is in the body")
-        return Verified(secret, self._template.fields, shift.fields_ambiguous(parts, filled))
+        ambiguous = shift.fields_ambiguous(parts, filled, url_known=self._url_known)
+        return Verified(secret, self._template.fields, ambiguous)
 
     def _timestamp(self, message: Message, found: Found) -> str:
         if self._time is None or self._time.source is None:
@@ -82,6 +95,15 @@ class SignatureCheck:
         if not fits:
             raise refused[0]
         return fits[0]
+
+
+def frame(rule: SignatureRule) -> frozenset[str]:
+    """Return the fields of the body that hold the signature and its time, as templates name them.
+
+    They say when and by whom, and nothing about the event.
+    """
+    sources = (rule.source, None if rule.time is None else rule.time.source)
+    return frozenset(each.pointer[1:] for each in sources if isinstance(each, JsonField))
 
 
 def time_of(rule: SignatureRule) -> TimeRule | None:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -108,10 +108,15 @@ class Template:
         return tuple(_value(part, message, timestamp) for part in self.parts)
 
 
-def says_something(parts: Sequence[Part], filled: Sequence[bytes | None]) -> bool:
-    """Tell whether any field of the body stands for text in this message."""
+def says_something(
+    parts: Sequence[Part], filled: Sequence[bytes | None], apart_from: Collection[str] = ()
+) -> bool:
+    """Tell whether any field of the body but these stands for text in this message."""
     return any(
-        isinstance(part, Placeholder) and part.kind == "json" and bool(text)
+        isinstance(part, Placeholder)
+        and part.kind == "json"
+        and part.name not in apart_from
+        and bool(text)
         for part, text in zip(parts, filled, strict=True)
     )
 

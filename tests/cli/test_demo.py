@@ -14,7 +14,11 @@ def test_the_demo_goes_well_in_time() -> None:
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     rows = [line.split("\t") for line in ran.stdout.splitlines()[1:]]
-    assert {row[0] for row in rows} == {"midtrans", "midtrans-snap", "vipps", "vipps-callback"}
+    assert {row[0] for row in rows} == {
+        *("midtrans", "midtrans-snap", "vipps", "vipps-callback"),
+        # Described in the configuration.
+        "standard-webhooks",
+    }
     assert {row[5] for row in rows} == {"ok"}
     by_kind = {(row[0], row[1]): row[3:5] for row in rows}
     for provider in {row[0] for row in rows}:

@@ -1,5 +1,7 @@
 """What is built in can be looked up."""
 
+from pathlib import Path
+
 import orjson
 
 from tests.cli.conftest import Invoke
@@ -28,6 +30,16 @@ def test_json_holds_the_same(relay: Invoke) -> None:
     shown = orjson.loads(relay("providers", "show", "vipps", "--format", "json").output)
     assert "callback-dr-4.vipps.no" in shown["environments"]["production"]["hosts"]
     assert shown["window"] == {"past_seconds": 604800.0, "future_seconds": 300.0}
+
+
+def test_a_sender_is_shown_from_its_file(relay: Invoke) -> None:
+    file = Path(__file__).parents[2] / "config/senders/github.yaml"
+    output = relay("providers", "show", file).output
+    assert "HMAC-SHA256 in hex, in X-Hub-Signature-256" in output
+    assert f"source\t{file}\n" in output
+    assert "reviewed" not in output
+    shown = orjson.loads(relay("providers", "show", file, "--format", "json").output)
+    assert (shown["document"], shown["reviewed"]) == (str(file), None)
 
 
 def test_a_name_that_is_not_there_is_answered_with_those_that_are(relay: Invoke) -> None:

@@ -1,8 +1,10 @@
 """A sample is posted as the provider would."""
 
 import asyncio
+import hmac
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import orjson
 import pytest
@@ -47,6 +49,16 @@ def test_every_provider_can_be_sent(relay: Invoke, receiver: Upstream) -> None:
     for provider in ("midtrans", "vipps"):
         result = relay("send", provider, "--to", receiver.url, "--secret", "key")
         assert result.exit_code == 0
+
+
+def test_a_sender_is_sent_from_its_file(relay: Invoke, receiver: Upstream) -> None:
+    file = Path(__file__).parents[2] / "config/senders/github.yaml"
+    words = ("send", file, "--to", f"{receiver.url}/hook", "--secret", "key")
+    assert relay(*words, "--set", "repository/name=relay").exit_code == 0
+    (sent,) = receiver.received
+    assert orjson.loads(sent.body)["repository"] == {"name": "relay"}
+    signature = hmac.digest(b"key", sent.body, "sha256").hex()
+    assert sent.values("X-Hub-Signature-256") == [f"sha256={signature}"]
 
 
 def test_an_answer_that_is_no_success_is_exit_1(relay: Invoke, receiver: Upstream) -> None:

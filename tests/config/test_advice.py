@@ -1,8 +1,9 @@
 """Which networks add nothing."""
 
+import pytest
 from netaddr import IPNetwork
 
-from relay.config.advice import everyone, repeated
+from relay.config.advice import everyone, mostly_everyone, repeated
 
 
 def networks(*texts: str) -> list[IPNetwork]:
@@ -13,6 +14,27 @@ def test_everyone_is_every_address_of_one_kind() -> None:
     assert everyone(IPNetwork("0.0.0.0/0"))
     assert everyone(IPNetwork("::/0"))
     assert not everyone(IPNetwork("0.0.0.0/1"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "kinds"),
+    [
+        ((), []),
+        (("0.0.0.0/1", "128.0.0.0/1"), ["IPv4"]),
+        (("0.0.0.0/1",), ["IPv4"]),
+        (("0.0.0.0/2", "128.0.0.0/2"), ["IPv4"]),
+        (("0.0.0.0/2", "128.0.0.0/3", "192.0.0.0/4", "208.0.0.0/5"), []),
+        (("0.0.0.0/2", "0.0.0.0/2", "1.0.0.0/8"), []),
+        (("8000::/1", "fc00::/7", "::/4"), []),
+        (("2000::/3",), ["IPv6"]),
+        (("2000::/5", "2800::/5"), ["IPv6"]),
+        (("2000::/5", "3000::/6"), []),
+        (("::/1", "8000::/1"), ["IPv6"]),
+        (("::/1", "128.0.0.0/1"), ["IPv4", "IPv6"]),
+    ],
+)
+def test_half_of_a_kind_is_mostly_everyone(texts: tuple[str, ...], kinds: list[str]) -> None:
+    assert [*mostly_everyone(networks(*texts))] == kinds
 
 
 def test_the_narrower_of_two_is_repeated() -> None:

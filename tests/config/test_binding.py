@@ -74,6 +74,7 @@ def test_listed_networks_keep_their_origin() -> None:
         ("{mode: off}", False),
         ('{add: ["0.0.0.0/0"]}', False),
         ('{replace: ["::/0"]}', False),
+        ('{add: ["0.0.0.0/1", "128.0.0.0/1"]}', False),
     ],
 )
 def test_only_an_allowlist_that_refuses_is_a_proof(allowlist: str, enforced: bool) -> None:

@@ -94,6 +94,13 @@ UNSIGNED = changed(('["${env:KEY}"]', "[]")) + "    unsigned: accept\n"
                 " accept the address is all there is"
             ),
         ),
+        (
+            UNSIGNED + '    allowlist: {add: ["0.0.0.0/1", "128.0.0.0/1"]}\n',
+            (
+                "14:16: endpoints.0.allowlist: lets half the internet forge: with unsigned: accept"
+                " the address is all there is"
+            ),
+        ),
         # the allowlist
         (
             GOOD + "    allowlist: {replace: []}\n",

@@ -25,7 +25,7 @@ PUBLIC_KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
 NAMES = ("relay.minimal.yaml", "relay.example.yaml")
 ENVIRON = {
     "MIDTRANS_SERVER_KEY": "Mid-server-1",
-    "ORDERS_SECRET": "whsec_AAAA",
+    "ORDERS_SECRET": "whsec_" + "A" * 32,
     "RELAY_ADMIN_TOKEN": "t",
 }
 

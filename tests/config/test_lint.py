@@ -38,6 +38,15 @@ def public(port: int, address: str = "0.0.0.0") -> str:
             ],
         ),
         (
+            GOOD.replace('["127.0.0.1"]', '["0.0.0.0/1", "128.0.0.0/1"]'),
+            [
+                (
+                    "3:18: warning: trusted_proxies: together these believe the forwarding header"
+                    " of half of all IPv4 addresses or more; name your own proxies [everyone]"
+                )
+            ],
+        ),
+        (
             GOOD.replace('["127.0.0.1"]', '["127.0.0.0/8", "127.0.0.1"]'),
             [
                 (

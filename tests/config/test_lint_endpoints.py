@@ -2,6 +2,7 @@
 
 import pytest
 
+from relay.demo.keys import asymmetric
 from tests.config.files import BUILT_IN, ENVIRON, GOOD, INLINE, VIPPS, changed, good
 from tests.config.lints import allowlist, facts, findings
 
@@ -72,6 +73,32 @@ from tests.config.lints import allowlist, facts, findings
                     "13:23: warning: endpoints.0.allowlist.add.0: ::/0 lets every address send"
                     " [everyone]"
                 )
+            ],
+        ),
+        (
+            allowlist('{add: ["128.0.0.0/1"], replace: ["0.0.0.0/2", "64.0.0.0/2"]}'),
+            [
+                (
+                    "13:16: warning: endpoints.0.allowlist: the networks together let half of all"
+                    " IPv4 addresses or more send; name those of the sender [everyone]"
+                ),
+                (
+                    "13:62: warning: endpoints.0.allowlist.replace.1: Midtrans withdrew"
+                    " 103.58.103.177 on 2022-03-15; leave it out [withdrawn-address]"
+                ),
+            ],
+        ),
+        (
+            allowlist('{add: ["0.0.0.0/0", "2000::/4", "3000::/4"], replace: []}'),
+            [
+                (
+                    "13:16: warning: endpoints.0.allowlist: the networks together let half of all"
+                    " IPv6 addresses or more send; name those of the sender [everyone]"
+                ),
+                (
+                    "13:23: warning: endpoints.0.allowlist.add.0: 0.0.0.0/0 lets every address send"
+                    " [everyone]"
+                ),
             ],
         ),
         (
@@ -204,12 +231,33 @@ def test_a_provider_that_was_not_reviewed_for_long() -> None:
     ]
 
 
+def test_an_address_that_midtrans_withdrew_is_of_no_concern_to_others() -> None:
+    withdrawn = "    allowlist: {add: [103.58.103.177]}\n"
+    for text in (GOOD + VIPPS, changed((BUILT_IN, INLINE))):
+        assert not any("Midtrans" in line for line in findings(good(text + withdrawn)))
+    snap = changed(("provider: midtrans", "provider: midtrans-snap")) + withdrawn
+    found = findings(good(snap, {"KEY": asymmetric().verifying}))
+    assert any("Midtrans withdrew" in line for line in found)
+
+
+@pytest.mark.parametrize("networks", ['"0.0.0.0/0"', '"0.0.0.0/1", "128.0.0.0/1"'])
+def test_the_networks_of_a_described_provider_are_added_up(networks: str) -> None:
+    text = changed((BUILT_IN, INLINE.replace('"192.0.2.0/24"', networks)))
+    assert [line for line in findings(good(text)) if "[everyone]" in line] == [
+        (
+            "10:7: warning: endpoints.0.provider: the networks together let half of all IPv4"
+            " addresses or more send; name those of the sender [everyone]"
+        )
+    ]
+
+
 def test_a_provider_described_in_the_file_is_linted_like_any_other() -> None:
     text = changed((BUILT_IN, INLINE)) + (
         '    allowlist: {add: ["192.0.2.7", "::/0"], replace: [192.0.2.0/24]}\n'
     )
-    found = findings(good(text))
+    environ = {"KEY": "a-secret-that-is-long"}
+    found = findings(good(text, environ))
     assert [line.rpartition(" [")[2].rstrip("]") for line in found] == [
         *("redundant-network", "everyone", "missing-hosts"),
     ]
-    assert findings(good(changed((BUILT_IN, INLINE)))) == []
+    assert findings(good(changed((BUILT_IN, INLINE)), environ)) == []

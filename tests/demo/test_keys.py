@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.demo.keys import Pair, asymmetric, shared
+from relay.demo.keys import Pair, asymmetric, shared, standard_webhooks
 
 
-@pytest.mark.parametrize("make", [shared, asymmetric])
+@pytest.mark.parametrize("make", [shared, asymmetric, standard_webhooks])
 def test_every_run_has_keys_of_its_own(make: Callable[[], Pair]) -> None:
     one, two = make(), make()
     assert len({one.signing, one.forged, two.signing, two.forged}) == 4

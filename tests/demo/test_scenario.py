@@ -5,12 +5,15 @@ import pytest
 from relay.demo.keys import shared
 from relay.demo.scenario import Row, Target, play
 from relay.demo.sink import Sink
+from relay.plugins import load
 
 
 @pytest.mark.parametrize("provider", ["midtrans", "vipps"])
 async def test_a_relay_that_lets_everything_through_fails_the_demo(provider: str) -> None:
     async with Sink() as sink:
-        rows = await play([Target(provider, sink.url, "192.0.2.1", shared())], sink)
+        signer = load("providers", provider).PROVIDER
+        target = Target(provider, signer, sink.url, "192.0.2.1", shared())
+        rows = await play([target], sink)
     verdicts = {row.sent: row.went_well for row in rows}
     assert verdicts == {
         "genuine": False,  # it arrived twice

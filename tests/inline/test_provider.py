@@ -40,7 +40,7 @@ KINDS: dict[str, tuple[Description, str]] = {
     "request": (
         described(
             algorithm="sha512",
-            signed="{method}\n{path_query}\n{host}\n{header:X-Date}\n{sha256_base64:body}",
+            signed="{method}\n{path_query}\n{header:X-Date}\n{sha256_base64:body}",
             time=TimeRule(HeaderField("X-Date"), "rfc1123"),
             event_key=ID,
         ),
@@ -145,6 +145,27 @@ def test_a_missing_identity_never_refuses() -> None:
         assert key(fields, {}, body).startswith("sha256:")
 
 
+# ---- lists ------------------------------------------------------------------------------------
+
+
+def test_a_list_that_must_hold_one_entry() -> None:
+    description = replace(described(), single="/data/items")
+    assert reads_json(description)
+    judge = bound(description)
+    for items, taken in (
+        ([1], True),
+        ([{}], True),
+        ([], False),
+        ([1, 2], False),
+        ({"0": 1}, False),
+        ("x", False),
+        (None, False),
+    ):
+        found = outcome(judge, delivery(body=json.dumps({"data": {"items": items}}).encode()))
+        assert isinstance(found, Evidence) if taken else found is Reason.FIELD_INVALID, items
+    assert outcome(judge, delivery(body=b"[1]")) is Reason.BODY_MALFORMED
+
+
 # ---- terms and facts --------------------------------------------------------------------------
 
 
@@ -158,6 +179,10 @@ def test_a_signed_url_has_to_be_configured() -> None:
     signs_url = described(signed="{public_url}{body}")
     with pytest.raises(ValueError, match=r"^public_url: is signed"):
         bound(signs_url, "key")
+    for signed in ("{host}\n{body}", "{path_query}{body}", "{path}{json:/a}"):
+        with pytest.raises(ValueError, match=r"^public_url: is signed"):
+            bound(described(signed=signed), "key")
+        bound(described(signed=signed), "key", public_url="https://pay.example.com/x")
     with pytest.raises(ValueError, match=r"^public_url: write the URL"):
         bound(signs_url, "key", public_url="pay.example.com")
     bound(signs_url, "key", public_url="https://pay.example.com/x")

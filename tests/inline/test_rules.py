@@ -23,6 +23,23 @@ KEYED = "t={timestamp},v1={signature}"
         ({"signed": ""}, "signed", "covers nothing"),
         ({"signed": "body"}, "signed", "covers nothing"),
         ({"scheme": "rsa", "signed": "{path}"}, "signed", "covers nothing"),
+        # the signature and its time alone
+        ({"source": JsonField("/s"), "signed": "{json:/s}"}, "signed", "only the signature"),
+        ({"source": JsonField("/s"), "signed": "{json:/s}{json:/s}"}, "signed", "only the sig"),
+        (
+            {"time": TimeRule(JsonField("/t"), "iso8601"), "signed": "{json:/t}"},
+            "signed",
+            "or its time",
+        ),
+        (
+            {
+                "source": JsonField("/s"),
+                "time": TimeRule(JsonField("/t"), "s"),
+                "signed": "{json:/t}{json:/s}{header:X}",
+            },
+            "signed",
+            "or its time",
+        ),
         # placeholders
         ({"signed": "{body}{bdy}"}, "signed", "no such placeholder"),
         ({"format": "{sig}"}, "format", "write"),
@@ -68,7 +85,8 @@ def test_a_mistake_is_found_where_it_stands(rule: dict[str, Any], key: str, said
         {"time": TIME, "signed": "{timestamp}{body}"},
         {"time": TIME, "signed": "{header:x-time}{body}"},
         {"time": TimeRule(JsonField("/t"), "iso8601")},
-        {"time": TimeRule(JsonField("/t"), "iso8601"), "signed": "{json:/t}"},
+        {"time": TimeRule(JsonField("/t"), "iso8601"), "signed": "{json:/t}{json:/a}"},
+        {"source": JsonField("/s"), "signed": "{json:/s}{json:/a}"},
         {"scheme": "token", "format": "Bearer {signature}"},
         {"scheme": "ed25519", "key_encoding": "hex"},
     ],

@@ -51,11 +51,6 @@ def test_what_cannot_be_changed() -> None:
         ordered(provider, **{"id/x": "1"})
 
 
-def test_ed25519_is_not_signed_here() -> None:
-    with pytest.raises(ValueError, match="Ed25519"):
-        ordered(InlineProvider(described(scheme="ed25519")))
-
-
 def test_a_time_is_that_of_the_order() -> None:
     time = TimeRule(JsonField("/at"), "iso8601")
     sample = ordered(InlineProvider(described(time=time)))

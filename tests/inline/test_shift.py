@@ -26,7 +26,7 @@ def filled(text: str, *values: str) -> list[bytes | None]:
 
 
 def ambiguous(text: str, *values: str) -> bool:
-    return shift.fields_ambiguous(Template(text).parts, filled(text, *values))
+    return shift.fields_ambiguous(Template(text).parts, filled(text, *values), url_known=True)
 
 
 @pytest.mark.parametrize(
@@ -66,26 +66,74 @@ def test_it_agrees_with_trying_every_split(values: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "values", "expected"),
     [
-        ("{body}", False),
-        ("{timestamp}{body}", False),
-        ("{header:A}.{body}", False),
-        ("{header:A}{body}", True),
-        ("{body}{header:A}", True),
-        ("{header:A}{timestamp}.{body}", True),
-        ("{header:A}{sha256_hex:body}", False),
+        ("{body}", ("x",), False),
+        ("{timestamp}{body}", ("1", "x"), False),
+        ("{header:A}.{body}", ("a", "x.y"), False),
+        ("{header:A}{body}", ("a", "x"), True),
+        ("{body}{header:A}", ("x", "a"), True),
+        ("{header:A}{timestamp}.{body}", ("a", "1", "x"), True),
+        ("{header:A}{sha256_hex:body}", ("a", "0"), False),
+        # A value behind the body, and the mark between them.
+        ("{body}.{header:A}", ("x.y", "a"), False),
+        ("{body}.{header:A}", ("x", "y.a"), True),
+        ("{body}.{header:A};{header:B}", ("x", "a", "y.b"), True),
+        ("{path}.{body}", ("/a", "x"), False),
+        ("{body}.{path_query}", ("x", "/a?b.c"), False),
     ],
 )
-def test_beside_the_body(text: str, expected: bool) -> None:
-    assert shift.body_ambiguous(Template(text).parts) is expected
+def test_beside_the_body(text: str, values: tuple[str, ...], expected: bool) -> None:
+    parts = Template(text).parts
+    assert shift.body_ambiguous(parts, filled(text, *values), url_known=True) is expected
+
+
+def test_a_path_is_chosen_by_the_caller_unless_the_url_is_known() -> None:
+    text, values = "{body}.{path_query}", ("x", "/a?b.c")
+    parts = Template(text).parts
+    assert shift.body_ambiguous(parts, filled(text, *values), url_known=False)
+    text, values = "{path}:{json:/a}", ("/a:b", "x")
+    parts = Template(text).parts
+    assert shift.fields_ambiguous(parts, filled(text, *values), url_known=False)
+    assert not shift.fields_ambiguous(parts, filled(text, *values), url_known=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{host}\n{body}", True),
+        ("{public_url}{body}", True),
+        ("{path_query}{body}", True),
+        ("{path}{header:A}.{body}", True),
+        ("{json:/a}{path_query}", True),
+        ("{timestamp}{path}.{body}", True),
+        ("{body}{path}", True),
+        ("{method}{path_query}\n{body}", False),
+        ("{path_query}{sha256_hex:body}", False),
+        ("{path}{secret}{body}", False),
+        ("{header:A}{body}", False),
+    ],
+)
+def test_what_only_the_configured_url_can_say(text: str, expected: bool) -> None:
+    assert shift.needs_url(Template(text).parts) is expected
 
 
 def test_a_header_may_not_hold_the_mark_that_ends_it() -> None:
     text = "{header:Id}.{timestamp}.{body}"
     parts = Template(text).parts
-    shift.check_marks(parts, filled(text, "msg", "1", "{}"))
+    shift.check_marks(parts, filled(text, "msg", "1", "{}"), url_known=True)
     with pytest.raises(Refusal) as caught:
-        shift.check_marks(parts, filled(text, "msg.1.{}", "1", "{}"))
+        shift.check_marks(parts, filled(text, "msg.1.{}", "1", "{}"), url_known=True)
     assert caught.value.reason is Reason.SIGNATURE_MISMATCH
     assert "Id" in caught.value.detail
+
+
+def test_nor_may_a_path_that_the_caller_chose() -> None:
+    text = "{path_query}:{body}"
+    parts, values = Template(text).parts, filled(text, "/hook?a=1:{}", "{}")
+    shift.check_marks(parts, values, url_known=True)
+    with pytest.raises(Refusal) as caught:
+        shift.check_marks(parts, values, url_known=False)
+    assert caught.value.reason is Reason.SIGNATURE_MISMATCH
+    assert "path_query" in caught.value.detail
+    assert "public_url" in caught.value.detail

@@ -8,6 +8,7 @@ import pytest
 from relay.errors import Reason, Refusal
 from relay.inline import HeaderField, JsonField, TimeRule, times
 from relay.inline.signature import WINDOW, SignatureCheck, Verified, time_of
+from relay.inline.urls import signed_url
 from relay.providers import Window
 from relay.secret import Secret
 from tests.inline.describe import AT, described, message
@@ -88,6 +89,33 @@ def test_an_id_that_holds_its_own_end_is_refused_although_it_is_signed() -> None
     with pytest.raises(Refusal) as caught:
         check.verify(message({"X-Id": "a.b", "X-Signature": mac(b"old", b"a.b.{}")}), AT)
     assert caught.value.reason is Reason.SIGNATURE_MISMATCH
+
+
+def test_a_path_that_holds_its_own_end_is_refused_unless_the_url_is_configured() -> None:
+    rule = described(signed="{path_query}:{body}").signature
+    signed = {"X-Signature": mac(b"old", b"/hook?a=1:b:{}")}
+    for target, body in (("/hook?a=1:b", b"{}"), ("/hook?a=1", b"b:{}")):
+        check = SignatureCheck(rule, SECRETS, WINDOW)
+        if ":" not in target:
+            assert check.verify(message(signed, body, target=target), AT).signed == ("body",)
+            continue
+        with pytest.raises(Refusal) as caught:
+            check.verify(message(signed, body, target=target), AT)
+        assert caught.value.reason is Reason.SIGNATURE_MISMATCH
+    known = SignatureCheck(rule, SECRETS, WINDOW, url_known=True)
+    public = signed_url("https://pay.example.com/hook?a=1:b")
+    assert known.verify(message(signed, public=public), AT).signed == ("body",)
+
+
+def test_a_time_inside_the_body_says_nothing_about_the_event() -> None:
+    time = TimeRule(JsonField("/t"), "iso8601")
+    rule = described(signed="{json:/t}:{json:/a}", time=time).signature
+    check = SignatureCheck(rule, SECRETS, WINDOW)
+    at = "2026-01-05T12:00:00Z"
+    signed = {"X-Signature": mac(b"old", f"{at}:".encode())}
+    with pytest.raises(Refusal) as caught:
+        check.verify(message(signed, f'{{"t": "{at}", "b": 1}}'.encode()), AT)
+    assert caught.value.reason is Reason.FIELD_INVALID
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"a": null}', b'{"a": ""}', b'{"b": 1}'])

@@ -49,6 +49,7 @@ def test_what_is_read(text: str, unit: Unit, found: datetime) -> None:
         ("2024-03-05 10:37:16Z", "iso8601"),
         ("2024-02-30T10:37:16Z", "iso8601"),
         ("2024-03-05T10:37:16+99:00", "iso8601"),
+        ("2024-03-05T10:37:16+06:60", "iso8601"),
     ],
 )
 def test_what_is_no_time(text: str, unit: Unit) -> None:

@@ -18,13 +18,13 @@ WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 def environ() -> dict[str, str]:
     return {
-        "GITHUB_WEBHOOK_SECRET": "github",
+        "GITHUB_WEBHOOK_SECRET": "the-secret-of-github",
         "STRIPE_WEBHOOK_SECRET": WHSEC,
-        "SLACK_SIGNING_SECRET": "slack",
-        "SHOPIFY_WEBHOOK_SECRET": "shopify",
-        "SQUARE_SIGNATURE_KEY": "square",
-        "XENDIT_CALLBACK_TOKEN": "xendit",
-        "ADYEN_HMAC_KEY": "0123456789abcdef",
+        "SLACK_SIGNING_SECRET": "the-secret-of-slack",
+        "SHOPIFY_WEBHOOK_SECRET": "the-secret-of-shopify",
+        "SQUARE_SIGNATURE_KEY": "the-secret-of-square",
+        "XENDIT_CALLBACK_TOKEN": "the-token-of-xendit",
+        "ADYEN_HMAC_KEY": "0123456789abcdef" * 2,
         "WEBHOOK_SECRET": WHSEC,
         "WEBHOOK_PUBLIC_KEY": ED25519,
     }

@@ -27,10 +27,12 @@ from tests.senders.files import WHSEC, base64, endpoint, inspector, wise_key
 VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "vectors/senders.json").read_text()
 )
+#: From RFC 8032, section 7.1, test 1.
+OTHER_ED25519 = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
 OTHERS = {
     "adyen": "00" * 32,
     "standard-webhooks": WHSEC.replace("M", "N"),
-    "standard-webhooks-ed25519": "whpk_" + base64(bytes(32)),
+    "standard-webhooks-ed25519": "whpk_" + base64(OTHER_ED25519),
     "wise": wise_key().decode(),
 }
 PUBLISHED = pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["id"])
@@ -237,6 +239,28 @@ def test_adyen_covers_what_it_says_and_nothing_else(tmp_path: Path) -> None:
         else:
             assert isinstance(found, Evidence)
             assert found.content != genuine.content
+
+
+def items_of_adyen(vector: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return the message with its genuine item first, and others behind it."""
+    body = json.loads(vector["body"])
+    forged = json.loads(json.dumps(body["notificationItems"][0]))
+    forged["NotificationRequestItem"]["amount"]["value"] = 999999
+    body["notificationItems"] = [*body["notificationItems"], forged, forged][:number]
+    return {**vector, "body": json.dumps(body)}
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(0, Reason.SIGNATURE_MISSING), (2, Reason.FIELD_INVALID), (3, Reason.FIELD_INVALID)],
+)
+def test_items_of_adyen_that_nobody_verified_are_refused(
+    number: int, expected: Reason, tmp_path: Path
+) -> None:
+    vector = next(each for each in VECTORS if each["sender"] == "adyen")
+    judge = bound(vector, tmp_path)
+    assert isinstance(outcome(judge, message(items_of_adyen(vector, 1))), Evidence)
+    assert outcome(judge, message(items_of_adyen(vector, number))) is expected
 
 
 def test_a_colon_in_adyens_fields_is_told(tmp_path: Path) -> None:

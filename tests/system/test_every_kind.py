@@ -1,19 +1,28 @@
 """A signed message of every kind, in both modes, through `relay run`, to upstreams of all sorts."""
 
-import hashlib
-import hmac
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from relay.clock import SystemClock
+from relay.config.document import parse
+from relay.config.inline import InlineProvider as InlineSection
 from relay.demo.keys import Pair, asymmetric, shared
-from relay.model import Headers
+from relay.inline.provider import InlineProvider
 from relay.plugins import load
 from relay.providers import Provider, Sample, SampleOrder
+from relay.secret import Secret
 from tests.harness.node import Node
 from tests.harness.upstream import Behaviour, Upstream, answer, close, hang, reset, send
 from tests.harness.wire import Reply, exchange, request
@@ -37,6 +46,14 @@ class Kind:
     always_proxied: bool = False
 
 
+def ed25519() -> Pair:
+    private, other = (Ed25519PrivateKey.generate() for _ in range(2))
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    signing, forged = (Secret(key.private_bytes(*form)) for key in (private, other))
+    return Pair(signing, public.decode(), forged)
+
+
 KINDS = {
     "midtrans": Kind("midtrans", "sandbox"),
     "snap-debit": Kind("midtrans-snap", "sandbox", {"path": "/v1.0/debit/notify"}, service="56"),
@@ -54,29 +71,43 @@ KINDS = {
     "shipping": Kind(
         "vipps-callback", "test", {"callback": "shippingDetails"}, always_proxied=True
     ),
-    "inline": Kind("inline", "live"),
+    "hmac": Kind("hmac", "live"),
+    "digest": Kind("digest", "live"),
+    "rsa": Kind("rsa", "live"),
+    "ed25519": Kind("ed25519", "live"),
+    "token": Kind("token", "live"),
 }
 KEYS: dict[str, Pair] = {
     "midtrans": shared(),
     "midtrans-snap": asymmetric(),
     "vipps": shared(),
     "vipps-callback": shared(),
-    "inline": shared(),
+    "hmac": shared(),
+    "digest": shared(),
+    "rsa": asymmetric(),
+    "ed25519": ed25519(),
+    "token": shared(),
 }
 ENVIRON = {f"SECRET_{name.replace('-', '_')}": pair.verifying for name, pair in KEYS.items()}
 
-INLINE = """{
-      name: example,
-      networks: {live: {cidrs: [203.0.113.7]}},
-      methods: [POST],
-      signature: {scheme: hmac, algorithm: sha256, secret_encoding: text,
-        from: {header: X-Signature}, format: "sha256={signature}", encoding: hex,
-        signed: "{body}"}}"""
+#: One sender for each scheme that a configuration can describe.
+DESCRIBED = {
+    "hmac": '{scheme: hmac, from: {header: X-Signature}, format: "sha256={signature}"}',
+    "digest": '{scheme: digest, from: {json: /sig}, signed: "{json:/id}.{secret}"}',
+    "rsa": "{scheme: rsa, from: {header: X-Signature}, encoding: base64}",
+    "ed25519": "{scheme: ed25519, from: {header: X-Signature}}",
+    "token": '{scheme: token, from: {header: X-Token}, format: "Bearer {signature}"}',
+}
+
+
+def described(scheme: str) -> str:
+    networks = f"{{live: {{cidrs: [{CLIENT}]}}}}"
+    return f"{{name: example, networks: {networks}, signature: {DESCRIBED[scheme]}}}"
 
 
 def endpoint(name: str, kind: Kind, mode: str) -> str:
     callback = f"\n    callback: {kind.callback}" if kind.callback else ""
-    provider = INLINE if kind.provider == "inline" else kind.provider
+    provider = described(kind.provider) if kind.provider in DESCRIBED else kind.provider
     return f"""
   - name: {mode}-{name}
     path: /{mode}/{name}
@@ -107,13 +138,16 @@ class Stage:
 
 
 def message(kind: Kind, url: str) -> Sample:
-    keys = KEYS[kind.provider]
-    if kind.provider == "inline":
-        body = orjson.dumps({"at": SystemClock().now().isoformat()})
-        signature = hmac.new(keys.signing.reveal(), body, hashlib.sha256).hexdigest()
-        return Sample("POST", "", Headers((("X-Signature", f"sha256={signature}"),)), body)
-    provider: Provider = load("providers", kind.provider).PROVIDER
-    return provider.sample(SampleOrder(url, keys.signing, SystemClock().now(), kind.changes))
+    order = SampleOrder(url, KEYS[kind.provider].signing, SystemClock().now(), kind.changes)
+    return provider_of(kind.provider).sample(order)
+
+
+def provider_of(name: str) -> Provider:
+    if name in DESCRIBED:
+        block = InlineSection.model_validate(parse(described(name)).data)
+        return InlineProvider(block.description())
+    found: Provider = load("providers", name).PROVIDER
+    return found
 
 
 @pytest.fixture
@@ -171,11 +205,11 @@ async def test_stored_messages_are_acknowledged_and_arrive_byte_for_byte(stage: 
 async def test_a_token_is_not_forwarded_stored_logged_or_counted(
     stage: Stage, tmp_path: Path
 ) -> None:
-    for name in ("transaction", "checkout", "shipping", "express"):
+    for name in ("transaction", "checkout", "shipping", "express", "token"):
         for mode in ("store", "proxy"):
             await stage.post(name, mode)
-    await stage.stored.has_received(4)
-    await stage.asked.has_received(4)
+    await stage.stored.has_received(5)
+    await stage.asked.has_received(5)
     metrics = await exchange(stage.node.admin, request("GET", "/metrics"))
     assert await stage.node.end() == 0
     seen = [
@@ -184,9 +218,9 @@ async def test_a_token_is_not_forwarded_stored_logged_or_counted(
         orjson.dumps(stage.node.lines),
         metrics.body,
     ]
-    token = KEYS["vipps-callback"].verifying.encode()
-    assert [part for part in seen if token in part] == []
-    assert any(b"checkout" in part for part in seen[8:])
+    tokens = [KEYS[name].verifying.encode() for name in ("vipps-callback", "token")]
+    assert [part for part in seen if any(token in part for token in tokens)] == []
+    assert any(b"checkout" in part for part in seen[10:])
 
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.always_proxied])
@@ -219,6 +253,27 @@ async def test_a_proxied_sender_sees_what_the_upstream_says(
     assert stage.stored.received == []
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "status", "body"),
+    [
+        (answer(200, [("Content-Type", "text/plain")], b"OK"), 200, b"OK"),
+        (answer(401), 401, b""),
+        (answer(404, [("Content-Type", "text/html")], b"<p>unknown</p>"), 404, b"<p>unknown</p>"),
+    ],
+    ids=["takes it in words", "refuses without a word", "refuses in words"],
+)
+async def test_snap_hears_no_words_but_its_own(
+    behaviour: Behaviour, status: int, body: bytes, stage: Stage
+) -> None:
+    stage.asked.behave(behaviour)
+    for name, kind in KINDS.items():
+        reply, _ = await stage.post(name, "proxy")
+        if kind.service:
+            assert snap_code(reply) == f"{status}{kind.service}00"
+        else:
+            assert (reply.status, reply.body) == (status, body), name
+
+
 async def test_an_empty_success_becomes_snaps_own(stage: Stage) -> None:
     stage.asked.behave(answer(204))
     for name, kind in KINDS.items():
@@ -246,8 +301,9 @@ async def test_a_proxied_sender_is_asked_to_come_again(
     behaviour: Behaviour, late: bool, stage: Stage
 ) -> None:
     stage.asked.behave(behaviour)
-    for name, kind in KINDS.items():
-        reply, _ = await stage.post(name, "proxy")
+    # All at once: some upstreams make each of them wait.
+    found = await asyncio.gather(*(stage.post(name, "proxy") for name in KINDS))
+    for (name, kind), (reply, _) in zip(KINDS.items(), found, strict=True):
         if kind.service:
             assert snap_code(reply) == f"{504 if late else 500}{kind.service}00"
         else:

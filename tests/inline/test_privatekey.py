@@ -1,0 +1,53 @@
+"""Samples that are signed with Ed25519."""
+
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from relay.inline.privatekey import sign_ed25519
+from relay.inline.provider import InlineProvider
+from relay.model import Evidence
+from relay.providers import SampleOrder, Terms
+from relay.secret import Secret
+from tests.contracts.provider import delivery_of, outcome
+from tests.inline.describe import AT, described
+
+URL = "https://pay.example.com/in"
+KEY = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+def pem(key: Any, passphrase: bytes = b"") -> Secret:
+    how: Any = serialization.NoEncryption()
+    if passphrase:
+        how = serialization.BestAvailableEncryption(passphrase)
+    kind = serialization.PrivateFormat.PKCS8
+    return Secret(key.private_bytes(serialization.Encoding.PEM, kind, how))
+
+
+def public() -> Secret:
+    kind = serialization.PublicFormat.SubjectPublicKeyInfo
+    return Secret(KEY.public_key().public_bytes(serialization.Encoding.PEM, kind))
+
+
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+def test_the_public_half_verifies(encoding: str) -> None:
+    provider = InlineProvider(described(scheme="ed25519", encoding=encoding))
+    sample = provider.sample(SampleOrder(URL, pem(KEY), AT))
+    inspector = provider.bind(Terms(secrets=(public(),)))
+    assert isinstance(outcome(inspector, delivery_of(sample, URL, AT)), Evidence)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (Secret("text"), "openssl genpkey -algorithm ed25519"),
+        (public(), "not a private Ed25519 key"),
+        (pem(KEY, b"word"), "has a passphrase"),
+        (pem(ec.generate_private_key(ec.SECP256R1())), "is not an Ed25519 key"),
+    ],
+)
+def test_what_is_no_such_key(key: Secret, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        sign_ed25519(key, b"")
