@@ -102,7 +102,10 @@ FACTS: Final = Facts(
 )
 
 _TIME = re.compile(
-    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:?\d{2})", re.ASCII
+    # `fromisoformat` reads an offset of +06:60 as +07:00.
+    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?"
+    r"(?:Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)",
+    re.ASCII,
 )
 # "Numeric" by the documentation, but letters are seen too, and 20 digits are no number to keep.
 _ID = re.compile(r"[ -~]{1,64}")

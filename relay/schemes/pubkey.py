@@ -1,12 +1,15 @@
 r"""Signatures that a public key checks: RSA (RFC 8017) and Ed25519 (RFC 8032).
 
 Keys are taken in the forms that people have: PEM, PEM in which a line break became `\n` or a
-blank on its way through an environment variable, or the Base64 of the DER alone.
+blank on its way through an environment variable, or the Base64 of the DER alone. One byte order
+mark of UTF-8 may stand before them, as some editors write it.
 """
 
 import re
 from base64 import b64decode, b64encode
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Sequence
+from statistics import mode
 from typing import Final, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -29,8 +32,29 @@ K = TypeVar("K")
 
 _LABELS = ("PUBLIC KEY", "RSA PUBLIC KEY")
 _BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
+# What a line holds between the blanks around it.
+_LINE = re.compile(r"\S(?:.*\S)?")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\s]")
 _ED25519_BYTES = 32
+# Of two lines nobody can tell which one is too short.
+_FEWEST_LINES = 3
+
+# The points of order 1, 2, 4 and 8 of edwards25519, as their y in 32 bytes without the sign of x;
+# the last two are 0 and 1 written as p and p + 1. Under such a key anybody finds a signature for
+# any message in a few tries, without a secret (Chalkias, Garillot and Nikolaenko, Taming the Many
+# EdDSAs, 2020); OpenSSL takes every one of them.
+_SMALL_ORDER = frozenset(
+    bytes.fromhex(y)
+    for y in (
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    )
+)
 
 
 class UnusableKey(ValueError):
@@ -81,7 +105,7 @@ class Ed25519:
         """Take public keys; the Base64 of the 32 bytes themselves is one more form of them.
 
         Raises:
-            UnusableKey: one of them is no such key.
+            UnusableKey: one of them is no such key, or is of small order: anybody can sign for it.
         """
         self._keys = _each(keys, _ed25519_key)
         self._encoding: Encoding = encoding
@@ -137,7 +161,8 @@ def _each(keys: Sequence[Secret], read: Callable[[Secret], K]) -> tuple[K, ...]:
 
 
 def _rsa_key(key: Secret) -> RSAPublicKey:
-    found = _load(_der(_text(key)))
+    text = _text(key)
+    found = _load(_der(text), text)
     if not isinstance(found, RSAPublicKey):
         raise ValueError("is a public key, but not an RSA key")  # noqa: TRY004 - a bad value
     _check_strength(found)
@@ -145,13 +170,21 @@ def _rsa_key(key: Secret) -> RSAPublicKey:
 
 
 def _ed25519_key(key: Secret) -> Ed25519PublicKey:
-    der = _der(_text(key))
+    text = _text(key)
+    der = _der(text)
     if len(der) == _ED25519_BYTES:
-        return Ed25519PublicKey.from_public_bytes(der)
-    found = _load(der)
+        found: PublicKeyTypes = Ed25519PublicKey.from_public_bytes(der)
+    else:
+        found = _load(der, text)
     if not isinstance(found, Ed25519PublicKey):
         raise ValueError("is a public key, but not an Ed25519 key")  # noqa: TRY004 - a bad value
+    if _without_sign(found.public_bytes_raw()) in _SMALL_ORDER:
+        raise ValueError("is an Ed25519 key of small order, for which anybody can sign")
     return found
+
+
+def _without_sign(point: bytes) -> bytes:
+    return bytes([*point[:-1], point[-1] & 0x7F])
 
 
 def _check_strength(key: RSAPublicKey) -> None:
@@ -163,20 +196,24 @@ def _check_strength(key: RSAPublicKey) -> None:
         raise ValueError("is no RSA key: its modulus is even")
 
 
-def _load(der: bytes) -> PublicKeyTypes:
+def _load(der: bytes, text: str) -> PublicKeyTypes:
     try:
         return load_der_public_key(der)
     except (ValueError, UnsupportedAlgorithm) as error:
+        _check_lines(text)
         # Among them exponents that are even or below 3.
         said = str(error).partition(". ")[0].rstrip(".")
         raise ValueError(f"holds no public key: {said}") from None
 
 
 def _text(key: Secret) -> str:
+    given = key.reveal().removeprefix(BOM_UTF8)
+    if given.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise ValueError("is text in UTF-16; save it as UTF-8 or ASCII")
     try:
-        text = key.reveal().decode("ascii")
+        text = given.decode("ascii")
     except UnicodeDecodeError as error:
-        line = key.reveal().count(b"\n", 0, error.start) + 1
+        line = given.count(b"\n", 0, error.start) + 1
         raise ValueError(f"line {line}: not text; give the key in PEM or Base64") from None
     text = text.replace("\\r", "").replace("\\n", "\n")
     if not text.strip():
@@ -195,6 +232,7 @@ def _der(text: str) -> bytes:
     try:
         return b64decode("".join(text[start:stop].split()), validate=True)
     except ValueError:
+        _check_lines(text)
         raise ValueError(
             f"line {_line(text, start)}: the Base64 that begins here is damaged or cut off"
         ) from None
@@ -214,6 +252,24 @@ def _within(text: str) -> tuple[int, int]:
     if (second := _BEGIN.search(text, begin.end())) is not None:
         raise ValueError(f"line {_line(text, second.start())}: a second key; give each by itself")
     return begin.end(), stop
+
+
+def _check_lines(text: str) -> None:
+    """Raise ValueError for a line that is not as long as its neighbours, the last one aside.
+
+    Such a key can be sound, so this is asked only about one that is not.
+    """
+    start, stop = _within(text) if "-----" in text else (0, len(text))
+    lines = [(found.start(), len(found[0])) for found in _LINE.finditer(text, start, stop)]
+    if len(lines) < _FEWEST_LINES:
+        return
+    usual = mode(length for _, length in lines)
+    for at, length in lines[:-1]:
+        if length != usual:
+            raise ValueError(
+                f"line {_line(text, at)}: not as long as the lines around it;"
+                " the key is damaged or cut off there"
+            )
 
 
 def _line(text: str, position: int) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -223,6 +224,101 @@ def test_any_flipped_bit_of_ed25519_is_refused() -> None:
             refused(found, bad.decode("latin-1"))
 
 
+# ---- Ed25519 keys of small order ------------------------------------------------------------
+
+P = 2**255 - 19
+D = -121665 * pow(121666, -1, P) % P
+ORDER = 2**252 + 27742317777372353535851937790883648493
+BASE_Y = 4 * pow(5, -1, P) % P
+
+
+def point(y: int) -> tuple[int, int] | None:
+    """Return a point of -x² + y² = 1 + dx²y² with this y, its x even (RFC 8032, 5.1.3)."""
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if x * x % P != square:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if x * x % P != square:
+        return None
+    return (P - x if x % 2 else x), y
+
+
+def added(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    """Add two points (RFC 8032, 5.1.4, in affine coordinates)."""
+    (a, b), (c, e) = one, other
+    both = D * a * b * c * e % P
+    x = (a * e + b * c) * pow(1 + both, -1, P) % P
+    return x, (b * e + a * c) * pow(1 - both, -1, P) % P
+
+
+def times(number: int, one: tuple[int, int]) -> tuple[int, int]:
+    total = (0, 1)
+    while number:
+        if number & 1:
+            total = added(total, one)
+        one, number = added(one, one), number >> 1
+    return total
+
+
+@cache
+def of_small_order() -> tuple[bytes, ...]:
+    """Return every spelling in 32 bytes of every point that eight times makes nothing of."""
+    points = {
+        times(number * ORDER, found)
+        for y in range(2, 20)
+        if (found := point(y)) is not None
+        for number in range(8)
+    }
+    assert len(points) == 8
+    assert all(times(8, each) == (0, 1) for each in points)
+    # Both signs, though x = 0 has but one, and y + p where it fits into 255 bits.
+    spelt = {
+        (y + more | sign << 255).to_bytes(32, "little")
+        for _, y in points
+        for more in (0, P)
+        for sign in (0, 1)
+        if y + more < 2**255
+    }
+    return tuple(sorted(spelt))
+
+
+def spki(raw: bytes) -> str:
+    return b64encode(bytes.fromhex("302a300506032b6570032100") + raw).decode()
+
+
+def test_a_key_of_small_order_is_refused() -> None:
+    assert len(of_small_order()) == 14
+    for raw in of_small_order():
+        for text in (b64encode(raw).decode(), spki(raw)):
+            said = unusable(text, Ed25519)
+            assert said == "is an Ed25519 key of small order, for which anybody can sign"
+
+
+def test_without_the_refusal_anybody_could_sign() -> None:
+    """R is the base point and S is 1: made without a secret, and it fits for all such keys."""
+    base = point(BASE_Y)
+    assert base is not None
+    forged = base[1].to_bytes(32, "little") + (1).to_bytes(32, "little")
+
+    def fits(raw: bytes, message: bytes) -> bool:
+        try:
+            ed25519.Ed25519PublicKey.from_public_bytes(raw).verify(forged, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    messages = [str(number).encode() for number in range(100)]
+    for raw in of_small_order():
+        assert any(fits(raw, message) for message in messages)
+    assert all(fits((1).to_bytes(32, "little"), message) for message in messages)
+
+
+def test_a_key_beside_those_of_small_order_is_taken() -> None:
+    neighbour = bytes([2]) + bytes(31)
+    Ed25519([Secret(b64encode(neighbour)), Secret(spki(neighbour))])
+    Ed25519([Secret(pem(ed25519_key(number))) for number in range(20)])
+
+
 # ---- the forms of a key ---------------------------------------------------------------------
 
 
@@ -238,9 +334,13 @@ def forms(text: str) -> Iterator[str]:
     body = "".join(text.strip().splitlines()[1:-1])
     yield body
     yield f" {body[:64]}\n{body[64:]}\n"
+    yield "\ufeff" + text
+    yield "\ufeff" + text.replace("\n", "\r\n")
+    yield "\ufeff" + body
+    yield f"{body[:50]}\r\n{body[50:55]}\r\n{body[55:]}"
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(14))
 def test_a_key_is_taken_in_the_forms_that_people_have(number: int) -> None:
     text = list(forms(pem(rsa_key())))[number]
     assert Rsa([Secret(text)]).verify(b"m", signed()) == 0
@@ -332,7 +432,14 @@ def test_what_is_wrong_with_a_key_is_told_with_its_line(literal: bool) -> None:
     assert said([*good, "", *good]) == "line 11: a second key; give each by itself"
     assert said([*good[:-1], *good]) == "line 9: a second key; give each by itself"
     assert said(["", good[0], *good[2:]]).startswith("holds no public key")
-    assert said([good[0], good[1][:-1], *good[2:]]).startswith("line 1: the Base64")
+    for cut in range(1, 9):
+        shorter = [*good[:4], good[4][:-cut], *good[5:]]
+        assert said(shorter) == (
+            "line 5: not as long as the lines around it; the key is damaged or cut off there"
+        )
+    assert said([good[0], good[1][:-1], *good[2:]]).startswith("line 2: not as long as")
+    assert said([*good[:4], good[4] + "AA", *good[5:]]).startswith("line 5: not as long as")
+    assert said([*good[:-2], good[-2][:-1], good[-1]]).startswith("line 1: the Base64")
     assert said(good[1:]) == "has no line -----BEGIN PUBLIC KEY-----"
     assert said([good[0], good[-1]]).startswith("holds no public key")
     damaged = [good[0], good[1].replace("MII", "AAA"), *good[2:]]
@@ -357,6 +464,11 @@ def test_a_private_key_or_a_certificate_is_named_as_such() -> None:
         ("AAAA\nserver-key", "line 2: neither PEM nor Base64"),
         ("AAAAA", "line 1: the Base64 that begins here is damaged or cut off"),
         ("AA==AAAA", "line 1: the Base64 that begins here is damaged or cut off"),
+        ("\ufeff", "is empty; give the public key"),
+        ("\ufeff\ufeffAAAA", "line 1: not text"),
+        ("\ufeffAAAA\n\ufeff", "line 2: not text"),
+        ("key".encode("utf-16"), "is text in UTF-16; save it as UTF-8 or ASCII"),
+        (b"\xfe\xff\0A", "is text in UTF-16; save it as UTF-8 or ASCII"),
         (b"AAAA\nA\xff", "line 2: not text; give the key in PEM or Base64"),
         ("ssh-rsa AAAAB3NzaC1yc2E=", "line 1: neither PEM nor Base64"),
     ],

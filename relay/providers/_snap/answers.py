@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
+from http.client import responses
 from types import MappingProxyType
 from typing import Final
 
@@ -75,12 +76,33 @@ _ECHOED = ("partnerServiceId", "customerNo", "virtualAccountNo", "trxId")
 
 def answer(ruling: Ruling, asked: Asked) -> Ack:
     """Return the answer for this ruling, in SNAP's shape whatever it is."""
-    status, case = _code(ruling)
+    code = _code(ruling)
+    return _ack(code, _MESSAGES.get(code, HTTPStatus(code[0]).phrase), asked)
+
+
+def passed(answered: Ack, asked: Asked) -> Ack:
+    """Return an upstream's answer in SNAP's shape, with the time that SNAP wants.
+
+    A JSON object passes as it is, and so does its status: Midtrans takes all but 200 for a
+    failure, 201 and 204 too. Without one, a success becomes the relay's own, which is 200, and
+    anything else keeps its status, gets the general code of it and loses its body.
+    """
+    if _is_object(answered.body):
+        return replace(answered, headers=(*answered.headers, (TIMESTAMP, stamp(asked.at))))
+    if answered.status in _SUCCESSES:
+        return answer(Ruling(Verdict.PASSED), asked)
+    status = answered.status
+    # An upstream may use a status that nobody has registered.
+    return _ack((status, "00"), responses.get(status, "Refused"), asked)
+
+
+def _ack(code: _Code, message: str, asked: Asked) -> Ack:
+    status, case = code
     # A path that is none of the three belongs to no service.
     service = SERVICES.get(asked.remainder, "00")
     said: dict[str, object] = {
         "responseCode": f"{status}{service}{case}",
-        "responseMessage": _MESSAGES.get((status, case), HTTPStatus(status).phrase),
+        "responseMessage": message,
     }
     if status == HTTPStatus.OK and asked.remainder == ACCOUNT:
         said["virtualAccountData"] = _account(asked.body)
@@ -91,14 +113,12 @@ def answer(ruling: Ruling, asked: Asked) -> Ack:
     return Ack(status, body, "application/json", tuple(headers))
 
 
-def passed(answered: Ack, asked: Asked) -> Ack:
-    """Return an upstream's answer with the time that SNAP wants.
-
-    An empty success becomes the relay's own: Midtrans takes 204 for a failure.
-    """
-    if answered.status in _SUCCESSES and not answered.body.strip():
-        return answer(Ruling(Verdict.PASSED), asked)
-    return replace(answered, headers=(*answered.headers, (TIMESTAMP, stamp(asked.at))))
+def _is_object(body: bytes) -> bool:
+    try:
+        strictjson.parse_object(body)
+    except Refusal:
+        return False
+    return True
 
 
 def _code(ruling: Ruling) -> _Code:

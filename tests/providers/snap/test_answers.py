@@ -181,14 +181,20 @@ def test_another_method_is_told_the_right_one() -> None:
 # ---- what an upstream answered --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [200, 201, 202, 204])
-@pytest.mark.parametrize("body", [b"", b" \r\n"])
-def test_an_empty_success_becomes_the_relays_own(status: int, body: bytes) -> None:
+NO_OBJECTS = [
+    *(b"", b" \r\n", b"OK", b"no such order", b"<html></html>", b'"OK"', b"null", b"[]", b"200"),
+    *(b"{", b"{}{}", b"{'a': 1}", b"\xff", b'{"a": 1, "a": 2}', b"\xef\xbb\xbf{}", b"[" * 5000),
+]
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+@pytest.mark.parametrize("body", NO_OBJECTS)
+def test_a_success_without_an_object_becomes_the_relays_own(status: int, body: bytes) -> None:
     asked = Asked(ACCOUNT, json.dumps(VA).encode(), NOW)
     assert passed(Ack(status, body), asked) == answer(Ruling(Verdict.ACCEPTED), asked)
 
 
-@pytest.mark.parametrize("status", [200, 400, 404, 409])
+@pytest.mark.parametrize("status", [200, 201, 302, 400, 404, 409, 499, 500])
 def test_json_passes_with_the_time_beside_it(status: int) -> None:
     body = b'{ "responseCode" : "2002500", "virtualAccountData": {} }'
     answered = Ack(status, body, "application/json;charset=utf-8")
@@ -196,6 +202,29 @@ def test_json_passes_with_the_time_beside_it(status: int) -> None:
     assert found == Ack(status, body, "application/json;charset=utf-8", (STAMP,))
 
 
-def test_an_empty_refusal_stays_a_refusal() -> None:
-    found = passed(Ack(404), Asked(ACCOUNT, b"{}", NOW))
-    assert (found.status, found.body) == (404, b"")
+@pytest.mark.parametrize("body", NO_OBJECTS)
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (302, "Found"),
+        (400, "Bad Request"),
+        (401, "Unauthorized"),
+        (404, "Not Found"),
+        (409, "Conflict"),
+        (499, "Refused"),
+        (500, "Internal Server Error"),
+    ],
+)
+def test_a_refusal_without_an_object_keeps_its_status(
+    status: int, message: str, body: bytes
+) -> None:
+    found = passed(Ack(status, body, "text/html"), Asked(ACCOUNT, b"{}", NOW))
+    assert (found.status, found.content_type) == (status, "application/json")
+    assert said(found) == {"responseCode": f"{status}2500", "responseMessage": message}
+    assert found.headers == (STAMP,)
+
+
+def test_a_refused_method_is_told_the_right_one() -> None:
+    found = passed(Ack(405), Asked(DEBIT, b"{}", NOW))
+    assert (found.status, said(found)["responseCode"]) == (405, "4055600")
+    assert found.headers == (STAMP, ("Allow", "POST"))
