@@ -1,22 +1,27 @@
-"""Log lines, written in batches by a thread of their own.
+"""Log lines, made and written in batches by a thread of their own.
 
-The request path hands a line over and goes on. A log that is stuck (a full pipe, a frozen
-terminal) never holds up an acknowledgement: lines are then dropped, and their number is logged
-when writing works again.
+The request path hands over what a line says and goes on: turning it into text and writing it
+happen elsewhere, many lines at a time. A log that is stuck (a full pipe, a frozen terminal) never
+holds up an acknowledgement: lines are then dropped, and their number is logged when writing works
+again.
 """
 
 import logging
-import queue
 import threading
-from collections.abc import Mapping
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from enum import StrEnum
-from typing import Any, BinaryIO
+from functools import partial
+from typing import Any, BinaryIO, Final
 
 import orjson
-import structlog
-from structlog.typing import EventDict
 
 from relay.clock import Clock
+
+#: How long lines may gather before they are written, in seconds.
+_GATHER: Final = 0.05
 
 
 class LogFormat(StrEnum):
@@ -26,41 +31,56 @@ class LogFormat(StrEnum):
     TEXT = "text"
 
 
-class LogWriter:
-    """Takes finished lines from any thread and writes them to one stream, in order."""
+#: Makes one line, without its newline. Called in another thread, so it reads nothing that changes.
+Line = Callable[[], bytes]
 
-    #: Lines that may wait; about 40 MB of ordinary lines.
-    CAPACITY = 100_000
+
+class LogWriter:
+    """Takes lines from any thread and writes them to one stream, in order."""
+
+    #: Lines that may wait; about 30 MB of ordinary ones.
+    CAPACITY = 20_000
     #: Lines that go out in one write.
     BATCH = 1000
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._lines: queue.Queue[bytes | None] = queue.Queue(self.CAPACITY)
+        self._lines: deque[Line] = deque()
         self._dropped = 0
+        self._closing = threading.Event()
+        self._awake = threading.Event()
         # A daemon: a stream that never takes another byte must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="relay-log", daemon=True)
         self._thread.start()
 
-    def write(self, line: bytes) -> None:
-        """Hand over one line without its newline. Never blocks and never raises."""
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+    def write(self, line: Line) -> None:
+        """Hand over one line. Never blocks and never raises."""
+        if len(self._lines) >= self.CAPACITY:
             self._dropped += 1
+            return
+        self._lines.append(line)
+        # Waking a thread costs more than the line does: once for all that come meanwhile.
+        if not self._awake.is_set():
+            self._awake.set()
 
     def close(self, timeout: float = 2.0) -> None:
         """Write what is waiting, for at most `timeout` seconds."""
-        try:
-            self._lines.put(None, timeout=timeout)
-        except queue.Full:
-            return
+        self._closing.set()
+        self._awake.set()
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        more = True
-        while more:
-            batch, more = self._take()
+        while not self._closing.is_set():
+            self._awake.wait()
+            self._closing.wait(_GATHER)
+            # Cleared before the lines are taken: one that comes now wakes it again.
+            self._awake.clear()
+            self._drain()
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._lines or self._dropped:
+            batch = [self._lines.popleft()() for _ in range(min(len(self._lines), self.BATCH))]
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
                 note = {"level": "warning", "event": "log_lines_dropped", "count": dropped}
@@ -72,65 +92,46 @@ class LogWriter:
                 # Nobody is left to tell; deliveries matter more than the lines about them.
                 continue
 
-    def _take(self) -> tuple[list[bytes], bool]:
-        """Return the lines that wait, at least one, and whether more may come."""
-        batch: list[bytes] = []
-        line = self._lines.get()
-        while line is not None:
-            batch.append(line)
-            if len(batch) == self.BATCH:
-                return batch, True
-            try:
-                line = self._lines.get_nowait()
-            except queue.Empty:
-                return batch, True
-        return batch, False
-
-
-class _Sink:
-    """What structlog calls with a rendered line."""
-
-    def __init__(self, writer: LogWriter) -> None:
-        self._writer = writer
-
-    def msg(self, line: bytes) -> None:
-        self._writer.write(line)
-
-    debug = info = warning = error = critical = msg
-
 
 class Log:
-    """Structured log lines: `log.info("event", field=value)`. None fields are left out."""
+    """Structured log lines: `log.info("event", field=value)`. None fields are left out.
+
+    Values are immutable: a line is made after the call has returned.
+    """
 
     def __init__(self, writer: LogWriter, clock: Clock, form: LogFormat = LogFormat.JSON) -> None:
-        render = _as_json if form is LogFormat.JSON else _as_text
-
-        def stamp(_: object, level: str, fields: EventDict) -> EventDict:
-            time = clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            return {"time": time, "level": level, "event": fields.pop("event"), **fields}
-
-        def finish(_: object, __: str, fields: EventDict) -> tuple[tuple[bytes], EventDict]:
-            return (render(fields),), {}
-
-        self._logger = structlog.wrap_logger(
-            _Sink(writer),
-            processors=[stamp, structlog.processors.format_exc_info, finish],
-            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-            cache_logger_on_first_use=True,
-        )
+        self._writer = writer
+        self._clock = clock
+        self._render = _as_json if form is LogFormat.JSON else _as_text
 
     def info(self, event: str, **fields: object) -> None:
-        self._logger.info(event, **fields)
+        self._line("info", event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        self._logger.warning(event, **fields)
+        self._line("warning", event, fields)
 
     def error(self, event: str, **fields: object) -> None:
-        self._logger.error(event, **fields)
+        self._line("error", event, fields)
 
     def fault(self, event: str, error: BaseException, **fields: object) -> None:
         """Log an error that nobody foresaw, with its traceback."""
-        self._logger.error(event, exc_info=error, **fields)
+        trace = "".join(traceback.format_exception(error)).rstrip()
+        self._line("error", event, fields | {"exception": trace})
+
+    def _line(self, level: str, event: str, fields: Mapping[str, object]) -> None:
+        self._writer.write(partial(_line, self._render, self._clock.now(), level, event, fields))
+
+
+def _line(
+    render: Callable[[Mapping[str, Any]], bytes],
+    at: datetime,
+    level: str,
+    event: str,
+    fields: Mapping[str, object],
+) -> bytes:
+    time = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    present = {key: value for key, value in fields.items() if value is not None}
+    return render({"time": time, "level": level, "event": event, **present})
 
 
 class LibraryLogs(logging.Handler):
@@ -141,26 +142,28 @@ class LibraryLogs(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._log.warning(
-            "library", logger=record.name, message=record.getMessage(), exc_info=record.exc_info
-        )
+        fields = {"logger": record.name, "message": record.getMessage()}
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            self._log.warning("library", **fields)
+        else:
+            self._log.fault("library", error, **fields)
 
 
 def _as_json(fields: Mapping[str, Any]) -> bytes:
-    present = {key: value for key, value in fields.items() if value is not None}
     # A lone surrogate can come in with undecodable bytes: it must not cost us the line.
     try:
-        return orjson.dumps(present, default=str)
+        return orjson.dumps(fields, default=str)
     except TypeError:
-        return orjson.dumps({key: ascii(value) for key, value in present.items()})
+        return orjson.dumps({key: ascii(value) for key, value in fields.items()})
 
 
 def _as_text(fields: Mapping[str, Any]) -> bytes:
-    present = {key: value for key, value in fields.items() if value is not None}
-    time, level, event = present.pop("time"), present.pop("level"), present.pop("event")
-    trace = present.pop("exception", None)
+    said = dict(fields)
+    time, level, event = said.pop("time"), said.pop("level"), said.pop("event")
+    trace = said.pop("exception", None)
     # ascii() keeps control characters and terminal escapes from reaching a terminal.
-    pairs = " ".join(f"{key}={_shown(value)}" for key, value in present.items())
+    pairs = " ".join(f"{key}={_shown(value)}" for key, value in said.items())
     line = f"{time} {level.upper():7} {event} {pairs}".rstrip()
     return (f"{line}\n{trace}" if trace else line).encode("utf-8", "backslashreplace")
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
+from typing import Generic, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,6 +19,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 
 from relay import __version__
 from relay.errors import Reason, RelayError
@@ -28,6 +30,25 @@ from relay.model import Address, Attempted, Verdict
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 4.0, 10.0)
 _ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _DELAY_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0)
+
+
+M = TypeVar("M", bound=MetricWrapperBase)
+
+
+class _Series(dict[tuple[str | int, ...], M], Generic[M]):
+    """The series of one metric by their label values: asking the metric each time costs more."""
+
+    def __init__(self, metric: M) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, labels: tuple[str | int, ...]) -> M:
+        child = self[labels] = self._metric.labels(*labels)
+        return child
+
+    def begin(self, *labels: str) -> None:
+        """Let a series begin at zero."""
+        self[labels] = self._metric.labels(*labels)
 
 
 @dataclass(slots=True)
@@ -82,11 +103,13 @@ class Telemetry:
         self._requests = self._histogram(
             "request_duration_seconds", "Time to the answer", _REQUEST_BUCKETS, "endpoint"
         )
-        self._last = Gauge(
-            "relay_last_delivery_timestamp_seconds",
-            "When the last delivery was accepted or recognised as a duplicate",
-            ("endpoint",),
-            registry=self._registry,
+        self._last = _Series(
+            Gauge(
+                "relay_last_delivery_timestamp_seconds",
+                "When the last delivery was accepted or recognised as a duplicate",
+                ("endpoint",),
+                registry=self._registry,
+            )
         )
         self._attempts = self._counter("attempts", "Tries upstream", "upstream", "outcome")
         self._attempt_time = self._histogram(
@@ -119,18 +142,18 @@ class Telemetry:
         endpoints: provider by endpoint name.
         """
         for (endpoint, provider), verdict in product(endpoints.items(), Verdict):
-            self._deliveries.labels(endpoint, provider, verdict)
-        self._deliveries.labels("", "", Verdict.REFUSED)
+            self._deliveries.begin(endpoint, provider, verdict)
+        self._deliveries.begin("", "", Verdict.REFUSED)
         for endpoint, reason in product((*endpoints, ""), Reason):
-            self._refusals.labels(endpoint, reason)
+            self._refusals.begin(endpoint, reason)
         for endpoint in endpoints:
-            self._conflicts.labels(endpoint)
-            self._unrecorded.labels(endpoint)
-            self._requests.labels(endpoint)
+            self._conflicts.begin(endpoint)
+            self._unrecorded.begin(endpoint)
+            self._requests.begin(endpoint)
         for upstream in upstreams:
             for outcome in ("delivered", "rejected", "unreachable"):
-                self._attempts.labels(upstream, outcome)
-            self._dead.labels(upstream)
+                self._attempts.begin(upstream, outcome)
+            self._dead.begin(upstream)
 
     def received(self, account: Account, at: datetime) -> None:
         """One delivery has been answered."""
@@ -160,12 +183,12 @@ class Telemetry:
 
     def attempted(self, attempted: Attempted) -> None:
         """One try upstream has ended."""
-        self._attempts.labels(attempted.upstream, attempted.outcome).inc()
-        self._attempt_time.labels(attempted.upstream).observe(attempted.duration)
+        self._attempts[attempted.upstream, attempted.outcome].inc()
+        self._attempt_time[attempted.upstream,].observe(attempted.duration)
         if attempted.delay is not None:
-            self._delay.labels(attempted.upstream).observe(attempted.delay)
+            self._delay[attempted.upstream,].observe(attempted.delay)
         if attempted.decision == "dead":
-            self._dead.labels(attempted.upstream).inc()
+            self._dead[attempted.upstream,].inc()
         self.log.info(
             "attempt",
             id=attempted.event_id,
@@ -183,12 +206,12 @@ class Telemetry:
 
     def damaged(self, upstream: str, event_id: str) -> None:
         """An event was found damaged in the spool, and has become a dead letter."""
-        self._dead.labels(upstream).inc()
+        self._dead[upstream,].inc()
         self.log.error("event_damaged", upstream=upstream, id=event_id)
 
     def unrecorded(self, endpoint: str, event_id: str, why: str) -> None:
         """A delivery was passed on and answered, and history will not show it."""
-        self._unrecorded.labels(endpoint).inc()
+        self._unrecorded[endpoint,].inc()
         self.log.error("history_lost", endpoint=endpoint, id=event_id, detail=why)
 
     def faulted(self, upstream: str, event_id: str | None, fault: Exception) -> None:
@@ -200,13 +223,13 @@ class Telemetry:
 
     def looked_up(self, host: str, result: str) -> None:
         """A DNS look-up has ended."""
-        self._lookups.labels(host, result).inc()
+        self._lookups[host, result].inc()
         if result != "ok":
             self.log.warning("dns_lookup", host=host, result=result)
 
     def changed(self, host: str, change: str, address: Address) -> None:
         """A host has gained or lost an address."""
-        self._changes.labels(host, change).inc()
+        self._changes[host, change].inc()
         self.log.info("allowlist_changed", host=host, change=change, address=str(address))
 
     def unsaved(self, problem: str) -> None:
@@ -215,7 +238,7 @@ class Telemetry:
 
     def knocked(self, endpoint: str, result: str) -> None:
         """A refused address asked for an early look-up: found, not_found or limited."""
-        self._knocks.labels(endpoint, result).inc()
+        self._knocks[endpoint, result].inc()
 
     def expose(self, snapshot: Snapshot) -> bytes:
         """Return everything in the Prometheus text format, with these gauges."""
@@ -225,26 +248,28 @@ class Telemetry:
     # ---- inside -----------------------------------------------------------------------------
 
     def _count(self, account: Account, at: datetime) -> None:
-        self._deliveries.labels(account.endpoint, account.provider or "", account.verdict).inc()
+        self._deliveries[account.endpoint, account.provider or "", account.verdict].inc()
         if account.reason is not None:
-            self._refusals.labels(account.endpoint, account.reason).inc()
+            self._refusals[account.endpoint, account.reason].inc()
         if account.would_refuse is not None:
-            self._would_refuse.labels(account.endpoint, account.would_refuse).inc()
+            self._would_refuse[account.endpoint, account.would_refuse].inc()
         if account.secret is not None:
-            self._secrets.labels(account.endpoint, account.secret).inc()
+            self._secrets[account.endpoint, account.secret].inc()
         if account.endpoint:
-            self._requests.labels(account.endpoint).observe(account.duration)
+            self._requests[account.endpoint,].observe(account.duration)
         if account.verdict in {Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED}:
-            self._last.labels(account.endpoint).set(at.timestamp())
+            self._last[account.endpoint,].set(at.timestamp())
 
     def conflicted(self, endpoint: str) -> None:
         """A delivery carried a known event key with other content."""
-        self._conflicts.labels(endpoint).inc()
+        self._conflicts[endpoint,].inc()
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"relay_{name}_total", text, labels, registry=self._registry)
+    def _counter(self, name: str, text: str, *labels: str) -> _Series[Counter]:
+        return _Series(Counter(f"relay_{name}_total", text, labels, registry=self._registry))
 
     def _histogram(
         self, name: str, text: str, buckets: tuple[float, ...], *labels: str
-    ) -> Histogram:
-        return Histogram(f"relay_{name}", text, labels, buckets=buckets, registry=self._registry)
+    ) -> _Series[Histogram]:
+        return _Series(
+            Histogram(f"relay_{name}", text, labels, buckets=buckets, registry=self._registry)
+        )

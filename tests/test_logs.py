@@ -95,7 +95,7 @@ def test_a_stuck_log_drops_lines_and_says_how_many_later() -> None:
     stream = StuckStream()
     writer = LogWriter(stream)  # type: ignore[arg-type]
     for _ in range(LogWriter.CAPACITY + 5000):
-        writer.write(b"line")
+        writer.write(lambda: b"line")
     stream.go.set()
     writer.close(timeout=10)
     lines = stream.taken.getvalue().splitlines()
@@ -111,5 +111,5 @@ def test_a_broken_stream_does_not_stop_the_writer() -> None:
     stream: BinaryIO
     with os.fdopen(writing, "wb", buffering=0) as stream:
         writer = LogWriter(stream)
-        writer.write(b"into the void")
+        writer.write(lambda: b"into the void")
         writer.close()
