@@ -45,6 +45,9 @@ from relay.telemetry import Account, Telemetry
 #: The sender's header fields that every provider's deliveries keep.
 COMMON_HEADERS = ("Content-Type", "User-Agent", "Accept")
 
+# The least that storing is given, in seconds.
+_LAST_CHANCE = 0.25
+
 BodyReader = Callable[[], Awaitable[bytes]]
 
 #: Sends a delivery to its upstream, once, and brings the answer. Raises `UpstreamOverloaded`.
@@ -120,7 +123,7 @@ class Ingest:
         began = self._clock.monotonic()
         account = Account(peer=head.peer)
         try:
-            ack = await self._handle(head, read_body, account)
+            ack = await self._handle(head, read_body, account, began)
         finally:
             account.duration = self._clock.monotonic() - began
         account.status = ack.status
@@ -136,12 +139,14 @@ class Ingest:
         self._telemetry.received(account, self._clock.now())
         return ack
 
-    async def _handle(self, head: RequestHead, read_body: BodyReader, account: Account) -> Ack:
+    async def _handle(
+        self, head: RequestHead, read_body: BodyReader, account: Account, began: float
+    ) -> Ack:
         try:
             route = self._routes.find(head)
         except Refusal as refusal:
             account.verdict, account.reason = Verdict.REFUSED, refusal.reason
-            return plain_answer(Ruling(Verdict.REFUSED, refusal.reason))
+            return self._no_route(head, Ruling(Verdict.REFUSED, refusal.reason))
         endpoint = route.endpoint
         account.endpoint, account.provider = endpoint.name, endpoint.provider
         body, passed = b"", None
@@ -156,7 +161,7 @@ class Ingest:
             if route.proxied and not event.evidence.test:
                 ruling, passed = await self._pass(route, event, account)
             else:
-                async with timeout(self._within(endpoint)):
+                async with timeout(self._left(endpoint, began)):
                     ruling = await self._store(event, account)
         except Refusal as refusal:
             ruling = Ruling(Verdict.REFUSED, refusal.reason)
@@ -177,11 +182,23 @@ class Ingest:
             return passed
         return endpoint.inspector.answer(ruling, self._asked(route, body))
 
-    def _within(self, endpoint: Endpoint) -> float:
-        """Return the seconds that storing may take for this endpoint's sender."""
-        if endpoint.patience is None:
-            return self._answer_within
-        return min(self._answer_within, endpoint.patience.total_seconds())
+    def _no_route(self, head: RequestHead, ruling: Ruling) -> Ack:
+        """Return the answer for a path that is nobody's; below a prefix, in its sender's shape."""
+        around = self._routes.around(head)
+        if around is None:
+            return plain_answer(ruling)
+        return around.inspector.answer(ruling, Asked("", b"", self._clock.now()))
+
+    def _left(self, endpoint: Endpoint, began: float) -> float:
+        """Return the seconds that storing may take before this endpoint's sender hangs up.
+
+        An early look at DNS and the body have taken their part of its patience; a body that took
+        all of it is given a last chance.
+        """
+        within = self._answer_within
+        if endpoint.patience is not None:
+            within = min(within, endpoint.patience.total_seconds())
+        return max(within - (self._clock.monotonic() - began), _LAST_CHANCE)
 
     # ---- who is calling, before the body is read --------------------------------------------
 

@@ -98,6 +98,13 @@ class Routes(Generic[E]):
                     return _route(endpoint, remainder, shapes, head.method)
         raise Refusal(Reason.UNKNOWN_ENDPOINT)
 
+    def around(self, head: RequestHead) -> E | None:
+        """Return the endpoint below whose prefix this path is, though it may be none of its own."""
+        for prefix, _, endpoint in self._prefixes:
+            if head.path == prefix or head.path.startswith(f"{prefix}/"):
+                return endpoint
+        return None
+
 
 def _route(endpoint: E, remainder: str, shapes: Sequence[Shaped], method: str) -> Route[E]:
     methods = tuple(shape.method for shape in shapes) or endpoint.methods

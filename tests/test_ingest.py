@@ -16,7 +16,7 @@ import pytest
 from netaddr import IPNetwork
 
 from relay.clientip import ClientLocator, ForwardedHeader
-from relay.clock import SystemClock
+from relay.clock import Clock, SystemClock
 from relay.errors import Reason, Refusal
 from relay.gauges import Snapshot
 from relay.ids import event_ids
@@ -47,6 +47,7 @@ from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
 from relay.upstream.forward import Forwarder
 from relay.upstream.passthrough import Passage, Passthrough
+from tests.harness.clock import ManualClock
 from tests.harness.edge import nothing_passes
 from tests.harness.upstream import (
     Behaviour,
@@ -115,14 +116,16 @@ class Bench:
             knock=None,
         )
 
-    def ingest(self, endpoint: Endpoint, answer_within: float = 5.0) -> Ingest:
+    def ingest(
+        self, endpoint: Endpoint, answer_within: float = 5.0, clock: Clock | None = None
+    ) -> Ingest:
         return Ingest(
             routes=Routes([endpoint]),
             clients=ClientLocator([], ForwardedHeader.X_FORWARDED_FOR),
             spool=self.spool,
             pass_on=self.pass_on,
             telemetry=self.telemetry,
-            clock=SystemClock(),
+            clock=clock or SystemClock(),
             new_id=event_ids(SystemClock()),
             answer_within=timedelta(seconds=answer_within),
             give_up=self.gave_up.append,
@@ -237,6 +240,17 @@ async def test_what_is_not_ours_is_refused_unread(
     assert bench.lines()[0]["reason"] == reason
 
 
+async def test_an_unknown_path_below_a_prefix_is_answered_in_its_senders_shape(
+    bench: Bench,
+) -> None:
+    inspector = Listening()
+    shapes = (Shape("POST", "/v1"),)
+    ingest = bench.ingest(replace(bench.endpoint(), inspector=inspector, shapes=shapes))
+    assert (await ingest.receive(head(target="/hook/v2"), unread)).status == 404
+    assert (await ingest.receive(head(target="/hooks"), unread)).status == 404
+    assert inspector.rulings == [Ruling(Verdict.REFUSED, Reason.UNKNOWN_ENDPOINT)]
+
+
 async def test_report_admits_and_says_what_enforcing_would_refuse(bench: Bench) -> None:
     ingest = bench.ingest(bench.endpoint(mode=Mode.REPORT))
     assert (await ingest.receive(head(STRANGER), reading(body()))).status == 200
@@ -304,6 +318,26 @@ async def test_a_sender_in_a_hurry_is_answered_sooner(bench: Bench, tmp_path: Pa
         other.execute("ROLLBACK")
     assert ack.status == 502
     # Late by our own limit, not because the spool gave up.
+    assert inspector.rulings == [Ruling(Verdict.UNAVAILABLE, late=True)]
+
+
+async def test_what_comes_before_storing_takes_its_part_of_the_time(
+    bench: Bench, tmp_path: Path
+) -> None:
+    clock = ManualClock()
+
+    async def read() -> bytes:
+        await clock.advance(3600)
+        return body()
+
+    with closing(apsw.Connection(str(tmp_path / "relay.db"))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        inspector = Listening()
+        endpoint = replace(bench.endpoint(), inspector=inspector)
+        # With an hour for storing alone, the test would wait for it.
+        ack = await bench.ingest(endpoint, answer_within=3600, clock=clock).receive(head(), read)
+        other.execute("ROLLBACK")
+    assert ack.status == 502
     assert inspector.rulings == [Ruling(Verdict.UNAVAILABLE, late=True)]
 
 

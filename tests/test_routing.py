@@ -72,6 +72,23 @@ def test_every_other_spelling_is_unknown(target: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "below"),
+    [
+        ("/callback", True),
+        ("/callback/", True),
+        ("/callback/v9/other?a=b", True),
+        ("/callbacks", False),
+        ("/midtrans/notification", False),
+        ("/", False),
+    ],
+)
+def test_a_path_below_a_prefix_belongs_to_its_sender(target: str, below: bool) -> None:
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    found = ROUTES.around(RequestHead("POST", target, Headers(), ip_address("192.0.2.1"), at))
+    assert (found is not None) is below
+
+
+@pytest.mark.parametrize(
     ("target", "remainder", "methods"),
     [
         ("/callback/v2/payments/o-1", "/v2/payments/o-1", ("POST",)),

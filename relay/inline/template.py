@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from relay.errors import Reason, Refusal
 from relay.inline.message import Message
 from relay.inline.pointer import Pointer
 from relay.minify import minify
@@ -142,7 +143,10 @@ def _value(part: Part, message: Message, timestamp: str) -> bytes | None:
     if part.kind == "header":
         return message.header(part.name).encode("latin-1")
     if part.kind == "timestamp":
-        return timestamp.encode("latin-1")
+        # A field of the body may hold anything; every form of a time is ASCII.
+        if not timestamp.isascii():
+            raise Refusal(Reason.TIMESTAMP_INVALID, "the signed time is not ASCII")
+        return timestamp.encode("ascii")
     return None if part.kind == "secret" else _REQUEST[part.kind](message)
 
 

@@ -1,6 +1,7 @@
 """A rule with its secrets."""
 
 import hmac
+import json
 from datetime import timedelta
 
 import pytest
@@ -105,6 +106,24 @@ def test_a_path_that_holds_its_own_end_is_refused_unless_the_url_is_configured()
     known = SignatureCheck(rule, SECRETS, WINDOW, url_known=True)
     public = signed_url("https://pay.example.com/hook?a=1:b")
     assert known.verify(message(signed, public=public), AT).signed == ("body",)
+
+
+@pytest.mark.parametrize(
+    ("time", "form", "body"),
+    [
+        (TimeRule(JsonField("/t"), "s"), "{signature}", {"t": "\u2603", "sig": "00"}),
+        (None, "t={timestamp},v1={signature}", {"t": "1", "sig": "t=\u2603,v1=00"}),
+    ],
+)
+def test_a_time_that_no_time_is_written_in_is_refused(
+    time: TimeRule | None, form: str, body: dict[str, str]
+) -> None:
+    rule = described(
+        signed="{timestamp}.{json:/id}", time=time, source=JsonField("/sig"), format=form
+    ).signature
+    with pytest.raises(Refusal) as caught:
+        SignatureCheck(rule, SECRETS, WINDOW).verify(message(body=json.dumps(body).encode()), AT)
+    assert caught.value.reason is Reason.TIMESTAMP_INVALID
 
 
 def test_a_time_inside_the_body_says_nothing_about_the_event() -> None:
