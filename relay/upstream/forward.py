@@ -1,21 +1,25 @@
-"""One request to an upstream. Nothing above this module knows aiohttp or its errors."""
+"""One request to an upstream. Nothing above this module knows how HTTP is spoken, or its errors.
+
+A request goes out once. When a kept connection turns out to be closed only after the request was
+written to it, the upstream may have read it, so it is not sent again in secret: the attempt is
+`unreachable`, and the retry schedule brings the event back. A sender who waits for the answer gets
+that one; `relay.upstream._http.pool` says how the moment in which this can happen is kept short.
+"""
 
 import asyncio
-import errno
 import re
+import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
-import aiohttp
-from yarl import URL
-
 from relay.clock import Clock
-from relay.model import Ack, Answer, Delivered, Headers, Lease, Outcome, Rejected, Unreachable
+from relay.model import Ack, Answer, Delivered, Lease, Outcome, Rejected, Unreachable
 from relay.upstream import outgoing
+from relay.upstream._http.pool import CannotConnect, Pool
+from relay.upstream._http.request import Origin, encode
+from relay.upstream._http.response import Broken, Closed, Malformed, Response, TooLong
 from relay.upstream.signing import Signer
 
 #: More than this of an answer is not read; its connection is dropped instead of kept. An answer
@@ -25,9 +29,6 @@ ANSWER_LIMIT = 64 * 1024
 # Shorter than what common servers keep an idle connection for, so that we are the ones to close:
 # a POST on a connection that its server is just closing fails for no reason.
 _KEEPALIVE = 4.0
-
-# aiohttp would fill these in by itself.
-_OWN_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 _DIGITS = re.compile(r"[0-9]+")
 _VISIBLE = re.compile(r"[\t -~]+")
@@ -60,29 +61,22 @@ class Cause(StrEnum):
 
 #: The first kind that fits names the cause: the narrow ones come first.
 _BY_KIND: tuple[tuple[type[Exception], Cause], ...] = (
-    (aiohttp.ClientSSLError, Cause.TLS),
-    (aiohttp.ServerFingerprintMismatch, Cause.TLS),
     (ssl.SSLError, Cause.TLS),
-    (aiohttp.ClientConnectorDNSError, Cause.DNS),
+    (socket.gaierror, Cause.DNS),
+    # A host name that DNS has no way to ask for.
+    (ValueError, Cause.DNS),
     (TimeoutError, Cause.TIMEOUT),
-    (aiohttp.ClientConnectorError, Cause.REFUSED),
-    (OSError, Cause.RESET),
-    (aiohttp.ClientConnectionError, Cause.CLOSED),
-    (aiohttp.ClientPayloadError, Cause.CLOSED),
+    (ConnectionRefusedError, Cause.REFUSED),
+    (ConnectionError, Cause.RESET),
+    (Closed, Cause.CLOSED),
+    (TooLong, Cause.OVERSIZED),
+    (Malformed, Cause.MALFORMED),
 )
 
-_BY_ERRNO = {
-    errno.ECONNREFUSED: Cause.REFUSED,
-    errno.ETIMEDOUT: Cause.TIMEOUT,
-    errno.ECONNRESET: Cause.RESET,
-    errno.ECONNABORTED: Cause.RESET,
-    errno.EPIPE: Cause.RESET,
-}
-
-_FAULTS = (aiohttp.ClientError, OSError, ValueError)
+_FAULTS = (Broken, OSError)
 
 
-class _NoAnswer(ValueError):
+class _NoAnswer(Broken):
     """We found ourselves that there will be no usable answer."""
 
     def __init__(self, cause: Cause) -> None:
@@ -110,17 +104,12 @@ class Forwarder:
         signer: Signer | None = None,
     ) -> None:
         self._target = outgoing.Target(url)
+        self._origin = Origin.of(url)
         self._timeout = timeout.total_seconds()
         self._clock = clock
         self._signer = signer
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=concurrency, keepalive_timeout=_KEEPALIVE),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # An attempt has one deadline, and it is not aiohttp's.
-            timeout=aiohttp.ClientTimeout(),
-            skip_auto_headers=_OWN_HEADERS,
-            auto_decompress=False,
-            trust_env=False,
+        self._pool = Pool(
+            self._origin, size=concurrency, idle=_KEEPALIVE, longest_body=ANSWER_LIMIT
         )
 
     async def attempt(self, lease: Lease) -> Outcome:
@@ -129,15 +118,14 @@ class Forwarder:
         Never takes longer than the timeout, and never raises but for cancellation. Any 2xx is
         `Delivered`, whatever follows its head; redirects are answers, not followed.
         """
-        outcome: Outcome | None = None
+        response = Response(to_head=lease.event.method == "HEAD")
         try:
-            async with self._answered(lease) as response:
-                # The head is the answer. A body that breaks or drips only costs its connection.
-                outcome = _outcome(response, self._clock.now())
-                await _read_to_the_end(response)
+            await self._send(lease, response)
         except _FAULTS as error:
-            return Unreachable(cause_of(error)) if outcome is None else outcome
-        return outcome
+            # The head is the answer. A body that breaks or drips only costs its connection.
+            if response.status is None:
+                return Unreachable(cause_of(error))
+        return _outcome(response, self._clock.now())
 
     async def ask(self, lease: Lease) -> Answer:
         """Send the event once, byte for byte as received, and return what its sender may have.
@@ -146,55 +134,39 @@ class Forwarder:
         One that breaks, drips until the timeout, is longer than `ANSWER_LIMIT`, or is encoded
         though nobody asked for that, is `Unreachable`. Timeout and errors are as for `attempt`.
         """
+        response = Response(_may_be_passed_back, to_head=lease.event.method == "HEAD")
         try:
-            async with self._answered(lease) as response:
-                outcome = _outcome(response, self._clock.now())
-                if response.status // 100 not in {2, 4}:
-                    return Answer(outcome)
-                return Answer(outcome, await _whole(response))
+            await self._send(lease, response)
+            outcome = _outcome(response, self._clock.now())
+            return Answer(outcome, _ack(response) if response.is_wanted else None)
         except _FAULTS as error:
             return Answer(Unreachable(cause_of(error)))
 
-    @asynccontextmanager
-    async def _answered(self, lease: Lease) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Make the request and give its answer, of which the head has been read.
-
-        All of it, inside included, has to end within the timeout.
-        """
+    async def _send(self, lease: Lease, response: Response) -> None:
+        """Make the request and let the answer fill `response`, all within the timeout."""
         event = lease.event
+        fields = outgoing.fields(lease, self._clock.now(), self._signer)
         try:
-            url = URL(self._target.of(event.suffix), encoded=True)
+            target = self._origin.target(self._target.of(event.suffix))
+            request = encode(event.method, target, self._origin.authority, fields, event.body)
         except ValueError:
             raise _NoAnswer(Cause.UNSENDABLE) from None
-        fields = outgoing.fields(lease, self._clock.now(), self._signer)
         async with asyncio.timeout(self._timeout):
-            response = await self._session.request(
-                event.method,
-                url,
-                headers=_for_aiohttp(fields),
-                data=event.body or None,
-                allow_redirects=False,
-            )
-            try:
-                yield response
-            finally:
-                response.close()
+            await self._pool.ask(request, response)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        await self._pool.close()
 
 
-def cause_of(error: BaseException) -> Cause:
+def cause_of(error: Exception) -> Cause:
     """Name what kept an answer from coming, whichever library said it."""
     if isinstance(error, _NoAnswer):
         return error.cause
-    if isinstance(error.__cause__, ssl.SSLError):
-        return Cause.TLS
-    cause = next((cause for kind, cause in _BY_KIND if isinstance(error, kind)), Cause.MALFORMED)
-    if cause in {Cause.REFUSED, Cause.RESET} and isinstance(error, OSError):
-        return _BY_ERRNO.get(error.errno or 0, cause)
-    return cause
+    unconnected = isinstance(error, CannotConnect)
+    reason = error.__cause__ if unconnected else error
+    otherwise = Cause.REFUSED if unconnected else Cause.RESET
+    return next((cause for kind, cause in _BY_KIND if isinstance(reason, kind)), otherwise)
 
 
 def parse_retry_after(value: str, now: datetime) -> timedelta | None:
@@ -212,43 +184,29 @@ def parse_retry_after(value: str, now: datetime) -> timedelta | None:
         return None
 
 
-def _outcome(response: aiohttp.ClientResponse, now: datetime) -> Outcome:
-    if 200 <= response.status <= 299:  # noqa: PLR2004 - the class of success, RFC 9110
-        return Delivered(response.status)
-    wait = response.headers.get("Retry-After")
-    return Rejected(response.status, None if wait is None else parse_retry_after(wait, now))
+def _may_be_passed_back(status: int) -> bool:
+    return status // 100 in {2, 4}
 
 
-async def _read_to_the_end(response: aiohttp.ClientResponse) -> None:
-    """Read a short answer whole, which lets its connection be used again."""
-    left = ANSWER_LIMIT
-    while left > 0 and (chunk := await response.content.read(left)):
-        left -= len(chunk)
+def _outcome(response: Response, now: datetime) -> Outcome:
+    status = response.status or 0
+    if 200 <= status <= 299:  # noqa: PLR2004 - the class of success, RFC 9110
+        return Delivered(status)
+    wait = response.values("retry-after")
+    return Rejected(status, parse_retry_after(wait[0], now) if wait else None)
 
 
-async def _whole(response: aiohttp.ClientResponse) -> Ack:
+def _ack(response: Response) -> Ack:
     """Return the answer as it may be passed back.
 
     Raises:
-        _NoAnswer: it is longer than the limit, or encoded.
+        _NoAnswer: it is encoded.
     """
-    body = b""
-    while chunk := await response.content.read(ANSWER_LIMIT + 1 - len(body)):
-        body += chunk
-        if len(body) > ANSWER_LIMIT:
-            raise _NoAnswer(Cause.OVERSIZED)
-    if body and response.headers.get("Content-Encoding", "identity").lower() != "identity":
+    body = response.body
+    codings = {each.lower() for each in response.values("content-encoding")}
+    if body and codings - {"identity"}:
         raise _NoAnswer(Cause.ENCODED)
-    named = response.headers.get("Content-Type", "")
+    named = "".join(response.values("content-type")[:1])
     if not _VISIBLE.fullmatch(named):
         named = _UNNAMED if body else ""
-    return Ack(response.status, body, named)
-
-
-def _for_aiohttp(fields: Headers) -> list[tuple[str, str]]:
-    """Turn Latin-1 text into the text that aiohttp, which writes UTF-8, turns into those bytes.
-
-    A field whose bytes are not UTF-8 cannot be sent as it arrived, and is left out.
-    """
-    decoded = ((name, value.encode("latin-1").decode(errors="replace")) for name, value in fields)
-    return [(name, value) for name, value in decoded if "\N{REPLACEMENT CHARACTER}" not in value]
+    return Ack(response.status or 0, body, named)

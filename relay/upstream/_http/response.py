@@ -1,0 +1,212 @@
+"""Reading the answers on one connection, one after another. No I/O: bytes go in.
+
+The C parser (llhttp, through httptools) decides what is HTTP, strictly. What is decided here is
+what an answer of it means for us: when it is whole, and whether another may follow it.
+"""
+
+from collections.abc import Callable
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+#: More fields than this in one answer are garbage.
+MOST_FIELDS = 128
+
+#: So are more bytes than this that are not body: its head, the framing of its chunks, trailers.
+LONGEST_OVERHEAD = 64 * 1024
+
+_SWITCHING_PROTOCOLS = 101
+
+
+class Broken(Exception):
+    """No whole answer can come any more."""
+
+
+class Closed(Broken):
+    """The peer ended the connection, in good order, before the end of its answer."""
+
+
+class Malformed(Broken):
+    """What came is not HTTP, or is too much of it."""
+
+
+class TooLong(Broken):
+    """The body is longer than we read."""
+
+
+class Response:
+    """An answer as far as it has come. Who asked may look at it while it comes, or when it broke.
+
+    status: None until the whole head is here; 100 and 103 are not answers.
+    complete: whether the body is whole.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_fields",
+        "_has_no_body",
+        "_wants_body",
+        "complete",
+        "length",
+        "status",
+    )
+
+    def __init__(
+        self, wants_body: Callable[[int], bool] = lambda _: True, *, to_head: bool = False
+    ) -> None:
+        """Begin with nothing.
+
+        wants_body: told the status; whether the body is worth waiting for.
+        to_head: the request is a HEAD, so that there is no body whatever the fields say.
+        """
+        self.status: int | None = None
+        self.complete = False
+        self.length = 0
+        self._wants_body = wants_body
+        self._has_no_body = to_head
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._chunks: list[bytes] = []
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self._chunks)
+
+    def values(self, name: str) -> list[str]:
+        """Return every value of this field, as Latin-1 text; `name` is in lower case."""
+        wanted = name.encode()
+        return [
+            value.decode("latin-1").strip(" \t") for key, value in self._fields if key == wanted
+        ]
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether its body is worth waiting for, which is certain only once its head is here."""
+        return self.status is None or self._wants_body(self.status)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether nothing more of it is wanted."""
+        return self.complete or not self.is_wanted
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether nothing but the end of the connection ends this body (RFC 9112, 6.3)."""
+        framed = self.values("content-length") or self.values("transfer-encoding")
+        return self.status is not None and not framed
+
+    def begin(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
+        """Take the head."""
+        self.status, self._fields = status, fields
+        self.complete = self._has_no_body or status == _SWITCHING_PROTOCOLS
+
+    def add(self, chunk: bytes, limit: int) -> None:
+        """Take more of the body; beyond the limit only count it."""
+        self.length += len(chunk)
+        if self.length <= limit:
+            self._chunks.append(chunk)
+
+
+class Reader:
+    """Reads what comes on one connection.
+
+    reusable: after an answer: it was whole, nothing followed it, and the peer keeps the connection.
+    """
+
+    def __init__(self, longest_body: int) -> None:
+        self._longest_body = longest_body
+        self._parser = HttpResponseParser(self)
+        self._response = Response()
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._overhead = 0
+        self._excess = False
+        self.reusable = False
+
+    def expect(self, response: Response) -> None:
+        """Read the next answer into `response`."""
+        self._response = response
+        self._overhead = 0
+        self._excess = False
+        self.reusable = False
+
+    def feed(self, data: bytes) -> bool:
+        """Take what came; return whether no more of this answer is wanted.
+
+        Raises:
+            Malformed: it is not HTTP, or its head or its framing is too long.
+            TooLong: its body is.
+        """
+        response = self._response
+        self._overhead += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            # What follows a whole answer answers nothing; it costs only the connection.
+            self.reusable = False
+            if not response.complete:
+                raise Malformed(str(error)) from error
+        if self._excess or (self._overhead > LONGEST_OVERHEAD and not response.complete):
+            self.reusable = False
+            raise Malformed("a head or the framing of a body is too long")
+        if response.length > self._longest_body:
+            self.reusable = False
+            raise TooLong(f"a body is longer than {self._longest_body} bytes")
+        return response.is_enough
+
+    def end(self) -> None:
+        """Take that nothing more comes.
+
+        Raises:
+            Closed: the answer is not whole.
+        """
+        self.reusable = False
+        if not self._response.complete:
+            if not self._response.ends_with_connection:
+                raise Closed("the connection ended before the answer")
+            self._response.complete = True
+
+    # ---- told by the parser -----------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self.reusable = False
+        self._fields = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name.lower(), value))
+        if len(self._fields) > MOST_FIELDS:
+            self._excess = True
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if self._response.complete or _is_interim(status):
+            return
+        if self._excess or status < 100 or self._head_is_too_long():  # noqa: PLR2004 - no class
+            self._excess = True
+            return
+        # Trailers come in a list of their own, which nobody reads.
+        fields, self._fields = self._fields, []
+        self._response.begin(status, fields)
+
+    def on_body(self, chunk: bytes) -> None:
+        if not self._response.complete:
+            self._overhead -= len(chunk)
+            self._response.add(chunk, self._longest_body)
+
+    def on_message_complete(self) -> None:
+        response = self._response
+        if response.status is None:
+            # That was a 100 or a 103; the answer is still to come.
+            self._overhead = 0
+        elif not response.complete:
+            response.complete = True
+            # The parser knows only until it returns from here.
+            self.reusable = self._parser.should_keep_alive()
+
+    def _head_is_too_long(self) -> bool:
+        """Tell it even when one read brought all of the head, and perhaps a body behind it."""
+        if self._overhead <= LONGEST_OVERHEAD:
+            return False
+        size = sum(len(name) + len(value) for name, value in self._fields)
+        return size > LONGEST_OVERHEAD
+
+
+def _is_interim(status: int) -> bool:
+    return 100 <= status <= 199 and status != _SWITCHING_PROTOCOLS  # noqa: PLR2004 - RFC 9110

@@ -1,0 +1,279 @@
+import pytest
+
+from relay.upstream._http.response import (
+    LONGEST_OVERHEAD,
+    MOST_FIELDS,
+    Closed,
+    Malformed,
+    Reader,
+    Response,
+    TooLong,
+)
+
+LIMIT = 1000
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def read(*pieces: bytes, response: Response | None = None) -> tuple[Reader, Response]:
+    """Feed these pieces to a new reader; every one but the last leaves something wanted."""
+    reader, response = Reader(LIMIT), response or Response()
+    reader.expect(response)
+    for at, piece in enumerate(pieces, 1):
+        enough = reader.feed(piece)
+        assert at == len(pieces) or not enough
+    return reader, response
+
+
+def heads_only(_: int) -> bool:
+    return False
+
+
+# ---- whole answers --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "body", "reusable"),
+    [
+        (OK, 200, b"hi", True),
+        (b"HTTP/1.1 200\r\ncontent-length:2\r\n\r\nhi", 200, b"hi", True),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", 500, b"", True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b"", True),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n", 204, b"", True),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", 304, b"", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi", 200, b"hi", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, b"hi", False),
+        (
+            b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi",
+            200,
+            b"hi",
+            True,
+        ),
+        (
+            CHUNKED + b"1;name=value\r\nh\r\n001\r\ni\r\n0\r\nX-Trailer: x\r\n\r\n",
+            200,
+            b"hi",
+            True,
+        ),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, 200, b"hi", True),
+        (
+            b"HTTP/1.1 103 Early Hints\r\nLink: x\r\nContent-Length: 5\r\n\r\n" + OK,
+            200,
+            b"hi",
+            True,
+        ),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 5 + OK, 200, b"hi", True),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n?", 101, b"", False),
+        (b"HTTP/1.1 101 Switching\r\n\r\n?", 101, b"", False),
+        (b"HTTP/1.1 101 Switching\r\n\r\n" + OK, 101, b"", False),
+    ],
+)
+def test_an_answer_is_read_alike_in_one_piece_and_in_many(
+    raw: bytes, status: int, body: bytes, reusable: bool
+) -> None:
+    reader, response = Reader(LIMIT), Response()
+    reader.expect(response)
+    assert reader.feed(raw)
+    assert (response.status, response.body, response.complete) == (status, body, True)
+    assert reader.reusable is reusable
+    reader, response = Reader(LIMIT), Response()
+    reader.expect(response)
+    enough = [reader.feed(raw[at : at + 1]) for at in range(len(raw))]
+    assert True in enough
+    assert (response.status, response.body, response.complete) == (status, body, True)
+    assert reader.reusable is reusable
+
+
+def test_answers_are_read_one_after_another() -> None:
+    reader = Reader(LIMIT)
+    chunked = (
+        b"HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n1\r\nx\r\n0\r\nT: u\r\n\r\n"
+    )
+    for raw, status in ((OK, 200), (chunked, 404), (b"HTTP/1.1 204 No\r\n\r\n", 204), (OK, 200)):
+        response = Response()
+        reader.expect(response)
+        assert not reader.reusable
+        assert reader.feed(raw)
+        assert (response.status, reader.reusable) == (status, True)
+
+
+def test_fields_are_found_without_case_and_in_order() -> None:
+    _, response = read(
+        b"HTTP/1.1 200 OK\r\nX-a: caf\xe9\r\nContent-Length: 0\r\nx-A:  2 \r\n\r\n",
+    )
+    assert response.values("x-a") == ["caf\xe9", "2"]
+    assert response.values("x-b") == []
+
+
+def test_fields_of_hints_and_trailers_are_not_fields_of_the_answer() -> None:
+    _, response = read(
+        b"HTTP/1.1 103 Hint\r\nRetry-After: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nRetry-After: 2\r\n\r\n",
+    )
+    assert response.values("retry-after") == []
+
+
+def test_an_answer_to_head_ends_with_its_head() -> None:
+    for framing in (b"", b"Content-Length: 10\r\n", b"Transfer-Encoding: chunked\r\n"):
+        raw = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n"
+        reader, response = read(raw, response=Response(to_head=True))
+        assert (response.complete, response.body) == (True, b"")
+        assert not reader.reusable
+
+
+def test_a_body_that_nobody_wants_is_not_waited_for() -> None:
+    head = b"HTTP/1.1 500 No\r\nContent-Length: 10\r\n\r\n"
+    reader, response = read(head[:-2], head[-2:], response=Response(heads_only))
+    assert (response.status, response.complete, reader.reusable) == (500, False, False)
+    # One that has come with its head costs nothing, and keeps the connection.
+    reader, response = read(head + b"0123456789", response=Response(heads_only))
+    assert (response.complete, reader.reusable) == (True, True)
+
+
+# ---- what follows an answer -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "more", [OK, b"H", b"garbage", b"\0", b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 9]
+)
+def test_bytes_behind_an_answer_are_nobodys_and_cost_the_connection(more: bytes) -> None:
+    reader, response = read(OK + more)
+    assert (response.status, response.body, response.complete) == (200, b"hi", True)
+    assert not reader.reusable
+
+
+# ---- the end of the connection --------------------------------------------------------------
+
+
+def test_the_end_ends_a_body_that_has_no_length() -> None:
+    reader, response = read(b"HTTP/1.1 200 OK\r\n\r\nh", b"i")
+    assert not response.complete
+    reader.end()
+    assert (response.complete, response.body, reader.reusable) == (True, b"hi", False)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"HTTP/1.1 200",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhi",
+    ],
+)
+def test_the_end_before_the_end_of_an_answer_is_told(raw: bytes) -> None:
+    reader, response = read(raw)
+    with pytest.raises(Closed):
+        reader.end()
+    assert not response.complete
+    assert not reader.reusable
+
+
+def test_the_end_after_an_answer_is_no_fault() -> None:
+    reader, response = read(OK)
+    reader.end()
+    assert response.complete
+    assert not reader.reusable
+
+
+# ---- what is no answer ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\0",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"\x16\x03\x01\x00\xff",
+        b"GET / HTTP/1.1\r\n",
+        b"HTTP/1.1 99999 No\r\n",
+        b"HTTP/1.1 20 No\r\n",
+        b"HTTP/1.1 099 No\r\n\r\n",
+        b"HTTP/1.1 000 No\r\n\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: \0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * (MOST_FIELDS + 2),
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * (MOST_FIELDS + 1) + b"Content-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"b" * LONGEST_OVERHEAD,
+        b"HTTP/1.1 200 OK\r\nA: " + b"b" * LONGEST_OVERHEAD + b"\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 " + b"b" * LONGEST_OVERHEAD,
+    ],
+)
+def test_garbage_is_malformed_and_has_no_status(raw: bytes) -> None:
+    response = Response()
+    with pytest.raises(Malformed):
+        read(raw, response=response)
+    assert response.status is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"x\r\n",
+        b"2\r\nhixx",
+        b"-1\r\n",
+        b"1" * 20 + b"\r\n",
+        b"1;" + b"a" * LONGEST_OVERHEAD,
+        b"0\r\n" + b"A: b\r\n" * (MOST_FIELDS + 2),
+        b"0\r\nA: " + b"b" * LONGEST_OVERHEAD,
+    ],
+)
+def test_a_body_may_turn_out_malformed_behind_its_head(more: bytes) -> None:
+    response = Response()
+    with pytest.raises(Malformed):
+        read(CHUNKED, more, response=response)
+    assert (response.status, response.complete) == (200, False)
+
+
+def test_a_never_ending_head_is_malformed_however_it_drips() -> None:
+    reader = Reader(LIMIT)
+    reader.expect(Response())
+    reader.feed(b"HTTP/1.1 200 OK\r\nA: ")
+    for _ in range(LONGEST_OVERHEAD // 1000):
+        assert not reader.feed(b"b" * 1000)
+    with pytest.raises(Malformed):
+        reader.feed(b"b" * 1000)
+
+
+def test_hints_are_no_overhead_of_the_answer_behind_them() -> None:
+    hint = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 1000 + b"\r\n\r\n"
+    _, response = read(*[hint] * (LONGEST_OVERHEAD // 1000 + 1), OK)
+    assert response.complete
+
+
+def test_a_body_is_no_overhead() -> None:
+    reader, response = Reader(10 * LONGEST_OVERHEAD), Response()
+    reader.expect(response)
+    reader.feed(b"HTTP/1.1 200 OK\r\n\r\n")
+    for _ in range(5):
+        reader.feed(b"b" * LONGEST_OVERHEAD)
+    assert response.length == 5 * LONGEST_OVERHEAD
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n"]
+)
+def test_a_body_is_read_up_to_the_limit(head: bytes) -> None:
+    reader, response = read(head, b"x" * LIMIT)
+    assert response.body == b"x" * LIMIT
+    with pytest.raises(TooLong):
+        reader.feed(b"x")
+    assert response.status == 200
+    assert not reader.reusable
+
+
+def test_a_body_of_the_longest_length_is_whole() -> None:
+    reader, response = read(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * LIMIT)
+    assert (response.complete, len(response.body), reader.reusable) == (True, LIMIT, True)
