@@ -116,6 +116,8 @@ class App:
         )
         spool = await assembly.open_spool(settings, clock)
         stack.push_async_callback(spool.close)
+        if recovered := await spool.recover(assembly.longest_delay(settings)):
+            self._telemetry.log.warning("recovered", events=recovered)
         await self._mention_the_forgotten(spool)
         book = self._address_book()
         endpoints = [assembly.bind_endpoint(each, book) for each in settings.endpoints]

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random, SystemRandom
 
 from relay.clientip import ClientLocator, ForwardedHeader
@@ -37,7 +37,7 @@ from relay.telemetry import Telemetry
 from relay.upstream.attempts import Upstream
 from relay.upstream.forward import Forwarder
 from relay.upstream.passthrough import Passage, Passthrough
-from relay.upstream.retry import RetryPolicy
+from relay.upstream.retry import LONGEST_RETRY_AFTER, RetryPolicy
 from relay.upstream.signing import Signer
 
 # ---- the spool ------------------------------------------------------------------------------
@@ -278,6 +278,12 @@ def passthrough(
         for name, each in settings.upstreams.items()
     }
     return Passthrough(passages=passages, clock=clock, observer=telemetry, note=journal.note)
+
+
+def longest_delay(settings: Settings) -> timedelta:
+    """Return the most that an event may be put off, with what chance adds."""
+    delays = [max(each.retry.schedule) for each in settings.upstreams.values()]
+    return max(LONGEST_RETRY_AFTER, *delays, timedelta()) * 2
 
 
 def dispatcher(

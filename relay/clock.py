@@ -1,13 +1,15 @@
 """Time, handed in.
 
 Wall-clock time stamps what people read and what providers sign; monotonic time measures waits.
+Steady time is for what is written down and waited for: it reads like the one and runs like the
+other, so that an operator or NTP setting the clock neither bursts retries nor stalls them.
 Nothing else in the package asks the operating system what time it is, so a test can hand in a
 clock of its own and never sleep.
 """
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -20,6 +22,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return seconds that never go backward, from an arbitrary start."""
 
+    def steady(self) -> datetime:
+        """Return the time as it was when the process began, carried on by the monotonic clock."""
+
     async def sleep(self, seconds: float) -> None:
         """Return after this many monotonic seconds."""
 
@@ -27,11 +32,17 @@ class Clock(Protocol):
 class SystemClock:
     """The operating system's clocks."""
 
+    def __init__(self) -> None:
+        self._began = self.now() - timedelta(seconds=self.monotonic())
+
     def now(self) -> datetime:
         return datetime.now(UTC)  # noqa: TID251 - the one place that may ask
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def steady(self) -> datetime:
+        return self._began + timedelta(seconds=self.monotonic())
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -90,7 +90,7 @@ class Dispatcher:
 
 
 class _Line:
-    """The loop of one upstream, and its attempts."""
+    """The loop of one upstream, and its attempts. It passes as `relay.spool.Taker`."""
 
     def __init__(
         self, spool: Spool, upstream: Upstream, clock: Clock, dice: Random, observer: Observer
@@ -110,48 +110,78 @@ class _Line:
             observer=observer,
         )
         self._lease = upstream.timeout + LEASE_MARGIN
+        self._group: asyncio.TaskGroup | None = None
+        # Attempts under way, and seats kept for events that are being stored.
         self._in_hand = 0
+        # Whether everything that was due has been claimed: only then may new events go first.
+        self._caught_up = False
         self._stopping = False
         self._pause = _FIRST_PAUSE
-        # Set when there may be more room than before, and to stop.
-        self._wake = asyncio.Event()
+        # Set when there may be more room than before, when there may be more work, and to stop.
+        self._room_grew = asyncio.Event()
+        self._work_came = asyncio.Event()
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as attempts:
-            while not self._stopping:
-                self._wake.clear()
-                room = self._room()
-                if room > 0:
-                    await self._fill(room, attempts)
-                else:
-                    await self._wait_for_room()
+        async with asyncio.TaskGroup() as self._group:
+            if not self._upstream.order_by_key:
+                self._spool.serve(self.name, self)
+            try:
+                while not self._stopping:
+                    self._room_grew.clear()
+                    self._work_came.clear()
+                    room = self._room()
+                    if room > 0:
+                        await self._fill(room)
+                    else:
+                        await self._wait_for_room()
+            finally:
+                self._spool.serve(self.name, None)
 
     def stop(self) -> None:
         """Claim nothing more; `run` ends with the last attempt."""
         self._stopping = True
-        self._wake.set()
+        self._room_grew.set()
+        self._work_came.set()
 
     def cut(self) -> None:
         """Cut short the attempts that are under way."""
         self._attempts.cut()
+
+    # ---- events that are handed over as they are stored -----------------------------------------
+
+    def seat(self) -> timedelta | None:
+        if not self._caught_up or self._room() < 1:
+            self._caught_up = False
+            return None
+        self._in_hand += 1
+        return self._lease
+
+    def take(self, lease: Lease) -> None:
+        self._begin(lease)
+
+    def leave(self) -> None:
+        self._give_room()
+
+    # ---- events that are claimed --------------------------------------------------------------
 
     def _room(self) -> int:
         """Return how many attempts may begin now."""
         if self._stopping:
             return 0
         free = self._upstream.concurrency - self._in_hand
-        allowance = self.breaker.allowance(self._clock.monotonic())
+        allowance = self.breaker.allowance(self._clock.monotonic(), self._in_hand)
         return free if allowance is None else min(free, allowance)
 
     async def _wait_for_room(self) -> None:
         pause = self.breaker.probe_in(self._clock.monotonic())
         if pause > 0:
-            await _either(self._wake.wait(), self._clock.sleep(pause))
+            await _either(self._room_grew.wait(), self._clock.sleep(pause))
         else:
-            await self._wake.wait()
+            await self._room_grew.wait()
 
-    async def _fill(self, room: int, attempts: asyncio.TaskGroup) -> None:
-        expires = self._clock.monotonic() + self._lease.total_seconds()
+    async def _fill(self, room: int) -> None:
+        # What is stored while we look may not have been seen: it must not go before what was.
+        self._caught_up = False
         try:
             claimed = await self._spool.claim(
                 self.name, room, self._lease, ordered=self._upstream.order_by_key
@@ -168,17 +198,17 @@ class _Line:
         allowed = self._room()
         for lease in claimed.leases[:allowed]:
             self._in_hand += 1
-            self.breaker.begun(lease.event.id)
-            attempts.create_task(self._deliver(lease, expires))
+            self._begin(lease)
         for lease in claimed.leases[allowed:]:
             await self._give_back(lease)
         if len(claimed.leases) < room:
-            await _either(self._wake.wait(), self._wait_for_work(claimed.next_due))
+            self._caught_up = True
+            await _either(self._work_came.wait(), self._wait_for_work(claimed.next_due))
 
     async def _wait_for_work(self, next_due: datetime | None) -> None:
         wait = _LONGEST_WAIT
         if next_due is not None:
-            wait = min(wait, (next_due - self._clock.now()).total_seconds())
+            wait = min(wait, (next_due - self._clock.steady()).total_seconds())
         try:
             await self._spool.wait(self.name, max(wait, _SHORTEST_WAIT))
         except Exception as fault:  # noqa: BLE001 - the next claim tells whether it is over
@@ -187,7 +217,7 @@ class _Line:
     async def _back_off(self, fault: Exception) -> None:
         self._observer.faulted(self.name, None, fault)
         pause, self._pause = self._pause, min(self._pause * 2, _LONGEST_PAUSE)
-        await _either(self._wake.wait(), self._clock.sleep(pause))
+        await _either(self._work_came.wait(), self._clock.sleep(pause))
 
     async def _give_back(self, lease: Lease) -> None:
         try:
@@ -195,12 +225,27 @@ class _Line:
         except Exception as fault:  # noqa: BLE001 - it comes again when the lease has run out
             self._observer.faulted(self.name, lease.event.id, fault)
 
-    async def _deliver(self, lease: Lease, expires: float) -> None:
+    # ---- attempts -----------------------------------------------------------------------------
+
+    def _begin(self, lease: Lease) -> None:
+        if self._group is None:
+            raise RuntimeError("nothing can begin before `run`")
+        self.breaker.begun(lease.event.id)
+        self._group.create_task(self._deliver(lease))
+
+    async def _deliver(self, lease: Lease) -> None:
+        left = (lease.until - self._clock.steady()).total_seconds()
         try:
-            await self._attempts.deliver(lease, expires)
+            done = await self._attempts.deliver(lease, self._clock.monotonic() + left)
         finally:
-            self._in_hand -= 1
-            self._wake.set()
+            self._give_room()
+        if not done:
+            # It is due again, perhaps sooner than anything we are waiting for.
+            self._work_came.set()
+
+    def _give_room(self) -> None:
+        self._in_hand -= 1
+        self._room_grew.set()
 
 
 async def _either(

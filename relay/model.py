@@ -248,7 +248,9 @@ class Lease:
     attempt: how many times this event has been tried, this one included; also the fencing token,
         since it never repeats.
     turn: the same count since the event was stored or last requeued; the retry schedule goes by it.
-    since: when this round began: receipt, or the last requeue; `give_up_after` counts from it.
+    since: when this round began: it was stored, or last requeued; `give_up_after` counts from it.
+
+    Both times are steady (`relay.clock`).
     """
 
     event: Event
@@ -310,7 +312,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class RetryAt:
-    """Try again, not before `due`."""
+    """Try again, not before `due`, in steady time."""
 
     due: datetime
 

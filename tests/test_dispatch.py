@@ -285,7 +285,8 @@ async def test_nothing_begins_when_the_breaker_opens_during_a_claim(house: House
             await gate.wait()
             return Unreachable(Cause.REFUSED)
 
-    upstream = Upstream("billing", Dead(), timedelta(seconds=10), 12, POLICY)
+    # In order, so that what is stored has to be claimed.
+    upstream = Upstream("billing", Dead(), timedelta(seconds=10), 12, POLICY, order_by_key=True)
     await house.store(range(10))
     async with house.dispatching(upstream) as dispatcher:
         await house.spool.has_claimed.wait()

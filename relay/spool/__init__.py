@@ -16,6 +16,10 @@ class SpoolOverloaded(SpoolUnavailable):
     """Too much is waiting to be written already."""
 
 
+class SpoolFull(SpoolUnavailable):
+    """There is no room for anything new; what came of events can be written down for a while."""
+
+
 class SpoolBroken(SpoolUnavailable):
     """The store can no longer be trusted, and it does not pass: only a restart may help.
 
@@ -124,6 +128,22 @@ class SpoolStats:
     free: int
 
 
+class Taker(Protocol):
+    """Takes events of one upstream as they are stored, so that nobody has to look for them.
+
+    Every verb is called on the event loop, and neither raises nor waits.
+    """
+
+    def seat(self) -> timedelta | None:
+        """Keep room for one event; return how long its lease is to last, None without room."""
+
+    def take(self, lease: Lease) -> None:
+        """The event of one seat has been stored, and is leased."""
+
+    def leave(self) -> None:
+        """Nothing came of one seat."""
+
+
 class Spool(Protocol):
     """Stores verified deliveries and hands them out under leases.
 
@@ -148,6 +168,20 @@ class Spool(Protocol):
         Each is an event of its own with the status `passed`, however many have the same key and
         content; one that is recorded already is left as it is. `claim` and `requeue` never see
         them.
+        """
+
+    async def recover(self, horizon: timedelta) -> int:
+        """Make due at once what was in the hands of processes that have ended; return how many.
+
+        Leases are left to run out while another process may hold them. An event that is due
+        later than `horizon` from now was put off by a clock that was wrong, and is due at once.
+        Call it before the first claim: from then on this process counts as one that holds leases.
+        """
+
+    def serve(self, upstream: str, taker: Taker | None) -> None:
+        """Hand the events of this upstream to this taker as they are stored; None ends that.
+
+        An event without a seat waits to be claimed, as every event does without a taker.
         """
 
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:

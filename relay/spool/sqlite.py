@@ -26,11 +26,14 @@ from relay.spool import (
     Record,
     SpoolStats,
     Stored,
+    Taker,
 )
 from relay.spool._sqlite import connections, files, history, intake, leases, rows, upkeep
+from relay.spool._sqlite.ballast import Ballast
 from relay.spool._sqlite.bells import Bells
 from relay.spool._sqlite.faults import Soundness
 from relay.spool._sqlite.migrations import Migrated
+from relay.spool._sqlite.presence import Presence
 from relay.spool._sqlite.reader import Reader
 from relay.spool._sqlite.writer import Writer
 
@@ -73,30 +76,70 @@ class SqliteSpool:
     ) -> None:
         self._path = path
         self._clock = clock
+        self._takers: dict[str, Taker] = {}
+        self._in_order: set[str] = set()
         self._soundness = Soundness()
         self._bells = Bells(clock)
+        self._presence = Presence(path.with_name(path.name + "-presence"))
+        self._ballast = Ballast(path.with_name(path.name + "-ballast"))
         self._reader = Reader(reading, self._soundness)
-        self._writer = Writer(writing, self._soundness, files.Watch(path).holds)
+        self._writer = Writer(writing, self._soundness, files.Watch(path).holds, self._ballast)
+
+    async def recover(self, horizon: timedelta) -> int:
+        now = self._clock.steady()
+        alone = self._presence.enter()
+        await self._writer.run(lambda _: self._ballast.hold())
+        recovered = await self._writer.run(leases.recover) if alone else 0
+        self._presence.settle()
+        advance = partial(leases.advance, now=now, horizon=now + horizon)
+        return recovered + await self._writer.run(advance)
+
+    def serve(self, upstream: str, taker: Taker | None) -> None:
+        if taker is None:
+            self._takers.pop(upstream, None)
+        else:
+            self._takers[upstream] = taker
 
     async def put(self, event: VerifiedDelivery) -> Stored | Duplicate | Conflict:
-        row = rows.parameters(event, self._clock.now())
-        result = await self._writer.run(partial(intake.put, row=row))
-        if isinstance(result, Stored):
-            self._bells.ring(event.upstream)
-        return result
+        now = self._clock.steady()
+        taker = None if event.evidence.test else self._takers.get(event.upstream)
+        seat = None if taker is None else taker.seat()
+        if taker is None or seat is None:
+            row = rows.parameters(event, now, None)
+            result = await self._writer.run(partial(intake.put, row=row), intake=True)
+            if isinstance(result, Stored):
+                self._bells.ring(event.upstream)
+            return result
+        until = now + seat
+
+        def hand_over(result: Stored | Duplicate | Conflict | None) -> None:
+            if isinstance(result, Stored):
+                taker.take(rows.first_lease(event, result, now, until))
+            else:
+                taker.leave()
+
+        try:
+            put = partial(intake.put, row=rows.parameters(event, now, until))
+            writing = self._writer.submit(put, intake=True, then=hand_over)
+        except Exception:
+            taker.leave()
+            raise
+        return await writing
 
     async def record(self, passed: Sequence[Passed]) -> None:
         recorded = [rows.passed_parameters(each) for each in passed]
-        await self._writer.run(partial(intake.record, passed=recorded))
+        await self._writer.run(partial(intake.record, passed=recorded), intake=True)
 
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
         self._bells.silence(upstream)
+        if ordered:
+            self._in_order.add(upstream)
         claiming = self._writer.submit(
             partial(
                 leases.claim,
                 upstream=upstream,
                 limit=limit,
-                now=self._clock.now(),
+                now=self._clock.steady(),
                 lease=lease,
                 ordered=ordered,
             )
@@ -109,24 +152,29 @@ class SqliteSpool:
             with suppress(SpoolUnavailable):
                 claimed = await claiming
                 await self._writer.run(
-                    partial(leases.give_back, leases=claimed.leases, now=self._clock.now())
+                    partial(leases.give_back, leases=claimed.leases, now=self._clock.steady())
                 )
             raise
 
     async def settle(self, lease: Lease, decision: Decision, outcome: Outcome) -> None:
-        now = self._clock.now()
-        more = await self._writer.run(
-            partial(leases.settle, lease=lease, decision=decision, outcome=outcome, now=now)
+        upstream = lease.event.upstream
+        settling = partial(
+            leases.settle,
+            lease=lease,
+            decision=decision,
+            outcome=outcome,
+            now=self._clock.now(),
+            ordered=upstream in self._in_order,
         )
-        if more:
-            self._bells.ring(lease.event.upstream)
+        if await self._writer.run(settling):
+            self._bells.ring(upstream)
 
     async def release(self, lease: Lease) -> None:
-        await self._writer.run(partial(leases.release, lease=lease, now=self._clock.now()))
+        await self._writer.run(partial(leases.release, lease=lease, now=self._clock.steady()))
         self._bells.ring(lease.event.upstream)
 
     async def requeue(self, query: Query) -> tuple[str, ...]:
-        now = self._clock.now()
+        now = self._clock.steady()
         requeued = await self._writer.run(partial(history.requeue, query=query, now=now))
         for _, upstream in requeued:
             self._bells.ring(upstream)
@@ -150,7 +198,7 @@ class SqliteSpool:
         )
 
     async def probe(self) -> None:
-        await self._writer.run(upkeep.probe)
+        await self._writer.run(upkeep.probe, intake=True)
 
     async def stats(self) -> SpoolStats:
         return await self._reader.run(partial(upkeep.stats, path=self._path))
@@ -164,6 +212,8 @@ class SqliteSpool:
         # The last connection moves the log into the database, so it must be the one that writes.
         await self._reader.close()
         await self._writer.close()
+        if self._presence.leave():
+            self._ballast.remove()
 
 
 def _open(path: Path, patience: timedelta) -> tuple[Path, apsw.Connection, apsw.Connection]:

@@ -98,17 +98,19 @@ class Attempts:
         for attempt in self._under_way:
             attempt.reschedule(now)
 
-    async def deliver(self, lease: Lease, expires: float) -> None:
-        """Try one event and write down what came of it. Raises nothing but for cancellation.
+    async def deliver(self, lease: Lease, expires: float) -> bool:
+        """Try one event and write down what came of it; return whether it is done with.
+
+        Raises nothing but for cancellation.
 
         expires: the monotonic time at which the lease ends.
         """
         try:
             began = self._clock.monotonic()
             outcome = await self._try(lease)
-            ended, now = self._clock.monotonic(), self._clock.now()
+            ended = self._clock.monotonic()
             self._tell_breaker(lease.event.id, outcome, ended)
-            decision = self._decide(outcome, lease, now)
+            decision = self._decide(outcome, lease, self._clock.steady())
             recorded = await self._settle(lease, decision, outcome, expires)
             duration = ended - began
             self._observer.attempted(
@@ -117,13 +119,15 @@ class Attempts:
                     outcome,
                     _DECISIONS[type(decision)] if recorded else "lost",
                     duration=duration,
-                    now=now,
+                    now=self._clock.now(),
                     due=decision.due if recorded and isinstance(decision, RetryAt) else None,
                 )
             )
+            return recorded and not isinstance(decision, RetryAt)
         except Exception as fault:  # noqa: BLE001 - one event must not stop the others
             # It comes again when its lease has run out.
             self._observer.faulted(self._upstream.name, lease.event.id, fault)
+            return False
 
     async def _try(self, lease: Lease) -> Outcome:
         attempt = asyncio.timeout(None)
@@ -197,5 +201,6 @@ def told(
         decision=decision,
         due=due,
         duration=duration,
-        delay=(now - event.received_at).total_seconds() if delivered else None,
+        # The wall clock may have been set back meanwhile.
+        delay=max(0.0, (now - event.received_at).total_seconds()) if delivered else None,
     )

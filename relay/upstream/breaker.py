@@ -1,13 +1,18 @@
 """Leaving an upstream alone while it is down. One breaker an upstream; no clock inside.
 
 Closed: attempts go out. Open: none do, until a pause has passed. Then one probe goes out: any
-answer closes the breaker, another failure doubles the pause.
+answer closes the breaker, another failure doubles the pause. After it has closed, attempts come
+back step by step: each answer lets one more be under way, so that what has gathered meanwhile
+does not fall on an upstream that is just getting up.
 """
 
 FAILURES = 10
 EVENTS = 3
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 60.0
+#: How many attempts may be under way after a probe was answered, and when the ramp ends.
+RAMP_START = 2
+RAMP_END = 64
 
 
 class Breaker:
@@ -23,17 +28,18 @@ class Breaker:
         self._pause = 0.0
         self._opened_at = 0.0
         self._probe: str | None = None
+        self._ramp = RAMP_END
 
     @property
     def is_open(self) -> bool:
         """True from opening until an answer comes; also while a probe is on its way."""
         return self._pause > 0
 
-    def allowance(self, now: float) -> int | None:
-        """Return how many attempts may begin: 0, 1 for a probe, or None for any number."""
-        if not self.is_open:
-            return None
-        return 0 if self._probe is not None or self.probe_in(now) > 0 else 1
+    def allowance(self, now: float, under_way: int) -> int | None:
+        """Return how many more attempts may begin: 1 for a probe, or None for any number."""
+        if self.is_open:
+            return 0 if self._probe is not None or self.probe_in(now) > 0 else 1
+        return None if self._ramp >= RAMP_END else max(0, self._ramp - under_way)
 
     def probe_in(self, now: float) -> float:
         """Return the seconds until a probe may begin."""
@@ -46,6 +52,7 @@ class Breaker:
 
     def answered(self) -> None:
         """The upstream answered, whatever it said: it is there."""
+        self._ramp = RAMP_START if self.is_open else min(self._ramp + 1, RAMP_END)
         self._failures, self._pause, self._probe = 0, 0.0, None
         self._events.clear()
 

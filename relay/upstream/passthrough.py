@@ -10,7 +10,8 @@ from typing import Protocol
 
 from relay.clock import Clock
 from relay.errors import UpstreamOverloaded
-from relay.model import Answer, Event, Lease, Passed, Unreachable, VerifiedDelivery
+from relay.forwarded import event_of
+from relay.model import Answer, Lease, Passed, Unreachable, VerifiedDelivery
 from relay.upstream.attempts import Observer, told
 from relay.upstream.forward import Cause
 
@@ -96,24 +97,5 @@ class Passthrough:
 
 def _lease(delivery: VerifiedDelivery, timeout: timedelta) -> Lease:
     """Return the right to send this delivery once: it is nobody else's."""
-    head = delivery.delivery.head
-    event = Event(
-        id=delivery.event_id,
-        endpoint=delivery.delivery.endpoint,
-        provider=delivery.provider,
-        environment=delivery.environment,
-        upstream=delivery.upstream,
-        key=delivery.evidence.key,
-        subject=delivery.evidence.subject,
-        method=head.method,
-        suffix=delivery.suffix,
-        headers=delivery.headers,
-        client=delivery.delivery.client.address,
-        received_at=head.received_at,
-        signed=delivery.signed,
-        conflicts_with=None,
-        out_of_order=False,
-        body=delivery.delivery.body,
-    )
-    received = head.received_at
-    return Lease(event, attempt=1, turn=1, since=received, until=received + timeout)
+    received = delivery.delivery.head.received_at
+    return Lease(event_of(delivery), attempt=1, turn=1, since=received, until=received + timeout)

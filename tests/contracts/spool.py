@@ -8,6 +8,7 @@ import pytest
 
 from relay.clock import Clock
 from relay.errors import LeaseLost, SpoolUnavailable
+from relay.forwarded import event_of
 from relay.model import (
     Dead,
     Decision,
@@ -70,6 +71,31 @@ def passed(event: VerifiedDelivery, outcome: Outcome = Delivered(200)) -> Passed
 
 def ids(claimed: Claimed) -> list[str]:
     return [lease.event.id for lease in claimed.leases]
+
+
+HORIZON = timedelta(hours=12)
+
+
+class Table:
+    """Passes as `relay.spool.Taker`; it has so many seats."""
+
+    LEASE = timedelta(minutes=1)
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+        self.taken: list[Lease] = []
+
+    def seat(self) -> timedelta | None:
+        if not self.free:
+            return None
+        self.free -= 1
+        return self.LEASE
+
+    def take(self, lease: Lease) -> None:
+        self.taken.append(lease)
+
+    def leave(self) -> None:
+        self.free += 1
 
 
 class SpoolContract:
@@ -497,6 +523,113 @@ class SpoolContract:
         await spool.probe()
         after = await spool.stats()
         assert (after.events, after.oldest_pending) == (before.events, before.oldest_pending)
+
+    # ---- events that are handed over as they are stored -----------------------------------------
+
+    async def test_an_event_with_a_seat_is_handed_over_and_needs_no_claim(
+        self, spool: Spool, clock: ManualClock
+    ) -> None:
+        table = Table(1)
+        spool.serve("billing", table)
+        event = verified(subject="tx")
+        assert await spool.put(event) == Stored(event.event_id)
+        [lease] = table.taken
+        assert lease.event == event_of(event)
+        assert (lease.attempt, lease.turn) == (1, 1)
+        assert lease.since == clock.steady()
+        assert lease.until == clock.steady() + Table.LEASE
+        assert (await take(spool)).leases == ()
+        await spool.settle(lease, Done(), Delivered(200))
+        assert (await record(spool, event.event_id)).status is Status.DELIVERED
+
+    async def test_without_a_seat_an_event_waits_to_be_claimed(self, spool: Spool) -> None:
+        table = Table(0)
+        spool.serve("billing", table)
+        await stored(spool, verified())
+        spool.serve("billing", None)
+        await stored(spool, verified(key="later"))
+        assert table.taken == []
+        assert len((await take(spool)).leases) == 2
+
+    async def test_a_lease_that_was_handed_over_runs_out_like_any_other(
+        self, spool: Spool, clock: ManualClock
+    ) -> None:
+        table = Table(1)
+        spool.serve("billing", table)
+        first = await stored(spool, verified())
+        await clock.advance(Table.LEASE.total_seconds())
+        lease = await take_one(spool)
+        assert (lease.event.id, lease.attempt) == (first, 2)
+        with pytest.raises(LeaseLost):
+            await spool.settle(table.taken[0], Done(), Delivered(200))
+
+    async def test_a_seat_is_left_by_what_is_not_stored(self, spool: Spool) -> None:
+        table = Table(3)
+        await stored(spool, verified(on_conflict=OnConflict.REFUSE))
+        spool.serve("billing", table)
+        assert isinstance(await spool.put(verified()), Duplicate)
+        other = verified(body=b"other", on_conflict=OnConflict.REFUSE)
+        assert isinstance(await spool.put(other), Conflict)
+        await stored(spool, verified(key="test", test=True))
+        assert (table.free, table.taken) == (3, [])
+
+    async def test_an_event_whose_putter_is_gone_is_handed_over_or_left(self, spool: Spool) -> None:
+        table = Table(1)
+        spool.serve("billing", table)
+        putting = asyncio.ensure_future(spool.put(verified()))
+        await asyncio.sleep(0)
+        putting.cancel()
+        await asyncio.gather(putting, return_exceptions=True)
+        await spool.probe()
+        assert table.free + len(table.taken) == 1
+
+    # ---- after a crash --------------------------------------------------------------------------
+
+    async def test_what_an_ended_process_had_in_hand_is_due_at_once(
+        self, opener: Opener, clock: ManualClock
+    ) -> None:
+        first = await opener(clock)
+        assert await first.recover(HORIZON) == 0
+        event = await stored(first, verified())
+        await take_one(first)
+        await first.close()
+        second = await opener(clock)
+        assert await second.recover(HORIZON) == 1
+        lease = await take_one(second)
+        assert (lease.event.id, lease.attempt) == (event, 2)
+        await second.close()
+
+    async def test_what_a_living_process_has_in_hand_is_left_to_it(
+        self, spool: Spool, other: Spool
+    ) -> None:
+        await spool.recover(HORIZON)
+        await stored(spool, verified())
+        lease = await take_one(spool)
+        assert await other.recover(HORIZON) == 0
+        assert (await take(other)).leases == ()
+        await spool.settle(lease, Done(), Delivered(200))
+
+    async def test_an_event_that_a_wrong_clock_put_off_is_due_at_once(
+        self, spool: Spool, clock: ManualClock
+    ) -> None:
+        await stored(spool, verified())
+        await finish(spool, RetryAt(clock.steady() + HORIZON * 2))
+        await stored(spool, verified(key="soon"))
+        await finish(spool, RetryAt(clock.steady() + HORIZON / 2))
+        assert await spool.recover(HORIZON) == 1
+        assert (await take_one(spool)).event.key == "order-1"
+        assert (await take(spool)).leases == ()
+
+    async def test_setting_the_wall_clock_moves_no_due_time(
+        self, spool: Spool, clock: ManualClock
+    ) -> None:
+        await stored(spool, verified())
+        await finish(spool, RetryAt(clock.steady() + timedelta(minutes=1)))
+        clock.jump(timedelta(days=365))
+        assert (await take(spool)).leases == ()
+        clock.jump(-timedelta(days=730))
+        await clock.advance(60)
+        assert len((await take(spool)).leases) == 1
 
     # ---- order --------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ class ManualClock:
     def __init__(self, start: datetime = datetime(2026, 1, 5, 12, tzinfo=UTC)) -> None:
         self._now = start
         self._monotonic = 1000.0
+        self._began = start - timedelta(seconds=self._monotonic)
         self._order = count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
@@ -20,6 +21,9 @@ class ManualClock:
 
     def monotonic(self) -> float:
         return self._monotonic
+
+    def steady(self) -> datetime:
+        return self._began + timedelta(seconds=self._monotonic)
 
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:

@@ -16,6 +16,7 @@ from relay.spool import (
     Spool,
     SpoolStats,
     Stored,
+    Taker,
 )
 from tests.harness.clock import ManualClock
 
@@ -60,6 +61,12 @@ class Tapped:
         self.recorded.append(len(passed))
         self._break("record")
         await self._spool.record(passed)
+
+    async def recover(self, horizon: timedelta) -> int:
+        return await self._spool.recover(horizon)
+
+    def serve(self, upstream: str, taker: Taker | None) -> None:
+        self._spool.serve(upstream, taker)
 
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
         self.claims += 1

@@ -282,4 +282,4 @@ async def test_a_probe_that_fails_by_our_own_fault_makes_room_for_another(
     bench.breaker.begun("evt_0001")
     await bench.deliver(tell)
     assert bench.breaker.is_open
-    assert bench.breaker.allowance(1e9) == 1
+    assert bench.breaker.allowance(1e9, 0) == 1

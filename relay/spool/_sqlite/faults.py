@@ -27,6 +27,17 @@ _BREAKING: Final = (
 )
 
 
+def no_room(error: apsw.Error, system_errno: int) -> bool:
+    """Return whether a write found the disk full, or a quota or a limit on files used up."""
+    if isinstance(error, apsw.FullError):
+        return True
+    return (
+        isinstance(error, apsw.IOError)
+        and getattr(error, "extendedresult", apsw.SQLITE_OK) not in _SYNC
+        and system_errno in _NO_ROOM
+    )
+
+
 def passes(error: apsw.Error, system_errno: int) -> bool:
     """Return whether later work may succeed; `system_errno` is the connection's, read at once."""
     extended = getattr(error, "extendedresult", apsw.SQLITE_OK)
@@ -34,7 +45,7 @@ def passes(error: apsw.Error, system_errno: int) -> bool:
         return False
     if extended == apsw.SQLITE_IOERR_NOMEM:
         return True
-    if isinstance(error, apsw.IOError) and system_errno in _NO_ROOM:
+    if no_room(error, system_errno):
         return True
     return not isinstance(error, _BREAKING)
 

@@ -15,12 +15,12 @@ _PUT: Final = """
 INSERT INTO events (
     id, endpoint, provider, environment, upstream, key, content, restated, subject, opening,
     method, suffix, headers, client, received_at, signed, conflicts_with, out_of_order, status,
-    place, since, due_at, checksum, body
+    place, attempts, since, due_at, lease_until, checksum, body
 )
 SELECT
     :id, :endpoint, :provider, :environment, :upstream, :key, :content, :restated, :subject,
     :opening, :method, :suffix, :headers, :client, :received_at, :signed, known.id, known.later,
-    :status, :place, :received_at, :due_at,
+    :status, :place, :attempts, :since, :due_at, :lease_until,
     :digest || ' ' || known.later || ' ' || ifnull(known.id, ''),
     :body
 FROM (

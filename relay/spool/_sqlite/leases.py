@@ -33,6 +33,14 @@ WHERE seq IN (
 )
 """
 
+_ORPHANED: Final = """
+UPDATE events SET status = 'pending', place = 'ready', lease_until = NULL WHERE status = 'leased'
+"""
+
+_PUT_OFF: Final = """
+UPDATE events SET due_at = :now, place = 'ready' WHERE place = 'waiting' AND due_at > :horizon
+"""
+
 # Order was wanted before and is not any more.
 _UNORDERED: Final = """
 UPDATE events SET place = 'ready'
@@ -60,7 +68,8 @@ UPDATE events SET place = 'behind' WHERE seq IN (SELECT value FROM json_each(:se
 """
 
 _READ: Final = f"""
-SELECT attempts, earlier_attempts, since, {rows.EVENT} FROM events WHERE seq = :seq
+SELECT seq, attempts, earlier_attempts, since, {rows.EVENT}
+FROM events WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq
 """  # noqa: S608 - columns, no values
 
 _LEASE: Final = """
@@ -143,7 +152,7 @@ def claim(
             connection.execute(_UNORDERED, at)
             found = rows.fetch(connection, _READY, {"upstream": upstream, "limit": limit})
             seqs = [seq for (seq,) in found]
-        read = [(seq, _read(connection, seq, until)) for seq in seqs]
+        read = _read(connection, seqs, until)
         damaged = [seq for seq, got in read if got is None]
         if damaged:
             connection.execute(_QUARANTINE, {"seqs": _array(damaged), "now": at["now"]})
@@ -163,6 +172,18 @@ def claim(
     )
 
 
+def recover(connection: apsw.Connection) -> int:
+    """Make every leased event due; return how many. Nobody may hold a lease."""
+    connection.execute(_ORPHANED)
+    return connection.changes()
+
+
+def advance(connection: apsw.Connection, now: datetime, horizon: datetime) -> int:
+    """Make every event due that would be later than `horizon`; return how many."""
+    connection.execute(_PUT_OFF, {"now": rows.micros(now), "horizon": rows.micros(horizon)})
+    return connection.changes()
+
+
 def _ids(connection: apsw.Connection, seqs: Sequence[int]) -> tuple[str, ...]:
     """Return the ids of these events; a damaged id is shown as far as it can be."""
     found = [rows.fetch(connection, _ID, {"seq": seq}) for seq in seqs]
@@ -170,9 +191,17 @@ def _ids(connection: apsw.Connection, seqs: Sequence[int]) -> tuple[str, ...]:
 
 
 def settle(
-    connection: apsw.Connection, lease: Lease, decision: Decision, outcome: Outcome, now: datetime
+    connection: apsw.Connection,
+    lease: Lease,
+    decision: Decision,
+    outcome: Outcome,
+    now: datetime,
+    *,
+    ordered: bool,
 ) -> bool:
     """Record what came of an attempt; return whether there may be more to claim now.
+
+    ordered: its upstream is served in order, so that others may have waited for this event.
 
     Raises:
         LeaseLost: the lease has passed to somebody else.
@@ -190,9 +219,9 @@ def settle(
             "outcome": rows.outcome_text(outcome),
         },
     )
-    for lane in settled:
-        return bool(rows.fetch(connection, _FOLLOWED, lane))
-    raise _lost(lease)
+    if not settled:
+        raise _lost(lease)
+    return ordered and bool(rows.fetch(connection, _FOLLOWED, settled[0]))
 
 
 def release(connection: apsw.Connection, lease: Lease, now: datetime) -> None:
@@ -235,13 +264,23 @@ def _heads(connection: apsw.Connection, upstream: str, limit: int) -> list[int]:
     return heads
 
 
-def _read(connection: apsw.Connection, seq: int, until: int) -> Lease | None:
-    """Return the lease of this event, about to be taken; None when it is damaged."""
+def _read(
+    connection: apsw.Connection, seqs: Sequence[int], until: int
+) -> list[tuple[int, Lease | None]]:
+    """Return the leases of these events, about to be taken; None for one that is damaged."""
     try:
-        [(attempts, earlier, since, *row)] = rows.fetch(connection, _READ, {"seq": seq})
+        found = rows.fetch(connection, _READ, {"seqs": _array(seqs)})
     except UnicodeDecodeError:
-        return None
-    event = rows.event(tuple(row))
+        if len(seqs) == 1:
+            return [(seqs[0], None)]
+        # One of them is damaged so that its text is no text: each is read by itself.
+        return [read for seq in seqs for read in _read(connection, [seq], until)]
+    return [(seq, _lease(tuple(row), until)) for seq, *row in found]
+
+
+def _lease(row: rows.Row, until: int) -> Lease | None:
+    attempts, earlier, since, *columns = row
+    event = rows.event(tuple(columns))
     if event is None:
         return None
     return rows.lease(event, attempts + 1, earlier, since, rows.moment(until))

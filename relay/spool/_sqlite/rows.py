@@ -8,6 +8,7 @@ from typing import Any, Final
 import apsw
 import orjson
 
+from relay.forwarded import event_of
 from relay.model import (
     Delivered,
     Event,
@@ -20,7 +21,7 @@ from relay.model import (
     Unreachable,
     VerifiedDelivery,
 )
-from relay.spool import Record
+from relay.spool import Record, Stored
 from relay.spool._sqlite.seals import digest, seal
 
 SQLiteValue = str | int | float | bytes | None
@@ -54,6 +55,21 @@ _SEALED: Final = (
 
 EVENT: Final = ", ".join((*_SEALED, "conflicts_with", "out_of_order", "checksum"))
 
+_TEST: Final[Parameters] = {
+    "status": Status.TEST,
+    "place": None,
+    "attempts": 0,
+    "due_at": None,
+    "lease_until": None,
+}
+_READY: Final[Parameters] = {
+    "status": Status.PENDING,
+    "place": "ready",
+    "attempts": 0,
+    "lease_until": None,
+}
+_LEASED: Final[Parameters] = {"status": Status.LEASED, "place": None, "attempts": 1}
+
 # History is shown even where it is damaged: text as bytes, since not all bytes are text.
 RECORD: Final = """
     CAST(id AS BLOB), CAST(endpoint AS BLOB), CAST(provider AS BLOB), CAST(status AS BLOB),
@@ -82,17 +98,23 @@ def moment(number: int) -> datetime:
     return _EPOCH + min(max(number, _FIRST), _LAST) * _MICROSECOND
 
 
-def parameters(event: VerifiedDelivery, now: datetime) -> Parameters:
-    """Return what an `INSERT` needs: every column, and `refuse`."""
+def parameters(event: VerifiedDelivery, now: datetime, until: datetime | None) -> Parameters:
+    """Return what an `INSERT` needs: every column, and `refuse`.
+
+    until: the end of the lease under which it is stored; None to have it claimed.
+    """
     evidence = event.evidence
-    return _received(event) | {
-        "content": evidence.content,
-        "restated": evidence.restated,
-        "status": Status.TEST if evidence.test else Status.PENDING,
-        "place": None if evidence.test else "ready",
-        "due_at": None if evidence.test else micros(now),
-        "refuse": evidence.on_conflict == "refuse",
-    }
+    row = _received(event)
+    row["content"] = evidence.content
+    row["restated"] = evidence.restated
+    row["refuse"] = evidence.on_conflict == "refuse"
+    row["since"] = micros(now)
+    if evidence.test:
+        return row | _TEST
+    row["due_at"] = row["since"]
+    if until is None:
+        return row | _READY
+    return row | _LEASED | {"lease_until": micros(until)}
 
 
 def passed_parameters(passed: Passed) -> Parameters:
@@ -159,6 +181,14 @@ def event(row: Row) -> Event | None:
         out_of_order=bool(out_of_order),
         body=values["body"],
     )
+
+
+def first_lease(stored: VerifiedDelivery, as_what: Stored, now: datetime, until: datetime) -> Lease:
+    """Return the lease under which an event has just been stored, as reading it would."""
+    found = event_of(
+        stored, conflicts_with=as_what.conflicts_with, out_of_order=as_what.out_of_order
+    )
+    return lease(found, 1, 0, micros(now), moment(micros(until)))
 
 
 def lease(found: Event, attempts: int, earlier: int, since: int, until: datetime) -> Lease:

@@ -1,18 +1,24 @@
-"""The one thread that writes: it gathers what waits, commits once, and only then answers."""
+"""The one thread that writes: it gathers what waits, commits once, and only then answers.
+
+When the disk is full it takes nothing in, and goes on writing down what came of what it has: for
+that the ballast is let go. Once there is room for the ballast again, it takes in again.
+"""
 
 import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 import apsw
 
 from relay.errors import RelayError, SpoolUnavailable
-from relay.spool import SpoolOverloaded
+from relay.spool import SpoolFull, SpoolOverloaded
+from relay.spool._sqlite.ballast import Ballast
 from relay.spool._sqlite.connections import leave_log
-from relay.spool._sqlite.faults import Soundness
+from relay.spool._sqlite.faults import Soundness, no_room
 
 T = TypeVar("T")
 
@@ -23,21 +29,40 @@ _WAITING: Final = 10_000
 _TOGETHER: Final = 512
 # Pages of write-ahead log, 16 MiB; fewer, longer checkpoints write a busy page less often.
 _CHECKPOINT: Final = 4000
+_PAGE: Final = 4096
+# Seconds between attempts to have room again.
+_AGAIN: Final = 1.0
+
+
+#: Is told in the event loop what came of work, even when nobody waits for it any more; None when
+#: nothing did.
+Then = Callable[[T | None], None]
 
 
 class _Job:
     """Work that somebody waits for, and what came of it."""
 
-    __slots__ = ("error", "future", "result", "work")
+    __slots__ = ("error", "future", "intake", "result", "then", "work")
 
-    def __init__(self, work: Work[Any], future: asyncio.Future[Any]) -> None:
+    def __init__(
+        self,
+        work: Work[Any],
+        future: asyncio.Future[Any],
+        *,
+        intake: bool,
+        then: Then[Any] | None,
+    ) -> None:
         self.work = work
         self.future = future
+        self.intake = intake
+        self.then = then
         self.result: Any = None
         self.error: Exception | None = None
 
     def answer(self) -> None:
         """Tell who waits; nobody may be waiting any more."""
+        if self.then is not None:
+            self.then(self.result if self.error is None else None)
         if self.future.done():
             return
         if self.error is None:
@@ -58,12 +83,15 @@ class Writer:
         connection: apsw.Connection,
         soundness: Soundness,
         still_there: Callable[[], bool],
+        ballast: Ballast,
         *,
         waiting: int = _WAITING,
     ) -> None:
         self._connection = connection
         self._soundness = soundness
         self._still_there = still_there
+        self._ballast = ballast
+        self._tried = -_AGAIN
         self._waiting = waiting
         self._jobs: deque[_Job] = deque()
         self._awake = threading.Condition()
@@ -75,10 +103,14 @@ class Writer:
         self._thread = threading.Thread(target=self._serve, name="spool-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Work[T]) -> asyncio.Future[T]:
+    def submit(
+        self, work: Work[T], *, intake: bool = False, then: Then[T] | None = None
+    ) -> asyncio.Future[T]:
         """Hand work in; its future ends when the commit has been synced.
 
         A future that is cancelled before its turn comes takes its work with it.
+
+        intake: it brings something new, and is refused while the disk is full.
 
         Raises:
             SpoolUnavailable: closed, broken, or too much is waiting.
@@ -90,17 +122,17 @@ class Writer:
                 raise SpoolUnavailable("the spool is closed")
             if len(self._jobs) >= self._waiting:
                 raise SpoolOverloaded(f"{self._waiting} writes are waiting for the disk")
-            self._jobs.append(_Job(work, future))
+            self._jobs.append(_Job(work, future, intake=intake, then=then))
             self._awake.notify()
         return future
 
-    async def run(self, work: Work[T]) -> T:
+    async def run(self, work: Work[T], *, intake: bool = False, then: Then[T] | None = None) -> T:
         """Return what the work returns, once it has been synced.
 
         Raises:
             SpoolUnavailable: nothing of it has been stored.
         """
-        return await self.submit(work)
+        return await self.submit(work, intake=intake, then=then)
 
     async def close(self) -> None:
         """Take no more work, finish what was handed in, close the connection."""
@@ -111,7 +143,7 @@ class Writer:
 
     def _serve(self) -> None:
         while jobs := self._take():
-            self._commit(jobs)
+            self._work(jobs)
             with suppress(RuntimeError):  # the loop is closed: nobody waits
                 self._loop.call_soon_threadsafe(_answer, jobs)
             self._checkpoint()
@@ -127,8 +159,29 @@ class Writer:
                 self._awake.wait()
             return [self._jobs.popleft() for _ in range(min(len(self._jobs), _TOGETHER))]
 
-    def _commit(self, jobs: list[_Job]) -> None:
-        """Do these in one transaction; each has its result or its error afterwards."""
+    def _work(self, jobs: list[_Job]) -> None:
+        """Do these; each has its result or its error afterwards."""
+        if self._has_room() and self._commit(jobs):
+            return
+        settling = [job for job in jobs if not job.intake]
+        self._fail([job for job in jobs if job.intake], SpoolFull("the disk is full"))
+        if settling:
+            self._ballast.release()
+            if not self._commit(settling):
+                self._fail(settling, SpoolFull("the disk is full, and the ballast is used up"))
+
+    def _has_room(self) -> bool:
+        """Return whether anything new may be taken in; now and then, try to have room again."""
+        if not self._ballast.spent:
+            return True
+        now = monotonic()
+        if now - self._tried < _AGAIN:
+            return False
+        self._tried = now
+        return self._ballast.hold()
+
+    def _commit(self, jobs: list[_Job]) -> bool:
+        """Do these in one transaction; return False, and nothing is done, when the disk is full."""
         try:
             self._check()
             self._connection.execute("BEGIN IMMEDIATE")
@@ -136,6 +189,8 @@ class Writer:
                 self._do(job)
             self._connection.execute("COMMIT")
         except apsw.Error as error:
+            if no_room(error, self._connection.system_errno):
+                return False
             self._fail(jobs, self._soundness.judge(error, self._connection))
         except RelayError as error:
             self._fail(jobs, error)
@@ -143,6 +198,7 @@ class Writer:
             self._fail(jobs, self._soundness.condemn(f"the writer failed: {error!r}"))
         finally:
             self._end()
+        return True
 
     def _check(self) -> None:
         self._soundness.check()
@@ -151,11 +207,14 @@ class Writer:
 
     def _do(self, job: _Job) -> None:
         """Run one job; raise only what concerns the whole transaction."""
+        job.error = None
         if job.future.cancelled():
             return
         try:
             job.result = job.work(self._connection)
         except apsw.Error as error:
+            if no_room(error, self._connection.system_errno):
+                raise
             job.error = self._soundness.judge(error, self._connection)
             if self._soundness.broken or not self._connection.in_transaction:
                 raise
@@ -185,7 +244,9 @@ class Writer:
         SQLite's own checkpoints ignore a sync that fails; the next one may then succeed with
         pages missing, and drop the log that still had them.
         """
-        if self._log_pages < _CHECKPOINT or self._soundness.broken:
+        # The ballast has to hold a log that is full and the database that takes it in.
+        enough = min(_CHECKPOINT, self._ballast.size // (2 * _PAGE))
+        if self._log_pages < enough or self._soundness.broken:
             return
         self._log_pages = 0
         try:

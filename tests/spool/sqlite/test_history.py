@@ -26,7 +26,7 @@ QUERIES = [
 
 
 def put(connection: apsw.Connection, key: str) -> None:
-    intake.put(connection, rows.parameters(verified(key=key, event_id=key), RECEIVED))
+    intake.put(connection, rows.parameters(verified(key=key, event_id=key), RECEIVED, None))
 
 
 @pytest.fixture

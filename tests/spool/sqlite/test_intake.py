@@ -11,7 +11,7 @@ def parameters(body: bytes, event_id: str, on_conflict: OnConflict) -> rows.Para
     event = verified(
         body=body, event_id=event_id, subject="tx", opening=True, on_conflict=on_conflict
     )
-    return rows.parameters(event, RECEIVED)
+    return rows.parameters(event, RECEIVED, None)
 
 
 def test_no_put_reads_the_whole_table(connection: apsw.Connection) -> None:
@@ -43,9 +43,9 @@ def test_recording_reads_nothing_and_stores_once(connection: apsw.Connection) ->
 
 def test_what_is_stored_is_as_long_as_it_says(connection: apsw.Connection) -> None:
     """Text with a NUL in it is not cut off there."""
-    row = rows.parameters(verified(key="a\0b", body=b"\0" * 3), RECEIVED)
+    row = rows.parameters(verified(key="a\0b", body=b"\0" * 3), RECEIVED, None)
     intake.put(connection, row)
     stored = rows.fetch(connection, "SELECT key, length(body) FROM events", ())
     assert stored == [("a\0b", 3)]
-    intake.put(connection, rows.parameters(verified(key="a\0c"), RECEIVED))
+    intake.put(connection, rows.parameters(verified(key="a\0c"), RECEIVED, None))
     assert len(rows.fetch(connection, "SELECT 1 FROM events", ())) == 2

@@ -15,7 +15,7 @@ LEASE = timedelta(seconds=30)
 def put(connection: apsw.Connection, *keys: str, subject: str | None = None) -> None:
     for key in keys:
         event = verified(key=key, event_id=key, subject=subject)
-        intake.put(connection, rows.parameters(event, RECEIVED))
+        intake.put(connection, rows.parameters(event, RECEIVED, None))
 
 
 def claim(
@@ -44,7 +44,7 @@ def test_no_settling_reads_the_whole_table(connection: apsw.Connection, decision
     first, second = claim(connection).leases
 
     def both(connection: apsw.Connection) -> None:
-        leases.settle(connection, first, decision, Delivered(200), RECEIVED)
+        leases.settle(connection, first, decision, Delivered(200), RECEIVED, ordered=True)
         leases.release(connection, second, RECEIVED)
 
     steps = plans(connection, both)
@@ -103,14 +103,14 @@ def test_settling_says_whether_there_is_more_to_do(connection: apsw.Connection) 
     put(connection, "a", "b", subject="tx")
     put(connection, "c")
     first, last = claim(connection, ordered=True).leases
-    assert leases.settle(connection, first, Done(), Delivered(200), RECEIVED)
-    assert not leases.settle(connection, last, Done(), Delivered(200), RECEIVED)
+    assert leases.settle(connection, first, Done(), Delivered(200), RECEIVED, ordered=True)
+    assert not leases.settle(connection, last, Done(), Delivered(200), RECEIVED, ordered=True)
 
 
 def test_giving_back_passes_over_what_is_lost(connection: apsw.Connection) -> None:
     put(connection, "a", "b")
     both = claim(connection).leases
-    leases.settle(connection, both[0], Done(), Delivered(200), RECEIVED)
+    leases.settle(connection, both[0], Done(), Delivered(200), RECEIVED, ordered=True)
     leases.give_back(connection, both, RECEIVED)
     assert columns(connection, "status", "a") == ("delivered",)
     assert columns(connection, "status, attempts", "b") == ("pending", 0)

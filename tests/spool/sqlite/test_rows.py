@@ -59,14 +59,14 @@ def test_every_field_of_an_event_is_under_the_checksum() -> None:
 def test_an_event_that_was_changed_is_not_handed_out(
     connection: apsw.Connection, column: str
 ) -> None:
-    intake.put(connection, rows.parameters(verified(), RECEIVED))
+    intake.put(connection, rows.parameters(verified(), RECEIVED, None))
     assert rows.event(rows.fetch(connection, EVENT, ())[0]) is not None
     connection.execute(f"UPDATE events SET {column} = ?", (SEALED[column],))
     assert rows.event(rows.fetch(connection, EVENT, ())[0]) is None
 
 
 def test_history_is_shown_even_where_it_is_damaged(connection: apsw.Connection) -> None:
-    intake.put(connection, rows.parameters(verified(), RECEIVED))
+    intake.put(connection, rows.parameters(verified(), RECEIVED, None))
     connection.execute("PRAGMA ignore_check_constraints = 1")
     connection.execute(
         "UPDATE events SET key = CAST(x'6fff' AS TEXT), status = 'pemding', place = NULL,"

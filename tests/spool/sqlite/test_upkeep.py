@@ -11,7 +11,7 @@ LATE = RECEIVED + timedelta(days=1)
 
 
 def test_no_pruning_reads_the_whole_table(connection: apsw.Connection) -> None:
-    intake.put(connection, rows.parameters(verified(), RECEIVED))
+    intake.put(connection, rows.parameters(verified(), RECEIVED, None))
     steps = plans(connection, lambda each: upkeep.prune(each, LATE, LATE, 10))
     assert scans(steps) == []
     assert [step for step in steps if "events_body (received_at<?)" in step]
@@ -25,7 +25,7 @@ def test_the_oldest_is_found_among_the_unfinished(connection: apsw.Connection, p
 def test_the_tallies_are_what_counting_finds(connection: apsw.Connection, path: Path) -> None:
     for number in range(6):
         event = verified(key=str(number), endpoint=f"e{number % 2}", test=number == 0)
-        intake.put(connection, rows.parameters(event, RECEIVED))
+        intake.put(connection, rows.parameters(event, RECEIVED, None))
     connection.execute("UPDATE events SET status = 'delivered', place = NULL WHERE key > '3'")
     connection.execute("UPDATE events SET status = status")
     connection.execute("DELETE FROM events WHERE key = '0'")

@@ -9,6 +9,7 @@ import pytest
 from relay.errors import LeaseLost, SpoolUnavailable
 from relay.spool import SpoolBroken
 from relay.spool._sqlite import connections, rows
+from relay.spool._sqlite.ballast import Ballast
 from relay.spool._sqlite.faults import Soundness
 from relay.spool._sqlite.writer import Work, Writer
 from tests.spool.conftest import PATIENCE, FailingSync
@@ -58,7 +59,8 @@ async def start(path: Path, soundness: Soundness) -> AsyncIterator[Start]:
 
     def start(*, still_there: Callable[[], bool] = lambda: True, waiting: int = 100) -> Writer:
         connection = connections.open_writing(path, PATIENCE)
-        writers.append(Writer(connection, soundness, still_there, waiting=waiting))
+        ballast = Ballast(path.with_name("ballast"))
+        writers.append(Writer(connection, soundness, still_there, ballast, waiting=waiting))
         return writers[-1]
 
     yield start

@@ -59,7 +59,8 @@ CREATE INDEX events_subject ON events (endpoint, subject)
 
 -- History, newest first; each ends with seq, as every index does.
 CREATE INDEX events_received ON events (received_at);
-CREATE INDEX events_status   ON events (status, received_at);
+CREATE INDEX events_status   ON events (status, received_at)
+    WHERE status IN ('pending', 'dead', 'held', 'test');
 CREATE INDEX events_endpoint ON events (endpoint, received_at);
 
 -- Bodies that may be removed when their time has come.
@@ -70,6 +71,7 @@ CREATE INDEX events_body ON events (received_at)
 -- left `behind` by nobody would never be delivered.
 CREATE TRIGGER events_next AFTER UPDATE OF status ON events
 WHEN old.status IN ('pending', 'leased') AND new.status NOT IN ('pending', 'leased')
+    AND EXISTS (SELECT 1 FROM events WHERE upstream = new.upstream AND place = 'behind')
 BEGIN
     UPDATE events SET place = 'ready'
     WHERE place = 'behind' AND seq = (

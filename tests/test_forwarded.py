@@ -1,0 +1,11 @@
+from relay.forwarded import event_of
+from tests.harness.deliveries import verified
+
+
+def test_an_event_says_what_its_delivery_said() -> None:
+    delivery = verified(key="k", subject="tx", path="/snap/v1.0/x?a=1", remainder="/v1.0/x")
+    event = event_of(delivery, conflicts_with="evt_1", out_of_order=True)
+    assert (event.id, event.key, event.subject) == (delivery.event_id, "k", "tx")
+    assert (event.suffix, event.body) == ("/v1.0/x?a=1", delivery.delivery.body)
+    assert (event.conflicts_with, event.out_of_order) == ("evt_1", True)
+    assert event.signed == delivery.signed
