@@ -1,0 +1,93 @@
+"""The command line. `python -m tests.bench --help` says what there is."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from tests.bench.backlog import measure_backlog
+from tests.bench.comparison import Plan, compare, lanes_named
+from tests.bench.output import kept
+from tests.bench.processes import NotInstalled, NotStarted
+from tests.bench.profiling import measure_profile
+
+DIRECTORY = Annotated[
+    Path, typer.Option("--directory", help="Where spools go: on a disk, not in memory.")
+]
+
+_RESULTS = Path(__file__).parent / "RESULTS.md"
+
+KEEP = Annotated[bool, typer.Option("--keep", help="Write the tables into RESULTS.md as well.")]
+
+application = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+
+@application.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    *,
+    only: Annotated[str, typer.Option(help="These lanes alone: bare,twin,store.")] = "",
+    rounds: Annotated[int, typer.Option(min=1)] = 8,
+    seconds: Annotated[int, typer.Option(min=1, help="Of one slice.")] = 3,
+    connections: Annotated[str, typer.Option(help="One run of rounds for each.")] = "64,1",
+    directory: DIRECTORY = Path("/var/tmp"),
+    keep: KEEP = False,
+) -> None:
+    """Measure relay beside its rivals."""
+    if context.invoked_subcommand is not None:
+        return
+    try:
+        lanes = lanes_named([name for name in only.split(",") if name])
+        loads = [int(each) for each in connections.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    with _work(directory) as work, kept("comparison", _RESULTS if keep else None):
+        compare(Plan(lanes, rounds, seconds, loads), work)
+
+
+@application.command()
+def backlog(
+    events: Annotated[int, typer.Option(min=1)] = 1_000_000,
+    drain: Annotated[int, typer.Option(min=1, help="Watch the drain for so many seconds.")] = 120,
+    directory: DIRECTORY = Path("/var/tmp"),
+    keep: KEEP = False,
+) -> None:
+    """Let events wait while the upstream is down; measure start-up, memory, accepting, drain."""
+    with _work(directory) as work, kept("backlog", _RESULTS if keep else None):
+        measure_backlog(events, drain, work)
+
+
+@application.command()
+def profile(
+    mode: Annotated[str, typer.Option(help="store or proxy.")] = "store",
+    seconds: Annotated[int, typer.Option(min=1)] = 15,
+    directory: DIRECTORY = Path("/var/tmp"),
+    keep: KEEP = False,
+) -> None:
+    """Say where the time of one event goes."""
+    if mode not in {"store", "proxy"}:
+        raise typer.BadParameter("write store or proxy", param_hint="--mode")
+    with _work(directory) as work, kept(f"profile of {mode}", _RESULTS if keep else None):
+        measure_profile(mode, seconds, work)
+
+
+@contextmanager
+def _work(directory: Path) -> Iterator[Path]:
+    """Make a directory for one run. Every user may look in: nginx lets its workers be nobody."""
+    with TemporaryDirectory(prefix="relay-bench-", dir=directory) as work:
+        Path(work).chmod(0o755)
+        yield Path(work)
+
+
+if __name__ == "__main__":
+    # Whoever ends a run ends everything that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        application()
+    except (NotInstalled, NotStarted) as error:
+        raise SystemExit(f"tests.bench: {error}") from None

@@ -1,0 +1,92 @@
+"""What is written in a spool's file, read past relay."""
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import apsw
+
+_ROWS = "SELECT id, endpoint, upstream, key, status, attempts, body FROM events ORDER BY seq"
+_TALLIES = "SELECT endpoint, status, events FROM tallies WHERE events > 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One event."""
+
+    id: str
+    endpoint: str
+    upstream: str
+    key: str
+    status: str
+    attempts: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All events in order of receipt.
+
+    sound: what `PRAGMA integrity_check` says: `ok`, or what is wrong.
+    tallies: the counts that the file keeps by itself.
+    """
+
+    sound: str
+    rows: tuple[Row, ...]
+    tallies: Counter[tuple[str, str]]
+
+    @property
+    def bodies(self) -> Counter[bytes]:
+        return Counter(row.body for row in self.rows)
+
+    @property
+    def counts(self) -> Counter[tuple[str, str]]:
+        """Return the number of events by endpoint and status."""
+        return Counter((row.endpoint, row.status) for row in self.rows)
+
+    def having(self, *statuses: str) -> set[str]:
+        """Return the ids of the events in one of these states."""
+        return {row.id for row in self.rows if row.status in statuses}
+
+
+def of_the_dead(spool: Path) -> Ledger:
+    """Read the file that a relay has left behind.
+
+    A copy is read: opening the file itself would mend it before the next relay has to. Where
+    there is none yet, nothing is stored.
+    """
+    if not spool.exists():
+        return Ledger("ok", (), Counter())
+    with TemporaryDirectory() as directory:
+        copy = Path(directory) / spool.name
+        for suffix in ("", "-wal"):
+            file = spool.with_name(spool.name + suffix)
+            if file.exists():
+                shutil.copyfile(file, copy.with_name(copy.name + suffix))
+        return _read(copy, apsw.SQLITE_OPEN_READWRITE)
+
+
+def of_the_living(spool: Path) -> Ledger:
+    """Read the file of a running relay."""
+    return _read(spool, apsw.SQLITE_OPEN_READONLY)
+
+
+def _read(path: Path, flags: int) -> Ledger:
+    connection = apsw.Connection(str(path), flags)
+    try:
+        sound = str(connection.pragma("integrity_check"))
+        if not list(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'events'")):
+            return Ledger(sound, (), Counter())
+        with connection:
+            found: list[Any] = connection.execute(_ROWS).fetchall()
+            tallies: list[Any] = connection.execute(_TALLIES).fetchall()
+    finally:
+        connection.close()
+    return Ledger(
+        sound,
+        tuple(Row(*row) for row in found),
+        Counter({(endpoint, status): number for endpoint, status, number in tallies}),
+    )

@@ -1,0 +1,17 @@
+"""Waiting for something that cannot be awaited: a file that changes, a count that grows."""
+
+import asyncio
+from collections.abc import Callable
+
+_LOOK = 0.05
+
+
+async def until(happened: Callable[[], bool], within: float) -> bool:
+    """Return True as soon as it has happened, False when it has not within these seconds."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + within
+    while not happened():
+        if loop.time() >= end:
+            return False
+        await asyncio.sleep(_LOOK)
+    return True

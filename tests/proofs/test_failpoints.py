@@ -1,0 +1,128 @@
+"""Killed exactly between two steps that belong together."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.harness import faults, strace
+from tests.harness.faults import Exchange, FaultProxy
+from tests.harness.lives import Life
+from tests.harness.story import one_story
+from tests.harness.upstream import Received, Upstream
+from tests.harness.wire import exchange
+from tests.proofs import promise
+from tests.proofs.lengths import lengths
+from tests.proofs.setting import accepted, lives, message
+from tests.system.messages import midtrans_body
+
+
+class Assassin:
+    """Kills the life that brings an event for the first time, and lets it pass afterwards.
+
+    after_the_answer: strike when the upstream has answered; otherwise before it can.
+    """
+
+    def __init__(self, *, after_the_answer: bool) -> None:
+        self.life: Life | None = None
+        self._after = after_the_answer
+        self._struck: set[str] = set()
+
+    def choose(self, request: Received) -> faults.Fault:
+        (event_id,) = request.values("webhook-id")
+        if event_id in self._struck:
+            return faults.nothing
+        self._struck.add(event_id)
+        return self._strike
+
+    async def _strike(self, exchange: Exchange) -> None:
+        assert self.life is not None
+        if self._after:
+            await faults.nothing(exchange)
+        await self.life.end(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("after_the_answer", [False, True], ids=["before", "after"])
+@lengths(short=5, long=100)
+async def test_killed_between_delivery_and_settlement(
+    times: int, after_the_answer: bool, tmp_path: Path, proxy: FaultProxy
+) -> None:
+    relays = lives(tmp_path, {"billing": proxy.url})
+    assassin = Assassin(after_the_answer=after_the_answer)
+    proxy.choose = assassin.choose
+    left: set[str] = set()
+    for number in range(1, times + 1):
+        assassin.life = relays.next()
+        async with assassin.life as life:
+            await promise.has_delivered(life, *left)
+            await accepted(life.public[0], midtrans_body())
+            await life.ended()
+        ledger = relays.left_behind()
+        assert (ledger.sound, len(ledger.rows)) == ("ok", number)
+        left = ledger.having("pending", "leased")
+    assassin.life = None
+    async with relays.next() as last:
+        await promise.has_delivered(last, *left)
+        ledger = await one_story(last, relays)
+        assert await last.end() == 0
+    assert len(ledger.rows) == times
+    promise.delivered_what_it_stored(ledger, proxy.seen)
+    extra = [len(requests) - 1 for requests in promise.by_id(proxy.seen).values()]
+    assert max(extra) <= 1
+    if not after_the_answer:
+        # Nobody can have settled what nobody had answered.
+        assert extra == [1] * times
+
+
+@pytest.mark.debian
+@lengths(short=5, long=100)
+async def test_killed_between_commit_and_acknowledgement(
+    times: int, tmp_path: Path, upstream: Upstream
+) -> None:
+    strace.needed()
+    relays = lives(tmp_path, {"billing": upstream.url})
+    bodies: list[bytes] = []
+    for _ in range(times):
+        async with relays.next(role="edge") as life:
+            if bodies:
+                await accepted(life.public[0], bodies[-1])
+            bodies.append(midtrans_body())
+            # A life that only receives sends nothing but answers from its main thread.
+            async with killing_at(life.pid, "sendto,sendmsg"):
+                reply = await exchange(life.public[0], message(bodies[-1]))
+                await life.ended()
+            assert reply.status == 0, "it was acknowledged before it could be killed"
+        ledger = relays.left_behind()
+        assert ledger.sound == "ok"
+        assert [row.body for row in ledger.rows] == bodies, "not killed after the commit"
+    async with relays.next() as last:
+        await accepted(last.public[0], bodies[-1])
+        await last.wait_for(times, event="attempt", decision="done")
+        ledger = await one_story(last, relays)
+        assert await last.end() == 0
+    assert [row.body for row in ledger.rows] == bodies
+    promise.delivered_what_it_stored(ledger, upstream.received)
+    assert len(upstream.received) == times
+
+
+@asynccontextmanager
+async def killing_at(thread: int, calls: str) -> AsyncIterator[None]:
+    """Kill the process at the first of these system calls of its thread, before it is made."""
+    tracer = await asyncio.create_subprocess_exec(
+        *("strace", "-p", str(thread), "-e", f"trace={calls}"),
+        *("-e", f"inject={calls}:signal=KILL:when=1"),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert tracer.stderr is not None
+    said = (await tracer.stderr.readline()).decode()
+    try:
+        if "attached" not in said:
+            pytest.skip(f"NOT PROVEN: strace may not trace here: {said}")
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            tracer.terminate()
+        await tracer.communicate()

@@ -1,0 +1,74 @@
+"""SIGKILL at random moments under load loses nothing, and lets nothing in."""
+
+import asyncio
+import signal
+from pathlib import Path
+from random import Random
+
+from tests.harness.lives import Life, Lives
+from tests.harness.load import Load
+from tests.harness.story import one_story
+from tests.harness.upstream import Upstream
+from tests.proofs import promise
+from tests.proofs.lengths import dice, lengths, parts, tell
+from tests.proofs.setting import MESSAGES, lives
+
+#: Kills that one spool lives through.
+_ON_ONE_SPOOL = 20
+
+#: Seconds: how far a life gets at most, from its start when it is killed early, or under load.
+_STARTING, _SERVING = 0.7, 0.15
+
+
+@lengths(short=20, long=1000)
+async def test_what_was_acknowledged_outlives_kills(
+    times: int, tmp_path: Path, upstream: Upstream
+) -> None:
+    chance = dice()
+    for number, kills in enumerate(parts(times, _ON_ONE_SPOOL)):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        upstream.received.clear()
+        await _outlives(kills, lives(directory, {"billing": upstream.url}), upstream, chance)
+
+
+async def _outlives(kills: int, relays: Lives, upstream: Upstream, chance: Random) -> None:
+    load = Load(MESSAGES, chance)
+    for _ in range(kills):
+        await _live(relays.next(), load, chance)
+        promise.stored_what_it_should(relays.left_behind(), load)
+    left = relays.left_behind().having("pending", "leased")
+    async with relays.next() as last:
+        came_again = await load.come_again(last.public[0])
+        await last.wait_for(came_again, event="delivery")
+        new = {line["id"] for line in last.having(event="delivery", verdict="accepted")}
+        await promise.has_delivered(last, *left, *new)
+        ledger = await one_story(last, relays)
+        assert await last.end() == 0
+    load.check()
+    promise.stored_what_it_should(ledger, load)
+    promise.delivered_what_it_stored(ledger, upstream.received)
+    assert load.acknowledged, "nothing was acknowledged: this has proven nothing"
+    tell(
+        kills=kills,
+        stored=len(ledger.rows),
+        forged=len(load.forged),
+        came_again=came_again,
+        leased_or_pending_at_the_last_kill=len(left),
+        extra_deliveries=len(upstream.received) - len(ledger.rows),
+        longest_start=f"{relays.longest_start:.2f}s",
+    )
+
+
+async def _live(life: Life, load: Load, chance: Random) -> None:
+    """Run one life and kill it: mostly under load, sometimes while it starts."""
+    await life.launch()
+    if chance.random() < 0.2:
+        await asyncio.sleep(chance.uniform(0, _STARTING))
+        await life.end(signal.SIGKILL)
+        return
+    await life.ready()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(load.run(life.public[0]))
+        await asyncio.sleep(chance.uniform(0, _SERVING))
+        await life.end(signal.SIGKILL)

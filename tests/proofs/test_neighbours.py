@@ -1,0 +1,129 @@
+"""One upstream that is down, or one event that nobody can take, holds up nothing else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.harness import faults
+from tests.harness.faults import Exchange, FaultProxy
+from tests.harness.lives import Life
+from tests.harness.story import one_story
+from tests.harness.upstream import Upstream, answer
+from tests.proofs import promise
+from tests.proofs.setting import accepted, lives
+from tests.system.conftest import ENVIRON
+from tests.system.messages import midtrans_body
+
+_HEALTHY = [f"shop{number}" for number in range(9)]
+_EACH = 5
+
+
+@pytest.fixture
+async def sick() -> AsyncIterator[FaultProxy]:
+    """Give the line to the one upstream that is down; it leads to an upstream of its own."""
+    async with Upstream() as behind, FaultProxy(behind.port) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize("how", ["hangs", "refuses"])
+async def test_one_of_ten_upstreams_is_down(
+    how: str, tmp_path: Path, sick: FaultProxy, upstream: Upstream
+) -> None:
+    healed = asyncio.Event()
+
+    async def until_healed(exchange: Exchange) -> None:
+        await healed.wait()
+        await faults.nothing(exchange)
+
+    sick.choose = lambda _: until_healed
+    if how == "refuses":
+        await sick.refuse()
+    urls = dict.fromkeys(_HEALTHY, upstream.url)
+    # More than its workers can take: what is left over waits in the spool, before the others'.
+    relays = lives(tmp_path, {"sick": sick.url, **urls}, timeout="30s", concurrency=2)
+    async with relays.next() as life:
+        for _ in range(_EACH):
+            for name in ("sick", *_HEALTHY):
+                await accepted(life.public[0], midtrans_body(), name)
+        for name in _HEALTHY:
+            await life.wait_for(_EACH, event="attempt", decision="done", upstream=name)
+        assert life.having(event="attempt", decision="done", upstream="sick") == []
+        assert len(upstream.received) == len(_HEALTHY) * _EACH
+        healed.set()
+        if how == "refuses":
+            await sick.listen()
+        await life.wait_for(_EACH, event="attempt", decision="done", upstream="sick")
+        ledger = await one_story(life, relays)
+        assert await life.end() == 0
+    assert len(ledger.rows) == (len(_HEALTHY) + 1) * _EACH
+    assert {row.status for row in ledger.rows} == {"delivered"}
+    assert len(promise.by_id(upstream.received)) == len(upstream.received)
+
+
+async def test_an_event_that_nobody_can_take_lets_the_others_pass(
+    tmp_path: Path, proxy: FaultProxy, upstream: Upstream
+) -> None:
+    refuse = faults.instead(answer(500))
+    poison, others = midtrans_body(), [midtrans_body() for _ in range(20)]
+    all_are_stored = asyncio.Event()
+
+    async def spoil(exchange: Exchange) -> None:
+        await all_are_stored.wait()
+        await refuse(exchange)
+
+    proxy.choose = lambda request: spoil if request.body == poison else faults.nothing
+    relays = lives(tmp_path, {"billing": proxy.url}, timeout="30s", concurrency=1, retry="200ms")
+    async with relays.next() as life:
+        for body in (poison, *others):
+            await accepted(life.public[0], body)
+        all_are_stored.set()
+        await life.wait_for(len(others), event="attempt", decision="done")
+        await life.wait_for(2, event="attempt", decision="retry")
+        assert sorted(each.body for each in upstream.received) == sorted(others)
+        # There is one worker for all of them, and it does not wait for the poison's next turn.
+        first, second, *_ = (turn for turn, each in enumerate(proxy.seen) if each.body == poison)
+        assert first == 0
+        assert second > 1
+        proxy.choose = lambda _: faults.nothing
+        await life.wait_for(len(others) + 1, event="attempt", decision="done")
+        ledger = await one_story(life, relays)
+        assert await life.end() == 0
+    assert upstream.received[-1].body == poison
+    assert {row.status for row in ledger.rows} == {"delivered"}
+
+
+async def test_an_event_that_nobody_can_take_dies_alone_and_can_be_put_back(
+    tmp_path: Path, proxy: FaultProxy, upstream: Upstream
+) -> None:
+    refuse = faults.instead(answer(500))
+    poison, others = midtrans_body(), [midtrans_body() for _ in range(5)]
+    proxy.choose = lambda request: refuse if request.body == poison else faults.nothing
+    relays = lives(tmp_path, {"billing": proxy.url}, give_up_after="300ms")
+    async with relays.next() as life:
+        for body in (poison, *others):
+            await accepted(life.public[0], body)
+        await life.wait_for(len(others), event="attempt", decision="done")
+        dead = await life.wait_for(event="attempt", decision="dead")
+        ledger = await one_story(life, relays)
+        assert ledger.having("dead") == {dead["id"]}
+        assert len(ledger.having("delivered")) == len(others)
+        proxy.choose = lambda _: faults.nothing
+        await _requeue(life, dead["id"])
+        await promise.has_delivered(life, dead["id"])
+        await one_story(life, relays)
+        assert await life.end() == 0
+    assert upstream.received[-1].body == poison
+    assert upstream.received[-1].values("webhook-id") == [dead["id"]]
+
+
+async def _requeue(life: Life, event_id: str) -> None:
+    async with (
+        aiohttp.ClientSession(
+            life.admin_url, headers={"Authorization": f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}"}
+        ) as admin,
+        admin.post(f"/api/v1/events/{event_id}/requeue") as response,
+    ):
+        assert response.status == 200, await response.text()
