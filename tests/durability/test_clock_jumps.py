@@ -1,0 +1,166 @@
+"""The wall clock jumps while deliveries wait for their next attempt: no burst, no stall, and
+nothing is given up before its time.
+
+`libfaketime` sits under the whole process and reads the offset from a file that the test rewrites;
+monotonic time stays what it is. The upstream refuses, then heals.
+"""
+
+import asyncio
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.durability.conftest import some
+from tests.durability.messages import send_all
+from tests.harness.until import until
+from tests.harness.upstream import Behaviour, Upstream, answer, when
+from tests.harness.wrapped import WrappedNode
+from tests.system.conftest import ENVIRON, configuration
+
+pytestmark = pytest.mark.debian
+
+_LIBRARY: Final = "libfaketime.so.1"
+_PLACES: Final = (Path("/usr/lib"), Path("/usr/local/lib"))
+
+#: One wait between attempts, in seconds, and how far it varies.
+_WAIT: Final = 2.0
+_SHORTEST: Final = 0.9 * _WAIT - 0.05
+#: How many events wait, and for how long they are watched around the jump.
+_EVENTS: Final = 5
+_WATCHED: Final = 4.0
+
+_MINUTES: Final = 600
+_YEAR: Final = 365 * 86_400
+_JUMPS: Final = {
+    "+10 min": (_MINUTES,),
+    "-10 min": (-_MINUTES,),
+    "+1 year": (_YEAR,),
+    "-1 year": (-_YEAR,),
+    "to and fro": (_MINUTES, 0, _MINUTES, -_MINUTES),
+}
+
+
+class FakeTime:
+    """What a process believes the wall clock to say: the truth, and so many seconds more."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "faketime"
+        self.jump(0)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {
+            "LD_PRELOAD": str(_library()),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_DONT_RESET": "1",
+        }
+
+    def jump(self, seconds: int) -> None:
+        """Let the clock be so far off from here on."""
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{seconds:+d}s\n")
+        new.replace(self._file)
+
+
+def _library() -> Path:
+    for place in _PLACES:
+        for found in sorted(place.glob(f"**/faketime/{_LIBRARY}")):
+            return found
+    pytest.skip("NOT PROVEN: libfaketime is absent (package libfaketime)")
+
+
+@pytest.fixture
+def waiting(tmp_path: Path, upstream: Upstream) -> Path:
+    """A configuration with a schedule that can be told from a burst."""
+    path = tmp_path / "relay.yaml"
+    text = configuration(upstream.url).replace("[50ms]", f"[{_WAIT:g}s]")
+    path.write_text(text)
+    return path
+
+
+class Attempts:
+    """When each event was tried, in seconds of a clock that does not jump."""
+
+    def __init__(self, upstream: Upstream, then: Behaviour) -> None:
+        self.times: dict[str, list[float]] = {}
+        self._upstream = upstream
+        self._then = then
+
+    async def __call__(self, writer: asyncio.StreamWriter) -> None:
+        # Nothing has run since this request was recorded.
+        name = self._upstream.received[-1].values("webhook-id")[0]
+        self.times.setdefault(name, []).append(asyncio.get_running_loop().time())
+        await self._then(writer)
+
+    @property
+    def shortest_wait(self) -> float:
+        return min(
+            later - earlier for times in self.times.values() for earlier, later in pairwise(times)
+        )
+
+
+@pytest.mark.parametrize("jumps", _JUMPS.values(), ids=_JUMPS)
+async def test_a_jump_neither_hastens_nor_stalls_retries(
+    waiting: Path, upstream: Upstream, jumps: tuple[int, ...]
+) -> None:
+    refused, healed = Attempts(upstream, answer(503)), Attempts(upstream, answer(200))
+    upstream.behave(refused)
+    time = FakeTime(waiting.parent)
+    async with WrappedNode(waiting, {**ENVIRON, **time.environ}) as node:
+        assert {each.status for each in await send_all(node.public[0], some(_EVENTS))} == {200}
+        await node.wait_for(_EVENTS, event="attempt", decision="retry")
+        # Watching is the test: what must not happen cannot be waited for.
+        for jump in jumps:
+            time.jump(jump)
+            await asyncio.sleep(_WATCHED / len(jumps))
+        upstream.behave(healed)
+        await until(lambda: len(healed.times) == _EVENTS, 3 * _WAIT)
+        dead = node.having(event="attempt", decision="dead")
+        assert not dead, f"{len(dead)} of {_EVENTS} were given up"
+        assert len(healed.times) == _EVENTS, "a stall: not all came after the upstream had healed"
+        assert refused.shortest_wait > _SHORTEST, "a burst: tried again before the time had come"
+        assert await node.end() == 0
+
+
+@pytest.mark.parametrize("jumps", _JUMPS.values(), ids=_JUMPS)
+async def test_a_jump_does_not_repeat_an_attempt_that_is_under_way(
+    waiting: Path, upstream: Upstream, jumps: tuple[int, ...]
+) -> None:
+    release = asyncio.Event()
+    upstream.behave(when(release, answer(200)))
+    time = FakeTime(waiting.parent)
+    async with WrappedNode(waiting, {**ENVIRON, **time.environ}) as node:
+        assert {each.status for each in await send_all(node.public[0], some(_EVENTS))} == {200}
+        await upstream.has_received(_EVENTS)
+        for jump in jumps:
+            time.jump(jump)
+            # Less than what an attempt may take, more than what an idle loop sleeps.
+            await asyncio.sleep(1.5 / len(jumps))
+        release.set()
+        await node.wait_for(_EVENTS, event="attempt")
+        done = node.having(event="attempt", decision="done")
+        assert len(upstream.received) == _EVENTS, "the same events were sent again meanwhile"
+        assert len(done) == _EVENTS
+        assert await node.end() == 0
+
+
+@pytest.mark.parametrize("jumps", _JUMPS.values(), ids=_JUMPS)
+async def test_a_jump_leaves_new_events_alone(
+    waiting: Path, upstream: Upstream, jumps: tuple[int, ...]
+) -> None:
+    time = FakeTime(waiting.parent)
+    async with WrappedNode(waiting, {**ENVIRON, **time.environ}) as node:
+        before, after = some(5), some(5, seed=2)
+        await send_all(node.public[0], before)
+        time.jump(jumps[-1])
+        answered = await send_all(node.public[0], after)
+        assert {each.status for each in answered} == {200}
+        assert max(each.seconds for each in answered) < 2
+        wanted = {each.body for each in before + after}
+        await until(lambda: {each.body for each in upstream.received} == wanted, 10)
+        assert {each.body for each in upstream.received} == wanted
+        assert await node.end() == 0

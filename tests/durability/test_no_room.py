@@ -1,0 +1,233 @@
+"""No room, no lock, no descriptors: refused patiently and in time, and over when it is over."""
+
+import asyncio
+import resource
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import apsw
+import pytest
+
+from tests.durability import stored
+from tests.durability.conftest import some
+from tests.durability.messages import Answered, Message, messages, send, send_all
+from tests.harness.until import until
+from tests.harness.upstream import Upstream, answer
+from tests.harness.volume import fill, small_volume
+from tests.harness.wrapped import WrappedNode
+from tests.system.conftest import ENVIRON, configuration
+
+#: `limits.answer_within`, and something for a busy machine.
+_WITHIN: Final = 4.0
+_GENEROUS: Final = 1.0
+_RECOVERY: Final = 5.0
+#: With the disk full, what waits goes out about as fast as ever.
+_WHILE_FULL: Final = 10.0
+#: An attempt whose outcome could not be written down is made again when its lease has run out: the
+#: upstream's timeout of 2 s, and 30 s. Then some.
+_LEASE: Final = 40.0
+
+
+@contextmanager
+def volume_of(tmp_path: Path, mebibytes: int, upstream: Upstream) -> Iterator[Path]:
+    """A small volume with the spool on it; yields the configuration, which lies elsewhere."""
+    with small_volume(tmp_path / "volume", mebibytes) as volume:
+        config = tmp_path / "relay.yaml"
+        text = configuration(upstream.url).replace("path: relay.db", f"path: {volume}/relay.db")
+        config.write_text(text.replace("[50ms]", "[500ms]"))
+        yield config
+
+
+def refused_properly(answered: Sequence[Answered]) -> list[Answered]:
+    """Return the refused ones; each was told to come again, and in time."""
+    assert {each.status for each in answered} <= {200, 502}
+    slowest = max(each.seconds for each in answered)
+    assert slowest < _WITHIN + _GENEROUS, f"an answer took {slowest:.1f} s"
+    return [each for each in answered if not each.acknowledged]
+
+
+async def accepts_again(address: tuple[str, int], fresh: Iterator[Message]) -> list[Answered]:
+    """Send until one is accepted, which must be soon; return all answers."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _RECOVERY
+    answered = [await send(address, next(fresh))]
+    while not answered[-1].acknowledged:
+        assert loop.time() < until, f"refused for {_RECOVERY} s after there was room"
+        await asyncio.sleep(0.05)
+        answered.append(await send(address, next(fresh)))
+    return answered
+
+
+async def all_there(path: Path, answered: Sequence[Answered]) -> None:
+    """What was acknowledged is in the spool as it was sent, and the spool is sound."""
+    promised = [each.message for each in answered if each.acknowledged]
+    found = await stored.bodies(path)
+    assert stored.lost(found, [(each.name, each.body) for each in promised]) == []
+    assert stored.sound(path, thoroughly=True) == "ok"
+
+
+class Deliveries:
+    """An upstream's goodwill: refuses everything, or takes it and remembers what it took."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._taken: set[bytes] = set()
+
+    def refuse(self) -> None:
+        self._upstream.behave(answer(503))
+
+    def take(self) -> None:
+        async def remember(writer: asyncio.StreamWriter) -> None:
+            # Nothing has run since this request was recorded.
+            self._taken.add(self._upstream.received[-1].body)
+            await answer(200)(writer)
+
+        self._upstream.behave(remember)
+
+    async def hold(self, answered: Sequence[Answered], within: float) -> None:
+        """Return when everything acknowledged has been taken."""
+        wanted = {each.message.body for each in answered if each.acknowledged}
+        await until(lambda: wanted <= self._taken, within)
+        missing = len(wanted - self._taken)
+        assert missing == 0, f"{missing} of {len(wanted)} were not delivered in {within:g} s"
+
+
+async def _fill_and_free(
+    tmp_path: Path, upstream: Upstream, times: int, *, while_full: bool
+) -> None:
+    """Fill the disk, see refusals, let it drain, free it, see acceptance; again and again."""
+    fresh = iter(messages(times * 80 + 400, sizes=(0, 0, 1500)))
+    answered: list[Answered] = []
+    deliveries = Deliveries(upstream)
+    with volume_of(tmp_path, 8, upstream) as config:
+        volume = tmp_path / "volume"
+        async with WrappedNode(config, ENVIRON) as node:
+            for turn in range(times):
+                deliveries.refuse()
+                here = await send_all(node.public[0], [next(fresh) for _ in range(20)])
+                assert not refused_properly(here), f"turn {turn}"
+                ballast = fill(volume)
+                full = await send_all(node.public[0], [next(fresh) for _ in range(40)])
+                assert refused_properly(full), "the disk did not get full"
+                deliveries.take()
+                answered += here + full
+                if while_full:
+                    await deliveries.hold(answered, _WHILE_FULL)
+                ballast.unlink()
+                answered += await accepts_again(node.public[0], fresh)
+                await deliveries.hold(answered, _LEASE)
+            assert await node.end() == 0
+        await all_there(volume / "relay.db", answered)
+
+
+@pytest.mark.timeout(180)
+async def test_a_full_disk_refuses_and_heals(tmp_path: Path, upstream: Upstream) -> None:
+    await _fill_and_free(tmp_path, upstream, 1, while_full=False)
+
+
+@pytest.mark.timeout(180)
+async def test_delivery_goes_on_while_the_disk_is_full(tmp_path: Path, upstream: Upstream) -> None:
+    await _fill_and_free(tmp_path, upstream, 2, while_full=True)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+async def test_a_disk_that_is_full_again_and_again(tmp_path: Path, upstream: Upstream) -> None:
+    await _fill_and_free(tmp_path, upstream, 20, while_full=True)
+
+
+@pytest.mark.timeout(180)
+async def test_a_disk_that_relay_fills_by_itself(tmp_path: Path, upstream: Upstream) -> None:
+    """Nobody frees anything: what is refused is refused properly, what is acknowledged is there."""
+    deliveries = Deliveries(upstream)
+    deliveries.take()
+    with volume_of(tmp_path, 8, upstream) as config:
+        async with WrappedNode(config, ENVIRON) as node:
+            answered = await send_all(node.public[0], messages(400, sizes=(30_000,)))
+            assert refused_properly(answered)
+            assert any(each.acknowledged for each in answered)
+            await deliveries.hold(answered, _LEASE)
+            assert await node.end() == 0
+        await all_there(tmp_path / "volume" / "relay.db", answered)
+
+
+@pytest.mark.timeout(120)
+async def test_a_limit_on_file_sizes_is_like_a_full_disk(config: Path, upstream: Upstream) -> None:
+    """As a quota would. The limit is raised while relay runs."""
+    fresh = iter(messages(700, sizes=(5000,)))
+    limit = 1024 * 1024
+    node = WrappedNode(config, ENVIRON, prefix=("prlimit", f"--fsize={limit}:unlimited"))
+    async with node:
+        answered = await send_all(node.public[0], [next(fresh) for _ in range(200)])
+        assert refused_properly(answered)
+        everything = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(node.pid, resource.RLIMIT_FSIZE, everything)
+        answered += await accepts_again(node.public[0], fresh)
+        again = await send_all(node.public[0], [next(fresh) for _ in range(50)])
+        assert not refused_properly(again)
+        assert await node.end() == 0
+    await all_there(config.with_name("relay.db"), answered + again)
+
+
+async def _locked(config: Path, seconds: float) -> None:
+    path = config.with_name("relay.db")
+    fresh = iter(some(4000))
+    async with WrappedNode(config, ENVIRON) as node:
+        answered = await send_all(node.public[0], [next(fresh) for _ in range(5)])
+        assert not refused_properly(answered)
+        with closing(apsw.Connection(str(path))) as other:
+            other.set_busy_timeout(5000)
+            other.execute("BEGIN IMMEDIATE")
+            loop = asyncio.get_running_loop()
+            until = loop.time() + seconds
+            while loop.time() < until:
+                locked = await send_all(node.public[0], [next(fresh) for _ in range(8)], 8)
+                assert len(refused_properly(locked)) == len(locked)
+                answered += locked
+            other.execute("ROLLBACK")
+        answered += await accepts_again(node.public[0], fresh)
+        assert await node.end() == 0
+    await all_there(path, answered)
+
+
+@pytest.mark.timeout(120)
+async def test_a_lock_held_by_another_process_is_answered_in_time(config: Path) -> None:
+    await _locked(config, 5)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+async def test_a_lock_held_for_a_minute_is_answered_in_time(config: Path) -> None:
+    await _locked(config, 60)
+
+
+@pytest.mark.timeout(120)
+async def test_idle_connections_that_use_up_the_descriptors(config: Path) -> None:
+    """Nobody else can be let in until they go; nothing spins or floods the log meanwhile."""
+    descriptors, watched = 100, 4.0
+    config.write_text(config.read_text().replace("header_timeout: 1s", "header_timeout: 20s"))
+    prefix = ("prlimit", f"--nofile={descriptors}:{descriptors}")
+    async with WrappedNode(config, ENVIRON, prefix=prefix) as node:
+        before = await send_all(node.public[0], some(5))
+        assert not refused_properly(before)
+        idle = [await asyncio.open_connection(*node.public[0]) for _ in range(3 * descriptors)]
+        said, ticks = len(node.lines), _ticks(node.pid)
+        # Watching is the test: what must not happen cannot be waited for.
+        await asyncio.sleep(watched)
+        share = (_ticks(node.pid) - ticks) / 100 / watched
+        lines = len(node.lines) - said
+        for _, writer in idle:
+            writer.close()
+        after = await accepts_again(node.public[0], iter(some(200, seed=3)))
+        assert await node.end() == 0
+    await all_there(config.with_name("relay.db"), [*before, *after])
+    assert share < 0.2, f"it spun: {share:.0%} of a processor"
+    assert lines < 1000, f"it wrote {lines} log lines in {watched:g} s"
+
+
+def _ticks(pid: int) -> int:
+    """Return the processor time that a process has used, in hundredths of a second."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])

@@ -1,0 +1,151 @@
+"""What was acknowledged is there after a power cut at any moment, whatever the disk had kept back.
+
+The calls of a relay that lives twice (killed once, stopped once) are replayed on a disk that keeps
+only what was synced. The same with a spool that does not sync must lose events, or this proves
+nothing.
+"""
+
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from relay.errors import SpoolUnavailable
+from tests.durability import stored
+from tests.durability.conftest import CONTROL, Life, Traced, some, trace
+from tests.durability.ordering import answers
+from tests.harness.disk import Disk, Fate
+
+pytestmark = pytest.mark.debian
+
+_FILES = ("relay.db", "relay.db-wal", "relay.db-journal")
+#: SQLite's own, thorough check is slow; every so many cuts it is made instead of the quick one.
+_THOROUGHLY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A power cut: what may lie on the disk, and who had been told that it does."""
+
+    moment: int
+    files: dict[str, bytes]
+    acknowledged: list[tuple[str, bytes]]
+
+
+def cuts(traced: Traced, number: int, seed: int) -> Iterator[Cut]:
+    """Return about so many cuts, spread over the whole trace."""
+    dice = Random(seed)
+    bodies = {message.name: message.body for message in traced.sent}
+    told = [(each.left, each.name) for each in answers(traced.calls)]
+    moments = list(_disk(traced).moments(traced.calls))
+    until = dict(pairwise([*moments, moments[-1] + 1]))
+    chosen = dict.fromkeys(moments, 0)
+    for moment in dice.choices(moments, k=number):
+        chosen[moment] += 1
+    disk = _disk(traced)
+    for moment in disk.moments(traced.calls):
+        # The power may fail just before the disk changes again: answers up to then count.
+        names = [name for left, name in told if left < until.get(moment, moment)]
+        for _ in range(chosen[moment]):
+            yield Cut(moment, disk.cut(dice), [(name, bodies[name]) for name in names])
+        chosen[moment] = 0
+
+
+async def damage(cut: Cut, directory: Path, *, thoroughly: bool) -> str | None:
+    """Return what is wrong after this cut, or None."""
+    directory.mkdir()
+    for name, content in cut.files.items():
+        (directory / name).write_bytes(content)
+    path = directory / "relay.db"
+    try:
+        found = await stored.bodies(path)
+    except SpoolUnavailable as error:
+        return f"relay cannot start: {error}"
+    else:
+        lost = stored.lost(found, cut.acknowledged)
+        if lost:
+            return f"{len(lost)} of {len(cut.acknowledged)} lost: {lost[:3]}"
+        opinion = stored.sound(path, thoroughly=thoroughly)
+        return None if opinion == "ok" else opinion
+    finally:
+        shutil.rmtree(directory)
+
+
+async def damages(traced: Traced, number: int, seed: int) -> list[str]:
+    """Return what is wrong after each of so many cuts, where something is."""
+    wrong = []
+    for turn, cut in enumerate(cuts(traced, number, seed)):
+        found = await damage(cut, traced.directory / "cut", thoroughly=turn % _THOROUGHLY == 0)
+        if found is not None:
+            sizes = {name: len(content) for name, content in cut.files.items()}
+            wrong.append(f"cut {turn} of seed {seed} at line {cut.moment}, {sizes}: {found}")
+    return wrong
+
+
+def lives(first: int, second: int) -> Sequence[Life]:
+    return (
+        Life(some(first), signal.SIGKILL, at_once=1),
+        Life(some(second, seed=2), at_once=4),
+    )
+
+
+@pytest.mark.timeout(300)
+async def test_no_power_cut_loses_what_was_acknowledged(quick: Path) -> None:
+    traced = await trace(quick, *lives(320, 80))
+    _covers_every_kind(traced)
+    assert await damages(traced, 300, seed=1) == []
+
+
+@pytest.mark.timeout(300)
+async def test_a_spool_that_does_not_sync_loses_events(quick: Path) -> None:
+    traced = await trace(quick, Life(some(60)), program=CONTROL)
+    wrong = await damages(traced, 50, seed=1)
+    assert len(wrong) > 5, wrong
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("seed", range(10))
+async def test_no_power_cut_of_thousands_loses_anything(quick: Path, seed: int) -> None:
+    traced = await trace(quick, *lives(500, 200))
+    _covers_every_kind(traced)
+    assert await damages(traced, 1000, seed) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+async def test_the_control_loses_events_again_and_again(quick: Path) -> None:
+    runs = 0
+    for seed in range(10):
+        directory = quick / str(seed)
+        directory.mkdir()
+        traced = await trace(directory, Life(some(100, seed)), program=CONTROL)
+        runs += bool(await damages(traced, 50, seed))
+    assert runs > 9
+
+
+async def test_the_model_ends_where_the_real_disk_does(quick: Path) -> None:
+    traced = await trace(quick, Life(some(20), signal.SIGKILL), Life(some(20, seed=2)))
+    disk = _disk(traced)
+    list(disk.moments(traced.calls))
+    assert disk.whole() == {"relay.db": (quick / "relay.db").read_bytes()}
+    assert disk.cut(Random(1), (Fate.ALL,))["relay.db"] == (quick / "relay.db").read_bytes()
+
+
+def _disk(traced: Traced) -> Disk:
+    return Disk(traced.directory, _FILES)
+
+
+def _covers_every_kind(traced: Traced) -> None:
+    """The trace must hold what a power cut could spoil: checkpoints, and a log begun anew."""
+    first = next(answers(traced.calls)).left
+    writes = [call for call in traced.calls if call.name == "pwrite64" and call.began > first]
+    begun_anew = [call for call in writes if call.file == traced.log and call.numbers[-1] == 0]
+    checkpointed = [call for call in writes if call.file == str(traced.directory / "relay.db")]
+    assert len(begun_anew) >= 2
+    assert len(checkpointed) >= 100
