@@ -1,7 +1,8 @@
 """What every provider must do. Nothing here knows one by name.
 
 A suite subclasses `ProviderContract` and gives it a `provider` fixture. What a provider signs is
-found out from its own sample, its evidence and its facts.
+found out from its own sample, its evidence and its facts; where its proof stands, from the facts
+alone.
 """
 
 import json
@@ -40,6 +41,20 @@ from relay.model import (
 from relay.providers import Asked, Inspector, Provider, Sample, SampleOrder, Shape, Terms
 from relay.routing import Routes
 from relay.secret import Secret
+from tests.contracts.proof import (
+    Proof,
+    doubled_field,
+    emptied_fields,
+    other_headers,
+    proof_of,
+    senders_headers,
+    with_headers,
+    without_fields,
+    without_headers,
+)
+
+# Suites that make deliveries of their own take it from here.
+__all__ = ("with_headers",)
 
 URL = "https://pay.example.com/hooks/payments"
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -106,10 +121,6 @@ def delivery_of(sample: Sample, url: str = URL, at: datetime = NOW) -> Delivery:
     return Delivery("endpoint", head, ClientAddress(peer, Via.PEER), remainder, sample.body)
 
 
-def with_headers(delivery: Delivery, *fields: tuple[str, str]) -> Delivery:
-    return replace(delivery, head=replace(delivery.head, headers=Headers(fields)))
-
-
 def outcome(inspector: Inspector, delivery: Delivery) -> Evidence | Reason:
     """Return the evidence, or the reason of the refusal. Anything else is a failure."""
     try:
@@ -141,6 +152,11 @@ def changed_fields(field: tuple[str, str]) -> Iterator[tuple[str, str]]:
         same = changed[len(scheme) :] == value[len(scheme) :]
         if not (same and changed[: len(scheme)].lower() == scheme.lower()):
             yield name, changed
+
+
+def told(evidence: Evidence) -> tuple[object, ...]:
+    """Return what an optional header has no say in."""
+    return evidence.key, evidence.content, evidence.signed, evidence.secret
 
 
 def parsed(body: bytes) -> strictjson.JsonValue | Reason:
@@ -184,15 +200,25 @@ class ProviderContract:
     def delivery(self, provider: Provider, order: SampleOrder) -> Delivery:
         return delivery_of(provider.sample(order))
 
+    @pytest.fixture(params=[False, True], ids=["anyone", "enforced"])
+    def guard(
+        self, provider: Provider, keys: tuple[Keys, Keys], request: pytest.FixtureRequest
+    ) -> Inspector:
+        """The inspector; once where addresses are enforced, and some messages are believed."""
+        return provider.bind(Terms(secrets=(keys[0].verifying,), enforced=request.param))
+
     @pytest.fixture
-    def required(self, inspector: Inspector, delivery: Delivery) -> tuple[str, ...]:
-        """The headers that are missed as soon as they are not there."""
-        fields = tuple(delivery.head.headers)
+    def proof(self, provider: Provider, delivery: Delivery) -> Proof:
+        return proof_of(provider.facts, delivery)
+
+    @pytest.fixture
+    def required(self, inspector: Inspector, delivery: Delivery, proof: Proof) -> tuple[str, ...]:
+        """The headers that the facts speak of, and those that are missed when they are gone."""
         return tuple(
-            field[0]
-            for field in fields
-            if outcome(inspector, with_headers(delivery, *(f for f in fields if f is not field)))
-            is Reason.SIGNATURE_MISSING
+            name
+            for name in senders_headers(delivery)
+            if name in (*proof.headers, *proof.signed)
+            or outcome(inspector, without_headers(delivery, name)) is Reason.SIGNATURE_MISSING
         )
 
     # ---- a good message -------------------------------------------------------------------
@@ -269,19 +295,41 @@ class ProviderContract:
                 assert isinstance(found, Reason), changed
 
     def test_a_required_header_is_there_exactly_once_and_says_something(
-        self, inspector: Inspector, delivery: Delivery, required: tuple[str, ...]
+        self, guard: Inspector, delivery: Delivery, proof: Proof, required: tuple[str, ...]
     ) -> None:
+        assert {*proof.headers, *proof.signed} <= set(required)
         for name in required:
-            others = tuple(f for f in delivery.head.headers if f[0] != name)
-            value = delivery.head.headers.values(name)[0]
-            for fields in (
-                others,
-                (*others, (name, "")),
-                (*others, (name, value), (name, value)),
-                (*others, (name, value), (name, "")),
-            ):
-                found = outcome(inspector, with_headers(delivery, *fields))
-                assert found is Reason.SIGNATURE_MISSING, (name, fields)
+            for changed in other_headers(delivery, name):
+                found = outcome(guard, changed)
+                assert found is Reason.SIGNATURE_MISSING, (name, changed.head.headers)
+
+    def test_a_signature_in_the_body_is_there_exactly_once_and_says_something(
+        self, guard: Inspector, delivery: Delivery, proof: Proof
+    ) -> None:
+        for field in proof.fields:
+            for changed in emptied_fields(delivery, field):
+                assert outcome(guard, changed) is Reason.SIGNATURE_MISSING, changed.body
+            for value in ("", "another"):
+                changed = doubled_field(delivery, field, value)
+                assert isinstance(outcome(guard, changed), Reason), changed.body
+
+    def test_any_header_that_comes_otherwise_refuses_or_says_nothing(
+        self, guard: Inspector, delivery: Delivery
+    ) -> None:
+        usual = guard.inspect(delivery)
+        for name in senders_headers(delivery):
+            for changed in other_headers(delivery, name):
+                found = outcome(guard, changed)
+                if isinstance(found, Evidence):
+                    assert told(found) == told(usual), (name, changed.head.headers)
+
+    def test_nothing_is_taken_without_any_proof(
+        self, guard: Inspector, delivery: Delivery, proof: Proof
+    ) -> None:
+        bare = without_fields(delivery, *proof.fields)
+        for names in (proof.headers, senders_headers(delivery)):
+            found = outcome(guard, without_headers(bare, *names))
+            assert isinstance(found, Reason), (names, proof.fields)
 
     def test_header_names_have_no_case(self, inspector: Inspector, delivery: Delivery) -> None:
         fields = ((name.swapcase(), value) for name, value in delivery.head.headers)

@@ -2,28 +2,46 @@
 
 import json
 import signal
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from netaddr import IPNetwork
 
-from relay.demo.keys import asymmetric
+from relay.plugins import load, names
+from relay.providers import Environment, Provider
+from tests.contracts.provider import keys_for
 from tests.harness.node import Node
 from tests.harness.nsd import PROGRAM, Nsd
 from tests.harness.wire import exchange, request
 
 VECTORS = Path(__file__).parent.parent / "vectors"
-PUBLISHED = json.loads((VECTORS / "addresses.json").read_text())
-MIDTRANS: dict[str, dict[str, list[str]]] = PUBLISHED["midtrans"]
 
 #: The example addresses of the page "Vipps servers", by environment; data, never contacted.
 VIPPS: dict[str, list[str]] = json.loads((VECTORS / "vipps_examples.json").read_text())
+#: Addresses for host names, by the zone that the names are in. Others have theirs made up.
+EXAMPLES = {"vipps.no": VIPPS}
 
-SNAP: dict[str, list[str]] = json.loads((VECTORS / "midtrans_snap.json").read_text())["addresses"]
+PROVIDERS: dict[str, Provider] = {
+    name: load("providers", name).PROVIDER for name in names("providers")
+}
+LISTED = [
+    name
+    for name, provider in PROVIDERS.items()
+    if any(each.listings for each in provider.facts.environments.values())
+]
+FOLLOWED = [
+    name
+    for name, provider in PROVIDERS.items()
+    if any(each.hosts for each in provider.facts.environments.values())
+]
 
-DEPRECATED = "103.58.103.177"
+#: No longer Midtrans', right beside its networks, and nobody's.
+STRANGERS = (
+    *("103.58.103.177", "103.208.22.255", "103.208.24.0", "103.127.18.0"),
+    *("203.0.113.66", "127.0.0.2", "2001:db8::1"),
+)
 ADMITTED, REFUSED = 401, 403
 
 
@@ -48,12 +66,38 @@ endpoints:{endpoints}
 """
 
 
-async def answer(node: Node, environment: str, client: str, suffix: str = "") -> int:
+def environ(provider: str) -> dict[str, str]:
+    """Return a secret of the kind that the provider takes."""
+    right, _ = keys_for(PROVIDERS[provider])
+    return {"SECRET": right.verifying.reveal().decode()}
+
+
+async def answer(node: Node, provider: str, environment: str, client: str) -> int:
     """Send a delivery without signature: who is admitted is asked for one."""
-    raw = request(
-        "POST", f"/{environment}{suffix}", [("X-Forwarded-For", client)], b'{"order_id":"1"}'
-    )
+    facts = PROVIDERS[provider].facts
+    method, below = facts.methods[0], ""
+    if facts.shapes:
+        shape = facts.shapes[0]
+        method, below = shape.method, shape.path.replace("{", "").replace("}", "")
+    fields = [("X-Forwarded-For", client)]
+    raw = request(method, f"/{environment}{below}", fields, b'{"order_id":"1"}')
     return (await exchange(node.public[0], raw)).status
+
+
+async def assert_who_gets_in(
+    node: Node, provider: str, clients: Mapping[str, Iterable[str]]
+) -> None:
+    """Check that each client is admitted to its own environment, and to no other."""
+    environments = PROVIDERS[provider].facts.environments
+    for own, addresses in clients.items():
+        for client in addresses:
+            for environment in environments:
+                expected = ADMITTED if environment == own else REFUSED
+                found = await answer(node, provider, environment, client)
+                assert found == expected, (own, client, environment)
+    for environment in environments:
+        for client in STRANGERS:
+            assert await answer(node, provider, environment, client) == REFUSED, client
 
 
 def edges(networks: Iterable[str]) -> list[str]:
@@ -63,60 +107,78 @@ def edges(networks: Iterable[str]) -> list[str]:
     return sorted(ends)
 
 
-async def test_midtrans_addresses_by_environment(tmp_path: Path) -> None:
-    config = tmp_path / "relay.yaml"
-    config.write_text(configuration("midtrans", MIDTRANS))
-    async with Node(config, {"SECRET": "a-server-key"}) as node:
-        for own, pages in MIDTRANS.items():
-            for client in edges(network for page in pages.values() for network in page):
-                for environment in MIDTRANS:
-                    expected = ADMITTED if environment == own else REFUSED
-                    assert await answer(node, environment, client) == expected, client
-        for environment in MIDTRANS:
-            for client in (DEPRECATED, "103.208.22.255", "103.208.24.0", "103.127.18.0"):
-                assert await answer(node, environment, client) == REFUSED
+def test_no_provider_is_left_out() -> None:
+    assert {*LISTED, *FOLLOWED} == set(names("providers"))
 
 
-async def test_bi_snap_addresses_by_environment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("provider", LISTED)
+async def test_listed_addresses_by_environment(provider: str, tmp_path: Path) -> None:
+    environments = PROVIDERS[provider].facts.environments
+    clients = {
+        name: edges(network for listing in each.listings for network in listing.networks)
+        for name, each in environments.items()
+    }
+    assert all(clients[name] for name, each in environments.items() if not each.hosts)
     config = tmp_path / "relay.yaml"
-    config.write_text(configuration("midtrans-snap", SNAP))
-    async with Node(config, {"SECRET": asymmetric().verifying}) as node:
-        for own, clients in SNAP.items():
-            for client in clients:
-                for environment in SNAP:
-                    expected = ADMITTED if environment == own else REFUSED
-                    status = await answer(node, environment, client, "/v1.0/debit/notify")
-                    assert status == expected, client
+    config.write_text(configuration(provider, environments))
+    async with Node(config, environ(provider)) as node:
+        await assert_who_gets_in(node, provider, clients)
 
 
 @pytest.fixture
-async def vipps_zone(tmp_path: Path) -> AsyncIterator[Nsd]:
+def nameserver_directory(tmp_path: Path) -> Path:
     if not PROGRAM.exists():
-        pytest.skip("Debian's nsd is not installed: following Vipps' host names was NOT tested")
+        pytest.skip("Debian's nsd is not installed: following host names was NOT tested")
     directory = tmp_path / "nsd"
     directory.mkdir()
-    async with Nsd(directory, "vipps.no") as nsd:
+    return directory
+
+
+@pytest.fixture
+async def vipps_zone(nameserver_directory: Path) -> AsyncIterator[Nsd]:
+    async with Nsd(nameserver_directory, "vipps.no") as nsd:
         yield nsd
 
 
-def zone(production: list[str], test: list[str]) -> str:
-    hosts = [f"callback-{n}" for n in (1, 2, 3, 4)] + [f"callback-dr-{n}" for n in (1, 2, 3, 4)]
-    records = [(hosts[at % len(hosts)], each) for at, each in enumerate(production)]
-    records += [(f"callback-mt-{at % 2 + 1}", each) for at, each in enumerate(test)]
-    return "".join(f"{host} 300 IN A {address}\n" for host, address in records)
+def origin_of(environments: Mapping[str, Environment]) -> str:
+    """Return the one zone that all host names are in."""
+    origins = {host.split(".", 1)[1] for each in environments.values() for host in each.hosts}
+    (origin,) = origins
+    return origin
+
+
+def addresses_of(environments: Mapping[str, Environment]) -> Mapping[str, list[str]]:
+    """Return addresses for the hosts of each environment: at least one for each."""
+    found = EXAMPLES.get(origin_of(environments)) or {
+        name: [f"198.51.{number}.{at}" for at in range(1, len(each.hosts) + 1)]
+        for number, (name, each) in enumerate(environments.items())
+    }
+    assert all(len(found[name]) >= len(each.hosts) for name, each in environments.items())
+    return found
+
+
+def zone(environments: Mapping[str, Environment], clients: Mapping[str, list[str]]) -> str:
+    """Return records that spread an environment's addresses over all of its hosts."""
+    return "".join(
+        f"{each.hosts[at % len(each.hosts)]}. 300 IN A {address}\n"
+        for name, each in environments.items()
+        for at, address in enumerate(clients[name] if each.hosts else ())
+    )
 
 
 @pytest.mark.debian
-async def test_vipps_addresses_by_environment_through_dns(tmp_path: Path, vipps_zone: Nsd) -> None:
-    await vipps_zone.publish(zone(VIPPS["production"], VIPPS["test"]))
+@pytest.mark.parametrize("provider", FOLLOWED)
+async def test_followed_addresses_by_environment(
+    provider: str, tmp_path: Path, nameserver_directory: Path
+) -> None:
+    environments = PROVIDERS[provider].facts.environments
+    clients = addresses_of(environments)
     config = tmp_path / "relay.yaml"
-    config.write_text(configuration("vipps", VIPPS, vipps_zone.port))
-    async with Node(config, {"SECRET": "a-webhook-secret"}) as node:
-        for own, clients in VIPPS.items():
-            for client in clients:
-                for environment in VIPPS:
-                    expected = ADMITTED if environment == own else REFUSED
-                    assert await answer(node, environment, client) == expected, client
+    async with Nsd(nameserver_directory, origin_of(environments)) as nsd:
+        await nsd.publish(zone(environments, clients))
+        config.write_text(configuration(provider, environments, nsd.port))
+        async with Node(config, environ(provider)) as node:
+            await assert_who_gets_in(node, provider, clients)
 
 
 @pytest.mark.debian
@@ -124,20 +186,20 @@ async def test_a_new_address_gets_in_at_once_and_outlives_a_restart_without_dns(
     tmp_path: Path, vipps_zone: Nsd
 ) -> None:
     old, new = VIPPS["production"][0], VIPPS["production"][1]
-    await vipps_zone.publish(zone([old], VIPPS["test"]))
+    environments = PROVIDERS["vipps"].facts.environments
+    await vipps_zone.publish(zone(environments, {**VIPPS, "production": [old]}))
     config = tmp_path / "relay.yaml"
     config.write_text(configuration("vipps", VIPPS, vipps_zone.port))
-    environ = {"SECRET": "a-webhook-secret"}
-    async with Node(config, environ) as node:
-        assert await answer(node, "production", old) == ADMITTED
-        assert await answer(node, "production", new) == REFUSED
-        await vipps_zone.publish(zone([new], VIPPS["test"]))
-        assert await answer(node, "production", new) == ADMITTED
+    async with Node(config, environ("vipps")) as node:
+        assert await answer(node, "vipps", "production", old) == ADMITTED
+        assert await answer(node, "vipps", "production", new) == REFUSED
+        await vipps_zone.publish(zone(environments, {**VIPPS, "production": [new]}))
+        assert await answer(node, "vipps", "production", new) == ADMITTED
         assert await node.end(signal.SIGTERM) == 0
     await vipps_zone.stop()
-    async with Node(config, environ) as node:
+    async with Node(config, environ("vipps")) as node:
         # The one that has disappeared stays for a day of good answers without it.
-        assert await answer(node, "production", old) == ADMITTED
-        assert await answer(node, "production", new) == ADMITTED
-        assert await answer(node, "production", VIPPS["test"][0]) == REFUSED
-        assert await answer(node, "test", VIPPS["test"][0]) == ADMITTED
+        assert await answer(node, "vipps", "production", old) == ADMITTED
+        assert await answer(node, "vipps", "production", new) == ADMITTED
+        assert await answer(node, "vipps", "production", VIPPS["test"][0]) == REFUSED
+        assert await answer(node, "vipps", "test", VIPPS["test"][0]) == ADMITTED
