@@ -5,6 +5,7 @@ up another.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -20,6 +21,10 @@ __all__ = ["Dispatcher", "Upstream"]
 
 #: A lease outlasts its attempt by this much, for settling it while the spool has trouble.
 LEASE_MARGIN = timedelta(seconds=30)
+
+#: How many leases are held for each attempt that may be under way: while outcomes are written
+#: down and more events are fetched, the upstream need not wait.
+AHEAD = 4
 
 # An idle loop looks at the spool at least this often, and never more often than the other.
 _LONGEST_WAIT = 30.0
@@ -90,7 +95,11 @@ class Dispatcher:
 
 
 class _Line:
-    """The loop of one upstream, and its attempts. It passes as `relay.spool.Taker`."""
+    """The loop of one upstream, and its attempts. It passes as `relay.spool.Taker`.
+
+    Leases come from claims and, while nothing waits to be claimed, from the spool as it stores.
+    They wait here for their turn; attempts begin whenever one has ended.
+    """
 
     def __init__(
         self, spool: Spool, upstream: Upstream, clock: Clock, dice: Random, observer: Observer
@@ -109,10 +118,15 @@ class _Line:
             dice=dice,
             observer=observer,
         )
-        self._lease = upstream.timeout + LEASE_MARGIN
+        # What waits here longest waits for all before it, each as long as an attempt may take.
+        self._lease = upstream.timeout * AHEAD + LEASE_MARGIN
         self._group: asyncio.TaskGroup | None = None
-        # Attempts under way, and seats kept for events that are being stored.
-        self._in_hand = 0
+        # Seats kept for events that are being stored; leases that wait for their turn; attempts
+        # under way; outcomes that are being written down.
+        self._promised = 0
+        self._waiting: deque[Lease] = deque()
+        self._under_way = 0
+        self._settling = 0
         # Whether everything that was due has been claimed: only then may new events go first.
         self._caught_up = False
         self._stopping = False
@@ -133,12 +147,14 @@ class _Line:
                     if room > 0:
                         await self._fill(room)
                     else:
+                        await self._give_back_what_may_not_begin()
                         await self._wait_for_room()
             finally:
                 self._spool.serve(self.name, None)
+            await self._give_back_what_may_not_begin()
 
     def stop(self) -> None:
-        """Claim nothing more; `run` ends with the last attempt."""
+        """Begin nothing more; `run` ends with the last attempt."""
         self._stopping = True
         self._room_grew.set()
         self._work_came.set()
@@ -150,26 +166,30 @@ class _Line:
     # ---- events that are handed over as they are stored -----------------------------------------
 
     def seat(self) -> timedelta | None:
-        if not self._caught_up or self._room() < 1:
+        if not self._caught_up or self.breaker.is_open or self._room() < 1:
             self._caught_up = False
             return None
-        self._in_hand += 1
+        self._promised += 1
         return self._lease
 
     def take(self, lease: Lease) -> None:
-        self._begin(lease)
+        self._promised -= 1
+        self._waiting.append(lease)
+        self._begin()
 
     def leave(self) -> None:
-        self._give_room()
+        self._promised -= 1
+        self._room_grew.set()
 
-    # ---- events that are claimed --------------------------------------------------------------
+    # ---- events that are claimed ----------------------------------------------------------------
 
     def _room(self) -> int:
-        """Return how many attempts may begin now."""
+        """Return how many more leases may be had."""
         if self._stopping:
             return 0
-        free = self._upstream.concurrency - self._in_hand
-        allowance = self.breaker.allowance(self._clock.monotonic(), self._in_hand)
+        leased = self._promised + len(self._waiting) + self._under_way
+        free = self._upstream.concurrency * AHEAD - leased - self._settling
+        allowance = self.breaker.allowance(self._clock.monotonic(), leased)
         return free if allowance is None else min(free, allowance)
 
     async def _wait_for_room(self) -> None:
@@ -194,13 +214,10 @@ class _Line:
         self._pause = _FIRST_PAUSE
         for event_id in claimed.damaged:
             self._observer.damaged(self.name, event_id)
+        self._waiting.extend(claimed.leases)
+        self._begin()
         # Claiming took a while: the breaker may have opened, or `stop` may have been called.
-        allowed = self._room()
-        for lease in claimed.leases[:allowed]:
-            self._in_hand += 1
-            self._begin(lease)
-        for lease in claimed.leases[allowed:]:
-            await self._give_back(lease)
+        await self._give_back_what_may_not_begin()
         if len(claimed.leases) < room:
             self._caught_up = True
             await _either(self._work_came.wait(), self._wait_for_work(claimed.next_due))
@@ -219,32 +236,52 @@ class _Line:
         pause, self._pause = self._pause, min(self._pause * 2, _LONGEST_PAUSE)
         await _either(self._work_came.wait(), self._clock.sleep(pause))
 
-    async def _give_back(self, lease: Lease) -> None:
-        try:
-            await self._spool.release(lease)
-        except Exception as fault:  # noqa: BLE001 - it comes again when the lease has run out
-            self._observer.faulted(self.name, lease.event.id, fault)
+    async def _give_back_what_may_not_begin(self) -> None:
+        """Give leases back that would only run out here: we stop, or the upstream is left alone."""
+        while self._waiting and (self._stopping or self.breaker.is_open):
+            lease = self._waiting.popleft()
+            try:
+                await self._spool.release(lease)
+            except Exception as fault:  # noqa: BLE001 - it comes again when the lease has run out
+                self._observer.faulted(self.name, lease.event.id, fault)
 
-    # ---- attempts -----------------------------------------------------------------------------
+    # ---- attempts -------------------------------------------------------------------------------
 
-    def _begin(self, lease: Lease) -> None:
-        if self._group is None:
-            raise RuntimeError("nothing can begin before `run`")
-        self.breaker.begun(lease.event.id)
-        self._group.create_task(self._deliver(lease))
+    def _begin(self) -> None:
+        """Begin as many attempts as may be under way."""
+        while self._waiting and self._turns() > 0:
+            lease = self._waiting.popleft()
+            self._under_way += 1
+            self.breaker.begun(lease.event.id)
+            if self._group is None:
+                raise RuntimeError("nothing can begin before `run`")
+            self._group.create_task(self._deliver(lease))
+
+    def _turns(self) -> int:
+        if self._stopping:
+            return 0
+        free = self._upstream.concurrency - self._under_way
+        allowance = self.breaker.allowance(self._clock.monotonic(), self._under_way)
+        return free if allowance is None else min(free, allowance)
 
     async def _deliver(self, lease: Lease) -> None:
         left = (lease.until - self._clock.steady()).total_seconds()
         try:
-            done = await self._attempts.deliver(lease, self._clock.monotonic() + left)
+            done = await self._attempts.deliver(
+                lease, self._clock.monotonic() + left, self._answered
+            )
         finally:
-            self._give_room()
+            self._settling -= 1
+            self._room_grew.set()
         if not done:
             # It is due again, perhaps sooner than anything we are waiting for.
             self._work_came.set()
 
-    def _give_room(self) -> None:
-        self._in_hand -= 1
+    def _answered(self) -> None:
+        """The upstream is done with one attempt; its outcome is yet to be written down."""
+        self._under_way -= 1
+        self._settling += 1
+        self._begin()
         self._room_grew.set()
 
 

@@ -7,7 +7,6 @@ ours: the provider is asked to come again, and nothing is acknowledged.
 """
 
 import hashlib
-from asyncio import timeout
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -161,8 +160,7 @@ class Ingest:
             if route.proxied and not event.evidence.test:
                 ruling, passed = await self._pass(route, event, account)
             else:
-                async with timeout(self._left(endpoint, began)):
-                    ruling = await self._store(event, account)
+                ruling = await self._store(event, account, self._left(endpoint, began))
         except Refusal as refusal:
             ruling = Ruling(Verdict.REFUSED, refusal.reason)
             account.detail = refusal.detail
@@ -253,8 +251,8 @@ class Ingest:
 
     # ---- what becomes of it -----------------------------------------------------------------
 
-    async def _store(self, event: VerifiedDelivery, account: Account) -> Ruling:
-        result = await self._spool.put(event)
+    async def _store(self, event: VerifiedDelivery, account: Account, within: float) -> Ruling:
+        result = await self._spool.put(event, within)
         account.id = result.id
         match result:
             case Stored(conflicts_with=None):

@@ -70,13 +70,17 @@ class Routes(Generic[E]):
 
     def __init__(self, endpoints: Iterable[E]) -> None:
         self._exact: dict[str, E] = {}
+        # Those that look alike whatever the method is.
+        self._plain: dict[str, Route[E]] = {}
         self._prefixes: list[tuple[str, list[tuple[re.Pattern[str], Shaped]], E]] = []
         for endpoint in endpoints:
             if any(shape.path for shape in endpoint.shapes):
                 patterns = [(_pattern(shape.path), shape) for shape in endpoint.shapes]
                 self._prefixes.append((endpoint.path.rstrip("/"), patterns, endpoint))
-            else:
+            elif endpoint.shapes:
                 self._exact[endpoint.path] = endpoint
+            else:
+                self._plain[endpoint.path] = _route(endpoint, "", (), "")
 
     def find(self, head: RequestHead) -> Route[E]:
         """Return the endpoint of this path, and what follows a prefix endpoint's path.
@@ -88,6 +92,8 @@ class Routes(Generic[E]):
         if "#" in head.target:
             # No sender sends a fragment (RFC 9110, section 7.1), and nothing of ours forwards one.
             raise Refusal(Reason.UNKNOWN_ENDPOINT)
+        if (plain := self._plain.get(path)) is not None:
+            return plain
         if (exact := self._exact.get(path)) is not None:
             return _route(exact, "", exact.shapes, head.method)
         for prefix, patterns, endpoint in self._prefixes:

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from relay.dispatch import Dispatcher, Upstream
+from relay.dispatch import AHEAD, Dispatcher, Upstream
 from relay.errors import SpoolUnavailable
 from relay.model import Lease, Outcome, Status, Unreachable
 from relay.spool import Query, SpoolBroken
@@ -123,7 +123,7 @@ async def test_no_more_attempts_than_allowed_are_made_at_once(house: House) -> N
             gate.set()
             await house.witness.until_delivered(10)
         assert server.connections == 3
-    assert max(map(len, house.spool.claimed)) == 3
+    assert max(map(len, house.spool.claimed)) <= 3 * AHEAD
     assert sorted(house.witness.delivered()) == events
 
 
@@ -247,7 +247,8 @@ async def test_without_order_a_later_event_overtakes(house: House) -> None:
 async def test_a_dead_upstream_is_left_alone_but_for_one_probe(house: House) -> None:
     async with Server() as server:
         events = await house.store(range(30))
-        upstream = house.upstream(server.url, concurrency=10)
+        # One at a time, so that none is under way when it opens.
+        upstream = house.upstream(server.url, concurrency=1)
         real = upstream.sender
 
         class Line:
@@ -453,8 +454,8 @@ async def test_a_lease_that_was_left_behind_is_taken_up_when_it_has_run_out(hous
         house.spool, left = fresh, house.clock.now()
         async with house.dispatching(house.upstream(server.url)):
             await house.spool.pass_time_until(lambda: house.witness.delivered() == [event])
-    # The timeout of an attempt, and the margin for settling it.
-    assert 40 <= (house.clock.now() - left).total_seconds() < 43
+    # The timeouts of an attempt and those before it, and the margin for settling it.
+    assert 70 <= (house.clock.now() - left).total_seconds() < 73
     assert house.witness.attempts[0].attempt == 2
 
 

@@ -29,8 +29,11 @@ class BodyLimits:
             raise Refusal(Reason.BODY_ENCODED)
         if (request.content_length or 0) > self._size:
             raise Refusal(Reason.BODY_TOO_LARGE, f"{request.content_length} bytes announced")
-        self._continue(request)
         try:
+            if request.content.is_eof():
+                # All of it came with the head, as it nearly always does.
+                return self._limited(request.content.read_nowait())
+            self._continue(request)
             async with timeout(self._within):
                 return await self._read(request)
         except TimeoutError:
@@ -54,6 +57,11 @@ class BodyLimits:
                 raise Refusal(Reason.BODY_TOO_LARGE)
             chunks.append(chunk)
         return b"".join(chunks)
+
+    def _limited(self, body: bytes) -> bytes:
+        if len(body) > self._size:
+            raise Refusal(Reason.BODY_TOO_LARGE)
+        return body
 
     @staticmethod
     def _continue(request: BaseRequest) -> None:

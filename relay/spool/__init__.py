@@ -151,7 +151,9 @@ class Spool(Protocol):
     which is one, when it never will again.
     """
 
-    async def put(self, event: VerifiedDelivery) -> Stored | Duplicate | Conflict:
+    async def put(
+        self, event: VerifiedDelivery, within: float | None = None
+    ) -> Stored | Duplicate | Conflict:
         """Store and dedupe in one statement; when this returns, the event has been synced to disk.
 
         A key is unique per endpoint. The same key with the same content is a `Duplicate`; so is
@@ -160,6 +162,11 @@ class Spool(Protocol):
         not stored when the evidence says `OnConflict.REFUSE`. An opening event of a subject that
         has a later state already is stored `out_of_order`. A test message is stored as `test`.
         What was passed on counts for none of this.
+
+        within: the seconds that it may take; as long as it takes when None.
+
+        Raises:
+            TimeoutError: it is not stored yet; it may be in a moment.
         """
 
     async def record(self, passed: Sequence[Passed]) -> None:

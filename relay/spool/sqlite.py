@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import apsw
 
@@ -38,6 +38,8 @@ from relay.spool._sqlite.reader import Reader
 from relay.spool._sqlite.writer import Writer
 
 __all__ = ["Migrated", "SqliteSpool", "migrate", "open_spool"]
+
+T = TypeVar("T")
 
 # How long a write waits for another process's. Work may wait for one such turn and then take its
 # own, and a sender must be answered within four seconds.
@@ -100,13 +102,15 @@ class SqliteSpool:
         else:
             self._takers[upstream] = taker
 
-    async def put(self, event: VerifiedDelivery) -> Stored | Duplicate | Conflict:
+    async def put(
+        self, event: VerifiedDelivery, within: float | None = None
+    ) -> Stored | Duplicate | Conflict:
         now = self._clock.steady()
         taker = None if event.evidence.test else self._takers.get(event.upstream)
         seat = None if taker is None else taker.seat()
         if taker is None or seat is None:
-            row = rows.parameters(event, now, None)
-            result = await self._writer.run(partial(intake.put, row=row), intake=True)
+            put = partial(intake.put, row=rows.parameters(event, now, None))
+            result = await _in_time(self._writer.submit(put, intake=True), within)
             if isinstance(result, Stored):
                 self._bells.ring(event.upstream)
             return result
@@ -124,7 +128,7 @@ class SqliteSpool:
         except Exception:
             taker.leave()
             raise
-        return await writing
+        return await _in_time(writing, within)
 
     async def record(self, passed: Sequence[Passed]) -> None:
         recorded = [rows.passed_parameters(each) for each in passed]
@@ -214,6 +218,26 @@ class SqliteSpool:
         await self._writer.close()
         if self._presence.leave():
             self._ballast.remove()
+
+
+async def _in_time(writing: asyncio.Future[T], within: float | None) -> T:
+    """Return what comes of it. `asyncio.timeout` says the same at several times the price.
+
+    Raises:
+        TimeoutError: nothing has within so many seconds.
+    """
+    if within is None:
+        return await writing
+    late = asyncio.get_running_loop().call_later(within, _fail_late, writing)
+    try:
+        return await writing
+    finally:
+        late.cancel()
+
+
+def _fail_late(writing: asyncio.Future[T]) -> None:
+    if not writing.done():
+        writing.set_exception(TimeoutError())
 
 
 def _open(path: Path, patience: timedelta) -> tuple[Path, apsw.Connection, apsw.Connection]:

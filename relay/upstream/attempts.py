@@ -5,6 +5,7 @@ least once, not exactly once.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -98,10 +99,14 @@ class Attempts:
         for attempt in self._under_way:
             attempt.reschedule(now)
 
-    async def deliver(self, lease: Lease, expires: float) -> bool:
+    async def deliver(
+        self, lease: Lease, expires: float, answered: Callable[[], None] = lambda: None
+    ) -> bool:
         """Try one event and write down what came of it; return whether it is done with.
 
         Raises nothing but for cancellation.
+
+        answered: called between the two, when the upstream has room for another attempt.
 
         expires: the monotonic time at which the lease ends.
         """
@@ -110,6 +115,7 @@ class Attempts:
             outcome = await self._try(lease)
             ended = self._clock.monotonic()
             self._tell_breaker(lease.event.id, outcome, ended)
+            answered()
             decision = self._decide(outcome, lease, self._clock.steady())
             recorded = await self._settle(lease, decision, outcome, expires)
             duration = ended - began

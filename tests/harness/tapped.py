@@ -54,8 +54,10 @@ class Tapped:
 
     # ---- the contract -----------------------------------------------------------------------
 
-    async def put(self, event: VerifiedDelivery) -> Stored | Duplicate | Conflict:
-        return await self._spool.put(event)
+    async def put(
+        self, event: VerifiedDelivery, within: float | None = None
+    ) -> Stored | Duplicate | Conflict:
+        return await self._spool.put(event, within)
 
     async def record(self, passed: Sequence[Passed]) -> None:
         self.recorded.append(len(passed))

@@ -4,20 +4,34 @@ It covers what an upstream is sent: the stored columns and the body. It is kept 
 event, so what is written here can only be changed together with a migration.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
+
+import orjson
 
 Field = str | int | float | bytes | None
 
 _VERSION: Final = b"event 1\n"
 
 
-def digest(fields: tuple[Field, ...]) -> str:
-    """Return a digest of these fields that no other fields have, in hexadecimal.
+def digest(fields: Sequence[Field]) -> str:
+    """Return a digest of these fields, at least one, that no other fields have, in hexadecimal.
 
-    Each is preceded by its kind and length, so none can pass for a part of another.
+    The last one may be long: where it is bytes, it is hashed as it is.
+
+    Raises:
+        ValueError: a text holds half a surrogate pair, and could not be stored.
     """
-    return sha256(b"".join((_VERSION, *map(_encoded, fields)))).hexdigest()
+    *others, last = fields
+    try:
+        head = orjson.dumps(others, default=_marked)
+        tail = last if isinstance(last, bytes) else orjson.dumps(last)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    kind = b"raw" if isinstance(last, bytes) else b"json"
+    # The length keeps the one from passing for a part of the other.
+    return sha256(b"%b%d %b %b%b" % (_VERSION, len(head), kind, head, tail)).hexdigest()
 
 
 def seal(received: str, conflicts_with: str | None, out_of_order: int) -> str:
@@ -29,16 +43,6 @@ def seal(received: str, conflicts_with: str | None, out_of_order: int) -> str:
     return f"{received} {out_of_order} {conflicts_with or ''}"
 
 
-def _encoded(field: Field) -> bytes:
-    match field:
-        case None:
-            return b"n0:"
-        case bytes():
-            return b"b%d:%b" % (len(field), field)
-        case str():
-            raw = field.encode()
-            return b"s%d:%b" % (len(raw), raw)
-        case _:
-            # A fraction is never stored, but damage can turn a number into one.
-            raw = repr(field).encode()
-            return b"i%d:%b" % (len(raw), raw)
+def _marked(raw: bytes) -> dict[str, str]:
+    # No column holds bytes but the last one; damage can put them into another.
+    return {"bytes": raw.hex()}

@@ -108,7 +108,7 @@ class Writer:
     ) -> asyncio.Future[T]:
         """Hand work in; its future ends when the commit has been synced.
 
-        A future that is cancelled before its turn comes takes its work with it.
+        A future that is cancelled, or given an end, before its turn comes takes its work with it.
 
         intake: it brings something new, and is refused while the disk is full.
 
@@ -208,7 +208,8 @@ class Writer:
     def _do(self, job: _Job) -> None:
         """Run one job; raise only what concerns the whole transaction."""
         job.error = None
-        if job.future.cancelled():
+        if job.future.done():
+            # Whoever wanted it has gone, or has run out of time.
             return
         try:
             job.result = job.work(self._connection)
