@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Final, TypeVar
 
 import apsw
@@ -24,6 +24,10 @@ T = TypeVar("T")
 
 Work = Callable[[apsw.Connection], T]
 
+# A commit costs about as much as ten writes do. When so many came together the last time, more
+# are on their way, and waiting this many seconds for them pays.
+_COMPANY: Final = 4
+_GATHER: Final = 0.005
 # Past this the disk is not keeping up, and a sender is better told so while it still listens.
 _WAITING: Final = 10_000
 _TOGETHER: Final = 512
@@ -92,6 +96,7 @@ class Writer:
         self._still_there = still_there
         self._ballast = ballast
         self._tried = -_AGAIN
+        self._together = 0
         self._waiting = waiting
         self._jobs: deque[_Job] = deque()
         self._awake = threading.Condition()
@@ -157,7 +162,12 @@ class Writer:
         with self._awake:
             while not self._jobs and not self._closing:
                 self._awake.wait()
-            return [self._jobs.popleft() for _ in range(min(len(self._jobs), _TOGETHER))]
+        if self._together >= _COMPANY:
+            sleep(_GATHER)
+        with self._awake:
+            jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), _TOGETHER))]
+        self._together = len(jobs)
+        return jobs
 
     def _work(self, jobs: list[_Job]) -> None:
         """Do these; each has its result or its error afterwards."""
