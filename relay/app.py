@@ -15,6 +15,7 @@ from relay.clock import Clock
 from relay.config import Settings, provider_name
 from relay.dispatch import Dispatcher
 from relay.edge.server import Edge
+from relay.errors import SpoolUnavailable
 from relay.journal import Journal
 from relay.logs import Log
 from relay.sources.addressbook import AddressBook
@@ -89,7 +90,10 @@ class App:
                 keeping = assembly.housekeeping(
                     self._settings, parts.spool, self._clock, self._telemetry
                 )
-                background = [group.create_task(keeping.run())]
+                background = [
+                    group.create_task(keeping.run()),
+                    group.create_task(self._inspect(parts.spool)),
+                ]
                 if self._role.receives:
                     background.append(group.create_task(parts.book.run()))
                     background.append(group.create_task(self._write_down(parts.journal)))
@@ -165,6 +169,13 @@ class App:
         gatekeeper = Gatekeeper(settings.admin.token, clock)
         admin = Admin(state=state, spool=spool, telemetry=telemetry, gatekeeper=gatekeeper)
         return _Parts(spool, book, journal, edge, dispatcher, admin)
+
+    async def _inspect(self, spool: Spool) -> None:
+        """Look the spool over, beside everything else: a start never waits for it."""
+        try:
+            self._telemetry.inspected(await spool.inspect())
+        except SpoolUnavailable as error:
+            self._telemetry.log.warning("inspection_failed", detail=str(error))
 
     def _forwarders(self, stack: AsyncExitStack) -> dict[str, Forwarder]:
         forwarders = assembly.forwarders(self._settings, self._clock)

@@ -5,7 +5,7 @@ scrape hands in a `Snapshot` of the moment. Label values come from the configura
 closed list, never from a request.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
@@ -208,6 +208,13 @@ class Telemetry:
         """An event was found damaged in the spool, and has become a dead letter."""
         self._dead[upstream,].inc()
         self.log.error("event_damaged", upstream=upstream, id=event_id)
+
+    def inspected(self, problems: Sequence[str]) -> None:
+        """The spool has been looked over."""
+        if problems:
+            self.log.error("spool_damaged", detail="; ".join(problems))
+        else:
+            self.log.info("spool_sound")
 
     def unrecorded(self, endpoint: str, event_id: str, why: str) -> None:
         """A delivery was passed on and answered, and history will not show it."""

@@ -1,5 +1,6 @@
 """The private listener."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import orjson
@@ -43,6 +44,7 @@ class Admin:
         self._gatekeeper = gatekeeper
         self._pages = Pages(spool, gatekeeper)
         self._runner: web.AppRunner | None = None
+        self._exposing = asyncio.Lock()
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; return the address with the port really taken.
@@ -114,7 +116,10 @@ class Admin:
         return _json({"ready": not reasons, "reasons": list(reasons)}, 503 if reasons else 200)
 
     async def _metrics(self, _: web.Request) -> web.StreamResponse:
-        text = self._telemetry.expose(await self._state.snapshot())
+        snapshot = await self._state.snapshot()
+        # Hundreds of series take longer to write down than a delivery may wait.
+        async with self._exposing:
+            text = await asyncio.to_thread(self._telemetry.expose, snapshot)
         return web.Response(body=text, headers={"Content-Type": _METRICS_TYPE})
 
     async def _events(self, request: web.Request) -> web.StreamResponse:

@@ -245,6 +245,13 @@ class Spool(Protocol):
     async def probe(self) -> None:
         """Return when something could be written and synced, as a delivery would have to be."""
 
+    async def inspect(self) -> tuple[str, ...]:
+        """Look the whole store over; return what is wrong with it, nothing when all is well.
+
+        It takes as long as reading everything does, and holds nobody up. Each event is checked by
+        itself whenever it is read; this finds what keeps events from being found at all.
+        """
+
     async def stats(self) -> SpoolStats:
         """Return counts and sizes."""
 

@@ -204,6 +204,18 @@ class SqliteSpool:
     async def probe(self) -> None:
         await self._writer.run(upkeep.probe, intake=True)
 
+    async def inspect(self) -> tuple[str, ...]:
+        connection = await asyncio.to_thread(connections.open_reading, self._path, _PATIENCE)
+        looking = asyncio.ensure_future(asyncio.to_thread(upkeep.inspect, connection))
+        try:
+            return await asyncio.shield(looking)
+        except asyncio.CancelledError:
+            connection.interrupt()
+            await asyncio.wait([looking])
+            raise
+        finally:
+            connection.close()
+
     async def stats(self) -> SpoolStats:
         return await self._reader.run(partial(upkeep.stats, path=self._path))
 

@@ -150,6 +150,12 @@ class SpoolContract:
         await stored(spool, verified(path="/midtrans/notification?a=b"))
         assert (await take_one(spool)).event.suffix == ""
 
+    async def test_what_is_not_stored_in_time_is_told(self, spool: Spool) -> None:
+        with pytest.raises(TimeoutError):
+            await spool.put(verified(), within=0)
+        # It may have been stored all the same: then this is its copy.
+        assert isinstance(await spool.put(verified(), within=60), Stored | Duplicate)
+
     async def test_twenty_copies_at_once_store_one(self, spool: Spool, other: Spool) -> None:
         copies = [verified() for _ in range(20)]
         results = await asyncio.gather(
@@ -872,6 +878,10 @@ class SpoolContract:
         assert steps == [2, 2, 1, 0]
 
     # ---- stats --------------------------------------------------------------------------------
+
+    async def test_a_sound_store_has_nothing_wrong_with_it(self, spool: Spool) -> None:
+        await stored(spool, verified())
+        assert await spool.inspect() == ()
 
     async def test_stats_count_what_there_is(self, spool: Spool, clock: ManualClock) -> None:
         assert (await spool.stats()).events == {}

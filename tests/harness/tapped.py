@@ -112,6 +112,9 @@ class Tapped:
     async def probe(self) -> None:
         await self._spool.probe()
 
+    async def inspect(self) -> tuple[str, ...]:
+        return await self._spool.inspect()
+
     async def stats(self) -> SpoolStats:
         return await self._spool.stats()
 

@@ -177,3 +177,21 @@ async def test_the_log_is_gone_when_the_last_one_closes(path: Path) -> None:
     assert len((await take(second)).leases) == 1
     await second.close()
     assert [each.name for each in path.parent.iterdir()] == ["relay.db"]
+
+
+async def test_a_damaged_index_is_found_by_looking_everything_over(path: Path) -> None:
+    clock = ManualClock(RECEIVED)
+    spool = await open_spool(path, clock)
+    for number in range(50):
+        await stored(spool, verified(key=str(number)))
+    await spool.close()
+    with closing(apsw.Connection(str(path))) as connection:
+        [(root,)] = connection.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'events_received'"
+        )
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096 + 2000)
+        file.write(b"\xff" * 64)
+    spool = await open_spool(path, clock)
+    assert await spool.inspect()
+    await spool.close()
