@@ -35,9 +35,6 @@ def run(
     available = _raise_descriptor_limit()
     writer = LogWriter(sys.stderr.buffer)
     log = Log(writer, clock, log_format)
-    # The spool writes in a thread. With the default of 5 ms a busy event loop makes every commit
-    # wait that long, several times over, for the interpreter's lock.
-    sys.setswitchinterval(0.0005)
     logging.basicConfig(handlers=[LibraryLogs(log)], level=logging.WARNING)
 
     needed = settings.limits.connections + _OTHER_DESCRIPTORS
