@@ -15,7 +15,7 @@ from tests.harness import strace
 from tests.harness.wrapped import WrappedNode
 from tests.system.conftest import ENVIRON
 
-pytestmark = pytest.mark.debian
+pytestmark = [pytest.mark.debian, pytest.mark.proof]
 
 _LOG = ("relay.db-wal",)
 _SOME_PLACES = (1, 7, 24)

@@ -19,7 +19,7 @@ from tests.harness.upstream import Behaviour, Upstream, answer, when
 from tests.harness.wrapped import WrappedNode
 from tests.system.conftest import ENVIRON, configuration
 
-pytestmark = pytest.mark.debian
+pytestmark = [pytest.mark.debian, pytest.mark.proof]
 
 _LIBRARY: Final = "libfaketime.so.1"
 _PLACES: Final = (Path("/usr/lib"), Path("/usr/local/lib"))

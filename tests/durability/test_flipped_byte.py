@@ -17,6 +17,8 @@ from tests.harness.upstream import Upstream
 from tests.harness.wrapped import WrappedNode
 from tests.system.conftest import ENVIRON
 
+pytestmark = pytest.mark.proof
+
 _EVENTS = 30
 
 

@@ -19,6 +19,8 @@ from tests.harness.volume import fill, small_volume
 from tests.harness.wrapped import WrappedNode
 from tests.system.conftest import ENVIRON, configuration
 
+pytestmark = pytest.mark.proof
+
 #: `limits.answer_within`, and something for a busy machine.
 _WITHIN: Final = 4.0
 _GENEROUS: Final = 1.0

@@ -7,7 +7,7 @@ import pytest
 from tests.durability.conftest import CONTROL, Life, some, trace
 from tests.durability.ordering import answers, directory_synced, unsynced
 
-pytestmark = pytest.mark.debian
+pytestmark = [pytest.mark.debian, pytest.mark.proof]
 
 
 async def test_every_success_leaves_after_its_sync(tmp_path: Path) -> None:

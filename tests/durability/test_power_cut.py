@@ -21,7 +21,7 @@ from tests.durability.conftest import CONTROL, Life, Traced, some, trace
 from tests.durability.ordering import answers
 from tests.harness.disk import Disk, Fate
 
-pytestmark = pytest.mark.debian
+pytestmark = [pytest.mark.debian, pytest.mark.proof]
 
 _FILES = ("relay.db", "relay.db-wal", "relay.db-journal")
 #: SQLite's own, thorough check is slow; every so many cuts it is made instead of the quick one.

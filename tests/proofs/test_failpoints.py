@@ -19,6 +19,8 @@ from tests.proofs.lengths import lengths
 from tests.proofs.setting import accepted, lives, message
 from tests.system.messages import midtrans_body
 
+pytestmark = pytest.mark.proof
+
 
 class Assassin:
     """Kills the life that brings an event for the first time, and lets it pass afterwards.

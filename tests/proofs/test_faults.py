@@ -27,6 +27,8 @@ from tests.proofs.lengths import lengths, parts
 from tests.proofs.setting import accepted, lives
 from tests.system.messages import midtrans_body
 
+pytestmark = pytest.mark.proof
+
 #: Milliseconds: how long one attempt may take, and how far it may overrun that.
 _TIMEOUT, _OVERRUN = 1000, 1000
 

@@ -17,6 +17,8 @@ from tests.proofs.setting import accepted, lives
 from tests.system.conftest import ENVIRON
 from tests.system.messages import midtrans_body
 
+pytestmark = pytest.mark.proof
+
 _HEALTHY = [f"shop{number}" for number in range(9)]
 _EACH = 5
 

@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from tests.harness.lives import Life, Lives
 from tests.harness.load import Load
 from tests.harness.story import one_story
@@ -11,6 +13,8 @@ from tests.harness.upstream import Upstream
 from tests.proofs import promise
 from tests.proofs.lengths import dice, lengths, parts, tell
 from tests.proofs.setting import MESSAGES, lives
+
+pytestmark = pytest.mark.proof
 
 #: Ends that one spool lives through.
 _ON_ONE_SPOOL = 20
