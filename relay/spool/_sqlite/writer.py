@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 import apsw
@@ -63,10 +63,14 @@ class _Job:
         self.result: Any = None
         self.error: Exception | None = None
 
-    def answer(self) -> None:
+    def answer(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell who waits; nobody may be waiting any more."""
+        self._tell()
         if self.then is not None:
-            self.then(self.result if self.error is None else None)
+            # In its turn: who waits goes first, and has answered its sender by then.
+            loop.call_soon(self.then, self.result if self.error is None else None)
+
+    def _tell(self) -> None:
         if self.future.done():
             return
         if self.error is None:
@@ -101,6 +105,7 @@ class Writer:
         self._jobs: deque[_Job] = deque()
         self._awake = threading.Condition()
         self._closing = False
+        self._ending = threading.Event()
         self._log_pages = 0
         # Its own checkpoints would hide a failed sync; see _checkpoint.
         connection.set_wal_hook(self._logged)
@@ -143,6 +148,7 @@ class Writer:
         """Take no more work, finish what was handed in, close the connection."""
         with self._awake:
             self._closing = True
+            self._ending.set()
             self._awake.notify()
         await asyncio.to_thread(self._thread.join)
 
@@ -150,7 +156,7 @@ class Writer:
         while jobs := self._take():
             self._work(jobs)
             with suppress(RuntimeError):  # the loop is closed: nobody waits
-                self._loop.call_soon_threadsafe(_answer, jobs)
+                self._loop.call_soon_threadsafe(_answer, jobs, self._loop)
             self._checkpoint()
         if self._soundness.broken:
             # A checkpoint on closing would sync again what has failed to sync.
@@ -163,7 +169,7 @@ class Writer:
             while not self._jobs and not self._closing:
                 self._awake.wait()
         if self._together >= _COMPANY:
-            sleep(_GATHER)
+            self._ending.wait(_GATHER)
         with self._awake:
             jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), _TOGETHER))]
         self._together = len(jobs)
@@ -266,6 +272,6 @@ class Writer:
             self._soundness.judge(error, self._connection)
 
 
-def _answer(jobs: list[_Job]) -> None:
+def _answer(jobs: list[_Job], loop: asyncio.AbstractEventLoop) -> None:
     for job in jobs:
-        job.answer()
+        job.answer(loop)
