@@ -2,6 +2,7 @@
 
     python -m tests.bench             relay and its rivals, side by side
     python -m tests.bench backlog     a million events wait while the upstream is down
+    python -m tests.bench stalls      for how long anything holds up the event loop
     python -m tests.bench profile     where the time of one event goes
 
 Machines are noisy, so what counts are ratios between servers within one round of one run. Every
@@ -14,5 +15,8 @@ be and still mean something.
     lanes       what is compared              node, rivals/                   what is started
     load        wrk and its requests          messages                        what they carry
     upstream, counting                        who receives
+    stalls, occasions, waits                  what is done beside the health check
+    probing, wires                            who asks it, and how
+    crowd, kept_spools, naming                what a relay has that is asked
     processes, machine                        where it all runs
 """

@@ -15,6 +15,7 @@ from tests.bench.comparison import Plan, compare, lanes_named
 from tests.bench.output import kept
 from tests.bench.processes import NotInstalled, NotStarted
 from tests.bench.profiling import measure_profile
+from tests.bench.stalls import measure_stalls
 
 DIRECTORY = Annotated[
     Path, typer.Option("--directory", help="Where spools go: on a disk, not in memory.")
@@ -74,6 +75,19 @@ def profile(
         raise typer.BadParameter("write store or proxy", param_hint="--mode")
     with _work(directory) as work, kept(f"profile of {mode}", _RESULTS if keep else None):
         measure_profile(mode, seconds, work)
+
+
+@application.command()
+def stalls(
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    seconds: Annotated[int, typer.Option(min=2, help="Of one slice.")] = 3,
+    only: Annotated[str, typer.Option(help="Actions with this in their name alone.")] = "",
+    directory: DIRECTORY = Path("/var/tmp"),
+    keep: KEEP = False,
+) -> None:
+    """Show for how long anything holds up the event loop."""
+    with _work(directory) as work, kept("stalls", _RESULTS if keep else None):
+        measure_stalls(rounds, seconds, only, work)
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def measure_backlog(events: int, drain: int, directory: Path) -> None:
         resident = server.memory("VmRSS")
         waiting = _waiting(full)
         progress(f"{waiting} events wait; the upstream comes back")
-        with _counting(upstream, directory):
+        with counting_upstream(upstream, directory):
             drained = _drain(upstream, drain, waiting)
         peak = server.memory()
     ratio = median(accepting.ratios())
@@ -177,7 +177,8 @@ def _accept(full: Node, server: Program, empty: Node, directory: Path) -> _Accep
     return _Accepting(accepting.full, accepting.empty, bad)
 
 
-def _counting(port: int, directory: Path) -> Program:
+def counting_upstream(port: int, directory: Path) -> Program:
+    """Return the upstream that counts what it has in hand, on the core of the load."""
     argv = [sys.executable, "-m", "tests.bench.counting", str(port)]
     return Program("counting", argv, port=port, core=LOAD_CORE, log=directory / "counting.log")
 

@@ -22,11 +22,14 @@ class Node:
     port: int
     admin_port: int
 
-    def program(self, prefix: tuple[str | Path, ...] = ()) -> Program:
+    def program(self, prefix: tuple[str | Path, ...] = (), role: str = "all") -> Program:
         """Return the process. prefix: what runs it, in place of the interpreter."""
         return Program(
             self.name,
-            [*(prefix or (sys.executable,)), "-m", "relay", "run", "-c", self.config],
+            [
+                *(prefix or (sys.executable,)),
+                *("-m", "relay", "run", "--role", role, "-c", self.config),
+            ],
             port=self.port,
             core=SERVER_CORE,
             # Two lines an event, from every server of the run: the disk is there for the spools.
