@@ -1,4 +1,4 @@
-"""Who is calling: the socket peer, or the client that a trusted proxy vouches for.
+"""Who is calling: the peer, or the client that a trusted proxy vouches for.
 
 Pure, and closed by default. Only the one configured header is read, only from a trusted peer, and
 anything in it that is not plainly a list of addresses refuses the delivery.
@@ -41,6 +41,10 @@ class ClientLocator:
     """Finds the client of a request. Made once from the configuration."""
 
     def __init__(self, trusted: Iterable[IPNetwork], header: ForwardedHeader) -> None:
+        self.become(trusted, header)
+
+    def become(self, trusted: Iterable[IPNetwork], header: ForwardedHeader) -> None:
+        """Go by these from the next request on."""
         self._trusted = Intervals((network, network) for network in trusted)
         self._header = header
 
@@ -55,8 +59,8 @@ class ClientLocator:
             Refusal: FORWARDING_UNTRUSTED when a trusted proxy forwards no list, a list of proxies
                 only, or anything that cannot be read.
         """
-        if not self.trusts(head.peer):
-            return ClientAddress(head.peer, Via.PEER)
+        if not head.forwards or not self.trusts(head.peer):
+            return ClientAddress(head.peer, head.via)
         # A proxy may append a header of its own behind the client's: all of them are one list.
         joined = ",".join(head.headers.values(self._header))
         if self._header is ForwardedHeader.FORWARDED:

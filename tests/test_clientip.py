@@ -1,5 +1,6 @@
 """The client address is right behind trusted proxies, and nobody can choose it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
@@ -10,7 +11,7 @@ from netaddr import IPNetwork
 
 from relay.clientip import ClientLocator, ForwardedHeader, plain
 from relay.errors import Reason, Refusal
-from relay.model import Address, Headers, RequestHead, Via
+from relay.model import Address, ClientAddress, Headers, RequestHead, Via
 
 PROXY = "10.0.0.7"
 TRUSTED = [IPNetwork("10.0.0.0/8"), IPNetwork("2001:db8:aaaa::/48")]
@@ -32,6 +33,21 @@ def test_an_untrusted_peer_is_the_client_whatever_it_claims() -> None:
         head("203.0.113.9", ("X-Forwarded-For", "103.208.23.6"), ("Forwarded", "for=103.208.23.6"))
     )
     assert (str(found.address), found.via) == ("203.0.113.9", Via.PEER)
+
+
+def test_a_peer_of_a_proxy_header_is_the_client_or_one_proxy_more() -> None:
+    locator = ClientLocator(TRUSTED, XFF)
+    fields = ("X-Forwarded-For", "103.208.23.6")
+    told = replace(head("203.0.113.9", fields), via=Via.PROXY)
+    assert locator.locate(told) == ClientAddress(ip_address("203.0.113.9"), Via.PROXY)
+    two_deep = replace(head(PROXY, fields), via=Via.PROXY)
+    found = locator.locate(two_deep)
+    assert found == ClientAddress(ip_address("103.208.23.6"), Via.X_FORWARDED_FOR)
+
+
+def test_who_speaks_for_itself_names_no_client() -> None:
+    alone = replace(head(PROXY, ("X-Forwarded-For", "103.208.23.6")), forwards=False)
+    assert ClientLocator(TRUSTED, XFF).locate(alone) == ClientAddress(ip_address(PROXY), Via.PEER)
 
 
 @pytest.mark.parametrize(
@@ -169,3 +185,14 @@ def test_what_the_client_writes_never_replaces_what_the_proxy_saw(
     except Refusal:
         return
     assert str(found) == "103.208.23.6"
+
+
+def test_other_proxies_and_another_header_hold_from_the_next_request_on() -> None:
+    locator = ClientLocator(TRUSTED, XFF)
+    fields = (("X-Forwarded-For", "103.208.23.6"), ("Forwarded", "for=103.208.23.7"))
+    assert str(locator.locate(head(PROXY, *fields)).address) == "103.208.23.6"
+    locator.become(TRUSTED, FORWARDED)
+    assert str(locator.locate(head(PROXY, *fields)).address) == "103.208.23.7"
+    locator.become([], FORWARDED)
+    assert str(locator.locate(head(PROXY, *fields)).address) == PROXY
+    assert not locator.trusts(ip_address(PROXY))

@@ -1,7 +1,8 @@
 """Reading a request body: limited, timed, and exactly as it was sent."""
 
-from asyncio import timeout
+from asyncio import get_running_loop, timeout
 from datetime import timedelta
+from typing import Final
 
 from aiohttp import ClientConnectionError, web_exceptions
 from aiohttp.http_exceptions import HttpProcessingError
@@ -9,21 +10,33 @@ from aiohttp.web import BaseRequest
 
 from relay.errors import Reason, Refusal
 
+#: How slow a sender may be, in bytes a second, and how long it may fall behind. Kestrel's figures:
+#: the worst mobile line is faster, and who drips bytes to hold a connection has to send many.
+_SLOWEST: Final = 240
+_BEHIND: Final = timedelta(seconds=5)
+
 
 class BodyLimits:
-    """How much may be sent, and for how long."""
+    """How much may be sent, for how long, and how slowly."""
 
-    def __init__(self, *, size: int, within: timedelta) -> None:
+    def __init__(self, *, size: int, within: timedelta, behind: timedelta = _BEHIND) -> None:
+        """Set the limits.
+
+        size: bytes at most. within: for all of it. behind: in any time this long, as much has to
+            come as the slowest sender sends, or the rest.
+        """
         self._size = size
         self._within = within.total_seconds()
+        self._behind = behind.total_seconds()
 
     async def read(self, request: BaseRequest) -> bytes:
         """Return the body, byte for byte.
 
         Raises:
             Refusal: BODY_ENCODED when a content coding is named: what was verified must be what
-                is delivered. BODY_TOO_LARGE, as soon as that is certain. BODY_TIMEOUT.
-                BODY_MALFORMED when the connection ends or the framing breaks before the end.
+                is delivered. BODY_TOO_LARGE, as soon as that is certain. BODY_TIMEOUT, when it
+                takes too long or comes too slowly. BODY_MALFORMED when the connection ends or the
+                framing breaks before the end.
         """
         if any(coding.strip().lower() != "identity" for coding in _codings(request)):
             raise Refusal(Reason.BODY_ENCODED)
@@ -50,12 +63,20 @@ class BodyLimits:
 
     async def _read(self, request: BaseRequest) -> bytes:
         chunks: list[bytes] = []
-        size = 0
-        while chunk := await request.content.readany():
-            size += len(chunk)
-            if size > self._size:
-                raise Refusal(Reason.BODY_TOO_LARGE)
-            chunks.append(chunk)
+        size, due, now = 0, _SLOWEST * self._behind, get_running_loop().time
+        try:
+            async with timeout(self._behind) as patience:
+                while chunk := await request.content.readany():
+                    size += len(chunk)
+                    if size > self._size:
+                        raise Refusal(Reason.BODY_TOO_LARGE)
+                    chunks.append(chunk)
+                    if size >= due:
+                        due = size + _SLOWEST * self._behind
+                        patience.reschedule(now() + self._behind)
+        except TimeoutError:
+            detail = f"less than {_SLOWEST} bytes a second"
+            raise Refusal(Reason.BODY_TIMEOUT, detail) from None
         return b"".join(chunks)
 
     def _limited(self, body: bytes) -> bytes:

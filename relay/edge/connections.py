@@ -10,18 +10,29 @@ class Connections:
     """Counts open connections and says when there are enough."""
 
     def __init__(
-        self, *, total: int, per_address: int, shares_address: Callable[[Address], bool]
+        self,
+        *,
+        total: int,
+        per_address: int,
+        shares_address: Callable[[Address], bool],
+        ceiling: int | None = None,
     ) -> None:
         """Set the limits.
 
+        ceiling: how many there can be in all, whatever the limits are.
         shares_address: true for a trusted proxy, behind which many clients stand; those do not
             share a limit among them.
         """
-        self._total = total
-        self._per_address = per_address
+        self._ceiling = ceiling
+        self.become(total=total, per_address=per_address)
         self._shares_address = shares_address
         self._open: Counter[Address] = Counter()
         self._count = 0
+
+    def become(self, *, total: int, per_address: int) -> None:
+        """Set other limits. Connections that are open already stay so."""
+        self._total = total if self._ceiling is None else min(total, self._ceiling)
+        self._per_address = per_address
 
     def __len__(self) -> int:
         return self._count

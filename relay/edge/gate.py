@@ -10,7 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from relay.edge.connections import Connections
-from relay.edge.protocol import Complaints, EdgeProtocol, peer_address
+from relay.edge.origin import Origin, origin_of
+from relay.edge.protocol import Complaints, EdgeProtocol
 from relay.errors import Reason, Refusal
 from relay.model import Address
 
@@ -25,7 +26,7 @@ class TlsGates:
         connections: Connections,
         complaints: Complaints,
         timeout: float,
-        behind: Callable[[], EdgeProtocol],
+        behind: Callable[[Origin], EdgeProtocol],
     ) -> None:
         """Take the parts. `timeout`: seconds for a handshake. `behind`: what a gate opens to."""
         self.context = context
@@ -35,8 +36,8 @@ class TlsGates:
         self.behind = behind
         self.handshakes: set[asyncio.Task[None]] = set()
 
-    def __call__(self) -> "TlsGate":
-        return TlsGate(self)
+    def __call__(self, origin: Origin | None = None) -> "TlsGate":
+        return TlsGate(self, origin)
 
     async def close(self) -> None:
         """Give up the handshakes that are under way."""
@@ -48,13 +49,15 @@ class TlsGates:
 class TlsGate(asyncio.Protocol):
     """Counts a connection, shakes hands in time, and steps aside."""
 
-    def __init__(self, gates: TlsGates) -> None:
+    def __init__(self, gates: TlsGates, origin: Origin | None) -> None:
         self._gates = gates
+        self._origin = origin
         self._counted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP has no other
-        peer = peer_address(transport)
+        origin = self._origin or origin_of(transport)
+        peer = origin.address
         if not self._gates.connections.enter(peer):
             self._gates.connections.leave(peer)
             self._gates.complaints.refuse(peer, Refusal(Reason.TOO_MANY_CONNECTIONS))
@@ -62,7 +65,7 @@ class TlsGate(asyncio.Protocol):
             return
         transport.pause_reading()
         loop = asyncio.get_running_loop()
-        handshake = loop.create_task(self._shake_hands(transport, peer))
+        handshake = loop.create_task(self._shake_hands(transport, origin))
         self._gates.handshakes.add(handshake)
         handshake.add_done_callback(self._gates.handshakes.discard)
         handshake.add_done_callback(lambda _: self._leave(peer))
@@ -74,9 +77,9 @@ class TlsGate(asyncio.Protocol):
             self._counted = False
             self._gates.connections.leave(peer)
 
-    async def _shake_hands(self, transport: asyncio.Transport, peer: Address) -> None:
+    async def _shake_hands(self, transport: asyncio.Transport, origin: Origin) -> None:
         loop = asyncio.get_running_loop()
-        protocol = self._gates.behind()
+        protocol = self._gates.behind(origin)
         late = loop.time() + self._gates.timeout
         secure = None
         # What is not TLS at all is noise of the internet: it is closed, and nothing is said.
@@ -89,9 +92,9 @@ class TlsGate(asyncio.Protocol):
                 ssl_handshake_timeout=self._gates.timeout,
             )
         # From here on the connection is counted by the protocol, or it is over.
-        self._leave(peer)
+        self._leave(origin.address)
         if secure is not None:
             protocol.connection_made(secure)
         elif loop.time() >= late:
             refusal = Refusal(Reason.HEADER_TIMEOUT, "no TLS handshake in time")
-            self._gates.complaints.refuse(peer, refusal)
+            self._gates.complaints.refuse(origin.address, refusal)

@@ -1,20 +1,22 @@
 """One connection: its limits, and an answer to everything that is not a request.
 
-aiohttp parses. This subclass adds what it leaves open: a deadline for headers, limits on
-connections, and answers of ours where aiohttp would send its own error page.
+aiohttp parses what `Framing` lets pass. This subclass adds what it leaves open: a deadline for
+headers and for taking an answer, limits on connections, and answers of ours where aiohttp would
+send its own error page.
 """
 
 import asyncio
+from contextlib import suppress
 from functools import partial
-from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol, cast
 
 from aiohttp import http_exceptions
 from aiohttp.web import BaseRequest, Server, StreamResponse
 from aiohttp.web_protocol import RequestHandler
 
-from relay.clientip import plain
 from relay.edge.connections import Connections
+from relay.edge.framing import Framing
+from relay.edge.origin import Origin, origin_of
 from relay.edge.response import closing_bytes, to_response
 from relay.errors import Reason, Refusal
 from relay.model import Ack, Address
@@ -33,7 +35,17 @@ class Complaints(Protocol):
 class EdgeProtocol(RequestHandler):
     """Guards one connection."""
 
-    __slots__ = ("_admitted", "_complaints", "_connections", "_deadline", "_header_timeout", "peer")
+    __slots__ = (
+        "_admitted",
+        "_complaints",
+        "_connections",
+        "_deadline",
+        "_framing",
+        "_header_timeout",
+        "_untaken",
+        "origin",
+        "peer",
+    )
 
     def __init__(
         self,
@@ -42,18 +54,27 @@ class EdgeProtocol(RequestHandler):
         connections: Connections,
         complaints: Complaints,
         header_timeout: float,
+        origin: Origin | None = None,
         **options: Any,  # noqa: ANN401 - aiohttp's own
     ) -> None:
+        """Take the parts. `origin`: what a PROXY header said; None to go by the socket."""
         super().__init__(server, **options)
+        self.origin = origin
         self._connections = connections
         self._complaints = complaints
         self._header_timeout = header_timeout
+        self._framing = Framing()
         self._deadline: asyncio.TimerHandle | None = None
+        self._untaken: asyncio.TimerHandle | None = None
         self._admitted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.peer = peer_address(transport)
+        if self.origin is None:
+            self.origin = origin_of(transport)
+        self.peer = self.origin.address
         super().connection_made(transport)
+        # So that an answer counts as given when the system has taken all of it.
+        cast("asyncio.Transport", transport).set_write_buffer_limits(high=0)
         self._admitted = True
         if self._connections.enter(self.peer):
             self._expect_headers()
@@ -62,19 +83,36 @@ class EdgeProtocol(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_deadline()
+        self._taken()
         if self._admitted:
             self._admitted = False
             self._connections.leave(self.peer)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        before = self._request_count
-        if self._deadline is None and not self._request_in_progress and not self._messages:
+        if self._framing.problem is None:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        framing, heads = self._framing, self._framing.heads
+        super().data_received(framing.feed(data))
+        if framing.heads != heads:
+            self._stop_deadline()
+        if framing.problem is not None:
+            self._stop_deadline()
+            self._break_off(framing.problem)
+        elif framing.in_head and self._deadline is None:
             # The first bytes of another request on a connection that was kept alive.
             self._expect_headers()
-        super().data_received(data)
-        if self._request_count != before:
-            self._stop_deadline()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._untaken is None:
+            self._untaken = self._loop.call_later(self._header_timeout, self._answer_late)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._taken()
 
     def handle_error(
         self,
@@ -92,10 +130,15 @@ class EdgeProtocol(RequestHandler):
             ack = self._complaints.fault(self.peer, exc)
         response = to_response(ack)
         response.force_close()
+        # Said, because aiohttp answers what it could not parse in HTTP/1.0, where it goes unsaid.
+        response.headers["Connection"] = "close"
         return response
 
     def log_exception(self, *_: Any, **kwargs: Any) -> None:  # noqa: ANN401 - aiohttp's own
-        self._complaints.fault(self.peer, kwargs.get("exc_info"))
+        error = kwargs.get("exc_info")
+        # The rest of a body that nobody wanted was malformed: its request has been answered.
+        if not isinstance(error, Refusal):
+            self._complaints.fault(self.peer, error)
 
     def _expect_headers(self) -> None:
         self._deadline = self._loop.call_later(self._header_timeout, self._headers_late)
@@ -107,13 +150,62 @@ class EdgeProtocol(RequestHandler):
 
     def _headers_late(self) -> None:
         self._deadline = None
-        self._turn_away(Refusal(Reason.HEADER_TIMEOUT))
+        if self._request_in_progress or self._messages:
+            # An answer is owed to who came before on this connection.
+            self._expect_headers()
+        else:
+            self._turn_away(Refusal(Reason.HEADER_TIMEOUT))
+
+    def _answer_late(self) -> None:
+        self._untaken = None
+        refusal = Refusal(Reason.BODY_TIMEOUT, "the answer was not taken in time")
+        self._complaints.refuse(self.peer, refusal)
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _taken(self) -> None:
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
+
+    def _break_off(self, problem: Refusal) -> None:
+        """Answer what could not be read; nothing is read from this connection any more."""
+        if self._framing.in_body:
+            self._lingering_time = 0.0
+            if self._messages:
+                self._messages[-1][1].set_exception(problem)
+            elif self._current_request is not None:
+                self._current_request.content.set_exception(problem)
+        else:
+            self._parser = _Unreadable(problem)  # type: ignore[assignment] # all that is asked of it
+            super().data_received(b"")
 
     def _turn_away(self, refusal: Refusal) -> None:
         ack = self._complaints.refuse(self.peer, refusal)
         if self.transport is not None:
             self.transport.write(closing_bytes(ack))
         self.force_close()
+
+
+class _NotStrict(http_exceptions.BadHttpMessage):
+    """What aiohttp's parser would raise, had it been given the bytes."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__("")
+        self.refusal = refusal
+
+
+class _Unreadable:
+    """Stands where the parser stood, and says why there is nothing more to parse."""
+
+    def __init__(self, problem: Refusal) -> None:
+        self._problem = problem
+
+    def feed_data(self, _: bytes) -> NoReturn:
+        raise _NotStrict(self._problem)
+
+    def message_consumed(self) -> None:
+        """No queue of parsed messages is kept here."""
 
 
 class EdgeServer(Server):
@@ -129,6 +221,7 @@ class EdgeServer(Server):
         **options: Any,  # noqa: ANN401 - aiohttp's own
     ) -> None:
         super().__init__(handler, **options)
+        self._gone: asyncio.Future[None] | None = None
         self._protocol = partial(
             EdgeProtocol,
             self,
@@ -139,16 +232,34 @@ class EdgeServer(Server):
             **options,
         )
 
-    def __call__(self) -> EdgeProtocol:
-        return self._protocol()
+    async def left(self, within: float) -> None:
+        """Return when all connections are gone, or after this many seconds."""
+        self._gone = self._loop.create_future()
+        if not self._connections:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._gone
 
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        if self._gone is None or self._gone.done():
+            return
+        # aiohttp forgets a connection when its task has ended, which may be a little later.
+        if not self._connections.keys() - {handler}:
+            self._gone.set_result(None)
 
-def peer_address(transport: asyncio.BaseTransport) -> Address:
-    """Return the address at the other end of a TCP connection."""
-    return plain(ip_address(transport.get_extra_info("peername")[0].partition("%")[0]))
+    def become(self, *, header_timeout: float) -> None:
+        """Guard the connections to come with another deadline."""
+        self._protocol = partial(self._protocol, header_timeout=header_timeout)
+
+    def __call__(self, origin: Origin | None = None) -> EdgeProtocol:
+        return self._protocol(origin=origin)
 
 
 def _unparsable(error: BaseException | None) -> Refusal:
+    if isinstance(error, _NotStrict):
+        return error.refusal
     # For too many fields aiohttp has no class of its own, only a message.
     if isinstance(error, http_exceptions.LineTooLong) or "Too many headers" in str(error):
         return Refusal(Reason.HEADERS_TOO_LARGE)

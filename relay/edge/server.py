@@ -1,10 +1,13 @@
 """The public listeners."""
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import cast
 
 from aiohttp.http import HttpRequestParser
@@ -14,8 +17,10 @@ from relay.answers import plain_answer
 from relay.clock import Clock
 from relay.edge.body import BodyLimits
 from relay.edge.connections import Connections
+from relay.edge.framing import LONGEST_LINE, MOST_FIELDS
 from relay.edge.gate import TlsGates
 from relay.edge.protocol import EdgeProtocol, EdgeServer
+from relay.edge.proxygate import ProxyGates
 from relay.edge.response import to_response
 from relay.errors import Refusal, RelayError
 from relay.ingest import Ingest
@@ -26,7 +31,11 @@ _HEALTH = "/healthz"
 _OK = Ack(200, b"OK")
 
 #: aiohttp's parser stops at these; together they bound what one request head may cost.
-_PARSER = {"max_line_size": 8190, "max_field_size": 8190, "max_headers": 64}
+_PARSER = {
+    "max_line_size": LONGEST_LINE,
+    "max_field_size": LONGEST_LINE,
+    "max_headers": MOST_FIELDS,
+}
 
 #: How long an idle connection is kept for the provider's next message, in seconds.
 _KEEPALIVE = 75.0
@@ -34,14 +43,30 @@ _KEEPALIVE = 75.0
 #: How long unread bytes of a refused request are swallowed, so that the refusal is seen.
 _LINGER = 2.0
 
+#: How many connections are let in at once, and how many may wait in the system to be. Those let in
+#: are not counted yet: so few that the reserve of file descriptors covers them.
+_AT_ONCE = 8
+_WAITING = 1024
+
+#: For how long idle connections are kept at the end, in seconds: a request that is on its way when
+#: we are told to stop is answered still, and with that answer the connection closes.
+_LAST_REQUESTS = 0.5
+
+#: How long a proxy may take to say whose connection it is.
+_PROXY_HEADER = timedelta(seconds=3)
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One address to listen on; `tls` is None for plain HTTP."""
+    """One address to listen on; `tls` is None for plain HTTP.
+
+    proxy_protocol: every connection has to open with a PROXY header, and only from a trusted proxy.
+    """
 
     host: str
     port: int
     tls: ssl.SSLContext | None = None
+    proxy_protocol: bool = False
 
 
 class Edge:
@@ -56,7 +81,10 @@ class Edge:
         connections: Connections,
         body: BodyLimits,
         header_timeout: timedelta,
+        trusts: Callable[[Address], bool],
+        proxy_header_timeout: timedelta = _PROXY_HEADER,
     ) -> None:
+        """Take the parts. `trusts`: whose PROXY header is believed."""
         if HttpRequestParser.__module__ != "aiohttp._http_parser":
             # The pure Python parser has been the source of request smuggling before.
             raise RelayError("aiohttp has no C parser here; unset AIOHTTP_NO_EXTENSIONS")
@@ -66,9 +94,13 @@ class Edge:
         self._connections = connections
         self._body = body
         self._header_timeout = header_timeout.total_seconds()
+        self._trusts = trusts
+        self._proxy_header_timeout = proxy_header_timeout.total_seconds()
         self._server: EdgeServer | None = None
+        self._stopping = False
         self._sockets: list[asyncio.Server] = []
         self._gates: list[TlsGates] = []
+        self._proxy_gates: list[ProxyGates] = []
 
     async def start(self, listeners: Sequence[Listener]) -> list[tuple[str, int]]:
         """Listen on every address; return the addresses with the ports really taken.
@@ -90,38 +122,74 @@ class Edge:
         loop = asyncio.get_running_loop()
         try:
             for listener in listeners:
-                self._sockets.append(
-                    await loop.create_server(
-                        self._door(listener, self._server),
-                        listener.host,
-                        listener.port,
-                        backlog=1024,
-                    )
+                server = await loop.create_server(
+                    self._door(listener, self._server),
+                    listener.host,
+                    listener.port,
+                    # How many asyncio lets in before it looks at any of them, too.
+                    backlog=_AT_ONCE,
                 )
+                self._sockets.append(server)
+                _deepen(server)
         except OSError:
             await self.stop(timedelta())
             raise
         return [s.getsockname()[:2] for server in self._sockets for s in server.sockets]
 
+    def become(self, *, ingest: Ingest, body: BodyLimits, header_timeout: timedelta) -> None:
+        """Bring requests here from the next one on; connections that are open keep their limits."""
+        self._ingest = ingest
+        self._body = body
+        self._header_timeout = header_timeout.total_seconds()
+        if self._server is not None:
+            self._server.become(header_timeout=self._header_timeout)
+        for gates in self._gates:
+            gates.timeout = self._header_timeout
+
     async def stop(self, grace: timedelta) -> None:
-        """Stop accepting; let requests in hand finish within `grace`, then close the rest."""
+        """Stop accepting; let requests in hand finish within `grace`, then close the rest.
+
+        Every answer from now on says that its connection closes, so that nobody sends another
+        request into one that does.
+        """
+        self._stopping = True
         for server in self._sockets:
             server.close()
         self._sockets.clear()
+        for waiting in self._proxy_gates:
+            waiting.close()
+        self._proxy_gates.clear()
         for gates in self._gates:
             await gates.close()
         self._gates.clear()
         if self._server is not None:
+            last = min(_LAST_REQUESTS, grace.total_seconds() / 4)
+            await self._server.left(last)
             self._server.pre_shutdown()
-            await self._server.shutdown(grace.total_seconds())
+            await self._server.shutdown(grace.total_seconds() - last)
 
     @property
     def accepting(self) -> bool:
         """Whether the public listeners are open."""
         return any(server.is_serving() for server in self._sockets)
 
-    def _door(self, listener: Listener, server: EdgeServer) -> Callable[[], asyncio.Protocol]:
+    def _door(self, listener: Listener, server: EdgeServer) -> Callable[[], asyncio.BaseProtocol]:
         """Return what makes the protocol of each connection to this listener."""
+        inner = self._inner_door(listener, server)
+        if not listener.proxy_protocol:
+            return inner
+        gates = ProxyGates(
+            trusts=self._trusts,
+            connections=self._connections,
+            complaints=self,
+            timeout=self._proxy_header_timeout,
+            behind=inner,
+        )
+        self._proxy_gates.append(gates)
+        return gates
+
+    def _inner_door(self, listener: Listener, server: EdgeServer) -> EdgeServer | TlsGates:
+        """Return the door behind a PROXY header, if there is one."""
         if listener.tls is None:
             return server
         gates = TlsGates(
@@ -138,11 +206,12 @@ class Edge:
 
     async def _handle(self, request: BaseRequest) -> StreamResponse:
         if request.raw_path == _HEALTH and request.method in {"GET", "HEAD"}:
-            return to_response(_OK)
-        ack = await self._ingest.receive(self._head(request), lambda: self._body.read(request))
+            ack = _OK
+        else:
+            ack = await self._ingest.receive(self._head(request), partial(self._body.read, request))
         response = to_response(ack)
-        if not request.content.is_eof():
-            # A refused body is not read to its end just to keep the connection.
+        # A refused body is not read to its end just to keep the connection.
+        if self._stopping or not request.content.is_eof():
             response.force_close()
         return response
 
@@ -150,12 +219,16 @@ class Edge:
         fields = tuple(
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers
         )
+        origin = cast("EdgeProtocol", request.protocol).origin
+        assert origin is not None  # noqa: S101 - a request comes over a connection that was made
         return RequestHead(
             method=request.method,
             target=request.raw_path,
             headers=Headers(fields),
-            peer=cast("EdgeProtocol", request.protocol).peer,
+            peer=origin.address,
             received_at=self._clock.now(),
+            via=origin.via,
+            forwards=origin.forwards,
         )
 
     # ---- what never became a request (`Complaints`) -----------------------------------------
@@ -169,3 +242,10 @@ class Edge:
         ack = plain_answer(Ruling(Verdict.UNAVAILABLE))
         self._telemetry.received(Account(peer=peer, status=ack.status), self._clock.now())
         return ack
+
+
+def _deepen(server: asyncio.Server) -> None:
+    """Let more connections wait in the system than are let in at once."""
+    for listening in server.sockets:
+        with socket.socket(fileno=os.dup(listening.fileno())) as same:
+            same.listen(_WAITING)

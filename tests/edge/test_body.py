@@ -5,10 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from aiohttp.web import BaseRequest, Response, Server, StreamResponse
 
+from relay.edge.body import BodyLimits
+from relay.errors import Reason, Refusal
 from relay.spool import Query
 from tests.harness.edge import genuine, running_edge, until
-from tests.harness.wire import exchange, request
+from tests.harness.wire import exchange, read_reply, request
 
 
 def chunked(body: bytes, size: int) -> bytes:
@@ -46,6 +49,39 @@ async def test_what_may_not_be_sent_is_refused(raw: bytes, status: int, tmp_path
     async with running_edge(tmp_path, seconds=0.2) as edge:
         assert (await exchange(edge.address, raw)).status == status
         assert (await edge.spool.page(Query())).records == ()
+
+
+async def test_a_body_may_take_its_time_but_may_not_drip() -> None:
+    limits = BodyLimits(size=4096, within=timedelta(seconds=20), behind=timedelta(seconds=0.25))
+    answers: list[bytes | Refusal] = []
+
+    async def handle(request: BaseRequest) -> StreamResponse:
+        try:
+            answers.append(await limits.read(request))
+        except Refusal as refusal:
+            answers.append(refusal)
+        return Response()
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Server(handle), "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()[:2]
+    head = request("POST", "/", [("Content-Length", "600")])
+    for step, pause in ((60, 0.05), (1, 0.05)):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(head)
+        for _ in range(0, 600, step):
+            # The pace of the sender is what is tried.
+            await asyncio.sleep(pause)
+            if answers[1:]:
+                break
+            writer.write(b"x" * step)
+        await read_reply(reader)
+        writer.close()
+    server.close()
+    taken, refused = answers
+    assert taken == b"x" * 600
+    assert isinstance(refused, Refusal)
+    assert refused.reason is Reason.BODY_TIMEOUT
 
 
 async def test_a_sender_that_leaves_midway_is_accounted_for(tmp_path: Path) -> None:

@@ -32,3 +32,21 @@ def test_who_leaves_makes_room() -> None:
 def test_a_trusted_proxy_is_bound_by_the_total_alone() -> None:
     connections = limited(total=5)
     assert [connections.enter(PROXY) for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_other_limits_hold_for_new_connections() -> None:
+    connections = limited(total=3, per_address=2)
+    assert [connections.enter(ONE) for _ in range(2)] == [True, True]
+    connections.become(total=10, per_address=3)
+    assert [connections.enter(ONE) for _ in range(2)] == [True, False]
+    connections.become(total=4, per_address=10)
+    assert not connections.enter(TWO)
+    assert len(connections) == 5
+
+
+def test_no_limit_is_above_the_ceiling() -> None:
+    connections = Connections(total=1, per_address=9, shares_address=lambda _: False, ceiling=2)
+    assert [connections.enter(ONE) for _ in range(2)] == [True, False]
+    connections.become(total=10, per_address=9)
+    connections.leave(ONE)
+    assert [connections.enter(ONE) for _ in range(2)] == [True, False]

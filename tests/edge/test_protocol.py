@@ -1,11 +1,15 @@
 """A connection has limits, and whatever comes over it gets a plain answer of ours."""
 
 import asyncio
+import socket
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from tests.harness.edge import RunningEdge, genuine_request, running_edge, until
+from relay.spool import Query
+from tests.edge.smuggling import forms
+from tests.harness.edge import RunningEdge, genuine, genuine_request, running_edge, until
 from tests.harness.wire import Reply, exchange, read_reply, request
 
 
@@ -14,6 +18,13 @@ async def open_and_wait(edge: RunningEdge, opened: list[asyncio.StreamWriter]) -
     reader, writer = await asyncio.open_connection(*edge.address)
     opened.append(writer)
     return await read_reply(reader)
+
+
+async def ask_without_end(sender: socket.socket) -> NoReturn:
+    """Send requests and read no answer."""
+    asking = request("GET", "/healthz") * 1000
+    while True:
+        await asyncio.get_running_loop().sock_sendall(sender, asking)
 
 
 @pytest.mark.parametrize(("total", "per_address"), [(2, 10), (10, 2)])
@@ -60,6 +71,92 @@ async def test_the_second_request_of_a_connection_has_a_deadline_too(tmp_path: P
         writer.write(b"POST /hook HTTP/1.1\r\n")
         assert (await read_reply(reader)).status == 408
         writer.close()
+
+
+async def test_a_half_request_behind_a_whole_one_has_a_deadline_too(tmp_path: Path) -> None:
+    async with running_edge(tmp_path, seconds=0.1) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        writer.write(genuine_request() + b"POST /hook HTTP/1.1\r\nHo")
+        assert (await read_reply(reader)).status == 200
+        assert (await read_reply(reader)).status == 408
+        writer.close()
+
+
+async def test_who_does_not_take_its_answers_is_cut_off(tmp_path: Path) -> None:
+    async with running_edge(tmp_path, seconds=0.2) as edge:
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            deaf.connect(edge.address)
+            deaf.setblocking(False)
+            async with asyncio.timeout(20):
+                with pytest.raises(ConnectionError):
+                    await ask_without_end(deaf)
+        await until(lambda: len(edge.connections) == 0)
+        (line,) = edge.lines()
+    assert (line["reason"], line["detail"]) == ("body_timeout", "the answer was not taken in time")
+
+
+async def test_what_could_be_read_in_two_ways_is_refused_and_stores_nothing(tmp_path: Path) -> None:
+    wrong, reasons = {}, []
+    found = forms(b"/hook", [b"Content-Type: application/json"], genuine(), genuine_request())
+    async with running_edge(tmp_path, connections=1000, per_address=1000) as edge:
+        for name, raw in found.items():
+            reader, writer = await asyncio.open_connection(*edge.address)
+            writer.write(raw)
+            answer = await read_reply(reader)
+            rest = await reader.read()
+            writer.close()
+            if (answer.status, answer.value("Connection"), rest) != (400, "close", b""):
+                wrong[name] = (answer, rest)
+            reasons.append(name)
+        stored = (await edge.spool.page(Query())).records
+        assert (await exchange(edge.address, genuine_request())).status == 200
+        lines = edge.lines()
+    assert wrong == {}
+    assert stored == ()
+    refused, last = lines[:-1], lines[-1]
+    assert last["verdict"] == "accepted"
+    assert [line["reason"] for line in refused] == ["body_malformed"] * len(reasons)
+    assert all(line["endpoint"] in {"", "midtrans"} for line in refused)
+
+
+async def test_a_body_that_breaks_its_framing_later_is_refused_at_once(tmp_path: Path) -> None:
+    async with running_edge(tmp_path) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        writer.write(request("POST", "/hook", [("Transfer-Encoding", "chunked")]))
+        writer.write(b"1\r\nx\r\n")
+        await writer.drain()
+        await until(lambda: len(edge.connections) == 1)
+        writer.write(b"1;a\r\nx\r\n0\r\n\r\n" + genuine_request())
+        reply = await read_reply(reader)
+        assert (reply.status, reply.value("Connection")) == (400, "close")
+        assert await reader.read() == b""
+        writer.close()
+        (line,) = edge.lines()
+    assert (line["endpoint"], line["reason"]) == ("midtrans", "body_malformed")
+
+
+async def test_a_broken_body_that_nobody_wanted_changes_nothing(tmp_path: Path) -> None:
+    raw = request("POST", "/other", [("Transfer-Encoding", "chunked")], b"1\r\nx\r\n")
+    async with running_edge(tmp_path) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        writer.write(raw)
+        assert (await read_reply(reader)).status == 404
+        writer.write(b"zz\r\n" + genuine_request())
+        assert await reader.read() == b""
+        writer.close()
+        (line,) = edge.lines()
+    assert line["reason"] == "unknown_endpoint"
+
+
+async def test_what_came_before_a_broken_request_is_answered(tmp_path: Path) -> None:
+    async with running_edge(tmp_path) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        writer.write(genuine_request() * 2 + b"POST  /hook HTTP/1.1\r\n" + genuine_request())
+        answers = [(await read_reply(reader)).status for _ in range(3)]
+        assert await reader.read() == b""
+        writer.close()
+    assert answers == [200, 200, 400]
 
 
 @pytest.mark.parametrize(

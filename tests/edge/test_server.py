@@ -8,7 +8,7 @@ import pytest
 
 from relay.edge.server import Listener
 from relay.spool import Query
-from tests.harness.edge import genuine_request, running_edge
+from tests.harness.edge import genuine_request, running_edge, until
 from tests.harness.wire import exchange, read_reply, request
 
 
@@ -57,6 +57,38 @@ async def test_after_the_stop_nobody_gets_in(tmp_path: Path) -> None:
         await edge.edge.stop(timedelta())
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(*edge.address)
+
+
+async def test_at_the_end_a_request_that_is_on_its_way_is_answered(tmp_path: Path) -> None:
+    async with running_edge(tmp_path) as edge:
+        idle = [await asyncio.open_connection(*edge.address) for _ in range(3)]
+        for reader, writer in idle:
+            writer.write(genuine_request())
+            assert (await read_reply(reader)).value("Connection") is None
+        stopping = asyncio.ensure_future(edge.edge.stop(timedelta(seconds=20)))
+        await until(lambda: not edge.edge.accepting)
+        for (reader, writer), last in zip(
+            idle, [genuine_request(), request("GET", "/healthz"), request("GET", "/")], strict=True
+        ):
+            writer.write(last)
+            reply = await read_reply(reader)
+            assert reply.status in {200, 404}
+            assert reply.value("Connection") == "close"
+            assert await reader.read() == b""
+            writer.close()
+        # Nobody is left to wait for.
+        async with asyncio.timeout(10):
+            await stopping
+        assert len((await edge.spool.page(Query())).records) == 4
+
+
+async def test_at_the_end_nobody_holds_it_up(tmp_path: Path) -> None:
+    async with running_edge(tmp_path) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        async with asyncio.timeout(10):
+            await edge.edge.stop(timedelta(seconds=1))
+        assert await reader.read() == b""
+        writer.close()
 
 
 async def test_a_taken_port_leaves_nothing_open(tmp_path: Path) -> None:

@@ -1,0 +1,242 @@
+"""Where each request of a connection begins and ends, read strictly, before anything parses it.
+
+Two readers that disagree about a boundary are what request smuggling lives on. So only what can
+be read in one way passes here (RFC 9112, without what it leaves to a reader's leniency); the rest
+is refused. What passes is parsed by aiohttp, which then has nothing left to interpret. Pure.
+"""
+
+import re
+from typing import Final, Protocol
+
+from relay.errors import Reason, Refusal
+
+#: The longest line of a head, with its end; how many fields; and how long all of it may be.
+LONGEST_LINE: Final = 8190
+MOST_FIELDS: Final = 64
+LONGEST_HEAD: Final = 64 * 1024
+
+#: Chunks of one body. Reading them costs time, however little is in each.
+MOST_CHUNKS: Final = 16_384
+
+# Origin-form alone, and no CONNECT: this is no proxy. Methods are in upper case, and compared so.
+_REQUEST_LINE: Final = re.compile(
+    rb"(?!CONNECT )[A-Z]{1,20} /[\x21\x22\x24-\x7e]* HTTP/1\.([01])\r\n"
+)
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)\r\n")
+_UNFINISHED_LINE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*\r?")
+_HOST: Final = re.compile(rb"[A-Za-z0-9!$%&'()*+.:;=\[\]_~-]+")
+_LENGTH: Final = re.compile(rb"[0-9]{1,15}")
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+_UNFINISHED_SIZE: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,8}\r?)?")
+
+#: Fields that say where a body ends or what the connection becomes; once each, if at all.
+_DECIDING: Final = frozenset(
+    {
+        b"content-length",
+        b"expect",
+        b"host",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+
+class Framing:
+    """Follows one connection.
+
+    heads: how many heads were complete so far.
+    problem: why nothing more is taken, once something could not be read; then it is over.
+    in_head: whether a head has begun and is not complete.
+    in_body: whether a body has begun and is not complete.
+    """
+
+    def __init__(self) -> None:
+        self.heads = 0
+        self.problem: Refusal | None = None
+        self._head = _Head()
+        self._body: _Body | None = None
+        self._held = b""
+        self._seen = 0
+
+    @property
+    def in_head(self) -> bool:
+        return self._body is None and bool(self._held)
+
+    @property
+    def in_body(self) -> bool:
+        return self._body is not None
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what was received; return what may be parsed now, in order.
+
+        A head is held back until it is complete, so that none is parsed which is then refused.
+        """
+        if self.problem is not None:
+            return b""
+        data = self._held + data
+        at, ready = self._seen, 0
+        try:
+            while at < len(data):
+                before = at
+                if self._body is None:
+                    at = self._read_line(data, at, ready)
+                else:
+                    at = self._body.skip(data, at)
+                if at == before:
+                    break
+                if self._body is not None or not self._head.begun:
+                    ready = at
+                if self._body is not None and self._body.ended:
+                    self._body = None
+        except Refusal as problem:
+            self.problem, self._held = problem, b""
+            return data[:ready]
+        self._held, self._seen = data[ready:], at - ready
+        return data[:ready]
+
+    def _read_line(self, data: bytes, at: int, head: int) -> int:
+        """Read one line of a head that began at `head`; return where the next one begins."""
+        end = data.find(b"\n", at) + 1
+        length = (end or len(data)) - at
+        if length > LONGEST_LINE or at + length - head > LONGEST_HEAD:
+            raise Refusal(Reason.HEADERS_TOO_LARGE)
+        if not end:
+            if _UNFINISHED_LINE.fullmatch(data, at) is None:
+                raise _malformed("a control character in the head")
+            return at
+        if self._head.take(data[at:end]):
+            self._body = self._head.body()
+            self._head = _Head()
+            self.heads += 1
+        return end
+
+
+class _Body(Protocol):
+    """What follows a head. `ended`: all of it has passed."""
+
+    ended: bool
+
+    def skip(self, data: bytes, at: int) -> int:
+        """Return up to where `data` from `at` on belongs to it and can be judged.
+
+        Raises:
+            Refusal: it is not framed as it has to be.
+        """
+
+
+class _Head:
+    """The lines of one head."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self._old = False
+        self._count = 0
+        self._said: dict[bytes, bytes] = {}
+
+    def take(self, line: bytes) -> bool:
+        """Take a line with its end; return whether it was the last."""
+        if not self.begun:
+            match = _REQUEST_LINE.fullmatch(line)
+            if match is None:
+                raise _malformed("the request line")
+            self.begun, self._old = True, match[1] == b"0"
+            return False
+        if line == b"\r\n":
+            return True
+        self._count += 1
+        if self._count > MOST_FIELDS:
+            raise Refusal(Reason.HEADERS_TOO_LARGE, f"more than {MOST_FIELDS} fields")
+        match = _FIELD.fullmatch(line)
+        if match is None:
+            raise _malformed("a header line")
+        name = match[1].lower()
+        if name in _DECIDING:
+            if name in self._said:
+                raise _malformed(f"{name.decode()} twice")
+            self._said[name] = match[2].strip(b" \t")
+        elif name == b"connection" and b"upgrade" in match[2].lower():
+            raise _malformed("an upgrade")
+        return False
+
+    def body(self) -> "_Body | None":
+        """Return what follows, None when nothing does, once all lines were taken."""
+        said = self._said
+        for name in (b"trailer", b"upgrade"):
+            if name in said:
+                raise _malformed(name.decode())
+        if said.get(b"expect", b"100-continue").lower() != b"100-continue":
+            raise _malformed("expect")
+        host = said.get(b"host", b"none" if self._old else b"")
+        if _HOST.fullmatch(host) is None:
+            raise _malformed("host")
+        coding, length = said.get(b"transfer-encoding"), said.get(b"content-length")
+        if coding is not None:
+            if coding != b"chunked" or length is not None or self._old:
+                raise _malformed("transfer-encoding")
+            return _Chunked()
+        if length is None:
+            return None
+        if _LENGTH.fullmatch(length) is None:
+            raise _malformed("content-length")
+        return _Sized(int(length)) if int(length) else None
+
+
+class _Sized:
+    """A body of a known length."""
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.ended = False
+
+    def skip(self, data: bytes, at: int) -> int:
+        taken = min(self._left, len(data) - at)
+        self._left -= taken
+        self.ended = not self._left
+        return at + taken
+
+
+class _Chunked:
+    """A body in chunks, without extensions and without trailers."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._chunks = 0
+        self._left = 0
+        self._in_chunk = False
+        self._last = False
+
+    def skip(self, data: bytes, at: int) -> int:
+        while at < len(data) and not self.ended:
+            if self._left:
+                taken = min(self._left, len(data) - at)
+                self._left -= taken
+                at += taken
+            elif self._in_chunk:
+                end = data[at : at + 2]
+                if end != b"\r\n":
+                    if end == b"\r":
+                        return at
+                    raise _malformed("a trailer" if self._last else "the end of a chunk")
+                at += 2
+                self._in_chunk, self.ended = False, self._last
+            else:
+                size = _CHUNK_SIZE.match(data, at)
+                if size is None:
+                    if _UNFINISHED_SIZE.fullmatch(data, at) is None:
+                        raise _malformed("a chunk size")
+                    return at
+                self._begin(int(size[1], 16))
+                at = size.end()
+        return at
+
+    def _begin(self, size: int) -> None:
+        self._chunks += 1
+        if self._chunks > MOST_CHUNKS:
+            raise _malformed(f"more than {MOST_CHUNKS} chunks")
+        self._left, self._in_chunk, self._last = size, True, size == 0
+
+
+def _malformed(what: str) -> Refusal:
+    # The bytes themselves are not quoted: they may hold a token.
+    return Refusal(Reason.BODY_MALFORMED, f"not strict HTTP: {what}")

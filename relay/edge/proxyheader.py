@@ -1,0 +1,191 @@
+"""The PROXY protocol, versions 1 and 2: what a trusted proxy says about a connection, first of all.
+
+By "The PROXY protocol", HAProxy, sections 2.1 and 2.2. Pure, and strict: what the document does not
+allow is refused. Where it leaves a receiver free, only TCP is taken: Unix sockets and datagrams
+bring no client here.
+"""
+
+import re
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Final
+
+from relay.clientip import plain
+from relay.model import Address
+
+#: The longest line of version 1, its CRLF included (section 2.1).
+LONGEST_V1: Final = 107
+
+#: The longest header of version 2 that is taken, addresses and TLVs included. The document
+#: promises senders that 536 bytes, the smallest TCP segment, arrive at once (section 2.2).
+LONGEST_V2: Final = 536
+
+_START_V1 = b"PROXY "
+_SHORTEST_V1 = len(b"PROXY UNKNOWN\r\n")
+_LINE = re.compile(
+    rb"PROXY (?:UNKNOWN(?: [^\r\n]*)?|"
+    rb"(?P<family>TCP[46]) (?P<source>[0-9A-Fa-f:.]+) (?P<destination>[0-9A-Fa-f:.]+)"
+    rb" (?P<ports>[0-9]{1,5} [0-9]{1,5}))\r\n"
+)
+_HIGHEST_PORT = 65535
+
+_SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
+_FIXED_V2 = len(_SIGNATURE) + 4
+_LOCAL, _PROXY = 0x20, 0x21
+_UNSPECIFIED = 0x00
+_TCP4, _TCP6 = 0x11, 0x21
+#: How long the two addresses with their ports are, by family.
+_ADDRESSES = {_TCP4: 12, _TCP6: 36}
+
+_TLV_HEAD = 3
+_CRC32C = 0x03
+_CRC32C_LENGTH = 4
+
+
+class ProxyHeaderInvalid(ValueError):
+    """These bytes do not begin, or are not, a PROXY header. The message quotes none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyHeader:
+    """What the header says. `source` is the client's address, IPv4-mapped ones as plain IPv4.
+
+    It is None where the proxy speaks for nobody (LOCAL, UNKNOWN, UNSPEC): the connection's own
+    address stands.
+    """
+
+    source: Address | None
+
+
+def missing(begun: bytes) -> int:
+    """Return how many bytes may be read without reading past the header's end; 0 at its end.
+
+    What follows the header belongs to TLS or HTTP, so never more than this is read at once.
+
+    Raises:
+        ProxyHeaderInvalid: no header begins like this.
+    """
+    if _START_V1.startswith(begun[: len(_START_V1)]):
+        return _missing_v1(begun)
+    if _SIGNATURE.startswith(begun[: len(_SIGNATURE)]):
+        return _missing_v2(begun)
+    raise ProxyHeaderInvalid("no PROXY header")
+
+
+def parse(header: bytes) -> ProxyHeader:
+    """Return what a whole header says, nothing behind it.
+
+    Raises:
+        ProxyHeaderInvalid: it is not exactly one header.
+    """
+    if missing(header):
+        raise ProxyHeaderInvalid("the header is cut short")
+    return _parse_v1(header) if header.startswith(_START_V1) else _parse_v2(header)
+
+
+# ---- version 1 ------------------------------------------------------------------------------
+
+
+def _missing_v1(begun: bytes) -> int:
+    if len(begun) <= LONGEST_V1 and begun.find(b"\r\n") == len(begun) - 2 >= 0:
+        return 0
+    # The last byte may be the CR of the end; any other CR or LF is out of place.
+    if b"\n" in begun or b"\r" in begun[:-1]:
+        raise ProxyHeaderInvalid("the line does not end in CRLF")
+    least = 1 if begun.endswith(b"\r") else 2
+    if len(begun) + least > LONGEST_V1:
+        raise ProxyHeaderInvalid(f"the line is longer than {LONGEST_V1} bytes")
+    return max(least, _SHORTEST_V1 - len(begun))
+
+
+def _parse_v1(line: bytes) -> ProxyHeader:
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise ProxyHeaderInvalid("the line is not of version 1")
+    if found["family"] is None:
+        return ProxyHeader(None)
+    for port in found["ports"].split(b" "):
+        if int(port) > _HIGHEST_PORT or (port.startswith(b"0") and port != b"0"):
+            raise ProxyHeaderInvalid("a port is not written as one")
+    kind = IPv4Address if found["family"] == b"TCP4" else IPv6Address
+    try:
+        source, _ = (kind(found[each].decode("ascii")) for each in ("source", "destination"))
+    except AddressValueError:
+        # The cause would quote the address, which may be anything.
+        raise ProxyHeaderInvalid("an address is not one of its family") from None
+    return ProxyHeader(plain(source))
+
+
+# ---- version 2 ------------------------------------------------------------------------------
+
+
+def _missing_v2(begun: bytes) -> int:
+    if len(begun) < _FIXED_V2:
+        return _FIXED_V2 - len(begun)
+    _check_fixed(begun)
+    length = _FIXED_V2 + int.from_bytes(begun[14:16])
+    if length > LONGEST_V2:
+        raise ProxyHeaderInvalid(f"the header is longer than {LONGEST_V2} bytes")
+    if len(begun) > length:
+        raise ProxyHeaderInvalid("more than the header")
+    return length - len(begun)
+
+
+def _check_fixed(begun: bytes) -> None:
+    """Refuse what bytes 13 to 16 give away, before the rest is waited for."""
+    command, family, length = begun[12], begun[13], int.from_bytes(begun[14:16])
+    if command not in (_LOCAL, _PROXY):
+        raise ProxyHeaderInvalid("neither LOCAL nor PROXY of version 2")
+    if command == _LOCAL or family == _UNSPECIFIED:
+        return
+    if family not in _ADDRESSES:
+        raise ProxyHeaderInvalid("not TCP over IPv4 or IPv6")
+    if length < _ADDRESSES[family]:
+        raise ProxyHeaderInvalid("too short for its addresses")
+
+
+def _parse_v2(header: bytes) -> ProxyHeader:
+    command, family = header[12], header[13]
+    if command == _LOCAL or family == _UNSPECIFIED:
+        # The block is discarded, whatever it holds (section 2.2).
+        return ProxyHeader(None)
+    end = _FIXED_V2 + _ADDRESSES[family]
+    _check_tlvs(header, end)
+    if family == _TCP4:
+        return ProxyHeader(IPv4Address(header[16:20]))
+    return ProxyHeader(plain(IPv6Address(header[16:32])))
+
+
+def _check_tlvs(header: bytes, at: int) -> None:
+    """Refuse additions that do not fill the header exactly, and a checksum that is wrong."""
+    checked = False
+    while at < len(header):
+        value = at + _TLV_HEAD
+        end = value + int.from_bytes(header[at + 1 : value])
+        if end > len(header) or value > len(header):
+            raise ProxyHeaderInvalid("an addition is cut short")
+        if header[at] == _CRC32C:
+            if checked or end - value != _CRC32C_LENGTH:
+                raise ProxyHeaderInvalid("not one checksum of four bytes")
+            checked = True
+            summed = header[:value] + bytes(_CRC32C_LENGTH) + header[end:]
+            if crc32c(summed) != int.from_bytes(header[value:end]):
+                raise ProxyHeaderInvalid("the checksum is wrong")
+        at = end
+
+
+def crc32c(data: bytes) -> int:
+    """Return the Castagnoli checksum (RFC 4960, appendix B)."""
+    register = 0xFFFFFFFF
+    for byte in data:
+        register = _TABLE[(register ^ byte) & 0xFF] ^ (register >> 8)
+    return register ^ 0xFFFFFFFF
+
+
+def _entry(number: int) -> int:
+    for _ in range(8):
+        number = (number >> 1) ^ (0x82F63B78 if number & 1 else 0)
+    return number
+
+
+_TABLE = tuple(map(_entry, range(256)))

@@ -1,0 +1,34 @@
+"""A connection that nobody has spoken for comes from the other end of its socket."""
+
+import asyncio
+import socket
+from ipaddress import ip_address
+
+import pytest
+
+from relay.edge.origin import Origin, origin_of
+from relay.model import Via
+
+
+@pytest.mark.parametrize(
+    ("listens", "calls"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("::1", "::1"),
+        # A socket for both families sees IPv4 as mapped.
+        ("::", "127.0.0.1"),
+    ],
+)
+async def test_it_is_the_plain_address_of_the_socket(listens: str, calls: str) -> None:
+    seen: asyncio.Future[Origin] = asyncio.get_running_loop().create_future()
+
+    async def look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.set_result(origin_of(writer.transport))
+        writer.close()
+
+    family = socket.AF_INET6 if ":" in listens else socket.AF_INET
+    both = socket.create_server((listens, 0), family=family, dualstack_ipv6=listens == "::")
+    async with await asyncio.start_server(look, sock=both):
+        _, writer = await asyncio.open_connection(calls, both.getsockname()[1])
+        assert await seen == Origin(ip_address(calls), Via.PEER, forwards=True)
+        writer.close()

@@ -1,0 +1,322 @@
+"""The PROXY header is read to the letter, to its last byte, and never past it."""
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.edge.proxyheader import (
+    LONGEST_V1,
+    LONGEST_V2,
+    ProxyHeader,
+    ProxyHeaderInvalid,
+    crc32c,
+    missing,
+    parse,
+)
+from tests.harness.proxyheaders import SIGNATURE, tlv, v1, v2, with_checksum
+
+CLIENT = ip_address("103.208.23.6")
+SIX = ip_address("2001:db8::6")
+NOBODY = ProxyHeader(None)
+
+
+def arrive(stream: bytes, most: int = 2**16) -> tuple[bytes, bytes]:
+    """Read a header from a stream as the gate does; return it, and what was left unread."""
+    begun = b""
+    while left := missing(begun):
+        assert left > 0
+        taken = stream[: min(left, most)]
+        if not taken:
+            raise EOFError
+        begun, stream = begun + taken, stream[len(taken) :]
+    return begun, stream
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (b"PROXY TCP4 103.208.23.6 10.0.0.1 56324 443\r\n", CLIENT),
+        (b"PROXY TCP4 103.208.23.6 10.0.0.1 0 65535\r\n", CLIENT),
+        (b"PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", "255.255.255.255"),
+        (b"PROXY TCP6 2001:db8::6 ::1 56324 443\r\n", SIX),
+        (b"PROXY TCP6 2001:DB8::6 ::1 56324 443\r\n", SIX),
+        (b"PROXY TCP6 2001:0db8:0000:0000:0000:0000:0000:0006 ::1 1 2\r\n", SIX),
+        # An IPv4 client on a listener for both: it is that IPv4 client.
+        (b"PROXY TCP6 ::ffff:103.208.23.6 ::ffff:10.0.0.1 1 2\r\n", CLIENT),
+        (b"PROXY TCP6 ::ffff:67d0:1706 ::1 1 2\r\n", CLIENT),
+        # No other embedding is.
+        (b"PROXY TCP6 64:ff9b::67d0:1706 ::1 1 2\r\n", "64:ff9b::67d0:1706"),
+        (b"PROXY TCP6 ::103.208.23.6 ::1 1 2\r\n", "::67d0:1706"),
+        (b"PROXY UNKNOWN\r\n", None),
+        (b"PROXY UNKNOWN \r\n", None),
+        (b"PROXY UNKNOWN whatever \x00\xff stands here\r\n", None),
+        (b"PROXY UNKNOWN" + b" ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" * 2 + b" 1 2\r\n", None),
+    ],
+)
+def test_version_1(line: bytes, found: str | IPv4Address | IPv6Address | None) -> None:
+    assert parse(line) == ProxyHeader(None if found is None else ip_address(found))
+
+
+GOOD_V1 = b"PROXY TCP4 103.208.23.6 10.0.0.1 56324 443\r\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        *((b"PROXY", word) for word in (b"proxy", b"Proxy", b" PROXY", b"PROXY:", b"XPROXY", b"")),
+        *((b"TCP4", word) for word in (b"TCP6", b"tcp4", b"TCP5", b"TCP", b"UDP4", b"UNIX", b"")),
+        *((b" TCP4", word) for word in (b"  TCP4", b"\tTCP4", b" TCP4 ", b"TCP4", b"\x00TCP4")),
+        *((b" 443", word) for word in (b"  443", b" 443 ", b"\t443", b"", b" ", b" 443 1")),
+        *((b" 443", word) for word in (b" 0443", b" 00", b" +443", b" -1", b" 65536", b" 99999")),
+        *((b" 443", word) for word in (b" 0x1bb", b" 443a", b" 4 3", b" 100000", b" \xb2")),
+        *((b"56324", word) for word in (b"056324", b"65536", b"", b"x", b"70000", b"01")),
+        *((b"6 10", word) for word in (b"6  10", b"6\t10", b"610", b"6,10", b"6/32 10")),
+        *((b".6 ", word) for word in (b".06 ", b".006 ", b".256 ", b". ", b" ", b".6.1 ", b".6. ")),
+        *((b"103.", word) for word in (b"0103.", b"0x67.", b".", b"+103.", b"103..", b"1 03.")),
+        *((b"103.", word) for word in (b"\xd9\xa1.", b"-103.", b"103%.", b"[103.", b"::ffff:103.")),
+        *((b"10.0.0.1", word) for word in (b"10.0.0.01", b"10.1", b"10.0.0.256", b"::1", b"host")),
+        *((b"103.208.23.6", word) for word in (b"::1", b"unknown", b"1741690630", b"2001:db8::6")),
+        *((b"\r\n", word) for word in (b"\n", b"\r", b"\n\r", b"\r\r\n", b"\r \n", b"\x00\r\n")),
+        *((b"\r\n", word) for word in (b" \r\n", b"\r\nX", b"\r\n\r\n", b"", b"\r\x00\n")),
+    ],
+)
+def test_what_is_not_version_1(old: bytes, new: bytes) -> None:
+    assert old in GOOD_V1
+    refused(GOOD_V1.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("1::2::3", ":::", "12345::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "::1%eth0", "[::1]"),
+        *("::g", "::ffff:1.2.3", "::ffff:1.2.3.04", "::ffff:1.2.3.256", "1.2.3.4", "::1/128", ":1"),
+        *("00001::", "::1.2.3.4:5", "1:2:3:4:5:6:7::8:9", "", "::ffff:0x1.2.3.4"),
+    ],
+)
+@pytest.mark.parametrize("side", ["{} ::1", "::1 {}"])
+def test_what_is_no_ipv6_address(address: str, side: str) -> None:
+    refused(f"PROXY TCP6 {side.format(address)} 1 2\r\n".encode())
+
+
+def test_a_line_may_be_107_bytes_and_no_more() -> None:
+    longest = b"PROXY UNKNOWN " + b"x" * 91 + b"\r\n"
+    assert len(longest) == LONGEST_V1
+    assert parse(longest) == NOBODY
+    refused(longest.replace(b"xx", b"xxx", 1))
+    refused(b"PROXY UNKNOWN " + b"x" * 92 + b"\r")
+
+
+FOUR = v2(CLIENT)
+SIXES = v2(SIX)
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        (FOUR, CLIENT),
+        (SIXES, SIX),
+        (v2(ip_address("::ffff:103.208.23.6")), CLIENT),
+        (v2(ip_address("64:ff9b::67d0:1706")), ip_address("64:ff9b::67d0:1706")),
+        (v2(CLIENT, tlv(0x04, b"") + tlv(0x02, b"pay.example.com")), CLIENT),
+        (v2(CLIENT, tlv(0xEA, b"\x01vpce-08d2bf15fac5001c9")), CLIENT),
+        (v2(CLIENT, tlv(0x04, bytes(LONGEST_V2 - 28 - 3))), CLIENT),
+        (with_checksum(CLIENT), CLIENT),
+        (with_checksum(SIX, tlv(0x05, b"id"), tlv(0x04, bytes(9))), SIX),
+        # LOCAL: whatever else it says is discarded.
+        (SIGNATURE + b"\x20\x00\x00\x00", None),
+        (SIGNATURE + b"\x20\xff\x00\x03abc", None),
+        (v2(CLIENT, command=0x20), None),
+        (v2(CLIENT, tlv(0x03, b"oops"), command=0x20), None),
+        (SIGNATURE + b"\x20\x11\x00\x00", None),
+        # UNSPEC: likewise.
+        (SIGNATURE + b"\x21\x00\x00\x00", None),
+        (SIGNATURE + b"\x21\x00\x00\x0c" + bytes(12), None),
+    ],
+)
+def test_version_2(header: bytes, found: IPv4Address | IPv6Address | None) -> None:
+    assert parse(header) == ProxyHeader(found)
+
+
+@pytest.mark.parametrize("command", sorted({*range(256)} - {0x20, 0x21}))
+def test_no_other_version_or_command(command: int) -> None:
+    refused(v2(CLIENT, command=command))
+
+
+@pytest.mark.parametrize("family", sorted({*range(256)} - {0x00, 0x11, 0x21}))
+def test_no_other_family(family: int) -> None:
+    for length in (0, 12, 36, 216):
+        block = bytes(length)
+        refused(SIGNATURE + bytes((0x21, family)) + length.to_bytes(2) + block)
+
+
+@pytest.mark.parametrize("at", range(12))
+def test_every_byte_of_the_signature_counts(at: int) -> None:
+    for other in {*range(256)} - {SIGNATURE[at]}:
+        refused(FOUR[:at] + bytes((other,)) + FOUR[at + 1 :])
+
+
+def lengthened(header: bytes, length: int) -> bytes:
+    return header[:14] + length.to_bytes(2) + header[16:]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(lengthened(FOUR, length) for length in range(12)),
+        *(lengthened(SIXES, length) for length in range(36)),
+        # bytes that are no whole addition
+        *(v2(CLIENT, bytes(length)) for length in (1, 2)),
+        v2(CLIENT, b"\x04\x00\x01"),
+        v2(CLIENT, b"\x04\xff\xffabc"),
+        v2(CLIENT, tlv(0x04, b"abc") + b"\x04"),
+        v2(CLIENT, tlv(0x04, b"abc")[:-1]),
+        # checksums
+        v2(CLIENT, tlv(0x03, bytes(4))),
+        v2(CLIENT, tlv(0x03, bytes(3))),
+        v2(CLIENT, tlv(0x03, bytes(5))),
+        v2(CLIENT, tlv(0x03, b"")),
+        with_checksum(CLIENT, tlv(0x05, b"id")).replace(b"id", b"iD"),
+    ],
+)
+def test_lengths_and_checksums_are_checked(header: bytes) -> None:
+    refused(header)
+
+
+def test_two_checksums_are_refused_though_the_first_be_right() -> None:
+    # The first covers the second, whose own bytes then decide nothing.
+    refused(with_checksum(CLIENT, tlv(0x03, bytes(4))))
+
+
+def test_what_is_too_long_is_refused_before_it_is_waited_for() -> None:
+    for length in (LONGEST_V2 - 15, 1000, 65535):
+        with pytest.raises(ProxyHeaderInvalid):
+            missing(lengthened(FOUR, length)[:16])
+
+
+@pytest.mark.parametrize("header", [GOOD_V1, b"PROXY UNKNOWN\r\n", FOUR, SIXES, with_checksum(SIX)])
+def test_byte_by_byte(header: bytes) -> None:
+    for cut in range(len(header)):
+        assert missing(header[:cut]) > 0
+        with pytest.raises(ProxyHeaderInvalid):
+            parse(header[:cut])
+    for most in (1, 2, 3, 7, 2**16):
+        assert arrive(header + b"\r\n\x16POST", most) == (header, b"\r\n\x16POST")
+    with pytest.raises(EOFError):
+        arrive(header[:-1])
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        *(
+            b"GET / HTTP/1.1\r\n",
+            b"\x16\x03\x01\x02\x00",
+            b"\r\n\r\nGET",
+            b"P\r\n",
+            b"\x00",
+            b"PROXY",
+        ),
+        *(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"PROXYTCP4 1.1.1.1", b"PROXY \n", b"PROXY \r\r"),
+    ],
+)
+def test_what_is_none_is_known_early(stream: bytes) -> None:
+    with pytest.raises((ProxyHeaderInvalid, EOFError)):
+        arrive(stream)
+
+
+addresses = st.ip_addresses()
+ports = st.integers(0, 65535)
+
+
+@given(addresses, ports, ports, st.binary(max_size=20))
+def test_round_trip_of_version_1(
+    source: IPv4Address | IPv6Address, one: int, two: int, rest: bytes
+) -> None:
+    header, left = arrive(v1(source, one, two) + rest)
+    assert left == rest
+    assert parse(header) == ProxyHeader(unmapped(source))
+
+
+kinds = st.integers(0, 255).filter(lambda kind: kind != 0x03)
+additions = st.lists(st.builds(tlv, kinds, st.binary(max_size=40)), max_size=5)
+
+
+@given(addresses, additions, st.booleans(), st.binary(max_size=20))
+def test_round_trip_of_version_2(
+    source: IPv4Address | IPv6Address, tlvs: list[bytes], summed: bool, rest: bytes
+) -> None:
+    whole = with_checksum(source, *tlvs) if summed else v2(source, b"".join(tlvs))
+    header, left = arrive(whole + rest)
+    assert (header, left) == (whole, rest)
+    assert parse(header) == ProxyHeader(unmapped(source))
+
+
+@given(addresses, additions, st.data())
+def test_a_checksum_finds_every_changed_byte(
+    source: IPv4Address | IPv6Address, tlvs: list[bytes], data: st.DataObject
+) -> None:
+    header = with_checksum(source, *tlvs)
+    # From here on the changed byte is no other header, only a damaged one.
+    at = data.draw(st.integers(16, 27))
+    bit = data.draw(st.integers(0, 7))
+    refused(header[:at] + bytes((header[at] ^ (1 << bit),)) + header[at + 1 :])
+
+
+def around(header: bytes) -> Iterator[bytes]:
+    """Yield the header with each of its bytes changed, left out, and twice."""
+    for at, byte in enumerate(header):
+        for other in (0, 10, 13, 32, 48, 127, 255, byte ^ 1, byte ^ 32):
+            yield header[:at] + bytes((other,)) + header[at + 1 :]
+        yield header[:at] + header[at + 1 :]
+        yield header[:at] + bytes((byte,)) + header[at:]
+
+
+@pytest.mark.parametrize("header", [GOOD_V1, FOUR, SIXES, with_checksum(SIX, tlv(5, b"id"))])
+def test_what_is_damaged_is_refused_or_read_and_nothing_else(header: bytes) -> None:
+    for damaged in around(header):
+        try:
+            read, _ = arrive(damaged)
+            found = parse(read)
+        except (ProxyHeaderInvalid, EOFError):
+            continue
+        # What still is a header is no longer than was looked at, and says one thing.
+        assert damaged.startswith(read)
+        assert parse(read) == found
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"", b"PROXY ", b"PROXY TCP4 ", SIGNATURE]))
+def test_no_bytes_raise_anything_else(noise: bytes, begin: bytes) -> None:
+    try:
+        parse(arrive(begin + noise)[0])
+    except (ProxyHeaderInvalid, EOFError):
+        return
+
+
+def test_the_checksum_is_the_one_of_the_standard() -> None:
+    # RFC 3720, appendix B.4.
+    assert crc32c(bytes(32)) == 0x8A9136AA
+    assert crc32c(b"\xff" * 32) == 0x62A8AB43
+    assert crc32c(bytes(range(32))) == 0x46DD794E
+    assert crc32c(b"123456789") == 0xE3069283
+
+
+def test_the_message_quotes_nothing() -> None:
+    for bad in (b"PROXY TCP4 secret 1.1.1.1 1 1\r\n", b"PROXY TCP6 ::5ec 1.1.1.1 1 1\r\n"):
+        with pytest.raises(ProxyHeaderInvalid) as caught:
+            parse(bad)
+        assert "sec" not in str(caught.value)
+        assert "5ec" not in str(caught.value)
+
+
+def unmapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def refused(header: bytes) -> None:
+    """Check that neither the gate nor the parser takes this for exactly one header."""
+    with pytest.raises(ProxyHeaderInvalid):
+        parse(header)

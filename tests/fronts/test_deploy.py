@@ -1,0 +1,112 @@
+"""What is handed to operators as `deploy/` works as it stands, but for ports and certificates."""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.fronts.relays import SENDER, STRANGER, Relay, seen
+from tests.harness.fronts import (
+    HAPROXY,
+    NGINX,
+    STREAM,
+    Front,
+    free_port,
+    haproxy,
+    needed,
+    nginx,
+    replaced,
+)
+from tests.harness.until import until
+
+pytestmark = pytest.mark.debian
+
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+CERTIFICATES = ("/etc/haproxy/pay.example.com.pem", "/etc/nginx/tls/fullchain.pem")
+KEY = "/etc/nginx/tls/privkey.pem"
+
+
+def deployed(name: str, directory: Path, changes: Mapping[str, object]) -> str:
+    """Return a file of `deploy/` with other ports, and the test's certificate."""
+    text = replaced((DEPLOY / name).read_text(), changes)
+    for each in (*CERTIFICATES, KEY):
+        text = text.replace(each, str(directory / "certificate.pem"))
+    return text
+
+
+#: Lets HAProxy say how its checks went; one failure is enough to say so.
+CHECKED = {
+    "option httpchk": "log stdout format raw daemon\n  option log-health-checks\n  option httpchk",
+    "server relay1": "default-server inter 500ms fall 1\n  server relay1",
+}
+
+
+async def serves(front: Front, relay: Relay, port: int, via: str, checked: bool = False) -> None:
+    """Check that clients of this front are themselves, and its own checks content."""
+    async with front:
+        for client, status in ((SENDER, 200), (STRANGER, 403)):
+            found = await seen(relay, port, client, trust=relay.trust)
+            assert found == (status, client, via)
+        if checked:
+            assert await until(lambda: "Health check" in front.output, 10)
+            assert ("succeeded" in front.output, "DOWN" in front.output) == (True, False)
+    refused = relay.node.having(event="delivery", reason="proxy_header_invalid")
+    assert refused == []
+
+
+async def test_haproxy_passes_tls_on(tmp_path: Path, relay: Relay) -> None:
+    port = free_port()
+    changes = {":443": f":{port}", ":8443": f":{relay.proxied_tls}", **CHECKED}
+    text = deployed("haproxy-tcp.cfg", tmp_path, changes)
+    await serves(haproxy(tmp_path, text, port), relay, port, "proxy", checked=True)
+
+
+async def test_haproxy_ends_tls(tmp_path: Path, relay: Relay) -> None:
+    port = free_port()
+    changes = {":443": f":{port}", ":8080": f":{relay.plain}", **CHECKED}
+    text = deployed("haproxy-http.cfg", tmp_path, changes)
+    await serves(haproxy(tmp_path, text, port), relay, port, "x-forwarded-for", checked=True)
+
+
+async def test_nginx_passes_tls_on(tmp_path: Path, relay: Relay) -> None:
+    needed(STREAM)
+    port = free_port()
+    changes = {":443": f":{port}", ":8443": f":{relay.proxied_tls}"}
+    text = deployed("nginx-stream.conf", tmp_path, changes)
+    await serves(nginx(tmp_path, text, port), relay, port, "proxy")
+
+
+async def test_nginx_ends_tls(tmp_path: Path, relay: Relay) -> None:
+    port = free_port()
+    changes = {":443": f":{port}", ":8080": f":{relay.plain}"}
+    text = deployed("nginx-http.conf", tmp_path, changes)
+    await serves(nginx(tmp_path, text, port), relay, port, "x-forwarded-for")
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DEPLOY.glob("haproxy-*.cfg")))
+def test_haproxy_accepts(name: str, tmp_path: Path, certificate: None) -> None:
+    needed(HAPROXY)
+    file = tmp_path / name
+    file.write_text(deployed(name, tmp_path, {}))
+    # -dW: a warning is a fault.
+    checked = subprocess.run(
+        [HAPROXY, "-c", "-dW", "-f", file], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DEPLOY.glob("nginx-*.conf")))
+def test_nginx_accepts(name: str, tmp_path: Path, certificate: None) -> None:
+    needed(NGINX, *([STREAM] if "stream" in name else []))
+    file = tmp_path / name
+    # A port that needs no rights: it is bound while the file is checked.
+    text = deployed(name, tmp_path, {":443": f":{free_port()}"})
+    file.write_text(text.replace("\nhttp {", f"\nhttp {{ access_log {tmp_path}/access.log;"))
+    checked = subprocess.run(
+        [NGINX, "-t", "-q", "-p", tmp_path, "-c", file, "-g", f"pid {tmp_path}/pid;"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
