@@ -1,0 +1,154 @@
+"""`relay reconcile`: ask about orders whose notifications may never have come."""
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from relay import asking
+from relay.assembly import existing_spool
+from relay.cli.options import CONFIG, FORMAT, load_settings
+from relay.cli.output import Format, complain, print_json, print_table
+from relay.clock import SystemClock
+from relay.config import Endpoint, Settings
+from relay.errors import RelayError
+from relay.reconcile import orders
+from relay.reconcile.memory import AskedBefore
+from relay.reconcile.reconciler import Learnt, Result
+
+_LARGEST_LIST = 64 * 1024 * 1024
+
+
+def reconcile(
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="Order ids, one a line; - is standard input.")
+    ] = "-",
+    *,
+    endpoint: Annotated[str, typer.Option("--endpoint", help="The endpoint they belong to.")],
+    config: CONFIG = Path("relay.yaml"),
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask also about what was answered in the last day.")
+    ] = False,
+    form: FORMAT = Format.TEXT,
+) -> None:
+    """Ask for the status of orders, and store what is learnt as events marked reconciled."""
+    settings = load_settings(config)
+    chosen = _endpoint(settings, endpoint)
+    listed = _listed(file)
+    memory = AskedBefore(settings.state_dir / f"reconcile-{endpoint}.jsonl", SystemClock())
+    if again:
+        memory.forget()
+    before = memory.load()
+    left = [order for order in listed if order not in before]
+    learnt: list[Learnt] = []
+    stopped = None
+    try:
+        asyncio.run(_run(settings, chosen, left, memory, learnt))
+    except RelayError as error:
+        # What was learnt until then is told all the same.
+        stopped = str(error)
+    _report(endpoint, listed, len(listed) - len(left), learnt, form)
+    if stopped is not None:
+        complain(f"relay reconcile: {stopped}; run it again to go on")
+    failed = stopped is not None or any(each.result is Result.ERROR for each in learnt)
+    sys.exit(1 if failed else 0)
+
+
+def _endpoint(settings: Settings, name: str) -> Endpoint:
+    for each in settings.endpoints:
+        if each.name == name:
+            if (problem := asking.unanswerable(each)) is not None:
+                raise typer.BadParameter(f"{name}: {problem}")
+            return each
+    known = ", ".join(each.name for each in settings.endpoints)
+    raise typer.BadParameter(f'no endpoint named "{name}"; there are: {known}')
+
+
+def _listed(file: str) -> tuple[str, ...]:
+    try:
+        if file == "-":
+            content = sys.stdin.buffer.read(_LARGEST_LIST + 1)
+        else:
+            with Path(file).open("rb") as opened:
+                content = opened.read(_LARGEST_LIST + 1)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {file}: {error.strerror}") from None
+    if len(content) > _LARGEST_LIST:
+        raise typer.BadParameter("the list is larger than 64 MiB; split it")
+    try:
+        return orders.read(content)
+    except orders.BadOrders as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+async def _run(
+    settings: Settings,
+    endpoint: Endpoint,
+    left: Sequence[str],
+    memory: AskedBefore,
+    learnt: list[Learnt],
+) -> None:
+    """Ask about these orders; what is learnt is added to `learnt` as it comes."""
+    async with AsyncExitStack() as stack:
+        spool = await existing_spool(settings)
+        stack.push_async_callback(spool.close)
+        reconciler = asking.reconciler(endpoint, spool, SystemClock(), stack)
+        progress = stack.enter_context(_progress())
+        task = progress.add_task(endpoint.name, total=len(left))
+        for order in left:
+            one = await reconciler.learn(order)
+            learnt.append(one)
+            if one.result is not Result.ERROR:
+                memory.add(order)
+            progress.advance(task)
+
+
+def _progress() -> Progress:
+    """Return a bar on standard error, where only a person sees it."""
+    return Progress(
+        *Progress.get_default_columns()[:2],
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    )
+
+
+def _report(
+    endpoint: str, listed: Sequence[str], skipped: int, learnt: Sequence[Learnt], form: Format
+) -> None:
+    counts = Counter(each.result for each in learnt)
+    report = {
+        "endpoint": endpoint,
+        "orders": len(listed),
+        "skipped": skipped,
+        "found": counts[Result.NEW] + counts[Result.KNOWN],
+        "new": counts[Result.NEW],
+        "known": counts[Result.KNOWN],
+        "not_found": counts[Result.NOT_FOUND],
+        "errors": counts[Result.ERROR],
+    }
+    if form is Format.JSON:
+        listing = [
+            {
+                "order": each.order,
+                "result": each.result.value,
+                "event": each.event,
+                "detail": each.detail,
+            }
+            for each in learnt
+        ]
+        print_json(report | {"learnt": listing})
+        return
+    print_table(tuple(report), [tuple(report.values())])
+    for each in learnt:
+        if each.result is Result.ERROR:
+            complain(f"{each.order}: {each.detail}")

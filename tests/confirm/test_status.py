@@ -1,0 +1,157 @@
+import json
+from datetime import timedelta
+
+import pytest
+
+from relay.confirm.status import (
+    Agrees,
+    Answer,
+    Disagrees,
+    Limited,
+    NoAnswer,
+    NotFound,
+    Transaction,
+    compare,
+    notified,
+    read,
+)
+from relay.secret import Secret
+from tests.harness.statusapi import KEY, NOT_FOUND, signed
+
+MESSAGE = signed(
+    {
+        "order_id": "order-1",
+        "transaction_id": "tx-1",
+        "gross_amount": "10000.00",
+        "status_code": "200",
+        "transaction_status": "settlement",
+    }
+)
+SECRET = Secret(KEY)
+
+#: Signed by the gateway itself, under a sandbox key that the vendor published.
+GATEWAY = {
+    "status_code": "201",
+    "status_message": "Success, transaction is found",
+    "transaction_id": "365ea37f-db35-4b24-9a93-b1fa3fde4780",
+    "order_id": "2016-10-20 12:39:16 +0700",
+    "gross_amount": "100000.00",
+    "transaction_status": "pending",
+    "signature_key": (
+        "bbdb81aead6f9262e6c184fa4fabf615189e92619c654895b8adee538bd1b110"
+        "0688bc54fd3fd5b26a78ef56175cd5946daefcea41e5fe0abd575c60d9f196fd"
+    ),
+}
+
+
+def transaction(**changes: str) -> Transaction:
+    found = notified(json.dumps({**MESSAGE, **changes}).encode())
+    assert found is not None
+    return found
+
+
+def test_an_answer_of_the_gateway_is_read_and_its_signature_holds() -> None:
+    now = read(200, json.dumps(GATEWAY).encode())
+    assert isinstance(now, Transaction)
+    key = Secret("VT-server-9Htb-RxXkg7-7hznSCCjxvoY")
+    assert now.signer((SECRET, key)) == 1
+    assert compare(now, now, key) == Agrees("pending")
+
+
+def test_a_key_on_its_own_does_not_prove_another_transaction() -> None:
+    assert transaction(order_id="order-2").signer((SECRET,)) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "answer"),
+    [
+        (200, NOT_FOUND, NotFound()),
+        (404, {}, NotFound()),
+        (429, {}, Limited(timedelta(seconds=7))),
+        (200, {"status_code": "429"}, Limited(timedelta(seconds=7))),
+        (401, {}, NoAnswer("http 401", refused=True)),
+        (200, {"status_code": "401"}, NoAnswer("status_code 401", refused=True)),
+        (500, MESSAGE, NoAnswer("http 500")),
+        (302, MESSAGE, NoAnswer("http 302")),
+        (204, {}, NoAnswer("http 204")),
+        (200, {"status_code": "500"}, NoAnswer("status_code 500")),
+        (200, {}, NoAnswer("malformed answer")),
+        (200, {"status_code": 404}, NoAnswer("malformed answer")),
+        (200, [MESSAGE], NoAnswer("malformed answer")),
+        (200, {**MESSAGE, "gross_amount": 10000}, NoAnswer("status_code 200")),
+        (200, {**MESSAGE, "transaction_status": "paid\n"}, NoAnswer("status_code 200")),
+    ],
+)
+def test_answers_without_a_transaction(status: int, body: object, answer: Answer) -> None:
+    assert read(status, json.dumps(body).encode(), timedelta(seconds=7)) == answer
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"status_code": "404', b"\xff"])
+def test_garbage_is_no_answer(body: bytes) -> None:
+    assert read(200, body) == NoAnswer("malformed answer")
+
+
+def test_a_repeated_key_is_no_answer() -> None:
+    twice = json.dumps(MESSAGE)[:-1] + ', "transaction_status": "settlement"}'
+    assert read(200, twice.encode()) == NoAnswer("malformed answer")
+
+
+def test_a_notice_of_an_account_names_no_transaction() -> None:
+    assert (
+        notified(b'{"account_id": "a", "account_status": "ENABLED", "status_code": "200"}') is None
+    )
+    assert notified(b"garbage") is None
+
+
+def test_the_transaction_is_asked_for_where_there_is_one() -> None:
+    assert transaction().name == "tx-1"
+    assert transaction(transaction_id="").name == "order-1"
+
+
+def test_states_compare_without_case() -> None:
+    assert transaction(transaction_status="PENDING").state == "pending"
+
+
+def test_what_was_said_is_so() -> None:
+    assert compare(transaction(), transaction(), SECRET) == Agrees("settlement")
+
+
+def test_it_may_have_moved_on() -> None:
+    pending = transaction(status_code="201", transaction_status="pending")
+    assert compare(pending, transaction(), SECRET) == Agrees("settlement")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"transaction_id": "tx-2"}, "transaction_id differs"),
+        ({"transaction_id": ""}, "transaction_id differs"),
+        ({"order_id": "order-2"}, "order_id differs"),
+        ({"gross_amount": "10000"}, "gross_amount differs"),
+        ({"gross_amount": "99.00"}, "gross_amount differs"),
+        ({"transaction_status": "cancel"}, "settlement was said, and it is cancel"),
+        ({"transaction_status": "pending"}, "settlement was said, and it is pending"),
+    ],
+)
+def test_any_difference_is_a_disagreement(changes: dict[str, str], reason: str) -> None:
+    now = transaction(**signed({**MESSAGE, **changes}))
+    assert compare(transaction(), now, SECRET) == Disagrees(reason)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"signature_key": "0" * 128},
+        {"signature_key": ""},
+        {"signature_key": MESSAGE["signature_key"].upper()},
+        {"status_code": "201"},
+    ],
+)
+def test_the_answer_has_to_be_signed_itself(changes: dict[str, str]) -> None:
+    disagrees = Disagrees("signature_key of the answer is wrong")
+    assert compare(transaction(), transaction(**changes), SECRET) == disagrees
+    assert compare(transaction(), transaction(), Secret("another")) == disagrees
+
+
+def test_without_a_transaction_id_the_order_has_to_do() -> None:
+    assert compare(transaction(transaction_id=""), transaction(), SECRET) == Agrees("settlement")

@@ -1,0 +1,45 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from relay.errors import RelayError
+from relay.reconcile.memory import AskedBefore
+from tests.harness.clock import ManualClock
+
+
+def test_what_was_answered_is_remembered_for_a_day(tmp_path: Path) -> None:
+    clock = ManualClock()
+    memory = AskedBefore(tmp_path / "asked.jsonl", clock)
+    assert memory.load() == frozenset()
+    memory.add("order-1")
+    clock.jump(timedelta(hours=23))
+    memory.add("order 2 é")
+    assert memory.load() == {"order-1", "order 2 é"}
+    clock.jump(timedelta(hours=2))
+    assert memory.load() == {"order 2 é"}
+
+
+def test_a_line_that_was_cut_off_costs_itself_alone(tmp_path: Path) -> None:
+    path = tmp_path / "asked.jsonl"
+    memory = AskedBefore(path, ManualClock())
+    memory.add("order-1")
+    with path.open("ab") as file:
+        file.write(b'\n{"order": "half')
+    memory.add("order-2")
+    assert memory.load() == {"order-1", "order-2"}
+
+
+def test_it_can_be_forgotten(tmp_path: Path) -> None:
+    memory = AskedBefore(tmp_path / "asked.jsonl", ManualClock())
+    memory.forget()
+    memory.add("order-1")
+    memory.forget()
+    assert memory.load() == frozenset()
+
+
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    memory = AskedBefore(tmp_path, ManualClock())
+    for act in (memory.load, lambda: memory.add("1"), memory.forget):
+        with pytest.raises(RelayError, match=str(tmp_path)):
+            act()

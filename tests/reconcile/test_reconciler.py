@@ -1,0 +1,185 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from relay.confirm.pace import Bucket
+from relay.confirm.status import Answer, Limited, NoAnswer, NotFound, read
+from relay.ids import event_ids
+from relay.model import Delivery, RequestHead, Status, VerifiedDelivery
+from relay.plugins import load
+from relay.providers import Terms
+from relay.reconcile.reconciler import Account, KeyRefused, Learnt, Reconciler, Result
+from relay.secret import Secret
+from relay.spool import Duplicate, Query, Spool
+from relay.spool.sqlite import open_spool
+from tests.harness.clock import ManualClock
+from tests.harness.deliveries import verified
+from tests.harness.statusapi import KEY, signed, status_of
+
+NOTIFIED = signed(
+    {
+        "order_id": "order-1",
+        "transaction_id": "tx-1",
+        "gross_amount": "10000.00",
+        "status_code": "200",
+        "transaction_status": "settlement",
+        "status_message": "midtrans payment notification",
+    }
+)
+BODY = json.dumps(NOTIFIED).encode()
+SECRETS = (Secret("old"), Secret(KEY))
+INSPECTOR = load("providers", "midtrans").PROVIDER.bind(Terms(secrets=SECRETS))
+
+
+class Api:
+    """Gives these answers in turn; the last one stays."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, Secret]] = []
+
+    async def ask(self, name: str, secret: Secret) -> Answer:
+        self.asked.append((name, secret))
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def found(**changes: str) -> Answer:
+    return read(200, json.dumps(status_of(BODY, **changes)).encode())
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def spool(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Spool]:
+    opened = await open_spool(tmp_path / "relay.db", clock)
+    yield opened
+    await opened.close()
+
+
+async def learn(api: Api, spool: Spool, clock: ManualClock, order: str = "order-1") -> Learnt:
+    account = Account(
+        *("midtrans", "/midtrans", "midtrans", "sandbox", "billing", INSPECTOR, SECRETS)
+    )
+    reconciler = Reconciler(
+        account, api=api, bucket=Bucket(10), spool=spool, clock=clock, new_id=event_ids(clock)
+    )
+    task = asyncio.get_running_loop().create_task(reconciler.learn(order))
+    while not task.done():
+        await clock.advance(1)
+        await asyncio.wait([task], timeout=0.01)
+    return await task
+
+
+def notification(**changes: str) -> VerifiedDelivery:
+    """Return the notification as it would have come."""
+    body = json.dumps(signed(NOTIFIED | changes)).encode()
+    made = verified(body=body)
+    head = RequestHead(
+        "POST", "/midtrans", made.headers, made.delivery.head.peer, made.delivery.head.received_at
+    )
+    delivery = Delivery("midtrans", head, made.delivery.client, "", body)
+    return VerifiedDelivery(
+        made.event_id,
+        *("midtrans", "sandbox", "billing", made.headers, delivery),
+        INSPECTOR.inspect(delivery),
+    )
+
+
+async def test_what_is_learnt_is_an_event_like_any_other(spool: Spool, clock: ManualClock) -> None:
+    one = await learn(Api(found()), spool, clock)
+    assert (one.order, one.result) == ("order-1", Result.NEW)
+    [record] = (await spool.page(Query())).records
+    assert (record.id, record.status, record.reconciled) == (one.event, Status.PENDING, True)
+    assert record.key == "tx-1:settlement:200:"
+    [lease] = (await spool.claim("billing", 1, timedelta(seconds=9), ordered=False)).leases
+    assert lease.event.reconciled
+    assert json.loads(lease.event.body)["status_message"] == "Success, transaction is found"
+    assert lease.event.signed == ("order_id", "status_code", "gross_amount")
+
+
+async def test_a_notification_that_came_makes_it_known(spool: Spool, clock: ManualClock) -> None:
+    before = notification()
+    await spool.put(before)
+    one = await learn(Api(found()), spool, clock)
+    assert one == Learnt("order-1", Result.KNOWN, before.event_id)
+    assert len((await spool.page(Query())).records) == 1
+
+
+async def test_a_notification_that_comes_later_is_a_duplicate(
+    spool: Spool, clock: ManualClock
+) -> None:
+    one = await learn(Api(found()), spool, clock)
+    assert await spool.put(notification()) == Duplicate(str(one.event))
+
+
+async def test_another_state_is_another_event(spool: Spool, clock: ManualClock) -> None:
+    await spool.put(notification(transaction_status="pending", status_code="201"))
+    assert (await learn(Api(found()), spool, clock)).result is Result.NEW
+
+
+async def test_a_notification_that_lied_about_its_transaction_is_reported(
+    spool: Spool, clock: ManualClock
+) -> None:
+    lie = notification(order_id="cheap", gross_amount="1.00")
+    await spool.put(lie)
+    one = await learn(Api(found()), spool, clock)
+    assert (one.result, one.event) == (Result.ERROR, lie.event_id)
+
+
+async def test_a_transaction_may_be_asked_for_by_its_own_id(
+    spool: Spool, clock: ManualClock
+) -> None:
+    assert (await learn(Api(found()), spool, clock, "tx-1")).result is Result.NEW
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        (found(order_id="another", transaction_id="x"), "the answer is about another order"),
+        (found(signature_key="0" * 128), "signature_mismatch"),
+        (NoAnswer("timeout"), "timeout"),
+        (Limited(), "too many requests"),
+    ],
+)
+async def test_what_cannot_be_learnt_is_an_error_and_nothing_is_stored(
+    spool: Spool, clock: ManualClock, answer: Answer, detail: str
+) -> None:
+    one = await learn(Api(answer), spool, clock)
+    assert one.result is Result.ERROR
+    assert detail in str(one.detail)
+    assert (await spool.page(Query())).records == ()
+
+
+async def test_not_found_is_an_answer(spool: Spool, clock: ManualClock) -> None:
+    api = Api(NotFound())
+    assert await learn(api, spool, clock) == Learnt("order-1", Result.NOT_FOUND)
+    assert len(api.asked) == 1
+
+
+async def test_failures_are_tried_again_after_a_pause(spool: Spool, clock: ManualClock) -> None:
+    before = clock.monotonic()
+    api = Api(NoAnswer("reset"), Limited(timedelta(seconds=30)), found())
+    assert (await learn(api, spool, clock)).result is Result.NEW
+    assert clock.monotonic() - before >= 31
+
+
+async def test_a_key_that_is_refused_gives_way_to_the_next(
+    spool: Spool, clock: ManualClock
+) -> None:
+    api = Api(NoAnswer("http 401", refused=True), found())
+    assert (await learn(api, spool, clock)).result is Result.NEW
+    assert [secret for _, secret in api.asked] == list(SECRETS)
+
+
+async def test_without_a_key_that_is_taken_nothing_goes_on(
+    spool: Spool, clock: ManualClock
+) -> None:
+    with pytest.raises(KeyRefused, match="midtrans"):
+        await learn(Api(NoAnswer("http 401", refused=True)), spool, clock)

@@ -1,0 +1,279 @@
+"""Asking the status API before delivery, through `relay run` and a real upstream."""
+
+import hashlib
+import json
+import sqlite3
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.node import Node
+from tests.harness.statusapi import NOT_FOUND, StatusApi, says, status_of
+from tests.harness.upstream import Upstream, answer, close, hang, reset, send
+from tests.harness.wire import exchange, request
+from tests.system.conftest import ENVIRON, configuration
+from tests.system.messages import midtrans_body, midtrans_request, vipps_request
+
+BASIC = "Basic " + b64encode(f"{ENVIRON['MIDTRANS_SERVER_KEY']}:".encode()).decode()
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[StatusApi]:
+    async with StatusApi() as running:
+        yield running
+
+
+def written(
+    directory: Path, upstream: str, api: str, on_error: str = "hold", give_up_after: str = "5s"
+) -> Path:
+    """Write a configuration whose Midtrans endpoint asks this API."""
+    text = configuration(upstream)
+    confirm = f'confirm: {{with: status, on_error: {on_error}, url: "{api}", rate: 100}}'
+    text = text.replace(
+        "    environment: sandbox\n", f"    environment: sandbox\n    {confirm}\n"
+    ).replace("schedule: [50ms]", f"schedule: [50ms], give_up_after: {give_up_after}")
+    path = directory / "relay.yaml"
+    path.write_text(text)
+    return path
+
+
+def shown(config: Path, event_id: str) -> dict[str, Any]:
+    """Return what `relay events show` prints."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "relay", "events", "show", event_id),
+            *("-c", str(config), "--format", "json"),
+        ],
+        env=ENVIRON,
+        capture_output=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+async def result_of(node: Node, result: str) -> float:
+    """Return how often asking came to this, by the metrics."""
+    reply = await exchange(node.admin, request("GET", "/metrics"))
+    line = f'relay_confirmations_total{{endpoint="midtrans",result="{result}"}} '
+    [value] = [each for each in reply.body.decode().splitlines() if each.startswith(line)]
+    return float(value.removeprefix(line))
+
+
+async def test_agreement_is_told_and_the_bytes_are_those_that_came(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    body = midtrans_body(transaction_status="settlement")
+    api.behave(says(status_of(body)))
+    async with Node(written(tmp_path, upstream.url, api.url), ENVIRON) as node:
+        assert (await exchange(node.public[0], midtrans_request(body))).status == 200
+        await upstream.has_received(1)
+        await node.wait_for(event="attempt", decision="done")
+        assert await result_of(node, "confirmed") == 1
+    [arrived] = upstream.received
+    assert arrived.body == body
+    assert arrived.values("Relay-Confirmed") == ["settlement"]
+    [asked] = api.asked
+    assert asked.method == "GET"
+    assert asked.target == f"/v2/{json.loads(body)['transaction_id']}/status"
+    assert asked.values("Authorization") == [BASIC]
+
+
+async def test_a_transaction_that_moved_on_is_told_so(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    body = midtrans_body(transaction_status="pending")
+    api.behave(says(status_of(body, transaction_status="settlement", status_code="200")))
+    async with Node(written(tmp_path, upstream.url, api.url), ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(body))
+        await upstream.has_received(1)
+    assert upstream.received[0].values("Relay-Confirmed") == ["settlement"]
+    assert json.loads(upstream.received[0].body)["transaction_status"] == "pending"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"transaction_status": "cancel"}, "settlement was said, and it is cancel"),
+        ({"transaction_id": "another"}, "transaction_id differs"),
+        ({"order_id": "another"}, "order_id differs"),
+        ({"gross_amount": "1.00"}, "gross_amount differs"),
+        ({"signature_key": "0" * 128}, "signature_key of the answer is wrong"),
+    ],
+)
+async def test_disagreement_holds_the_event_at_once_whatever_on_error_says(
+    tmp_path: Path,
+    upstream: Upstream,
+    api: StatusApi,
+    changes: dict[str, str],
+    reason: str,
+) -> None:
+    body = midtrans_body(transaction_status="settlement")
+    api.behave(says(status_of(body, **changes)))
+    config = written(tmp_path, upstream.url, api.url, on_error="deliver")
+    async with Node(config, ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(body))
+        line = await node.wait_for(event="attempt", decision="held")
+        assert (line["level"], line["cause"]) == ("error", reason)
+        assert await result_of(node, "contradicted") == 1
+        event = shown(config, line["id"])
+        assert (event["status"], event["last_outcome"]) == ("held", f"unconfirmed {reason}")
+        assert await node.end() == 0
+    assert upstream.received == []
+    assert len(api.asked) == 1
+
+
+FAILURES = {
+    "not found in 200": (says(NOT_FOUND), "not_found", "not found"),
+    "404": (answer(404), "not_found", "not found"),
+    "429": (answer(429), "limited", "too many requests"),
+    "503": (answer(503), "error", "http 503"),
+    "500 in 200": (says({"status_code": "500"}), "error", "status_code 500"),
+    "401": (answer(401), "error", "http 401"),
+    "redirect": (answer(302, [("Location", "http://192.0.2.1/")]), "error", "http 302"),
+    "garbage": (answer(200, body=b"<html>"), "error", "malformed answer"),
+    "not http": (send(b"220 ready\r\n", close), "error", "malformed"),
+    "close": (close, "error", "closed"),
+    "reset": (reset, "error", "reset"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_failures_are_tried_again_until_it_is_known(
+    tmp_path: Path, upstream: Upstream, api: StatusApi, failure: str
+) -> None:
+    behaviour, result, cause = FAILURES[failure]
+    body = midtrans_body(transaction_status="settlement")
+    api.behave(behaviour, behaviour, says(status_of(body)))
+    async with Node(written(tmp_path, upstream.url, api.url), ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(body))
+        await upstream.has_received(1)
+        await node.wait_for(event="attempt", decision="done")
+        lines = node.having(event="attempt", outcome="unconfirmed", cause=cause)
+        assert [line["decision"] for line in lines] == ["retry", "retry"]
+        assert await result_of(node, result) == 2
+    [arrived] = upstream.received
+    assert arrived.values("Relay-Confirmed") == ["settlement"]
+    assert arrived.values("Relay-Attempt") == ["3"]
+
+
+@pytest.mark.parametrize("failure", ["not found in 200", "429", "503", "garbage", "close"])
+async def test_what_is_never_confirmed_is_held_in_the_end(
+    tmp_path: Path, upstream: Upstream, api: StatusApi, failure: str
+) -> None:
+    api.behave(FAILURES[failure][0])
+    config = written(tmp_path, upstream.url, api.url, give_up_after="1s")
+    async with Node(config, ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(midtrans_body()))
+        line = await node.wait_for(event="attempt", decision="held")
+        assert shown(config, line["id"])["status"] == "held"
+        assert await node.end() == 0
+    assert upstream.received == []
+
+
+@pytest.mark.parametrize("failure", ["not found in 200", "429", "503", "garbage", "close"])
+async def test_on_error_deliver_sends_it_without_the_header(
+    tmp_path: Path, upstream: Upstream, api: StatusApi, failure: str
+) -> None:
+    api.behave(FAILURES[failure][0])
+    config = written(tmp_path, upstream.url, api.url, "deliver", give_up_after="1s")
+    body = midtrans_body()
+    async with Node(config, ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(body))
+        await node.wait_for(event="attempt", decision="done")
+        assert node.having(event="attempt", outcome="unconfirmed", decision="retry")
+    [arrived] = upstream.received
+    assert (arrived.body, arrived.values("Relay-Confirmed")) == (body, [])
+
+
+async def test_an_api_that_hangs_holds_up_neither_answers_nor_others(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    api.behave(hang)
+    config = written(tmp_path, upstream.url, api.url, give_up_after="1s")
+    async with Node(config, ENVIRON) as node:
+        for _ in range(5):
+            reply = await exchange(node.public[0], midtrans_request(midtrans_body()))
+            assert reply.status == 200
+        await exchange(node.public[0], vipps_request()[0])
+        await upstream.has_received(1)
+        assert node.having(event="attempt", endpoint="midtrans") == []
+        line = await node.wait_for(event="attempt", decision="held")
+        assert line["cause"] == "timeout"
+    assert [each.values("Relay-Endpoint") for each in upstream.received] == [["vipps"]]
+
+
+async def test_stopping_cuts_a_question_short_and_nothing_is_sent(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    api.behave(hang)
+    config = written(tmp_path, upstream.url, api.url)
+    config.write_text(config.read_text().replace("shutdown_grace: 5s", "shutdown_grace: 0s"))
+    async with Node(config, ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(midtrans_body()))
+        await api.server.has_received(1)
+        assert await node.end() == 0
+    assert upstream.received == []
+    with closing(sqlite3.connect(tmp_path / "relay.db")) as spool:
+        assert spool.execute("SELECT status FROM events").fetchall() == [("pending",)]
+
+
+async def test_what_was_held_goes_out_once_it_is_confirmed_after_a_requeue(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    body = midtrans_body(transaction_status="settlement")
+    api.behave(says(status_of(body, order_id="another")))
+    config = written(tmp_path, upstream.url, api.url)
+    async with Node(config, ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(body))
+        line = await node.wait_for(event="attempt", decision="held")
+        api.behave(says(status_of(body)))
+        subprocess.run(
+            [sys.executable, "-m", "relay", "events", "requeue", line["id"], "-c", str(config)],
+            env=ENVIRON,
+            check=True,
+            capture_output=True,
+        )
+        await upstream.has_received(1)
+    assert upstream.received[0].values("Relay-Confirmed") == ["settlement"]
+
+
+async def test_the_key_is_the_one_that_signed(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    body = midtrans_body(transaction_status="settlement")
+    config = written(tmp_path, upstream.url, api.url)
+    both = 'secrets: ["${env:NEW_KEY}", "${env:MIDTRANS_SERVER_KEY}"]'
+    config.write_text(config.read_text().replace('secrets: ["${env:MIDTRANS_SERVER_KEY}"]', both))
+    api.behave(says(status_of(body)))
+    async with Node(config, {**ENVIRON, "NEW_KEY": "SB-Mid-server-new"}) as node:
+        await exchange(node.public[0], midtrans_request(body))
+        await upstream.has_received(1)
+    assert api.asked[0].values("Authorization") == [BASIC]
+
+
+async def test_a_notice_of_an_account_cannot_be_confirmed(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    key = ENVIRON["MIDTRANS_SERVER_KEY"]
+    covered = f"account-1ENABLED200{key}"
+    body = json.dumps(
+        {
+            "account_id": "account-1",
+            "account_status": "ENABLED",
+            "status_code": "200",
+            "signature_key": hashlib.sha512(covered.encode()).hexdigest(),
+        }
+    ).encode()
+    config = written(tmp_path, upstream.url, api.url, "deliver")
+    async with Node(config, ENVIRON) as node:
+        assert (await exchange(node.public[0], midtrans_request(body))).status == 200
+        line = await node.wait_for(event="attempt", decision="held")
+        assert line["cause"] == "names no transaction"
+    assert (upstream.received, api.asked) == ([], [])
