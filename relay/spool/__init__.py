@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from relay.errors import SpoolUnavailable
-from relay.model import Decision, Event, Lease, Outcome, Passed, Status, VerifiedDelivery
+from relay.model import Decision, Event, Lease, Passed, Status, Tried, VerifiedDelivery
 
 
 class SpoolOverloaded(SpoolUnavailable):
@@ -83,9 +83,9 @@ class Query:
 class Record:
     """The history of one event, without its body.
 
-    settled_at: when it became delivered or dead, or was passed on; None before.
-    last_outcome: `delivered 200`, `rejected 503`, `unreachable refused`, or `corrupt`; None before
-        any attempt.
+    settled_at: when it became delivered, dead or held, or was passed on; None before.
+    last_outcome: `delivered 200`, `rejected 503`, `unreachable refused`, `unconfirmed not found`,
+        or `corrupt`; None before any attempt.
     """
 
     id: str
@@ -103,6 +103,7 @@ class Record:
     conflicts_with: str | None
     out_of_order: bool
     client: str
+    reconciled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,8 @@ class Spool(Protocol):
         other content is `Stored` under its own id with `conflicts_with`, or a `Conflict` and
         not stored when the evidence says `OnConflict.REFUSE`. An opening event of a subject that
         has a later state already is stored `out_of_order`. A test message is stored as `test`.
-        What was passed on counts for none of this.
+        What was passed on counts for none of this. One that is `reconciled` and any other of the
+        same key are one event, whichever comes first, however they are worded.
 
         within: the seconds that it may take; as long as it takes when None.
 
@@ -201,7 +203,7 @@ class Spool(Protocol):
             subject (its key where it has no subject) is pending or leased.
         """
 
-    async def settle(self, lease: Lease, decision: Decision, outcome: Outcome) -> None:
+    async def settle(self, lease: Lease, decision: Decision, outcome: Tried) -> None:
         """Record what came of an attempt.
 
         Raises:

@@ -16,7 +16,7 @@ import apsw
 
 from relay.clock import Clock
 from relay.errors import SpoolUnavailable
-from relay.model import Decision, Event, Lease, Outcome, Passed, VerifiedDelivery
+from relay.model import Decision, Event, Lease, Passed, Tried, VerifiedDelivery
 from relay.spool import (
     Claimed,
     Conflict,
@@ -35,6 +35,7 @@ from relay.spool._sqlite.faults import Soundness
 from relay.spool._sqlite.migrations import Migrated
 from relay.spool._sqlite.presence import Presence
 from relay.spool._sqlite.reader import Reader
+from relay.spool._sqlite.refusalstore import SqliteRefusals
 from relay.spool._sqlite.writer import Writer
 
 __all__ = ["Migrated", "SqliteSpool", "migrate", "open_spool"]
@@ -86,6 +87,7 @@ class SqliteSpool:
         self._ballast = Ballast(path.with_name(path.name + "-ballast"))
         self._reader = Reader(reading, self._soundness)
         self._writer = Writer(writing, self._soundness, files.Watch(path).holds, self._ballast)
+        self.refusals = SqliteRefusals(self._writer, self._reader)
 
     async def recover(self, horizon: timedelta) -> int:
         now = self._clock.steady()
@@ -160,7 +162,7 @@ class SqliteSpool:
                 )
             raise
 
-    async def settle(self, lease: Lease, decision: Decision, outcome: Outcome) -> None:
+    async def settle(self, lease: Lease, decision: Decision, outcome: Tried) -> None:
         upstream = lease.event.upstream
         settling = partial(
             leases.settle,

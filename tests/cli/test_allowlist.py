@@ -53,3 +53,61 @@ def test_one_endpoint_is_asked(relay: Invoke, config: Path) -> None:
 
 def test_what_is_no_address_is_a_mistake_in_the_call(relay: Invoke, config: Path) -> None:
     assert relay("allowlist", "check", "34.101.68", "-c", config).exit_code == 2
+
+
+def test_what_the_configuration_changes_is_told(relay: Invoke, config: Path) -> None:
+    remember(config.parent, callback_mt_1=["104.40.249.200"])
+    assert relay("allowlist", "diff", "-c", config).exit_code == 0
+    text = config.read_text().replace(
+        "path: /vipps", 'path: /vipps\n    allowlist: {replace: ["192.0.2.0/24"]}'
+    )
+    config.write_text(text)
+    result = relay("allowlist", "diff", "-c", config)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[1:] == [
+        "vipps\tallowed here alone\t192.0.2.0/24",
+        "vipps\tallowed there alone\t104.40.249.200/32",
+    ]
+
+
+def test_a_list_of_somebody_else_is_compared(relay: Invoke, config: Path) -> None:
+    remember(config.parent, callback_mt_1=["104.40.249.200"])
+    theirs = config.parent / "theirs"
+    theirs.write_text("104.40.249.200 # Vipps\n192.0.2.1\n")
+    words = ("allowlist", "diff", "-c", config, "--endpoint", "vipps", "--against", theirs)
+    result = relay(*words, "--format", "json")
+    assert result.exit_code == 1
+    assert orjson.loads(result.output) == [
+        {"endpoint": "vipps", "network": "192.0.2.1/32", "difference": "allowed there alone"}
+    ]
+    theirs.write_text("104.40.249.200\n192.0.2.1/24\n")
+    wrong = relay(*words)
+    assert wrong.exit_code == 2
+    assert wrong.stderr.startswith(f"{theirs}:2:1: 192.0.2.1/24 has host bits")
+    assert relay(*words[:-1], config.parent / "none").exit_code == 2
+
+
+def test_an_export_is_no_different_from_what_it_was_made_of(relay: Invoke, config: Path) -> None:
+    remember(config.parent, callback_mt_1=["104.40.249.200"], callback_mt_2=["104.40.249.201"])
+    exported = relay("allowlist", "export", "-c", config)
+    assert exported.exit_code == 0, exported.stderr
+    file = config.parent / "exported.json"
+    file.write_text(exported.stdout)
+    assert relay("allowlist", "diff", "-c", config, "--against", file).exit_code == 0
+
+
+def test_hosts_without_addresses_are_named(relay: Invoke, config: Path) -> None:
+    words = ("allowlist", "export", "-c", config, "--endpoint", "vipps", "--format", "haproxy")
+    result = relay(*words)
+    assert result.exit_code == 1
+    assert "callback-mt-1.vipps.no" in result.stderr
+    assert relay(*words[:4], "--format", "haproxy").exit_code == 2
+
+
+def test_networks_that_overlap_are_exported_once(relay: Invoke, config: Path) -> None:
+    text = config.read_text().replace(
+        "path: /vipps", 'path: /vipps\n    allowlist: {replace: ["192.0.2.0/24", "192.0.2.1/32"]}'
+    )
+    config.write_text(text)
+    words = ("allowlist", "export", "-c", config, "--endpoint", "vipps", "--format", "haproxy")
+    assert relay(*words).stdout.splitlines()[2:] == ["192.0.2.0/24"]

@@ -16,6 +16,9 @@ from tests.config.pem import write_pair
 # Where the test's files lie is a finding of its own elsewhere.
 SERVICE = "spool: {path: /srv/relay.db}\n"
 
+# Asked before delivery, so that there is nothing to say of it.
+ASKED = GOOD + "    confirm: {with: status}\n"
+
 
 def run(*arguments: str, **environ: str) -> Result:
     app = typer.Typer(pretty_exceptions_enable=False)
@@ -34,7 +37,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_good_file_is_explained_and_exits_0(file: Path) -> None:
-    file.write_text(GOOD + VIPPS + SERVICE)
+    file.write_text(ASKED + VIPPS + SERVICE)
     result = run("check", "-c", str(file))
     midtrans, vipps = provider("midtrans").facts, provider("vipps").facts
     listings = midtrans.environments["production"].listings
@@ -71,16 +74,16 @@ def test_an_endpoint_without_secrets_is_verified_by_address(file: Path) -> None:
     ("mode", "said"), [("off", "may send too"), ("report", "may send too, and are counted")]
 )
 def test_it_is_said_what_becomes_of_other_addresses(file: Path, mode: str, said: str) -> None:
-    file.write_text(GOOD + f"    allowlist: {{mode: {mode}}}\n" + SERVICE)
+    file.write_text(ASKED + f"    allowlist: {{mode: {mode}}}\n" + SERVICE)
     assert f"other addresses\t{said}" in run("check", "-c", str(file)).stdout.splitlines()
 
 
 def test_findings_follow_and_exit_1(file: Path) -> None:
-    file.write_text(GOOD + "    allowlist: {mode: off}\n" + SERVICE)
+    file.write_text(ASKED + "    allowlist: {mode: off}\n" + SERVICE)
     result = run("check", "-c", str(file))
     assert result.stdout.splitlines()[-1:] == [
         (
-            f"{file}:13:23: warning: endpoints.0.allowlist.mode: anybody may send; only the"
+            f"{file}:14:23: warning: endpoints.0.allowlist.mode: anybody may send; only the"
             " signature is checked"
         )
     ]
@@ -105,7 +108,7 @@ def test_a_missing_file_is_a_mistake(file: Path) -> None:
 
 
 def test_json(file: Path) -> None:
-    file.write_text(GOOD + "    allowlist: {mode: off, add: [192.0.2.1]}\n" + SERVICE)
+    file.write_text(ASKED + "    allowlist: {mode: off, add: [192.0.2.1]}\n" + SERVICE)
     result = run("check", "-c", str(file), "--format", "json")
     found = json.loads(result.stdout)
     assert found["valid"] is True
@@ -119,7 +122,7 @@ def test_json(file: Path) -> None:
     assert found["findings"] == [
         {
             "file": str(file),
-            "line": 13,
+            "line": 14,
             "column": 23,
             "where": "endpoints.0.allowlist.mode",
             "code": "allowlist-off",
@@ -146,7 +149,7 @@ def test_mistakes_in_json(file: Path) -> None:
 def test_certificates_of_the_listeners_are_looked_at(file: Path) -> None:
     write_pair(file.parent, issuer="pay.example.com")
     tls = '8080"\n    tls: {certificate: certificate.pem, key: key.pem}\n'
-    file.write_text(GOOD.replace('8080"\n', tls) + SERVICE)
+    file.write_text(ASKED.replace('8080"\n', tls) + SERVICE)
     result = run("check", "-c", str(file))
     assert f"{file}:3:24: warning: listen.0.tls.certificate: the certificate is self-signed" in (
         result.stdout

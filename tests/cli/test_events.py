@@ -1,6 +1,7 @@
 """History on the command line, on a spool that nobody serves."""
 
 import asyncio
+from base64 import b64decode
 from datetime import timedelta
 from pathlib import Path
 
@@ -109,3 +110,25 @@ def test_a_cursor_that_is_none_is_a_mistake_in_the_call(
     result = relay("events", "list", "-c", config, "--after", after)
     assert result.exit_code == 2
     assert "is not the `next` of a page" in result.stderr
+
+
+def test_an_export_has_every_event_with_its_own_bytes(relay: Invoke, config: Path) -> None:
+    deliver(config, 250)
+    store(config, "caf\xe9")
+    result = relay("events", "export", "-c", config)
+    assert result.exit_code == 0
+    told = [orjson.loads(line) for line in result.stdout.splitlines()]
+    assert len({each["id"] for each in told}) == 251
+    assert b64decode(told[0]["content"]["body_base64"]) == "caf\xe9".encode()
+    assert told[0]["content"]["headers"] == [["Content-Type", "application/json"]]
+
+
+def test_an_export_is_narrowed_and_limited(relay: Invoke, config: Path) -> None:
+    deliver(config, 120)
+    store(config, "one")
+    words = ("events", "export", "-c", config)
+    (only,) = relay(*words, "--key", "one").stdout.splitlines()
+    assert orjson.loads(only)["key"] == "one"
+    assert len(relay(*words, "--limit", 110).stdout.splitlines()) == 110
+    assert relay(*words, "--limit", 0).exit_code == 2
+    assert relay(*words, "--status", "lost").exit_code == 2

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from relay.model import (
     Delivered,
     Done,
     Headers,
+    Held,
     Lease,
     OnConflict,
     Outcome,
@@ -22,6 +24,8 @@ from relay.model import (
     Rejected,
     RetryAt,
     Status,
+    Tried,
+    Unconfirmed,
     Unreachable,
     VerifiedDelivery,
 )
@@ -51,7 +55,7 @@ async def take_one(spool: Spool, *, ordered: bool = False) -> Lease:
 
 
 async def finish(
-    spool: Spool, decision: Decision | None = None, outcome: Outcome | None = None
+    spool: Spool, decision: Decision | None = None, outcome: Tried | None = None
 ) -> str:
     """Claim one event and settle it; return its id."""
     lease = await take_one(spool)
@@ -459,6 +463,35 @@ class SpoolContract:
         after = await record(spool, event_id)
         assert (after.status, after.last_outcome) == (Status.DEAD, "unreachable refused")
         assert await take(spool) == Claimed((), None)
+
+    async def test_a_held_event_waits_for_a_person_and_may_be_requeued(
+        self, spool: Spool, clock: ManualClock
+    ) -> None:
+        event_id = await stored(spool, verified())
+        await finish(spool, Held(), Unconfirmed("gross_amount differs", final=True))
+        after = await record(spool, event_id)
+        assert (after.status, after.settled_at) == (Status.HELD, clock.now())
+        assert (after.due_at, after.last_outcome) == (None, "unconfirmed gross_amount differs")
+        assert await take(spool) == Claimed((), None)
+        assert await spool.requeue(Query(ids=(event_id,))) == (event_id,)
+        assert (await take_one(spool)).turn == 1
+
+    async def test_what_was_reconciled_and_what_was_delivered_are_one_event(
+        self, spool: Spool
+    ) -> None:
+        learnt = replace(verified(key="a", body=b"1"), reconciled=True)
+        event_id = await stored(spool, learnt)
+        assert (await record(spool, event_id)).reconciled
+        assert (await take_one(spool)).event.reconciled
+        assert await spool.put(verified(key="a", body=b"2")) == Duplicate(event_id)
+        again = replace(verified(key="a", body=b"3"), reconciled=True)
+        assert await spool.put(again) == Duplicate(event_id)
+        came = await stored(spool, verified(key="b", body=b"1"))
+        late = replace(verified(key="b", body=b"2"), reconciled=True)
+        assert await spool.put(late) == Duplicate(came)
+        assert not (await record(spool, came)).reconciled
+        elsewhere = replace(verified(key="b", endpoint="other"), reconciled=True)
+        assert isinstance(await spool.put(elsewhere), Stored)
 
     async def test_a_lost_lease_cannot_settle(
         self, spool: Spool, other: Spool, clock: ManualClock

@@ -15,14 +15,14 @@ _PUT: Final = """
 INSERT INTO events (
     id, endpoint, provider, environment, upstream, key, content, restated, subject, opening,
     method, suffix, headers, client, received_at, signed, conflicts_with, out_of_order, status,
-    place, attempts, since, due_at, lease_until, checksum, body
+    place, attempts, since, due_at, lease_until, checksum, body, reconciled
 )
 SELECT
     :id, :endpoint, :provider, :environment, :upstream, :key, :content, :restated, :subject,
     :opening, :method, :suffix, :headers, :client, :received_at, :signed, known.id, known.later,
     :status, :place, :attempts, :since, :due_at, :lease_until,
     :digest || ' ' || known.later || ' ' || ifnull(known.id, ''),
-    :body
+    :body, :reconciled
 FROM (
     SELECT
         (
@@ -40,13 +40,18 @@ FROM (
     LIMIT 1
 ) AS known
 WHERE NOT (:refuse AND known.id IS NOT NULL)
+    AND NOT EXISTS (
+        SELECT 1 FROM events
+        WHERE key = :key AND endpoint = :endpoint AND (:reconciled OR reconciled)
+            AND status <> 'passed'
+    )
 ON CONFLICT (key, endpoint, content) DO NOTHING
 ON CONFLICT (endpoint, restated) WHERE restated IS NOT NULL DO NOTHING
 RETURNING conflicts_with, out_of_order
 """
 
 _KNOWN: Final = """
-SELECT id, content = :content AS same FROM events
+SELECT id, (content = :content OR :reconciled OR reconciled) AS same FROM events
 WHERE key = :key AND endpoint = :endpoint AND status <> 'passed'
 ORDER BY same DESC, seq LIMIT 1
 """

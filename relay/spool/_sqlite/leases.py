@@ -8,7 +8,7 @@ import apsw
 import orjson
 
 from relay.errors import LeaseLost
-from relay.model import Dead, Decision, Done, Lease, Outcome, RetryAt
+from relay.model import Dead, Decision, Done, Held, Lease, RetryAt, Tried
 from relay.spool import Claimed
 from relay.spool._sqlite import rows
 
@@ -194,7 +194,7 @@ def settle(
     connection: apsw.Connection,
     lease: Lease,
     decision: Decision,
-    outcome: Outcome,
+    outcome: Tried,
     now: datetime,
     *,
     ordered: bool,
@@ -292,6 +292,8 @@ def _state(decision: Decision) -> tuple[str, str | None, datetime | None]:
             return "delivered", None, None
         case Dead():
             return "dead", None, None
+        case Held():
+            return "held", None, None
         case RetryAt(due):
             return "pending", "waiting", due
 

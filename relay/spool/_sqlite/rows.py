@@ -14,10 +14,11 @@ from relay.model import (
     Event,
     Headers,
     Lease,
-    Outcome,
     Passed,
     Rejected,
     Status,
+    Tried,
+    Unconfirmed,
     Unreachable,
     VerifiedDelivery,
 )
@@ -53,7 +54,10 @@ _SEALED: Final = (
     "body",
 )
 
-EVENT: Final = ", ".join((*_SEALED, "conflicts_with", "out_of_order", "checksum"))
+EVENT: Final = ", ".join((*_SEALED, "conflicts_with", "out_of_order", "checksum", "reconciled"))
+
+# What the checksum covers besides, where it is so: events of before have no such column.
+_RECONCILED: Final = ("reconciled",)
 
 _TEST: Final[Parameters] = {
     "status": Status.TEST,
@@ -75,7 +79,7 @@ RECORD: Final = """
     CAST(id AS BLOB), CAST(endpoint AS BLOB), CAST(provider AS BLOB), CAST(status AS BLOB),
     CAST(key AS BLOB), CAST(subject AS BLOB), CAST(upstream AS BLOB), CAST(last_outcome AS BLOB),
     CAST(conflicts_with AS BLOB), CAST(client AS BLOB),
-    received_at, due_at, settled_at, attempts, out_of_order
+    received_at, due_at, settled_at, attempts, out_of_order, reconciled
 """
 
 
@@ -149,7 +153,8 @@ def _received(event: VerifiedDelivery) -> Parameters:
         "body": delivery.body,
     }
     return row | {
-        "digest": digest(tuple(row[name] for name in _SEALED)),
+        "digest": _digest(tuple(row[name] for name in _SEALED), reconciled=event.reconciled),
+        "reconciled": event.reconciled,
         "opening": evidence.opening,
     }
 
@@ -159,8 +164,9 @@ def event(row: Row) -> Event | None:
 
     The body must be there.
     """
-    sealed, (conflicts_with, out_of_order, checksum) = row[: len(_SEALED)], row[len(_SEALED) :]
-    if seal(digest(sealed), conflicts_with, out_of_order) != checksum:
+    sealed = row[: len(_SEALED)]
+    conflicts_with, out_of_order, checksum, reconciled = row[len(_SEALED) :]
+    if seal(_digest(sealed, reconciled=reconciled), conflicts_with, out_of_order) != checksum:
         return None
     values = dict(zip(_SEALED, sealed, strict=True))
     return Event(
@@ -180,7 +186,12 @@ def event(row: Row) -> Event | None:
         conflicts_with=conflicts_with,
         out_of_order=bool(out_of_order),
         body=values["body"],
+        reconciled=bool(reconciled),
     )
+
+
+def _digest(sealed: Row, *, reconciled: bool) -> str:
+    return digest((*_RECONCILED, *sealed) if reconciled else sealed)
 
 
 def first_lease(stored: VerifiedDelivery, as_what: Stored, now: datetime, until: datetime) -> Lease:
@@ -200,7 +211,7 @@ def record(row: Row) -> Record:
     """Return the history in a row of the columns `RECORD`."""
     text: Row = tuple(None if raw is None else raw.decode(errors="replace") for raw in row[:10])
     event_id, endpoint, provider, status, key, subject, upstream, outcome, conflict, client = text
-    received_at, due_at, settled_at, attempts, out_of_order = row[10:]
+    received_at, due_at, settled_at, attempts, out_of_order, reconciled = row[10:]
     return Record(
         id=event_id,
         endpoint=endpoint,
@@ -217,10 +228,11 @@ def record(row: Row) -> Record:
         conflicts_with=conflict,
         out_of_order=bool(out_of_order),
         client=client,
+        reconciled=bool(reconciled),
     )
 
 
-def outcome_text(outcome: Outcome) -> str:
+def outcome_text(outcome: Tried) -> str:
     """Return an outcome as `Record.last_outcome` has it."""
     match outcome:
         case Delivered(status):
@@ -229,6 +241,8 @@ def outcome_text(outcome: Outcome) -> str:
             return f"rejected {status}"
         case Unreachable(cause):
             return f"unreachable {cause}"
+        case Unconfirmed(cause):
+            return f"unconfirmed {cause}"
 
 
 def _status(text: str) -> Status:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import apsw
 import pytest
 
-from relay.model import Delivered, Event, Rejected, Status, Unreachable
+from relay.model import Delivered, Event, Rejected, Status, Unconfirmed, Unreachable
 from relay.spool._sqlite import intake, rows
 from tests.harness.deliveries import RECEIVED, verified
 
@@ -30,6 +30,7 @@ SEALED = {
     "out_of_order": 1,
     "checksum": "another",
     "body": b"another",
+    "reconciled": 1,
 }
 
 
@@ -82,3 +83,4 @@ def test_outcomes_read_as_the_history_has_them() -> None:
     assert rows.outcome_text(Delivered(204)) == "delivered 204"
     assert rows.outcome_text(Rejected(503)) == "rejected 503"
     assert rows.outcome_text(Unreachable("timeout")) == "unreachable timeout"
+    assert rows.outcome_text(Unconfirmed("not found")) == "unconfirmed not found"

@@ -1,0 +1,42 @@
+"""The admin API of kept refusals."""
+
+import orjson
+from aiohttp import web
+
+from relay.refusals.desk import ReleaseDesk, StillRefused
+from relay.refusals.shown import detail, page_json, parse_query, result_json
+
+
+class RefusalRoutes:
+    """The routes of `/api/v1/refusals`."""
+
+    def __init__(self, desk: ReleaseDesk) -> None:
+        self._desk = desk
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/api/v1/refusals", self._refusals),
+            web.get("/api/v1/refusals/{id}", self._refusal),
+            web.post("/api/v1/refusals/{id}/release", self._release),
+        ]
+
+    async def _refusals(self, request: web.Request) -> web.StreamResponse:
+        return _json(page_json(await self._desk.store.page(parse_query(request.query))))
+
+    async def _refusal(self, request: web.Request) -> web.StreamResponse:
+        kept = await self._desk.store.get(request.match_info["id"])
+        if kept is None:
+            raise web.HTTPNotFound
+        return _json(detail(kept))
+
+    async def _release(self, request: web.Request) -> web.StreamResponse:
+        refusal_id = request.match_info["id"]
+        result = await self._desk.release(refusal_id)
+        if result is None:
+            raise web.HTTPNotFound
+        status = 409 if isinstance(result, StillRefused) else 200
+        return _json(result_json(refusal_id, result), status)
+
+
+def _json(content: object, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(content), status=status, content_type="application/json")

@@ -1,0 +1,98 @@
+"""`relay explain`: what would become of a captured request, step by step, and why."""
+
+import sys
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from relay.cli.options import CONFIG, FORMAT, load_settings
+from relay.cli.output import Format, complain, print_json, print_table
+from relay.clientip import plain
+from relay.clock import SystemClock
+from relay.explain.capture import Captured, Malformed, parse
+from relay.explain.walk import Walk, walk
+from relay.model import Address
+
+
+def explain(
+    request: Annotated[str, typer.Argument(help="File with a raw HTTP/1.1 request, or - .")],
+    *,
+    config: CONFIG = Path("relay.yaml"),
+    peer: Annotated[
+        str | None, typer.Option("--peer", help="Address that connected to the relay.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="When it was received; now, if not given.")
+    ] = None,
+    form: FORMAT = Format.TEXT,
+) -> None:
+    """Walk a captured request through every step; exit 0 when it would be accepted, else 1.
+
+    Nothing is stored, sent or looked up, and no secret is shown.
+    """
+    settings = load_settings(config)
+    found = walk(settings, _captured(request), _address(peer), _time(at))
+    verdict = "accept" if found.reason is None else "refuse"
+    if form is Format.JSON:
+        print_json(_json(found, verdict))
+    else:
+        rows = [(step.name, step.result, step.said) for step in found.steps]
+        rows += [("nearest", "-", said) for said in found.nearest]
+        rows.append(("verdict", "ok" if found.reason is None else "no", _verdict(found, verdict)))
+        print_table(("step", "result", "detail"), rows)
+    sys.exit(0 if found.reason is None else 1)
+
+
+def _json(found: Walk, verdict: str) -> dict[str, object]:
+    return {
+        "verdict": verdict,
+        "reason": None if found.reason is None else found.reason.value,
+        "endpoint": found.endpoint,
+        "address_judged": found.judged,
+        "steps": [
+            {"step": step.name, "result": step.result, "detail": step.said} for step in found.steps
+        ],
+        "nearest": found.nearest,
+    }
+
+
+def _verdict(found: Walk, verdict: str) -> str:
+    if found.reason is not None:
+        return f"{verdict}, {found.reason.value}"
+    return verdict if found.judged else f"{verdict}, from an allowed address"
+
+
+def _captured(name: str) -> Captured:
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        complain(f"{name}: {error.strerror}")
+        sys.exit(2)
+    try:
+        return parse(data)
+    except Malformed as error:
+        complain(f"{name}:{error.line}:1: {error}")
+        sys.exit(2)
+
+
+def _address(text: str | None) -> Address | None:
+    if text is None:
+        return None
+    try:
+        return plain(ip_address(text))
+    except ValueError:
+        raise typer.BadParameter(f'--peer: "{text}" is no IP address') from None
+
+
+def _time(text: str | None) -> datetime:
+    if text is None:
+        return SystemClock().now()
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        message = f'--at: "{text}" is no time; write it as 2026-01-31T08:00:00Z or 2026-01-31'
+        raise typer.BadParameter(message) from None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at

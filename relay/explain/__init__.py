@@ -1,0 +1,10 @@
+"""Why a captured request is taken or refused: every step, judged by the parts that would judge it.
+
+    capture       the bytes of a file become a request
+    walk          the steps, in the order of the edge
+    nearest       what would have had to be otherwise
+    masking       what may not be read in a ticket
+
+A verdict is never made here. The parts of the relay are asked, with the configuration as it is,
+and asked again with one thing changed.
+"""

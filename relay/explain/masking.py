@@ -1,0 +1,54 @@
+"""What ends in a ticket must not open a door: secrets and tokens are replaced by `***`."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from relay.model import Headers
+from relay.secret import Secret
+
+MASK: Final = "***"
+
+#: Header fields that hold tokens by their nature.
+_TOKENS: Final = ("Authorization", "Proxy-Authorization", "Cookie")
+_SIGNATURE: Final = "hmac-sha256 "
+
+#: Shorter ones would be found everywhere.
+_SHORTEST: Final = 4
+
+#: The most of one text that is shown.
+_LONGEST: Final = 1000
+
+
+class Mask:
+    """Hides configured secrets, and the tokens of one request."""
+
+    def __init__(
+        self, secrets: Iterable[Secret], headers: Headers, token_fields: Iterable[str] = ()
+    ) -> None:
+        found = {_readable(secret.reveal()) for secret in secrets}
+        for name in (*_TOKENS, *token_fields):
+            for value in headers.values(name):
+                if not value.lower().startswith(_SIGNATURE):
+                    found |= {value, value.partition(" ")[2]}
+        hidden = {text.strip() for text in found} | found
+        # The longest first: one may be a part of another.
+        self._hidden = sorted((t for t in hidden if len(t) >= _SHORTEST), key=len, reverse=True)
+
+    def text(self, shown: str) -> str:
+        """Return this with every secret hidden, and no longer than a person reads."""
+        for hidden in self._hidden:
+            shown = shown.replace(hidden, MASK)
+        if len(shown) > _LONGEST:
+            return f"{shown[:_LONGEST]}… ({len(shown)} characters)"
+        return shown
+
+    def signed(self, parts: Iterable[bytes | None]) -> str:
+        """Return what was signed as text, with a mask where the secret belongs."""
+        return self.text("".join(MASK if part is None else _readable(part) for part in parts))
+
+
+def _readable(part: bytes) -> str:
+    try:
+        return part.decode("utf-8")
+    except UnicodeDecodeError:
+        return part.decode("latin-1")

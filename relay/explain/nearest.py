@@ -1,0 +1,195 @@
+"""The nearest miss: one thing is changed, and the same inspector is asked again.
+
+Pure. What fits after a change says where to look; nothing of a secret is told but which one fits.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from relay.errors import Refusal
+from relay.minify import minify
+from relay.model import Delivery, Evidence, Headers
+from relay.providers import Provider, Terms, Window
+from relay.secret import Secret
+
+_ALWAYS: Final = Window(past=None, future=None)
+
+_URL: Final = "it fits with public_url: "
+_FORWARDED_HOSTS: Final = ("X-Forwarded-Host", "X-Original-Host", "Host")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A delivery that was refused, and all that is known about it.
+
+    elsewhere: the secrets of other endpoints with the same provider, by how to call them.
+    urls: the `public_url` of other endpoints.
+    """
+
+    provider: Provider
+    terms: Terms
+    delivery: Delivery
+    elsewhere: Mapping[str, tuple[Secret, ...]]
+    urls: Sequence[str] = ()
+
+
+def misses(case: Case) -> list[str]:
+    """Return what would have made the delivery pass, one sentence each, the likeliest first."""
+    found: list[str] = []
+    for said, terms, delivery in _changes(case):
+        if any(_alike(said, each) for each in found):
+            continue
+        if _passes(case.provider, terms, delivery):
+            found.append(said)
+            continue
+        later = replace(terms, window=_ALWAYS)
+        if terms.window != _ALWAYS and _passes(case.provider, later, delivery):
+            found.append(f"{said}; its time would be refused all the same")
+    return found
+
+
+def _alike(said: str, found: str) -> bool:
+    """Tell whether both change the same thing: one spelling of it is enough."""
+    return said.partition(_URL)[:2] == found.partition(_URL)[:2] if _URL in said else said == found
+
+
+def _passes(provider: Provider, terms: Terms, delivery: Delivery) -> Evidence | None:
+    try:
+        return provider.bind(terms).inspect(delivery)
+    except (Refusal, ValueError):
+        return None
+
+
+_Change = tuple[str, Terms, Delivery]
+
+
+def _changes(case: Case) -> Iterator[_Change]:
+    terms, delivery = case.terms, case.delivery
+    yield (
+        "all is right but its time: see `timestamp`, and the clocks",
+        replace(terms, window=_ALWAYS),
+        delivery,
+    )
+    if terms.order_id_pattern is not None:
+        said = "all is right but `order_id_pattern`"
+        yield said, replace(terms, order_id_pattern=None), delivery
+    if terms.partner_id is not None:
+        yield "all is right but `partner_id`", replace(terms, partner_id=None), delivery
+    yield from _secrets(case)
+    yield from _urls(case)
+    yield from _headers(case)
+    yield from _bodies(case)
+
+
+def _secrets(case: Case) -> Iterator[_Change]:
+    for where, secrets in case.elsewhere.items():
+        said = f"it is signed for {where}: that secret fits, this endpoint's do not"
+        yield said, replace(case.terms, secrets=secrets), case.delivery
+    for position, secret in enumerate(case.terms.secrets):
+        text = secret.reveal()
+        for other, said in (
+            (text.strip(), "without the blanks around it"),
+            (text + b"\n", "with a line end behind it"),
+            (text.strip(b"\"'"), "without the quotes around it"),
+        ):
+            if other and other != text:
+                changed = replace(case.terms, secrets=(Secret(other),))
+                yield f"secrets.{position} fits {said}", changed, case.delivery
+
+
+def _urls(case: Case) -> Iterator[_Change]:
+    terms = case.terms
+    if terms.public_url is not None:
+        yield "it fits without public_url", replace(terms, public_url=None), case.delivery
+    for url in dict.fromkeys((*_public_urls(case), *case.urls)):
+        if url != terms.public_url:
+            said = f"{_URL}{url}"
+            yield said, replace(terms, public_url=url), case.delivery
+
+
+def _public_urls(case: Case) -> Iterator[str]:
+    """Yield the URLs that the sender may have been given."""
+    head, own = case.delivery.head, case.terms.public_url
+    known = [urlsplit(url) for url in (*case.urls, own or "")]
+    hosts = [value for name in _FORWARDED_HOSTS for value in head.headers.values(name)]
+    hosts += [each.netloc for each in known]
+    hosts += [host.partition(":")[0] for host in hosts]
+    remainder = case.delivery.remainder
+    path = head.path.removesuffix(remainder) if remainder else head.target
+    prefixes = ("", *head.headers.values("X-Forwarded-Prefix"))
+    paths = [*head.headers.values("X-Original-URI"), *(each + path for each in prefixes)]
+    paths += [each.path for each in known]
+    for scheme, host, each in product(("https", "http"), dict.fromkeys(hosts), paths):
+        if host:
+            yield f"{scheme}://{host}{each}"
+
+
+def _headers(case: Case) -> Iterator[_Change]:
+    headers = case.delivery.head.headers
+    names = dict.fromkeys(name.lower() for name, _ in headers)
+    for name in names:
+        values = headers.values(name)
+        for at in range(len(values) if len(values) > 1 else 0):
+            said = f"it fits with number {at + 1} of its {len(values)} fields {name} alone"
+            yield said, case.terms, _with_field(case.delivery, name, values[at])
+        for trimmed in dict.fromkeys((values[0].strip("\"'"), values[0].lower())):
+            if trimmed not in ("", values[0]):
+                said = f"it fits with {name} in lower case, or without quotes"
+                yield said, case.terms, _with_field(case.delivery, name, trimmed)
+
+
+def _with_field(delivery: Delivery, name: str, value: str) -> Delivery:
+    others = tuple(item for item in delivery.head.headers if item[0].lower() != name)
+    return replace(delivery, head=replace(delivery.head, headers=Headers((*others, (name, value)))))
+
+
+def _bodies(case: Case) -> Iterator[_Change]:
+    for said, body in _rewritten(case.delivery.body):
+        if body != case.delivery.body:
+            told = f"it fits the body {said}: something on the way rewrites bodies"
+            yield told, case.terms, replace(case.delivery, body=body)
+
+
+def _rewritten(body: bytes) -> Iterator[tuple[str, bytes]]:
+    yield "without the line ends behind it", body.rstrip(b"\r\n")
+    yield "with a line end behind it", body + b"\n"
+    yield "with LF line ends", body.replace(b"\r\n", b"\n")
+    yield "with CRLF line ends", body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    yield "without its byte order mark", body.removeprefix(b"\xef\xbb\xbf")
+    yield "without white space between its tokens", minify(body)
+    try:
+        read: Any = json.loads(body)
+        texts: Any = json.loads(body, parse_float=str, parse_int=str)
+    except (ValueError, RecursionError):
+        return
+    for separators, spaced in (((",", ":"), "compact"), ((", ", ": "), "with blanks")):
+        for escaped in (False, True):
+            written = _dumps(read, separators, escaped=escaped)
+            how = f"written anew, {spaced}" + (", with \\u escapes" if escaped else "")
+            yield how, written
+            yield how + ", with \\/ for /", written.replace(b"/", b"\\/")
+    yield "with its numbers as strings", _dumps(texts, (",", ":"), escaped=False)
+    if isinstance(texts, dict):
+        for said, change in (("with .00", _with_cents), ("without .00", _without_cents)):
+            changed = {name: change(value) for name, value in texts.items()}
+            if changed != texts:
+                yield f"with its amounts {said}", _dumps(changed, (",", ":"), escaped=False)
+
+
+def _dumps(value: object, separators: tuple[str, str], *, escaped: bool) -> bytes:
+    written = json.dumps(value, separators=separators, ensure_ascii=escaped)
+    return written.encode("utf-8", "surrogatepass")
+
+
+def _with_cents(value: object) -> object:
+    # A status code has three digits, and is no amount.
+    amount = isinstance(value, str) and value.isdigit() and len(value) > len("200")
+    return f"{value}.00" if amount else value
+
+
+def _without_cents(value: object) -> object:
+    return value.removesuffix(".00") if isinstance(value, str) else value

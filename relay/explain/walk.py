@@ -1,0 +1,311 @@
+"""A captured request on its way through the relay, step by step."""
+
+import difflib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import ip_address
+
+from relay import assembly
+from relay.clientip import ClientLocator, plain
+from relay.clock import SystemClock
+from relay.config import Settings
+from relay.config.binding import provider_of, terms
+from relay.config.endpoint import Endpoint as EndpointSettings
+from relay.config.inline import InlineProvider
+from relay.edge.framing import Framing
+from relay.errors import Reason, Refusal
+from relay.explain.capture import Captured
+from relay.explain.masking import Mask
+from relay.explain.nearest import Case, misses
+from relay.ingest import Endpoint
+from relay.inline import HeaderField
+from relay.model import Address, ClientAddress, Delivery, Evidence, RequestHead, Via
+from relay.networks import parse_network
+from relay.routing import Route, Routes
+from relay.schemes import witness
+from relay.secret import Secret
+from relay.sources import Entry, Mode
+
+OK, NO, NOTE = "ok", "no", "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: `ok`, `no`, or `-` where nothing is decided."""
+
+    name: str
+    result: str
+    said: str
+
+
+@dataclass(slots=True)
+class Walk:
+    """All steps, and the first reason to refuse; None when the request would be accepted.
+
+    judged: whether the client's address was known, so that it could be judged.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    endpoint: str | None = None
+    reason: Reason | None = None
+    judged: bool = True
+    nearest: list[str] = field(default_factory=list)
+
+
+def walk(settings: Settings, captured: Captured, peer: Address | None, at: datetime) -> Walk:
+    """Return what would become of this request, received `at` this time from this peer.
+
+    Everything is looked at, also behind the step that refuses. Nothing is looked up in DNS.
+
+    Raises:
+        RelayError: what DNS said last cannot be read.
+    """
+    return _Walker(settings, captured, peer, at).walk()
+
+
+class _Walker:
+    def __init__(
+        self, settings: Settings, captured: Captured, peer: Address | None, at: datetime
+    ) -> None:
+        self._settings = settings
+        self._captured = captured
+        self._peer = peer
+        self._walk = Walk()
+        book = assembly.known_book(settings, SystemClock())
+        self._endpoints = [assembly.bind_endpoint(each, book) for each in settings.endpoints]
+        self._clients = assembly.client_locator(settings)
+        unknown = ip_address("0.0.0.0")  # noqa: S104 - nobody listens here
+        self._head = RequestHead(
+            method=captured.method,
+            target=captured.target,
+            headers=captured.headers,
+            peer=peer or unknown,
+            received_at=at,
+        )
+        self._mask = Mask((), captured.headers)
+
+    def walk(self) -> Walk:
+        self._request()
+        route = self._route()
+        if route is None:
+            return self._walk
+        endpoint = route.endpoint
+        configured = next(e for e in self._settings.endpoints if e.name == endpoint.name)
+        self._walk.endpoint = endpoint.name
+        self._mask = Mask(
+            _secrets(self._settings), self._captured.headers, _token_field(configured)
+        )
+        self._method(route)
+        client = self._client()
+        if client is not None:
+            self._allowed(endpoint, configured, client)
+        self._body()
+        stands_in = ClientAddress(self._head.peer, Via.PEER)
+        delivery = Delivery(
+            endpoint.name,
+            self._head,
+            client or stands_in,
+            route.remainder,
+            self._captured.body,
+        )
+        self._signature(endpoint, configured, delivery)
+        return self._walk
+
+    # ---- telling ----------------------------------------------------------------------------
+
+    def _say(self, name: str, result: str, said: str) -> None:
+        self._walk.steps.append(Step(name, result, self._mask.text(said)))
+
+    def _refuse(self, name: str, refusal: Refusal) -> None:
+        if self._walk.reason is None:
+            self._walk.reason = refusal.reason
+        told = f"{refusal.reason.value}: {refusal.detail}" if refusal.detail else refusal.reason
+        self._say(name, NO, told)
+
+    def _near(self, said: str) -> None:
+        self._walk.nearest.append(self._mask.text(said))
+
+    # ---- steps ------------------------------------------------------------------------------
+
+    def _request(self) -> None:
+        captured = self._captured
+        for note in captured.notes:
+            self._say("capture", NOTE, note)
+        path = self._head.path
+        mark = "?…" if self._head.query else ""
+        self._say(
+            "request", NOTE, f"{captured.method} {path}{mark}, {len(captured.body)} bytes of body"
+        )
+        framing = Framing()
+        framing.feed(captured.raw)
+        if framing.problem is not None:
+            self._refuse("framing", framing.problem)
+
+    def _route(self) -> Route[Endpoint] | None:
+        try:
+            route = Routes(self._endpoints).find(self._head)
+        except Refusal as refusal:
+            self._refuse("endpoint", refusal)
+            paths = [endpoint.path for endpoint in self._endpoints]
+            for path in difflib.get_close_matches(self._head.path, paths, n=1):
+                self._near(f"an endpoint has the path {path}; paths are compared as they are")
+            return None
+        below = f", and {route.remainder} below it" if route.remainder else ""
+        said = f"{route.endpoint.name}, by its path {route.endpoint.path}{below}"
+        self._say("endpoint", OK, said + (", passed on" if route.proxied else ""))
+        return route
+
+    def _method(self, route: Route[Endpoint]) -> None:
+        if self._head.method in route.methods:
+            self._say("method", OK, self._head.method)
+        else:
+            detail = f"{self._head.method}; there are: {', '.join(route.methods)}"
+            self._refuse("method", Refusal(Reason.METHOD_NOT_ALLOWED, detail))
+
+    def _client(self) -> ClientAddress | None:
+        if self._peer is None:
+            self._walk.judged = False
+            self._say("client", NOTE, "not judged: --peer ADDRESS says who connected")
+            return None
+        header = self._settings.forwarded_header
+        trusted = self._clients.trusts(self._peer)
+        self._say("peer", NOTE, f"{self._peer}, {'a' if trusted else 'no'} trusted proxy")
+        if trusted:
+            self._hops(self._clients, ",".join(self._head.headers.values(header)))
+        try:
+            client = self._clients.locate(self._head)
+        except Refusal as refusal:
+            self._refuse("client", refusal)
+            return None
+        self._say("client", OK, f"{client.address}, by {client.via.value}")
+        return client
+
+    def _hops(self, clients: ClientLocator, value: str) -> None:
+        """Tell the forwarded addresses from the nearest hop to the client."""
+        for number, element in enumerate(reversed(value.split(",")), 1):
+            text = element.strip()
+            try:
+                address = plain(ip_address(text))
+            except ValueError:
+                self._say(f"hop {number}", NOTE, text)
+                continue
+            if not clients.trusts(address):
+                self._say(f"hop {number}", NOTE, f"{address}, no trusted proxy: the client")
+                return
+            self._say(f"hop {number}", NOTE, f"{address}, a trusted proxy")
+
+    def _allowed(
+        self, endpoint: Endpoint, configured: EndpointSettings, client: ClientAddress
+    ) -> None:
+        entry = endpoint.allowlist.match(client.address)
+        mode = endpoint.mode
+        if entry is not None:
+            self._say("allowlist", OK, f"{_told(entry)}; mode {mode.value}")
+            return
+        waiting = endpoint.allowlist.unready()
+        reason = Reason.SOURCE_UNKNOWN if waiting else Reason.SOURCE_NOT_ALLOWED
+        detail = f"{client.address} is in no entry; mode {mode.value}"
+        if waiting:
+            detail += f"; no addresses yet of {', '.join(waiting)}"
+        if mode is Mode.ENFORCE:
+            self._refuse("allowlist", Refusal(reason, detail))
+        else:
+            self._say("allowlist", NOTE, f"would be {reason.value}: {detail}")
+        self._near_address(endpoint, configured, client.address)
+
+    def _near_address(
+        self, endpoint: Endpoint, configured: EndpointSettings, address: Address
+    ) -> None:
+        for other in self._endpoints:
+            if other is not endpoint and other.allowlist.match(address) is not None:
+                self._near(f"{address} may send to the endpoint {other.name}")
+        facts = provider_of(configured).facts
+        for name, environment in facts.environments.items():
+            networks = [
+                parse_network(t) for listed in environment.listings for t in listed.networks
+            ]
+            if any(str(address) in network for network in networks):
+                self._near(f"{address} is listed for {facts.name}, {name}")
+        header = self._settings.forwarded_header
+        if address == self._peer and self._head.headers.values(header):
+            self._near(f"{address} sends {header}: if it is your proxy, add it to trusted_proxies")
+
+    def _body(self) -> None:
+        body, limit = self._captured.body, self._settings.limits.body
+        codings = ",".join(self._head.headers.values("Content-Encoding"))
+        if codings and codings.strip().lower() != "identity":
+            self._refuse("body", Refusal(Reason.BODY_ENCODED, codings))
+        elif len(body) > limit:
+            detail = f"{len(body)} bytes; limits.body is {limit}"
+            self._refuse("body", Refusal(Reason.BODY_TOO_LARGE, detail))
+        else:
+            self._say("body", OK, f"sha256 {hashlib.sha256(body).hexdigest()}")
+
+    def _signature(
+        self, endpoint: Endpoint, configured: EndpointSettings, delivery: Delivery
+    ) -> None:
+        with witness.watching() as seen:
+            try:
+                found: Evidence | Refusal = endpoint.inspector.inspect(delivery)
+            except Refusal as refusal:
+                found = refusal
+        for each in seen:
+            self._say("signed", NOTE, self._mask.signed(each.signed))
+        for signature in dict.fromkeys(each.signature for each in seen):
+            self._say("received", NOTE, signature)
+        if endpoint.token:
+            self._say("received", NOTE, "a token, which is shown nowhere")
+        if isinstance(found, Refusal):
+            if seen and found.reason is Reason.SIGNATURE_MISMATCH:
+                # Shown to somebody, it would sign this very content.
+                number = len(configured.secrets)
+                self._say("expected", NOTE, f"something else; {number} secrets tried, none shown")
+            self._refuse("content", found)
+            self._near_content(configured, delivery)
+            return
+        by = "unsigned" if found.secret is None else f"fits secrets.{found.secret}"
+        covered = ", ".join(found.signed) or "nothing"
+        self._say("signature", OK, f"{by}; covers {covered}")
+        more = "; could have been split otherwise" if found.ambiguous else ""
+        test = "; a test message, kept and not delivered" if found.test else ""
+        self._say("event key", OK, f"{found.key}{more}{test}")
+
+    def _near_content(self, configured: EndpointSettings, delivery: Delivery) -> None:
+        provider = provider_of(configured)
+        others = [e for e in self._settings.endpoints if e is not configured]
+        alike = [e for e in others if provider_of(e).facts.name == provider.facts.name]
+        case = Case(
+            provider=provider,
+            terms=terms(configured, provider.facts),
+            delivery=delivery,
+            elsewhere={
+                f"the endpoint {e.name} ({e.environment})": e.secrets for e in alike if e.secrets
+            },
+            urls=[e.public_url for e in alike if e.public_url is not None],
+        )
+        for said in misses(case):
+            self._near(said)
+
+
+def _told(entry: Entry) -> str:
+    host = f", of {entry.host}" if entry.host else ""
+    seen = f", last seen {entry.last_seen:%Y-%m-%d %H:%M:%S}Z" if entry.last_seen else ""
+    return f"{entry.network}{host}, from {entry.origin}{seen}"
+
+
+def _secrets(settings: Settings) -> list[Secret]:
+    found = [secret for each in settings.endpoints for secret in each.secrets]
+    found += [secret for each in settings.upstreams.values() for secret in each.signing_secrets]
+    return found if settings.admin.token is None else [*found, settings.admin.token]
+
+
+def _token_field(endpoint: EndpointSettings) -> Sequence[str]:
+    """Return the header field that holds a token by the endpoint's description."""
+    if not isinstance(endpoint.provider, InlineProvider):
+        return ()
+    rule = endpoint.provider.description().signature
+    if rule.scheme != "token" or not isinstance(rule.source, HeaderField):
+        return ()
+    return (rule.source.name,)

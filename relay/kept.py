@@ -1,0 +1,128 @@
+"""Deliveries that were refused and kept, so that a mended configuration can still take them.
+
+`tests/contracts/refusals.py` is the contract in executable form; every backend passes it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Protocol
+
+from relay.errors import Reason
+from relay.model import ClientAddress, RequestHead
+
+#: What a mended configuration may judge otherwise. All of these are found in what was received.
+MENDABLE: Final = frozenset(
+    {
+        Reason.SIGNATURE_MISSING,
+        Reason.SIGNATURE_MISMATCH,
+        Reason.TIMESTAMP_INVALID,
+        Reason.TIMESTAMP_OUTSIDE_WINDOW,
+        Reason.FIELD_INVALID,
+        Reason.BODY_MALFORMED,
+    }
+)
+
+#: What a kept refusal counts besides its body and its header fields, in bytes.
+OVERHEAD: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is kept. Past any of these the oldest go first.
+
+    size: bytes of all together. per_address: how many of one client.
+    """
+
+    number: int = 10_000
+    size: int = 64 * 1024 * 1024
+    per_address: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One delivery that was refused after its body had been read.
+
+    head: only the header fields that may be kept; never one that holds a token.
+    """
+
+    id: str
+    endpoint: str
+    provider: str
+    reason: Reason
+    detail: str
+    head: RequestHead
+    client: ClientAddress
+    body: bytes = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """What it counts towards `Bounds.size`."""
+        fields = sum(len(name) + len(value) for name, value in self.head.headers)
+        return OVERHEAD + len(self.head.target) + fields + len(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is known of a kept refusal. `refused.reason` is that of the last verification.
+
+    times: how often the same bytes came. `refused.head.received_at` is the first time.
+    tried_at: when somebody last tried to release it.
+    released_as: the event that it became; None while it is refused.
+    """
+
+    refused: Refused
+    times: int
+    tried_at: datetime | None
+    released_as: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalQuery:
+    """Which refusals. Empty fields do not narrow. `after`: the `next` of the page before."""
+
+    endpoint: str | None = None
+    reason: Reason | None = None
+    limit: int = 100
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalPage:
+    """Refusals, the last kept first, without their bodies. `next` is None at the end."""
+
+    kept: tuple[Kept, ...]
+    next: str | None
+
+
+class RefusalStore(Protocol):
+    """Keeps refused deliveries.
+
+    Every method raises `SpoolUnavailable` when the store cannot do its work.
+    """
+
+    async def keep(self, refused: Sequence[Refused], bounds: Bounds) -> None:
+        """Keep all of these or none, then let the oldest go that are past the bounds.
+
+        The same bytes to the same endpoint are one refusal, however often they come: the first
+        one stays, and counts.
+        """
+
+    async def page(self, query: RefusalQuery) -> RefusalPage:
+        """Return one page.
+
+        Raises:
+            ValueError: `after` is not the `next` of a page, or the limit is not positive.
+        """
+
+    async def get(self, refusal_id: str) -> Kept | None:
+        """Return one with its body, which is empty once it has been released; None if unknown."""
+
+    async def still(self, refusal_id: str, reason: Reason, detail: str, at: datetime) -> None:
+        """Note that it is refused still, and why now. A released one is left alone."""
+
+    async def released(self, refusal_id: str, event_id: str, at: datetime) -> None:
+        """Note what event it became, and let its content go."""
+
+    async def prune(self, before: datetime, limit: int) -> int:
+        """Remove up to `limit` that came first before this time; return how many."""

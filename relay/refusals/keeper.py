@@ -1,0 +1,155 @@
+"""Noting refused deliveries, behind the answers: never before one, and never instead of one.
+
+Only a sender whose address is allowed gets this far, and only what a mended configuration may
+judge otherwise is noted. A flood, a dead disk or a crash loses some; no answer waits for any.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+
+from relay.clock import Clock
+from relay.errors import Refusal, SpoolUnavailable
+from relay.ingest import COMMON_HEADERS, Endpoint
+from relay.kept import MENDABLE, Bounds, RefusalStore, Refused
+from relay.model import Delivery, Headers
+from relay.spool import SpoolBroken
+from relay.telemetry import Telemetry
+
+#: Bytes that may wait.
+_ROOM = 4 * 1024 * 1024
+
+#: The most that is written at once, so that a sender's own write never waits long behind it; and
+#: the most in each `_GATHERING`, so that a flood does not keep the disk busy.
+_TOGETHER = 50
+_EACH_TIME = 200
+
+#: Seconds in which a batch gathers, and between tries while the spool is unavailable.
+_GATHERING = 0.5
+_PAUSE = 5.0
+
+#: How an Authorization begins that is a signature and no token.
+_SIGNATURE = "hmac-sha256 "
+
+
+class Keeper:
+    """Keeps refused deliveries, in batches. `run` it, and `flush` it at the end."""
+
+    def __init__(
+        self,
+        store: RefusalStore,
+        *,
+        clock: Clock,
+        telemetry: Telemetry,
+        new_id: Callable[[], str],
+        bounds: Bounds,
+        room: int = _ROOM,
+    ) -> None:
+        """Take the parts. `room`: bytes that may wait to be written."""
+        self._store = store
+        self._clock = clock
+        self._telemetry = telemetry
+        self._new_id = new_id
+        self._bounds = bounds
+        self._room = room
+        self._lost = 0
+        self._waiting: deque[Refused] = deque()
+        self._more = asyncio.Event()
+
+    def note(self, endpoint: Endpoint, delivery: Delivery, refusal: Refusal) -> None:
+        """Take this refusal, if it can be mended. Neither raises nor waits.
+
+        Where the proof is a token there is nothing to keep: the token may not lie anywhere, and
+        without it nothing can be verified.
+        """
+        if refusal.reason not in MENDABLE or endpoint.token:
+            return
+        headers = keepable(endpoint, delivery.head.headers)
+        if headers is None:
+            return
+        refused = _refused(self._new_id(), endpoint, delivery, refusal, headers)
+        if refused.size > self._room:
+            self._lost += 1
+            self._more.set()
+            return
+        self._room -= refused.size
+        self._waiting.append(refused)
+        self._more.set()
+
+    async def run(self) -> None:
+        """Write until cancelled; what waits then is left to `flush`.
+
+        Raises:
+            SpoolBroken: nothing can be written any more without a restart.
+        """
+        while True:
+            await self._more.wait()
+            await self._clock.sleep(_GATHERING)
+            self._more.clear()
+            try:
+                await self._write(_EACH_TIME)
+            except SpoolBroken:
+                raise
+            except SpoolUnavailable as error:
+                self._telemetry.log.warning("refusals_delayed", detail=str(error))
+                self._more.set()
+                await self._clock.sleep(_PAUSE)
+
+    async def flush(self) -> None:
+        """Write what waits; what cannot be written now is lost. Call it when `run` has ended."""
+        try:
+            await self._write(len(self._waiting))
+        except SpoolUnavailable as error:
+            lost = len(self._waiting)
+            self._telemetry.log.warning("refusals_lost", number=lost, detail=str(error))
+            self._waiting.clear()
+
+    async def _write(self, most: int) -> None:
+        """Keep what waits now. When this is cut short, to do it again is no harm."""
+        for _ in range(0, min(most, len(self._waiting)), _TOGETHER):
+            batch = list(islice(self._waiting, _TOGETHER))
+            try:
+                await self._store.keep(batch, self._bounds)
+            except SpoolUnavailable:
+                raise
+            except Exception as fault:  # noqa: BLE001 - what cannot be kept must not end a relay
+                self._telemetry.log.fault("refusals_fault", fault)
+                self._lost += len(batch)
+            for each in batch:
+                self._waiting.popleft()
+                self._room += each.size
+        if self._waiting:
+            self._more.set()
+        if self._lost:
+            detail = "too much waited to be written"
+            self._telemetry.log.warning("refusals_lost", number=self._lost, detail=detail)
+            self._lost = 0
+
+
+def keepable(endpoint: Endpoint, headers: Headers) -> Headers | None:
+    """Return the header fields that a new verification needs, and no other.
+
+    None when one of them may hold a token: a delivery is kept with all of its proof, or not.
+    """
+    kept = headers.only("Host", *COMMON_HEADERS, *endpoint.headers)
+    for value in kept.values("Authorization"):
+        if not value.lower().startswith(_SIGNATURE):
+            return None
+    return kept
+
+
+def _refused(
+    refusal_id: str, endpoint: Endpoint, delivery: Delivery, refusal: Refusal, headers: Headers
+) -> Refused:
+    return Refused(
+        id=refusal_id,
+        endpoint=endpoint.name,
+        provider=endpoint.provider,
+        reason=refusal.reason,
+        detail=refusal.detail,
+        head=replace(delivery.head, headers=headers),
+        client=delivery.client,
+        body=delivery.body,
+    )

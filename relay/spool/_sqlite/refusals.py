@@ -1,0 +1,197 @@
+"""Refused deliveries in their table: statements, and nothing that runs them."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import Final
+
+import apsw
+import orjson
+
+from relay.errors import Reason
+from relay.kept import Bounds, Kept, RefusalPage, RefusalQuery, Refused
+from relay.model import ClientAddress, Headers, RequestHead, Via
+from relay.spool._sqlite import rows
+
+_KEEP: Final = """
+INSERT INTO refusals (
+    id, endpoint, provider, reason, detail, peer, client, client_via, method, target, headers,
+    received_at, fingerprint, size, body
+)
+VALUES (
+    :id, :endpoint, :provider, :reason, :detail, :peer, :client, :client_via, :method, :target,
+    :headers, :received_at, :fingerprint, :size, :body
+)
+ON CONFLICT (fingerprint) DO UPDATE SET times = times + 1
+"""
+
+_CROWDED: Final = """
+DELETE FROM refusals WHERE seq IN (
+    SELECT seq FROM refusals WHERE client = :client ORDER BY seq DESC LIMIT -1 OFFSET :most
+)
+"""
+
+_TOTAL: Final = "SELECT count(*), total(size) FROM refusals"
+_OLDEST: Final = "SELECT seq, size FROM refusals ORDER BY seq LIMIT :limit"
+_UP_TO: Final = "DELETE FROM refusals WHERE seq <= :seq"
+
+_NAMES: Final = (
+    *("id", "endpoint", "provider", "reason", "detail", "peer", "client", "client_via", "method"),
+    *("target", "headers", "received_at", "times", "tried_at", "released_as"),
+)
+_COLUMNS: Final = ", ".join(_NAMES)
+
+_PAGE: Final = f"""
+SELECT {_COLUMNS}, seq FROM refusals WHERE {{conditions}} ORDER BY seq DESC LIMIT :limit
+"""  # noqa: S608 - columns and conditions, no values
+
+_ONE: Final = f"SELECT {_COLUMNS}, body FROM refusals WHERE id = :id"  # noqa: S608 - columns
+
+_CONDITIONS: Final = {
+    "endpoint": "endpoint = :endpoint",
+    "reason": "reason = :reason",
+    "after": "seq < :after",
+}
+
+_STILL: Final = """
+UPDATE refusals SET reason = :reason, detail = :detail, tried_at = :at
+WHERE id = :id AND released_as IS NULL
+"""
+
+# What was mended is an event now, and its content lies there.
+_RELEASED: Final = """
+UPDATE refusals SET released_as = :event, tried_at = :at, headers = '[]', body = x'', size = 0
+WHERE id = :id
+"""
+
+_PRUNE: Final = """
+DELETE FROM refusals
+WHERE seq IN (SELECT seq FROM refusals WHERE received_at < :before LIMIT :limit)
+"""
+
+
+def parameters(refused: Refused) -> rows.Parameters:
+    """Return what an `INSERT` needs."""
+    head = refused.head
+    headers = orjson.dumps(list(head.headers))
+    same = (refused.endpoint, head.method, head.target)
+    told = orjson.dumps([*same, len(headers)]) + headers + refused.body
+    return {
+        "id": refused.id,
+        "endpoint": refused.endpoint,
+        "provider": refused.provider,
+        "reason": refused.reason.value,
+        "detail": refused.detail,
+        "peer": str(head.peer),
+        "client": str(refused.client.address),
+        "client_via": refused.client.via.value,
+        "method": head.method,
+        "target": head.target,
+        "headers": headers.decode(),
+        "received_at": rows.micros(head.received_at),
+        "fingerprint": sha256(told).digest(),
+        "size": refused.size,
+        "body": refused.body,
+    }
+
+
+def keep(connection: apsw.Connection, refused: Sequence[rows.Parameters], bounds: Bounds) -> None:
+    """Keep these, and let go of what is past the bounds; all of it or nothing."""
+    with connection:
+        connection.executemany(_KEEP, refused)
+        for client in {row["client"] for row in refused}:
+            connection.execute(_CROWDED, {"client": client, "most": bounds.per_address})
+        _shrink(connection, bounds)
+
+
+def _shrink(connection: apsw.Connection, bounds: Bounds) -> None:
+    [(number, size)] = rows.fetch(connection, _TOTAL, ())
+    excess, surplus = number - bounds.number, size - bounds.size
+    last = None
+    while excess > 0 or surplus > 0:
+        for seq, freed in rows.fetch(connection, _OLDEST, {"limit": 100}):
+            if excess <= 0 and surplus <= 0:
+                break
+            last, excess, surplus = seq, excess - 1, surplus - freed
+        connection.execute(_UP_TO, {"seq": last})
+
+
+def page(connection: apsw.Connection, query: RefusalQuery) -> RefusalPage:
+    """Return one page, the last kept first.
+
+    Raises:
+        ValueError: `after` was not the `next` of a page, or the limit is not positive.
+    """
+    if query.limit < 1:
+        raise ValueError(f"a limit is at least 1, not {query.limit}")
+    given = {
+        "endpoint": query.endpoint,
+        "reason": None if query.reason is None else query.reason.value,
+        "after": None if query.after is None else _position(query.after),
+    }
+    values: rows.Parameters = {name: value for name, value in given.items() if value is not None}
+    conditions = " AND ".join(_CONDITIONS[name] for name in values) or "TRUE"
+    # One more than asked for tells whether there is another page.
+    statement = _PAGE.format(conditions=conditions)
+    found = rows.fetch(connection, statement, values | {"limit": query.limit + 1})
+    shown = found[: query.limit]
+    more = str(shown[-1][-1]) if len(found) > len(shown) else None
+    return RefusalPage(tuple(_kept(row[:-1], b"") for row in shown), more)
+
+
+def get(connection: apsw.Connection, refusal_id: str) -> Kept | None:
+    """Return one with its body, or None when there is none of this id."""
+    for row in rows.fetch(connection, _ONE, {"id": refusal_id}):
+        return _kept(row[:-1], row[-1])
+    return None
+
+
+def still(
+    connection: apsw.Connection, refusal_id: str, reason: Reason, detail: str, at: datetime
+) -> None:
+    """Note why it is refused now."""
+    told = {"id": refusal_id, "reason": reason.value, "detail": detail, "at": rows.micros(at)}
+    connection.execute(_STILL, told)
+
+
+def released(connection: apsw.Connection, refusal_id: str, event_id: str, at: datetime) -> None:
+    """Note what event it became, and let its content go."""
+    connection.execute(_RELEASED, {"id": refusal_id, "event": event_id, "at": rows.micros(at)})
+
+
+def prune(connection: apsw.Connection, before: datetime, limit: int) -> int:
+    """Remove those that came before; return how many."""
+    connection.execute(_PRUNE, {"before": rows.micros(before), "limit": limit})
+    return connection.changes()
+
+
+def _position(after: str) -> int:
+    # As many digits as SQLite's integers surely hold.
+    if not re.fullmatch(r"[0-9]{1,18}", after, re.ASCII):
+        raise ValueError(f'"{after}" is not the `next` of a page')
+    return int(after)
+
+
+def _kept(row: rows.Row, body: bytes) -> Kept:
+    values = dict(zip(_NAMES, row, strict=True))
+    head = RequestHead(
+        method=values["method"],
+        target=values["target"],
+        headers=Headers(tuple((name, value) for name, value in orjson.loads(values["headers"]))),
+        peer=ip_address(values["peer"]),
+        received_at=rows.moment(values["received_at"]),
+    )
+    refused = Refused(
+        id=values["id"],
+        endpoint=values["endpoint"],
+        provider=values["provider"],
+        reason=Reason(values["reason"]),
+        detail=values["detail"],
+        head=head,
+        client=ClientAddress(ip_address(values["client"]), Via(values["client_via"])),
+        body=body,
+    )
+    tried_at = None if values["tried_at"] is None else rows.moment(values["tried_at"])
+    return Kept(refused, values["times"], tried_at, values["released_as"])

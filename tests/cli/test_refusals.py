@@ -1,0 +1,94 @@
+"""Refusals on the command line, on a spool that nobody serves."""
+
+import asyncio
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+
+import orjson
+
+from relay.clock import SystemClock
+from relay.kept import Refused
+from relay.model import ClientAddress, Headers, Via
+from relay.plugins import load
+from relay.providers import Provider, SampleOrder
+from relay.secret import Secret
+from relay.spool.sqlite import open_spool
+from tests.cli.conftest import Invoke
+from tests.contracts.refusals import BOUNDS, refused
+from tests.harness.deliveries import RECEIVED
+
+MIDTRANS: Provider = load("providers", "midtrans").PROVIDER
+
+
+def genuine(number: int, key: str = "SB-Mid-server-x") -> Refused:
+    """Return a message that was signed with this key, from an address of the sandbox."""
+    sample = MIDTRANS.sample(SampleOrder("https://x.test/", Secret(key), RECEIVED, {}))
+    made = refused(number, body=sample.body)
+    head = replace(made.head, target="/midtrans/notification", headers=Headers())
+    client = ClientAddress(ip_address("34.101.68.130"), Via.PEER)
+    return replace(made, head=head, client=client)
+
+
+def keep(config: Path, *each: Refused) -> None:
+    async def run() -> None:
+        spool = await open_spool(config.parent / "relay.db", SystemClock())
+        await spool.refusals.keep(each, BOUNDS)
+        await spool.close()
+
+    asyncio.run(run())
+
+
+def test_refusals_are_listed_a_page_at_a_time(relay: Invoke, config: Path) -> None:
+    keep(config, refused(1), refused(2), refused(3, endpoint="other"))
+    words = ("refusals", "list", "-c", config, "--endpoint", "midtrans", "--limit", 1)
+    page = orjson.loads(relay(*words, "--format", "json").output)
+    assert [each["id"] for each in page["refusals"]] == ["ref_002"]
+    rest = relay(*words, "--after", page["next"])
+    heading, line = rest.stdout.splitlines()
+    assert heading.split("\t")[-1] == "id"
+    assert line.split("\t")[-1] == "ref_001"
+    assert "--after" in relay(*words).stderr
+
+
+def test_one_is_shown_with_its_content(relay: Invoke, config: Path) -> None:
+    keep(config, refused(1))
+    shown = relay("refusals", "show", "ref_001", "-c", config).stdout
+    assert "header Host\tpay.example" in shown
+    assert "body\t1" in shown
+    result = relay("refusals", "show", "ref_001", "-c", config, "--format", "json")
+    assert orjson.loads(result.output)["content"]["target"] == "/hook?a=b"
+    missing = relay("refusals", "show", "ref_9", "-c", config)
+    assert (missing.exit_code, missing.stderr) == (1, "no refusal ref_9\n")
+
+
+def test_what_verifies_now_becomes_an_event(relay: Invoke, config: Path) -> None:
+    keep(config, genuine(1), genuine(2))
+    words = ("refusals", "release", "ref_001", "ref_002", "-c", config)
+    result = relay(*words, "--format", "json")
+    assert result.exit_code == 0
+    told = orjson.loads(result.output)["refusals"]
+    assert [each["result"] for each in told] == ["released", "released"]
+    listed = orjson.loads(relay("events", "list", "-c", config, "--format", "json").output)
+    assert {each["id"] for each in listed["events"]} == {each["event"] for each in told}
+    assert relay(*words).stdout.count("released_before") == 2
+
+
+def test_what_does_not_verify_stays_with_its_reason(relay: Invoke, config: Path) -> None:
+    keep(config, genuine(1), genuine(2, key="of the other environment"))
+    result = relay("refusals", "release", "ref_001", "ref_002", "ref_9", "-c", config)
+    assert result.exit_code == 1
+    assert [line.split("\t")[1] for line in result.stdout.splitlines()[1:]] == [
+        "released",
+        "refused",
+        "unknown",
+    ]
+    assert "signature_mismatch" in result.stdout
+
+
+def test_a_filter_that_is_none_says_what_to_write(relay: Invoke, config: Path) -> None:
+    keep(config, refused(1))
+    result = relay("refusals", "list", "-c", config, "--reason", "bad")
+    assert result.exit_code == 2
+    assert "signature_mismatch" in result.stderr
+    assert relay("refusals", "list", "-c", config, "--after", "x").exit_code == 2

@@ -1,0 +1,150 @@
+"""What every store of refusals keeps to: subclass it and give a fixture `store`."""
+
+from dataclasses import replace
+from datetime import timedelta
+from ipaddress import ip_address
+
+import pytest
+
+from relay.errors import Reason
+from relay.kept import OVERHEAD, Bounds, RefusalQuery, RefusalStore, Refused
+from relay.model import ClientAddress, Headers, RequestHead, Via
+from tests.harness.deliveries import RECEIVED
+
+BOUNDS = Bounds()
+CLIENT = ip_address("34.101.68.130")
+
+
+def refused(
+    number: int = 0,
+    *,
+    client: str = str(CLIENT),
+    body: bytes | None = None,
+    reason: Reason = Reason.SIGNATURE_MISMATCH,
+    endpoint: str = "midtrans",
+    seconds: float = 0,
+) -> Refused:
+    """Return one that differs from those of other numbers."""
+    return Refused(
+        id=f"ref_{number:03}",
+        endpoint=endpoint,
+        provider="midtrans",
+        reason=reason,
+        detail="fits no secret",
+        head=RequestHead(
+            method="POST",
+            target="/hook?a=b",
+            headers=Headers((("Host", "pay.example"), ("X-Odd", "caf\xe9"))),
+            peer=ip_address("10.0.0.1"),
+            received_at=RECEIVED + timedelta(seconds=seconds),
+        ),
+        client=ClientAddress(ip_address(client), Via.X_FORWARDED_FOR),
+        body=b"%d" % number if body is None else body,
+    )
+
+
+async def ids(store: RefusalStore, query: RefusalQuery | None = None) -> list[str]:
+    page = await store.page(query or RefusalQuery(limit=1000))
+    return [kept.refused.id for kept in page.kept]
+
+
+class RefusalContract:
+    """Every promise of `RefusalStore`."""
+
+    async def test_what_is_kept_comes_back_as_it_was(self, store: RefusalStore) -> None:
+        one = refused(body=b"\x00\xff{")
+        await store.keep([one], BOUNDS)
+        kept = await store.get(one.id)
+        assert kept is not None
+        assert kept.refused == one
+        assert (kept.times, kept.tried_at, kept.released_as) == (1, None, None)
+        assert await store.get("ref_nothing") is None
+
+    async def test_the_same_bytes_are_one_refusal_and_the_first_stays(
+        self, store: RefusalStore
+    ) -> None:
+        first, again = refused(1, body=b"x"), refused(2, body=b"x", seconds=60)
+        await store.keep([first], BOUNDS)
+        await store.keep([again, refused(3, body=b"x", endpoint="other")], BOUNDS)
+        assert await ids(store) == ["ref_003", "ref_001"]
+        kept = await store.get(first.id)
+        assert kept is not None
+        assert (kept.times, kept.refused.head.received_at) == (2, RECEIVED)
+
+    async def test_other_header_fields_are_other_bytes(self, store: RefusalStore) -> None:
+        one = refused(1, body=b"x")
+        other = replace(one, id="ref_002", head=replace(one.head, headers=Headers()))
+        await store.keep([one, other], BOUNDS)
+        assert await ids(store) == ["ref_002", "ref_001"]
+
+    async def test_one_address_keeps_only_its_latest(self, store: RefusalStore) -> None:
+        bounds = Bounds(per_address=2)
+        await store.keep([refused(9, client="192.0.2.9")], bounds)
+        await store.keep([refused(number) for number in range(4)], bounds)
+        assert await ids(store) == ["ref_003", "ref_002", "ref_009"]
+
+    async def test_the_oldest_go_when_there_are_too_many(self, store: RefusalStore) -> None:
+        each = [refused(number, client=f"192.0.2.{number % 250}") for number in range(250)]
+        await store.keep(each, Bounds(number=20))
+        assert await ids(store) == [f"ref_{number:03}" for number in range(249, 229, -1)]
+
+    async def test_the_oldest_go_when_they_are_too_large(self, store: RefusalStore) -> None:
+        size = refused(0, body=bytes(1000)).size
+        assert size > OVERHEAD + 1000
+        await store.keep([refused(1, body=b"1" * 1000)], Bounds(size=2 * size))
+        await store.keep([refused(2, body=b"2" * 1000)], Bounds(size=2 * size))
+        assert await ids(store) == ["ref_002", "ref_001"]
+        await store.keep([refused(3, body=b"3" * 1000)], Bounds(size=2 * size))
+        assert await ids(store) == ["ref_003", "ref_002"]
+
+    async def test_they_are_paged_the_last_first_and_without_bodies(
+        self, store: RefusalStore
+    ) -> None:
+        await store.keep([refused(number) for number in range(3)], BOUNDS)
+        first = await store.page(RefusalQuery(limit=2))
+        assert [kept.refused.id for kept in first.kept] == ["ref_002", "ref_001"]
+        assert {kept.refused.body for kept in first.kept} == {b""}
+        rest = await store.page(RefusalQuery(limit=2, after=first.next))
+        assert ([kept.refused.id for kept in rest.kept], rest.next) == (["ref_000"], None)
+
+    async def test_filters_narrow(self, store: RefusalStore) -> None:
+        other = refused(2, endpoint="other", reason=Reason.BODY_MALFORMED)
+        await store.keep([refused(1), other], BOUNDS)
+        assert await ids(store, RefusalQuery(endpoint="other")) == ["ref_002"]
+        assert await ids(store, RefusalQuery(reason=Reason.SIGNATURE_MISMATCH)) == ["ref_001"]
+        both = RefusalQuery(endpoint="other", reason=Reason.SIGNATURE_MISMATCH)
+        assert await ids(store, both) == []
+
+    @pytest.mark.parametrize("query", [RefusalQuery(after="x"), RefusalQuery(limit=0)])
+    async def test_a_query_that_is_none_is_refused(
+        self, store: RefusalStore, query: RefusalQuery
+    ) -> None:
+        with pytest.raises(ValueError, match=r"next|limit"):
+            await store.page(query)
+
+    async def test_what_is_refused_still_says_why(self, store: RefusalStore) -> None:
+        await store.keep([refused(1)], BOUNDS)
+        await store.still("ref_001", Reason.FIELD_INVALID, "another", RECEIVED)
+        kept = await store.get("ref_001")
+        assert kept is not None
+        assert (kept.refused.reason, kept.refused.detail) == (Reason.FIELD_INVALID, "another")
+        assert kept.tried_at == RECEIVED
+        assert kept.refused.body == b"1"
+
+    async def test_what_is_released_keeps_no_content_and_stays_so(
+        self, store: RefusalStore
+    ) -> None:
+        await store.keep([refused(1)], BOUNDS)
+        await store.released("ref_001", "evt_1", RECEIVED)
+        await store.still("ref_001", Reason.FIELD_INVALID, "another", RECEIVED)
+        kept = await store.get("ref_001")
+        assert kept is not None
+        assert kept.released_as == "evt_1"
+        assert (kept.refused.body, list(kept.refused.head.headers)) == (b"", [])
+        assert kept.refused.reason is Reason.SIGNATURE_MISMATCH
+
+    async def test_what_is_old_goes_in_steps(self, store: RefusalStore) -> None:
+        await store.keep([refused(number, seconds=number) for number in range(5)], BOUNDS)
+        before = RECEIVED + timedelta(seconds=3)
+        assert [await store.prune(before, 2) for _ in range(3)] == [2, 1, 0]
+        assert await ids(store) == ["ref_004", "ref_003"]

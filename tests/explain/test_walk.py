@@ -1,0 +1,235 @@
+"""Every built-in sender, and one that is described, is walked to its end with its true verdict."""
+
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from relay.config import Settings, load, provider_name
+from relay.config.binding import provider_of
+from relay.errors import Reason
+from relay.explain.capture import Captured, parse
+from relay.explain.walk import Walk, walk
+from relay.providers import SampleOrder
+from relay.secret import Secret
+from tests.harness.deliveries import RECEIVED
+from tests.schemes.test_pubkey import pem, private_pem, rsa_key
+
+PEER, PROXY = "192.0.2.7", "10.0.0.1"
+PUBLIC, PRIVATE = pem(rsa_key()), private_pem(rsa_key())
+
+CONFIGURATION = """
+listen: [{bind: "127.0.0.1:0"}]
+trusted_proxies: ["10.0.0.0/8"]
+admin: {bind: "127.0.0.1:0", token: admin-canary}
+upstreams: {billing: {url: "http://127.0.0.1:1/"}}
+endpoints:
+  - {name: midtrans, path: /midtrans, provider: midtrans, environment: sandbox,
+     secrets: [midtrans-canary], upstream: billing, allowlist: {add: [192.0.2.0/24]}}
+  - {name: snap, path: /snap, provider: midtrans-snap, environment: sandbox,
+     secrets: ["${env:PUBLIC}"], upstream: billing, allowlist: {add: [192.0.2.0/24]}}
+  - {name: vipps, path: /vipps, provider: vipps, environment: test,
+     secrets: [vipps-canary], upstream: billing, allowlist: {add: [192.0.2.0/24]}}
+  - {name: callback, path: /callback, provider: vipps-callback, environment: test,
+     secrets: [callback-canary], upstream: billing, allowlist: {add: [192.0.2.0/24]}}
+  - name: shop
+    path: /shop
+    upstream: billing
+    secrets: [shop-canary]
+    allowlist: {mode: report}
+    provider:
+      name: shop
+      networks: {live: {cidrs: ["192.0.2.0/24"]}}
+      signature:
+        {scheme: digest, from: {header: X-Sig}, signed: "{body}.{secret}.{header:X-Id}"}
+      event_key: {header: X-Id}
+  - name: tokens
+    path: /tokens
+    upstream: billing
+    secrets: [tokens-canary]
+    provider:
+      name: tokens
+      networks: {live: {cidrs: ["192.0.2.0/24"]}}
+      signature: {scheme: token, from: {header: X-Secret-Token}}
+"""
+
+KEYS = {
+    "midtrans": Secret("midtrans-canary"),
+    "snap": PRIVATE,
+    "vipps": Secret("vipps-canary"),
+    "callback": Secret("callback-canary"),
+    "shop": Secret("shop-canary"),
+    "tokens": Secret("tokens-canary"),
+}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    path = tmp_path / "relay.yaml"
+    path.write_text(CONFIGURATION)
+    return load(path, {"PUBLIC": PUBLIC})
+
+
+def captured(
+    settings: Settings,
+    name: str,
+    *extra: tuple[str, str],
+    key: Secret | None = None,
+    method: str | None = None,
+    path: str | None = None,
+) -> Captured:
+    """Return a genuine request of an endpoint, as a file would hold it."""
+    endpoint = next(each for each in settings.endpoints if each.name == name)
+    url = f"https://pay.example{endpoint.path}"
+    order = SampleOrder(url, key or KEYS[name], RECEIVED, {})
+    sample = provider_of(endpoint).sample(order)
+    fields = [("Host", "pay.example"), *sample.headers, *extra]
+    fields.append(("Content-Length", str(len(sample.body))))
+    target = path or endpoint.path + sample.suffix
+    lines = [f"{method or sample.method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in fields)]
+    return parse("\r\n".join([*lines, "", ""]).encode() + sample.body)
+
+
+def told(found: Walk, name: str) -> list[str]:
+    return [step.said for step in found.steps if step.name == name]
+
+
+def everything(found: Walk) -> str:
+    return "\n".join([*(step.said for step in found.steps), *found.nearest])
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_what_is_genuine_is_accepted(name: str, settings: Settings) -> None:
+    found = walk(settings, captured(settings, name), ip_address(PEER), RECEIVED)
+    assert (found.reason, found.endpoint, found.judged) == (None, name, True), everything(found)
+    assert {step.result for step in found.steps} == {"ok", "-"}
+    assert "192.0.2.0/24, from" in told(found, "allowlist")[0]
+    assert told(found, "event key") != []
+    assert "canary" not in everything(found)
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_what_is_forged_is_refused_and_no_secret_is_shown(name: str, settings: Settings) -> None:
+    other = Secret("other") if name != "snap" else private_pem(rsa_key(number=1))
+    request = captured(settings, name, ("X-Note", KEYS[name].reveal()[:20].decode()), key=other)
+    found = walk(settings, request, ip_address(PEER), RECEIVED)
+    assert found.reason is Reason.SIGNATURE_MISMATCH
+    assert found.nearest == []
+    assert "canary" not in everything(found)
+    shown = told(found, "signed")
+    assert bool(shown) == (name not in {"callback", "tokens"})
+    if name in {"midtrans", "shop"}:
+        assert shown[0].count("***") == 1
+
+
+def test_the_signature_that_would_fit_is_never_shown(settings: Settings) -> None:
+    good = captured(settings, "midtrans")
+    fits = walk(settings, good, ip_address(PEER), RECEIVED)
+    bad = Captured(
+        good.method,
+        good.target,
+        good.headers,
+        good.body.replace(told(fits, "received")[0].encode(), b"0" * 128),
+        (),
+        good.raw,
+    )
+    found = walk(settings, bad, ip_address(PEER), RECEIVED)
+    assert told(found, "received") == ["0" * 128]
+    assert told(fits, "received")[0] not in everything(found)
+
+
+def test_the_nearest_miss_of_two_endpoints_is_the_other_key(
+    settings: Settings, tmp_path: Path
+) -> None:
+    more = CONFIGURATION + (
+        "  - {name: live, path: /live, provider: midtrans, environment: production,"
+        " secrets: [live-canary], upstream: billing}\n"
+    )
+    (tmp_path / "relay.yaml").write_text(more)
+    settings = load(tmp_path / "relay.yaml", {"PUBLIC": PUBLIC})
+    request = captured(settings, "midtrans", key=Secret("live-canary"))
+    found = walk(settings, request, ip_address(PEER), RECEIVED)
+    assert found.nearest == [
+        "it is signed for the endpoint live (production): that secret fits, this endpoint's do not"
+    ]
+    assert "canary" not in everything(found)
+
+
+def test_the_client_is_followed_hop_by_hop(settings: Settings) -> None:
+    chain = ("X-Forwarded-For", f"1.1.1.1, {PEER}, 10.2.3.4")
+    found = walk(settings, captured(settings, "vipps", chain), ip_address(PROXY), RECEIVED)
+    assert told(found, "peer") == ["10.0.0.1, a trusted proxy"]
+    assert told(found, "hop 1") == ["10.2.3.4, a trusted proxy"]
+    assert told(found, "hop 2") == ["192.0.2.7, no trusted proxy: the client"]
+    assert told(found, "hop 3") == []
+    assert (told(found, "client"), found.reason) == (["192.0.2.7, by x-forwarded-for"], None)
+
+
+def test_a_forwarding_header_that_cannot_be_read_refuses(settings: Settings) -> None:
+    chain = ("X-Forwarded-For", "unknown")
+    found = walk(settings, captured(settings, "vipps", chain), ip_address(PROXY), RECEIVED)
+    assert found.reason is Reason.FORWARDING_UNTRUSTED
+    # The rest is looked at all the same.
+    assert told(found, "signature") == ["fits secrets.0; covers body"]
+
+
+def test_an_address_that_is_not_allowed_says_where_it_is(settings: Settings) -> None:
+    sandbox, chain = ip_address("147.139.209.49"), ("X-Forwarded-For", PEER)
+    found = walk(settings, captured(settings, "midtrans", chain), sandbox, RECEIVED)
+    assert found.reason is Reason.SOURCE_NOT_ALLOWED
+    assert "147.139.209.49 is listed for midtrans, production" in found.nearest
+    assert any("add it to trusted_proxies" in said for said in found.nearest)
+
+
+def test_a_list_that_is_only_reported_refuses_nothing(settings: Settings) -> None:
+    stranger = ip_address("203.0.113.1")
+    found = walk(settings, captured(settings, "shop"), stranger, RECEIVED)
+    assert found.reason is None
+    assert told(found, "allowlist")[0].startswith("would be source_not_allowed")
+
+
+def test_without_a_peer_no_address_is_judged(settings: Settings) -> None:
+    found = walk(settings, captured(settings, "midtrans"), None, RECEIVED)
+    assert (found.reason, found.judged) == (None, False)
+
+
+def test_a_path_that_is_nobodys_names_the_nearest(settings: Settings) -> None:
+    request = captured(settings, "midtrans", path="/midtrans/")
+    found = walk(settings, request, ip_address(PEER), RECEIVED)
+    assert (found.reason, found.endpoint) == (Reason.UNKNOWN_ENDPOINT, None)
+    assert found.nearest == ["an endpoint has the path /midtrans; paths are compared as they are"]
+
+
+def test_time_is_judged_as_of_the_time_given(settings: Settings) -> None:
+    late = RECEIVED + timedelta(days=30)
+    found = walk(settings, captured(settings, "vipps"), ip_address(PEER), late)
+    assert found.reason is Reason.TIMESTAMP_OUTSIDE_WINDOW
+    assert "all is right but its time" in found.nearest[0]
+
+
+@pytest.mark.parametrize(
+    ("extra", "method", "reason"),
+    [
+        ((), "PUT", Reason.METHOD_NOT_ALLOWED),
+        ((("Content-Encoding", "gzip"),), None, Reason.BODY_ENCODED),
+        ((("Host", "twice"),), None, Reason.BODY_MALFORMED),
+    ],
+)
+def test_what_the_edge_refuses_is_refused_here(
+    extra: tuple[tuple[str, str], ...], method: str | None, reason: Reason, settings: Settings
+) -> None:
+    request = captured(settings, "midtrans", *extra, method=method)
+    found = walk(settings, request, ip_address(PEER), RECEIVED)
+    assert found.reason is reason
+
+
+def test_a_body_that_is_too_large_is_refused(settings: Settings) -> None:
+    large = parse(b"POST /midtrans HTTP/1.1\r\nHost: h\r\n\r\n" + b" " * 300_000)
+    found = walk(settings, large, ip_address(PEER), RECEIVED)
+    assert told(found, "body") == ["body_too_large: 300000 bytes; limits.body is 262144"]
+
+
+def test_every_name_here_is_a_provider(settings: Settings) -> None:
+    built_in = {"midtrans", "midtrans-snap", "vipps", "vipps-callback"}
+    assert built_in <= {provider_name(each) for each in settings.endpoints}

@@ -1,0 +1,210 @@
+"""Refusals are noted behind the answers: within bounds, and never with a token."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from itertools import count, product
+from pathlib import Path
+
+import pytest
+
+from relay.errors import Reason, Refusal, SpoolUnavailable
+from relay.ingest import Endpoint
+from relay.kept import Bounds, RefusalStore, Refused
+from relay.logs import Log, LogWriter
+from relay.model import Delivery, Headers
+from relay.refusals.keeper import Keeper, keepable
+from relay.spool import SpoolBroken
+from relay.spool.sqlite import open_spool
+from relay.telemetry import Telemetry
+from tests.contracts.refusals import ids
+from tests.harness.clock import ManualClock
+from tests.harness.deliveries import verified
+from tests.harness.edge import until
+from tests.refusals.conftest import endpoint
+
+MISMATCH = Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")
+SIGNATURE = "HMAC-SHA256 SignedHeaders=x&Signature=c2ln"
+
+
+def delivery(number: int = 0, headers: Headers | None = None, body: bytes = b"") -> Delivery:
+    made = verified(body=body or b"%d" % number).delivery
+    return replace(made, head=replace(made.head, headers=headers or Headers()))
+
+
+@dataclass
+class Desk:
+    """A keeper that runs, and its store."""
+
+    clock: ManualClock
+    store: RefusalStore
+    keeper: Keeper
+    running: "asyncio.Task[None]"
+    writer: LogWriter
+    log: io.BytesIO
+    batches: list[int] = field(default_factory=list)
+    broken: Exception | None = None
+
+    async def written(self, *expected: str) -> None:
+        async with asyncio.timeout(10):
+            while await ids(self.store) != list(expected):
+                pass
+
+    async def end(self) -> None:
+        """Stop as a relay stops."""
+        self.running.cancel()
+        await asyncio.wait({self.running})
+        await self.keeper.flush()
+
+    def said(self) -> bytes:
+        self.writer.close()
+        return self.log.getvalue()
+
+
+class Noting:
+    """A store that passes on what it is given, counts it, and breaks when told to."""
+
+    def __init__(self, store: RefusalStore) -> None:
+        self.store = store
+        self.batches: list[int] = []
+        self.broken: Exception | None = None
+
+    async def keep(self, refused: list[Refused], bounds: Bounds) -> None:
+        if self.broken is not None:
+            raise self.broken
+        self.batches.append(len(refused))
+        await self.store.keep(refused, bounds)
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[tuple[Desk, Noting]]:
+    clock, log = ManualClock(), io.BytesIO()
+    writer = LogWriter(log)
+    spool = await open_spool(tmp_path / "relay.db", clock)
+    noting, numbers = Noting(spool.refusals), count(1)
+    keeper = Keeper(
+        noting,  # type: ignore[arg-type] # a keeper only keeps
+        clock=clock,
+        telemetry=Telemetry(Log(writer, clock)),
+        new_id=lambda: f"ref_{next(numbers)}",
+        bounds=Bounds(),
+        room=200_000,
+    )
+    running = asyncio.get_running_loop().create_task(keeper.run())
+    yield Desk(clock, spool.refusals, keeper, running, writer, log), noting
+    running.cancel()
+    await asyncio.wait({running})
+    await spool.close()
+    writer.close()
+
+
+async def test_what_comes_together_is_written_together(desk: tuple[Desk, Noting]) -> None:
+    at, noting = desk
+    for number in range(3):
+        at.keeper.note(endpoint(), delivery(number), MISMATCH)
+    await at.clock.advance(0.4)
+    assert noting.batches == []
+    await at.clock.advance(0.2)
+    await at.written("ref_3", "ref_2", "ref_1")
+    assert noting.batches == [3]
+
+
+@pytest.mark.parametrize("reason", [Reason.UNKNOWN_ENDPOINT, Reason.EVENT_CONFLICT])
+async def test_what_no_configuration_mends_is_let_go(
+    reason: Reason, desk: tuple[Desk, Noting]
+) -> None:
+    desk[0].keeper.note(endpoint(), delivery(), Refusal(reason))
+    await desk[0].end()
+    assert await ids(desk[0].store) == []
+
+
+async def test_where_a_token_is_the_proof_nothing_is_kept(desk: tuple[Desk, Noting]) -> None:
+    desk[0].keeper.note(endpoint(token=True), delivery(), MISMATCH)
+    await desk[0].end()
+    assert await ids(desk[0].store) == []
+
+
+async def test_a_flood_is_let_go_and_told_once(desk: tuple[Desk, Noting]) -> None:
+    at, _ = desk
+    for number in range(4):
+        at.keeper.note(endpoint(), delivery(body=b"%d" % number * 120_000), MISMATCH)
+    await at.clock.advance(0.6)
+    await at.written("ref_1")
+    await at.end()
+    said = at.said()
+    assert said.count(b"refusals_lost") == 1
+    assert b'"number":3' in said
+
+
+async def test_a_flood_does_not_keep_the_disk_busy(desk: tuple[Desk, Noting]) -> None:
+    at, noting = desk
+    for name, number in product(("one", "other"), range(110)):
+        at.keeper.note(endpoint(name=name), delivery(number), MISMATCH)
+    await at.clock.advance(0.6)
+    await until(lambda: sum(noting.batches) == 200)
+    await until(lambda: bool(at.clock.sleeping))
+    assert noting.batches == [50, 50, 50, 50]
+    await at.clock.advance(0.6)
+    await until(lambda: sum(noting.batches) == 220)
+
+
+async def test_room_comes_back(desk: tuple[Desk, Noting]) -> None:
+    at, _ = desk
+    await at.end()
+    for number in range(3):
+        at.keeper.note(endpoint(), delivery(body=b"%d" % number * 120_000), MISMATCH)
+        await at.keeper.flush()
+    assert await ids(at.store) == ["ref_3", "ref_2", "ref_1"]
+
+
+async def test_a_spool_in_trouble_is_tried_again(desk: tuple[Desk, Noting]) -> None:
+    at, noting = desk
+    noting.broken = SpoolUnavailable("not now")
+    at.keeper.note(endpoint(), delivery(), MISMATCH)
+    await at.clock.advance(0.6)
+    noting.broken = None
+    await at.clock.advance(5.1)
+    await at.clock.advance(0.6)
+    await at.written("ref_1")
+    assert b"refusals_delayed" in at.said()
+
+
+async def test_what_cannot_be_kept_is_let_go_and_ends_nothing(desk: tuple[Desk, Noting]) -> None:
+    at, noting = desk
+    noting.broken = RuntimeError("nobody expects this")
+    at.keeper.note(endpoint(), delivery(0), MISMATCH)
+    await at.clock.advance(0.6)
+    noting.broken = None
+    at.keeper.note(endpoint(), delivery(1), MISMATCH)
+    await at.clock.advance(0.6)
+    await at.written("ref_2")
+    said = at.said()
+    assert b"refusals_fault" in said
+    assert b"refusals_lost" in said
+
+
+async def test_a_broken_spool_ends_it(desk: tuple[Desk, Noting]) -> None:
+    at, noting = desk
+    noting.broken = SpoolBroken("for good")
+    at.keeper.note(endpoint(), delivery(), MISMATCH)
+    await at.clock.advance(0.6)
+    with pytest.raises(SpoolBroken):
+        await at.running
+
+
+def vipps() -> Endpoint:
+    return endpoint(headers=("x-ms-date", "Authorization"))
+
+
+def test_only_what_a_new_verification_needs_is_kept() -> None:
+    sent = (("Host", "h"), ("Cookie", "canary"), ("x-ms-date", "now"), ("Authorization", SIGNATURE))
+    assert keepable(vipps(), Headers(sent)) == Headers((sent[0], *sent[2:]))
+    assert keepable(endpoint(), Headers(sent)) == Headers(sent[:1])
+
+
+@pytest.mark.parametrize("value", ["canary", "Bearer canary", "Basic Y2FuYXJ5", "", "HMAC-SHA256"])
+def test_an_authorization_that_may_be_a_token_is_not_kept(value: str) -> None:
+    assert keepable(vipps(), Headers((("Authorization", value),))) is None
+    both = Headers((("Authorization", SIGNATURE), ("authorization", value)))
+    assert keepable(vipps(), both) is None

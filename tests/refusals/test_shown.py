@@ -1,0 +1,75 @@
+from dataclasses import replace
+
+import pytest
+
+from relay.errors import Reason
+from relay.kept import Kept, RefusalPage, RefusalQuery
+from relay.refusals.desk import Released, ReleasedBefore, StillRefused
+from relay.refusals.shown import detail, page_json, parse_query, result_json, summary
+from tests.contracts.refusals import refused
+from tests.harness.deliveries import RECEIVED
+
+KEPT = Kept(refused(1, body=b"\xff{}"), times=3, tried_at=RECEIVED, released_as=None)
+
+
+def test_a_page_is_one_object() -> None:
+    assert page_json(RefusalPage((KEPT,), "7")) == {
+        "refusals": [
+            {
+                "id": "ref_001",
+                "endpoint": "midtrans",
+                "provider": "midtrans",
+                "reason": "signature_mismatch",
+                "detail": "fits no secret",
+                "client": "34.101.68.130",
+                "received_at": "2026-01-05T12:00:00.000Z",
+                "times": 3,
+                "tried_at": "2026-01-05T12:00:00.000Z",
+                "released_as": None,
+            }
+        ],
+        "next": "7",
+    }
+
+
+def test_one_is_shown_with_its_content_until_it_is_released() -> None:
+    shown = detail(KEPT)
+    assert shown["content"] == {
+        "method": "POST",
+        "target": "/hook?a=b",
+        "headers": [["Host", "pay.example"], ["X-Odd", "caf\xe9"]],
+        "body": "\\xff{}",
+    }
+    assert summary(KEPT).items() <= shown.items()
+    assert detail(replace(KEPT, released_as="evt_1"))["content"] is None
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (None, {"result": "unknown"}),
+        (Released("evt_1", duplicate=False), {"result": "released", "event": "evt_1"}),
+        (Released("evt_1", duplicate=True), {"result": "duplicate", "event": "evt_1"}),
+        (ReleasedBefore("evt_1"), {"result": "released_before", "event": "evt_1"}),
+        (
+            StillRefused(Reason.FIELD_INVALID, "why"),
+            {"result": "refused", "reason": "field_invalid", "detail": "why"},
+        ),
+    ],
+)
+def test_every_result_has_a_word(result: Released | None, told: dict[str, str]) -> None:
+    assert result_json("ref_1", result) == {"id": "ref_1", **told}
+
+
+def test_filters_are_read() -> None:
+    given = {"endpoint": "e", "reason": "body_malformed", "limit": "5", "after": "9"}
+    assert parse_query(given) == RefusalQuery("e", Reason.BODY_MALFORMED, 5, "9")
+    assert parse_query({}) == RefusalQuery()
+
+
+@pytest.mark.parametrize(
+    "given", [{"status": "x"}, {"reason": "bad"}, {"limit": "0"}, {"limit": "1001"}]
+)
+def test_filters_that_mean_nothing_say_what_to_write(given: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"there are|usually has|from 1 to"):
+        parse_query(given)

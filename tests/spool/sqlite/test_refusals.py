@@ -1,0 +1,34 @@
+import apsw
+import pytest
+
+from relay.kept import Bounds, RefusalQuery
+from relay.spool._sqlite import refusals, rows
+from tests.contracts.refusals import refused
+from tests.harness.deliveries import RECEIVED
+
+
+def plan(connection: apsw.Connection, statement: str, values: rows.Parameters) -> str:
+    found = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+    return "; ".join(str(row[3]) for row in found)
+
+
+def test_keeping_is_all_or_nothing(connection: apsw.Connection) -> None:
+    good, bad = refusals.parameters(refused(1)), refusals.parameters(refused(2))
+    connection.execute("BEGIN")
+    with pytest.raises(apsw.ConstraintError):
+        refusals.keep(connection, [good, bad | {"reason": None}], Bounds())
+    connection.execute("COMMIT")
+    assert refusals.page(connection, RefusalQuery()).kept == ()
+
+
+def test_what_could_be_read_as_another_split_has_another_fingerprint() -> None:
+    one, other = refused(1, body=b"}x"), refused(1, body=b"x")
+    assert refusals.parameters(one)["fingerprint"] != refusals.parameters(other)["fingerprint"]
+
+
+def test_the_bounds_are_found_without_reading_bodies(connection: apsw.Connection) -> None:
+    crowded = plan(connection, refusals._CROWDED, {"client": "192.0.2.1", "most": 1})
+    assert "USING COVERING INDEX refusals_client" in crowded
+    assert "USING COVERING INDEX refusals_size" in plan(connection, refusals._TOTAL, {})
+    old = plan(connection, refusals._PRUNE, {"before": rows.micros(RECEIVED), "limit": 1})
+    assert "refusals_received" in old
