@@ -9,6 +9,7 @@ clock of its own and never sleep.
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -46,3 +47,14 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+async def either(
+    first: Coroutine[None, None, object], second: Coroutine[None, None, object]
+) -> None:
+    """Return when one of the two is done; the other is cancelled."""
+    async with asyncio.TaskGroup() as group:
+        tasks = group.create_task(first), group.create_task(second)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()

@@ -5,34 +5,17 @@ up another.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 
-from relay.clock import Clock
-from relay.model import Lease
-from relay.spool import Spool, SpoolBroken
-from relay.upstream.attempts import Attempts, Observer, Upstream
-from relay.upstream.breaker import Breaker
+from relay.clock import Clock, either
+from relay.spool import Spool
+from relay.upstream.attempts import Observer, Upstream
+from relay.upstream.line import Line
 
 __all__ = ["Dispatcher", "Upstream"]
-
-#: A lease outlasts its attempt by this much, for settling it while the spool has trouble.
-LEASE_MARGIN = timedelta(seconds=30)
-
-#: How many leases are held for each attempt that may be under way: while outcomes are written
-#: down and more events are fetched, the upstream need not wait.
-AHEAD = 4
-
-# An idle loop looks at the spool at least this often, and never more often than the other.
-_LONGEST_WAIT = 30.0
-_SHORTEST_WAIT = 0.05
-
-# Pauses while the spool is unavailable; they double.
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
 
 # What is left to write down the outcomes of attempts that `stop` has cut short.
 _FAREWELL = 1.0
@@ -51,14 +34,17 @@ class Dispatcher:
         observer: Observer,
     ) -> None:
         self._clock = clock
-        self._lines = tuple(_Line(spool, each, clock, dice, observer) for each in upstreams)
+        self._line = partial(Line, spool, clock=clock, dice=dice, observer=observer)
+        self._lines = {each.name: self._line(each) for each in upstreams}
+        self._leaving: list[Line] = []  # replaced, and perhaps not at their end
+        self._running: asyncio.TaskGroup | None = None
         self._limit = asyncio.timeout(None)
         self._ended = asyncio.Event()
         self._ended.set()
 
     def breakers(self) -> dict[str, bool]:
         """Return for each upstream whether it is being left alone after failures in a row."""
-        return {line.name: line.breaker.is_open for line in self._lines}
+        return {name: line.breaker.is_open for name, line in self._lines.items()}
 
     async def run(self) -> None:
         """Deliver until `stop`. Call it once.
@@ -70,11 +56,39 @@ class Dispatcher:
         try:
             # A time-out here is `stop` cutting everything off: what is in hand stays leased.
             with suppress(TimeoutError):
-                async with self._limit, asyncio.TaskGroup() as lines:
-                    for line in self._lines:
-                        lines.create_task(line.run(), name=f"upstream {line.name}")
+                async with self._limit, asyncio.TaskGroup() as self._running:
+                    for line in self._lines.values():
+                        self._start(line, self._running)
         finally:
+            self._running = None
             self._ended.set()
+
+    def replace(self, upstreams: Iterable[Upstream]) -> tuple[asyncio.Event, ...]:
+        """Serve these upstreams from now on. Those that are as they were go on undisturbed.
+
+        One that has changed, or is gone, begins nothing more: what was claimed but not begun is
+        given back, and attempts under way end as they began, besides those of what takes its
+        place. Events of one that is gone stay where they are.
+
+        Returns what is set when the last attempt of one that leaves is written down.
+        """
+        before, self._lines = self._lines, {}
+        for upstream in upstreams:
+            line = before.get(upstream.name)
+            if line is not None and line.upstream == upstream:
+                self._lines[upstream.name] = before.pop(upstream.name)
+            else:
+                self._lines[upstream.name] = self._line(upstream)
+        if self._running is None:
+            return ()
+        for line in before.values():
+            line.stop()
+        leaving = (*self._leaving, *before.values())
+        self._leaving = [line for line in leaving if not line.ended.is_set()]
+        for line in self._lines.values():
+            if not line.started:
+                self._start(line, self._running)
+        return tuple(line.ended for line in before.values())
 
     async def stop(self, grace: float) -> None:
         """Claim nothing more, let attempts in hand finish for `grace` seconds, end `run`.
@@ -83,214 +97,17 @@ class Dispatcher:
         and its event is due again at once: the upstream may have taken it, so it may come twice.
         Returns at most a second after the grace.
         """
-        for line in self._lines:
+        for line in self._lines.values():
             line.stop()
-        await _either(self._ended.wait(), self._clock.sleep(grace))
-        for line in self._lines:
+        await either(self._ended.wait(), self._clock.sleep(grace))
+        for line in (*self._lines.values(), *self._leaving):
             line.cut()
-        await _either(self._ended.wait(), self._clock.sleep(_FAREWELL))
+        await either(self._ended.wait(), self._clock.sleep(_FAREWELL))
         if not self._ended.is_set():
             self._limit.reschedule(asyncio.get_running_loop().time())
             await self._ended.wait()
 
-
-class _Line:
-    """The loop of one upstream, and its attempts. It passes as `relay.spool.Taker`.
-
-    Leases come from claims and, while nothing waits to be claimed, from the spool as it stores.
-    They wait here for their turn; attempts begin whenever one has ended.
-    """
-
-    def __init__(
-        self, spool: Spool, upstream: Upstream, clock: Clock, dice: Random, observer: Observer
-    ) -> None:
-        self.name = upstream.name
-        self.breaker = Breaker()
-        self._spool = spool
-        self._upstream = upstream
-        self._clock = clock
-        self._observer = observer
-        self._attempts = Attempts(
-            upstream=upstream,
-            spool=spool,
-            breaker=self.breaker,
-            clock=clock,
-            dice=dice,
-            observer=observer,
-        )
-        # What waits here longest waits for all before it, each as long as an attempt may take.
-        self._lease = upstream.timeout * AHEAD + LEASE_MARGIN
-        self._group: asyncio.TaskGroup | None = None
-        # Seats kept for events that are being stored; leases that wait for their turn; attempts
-        # under way; outcomes that are being written down.
-        self._promised = 0
-        self._waiting: deque[Lease] = deque()
-        self._under_way = 0
-        self._settling = 0
-        # Whether everything that was due has been claimed: only then may new events go first.
-        self._caught_up = False
-        self._stopping = False
-        self._pause = _FIRST_PAUSE
-        # Set when there may be more room than before, when there may be more work, and to stop.
-        self._room_grew = asyncio.Event()
-        self._work_came = asyncio.Event()
-
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as self._group:
-            if not self._upstream.order_by_key:
-                self._spool.serve(self.name, self)
-            try:
-                while not self._stopping:
-                    self._room_grew.clear()
-                    self._work_came.clear()
-                    room = self._room()
-                    if room > 0:
-                        await self._fill(room)
-                    else:
-                        await self._give_back_what_may_not_begin()
-                        await self._wait_for_room()
-            finally:
-                self._spool.serve(self.name, None)
-            await self._give_back_what_may_not_begin()
-
-    def stop(self) -> None:
-        """Begin nothing more; `run` ends with the last attempt."""
-        self._stopping = True
-        self._room_grew.set()
-        self._work_came.set()
-
-    def cut(self) -> None:
-        """Cut short the attempts that are under way."""
-        self._attempts.cut()
-
-    # ---- events that are handed over as they are stored -----------------------------------------
-
-    def seat(self) -> timedelta | None:
-        if not self._caught_up or self.breaker.is_open or self._room() < 1:
-            self._caught_up = False
-            return None
-        self._promised += 1
-        return self._lease
-
-    def take(self, lease: Lease) -> None:
-        self._promised -= 1
-        self._waiting.append(lease)
-        self._begin()
-
-    def leave(self) -> None:
-        self._promised -= 1
-        self._room_grew.set()
-
-    # ---- events that are claimed ----------------------------------------------------------------
-
-    def _room(self) -> int:
-        """Return how many more leases may be had."""
-        if self._stopping:
-            return 0
-        leased = self._promised + len(self._waiting) + self._under_way
-        free = self._upstream.concurrency * AHEAD - leased - self._settling
-        allowance = self.breaker.allowance(self._clock.monotonic(), leased)
-        return free if allowance is None else min(free, allowance)
-
-    async def _wait_for_room(self) -> None:
-        pause = self.breaker.probe_in(self._clock.monotonic())
-        if pause > 0:
-            await _either(self._room_grew.wait(), self._clock.sleep(pause))
-        else:
-            await self._room_grew.wait()
-
-    async def _fill(self, room: int) -> None:
-        # What is stored while we look may not have been seen: it must not go before what was.
-        self._caught_up = False
-        try:
-            claimed = await self._spool.claim(
-                self.name, room, self._lease, ordered=self._upstream.order_by_key
-            )
-        except SpoolBroken:
-            raise
-        except Exception as fault:  # noqa: BLE001 - nothing else may end the loop of an upstream
-            await self._back_off(fault)
-            return
-        self._pause = _FIRST_PAUSE
-        for event_id in claimed.damaged:
-            self._observer.damaged(self.name, event_id)
-        self._waiting.extend(claimed.leases)
-        self._begin()
-        # Claiming took a while: the breaker may have opened, or `stop` may have been called.
-        await self._give_back_what_may_not_begin()
-        if len(claimed.leases) < room:
-            self._caught_up = True
-            await _either(self._work_came.wait(), self._wait_for_work(claimed.next_due))
-
-    async def _wait_for_work(self, next_due: datetime | None) -> None:
-        wait = _LONGEST_WAIT
-        if next_due is not None:
-            wait = min(wait, (next_due - self._clock.steady()).total_seconds())
-        try:
-            await self._spool.wait(self.name, max(wait, _SHORTEST_WAIT))
-        except Exception as fault:  # noqa: BLE001 - the next claim tells whether it is over
-            await self._back_off(fault)
-
-    async def _back_off(self, fault: Exception) -> None:
-        self._observer.faulted(self.name, None, fault)
-        pause, self._pause = self._pause, min(self._pause * 2, _LONGEST_PAUSE)
-        await _either(self._work_came.wait(), self._clock.sleep(pause))
-
-    async def _give_back_what_may_not_begin(self) -> None:
-        """Give leases back that would only run out here: we stop, or the upstream is left alone."""
-        while self._waiting and (self._stopping or self.breaker.is_open):
-            lease = self._waiting.popleft()
-            try:
-                await self._spool.release(lease)
-            except Exception as fault:  # noqa: BLE001 - it comes again when the lease has run out
-                self._observer.faulted(self.name, lease.event.id, fault)
-
-    # ---- attempts -------------------------------------------------------------------------------
-
-    def _begin(self) -> None:
-        """Begin as many attempts as may be under way."""
-        while self._waiting and self._turns() > 0:
-            lease = self._waiting.popleft()
-            self._under_way += 1
-            self.breaker.begun(lease.event.id)
-            if self._group is None:
-                raise RuntimeError("nothing can begin before `run`")
-            self._group.create_task(self._deliver(lease))
-
-    def _turns(self) -> int:
-        if self._stopping:
-            return 0
-        free = self._upstream.concurrency - self._under_way
-        allowance = self.breaker.allowance(self._clock.monotonic(), self._under_way)
-        return free if allowance is None else min(free, allowance)
-
-    async def _deliver(self, lease: Lease) -> None:
-        left = (lease.until - self._clock.steady()).total_seconds()
-        try:
-            done = await self._attempts.deliver(
-                lease, self._clock.monotonic() + left, self._answered
-            )
-        finally:
-            self._settling -= 1
-            self._room_grew.set()
-        if not done:
-            # It is due again, perhaps sooner than anything we are waiting for.
-            self._work_came.set()
-
-    def _answered(self) -> None:
-        """The upstream is done with one attempt; its outcome is yet to be written down."""
-        self._under_way -= 1
-        self._settling += 1
-        self._begin()
-        self._room_grew.set()
-
-
-async def _either(
-    first: Coroutine[None, None, object], second: Coroutine[None, None, object]
-) -> None:
-    """Return when one of the two is done; the other is cancelled."""
-    async with asyncio.TaskGroup() as group:
-        tasks = group.create_task(first), group.create_task(second)
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
+    def _start(self, line: Line, group: asyncio.TaskGroup) -> None:
+        line.started = True
+        before = [each for each in self._leaving if each.name == line.name]
+        group.create_task(line.run(before[-1] if before else None), name=f"upstream {line.name}")

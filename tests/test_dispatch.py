@@ -9,13 +9,14 @@ from random import Random
 
 import pytest
 
-from relay.dispatch import AHEAD, Dispatcher, Upstream
+from relay.dispatch import Dispatcher, Upstream
 from relay.errors import SpoolUnavailable
 from relay.model import Lease, Outcome, Status, Unreachable
 from relay.spool import Query, SpoolBroken
 from relay.spool.sqlite import open_spool
 from relay.upstream.attempts import Sender
 from relay.upstream.forward import Cause, Forwarder
+from relay.upstream.line import AHEAD
 from relay.upstream.retry import RetryPolicy
 from tests.harness.clock import ManualClock
 from tests.harness.leases import verified
@@ -489,3 +490,117 @@ async def test_outcomes_of_real_answers_reach_the_record(house: House) -> None:
     (told,) = house.witness.attempts
     assert told.status == 429
     assert told.due == house.clock.now() + timedelta(minutes=10)
+
+
+# ---- other upstreams, while it runs -----------------------------------------------------------
+
+
+async def test_a_changed_upstream_is_served_anew_while_the_old_attempts_end(house: House) -> None:
+    gate = asyncio.Event()
+    async with Server(when(gate, answer(200))) as old, Server() as new:
+        events = await house.store(range(5))
+        async with house.dispatching(house.upstream(old.url, concurrency=2)) as dispatcher:
+            await old.has_received(2)
+            (ended,) = dispatcher.replace([house.upstream(new.url, concurrency=2)])
+            await house.witness.until_delivered(3)
+            assert sorted(house.witness.delivered()) == events[2:]
+            assert not ended.is_set()
+            gate.set()
+            await ended.wait()
+            assert sorted(house.witness.delivered()) == events
+        assert (len(old.received), len(new.received)) == (2, 3)
+    # Nothing was begun twice: what had not been begun was given back.
+    assert {each.attempt for each in house.witness.attempts} == {1}
+
+
+async def test_an_upstream_that_stays_as_it_is_is_left_alone(house: House) -> None:
+    gate = asyncio.Event()
+    async with Server(when(gate, answer(200))) as server:
+        events = await house.store(range(3))
+        upstream = house.upstream(server.url, concurrency=1)
+        async with house.dispatching(upstream) as dispatcher:
+            await server.has_received(1)
+            assert dispatcher.replace([upstream]) == ()
+            gate.set()
+            await house.witness.until_delivered(3)
+        assert server.connections == 1
+    assert house.witness.delivered() == events
+    assert house.spool.released == []
+
+
+async def test_an_upstream_that_is_gone_keeps_its_events_until_it_is_named_again(
+    house: House,
+) -> None:
+    async with Server() as server, Server() as other:
+        upstream = house.upstream(server.url)
+        async with house.dispatching(upstream) as dispatcher:
+            await house.clock.advance(0)
+            (ended,) = dispatcher.replace([house.upstream(other.url, "ledger")])
+            await ended.wait()
+            (event,) = await house.store([1])
+            (elsewhere,) = await house.store([2], "ledger")
+            await house.witness.until(lambda: house.witness.delivered() == [elsewhere])
+            assert await house.status(event) is Status.PENDING
+            assert dispatcher.breakers() == {"ledger": False}
+            dispatcher.replace([upstream])
+            await house.witness.until(lambda: house.witness.delivered() == [elsewhere, event])
+
+
+async def test_events_are_stored_while_upstreams_come_and_go(house: House) -> None:
+    async with Server() as server:
+        upstream = house.upstream(server.url)
+        events: list[str] = []
+        async with house.dispatching(upstream) as dispatcher:
+            for round_ in range(20):
+                async with asyncio.TaskGroup() as group:
+                    storing = group.create_task(house.store(range(round_ * 3, round_ * 3 + 3)))
+                    # In the midst of it: an event may have been promised a seat here.
+                    await asyncio.sleep(0)
+                    dispatcher.replace([replace(upstream, concurrency=1 + round_ % 3)])
+                events += storing.result()
+            # No time passes: no lease has to run out first.
+            await house.witness.until_delivered(60)
+    assert sorted(house.witness.delivered()) == events
+    assert len(server.received) == 60
+
+
+async def test_stopping_cuts_the_attempts_of_what_was_replaced_too(house: House) -> None:
+    async with Server(hang) as old, Server() as new:
+        (event,) = await house.store([1])
+        dispatcher = house.dispatcher(house.upstream(old.url))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(dispatcher.run())
+            await old.has_received(1)
+            for concurrency in (2, 3):
+                dispatcher.replace([house.upstream(new.url, concurrency=concurrency)])
+            group.create_task(dispatcher.stop(GRACE))
+            await house.clock.advance(GRACE)
+        assert [each.cause for each in house.witness.attempts] == ["shutdown"]
+    assert await house.status(event) is Status.PENDING
+
+
+async def test_upstreams_that_are_replaced_before_the_start_are_never_served(house: House) -> None:
+    async with Server() as old, Server() as new:
+        await house.store([1])
+        dispatcher = house.dispatcher(house.upstream(old.url))
+        assert dispatcher.replace([house.upstream(new.url)]) == ()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(dispatcher.run())
+            await house.witness.until_delivered(1)
+            await dispatcher.stop(GRACE)
+        assert (len(old.received), len(new.received)) == (0, 1)
+
+
+async def test_what_takes_the_place_of_another_is_handed_what_is_stored(house: House) -> None:
+    async with Server() as server:
+        upstream = house.upstream(server.url)
+        async with house.dispatching(upstream) as dispatcher:
+            await house.clock.advance(0)
+            (ended,) = dispatcher.replace([replace(upstream, concurrency=2)])
+            await ended.wait()
+            await house.store([1])
+            await house.witness.until_delivered(1)
+            claims = house.spool.claims
+            await house.store([2])
+            await house.witness.until_delivered(2)
+            assert house.spool.claims == claims

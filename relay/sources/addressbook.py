@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterable
 from datetime import timedelta
 from random import Random
+from weakref import WeakSet
 
 from relay.clock import Clock
 from relay.sources import AddressSource, Allowlist, Entry, SourceObserver, SourceStatus
@@ -40,7 +41,10 @@ class AddressBook:
         self._dice = dice
         self._observer = observer
         self._hosts: dict[str, DnsHost] = {}
-        self._knocks: list[Knock] = []
+        # An endpoint that is gone takes its knock with it.
+        self._knocks: WeakSet[Knock] = WeakSet()
+        self._group: asyncio.TaskGroup | None = None
+        self._running: dict[str, asyncio.Task[None]] = {}
 
     def allowlist(self, name: str, networks: Iterable[Entry], hosts: Iterable[str]) -> Allowlist:
         """Return the union of listed networks and host names."""
@@ -55,8 +59,31 @@ class AddressBook:
         if not sources:
             return None
         knock = Knock(sources, self._knock_interval, self._clock)
-        self._knocks.append(knock)
+        self._knocks.add(knock)
         return knock
+
+    def become(self, resolver: Resolver, policy: Policy, knock_interval: timedelta) -> None:
+        """Look in this way from now on; what is known stays. New knocks keep the new interval."""
+        self._resolver = resolver
+        self._policy = policy
+        self._knock_interval = knock_interval
+        self._memory.become(policy.max_stale)
+        for host in self._hosts.values():
+            host.become(resolver, policy)
+
+    def follow(self, hosts: Iterable[str]) -> None:
+        """Keep these hosts fresh, and no others: new ones are looked up, and known ones stay known.
+
+        A host that is named again later begins with what was known of it.
+        """
+        wanted = set(hosts)
+        for name in self._hosts.keys() - wanted:
+            del self._hosts[name]
+            if (task := self._running.pop(name, None)) is not None:
+                task.cancel()
+        for name in wanted:
+            self._host(name)
+        self._keep_fresh()
 
     def statuses(self) -> list[SourceStatus]:
         """Return the state of every host."""
@@ -65,14 +92,21 @@ class AddressBook:
     async def run(self) -> None:
         """Keep every host fresh, and write down what DNS said, until cancelled."""
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._memory.run())
-                for host in self._hosts.values():
-                    group.create_task(host.run())
+            async with asyncio.TaskGroup() as self._group:
+                self._group.create_task(self._memory.run())
+                self._keep_fresh()
         finally:
-            for knock in self._knocks:
+            self._group = None
+            for knock in tuple(self._knocks):
                 await knock.close()
             await self._memory.save()
+
+    def _keep_fresh(self) -> None:
+        """Run every host that does not run yet, once we run ourselves."""
+        if self._group is None:
+            return
+        for name in self._hosts.keys() - self._running.keys():
+            self._running[name] = self._group.create_task(self._hosts[name].run())
 
     def _host(self, name: str) -> DnsHost:
         if name not in self._hosts:

@@ -140,6 +140,11 @@ class DnsHost:
             last_error=self._problem,
         )
 
+    def become(self, resolver: Resolver, policy: Policy) -> None:
+        """Look in this way from the next look on. What is known stays."""
+        self._resolver = resolver
+        self._policy = policy
+
     async def run(self) -> None:
         """Look now, and then whenever it is time again, until cancelled."""
         try:

@@ -102,6 +102,10 @@ class DnsMemory:
                 self._records[name] = self._written[name] = record
         return None
 
+    def become(self, max_stale: timedelta) -> None:
+        """Write down what is at most so old, from the next write on."""
+        self._max_stale = max_stale.total_seconds()
+
     def recall(self, host: str) -> HostRecord:
         """Return what is known of this host; an empty record when that is nothing."""
         return self._records.get(host, HostRecord())

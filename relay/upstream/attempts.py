@@ -6,7 +6,7 @@ least once, not exactly once.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Protocol
@@ -19,23 +19,32 @@ from relay.model import (
     Decision,
     Delivered,
     Done,
+    Event,
+    Held,
     Lease,
     Outcome,
     Rejected,
     RetryAt,
+    Tried,
+    Unconfirmed,
     Unreachable,
 )
 from relay.spool import Spool, SpoolBroken
 from relay.upstream.breaker import Breaker
 from relay.upstream.forward import Cause
-from relay.upstream.retry import RetryPolicy, decide
+from relay.upstream.retry import RetryPolicy, decide, may_go_unconfirmed
 
 # Pauses between tries to settle while the spool is unavailable; they double.
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
-_OUTCOMES = {Delivered: "delivered", Rejected: "rejected", Unreachable: "unreachable"}
-_DECISIONS = {Done: "done", RetryAt: "retry", Dead: "dead"}
+_OUTCOMES = {
+    Delivered: "delivered",
+    Rejected: "rejected",
+    Unreachable: "unreachable",
+    Unconfirmed: "unconfirmed",
+}
+_DECISIONS = {Done: "done", RetryAt: "retry", Dead: "dead", Held: "held"}
 
 _NOT_ABOUT_THE_UPSTREAM = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
 
@@ -47,8 +56,35 @@ class Sender(Protocol):
         """Send the event once; return what came of it within its timeout."""
 
 
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The provider was asked and agrees; `state` is what the event's subject is in now."""
+
+    state: str
+
+
+class Confirmer(Protocol):
+    """Asks providers whether what was said in their name is so (`relay.confirm`)."""
+
+    def strict(self, event: Event) -> bool:
+        """Tell whether the event may never be sent without being confirmed."""
+
+    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | None:
+        """Ask the event's provider, within a known time; None where nothing is to be asked."""
+
+
+class _NobodyAsks:
+    """The `Confirmer` of events that are not to be confirmed."""
+
+    def strict(self, event: Event) -> bool:  # noqa: ARG002 - of any event
+        return False
+
+    async def confirm(self, event: Event) -> None:  # noqa: ARG002 - of any event
+        return None
+
+
 class Observer(Protocol):
-    """Is told what happens. Neither verb raises or waits."""
+    """Is told what happens. No verb raises or waits."""
 
     def attempted(self, attempted: Attempted) -> None:
         """One try has ended and its outcome is recorded, or lost with its lease."""
@@ -62,7 +98,11 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """One upstream and how it is served. `timeout` is the most that one attempt takes."""
+    """One upstream and how it is served.
+
+    timeout: the most that one attempt takes, with what asking the provider before it takes.
+    confirmer: is asked before each attempt.
+    """
 
     name: str
     sender: Sender
@@ -70,6 +110,7 @@ class Upstream:
     concurrency: int
     retry: RetryPolicy
     order_by_key: bool = False
+    confirmer: Confirmer = field(default_factory=_NobodyAsks)
 
 
 class Attempts:
@@ -135,12 +176,12 @@ class Attempts:
             self._observer.faulted(self._upstream.name, lease.event.id, fault)
             return False
 
-    async def _try(self, lease: Lease) -> Outcome:
+    async def _try(self, lease: Lease) -> Tried:
         attempt = asyncio.timeout(None)
         try:
             async with attempt:
                 self._under_way.add(attempt)
-                return await self._upstream.sender.attempt(lease)
+                return await self._confirm_and_send(lease)
         except Exception as fault:  # noqa: BLE001 - a poisoned event takes its turns, then is dead
             if attempt.expired():
                 return Unreachable(Cause.SHUTDOWN)
@@ -149,21 +190,34 @@ class Attempts:
         finally:
             self._under_way.discard(attempt)
 
-    def _tell_breaker(self, event_id: str, outcome: Outcome, now: float) -> None:
-        if not isinstance(outcome, Unreachable):
+    async def _confirm_and_send(self, lease: Lease) -> Tried:
+        upstream, event = self._upstream, lease.event
+        said = await upstream.confirmer.confirm(event)
+        if isinstance(said, Confirmed):
+            lease = replace(lease, confirmed=said.state)
+        elif said is not None and (
+            said.final
+            or upstream.confirmer.strict(event)
+            or not may_go_unconfirmed(lease, self._clock.steady(), upstream.retry)
+        ):
+            return said
+        return await upstream.sender.attempt(lease)
+
+    def _tell_breaker(self, event_id: str, outcome: Tried, now: float) -> None:
+        if isinstance(outcome, Delivered | Rejected):
             self._breaker.answered()
-        elif outcome.cause in _NOT_ABOUT_THE_UPSTREAM:
+        elif isinstance(outcome, Unconfirmed) or outcome.cause in _NOT_ABOUT_THE_UPSTREAM:
             self._breaker.abandoned(event_id)
         else:
             self._breaker.unreachable(event_id, now)
 
-    def _decide(self, outcome: Outcome, lease: Lease, now: datetime) -> Decision:
+    def _decide(self, outcome: Tried, lease: Lease, now: datetime) -> Decision:
         if isinstance(outcome, Unreachable) and outcome.cause == Cause.SHUTDOWN:
             return RetryAt(now)
         return decide(outcome, lease, now, self._upstream.retry, self._dice)
 
     async def _settle(
-        self, lease: Lease, decision: Decision, outcome: Outcome, expires: float
+        self, lease: Lease, decision: Decision, outcome: Tried, expires: float
     ) -> bool:
         """Return whether the outcome is on record; keep trying for as long as the lease lasts."""
         pause = _FIRST_PAUSE
@@ -185,7 +239,7 @@ class Attempts:
 
 def told(
     lease: Lease,
-    outcome: Outcome,
+    outcome: Tried,
     decision: str,
     *,
     duration: float,
@@ -202,8 +256,8 @@ def told(
         upstream=event.upstream,
         attempt=lease.attempt,
         outcome=_OUTCOMES[type(outcome)],
-        status=None if isinstance(outcome, Unreachable) else outcome.status,
-        cause=outcome.cause if isinstance(outcome, Unreachable) else None,
+        status=outcome.status if isinstance(outcome, Delivered | Rejected) else None,
+        cause=outcome.cause if isinstance(outcome, Unreachable | Unconfirmed) else None,
         decision=decision,
         due=due,
         duration=duration,

@@ -118,7 +118,8 @@ def _from_us(lease: Lease, now: datetime, signer: Signer | None) -> Iterator[tup
     yield "Relay-Provider", _visible(event.provider)
     yield "Relay-Environment", _visible(event.environment)
     yield "Relay-Event-Key", _encoded_key(event.key)
-    yield "Relay-Client-Address", str(event.client)
+    if not event.reconciled:
+        yield "Relay-Client-Address", str(event.client)
     yield "Relay-Attempt", str(lease.attempt)
     yield "Relay-Received-At", _rfc3339(event.received_at)
     if event.signed:
@@ -127,6 +128,10 @@ def _from_us(lease: Lease, now: datetime, signer: Signer | None) -> Iterator[tup
         yield "Relay-Conflict", event.conflicts_with
     if event.out_of_order:
         yield "Relay-Out-Of-Order", "true"
+    if lease.confirmed is not None:
+        yield "Relay-Confirmed", _visible(lease.confirmed)
+    if event.reconciled:
+        yield "Relay-Reconciled", "true"
 
 
 def _visible(text: str) -> str:

@@ -4,7 +4,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
-from relay.model import Dead, Decision, Delivered, Done, Lease, Outcome, Rejected, RetryAt
+from relay.model import (
+    Dead,
+    Decision,
+    Delivered,
+    Done,
+    Held,
+    Lease,
+    RetryAt,
+    Tried,
+    Unconfirmed,
+    Unreachable,
+)
 
 #: No upstream can put an event off for longer than this with Retry-After.
 LONGEST_RETRY_AFTER = timedelta(hours=1)
@@ -32,20 +43,31 @@ class RetryPolicy:
 
 
 def decide(
-    outcome: Outcome, lease: Lease, now: datetime, policy: RetryPolicy, dice: Random
+    outcome: Tried, lease: Lease, now: datetime, policy: RetryPolicy, dice: Random
 ) -> Decision:
     """Return what becomes of an event after the try that this lease was for.
 
     A retry that would fall behind `give_up_after` is made then, as the last one; an event that
-    has been tried so late is dead.
+    has been tried so late is dead. One that is not confirmed by then is held, and so is, at once,
+    one that its provider does not stand by.
     """
     if isinstance(outcome, Delivered):
         return Done()
+    if isinstance(outcome, Unconfirmed) and outcome.final:
+        return Held()
     end = lease.since + policy.give_up_after
     if now >= end:
-        return Dead()
+        return Held() if isinstance(outcome, Unconfirmed) else Dead()
     # Events that failed together must not all come back in the same instant.
     delay = policy.schedule[min(lease.turn, len(policy.schedule)) - 1] * dice.uniform(0.9, 1.1)
-    if isinstance(outcome, Rejected) and outcome.retry_after is not None:
+    if not isinstance(outcome, Unreachable) and outcome.retry_after is not None:
         delay = max(delay, min(outcome.retry_after, LONGEST_RETRY_AFTER))
     return RetryAt(min(now + delay, end))
+
+
+def may_go_unconfirmed(lease: Lease, now: datetime, policy: RetryPolicy) -> bool:
+    """Tell whether an event that may be sent without confirmation has waited long enough for it.
+
+    That is half of `give_up_after`: the other half is left for the upstream to take it.
+    """
+    return now >= lease.since + policy.give_up_after / 2

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from relay.errors import LeaseLost
-from relay.model import Decision, Event, Lease, Outcome, Passed, VerifiedDelivery
+from relay.model import Decision, Event, Lease, Passed, Tried, VerifiedDelivery
 from relay.spool import (
     Claimed,
     Conflict,
@@ -52,6 +52,10 @@ class Tapped:
             await self._idle.wait()
             await self._clock.advance(step)
 
+    async def rests(self) -> None:
+        """Return when somebody waits for work, and nothing is out."""
+        await self._idle.wait()
+
     # ---- the contract -----------------------------------------------------------------------
 
     async def put(
@@ -82,7 +86,7 @@ class Tapped:
         await self.may_answer.wait()
         return claimed
 
-    async def settle(self, lease: Lease, decision: Decision, outcome: Outcome) -> None:
+    async def settle(self, lease: Lease, decision: Decision, outcome: Tried) -> None:
         self._break("settle")
         try:
             await self._spool.settle(lease, decision, outcome)

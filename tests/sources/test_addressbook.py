@@ -85,3 +85,61 @@ async def test_an_endpoint_without_host_names_has_nothing_to_knock_for(tmp_path:
     assert addresses.knock([]) is None
     assert addresses.knock([HOST]) is not None
     assert addresses.allowlist("one", [LISTED], []).unready() == ()
+
+
+async def test_hosts_come_and_go_and_what_is_known_stays(
+    server: BrokenNameserver, tmp_path: Path
+) -> None:
+    seen = Seen()
+    addresses = book(tmp_path, server.port, seen)
+    kept = addresses.allowlist("one", [], [HOST])
+    running = asyncio.ensure_future(addresses.run())
+    await seen.result()
+    asked = len(server.asked)
+
+    other = "callback-2.example.org"
+    added = addresses.allowlist("two", [], [HOST, other])
+    addresses.follow([HOST, other])
+    await seen.result()
+    assert added.unready() == ()
+    # The one that stayed was not looked up again.
+    assert len(server.asked) == asked + 2
+    assert {status.name for status in addresses.statuses()} == {HOST, other}
+
+    addresses.follow([other])
+    assert [status.name for status in addresses.statuses()] == [other]
+    # Who still holds the old list finds what was known.
+    assert kept.match(ip_address(GOOD[0])) is not None
+    server.on["A"] = server.on["AAAA"] = gives()
+    again = addresses.allowlist("three", [], [HOST])
+    assert again.unready() == ()
+    assert again.match(ip_address(GOOD[0])) is not None
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_other_name_servers_are_asked_from_the_next_look_on(
+    server: BrokenNameserver, tmp_path: Path
+) -> None:
+    seen = Seen()
+    addresses = book(tmp_path, 1, seen)
+    allowlist = addresses.allowlist("one", [], [HOST])
+    knock = addresses.knock([HOST])
+    assert knock is not None
+    addresses.become(resolver(server.port), POLICY, timedelta(seconds=5))
+    await knock.knock()
+    assert allowlist.match(ip_address(GOOD[0])) is not None
+
+
+async def test_a_host_that_is_not_followed_any_more_is_not_looked_up(
+    server: BrokenNameserver, tmp_path: Path
+) -> None:
+    seen = Seen()
+    addresses = book(tmp_path, server.port, seen)
+    addresses.allowlist("one", [], [HOST])
+    addresses.follow([])
+    running = asyncio.ensure_future(addresses.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait({running})
+    assert server.asked == []

@@ -11,15 +11,17 @@ from relay.errors import SpoolUnavailable
 from relay.model import (
     Attempted,
     Delivered,
+    Event,
     Lease,
     Outcome,
     Rejected,
     Status,
+    Unconfirmed,
     Unreachable,
 )
 from relay.spool import Record, SpoolBroken
 from relay.spool.sqlite import open_spool
-from relay.upstream.attempts import Attempts, Upstream
+from relay.upstream.attempts import Attempts, Confirmed, Upstream
 from relay.upstream.breaker import Breaker
 from relay.upstream.forward import Cause
 from relay.upstream.retry import RetryPolicy
@@ -283,3 +285,96 @@ async def test_a_probe_that_fails_by_our_own_fault_makes_room_for_another(
     await bench.deliver(tell)
     assert bench.breaker.is_open
     assert bench.breaker.allowance(1e9, 0) == 1
+
+
+# ---- confirmation ---------------------------------------------------------------------------
+
+
+class Provider:
+    """Says this of every event, and counts how often it is asked."""
+
+    def __init__(self, said: Confirmed | Unconfirmed | None, *, strict: bool = True) -> None:
+        self.said = said
+        self.asked = 0
+        self._strict = strict
+
+    def strict(self, event: Event) -> bool:
+        return self._strict
+
+    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | None:
+        self.asked += 1
+        return self.said
+
+
+async def confirmed(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease) -> Attempted:
+    """Make one attempt that the provider is asked about; what goes out is in `sent`."""
+
+    class Wire:
+        async def attempt(self, lease: Lease) -> Outcome:
+            sent.append(lease)
+            return Delivered(200)
+
+    line = Upstream("billing", Wire(), LEASE, 4, POLICY, confirmer=provider)
+    attempts = Attempts(
+        upstream=line,
+        spool=bench.spool,
+        breaker=bench.breaker,
+        clock=bench.clock,
+        dice=Random(1),
+        observer=bench.witness,
+    )
+    await attempts.deliver(lease, bench.clock.monotonic() + LEASE.total_seconds())
+    return bench.witness.attempts[-1]
+
+
+async def test_a_confirmed_event_goes_out_with_its_state(bench: Bench) -> None:
+    sent: list[Lease] = []
+    told = await confirmed(bench, Provider(Confirmed("refund")), sent, await bench.lease())
+    assert told.decision == "done"
+    assert [lease.confirmed for lease in sent] == ["refund"]
+
+
+async def test_what_nobody_asks_about_goes_out_as_it_is(bench: Bench) -> None:
+    sent: list[Lease] = []
+    await confirmed(bench, Provider(None), sent, await bench.lease())
+    assert [lease.confirmed for lease in sent] == [None]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_what_is_contradicted_is_held_and_never_sent(bench: Bench, strict: bool) -> None:
+    sent: list[Lease] = []
+    provider = Provider(Unconfirmed("order_id differs", final=True), strict=strict)
+    await bench.spool.put(verified(1, received_at=bench.clock.now()))
+    # So late that what could not be confirmed would go out.
+    await bench.clock.advance(3000)
+    [lease] = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
+    told = await confirmed(bench, provider, sent, lease)
+    assert (told.outcome, told.cause) == ("unconfirmed", "order_id differs")
+    assert (told.decision, sent) == ("held", [])
+    record = await bench.record()
+    assert (record.status, record.last_outcome) == (Status.HELD, "unconfirmed order_id differs")
+
+
+@pytest.mark.parametrize(
+    ("strict", "age", "decision"),
+    [
+        (True, 0, "retry"),
+        (True, 1800, "retry"),
+        (True, 3600, "held"),
+        (False, 1799, "retry"),
+        (False, 1800, "done"),
+        (False, 3600, "done"),
+    ],
+)
+async def test_what_cannot_be_confirmed_waits_and_then_on_error_decides(
+    bench: Bench, strict: bool, age: int, decision: str
+) -> None:
+    sent: list[Lease] = []
+    await bench.spool.put(verified(1, received_at=bench.clock.now()))
+    await bench.clock.advance(age)
+    [lease] = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
+    provider = Provider(Unconfirmed("not found"), strict=strict)
+    told = await confirmed(bench, provider, sent, lease)
+    assert told.decision == decision
+    assert len(sent) == (decision == "done")
+    assert all(lease.confirmed is None for lease in sent)

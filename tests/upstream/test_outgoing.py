@@ -70,6 +70,17 @@ def test_a_conflict_and_a_late_event_are_marked() -> None:
     assert headers.values("Relay-Out-Of-Order") == ("true",)
 
 
+def test_what_the_provider_confirmed_is_told() -> None:
+    headers = fields(replace(lease_of(), confirmed="settlement"), NOW, None)
+    assert headers.values("Relay-Confirmed") == ("settlement",)
+
+
+def test_what_was_reconciled_is_marked_and_names_no_client() -> None:
+    headers = fields(lease_of(replace(EVENT, reconciled=True)), NOW, None)
+    assert headers.values("Relay-Reconciled") == ("true",)
+    assert headers.values("Relay-Client-Address") == ()
+
+
 def test_the_signed_fields_are_a_list() -> None:
     event = replace(EVENT, signed=("order_id", "status_code", "gross_amount", "ambiguous"))
     assert sent(event).values("Relay-Signed") == ("order_id, status_code, gross_amount, ambiguous",)

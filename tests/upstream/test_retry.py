@@ -5,8 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model import Dead, Delivered, Done, Outcome, Rejected, RetryAt, Unreachable
-from relay.upstream.retry import RetryPolicy, decide
+from relay.model import (
+    Dead,
+    Delivered,
+    Done,
+    Held,
+    Outcome,
+    Rejected,
+    RetryAt,
+    Unconfirmed,
+    Unreachable,
+)
+from relay.upstream.retry import RetryPolicy, decide, may_go_unconfirmed
 from tests.harness.leases import RECEIVED_AT as SINCE
 from tests.harness.leases import lease_of
 
@@ -87,6 +97,30 @@ def test_a_retry_past_the_end_is_made_at_the_end() -> None:
 def test_an_event_is_dead_when_its_time_is_over(outcome: Outcome, late: timedelta) -> None:
     now = SINCE + timedelta(hours=72) + late
     assert decide(outcome, lease_of(), now, POLICY, Middle()) == Dead()
+
+
+def test_what_is_not_confirmed_comes_again_and_is_held_in_the_end() -> None:
+    nothing = Unconfirmed("not found")
+    assert decide(nothing, lease_of(), SINCE, POLICY, Middle()) == RetryAt(
+        SINCE + timedelta(seconds=5)
+    )
+    asked = Unconfirmed("too many requests", timedelta(minutes=3))
+    assert decide(asked, lease_of(), SINCE, POLICY, Middle()) == RetryAt(
+        SINCE + timedelta(minutes=3)
+    )
+    end = SINCE + timedelta(hours=72)
+    assert decide(nothing, lease_of(), end, POLICY, Middle()) == Held()
+
+
+def test_what_the_provider_contradicts_is_held_at_once() -> None:
+    contradicted = Unconfirmed("order_id differs", final=True)
+    assert decide(contradicted, lease_of(), SINCE, POLICY, Middle()) == Held()
+
+
+def test_half_of_the_time_is_left_for_the_upstream() -> None:
+    half = SINCE + timedelta(hours=36)
+    assert not may_go_unconfirmed(lease_of(), half - timedelta(seconds=1), POLICY)
+    assert may_go_unconfirmed(lease_of(), half, POLICY)
 
 
 def test_a_clock_that_was_set_back_kills_nothing() -> None:

@@ -1,0 +1,270 @@
+"""What a configuration describes, built for each one, and exchanged while everything runs.
+
+Requests and attempts that are under way end in the generation that they began in. What two of them
+have in common goes on undisturbed: upstreams that stay as they are, and what is known of hosts.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+
+from relay import asking, assembly
+from relay.admin.state import State
+from relay.clientip import ClientLocator
+from relay.clock import Clock
+from relay.config import Endpoint as EndpointSettings
+from relay.config import Settings, provider_name
+from relay.config.settings import Upstream as UpstreamSettings
+from relay.confirm.confirmer import StatusConfirmer
+from relay.dispatch import Dispatcher, Upstream
+from relay.edge.connections import Connections
+from relay.edge.server import Edge
+from relay.fleet import Close, Fleet, Member
+from relay.ids import event_ids
+from relay.ingest import Endpoint, Ingest, KeepRefused
+from relay.journal import Journal
+from relay.routing import Routes
+from relay.sources.addressbook import AddressBook
+from relay.spool import Spool, SpoolBroken
+from relay.telemetry import Telemetry
+from relay.upstream.passthrough import Passage, Passthrough
+
+# What the parts are made from: they are made anew when it changes.
+_Asking = tuple[EndpointSettings, ...]
+_Sending = tuple[UpstreamSettings, timedelta, StatusConfirmer]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What one configuration describes, bound together."""
+
+    settings: Settings
+    endpoints: tuple[Endpoint, ...]
+    routes: Routes[Endpoint]
+    ingest: Ingest
+    confirmers: Mapping[str, Member[_Asking, StatusConfirmer]]
+    senders: Mapping[str, Member[_Sending, Upstream]]
+    passages: Mapping[str, Member[UpstreamSettings, Passage]]
+
+    @property
+    def upstreams(self) -> list[Upstream]:
+        """What the dispatcher serves."""
+        return [each.part for each in self.senders.values()]
+
+
+class Generations:
+    """Builds generations from the parts that outlive them. `present` is the one in use."""
+
+    present: Generation
+
+    def __init__(
+        self,
+        *,
+        book: AddressBook,
+        clients: ClientLocator,
+        spool: Spool,
+        journal: Journal,
+        keep_refused: KeepRefused,
+        clock: Clock,
+        telemetry: Telemetry,
+        give_up: Callable[[SpoolBroken], None],
+    ) -> None:
+        self._book = book
+        self._clients = clients
+        self._spool = spool
+        self._journal = journal
+        self._keep_refused = keep_refused
+        self._clock = clock
+        self._telemetry = telemetry
+        self._give_up = give_up
+        self._new_id = event_ids(clock)
+        self._confirmers = Fleet(self._confirmer)
+        self._senders = Fleet(self._sender)
+        # Connections of their own: neither a backlog nor a slow answer holds up the other half.
+        self._passages = Fleet(self._passage)
+
+    def build(self, settings: Settings) -> Generation:
+        """Return what these settings describe; it is not in use before `take`.
+
+        Raises:
+            Exception: it cannot be built. What was made of it is closed with `close_others`.
+        """
+        endpoints = tuple(assembly.bind_endpoint(each, self._book) for each in settings.endpoints)
+        routes = Routes(endpoints)
+        confirmers = self._confirmers.prepare({"": _asking(settings)})
+        confirmer = confirmers[""].part
+        before = assembly.time_to_ask(settings)
+        senders = self._senders.prepare(
+            {name: (each, before, confirmer) for name, each in settings.upstreams.items()}
+        )
+        passages = self._passages.prepare(settings.upstreams)
+        return Generation(
+            settings=settings,
+            endpoints=endpoints,
+            routes=routes,
+            ingest=self._ingest(settings, routes, {n: each.part for n, each in passages.items()}),
+            confirmers=confirmers,
+            senders=senders,
+            passages=passages,
+        )
+
+    def take(self, generation: Generation) -> None:
+        """Make this the one in use."""
+        self.present = generation
+        self._confirmers.take(generation.confirmers)
+        self._senders.take(generation.senders)
+        self._passages.take(generation.passages)
+
+    def others(self) -> Close:
+        """Return what closes, when it is called, all that is open and not in use now."""
+        confirmers, senders = self._confirmers.others(), self._senders.others()
+        passages = self._passages.others()
+
+        async def close() -> None:
+            await self._passages.close(passages)
+            await self._senders.close(senders)
+            await self._confirmers.close(confirmers)
+
+        return close
+
+    async def close(self) -> None:
+        """Close everything."""
+        await self._passages.close()
+        await self._senders.close()
+        await self._confirmers.close()
+
+    def _ingest(
+        self, settings: Settings, routes: Routes[Endpoint], passages: Mapping[str, Passage]
+    ) -> Ingest:
+        passthrough = Passthrough(
+            passages=passages,
+            clock=self._clock,
+            observer=self._telemetry,
+            note=self._journal.note,
+        )
+        return Ingest(
+            routes=routes,
+            clients=self._clients,
+            spool=self._spool,
+            pass_on=passthrough.pass_on,
+            telemetry=self._telemetry,
+            clock=self._clock,
+            new_id=self._new_id,
+            answer_within=settings.limits.answer_within,
+            give_up=self._give_up,
+            keep_refused=self._keep_refused,
+        )
+
+    def _confirmer(self, _: str, endpoints: _Asking) -> tuple[StatusConfirmer, Close]:
+        stack = AsyncExitStack()
+        confirmer = asking.confirmer(endpoints, self._clock, self._telemetry, stack)
+        return confirmer, stack.aclose
+
+    def _sender(self, name: str, described: _Sending) -> tuple[Upstream, Close]:
+        settings, before, confirmer = described
+        forwarder = assembly.forwarder(settings, self._clock)
+        return assembly.upstream(name, settings, before, forwarder, confirmer), forwarder.close
+
+    def _passage(self, _: str, settings: UpstreamSettings) -> tuple[Passage, Close]:
+        forwarder = assembly.forwarder(settings, self._clock)
+        return assembly.passage(settings, forwarder), forwarder.close
+
+
+class Changeover:
+    """Exchanges the generation in use for another one, with everything that goes by it."""
+
+    def __init__(
+        self,
+        generations: Generations,
+        *,
+        book: AddressBook,
+        clients: ClientLocator,
+        connections: Connections,
+        edge: Edge,
+        dispatcher: Dispatcher,
+        state: State | None,
+        telemetry: Telemetry,
+    ) -> None:
+        """Take the parts that run. `state`: tells of endpoints, where this process has any."""
+        self._generations = generations
+        self._book = book
+        self._clients = clients
+        self._connections = connections
+        self._edge = edge
+        self._dispatcher = dispatcher
+        self._state = state
+        self._telemetry = telemetry
+        self._leaving: asyncio.Queue[_Leaving] = asyncio.Queue()
+
+    def to(self, settings: Settings) -> None:
+        """Go by these settings from the next request and the next attempt on.
+
+        All is built before anything is exchanged; the exchange is one step of the event loop.
+
+        Raises:
+            Exception: it cannot be built; nothing has changed.
+        """
+        before = self._generations.present
+        try:
+            following = self._generations.build(settings)
+        except BaseException:
+            self._book.follow(assembly.hosts(before.settings))
+            self._leaving.put_nowait(_Leaving((), (), self._generations.others()))
+            raise
+        self._generations.take(following)
+        self._clients.become(settings.trusted_proxies, settings.forwarded_header)
+        self._follow_hosts(before.settings, settings)
+        limits = settings.limits
+        self._connections.become(
+            total=limits.connections, per_address=limits.connections_per_address
+        )
+        self._edge.become(
+            ingest=following.ingest,
+            body=assembly.body_limits(settings),
+            header_timeout=limits.header_timeout,
+        )
+        ends = self._dispatcher.replace(following.upstreams)
+        if self._state is not None:
+            self._state.become(following.endpoints)
+        announce(settings, self._telemetry)
+        self._leaving.put_nowait(_Leaving((before.ingest,), ends, self._generations.others()))
+
+    async def run(self) -> None:
+        """Close what is left behind after its last request and attempt, until cancelled."""
+        while True:
+            leaving = await self._leaving.get()
+            for ingest in leaving.ingests:
+                await ingest.idle()
+            for end in leaving.ends:
+                await end.wait()
+            await leaving.close()
+
+    def _follow_hosts(self, before: Settings, settings: Settings) -> None:
+        dns = settings.dns
+        if dns != before.dns:
+            self._book.become(
+                assembly.resolver(settings), assembly.policy(settings), dns.knock_interval
+            )
+        self._book.follow(assembly.hosts(settings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """What a generation leaves behind: what must end first, and what closes the rest then."""
+
+    ingests: Sequence[Ingest]
+    ends: Sequence[asyncio.Event]
+    close: Close
+
+
+def announce(settings: Settings, telemetry: Telemetry) -> None:
+    """Let the series of these settings begin."""
+    telemetry.announce(
+        {each.name: provider_name(each) for each in settings.endpoints}, settings.upstreams
+    )
+
+
+def _asking(settings: Settings) -> _Asking:
+    return tuple(each for each in settings.endpoints if each.confirm is not None)

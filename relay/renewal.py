@@ -1,0 +1,102 @@
+"""Certificates are renewed while relay runs: whoever writes the files need not tell us.
+
+The files are looked at every few seconds. A pair is taken when it is whole; while half of it has
+been written, or it is no pair at all, the one before stays in use and the log says so.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from relay.clock import Clock
+from relay.config import certificates
+from relay.edge.tls import ServerTls
+from relay.logs import Log
+
+#: Seconds between two looks.
+EVERY = 5.0
+
+
+class Renewal:
+    """Keeps the certificates of the listeners as new as their files."""
+
+    def __init__(self, served: Mapping[str, ServerTls], clock: Clock, log: Log) -> None:
+        """Take what is served, by listener, just loaded.
+
+        Raises:
+            OSError, ValueError: a certificate cannot be read.
+        """
+        self._kept = {name: _Kept(tls) for name, tls in served.items()}
+        self._ends = {name: kept.not_after for name, kept in self._kept.items()}
+        self._clock = clock
+        self._log = log
+        self._turn = asyncio.Lock()
+
+    @property
+    def ends(self) -> Mapping[str, datetime]:
+        """When the certificate in use ends, by listener; what was returned once stays right."""
+        return self._ends
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await self._clock.sleep(EVERY)
+            await self.look()
+
+    async def look(self) -> None:
+        """Take every pair whose files have changed. Raises nothing."""
+        async with self._turn:
+            for name, kept in self._kept.items():
+                await self._look_at(name, kept)
+
+    async def _look_at(self, name: str, kept: "_Kept") -> None:
+        try:
+            # Files may lie on a disk that is slow to answer.
+            renewed = await asyncio.to_thread(kept.renew)
+        except (OSError, ValueError) as error:
+            problem = _explain(error, kept.tls)
+            if problem != kept.problem:
+                self._log.error("certificate_kept", listener=name, detail=problem)
+            kept.problem = problem
+            return
+        kept.problem = None
+        if renewed:
+            self._ends[name] = kept.not_after
+            until = kept.not_after.isoformat()
+            self._log.info("certificate_renewed", listener=name, not_after=until)
+
+
+class _Kept:
+    """One listener's pair, when it ends, and what was last wrong with its files."""
+
+    def __init__(self, tls: ServerTls) -> None:
+        self.tls = tls
+        self.not_after = certificates.read(tls.certificate).not_after
+        self.problem: str | None = None
+
+    def renew(self) -> bool:
+        """Take the pair in the files if it is another one; return whether it was taken.
+
+        Raises:
+            OSError, ValueError: what is in the files is no pair; the one before stays in use.
+        """
+        if not self.tls.is_stale():
+            return False
+        not_after = certificates.read(self.tls.certificate).not_after
+        self.tls.renew()
+        self.not_after = not_after
+        return True
+
+
+def _explain(error: Exception, tls: ServerTls) -> str:
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+        what = f"{_name(error.filename)}{error.strerror or 'it cannot be read'}"
+    else:
+        what = "certificate and key do not fit together, or are not PEM"
+    return f"{what}; the certificate before stays in use ({tls.certificate}, {tls.key})"
+
+
+def _name(filename: str | Path | None) -> str:
+    return "" if filename is None else f"cannot read {filename}: "

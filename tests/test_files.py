@@ -1,0 +1,45 @@
+"""A file that is another than before is seen, however it came there."""
+
+import os
+from pathlib import Path
+
+from relay.files import fingerprint
+
+
+def test_a_file_that_is_left_alone_stays_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("text")
+    assert fingerprint([path]) == fingerprint([path])
+
+
+def test_writing_replacing_and_removing_are_changes(tmp_path: Path) -> None:
+    path, other = tmp_path / "file", tmp_path / "other"
+    seen = [fingerprint([path])]
+    path.write_text("text")
+    seen.append(fingerprint([path]))
+    path.write_text("longer text")
+    seen.append(fingerprint([path]))
+    other.write_text("longer text")
+    # As `cp -p` does it: same size, and times of long ago.
+    os.utime(other, ns=(0, 0))
+    other.replace(path)
+    seen.append(fingerprint([path]))
+    assert len(set(seen)) == 4
+    path.unlink()
+    assert fingerprint([path]) == seen[0] == (None,)
+
+
+def test_a_link_on_the_way_is_followed(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("text")
+    (tmp_path / "..data").symlink_to("one")
+    (tmp_path / "file").symlink_to("..data/file")
+    before = fingerprint([tmp_path / "file"])
+    (tmp_path / "..next").symlink_to("two")
+    (tmp_path / "..next").replace(tmp_path / "..data")
+    assert fingerprint([tmp_path / "file"]) != before
+
+
+def test_what_can_be_no_path_is_no_file() -> None:
+    assert fingerprint([Path("a\0b")]) == (None,)

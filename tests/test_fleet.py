@@ -1,0 +1,55 @@
+"""What stays as it is keeps its part; what is replaced is closed when it is told to be."""
+
+import pytest
+
+from relay.fleet import Close, Fleet
+
+
+class Yard:
+    """Makes parts and knows which are closed."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self.closed: list[str] = []
+
+    def make(self, name: str, description: int) -> tuple[str, Close]:
+        if description < 0:
+            raise ValueError(name)
+        part = f"{name}{description}"
+        self.made.append(part)
+
+        async def close() -> None:
+            self.closed.append(part)
+
+        return part, close
+
+
+async def test_only_what_differs_is_made_anew() -> None:
+    yard = Yard()
+    fleet: Fleet[int, str] = Fleet(yard.make)
+    fleet.take(fleet.prepare({"a": 1, "b": 1}))
+    after = fleet.prepare({"a": 1, "b": 2, "c": 1})
+    assert {name: member.part for name, member in after.items()} == {
+        "a": "a1",
+        "b": "b2",
+        "c": "c1",
+    }
+    assert yard.made == ["a1", "b1", "b2", "c1"]
+    fleet.take(after)
+    assert [member.part for member in fleet.others()] == ["b1"]
+    assert yard.closed == []
+    await fleet.close(fleet.others())
+    assert yard.closed == ["b1"]
+    await fleet.close()
+    assert sorted(yard.closed) == ["a1", "b1", "b2", "c1"]
+
+
+async def test_what_was_made_for_nothing_can_be_closed() -> None:
+    yard = Yard()
+    fleet: Fleet[int, str] = Fleet(yard.make)
+    fleet.take(fleet.prepare({"a": 1}))
+    with pytest.raises(ValueError, match="c"):
+        fleet.prepare({"a": 2, "b": 1, "c": -1})
+    await fleet.close(fleet.others())
+    assert sorted(yard.closed) == ["a2", "b1"]
+    assert [member.part for member in fleet.others()] == []

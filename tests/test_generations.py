@@ -1,0 +1,205 @@
+"""One configuration after another, in one process that goes on serving."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.app import Addresses, App
+from relay.clock import SystemClock
+from relay.config import Settings, load_text
+from relay.errors import Problem
+from relay.logs import Log, LogWriter
+from tests.harness.upstream import Upstream, answer, when
+from tests.harness.wire import exchange, read_reply, request
+from tests.system.conftest import ENVIRON, MIDTRANS, configuration
+from tests.system.messages import midtrans_body, midtrans_request
+
+TOKEN = [("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")]
+
+
+@dataclass
+class Relay:
+    """A relay in this process; `text` is what it reads when it reads again."""
+
+    directory: Path
+    text: str
+    environ: dict[str, str] = field(default_factory=lambda: dict(ENVIRON))
+    addresses: Addresses = field(init=False)
+    app: App = field(init=False)
+
+    def load(self) -> Settings:
+        return load_text(self.text, "relay.yaml", self.environ, self.directory)
+
+    async def reload(self) -> tuple[Problem, ...]:
+        assert self.app._reloads is not None
+        return await self.app._reloads.ask()
+
+    async def send(self, raw: bytes | None = None) -> int:
+        raw = midtrans_request(midtrans_body()) if raw is None else raw
+        return (await exchange(self.addresses.public[0], raw)).status
+
+    async def ask(self, path: str) -> str:
+        reply = await exchange(self.addresses.admin, request("GET", path, TOKEN))
+        return reply.body.decode()
+
+
+@asynccontextmanager
+async def relaying(directory: Path, text: str) -> AsyncIterator[Relay]:
+    relay = Relay(directory, text)
+    writer = LogWriter(io.BytesIO())
+    clock = SystemClock()
+    relay.app = App(relay.load(), log=Log(writer, clock), clock=clock, load=relay.load)
+    stop = asyncio.Event()
+    started: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(relay.app.serve(stop, started.set_result))
+    waits: set[asyncio.Future[Any]] = {task, started}
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    relay.addresses = started.result()
+    try:
+        yield relay
+    finally:
+        stop.set()
+        await task
+        writer.close()
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as running:
+        yield running
+
+
+async def test_endpoints_come_and_go_and_change(tmp_path: Path, upstream: Upstream) -> None:
+    async with relaying(tmp_path, configuration(upstream.url)) as relay:
+        before, relay.text = relay.text, relay.text.replace("/midtrans/notification", "/hook")
+        moved = midtrans_request(midtrans_body()).replace(b"/midtrans/notification", b"/hook")
+        assert [await relay.send(), await relay.send(moved)] == [200, 404]
+        assert await relay.reload() == ()
+        assert [await relay.send(), await relay.send(moved)] == [404, 200]
+        relay.text = before[: before.index("  - name: vipps")]
+        assert await relay.reload() == ()
+        assert await relay.send() == 200
+        assert '"endpoint":"vipps"' not in await relay.ask("/api/v1/allowlist")
+
+
+async def test_a_secret_is_rotated(tmp_path: Path, upstream: Upstream) -> None:
+    async with relaying(tmp_path, configuration(upstream.url)) as relay:
+        relay.environ["MIDTRANS_SERVER_KEY"] = "SB-Mid-server-another-one-entirely"
+        assert await relay.send() == 200
+        assert await relay.reload() == ()
+        assert await relay.send() == 401
+
+
+async def test_trusted_proxies_and_limits_hold_from_the_next_request_on(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with relaying(tmp_path, configuration(upstream.url)) as relay:
+        relay.text = relay.text.replace('"127.0.0.1/32"]', '"192.0.2.0/24"]')
+        assert await relay.reload() == ()
+        assert await relay.send() == 403
+        relay.text = configuration(upstream.url).replace("body: 64KiB", "body: 64B")
+        assert await relay.reload() == ()
+        assert await relay.send() == 413
+
+
+async def test_a_request_in_flight_ends_in_the_configuration_it_began_in(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    proxied = configuration(upstream.url).replace(
+        "    upstream: billing", "    upstream: billing\n    mode: proxy"
+    )
+    gate = asyncio.Event()
+    async with Upstream(when(gate, answer(200, body=b"old"))) as old, Upstream() as new:
+        present = proxied.replace(upstream.url, old.url)
+        async with relaying(tmp_path, present) as relay:
+            raw = midtrans_request(midtrans_body())
+            # One waits for its upstream; of another, only a part has come.
+            asked = asyncio.ensure_future(relay.send(midtrans_request(midtrans_body())))
+            await old.has_received(1)
+            reader, writer = await asyncio.open_connection(*relay.addresses.public[0])
+            writer.write(raw[:-10])
+            await _has_begun(relay)
+            relay.text = proxied.replace(upstream.url, new.url).replace("billing", "ledger")
+            assert await relay.reload() == ()
+            assert await relay.send(midtrans_request(midtrans_body())) == 200
+            assert len(new.received) == 1
+            writer.write(raw[-10:])
+            await old.has_received(2)
+            gate.set()
+            assert await asked == 200
+            reply = await read_reply(reader)
+            assert (reply.status, reply.body) == (200, b"old")
+            writer.close()
+
+
+async def _has_begun(relay: Relay) -> None:
+    """Return when a request that has not come whole is in hand besides the one before."""
+    assert relay.app._parts is not None
+    ingest = relay.app._parts.edge._ingest
+    async with asyncio.timeout(10):
+        while ingest._in_hand < 2:  # noqa: ASYNC110 - nobody else is told
+            await asyncio.sleep(0)
+
+
+async def test_what_an_upstream_is_owed_goes_to_where_it_is_now(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    async with Upstream(when(gate, answer(500))) as old, Upstream() as new:
+        async with relaying(tmp_path, configuration(old.url)) as relay:
+            bodies = [midtrans_body() for _ in range(3)]
+            for body in bodies:
+                assert await relay.send(midtrans_request(body)) == 200
+            await old.has_received(3)
+            relay.text = configuration(new.url)
+            assert await relay.reload() == ()
+            gate.set()
+            await new.has_received(3)
+        assert sorted(each.body for each in new.received) == sorted(bodies)
+        assert {each.values("Relay-Attempt")[0] for each in new.received} == {"2"}
+
+
+async def test_connections_of_what_was_replaced_are_closed(tmp_path: Path) -> None:
+    async with Upstream() as upstream, relaying(tmp_path, configuration(upstream.url)) as relay:
+        assert relay.app._parts is not None
+        generations = relay.app._parts.changeover._generations
+        for timeout in range(3, 8):
+            assert await relay.send() == 200
+            relay.text = configuration(upstream.url).replace("timeout: 2s", f"timeout: {timeout}s")
+            assert await relay.reload() == ()
+        async with asyncio.timeout(10):
+            while generations._senders.others():  # noqa: ASYNC110 - nobody else is told
+                await asyncio.sleep(0)
+        await upstream.has_received(5)
+
+
+async def test_what_cannot_be_built_leaves_everything_as_it_was(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with relaying(tmp_path, configuration(upstream.url)) as relay:
+        assert relay.app._parts is not None
+        changeover = relay.app._parts.changeover
+        wanted = relay.load()
+        # Nothing that was checked is like this; it stands for a mistake of ours.
+        broken = wanted.upstreams["billing"].model_copy(update={"url": "no URL"})
+        with pytest.raises(ValueError, match="begins with http"):
+            changeover.to(wanted.model_copy(update={"upstreams": {"new": broken}}))
+        assert await relay.send() == 200
+        await upstream.has_received(1)
+        statuses = await relay.ask("/api/v1/allowlist")
+        assert MIDTRANS in statuses
+
+
+async def test_the_page_of_metrics_knows_what_came(tmp_path: Path, upstream: Upstream) -> None:
+    async with relaying(tmp_path, configuration(upstream.url)) as relay:
+        relay.text = relay.text.replace("billing", "ledger")
+        assert await relay.reload() == ()
+        metrics = await relay.ask("/metrics")
+        assert 'relay_breaker_open{upstream="ledger"} 0.0' in metrics
+        assert 'relay_breaker_open{upstream="billing"}' not in metrics
+        assert 'relay_dead_letters_total{upstream="ledger"} 0.0' in metrics
+        assert "relay_config_reload_success 1.0" in metrics

@@ -1,0 +1,216 @@
+"""Reading the configuration again: one at a time, all or nothing, and never the end of anything."""
+
+import asyncio
+import io
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from relay.config import Settings, load_text
+from relay.errors import ConfigError
+from relay.gauges import Snapshot
+from relay.logs import Log, LogWriter
+from relay.reload import Reloads, check, differences
+from relay.telemetry import Telemetry
+from tests.harness.clock import ManualClock
+from tests.system.conftest import ENVIRON, configuration
+
+TEXT = configuration("http://127.0.0.1:1")
+BROKEN = TEXT.replace("upstream: billing", "upstream: biling", 1)
+
+
+class Bug(Exception):
+    """Nobody foresaw this."""
+
+
+def settings(text: str = TEXT, directory: Path = Path("/tmp")) -> Settings:
+    return load_text(text, "relay.yaml", ENVIRON, directory)
+
+
+class Desk:
+    """A configuration that can be changed, and what becomes of it."""
+
+    def __init__(self) -> None:
+        self.text = TEXT
+        self.loads = self.beside_it = 0
+        self.may_load = threading.Event()
+        self.may_load.set()
+        self.taken: list[Settings] = []
+        self.fault: Exception | None = None
+        self.clock = ManualClock()
+        self._log = io.BytesIO()
+        self._writer = LogWriter(self._log)
+        self.telemetry = Telemetry(Log(self._writer, self.clock))
+        self.reloads = Reloads(
+            settings(),
+            load=self.load,
+            change=self.change,
+            beside=self.beside,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    def load(self) -> Settings:
+        self.loads += 1
+        assert self.may_load.wait(20)
+        return settings(self.text)
+
+    async def change(self, wanted: Settings) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.taken.append(wanted)
+
+    async def beside(self) -> None:
+        self.beside_it += 1
+
+    def lines(self) -> list[dict[str, Any]]:
+        self._writer.close()
+        return [orjson.loads(line) for line in self._log.getvalue().splitlines()]
+
+    def metrics(self) -> list[str]:
+        text = self.telemetry.expose(Snapshot()).decode()
+        return [line for line in text.splitlines() if line.startswith("relay_config_reload")]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.ensure_future(self.reloads.run())
+        yield
+        task.cancel()
+        await asyncio.wait({task})
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+async def test_a_good_file_is_taken_and_told(desk: Desk) -> None:
+    desk.text = TEXT.replace("timeout: 2s", "timeout: 3s").replace("name: vipps", "name: mobile")
+    await desk.clock.advance(60)
+    async with desk.running():
+        assert await desk.reloads.ask() == ()
+    assert desk.taken == [desk.reloads.running] == [settings(desk.text)]
+    success, moment = desk.metrics()
+    assert success == "relay_config_reload_success 1.0"
+    assert float(moment.split()[1]) == desk.clock.now().timestamp()
+    (line,) = desk.lines()
+    assert line["event"] == "reloaded"
+    assert line["changed"] == ["upstreams.billing", "endpoints.mobile", "endpoints.vipps"]
+
+
+async def test_a_bad_file_changes_nothing_and_each_mistake_is_told(desk: Desk) -> None:
+    desk.telemetry.configured(desk.clock.now())
+    before = desk.metrics()
+    desk.text = BROKEN
+    async with desk.running():
+        (problem,) = await desk.reloads.ask()
+        assert desk.metrics() == ["relay_config_reload_success 0.0", before[1]]
+        desk.text = TEXT
+        assert await desk.reloads.ask() == ()
+        assert desk.metrics() == before
+    assert desk.beside_it == 2
+    assert problem.where == "endpoints.0.upstream"
+    refused, taken = desk.lines()
+    assert (refused["event"], refused["level"]) == ("reload_refused", "error")
+    assert refused["detail"] == str(problem)
+    assert refused["detail"].startswith(f"relay.yaml:{problem.line}:{problem.column}: endpoints.0")
+    assert taken["changed"] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new"),
+    [
+        ("listen", 'listen: [{bind: "127.0.0.1:0"}]', 'listen: [{bind: "127.0.0.1:1"}]'),
+        ("admin", "${env:RELAY_ADMIN_TOKEN}", "another-token"),
+        ("spool", "path: relay.db", "path: other.db"),
+        ("state_dir", "shutdown_grace: 5s", "shutdown_grace: 5s\nstate_dir: /var/tmp"),
+    ],
+)
+async def test_what_takes_a_restart_is_refused(key: str, old: str, new: str, desk: Desk) -> None:
+    assert old in TEXT
+    desk.text = TEXT.replace(old, new, 1)
+    async with desk.running():
+        (problem,) = await desk.reloads.ask()
+    assert problem.where == key
+    assert "restart needed" in problem.message
+    assert desk.text.splitlines()[problem.line - 1].startswith(f"{key}:")
+    assert desk.taken == []
+
+
+def test_the_same_again_takes_no_restart() -> None:
+    check(settings(), settings())
+    with pytest.raises(ConfigError):
+        check(settings(), settings(TEXT, Path("/var/tmp")))
+
+
+async def test_a_fault_of_ours_leaves_what_runs(desk: Desk) -> None:
+    desk.fault = Bug()
+    async with desk.running():
+        (problem,) = await desk.reloads.ask()
+        assert "see the log" in problem.message
+        assert desk.metrics()[0] == "relay_config_reload_success 0.0"
+        desk.fault = None
+        assert await desk.reloads.ask() == ()
+    assert [line["event"] for line in desk.lines()][:2] == ["reload_fault", "reload_refused"]
+
+
+async def test_a_storm_of_signals_is_one_reload_at_a_time(desk: Desk) -> None:
+    desk.may_load.clear()
+    async with desk.running():
+        first = asyncio.ensure_future(desk.reloads.ask())
+        while not desk.loads:  # noqa: ASYNC110 - the load begins in a thread
+            await asyncio.sleep(0)
+        for _ in range(100):
+            desk.reloads.ring()
+        later = [asyncio.ensure_future(desk.reloads.ask()) for _ in range(100)]
+        await asyncio.sleep(0)
+        assert desk.loads == 1
+        # Those who came while one was under way are owed one that began after they had asked.
+        desk.text = BROKEN
+        desk.may_load.set()
+        await first
+        assert {len(await each) for each in later} == {1}
+    assert desk.loads == 2
+
+
+async def test_a_signal_before_the_start_is_not_forgotten(desk: Desk) -> None:
+    desk.reloads.ring()
+    async with desk.running():
+        while not desk.taken:  # noqa: ASYNC110 - nobody else is told
+            await asyncio.sleep(0)
+
+
+async def test_whoever_asks_at_the_end_is_told_so(desk: Desk) -> None:
+    desk.may_load.clear()
+    async with desk.running():
+        asked = [asyncio.ensure_future(desk.reloads.ask())]
+        while not desk.loads:  # noqa: ASYNC110 - the load begins in a thread
+            await asyncio.sleep(0)
+        asked.append(asyncio.ensure_future(desk.reloads.ask()))
+        await asyncio.sleep(0)
+    desk.may_load.set()
+    asked.append(asyncio.ensure_future(desk.reloads.ask()))
+    for each in asked:
+        (problem,) = await each
+        assert "stopping" in problem.message
+    assert desk.taken == []
+
+
+def test_differences_are_named_and_nothing_of_their_content() -> None:
+    after = settings(TEXT.replace("a-token", "b").replace("body: 64KiB", "body: 32KiB"))
+    assert differences(settings(), after) == ("limits",)
+    assert differences(settings(), settings()) == ()
+
+
+def test_the_files_of_secrets_are_known(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(ENVIRON["MIDTRANS_SERVER_KEY"])
+    text = TEXT.replace("${env:MIDTRANS_SERVER_KEY}", "${file:key}")
+    assert settings(text, tmp_path).source.paths == (
+        Path("relay.yaml").absolute(),
+        tmp_path / "key",
+    )

@@ -1,0 +1,109 @@
+"""Certificates follow their files while relay runs, and never become worse."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import trustme
+
+from relay.edge.tls import ServerTls
+from relay.logs import Log, LogWriter
+from relay.renewal import EVERY, Renewal
+from tests.harness.clock import ManualClock
+
+NEXT_YEAR = datetime(2027, 1, 5, tzinfo=UTC)
+LATER = datetime(2028, 1, 5, tzinfo=UTC)
+
+
+@dataclass
+class Kept:
+    """A renewal that runs, and what it says."""
+
+    renewal: Renewal
+    clock: ManualClock
+    directory: Path
+    authority: trustme.CA
+    _log: io.BytesIO
+    _writer: LogWriter
+
+    def issue(self, until: datetime, *, key_too: bool = True) -> None:
+        """Put a new certificate where the listener's is."""
+        issue(self.authority, self.directory, until, key_too=key_too)
+
+    async def looks(self) -> None:
+        """Let one look pass."""
+        await self.clock.advance(EVERY)
+        # The look itself goes to a thread; asking for one waits for it.
+        await self.renewal.look()
+
+    def lines(self) -> list[dict[str, Any]]:
+        self._writer.close()
+        return [orjson.loads(line) for line in self._log.getvalue().splitlines()]
+
+
+def issue(authority: trustme.CA, directory: Path, until: datetime, *, key_too: bool = True) -> None:
+    leaf = authority.issue_cert("pay.example.com", not_after=until)
+    (directory / "fullchain.pem").write_bytes(leaf.cert_chain_pems[0].bytes())
+    if key_too:
+        (directory / "privkey.pem").write_bytes(leaf.private_key_pem.bytes())
+
+
+@pytest.fixture
+async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
+    authority = trustme.CA()
+    issue(authority, tmp_path, NEXT_YEAR)
+    log, clock = io.BytesIO(), ManualClock()
+    writer = LogWriter(log)
+    tls = ServerTls(tmp_path / "fullchain.pem", tmp_path / "privkey.pem")
+    renewal = Renewal({"0.0.0.0:443": tls}, clock, Log(writer, clock))
+    running = asyncio.ensure_future(renewal.run())
+    yield Kept(renewal, clock, tmp_path, authority, log, writer)
+    running.cancel()
+    await asyncio.wait({running})
+    writer.close()
+
+
+async def test_files_that_stay_are_left_alone(kept: Kept) -> None:
+    await kept.looks()
+    assert kept.renewal.ends == {"0.0.0.0:443": NEXT_YEAR}
+    assert kept.lines() == []
+
+
+async def test_a_new_pair_is_taken_and_its_end_is_told(kept: Kept) -> None:
+    ends = kept.renewal.ends
+    kept.issue(LATER)
+    await kept.looks()
+    assert ends == {"0.0.0.0:443": LATER}
+    (line,) = kept.lines()
+    assert line["event"] == "certificate_renewed"
+    assert line["listener"] == "0.0.0.0:443"
+    assert line["not_after"] == LATER.isoformat()
+
+
+async def test_half_a_pair_is_not_taken_and_said_once_until_it_is_whole(kept: Kept) -> None:
+    kept.issue(LATER, key_too=False)
+    for _ in range(3):
+        await kept.looks()
+    assert kept.renewal.ends == {"0.0.0.0:443": NEXT_YEAR}
+    kept.issue(LATER)
+    await kept.looks()
+    assert kept.renewal.ends == {"0.0.0.0:443": LATER}
+    said, renewed = kept.lines()
+    assert (said["event"], said["level"]) == ("certificate_kept", "error")
+    assert "do not fit together" in said["detail"]
+    assert renewed["event"] == "certificate_renewed"
+
+
+async def test_a_file_that_is_gone_is_named(kept: Kept) -> None:
+    (kept.directory / "privkey.pem").unlink()
+    await kept.looks()
+    (line,) = kept.lines()
+    assert "stays in use" in line["detail"]
+    assert "fullchain.pem" in line["detail"]
+    assert kept.renewal.ends == {"0.0.0.0:443": NEXT_YEAR}
