@@ -10,6 +10,7 @@ The work is bounded by the limits below, and linear in the size of the body.
 import hashlib
 import json
 import re
+from math import isinf
 from typing import Final, NoReturn
 
 import orjson
@@ -154,6 +155,9 @@ def _number(text: str) -> Number:
         len(text) > MAX_DIGITS + _NUMBER_MARKS or len(_DIGIT.findall(text)) > MAX_DIGITS
     ):
         raise _malformed(f"a number of more than {MAX_DIGITS} digits")
+    # Some readers take such a number for infinity, and others refuse the body.
+    if ("e" in text or "E" in text) and isinf(float(text)):
+        raise _malformed("a number that is too large for a double")
     return Number(text)
 
 

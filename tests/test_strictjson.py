@@ -230,11 +230,23 @@ def test_the_number_of_elements_is_limited() -> None:
     assert "elements" in refused(b"[" + b"1," * (MAX_ELEMENTS + 1) + b"1]")
 
 
-@pytest.mark.parametrize("shape", ["{}", "-{}", "0.{}", "1e{}", "-1.5E+{}"])
+@pytest.mark.parametrize("shape", ["{}", "-{}", "0.{}", "1e-{}", "-1.5E-{}"])
 def test_the_digits_of_a_number_are_limited(shape: str) -> None:
     others = sum(character.isdigit() for character in shape)
     parse(shape.format("1" * (MAX_DIGITS - others)).encode())
     assert "digits" in refused(shape.format("1" * (MAX_DIGITS - others + 1)).encode())
+
+
+@pytest.mark.parametrize(
+    "text", ["1e309", "-1E+309", "1.8e308", "179769313486231580794e288", "9e99999"]
+)
+def test_what_some_readers_take_for_infinity_is_refused(text: str) -> None:
+    assert "too large" in refused(f"[{text}]".encode())
+
+
+@pytest.mark.parametrize("text", ["1.7976931348623157e308", "-1E308", "5e-324", "1e-400", "0e999"])
+def test_what_a_double_holds_or_rounds_is_taken(text: str) -> None:
+    assert parse(f"[{text}]".encode()) == [Number(text)]
 
 
 SIZE = 256 * 1024

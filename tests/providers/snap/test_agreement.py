@@ -176,7 +176,7 @@ def test_they_agree_on_what_javascript_would_have_written(
         (b'{"n":1e2}', "it writes 100"),
         (b'{"n":-0}', "it writes 0"),
         (b'{"n":12345678901234567890}', "it rounds to 12345678901234567000"),
-        (b'{"n":1e400}', "it reads infinity and writes null"),
+        (b'{"n":1e300}', "it writes 1e+300"),
         (b'{"customField":{"2":"b","1":"a"}}', "it sorts keys that are array indexes"),
         (b'{"u":"https:\\/\\/a.example"}', "it writes slashes without a backslash, unlike PHP"),
         (b'{"u":"\\u00e9"}', "it writes letters as they are"),

@@ -1,0 +1,131 @@
+"""Templates: what is read is what was written, and a second reading of the signed text is found.
+
+An input is a template, a line break, and the body of a message. The first byte of the body tells
+whether the configuration names the URL.
+"""
+
+import json
+
+from relay.errors import Reason, Refusal
+from relay.inline import shift
+from relay.inline.message import Message
+from relay.inline.template import Literal, Part, Placeholder, Template
+from relay.inline.urls import signed_url
+from tests.inline.describe import message
+
+_URL = signed_url("https://pay.example.com/in?b=2")
+_HEADERS = {"X-A": "1.2", "X-B": "", "X-C": "h\xe9"}
+_REASONS = {
+    Reason.BODY_MALFORMED,
+    Reason.FIELD_INVALID,
+    Reason.SIGNATURE_MISSING,
+    Reason.SIGNATURE_MISMATCH,
+    Reason.TIMESTAMP_INVALID,
+}
+#: Counting readings is quadratic.
+_LONGEST = 200
+
+SEEDS = (
+    b'{body}\n{"a":"1"}',
+    b'v0:{timestamp}:{body}\n{"a":"1"}',
+    b'{header:X-A}.{timestamp}.{body}\n{"a":"1"}',
+    b'{json:/a}{json:/b}{secret}\n{"a":"1","b":"2"}',
+    b'{json:/a}:{json:/b/0}:{json:/c}\n{"a":"1:","b":[10.00],"c":true}',
+    b"{method}\\n{path_query}\\n{host};{sha256_base64:body}\n{}",
+    b'{path}{json:/a~1b}{secret}{json:/a}\n {"a/b":"x","a":""}',
+    b"{public_url}{sha256_hex:minified_body}{minified_body}\n{ }",
+    b"{{body}\n{}",
+    b"{nothing}\n{}",
+)
+WORDS = (
+    *(b"{body}", b"{minified_body}", b"{sha256_hex:body}", b"{sha256_base64:body}", b"{path}"),
+    *(b"{json:/a}", b"{json:/b}", b"{json:/a/0}", b"{header:X-A}", b"{header:X-B}", b"{secret}"),
+    *(b"{timestamp}", b"{host}", b"{method}", b"{path_query}", b"{public_url}", b"{", b"}", b"~1"),
+    *(b'{"a":"', b'","b":"', b'"}', b":", b".", b"\n"),
+)
+
+
+def check(data: bytes) -> None:
+    """Parse a template, fill it, and count the readings of what came of it."""
+    text, _, body = data.decode("latin-1").partition("\n")
+    try:
+        template = Template(text)
+    except ValueError as error:
+        assert str(error)
+        return
+    assert "".join(map(_written, template.parts)) == text
+    url_known = body[:1] == "{"
+    found = message(_HEADERS, body.encode("latin-1"), _URL if url_known else None)
+    try:
+        filled = template.fill(found, "1767614400")
+    except Refusal as refusal:
+        assert refusal.reason in _REASONS
+        return
+    _check_parts(template, found, filled)
+    if not template.covers_body:
+        _check_readings(template, filled, url_known=url_known)
+
+
+def _written(part: Part) -> str:
+    if isinstance(part, Literal):
+        return part.text.decode()
+    if part.kind == "json":
+        return f"{{json:/{part.name}}}"
+    return f"{{header:{part.name}}}" if part.kind == "header" else f"{{{part.kind}}}"
+
+
+def _check_parts(template: Template, found: Message, filled: tuple[bytes | None, ...]) -> None:
+    for part, value in zip(template.parts, filled, strict=True):
+        if isinstance(part, Literal):
+            assert value == part.text
+        elif part.kind == "secret":
+            assert value is None
+        elif part.kind == "body":
+            assert value == found.body
+        elif part.kind == "json":
+            assert part.name in template.fields
+            _check_field(found.body, part.name, value)
+
+
+def _check_field(body: bytes, name: str, value: bytes | None) -> None:
+    """Look a plain field up by another way."""
+    if "/" in name or "~" in name:
+        return
+    held = json.loads(body, parse_int=str, parse_float=str).get(name)
+    spelled = {True: "true", False: "false", None: ""}
+    expected = held if isinstance(held, str) else spelled[held]
+    assert value == expected.encode()
+
+
+def _check_readings(
+    template: Template, filled: tuple[bytes | None, ...], *, url_known: bool
+) -> None:
+    if sum(map(len, filter(None, filled))) > _LONGEST:
+        return
+    free = {"header", "json", "timestamp", *(() if url_known else ("path", "path_query"))}
+    segments: list[list[tuple[bool, bytes]]] = [[]]
+    for part, value in zip(template.parts, filled, strict=True):
+        if value is None:
+            segments.append([])
+        else:
+            chosen = isinstance(part, Placeholder) and part.kind in free
+            segments[-1].append((chosen, value))
+    several = any(_readings(segment) > 1 for segment in segments)
+    ambiguous = shift.fields_ambiguous(template.parts, filled, url_known=url_known)
+    assert ambiguous is several
+
+
+def _readings(segment: list[tuple[bool, bytes]]) -> int:
+    """Count the ways to read the same bytes as the same parts, whatever the free ones hold."""
+    text = b"".join(value for _, value in segment)
+    ways = [1] + [0] * len(text)
+    for free, value in segment:
+        after = [0] * len(ways)
+        for at, count in enumerate(ways):
+            if count and free:
+                for end in range(at, len(ways)):
+                    after[end] += count
+            elif count and text.startswith(value, at):
+                after[at + len(value)] += count
+        ways = after
+    return ways[-1]
