@@ -1,27 +1,32 @@
 """One relay process: its parts are started, run and stopped in order."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from random import SystemRandom
 
-from relay import assembly
+from relay import assembly, mending
 from relay.admin.auth import Gatekeeper
 from relay.admin.server import Admin
 from relay.admin.state import State
 from relay.clock import Clock
-from relay.config import Settings, provider_name
+from relay.config import Settings
 from relay.dispatch import Dispatcher
 from relay.edge.server import Edge
+from relay.edge.tls import ServerTls
 from relay.errors import SpoolUnavailable
+from relay.generations import Changeover, Generations, announce
 from relay.journal import Journal
 from relay.logs import Log
+from relay.refusals.keeper import Keeper
+from relay.reload import Reloads
+from relay.renewal import Renewal
 from relay.sources.addressbook import AddressBook
 from relay.spool import Spool, SpoolBroken
 from relay.telemetry import Telemetry
-from relay.upstream.forward import Forwarder
+from relay.watching import watch
 
 
 class Role(StrEnum):
@@ -55,23 +60,56 @@ class _Parts:
     spool: Spool
     book: AddressBook
     journal: Journal
+    keeper: Keeper
     edge: Edge
     dispatcher: Dispatcher
     admin: Admin
+    changeover: Changeover
+    tls: Mapping[str, ServerTls]
+    renewal: Renewal
 
 
 class App:
     """One relay process. `serve` is called once."""
 
     def __init__(
-        self, settings: Settings, *, log: Log, clock: Clock, role: Role = Role.ALL
+        self,
+        settings: Settings,
+        *,
+        log: Log,
+        clock: Clock,
+        role: Role = Role.ALL,
+        load: Callable[[], Settings] | None = None,
+        watch: bool = False,
     ) -> None:
+        """Take what to serve.
+
+        load: reads the settings again; without it they stay as they are.
+        watch: read them again whenever the files that they come from change.
+        """
         self._settings = settings
         self._clock = clock
         self._role = role
         self._telemetry = Telemetry(log)
         self._gave_up = asyncio.Event()
         self._broken: SpoolBroken | None = None
+        self._watch = watch
+        self._parts: _Parts | None = None
+        self._reloads: Reloads | None = None
+        if load is not None:
+            self._reloads = Reloads(
+                settings,
+                load=load,
+                change=self._change,
+                beside=self._renew,
+                telemetry=self._telemetry,
+                clock=clock,
+            )
+
+    def reload(self) -> None:
+        """Read the settings again soon, and the certificates. Instant; at any time."""
+        if self._reloads is not None:
+            self._reloads.ring()
 
     async def serve(self, stop: asyncio.Event, started: Callable[[Addresses], None]) -> None:
         """Run until `stop` is set, then finish what is in hand within `shutdown_grace`.
@@ -84,19 +122,25 @@ class App:
                 more: nothing is acknowledged from then on, and only a restart may help.
         """
         async with AsyncExitStack() as stack:
-            parts = await self._assemble(stack)
+            parts = self._parts = await self._assemble(stack)
             started(await self._listen(parts, stack))
             async with asyncio.TaskGroup() as group:
                 keeping = assembly.housekeeping(
-                    self._settings, parts.spool, self._clock, self._telemetry
+                    self._settings,
+                    parts.spool,
+                    mending.store(parts.spool),
+                    self._clock,
+                    self._telemetry,
                 )
                 background = [
                     group.create_task(keeping.run()),
                     group.create_task(self._inspect(parts.spool)),
                 ]
+                background += [group.create_task(each) for each in self._changes(parts)]
                 if self._role.receives:
                     background.append(group.create_task(parts.book.run()))
                     background.append(group.create_task(self._write_down(parts.journal)))
+                    background.append(group.create_task(self._write_down(parts.keeper)))
                 if self._role.delivers:
                     group.create_task(self._dispatch(parts.dispatcher))
                 await self._until(stop)
@@ -114,61 +158,81 @@ class App:
     async def _assemble(self, stack: AsyncExitStack) -> _Parts:
         """Construct everything; the stack closes what needs closing."""
         settings, clock, telemetry = self._settings, self._clock, self._telemetry
-        telemetry.announce(
-            {each.name: provider_name(each) for each in settings.endpoints},
-            settings.upstreams,
-        )
+        announce(settings, telemetry)
+        telemetry.configured(clock.now())
         spool = await assembly.open_spool(settings, clock)
         stack.push_async_callback(spool.close)
         if recovered := await spool.recover(assembly.longest_delay(settings)):
             self._telemetry.log.warning("recovered", events=recovered)
         await self._mention_the_forgotten(spool)
         book = self._address_book()
-        endpoints = [assembly.bind_endpoint(each, book) for each in settings.endpoints]
         clients = assembly.client_locator(settings)
         connections = assembly.connection_counter(settings, clients)
         journal = assembly.journal(spool, clock, telemetry)
         stack.push_async_callback(journal.flush)
-        passthrough = assembly.passthrough(
-            settings,
-            # Connections of its own: neither a backlog nor a slow answer holds up the other half.
-            forwarders=self._forwarders(stack),
-            clock=clock,
-            telemetry=telemetry,
-            journal=journal,
-        )
-        edge = assembly.edge(
-            settings,
-            endpoints=endpoints,
+        keeper = mending.keeper(spool, clock, telemetry)
+        stack.push_async_callback(keeper.flush)
+        generations = Generations(
+            book=book,
             clients=clients,
-            connections=connections,
             spool=spool,
-            pass_on=passthrough.pass_on,
+            journal=journal,
+            keep_refused=keeper.note,
             clock=clock,
             telemetry=telemetry,
             give_up=self._give_up,
         )
-        dispatcher = assembly.dispatcher(
+        stack.push_async_callback(generations.close)
+        first = generations.build(settings)
+        generations.take(first)
+        edge = assembly.edge(
             settings,
-            forwarders=self._forwarders(stack),
-            spool=spool,
+            ingest=first.ingest,
+            clients=clients,
+            connections=connections,
             clock=clock,
-            dice=SystemRandom(),
             telemetry=telemetry,
         )
+        dispatcher = Dispatcher(
+            spool=spool,
+            upstreams=first.upstreams,
+            clock=clock,
+            dice=SystemRandom(),
+            observer=telemetry,
+        )
+        tls = assembly.server_tls(settings)
+        renewal = Renewal(tls, clock, telemetry.log)
         state = State(
             clock=clock,
             spool=spool,
-            endpoints=endpoints if self._role.receives else [],
+            endpoints=first.endpoints if self._role.receives else [],
             statuses=book.statuses if self._role.receives else list,
             breakers=dispatcher.breakers if self._role.delivers else dict,
             connections=lambda: len(connections),
-            certificates=assembly.certificate_ends(settings),
+            certificates=renewal.ends,
             live=lambda: edge.accepting or not self._role.receives,
         )
-        gatekeeper = Gatekeeper(settings.admin.token, clock)
-        admin = Admin(state=state, spool=spool, telemetry=telemetry, gatekeeper=gatekeeper)
-        return _Parts(spool, book, journal, edge, dispatcher, admin)
+        admin = Admin(
+            state=state,
+            spool=spool,
+            desk=mending.desk(spool, lambda: generations.present.routes, clock),
+            telemetry=telemetry,
+            gatekeeper=Gatekeeper(settings.admin.token, clock),
+            reload=None if self._reloads is None else self._reloads.ask,
+        )
+        changeover = Changeover(
+            generations,
+            book=book,
+            clients=clients,
+            connections=connections,
+            edge=edge,
+            dispatcher=dispatcher,
+            state=state if self._role.receives else None,
+            telemetry=telemetry,
+        )
+        return _Parts(
+            spool, book, journal, keeper, edge, dispatcher, admin, changeover, tls, renewal
+        )
 
     async def _inspect(self, spool: Spool) -> None:
         """Look the spool over, beside everything else: a start never waits for it."""
@@ -176,12 +240,6 @@ class App:
             self._telemetry.inspected(await spool.inspect())
         except SpoolUnavailable as error:
             self._telemetry.log.warning("inspection_failed", detail=str(error))
-
-    def _forwarders(self, stack: AsyncExitStack) -> dict[str, Forwarder]:
-        forwarders = assembly.forwarders(self._settings, self._clock)
-        for forwarder in forwarders.values():
-            stack.push_async_callback(forwarder.close)
-        return forwarders
 
     async def _mention_the_forgotten(self, spool: Spool) -> None:
         """Say so when events wait for an upstream that nobody serves any more."""
@@ -204,9 +262,35 @@ class App:
         stack.push_async_callback(parts.edge.stop, self._settings.shutdown_grace)
         public: list[tuple[str, int]] = []
         if self._role.receives:
-            public = await parts.edge.start(assembly.listeners(self._settings))
+            public = await parts.edge.start(assembly.listeners(self._settings, parts.tls))
         bind = self._settings.admin.bind
         return Addresses(tuple(public), await parts.admin.start(bind.host, bind.port))
+
+    # ---- change -----------------------------------------------------------------------------
+
+    def _changes(self, parts: _Parts) -> list[Coroutine[None, None, None]]:
+        """Return what exchanges settings and certificates while everything runs."""
+        changes = [parts.changeover.run(), parts.renewal.run()]
+        if self._reloads is not None:
+            reloads = self._reloads
+            changes.append(reloads.run())
+            if self._watch:
+                changes.append(watch(reloads.files, reloads.ring, self._clock))
+        return changes
+
+    async def _renew(self) -> None:
+        if self._parts is not None:
+            await self._parts.renewal.look()
+
+    async def _change(self, settings: Settings) -> None:
+        if self._parts is None:
+            raise RuntimeError("nothing is exchanged before `serve`")
+        self._parts.changeover.to(settings)
+        self._settings = settings
+        try:
+            await self._mention_the_forgotten(self._parts.spool)
+        except SpoolUnavailable as error:
+            self._telemetry.log.warning("upstreams_unchecked", detail=str(error))
 
     # ---- stop -------------------------------------------------------------------------------
 
@@ -216,7 +300,7 @@ class App:
         except* SpoolBroken as broken:
             self._give_up(_first(broken))
 
-    async def _write_down(self, journal: Journal) -> None:
+    async def _write_down(self, journal: Journal | Keeper) -> None:
         try:
             await journal.run()
         except SpoolBroken as broken:

@@ -3,40 +3,42 @@
 `relay.app` calls these in order, adds what no setting describes, and runs it all.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
-from random import Random, SystemRandom
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from random import SystemRandom
 
 from relay.clientip import ClientLocator, ForwardedHeader
 from relay.clock import Clock, SystemClock
-from relay.config import Settings, certificates
+from relay.config import Settings
 from relay.config.binding import provider_of, senders, terms
 from relay.config.endpoint import Endpoint as EndpointSettings
 from relay.config.settings import SqliteSpool as SqliteSettings
-from relay.dispatch import Dispatcher
+from relay.config.settings import Upstream as UpstreamSettings
+from relay.confirm.confirmer import LONGEST as LONGEST_CONFIRMATION
+from relay.confirm.confirmer import StatusConfirmer
 from relay.edge.body import BodyLimits
 from relay.edge.connections import Connections
+from relay.edge.descriptors import descriptors, room
 from relay.edge.server import Edge, Listener
-from relay.edge.tls import server_context
+from relay.edge.tls import ServerTls
 from relay.errors import RelayError, SpoolUnavailable
 from relay.housekeeping import Housekeeping
-from relay.ids import event_ids
-from relay.ingest import Endpoint, Ingest, PassOn
+from relay.ingest import Endpoint, Ingest
 from relay.journal import Journal
+from relay.kept import RefusalStore
 from relay.model import Address
-from relay.routing import Routes
 from relay.sources import Allowlist, Mode, SourceObserver
 from relay.sources.addressbook import AddressBook
 from relay.sources.dns import Resolver
 from relay.sources.hostrecord import Policy
 from relay.sources.memory import DnsMemory
-from relay.spool import Spool, SpoolBroken
+from relay.spool import Spool
 from relay.spool.sqlite import Migrated, migrate
 from relay.spool.sqlite import open_spool as open_sqlite
 from relay.telemetry import Telemetry
 from relay.upstream.attempts import Upstream
 from relay.upstream.forward import Forwarder
-from relay.upstream.passthrough import Passage, Passthrough
+from relay.upstream.passthrough import Passage
 from relay.upstream.retry import LONGEST_RETRY_AFTER, RetryPolicy
 from relay.upstream.signing import Signer
 
@@ -74,11 +76,12 @@ def migrate_spool(settings: Settings) -> Migrated:
 
 
 def housekeeping(
-    settings: Settings, spool: Spool, clock: Clock, telemetry: Telemetry
+    settings: Settings, spool: Spool, refusals: RefusalStore, clock: Clock, telemetry: Telemetry
 ) -> Housekeeping:
     """Return what prunes the spool."""
     return Housekeeping(
         spool,
+        refusals,
         retain=settings.spool.retain,
         retain_keys=settings.spool.retain_keys,
         clock=clock,
@@ -101,6 +104,12 @@ def resolver(settings: Settings) -> Resolver:
     return Resolver(settings.dns.nameservers, settings.dns.timeout)
 
 
+def policy(settings: Settings) -> Policy:
+    """Return when to look again, and how long to hold on to what DNS gave."""
+    dns = settings.dns
+    return Policy(dns.min_refresh, dns.max_refresh, dns.retain, dns.max_stale)
+
+
 def address_book(
     settings: Settings, memory: DnsMemory, clock: Clock, observer: SourceObserver
 ) -> AddressBook:
@@ -108,7 +117,7 @@ def address_book(
     dns = settings.dns
     return AddressBook(
         resolver=resolver(settings),
-        policy=Policy(dns.min_refresh, dns.max_refresh, dns.retain, dns.max_stale),
+        policy=policy(settings),
         knock_interval=dns.knock_interval,
         memory=memory,
         clock=clock,
@@ -123,12 +132,20 @@ def known_allowlists(settings: Settings) -> dict[str, tuple[Mode, Allowlist]]:
     Raises:
         RelayError: what DNS said last cannot be read.
     """
-    clock = SystemClock()
+    book = known_book(settings, SystemClock())
+    return {each.name: (each.allowlist.mode, _allowlist(each, book)) for each in settings.endpoints}
+
+
+def known_book(settings: Settings, clock: Clock) -> AddressBook:
+    """Return what makes allowlists of what DNS said last; nothing is looked up.
+
+    Raises:
+        RelayError: what DNS said last cannot be read.
+    """
     memory = dns_memory(settings, clock)
     if (problem := memory.load()) is not None:
         raise RelayError(problem)
-    book = address_book(settings, memory, clock, _Silence())
-    return {each.name: (each.allowlist.mode, _allowlist(each, book)) for each in settings.endpoints}
+    return address_book(settings, memory, clock, _Silence())
 
 
 class _Silence:
@@ -137,6 +154,16 @@ class _Silence:
     def looked_up(self, host: str, result: str) -> None: ...
 
     def changed(self, host: str, change: str, address: Address) -> None: ...
+
+
+def hosts(settings: Settings) -> set[str]:
+    """Return the host names that may send to any endpoint."""
+    named = ((each, provider_of(each).facts) for each in settings.endpoints)
+    return {
+        host
+        for each, facts in named
+        for host in senders(each, facts.environments[each.environment]).hosts
+    }
 
 
 def _allowlist(endpoint: EndpointSettings, book: AddressBook) -> Allowlist:
@@ -168,6 +195,7 @@ def bind_endpoint(settings: EndpointSettings, book: AddressBook) -> Endpoint:
         mode=settings.allowlist.mode,
         knock=book.knock(who.hosts),
         patience=facts.patience,
+        token=facts.token,
         proxied=settings.mode == "proxy",
     )
 
@@ -178,10 +206,13 @@ def client_locator(settings: Settings) -> ClientLocator:
 
 
 def connection_counter(settings: Settings, clients: ClientLocator) -> Connections:
-    """Return the limits on connections."""
+    """Return the limits on connections: fewer than configured where descriptors are few."""
+    limits = settings.limits
+    others = sum(upstream.concurrency for upstream in settings.upstreams.values())
     return Connections(
-        total=settings.limits.connections,
-        per_address=settings.limits.connections_per_address,
+        total=limits.connections,
+        ceiling=room(available=descriptors(), others=others),
+        per_address=limits.connections_per_address,
         shares_address=clients.trusts,
     )
 
@@ -189,74 +220,63 @@ def connection_counter(settings: Settings, clients: ClientLocator) -> Connection
 def edge(
     settings: Settings,
     *,
-    endpoints: Sequence[Endpoint],
+    ingest: Ingest,
     clients: ClientLocator,
     connections: Connections,
-    spool: Spool,
-    pass_on: PassOn,
     clock: Clock,
     telemetry: Telemetry,
-    give_up: Callable[[SpoolBroken], None],
 ) -> Edge:
     """Return the public side, not listening yet."""
-    limits = settings.limits
-    ingest = Ingest(
-        routes=Routes(endpoints),
-        clients=clients,
-        spool=spool,
-        pass_on=pass_on,
-        telemetry=telemetry,
-        clock=clock,
-        new_id=event_ids(clock),
-        answer_within=limits.answer_within,
-        give_up=give_up,
-    )
     return Edge(
         ingest=ingest,
         telemetry=telemetry,
         clock=clock,
         connections=connections,
-        body=BodyLimits(size=limits.body, within=limits.body_timeout),
-        header_timeout=limits.header_timeout,
+        body=body_limits(settings),
+        header_timeout=settings.limits.header_timeout,
+        trusts=clients.trusts,
     )
 
 
-def listeners(settings: Settings) -> list[Listener]:
-    """Return where to listen, with certificates loaded."""
-    return [
-        Listener(
-            each.bind.host,
-            each.bind.port,
-            None if each.tls is None else server_context(each.tls.certificate, each.tls.key),
-        )
-        for each in settings.listen
-    ]
+def body_limits(settings: Settings) -> BodyLimits:
+    """Return the limits on bodies."""
+    return BodyLimits(size=settings.limits.body, within=settings.limits.body_timeout)
 
 
-def certificate_ends(settings: Settings) -> dict[str, datetime]:
-    """Return when the certificate of each listener ends."""
+def server_tls(settings: Settings) -> dict[str, ServerTls]:
+    """Return the certificate and key of each listener that has them, loaded, by its address."""
     return {
-        str(each.bind): certificates.read(each.tls.certificate).not_after
+        str(each.bind): ServerTls(each.tls.certificate, each.tls.key)
         for each in settings.listen
         if each.tls is not None
     }
 
 
+def listeners(settings: Settings, tls: Mapping[str, ServerTls]) -> list[Listener]:
+    """Return where to listen, with the certificates of `server_tls`."""
+    return [
+        Listener(
+            each.bind.host,
+            each.bind.port,
+            None if each.tls is None else tls[str(each.bind)].context,
+            each.proxy_protocol,
+        )
+        for each in settings.listen
+    ]
+
+
 # ---- the outbound half ----------------------------------------------------------------------
 
 
-def forwarders(settings: Settings, clock: Clock) -> dict[str, Forwarder]:
-    """Return what sends to each upstream; they hold connections, and have to be closed."""
-    return {
-        name: Forwarder(
-            each.url,
-            timeout=each.timeout,
-            concurrency=each.concurrency,
-            clock=clock,
-            signer=Signer(each.signing_secrets) if each.signing_secrets else None,
-        )
-        for name, each in settings.upstreams.items()
-    }
+def forwarder(settings: UpstreamSettings, clock: Clock) -> Forwarder:
+    """Return what sends to this upstream; it holds connections, and has to be closed."""
+    return Forwarder(
+        settings.url,
+        timeout=settings.timeout,
+        concurrency=settings.concurrency,
+        clock=clock,
+        signer=Signer(settings.signing_secrets) if settings.signing_secrets else None,
+    )
 
 
 def journal(spool: Spool, clock: Clock, telemetry: Telemetry) -> Journal:
@@ -264,20 +284,9 @@ def journal(spool: Spool, clock: Clock, telemetry: Telemetry) -> Journal:
     return Journal(spool, clock=clock, telemetry=telemetry)
 
 
-def passthrough(
-    settings: Settings,
-    *,
-    forwarders: dict[str, Forwarder],
-    clock: Clock,
-    telemetry: Telemetry,
-    journal: Journal,
-) -> Passthrough:
-    """Return what passes deliveries on to every upstream."""
-    passages = {
-        name: Passage(forwarders[name], each.timeout, each.concurrency)
-        for name, each in settings.upstreams.items()
-    }
-    return Passthrough(passages=passages, clock=clock, observer=telemetry, note=journal.note)
+def passage(settings: UpstreamSettings, forwarder: Forwarder) -> Passage:
+    """Return the way on which deliveries are passed on to this upstream."""
+    return Passage(forwarder, settings.timeout, settings.concurrency)
 
 
 def longest_delay(settings: Settings) -> timedelta:
@@ -286,28 +295,29 @@ def longest_delay(settings: Settings) -> timedelta:
     return max(LONGEST_RETRY_AFTER, *delays, timedelta()) * 2
 
 
-def dispatcher(
-    settings: Settings,
-    *,
-    forwarders: dict[str, Forwarder],
-    spool: Spool,
-    clock: Clock,
-    dice: Random,
-    telemetry: Telemetry,
-) -> Dispatcher:
-    """Return what delivers, not running yet."""
-    upstreams = [
-        Upstream(
-            name=name,
-            sender=forwarders[name],
-            timeout=each.timeout,
-            concurrency=each.concurrency,
-            retry=RetryPolicy(each.retry.schedule, each.retry.give_up_after),
-            order_by_key=each.order_by_key,
-        )
-        for name, each in settings.upstreams.items()
-    ]
-    return Dispatcher(spool=spool, upstreams=upstreams, clock=clock, dice=dice, observer=telemetry)
+def time_to_ask(settings: Settings) -> timedelta:
+    """Return the most that asking a provider takes before an attempt; nothing when none is."""
+    asking = any(each.confirm is not None for each in settings.endpoints)
+    return LONGEST_CONFIRMATION if asking else timedelta()
+
+
+def upstream(
+    name: str,
+    settings: UpstreamSettings,
+    before: timedelta,
+    forwarder: Forwarder,
+    confirmer: StatusConfirmer,
+) -> Upstream:
+    """Return how this upstream is served. `before`: time that an attempt may take besides."""
+    return Upstream(
+        name=name,
+        sender=forwarder,
+        timeout=before + settings.timeout,
+        concurrency=settings.concurrency,
+        confirmer=confirmer,
+        retry=RetryPolicy(settings.retry.schedule, settings.retry.give_up_after),
+        order_by_key=settings.order_by_key,
+    )
 
 
 def _sqlite(settings: Settings) -> SqliteSettings:

@@ -25,4 +25,5 @@ def event_of(
         conflicts_with=conflicts_with,
         out_of_order=out_of_order,
         body=delivery.body,
+        reconciled=verified.reconciled,
     )

@@ -1,5 +1,6 @@
 """Events as people and scripts see them: one JSON shape for the command line and the admin API."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -54,8 +55,19 @@ def detail(record: Record, event: Event | None) -> dict[str, object]:
         "last_outcome": record.last_outcome,
         "conflicts_with": record.conflicts_with,
         "out_of_order": record.out_of_order,
+        "reconciled": record.reconciled,
         "content": content,
     }
+
+
+def exported(record: Record, event: Event | None) -> dict[str, object]:
+    """Return all there is to one event as `detail` does, with the body's own bytes in Base64."""
+    told = detail(record, event)
+    content = told["content"]
+    if event is not None and isinstance(content, dict):
+        del content["body"]
+        content["body_base64"] = b64encode(event.body).decode("ascii")
+    return told
 
 
 def parse_query(given: Mapping[str, str]) -> Query:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from relay.clock import Clock
 from relay.errors import SpoolUnavailable
+from relay.kept import RefusalStore
 from relay.spool import Spool
 from relay.telemetry import Telemetry
 
@@ -15,11 +16,12 @@ _ROUND = 600.0
 
 
 class Housekeeping:
-    """Prunes a spool: bodies after `retain`, whole records after `retain_keys`."""
+    """Prunes a spool: bodies and refusals after `retain`, whole records after `retain_keys`."""
 
     def __init__(
         self,
         spool: Spool,
+        refusals: RefusalStore,
         *,
         retain: timedelta,
         retain_keys: timedelta,
@@ -27,6 +29,7 @@ class Housekeeping:
         telemetry: Telemetry,
     ) -> None:
         self._spool = spool
+        self._refusals = refusals
         self._retain = retain
         self._retain_keys = retain_keys
         self._clock = clock
@@ -44,4 +47,6 @@ class Housekeeping:
 
     async def _step(self) -> bool:
         now = self._clock.now()
-        return bool(await self._spool.prune(now - self._retain, now - self._retain_keys, _STEP))
+        bodies, keys = now - self._retain, now - self._retain_keys
+        removed = await self._refusals.prune(bodies, _STEP)
+        return bool(removed + await self._spool.prune(bodies, keys, _STEP))

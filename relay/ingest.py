@@ -6,6 +6,7 @@ A refusal is an answer and is given in the provider's shape. Anything else that 
 ours: the provider is asked to come again, and nothing is acknowledged.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ BodyReader = Callable[[], Awaitable[bytes]]
 #: Sends a delivery to its upstream, once, and brings the answer. Raises `UpstreamOverloaded`.
 PassOn = Callable[[VerifiedDelivery], Awaitable[Answer]]
 
+#: Is told of a refused delivery whose sender's address is allowed. Neither raises nor waits.
+KeepRefused = Callable[["Endpoint", Delivery, Refusal], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -62,6 +66,7 @@ class Endpoint:
     proxied: deliveries are passed on and answered with the upstream's answer, not stored.
     mode: what the allowlist does.
     knock: asks DNS again for a refused address; None when no host names are involved.
+    token: what proves the sender is a token in a header field.
     patience: how soon the sender has to be answered, where that is sooner than usual.
     """
 
@@ -78,6 +83,7 @@ class Endpoint:
     mode: Mode
     knock: Knock | None
     proxied: bool = False
+    token: bool = False
     patience: timedelta | None = None
 
 
@@ -96,6 +102,7 @@ class Ingest:
         new_id: Callable[[], str],
         answer_within: timedelta,
         give_up: Callable[[SpoolBroken], None],
+        keep_refused: KeepRefused = lambda *_: None,
     ) -> None:
         """Take the parts.
 
@@ -112,6 +119,10 @@ class Ingest:
         self._new_id = new_id
         self._answer_within = answer_within.total_seconds()
         self._give_up = give_up
+        self._keep_refused = keep_refused
+        self._in_hand = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def receive(self, head: RequestHead, read_body: BodyReader) -> Ack:
         """Return the answer to one request. Raises nothing but for cancellation.
@@ -121,13 +132,22 @@ class Ingest:
         """
         began = self._clock.monotonic()
         account = Account(peer=head.peer)
+        self._in_hand += 1
+        self._idle.clear()
         try:
             ack = await self._handle(head, read_body, account, began)
         finally:
             account.duration = self._clock.monotonic() - began
+            self._in_hand -= 1
+            if not self._in_hand:
+                self._idle.set()
         account.status = ack.status
         self._telemetry.received(account, head.received_at)
         return ack
+
+    async def idle(self) -> None:
+        """Return when no request is in hand."""
+        await self._idle.wait()
 
     def refuse(self, account: Account, refusal: Refusal) -> Ack:
         """Return the answer to something that never became a request head, and account for it."""
@@ -148,7 +168,7 @@ class Ingest:
             return self._no_route(head, Ruling(Verdict.REFUSED, refusal.reason))
         endpoint = route.endpoint
         account.endpoint, account.provider = endpoint.name, endpoint.provider
-        body, passed = b"", None
+        body, passed, delivery = b"", None, None
         try:
             client = await self._admit(route, head, account)
             body = await read_body()
@@ -164,6 +184,9 @@ class Ingest:
         except Refusal as refusal:
             ruling = Ruling(Verdict.REFUSED, refusal.reason)
             account.detail = refusal.detail
+            # What is passed on answers a question, and whoever asked it does not wait.
+            if delivery is not None and account.matched_entry is not None and not route.proxied:
+                self._keep_refused(endpoint, delivery, refusal)
         except (SpoolOverloaded, UpstreamOverloaded) as fault:
             ruling = Ruling(Verdict.UNAVAILABLE, Reason.OVERLOAD)
             account.detail = str(fault)
@@ -237,17 +260,9 @@ class Ingest:
     # ---- what it says -----------------------------------------------------------------------
 
     def _verify(self, endpoint: Endpoint, delivery: Delivery, account: Account) -> VerifiedDelivery:
-        evidence = endpoint.inspector.inspect(delivery)
-        account.secret, account.event_key = evidence.secret, evidence.key
-        return VerifiedDelivery(
-            event_id=self._new_id(),
-            provider=endpoint.provider,
-            environment=endpoint.environment,
-            upstream=endpoint.upstream,
-            headers=delivery.head.headers.only(*COMMON_HEADERS, *_allowed(endpoint, evidence)),
-            delivery=delivery,
-            evidence=evidence,
-        )
+        event = verified(endpoint, delivery, self._new_id)
+        account.secret, account.event_key = event.evidence.secret, event.evidence.key
+        return event
 
     # ---- what becomes of it -----------------------------------------------------------------
 
@@ -284,6 +299,24 @@ class Ingest:
 
     def _asked(self, route: Route[Endpoint], body: bytes) -> Asked:
         return Asked(route.remainder, body, self._clock.now())
+
+
+def verified(endpoint: Endpoint, delivery: Delivery, new_id: Callable[[], str]) -> VerifiedDelivery:
+    """Return the delivery as one that passed every check of what it says.
+
+    Raises:
+        Refusal: with the reason of the first check that failed.
+    """
+    evidence = endpoint.inspector.inspect(delivery)
+    return VerifiedDelivery(
+        event_id=new_id(),
+        provider=endpoint.provider,
+        environment=endpoint.environment,
+        upstream=endpoint.upstream,
+        headers=delivery.head.headers.only(*COMMON_HEADERS, *_allowed(endpoint, evidence)),
+        delivery=delivery,
+        evidence=evidence,
+    )
 
 
 def _allowed(endpoint: Endpoint, evidence: Evidence) -> tuple[str, ...]:

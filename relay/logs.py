@@ -135,14 +135,32 @@ def _line(
 
 
 class LibraryLogs(logging.Handler):
-    """Brings warnings of libraries, which use the standard logging module, into our log."""
+    """Brings warnings of libraries, which use the standard logging module, into our log.
 
-    def __init__(self, log: Log) -> None:
+    What is said again and again becomes one line a second, which says how often.
+    """
+
+    #: How many messages are remembered; beyond that, what was said first is forgotten.
+    REMEMBERED = 100
+
+    def __init__(self, log: Log, clock: Clock) -> None:
         super().__init__(logging.WARNING)
         self._log = log
+        self._clock = clock
+        # When each was last written, and how often it was said since.
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields = {"logger": record.name, "message": record.getMessage()}
+        said = (record.name, record.getMessage())
+        now = self._clock.monotonic()
+        last, times = self._said.get(said, (None, 0))
+        if last is not None and now - last < 1:
+            self._said[said] = (last, times + 1)
+            return
+        self._said[said] = (now, 0)
+        if len(self._said) > self.REMEMBERED:
+            del self._said[next(iter(self._said))]
+        fields = {"logger": record.name, "message": said[1], "more": times or None}
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
             self._log.warning("library", **fields)

@@ -4,64 +4,44 @@ All are frozen. A later type is evidence that an earlier step has happened: the 
 `VerifiedDelivery`, and only `relay.ingest` builds one.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 
 from relay.errors import Reason
+from relay.headers import Headers as Headers  # noqa: PLC0414 - it travels with the rest
 
 Address = IPv4Address | IPv6Address
-
-
-class Headers:
-    """Header fields in the order received. Names compare without case, values are Latin-1 text.
-
-    Latin-1 maps every byte to one character, so `value.encode("latin-1")` is what arrived.
-    """
-
-    __slots__ = ("_fields",)
-
-    def __init__(self, fields: tuple[tuple[str, str], ...] = ()) -> None:
-        self._fields = fields
-
-    def values(self, name: str) -> tuple[str, ...]:
-        """Return every value of this field, in order; empty when it is absent."""
-        wanted = name.lower()
-        return tuple(value for key, value in self._fields if key.lower() == wanted)
-
-    def only(self, *names: str) -> "Headers":
-        """Return the fields with these names, in the order received."""
-        wanted = {name.lower() for name in names}
-        return Headers(tuple(item for item in self._fields if item[0].lower() in wanted))
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._fields)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Headers) and self._fields == other._fields
-
-    def __hash__(self) -> int:
-        return hash(self._fields)
-
-    def __repr__(self) -> str:
-        """Names only: values may hold tokens."""
-        return f"Headers({', '.join(key for key, _ in self._fields)})"
-
 
 # ---- inbound --------------------------------------------------------------------------------
 
 
+class Via(StrEnum):
+    """How the client address was found."""
+
+    PEER = "peer"
+    X_FORWARDED_FOR = "x-forwarded-for"
+    FORWARDED = "forwarded"
+    PROXY = "proxy"
+
+
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """A request before its body is read. `target` is the raw request target, undecoded."""
+    """A request before its body is read. `target` is the raw request target, undecoded.
+
+    via: PROXY when a PROXY header named the peer, PEER when it is the socket's.
+    forwards: False when the peer has said that it speaks for nobody but itself; what it forwards
+        then names no client.
+    """
 
     method: str
     target: str
     headers: Headers
     peer: Address
     received_at: datetime
+    via: Via = Via.PEER
+    forwards: bool = True
 
     @property
     def path(self) -> str:
@@ -72,15 +52,6 @@ class RequestHead:
         """The query with its question mark, or an empty string when there is none."""
         _, mark, query = self.target.partition("?")
         return mark + query
-
-
-class Via(StrEnum):
-    """How the client address was found."""
-
-    PEER = "peer"
-    X_FORWARDED_FOR = "x-forwarded-for"
-    FORWARDED = "forwarded"
-    PROXY = "proxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +111,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedDelivery:
-    """A delivery that passed every check. Only `relay.ingest` builds one.
+    """A delivery that passed every check. Only `relay.ingest` and `relay.reconcile` build one.
 
     headers: the sender's header fields that may reach the upstream, Content-Type among them.
+    reconciled: nobody called: its provider was asked, and this is what it said.
     """
 
     event_id: str
@@ -152,6 +124,7 @@ class VerifiedDelivery:
     headers: Headers
     delivery: Delivery
     evidence: Evidence
+    reconciled: bool = False
 
     @property
     def suffix(self) -> str:
@@ -221,6 +194,7 @@ class Event:
     suffix: remainder and query that a prefix endpoint appends to the upstream URL.
     signed: as in `Evidence`, `ambiguous` appended when it applies.
     conflicts_with: id of the first event with the same key and other content.
+    reconciled: its provider was asked for it; nobody called.
     """
 
     id: str
@@ -239,6 +213,7 @@ class Event:
     conflicts_with: str | None
     out_of_order: bool
     body: bytes = field(repr=False)
+    reconciled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +224,7 @@ class Lease:
         since it never repeats.
     turn: the same count since the event was stored or last requeued; the retry schedule goes by it.
     since: when this round began: it was stored, or last requeued; `give_up_after` counts from it.
+    confirmed: the state that the provider has just said the event's subject is in.
 
     Both times are steady (`relay.clock`).
     """
@@ -258,6 +234,19 @@ class Lease:
     turn: int
     since: datetime
     until: datetime
+    confirmed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """Nothing was sent: the provider has not confirmed the event. `cause` says why, in few words.
+
+    final: the provider says otherwise, so that asking again is of no use.
+    """
+
+    cause: str
+    retry_after: timedelta | None = None
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +271,11 @@ class Unreachable:
     cause: str
 
 
+#: What came of a request to an upstream.
 Outcome = Delivered | Rejected | Unreachable
+
+#: What came of a lease.
+Tried = Outcome | Unconfirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,15 +315,20 @@ class Dead:
     """Attempts are used up; a person decides what happens next."""
 
 
-Decision = Done | RetryAt | Dead
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The provider does not stand by it; a person decides. The outcome says why."""
+
+
+Decision = Done | RetryAt | Dead | Held
 
 
 @dataclass(frozen=True, slots=True)
 class Attempted:
     """What is told about one try upstream.
 
-    outcome: `delivered`, `rejected` or `unreachable`.
-    decision: `done`, `retry`, `dead`, or `lost` when the lease had passed to somebody else;
+    outcome: `delivered`, `rejected` or `unreachable`; `unconfirmed` when nothing was sent.
+    decision: `done`, `retry`, `dead`, `held`, or `lost` when the lease had passed to another;
         `passed` when a sender waited for the answer and there is no second try.
     duration: seconds of the try. delay: seconds from receipt to delivery; None unless delivered.
     """

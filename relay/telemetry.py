@@ -22,7 +22,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 from relay import __version__
-from relay.errors import Reason, RelayError
+from relay.errors import Problem, Reason, RelayError
 from relay.gauges import Gauges, Snapshot
 from relay.logs import Log
 from relay.model import Address, Attempted, Verdict
@@ -31,6 +31,7 @@ _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _DELAY_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0)
 
+_CONFIRMATIONS = ("confirmed", "contradicted", "not_found", "limited", "error")
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
@@ -118,6 +119,9 @@ class Telemetry:
         self._delay = self._histogram(
             "delivery_delay_seconds", "Time from receipt to delivery", _DELAY_BUCKETS, "upstream"
         )
+        self._confirmations = self._counter(
+            "confirmations", "Events asked about before delivery, by result", "endpoint", "result"
+        )
         self._dead = self._counter("dead_letters", "Events whose attempts are used up", "upstream")
         self._unrecorded = self._counter(
             "history_lost", "Deliveries passed on whose history could not be kept", "endpoint"
@@ -128,6 +132,16 @@ class Telemetry:
         )
         self._knocks = self._counter(
             "allowlist_knocks", "Early look-ups caused by a refused address", "endpoint", "result"
+        )
+        self._reload = Gauge(
+            "relay_config_reload_success",
+            "0 while the last reload was refused",
+            registry=self._registry,
+        )
+        self._reload_time = Gauge(
+            "relay_config_reload_timestamp_seconds",
+            "When the configuration in force was read",
+            registry=self._registry,
         )
         build = Gauge(
             "relay_build_info", "The running version", ("version",), registry=self._registry
@@ -149,11 +163,29 @@ class Telemetry:
         for endpoint in endpoints:
             self._conflicts.begin(endpoint)
             self._unrecorded.begin(endpoint)
+            for result in _CONFIRMATIONS:
+                self._confirmations.begin(endpoint, result)
             self._requests.begin(endpoint)
         for upstream in upstreams:
             for outcome in ("delivered", "rejected", "unreachable"):
                 self._attempts.begin(upstream, outcome)
             self._dead.begin(upstream)
+
+    def configured(self, at: datetime) -> None:
+        """A configuration was taken."""
+        self._reload.set(1)
+        self._reload_time.set(at.timestamp())
+
+    def reloaded(self, at: datetime, changed: Iterable[str]) -> None:
+        """The configuration was read again and taken; these places have changed."""
+        self.configured(at)
+        self.log.info("reloaded", changed=list(changed))
+
+    def reload_refused(self, problems: Iterable[Problem]) -> None:
+        """The configuration was read again and not taken: the one before stays in force."""
+        self._reload.set(0)
+        for problem in problems:
+            self.log.error("reload_refused", detail=str(problem))
 
     def received(self, account: Account, at: datetime) -> None:
         """One delivery has been answered."""
@@ -182,14 +214,17 @@ class Telemetry:
         )
 
     def attempted(self, attempted: Attempted) -> None:
-        """One try upstream has ended."""
-        self._attempts[attempted.upstream, attempted.outcome].inc()
-        self._attempt_time[attempted.upstream,].observe(attempted.duration)
+        """One try upstream has ended, or its event was not confirmed and nothing was sent."""
+        if attempted.outcome != "unconfirmed":
+            self._attempts[attempted.upstream, attempted.outcome].inc()
+            self._attempt_time[attempted.upstream,].observe(attempted.duration)
         if attempted.delay is not None:
             self._delay[attempted.upstream,].observe(attempted.delay)
         if attempted.decision == "dead":
             self._dead[attempted.upstream,].inc()
-        self.log.info(
+        # A person has to look at what is held.
+        line = self.log.error if attempted.decision == "held" else self.log.info
+        line(
             "attempt",
             id=attempted.event_id,
             endpoint=attempted.endpoint,
@@ -203,6 +238,10 @@ class Telemetry:
             due=None if attempted.due is None else attempted.due.isoformat(),
             duration_ms=round(attempted.duration * 1000, 3),
         )
+
+    def confirmed(self, endpoint: str, result: str) -> None:
+        """A provider was asked about an event; the results are `_CONFIRMATIONS`."""
+        self._confirmations[endpoint, result].inc()
 
     def damaged(self, upstream: str, event_id: str) -> None:
         """An event was found damaged in the spool, and has become a dead letter."""

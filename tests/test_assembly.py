@@ -1,5 +1,6 @@
 """Settings become the parts they describe."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,17 @@ import pytest
 from relay import assembly
 from relay.clock import SystemClock
 from relay.config import Settings, load_text
+from relay.confirm.confirmer import StatusConfirmer
 from relay.errors import RelayError
 from relay.sources import Mode
 from tests.system.conftest import ENVIRON, MIDTRANS, VIPPS, configuration
+
+
+class NobodyAsked:
+    """Is told nothing."""
+
+    def confirmed(self, endpoint: str, result: str) -> None:
+        raise AssertionError(endpoint, result)
 
 
 @pytest.fixture
@@ -47,11 +56,26 @@ def test_a_broken_state_file_is_said_and_not_guessed_around(
         assembly.known_allowlists(settings)
 
 
-async def test_every_upstream_has_its_forwarder(settings: Settings) -> None:
-    forwarders = assembly.forwarders(settings, SystemClock())
-    assert set(forwarders) == {"billing"}
-    for forwarder in forwarders.values():
-        await forwarder.close()
+async def test_an_upstream_is_served_as_it_is_described(settings: Settings) -> None:
+    forwarder = assembly.forwarder(settings.upstreams["billing"], SystemClock())
+    confirmer = StatusConfirmer({}, SystemClock(), NobodyAsked())
+    before = timedelta(seconds=3)
+    upstream = assembly.upstream(
+        "billing", settings.upstreams["billing"], before, forwarder, confirmer
+    )
+    assert (upstream.name, upstream.concurrency) == ("billing", 32)
+    assert upstream.timeout == timedelta(seconds=2) + before
+    assert upstream.retry.schedule == (timedelta(milliseconds=50),)
+    await forwarder.close()
+
+
+def test_the_host_names_of_every_endpoint_are_known(settings: Settings, tmp_path: Path) -> None:
+    assert assembly.hosts(settings) == set()
+    text = configuration("http://127.0.0.1:1").replace(
+        "    upstream: billing", "    upstream: billing\n    allowlist: {add: [a.example.org]}", 1
+    )
+    named = load_text(text, "relay.yaml", ENVIRON, tmp_path)
+    assert assembly.hosts(named) == {"a.example.org"}
 
 
 def test_migrating_makes_the_spool(settings: Settings, tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.history import detail, page_json, parse_query, rfc3339, summary
+from relay.forwarded import event_of
+from relay.history import detail, exported, page_json, parse_query, rfc3339, summary
 from relay.model import Status
 from relay.spool import Page, Query, Record
+from tests.harness.deliveries import verified
 
 AT = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -83,3 +85,12 @@ def test_times_are_shown_in_utc_to_the_millisecond() -> None:
     assert rfc3339(datetime.fromisoformat("2026-01-05T19:00:00.999999+07:00")) == (
         "2026-01-05T12:00:00.999Z"
     )
+
+
+def test_an_export_holds_the_bytes_of_the_body() -> None:
+    event = event_of(verified(body=b"\xff\x00"))
+    content = exported(RECORD, event)["content"]
+    assert isinstance(content, dict)
+    assert content["body_base64"] == "/wA="
+    assert "body" not in content
+    assert exported(RECORD, None)["content"] is None

@@ -3,7 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from relay.logs import Log, LogWriter
 from relay.model import Delivered, Done
 from relay.spool.sqlite import SqliteSpool, open_spool
 from relay.telemetry import Telemetry
+from tests.contracts.refusals import BOUNDS, ids, refused
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import verified
 
@@ -51,6 +52,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     spool = await open_spool(tmp_path / "relay.db", clock, patience=timedelta(milliseconds=50))
     keeping = Housekeeping(
         spool,
+        spool.refusals,
         retain=timedelta(days=10),
         retain_keys=timedelta(days=20),
         clock=clock,
@@ -106,3 +108,14 @@ async def test_a_locked_spool_is_left_alone_until_the_next_round(
     assert await house.has_body(event_id) is False
     house.writer.close()
     assert b"prune_failed" in house.log.getvalue()
+
+
+async def test_refusals_go_when_bodies_go(house: House) -> None:
+    old = refused(1)
+    kept = replace(old, head=replace(old.head, received_at=house.clock.now()))
+    await house.spool.refusals.keep([kept], BOUNDS)
+    await house.pass_days(9)
+    assert await ids(house.spool.refusals) == ["ref_001"]
+    await house.pass_days(2)
+    await house.pass_days(0.1)
+    assert await ids(house.spool.refusals) == []

@@ -95,6 +95,7 @@ class Bench:
     gave_up: list[SpoolBroken] = field(default_factory=list)
     pass_on: PassOn = nothing_passes
     passed: list[Passed] = field(default_factory=list)
+    refused: list[tuple[str, bytes, Reason]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.writer = LogWriter(self.log)
@@ -129,7 +130,11 @@ class Bench:
             new_id=event_ids(SystemClock()),
             answer_within=timedelta(seconds=answer_within),
             give_up=self.gave_up.append,
+            keep_refused=self._keep_refused,
         )
+
+    def _keep_refused(self, endpoint: Endpoint, delivery: Delivery, refusal: Refusal) -> None:
+        self.refused.append((endpoint.name, delivery.body, refusal.reason))
 
     def proxied(self, inspector: Inspector | None = None) -> Endpoint:
         endpoint = replace(self.endpoint(), proxied=True)
@@ -282,6 +287,29 @@ async def test_a_knock_decides_by_what_the_next_look_finds(
     assert (await ingest.receive(head(), reading(body()))).status == status
     text = bench.telemetry.expose(Snapshot()).decode()
     assert f'allowlist_knocks_total{{endpoint="midtrans",result="{result}"}} 1.0' in text
+
+
+@pytest.mark.parametrize("mode", [Mode.ENFORCE, Mode.REPORT])
+async def test_what_an_allowed_address_was_refused_is_kept(mode: Mode, bench: Bench) -> None:
+    ingest = bench.ingest(bench.endpoint(mode=mode))
+    assert (await ingest.receive(head(), reading(b"{"))).status == 400
+    assert bench.refused == [("midtrans", b"{", Reason.BODY_MALFORMED)]
+
+
+@pytest.mark.parametrize("mode", Mode)
+async def test_nothing_of_a_stranger_is_kept(mode: Mode, bench: Bench) -> None:
+    ingest = bench.ingest(bench.endpoint(mode=mode))
+    assert (await ingest.receive(head(STRANGER), reading(b"{"))).status in {400, 403}
+    assert bench.refused == []
+
+
+async def test_nothing_is_kept_of_what_was_not_read_or_is_passed_on(bench: Bench) -> None:
+    async def slow() -> bytes:
+        raise Refusal(Reason.BODY_TIMEOUT)
+
+    await bench.ingest(bench.endpoint()).receive(head(), slow)
+    await bench.ingest(bench.proxied()).receive(head(), reading(b"{"))
+    assert bench.refused == []
 
 
 async def test_a_body_that_may_not_be_had_is_a_refusal(bench: Bench) -> None:

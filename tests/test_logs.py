@@ -71,9 +71,26 @@ def test_warnings_of_libraries_arrive() -> None:
     stream = io.BytesIO()
     writer = LogWriter(stream)
     record = logging.LogRecord("lib", logging.WARNING, "f.py", 1, "odd %s", ("thing",), None)
-    LibraryLogs(Log(writer, ManualClock())).handle(record)
+    clock = ManualClock()
+    LibraryLogs(Log(writer, clock), clock).handle(record)
     writer.close()
     assert orjson.loads(stream.getvalue())["message"] == "odd thing"
+
+
+async def test_what_libraries_say_again_and_again_is_one_line_a_second() -> None:
+    stream, clock = io.BytesIO(), ManualClock()
+    writer = LogWriter(stream)
+    logs = LibraryLogs(Log(writer, clock), clock)
+    for _ in range(3):
+        for _ in range(1000):
+            logs.handle(logging.LogRecord("lib", logging.WARNING, "f.py", 1, "odd", (), None))
+        await clock.advance(1)
+    for number in range(2 * LibraryLogs.REMEMBERED):
+        logs.handle(logging.LogRecord("lib", logging.WARNING, "f.py", 1, f"{number}", (), None))
+    writer.close()
+    lines = [orjson.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line.get("more") for line in lines if line["message"] == "odd"] == [None, 999, 999]
+    assert len(lines) == 3 + 2 * LibraryLogs.REMEMBERED
 
 
 class StuckStream(io.RawIOBase):

@@ -2,17 +2,24 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 
 import orjson
 from aiohttp import web
 
 from relay.admin.auth import Gatekeeper
+from relay.admin.hosts import answers_to
 from relay.admin.pages import Pages
+from relay.admin.refusals import RefusalRoutes
 from relay.admin.state import State
-from relay.errors import SpoolUnavailable
+from relay.errors import Problem, SpoolUnavailable
 from relay.history import detail, page_json, parse_query
+from relay.refusals.desk import ReleaseDesk
 from relay.spool import Query, Spool
 from relay.telemetry import Telemetry
+
+#: Has the configuration read again; returns why it was not taken, nothing when it was.
+Reload = Callable[[], Awaitable[tuple[Problem, ...]]]
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,13 +43,23 @@ class Admin:
     """Serves health, metrics, the events API and the events page."""
 
     def __init__(
-        self, *, state: State, spool: Spool, telemetry: Telemetry, gatekeeper: Gatekeeper
+        self,
+        *,
+        state: State,
+        spool: Spool,
+        desk: ReleaseDesk,
+        telemetry: Telemetry,
+        gatekeeper: Gatekeeper,
+        reload: Reload | None = None,
     ) -> None:
+        """Take the parts. `reload`: has the configuration read again, where that can be done."""
         self._state = state
         self._spool = spool
         self._telemetry = telemetry
         self._gatekeeper = gatekeeper
         self._pages = Pages(spool, gatekeeper)
+        self._refusals = RefusalRoutes(desk)
+        self._reload_now = reload
         self._runner: web.AppRunner | None = None
         self._exposing = asyncio.Lock()
 
@@ -75,6 +92,8 @@ class Admin:
                 web.get("/api/v1/events/{id}", self._event),
                 web.post("/api/v1/events/{id}/requeue", self._requeue),
                 web.get("/api/v1/allowlist", self._allowlist),
+                web.post("/-/reload", self._reload),
+                *self._refusals.routes(),
                 *self._pages.routes(),
             ]
         )
@@ -84,8 +103,12 @@ class Admin:
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Ask for the token where it is needed, and turn every error into a plain answer."""
         try:
-            if request.path.startswith(("/api/", "/-/")) and not self._may(request):
-                response: web.StreamResponse = _json({"error": "a token is needed"}, 401)
+            response: web.StreamResponse
+            if not answers_to(request.headers.get("Host", "")):
+                message = "come by address, as localhost or by a name without a dot"
+                response = _json({"error": message}, 421)
+            elif request.path.startswith(("/api/", "/-/")) and not self._may(request):
+                response = _json({"error": "a token is needed"}, 401)
                 response.headers["WWW-Authenticate"] = "Bearer"
             else:
                 response = await handler(request)
@@ -140,6 +163,16 @@ class Admin:
             message = "only dead, held and delivered events with their body can be requeued"
             return _json({"error": message}, 409)
         return _json({"requeued": list(requeued)})
+
+    async def _reload(self, _: web.Request) -> web.StreamResponse:
+        if self._reload_now is None:
+            return _json({"error": "this relay has no file to read again"}, 409)
+        problems = await self._reload_now()
+        if not problems:
+            return _json({"reloaded": True})
+        findings = [asdict(problem) for problem in problems]
+        message = "the configuration was not taken; the one before stays in force"
+        return _json({"error": message, "findings": findings}, 422)
 
     async def _allowlist(self, _: web.Request) -> web.StreamResponse:
         return _json({"allowlist": self._state.allowlist()})

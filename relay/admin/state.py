@@ -45,6 +45,10 @@ class State:
         self._certificates = certificates
         self._live = live
 
+    def become(self, endpoints: Sequence[Endpoint]) -> None:
+        """Tell of these endpoints from now on."""
+        self._endpoints = endpoints
+
     def live(self) -> bool:
         """Say whether the public listeners accept, where this process has any."""
         return self._live()

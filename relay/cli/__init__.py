@@ -7,7 +7,19 @@ import sys
 
 import typer
 
-from relay.cli import allowlist, check, demo, events, maintenance, providers, run, send
+from relay.cli import (
+    allowlist,
+    check,
+    demo,
+    events,
+    explain,
+    maintenance,
+    providers,
+    reconcile,
+    refusals,
+    run,
+    send,
+)
 from relay.cli.output import complain
 from relay.errors import ConfigError, RelayError
 
@@ -24,10 +36,13 @@ def application() -> typer.Typer:
     app.command()(demo.demo)
     app.command()(run.run)
     app.command()(check.check)
+    app.command()(explain.explain)
     app.command()(send.send)
     app.add_typer(providers.app, name="providers")
     app.add_typer(allowlist.app, name="allowlist")
     app.add_typer(events.app, name="events")
+    app.add_typer(refusals.app, name="refusals")
+    app.command()(reconcile.reconcile)
     app.command()(maintenance.migrate)
     app.command()(check.schema)
     app.command()(maintenance.version)

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -10,13 +11,16 @@ import typer
 
 from relay.assembly import existing_spool
 from relay.cli.options import CONFIG, FORMAT, load_settings
-from relay.cli.output import Format, complain, print_json, print_table
-from relay.history import detail, page_json, parse_query, summary
+from relay.cli.output import Format, complain, print_json, print_line, print_table
+from relay.history import detail, exported, page_json, parse_query, summary
 from relay.spool import Page, Query, Spool
 
 app = typer.Typer(no_args_is_help=True, help="History of events, and putting them back.")
 
 T = TypeVar("T")
+
+#: How many events an export reads at a time.
+_PAGE = 100
 
 STATUS = Annotated[str | None, typer.Option("--status", help="Only events of this status.")]
 ENDPOINT = Annotated[str | None, typer.Option("--endpoint", help="Only events of this endpoint.")]
@@ -90,6 +94,41 @@ def show(
     else:
         rows.append(("body", "removed; see spool.retain"))
     print_table(("field", "value"), rows)
+
+
+@app.command("export")
+def export(
+    config: CONFIG = Path("relay.yaml"),
+    *,
+    status: STATUS = None,
+    endpoint: ENDPOINT = None,
+    key: KEY = None,
+    since: SINCE = None,
+    until: UNTIL = None,
+    limit: LIMIT = None,
+) -> None:
+    """Print events with their bodies, newest first: one JSON object a line, bodies in Base64."""
+    if limit is not None and limit < 1:
+        raise typer.BadParameter(f"--limit: {limit} is not a number from 1 on")
+    query = _query(status=status, endpoint=endpoint, key=key, since=since, until=until, limit=None)
+    _with_spool(config, lambda spool: _export(spool, query, limit))
+
+
+async def _export(spool: Spool, query: Query, limit: int | None) -> None:
+    """Print page after page; what is received meanwhile is newer, and is not among them."""
+    left = limit
+    while left is None or left > 0:
+        size = _PAGE if left is None else min(_PAGE, left)
+        page = await spool.page(replace(query, limit=size))
+        for record in page.records:
+            found = await spool.get(record.id)
+            # One that was removed since the page was read is in history no more.
+            if found is not None:
+                print_line(exported(*found))
+        if page.next is None:
+            return
+        query = replace(query, after=page.next)
+        left = None if left is None else left - len(page.records)
 
 
 @app.command("requeue")

@@ -22,6 +22,11 @@ def print_json(content: object) -> None:
     sys.stdout.write(text.decode() + "\n")
 
 
+def print_line(content: object) -> None:
+    """Print one JSON document on a line of its own."""
+    sys.stdout.write(orjson.dumps(content, default=str).decode() + "\n")
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows: a table for a person, tab-separated lines with a heading for a pipe."""
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows]

@@ -85,7 +85,12 @@ def load_text(text: str, name: str, environ: Mapping[str, str], base: Path) -> S
 def _settle(document: Document, source: Source, environ: Mapping[str, str]) -> Settings:
     resolved = references.resolve(document.data, environ, source.base)
     source = Source(
-        source.file, source.base, document.values, document.keys, frozenset(resolved.literals)
+        source.file,
+        source.base,
+        document.values,
+        document.keys,
+        frozenset(resolved.literals),
+        frozenset(resolved.files),
     )
     unsound = {fault.place for fault in (*document.faults, *resolved.faults) if fault.place}
     faults = [*document.faults, *resolved.faults]

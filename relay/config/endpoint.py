@@ -15,6 +15,7 @@ from relay.config.types import (
     PublicUrl,
     SecretText,
     Section,
+    UpstreamUrl,
     default,
 )
 from relay.sources import Mode
@@ -50,10 +51,24 @@ class TimeWindow(Section):
 
 
 class Confirm(Section):
-    """Ask the provider before delivery. Not available in this version."""
+    """Ask the provider before delivery whether what was said in its name is so."""
 
-    with_: Literal["status"] = default("status", alias="with", description="How to ask.")
-    on_error: Literal["hold"] = default("hold", description="What to do when nobody answers.")
+    with_: Literal["status"] = default(
+        "status", alias="with", description="How to ask: for the status of the transaction."
+    )
+    on_error: Literal["hold", "deliver"] = default(
+        "hold",
+        description="When asking leads to nothing: hold the event after give_up_after, or deliver"
+        " it without confirmation after half of that.",
+    )
+    url: UpstreamUrl | None = default(
+        None,
+        description="The API to ask. Default: the one of the environment.",
+        examples=["https://api.midtrans.com"],
+    )
+    rate: int = default(
+        10, ge=1, le=1000, description="At most this many questions a second for this endpoint."
+    )
 
 
 def _timestamp_tag(value: object) -> str:
@@ -131,5 +146,5 @@ class Endpoint(Section):
     )
     confirm: Confirm | None = default(
         None,
-        description="midtrans: ask for the status before delivery. Not available in this version.",
+        description="midtrans: ask for the status of each transaction before delivery.",
     )

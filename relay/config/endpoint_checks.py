@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from netaddr import IPNetwork
 
@@ -18,6 +19,8 @@ from relay.providers import Environment, Facts, Provider, Terms
 from relay.sources import Mode
 
 _KEYS = {"window": "timestamp"}
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def faults(endpoint: Endpoint, place: Place) -> Iterator[Fault]:
@@ -86,6 +89,35 @@ def _environment(endpoint: Endpoint, facts: Facts, place: Place) -> Iterator[Fau
         yield Fault((*place, "environment"), message, needs)
     else:
         yield from _senders(endpoint, facts.environments[name], place)
+        yield from _confirm(endpoint, facts, facts.environments[name], place)
+
+
+def _confirm(
+    endpoint: Endpoint, facts: Facts, chosen: Environment, place: Place
+) -> Iterator[Fault]:
+    if endpoint.confirm is None:
+        return
+    confirm = (*place, "confirm")
+    needs = ((*place, "provider"), (*place, "environment"))
+    if chosen.status_api is None:
+        message = f"{facts.name} cannot be asked for a status; leave the key out"
+        yield Fault(confirm, message, needs)
+        return
+    if endpoint.mode == "proxy":
+        message = "needs mode: store; what is passed on at once is not asked about"
+        yield Fault(confirm, message, (*needs, (*place, "mode")))
+    if not endpoint.secrets and endpoint.unsigned == "accept":
+        message = "needs secrets: the server key is what the status is asked with"
+        yield Fault(confirm, message, (*needs, (*place, "secrets"), (*place, "unsigned")))
+    if endpoint.confirm.url is not None and not _keeps_secrets(endpoint.confirm.url):
+        message = "must be https: the server key is sent there"
+        yield Fault((*confirm, "url"), message, needs)
+
+
+def _keeps_secrets(url: str) -> bool:
+    """Tell whether nobody on the way can read what is sent there."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in _LOOPBACK
 
 
 def _senders(endpoint: Endpoint, chosen: Environment, place: Place) -> Iterator[Fault]:

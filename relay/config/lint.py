@@ -9,8 +9,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from relay.config import lint_endpoints
-from relay.config.advice import Advice, everyone, mostly_everyone, repeated
+from relay.config import lint_endpoints, lint_shapes
+from relay.config.advice import Advice
 from relay.config.certificates import Certificate
 from relay.config.places import dotted
 from relay.config.settings import Settings, SqliteSpool
@@ -19,7 +19,6 @@ from relay.providers import Facts
 
 EXPIRY_NOTICE = timedelta(days=30)
 
-_BEHIND_A_PROXY = ("private", "loopback", "link-local", "carrier-grade NAT")
 _PUBLIC = (None, "unspecified")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Midtrans: HTTP notification, "only ports 80 and 443".
@@ -56,8 +55,7 @@ def lint(
     """
     found = [
         *_secrets(settings),
-        *_proxies(settings),
-        *_listeners(settings),
+        *lint_shapes.advice(settings, facts),
         *_certificates(settings, certificates, today),
         *_admin(settings),
         *_files(settings),
@@ -76,36 +74,6 @@ def _secrets(settings: Settings) -> Iterator[Advice]:
     for place in settings.source.literals:
         message = "a secret stands in the file; write ${env:NAME} or ${file:PATH}"
         yield Advice(place, "literal-secret", message)
-
-
-def _proxies(settings: Settings) -> Iterator[Advice]:
-    place = ("trusted_proxies",)
-    for at, network in enumerate(settings.trusted_proxies):
-        if everyone(network):
-            message = f"{network} believes anybody's forwarding header; name your own proxies"
-            yield Advice((*place, at), "everyone", message)
-    for kind in mostly_everyone(n for n in settings.trusted_proxies if not everyone(n)):
-        message = (
-            f"together these believe the forwarding header of half of all {kind} addresses or"
-            " more; name your own proxies"
-        )
-        yield Advice(place, "everyone", message)
-    for at, outer in repeated(settings.trusted_proxies, ()):
-        message = f"is already within {outer}; remove it"
-        yield Advice((*place, at), "redundant-network", message)
-
-
-def _listeners(settings: Settings) -> Iterator[Advice]:
-    if settings.trusted_proxies:
-        return
-    for at, listener in enumerate(settings.listen):
-        kind = special(listener.bind.address)
-        if kind in _BEHIND_A_PROXY:
-            message = (
-                f"a {kind} address is reached through a proxy, whose own address then stands for"
-                " every client; name it in trusted_proxies"
-            )
-            yield Advice(("listen", at, "bind"), "proxy-not-trusted", message)
 
 
 def _certificates(

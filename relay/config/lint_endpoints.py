@@ -35,6 +35,7 @@ def advice(settings: Settings, facts: Mapping[str, Facts], today: date) -> Itera
         yield from lint_inline.advice(endpoint, place)
         if endpoint.environment == _PRODUCTION:
             yield from _sandbox_keys(endpoint, place)
+        yield from _unconfirmed(endpoint, known, place)
         if known.name not in reviewed and today - known.reviewed > REVIEW_INTERVAL:
             reviewed.add(known.name)
             message = (
@@ -58,6 +59,16 @@ def _mode(endpoint: Endpoint, environment: Environment, place: Place) -> Iterato
     if endpoint.allowlist.mode is Mode.REPORT:
         message = "anybody may send, and other addresses are only counted; enforce refuses them"
         yield Advice((*place, "allowlist", "mode"), "allowlist-report", message)
+
+
+def _unconfirmed(endpoint: Endpoint, facts: Facts, place: Place) -> Iterator[Advice]:
+    can_ask = facts.environments[endpoint.environment].status_api is not None
+    if can_ask and endpoint.secrets and endpoint.mode == "store" and endpoint.confirm is None:
+        message = (
+            "its signature covers three fields, and the status is none of them; confirm: {with:"
+            " status} asks before delivery"
+        )
+        yield Advice((*place, "provider"), "unconfirmed", message)
 
 
 def _sandbox_keys(endpoint: Endpoint, place: Place) -> Iterator[Advice]:

@@ -49,8 +49,8 @@ class Listener(Section):
     )
     proxy_protocol: bool = default(
         False,
-        description="Every connection must open with a PROXY header from trusted_proxies."
-        " Not available in this version.",
+        description="Every connection must open with a PROXY header (v1 or v2), and only from"
+        " trusted_proxies.",
     )
 
 

@@ -101,6 +101,7 @@ class InlineProvider:
             reviewed=date.max,
             headers=_headers(described),
             window=None if time is None else WINDOW,
+            token=described.signature.scheme == "token",
         )
 
     def bind(self, terms: Terms) -> Inspector:

@@ -11,6 +11,7 @@ from relay.inline.keys import check
 from relay.inline.message import Message
 from relay.inline.template import Template, says_something
 from relay.providers import Window
+from relay.schemes import witness
 from relay.secret import Secret
 
 #: Stripe, Slack and Standard Webhooks all allow five minutes, and sign each retry anew.
@@ -88,6 +89,8 @@ class SignatureCheck:
         fits: list[int] = []
         refused: list[Refusal] = []
         for signature in found.signatures:
+            if self._template is not None:
+                witness.saw(filled, signature)
             try:
                 fits.append(self._check.verify(filled, signature))
             except Refusal as refusal:

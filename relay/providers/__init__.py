@@ -24,10 +24,14 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where the messages of one environment come from: listed networks, DNS host names, or both."""
+    """Where the messages of one environment come from: listed networks, DNS host names, or both.
+
+    status_api: where it can be asked what the status of a transaction is.
+    """
 
     listings: tuple[Listing, ...] = ()
     hosts: tuple[str, ...] = ()
+    status_api: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Facts:
     headers: the sender's own header fields that may reach an upstream.
     patience: how soon the sender has to be answered, where that is sooner than usual.
     window: the default for `timestamp`; None when no time is signed.
+    token: what proves the sender is a token in a header field, which is kept nowhere.
     """
 
     name: str
@@ -80,6 +85,7 @@ class Facts:
     headers: tuple[str, ...] = ()
     patience: timedelta | None = None
     window: Window | None = None
+    token: bool = False
 
     def shapes_of(self, callback: str | None) -> tuple[Shape, ...]:
         """Return what an endpoint with this `callback` is sent; None is the provider itself."""

@@ -31,6 +31,7 @@ from relay.providers import (
     SampleOrder,
     Terms,
 )
+from relay.schemes import witness
 from relay.schemes.digest import Digest
 from relay.secret import Secret
 from relay.strictjson import JsonObject, JsonValue, Number
@@ -77,14 +78,16 @@ _PRODUCTION: Final = Environment(
         ),
         Listing(f"{_PAGE}, 2025-11-10, new", _PRODUCTION_NEW),
         Listing(f"{_PAGE}, 2025-11-10, legacy", _PRODUCTION_LEGACY),
-    )
+    ),
+    status_api="https://api.midtrans.com",
 )
 _SANDBOX: Final = Environment(
     listings=(
         Listing(f"{_PAGE}, 2022-03-15", ("34.101.68.130", "34.101.92.69")),
         Listing(f"{_PAGE}, 2025-11-10, new", _SANDBOX_NEW),
         Listing(f"{_PAGE}, 2025-11-10, legacy", _SANDBOX_LEGACY),
-    )
+    ),
+    status_api="https://api.sandbox.midtrans.com",
 )
 
 FACTS: Final = Facts(
@@ -201,6 +204,7 @@ class _MidtransInspector:
         if not isinstance(signature, str) or not signature:
             raise Refusal(Reason.SIGNATURE_MISSING, "signature_key is missing, empty or no string")
         covered = "".join(_shaped(message, name, shape) for name, shape in shapes.items())
+        witness.saw((covered.encode(), None), signature)
         return self._digest.verify(covered.encode(), signature)
 
     def _is_ambiguous(self, message: JsonObject) -> bool:

@@ -44,6 +44,7 @@ from relay.providers._snap import (
     samples,
     stamp,
 )
+from relay.schemes import witness
 from relay.schemes.pubkey import Rsa, UnusableKey, sign_rsa
 from relay.strictjson import JsonObject
 
@@ -167,6 +168,7 @@ class _SnapInspector:
         age = delivery.head.received_at - _parse_time(signed_at)
         refusal = Refusal(Reason.SIGNATURE_MISMATCH)
         for signed in self._candidates(delivery, signed_at):
+            witness.saw((signed,), signature)
             try:
                 position = rsa.verify(signed, signature)
             except Refusal as error:

@@ -36,6 +36,7 @@ from relay.providers import (
     Terms,
     Window,
 )
+from relay.schemes import witness
 from relay.schemes.hmac import Hmac
 from relay.secret import Secret
 from relay.strictjson import JsonObject
@@ -132,6 +133,7 @@ class _VippsInspector:
         signature = _signature(_single(headers, _AUTHORIZATION))
         url = self._url or _received_url(delivery.head)
         signed = _signed_text(delivery.head.method, url, signed_at, content)
+        witness.saw((signed.encode("utf-8", "backslashreplace"),), signature)
         if not hmac.compare_digest(_content_hash(delivery.body), _ascii(content)):
             raise Refusal(Reason.SIGNATURE_MISMATCH, f"{_CONTENT} does not fit the body")
         position = verifier.verify(_ascii(signed), signature)

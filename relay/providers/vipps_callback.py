@@ -99,6 +99,7 @@ FACTS: Final = Facts(
     callbacks=MappingProxyType(
         {"checkout": Shape("POST", ""), "express": Shape("POST", "", proxied=True)}
     ),
+    token=True,
 )
 
 

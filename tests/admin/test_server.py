@@ -14,8 +14,11 @@ from relay.admin.pages import COOKIE
 from relay.admin.server import Admin
 from relay.admin.state import State
 from relay.clock import SystemClock
+from relay.errors import Problem
 from relay.logs import Log, LogWriter
+from relay.mending import desk as desk_of
 from relay.model import Dead, Unreachable
+from relay.routing import Routes
 from relay.secret import Secret
 from relay.spool.sqlite import SqliteSpool, open_spool
 from relay.telemetry import Telemetry
@@ -33,6 +36,12 @@ class Desk:
     client: aiohttp.ClientSession
     spool: SqliteSpool
     live: bool = True
+    problems: tuple[Problem, ...] = ()
+    reloads: int = 0
+
+    async def reload(self) -> tuple[Problem, ...]:
+        self.reloads += 1
+        return self.problems
 
     async def get(self, path: str, **options: object) -> tuple[int, str]:
         async with self.client.get(path, allow_redirects=False, **options) as response:  # type: ignore[arg-type]
@@ -62,8 +71,10 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
             live=lambda: running[0].live,
         ),
         spool=spool,
+        desk=desk_of(spool, lambda: Routes([]), clock),
         telemetry=Telemetry(Log(writer, clock)),
         gatekeeper=Gatekeeper(Secret(TOKEN), clock),
+        reload=lambda: running[0].reload(),  # noqa: PLW0108 - it is there later
     )
     host, port = await admin.start("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://{host}:{port}", cookie_jar=jar) as client:
@@ -177,3 +188,28 @@ async def test_every_answer_forbids_what_the_page_does_not_need(path: str, desk:
         assert response.headers["X-Frame-Options"] == "DENY"
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert "aiohttp" not in response.headers["Server"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/metrics", "/api/v1/events", "/nothing"])
+async def test_a_name_of_the_public_dns_is_not_answered(desk: Desk, path: str) -> None:
+    status, text = await desk.get(path, headers={**BEARER, "Host": "rebind.example:9464"})
+    assert status == 421
+    assert "by address" in text
+
+
+async def test_the_configuration_is_read_again_for_who_has_the_token(desk: Desk) -> None:
+    assert (await desk.post("/-/reload"))[0] == 401
+    assert desk.reloads == 0
+    assert await desk.post("/-/reload", headers=BEARER) == (200, '{"reloaded":true}')
+    assert (await desk.get("/-/reload", headers=BEARER))[0] == 405
+    assert desk.reloads == 1
+
+
+async def test_a_configuration_that_is_not_taken_is_answered_with_the_reasons(desk: Desk) -> None:
+    desk.problems = (Problem("relay.yaml", 8, 9, "endpoints.0.upstream", "no such upstream"),)
+    status, text = await desk.post("/-/reload", headers=BEARER)
+    assert status == 422
+    assert (
+        '"findings":[{"file":"relay.yaml","line":8,"column":9,'
+        '"where":"endpoints.0.upstream","message":"no such upstream"}]'
+    ) in text

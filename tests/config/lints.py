@@ -15,8 +15,13 @@ def facts(settings: Settings) -> dict[str, Facts]:
 
 
 def findings(settings: Settings, today: date = TODAY) -> list[str]:
+    """Return what is said of a file, but for what is said of nearly every one in these tests."""
     found = lint(settings, facts(settings), {}, today)
-    return [str(each).removeprefix("relay.yaml:") + f" [{each.code}]" for each in found]
+    return [
+        str(each).removeprefix("relay.yaml:") + f" [{each.code}]"
+        for each in found
+        if each.code != "unconfirmed"
+    ]
 
 
 def allowlist(text: str) -> str:

@@ -97,10 +97,6 @@ from tests.config.files import GOOD, VIPPS, changed, good, mistakes
                     "3:21: listen.0.proxy_protocol: needs trusted_proxies: only their PROXY headers"
                     " are believed"
                 ),
-                (
-                    "3:21: listen.0.proxy_protocol: the PROXY protocol is not available in this"
-                    " version; leave the key out"
-                ),
             ],
         ),
     ],

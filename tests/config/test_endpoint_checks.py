@@ -213,3 +213,43 @@ def test_the_only_environment_need_not_be_named() -> None:
 def _facts(environments: dict[str, Environment]) -> Facts:
     reviewed = provider("midtrans").facts.reviewed
     return Facts("x", "X", environments, ("POST",), "", "", "", "", "", reviewed)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            GOOD + "    mode: proxy\n    confirm: {}\n",
+            (
+                "14:14: endpoints.0.confirm: needs mode: store; what is passed on at once is not"
+                " asked about"
+            ),
+        ),
+        (
+            GOOD + VIPPS + "    confirm: {with: status}\n",
+            ("19:14: endpoints.1.confirm: vipps cannot be asked for a status; leave the key out"),
+        ),
+        (
+            changed(('    secrets: ["${env:KEY}"]\n', "    unsigned: accept\n"))
+            + "    confirm: {}\n",
+            (
+                "13:14: endpoints.0.confirm: needs secrets: the server key is what the status is"
+                " asked with"
+            ),
+        ),
+        (
+            GOOD + '    confirm: {url: "http://api.example.com"}\n',
+            "13:20: endpoints.0.confirm.url: must be https: the server key is sent there",
+        ),
+    ],
+)
+def test_who_is_to_be_asked_has_to_be_able_to_answer(text: str, said: str) -> None:
+    assert mistakes(text) == [said]
+
+
+def test_an_api_may_be_on_this_machine() -> None:
+    for url in ("http://127.0.0.1:81", "http://[::1]:81", "http://localhost", "https://a.test"):
+        settings = good(GOOD + f'    confirm: {{url: "{url}", on_error: deliver, rate: 5}}\n')
+        confirm = settings.endpoints[0].confirm
+        assert confirm is not None
+        assert (confirm.with_, confirm.on_error, confirm.url) == ("status", "deliver", url)

@@ -53,8 +53,7 @@ def test_it_has_no_findings(name: str, tmp_path: Path) -> None:
     settings = loaded(name, tmp_path)
     facts = {each.name: provider_of(each).facts for each in settings.endpoints}
     found = lint(settings, facts, {}, date(2026, 12, 1))
-    # Only the place where the test put it.
-    assert {finding.code for finding in found} <= {"temporary-path"}
+    assert {finding.code for finding in found} <= allowed(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -121,8 +120,16 @@ def test_the_command_passes_every_file(path: Path, tmp_path: Path) -> None:
     )
     told = json.loads(done.stdout)
     assert (told["valid"], done.stderr) == (True, "")
-    # Only the place where the test put it.
-    assert {finding["code"] for finding in told["findings"]} <= {"temporary-path"}
+    assert {finding["code"] for finding in told["findings"]} <= allowed(path.name)
+
+
+def allowed(name: str) -> set[str]:
+    """Return the findings that an example may have.
+
+    Where the test put it is one. The minimal one asks nobody, so that a sample of `relay send`,
+    which no API knows, arrives.
+    """
+    return {"temporary-path", *(["unconfirmed"] if name == "relay.minimal.yaml" else [])}
 
 
 def secret_for(variable: str) -> str:

@@ -2,9 +2,10 @@
 
 import pytest
 
+from relay.config.lint import lint
 from relay.demo.keys import asymmetric
 from tests.config.files import BUILT_IN, ENVIRON, GOOD, INLINE, VIPPS, changed, good
-from tests.config.lints import allowlist, facts, findings
+from tests.config.lints import TODAY, allowlist, facts, findings
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,11 @@ from tests.config.lints import allowlist, facts, findings
         (
             allowlist('{add: ["128.0.0.0/1"], replace: ["0.0.0.0/2", "64.0.0.0/2"]}'),
             [
+                (
+                    "3:19: warning: trusted_proxies.0: 127.0.0.1/32 is taken for a proxy's, and"
+                    " midtrans may be sent to from there; what comes from there by itself is"
+                    " refused, so name your own proxies only [sender-trusted]"
+                ),
                 (
                     "13:16: warning: endpoints.0.allowlist: the networks together let half of all"
                     " IPv4 addresses or more send; name those of the sender [everyone]"
@@ -261,3 +267,20 @@ def test_a_provider_described_in_the_file_is_linted_like_any_other() -> None:
         *("redundant-network", "everyone", "missing-hosts"),
     ]
     assert findings(good(changed((BUILT_IN, INLINE)), environ)) == []
+
+
+def test_three_signed_fields_are_worth_a_question_before_delivery() -> None:
+    def said(text: str) -> list[str]:
+        settings = good(text)
+        found = lint(settings, facts(settings), {}, TODAY)
+        return [str(each) for each in found if each.code == "unconfirmed"]
+
+    assert said(GOOD) == [
+        (
+            "relay.yaml:9:15: warning: endpoints.0.provider: its signature covers three fields,"
+            " and the status is none of them; confirm: {with: status} asks before delivery"
+        )
+    ]
+    assert said(GOOD + "    confirm: {with: status}\n") == []
+    assert said(GOOD + "    mode: proxy\n") == []
+    assert len(said(GOOD + VIPPS)) == 1

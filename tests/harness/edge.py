@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from netaddr import IPNetwork
 
 from relay.clientip import ClientLocator, ForwardedHeader
 from relay.clock import SystemClock
@@ -83,8 +84,12 @@ async def running_edge(
     per_address: int = 10,
     seconds: float = 5.0,
     listener: Listener | None = None,
+    trusted: Sequence[str] = (),
 ) -> AsyncIterator[RunningEdge]:
-    """Listen on a free port, or as told. `seconds`: time for headers, and for a body."""
+    """Listen on a free port, or as told.
+
+    seconds: time for headers, for a PROXY header, and for a body. trusted: the trusted proxies.
+    """
     clock, log = SystemClock(), io.BytesIO()
     writer = LogWriter(log)
     telemetry = Telemetry(Log(writer, clock))
@@ -103,7 +108,7 @@ async def running_edge(
         mode=Mode.ENFORCE,
         knock=None,
     )
-    clients = ClientLocator([], ForwardedHeader.X_FORWARDED_FOR)
+    clients = ClientLocator(map(IPNetwork, trusted), ForwardedHeader.X_FORWARDED_FOR)
     counted = Connections(total=connections, per_address=per_address, shares_address=clients.trusts)
     limit = timedelta(seconds=seconds)
     edge = Edge(
@@ -123,6 +128,8 @@ async def running_edge(
         connections=counted,
         body=BodyLimits(size=4096, within=limit),
         header_timeout=limit,
+        trusts=clients.trusts,
+        proxy_header_timeout=limit,
     )
     (address,) = await edge.start([listener or Listener("127.0.0.1", 0)])
     try:

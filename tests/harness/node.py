@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,11 +18,17 @@ class Node:
     """A running relay. `lines` are its log lines so far; `public` is where it listens."""
 
     def __init__(
-        self, config: Path, environ: Mapping[str, str] | None = None, role: str = "all"
+        self,
+        config: Path,
+        environ: Mapping[str, str] | None = None,
+        role: str = "all",
+        *,
+        options: Sequence[str] = (),
     ) -> None:
         self._config = config
         self._environ = {**os.environ, **(environ or {})}
         self._role = role
+        self._options = tuple(options)
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._news = asyncio.Condition()
@@ -35,6 +41,7 @@ class Node:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "relay", "run", "-c", str(self._config), "--role", self._role),
+            *self._options,
             env=self._environ,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -51,6 +58,11 @@ class Node:
         trace: TracebackType | None,
     ) -> None:
         await self.end(signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, and return the exit code."""

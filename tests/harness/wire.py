@@ -28,7 +28,7 @@ def request(
     fields = list(headers)
     names = {name.lower() for name, _ in fields}
     if "host" not in names:
-        fields.insert(0, ("Host", "relay.test"))
+        fields.insert(0, ("Host", "localhost"))
     if "content-length" not in names and "transfer-encoding" not in names:
         fields.append(("Content-Length", str(len(body))))
     head = "".join(f"{name}: {value}\r\n" for name, value in fields)

@@ -28,6 +28,9 @@ METRICS = {
     "attempts_total",
     "breaker_open",
     "build_info",
+    "config_reload_success",
+    "config_reload_timestamp_seconds",
+    "confirmations_total",
     "certificate_expiry_timestamp_seconds",
     "conflicts_total",
     "connections",
@@ -181,7 +184,7 @@ async def test_a_hang_up_does_not_end_it(config: Path) -> None:
     async with Node(config, ENVIRON) as node:
         assert node._process is not None
         node._process.send_signal(signal.SIGHUP)
-        await node.wait_for(event="reload_refused")
+        await node.wait_for(event="reloaded")
         assert (await get(node, "/livez"))[0] == 200
 
 
