@@ -8,11 +8,13 @@ One delivery walks this way; everything below a line is imported by what stands 
     providers     what it says            schemes     is it genuine
     spool         on disk until it is delivered
     dispatch      use-case two: claim, forward, decide, settle
-    upstream      one internal service: one attempt, its retries, its breaker
+    confirm       is it so: the provider's own API, before an event goes out
+    upstream      one internal service: its line of attempts, its retries, its breaker
 
-Beside the way: `admin` and `telemetry` are what the operator sees, `config` and `assembly` turn a
-file into parts, `app` starts and stops them, `cli` and `demo` are the commands. `model` and
-`errors` hold the types that travel.
+Beside the way: `admin` and `telemetry` are what the operator sees, `config`, `assembly` and
+`generations` turn a file into parts, `app` starts and stops them and `reload` changes them, `cli`
+and `demo` are the commands. `refusals`, `explain` and `reconcile` mend what went wrong. `model`
+and `errors` hold the types that travel.
 """
 
 __version__ = "0.1.0"
