@@ -136,7 +136,7 @@ class App:
                     group.create_task(keeping.run()),
                     group.create_task(self._inspect(parts.spool)),
                 ]
-                background += [group.create_task(each) for each in self._changes(parts)]
+                changes = [group.create_task(each) for each in self._changes(parts)]
                 if self._role.receives:
                     background.append(group.create_task(parts.book.run()))
                     background.append(group.create_task(self._write_down(parts.journal)))
@@ -144,6 +144,9 @@ class App:
                 if self._role.delivers:
                     group.create_task(self._dispatch(parts.dispatcher))
                 await self._until(stop)
+                # What begins now would not be stopped any more.
+                for task in changes:
+                    task.cancel()
                 grace = self._settings.shutdown_grace
                 await asyncio.gather(
                     parts.edge.stop(grace), parts.dispatcher.stop(grace.total_seconds())
@@ -162,7 +165,10 @@ class App:
         telemetry.configured(clock.now())
         spool = await assembly.open_spool(settings, clock)
         stack.push_async_callback(spool.close)
-        if recovered := await spool.recover(assembly.longest_delay(settings)):
+        await spool.keep_room()
+        if self._role.delivers and (
+            recovered := await spool.recover(assembly.longest_delay(settings))
+        ):
             self._telemetry.log.warning("recovered", events=recovered)
         await self._mention_the_forgotten(spool)
         book = self._address_book()

@@ -38,6 +38,7 @@ class Dispatcher:
         self._lines = {each.name: self._line(each) for each in upstreams}
         self._leaving: list[Line] = []  # replaced, and perhaps not at their end
         self._running: asyncio.TaskGroup | None = None
+        self._stopping = False
         self._limit = asyncio.timeout(None)
         self._ended = asyncio.Event()
         self._ended.set()
@@ -70,8 +71,11 @@ class Dispatcher:
         given back, and attempts under way end as they began, besides those of what takes its
         place. Events of one that is gone stay where they are.
 
-        Returns what is set when the last attempt of one that leaves is written down.
+        Returns what is set when the last attempt of one that leaves is written down. After `stop`
+        nothing is replaced.
         """
+        if self._stopping:
+            return ()
         before, self._lines = self._lines, {}
         for upstream in upstreams:
             line = before.get(upstream.name)
@@ -97,6 +101,7 @@ class Dispatcher:
         and its event is due again at once: the upstream may have taken it, so it may come twice.
         Returns at most a second after the grace.
         """
+        self._stopping = True
         for line in self._lines.values():
             line.stop()
         await either(self._ended.wait(), self._clock.sleep(grace))

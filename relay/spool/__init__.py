@@ -179,12 +179,16 @@ class Spool(Protocol):
         them.
         """
 
+    async def keep_room(self) -> None:
+        """Keep room for what is under way: from now on a disk without it takes nothing new in."""
+
     async def recover(self, horizon: timedelta) -> int:
         """Make due at once what was in the hands of processes that have ended; return how many.
 
-        Leases are left to run out while another process may hold them. An event that is due
-        later than `horizon` from now was put off by a clock that was wrong, and is due at once.
-        Call it before the first claim: from then on this process counts as one that holds leases.
+        Leases are left to run out while another process may hold them. An event that is due, or
+        a lease that ends, later than `horizon` from now comes from a clock that was wrong, and is
+        due at once. Call it before the first claim, in a process that claims: from then on it
+        counts as one that holds leases.
         """
 
     def serve(self, upstream: str, taker: Taker | None) -> None:

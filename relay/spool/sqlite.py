@@ -46,6 +46,9 @@ T = TypeVar("T")
 # own, and a sender must be answered within four seconds.
 _PATIENCE: Final = timedelta(seconds=1.5)
 
+# A volume with less is full.
+_LEAST_ROOM: Final = 1024 * 1024
+
 # How often to look for work that another process stored.
 _LOOK: Final = 1.0
 
@@ -83,16 +86,18 @@ class SqliteSpool:
         self._in_order: set[str] = set()
         self._soundness = Soundness()
         self._bells = Bells(clock)
-        self._presence = Presence(path.with_name(path.name + "-presence"))
-        self._ballast = Ballast(path.with_name(path.name + "-ballast"))
+        self._presence = Presence(_beside(path, "presence"))
+        self._ballast = Ballast(_beside(path, "ballast"))
         self._reader = Reader(reading, self._soundness)
         self._writer = Writer(writing, self._soundness, files.Watch(path).holds, self._ballast)
         self.refusals = SqliteRefusals(self._writer, self._reader)
 
+    async def keep_room(self) -> None:
+        await self._writer.run(lambda _: self._ballast.hold())
+
     async def recover(self, horizon: timedelta) -> int:
         now = self._clock.steady()
         alone = self._presence.enter()
-        await self._writer.run(lambda _: self._ballast.hold())
         recovered = await self._writer.run(leases.recover) if alone else 0
         self._presence.settle()
         advance = partial(leases.advance, now=now, horizon=now + horizon)
@@ -230,8 +235,11 @@ class SqliteSpool:
         # The last connection moves the log into the database, so it must be the one that writes.
         await self._reader.close()
         await self._writer.close()
-        if self._presence.leave():
-            self._ballast.remove()
+        self._presence.leave()
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f"{path.name}-{what}")
 
 
 async def _in_time(writing: asyncio.Future[T], within: float | None) -> T:
@@ -257,6 +265,16 @@ def _fail_late(writing: asyncio.Future[T]) -> None:
 def _open(path: Path, patience: timedelta) -> tuple[Path, apsw.Connection, apsw.Connection]:
     # SQLite puts its log beside the file itself, not beside a link to it.
     found = path.resolve()
-    connections.prepare(found, patience)
-    writing = connections.open_writing(found, patience)
-    return found, writing, connections.open_reading(found, patience)
+    try:
+        return found, *_connect(found, patience)
+    except SpoolUnavailable:
+        # Opening writes a little, too. On a full disk the ballast of the last process makes room.
+        if files.free(found) >= _LEAST_ROOM or not Ballast(_beside(found, "ballast")).remove():
+            raise
+        return found, *_connect(found, patience)
+
+
+def _connect(path: Path, patience: timedelta) -> tuple[apsw.Connection, apsw.Connection]:
+    connections.prepare(path, patience)
+    writing = connections.open_writing(path, patience)
+    return writing, connections.open_reading(path, patience)

@@ -74,6 +74,7 @@ class Line:
         self._work_came = asyncio.Event()
 
     async def run(self, after: "Line | None" = None) -> None:
+        """Serve the upstream until `stop`; after another line, once that one claims no more."""
         try:
             async with asyncio.TaskGroup() as self._group:
                 if after is not None:
@@ -206,6 +207,10 @@ class Line:
             if not self._waiting or self._turns() < 1:
                 return
             lease = self._waiting.popleft()
+            if lease.until - self._clock.steady() < self.upstream.timeout:
+                # Somebody else may have it before we were done: it is claimed anew.
+                self._work_came.set()
+                continue
             self._under_way += 1
             self.breaker.begun(lease.event.id)
             if self._group is None:

@@ -68,6 +68,9 @@ class Tapped:
         self._break("record")
         await self._spool.record(passed)
 
+    async def keep_room(self) -> None:
+        await self._spool.keep_room()
+
     async def recover(self, horizon: timedelta) -> int:
         return await self._spool.recover(horizon)
 

@@ -5,19 +5,21 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import apsw
 import pytest
 
-from relay.clock import Clock
+from relay.clock import Clock, SystemClock
 from relay.errors import SpoolUnavailable
-from relay.model import Headers, Status
+from relay.model import Delivered, Done, Headers, Status
 from relay.spool import Duplicate, Query, Spool, SpoolBroken, SpoolFull, Stored
 from relay.spool._sqlite import migrations
 from relay.spool.sqlite import Migrated, SqliteSpool, migrate, open_spool
 from tests.contracts.spool import Opener, SpoolContract, stored, take, take_one
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
+from tests.harness.volume import fill, small_volume
 from tests.spool.conftest import PATIENCE, FailingSync
 
 
@@ -197,3 +199,45 @@ async def test_a_damaged_index_is_found_by_looking_everything_over(path: Path) -
     spool = await open_spool(path, clock)
     assert await spool.inspect()
     await spool.close()
+
+
+async def test_a_full_disk_can_be_opened_again_after_an_orderly_stop(tmp_path: Path) -> None:
+    with small_volume(tmp_path / "volume", 8) as volume:
+        path = volume / "relay.db"
+        spool = await open_spool(path, ManualClock(RECEIVED))
+        await spool.keep_room()
+        first = await stored(spool, verified())
+        await spool.close()
+        fill(volume)
+        spool = await open_spool(path, ManualClock(RECEIVED))
+        await spool.keep_room()
+        with pytest.raises(SpoolFull):
+            await spool.put(verified(key="more"))
+        assert (await take_one(spool)).event.id == first
+        await spool.close()
+
+
+async def test_delivery_goes_on_while_senders_go_on_on_a_full_disk(tmp_path: Path) -> None:
+    """What the ballast has let go is not given to what comes in."""
+    with small_volume(tmp_path / "volume", 8) as volume:
+        spool = await open_spool(volume / "relay.db", SystemClock())
+        await spool.keep_room()
+        for number in range(50):
+            await stored(spool, verified(key=str(number), body=b"x" * 2000))
+        fill(volume)
+        settled = refused = 0
+        while settled < 50:
+            for number in range(20):
+                event = verified(
+                    key=f"{settled} {number}", body=b"y" * 20_000, event_id=uuid4().hex
+                )
+                try:
+                    await spool.put(event)
+                except SpoolFull:
+                    refused += 1
+            claimed = await take(spool, 5)
+            for lease in claimed.leases:
+                await spool.settle(lease, Done(), Delivered(200))
+                settled += lease.event.key.isdigit()
+        assert refused > 100
+        await spool.close()

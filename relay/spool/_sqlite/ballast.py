@@ -5,13 +5,12 @@ and what has been delivered would be delivered again.
 """
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 #: Room for a log that is full, and for moving it into the database.
 _SIZE: Final = 32 * 1024 * 1024
-#: On a small volume, this part of what is free.
+#: On a small volume, this part of it.
 _PART: Final = 8
 
 
@@ -29,7 +28,11 @@ class Ballast:
         self.size = _SIZE
 
     def hold(self) -> bool:
-        """Take up the room if it is there; return whether it was."""
+        """Take up the room if it is there; return whether it was.
+
+        What was let go is taken back whole, and only when as much is free beside it: the room
+        that letting go has made is for what is under way.
+        """
         try:
             self.spent = not self._allocate()
         except OSError:
@@ -41,23 +44,27 @@ class Ballast:
         self.remove()
         self.spent = True
 
-    def remove(self) -> None:
-        """Remove the file, at the end."""
-        with suppress(OSError):
+    def remove(self) -> bool:
+        """Remove the file; return whether there was one."""
+        try:
             self._path.unlink()
+        except OSError:
+            return False
+        return True
 
     def _allocate(self) -> bool:
-        """Make the file, or leave one as it is; return False when there is no room at all."""
+        """Make the file, or leave one as it is; return False when there is no room."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            held = os.fstat(descriptor).st_size
-            if not held:
+            wanted = os.fstat(descriptor).st_size
+            if not wanted:
                 volume = os.fstatvfs(descriptor)
-                held = min(_SIZE, volume.f_bavail * volume.f_frsize // _PART)
-            if held:
-                # Blocks, not a hole: a hole takes up nothing.
-                os.posix_fallocate(descriptor, 0, held)
-                self.size = held
-            return bool(held)
+                wanted = min(_SIZE, volume.f_blocks * volume.f_frsize // _PART)
+                if volume.f_bavail * volume.f_frsize < 2 * wanted:
+                    return False
+            # Blocks, not a hole: a hole takes up nothing.
+            os.posix_fallocate(descriptor, 0, wanted)
+            self.size = wanted
+            return True
         finally:
             os.close(descriptor)

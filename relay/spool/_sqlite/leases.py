@@ -41,6 +41,11 @@ _PUT_OFF: Final = """
 UPDATE events SET due_at = :now, place = 'ready' WHERE place = 'waiting' AND due_at > :horizon
 """
 
+_LEASED_FOR_TOO_LONG: Final = """
+UPDATE events SET status = 'pending', place = 'ready', lease_until = NULL
+WHERE status = 'leased' AND lease_until > :horizon
+"""
+
 # Order was wanted before and is not any more.
 _UNORDERED: Final = """
 UPDATE events SET place = 'ready'
@@ -180,8 +185,11 @@ def recover(connection: apsw.Connection) -> int:
 
 def advance(connection: apsw.Connection, now: datetime, horizon: datetime) -> int:
     """Make every event due that would be later than `horizon`; return how many."""
-    connection.execute(_PUT_OFF, {"now": rows.micros(now), "horizon": rows.micros(horizon)})
-    return connection.changes()
+    times = {"now": rows.micros(now), "horizon": rows.micros(horizon)}
+    connection.execute(_PUT_OFF, times)
+    waiting = connection.changes()
+    connection.execute(_LEASED_FOR_TOO_LONG, times)
+    return waiting + connection.changes()
 
 
 def _ids(connection: apsw.Connection, seqs: Sequence[int]) -> tuple[str, ...]:

@@ -43,15 +43,8 @@ class Presence:
         if self._descriptor is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
-    def leave(self) -> bool:
-        """Be gone; return whether we were present, and nobody else is. May be called again."""
-        if self._descriptor is None:
-            return False
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = True
-        except BlockingIOError:
-            alone = False
-        os.close(self._descriptor)
-        self._descriptor = None
-        return alone
+    def leave(self) -> None:
+        """Be gone. May be called again."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -23,8 +23,9 @@ WHERE seq IN (
 _RECORDS: Final = """
 DELETE FROM events
 WHERE seq IN (
-    SELECT seq FROM events
-    WHERE status IN ('delivered', 'passed', 'test') AND received_at < :before LIMIT :limit
+    SELECT seq FROM events INDEXED BY events_settled
+    WHERE status IN ('delivered', 'passed', 'test') AND received_at < :before
+    ORDER BY received_at LIMIT :limit
 )
 """
 

@@ -63,6 +63,10 @@ CREATE INDEX events_status   ON events (status, received_at)
     WHERE status IN ('pending', 'dead', 'held', 'test');
 CREATE INDEX events_endpoint ON events (endpoint, received_at);
 
+-- Records that may be removed when their time has come; what is dead or held stays.
+CREATE INDEX events_settled ON events (received_at)
+    WHERE status IN ('delivered', 'passed', 'test');
+
 -- Bodies that may be removed when their time has come.
 CREATE INDEX events_body ON events (received_at)
     WHERE body IS NOT NULL AND status IN ('delivered', 'passed', 'test');
