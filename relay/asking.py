@@ -1,6 +1,6 @@
 """From settings to the parts that ask providers: before a delivery, and to reconcile."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 
 from relay.clock import Clock
@@ -16,7 +16,7 @@ from relay.telemetry import Telemetry
 
 
 def confirmer(
-    endpoints: Iterable[Endpoint], clock: Clock, telemetry: Telemetry, stack: AsyncExitStack
+    endpoints: Collection[Endpoint], clock: Clock, telemetry: Telemetry, stack: AsyncExitStack
 ) -> StatusConfirmer:
     """Return what is asked before each delivery; the stack closes its connections.
 
@@ -32,7 +32,7 @@ def confirmer(
         for each in endpoints
         if each.confirm is not None
     }
-    return StatusConfirmer(desks, clock, telemetry)
+    return StatusConfirmer(desks, {each.name for each in endpoints}, clock, telemetry)
 
 
 def status_client(endpoint: Endpoint, clock: Clock, stack: AsyncExitStack) -> StatusClient:

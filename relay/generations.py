@@ -267,4 +267,6 @@ def announce(settings: Settings, telemetry: Telemetry) -> None:
 
 
 def _asking(settings: Settings) -> _Asking:
-    return tuple(each for each in settings.endpoints if each.confirm is not None)
+    # All of them, so that an event of one that is gone is not taken for one that needs no asking.
+    asks = any(each.confirm is not None for each in settings.endpoints)
+    return tuple(settings.endpoints) if asks else ()

@@ -58,7 +58,7 @@ def test_a_broken_state_file_is_said_and_not_guessed_around(
 
 async def test_an_upstream_is_served_as_it_is_described(settings: Settings) -> None:
     forwarder = assembly.forwarder(settings.upstreams["billing"], SystemClock())
-    confirmer = StatusConfirmer({}, SystemClock(), NobodyAsked())
+    confirmer = StatusConfirmer({}, (), SystemClock(), NobodyAsked())
     before = timedelta(seconds=3)
     upstream = assembly.upstream(
         "billing", settings.upstreams["billing"], before, forwarder, confirmer

@@ -1,7 +1,7 @@
 """Whether an event may go to its upstream: its provider is asked, and its answer weighed."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Protocol
@@ -63,15 +63,27 @@ class Desk:
 class StatusConfirmer:
     """Asks for the status of what an event is about. Passes as `upstream.attempts.Confirmer`."""
 
-    def __init__(self, desks: Mapping[str, Desk], clock: Clock, observer: Observer) -> None:
-        """Take the parts. `desks`: by endpoint; the events of all others are not asked about."""
+    def __init__(
+        self,
+        desks: Mapping[str, Desk],
+        configured: Container[str],
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        """Take the parts.
+
+        desks: by endpoint; the events of other endpoints that are configured are not asked about.
+        configured: the endpoints that there are. Where some ask, an event of one that is gone, or
+            has another name now, does not go out unasked.
+        """
         self._desks = desks
+        self._configured = configured
         self._clock = clock
         self._observer = observer
 
     def strict(self, event: Event) -> bool:
         desk = self._desks.get(event.endpoint)
-        return desk is not None and desk.strict
+        return self._is_orphan(event) if desk is None else desk.strict
 
     async def confirm(self, event: Event) -> Confirmed | Unconfirmed | None:
         """Ask about an event, within `LONGEST`.
@@ -80,7 +92,8 @@ class StatusConfirmer:
         """
         desk = self._desks.get(event.endpoint)
         if desk is None:
-            return None
+            gone = f"endpoint {event.endpoint} is not configured; name it again"
+            return Unconfirmed(gone) if self._is_orphan(event) else None
         said = notified(event.body)
         if said is None:
             return self._unconfirmed(event, "contradicted", "names no transaction", final=True)
@@ -100,6 +113,9 @@ class StatusConfirmer:
             return self._unconfirmed(event, "contradicted", verdict.reason, final=True)
         retry_after = answer.retry_after if isinstance(answer, Limited) else None
         return self._unconfirmed(event, *_in_words(answer), retry_after)
+
+    def _is_orphan(self, event: Event) -> bool:
+        return bool(self._desks) and event.endpoint not in self._configured
 
     def _unconfirmed(
         self,

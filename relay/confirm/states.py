@@ -17,7 +17,10 @@ _AFTER_SETTLEMENT: Final = frozenset(
 NEXT: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         "authorize": frozenset({"capture", "cancel", "expire"}),
-        "pending": frozenset({"settlement", "expire", "cancel", "deny"}),
+        # A card that its bank asks about first (3-D Secure) is pending before it is captured.
+        "pending": frozenset(
+            {"settlement", "expire", "cancel", "deny", "capture", "authorize", "failure"}
+        ),
         # A challenged capture is approved or denied.
         "capture": frozenset({"settlement", "cancel", "deny"}),
         "settlement": _AFTER_SETTLEMENT,

@@ -60,7 +60,8 @@ def confirmer(
     api: Api, clock: ManualClock, tally: Tally, *, rate: int = 100, strict: bool = True
 ) -> StatusConfirmer:
     secrets = (Secret("old"), Secret(KEY))
-    return StatusConfirmer({"midtrans": Desk(api, secrets, Bucket(rate), strict)}, clock, tally)
+    desks = {"midtrans": Desk(api, secrets, Bucket(rate), strict)}
+    return StatusConfirmer(desks, {"midtrans", "other"}, clock, tally)
 
 
 async def test_agreement_is_told_with_the_state_of_now() -> None:
@@ -74,7 +75,7 @@ async def test_agreement_is_told_with_the_state_of_now() -> None:
 async def test_other_endpoints_are_not_asked_about() -> None:
     api = Api()
     asks = confirmer(api, ManualClock(), Tally())
-    other = replace(PAID, endpoint="vipps")
+    other = replace(PAID, endpoint="other")
     assert await asks.confirm(other) is None
     assert (asks.strict(PAID), asks.strict(other)) == (True, False)
     assert not confirmer(api, ManualClock(), Tally(), strict=False).strict(PAID)
@@ -160,3 +161,15 @@ async def test_a_name_that_cannot_be_asked_for_is_not_held_against_the_api() -> 
     for _ in range(FAILURES + 5):
         await asks.confirm(PAID)
     assert len(api.asked) == FAILURES + 5
+
+
+async def test_an_event_of_an_endpoint_that_is_gone_does_not_go_out_unasked() -> None:
+    none = StatusConfirmer({}, (), ManualClock(), Tally())
+    desk = Desk(Api(), (Secret(KEY),), Bucket(10), strict=True)
+    asks = StatusConfirmer({"midtrans": desk}, {"midtrans", "other"}, ManualClock(), Tally())
+    for name, orphan in (("renamed", True), ("other", False)):
+        event = replace(EVENT, endpoint=name)
+        assert (await asks.confirm(event) is None) is not orphan
+        assert asks.strict(event) is orphan
+        # Where nobody asks, nothing is kept back.
+        assert await none.confirm(event) is None

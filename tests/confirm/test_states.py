@@ -10,7 +10,7 @@ LATER = {
     },
     "pending": {
         *("pending", "settlement", "expire", "cancel", "deny", "refund", "partial_refund"),
-        *("chargeback", "partial_chargeback"),
+        *("chargeback", "partial_chargeback", "capture", "authorize", "failure"),
     },
     "capture": {
         *("capture", "settlement", "cancel", "deny", "refund", "partial_refund", "chargeback"),
