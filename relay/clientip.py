@@ -28,6 +28,9 @@ _VIA = {
     ForwardedHeader.FORWARDED: Via.FORWARDED,
 }
 
+# More proxies than this stand in no row; a stranger behind one may write as many as it likes.
+_MOST_HOPS = 32
+
 # RFC 7239, section 4: a pair is token=token or token="quoted string".
 _PAIR = re.compile(
     r"""[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=([!#$%&'*+.^_`|~0-9A-Za-z-]+|"(?:[^"\\]|\\.)*")[ \t]*"""
@@ -63,6 +66,8 @@ class ClientLocator:
             return ClientAddress(head.peer, head.via)
         # A proxy may append a header of its own behind the client's: all of them are one list.
         joined = ",".join(head.headers.values(self._header))
+        if joined.count(",") >= _MOST_HOPS:
+            raise _untrusted(f"more than {_MOST_HOPS} elements")
         if self._header is ForwardedHeader.FORWARDED:
             elements = _forwarded_for(joined)
         else:

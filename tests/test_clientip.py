@@ -196,3 +196,23 @@ def test_other_proxies_and_another_header_hold_from_the_next_request_on() -> Non
     locator.become([], FORWARDED)
     assert str(locator.locate(head(PROXY, *fields)).address) == PROXY
     assert not locator.trusts(ip_address(PROXY))
+
+
+@pytest.mark.parametrize("header", list(ForwardedHeader))
+def test_a_list_that_no_row_of_proxies_makes_is_refused_unread(header: ForwardedHeader) -> None:
+    locator = ClientLocator([IPNetwork("10.0.0.0/8")], header)
+    element = "for=192.0.2.1" if header is ForwardedHeader.FORWARDED else "192.0.2.1"
+    for number, taken in ((32, True), (33, False)):
+        asked = RequestHead(
+            "POST",
+            "/",
+            Headers(((header.value, ",".join([element] * number)),)),
+            ip_address("10.0.0.1"),
+            datetime(2026, 1, 5, tzinfo=UTC),
+        )
+        if taken:
+            assert str(locator.locate(asked).address) == "192.0.2.1"
+        else:
+            with pytest.raises(Refusal) as caught:
+                locator.locate(asked)
+            assert caught.value.reason is Reason.FORWARDING_UNTRUSTED

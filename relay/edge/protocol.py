@@ -40,6 +40,7 @@ class EdgeProtocol(RequestHandler):
         "_complaints",
         "_connections",
         "_deadline",
+        "_early",
         "_framing",
         "_header_timeout",
         "_untaken",
@@ -67,6 +68,7 @@ class EdgeProtocol(RequestHandler):
         self._deadline: asyncio.TimerHandle | None = None
         self._untaken: asyncio.TimerHandle | None = None
         self._admitted = False
+        self._early = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self.origin is None:
@@ -80,6 +82,9 @@ class EdgeProtocol(RequestHandler):
             self._expect_headers()
         else:
             self._turn_away(Refusal(Reason.TOO_MANY_CONNECTIONS))
+        if self._early:
+            early, self._early = self._early, b""
+            self.data_received(early)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_deadline()
@@ -90,6 +95,10 @@ class EdgeProtocol(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if not self._admitted and self.transport is None:
+            # asyncio hands over what came with the end of a TLS handshake before it says so.
+            self._early += data
+            return
         if self._framing.problem is None:
             self._take(data)
 
