@@ -66,6 +66,8 @@ def _written(text: str) -> dict[str, list[IPNetwork]]:
         rows = json.loads(text)
     except json.JSONDecodeError as error:
         raise Unreadable(error.lineno, error.colno, f"not JSON: {error.msg}") from None
+    except (RecursionError, ValueError):
+        raise Unreadable(1, 1, "no list of networks: too deep, or a number too long") from None
     found: dict[str, list[IPNetwork]] = {}
     for row in rows:
         endpoint, networks = _row(row)

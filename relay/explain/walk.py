@@ -84,7 +84,7 @@ class _Walker:
             peer=peer or unknown,
             received_at=at,
         )
-        self._mask = Mask((), captured.headers)
+        self._mask = Mask(_secrets(settings), captured.headers)
 
     def walk(self) -> Walk:
         self._request()
