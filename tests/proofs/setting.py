@@ -1,6 +1,6 @@
 """The relay that proofs are about: one endpoint of Midtrans for each upstream."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha512
 from pathlib import Path
 from random import Random
@@ -9,7 +9,9 @@ import orjson
 
 from tests.harness.lives import Lives, path_of
 from tests.harness.load import Messages
+from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
+from tests.proofs.lengths import parts
 from tests.system.conftest import ENVIRON, MIDTRANS, STRANGER
 from tests.system.messages import midtrans_body
 
@@ -67,6 +69,20 @@ def lives(
         return "".join(parts)
 
     return Lives(directory, ENVIRON, text)
+
+
+def on_fresh_spools(
+    times: int, on_one: int, tmp_path: Path, upstream: Upstream
+) -> Iterator[tuple[int, Lives]]:
+    """Yield so many times in all, at most `on_one` with the same spool, and their relays.
+
+    The upstream has received nothing from the relays of a spool before its turn.
+    """
+    for number, share in enumerate(parts(times, on_one)):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        upstream.received.clear()
+        yield share, lives(directory, {"billing": upstream.url})
 
 
 def message(body: bytes, endpoint: str = "billing", client: str = MIDTRANS) -> bytes:

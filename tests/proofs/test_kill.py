@@ -12,8 +12,8 @@ from tests.harness.load import Load
 from tests.harness.story import one_story
 from tests.harness.upstream import Upstream
 from tests.proofs import promise
-from tests.proofs.lengths import dice, lengths, parts, tell
-from tests.proofs.setting import MESSAGES, lives
+from tests.proofs.lengths import dice, lengths, tell
+from tests.proofs.setting import MESSAGES, on_fresh_spools
 
 pytestmark = pytest.mark.proof
 
@@ -29,11 +29,8 @@ async def test_what_was_acknowledged_outlives_kills(
     times: int, tmp_path: Path, upstream: Upstream
 ) -> None:
     chance = dice()
-    for number, kills in enumerate(parts(times, _ON_ONE_SPOOL)):
-        directory = tmp_path / str(number)
-        directory.mkdir()
-        upstream.received.clear()
-        await _outlives(kills, lives(directory, {"billing": upstream.url}), upstream, chance)
+    for kills, relays in on_fresh_spools(times, _ON_ONE_SPOOL, tmp_path, upstream):
+        await _outlives(kills, relays, upstream, chance)
 
 
 async def _outlives(kills: int, relays: Lives, upstream: Upstream, chance: Random) -> None:

@@ -11,8 +11,8 @@ from tests.harness.load import Load
 from tests.harness.story import one_story
 from tests.harness.upstream import Upstream
 from tests.proofs import promise
-from tests.proofs.lengths import dice, lengths, parts, tell
-from tests.proofs.setting import MESSAGES, lives
+from tests.proofs.lengths import dice, lengths, tell
+from tests.proofs.setting import MESSAGES, on_fresh_spools
 
 pytestmark = pytest.mark.proof
 
@@ -28,11 +28,8 @@ async def test_what_was_acknowledged_outlives_ends(
     times: int, tmp_path: Path, upstream: Upstream
 ) -> None:
     chance = dice()
-    for number, ends in enumerate(parts(times, _ON_ONE_SPOOL)):
-        directory = tmp_path / str(number)
-        directory.mkdir()
-        upstream.received.clear()
-        await _outlives(ends, lives(directory, {"billing": upstream.url}), upstream, chance)
+    for ends, relays in on_fresh_spools(times, _ON_ONE_SPOOL, tmp_path, upstream):
+        await _outlives(ends, relays, upstream, chance)
 
 
 async def _outlives(ends: int, relays: Lives, upstream: Upstream, chance: Random) -> None:
