@@ -31,6 +31,7 @@ from relay.sources import Allowlist, Mode, SourceObserver
 from relay.sources.addressbook import AddressBook
 from relay.sources.dns import Resolver
 from relay.sources.hostrecord import Policy
+from relay.sources.knock import Knock
 from relay.sources.memory import DnsMemory
 from relay.spool import Spool
 from relay.spool.sqlite import Migrated, migrate
@@ -158,12 +159,13 @@ class _Silence:
 
 def hosts(settings: Settings) -> set[str]:
     """Return the host names that may send to any endpoint."""
-    named = ((each, provider_of(each).facts) for each in settings.endpoints)
-    return {
-        host
-        for each, facts in named
-        for host in senders(each, facts.environments[each.environment]).hosts
-    }
+    return {host for each in settings.endpoints for host in endpoint_hosts(each)}
+
+
+def endpoint_hosts(endpoint: EndpointSettings) -> tuple[str, ...]:
+    """Return the host names that may send to this endpoint."""
+    facts = provider_of(endpoint).facts
+    return tuple(senders(endpoint, facts.environments[endpoint.environment]).hosts)
 
 
 def _allowlist(endpoint: EndpointSettings, book: AddressBook) -> Allowlist:
@@ -175,8 +177,13 @@ def _allowlist(endpoint: EndpointSettings, book: AddressBook) -> Allowlist:
 # ---- the inbound half -----------------------------------------------------------------------
 
 
-def bind_endpoint(settings: EndpointSettings, book: AddressBook) -> Endpoint:
-    """Return an endpoint with its provider, secrets and allowlist bound together."""
+def bind_endpoint(
+    settings: EndpointSettings, book: AddressBook, knock: Knock | None = None
+) -> Endpoint:
+    """Return an endpoint with its provider, secrets and allowlist bound together.
+
+    knock: looks early at `endpoint_hosts`; without it nothing does.
+    """
     bound = provider_of(settings)
     facts = bound.facts
     who = senders(settings, facts.environments[settings.environment])
@@ -193,7 +200,7 @@ def bind_endpoint(settings: EndpointSettings, book: AddressBook) -> Endpoint:
         headers=facts.headers,
         allowlist=book.allowlist(settings.name, who.networks, who.hosts),
         mode=settings.allowlist.mode,
-        knock=book.knock(who.hosts),
+        knock=knock,
         patience=facts.patience,
         token=facts.token,
         proxied=settings.mode == "proxy",
@@ -317,6 +324,7 @@ def upstream(
         confirmer=confirmer,
         retry=RetryPolicy(settings.retry.schedule, settings.retry.give_up_after),
         order_by_key=settings.order_by_key,
+        url=settings.url,
     )
 
 

@@ -14,6 +14,7 @@ from relay.clock import Clock, either
 from relay.spool import Spool
 from relay.upstream.attempts import Observer, Upstream
 from relay.upstream.line import Line
+from relay.upstream.turnstile import Turnstile
 
 __all__ = ["Dispatcher", "Upstream"]
 
@@ -34,7 +35,9 @@ class Dispatcher:
         observer: Observer,
     ) -> None:
         self._clock = clock
-        self._line = partial(Line, spool, clock=clock, dice=dice, observer=observer)
+        self._line = partial(
+            Line, spool, turnstile=Turnstile(), clock=clock, dice=dice, observer=observer
+        )
         self._lines = {each.name: self._line(each) for each in upstreams}
         self._leaving: list[Line] = []  # replaced, and perhaps not at their end
         self._running: asyncio.TaskGroup | None = None
@@ -68,8 +71,8 @@ class Dispatcher:
         """Serve these upstreams from now on. Those that are as they were go on undisturbed.
 
         One that has changed, or is gone, begins nothing more: what was claimed but not begun is
-        given back, and attempts under way end as they began, besides those of what takes its
-        place. Events of one that is gone stay where they are.
+        given back, and attempts under way end as they began; they count in the concurrency of
+        what takes its place at the same URL. Events of one that is gone stay where they are.
 
         Returns what is set when the last attempt of one that leaves is written down. After `stop`
         nothing is replaced.

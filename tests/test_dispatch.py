@@ -51,7 +51,7 @@ class House:
         timeout = timedelta(seconds=10)
         sender = Forwarder(url, timeout=timeout, concurrency=concurrency, clock=self.clock)
         self._stack.push_async_callback(sender.close)
-        return Upstream(name, sender, timeout, concurrency, POLICY, order_by_key)
+        return Upstream(name, sender, timeout, concurrency, POLICY, order_by_key, url=url)
 
     @asynccontextmanager
     async def dispatching(self, *upstreams: Upstream) -> AsyncIterator[Dispatcher]:
@@ -511,6 +511,26 @@ async def test_a_changed_upstream_is_served_anew_while_the_old_attempts_end(hous
         assert (len(old.received), len(new.received)) == (2, 3)
     # Nothing was begun twice: what had not been begun was given back.
     assert {each.attempt for each in house.witness.attempts} == {1}
+
+
+async def test_before_and_after_together_keep_to_the_concurrency_of_one_place(house: House) -> None:
+    gate = asyncio.Event()
+    async with Server(when(gate, answer(200))) as server:
+        events = await house.store(range(9))
+        upstream = house.upstream(server.url, concurrency=2)
+        async with house.dispatching(upstream) as dispatcher:
+            await server.has_received(2)
+            for concurrency in (2, 2, 3):
+                house.spool.has_claimed.clear()
+                dispatcher.replace([house.upstream(server.url, concurrency=concurrency)])
+                await house.spool.has_claimed.wait()
+                await server.has_received(concurrency)
+                # Whatever else might begin would have begun by now.
+                await house.clock.advance(0)
+                assert len(server.received) == concurrency
+            gate.set()
+            await house.witness.until_delivered(9)
+    assert sorted(house.witness.delivered()) == events
 
 
 async def test_an_upstream_that_stays_as_it_is_is_left_alone(house: House) -> None:

@@ -5,9 +5,10 @@ least once, not exactly once.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -63,14 +64,24 @@ class Confirmed:
     state: str
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Nobody was asked yet: it is the event's turn in so many seconds, by our own pace."""
+
+    seconds: float
+
+
 class Confirmer(Protocol):
     """Asks providers whether what was said in their name is so (`relay.confirm`)."""
 
     def strict(self, event: Event) -> bool:
         """Tell whether the event may never be sent without being confirmed."""
 
-    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | None:
-        """Ask the event's provider, within a known time; None where nothing is to be asked."""
+    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | Later | None:
+        """Ask the event's provider, within a known time; None where nothing is to be asked.
+
+        `Later` comes at once: an attempt is not for waiting.
+        """
 
 
 class _NobodyAsks:
@@ -102,6 +113,8 @@ class Upstream:
 
     timeout: the most that one attempt takes, with what asking the provider before it takes.
     confirmer: is asked before each attempt.
+    url: where its events go; what takes the place of another with the same one shares its
+        concurrency.
     """
 
     name: str
@@ -111,6 +124,7 @@ class Upstream:
     retry: RetryPolicy
     order_by_key: bool = False
     confirmer: Confirmer = field(default_factory=_NobodyAsks)
+    url: str = ""
 
 
 class Attempts:
@@ -145,7 +159,8 @@ class Attempts:
     ) -> bool:
         """Try one event and write down what came of it; return whether it is done with.
 
-        Raises nothing but for cancellation.
+        Raises nothing but for cancellation. One whose turn to be asked about has not come is given
+        back as if it had not been tried, and nothing is told of it.
 
         answered: called between the two, when the upstream has room for another attempt.
 
@@ -157,6 +172,9 @@ class Attempts:
             ended = self._clock.monotonic()
             self._tell_breaker(lease.event.id, outcome, ended)
             answered()
+            if isinstance(outcome, Later):
+                await self._put_off(lease, outcome, expires)
+                return False
             decision = self._decide(outcome, lease, self._clock.steady())
             recorded = await self._settle(lease, decision, outcome, expires)
             duration = ended - began
@@ -176,7 +194,7 @@ class Attempts:
             self._observer.faulted(self._upstream.name, lease.event.id, fault)
             return False
 
-    async def _try(self, lease: Lease) -> Tried:
+    async def _try(self, lease: Lease) -> Tried | Later:
         attempt = asyncio.timeout(None)
         try:
             async with attempt:
@@ -190,9 +208,11 @@ class Attempts:
         finally:
             self._under_way.discard(attempt)
 
-    async def _confirm_and_send(self, lease: Lease) -> Tried:
+    async def _confirm_and_send(self, lease: Lease) -> Tried | Later:
         upstream, event = self._upstream, lease.event
         said = await upstream.confirmer.confirm(event)
+        if isinstance(said, Later):
+            return said
         if isinstance(said, Confirmed):
             lease = replace(lease, confirmed=said.state)
         elif said is not None and (
@@ -203,10 +223,10 @@ class Attempts:
             return said
         return await upstream.sender.attempt(lease)
 
-    def _tell_breaker(self, event_id: str, outcome: Tried, now: float) -> None:
+    def _tell_breaker(self, event_id: str, outcome: Tried | Later, now: float) -> None:
         if isinstance(outcome, Delivered | Rejected):
             self._breaker.answered()
-        elif isinstance(outcome, Unconfirmed) or outcome.cause in _NOT_ABOUT_THE_UPSTREAM:
+        elif isinstance(outcome, Unconfirmed | Later) or outcome.cause in _NOT_ABOUT_THE_UPSTREAM:
             self._breaker.abandoned(event_id)
         else:
             self._breaker.unreachable(event_id, now)
@@ -219,11 +239,23 @@ class Attempts:
     async def _settle(
         self, lease: Lease, decision: Decision, outcome: Tried, expires: float
     ) -> bool:
-        """Return whether the outcome is on record; keep trying for as long as the lease lasts."""
+        """Return whether the outcome is on record."""
+        write = partial(self._spool.settle, lease, decision, outcome)
+        return await self._write(lease, write, expires)
+
+    async def _put_off(self, lease: Lease, later: Later, expires: float) -> None:
+        """Give the event back as if it had not been tried: its time to be delivered goes on."""
+        due = self._clock.steady() + timedelta(seconds=later.seconds)
+        await self._write(lease, partial(self._spool.release, lease, due), expires)
+
+    async def _write(
+        self, lease: Lease, write: Callable[[], Awaitable[None]], expires: float
+    ) -> bool:
+        """Return whether it is written; keep trying for as long as the lease lasts."""
         pause = _FIRST_PAUSE
         while True:
             try:
-                await self._spool.settle(lease, decision, outcome)
+                await write()
             except LeaseLost:
                 return False
             except SpoolUnavailable as fault:

@@ -10,6 +10,7 @@ from relay.model import Lease
 from relay.spool import Spool, SpoolBroken
 from relay.upstream.attempts import Attempts, Observer, Upstream
 from relay.upstream.breaker import Breaker
+from relay.upstream.turnstile import Turnstile
 
 #: A lease outlasts its attempt by this much, for settling it while the spool has trouble.
 LEASE_MARGIN = timedelta(seconds=30)
@@ -17,9 +18,6 @@ LEASE_MARGIN = timedelta(seconds=30)
 #: How many leases are held for each attempt that may be under way: while outcomes are written
 #: down and more events are fetched, the upstream need not wait.
 AHEAD = 4
-
-# Attempts that begin in one turn of the event loop: all of them at once would hold it up.
-_AT_ONCE = 8
 
 # An idle loop looks at the spool at least this often, and never more often than the other.
 _LONGEST_WAIT = 30.0
@@ -38,14 +36,23 @@ class Line:
     """
 
     def __init__(
-        self, spool: Spool, upstream: Upstream, *, clock: Clock, dice: Random, observer: Observer
+        self,
+        spool: Spool,
+        upstream: Upstream,
+        *,
+        turnstile: Turnstile,
+        clock: Clock,
+        dice: Random,
+        observer: Observer,
     ) -> None:
+        """Take the parts. `turnstile`: attempts of all upstreams begin through one."""
         self.name = upstream.name
         self.upstream = upstream
         self.breaker = Breaker()
         # Whether `run` goes on, or did; set when it claims nothing more, and at its end.
         self.started, self.left, self.ended = False, asyncio.Event(), asyncio.Event()
         self._spool = spool
+        self._turnstile = turnstile
         self._clock = clock
         self._observer = observer
         self._attempts = Attempts(
@@ -59,6 +66,9 @@ class Line:
         # What waits here longest waits for all before it, each as long as an attempt may take.
         self._lease = upstream.timeout * AHEAD + LEASE_MARGIN
         self._group: asyncio.TaskGroup | None = None
+        # Who served the same place before and may have attempts under way, and who does after.
+        self._before: Line | None = None
+        self.next: Line | None = None
         # Seats kept for events that are being stored; leases that wait for their turn; attempts
         # under way; outcomes that are being written down.
         self._promised = 0
@@ -73,12 +83,18 @@ class Line:
         self._room_grew = asyncio.Event()
         self._work_came = asyncio.Event()
 
-    async def run(self, after: "Line | None" = None) -> None:
-        """Serve the upstream until `stop`; after another line, once that one claims no more."""
+    async def run(self, before: "Line | None" = None) -> None:
+        """Serve the upstream until `stop`; after another line, once that one claims no more.
+
+        What the other has under way counts, if its events went to the same place: together the two
+        never exceed the concurrency.
+        """
         try:
             async with asyncio.TaskGroup() as self._group:
-                if after is not None:
-                    await after.left.wait()
+                if before is not None:
+                    if before.upstream.url == self.upstream.url:
+                        self._before, before.next = before, self
+                    await before.left.wait()
                 try:
                     await self._claim()
                 finally:
@@ -203,8 +219,8 @@ class Line:
 
     def _begin(self) -> None:
         """Begin as many attempts as may be under way, a few in each turn of the event loop."""
-        for _ in range(_AT_ONCE):
-            if not self._waiting or self._turns() < 1:
+        while self._waiting and self._turns() > 0:
+            if not self._turnstile.enter(self._begin):
                 return
             lease = self._waiting.popleft()
             if lease.until - self._clock.steady() < self.upstream.timeout:
@@ -216,15 +232,21 @@ class Line:
             if self._group is None:
                 raise RuntimeError("nothing can begin before `run`")
             self._group.create_task(self._deliver(lease))
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._begin)
 
     def _turns(self) -> int:
         if self._stopping:
             return 0
-        free = self.upstream.concurrency - self._under_way
+        free = self.upstream.concurrency - self.in_hand()
         allowance = self.breaker.allowance(self._clock.monotonic(), self._under_way)
         return free if allowance is None else min(free, allowance)
+
+    def in_hand(self) -> int:
+        """Return how many attempts the upstream has in hand, with those of who served it before."""
+        earlier = 0 if self._before is None else self._before.in_hand()
+        if not earlier:
+            # Nobody who was replaced begins anything more.
+            self._before = None
+        return self._under_way + earlier
 
     async def _deliver(self, lease: Lease) -> None:
         left = (lease.until - self._clock.steady()).total_seconds()
@@ -243,5 +265,11 @@ class Line:
         """The upstream is done with one attempt; its outcome is yet to be written down."""
         self._under_way -= 1
         self._settling += 1
+        self.let_begin()
+
+    def let_begin(self) -> None:
+        """There may be room for another attempt, here or with whom comes after."""
         self._begin()
         self._room_grew.set()
+        if self.next is not None:
+            self.next.let_begin()

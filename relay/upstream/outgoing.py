@@ -8,6 +8,7 @@ not touched here or anywhere else.
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from relay.model import Event, Headers, Lease
@@ -18,6 +19,12 @@ LONGEST_EVENT_KEY = 256
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _VISIBLE = "".join(map(chr, range(0x20, 0x7F)))
+
+# RFC 3986, 2.3: what need not be encoded.
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
+_PERCENT = {
+    code: f"%{code:02X}" for code in range(0x80) if _UNRESERVED.fullmatch(chr(code)) is None
+}
 
 # No percent sign in the path: `%2e%2e%2f` means different things to different servers.
 _SUFFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?(?:\?[!\"$-~]*)?")
@@ -92,19 +99,22 @@ def fields(lease: Lease, now: datetime, signer: Signer | None) -> Headers:
 
 def _from_sender(event: Event) -> Iterator[tuple[str, str]]:
     for name, value in event.headers:
-        if _TOKEN.fullmatch(name) and not _CONTROL.search(value) and not _taken(name):
+        if _may_be_the_senders(name) and not _CONTROL.search(value):
             yield name, value
 
 
-def _taken(name: str) -> bool:
-    """Tell whether a sender may not use this name.
+# An endpoint keeps a handful of fields, and the same ones each time.
+@lru_cache(maxsize=1024)
+def _may_be_the_senders(name: str) -> bool:
+    """Tell whether a sender may use this name.
 
     Many servers read `Relay_Signed` as `Relay-Signed` (CGI, WSGI), so the two are one name here.
     `Webhook-Id`, which Vipps sends, is ours: two fields of that name would break the signature
     check of every Standard Webhooks library.
     """
     plain = name.lower().replace("_", "-")
-    return plain in _NEVER_THE_SENDERS or plain.startswith(_NEVER_THE_SENDERS_PREFIXES)
+    ours = plain in _NEVER_THE_SENDERS or plain.startswith(_NEVER_THE_SENDERS_PREFIXES)
+    return not ours and _TOKEN.fullmatch(name) is not None
 
 
 def _from_us(lease: Lease, now: datetime, signer: Signer | None) -> Iterator[tuple[str, str]]:
@@ -141,7 +151,8 @@ def _visible(text: str) -> str:
 
 def _encoded_key(key: str) -> str:
     """Percent-encode a key, cut between characters so that what is left can be decoded."""
-    whole = quote(key, safe="", errors="replace")
+    # What `quote` would say, in a tenth of the time; nearly all keys are ASCII.
+    whole = key.translate(_PERCENT) if key.isascii() else quote(key, safe="", errors="replace")
     if len(whole) <= LONGEST_EVENT_KEY:
         return whole
     encoded = ""

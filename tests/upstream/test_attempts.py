@@ -21,7 +21,7 @@ from relay.model import (
 )
 from relay.spool import Record, SpoolBroken
 from relay.spool.sqlite import open_spool
-from relay.upstream.attempts import Attempts, Confirmed, Upstream
+from relay.upstream.attempts import Attempts, Confirmed, Later, Upstream
 from relay.upstream.breaker import Breaker
 from relay.upstream.forward import Cause
 from relay.upstream.retry import RetryPolicy
@@ -293,7 +293,9 @@ async def test_a_probe_that_fails_by_our_own_fault_makes_room_for_another(
 class Provider:
     """Says this of every event, and counts how often it is asked."""
 
-    def __init__(self, said: Confirmed | Unconfirmed | None, *, strict: bool = True) -> None:
+    def __init__(
+        self, said: Confirmed | Unconfirmed | Later | None, *, strict: bool = True
+    ) -> None:
         self.said = said
         self.asked = 0
         self._strict = strict
@@ -301,12 +303,12 @@ class Provider:
     def strict(self, event: Event) -> bool:
         return self._strict
 
-    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | None:
+    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | Later | None:
         self.asked += 1
         return self.said
 
 
-async def confirmed(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease) -> Attempted:
+async def ask(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease) -> bool:
     """Make one attempt that the provider is asked about; what goes out is in `sent`."""
 
     class Wire:
@@ -323,7 +325,12 @@ async def confirmed(bench: Bench, provider: Provider, sent: list[Lease], lease: 
         dice=Random(1),
         observer=bench.witness,
     )
-    await attempts.deliver(lease, bench.clock.monotonic() + LEASE.total_seconds())
+    return await attempts.deliver(lease, bench.clock.monotonic() + LEASE.total_seconds())
+
+
+async def confirmed(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease) -> Attempted:
+    """Make one such attempt, and return what was told about it."""
+    await ask(bench, provider, sent, lease)
     return bench.witness.attempts[-1]
 
 
@@ -378,3 +385,46 @@ async def test_what_cannot_be_confirmed_waits_and_then_on_error_decides(
     assert told.decision == decision
     assert len(sent) == (decision == "done")
     assert all(lease.confirmed is None for lease in sent)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_waiting_for_its_turn_is_no_attempt_and_costs_no_time(
+    bench: Bench, strict: bool
+) -> None:
+    sent: list[Lease] = []
+    lease = await bench.lease()
+    # Longer than what the event has to be delivered in, whatever on_error says.
+    for wait in (3000, 3000):
+        provider = Provider(Later(wait), strict=strict)
+        assert not await ask(bench, provider, sent, lease)
+        assert (await bench.record()).attempts == 0
+        claimed = await bench.spool.claim("billing", 1, LEASE, ordered=False)
+        assert claimed.leases == ()
+        await bench.clock.advance(wait)
+        [lease] = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
+        assert (lease.attempt, lease.turn) == (1, 1)
+    assert (bench.witness.attempts, sent) == ([], [])
+    told = await confirmed(bench, Provider(Unconfirmed("reset"), strict=strict), sent, lease)
+    assert (told.attempt, told.decision, sent) == (1, "retry", [])
+
+
+async def test_a_probe_that_waits_for_its_turn_makes_room_for_another(bench: Bench) -> None:
+    for number in range(10):
+        bench.breaker.unreachable(f"evt-{number}", bench.clock.monotonic())
+    await bench.clock.advance(60)
+    lease = await bench.lease()
+    bench.breaker.begun(lease.event.id)
+    assert bench.breaker.allowance(bench.clock.monotonic(), 0) == 0
+    await ask(bench, Provider(Later(1)), [], lease)
+    assert bench.breaker.allowance(bench.clock.monotonic(), 0) == 1
+
+
+async def test_putting_off_is_tried_until_the_spool_is_back(bench: Bench) -> None:
+    lease = await bench.lease()
+    bench.spool.broken["release"] = SpoolUnavailable("full")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ask(bench, Provider(Later(1)), [], lease))
+        await bench.clock.advance(1)
+        del bench.spool.broken["release"]
+        await bench.clock.advance(5)
+    assert (await bench.record()).attempts == 0

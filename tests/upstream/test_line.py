@@ -15,6 +15,7 @@ from relay.upstream.attempts import Upstream
 from relay.upstream.forward import Cause
 from relay.upstream.line import AHEAD, LEASE_MARGIN, Line
 from relay.upstream.retry import RetryPolicy
+from relay.upstream.turnstile import Turnstile
 from tests.harness.clock import ManualClock
 from tests.harness.leases import verified
 from tests.harness.tapped import Tapped
@@ -49,6 +50,7 @@ class Bench:
         line = Line(
             self.spool,
             Upstream("billing", self.wire, TIMEOUT, concurrency, POLICY),
+            turnstile=Turnstile(),
             clock=self.clock,
             dice=Random(1),
             observer=self.witness,

@@ -7,7 +7,7 @@ that the ballast is let go. Once there is room for the ballast again, it takes i
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -31,6 +31,8 @@ _GATHER: Final = 0.005
 # Past this the disk is not keeping up, and a sender is better told so while it still listens.
 _WAITING: Final = 10_000
 _TOGETHER: Final = 512
+# Answers in one turn of the event loop.
+_AT_ONCE: Final = 16
 # Pages of write-ahead log, 16 MiB; fewer, longer checkpoints write a busy page less often.
 _CHECKPOINT: Final = 4000
 _PAGE: Final = 4096
@@ -272,6 +274,9 @@ class Writer:
             self._soundness.judge(error, self._connection)
 
 
-def _answer(jobs: list[_Job], loop: asyncio.AbstractEventLoop) -> None:
-    for job in jobs:
+def _answer(jobs: Sequence[_Job], loop: asyncio.AbstractEventLoop) -> None:
+    """Tell who waits, a few in each turn of the loop: what they do next would hold it up."""
+    for job in jobs[:_AT_ONCE]:
         job.answer(loop)
+    if jobs[_AT_ONCE:]:
+        loop.call_soon(_answer, jobs[_AT_ONCE:], loop)

@@ -1,6 +1,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from pathlib import Path
 
 import apsw
@@ -73,6 +74,18 @@ async def hold(writer: Writer) -> tuple[Gate, asyncio.Future[None]]:
     held = writer.submit(gate)
     await asyncio.to_thread(gate.reached.wait, 10)
     return gate, held
+
+
+async def test_many_answers_leave_the_loop_room_for_others(start: Start) -> None:
+    writer = start()
+    gate, _ = await hold(writer)
+    jobs = [writer.submit(add(str(number))) for number in range(90)]
+    gate.go_on.set()
+    answered = [0]
+    while answered[-1] < len(jobs):
+        await asyncio.sleep(0)
+        answered.append(sum(job.done() for job in jobs))
+    assert max(after - before for before, after in pairwise(answered)) <= 16
 
 
 async def test_what_waits_is_committed_together(start: Start) -> None:
