@@ -224,6 +224,7 @@ class Lease:
         since it never repeats.
     turn: the same count since the event was stored or last requeued; the retry schedule goes by it.
     since: when this round began: it was stored, or last requeued; `give_up_after` counts from it.
+        Later by what it has lain due while nobody was there to serve it.
     confirmed: the state that the provider has just said the event's subject is in.
 
     Both times are steady (`relay.clock`).

@@ -200,6 +200,9 @@ class Spool(Protocol):
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
         """Lease up to `limit` due events of one upstream; an expired lease counts as due.
 
+        What an event has lain due before this spool was opened does not count towards its age,
+        and neither does what a clock was wrong by then.
+
         An event whose content was damaged in the store is not handed out: it becomes dead, with
         the outcome `corrupt`.
 
@@ -214,8 +217,11 @@ class Spool(Protocol):
             LeaseLost: the lease has passed to somebody else; nothing was recorded.
         """
 
-    async def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease, due: datetime | None = None) -> None:
         """Give a lease back untried: the event is due at once and the attempt is not counted.
+
+        due: not before then instead, in steady time; what it waits until then does not count
+            against `give_up_after` either.
 
         Raises:
             LeaseLost: the lease has passed to somebody else.

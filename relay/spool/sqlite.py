@@ -5,7 +5,11 @@ that moment is committed together, so many senders share one sync.
 """
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -49,6 +53,9 @@ _PATIENCE: Final = timedelta(seconds=1.5)
 # A volume with less is full.
 _LEAST_ROOM: Final = 1024 * 1024
 
+# The niceness of what may take as long as it wants.
+_LAST_IN_LINE: Final = 19
+
 # How often to look for work that another process stored.
 _LOOK: Final = 1.0
 
@@ -82,6 +89,7 @@ class SqliteSpool:
     ) -> None:
         self._path = path
         self._clock = clock
+        self._began = clock.steady()
         self._takers: dict[str, Taker] = {}
         self._in_order: set[str] = set()
         self._soundness = Soundness()
@@ -153,6 +161,7 @@ class SqliteSpool:
                 now=self._clock.steady(),
                 lease=lease,
                 ordered=ordered,
+                began=self._began,
             )
         )
         try:
@@ -180,9 +189,11 @@ class SqliteSpool:
         if await self._writer.run(settling):
             self._bells.ring(upstream)
 
-    async def release(self, lease: Lease) -> None:
-        await self._writer.run(partial(leases.release, lease=lease, now=self._clock.steady()))
-        self._bells.ring(lease.event.upstream)
+    async def release(self, lease: Lease, due: datetime | None = None) -> None:
+        now = self._clock.steady()
+        await self._writer.run(partial(leases.release, lease=lease, now=now, due=due))
+        if due is None:
+            self._bells.ring(lease.event.upstream)
 
     async def requeue(self, query: Query) -> tuple[str, ...]:
         now = self._clock.steady()
@@ -213,7 +224,9 @@ class SqliteSpool:
 
     async def inspect(self) -> tuple[str, ...]:
         connection = await asyncio.to_thread(connections.open_reading, self._path, _PATIENCE)
-        looking = asyncio.ensure_future(asyncio.to_thread(upkeep.inspect, connection))
+        # A thread of its own: its low priority could not be taken back.
+        thread = ThreadPoolExecutor(1, "spool-inspect", initializer=_step_back)
+        looking = asyncio.get_running_loop().run_in_executor(thread, upkeep.inspect, connection)
         try:
             return await asyncio.shield(looking)
         except asyncio.CancelledError:
@@ -222,6 +235,7 @@ class SqliteSpool:
             raise
         finally:
             connection.close()
+            thread.shutdown(wait=False)
 
     async def stats(self) -> SpoolStats:
         return await self._reader.run(partial(upkeep.stats, path=self._path))
@@ -260,6 +274,12 @@ async def _in_time(writing: asyncio.Future[T], within: float | None) -> T:
 def _fail_late(writing: asyncio.Future[T]) -> None:
     if not writing.done():
         writing.set_exception(TimeoutError())
+
+
+def _step_back() -> None:
+    """Let every other thread go first, where the system gives threads a priority each (Linux)."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST_IN_LINE)
 
 
 def _open(path: Path, patience: timedelta) -> tuple[Path, apsw.Connection, apsw.Connection]:

@@ -531,6 +531,24 @@ class SpoolContract:
         assert (after.status, after.attempts) == (Status.PENDING, 0)
         assert (await take_one(spool)).attempt == 1
 
+    async def test_a_released_event_may_be_put_off_and_has_all_its_time(
+        self, spool: Spool, clock: ManualClock
+    ) -> None:
+        event_id = await stored(spool, verified())
+        due = clock.now() + timedelta(seconds=5)
+        await clock.advance(2)
+        await spool.release(await take_one(spool), due)
+        after = await record(spool, event_id)
+        assert (after.status, after.attempts, after.due_at) == (Status.PENDING, 0, due)
+        assert (after.last_outcome, after.settled_at) == (None, None)
+        assert await take(spool) == Claimed((), due)
+        await clock.advance(3)
+        lease = await take_one(spool)
+        assert (lease.attempt, lease.turn) == (1, 1)
+        assert lease.since == RECEIVED + timedelta(seconds=3)
+        await spool.release(lease, RECEIVED)
+        assert (await take_one(spool)).since == RECEIVED + timedelta(seconds=3)
+
     async def test_a_released_lease_is_worth_nothing(
         self, spool: Spool, clock: ManualClock
     ) -> None:
@@ -663,6 +681,28 @@ class SpoolContract:
         assert await spool.recover(HORIZON) == 1
         assert (await take_one(spool)).event.key == "order-1"
         assert (await take(spool)).leases == ()
+
+    @pytest.mark.parametrize("off", [-365, 0, 365], ids="{} days".format)
+    async def test_an_event_is_as_old_as_when_it_fell_due_before(
+        self, opener: Opener, clock: ManualClock, off: int
+    ) -> None:
+        """Neither a time without anybody to serve it nor a clock that was wrong makes it older."""
+        before = ManualClock(clock.now() + timedelta(days=off))
+        first = await opener(before)
+        await stored(first, verified())
+        await before.advance(60)
+        await finish(first, RetryAt(before.steady() + timedelta(seconds=30)))
+        await first.close()
+        await clock.advance(86_400)
+        second = await opener(clock)
+        await second.recover(HORIZON)
+        began = clock.steady()
+        await clock.advance(10)
+        lease = await take_one(second)
+        assert lease.since == began - timedelta(seconds=90)
+        await second.settle(lease, RetryAt(clock.steady()), Rejected(500))
+        assert (await take_one(second)).since == lease.since
+        await second.close()
 
     async def test_setting_the_wall_clock_moves_no_due_time(
         self, spool: Spool, clock: ManualClock

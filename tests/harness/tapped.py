@@ -98,9 +98,9 @@ class Tapped:
             raise
         self._back()
 
-    async def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease, due: datetime | None = None) -> None:
         self._break("release")
-        await self._spool.release(lease)
+        await self._spool.release(lease, due)
         self.released.append(lease)
         self._back()
 

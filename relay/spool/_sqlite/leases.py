@@ -10,7 +10,7 @@ import orjson
 from relay.errors import LeaseLost
 from relay.model import Dead, Decision, Done, Held, Lease, RetryAt, Tried
 from relay.spool import Claimed
-from relay.spool._sqlite import rows
+from relay.spool._sqlite import ages, rows
 
 # What one claim moves or looks through at most, so that it never holds up the writes behind it.
 _STEP: Final = 1000
@@ -37,9 +37,10 @@ _ORPHANED: Final = """
 UPDATE events SET status = 'pending', place = 'ready', lease_until = NULL WHERE status = 'leased'
 """
 
-_PUT_OFF: Final = """
-UPDATE events SET due_at = :now, place = 'ready' WHERE place = 'waiting' AND due_at > :horizon
-"""
+_PUT_OFF: Final = f"""
+UPDATE events SET since = {ages.SINCE}, due_at = :now, place = 'ready'
+WHERE place = 'waiting' AND due_at > :horizon
+"""  # noqa: S608 - an expression, no values
 
 _LEASED_FOR_TOO_LONG: Final = """
 UPDATE events SET status = 'pending', place = 'ready', lease_until = NULL
@@ -73,14 +74,15 @@ UPDATE events SET place = 'behind' WHERE seq IN (SELECT value FROM json_each(:se
 """
 
 _READ: Final = f"""
-SELECT seq, attempts, earlier_attempts, since, {rows.EVENT}
+SELECT seq, attempts, earlier_attempts, {ages.SINCE}, {rows.EVENT}
 FROM events WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq
 """  # noqa: S608 - columns, no values
 
-_LEASE: Final = """
-UPDATE events SET status = 'leased', place = NULL, attempts = attempts + 1, lease_until = :until
+_LEASE: Final = f"""
+UPDATE events SET status = 'leased', place = NULL, attempts = attempts + 1, lease_until = :until,
+    since = {ages.SINCE}, due_at = {ages.FELL_DUE}
 WHERE seq IN (SELECT value FROM json_each(:seqs))
-"""
+"""  # noqa: S608 - expressions, no values
 
 _QUARANTINE: Final = """
 UPDATE events
@@ -122,6 +124,14 @@ SET status = 'pending', place = 'ready', attempts = attempts - 1, lease_until = 
 WHERE {_HELD} RETURNING 1
 """  # noqa: S608 - a condition, no values
 
+# As if the event had come later by what it waits.
+_PUT_OFF_UNTRIED: Final = f"""
+UPDATE events
+SET status = 'pending', place = 'waiting', attempts = attempts - 1, lease_until = NULL,
+    due_at = :due, since = since + :due - :now
+WHERE {_HELD} RETURNING 1
+"""  # noqa: S608 - a condition, no values
+
 _FOLLOWED: Final = """
 SELECT 1 FROM events
 WHERE upstream = ? AND endpoint = ? AND lane = ? AND status IN ('pending', 'leased')
@@ -138,16 +148,20 @@ def claim(
     lease: timedelta,
     *,
     ordered: bool,
+    began: datetime,
 ) -> Claimed:
     """Lease due events, in order of receipt; an event whose checksum is wrong becomes dead.
+
+    began: since when there is somebody to serve the upstream.
 
     Raises:
         ValueError: the limit is not positive.
     """
     if limit < 1:
         raise ValueError(f"a limit is at least 1, not {limit}")
-    at = {"upstream": upstream, "now": rows.micros(now), "step": _STEP}
     until = rows.micros(now + lease)
+    times: rows.Parameters = {"now": rows.micros(now), "began": rows.micros(began), "until": until}
+    at = times | {"upstream": upstream, "step": _STEP}
     with connection:
         connection.execute(_EXPIRED, at)
         connection.execute(_DUE, at)
@@ -157,15 +171,14 @@ def claim(
             connection.execute(_UNORDERED, at)
             found = rows.fetch(connection, _READY, {"upstream": upstream, "limit": limit})
             seqs = [seq for (seq,) in found]
-        read = _read(connection, seqs, until)
+        read = _read(connection, seqs, times, until)
         damaged = [seq for seq, got in read if got is None]
         if damaged:
             connection.execute(_QUARANTINE, {"seqs": _array(damaged), "now": at["now"]})
         lost = _ids(connection, damaged)
         others = _first(connection, _FIRST_LEASED, upstream)
-        connection.execute(
-            _LEASE, {"seqs": _array(seq for seq, got in read if got is not None), "until": until}
-        )
+        sound = [seq for seq, got in read if got is not None]
+        connection.execute(_LEASE, times | {"seqs": _array(sound)})
         ready = _first(connection, _FIRST_READY, upstream)
         waiting = _first(connection, _FIRST_WAITING, upstream)
     return Claimed(
@@ -185,7 +198,7 @@ def recover(connection: apsw.Connection) -> int:
 
 def advance(connection: apsw.Connection, now: datetime, horizon: datetime) -> int:
     """Make every event due that would be later than `horizon`; return how many."""
-    times = {"now": rows.micros(now), "horizon": rows.micros(horizon)}
+    times = {"now": rows.micros(now), "began": rows.micros(now), "horizon": rows.micros(horizon)}
     connection.execute(_PUT_OFF, times)
     waiting = connection.changes()
     connection.execute(_LEASED_FOR_TOO_LONG, times)
@@ -232,14 +245,20 @@ def settle(
     return ordered and bool(rows.fetch(connection, _FOLLOWED, settled[0]))
 
 
-def release(connection: apsw.Connection, lease: Lease, now: datetime) -> None:
-    """Make the event due at once, as if it had not been claimed.
+def release(
+    connection: apsw.Connection, lease: Lease, now: datetime, due: datetime | None = None
+) -> None:
+    """Make the event due at once, or at `due`, as if it had not been claimed.
 
     Raises:
         LeaseLost: the lease has passed to somebody else.
     """
     held = _holder(lease) | {"now": rows.micros(now)}
-    if not rows.fetch(connection, _RELEASE, held):
+    statement = _RELEASE
+    if due is not None and due > now:
+        held["due"] = rows.micros(due)
+        statement = _PUT_OFF_UNTRIED
+    if not rows.fetch(connection, statement, held):
         raise _lost(lease)
 
 
@@ -273,16 +292,16 @@ def _heads(connection: apsw.Connection, upstream: str, limit: int) -> list[int]:
 
 
 def _read(
-    connection: apsw.Connection, seqs: Sequence[int], until: int
+    connection: apsw.Connection, seqs: Sequence[int], times: rows.Parameters, until: int
 ) -> list[tuple[int, Lease | None]]:
     """Return the leases of these events, about to be taken; None for one that is damaged."""
     try:
-        found = rows.fetch(connection, _READ, {"seqs": _array(seqs)})
+        found = rows.fetch(connection, _READ, times | {"seqs": _array(seqs)})
     except UnicodeDecodeError:
         if len(seqs) == 1:
             return [(seqs[0], None)]
         # One of them is damaged so that its text is no text: each is read by itself.
-        return [read for seq in seqs for read in _read(connection, [seq], until)]
+        return [read for seq in seqs for read in _read(connection, [seq], times, until)]
     return [(seq, _lease(tuple(row), until)) for seq, *row in found]
 
 

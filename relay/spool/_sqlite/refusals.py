@@ -60,9 +60,10 @@ UPDATE refusals SET reason = :reason, detail = :detail, tried_at = :at
 WHERE id = :id AND released_as IS NULL
 """
 
-# What was mended is an event now, and its content lies there.
+# What was mended is an event now, and its content lies there. A query may hold a token.
 _RELEASED: Final = """
-UPDATE refusals SET released_as = :event, tried_at = :at, headers = '[]', body = x'', size = 0
+UPDATE refusals SET released_as = :event, tried_at = :at, headers = '[]', body = x'', size = 0,
+    target = substr(target, 1, instr(target || '?', '?') - 1)
 WHERE id = :id
 """
 

@@ -21,7 +21,7 @@ def put(connection: apsw.Connection, *keys: str, subject: str | None = None) -> 
 def claim(
     connection: apsw.Connection, *, at: datetime = RECEIVED, limit: int = 10, ordered: bool = False
 ) -> Claimed:
-    return leases.claim(connection, "billing", limit, at, LEASE, ordered=ordered)
+    return leases.claim(connection, "billing", limit, at, LEASE, ordered=ordered, began=at)
 
 
 def columns(connection: apsw.Connection, names: str, key: str) -> rows.Row:
@@ -40,14 +40,15 @@ def test_no_claim_reads_the_whole_table(connection: apsw.Connection, *, ordered:
 
 @pytest.mark.parametrize("decision", [Done(), Dead(), RetryAt(RECEIVED)])
 def test_no_settling_reads_the_whole_table(connection: apsw.Connection, decision: Decision) -> None:
-    put(connection, "a", "b")
-    first, second = claim(connection).leases
+    put(connection, "a", "b", "c")
+    first, second, third = claim(connection).leases
 
-    def both(connection: apsw.Connection) -> None:
+    def all_three(connection: apsw.Connection) -> None:
         leases.settle(connection, first, decision, Delivered(200), RECEIVED, ordered=True)
         leases.release(connection, second, RECEIVED)
+        leases.release(connection, third, RECEIVED, RECEIVED + timedelta(seconds=1))
 
-    steps = plans(connection, both)
+    steps = plans(connection, all_three)
     assert len(steps) > 1
     assert scans(steps) == []
 
@@ -97,6 +98,17 @@ def test_a_clock_that_was_set_back_holds_up_nothing_new(connection: apsw.Connect
     put(connection, "a")
     claimed = claim(connection, at=RECEIVED - timedelta(days=365))
     assert [lease.event.id for lease in claimed.leases] == ["a"]
+
+
+@pytest.mark.parametrize("damage", ["NULL", "-9223372036854775808", "9223372036854775807"])
+def test_a_due_time_that_is_nonsense_holds_up_nobody(
+    connection: apsw.Connection, damage: str
+) -> None:
+    put(connection, "a", "b")
+    connection.execute(f"UPDATE events SET due_at = {damage} WHERE key = 'a'")
+    leases.advance(connection, RECEIVED, RECEIVED + LEASE)
+    assert [lease.event.id for lease in claim(connection).leases] == ["a", "b"]
+    assert columns(connection, "due_at", "a") == (rows.micros(RECEIVED),)
 
 
 def test_settling_says_whether_there_is_more_to_do(connection: apsw.Connection) -> None:
