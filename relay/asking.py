@@ -1,38 +1,15 @@
 """From settings to the parts that ask providers: before a delivery, and to reconcile."""
 
-from collections.abc import Collection
 from contextlib import AsyncExitStack
 
 from relay.clock import Clock
 from relay.config import Endpoint, provider_of, terms
 from relay.config.endpoint import Confirm
 from relay.confirm.client import StatusClient
-from relay.confirm.confirmer import Desk, StatusConfirmer
 from relay.confirm.pace import Bucket
 from relay.ids import event_ids
 from relay.reconcile.reconciler import Account, Reconciler
 from relay.spool import Spool
-from relay.telemetry import Telemetry
-
-
-def confirmer(
-    endpoints: Collection[Endpoint], clock: Clock, telemetry: Telemetry, stack: AsyncExitStack
-) -> StatusConfirmer:
-    """Return what is asked before each delivery; the stack closes its connections.
-
-    Each endpoint has a client of its own, so that none waits for what another is told.
-    """
-    desks = {
-        each.name: Desk(
-            api=status_client(each, clock, stack),
-            secrets=each.secrets,
-            bucket=Bucket(each.confirm.rate),
-            strict=each.confirm.on_error == "hold",
-        )
-        for each in endpoints
-        if each.confirm is not None
-    }
-    return StatusConfirmer(desks, {each.name for each in endpoints}, clock, telemetry)
 
 
 def status_client(endpoint: Endpoint, clock: Clock, stack: AsyncExitStack) -> StatusClient:

@@ -1,37 +1,14 @@
-import io
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from relay import asking
 from relay.clock import SystemClock
-from relay.logs import Log, LogWriter
-from relay.model import Unconfirmed
 from relay.reconcile.reconciler import Learnt, Result
 from relay.spool.sqlite import open_spool
-from relay.telemetry import Telemetry
 from tests.config.files import GOOD, VIPPS, good
-from tests.harness.leases import EVENT
 from tests.harness.statusapi import NOT_FOUND, StatusApi, says
-
-BODY = (
-    b'{"order_id": "1", "status_code": "200", "gross_amount": "1.00", "transaction_status": "deny"}'
-)
-
-
-async def test_only_the_endpoint_that_says_so_is_asked_about() -> None:
-    writer = LogWriter(io.BytesIO())
-    telemetry = Telemetry(Log(writer, SystemClock()))
-    async with StatusApi(says(NOT_FOUND)) as api, AsyncExitStack() as stack:
-        settings = good(GOOD + f'    confirm: {{url: "{api.url}"}}\n' + VIPPS)
-        confirmer = asking.confirmer(settings.endpoints, SystemClock(), telemetry, stack)
-        event = replace(EVENT, body=BODY)
-        assert await confirmer.confirm(event) == Unconfirmed("not found")
-        assert await confirmer.confirm(replace(event, endpoint="vipps")) is None
-        assert (confirmer.strict(event), len(api.asked)) == (True, 1)
-    writer.close()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from relay import asking
 from relay.assembly import existing_spool
-from relay.cli.options import CONFIG, FORMAT, load_settings
+from relay.cli.options import CONFIG, FORMAT, load_settings, no_endpoint
 from relay.cli.output import Format, complain, print_json, print_table
 from relay.clock import SystemClock
 from relay.config import Endpoint, Settings
@@ -24,6 +24,12 @@ from relay.reconcile.memory import AskedBefore
 from relay.reconcile.reconciler import Learnt, Result
 
 _LARGEST_LIST = 64 * 1024 * 1024
+
+# As many lines that are wrong as fit on a screen.
+_MOST_LINES = 50
+
+# As a shell says that Ctrl-C ended a command.
+_INTERRUPTED = 130
 
 
 def reconcile(
@@ -38,27 +44,43 @@ def reconcile(
     ] = False,
     form: FORMAT = Format.TEXT,
 ) -> None:
-    """Ask for the status of orders, and store what is learnt as events marked reconciled."""
+    """Ask for the status of orders, and store what is learnt as events marked reconciled.
+
+    Ctrl-C ends it with a report of what was done, and 130; run again, it goes on from there.
+    """
     settings = load_settings(config)
     chosen = _endpoint(settings, endpoint)
-    listed = _listed(file)
+    try:
+        listed = _listed(file)
+    except KeyboardInterrupt:
+        complain("relay reconcile: interrupted; nothing was asked")
+        sys.exit(_INTERRUPTED)
     memory = AskedBefore(settings.state_dir / f"reconcile-{endpoint}.jsonl", SystemClock())
     if again:
         memory.forget()
     before = memory.load()
     left = [order for order in listed if order not in before]
     learnt: list[Learnt] = []
-    stopped = None
+    stopped, code = None, 0
     try:
         asyncio.run(_run(settings, chosen, left, memory, learnt))
     except RelayError as error:
         # What was learnt until then is told all the same.
-        stopped = str(error)
+        stopped, code = str(error), 1
+    except KeyboardInterrupt:
+        stopped, code = "interrupted", _INTERRUPTED
     _report(endpoint, listed, len(listed) - len(left), learnt, form)
     if stopped is not None:
-        complain(f"relay reconcile: {stopped}; run it again to go on")
-    failed = stopped is not None or any(each.result is Result.ERROR for each in learnt)
-    sys.exit(1 if failed else 0)
+        complain(f"relay reconcile: {stopped}; {_how_to_go_on(len(left) - len(learnt))}")
+    failed = any(each.result is Result.ERROR for each in learnt)
+    sys.exit(code or (1 if failed else 0))
+
+
+def _how_to_go_on(left: int) -> str:
+    return (
+        f"{left} orders are left; run it again with the same list to go on, and what was answered"
+        " within the last day is not asked about again"
+    )
 
 
 def _endpoint(settings: Settings, name: str) -> Endpoint:
@@ -67,8 +89,7 @@ def _endpoint(settings: Settings, name: str) -> Endpoint:
             if (problem := asking.unanswerable(each)) is not None:
                 raise typer.BadParameter(f"{name}: {problem}")
             return each
-    known = ", ".join(each.name for each in settings.endpoints)
-    raise typer.BadParameter(f'no endpoint named "{name}"; there are: {known}')
+    raise typer.BadParameter(no_endpoint(name, (each.name for each in settings.endpoints)))
 
 
 def _listed(file: str) -> tuple[str, ...]:
@@ -85,7 +106,13 @@ def _listed(file: str) -> tuple[str, ...]:
     try:
         return orders.read(content)
     except orders.BadOrders as error:
-        raise typer.BadParameter(str(error)) from None
+        place = "standard input" if file == "-" else file
+        for number, message in error.problems[:_MOST_LINES]:
+            complain(f"{place}:{number}: {message}")
+        if len(error.problems) > _MOST_LINES:
+            complain(f"{place}: {len(error.problems) - _MOST_LINES} more lines are wrong")
+        complain("relay reconcile: nothing was asked; mend these lines and run it again")
+        raise typer.Exit(2) from None
 
 
 async def _run(
@@ -135,6 +162,7 @@ def _report(
         "known": counts[Result.KNOWN],
         "not_found": counts[Result.NOT_FOUND],
         "errors": counts[Result.ERROR],
+        "left": len(listed) - skipped - len(learnt),
     }
     if form is Format.JSON:
         listing = [

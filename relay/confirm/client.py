@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import quote
 
 from relay.clock import Clock
-from relay.confirm.status import MALFORMED, UNASKABLE, Answer, NoAnswer, read
+from relay.confirm.status import MALFORMED, UNASKABLE, Answer, NoAnswer, Transaction, read
 from relay.secret import Secret
 from relay.upstream._http.pool import Pool
 from relay.upstream._http.request import Origin, encode
@@ -57,7 +57,11 @@ class StatusClient:
             return NoAnswer(MALFORMED)
         said = response.values("retry-after")
         wait: timedelta | None = parse_retry_after(said[0], self._clock.now()) if said else None
-        return read(response.status or 0, response.body, wait)
+        answer = read(response.status or 0, response.body, wait)
+        if isinstance(answer, Transaction) and _repeats(answer.body, secret):
+            # What is learnt may be stored, and the key never is.
+            return NoAnswer(MALFORMED)
+        return answer
 
     async def close(self) -> None:
         """Close every connection."""
@@ -70,7 +74,16 @@ class StatusClient:
         target = self._origin.target(f"{self.base}/{quote(name, safe='')}/status")
         fields = (
             ("Accept", "application/json"),
-            ("Authorization", "Basic " + b64encode(secret.reveal() + b":").decode()),
+            ("Authorization", "Basic " + _basic(secret)),
             ("User-Agent", "relay"),
         )
         return encode("GET", target, self._origin.authority, fields, b"")
+
+
+def _repeats(body: bytes, secret: Secret) -> bool:
+    """Tell whether an answer holds the key that was used, or the header that it was sent in."""
+    return secret.reveal() in body or _basic(secret).encode() in body
+
+
+def _basic(secret: Secret) -> str:
+    return b64encode(secret.reveal() + b":").decode()

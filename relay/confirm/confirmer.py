@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from relay.clock import Clock
 from relay.confirm.client import PATIENCE, TOGETHER
-from relay.confirm.pace import Bucket, Rest
+from relay.confirm.pace import Rest, Turns
 from relay.confirm.status import (
     UNASKABLE,
     Agrees,
@@ -22,13 +22,10 @@ from relay.confirm.status import (
 )
 from relay.model import Event, Unconfirmed
 from relay.secret import Secret
-from relay.upstream.attempts import Confirmed
-
-#: How long an event waits for its turn to be asked about, in seconds.
-LONGEST_WAIT: Final = 5.0
+from relay.upstream.attempts import Confirmed, Later
 
 #: The most that confirming one event takes.
-LONGEST: Final = timedelta(seconds=LONGEST_WAIT + PATIENCE)
+LONGEST: Final = timedelta(seconds=PATIENCE)
 
 
 class StatusApi(Protocol):
@@ -54,10 +51,10 @@ class Desk:
 
     api: StatusApi
     secrets: tuple[Secret, ...]
-    bucket: Bucket
+    turns: Turns
     strict: bool
     rest: Rest = field(default_factory=Rest)
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TOGETHER))
+    under_way: int = 0
 
 
 class StatusConfirmer:
@@ -85,9 +82,10 @@ class StatusConfirmer:
         desk = self._desks.get(event.endpoint)
         return self._is_orphan(event) if desk is None else desk.strict
 
-    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | None:
-        """Ask about an event, within `LONGEST`.
+    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | Later | None:
+        """Ask about an event, within `LONGEST`; nothing is waited for but the answer.
 
+        `Later` while it is not its turn: that is our own pace, and nothing is held against it.
         One that is about no transaction, as a notice of a linked account, cannot be confirmed.
         """
         desk = self._desks.get(event.endpoint)
@@ -97,14 +95,25 @@ class StatusConfirmer:
         said = notified(event.body)
         if said is None:
             return self._unconfirmed(event, "contradicted", "names no transaction", final=True)
+        return await self._in_turn(desk, event, said)
+
+    async def _in_turn(
+        self, desk: Desk, event: Event, said: Transaction
+    ) -> Confirmed | Unconfirmed | Later:
+        now = self._clock.monotonic()
+        resting = desk.rest.left(now)
+        if resting > 0:
+            # It does not answer, or has asked for it: the event takes its turns as if it had been
+            # asked about, so that on_error is reached.
+            wait = timedelta(seconds=resting)
+            return self._unconfirmed(event, "error", "api left alone", wait)
+        wait_for_turn = self._turn(desk, event.id, now)
+        if wait_for_turn > 0:
+            return Later(wait_for_turn)
         # The key that signed it, whichever position that has now. A key that is gone since then
         # would not be taken by the API either.
         secret = desk.secrets[said.signer(desk.secrets) or 0]
-        try:
-            async with asyncio.timeout(LONGEST.total_seconds()):
-                answer = await self._ask(desk, said.name, secret)
-        except TimeoutError:
-            answer = NoAnswer("timeout")
+        answer = await self._ask(desk, said.name, secret, now)
         if isinstance(answer, Transaction):
             verdict = compare(said, answer, secret)
             if isinstance(verdict, Agrees):
@@ -129,18 +138,24 @@ class StatusConfirmer:
         self._observer.confirmed(event.endpoint, result)
         return Unconfirmed(cause, retry_after, final)
 
-    async def _ask(self, desk: Desk, name: str, secret: Secret) -> Answer | None:
-        """Ask in turn; None when the API is being left alone, or its turn would come too late."""
-        wait = desk.bucket.reserve(self._clock.monotonic(), LONGEST_WAIT)
-        if wait is None:
-            return None
-        await self._clock.sleep(wait)
-        async with desk.turns:
-            now = self._clock.monotonic()
-            if desk.rest.left(now) > 0:
-                return None
-            desk.rest.asked(now)
-            answer = await desk.api.ask(name, secret)
+    @staticmethod
+    def _turn(desk: Desk, event_id: str, now: float) -> float:
+        """Return the seconds until an event may be asked about; 0 takes its turn."""
+        wait = desk.turns.wait(event_id, now)
+        if wait <= 0 and desk.under_way >= TOGETHER:
+            return desk.turns.put_back(event_id, now)
+        return wait
+
+    async def _ask(self, desk: Desk, name: str, secret: Secret, now: float) -> Answer:
+        desk.rest.asked(now)
+        desk.under_way += 1
+        try:
+            async with asyncio.timeout(LONGEST.total_seconds()):
+                answer = await desk.api.ask(name, secret)
+        except TimeoutError:
+            answer = NoAnswer("timeout")
+        finally:
+            desk.under_way -= 1
         if isinstance(answer, Limited):
             desk.rest.failed(self._clock.monotonic(), answer.retry_after)
         elif isinstance(answer, NoAnswer) and answer.cause != UNASKABLE:
@@ -150,7 +165,7 @@ class StatusConfirmer:
         return answer
 
 
-def _in_words(answer: NotFound | Limited | NoAnswer | None) -> tuple[str, str]:
+def _in_words(answer: NotFound | Limited | NoAnswer) -> tuple[str, str]:
     """Return the result to count, and the cause in the history."""
     match answer:
         case NotFound():
@@ -159,5 +174,3 @@ def _in_words(answer: NotFound | Limited | NoAnswer | None) -> tuple[str, str]:
             return "limited", "too many requests"
         case NoAnswer(cause):
             return "error", cause
-        case None:
-            return "error", "api left alone"

@@ -3,6 +3,16 @@
 from datetime import timedelta
 from typing import Final
 
+#: For how many events a place is kept at a time; each takes some hundred bytes.
+MOST_PLACES: Final = 10_000
+
+#: How long who finds every desk taken stays away at least, in seconds.
+AGAIN: Final = 0.25
+
+# So much before its time a turn may be taken, and so long after it is kept, in seconds.
+_EARLY: Final = 0.001
+_NEVER_COME: Final = 60.0
+
 #: This many failures in a row, and the API is left alone for a while: seconds, doubling.
 FAILURES: Final = 3
 FIRST_REST: Final = 1.0
@@ -12,23 +22,89 @@ LONGEST_REST: Final = 60.0
 class Bucket:
     """So many questions a second, and as many at once after a pause of a second. No I/O."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, at_once: int | None = None) -> None:
         self._interval = 1 / rate
-        self._burst = (rate - 1) * self._interval
+        self._burst = ((at_once or rate) - 1) * self._interval
         # When the next question would be due if every one kept its distance.
         self._next = float("-inf")
 
-    def reserve(self, now: float, longest: float) -> float | None:
-        """Take a place and return the seconds to wait for it; None, without one, if it is longer.
+    def reserve(self, now: float) -> float:
+        """Take a place and return the seconds to wait for it.
 
         now: monotonic seconds.
         """
         due = max(self._next, now - self._burst)
-        wait = max(0.0, due - now)
-        if wait > longest:
-            return None
         self._next = due + self._interval
+        return max(0.0, due - now)
+
+    def take(self, now: float) -> float:
+        """Take a place that is free now and return 0; else take none, and return when one is."""
+        wait = max(0.0, self._next - now)
+        if wait == 0:
+            self.reserve(now)
         return wait
+
+
+class Turns:
+    """Whose turn it is to ask: first come, first served, and nobody waits here. No I/O.
+
+    Who has to wait is told when to come again, and finds its place kept. Never are there more
+    questions in a second than twice the rate, nor in the long run more than the rate, however
+    late those come that have a place.
+    """
+
+    def __init__(self, rate: int, most: int = MOST_PLACES) -> None:
+        """Take the questions a second, and for how many a place is kept."""
+        self._interval = 1 / rate
+        self._most = most
+        self._places = Bucket(rate)
+        # One more than there are places at once: who comes a little late holds up nobody.
+        self._questions = Bucket(rate, rate + 1)
+        # When it is whose turn; the last place that went to somebody who came when too many did;
+        # and when those are told to come again for whom no place is kept.
+        self._kept: dict[str, float] = {}
+        self._crowd = float("-inf")
+        self._others = float("-inf")
+
+    def wait(self, who: str, now: float) -> float:
+        """Return 0 where it is the turn of `who`, which takes it; else in how many seconds it is.
+
+        now: monotonic seconds.
+        """
+        due = self._kept.get(who)
+        if due is None:
+            self._forget(now)
+            if len(self._kept) >= self._most:
+                # They come again one after the other, when there is room for them.
+                last = next(reversed(self._kept.values()))
+                self._others = max(self._others, last, now) + self._interval
+                return self._others - now
+            due = now + self._places.reserve(now)
+        if due - now <= _EARLY:
+            wait = self._questions.take(now)
+            if wait <= 0:
+                self._kept.pop(who, None)
+                return 0.0
+            # Many come late, and all at once.
+            due = self._crowd = max(self._crowd + self._interval, now + wait)
+        self._kept[who] = due
+        return due - now
+
+    def put_back(self, who: str, now: float) -> float:
+        """Let `who`, whose turn it was, wait behind all others; return for how many seconds."""
+        due = now + max(self._places.reserve(now), AGAIN)
+        self._kept[who] = due
+        return due - now
+
+    def _forget(self, now: float) -> None:
+        """Keep no place for those who did not come; the first that were given one come first."""
+        gone = []
+        for who, due in self._kept.items():
+            if due >= now - _NEVER_COME:
+                break
+            gone.append(who)
+        for who in gone:
+            del self._kept[who]
 
 
 class Rest:

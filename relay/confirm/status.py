@@ -6,12 +6,13 @@ over TLS. A transaction that is not there is answered with HTTP 200 and a body t
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
 from relay import strictjson
-from relay.confirm.states import can_become
+from relay.confirm.states import can_become, fraud_can_become
 from relay.errors import Refusal
 from relay.schemes.digest import Digest
 from relay.secret import Secret
@@ -27,13 +28,16 @@ _OK: Final = 200
 _CODE: Final = re.compile(r"[1-5][0-9]{2}")
 _STATE: Final = re.compile(r"[a-z_]{1,64}")
 _SIGNED: Final = ("order_id", "status_code", "gross_amount")
+_UNSIGNED: Final = ("transaction_status", "transaction_id", "signature_key")
+_OPTIONAL: Final = ("fraud_status", "currency")
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """What is said of a transaction, by a notification or by an answer.
 
-    state: in lower case. body: the whole of it, as it came.
+    state, fraud: in lower case. transaction_id, signature, fraud and currency are empty where they
+        are not said. body: the whole of it, as it came.
     """
 
     order_id: str
@@ -42,6 +46,8 @@ class Transaction:
     code: str
     state: str
     signature: str
+    fraud: str = ""
+    currency: str = ""
     body: bytes = field(default=b"", repr=False, compare=False)
 
     @property
@@ -136,36 +142,43 @@ def compare(said: Transaction, now: Transaction, secret: Secret) -> Agrees | Dis
     """Return whether what the API says of a transaction now bears out what was said of it.
 
     Amounts are compared as text: "10000.00" is what is signed. `secret` is the key that was used.
+    What fraud detection thinks of a card decides with the state whether it is paid, and is signed
+    as little. The other fields are not borne out.
     """
+    reason = next(_differences(said, now, secret), None)
+    return Agrees(now.state) if reason is None else Disagrees(reason)
+
+
+def _differences(said: Transaction, now: Transaction, secret: Secret) -> Iterator[str]:
     if said.transaction_id and now.transaction_id != said.transaction_id:
-        return Disagrees("transaction_id differs")
+        yield "transaction_id differs"
     if now.order_id != said.order_id:
-        return Disagrees("order_id differs")
+        yield "order_id differs"
     if now.amount != said.amount:
-        return Disagrees("gross_amount differs")
+        yield "gross_amount differs"
+    if said.currency and now.currency and said.currency != now.currency:
+        yield "currency differs"
     if now.signer((secret,)) is None:
-        return Disagrees("signature_key of the answer is wrong")
+        yield "signature_key of the answer is wrong"
     if not can_become(said.state, now.state):
-        return Disagrees(f"{said.state} was said, and it is {now.state}")
-    return Agrees(now.state)
+        yield f"{said.state} was said, and it is {now.state}"
+    if not fraud_can_become(said.state, said.fraud, now.state, now.fraud):
+        yield f"fraud_status {said.fraud or 'nothing'} was said, and it is {now.fraud}"
 
 
 def _transaction(message: JsonObject, body: bytes) -> Transaction | None:
     """Return the transaction in a message, its optional fields empty; None where there is none."""
-    order_id, code, amount = (message.get(name) for name in _SIGNED)
-    state = message.get("transaction_status")
-    transaction_id = message.get("transaction_id", "")
-    signature = message.get("signature_key", "")
-    if not (
-        isinstance(order_id, str)
-        and isinstance(code, str)
-        and isinstance(amount, str)
-        and isinstance(state, str)
-        and isinstance(transaction_id, str)
-        and isinstance(signature, str)
-    ):
+    signed = [message.get(name) for name in _SIGNED]
+    others = [message.get(name, "") for name in _UNSIGNED]
+    # JSON's null is as good as nothing said.
+    optional = ["" if message.get(name) is None else message[name] for name in _OPTIONAL]
+    texts = [each for each in (*signed, *others, *optional) if isinstance(each, str)]
+    if len(texts) != len(signed) + len(others) + len(optional):
         return None
-    state = state.lower()
-    if not order_id or not _STATE.fullmatch(state):
+    order_id, code, amount, state, transaction_id, signature, fraud, currency = texts
+    state, fraud = state.lower(), fraud.lower()
+    if not order_id or not _STATE.fullmatch(state) or (fraud and not _STATE.fullmatch(fraud)):
         return None
-    return Transaction(order_id, transaction_id, amount, code, state, signature, body)
+    return Transaction(
+        order_id, transaction_id, amount, code, state, signature, fraud, currency, body
+    )

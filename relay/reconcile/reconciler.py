@@ -133,8 +133,7 @@ class Reconciler:
         """Ask with the key that was taken last; with the others where it is refused."""
         secrets = self._account.secrets
         for _ in secrets:
-            wait = self._bucket.reserve(self._clock.monotonic(), float("inf")) or 0.0
-            await self._clock.sleep(wait)
+            await self._clock.sleep(self._bucket.reserve(self._clock.monotonic()))
             answer = await self._api.ask(order, secrets[self._secret])
             if not (isinstance(answer, NoAnswer) and answer.refused):
                 return answer

@@ -104,3 +104,13 @@ async def test_connections_are_kept(api: StatusApi, asks: StatusClient) -> None:
     await asks.ask("1", SECRET)
     await asks.ask("2", SECRET)
     assert api.server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "echoed", ["SB-Mid-server-1", "Basic U0ItTWlkLXNlcnZlci0xOg==", "a U0ItTWlkLXNlcnZlci0xOg== b"]
+)
+async def test_an_answer_that_repeats_the_key_is_not_taken(
+    api: StatusApi, asks: StatusClient, echoed: str
+) -> None:
+    api.behave(says({**FOUND, "status_message": echoed}))
+    assert await asks.ask("1", SECRET) == NoAnswer("malformed answer")

@@ -3,12 +3,13 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
+from relay.confirm.client import TOGETHER
 from relay.confirm.confirmer import Desk, StatusConfirmer
-from relay.confirm.pace import FAILURES, Bucket
+from relay.confirm.pace import AGAIN, FAILURES, Turns
 from relay.confirm.status import Answer, Limited, NoAnswer, NotFound, notified
 from relay.model import Unconfirmed
 from relay.secret import Secret
-from relay.upstream.attempts import Confirmed
+from relay.upstream.attempts import Confirmed, Later
 from tests.harness.clock import ManualClock
 from tests.harness.leases import EVENT
 from tests.harness.statusapi import KEY, signed
@@ -60,7 +61,7 @@ def confirmer(
     api: Api, clock: ManualClock, tally: Tally, *, rate: int = 100, strict: bool = True
 ) -> StatusConfirmer:
     secrets = (Secret("old"), Secret(KEY))
-    desks = {"midtrans": Desk(api, secrets, Bucket(rate), strict)}
+    desks = {"midtrans": Desk(api, secrets, Turns(rate), strict)}
     return StatusConfirmer(desks, {"midtrans", "other"}, clock, tally)
 
 
@@ -119,35 +120,45 @@ async def test_a_signature_of_a_key_that_is_gone_asks_with_the_first() -> None:
     assert api.asked == [("tx-1", Secret("old"))]
 
 
-async def test_questions_keep_their_distance() -> None:
+async def test_what_has_to_wait_for_its_turn_is_told_so_and_nothing_is_held_against_it() -> None:
+    api, clock, tally = Api(), ManualClock(), Tally()
+    asks = confirmer(api, clock, tally, rate=2)
+    events = [replace(PAID, id=f"evt-{number}") for number in range(4)]
+    said = [await asks.confirm(event) for event in events]
+    assert said == [Confirmed("settlement"), Confirmed("settlement"), Later(0.5), Later(1.0)]
+    assert tally.results == [("midtrans", "confirmed")] * 2
+    await clock.advance(0.5)
+    # Who comes first does not go first: the place was kept.
+    assert await asks.confirm(replace(PAID, id="new")) == Later(1.0)
+    assert await asks.confirm(events[2]) == Confirmed("settlement")
+    await clock.advance(0.5)
+    assert await asks.confirm(events[3]) == Confirmed("settlement")
+    assert len(api.asked) == 4
+
+
+async def test_while_every_question_is_under_way_nobody_waits_for_an_answer() -> None:
     api, clock = Api(), ManualClock()
-    asks = confirmer(api, clock, Tally(), rate=2)
+    api.may_answer.clear()
+    asks = confirmer(api, clock, Tally())
     async with asyncio.TaskGroup() as group:
-        for _ in range(4):
-            group.create_task(asks.confirm(PAID))
+        for number in range(TOGETHER):
+            group.create_task(asks.confirm(replace(PAID, id=f"evt-{number}")))
         await clock.advance(0)
-        assert len(api.asked) == 2
-        await clock.advance(0.5)
-        assert len(api.asked) == 3
-        await clock.advance(0.5)
-        assert len(api.asked) == 4
-
-
-async def test_what_would_wait_too_long_comes_again_later() -> None:
-    api, clock = Api(), ManualClock()
-    asks = confirmer(api, clock, Tally(), rate=1)
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(asks.confirm(PAID)) for _ in range(8)]
-        await clock.advance(10)
-    assert [task.result() for task in tasks].count(Unconfirmed("api left alone")) == 2
-    assert len(api.asked) == 6
+        assert await asks.confirm(replace(PAID, id="late")) == Later(AGAIN)
+        assert len(api.asked) == TOGETHER
+        api.may_answer.set()
+    await clock.advance(AGAIN)
+    assert await asks.confirm(replace(PAID, id="late")) == Confirmed("settlement")
 
 
 async def test_an_api_that_does_not_answer_is_left_alone() -> None:
     api, clock = Api(NoAnswer("timeout")), ManualClock()
     asks = confirmer(api, clock, Tally())
-    for _ in range(FAILURES + 5):
-        assert isinstance(await asks.confirm(PAID), Unconfirmed)
+    for _ in range(FAILURES):
+        assert await asks.confirm(PAID) == Unconfirmed("timeout")
+    for _ in range(5):
+        left_alone = Unconfirmed("api left alone", timedelta(seconds=1))
+        assert await asks.confirm(PAID) == left_alone
     assert len(api.asked) == FAILURES
     await clock.advance(1)
     api.answer = _transaction()
@@ -165,7 +176,7 @@ async def test_a_name_that_cannot_be_asked_for_is_not_held_against_the_api() -> 
 
 async def test_an_event_of_an_endpoint_that_is_gone_does_not_go_out_unasked() -> None:
     none = StatusConfirmer({}, (), ManualClock(), Tally())
-    desk = Desk(Api(), (Secret(KEY),), Bucket(10), strict=True)
+    desk = Desk(Api(), (Secret(KEY),), Turns(10), strict=True)
     asks = StatusConfirmer({"midtrans": desk}, {"midtrans", "other"}, ManualClock(), Tally())
     for name, orphan in (("renamed", True), ("other", False)):
         event = replace(EVENT, endpoint=name)
@@ -173,3 +184,13 @@ async def test_an_event_of_an_endpoint_that_is_gone_does_not_go_out_unasked() ->
         assert asks.strict(event) is orphan
         # Where nobody asks, nothing is kept back.
         assert await none.confirm(event) is None
+
+
+async def test_the_pause_that_an_api_asks_for_is_within_the_schedule_of_all() -> None:
+    api, clock = Api(Limited(timedelta(seconds=9))), ManualClock()
+    asks = confirmer(api, clock, Tally())
+    await asks.confirm(PAID)
+    await clock.advance(4)
+    other = replace(PAID, id="other")
+    assert await asks.confirm(other) == Unconfirmed("api left alone", timedelta(seconds=5))
+    assert len(api.asked) == 1

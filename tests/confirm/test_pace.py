@@ -1,31 +1,105 @@
+from collections import Counter
 from datetime import timedelta
+from random import Random
 
-from relay.confirm.pace import FAILURES, LONGEST_REST, Bucket, Rest
+from relay.confirm.pace import AGAIN, FAILURES, LONGEST_REST, Bucket, Rest, Turns
 
 
 def test_a_second_after_nothing_was_asked_so_many_go_at_once() -> None:
     bucket = Bucket(4)
-    waits = [bucket.reserve(100.0, 10) for _ in range(6)]
+    waits = [bucket.reserve(100.0) for _ in range(6)]
     assert waits == [0.0, 0.0, 0.0, 0.0, 0.25, 0.5]
 
 
 def test_time_that_passes_makes_room_but_never_for_more() -> None:
     bucket = Bucket(2)
-    assert [bucket.reserve(0.0, 10) for _ in range(3)] == [0.0, 0.0, 0.5]
-    assert bucket.reserve(2.0, 10) == 0.0
-    assert [bucket.reserve(90.0, 10) for _ in range(3)] == [0.0, 0.0, 0.5]
+    assert [bucket.reserve(0.0) for _ in range(3)] == [0.0, 0.0, 0.5]
+    assert bucket.reserve(2.0) == 0.0
+    assert [bucket.reserve(90.0) for _ in range(3)] == [0.0, 0.0, 0.5]
 
 
 def test_one_a_second_is_one_a_second() -> None:
     bucket = Bucket(1)
-    assert [bucket.reserve(5.0, 10) for _ in range(3)] == [0.0, 1.0, 2.0]
+    assert [bucket.reserve(5.0) for _ in range(3)] == [0.0, 1.0, 2.0]
 
 
-def test_a_place_that_would_be_too_far_off_is_not_taken() -> None:
+def test_a_place_that_is_not_free_is_not_taken() -> None:
     bucket = Bucket(1)
-    bucket.reserve(0.0, 5)
-    assert bucket.reserve(0.0, 0.5) is None
-    assert bucket.reserve(0.0, 5) == 1.0
+    assert [bucket.take(0.0), bucket.take(0.25), bucket.take(0.25)] == [0.0, 0.75, 0.75]
+    assert bucket.take(1.0) == 0.0
+
+
+def test_who_has_to_wait_is_told_when_to_come_again_and_has_a_place() -> None:
+    turns = Turns(2)
+    assert [turns.wait(who, 0.0) for who in "abcd"] == [0.0, 0.0, 0.5, 1.0]
+    # Too early: nothing is lost by it.
+    assert turns.wait("d", 0.5) == 0.5
+    assert turns.wait("c", 0.5) == 0.0
+    # Who comes now waits behind those that came before.
+    assert turns.wait("e", 1.0) == 0.5
+    assert turns.wait("d", 1.0) == 0.0
+
+
+def test_a_burst_is_asked_about_at_the_rate_in_the_order_it_came() -> None:
+    turns, now = Turns(10), 0.0
+    due = dict.fromkeys(range(200), 0.0)
+    asked: list[tuple[float, int]] = []
+    while due:
+        who = min(due, key=lambda each: due[each])
+        now = max(now, due.pop(who))
+        wait = turns.wait(str(who), now)
+        if wait > 0:
+            due[who] = now + wait
+        else:
+            asked.append((now, who))
+    assert [who for _, who in asked] == list(range(200))
+    assert 18.9 < now < 19.2
+    assert max(Counter(int(at) for at, _ in asked).values()) <= 20
+
+
+def test_however_late_they_come_there_are_no_more_questions_in_a_second() -> None:
+    turns, dice = Turns(10), Random(1)
+    due = {who: turns.wait(str(who), 0.0) for who in range(100)}
+    asked = [0.0] * sum(wait == 0 for wait in due.values())
+    waiting = {who: 30.0 for who, wait in due.items() if wait}
+    tries = 0
+    while waiting:
+        who = min(waiting, key=lambda each: waiting[each])
+        now = waiting.pop(who)
+        tries += 1
+        wait = turns.wait(str(who), now)
+        if wait > 0:
+            waiting[who] = now + wait + dice.uniform(0, 0.02)
+        else:
+            asked.append(now)
+    for at in asked:
+        assert sum(at <= other < at + 1 for other in asked) <= 21
+    assert len(asked) == 100
+    # Nobody asks in vain again and again.
+    assert tries < 300
+
+
+def test_places_are_kept_for_so_many_and_the_others_come_one_after_the_other() -> None:
+    turns = Turns(1, most=2)
+    assert [turns.wait(who, 0.0) for who in "abcdef"] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert [turns.wait("b", 1.0), turns.wait("c", 2.0), turns.wait("d", 3.0)] == [0.0] * 3
+
+
+def test_no_place_is_kept_for_who_does_not_come() -> None:
+    turns = Turns(1, most=1)
+    assert [turns.wait(who, 0.0) for who in "abc"] == [0.0, 1.0, 2.0]
+    assert turns.wait("c", 100.0) == 0.0
+    assert turns.wait("d", 100.0) == 1.0
+    assert turns.wait("d", 101.0) == 0.0
+
+
+def test_who_finds_every_desk_taken_waits_behind_the_others() -> None:
+    turns = Turns(10)
+    assert turns.wait("a", 0.0) == 0.0
+    assert turns.put_back("a", 0.0) == AGAIN
+    for who in range(20):
+        turns.wait(str(who), 0.0)
+    assert turns.put_back("b", 0.0) > 1
 
 
 def test_an_api_that_does_not_answer_is_left_alone_for_longer_each_time() -> None:

@@ -155,3 +155,51 @@ def test_the_answer_has_to_be_signed_itself(changes: dict[str, str]) -> None:
 
 def test_without_a_transaction_id_the_order_has_to_do() -> None:
     assert compare(transaction(transaction_id=""), transaction(), SECRET) == Agrees("settlement")
+
+
+@pytest.mark.parametrize(
+    ("said", "now", "reason"),
+    [
+        ({"fraud_status": "accept"}, "challenge", "accept was said, and it is challenge"),
+        ({"fraud_status": "ACCEPT"}, "deny", "accept was said, and it is deny"),
+        ({"fraud_status": "deny"}, "accept", "deny was said, and it is accept"),
+        ({}, "challenge", "nothing was said, and it is challenge"),
+        ({"fraud_status": None}, "deny", "nothing was said, and it is deny"),
+    ],
+)
+def test_a_card_is_paid_for_only_if_fraud_detection_says_so(
+    said: dict[str, str | None], now: str, reason: str
+) -> None:
+    card = {**MESSAGE, "transaction_status": "capture"}
+    notification = notified(json.dumps(card | said).encode())
+    assert notification is not None
+    answer = transaction(transaction_status="capture", fraud_status=now)
+    assert compare(notification, answer, SECRET) == Disagrees(f"fraud_status {reason}")
+
+
+@pytest.mark.parametrize("said", ["accept", "ACCEPT", "", None])
+@pytest.mark.parametrize("now", [{"fraud_status": "accept"}, {"fraud_status": "Accept"}, {}])
+def test_what_is_not_said_of_fraud_is_no_difference(said: str | None, now: dict[str, str]) -> None:
+    notification = notified(json.dumps({**MESSAGE, "fraud_status": said}).encode())
+    assert notification is not None
+    assert compare(notification, transaction(**now), SECRET) == Agrees("settlement")
+
+
+def test_a_challenged_card_may_have_been_approved() -> None:
+    said = transaction(transaction_status="capture", fraud_status="challenge")
+    now = transaction(transaction_status="capture", fraud_status="accept")
+    assert compare(said, now, SECRET) == Agrees("capture")
+
+
+@pytest.mark.parametrize("fraud", [["accept"], 1, "accept ", "a\nb"])
+def test_a_fraud_status_that_is_none_names_no_transaction(fraud: object) -> None:
+    assert notified(json.dumps({**MESSAGE, "fraud_status": fraud}).encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "now", "agrees"),
+    [("IDR", "IDR", True), ("IDR", "USD", False), ("IDR", "", True), ("", "IDR", True)],
+)
+def test_an_amount_is_one_of_its_currency(said: str, now: str, agrees: bool) -> None:
+    verdict = compare(transaction(currency=said), transaction(currency=now), SECRET)
+    assert verdict == (Agrees("settlement") if agrees else Disagrees("currency differs"))

@@ -1,11 +1,19 @@
 """What an operator deploys is accepted by the tool that will read it."""
 
+import io
+import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from relay.clock import SystemClock
+from relay.gauges import Snapshot
+from relay.logs import Log, LogFormat, LogWriter
+from relay.telemetry import Telemetry
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 
@@ -47,3 +55,79 @@ def test_promtool_accepts_the_scrape_configuration() -> None:
         pytest.skip("promtool is not installed: prometheus.yml was NOT checked")
     found = _run("promtool", "check", "config", DEPLOY / "prometheus.yml")
     assert found.returncode == 0, found.stdout + found.stderr
+
+
+# Minutes of samples from a scrape a minute, and when each alert is up: one series is enough to
+# see it rise, and another endpoint without trouble sees that it stays down.
+RULES = {
+    "a disagreement is told at once and for a while": (
+        {'relay_confirmations_total{endpoint="a",result="contradicted"}': "0 0 1 1x30"},
+        "RelayDisagreement",
+        {"1m": False, "3m": True, "10m": True, "30m": False},
+    ),
+    "what is held is told for as long as it is": (
+        {'relay_spool_events{endpoint="a",status="held"}': "0 0 2x10 0x10"},
+        "RelayEventsHeld",
+        {"3m": False, "8m": True, "11m": True, "14m": False},
+    ),
+    "other events are not held": (
+        {'relay_spool_events{endpoint="a",status="pending"}': "9x30"},
+        "RelayEventsHeld",
+        {"30m": False},
+    ),
+    "an api that answers nothing is told": (
+        {
+            'relay_confirmations_total{endpoint="a",result="error"}': "0+1x40",
+            'relay_confirmations_total{endpoint="a",result="confirmed"}': "5x40",
+        },
+        "RelayConfirmationFailing",
+        {"5m": False, "15m": True, "40m": True},
+    ),
+    "an api that answers now and then is not": (
+        {
+            'relay_confirmations_total{endpoint="a",result="limited"}': "0+9x40",
+            'relay_confirmations_total{endpoint="a",result="confirmed"}': "0+1x40",
+        },
+        "RelayConfirmationFailing",
+        {"15m": False, "40m": False},
+    ),
+}
+
+
+@pytest.mark.debian
+@pytest.mark.parametrize("rule", RULES)
+def test_alerts_are_up_when_somebody_has_to_look(rule: str, tmp_path: Path) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed: the alerts were NOT tried")
+    series, alert, expected = RULES[rule]
+    quiet = [name.replace('"a"', '"b"') for name in series]
+    tests = [
+        {"expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})', "eval_time": at}
+        | {"exp_samples": [{"labels": "{}", "value": 1}] if up else []}
+        for at, up in expected.items()
+    ]
+    told = [{"series": name, "values": values} for name, values in series.items()]
+    told += [{"series": name, "values": "0x40"} for name in quiet]
+    document = {
+        "rule_files": [str(DEPLOY / "prometheus-rules.yml")],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": told, "promql_expr_test": tests}],
+    }
+    # JSON is YAML.
+    (tmp_path / "test.yml").write_text(json.dumps(document))
+    found = _run("promtool", "test", "rules", tmp_path / "test.yml")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_alerts_go_by_metrics_that_there_are() -> None:
+    rules = (DEPLOY / "prometheus-rules.yml").read_text()
+    telemetry = Telemetry(Log(LogWriter(io.BytesIO()), SystemClock(), LogFormat.JSON))
+    telemetry.announce({"a": "midtrans"}, ["billing"])
+    shown = telemetry.expose(Snapshot(spool_events={("a", "held"): 1})).decode()
+    selectors = re.findall(r"(relay_[a-z_]+)\{result=~?\"([a-z_|]+)\"\}", rules)
+    assert len(selectors) == rules.count("{result=")
+    for name, results in selectors:
+        for result in results.split("|"):
+            assert f'{name}{{endpoint="a",result="{result}"}} 0.0' in shown
+    assert 'relay_spool_events{status="held"}' in rules
+    assert 'relay_spool_events{endpoint="a",status="held"} 1.0' in shown

@@ -1,10 +1,12 @@
 """Asking the status API before delivery, through `relay run` and a real upstream."""
 
+import asyncio
 import hashlib
 import json
 import sqlite3
 import subprocess
 import sys
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -58,6 +60,24 @@ def shown(config: Path, event_id: str) -> dict[str, Any]:
     return found
 
 
+async def relay(config: Path, *arguments: str, form: str = "json") -> Any:
+    """Return what a command prints."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "relay", *arguments, "-c", str(config)),
+        *(("--format", form) if form == "json" else ()),
+        env=ENVIRON,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out
+    return json.loads(out) if form == "json" else out.decode()
+
+
+async def events(config: Path, *arguments: str, form: str = "json") -> Any:
+    """Return what `relay events` prints."""
+    return await relay(config, "events", *arguments, form=form)
+
+
 async def result_of(node: Node, result: str) -> float:
     """Return how often asking came to this, by the metrics."""
     reply = await exchange(node.admin, request("GET", "/metrics"))
@@ -104,6 +124,8 @@ async def test_a_transaction_that_moved_on_is_told_so(
         ({"transaction_id": "another"}, "transaction_id differs"),
         ({"order_id": "another"}, "order_id differs"),
         ({"gross_amount": "1.00"}, "gross_amount differs"),
+        ({"currency": "USD"}, "currency differs"),
+        ({"fraud_status": "deny"}, "fraud_status accept was said, and it is deny"),
         ({"signature_key": "0" * 128}, "signature_key of the answer is wrong"),
     ],
 )
@@ -139,6 +161,12 @@ FAILURES = {
     "redirect": (answer(302, [("Location", "http://192.0.2.1/")]), "error", "http 302"),
     "garbage": (answer(200, body=b"<html>"), "error", "malformed answer"),
     "not http": (send(b"220 ready\r\n", close), "error", "malformed"),
+    "huge": (answer(200, body=b'{"a": "' + b"x" * 300_000 + b'"}'), "error", "oversized"),
+    "encoded": (answer(200, [("Content-Encoding", "gzip")], b"{}"), "error", "malformed answer"),
+    "repeats the key": (
+        says({**NOT_FOUND, "status_code": "200", "status_message": BASIC}),
+        *("error", "status_code 200"),
+    ),
     "close": (close, "error", "closed"),
     "reset": (reset, "error", "reset"),
 }
@@ -190,6 +218,132 @@ async def test_on_error_deliver_sends_it_without_the_header(
         assert node.having(event="attempt", outcome="unconfirmed", decision="retry")
     [arrived] = upstream.received
     assert (arrived.body, arrived.values("Relay-Confirmed")) == (body, [])
+
+
+async def test_a_challenge_that_became_an_acceptance_on_the_way_is_held(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    said = midtrans_body(transaction_status="capture", fraud_status="challenge", status_code="201")
+    altered = said.replace(b'"challenge"', b'"accept"')
+    assert altered != said
+    api.behave(says(status_of(said)))
+    async with Node(written(tmp_path, upstream.url, api.url), ENVIRON) as node:
+        # None of the signed fields is another.
+        assert (await exchange(node.public[0], midtrans_request(altered))).status == 200
+        line = await node.wait_for(event="attempt", decision="held")
+        assert line["cause"] == "fraud_status accept was said, and it is challenge"
+        assert (await exchange(node.public[0], midtrans_request(said))).status == 200
+        await upstream.has_received(1)
+    [arrived] = upstream.received
+    assert (arrived.body, arrived.values("Relay-Confirmed")) == (said, ["capture"])
+
+
+async def test_a_burst_waits_for_our_own_rate_and_loses_nothing_by_it(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    body = midtrans_body(transaction_status="settlement")
+    # One transaction, told of in other words each time: each is an event of its own.
+    burst = [
+        json.dumps({**json.loads(body), "custom_field1": str(number)}).encode()
+        for number in range(40)
+    ]
+    times: list[float] = []
+
+    async def agrees(writer: asyncio.StreamWriter) -> None:
+        times.append(time.monotonic())
+        await says(status_of(body))(writer)
+
+    api.behave(agrees)
+    # Less time than the burst takes: waiting is no part of it.
+    config = written(tmp_path, upstream.url, api.url, "deliver", give_up_after="1s")
+    config.write_text(config.read_text().replace("rate: 100", "rate: 5"))
+    async with Node(config, ENVIRON) as node:
+        async with asyncio.TaskGroup() as group:
+            for each in burst:
+                group.create_task(exchange(node.public[0], midtrans_request(each)))
+        # Events of others do not stand in line behind these.
+        await exchange(node.public[0], vipps_request()[0])
+        await node.wait_for(event="attempt", endpoint="vipps", decision="done")
+        assert len(node.having(event="attempt", endpoint="midtrans")) < 40
+        await upstream.has_received(41)
+        await node.wait_for(41, event="attempt", decision="done")
+        assert len(node.having(event="attempt")) == 41
+        assert await result_of(node, "confirmed") == 40
+        assert await result_of(node, "error") == 0
+        listed = await events(config, "list", "--status", "delivered", "--limit", "100")
+        assert [each["attempts"] for each in listed["events"]] == [1] * 41
+    midtrans = [each for each in upstream.received if each.values("Relay-Endpoint") == ["midtrans"]]
+    assert {each.body for each in midtrans} == set(burst)
+    for arrived in midtrans:
+        assert arrived.values("Relay-Attempt") == ["1"]
+        assert arrived.values("Relay-Confirmed") == ["settlement"]
+    # As many at once as in a second, and as many in the second after; some may be held up on the
+    # way, and come together.
+    for at in times:
+        assert sum(at <= other < at + 1 for other in times) <= 15
+    assert times[-1] - times[0] > 6
+
+
+async def test_a_pause_that_the_api_asks_for_is_kept_and_others_go_on(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    body = midtrans_body(transaction_status="settlement")
+    api.behave(answer(429, [("Retry-After", "1")]), says(status_of(body)))
+    async with Node(written(tmp_path, upstream.url, api.url), ENVIRON) as node:
+        asked_at = time.monotonic()
+        await exchange(node.public[0], midtrans_request(body))
+        await node.wait_for(event="attempt", cause="too many requests", decision="retry")
+        again = json.dumps({**json.loads(body), "custom_field1": "1"}).encode()
+        await exchange(node.public[0], midtrans_request(again))
+        await node.wait_for(event="attempt", cause="api left alone", decision="retry")
+        await exchange(node.public[0], vipps_request()[0])
+        await upstream.has_received(1)
+        assert len(api.asked) == 1
+        await upstream.has_received(3)
+        assert time.monotonic() - asked_at >= 1
+    assert [len(each.values("Relay-Confirmed")) for each in upstream.received] == [0, 1, 1]
+
+
+async def test_what_is_held_is_listed_and_counted_until_a_person_has_seen_to_it(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    body = midtrans_body(transaction_status="settlement")
+    api.behave(says(status_of(body, gross_amount="1.00")))
+    config = written(tmp_path, upstream.url, api.url)
+    async with Node(config, ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(body))
+        line = await node.wait_for(event="attempt", decision="held")
+        [held] = (await events(config, "list", "--status", "held"))["events"]
+        assert (held["id"], held["status"]) == (line["id"], "held")
+        reply = await exchange(node.admin, request("GET", "/metrics"))
+        assert b'relay_spool_events{endpoint="midtrans",status="held"} 1.0' in reply.body
+        # Nothing has changed: it is asked about again, and held again.
+        await events(config, "requeue", line["id"], form="text")
+        await node.wait_for(2, event="attempt", decision="held")
+        api.behave(says(status_of(body)))
+        await events(config, "requeue", line["id"], form="text")
+        await upstream.has_received(1)
+        await node.wait_for(event="attempt", decision="done")
+        assert (await events(config, "list", "--status", "held"))["events"] == []
+    assert upstream.received[0].values("Relay-Attempt") == ["3"]
+
+
+async def test_what_was_refused_and_released_is_asked_about_too(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    body = midtrans_body(transaction_status="settlement")
+    api.behave(says(status_of(body, transaction_status="cancel")))
+    config = written(tmp_path, upstream.url, api.url)
+    wrong = {**ENVIRON, "MIDTRANS_SERVER_KEY": "SB-Mid-server-wrong"}
+    async with Node(config, wrong) as node:
+        assert (await exchange(node.public[0], midtrans_request(body))).status == 401
+        assert await node.end() == 0
+    async with Node(config, ENVIRON) as node:
+        [refusal] = (await relay(config, "refusals", "list"))["refusals"]
+        await relay(config, "refusals", "release", refusal["id"])
+        line = await node.wait_for(event="attempt", decision="held")
+        assert line["cause"] == "settlement was said, and it is cancel"
+    assert upstream.received == []
 
 
 async def test_an_api_that_hangs_holds_up_neither_answers_nor_others(

@@ -1,0 +1,112 @@
+"""Desks stay where they are the same, and how often was asked stays known."""
+
+import io
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from relay.clock import SystemClock
+from relay.config import Endpoint
+from relay.confirm.confirmer import Desk
+from relay.desks import Desks, Prepared
+from relay.logs import Log, LogWriter
+from relay.model import Unconfirmed
+from relay.telemetry import Telemetry
+from tests.config.files import GOOD, VIPPS, good
+from tests.harness.leases import EVENT
+from tests.harness.statusapi import NOT_FOUND, StatusApi, says
+
+#: Answered on no port.
+URL = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+async def desks() -> AsyncIterator[Desks]:
+    writer = LogWriter(io.BytesIO())
+    made = Desks(SystemClock(), Telemetry(Log(writer, SystemClock())))
+    yield made
+    await made.close()
+    writer.close()
+
+
+def endpoints(confirm: str, *changes: tuple[str, str]) -> tuple[Endpoint, ...]:
+    text = GOOD + f"    confirm: {{{confirm}}}\n" + VIPPS
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return good(text).endpoints
+
+
+def desk(prepared: Prepared) -> Desk:
+    (member,) = prepared.desks.values()
+    return member.part
+
+
+ASKING = endpoints(f"url: '{URL}'")
+
+
+async def test_what_is_the_same_stays(desks: Desks) -> None:
+    desks.take(first := desks.prepare(ASKING))
+    changed = endpoints(f"url: '{URL}'", ("/vipps", "/other"), ("/midtrans/", "/elsewhere/"))
+    assert desks.prepare(changed).confirmer is first.confirmer
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        endpoints(f"url: '{URL}'", ("${env:KEY}", "${env:OTHER}")),
+        endpoints(f"url: '{URL}', on_error: deliver"),
+    ],
+)
+async def test_a_new_desk_asks_no_more_often(changed: tuple[Endpoint, ...], desks: Desks) -> None:
+    desks.take(first := desks.prepare(ASKING))
+    after = desks.prepare(changed)
+    assert desk(after) is not desk(first)
+    assert desk(after).turns is desk(first).turns
+    assert desk(after).secrets == changed[0].secrets
+    assert desk(after).strict is (desk(first).strict and "deliver" not in str(changed[0].confirm))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        endpoints(f"url: '{URL}', rate: 11"),
+        endpoints(f"url: '{URL}/other'"),
+        endpoints(
+            f"url: '{URL}'",
+            ('production\n    secrets: ["${env:KEY', 'sandbox\n    secrets: ["${env:KEY'),
+        ),
+    ],
+)
+async def test_another_api_or_pace_begins_anew(changed: tuple[Endpoint, ...], desks: Desks) -> None:
+    desks.take(first := desks.prepare(ASKING))
+    assert desk(desks.prepare(changed)).turns is not desk(first).turns
+
+
+async def test_a_changed_desk_leaves_its_neighbour_alone(desks: Desks) -> None:
+    more = (ASKING[0].model_copy(update={"name": "more"}),)
+    desks.take(first := desks.prepare(ASKING + more))
+    changed = endpoints(f"url: '{URL}', rate: 11")
+    after = desks.prepare(changed + more)
+    assert after.confirmer is not first.confirmer
+    assert after.desks["more"] is first.desks["more"]
+    desks.take(after)
+    assert desks.others() == [first.desks["midtrans"]]
+    await desks.close(desks.others())
+    assert desks.others() == []
+
+
+async def test_events_of_an_endpoint_that_is_gone_are_not_let_through(desks: Desks) -> None:
+    async with StatusApi(says(NOT_FOUND)) as api:
+        asking = endpoints(f'url: "{api.url}"')
+        desks.take(first := desks.prepare(asking))
+        body = b'{"order_id": "1", "status_code": "200", "gross_amount": "1.00",'
+        event = replace(EVENT, body=body + b' "transaction_status": "deny"}')
+        assert await first.confirmer.confirm(event) == Unconfirmed("not found")
+        assert await first.confirmer.confirm(replace(event, endpoint="vipps")) is None
+        after = desks.prepare(asking[:1])
+        gone = await after.confirmer.confirm(replace(event, endpoint="vipps"))
+        assert isinstance(gone, Unconfirmed)
+        # Where nobody asks, nothing is held up.
+        assert await desks.prepare(asking[1:]).confirmer.confirm(event) is None
