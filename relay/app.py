@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from random import SystemRandom
 
 from relay import assembly, mending
@@ -17,6 +18,7 @@ from relay.dispatch import Dispatcher
 from relay.edge.server import Edge
 from relay.edge.tls import ServerTls
 from relay.errors import SpoolUnavailable
+from relay.files import Stamp
 from relay.generations import Changeover, Generations, announce
 from relay.journal import Journal
 from relay.logs import Log
@@ -80,12 +82,13 @@ class App:
         clock: Clock,
         role: Role = Role.ALL,
         load: Callable[[], Settings] | None = None,
-        watch: bool = False,
+        watched: Callable[[], Mapping[Path, Stamp]] | None = None,
     ) -> None:
         """Take what to serve.
 
         load: reads the settings again; without it they stay as they are.
-        watch: read them again whenever the files that they come from change.
+        watched: the files that they come from, as they were before they were read; they are read
+            again whenever those change. Without it: only when `reload` is called.
         """
         self._settings = settings
         self._clock = clock
@@ -93,7 +96,7 @@ class App:
         self._telemetry = Telemetry(log)
         self._gave_up = asyncio.Event()
         self._broken: SpoolBroken | None = None
-        self._watch = watch
+        self._watched = watched
         self._parts: _Parts | None = None
         self._reloads: Reloads | None = None
         if load is not None:
@@ -280,8 +283,8 @@ class App:
         if self._reloads is not None:
             reloads = self._reloads
             changes.append(reloads.run())
-            if self._watch:
-                changes.append(watch(reloads.files, reloads.ring, self._clock))
+            if self._watched is not None:
+                changes.append(watch(self._watched, reloads.ring, self._clock))
         return changes
 
     async def _renew(self) -> None:

@@ -1,14 +1,25 @@
-"""Whether files are still the ones that were read: by what the system says of them.
+"""Files that others write while we run: whether they are still the ones that were read.
 
 A path is followed to its end each time, so the swap of a symbolic link on the way, as Kubernetes
 does it, is a change like any other.
 """
 
-from collections.abc import Iterable
+import asyncio
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
-#: What the system says of each file; None for one that it does not find.
-Fingerprint = tuple[tuple[int, ...] | None, ...]
+T = TypeVar("T")
+
+#: What the system says of a file; None for one that it does not find.
+Stamp = tuple[int, ...] | None
+#: The same of several files.
+Fingerprint = tuple[Stamp, ...]
 
 
 def fingerprint(paths: Iterable[Path]) -> Fingerprint:
@@ -16,7 +27,66 @@ def fingerprint(paths: Iterable[Path]) -> Fingerprint:
     return tuple(_of(path) for path in paths)
 
 
-def _of(path: Path) -> tuple[int, ...] | None:
+def look(paths: Iterable[Path]) -> Mapping[Path, Stamp]:
+    """Return the same by path. Raises nothing."""
+    return {path: _of(path) for path in paths}
+
+
+def refuse_irregular(path: Path) -> None:
+    """Return when this is a file with content: whoever opens a pipe may wait for ever.
+
+    Raises:
+        OSError: it is none, or not there; `filename` and `strerror` say so.
+        ValueError: this cannot be the path of a file.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - the error names the path
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+
+
+def read(path: Path, most: int) -> bytes:
+    """Return the first bytes of a file, at most so many.
+
+    Raises:
+        OSError, ValueError: as `refuse_irregular`, or it cannot be read.
+    """
+    refuse_irregular(path)
+    with path.open("rb") as file:
+        return file.read(most)
+
+
+async def apart(work: Callable[[], T]) -> T:
+    """Return what `work` returns, or raise what it raises, from a thread of its own.
+
+    Files may lie on a disk that does not answer. Neither the event loop nor the end of the process
+    waits for it: work that is cancelled is left to itself.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type] # what `work` returned
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except BaseException as raised:  # noqa: BLE001 - it is raised where it is awaited
+            error = raised
+        # Whoever asked may have gone, and the loop with them.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(tell, result, error)
+
+    # A daemon: the default threads of asyncio would be waited for.
+    threading.Thread(target=run, name="relay-files", daemon=True).start()
+    return await done
+
+
+def _of(path: Path) -> Stamp:
     try:
         found = path.stat()
     except (OSError, ValueError):

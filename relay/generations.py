@@ -1,23 +1,23 @@
 """What a configuration describes, built for each one, and exchanged while everything runs.
 
 Requests and attempts that are under way end in the generation that they began in. What two of them
-have in common goes on undisturbed: upstreams that stay as they are, and what is known of hosts.
+have in common goes on undisturbed: upstreams that stay as they are, what is known of hosts, and how
+often DNS and providers have been asked already.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
-from relay import asking, assembly
+from relay import assembly
 from relay.admin.state import State
 from relay.clientip import ClientLocator
 from relay.clock import Clock
-from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, provider_name
 from relay.config.settings import Upstream as UpstreamSettings
 from relay.confirm.confirmer import StatusConfirmer
+from relay.desks import Desks, Prepared
 from relay.dispatch import Dispatcher, Upstream
 from relay.edge.connections import Connections
 from relay.edge.server import Edge
@@ -27,12 +27,13 @@ from relay.ingest import Endpoint, Ingest, KeepRefused
 from relay.journal import Journal
 from relay.routing import Routes
 from relay.sources.addressbook import AddressBook
+from relay.sources.knock import Knock
 from relay.spool import Spool, SpoolBroken
 from relay.telemetry import Telemetry
 from relay.upstream.passthrough import Passage, Passthrough
 
 # What the parts are made from: they are made anew when it changes.
-_Asking = tuple[EndpointSettings, ...]
+_Knocking = tuple[tuple[str, ...], timedelta]
 _Sending = tuple[UpstreamSettings, timedelta, StatusConfirmer]
 
 
@@ -44,7 +45,8 @@ class Generation:
     endpoints: tuple[Endpoint, ...]
     routes: Routes[Endpoint]
     ingest: Ingest
-    confirmers: Mapping[str, Member[_Asking, StatusConfirmer]]
+    knocks: Mapping[str, Member[_Knocking, Knock | None]]
+    desks: Prepared
     senders: Mapping[str, Member[_Sending, Upstream]]
     passages: Mapping[str, Member[UpstreamSettings, Passage]]
 
@@ -80,7 +82,8 @@ class Generations:
         self._telemetry = telemetry
         self._give_up = give_up
         self._new_id = event_ids(clock)
-        self._confirmers = Fleet(self._confirmer)
+        self._knocks = Fleet(self._knock)
+        self._desks = Desks(clock, telemetry)
         self._senders = Fleet(self._sender)
         # Connections of their own: neither a backlog nor a slow answer holds up the other half.
         self._passages = Fleet(self._passage)
@@ -91,13 +94,21 @@ class Generations:
         Raises:
             Exception: it cannot be built. What was made of it is closed with `close_others`.
         """
-        endpoints = tuple(assembly.bind_endpoint(each, self._book) for each in settings.endpoints)
+        knocks = self._knocks.prepare(
+            {
+                each.name: (assembly.endpoint_hosts(each), settings.dns.knock_interval)
+                for each in settings.endpoints
+            }
+        )
+        endpoints = tuple(
+            assembly.bind_endpoint(each, self._book, knocks[each.name].part)
+            for each in settings.endpoints
+        )
         routes = Routes(endpoints)
-        confirmers = self._confirmers.prepare({"": _asking(settings)})
-        confirmer = confirmers[""].part
+        desks = self._desks.prepare(settings.endpoints)
         before = assembly.time_to_ask(settings)
         senders = self._senders.prepare(
-            {name: (each, before, confirmer) for name, each in settings.upstreams.items()}
+            {name: (each, before, desks.confirmer) for name, each in settings.upstreams.items()}
         )
         passages = self._passages.prepare(settings.upstreams)
         return Generation(
@@ -105,7 +116,8 @@ class Generations:
             endpoints=endpoints,
             routes=routes,
             ingest=self._ingest(settings, routes, {n: each.part for n, each in passages.items()}),
-            confirmers=confirmers,
+            knocks=knocks,
+            desks=desks,
             senders=senders,
             passages=passages,
         )
@@ -113,19 +125,21 @@ class Generations:
     def take(self, generation: Generation) -> None:
         """Make this the one in use."""
         self.present = generation
-        self._confirmers.take(generation.confirmers)
+        self._knocks.take(generation.knocks)
+        self._desks.take(generation.desks)
         self._senders.take(generation.senders)
         self._passages.take(generation.passages)
 
     def others(self) -> Close:
         """Return what closes, when it is called, all that is open and not in use now."""
-        confirmers, senders = self._confirmers.others(), self._senders.others()
-        passages = self._passages.others()
+        passages, senders = self._passages.others(), self._senders.others()
+        desks, knocks = self._desks.others(), self._knocks.others()
 
         async def close() -> None:
             await self._passages.close(passages)
             await self._senders.close(senders)
-            await self._confirmers.close(confirmers)
+            await self._desks.close(desks)
+            await self._knocks.close(knocks)
 
         return close
 
@@ -133,7 +147,8 @@ class Generations:
         """Close everything."""
         await self._passages.close()
         await self._senders.close()
-        await self._confirmers.close()
+        await self._desks.close()
+        await self._knocks.close()
 
     def _ingest(
         self, settings: Settings, routes: Routes[Endpoint], passages: Mapping[str, Passage]
@@ -157,10 +172,9 @@ class Generations:
             keep_refused=self._keep_refused,
         )
 
-    def _confirmer(self, _: str, endpoints: _Asking) -> tuple[StatusConfirmer, Close]:
-        stack = AsyncExitStack()
-        confirmer = asking.confirmer(endpoints, self._clock, self._telemetry, stack)
-        return confirmer, stack.aclose
+    def _knock(self, _: str, described: _Knocking) -> tuple[Knock | None, Close]:
+        knock = self._book.knock(described[0])
+        return knock, _nothing if knock is None else knock.close
 
     def _sender(self, name: str, described: _Sending) -> tuple[Upstream, Close]:
         settings, before, confirmer = described
@@ -196,6 +210,7 @@ class Changeover:
         self._dispatcher = dispatcher
         self._state = state
         self._telemetry = telemetry
+        self._dns = generations.present.settings.dns
         self._leaving: asyncio.Queue[_Leaving] = asyncio.Queue()
 
     def to(self, settings: Settings) -> None:
@@ -208,14 +223,17 @@ class Changeover:
         """
         before = self._generations.present
         try:
+            # First, since who is let to knock is built from it.
+            self._look_up_as(settings)
             following = self._generations.build(settings)
         except BaseException:
+            self._look_up_as(before.settings)
             self._book.follow(assembly.hosts(before.settings))
             self._leaving.put_nowait(_Leaving((), (), self._generations.others()))
             raise
         self._generations.take(following)
         self._clients.become(settings.trusted_proxies, settings.forwarded_header)
-        self._follow_hosts(before.settings, settings)
+        self._book.follow(assembly.hosts(settings))
         limits = settings.limits
         self._connections.become(
             total=limits.connections, per_address=limits.connections_per_address
@@ -241,13 +259,12 @@ class Changeover:
                 await end.wait()
             await leaving.close()
 
-    def _follow_hosts(self, before: Settings, settings: Settings) -> None:
-        dns = settings.dns
-        if dns != before.dns:
+    def _look_up_as(self, settings: Settings) -> None:
+        if settings.dns != self._dns:
+            self._dns = settings.dns
             self._book.become(
-                assembly.resolver(settings), assembly.policy(settings), dns.knock_interval
+                assembly.resolver(settings), assembly.policy(settings), settings.dns.knock_interval
             )
-        self._book.follow(assembly.hosts(settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +283,5 @@ def announce(settings: Settings, telemetry: Telemetry) -> None:
     )
 
 
-def _asking(settings: Settings) -> _Asking:
-    # All of them, so that an event of one that is gone is not taken for one that needs no asking.
-    asks = any(each.confirm is not None for each in settings.endpoints)
-    return tuple(settings.endpoints) if asks else ()
+async def _nothing() -> None:
+    """Close what needs no closing."""

@@ -7,12 +7,12 @@ then: a storm of signals costs one reload at a time.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from relay.clock import Clock
 from relay.config import Settings
 from relay.config.places import Fault
 from relay.errors import ConfigError, Problem
+from relay.files import apart
 from relay.telemetry import Telemetry
 
 #: What a running relay cannot exchange.
@@ -38,7 +38,8 @@ class Reloads:
     ) -> None:
         """Take the parts.
 
-        load: reads and checks the file; called in a thread. Raises `ConfigError`.
+        load: reads and checks the file; called in a thread. Raises `ConfigError`. One that does not
+            come back holds up later reloads, and nothing else: not the end of the process either.
         change: goes by the new settings from now on, or raises and changes nothing.
         beside: done each time, whatever becomes of the settings. Raises nothing.
         """
@@ -51,10 +52,6 @@ class Reloads:
         self._asked = asyncio.Event()
         self._next: asyncio.Future[tuple[Problem, ...]] | None = None
         self._stopped = False
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the file in force and those that it takes secrets from."""
-        return self.running.source.paths
 
     def ring(self) -> None:
         """Have the configuration read again soon. Instant; may be called at any time."""
@@ -91,7 +88,7 @@ class Reloads:
         before = self.running
         await self._beside()
         try:
-            wanted = await asyncio.to_thread(self._load)
+            wanted = await apart(self._load)
             check(before, wanted)
             await self._change(wanted)
         except ConfigError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from relay.clock import Clock
 from relay.config import certificates
 from relay.edge.tls import ServerTls
+from relay.files import Fingerprint, apart, fingerprint, refuse_irregular
 from relay.logs import Log
 
 #: Seconds between two looks.
@@ -53,8 +54,7 @@ class Renewal:
 
     async def _look_at(self, name: str, kept: "_Kept") -> None:
         try:
-            # Files may lie on a disk that is slow to answer.
-            renewed = await asyncio.to_thread(kept.renew)
+            renewed = await apart(kept.renew)
         except (OSError, ValueError) as error:
             problem = _explain(error, kept.tls)
             if problem != kept.problem:
@@ -73,21 +73,32 @@ class _Kept:
 
     def __init__(self, tls: ServerTls) -> None:
         self.tls = tls
+        self._seen = self._look()
         self.not_after = certificates.read(tls.certificate).not_after
         self.problem: str | None = None
 
     def renew(self) -> bool:
         """Take the pair in the files if it is another one; return whether it was taken.
 
+        What is refused is tried again each time, as the other half may have come meanwhile.
+
         Raises:
             OSError, ValueError: what is in the files is no pair; the one before stays in use.
         """
-        if not self.tls.is_stale():
+        # Looked at before either is read: the end that is told is that of what is served, or else
+        # the next look finds them changed.
+        found = self._look()
+        if found == self._seen and not self.tls.is_stale():
             return False
+        for path in (self.tls.certificate, self.tls.key):
+            refuse_irregular(path)
         not_after = certificates.read(self.tls.certificate).not_after
         self.tls.renew()
-        self.not_after = not_after
+        self.not_after, self._seen = not_after, found
         return True
+
+    def _look(self) -> Fingerprint:
+        return fingerprint((self.tls.certificate, self.tls.key))
 
 
 def _explain(error: Exception, tls: ServerTls) -> str:

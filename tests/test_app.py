@@ -12,8 +12,9 @@ import pytest
 
 from relay.app import Addresses, App, Role
 from relay.clock import SystemClock
-from relay.config import Settings, load_text
+from relay.config import Settings, load, load_text
 from relay.logs import Log, LogWriter
+from relay.reading import Reading
 from relay.spool import SpoolBroken
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
@@ -126,3 +127,25 @@ async def test_a_spool_that_was_taken_away_ends_the_process(tmp_path: Path) -> N
         with pytest.raises(SpoolBroken):
             async with asyncio.timeout(15):
                 await relay.task
+
+
+async def test_what_changes_before_anybody_watches_is_read(tmp_path: Path) -> None:
+    """The file is another one by the time that the relay serves than when it was read."""
+    config = tmp_path / "relay.yaml"
+    config.write_text(configuration("http://127.0.0.1:1"))
+    reading = Reading(config, lambda path: load(path, ENVIRON))
+    first = reading()
+    config.write_text(config.read_text().replace("/midtrans/notification", "/hook"))
+    writer, clock = LogWriter(io.BytesIO()), SystemClock()
+    app = App(first, log=Log(writer, clock), clock=clock, load=reading, watched=reading.seen)
+    stop = asyncio.Event()
+    started: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(app.serve(stop, started.set_result))
+    hook = midtrans_request(midtrans_body()).replace(b"/midtrans/notification", b"/hook")
+    address = (await started).public[0]
+    async with asyncio.timeout(20):
+        while (await exchange(address, hook)).status != 200:
+            pass
+    stop.set()
+    await task
+    writer.close()

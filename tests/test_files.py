@@ -1,9 +1,15 @@
 """A file that is another than before is seen, however it came there."""
 
+import asyncio
 import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
-from relay.files import fingerprint
+import pytest
+
+from relay.files import apart, fingerprint, look, read, refuse_irregular
 
 
 def test_a_file_that_is_left_alone_stays_the_same(tmp_path: Path) -> None:
@@ -43,3 +49,81 @@ def test_a_link_on_the_way_is_followed(tmp_path: Path) -> None:
 
 def test_what_can_be_no_path_is_no_file() -> None:
     assert fingerprint([Path("a\0b")]) == (None,)
+
+
+def test_a_look_says_which_file_is_which(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("text")
+    found = look([path, tmp_path / "none"])
+    assert found == {path: fingerprint([path])[0], tmp_path / "none": None}
+
+
+def test_a_file_is_read_so_far(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"text")
+    assert (read(path, 100), read(path, 2)) == (b"text", b"te")
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", tmp_path, Path("/dev/null")):
+        with pytest.raises(OSError, match="not a regular file") as caught:
+            refuse_irregular(path)
+        assert (caught.value.filename, caught.value.strerror) == (
+            str(path),
+            "it is not a regular file",
+        )
+        with pytest.raises(OSError, match="not a regular file"):
+            read(path, 1)
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "none", 1)
+    with pytest.raises(ValueError, match="null"):
+        read(Path("a\0b"), 1)
+
+
+async def test_what_is_done_apart_comes_back() -> None:
+    def fail() -> None:
+        raise FileNotFoundError("here")
+
+    here = threading.current_thread()
+    assert await apart(threading.current_thread) is not here
+    with pytest.raises(FileNotFoundError, match="here"):
+        await apart(fail)
+
+
+async def test_what_comes_back_too_late_is_nothing_to_anybody() -> None:
+    may_end, began = threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        began.set()
+        may_end.wait()
+
+    task = asyncio.ensure_future(apart(slowly))
+    await asyncio.to_thread(began.wait)
+    task.cancel()
+    await asyncio.wait({task})
+    (thread,) = (each for each in threading.enumerate() if each.name == "relay-files")
+    may_end.set()
+    await asyncio.to_thread(thread.join)
+    # What it told the loop has been heard by now.
+    await asyncio.sleep(0)
+    assert task.cancelled()
+
+
+def test_the_process_ends_while_a_disk_does_not_answer() -> None:
+    program = """
+import asyncio, threading
+from relay.files import apart
+async def main():
+    began = threading.Event()
+    def hang():
+        began.set()
+        threading.Event().wait()
+    task = asyncio.ensure_future(apart(hang))
+    await asyncio.to_thread(began.wait)
+    task.cancel()
+asyncio.run(main())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], timeout=20, check=False)
+    assert ended.returncode == 0

@@ -15,9 +15,10 @@ from relay.clock import SystemClock
 from relay.config import Settings, load_text
 from relay.errors import Problem
 from relay.logs import Log, LogWriter
+from relay.sources.knock import Knock, KnockResult
 from tests.harness.upstream import Upstream, answer, when
 from tests.harness.wire import exchange, read_reply, request
-from tests.system.conftest import ENVIRON, MIDTRANS, configuration
+from tests.system.conftest import ENVIRON, MIDTRANS, VIPPS, configuration
 from tests.system.messages import midtrans_body, midtrans_request
 
 TOKEN = [("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")]
@@ -192,6 +193,57 @@ async def test_what_cannot_be_built_leaves_everything_as_it_was(
         await upstream.has_received(1)
         statuses = await relay.ask("/api/v1/allowlist")
         assert MIDTRANS in statuses
+
+
+def looking_up(upstream: Upstream, interval: str) -> str:
+    """Return a configuration with a host name, which nobody answers for."""
+    dns = f'dns: {{nameservers: ["127.0.0.1:1"], timeout: 20ms, knock_interval: {interval}}}\n'
+    named = f'{{replace: ["{VIPPS}/32", hooks.example.com]}}'
+    return dns + configuration(upstream.url).replace(f'{{replace: ["{VIPPS}/32"]}}', named)
+
+
+def knock_of(relay: Relay) -> Knock:
+    assert relay.app._parts is not None
+    *_, vipps = relay.app._parts.changeover._generations.present.endpoints
+    assert vipps.knock is not None
+    return vipps.knock
+
+
+async def test_a_reload_lets_nobody_look_up_more_often(tmp_path: Path, upstream: Upstream) -> None:
+    async with relaying(tmp_path, looking_up(upstream, "1h")) as relay:
+        assert await knock_of(relay).knock() is KnockResult.LOOKED
+        relay.text = relay.text.replace("timeout: 2s", "timeout: 3s").replace(
+            "name: mid", "name: m"
+        )
+        assert await relay.reload() == ()
+        assert await knock_of(relay).knock() is KnockResult.LIMITED
+
+
+async def test_a_new_interval_counts_from_its_reload_on(tmp_path: Path, upstream: Upstream) -> None:
+    async with relaying(tmp_path, looking_up(upstream, "1h")) as relay:
+        assert await knock_of(relay).knock() is KnockResult.LOOKED
+        relay.text = looking_up(upstream, "1ms")
+        assert await relay.reload() == ()
+        assert await knock_of(relay).knock() is KnockResult.LOOKED
+        async with asyncio.timeout(10):
+            while await knock_of(relay).knock() is KnockResult.LIMITED:  # noqa: ASYNC110 - time
+                await asyncio.sleep(0)
+
+
+async def test_what_cannot_be_built_leaves_how_hosts_are_looked_up(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with relaying(tmp_path, looking_up(upstream, "1h")) as relay:
+        assert relay.app._parts is not None
+        changeover = relay.app._parts.changeover
+        wanted = load_text(looking_up(upstream, "1ms"), "relay.yaml", ENVIRON, tmp_path)
+        broken = wanted.upstreams["billing"].model_copy(update={"url": "no URL"})
+        with pytest.raises(ValueError, match="begins with http"):
+            changeover.to(wanted.model_copy(update={"upstreams": {"new": broken}}))
+        relay.text = looking_up(upstream, "1h").replace("timeout: 2s", "timeout: 3s")
+        assert await relay.reload() == ()
+        assert await knock_of(relay).knock() is KnockResult.LOOKED
+        assert await knock_of(relay).knock() is KnockResult.LIMITED
 
 
 async def test_the_page_of_metrics_knows_what_came(tmp_path: Path, upstream: Upstream) -> None:

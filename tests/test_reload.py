@@ -201,16 +201,20 @@ async def test_whoever_asks_at_the_end_is_told_so(desk: Desk) -> None:
     assert desk.taken == []
 
 
+async def test_what_does_not_come_back_holds_up_no_end(desk: Desk) -> None:
+    desk.may_load.clear()
+    async with desk.running():
+        desk.reloads.ring()
+        while not desk.loads:  # noqa: ASYNC110 - the load begins in a thread
+            await asyncio.sleep(0)
+    # A thread that the end of the process would wait for, as those of asyncio, is none of these.
+    (thread,) = (each for each in threading.enumerate() if each.name == "relay-files")
+    assert thread.daemon
+    desk.may_load.set()
+    thread.join(20)
+
+
 def test_differences_are_named_and_nothing_of_their_content() -> None:
     after = settings(TEXT.replace("a-token", "b").replace("body: 64KiB", "body: 32KiB"))
     assert differences(settings(), after) == ("limits",)
     assert differences(settings(), settings()) == ()
-
-
-def test_the_files_of_secrets_are_known(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text(ENVIRON["MIDTRANS_SERVER_KEY"])
-    text = TEXT.replace("${env:MIDTRANS_SERVER_KEY}", "${file:key}")
-    assert settings(text, tmp_path).source.paths == (
-        Path("relay.yaml").absolute(),
-        tmp_path / "key",
-    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -107,3 +108,51 @@ async def test_a_file_that_is_gone_is_named(kept: Kept) -> None:
     assert "stays in use" in line["detail"]
     assert "fullchain.pem" in line["detail"]
     assert kept.renewal.ends == {"0.0.0.0:443": NEXT_YEAR}
+
+
+async def test_a_file_that_comes_back_is_taken(kept: Kept) -> None:
+    (kept.directory / "privkey.pem").unlink()
+    (kept.directory / "fullchain.pem").unlink()
+    await kept.looks()
+    kept.issue(LATER)
+    await kept.looks()
+    assert kept.renewal.ends == {"0.0.0.0:443": LATER}
+    assert [line["event"] for line in kept.lines()] == ["certificate_kept", "certificate_renewed"]
+
+
+@pytest.mark.parametrize("name", ["fullchain.pem", "privkey.pem"])
+async def test_a_pipe_is_not_waited_for(name: str, kept: Kept) -> None:
+    (kept.directory / name).unlink()
+    os.mkfifo(kept.directory / name)
+    await kept.looks()
+    (kept.directory / name).unlink()
+    kept.issue(LATER)
+    await kept.looks()
+    assert kept.renewal.ends == {"0.0.0.0:443": LATER}
+    said, _ = kept.lines()
+    assert f"cannot read {kept.directory / name}: it is not a regular file" in said["detail"]
+
+
+async def test_the_end_that_is_told_is_that_of_what_is_served(tmp_path: Path) -> None:
+    """A pair that comes between the reading of one file and of the other is found later."""
+    authority = trustme.CA()
+    issue(authority, tmp_path, NEXT_YEAR)
+    changes = [LATER]
+
+    class Changing(ServerTls):
+        """Serves a pair that is exchanged just before it is taken."""
+
+        def renew(self) -> None:
+            if changes:
+                issue(authority, tmp_path, changes.pop())
+            super().renew()
+
+    tls = Changing(tmp_path / "fullchain.pem", tmp_path / "privkey.pem")
+    log, clock = io.BytesIO(), ManualClock()
+    writer = LogWriter(log)
+    renewal = Renewal({"0.0.0.0:443": tls}, clock, Log(writer, clock))
+    issue(authority, tmp_path, NEXT_YEAR)
+    for _ in range(2):
+        await renewal.look()
+    assert renewal.ends == {"0.0.0.0:443": LATER}
+    writer.close()

@@ -1,24 +1,34 @@
-"""Changes are noticed from the directory, whatever else lies there."""
+"""Changes are noticed from the directory, whatever else lies there, and whenever they came."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from relay.clock import SystemClock
+from relay.files import Stamp, look
 from relay.watching import watch
 
 
 class Noticed:
-    """Counts what it is told."""
+    """Counts what it is told, and reads the files again each time, as a relay does."""
 
-    def __init__(self) -> None:
+    def __init__(self, *paths: Path) -> None:
         self.times = 0
+        self.paths = paths
         self._told = asyncio.Event()
+        self._seen = look(paths)
 
     def __call__(self) -> None:
         self.times += 1
+        self.read()
         self._told.set()
+
+    def read(self) -> None:
+        self._seen = look(self.paths)
+
+    def seen(self) -> Mapping[Path, Stamp]:
+        return self._seen
 
     async def again(self) -> None:
         async with asyncio.timeout(20):
@@ -27,12 +37,10 @@ class Noticed:
 
 
 @asynccontextmanager
-async def watching(files: Callable[[], Iterable[Path]]) -> AsyncIterator[Noticed]:
-    noticed = Noticed()
-    task = asyncio.ensure_future(watch(files, noticed, SystemClock()))
-    # It has taken its first look, before anything is changed.
-    await asyncio.sleep(0)
-    yield noticed
+async def watching(noticed: Noticed) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(watch(noticed.seen, noticed, SystemClock()))
+    yield
+    assert not task.done()
     task.cancel()
     await asyncio.wait({task})
 
@@ -40,13 +48,26 @@ async def watching(files: Callable[[], Iterable[Path]]) -> AsyncIterator[Noticed
 async def test_a_file_that_is_written_or_replaced_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "relay.yaml"
     path.write_text("one")
-    async with watching(lambda: [path]) as noticed:
+    noticed = Noticed(path)
+    async with watching(noticed):
         path.write_text("two and more")
         await noticed.again()
         other = tmp_path / "next"
         other.write_text("three")
         other.replace(path)
         await noticed.again()
+
+
+async def test_what_changed_after_it_was_read_and_before_the_watch_is_noticed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "relay.yaml"
+    path.write_text("one")
+    noticed = Noticed(path)
+    path.write_text("two and more")
+    async with watching(noticed):
+        await noticed.again()
+    assert noticed.times == 1
 
 
 async def test_the_swap_of_a_link_on_the_way_is_noticed(tmp_path: Path) -> None:
@@ -56,7 +77,8 @@ async def test_the_swap_of_a_link_on_the_way_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "..data").symlink_to("one")
     path = tmp_path / "relay.yaml"
     path.symlink_to("..data/relay.yaml")
-    async with watching(lambda: [path]) as noticed:
+    noticed = Noticed(path)
+    async with watching(noticed):
         (tmp_path / "..next").symlink_to("two")
         (tmp_path / "..next").replace(tmp_path / "..data")
         await noticed.again()
@@ -65,7 +87,8 @@ async def test_the_swap_of_a_link_on_the_way_is_noticed(tmp_path: Path) -> None:
 async def test_what_else_changes_there_is_nothing_to_us(tmp_path: Path) -> None:
     path, database = tmp_path / "relay.yaml", tmp_path / "relay.db"
     path.write_text("one")
-    async with watching(lambda: [path]) as noticed:
+    noticed = Noticed(path)
+    async with watching(noticed):
         for number in range(5):
             database.write_text(str(number))
         path.write_text("two and more")
@@ -73,15 +96,63 @@ async def test_what_else_changes_there_is_nothing_to_us(tmp_path: Path) -> None:
         assert noticed.times == 1
 
 
-async def test_files_that_are_named_later_are_watched_too(tmp_path: Path) -> None:
+async def test_what_is_not_read_again_at_once_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "relay.yaml"
+    path.write_text("one")
+    noticed = Noticed(path)
+    seen = noticed.seen()
+    task = asyncio.ensure_future(watch(lambda: seen, noticed, SystemClock()))
+    path.write_text("two and more")
+    await noticed.again()
+    # It is looked at again, and is still another than was read; only the third change is new.
+    (tmp_path / "other").touch()
+    path.unlink()
+    await noticed.again()
+    assert noticed.times == 2
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def test_files_that_are_named_later_are_watched_from_when_they_were_read(
+    tmp_path: Path,
+) -> None:
     path, secret = tmp_path / "relay.yaml", tmp_path / "secrets" / "key"
     secret.parent.mkdir()
     path.write_text("one")
     secret.write_text("a")
-    files = [path]
-    async with watching(lambda: files) as noticed:
-        files.append(secret)
-        path.write_text("two and more")
-        await noticed.again()
+    noticed = Noticed(path)
+    async with watching(noticed):
+        noticed.paths = (path, secret)
+        noticed.read()
+        # No notice has been given of it: nobody looks there yet.
         secret.write_text("another")
+        await noticed.again()
+        secret.write_text("and another")
+        await noticed.again()
+    assert noticed.times == 2
+
+
+async def test_a_file_and_its_directory_may_come_later(tmp_path: Path) -> None:
+    path, missing = tmp_path / "relay.yaml", tmp_path / "later" / "key"
+    path.write_text("one")
+    noticed = Noticed(path, missing)
+    async with watching(noticed):
+        missing.parent.mkdir()
+        missing.write_text("a")
+        await noticed.again()
+    assert noticed.times == 1
+
+
+async def test_a_directory_that_goes_or_cannot_be_watched_ends_nothing(tmp_path: Path) -> None:
+    """Nothing that lies in the way of watching may end what watches: it is part of the relay."""
+    path = tmp_path / "config" / "relay.yaml"
+    path.parent.mkdir()
+    path.write_text("one")
+    noticed = Noticed(path, Path("a\0b/key"), Path("/" + "x" * 300 + "/key"))
+    async with watching(noticed):
+        path.unlink()
+        path.parent.rmdir()
+        await noticed.again()
+        path.parent.mkdir()
+        path.write_text("two")
         await noticed.again()

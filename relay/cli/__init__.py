@@ -4,28 +4,34 @@
 """
 
 import sys
+from typing import TYPE_CHECKING
 
-import typer
-
-from relay.cli import (
-    allowlist,
-    check,
-    demo,
-    events,
-    explain,
-    maintenance,
-    providers,
-    reconcile,
-    refusals,
-    run,
-    send,
-)
-from relay.cli.output import complain
+from relay.cli import signals, streams
 from relay.errors import ConfigError, RelayError
 
+if TYPE_CHECKING:
+    import typer
 
-def application() -> typer.Typer:
+
+def application() -> "typer.Typer":
     """Return the command with all its verbs."""
+    # Imported here: it takes half a second, and by then signals must be held.
+    import typer  # noqa: PLC0415
+
+    from relay.cli import (  # noqa: PLC0415
+        allowlist,
+        check,
+        demo,
+        events,
+        explain,
+        maintenance,
+        providers,
+        reconcile,
+        refusals,
+        run,
+        send,
+    )
+
     app = typer.Typer(
         name="relay",
         help="Receives payment webhooks at the edge: checks, verifies, stores, delivers.",
@@ -51,15 +57,39 @@ def application() -> typer.Typer:
 
 def main() -> None:
     """Run the `relay` command and exit."""
+    serves = sys.argv[1:2] == ["run"]
+    if serves:
+        signals.hold()
+    streams.prepare()
     try:
-        application()()
+        _run()
+    except SystemExit as end:
+        if serves:
+            signals.leave(end.code)
+        raise
+
+
+def _run() -> None:
+    """Run the verb that is asked for, and exit; in plain words where it cannot be done."""
+    try:
+        try:
+            application()()
+        finally:
+            streams.flush()
     except ConfigError as error:
-        complain(str(error))
+        _complain(str(error))
         sys.exit(2)
     except OSError as error:
         # A pipe that was closed, a disk that is full: what was asked for could not be printed.
-        complain(f"relay: {error.strerror or error}")
+        _complain(f"relay: {error.strerror or error}")
         sys.exit(1)
     except RelayError as error:
-        complain(f"relay: {error}")
+        _complain(f"relay: {error}")
         sys.exit(1)
+    except KeyboardInterrupt:
+        # Ctrl-C while the command is still being put together: nothing has been done.
+        sys.exit(130)
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(message + "\n")

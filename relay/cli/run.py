@@ -4,22 +4,25 @@ import asyncio
 import gc
 import logging
 import resource
-import signal
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from relay.app import Addresses, App, Role
+from relay.cli import signals
 from relay.cli.options import CONFIG, load_settings
 from relay.cli.output import complain
 from relay.clock import SystemClock
 from relay.logs import LibraryLogs, Log, LogFormat, LogWriter
+from relay.reading import Reading
 
 #: Files, the admin listener, DNS, and some to spare.
 _OTHER_DESCRIPTORS = 64
+
+#: How many more objects there have to be until garbage is looked for. Python's own: (700, 10, 10).
+_GARBAGE = (5000, 5, 20)
 
 
 def run(
@@ -39,7 +42,8 @@ def run(
 
     SIGHUP reads the configuration again: it is checked first, and taken as a whole or not at all.
     """
-    settings = load_settings(config)
+    reading = Reading(config, load_settings)
+    settings = reading()
     clock = SystemClock()
     available = _raise_descriptor_limit()
     writer = LogWriter(sys.stderr.buffer)
@@ -66,21 +70,20 @@ def run(
 
     async def serve() -> None:
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
         app = App(
             settings,
             role=role,
             log=log,
             clock=clock,
-            load=partial(load_settings, config),
-            watch=watch,
+            load=reading,
+            watched=reading.seen if watch else None,
         )
-        loop.add_signal_handler(signal.SIGHUP, app.reload)
         # Modules live as long as the process: looking for garbage among them takes 0.1 s each time.
+        # Among a thousand connections it takes long, too, and less often is often enough.
         gc.freeze()
-        await app.serve(stop, started)
+        gc.set_threshold(*_GARBAGE)
+        with signals.told(asyncio.get_running_loop(), stop=stop.set, reload=app.reload):
+            await app.serve(stop, started)
 
     try:
         asyncio.run(serve())

@@ -15,6 +15,7 @@ from relay.config.settings import PostgresSpool, Settings, SqliteSpool
 from relay.config.validation import validate
 from relay.config.values import Bind
 from relay.errors import ConfigError
+from relay.files import read
 
 __all__ = [
     "Bind",
@@ -46,9 +47,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     """
     base = path.absolute().parent
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-        text = content.decode()
+        text = read(path, LARGEST_FILE + 1).decode()
     except UnicodeDecodeError as error:
         message = f"not UTF-8: byte {error.start + 1} cannot be read; save the file as UTF-8"
         raise _refused(Source(str(path), base), [Fault((), message)]) from None
@@ -90,7 +89,6 @@ def _settle(document: Document, source: Source, environ: Mapping[str, str]) -> S
         document.values,
         document.keys,
         frozenset(resolved.literals),
-        frozenset(resolved.files),
     )
     unsound = {fault.place for fault in (*document.faults, *resolved.faults) if fault.place}
     faults = [*document.faults, *resolved.faults]

@@ -50,7 +50,6 @@ class Source:
     file: its name as the user gave it. base: what relative paths start from.
     values, keys: where each value and each key stands.
     literals: places of secrets that stand in the file itself.
-    files: those that secrets were read from.
     """
 
     file: str
@@ -58,12 +57,6 @@ class Source:
     values: Mapping[Place, Position] = field(default_factory=dict, repr=False)
     keys: Mapping[Place, Position] = field(default_factory=dict, repr=False)
     literals: frozenset[Place] = frozenset()
-    files: frozenset[Path] = frozenset()
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The file itself and those that it takes secrets from."""
-        return (Path(self.file).absolute(), *self.files)
 
     def position(self, place: Place, *, at_key: bool = False) -> Position:
         """Return where this place stands, or the nearest one around it that is in the file."""

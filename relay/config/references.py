@@ -30,12 +30,11 @@ _STAND_IN = Secret("stand-in")
 class Resolved:
     """Data with `Secret` in the places of secrets.
 
-    literals: the places of secrets that are written out. files: those that were read.
+    literals: the places of secrets that are written out.
     """
 
     data: object = None
     literals: set[Place] = field(default_factory=set)
-    files: set[Path] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -99,7 +98,6 @@ class _Resolver:
                 raise ValueError(f"{shown_path(path)} is not a file")
             with path.open("rb") as file:
                 value = file.read(LARGEST_FILE + 1)
-            self.result.files.add(path)
         except OSError as error:
             raise ValueError(f"cannot read {shown_path(path)}: {error.strerror}") from None
         if len(value) > LARGEST_FILE:

@@ -1,13 +1,19 @@
 """An operator changes the configuration of a relay that runs, in each way there is."""
 
+import asyncio
+import os
 import signal
 from pathlib import Path
 
 import pytest
+import trustme
 
+from tests.harness import strace
 from tests.harness.node import Node
+from tests.harness.until import until
 from tests.harness.upstream import Upstream
 from tests.harness.wire import Reply, exchange, request
+from tests.harness.wrapped import RELAY, WrappedNode
 from tests.system.conftest import ENVIRON, configuration
 from tests.system.messages import midtrans_body, midtrans_request
 
@@ -106,3 +112,131 @@ async def test_kubernetes_swaps_a_directory(part: str, tmp_path: Path, upstream:
         (mounted / "..tmp").replace(mounted / "..data")
         await node.wait_for(event="reloaded")
         assert await delivered(node) == (404 if part == "configuration" else 401)
+
+
+async def test_a_file_that_is_missing_is_waited_for(config: Path) -> None:
+    """What mends a refused configuration may be another file than itself."""
+    text, key = config.read_text(), config.parent / "secrets" / "key"
+    async with Node(config, ENVIRON, options=("--watch",)) as node:
+        moved = text.replace("/midtrans/notification", "/hook")
+        config.write_text(moved.replace("${env:MIDTRANS_SERVER_KEY}", "${file:secrets/key}"))
+        refused = await node.wait_for(event="reload_refused")
+        assert f"cannot read {key}" in refused["detail"]
+        key.parent.mkdir()
+        key.write_text(ENVIRON["MIDTRANS_SERVER_KEY"])
+        await node.wait_for(event="reloaded")
+        assert await delivered(node, b"/hook") == 200
+        # It is a file like any other from then on.
+        key.write_text("SB-Mid-server-another-one-entirely")
+        await node.wait_for(2, event="reloaded")
+        assert await delivered(node, b"/hook") == 401
+
+
+async def test_half_a_pair_is_waited_for(config: Path) -> None:
+    authority, directory = trustme.CA(), config.parent
+    old, new = (authority.issue_cert("pay.example.com") for _ in range(2))
+    certificate, key = directory / "chain.pem", directory / "key.pem"
+    certificate.write_bytes(old.cert_chain_pems[0].bytes())
+    key.write_bytes(old.private_key_pem.bytes())
+    tls = f'"127.0.0.1:0", tls: {{certificate: {certificate}, key: {key}}}}}]'
+    text = config.read_text().replace('"127.0.0.1:0"}]', tls, 1)
+    config.write_text(text)
+    async with Node(config, ENVIRON, options=("--watch",)) as node:
+        certificate.write_bytes(new.cert_chain_pems[0].bytes())
+        refused = await node.wait_for(event="reload_refused")
+        assert "do not fit together" in refused["detail"]
+        key.write_bytes(new.private_key_pem.bytes())
+        await node.wait_for(event="certificate_renewed")
+        await node.wait_for(event="reloaded")
+
+
+async def test_a_configuration_that_goes_and_comes_back_is_read(config: Path) -> None:
+    text = config.read_text()
+    async with Node(config, ENVIRON, options=("--watch",)) as node:
+        config.unlink()
+        await node.wait_for(event="reload_refused")
+        assert await delivered(node) == 200
+        config.write_text(text.replace("/midtrans/notification", "/hook"))
+        await node.wait_for(event="reloaded")
+        assert await delivered(node, b"/hook") == 200
+
+
+async def test_what_is_no_file_is_refused_and_stops_nothing(config: Path) -> None:
+    async with Node(config, ENVIRON) as node:
+        config.rename(config.with_suffix(".away"))
+        os.mkfifo(config)
+        refused = await reloaded(node)
+        assert refused.status == 422
+        assert f"{config}:1:1: cannot read the file: it is not a regular file" in str(
+            (await node.wait_for(event="reload_refused"))["detail"]
+        )
+        config.unlink()
+        config.with_suffix(".away").rename(config)
+        assert (await reloaded(node)).status == 200
+        assert await node.end() == 0
+
+
+async def test_a_start_does_not_wait_for_a_pipe(config: Path) -> None:
+    config.unlink()
+    os.mkfifo(config)
+    node = WrappedNode(config, ENVIRON)
+    await node.launch()
+    assert await node.ended() == 2
+    assert node.noise == [f"{config}:1:1: cannot read the file: it is not a regular file\n"]
+
+
+@pytest.mark.debian
+async def test_a_disk_that_does_not_answer_holds_up_no_end(config: Path, tmp_path: Path) -> None:
+    strace.needed()
+    key = tmp_path / "slow"
+    key.write_text(ENVIRON["MIDTRANS_SERVER_KEY"])
+    slow = strace.failing(tmp_path / "calls", "openat", "delay_enter=3600s", [key])
+    async with WrappedNode(config, ENVIRON, prefix=slow) as node:
+        text = config.read_text().replace("${env:MIDTRANS_SERVER_KEY}", "${file:slow}")
+        config.write_text(text)
+        node.send(signal.SIGHUP)
+        asked = asyncio.ensure_future(reloaded(node))
+        for _ in range(20):
+            assert await delivered(node) == 200
+        assert not asked.done()
+        node.send(signal.SIGTERM)
+        await node.wait_for(event="stopped")
+        assert b"relay is stopping" in (await asked).body
+        # The thread that is held up is held by the tracer: without it, it goes with the process.
+        os.kill(_tracer_of(node.pid), signal.SIGKILL)
+        assert await node.ended() == 0
+
+
+def _tracer_of(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("TracerPid:")[2].split()[0])
+
+
+async def importing(config: Path) -> WrappedNode:
+    """Return a relay that has begun to start, and is not done with it."""
+    node = WrappedNode(config, ENVIRON, program=("-X", "importtime", *RELAY))
+    await node.launch()
+    # Python tells what it imports: this is after the first steps, and long before the last.
+    assert await until(lambda: any(line.endswith(" typer._click\n") for line in node.noise), 20)
+    return node
+
+
+async def test_sighup_before_anything_is_ready_waits(config: Path) -> None:
+    node = await importing(config)
+    for _ in range(100):
+        node.send(signal.SIGHUP)
+    assert await node.listening()
+    await node.wait_for(event="reloaded")
+    assert await delivered(node) == 200
+    assert await node.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_who_is_stopped_before_anything_is_ready_stops(
+    number: signal.Signals, config: Path
+) -> None:
+    node = await importing(config)
+    node.send(number)
+    assert await node.ended() == 0
+    assert "Traceback" not in "".join(node.noise)
+    assert node.lines == []

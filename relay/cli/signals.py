@@ -1,0 +1,66 @@
+"""Signals that come while nobody can take them yet, or any more.
+
+Importing what `relay run` needs and reading the configuration takes a while, in which the system
+would do with a signal what it does by default: SIGHUP, too, ends a process.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    # Importing it takes longer than all the rest here.
+    from asyncio import AbstractEventLoop
+
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+def hold() -> None:
+    """Let SIGHUP wait from now on; SIGTERM and SIGINT end the process with 0 at once.
+
+    Nothing is in hand where this is called, so there is nothing to finish.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    for number in _ENDING:
+        signal.signal(number, _leave)
+
+
+@contextmanager
+def told(
+    loop: "AbstractEventLoop", *, stop: Callable[[], None], reload: Callable[[], None]
+) -> Iterator[None]:
+    """While this lasts the loop calls `stop` for SIGTERM and SIGINT, `reload` for SIGHUP.
+
+    A SIGHUP that has waited is told now. Afterwards SIGHUP is ignored, and the others are as after
+    `hold`: nothing is in hand any more.
+    """
+    # Not the loop's own handlers: as those are taken away, the system's default comes back.
+    for number in _ENDING:
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+    signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(reload))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for number in _ENDING:
+            signal.signal(number, _leave)
+
+
+def leave(status: object) -> NoReturn:
+    """End the process with this exit status, and let no signal change it any more.
+
+    A thread may still wait for a disk or a terminal that does not answer. Python, as it takes
+    itself apart, pulls the ground from under such threads, and then the process may crash.
+    """
+    for number in (signal.SIGHUP, *_ENDING):
+        signal.signal(number, signal.SIG_IGN)
+    os._exit(status if isinstance(status, int) else bool(status))
+
+
+def _leave(_: int, __: FrameType | None) -> None:
+    # Not by an exception: one that is raised in the middle of an import may come to nothing.
+    os._exit(0)
