@@ -7,6 +7,7 @@ anything in it that is not plainly a list of addresses refuses the delivery.
 import re
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from netaddr import IPNetwork
@@ -60,9 +61,16 @@ class ClientLocator:
 
         Raises:
             Refusal: FORWARDING_UNTRUSTED when a trusted proxy forwards no list, a list of proxies
-                only, or anything that cannot be read.
+                only, or anything that cannot be read, or has said that it speaks for nobody.
         """
-        if not head.forwards or not self.trusts(head.peer):
+        if not head.forwards:
+            # LOCAL, UNKNOWN, UNSPEC ("The PROXY protocol", sections 2.1 and 2.2): the connection
+            # is the proxy's own, as for its health checks, or its client cannot be named. Neither
+            # delivers: whoever stands behind it would be let in as the proxy. That is like
+            # `unknown` in a forwarding header, and whatever the mode of the allowlist: the mode
+            # says what becomes of addresses, and here is none.
+            raise Refusal(Reason.FORWARDING_UNTRUSTED, "the PROXY header names no client")
+        if not self.trusts(head.peer):
             return ClientAddress(head.peer, head.via)
         # A proxy may append a header of its own behind the client's: all of them are one list.
         joined = ",".join(head.headers.values(self._header))
@@ -89,6 +97,8 @@ def plain(address: Address) -> Address:
     return address if mapped is None else mapped
 
 
+# Senders come from the same few addresses again and again.
+@lru_cache(maxsize=1024)
 def _read(element: str) -> Address:
     for form in (_BRACKETED, _WITH_PORT):
         if found := form.fullmatch(element):

@@ -18,6 +18,7 @@ from relay.clock import Clock
 from relay.errors import Reason, Refusal, SpoolUnavailable, UpstreamOverloaded
 from relay.model import (
     Ack,
+    Address,
     Answer,
     ClientAddress,
     Delivery,
@@ -49,6 +50,10 @@ COMMON_HEADERS = ("Content-Type", "User-Agent", "Accept")
 _LAST_CHANCE = 0.25
 
 BodyReader = Callable[[], Awaitable[bytes]]
+
+#: Is told whose request it is, before more is done for it. Raises `Refusal` when that client has
+#: enough in hand.
+ClientKnown = Callable[[Address], None]
 
 #: Sends a delivery to its upstream, once, and brings the answer. Raises `UpstreamOverloaded`.
 PassOn = Callable[[VerifiedDelivery], Awaitable[Answer]]
@@ -124,7 +129,9 @@ class Ingest:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def receive(self, head: RequestHead, read_body: BodyReader) -> Ack:
+    async def receive(
+        self, head: RequestHead, read_body: BodyReader, known: ClientKnown = lambda _: None
+    ) -> Ack:
         """Return the answer to one request. Raises nothing but for cancellation.
 
         read_body: reads the body, limited and timed; raises `Refusal` when it may not be had. It
@@ -135,7 +142,7 @@ class Ingest:
         self._in_hand += 1
         self._idle.clear()
         try:
-            ack = await self._handle(head, read_body, account, began)
+            ack = await self._handle(head, read_body, known, account, began)
         finally:
             account.duration = self._clock.monotonic() - began
             self._in_hand -= 1
@@ -159,7 +166,12 @@ class Ingest:
         return ack
 
     async def _handle(
-        self, head: RequestHead, read_body: BodyReader, account: Account, began: float
+        self,
+        head: RequestHead,
+        read_body: BodyReader,
+        known: ClientKnown,
+        account: Account,
+        began: float,
     ) -> Ack:
         try:
             route = self._routes.find(head)
@@ -170,7 +182,7 @@ class Ingest:
         account.endpoint, account.provider = endpoint.name, endpoint.provider
         body, passed, delivery = b"", None, None
         try:
-            client = await self._admit(route, head, account)
+            client = await self._admit(route, head, known, account)
             body = await read_body()
             account.body_bytes = len(body)
             account.body_sha256 = hashlib.sha256(body).hexdigest()
@@ -224,13 +236,14 @@ class Ingest:
     # ---- who is calling, before the body is read --------------------------------------------
 
     async def _admit(
-        self, route: Route[Endpoint], head: RequestHead, account: Account
+        self, route: Route[Endpoint], head: RequestHead, known: ClientKnown, account: Account
     ) -> ClientAddress:
         endpoint = route.endpoint
         if head.method not in route.methods:
             raise Refusal(Reason.METHOD_NOT_ALLOWED)
         client = self._clients.locate(head)
         account.client, account.client_via = client.address, client.via
+        known(client.address)
         if endpoint.mode is Mode.OFF:
             return client
         entry = await self._match(endpoint, client)

@@ -19,11 +19,14 @@ from relay.errors import Reason, Refusal
 
 MAX_DEPTH: Final = 64
 MAX_KEYS: Final = 2000
-MAX_ELEMENTS: Final = 20_000
+#: Objects and arrays, however they are nested: of all elements they cost most.
+MAX_CONTAINERS: Final = 2500
+MAX_ELEMENTS: Final = 5000
 MAX_DIGITS: Final = 64
 
-# A sign, a point, an exponent mark and its sign: what a number holds besides digits.
-_NUMBER_MARKS: Final = 4
+# What a number holds besides digits: a sign, a point, an exponent mark and its sign.
+_NUMBER_MARKS: Final = "-.eE+"
+_MOST_MARKS: Final = 4
 
 
 class Number:
@@ -54,7 +57,7 @@ JsonValue = JsonObject | list["JsonValue"] | str | Number | bool | None
 # being scanned again from every quotation mark in it; the possessive `*+` keeps no way back.
 _STRING = re.compile(r'"(?:[^"\\]+|\\.)*+"?', re.DOTALL)
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-_DIGIT = re.compile(r"[0-9]")
+_NO_BRACKETS = re.compile(r"[^]\[{}]+")
 
 
 def parse(body: bytes) -> JsonValue:
@@ -116,7 +119,7 @@ def _is_small(body: bytes) -> bool:
 
 
 def _check_size(skeleton: str) -> None:
-    """Check depth, keys and elements on the text without its strings.
+    """Check depth, keys, containers and elements on the text without its strings.
 
     The parser recurses no deeper than the brackets before it, so it never meets more than this.
     """
@@ -124,16 +127,19 @@ def _check_size(skeleton: str) -> None:
         raise _malformed(f"more than {MAX_KEYS} keys")
     if skeleton.count(",") > MAX_ELEMENTS:
         raise _malformed(f"more than {MAX_ELEMENTS} elements")
-    if skeleton.count("{") + skeleton.count("[") <= MAX_DEPTH:
+    containers = skeleton.count("{") + skeleton.count("[")
+    if containers > MAX_CONTAINERS:
+        raise _malformed(f"more than {MAX_CONTAINERS} objects and arrays")
+    if containers <= MAX_DEPTH:
         return
     depth = 0
-    for character in skeleton:
-        if character in "{[":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise _malformed(f"deeper than {MAX_DEPTH} levels")
-        elif character in "}]":
-            depth -= 1
+    for bracket in _NO_BRACKETS.sub("", skeleton):
+        depth += 1 if bracket in "{[" else -1
+        if depth > MAX_DEPTH:
+            raise _malformed(f"deeper than {MAX_DEPTH} levels")
+        if depth < 0:
+            # Something closes that was never opened; the parser comes no further than this.
+            return
 
 
 def _check_surrogates(value: JsonValue) -> None:
@@ -152,7 +158,8 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
 
 def _number(text: str) -> Number:
     if len(text) > MAX_DIGITS and (
-        len(text) > MAX_DIGITS + _NUMBER_MARKS or len(_DIGIT.findall(text)) > MAX_DIGITS
+        len(text) > MAX_DIGITS + _MOST_MARKS
+        or len(text) - sum(map(text.count, _NUMBER_MARKS)) > MAX_DIGITS
     ):
         raise _malformed(f"a number of more than {MAX_DIGITS} digits")
     # Some readers take such a number for infinity, and others refuse the body.

@@ -45,9 +45,12 @@ def test_a_peer_of_a_proxy_header_is_the_client_or_one_proxy_more() -> None:
     assert found == ClientAddress(ip_address("103.208.23.6"), Via.X_FORWARDED_FOR)
 
 
-def test_who_speaks_for_itself_names_no_client() -> None:
-    alone = replace(head(PROXY, ("X-Forwarded-For", "103.208.23.6")), forwards=False)
-    assert ClientLocator(TRUSTED, XFF).locate(alone) == ClientAddress(ip_address(PROXY), Via.PEER)
+@pytest.mark.parametrize("fields", [(), (("X-Forwarded-For", "103.208.23.6"),)])
+def test_who_speaks_for_nobody_names_no_client(fields: tuple[tuple[str, str], ...]) -> None:
+    alone = replace(head(PROXY, *fields), forwards=False)
+    with pytest.raises(Refusal) as caught:
+        ClientLocator(TRUSTED, XFF).locate(alone)
+    assert caught.value.reason is Reason.FORWARDING_UNTRUSTED
 
 
 @pytest.mark.parametrize(

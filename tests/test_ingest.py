@@ -24,6 +24,7 @@ from relay.ingest import Endpoint, Ingest, PassOn
 from relay.logs import Log, LogWriter
 from relay.model import (
     Ack,
+    Address,
     Delivery,
     Evidence,
     Headers,
@@ -573,3 +574,19 @@ async def test_a_proxied_shape_is_passed_on_from_an_endpoint_that_stores(bench: 
             assert (await ingest.receive(head(target=target), reading(body()))).status == 200
     assert [each.target for each in upstream.received] == ["/base/asked/7?a=b"]
     assert len((await bench.spool.page(Query())).records) == 1
+
+
+async def test_a_client_with_enough_in_hand_is_asked_to_come_again(bench: Bench) -> None:
+    told: list[str] = []
+
+    def enough(client: Address) -> None:
+        told.append(str(client))
+        raise Refusal(Reason.TOO_MANY_CONNECTIONS)
+
+    host = HostOnOrder()
+    knock = Knock([host], timedelta(seconds=1), SystemClock())
+    endpoint = replace(bench.endpoint(host), knock=knock)
+    ack = await bench.ingest(endpoint).receive(head(STRANGER), unread, enough)
+    assert (ack.status, told, host.generation) == (502, [STRANGER], 0)
+    (line,) = bench.lines()
+    assert (line["endpoint"], line["reason"]) == ("midtrans", "too_many_connections")

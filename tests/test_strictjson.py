@@ -1,11 +1,17 @@
 import json
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relay import strictjson
 from relay.errors import Reason, Refusal
 from relay.strictjson import (
+    MAX_CONTAINERS,
     MAX_DEPTH,
     MAX_DIGITS,
     MAX_ELEMENTS,
@@ -16,6 +22,9 @@ from relay.strictjson import (
     parse,
     parse_object,
 )
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 steady = settings(derandomize=True, deadline=None)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -230,6 +239,22 @@ def test_the_number_of_elements_is_limited() -> None:
     assert "elements" in refused(b"[" + b"1," * (MAX_ELEMENTS + 1) + b"1]")
 
 
+@pytest.mark.parametrize("container", [b"[]", b"{}"])
+def test_the_number_of_containers_is_limited(container: bytes) -> None:
+    def containers(count: int) -> bytes:
+        return b"[" + b",".join([container] * (count - 1)) + b"]"
+
+    parse(containers(MAX_CONTAINERS))
+    assert "objects and arrays" in refused(containers(MAX_CONTAINERS + 1))
+
+
+def test_containers_in_each_other_count_like_those_side_by_side() -> None:
+    nest = b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1)
+    fits = (MAX_CONTAINERS - 1) // (MAX_DEPTH - 1)
+    parse(b"[" + b",".join([nest] * fits) + b"]")
+    assert "objects and arrays" in refused(b"[" + b",".join([nest] * (fits + 1)) + b"]")
+
+
 @pytest.mark.parametrize("shape", ["{}", "-{}", "0.{}", "1e-{}", "-1.5E-{}"])
 def test_the_digits_of_a_number_are_limited(shape: str) -> None:
     others = sum(character.isdigit() for character in shape)
@@ -273,6 +298,71 @@ SIZE = 256 * 1024
 @pytest.mark.timeout(2)
 def test_hostile_bodies_of_the_largest_size_are_refused_soon(body: bytes) -> None:
     refused(body)
+
+
+def lines_run(body: bytes) -> int:
+    """Return how many lines of the reader run for a body, whether it is refused or not."""
+    count = 0
+
+    def inside(_: FrameType, event: str, __: object) -> "TraceFunction":
+        nonlocal count
+        count += event == "line"
+        return inside
+
+    def outside(frame: FrameType, _: str, __: object) -> "TraceFunction | None":
+        return inside if frame.f_code.co_filename == strictjson.__file__ else None
+
+    before = sys.gettrace()
+    sys.settrace(outside)
+    try:
+        parse(body)
+    except Refusal:
+        pass
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def filled(unit: bytes, most: int, before: bytes = b"[", after: bytes = b"1]") -> bytes:
+    """Return a list of as many of these as fit into a body, and are allowed, and then blanks."""
+    count = min(most, (SIZE - len(before) - len(after)) // len(unit))
+    return (before + unit * count + after).ljust(SIZE)
+
+
+def costly() -> Iterator[bytes]:
+    """Yield bodies of the largest size that ask for the most work, in every way there is."""
+    nest = b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b","
+    for unit in (b"1,", b"-1.5E-9,", b"[],", b"{},", nest, b"-" + b"1" * 62 + b".1,"):
+        yield filled(unit, SIZE)
+        yield filled(unit, MAX_ELEMENTS)
+        yield filled(unit, MAX_CONTAINERS // max(1, unit.count(b"[")) - 1)
+    yield filled(b'{"":1},', MAX_KEYS)
+    yield filled(b'{"":1},', MAX_KEYS, before=b"[" + b"1," * (MAX_ELEMENTS - MAX_KEYS))
+    yield filled(b"[[]],", MAX_DEPTH)
+    yield filled(b"]", SIZE, before=b"[[]]," * MAX_DEPTH)
+    yield filled(b"][", SIZE, before=b"[[]]," * MAX_DEPTH)
+
+
+def test_no_body_of_the_largest_size_costs_more_than_a_bounded_number_of_steps() -> None:
+    most = max(lines_run(body) for body in costly())
+    # A few steps a number and a bracket; it would be hundreds of thousands by the size alone.
+    assert MAX_ELEMENTS < most < 8 * (MAX_ELEMENTS + MAX_CONTAINERS)
+
+
+def test_a_large_message_as_providers_send_it_is_taken() -> None:
+    """250 items of eight fields are the most that a notification may list."""
+    item = {
+        "id": "A-1",
+        "name": "Kopi susu gula aren 250 ml",
+        "price": "25000.00",
+        "quantity": 3,
+        "brand": "",
+        "category": "drinks",
+        "url": "https://shop.test/a-1",
+    }
+    cart = {"order_id": "A-1", "item_details": [item] * 250, "custom": ["x" * 40] * 1000}
+    assert len(json.dumps(cart)) > 80_000
+    parse_object(json.dumps(cart, indent=2).encode())
 
 
 # ---- content ------------------------------------------------------------------------------

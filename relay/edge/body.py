@@ -1,6 +1,6 @@
 """Reading a request body: limited, timed, and exactly as it was sent."""
 
-from asyncio import get_running_loop, timeout
+from asyncio import get_running_loop, timeout_at
 from datetime import timedelta
 from typing import Final
 
@@ -22,10 +22,10 @@ class BodyLimits:
     def __init__(self, *, size: int, within: timedelta, behind: timedelta = _BEHIND) -> None:
         """Set the limits.
 
-        size: bytes at most. within: for all of it. behind: in any time this long, as much has to
-            come as the slowest sender sends, or the rest.
+        size: bytes at most; it can be looked up here. within: for all of it. behind: in any time
+            this long, as much has to come as the slowest sender sends, or the rest.
         """
-        self._size = size
+        self.size = size
         self._within = within.total_seconds()
         self._behind = behind.total_seconds()
 
@@ -40,17 +40,14 @@ class BodyLimits:
         """
         if any(coding.strip().lower() != "identity" for coding in _codings(request)):
             raise Refusal(Reason.BODY_ENCODED)
-        if (request.content_length or 0) > self._size:
+        if (request.content_length or 0) > self.size:
             raise Refusal(Reason.BODY_TOO_LARGE, f"{request.content_length} bytes announced")
         try:
             if request.content.is_eof():
                 # All of it came with the head, as it nearly always does.
                 return self._limited(request.content.read_nowait())
             self._continue(request)
-            async with timeout(self._within):
-                return await self._read(request)
-        except TimeoutError:
-            raise Refusal(Reason.BODY_TIMEOUT) from None
+            return await self._read(request)
         except (
             ClientConnectionError,
             ConnectionError,
@@ -64,23 +61,26 @@ class BodyLimits:
     async def _read(self, request: BaseRequest) -> bytes:
         chunks: list[bytes] = []
         size, due, now = 0, _SLOWEST * self._behind, get_running_loop().time
+        late = now() + self._within
+        # One timer for both limits: there may be a thousand slow senders.
+        patience = timeout_at(min(late, now() + self._behind))
         try:
-            async with timeout(self._behind) as patience:
+            async with patience:
                 while chunk := await request.content.readany():
                     size += len(chunk)
-                    if size > self._size:
+                    if size > self.size:
                         raise Refusal(Reason.BODY_TOO_LARGE)
                     chunks.append(chunk)
                     if size >= due:
                         due = size + _SLOWEST * self._behind
-                        patience.reschedule(now() + self._behind)
+                        patience.reschedule(min(late, now() + self._behind))
         except TimeoutError:
-            detail = f"less than {_SLOWEST} bytes a second"
+            detail = "" if patience.when() == late else f"less than {_SLOWEST} bytes a second"
             raise Refusal(Reason.BODY_TIMEOUT, detail) from None
         return b"".join(chunks)
 
     def _limited(self, body: bytes) -> bytes:
-        if len(body) > self._size:
+        if len(body) > self.size:
             raise Refusal(Reason.BODY_TOO_LARGE)
         return body
 

@@ -1,13 +1,22 @@
-"""How many connections there may be, in all and from one address."""
+"""How many connections there may be, in all and from one address.
+
+Many clients share the connections of one proxy: there, what each of them has in hand is limited.
+"""
 
 from collections import Counter
 from collections.abc import Callable
+from ipaddress import IPv6Address
+from typing import Final, Self
 
+from relay.errors import Reason, Refusal
 from relay.model import Address
+
+_IPV4: Final = 4
+_NETWORK: Final = ((1 << 64) - 1) << 64
 
 
 class Connections:
-    """Counts open connections and says when there are enough."""
+    """Counts open connections, and requests in hand, and says when there are enough."""
 
     def __init__(
         self,
@@ -20,6 +29,8 @@ class Connections:
         """Set the limits.
 
         ceiling: how many there can be in all, whatever the limits are.
+        per_address: of connections from one address, and of requests in hand from one client; an
+            IPv6 network of 64 bits counts as one.
         shares_address: true for a trusted proxy, behind which many clients stand; those do not
             share a limit among them.
         """
@@ -27,6 +38,7 @@ class Connections:
         self.become(total=total, per_address=per_address)
         self._shares_address = shares_address
         self._open: Counter[Address] = Counter()
+        self._in_hand: Counter[Address] = Counter()
         self._count = 0
 
     def become(self, *, total: int, per_address: int) -> None:
@@ -39,15 +51,68 @@ class Connections:
 
     def enter(self, peer: Address) -> bool:
         """Count a new connection; False when it is one too many. It must `leave` either way."""
-        self._open[peer] += 1
         self._count += 1
-        if self._count > self._total:
-            return False
-        return self._shares_address(peer) or self._open[peer] <= self._per_address
+        few = _more(self._open, peer) <= self._per_address
+        return self._count <= self._total and (few or self._shares_address(peer))
 
     def leave(self, peer: Address) -> None:
         """Count a connection out."""
         self._count -= 1
-        self._open[peer] -= 1
-        if self._open[peer] <= 0:
-            del self._open[peer]
+        _less(self._open, peer)
+
+    def begin(self, client: Address) -> bool:
+        """Count a request; False when its client has too many. It must `end` either way."""
+        return _more(self._in_hand, client) <= self._per_address
+
+    def end(self, client: Address) -> None:
+        """Count a request out."""
+        _less(self._in_hand, client)
+
+
+class InHand:
+    """One request from its head to its answer: a context manager that counts it."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._client: Address | None = None
+
+    def of(self, client: Address) -> None:
+        """Count the request for its client. Called once at most.
+
+        Raises:
+            Refusal: TOO_MANY_CONNECTIONS, when this client has as many in hand as it may have.
+        """
+        self._client = client
+        if not self._connections.begin(client):
+            raise Refusal(Reason.TOO_MANY_CONNECTIONS, "requests of one client in hand")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._client is not None:
+            self._connections.end(self._client)
+
+
+def _more(counter: Counter[Address], address: Address) -> int:
+    one = _client(address)
+    counter[one] += 1
+    return counter[one]
+
+
+def _less(counter: Counter[Address], address: Address) -> None:
+    one = _client(address)
+    counter[one] -= 1
+    if counter[one] <= 0:
+        del counter[one]
+
+
+def _client(address: Address) -> Address:
+    """Return what stands for all addresses of one client.
+
+    Who has IPv6 has a network of 64 bits at least (RFC 6177): each of its addresses would have a
+    share of its own.
+    """
+    if address.version == _IPV4:
+        return address
+    return IPv6Address(int(address) & _NETWORK)

@@ -90,10 +90,14 @@ class Framing:
                 if self._body is not None and self._body.ended:
                     self._body = None
         except Refusal as problem:
-            self.problem, self._held = problem, b""
+            self.stop(problem)
             return data[:ready]
         self._held, self._seen = data[ready:], at - ready
         return data[:ready]
+
+    def stop(self, problem: Refusal) -> None:
+        """Take nothing more."""
+        self.problem, self._held = problem, b""
 
     def _read_line(self, data: bytes, at: int, head: int) -> int:
         """Read one line of a head that began at `head`; return where the next one begins."""
@@ -172,7 +176,8 @@ class _Head:
             raise _malformed("host")
         coding, length = said.get(b"transfer-encoding"), said.get(b"content-length")
         if coding is not None:
-            if coding != b"chunked" or length is not None or self._old:
+            # The one coding that a sender may use, its name in any case (RFC 9112, section 7).
+            if coding.lower() != b"chunked" or length is not None or self._old:
                 raise _malformed("transfer-encoding")
             return _Chunked()
         if length is None:

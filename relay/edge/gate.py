@@ -79,6 +79,8 @@ class TlsGate(asyncio.Protocol):
 
     async def _shake_hands(self, transport: asyncio.Transport, origin: Origin) -> None:
         loop = asyncio.get_running_loop()
+        # TLS sees how full this buffer is only when it is told.
+        transport.set_write_buffer_limits(high=0)
         protocol = self._gates.behind(origin)
         late = loop.time() + self._gates.timeout
         secure = None

@@ -1,16 +1,17 @@
 """One connection: its limits, and an answer to everything that is not a request.
 
 aiohttp parses what `Framing` lets pass. This subclass adds what it leaves open: a deadline for
-headers and for taking an answer, limits on connections, and answers of ours where aiohttp would
-send its own error page.
+headers and for taking an answer, limits on connections and on what is swallowed of a body that
+nobody wants, an answer for a sender that has said all it will say, and answers of ours where
+aiohttp would send its own error page.
 """
 
 import asyncio
 from contextlib import suppress
 from functools import partial
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, Protocol, cast
 
-from aiohttp import http_exceptions
+from aiohttp.streams import StreamReader
 from aiohttp.web import BaseRequest, Server, StreamResponse
 from aiohttp.web_protocol import RequestHandler
 
@@ -18,6 +19,7 @@ from relay.edge.connections import Connections
 from relay.edge.framing import Framing
 from relay.edge.origin import Origin, origin_of
 from relay.edge.response import closing_bytes, to_response
+from relay.edge.unreadable import Unreadable, refusal_of
 from relay.errors import Reason, Refusal
 from relay.model import Ack, Address
 
@@ -37,12 +39,17 @@ class EdgeProtocol(RequestHandler):
 
     __slots__ = (
         "_admitted",
+        "_answered",
+        "_body",
         "_complaints",
         "_connections",
         "_deadline",
         "_early",
+        "_ended",
         "_framing",
         "_header_timeout",
+        "_swallowing",
+        "_swallows",
         "_untaken",
         "origin",
         "peer",
@@ -55,28 +62,39 @@ class EdgeProtocol(RequestHandler):
         connections: Connections,
         complaints: Complaints,
         header_timeout: float,
+        swallows: int,
         origin: Origin | None = None,
         **options: Any,  # noqa: ANN401 - aiohttp's own
     ) -> None:
-        """Take the parts. `origin`: what a PROXY header said; None to go by the socket."""
+        """Take the parts.
+
+        swallows: how many bytes may still come of a body whose request has been answered.
+        origin: what a PROXY header said; None to go by the socket.
+        """
         super().__init__(server, **options)
         self.origin = origin
         self._connections = connections
         self._complaints = complaints
         self._header_timeout = header_timeout
+        self._swallows = swallows
         self._framing = Framing()
         self._deadline: asyncio.TimerHandle | None = None
         self._untaken: asyncio.TimerHandle | None = None
         self._admitted = False
         self._early = b""
+        self._answered = 0
+        self._ended = False
+        self._swallowing = False
+        self._body: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self.origin is None:
             self.origin = origin_of(transport)
         self.peer = self.origin.address
         super().connection_made(transport)
-        # So that an answer counts as given when the system has taken all of it.
-        cast("asyncio.Transport", transport).set_write_buffer_limits(high=0)
+        # So that an answer counts as given when the system has taken all of it. Not 0: asyncio's
+        # TLS takes an empty buffer for a full one then, at every other look.
+        cast("asyncio.Transport", transport).set_write_buffer_limits(high=1)
         self._admitted = True
         if self._connections.enter(self.peer):
             self._expect_headers()
@@ -89,6 +107,9 @@ class EdgeProtocol(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_deadline()
         self._taken()
+        self._fail_body(Refusal(Reason.BODY_MALFORMED, "the connection ended inside the body"))
+        # It knows this connection, and would keep it until garbage is collected.
+        self._body = None
         if self._admitted:
             self._admitted = False
             self._connections.leave(self.peer)
@@ -101,10 +122,52 @@ class EdgeProtocol(RequestHandler):
             return
         if self._framing.problem is None:
             self._take(data)
+        elif not data:
+            # aiohttp goes on with requests that it held back, for there were many at once.
+            self._parse(b"")
+
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks for it
+        """Keep the connection open for what is owed to a sender that has said all it will say.
+
+        TLS has no such half in asyncio: there, the connection is over.
+        """
+        self._ended = True
+        self._stop_deadline()
+        if self._framing.in_body and self._framing.problem is None:
+            ended = Refusal(Reason.BODY_MALFORMED, "the sender ended inside the body")
+            self._framing.stop(ended)
+            self._break_off(ended)
+        plain = self.transport is not None and self.ssl_context is None
+        return plain and self._owed > 0
+
+    async def finish_response(
+        self, request: BaseRequest, resp: StreamResponse, start_time: float | None
+    ) -> tuple[StreamResponse, bool]:
+        if self._ended and self._owed == 1:
+            resp.force_close()
+        finished = await super().finish_response(request, resp, start_time)
+        self._answered += 1
+        if self._ended and not self._owed:
+            self.close()
+        # aiohttp swallows the rest of the body for a while, so that a sender that has to send it
+        # all before it reads finds the answer. `_take` sees to it that it is not too much.
+        self._swallowing = not request.content.is_eof()
+        return finished
+
+    @property
+    def _owed(self) -> int:
+        """How many answers are owed: one for each head, and one for what could not be read."""
+        return self._framing.heads + isinstance(self._parser, Unreadable) - self._answered
 
     def _take(self, data: bytes) -> None:
         framing, heads = self._framing, self._framing.heads
-        super().data_received(framing.feed(data))
+        if self._swallowing:
+            self._swallows -= len(data)
+            if self._swallows < 0:
+                self._fail_body(Refusal(Reason.BODY_TOO_LARGE, "it was not wanted"))
+                self.force_close()
+                return
+        self._parse(framing.feed(data))
         if framing.heads != heads:
             self._stop_deadline()
         if framing.problem is not None:
@@ -113,6 +176,13 @@ class EdgeProtocol(RequestHandler):
         elif framing.in_head and self._deadline is None:
             # The first bytes of another request on a connection that was kept alive.
             self._expect_headers()
+
+    def _parse(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._messages:
+            self._body = self._messages[-1][1]
+            if self._framing.problem is not None:
+                self._fail_body(self._framing.problem)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -134,7 +204,7 @@ class EdgeProtocol(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun; the connection can only be closed")
         if status == 400:  # noqa: PLR2004 - aiohttp's mark for a request it cannot parse
-            ack = self._complaints.refuse(self.peer, _unparsable(exc))
+            ack = self._complaints.refuse(self.peer, refusal_of(exc))
         else:
             ack = self._complaints.fault(self.peer, exc)
         response = to_response(ack)
@@ -159,7 +229,7 @@ class EdgeProtocol(RequestHandler):
 
     def _headers_late(self) -> None:
         self._deadline = None
-        if self._request_in_progress or self._messages:
+        if self._owed:
             # An answer is owed to who came before on this connection.
             self._expect_headers()
         else:
@@ -181,40 +251,21 @@ class EdgeProtocol(RequestHandler):
         """Answer what could not be read; nothing is read from this connection any more."""
         if self._framing.in_body:
             self._lingering_time = 0.0
-            if self._messages:
-                self._messages[-1][1].set_exception(problem)
-            elif self._current_request is not None:
-                self._current_request.content.set_exception(problem)
+            self._fail_body(problem)
         else:
-            self._parser = _Unreadable(problem)  # type: ignore[assignment] # all that is asked of it
+            self._parser = Unreadable(problem)  # type: ignore[assignment] # all that is asked of it
             super().data_received(b"")
+
+    def _fail_body(self, problem: Refusal) -> None:
+        """Let nobody wait for the rest of a body any more."""
+        if self._body is not None and not self._body.is_eof():
+            self._body.set_exception(problem)
 
     def _turn_away(self, refusal: Refusal) -> None:
         ack = self._complaints.refuse(self.peer, refusal)
         if self.transport is not None:
             self.transport.write(closing_bytes(ack))
         self.force_close()
-
-
-class _NotStrict(http_exceptions.BadHttpMessage):
-    """What aiohttp's parser would raise, had it been given the bytes."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__("")
-        self.refusal = refusal
-
-
-class _Unreadable:
-    """Stands where the parser stood, and says why there is nothing more to parse."""
-
-    def __init__(self, problem: Refusal) -> None:
-        self._problem = problem
-
-    def feed_data(self, _: bytes) -> NoReturn:
-        raise _NotStrict(self._problem)
-
-    def message_consumed(self) -> None:
-        """No queue of parsed messages is kept here."""
 
 
 class EdgeServer(Server):
@@ -227,6 +278,7 @@ class EdgeServer(Server):
         connections: Connections,
         complaints: Complaints,
         header_timeout: float,
+        swallows: int,
         **options: Any,  # noqa: ANN401 - aiohttp's own
     ) -> None:
         super().__init__(handler, **options)
@@ -237,6 +289,7 @@ class EdgeServer(Server):
             connections=connections,
             complaints=complaints,
             header_timeout=header_timeout,
+            swallows=swallows,
             loop=self._loop,
             **options,
         )
@@ -258,19 +311,9 @@ class EdgeServer(Server):
         if not self._connections.keys() - {handler}:
             self._gone.set_result(None)
 
-    def become(self, *, header_timeout: float) -> None:
-        """Guard the connections to come with another deadline."""
-        self._protocol = partial(self._protocol, header_timeout=header_timeout)
+    def become(self, *, header_timeout: float, swallows: int) -> None:
+        """Guard the connections to come with other limits."""
+        self._protocol = partial(self._protocol, header_timeout=header_timeout, swallows=swallows)
 
     def __call__(self, origin: Origin | None = None) -> EdgeProtocol:
         return self._protocol(origin=origin)
-
-
-def _unparsable(error: BaseException | None) -> Refusal:
-    if isinstance(error, _NotStrict):
-        return error.refusal
-    # For too many fields aiohttp has no class of its own, only a message.
-    if isinstance(error, http_exceptions.LineTooLong) or "Too many headers" in str(error):
-        return Refusal(Reason.HEADERS_TOO_LARGE)
-    # The parser's message quotes the request, which may hold a token: the class must do.
-    return Refusal(Reason.BODY_MALFORMED, f"not HTTP: {type(error).__name__}")

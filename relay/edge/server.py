@@ -16,7 +16,7 @@ from aiohttp.web import BaseRequest, StreamResponse
 from relay.answers import plain_answer
 from relay.clock import Clock
 from relay.edge.body import BodyLimits
-from relay.edge.connections import Connections
+from relay.edge.connections import Connections, InHand
 from relay.edge.framing import LONGEST_LINE, MOST_FIELDS
 from relay.edge.gate import TlsGates
 from relay.edge.protocol import EdgeProtocol, EdgeServer
@@ -40,8 +40,10 @@ _PARSER = {
 #: How long an idle connection is kept for the provider's next message, in seconds.
 _KEEPALIVE = 75.0
 
-#: How long unread bytes of a refused request are swallowed, so that the refusal is seen.
+#: How long unread bytes of a refused request are swallowed, so that the refusal is seen, and how
+#: many at least; as many as a body may have, in any case.
 _LINGER = 2.0
+_SWALLOWED = 1024 * 1024
 
 #: How many connections are let in at once, and how many may wait in the system to be. Those let in
 #: are not counted yet: so few that the reserve of file descriptors covers them.
@@ -113,6 +115,7 @@ class Edge:
             connections=self._connections,
             complaints=self,
             header_timeout=self._header_timeout,
+            swallows=self._swallows,
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=_KEEPALIVE,
@@ -142,7 +145,7 @@ class Edge:
         self._body = body
         self._header_timeout = header_timeout.total_seconds()
         if self._server is not None:
-            self._server.become(header_timeout=self._header_timeout)
+            self._server.become(header_timeout=self._header_timeout, swallows=self._swallows)
         for gates in self._gates:
             gates.timeout = self._header_timeout
 
@@ -167,6 +170,10 @@ class Edge:
             await self._server.left(last)
             self._server.pre_shutdown()
             await self._server.shutdown(grace.total_seconds() - last)
+
+    @property
+    def _swallows(self) -> int:
+        return max(self._body.size, _SWALLOWED)
 
     @property
     def accepting(self) -> bool:
@@ -208,7 +215,9 @@ class Edge:
         if request.raw_path == _HEALTH and request.method in {"GET", "HEAD"}:
             ack = _OK
         else:
-            ack = await self._ingest.receive(self._head(request), partial(self._body.read, request))
+            read = partial(self._body.read, request)
+            with InHand(self._connections) as in_hand:
+                ack = await self._ingest.receive(self._head(request), read, in_hand.of)
         response = to_response(ack)
         # A refused body is not read to its end just to keep the connection.
         if self._stopping or not request.content.is_eof():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from random import Random
+from typing import Any
 
 import dns.asyncquery
 import dns.asyncresolver
@@ -20,6 +21,7 @@ from netaddr import IPNetwork
 from relay.clock import Clock
 from relay.networks import parse_host_name
 from relay.sources import Entry, SourceObserver, SourceStatus
+from relay.sources.dnswire import LONGEST, AnswerTooLong, Backend
 from relay.sources.hostrecord import Answer, Family, HostRecord, LookupResult, Policy, learn
 from relay.sources.nameservers import Nameserver
 
@@ -27,6 +29,7 @@ from relay.sources.nameservers import Nameserver
 _UDP_PAYLOAD = 1232
 
 _FAILED = {family: Answer(LookupResult.SERVFAIL) for family in Family}
+_TOO_LONG = Answer(LookupResult.REFUSED_ANSWER, problem=f"more than {LONGEST} bytes")
 
 
 class Resolver:
@@ -47,6 +50,7 @@ class Resolver:
         if tls is None and any(server.tls for server in nameservers):
             tls = ssl.create_default_context()
         self._nameservers = [_reach(server, tls) for server in nameservers]
+        self._backend = Backend()
 
     async def look_up(self, host: str) -> Mapping[Family, Answer]:
         """Ask for A and AAAA at the same time. What fails is in the answers."""
@@ -59,13 +63,15 @@ class Resolver:
         try:
             # dnspython measures on the wall clock, which may jump.
             async with asyncio.timeout(self._timeout):
-                found = await self._stub().resolve(name, family.value, raise_on_no_answer=False)
+                found = await self._stub().resolve(
+                    name, family.value, raise_on_no_answer=False, backend=self._backend
+                )
         except dns.resolver.NXDOMAIN:
             return Answer(LookupResult.NXDOMAIN)
         except (TimeoutError, dns.exception.Timeout):
             return Answer(LookupResult.TIMEOUT)
-        except (dns.exception.DNSException, OSError):
-            return Answer(LookupResult.SERVFAIL)
+        except (dns.exception.DNSException, OSError) as error:
+            return _TOO_LONG if _was_too_long(error) else Answer(LookupResult.SERVFAIL)
         if found.response.flags & dns.flags.TC:
             # Truncated even over TCP: a part of the addresses must not pass for all of them.
             return Answer(LookupResult.SERVFAIL)
@@ -203,6 +209,13 @@ class DnsHost:
         return self._clock.now() - timedelta(seconds=self._clock.monotonic() - then)
 
 
+def _was_too_long(error: Exception) -> bool:
+    """Say whether a server's answer could not be parsed for its length, and no other had one."""
+    if not isinstance(error, dns.resolver.NoNameservers):
+        return False
+    return any(isinstance(each[3], AnswerTooLong) for each in error.kwargs["errors"])
+
+
 def _reach(server: Nameserver, tls: ssl.SSLContext | None) -> dns.nameserver.Nameserver:
     if server.tls and tls is not None:
         return _OverTls(server, tls)
@@ -230,7 +243,7 @@ class _OverTls(dns.nameserver.DoTNameserver):
         source: str | None,
         source_port: int,
         max_size: bool,  # noqa: ARG002 - always, over TLS
-        backend: object,  # noqa: ARG002 - it has no public type; dnspython finds asyncio itself
+        backend: Any,  # noqa: ANN401 - it has no public type
         one_rr_per_rrset: bool = False,
         ignore_trailing: bool = False,
     ) -> dns.message.Message:
@@ -243,6 +256,7 @@ class _OverTls(dns.nameserver.DoTNameserver):
             source_port,
             one_rr_per_rrset,
             ignore_trailing,
+            backend=backend,
             ssl_context=self._tls,
             server_hostname=self.hostname,
         )

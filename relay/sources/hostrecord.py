@@ -52,13 +52,16 @@ class Family(StrEnum):
 class Answer:
     """What one question was answered with, as it came.
 
-    result: OK when it was answered with addresses, believable or not; never REFUSED_ANSWER.
+    result: OK when it was answered with addresses, believable or not; REFUSED_ANSWER when it was
+        not even read.
     ttl: the lowest of the chain, in seconds.
+    problem: why it was not read, for people.
     """
 
     result: LookupResult
     addresses: tuple[Address, ...] = ()
     ttl: int = 0
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,8 @@ def _judge(answer: Answer) -> _Judged:
     if not answer.addresses:
         empty = answer.result is LookupResult.OK
         result = LookupResult.EMPTY if empty else answer.result
-        return _Judged(result, frozenset(), 0, str(result))
+        problem = f"{result}, {answer.problem}" if answer.problem else str(result)
+        return _Judged(result, frozenset(), 0, problem)
     if len(answer.addresses) > MOST_IN_ANSWER:
         problem = f"{refuse}, {len(answer.addresses)} addresses"
         return _Judged(refuse, frozenset(), 0, problem)

@@ -22,8 +22,6 @@ _CODINGS = (
     b"Transfer-Encoding: chunked, chunked",
     b"Transfer-Encoding: identity",
     b"Transfer-Encoding: identity, chunked",
-    b"Transfer-Encoding: Chunked",
-    b"Transfer-Encoding: CHUNKED",
     b"Transfer-Encoding: xchunked",
     b"Transfer-Encoding: chunkedx",
     b"Transfer-Encoding: chunked;q=1",
@@ -49,6 +47,8 @@ _CODINGS = (
     b"Transfer-Encoding: chunked\r",
     b"\x00Transfer-Encoding: chunked",
 )
+#: The coding as it may be written; beside a length it is refused like any other.
+_SPELLINGS = (b"Transfer-Encoding: Chunked", b"Transfer-Encoding: CHUNKED")
 
 
 def forms(path: bytes, usual: list[bytes], body: bytes, hidden: bytes) -> dict[str, bytes]:
@@ -121,16 +121,18 @@ def forms(path: bytes, usual: list[bytes], body: bytes, hidden: bytes) -> dict[s
                 each,
                 framed=b"0\r\n\r\n" + hidden,
             )
-            for each in _CODINGS
+            for each in (*_CODINGS, *_SPELLINGS)
         },
         **{
             f"{each!r}, TE.CL": coding(
                 b"Content-Length: %d" % len(b"%x\r\n" % len(hidden)), each, framed=chunk(hidden)
             )
-            for each in _CODINGS
+            for each in (*_CODINGS, *_SPELLINGS)
         },
         "TE.TE": coding(coded, coded),
+        "TE.TE, spelled in two ways": coding(coded, _SPELLINGS[0]),
         "TE over HTTP/1.0": coding(coded, start=b"POST %b HTTP/1.0" % path),
+        "TE over HTTP/1.0, spelled": coding(_SPELLINGS[1], start=b"POST %b HTTP/1.0" % path),
         # Chunks.
         "chunk extension": coding(coded, framed=chunk(body, b";a=b")),
         "chunk extension without a name": coding(coded, framed=chunk(body, b";")),

@@ -14,17 +14,20 @@ from tests.harness.edge import genuine, running_edge, until
 from tests.harness.wire import exchange, read_reply, request
 
 
-def chunked(body: bytes, size: int) -> bytes:
+def chunked(body: bytes, size: int, coding: str = "chunked") -> bytes:
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     coded = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
-    return request("POST", "/hook", [("Transfer-Encoding", "chunked")], coded + b"0\r\n\r\n")
+    return request("POST", "/hook", [("Transfer-Encoding", coding)], coded + b"0\r\n\r\n")
 
 
-@pytest.mark.parametrize("size", [1, 7, 10_000])
-async def test_chunks_are_put_together(size: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "coding"),
+    [(1, "chunked"), (7, "chunked"), (10_000, "chunked"), (7, "Chunked"), (7, "CHUNKED")],
+)
+async def test_chunks_are_put_together(size: int, coding: str, tmp_path: Path) -> None:
     body = genuine()
     async with running_edge(tmp_path) as edge:
-        assert (await exchange(edge.address, chunked(body, size))).status == 200
+        assert (await exchange(edge.address, chunked(body, size, coding))).status == 200
         (record,) = (await edge.spool.page(Query())).records
         found = await edge.spool.get(record.id)
     assert found is not None

@@ -2,7 +2,10 @@
 
 from ipaddress import ip_address
 
-from relay.edge.connections import Connections
+import pytest
+
+from relay.edge.connections import Connections, InHand
+from relay.errors import Reason, Refusal
 
 ONE, TWO, PROXY = (ip_address(f"192.0.2.{n}") for n in (1, 2, 9))
 
@@ -50,3 +53,49 @@ def test_no_limit_is_above_the_ceiling() -> None:
     connections.become(total=10, per_address=9)
     connections.leave(ONE)
     assert [connections.enter(ONE) for _ in range(2)] == [True, False]
+
+
+def test_one_client_may_not_have_more_in_hand_than_its_share() -> None:
+    connections = limited()
+    with InHand(connections) as first, InHand(connections) as second, InHand(connections) as third:
+        first.of(ONE)
+        second.of(ONE)
+        with pytest.raises(Refusal) as caught:
+            third.of(ONE)
+        assert caught.value.reason is Reason.TOO_MANY_CONNECTIONS
+        with InHand(connections) as another:
+            another.of(TWO)
+
+
+def test_what_is_answered_is_in_hand_no_more() -> None:
+    connections = limited()
+    for _ in range(5):
+        with InHand(connections) as request:
+            request.of(ONE)
+        # Nobody is counted for a request whose client was never known.
+        with InHand(connections):
+            pass
+    connections.become(total=10, per_address=1)
+    with InHand(connections) as first, InHand(connections) as second:
+        first.of(ONE)
+        with pytest.raises(Refusal):
+            second.of(ONE)
+    with InHand(connections) as request:
+        request.of(ONE)
+
+
+def test_all_addresses_of_one_ipv6_network_share_a_limit() -> None:
+    connections = limited()
+    one, other = "2001:db8:0:1::", "2001:db8:0:2::"
+    found = [connections.enter(ip_address(f"{one}{n:x}")) for n in (1, 0xFFFF, 3)]
+    assert found == [True, True, False]
+    assert connections.enter(ip_address(f"{other}1"))
+    for n in (3, 1, 0xFFFF):
+        connections.leave(ip_address(f"{one}{n:x}"))
+    assert connections.enter(ip_address(f"{one}9"))
+    assert len(connections) == 2
+    with InHand(connections) as first, InHand(connections) as second, InHand(connections) as third:
+        first.of(ip_address(f"{one}1"))
+        second.of(ip_address(f"{one}2"))
+        with pytest.raises(Refusal):
+            third.of(ip_address(f"{one}3"))

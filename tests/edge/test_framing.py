@@ -27,6 +27,8 @@ PROPER = [
     b"GET /a?b=c/d%20|{} HTTP/1.1\r\nHost: [2001:db8::1]:8443\r\n\r\n",
     CHUNKED + b"0\r\n\r\n",
     CHUNKED + chunk(BODY),
+    HEAD + b"Transfer-Encoding: Chunked\r\n\r\n" + chunk(BODY),
+    HEAD + b"TRANSFER-ENCODING:CHUNKED\r\n\r\n" + chunk(BODY),
     CHUNKED + b"3\r\nabc\r\n0000000A\r\n0123456789\r\n00\r\n\r\n",
 ]
 

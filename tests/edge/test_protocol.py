@@ -2,9 +2,13 @@
 
 import asyncio
 import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import NoReturn
 
+import apsw
 import pytest
 
 from relay.spool import Query
@@ -25,6 +29,24 @@ async def ask_without_end(sender: socket.socket) -> NoReturn:
     asking = request("GET", "/healthz") * 1000
     while True:
         await asyncio.get_running_loop().sock_sendall(sender, asking)
+
+
+@asynccontextmanager
+async def locked(directory: Path) -> AsyncIterator[None]:
+    """Let nothing be stored as long as this lasts."""
+    with closing(apsw.Connection(str(directory / "relay.db"))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+async def noticed(edge: RunningEdge) -> None:
+    """Return when all that was sent before has been received: what comes later is answered."""
+    assert (await exchange(edge.address, request("GET", "/healthz"))).status == 200
+
+
+async def stored(edge: RunningEdge) -> int:
+    return len((await edge.spool.page(Query())).records)
 
 
 @pytest.mark.parametrize(("total", "per_address"), [(2, 10), (10, 2)])
@@ -187,3 +209,154 @@ async def test_what_is_no_request_gets_a_plain_answer(
     assert reply.body == b""
     assert line["reason"] == (reason or "headers_too_large")
     assert line["endpoint"] == ""
+
+
+# ---- bodies that nobody wants -----------------------------------------------------------------
+
+
+async def poured(address: tuple[str, int], raw: bytes, most: int) -> int:
+    """Send this, and then as much more, or until the connection breaks; return how much went."""
+    piece, sent, loop = bytes(256 * 1024), 0, asyncio.get_running_loop()
+    with socket.socket() as sender:
+        sender.setblocking(False)
+        await loop.sock_connect(sender, address)
+        await loop.sock_sendall(sender, raw)
+        try:
+            while sent < most:
+                await loop.sock_sendall(sender, piece)
+                sent += len(piece)
+        except ConnectionError:
+            pass
+    return sent
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        request("POST", "/other", [("Content-Length", "900000000000")]),
+        request("POST", "/hook", [("Content-Length", "900000000000")]),
+        request("POST", "/other", [("Transfer-Encoding", "chunked")], b"fffffff0\r\n"),
+    ],
+)
+async def test_what_nobody_wants_is_not_swallowed_without_end(raw: bytes, tmp_path: Path) -> None:
+    mebibyte = 1024 * 1024
+    async with running_edge(tmp_path) as edge:
+        # What the system holds between the two ends comes on top of what is swallowed.
+        assert await poured(edge.address, raw, 256 * mebibyte) < 64 * mebibyte
+        await until(lambda: len(edge.connections) == 0)
+        assert [line["verdict"] for line in edge.lines()] == ["refused"]
+
+
+@pytest.mark.parametrize("target", ["/other", "/hook"])
+async def test_who_sends_all_before_reading_finds_the_refusal(target: str, tmp_path: Path) -> None:
+    raw = request("POST", target, body=bytes(900_000)) + genuine_request()
+    async with running_edge(tmp_path) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        writer.write(raw)
+        await writer.drain()
+        reply = await read_reply(reader)
+        assert (reply.status, reply.value("Connection")) == (
+            404 if target == "/other" else 413,
+            "close",
+        )
+        assert await reader.read() == b""
+        writer.close()
+        assert await stored(edge) == 0
+
+
+# ---- senders that have said all they say ------------------------------------------------------
+
+
+@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("count", [1, 3])
+async def test_who_says_no_more_is_answered_all_the_same(
+    count: int, busy: bool, tmp_path: Path
+) -> None:
+    async with running_edge(tmp_path) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        if busy:
+            async with locked(tmp_path):
+                writer.write(b"".join(genuine_request() for _ in range(count)))
+                writer.write_eof()
+                await noticed(edge)
+        else:
+            writer.write(b"".join(genuine_request() for _ in range(count)))
+            writer.write_eof()
+        replies = [await read_reply(reader) for _ in range(count)]
+        assert await reader.read() == b""
+        writer.close()
+        await until(lambda: len(edge.connections) == 0)
+        assert await stored(edge) == count
+    assert [reply.status for reply in replies] == [200] * count
+    assert replies[-1].value("Connection") == "close"
+
+
+@pytest.mark.parametrize("last", [b"", request("POST", "/hook", [("Content-Length", "9")], b"x")])
+async def test_of_many_requests_at_once_all_are_answered(last: bytes, tmp_path: Path) -> None:
+    # More than aiohttp takes at a time; the rest it holds back.
+    async with running_edge(tmp_path) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        writer.write(request("GET", "/healthz") * 100 + last)
+        writer.write_eof()
+        found = [(await read_reply(reader)).status for _ in range(100)]
+        assert found == [200] * 100
+        if last:
+            assert (await read_reply(reader)).status == 400
+        assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("rest", "last"),
+    [
+        (b"POST /hook HTTP/1.1\r\nHo", 0),
+        (b"POST  /hook HTTP/1.1\r\n", 400),
+        (request("POST", "/hook", [("Content-Length", "10")], b"x"), 400),
+        (request("POST", "/hook", [("Transfer-Encoding", "chunked")], b"5\r\nabc"), 400),
+        (request("POST", "/other", [("Content-Length", "10")], b"x"), 404),
+    ],
+)
+async def test_who_ends_inside_a_request_is_answered_as_far_as_that_went(
+    rest: bytes, last: int, tmp_path: Path
+) -> None:
+    async with running_edge(tmp_path) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        writer.write(genuine_request() + rest)
+        writer.write_eof()
+        assert (await read_reply(reader)).status == 200
+        assert (await read_reply(reader)).status == last
+        assert await reader.read() == b""
+        writer.close()
+        await until(lambda: len(edge.connections) == 0)
+        assert await stored(edge) == 1
+
+
+async def test_who_ends_without_a_word_is_let_go(tmp_path: Path) -> None:
+    async with running_edge(tmp_path) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+        await until(lambda: len(edge.connections) == 0)
+        assert edge.lines() == []
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_who_leaves_while_its_event_is_stored_loses_only_the_answer(
+    reset: bool, tmp_path: Path
+) -> None:
+    async with running_edge(tmp_path) as edge:
+        async with locked(tmp_path):
+            _, writer = await asyncio.open_connection(*edge.address)
+            writer.write(genuine_request())
+            await noticed(edge)
+            if reset:
+                ends = writer.get_extra_info("socket")
+                ends.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.close()
+            await noticed(edge)
+        async with asyncio.timeout(10):
+            while not await stored(edge):
+                pass
+        await until(lambda: len(edge.connections) == 0)
+        assert [line["verdict"] for line in edge.lines()] == ["accepted"]

@@ -10,6 +10,8 @@ import pytest
 
 from relay.edge.server import Listener
 from relay.edge.tls import server_context
+from relay.sources import Mode
+from relay.spool import Query
 from tests.harness.certified import certified
 from tests.harness.edge import RunningEdge, genuine_request, running_edge, until
 from tests.harness.proxyheaders import SIGNATURE, tlv, v1, v2, with_checksum
@@ -61,13 +63,31 @@ async def test_the_client_is_who_the_proxy_says(header: object, edge: RunningEdg
     assert told(edge) == [allowed, allowed, ("203.0.113.66", "203.0.113.66", "proxy")]
 
 
-async def test_a_proxy_that_speaks_for_nobody_is_itself(edge: RunningEdge) -> None:
-    for header in (b"PROXY UNKNOWN\r\n", SIGNATURE + b"\x20\0\0\0", SIGNATURE + b"\x21\0\0\0"):
+NOBODY = [
+    b"PROXY UNKNOWN\r\n",
+    b"PROXY UNKNOWN 127.0.0.1 127.0.0.1 1 2\r\n",
+    SIGNATURE + b"\x20\0\0\0",
+    SIGNATURE + b"\x20\x11\0\x0c" + ALLOWED.packed * 2 + bytes(4),
+    SIGNATURE + b"\x21\0\0\0",
+]
+
+
+@pytest.mark.parametrize("header", NOBODY)
+@pytest.mark.parametrize("mode", Mode)
+async def test_a_proxy_that_speaks_for_nobody_is_told_its_health_and_delivers_nothing(
+    header: bytes, mode: Mode, tmp_path: Path
+) -> None:
+    # The proxy's own address is allowed, as it may be where it stands on the provider's side.
+    async with running_edge(tmp_path, listener=PLAIN, trusted=["127.0.0.1"], mode=mode) as edge:
         health = header + request("GET", "/healthz")
         # Nor does it forward for anybody: its clients could write this header themselves.
         forwarded = genuine_request().replace(b"Host", b"X-Forwarded-For: 127.0.0.1\r\nHost")
-        assert await statuses(edge, health, header + forwarded) == [200, 403]
-    assert set(told(edge)) == {(PROXY, PROXY, "peer")}
+        raws = (health, header + genuine_request(), header + forwarded)
+        assert await statuses(edge, *raws, came_from="127.0.0.1") == [200, 403, 403]
+        assert (await edge.spool.page(Query())).records == ()
+        lines = edge.lines()
+    found = {(line["endpoint"], line["reason"], line["detail"]) for line in lines}
+    assert found == {("midtrans", "forwarding_untrusted", "the PROXY header names no client")}
 
 
 async def test_the_proxy_before_the_proxy_forwards(tmp_path: Path) -> None:

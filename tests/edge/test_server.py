@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from relay.edge.server import Listener
+from relay.sources import Mode
 from relay.spool import Query
-from tests.harness.edge import genuine_request, running_edge, until
-from tests.harness.wire import exchange, read_reply, request
+from tests.harness.edge import RunningEdge, genuine_request, running_edge, until
+from tests.harness.wire import Reply, exchange, read_reply, request
 
 
 async def test_two_deliveries_share_one_connection(tmp_path: Path) -> None:
@@ -96,3 +97,50 @@ async def test_a_taken_port_leaves_nothing_open(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="address already in use"):
             await first.edge.start([Listener("127.0.0.1", 0), Listener(*first.address)])
         assert not first.edge.accepting
+
+
+# ---- what one client has in hand ----------------------------------------------------------------
+
+PROXY, ONE, TWO = "127.0.0.2", "203.0.113.1", "203.0.113.2"
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def forwarded(client: str, raw: bytes) -> bytes:
+    return raw.replace(b"Host", f"X-Forwarded-For: {client}\r\nHost".encode(), 1)
+
+
+async def through_proxy(edge: RunningEdge, raw: bytes) -> tuple[Reply, Ends]:
+    """Send this as the proxy does; return the first answer, which may be 100."""
+    reader, writer = await asyncio.open_connection(*edge.address, local_addr=(PROXY, 0))
+    writer.write(raw)
+    return await read_reply(reader), (reader, writer)
+
+
+async def begun(edge: RunningEdge, client: str) -> Ends:
+    """Begin a delivery of this client; its body is being read when this returns."""
+    fields = [("Expect", "100-continue"), ("Content-Length", "100")]
+    reply, ends = await through_proxy(edge, forwarded(client, request("POST", "/hook", fields)))
+    assert reply.status == 100
+    return ends
+
+
+async def test_no_client_of_a_proxy_can_use_up_what_there_is(tmp_path: Path) -> None:
+    async with running_edge(
+        tmp_path, connections=20, per_address=2, trusted=[PROXY], mode=Mode.OFF
+    ) as edge:
+        held = [await begun(edge, ONE) for _ in range(2)]
+        refused, (_, writer) = await through_proxy(edge, forwarded(ONE, genuine_request()))
+        assert refused.status == 502
+        held += [await begun(edge, TWO)]
+        answered, (_, other) = await through_proxy(edge, forwarded(TWO, genuine_request()))
+        assert answered.status == 200
+        for reader, each in held:
+            each.write(bytes(100))
+            assert (await read_reply(reader)).status == 400
+        again, (_, last) = await through_proxy(edge, forwarded(ONE, genuine_request()))
+        assert again.status == 200
+        for each in (writer, other, last, *(each for _, each in held)):
+            each.close()
+        await until(lambda: len(edge.connections) == 0)
+        line = edge.lines()[0]
+    assert (line["reason"], line["client"], line["peer"]) == ("too_many_connections", ONE, PROXY)

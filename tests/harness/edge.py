@@ -85,6 +85,7 @@ async def running_edge(
     seconds: float = 5.0,
     listener: Listener | None = None,
     trusted: Sequence[str] = (),
+    mode: Mode = Mode.ENFORCE,
 ) -> AsyncIterator[RunningEdge]:
     """Listen on a free port, or as told.
 
@@ -105,7 +106,7 @@ async def running_edge(
         inspector=_PROVIDER.bind(Terms(secrets=(_SECRET,))),
         headers=(),
         allowlist=Allowlist([ListedNetworks("midtrans", [("127.0.0.1", "test")])]),
-        mode=Mode.ENFORCE,
+        mode=mode,
         knock=None,
     )
     clients = ClientLocator(map(IPNetwork, trusted), ForwardedHeader.X_FORWARDED_FOR)
