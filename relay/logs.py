@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from relay.clock import Clock
+from relay.errors import RelayError
 
 #: How long lines may gather before they are written, in seconds.
 _GATHER: Final = 0.05
@@ -114,12 +115,35 @@ class Log:
         self._line("error", event, fields)
 
     def fault(self, event: str, error: BaseException, **fields: object) -> None:
-        """Log an error that nobody foresaw, with its traceback."""
-        trace = "".join(traceback.format_exception(error)).rstrip()
-        self._line("error", event, fields | {"exception": trace})
+        """Log an error that nobody foresaw, with its traceback.
+
+        Of errors whose text may quote what was received, such as `ValueError`, only the class is
+        told.
+        """
+        self._line("error", event, fields | {"exception": _trace(error)})
 
     def _line(self, level: str, event: str, fields: Mapping[str, object]) -> None:
         self._writer.write(partial(_line, self._render, self._clock.now(), level, event, fields))
+
+
+#: Errors whose text is of the program and the machine, never of what a sender wrote.
+_SPEAKING: Final = (RelayError, OSError, NameError, AttributeError, TypeError, ImportError)
+
+
+def _trace(error: BaseException) -> str:
+    """Return where an error came from, behind the errors that led to it."""
+    told: list[str] = []
+    seen: set[int] = set()
+    latest: BaseException | None = error
+    while latest is not None and id(latest) not in seen:
+        seen.add(id(latest))
+        name = f"{type(latest).__module__}.{type(latest).__qualname__}".removeprefix("builtins.")
+        text = f": {latest}" if isinstance(latest, _SPEAKING) else ""
+        within = latest.exceptions if isinstance(latest, BaseExceptionGroup) else ()
+        frames = "".join(traceback.format_tb(latest.__traceback__))
+        told.insert(0, "\n".join([frames + name + text, *map(_trace, within)]))
+        latest = latest.__cause__ or latest.__context__
+    return "\n".join(told)
 
 
 def _line(
@@ -160,7 +184,9 @@ class LibraryLogs(logging.Handler):
         self._said[said] = (now, 0)
         if len(self._said) > self.REMEMBERED:
             del self._said[next(iter(self._said))]
-        fields = {"logger": record.name, "message": said[1], "more": times or None}
+        # Behind the first line, asyncio shows the objects at hand, and so what they hold.
+        message = said[1].partition("\n")[0]
+        fields = {"logger": record.name, "message": message, "more": times or None}
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
             self._log.warning("library", **fields)

@@ -1,8 +1,9 @@
 """Posting a sample as its provider does: for `relay send` and the demo."""
 
+import os
 from dataclasses import dataclass
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
 from yarl import URL
 
 from relay.errors import RelayError
@@ -46,5 +47,11 @@ async def post(url: str, sample: Sample, client: str | None = None) -> Answer:
                 allow_redirects=False,
             ) as response:
                 return Answer(response.status, await response.text(errors="replace"))
+        except ClientConnectorError as error:
+            # The library's own text speaks of TLS, also where there is none. Names that cannot be
+            # resolved have numbers below 0, and only a text.
+            number = error.errno or 0
+            why = os.strerror(number) if number > 0 else error.strerror
+            raise Unsent(f"no answer from {url}: {why}") from error
         except (ClientError, TimeoutError, OSError) as error:
             raise Unsent(f"no answer from {url}: {str(error) or type(error).__name__}") from error

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import orjson
 import pytest
 
+from relay.errors import RelayError
 from relay.logs import LibraryLogs, Log, LogFormat, LogWriter
 from tests.harness.clock import ManualClock
 
@@ -64,7 +65,50 @@ def test_a_fault_comes_with_its_traceback_in_one_json_line() -> None:
     (line,) = stream.getvalue().splitlines()
     fields = orjson.loads(line)
     assert fields["level"] == "error"
-    assert "KeyError: 'inner'" in fields["exception"]
+    assert fields["exception"] == "KeyError"
+
+
+def raised(key: str) -> BaseException:
+    """Return an error of ours that came from one that quotes what was received."""
+    known: dict[str, str] = {}
+    error = RelayError("nothing of that name")
+    try:
+        known[key]
+    except KeyError as cause:
+        error.__cause__ = cause
+    return error
+
+
+def test_a_fault_quotes_nothing_that_was_received() -> None:
+    stream = io.BytesIO()
+    writer = LogWriter(stream)
+    log = Log(writer, ManualClock())
+    log.fault("edge_fault", raised("canary"))
+    log.fault("edge_fault", ValueError("invalid literal for int(): 'canary'"))
+    log.fault("edge_fault", FileNotFoundError(2, "No such file"))
+    log.fault("edge_fault", ExceptionGroup("canary", [OSError("full"), KeyError("canary")]))
+    writer.close()
+    traces = [orjson.loads(line)["exception"] for line in stream.getvalue().splitlines()]
+    assert "canary" not in "".join(traces)
+    frame, *_, cause, last = traces[0].splitlines()
+    assert (cause, last) == ("KeyError", "relay.errors.RelayError: nothing of that name")
+    assert "in raised" in frame
+    assert traces[1:] == [
+        "ValueError",
+        "FileNotFoundError: [Errno 2] No such file",
+        "ExceptionGroup\nOSError: full\nKeyError",
+    ]
+
+
+def test_of_what_asyncio_says_the_objects_are_left_out() -> None:
+    stream = io.BytesIO()
+    writer = LogWriter(stream)
+    said = "Task exception was never retrieved\nfuture: <Task exception=KeyError('canary')>"
+    record = logging.LogRecord("asyncio", logging.ERROR, "f.py", 1, said, (), None)
+    clock = ManualClock()
+    LibraryLogs(Log(writer, clock), clock).handle(record)
+    writer.close()
+    assert orjson.loads(stream.getvalue())["message"] == "Task exception was never retrieved"
 
 
 def test_warnings_of_libraries_arrive() -> None:

@@ -23,6 +23,9 @@ Reload = Callable[[], Awaitable[tuple[Problem, ...]]]
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+# Seconds for a request under way when we stop, and again for one that does not end by itself.
+_FAREWELL = 1.0
+
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 #: Nothing of ours loads anything from elsewhere, runs scripts or stands in a frame.
@@ -69,7 +72,12 @@ class Admin:
         Raises:
             OSError: the address cannot be listened on.
         """
-        self._runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_FAREWELL,
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
         await site.start()
@@ -77,7 +85,7 @@ class Admin:
         return str(address), int(taken)
 
     async def stop(self) -> None:
-        """Stop listening."""
+        """Stop listening; a request, or a connection without one, is given a second or two."""
         if self._runner is not None:
             await self._runner.cleanup()
 

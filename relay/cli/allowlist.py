@@ -15,7 +15,7 @@ from relay.admin.state import entry_json
 from relay.assembly import known_allowlists
 from relay.cli.differences import Unreadable, differences, read
 from relay.cli.firewall import Allowed, Dialect, as_json, haproxy, nftables, nginx
-from relay.cli.options import CONFIG, FORMAT, load_settings
+from relay.cli.options import CONFIG, FORMAT, load_settings, no_endpoint
 from relay.cli.output import Format, complain, print_json, print_table
 from relay.clientip import plain
 from relay.config.endpoint import Allowlist as AllowlistSettings
@@ -88,7 +88,10 @@ def diff(
     what `show` or `export` printed as JSON. Exit 0 when both allow the same addresses.
     """
     chosen = _chosen(config, endpoint)
-    other = _providers_own(config) if against is None else _other(against, list(chosen))
+    if against is None:
+        other = _providers_own(config)
+    else:
+        other = _other(against, list(chosen), list(_chosen(config, None)))
     rows: list[dict[str, object]] = []
     for name, (_, allowlist) in chosen.items():
         mine = [entry.network for entry in allowlist.entries()]
@@ -113,6 +116,7 @@ def export(
 ) -> None:
     """Print who may send in the words of a firewall or a proxy.
 
+    An endpoint with allowlist.mode: off lets everybody in: no firewall gets a list for it.
     Host names stand for the addresses that DNS gave them last: export again as they change.
     Exit 1 when an endpoint has host names of which no address is known yet.
     """
@@ -128,6 +132,12 @@ def export(
             sys.stdout.write(_WRITERS[dialect](lists))
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
+    for each in lists:
+        if each.mode != Mode.ENFORCE:
+            complain(
+                f"{each.endpoint}: relay lets in everybody (allowlist.mode: {each.mode}), and"
+                " whoever goes by this list does not"
+            )
     unknown = {name: allowlist.unready() for name, (_, allowlist) in chosen.items()}
     for name, hosts in unknown.items():
         if hosts:
@@ -153,7 +163,8 @@ def _providers_own(config: Path) -> dict[str, list[IPNetwork]]:
     }
 
 
-def _other(name: str, endpoints: list[str]) -> dict[str, list[IPNetwork]]:
+def _other(name: str, endpoints: list[str], known: list[str]) -> dict[str, list[IPNetwork]]:
+    """Return what a file says of each of these endpoints; all that it names have to be known."""
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
         found = read(text)
@@ -163,7 +174,13 @@ def _other(name: str, endpoints: list[str]) -> dict[str, list[IPNetwork]]:
     except (OSError, UnicodeDecodeError) as error:
         complain(f"{name}: {error.strerror if isinstance(error, OSError) else 'not UTF-8 text'}")
         sys.exit(2)
-    return found if isinstance(found, dict) else dict.fromkeys(endpoints, found)
+    if not isinstance(found, dict):
+        return dict.fromkeys(endpoints, found)
+    for each in found:
+        if each not in known:
+            complain(f"{name}: {no_endpoint(each, known)}")
+            sys.exit(2)
+    return found
 
 
 def _chosen(config: Path, endpoint: str | None) -> dict[str, tuple[Mode, Allowlist]]:
@@ -171,9 +188,7 @@ def _chosen(config: Path, endpoint: str | None) -> dict[str, tuple[Mode, Allowli
     if endpoint is None:
         return everything
     if endpoint not in everything:
-        raise typer.BadParameter(
-            f'no endpoint named "{endpoint}"; there are: {", ".join(everything)}'
-        )
+        raise typer.BadParameter(no_endpoint(endpoint, everything))
     return {endpoint: everything[endpoint]}
 
 

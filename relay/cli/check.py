@@ -18,6 +18,7 @@ from relay.config import Endpoint, Settings, certificates, load, provider_of, se
 from relay.config.certificates import Certificate
 from relay.config.lint import Finding, lint
 from relay.config.schema import text
+from relay.config.settings import Listener
 from relay.errors import ConfigError
 from relay.providers import Facts
 from relay.sources import Mode
@@ -27,6 +28,14 @@ _OTHERS = {
     Mode.ENFORCE: "refused",
     Mode.REPORT: "may send too, and are counted",
     Mode.OFF: "may send too",
+}
+_PROXY_PROTOCOL = {
+    True: "required, v1 or v2, and only from trusted_proxies",
+    False: "off",
+}
+_UNANSWERED = {
+    "hold": "held when give_up_after is over",
+    "deliver": "sent unconfirmed after half of give_up_after",
 }
 
 
@@ -119,6 +128,28 @@ def explanation(endpoint: Endpoint, facts: Facts, settings: Settings) -> dict[st
             "name": endpoint.upstream,
             "url": settings.upstreams[endpoint.upstream].url,
         },
+        "confirm": _confirm(endpoint, facts),
+    }
+
+
+def _confirm(endpoint: Endpoint, facts: Facts) -> dict[str, Any] | None:
+    """Return what is asked before delivery; None where nothing is."""
+    confirm = endpoint.confirm
+    if confirm is None:
+        return None
+    return {
+        "with": confirm.with_,
+        "url": confirm.url or facts.environments[endpoint.environment].status_api,
+        "rate": confirm.rate,
+        "on_error": confirm.on_error,
+    }
+
+
+def _listener(listener: Listener) -> dict[str, Any]:
+    return {
+        "bind": str(listener.bind),
+        "tls": listener.tls is not None,
+        "proxy_protocol": listener.proxy_protocol,
     }
 
 
@@ -129,16 +160,22 @@ def as_json(
     return {
         "valid": True,
         "file": settings.source.file,
-        "listeners": [
-            {"bind": str(each.bind), "tls": each.tls is not None} for each in settings.listen
-        ],
+        "listeners": [_listener(each) for each in settings.listen],
         "endpoints": [explanation(each, facts[each.name], settings) for each in settings.endpoints],
         "findings": list(findings),
     }
 
 
 def print_text(settings: Settings, facts: dict[str, Facts], findings: Sequence[Finding]) -> None:
-    """Print everything for people: one table an endpoint, then one line a finding."""
+    """Print everything for people: one table a listener and an endpoint, one line a finding."""
+    for listener in map(_listener, settings.listen):
+        print_table(
+            ("listener", listener["bind"]),
+            [
+                ("speaks", "HTTPS" if listener["tls"] else "HTTP, not encrypted"),
+                ("PROXY protocol", _PROXY_PROTOCOL[listener["proxy_protocol"]]),
+            ],
+        )
     for endpoint in settings.endpoints:
         known = facts[endpoint.name]
         found = explanation(endpoint, known, settings)
@@ -149,6 +186,7 @@ def print_text(settings: Settings, facts: dict[str, Facts], findings: Sequence[F
                 ("provider", f"{known.title}, {found['environment']}"),
                 *_senders(found["senders"]),
                 ("verified by", _verified(found["verified"])),
+                *_confirmed(found["confirm"], known, endpoint),
                 ("goes to", f"{found['upstream']['name']}, {found['upstream']['url']}"),
             ],
         )
@@ -169,6 +207,17 @@ def _verified(found: dict[str, Any]) -> str:
     if not found["secrets"]:
         return "address only; unsigned deliveries are accepted"
     return f"{_count(found['secrets'], 'secret')}; {found['signature']}"
+
+
+def _confirmed(
+    found: dict[str, Any] | None, facts: Facts, endpoint: Endpoint
+) -> list[tuple[str, str]]:
+    if found is not None:
+        said = f"GET {found['with']} at {found['url']}, at most {found['rate']} a second"
+        return [("confirmed by", f"{said}; without an answer, {_UNANSWERED[found['on_error']]}")]
+    if facts.environments[endpoint.environment].status_api is None:
+        return []
+    return [("confirmed by", "nobody is asked before delivery")]
 
 
 def _count(number: int, noun: str) -> str:

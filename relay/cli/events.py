@@ -1,23 +1,27 @@
 """`relay events`: history, and putting events back. Works while the relay runs."""
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from relay.assembly import existing_spool
-from relay.cli.options import CONFIG, FORMAT, load_settings
+from relay.cli.options import (
+    AFTER,
+    CONFIG,
+    FORMAT,
+    LIMIT,
+    load_settings,
+    mention_unknown,
+    query,
+)
 from relay.cli.output import Format, complain, print_json, print_line, print_table
+from relay.cli.spools import with_spool
 from relay.history import detail, exported, page_json, parse_query, summary
 from relay.spool import Page, Query, Spool
 
 app = typer.Typer(no_args_is_help=True, help="History of events, and putting them back.")
-
-T = TypeVar("T")
 
 #: How many events an export reads at a time.
 _PAGE = 100
@@ -27,7 +31,6 @@ ENDPOINT = Annotated[str | None, typer.Option("--endpoint", help="Only events of
 KEY = Annotated[str | None, typer.Option("--key", help="Only events with this event key.")]
 SINCE = Annotated[str | None, typer.Option("--since", help="Received at this time or later.")]
 UNTIL = Annotated[str | None, typer.Option("--until", help="Received before this time.")]
-LIMIT = Annotated[int | None, typer.Option("--limit", help="At most this many.")]
 
 
 @app.command("list")
@@ -40,11 +43,12 @@ def list_events(
     since: SINCE = None,
     until: UNTIL = None,
     limit: LIMIT = None,
-    after: Annotated[str | None, typer.Option("--after", help="`next` of the page before.")] = None,
+    after: AFTER = None,
     form: FORMAT = Format.TEXT,
 ) -> None:
     """List events, newest first."""
-    query = _query(
+    asked = query(
+        parse_query,
         status=status,
         endpoint=endpoint,
         key=key,
@@ -54,10 +58,14 @@ def list_events(
         after=after,
     )
 
-    async def page(spool: Spool) -> Page:
-        return await spool.page(query)
+    settings = load_settings(config)
 
-    found = _with_spool(config, page)
+    async def page(spool: Spool) -> Page:
+        return await spool.page(asked)
+
+    found = with_spool(settings, page)
+    if not found.records:
+        mention_unknown(endpoint, settings)
     if form is Format.JSON:
         print_json(page_json(found))
         return
@@ -77,7 +85,7 @@ def show(
     form: FORMAT = Format.TEXT,
 ) -> None:
     """Show everything about one event, its body included."""
-    found = _with_spool(config, lambda spool: spool.get(event_id))
+    found = with_spool(load_settings(config), lambda spool: spool.get(event_id))
     if found is None:
         complain(f"no event {event_id}")
         sys.exit(1)
@@ -110,30 +118,37 @@ def export(
     """Print events with their bodies, newest first: one JSON object a line, bodies in Base64."""
     if limit is not None and limit < 1:
         raise typer.BadParameter(f"--limit: {limit} is not a number from 1 on")
-    query = _query(status=status, endpoint=endpoint, key=key, since=since, until=until, limit=None)
-    _with_spool(config, lambda spool: _export(spool, query, limit))
+    asked = query(parse_query, status=status, endpoint=endpoint, key=key, since=since, until=until)
+    settings = load_settings(config)
+    if not with_spool(settings, lambda spool: _export(spool, asked, limit)):
+        mention_unknown(endpoint, settings)
 
 
-async def _export(spool: Spool, query: Query, limit: int | None) -> None:
-    """Print page after page; what is received meanwhile is newer, and is not among them."""
-    left = limit
+async def _export(spool: Spool, asked: Query, limit: int | None) -> int:
+    """Print page after page, and return how many events there were.
+
+    What is received meanwhile is newer, and is not among them.
+    """
+    left, number = limit, 0
     while left is None or left > 0:
         size = _PAGE if left is None else min(_PAGE, left)
-        page = await spool.page(replace(query, limit=size))
+        page = await spool.page(replace(asked, limit=size))
         for record in page.records:
             found = await spool.get(record.id)
             # One that was removed since the page was read is in history no more.
             if found is not None:
                 print_line(exported(*found))
+        number += len(page.records)
         if page.next is None:
-            return
-        query = replace(query, after=page.next)
+            break
+        asked = replace(asked, after=page.next)
         left = None if left is None else left - len(page.records)
+    return number
 
 
 @app.command("requeue")
 def requeue(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID")] = None,
     *,
     config: CONFIG = Path("relay.yaml"),
     status: STATUS = None,
@@ -146,57 +161,46 @@ def requeue(
     form: FORMAT = Format.TEXT,
 ) -> None:
     """Put dead, held or delivered events back, with a fresh retry schedule."""
-    query = _query(status=status, endpoint=endpoint, key=key, since=since, until=until, limit=limit)
+    asked = query(
+        parse_query,
+        status=status,
+        endpoint=endpoint,
+        key=key,
+        since=since,
+        until=until,
+        limit=limit,
+    )
     if ids:
-        if query != Query():
+        if asked != Query():
             raise typer.BadParameter("name events or filter them, not both")
-        query = Query(ids=tuple(ids))
-    elif query == Query(limit=query.limit):
+        asked = Query(ids=tuple(ids))
+    elif asked == Query(limit=asked.limit):
         raise typer.BadParameter("name events, or filter them, such as --status dead")
     elif not yes:
         raise typer.BadParameter("a filter may match many events; add --yes")
-    done = _with_spool(config, lambda spool: _requeue(spool, query, every=limit is None))
+    settings = load_settings(config)
+    done = with_spool(settings, lambda spool: _requeue(spool, asked, every=limit is None))
+    if not done:
+        mention_unknown(endpoint, settings)
     if form is Format.JSON:
         print_json({"requeued": list(done)})
     else:
         print_table(("requeued",), [(event_id,) for event_id in done])
+    if not ids and not done:
+        complain("nothing requeued: no dead, held or delivered event with a body matches")
     left = set(ids or ()) - set(done)
     for event_id in sorted(left):
         complain(f"{event_id}: not requeued; only dead, held and delivered events with a body can")
     sys.exit(1 if left or not done else 0)
 
 
-async def _requeue(spool: Spool, query: Query, *, every: bool) -> list[str]:
+async def _requeue(spool: Spool, asked: Query, *, every: bool) -> list[str]:
     """Requeue a page, or page after page until no new event matches; return the ids."""
     done: dict[str, None] = {}
     while True:
-        page = await spool.requeue(query)
+        page = await spool.requeue(asked)
         new = [event_id for event_id in page if event_id not in done]
         done |= dict.fromkeys(new)
         # One that comes again was delivered meanwhile: all others have had their turn.
-        if not every or len(new) < query.limit:
+        if not every or len(new) < asked.limit:
             return list(done)
-
-
-def _query(*, limit: int | None, **filters: str | None) -> Query:
-    given: Mapping[str, str] = {name: text for name, text in filters.items() if text is not None}
-    try:
-        return parse_query(given if limit is None else {**given, "limit": str(limit)})
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def _with_spool(config: Path, work: Callable[[Spool], Awaitable[T]]) -> T:
-    settings = load_settings(config)
-
-    async def run() -> T:
-        spool = await existing_spool(settings)
-        try:
-            return await work(spool)
-        finally:
-            await spool.close()
-
-    try:
-        return asyncio.run(run())
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None

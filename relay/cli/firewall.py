@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from netaddr import IPNetwork
 
+from relay.sources import Mode
+
 
 class Dialect(StrEnum):
     """Whose words."""
@@ -25,12 +27,21 @@ class Allowed:
     mode: str
     networks: tuple[IPNetwork, ...]
 
+    @property
+    def open(self) -> bool:
+        """Whether relay lets in everybody, so that the list would keep out whom relay takes."""
+        return self.mode == Mode.OFF
+
     def of(self, version: int) -> list[str]:
         return [str(network) for network in self.networks if network.version == version]
 
 
 def nftables(lists: Sequence[Allowed]) -> str:
-    """Return a file for `nft -f`: two sets an endpoint, filled anew in one transaction."""
+    """Return a file for `nft -f`: two sets an endpoint, filled anew in one transaction.
+
+    Raises:
+        ValueError: an endpoint lets everybody in; so with `nginx` and `haproxy`.
+    """
     sets = [
         (f"{name}_v{version}", kind, allowed.of(version))
         for name, allowed in zip(_names(lists), lists, strict=True)
@@ -85,6 +96,12 @@ def as_json(lists: Iterable[Allowed]) -> list[dict[str, object]]:
 
 
 def _text(lists: Sequence[Allowed], lines: Sequence[str]) -> str:
+    everybody = ", ".join(each.endpoint for each in lists if each.open)
+    if everybody:
+        raise ValueError(
+            f'{everybody}: everybody may send (allowlist.mode: "off"), and this list would keep'
+            " some out; write mode: enforce, or name another endpoint with --endpoint"
+        )
     told = [f"# {each.endpoint}: {len(each.networks)} networks, mode {each.mode}" for each in lists]
     return "\n".join(["# Written by `relay allowlist export`.", *told, *lines, ""])
 

@@ -1,5 +1,6 @@
 """Printing: tables on a terminal, plain text when piped, JSON when asked."""
 
+import json
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -7,6 +8,9 @@ from enum import StrEnum
 import orjson
 from rich.console import Console
 from rich.table import Table
+
+#: The fewest letters of a column that are worth a line.
+_LETTERS = 6
 
 
 class Format(StrEnum):
@@ -18,13 +22,12 @@ class Format(StrEnum):
 
 def print_json(content: object) -> None:
     """Print one JSON document."""
-    text = orjson.dumps(content, default=str, option=orjson.OPT_INDENT_2)
-    sys.stdout.write(text.decode() + "\n")
+    _print(orjson.dumps(content, default=str, option=orjson.OPT_INDENT_2), indent=2)
 
 
 def print_line(content: object) -> None:
     """Print one JSON document on a line of its own."""
-    sys.stdout.write(orjson.dumps(content, default=str).decode() + "\n")
+    _print(orjson.dumps(content, default=str), indent=None)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -34,6 +37,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         for row in (list(columns), *texts):
             sys.stdout.write("\t".join(_one_line(cell) for cell in row) + "\n")
         return
+    console = Console(markup=False, highlight=False)
+    if console.width < _narrowest(columns, texts):
+        for row in texts:
+            for column, cell in zip(columns, row, strict=True):
+                sys.stdout.write(f"{column}: {_one_line(cell)}\n")
+            sys.stdout.write("\n")
+        return
     table = Table(header_style="bold")
     for column in columns:
         # Folded, never cut: an id that lost its end cannot be copied.
@@ -41,12 +51,26 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     for row in texts:
         table.add_row(*(_one_line(cell) for cell in row))
     # No markup: a cell may hold brackets that a sender chose.
-    Console(markup=False, highlight=False).print(table)
+    console.print(table)
 
 
 def complain(message: str) -> None:
     """Print to standard error."""
     sys.stderr.write(message + "\n")
+
+
+def _print(document: bytes, *, indent: int | None) -> None:
+    text = document.decode()
+    if not text.isascii() and (sys.stdout.encoding or "").lower() not in {"utf-8", "utf8"}:
+        # Letters that the terminal has not are escaped in JSON's own way.
+        text = json.dumps(orjson.loads(document), indent=indent)
+    sys.stdout.write(text + "\n")
+
+
+def _narrowest(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return the width below which a table could not be read: six letters a column, and lines."""
+    longest = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    return 1 + sum(min(length, _LETTERS) + 3 for length in longest)
 
 
 def _one_line(text: str) -> str:

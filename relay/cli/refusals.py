@@ -3,7 +3,6 @@
 Works while the relay runs. A release verifies the received bytes under the configuration file.
 """
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,9 +10,18 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from relay.assembly import existing_spool
-from relay.cli.options import CONFIG, FORMAT, load_settings
+from relay.cli.options import (
+    AFTER,
+    CONFIG,
+    FORMAT,
+    LIMIT,
+    load_settings,
+    mention_unknown,
+    query,
+)
 from relay.cli.output import Format, complain, print_json, print_table
+from relay.cli.spools import with_spool
+from relay.config import Settings
 from relay.kept import RefusalPage
 from relay.mending import visiting_desk
 from relay.refusals.desk import ReleaseDesk
@@ -37,26 +45,20 @@ def list_refusals(
     reason: Annotated[
         str | None, typer.Option("--reason", help="Only those refused for this reason.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="At most this many.")] = None,
-    after: Annotated[str | None, typer.Option("--after", help="`next` of the page before.")] = None,
+    limit: LIMIT = None,
+    after: AFTER = None,
     form: FORMAT = Format.TEXT,
 ) -> None:
     """List what was refused, the last first."""
-    given = {
-        "endpoint": endpoint,
-        "reason": reason,
-        "limit": None if limit is None else str(limit),
-        "after": after,
-    }
-    try:
-        query = parse_query({name: text for name, text in given.items() if text is not None})
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    asked = query(parse_query, limit=limit, endpoint=endpoint, reason=reason, after=after)
+    settings = load_settings(config)
 
     async def page(desk: ReleaseDesk) -> RefusalPage:
-        return await desk.store.page(query)
+        return await desk.store.page(asked)
 
-    found = _at_desk(config, page)
+    found = _at_desk(settings, page)
+    if not found.kept:
+        mention_unknown(endpoint, settings)
     if form is Format.JSON:
         print_json(page_json(found))
         return
@@ -73,7 +75,7 @@ def show(
     form: FORMAT = Format.TEXT,
 ) -> None:
     """Show everything about one refusal, its body included."""
-    found = _at_desk(config, lambda desk: desk.store.get(refusal_id))
+    found = _at_desk(load_settings(config), lambda desk: desk.store.get(refusal_id))
     if found is None:
         complain(f"no refusal {refusal_id}")
         sys.exit(1)
@@ -107,7 +109,7 @@ def release(
             for refusal_id in dict.fromkeys(ids)
         ]
 
-    results = _at_desk(config, each)
+    results = _at_desk(load_settings(config), each)
     if form is Format.JSON:
         print_json({"refusals": results})
     else:
@@ -116,17 +118,5 @@ def release(
     sys.exit(0 if all("event" in row for row in results) else 1)
 
 
-def _at_desk(config: Path, work: Callable[[ReleaseDesk], Awaitable[T]]) -> T:
-    settings = load_settings(config)
-
-    async def run() -> T:
-        spool = await existing_spool(settings)
-        try:
-            return await work(visiting_desk(settings, spool))
-        finally:
-            await spool.close()
-
-    try:
-        return asyncio.run(run())
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+def _at_desk(settings: Settings, work: Callable[[ReleaseDesk], Awaitable[T]]) -> T:
+    return with_spool(settings, lambda spool: work(visiting_desk(settings, spool)))

@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping
 from netaddr import IPNetwork
 
 from relay.config.advice import Advice, everyone, mostly_everyone, repeated
+from relay.config.binding import Senders, senders
 from relay.config.endpoint import Endpoint
 from relay.config.settings import Listener, Settings
-from relay.networks import parse_network, special
+from relay.networks import special
 from relay.providers import Facts
+from relay.sources import Mode
 
 _BEHIND_A_PROXY = ("private", "loopback", "link-local", "carrier-grade NAT")
+_ANYWHERE = {4: "0.0.0.0", 6: "[::]"}  # noqa: S104 - to write, not to bind
 _LOOPBACK = {4: IPNetwork("127.0.0.0/8"), 6: IPNetwork("::1/128")}
 
 
@@ -23,14 +26,18 @@ def advice(settings: Settings, facts: Mapping[str, Facts]) -> Iterator[Advice]:
     facts: of each endpoint's provider, by the endpoint's name.
     """
     yield from _proxies(settings)
-    yield from _senders(settings, facts)
-    for at, listener in enumerate(settings.listen):
-        if settings.trusted_proxies:
-            message = _unreached(listener, settings.trusted_proxies)
-        else:
-            message = _nobody_trusted(listener)
-        if message is not None:
-            yield Advice(("listen", at, "bind"), "proxy-not-trusted", message)
+    known = {
+        endpoint.name: (endpoint, senders(endpoint, facts[endpoint.name].environments[at]))
+        for endpoint in settings.endpoints
+        if endpoint.name in facts
+        for at in (endpoint.environment,)
+    }
+    yield from _sending_proxies(settings, known)
+    if settings.trusted_proxies:
+        yield from _unreachable(settings)
+    else:
+        yield from _alone(settings)
+        yield from _other_family(settings, known)
     yield from _header(settings)
 
 
@@ -53,13 +60,12 @@ def _proxies(settings: Settings) -> Iterator[Advice]:
         yield Advice((*place, at), "redundant-network", message)
 
 
-def _senders(settings: Settings, facts: Mapping[str, Facts]) -> Iterator[Advice]:
+_Known = Mapping[str, tuple[Endpoint, Senders]]
+
+
+def _sending_proxies(settings: Settings, known: _Known) -> Iterator[Advice]:
     """Yield the trusted proxies that may send as well: from there, no sender is heard."""
-    allowed = {
-        endpoint.name: _allowed(endpoint, facts[endpoint.name])
-        for endpoint in settings.endpoints
-        if endpoint.name in facts
-    }
+    allowed = {name: [each.network for each in who.networks] for name, (_, who) in known.items()}
     for at, proxy in enumerate(settings.trusted_proxies):
         names = [
             name
@@ -74,15 +80,63 @@ def _senders(settings: Settings, facts: Mapping[str, Facts]) -> Iterator[Advice]
             yield Advice(("trusted_proxies", at), "sender-trusted", message)
 
 
-def _allowed(endpoint: Endpoint, facts: Facts) -> list[IPNetwork]:
-    allowlist, listings = endpoint.allowlist, facts.environments[endpoint.environment].listings
-    if allowlist.replace is not None:
-        listings = ()
-    members = (*(allowlist.replace or ()), *allowlist.add)
-    return [
-        *(parse_network(text) for listing in listings for text in listing.networks),
-        *(member for member in members if isinstance(member, IPNetwork)),
+def _unreachable(settings: Settings) -> Iterator[Advice]:
+    """Yield the listeners that no trusted proxy reaches, or that none reaches any."""
+    found = False
+    for at, listener in enumerate(settings.listen):
+        message = _unreached(listener, settings.trusted_proxies)
+        if message is not None:
+            found = True
+            yield Advice(("listen", at, "bind"), "proxy-not-trusted", message)
+    if found or any(_near(each, settings.trusted_proxies) for each in settings.listen):
+        return
+    message = (
+        "none of these can connect to a listener: IPv4 listeners hear IPv4 alone, IPv6 listeners"
+        " IPv6 alone, and a proxy on this machine comes from the address that it connects to"
+    )
+    yield Advice(("trusted_proxies",), "proxy-not-trusted", message)
+
+
+def _alone(settings: Settings) -> Iterator[Advice]:
+    """Yield the listeners that need somebody in front, or TLS."""
+    for at, listener in enumerate(settings.listen):
+        message = _nobody_trusted(listener)
+        if message is not None:
+            yield Advice(("listen", at, "bind"), "proxy-not-trusted", message)
+        elif listener.tls is None:
+            message = (
+                "payments and tokens cross the internet in clear text; add tls: {certificate:"
+                " FILE, key: FILE}, or name the proxy that ends TLS in trusted_proxies"
+            )
+            yield Advice(("listen", at, "bind"), "plain-http", message)
+
+
+def _other_family(settings: Settings, known: _Known) -> Iterator[Advice]:
+    """Yield that senders have addresses of one family, and all listeners the other one."""
+    public = [
+        (at, listener.bind.address.version)
+        for at, listener in enumerate(settings.listen)
+        if special(listener.bind.address) not in _BEHIND_A_PROXY
     ]
+    if len({version for _, version in public}) != 1:
+        return
+    first, version = public[0]
+    other = 10 - version
+    names = [
+        name
+        for name, (endpoint, who) in known.items()
+        if endpoint.allowlist.mode is Mode.ENFORCE
+        and who.networks
+        # What a host name stands for only DNS knows.
+        and not who.hosts
+        and all(each.network.version == other for each in who.networks)
+    ]
+    if names:
+        message = (
+            f"only IPv{version} connections come to this address, and {', '.join(names)} may be"
+            f" sent to from IPv{other} addresses alone; listen on {_ANYWHERE[other]} too"
+        )
+        yield Advice(("listen", first, "bind"), "other-family", message)
 
 
 def _nobody_trusted(listener: Listener) -> str | None:
@@ -95,19 +149,28 @@ def _nobody_trusted(listener: Listener) -> str | None:
     )
 
 
+def _near(listener: Listener, trusted: tuple[IPNetwork, ...]) -> list[IPNetwork]:
+    """Return the trusted proxies that can connect to this listener."""
+    address = listener.bind.address
+    here = _LOOPBACK[address.version]
+    near = [network for network in trusted if network.version == address.version]
+    if address.is_loopback:
+        return [each for each in near if each in here or here in each]
+    if address.is_unspecified:
+        return near
+    return [each for each in near if each not in here]
+
+
 def _unreached(listener: Listener, trusted: tuple[IPNetwork, ...]) -> str | None:
-    """Say so when no trusted proxy can connect to this listener."""
-    version = listener.bind.address.version
-    near = [network for network in trusted if network.version == version]
-    who = f"only IPv{version} connections come to this address"
-    if listener.bind.address.is_loopback:
-        near = [each for each in near if each in _LOOPBACK[version] or _LOOPBACK[version] in each]
+    """Say so when no trusted proxy can connect to this listener, and it is for them alone."""
+    address = listener.bind.address
+    # Others may be there for senders that come by themselves.
+    alone = listener.proxy_protocol or address.is_loopback
+    if not alone or _near(listener, trusted):
+        return None
+    who = f"only IPv{address.version} connections come to this address"
+    if address.is_loopback:
         who = "only this machine reaches a loopback address"
-    elif not listener.proxy_protocol:
-        # It may be there for senders that come by themselves.
-        return None
-    if near:
-        return None
     what = "every connection is closed" if listener.proxy_protocol else "no header is believed"
     return f"{who}, and trusted_proxies names nobody there: {what}"
 

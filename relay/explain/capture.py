@@ -1,18 +1,21 @@
 """A captured request: raw HTTP/1.1 in a file, as a proxy, tcpdump or a person wrote it down.
 
-Captures lose things that a connection has. What can be mended without guessing is, and said; what
-the relay itself would not read is left for it to refuse.
+Captures lose things that a connection has. What can be mended without guessing is, and said. What
+the relay itself would not read is not judged here: the edge's own reader does that.
 """
 
 import re
 from dataclasses import dataclass, field
 
-import httptools
+from relay.edge.framing import Framing
 
-from relay.model import Headers
-
-_REQUEST_LINE = re.compile(rb"[A-Z]+ \S+ HTTP/1\.[01]")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
+_LENGTH = re.compile(rb"(?im)^content-length:[ \t]*([0-9]+)[ \t]*\r$")
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
+
+#: How a request begins that may be broken in any way, but is meant as one.
+_METHOD = re.compile(rb"\s*[A-Za-z]+\s")
+_CURL = (b"> ", b"< ", b"* ")
 
 
 class Malformed(ValueError):
@@ -25,118 +28,113 @@ class Malformed(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """A request from a file. notes: what was mended. raw: what would come over a connection."""
+    """A request from a file.
 
-    method: str
-    target: str
-    headers: Headers
-    body: bytes = field(repr=False)
-    notes: tuple[str, ...]
+    raw: what would come over a connection. rest: what of it stands behind the head.
+    notes: what was mended.
+    """
+
     raw: bytes = field(repr=False)
+    rest: bytes = field(repr=False)
+    notes: tuple[str, ...]
 
 
 def parse(data: bytes) -> Captured:
-    """Return the request in these bytes.
+    """Return the request in these bytes, however broken it is.
 
     Raises:
-        Malformed: it cannot be read; the message says what to write.
+        Malformed: it is no request at all; the message says what to write.
     """
+    _check(data)
     notes: list[str] = []
     head, rest = _split(data, notes)
-    _check(head)
-    parsed = _Parsed()
-    parser = httptools.HttpRequestParser(parsed)
-    try:
-        parser.feed_data(head)
-        body = _body(parsed, parser, rest, notes)
-    except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-        said = str(error) or type(error).__name__
-        raise Malformed(1, f"not a request that can be parsed: {said}") from None
-    return Captured(
-        method=parser.get_method().decode("ascii"),
-        target=parsed.target.decode("latin-1"),
-        headers=Headers(tuple(parsed.fields)),
-        body=body,
-        notes=tuple(notes),
-        raw=head + (rest if parsed.chunked else body),
-    )
+    framing = Framing()
+    framing.feed(head)
+    if framing.problem is None:
+        head, rest = _bounded(head, rest, framing, notes)
+    return Captured(head + rest, rest, tuple(notes))
 
 
-class _Parsed:
-    """What the parser tells."""
+def line_at_fault(raw: bytes) -> int | None:
+    """Return the line of the head, from 1 on, that the edge does not read; None for no one line."""
+    framing = Framing()
+    for number, line in enumerate(_LINE.findall(raw), 1):
+        framing.feed(line)
+        if framing.problem is not None:
+            return number if line.strip() else None
+        if framing.heads:
+            return None
+    return None
 
-    def __init__(self) -> None:
-        self.target = b""
-        self.fields: list[tuple[str, str]] = []
-        self.body = b""
-        self.ended = False
 
-    def on_url(self, part: bytes) -> None:
-        self.target += part
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name.decode("latin-1"), value.decode("latin-1")))
-
-    def on_body(self, part: bytes) -> None:
-        self.body += part
-
-    def on_message_complete(self) -> None:
-        self.ended = True
-
-    @property
-    def chunked(self) -> bool:
-        return "chunked" in ",".join(Headers(tuple(self.fields)).values("Transfer-Encoding"))
+def _check(data: bytes) -> None:
+    """Refuse what was not meant as a request."""
+    if not data.strip():
+        raise Malformed(1, "the file is empty; it has to hold a request: POST /path HTTP/1.1 …")
+    first = data.split(b"\n", 1)[0]
+    text = first.rstrip(b"\r").decode("utf-8", "replace")
+    if first.startswith(_CURL):
+        hint = "leave out the marks that curl puts before each line"
+        raise Malformed(1, f"not a request line; write METHOD /path HTTP/1.1; {hint}")
+    # Bytes of another protocol can come over a connection; a file of text was a mistake.
+    if _METHOD.match(data) is None and text.isprintable() and "\ufffd" not in text:
+        raise Malformed(1, "not a request line; write METHOD /path HTTP/1.1")
 
 
 def _split(data: bytes, notes: list[str]) -> tuple[bytes, bytes]:
     """Return the head, with its blank line and the ends that lines have on a connection."""
-    if not data.strip():
-        raise Malformed(1, "the file is empty; it has to hold a request: POST /path HTTP/1.1 …")
     end = _HEAD_END.search(data)
     if end is None:
         notes.append("no blank line ends the head; all of the file is taken for it")
         head, rest = data.rstrip(b"\r\n"), b""
+        head += b"\n\n" if b"\n" in head and b"\r" not in head else b"\r\n\r\n"
     else:
-        head, rest = data[: end.start()], data[end.end() :]
-    lines = head.replace(b"\r\n", b"\n").split(b"\n")
-    if b"\n" in head.replace(b"\r\n", b"") or (end is not None and b"\r" not in end[0]):
+        head, rest = data[: end.end()], data[end.end() :]
+    if b"\r" not in head:
+        # An editor's doing. A mixture is not, and no two readers take it alike.
         notes.append("lines of its head end with LF alone; read as CRLF")
-    return b"\r\n".join(lines) + b"\r\n\r\n", rest
+        head = head.replace(b"\n", b"\r\n")
+    return head, rest
 
 
-def _check(head: bytes) -> None:
-    lines = head[:-4].split(b"\r\n")
-    if not _REQUEST_LINE.fullmatch(lines[0]):
-        hint = ""
-        if lines[0].startswith((b"> ", b"< ")):
-            hint = "; leave out the marks that curl puts before each line"
-        raise Malformed(1, f"not a request line; write METHOD /path HTTP/1.1{hint}")
-    for number, line in enumerate(lines[1:], 2):
-        if b":" not in line:
-            raise Malformed(number, "not a header field; write Name: value")
-
-
-def _body(
-    parsed: _Parsed, parser: httptools.HttpRequestParser, rest: bytes, notes: list[str]
-) -> bytes:
-    if parsed.chunked:
-        parser.feed_data(rest)
-        if not parsed.ended:
-            notes.append("its last chunk is missing: the body is cut off")
-        return parsed.body
-    announced = Headers(tuple(parsed.fields)).values("Content-Length")
-    if not announced:
-        if rest:
+def _bounded(head: bytes, rest: bytes, framing: Framing, notes: list[str]) -> tuple[bytes, bytes]:
+    """Return the head and the body that belongs to it. `framing`: has read the head."""
+    announced = _LENGTH.search(head)
+    if announced is not None:
+        length = int(announced[1])
+        if len(rest) < length:
             notes.append(
-                "it has no Content-Length; all that follows the head is taken for its body"
+                f"Content-Length says {length} bytes, and {len(rest)} are there: it is cut off"
             )
-        return rest
-    length = int(announced[0])
-    if len(rest) < length:
-        notes.append(
-            f"Content-Length says {length} bytes, and {len(rest)} are there: it is cut off"
-        )
-    if len(rest) > length:
-        what = "line ends" if not rest[length:].strip(b"\r\n") else "bytes"
-        notes.append(f"{len(rest) - length} {what} behind its body are left out")
+        return head, _cut(rest, length, notes)
+    if framing.in_body:
+        end = _end_of_chunks(rest, framing)
+        if end is None:
+            notes.append("its last chunk is missing: the body is cut off")
+            return head, rest
+        return head, _cut(rest, end, notes)
+    if not rest.strip(b"\r\n"):
+        return head, _cut(rest, 0, notes)
+    notes.append("it has no Content-Length; all that follows the head is taken for its body")
+    return head[:-2] + b"Content-Length: %d\r\n\r\n" % len(rest), rest
+
+
+def _end_of_chunks(rest: bytes, framing: Framing) -> int | None:
+    """Return how long the body is, with all there is where it is broken; None if it is cut off."""
+    length = 0
+    for line in _LINE.findall(rest):
+        framing.feed(line)
+        length += len(line)
+        if framing.problem is not None:
+            return len(rest)
+        if not framing.in_body:
+            return length
+    return None
+
+
+def _cut(rest: bytes, length: int, notes: list[str]) -> bytes:
+    left = rest[length:]
+    if left:
+        what = "bytes" if left.strip(b"\r\n") else "bytes of line ends"
+        notes.append(f"{len(left)} {what} behind its body are left out")
     return rest[:length]

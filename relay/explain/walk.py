@@ -1,5 +1,6 @@
 """A captured request on its way through the relay, step by step."""
 
+import asyncio
 import difflib
 import hashlib
 from collections.abc import Sequence
@@ -14,14 +15,14 @@ from relay.config import Settings
 from relay.config.binding import provider_of, terms
 from relay.config.endpoint import Endpoint as EndpointSettings
 from relay.config.inline import InlineProvider
-from relay.edge.framing import Framing
 from relay.errors import Reason, Refusal
-from relay.explain.capture import Captured
+from relay.explain.capture import Captured, line_at_fault
 from relay.explain.masking import Mask
 from relay.explain.nearest import Case, misses
+from relay.explain.reading import Reading, read
 from relay.ingest import Endpoint
 from relay.inline import HeaderField
-from relay.model import Address, ClientAddress, Delivery, Evidence, RequestHead, Via
+from relay.model import Address, ClientAddress, Delivery, Evidence, Headers, RequestHead, Via
 from relay.networks import parse_network
 from relay.routing import Route, Routes
 from relay.schemes import witness
@@ -62,15 +63,37 @@ def walk(settings: Settings, captured: Captured, peer: Address | None, at: datet
     Raises:
         RelayError: what DNS said last cannot be read.
     """
-    return _Walker(settings, captured, peer, at).walk()
+    try:
+        reading = asyncio.run(read(captured.raw, most=settings.limits.body))
+    except Refusal as refusal:
+        return _unread(settings, captured, refusal)
+    return _Walker(settings, captured, reading, peer, at).walk()
+
+
+def _unread(settings: Settings, captured: Captured, refusal: Refusal) -> Walk:
+    """Return the walk of a request that ends before the relay knows where it goes."""
+    mask = Mask(_secrets(settings), Headers())
+    found = Walk([Step("capture", NOTE, mask.text(note)) for note in captured.notes])
+    line = line_at_fault(captured.raw)
+    where = "" if line is None else f", line {line}"
+    detail = f": {refusal.detail}" if refusal.detail else ""
+    found.steps.append(Step("head", NO, f"{refusal.reason.value}{detail}{where}"))
+    found.reason = refusal.reason
+    return found
 
 
 class _Walker:
     def __init__(
-        self, settings: Settings, captured: Captured, peer: Address | None, at: datetime
+        self,
+        settings: Settings,
+        captured: Captured,
+        reading: Reading,
+        peer: Address | None,
+        at: datetime,
     ) -> None:
         self._settings = settings
         self._captured = captured
+        self._reading = reading
         self._peer = peer
         self._walk = Walk()
         book = assembly.known_book(settings, SystemClock())
@@ -78,13 +101,13 @@ class _Walker:
         self._clients = assembly.client_locator(settings)
         unknown = ip_address("0.0.0.0")  # noqa: S104 - nobody listens here
         self._head = RequestHead(
-            method=captured.method,
-            target=captured.target,
-            headers=captured.headers,
+            method=reading.method,
+            target=reading.target,
+            headers=reading.headers,
             peer=peer or unknown,
             received_at=at,
         )
-        self._mask = Mask(_secrets(settings), captured.headers)
+        self._mask = Mask(_secrets(settings), reading.headers)
 
     def walk(self) -> Walk:
         self._request()
@@ -94,22 +117,16 @@ class _Walker:
         endpoint = route.endpoint
         configured = next(e for e in self._settings.endpoints if e.name == endpoint.name)
         self._walk.endpoint = endpoint.name
-        self._mask = Mask(
-            _secrets(self._settings), self._captured.headers, _token_field(configured)
-        )
+        self._mask = Mask(_secrets(self._settings), self._head.headers, _token_field(configured))
         self._method(route)
         client = self._client()
         if client is not None:
             self._allowed(endpoint, configured, client)
-        self._body()
+        body = self._body()
+        if body is None:
+            return self._walk
         stands_in = ClientAddress(self._head.peer, Via.PEER)
-        delivery = Delivery(
-            endpoint.name,
-            self._head,
-            client or stands_in,
-            route.remainder,
-            self._captured.body,
-        )
+        delivery = Delivery(endpoint.name, self._head, client or stands_in, route.remainder, body)
         self._signature(endpoint, configured, delivery)
         return self._walk
 
@@ -130,18 +147,12 @@ class _Walker:
     # ---- steps ------------------------------------------------------------------------------
 
     def _request(self) -> None:
-        captured = self._captured
-        for note in captured.notes:
+        for note in self._captured.notes:
             self._say("capture", NOTE, note)
-        path = self._head.path
-        mark = "?…" if self._head.query else ""
-        self._say(
-            "request", NOTE, f"{captured.method} {path}{mark}, {len(captured.body)} bytes of body"
-        )
-        framing = Framing()
-        framing.feed(captured.raw)
-        if framing.problem is not None:
-            self._refuse("framing", framing.problem)
+        head = self._head
+        mark = "?…" if head.query else ""
+        size = len(self._captured.rest if self._reading.body is None else self._reading.body)
+        self._say("request", NOTE, f"{head.method} {head.path}{mark}, {size} bytes of body")
 
     def _route(self) -> Route[Endpoint] | None:
         try:
@@ -232,16 +243,20 @@ class _Walker:
         if address == self._peer and self._head.headers.values(header):
             self._near(f"{address} sends {header}: if it is your proxy, add it to trusted_proxies")
 
-    def _body(self) -> None:
-        body, limit = self._captured.body, self._settings.limits.body
-        codings = ",".join(self._head.headers.values("Content-Encoding"))
-        if codings and codings.strip().lower() != "identity":
-            self._refuse("body", Refusal(Reason.BODY_ENCODED, codings))
-        elif len(body) > limit:
-            detail = f"{len(body)} bytes; limits.body is {limit}"
-            self._refuse("body", Refusal(Reason.BODY_TOO_LARGE, detail))
-        else:
+    def _body(self) -> bytes | None:
+        """Return the body; what can be known of it where it is refused, else None."""
+        body, problem = self._reading.body, self._reading.problem
+        if problem is None:
+            assert body is not None  # noqa: S101 - one of both
             self._say("body", OK, f"sha256 {hashlib.sha256(body).hexdigest()}")
+            return body
+        if problem.reason is Reason.BODY_TOO_LARGE:
+            limit = f"limits.body is {self._settings.limits.body}"
+            detail = f"{problem.detail}; {limit}" if problem.detail else limit
+            problem = Refusal(problem.reason, detail)
+        self._refuse("body", problem)
+        chunked = self._head.headers.values("Transfer-Encoding")
+        return None if chunked else self._captured.rest
 
     def _signature(
         self, endpoint: Endpoint, configured: EndpointSettings, delivery: Delivery

@@ -38,14 +38,15 @@ def summary(kept: Kept) -> dict[str, object]:
 def detail(kept: Kept) -> dict[str, object]:
     """Return all there is to one; its content is null once it has been released.
 
-    The body is shown as text; bytes that are no UTF-8 are escaped.
+    The body is shown as text; bytes that are no UTF-8 are escaped. Of the target, only the path is
+    shown: people put tokens into queries, and a release needs the query as it came.
     """
     refused = kept.refused
     content: dict[str, object] | None = None
     if kept.released_as is None:
         content = {
             "method": refused.head.method,
-            "target": refused.head.target,
+            "target": refused.head.path + ("?…" if refused.head.query else ""),
             "headers": [list(item) for item in refused.head.headers],
             "body": refused.body.decode("utf-8", "backslashreplace"),
         }

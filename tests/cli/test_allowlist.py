@@ -111,3 +111,48 @@ def test_networks_that_overlap_are_exported_once(relay: Invoke, config: Path) ->
     config.write_text(text)
     words = ("allowlist", "export", "-c", config, "--endpoint", "vipps", "--format", "haproxy")
     assert relay(*words).stdout.splitlines()[2:] == ["192.0.2.0/24"]
+
+
+def with_mode(config: Path, mode: str) -> None:
+    text = config.read_text()
+    config.write_text(
+        text.replace("path: /vipps", f'path: /vipps\n    allowlist: {{mode: "{mode}"}}')
+    )
+
+
+def test_no_firewall_keeps_out_whom_relay_lets_in(relay: Invoke, config: Path) -> None:
+    with_mode(config, "off")
+    words = ("allowlist", "export", "-c", config)
+    for dialect in ("nftables", "nginx"):
+        result = relay(*words, "--format", dialect)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "vipps: everybody may send" in " ".join(result.stderr.split())
+        assert relay(*words, "--format", dialect, "--endpoint", "midtrans").exit_code == 0
+    told = relay(*words)
+    assert orjson.loads(told.stdout)[1]["mode"] == "off"
+    assert "vipps: relay lets in everybody (allowlist.mode: off)" in told.stderr
+
+
+def test_a_list_that_is_only_reported_says_so(relay: Invoke, config: Path) -> None:
+    with_mode(config, "report")
+    told = relay("allowlist", "export", "-c", config, "--format", "nginx")
+    assert "geo $relay_vipps" in told.stdout
+    assert "vipps: relay lets in everybody (allowlist.mode: report)" in told.stderr
+
+
+def test_an_endpoint_that_is_not_there_is_named_with_the_nearest(
+    relay: Invoke, config: Path
+) -> None:
+    said = 'no endpoint named "vips"; did you mean "vipps"? there are: midtrans, vipps'
+    for verb in ("show", "diff", "export"):
+        result = relay("allowlist", verb, "-c", config, "--endpoint", "vips")
+        assert result.exit_code == 2
+        assert said in " ".join(result.stderr.split())
+    theirs = config.parent / "theirs.json"
+    theirs.write_text('[{"endpoint": "vips", "networks": ["192.0.2.1"]}]')
+    result = relay("allowlist", "diff", "-c", config, "--against", theirs)
+    assert (result.exit_code, result.stderr) == (2, f"{theirs}: {said}\n")
+    # What is there and not asked for is no mistake.
+    theirs.write_text('[{"endpoint": "midtrans", "networks": ["192.0.2.1"]}]')
+    words = ("allowlist", "diff", "-c", config, "--against", theirs, "--endpoint", "vipps")
+    assert relay(*words).exit_code == 0

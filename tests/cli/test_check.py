@@ -42,13 +42,18 @@ def test_a_good_file_is_explained_and_exits_0(file: Path) -> None:
     midtrans, vipps = provider("midtrans").facts, provider("vipps").facts
     listings = midtrans.environments["production"].listings
     hosts = ", ".join(vipps.environments["production"].hosts)
+    asked = "GET status at https://api.midtrans.com, at most 10 a second"
     rows = [
+        ("listener", "127.0.0.1:8080"),
+        ("speaks", "HTTP, not encrypted"),
+        ("PROXY protocol", "off"),
         ("endpoint", "midtrans"),
         ("path", "/midtrans/notification"),
         ("provider", "Midtrans HTTP notification, production"),
         ("other addresses", "refused"),
         *(("may send", f"{len(each.networks)} networks: {each.origin}") for each in listings),
         ("verified by", f"1 secret; {midtrans.signature}"),
+        ("confirmed by", f"{asked}; without an answer, held when give_up_after is over"),
         ("goes to", "billing, http://127.0.0.1:8081/webhooks"),
         ("endpoint", "vipps"),
         ("path", "/vipps"),
@@ -76,6 +81,36 @@ def test_an_endpoint_without_secrets_is_verified_by_address(file: Path) -> None:
 def test_it_is_said_what_becomes_of_other_addresses(file: Path, mode: str, said: str) -> None:
     file.write_text(ASKED + f"    allowlist: {{mode: {mode}}}\n" + SERVICE)
     assert f"other addresses\t{said}" in run("check", "-c", str(file)).stdout.splitlines()
+
+
+def test_it_is_said_whether_anybody_is_asked_before_delivery(file: Path) -> None:
+    file.write_text(GOOD + VIPPS + SERVICE)
+    lines = run("check", "-c", str(file)).stdout.splitlines()
+    # Vipps has nobody to ask.
+    said = [line for line in lines if line.startswith("confirmed by")]
+    assert said == ["confirmed by\tnobody is asked before delivery"]
+    found = json.loads(run("check", "-c", str(file), "--format", "json").stdout)
+    assert [each["confirm"] for each in found["endpoints"]] == [None, None]
+    other = 'confirm: {on_error: deliver, rate: 3, url: "https://status.example.com"}'
+    file.write_text(f"{GOOD}    {other}\n" + SERVICE)
+    assert (
+        "confirmed by\tGET status at https://status.example.com, at most 3 a second; without an"
+        " answer, sent unconfirmed after half of give_up_after"
+    ) in run("check", "-c", str(file)).stdout.splitlines()
+
+
+def test_it_is_said_how_connections_begin(file: Path) -> None:
+    write_pair(file.parent)
+    proxied = '8080"\n    tls: {certificate: certificate.pem, key: key.pem}\n'
+    proxied += "    proxy_protocol: true\n"
+    file.write_text(ASKED.replace('8080"\n', proxied) + SERVICE)
+    assert run("check", "-c", str(file)).stdout.splitlines()[:3] == [
+        "listener\t127.0.0.1:8080",
+        "speaks\tHTTPS",
+        "PROXY protocol\trequired, v1 or v2, and only from trusted_proxies",
+    ]
+    found = json.loads(run("check", "-c", str(file), "--format", "json").stdout)
+    assert found["listeners"] == [{"bind": "127.0.0.1:8080", "tls": True, "proxy_protocol": True}]
 
 
 def test_findings_follow_and_exit_1(file: Path) -> None:
@@ -113,11 +148,17 @@ def test_json(file: Path) -> None:
     found = json.loads(result.stdout)
     assert found["valid"] is True
     assert found["file"] == str(file)
-    assert found["listeners"] == [{"bind": "127.0.0.1:8080", "tls": False}]
+    assert found["listeners"] == [{"bind": "127.0.0.1:8080", "tls": False, "proxy_protocol": False}]
     endpoint = found["endpoints"][0]
     assert endpoint["senders"]["origins"]["configuration"] == 1
     assert endpoint["senders"]["networks"] == sum(endpoint["senders"]["origins"].values())
     assert endpoint["verified"]["secrets"] == 1
+    assert endpoint["confirm"] == {
+        "with": "status",
+        "url": "https://api.midtrans.com",
+        "rate": 10,
+        "on_error": "hold",
+    }
     assert endpoint["upstream"] == {"name": "billing", "url": "http://127.0.0.1:8081/webhooks"}
     assert found["findings"] == [
         {

@@ -132,3 +132,11 @@ def test_an_export_is_narrowed_and_limited(relay: Invoke, config: Path) -> None:
     assert len(relay(*words, "--limit", 110).stdout.splitlines()) == 110
     assert relay(*words, "--limit", 0).exit_code == 2
     assert relay(*words, "--status", "lost").exit_code == 2
+
+
+def test_nothing_found_of_an_endpoint_that_is_none_says_so(relay: Invoke, config: Path) -> None:
+    store(config, "one")
+    for words in (("list",), ("export",), ("requeue", "--yes")):
+        wrong = relay("events", *words, "-c", config, "--endpoint", "midtran")
+        assert 'no endpoint named "midtran"; did you mean "midtrans"?' in wrong.stderr
+    assert relay("events", "list", "-c", config, "--endpoint", "vipps").stderr == ""

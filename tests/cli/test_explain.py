@@ -73,12 +73,26 @@ def test_a_mistake_in_the_call_says_what_to_write(
     assert words[0] in result.stderr
 
 
-def test_a_file_that_holds_no_request_is_named_with_its_line(
+def test_what_the_relay_could_not_read_is_refused_and_says_where(
     relay: Invoke, config: Path, request_file: Path
 ) -> None:
     request_file.write_bytes(b"POST / HTTP/1.1\r\nno field\r\n\r\n")
     result = relay("explain", request_file, "-c", config)
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert result.stdout.splitlines()[1:] == [
+        "head\tno\tbody_malformed: not strict HTTP: a header line, line 2",
+        "verdict\tno\trefuse, body_malformed",
+    ]
+
+
+def test_a_file_that_holds_no_request_is_named(
+    relay: Invoke, config: Path, request_file: Path
+) -> None:
+    request_file.write_bytes(b'{"order_id": 1}')
+    result = relay("explain", request_file, "-c", config)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == f"{request_file}:2:1: not a header field; write Name: value\n"
+    assert result.stderr == (
+        f"{request_file}:1:1: not a request line; write METHOD /path HTTP/1.1\n"
+    )
     missing = relay("explain", request_file.with_name("none"), "-c", config)
     assert (missing.exit_code, "No such file" in missing.stderr) == (2, True)

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import orjson
@@ -13,7 +14,7 @@ from relay.cli.firewall import Allowed, as_json, haproxy, nftables, nginx
 LISTS = [
     Allowed("shop", "enforce", (IPNetwork("192.0.2.0/24"), IPNetwork("2001:db8::/32"))),
     Allowed("a-b", "report", (IPNetwork("192.0.2.9/32"),)),
-    Allowed("A_B", "off", ()),
+    Allowed("A_B", "report", ()),
     Allowed("2nd", "enforce", (IPNetwork("0.0.0.0/0"),)),
 ]
 
@@ -87,3 +88,12 @@ def test_a_file_for_haproxy_holds_one_endpoint() -> None:
 def test_json_names_the_endpoint_and_its_mode() -> None:
     told = orjson.loads(orjson.dumps(as_json(LISTS[1:2])))
     assert told == [{"endpoint": "a-b", "mode": "report", "networks": ["192.0.2.9/32"]}]
+
+
+@pytest.mark.parametrize("writer", [nftables, nginx, haproxy])
+def test_who_lets_in_everybody_gets_no_list(
+    writer: Callable[[Sequence[Allowed]], str],
+) -> None:
+    lists = [Allowed("shop", "off", (IPNetwork("192.0.2.0/24"),))]
+    with pytest.raises(ValueError, match=r"shop: everybody may send .* write mode: enforce"):
+        writer(lists)

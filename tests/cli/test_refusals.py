@@ -57,7 +57,8 @@ def test_one_is_shown_with_its_content(relay: Invoke, config: Path) -> None:
     assert "header Host\tpay.example" in shown
     assert "body\t1" in shown
     result = relay("refusals", "show", "ref_001", "-c", config, "--format", "json")
-    assert orjson.loads(result.output)["content"]["target"] == "/hook?a=b"
+    assert orjson.loads(result.output)["content"]["target"] == "/hook?…"
+    assert "a=b" not in shown + result.output
     missing = relay("refusals", "show", "ref_9", "-c", config)
     assert (missing.exit_code, missing.stderr) == (1, "no refusal ref_9\n")
 
@@ -92,3 +93,10 @@ def test_a_filter_that_is_none_says_what_to_write(relay: Invoke, config: Path) -
     assert result.exit_code == 2
     assert "signature_mismatch" in result.stderr
     assert relay("refusals", "list", "-c", config, "--after", "x").exit_code == 2
+
+
+def test_nothing_found_of_an_endpoint_that_is_none_says_so(relay: Invoke, config: Path) -> None:
+    keep(config, refused(1))
+    wrong = relay("refusals", "list", "-c", config, "--endpoint", "midtran")
+    assert wrong.exit_code == 0
+    assert 'no endpoint named "midtran"; did you mean "midtrans"?' in wrong.stderr

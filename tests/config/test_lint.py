@@ -85,7 +85,12 @@ def public(port: int, address: str = "0.0.0.0") -> str:
                     "2:11: warning: listen.0.bind: Midtrans reaches only ports 80 and 443; listen"
                     " on one of them, or write the endpoint's public_url if something in front"
                     " forwards to this port [midtrans-port]"
-                )
+                ),
+                (
+                    "2:11: warning: listen.0.bind: only IPv6 connections come to this address, and"
+                    " midtrans may be sent to from IPv4 addresses alone; listen on 0.0.0.0 too"
+                    " [other-family]"
+                ),
             ],
         ),
         (
@@ -155,7 +160,7 @@ def test_findings(text: str, said: list[str]) -> None:
     "text",
     [
         public(443),
-        public(80, "[::]"),
+        public(80).replace("listen:\n", 'listen:\n  - bind: "[::]:443"\n'),
         public(8443).replace("listen:\n", 'listen:\n  - bind: "0.0.0.0:443"\n'),
         public(8443) + "    public_url: https://pay.example.com/x\n",
         public(8443) + "    public_url: http://pay.example.com/x\n",

@@ -1,9 +1,13 @@
 """Between a sender and a listener, some shapes cannot be what their author meant."""
 
+from pathlib import Path
+
 import pytest
 
+from relay.config.lint import lint
 from tests.config.files import GOOD, VIPPS, good
-from tests.config.lints import findings
+from tests.config.lints import TODAY, facts, findings
+from tests.config.pem import write_pair
 
 #: A public address, where nothing in front is needed.
 PUBLIC = GOOD.replace("127.0.0.1:8080", "9.9.9.9:443")
@@ -17,7 +21,10 @@ def shaped(listen: str, trusted: str = "", more: str = "") -> str:
     return text.replace(old, f"trusted_proxies: [{trusted}]\n" if trusted else "") + more
 
 
-CODES = ("[proxy-not-trusted]", "[everyone]", "[sender-trusted]", "[header-unread]")
+CODES = (
+    *("[proxy-not-trusted]", "[everyone]", "[sender-trusted]", "[header-unread]"),
+    "[other-family]",
+)
 PROXY = '"{}"\n    proxy_protocol: true'
 
 
@@ -30,8 +37,20 @@ PROXY = '"{}"\n    proxy_protocol: true'
         shaped(PROXY.format("[::1]:8080"), '"::1"'),
         shaped(PROXY.format("[::]:443"), '"2001:db8::/32", 10.0.0.0/8'),
         shaped(PROXY.format("10.0.0.5:443"), "10.0.0.6"),
-        # for those that come by themselves
-        shaped('"0.0.0.0:443"', '"2001:db8::1"'),
+        # for those that come by themselves, beside one for the proxy
+        shaped('"0.0.0.0:443"\n  - bind: "[::]:443"', '"2001:db8::1"'),
+        shaped('"0.0.0.0:443"\n  - bind: "[::1]:8080"', '"::1"'),
+        # a sidecar proxy, and two in a row of which one is near
+        shaped('"0.0.0.0:443"', "127.0.0.1"),
+        shaped('"9.9.9.9:443"', '"2001:db8::1", 9.9.9.8'),
+        # IPv4 senders, heard directly or through a proxy
+        shaped('"0.0.0.0:443"'),
+        shaped('"[::]:443"\n  - bind: "9.9.9.9:443"'),
+        shaped('"[::]:443"', '"2001:db8::1"'),
+        # everybody may send, and host names may stand for IPv6 addresses
+        shaped('"[::]:443"') + '    allowlist: {mode: "off"}\n',
+        shaped('"[::]:443"') + "    allowlist: {add: [hooks.example.com]}\n",
+        shaped('"[::]:443"') + '    allowlist: {add: ["2001:db8::1"]}\n',
         shaped(PROXY.format("0.0.0.0:443"), "10.0.0.0/8", "forwarded_header: Forwarded\n"),
         shaped('"127.0.0.1:8080"', "127.0.0.1", "forwarded_header: Forwarded\n"),
     ],
@@ -70,6 +89,31 @@ NAMED = "2:11: warning: listen.0.bind: "
             shaped(PROXY.format("0.0.0.0:443"), '"2001:db8::1"'),
             NAMED + "only IPv4 connections come to this address, and trusted_proxies names"
             " nobody there: every connection is closed [proxy-not-trusted]",
+        ),
+        (
+            shaped('"[::]:443"'),
+            NAMED + "only IPv6 connections come to this address, and midtrans may be sent to from"
+            " IPv4 addresses alone; listen on 0.0.0.0 too [other-family]",
+        ),
+        (
+            shaped('"0.0.0.0:443"') + '    allowlist: {replace: ["2001:db8::/32"]}\n',
+            NAMED + "only IPv4 connections come to this address, and midtrans may be sent to from"
+            " IPv6 addresses alone; listen on [::] too [other-family]",
+        ),
+        *(
+            (
+                shaped(listen, trusted),
+                (
+                    "3:18: warning: trusted_proxies: none of these can connect to a listener: IPv4"
+                    " listeners hear IPv4 alone, IPv6 listeners IPv6 alone, and a proxy on this"
+                    " machine comes from the address that it connects to [proxy-not-trusted]"
+                ),
+            )
+            for listen, trusted in (
+                ('"[::]:443"', "10.0.0.0/8"),
+                ('"0.0.0.0:443"', '"2001:db8::1"'),
+                ('"10.0.0.5:8080"', "127.0.0.1"),
+            )
         ),
         (
             shaped(PROXY.format("0.0.0.0:443"), "0.0.0.0/0"),
@@ -119,3 +163,29 @@ NAMED = "2:11: warning: listen.0.bind: "
 )
 def test_shapes_that_cannot(text: str, said: str) -> None:
     assert said in findings(good(text))
+
+
+CLEAR = (
+    "payments and tokens cross the internet in clear text; add tls: {certificate: FILE, key: FILE},"
+    " or name the proxy that ends TLS in trusted_proxies"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (shaped('"9.9.9.9:80"'), [CLEAR]),
+        (shaped('"0.0.0.0:8080"'), [CLEAR]),
+        (shaped('"0.0.0.0:8080"\n  - bind: "[2600::1]:80"'), [CLEAR, CLEAR]),
+        (shaped('"0.0.0.0:443"\n    tls: {certificate: certificate.pem, key: key.pem}'), []),
+        (shaped('"0.0.0.0:8080"', "10.0.0.0/8"), []),
+        (shaped('"10.0.0.5:8080"'), []),
+        (shaped('"127.0.0.1:8080"'), []),
+    ],
+)
+def test_payments_in_clear_text(text: str, said: list[str], tmp_path: Path) -> None:
+    write_pair(tmp_path)
+    settings = good(text, base=tmp_path)
+    found = lint(settings, facts(settings), {}, TODAY)
+    assert [each.message for each in found if each.code == "plain-http"] == said
+    assert all(each.where.startswith("listen.") for each in found if each.code == "plain-http")

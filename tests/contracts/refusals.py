@@ -141,6 +141,7 @@ class RefusalContract:
         assert kept is not None
         assert kept.released_as == "evt_1"
         assert (kept.refused.body, list(kept.refused.head.headers)) == (b"", [])
+        assert kept.refused.head.target == "/hook"
         assert kept.refused.reason is Reason.SIGNATURE_MISMATCH
 
     async def test_what_is_old_goes_in_steps(self, store: RefusalStore) -> None:

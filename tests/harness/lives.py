@@ -1,14 +1,14 @@
 """One spool, and one relay after another on it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
 from tests.harness.ledger import Ledger, of_the_dead
 from tests.harness.node import _split
 from tests.harness.upstream import Received
-from tests.harness.wrapped import WrappedNode
+from tests.harness.wrapped import RELAY, WrappedNode
 
 
 class Life(WrappedNode):
@@ -58,11 +58,11 @@ class Lives:
         """Return the seconds that the slowest start took."""
         return max((life.start for life in self._lives if life.start), default=0.0)
 
-    def next(self, *prefix: str, role: str = "all") -> Life:
+    def next(self, *prefix: str, role: str = "all", program: Sequence[str] = RELAY) -> Life:
         """Return a relay that has not been started yet; `prefix` is a program around it."""
         self.number += 1
         self.config.write_text(self._configuration(self.number))
-        life = Life(self.config, self.environ, role, prefix=prefix)
+        life = Life(self.config, self.environ, role, prefix=prefix, program=program)
         self._lives.append(life)
         return life
 

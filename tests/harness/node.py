@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import orjson
 
@@ -15,7 +15,12 @@ _PATIENCE = 20.0
 
 
 class Node:
-    """A running relay. `lines` are its log lines so far; `public` is where it listens."""
+    """A running relay. `lines` are its log lines so far; `public` is where it listens.
+
+    said: what all nodes of this process have written to standard error, as they wrote it.
+    """
+
+    said: ClassVar[list[bytes]] = []
 
     def __init__(
         self,
@@ -100,6 +105,7 @@ class Node:
         assert self._process is not None
         assert self._process.stderr is not None
         async for raw in self._process.stderr:
+            self.said.append(raw)
             async with self._news:
                 try:
                     self.lines.append(orjson.loads(raw))

@@ -4,7 +4,9 @@ import asyncio
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,8 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness.ledger import Ledger, of_the_living
 from tests.harness.lives import Life, Lives
+from tests.harness.node import Node
+from tests.harness.until import until
 
 _PAGE = 1000
+
+#: Seconds until a relay has nothing in hand: a lease of one that is gone may have to run out.
+_PATIENCE = 45.0
 
 Samples = dict[str, dict[tuple[tuple[str, str], ...], int]]
 
@@ -25,9 +32,43 @@ async def one_story(life: Life, lives: Lives) -> Ledger:
     Raises:
         AssertionError: `relay events`, the admin API, the metrics or the log say something else.
     """
-    token = lives.environ["RELAY_ADMIN_TOKEN"]
+    return await story_of(life, lives.config, lives.spool, lives.environ)
+
+
+async def one_story_in_the_end(
+    node: Node,
+    config: Path,
+    spool: Path,
+    environ: Mapping[str, str],
+    *,
+    before: AbstractSet[str] = frozenset(),
+) -> Ledger:
+    """Wait until a relay has delivered everything and has said so, then do as `one_story`.
+
+    before: the events that were delivered before it was started.
+
+    Raises:
+        AssertionError: as `one_story`; or that does not come.
+    """
+
+    def quiet() -> bool:
+        return not of_the_living(spool).having("pending", "leased")
+
+    assert await until(quiet, _PATIENCE), f"not delivered: {of_the_living(spool).counts}"
+    settled = of_the_living(spool).having("delivered") - before
+
+    def told() -> bool:
+        return settled <= {line["id"] for line in node.having(event="attempt", decision="done")}
+
+    assert await until(told, _PATIENCE), "delivered, and not logged"
+    return await story_of(node, config, spool, environ)
+
+
+async def story_of(node: Node, config: Path, spool: Path, environ: Mapping[str, str]) -> Ledger:
+    """Do as `one_story` with a relay that is not one of several lives."""
+    token = environ["RELAY_ADMIN_TOKEN"]
     async with aiohttp.ClientSession(
-        life.admin_url, headers={"Authorization": f"Bearer {token}"}
+        node.admin_url, headers={"Authorization": f"Bearer {token}"}
     ) as admin:
 
         async def ask(query: dict[str, str]) -> Any:
@@ -38,11 +79,11 @@ async def one_story(life: Life, lives: Lives) -> Ledger:
         by_api = await _pages(ask)
         async with admin.get("/metrics") as response:
             samples = _samples(await response.text())
-    by_command = await _pages(lambda query: _command(lives, query))
-    ledger = of_the_living(lives.spool)
+    by_command = await _pages(lambda query: _command(config, environ, query))
+    ledger = of_the_living(spool)
     await _same_events(ledger, by_api, by_command, samples)
-    await _same_counters(life, samples)
-    _same_ends(life, ledger)
+    await _same_counters(node, samples)
+    _same_ends(node, ledger)
     return ledger
 
 
@@ -57,12 +98,12 @@ async def _pages(ask: Callable[[dict[str, str]], Awaitable[Any]]) -> list[dict[s
         query["after"] = page["next"]
 
 
-async def _command(lives: Lives, query: dict[str, str]) -> Any:
+async def _command(config: Path, environ: Mapping[str, str], query: dict[str, str]) -> Any:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "relay", "events", "list", "--format", "json"),
-        *("-c", str(lives.config)),
+        *("-c", str(config)),
         *(word for name, value in query.items() for word in (f"--{name}", value)),
-        env={**lives.environ, "PATH": "/usr/bin:/bin"},
+        env={**environ, "PATH": "/usr/bin:/bin"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -103,7 +144,7 @@ async def _same_events(
     }
 
 
-async def _same_counters(life: Life, samples: Samples) -> None:
+async def _same_counters(node: Node, samples: Samples) -> None:
     """Compare what was counted with what was logged; both begin with the process."""
     for name, event, labels in (
         ("relay_deliveries_total", "delivery", ("endpoint", "provider", "verdict")),
@@ -112,9 +153,9 @@ async def _same_counters(life: Life, samples: Samples) -> None:
     ):
         counted = samples.get(name, {})
         if name != "relay_refusals_total" and counted:
-            await life.wait_for(sum(counted.values()), event=event)
-        assert counted == _logged(life.having(event=event), labels), name
-    dead = life.having(event="attempt", decision="dead")
+            await node.wait_for(sum(counted.values()), event=event)
+        assert counted == _logged(node.having(event=event), labels), name
+    dead = node.having(event="attempt", decision="dead")
     assert samples.get("relay_dead_letters_total", {}) == _logged(dead, ("upstream",))
 
 
@@ -128,11 +169,13 @@ def _logged(
     )
 
 
-def _same_ends(life: Life, ledger: Ledger) -> None:
+def _same_ends(node: Node, ledger: Ledger) -> None:
     """Compare the last that was logged of each event with what is written of it."""
     ends = {"done": "delivered", "dead": "dead", "retry": "pending"}
     by_id = {row.id: row for row in ledger.rows}
-    last = {line["id"]: line for line in life.having(event="attempt")}
+    # What was lost with its lease is told by whoever has the event now.
+    written = (line for line in node.having(event="attempt") if line["decision"] != "lost")
+    last = {line["id"]: line for line in written}
     for event_id, line in last.items():
         row = by_id[event_id]
         assert (row.status, row.attempts) == (ends[line["decision"]], line["attempt"]), line

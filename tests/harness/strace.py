@@ -1,7 +1,9 @@
 """Debian's `strace` around a node: it writes down system calls, or lets some of them fail."""
 
+import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +47,26 @@ def failing(log: Path, calls: str, fault: str, paths: Sequence[Path] = ()) -> tu
         *("strace", "-D", "-f", "--seccomp-bpf", "-ttt", "-y", "-o", str(log), *only),
         *("-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"),
     )
+
+
+@asynccontextmanager
+async def failing_from_now(pid: int, log: Path, calls: str, fault: str) -> AsyncIterator[None]:
+    """Let system calls of a running process fail, counted from now on; otherwise as `failing`."""
+    tracer = await asyncio.create_subprocess_exec(
+        *("strace", "-f", "-p", str(pid), "-o", str(log)),
+        *("-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert tracer.stderr is not None
+    said = (await tracer.stderr.readline()).decode()
+    try:
+        if "attached" not in said:
+            pytest.skip(f"NOT PROVEN: strace may not trace here: {said}")
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            tracer.terminate()
+        await tracer.communicate()
 
 
 async def finished(log: Path) -> None:

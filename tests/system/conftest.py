@@ -1,10 +1,12 @@
 """What every system test starts from: an upstream, and a configuration that points at it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.harness.canaries import found
+from tests.harness.node import Node
 from tests.harness.upstream import Upstream
 
 #: A key that Midtrans published with signed sandbox messages, and one that Vipps published.
@@ -20,6 +22,25 @@ ENVIRON = {
 MIDTRANS, VIPPS, STRANGER = "34.101.68.130", "104.45.17.199", "203.0.113.66"
 
 VIPPS_PATH = "/e2cee29b-012e-4f1d-8ef4-e95fd74a7a63"
+
+
+#: What a relay writes: its spool and what belongs to it, and its state.
+WRITTEN = ("relay.db*", "dns.json*", "reconcile-*")
+
+
+@pytest.fixture(autouse=True)
+def nothing_holds_a_secret(tmp_path: Path) -> Iterator[None]:
+    """Behind every test, look for its secrets in all that its relays have written."""
+    Node.said.clear()
+    yield
+    places = [
+        (str(path), path.read_bytes())
+        for pattern in WRITTEN
+        for path in sorted(tmp_path.rglob(pattern))
+        if path.is_file()
+    ]
+    places.append(("the log", b"".join(Node.said)))
+    assert found(ENVIRON.items(), places) == []
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from relay.cli import application
 from relay.clock import SystemClock
+from relay.errors import RelayError
 from relay.providers import SampleOrder
 from relay.secret import Secret
 from tests.harness.canaries import forms, found
@@ -45,8 +46,12 @@ SIGNING = f"whsec_{b64encode(SIGNING_KEY.encode()).decode()}"
 STRANGER = "203.0.113.66"
 #: Kinds whose key is public: what the relay is given of them is no secret.
 PUBLIC = {"midtrans-snap", "rsa", "ed25519"}
+BUILT_IN = ("midtrans", "midtrans-snap", "vipps", "vipps-callback")
+SENT_TO = {"midtrans-snap": "snap-debit", "vipps-callback": "transaction"}
 #: What somebody else uses, and sends here by mistake.
 MISPLACED = "canary-misplaced-token-51c0"
+#: A token in the query of a refused delivery: kept where the refusal is, and shown nowhere.
+QUERY = "canary-query-token-77ab"
 
 
 def line_of(key: Secret) -> str:
@@ -60,6 +65,7 @@ SECRETS = [
     ("the signing secret", SIGNING),
     ("the signing key", SIGNING_KEY),
     ("a misplaced token", MISPLACED),
+    ("a token in a query", QUERY),
     *(
         (f"the secret of {name}", pair.verifying)
         for name, pair in KEYS.items()
@@ -71,7 +77,7 @@ SECRETS = [
 
 
 def test_the_search_knows_every_form() -> None:
-    secret = "canary/with+odd=signs:1"
+    secret = "canary/with+odd=signs:1 \"and' <é>"
     for number, form in enumerate(forms(secret)):
         places = [("here", b"before " + form + b" after"), ("there", b"nothing")]
         assert found([("it", secret)], places) == ["it in here"], number
@@ -89,6 +95,7 @@ class Watched:
 
     config: Path
     log_format: str
+    debug: bool = False
     seen: list[tuple[str, bytes]] = field(default_factory=list)
     log: bytearray = field(default_factory=bytearray)
     public: tuple[str, int] = ("", 0)
@@ -96,7 +103,10 @@ class Watched:
 
     @property
     def environ(self) -> dict[str, str]:
-        return {**ENVIRON, "ADMIN": ADMIN, "SIGNING": SIGNING, "PATH": "/usr/bin:/bin"}
+        usual = {**ENVIRON, "ADMIN": ADMIN, "SIGNING": SIGNING, "PATH": "/usr/bin:/bin"}
+        # Python's own words of what runs, and where, when something is slow or crashes.
+        debug = {"PYTHONASYNCIODEBUG": "1", "PYTHONDEVMODE": "1", "PYTHONFAULTHANDLER": "1"}
+        return usual | debug if self.debug else usual
 
     async def __aenter__(self) -> Self:
         words = ("run", "-c", str(self.config), "--log-format", self.log_format)
@@ -135,11 +145,12 @@ class Watched:
         await self._rest
 
     async def end(self) -> None:
-        """Stop as an operator does, and keep the log and the files."""
-        self._process.send_signal(signal.SIGTERM)
+        """Stop as an operator does, or crash, and keep the log and the files."""
+        self._process.send_signal(signal.SIGABRT if self.debug else signal.SIGTERM)
         async with asyncio.timeout(20):
-            assert await self._process.wait() == 0
+            assert await self._process.wait() == (-signal.SIGABRT if self.debug else 0)
             self.log += await self._rest
+        assert (b"Fatal Python error: Aborted" in self.log) == self.debug
         self.seen.append(("the log", bytes(self.log)))
         self.keep_files("after the end")
 
@@ -169,9 +180,12 @@ class Watched:
         result = await asyncio.to_thread(
             CliRunner().invoke, application(), list(words), input=given, env=environ
         )
-        assert result.exception is None or isinstance(result.exception, SystemExit), words
+        # What `main` tells in a sentence; anything else would be a traceback.
+        told = isinstance(result.exception, (RelayError, OSError))
+        assert told or isinstance(result.exception, SystemExit | None), words
         output = result.stdout_bytes
-        self.seen.append((f"relay {' '.join(words)}", output + result.stderr_bytes))
+        said = output + result.stderr_bytes + str(result.exception if told else "").encode()
+        self.seen.append((f"relay {' '.join(words)}", said))
         return result.exit_code, output
 
 
@@ -209,9 +223,17 @@ def requests(watched: Watched) -> Iterator[bytes]:
             order = SampleOrder(url, pair.forged, SystemClock().now(), kind.changes)
             forged = provider_of(kind.provider).sample(order)
             # What was meant for somebody else, in the places where tokens stand.
-            lost = [("Authorization", f"Bearer {MISPLACED}"), ("X-Token", MISPLACED)]
+            lost = [
+                ("Authorization", f"Bearer {MISPLACED}"),
+                ("X-Token", MISPLACED),
+                ("Proxy-Authorization", f"Basic {b64encode(f'me:{MISPLACED}'.encode()).decode()}"),
+                ("Cookie", f"session={MISPLACED}"),
+                ("X-Forwarded-Access-Token", MISPLACED),
+            ]
+            # Beside what is genuine, where no proof of its own stands in that place.
+            beside = lost[2:]
             for sample, client, more, body in (
-                (genuine, CLIENT, (), genuine.body),
+                (genuine, CLIENT, beside, genuine.body),
                 (genuine, CLIENT, (), genuine.body),
                 (forged, CLIENT, (), forged.body),
                 (genuine, STRANGER, (), genuine.body),
@@ -223,8 +245,14 @@ def requests(watched: Watched) -> Iterator[bytes]:
             ):
                 fields = [("Host", host), *(sample.headers if sample else ()), *more]
                 target = f"/{mode}/{name}{genuine.suffix}"
+                # Below a prefix a query is a part of the event, as its body is.
+                if sample is forged and not genuine.suffix:
+                    target += f"?key={QUERY}"
                 yield request(genuine.method, target, [*fields, ("X-Forwarded-For", client)], body)
-    yield request("POST", "/nowhere", [("Authorization", f"Bearer {MISPLACED}")], b"{}")
+    for target in ("/nowhere", f"/nowhere?token={QUERY}", f"/{QUERY}", f"/store/midtrans/{QUERY}"):
+        yield request("POST", target, [("Authorization", f"Bearer {MISPLACED}")], b"{}")
+    for line in (f"Upgrade: {MISPLACED}", f"Transfer-Encoding: {MISPLACED}", f" {MISPLACED}"):
+        yield f"POST /store/token HTTP/1.1\r\nHost: h\r\n{line}\r\n\r\n".encode()
     yield f"POST /store/token HTTP/1.1\r\nX-Token {MISPLACED}\r\n\r\n".encode()
 
 
@@ -249,56 +277,135 @@ async def look_at_everything(watched: Watched) -> None:
             if kind == "events":
                 assert (await watched.ask("GET", f"/events/{each}", cookie)).status == 200
         what = {"events": "requeue", "refusals": "release"}[kind]
-        await watched.ask("POST", f"/api/v1/{kind}/{ids[0]}/{what}", bearer)
-        assert (await watched.command(kind, "list", "--format", "json"))[0] == 0
+        for each in ids:
+            await watched.ask("POST", f"/api/v1/{kind}/{each}/{what}", bearer)
         for form_of in ("text", "json"):
-            await watched.command(kind, "show", ids[0], "--format", form_of)
+            assert (await watched.command(kind, "list", "--format", form_of))[0] == 0
+            await watched.command(kind, what, *ids, "--format", form_of)
+            for each in ids[::4]:
+                await watched.command(kind, "show", each, "--format", form_of)
+    assert (await watched.command("events", "export"))[0] == 0
+    await watched.command("events", "requeue", "--status", "delivered", "--yes")
     assert (await watched.ask("GET", "/api/v1/allowlist", bearer)).status == 200
+    # Refusals are counted by now.
+    assert b"relay_refusals_total" in (await watched.ask("GET", "/metrics")).body
     await watched.ask("POST", "/-/reload", bearer)
 
 
-async def run_every_command(watched: Watched, captures: list[bytes]) -> None:
+async def run_every_command(watched: Watched, captures: list[bytes], apart: Path) -> None:
     for words in (
         ("check",),
         ("check", "--format", "json"),
-        *(("providers", "show", name) for name in ("midtrans", "vipps", "vipps-callback")),
+        *(("providers", "show", name) for name in BUILT_IN),
+        ("providers", "show", str(watched.config)),
         ("providers", "list"),
         ("allowlist", "show"),
+        ("allowlist", "show", "--format", "json"),
         ("allowlist", "check", STRANGER),
+        ("allowlist", "diff"),
+        ("allowlist", "diff", "--endpoint", "store-midtran"),
+        *(
+            ("allowlist", "export", "--format", form_of)
+            for form_of in ("json", "nftables", "nginx")
+        ),
+        ("allowlist", "export", "--format", "haproxy", "--endpoint", "store-hmac"),
         ("schema",),
         ("version",),
         ("migrate",),
         ("nonsense",),
     ):
         await watched.command(*words)
+    other = apart / "other.json"
+    other.write_text(f'[{{"endpoint": "store-midtrans", "networks": ["{MISPLACED}"')
+    await watched.command("allowlist", "diff", "--against", str(other))
     # One of each kind that holds a token or goes to an endpoint of one, and some of the others.
-    for raw in (*captures[::11], *(each for each in captures if b" /store/token" in each)):
+    tokens = [each for each in captures if b" /store/token" in each or b"nowhere" in each]
+    for raw in (*captures[::11], *tokens):
         await watched.command("explain", "-", "--peer", "127.0.0.1", given=raw)
+    for word in (MISPLACED, QUERY):
+        await watched.command("explain", "-", given=f"{word}\r\n\r\n".encode())
+        await watched.command("explain", "-", given=f"POST /{word}".encode())
+    orders = b"order-1\norder-2\nodd order\n"
+    for words in (("--format", "json"), ()):
+        await watched.command("reconcile", "--endpoint", "store-midtrans", *words, given=orders)
+    await watched.command("reconcile", "--endpoint", "store-hmac", given=orders)
+    await send_every_kind(watched, apart)
+
+
+async def send_every_kind(watched: Watched, apart: Path) -> None:
+    """Send with right keys, with wrong ones and with no keys at all, to where somebody listens."""
+    host = "http://{}:{}".format(*watched.public)
+    for name in BUILT_IN:
+        pair = KEYS[name]
+        to = f"{host}/store/{SENT_TO.get(name, name)}"
+        for number, key in enumerate((pair.signing, pair.forged)):
+            file = apart / f"{name}-{number}.key"
+            file.write_bytes(key.reveal())
+            for form_of in ("text", "json"):
+                words = ("send", name, "--to", to, "--from", CLIENT, "--format", form_of)
+                await watched.command(*words, "--key", str(file))
     secret = KEYS["midtrans"].verifying
-    to = "http://{}:{}/store/midtrans".format(*watched.public)
-    await watched.command("send", "midtrans", "--to", to, "--secret", secret, "--from", CLIENT)
-    await watched.command("send", "midtrans", "--to", "nowhere", "--secret", secret)
+    for to in ("nowhere", "http://127.0.0.1:1/"):
+        await watched.command("send", "midtrans", "--to", to, "--secret", secret)
+    # A key of another kind, and one that is broken.
+    await watched.command("send", "midtrans-snap", "--to", host, "--secret", secret)
+    private = KEYS["rsa"].signing.reveal().decode()
+    await watched.command("send", "midtrans-snap", "--to", host, "--secret", private[:-40])
+    await watched.command("send", "hmac", "--to", host, "--secret", secret, "--set", "x")
 
 
 #: Where a secret is written out, and where it does not belong: what is said must not repeat it.
+TOKEN = 'secrets: ["${env:SECRET_token}"]'
+RSA = 'secrets: ["${env:SECRET_rsa}"]'
+HMAC = '"${env:SECRET_hmac}"'
+ADMIN_TOKEN = 'token: "${env:ADMIN}"'
+SIGNED = 'signing_secrets: ["${env:SIGNING}"]'
 MISTAKES = {
-    "secrets is no list": ('secrets: ["${env:SECRET_token}"]', f"secrets: {MISPLACED}"),
-    "a mapping": ('secrets: ["${env:SECRET_token}"]', f"secrets: [{{key: {MISPLACED}}}]"),
+    "secrets is no list": (TOKEN, f"secrets: {MISPLACED}"),
+    "secrets is a mapping": (TOKEN, f"secrets: {{key: {MISPLACED}}}"),
+    "a mapping": (TOKEN, f"secrets: [{{key: {MISPLACED}}}]"),
+    "a list in a list": (TOKEN, f"secrets: [[{MISPLACED}]]"),
     "half a reference": ('"${env:SECRET_token}"', f'"${{env:SECRET_token}}{MISPLACED}"'),
+    "no reference": ('"${env:SECRET_token}"', f'"${{vault:{MISPLACED}}}"'),
     "a literal": ('"${env:SECRET_token}"', MISPLACED),
-    "the token is a list": ('token: "${env:ADMIN}"', f"token: [{MISPLACED}]"),
-    "signing is no list": ('signing_secrets: ["${env:SIGNING}"]', f"signing_secrets: {MISPLACED}"),
+    "a literal with blanks": ('"${env:SECRET_token}"', f'" {MISPLACED} "'),
+    "a quote that does not end": ('"${env:SECRET_token}"', f'"{MISPLACED}'),
+    "a tag": ('"${env:SECRET_token}"', f"!secret {MISPLACED}"),
+    "an alias": ('"${env:SECRET_token}"', f"*{MISPLACED}"),
+    "a tab": (TOKEN, f"secrets:\t[{MISPLACED}\t"),
+    "no public key": (RSA, f"secrets: [{MISPLACED}]"),
+    "a broken public key": (
+        RSA,
+        f'secrets: ["-----BEGIN PUBLIC KEY-----\\n{MISPLACED}\\n-----END PUBLIC KEY-----"]',
+    ),
+    "no Base64": (HMAC, f'"whsec_{MISPLACED}!"'),
+    "the token is a list": (ADMIN_TOKEN, f"token: [{MISPLACED}]"),
+    "the token is twice": (ADMIN_TOKEN, f"token: {MISPLACED}, token: {MISPLACED}"),
+    "the token has another name": (ADMIN_TOKEN, f"tokens: {MISPLACED}"),
+    "signing is no list": (SIGNED, f"signing_secrets: {MISPLACED}"),
+    "signing is no Base64": (SIGNED, f'signing_secrets: ["whsec_{MISPLACED}"]'),
+    "a password in a URL": ("/hooks", f"/hooks?key={MISPLACED}"),
+    "a user in a URL": ('url: "http://', f'url: "http://me:{MISPLACED}@'),
+    "a database": (
+        "limits:",
+        f"spool: {{kind: postgres, dsn: 'postgres://me:{MISPLACED}@h/d'}}\nlimits:",
+    ),
 }
 
 
 async def make_mistakes(watched: Watched, directory: Path) -> None:
+    """Check every mistake, and let the running relay read some of them."""
+    right_text = watched.config.read_text()
     for number, (right, wrong) in enumerate(MISTAKES.values()):
-        text = watched.config.read_text()
-        assert right in text
+        assert right in right_text, right
         broken = directory / f"{number}.yaml"
-        broken.write_text(text.replace(right, wrong))
-        code, _ = await watched.command("check", config=broken)
-        assert code != 0
+        broken.write_text(right_text.replace(right, wrong))
+        for words in (("check",), ("check", "--format", "json")):
+            code, _ = await watched.command(*words, config=broken)
+            assert code != 0, wrong
+        watched.config.write_text(broken.read_text())
+        await watched.ask("POST", "/-/reload", {"Authorization": f"Bearer {ADMIN}"})
+    watched.config.write_text(right_text)
 
 
 async def refused(watched: Watched, number: int) -> None:
@@ -310,10 +417,10 @@ async def refused(watched: Watched, number: int) -> None:
                 return
 
 
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("log_format", ["json", "text"])
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("log_format", "debug"), [("json", False), ("text", True)])
 async def test_no_secret_is_written_anywhere(
-    log_format: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    log_format: str, debug: bool, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     apart = tmp_path_factory.mktemp("mistakes")
     async with (
@@ -323,7 +430,7 @@ async def test_no_secret_is_written_anywhere(
     ):
         config = tmp_path / "relay.yaml"
         config.write_text(configuration(stored.url, asked.url, status_api.url))
-        async with Watched(config, log_format) as watched:
+        async with Watched(config, log_format, debug) as watched:
             sent = list(requests(watched))
             for raw in sent:
                 reply = await exchange(watched.public, raw)
@@ -333,7 +440,7 @@ async def test_no_secret_is_written_anywhere(
             watched.keep_files("while it runs")
             await look_at_everything(watched)
             if log_format == "json":
-                await run_every_command(watched, sent)
+                await run_every_command(watched, sent, apart)
                 await make_mistakes(watched, apart)
             watched.send_signal(signal.SIGHUP)
             await watched.ask("GET", "/livez")
@@ -341,8 +448,13 @@ async def test_no_secret_is_written_anywhere(
     watched.seen += [
         ("what an upstream received", each.head) for each in (*stored.received, *asked.received)
     ]
-    assert found(SECRETS, watched.seen) == []
+    assert [each for each in found(SECRETS, watched.seen) if not kept_as_it_came(each)] == []
     # What is no secret is found where it should be, so the search looked there.
     places = " ".join(found([("it", CLIENT)], watched.seen))
     for place in ("relay.db", "the log", "GET /events/", "GET /api/v1/refusals/", "events show"):
         assert place in places, place
+
+
+def kept_as_it_came(said: str) -> bool:
+    """Tell whether this is the query of a kept refusal, which a release may need."""
+    return said.startswith("a token in a query in relay.db")
