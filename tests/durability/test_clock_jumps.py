@@ -6,12 +6,15 @@ monotonic time stays what it is. The upstream refuses, then heals.
 """
 
 import asyncio
+import signal
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.durability.afterwards import delivered_in_the_end, same_story
 from tests.durability.conftest import some
 from tests.durability.messages import send_all
 from tests.harness.until import until
@@ -40,6 +43,14 @@ _JUMPS: Final = {
     "-1 year": (-_YEAR,),
     "to and fro": (_MINUTES, 0, _MINUTES, -_MINUTES),
 }
+#: How far off the clock is in one life of relay after the other.
+_LIVES: Final = [
+    pytest.param((-_YEAR, _YEAR, 0), id="to and fro"),
+    pytest.param((0, _YEAR), id="ahead now", marks=pytest.mark.long),
+    pytest.param((_YEAR, 0), id="ahead before", marks=pytest.mark.long),
+    pytest.param((0, -_YEAR), id="behind now", marks=pytest.mark.long),
+    pytest.param((-_YEAR, 0), id="behind before", marks=pytest.mark.long),
+]
 
 
 class FakeTime:
@@ -123,6 +134,7 @@ async def test_a_jump_neither_hastens_nor_stalls_retries(
         assert not dead, f"{len(dead)} of {_EVENTS} were given up"
         assert len(healed.times) == _EVENTS, "a stall: not all came after the upstream had healed"
         assert refused.shortest_wait > _SHORTEST, "a burst: tried again before the time had come"
+        await same_story(node, waiting)
         assert await node.end() == 0
 
 
@@ -164,3 +176,28 @@ async def test_a_jump_leaves_new_events_alone(
         await until(lambda: {each.body for each in upstream.received} == wanted, 10)
         assert {each.body for each in upstream.received} == wanted
         assert await node.end() == 0
+
+
+@pytest.mark.parametrize("lives", _LIVES)
+async def test_a_restart_under_another_clock_gives_nothing_up_and_puts_nothing_off(
+    waiting: Path, upstream: Upstream, lives: tuple[int, ...]
+) -> None:
+    """How long an event may be tried is no matter of what a clock said in another life."""
+    sent = some(_EVENTS)
+    waiting.write_text(waiting.read_text().replace(f"[{_WAIT:g}s]", "[200ms]"))
+    time = FakeTime(waiting.parent)
+    upstream.behave(answer(503))
+    for life, offset in enumerate(lives):
+        time.jump(offset)
+        async with WrappedNode(waiting, {**ENVIRON, **time.environ}) as node:
+            if life == 0:
+                answered = await send_all(node.public[0], sent)
+                assert {each.status for each in answered} == {200}
+            await node.wait_for(_EVENTS, event="attempt")
+            decisions = Counter(line["decision"] for line in node.having(event="attempt"))
+            assert decisions.keys() == {"retry"}, f"life {life}: {decisions}"
+            # What waits, and what was in hand: both must be found again.
+            await node.end(signal.SIGKILL if life % 2 else signal.SIGTERM)
+    upstream.behave(answer(200))
+    upstream.received.clear()
+    await delivered_in_the_end(waiting, upstream, sent)

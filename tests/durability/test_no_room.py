@@ -2,98 +2,29 @@
 
 import asyncio
 import resource
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import apsw
 import pytest
 
-from tests.durability import stored
+from tests.durability.afterwards import same_story
 from tests.durability.conftest import some
-from tests.durability.messages import Answered, Message, messages, send, send_all
-from tests.harness.until import until
-from tests.harness.upstream import Upstream, answer
-from tests.harness.volume import fill, small_volume
+from tests.durability.messages import Answered, messages, send_all
+from tests.durability.rooms import Deliveries, accepts_again, all_there, refused_properly, volume_of
+from tests.harness.upstream import Upstream
+from tests.harness.volume import fill
 from tests.harness.wrapped import WrappedNode
-from tests.system.conftest import ENVIRON, configuration
+from tests.system.conftest import ENVIRON
 
 pytestmark = pytest.mark.proof
 
-#: `limits.answer_within`, and something for a busy machine.
-_WITHIN: Final = 4.0
-_GENEROUS: Final = 1.0
-_RECOVERY: Final = 5.0
 #: With the disk full, what waits goes out about as fast as ever.
 _WHILE_FULL: Final = 10.0
 #: An attempt whose outcome could not be written down is made again when its lease has run out: the
 #: upstream's timeout of 2 s, and 30 s. Then some.
 _LEASE: Final = 40.0
-
-
-@contextmanager
-def volume_of(tmp_path: Path, mebibytes: int, upstream: Upstream) -> Iterator[Path]:
-    """A small volume with the spool on it; yields the configuration, which lies elsewhere."""
-    with small_volume(tmp_path / "volume", mebibytes) as volume:
-        config = tmp_path / "relay.yaml"
-        text = configuration(upstream.url).replace("path: relay.db", f"path: {volume}/relay.db")
-        config.write_text(text.replace("[50ms]", "[500ms]"))
-        yield config
-
-
-def refused_properly(answered: Sequence[Answered]) -> list[Answered]:
-    """Return the refused ones; each was told to come again, and in time."""
-    assert {each.status for each in answered} <= {200, 502}
-    slowest = max((each.seconds for each in answered), default=0.0)
-    assert slowest < _WITHIN + _GENEROUS, f"an answer took {slowest:.1f} s"
-    return [each for each in answered if not each.acknowledged]
-
-
-async def accepts_again(address: tuple[str, int], fresh: Iterator[Message]) -> list[Answered]:
-    """Send until one is accepted, which must be soon; return all answers."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + _RECOVERY
-    answered = [await send(address, next(fresh))]
-    while not answered[-1].acknowledged:
-        assert loop.time() < until, f"refused for {_RECOVERY} s after there was room"
-        await asyncio.sleep(0.05)
-        answered.append(await send(address, next(fresh)))
-    return answered
-
-
-async def all_there(path: Path, answered: Sequence[Answered]) -> None:
-    """What was acknowledged is in the spool as it was sent, and the spool is sound."""
-    promised = [each.message for each in answered if each.acknowledged]
-    found = await stored.bodies(path)
-    assert stored.lost(found, [(each.name, each.body) for each in promised]) == []
-    assert stored.sound(path, thoroughly=True) == "ok"
-
-
-class Deliveries:
-    """An upstream's goodwill: refuses everything, or takes it and remembers what it took."""
-
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
-        self._taken: set[bytes] = set()
-
-    def refuse(self) -> None:
-        self._upstream.behave(answer(503))
-
-    def take(self) -> None:
-        async def remember(writer: asyncio.StreamWriter) -> None:
-            # Nothing has run since this request was recorded.
-            self._taken.add(self._upstream.received[-1].body)
-            await answer(200)(writer)
-
-        self._upstream.behave(remember)
-
-    async def hold(self, answered: Sequence[Answered], within: float) -> None:
-        """Return when everything acknowledged has been taken."""
-        wanted = {each.message.body for each in answered if each.acknowledged}
-        await until(lambda: wanted <= self._taken, within)
-        missing = len(wanted - self._taken)
-        assert missing == 0, f"{missing} of {len(wanted)} were not delivered in {within:g} s"
 
 
 async def _fill_and_free(
@@ -123,6 +54,7 @@ async def _fill_and_free(
                 ballast.unlink()
                 answered += await accepts_again(node.public[0], fresh)
                 await deliveries.hold(answered, _LEASE)
+            await same_story(node, config, volume / "relay.db")
             assert await node.end() == 0
         await all_there(volume / "relay.db", answered)
 
@@ -154,6 +86,7 @@ async def test_a_disk_that_relay_fills_by_itself(tmp_path: Path, upstream: Upstr
             assert refused_properly(answered)
             assert any(each.acknowledged for each in answered)
             await deliveries.hold(answered, _LEASE)
+            await same_story(node, config, tmp_path / "volume" / "relay.db")
             assert await node.end() == 0
         await all_there(tmp_path / "volume" / "relay.db", answered)
 
@@ -172,6 +105,7 @@ async def test_a_limit_on_file_sizes_is_like_a_full_disk(config: Path, upstream:
         answered += await accepts_again(node.public[0], fresh)
         again = await send_all(node.public[0], [next(fresh) for _ in range(50)])
         assert not refused_properly(again)
+        await same_story(node, config)
         assert await node.end() == 0
     await all_there(config.with_name("relay.db"), answered + again)
 
@@ -193,6 +127,7 @@ async def _locked(config: Path, seconds: float) -> None:
                 answered += locked
             other.execute("ROLLBACK")
         answered += await accepts_again(node.public[0], fresh)
+        await same_story(node, config)
         assert await node.end() == 0
     await all_there(path, answered)
 

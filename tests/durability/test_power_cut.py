@@ -17,9 +17,12 @@ import pytest
 
 from relay.errors import SpoolUnavailable
 from tests.durability import stored
+from tests.durability.afterwards import delivered_in_the_end
 from tests.durability.conftest import CONTROL, Life, Traced, some, trace
 from tests.durability.ordering import answers
 from tests.harness.disk import Disk, Fate
+from tests.harness.upstream import Upstream
+from tests.system.conftest import configuration
 
 pytestmark = [pytest.mark.debian, pytest.mark.proof]
 
@@ -87,6 +90,24 @@ async def damages(traced: Traced, number: int, seed: int) -> list[str]:
     return wrong
 
 
+async def relay_goes_on(traced: Traced, number: int, seed: int) -> None:
+    """After each of about so many cuts, a relay delivers what is left, and all tell the same."""
+    after_an_answer = [cut for cut in cuts(traced, number, seed) if cut.acknowledged]
+    assert after_an_answer, "no cut came after an answer: this has proven nothing"
+    for cut in after_an_answer:
+        directory = traced.directory / "again"
+        directory.mkdir()
+        for name, content in cut.files.items():
+            (directory / name).write_bytes(content)
+        async with Upstream() as upstream:
+            config = directory / "relay.yaml"
+            config.write_text(configuration(upstream.url))
+            ledger = await delivered_in_the_end(config, upstream, promised=())
+        assert {body for _, body in cut.acknowledged} <= ledger.bodies.keys()
+        assert ledger.having("delivered") == {row.id for row in ledger.rows}
+        shutil.rmtree(directory)
+
+
 def lives(first: int, second: int) -> Sequence[Life]:
     return (
         Life(some(first), signal.SIGKILL, at_once=1),
@@ -99,6 +120,7 @@ async def test_no_power_cut_loses_what_was_acknowledged(quick: Path) -> None:
     traced = await trace(quick, *lives(320, 80))
     _covers_every_kind(traced)
     assert await damages(traced, 300, seed=1) == []
+    await relay_goes_on(traced, 3, seed=1)
 
 
 @pytest.mark.timeout(300)
@@ -115,6 +137,7 @@ async def test_no_power_cut_of_thousands_loses_anything(quick: Path, seed: int) 
     traced = await trace(quick, *lives(500, 200))
     _covers_every_kind(traced)
     assert await damages(traced, 1000, seed) == []
+    await relay_goes_on(traced, 20, seed)
 
 
 @pytest.mark.long

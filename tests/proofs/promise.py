@@ -5,7 +5,11 @@ from collections.abc import Iterable, Mapping
 from tests.harness.ledger import Ledger
 from tests.harness.lives import Life, life_of
 from tests.harness.load import Load
+from tests.harness.until import until
 from tests.harness.upstream import Received
+
+#: Seconds until what was left behind is delivered.
+_PATIENCE = 30.0
 
 
 def stored_what_it_should(ledger: Ledger, load: Load) -> None:
@@ -51,5 +55,9 @@ def by_id(received: Iterable[Received]) -> Mapping[str, list[Received]]:
 
 async def has_delivered(life: Life, *event_ids: str) -> None:
     """Return when this life has written down that these events are delivered."""
-    for event_id in event_ids:
-        await life.wait_for(event="attempt", decision="done", id=event_id)
+    wanted = set(event_ids)
+
+    def left() -> set[str]:
+        return wanted - {line["id"] for line in life.having(event="attempt", decision="done")}
+
+    assert await until(lambda: not left(), _PATIENCE), f"not delivered: {left()} {life.noise}"

@@ -1,9 +1,6 @@
 """Killed exactly between two steps that belong together."""
 
-import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +17,10 @@ from tests.proofs.setting import accepted, lives, message
 from tests.system.messages import midtrans_body
 
 pytestmark = pytest.mark.proof
+
+
+#: At the first of these calls, before it is made.
+_KILLED = "signal=KILL:when=1"
 
 
 class Assassin:
@@ -93,7 +94,8 @@ async def test_killed_between_commit_and_acknowledgement(
                 await accepted(life.public[0], bodies[-1])
             bodies.append(midtrans_body())
             # A life that only receives sends nothing but answers from its main thread.
-            async with killing_at(life.pid, "sendto,sendmsg"):
+            calls = "sendto,sendmsg"
+            async with strace.failing_from_now(life.pid, tmp_path / "trace", calls, _KILLED):
                 reply = await exchange(life.public[0], message(bodies[-1]))
                 await life.ended()
             assert reply.status == 0, "it was acknowledged before it could be killed"
@@ -108,23 +110,3 @@ async def test_killed_between_commit_and_acknowledgement(
     assert [row.body for row in ledger.rows] == bodies
     promise.delivered_what_it_stored(ledger, upstream.received)
     assert len(upstream.received) == times
-
-
-@asynccontextmanager
-async def killing_at(thread: int, calls: str) -> AsyncIterator[None]:
-    """Kill the process at the first of these system calls of its thread, before it is made."""
-    tracer = await asyncio.create_subprocess_exec(
-        *("strace", "-p", str(thread), "-e", f"trace={calls}"),
-        *("-e", f"inject={calls}:signal=KILL:when=1"),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert tracer.stderr is not None
-    said = (await tracer.stderr.readline()).decode()
-    try:
-        if "attached" not in said:
-            pytest.skip(f"NOT PROVEN: strace may not trace here: {said}")
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            tracer.terminate()
-        await tracer.communicate()

@@ -1,23 +1,38 @@
 """SIGTERM under load: whoever was acknowledged stays so, and nothing is delivered twice."""
 
 import asyncio
+import os
+import signal
+from contextlib import closing, suppress
 from pathlib import Path
 from random import Random
 
+import apsw
 import pytest
 
+from tests.harness import faults
+from tests.harness.faults import Exchange, FaultProxy
 from tests.harness.lives import Life, Lives
 from tests.harness.load import Load
 from tests.harness.story import one_story
+from tests.harness.until import until
 from tests.harness.upstream import Upstream
+from tests.harness.wire import exchange, request
 from tests.proofs import promise
 from tests.proofs.lengths import dice, lengths, tell
-from tests.proofs.setting import MESSAGES, on_fresh_spools
+from tests.proofs.setting import MESSAGES, accepted, lives, on_fresh_spools
+from tests.system.conftest import ENVIRON
+from tests.system.messages import midtrans_body
 
 pytestmark = pytest.mark.proof
 
 #: Ends that one spool lives through.
 _ON_ONE_SPOOL = 20
+
+#: Events that are under way when relay is told to stop.
+_UNDER_WAY = 8
+
+_TOKEN = [("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")]
 
 #: Seconds under load at most.
 _SERVING = 0.15
@@ -66,3 +81,102 @@ async def _end_under_load(life: Life, load: Load, chance: Random) -> None:
         assert await life.end() == 0
     assert life.lines[-1]["event"] == "stopped"
     assert life.noise == []
+
+
+class Hold:
+    """Keeps what the upstream says from relay until `over`."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+
+    async def fault(self, exchange: Exchange) -> None:
+        await self.over.wait()
+        await faults.nothing(exchange)
+
+
+async def _under_way(life: Life, proxy: FaultProxy) -> Hold:
+    """Return what keeps events from being delivered that this life has begun to deliver."""
+    hold = Hold()
+    proxy.choose = lambda _: hold.fault
+    before = len(proxy.seen)
+    for _ in range(_UNDER_WAY):
+        await accepted(life.public[0], midtrans_body())
+    assert await until(lambda: len(proxy.seen) == before + _UNDER_WAY, 10)
+    return hold
+
+
+@lengths(short=2, long=100)
+async def test_reloads_that_come_while_it_stops_change_nothing(
+    times: int, tmp_path: Path, proxy: FaultProxy
+) -> None:
+    relays = lives(tmp_path, {"billing": proxy.url})
+    asked = 0
+    for _ in range(times):
+        async with relays.next() as life:
+            hold = await _under_way(life, proxy)
+            life.send(signal.SIGHUP)
+            life.send(signal.SIGTERM)
+            while not life.over:
+                asked += 1
+                with suppress(ProcessLookupError):
+                    # Not through `subprocess`, which would look for the end, and keep it.
+                    os.kill(life.pid, signal.SIGHUP)
+                with suppress(ConnectionError):
+                    reply = await exchange(life.admin, request("POST", "/-/reload", _TOKEN))
+                    assert reply.status in {0, 200, 422}, reply
+                if asked % 20 == 0:
+                    hold.over.set()
+            assert await life.ended() == 0, life.noise
+            assert life.noise == []
+            assert life.having(event="reload_fault") == []
+        ledger = relays.left_behind()
+        assert ledger.having("delivered") == {row.id for row in ledger.rows}
+    async with relays.next() as last:
+        ledger = await one_story(last, relays)
+        assert await last.end() == 0
+    assert len(ledger.rows) == len(proxy.seen) == times * _UNDER_WAY
+    promise.delivered_what_it_stored(ledger, proxy.seen)
+    tell(stops=times, reloads=asked)
+
+
+@lengths(short=1, long=20)
+async def test_a_locked_spool_does_not_keep_it_from_stopping(
+    times: int, tmp_path: Path, proxy: FaultProxy
+) -> None:
+    """What came of the attempts cannot be written down: they are made again, and no more."""
+    grace = 2
+    relays = lives(tmp_path, {"billing": proxy.url})
+    slowest = 0.0
+    left: set[str] = set()
+    for number in range(1, times + 1):
+        life = relays.next()
+        text = relays.config.read_text()
+        relays.config.write_text(text.replace("shutdown_grace: 5s", f"shutdown_grace: {grace}s"))
+        async with life:
+            proxy.choose = lambda _: faults.nothing
+            await promise.has_delivered(life, *left)
+            hold = await _under_way(life, proxy)
+            with closing(apsw.Connection(str(relays.spool))) as other:
+                other.set_busy_timeout(5000)
+                other.execute("BEGIN IMMEDIATE")
+                hold.over.set()
+                began = asyncio.get_running_loop().time()
+                assert await life.end() == 0
+                slowest = max(slowest, asyncio.get_running_loop().time() - began)
+                other.execute("ROLLBACK")
+            assert life.noise == []
+            assert life.having(event="attempt", decision="done")[len(left) :] == []
+        ledger = relays.left_behind()
+        assert (ledger.sound, len(ledger.rows)) == ("ok", number * _UNDER_WAY)
+        left = ledger.having("pending", "leased")
+        assert len(left) == _UNDER_WAY, "something was written beside a lock"
+    proxy.choose = lambda _: faults.nothing
+    async with relays.next() as last:
+        await promise.has_delivered(last, *left)
+        ledger = await one_story(last, relays)
+        assert await last.end() == 0
+    promise.delivered_what_it_stored(ledger, proxy.seen)
+    assert {len(requests) for requests in promise.by_id(proxy.seen).values()} == {2}
+    # The grace, a second for farewells, and one turn of waiting for the lock.
+    assert slowest < grace + 1 + 3, f"it took {slowest:.1f} s to stop"
+    tell(stops=times, slowest=f"{slowest:.1f}s")

@@ -1,0 +1,160 @@
+"""A process stands still for longer than its leases last, as a machine does that is suspended.
+
+Whoever runs takes over what it had in hand. When it goes on, it has lost that, and can no more
+write down what came of it.
+"""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.harness import faults
+from tests.harness.faults import Exchange, FaultProxy
+from tests.harness.lives import Life, life_of
+from tests.harness.story import one_story
+from tests.harness.until import until
+from tests.harness.upstream import Received
+from tests.harness.wrapped import RELAY
+from tests.proofs import promise
+from tests.proofs.lengths import lengths, tell
+from tests.proofs.setting import accepted, lives
+from tests.system.messages import midtrans_body
+
+pytestmark = pytest.mark.proof
+
+SHORT_LEASES = (str(Path(__file__).with_name("short_leases.py")),)
+
+#: Attempts of one process at a time, events that wait for their turn, and events sent for that.
+_AT_ONCE, _WAITING, _MOST = 4, 4, 200
+
+#: Seconds until leases have run out, and what they covered has been delivered.
+_PATIENCE = 60.0
+
+
+class Spell:
+    """Keeps from one life what the upstream says: half of it until `broken`, half for ever."""
+
+    def __init__(self, life: int) -> None:
+        self.broken = asyncio.Event()
+        self._life = life
+        self._turn = 0
+
+    def choose(self, request: Received) -> faults.Fault:
+        if life_of(request) != self._life or self.broken.is_set():
+            return faults.nothing
+        self._turn += 1
+        return self._late if self._turn % 2 else self._never
+
+    async def _late(self, exchange: Exchange) -> None:
+        answer = await exchange.pass_on()
+        await self.broken.wait()
+        await exchange.say(answer)
+
+    async def _never(self, exchange: Exchange) -> None:
+        await exchange.pass_on()
+        await asyncio.Event().wait()
+
+
+async def _has_in_hand(life: Life, proxy: FaultProxy) -> int:
+    """Send events until the first life has as many under way as may be, and some that wait.
+
+    Return how many. Another life may take some of them as soon as they are stored.
+    """
+    sent, before = 0, _begun(proxy)
+    while _begun(proxy) < before + _AT_ONCE:
+        assert sent < _MOST, "somebody else gets them all"
+        await accepted(life.public[0], midtrans_body())
+        sent += 1
+    for _ in range(_WAITING):
+        await accepted(life.public[0], midtrans_body())
+    return sent + _WAITING
+
+
+def _begun(proxy: FaultProxy) -> int:
+    return sum(life_of(request) == 1 for request in proxy.seen)
+
+
+async def _is_told(life: Life, number: int, **fields: object) -> None:
+    assert await until(lambda: len(life.having(event="attempt", **fields)) >= number, _PATIENCE), (
+        f"{len(life.having(event='attempt', **fields))} of {number} {fields}"
+    )
+
+
+async def _pauses(
+    times: int, tmp_path: Path, proxy: FaultProxy, program: Sequence[str] = SHORT_LEASES
+) -> None:
+    relays = lives(tmp_path, {"billing": proxy.url}, timeout="3s", concurrency=_AT_ONCE)
+    async with (
+        relays.next(program=program) as paused,
+        relays.next(role="dispatch", program=program) as other,
+    ):
+        sent = 0
+        for number in range(1, times + 1):
+            spell = Spell(life=1)
+            proxy.choose = spell.choose
+            sent += await _has_in_hand(paused, proxy)
+            paused.send(signal.SIGSTOP)
+            # What it has in hand, the other gets when the leases have run out.
+            await _is_told(other, sent, decision="done")
+            spell.broken.set()
+            paused.send(signal.SIGCONT)
+            await _is_told(paused, number * _AT_ONCE, decision="lost")
+            assert paused.having(event="attempt", decision="retry") == []
+        await one_story(other, relays)
+        await one_story(paused, relays)
+        assert await other.end() == 0
+        # And it is as good as ever.
+        await accepted(paused.public[0], midtrans_body())
+        await _is_told(paused, 1, decision="done")
+        ledger = await one_story(paused, relays)
+        assert await paused.end() == 0
+        assert paused.noise == other.noise == []
+    assert len(ledger.rows) == sent + 1
+    promise.delivered_what_it_stored(ledger, proxy.seen)
+    extra = len(proxy.seen) - len(ledger.rows)
+    assert extra == times * _AT_ONCE
+    tell(pauses=times, events=len(ledger.rows), extra_deliveries=extra)
+
+
+@lengths(short=1, long=40)
+async def test_what_a_paused_process_had_in_hand_is_lost_to_it(
+    times: int, tmp_path: Path, proxy: FaultProxy
+) -> None:
+    await _pauses(times, tmp_path, proxy)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+async def test_it_is_so_with_leases_as_they_are(tmp_path: Path, proxy: FaultProxy) -> None:
+    await _pauses(1, tmp_path, proxy, program=RELAY)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("times", [10])
+async def test_a_process_that_is_alone_takes_up_again_what_it_had_in_hand(
+    times: int, tmp_path: Path, proxy: FaultProxy
+) -> None:
+    relays = lives(tmp_path, {"billing": proxy.url}, timeout="3s", concurrency=_AT_ONCE)
+    async with relays.next(program=SHORT_LEASES) as life:
+        sent = 0
+        for _ in range(times):
+            spell = Spell(life=1)
+            proxy.choose = spell.choose
+            sent += await _has_in_hand(life, proxy)
+            life.send(signal.SIGSTOP)
+            # Longer than its leases last: nothing tells that they have run out.
+            await asyncio.sleep(4.5)
+            spell.broken.set()
+            life.send(signal.SIGCONT)
+            await _is_told(life, sent, decision="done")
+        ledger = await one_story(life, relays)
+        assert await life.end() == 0
+        assert life.noise == []
+    got = promise.by_id(proxy.seen)
+    assert set(got) == ledger.having("delivered") == {row.id for row in ledger.rows}
+    assert max(len(requests) for requests in got.values()) <= 2
+    tell(pauses=times, events=len(got), extra_deliveries=len(proxy.seen) - len(got))
