@@ -4,17 +4,11 @@ A path is followed to its end each time, so the swap of a symbolic link on the w
 does it, is a change like any other.
 """
 
-import asyncio
 import errno
 import os
 import stat
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
-
-T = TypeVar("T")
 
 #: What the system says of a file; None for one that it does not find.
 Stamp = tuple[int, ...] | None
@@ -52,38 +46,6 @@ def read(path: Path, most: int) -> bytes:
     refuse_irregular(path)
     with path.open("rb") as file:
         return file.read(most)
-
-
-async def apart(work: Callable[[], T]) -> T:
-    """Return what `work` returns, or raise what it raises, from a thread of its own.
-
-    Files may lie on a disk that does not answer. Neither the event loop nor the end of the process
-    waits for it: work that is cancelled is left to itself.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def tell(result: T | None, error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)  # type: ignore[arg-type] # what `work` returned
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = work()
-        except BaseException as raised:  # noqa: BLE001 - it is raised where it is awaited
-            error = raised
-        # Whoever asked may have gone, and the loop with them.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(tell, result, error)
-
-    # A daemon: the default threads of asyncio would be waited for.
-    threading.Thread(target=run, name="relay-files", daemon=True).start()
-    return await done
 
 
 def _of(path: Path) -> Stamp:

@@ -8,11 +8,11 @@ then: a storm of signals costs one reload at a time.
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from relay.apart import apart
 from relay.clock import Clock
 from relay.config import Settings
 from relay.config.places import Fault
 from relay.errors import ConfigError, Problem
-from relay.files import apart
 from relay.telemetry import Telemetry
 
 #: What a running relay cannot exchange.

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
+from relay.apart import apart
 from relay.clock import Clock
 from relay.config import certificates
 from relay.edge.tls import ServerTls
-from relay.files import Fingerprint, apart, fingerprint, refuse_irregular
+from relay.files import Fingerprint, fingerprint, refuse_irregular
 from relay.logs import Log
 
 #: Seconds between two looks.

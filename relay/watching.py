@@ -14,8 +14,9 @@ from typing import Final
 
 from watchfiles import awatch
 
+from relay.apart import apart
 from relay.clock import Clock
-from relay.files import Stamp, apart, look
+from relay.files import Stamp, look
 
 #: How long writers are given to finish, in milliseconds.
 _TOGETHER: Final = 200

@@ -1,15 +1,11 @@
 """A file that is another than before is seen, however it came there."""
 
-import asyncio
 import os
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
 
-from relay.files import apart, fingerprint, look, read, refuse_irregular
+from relay.files import fingerprint, look, read, refuse_irregular
 
 
 def test_a_file_that_is_left_alone_stays_the_same(tmp_path: Path) -> None:
@@ -80,50 +76,3 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         read(tmp_path / "none", 1)
     with pytest.raises(ValueError, match="null"):
         read(Path("a\0b"), 1)
-
-
-async def test_what_is_done_apart_comes_back() -> None:
-    def fail() -> None:
-        raise FileNotFoundError("here")
-
-    here = threading.current_thread()
-    assert await apart(threading.current_thread) is not here
-    with pytest.raises(FileNotFoundError, match="here"):
-        await apart(fail)
-
-
-async def test_what_comes_back_too_late_is_nothing_to_anybody() -> None:
-    may_end, began = threading.Event(), threading.Event()
-
-    def slowly() -> None:
-        began.set()
-        may_end.wait()
-
-    task = asyncio.ensure_future(apart(slowly))
-    await asyncio.to_thread(began.wait)
-    task.cancel()
-    await asyncio.wait({task})
-    (thread,) = (each for each in threading.enumerate() if each.name == "relay-files")
-    may_end.set()
-    await asyncio.to_thread(thread.join)
-    # What it told the loop has been heard by now.
-    await asyncio.sleep(0)
-    assert task.cancelled()
-
-
-def test_the_process_ends_while_a_disk_does_not_answer() -> None:
-    program = """
-import asyncio, threading
-from relay.files import apart
-async def main():
-    began = threading.Event()
-    def hang():
-        began.set()
-        threading.Event().wait()
-    task = asyncio.ensure_future(apart(hang))
-    await asyncio.to_thread(began.wait)
-    task.cancel()
-asyncio.run(main())
-"""
-    ended = subprocess.run([sys.executable, "-c", program], timeout=20, check=False)
-    assert ended.returncode == 0

@@ -9,22 +9,20 @@ import socket
 from collections.abc import Iterable
 from itertools import chain, zip_longest
 
+from relay.upstream._http.name import Found, Name
+
 #: How long the next address waits for the one before it, in seconds (RFC 8305, 5).
 HEAD_START = 0.25
 
-Found = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 
-
-async def dial(host: str, port: int, head_start: float = HEAD_START) -> socket.socket:
+async def dial(name: Name, head_start: float = HEAD_START) -> socket.socket:
     """Return a connected socket that does not block. Cut short or failed, it leaves none open.
 
     Raises:
         OSError: the first error of all the addresses; `socket.gaierror` when there is none.
         ValueError: DNS has no way to ask for this name.
     """
-    loop = asyncio.get_running_loop()
-    found = _numeric(host, port) or await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = alternating(found)
+    addresses = alternating(await name.look_up())
     if len(addresses) == 1:
         return await _connected(addresses[0])
     return await _race(addresses, head_start)
@@ -37,16 +35,6 @@ def alternating(found: Iterable[Found]) -> list[Found]:
         families.setdefault(each[0], []).append(each)
     in_turn = chain.from_iterable(zip_longest(*families.values()))
     return [each for each in in_turn if each is not None]
-
-
-def _numeric(host: str, port: int) -> list[Found]:
-    """Return what needs no name server, and so no thread to wait for one."""
-    try:
-        return list(
-            socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-        )
-    except socket.gaierror:
-        return []
 
 
 async def _race(addresses: list[Found], head_start: float) -> socket.socket:

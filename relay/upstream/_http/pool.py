@@ -14,6 +14,7 @@ from functools import partial
 
 from relay.upstream._http.connection import Connection
 from relay.upstream._http.dial import dial
+from relay.upstream._http.name import Name
 from relay.upstream._http.request import Origin
 from relay.upstream._http.response import Broken, Response
 
@@ -49,6 +50,7 @@ class Pool:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._origin = origin
+        self._name = Name(origin.host, origin.port)
         self._idle_for = idle
         self._loop = asyncio.get_running_loop()
         self._turns = asyncio.Semaphore(size)
@@ -115,7 +117,7 @@ class Pool:
         try:
             _, connection = await self._loop.create_connection(
                 self._new,
-                sock=await dial(self._origin.host, self._origin.port),
+                sock=await dial(self._name),
                 ssl=tls,
                 server_hostname=self._origin.name if tls else None,
                 ssl_shutdown_timeout=_FAREWELL if tls else None,

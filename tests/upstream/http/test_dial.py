@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from relay.upstream._http.dial import Found, _race, alternating, dial
+from relay.upstream._http.dial import _race, alternating, dial
+from relay.upstream._http.name import Found, Name
 from tests.upstream.http.peer import Peer
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -40,20 +41,20 @@ def silent() -> Iterator[Found]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_a_host_is_reached_by_address_and_by_name(host: str) -> None:
-    with Peer() as peer, await dial(host, peer.port) as connected:
+    with Peer() as peer, await dial(Name(host, peer.port)) as connected:
         assert connected.getpeername() == ("127.0.0.1", peer.port)
         assert not connected.getblocking()
 
 
 async def test_a_refusal_is_told() -> None:
     with refusing() as address, pytest.raises(ConnectionRefusedError):
-        await dial("127.0.0.1", int(address[4][1]))
+        await dial(Name("127.0.0.1", int(address[4][1])))
 
 
 @pytest.mark.parametrize("host", ["a" * 70, "a..b"])
 async def test_a_name_that_cannot_be_asked_for_is_told(host: str) -> None:
     with pytest.raises(ValueError, match="label"):
-        await dial(host, 80)
+        await dial(Name(host, 80))
 
 
 async def test_the_next_address_is_tried_at_once_when_one_fails() -> None:

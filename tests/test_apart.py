@@ -1,0 +1,55 @@
+import asyncio
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from relay.apart import apart
+
+
+async def test_what_is_done_apart_comes_back() -> None:
+    def fail() -> None:
+        raise FileNotFoundError("here")
+
+    here = threading.current_thread()
+    assert await apart(threading.current_thread) is not here
+    with pytest.raises(FileNotFoundError, match="here"):
+        await apart(fail)
+
+
+async def test_what_comes_back_too_late_is_nothing_to_anybody() -> None:
+    may_end, began = threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        began.set()
+        may_end.wait()
+
+    task = asyncio.ensure_future(apart(slowly))
+    await asyncio.to_thread(began.wait)
+    task.cancel()
+    await asyncio.wait({task})
+    (thread,) = (each for each in threading.enumerate() if each.name == "relay-files")
+    may_end.set()
+    await asyncio.to_thread(thread.join)
+    # What it told the loop has been heard by now.
+    await asyncio.sleep(0)
+    assert task.cancelled()
+
+
+def test_the_process_ends_while_nobody_answers() -> None:
+    program = """
+import asyncio, threading
+from relay.apart import apart
+async def main():
+    began = threading.Event()
+    def hang():
+        began.set()
+        threading.Event().wait()
+    task = asyncio.ensure_future(apart(hang))
+    await asyncio.to_thread(began.wait)
+    task.cancel()
+asyncio.run(main())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], timeout=20, check=False)
+    assert ended.returncode == 0
