@@ -10,8 +10,24 @@ clock of its own and never sleep.
 import asyncio
 import time
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
+
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+_SINCE_BOOT: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """When steady time began, in the life of a machine between two starts.
+
+    boot: names that life.
+    """
+
+    boot: str
+    began: datetime
 
 
 class Clock(Protocol):
@@ -24,7 +40,13 @@ class Clock(Protocol):
         """Return seconds that never go backward, from an arbitrary start."""
 
     def steady(self) -> datetime:
-        """Return the time as it was when the process began, carried on by the monotonic clock."""
+        """Return the time as it was at the epoch, carried on by a clock that nobody sets."""
+
+    def epoch(self) -> "Epoch | None":
+        """Return what steady time is reckoned by; None when no other process could do so."""
+
+    def adopt(self, epoch: "Epoch") -> None:
+        """Reckon steady time by this from now on, as other processes of this machine do."""
 
     async def sleep(self, seconds: float) -> None:
         """Return after this many monotonic seconds."""
@@ -34,7 +56,7 @@ class SystemClock:
     """The operating system's clocks."""
 
     def __init__(self) -> None:
-        self._began = self.now() - timedelta(seconds=self.monotonic())
+        self._began = self.now() - timedelta(seconds=_since_boot())
 
     def now(self) -> datetime:
         return datetime.now(UTC)  # noqa: TID251 - the one place that may ask
@@ -43,10 +65,26 @@ class SystemClock:
         return time.monotonic()
 
     def steady(self) -> datetime:
-        return self._began + timedelta(seconds=self.monotonic())
+        return self._began + timedelta(seconds=_since_boot())
+
+    def epoch(self) -> Epoch | None:
+        try:
+            boot = _BOOT.read_text().strip()
+        except OSError:
+            # Only Linux tells.
+            return None
+        return Epoch(boot, self._began)
+
+    def adopt(self, epoch: Epoch) -> None:
+        self._began = epoch.began
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def _since_boot() -> float:
+    """Return seconds that all processes of a machine count alike, its sleep included on Linux."""
+    return time.clock_gettime(_SINCE_BOOT)
 
 
 async def either(

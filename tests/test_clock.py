@@ -1,11 +1,12 @@
 """The system's clock, and the one that tests hand in, keep the same promises."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, timedelta
 
 import pytest
 
-from relay.clock import Clock, SystemClock
+from relay.clock import Clock, Epoch, SystemClock
 from tests.harness.clock import ManualClock
 
 
@@ -46,3 +47,19 @@ async def test_a_jump_of_the_wall_clock_wakes_nobody() -> None:
     assert not sleeping.done()
     await clock.advance(1)
     assert sleeping.done()
+
+
+@pytest.mark.parametrize(
+    "make", [SystemClock, lambda: ManualClock(boot="a")], ids=["system", "manual"]
+)
+def test_two_processes_can_have_one_steady_time(make: Callable[[], Clock]) -> None:
+    ours, theirs = make(), make()
+    epoch = ours.epoch()
+    if epoch is None:
+        pytest.skip("this system does not tell one start of it from the next: NOT tried")
+    off = Epoch(epoch.boot, epoch.began - timedelta(days=1))
+    ours.adopt(off)
+    theirs.adopt(off)
+    assert ours.epoch() == theirs.epoch() == off
+    assert abs(theirs.steady() - ours.steady()) < timedelta(hours=1)
+    assert timedelta(hours=23) < ours.now() - ours.steady() < timedelta(hours=25)

@@ -5,11 +5,7 @@ that moment is committed together, so many senders share one sync.
 """
 
 import asyncio
-import os
-import sys
-import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -32,7 +28,17 @@ from relay.spool import (
     Stored,
     Taker,
 )
-from relay.spool._sqlite import connections, files, history, intake, leases, rows, upkeep
+from relay.spool._sqlite import (
+    connections,
+    epochs,
+    files,
+    history,
+    intake,
+    leases,
+    rows,
+    upkeep,
+)
+from relay.spool._sqlite.aside import aside
 from relay.spool._sqlite.ballast import Ballast
 from relay.spool._sqlite.bells import Bells
 from relay.spool._sqlite.faults import Soundness
@@ -53,8 +59,8 @@ _PATIENCE: Final = timedelta(seconds=1.5)
 # A volume with less is full.
 _LEAST_ROOM: Final = 1024 * 1024
 
-# The niceness of what may take as long as it wants.
-_LAST_IN_LINE: Final = 19
+# A log that grows longer than this while the file is looked over is held up by that, in bytes.
+_LONGEST_LOG: Final = 64 * 1024 * 1024
 
 # How often to look for work that another process stored.
 _LOOK: Final = 1.0
@@ -72,12 +78,16 @@ def migrate(path: Path) -> Migrated:
 async def open_spool(path: Path, clock: Clock, *, patience: timedelta = _PATIENCE) -> "SqliteSpool":
     """Return the spool in this file, made and migrated as needed.
 
+    The clock reckons steady time from now on as that of other processes on this spool.
+
     patience: how long an operation may wait for a lock that another process holds.
 
     Raises:
         SpoolUnavailable: as `migrate`; or what is written there would not be durable.
     """
     found, writing, reading = await asyncio.to_thread(_open, path, patience)
+    if (ours := clock.epoch()) is not None:
+        clock.adopt(await asyncio.to_thread(epochs.agree, writing, ours))
     return SqliteSpool(found, clock, writing, reading)
 
 
@@ -223,19 +233,11 @@ class SqliteSpool:
         await self._writer.run(upkeep.probe, intake=True)
 
     async def inspect(self) -> tuple[str, ...]:
-        connection = await asyncio.to_thread(connections.open_reading, self._path, _PATIENCE)
-        # A thread of its own: its low priority could not be taken back.
-        thread = ThreadPoolExecutor(1, "spool-inspect", initializer=_step_back)
-        looking = asyncio.get_running_loop().run_in_executor(thread, upkeep.inspect, connection)
-        try:
-            return await asyncio.shield(looking)
-        except asyncio.CancelledError:
-            connection.interrupt()
-            await asyncio.wait([looking])
-            raise
-        finally:
-            connection.close()
-            thread.shutdown(wait=False)
+        return await aside(
+            partial(connections.open_reading, self._path, _PATIENCE),
+            upkeep.inspect,
+            too_long=lambda: files.log_size(self._path) > _LONGEST_LOG,
+        )
 
     async def stats(self) -> SpoolStats:
         return await self._reader.run(partial(upkeep.stats, path=self._path))
@@ -274,12 +276,6 @@ async def _in_time(writing: asyncio.Future[T], within: float | None) -> T:
 def _fail_late(writing: asyncio.Future[T]) -> None:
     if not writing.done():
         writing.set_exception(TimeoutError())
-
-
-def _step_back() -> None:
-    """Let every other thread go first, where the system gives threads a priority each (Linux)."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST_IN_LINE)
 
 
 def _open(path: Path, patience: timedelta) -> tuple[Path, apsw.Connection, apsw.Connection]:

@@ -201,3 +201,29 @@ async def test_a_restart_under_another_clock_gives_nothing_up_and_puts_nothing_o
     upstream.behave(answer(200))
     upstream.received.clear()
     await delivered_in_the_end(waiting, upstream, sent)
+
+
+@pytest.mark.parametrize("offset", [3600, -3600])
+async def test_processes_whose_clocks_differ_do_not_deliver_each_others_events(
+    waiting: Path, upstream: Upstream, offset: int
+) -> None:
+    """Leases are written by one and read by the other; the clock was set between their starts."""
+    sent, may_answer = some(40), asyncio.Event()
+    upstream.behave(when(may_answer, answer(200)))
+    time = FakeTime(waiting.parent)
+    async with (
+        WrappedNode(waiting, ENVIRON, "edge") as edge,
+        WrappedNode(waiting, ENVIRON, "dispatch") as first,
+    ):
+        time.jump(offset)
+        async with WrappedNode(waiting, {**ENVIRON, **time.environ}, "dispatch") as second:
+            answered = await send_all(edge.public[0], sent)
+            assert {each.status for each in answered} == {200}
+            # Watching is the test: what must not happen cannot be waited for.
+            await asyncio.sleep(_WATCHED)
+            may_answer.set()
+            wanted = {each.body for each in sent}
+            await until(lambda: {each.body for each in upstream.received} == wanted, 20)
+            for node in (second, first, edge):
+                assert await node.end() == 0
+    assert sorted(each.body for each in upstream.received) == sorted(each.body for each in sent)

@@ -5,11 +5,19 @@ import heapq
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
+from relay.clock import Epoch
+
 
 class ManualClock:
-    """Passes as `relay.clock.Clock`; `advance` wakes the sleepers whose time has come, in order."""
+    """Passes as `relay.clock.Clock`; `advance` wakes the sleepers whose time has come, in order.
 
-    def __init__(self, start: datetime = datetime(2026, 1, 5, 12, tzinfo=UTC)) -> None:
+    boot: names the life of a machine whose processes share one steady time.
+    """
+
+    def __init__(
+        self, start: datetime = datetime(2026, 1, 5, 12, tzinfo=UTC), boot: str | None = None
+    ) -> None:
+        self.boot = boot
         self._now = start
         self._monotonic = 1000.0
         self._began = start - timedelta(seconds=self._monotonic)
@@ -24,6 +32,12 @@ class ManualClock:
 
     def steady(self) -> datetime:
         return self._began + timedelta(seconds=self._monotonic)
+
+    def epoch(self) -> Epoch | None:
+        return None if self.boot is None else Epoch(self.boot, self._began)
+
+    def adopt(self, epoch: Epoch) -> None:
+        self._began = epoch.began
 
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:

@@ -59,6 +59,11 @@ def size(path: Path) -> int:
     return sum(_size(path.with_name(path.name + suffix)) for suffix in ("", "-wal", "-shm"))
 
 
+def log_size(path: Path) -> int:
+    """Return the bytes of the database's write-ahead log."""
+    return _size(path.with_name(f"{path.name}-wal"))
+
+
 def free(path: Path) -> int:
     """Return the bytes left for us on the volume."""
     volume = os.statvfs(path.parent)

@@ -31,6 +31,7 @@ SEALED = {
     "checksum": "another",
     "body": b"another",
     "reconciled": 1,
+    "confirm": 1,
 }
 
 

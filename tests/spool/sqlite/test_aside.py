@@ -1,0 +1,83 @@
+import asyncio
+import os
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+import apsw
+import pytest
+
+from relay.spool._sqlite import connections
+from relay.spool._sqlite.aside import LAST_IN_LINE, aside
+from tests.spool.conftest import PATIENCE
+
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+
+
+class Work:
+    """Goes on for ever, but for the last of so many times; begins when it is let."""
+
+    def __init__(self, endless: int = 0) -> None:
+        self.endless = endless
+        self.priorities: list[int] = []
+        self.begun = threading.Event()
+        self.may_begin = threading.Event()
+        self.may_begin.set()
+
+    def __call__(self, connection: apsw.Connection) -> str:
+        self.begun.set()
+        self.may_begin.wait(20)
+        self.priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        if len(self.priorities) <= self.endless:
+            connection.execute(ENDLESS).fetchall()
+        return "done"
+
+
+@pytest.fixture
+def connect(path: Path) -> partial[apsw.Connection]:
+    connections.prepare(path, PATIENCE)
+    return partial(connections.open_reading, path, PATIENCE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
+async def test_everybody_else_goes_first(connect: partial[apsw.Connection]) -> None:
+    work = Work()
+    assert await aside(connect, work, too_long=lambda: True) == "done"
+    assert work.priorities == [LAST_IN_LINE]
+    assert os.getpriority(os.PRIO_PROCESS, 0) < LAST_IN_LINE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
+async def test_what_takes_too_long_is_begun_again_as_an_equal(
+    connect: partial[apsw.Connection],
+) -> None:
+    work = Work(endless=1)
+    assert await aside(connect, work, too_long=lambda: True) == "done"
+    assert work.priorities == [LAST_IN_LINE, os.getpriority(os.PRIO_PROCESS, 0)]
+
+
+async def test_its_error_is_told(connect: partial[apsw.Connection]) -> None:
+    def fail(_: apsw.Connection) -> None:
+        raise apsw.CorruptError("damaged")
+
+    with pytest.raises(apsw.CorruptError):
+        await aside(connect, fail, too_long=lambda: False)
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_cancelled_it_ends_also_when_it_has_hardly_begun(
+    early: bool, connect: partial[apsw.Connection]
+) -> None:
+    work = Work(endless=1)
+    if early:
+        work.may_begin.clear()
+    running = asyncio.ensure_future(aside(connect, work, too_long=lambda: False))
+    await asyncio.to_thread(work.begun.wait, 20)
+    running.cancel()
+    # It has been interrupted by now, and goes on as if nothing had been said.
+    await asyncio.sleep(0)
+    work.may_begin.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert len(work.priorities) == 1
