@@ -118,4 +118,4 @@ class Dispatcher:
     def _start(self, line: Line, group: asyncio.TaskGroup) -> None:
         line.started = True
         before = [each for each in self._leaving if each.name == line.name]
-        group.create_task(line.run(before[-1] if before else None), name=f"upstream {line.name}")
+        group.create_task(line.run(before), name=f"upstream {line.name}")

@@ -533,6 +533,25 @@ async def test_before_and_after_together_keep_to_the_concurrency_of_one_place(ho
     assert sorted(house.witness.delivered()) == events
 
 
+async def test_a_place_that_was_left_and_is_served_again_is_still_the_same(house: House) -> None:
+    gate = asyncio.Event()
+    async with Server(when(gate, answer(200))) as server, Server(when(gate, answer(200))) as other:
+        events = await house.store(range(9))
+        async with house.dispatching(house.upstream(server.url, concurrency=2)) as dispatcher:
+            await server.has_received(2)
+            dispatcher.replace([house.upstream(other.url, concurrency=2)])
+            await other.has_received(2)
+            house.spool.has_claimed.clear()
+            dispatcher.replace([house.upstream(server.url, concurrency=3)])
+            await house.spool.has_claimed.wait()
+            await server.has_received(3)
+            await house.clock.advance(0)
+            assert (len(server.received), len(other.received)) == (3, 2)
+            gate.set()
+            await house.witness.until_delivered(9)
+    assert sorted(house.witness.delivered()) == events
+
+
 async def test_an_upstream_that_stays_as_it_is_is_left_alone(house: House) -> None:
     gate = asyncio.Event()
     async with Server(when(gate, answer(200))) as server:

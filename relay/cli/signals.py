@@ -34,8 +34,8 @@ def told(
 ) -> Iterator[None]:
     """While this lasts the loop calls `stop` for SIGTERM and SIGINT, `reload` for SIGHUP.
 
-    A SIGHUP that has waited is told now. Afterwards SIGHUP is ignored, and the others are as after
-    `hold`: nothing is in hand any more.
+    A SIGHUP that has waited is told now. Afterwards all are ignored: the end is near by itself, and
+    the last lines of the log are still to be written.
     """
     # Not the loop's own handlers: as those are taken away, the system's default comes back.
     for number in _ENDING:
@@ -45,9 +45,7 @@ def told(
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        for number in _ENDING:
-            signal.signal(number, _leave)
+        _ignore()
 
 
 def leave(status: object) -> NoReturn:
@@ -56,9 +54,13 @@ def leave(status: object) -> NoReturn:
     A thread may still wait for a disk or a terminal that does not answer. Python, as it takes
     itself apart, pulls the ground from under such threads, and then the process may crash.
     """
+    _ignore()
+    os._exit(status if isinstance(status, int) else bool(status))
+
+
+def _ignore() -> None:
     for number in (signal.SIGHUP, *_ENDING):
         signal.signal(number, signal.SIG_IGN)
-    os._exit(status if isinstance(status, int) else bool(status))
 
 
 def _leave(_: int, __: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from random import Random
 
@@ -66,9 +67,9 @@ class Line:
         # What waits here longest waits for all before it, each as long as an attempt may take.
         self._lease = upstream.timeout * AHEAD + LEASE_MARGIN
         self._group: asyncio.TaskGroup | None = None
-        # Who served the same place before and may have attempts under way, and who does after.
-        self._before: Line | None = None
-        self.next: Line | None = None
+        # Who served the same place before and may have attempts under way; who serves it now.
+        self._before: list[Line] = []
+        self.successor: Line | None = None
         # Seats kept for events that are being stored; leases that wait for their turn; attempts
         # under way; outcomes that are being written down.
         self._promised = 0
@@ -83,18 +84,20 @@ class Line:
         self._room_grew = asyncio.Event()
         self._work_came = asyncio.Event()
 
-    async def run(self, before: "Line | None" = None) -> None:
-        """Serve the upstream until `stop`; after another line, once that one claims no more.
+    async def run(self, before: "Sequence[Line]" = ()) -> None:
+        """Serve the upstream until `stop`; after other lines, once they claim no more.
 
-        What the other has under way counts, if its events went to the same place: together the two
+        What those have under way counts, where their events went to the same place: together they
         never exceed the concurrency.
         """
         try:
             async with asyncio.TaskGroup() as self._group:
-                if before is not None:
-                    if before.upstream.url == self.upstream.url:
-                        self._before, before.next = before, self
-                    await before.left.wait()
+                for line in before:
+                    if line.upstream.url == self.upstream.url:
+                        line.successor = self
+                        self._before.append(line)
+                for line in before:
+                    await line.left.wait()
                 try:
                     await self._claim()
                 finally:
@@ -236,17 +239,20 @@ class Line:
     def _turns(self) -> int:
         if self._stopping:
             return 0
-        free = self.upstream.concurrency - self.in_hand()
+        free = self.upstream.concurrency - self._in_hand()
         allowance = self.breaker.allowance(self._clock.monotonic(), self._under_way)
         return free if allowance is None else min(free, allowance)
 
-    def in_hand(self) -> int:
+    @property
+    def under_way(self) -> int:
+        """How many attempts the upstream has in hand from this line."""
+        return self._under_way
+
+    def _in_hand(self) -> int:
         """Return how many attempts the upstream has in hand, with those of who served it before."""
-        earlier = 0 if self._before is None else self._before.in_hand()
-        if not earlier:
-            # Nobody who was replaced begins anything more.
-            self._before = None
-        return self._under_way + earlier
+        # Nobody who was replaced begins anything more.
+        self._before = [line for line in self._before if line.under_way]
+        return self._under_way + sum(line.under_way for line in self._before)
 
     async def _deliver(self, lease: Lease) -> None:
         left = (lease.until - self._clock.steady()).total_seconds()
@@ -271,5 +277,5 @@ class Line:
         """There may be room for another attempt, here or with whom comes after."""
         self._begin()
         self._room_grew.set()
-        if self.next is not None:
-            self.next.let_begin()
+        if self.successor is not None:
+            self.successor.let_begin()
