@@ -164,7 +164,7 @@ class App:
     async def _assemble(self, stack: AsyncExitStack) -> _Parts:
         """Construct everything; the stack closes what needs closing."""
         settings, clock, telemetry = self._settings, self._clock, self._telemetry
-        announce(settings, telemetry)
+        announce(settings.endpoints, settings.upstreams, telemetry)
         telemetry.configured(clock.now())
         spool = await assembly.open_spool(settings, clock)
         stack.push_async_callback(spool.close)
@@ -192,7 +192,7 @@ class App:
             give_up=self._give_up,
         )
         stack.push_async_callback(generations.close)
-        first = generations.build(settings)
+        first = await generations.build(settings)
         generations.take(first)
         edge = assembly.edge(
             settings,
@@ -224,7 +224,12 @@ class App:
         admin = Admin(
             state=state,
             spool=spool,
-            desk=mending.desk(spool, lambda: generations.present.routes, clock),
+            desk=mending.desk(
+                spool,
+                lambda: generations.present.routes,
+                lambda: generations.present.settings.every_secret(),  # noqa: PLW0108 - it changes
+                clock,
+            ),
             telemetry=telemetry,
             gatekeeper=Gatekeeper(settings.admin.token, clock),
             reload=None if self._reloads is None else self._reloads.ask,
@@ -294,7 +299,7 @@ class App:
     async def _change(self, settings: Settings) -> None:
         if self._parts is None:
             raise RuntimeError("nothing is exchanged before `serve`")
-        self._parts.changeover.to(settings)
+        await self._parts.changeover.to(settings)
         self._settings = settings
         try:
             await self._mention_the_forgotten(self._parts.spool)

@@ -157,11 +157,6 @@ class _Silence:
     def changed(self, host: str, change: str, address: Address) -> None: ...
 
 
-def hosts(settings: Settings) -> set[str]:
-    """Return the host names that may send to any endpoint."""
-    return {host for each in settings.endpoints for host in endpoint_hosts(each)}
-
-
 def endpoint_hosts(endpoint: EndpointSettings) -> tuple[str, ...]:
     """Return the host names that may send to this endpoint."""
     facts = provider_of(endpoint).facts
@@ -204,6 +199,7 @@ def bind_endpoint(
         patience=facts.patience,
         token=facts.token,
         proxied=settings.mode == "proxy",
+        confirm=settings.confirm is not None,
     )
 
 

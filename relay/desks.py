@@ -33,7 +33,7 @@ class _Asked:
     endpoint: Endpoint = field(compare=False)
 
 
-_Asking = tuple[frozenset[tuple[str, Member[_Asked, Desk]]], frozenset[str]]
+_Asking = frozenset[tuple[str, Member[_Asked, Desk]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,11 @@ class Prepared:
     paces: Mapping[str, Member[_Pace, Turns]]
     desks: Mapping[str, Member[_Asked, Desk]]
     confirmers: Mapping[str, Member[_Asking, StatusConfirmer]]
+    unasked: frozenset[str]
 
     @property
     def confirmer(self) -> StatusConfirmer:
-        """Who asks; the same object for as long as desks and endpoints are the same."""
+        """Who asks; the same object for as long as the desks are the same."""
         return self.confirmers[""].part
 
 
@@ -62,6 +63,9 @@ class Desks:
         self._paces = Fleet(_pace)
         self._desks = Fleet(self._desk)
         self._confirmers = Fleet(self._confirmer)
+        # The endpoints in use that do not ask. All confirmers know it, so that none is made anew
+        # when an endpoint comes or goes.
+        self._unasked: set[str] = set()
 
     def prepare(self, endpoints: Sequence[Endpoint]) -> Prepared:
         """Return the desks for these endpoints; those in use stay where they are the same.
@@ -76,17 +80,17 @@ class Desks:
         desks = self._desks.prepare(
             {each.name: _asked(each, confirm, paces[each.name].part) for each, confirm in asks}
         )
-        # Of all of them, so that an event of one that is gone is not taken for one that needs no
-        # asking.
-        names = frozenset(each.name for each in endpoints) if asks else frozenset()
-        confirmers = self._confirmers.prepare({"": (frozenset(desks.items()), names)})
-        return Prepared(paces, desks, confirmers)
+        confirmers = self._confirmers.prepare({"": frozenset(desks.items())})
+        unasked = frozenset(each.name for each in endpoints if each.confirm is None)
+        return Prepared(paces, desks, confirmers, unasked)
 
     def take(self, prepared: Prepared) -> None:
         """Use these from now on."""
         self._paces.take(prepared.paces)
         self._desks.take(prepared.desks)
         self._confirmers.take(prepared.confirmers)
+        self._unasked.clear()
+        self._unasked.update(prepared.unasked)
 
     def others(self) -> list[Member[_Asked, Desk]]:
         """Return those that are open and not in use; nothing else has to be closed."""
@@ -110,9 +114,8 @@ class Desks:
         return desk, stack.aclose
 
     def _confirmer(self, _: str, described: _Asking) -> tuple[StatusConfirmer, Close]:
-        desks, names = described
-        parts = {name: member.part for name, member in desks}
-        return StatusConfirmer(parts, names, self._clock, self._telemetry), _nothing
+        parts = {name: member.part for name, member in described}
+        return StatusConfirmer(parts, self._unasked, self._clock, self._telemetry), _nothing
 
 
 def _api(endpoint: Endpoint, confirm: Confirm) -> _Api:

@@ -41,7 +41,8 @@ class Fleet(Generic[K, T]):
 
     def others(self) -> list[Member[K, T]]:
         """Return those that are open and not in use."""
-        return [each for each in self._open if each not in self._present.values()]
+        present = set(self._present.values())
+        return [each for each in self._open if each not in present]
 
     async def close(self, members: Iterable[Member[K, T]] | None = None) -> None:
         """Close these, or all."""

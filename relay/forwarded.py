@@ -26,4 +26,5 @@ def event_of(
         out_of_order=out_of_order,
         body=delivery.body,
         reconciled=verified.reconciled,
+        confirm=verified.confirm,
     )

@@ -6,7 +6,7 @@ often DNS and providers have been asked already.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +15,7 @@ from relay.admin.state import State
 from relay.clientip import ClientLocator
 from relay.clock import Clock
 from relay.config import Settings, provider_name
+from relay.config.endpoint import Endpoint as EndpointSettings
 from relay.config.settings import Upstream as UpstreamSettings
 from relay.confirm.confirmer import StatusConfirmer
 from relay.desks import Desks, Prepared
@@ -34,6 +35,7 @@ from relay.upstream.passthrough import Passage, Passthrough
 
 # What the parts are made from: they are made anew when it changes.
 _Knocking = tuple[tuple[str, ...], timedelta]
+_Binding = tuple[EndpointSettings, Knock | None]
 _Sending = tuple[UpstreamSettings, timedelta, StatusConfirmer]
 
 
@@ -42,13 +44,32 @@ class Generation:
     """What one configuration describes, bound together."""
 
     settings: Settings
-    endpoints: tuple[Endpoint, ...]
     routes: Routes[Endpoint]
     ingest: Ingest
     knocks: Mapping[str, Member[_Knocking, Knock | None]]
+    bound: Mapping[str, Member[_Binding, Endpoint]]
     desks: Prepared
     senders: Mapping[str, Member[_Sending, Upstream]]
     passages: Mapping[str, Member[UpstreamSettings, Passage]]
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """What deliveries come in at."""
+        return [each.part for each in self.bound.values()]
+
+    def new_since(self, before: "Generation") -> list[EndpointSettings]:
+        """Return what describes the endpoints that have another name or provider than before."""
+        known = {(each.name, each.provider) for each in before.endpoints}
+        return [
+            each.made_from[0]
+            for name, each in self.bound.items()
+            if (name, each.part.provider) not in known
+        ]
+
+    @property
+    def hosts(self) -> set[str]:
+        """The host names that may send to any endpoint."""
+        return {host for each in self.knocks.values() for host in each.made_from[0]}
 
     @property
     def upstreams(self) -> list[Upstream]:
@@ -83,28 +104,30 @@ class Generations:
         self._give_up = give_up
         self._new_id = event_ids(clock)
         self._knocks = Fleet(self._knock)
+        self._bound = Fleet(self._endpoint)
         self._desks = Desks(clock, telemetry)
         self._senders = Fleet(self._sender)
         # Connections of their own: neither a backlog nor a slow answer holds up the other half.
         self._passages = Fleet(self._passage)
 
-    def build(self, settings: Settings) -> Generation:
+    async def build(self, settings: Settings) -> Generation:
         """Return what these settings describe; it is not in use before `take`.
+
+        Endpoints that stay as they are are kept, and others have their turn between any two: there
+        may be thousands. Not called again before it has returned.
 
         Raises:
             Exception: it cannot be built. What was made of it is closed with `close_others`.
         """
-        knocks = self._knocks.prepare(
-            {
-                each.name: (assembly.endpoint_hosts(each), settings.dns.knock_interval)
-                for each in settings.endpoints
-            }
-        )
-        endpoints = tuple(
-            assembly.bind_endpoint(each, self._book, knocks[each.name].part)
-            for each in settings.endpoints
-        )
-        routes = Routes(endpoints)
+        knocks: dict[str, Member[_Knocking, Knock | None]] = {}
+        bound: dict[str, Member[_Binding, Endpoint]] = {}
+        for each in settings.endpoints:
+            name, hosts = each.name, assembly.endpoint_hosts(each)
+            knocks |= self._knocks.prepare({name: (hosts, settings.dns.knock_interval)})
+            bound |= self._bound.prepare({name: (each, knocks[name].part)})
+            await asyncio.sleep(0)
+        routes = Routes(each.part for each in bound.values())
+        await asyncio.sleep(0)
         desks = self._desks.prepare(settings.endpoints)
         before = assembly.time_to_ask(settings)
         senders = self._senders.prepare(
@@ -113,10 +136,10 @@ class Generations:
         passages = self._passages.prepare(settings.upstreams)
         return Generation(
             settings=settings,
-            endpoints=endpoints,
             routes=routes,
             ingest=self._ingest(settings, routes, {n: each.part for n, each in passages.items()}),
             knocks=knocks,
+            bound=bound,
             desks=desks,
             senders=senders,
             passages=passages,
@@ -126,6 +149,7 @@ class Generations:
         """Make this the one in use."""
         self.present = generation
         self._knocks.take(generation.knocks)
+        self._bound.take(generation.bound)
         self._desks.take(generation.desks)
         self._senders.take(generation.senders)
         self._passages.take(generation.passages)
@@ -133,12 +157,13 @@ class Generations:
     def others(self) -> Close:
         """Return what closes, when it is called, all that is open and not in use now."""
         passages, senders = self._passages.others(), self._senders.others()
-        desks, knocks = self._desks.others(), self._knocks.others()
+        desks, bound, knocks = self._desks.others(), self._bound.others(), self._knocks.others()
 
         async def close() -> None:
             await self._passages.close(passages)
             await self._senders.close(senders)
             await self._desks.close(desks)
+            await self._bound.close(bound)
             await self._knocks.close(knocks)
 
         return close
@@ -148,6 +173,7 @@ class Generations:
         await self._passages.close()
         await self._senders.close()
         await self._desks.close()
+        await self._bound.close()
         await self._knocks.close()
 
     def _ingest(
@@ -175,6 +201,10 @@ class Generations:
     def _knock(self, _: str, described: _Knocking) -> tuple[Knock | None, Close]:
         knock = self._book.knock(described[0])
         return knock, _nothing if knock is None else knock.close
+
+    def _endpoint(self, _: str, described: _Binding) -> tuple[Endpoint, Close]:
+        settings, knock = described
+        return assembly.bind_endpoint(settings, self._book, knock), _nothing
 
     def _sender(self, name: str, described: _Sending) -> tuple[Upstream, Close]:
         settings, before, confirmer = described
@@ -213,10 +243,11 @@ class Changeover:
         self._dns = generations.present.settings.dns
         self._leaving: asyncio.Queue[_Leaving] = asyncio.Queue()
 
-    def to(self, settings: Settings) -> None:
+    async def to(self, settings: Settings) -> None:
         """Go by these settings from the next request and the next attempt on.
 
-        All is built before anything is exchanged; the exchange is one step of the event loop.
+        All is built before anything is exchanged; the exchange is one step of the event loop, and
+        the series of new endpoints begin after it.
 
         Raises:
             Exception: it cannot be built; nothing has changed.
@@ -225,15 +256,15 @@ class Changeover:
         try:
             # First, since who is let to knock is built from it.
             self._look_up_as(settings)
-            following = self._generations.build(settings)
+            following = await self._generations.build(settings)
         except BaseException:
             self._look_up_as(before.settings)
-            self._book.follow(assembly.hosts(before.settings))
+            self._book.follow(before.hosts)
             self._leaving.put_nowait(_Leaving((), (), self._generations.others()))
             raise
         self._generations.take(following)
         self._clients.become(settings.trusted_proxies, settings.forwarded_header)
-        self._book.follow(assembly.hosts(settings))
+        self._book.follow(following.hosts)
         limits = settings.limits
         self._connections.become(
             total=limits.connections, per_address=limits.connections_per_address
@@ -246,8 +277,11 @@ class Changeover:
         ends = self._dispatcher.replace(following.upstreams)
         if self._state is not None:
             self._state.become(following.endpoints)
-        announce(settings, self._telemetry)
         self._leaving.put_nowait(_Leaving((before.ingest,), ends, self._generations.others()))
+        announce((), settings.upstreams, self._telemetry)
+        for each in following.new_since(before):
+            announce((each,), (), self._telemetry)
+            await asyncio.sleep(0)
 
     async def run(self) -> None:
         """Close what is left behind after its last request and attempt, until cancelled."""
@@ -276,11 +310,11 @@ class _Leaving:
     close: Close
 
 
-def announce(settings: Settings, telemetry: Telemetry) -> None:
-    """Let the series of these settings begin."""
-    telemetry.announce(
-        {each.name: provider_name(each) for each in settings.endpoints}, settings.upstreams
-    )
+def announce(
+    endpoints: Iterable[EndpointSettings], upstreams: Iterable[str], telemetry: Telemetry
+) -> None:
+    """Let the series of these endpoints and upstreams begin."""
+    telemetry.announce({each.name: provider_name(each) for each in endpoints}, upstreams)
 
 
 async def _nothing() -> None:

@@ -73,6 +73,7 @@ class Endpoint:
     knock: asks DNS again for a refused address; None when no host names are involved.
     token: what proves the sender is a token in a header field.
     patience: how soon the sender has to be answered, where that is sooner than usual.
+    confirm: the provider is asked about each event before it is delivered.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Endpoint:
     proxied: bool = False
     token: bool = False
     patience: timedelta | None = None
+    confirm: bool = False
 
 
 class Ingest:
@@ -329,6 +331,7 @@ def verified(endpoint: Endpoint, delivery: Delivery, new_id: Callable[[], str]) 
         headers=delivery.head.headers.only(*COMMON_HEADERS, *_allowed(endpoint, evidence)),
         delivery=delivery,
         evidence=evidence,
+        confirm=endpoint.confirm,
     )
 
 

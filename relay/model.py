@@ -115,6 +115,7 @@ class VerifiedDelivery:
 
     headers: the sender's header fields that may reach the upstream, Content-Type among them.
     reconciled: nobody called: its provider was asked, and this is what it said.
+    confirm: its provider is to be asked whether it is so before it is delivered.
     """
 
     event_id: str
@@ -125,6 +126,7 @@ class VerifiedDelivery:
     delivery: Delivery
     evidence: Evidence
     reconciled: bool = False
+    confirm: bool = False
 
     @property
     def suffix(self) -> str:
@@ -192,9 +194,8 @@ class Event:
     """A stored event, as its upstream will receive it.
 
     suffix: remainder and query that a prefix endpoint appends to the upstream URL.
-    signed: as in `Evidence`, `ambiguous` appended when it applies.
+    signed, reconciled, confirm: as in `VerifiedDelivery`.
     conflicts_with: id of the first event with the same key and other content.
-    reconciled: its provider was asked for it; nobody called.
     """
 
     id: str
@@ -214,6 +215,7 @@ class Event:
     out_of_order: bool
     body: bytes = field(repr=False)
     reconciled: bool = False
+    confirm: bool = False
 
 
 @dataclass(frozen=True, slots=True)

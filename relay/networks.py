@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address
 
 from netaddr import AddrFormatError, IPNetwork, cidr_merge
@@ -66,6 +67,8 @@ _UNICAST = IPNetwork("2000::/3")
 _PROTOCOLS = IPNetwork("2001::/23")
 
 
+# A provider's list is read for each of its endpoints, and taking one apart takes long.
+@lru_cache(maxsize=4096)
 def parse_network(text: str) -> IPNetwork:
     """Return the network that is written here; a bare address is a network of one.
 

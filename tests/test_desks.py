@@ -105,8 +105,22 @@ async def test_events_of_an_endpoint_that_is_gone_are_not_let_through(desks: Des
         event = replace(EVENT, body=body + b' "transaction_status": "deny"}')
         assert await first.confirmer.confirm(event) == Unconfirmed("not found")
         assert await first.confirmer.confirm(replace(event, endpoint="vipps")) is None
-        after = desks.prepare(asking[:1])
-        gone = await after.confirmer.confirm(replace(event, endpoint="vipps"))
-        assert isinstance(gone, Unconfirmed)
-        # Where nobody asks, nothing is held up.
-        assert await desks.prepare(asking[1:]).confirmer.confirm(event) is None
+        owed = replace(event, confirm=True)
+        for without in (asking[1:], ()):
+            desks.take(after := desks.prepare(without))
+            gone = await after.confirmer.confirm(owed)
+            assert gone == Unconfirmed("endpoint midtrans is not configured; name it again")
+            assert after.confirmer.strict(owed)
+            # Nothing was promised of the events of others.
+            assert await after.confirmer.confirm(replace(event, endpoint="gone")) is None
+        # The configuration has the last word.
+        desks.take(after := desks.prepare((asking[0].model_copy(update={"confirm": None}),)))
+        assert await after.confirmer.confirm(owed) is None
+
+
+async def test_endpoints_that_do_not_ask_come_and_go_and_nothing_is_made_anew(
+    desks: Desks,
+) -> None:
+    desks.take(first := desks.prepare(ASKING))
+    desks.take(after := desks.prepare(ASKING[:1]))
+    assert after.confirmer is first.confirmer

@@ -188,7 +188,7 @@ async def test_what_cannot_be_built_leaves_everything_as_it_was(
         # Nothing that was checked is like this; it stands for a mistake of ours.
         broken = wanted.upstreams["billing"].model_copy(update={"url": "no URL"})
         with pytest.raises(ValueError, match="begins with http"):
-            changeover.to(wanted.model_copy(update={"upstreams": {"new": broken}}))
+            await changeover.to(wanted.model_copy(update={"upstreams": {"new": broken}}))
         assert await relay.send() == 200
         await upstream.has_received(1)
         statuses = await relay.ask("/api/v1/allowlist")
@@ -239,7 +239,7 @@ async def test_what_cannot_be_built_leaves_how_hosts_are_looked_up(
         wanted = load_text(looking_up(upstream, "1ms"), "relay.yaml", ENVIRON, tmp_path)
         broken = wanted.upstreams["billing"].model_copy(update={"url": "no URL"})
         with pytest.raises(ValueError, match="begins with http"):
-            changeover.to(wanted.model_copy(update={"upstreams": {"new": broken}}))
+            await changeover.to(wanted.model_copy(update={"upstreams": {"new": broken}}))
         relay.text = looking_up(upstream, "1h").replace("timeout: 2s", "timeout: 3s")
         assert await relay.reload() == ()
         assert await knock_of(relay).knock() is KnockResult.LOOKED
@@ -255,3 +255,73 @@ async def test_the_page_of_metrics_knows_what_came(tmp_path: Path, upstream: Ups
         assert 'relay_breaker_open{upstream="billing"}' not in metrics
         assert 'relay_dead_letters_total{upstream="ledger"} 0.0' in metrics
         assert "relay_config_reload_success 1.0" in metrics
+
+
+def many(upstream: Upstream, *, changed: str = "") -> str:
+    """Return a configuration with 50 endpoints more; one of them is as `changed` says."""
+    more = "".join(
+        f"""
+  - name: more-{number}
+    path: /more/{number}{changed if number == 7 else ""}
+    provider: midtrans
+    environment: sandbox
+    secrets: ["${{env:MIDTRANS_SERVER_KEY}}"]
+    upstream: billing"""
+        for number in range(50)
+    )
+    return configuration(upstream.url) + more
+
+
+async def test_only_endpoints_that_differ_are_bound_anew(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with relaying(tmp_path, many(upstream)) as relay:
+        assert relay.app._parts is not None
+        generations = relay.app._parts.changeover._generations
+        before = generations.present.endpoints
+        # What endpoints have in common with others is no part of them.
+        relay.text = many(upstream, changed="/x").replace("timeout: 2s", "timeout: 3s")
+        assert await relay.reload() == ()
+        after = generations.present.endpoints
+        anew = [new for old, new in zip(before, after, strict=True) if new is not old]
+        assert [each.path for each in anew] == ["/more/7/x"]
+        async with asyncio.timeout(10):
+            while generations._bound.others():  # noqa: ASYNC110 - nobody else is told
+                await asyncio.sleep(0)
+        assert len(generations._bound._open) == len(after)
+
+
+async def test_others_have_their_turn_between_any_two_endpoints(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with relaying(tmp_path, many(upstream)) as relay:
+        assert relay.app._parts is not None
+        building = asyncio.ensure_future(relay.app._parts.changeover.to(relay.load()))
+        turns = 0
+        while not building.done():
+            await asyncio.sleep(0)
+            turns += 1
+        await building
+        assert turns > 50
+
+
+async def test_a_reload_that_is_cut_short_changes_nothing(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with relaying(tmp_path, looking_up(upstream, "1h")) as relay:
+        assert relay.app._parts is not None
+        generations = relay.app._parts.changeover._generations
+        before = generations.present
+        relay.text = many(upstream)
+        building = asyncio.ensure_future(relay.app._parts.changeover.to(relay.load()))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        building.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await building
+        assert generations.present is before
+        assert await relay.send() == 200
+        async with asyncio.timeout(10):
+            while generations._bound.others():  # noqa: ASYNC110 - nobody else is told
+                await asyncio.sleep(0)
+        assert knock_of(relay) in {each.knock for each in before.endpoints}

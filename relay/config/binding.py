@@ -1,6 +1,7 @@
 """An endpoint of the settings in the words of its provider."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from relay import plugins
 from relay.config.advice import mostly_everyone
@@ -20,6 +21,7 @@ class Senders:
     hosts: tuple[str, ...]
 
 
+@cache
 def provider(name: str) -> Provider:
     """Return a built-in provider.
 
@@ -77,12 +79,13 @@ def _enforced(endpoint: Endpoint) -> bool:
     return allowlist.mode is Mode.ENFORCE and not any(mostly_everyone(members))
 
 
-def _listed(environment: Environment) -> list[Entry]:
-    return [
+@cache
+def _listed(environment: Environment) -> tuple[Entry, ...]:
+    return tuple(
         Entry(parse_network(text), listing.origin)
         for listing in environment.listings
         for text in listing.networks
-    ]
+    )
 
 
 def _window(endpoint: Endpoint, facts: Facts) -> Window | None:

@@ -63,18 +63,19 @@ class StatusConfirmer:
     def __init__(
         self,
         desks: Mapping[str, Desk],
-        configured: Container[str],
+        unasked: Container[str],
         clock: Clock,
         observer: Observer,
     ) -> None:
         """Take the parts.
 
-        desks: by endpoint; the events of other endpoints that are configured are not asked about.
-        configured: the endpoints that there are. Where some ask, an event of one that is gone, or
-            has another name now, does not go out unasked.
+        desks: by endpoint; nobody is asked about the events of others.
+        unasked: the endpoints that are configured not to ask, at any time: their events go out. An
+            event that has to be confirmed, and whose endpoint is gone, or has another name now,
+            does not.
         """
         self._desks = desks
-        self._configured = configured
+        self._unasked = unasked
         self._clock = clock
         self._observer = observer
 
@@ -124,7 +125,7 @@ class StatusConfirmer:
         return self._unconfirmed(event, *_in_words(answer), retry_after)
 
     def _is_orphan(self, event: Event) -> bool:
-        return bool(self._desks) and event.endpoint not in self._configured
+        return event.confirm and event.endpoint not in self._unasked
 
     def _unconfirmed(
         self,

@@ -1,6 +1,7 @@
 """Networks that are written down: a provider's published list, or the operator's own."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from relay.networks import parse_network
 from relay.sources import Entry, SourceStatus
@@ -18,7 +19,7 @@ class ListedNetworks:
             ValueError: one of them is not a network; see `parse_network`.
         """
         self._name = name
-        self._entries = tuple(Entry(parse_network(text), origin) for text, origin in networks)
+        self._entries = tuple(_entry(text, origin) for text, origin in networks)
 
     def entries(self) -> Sequence[Entry]:
         return self._entries
@@ -31,3 +32,9 @@ class ListedNetworks:
 
     async def refresh(self) -> None:
         """Do nothing: a list is as fresh as it was written."""
+
+
+# A provider's networks stand in the lists of all its endpoints: kept once, not once for each.
+@lru_cache(maxsize=4096)
+def _entry(text: str, origin: str) -> Entry:
+    return Entry(parse_network(text), origin)

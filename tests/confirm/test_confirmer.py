@@ -62,7 +62,7 @@ def confirmer(
 ) -> StatusConfirmer:
     secrets = (Secret("old"), Secret(KEY))
     desks = {"midtrans": Desk(api, secrets, Turns(rate), strict)}
-    return StatusConfirmer(desks, {"midtrans", "other"}, clock, tally)
+    return StatusConfirmer(desks, {"other"}, clock, tally)
 
 
 async def test_agreement_is_told_with_the_state_of_now() -> None:
@@ -175,15 +175,20 @@ async def test_a_name_that_cannot_be_asked_for_is_not_held_against_the_api() -> 
 
 
 async def test_an_event_of_an_endpoint_that_is_gone_does_not_go_out_unasked() -> None:
-    none = StatusConfirmer({}, (), ManualClock(), Tally())
     desk = Desk(Api(), (Secret(KEY),), Turns(10), strict=True)
-    asks = StatusConfirmer({"midtrans": desk}, {"midtrans", "other"}, ManualClock(), Tally())
-    for name, orphan in (("renamed", True), ("other", False)):
-        event = replace(EVENT, endpoint=name)
-        assert (await asks.confirm(event) is None) is not orphan
-        assert asks.strict(event) is orphan
-        # Where nobody asks, nothing is kept back.
-        assert await none.confirm(event) is None
+    # Whether another endpoint asks makes no difference.
+    for desks in ({"midtrans": desk}, {}):
+        asks = StatusConfirmer(desks, {"other"}, ManualClock(), Tally())
+        for name, confirm, orphan in (
+            ("gone", True, True),
+            ("gone", False, False),
+            ("other", True, False),
+            ("other", False, False),
+        ):
+            event = replace(EVENT, endpoint=name, confirm=confirm)
+            said = Unconfirmed("endpoint gone is not configured; name it again")
+            assert await asks.confirm(event) == (said if orphan else None)
+            assert asks.strict(event) is orphan
 
 
 async def test_the_pause_that_an_api_asks_for_is_within_the_schedule_of_all() -> None:

@@ -351,6 +351,14 @@ class ProviderContract:
             else:
                 assert found is not Reason.SIGNATURE_MISMATCH, changed
 
+    def test_a_query_is_said_to_be_signed_where_it_is(
+        self, inspector: Inspector, delivery: Delivery
+    ) -> None:
+        head = delivery.head
+        longer = replace(delivery, head=replace(head, target=head.target + "?token=x"))
+        found = outcome(inspector, longer)
+        assert isinstance(found, Reason if inspector.signs_query else Evidence)
+
     def test_the_host_is_signed_exactly_when_the_facts_say_so(
         self, provider: Provider, inspector: Inspector, delivery: Delivery
     ) -> None:

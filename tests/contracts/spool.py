@@ -493,6 +493,17 @@ class SpoolContract:
         elsewhere = replace(verified(key="b", endpoint="other"), reconciled=True)
         assert isinstance(await spool.put(elsewhere), Stored)
 
+    @pytest.mark.parametrize("confirm", [False, True])
+    async def test_an_event_knows_whether_its_provider_is_to_be_asked(
+        self, spool: Spool, confirm: bool
+    ) -> None:
+        delivery = replace(verified(), confirm=confirm)
+        event_id = await stored(spool, delivery)
+        found = await spool.get(event_id)
+        assert found is not None
+        assert found[1] == event_of(delivery)
+        assert (await take_one(spool)).event.confirm is confirm
+
     async def test_a_lost_lease_cannot_settle(
         self, spool: Spool, other: Spool, clock: ManualClock
     ) -> None:

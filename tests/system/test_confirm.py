@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -431,3 +432,46 @@ async def test_a_notice_of_an_account_cannot_be_confirmed(
         line = await node.wait_for(event="attempt", decision="held")
         assert line["cause"] == "names no transaction"
     assert (upstream.received, api.asked) == ([], [])
+
+
+async def test_an_event_whose_endpoint_is_gone_does_not_go_out_unasked(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    body = midtrans_body(transaction_status="settlement")
+    api.behave(answer(503))
+    config = written(tmp_path, upstream.url, api.url, give_up_after="1s")
+    text = config.read_text()
+    begin, end = text.index("  - name: midtrans"), text.index("  - name: vipps")
+    async with Node(config, ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(body))
+        await node.wait_for(event="attempt", cause="http 503", decision="retry")
+        # No other endpoint asks.
+        config.write_text(text[:begin] + text[end:])
+        node.send(signal.SIGHUP)
+        await node.wait_for(event="reloaded")
+        held = await node.wait_for(event="attempt", decision="held")
+        assert held["cause"] == "endpoint midtrans is not configured; name it again"
+        assert upstream.received == []
+        api.behave(says(status_of(body)))
+        config.write_text(text)
+        node.send(signal.SIGHUP)
+        await node.wait_for(2, event="reloaded")
+        await events(config, "requeue", held["id"], form="text")
+        await upstream.has_received(1)
+    assert upstream.received[0].values("Relay-Confirmed") == ["settlement"]
+
+
+async def test_an_event_that_needs_no_asking_goes_out_without_its_endpoint(
+    tmp_path: Path, api: StatusApi
+) -> None:
+    async with Upstream(answer(503)) as upstream:
+        config = written(tmp_path, upstream.url, api.url)
+        text = config.read_text()
+        async with Node(config, ENVIRON) as node:
+            await exchange(node.public[0], vipps_request()[0])
+            await node.wait_for(event="attempt", endpoint="vipps", decision="retry")
+            config.write_text(text[: text.index("  - name: vipps")])
+            node.send(signal.SIGHUP)
+            await node.wait_for(event="reloaded")
+            upstream.behave(answer(200))
+            await node.wait_for(event="attempt", endpoint="vipps", decision="done")

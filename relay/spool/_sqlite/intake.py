@@ -15,14 +15,14 @@ _PUT: Final = """
 INSERT INTO events (
     id, endpoint, provider, environment, upstream, key, content, restated, subject, opening,
     method, suffix, headers, client, received_at, signed, conflicts_with, out_of_order, status,
-    place, attempts, since, due_at, lease_until, checksum, body, reconciled
+    place, attempts, since, due_at, lease_until, checksum, body, reconciled, confirm
 )
 SELECT
     :id, :endpoint, :provider, :environment, :upstream, :key, :content, :restated, :subject,
     :opening, :method, :suffix, :headers, :client, :received_at, :signed, known.id, known.later,
     :status, :place, :attempts, :since, :due_at, :lease_until,
     :digest || ' ' || known.later || ' ' || ifnull(known.id, ''),
-    :body, :reconciled
+    :body, :reconciled, :confirm
 FROM (
     SELECT
         (
@@ -64,12 +64,12 @@ _RECORD: Final = """
 INSERT INTO events (
     id, endpoint, provider, environment, upstream, key, content, subject, opening, method, suffix,
     headers, client, received_at, signed, out_of_order, status, attempts, since, settled_at,
-    last_outcome, checksum, body
+    last_outcome, checksum, body, confirm
 )
 VALUES (
     :id, :endpoint, :provider, :environment, :upstream, :key, :content, :subject, :opening,
     :method, :suffix, :headers, :client, :received_at, :signed, 0, 'passed', 1, :received_at,
-    :settled_at, :outcome, :checksum, :body
+    :settled_at, :outcome, :checksum, :body, :confirm
 )
 ON CONFLICT DO NOTHING
 """

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from itertools import compress
 from typing import Any, Final
 
 import apsw
@@ -54,10 +55,10 @@ _SEALED: Final = (
     "body",
 )
 
-EVENT: Final = ", ".join((*_SEALED, "conflicts_with", "out_of_order", "checksum", "reconciled"))
+# What the checksum covers besides, by name, where it is so.
+_FLAGS: Final = ("reconciled", "confirm")
 
-# What the checksum covers besides, where it is so: events of before have no such column.
-_RECONCILED: Final = ("reconciled",)
+EVENT: Final = ", ".join((*_SEALED, "conflicts_with", "out_of_order", "checksum", *_FLAGS))
 
 _TEST: Final[Parameters] = {
     "status": Status.TEST,
@@ -153,8 +154,9 @@ def _received(event: VerifiedDelivery) -> Parameters:
         "body": delivery.body,
     }
     return row | {
-        "digest": _digest(tuple(row[name] for name in _SEALED), reconciled=event.reconciled),
+        "digest": _digest(tuple(row[name] for name in _SEALED), (event.reconciled, event.confirm)),
         "reconciled": event.reconciled,
+        "confirm": event.confirm,
         "opening": evidence.opening,
     }
 
@@ -165,10 +167,11 @@ def event(row: Row) -> Event | None:
     The body must be there.
     """
     sealed = row[: len(_SEALED)]
-    conflicts_with, out_of_order, checksum, reconciled = row[len(_SEALED) :]
-    if seal(_digest(sealed, reconciled=reconciled), conflicts_with, out_of_order) != checksum:
+    conflicts_with, out_of_order, checksum, *flags = row[len(_SEALED) :]
+    if seal(_digest(sealed, flags), conflicts_with, out_of_order) != checksum:
         return None
     values = dict(zip(_SEALED, sealed, strict=True))
+    reconciled, confirm = flags
     return Event(
         id=values["id"],
         endpoint=values["endpoint"],
@@ -187,11 +190,12 @@ def event(row: Row) -> Event | None:
         out_of_order=bool(out_of_order),
         body=values["body"],
         reconciled=bool(reconciled),
+        confirm=bool(confirm),
     )
 
 
-def _digest(sealed: Row, *, reconciled: bool) -> str:
-    return digest((*_RECONCILED, *sealed) if reconciled else sealed)
+def _digest(sealed: Row, flags: Sequence[SQLiteValue]) -> str:
+    return digest((*compress(_FLAGS, flags), *sealed))
 
 
 def first_lease(stored: VerifiedDelivery, as_what: Stored, now: datetime, until: datetime) -> Lease:

@@ -18,6 +18,7 @@ CREATE TABLE events (
     client           TEXT    NOT NULL,
     received_at      INTEGER NOT NULL,
     signed           TEXT    NOT NULL,     -- JSON, [name, ...]
+    confirm          INTEGER NOT NULL DEFAULT 0,  -- not to go out before its provider was asked
     conflicts_with   TEXT,
     out_of_order     INTEGER NOT NULL,
     status           TEXT    NOT NULL CHECK (status IN
