@@ -1,6 +1,6 @@
 """From settings to the parts that keep refusals and release them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from relay import assembly
 from relay.clock import Clock, SystemClock
@@ -12,6 +12,7 @@ from relay.kept import Bounds, RefusalStore
 from relay.refusals.desk import ReleaseDesk
 from relay.refusals.keeper import Keeper
 from relay.routing import Routes
+from relay.secret import Secret
 from relay.spool import Spool
 from relay.spool.sqlite import SqliteSpool
 from relay.telemetry import Telemetry
@@ -36,9 +37,24 @@ def keeper(spool: Spool, clock: Clock, telemetry: Telemetry) -> Keeper:
     )
 
 
-def desk(spool: Spool, routes: Callable[[], Routes[Endpoint]], clock: Clock) -> ReleaseDesk:
-    """Return what releases refusals as the endpoints judge them that there are then."""
-    return ReleaseDesk(store(spool), spool, routes=routes, clock=clock, new_id=event_ids(clock))
+def desk(
+    spool: Spool,
+    routes: Callable[[], Routes[Endpoint]],
+    secrets: Callable[[], Iterable[Secret]],
+    clock: Clock,
+) -> ReleaseDesk:
+    """Return what releases refusals as the endpoints judge them that there are then.
+
+    secrets: gives those that are configured then.
+    """
+    return ReleaseDesk(
+        store(spool),
+        spool,
+        routes=routes,
+        secrets=secrets,
+        clock=clock,
+        new_id=event_ids(clock),
+    )
 
 
 def visiting_desk(settings: Settings, spool: Spool) -> ReleaseDesk:
@@ -50,4 +66,4 @@ def visiting_desk(settings: Settings, spool: Spool) -> ReleaseDesk:
     clock = SystemClock()
     book = assembly.known_book(settings, clock)
     routes = Routes(assembly.bind_endpoint(each, book) for each in settings.endpoints)
-    return desk(spool, lambda: routes, clock)
+    return desk(spool, lambda: routes, settings.every_secret, clock)

@@ -70,17 +70,31 @@ async def test_an_upstream_is_served_as_it_is_described(settings: Settings) -> N
 
 
 def test_the_host_names_of_every_endpoint_are_known(settings: Settings, tmp_path: Path) -> None:
-    assert assembly.hosts(settings) == set()
+    assert {assembly.endpoint_hosts(each) for each in settings.endpoints} == {()}
     text = configuration("http://127.0.0.1:1").replace(
         "    upstream: billing", "    upstream: billing\n    allowlist: {add: [a.example.org]}", 1
     )
     named = load_text(text, "relay.yaml", ENVIRON, tmp_path)
-    assert assembly.hosts(named) == {"a.example.org"}
+    assert assembly.endpoint_hosts(named.endpoints[0]) == ("a.example.org",)
 
 
 def test_migrating_makes_the_spool(settings: Settings, tmp_path: Path) -> None:
     assert assembly.migrate_spool(settings).before == 0
     assert (tmp_path / "relay.db").exists()
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_an_endpoint_that_asks_is_bound_as_one(asks: bool, tmp_path: Path) -> None:
+    line = "    environment: sandbox\n"
+    text = configuration("http://127.0.0.1:1").replace(
+        line, f"{line}    confirm: {{with: status}}\n" if asks else line, 1
+    )
+    settings = load_text(text, "relay.yaml", ENVIRON, tmp_path)
+    clock = SystemClock()
+    memory = assembly.dns_memory(settings, clock)
+    book = assembly.address_book(settings, memory, clock, assembly._Silence())
+    bound = [assembly.bind_endpoint(each, book) for each in settings.endpoints]
+    assert [each.confirm for each in bound] == [asks, False]
 
 
 @pytest.mark.parametrize(("mode", "proxied"), [("store", False), ("proxy", True)])

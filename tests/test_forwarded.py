@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from relay.forwarded import event_of
 from tests.harness.deliveries import verified
 
@@ -9,3 +11,6 @@ def test_an_event_says_what_its_delivery_said() -> None:
     assert (event.suffix, event.body) == ("/v1.0/x?a=1", delivery.delivery.body)
     assert (event.conflicts_with, event.out_of_order) == ("evt_1", True)
     assert event.signed == delivery.signed
+    assert (event.reconciled, event.confirm) == (False, False)
+    marked = event_of(replace(delivery, reconciled=True, confirm=True))
+    assert (marked.reconciled, marked.confirm) == (True, True)

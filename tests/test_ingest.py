@@ -223,6 +223,17 @@ async def test_only_harmless_headers_are_kept(bench: Bench) -> None:
     assert [name for name, _ in found[1].headers] == ["Content-Type", "Accept"]
 
 
+@pytest.mark.parametrize("confirm", [False, True])
+async def test_what_is_to_be_asked_about_is_stored_as_such(confirm: bool, bench: Bench) -> None:
+    endpoint = replace(bench.endpoint(), confirm=confirm)
+    await bench.ingest(endpoint).receive(head(), reading(body()))
+    (record,) = (await bench.spool.page(Query())).records
+    found = await bench.spool.get(record.id)
+    assert found is not None
+    assert found[1] is not None
+    assert found[1].confirm is confirm
+
+
 async def test_a_stranger_is_refused_before_the_body_is_read(bench: Bench) -> None:
     ack = await bench.ingest(bench.endpoint()).receive(head(STRANGER), unread)
     assert ack.status == 403
@@ -373,6 +384,8 @@ async def test_what_comes_before_storing_takes_its_part_of_the_time(
 class Exploding:
     """An inspector with a mistake in it."""
 
+    signs_query = False
+
     def inspect(self, delivery: Delivery) -> Evidence:
         raise KeyError(delivery.endpoint)
 
@@ -442,6 +455,7 @@ async def test_a_proxied_delivery_is_not_stored_and_no_duplicate(bench: Bench) -
 class Listening:
     """An inspector that remembers what it was asked, and cannot shape an answer if told so."""
 
+    signs_query = False
     rulings: list[Ruling] = field(default_factory=list)
     passing: list[tuple[Ack, Asked]] = field(default_factory=list)
     broken: bool = False

@@ -27,7 +27,7 @@ class RefusalRoutes:
         kept = await self._desk.store.get(request.match_info["id"])
         if kept is None:
             raise web.HTTPNotFound
-        return _json(detail(kept))
+        return _json(detail(kept, self._desk.secrets()))
 
     async def _release(self, request: web.Request) -> web.StreamResponse:
         refusal_id = request.match_info["id"]

@@ -13,7 +13,8 @@ from relay.cli.output import Format, complain, print_json, print_table
 from relay.clientip import plain
 from relay.clock import SystemClock
 from relay.explain.capture import Captured, Malformed, parse
-from relay.explain.walk import Walk, walk
+from relay.explain.steps import Walk
+from relay.explain.walk import walk
 from relay.model import Address
 
 
@@ -31,6 +32,7 @@ def explain(
 ) -> None:
     """Walk a captured request through every step; exit 0 when it would be accepted, else 1.
 
+    A PROXY header before the request says who connected to the proxy.
     Nothing is stored, sent or looked up, and no secret is shown.
     """
     settings = load_settings(config)
@@ -62,6 +64,8 @@ def _json(found: Walk, verdict: str) -> dict[str, object]:
 def _verdict(found: Walk, verdict: str) -> str:
     if found.reason is not None:
         return f"{verdict}, {found.reason.value}"
+    if found.health:
+        return "answered 200, and no delivery"
     return verdict if found.judged else f"{verdict}, from an allowed address"
 
 

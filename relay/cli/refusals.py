@@ -75,11 +75,12 @@ def show(
     form: FORMAT = Format.TEXT,
 ) -> None:
     """Show everything about one refusal, its body included."""
-    found = _at_desk(load_settings(config), lambda desk: desk.store.get(refusal_id))
+    settings = load_settings(config)
+    found = _at_desk(settings, lambda desk: desk.store.get(refusal_id))
     if found is None:
         complain(f"no refusal {refusal_id}")
         sys.exit(1)
-    shown = detail(found)
+    shown = detail(found, settings.every_secret())
     if form is Format.JSON:
         print_json(shown)
         return

@@ -17,6 +17,7 @@ from relay.sources import Mode
 
 _BEHIND_A_PROXY = ("private", "loopback", "link-local", "carrier-grade NAT")
 _ANYWHERE = {4: "0.0.0.0", 6: "[::]"}  # noqa: S104 - to write, not to bind
+_HERE = {4: "127.0.0.1", 6: "[::1]"}
 _LOOPBACK = {4: IPNetwork("127.0.0.0/8"), 6: IPNetwork("::1/128")}
 
 
@@ -35,6 +36,7 @@ def advice(settings: Settings, facts: Mapping[str, Facts]) -> Iterator[Advice]:
     yield from _sending_proxies(settings, known)
     if settings.trusted_proxies:
         yield from _unreachable(settings)
+        yield from _two_ways_in(settings)
     else:
         yield from _alone(settings)
         yield from _other_family(settings, known)
@@ -95,6 +97,31 @@ def _unreachable(settings: Settings) -> Iterator[Advice]:
         " IPv6 alone, and a proxy on this machine comes from the address that it connects to"
     )
     yield Advice(("trusted_proxies",), "proxy-not-trusted", message)
+
+
+def _two_ways_in(settings: Settings) -> Iterator[Advice]:
+    """Yield the listeners where a client could name itself, through a proxy that forwards bytes.
+
+    Such a proxy writes PROXY headers elsewhere, and its word is taken here for a header that it
+    never looks at. A loopback listener is for a proxy on this machine; whether that one forwards
+    bytes to the wrong port, its own configuration says.
+    """
+    others = [each for each in settings.trusted_proxies if each not in _LOOPBACK[each.version]]
+    told = [each for each in settings.listen if each.proxy_protocol]
+    sending = [proxy for proxy in others if any(_near(each, (proxy,)) for each in told)]
+    for at, listener in enumerate(settings.listen):
+        if listener.proxy_protocol or listener.bind.address.is_loopback:
+            continue
+        near = _near(listener, tuple(sending))
+        if near:
+            names = ", ".join(map(str, near))
+            message = (
+                f"{names} can connect here without a PROXY header too, and whoever is behind a"
+                f" proxy that forwards bytes then writes {settings.forwarded_header} itself; add"
+                " proxy_protocol: true, or bind to an address that this proxy does not reach, such"
+                f" as {_HERE[listener.bind.address.version]}"
+            )
+            yield Advice(("listen", at, "bind"), "two-ways-in", message)
 
 
 def _alone(settings: Settings) -> Iterator[Advice]:

@@ -25,6 +25,7 @@ from relay.config.types import (
     UpstreamUrl,
     default,
 )
+from relay.secret import Secret
 
 
 class Tls(Section):
@@ -229,6 +230,12 @@ class Settings(Section):
     @property
     def source(self) -> Source:
         return self._source
+
+    def every_secret(self) -> list[Secret]:
+        """Return all secrets that are configured, those of other services included."""
+        found = [secret for each in self.endpoints for secret in each.secrets]
+        found += [secret for each in self.upstreams.values() for secret in each.signing_secrets]
+        return found if self.admin.token is None else [*found, self.admin.token]
 
     def from_source(self, source: Source) -> "Settings":
         """Return the same settings, knowing where they come from."""

@@ -57,6 +57,11 @@ class ProxyHeader:
     source: Address | None
 
 
+def begins(data: bytes) -> bool:
+    """Tell whether this is meant as a PROXY header, valid or not."""
+    return data.startswith((_START_V1, _SIGNATURE))
+
+
 def missing(begun: bytes) -> int:
     """Return how many bytes may be read without reading past the header's end; 0 at its end.
 

@@ -58,6 +58,11 @@ _LAST_REQUESTS = 0.5
 _PROXY_HEADER = timedelta(seconds=3)
 
 
+def is_health_check(method: str, target: str) -> bool:
+    """Tell whether this is answered at once, whoever asks, and is no delivery."""
+    return target == _HEALTH and method in {"GET", "HEAD"}
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
     """One address to listen on; `tls` is None for plain HTTP.
@@ -212,7 +217,7 @@ class Edge:
     # ---- requests ---------------------------------------------------------------------------
 
     async def _handle(self, request: BaseRequest) -> StreamResponse:
-        if request.raw_path == _HEALTH and request.method in {"GET", "HEAD"}:
+        if is_health_check(request.method, request.raw_path):
             ack = _OK
         else:
             read = partial(self._body.read, request)

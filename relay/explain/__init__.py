@@ -1,9 +1,11 @@
 """Why a captured request is taken or refused: every step, judged by the parts that would judge it.
 
     capture       the bytes of a file become a request
+    opening       the PROXY header before it
+    reading       the edge's own reader reads it
     walk          the steps, in the order of the edge
+    steps         what is told of them
     nearest       what would have had to be otherwise
-    masking       what may not be read in a ticket
 
 A verdict is never made here. The parts of the relay are asked, with the configuration as it is,
 and asked again with one thing changed.

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from relay.edge.framing import Framing
+from relay.explain.opening import Opening, split
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*([0-9]+)[ \t]*\r$")
@@ -31,12 +32,13 @@ class Captured:
     """A request from a file.
 
     raw: what would come over a connection. rest: what of it stands behind the head.
-    notes: what was mended.
+    notes: what was mended. opening: the PROXY header before all that, where there is one.
     """
 
     raw: bytes = field(repr=False)
     rest: bytes = field(repr=False)
     notes: tuple[str, ...]
+    opening: Opening | None = None
 
 
 def parse(data: bytes) -> Captured:
@@ -45,14 +47,18 @@ def parse(data: bytes) -> Captured:
     Raises:
         Malformed: it is no request at all; the message says what to write.
     """
-    _check(data)
+    opening, data = split(data)
+    if opening is not None and opening.header is None:
+        # Nobody knows where it ends, and a connection ends with it.
+        return Captured(data, data, (), opening)
+    _check(data, 0 if opening is None else opening.lines)
     notes: list[str] = []
     head, rest = _split(data, notes)
     framing = Framing()
     framing.feed(head)
     if framing.problem is None:
         head, rest = _bounded(head, rest, framing, notes)
-    return Captured(head + rest, rest, tuple(notes))
+    return Captured(head + rest, rest, tuple(notes), opening)
 
 
 def line_at_fault(raw: bytes) -> int | None:
@@ -67,18 +73,20 @@ def line_at_fault(raw: bytes) -> int | None:
     return None
 
 
-def _check(data: bytes) -> None:
-    """Refuse what was not meant as a request."""
+def _check(data: bytes, before: int) -> None:
+    """Refuse what was not meant as a request. `before`: lines of a PROXY header."""
+    number = before + 1
     if not data.strip():
-        raise Malformed(1, "the file is empty; it has to hold a request: POST /path HTTP/1.1 …")
+        what = "nothing follows the PROXY header" if before else "the file is empty"
+        raise Malformed(number, f"{what}; it has to hold a request: POST /path HTTP/1.1 …")
     first = data.split(b"\n", 1)[0]
     text = first.rstrip(b"\r").decode("utf-8", "replace")
     if first.startswith(_CURL):
         hint = "leave out the marks that curl puts before each line"
-        raise Malformed(1, f"not a request line; write METHOD /path HTTP/1.1; {hint}")
+        raise Malformed(number, f"not a request line; write METHOD /path HTTP/1.1; {hint}")
     # Bytes of another protocol can come over a connection; a file of text was a mistake.
     if _METHOD.match(data) is None and text.isprintable() and "\ufffd" not in text:
-        raise Malformed(1, "not a request line; write METHOD /path HTTP/1.1")
+        raise Malformed(number, "not a request line; write METHOD /path HTTP/1.1")
 
 
 def _split(data: bytes, notes: list[str]) -> tuple[bytes, bytes]:

@@ -4,7 +4,6 @@ import asyncio
 import difflib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address
 
@@ -15,44 +14,22 @@ from relay.config import Settings
 from relay.config.binding import provider_of, terms
 from relay.config.endpoint import Endpoint as EndpointSettings
 from relay.config.inline import InlineProvider
+from relay.edge.origin import Origin
+from relay.edge.server import is_health_check
 from relay.errors import Reason, Refusal
-from relay.explain.capture import Captured, line_at_fault
-from relay.explain.masking import Mask
+from relay.explain.capture import Captured
 from relay.explain.nearest import Case, misses
+from relay.explain.opening import NOBODY, origin, told
 from relay.explain.reading import Reading, read
+from relay.explain.steps import NO, NOTE, OK, Step, Walk, unread
 from relay.ingest import Endpoint
 from relay.inline import HeaderField
-from relay.model import Address, ClientAddress, Delivery, Evidence, Headers, RequestHead, Via
+from relay.masking import Mask
+from relay.model import Address, ClientAddress, Delivery, Evidence, RequestHead, Via
 from relay.networks import parse_network
 from relay.routing import Route, Routes
 from relay.schemes import witness
-from relay.secret import Secret
 from relay.sources import Entry, Mode
-
-OK, NO, NOTE = "ok", "no", "-"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step: `ok`, `no`, or `-` where nothing is decided."""
-
-    name: str
-    result: str
-    said: str
-
-
-@dataclass(slots=True)
-class Walk:
-    """All steps, and the first reason to refuse; None when the request would be accepted.
-
-    judged: whether the client's address was known, so that it could be judged.
-    """
-
-    steps: list[Step] = field(default_factory=list)
-    endpoint: str | None = None
-    reason: Reason | None = None
-    judged: bool = True
-    nearest: list[str] = field(default_factory=list)
 
 
 def walk(settings: Settings, captured: Captured, peer: Address | None, at: datetime) -> Walk:
@@ -63,23 +40,17 @@ def walk(settings: Settings, captured: Captured, peer: Address | None, at: datet
     Raises:
         RelayError: what DNS said last cannot be read.
     """
+    opening, raw = captured.opening, captured.raw
+    if opening is not None and not any(each.proxy_protocol for each in settings.listen):
+        # All that there is would be read as a request.
+        raw = opening.raw + raw
+        opening = None
     try:
-        reading = asyncio.run(read(captured.raw, most=settings.limits.body))
+        come = origin(opening, peer, assembly.client_locator(settings).trusts)
+        reading = asyncio.run(read(raw, most=settings.limits.body))
     except Refusal as refusal:
-        return _unread(settings, captured, refusal)
-    return _Walker(settings, captured, reading, peer, at).walk()
-
-
-def _unread(settings: Settings, captured: Captured, refusal: Refusal) -> Walk:
-    """Return the walk of a request that ends before the relay knows where it goes."""
-    mask = Mask(_secrets(settings), Headers())
-    found = Walk([Step("capture", NOTE, mask.text(note)) for note in captured.notes])
-    line = line_at_fault(captured.raw)
-    where = "" if line is None else f", line {line}"
-    detail = f": {refusal.detail}" if refusal.detail else ""
-    found.steps.append(Step("head", NO, f"{refusal.reason.value}{detail}{where}"))
-    found.reason = refusal.reason
-    return found
+        return unread(settings, captured, refusal)
+    return _Walker(settings, captured, reading, come, at).walk()
 
 
 class _Walker:
@@ -88,36 +59,43 @@ class _Walker:
         settings: Settings,
         captured: Captured,
         reading: Reading,
-        peer: Address | None,
+        come: Origin,
         at: datetime,
     ) -> None:
         self._settings = settings
         self._captured = captured
         self._reading = reading
-        self._peer = peer
+        self._known = come.address != NOBODY or not come.forwards
         self._walk = Walk()
         book = assembly.known_book(settings, SystemClock())
         self._endpoints = [assembly.bind_endpoint(each, book) for each in settings.endpoints]
         self._clients = assembly.client_locator(settings)
-        unknown = ip_address("0.0.0.0")  # noqa: S104 - nobody listens here
         self._head = RequestHead(
             method=reading.method,
             target=reading.target,
             headers=reading.headers,
-            peer=peer or unknown,
+            peer=come.address,
             received_at=at,
+            via=come.via,
+            forwards=come.forwards,
         )
-        self._mask = Mask(_secrets(settings), reading.headers)
+        self._mask = Mask(settings.every_secret(), reading.headers)
 
     def walk(self) -> Walk:
         self._request()
+        if is_health_check(self._head.method, self._head.target):
+            self._walk.health = True
+            self._say("endpoint", OK, "the health check, answered 200 whoever asks")
+            return self._walk
         route = self._route()
         if route is None:
             return self._walk
         endpoint = route.endpoint
         configured = next(e for e in self._settings.endpoints if e.name == endpoint.name)
         self._walk.endpoint = endpoint.name
-        self._mask = Mask(_secrets(self._settings), self._head.headers, _token_field(configured))
+        self._mask = Mask(
+            self._settings.every_secret(), self._head.headers, _token_field(configured)
+        )
         self._method(route)
         client = self._client()
         if client is not None:
@@ -149,6 +127,8 @@ class _Walker:
     def _request(self) -> None:
         for note in self._captured.notes:
             self._say("capture", NOTE, note)
+        if self._captured.opening is not None:
+            self._say("proxy", OK, told(self._captured.opening))
         head = self._head
         mark = "?…" if head.query else ""
         size = len(self._captured.rest if self._reading.body is None else self._reading.body)
@@ -176,15 +156,12 @@ class _Walker:
             self._refuse("method", Refusal(Reason.METHOD_NOT_ALLOWED, detail))
 
     def _client(self) -> ClientAddress | None:
-        if self._peer is None:
+        if not self._known:
             self._walk.judged = False
             self._say("client", NOTE, "not judged: --peer ADDRESS says who connected")
             return None
-        header = self._settings.forwarded_header
-        trusted = self._clients.trusts(self._peer)
-        self._say("peer", NOTE, f"{self._peer}, {'a' if trusted else 'no'} trusted proxy")
-        if trusted:
-            self._hops(self._clients, ",".join(self._head.headers.values(header)))
+        if self._head.forwards:
+            self._near_hops()
         try:
             client = self._clients.locate(self._head)
         except Refusal as refusal:
@@ -192,6 +169,15 @@ class _Walker:
             return None
         self._say("client", OK, f"{client.address}, by {client.via.value}")
         return client
+
+    def _near_hops(self) -> None:
+        """Tell who connected, and whom it speaks for."""
+        peer, header = self._head.peer, self._settings.forwarded_header
+        trusted = self._clients.trusts(peer)
+        by = ", by the PROXY header" if self._head.via is Via.PROXY else ""
+        self._say("peer", NOTE, f"{peer}{by}, {'a' if trusted else 'no'} trusted proxy")
+        if trusted:
+            self._hops(self._clients, ",".join(self._head.headers.values(header)))
 
     def _hops(self, clients: ClientLocator, value: str) -> None:
         """Tell the forwarded addresses from the nearest hop to the client."""
@@ -240,7 +226,7 @@ class _Walker:
             if any(str(address) in network for network in networks):
                 self._near(f"{address} is listed for {facts.name}, {name}")
         header = self._settings.forwarded_header
-        if address == self._peer and self._head.headers.values(header):
+        if address == self._head.peer and self._head.headers.values(header):
             self._near(f"{address} sends {header}: if it is your proxy, add it to trusted_proxies")
 
     def _body(self) -> bytes | None:
@@ -308,12 +294,6 @@ def _told(entry: Entry) -> str:
     host = f", of {entry.host}" if entry.host else ""
     seen = f", last seen {entry.last_seen:%Y-%m-%d %H:%M:%S}Z" if entry.last_seen else ""
     return f"{entry.network}{host}, from {entry.origin}{seen}"
-
-
-def _secrets(settings: Settings) -> list[Secret]:
-    found = [secret for each in settings.endpoints for secret in each.secrets]
-    found += [secret for each in settings.upstreams.values() for secret in each.signing_secrets]
-    return found if settings.admin.token is None else [*found, settings.admin.token]
 
 
 def _token_field(endpoint: EndpointSettings) -> Sequence[str]:

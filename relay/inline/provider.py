@@ -30,6 +30,8 @@ class _InlineInspector:
         self._reads_json = reads_json(description)
         self._signature = signature
         self._public = public
+        rule = description.signature
+        self.signs_query = rule.scheme != "token" and Template(rule.signed).holds("path_query")
 
     def inspect(self, delivery: Delivery) -> Evidence:
         message = Message(delivery, self._public)

@@ -127,6 +127,10 @@ class Asked:
 class Inspector(Protocol):
     """A provider bound to one endpoint. Pure: no I/O, and time comes with the delivery."""
 
+    @property
+    def signs_query(self) -> bool:
+        """Whether the sender's signature covers the query. Of a refusal it is kept only then."""
+
     def inspect(self, delivery: Delivery) -> Evidence:
         """Verify the delivery and say what it is.
 

@@ -146,6 +146,8 @@ _REFUND_IDS = (
 
 
 class _MidtransInspector:
+    signs_query = False
+
     def __init__(self, secrets: tuple[Secret, ...], order_ids: re.Pattern[str] | None) -> None:
         self._digest = Digest("sha512", secrets) if secrets else None
         self._order_ids = order_ids

@@ -118,6 +118,8 @@ _OPENING = frozenset({"01", "02", "03"})  # initiated, paying, pending
 
 
 class _SnapInspector:
+    signs_query = True
+
     def __init__(
         self, rsa: Rsa | None, prefix: str | None, window: Window, partner_id: str | None
     ) -> None:

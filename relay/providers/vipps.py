@@ -101,6 +101,8 @@ class _SignedUrl:
 
 
 class _VippsInspector:
+    signs_query = True
+
     def __init__(self, secrets: tuple[Secret, ...], url: _SignedUrl | None, window: Window) -> None:
         self._hmac = Hmac("sha256", secrets, "base64") if secrets else None
         self._url = url

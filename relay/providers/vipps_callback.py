@@ -104,6 +104,8 @@ FACTS: Final = Facts(
 
 
 class _CallbackInspector:
+    signs_query = False
+
     def __init__(self, terms: Terms) -> None:
         self._token = Token(terms.secrets) if terms.secrets else None
         self._product = terms.callback is not None

@@ -5,7 +5,7 @@ signature, the shape. Only time stands still: what was signed is compared with t
 There is no way around a check.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from relay.clock import Clock
@@ -14,6 +14,7 @@ from relay.ingest import Endpoint, verified
 from relay.kept import RefusalStore, Refused
 from relay.model import Delivery, VerifiedDelivery
 from relay.routing import Routes
+from relay.secret import Secret
 from relay.sources import Mode
 from relay.spool import Conflict, Duplicate, Spool
 
@@ -53,11 +54,16 @@ class ReleaseDesk:
         spool: Spool,
         *,
         routes: Callable[[], Routes[Endpoint]],
+        secrets: Callable[[], Iterable[Secret]],
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
-        """Take the parts. `routes`: gives those of the present configuration."""
+        """Take the parts.
+
+        routes: gives those of the present configuration. secrets: gives all that it holds.
+        """
         self.store = store
+        self.secrets = secrets
         self._spool = spool
         self._routes = routes
         self._clock = clock

@@ -140,6 +140,15 @@ def keepable(endpoint: Endpoint, headers: Headers) -> Headers | None:
     return kept
 
 
+def _target(endpoint: Endpoint, delivery: Delivery) -> str:
+    """Return the target without a query that no release can need: people put tokens there.
+
+    Below a prefix the query goes to the upstream.
+    """
+    head = delivery.head
+    return head.target if delivery.remainder or endpoint.inspector.signs_query else head.path
+
+
 def _refused(
     refusal_id: str, endpoint: Endpoint, delivery: Delivery, refusal: Refusal, headers: Headers
 ) -> Refused:
@@ -149,7 +158,7 @@ def _refused(
         provider=endpoint.provider,
         reason=refusal.reason,
         detail=refusal.detail,
-        head=replace(delivery.head, headers=headers),
+        head=replace(delivery.head, target=_target(endpoint, delivery), headers=headers),
         client=delivery.client,
         body=delivery.body,
     )

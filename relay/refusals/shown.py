@@ -1,11 +1,13 @@
 """Kept refusals as people and scripts see them: one shape for command line and admin API."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from relay.errors import Reason
 from relay.history import rfc3339
 from relay.kept import MENDABLE, Kept, RefusalPage, RefusalQuery
+from relay.masking import Mask
 from relay.refusals.desk import Released, ReleasedBefore, Result
+from relay.secret import Secret
 
 #: The most refusals that one page holds.
 MAX_LIMIT = 1000
@@ -35,20 +37,23 @@ def summary(kept: Kept) -> dict[str, object]:
     }
 
 
-def detail(kept: Kept) -> dict[str, object]:
+def detail(kept: Kept, secrets: Iterable[Secret]) -> dict[str, object]:
     """Return all there is to one; its content is null once it has been released.
+
+    secrets: those that are configured; each stands as `***` in what is shown.
 
     The body is shown as text; bytes that are no UTF-8 are escaped. Of the target, only the path is
     shown: people put tokens into queries, and a release needs the query as it came.
     """
     refused = kept.refused
+    mask = Mask(secrets, refused.head.headers)
     content: dict[str, object] | None = None
     if kept.released_as is None:
         content = {
             "method": refused.head.method,
-            "target": refused.head.path + ("?…" if refused.head.query else ""),
-            "headers": [list(item) for item in refused.head.headers],
-            "body": refused.body.decode("utf-8", "backslashreplace"),
+            "target": mask.whole(refused.head.path) + ("?…" if refused.head.query else ""),
+            "headers": [[name, mask.whole(value)] for name, value in refused.head.headers],
+            "body": mask.whole(refused.body.decode("utf-8", "backslashreplace")),
         }
     return summary(kept) | {
         "peer": str(refused.head.peer),

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from tests.admin.test_server import BEARER, Desk, desk
+from tests.admin.test_server import BEARER, SHARED, Desk, desk
 from tests.contracts.refusals import BOUNDS, refused
 
 __all__ = ["desk"]
@@ -18,6 +18,13 @@ async def test_refusals_are_listed_and_shown(desk: Desk) -> None:
     assert (status, orjson.loads(text)["content"]["body"]) == (200, "1")
     assert (await desk.get("/api/v1/refusals/ref_009", headers=BEARER))[0] == 404
     assert (await desk.get("/api/v1/refusals?reason=bad", headers=BEARER))[0] == 400
+
+
+async def test_a_secret_that_is_configured_is_hidden(desk: Desk) -> None:
+    body = b'{"key": "' + SHARED.reveal() + b'"}'
+    await desk.spool.refusals.keep([refused(1, body=body)], BOUNDS)
+    _, text = await desk.get("/api/v1/refusals/ref_001", headers=BEARER)
+    assert orjson.loads(text)["content"]["body"] == '{"key": "***"}'
 
 
 async def test_a_release_says_why_it_is_refused_still(desk: Desk) -> None:

@@ -25,6 +25,7 @@ from relay.telemetry import Telemetry
 from tests.harness.deliveries import verified
 
 TOKEN = "the-token"
+SHARED = Secret("canary-of-the-desk")
 _MINUTE = timedelta(minutes=1)
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -71,7 +72,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
             live=lambda: running[0].live,
         ),
         spool=spool,
-        desk=desk_of(spool, lambda: Routes([]), clock),
+        desk=desk_of(spool, lambda: Routes([]), lambda: [SHARED], clock),
         telemetry=Telemetry(Log(writer, clock)),
         gatekeeper=Gatekeeper(Secret(TOKEN), clock),
         reload=lambda: running[0].reload(),  # noqa: PLW0108 - it is there later

@@ -47,6 +47,13 @@ def test_without_a_peer_the_verdict_says_so(
     assert result.stdout.splitlines()[-1] == "verdict\tok\taccept, from an allowed address"
 
 
+def test_the_health_check_is_no_refusal(relay: Invoke, config: Path, request_file: Path) -> None:
+    request_file.write_bytes(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+    result = relay("explain", request_file, "-c", config)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == "verdict\tok\tanswered 200, and no delivery"
+
+
 def test_what_would_be_refused_as_json(relay: Invoke, config: Path, request_file: Path) -> None:
     request_file.write_bytes(raw("other"))
     words = ("explain", request_file, "-c", config, "--peer", "203.0.113.1", "--format", "json")

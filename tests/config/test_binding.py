@@ -63,6 +63,9 @@ def test_listed_networks_keep_their_origin() -> None:
         listing.origin for listing in environment.listings
     }
     assert len(found.networks) == sum(len(each.networks) for each in environment.listings)
+    # Read once, however many endpoints it is for.
+    again = senders(endpoint, environment)
+    assert all(one is other for one, other in zip(found.networks, again.networks, strict=True))
 
 
 @pytest.mark.parametrize(

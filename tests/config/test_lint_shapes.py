@@ -23,9 +23,13 @@ def shaped(listen: str, trusted: str = "", more: str = "") -> str:
 
 CODES = (
     *("[proxy-not-trusted]", "[everyone]", "[sender-trusted]", "[header-unread]"),
-    "[other-family]",
+    *("[other-family]", "[two-ways-in]"),
 )
 PROXY = '"{}"\n    proxy_protocol: true'
+#: A second listener.
+LOCAL = '\n  - bind: "127.0.0.1:8080"'
+PLAIN = '\n  - bind: "0.0.0.0:8080"'
+PROXIED = PLAIN + "\n    proxy_protocol: true"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +44,13 @@ PROXY = '"{}"\n    proxy_protocol: true'
         # for those that come by themselves, beside one for the proxy
         shaped('"0.0.0.0:443"\n  - bind: "[::]:443"', '"2001:db8::1"'),
         shaped('"0.0.0.0:443"\n  - bind: "[::1]:8080"', '"::1"'),
+        # one door for a balancer, and another for the proxy on this machine, or for senders that
+        # come by themselves and cannot be mistaken for the balancer
+        shaped(PROXY.format("0.0.0.0:443") + LOCAL, "10.0.0.0/8, 127.0.0.1"),
+        shaped(PROXY.format("127.0.0.1:443") + LOCAL, "127.0.0.1"),
+        shaped(PROXY.format("127.0.0.1:8443") + PLAIN, "127.0.0.1"),
+        shaped(PROXY.format("0.0.0.0:8443") + '\n  - bind: "[::]:8080"', "10.0.0.0/8"),
+        shaped(PROXY.format("0.0.0.0:8443") + PROXIED, "10.0.0.0/8"),
         # a sidecar proxy, and two in a row of which one is near
         shaped('"0.0.0.0:443"', "127.0.0.1"),
         shaped('"9.9.9.9:443"', '"2001:db8::1", 9.9.9.8'),
@@ -60,6 +71,11 @@ def test_shapes_that_can_be_right(text: str) -> None:
 
 
 NAMED = "2:11: warning: listen.0.bind: "
+TWO_WAYS = (
+    " can connect here without a PROXY header too, and whoever is behind a proxy that forwards"
+    " bytes then writes X-Forwarded-For itself; add proxy_protocol: true, or bind to an address"
+    " that this proxy does not reach, such as 127.0.0.1 [two-ways-in]"
+)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +115,14 @@ NAMED = "2:11: warning: listen.0.bind: "
             shaped('"0.0.0.0:443"') + '    allowlist: {replace: ["2001:db8::/32"]}\n',
             NAMED + "only IPv4 connections come to this address, and midtrans may be sent to from"
             " IPv6 addresses alone; listen on [::] too [other-family]",
+        ),
+        (
+            shaped(PROXY.format("0.0.0.0:8443") + PLAIN, "10.0.0.0/8, 127.0.0.1"),
+            "4:11: warning: listen.1.bind: 10.0.0.0/8" + TWO_WAYS,
+        ),
+        (
+            shaped('"10.0.0.5:8080"\n  - bind: ' + PROXY.format("10.0.0.5:8443"), "10.0.0.7"),
+            NAMED + "10.0.0.7/32" + TWO_WAYS,
         ),
         *(
             (

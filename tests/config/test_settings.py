@@ -11,6 +11,7 @@ from relay.clientip import ForwardedHeader
 from relay.config import SqliteSpool
 from relay.config.structure import fields
 from relay.config.types import Section
+from relay.secret import Secret
 from relay.sources.nameservers import Nameserver
 from tests.config.files import BASE, GOOD, changed, good
 
@@ -105,3 +106,15 @@ def test_every_key_is_described_and_every_needed_one_has_an_example() -> None:
         for key, field in fields(section).items():
             assert field.description, (section, key)
             assert field.examples or not field.is_required(), (section, key)
+
+
+def test_every_secret_is_found() -> None:
+    settings = good(GOOD)
+    upstream = next(iter(settings.upstreams.values()))
+    signing = upstream.model_copy(update={"signing_secrets": (Secret("canary-signing"),)})
+    admin = settings.admin.model_copy(update={"token": Secret("canary-admin")})
+    changes = {"upstreams": {"billing": signing}, "admin": admin}
+    found = settings.model_copy(update=changes).every_secret()
+    assert found[-2:] == [Secret("canary-signing"), Secret("canary-admin")]
+    assert found[:-2] == [secret for each in settings.endpoints for secret in each.secrets] != []
+    assert settings.every_secret() == found[:-2]

@@ -12,6 +12,7 @@ from relay.edge.proxyheader import (
     LONGEST_V2,
     ProxyHeader,
     ProxyHeaderInvalid,
+    begins,
     crc32c,
     missing,
     parse,
@@ -21,6 +22,13 @@ from tests.harness.proxyheaders import SIGNATURE, tlv, v1, v2, with_checksum
 CLIENT = ip_address("103.208.23.6")
 SIX = ip_address("2001:db8::6")
 NOBODY = ProxyHeader(None)
+
+
+def test_what_is_meant_as_a_header_is_known_by_its_beginning() -> None:
+    assert begins(b"PROXY nonsense")
+    assert begins(SIGNATURE)
+    assert not begins(SIGNATURE[:-1])
+    assert not begins(b"POST / HTTP/1.1")
 
 
 def arrive(stream: bytes, most: int = 2**16) -> tuple[bytes, bytes]:

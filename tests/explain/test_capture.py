@@ -78,6 +78,23 @@ def test_what_is_no_request_is_refused_with_its_line(data: bytes, hint: str) -> 
     assert hint in str(caught.value)
 
 
+def test_lines_are_counted_from_the_first_of_the_file() -> None:
+    with pytest.raises(Malformed, match="nothing follows the PROXY header") as caught:
+        parse(b"PROXY UNKNOWN\r\n\r\n")
+    assert caught.value.line == 2
+
+
+def test_a_proxy_header_is_no_part_of_the_request() -> None:
+    request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+    found = parse(b"PROXY UNKNOWN\r\n" + request)
+    assert (found.raw, found.rest, found.notes) == (request, b"x", ())
+    assert found.opening is not None
+    assert found.opening.raw == b"PROXY UNKNOWN\r\n"
+    broken = parse(b"PROXY TCP9\r\n" + request)
+    assert broken.opening is not None
+    assert broken.opening.header is None
+
+
 @pytest.mark.parametrize(
     ("raw", "line"),
     [

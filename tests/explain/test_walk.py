@@ -10,7 +10,9 @@ from relay.config import Settings, load, provider_name
 from relay.config.binding import provider_of
 from relay.errors import Reason
 from relay.explain.capture import Captured, parse
-from relay.explain.walk import Walk, walk
+from relay.explain.steps import Walk
+from relay.explain.walk import walk
+from relay.model import Address
 from relay.providers import SampleOrder
 from relay.secret import Secret
 from tests.harness.deliveries import RECEIVED
@@ -181,6 +183,74 @@ def test_a_list_that_is_only_reported_refuses_nothing(settings: Settings) -> Non
     found = walk(settings, captured(settings, "shop"), stranger, RECEIVED)
     assert found.reason is None
     assert told(found, "allowlist")[0].startswith("would be source_not_allowed")
+
+
+OPENING = b"PROXY TCP4 %s 10.0.0.1 5000 443\r\n"
+
+
+def behind_a_header(settings: Settings, source: bytes, name: str = "vipps") -> Captured:
+    return parse(OPENING % source + captured(settings, name).raw)
+
+
+@pytest.fixture
+def told_by_proxies(settings: Settings) -> Settings:
+    listener = settings.listen[0].model_copy(update={"proxy_protocol": True})
+    return settings.model_copy(update={"listen": (listener,)})
+
+
+@pytest.mark.parametrize("peer", [None, ip_address(PROXY)])
+def test_a_proxy_header_says_who_the_client_is(
+    peer: Address | None, told_by_proxies: Settings
+) -> None:
+    given = behind_a_header(told_by_proxies, PEER.encode())
+    found = walk(told_by_proxies, given, peer, RECEIVED)
+    assert (found.reason, found.judged) == (None, True), everything(found)
+    assert told(found, "proxy") == [
+        "192.0.2.7 connected to the proxy; --peer is the proxy's own address"
+    ]
+    assert told(found, "peer") == ["192.0.2.7, by the PROXY header, no trusted proxy"]
+    assert told(found, "client") == ["192.0.2.7, by proxy"]
+    stranger = behind_a_header(told_by_proxies, b"203.0.113.9", "midtrans")
+    found = walk(told_by_proxies, stranger, peer, RECEIVED)
+    assert found.reason is Reason.SOURCE_NOT_ALLOWED
+
+
+def test_a_proxy_header_is_believed_from_trusted_proxies_alone(told_by_proxies: Settings) -> None:
+    given = behind_a_header(told_by_proxies, PEER.encode())
+    found = walk(told_by_proxies, given, ip_address("203.0.113.1"), RECEIVED)
+    assert found.reason is Reason.PROXY_HEADER_INVALID
+    assert told(found, "proxy") == [
+        "proxy_header_invalid: from an address that is not in trusted_proxies"
+    ]
+
+
+def test_a_proxy_header_that_names_nobody_delivers_nothing(told_by_proxies: Settings) -> None:
+    given = parse(b"PROXY UNKNOWN\r\n" + captured(told_by_proxies, "vipps").raw)
+    found = walk(told_by_proxies, given, None, RECEIVED)
+    assert found.reason is Reason.FORWARDING_UNTRUSTED
+    assert told(found, "proxy") == ["names no client: the proxy speaks for itself"]
+
+
+def test_where_no_listener_reads_proxy_headers_it_says_what_to_do(settings: Settings) -> None:
+    found = walk(settings, behind_a_header(settings, PEER.encode()), None, RECEIVED)
+    assert found.reason is Reason.BODY_MALFORMED
+    assert told(found, "head")[0].endswith(", line 1")
+    assert "give the address that it names with --peer" in found.nearest[0]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_health_check_is_answered(method: str, settings: Settings) -> None:
+    raw = f"{method} /healthz HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    found = walk(settings, parse(raw), None, RECEIVED)
+    assert (found.reason, found.health) == (None, True)
+    assert told(found, "endpoint") == ["the health check, answered 200 whoever asks"]
+
+
+@pytest.mark.parametrize("line", ["POST /healthz", "GET /healthz?a", "GET /healthz/"])
+def test_what_is_like_a_health_check_is_none(line: str, settings: Settings) -> None:
+    raw = f"{line} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode()
+    found = walk(settings, parse(raw), None, RECEIVED)
+    assert (found.reason, found.health) == (Reason.UNKNOWN_ENDPOINT, False)
 
 
 def test_without_a_peer_no_address_is_judged(settings: Settings) -> None:

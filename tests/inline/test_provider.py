@@ -219,3 +219,11 @@ def test_without_a_signed_time_there_is_no_window() -> None:
 def test_unsigned_deliveries_have_to_be_wanted() -> None:
     evidence = InlineProvider(described()).bind(Terms()).inspect(delivery())
     assert (evidence.signed, evidence.secret) == ((), None)
+
+
+def test_a_query_is_signed_where_the_template_has_it() -> None:
+    assert bound(described(signed="{path_query}\n{body}"), "key").signs_query
+    for signed in ("{body}", "{path}\n{body}"):
+        assert not bound(described(signed=signed), "key").signs_query
+    assert not bound(described(signed="{public_url}{body}")).signs_query
+    assert not bound(described(scheme="token"), "key").signs_query

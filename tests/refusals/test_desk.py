@@ -65,6 +65,7 @@ class Office:
             self.spool.refusals,
             self.spool,
             routes=lambda: routes,
+            secrets=list,
             clock=self.clock,
             new_id=event_ids(self.clock),
         )
@@ -177,6 +178,7 @@ async def test_a_known_key_with_other_content_stays(office: Office) -> None:
         def __init__(self, inspector: Inspector) -> None:
             self._inspector = inspector
             self.answer, self.passed = inspector.answer, inspector.passed
+            self.signs_query = inspector.signs_query
 
         def inspect(self, delivery: Delivery) -> Evidence:
             found = self._inspector.inspect(delivery)

@@ -14,7 +14,10 @@ from relay.ingest import Endpoint
 from relay.kept import Bounds, RefusalStore, Refused
 from relay.logs import Log, LogWriter
 from relay.model import Delivery, Headers
+from relay.plugins import load
+from relay.providers import Terms
 from relay.refusals.keeper import Keeper, keepable
+from relay.secret import Secret
 from relay.spool import SpoolBroken
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
@@ -123,6 +126,24 @@ async def test_where_a_token_is_the_proof_nothing_is_kept(desk: tuple[Desk, Noti
     desk[0].keeper.note(endpoint(token=True), delivery(), MISMATCH)
     await desk[0].end()
     assert await ids(desk[0].store) == []
+
+
+@pytest.mark.parametrize(
+    ("signs", "remainder", "target"),
+    [(False, "", "/hook"), (True, "", "/hook?token=x"), (False, "/v1", "/hook?token=x")],
+)
+async def test_a_query_is_kept_only_where_a_release_needs_it(
+    signs: bool, remainder: str, target: str, desk: tuple[Desk, Noting]
+) -> None:
+    came = delivery()
+    came = replace(came, remainder=remainder, head=replace(came.head, target="/hook?token=x"))
+    provider = load("providers", "vipps" if signs else "midtrans").PROVIDER
+    inspector = provider.bind(Terms(secrets=(Secret("x"),)))
+    desk[0].keeper.note(endpoint(inspector=inspector), came, MISMATCH)
+    await desk[0].end()
+    kept = await desk[0].store.get("ref_1")
+    assert kept is not None
+    assert kept.refused.head.target == target
 
 
 async def test_a_flood_is_let_go_and_told_once(desk: tuple[Desk, Noting]) -> None:

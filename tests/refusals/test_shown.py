@@ -4,8 +4,10 @@ import pytest
 
 from relay.errors import Reason
 from relay.kept import Kept, RefusalPage, RefusalQuery
+from relay.model import Headers
 from relay.refusals.desk import Released, ReleasedBefore, StillRefused
 from relay.refusals.shown import detail, page_json, parse_query, result_json, summary
+from relay.secret import Secret
 from tests.contracts.refusals import refused
 from tests.harness.deliveries import RECEIVED
 
@@ -33,7 +35,7 @@ def test_a_page_is_one_object() -> None:
 
 
 def test_one_is_shown_with_its_content_until_it_is_released() -> None:
-    shown = detail(KEPT)
+    shown = detail(KEPT, [])
     assert shown["content"] == {
         "method": "POST",
         "target": "/hook?…",
@@ -41,7 +43,30 @@ def test_one_is_shown_with_its_content_until_it_is_released() -> None:
         "body": "\\xff{}",
     }
     assert summary(KEPT).items() <= shown.items()
-    assert detail(replace(KEPT, released_as="evt_1"))["content"] is None
+    assert detail(replace(KEPT, released_as="evt_1"), [])["content"] is None
+
+
+@pytest.mark.parametrize(
+    ("secret", "written"),
+    [
+        (b"canary-1", b"canary-1"),
+        (b'can"ary/1', b'can\\"ary\\/1'),
+        (b"can ary/1", b"can%20ary%2F1"),
+        ("canary-\xe9".encode(), "canary-\xe9".encode()),
+        (b"canary-\xff", b"canary-\xff"),
+    ],
+)
+def test_a_configured_secret_is_hidden_and_all_else_is_shown(secret: bytes, written: bytes) -> None:
+    one = refused(1, body=b"<" + written + b">" + b"x" * 2000)
+    fields = Headers((("X-Odd", f"<{written.decode('latin-1')}>"),))
+    one = replace(one, head=replace(one.head, target="/hook/canary-1", headers=fields))
+    content = detail(replace(KEPT, refused=one), [Secret(secret), Secret(b"canary-1")])["content"]
+    assert content == {
+        "method": "POST",
+        "target": "/hook/***",
+        "headers": [["X-Odd", "<***>"]],
+        "body": "<***>" + "x" * 2000,
+    }
 
 
 @pytest.mark.parametrize(

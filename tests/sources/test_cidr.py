@@ -23,6 +23,11 @@ def test_each_network_keeps_its_origin() -> None:
     ]
 
 
+def test_what_stands_in_several_lists_is_kept_once() -> None:
+    one, other = (ListedNetworks(name, [("103.208.23.0/24", "seed")]) for name in ("a", "b"))
+    assert one.entries()[0] is other.entries()[0]
+
+
 def test_its_status_is_that_of_a_list() -> None:
     status = ListedNetworks("midtrans", [("103.208.23.0/24", "seed")]).status()
     assert (status.name, status.addresses) == ("midtrans", 1)

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from relay.cli import application
 from relay.clock import SystemClock
 from relay.errors import RelayError
-from relay.providers import SampleOrder
+from relay.providers import SampleOrder, Terms
 from relay.secret import Secret
 from tests.harness.canaries import forms, found
 from tests.harness.statusapi import StatusApi
@@ -50,8 +50,17 @@ BUILT_IN = ("midtrans", "midtrans-snap", "vipps", "vipps-callback")
 SENT_TO = {"midtrans-snap": "snap-debit", "vipps-callback": "transaction"}
 #: What somebody else uses, and sends here by mistake.
 MISPLACED = "canary-misplaced-token-51c0"
-#: A token in the query of a refused delivery: kept where the refusal is, and shown nowhere.
+#: A token in the query of a refused delivery: written nowhere, or, where a signature may cover
+#: the query, kept where the refusal is, and shown nowhere.
 QUERY = "canary-query-token-77ab"
+SIGNED_QUERY = "canary-signed-query-token-90cd"
+#: A configured secret that somebody puts into a body: kept there with a refusal, and shown nowhere.
+SHARED_KEY = "canary-shared-by-mistake-41e7"
+SHARED = f"whsec_{b64encode(SHARED_KEY.encode()).decode()}"
+
+
+#: What a kept refusal may hold, since all that was signed is verified anew.
+KEPT = ("a token in a signed query", "a secret in a body", "a key in a body")
 
 
 def line_of(key: Secret) -> str:
@@ -66,6 +75,9 @@ SECRETS = [
     ("the signing key", SIGNING_KEY),
     ("a misplaced token", MISPLACED),
     ("a token in a query", QUERY),
+    ("a token in a signed query", SIGNED_QUERY),
+    ("a secret in a body", SHARED),
+    ("a key in a body", SHARED_KEY),
     *(
         (f"the secret of {name}", pair.verifying)
         for name, pair in KEYS.items()
@@ -103,7 +115,8 @@ class Watched:
 
     @property
     def environ(self) -> dict[str, str]:
-        usual = {**ENVIRON, "ADMIN": ADMIN, "SIGNING": SIGNING, "PATH": "/usr/bin:/bin"}
+        usual = {**ENVIRON, "ADMIN": ADMIN, "SIGNING": SIGNING, "SHARED": SHARED}
+        usual["PATH"] = "/usr/bin:/bin"
         # Python's own words of what runs, and where, when something is slow or crashes.
         debug = {"PYTHONASYNCIODEBUG": "1", "PYTHONDEVMODE": "1", "PYTHONFAULTHANDLER": "1"}
         return usual | debug if self.debug else usual
@@ -208,6 +221,7 @@ upstreams:
     retry: {{schedule: [50ms]}}
     signing_secrets: ["${{env:SIGNING}}"]
   proxy: {{url: "{asked}/hooks", timeout: 500ms, signing_secrets: ["${{env:SIGNING}}"]}}
+  unused: {{url: "{asked}/unused", signing_secrets: ["${{env:SHARED}}"]}}
 endpoints:{endpoints}
 """
 
@@ -222,6 +236,9 @@ def requests(watched: Watched) -> Iterator[bytes]:
             genuine = message(kind, url)
             order = SampleOrder(url, pair.forged, SystemClock().now(), kind.changes)
             forged = provider_of(kind.provider).sample(order)
+            bound = provider_of(kind.provider).bind(Terms(secrets=(Secret(pair.verifying),)))
+            query = SIGNED_QUERY if bound.signs_query else QUERY
+            shared = b'{"server_key": "' + SHARED.replace("/", "\\/").encode() + b'"}'
             # What was meant for somebody else, in the places where tokens stand.
             lost = [
                 ("Authorization", f"Bearer {MISPLACED}"),
@@ -239,6 +256,7 @@ def requests(watched: Watched) -> Iterator[bytes]:
                 (genuine, STRANGER, (), genuine.body),
                 (genuine, "nobody", (), genuine.body),
                 (genuine, CLIENT, (), genuine.body[:-1]),
+                (forged, CLIENT, (), shared),
                 (genuine, CLIENT, (), bytes(17_000)),
                 (None, CLIENT, lost, genuine.body),
                 (None, CLIENT, (), genuine.body),
@@ -247,7 +265,7 @@ def requests(watched: Watched) -> Iterator[bytes]:
                 target = f"/{mode}/{name}{genuine.suffix}"
                 # Below a prefix a query is a part of the event, as its body is.
                 if sample is forged and not genuine.suffix:
-                    target += f"?key={QUERY}"
+                    target += f"?key={query}"
                 yield request(genuine.method, target, [*fields, ("X-Forwarded-For", client)], body)
     for target in ("/nowhere", f"/nowhere?token={QUERY}", f"/{QUERY}", f"/store/midtrans/{QUERY}"):
         yield request("POST", target, [("Authorization", f"Bearer {MISPLACED}")], b"{}")
@@ -322,7 +340,7 @@ async def run_every_command(watched: Watched, captures: list[bytes], apart: Path
     tokens = [each for each in captures if b" /store/token" in each or b"nowhere" in each]
     for raw in (*captures[::11], *tokens):
         await watched.command("explain", "-", "--peer", "127.0.0.1", given=raw)
-    for word in (MISPLACED, QUERY):
+    for word in (MISPLACED, QUERY, SHARED):
         await watched.command("explain", "-", given=f"{word}\r\n\r\n".encode())
         await watched.command("explain", "-", given=f"POST /{word}".encode())
     orders = b"order-1\norder-2\nodd order\n"
@@ -449,6 +467,8 @@ async def test_no_secret_is_written_anywhere(
         ("what an upstream received", each.head) for each in (*stored.received, *asked.received)
     ]
     assert [each for each in found(SECRETS, watched.seen) if not kept_as_it_came(each)] == []
+    for name in KEPT:
+        assert f"{name} in relay.db" in " ".join(found(SECRETS, watched.seen)), name
     # What is no secret is found where it should be, so the search looked there.
     places = " ".join(found([("it", CLIENT)], watched.seen))
     for place in ("relay.db", "the log", "GET /events/", "GET /api/v1/refusals/", "events show"):
@@ -456,5 +476,5 @@ async def test_no_secret_is_written_anywhere(
 
 
 def kept_as_it_came(said: str) -> bool:
-    """Tell whether this is the query of a kept refusal, which a release may need."""
-    return said.startswith("a token in a query in relay.db")
+    """Tell whether this is of a kept refusal, which a release may need: all that was signed."""
+    return said.startswith(tuple(f"{name} in relay.db" for name in KEPT))

@@ -25,6 +25,7 @@ _ADDED = (
     ("for=203.0.113.9", 'for="203.0.113.9:4711";proto=https', 'For="[::ffff:203.0.113.9]:80"'),
 )
 _LONGEST_PORT = 5
+_MOST_ELEMENTS = 32
 
 SEEDS = (
     b"\x00103.208.23.6",
@@ -38,6 +39,8 @@ SEEDS = (
     b'\x01for="[2001:db8::1]:443", for=10.0.0.1\nFor="_hidden"',
     b'\x01for="a\\"b, for=103.208.23.6',
     b"\x01for=unknown",
+    b"\x00103.208.23.6" + b",10.0.0.9" * 31,
+    b"\x00103.208.23.6" + b",10.0.0.9" * 32,
 )
 WORDS = (
     *(b"103.208.23.6", b"10.0.0.9", b"::ffff:", b"[2001:db8::1]", b":443", b", ", b"\n", b"%25"),
@@ -86,8 +89,9 @@ def _head(kind: int, values: list[str]) -> RequestHead:
 
 
 def _by_hand(joined: str) -> Address | None:
-    addresses = [_element(each.strip(" \t")) for each in joined.split(",")]
-    if None in addresses:
+    elements = joined.split(",")
+    addresses = [_element(each.strip(" \t")) for each in elements]
+    if None in addresses or len(elements) > _MOST_ELEMENTS:
         return None
     strangers = [each for each in addresses if each and not _LOCATORS[0].trusts(each)]
     return strangers[-1] if strangers else None

@@ -1,4 +1,4 @@
-from relay.explain.masking import Mask
+from relay.masking import Mask
 from relay.model import Headers
 from relay.secret import Secret
 
