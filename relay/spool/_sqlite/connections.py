@@ -14,7 +14,7 @@ from relay.spool._sqlite.faults import unavailable
 from relay.spool._sqlite.migrations import Migrated
 
 _FULL: Final = 2
-_CACHE_KIB: Final = 8 * 1024
+_CACHE_KIB: Final = 4 * 1024
 # A burst makes the write-ahead log grow; this is what it keeps afterwards.
 _LOG_KEEPS: Final = 64 * 1024 * 1024
 _TURNS: Final = 100
