@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-AT_ONCE: Final = 8
+AT_ONCE: Final = 4
 
 
 class Turnstile:
