@@ -9,47 +9,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
-from typing import Generic, TypeVar
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-)
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics import MetricWrapperBase
 
 from relay import __version__
 from relay.errors import Problem, Reason, RelayError
 from relay.gauges import Gauges, Snapshot
 from relay.logs import Log
 from relay.model import Address, Attempted, Verdict
+from relay.tallies import Counts, Latest, Spreads
 
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 4.0, 10.0)
 _ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _DELAY_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0)
 
 _CONFIRMATIONS = ("confirmed", "contradicted", "not_found", "limited", "error")
-
-M = TypeVar("M", bound=MetricWrapperBase)
-
-
-class _Series(dict[tuple[str | int, ...], M], Generic[M]):
-    """The series of one metric by their label values: asking the metric each time costs more."""
-
-    def __init__(self, metric: M) -> None:
-        super().__init__()
-        self._metric = metric
-
-    def __missing__(self, labels: tuple[str | int, ...]) -> M:
-        child = self[labels] = self._metric.labels(*labels)
-        return child
-
-    def begin(self, *labels: str) -> None:
-        """Let a series begin at zero."""
-        self[labels] = self._metric.labels(*labels)
 
 
 @dataclass(slots=True)
@@ -81,8 +56,6 @@ class Telemetry:
 
     def __init__(self, log: Log) -> None:
         self.log = log
-        # A second series of birthdays beside every counter is noise; the switch is the library's.
-        disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations
         self._registry = CollectorRegistry()
         self._gauges = Gauges()
         self._registry.register(self._gauges)
@@ -104,14 +77,12 @@ class Telemetry:
         self._requests = self._histogram(
             "request_duration_seconds", "Time to the answer", _REQUEST_BUCKETS, "endpoint"
         )
-        self._last = _Series(
-            Gauge(
-                "relay_last_delivery_timestamp_seconds",
-                "When the last delivery was accepted or recognised as a duplicate",
-                ("endpoint",),
-                registry=self._registry,
-            )
+        self._last = Latest(
+            "last_delivery_timestamp_seconds",
+            "When the last delivery was accepted or recognised as a duplicate",
+            ("endpoint",),
         )
+        self._registry.register(self._last)
         self._attempts = self._counter("attempts", "Tries upstream", "upstream", "outcome")
         self._attempt_time = self._histogram(
             "attempt_duration_seconds", "Time of one try upstream", _ATTEMPT_BUCKETS, "upstream"
@@ -216,12 +187,12 @@ class Telemetry:
     def attempted(self, attempted: Attempted) -> None:
         """One try upstream has ended, or its event was not confirmed and nothing was sent."""
         if attempted.outcome != "unconfirmed":
-            self._attempts[attempted.upstream, attempted.outcome].inc()
-            self._attempt_time[attempted.upstream,].observe(attempted.duration)
+            self._attempts.add(attempted.upstream, attempted.outcome)
+            self._attempt_time.add(attempted.duration, attempted.upstream)
         if attempted.delay is not None:
-            self._delay[attempted.upstream,].observe(attempted.delay)
+            self._delay.add(attempted.delay, attempted.upstream)
         if attempted.decision == "dead":
-            self._dead[attempted.upstream,].inc()
+            self._dead.add(attempted.upstream)
         # A person has to look at what is held.
         line = self.log.error if attempted.decision == "held" else self.log.info
         line(
@@ -241,11 +212,11 @@ class Telemetry:
 
     def confirmed(self, endpoint: str, result: str) -> None:
         """A provider was asked about an event; the results are `_CONFIRMATIONS`."""
-        self._confirmations[endpoint, result].inc()
+        self._confirmations.add(endpoint, result)
 
     def damaged(self, upstream: str, event_id: str) -> None:
         """An event was found damaged in the spool, and has become a dead letter."""
-        self._dead[upstream,].inc()
+        self._dead.add(upstream)
         self.log.error("event_damaged", upstream=upstream, id=event_id)
 
     def inspected(self, problems: Sequence[str]) -> None:
@@ -257,7 +228,7 @@ class Telemetry:
 
     def unrecorded(self, endpoint: str, event_id: str, why: str) -> None:
         """A delivery was passed on and answered, and history will not show it."""
-        self._unrecorded[endpoint,].inc()
+        self._unrecorded.add(endpoint)
         self.log.error("history_lost", endpoint=endpoint, id=event_id, detail=why)
 
     def faulted(self, upstream: str, event_id: str | None, fault: Exception) -> None:
@@ -269,13 +240,13 @@ class Telemetry:
 
     def looked_up(self, host: str, result: str) -> None:
         """A DNS look-up has ended."""
-        self._lookups[host, result].inc()
+        self._lookups.add(host, result)
         if result != "ok":
             self.log.warning("dns_lookup", host=host, result=result)
 
     def changed(self, host: str, change: str, address: Address) -> None:
         """A host has gained or lost an address."""
-        self._changes[host, change].inc()
+        self._changes.add(host, change)
         self.log.info("allowlist_changed", host=host, change=change, address=str(address))
 
     def unsaved(self, problem: str) -> None:
@@ -284,7 +255,7 @@ class Telemetry:
 
     def knocked(self, endpoint: str, result: str) -> None:
         """A refused address asked for an early look-up: found, not_found or limited."""
-        self._knocks[endpoint, result].inc()
+        self._knocks.add(endpoint, result)
 
     def expose(self, snapshot: Snapshot) -> bytes:
         """Return everything in the Prometheus text format, with these gauges."""
@@ -294,28 +265,28 @@ class Telemetry:
     # ---- inside -----------------------------------------------------------------------------
 
     def _count(self, account: Account, at: datetime) -> None:
-        self._deliveries[account.endpoint, account.provider or "", account.verdict].inc()
+        self._deliveries.add(account.endpoint, account.provider or "", account.verdict)
         if account.reason is not None:
-            self._refusals[account.endpoint, account.reason].inc()
+            self._refusals.add(account.endpoint, account.reason)
         if account.would_refuse is not None:
-            self._would_refuse[account.endpoint, account.would_refuse].inc()
+            self._would_refuse.add(account.endpoint, account.would_refuse)
         if account.secret is not None:
-            self._secrets[account.endpoint, account.secret].inc()
+            self._secrets.add(account.endpoint, account.secret)
         if account.endpoint:
-            self._requests[account.endpoint,].observe(account.duration)
+            self._requests.add(account.duration, account.endpoint)
         if account.verdict in {Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED}:
-            self._last[account.endpoint,].set(at.timestamp())
+            self._last.set(at, account.endpoint)
 
     def conflicted(self, endpoint: str) -> None:
         """A delivery carried a known event key with other content."""
-        self._conflicts[endpoint,].inc()
+        self._conflicts.add(endpoint)
 
-    def _counter(self, name: str, text: str, *labels: str) -> _Series[Counter]:
-        return _Series(Counter(f"relay_{name}_total", text, labels, registry=self._registry))
+    def _counter(self, name: str, text: str, *labels: str) -> Counts:
+        counts = Counts(name, text, labels)
+        self._registry.register(counts)
+        return counts
 
-    def _histogram(
-        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
-    ) -> _Series[Histogram]:
-        return _Series(
-            Histogram(f"relay_{name}", text, labels, buckets=buckets, registry=self._registry)
-        )
+    def _histogram(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Spreads:
+        spreads = Spreads(name, text, labels, bounds)
+        self._registry.register(spreads)
+        return spreads

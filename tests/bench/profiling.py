@@ -34,7 +34,7 @@ _GROUPS: Final = (
     ("dispatch", ("relay/dispatch",)),
     (
         "telemetry",
-        ("relay/telemetry", "relay/logs", "relay/gauges", "prometheus_client/", "structlog/"),
+        ("relay/telemetry", "relay/tallies", "relay/logs", "relay/gauges", "prometheus_client/"),
     ),
     (
         "verify",

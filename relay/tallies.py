@@ -1,0 +1,121 @@
+"""Counters and histograms that cost a delivery little more than an addition.
+
+Those of the client library lock and check themselves at every step. Here one thread alone adds,
+in plain dictionaries, and the library makes its families of them when somebody scrapes, which may
+be in another thread.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import accumulate
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+#: Values of the labels of one series; their text is what is shown.
+Labels = tuple[str | int, ...]
+
+
+class _Tally(Collector):
+    """One metric: a name, what it says, and its labels."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+        self._name = f"relay_{name}"
+        self._text = text
+        self._labels = tuple(labels)
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())
+
+
+class Counts(_Tally):
+    """How often something happened."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+        super().__init__(name, text, labels)
+        self._series: dict[Labels, int] = {}
+
+    def begin(self, *labels: str | int) -> None:
+        """Let a series begin at zero, if it has not begun."""
+        self._series.setdefault(labels, 0)
+
+    def add(self, *labels: str | int) -> None:
+        """It happened once more."""
+        self._series[labels] = self._series.get(labels, 0) + 1
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, count in list(self._series.items()):
+            family.add_metric(_shown(labels), count)
+        yield family
+
+
+class Latest(_Tally):
+    """When something happened last."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+        super().__init__(name, text, labels)
+        self._series: dict[Labels, datetime] = {}
+
+    def set(self, at: datetime, *labels: str | int) -> None:
+        """It happened at this time."""
+        self._series[labels] = at
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, at in list(self._series.items()):
+            family.add_metric(_shown(labels), at.timestamp())
+        yield family
+
+
+class _Spread:
+    """One series of a histogram: how many values lie below each bound and above all, and a sum."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self, bounds: int) -> None:
+        self.counts = [0] * (bounds + 1)
+        self.total = 0.0
+
+
+class Spreads(_Tally):
+    """How values are spread over ranges, each with the bound that it ends with."""
+
+    def __init__(
+        self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]
+    ) -> None:
+        super().__init__(name, text, labels)
+        self._bounds = tuple(bounds)
+        self._marks = (*map(floatToGoString, bounds), "+Inf")
+        self._series: dict[Labels, _Spread] = {}
+
+    def begin(self, *labels: str | int) -> None:
+        """Let a series begin empty, if it has not begun."""
+        if labels not in self._series:
+            self._series[labels] = _Spread(len(self._bounds))
+
+    def add(self, value: float, *labels: str | int) -> None:
+        """Take one more value."""
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = _Spread(len(self._bounds))
+        series.counts[bisect_left(self._bounds, value)] += 1
+        series.total += value
+
+    def collect(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, series in list(self._series.items()):
+            marked = zip(self._marks, accumulate(tuple(series.counts)), strict=True)
+            family.add_metric(_shown(labels), list(marked), series.total)
+        yield family
+
+
+def _shown(labels: Iterable[str | int]) -> list[str]:
+    return [str(label) for label in labels]
