@@ -4,12 +4,13 @@ All are frozen. A later type is evidence that an earlier step has happened: the 
 `VerifiedDelivery`, and only `relay.ingest` builds one.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 
 from relay.errors import Reason
+from relay.frozen import frozen
 from relay.headers import Headers as Headers  # noqa: PLC0414 - it travels with the rest
 
 Address = IPv4Address | IPv6Address
@@ -26,7 +27,7 @@ class Via(StrEnum):
     PROXY = "proxy"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestHead:
     """A request before its body is read. `target` is the raw request target, undecoded.
 
@@ -54,7 +55,7 @@ class RequestHead:
         return mark + query
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientAddress:
     """Who is calling, after trusted proxies."""
 
@@ -62,7 +63,7 @@ class ClientAddress:
     via: Via
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delivery:
     """One whole request from a provider. `remainder` is the path below a prefix endpoint."""
 
@@ -80,14 +81,13 @@ class OnConflict(StrEnum):
     REFUSE = "refuse"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Evidence:
     """What a provider's inspector found in a delivery that it accepts.
 
     key: what makes the event unique on its endpoint.
     content: SHA-256 of what the body says, the same for bodies that parse alike.
-    restated: SHA-256 of what stays the same when the provider says this again under another key;
-        None where one event never has two keys.
+    restated: SHA-256 of what the provider says alike under each key; None where there is but one.
     signed: what the signature covers: `("body",)`, or the covered field names. Empty when unsigned,
         and under a token, which proves who sends and covers nothing of what is sent.
     ambiguous: the covered fields could have been split otherwise under the same signature.
@@ -109,7 +109,7 @@ class Evidence:
     on_conflict: OnConflict = OnConflict.DELIVER
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VerifiedDelivery:
     """A delivery that passed every check. Only `relay.ingest` and `relay.reconcile` build one.
 
@@ -152,7 +152,7 @@ class Verdict(StrEnum):
     PASSED = "passed"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ruling:
     """A verdict, with its reason when it is a refusal.
 
@@ -164,7 +164,7 @@ class Ruling:
     late: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ack:
     """The answer to a provider, in the provider's shape. An empty `content_type` is not sent."""
 
@@ -189,7 +189,7 @@ class Status(StrEnum):
     TEST = "test"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """A stored event, as its upstream will receive it.
 
@@ -218,7 +218,7 @@ class Event:
     confirm: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lease:
     """The right to try one event once, until `until`.
 
@@ -240,7 +240,7 @@ class Lease:
     confirmed: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unconfirmed:
     """Nothing was sent: the provider has not confirmed the event. `cause` says why, in few words.
 
@@ -252,14 +252,14 @@ class Unconfirmed:
     final: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delivered:
     """The upstream has taken the event (2xx)."""
 
     status: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rejected:
     """The upstream answered, and the answer was not 2xx."""
 
@@ -267,7 +267,7 @@ class Rejected:
     retry_after: timedelta | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unreachable:
     """No usable answer came; `cause` is one word such as `refused`, `timeout` or `reset`."""
 
@@ -281,7 +281,7 @@ Outcome = Delivered | Rejected | Unreachable
 Tried = Outcome | Unconfirmed
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """What came of passing one delivery on.
 
@@ -292,7 +292,7 @@ class Answer:
     ack: Ack | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Passed:
     """A delivery that was passed on, and what came of it at that time."""
 
@@ -301,24 +301,24 @@ class Passed:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Done:
     """Nothing more to do: the event is delivered."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RetryAt:
     """Try again, not before `due`, in steady time."""
 
     due: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dead:
     """Attempts are used up; a person decides what happens next."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Held:
     """The provider does not stand by it; a person decides. The outcome says why."""
 
@@ -326,7 +326,7 @@ class Held:
 Decision = Done | RetryAt | Dead | Held
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attempted:
     """What is told about one try upstream.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
+from relay.frozen import frozen
 from relay.model import Ack, Delivery, Evidence, Headers, Ruling
 from relay.secret import Secret
 
@@ -112,7 +113,7 @@ class Terms:
     enforced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """What an answer may depend on, besides the ruling.
 

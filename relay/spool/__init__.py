@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from relay.errors import SpoolUnavailable
+from relay.frozen import frozen
 from relay.model import Decision, Event, Lease, Passed, Status, Tried, VerifiedDelivery
 
 
@@ -27,7 +28,7 @@ class SpoolBroken(SpoolUnavailable):
     """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stored:
     """On disk as an event of its own. `conflicts_with` is the first event with the same key."""
 
@@ -36,7 +37,7 @@ class Stored:
     out_of_order: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Duplicate:
     """It is already on disk, as this event: same key and content, or the same restated."""
 
@@ -50,7 +51,7 @@ class Conflict:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claimed:
     """Leases, in order of receipt, and when the next event of that upstream falls due.
 

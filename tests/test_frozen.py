@@ -1,0 +1,28 @@
+"""What travels is compared by what it says."""
+
+from dataclasses import replace
+
+import pytest
+
+from relay.frozen import frozen
+
+
+@frozen
+class _Point:
+    x: int
+    y: int = 0
+
+
+def test_equal_by_fields_and_fit_for_a_set() -> None:
+    assert _Point(1) == _Point(1, 0) != _Point(1, 2)
+    assert {_Point(1), _Point(1, 0)} == {_Point(1)}
+
+
+def test_another_is_made_instead_of_a_change() -> None:
+    first = _Point(1)
+    assert (replace(first, y=5), first) == (_Point(1, 5), _Point(1))
+
+
+def test_there_is_no_room_for_anything_else() -> None:
+    with pytest.raises(AttributeError):
+        _Point(1).z = 2  # type: ignore[attr-defined] # that is the point
