@@ -1,6 +1,7 @@
 """Header fields as they came."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 
 class Headers:
@@ -17,12 +18,12 @@ class Headers:
     def values(self, name: str) -> tuple[str, ...]:
         """Return every value of this field, in order; empty when it is absent."""
         wanted = name.lower()
-        return tuple(value for key, value in self._fields if key.lower() == wanted)
+        return tuple([value for key, value in self._fields if key.lower() == wanted])
 
     def only(self, *names: str) -> "Headers":
         """Return the fields with these names, in the order received."""
-        wanted = {name.lower() for name in names}
-        return Headers(tuple(item for item in self._fields if item[0].lower() in wanted))
+        wanted = _lower(names)
+        return Headers(tuple([item for item in self._fields if item[0].lower() in wanted]))
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._fields)
@@ -36,3 +37,9 @@ class Headers:
     def __repr__(self) -> str:
         """Names only: values may hold tokens."""
         return f"Headers({', '.join(key for key, _ in self._fields)})"
+
+
+# An endpoint asks for the same few each time.
+@lru_cache(maxsize=1024)
+def _lower(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name.lower() for name in names)

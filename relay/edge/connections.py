@@ -3,16 +3,16 @@
 Many clients share the connections of one proxy: there, what each of them has in hand is limited.
 """
 
-from collections import Counter
 from collections.abc import Callable
-from ipaddress import IPv6Address
 from typing import Final, Self
 
 from relay.errors import Reason, Refusal
 from relay.model import Address
 
 _IPV4: Final = 4
-_NETWORK: Final = ((1 << 64) - 1) << 64
+
+#: The version of an address, and the number of its client's network.
+_Client = tuple[int, int]
 
 
 class Connections:
@@ -37,8 +37,8 @@ class Connections:
         self._ceiling = ceiling
         self.become(total=total, per_address=per_address)
         self._shares_address = shares_address
-        self._open: Counter[Address] = Counter()
-        self._in_hand: Counter[Address] = Counter()
+        self._open: dict[_Client, int] = {}
+        self._in_hand: dict[_Client, int] = {}
         self._count = 0
 
     def become(self, *, total: int, per_address: int) -> None:
@@ -94,25 +94,25 @@ class InHand:
             self._connections.end(self._client)
 
 
-def _more(counter: Counter[Address], address: Address) -> int:
+def _more(counter: dict[_Client, int], address: Address) -> int:
     one = _client(address)
-    counter[one] += 1
-    return counter[one]
+    counter[one] = count = counter.get(one, 0) + 1
+    return count
 
 
-def _less(counter: Counter[Address], address: Address) -> None:
+def _less(counter: dict[_Client, int], address: Address) -> None:
     one = _client(address)
-    counter[one] -= 1
-    if counter[one] <= 0:
+    counter[one] = left = counter.get(one, 0) - 1
+    if left <= 0:
         del counter[one]
 
 
-def _client(address: Address) -> Address:
+def _client(address: Address) -> _Client:
     """Return what stands for all addresses of one client.
 
     Who has IPv6 has a network of 64 bits at least (RFC 6177): each of its addresses would have a
     share of its own.
     """
-    if address.version == _IPV4:
-        return address
-    return IPv6Address(int(address) & _NETWORK)
+    # As numbers: addresses take their time to hash.
+    number = int(address)
+    return (4, number) if address.version == _IPV4 else (6, number >> 64)

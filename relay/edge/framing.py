@@ -19,10 +19,11 @@ LONGEST_HEAD: Final = 64 * 1024
 MOST_CHUNKS: Final = 16_384
 
 # Origin-form alone, and no CONNECT: this is no proxy. Methods are in upper case, and compared so.
-_REQUEST_LINE: Final = re.compile(
-    rb"(?!CONNECT )[A-Z]{1,20} /[\x21\x22\x24-\x7e]* HTTP/1\.([01])\r\n"
-)
-_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)\r\n")
+_START: Final = rb"(?!CONNECT )[A-Z]{1,20} /[\x21\x22\x24-\x7e]* HTTP/1\.([01])\r\n"
+_NAME: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*"
+_REQUEST_LINE: Final = re.compile(_START)
+_FIELD: Final = re.compile(rb"(%b):(%b)\r\n" % (_NAME, _VALUE))
 _UNFINISHED_LINE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*\r?")
 _HOST: Final = re.compile(rb"[A-Za-z0-9!$%&'()*+.:;=\[\]_~-]+")
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
@@ -39,6 +40,12 @@ _DECIDING: Final = frozenset(
         b"transfer-encoding",
         b"upgrade",
     }
+)
+
+# A head whose every line is in order, and in it the fields that `_Head` looks at.
+_WHOLE: Final = re.compile(rb"%b(?:%b:%b\r\n)*+\r\n" % (_START, _NAME, _VALUE))
+_LOOKED_AT: Final = re.compile(
+    rb"\n(%b):(%b)\r" % (b"|".join((*sorted(_DECIDING), b"connection")), _VALUE), re.IGNORECASE
 )
 
 
@@ -100,7 +107,13 @@ class Framing:
         self.problem, self._held = problem, b""
 
     def _read_line(self, data: bytes, at: int, head: int) -> int:
-        """Read one line of a head that began at `head`; return where the next one begins."""
+        """Read one line of a head that began at `head`; return where the next one begins.
+
+        A head that is here as a whole, as nearly every one is, passes in one step.
+        """
+        if at == head and (whole := self._head.take_whole(data, at)):
+            self._take_head()
+            return whole
         end = data.find(b"\n", at) + 1
         length = (end or len(data)) - at
         if length > LONGEST_LINE or at + length - head > LONGEST_HEAD:
@@ -110,10 +123,13 @@ class Framing:
                 raise _malformed("a control character in the head")
             return at
         if self._head.take(data[at:end]):
-            self._body = self._head.body()
-            self._head = _Head()
-            self.heads += 1
+            self._take_head()
         return end
+
+    def _take_head(self) -> None:
+        self._body = self._head.body()
+        self._head = _Head()
+        self.heads += 1
 
 
 class _Body(Protocol):
@@ -138,6 +154,18 @@ class _Head:
         self._count = 0
         self._said: dict[bytes, bytes] = {}
 
+    def take_whole(self, data: bytes, at: int) -> int:
+        """Take all lines if they are in order; return where they end, or 0 with none taken."""
+        match = _WHOLE.match(data, at)
+        if match is None or match.end() - at > LONGEST_LINE:
+            return 0
+        if match[0].count(b"\n") > MOST_FIELDS + 2:  # the request line and the empty one
+            return 0
+        self._old = match[1] == b"0"
+        for name, value in _LOOKED_AT.findall(match[0]):
+            self._look_at(name.lower(), value)
+        return match.end()
+
     def take(self, line: bytes) -> bool:
         """Take a line with its end; return whether it was the last."""
         if not self.begun:
@@ -154,14 +182,16 @@ class _Head:
         match = _FIELD.fullmatch(line)
         if match is None:
             raise _malformed("a header line")
-        name = match[1].lower()
+        self._look_at(match[1].lower(), match[2])
+        return False
+
+    def _look_at(self, name: bytes, value: bytes) -> None:
         if name in _DECIDING:
             if name in self._said:
                 raise _malformed(f"{name.decode()} twice")
-            self._said[name] = match[2].strip(b" \t")
-        elif name == b"connection" and b"upgrade" in match[2].lower():
+            self._said[name] = value.strip(b" \t")
+        elif name == b"connection" and b"upgrade" in value.lower():
             raise _malformed("an upgrade")
-        return False
 
     def body(self) -> "_Body | None":
         """Return what follows, None when nothing does, once all lines were taken."""

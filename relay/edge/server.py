@@ -231,7 +231,10 @@ class Edge:
 
     def _head(self, request: BaseRequest) -> RequestHead:
         fields = tuple(
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers
+            [
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in request.raw_headers
+            ]
         )
         origin = cast("EdgeProtocol", request.protocol).origin
         assert origin is not None  # noqa: S101 - a request comes over a connection that was made

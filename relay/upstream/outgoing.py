@@ -6,7 +6,6 @@ not touched here or anywhere else.
 """
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import quote, urlsplit
@@ -20,11 +19,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _VISIBLE = "".join(map(chr, range(0x20, 0x7F)))
 
-# RFC 3986, 2.3: what need not be encoded.
-_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
-_PERCENT = {
-    code: f"%{code:02X}" for code in range(0x80) if _UNRESERVED.fullmatch(chr(code)) is None
-}
+# What need not be encoded (RFC 3986, 2.3), and what stands between the parts of a key.
+_USUAL_KEY = re.compile(r"[A-Za-z0-9._~:-]*")
 
 # No percent sign in the path: `%2e%2e%2f` means different things to different servers.
 _SUFFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?(?:\?[!\"$-~]*)?")
@@ -97,10 +93,12 @@ def fields(lease: Lease, now: datetime, signer: Signer | None) -> Headers:
     return Headers((*_from_sender(lease.event), *_from_us(lease, now, signer)))
 
 
-def _from_sender(event: Event) -> Iterator[tuple[str, str]]:
-    for name, value in event.headers:
-        if _may_be_the_senders(name) and not _CONTROL.search(value):
-            yield name, value
+def _from_sender(event: Event) -> list[tuple[str, str]]:
+    return [
+        (name, value)
+        for name, value in event.headers
+        if _may_be_the_senders(name) and not _CONTROL.search(value)
+    ]
 
 
 # An endpoint keeps a handful of fields, and the same ones each time.
@@ -117,31 +115,40 @@ def _may_be_the_senders(name: str) -> bool:
     return not ours and _TOKEN.fullmatch(name) is not None
 
 
-def _from_us(lease: Lease, now: datetime, signer: Signer | None) -> Iterator[tuple[str, str]]:
+def _from_us(lease: Lease, now: datetime, signer: Signer | None) -> list[tuple[str, str]]:
     event = lease.event
     timestamp = int(now.timestamp())
-    yield "webhook-id", event.id
-    yield "webhook-timestamp", str(timestamp)
+    said = [("webhook-id", event.id), ("webhook-timestamp", str(timestamp))]
     if signer is not None:
-        yield "webhook-signature", signer.sign(event.id, timestamp, event.body)
-    yield "Relay-Endpoint", _visible(event.endpoint)
-    yield "Relay-Provider", _visible(event.provider)
-    yield "Relay-Environment", _visible(event.environment)
-    yield "Relay-Event-Key", _encoded_key(event.key)
+        said.append(("webhook-signature", signer.sign(event.id, timestamp, event.body)))
+    said += _from_configuration(event.endpoint, event.provider, event.environment)
+    said.append(("Relay-Event-Key", _encoded_key(event.key)))
     if not event.reconciled:
-        yield "Relay-Client-Address", str(event.client)
-    yield "Relay-Attempt", str(lease.attempt)
-    yield "Relay-Received-At", _rfc3339(event.received_at)
+        said.append(("Relay-Client-Address", str(event.client)))
+    said.append(("Relay-Attempt", str(lease.attempt)))
+    said.append(("Relay-Received-At", _rfc3339(event.received_at)))
     if event.signed:
-        yield "Relay-Signed", _visible(", ".join(event.signed))
+        said.append(("Relay-Signed", _visible(", ".join(event.signed))))
     if event.conflicts_with is not None:
-        yield "Relay-Conflict", event.conflicts_with
+        said.append(("Relay-Conflict", event.conflicts_with))
     if event.out_of_order:
-        yield "Relay-Out-Of-Order", "true"
+        said.append(("Relay-Out-Of-Order", "true"))
     if lease.confirmed is not None:
-        yield "Relay-Confirmed", _visible(lease.confirmed)
+        said.append(("Relay-Confirmed", _visible(lease.confirmed)))
     if event.reconciled:
-        yield "Relay-Reconciled", "true"
+        said.append(("Relay-Reconciled", "true"))
+    return said
+
+
+@lru_cache(maxsize=1024)
+def _from_configuration(
+    endpoint: str, provider: str, environment: str
+) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Relay-Endpoint", _visible(endpoint)),
+        ("Relay-Provider", _visible(provider)),
+        ("Relay-Environment", _visible(environment)),
+    )
 
 
 def _visible(text: str) -> str:
@@ -151,8 +158,11 @@ def _visible(text: str) -> str:
 
 def _encoded_key(key: str) -> str:
     """Percent-encode a key, cut between characters so that what is left can be decoded."""
-    # What `quote` would say, in a tenth of the time; nearly all keys are ASCII.
-    whole = key.translate(_PERCENT) if key.isascii() else quote(key, safe="", errors="replace")
+    if _USUAL_KEY.fullmatch(key):
+        # What `quote` would say, in a fraction of the time.
+        whole = key.replace(":", "%3A")
+    else:
+        whole = quote(key, safe="", errors="replace")
     if len(whole) <= LONGEST_EVENT_KEY:
         return whole
     encoded = ""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from itertools import compress
+from operator import itemgetter
 from typing import Any, Final
 
 import apsw
@@ -54,6 +55,8 @@ _SEALED: Final = (
     "signed",
     "body",
 )
+
+_sealed: Final = itemgetter(*_SEALED)
 
 # What the checksum covers besides, by name, where it is so.
 _FLAGS: Final = ("reconciled", "confirm")
@@ -154,7 +157,7 @@ def _received(event: VerifiedDelivery) -> Parameters:
         "body": delivery.body,
     }
     return row | {
-        "digest": _digest(tuple(row[name] for name in _SEALED), (event.reconciled, event.confirm)),
+        "digest": _digest(_sealed(row), (event.reconciled, event.confirm)),
         "reconciled": event.reconciled,
         "confirm": event.confirm,
         "opening": evidence.opening,

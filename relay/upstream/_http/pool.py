@@ -158,5 +158,5 @@ def keep_for(said: list[str], ours: float) -> float:
 
     said: the Keep-Alive fields of the answer. Its peer's timeout is undercut.
     """
-    found = _TIMEOUT.search(", ".join(said))
+    found = _TIMEOUT.search(", ".join(said)) if said else None
     return ours if found is None else min(ours, int(found[1]) - _MARGIN)
