@@ -196,7 +196,8 @@ class SqliteSpool:
             now=self._clock.now(),
             ordered=upstream in self._in_order,
         )
-        if await self._writer.run(settling):
+        # Nobody waits for this but the next event of the same key.
+        if await self._writer.run(settling, patient=upstream not in self._in_order):
             self._bells.ring(upstream)
 
     async def release(self, lease: Lease, due: datetime | None = None) -> None:

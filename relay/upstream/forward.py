@@ -125,7 +125,7 @@ class Forwarder:
             # The head is the answer. A body that breaks or drips only costs its connection.
             if response.status is None:
                 return Unreachable(cause_of(error))
-        return _outcome(response, self._clock.now())
+        return self._outcome(response)
 
     async def ask(self, lease: Lease) -> Answer:
         """Send the event once, byte for byte as received, and return what its sender may have.
@@ -137,7 +137,7 @@ class Forwarder:
         response = Response(_may_be_passed_back, to_head=lease.event.method == "HEAD")
         try:
             await self._send(lease, response)
-            outcome = _outcome(response, self._clock.now())
+            outcome = self._outcome(response)
             return Answer(outcome, _ack(response) if response.is_wanted else None)
         except _FAULTS as error:
             return Answer(Unreachable(cause_of(error)))
@@ -153,6 +153,13 @@ class Forwarder:
             raise _NoAnswer(Cause.UNSENDABLE) from None
         async with asyncio.timeout(self._timeout):
             await self._pool.ask(request, response)
+
+    def _outcome(self, response: Response) -> Outcome:
+        status = response.status or 0
+        if 200 <= status <= 299:  # noqa: PLR2004 - the class of success, RFC 9110
+            return Delivered(status)
+        wait = response.values("retry-after")
+        return Rejected(status, parse_retry_after(wait[0], self._clock.now()) if wait else None)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -186,14 +193,6 @@ def parse_retry_after(value: str, now: datetime) -> timedelta | None:
 
 def _may_be_passed_back(status: int) -> bool:
     return status // 100 in {2, 4}
-
-
-def _outcome(response: Response, now: datetime) -> Outcome:
-    status = response.status or 0
-    if 200 <= status <= 299:  # noqa: PLR2004 - the class of success, RFC 9110
-        return Delivered(status)
-    wait = response.values("retry-after")
-    return Rejected(status, parse_retry_after(wait[0], now) if wait else None)
 
 
 def _ack(response: Response) -> Ack:

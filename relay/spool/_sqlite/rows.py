@@ -122,7 +122,8 @@ def parameters(event: VerifiedDelivery, now: datetime, until: datetime | None) -
     row["due_at"] = row["since"]
     if until is None:
         return row | _READY
-    return row | _LEASED | {"lease_until": micros(until)}
+    row.update(_LEASED, lease_until=micros(until))
+    return row
 
 
 def passed_parameters(passed: Passed) -> Parameters:
@@ -156,12 +157,11 @@ def _received(event: VerifiedDelivery) -> Parameters:
         "signed": orjson.dumps(event.signed).decode(),
         "body": delivery.body,
     }
-    return row | {
-        "digest": _digest(_sealed(row), (event.reconciled, event.confirm)),
-        "reconciled": event.reconciled,
-        "confirm": event.confirm,
-        "opening": evidence.opening,
-    }
+    row["digest"] = _digest(_sealed(row), (event.reconciled, event.confirm))
+    row["reconciled"] = event.reconciled
+    row["confirm"] = event.confirm
+    row["opening"] = evidence.opening
+    return row
 
 
 def event(row: Row) -> Event | None:

@@ -6,31 +6,24 @@ that the ballast is let go. Once there is room for the ballast again, it takes i
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import apsw
 
-from relay.errors import RelayError, SpoolUnavailable
-from relay.spool import SpoolFull, SpoolOverloaded
+from relay.errors import RelayError
+from relay.spool import SpoolFull
 from relay.spool._sqlite.ballast import Ballast
 from relay.spool._sqlite.connections import leave_log
 from relay.spool._sqlite.faults import Soundness, no_room
+from relay.spool._sqlite.jobs import Job, Jobs, Then, Work
 
 T = TypeVar("T")
 
-Work = Callable[[apsw.Connection], T]
-
-# A commit costs about as much as ten writes do. When so many came together the last time, more
-# are on their way, and waiting this many seconds for them pays.
-_COMPANY: Final = 4
-_GATHER: Final = 0.005
 # Past this the disk is not keeping up, and a sender is better told so while it still listens.
 _WAITING: Final = 10_000
-_TOGETHER: Final = 512
 # Answers in one turn of the event loop.
 _AT_ONCE: Final = 16
 # Pages of write-ahead log, 16 MiB; fewer, longer checkpoints write a busy page less often.
@@ -38,47 +31,6 @@ _CHECKPOINT: Final = 4000
 _PAGE: Final = 4096
 # Seconds between attempts to have room again.
 _AGAIN: Final = 1.0
-
-
-#: Is told in the event loop what came of work, even when nobody waits for it any more; None when
-#: nothing did.
-Then = Callable[[T | None], None]
-
-
-class _Job:
-    """Work that somebody waits for, and what came of it."""
-
-    __slots__ = ("error", "future", "intake", "result", "then", "work")
-
-    def __init__(
-        self,
-        work: Work[Any],
-        future: asyncio.Future[Any],
-        *,
-        intake: bool,
-        then: Then[Any] | None,
-    ) -> None:
-        self.work = work
-        self.future = future
-        self.intake = intake
-        self.then = then
-        self.result: Any = None
-        self.error: Exception | None = None
-
-    def answer(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Tell who waits; nobody may be waiting any more."""
-        self._tell()
-        if self.then is not None:
-            # In its turn: who waits goes first, and has answered its sender by then.
-            loop.call_soon(self.then, self.result if self.error is None else None)
-
-    def _tell(self) -> None:
-        if self.future.done():
-            return
-        if self.error is None:
-            self.future.set_result(self.result)
-        else:
-            self.future.set_exception(self.error)
 
 
 class Writer:
@@ -102,12 +54,7 @@ class Writer:
         self._still_there = still_there
         self._ballast = ballast
         self._tried = -_AGAIN
-        self._together = 0
-        self._waiting = waiting
-        self._jobs: deque[_Job] = deque()
-        self._awake = threading.Condition()
-        self._closing = False
-        self._ending = threading.Event()
+        self._jobs = Jobs(waiting)
         self._log_pages = 0
         # Its own checkpoints would hide a failed sync; see _checkpoint.
         connection.set_wal_hook(self._logged)
@@ -116,46 +63,43 @@ class Writer:
         self._thread.start()
 
     def submit(
-        self, work: Work[T], *, intake: bool = False, then: Then[T] | None = None
+        self,
+        work: Work[T],
+        *,
+        intake: bool = False,
+        patient: bool = False,
+        then: Then[T] | None = None,
     ) -> asyncio.Future[T]:
         """Hand work in; its future ends when the commit has been synced.
 
         A future that is cancelled, or given an end, before its turn comes takes its work with it.
 
         intake: it brings something new, and is refused while the disk is full.
+        patient: its turn may come a moment later, together with other work.
 
         Raises:
             SpoolUnavailable: closed, broken, or too much is waiting.
         """
         self._soundness.check()
         future: asyncio.Future[T] = self._loop.create_future()
-        with self._awake:
-            if self._closing:
-                raise SpoolUnavailable("the spool is closed")
-            if len(self._jobs) >= self._waiting:
-                raise SpoolOverloaded(f"{self._waiting} writes are waiting for the disk")
-            self._jobs.append(_Job(work, future, intake=intake, then=then))
-            self._awake.notify()
+        self._jobs.put(Job(work, future, intake=intake, then=then), patient=patient)
         return future
 
-    async def run(self, work: Work[T], *, intake: bool = False, then: Then[T] | None = None) -> T:
+    async def run(self, work: Work[T], *, intake: bool = False, patient: bool = False) -> T:
         """Return what the work returns, once it has been synced.
 
         Raises:
             SpoolUnavailable: nothing of it has been stored.
         """
-        return await self.submit(work, intake=intake, then=then)
+        return await self.submit(work, intake=intake, patient=patient)
 
     async def close(self) -> None:
         """Take no more work, finish what was handed in, close the connection."""
-        with self._awake:
-            self._closing = True
-            self._ending.set()
-            self._awake.notify()
+        self._jobs.close()
         await asyncio.to_thread(self._thread.join)
 
     def _serve(self) -> None:
-        while jobs := self._take():
+        while jobs := self._jobs.take():
             self._work(jobs)
             with suppress(RuntimeError):  # the loop is closed: nobody waits
                 self._loop.call_soon_threadsafe(_answer, jobs, self._loop)
@@ -165,19 +109,7 @@ class Writer:
             leave_log(self._connection)
         self._connection.close()
 
-    def _take(self) -> list[_Job]:
-        """Wait for work; return nothing when there will be no more."""
-        with self._awake:
-            while not self._jobs and not self._closing:
-                self._awake.wait()
-        if self._together >= _COMPANY:
-            self._ending.wait(_GATHER)
-        with self._awake:
-            jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), _TOGETHER))]
-        self._together = len(jobs)
-        return jobs
-
-    def _work(self, jobs: list[_Job]) -> None:
+    def _work(self, jobs: list[Job]) -> None:
         """Do these; each has its result or its error afterwards."""
         if self._has_room() and self._commit(jobs):
             return
@@ -198,7 +130,7 @@ class Writer:
         self._tried = now
         return self._ballast.hold()
 
-    def _commit(self, jobs: list[_Job]) -> bool:
+    def _commit(self, jobs: list[Job]) -> bool:
         """Do these in one transaction; return False, and nothing is done, when the disk is full."""
         try:
             self._check()
@@ -223,7 +155,7 @@ class Writer:
         if not self._still_there():
             raise self._soundness.condemn("its file was removed or replaced")
 
-    def _do(self, job: _Job) -> None:
+    def _do(self, job: Job) -> None:
         """Run one job; raise only what concerns the whole transaction."""
         job.error = None
         if job.future.done():
@@ -240,7 +172,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - it belongs to whoever handed the work in
             job.error = error
 
-    def _fail(self, jobs: list[_Job], error: RelayError) -> None:
+    def _fail(self, jobs: list[Job], error: RelayError) -> None:
         for job in jobs:
             # One exception each: raising it writes a traceback into it.
             job.error = type(error)(*error.args)
@@ -274,7 +206,7 @@ class Writer:
             self._soundness.judge(error, self._connection)
 
 
-def _answer(jobs: Sequence[_Job], loop: asyncio.AbstractEventLoop) -> None:
+def _answer(jobs: Sequence[Job], loop: asyncio.AbstractEventLoop) -> None:
     """Tell who waits, a few in each turn of the loop: what they do next would hold it up."""
     for job in jobs[:_AT_ONCE]:
         job.answer(loop)

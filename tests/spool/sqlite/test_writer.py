@@ -12,7 +12,8 @@ from relay.spool import SpoolBroken
 from relay.spool._sqlite import connections, rows
 from relay.spool._sqlite.ballast import Ballast
 from relay.spool._sqlite.faults import Soundness
-from relay.spool._sqlite.writer import Work, Writer
+from relay.spool._sqlite.jobs import Work
+from relay.spool._sqlite.writer import Writer
 from tests.spool.conftest import PATIENCE, FailingSync
 
 Start = Callable[..., Writer]
