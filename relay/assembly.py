@@ -10,7 +10,7 @@ from random import SystemRandom
 from relay.clientip import ClientLocator, ForwardedHeader
 from relay.clock import Clock, SystemClock
 from relay.config import Settings
-from relay.config.binding import provider_of, senders, terms
+from relay.config.binding import Senders, provider_of, senders, terms
 from relay.config.endpoint import Endpoint as EndpointSettings
 from relay.config.settings import SqliteSpool as SqliteSettings
 from relay.config.settings import Upstream as UpstreamSettings
@@ -159,14 +159,16 @@ class _Silence:
 
 def endpoint_hosts(endpoint: EndpointSettings) -> tuple[str, ...]:
     """Return the host names that may send to this endpoint."""
-    facts = provider_of(endpoint).facts
-    return tuple(senders(endpoint, facts.environments[endpoint.environment]).hosts)
+    return _senders(endpoint).hosts
 
 
 def _allowlist(endpoint: EndpointSettings, book: AddressBook) -> Allowlist:
-    facts = provider_of(endpoint).facts
-    who = senders(endpoint, facts.environments[endpoint.environment])
+    who = _senders(endpoint)
     return book.allowlist(endpoint.name, who.networks, who.hosts)
+
+
+def _senders(endpoint: EndpointSettings) -> Senders:
+    return senders(endpoint, provider_of(endpoint).facts.environments[endpoint.environment])
 
 
 # ---- the inbound half -----------------------------------------------------------------------
@@ -181,7 +183,6 @@ def bind_endpoint(
     """
     bound = provider_of(settings)
     facts = bound.facts
-    who = senders(settings, facts.environments[settings.environment])
     said = terms(settings, facts)
     return Endpoint(
         name=settings.name,
@@ -193,7 +194,7 @@ def bind_endpoint(
         upstream=settings.upstream,
         inspector=bound.bind(said),
         headers=facts.headers,
-        allowlist=book.allowlist(settings.name, who.networks, who.hosts),
+        allowlist=_allowlist(settings, book),
         mode=settings.allowlist.mode,
         knock=knock,
         patience=facts.patience,

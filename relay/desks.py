@@ -13,7 +13,7 @@ from relay.config import Endpoint
 from relay.config.endpoint import Confirm
 from relay.confirm.confirmer import Desk, StatusConfirmer
 from relay.confirm.pace import Turns
-from relay.fleet import Close, Fleet, Member
+from relay.fleet import Close, Fleet, Member, nothing
 from relay.secret import Secret
 from relay.telemetry import Telemetry
 
@@ -115,7 +115,7 @@ class Desks:
 
     def _confirmer(self, _: str, described: _Asking) -> tuple[StatusConfirmer, Close]:
         parts = {name: member.part for name, member in described}
-        return StatusConfirmer(parts, self._unasked, self._clock, self._telemetry), _nothing
+        return StatusConfirmer(parts, self._unasked, self._clock, self._telemetry), nothing
 
 
 def _api(endpoint: Endpoint, confirm: Confirm) -> _Api:
@@ -128,8 +128,4 @@ def _asked(endpoint: Endpoint, confirm: Confirm, turns: Turns) -> _Asked:
 
 
 def _pace(_: str, described: _Pace) -> tuple[Turns, Close]:
-    return Turns(described[1]), _nothing
-
-
-async def _nothing() -> None:
-    """Close what needs no closing."""
+    return Turns(described[1]), nothing

@@ -59,3 +59,7 @@ class Fleet(Generic[K, T]):
         member = Member(description, part, close)
         self._open.add(member)
         return member
+
+
+async def nothing() -> None:
+    """Close what needs no closing."""

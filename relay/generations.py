@@ -22,7 +22,7 @@ from relay.desks import Desks, Prepared
 from relay.dispatch import Dispatcher, Upstream
 from relay.edge.connections import Connections
 from relay.edge.server import Edge
-from relay.fleet import Close, Fleet, Member
+from relay.fleet import Close, Fleet, Member, nothing
 from relay.ids import event_ids
 from relay.ingest import Endpoint, Ingest, KeepRefused
 from relay.journal import Journal
@@ -200,11 +200,11 @@ class Generations:
 
     def _knock(self, _: str, described: _Knocking) -> tuple[Knock | None, Close]:
         knock = self._book.knock(described[0])
-        return knock, _nothing if knock is None else knock.close
+        return knock, nothing if knock is None else knock.close
 
     def _endpoint(self, _: str, described: _Binding) -> tuple[Endpoint, Close]:
         settings, knock = described
-        return assembly.bind_endpoint(settings, self._book, knock), _nothing
+        return assembly.bind_endpoint(settings, self._book, knock), nothing
 
     def _sender(self, name: str, described: _Sending) -> tuple[Upstream, Close]:
         settings, before, confirmer = described
@@ -315,7 +315,3 @@ def announce(
 ) -> None:
     """Let the series of these endpoints and upstreams begin."""
     telemetry.announce({each.name: provider_name(each) for each in endpoints}, upstreams)
-
-
-async def _nothing() -> None:
-    """Close what needs no closing."""

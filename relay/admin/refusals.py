@@ -1,8 +1,8 @@
 """The admin API of kept refusals."""
 
-import orjson
 from aiohttp import web
 
+from relay.admin.answer import json_answer
 from relay.refusals.desk import ReleaseDesk, StillRefused
 from relay.refusals.shown import detail, page_json, parse_query, result_json
 
@@ -21,13 +21,13 @@ class RefusalRoutes:
         ]
 
     async def _refusals(self, request: web.Request) -> web.StreamResponse:
-        return _json(page_json(await self._desk.store.page(parse_query(request.query))))
+        return json_answer(page_json(await self._desk.store.page(parse_query(request.query))))
 
     async def _refusal(self, request: web.Request) -> web.StreamResponse:
         kept = await self._desk.store.get(request.match_info["id"])
         if kept is None:
             raise web.HTTPNotFound
-        return _json(detail(kept, self._desk.secrets()))
+        return json_answer(detail(kept, self._desk.secrets()))
 
     async def _release(self, request: web.Request) -> web.StreamResponse:
         refusal_id = request.match_info["id"]
@@ -35,8 +35,4 @@ class RefusalRoutes:
         if result is None:
             raise web.HTTPNotFound
         status = 409 if isinstance(result, StillRefused) else 200
-        return _json(result_json(refusal_id, result), status)
-
-
-def _json(content: object, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(content), status=status, content_type="application/json")
+        return json_answer(result_json(refusal_id, result), status)

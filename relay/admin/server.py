@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
-import orjson
 from aiohttp import web
 
+from relay.admin.answer import json_answer
 from relay.admin.auth import Gatekeeper
 from relay.admin.hosts import answers_to
 from relay.admin.pages import Pages
@@ -114,21 +114,21 @@ class Admin:
             response: web.StreamResponse
             if not answers_to(request.headers.get("Host", "")):
                 message = "come by address, as localhost or by a name without a dot"
-                response = _json({"error": message}, 421)
+                response = json_answer({"error": message}, 421)
             elif request.path.startswith(("/api/", "/-/")) and not self._may(request):
-                response = _json({"error": "a token is needed"}, 401)
+                response = json_answer({"error": "a token is needed"}, 401)
                 response.headers["WWW-Authenticate"] = "Bearer"
             else:
                 response = await handler(request)
         except web.HTTPException as answer:
             response = _plain(answer)
         except ValueError as error:
-            response = _json({"error": str(error)}, 400)
+            response = json_answer({"error": str(error)}, 400)
         except SpoolUnavailable as error:
-            response = _json({"error": str(error)}, 503)
+            response = json_answer({"error": str(error)}, 503)
         except Exception as error:  # noqa: BLE001 - no traceback reaches a browser
             self._telemetry.log.fault("admin_fault", error, path=request.path)
-            response = _json({"error": "internal error; see the log"}, 500)
+            response = json_answer({"error": "internal error; see the log"}, 500)
         response.headers.update(_SAFETY)
         return response
 
@@ -140,11 +140,13 @@ class Admin:
 
     async def _livez(self, _: web.Request) -> web.StreamResponse:
         live = self._state.live()
-        return _json({"live": live}, 200 if live else 503)
+        return json_answer({"live": live}, 200 if live else 503)
 
     async def _readyz(self, _: web.Request) -> web.StreamResponse:
         reasons = await self._state.unready()
-        return _json({"ready": not reasons, "reasons": list(reasons)}, 503 if reasons else 200)
+        return json_answer(
+            {"ready": not reasons, "reasons": list(reasons)}, 503 if reasons else 200
+        )
 
     async def _metrics(self, _: web.Request) -> web.StreamResponse:
         snapshot = await self._state.snapshot()
@@ -154,13 +156,13 @@ class Admin:
         return web.Response(body=text, headers={"Content-Type": _METRICS_TYPE})
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        return _json(page_json(await self._spool.page(parse_query(request.query))))
+        return json_answer(page_json(await self._spool.page(parse_query(request.query))))
 
     async def _event(self, request: web.Request) -> web.StreamResponse:
         found = await self._spool.get(request.match_info["id"])
         if found is None:
             raise web.HTTPNotFound
-        return _json(detail(*found))
+        return json_answer(detail(*found))
 
     async def _requeue(self, request: web.Request) -> web.StreamResponse:
         event_id = request.match_info["id"]
@@ -169,30 +171,26 @@ class Admin:
         requeued = await self._spool.requeue(Query(ids=(event_id,)))
         if not requeued:
             message = "only dead, held and delivered events with their body can be requeued"
-            return _json({"error": message}, 409)
-        return _json({"requeued": list(requeued)})
+            return json_answer({"error": message}, 409)
+        return json_answer({"requeued": list(requeued)})
 
     async def _reload(self, _: web.Request) -> web.StreamResponse:
         if self._reload_now is None:
-            return _json({"error": "this relay has no file to read again"}, 409)
+            return json_answer({"error": "this relay has no file to read again"}, 409)
         problems = await self._reload_now()
         if not problems:
-            return _json({"reloaded": True})
+            return json_answer({"reloaded": True})
         findings = [asdict(problem) for problem in problems]
         message = "the configuration was not taken; the one before stays in force"
-        return _json({"error": message, "findings": findings}, 422)
+        return json_answer({"error": message, "findings": findings}, 422)
 
     async def _allowlist(self, _: web.Request) -> web.StreamResponse:
-        return _json({"allowlist": self._state.allowlist()})
-
-
-def _json(content: object, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(content), status=status, content_type="application/json")
+        return json_answer({"allowlist": self._state.allowlist()})
 
 
 def _plain(answer: web.HTTPException) -> web.Response:
     """Return an answer that was raised as one that is not aiohttp's page."""
-    response = _json({"error": answer.reason.lower()}, answer.status)
+    response = json_answer({"error": answer.reason.lower()}, answer.status)
     for name in ("Allow", "Location"):
         if name in answer.headers:
             response.headers[name] = answer.headers[name]

@@ -16,7 +16,7 @@ from relay.cli.options import (
     mention_unknown,
     query,
 )
-from relay.cli.output import Format, complain, print_json, print_line, print_table
+from relay.cli.output import Format, complain, print_details, print_json, print_line, print_table
 from relay.cli.spools import with_spool
 from relay.history import detail, exported, page_json, parse_query, summary
 from relay.spool import Page, Query, Spool
@@ -93,15 +93,7 @@ def show(
     if form is Format.JSON:
         print_json(shown)
         return
-    content = shown.pop("content")
-    rows = [item for item in shown.items() if item[1] is not None]
-    if isinstance(content, dict):
-        rows += [(name, content[name]) for name in ("environment", "method", "signed")]
-        rows += [(f"header {name}", value) for name, value in content["headers"]]
-        rows.append(("body", content["body"]))
-    else:
-        rows.append(("body", "removed; see spool.retain"))
-    print_table(("field", "value"), rows)
+    print_details(shown, ("environment", "method", "signed"), gone="removed; see spool.retain")
 
 
 @app.command("export")

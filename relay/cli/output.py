@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import orjson
@@ -52,6 +52,24 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         table.add_row(*(_one_line(cell) for cell in row))
     # No markup: a cell may hold brackets that a sender chose.
     console.print(table)
+
+
+def print_details(shown: Mapping[str, object], names: Sequence[str], *, gone: str) -> None:
+    """Print everything about one event or refusal, line by line.
+
+    shown: as the admin API gives it; of its `content` these names, the header fields and the body.
+    gone: why there is no content any more.
+    """
+    rows = [(name, value) for name, value in shown.items() if name != "content"]
+    rows = [row for row in rows if row[1] is not None]
+    content = shown["content"]
+    if isinstance(content, Mapping):
+        rows += [(name, content[name]) for name in names]
+        rows += [(f"header {name}", value) for name, value in content["headers"]]
+        rows.append(("body", content["body"]))
+    else:
+        rows.append(("body", gone))
+    print_table(("field", "value"), rows)
 
 
 def complain(message: str) -> None:

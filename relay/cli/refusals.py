@@ -19,7 +19,7 @@ from relay.cli.options import (
     mention_unknown,
     query,
 )
-from relay.cli.output import Format, complain, print_json, print_table
+from relay.cli.output import Format, complain, print_details, print_json, print_table
 from relay.cli.spools import with_spool
 from relay.config import Settings
 from relay.kept import RefusalPage
@@ -84,13 +84,7 @@ def show(
     if form is Format.JSON:
         print_json(shown)
         return
-    content = shown.pop("content")
-    rows = [item for item in shown.items() if item[1] is not None]
-    if isinstance(content, dict):
-        rows += [(name, content[name]) for name in ("method", "target")]
-        rows += [(f"header {name}", value) for name, value in content["headers"]]
-        rows.append(("body", content["body"]))
-    print_table(("field", "value"), rows)
+    print_details(shown, ("method", "target"), gone="removed: it is an event now")
 
 
 @app.command("release")

@@ -9,19 +9,29 @@ aiohttp would send its own error page.
 import asyncio
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from aiohttp.streams import StreamReader
 from aiohttp.web import BaseRequest, Server, StreamResponse
 from aiohttp.web_protocol import RequestHandler
 
 from relay.edge.connections import Connections
-from relay.edge.framing import Framing
+from relay.edge.framing import LONGEST_LINE, MOST_FIELDS, Framing
 from relay.edge.origin import Origin, origin_of
 from relay.edge.response import closing_bytes, to_response
 from relay.edge.unreadable import Unreadable, refusal_of
 from relay.errors import Reason, Refusal
 from relay.model import Ack, Address
+
+#: aiohttp's parser stops at these sizes, which bound what one request head may cost. Bodies stay
+#: as they came, and the log is ours.
+_OPTIONS: Final = {
+    "max_line_size": LONGEST_LINE,
+    "max_field_size": LONGEST_LINE,
+    "max_headers": MOST_FIELDS,
+    "auto_decompress": False,
+    "access_log": None,
+}
 
 
 class Complaints(Protocol):
@@ -279,8 +289,19 @@ class EdgeServer(Server):
         complaints: Complaints,
         header_timeout: float,
         swallows: int,
-        **options: Any,  # noqa: ANN401 - aiohttp's own
+        keepalive: float,
+        linger: float,
     ) -> None:
+        """Take the parts.
+
+        keepalive: for how many seconds an idle connection is kept.
+        linger: for how many seconds unread bytes of a request that was answered are swallowed.
+        """
+        options: dict[str, Any] = {
+            **_OPTIONS,
+            "keepalive_timeout": keepalive,
+            "lingering_time": linger,
+        }
         super().__init__(handler, **options)
         self._gone: asyncio.Future[None] | None = None
         self._protocol = partial(

@@ -17,25 +17,18 @@ from relay.answers import plain_answer
 from relay.clock import Clock
 from relay.edge.body import BodyLimits
 from relay.edge.connections import Connections, InHand
-from relay.edge.framing import LONGEST_LINE, MOST_FIELDS
 from relay.edge.gate import TlsGates
 from relay.edge.protocol import EdgeProtocol, EdgeServer
 from relay.edge.proxygate import ProxyGates
+from relay.edge.request import headers_of
 from relay.edge.response import to_response
 from relay.errors import Refusal, RelayError
 from relay.ingest import Ingest
-from relay.model import Ack, Address, Headers, RequestHead, Ruling, Verdict
+from relay.model import Ack, Address, RequestHead, Ruling, Verdict
 from relay.telemetry import Account, Telemetry
 
 _HEALTH = "/healthz"
 _OK = Ack(200, b"OK")
-
-#: aiohttp's parser stops at these; together they bound what one request head may cost.
-_PARSER = {
-    "max_line_size": LONGEST_LINE,
-    "max_field_size": LONGEST_LINE,
-    "max_headers": MOST_FIELDS,
-}
 
 #: How long an idle connection is kept for the provider's next message, in seconds.
 _KEEPALIVE = 75.0
@@ -121,11 +114,8 @@ class Edge:
             complaints=self,
             header_timeout=self._header_timeout,
             swallows=self._swallows,
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=_KEEPALIVE,
-            lingering_time=_LINGER,
-            **_PARSER,
+            keepalive=_KEEPALIVE,
+            linger=_LINGER,
         )
         loop = asyncio.get_running_loop()
         try:
@@ -230,18 +220,12 @@ class Edge:
         return response
 
     def _head(self, request: BaseRequest) -> RequestHead:
-        fields = tuple(
-            [
-                (name.decode("latin-1"), value.decode("latin-1"))
-                for name, value in request.raw_headers
-            ]
-        )
         origin = cast("EdgeProtocol", request.protocol).origin
         assert origin is not None  # noqa: S101 - a request comes over a connection that was made
         return RequestHead(
             method=request.method,
             target=request.raw_path,
-            headers=Headers(fields),
+            headers=headers_of(request),
             peer=origin.address,
             received_at=self._clock.now(),
             via=origin.via,

@@ -8,7 +8,6 @@ import asyncio
 import socket
 from dataclasses import dataclass, field
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import Final
 
 from aiohttp.web import BaseRequest, StreamResponse
@@ -16,17 +15,17 @@ from aiohttp.web import BaseRequest, StreamResponse
 from relay.answers import plain_answer
 from relay.edge.body import BodyLimits
 from relay.edge.connections import Connections
-from relay.edge.framing import LONGEST_LINE, MOST_FIELDS
 from relay.edge.origin import Origin
 from relay.edge.protocol import EdgeServer
+from relay.edge.request import headers_of
 from relay.edge.response import to_response
 from relay.errors import Refusal
+from relay.explain.opening import NOBODY
 from relay.model import Ack, Address, Headers, Ruling, Verdict
 
 #: Nobody waits here: all is there at once, and behind it is the end.
 _WITHIN: Final = timedelta(seconds=10)
 
-_NOBODY: Final = ip_address("0.0.0.0")  # noqa: S104 - nobody listens here
 _NOTHING: Final = plain_answer(Ruling(Verdict.UNAVAILABLE))
 
 
@@ -57,17 +56,13 @@ async def read(raw: bytes, *, most: int) -> Reading:
         complaints=reader,
         header_timeout=_WITHIN.total_seconds(),
         swallows=0,
-        access_log=None,
-        auto_decompress=False,
-        lingering_time=0.0,
-        max_line_size=LONGEST_LINE,
-        max_field_size=LONGEST_LINE,
-        max_headers=MOST_FIELDS,
+        keepalive=0.0,
+        linger=0.0,
     )
     sender, receiver = socket.socketpair()
     sender.setblocking(False)
     with sender:
-        await loop.connect_accepted_socket(lambda: server(Origin(_NOBODY)), receiver)
+        await loop.connect_accepted_socket(lambda: server(Origin(NOBODY)), receiver)
         sending = loop.create_task(_send(sender, raw, reader))
         try:
             found = await reader.found
@@ -97,15 +92,12 @@ class _Reader:
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
         self.begun.set()
-        fields = tuple(
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers
-        )
         body, problem = None, None
         try:
             body = await self._body.read(request)
         except Refusal as refusal:
             problem = refusal
-        told = Reading(request.method, request.raw_path, Headers(fields), body, problem)
+        told = Reading(request.method, request.raw_path, headers_of(request), body, problem)
         self._tell(told)
         return to_response(_NOTHING)
 
