@@ -19,6 +19,7 @@ from relay.gauges import Gauges, Snapshot
 from relay.logs import Log
 from relay.model import Address, Attempted, Verdict
 from relay.tallies import Counts, Latest, Spreads
+from relay.turns import short_turns
 
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 4.0, 10.0)
 _ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -258,9 +259,13 @@ class Telemetry:
         self._knocks.add(endpoint, result)
 
     def expose(self, snapshot: Snapshot) -> bytes:
-        """Return everything in the Prometheus text format, with these gauges."""
+        """Return everything in the Prometheus text format, with these gauges.
+
+        Called in a thread of its own: with many series it takes a while.
+        """
         self._gauges.snapshot = snapshot
-        return generate_latest(self._registry)
+        with short_turns():
+            return generate_latest(self._registry)
 
     # ---- inside -----------------------------------------------------------------------------
 

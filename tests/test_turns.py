@@ -1,0 +1,17 @@
+"""Turns are short for as long as they have to be."""
+
+import sys
+
+import pytest
+
+from relay.turns import short_turns
+
+
+def test_turns_are_as_long_as_ever_afterwards_whatever_happens() -> None:
+    usual = sys.getswitchinterval()
+    with short_turns():
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    assert sys.getswitchinterval() == pytest.approx(usual)
+    with pytest.raises(ValueError, match="in between"), short_turns():
+        raise ValueError("in between")
+    assert sys.getswitchinterval() == pytest.approx(usual)
