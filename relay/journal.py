@@ -23,7 +23,7 @@ _REST = 4096
 _TOGETHER = 200
 
 #: Seconds in which a batch gathers, and between tries while the spool is unavailable.
-_GATHERING = 0.1
+_GATHERING = 0.05
 _PAUSE = 1.0
 
 

@@ -84,10 +84,10 @@ async def desk(tmp_path: Path, room: int) -> AsyncIterator[Desk]:
 async def test_what_comes_together_is_written_together(desk: Desk) -> None:
     for number in range(3):
         desk.journal.note(passed(number))
-    await desk.clock.advance(0.05)
+    await desk.clock.advance(0.03)
     desk.journal.note(passed(3))
     assert desk.spool.recorded == []
-    await desk.clock.advance(0.06)
+    await desk.clock.advance(0.03)
     await desk.written("e000", "e001", "e002", "e003")
     assert desk.spool.recorded == [4]
     assert desk.lines() == []
