@@ -19,7 +19,8 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-#: Values of the labels of one series; their text is what is shown.
+#: Values of the labels of one series; their text is what is shown. Of one label they are of one
+#: type: 0 and "0" would be two series.
 Labels = tuple[str | int, ...]
 
 
@@ -52,7 +53,7 @@ class Counts(_Tally):
 
     def collect(self) -> Iterator[Metric]:
         family = CounterMetricFamily(self._name, self._text, labels=self._labels)
-        for labels, count in list(self._series.items()):
+        for labels, count in self._series.copy().items():
             family.add_metric(_shown(labels), count)
         yield family
 
@@ -70,7 +71,7 @@ class Latest(_Tally):
 
     def collect(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
-        for labels, at in list(self._series.items()):
+        for labels, at in self._series.copy().items():
             family.add_metric(_shown(labels), at.timestamp())
         yield family
 
@@ -111,7 +112,7 @@ class Spreads(_Tally):
 
     def collect(self) -> Iterator[Metric]:
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
-        for labels, series in list(self._series.items()):
+        for labels, series in self._series.copy().items():
             marked = zip(self._marks, accumulate(tuple(series.counts)), strict=True)
             family.add_metric(_shown(labels), list(marked), series.total)
         yield family

@@ -5,12 +5,16 @@ anew after each of the system calls that it makes for one request.
 """
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 _USUAL: Final = sys.getswitchinterval()
 _SHORT: Final = 0.001
+
+_COUNTING: Final = threading.Lock()
+_inside = 0
 
 
 @contextmanager
@@ -19,8 +23,15 @@ def short_turns() -> Iterator[None]:
 
     Not for always: handing over costs both of them.
     """
-    sys.setswitchinterval(_SHORT)
+    _enter(1)
     try:
         yield
     finally:
-        sys.setswitchinterval(_USUAL)
+        _enter(-1)
+
+
+def _enter(more: int) -> None:
+    global _inside  # noqa: PLW0603 - the interval is the process's, too
+    with _COUNTING:
+        _inside += more
+        sys.setswitchinterval(_SHORT if _inside else _USUAL)

@@ -4,8 +4,12 @@ import os
 
 import pytest
 
+_WANTED = "PYTEST_XDIST_AUTO_NUM_WORKERS"
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return the workers of `-n auto`: many tests wait for a limit, which leaves a core idle."""
-    return (os.cpu_count() or 1) + 1
+    if wanted := os.environ.get(_WANTED):
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) + 1

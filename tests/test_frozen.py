@@ -23,6 +23,11 @@ def test_another_is_made_instead_of_a_change() -> None:
     assert (replace(first, y=5), first) == (_Point(1, 5), _Point(1))
 
 
+def test_the_type_checker_refuses_a_change() -> None:
+    # Strict mypy complains of a comment that has nothing to ignore.
+    _Point(1).x = 2  # type: ignore[misc]
+
+
 def test_there_is_no_room_for_anything_else() -> None:
     with pytest.raises(AttributeError):
         _Point(1).z = 2  # type: ignore[attr-defined] # that is the point

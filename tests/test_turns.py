@@ -12,6 +12,11 @@ def test_turns_are_as_long_as_ever_afterwards_whatever_happens() -> None:
     with short_turns():
         assert sys.getswitchinterval() == pytest.approx(0.001)
     assert sys.getswitchinterval() == pytest.approx(usual)
+    with short_turns():
+        with short_turns():
+            pass
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    assert sys.getswitchinterval() == pytest.approx(usual)
     with pytest.raises(ValueError, match="in between"), short_turns():
         raise ValueError("in between")
     assert sys.getswitchinterval() == pytest.approx(usual)

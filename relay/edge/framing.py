@@ -156,7 +156,11 @@ class _Head:
 
     def take_whole(self, data: bytes, at: int) -> int:
         """Take all lines if they are in order; return where they end, or 0 with none taken."""
+        if data.find(b"\r\n\r\n", at) < 0:
+            # Cheaper to know than to try: it may come byte by byte.
+            return 0
         match = _WHOLE.match(data, at)
+        # A head that is no longer than a line may be holds no line that is too long.
         if match is None or match.end() - at > LONGEST_LINE:
             return 0
         if match[0].count(b"\n") > MOST_FIELDS + 2:  # the request line and the empty one

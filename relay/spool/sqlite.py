@@ -196,7 +196,7 @@ class SqliteSpool:
             now=self._clock.now(),
             ordered=upstream in self._in_order,
         )
-        # Nobody waits for this but the next event of the same key.
+        # Its upstream has room for others meanwhile, but for those that come behind it in order.
         if await self._writer.run(settling, patient=upstream not in self._in_order):
             self._bells.ring(upstream)
 

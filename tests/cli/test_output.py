@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from relay.cli.output import print_line, print_table
+from relay.cli.output import print_details, print_line, print_table
 
 
 def test_a_pipe_gets_tab_separated_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,3 +33,17 @@ def test_a_terminal_that_is_too_narrow_for_a_table_gets_lines(
     assert ("━" in shown) == table
     if not table:
         assert shown == "endpoint: midtrans\nid: evt_0123456789\n\nendpoint: [bold]\nid: \n\n"
+
+
+def test_details_leave_out_what_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    content = {"method": "POST", "target": "/x", "headers": [["A", "b"]], "body": "{}"}
+    shown = {"id": "evt_1", "subject": None, "attempts": 0, "content": content}
+    print_details(shown, ("method",), gone="removed")
+    lines = "field\tvalue", "id\tevt_1", "attempts\t0", "method\tPOST", "header A\tb", "body\t{}"
+    assert capsys.readouterr().out.splitlines() == list(lines)
+
+
+def test_details_say_why_there_is_no_content(capsys: pytest.CaptureFixture[str]) -> None:
+    print_details({"id": "evt_1", "content": None}, ("method",), gone="removed; see below")
+    lines = ["field\tvalue", "id\tevt_1", "body\tremoved; see below"]
+    assert capsys.readouterr().out.splitlines() == lines

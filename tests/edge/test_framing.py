@@ -23,6 +23,8 @@ PROPER = [
     HEAD + b"Empty:\r\nPadded: \t x \t\r\nBeyond: \xe9\r\n\r\n",
     HEAD + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
     HEAD + b"content-length:1\r\nConnection: keep-alive\r\n\r\nx",
+    HEAD + b"X-Host: other\r\nHosts: more\r\nOur-Content-Length: 7\r\n\r\n",
+    HEAD + (b"X: " + b"x" * (LONGEST_LINE - 5) + b"\r\n") * 3 + b"\r\n",
     b"GET / HTTP/1.0\r\n\r\n",
     b"GET /a?b=c/d%20|{} HTTP/1.1\r\nHost: [2001:db8::1]:8443\r\n\r\n",
     CHUNKED + b"0\r\n\r\n",
@@ -97,6 +99,7 @@ def test_what_can_be_read_in_two_ways_is_refused(name: str, at_once: bool) -> No
     [
         b"POST /" + b"x" * LONGEST_LINE,
         HEAD + b"X: " + b"x" * LONGEST_LINE,
+        HEAD + b"X: " + b"x" * LONGEST_LINE + b"\r\n\r\n",
         HEAD + b"X: x\r\n" * MOST_FIELDS + b"\r\n",
         HEAD + (b"X: " + b"x" * 8000 + b"\r\n") * (LONGEST_HEAD // 8000 + 1),
     ],

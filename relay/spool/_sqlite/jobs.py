@@ -31,21 +31,27 @@ _PATIENCE: Final = 0.005
 
 
 class Job:
-    """Work that somebody waits for, and what came of it."""
+    """Work that somebody waits for, and what came of it.
 
-    __slots__ = ("error", "future", "intake", "result", "then", "work")
+    patient: nobody waits for it in a hurry, so that it goes with the next that are in one, or with
+        a few of its kind, or in a moment.
+    """
+
+    __slots__ = ("error", "future", "intake", "patient", "result", "then", "work")
 
     def __init__(
         self,
         work: Work[Any],
         future: asyncio.Future[Any],
         *,
-        intake: bool,
-        then: Then[Any] | None,
+        intake: bool = False,
+        patient: bool = False,
+        then: Then[Any] | None = None,
     ) -> None:
         self.work = work
         self.future = future
         self.intake = intake
+        self.patient = patient
         self.then = then
         self.result: Any = None
         self.error: Exception | None = None
@@ -80,11 +86,8 @@ class Jobs:
         self._patience: asyncio.TimerHandle | None = None
         self._together = 0
 
-    def put(self, job: Job, *, patient: bool) -> None:
+    def put(self, job: Job) -> None:
         """Let it wait for its turn.
-
-        patient: nobody waits for it in a hurry, so that it goes with the next that are in one, or
-            with a few of its kind, or in a moment.
 
         Raises:
             SpoolUnavailable: nothing more is taken, or too much is waiting.
@@ -95,10 +98,10 @@ class Jobs:
             if len(self._waiting) >= self._most:
                 raise SpoolOverloaded(f"{self._most} writes are waiting for the disk")
             self._waiting.append(job)
-            if not patient or len(self._waiting) >= _COMPANY:
+            if not job.patient or len(self._waiting) >= _COMPANY:
                 self._due = True
                 self._awake.notify()
-        if patient and self._patience is None:
+        if job.patient and self._patience is None:
             self._patience = self._loop.call_later(_PATIENCE, self._has_waited)
 
     def take(self) -> list[Job]:
@@ -111,7 +114,8 @@ class Jobs:
         with self._awake:
             taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOGETHER))]
             self._due = bool(self._waiting)
-        self._together = len(taken)
+        # What is in no hurry says nothing of those that are: waiting for more would hold these up.
+        self._together = sum(not job.patient for job in taken)
         return taken
 
     def close(self) -> None:

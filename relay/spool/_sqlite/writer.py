@@ -82,7 +82,7 @@ class Writer:
         """
         self._soundness.check()
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(Job(work, future, intake=intake, then=then), patient=patient)
+        self._jobs.put(Job(work, future, intake=intake, patient=patient, then=then))
         return future
 
     async def run(self, work: Work[T], *, intake: bool = False, patient: bool = False) -> T:
