@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,23 +23,18 @@ async def apart(work: Callable[[], T], name: str = "relay-files") -> T:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def tell(result: T | None, error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)  # type: ignore[arg-type] # what `work` returned
+    def tell(end: Callable[[], None]) -> None:
+        if not done.done():
+            end()
 
     def run() -> None:
-        result, error = None, None
         try:
-            result = work()
+            end = partial(done.set_result, work())
         except BaseException as raised:  # noqa: BLE001 - it is raised where it is awaited
-            error = raised
+            end = partial(done.set_exception, raised)
         # Whoever asked may have gone, and the loop with them.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(tell, result, error)
+            loop.call_soon_threadsafe(tell, end)
 
     # A daemon: the default threads of asyncio would be waited for.
     threading.Thread(target=run, name=name, daemon=True).start()

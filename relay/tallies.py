@@ -104,9 +104,9 @@ class Spreads(_Tally):
 
     def add(self, value: float, *labels: str | int) -> None:
         """Take one more value."""
-        series = self._series.get(labels)
-        if series is None:
-            series = self._series[labels] = _Spread(len(self._bounds))
+        if labels not in self._series:
+            self.begin(*labels)
+        series = self._series[labels]
         series.counts[bisect_left(self._bounds, value)] += 1
         series.total += value
 

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
 
 from relay import __version__
 from relay.errors import Problem, Reason, RelayError
@@ -26,6 +28,9 @@ _ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 _DELAY_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0)
 
 _CONFIRMATIONS = ("confirmed", "contradicted", "not_found", "limited", "error")
+
+
+C = TypeVar("C", bound=Collector)
 
 
 @dataclass(slots=True)
@@ -58,8 +63,7 @@ class Telemetry:
     def __init__(self, log: Log) -> None:
         self.log = log
         self._registry = CollectorRegistry()
-        self._gauges = Gauges()
-        self._registry.register(self._gauges)
+        self._gauges = self._registered(Gauges())
         self._deliveries = self._counter(
             "deliveries", "Deliveries by what became of them", "endpoint", "provider", "verdict"
         )
@@ -78,12 +82,13 @@ class Telemetry:
         self._requests = self._histogram(
             "request_duration_seconds", "Time to the answer", _REQUEST_BUCKETS, "endpoint"
         )
-        self._last = Latest(
-            "last_delivery_timestamp_seconds",
-            "When the last delivery was accepted or recognised as a duplicate",
-            ("endpoint",),
+        self._last = self._registered(
+            Latest(
+                "last_delivery_timestamp_seconds",
+                "When the last delivery was accepted or recognised as a duplicate",
+                ("endpoint",),
+            )
         )
-        self._registry.register(self._last)
         self._attempts = self._counter("attempts", "Tries upstream", "upstream", "outcome")
         self._attempt_time = self._histogram(
             "attempt_duration_seconds", "Time of one try upstream", _ATTEMPT_BUCKETS, "upstream"
@@ -287,11 +292,11 @@ class Telemetry:
         self._conflicts.add(endpoint)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counts:
-        counts = Counts(name, text, labels)
-        self._registry.register(counts)
-        return counts
+        return self._registered(Counts(name, text, labels))
 
     def _histogram(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Spreads:
-        spreads = Spreads(name, text, labels, bounds)
-        self._registry.register(spreads)
-        return spreads
+        return self._registered(Spreads(name, text, labels, bounds))
+
+    def _registered(self, collector: C) -> C:
+        self._registry.register(collector)
+        return collector

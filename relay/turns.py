@@ -13,7 +13,7 @@ from typing import Final
 _USUAL: Final = sys.getswitchinterval()
 _SHORT: Final = 0.001
 
-_COUNTING: Final = threading.Lock()
+_LOCK: Final = threading.Lock()
 _inside = 0
 
 
@@ -23,15 +23,15 @@ def short_turns() -> Iterator[None]:
 
     Not for always: handing over costs both of them.
     """
-    _enter(1)
+    _count(1)
     try:
         yield
     finally:
-        _enter(-1)
+        _count(-1)
 
 
-def _enter(more: int) -> None:
+def _count(more: int) -> None:
     global _inside  # noqa: PLW0603 - the interval is the process's, too
-    with _COUNTING:
+    with _LOCK:
         _inside += more
         sys.setswitchinterval(_SHORT if _inside else _USUAL)

@@ -60,9 +60,10 @@ def print_details(shown: Mapping[str, object], names: Sequence[str], *, gone: st
     shown: as the admin API gives it; of its `content` these names, the header fields and the body.
     gone: why there is no content any more.
     """
-    rows = [(name, value) for name, value in shown.items() if name != "content"]
-    rows = [row for row in rows if row[1] is not None]
     content = shown["content"]
+    rows = [
+        (name, value) for name, value in shown.items() if name != "content" and value is not None
+    ]
     if isinstance(content, Mapping):
         rows += [(name, content[name]) for name in names]
         rows += [(f"header {name}", value) for name, value in content["headers"]]

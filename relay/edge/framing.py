@@ -87,7 +87,7 @@ class Framing:
             while at < len(data):
                 before = at
                 if self._body is None:
-                    at = self._read_line(data, at, ready)
+                    at = self._read_head(data, at, ready)
                 else:
                     at = self._body.skip(data, at)
                 if at == before:
@@ -106,10 +106,10 @@ class Framing:
         """Take nothing more."""
         self.problem, self._held = problem, b""
 
-    def _read_line(self, data: bytes, at: int, head: int) -> int:
-        """Read one line of a head that began at `head`; return where the next one begins.
+    def _read_head(self, data: bytes, at: int, head: int) -> int:
+        """Read more of a head that began at `head`; return up to where.
 
-        A head that is here as a whole, as nearly every one is, passes in one step.
+        All of it in one step where it is here as a whole, as nearly every one is; else a line.
         """
         if at == head and (whole := self._head.take_whole(data, at)):
             self._take_head()

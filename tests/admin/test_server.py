@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -44,12 +45,12 @@ class Desk:
         self.reloads += 1
         return self.problems
 
-    async def get(self, path: str, **options: object) -> tuple[int, str]:
-        async with self.client.get(path, allow_redirects=False, **options) as response:  # type: ignore[arg-type]
+    async def get(self, path: str, **options: Any) -> tuple[int, str]:
+        async with self.client.get(path, allow_redirects=False, **options) as response:
             return response.status, await response.text()
 
-    async def post(self, path: str, **options: object) -> tuple[int, str]:
-        async with self.client.post(path, allow_redirects=False, **options) as response:  # type: ignore[arg-type]
+    async def post(self, path: str, **options: Any) -> tuple[int, str]:
+        async with self.client.post(path, allow_redirects=False, **options) as response:
             return response.status, await response.text()
 
 

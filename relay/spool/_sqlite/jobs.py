@@ -127,5 +127,6 @@ class Jobs:
     def _has_waited(self) -> None:
         self._patience = None
         with self._awake:
-            self._due = bool(self._waiting)
-            self._awake.notify()
+            if self._waiting:
+                self._due = True
+                self._awake.notify()

@@ -118,11 +118,11 @@ def parameters(event: VerifiedDelivery, now: datetime, until: datetime | None) -
     row["refuse"] = evidence.on_conflict == "refuse"
     row["since"] = micros(now)
     if evidence.test:
-        return row | _TEST
-    row["due_at"] = row["since"]
-    if until is None:
-        return row | _READY
-    row.update(_LEASED, lease_until=micros(until))
+        row.update(_TEST)
+    elif until is None:
+        row.update(_READY, due_at=row["since"])
+    else:
+        row.update(_LEASED, due_at=row["since"], lease_until=micros(until))
     return row
 
 
