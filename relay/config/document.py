@@ -7,6 +7,7 @@ duplicate keys, several documents, deep nesting, many aliases.
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -102,6 +103,7 @@ def parse(text: str) -> Document:
         _survey(text)
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
+        _survey_before(text, error)
         raise Unreadable(_syntax(error)) from None
     except yaml.reader.ReaderError as error:
         raise Unreadable(_unprintable(text, error)) from None
@@ -139,6 +141,17 @@ def _survey(text: str) -> None:
             _limit(event, values > MOST_VALUES, f"more than {MOST_VALUES} values")
         if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
             _limit(event, event.tag is not None, "tags are not used here; put text in quotes")
+
+
+def _survey_before(text: str, error: yaml.MarkedYAMLError) -> None:
+    """Let a limit above speak rather than the library, which reads ahead of its events.
+
+    libyaml looks up to 1,024 characters ahead for the ":" of a key, and from 0.2.6 on stops at a
+    depth of its own. What it read until then holds the place where the limit above is reached.
+    """
+    if error.problem_mark is not None:
+        with suppress(yaml.YAMLError):
+            _survey(text[: error.problem_mark.index])
 
 
 def _limit(event: yaml.Event, exceeded: bool, message: str) -> None:
