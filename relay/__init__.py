@@ -1,20 +1,17 @@
 """Receives payment webhooks at the network edge: checks, verifies, stores, delivers.
 
-One delivery walks this way; everything below a line is imported by what stands above it.
+One delivery walks this way; a package imports only what stands below it.
 
     edge          bytes from the internet become a request
-    ingest        use-case one: admit, verify, store, acknowledge
-    clientip      who is calling          sources     may it: networks, DNS hosts
-    providers     what it says            schemes     is it genuine
+    ingest        admit, verify, store or pass on, acknowledge
+    allowlist     may this address send: networks, DNS hosts
+    providers     what a sender says, and how it wants to be answered
+    signatures    is it genuine
     spool         on disk until it is delivered
-    dispatch      use-case two: claim, forward, decide, settle
-    confirm       is it so: the provider's own API, before an event goes out
-    upstream      one internal service: its line of attempts, its retries, its breaker
+    delivery      claim, confirm, send, decide, settle
 
-Beside the way: `admin` and `telemetry` are what the operator sees, `config`, `assembly` and
-`generations` turn a file into parts, `app` starts and stops them and `reload` changes them, `cli`
-and `demo` are the commands. `refusals`, `explain` and `reconcile` mend what went wrong. `model`
-and `errors` hold the types that travel.
+`admin`, `cli`, `explain` and `config` are what the operator uses; `app` builds the parts, runs and
+exchanges them; `telemetry` counts and logs; `core` holds the types that travel.
 """
 
 __version__ = "0.1.0"

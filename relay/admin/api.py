@@ -1,10 +1,15 @@
-"""The admin API of kept refusals."""
+"""The admin API: refused deliveries as JSON."""
 
+import orjson
 from aiohttp import web
 
-from relay.admin.answer import json_answer
-from relay.refusals.desk import ReleaseDesk, StillRefused
-from relay.refusals.shown import detail, page_json, parse_query, result_json
+from relay.admin.serializers import parse_refusal_query, refusal_detail, refusals_json, result_json
+from relay.ingest.refusals import ReleaseDesk, StillRefused
+
+
+def json_answer(content: object, status: int = 200) -> web.Response:
+    """Return an answer in JSON."""
+    return web.Response(body=orjson.dumps(content), status=status, content_type="application/json")
 
 
 class RefusalRoutes:
@@ -21,13 +26,15 @@ class RefusalRoutes:
         ]
 
     async def _refusals(self, request: web.Request) -> web.StreamResponse:
-        return json_answer(page_json(await self._desk.store.page(parse_query(request.query))))
+        return json_answer(
+            refusals_json(await self._desk.store.page(parse_refusal_query(request.query)))
+        )
 
     async def _refusal(self, request: web.Request) -> web.StreamResponse:
         kept = await self._desk.store.get(request.match_info["id"])
         if kept is None:
             raise web.HTTPNotFound
-        return json_answer(detail(kept, self._desk.secrets()))
+        return json_answer(refusal_detail(kept, self._desk.secrets()))
 
     async def _release(self, request: web.Request) -> web.StreamResponse:
         refusal_id = request.match_info["id"]

@@ -6,13 +6,13 @@ Read by the admin side; computed when asked, kept nowhere.
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from relay.clock import Clock
-from relay.errors import SpoolUnavailable
-from relay.gauges import Snapshot
-from relay.history import rfc3339
-from relay.ingest import Endpoint
-from relay.sources import Entry, Mode, SourceStatus
+from relay.admin.serializers import rfc3339
+from relay.allowlist import Entry, Mode, SourceStatus
+from relay.core.clock import Clock
+from relay.core.errors import SpoolUnavailable
+from relay.ingest.pipeline import Endpoint
 from relay.spool import Spool, SpoolStats
+from relay.telemetry.metrics import Snapshot
 
 
 class State:

@@ -9,8 +9,8 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from relay.admin.auth import Gatekeeper
-from relay.history import detail, parse_query, summary
-from relay.model import Status
+from relay.admin.serializers import detail, parse_query, summary
+from relay.core.event import Status
 from relay.spool import Spool
 
 #: The cookie that names a session.

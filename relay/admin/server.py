@@ -6,15 +6,13 @@ from dataclasses import asdict
 
 from aiohttp import web
 
-from relay.admin.answer import json_answer
-from relay.admin.auth import Gatekeeper
-from relay.admin.hosts import answers_to
+from relay.admin.api import RefusalRoutes, json_answer
+from relay.admin.auth import Gatekeeper, answers_to
+from relay.admin.health import State
 from relay.admin.pages import Pages
-from relay.admin.refusals import RefusalRoutes
-from relay.admin.state import State
-from relay.errors import Problem, SpoolUnavailable
-from relay.history import detail, page_json, parse_query
-from relay.refusals.desk import ReleaseDesk
+from relay.admin.serializers import detail, page_json, parse_query
+from relay.core.errors import Problem, SpoolUnavailable
+from relay.ingest.refusals import ReleaseDesk
 from relay.spool import Query, Spool
 from relay.telemetry import Telemetry
 

@@ -1,31 +1,66 @@
-"""Who may send: sources of addresses, and the allowlist that unites them.
+"""Address sources, and the allowlist that unites them.
 
-A source never fails in the request path. Reading it is instant and raises nothing; only `run`
-does I/O, and a failed refresh keeps the last good answer.
+A source never fails in the request path. Reading it is instant and raises nothing; only `run` does
+I/O, and a failed refresh keeps the last good answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol
 
 from netaddr import IPNetwork
 
-from relay.intervals import Intervals
-from relay.model import Address
-from relay.sources.hostrecord import Change, LookupResult
+from relay.allowlist.networks import Intervals, parse_network
+from relay.core.request import Address
 
-__all__ = [
-    "AddressSource",
-    "Allowlist",
-    "Change",
-    "Entry",
-    "LookupResult",
-    "Mode",
-    "SourceObserver",
-    "SourceStatus",
-]
+# ---- answers of name servers ----------------------------------------------------------------
+
+
+class LookupResult(StrEnum):
+    """How one DNS look-up of one host ended."""
+
+    OK = "ok"
+    NXDOMAIN = "nxdomain"
+    SERVFAIL = "servfail"
+    TIMEOUT = "timeout"
+    EMPTY = "empty"
+    REFUSED_ANSWER = "refused_answer"
+
+
+class Change(StrEnum):
+    """What happened to an address of a host."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+
+
+class Family(StrEnum):
+    """The two questions of a look-up. They fail apart, so they are judged apart."""
+
+    A = "A"
+    AAAA = "AAAA"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one question was answered with, as it came.
+
+    result: OK when it was answered with addresses, believable or not; REFUSED_ANSWER when it was
+        not even read.
+    ttl: the lowest of the chain, in seconds.
+    problem: why it was not read, for people.
+    """
+
+    result: LookupResult
+    addresses: tuple[Address, ...] = ()
+    ttl: int = 0
+    problem: str = ""
+
+
+# ---- contract -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +158,39 @@ class Allowlist:
             self._intervals = Intervals((entry.network, entry) for entry in self.entries())
             self._generations = generations
         return self._intervals
+
+
+# ---- listed networks ------------------------------------------------------------------------
+
+
+class ListedNetworks:
+    """An `AddressSource` that never changes."""
+
+    generation = 1
+
+    def __init__(self, name: str, networks: Iterable[tuple[str, str]]) -> None:
+        """Take networks as text, each with its origin.
+
+        Raises:
+            ValueError: one of them is not a network; see `parse_network`.
+        """
+        self._name = name
+        self._entries = tuple(_entry(text, origin) for text, origin in networks)
+
+    def entries(self) -> Sequence[Entry]:
+        return self._entries
+
+    def status(self) -> SourceStatus:
+        return SourceStatus(self._name, len(self._entries), refreshed_at=None, last_error=None)
+
+    async def run(self) -> None:
+        """Return at once: there is nothing to keep fresh."""
+
+    async def refresh(self) -> None:
+        """Do nothing: a list is as fresh as it was written."""
+
+
+# A provider's networks stand in the lists of all its endpoints: kept once, not once for each.
+@lru_cache(maxsize=4096)
+def _entry(text: str, origin: str) -> Entry:
+    return Entry(parse_network(text), origin)

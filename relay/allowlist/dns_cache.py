@@ -15,10 +15,10 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from relay.clock import Clock
-from relay.model import Address
-from relay.networks import special
-from relay.sources.hostrecord import MOST_OF_HOST, HostRecord, Known
+from relay.allowlist.dns_source import MOST_OF_HOST, HostRecord, Known
+from relay.allowlist.networks import special
+from relay.core.clock import Clock
+from relay.core.request import Address
 
 # The addresses are what a restart needs. When they were last confirmed may lag this much behind.
 _CONFIRM_EVERY: Final = 600.0

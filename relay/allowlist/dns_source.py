@@ -1,67 +1,40 @@
-"""What is known of one host name, and what an answer from DNS changes about it.
+"""One DNS host as an address source: what is known of it, and how an answer changes that.
 
-Pure. Addresses come in at once and leave slowly: whoever can break our DNS must not be able to
-empty the list, and whoever can spoof one answer must not be able to flood it.
-
-Times are seconds on one monotonic clock, so a wall clock that jumps ages nothing.
+Deciding is pure. Addresses come in at once and leave slowly: whoever can break our DNS must not be
+able to empty the list, and whoever can spoof one answer must not be able to flood it. Times are
+seconds on one monotonic clock, so a wall clock that jumps ages nothing.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from enum import StrEnum
+from datetime import datetime, timedelta
 from ipaddress import IPv4Address
 from random import Random
 from typing import Final
 
-from relay.model import Address
-from relay.networks import special
+from netaddr import IPNetwork
+
+from relay.allowlist import (
+    Answer,
+    Change,
+    Entry,
+    Family,
+    LookupResult,
+    SourceObserver,
+    SourceStatus,
+)
+from relay.allowlist.networks import parse_host_name, special
+from relay.allowlist.resolver import Resolver
+from relay.core.clock import Clock
+from relay.core.request import Address
+
+# ---- what is known of a host ----------------------------------------------------------------
 
 MOST_IN_ANSWER: Final = 64
 MOST_OF_HOST: Final = 256
 
 _FIRST_RETRY = 1.0
-
-
-class LookupResult(StrEnum):
-    """How one DNS look-up of one host ended."""
-
-    OK = "ok"
-    NXDOMAIN = "nxdomain"
-    SERVFAIL = "servfail"
-    TIMEOUT = "timeout"
-    EMPTY = "empty"
-    REFUSED_ANSWER = "refused_answer"
-
-
-class Change(StrEnum):
-    """What happened to an address of a host."""
-
-    ADDED = "added"
-    REMOVED = "removed"
-
-
-class Family(StrEnum):
-    """The two questions of a look-up. They fail apart, so they are judged apart."""
-
-    A = "A"
-    AAAA = "AAAA"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one question was answered with, as it came.
-
-    result: OK when it was answered with addresses, believable or not; REFUSED_ANSWER when it was
-        not even read.
-    ttl: the lowest of the chain, in seconds.
-    problem: why it was not read, for people.
-    """
-
-    result: LookupResult
-    addresses: tuple[Address, ...] = ()
-    ttl: int = 0
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,3 +237,125 @@ def _changes(
 
 def _family(address: Address) -> Family:
     return Family.A if isinstance(address, IPv4Address) else Family.AAAA
+
+
+# ---- the source -----------------------------------------------------------------------------
+
+_FAILED = {family: Answer(LookupResult.SERVFAIL) for family in Family}
+
+
+class DnsHost:
+    """An `AddressSource` of one host name.
+
+    Addresses are admitted with the first answer that holds them, and held on to through every
+    failure; `learn` has the rules.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        resolver: Resolver,
+        policy: Policy,
+        clock: Clock,
+        dice: Random,
+        observer: SourceObserver,
+        record: HostRecord,
+        keep: Callable[[str, HostRecord], None],
+    ) -> None:
+        """Start from a record that is known already, and hand each later one to `keep`.
+
+        Raises:
+            ValueError: this is not a host name.
+        """
+        self._host = parse_host_name(host)
+        self._resolver = resolver
+        self._policy = policy
+        self._clock = clock
+        self._dice = dice
+        self._observer = observer
+        self._keep = keep
+        self._record = record
+        self._entries = self._list()
+        self._generation = 1
+        self._problem: str | None = None
+        self._due = clock.monotonic()
+        self._look: asyncio.Task[None] | None = None
+
+    @property
+    def generation(self) -> int:
+        return self._generation
+
+    def entries(self) -> Sequence[Entry]:
+        return self._entries
+
+    def status(self) -> SourceStatus:
+        answered = self._record.answered
+        return SourceStatus(
+            name=self._host,
+            addresses=len(self._entries),
+            refreshed_at=None if answered is None else self._moment(answered),
+            last_error=self._problem,
+        )
+
+    def become(self, resolver: Resolver, policy: Policy) -> None:
+        """Look in this way from the next look on. What is known stays."""
+        self._resolver = resolver
+        self._policy = policy
+
+    async def run(self) -> None:
+        """Look now, and then whenever it is time again, until cancelled."""
+        try:
+            while True:
+                await self.refresh()
+                await self._until_due()
+        finally:
+            if self._look is not None:
+                self._look.cancel()
+                await asyncio.wait({self._look})
+
+    async def refresh(self) -> None:
+        """Look now, or wait for the look that is under way. Raises nothing.
+
+        A caller that stops waiting does not stop the look.
+        """
+        look = self._look
+        if look is None or look.done():
+            look = self._look = asyncio.get_running_loop().create_task(self._look_up())
+        await asyncio.wait({look})
+
+    async def _until_due(self) -> None:
+        # In short pieces, because a look that somebody asked for in between moves the time.
+        longest = self._policy.min_refresh.total_seconds()
+        while (left := self._due - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(left, longest))
+
+    async def _look_up(self) -> None:
+        # Whatever happens below, the next look is not at once.
+        self._due = self._clock.monotonic() + self._policy.min_refresh.total_seconds()
+        try:
+            answers = await self._resolver.look_up(self._host)
+        except Exception:  # noqa: BLE001 - no answer, however strange, ends the looking
+            answers = _FAILED
+        now = self._clock.monotonic()
+        step = learn(self._record, answers, now, self._policy, self._dice)
+        self._record = step.record
+        self._problem = step.problem
+        self._due = now + step.delay
+        self._entries = self._list()
+        if step.changes:
+            self._generation += 1
+        self._keep(self._host, step.record)
+        self._observer.looked_up(self._host, step.result)
+        for change, address in step.changes:
+            self._observer.changed(self._host, change, address)
+
+    def _list(self) -> tuple[Entry, ...]:
+        known = sorted(self._record.known.items(), key=lambda item: (item[0].version, int(item[0])))
+        return tuple(
+            Entry(IPNetwork(str(address)), "dns", self._host, self._moment(each.seen))
+            for address, each in known
+        )
+
+    def _moment(self, then: float) -> datetime:
+        return self._clock.now() - timedelta(seconds=self._clock.monotonic() - then)

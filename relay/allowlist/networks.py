@@ -1,14 +1,50 @@
-"""Networks and host names as people write them, and what no sender on the internet can have."""
+"""Parsing networks, host names and name servers; special addresses; look-up by bisection."""
 
 import re
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address
+from typing import Generic, TypeVar
 
-from netaddr import AddrFormatError, IPNetwork, cidr_merge
+from netaddr import AddrFormatError, IPAddress, IPNetwork, IPSet, cidr_merge
 
-from relay.intervals import Intervals
-from relay.model import Address
+from relay.core.request import Address
+
+# ---- look-up --------------------------------------------------------------------------------
+# Networks are sorted integer ranges, one list an IP version, so a look-up is one bisection however
+# many there are. Two networks either nest or are apart: dropping the nested ones leaves ranges that
+# do not overlap.
+
+T = TypeVar("T")
+
+
+class Intervals(Generic[T]):
+    """An immutable map from networks to values; a look-up finds the widest network's value."""
+
+    def __init__(self, items: Iterable[tuple[IPNetwork, T]]) -> None:
+        self._starts: dict[int, list[int]] = {4: [], 6: []}
+        self._ends: dict[int, list[tuple[int, T]]] = {4: [], 6: []}
+        # The widest network first where several begin at the same address.
+        for network, value in sorted(items, key=lambda item: (item[0].first, -item[0].last)):
+            starts, ends = self._starts[network.version], self._ends[network.version]
+            if ends and network.last <= ends[-1][0]:
+                continue
+            starts.append(network.first)
+            ends.append((network.last, value))
+
+    def find(self, address: Address) -> T | None:
+        """Return the value of the widest network that holds this address, or None."""
+        number = int(address)
+        at = bisect_right(self._starts[address.version], number) - 1
+        if at < 0:
+            return None
+        last, value = self._ends[address.version][at]
+        return value if number <= last else None
+
+
+# ---- parsing --------------------------------------------------------------------------------
 
 # netaddr also takes masks, signs, blanks and other scripts' digits after the slash.
 _WRITTEN = re.compile(r"[0-9A-Fa-f.:]+(/(0|[1-9][0-9]{0,2}))?")
@@ -149,3 +185,99 @@ def _advice(text: str) -> str:
         if pattern.search(text):
             return f"{text!r} {advice}"
     return f"{text!r} is not a network; write an address or address/length, as in 192.0.2.0/24"
+
+
+# ---- name servers as people write them ------------------------------------------------------
+
+_TLS = "tls://"
+_PORTS = range(1, 65536)
+
+
+@dataclass(frozen=True, slots=True)
+class Nameserver:
+    """Where to ask.
+
+    tls: ask over TLS (RFC 7858); the certificate must then be valid for `name`, or for the address
+        itself when there is no name.
+    """
+
+    address: str
+    port: int
+    tls: bool = False
+    name: str | None = None
+
+
+def parse_nameserver(text: str) -> Nameserver:
+    """Return the name server that is written here. It is an address: a name would need DNS first.
+
+    Raises:
+        ValueError: it is not one; the message says what to write instead.
+    """
+    tls = text.startswith(_TLS)
+    place, hash_mark, name = text.removeprefix(_TLS).partition("#")
+    if hash_mark and not tls:
+        raise ValueError(f"{text!r} has a name to check but no TLS; write {_TLS}{place}#{name}")
+    certified = parse_host_name(name) if hash_mark else None
+    address, port = _split(place)
+    try:
+        IPAddress(address)
+    except (AddrFormatError, ValueError):
+        raise ValueError(
+            f"{text!r} is not a name server; write its address, as in 192.0.2.53, "
+            f"192.0.2.53:5353, [2001:db8::53]:5353 or {_TLS}192.0.2.53#dns.example.com"
+        ) from None
+    if port is None:
+        return Nameserver(address, 853 if tls else 53, tls, certified)
+    if not (port.isascii() and port.isdigit() and int(port) in _PORTS):
+        raise ValueError(f"{text!r} has no port number after the colon; write 1 to 65535")
+    return Nameserver(address, int(port), tls, certified)
+
+
+def _split(place: str) -> tuple[str, str | None]:
+    """Return address and port; an IPv6 address needs brackets where a port follows."""
+    if place.startswith("["):
+        address, closed, rest = place[1:].partition("]")
+        if closed and not rest:
+            return address, None
+        return (address, rest[1:]) if rest.startswith(":") else (place, None)
+    if place.count(":") == 1:
+        address, _, port = place.partition(":")
+        return address, port
+    return place, None
+
+
+# ---- judging lists of networks --------------------------------------------------------------
+
+# Where a sender can be; in IPv6, IANA assigns global unicast addresses from 2000::/3 alone.
+_SENDERS = (("IPv4", IPNetwork("0.0.0.0/0")), ("IPv6", IPNetwork("2000::/3")))
+
+
+def everyone(network: IPNetwork) -> bool:
+    """Tell whether a network is 0.0.0.0/0 or ::/0."""
+    return not network.prefixlen
+
+
+def mostly_everyone(networks: Iterable[IPNetwork]) -> Iterator[str]:
+    """Yield each kind, IPv4 or IPv6, of which the networks together hold half or more."""
+    held = IPSet(networks)
+    for kind, senders in _SENDERS:
+        if 2 * (held & IPSet((senders,))).size >= senders.size:
+            yield kind
+
+
+def repeated(
+    networks: Sequence[IPNetwork | str], listed: Sequence[IPNetwork]
+) -> Iterator[tuple[int, IPNetwork]]:
+    """Yield the position of each network that adds nothing, and the network that holds it.
+
+    listed: networks that are there anyway. Of equal networks the first is not repeated.
+    """
+    own = [network for network in networks if isinstance(network, IPNetwork)]
+    outer = dict(redundant((*listed, *own)))
+    seen = set(listed)
+    for at, network in enumerate(networks):
+        if not isinstance(network, IPNetwork):
+            continue
+        if network in outer and (outer[network] != network or network in seen):
+            yield at, outer[network]
+        seen.add(network)

@@ -1,13 +1,14 @@
-"""Host names: a provider that publishes names instead of networks is followed through DNS."""
+"""Asking name servers for the addresses of a host; answers are bounded before they are parsed."""
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from ipaddress import ip_address
-from random import Random
-from typing import Any
+from typing import Any, Final, Self
 
+import dns.asyncbackend
 import dns.asyncquery
 import dns.asyncresolver
 import dns.exception
@@ -16,19 +17,104 @@ import dns.message
 import dns.name
 import dns.nameserver
 import dns.resolver
-from netaddr import IPNetwork
 
-from relay.clock import Clock
-from relay.networks import parse_host_name
-from relay.sources import Entry, SourceObserver, SourceStatus
-from relay.sources.dnswire import LONGEST, AnswerTooLong, Backend
-from relay.sources.hostrecord import Answer, Family, HostRecord, LookupResult, Policy, learn
-from relay.sources.nameservers import Nameserver
+from relay.allowlist import Answer, Family, LookupResult
+from relay.allowlist.networks import Nameserver
+
+# ---- bounded answers ------------------------------------------------------------------------
+# dnspython takes tens of microseconds for each record, and 64 KiB hold 4,000 of them: parsing such
+# an answer would keep everything else waiting. It takes its sockets from a backend, so they are
+# wrapped there.
+
+#: In bytes. Twice what as many addresses as are believed need, with a chain of names before them.
+LONGEST: Final = 4096
+
+_Place = tuple[str, int]
+
+
+class AnswerTooLong(dns.exception.FormError):
+    """An answer is longer than any that is parsed. dnspython asks the next server then."""
+
+
+class Backend:
+    """Gives dnspython sockets on asyncio that bring no answer longer than `LONGEST`."""
+
+    def __init__(self) -> None:
+        self._asyncio: Any = dns.asyncbackend.get_backend("asyncio")
+
+    async def make_socket(  # noqa: PLR0917 - dnspython's signature
+        self,
+        af: int,
+        socktype: int,
+        proto: int = 0,
+        source: _Place | None = None,
+        destination: _Place | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - dnspython's signature
+        ssl_context: ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+    ) -> "_Datagrams | _Stream":
+        made = await self._asyncio.make_socket(
+            af, socktype, proto, source, destination, timeout, ssl_context, server_hostname
+        )
+        return _Datagrams(made) if socktype == socket.SOCK_DGRAM else _Stream(made)
+
+    def datagram_connection_required(self) -> bool:
+        return False
+
+    async def sleep(self, interval: float) -> None:
+        await self._asyncio.sleep(interval)
+
+
+class _Socket:
+    """What dnspython asks of every socket. `inner` is its own, which has no public type."""
+
+    def __init__(self, inner: Any) -> None:  # noqa: ANN401 - see above
+        self._inner = inner
+        self.family: int = inner.family
+
+    async def getpeername(self) -> object:
+        return await self._inner.getpeername()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._inner.close()
+
+
+class _Datagrams(_Socket):
+    async def sendto(self, what: bytes, destination: _Place, late: float | None) -> int:
+        sent: int = await self._inner.sendto(what, destination, late)
+        return sent
+
+    async def recvfrom(self, size: int, late: float | None) -> tuple[bytes, _Place]:
+        while True:
+            received: tuple[bytes, _Place] = await self._inner.recvfrom(size, late)
+            # More than was asked for (`Resolver`) is noise, like an answer to another question.
+            if len(received[0]) <= LONGEST:
+                return received
+
+
+class _Stream(_Socket):
+    async def sendall(self, what: bytes, late: float | None) -> None:
+        await self._inner.sendall(what, late)
+
+    async def recv(self, size: int, late: float | None) -> bytes:
+        # Asked for first, behind its length, is all of the message (RFC 1035, section 4.2.2).
+        if size > LONGEST:
+            raise _too_long(size)
+        received: bytes = await self._inner.recv(size, late)
+        return received
+
+
+def _too_long(size: int) -> AnswerTooLong:
+    return AnswerTooLong(f"{size} bytes")  # type: ignore[no-untyped-call] # it has no annotations
+
+
+# ---- asking ---------------------------------------------------------------------------------
 
 # DNS flag day 2020: larger answers over UDP arrive in fragments, which get lost or forged.
 _UDP_PAYLOAD = 1232
-
-_FAILED = {family: Answer(LookupResult.SERVFAIL) for family in Family}
 _TOO_LONG = Answer(LookupResult.REFUSED_ANSWER, problem=f"more than {LONGEST} bytes")
 
 
@@ -90,123 +176,6 @@ class Resolver:
         # A lost datagram or a dead server must leave time for one more try.
         stub.timeout = self._timeout / max(2, len(stub.nameservers))
         return stub
-
-
-class DnsHost:
-    """An `AddressSource` of one host name.
-
-    Addresses are admitted with the first answer that holds them, and held on to through every
-    failure; `relay.sources.hostrecord` has the rules.
-    """
-
-    def __init__(
-        self,
-        host: str,
-        *,
-        resolver: Resolver,
-        policy: Policy,
-        clock: Clock,
-        dice: Random,
-        observer: SourceObserver,
-        record: HostRecord,
-        keep: Callable[[str, HostRecord], None],
-    ) -> None:
-        """Start from a record that is known already, and hand each later one to `keep`.
-
-        Raises:
-            ValueError: this is not a host name.
-        """
-        self._host = parse_host_name(host)
-        self._resolver = resolver
-        self._policy = policy
-        self._clock = clock
-        self._dice = dice
-        self._observer = observer
-        self._keep = keep
-        self._record = record
-        self._entries = self._list()
-        self._generation = 1
-        self._problem: str | None = None
-        self._due = clock.monotonic()
-        self._look: asyncio.Task[None] | None = None
-
-    @property
-    def generation(self) -> int:
-        return self._generation
-
-    def entries(self) -> Sequence[Entry]:
-        return self._entries
-
-    def status(self) -> SourceStatus:
-        answered = self._record.answered
-        return SourceStatus(
-            name=self._host,
-            addresses=len(self._entries),
-            refreshed_at=None if answered is None else self._moment(answered),
-            last_error=self._problem,
-        )
-
-    def become(self, resolver: Resolver, policy: Policy) -> None:
-        """Look in this way from the next look on. What is known stays."""
-        self._resolver = resolver
-        self._policy = policy
-
-    async def run(self) -> None:
-        """Look now, and then whenever it is time again, until cancelled."""
-        try:
-            while True:
-                await self.refresh()
-                await self._until_due()
-        finally:
-            if self._look is not None:
-                self._look.cancel()
-                await asyncio.wait({self._look})
-
-    async def refresh(self) -> None:
-        """Look now, or wait for the look that is under way. Raises nothing.
-
-        A caller that stops waiting does not stop the look.
-        """
-        look = self._look
-        if look is None or look.done():
-            look = self._look = asyncio.get_running_loop().create_task(self._look_up())
-        await asyncio.wait({look})
-
-    async def _until_due(self) -> None:
-        # In short pieces, because a look that somebody asked for in between moves the time.
-        longest = self._policy.min_refresh.total_seconds()
-        while (left := self._due - self._clock.monotonic()) > 0:
-            await self._clock.sleep(min(left, longest))
-
-    async def _look_up(self) -> None:
-        # Whatever happens below, the next look is not at once.
-        self._due = self._clock.monotonic() + self._policy.min_refresh.total_seconds()
-        try:
-            answers = await self._resolver.look_up(self._host)
-        except Exception:  # noqa: BLE001 - no answer, however strange, ends the looking
-            answers = _FAILED
-        now = self._clock.monotonic()
-        step = learn(self._record, answers, now, self._policy, self._dice)
-        self._record = step.record
-        self._problem = step.problem
-        self._due = now + step.delay
-        self._entries = self._list()
-        if step.changes:
-            self._generation += 1
-        self._keep(self._host, step.record)
-        self._observer.looked_up(self._host, step.result)
-        for change, address in step.changes:
-            self._observer.changed(self._host, change, address)
-
-    def _list(self) -> tuple[Entry, ...]:
-        known = sorted(self._record.known.items(), key=lambda item: (item[0].version, int(item[0])))
-        return tuple(
-            Entry(IPNetwork(str(address)), "dns", self._host, self._moment(each.seen))
-            for address, each in known
-        )
-
-    def _moment(self, then: float) -> datetime:
-        return self._clock.now() - timedelta(seconds=self._clock.monotonic() - then)
 
 
 def _was_too_long(error: Exception) -> bool:

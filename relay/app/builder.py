@@ -1,47 +1,54 @@
-"""From settings to parts: what a configuration describes is constructed here.
+"""Settings to parts: everything that a configuration describes is constructed here.
 
-`relay.app` calls these in order, adds what no setting describes, and runs it all.
+`relay.app.runtime` calls these in order, adds what no setting describes, and runs it all.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from random import SystemRandom
 
-from relay.clientip import ClientLocator, ForwardedHeader
-from relay.clock import Clock, SystemClock
-from relay.config import Settings
-from relay.config.binding import Senders, provider_of, senders, terms
-from relay.config.endpoint import Endpoint as EndpointSettings
-from relay.config.settings import SqliteSpool as SqliteSettings
+from relay.allowlist import Allowlist, Mode, SourceObserver
+from relay.allowlist.dns_cache import DnsMemory
+from relay.allowlist.dns_source import Policy
+from relay.allowlist.registry import AddressBook, Knock
+from relay.allowlist.resolver import Resolver
+from relay.app.maintenance import Housekeeping
+from relay.config import Endpoint as EndpointSettings
+from relay.config import Senders, Settings, provider_of, senders, terms
+from relay.config import SqliteSpool as SqliteSettings
+from relay.config.settings import Confirm
 from relay.config.settings import Upstream as UpstreamSettings
-from relay.confirm.confirmer import LONGEST as LONGEST_CONFIRMATION
-from relay.confirm.confirmer import StatusConfirmer
-from relay.edge.body import BodyLimits
+from relay.core.clock import Clock, SystemClock
+from relay.core.errors import RelayError, SpoolUnavailable
+from relay.core.ids import event_ids
+from relay.core.rate_limit import Bucket
+from relay.core.request import Address, ForwardedHeader
+from relay.core.secret import Secret
+from relay.delivery.attempt import Upstream
+from relay.delivery.confirmation import LONGEST as LONGEST_CONFIRMATION
+from relay.delivery.confirmation import StatusClient, StatusConfirmer
+from relay.delivery.proxy import Journal, Passage
+from relay.delivery.retry import LONGEST_RETRY_AFTER, RetryPolicy
+from relay.delivery.sender import Forwarder
 from relay.edge.connections import Connections
-from relay.edge.descriptors import descriptors, room
-from relay.edge.server import Edge, Listener
+from relay.edge.listener import Edge, Listener, descriptors, room
+from relay.edge.slow_path import BodyLimits
 from relay.edge.tls import ServerTls
-from relay.errors import RelayError, SpoolUnavailable
-from relay.housekeeping import Housekeeping
-from relay.ingest import Endpoint, Ingest
-from relay.journal import Journal
-from relay.kept import RefusalStore
-from relay.model import Address
-from relay.sources import Allowlist, Mode, SourceObserver
-from relay.sources.addressbook import AddressBook
-from relay.sources.dns import Resolver
-from relay.sources.hostrecord import Policy
-from relay.sources.knock import Knock
-from relay.sources.memory import DnsMemory
+from relay.ingest.client_address import ClientLocator
+from relay.ingest.pipeline import Endpoint, Ingest
+from relay.ingest.reconcile import Account, Reconciler
+from relay.ingest.refusals import Keeper, ReleaseDesk
+from relay.ingest.routing import Routes
+from relay.signatures.shared_secret import Signer
 from relay.spool import Spool
-from relay.spool.sqlite import Migrated, migrate
+from relay.spool.refusals import Bounds, RefusalStore
+from relay.spool.sqlite import SqliteSpool, migrate
 from relay.spool.sqlite import open_spool as open_sqlite
+from relay.spool.sqlite.database import Migrated
 from relay.telemetry import Telemetry
-from relay.upstream.attempts import Upstream
-from relay.upstream.forward import Forwarder
-from relay.upstream.passthrough import Passage
-from relay.upstream.retry import LONGEST_RETRY_AFTER, RetryPolicy
-from relay.upstream.signing import Signer
+
+# ---- inbound, outbound, spool ---------------------------------------------------------------
 
 # ---- the spool ------------------------------------------------------------------------------
 
@@ -329,3 +336,113 @@ def _sqlite(settings: Settings) -> SqliteSettings:
     if not isinstance(settings.spool, SqliteSettings):
         raise RelayError("other spools are refused when the configuration is read")
     return settings.spool
+
+
+# ---- asking providers: before a delivery, and to reconcile ----------------------------------
+
+
+def status_client(endpoint: EndpointSettings, clock: Clock, stack: AsyncExitStack) -> StatusClient:
+    """Return what asks the API of this endpoint's environment, or the one that is configured.
+
+    Raises:
+        ValueError: there is none.
+    """
+    url = provider_of(endpoint).facts.environments[endpoint.environment].status_api
+    if endpoint.confirm is not None and endpoint.confirm.url is not None:
+        url = endpoint.confirm.url
+    if url is None:
+        raise ValueError(f"{endpoint.name}: its provider cannot be asked for a status")
+    client = StatusClient(url, clock)
+    stack.push_async_callback(client.close)
+    return client
+
+
+def unanswerable(endpoint: EndpointSettings) -> str | None:
+    """Return why nothing can be reconciled at this endpoint; None when it can be."""
+    facts = provider_of(endpoint).facts
+    if facts.environments[endpoint.environment].status_api is None:
+        return f"{facts.name} cannot be asked for a status"
+    if not endpoint.secrets:
+        return "it has no secrets, and a server key is what the status is asked with"
+    if endpoint.mode == "proxy":
+        return "it passes deliveries on (mode: proxy), and keeps no events"
+    return None
+
+
+def reconciler(
+    endpoint: EndpointSettings, spool: Spool, clock: Clock, stack: AsyncExitStack
+) -> Reconciler:
+    """Return what asks about orders of this endpoint; the stack closes its connections."""
+    bound = provider_of(endpoint)
+    confirm = endpoint.confirm or Confirm()
+    account = Account(
+        name=endpoint.name,
+        path=endpoint.path,
+        provider=bound.facts.name,
+        environment=endpoint.environment,
+        upstream=endpoint.upstream,
+        inspector=bound.bind(terms(endpoint, bound.facts)),
+        secrets=endpoint.secrets,
+    )
+    return Reconciler(
+        account,
+        api=status_client(endpoint, clock, stack),
+        bucket=Bucket(confirm.rate),
+        spool=spool,
+        clock=clock,
+        new_id=event_ids(clock),
+    )
+
+
+# ---- recording and releasing refusals -------------------------------------------------------
+
+
+def store(spool: Spool) -> RefusalStore:
+    """Return where this spool keeps refusals; open as long as the spool is."""
+    if not isinstance(spool, SqliteSpool):
+        raise RelayError("other spools are refused when the configuration is read")
+    return spool.refusals
+
+
+def keeper(spool: Spool, clock: Clock, telemetry: Telemetry) -> Keeper:
+    """Return what notes refused deliveries, not running yet."""
+    new_id = event_ids(clock)
+    return Keeper(
+        store(spool),
+        clock=clock,
+        telemetry=telemetry,
+        new_id=lambda: new_id().replace("evt_", "ref_", 1),
+        bounds=Bounds(),
+    )
+
+
+def desk(
+    spool: Spool,
+    routes: Callable[[], Routes[Endpoint]],
+    secrets: Callable[[], Iterable[Secret]],
+    clock: Clock,
+) -> ReleaseDesk:
+    """Return what releases refusals as the endpoints judge them that there are then.
+
+    secrets: gives those that are configured then.
+    """
+    return ReleaseDesk(
+        store(spool),
+        spool,
+        routes=routes,
+        secrets=secrets,
+        clock=clock,
+        new_id=event_ids(clock),
+    )
+
+
+def visiting_desk(settings: Settings, spool: Spool) -> ReleaseDesk:
+    """Return what releases refusals under these settings, and what DNS said last.
+
+    Raises:
+        RelayError: what DNS said last cannot be read.
+    """
+    clock = SystemClock()
+    book = known_book(settings, clock)
+    routes = Routes(bind_endpoint(each, book) for each in settings.endpoints)
+    return desk(spool, lambda: routes, settings.every_secret, clock)

@@ -1,4 +1,4 @@
-"""What a configuration describes, built for each one, and exchanged while everything runs.
+"""What one configuration built, and what it has in common with the next.
 
 Requests and attempts that are under way end in the generation that they began in. What two of them
 have in common goes on undisturbed: upstreams that stay as they are, what is known of hosts, and how
@@ -6,32 +6,212 @@ often DNS and providers have been asked already.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Generic, TypeVar
 
-from relay import assembly
-from relay.admin.state import State
-from relay.clientip import ClientLocator
-from relay.clock import Clock
-from relay.config import Settings, provider_name
-from relay.config.endpoint import Endpoint as EndpointSettings
+from relay.allowlist.registry import AddressBook, Knock
+from relay.app import builder
+from relay.config import Endpoint as EndpointSettings
+from relay.config import Settings
+from relay.config.settings import Confirm
 from relay.config.settings import Upstream as UpstreamSettings
-from relay.confirm.confirmer import StatusConfirmer
-from relay.desks import Desks, Prepared
-from relay.dispatch import Dispatcher, Upstream
-from relay.edge.connections import Connections
-from relay.edge.server import Edge
-from relay.fleet import Close, Fleet, Member, nothing
-from relay.ids import event_ids
-from relay.ingest import Endpoint, Ingest, KeepRefused
-from relay.journal import Journal
-from relay.routing import Routes
-from relay.sources.addressbook import AddressBook
-from relay.sources.knock import Knock
+from relay.core.clock import Clock
+from relay.core.ids import event_ids
+from relay.core.rate_limit import Turns
+from relay.core.secret import Secret
+from relay.delivery.attempt import Upstream
+from relay.delivery.confirmation import Desk, StatusConfirmer
+from relay.delivery.proxy import Journal, Passage, Passthrough
+from relay.ingest.client_address import ClientLocator
+from relay.ingest.pipeline import Endpoint, Ingest, KeepRefused
+from relay.ingest.routing import Routes
 from relay.spool import Spool, SpoolBroken
 from relay.telemetry import Telemetry
-from relay.upstream.passthrough import Passage, Passthrough
+
+# ---- keyed pool: a part is reused while what it is made from is equal -----------------------
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+Close = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member(Generic[K, T]):
+    """One part, what it was made from, and how it is closed."""
+
+    made_from: K
+    part: T
+    close: Close
+
+
+class Fleet(Generic[K, T]):
+    """The parts in use, and those that have been replaced and are not closed yet."""
+
+    def __init__(self, make: Callable[[str, K], tuple[T, Close]]) -> None:
+        """Take what makes a part of this name from its description, and says how to close it."""
+        self._make = make
+        self._present: Mapping[str, Member[K, T]] = {}
+        self._open: set[Member[K, T]] = set()
+
+    def prepare(self, wanted: Mapping[str, K]) -> dict[str, Member[K, T]]:
+        """Return the parts for these descriptions; those in use stay where they are the same.
+
+        Nothing changes yet: they come into use with `take`, or go with `others`.
+        """
+        return {name: self._member(name, description) for name, description in wanted.items()}
+
+    def take(self, members: Mapping[str, Member[K, T]]) -> None:
+        """Use these from now on."""
+        self._present = members
+
+    def others(self) -> list[Member[K, T]]:
+        """Return those that are open and not in use."""
+        present = set(self._present.values())
+        return [each for each in self._open if each not in present]
+
+    async def close(self, members: Iterable[Member[K, T]] | None = None) -> None:
+        """Close these, or all."""
+        for each in tuple(self._open if members is None else members):
+            if each in self._open:
+                self._open.discard(each)
+                await each.close()
+
+    def _member(self, name: str, description: K) -> Member[K, T]:
+        present = self._present.get(name)
+        if present is not None and present.made_from == description:
+            return present
+        part, close = self._make(name, description)
+        member = Member(description, part, close)
+        self._open.add(member)
+        return member
+
+
+async def nothing() -> None:
+    """Close what needs no closing."""
+
+
+# ---- clients of status APIs, reused across reloads ------------------------------------------
+# Only what differs is made anew: reading a configuration again lets nobody ask more often.
+
+# Provider, environment and URL tell which API it is.
+_Api = tuple[object, str | None, str | None]
+_Pace = tuple[_Api, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a desk is made from."""
+
+    api: _Api
+    secrets: tuple[Secret, ...]
+    strict: bool
+    turns: Turns
+    endpoint: EndpointSettings = field(compare=False)
+
+
+_Asking = frozenset[tuple[str, Member[_Asked, Desk]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The desks of one configuration, and who asks at them."""
+
+    paces: Mapping[str, Member[_Pace, Turns]]
+    desks: Mapping[str, Member[_Asked, Desk]]
+    confirmers: Mapping[str, Member[_Asking, StatusConfirmer]]
+    unasked: frozenset[str]
+
+    @property
+    def confirmer(self) -> StatusConfirmer:
+        """Who asks; the same object for as long as the desks are the same."""
+        return self.confirmers[""].part
+
+
+class Desks:
+    """The desks in use, and those that have been replaced and are not closed yet.
+
+    Used as `Fleet`: what `prepare` returns comes into use with `take`.
+    """
+
+    def __init__(self, clock: Clock, telemetry: Telemetry) -> None:
+        self._clock = clock
+        self._telemetry = telemetry
+        self._paces = Fleet(_pace)
+        self._desks = Fleet(self._desk)
+        self._confirmers = Fleet(self._confirmer)
+        # The endpoints in use that do not ask. All confirmers know it, so that none is made anew
+        # when an endpoint comes or goes.
+        self._unasked: set[str] = set()
+
+    def prepare(self, endpoints: Sequence[EndpointSettings]) -> Prepared:
+        """Return the desks for these endpoints; those in use stay where they are the same.
+
+        How often an API has been asked stays known for as long as it is the same API, and may be
+        asked as often: also where the secrets have changed.
+        """
+        asks = [(each, each.confirm) for each in endpoints if each.confirm is not None]
+        paces = self._paces.prepare(
+            {each.name: (_api(each, confirm), confirm.rate) for each, confirm in asks}
+        )
+        desks = self._desks.prepare(
+            {each.name: _asked(each, confirm, paces[each.name].part) for each, confirm in asks}
+        )
+        confirmers = self._confirmers.prepare({"": frozenset(desks.items())})
+        unasked = frozenset(each.name for each in endpoints if each.confirm is None)
+        return Prepared(paces, desks, confirmers, unasked)
+
+    def take(self, prepared: Prepared) -> None:
+        """Use these from now on."""
+        self._paces.take(prepared.paces)
+        self._desks.take(prepared.desks)
+        self._confirmers.take(prepared.confirmers)
+        self._unasked.clear()
+        self._unasked.update(prepared.unasked)
+
+    def others(self) -> list[Member[_Asked, Desk]]:
+        """Return those that are open and not in use; nothing else has to be closed."""
+        return self._desks.others()
+
+    async def close(self, members: Iterable[Member[_Asked, Desk]] | None = None) -> None:
+        """Close these, or all."""
+        await self._desks.close(members)
+        # They hold nothing open, and are let go.
+        await self._confirmers.close(self._confirmers.others())
+        await self._paces.close(self._paces.others())
+
+    def _desk(self, _: str, asked: _Asked) -> tuple[Desk, Close]:
+        stack = AsyncExitStack()
+        desk = Desk(
+            api=builder.status_client(asked.endpoint, self._clock, stack),
+            secrets=asked.secrets,
+            turns=asked.turns,
+            strict=asked.strict,
+        )
+        return desk, stack.aclose
+
+    def _confirmer(self, _: str, described: _Asking) -> tuple[StatusConfirmer, Close]:
+        parts = {name: member.part for name, member in described}
+        return StatusConfirmer(parts, self._unasked, self._clock, self._telemetry), nothing
+
+
+def _api(endpoint: EndpointSettings, confirm: Confirm) -> _Api:
+    return endpoint.provider, endpoint.environment, confirm.url
+
+
+def _asked(endpoint: EndpointSettings, confirm: Confirm, turns: Turns) -> _Asked:
+    strict = confirm.on_error == "hold"
+    return _Asked(_api(endpoint, confirm), endpoint.secrets, strict, turns, endpoint)
+
+
+def _pace(_: str, described: _Pace) -> tuple[Turns, Close]:
+    return Turns(described[1]), nothing
+
+
+# ---- generations ----------------------------------------------------------------------------
 
 # What the parts are made from: they are made anew when it changes.
 _Knocking = tuple[tuple[str, ...], timedelta]
@@ -122,14 +302,14 @@ class Generations:
         knocks: dict[str, Member[_Knocking, Knock | None]] = {}
         bound: dict[str, Member[_Binding, Endpoint]] = {}
         for each in settings.endpoints:
-            name, hosts = each.name, assembly.endpoint_hosts(each)
+            name, hosts = each.name, builder.endpoint_hosts(each)
             knocks |= self._knocks.prepare({name: (hosts, settings.dns.knock_interval)})
             bound |= self._bound.prepare({name: (each, knocks[name].part)})
             await asyncio.sleep(0)
         routes = Routes(each.part for each in bound.values())
         await asyncio.sleep(0)
         desks = self._desks.prepare(settings.endpoints)
-        before = assembly.time_to_ask(settings)
+        before = builder.time_to_ask(settings)
         senders = self._senders.prepare(
             {name: (each, before, desks.confirmer) for name, each in settings.upstreams.items()}
         )
@@ -204,114 +384,13 @@ class Generations:
 
     def _endpoint(self, _: str, described: _Binding) -> tuple[Endpoint, Close]:
         settings, knock = described
-        return assembly.bind_endpoint(settings, self._book, knock), nothing
+        return builder.bind_endpoint(settings, self._book, knock), nothing
 
     def _sender(self, name: str, described: _Sending) -> tuple[Upstream, Close]:
         settings, before, confirmer = described
-        forwarder = assembly.forwarder(settings, self._clock)
-        return assembly.upstream(name, settings, before, forwarder, confirmer), forwarder.close
+        forwarder = builder.forwarder(settings, self._clock)
+        return builder.upstream(name, settings, before, forwarder, confirmer), forwarder.close
 
     def _passage(self, _: str, settings: UpstreamSettings) -> tuple[Passage, Close]:
-        forwarder = assembly.forwarder(settings, self._clock)
-        return assembly.passage(settings, forwarder), forwarder.close
-
-
-class Changeover:
-    """Exchanges the generation in use for another one, with everything that goes by it."""
-
-    def __init__(
-        self,
-        generations: Generations,
-        *,
-        book: AddressBook,
-        clients: ClientLocator,
-        connections: Connections,
-        edge: Edge,
-        dispatcher: Dispatcher,
-        state: State | None,
-        telemetry: Telemetry,
-    ) -> None:
-        """Take the parts that run. `state`: tells of endpoints, where this process has any."""
-        self._generations = generations
-        self._book = book
-        self._clients = clients
-        self._connections = connections
-        self._edge = edge
-        self._dispatcher = dispatcher
-        self._state = state
-        self._telemetry = telemetry
-        self._dns = generations.present.settings.dns
-        self._leaving: asyncio.Queue[_Leaving] = asyncio.Queue()
-
-    async def to(self, settings: Settings) -> None:
-        """Go by these settings from the next request and the next attempt on.
-
-        All is built before anything is exchanged; the exchange is one step of the event loop, and
-        the series of new endpoints begin after it.
-
-        Raises:
-            Exception: it cannot be built; nothing has changed.
-        """
-        before = self._generations.present
-        try:
-            # First, since who is let to knock is built from it.
-            self._look_up_as(settings)
-            following = await self._generations.build(settings)
-        except BaseException:
-            self._look_up_as(before.settings)
-            self._book.follow(before.hosts)
-            self._leaving.put_nowait(_Leaving((), (), self._generations.others()))
-            raise
-        self._generations.take(following)
-        self._clients.become(settings.trusted_proxies, settings.forwarded_header)
-        self._book.follow(following.hosts)
-        limits = settings.limits
-        self._connections.become(
-            total=limits.connections, per_address=limits.connections_per_address
-        )
-        self._edge.become(
-            ingest=following.ingest,
-            body=assembly.body_limits(settings),
-            header_timeout=limits.header_timeout,
-        )
-        ends = self._dispatcher.replace(following.upstreams)
-        if self._state is not None:
-            self._state.become(following.endpoints)
-        self._leaving.put_nowait(_Leaving((before.ingest,), ends, self._generations.others()))
-        announce((), settings.upstreams, self._telemetry)
-        for each in following.new_since(before):
-            announce((each,), (), self._telemetry)
-            await asyncio.sleep(0)
-
-    async def run(self) -> None:
-        """Close what is left behind after its last request and attempt, until cancelled."""
-        while True:
-            leaving = await self._leaving.get()
-            for ingest in leaving.ingests:
-                await ingest.idle()
-            for end in leaving.ends:
-                await end.wait()
-            await leaving.close()
-
-    def _look_up_as(self, settings: Settings) -> None:
-        if settings.dns != self._dns:
-            self._dns = settings.dns
-            self._book.become(
-                assembly.resolver(settings), assembly.policy(settings), settings.dns.knock_interval
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class _Leaving:
-    """What a generation leaves behind: what must end first, and what closes the rest then."""
-
-    ingests: Sequence[Ingest]
-    ends: Sequence[asyncio.Event]
-    close: Close
-
-
-def announce(
-    endpoints: Iterable[EndpointSettings], upstreams: Iterable[str], telemetry: Telemetry
-) -> None:
-    """Let the series of these endpoints and upstreams begin."""
-    telemetry.announce({each.name: provider_name(each) for each in endpoints}, upstreams)
+        forwarder = builder.forwarder(settings, self._clock)
+        return builder.passage(settings, forwarder), forwarder.close

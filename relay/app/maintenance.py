@@ -1,21 +1,25 @@
-"""Certificates are renewed while relay runs: whoever writes the files need not tell us.
-
-The files are looked at every few seconds. A pair is taken when it is whole; while half of it has
-been written, or it is no pair at all, the one before stays in use and the log says so.
-"""
+"""Periodic work of a running relay: certificates are renewed, the spool is pruned."""
 
 import asyncio
 import ssl
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from relay.apart import apart
-from relay.clock import Clock
-from relay.config import certificates
+from relay.config import checks
+from relay.core.clock import Clock
+from relay.core.concurrency import apart
+from relay.core.errors import SpoolUnavailable
+from relay.core.files import Fingerprint, fingerprint, refuse_irregular
 from relay.edge.tls import ServerTls
-from relay.files import Fingerprint, fingerprint, refuse_irregular
-from relay.logs import Log
+from relay.spool import Spool
+from relay.spool.refusals import RefusalStore
+from relay.telemetry import Telemetry
+from relay.telemetry.log import Log
+
+# ---- certificates ---------------------------------------------------------------------------
+# The files are looked at every few seconds. A pair is taken when it is whole; while half of it has
+# been written, or it is no pair at all, the one before stays in use and the log says so.
 
 #: Seconds between two looks.
 EVERY = 5.0
@@ -75,7 +79,7 @@ class _Kept:
     def __init__(self, tls: ServerTls) -> None:
         self.tls = tls
         self._seen = self._look()
-        self.not_after = certificates.read(tls.certificate).not_after
+        self.not_after = checks.read_certificate(tls.certificate).not_after
         self.problem: str | None = None
 
     def renew(self) -> bool:
@@ -93,7 +97,7 @@ class _Kept:
             return False
         for path in (self.tls.certificate, self.tls.key):
             refuse_irregular(path)
-        not_after = certificates.read(self.tls.certificate).not_after
+        not_after = checks.read_certificate(self.tls.certificate).not_after
         self.tls.renew()
         self.not_after, self._seen = not_after, found
         return True
@@ -112,3 +116,49 @@ def _explain(error: Exception, tls: ServerTls) -> str:
 
 def _name(filename: str | Path | None) -> str:
     return "" if filename is None else f"cannot read {filename}: "
+
+
+# ---- pruning, in small steps beside the real work -------------------------------------------
+
+#: Rows a step: few enough that a delivery never waits for one.
+_STEP = 200
+#: Seconds between steps while there is more to remove, and between rounds when there is not.
+_BREATH = 0.2
+_ROUND = 600.0
+
+
+class Housekeeping:
+    """Prunes a spool: bodies and refusals after `retain`, whole records after `retain_keys`."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        refusals: RefusalStore,
+        *,
+        retain: timedelta,
+        retain_keys: timedelta,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self._spool = spool
+        self._refusals = refusals
+        self._retain = retain
+        self._retain_keys = retain_keys
+        self._clock = clock
+        self._telemetry = telemetry
+
+    async def run(self) -> None:
+        """Prune until cancelled. A spool in trouble is left alone until the next round."""
+        while True:
+            try:
+                more = await self._step()
+            except SpoolUnavailable as error:
+                self._telemetry.log.warning("prune_failed", detail=str(error))
+                more = False
+            await self._clock.sleep(_BREATH if more else _ROUND)
+
+    async def _step(self) -> bool:
+        now = self._clock.now()
+        bodies, keys = now - self._retain, now - self._retain_keys
+        removed = await self._refusals.prune(bodies, _STEP)
+        return bool(removed + await self._spool.prune(bodies, keys, _STEP))

@@ -1,4 +1,4 @@
-"""When the configuration is read again, and whether it is taken.
+"""Reading the configuration again, and exchanging the running parts for those it describes.
 
 It is read beside the traffic, checked as at the start, and taken as a whole or not at all. Whoever
 asks while one reload is under way gets the next one, together with all others who have asked by
@@ -6,14 +6,27 @@ then: a storm of signals costs one reload at a time.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-from relay.apart import apart
-from relay.clock import Clock
-from relay.config import Settings
-from relay.config.places import Fault
-from relay.errors import ConfigError, Problem
+from relay.admin.health import State
+from relay.allowlist.registry import AddressBook
+from relay.app import builder
+from relay.app.generation import Close, Generations
+from relay.config import Endpoint as EndpointSettings
+from relay.config import Settings, provider_name
+from relay.config.yaml_document import Fault
+from relay.core.clock import Clock
+from relay.core.concurrency import apart
+from relay.core.errors import ConfigError, Problem
+from relay.delivery.dispatcher import Dispatcher
+from relay.edge.connections import Connections
+from relay.edge.listener import Edge
+from relay.ingest.client_address import ClientLocator
+from relay.ingest.pipeline import Ingest
 from relay.telemetry import Telemetry
+
+# ---- reading again --------------------------------------------------------------------------
 
 #: What a running relay cannot exchange.
 FIXED = ("listen", "admin", "spool", "state_dir")
@@ -141,3 +154,107 @@ def _named(section: object) -> dict[str, object]:
     if isinstance(section, tuple) and all(hasattr(each, "name") for each in section):
         return {each.name: each for each in section}
     return {"": section}
+
+
+# ---- switching over -------------------------------------------------------------------------
+
+
+class Changeover:
+    """Exchanges the generation in use for another one, with everything that goes by it."""
+
+    def __init__(
+        self,
+        generations: Generations,
+        *,
+        book: AddressBook,
+        clients: ClientLocator,
+        connections: Connections,
+        edge: Edge,
+        dispatcher: Dispatcher,
+        state: State | None,
+        telemetry: Telemetry,
+    ) -> None:
+        """Take the parts that run. `state`: tells of endpoints, where this process has any."""
+        self._generations = generations
+        self._book = book
+        self._clients = clients
+        self._connections = connections
+        self._edge = edge
+        self._dispatcher = dispatcher
+        self._state = state
+        self._telemetry = telemetry
+        self._dns = generations.present.settings.dns
+        self._leaving: asyncio.Queue[_Leaving] = asyncio.Queue()
+
+    async def to(self, settings: Settings) -> None:
+        """Go by these settings from the next request and the next attempt on.
+
+        All is built before anything is exchanged; the exchange is one step of the event loop, and
+        the series of new endpoints begin after it.
+
+        Raises:
+            Exception: it cannot be built; nothing has changed.
+        """
+        before = self._generations.present
+        try:
+            # First, since who is let to knock is built from it.
+            self._look_up_as(settings)
+            following = await self._generations.build(settings)
+        except BaseException:
+            self._look_up_as(before.settings)
+            self._book.follow(before.hosts)
+            self._leaving.put_nowait(_Leaving((), (), self._generations.others()))
+            raise
+        self._generations.take(following)
+        self._clients.become(settings.trusted_proxies, settings.forwarded_header)
+        self._book.follow(following.hosts)
+        limits = settings.limits
+        self._connections.become(
+            total=limits.connections, per_address=limits.connections_per_address
+        )
+        self._edge.become(
+            ingest=following.ingest,
+            body=builder.body_limits(settings),
+            header_timeout=limits.header_timeout,
+        )
+        ends = self._dispatcher.replace(following.upstreams)
+        if self._state is not None:
+            self._state.become(following.endpoints)
+        self._leaving.put_nowait(_Leaving((before.ingest,), ends, self._generations.others()))
+        announce((), settings.upstreams, self._telemetry)
+        for each in following.new_since(before):
+            announce((each,), (), self._telemetry)
+            await asyncio.sleep(0)
+
+    async def run(self) -> None:
+        """Close what is left behind after its last request and attempt, until cancelled."""
+        while True:
+            leaving = await self._leaving.get()
+            for ingest in leaving.ingests:
+                await ingest.idle()
+            for end in leaving.ends:
+                await end.wait()
+            await leaving.close()
+
+    def _look_up_as(self, settings: Settings) -> None:
+        if settings.dns != self._dns:
+            self._dns = settings.dns
+            self._book.become(
+                builder.resolver(settings), builder.policy(settings), settings.dns.knock_interval
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """What a generation leaves behind: what must end first, and what closes the rest then."""
+
+    ingests: Sequence[Ingest]
+    ends: Sequence[asyncio.Event]
+    close: Close
+
+
+def announce(
+    endpoints: Iterable[EndpointSettings], upstreams: Iterable[str], telemetry: Telemetry
+) -> None:
+    """Let the series of these endpoints and upstreams begin."""
+    telemetry.announce({each.name: provider_name(each) for each in endpoints}, upstreams)

@@ -8,27 +8,27 @@ from enum import StrEnum
 from pathlib import Path
 from random import SystemRandom
 
-from relay import assembly, mending
 from relay.admin.auth import Gatekeeper
+from relay.admin.health import State
 from relay.admin.server import Admin
-from relay.admin.state import State
-from relay.clock import Clock
+from relay.allowlist.registry import AddressBook
+from relay.app import builder
+from relay.app.generation import Generations
+from relay.app.maintenance import Renewal
+from relay.app.reload import Changeover, Reloads, announce
+from relay.app.watch import watch
 from relay.config import Settings
-from relay.dispatch import Dispatcher
-from relay.edge.server import Edge
+from relay.core.clock import Clock
+from relay.core.errors import SpoolUnavailable
+from relay.core.files import Stamp
+from relay.delivery.dispatcher import Dispatcher
+from relay.delivery.proxy import Journal
+from relay.edge.listener import Edge
 from relay.edge.tls import ServerTls
-from relay.errors import SpoolUnavailable
-from relay.files import Stamp
-from relay.generations import Changeover, Generations, announce
-from relay.journal import Journal
-from relay.logs import Log
-from relay.refusals.keeper import Keeper
-from relay.reload import Reloads
-from relay.renewal import Renewal
-from relay.sources.addressbook import AddressBook
+from relay.ingest.refusals import Keeper
 from relay.spool import Spool, SpoolBroken
 from relay.telemetry import Telemetry
-from relay.watching import watch
+from relay.telemetry.log import Log
 
 
 class Role(StrEnum):
@@ -128,10 +128,10 @@ class App:
             parts = self._parts = await self._assemble(stack)
             started(await self._listen(parts, stack))
             async with asyncio.TaskGroup() as group:
-                keeping = assembly.housekeeping(
+                keeping = builder.housekeeping(
                     self._settings,
                     parts.spool,
-                    mending.store(parts.spool),
+                    builder.store(parts.spool),
                     self._clock,
                     self._telemetry,
                 )
@@ -166,20 +166,20 @@ class App:
         settings, clock, telemetry = self._settings, self._clock, self._telemetry
         announce(settings.endpoints, settings.upstreams, telemetry)
         telemetry.configured(clock.now())
-        spool = await assembly.open_spool(settings, clock)
+        spool = await builder.open_spool(settings, clock)
         stack.push_async_callback(spool.close)
         await spool.keep_room()
         if self._role.delivers and (
-            recovered := await spool.recover(assembly.longest_delay(settings))
+            recovered := await spool.recover(builder.longest_delay(settings))
         ):
             self._telemetry.log.warning("recovered", events=recovered)
         await self._mention_the_forgotten(spool)
         book = self._address_book()
-        clients = assembly.client_locator(settings)
-        connections = assembly.connection_counter(settings, clients)
-        journal = assembly.journal(spool, clock, telemetry)
+        clients = builder.client_locator(settings)
+        connections = builder.connection_counter(settings, clients)
+        journal = builder.journal(spool, clock, telemetry)
         stack.push_async_callback(journal.flush)
-        keeper = mending.keeper(spool, clock, telemetry)
+        keeper = builder.keeper(spool, clock, telemetry)
         stack.push_async_callback(keeper.flush)
         generations = Generations(
             book=book,
@@ -194,7 +194,7 @@ class App:
         stack.push_async_callback(generations.close)
         first = await generations.build(settings)
         generations.take(first)
-        edge = assembly.edge(
+        edge = builder.edge(
             settings,
             ingest=first.ingest,
             clients=clients,
@@ -209,7 +209,7 @@ class App:
             dice=SystemRandom(),
             observer=telemetry,
         )
-        tls = assembly.server_tls(settings)
+        tls = builder.server_tls(settings)
         renewal = Renewal(tls, clock, telemetry.log)
         state = State(
             clock=clock,
@@ -224,7 +224,7 @@ class App:
         admin = Admin(
             state=state,
             spool=spool,
-            desk=mending.desk(
+            desk=builder.desk(
                 spool,
                 lambda: generations.present.routes,
                 lambda: generations.present.settings.every_secret(),  # noqa: PLW0108 - it changes
@@ -266,17 +266,17 @@ class App:
             )
 
     def _address_book(self) -> AddressBook:
-        memory = assembly.dns_memory(self._settings, self._clock, self._telemetry.unsaved)
+        memory = builder.dns_memory(self._settings, self._clock, self._telemetry.unsaved)
         if (problem := memory.load()) is not None:
             self._telemetry.log.warning("dns_memory_ignored", detail=problem)
-        return assembly.address_book(self._settings, memory, self._clock, self._telemetry)
+        return builder.address_book(self._settings, memory, self._clock, self._telemetry)
 
     async def _listen(self, parts: _Parts, stack: AsyncExitStack) -> Addresses:
         stack.push_async_callback(parts.admin.stop)
         stack.push_async_callback(parts.edge.stop, self._settings.shutdown_grace)
         public: list[tuple[str, int]] = []
         if self._role.receives:
-            public = await parts.edge.start(assembly.listeners(self._settings, parts.tls))
+            public = await parts.edge.start(builder.listeners(self._settings, parts.tls))
         bind = self._settings.admin.bind
         return Addresses(tuple(public), await parts.admin.start(bind.host, bind.port))
 

@@ -1,18 +1,27 @@
-"""Reads a configuration again and again, and knows which files each reading rests on.
+"""Which files a configuration rests on, and noticing that they have changed."""
 
-Files are looked at before they are read: what changes meanwhile, or at any time later, is then
-found to be another than what was looked at. This holds for a configuration that is refused too:
-what mends it may be the appearance of a file that it names.
-"""
-
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from functools import partial
 from pathlib import Path
+from typing import Final
 
-from relay.config import LARGEST_FILE, Settings
-from relay.config.document import Unreadable, parse
-from relay.errors import ConfigError, Problem
-from relay.files import Stamp, look, read
+from watchfiles import awatch
+
+from relay.config import Settings
+from relay.config.loader import LARGEST_FILE
+from relay.config.yaml_document import Unreadable, parse
+from relay.core.clock import Clock
+from relay.core.concurrency import apart
+from relay.core.errors import ConfigError, Problem
+from relay.core.files import Stamp, look, read
+
+# ---- files of a reading ---------------------------------------------------------------------
+# Files are looked at before they are read: what changes meanwhile, or at any time later, is then
+# found to be another than what was looked at. This holds for a configuration that is refused too:
+# what mends it may be the appearance of a file that it names.
 
 _SECRET_FILE = re.compile(r"\$\{file:([^{}]+)\}")
 
@@ -86,3 +95,62 @@ def _certificates(data: object) -> Iterator[str]:
             name = tls.get(key) if isinstance(tls, dict) else None
             if isinstance(name, str):
                 yield name
+
+
+# ---- watching directories -------------------------------------------------------------------
+# Whoever replaces a file, or a symbolic link on the way to it as Kubernetes does, changes a
+# directory: the file that was watched would never tell. Other files may lie there and change all
+# the time, so what counts is whether ours are others than when they were read.
+
+#: How long writers are given to finish, in milliseconds.
+_TOGETHER: Final = 200
+#: A look without a notice, in milliseconds: not every file system gives notice.
+_ANYWAY: Final = 1000
+#: Seconds until another try while there is nothing to watch.
+_TRY_AGAIN: Final = 1.0
+
+
+async def watch(
+    seen: Callable[[], Mapping[Path, Stamp]], changed: Callable[[], None], clock: Clock
+) -> None:
+    """Call `changed` whenever a file is another than it was when it was read, until cancelled.
+
+    It is called once for each change, within two seconds, also for a change that came before this
+    began. Raises nothing.
+
+    seen: returns the files that the last reading rests on, as they were before it
+        (`relay.core.files`); another object after each reading.
+    """
+    told: tuple[Mapping[Path, Stamp], Mapping[Path, Stamp]] | None = None
+    while True:
+        before = seen()
+        now = await apart(partial(look, before))
+        # Told once, it may take a while until they are read again.
+        if now != before and (told is None or told[0] is not before or told[1] != now):
+            told = (before, now)
+            changed()
+        await _notice({path.parent for path in before}, clock)
+
+
+async def _notice(directories: Iterable[Path], clock: Clock) -> None:
+    """Return when anything has changed in these directories, or after a while."""
+    present = await apart(lambda: [path for path in directories if os.path.isdir(path)])  # noqa: PTH112 - raises nothing
+    if present:
+        notices = awatch(
+            *present,
+            watch_filter=None,
+            recursive=False,
+            debounce=2 * _TOGETHER,
+            step=_TOGETHER,
+            rust_timeout=_ANYWAY,
+            yield_on_timeout=True,
+        )
+        try:
+            async with aclosing(notices):
+                await anext(notices, None)
+        except (OSError, RuntimeError):
+            # It is gone, or the system watches too much already: we look by ourselves.
+            pass
+        else:
+            return
+    await clock.sleep(_TRY_AGAIN)

@@ -6,8 +6,8 @@
 import sys
 from typing import TYPE_CHECKING
 
-from relay.cli import signals, streams
-from relay.errors import ConfigError, RelayError
+from relay.cli import process
+from relay.core.errors import ConfigError, RelayError
 
 if TYPE_CHECKING:
     import typer
@@ -24,7 +24,6 @@ def application() -> "typer.Typer":
         demo,
         events,
         explain,
-        maintenance,
         providers,
         reconcile,
         refusals,
@@ -49,9 +48,9 @@ def application() -> "typer.Typer":
     app.add_typer(events.app, name="events")
     app.add_typer(refusals.app, name="refusals")
     app.command()(reconcile.reconcile)
-    app.command()(maintenance.migrate)
+    app.command()(run.migrate)
     app.command()(check.schema)
-    app.command()(maintenance.version)
+    app.command()(run.version)
     return app
 
 
@@ -59,13 +58,13 @@ def main() -> None:
     """Run the `relay` command and exit."""
     serves = sys.argv[1:2] == ["run"]
     if serves:
-        signals.hold()
-    streams.prepare()
+        process.hold()
+    process.prepare()
     try:
         _run()
     except SystemExit as end:
         if serves:
-            signals.leave(end.code)
+            process.leave(end.code)
         raise
 
 
@@ -75,7 +74,7 @@ def _run() -> None:
         try:
             application()()
         finally:
-            streams.flush()
+            process.flush()
     except ConfigError as error:
         _complain(str(error))
         sys.exit(2)

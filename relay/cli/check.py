@@ -10,19 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from relay.assembly import resolver
-from relay.cli.options import CONFIG, FORMAT
-from relay.cli.output import Format, complain, print_json, print_table
-from relay.clock import SystemClock
-from relay.config import Endpoint, Settings, certificates, load, provider_of, senders
-from relay.config.certificates import Certificate
+from relay.allowlist import Answer, Family, LookupResult, Mode
+from relay.allowlist.dns_source import admissible
+from relay.app.builder import resolver
+from relay.cli.common import CONFIG, FORMAT, Format, complain, print_json, print_table
+from relay.config import Endpoint, Settings, checks, load, provider_of, senders
+from relay.config.checks import Certificate
 from relay.config.lint import Finding, lint
-from relay.config.schema import text
+from relay.config.loader import text
 from relay.config.settings import Listener
-from relay.errors import ConfigError
+from relay.core.clock import SystemClock
+from relay.core.errors import ConfigError
 from relay.providers import Facts
-from relay.sources import Mode
-from relay.sources.hostrecord import Answer, Family, LookupResult, admissible
 
 _OTHERS = {
     Mode.ENFORCE: "refused",
@@ -82,7 +81,7 @@ def facts_in_use(settings: Settings) -> dict[str, Facts]:
 def certificates_in_use(settings: Settings) -> dict[Path, Certificate]:
     """Return the certificates of the public listeners, by file."""
     paths = {each.tls.certificate for each in settings.listen if each.tls is not None}
-    return {path: certificates.read(path) for path in sorted(paths)}
+    return {path: checks.read_certificate(path) for path in sorted(paths)}
 
 
 async def look_up_hosts(settings: Settings) -> list[dict[str, Any]]:

@@ -7,18 +7,23 @@ from typing import Annotated
 
 import typer
 
-from relay.cli.options import (
+from relay.admin.serializers import detail, exported, page_json, parse_query, summary
+from relay.cli.common import (
     AFTER,
     CONFIG,
     FORMAT,
     LIMIT,
+    Format,
+    complain,
     load_settings,
     mention_unknown,
+    print_details,
+    print_json,
+    print_line,
+    print_table,
     query,
+    with_spool,
 )
-from relay.cli.output import Format, complain, print_details, print_json, print_line, print_table
-from relay.cli.spools import with_spool
-from relay.history import detail, exported, page_json, parse_query, summary
 from relay.spool import Page, Query, Spool
 
 app = typer.Typer(no_args_is_help=True, help="History of events, and putting them back.")

@@ -8,14 +8,20 @@ from typing import Annotated
 
 import typer
 
-from relay.cli.options import CONFIG, FORMAT, load_settings
-from relay.cli.output import Format, complain, print_json, print_table
-from relay.clientip import plain
-from relay.clock import SystemClock
+from relay.cli.common import (
+    CONFIG,
+    FORMAT,
+    Format,
+    complain,
+    load_settings,
+    print_json,
+    print_table,
+)
+from relay.core.clock import SystemClock
+from relay.core.request import Address
 from relay.explain.capture import Captured, Malformed, parse
-from relay.explain.steps import Walk
-from relay.explain.walk import walk
-from relay.model import Address
+from relay.explain.walk import Walk, walk
+from relay.ingest.client_address import plain
 
 
 def explain(

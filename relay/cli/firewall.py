@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from netaddr import IPNetwork
 
-from relay.sources import Mode
+from relay.allowlist import Mode
 
 
 class Dialect(StrEnum):

@@ -12,16 +12,23 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from relay import asking
-from relay.assembly import existing_spool
-from relay.cli.options import CONFIG, FORMAT, load_settings, no_endpoint
-from relay.cli.output import Format, complain, print_json, print_table
-from relay.clock import SystemClock
+from relay.app import builder
+from relay.app.builder import existing_spool
+from relay.cli.common import (
+    CONFIG,
+    FORMAT,
+    Format,
+    complain,
+    load_settings,
+    no_endpoint,
+    print_json,
+    print_table,
+)
 from relay.config import Endpoint, Settings
-from relay.errors import RelayError
-from relay.reconcile import orders
-from relay.reconcile.memory import AskedBefore
-from relay.reconcile.reconciler import Learnt, Result
+from relay.core.clock import SystemClock
+from relay.core.errors import RelayError
+from relay.ingest import reconcile as reconciling
+from relay.ingest.reconcile import AskedBefore, Learnt, Result
 
 _LARGEST_LIST = 64 * 1024 * 1024
 
@@ -86,7 +93,7 @@ def _how_to_go_on(left: int) -> str:
 def _endpoint(settings: Settings, name: str) -> Endpoint:
     for each in settings.endpoints:
         if each.name == name:
-            if (problem := asking.unanswerable(each)) is not None:
+            if (problem := builder.unanswerable(each)) is not None:
                 raise typer.BadParameter(f"{name}: {problem}")
             return each
     raise typer.BadParameter(no_endpoint(name, (each.name for each in settings.endpoints)))
@@ -104,8 +111,8 @@ def _listed(file: str) -> tuple[str, ...]:
     if len(content) > _LARGEST_LIST:
         raise typer.BadParameter("the list is larger than 64 MiB; split it")
     try:
-        return orders.read(content)
-    except orders.BadOrders as error:
+        return reconciling.read(content)
+    except reconciling.BadOrders as error:
         place = "standard input" if file == "-" else file
         for number, message in error.problems[:_MOST_LINES]:
             complain(f"{place}:{number}: {message}")
@@ -126,7 +133,7 @@ async def _run(
     async with AsyncExitStack() as stack:
         spool = await existing_spool(settings)
         stack.push_async_callback(spool.close)
-        reconciler = asking.reconciler(endpoint, spool, SystemClock(), stack)
+        reconciler = builder.reconciler(endpoint, spool, SystemClock(), stack)
         progress = stack.enter_context(_progress())
         task = progress.add_task(endpoint.name, total=len(left))
         for order in left:

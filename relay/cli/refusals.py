@@ -10,22 +10,32 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from relay.cli.options import (
+from relay.admin.serializers import (
+    parse_refusal_query,
+    refusal_detail,
+    refusal_summary,
+    refusals_json,
+    result_json,
+)
+from relay.app.builder import visiting_desk
+from relay.cli.common import (
     AFTER,
     CONFIG,
     FORMAT,
     LIMIT,
+    Format,
+    complain,
     load_settings,
     mention_unknown,
+    print_details,
+    print_json,
+    print_table,
     query,
+    with_spool,
 )
-from relay.cli.output import Format, complain, print_details, print_json, print_table
-from relay.cli.spools import with_spool
 from relay.config import Settings
-from relay.kept import RefusalPage
-from relay.mending import visiting_desk
-from relay.refusals.desk import ReleaseDesk
-from relay.refusals.shown import detail, page_json, parse_query, result_json, summary
+from relay.ingest.refusals import ReleaseDesk
+from relay.spool.refusals import RefusalPage
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,7 +60,7 @@ def list_refusals(
     form: FORMAT = Format.TEXT,
 ) -> None:
     """List what was refused, the last first."""
-    asked = query(parse_query, limit=limit, endpoint=endpoint, reason=reason, after=after)
+    asked = query(parse_refusal_query, limit=limit, endpoint=endpoint, reason=reason, after=after)
     settings = load_settings(config)
 
     async def page(desk: ReleaseDesk) -> RefusalPage:
@@ -60,10 +70,12 @@ def list_refusals(
     if not found.kept:
         mention_unknown(endpoint, settings)
     if form is Format.JSON:
-        print_json(page_json(found))
+        print_json(refusals_json(found))
         return
     columns = ("received_at", "endpoint", "reason", "client", "times", "released_as", "id")
-    print_table(columns, [[summary(kept)[column] for column in columns] for kept in found.kept])
+    print_table(
+        columns, [[refusal_summary(kept)[column] for column in columns] for kept in found.kept]
+    )
     if found.next is not None:
         complain(f"there are more: --after {found.next}")
 
@@ -80,7 +92,7 @@ def show(
     if found is None:
         complain(f"no refusal {refusal_id}")
         sys.exit(1)
-    shown = detail(found, settings.every_secret())
+    shown = refusal_detail(found, settings.every_secret())
     if form is Format.JSON:
         print_json(shown)
         return

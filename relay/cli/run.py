@@ -1,22 +1,35 @@
-"""`relay run`: serve until told to stop."""
+"""`relay run`, `relay migrate` and `relay version`."""
 
 import asyncio
 import gc
 import logging
+import platform
 import resource
 import sys
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from relay.app import Addresses, App, Role
-from relay.cli import signals
-from relay.cli.options import CONFIG, load_settings
-from relay.cli.output import complain
-from relay.clock import SystemClock
-from relay.logs import LibraryLogs, Log, LogFormat, LogWriter
-from relay.reading import Reading
+from relay import __version__
+from relay.app.builder import migrate_spool
+from relay.app.runtime import Addresses, App, Role
+from relay.app.watch import Reading
+from relay.cli import process
+from relay.cli.common import (
+    CONFIG,
+    FORMAT,
+    Format,
+    complain,
+    load_settings,
+    print_json,
+    print_table,
+)
+from relay.core.clock import SystemClock
+from relay.telemetry.log import LibraryLogs, Log, LogFormat, LogWriter
+
+# ---- relay run ------------------------------------------------------------------------------
 
 #: Files, the admin listener, DNS, and some to spare.
 _OTHER_DESCRIPTORS = 64
@@ -82,7 +95,7 @@ def run(
         # Among a thousand connections it takes long, too, and less often is often enough.
         gc.freeze()
         gc.set_threshold(*_GARBAGE)
-        with signals.told(asyncio.get_running_loop(), stop=stop.set, reload=app.reload):
+        with process.told(asyncio.get_running_loop(), stop=stop.set, reload=app.reload):
             await app.serve(stop, started)
 
     try:
@@ -100,3 +113,29 @@ def _raise_descriptor_limit() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
+
+
+# ---- relay migrate, relay version -----------------------------------------------------------
+
+
+def migrate(config: CONFIG = Path("relay.yaml"), form: FORMAT = Format.TEXT) -> None:
+    """Bring the spool to the schema of this version; `relay run` does it at start, too."""
+    done = migrate_spool(load_settings(config))
+    if form is Format.JSON:
+        print_json({"from": done.before, "to": done.after})
+    else:
+        print_table(("from", "to"), [(done.before, done.after)])
+
+
+def version(form: FORMAT = Format.TEXT) -> None:
+    """Print the versions that matter in a bug report."""
+    libraries = ("aiohttp", "apsw", "cryptography", "dnspython", "pydantic")
+    versions = {
+        "relay": __version__,
+        "python": platform.python_version(),
+        **{name: installed(name) for name in libraries},
+    }
+    if form is Format.JSON:
+        print_json(versions)
+    else:
+        print_table(("part", "version"), list(versions.items()))

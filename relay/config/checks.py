@@ -1,15 +1,73 @@
-"""What no single value can show: whether the parts of a configuration fit together."""
+"""Checks across keys: parts that fit together, certificate files, what is not supported yet."""
 
+import ssl
 from collections.abc import Hashable, Iterable, Iterator
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from relay.config import certificates
-from relay.config.places import Fault, Place, shown, shown_path
-from relay.config.settings import Settings, SqliteSpool, Upstream
-from relay.config.suggest import suggestion
-from relay.config.values import Bind, label
-from relay.upstream.signing import Signer
+from cryptography import x509
+
+from relay.config.settings import PostgresSpool, Settings, SqliteSpool, Tls, Upstream
+from relay.config.types import Bind, label
+from relay.config.yaml_document import Fault, Place, shown, shown_path, suggestion
+from relay.signatures.shared_secret import Signer
+
+# ---- certificate files ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What the lint wants to know of one certificate."""
+
+    not_after: datetime
+    self_signed: bool
+
+
+def certificate_faults(tls: Tls, place: Place) -> list[Fault]:
+    """Return what keeps a listener from using these files."""
+    unreadable = [
+        Fault((*place, key), f"cannot read {shown_path(path)}: {cause}")
+        for key, path in (("certificate", tls.certificate), ("key", tls.key))
+        if (cause := _unreadable(path))
+    ]
+    if unreadable:
+        return unreadable
+    try:
+        # An empty pass phrase keeps OpenSSL from asking for one at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            tls.certificate, tls.key, password=""
+        )
+    except (ssl.SSLError, ValueError):
+        message = (
+            "certificate and key do not fit together, are not PEM, or the key has a pass phrase"
+        )
+        needs = ((*place, "certificate"), (*place, "key"))
+        return [Fault(place, message, needs)]
+    return []
+
+
+def read_certificate(path: Path) -> Certificate:
+    """Read the first certificate of a PEM file.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    return Certificate(certificate.not_valid_after_utc, certificate.issuer == certificate.subject)
+
+
+def _unreadable(path: Path) -> str | None:
+    try:
+        if path.exists() and not path.is_file():
+            return "it is not a file"
+        path.open("rb").close()
+    except OSError as error:
+        return error.strerror or "it cannot be opened"
+    return None
+
+
+# ---- parts that fit together ----------------------------------------------------------------
 
 # Vipps repeats a delivery for seven days.
 SHORTEST_RETAIN_KEYS = timedelta(days=8)
@@ -51,7 +109,7 @@ def _listeners(settings: Settings) -> Iterator[Fault]:
     )
     for at, listener in enumerate(settings.listen):
         if listener.tls is not None:
-            yield from certificates.faults(listener.tls, ("listen", at, "tls"))
+            yield from certificate_faults(listener.tls, ("listen", at, "tls"))
         if listener.proxy_protocol and not settings.trusted_proxies:
             message = "needs trusted_proxies: only their PROXY headers are believed"
             yield Fault(("listen", at, "proxy_protocol"), message, (("trusted_proxies",),))
@@ -118,3 +176,14 @@ def _repeated(items: Iterable[tuple[Place, Hashable]], message: str) -> Iterator
             yield Fault(place, message, (seen[value],))
         else:
             seen[value] = place
+
+
+# ---- what this version cannot do yet --------------------------------------------------------
+# Refused, so that nothing is silently ignored. Making a feature available removes a line here.
+
+
+def refusals(settings: Settings) -> Iterator[Fault]:
+    """Yield a fault for everything that is not available."""
+    if isinstance(settings.spool, PostgresSpool):
+        message = "PostgreSQL is not available in this version; write kind: sqlite"
+        yield Fault(("spool", "kind"), message)

@@ -1,22 +1,174 @@
-"""Whether an endpoint fits its provider, and lets nobody forge."""
+"""Checks of endpoints: each fits its provider, and no two take the same request."""
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import combinations, product
 from urllib.parse import urlsplit
 
 from netaddr import IPNetwork
 
-from relay.config.advice import mostly_everyone
-from relay.config.binding import provider_of, senders, terms
-from relay.config.endpoint import Allowlist, Endpoint
-from relay.config.inline import InlineProvider
-from relay.config.overlaps import Taken
-from relay.config.places import Fault, Place, shown
-from relay.config.suggest import suggestion
-from relay.inline.rules import problems
-from relay.plugins import UnknownPlugin, names
-from relay.providers import Environment, Facts, Provider, Terms
-from relay.sources import Mode
+from relay.allowlist import Entry, Mode
+from relay.allowlist.networks import mostly_everyone, parse_network
+from relay.config.inline_provider import CONFIGURATION, InlineProvider
+from relay.config.settings import Allowlist, Endpoint, TimeWindow
+from relay.config.yaml_document import Fault, Place, shown, suggestion
+from relay.providers import Environment, Facts, Provider, Shape, Terms, Window, builtin
+from relay.providers.builtin import UnknownProvider, names
+from relay.providers.inline import provider as inline
+from relay.providers.inline.provider import problems
+
+# ---- an endpoint in its provider's terms ----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Senders:
+    """Who may send to an endpoint: networks, each with its origin, and DNS host names."""
+
+    networks: tuple[Entry, ...]
+    hosts: tuple[str, ...]
+
+
+@cache
+def provider(name: str) -> Provider:
+    """Return a built-in provider.
+
+    Raises:
+        relay.providers.builtin.UnknownProvider: there is none of that name.
+    """
+    found: Provider = builtin.load(name)
+    return found
+
+
+def provider_of(endpoint: Endpoint) -> Provider:
+    """Return the provider of an endpoint, built in or described in the file.
+
+    Raises:
+        relay.providers.builtin.UnknownProvider: there is none of the name that the endpoint gives.
+        ValueError: the description cannot be meant as it stands.
+    """
+    if isinstance(endpoint.provider, str):
+        return provider(endpoint.provider)
+    return inline.InlineProvider(endpoint.provider.description())
+
+
+def provider_name(endpoint: Endpoint) -> str:
+    """Return the name of an endpoint's provider."""
+    return endpoint.provider if isinstance(endpoint.provider, str) else endpoint.provider.name
+
+
+def terms(endpoint: Endpoint, facts: Facts) -> Terms:
+    """Return what this endpoint says to its provider."""
+    return Terms(
+        secrets=endpoint.secrets,
+        public_url=endpoint.public_url,
+        window=_window(endpoint, facts),
+        order_id_pattern=endpoint.order_id_pattern,
+        partner_id=endpoint.partner_id,
+        callback=endpoint.callback,
+        enforced=_enforced(endpoint),
+    )
+
+
+def senders(endpoint: Endpoint, environment: Environment) -> Senders:
+    """Return who may send: what is configured, and the provider's own unless it is replaced."""
+    configured = (*(endpoint.allowlist.replace or ()), *endpoint.allowlist.add)
+    networks = [Entry(each, CONFIGURATION) for each in Allowlist.networks(configured)]
+    hosts = Allowlist.hosts(configured)
+    if endpoint.allowlist.replace is None:
+        networks = [*_listed(environment), *networks]
+        hosts = (*environment.hosts, *hosts)
+    return Senders(tuple(networks), tuple(dict.fromkeys(hosts)))
+
+
+def _enforced(endpoint: Endpoint) -> bool:
+    allowlist = endpoint.allowlist
+    members = Allowlist.networks((*allowlist.add, *(allowlist.replace or ())))
+    return allowlist.mode is Mode.ENFORCE and not any(mostly_everyone(members))
+
+
+@cache
+def _listed(environment: Environment) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(parse_network(text), listing.origin)
+        for listing in environment.listings
+        for text in listing.networks
+    )
+
+
+def _window(endpoint: Endpoint, facts: Facts) -> Window | None:
+    if endpoint.timestamp is None:
+        return facts.window
+    if isinstance(endpoint.timestamp, TimeWindow):
+        return Window(endpoint.timestamp.past, endpoint.timestamp.future)
+    return Window(past=None, future=None)
+
+
+# ---- overlaps: below a prefix, only one endpoint ever gets a request ------------------------
+
+_CHOSEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The path of one endpoint, and what its provider appends to it."""
+
+    name: str
+    path: str
+    shapes: tuple[Shape, ...]
+    place: Place
+
+    @property
+    def is_prefix(self) -> bool:
+        return any(shape.path for shape in self.shapes)
+
+    def paths(self) -> tuple[tuple[str, ...], ...]:
+        """Return every path that it takes, in segments."""
+        if not self.is_prefix:
+            return (tuple(self.path.split("/")),)
+        prefix = self.path.rstrip("/")
+        return tuple(tuple((prefix + shape.path).split("/")) for shape in self.shapes)
+
+
+def overlap_faults(endpoints: Sequence[Taken]) -> Iterator[Fault]:
+    """Yield a fault for the later one of two that overlap, and for a prefix that ends in a slash.
+
+    Equal paths are not spoken of here.
+    """
+    for each in endpoints:
+        if each.is_prefix and each.path != "/" and each.path.endswith("/"):
+            message = (
+                "is a prefix, and what is appended begins with a slash; leave the last one out"
+            )
+            yield Fault((*each.place, "path"), message, ((*each.place, "provider"),))
+    for first, second in combinations(endpoints, 2):
+        if first.path == second.path or not (first.is_prefix or second.is_prefix):
+            continue
+        both = (
+            "/".join(one)
+            for one, other in product(second.paths(), first.paths())
+            if _meet(one, other)
+        )
+        if (path := next(both, None)) is not None:
+            message = f"{path} belongs to the endpoint {first.name} already; choose another path"
+            needs = (*second.place, "provider"), (*first.place, "provider"), (*first.place, "path")
+            yield Fault((*second.place, "path"), message, needs)
+
+
+def _meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Tell whether one request could have both paths."""
+    return len(one) == len(other) and all(map(_same, one, other))
+
+
+def _same(one: str, other: str) -> bool:
+    if one.startswith("{") or other.startswith("{"):
+        literal = other if one.startswith("{") else one
+        return literal.startswith("{") or _CHOSEN.fullmatch(literal) is not None
+    return one == other
+
+
+# ---- checks of one endpoint -----------------------------------------------------------------
 
 _KEYS = {"window": "timestamp"}
 
@@ -33,7 +185,7 @@ def faults(endpoint: Endpoint, place: Place) -> Iterator[Fault]:
             return
     try:
         found = provider_of(endpoint)
-    except UnknownPlugin as error:
+    except UnknownProvider as error:
         yield Fault((*place, "provider"), _no_provider(error))
         return
     if endpoint.timestamp is not None and found.facts.window is None:
@@ -67,13 +219,13 @@ def taken(endpoints: Sequence[Endpoint]) -> list[Taken]:
 
 def _described(described: InlineProvider, place: Place) -> Iterator[Fault]:
     """Yield what is wrong in a description."""
-    if described.name in names("providers"):
+    if described.name in names():
         yield Fault((*place, "name"), "is built in; choose another name for this one")
     for keys, message in problems(described.description()):
         yield Fault((*place, *keys), message)
 
 
-def _no_provider(error: UnknownPlugin) -> str:
+def _no_provider(error: UnknownProvider) -> str:
     return f'no provider named "{shown(error.name)}"; {suggestion(error.name, error.known)}'
 
 

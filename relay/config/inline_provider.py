@@ -4,9 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from relay import inline
 from relay.config.types import HeaderName, HostName, JsonPointer, Label, Network, Section, default
-from relay.providers import Environment, Listing
+from relay.providers import Environment, Listing, inline
 
 CONFIGURATION = "configuration"
 #: The environment of a provider that names no networks: then nobody is allowed by itself.
@@ -145,7 +144,7 @@ class InlineProvider(Section):
     )
 
     def description(self) -> inline.Description:
-        """Return the same in the words of `relay.inline`."""
+        """Return the same in the words of `relay.providers.inline`."""
         return inline.Description(
             name=self.name,
             signature=self.signature.rule(),

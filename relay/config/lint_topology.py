@@ -1,19 +1,33 @@
-"""Lint rules for the way from a sender to a listener: what cannot be right, whoever stands between.
+"""Warnings about listeners, proxies and the networks they trust.
 
 A listener has IPv4 connections or IPv6 connections, never both: `[::]` is IPv6 alone.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from netaddr import IPNetwork
 
-from relay.config.advice import Advice, everyone, mostly_everyone, repeated
-from relay.config.binding import Senders, senders
-from relay.config.endpoint import Endpoint
-from relay.config.settings import Listener, Settings
-from relay.networks import special
+from relay.allowlist import Mode
+from relay.allowlist.networks import everyone, mostly_everyone, repeated, special
+from relay.config.endpoints import Senders, senders
+from relay.config.settings import Endpoint, Listener, Settings
+from relay.config.yaml_document import Place
 from relay.providers import Facts
-from relay.sources import Mode
+
+# ---- one warning ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One warning about one place."""
+
+    place: Place
+    code: str
+    message: str
+
+
+# ---- rules ----------------------------------------------------------------------------------
 
 _BEHIND_A_PROXY = ("private", "loopback", "link-local", "carrier-grade NAT")
 _ANYWHERE = {4: "0.0.0.0", 6: "[::]"}  # noqa: S104 - to write, not to bind

@@ -1,38 +1,148 @@
-"""The configuration file: read, checked as a whole, and turned into settings.
+"""Reading a configuration file: checked as a whole, and turned into settings.
 
 A file is either good in every part or refused with every mistake that is in it.
 """
 
+import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from relay.config import checks, endpoint_checks, overlaps, references, unavailable
-from relay.config.binding import Senders, provider, provider_name, provider_of, senders, terms
-from relay.config.document import Document, Unreadable, parse
-from relay.config.endpoint import Endpoint, TimeWindow
-from relay.config.places import TOP, Fault, Source
-from relay.config.settings import PostgresSpool, Settings, SqliteSpool
+from pydantic.json_schema import GenerateJsonSchema
+
+from relay.config import checks
+from relay.config import endpoints as endpoint_checks
+from relay.config.endpoints import provider_of
+from relay.config.settings import Settings
 from relay.config.validation import validate
-from relay.config.values import Bind
-from relay.errors import ConfigError
-from relay.files import read
+from relay.config.yaml_document import (
+    TOP,
+    Document,
+    Fault,
+    Place,
+    Source,
+    Unreadable,
+    parse,
+    shown,
+    shown_path,
+)
+from relay.core.errors import ConfigError
+from relay.core.files import read
+from relay.core.secret import Secret
 
-__all__ = [
-    "Bind",
-    "Endpoint",
-    "PostgresSpool",
-    "Senders",
-    "Settings",
-    "SqliteSpool",
-    "TimeWindow",
-    "load",
-    "load_text",
-    "provider",
-    "provider_name",
-    "provider_of",
-    "senders",
-    "terms",
-]
+# ---- secret references: `${env:NAME}` and `${file:PATH}` ------------------------------------
+
+LARGEST_SECRET = 64 * 1024
+
+# Where secrets stand; None is any name or number.
+_SECRETS: tuple[tuple[str | None, ...], ...] = (
+    ("admin", "token"),
+    ("endpoints", None, "secrets", None),
+    ("upstreams", None, "signing_secrets", None),
+    ("spool", "dsn"),
+)
+_REFERENCE = re.compile(r"\$\{(env|file):([^{}]+)\}")
+_LOOKS_LIKE_ONE = re.compile(r"\$\{[^{}]*\}")
+_ELSEWHERE = (
+    "${env:NAME} and ${file:PATH} work only in admin.token, endpoints.*.secrets,"
+    " upstreams.*.signing_secrets and spool.dsn; write the value itself"
+)
+_STAND_IN = Secret("stand-in")
+
+
+@dataclass(slots=True)
+class Resolved:
+    """Data with `Secret` in the places of secrets.
+
+    literals: the places of secrets that are written out.
+    """
+
+    data: object = None
+    literals: set[Place] = field(default_factory=set)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def resolve(data: object, environ: Mapping[str, str], base: Path) -> Resolved:
+    """Replace every reference. A secret that cannot be had is a fault, and a stand-in."""
+    resolver = _Resolver(environ, base)
+    resolver.result.data = resolver.walk(data, ())
+    return resolver.result
+
+
+class _Resolver:
+    def __init__(self, environ: Mapping[str, str], base: Path) -> None:
+        self.result = Resolved()
+        self._environ = environ
+        self._base = base
+
+    def walk(self, data: object, place: Place) -> object:
+        if isinstance(data, dict):
+            return {key: self.walk(value, (*place, key)) for key, value in data.items()}
+        if isinstance(data, tuple):
+            return tuple(self.walk(value, (*place, at)) for at, value in enumerate(data))
+        if not isinstance(data, str):
+            return data
+        if not _is_secret(place):
+            if _LOOKS_LIKE_ONE.search(data):
+                self.result.faults.append(Fault(place, _ELSEWHERE))
+            return data
+        try:
+            return self._secret(data, place)
+        except ValueError as error:
+            self.result.faults.append(Fault(place, str(error)))
+            return _STAND_IN
+
+    def _secret(self, text: str, place: Place) -> Secret:
+        reference = _REFERENCE.fullmatch(text)
+        if reference is None:
+            if _LOOKS_LIKE_ONE.search(text):
+                raise ValueError("write ${env:NAME} or ${file:PATH} and nothing around it")
+            if not text:
+                raise ValueError("is empty; write ${env:NAME} or ${file:PATH}")
+            self.result.literals.add(place)
+            return Secret(text)
+        kind, name = reference.groups()
+        return self._variable(name) if kind == "env" else self._file(name)
+
+    def _variable(self, name: str) -> Secret:
+        value = self._environ.get(name)
+        if value is None:
+            raise ValueError(f"the environment variable {shown(name)} is not set")
+        if not value:
+            raise ValueError(f"the environment variable {shown(name)} is empty")
+        # Bytes that are no UTF-8 come from the system in this form.
+        return Secret(value.encode(errors="surrogateescape"))
+
+    def _file(self, name: str) -> Secret:
+        path = self._base / name
+        if "\0" in name:
+            raise ValueError(f"{shown_path(path)} cannot be the path of a file")
+        try:
+            if path.exists() and not path.is_file():
+                raise ValueError(f"{shown_path(path)} is not a file")
+            with path.open("rb") as file:
+                value = file.read(LARGEST_SECRET + 1)
+        except OSError as error:
+            raise ValueError(f"cannot read {shown_path(path)}: {error.strerror}") from None
+        if len(value) > LARGEST_SECRET:
+            raise ValueError(f"{shown_path(path)} is larger than {LARGEST_SECRET} bytes")
+        value = value.removesuffix(b"\r\n" if value.endswith(b"\r\n") else b"\n")
+        if not value:
+            raise ValueError(f"{shown_path(path)} is empty")
+        return Secret(value)
+
+
+def _is_secret(place: Place) -> bool:
+    return any(
+        len(place) == len(shape)
+        and all(want is None or want == part for want, part in zip(shape, place, strict=True))
+        for shape in _SECRETS
+    )
+
+
+# ---- loading --------------------------------------------------------------------------------
 
 LARGEST_FILE = 1024 * 1024
 
@@ -82,7 +192,7 @@ def load_text(text: str, name: str, environ: Mapping[str, str], base: Path) -> S
 
 
 def _settle(document: Document, source: Source, environ: Mapping[str, str]) -> Settings:
-    resolved = references.resolve(document.data, environ, source.base)
+    resolved = resolve(document.data, environ, source.base)
     source = Source(
         source.file,
         source.base,
@@ -106,11 +216,11 @@ def _settle(document: Document, source: Source, environ: Mapping[str, str]) -> S
 
 
 def _together(settings: Settings, document: Document) -> list[Fault]:
-    faults = [*unavailable.refusals(settings)]
+    faults = [*checks.refusals(settings)]
     faults += checks.faults(settings, _names(document.data))
     for at, endpoint in enumerate(settings.endpoints):
         faults += endpoint_checks.faults(endpoint, ("endpoints", at))
-    faults += overlaps.faults(endpoint_checks.taken(settings.endpoints))
+    faults += endpoint_checks.overlap_faults(endpoint_checks.taken(settings.endpoints))
     return faults
 
 
@@ -131,3 +241,32 @@ def _with_environments(settings: Settings) -> Settings:
 
 def _refused(source: Source, faults: list[Fault]) -> ConfigError:
     return ConfigError(source.problem(fault) for fault in faults)
+
+
+# ---- JSON Schema, so that editors complete keys and mark mistakes ---------------------------
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class _WithoutFieldTitles(GenerateJsonSchema):
+    """Leaves out the titles that pydantic makes of names; they say nothing new."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 - pydantic's
+        return False
+
+
+def schema() -> dict[str, Any]:
+    """Return the schema, made from the models."""
+    whole = {
+        "$schema": DIALECT,
+        **Settings.model_json_schema(schema_generator=_WithoutFieldTitles),
+    }
+    whole["title"] = "relay configuration"
+    # An empty name is how the models say "the only one there is".
+    whole["$defs"]["Endpoint"]["properties"]["environment"].pop("default")
+    return whole
+
+
+def text() -> str:
+    """Return the schema as it stands in a file."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"

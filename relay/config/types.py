@@ -1,8 +1,18 @@
-"""The values of `relay.config.values` as types of settings, each with its JSON Schema."""
+"""The value types of the configuration: durations, sizes, addresses, names and URLs.
 
+Each function takes what stands in the file and returns a value, or raises ValueError with a
+sentence that says what to write instead. The sentence never repeats the value: it may hold what
+nobody should read.
+"""
+
+import re
+import warnings
+from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
 
 from netaddr import IPNetwork
 from pydantic import (
@@ -16,10 +26,206 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from relay.config import values
-from relay.networks import parse_host_name
-from relay.secret import Secret
-from relay.sources.nameservers import Nameserver
+from relay.allowlist.networks import Nameserver, parse_host_name, parse_nameserver, parse_network
+from relay.core.request import Address
+from relay.core.secret import Secret
+from relay.providers.inline.signed_text import Pointer
+
+# ---- parsing --------------------------------------------------------------------------------
+
+LONGEST_DURATION = timedelta(days=3650)
+_LONGEST_PATTERN = 1000
+# Longer texts are no address and no name, and would only be repeated in a message.
+_LONGEST = 300
+
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
+_DURATION_UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+_SIZE = re.compile(r"([0-9]{1,9})(B|KiB|MiB|GiB)")
+_SIZE_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_BIND = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([0-9]{1,5})")
+# Names inside container networks are short and may hold underscores.
+_URL_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_VISIBLE = re.compile(r"[!-~]+")
+# The characters of a path (RFC 3986, 3.3).
+_PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
+_DOTS = re.compile(r"(?:\.|%2[eE]){1,2}")
+_HIGHEST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """An address and a port to listen on; port 0 takes any that is free."""
+
+    address: Address
+    port: int
+
+    @property
+    def host(self) -> str:
+        return str(self.address)
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)  # noqa: PLR2004
+        return f"{host}:{self.port}"
+
+
+def duration(value: object) -> timedelta:
+    """Return a duration longer than nothing."""
+    length = duration_or_zero(value)
+    if not length:
+        raise ValueError("must be longer than nothing")
+    return length
+
+
+def duration_or_zero(value: object) -> timedelta:
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("write a whole number and a unit: 500ms, 15s, 5m, 6h or 7d")
+    number, unit = int(match[1]), _DURATION_UNITS[match[2]]
+    if number > LONGEST_DURATION // unit:
+        raise ValueError(f"longer than {LONGEST_DURATION.days} days; write a shorter duration")
+    return number * unit
+
+
+def size(value: object) -> int:
+    """Return a number of bytes, at least 1."""
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+        number = int(match[1]) * _SIZE_UNITS[match[2]]
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    else:
+        raise ValueError("write a size such as 64KiB or 1MiB, or a whole number of bytes")
+    if not 1 <= number <= 2**40:
+        raise ValueError("must be at least 1 byte and at most 1024GiB")
+    return number
+
+
+def bind(value: object) -> Bind:
+    message = 'write an address and a port in quotes, such as "0.0.0.0:8443" or "[::]:8443"'
+    match = _BIND.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[3]) > _HIGHEST_PORT:
+        raise ValueError(message)
+    return Bind(_address(match[1] or match[2], message), int(match[3]))
+
+
+def nameserver(value: object) -> Nameserver:
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        raise ValueError('write an address in quotes, such as "192.0.2.53"')
+    return parse_nameserver(value)
+
+
+def network(value: object) -> IPNetwork:
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        raise ValueError('write a network in quotes, such as "192.0.2.0/24"')
+    return parse_network(value)
+
+
+def member(value: object) -> IPNetwork | str:
+    """Return a network, or the name of a host."""
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        raise ValueError("write a network or a host name in quotes")
+    last = value.rstrip(".").rpartition(".")[2]
+    if ":" in value or "/" in value or last.isdecimal():
+        return parse_network(value)
+    return parse_host_name(value)
+
+
+def upstream_url(text: str) -> str:
+    parts = _url(text)
+    if parts.query or "?" in text:
+        raise ValueError("must have no query; write the URL up to the question mark")
+    return text
+
+
+def public_url(text: str) -> str:
+    _url(text)
+    return text
+
+
+def label(text: str) -> str:
+    """Return a name that can be a label in metrics."""
+    if not _NAME.fullmatch(text):
+        raise ValueError("write 1 to 64 letters, digits, hyphens or underscores")
+    return text
+
+
+def header_name(text: str) -> str:
+    if not _HEADER.fullmatch(text):
+        raise ValueError("write the name of a header field, such as X-Signature")
+    return text
+
+
+def json_pointer(text: str) -> str:
+    Pointer(text)
+    return text
+
+
+def public_path(text: str) -> str:
+    if not _PATH.fullmatch(text):
+        raise ValueError(
+            'write a path that begins with "/", as it stands in a request line:'
+            " no query, no blanks, no backslash"
+        )
+    if "//" in text:
+        raise ValueError('must not hold "//"')
+    if any(map(_DOTS.fullmatch, text.split("/"))):
+        raise ValueError('must not hold "." or ".." between slashes')
+    if text == "/healthz":
+        raise ValueError("/healthz is the health check; write another path")
+    return text
+
+
+def pattern(text: str) -> str:
+    """Return a regular expression that compiles."""
+    if len(text) > _LONGEST_PATTERN:
+        raise ValueError(f"longer than {_LONGEST_PATTERN} characters")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            re.compile(text)
+    except (re.error, RecursionError, OverflowError, Warning) as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return text
+
+
+def _address(text: str, message: str) -> Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise ValueError(message) from None
+
+
+def _url(text: str) -> SplitResult:
+    message = "write a URL such as http://billing.internal:8080/webhooks"
+    if not _VISIBLE.fullmatch(text):
+        raise ValueError(message)
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(message) from None
+    if parts.scheme not in ("http", "https") or not host or port == 0:
+        raise ValueError(message)
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user name or password")
+    if "#" in text:
+        raise ValueError('must hold no "#"')
+    if "[" not in parts.netloc:
+        if re.fullmatch(r"[0-9.]+", host):
+            _address(host, message)
+        elif not _URL_HOST.fullmatch(host):
+            raise ValueError(message)
+    return parts
+
+
+# ---- types of settings, each with its JSON Schema -------------------------------------------
 
 
 class Section(BaseModel):
@@ -56,17 +262,17 @@ def _secret(value: object) -> Secret:
 
 Duration = Annotated[
     timedelta,
-    PlainValidator(values.duration),
+    PlainValidator(duration),
     WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h|d)$"}),
 ]
 DurationOrZero = Annotated[
     timedelta,
-    PlainValidator(values.duration_or_zero),
+    PlainValidator(duration_or_zero),
     WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h|d)$"}),
 ]
 Size = Annotated[
     int,
-    PlainValidator(values.size),
+    PlainValidator(size),
     WithJsonSchema(
         {
             "anyOf": [
@@ -76,23 +282,21 @@ Size = Annotated[
         }
     ),
 ]
-BindText = Annotated[values.Bind, PlainValidator(values.bind), WithJsonSchema({"type": "string"})]
+BindText = Annotated[Bind, PlainValidator(bind), WithJsonSchema({"type": "string"})]
 NameserverText = Annotated[
-    Nameserver, PlainValidator(values.nameserver), WithJsonSchema({"type": "string"})
+    Nameserver, PlainValidator(nameserver), WithJsonSchema({"type": "string"})
 ]
-Network = Annotated[IPNetwork, PlainValidator(values.network), WithJsonSchema({"type": "string"})]
-Member = Annotated[
-    IPNetwork | str, PlainValidator(values.member), WithJsonSchema({"type": "string"})
-]
+Network = Annotated[IPNetwork, PlainValidator(network), WithJsonSchema({"type": "string"})]
+Member = Annotated[IPNetwork | str, PlainValidator(member), WithJsonSchema({"type": "string"})]
 SecretText = Annotated[Secret, PlainValidator(_secret), WithJsonSchema({"type": "string"})]
 FilePath = Annotated[Path, BeforeValidator(_absolute), WithJsonSchema({"type": "string"})]
-HeaderName = Annotated[str, AfterValidator(values.header_name)]
+HeaderName = Annotated[str, AfterValidator(header_name)]
 HostName = Annotated[str, AfterValidator(parse_host_name)]
-JsonPointer = Annotated[str, AfterValidator(values.json_pointer)]
-Label = Annotated[str, AfterValidator(values.label)]
+JsonPointer = Annotated[str, AfterValidator(json_pointer)]
+Label = Annotated[str, AfterValidator(label)]
 Pattern = Annotated[
-    str, AfterValidator(values.pattern), WithJsonSchema({"type": "string", "format": "regex"})
+    str, AfterValidator(pattern), WithJsonSchema({"type": "string", "format": "regex"})
 ]
-PublicPath = Annotated[str, AfterValidator(values.public_path)]
-PublicUrl = Annotated[str, AfterValidator(values.public_url)]
-UpstreamUrl = Annotated[str, AfterValidator(values.upstream_url)]
+PublicPath = Annotated[str, AfterValidator(public_path)]
+PublicUrl = Annotated[str, AfterValidator(public_url)]
+UpstreamUrl = Annotated[str, AfterValidator(upstream_url)]

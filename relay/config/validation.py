@@ -1,19 +1,215 @@
-"""Plain data -> settings, with every fault at once.
+"""Plain data to settings, with every fault at once as a sentence.
 
 A part that is wrong is put aside, so that what depends on the other parts can still be looked at.
 """
 
+import json
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeGuard, Union, cast, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import Tag, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from relay.config.explain import explain
-from relay.config.places import TOP, Fault, Place
 from relay.config.settings import Settings
-from relay.config.structure import Trace, trace
+from relay.config.types import Section
+from relay.config.yaml_document import TOP, Fault, Place, shown, suggestion
+from relay.core.secret import Secret
+
+# ---- the models by place --------------------------------------------------------------------
+# pydantic's locations name the members of unions, which are not in the file; the walk along the
+# models leaves them out.
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A part that can be mended by itself: a key of a section, or a section in a list or mapping.
+
+    field: None for a section in a list or mapping.
+    """
+
+    place: Place
+    annotation: object
+    field: FieldInfo | None
+
+    @property
+    def optional(self) -> bool:
+        return self.field is not None and not self.field.is_required()
+
+    def stand_in(self) -> object:
+        """Return data that is valid here, made from examples."""
+        return _stand_in(self.annotation, self.field)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A pydantic location, understood.
+
+    place: the same in terms of the file. section: the innermost section that the place lies in,
+    or that should stand there. slots: from the outermost to the innermost.
+    """
+
+    place: Place
+    section: type[Section]
+    slots: tuple[Slot, ...]
+
+
+def trace(location: Place) -> Trace:
+    """Follow a location through the models."""
+    annotation: object = Settings
+    section: type[Section] = Settings
+    place: Place = ()
+    slots: list[Slot] = []
+    for part in location:
+        annotation, tagged = _narrow(annotation, part)
+        if tagged:
+            continue
+        if _is_section(annotation):
+            section = annotation
+            field = fields(section).get(str(part))
+            place = (*place, part)
+            annotation = field.annotation if field else None
+            if field:
+                slots.append(Slot(place, annotation, field))
+        elif get_origin(annotation) in (tuple, dict):
+            place = (*place, part)
+            annotation = _item(annotation)
+            if _is_section(annotation):
+                slots.append(Slot(place, annotation, None))
+    annotation, _ = _narrow(annotation, None)
+    return Trace(place, annotation if _is_section(annotation) else section, tuple(slots))
+
+
+def fields(section: type[Section]) -> dict[str, FieldInfo]:
+    """Return the fields of a section by their keys in the file."""
+    return {info.alias or name: info for name, info in section.model_fields.items()}
+
+
+def _narrow(annotation: object, part: str | int | None) -> tuple[object, bool]:
+    """Leave wrappings behind; choose the member of a union that `part` names, or the first."""
+    tagged = False
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif get_origin(annotation) in (Union, UnionType):
+            members = [member for member in get_args(annotation) if member is not NoneType]
+            named = [member for member in members if part is not None and part in _tags(member)]
+            tagged = tagged or bool(named)
+            annotation = (named or members)[0]
+        else:
+            return annotation, tagged
+
+
+def _tags(member: object) -> tuple[str, ...]:
+    metadata = getattr(member, "__metadata__", ())
+    return tuple(item.tag for item in metadata if isinstance(item, Tag))
+
+
+def _item(annotation: object) -> object:
+    """Return the type of what a tuple or a dict holds."""
+    arguments = get_args(annotation)
+    return arguments[1] if get_origin(annotation) is dict else arguments[0]
+
+
+def _is_section(annotation: object) -> TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _stand_in(annotation: object, field: FieldInfo | None) -> object:
+    annotation, _ = _narrow(annotation, None)
+    if _is_section(annotation):
+        required = {key: info for key, info in fields(annotation).items() if info.is_required()}
+        return {key: _stand_in(info.annotation, info) for key, info in required.items()}
+    if get_origin(annotation) is tuple and _is_section(_item(annotation)):
+        return (_stand_in(_item(annotation), None),)
+    if get_origin(annotation) is dict:
+        return {"stand-in": _stand_in(_item(annotation), field)}
+    if annotation is Secret:
+        return Secret("stand-in")
+    example = field.examples[0] if field and field.examples else ""
+    return tuple(example) if isinstance(example, list) else example
+
+
+# ---- pydantic's errors as sentences ---------------------------------------------------------
+
+
+def explain(error: ErrorDetails, found: Trace) -> Fault:
+    """Return the fault that pydantic means. The sentence holds no value from the file."""
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        known = fields(found.section)
+        key = str(found.place[-1])
+        message = f'unknown key "{shown(key)}"; {suggestion(key, known)}'
+        return Fault(found.place, message, at_key=True)
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return Fault((*found.place, "kind"), _one_of(error, found))
+    message = _SENTENCES[kind](error, found) if kind in _SENTENCES else error["msg"]
+    if kind != "missing" and error["input"] is None:
+        message = f"this key has no value; {message}, or leave the key out"
+    return Fault(found.place, message)
+
+
+def _context(error: ErrorDetails) -> Mapping[str, Any]:
+    return error.get("ctx", {})
+
+
+def _examples(found: Trace) -> list[Any]:
+    slot = found.slots[-1] if found.slots else None
+    at_place = slot is not None and slot.field is not None and slot.place == found.place
+    return list(slot.field.examples or ()) if at_place and slot and slot.field else []
+
+
+def _missing(_: ErrorDetails, found: Trace) -> str:
+    examples = _examples(found)
+    sample = f", such as {found.place[-1]}: {json.dumps(examples[0])}" if examples else ""
+    return f"this key is needed{sample}"
+
+
+def _list(_: ErrorDetails, found: Trace) -> str:
+    examples = _examples(found)
+    return f"write a list{f', such as {json.dumps(examples[0])}' if examples else ''}"
+
+
+def _mapping(_: ErrorDetails, found: Trace) -> str:
+    return f"write a mapping with some of the keys {', '.join(fields(found.section))}"
+
+
+def _one_of(error: ErrorDetails, found: Trace) -> str:
+    context = _context(error)
+    listed = context.get("expected", context.get("expected_tags", ""))
+    names = re.findall(r"'([^']*)'", listed)
+    examples = _examples(found)
+    if len(names) == 1 and examples:
+        return f"write {' or '.join(json.dumps(example) for example in examples)}"
+    word = error["input"]
+    near = suggestion(word, names) if isinstance(word, str) else ""
+    meant = f"; {near}" if near.startswith("did") else ""
+    return f"write one of {', '.join(names)}{meant}"
+
+
+_SENTENCES: dict[str, Callable[[ErrorDetails, Trace], str]] = {
+    "missing": _missing,
+    "value_error": lambda error, _: str(_context(error)["error"]),
+    "string_type": lambda *_: "write text; a number or a word such as true needs quotes",
+    "int_type": lambda *_: "write a whole number without quotes",
+    "bool_type": lambda *_: "write true or false without quotes",
+    "tuple_type": _list,
+    "dict_type": _mapping,
+    "model_type": _mapping,
+    "model_attributes_type": _mapping,
+    "literal_error": _one_of,
+    "enum": _one_of,
+    "too_short": lambda *_: "must hold at least one",
+    "string_too_short": lambda *_: "must not be empty",
+    "greater_than_equal": lambda error, _: f"write {_context(error)['ge']} or more",
+    "less_than_equal": lambda error, _: f"write {_context(error)['le']} or less",
+}
+
+# ---- validating -----------------------------------------------------------------------------
 
 MOST_FAULTS = 100
 # Each round can bring to light only what the rounds before had hidden.

@@ -9,7 +9,6 @@ clock of its own and never sleep.
 
 import asyncio
 import time
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -85,14 +84,3 @@ class SystemClock:
 def _since_boot() -> float:
     """Return seconds that all processes of a machine count alike, its sleep included on Linux."""
     return time.clock_gettime(_SINCE_BOOT)
-
-
-async def either(
-    first: Coroutine[None, None, object], second: Coroutine[None, None, object]
-) -> None:
-    """Return when one of the two is done; the other is cancelled."""
-    async with asyncio.TaskGroup() as group:
-        tasks = group.create_task(first), group.create_task(second)
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()

@@ -1,15 +1,17 @@
-"""Work that may never end, because a disk or a name server does not answer.
-
-The threads that asyncio has are few, everybody shares them, and the end of the process waits for
-them. Such work gets a thread of its own.
-"""
+"""Work beside the event loop: daemon threads, a race of two, the interpreter's switch interval."""
 
 import asyncio
+import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
+
+# ---- a daemon thread for one call -----------------------------------------------------------
+# The threads that asyncio has are few, everybody shares them, and the end of the process waits for
+# them. A disk or a name server may never answer, so such work gets a thread of its own, which
+# neither the loop nor the end of the process waits for.
 
 T = TypeVar("T")
 
@@ -39,3 +41,48 @@ async def apart(work: Callable[[], T], name: str = "relay-files") -> T:
     # A daemon: the default threads of asyncio would be waited for.
     threading.Thread(target=run, name=name, daemon=True).start()
     return await done
+
+
+# ---- the switch interval --------------------------------------------------------------------
+# Python lets a thread go on for 5 ms before another that waits gets its turn, and the loop waits
+# anew after each of the system calls that it makes for one request.
+
+_USUAL: Final = sys.getswitchinterval()
+_SHORT: Final = 0.001
+
+_LOCK: Final = threading.Lock()
+_inside = 0
+
+
+@contextmanager
+def short_turns() -> Iterator[None]:
+    """While this lasts no thread waits longer than 1 ms for another one that computes.
+
+    Not for always: handing over costs both of them.
+    """
+    _count(1)
+    try:
+        yield
+    finally:
+        _count(-1)
+
+
+def _count(more: int) -> None:
+    global _inside  # noqa: PLW0603 - the interval is the process's, too
+    with _LOCK:
+        _inside += more
+        sys.setswitchinterval(_SHORT if _inside else _USUAL)
+
+
+# ---- a race of two --------------------------------------------------------------------------
+
+
+async def either(
+    first: Coroutine[None, None, object], second: Coroutine[None, None, object]
+) -> None:
+    """Return when one of the two is done; the other is cancelled."""
+    async with asyncio.TaskGroup() as group:
+        tasks = group.create_task(first), group.create_task(second)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()

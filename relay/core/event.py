@@ -1,180 +1,13 @@
-"""The types that travel: one delivery on its way in, one event on its way out.
+"""The types on the way out: one stored event, the lease on it, and what came of an attempt.
 
-All are frozen. A later type is evidence that an earlier step has happened: the spool takes a
-`VerifiedDelivery`, and only `relay.ingest` builds one.
+All are frozen.
 """
 
 from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address
 
-from relay.errors import Reason
-from relay.frozen import frozen
-from relay.headers import Headers as Headers  # noqa: PLC0414 - it travels with the rest
-
-Address = IPv4Address | IPv6Address
-
-# ---- inbound --------------------------------------------------------------------------------
-
-
-class Via(StrEnum):
-    """How the client address was found."""
-
-    PEER = "peer"
-    X_FORWARDED_FOR = "x-forwarded-for"
-    FORWARDED = "forwarded"
-    PROXY = "proxy"
-
-
-@frozen
-class RequestHead:
-    """A request before its body is read. `target` is the raw request target, undecoded.
-
-    via: PROXY when a PROXY header named the peer, PEER when it is the socket's.
-    forwards: False when the peer has said that it speaks for nobody but itself; what it forwards
-        then names no client.
-    """
-
-    method: str
-    target: str
-    headers: Headers
-    peer: Address
-    received_at: datetime
-    via: Via = Via.PEER
-    forwards: bool = True
-
-    @property
-    def path(self) -> str:
-        return self.target.partition("?")[0]
-
-    @property
-    def query(self) -> str:
-        """The query with its question mark, or an empty string when there is none."""
-        _, mark, query = self.target.partition("?")
-        return mark + query
-
-
-@frozen
-class ClientAddress:
-    """Who is calling, after trusted proxies."""
-
-    address: Address
-    via: Via
-
-
-@frozen
-class Delivery:
-    """One whole request from a provider. `remainder` is the path below a prefix endpoint."""
-
-    endpoint: str
-    head: RequestHead
-    client: ClientAddress
-    remainder: str
-    body: bytes
-
-
-class OnConflict(StrEnum):
-    """What becomes of a delivery whose event key is known with other content."""
-
-    DELIVER = "deliver"
-    REFUSE = "refuse"
-
-
-@frozen
-class Evidence:
-    """What a provider's inspector found in a delivery that it accepts.
-
-    key: what makes the event unique on its endpoint.
-    content: SHA-256 of what the body says, the same for bodies that parse alike.
-    restated: SHA-256 of what the provider says alike under each key; None where there is but one.
-    signed: what the signature covers: `("body",)`, or the covered field names. Empty when unsigned,
-        and under a token, which proves who sends and covers nothing of what is sent.
-    ambiguous: the covered fields could have been split otherwise under the same signature.
-    secret: position of the secret that matched, counted from 0; None when none was asked for.
-    subject: the transaction, payment or account that the event is about; orders events.
-    opening: the event announces its subject; after a later state it is out of order.
-    test: a test message from the provider's dashboard: kept, not delivered.
-    """
-
-    key: str
-    content: bytes
-    restated: bytes | None = None
-    signed: tuple[str, ...] = ()
-    ambiguous: bool = False
-    secret: int | None = None
-    subject: str | None = None
-    opening: bool = False
-    test: bool = False
-    on_conflict: OnConflict = OnConflict.DELIVER
-
-
-@frozen
-class VerifiedDelivery:
-    """A delivery that passed every check. Only `relay.ingest` and `relay.reconcile` build one.
-
-    headers: the sender's header fields that may reach the upstream, Content-Type among them.
-    reconciled: nobody called: its provider was asked, and this is what it said.
-    confirm: its provider is to be asked whether it is so before it is delivered.
-    """
-
-    event_id: str
-    provider: str
-    environment: str
-    upstream: str
-    headers: Headers
-    delivery: Delivery
-    evidence: Evidence
-    reconciled: bool = False
-    confirm: bool = False
-
-    @property
-    def suffix(self) -> str:
-        """What is appended to the upstream's URL: only below a prefix is a query part of it."""
-        remainder = self.delivery.remainder
-        return remainder and remainder + self.delivery.head.query
-
-    @property
-    def signed(self) -> tuple[str, ...]:
-        """What the signature covers, `ambiguous` appended when it applies."""
-        signed = self.evidence.signed
-        return (*signed, "ambiguous") if self.evidence.ambiguous else signed
-
-
-class Verdict(StrEnum):
-    """What became of a delivery."""
-
-    ACCEPTED = "accepted"
-    DUPLICATE = "duplicate"
-    CONFLICT = "conflict"
-    REFUSED = "refused"
-    UNAVAILABLE = "unavailable"
-    PASSED = "passed"
-
-
-@frozen
-class Ruling:
-    """A verdict, with its reason when it is a refusal.
-
-    late: it is UNAVAILABLE because something did not answer in time.
-    """
-
-    verdict: Verdict
-    reason: Reason | None = None
-    late: bool = False
-
-
-@frozen
-class Ack:
-    """The answer to a provider, in the provider's shape. An empty `content_type` is not sent."""
-
-    status: int
-    body: bytes = b""
-    content_type: str = "text/plain; charset=utf-8"
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-# ---- outbound -------------------------------------------------------------------------------
+from relay.core.request import Ack, Address, Headers, VerifiedDelivery, frozen
 
 
 class Status(StrEnum):
@@ -229,7 +62,7 @@ class Lease:
         Later by what it has lain due while nobody was there to serve it.
     confirmed: the state that the provider has just said the event's subject is in.
 
-    Both times are steady (`relay.clock`).
+    Both times are steady (`relay.core.clock`).
     """
 
     event: Event
@@ -348,3 +181,30 @@ class Attempted:
     due: datetime | None
     duration: float
     delay: float | None
+
+
+def event_of(
+    verified: VerifiedDelivery, *, conflicts_with: str | None = None, out_of_order: bool = False
+) -> Event:
+    """Return the event that a delivery becomes, as a spool would bring it back."""
+    delivery, head = verified.delivery, verified.delivery.head
+    return Event(
+        id=verified.event_id,
+        endpoint=delivery.endpoint,
+        provider=verified.provider,
+        environment=verified.environment,
+        upstream=verified.upstream,
+        key=verified.evidence.key,
+        subject=verified.evidence.subject,
+        method=head.method,
+        suffix=verified.suffix,
+        headers=verified.headers,
+        client=delivery.client.address,
+        received_at=head.received_at,
+        signed=verified.signed,
+        conflicts_with=conflicts_with,
+        out_of_order=out_of_order,
+        body=delivery.body,
+        reconciled=verified.reconciled,
+        confirm=verified.confirm,
+    )

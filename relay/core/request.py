@@ -1,12 +1,23 @@
-"""Types that nobody changes, and that are cheap to make.
+"""The types on the way in: one request, who sent it, and what became of it.
 
-A frozen dataclass of the standard library checks at run time, and writes every field past that
-check: making one costs four times as much. Some twenty are made for each delivery, so here it is
-the type checker alone that refuses an assignment, as it does for a frozen dataclass.
+All are frozen. A later type is evidence that an earlier step has happened: the spool takes a
+`VerifiedDelivery`, and only `relay.ingest` builds one.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar, dataclass_transform
+
+from relay.core.errors import Reason
+
+# ---- frozen dataclasses ---------------------------------------------------------------------
+# A frozen dataclass of the standard library checks at run time, and writes every field past that
+# check: making one costs four times as much. Some twenty are made for each delivery, so here it is
+# the type checker alone that refuses an assignment, as it does for a frozen dataclass.
 
 T = TypeVar("T")
 
@@ -15,3 +26,215 @@ T = TypeVar("T")
 def frozen(cls: type[T]) -> type[T]:
     """Make a dataclass with slots whose fields are set once; equal and hashed by its fields."""
     return dataclass(slots=True, unsafe_hash=True)(cls)
+
+
+# ---- header fields --------------------------------------------------------------------------
+
+
+class Headers:
+    """Header fields in the order received. Names compare without case, values are Latin-1 text.
+
+    Latin-1 maps every byte to one character, so `value.encode("latin-1")` is what arrived.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: tuple[tuple[str, str], ...] = ()) -> None:
+        self._fields = fields
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """Return every value of this field, in order; empty when it is absent."""
+        wanted = name.lower()
+        return tuple([value for key, value in self._fields if key.lower() == wanted])
+
+    def only(self, *names: str) -> "Headers":
+        """Return the fields with these names, in the order received."""
+        wanted = _lower(names)
+        return Headers(tuple([item for item in self._fields if item[0].lower() in wanted]))
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._fields)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self._fields == other._fields
+
+    def __hash__(self) -> int:
+        return hash(self._fields)
+
+    def __repr__(self) -> str:
+        """Names only: values may hold tokens."""
+        return f"Headers({', '.join(key for key, _ in self._fields)})"
+
+
+# An endpoint asks for the same few each time.
+@lru_cache(maxsize=1024)
+def _lower(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name.lower() for name in names)
+
+
+Address = IPv4Address | IPv6Address
+
+# ---- requests and deliveries ----------------------------------------------------------------
+
+
+class Via(StrEnum):
+    """How the client address was found."""
+
+    PEER = "peer"
+    X_FORWARDED_FOR = "x-forwarded-for"
+    FORWARDED = "forwarded"
+    PROXY = "proxy"
+
+
+@frozen
+class RequestHead:
+    """A request before its body is read. `target` is the raw request target, undecoded.
+
+    via: PROXY when a PROXY header named the peer, PEER when it is the socket's.
+    forwards: False when the peer has said that it speaks for nobody but itself; what it forwards
+        then names no client.
+    """
+
+    method: str
+    target: str
+    headers: Headers
+    peer: Address
+    received_at: datetime
+    via: Via = Via.PEER
+    forwards: bool = True
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """The query with its question mark, or an empty string when there is none."""
+        _, mark, query = self.target.partition("?")
+        return mark + query
+
+
+@frozen
+class ClientAddress:
+    """Who is calling, after trusted proxies."""
+
+    address: Address
+    via: Via
+
+
+@frozen
+class Delivery:
+    """One whole request from a provider. `remainder` is the path below a prefix endpoint."""
+
+    endpoint: str
+    head: RequestHead
+    client: ClientAddress
+    remainder: str
+    body: bytes
+
+
+class OnConflict(StrEnum):
+    """What becomes of a delivery whose event key is known with other content."""
+
+    DELIVER = "deliver"
+    REFUSE = "refuse"
+
+
+@frozen
+class Evidence:
+    """What a provider's inspector found in a delivery that it accepts.
+
+    key: what makes the event unique on its endpoint.
+    content: SHA-256 of what the body says, the same for bodies that parse alike.
+    restated: SHA-256 of what the provider says alike under each key; None where there is but one.
+    signed: what the signature covers: `("body",)`, or the covered field names. Empty when unsigned,
+        and under a token, which proves who sends and covers nothing of what is sent.
+    ambiguous: the covered fields could have been split otherwise under the same signature.
+    secret: position of the secret that matched, counted from 0; None when none was asked for.
+    subject: the transaction, payment or account that the event is about; orders events.
+    opening: the event announces its subject; after a later state it is out of order.
+    test: a test message from the provider's dashboard: kept, not delivered.
+    """
+
+    key: str
+    content: bytes
+    restated: bytes | None = None
+    signed: tuple[str, ...] = ()
+    ambiguous: bool = False
+    secret: int | None = None
+    subject: str | None = None
+    opening: bool = False
+    test: bool = False
+    on_conflict: OnConflict = OnConflict.DELIVER
+
+
+@frozen
+class VerifiedDelivery:
+    """A delivery that passed every check. Only `relay.ingest` builds one.
+
+    headers: the sender's header fields that may reach the upstream, Content-Type among them.
+    reconciled: nobody called: its provider was asked, and this is what it said.
+    confirm: its provider is to be asked whether it is so before it is delivered.
+    """
+
+    event_id: str
+    provider: str
+    environment: str
+    upstream: str
+    headers: Headers
+    delivery: Delivery
+    evidence: Evidence
+    reconciled: bool = False
+    confirm: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """What is appended to the upstream's URL: only below a prefix is a query part of it."""
+        remainder = self.delivery.remainder
+        return remainder and remainder + self.delivery.head.query
+
+    @property
+    def signed(self) -> tuple[str, ...]:
+        """What the signature covers, `ambiguous` appended when it applies."""
+        signed = self.evidence.signed
+        return (*signed, "ambiguous") if self.evidence.ambiguous else signed
+
+
+class Verdict(StrEnum):
+    """What became of a delivery."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+    PASSED = "passed"
+
+
+@frozen
+class Ruling:
+    """A verdict, with its reason when it is a refusal.
+
+    late: it is UNAVAILABLE because something did not answer in time.
+    """
+
+    verdict: Verdict
+    reason: Reason | None = None
+    late: bool = False
+
+
+@frozen
+class Ack:
+    """The answer to a provider, in the provider's shape. An empty `content_type` is not sent."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class ForwardedHeader(StrEnum):
+    """The one forwarding header that is read."""
+
+    X_FORWARDED_FOR = "X-Forwarded-For"
+    FORWARDED = "Forwarded"

@@ -1,6 +1,17 @@
-"""A secret that cannot be printed by accident."""
+"""A secret that does not print, and masking of secrets in text.
 
+What ends in a log or a ticket must not open a door: values known as secrets, and what looks like a
+token, are replaced by `***`.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
 from typing import Final
+from urllib.parse import quote
+
+from relay.core.request import Headers
+
+# ---- a secret -------------------------------------------------------------------------------
 
 
 class Secret:
@@ -29,3 +40,75 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+# ---- masking --------------------------------------------------------------------------------
+
+MASK: Final = "***"
+
+#: Header fields that hold tokens by their nature.
+_TOKENS: Final = ("Authorization", "Proxy-Authorization", "Cookie")
+_SIGNATURE: Final = "hmac-sha256 "
+
+#: Shorter ones would be found everywhere.
+_SHORTEST: Final = 4
+
+#: The most of one text that is shown.
+_LONGEST: Final = 1000
+
+
+class Mask:
+    """Hides configured secrets, and the tokens of one request."""
+
+    def __init__(
+        self, secrets: Iterable[Secret], headers: Headers, token_fields: Iterable[str] = ()
+    ) -> None:
+        found = {text for secret in secrets for text in _shown(secret.reveal())}
+        for name in (*_TOKENS, *token_fields):
+            for value in headers.values(name):
+                if not value.lower().startswith(_SIGNATURE):
+                    found |= {value, value.partition(" ")[2]}
+        hidden = {spelled for text in found for spelled in _spellings(text)}
+        # The longest first: one may be a part of another.
+        self._hidden = sorted((t for t in hidden if len(t) >= _SHORTEST), key=len, reverse=True)
+
+    def whole(self, shown: str) -> str:
+        """Return all of this with every secret hidden."""
+        for hidden in self._hidden:
+            shown = shown.replace(hidden, MASK)
+        return shown
+
+    def text(self, shown: str) -> str:
+        """Return this with every secret hidden, and no longer than a person reads."""
+        shown = self.whole(shown)
+        if len(shown) > _LONGEST:
+            return f"{shown[:_LONGEST]}… ({len(shown)} characters)"
+        return shown
+
+    def signed(self, parts: Iterable[bytes | None]) -> str:
+        """Return what was signed as text, with a mask where the secret belongs."""
+        return self.text("".join(MASK if part is None else _readable(part) for part in parts))
+
+
+def _spellings(text: str) -> Iterator[str]:
+    """Yield a secret as it stands by itself, in JSON, and in a form or a URL."""
+    for each in (text, text.strip()):
+        yield each
+        for escaped in (json.dumps(each)[1:-1], json.dumps(each, ensure_ascii=False)[1:-1]):
+            yield escaped
+            yield escaped.replace("/", "\\/")
+        yield quote(each, safe="")
+
+
+def _shown(secret: bytes) -> Iterator[str]:
+    """Yield a secret as it is read in a step, a header field and a body."""
+    yield _readable(secret)
+    yield secret.decode("latin-1")
+    yield secret.decode("utf-8", "backslashreplace")
+
+
+def _readable(part: bytes) -> str:
+    try:
+        return part.decode("utf-8")
+    except UnicodeDecodeError:
+        return part.decode("latin-1")

@@ -12,9 +12,9 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
-from relay.clock import Clock
-from relay.errors import LeaseLost, SpoolUnavailable
-from relay.model import (
+from relay.core.clock import Clock
+from relay.core.errors import LeaseLost, SpoolUnavailable
+from relay.core.event import (
     Attempted,
     Dead,
     Decision,
@@ -30,10 +30,10 @@ from relay.model import (
     Unconfirmed,
     Unreachable,
 )
+from relay.delivery.circuit_breaker import Breaker
+from relay.delivery.retry import RetryPolicy, decide, may_go_unconfirmed
+from relay.delivery.sender import Cause
 from relay.spool import Spool, SpoolBroken
-from relay.upstream.breaker import Breaker
-from relay.upstream.forward import Cause
-from relay.upstream.retry import RetryPolicy, decide, may_go_unconfirmed
 
 # Pauses between tries to settle while the spool is unavailable; they double.
 _FIRST_PAUSE = 0.1
@@ -51,7 +51,7 @@ _NOT_ABOUT_THE_UPSTREAM = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
 
 
 class Sender(Protocol):
-    """Makes one attempt (`relay.upstream.forward.Forwarder`)."""
+    """Makes one attempt (`relay.delivery.sender.Forwarder`)."""
 
     async def attempt(self, lease: Lease) -> Outcome:
         """Send the event once; return what came of it within its timeout."""
@@ -72,7 +72,7 @@ class Later:
 
 
 class Confirmer(Protocol):
-    """Asks providers whether what was said in their name is so (`relay.confirm`)."""
+    """Asks providers whether what was said in their name is so (`relay.delivery.confirmation`)."""
 
     def strict(self, event: Event) -> bool:
         """Tell whether the event may never be sent without being confirmed."""

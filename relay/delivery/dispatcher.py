@@ -10,13 +10,11 @@ from contextlib import suppress
 from functools import partial
 from random import Random
 
-from relay.clock import Clock, either
+from relay.core.clock import Clock
+from relay.core.concurrency import either
+from relay.delivery.attempt import Observer, Upstream
+from relay.delivery.worker import Line, Turnstile
 from relay.spool import Spool
-from relay.upstream.attempts import Observer, Upstream
-from relay.upstream.line import Line
-from relay.upstream.turnstile import Turnstile
-
-__all__ = ["Dispatcher", "Upstream"]
 
 # What is left to write down the outcomes of attempts that `stop` has cut short.
 _FAREWELL = 1.0

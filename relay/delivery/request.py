@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
-from relay.model import Event, Headers, Lease
-from relay.upstream.signing import Signer
+from relay.core.event import Event, Lease
+from relay.core.request import Headers
+from relay.signatures.shared_secret import Signer
 
 LONGEST_EVENT_KEY = 256
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
-from relay.model import (
+from relay.core.event import (
     Dead,
     Decision,
     Delivered,

@@ -3,7 +3,7 @@
 A request goes out once. When a kept connection turns out to be closed only after the request was
 written to it, the upstream may have read it, so it is not sent again in secret: the attempt is
 `unreachable`, and the retry schedule brings the event back. A sender who waits for the answer gets
-that one; `relay.upstream._http.pool` says how the moment in which this can happen is kept short.
+that one; `relay.delivery.http.pool` says how the moment in which this can happen is kept short.
 """
 
 import asyncio
@@ -14,13 +14,21 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
-from relay.clock import Clock
-from relay.model import Ack, Answer, Delivered, Lease, Outcome, Rejected, Unreachable
-from relay.upstream import outgoing
-from relay.upstream._http.pool import CannotConnect, Pool
-from relay.upstream._http.request import Origin, encode
-from relay.upstream._http.response import Broken, Closed, Malformed, Response, TooLong
-from relay.upstream.signing import Signer
+from relay.core.clock import Clock
+from relay.core.event import Answer, Delivered, Lease, Outcome, Rejected, Unreachable
+from relay.core.request import Ack
+from relay.delivery import request as outgoing
+from relay.delivery.http.messages import (
+    Broken,
+    Closed,
+    Malformed,
+    Origin,
+    Response,
+    TooLong,
+    encode,
+)
+from relay.delivery.http.pool import CannotConnect, Pool
+from relay.signatures.shared_secret import Signer
 
 #: More than this of an answer is not read; its connection is dropped instead of kept. An answer
 #: that is to be passed back is none when it is longer.
@@ -91,7 +99,7 @@ class Forwarder:
     concurrency: how many connections there may be at once.
 
     Raises:
-        ValueError: `url` is no URL that events can be sent to (`relay.upstream.outgoing.Target`).
+        ValueError: `url` is no URL that events can be sent to (`relay.delivery.request.Target`).
     """
 
     def __init__(

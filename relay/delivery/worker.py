@@ -1,17 +1,55 @@
-"""The loop of one upstream: it gets leases, and lets attempts begin in their turn."""
+"""The worker of one upstream: leases in, attempts out, within its concurrency and its breaker."""
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from random import Random
+from typing import Final
 
-from relay.clock import Clock, either
-from relay.model import Lease
+from relay.core.clock import Clock
+from relay.core.concurrency import either
+from relay.core.event import Lease
+from relay.delivery.attempt import Attempts, Observer, Upstream
+from relay.delivery.circuit_breaker import Breaker
 from relay.spool import Spool, SpoolBroken
-from relay.upstream.attempts import Attempts, Observer, Upstream
-from relay.upstream.breaker import Breaker
-from relay.upstream.turnstile import Turnstile
+
+# ---- how many attempts start in one turn of the event loop ----------------------------------
+
+AT_ONCE: Final = 4
+
+
+class Turnstile:
+    """Lets so many through in each turn of the event loop, whoever they are.
+
+    Who is turned away is called in one of the next turns, in order, and tries again.
+    """
+
+    def __init__(self, at_once: int = AT_ONCE) -> None:
+        self._at_once = at_once
+        self._left = at_once
+        # A dictionary keeps the order, and each but once.
+        self._turned_away: dict[Callable[[], None], None] = {}
+
+    def enter(self, again: Callable[[], None]) -> bool:
+        """Tell whether the caller may begin something now; if not, `again` is called later."""
+        if not self._left:
+            self._turned_away[again] = None
+            return False
+        if self._left == self._at_once:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        self._left -= 1
+        return True
+
+    def _next_turn(self) -> None:
+        self._left = self._at_once
+        while self._turned_away and self._left:
+            again = next(iter(self._turned_away))
+            del self._turned_away[again]
+            again()
+
+
+# ---- the worker -----------------------------------------------------------------------------
 
 #: A lease outlasts its attempt by this much, for settling it while the spool has trouble.
 LEASE_MARGIN = timedelta(seconds=30)

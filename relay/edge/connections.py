@@ -1,13 +1,17 @@
-"""How many connections there may be, in all and from one address.
+"""Limits on connections, in all and from one address; and whose connection one is.
 
 Many clients share the connections of one proxy: there, what each of them has in hand is limited.
 """
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final, Self
 
-from relay.errors import Reason, Refusal
-from relay.model import Address
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Address, Via
+from relay.ingest.client_address import plain
 
 _IPV4: Final = 4
 
@@ -116,3 +120,17 @@ def _client(address: Address) -> _Client:
     # As numbers: addresses take their time to hash.
     number = int(address)
     return (4, number) if address.version == _IPV4 else (6, number >> 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The other end of a connection. The fields mean what they mean in `RequestHead`."""
+
+    address: Address
+    via: Via = Via.PEER
+    forwards: bool = True
+
+
+def origin_of(transport: asyncio.BaseTransport) -> Origin:
+    """Return the socket's other end."""
+    return Origin(plain(ip_address(transport.get_extra_info("peername")[0].partition("%")[0])))

@@ -8,7 +8,7 @@ is refused. What passes is parsed by aiohttp, which then has nothing left to int
 import re
 from typing import Final, Protocol
 
-from relay.errors import Reason, Refusal
+from relay.core.errors import Reason, Refusal
 
 #: The longest line of a head, with its end; how many fields; and how long all of it may be.
 LONGEST_LINE: Final = 8190

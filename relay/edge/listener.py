@@ -1,30 +1,29 @@
-"""The public listeners."""
+"""The public listeners: sockets, start, reload, drain; and how many descriptors there are."""
 
 import asyncio
 import os
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import cast
+from typing import Final, cast
 
 from aiohttp.http import HttpRequestParser
 from aiohttp.web import BaseRequest, StreamResponse
 
-from relay.answers import plain_answer
-from relay.clock import Clock
-from relay.edge.body import BodyLimits
+from relay.core.clock import Clock
+from relay.core.errors import Refusal, RelayError
+from relay.core.request import Ack, Address, RequestHead, Ruling, Verdict
 from relay.edge.connections import Connections, InHand
-from relay.edge.gate import TlsGates
-from relay.edge.protocol import EdgeProtocol, EdgeServer
-from relay.edge.proxygate import ProxyGates
-from relay.edge.request import headers_of
-from relay.edge.response import to_response
-from relay.errors import Refusal, RelayError
-from relay.ingest import Ingest
-from relay.model import Ack, Address, RequestHead, Ruling, Verdict
+from relay.edge.protocol import EdgeProtocol, EdgeServer, to_response
+from relay.edge.proxy_protocol import ProxyGates
+from relay.edge.slow_path import BodyLimits, headers_of
+from relay.edge.tls import TlsGates
+from relay.ingest.pipeline import Ingest
+from relay.providers.answers import plain_answer
 from relay.telemetry import Account, Telemetry
 
 _HEALTH = "/healthz"
@@ -250,3 +249,24 @@ def _deepen(server: asyncio.Server) -> None:
     for listening in server.sockets:
         with socket.socket(fileno=os.dup(listening.fileno())) as same:
             same.listen(_WAITING)
+
+
+#: What the spool, DNS, the private listener, log and libraries may hold open between them, and
+#: connections that are on their way out.
+_RESERVE: Final = 64
+
+
+def room(*, available: int, others: int) -> int:
+    """Return how many connections there may be when all else has its share.
+
+    available: descriptors of this process. others: those that connections to upstreams may need.
+    Where descriptors are few, half of them are left to everything else.
+    """
+    kept = min(_RESERVE + others, available // 2)
+    return max(1, available - kept)
+
+
+def descriptors() -> int:
+    """Return how many descriptors this process may have."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2**31 if soft == resource.RLIM_INFINITY else soft

@@ -9,19 +9,85 @@ aiohttp would send its own error page.
 import asyncio
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Protocol, cast
+from http import HTTPStatus
+from typing import Any, Final, NoReturn, Protocol, cast
 
+from aiohttp import http_exceptions
 from aiohttp.streams import StreamReader
-from aiohttp.web import BaseRequest, Server, StreamResponse
+from aiohttp.web import BaseRequest, Response, Server, StreamResponse
 from aiohttp.web_protocol import RequestHandler
 
-from relay.edge.connections import Connections
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Ack, Address
+from relay.edge.connections import Connections, Origin, origin_of
 from relay.edge.framing import LONGEST_LINE, MOST_FIELDS, Framing
-from relay.edge.origin import Origin, origin_of
-from relay.edge.response import closing_bytes, to_response
-from relay.edge.unreadable import Unreadable, refusal_of
-from relay.errors import Reason, Refusal
-from relay.model import Ack, Address
+
+# ---- what replaces aiohttp's parser after a framing error -----------------------------------
+
+
+class _NotStrict(http_exceptions.BadHttpMessage):
+    """What aiohttp's parser would raise, had it been given the bytes."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__("")
+        self.refusal = refusal
+
+
+class Unreadable:
+    """Stands where the parser stood, and says why there is nothing more to parse."""
+
+    def __init__(self, problem: Refusal) -> None:
+        self._problem = problem
+
+    def feed_data(self, _: bytes) -> NoReturn:
+        raise _NotStrict(self._problem)
+
+    def message_consumed(self) -> None:
+        """No queue of parsed messages is kept here."""
+
+
+def refusal_of(error: BaseException | None) -> Refusal:
+    """Return why a request could not be parsed, by what aiohttp raised. It quotes nothing."""
+    if isinstance(error, _NotStrict):
+        return error.refusal
+    # For too many fields aiohttp has no class of its own, only a message.
+    if isinstance(error, http_exceptions.LineTooLong) or "Too many headers" in str(error):
+        return Refusal(Reason.HEADERS_TOO_LARGE)
+    # The parser's message quotes the request, which may hold a token: the class must do.
+    return Refusal(Reason.BODY_MALFORMED, f"not HTTP: {type(error).__name__}")
+
+
+# ---- answers as bytes -----------------------------------------------------------------------
+
+#: The `Server` field of every answer: no versions, for strangers to look up.
+SERVER = "relay"
+
+
+def to_response(ack: Ack) -> Response:
+    """Return aiohttp's form of an answer."""
+    response = Response(status=ack.status, body=ack.body)
+    if ack.content_type:
+        response.headers["Content-Type"] = ack.content_type
+    response.headers["Server"] = SERVER
+    for name, value in ack.headers:
+        response.headers[name] = value
+    return response
+
+
+def closing_bytes(ack: Ack) -> bytes:
+    """Return a whole answer as bytes, for a connection on which no request was read."""
+    phrase = HTTPStatus(ack.status).phrase
+    head = (
+        f"HTTP/1.1 {ack.status} {phrase}\r\n"
+        f"Server: {SERVER}\r\n"
+        f"Content-Type: {ack.content_type}\r\n"
+        f"Content-Length: {len(ack.body)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode("latin-1") + ack.body
+
+
+# ---- the connection -------------------------------------------------------------------------
 
 #: aiohttp's parser stops at these sizes, which bound what one request head may cost. Bodies stay
 #: as they came, and the log is ours.

@@ -1,4 +1,4 @@
-"""Reading a request body: limited, timed, and exactly as it was sent."""
+"""Bodies that come after their head: limited, timed, and exactly as they were sent."""
 
 from asyncio import get_running_loop, timeout_at
 from datetime import timedelta
@@ -8,7 +8,8 @@ from aiohttp import ClientConnectionError, web_exceptions
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import BaseRequest
 
-from relay.errors import Reason, Refusal
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Headers
 
 #: How slow a sender may be, in bytes a second, and how long it may fall behind. Kestrel's figures:
 #: the worst mobile line is faster, and who drips bytes to hold a connection has to send many.
@@ -94,3 +95,15 @@ class BodyLimits:
 def _codings(request: BaseRequest) -> list[str]:
     values = request.headers.getall("Content-Encoding", [])
     return [coding for value in values for coding in value.split(",")]
+
+
+def headers_of(request: BaseRequest) -> Headers:
+    """Return the header fields as they came."""
+    return Headers(
+        tuple(
+            [
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in request.raw_headers
+            ]
+        )
+    )

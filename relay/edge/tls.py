@@ -1,9 +1,18 @@
-"""TLS for the public listeners."""
+"""TLS of the public listeners: the context, and a connection before its handshake is done."""
 
+import asyncio
 import ssl
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from relay.files import Fingerprint, fingerprint
+from relay.core.errors import Reason, Refusal
+from relay.core.files import Fingerprint, fingerprint
+from relay.core.request import Address
+from relay.edge.connections import Connections, Origin, origin_of
+from relay.edge.protocol import Complaints, EdgeProtocol
+
+# ---- contexts -------------------------------------------------------------------------------
 
 
 class ServerTls:
@@ -63,3 +72,94 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     # An empty pass phrase keeps OpenSSL from asking for one at the terminal.
     context.load_cert_chain(certificate, key, password="")
     return context
+
+
+# ---- before the handshake is done -----------------------------------------------------------
+# asyncio tells a protocol of a TLS connection only after the handshake. Until then nobody would
+# count it, and a stranger who says nothing would hold it for as long as the handshake may take.
+
+
+class TlsGates:
+    """The gates of one listener: makes them, and knows which handshakes are under way."""
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        *,
+        connections: Connections,
+        complaints: Complaints,
+        timeout: float,
+        behind: Callable[[Origin], EdgeProtocol],
+    ) -> None:
+        """Take the parts. `timeout`: seconds for a handshake. `behind`: what a gate opens to."""
+        self.context = context
+        self.connections = connections
+        self.complaints = complaints
+        self.timeout = timeout
+        self.behind = behind
+        self.handshakes: set[asyncio.Task[None]] = set()
+
+    def __call__(self, origin: Origin | None = None) -> "TlsGate":
+        return TlsGate(self, origin)
+
+    async def close(self) -> None:
+        """Give up the handshakes that are under way."""
+        for handshake in tuple(self.handshakes):
+            handshake.cancel()
+        await asyncio.gather(*self.handshakes, return_exceptions=True)
+
+
+class TlsGate(asyncio.Protocol):
+    """Counts a connection, shakes hands in time, and steps aside."""
+
+    def __init__(self, gates: TlsGates, origin: Origin | None) -> None:
+        self._gates = gates
+        self._origin = origin
+        self._counted = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP has no other
+        origin = self._origin or origin_of(transport)
+        peer = origin.address
+        if not self._gates.connections.enter(peer):
+            self._gates.connections.leave(peer)
+            self._gates.complaints.refuse(peer, Refusal(Reason.TOO_MANY_CONNECTIONS))
+            transport.abort()
+            return
+        transport.pause_reading()
+        loop = asyncio.get_running_loop()
+        handshake = loop.create_task(self._shake_hands(transport, origin))
+        self._gates.handshakes.add(handshake)
+        handshake.add_done_callback(self._gates.handshakes.discard)
+        handshake.add_done_callback(lambda _: self._leave(peer))
+        self._counted = True
+
+    def _leave(self, peer: Address) -> None:
+        """Count the connection out, once."""
+        if self._counted:
+            self._counted = False
+            self._gates.connections.leave(peer)
+
+    async def _shake_hands(self, transport: asyncio.Transport, origin: Origin) -> None:
+        loop = asyncio.get_running_loop()
+        # TLS sees how full this buffer is only when it is told.
+        transport.set_write_buffer_limits(high=0)
+        protocol = self._gates.behind(origin)
+        late = loop.time() + self._gates.timeout
+        secure = None
+        # What is not TLS at all is noise of the internet: it is closed, and nothing is said.
+        with suppress(OSError):
+            secure = await loop.start_tls(
+                transport,
+                protocol,
+                self._gates.context,
+                server_side=True,
+                ssl_handshake_timeout=self._gates.timeout,
+            )
+        # From here on the connection is counted by the protocol, or it is over.
+        self._leave(origin.address)
+        if secure is not None:
+            protocol.connection_made(secure)
+        elif loop.time() >= late:
+            refusal = Refusal(Reason.HEADER_TIMEOUT, "no TLS handshake in time")
+            self._gates.complaints.refuse(origin.address, refusal)

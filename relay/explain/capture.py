@@ -1,14 +1,105 @@
-"""A captured request: raw HTTP/1.1 in a file, as a proxy, tcpdump or a person wrote it down.
+"""A captured request, read as the edge reads it: the file, its PROXY header, the edge's reader."""
 
-Captures lose things that a connection has. What can be mended without guessing is, and said. What
-the relay itself would not read is not judged here: the edge's own reader does that.
-"""
-
+import asyncio
 import re
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
+from ipaddress import ip_address
+from typing import Final
 
+from aiohttp.web import BaseRequest, StreamResponse
+
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Ack, Address, Headers, Ruling, Verdict, Via
+from relay.edge.connections import Connections, Origin
 from relay.edge.framing import Framing
-from relay.explain.opening import Opening, split
+from relay.edge.protocol import EdgeServer, to_response
+from relay.edge.proxy_protocol import ProxyHeader, ProxyHeaderInvalid, begins, missing
+from relay.edge.proxy_protocol import parse as parse_header
+from relay.edge.slow_path import BodyLimits, headers_of
+from relay.providers.answers import plain_answer
+
+# ---- the PROXY header -----------------------------------------------------------------------
+# Read by the edge's own reader. It says whose connection it is, so it stands for `--peer`.
+
+#: Stands in for a peer that nobody knows.
+NOBODY: Final = ip_address("0.0.0.0")  # noqa: S104 - nobody listens here
+
+_UNTRUSTED = "from an address that is not in trusted_proxies"
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A PROXY header. `header` is what it says; None where `problem` says why it is none."""
+
+    raw: bytes = field(repr=False)
+    header: ProxyHeader | None
+    problem: str = ""
+
+    @property
+    def lines(self) -> int:
+        """How many lines of the file it takes."""
+        return self.raw.count(b"\n")
+
+
+def split(data: bytes) -> tuple[Opening | None, bytes]:
+    """Return the PROXY header that these bytes begin with, if they do, and what follows it.
+
+    A line of version 1 may end with LF alone, as an editor leaves it.
+    """
+    if not begins(data) or _request_line(data):
+        return None, data
+    line, end, rest = data.partition(b"\n")
+    if data.startswith(b"PROXY ") and end and not line.endswith(b"\r"):
+        data = line + b"\r\n" + rest
+    raw = b""
+    try:
+        while (more := missing(raw)) and len(raw) < len(data):
+            raw = data[: len(raw) + more]
+        return Opening(raw, parse_header(raw)), data[len(raw) :]
+    except ProxyHeaderInvalid as invalid:
+        return Opening(raw, None, str(invalid)), data[len(raw) :]
+
+
+def origin(
+    opening: Opening | None, peer: Address | None, trusts: Callable[[Address], bool]
+) -> Origin:
+    """Return whose connection it is; `NOBODY`'s where nothing says so.
+
+    peer: who connected: with a PROXY header the proxy, which is trusted when it is not known.
+
+    Raises:
+        Refusal: PROXY_HEADER_INVALID; the connection is closed.
+    """
+    if opening is None:
+        return Origin(peer or NOBODY)
+    if peer is not None and not trusts(peer):
+        raise Refusal(Reason.PROXY_HEADER_INVALID, _UNTRUSTED)
+    if opening.header is None:
+        raise Refusal(Reason.PROXY_HEADER_INVALID, opening.problem)
+    if opening.header.source is None:
+        return Origin(peer or NOBODY, forwards=False)
+    return Origin(opening.header.source, Via.PROXY)
+
+
+def told(opening: Opening) -> str:
+    """Say whose connection a valid header makes it."""
+    if opening.header is None or opening.header.source is None:
+        return "names no client: the proxy speaks for itself"
+    return f"{opening.header.source} connected to the proxy; --peer is the proxy's own address"
+
+
+def _request_line(data: bytes) -> bool:
+    """Tell whether the first line is a request's with the odd method PROXY."""
+    words = data.partition(b"\n")[0].split()
+    return bool(words) and words[-1].startswith(b"HTTP/")
+
+
+# ---- the file -------------------------------------------------------------------------------
+# Captures lose things that a connection has. What can be mended without guessing is, and said. What
+# the relay itself would not read is not judged here: the edge's own reader does that.
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*([0-9]+)[ \t]*\r$")
@@ -146,3 +237,100 @@ def _cut(rest: bytes, length: int, notes: list[str]) -> bytes:
         what = "bytes" if left.strip(b"\r\n") else "bytes of line ends"
         notes.append(f"{len(left)} {what} behind its body are left out")
     return rest[:length]
+
+
+# ---- the edge's reader ----------------------------------------------------------------------
+# The connection is a pair of sockets within this process. Nothing else could agree with the edge on
+# every malformed request.
+
+#: Nobody waits here: all is there at once, and behind it is the end.
+_WITHIN: Final = timedelta(seconds=10)
+
+_NOTHING: Final = plain_answer(Ruling(Verdict.UNAVAILABLE))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A request whose head could be read. `body` is None where `problem` says why."""
+
+    method: str
+    target: str
+    headers: Headers
+    body: bytes | None = field(repr=False)
+    problem: Refusal | None = None
+
+
+async def read(raw: bytes, *, most: int) -> Reading:
+    """Return what the edge makes of these bytes, when they are all that comes.
+
+    most: bytes of a body.
+
+    Raises:
+        Refusal: the head cannot be read; no endpoint ever sees the request.
+    """
+    loop = asyncio.get_running_loop()
+    reader = _Reader(BodyLimits(size=most, within=_WITHIN), loop.create_future())
+    server = EdgeServer(
+        reader.handle,
+        connections=Connections(total=1, per_address=1, shares_address=lambda _: False),
+        complaints=reader,
+        header_timeout=_WITHIN.total_seconds(),
+        swallows=0,
+        keepalive=0.0,
+        linger=0.0,
+    )
+    sender, receiver = socket.socketpair()
+    sender.setblocking(False)
+    with sender:
+        await loop.connect_accepted_socket(lambda: server(Origin(NOBODY)), receiver)
+        sending = loop.create_task(_send(sender, raw, reader))
+        try:
+            found = await reader.found
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            await server.shutdown(0)
+    if isinstance(found, Refusal):
+        raise found
+    return found
+
+
+async def _send(sender: socket.socket, raw: bytes, reader: "_Reader") -> None:
+    await asyncio.get_running_loop().sock_sendall(sender, raw)
+    # An end that comes before the head was taken would leave nothing to tell.
+    await reader.begun.wait()
+    sender.shutdown(socket.SHUT_WR)
+
+
+class _Reader:
+    """Stands where the edge has what it serves (`Complaints`), and keeps what it hears first."""
+
+    def __init__(self, body: BodyLimits, found: asyncio.Future[Reading | Refusal]) -> None:
+        self.begun = asyncio.Event()
+        self.found = found
+        self._body = body
+
+    async def handle(self, request: BaseRequest) -> StreamResponse:
+        self.begun.set()
+        body, problem = None, None
+        try:
+            body = await self._body.read(request)
+        except Refusal as refusal:
+            problem = refusal
+        told = Reading(request.method, request.raw_path, headers_of(request), body, problem)
+        self._tell(told)
+        return to_response(_NOTHING)
+
+    def refuse(self, _: Address, refusal: Refusal) -> Ack:
+        self._tell(refusal)
+        return _NOTHING
+
+    def fault(self, _: Address, error: BaseException | None) -> Ack:
+        if not self.found.done():
+            self.found.set_exception(error or RuntimeError("the edge failed, and does not say why"))
+        return _NOTHING
+
+    def _tell(self, found: Reading | Refusal) -> None:
+        self.begun.set()
+        if not self.found.done():
+            self.found.set_result(found)

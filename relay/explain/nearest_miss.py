@@ -10,11 +10,11 @@ from itertools import product
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from relay.errors import Refusal
-from relay.minify import minify
-from relay.model import Delivery, Evidence, Headers
+from relay.core.errors import Refusal
+from relay.core.request import Delivery, Evidence, Headers
+from relay.core.secret import Secret
+from relay.core.strict_json import minify
 from relay.providers import Provider, Terms, Window
-from relay.secret import Secret
 
 _ALWAYS: Final = Window(past=None, future=None)
 

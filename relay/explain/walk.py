@@ -1,35 +1,91 @@
-"""A captured request on its way through the relay, step by step."""
+"""A captured request on its way through the relay, step by step, each with its verdict."""
 
 import asyncio
 import difflib
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address
 
-from relay import assembly
-from relay.clientip import ClientLocator, plain
-from relay.clock import SystemClock
-from relay.config import Settings
-from relay.config.binding import provider_of, terms
-from relay.config.endpoint import Endpoint as EndpointSettings
-from relay.config.inline import InlineProvider
-from relay.edge.origin import Origin
-from relay.edge.server import is_health_check
-from relay.errors import Reason, Refusal
-from relay.explain.capture import Captured
-from relay.explain.nearest import Case, misses
-from relay.explain.opening import NOBODY, origin, told
-from relay.explain.reading import Reading, read
-from relay.explain.steps import NO, NOTE, OK, Step, Walk, unread
-from relay.ingest import Endpoint
-from relay.inline import HeaderField
-from relay.masking import Mask
-from relay.model import Address, ClientAddress, Delivery, Evidence, RequestHead, Via
-from relay.networks import parse_network
-from relay.routing import Route, Routes
-from relay.schemes import witness
-from relay.sources import Entry, Mode
+from relay import signatures
+from relay.allowlist import Entry, Mode
+from relay.allowlist.networks import parse_network
+from relay.app import builder
+from relay.config import Endpoint as EndpointSettings
+from relay.config import Settings, provider_of, terms
+from relay.config.inline_provider import InlineProvider
+from relay.core.clock import SystemClock
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Address, ClientAddress, Delivery, Evidence, Headers, RequestHead, Via
+from relay.core.secret import Mask
+from relay.edge.connections import Origin
+from relay.edge.listener import is_health_check
+from relay.explain.capture import NOBODY, Captured, Reading, line_at_fault, origin, read, told
+from relay.explain.nearest_miss import Case, misses
+from relay.ingest.client_address import ClientLocator, plain
+from relay.ingest.pipeline import Endpoint
+from relay.ingest.routing import Route, Routes
+from relay.providers.inline import HeaderField
+
+# ---- steps ----------------------------------------------------------------------------------
+
+OK, NO, NOTE = "ok", "no", "-"
+
+_TAKE_OFF = (
+    "it begins with a PROXY header, and no listener has proxy_protocol: true; take the header off,"
+    " and give the address that it names with --peer"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: `ok`, `no`, or `-` where nothing is decided."""
+
+    name: str
+    result: str
+    said: str
+
+
+@dataclass(slots=True)
+class Walk:
+    """All steps, and the first reason to refuse; None when the request would be accepted.
+
+    judged: whether the client's address was known, so that it could be judged.
+    health: it is no delivery but a health check, which everybody is answered.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    endpoint: str | None = None
+    reason: Reason | None = None
+    judged: bool = True
+    health: bool = False
+    nearest: list[str] = field(default_factory=list)
+
+
+def unread(settings: Settings, captured: Captured, refusal: Refusal) -> Walk:
+    """Return the walk of a request that ends before the relay knows where it goes."""
+    mask = Mask(settings.every_secret(), Headers())
+    found = Walk([Step("capture", NOTE, mask.text(note)) for note in captured.notes])
+    found.reason = refusal.reason
+    name, where, detail = "head", "", f": {refusal.detail}" if refusal.detail else ""
+    if captured.opening is None:
+        line = line_at_fault(captured.raw)
+    elif refusal.reason is Reason.PROXY_HEADER_INVALID:
+        name, line = "proxy", None
+    elif not any(each.proxy_protocol for each in settings.listen):
+        line = 1
+        found.nearest.append(_TAKE_OFF)
+    else:
+        found.steps.append(Step("proxy", OK, told(captured.opening)))
+        line = line_at_fault(captured.raw)
+        line = None if line is None else line + captured.opening.lines
+    where = "" if line is None else f", line {line}"
+    found.steps.append(Step(name, NO, f"{refusal.reason.value}{detail}{where}"))
+    return found
+
+
+# ---- the way --------------------------------------------------------------------------------
 
 
 def walk(settings: Settings, captured: Captured, peer: Address | None, at: datetime) -> Walk:
@@ -46,7 +102,7 @@ def walk(settings: Settings, captured: Captured, peer: Address | None, at: datet
         raw = opening.raw + raw
         opening = None
     try:
-        come = origin(opening, peer, assembly.client_locator(settings).trusts)
+        come = origin(opening, peer, builder.client_locator(settings).trusts)
         reading = asyncio.run(read(raw, most=settings.limits.body))
     except Refusal as refusal:
         return unread(settings, captured, refusal)
@@ -67,9 +123,9 @@ class _Walker:
         self._reading = reading
         self._known = come.address != NOBODY or not come.forwards
         self._walk = Walk()
-        book = assembly.known_book(settings, SystemClock())
-        self._endpoints = [assembly.bind_endpoint(each, book) for each in settings.endpoints]
-        self._clients = assembly.client_locator(settings)
+        book = builder.known_book(settings, SystemClock())
+        self._endpoints = [builder.bind_endpoint(each, book) for each in settings.endpoints]
+        self._clients = builder.client_locator(settings)
         self._head = RequestHead(
             method=reading.method,
             target=reading.target,
@@ -247,7 +303,7 @@ class _Walker:
     def _signature(
         self, endpoint: Endpoint, configured: EndpointSettings, delivery: Delivery
     ) -> None:
-        with witness.watching() as seen:
+        with signatures.watching() as seen:
             try:
                 found: Evidence | Refusal = endpoint.inspector.inspect(delivery)
             except Refusal as refusal:

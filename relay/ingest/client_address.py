@@ -6,23 +6,14 @@ anything in it that is not plainly a list of addresses refuses the delivery.
 
 import re
 from collections.abc import Iterable
-from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from netaddr import IPNetwork
 
-from relay.errors import Reason, Refusal
-from relay.intervals import Intervals
-from relay.model import Address, ClientAddress, RequestHead, Via
-
-
-class ForwardedHeader(StrEnum):
-    """The one forwarding header that is read."""
-
-    X_FORWARDED_FOR = "X-Forwarded-For"
-    FORWARDED = "Forwarded"
-
+from relay.allowlist.networks import Intervals
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Address, ClientAddress, ForwardedHeader, RequestHead, Via
 
 _VIA = {
     ForwardedHeader.X_FORWARDED_FOR: Via.X_FORWARDED_FOR,

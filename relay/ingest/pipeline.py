@@ -12,35 +12,27 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from relay.answers import plain_answer
-from relay.clientip import ClientLocator
-from relay.clock import Clock
-from relay.errors import Reason, Refusal, SpoolUnavailable, UpstreamOverloaded
-from relay.model import (
+from relay.allowlist import Allowlist, Entry, Mode
+from relay.allowlist.registry import Knock, KnockResult
+from relay.core.clock import Clock
+from relay.core.errors import Reason, Refusal, SpoolUnavailable, UpstreamOverloaded
+from relay.core.event import Answer, Unreachable
+from relay.core.request import (
     Ack,
     Address,
-    Answer,
     ClientAddress,
     Delivery,
     Evidence,
     RequestHead,
     Ruling,
-    Unreachable,
     Verdict,
     VerifiedDelivery,
 )
+from relay.ingest.client_address import ClientLocator
+from relay.ingest.routing import Route, Routes
 from relay.providers import Asked, Inspector, Shape
-from relay.routing import Route, Routes
-from relay.sources import Allowlist, Entry, Mode
-from relay.sources.knock import Knock, KnockResult
-from relay.spool import (
-    Conflict,
-    Duplicate,
-    Spool,
-    SpoolBroken,
-    SpoolOverloaded,
-    Stored,
-)
+from relay.providers.answers import plain_answer
+from relay.spool import Conflict, Duplicate, Spool, SpoolBroken, SpoolOverloaded, Stored
 from relay.telemetry import Account, Telemetry
 
 #: The sender's header fields that every provider's deliveries keep.

@@ -1,32 +1,40 @@
-"""Asks about one order, and stores what it learns as an event like any other.
+"""Asking a provider about orders whose events never came, and storing what it answers.
 
-The answer is signed as a notification is, and it goes through the same inspector: so its event key
-is the one that the notification has, and the two are one event, whichever comes first.
+It may run beside `relay run` on the same spool.
 """
 
+import unicodedata
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Final
 
-from relay.clock import Clock
-from relay.confirm.confirmer import StatusApi
-from relay.confirm.pace import Bucket
-from relay.confirm.status import Answer, Limited, NoAnswer, NotFound, Transaction, notified
-from relay.errors import Refusal, RelayError
-from relay.model import (
-    ClientAddress,
-    Delivery,
-    Headers,
-    RequestHead,
-    VerifiedDelivery,
-    Via,
-)
+import orjson
+
+from relay.core.clock import Clock
+from relay.core.errors import Refusal, RelayError
+from relay.core.rate_limit import Bucket
+from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, VerifiedDelivery, Via
+from relay.core.secret import Secret
 from relay.providers import Inspector
-from relay.secret import Secret
+from relay.providers.midtrans.status import (
+    Answer,
+    Limited,
+    NoAnswer,
+    NotFound,
+    StatusApi,
+    Transaction,
+    notified,
+)
 from relay.spool import Spool, Stored
+
+# ---- asking and storing ---------------------------------------------------------------------
+# The answer is signed as a notification is, and it goes through the same inspector: so its event
+# key is the one that the notification has, and the two are one event, whichever comes first.
 
 #: How often an order is asked about that gets no answer, and the pauses between, in seconds.
 PAUSES: Final = (1.0, 5.0)
@@ -181,3 +189,126 @@ class Reconciler:
         found = await self._spool.get(event_id)
         said = None if found is None or found[1] is None else notified(found[1].body)
         return said is not None and (said.order_id, said.amount) != (now.order_id, now.amount)
+
+
+# ---- checkpoint: orders that have been asked about ------------------------------------------
+
+#: After this an order is asked about again: it may have moved on.
+KEPT: Final = timedelta(days=1)
+
+
+class AskedBefore:
+    """The orders of one endpoint that were answered within the last day, in a file of lines."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+
+    def load(self) -> frozenset[str]:
+        """Return the orders that need not be asked about. A damaged line is as good as none.
+
+        Raises:
+            RelayError: the file cannot be read.
+        """
+        try:
+            lines = self._path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as error:
+            raise RelayError(f"cannot read {self._path}: {error.strerror}") from None
+        since = self._clock.now() - KEPT
+        found = {}
+        for line in lines:
+            try:
+                said = orjson.loads(line)
+                found[str(said["order"])] = datetime.fromisoformat(said["at"]).astimezone(UTC)
+            except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+                continue
+        return frozenset(order for order, at in found.items() if at > since)
+
+    def add(self, order: str) -> None:
+        """Remember that this order was answered.
+
+        Raises:
+            RelayError: it cannot be written down.
+        """
+        line = orjson.dumps({"order": order, "at": self._clock.now().isoformat()})
+        try:
+            with self._path.open("ab") as file:
+                # What was cut off in the middle of a line ends here.
+                file.write((b"" if file.tell() == 0 else b"\n") + line)
+        except OSError as error:
+            raise RelayError(f"cannot write {self._path}: {error.strerror}") from None
+
+    def forget(self) -> None:
+        """Begin anew.
+
+        Raises:
+            RelayError: the file cannot be removed.
+        """
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise RelayError(f"cannot remove {self._path}: {error.strerror}") from None
+
+
+# ---- order ids, one a line ------------------------------------------------------------------
+
+LONGEST: Final = 255
+
+# What an editor leaves around an id. Other blanks are part of it: they can stand in order ids.
+_AROUND: Final = b" \t\r"
+
+
+class BadOrders(RelayError):
+    """The list cannot be meant as it stands; nothing was asked.
+
+    problems: the number of each line that is wrong, from 1, and what is wrong with it.
+    """
+
+    def __init__(self, *problems: tuple[int, str]) -> None:
+        super().__init__("\n".join(f"line {number}: {message}" for number, message in problems))
+        self.problems = problems
+
+
+def read(content: bytes) -> tuple[str, ...]:
+    """Return the order or transaction ids, each once, in the order given.
+
+    Blanks and tabs around an id do not count, and empty lines are passed over. There are no
+    comments: an order id may begin with a number sign. Any character may stand in one but control
+    characters: no id holds those, and a table with several columns does.
+
+    Raises:
+        BadOrders: with every line that is wrong.
+    """
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise BadOrders((1, "the list is UTF-16; save it as UTF-8"))
+    found: dict[str, None] = {}
+    wrong = []
+    for number, line in enumerate(content.removeprefix(BOM_UTF8).split(b"\n"), 1):
+        try:
+            order = line.strip(_AROUND).decode()
+        except UnicodeDecodeError as error:
+            byte = error.object[error.start]
+            wrong.append((number, f"not UTF-8: it holds byte 0x{byte:02x}; save it as UTF-8"))
+            continue
+        problem = _problem(order)
+        if problem is not None:
+            wrong.append((number, problem))
+        elif order:
+            found[order] = None
+    if wrong:
+        raise BadOrders(*wrong)
+    return tuple(found)
+
+
+def _problem(order: str) -> str | None:
+    if len(order) > LONGEST:
+        return f"longer than {LONGEST} characters; write one id a line"
+    for at, character in enumerate(order, 1):
+        if unicodedata.category(character) == "Cc":
+            return (
+                f"character {at} is the control character U+{ord(character):04X};"
+                " write one id a line and nothing else"
+            )
+    return None

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from relay.errors import Reason, Refusal
-from relay.model import RequestHead
+from relay.core.errors import Reason, Refusal
+from relay.core.request import RequestHead
 
 #: One segment that a sender chooses: no dots alone, nothing that anybody would decode or split.
 _SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,64}"

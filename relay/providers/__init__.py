@@ -1,8 +1,7 @@
-"""Companies that call us: what each sends, how it proves itself, and how it wants to be answered.
+"""The `Provider` contract: what a sender sends, how it proves itself, how it wants to be answered.
 
-One module a provider holds everything about it: addresses, signature, event key, answers, a
-sample and the signer for that sample. Modules do not know each other; `relay.plugins` finds them
-by name.
+One module a provider holds everything about it: addresses, signature, event key, answers, a sample
+and the signer for that sample. They do not know each other; `relay.providers.builtin` lists them.
 """
 
 from collections.abc import Mapping
@@ -10,9 +9,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
-from relay.frozen import frozen
-from relay.model import Ack, Delivery, Evidence, Headers, Ruling
-from relay.secret import Secret
+from relay.core.request import Ack, Delivery, Evidence, Headers, Ruling, frozen
+from relay.core.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from relay.errors import Reason
-from relay.model import Ack, Ruling, Verdict
+from relay.core.errors import Reason
+from relay.core.request import Ack, Ruling, Verdict
 
 #: What the transport refused: the same status for every provider.
 TRANSPORT_STATUSES: Final[Mapping[Reason, int]] = MappingProxyType(

@@ -1,41 +1,46 @@
-"""Finding an implementation by name.
+"""The built-in providers, by the name that a configuration gives them.
 
-Adding a provider, a scheme, a source or a spool is adding one file: nothing is registered
-anywhere, and a name that is not there is answered with the ones that are.
+Adding one is writing its module and naming it here.
 """
 
-import pkgutil
-from importlib import import_module
-from types import ModuleType
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from relay.providers import Provider
+from relay.providers.midtrans import notification, snap
+from relay.providers.vipps import callbacks, webhooks
+
+_BUILT_IN: Final[Mapping[str, Provider]] = MappingProxyType(
+    {
+        "midtrans": notification.PROVIDER,
+        "midtrans-snap": snap.PROVIDER,
+        "vipps": webhooks.PROVIDER,
+        "vipps-callback": callbacks.PROVIDER,
+    }
+)
 
 
-class UnknownPlugin(LookupError):
-    """There is no such implementation. `known` lists the names there are."""
+class UnknownProvider(LookupError):
+    """There is no such provider. `known` lists the names there are."""
 
-    def __init__(self, family: str, name: str, known: tuple[str, ...]) -> None:
-        super().__init__(f'no {family} named "{name}"; there are: {", ".join(known)}')
-        self.family = family
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(f'no provider named "{name}"; there are: {", ".join(known)}')
         self.name = name
         self.known = known
 
 
-def names(package: str) -> tuple[str, ...]:
-    """Return the names of the implementations in one of our packages, sorted.
-
-    A name is the module's, with hyphens: `midtrans_snap` is called `midtrans-snap`.
-    """
-    path = import_module(f"relay.{package}").__path__
-    modules = (info.name for info in pkgutil.iter_modules(path) if not info.ispkg)
-    return tuple(sorted(name.replace("_", "-") for name in modules))
+def names() -> tuple[str, ...]:
+    """Return the names of the built-in providers, sorted."""
+    return tuple(sorted(_BUILT_IN))
 
 
-def load(package: str, name: str) -> ModuleType:
-    """Return the module that implements `name`.
+def load(name: str) -> Provider:
+    """Return the provider of this name.
 
     Raises:
-        UnknownPlugin: nothing of that name exists.
+        UnknownPlugin: there is none.
     """
-    known = names(package)
-    if name not in known:
-        raise UnknownPlugin(package.rstrip("s"), name, known)
-    return import_module(f"relay.{package}.{name.replace('-', '_')}")
+    if name not in _BUILT_IN:
+        raise UnknownProvider(name, names())
+    return _BUILT_IN[name]

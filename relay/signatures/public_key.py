@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_private_key
 
-from relay.errors import Reason, Refusal
-from relay.schemes import Encoding, decoded
-from relay.secret import Secret
+from relay.core.errors import Reason, Refusal
+from relay.core.secret import Secret
+from relay.signatures import Encoding, decoded
 
 MIN_BITS: Final = 2048
 #: OpenSSL verifies nothing with a longer modulus.

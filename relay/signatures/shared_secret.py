@@ -1,14 +1,18 @@
-"""HMAC over a message, written in Base64 or hexadecimal (RFC 2104)."""
+"""Signatures with a shared secret: HMAC, keyed digest, token; and signing Standard Webhooks."""
 
+import base64
+import binascii
 import hashlib
 import hmac
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from relay.errors import Reason, Refusal
-from relay.schemes import position_of
-from relay.secret import Secret
+from relay.core.errors import Reason, Refusal
+from relay.core.secret import Secret
+from relay.signatures import position_of
+
+# ---- HMAC (RFC 2104) ------------------------------------------------------------------------
 
 Algorithm = Literal["sha1", "sha256", "sha512"]
 Encoding = Literal["base64", "hex"]
@@ -43,3 +47,115 @@ class Hmac:
 
     def _encode(self, mac: bytes) -> bytes:
         return b64encode(mac) if self._encoding == "base64" else mac.hex().encode("ascii")
+
+
+# ---- keyed digest: the message with the secret behind it, hashed; not an HMAC ---------------
+
+DigestAlgorithm = Literal["sha1", "sha256", "sha512"]
+
+
+class Digest:
+    """Verifies lower-case hexadecimal digests of message and secret."""
+
+    def __init__(self, algorithm: DigestAlgorithm, secrets: Sequence[Secret]) -> None:
+        self._algorithm = algorithm
+        self._secrets = tuple(secrets)
+        self._length = hashlib.new(algorithm).digest_size * 2
+
+    def verify(self, message: bytes, signature: str) -> int:
+        """Return the position, from 0, of the secret under which `signature` fits `message`.
+
+        Raises:
+            Refusal: SIGNATURE_MISMATCH when it fits none, or is not exactly the lower-case
+                hexadecimal digits of one digest.
+        """
+        if len(signature) != self._length or not signature.isascii():
+            raise Refusal(
+                Reason.SIGNATURE_MISMATCH, f"not {self._length} lower-case hexadecimal digits"
+            )
+        # Comparing the text, not the bytes it stands for, leaves one spelling that fits.
+        expected = (self._digest(message, key) for key in self._secrets)
+        return position_of(signature.encode("ascii"), expected)
+
+    def _digest(self, message: bytes, secret: Secret) -> bytes:
+        return hashlib.new(self._algorithm, message + secret.reveal()).hexdigest().encode("ascii")
+
+
+# ---- shared token: proves who sends, and covers nothing of what is sent ---------------------
+
+
+class Token:
+    """Verifies tokens by comparing them whole. White space and words like `Bearer` belong to them.
+
+    Tokens are hashed before they are compared, since a comparison in constant time still shows
+    whether the lengths differ. No token is kept.
+    """
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        self._digests = tuple(Secret(_digest(secret.reveal())) for secret in secrets)
+
+    def verify(self, message: bytes, signature: str) -> int:  # noqa: ARG002 - it is not covered
+        """Return the position, from 0, of the secret that `signature` is. `message` is not read.
+
+        signature: Latin-1 text, as header fields are.
+
+        Raises:
+            Refusal: SIGNATURE_MISMATCH when it is none of them, or empty.
+        """
+        try:
+            given = _digest(signature.encode("latin-1"))
+        except UnicodeEncodeError:
+            raise Refusal(Reason.SIGNATURE_MISMATCH, "the token is not Latin-1 text") from None
+        fits = [hmac.compare_digest(digest.reveal(), given) for digest in self._digests]
+        if not (signature and any(fits)):
+            raise Refusal(Reason.SIGNATURE_MISMATCH, "the token fits no secret")
+        return fits.index(True)
+
+
+def _digest(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()
+
+
+# ---- signing for upstreams (Standard Webhooks 1.0, symmetric `v1`) --------------------------
+
+SHORTEST_KEY = 24
+LONGEST_KEY = 64
+
+
+class Signer:
+    """Signs with one secret, or with several during a rotation.
+
+    Raises:
+        ValueError: there is no secret, or one of them is not Base64 of 24 to 64 bytes with an
+            optional `whsec_` in front. The message names its position, never its value.
+    """
+
+    def __init__(self, secrets: Iterable[Secret]) -> None:
+        self._keys = tuple(_key(at, secret) for at, secret in enumerate(secrets))
+        if not self._keys:
+            raise ValueError("signing needs at least one secret")
+
+    def sign(self, message_id: str, timestamp: int, body: bytes) -> str:
+        """Return the value of `webhook-signature`: one signature a secret, apart by spaces.
+
+        timestamp: seconds since 1970, as in `webhook-timestamp`.
+        """
+        signed = f"{message_id}.{timestamp}.".encode() + body
+        digests = (hmac.digest(key, signed, "sha256") for key in self._keys)
+        return " ".join("v1," + base64.b64encode(digest).decode() for digest in digests)
+
+
+def _key(position: int, secret: Secret) -> bytes:
+    text = secret.reveal().removeprefix(b"whsec_")
+    # The reference libraries take secrets without their padding, so people have such secrets.
+    padded = text.rstrip(b"=") + b"=" * (-len(text.rstrip(b"=")) % 4)
+    try:
+        key = base64.b64decode(padded, validate=True)
+    except binascii.Error:
+        raise ValueError(f"signing secret {position} is not Base64") from None
+    if not SHORTEST_KEY <= len(key) <= LONGEST_KEY:
+        raise ValueError(
+            f"signing secret {position} holds {len(key)} bytes;"
+            f" Standard Webhooks asks for {SHORTEST_KEY} to {LONGEST_KEY}"
+        )
+    return key

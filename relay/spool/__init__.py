@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from relay.errors import SpoolUnavailable
-from relay.frozen import frozen
-from relay.model import Decision, Event, Lease, Passed, Status, Tried, VerifiedDelivery
+from relay.core.errors import SpoolUnavailable
+from relay.core.event import Decision, Event, Lease, Passed, Status, Tried
+from relay.core.request import VerifiedDelivery, frozen
 
 
 class SpoolOverloaded(SpoolUnavailable):

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
-from relay.errors import Reason
-from relay.model import ClientAddress, RequestHead
+from relay.core.errors import Reason
+from relay.core.request import ClientAddress, RequestHead
 
 #: What a mended configuration may judge otherwise. All of these are found in what was received.
 MENDABLE: Final = frozenset(

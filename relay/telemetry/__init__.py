@@ -16,12 +16,12 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from relay import __version__
-from relay.errors import Problem, Reason, RelayError
-from relay.gauges import Gauges, Snapshot
-from relay.logs import Log
-from relay.model import Address, Attempted, Verdict
-from relay.tallies import Counts, Latest, Spreads
-from relay.turns import short_turns
+from relay.core.concurrency import short_turns
+from relay.core.errors import Problem, Reason, RelayError
+from relay.core.event import Attempted
+from relay.core.request import Address, Verdict
+from relay.telemetry.log import Log
+from relay.telemetry.metrics import Counts, Gauges, Latest, Snapshot, Spreads
 
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 4.0, 10.0)
 _ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

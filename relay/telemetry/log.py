@@ -18,8 +18,8 @@ from typing import Any, BinaryIO, Final
 
 import orjson
 
-from relay.clock import Clock
-from relay.errors import RelayError
+from relay.core.clock import Clock
+from relay.core.errors import RelayError
 
 #: How long lines may gather before they are written, in seconds.
 _GATHER: Final = 0.05

@@ -1,6 +1,6 @@
 """What the admin API says is JSON, whatever the status."""
 
-from relay.admin.answer import json_answer
+from relay.admin.api import json_answer
 
 
 def test_an_answer_is_json_with_its_status() -> None:

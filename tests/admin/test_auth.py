@@ -3,7 +3,7 @@
 import pytest
 
 from relay.admin.auth import Gatekeeper
-from relay.secret import Secret
+from relay.core.secret import Secret
 from tests.harness.clock import ManualClock
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.admin.hosts import answers_to
+from relay.admin.auth import answers_to
 
 
 @pytest.mark.parametrize(

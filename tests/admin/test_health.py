@@ -9,18 +9,17 @@ import apsw
 import pytest
 from netaddr import IPNetwork
 
-from relay.admin.state import State
-from relay.ingest import Endpoint
-from relay.plugins import load
+from relay.admin.health import State
+from relay.allowlist import Allowlist, Entry, ListedNetworks, Mode, SourceStatus
+from relay.core.secret import Secret
+from relay.ingest.pipeline import Endpoint
 from relay.providers import Provider, Terms
-from relay.secret import Secret
-from relay.sources import Allowlist, Entry, Mode, SourceStatus
-from relay.sources.cidr import ListedNetworks
+from relay.providers.builtin import load
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
 
-PROVIDER: Provider = load("providers", "vipps").PROVIDER
+PROVIDER: Provider = load("vipps")
 
 
 @dataclass

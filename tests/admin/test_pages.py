@@ -9,8 +9,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from relay.admin.auth import Gatekeeper
 from relay.admin.pages import Pages
-from relay.clock import SystemClock
-from relay.secret import Secret
+from relay.core.clock import SystemClock
+from relay.core.secret import Secret
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.harness.deliveries import verified
 

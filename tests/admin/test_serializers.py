@@ -4,9 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.forwarded import event_of
-from relay.history import detail, exported, page_json, parse_query, rfc3339, summary
-from relay.model import Status
+from relay.admin.serializers import detail, exported, page_json, parse_query, rfc3339, summary
+from relay.core.event import Status, event_of
 from relay.spool import Page, Query, Record
 from tests.harness.deliveries import verified
 

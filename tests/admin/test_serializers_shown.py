@@ -2,12 +2,18 @@ from dataclasses import replace
 
 import pytest
 
-from relay.errors import Reason
-from relay.kept import Kept, RefusalPage, RefusalQuery
-from relay.model import Headers
-from relay.refusals.desk import Released, ReleasedBefore, StillRefused
-from relay.refusals.shown import detail, page_json, parse_query, result_json, summary
-from relay.secret import Secret
+from relay.admin.serializers import (
+    parse_refusal_query,
+    refusal_detail,
+    refusal_summary,
+    refusals_json,
+    result_json,
+)
+from relay.core.errors import Reason
+from relay.core.request import Headers
+from relay.core.secret import Secret
+from relay.ingest.refusals import Released, ReleasedBefore, StillRefused
+from relay.spool.refusals import Kept, RefusalPage, RefusalQuery
 from tests.contracts.refusals import refused
 from tests.harness.deliveries import RECEIVED
 
@@ -15,7 +21,7 @@ KEPT = Kept(refused(1, body=b"\xff{}"), times=3, tried_at=RECEIVED, released_as=
 
 
 def test_a_page_is_one_object() -> None:
-    assert page_json(RefusalPage((KEPT,), "7")) == {
+    assert refusals_json(RefusalPage((KEPT,), "7")) == {
         "refusals": [
             {
                 "id": "ref_001",
@@ -35,15 +41,15 @@ def test_a_page_is_one_object() -> None:
 
 
 def test_one_is_shown_with_its_content_until_it_is_released() -> None:
-    shown = detail(KEPT, [])
+    shown = refusal_detail(KEPT, [])
     assert shown["content"] == {
         "method": "POST",
         "target": "/hook?…",
         "headers": [["Host", "pay.example"], ["X-Odd", "caf\xe9"]],
         "body": "\\xff{}",
     }
-    assert summary(KEPT).items() <= shown.items()
-    assert detail(replace(KEPT, released_as="evt_1"), [])["content"] is None
+    assert refusal_summary(KEPT).items() <= shown.items()
+    assert refusal_detail(replace(KEPT, released_as="evt_1"), [])["content"] is None
 
 
 @pytest.mark.parametrize(
@@ -60,7 +66,9 @@ def test_a_configured_secret_is_hidden_and_all_else_is_shown(secret: bytes, writ
     one = refused(1, body=b"<" + written + b">" + b"x" * 2000)
     fields = Headers((("X-Odd", f"<{written.decode('latin-1')}>"),))
     one = replace(one, head=replace(one.head, target="/hook/canary-1", headers=fields))
-    content = detail(replace(KEPT, refused=one), [Secret(secret), Secret(b"canary-1")])["content"]
+    content = refusal_detail(replace(KEPT, refused=one), [Secret(secret), Secret(b"canary-1")])[
+        "content"
+    ]
     assert content == {
         "method": "POST",
         "target": "/hook/***",
@@ -88,8 +96,8 @@ def test_every_result_has_a_word(result: Released | None, told: dict[str, str]) 
 
 def test_filters_are_read() -> None:
     given = {"endpoint": "e", "reason": "body_malformed", "limit": "5", "after": "9"}
-    assert parse_query(given) == RefusalQuery("e", Reason.BODY_MALFORMED, 5, "9")
-    assert parse_query({}) == RefusalQuery()
+    assert parse_refusal_query(given) == RefusalQuery("e", Reason.BODY_MALFORMED, 5, "9")
+    assert parse_refusal_query({}) == RefusalQuery()
 
 
 @pytest.mark.parametrize(
@@ -97,4 +105,4 @@ def test_filters_are_read() -> None:
 )
 def test_filters_that_mean_nothing_say_what_to_write(given: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"there are|usually has|from 1 to"):
-        parse_query(given)
+        parse_refusal_query(given)

@@ -11,18 +11,18 @@ import aiohttp
 import pytest
 
 from relay.admin.auth import Gatekeeper
+from relay.admin.health import State
 from relay.admin.pages import COOKIE
 from relay.admin.server import Admin
-from relay.admin.state import State
-from relay.clock import SystemClock
-from relay.errors import Problem
-from relay.logs import Log, LogWriter
-from relay.mending import desk as desk_of
-from relay.model import Dead, Unreachable
-from relay.routing import Routes
-from relay.secret import Secret
+from relay.app.builder import desk as desk_of
+from relay.core.clock import SystemClock
+from relay.core.errors import Problem
+from relay.core.event import Dead, Unreachable
+from relay.core.secret import Secret
+from relay.ingest.routing import Routes
 from relay.spool.sqlite import SqliteSpool, open_spool
 from relay.telemetry import Telemetry
+from relay.telemetry.log import Log, LogWriter
 from tests.harness.deliveries import verified
 
 TOKEN = "the-token"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.sources.dns import DnsHost
+from relay.allowlist.dns_source import DnsHost
 from tests.harness import nsd
 from tests.harness.clock import ManualClock
 from tests.harness.dnshost import GOOD, KNOWN, SIX, Kept, Seen, addresses, dns_host, resolver

@@ -2,8 +2,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from relay.sources import AddressSource, Allowlist
-from relay.sources.cidr import ListedNetworks
+from relay.allowlist import AddressSource, Allowlist, ListedNetworks
 from tests.contracts.source import SourceContract
 
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model import Address
-from relay.sources.hostrecord import MOST_OF_HOST, HostRecord, Known
-from relay.sources.memory import DnsMemory
+from relay.allowlist.dns_cache import DnsMemory
+from relay.allowlist.dns_source import MOST_OF_HOST, HostRecord, Known
+from relay.core.request import Address
 from tests.harness.clock import ManualClock
 
 HOST = "callback-1.example.org"

@@ -7,19 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model import Address
-from relay.networks import special
-from relay.sources.hostrecord import (
-    Answer,
-    Change,
-    Family,
-    HostRecord,
-    LookupResult,
-    Policy,
-    Step,
-    admissible,
-    learn,
-)
+from relay.allowlist import Answer, Change, Family, LookupResult
+from relay.allowlist.dns_source import HostRecord, Policy, Step, admissible, learn
+from relay.allowlist.networks import special
+from relay.core.request import Address
 
 HOUR = 3600.0
 POLICY = Policy(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPNetwork
 
-from relay.networks import merge, parse_host_name, parse_network, redundant, special
+from relay.allowlist.networks import merge, parse_host_name, parse_network, redundant, special
 
 
 @pytest.mark.parametrize(

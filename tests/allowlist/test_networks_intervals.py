@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPNetwork
 
-from relay.intervals import Intervals
+from relay.allowlist.networks import Intervals
 
 
 def _of(*networks: str) -> Intervals[str]:

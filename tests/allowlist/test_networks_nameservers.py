@@ -1,6 +1,6 @@
 import pytest
 
-from relay.sources.nameservers import Nameserver, parse_nameserver
+from relay.allowlist.networks import Nameserver, parse_nameserver
 
 
 @pytest.mark.parametrize(

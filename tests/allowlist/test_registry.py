@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from netaddr import IPNetwork
 
-from relay.clock import SystemClock
-from relay.sources import Entry
-from relay.sources.addressbook import AddressBook
-from relay.sources.memory import DnsMemory
+from relay.allowlist import Entry
+from relay.allowlist.dns_cache import DnsMemory
+from relay.allowlist.registry import AddressBook
+from relay.core.clock import SystemClock
 from tests.harness.dnshost import GOOD, POLICY, Seen, Still, resolver
 from tests.harness.nameserver import BrokenNameserver, gives
 

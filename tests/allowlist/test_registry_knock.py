@@ -5,8 +5,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from relay.sources import Allowlist
-from relay.sources.knock import Knock, KnockResult
+from relay.allowlist import Allowlist
+from relay.allowlist.registry import Knock, KnockResult
 from tests.harness.clock import ManualClock
 from tests.harness.dnshost import GOOD, NEW, addresses, dns_host, resolver
 from tests.harness.nameserver import BrokenNameserver, gives

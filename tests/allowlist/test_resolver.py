@@ -10,11 +10,11 @@ from random import Random
 import pytest
 from dnslib import DNSRecord
 
-from relay.sources import Allowlist
-from relay.sources.dns import DnsHost, Resolver
-from relay.sources.hostrecord import Answer, Change, Family, LookupResult
-from relay.sources.memory import DnsMemory
-from relay.sources.nameservers import Nameserver
+from relay.allowlist import Allowlist, Answer, Change, Family, LookupResult
+from relay.allowlist.dns_cache import DnsMemory
+from relay.allowlist.dns_source import DnsHost
+from relay.allowlist.networks import Nameserver
+from relay.allowlist.resolver import Resolver
 from tests.harness.certified import certified
 from tests.harness.clock import ManualClock
 from tests.harness.dnshost import (

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 from dnslib import DNSRecord
 
-from relay.sources.dnswire import LONGEST, AnswerTooLong, Backend
-from relay.sources.hostrecord import LookupResult
+from relay.allowlist import LookupResult
+from relay.allowlist.resolver import LONGEST, AnswerTooLong, Backend
 from tests.harness.clock import ManualClock
 from tests.harness.dnshost import (
     GOOD,

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from relay.sources import AddressSource, Allowlist
-from relay.sources.dns import DnsHost
-from relay.sources.hostrecord import LookupResult
+from relay.allowlist import AddressSource, Allowlist, LookupResult
+from relay.allowlist.dns_source import DnsHost
 from tests.contracts.source import SourceContract
 from tests.harness.clock import ManualClock
 from tests.harness.dnshost import (

@@ -6,10 +6,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from relay.sources import Allowlist
-from relay.sources.dns import DnsHost
-from relay.sources.hostrecord import LookupResult
-from relay.sources.knock import Knock, KnockResult
+from relay.allowlist import Allowlist, LookupResult
+from relay.allowlist.dns_source import DnsHost
+from relay.allowlist.registry import Knock, KnockResult
 from tests.harness.clock import ManualClock
 from tests.harness.dnshost import GOOD, KNOWN, NEW, SHORT, SIX, Seen, addresses, dns_host, resolver
 from tests.harness.nsd import Nsd

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from relay import assembly
-from relay.clock import SystemClock
+from relay.allowlist import Mode
+from relay.app import builder
 from relay.config import Settings, load_text
-from relay.confirm.confirmer import StatusConfirmer
-from relay.errors import RelayError
-from relay.sources import Mode
+from relay.core.clock import SystemClock
+from relay.core.errors import RelayError
+from relay.delivery.confirmation import StatusConfirmer
 from tests.system.conftest import ENVIRON, MIDTRANS, VIPPS, configuration
 
 
@@ -28,9 +28,9 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_an_endpoint_is_bound_with_its_provider_and_addresses(settings: Settings) -> None:
     clock = SystemClock()
-    memory = assembly.dns_memory(settings, clock)
-    book = assembly.address_book(settings, memory, clock, assembly._Silence())
-    midtrans, vipps = (assembly.bind_endpoint(each, book) for each in settings.endpoints)
+    memory = builder.dns_memory(settings, clock)
+    book = builder.address_book(settings, memory, clock, builder._Silence())
+    midtrans, vipps = (builder.bind_endpoint(each, book) for each in settings.endpoints)
     assert (midtrans.provider, midtrans.environment, midtrans.upstream) == (
         "midtrans",
         "sandbox",
@@ -43,7 +43,7 @@ def test_an_endpoint_is_bound_with_its_provider_and_addresses(settings: Settings
 
 
 def test_allowlists_are_known_without_running(settings: Settings) -> None:
-    known = assembly.known_allowlists(settings)
+    known = builder.known_allowlists(settings)
     assert known["midtrans"][0] is Mode.ENFORCE
     assert f"{MIDTRANS}/32" in {str(each.network) for each in known["midtrans"][1].entries()}
 
@@ -53,14 +53,14 @@ def test_a_broken_state_file_is_said_and_not_guessed_around(
 ) -> None:
     (tmp_path / "dns.json").write_text("{")
     with pytest.raises(RelayError, match=r"dns\.json"):
-        assembly.known_allowlists(settings)
+        builder.known_allowlists(settings)
 
 
 async def test_an_upstream_is_served_as_it_is_described(settings: Settings) -> None:
-    forwarder = assembly.forwarder(settings.upstreams["billing"], SystemClock())
+    forwarder = builder.forwarder(settings.upstreams["billing"], SystemClock())
     confirmer = StatusConfirmer({}, (), SystemClock(), NobodyAsked())
     before = timedelta(seconds=3)
-    upstream = assembly.upstream(
+    upstream = builder.upstream(
         "billing", settings.upstreams["billing"], before, forwarder, confirmer
     )
     assert (upstream.name, upstream.concurrency) == ("billing", 32)
@@ -70,16 +70,16 @@ async def test_an_upstream_is_served_as_it_is_described(settings: Settings) -> N
 
 
 def test_the_host_names_of_every_endpoint_are_known(settings: Settings, tmp_path: Path) -> None:
-    assert {assembly.endpoint_hosts(each) for each in settings.endpoints} == {()}
+    assert {builder.endpoint_hosts(each) for each in settings.endpoints} == {()}
     text = configuration("http://127.0.0.1:1").replace(
         "    upstream: billing", "    upstream: billing\n    allowlist: {add: [a.example.org]}", 1
     )
     named = load_text(text, "relay.yaml", ENVIRON, tmp_path)
-    assert assembly.endpoint_hosts(named.endpoints[0]) == ("a.example.org",)
+    assert builder.endpoint_hosts(named.endpoints[0]) == ("a.example.org",)
 
 
 def test_migrating_makes_the_spool(settings: Settings, tmp_path: Path) -> None:
-    assert assembly.migrate_spool(settings).before == 0
+    assert builder.migrate_spool(settings).before == 0
     assert (tmp_path / "relay.db").exists()
 
 
@@ -91,9 +91,9 @@ def test_an_endpoint_that_asks_is_bound_as_one(asks: bool, tmp_path: Path) -> No
     )
     settings = load_text(text, "relay.yaml", ENVIRON, tmp_path)
     clock = SystemClock()
-    memory = assembly.dns_memory(settings, clock)
-    book = assembly.address_book(settings, memory, clock, assembly._Silence())
-    bound = [assembly.bind_endpoint(each, book) for each in settings.endpoints]
+    memory = builder.dns_memory(settings, clock)
+    book = builder.address_book(settings, memory, clock, builder._Silence())
+    bound = [builder.bind_endpoint(each, book) for each in settings.endpoints]
     assert [each.confirm for each in bound] == [asks, False]
 
 
@@ -104,8 +104,8 @@ def test_a_proxied_endpoint_is_bound_as_one(mode: str, proxied: bool, tmp_path: 
     )
     settings = load_text(text, "relay.yaml", ENVIRON, tmp_path)
     clock = SystemClock()
-    memory = assembly.dns_memory(settings, clock)
-    book = assembly.address_book(settings, memory, clock, assembly._Silence())
-    bound = [assembly.bind_endpoint(each, book) for each in settings.endpoints]
+    memory = builder.dns_memory(settings, clock)
+    book = builder.address_book(settings, memory, clock, builder._Silence())
+    bound = [builder.bind_endpoint(each, book) for each in settings.endpoints]
     assert {each.proxied for each in bound} == {proxied}
     assert {each.mode for each in bound} == {Mode.ENFORCE}

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from relay import asking
-from relay.clock import SystemClock
-from relay.reconcile.reconciler import Learnt, Result
+from relay.app import builder
+from relay.core.clock import SystemClock
+from relay.ingest.reconcile import Learnt, Result
 from relay.spool.sqlite import open_spool
 from tests.config.files import GOOD, VIPPS, good
 from tests.harness.statusapi import NOT_FOUND, StatusApi, says
@@ -21,18 +21,18 @@ from tests.harness.statusapi import NOT_FOUND, StatusApi, says
 async def test_the_api_is_the_one_of_the_environment(environment: str, url: str) -> None:
     text = GOOD.replace("environment: production", f"environment: {environment}")
     async with AsyncExitStack() as stack:
-        client = asking.status_client(good(text).endpoints[0], SystemClock(), stack)
+        client = builder.status_client(good(text).endpoints[0], SystemClock(), stack)
         assert client.base == url
 
 
 def test_who_cannot_be_reconciled() -> None:
     midtrans, vipps = good(GOOD + VIPPS).endpoints
-    assert asking.unanswerable(midtrans) is None
-    assert asking.unanswerable(vipps) == "vipps cannot be asked for a status"
+    assert builder.unanswerable(midtrans) is None
+    assert builder.unanswerable(vipps) == "vipps cannot be asked for a status"
     [proxied] = good(GOOD + "    mode: proxy\n").endpoints
-    assert "mode: proxy" in str(asking.unanswerable(proxied))
+    assert "mode: proxy" in str(builder.unanswerable(proxied))
     unsigned = GOOD.replace('["${env:KEY}"]', "[]") + "    unsigned: accept\n"
-    assert "no secrets" in str(asking.unanswerable(good(unsigned).endpoints[0]))
+    assert "no secrets" in str(builder.unanswerable(good(unsigned).endpoints[0]))
 
 
 async def test_a_reconciler_asks_where_the_endpoint_does(tmp_path: Path) -> None:
@@ -40,5 +40,5 @@ async def test_a_reconciler_asks_where_the_endpoint_does(tmp_path: Path) -> None
         spool = await open_spool(tmp_path / "relay.db", SystemClock())
         stack.push_async_callback(spool.close)
         [endpoint] = good(GOOD + f'    confirm: {{url: "{api.url}"}}\n').endpoints
-        reconciler = asking.reconciler(endpoint, spool, SystemClock(), stack)
+        reconciler = builder.reconciler(endpoint, spool, SystemClock(), stack)
         assert await reconciler.learn("1") == Learnt("1", Result.NOT_FOUND)

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from relay import assembly, mending
-from relay.clock import SystemClock
+from relay.app import builder
 from relay.config import load
-from relay.errors import Reason, Refusal, RelayError
-from relay.kept import RefusalQuery
-from relay.logs import Log, LogWriter
+from relay.core.clock import SystemClock
+from relay.core.errors import Reason, Refusal, RelayError
+from relay.spool.refusals import RefusalQuery
 from relay.telemetry import Telemetry
+from relay.telemetry.log import Log, LogWriter
 from tests.cli.conftest import CONFIGURATION
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import verified
 from tests.harness.tapped import Tapped
-from tests.refusals.conftest import endpoint
+from tests.ingest.endpoints import endpoint
 
 ENVIRON = {"MIDTRANS_SERVER_KEY": "SB-Mid-server-x", "VIPPS_SECRET": "a-secret"}
 
@@ -30,12 +30,12 @@ def config(tmp_path: Path) -> Path:
 
 async def test_a_kept_refusal_has_an_id_of_its_own_kind(config: Path) -> None:
     writer = LogWriter(io.BytesIO())
-    spool = await assembly.open_spool(load(config, ENVIRON))
+    spool = await builder.open_spool(load(config, ENVIRON))
     clock = SystemClock()
-    keeper = mending.keeper(spool, clock, Telemetry(Log(writer, clock)))
+    keeper = builder.keeper(spool, clock, Telemetry(Log(writer, clock)))
     keeper.note(endpoint(), verified().delivery, Refusal(Reason.BODY_MALFORMED))
     await keeper.flush()
-    (kept,) = (await mending.store(spool).page(RefusalQuery())).kept
+    (kept,) = (await builder.store(spool).page(RefusalQuery())).kept
     assert kept.refused.id.startswith("ref_")
     assert len(kept.refused.id) == len("ref_") + 32
     await spool.close()
@@ -44,16 +44,16 @@ async def test_a_kept_refusal_has_an_id_of_its_own_kind(config: Path) -> None:
 
 async def test_a_visitor_needs_to_know_what_dns_said(config: Path) -> None:
     settings = load(config, ENVIRON)
-    spool = await assembly.open_spool(settings)
-    assert await mending.visiting_desk(settings, spool).release("ref_9") is None
+    spool = await builder.open_spool(settings)
+    assert await builder.visiting_desk(settings, spool).release("ref_9") is None
     (config.parent / "dns.json").write_text("{")
     with pytest.raises(RelayError, match=r"dns\.json"):
-        mending.visiting_desk(settings, spool)
+        builder.visiting_desk(settings, spool)
     await spool.close()
 
 
 async def test_another_spool_keeps_none(config: Path) -> None:
-    spool = await assembly.open_spool(load(config, ENVIRON))
+    spool = await builder.open_spool(load(config, ENVIRON))
     with pytest.raises(RelayError):
-        mending.store(Tapped(spool, ManualClock()))
+        builder.store(Tapped(spool, ManualClock()))
     await spool.close()

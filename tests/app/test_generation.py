@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from relay.app import Addresses, App
-from relay.clock import SystemClock
+from relay.allowlist.registry import Knock, KnockResult
+from relay.app.runtime import Addresses, App
 from relay.config import Settings, load_text
-from relay.errors import Problem
-from relay.logs import Log, LogWriter
-from relay.sources.knock import Knock, KnockResult
+from relay.core.clock import SystemClock
+from relay.core.errors import Problem
+from relay.telemetry.log import Log, LogWriter
 from tests.harness.upstream import Upstream, answer, when
 from tests.harness.wire import exchange, read_reply, request
 from tests.system.conftest import ENVIRON, MIDTRANS, VIPPS, configuration

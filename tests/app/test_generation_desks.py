@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from relay.clock import SystemClock
+from relay.app.generation import Desks, Prepared
 from relay.config import Endpoint
-from relay.confirm.confirmer import Desk
-from relay.desks import Desks, Prepared
-from relay.logs import Log, LogWriter
-from relay.model import Unconfirmed
+from relay.core.clock import SystemClock
+from relay.core.event import Unconfirmed
+from relay.delivery.confirmation import Desk
 from relay.telemetry import Telemetry
+from relay.telemetry.log import Log, LogWriter
 from tests.config.files import GOOD, VIPPS, good
 from tests.harness.leases import EVENT
 from tests.harness.statusapi import NOT_FOUND, StatusApi, says

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.fleet import Close, Fleet
+from relay.app.generation import Close, Fleet
 
 
 class Yard:

@@ -13,9 +13,9 @@ import orjson
 import pytest
 import trustme
 
+from relay.app.maintenance import EVERY, Renewal
 from relay.edge.tls import ServerTls
-from relay.logs import Log, LogWriter
-from relay.renewal import EVERY, Renewal
+from relay.telemetry.log import Log, LogWriter
 from tests.harness.clock import ManualClock
 
 NEXT_YEAR = datetime(2027, 1, 5, tzinfo=UTC)

@@ -10,11 +10,11 @@ from pathlib import Path
 import apsw
 import pytest
 
-from relay.housekeeping import Housekeeping
-from relay.logs import Log, LogWriter
-from relay.model import Delivered, Done
+from relay.app.maintenance import Housekeeping
+from relay.core.event import Delivered, Done
 from relay.spool.sqlite import SqliteSpool, open_spool
 from relay.telemetry import Telemetry
+from relay.telemetry.log import Log, LogWriter
 from tests.contracts.refusals import BOUNDS, ids, refused
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import verified

@@ -11,12 +11,12 @@ from typing import Any
 import orjson
 import pytest
 
+from relay.app.reload import Reloads, check, differences
 from relay.config import Settings, load_text
-from relay.errors import ConfigError
-from relay.gauges import Snapshot
-from relay.logs import Log, LogWriter
-from relay.reload import Reloads, check, differences
+from relay.core.errors import ConfigError
 from relay.telemetry import Telemetry
+from relay.telemetry.log import Log, LogWriter
+from relay.telemetry.metrics import Snapshot
 from tests.harness.clock import ManualClock
 from tests.system.conftest import ENVIRON, configuration
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from relay.app import Addresses, App, Role
-from relay.clock import SystemClock
+from relay.app.runtime import Addresses, App, Role
+from relay.app.watch import Reading
 from relay.config import Settings, load, load_text
-from relay.logs import Log, LogWriter
-from relay.reading import Reading
+from relay.core.clock import SystemClock
 from relay.spool import SpoolBroken
+from relay.telemetry.log import Log, LogWriter
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
 from tests.system.conftest import ENVIRON, configuration

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from relay.app.watch import Reading, named
 from relay.config import Settings, load
-from relay.errors import ConfigError
-from relay.files import look
-from relay.reading import Reading, named
+from relay.core.errors import ConfigError
+from relay.core.files import look
 from tests.system.conftest import ENVIRON, configuration
 
 TEXT = configuration("http://127.0.0.1:1").replace("${env:MIDTRANS_SERVER_KEY}", "${file:key}")

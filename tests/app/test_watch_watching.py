@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from relay.clock import SystemClock
-from relay.files import Stamp, look
-from relay.watching import watch
+from relay.app.watch import watch
+from relay.core.clock import SystemClock
+from relay.core.files import Stamp, look
 
 
 class Noticed:

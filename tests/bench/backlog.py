@@ -12,8 +12,8 @@ from random import SystemRandom
 from statistics import median
 from typing import Final
 
-from relay.clock import SystemClock
-from relay.ids import event_ids
+from relay.core.clock import SystemClock
+from relay.core.ids import event_ids
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.bench import messages
 from tests.bench.load import Generator

@@ -7,9 +7,9 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from relay.clock import SystemClock
-from relay.ids import event_ids
-from relay.model import Delivered, Done
+from relay.core.clock import SystemClock
+from relay.core.event import Delivered, Done
+from relay.core.ids import event_ids
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.harness.deliveries import verified
 

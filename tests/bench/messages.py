@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from relay.clock import SystemClock
-from relay.model import Headers
-from relay.plugins import load
+from relay.core.clock import SystemClock
+from relay.core.request import Headers
+from relay.core.secret import Secret
 from relay.providers import Provider, Sample, SampleOrder
-from relay.secret import Secret
+from relay.providers.builtin import load
 from tests.harness.wire import request
 
 MIDTRANS_KEY: Final = "SB-Mid-server-0123456789abcdefABCDEF"
@@ -102,7 +102,7 @@ def _stock(path: Path, requests: list[bytes], mark: int | None = None) -> Stock:
 
 
 def _sample(provider: str, path: str, secret: str) -> Sample:
-    found: Provider = load("providers", provider).PROVIDER
+    found: Provider = load(provider)
     url = f"http://{HOST}{path}"
     return found.sample(SampleOrder(url, Secret(secret), SystemClock().now()))
 

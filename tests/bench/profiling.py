@@ -30,21 +30,22 @@ _CONNECTIONS: Final = 64
 _GROUPS: Final = (
     ("HTTP in", ("relay/edge/", "aiohttp/web", "aiohttp/base_protocol", "aiohttp/http_parser")),
     ("spool", ("relay/spool/", "apsw")),
-    ("HTTP out", ("relay/upstream/", "aiohttp/client", "aiohttp/connector", "aiohttp/tracing")),
-    ("dispatch", ("relay/dispatch",)),
+    (
+        "HTTP out",
+        ("relay/delivery/http/", "aiohttp/client", "aiohttp/connector", "aiohttp/tracing"),
+    ),
+    ("dispatch", ("relay/delivery/",)),
     (
         "telemetry",
-        ("relay/telemetry", "relay/tallies", "relay/logs", "relay/gauges", "prometheus_client/"),
+        ("relay/telemetry/", "prometheus_client/"),
     ),
     (
         "verify",
         (
-            *("relay/ingest", "relay/providers/", "relay/schemes/", "relay/strictjson"),
-            *("relay/sources/", "relay/networks", "relay/intervals", "relay/clientip"),
-            *("relay/eventkey", "relay/routing", "relay/answers", "relay/minify", "relay/inline"),
+            *("relay/ingest/", "relay/providers/", "relay/signatures/", "relay/allowlist/"),
+            *("relay/core/strict_json", "relay/core/ids"),
         ),
     ),
-    ("journal", ("relay/journal",)),
     ("event loop", ("asyncio/", "selectors.py", "uvloop")),
 )
 _OTHER: Final = "other"

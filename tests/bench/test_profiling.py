@@ -5,11 +5,11 @@ from pathlib import Path
 from tests.bench.profiling import shares_of_stacks
 
 STACKS = """\
-thread (7): MainThread;run (/relay/edge/server.py:1);inspect (/relay/providers/midtrans.py:2) 30
-thread (7): MainThread;run (/relay/edge/server.py:1);dumps (/lib/json/__init__.py:2) 10
+thread (7): MainThread;run (/relay/edge/listener.py:1);inspect (/relay/providers/answers.py:2) 30
+thread (7): MainThread;run (/relay/edge/listener.py:1);dumps (/lib/json/__init__.py:2) 10
 thread (7): MainThread;main (/somewhere.py:1) 10
-thread (8): writer;_commit (/relay/spool/_sqlite/writer.py:5) 1
-thread (8): writer;run (/relay/spool/_sqlite/writer.py:5);Condition.wait (/lib/threading.py:3) 99
+thread (8): writer;_commit (/relay/spool/sqlite/writer.py:5) 1
+thread (8): writer;run (/relay/spool/sqlite/writer.py:5);Condition.wait (/lib/threading.py:3) 99
 """
 
 

@@ -2,7 +2,7 @@ import orjson
 import pytest
 from netaddr import IPNetwork
 
-from relay.cli.differences import Difference, Unreadable, differences, read
+from relay.cli.allowlist import Difference, Unreadable, differences, read
 from relay.cli.firewall import Allowed, as_json
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from relay.cli import check
 from relay.config import provider
-from relay.config.schema import text
+from relay.config.loader import text
 from tests.config.files import GOOD, VIPPS
 from tests.config.pem import write_pair
 

@@ -6,11 +6,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from relay.admin.serializers import parse_query
 from relay.cli import application
-from relay.cli.options import mention_unknown, no_endpoint, query
+from relay.cli.common import mention_unknown, no_endpoint, query
 from relay.config import Settings, load
-from relay.history import parse_query
-from relay.model import Status
+from relay.core.event import Status
 from relay.spool import Query
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from relay.cli.options import load_settings
-from relay.cli.spools import with_spool
-from relay.clock import SystemClock
-from relay.errors import SpoolUnavailable
+from relay.cli.common import load_settings, with_spool
+from relay.core.clock import SystemClock
+from relay.core.errors import SpoolUnavailable
 from relay.spool import Query, Spool
 from relay.spool.sqlite import open_spool
 

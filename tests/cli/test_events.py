@@ -8,8 +8,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from relay.clock import SystemClock
-from relay.model import Delivered, Done
+from relay.core.clock import SystemClock
+from relay.core.event import Delivered, Done
 from relay.spool.sqlite import open_spool
 from tests.cli.conftest import Invoke
 from tests.harness.deliveries import verified

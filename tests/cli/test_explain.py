@@ -7,13 +7,13 @@ import pytest
 from typer.testing import CliRunner
 
 from relay.cli import application
-from relay.clock import SystemClock
-from relay.plugins import load
+from relay.core.clock import SystemClock
+from relay.core.secret import Secret
 from relay.providers import Provider, SampleOrder
-from relay.secret import Secret
+from relay.providers.builtin import load
 from tests.cli.conftest import Invoke
 
-MIDTRANS: Provider = load("providers", "midtrans").PROVIDER
+MIDTRANS: Provider = load("midtrans")
 LISTED = "34.101.68.130"
 
 

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from relay.cli import signals
+from relay.cli import process
 
 # Each says where it is, and goes on when it is told to.
 _EARLY = """
 import sys
-from relay.cli import signals
+from relay.cli import process as signals
 signals.hold()
 print("held", flush=True)
 sys.stdin.readline()
@@ -19,7 +19,7 @@ print("went on", flush=True)
 """
 _TOLD = """
 import asyncio, signal, os
-from relay.cli import signals
+from relay.cli import process as signals
 signals.hold()
 os.kill(os.getpid(), signal.SIGHUP)
 async def main():
@@ -38,7 +38,7 @@ print("ended", flush=True)
 _ENDING = """
 import threading, time
 from pydantic import BaseModel, field_validator
-from relay.cli import signals
+from relay.cli import process as signals
 class Slow(BaseModel):
     number: int
     @field_validator("number", mode="before")
@@ -100,7 +100,7 @@ def test_the_signals_are_held_before_anything_heavy_is_imported() -> None:
     """Half a second of imports is half a second in which SIGHUP would end the process."""
     program = "import sys; import relay.cli; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert signals.__name__.encode() in found.stdout.split()
+    assert process.__name__.encode() in found.stdout.split()
     assert {b"asyncio", b"pydantic", b"typer"}.isdisjoint(found.stdout.split())
 
 

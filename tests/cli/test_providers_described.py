@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.cli.described import Unknown, named_or_described
-from relay.errors import ConfigError
+from relay.cli.providers import Unknown, named_or_described
+from relay.core.errors import ConfigError
 
 SENDERS = Path(__file__).parents[2] / "config/senders"
 BLOCK = """\

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import orjson
 
-from relay.clock import SystemClock
-from relay.kept import Refused
-from relay.model import ClientAddress, Headers, Via
-from relay.plugins import load
+from relay.core.clock import SystemClock
+from relay.core.request import ClientAddress, Headers, Via
+from relay.core.secret import Secret
 from relay.providers import Provider, SampleOrder
-from relay.secret import Secret
+from relay.providers.builtin import load
+from relay.spool.refusals import Refused
 from relay.spool.sqlite import open_spool
 from tests.cli.conftest import Invoke
 from tests.contracts.refusals import BOUNDS, refused
 from tests.harness.deliveries import RECEIVED
 
-MIDTRANS: Provider = load("providers", "midtrans").PROVIDER
+MIDTRANS: Provider = load("midtrans")
 
 
 def genuine(number: int, key: str = "SB-Mid-server-x") -> Refused:

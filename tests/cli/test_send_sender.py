@@ -4,16 +4,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.plugins import load
+from relay.cli.send import Answer, Unsent, post
+from relay.core.secret import Secret
 from relay.providers import Sample, SampleOrder
-from relay.secret import Secret
-from relay.sender import Answer, Unsent, post
+from relay.providers.builtin import load
 from tests.harness.upstream import RefusingPort, Upstream, answer, reset
 
 
 def sample(provider: str, url: str) -> Sample:
     order = SampleOrder(url, Secret("key"), datetime(2026, 1, 5, tzinfo=UTC))
-    made: Sample = load("providers", provider).PROVIDER.sample(order)
+    made: Sample = load(provider).sample(order)
     return made
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import Settings, load_text
-from relay.errors import ConfigError
+from relay.core.errors import ConfigError
 
 NAME = "relay.yaml"
 BASE = Path("/etc")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import certificates
+from relay.config import checks
 from tests.config.files import ENVIRON, changed, good, mistakes
 from tests.config.pem import END, write_pair
 
@@ -64,6 +64,6 @@ def test_what_is_no_certificate(tmp_path: Path) -> None:
 
 
 def test_what_the_lint_wants_to_know(tmp_path: Path) -> None:
-    found = certificates.read(write_pair(tmp_path)[0])
-    assert found == certificates.Certificate(END, self_signed=False)
-    assert certificates.read(write_pair(tmp_path, issuer="pay.example.com")[0]).self_signed
+    found = checks.read_certificate(write_pair(tmp_path)[0])
+    assert found == checks.Certificate(END, self_signed=False)
+    assert checks.read_certificate(write_pair(tmp_path, issuer="pay.example.com")[0]).self_signed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.config import endpoint_checks, provider
+from relay.config import endpoints, provider
 from relay.providers import Environment, Facts
 from tests.config.files import BUILT_IN, ENVIRON, GOOD, INLINE, VIPPS, changed, good, mistakes
 
@@ -203,11 +203,11 @@ def test_nobody_is_needed_where_anybody_may_send() -> None:
 def test_the_only_environment_need_not_be_named() -> None:
     endpoint = good(GOOD).endpoints[0].model_copy(update={"environment": ""})
     facts = provider("midtrans").facts
-    assert endpoint_checks.environment(endpoint, facts) == ""
+    assert endpoints.environment(endpoint, facts) == ""
     alone = _facts({"live": Environment()})
-    assert endpoint_checks.environment(endpoint, alone) == "live"
+    assert endpoints.environment(endpoint, alone) == "live"
     named = good(GOOD).endpoints[0]
-    assert endpoint_checks.environment(named, alone) == "production"
+    assert endpoints.environment(named, alone) == "production"
 
 
 def _facts(environments: dict[str, Environment]) -> Facts:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from relay.config import provider, provider_name, provider_of, senders, terms
-from relay.config.endpoint import Endpoint
+from relay.config import Endpoint, provider, provider_name, provider_of, senders, terms
 from relay.providers import Terms, Window
 from tests.config.files import BUILT_IN, GOOD, INLINE, VIPPS, changed, good
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.config.overlaps import Taken, faults
+from relay.config.endpoints import Taken, overlap_faults
 from relay.providers import Shape
 from tests.config.files import GOOD, good, mistakes
 
@@ -16,7 +16,7 @@ def said(*endpoints: tuple[str, tuple[Shape, ...]]) -> list[tuple[str, str]]:
         Taken(f"e{at}", path, shapes, ("endpoints", at))
         for at, (path, shapes) in enumerate(endpoints)
     ]
-    return [(".".join(map(str, fault.place)), fault.message) for fault in faults(found)]
+    return [(".".join(map(str, fault.place)), fault.message) for fault in overlap_faults(found)]
 
 
 @pytest.mark.parametrize(

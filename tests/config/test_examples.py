@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from relay.cli import application
+from relay.cli.demo.services import asymmetric
 from relay.config import Settings, load, provider, provider_of
 from relay.config.lint import lint
-from relay.config.structure import fields
 from relay.config.types import Section
-from relay.demo.keys import asymmetric
+from relay.config.validation import fields
 from tests.config.pem import write_pair
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from relay import inline
-from relay.config.inline import InlineProvider
-from relay.config.places import Place
-from relay.config.structure import trace
-from relay.providers import Environment, Listing
+from relay.config.inline_provider import InlineProvider
+from relay.config.validation import trace
+from relay.config.yaml_document import Place
+from relay.providers import Environment, Listing, inline
 from tests.config.files import BUILT_IN, INLINE, changed, good, mistakes
 from tests.contracts.provider import _new_rsa_keys
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.config.certificates import Certificate
+from relay.config.checks import Certificate
 from relay.config.lint import Finding, lint
 from tests.config.files import GOOD, VIPPS, changed, good
 from tests.config.lints import TODAY, allowlist, facts, findings

@@ -2,8 +2,8 @@
 
 import pytest
 
+from relay.cli.demo.services import asymmetric
 from relay.config.lint import lint
-from relay.demo.keys import asymmetric
 from tests.config.files import BUILT_IN, ENVIRON, GOOD, INLINE, VIPPS, changed, good
 from tests.config.lints import TODAY, allowlist, facts, findings
 

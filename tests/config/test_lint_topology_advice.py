@@ -3,7 +3,7 @@
 import pytest
 from netaddr import IPNetwork
 
-from relay.config.advice import everyone, mostly_everyone, repeated
+from relay.allowlist.networks import everyone, mostly_everyone, repeated
 
 
 def networks(*texts: str) -> list[IPNetwork]:

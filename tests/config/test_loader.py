@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.config import LARGEST_FILE, Settings, load, load_text
-from relay.errors import ConfigError, Problem
+from relay.config import Settings, load, load_text
+from relay.config.loader import LARGEST_FILE
+from relay.core.errors import ConfigError, Problem
 from tests.config.files import BASE, ENVIRON, GOOD, good
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.config.references import resolve
-from relay.config.settings import PostgresSpool
+from relay.config import PostgresSpool
+from relay.config.loader import resolve
 from relay.config.validation import validate
-from relay.secret import Secret
+from relay.core.secret import Secret
 from tests.config.files import BASE, ENVIRON, GOOD, changed, good, mistakes
 
 CANARY = "canary-7f3a91"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # has no types
 
-from relay.config.document import parse
-from relay.config.schema import schema, text
+from relay.config.loader import schema, text
+from relay.config.yaml_document import parse
 
 CONFIG = Path(__file__).parents[2] / "config"
 

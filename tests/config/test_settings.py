@@ -7,12 +7,12 @@ import pytest
 from netaddr import IPNetwork
 from pydantic import ValidationError
 
-from relay.clientip import ForwardedHeader
+from relay.allowlist.networks import Nameserver
 from relay.config import SqliteSpool
-from relay.config.structure import fields
 from relay.config.types import Section
-from relay.secret import Secret
-from relay.sources.nameservers import Nameserver
+from relay.config.validation import fields
+from relay.core.request import ForwardedHeader
+from relay.core.secret import Secret
 from tests.config.files import BASE, GOOD, changed, good
 
 S, M, H, D = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from netaddr import IPNetwork
 
+from relay.allowlist import Mode
 from relay.config import TimeWindow
-from relay.sources import Mode
 from tests.config.files import GOOD, VIPPS, good
 
 

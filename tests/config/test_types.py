@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from relay.config.types import Duration, FilePath, SecretText, Section, default
-from relay.secret import Secret
+from relay.core.secret import Secret
 
 
 class Sample(Section):

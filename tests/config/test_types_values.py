@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPNetwork
 
-from relay.config import values
-from relay.config.values import Bind
-from relay.sources.nameservers import Nameserver
+from relay.allowlist.networks import Nameserver
+from relay.config import Bind, types
 
 
 @pytest.mark.parametrize(
@@ -26,7 +25,7 @@ from relay.sources.nameservers import Nameserver
     ],
 )
 def test_durations(text: str, length: timedelta) -> None:
-    assert values.duration(text) == length
+    assert types.duration(text) == length
 
 
 @pytest.mark.parametrize(
@@ -34,19 +33,19 @@ def test_durations(text: str, length: timedelta) -> None:
 )
 def test_what_is_no_duration(value: object) -> None:
     with pytest.raises(ValueError, match=r"^write a whole number and a unit: 500ms, 15s, 5m"):
-        values.duration(value)
+        types.duration(value)
 
 
 def test_no_duration_is_as_good_as_endless() -> None:
-    assert values.duration("3650d") == timedelta(days=3650)
+    assert types.duration("3650d") == timedelta(days=3650)
     with pytest.raises(ValueError, match=r"^longer than 3650 days; write a shorter duration$"):
-        values.duration("3651d")
+        types.duration("3651d")
 
 
 def test_only_some_durations_may_be_nothing() -> None:
-    assert values.duration_or_zero("0s") == timedelta()
+    assert types.duration_or_zero("0s") == timedelta()
     with pytest.raises(ValueError, match=r"^must be longer than nothing$"):
-        values.duration("0s")
+        types.duration("0s")
 
 
 @pytest.mark.parametrize(
@@ -54,19 +53,19 @@ def test_only_some_durations_may_be_nothing() -> None:
     [("64KiB", 65536), ("1MiB", 1048576), ("2GiB", 2**31), ("9B", 9), (300, 300), (1, 1)],
 )
 def test_sizes(value: object, number: int) -> None:
-    assert values.size(value) == number
+    assert types.size(value) == number
 
 
 @pytest.mark.parametrize("value", ["64", "64K", "64KB", "64kib", "1.5MiB", True, 1.0, None, "-1B"])
 def test_what_is_no_size(value: object) -> None:
     with pytest.raises(ValueError, match=r"^write a size such as 64KiB or 1MiB, or a whole"):
-        values.size(value)
+        types.size(value)
 
 
 @pytest.mark.parametrize("value", [0, -1, "0KiB", 2**50])
 def test_sizes_are_bounded(value: object) -> None:
     with pytest.raises(ValueError, match=r"^must be at least 1 byte and at most 1024GiB$"):
-        values.size(value)
+        types.size(value)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +78,7 @@ def test_sizes_are_bounded(value: object) -> None:
     ],
 )
 def test_binds(text: str, host: str, port: int, shown: str) -> None:
-    found = values.bind(text)
+    found = types.bind(text)
     assert found == Bind(ip_address(host), port)
     assert found.host == host
     assert str(found) == shown
@@ -106,14 +105,14 @@ def test_binds(text: str, host: str, port: int, shown: str) -> None:
 )
 def test_what_is_no_bind(value: object) -> None:
     with pytest.raises(ValueError, match=r'^write an address and a port in quotes, such as "0.0.0'):
-        values.bind(value)
+        types.bind(value)
 
 
 def test_members_are_networks_or_host_names() -> None:
-    assert values.member("192.0.2.0/24") == IPNetwork("192.0.2.0/24")
-    assert values.member("192.0.2.1") == IPNetwork("192.0.2.1/32")
-    assert values.member("2001:db8::/32") == IPNetwork("2001:db8::/32")
-    assert values.member("Callback-1.Vipps.NO.") == "callback-1.vipps.no"
+    assert types.member("192.0.2.0/24") == IPNetwork("192.0.2.0/24")
+    assert types.member("192.0.2.1") == IPNetwork("192.0.2.1/32")
+    assert types.member("2001:db8::/32") == IPNetwork("2001:db8::/32")
+    assert types.member("Callback-1.Vipps.NO.") == "callback-1.vipps.no"
 
 
 @pytest.mark.parametrize(
@@ -132,16 +131,16 @@ def test_members_are_networks_or_host_names() -> None:
 )
 def test_what_is_neither(value: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        values.member(value)
+        types.member(value)
 
 
 def test_networks_and_nameservers_are_text() -> None:
-    assert values.network("::/0") == IPNetwork("::/0")
-    assert values.nameserver("192.0.2.53:5353") == Nameserver("192.0.2.53", 5353)
+    assert types.network("::/0") == IPNetwork("::/0")
+    assert types.nameserver("192.0.2.53:5353") == Nameserver("192.0.2.53", 5353)
     with pytest.raises(ValueError, match=r'^write a network in quotes, such as "192.0.2.0/24"$'):
-        values.network(10)
+        types.network(10)
     with pytest.raises(ValueError, match=r'^write an address in quotes, such as "192.0.2.53"$'):
-        values.nameserver(10)
+        types.nameserver(10)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +154,7 @@ def test_networks_and_nameservers_are_text() -> None:
     ],
 )
 def test_upstream_urls(url: str) -> None:
-    assert values.upstream_url(url) == url
+    assert types.upstream_url(url) == url
 
 
 @pytest.mark.parametrize(
@@ -180,18 +179,18 @@ def test_upstream_urls(url: str) -> None:
 )
 def test_what_is_no_upstream_url(url: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        values.upstream_url(url)
+        types.upstream_url(url)
 
 
 def test_a_public_url_may_have_a_query() -> None:
-    assert values.public_url("https://pay.example.com/x?y=1") == "https://pay.example.com/x?y=1"
+    assert types.public_url("https://pay.example.com/x?y=1") == "https://pay.example.com/x?y=1"
     with pytest.raises(ValueError, match="user name"):
-        values.public_url("https://u@pay.example.com/x")
+        types.public_url("https://u@pay.example.com/x")
 
 
 @pytest.mark.parametrize("path", ["/", "/a/b", "/a/", "/a%2Fb", "/a;b=1", "/~x", "/v1.0/a.b"])
 def test_public_paths(path: str) -> None:
-    assert values.public_path(path) == path
+    assert types.public_path(path) == path
 
 
 @pytest.mark.parametrize(
@@ -214,39 +213,39 @@ def test_public_paths(path: str) -> None:
 )
 def test_what_is_no_public_path(path: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        values.public_path(path)
+        types.public_path(path)
 
 
 def test_labels() -> None:
-    assert values.label("billing_EU-1") == "billing_EU-1"
+    assert types.label("billing_EU-1") == "billing_EU-1"
     for text in ("", "a b", "a.b", "é", "x" * 65):
         with pytest.raises(ValueError, match=r"^write 1 to 64 letters, digits, hyphens"):
-            values.label(text)
+            types.label(text)
 
 
 def test_patterns_compile() -> None:
-    assert values.pattern(r"ORDER-\d+") == r"ORDER-\d+"
+    assert types.pattern(r"ORDER-\d+") == r"ORDER-\d+"
     for text in ("(", "[[a]]", "a{99999999999}"):
         with pytest.raises(ValueError, match=r"^not a regular expression: "):
-            values.pattern(text)
+            types.pattern(text)
     with pytest.raises(ValueError, match=r"^longer than 1000 characters$"):
-        values.pattern("a" * 1001)
+        types.pattern("a" * 1001)
 
 
 ON_TEXT: tuple[Callable[[str], Any], ...] = (
-    values.upstream_url,
-    values.public_url,
-    values.public_path,
-    values.label,
-    values.pattern,
+    types.upstream_url,
+    types.public_url,
+    types.public_path,
+    types.label,
+    types.pattern,
 )
 ON_ANYTHING: tuple[Callable[[object], Any], ...] = (
-    values.duration,
-    values.size,
-    values.bind,
-    values.nameserver,
-    values.network,
-    values.member,
+    types.duration,
+    types.size,
+    types.bind,
+    types.nameserver,
+    types.network,
+    types.member,
 )
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from relay.config.endpoint import Endpoint, TimeWindow
-from relay.config.places import Place
-from relay.config.settings import Listener, PostgresSpool, Settings, SqliteSpool, Upstream
-from relay.config.structure import fields, trace
+from relay.config import Endpoint, PostgresSpool, Settings, SqliteSpool, TimeWindow
+from relay.config.settings import Listener, Upstream
 from relay.config.types import Section
+from relay.config.validation import fields, trace
+from relay.config.yaml_document import Place
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,15 @@ from typing import Any
 
 import pytest
 
-from relay.config.document import DEEPEST, MOST_ALIASES, MOST_VALUES, Unreadable, parse, scalar
-from relay.config.places import Position
+from relay.config.yaml_document import (
+    DEEPEST,
+    MOST_ALIASES,
+    MOST_VALUES,
+    Position,
+    Unreadable,
+    parse,
+    scalar,
+)
 
 
 def refused(text: str) -> str:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.config.places import TOP, Fault, Place, Position, Source, dotted, shown
-from relay.errors import Problem
+from relay.config.yaml_document import TOP, Fault, Place, Position, Source, dotted, shown
+from relay.core.errors import Problem
 
 SOURCE = Source(
     "relay.yaml",

@@ -1,6 +1,6 @@
 """Which name was probably meant."""
 
-from relay.config.suggest import suggestion
+from relay.config.yaml_document import suggestion
 
 
 def test_the_nearest_name() -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from relay.model import Delivery, Headers
+from relay.core.request import Delivery, Headers
 from relay.providers import Facts
 
 #: What HTTP itself sends, and what proves nothing.

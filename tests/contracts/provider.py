@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from netaddr import IPNetwork, IPSet
 
-from relay import strictjson
-from relay.errors import Reason, Refusal
-from relay.model import (
+from relay.core import strict_json
+from relay.core.errors import Reason, Refusal
+from relay.core.request import (
     Ack,
     ClientAddress,
     Delivery,
@@ -38,9 +38,9 @@ from relay.model import (
     Verdict,
     Via,
 )
+from relay.core.secret import Secret
+from relay.ingest.routing import Routes
 from relay.providers import Asked, Inspector, Provider, Sample, SampleOrder, Shape, Terms
-from relay.routing import Routes
-from relay.secret import Secret
 from tests.contracts.proof import (
     Proof,
     doubled_field,
@@ -159,16 +159,16 @@ def told(evidence: Evidence) -> tuple[object, ...]:
     return evidence.key, evidence.content, evidence.signed, evidence.secret
 
 
-def parsed(body: bytes) -> strictjson.JsonValue | Reason:
+def parsed(body: bytes) -> strict_json.JsonValue | Reason:
     try:
-        return strictjson.parse(body)
+        return strict_json.parse(body)
     except Refusal as refusal:
         return refusal.reason
 
 
 def covered_changed(
-    before: strictjson.JsonValue | Reason,
-    after: strictjson.JsonValue | Reason,
+    before: strict_json.JsonValue | Reason,
+    after: strict_json.JsonValue | Reason,
     names: tuple[str, ...],
 ) -> bool:
     """Whether one of these fields says something else now."""

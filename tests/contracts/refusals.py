@@ -6,9 +6,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from relay.errors import Reason
-from relay.kept import OVERHEAD, Bounds, RefusalQuery, RefusalStore, Refused
-from relay.model import ClientAddress, Headers, RequestHead, Via
+from relay.core.errors import Reason
+from relay.core.request import ClientAddress, Headers, RequestHead, Via
+from relay.spool.refusals import OVERHEAD, Bounds, RefusalQuery, RefusalStore, Refused
 from tests.harness.deliveries import RECEIVED
 
 BOUNDS = Bounds()

@@ -5,8 +5,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from relay.networks import special
-from relay.sources import AddressSource
+from relay.allowlist import AddressSource
+from relay.allowlist.networks import special
 
 
 class SourceContract:

@@ -7,18 +7,15 @@ from datetime import timedelta
 
 import pytest
 
-from relay.clock import Clock
-from relay.errors import LeaseLost, SpoolUnavailable
-from relay.forwarded import event_of
-from relay.model import (
+from relay.core.clock import Clock
+from relay.core.errors import LeaseLost, SpoolUnavailable
+from relay.core.event import (
     Dead,
     Decision,
     Delivered,
     Done,
-    Headers,
     Held,
     Lease,
-    OnConflict,
     Outcome,
     Passed,
     Rejected,
@@ -27,8 +24,9 @@ from relay.model import (
     Tried,
     Unconfirmed,
     Unreachable,
-    VerifiedDelivery,
+    event_of,
 )
+from relay.core.request import Headers, OnConflict, VerifiedDelivery
 from relay.spool import Claimed, Conflict, Duplicate, Query, Record, Spool, Stored
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified

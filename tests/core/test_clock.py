@@ -6,7 +6,7 @@ from datetime import UTC, timedelta
 
 import pytest
 
-from relay.clock import Clock, Epoch, SystemClock
+from relay.core.clock import Clock, Epoch, SystemClock
 from tests.harness.clock import ManualClock
 
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from relay.apart import apart
+from relay.core.concurrency import apart
 
 
 async def test_what_is_done_apart_comes_back() -> None:
@@ -40,7 +40,7 @@ async def test_what_comes_back_too_late_is_nothing_to_anybody() -> None:
 def test_the_process_ends_while_nobody_answers() -> None:
     program = """
 import asyncio, threading
-from relay.apart import apart
+from relay.core.concurrency import apart
 async def main():
     began = threading.Event()
     def hang():

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from relay.turns import short_turns
+from relay.core.concurrency import short_turns
 
 
 def test_turns_are_as_long_as_ever_afterwards_whatever_happens() -> None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from relay.errors import ConfigError, Problem, Reason, Refusal
+from relay.core.errors import ConfigError, Problem, Reason, Refusal
 
 
 def test_problems_are_told_in_the_order_of_the_file() -> None:

@@ -5,7 +5,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from relay.model import Event, Headers, RequestHead
+from relay.core.event import Event
+from relay.core.request import Headers, RequestHead
 
 FIELDS = Headers((("X-Date", "a"), ("Host", "h"), ("x-date", "b")))
 

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from relay.forwarded import event_of
+from relay.core.event import event_of
 from tests.harness.deliveries import verified
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.files import fingerprint, look, read, refuse_irregular
+from relay.core.files import fingerprint, look, read, refuse_irregular
 
 
 def test_a_file_that_is_left_alone_stays_the_same(tmp_path: Path) -> None:

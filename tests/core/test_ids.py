@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from relay.ids import event_ids
+from relay.core.ids import event_ids
 from tests.harness.clock import ManualClock
 
 

@@ -3,7 +3,7 @@ import hashlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.eventkey import MAX_PART, of_body, spell
+from relay.core.ids import MAX_PART, of_body, spell
 
 steady = settings(derandomize=True, deadline=None)
 parts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=200), min_size=1)

@@ -2,7 +2,7 @@ from collections import Counter
 from datetime import timedelta
 from random import Random
 
-from relay.confirm.pace import AGAIN, FAILURES, LONGEST_REST, Bucket, Rest, Turns
+from relay.core.rate_limit import AGAIN, FAILURES, LONGEST_REST, Bucket, Rest, Turns
 
 
 def test_a_second_after_nothing_was_asked_so_many_go_at_once() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.frozen import frozen
+from relay.core.request import frozen
 
 
 @frozen

@@ -1,4 +1,4 @@
-from relay.headers import Headers
+from relay.core.request import Headers
 
 FIELDS = Headers((("X-Date", "a"), ("Host", "h"), ("x-date", "b")))
 

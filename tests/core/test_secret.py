@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from relay.secret import Secret
+from relay.core.secret import Secret
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
-from relay.masking import Mask
-from relay.model import Headers
-from relay.secret import Secret
+from relay.core.request import Headers
+from relay.core.secret import Mask, Secret
 
 SECRETS = [
     Secret("secret-one"),

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay import strictjson
-from relay.errors import Reason, Refusal
-from relay.strictjson import (
+from relay.core import strict_json
+from relay.core.errors import Reason, Refusal
+from relay.core.strict_json import (
     MAX_CONTAINERS,
     MAX_DEPTH,
     MAX_DIGITS,
@@ -310,7 +310,7 @@ def lines_run(body: bytes) -> int:
         return inside
 
     def outside(frame: FrameType, _: str, __: object) -> "TraceFunction | None":
-        return inside if frame.f_code.co_filename == strictjson.__file__ else None
+        return inside if frame.f_code.co_filename == strict_json.__file__ else None
 
     before = sys.gettrace()
     sys.settrace(outside)

@@ -14,8 +14,8 @@ from random import Random
 import orjson
 import pytest
 
-from relay.errors import Refusal
-from relay.strictjson import JsonObject, JsonValue, Number, parse_object
+from relay.core.errors import Refusal
+from relay.core.strict_json import JsonObject, JsonValue, Number, parse_object
 from tests.harness.npm import node
 
 NAMES = ("order_id", "status_code", "gross_amount", "transaction_status")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.minify import minify
+from relay.core.strict_json import minify
 
 steady = settings(derandomize=True, deadline=None)
 text = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\\" \t\n'), max_size=20)

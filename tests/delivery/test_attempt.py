@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from relay.errors import SpoolUnavailable
-from relay.model import (
+from relay.core.errors import SpoolUnavailable
+from relay.core.event import (
     Attempted,
     Delivered,
     Event,
@@ -19,12 +19,12 @@ from relay.model import (
     Unconfirmed,
     Unreachable,
 )
+from relay.delivery.attempt import Attempts, Confirmed, Later, Upstream
+from relay.delivery.circuit_breaker import Breaker
+from relay.delivery.retry import RetryPolicy
+from relay.delivery.sender import Cause
 from relay.spool import Record, SpoolBroken
 from relay.spool.sqlite import open_spool
-from relay.upstream.attempts import Attempts, Confirmed, Later, Upstream
-from relay.upstream.breaker import Breaker
-from relay.upstream.forward import Cause
-from relay.upstream.retry import RetryPolicy
 from tests.harness.clock import ManualClock
 from tests.harness.leases import verified
 from tests.harness.tapped import Tapped

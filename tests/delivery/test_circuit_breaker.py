@@ -1,6 +1,6 @@
 import pytest
 
-from relay.upstream.breaker import Breaker
+from relay.delivery.circuit_breaker import Breaker
 
 ANY_NUMBER = None
 

@@ -3,13 +3,12 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
-from relay.confirm.client import TOGETHER
-from relay.confirm.confirmer import Desk, StatusConfirmer
-from relay.confirm.pace import AGAIN, FAILURES, Turns
-from relay.confirm.status import Answer, Limited, NoAnswer, NotFound, notified
-from relay.model import Unconfirmed
-from relay.secret import Secret
-from relay.upstream.attempts import Confirmed, Later
+from relay.core.event import Unconfirmed
+from relay.core.rate_limit import AGAIN, FAILURES, Turns
+from relay.core.secret import Secret
+from relay.delivery.attempt import Confirmed, Later
+from relay.delivery.confirmation import TOGETHER, Desk, StatusConfirmer
+from relay.providers.midtrans.status import Answer, Limited, NoAnswer, NotFound, notified
 from tests.harness.clock import ManualClock
 from tests.harness.leases import EVENT
 from tests.harness.statusapi import KEY, signed

@@ -3,11 +3,11 @@ from datetime import timedelta
 
 import pytest
 
-from relay.clock import SystemClock
-from relay.confirm import client
-from relay.confirm.client import StatusClient
-from relay.confirm.status import Limited, NoAnswer, NotFound, Transaction
-from relay.secret import Secret
+from relay.core.clock import SystemClock
+from relay.core.secret import Secret
+from relay.delivery import confirmation
+from relay.delivery.confirmation import StatusClient
+from relay.providers.midtrans.status import Limited, NoAnswer, NotFound, Transaction
 from tests.harness.statusapi import NOT_FOUND, StatusApi, says, signed
 from tests.harness.upstream import RefusingPort, answer, close, hang, reset
 
@@ -75,7 +75,7 @@ async def test_what_goes_wrong_is_named(
 async def test_a_hanging_api_is_waited_for_no_longer_than_said(
     api: StatusApi, asks: StatusClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "PATIENCE", 0.05)
+    monkeypatch.setattr(confirmation, "PATIENCE", 0.05)
     api.behave(hang)
     assert await asks.ask("1", SECRET) == NoAnswer("timeout")
 

@@ -9,15 +9,15 @@ from random import Random
 
 import pytest
 
-from relay.dispatch import Dispatcher, Upstream
-from relay.errors import SpoolUnavailable
-from relay.model import Lease, Outcome, Status, Unreachable
+from relay.core.errors import SpoolUnavailable
+from relay.core.event import Lease, Outcome, Status, Unreachable
+from relay.delivery.attempt import Sender, Upstream
+from relay.delivery.dispatcher import Dispatcher
+from relay.delivery.retry import RetryPolicy
+from relay.delivery.sender import Cause, Forwarder
+from relay.delivery.worker import AHEAD
 from relay.spool import Query, SpoolBroken
 from relay.spool.sqlite import open_spool
-from relay.upstream.attempts import Sender
-from relay.upstream.forward import Cause, Forwarder
-from relay.upstream.line import AHEAD
-from relay.upstream.retry import RetryPolicy
 from tests.harness.clock import ManualClock
 from tests.harness.leases import verified
 from tests.harness.tapped import Tapped

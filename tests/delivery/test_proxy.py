@@ -8,12 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from relay.errors import UpstreamOverloaded
-from relay.model import Ack, Answer, Attempted, Delivered, Lease, Passed, Rejected, Unreachable
-from relay.secret import Secret
-from relay.upstream.forward import Forwarder
-from relay.upstream.passthrough import Asker, Passage, Passthrough
-from relay.upstream.signing import Signer
+from relay.core.errors import UpstreamOverloaded
+from relay.core.event import Answer, Attempted, Delivered, Lease, Passed, Rejected, Unreachable
+from relay.core.request import Ack
+from relay.core.secret import Secret
+from relay.delivery.proxy import Asker, Passage, Passthrough
+from relay.delivery.sender import Forwarder
+from relay.signatures.shared_secret import Signer
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
 from tests.harness.upstream import RefusingPort, Upstream, answer, hang, when

@@ -10,14 +10,14 @@ from typing import Any
 import orjson
 import pytest
 
-from relay.clock import SystemClock
-from relay.errors import SpoolUnavailable
-from relay.journal import Journal
-from relay.logs import Log, LogWriter
-from relay.model import Delivered, Passed
+from relay.core.clock import SystemClock
+from relay.core.errors import SpoolUnavailable
+from relay.core.event import Delivered, Passed
+from relay.delivery.proxy import Journal
 from relay.spool import Query, SpoolBroken
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
+from relay.telemetry.log import Log, LogWriter
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
 from tests.harness.tapped import Tapped

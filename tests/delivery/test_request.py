@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model import Event, Headers
-from relay.secret import Secret
-from relay.upstream.outgoing import Target, fields
-from relay.upstream.signing import Signer
+from relay.core.event import Event
+from relay.core.request import Headers
+from relay.core.secret import Secret
+from relay.delivery.request import Target, fields
+from relay.signatures.shared_secret import Signer
 from tests.harness.leases import EVENT, lease_of
 
 NOW = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)

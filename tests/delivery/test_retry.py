@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model import (
+from relay.core.event import (
     Dead,
     Delivered,
     Done,
@@ -16,7 +16,7 @@ from relay.model import (
     Unconfirmed,
     Unreachable,
 )
-from relay.upstream.retry import RetryPolicy, decide, may_go_unconfirmed
+from relay.delivery.retry import RetryPolicy, decide, may_go_unconfirmed
 from tests.harness.leases import RECEIVED_AT as SINCE
 from tests.harness.leases import lease_of
 

@@ -21,12 +21,13 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model import Ack, Answer, Delivered, Event, Headers, Outcome, Rejected, Unreachable
-from relay.secret import Secret
-from relay.upstream._http.pool import CannotConnect
-from relay.upstream._http.response import Closed, Malformed, TooLong
-from relay.upstream.forward import Cause, Forwarder, cause_of, parse_retry_after
-from relay.upstream.signing import Signer
+from relay.core.event import Answer, Delivered, Event, Outcome, Rejected, Unreachable
+from relay.core.request import Ack, Headers
+from relay.core.secret import Secret
+from relay.delivery.http.messages import Closed, Malformed, TooLong
+from relay.delivery.http.pool import CannotConnect
+from relay.delivery.sender import Cause, Forwarder, cause_of, parse_retry_after
+from relay.signatures.shared_secret import Signer
 from tests.harness.clock import ManualClock
 from tests.harness.leases import EVENT, lease_of
 from tests.harness.upstream import (

@@ -9,13 +9,12 @@ from random import Random
 
 import pytest
 
-from relay.model import Delivered, Lease, Outcome, Unreachable
+from relay.core.event import Delivered, Lease, Outcome, Unreachable
+from relay.delivery.attempt import Upstream
+from relay.delivery.retry import RetryPolicy
+from relay.delivery.sender import Cause
+from relay.delivery.worker import AHEAD, LEASE_MARGIN, Line, Turnstile
 from relay.spool.sqlite import open_spool
-from relay.upstream.attempts import Upstream
-from relay.upstream.forward import Cause
-from relay.upstream.line import AHEAD, LEASE_MARGIN, Line
-from relay.upstream.retry import RetryPolicy
-from relay.upstream.turnstile import Turnstile
 from tests.harness.clock import ManualClock
 from tests.harness.leases import verified
 from tests.harness.tapped import Tapped

@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import Callable
 
-from relay.upstream.turnstile import Turnstile
+from relay.delivery.worker import Turnstile
 
 
 class Crowd:

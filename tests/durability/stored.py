@@ -5,7 +5,7 @@ from pathlib import Path
 
 import apsw
 
-from relay.clock import SystemClock
+from relay.core.clock import SystemClock
 from relay.spool import Query, Record
 from relay.spool.sqlite import open_spool
 from tests.durability.messages import NAME

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from relay.errors import SpoolUnavailable
+from relay.core.errors import SpoolUnavailable
 from tests.durability import stored
 from tests.durability.conftest import some
 from tests.durability.messages import Message, send_all

@@ -15,7 +15,7 @@ from random import Random
 
 import pytest
 
-from relay.errors import SpoolUnavailable
+from relay.core.errors import SpoolUnavailable
 from tests.durability import stored
 from tests.durability.afterwards import delivered_in_the_end
 from tests.durability.conftest import CONTROL, Life, Traced, some, trace

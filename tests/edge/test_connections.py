@@ -4,8 +4,8 @@ from ipaddress import ip_address
 
 import pytest
 
+from relay.core.errors import Reason, Refusal
 from relay.edge.connections import Connections, InHand
-from relay.errors import Reason, Refusal
 
 ONE, TWO, PROXY = (ip_address(f"192.0.2.{n}") for n in (1, 2, 9))
 

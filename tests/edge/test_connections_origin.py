@@ -6,8 +6,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from relay.edge.origin import Origin, origin_of
-from relay.model import Via
+from relay.core.request import Via
+from relay.edge.connections import Origin, origin_of
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.core.errors import Reason
 from relay.edge.framing import LONGEST_HEAD, LONGEST_LINE, MOST_CHUNKS, MOST_FIELDS, Framing
-from relay.errors import Reason
 from tests.edge.smuggling import chunk, forms
 
 HEAD = b"POST /hook HTTP/1.1\r\nHost: relay.test\r\n"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.edge.server import Listener
-from relay.sources import Mode
+from relay.allowlist import Mode
+from relay.edge.listener import Listener
 from relay.spool import Query
 from tests.harness.edge import RunningEdge, genuine_request, running_edge, until
 from tests.harness.wire import Reply, exchange, read_reply, request

@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from relay.edge.descriptors import descriptors, room
+from relay.edge.listener import descriptors, room
 
 
 @pytest.mark.parametrize(

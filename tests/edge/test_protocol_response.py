@@ -1,7 +1,7 @@
 """An answer reads the same whether aiohttp or we put it on the wire."""
 
-from relay.edge.response import closing_bytes, to_response
-from relay.model import Ack
+from relay.core.request import Ack
+from relay.edge.protocol import closing_bytes, to_response
 
 
 def test_an_ack_becomes_a_response() -> None:

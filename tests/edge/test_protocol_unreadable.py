@@ -3,8 +3,8 @@
 import pytest
 from aiohttp import http_exceptions
 
-from relay.edge.unreadable import Unreadable, refusal_of
-from relay.errors import Reason, Refusal
+from relay.core.errors import Reason, Refusal
+from relay.edge.protocol import Unreadable, refusal_of
 
 
 def test_what_is_not_strict_keeps_its_reason() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.edge.proxyheader import (
+from relay.edge.proxy_protocol import (
     LONGEST_V1,
     LONGEST_V2,
     ProxyHeader,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.edge.server import Listener
+from relay.allowlist import Mode
+from relay.edge.listener import Listener
 from relay.edge.tls import server_context
-from relay.sources import Mode
 from relay.spool import Query
 from tests.harness.certified import certified
 from tests.harness.edge import RunningEdge, genuine_request, running_edge, until

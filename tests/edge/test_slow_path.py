@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from aiohttp.web import BaseRequest, Response, Server, StreamResponse
 
-from relay.edge.body import BodyLimits
-from relay.errors import Reason, Refusal
+from relay.core.errors import Reason, Refusal
+from relay.edge.slow_path import BodyLimits
 from relay.spool import Query
 from tests.harness.edge import genuine, running_edge, until
 from tests.harness.wire import exchange, read_reply, request

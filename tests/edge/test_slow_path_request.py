@@ -3,8 +3,8 @@
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
-from relay.edge.request import headers_of
-from relay.model import Headers
+from relay.core.request import Headers
+from relay.edge.slow_path import headers_of
 from tests.harness.wire import exchange
 
 _SENT = b"GET / HTTP/1.1\r\nHost: h\r\nX-Odd: \xe9\xff\r\nx-odd: 2\r\nConnection: close\r\n\r\n"

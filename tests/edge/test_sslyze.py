@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relay.edge.server import Listener
+from relay.edge.listener import Listener
 from relay.edge.tls import ServerTls
 from tests.harness.certified import certified
 from tests.harness.edge import running_edge

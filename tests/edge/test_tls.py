@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from relay.edge.server import Listener
+from relay.edge.listener import Listener
 from relay.edge.tls import ServerTls, server_context
 from tests.harness.certified import certified
 from tests.harness.edge import genuine_request, running_edge

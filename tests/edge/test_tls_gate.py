@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from relay.edge.server import Listener
+from relay.edge.listener import Listener
 from relay.edge.tls import server_context
 from relay.spool import Query
 from tests.harness.certified import certified

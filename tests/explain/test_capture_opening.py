@@ -4,10 +4,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from relay.edge.origin import Origin
-from relay.errors import Reason, Refusal
-from relay.explain.opening import NOBODY, Opening, origin, split, told
-from relay.model import Via
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Via
+from relay.edge.connections import Origin
+from relay.explain.capture import NOBODY, Opening, origin, split, told
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n"
 V1 = b"PROXY TCP4 192.0.2.7 10.0.0.1 5000 443\r\n"

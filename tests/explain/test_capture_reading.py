@@ -2,9 +2,9 @@
 
 import pytest
 
+from relay.core.errors import Reason, Refusal
 from relay.edge.framing import MOST_FIELDS
-from relay.errors import Reason, Refusal
-from relay.explain.reading import read
+from relay.explain.capture import read
 
 HEAD = b"POST /hook?a=b HTTP/1.1\r\nHost: pay.example\r\nX-Odd: caf\xe9\r\n"
 

@@ -7,15 +7,15 @@ from ipaddress import ip_address
 
 import pytest
 
-from relay.explain.nearest import Case, misses
-from relay.model import ClientAddress, Delivery, Headers, RequestHead, Via
-from relay.plugins import load
+from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
+from relay.core.secret import Secret
+from relay.explain.nearest_miss import Case, misses
 from relay.providers import Provider, SampleOrder, Terms
-from relay.secret import Secret
+from relay.providers.builtin import load
 from tests.harness.deliveries import RECEIVED
 
-MIDTRANS: Provider = load("providers", "midtrans").PROVIDER
-VIPPS: Provider = load("providers", "vipps").PROVIDER
+MIDTRANS: Provider = load("midtrans")
+VIPPS: Provider = load("vipps")
 KEY = Secret("the-key-of-the-tests")
 CLIENT = ip_address("192.0.2.1")
 

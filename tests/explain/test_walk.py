@@ -6,17 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import Settings, load, provider_name
-from relay.config.binding import provider_of
-from relay.errors import Reason
+from relay.config import Settings, load, provider_name, provider_of
+from relay.core.errors import Reason
+from relay.core.request import Address
+from relay.core.secret import Secret
 from relay.explain.capture import Captured, parse
-from relay.explain.steps import Walk
-from relay.explain.walk import walk
-from relay.model import Address
+from relay.explain.walk import Walk, walk
 from relay.providers import SampleOrder
-from relay.secret import Secret
 from tests.harness.deliveries import RECEIVED
-from tests.schemes.test_pubkey import pem, private_pem, rsa_key
+from tests.signatures.test_public_key import pem, private_pem, rsa_key
 
 PEER, PROXY = "192.0.2.7", "10.0.0.1"
 PUBLIC, PRIVATE = pem(rsa_key()), private_pem(rsa_key())

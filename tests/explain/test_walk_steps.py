@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from relay.config import Settings, load
-from relay.errors import Reason, Refusal
+from relay.core.errors import Reason, Refusal
 from relay.explain.capture import parse
-from relay.explain.steps import unread
+from relay.explain.walk import unread
 
 MALFORMED = Refusal(Reason.BODY_MALFORMED, "why")
 BROKEN = b"POST / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n"

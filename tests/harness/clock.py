@@ -5,11 +5,11 @@ import heapq
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from relay.clock import Epoch
+from relay.core.clock import Epoch
 
 
 class ManualClock:
-    """Passes as `relay.clock.Clock`; `advance` wakes the sleepers whose time has come, in order.
+    """A `relay.core.clock.Clock`; `advance` wakes the sleepers whose time has come, in order.
 
     boot: names the life of a machine whose processes share one steady time.
     """

@@ -5,7 +5,7 @@ from hashlib import sha256
 from ipaddress import ip_address
 from uuid import uuid4
 
-from relay.model import (
+from relay.core.request import (
     ClientAddress,
     Delivery,
     Evidence,

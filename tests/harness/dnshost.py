@@ -4,11 +4,12 @@ import asyncio
 from datetime import timedelta
 from random import Random
 
-from relay.clock import Clock
-from relay.model import Address
-from relay.sources.dns import DnsHost, Resolver
-from relay.sources.hostrecord import Change, HostRecord, LookupResult, Policy
-from relay.sources.nameservers import Nameserver
+from relay.allowlist import Change, LookupResult
+from relay.allowlist.dns_source import DnsHost, HostRecord, Policy
+from relay.allowlist.networks import Nameserver
+from relay.allowlist.resolver import Resolver
+from relay.core.clock import Clock
+from relay.core.request import Address
 from tests.harness.nameserver import LOOPBACK
 
 # Public addresses, as data only: nothing connects to them.

@@ -12,27 +12,27 @@ from typing import Any
 import orjson
 from netaddr import IPNetwork
 
-from relay.clientip import ClientLocator, ForwardedHeader
-from relay.clock import SystemClock
-from relay.edge.body import BodyLimits
+from relay.allowlist import Allowlist, ListedNetworks, Mode
+from relay.core.clock import SystemClock
+from relay.core.event import Answer
+from relay.core.ids import event_ids
+from relay.core.request import ForwardedHeader, VerifiedDelivery
+from relay.core.secret import Secret
 from relay.edge.connections import Connections
-from relay.edge.server import Edge, Listener
-from relay.ids import event_ids
-from relay.ingest import Endpoint, Ingest
-from relay.logs import Log, LogWriter
-from relay.model import Answer, VerifiedDelivery
-from relay.plugins import load
+from relay.edge.listener import Edge, Listener
+from relay.edge.slow_path import BodyLimits
+from relay.ingest.client_address import ClientLocator
+from relay.ingest.pipeline import Endpoint, Ingest
+from relay.ingest.routing import Routes
 from relay.providers import Provider, SampleOrder, Terms
-from relay.routing import Routes
-from relay.secret import Secret
-from relay.sources import Allowlist, Mode
-from relay.sources.cidr import ListedNetworks
+from relay.providers.builtin import load
 from relay.spool import Spool
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
+from relay.telemetry.log import Log, LogWriter
 from tests.harness.wire import request
 
-_PROVIDER: Provider = load("providers", "midtrans").PROVIDER
+_PROVIDER: Provider = load("midtrans")
 _SECRET = Secret("SB-Mid-server-of-the-tests")
 
 

@@ -4,13 +4,12 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from ipaddress import IPv4Address
 
-from relay.model import (
+from relay.core.event import Event, Lease
+from relay.core.request import (
     ClientAddress,
     Delivery,
-    Event,
     Evidence,
     Headers,
-    Lease,
     RequestHead,
     VerifiedDelivery,
     Via,

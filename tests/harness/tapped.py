@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from relay.errors import LeaseLost
-from relay.model import Decision, Event, Lease, Passed, Tried, VerifiedDelivery
+from relay.core.errors import LeaseLost
+from relay.core.event import Decision, Event, Lease, Passed, Tried
+from relay.core.request import VerifiedDelivery
 from relay.spool import (
     Claimed,
     Conflict,

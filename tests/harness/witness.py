@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
-from relay.model import Attempted
+from relay.core.event import Attempted
 
 
 class Witness:
-    """Passes as `relay.upstream.attempts.Observer`."""
+    """Passes as `relay.delivery.attempt.Observer`."""
 
     def __init__(self) -> None:
         self.attempts: list[Attempted] = []

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.clock import SystemClock
-from relay.gauges import Snapshot
-from relay.logs import Log, LogFormat, LogWriter
+from relay.core.clock import SystemClock
 from relay.telemetry import Telemetry
+from relay.telemetry.log import Log, LogFormat, LogWriter
+from relay.telemetry.metrics import Snapshot
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 

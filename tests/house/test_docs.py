@@ -10,13 +10,13 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from relay.cli import application
-from relay.clock import SystemClock
 from relay.config import Settings
-from relay.errors import Reason
-from relay.gauges import Snapshot
-from relay.logs import Log, LogWriter
-from relay.plugins import names
+from relay.core.clock import SystemClock
+from relay.core.errors import Reason
+from relay.providers.builtin import names
 from relay.telemetry import Telemetry
+from relay.telemetry.log import Log, LogWriter
+from relay.telemetry.metrics import Snapshot
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -64,7 +64,7 @@ def test_every_verb_is_documented(verb: str) -> None:
     assert f"relay {verb}" in README
 
 
-@pytest.mark.parametrize("provider", names("providers"))
+@pytest.mark.parametrize("provider", names())
 def test_every_provider_is_documented(provider: str) -> None:
     assert provider in README.lower()
 

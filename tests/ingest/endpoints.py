@@ -3,14 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from relay.ingest import Endpoint
-from relay.plugins import load
+from relay.allowlist import Allowlist, ListedNetworks, Mode
+from relay.core.secret import Secret
+from relay.ingest.pipeline import Endpoint
 from relay.providers import Provider, Terms
-from relay.secret import Secret
-from relay.sources import Allowlist, Mode
-from relay.sources.cidr import ListedNetworks
+from relay.providers.builtin import load
 
-MIDTRANS: Provider = load("providers", "midtrans").PROVIDER
+MIDTRANS: Provider = load("midtrans")
 LISTED = "103.208.23.6"
 SECRET = Secret("SB-Mid-server-of-the-tests")
 

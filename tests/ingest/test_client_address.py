@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPNetwork
 
-from relay.clientip import ClientLocator, ForwardedHeader, plain
-from relay.errors import Reason, Refusal
-from relay.model import Address, ClientAddress, Headers, RequestHead, Via
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Address, ClientAddress, ForwardedHeader, Headers, RequestHead, Via
+from relay.ingest.client_address import ClientLocator, plain
 
 PROXY = "10.0.0.7"
 TRUSTED = [IPNetwork("10.0.0.0/8"), IPNetwork("2001:db8:aaaa::/48")]

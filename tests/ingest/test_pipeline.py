@@ -15,39 +15,36 @@ import orjson
 import pytest
 from netaddr import IPNetwork
 
-from relay.clientip import ClientLocator, ForwardedHeader
-from relay.clock import Clock, SystemClock
-from relay.errors import Reason, Refusal
-from relay.gauges import Snapshot
-from relay.ids import event_ids
-from relay.ingest import Endpoint, Ingest, PassOn
-from relay.logs import Log, LogWriter
-from relay.model import (
+from relay.allowlist import AddressSource, Allowlist, Entry, ListedNetworks, Mode, SourceStatus
+from relay.allowlist.registry import Knock
+from relay.core.clock import Clock, SystemClock
+from relay.core.errors import Reason, Refusal
+from relay.core.event import Outcome, Passed, Rejected, Unreachable
+from relay.core.ids import event_ids
+from relay.core.request import (
     Ack,
     Address,
     Delivery,
     Evidence,
+    ForwardedHeader,
     Headers,
-    Outcome,
-    Passed,
-    Rejected,
     RequestHead,
     Ruling,
-    Unreachable,
     Verdict,
 )
-from relay.plugins import load
+from relay.core.secret import Secret
+from relay.delivery.proxy import Passage, Passthrough
+from relay.delivery.sender import Forwarder
+from relay.ingest.client_address import ClientLocator
+from relay.ingest.pipeline import Endpoint, Ingest, PassOn
+from relay.ingest.routing import Routes
 from relay.providers import Asked, Inspector, Provider, SampleOrder, Shape, Terms
-from relay.routing import Routes
-from relay.secret import Secret
-from relay.sources import AddressSource, Allowlist, Entry, Mode, SourceStatus
-from relay.sources.cidr import ListedNetworks
-from relay.sources.knock import Knock
+from relay.providers.builtin import load
 from relay.spool import Query, Spool, SpoolBroken
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
-from relay.upstream.forward import Forwarder
-from relay.upstream.passthrough import Passage, Passthrough
+from relay.telemetry.log import Log, LogWriter
+from relay.telemetry.metrics import Snapshot
 from tests.harness.clock import ManualClock
 from tests.harness.edge import nothing_passes
 from tests.harness.upstream import (
@@ -61,7 +58,7 @@ from tests.harness.upstream import (
     when,
 )
 
-MIDTRANS: Provider = load("providers", "midtrans").PROVIDER
+MIDTRANS: Provider = load("midtrans")
 SECRET = Secret("SB-Mid-server-of-the-tests")
 LISTED, STRANGER = "34.101.68.130", "203.0.113.66"
 
@@ -202,7 +199,7 @@ async def test_a_genuine_delivery_is_on_disk_when_it_is_answered(bench: Bench) -
 
 
 async def test_authorization_passes_only_as_part_of_a_verified_signature(bench: Bench) -> None:
-    vipps: Provider = load("providers", "vipps").PROVIDER
+    vipps: Provider = load("vipps")
     unsigned = replace(bench.endpoint(), inspector=vipps.bind(Terms()), headers=vipps.facts.headers)
     token = Headers((("Authorization", "Bearer canary"), ("x-ms-date", "now")))
     asked = replace(head(), headers=token)

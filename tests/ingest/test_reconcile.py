@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from relay.confirm.pace import Bucket
-from relay.confirm.status import Answer, Limited, NoAnswer, NotFound, read
-from relay.ids import event_ids
-from relay.model import Delivery, RequestHead, Status, VerifiedDelivery
-from relay.plugins import load
+from relay.core.event import Status
+from relay.core.ids import event_ids
+from relay.core.rate_limit import Bucket
+from relay.core.request import Delivery, RequestHead, VerifiedDelivery
+from relay.core.secret import Secret
+from relay.ingest.reconcile import Account, KeyRefused, Learnt, Reconciler, Result
 from relay.providers import Terms
-from relay.reconcile.reconciler import Account, KeyRefused, Learnt, Reconciler, Result
-from relay.secret import Secret
+from relay.providers.builtin import load
+from relay.providers.midtrans.status import Answer, Limited, NoAnswer, NotFound, read
 from relay.spool import Duplicate, Query, Spool
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
@@ -32,7 +33,7 @@ NOTIFIED = signed(
 )
 BODY = json.dumps(NOTIFIED).encode()
 SECRETS = (Secret("old"), Secret(KEY))
-INSPECTOR = load("providers", "midtrans").PROVIDER.bind(Terms(secrets=SECRETS))
+INSPECTOR = load("midtrans").bind(Terms(secrets=SECRETS))
 
 
 class Api:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.errors import RelayError
-from relay.reconcile.memory import AskedBefore
+from relay.core.errors import RelayError
+from relay.ingest.reconcile import AskedBefore
 from tests.harness.clock import ManualClock
 
 

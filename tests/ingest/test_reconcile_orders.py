@@ -1,6 +1,6 @@
 import pytest
 
-from relay.reconcile.orders import BadOrders, read
+from relay.ingest.reconcile import BadOrders, read
 
 
 def test_ids_are_read_one_a_line_each_once() -> None:

@@ -9,23 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from relay.errors import Reason, Refusal, SpoolUnavailable
-from relay.ingest import Endpoint
-from relay.kept import Bounds, RefusalStore, Refused
-from relay.logs import Log, LogWriter
-from relay.model import Delivery, Headers
-from relay.plugins import load
+from relay.core.errors import Reason, Refusal, SpoolUnavailable
+from relay.core.request import Delivery, Headers
+from relay.core.secret import Secret
+from relay.ingest.pipeline import Endpoint
+from relay.ingest.refusals import Keeper, keepable
 from relay.providers import Terms
-from relay.refusals.keeper import Keeper, keepable
-from relay.secret import Secret
+from relay.providers.builtin import load
 from relay.spool import SpoolBroken
+from relay.spool.refusals import Bounds, RefusalStore, Refused
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
+from relay.telemetry.log import Log, LogWriter
 from tests.contracts.refusals import ids
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import verified
 from tests.harness.edge import until
-from tests.refusals.conftest import endpoint
+from tests.ingest.endpoints import endpoint
 
 MISMATCH = Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")
 SIGNATURE = "HMAC-SHA256 SignedHeaders=x&Signature=c2ln"
@@ -137,7 +137,7 @@ async def test_a_query_is_kept_only_where_a_release_needs_it(
 ) -> None:
     came = delivery()
     came = replace(came, remainder=remainder, head=replace(came.head, target="/hook?token=x"))
-    provider = load("providers", "vipps" if signs else "midtrans").PROVIDER
+    provider = load("vipps" if signs else "midtrans")
     inspector = provider.bind(Terms(secrets=(Secret("x"),)))
     desk[0].keeper.note(endpoint(inspector=inspector), came, MISMATCH)
     await desk[0].end()

@@ -8,25 +8,32 @@ from pathlib import Path
 
 import pytest
 
-from relay.errors import Reason
-from relay.ids import event_ids
-from relay.ingest import Endpoint
-from relay.kept import Bounds, Refused
-from relay.model import ClientAddress, Delivery, Evidence, Headers, OnConflict, RequestHead, Via
-from relay.plugins import load
+from relay.allowlist import Allowlist, ListedNetworks, Mode
+from relay.core.errors import Reason
+from relay.core.ids import event_ids
+from relay.core.request import (
+    ClientAddress,
+    Delivery,
+    Evidence,
+    Headers,
+    OnConflict,
+    RequestHead,
+    Via,
+)
+from relay.core.secret import Secret
+from relay.ingest.pipeline import Endpoint
+from relay.ingest.refusals import Released, ReleasedBefore, ReleaseDesk, StillRefused
+from relay.ingest.routing import Routes
 from relay.providers import Inspector, Provider, SampleOrder, Terms, Window
-from relay.refusals.desk import Released, ReleasedBefore, ReleaseDesk, StillRefused
-from relay.routing import Routes
-from relay.secret import Secret
-from relay.sources import Allowlist, Mode
-from relay.sources.cidr import ListedNetworks
+from relay.providers.builtin import load
 from relay.spool import Query
+from relay.spool.refusals import Bounds, Refused
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED
-from tests.refusals.conftest import LISTED, MIDTRANS, SECRET, endpoint
+from tests.ingest.endpoints import LISTED, MIDTRANS, SECRET, endpoint
 
-VIPPS: Provider = load("providers", "vipps").PROVIDER
+VIPPS: Provider = load("vipps")
 URL = "https://relay.test/midtrans/notification"
 
 

@@ -6,10 +6,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from relay.errors import Reason, Refusal
-from relay.model import Headers, RequestHead
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Headers, RequestHead
+from relay.ingest.routing import Route, Routes
 from relay.providers import Shape
-from relay.routing import Route, Routes
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ run -c relay.yaml`; relay itself has no such switch.
 
 from datetime import timedelta
 
-from relay.upstream import line
+from relay.delivery import worker
 
 if __name__ == "__main__":
     # Of upstreams with a `timeout` of three seconds.
-    line.LEASE_MARGIN = timedelta(seconds=4 - 3 * line.AHEAD)
+    worker.LEASE_MARGIN = timedelta(seconds=4 - 3 * worker.AHEAD)
     from relay.cli import main
 
     main()

@@ -1,8 +1,8 @@
 import pytest
 
-from relay.answers import TRANSPORT_STATUSES, plain_answer
-from relay.errors import Reason
-from relay.model import Ruling, Verdict
+from relay.core.errors import Reason
+from relay.core.request import Ruling, Verdict
+from relay.providers.answers import TRANSPORT_STATUSES, plain_answer
 
 REFUSED = {
     "unknown_endpoint": 404,

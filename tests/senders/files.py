@@ -5,8 +5,8 @@ from functools import cache
 from pathlib import Path
 
 from relay.config import Endpoint, Settings, load, provider_of, terms
+from relay.core.secret import Secret
 from relay.providers import Inspector
-from relay.secret import Secret
 from tests.contracts.provider import _new_rsa_keys
 
 SENDERS = Path(__file__).parents[2] / "config/senders"

@@ -10,9 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # has no types
 
 from relay.config import provider_of
-from relay.config.document import parse
 from relay.config.lint import lint
-from relay.config.schema import schema
+from relay.config.loader import schema
+from relay.config.yaml_document import parse
 from tests.senders.files import NAMES, SENDERS, loaded
 
 

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
 from relay.cli import application
-from relay.config.document import parse
-from relay.demo.keys import asymmetric
+from relay.cli.demo.services import asymmetric
+from relay.config.yaml_document import parse
 from tests.harness.node import Node
 from tests.harness.upstream import Upstream, answer
 from tests.senders.files import NAMES, SENDERS, environ

@@ -12,16 +12,11 @@ from typing import Any
 import pytest
 
 from relay.config import Endpoint, provider_of
-from relay.errors import Reason
-from relay.model import Delivery, Evidence, Headers
+from relay.core.errors import Reason
+from relay.core.request import Delivery, Evidence, Headers
 from relay.providers import Inspector, Sample
-from tests.contracts.provider import (
-    delivery_of,
-    flipped_bytes,
-    flipped_text,
-    outcome,
-    with_headers,
-)
+from tests.contracts.proof import with_headers
+from tests.contracts.provider import delivery_of, flipped_bytes, flipped_text, outcome
 from tests.senders.files import NAMES, WHSEC, base64, endpoint, inspector, wise_key
 
 VECTORS: list[dict[str, Any]] = json.loads(

@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
-from relay.errors import Reason, Refusal
-from relay.schemes import Verifier
-from relay.schemes.pubkey import Ed25519, Rsa, UnusableKey, sign_rsa
-from relay.secret import Secret
+from relay.core.errors import Reason, Refusal
+from relay.core.secret import Secret
+from relay.signatures import Verifier
+from relay.signatures.public_key import Ed25519, Rsa, UnusableKey, sign_rsa
 
 SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 SHA256_INFO_WITHOUT_NULL = bytes.fromhex("302f300b0609608648016503040201" + "0420")

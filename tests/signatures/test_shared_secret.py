@@ -4,9 +4,9 @@ from base64 import b64encode
 
 import pytest
 
-from relay.errors import Reason, Refusal
-from relay.schemes.hmac import Algorithm, Encoding, Hmac
-from relay.secret import Secret
+from relay.core.errors import Reason, Refusal
+from relay.core.secret import Secret
+from relay.signatures.shared_secret import Algorithm, Encoding, Hmac
 
 KEY = Secret("webhook-secret")
 ALGORITHMS: tuple[Algorithm, ...] = ("sha1", "sha256", "sha512")

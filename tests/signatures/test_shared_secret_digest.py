@@ -2,12 +2,12 @@ import hashlib
 
 import pytest
 
-from relay.errors import Reason, Refusal
-from relay.schemes.digest import Algorithm, Digest
-from relay.secret import Secret
+from relay.core.errors import Reason, Refusal
+from relay.core.secret import Secret
+from relay.signatures.shared_secret import Digest, DigestAlgorithm
 
 KEY = Secret("server-key")
-ALGORITHMS: tuple[Algorithm, ...] = ("sha1", "sha256", "sha512")
+ALGORITHMS: tuple[DigestAlgorithm, ...] = ("sha1", "sha256", "sha512")
 
 
 def signed(algorithm: str, message: bytes, secret: Secret = KEY) -> str:
@@ -21,7 +21,7 @@ def refusal(verifier: Digest, message: bytes, signature: str) -> Reason:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_the_right_digest_fits(algorithm: Algorithm) -> None:
+def test_the_right_digest_fits(algorithm: DigestAlgorithm) -> None:
     assert Digest(algorithm, [KEY]).verify(b"m", signed(algorithm, b"m")) == 0
 
 
@@ -35,7 +35,7 @@ def test_it_is_a_plain_hash_with_the_secret_behind() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_any_other_spelling_is_refused(algorithm: Algorithm) -> None:
+def test_any_other_spelling_is_refused(algorithm: DigestAlgorithm) -> None:
     good, verifier = signed(algorithm, b"m"), Digest(algorithm, [KEY])
     for bad in (
         "",

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.secret import Secret
-from relay.upstream.signing import Signer
+from relay.core.secret import Secret
+from relay.signatures.shared_secret import Signer
 
 _VECTORS = Path(__file__).parent.parent / "vectors"
 VECTOR = json.loads((_VECTORS / "standard_webhooks.json").read_text())

@@ -8,10 +8,10 @@ import orjson
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from relay.clock import SystemClock
-from relay.secret import Secret
-from relay.upstream.outgoing import fields
-from relay.upstream.signing import Signer
+from relay.core.clock import SystemClock
+from relay.core.secret import Secret
+from relay.delivery.request import fields
+from relay.signatures.shared_secret import Signer
 from tests.harness import npm
 from tests.harness.leases import EVENT, lease_of
 

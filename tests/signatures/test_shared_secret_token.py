@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.errors import Reason, Refusal
-from relay.schemes.token import Token
-from relay.secret import Secret
+from relay.core.errors import Reason, Refusal
+from relay.core.secret import Secret
+from relay.signatures.shared_secret import Token
 
 TEXT = "Bearer canary-0123456789"
 TOKEN = Secret(TEXT)

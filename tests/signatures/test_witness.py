@@ -1,33 +1,33 @@
-from relay.model import Delivery
-from relay.plugins import load
+from relay import signatures
+from relay.core.request import Delivery
+from relay.core.secret import Secret
 from relay.providers import Provider, Terms
-from relay.schemes import witness
-from relay.secret import Secret
-from tests.refusals.conftest import SECRET
-from tests.refusals.test_desk import refused
+from relay.providers.builtin import load
+from tests.ingest.endpoints import SECRET
+from tests.ingest.test_refusals_desk import refused
 
 
 def test_nothing_is_seen_unless_somebody_watches() -> None:
-    with witness.watching() as seen:
-        witness.saw((b"a", None), "s")
-    witness.saw((b"b",), "s")
-    assert seen == [witness.Seen((b"a", None), "s")]
+    with signatures.watching() as seen:
+        signatures.saw((b"a", None), "s")
+    signatures.saw((b"b",), "s")
+    assert seen == [signatures.Seen((b"a", None), "s")]
 
 
 def test_who_watches_within_sees_for_itself() -> None:
-    with witness.watching() as outer:
-        with witness.watching() as inner:
-            witness.saw((b"a",), "s")
-        witness.saw((b"b",), "s")
+    with signatures.watching() as outer:
+        with signatures.watching() as inner:
+            signatures.saw((b"a",), "s")
+        signatures.saw((b"b",), "s")
     assert [each.signed for each in inner] == [(b"a",)]
     assert [each.signed for each in outer] == [(b"b",)]
 
 
 def test_a_secret_never_comes_by() -> None:
-    midtrans: Provider = load("providers", "midtrans").PROVIDER
+    midtrans: Provider = load("midtrans")
     one = refused()
     inspector = midtrans.bind(Terms(secrets=(SECRET, Secret("another"))))
-    with witness.watching() as seen:
+    with signatures.watching() as seen:
         inspector.inspect(Delivery("midtrans", one.head, one.client, "", one.body))
     (only,) = seen
     assert only.signed[-1] is None

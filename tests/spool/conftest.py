@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from relay.spool._sqlite import connections
+from relay.spool.sqlite import database
 
 PATIENCE = timedelta(milliseconds=50)
 
@@ -50,7 +50,7 @@ def failing() -> Iterator[FailingSync]:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a file to copy: making one takes a dozen syncs."""
     path = tmp_path_factory.mktemp("spool") / "relay.db"
-    connections.prepare(path, PATIENCE)
+    database.prepare(path, PATIENCE)
     return path
 
 
@@ -63,6 +63,6 @@ def path(prepared: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def connection(path: Path) -> Iterator[apsw.Connection]:
     """Give a connection as the writer has it."""
-    connection = connections.open_writing(path, PATIENCE)
+    connection = database.open_writing(path, PATIENCE)
     yield connection
     connection.close()

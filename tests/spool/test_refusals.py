@@ -1,5 +1,5 @@
-from relay.errors import Reason
-from relay.kept import MENDABLE, OVERHEAD
+from relay.core.errors import Reason
+from relay.spool.refusals import MENDABLE, OVERHEAD
 from tests.contracts.refusals import refused
 
 

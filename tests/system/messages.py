@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from relay.clock import SystemClock
-from relay.plugins import load
+from relay.core.clock import SystemClock
+from relay.core.secret import Secret
 from relay.providers import Provider, SampleOrder
-from relay.secret import Secret
+from relay.providers.builtin import load
 from tests.harness.wire import request
 from tests.system.conftest import ENVIRON, MIDTRANS, VIPPS, VIPPS_PATH
 
@@ -33,7 +33,7 @@ def midtrans_request(body: bytes, client: str = MIDTRANS) -> bytes:
 
 def midtrans_body(**changes: str) -> bytes:
     """Return the body of a fresh notification, signed with the sandbox key."""
-    provider: Provider = load("providers", "midtrans").PROVIDER
+    provider: Provider = load("midtrans")
     secret = Secret(ENVIRON["MIDTRANS_SERVER_KEY"])
     order = SampleOrder("https://relay.test/", secret, SystemClock().now(), changes)
     return provider.sample(order).body

@@ -21,10 +21,10 @@ import pytest
 from typer.testing import CliRunner
 
 from relay.cli import application
-from relay.clock import SystemClock
-from relay.errors import RelayError
+from relay.core.clock import SystemClock
+from relay.core.errors import RelayError
+from relay.core.secret import Secret
 from relay.providers import SampleOrder, Terms
-from relay.secret import Secret
 from tests.harness.canaries import forms, found
 from tests.harness.statusapi import StatusApi
 from tests.harness.upstream import Upstream, answer, close

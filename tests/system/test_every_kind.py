@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from relay.clock import SystemClock
-from relay.config.document import parse
-from relay.config.inline import InlineProvider as InlineSection
-from relay.demo.keys import Pair, asymmetric, shared
-from relay.inline.provider import InlineProvider
-from relay.plugins import load
+from relay.cli.demo.services import Pair, asymmetric, shared
+from relay.config.inline_provider import InlineProvider as InlineSection
+from relay.config.yaml_document import parse
+from relay.core.clock import SystemClock
+from relay.core.secret import Secret
 from relay.providers import Provider, Sample, SampleOrder
-from relay.secret import Secret
+from relay.providers.builtin import load
+from relay.providers.inline.provider import InlineProvider
 from tests.harness.node import Node
 from tests.harness.upstream import Behaviour, Upstream, answer, close, hang, reset, send
 from tests.harness.wire import Reply, exchange, request
@@ -146,7 +146,7 @@ def provider_of(name: str) -> Provider:
     if name in DESCRIBED:
         block = InlineSection.model_validate(parse(described(name)).data)
         return InlineProvider(block.description())
-    found: Provider = load("providers", name).PROVIDER
+    found: Provider = load(name)
     return found
 
 

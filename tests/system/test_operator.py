@@ -11,7 +11,7 @@ import aiohttp
 import orjson
 import pytest
 
-from relay.demo.nameserver import Nameserver
+from relay.cli.demo.services import Nameserver
 from tests.harness.node import Node
 from tests.harness.upstream import Upstream, answer
 from tests.harness.wire import exchange, request

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from relay.clock import SystemClock
+from relay.core.clock import SystemClock
 from relay.spool import Query, Record
 from relay.spool.sqlite import open_spool
 from tests.harness.node import Node

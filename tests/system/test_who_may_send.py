@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from netaddr import IPNetwork
 
-from relay.plugins import load, names
 from relay.providers import Environment, Provider
+from relay.providers.builtin import load, names
 from tests.contracts.provider import keys_for
 from tests.harness.node import Node
 from tests.harness.nsd import PROGRAM, Nsd
@@ -23,9 +23,7 @@ VIPPS: dict[str, list[str]] = json.loads((VECTORS / "vipps_examples.json").read_
 #: Addresses for host names, by the zone that the names are in. Others have theirs made up.
 EXAMPLES = {"vipps.no": VIPPS}
 
-PROVIDERS: dict[str, Provider] = {
-    name: load("providers", name).PROVIDER for name in names("providers")
-}
+PROVIDERS: dict[str, Provider] = {name: load(name) for name in names()}
 LISTED = [
     name
     for name, provider in PROVIDERS.items()
@@ -108,7 +106,7 @@ def edges(networks: Iterable[str]) -> list[str]:
 
 
 def test_no_provider_is_left_out() -> None:
-    assert {*LISTED, *FOLLOWED} == set(names("providers"))
+    assert {*LISTED, *FOLLOWED} == set(names())
 
 
 @pytest.mark.parametrize("provider", LISTED)

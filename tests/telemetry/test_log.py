@@ -9,8 +9,8 @@ from typing import BinaryIO
 import orjson
 import pytest
 
-from relay.errors import RelayError
-from relay.logs import LibraryLogs, Log, LogFormat, LogWriter
+from relay.core.errors import RelayError
+from relay.telemetry.log import LibraryLogs, Log, LogFormat, LogWriter
 from tests.harness.clock import ManualClock
 
 
@@ -91,7 +91,7 @@ def test_a_fault_quotes_nothing_that_was_received() -> None:
     traces = [orjson.loads(line)["exception"] for line in stream.getvalue().splitlines()]
     assert "canary" not in "".join(traces)
     frame, *_, cause, last = traces[0].splitlines()
-    assert (cause, last) == ("KeyError", "relay.errors.RelayError: nothing of that name")
+    assert (cause, last) == ("KeyError", "relay.core.errors.RelayError: nothing of that name")
     assert "in raised" in frame
     assert traces[1:] == [
         "ValueError",

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from relay.tallies import Counts, Latest, Spreads
+from relay.telemetry.metrics import Counts, Latest, Spreads
 
 BOUNDS = (0.005, 0.5, 1.0, 86400.0)
 VALUES = (0.0, 0.005, 0.00501, 0.75, 1.0, 86400.0, 86400.5)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from relay.gauges import Gauges, Snapshot
+from relay.telemetry.metrics import Gauges, Snapshot
 
 
 def shown(snapshot: Snapshot) -> dict[tuple[str, tuple[str, ...]], float]:

@@ -8,11 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
-from relay.errors import Reason, SpoolUnavailable
-from relay.gauges import Snapshot
-from relay.logs import Log, LogWriter
-from relay.model import Attempted, Verdict
+from relay.core.errors import Reason, SpoolUnavailable
+from relay.core.event import Attempted
+from relay.core.request import Verdict
 from relay.telemetry import Account, Telemetry
+from relay.telemetry.log import Log, LogWriter
+from relay.telemetry.metrics import Snapshot
 from tests.harness.clock import ManualClock
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from relay.plugins import load
 from relay.providers import Environment
+from relay.providers.builtin import load
 
 PUBLISHED = json.loads((Path(__file__).parent / "addresses.json").read_text())
 MIDTRANS: dict[str, dict[str, list[str]]] = PUBLISHED["midtrans"]
@@ -21,7 +21,7 @@ ENTRIES = [
 
 
 def environments(provider: str) -> dict[str, Environment]:
-    return dict(load("providers", provider).PROVIDER.facts.environments)
+    return dict(load(provider).facts.environments)
 
 
 def holds(environment: Environment, address: IPAddress) -> bool:

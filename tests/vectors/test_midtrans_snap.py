@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from netaddr import IPAddress, IPNetwork
 
-from relay.minify import minify
-from relay.model import Evidence, Headers
+from relay.core.request import Evidence, Headers
+from relay.core.secret import Secret
+from relay.core.strict_json import minify
 from relay.providers import Inspector, Sample, Terms, Window
-from relay.providers.midtrans_snap import PROVIDER
-from relay.schemes.pubkey import sign_rsa
-from relay.secret import Secret
+from relay.providers.midtrans.snap import PROVIDER
+from relay.signatures.public_key import sign_rsa
 from tests.contracts.provider import delivery_of, outcome
 
 PUBLISHED = json.loads((Path(__file__).parent / "midtrans_snap.json").read_text())

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from relay.errors import Reason
-from relay.model import Evidence, Headers
-from relay.plugins import load
+from relay.core.errors import Reason
+from relay.core.request import Evidence, Headers
+from relay.core.secret import Secret
 from relay.providers import Inspector, Sample, Terms, Window
-from relay.secret import Secret
+from relay.providers.builtin import load
 from tests.contracts.provider import delivery_of, outcome, parsed
 
 HERE = Path(__file__).parent
@@ -24,7 +24,7 @@ UNLIMITED = Window(past=None, future=None)
 
 def bind(provider: str, *secrets: str, window: Window | None = None) -> Inspector:
     terms = Terms(secrets=tuple(Secret(secret) for secret in secrets), window=window)
-    inspector: Inspector = load("providers", provider).PROVIDER.bind(terms)
+    inspector: Inspector = load(provider).bind(terms)
     return inspector
 
 

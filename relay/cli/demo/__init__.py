@@ -1,4 +1,4 @@
-"""The whole main job on one machine, with nothing to configure.
+"""`relay demo`: the whole main job on one machine, with nothing to configure.
 
 A real relay with a temporary spool stands between a sender that signs as the providers do and a
 sink that takes what arrives. Everything is on loopback. The sender's addresses are told in
@@ -6,21 +6,118 @@ X-Forwarded-For, as a load balancer would, and those of Vipps come from a small 
 """
 
 import asyncio
+import io
 import secrets
+import signal
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from relay.app import Addresses, App
-from relay.clock import SystemClock
+import typer
+
+from relay.app.runtime import Addresses, App
+from relay.cli.common import print_table
+from relay.cli.demo.services import Nameserver, Pair, Sink, asymmetric, shared, standard_webhooks
+from relay.cli.send import post
 from relay.config import load_text, provider_of
-from relay.demo.keys import Pair, asymmetric, shared, standard_webhooks
-from relay.demo.nameserver import Nameserver
-from relay.demo.scenario import Row, Target, play
-from relay.demo.sink import Sink
-from relay.logs import Log
+from relay.core.clock import SystemClock
+from relay.core.request import Headers
+from relay.core.secret import Secret
+from relay.providers import Provider, Sample, SampleOrder
+from relay.telemetry.log import Log, LogWriter
+
+# ---- what is sent, and what must become of it -----------------------------------------------
+
+#: An address that no provider lists (TEST-NET-3, RFC 5737).
+_STRANGER = "203.0.113.66"
+
+#: How long an event may take to its upstream before the demo calls it lost, in seconds.
+_PATIENCE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One endpoint of the demo, who signs for it, and an address its provider sends from."""
+
+    provider: str
+    signer: Provider
+    url: str
+    client: str
+    keys: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One message: what was sent and from where, how it was answered, how often it arrived."""
+
+    provider: str
+    sent: str
+    client: str
+    status: int
+    arrived: int
+    expected: tuple[int, int]
+
+    @property
+    def went_well(self) -> bool:
+        return (self.status, self.arrived) == self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    target: Target
+    sent: str
+    client: str
+    sample: Sample
+    expected: tuple[int, int]
+
+
+async def play(targets: Sequence[Target], sink: Sink) -> list[Row]:
+    """Send everything, wait for what must arrive, and return what happened."""
+    messages = [message for target in targets for message in _messages(target)]
+    answers = [await post(each.target.url, each.sample, each.client) for each in messages]
+    wanted = {each.sample.body for each in messages if each.expected[1]}
+    await sink.wait_for(len(wanted), _PATIENCE)
+    return [
+        Row(
+            provider=each.target.provider,
+            sent=each.sent,
+            client=each.client,
+            status=answer.status,
+            arrived=sink.count(each.sample.body),
+            expected=each.expected,
+        )
+        for each, answer in zip(messages, answers, strict=True)
+    ]
+
+
+def _messages(target: Target) -> list[_Message]:
+    def sample(key: Secret) -> Sample:
+        return target.signer.sample(SampleOrder(target.url, key, SystemClock().now()))
+
+    genuine, unknown = sample(target.keys.signing), sample(target.keys.signing)
+    forged, unsigned = sample(target.keys.forged), _unsigned(sample(target.keys.signing))
+    return [
+        _Message(target, "genuine", target.client, genuine, (200, 1)),
+        _Message(target, "the same again", target.client, genuine, (200, 1)),
+        _Message(target, "forged signature", target.client, forged, (401, 0)),
+        _Message(target, "unknown address", _STRANGER, unknown, (403, 0)),
+        _Message(target, "unsigned", target.client, unsigned, (401, 0)),
+    ]
+
+
+def _unsigned(sample: Sample) -> Sample:
+    """Return the sample without its signature, wherever the provider puts that."""
+    body = sample.body.replace(b'"signature_key"', b'"no_signature"')
+    signatures = {"authorization", "x-signature", "webhook-signature"}
+    kept = tuple(item for item in sample.headers if item[0].lower() not in signatures)
+    return Sample(sample.method, sample.suffix, Headers(kept), body)
+
+
+# ---- the relay of the demo ------------------------------------------------------------------
 
 _TOKEN = "RELAY_DEMO_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -147,3 +244,57 @@ def _endpoint(name: str) -> str:
 def _variable(provider: str) -> str:
     """Return the name of the variable that holds a provider's secret."""
     return f"RELAY_DEMO_{provider.upper().replace('-', '_')}"
+
+
+# ---- the verb -------------------------------------------------------------------------------
+
+
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="Exit when done: 0 when all went as it should, else 1.")
+    ] = False,
+) -> None:
+    """Run a relay, a sender and a receiver on this machine, and show what becomes of messages."""
+    # The log of the demo is its table.
+    writer = LogWriter(io.BytesIO())
+    went_well = asyncio.run(_play(Log(writer, SystemClock()), stay=not once))
+    writer.close()
+    sys.exit(0 if went_well else 1)
+
+
+async def _play(log: Log, *, stay: bool) -> bool:
+    async with running(log) as played:
+        print_table(
+            ("provider", "sent", "from", "answered", "arrived upstream", ""),
+            [
+                (
+                    row.provider,
+                    row.sent,
+                    row.client,
+                    row.status,
+                    _times(row.arrived),
+                    "ok" if row.went_well else f"expected {row.expected[0]}",
+                )
+                for row in played.rows
+            ],
+        )
+        if stay:
+            sys.stdout.write(
+                f"\nStill running, on {played.public_url}."
+                f"\nEvents page: {played.admin_url}  token: {played.token}"
+                "\nStop with Ctrl-C; the spool is deleted then.\n"
+            )
+            sys.stdout.flush()
+            await _interrupted()
+        return played.went_well
+
+
+def _times(number: int) -> str:
+    return {0: "no", 1: "once"}.get(number, f"{number} times")
+
+
+async def _interrupted() -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()

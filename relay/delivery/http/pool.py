@@ -12,11 +12,8 @@ import re
 import ssl
 from functools import partial
 
-from relay.upstream._http.connection import Connection
-from relay.upstream._http.dial import dial
-from relay.upstream._http.name import Name
-from relay.upstream._http.request import Origin
-from relay.upstream._http.response import Broken, Response
+from relay.delivery.http.connection import Connection, Name, dial
+from relay.delivery.http.messages import Broken, Origin, Response
 
 #: How long a peer has for its last word over TLS, in seconds.
 _FAREWELL = 1.0

@@ -1,8 +1,7 @@
 """Senders that are described in the configuration instead of in code.
 
-A `Description` says where a signature stands, how it is written and what it covers;
-`relay.inline.provider` makes of it a provider like any other. What a description cannot mean is
-found by `relay.inline.rules` before anything is bound.
+A `Description` says where a signature stands, how it is written and what it covers; `provider`
+makes of it a provider like any other, and finds what it cannot mean before anything is bound.
 """
 
 from collections.abc import Mapping

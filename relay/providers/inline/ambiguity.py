@@ -7,8 +7,8 @@ mark between them, or holds that mark itself, digits can move from one to the ot
 from collections.abc import Sequence
 from itertools import pairwise
 
-from relay.errors import Reason, Refusal
-from relay.inline.template import Literal, Part, Placeholder
+from relay.core.errors import Reason, Refusal
+from relay.providers.inline.signed_text import Literal, Part, Placeholder
 
 _CHOSEN = ("header", "json", "timestamp")
 _WHOLE = ("body", "minified_body")

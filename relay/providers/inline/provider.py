@@ -1,23 +1,126 @@
-"""A description as a provider like any other."""
+"""A provider made from its description, and what a description cannot mean."""
 
 import hashlib
+from collections.abc import Iterator
 from datetime import date
 from functools import cached_property
 
-from relay import eventkey, strictjson
-from relay.answers import plain_answer
-from relay.errors import Refusal
-from relay.inline import Description, HeaderField, JsonField
-from relay.inline.message import Message
-from relay.inline.pointer import Pointer
-from relay.inline.rules import problems
-from relay.inline.sample import sample
-from relay.inline.shift import needs_url
-from relay.inline.signature import WINDOW, SignatureCheck, time_of
-from relay.inline.template import Template
-from relay.inline.urls import SignedUrl, signed_url
-from relay.model import Ack, Delivery, Evidence, Ruling
+from relay.core import ids, strict_json
+from relay.core.errors import Refusal
+from relay.core.request import Ack, Delivery, Evidence, Ruling
 from relay.providers import Asked, Facts, Inspector, Sample, SampleOrder, Terms
+from relay.providers.answers import plain_answer
+from relay.providers.inline import Description, HeaderField, JsonField, SignatureRule
+from relay.providers.inline.ambiguity import needs_url
+from relay.providers.inline.sample import sample
+from relay.providers.inline.signature import WINDOW, Format, SignatureCheck, frame, time_of
+from relay.providers.inline.signed_text import Message, Pointer, SignedUrl, Template, signed_url
+
+# ---- rules that a description must keep, checked before anything is bound -------------------
+
+Place = tuple[str, ...]
+
+
+def problems(description: Description) -> Iterator[tuple[Place, str]]:
+    """Yield what is wrong: the keys that lead there, and what to write instead."""
+    rule = description.signature
+    for key, message in _signature_problems(rule):
+        yield ("signature", key), message
+    if rule.scheme == "token" and isinstance(rule.source, HeaderField):
+        names = {f.name.lower() for f in description.event_key if isinstance(f, HeaderField)}
+        if rule.source.name.lower() in names:
+            yield ("event_key",), "is the token itself, which is shown nowhere; leave it out"
+
+
+def _signature_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
+    template, form = None, None
+    try:
+        form = Format(rule.format)
+    except ValueError as error:
+        yield "format", str(error)
+    try:
+        template = Template(rule.signed)
+    except ValueError as error:
+        yield "signed", str(error)
+    if rule.scheme == "token":
+        yield from _token(rule, form)
+    else:
+        yield from _keys(rule)
+        if template is not None:
+            yield from _covered(rule, template)
+            if form is not None:
+                yield from _time(rule, template, form)
+
+
+#: What reaches an upstream of every delivery (`relay.ingest`).
+_ALWAYS_FORWARDED = ("content-type", "user-agent", "accept")
+
+
+def _token(rule: SignatureRule, form: Format | None) -> Iterator[tuple[str, str]]:
+    if isinstance(rule.source, JsonField):
+        yield "from", "a token in the body would be stored and forwarded; it must be in a header"
+    elif rule.source.name.lower() in _ALWAYS_FORWARDED:
+        yield "from", "this header field is forwarded; a token must be in one of its own"
+    if rule.signed != "{body}":
+        yield "signed", "a token signs nothing; leave the key out"
+    if rule.time is not None:
+        yield "timestamp", "a token signs no time; leave the key out"
+    if form is not None and form.holds_time:
+        yield "format", "a token signs no time; leave {timestamp} out"
+
+
+def _keys(rule: SignatureRule) -> Iterator[tuple[str, str]]:
+    if rule.scheme == "rsa" and rule.algorithm != "sha256":
+        yield "algorithm", "RSA signatures are verified with sha256 alone; leave the key out"
+    if rule.scheme == "rsa" and rule.key_encoding == "hex":
+        yield "secret_encoding", "RSA keys are given in PEM or Base64; leave the key out"
+    if rule.scheme == "ed25519" and rule.algorithm != "sha256":
+        yield "algorithm", "Ed25519 takes no algorithm; leave the key out"
+
+
+def _covered(rule: SignatureRule, template: Template) -> Iterator[tuple[str, str]]:
+    if not template.covers_body and not template.fields:
+        yield "signed", "covers nothing of the body; put {body}, a hash of it or {json:/path} in"
+    elif not template.covers_body and frame(rule).issuperset(template.fields):
+        message = "covers only the signature itself or its time; name the fields that matter too"
+        yield "signed", message
+    if template.covers_body and isinstance(rule.source, JsonField):
+        message = "a signature inside the body cannot cover all of it; name fields, as {json:/path}"
+        yield "signed", message
+    if rule.scheme == "digest" and not template.holds("secret"):
+        yield "signed", "anybody could compute this; put {secret} where the sender puts it"
+    if rule.scheme != "digest" and template.holds("secret"):
+        yield "signed", "{secret} stands in what a digest hashes; leave it out"
+
+
+def _time(rule: SignatureRule, template: Template, form: Format) -> Iterator[tuple[str, str]]:
+    source = rule.time.source if rule.time is not None else None
+    if rule.time is not None and source is None and not form.holds_time:
+        message = "say where the time stands: from: {header: NAME}, or {timestamp} in format"
+        yield "timestamp", message
+    elif source is not None and form.holds_time:
+        yield "timestamp", "the time stands in format already; leave from out"
+    elif rule.time is None and not form.holds_time:
+        if template.holds("timestamp"):
+            yield "signed", "{timestamp} needs the key timestamp, which says where the time stands"
+    elif not _time_is_covered(rule, template):
+        message = "the time is not signed, and anybody could renew it; put {timestamp} into signed"
+        yield ("signed" if rule.time is None else "timestamp"), message
+
+
+def _time_is_covered(rule: SignatureRule, template: Template) -> bool:
+    if template.holds("timestamp"):
+        return True
+    match rule.time.source if rule.time is not None else None:
+        case HeaderField(name):
+            return name.lower() in {each.lower() for each in template.headers}
+        case JsonField(pointer):
+            return template.covers_body or pointer[1:] in template.fields
+        case None:
+            return False
+
+
+# ---- the provider ---------------------------------------------------------------------------
 
 
 class _InlineInspector:
@@ -57,7 +160,7 @@ class _InlineInspector:
     def _content(self, message: Message) -> bytes:
         # Some senders post forms or plain text: only who reads fields has to find JSON.
         try:
-            return strictjson.content_digest(message.json)
+            return strict_json.content_digest(message.json)
         except Refusal:
             if self._reads_json:
                 raise
@@ -67,8 +170,8 @@ class _InlineInspector:
         found = [message.optional(field) for field in self._key]
         said = [text for text in found if text is not None]
         if not said or len(said) < len(found):
-            return eventkey.of_body(message.body)
-        return eventkey.spell(*said)
+            return ids.of_body(message.body)
+        return ids.spell(*said)
 
 
 class InlineProvider:

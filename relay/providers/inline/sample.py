@@ -1,4 +1,4 @@
-"""A signed message as a described sender would send it."""
+"""A signed sample message of a described sender."""
 
 import hashlib
 import hmac
@@ -10,17 +10,38 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from relay.inline import Description, Field, HeaderField, JsonField, SignatureRule, times
-from relay.inline.formats import Format
-from relay.inline.keys import key
-from relay.inline.message import Message
-from relay.inline.privatekey import sign_ed25519
-from relay.inline.signature import time_of
-from relay.inline.template import Template
-from relay.inline.urls import signed_url
-from relay.model import ClientAddress, Delivery, Headers, RequestHead, Via
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
+from relay.core.secret import Secret
 from relay.providers import Sample, SampleOrder
-from relay.schemes.pubkey import sign_rsa
+from relay.providers.inline import Description, Field, HeaderField, JsonField, SignatureRule
+from relay.providers.inline import signature as signing
+from relay.providers.inline.signature import Format, key, time_of
+from relay.providers.inline.signed_text import Message, Template, signed_url
+from relay.signatures.public_key import sign_rsa
+
+
+def sign_ed25519(key: Secret, message: bytes) -> bytes:
+    """Return the signature of a message, made with a private key in PEM.
+
+    Raises:
+        ValueError: it is no private Ed25519 key without a passphrase.
+    """
+    try:
+        private = load_pem_private_key(key.reveal(), None)
+    except TypeError:
+        raise ValueError("the private key has a passphrase; give it without one") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError(
+            "not a private Ed25519 key in PEM; give it with --key, and"
+            " `openssl genpkey -algorithm ed25519 -out key.pem` makes one"
+        ) from None
+    if not isinstance(private, Ed25519PrivateKey):
+        raise ValueError("the private key is not an Ed25519 key")  # noqa: TRY004 - a bad value
+    return private.sign(message)
 
 
 def sample(description: Description, order: SampleOrder) -> Sample:
@@ -33,7 +54,7 @@ def sample(description: Description, order: SampleOrder) -> Sample:
     """
     rule = description.signature
     time = time_of(rule)
-    timestamp = "" if time is None else times.write(order.at, time.unit)
+    timestamp = "" if time is None else signing.write_time(order.at, time.unit)
     headers = {"Content-Type": "application/json"}
     body: dict[str, Any] = {"id": str(uuid4()), "type": "sample"}
     template = None if rule.scheme == "token" else Template(rule.signed)

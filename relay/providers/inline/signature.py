@@ -1,18 +1,310 @@
-"""A rule with its secrets: whether a message is signed as it says."""
+"""Verifying a described signature: where it is, its format, its key, its time."""
 
+import binascii
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Final, Protocol
 
-from relay.errors import Reason, Refusal
-from relay.inline import JsonField, SignatureRule, TimeRule, shift, times
-from relay.inline.formats import Format, Found
-from relay.inline.keys import check
-from relay.inline.message import Message
-from relay.inline.template import Template, says_something
+from relay import signatures
+from relay.core.errors import Reason, Refusal
+from relay.core.secret import Secret
 from relay.providers import Window
-from relay.schemes import witness
-from relay.secret import Secret
+from relay.providers.inline import (
+    Algorithm,
+    Encoding,
+    JsonField,
+    SignatureRule,
+    TimeRule,
+    Unit,
+    ambiguity,
+)
+from relay.providers.inline.signed_text import Message, Template, says_something
+from relay.signatures import Verifier, decoded
+from relay.signatures.public_key import Ed25519, Rsa, UnusableKey
+from relay.signatures.shared_secret import Digest, Hmac, Token
+
+# ---- keys -----------------------------------------------------------------------------------
+
+
+class Check(Protocol):
+    """Verifies what a template was filled with; None stands where the secret belongs."""
+
+    def verify(self, filled: Sequence[bytes | None], signature: str) -> int:
+        """Return the position, from 0, of the secret that fits.
+
+        Raises:
+            Refusal: SIGNATURE_MISMATCH.
+        """
+
+
+def check(rule: SignatureRule, secrets: Sequence[Secret]) -> Check:
+    """Return what verifies signatures of this rule.
+
+    Raises:
+        ValueError: a secret is unusable; the message begins with `secrets.` and its position.
+    """
+    keys = [_key(rule, position, secret) for position, secret in enumerate(secrets)]
+    try:
+        match rule.scheme:
+            case "digest":
+                return _WithSecret(rule.algorithm, keys, rule.encoding)
+            case "hmac":
+                return _Joined(Hmac(rule.algorithm, keys, rule.encoding))
+            case "rsa":
+                return _Joined(Rsa(keys), rule.encoding)
+            case "ed25519":
+                return _Joined(Ed25519(keys, rule.encoding))
+            case "token":
+                return _Joined(Token(keys))
+    except UnusableKey as error:
+        raise ValueError(f"secrets.{error.position}: {error}") from None
+
+
+def key(rule: SignatureRule, secret: Secret) -> Secret:
+    """Return the bytes that a secret stands for.
+
+    Raises:
+        ValueError: it is not written as the rule says, or is empty.
+    """
+    text = secret.reveal().removeprefix(rule.strip_prefix.encode())
+    if not text.strip():
+        raise ValueError("is empty; give the sender's secret")
+    if rule.scheme in {"rsa", "ed25519"}:
+        # These read Base64 themselves.
+        return Secret(b64encode(_hex(text)) if rule.key_encoding == "hex" else text)
+    decoded_key = text
+    if rule.key_encoding == "hex":
+        decoded_key = _hex(text)
+    if rule.key_encoding == "base64":
+        decoded_key = _base64(text)
+    if not decoded_key:
+        raise ValueError("stands for no bytes at all; give the sender's secret")
+    return Secret(decoded_key)
+
+
+def _key(rule: SignatureRule, position: int, secret: Secret) -> Secret:
+    try:
+        return key(rule, secret)
+    except ValueError as error:
+        raise ValueError(f"secrets.{position}: {error}") from None
+
+
+def _hex(text: bytes) -> bytes:
+    try:
+        return binascii.unhexlify(text)
+    except binascii.Error:
+        raise ValueError("is not hexadecimal; secret_encoding says it would be") from None
+
+
+def _base64(text: bytes) -> bytes:
+    # Senders and people leave the padding out.
+    padded = text.rstrip(b"=") + b"=" * (-len(text.rstrip(b"=")) % 4)
+    try:
+        return b64decode(padded, validate=True)
+    except binascii.Error:
+        raise ValueError("is not Base64; secret_encoding says it would be") from None
+
+
+class _Joined:
+    """Hands the joined text on. `encoding` is given where the verifier wants Base64 alone."""
+
+    def __init__(self, verifier: Verifier, encoding: Encoding = "base64") -> None:
+        self._verifier = verifier
+        self._encoding = encoding
+
+    def verify(self, filled: Sequence[bytes | None], signature: str) -> int:
+        if self._encoding == "hex":
+            signature = b64encode(decoded(signature, "hex")).decode("ascii")
+        return self._verifier.verify(b"".join(part or b"" for part in filled), signature)
+
+
+class _WithSecret:
+    """A hash over a text that holds the secret itself."""
+
+    def __init__(self, algorithm: Algorithm, keys: Sequence[Secret], encoding: Encoding) -> None:
+        self._digest = Digest(algorithm, (Secret(b""),))
+        self._keys = tuple(keys)
+        self._encoding = encoding
+
+    def verify(self, filled: Sequence[bytes | None], signature: str) -> int:
+        if self._encoding == "base64":
+            signature = decoded(signature, "base64").hex()
+        fits: list[int] = []
+        for position, secret in enumerate(self._keys):
+            text = b"".join(secret.reveal() if part is None else part for part in filled)
+            try:
+                self._digest.verify(text, signature)
+            except Refusal:
+                continue
+            fits.append(position)
+        if not fits:
+            raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")
+        return fits[0]
+
+
+# ---- formats: a bare signature, a prefix, or a list of several ------------------------------
+
+#: More signatures than a rotation has; each costs a verification with every secret.
+MOST_SIGNATURES: Final = 16
+
+_VERSIONED = re.compile(r"([A-Za-z0-9_-]+),\{signature\}")
+_KEYED = re.compile(
+    r"([A-Za-z0-9_-]+)=\{(timestamp|signature)\}([,;]) ?([A-Za-z0-9_-]+)=\{(timestamp|signature)\}"
+)
+_PREFIXED = re.compile(r"([^{}]*)\{signature\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was read: the signatures, and the time where it stands beside them."""
+
+    signatures: tuple[str, ...]
+    timestamp: str | None = None
+
+
+class Format:
+    """A parsed format.
+
+    Raises:
+        ValueError: it is none of the known ones; the message names them.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._prefix = self._version = self._separator = ""
+        self._keys: dict[str, str] = {}
+        if versioned := _VERSIONED.fullmatch(text):
+            self._version = versioned[1]
+        elif (keyed := _KEYED.fullmatch(text)) and keyed[2] != keyed[5] and keyed[1] != keyed[4]:
+            self._separator = keyed[3]
+            self._keys = {keyed[2]: keyed[1], keyed[5]: keyed[4]}
+        elif prefixed := _PREFIXED.fullmatch(text):
+            self._prefix = prefixed[1]
+        else:
+            raise ValueError(
+                'write "{signature}", a prefix as in "sha256={signature}", a list with the time as'
+                ' in "t={timestamp},v1={signature}", or "v1,{signature}" for entries apart by'
+                " spaces"
+            )
+
+    @property
+    def holds_time(self) -> bool:
+        """Whether the signed time stands beside the signature."""
+        return bool(self._keys)
+
+    def read(self, value: str) -> Found:
+        """Return what is in `value`; entries that the format does not speak of are passed over.
+
+        Raises:
+            Refusal: SIGNATURE_MISSING when there is no signature or not one time,
+                SIGNATURE_MISMATCH when the prefix is another one or there are too many.
+        """
+        if self._keys:
+            return self._read_keyed(value)
+        if self._version:
+            entries = (entry.partition(",") for entry in value.split(" "))
+            return Found(_some(text for name, _, text in entries if name == self._version))
+        if not value.startswith(self._prefix):
+            raise Refusal(Reason.SIGNATURE_MISMATCH, f"does not begin with {self._prefix}")
+        return Found(_some([value.removeprefix(self._prefix)]))
+
+    def write(self, signature: str, timestamp: str) -> str:
+        """Return the value that `read` takes apart."""
+        if self._keys:
+            values = {"signature": signature, "timestamp": timestamp}
+            return self._separator.join(f"{key}={values[kind]}" for kind, key in self._keys.items())
+        return f"{self._version},{signature}" if self._version else self._prefix + signature
+
+    def _read_keyed(self, value: str) -> Found:
+        entries = [entry.strip(" ").partition("=") for entry in value.split(self._separator)]
+        times = [text for key, _, text in entries if key == self._keys["timestamp"]]
+        if len(times) != 1 or not times[0]:
+            raise Refusal(
+                Reason.SIGNATURE_MISSING, f"{self._keys['timestamp']}= is not there exactly once"
+            )
+        wanted = self._keys["signature"]
+        return Found(_some(text for key, _, text in entries if key == wanted), times[0])
+
+
+def _some(signatures: Iterable[str]) -> tuple[str, ...]:
+    found = tuple(text for text in signatures if text)
+    if not found:
+        raise Refusal(Reason.SIGNATURE_MISSING, "there is no signature of the wanted kind")
+    if len(found) > MOST_SIGNATURES:
+        raise Refusal(Reason.SIGNATURE_MISMATCH, f"more than {MOST_SIGNATURES} signatures")
+    return found
+
+
+# ---- signed times ---------------------------------------------------------------------------
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_WHOLE = re.compile(r"[0-9]{1,15}", re.ASCII)
+_RFC1123 = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
+_ISO8601 = re.compile(
+    r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
+)
+
+
+def read_time(text: str, unit: Unit) -> datetime:
+    """Return the time that `text` says.
+
+    Raises:
+        Refusal: TIMESTAMP_INVALID when it is not written in this unit, or no such time exists.
+    """
+    try:
+        return _read(text, unit)
+    except (ValueError, OverflowError):
+        raise Refusal(Reason.TIMESTAMP_INVALID, f"the signed time is not {unit}") from None
+
+
+def write_time(at: datetime, unit: Unit) -> str:
+    """Return the text that `read` takes."""
+    if unit == "rfc1123":
+        return format_datetime(at.astimezone(UTC), usegmt=True)
+    if unit == "iso8601":
+        return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return str(
+        (at - _EPOCH) // (timedelta(seconds=1) if unit == "s" else timedelta(milliseconds=1))
+    )
+
+
+def check_window(signed_at: datetime, now: datetime, window: Window) -> None:
+    """Check that a signed time lies near enough.
+
+    Raises:
+        Refusal: TIMESTAMP_OUTSIDE_WINDOW.
+    """
+    age = now - signed_at
+    if window.past is not None and age > window.past:
+        raise Refusal(Reason.TIMESTAMP_OUTSIDE_WINDOW, f"the signed time is {age} old")
+    if window.future is not None and -age > window.future:
+        raise Refusal(Reason.TIMESTAMP_OUTSIDE_WINDOW, f"the signed time is {-age} ahead")
+
+
+def _read(text: str, unit: Unit) -> datetime:
+    if unit == "rfc1123":
+        found = parsedate_to_datetime(text) if _RFC1123.fullmatch(text) else None
+        # Writing it again finds a wrong day of the week.
+        if found is None or format_datetime(found, usegmt=True) != text:
+            raise ValueError
+        return found
+    if unit == "iso8601":
+        # A time without an offset could be anywhere within a day.
+        match = _ISO8601.fullmatch(text)
+        if match is None:
+            raise ValueError
+        fraction = (match[2] or "")[:6].ljust(6, "0")
+        return datetime.fromisoformat(f"{match[1]}.{fraction}{match[3].replace('Z', '+00:00')}")
+    if not _WHOLE.fullmatch(text):
+        raise ValueError
+    return _EPOCH + timedelta(**{"seconds" if unit == "s" else "milliseconds": int(text)})
+
+
+# ---- one rule with its secrets --------------------------------------------------------------
 
 #: Stripe, Slack and Standard Webhooks all allow five minutes, and sign each retry anew.
 WINDOW: Final = Window(past=timedelta(minutes=5), future=timedelta(minutes=5))
@@ -20,7 +312,7 @@ WINDOW: Final = Window(past=timedelta(minutes=5), future=timedelta(minutes=5))
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Which secret fitted, and what the signature covers; as in `relay.model.Evidence`."""
+    """Which secret fitted, and what the signature covers; as in `relay.core.request.Evidence`."""
 
     secret: int
     signed: tuple[str, ...]
@@ -38,7 +330,7 @@ class SignatureCheck:
         *,
         url_known: bool = False,
     ) -> None:
-        """Take a rule that `relay.inline.rules` finds nothing wrong with.
+        """Take a rule that `relay.providers.inline.provider` finds nothing wrong with.
 
         url_known: the configuration says the URL, so that nobody else chooses it.
 
@@ -66,17 +358,17 @@ class SignatureCheck:
         timestamp = self._timestamp(message, found)
         parts, filled = self._template.parts, self._template.fill(message, timestamp)
         if self._template.covers_body:
-            shift.check_marks(parts, filled, url_known=self._url_known)
+            ambiguity.check_marks(parts, filled, url_known=self._url_known)
         secret = self._match(filled, found)
         if self._time is not None:
-            times.check(times.read(timestamp, self._time.unit), now, self._window)
+            check_window(read_time(timestamp, self._time.unit), now, self._window)
         if self._template.covers_body:
-            ambiguous = shift.body_ambiguous(parts, filled, url_known=self._url_known)
+            ambiguous = ambiguity.body_ambiguous(parts, filled, url_known=self._url_known)
             return Verified(secret, ("body",), ambiguous)
         if not says_something(parts, filled, apart_from=self._frame):
             # The signature of one such body would be that of all of them.
             raise Refusal(Reason.FIELD_INVALID, "none of the signed fields is in the body")
-        ambiguous = shift.fields_ambiguous(parts, filled, url_known=self._url_known)
+        ambiguous = ambiguity.fields_ambiguous(parts, filled, url_known=self._url_known)
         return Verified(secret, self._template.fields, ambiguous)
 
     def _timestamp(self, message: Message, found: Found) -> str:
@@ -90,7 +382,7 @@ class SignatureCheck:
         refused: list[Refusal] = []
         for signature in found.signatures:
             if self._template is not None:
-                witness.saw(filled, signature)
+                signatures.saw(filled, signature)
             try:
                 fits.append(self._check.verify(filled, signature))
             except Refusal as refusal:

@@ -1,17 +1,213 @@
-"""What is signed: text with placeholders -> bytes."""
+"""The bytes that are signed: a template over header fields, URL parts and values of the body."""
 
 import hashlib
 import re
 from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import urlsplit
 
-from relay.errors import Reason, Refusal
-from relay.inline.message import Message
-from relay.inline.pointer import Pointer
-from relay.minify import minify
+from relay.core import strict_json
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Delivery
+from relay.core.strict_json import JsonObject, JsonValue, Number, minify
+from relay.providers.inline import Field, HeaderField
+
+# ---- JSON pointers (RFC 6901) ---------------------------------------------------------------
+
+_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+
+
+class Pointer:
+    """A parsed pointer.
+
+    Raises:
+        ValueError: it is none; the message says what to write.
+    """
+
+    def __init__(self, text: str) -> None:
+        if not _POINTER.fullmatch(text):
+            raise ValueError("write a JSON pointer that begins with a slash, such as /data/id")
+        self._steps = tuple(
+            step.replace("~1", "/").replace("~0", "~") for step in text[1:].split("/")
+        )
+        self.name = text[1:]
+
+    def find(self, message: JsonObject) -> JsonValue:
+        """Return the value that stands there, or None when nothing does."""
+        found: JsonValue = message
+        for step in self._steps:
+            if isinstance(found, dict) and step in found:
+                found = found[step]
+            elif isinstance(found, list) and _INDEX.fullmatch(step) and int(step) < len(found):
+                found = found[int(step)]
+            else:
+                return None
+        return found
+
+
+def spelled(value: JsonValue) -> str | None:
+    """Return a value as it is spelled in what is signed; None for an object or a list.
+
+    Text is itself, a number as it was written, and nothing at all for null.
+    """
+    match value:
+        case str():
+            return value
+        case Number():
+            return value.text
+        case bool():
+            return "true" if value else "false"
+        case None:
+            return ""
+        case _:
+            return None
+
+
+# ---- URL parts ------------------------------------------------------------------------------
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUrl:
+    """A URL and its parts, undecoded. `host` has a port when it is not the usual one.
+
+    whole: empty when only the parts are known.
+    """
+
+    whole: str
+    host: str
+    path: str
+    path_query: str
+
+
+def signed_url(url: str) -> SignedUrl:
+    """Return the parts of an absolute http or https URL.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.fragment:
+        raise ValueError(
+            "write the URL registered at the sender, such as https://pay.example.com/x"
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if parts.port not in {None, _DEFAULT_PORTS[parts.scheme]}:
+        host = f"{host}:{parts.port}"
+    path = parts.path or "/"
+    return SignedUrl(url, host, path, f"{path}?{parts.query}" if parts.query else path)
+
+
+# ---- one message; its body is parsed once, and only when asked for --------------------------
+
+
+class Message:
+    """A delivery, and the URL that its sender signed."""
+
+    def __init__(self, delivery: Delivery, public: SignedUrl | None) -> None:
+        """Take the delivery; `public` is the configured URL, when there is one."""
+        self._head = delivery.head
+        self._public = public
+        self.method = delivery.head.method
+        self.body = delivery.body
+
+    @cached_property
+    def json(self) -> JsonObject:
+        """The body, parsed strictly.
+
+        Raises:
+            Refusal: BODY_MALFORMED.
+        """
+        return strict_json.parse_object(self.body)
+
+    @cached_property
+    def url(self) -> SignedUrl:
+        """The configured URL, or else what arrived.
+
+        Raises:
+            Refusal: SIGNATURE_MISMATCH when there is no single Host.
+        """
+        if self._public is not None:
+            return self._public
+        hosts = self._head.headers.values("Host")
+        if len(hosts) != 1:
+            raise Refusal(Reason.SIGNATURE_MISMATCH, "Host is not there exactly once")
+        return SignedUrl("", hosts[0], self._head.path, self._head.target)
+
+    @property
+    def path(self) -> str:
+        return self._head.path if self._public is None else self._public.path
+
+    @property
+    def path_query(self) -> str:
+        return self._head.target if self._public is None else self._public.path_query
+
+    def header(self, name: str) -> str:
+        """Return the value of a header field.
+
+        Raises:
+            Refusal: SIGNATURE_MISSING when it is not there exactly once, or is empty.
+        """
+        values = self._head.headers.values(name)
+        if len(values) != 1 or not values[0]:
+            raise Refusal(Reason.SIGNATURE_MISSING, f"{name} is not there exactly once")
+        return values[0]
+
+    def field(self, pointer: Pointer) -> str:
+        """Return a field of the body as text; empty when it is not there.
+
+        Raises:
+            Refusal: BODY_MALFORMED; FIELD_INVALID when it is an object or a list.
+        """
+        text = spelled(pointer.find(self.json))
+        if text is None:
+            raise Refusal(Reason.FIELD_INVALID, f"/{pointer.name} is an object or a list")
+        return text
+
+    def check_single(self, pointer: Pointer) -> None:
+        """Check that a list of the body holds exactly one entry.
+
+        Raises:
+            Refusal: BODY_MALFORMED; FIELD_INVALID when it holds none or several, or is no list.
+        """
+        entries = pointer.find(self.json)
+        if not isinstance(entries, list):
+            raise Refusal(Reason.FIELD_INVALID, f"/{pointer.name} is no list")
+        if len(entries) != 1:
+            detail = f"/{pointer.name} holds {len(entries)} entries, and exactly one is taken"
+            raise Refusal(Reason.FIELD_INVALID, detail)
+
+    def required(self, field: Field) -> str:
+        """Return what stands in a header field or a field of the body.
+
+        Raises:
+            Refusal: SIGNATURE_MISSING when that is nothing, and as `header` and `field` do.
+        """
+        if isinstance(field, HeaderField):
+            return self.header(field.name)
+        if text := self.field(Pointer(field.pointer)):
+            return text
+        raise Refusal(Reason.SIGNATURE_MISSING, f"{field.pointer} is missing or empty")
+
+    def optional(self, field: Field) -> str | None:
+        """Return what stands there, or None when that is no text that says something.
+
+        Raises:
+            Refusal: BODY_MALFORMED.
+        """
+        if isinstance(field, HeaderField):
+            values = self._head.headers.values(field.name)
+            return values[0] or None if len(values) == 1 else None
+        return spelled(Pointer(field.pointer).find(self.json)) or None
+
+
+# ---- templates ------------------------------------------------------------------------------
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PART = re.compile(r"\{([^{}]*)\}")

@@ -16,10 +16,12 @@ from types import MappingProxyType
 from typing import Final
 from uuid import uuid4
 
-from relay import eventkey, strictjson
-from relay.answers import plain_answer
-from relay.errors import Reason, Refusal
-from relay.model import Ack, Delivery, Evidence, Headers, Ruling
+from relay import signatures
+from relay.core import ids, strict_json
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Ack, Delivery, Evidence, Headers, Ruling
+from relay.core.secret import Secret
+from relay.core.strict_json import JsonObject, JsonValue, Number
 from relay.providers import (
     Asked,
     Environment,
@@ -31,10 +33,8 @@ from relay.providers import (
     SampleOrder,
     Terms,
 )
-from relay.schemes import witness
-from relay.schemes.digest import Digest
-from relay.secret import Secret
-from relay.strictjson import JsonObject, JsonValue, Number
+from relay.providers.answers import plain_answer
+from relay.signatures.shared_secret import Digest
 
 _PAGE = "Midtrans, IP Addresses & API Domain"
 
@@ -153,7 +153,7 @@ class _MidtransInspector:
         self._order_ids = order_ids
 
     def inspect(self, delivery: Delivery) -> Evidence:
-        message = strictjson.parse_object(delivery.body)
+        message = strict_json.parse_object(delivery.body)
         if "account_id" in message and "order_id" not in message:
             return self._account(message)
         return self._payment(message, delivery.body)
@@ -173,11 +173,11 @@ class _MidtransInspector:
         status = _text(message.get("transaction_status")).lower()
         return Evidence(
             key=_payment_key(message, transaction, status, body),
-            content=strictjson.content_digest(message),
+            content=strict_json.content_digest(message),
             signed=tuple(_PAYMENT) if secret is not None else (),
             ambiguous=secret is not None and self._is_ambiguous(message),
             secret=secret,
-            subject=eventkey.spell(transaction) if transaction else None,
+            subject=ids.spell(transaction) if transaction else None,
             opening=status == "pending",
             test=order_id.startswith(_TEST_PREFIX),
         )
@@ -185,18 +185,18 @@ class _MidtransInspector:
     def _account(self, message: JsonObject) -> Evidence:
         secret = self._verify(message, _ACCOUNT)
         account, status, code = (_text(message.get(name)) for name in _ACCOUNT)
-        content = strictjson.content_digest(message)
+        content = strict_json.content_digest(message)
         shifted = (word for word in _ACCOUNT_STATUSES if word != status)
         return Evidence(
             # An account is enabled and disabled more than once, and no published field says when:
             # whatever differs makes another event, and only an exact copy counts as a repeat.
-            key=eventkey.spell(account, status, code, content.hex()[:32]),
+            key=ids.spell(account, status, code, content.hex()[:32]),
             content=content,
             signed=tuple(_ACCOUNT) if secret is not None else (),
             ambiguous=secret is not None
             and any((account + status).endswith(word) for word in shifted),
             secret=secret,
-            subject=eventkey.spell(account) if account else None,
+            subject=ids.spell(account) if account else None,
         )
 
     def _verify(self, message: JsonObject, shapes: Shapes) -> int | None:
@@ -206,7 +206,7 @@ class _MidtransInspector:
         if not isinstance(signature, str) or not signature:
             raise Refusal(Reason.SIGNATURE_MISSING, "signature_key is missing, empty or no string")
         covered = "".join(_shaped(message, name, shape) for name, shape in shapes.items())
-        witness.saw((covered.encode(), None), signature)
+        signatures.saw((covered.encode(), None), signature)
         return self._digest.verify(covered.encode(), signature)
 
     def _is_ambiguous(self, message: JsonObject) -> bool:
@@ -249,14 +249,14 @@ def _text(value: JsonValue) -> str:
         return ""
     if isinstance(value, str | Number):
         return str(value)
-    return strictjson.content_digest(value).hex()
+    return strict_json.content_digest(value).hex()
 
 
 def _payment_key(message: JsonObject, transaction: str, status: str, body: bytes) -> str:
     if not transaction:
-        return eventkey.of_body(body)
+        return ids.of_body(body)
     code, fraud = _text(message.get("status_code")), _text(message.get("fraud_status"))
-    return eventkey.spell(transaction, status, code, fraud, *_refunds(message))
+    return ids.spell(transaction, status, code, fraud, *_refunds(message))
 
 
 def _refunds(message: JsonObject) -> tuple[str, ...]:
@@ -269,14 +269,14 @@ def _refunds(message: JsonObject) -> tuple[str, ...]:
         entries = listed if isinstance(listed, list) else [listed]
         # The order of the list says nothing, and a repeated entry is the same refund.
         found["refunds"] = [*sorted({_refund(entry) for entry in entries})]
-    return (strictjson.content_digest(found).hex()[:32],) if found else ()
+    return (strict_json.content_digest(found).hex()[:32],) if found else ()
 
 
 def _refund(entry: JsonValue) -> str:
     known: JsonObject = {}
     if isinstance(entry, dict):
         known = {name: entry[name] for name in _REFUND_IDS if name in entry}
-    return strictjson.content_digest(known or entry).hex()
+    return strict_json.content_digest(known or entry).hex()
 
 
 class _Midtrans:

@@ -14,10 +14,11 @@ from datetime import date, datetime, timedelta
 from secrets import randbelow
 from typing import Final
 
-from relay import eventkey, strictjson
-from relay.errors import Reason, Refusal
-from relay.minify import minify
-from relay.model import Ack, Delivery, Evidence, Headers, OnConflict, Ruling
+from relay import signatures
+from relay.core import ids, strict_json
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Ack, Delivery, Evidence, Headers, OnConflict, Ruling
+from relay.core.strict_json import JsonObject, minify
 from relay.providers import (
     Asked,
     Environment,
@@ -31,7 +32,8 @@ from relay.providers import (
     Terms,
     Window,
 )
-from relay.providers._snap import (
+from relay.providers.midtrans import snap_messages
+from relay.providers.midtrans.snap_messages import (
     CHANNEL,
     EXTERNAL,
     JAKARTA,
@@ -40,13 +42,9 @@ from relay.providers._snap import (
     SERVICES,
     SIGNATURE,
     TIMESTAMP,
-    answers,
-    samples,
     stamp,
 )
-from relay.schemes import witness
-from relay.schemes.pubkey import Rsa, UnusableKey, sign_rsa
-from relay.strictjson import JsonObject
+from relay.signatures.public_key import Rsa, UnusableKey, sign_rsa
 
 # Retries reach 5 h 42 min, and nobody says whether one is stamped anew.
 _WINDOW: Final = Window(past=timedelta(hours=24), future=timedelta(minutes=5))
@@ -136,12 +134,12 @@ class _SnapInspector:
         if self._rsa is not None:
             secret = self._verify(self._rsa, delivery, signed_at)
         day = _parse_time(signed_at).date()
-        message = strictjson.parse_object(delivery.body)
-        content = strictjson.content_digest(message)
+        message = strict_json.parse_object(delivery.body)
+        content = strict_json.content_digest(message)
         # Nothing says that the three services count their ids together.
         service = SERVICES.get(delivery.remainder, "00")
         return Evidence(
-            key=eventkey.spell(service, _external_id(headers), day.isoformat()),
+            key=ids.spell(service, _external_id(headers), day.isoformat()),
             content=content,
             restated=_restated(service, message, content, signed_at),
             signed=("body",) if secret is not None else (),
@@ -153,10 +151,10 @@ class _SnapInspector:
         )
 
     def answer(self, ruling: Ruling, asked: Asked) -> Ack:
-        return answers.answer(ruling, asked)
+        return snap_messages.answer(ruling, asked)
 
     def passed(self, answered: Ack, asked: Asked) -> Ack:
-        return answers.passed(answered, asked)
+        return snap_messages.passed(answered, asked)
 
     def _check_partner(self, headers: Headers) -> None:
         if self._partner_id is None:
@@ -170,7 +168,7 @@ class _SnapInspector:
         age = delivery.head.received_at - _parse_time(signed_at)
         refusal = Refusal(Reason.SIGNATURE_MISMATCH)
         for signed in self._candidates(delivery, signed_at):
-            witness.saw((signed,), signature)
+            signatures.saw((signed,), signature)
             try:
                 position = rsa.verify(signed, signature)
             except Refusal as error:
@@ -255,7 +253,7 @@ def _restated(service: str, message: JsonObject, content: bytes, signed_at: str)
 def _subject(message: JsonObject) -> str | None:
     found = (value for name in _SUBJECTS if isinstance(value := message.get(name), str) and value)
     subject = next(found, None)
-    return None if subject is None else eventkey.spell(subject)
+    return None if subject is None else ids.spell(subject)
 
 
 def _status(message: JsonObject) -> str | None:
@@ -285,7 +283,7 @@ class _MidtransSnap:
         path = changes.pop("path", QRIS)
         fresh = {PARTNER: "G12345678", EXTERNAL: f"{randbelow(10**20):020}", CHANNEL: "12345"}
         told = {name: changes.pop(name, value) for name, value in fresh.items()}
-        message = samples.message(path, order.at, changes)
+        message = snap_messages.message(path, order.at, changes)
         body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
         signed_at = stamp(order.at)
         signed = _string_to_sign("POST", path, hashlib.sha256(body).hexdigest(), signed_at)

@@ -1,24 +1,49 @@
-"""What Midtrans BI-SNAP is answered: JSON with a response code, the time, and no reason why.
-
-A response code is the HTTP status, the service code of the path, and a case. Midtrans takes the
-status 200 alone for success, so nothing else is ever said to a message that was taken.
-"""
+"""Midtrans BI-SNAP messages: paths and header fields, response bodies, samples."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from http import HTTPStatus
 from http.client import responses
+from secrets import token_hex
 from types import MappingProxyType
 from typing import Final
 
-from relay import strictjson
-from relay.answers import TRANSPORT_STATUSES
-from relay.errors import Reason, Refusal
-from relay.model import Ack, Ruling, Verdict
+from relay.core import strict_json
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Ack, Ruling, Verdict
+from relay.core.strict_json import JsonObject
 from relay.providers import Asked
-from relay.providers._snap import ACCOUNT, SERVICES, TIMESTAMP, stamp
-from relay.strictjson import JsonObject
+from relay.providers.answers import TRANSPORT_STATUSES
+
+# ---- paths, header fields, time -------------------------------------------------------------
+
+DEBIT: Final = "/v1.0/debit/notify"
+QRIS: Final = "/v1.0/qr/qr-mpm-notify"
+ACCOUNT: Final = "/v1.0/transfer-va/payment"
+
+#: The paths that Midtrans appends to a prefix, and the service code of each.
+SERVICES: Final[Mapping[str, str]] = MappingProxyType({DEBIT: "56", QRIS: "52", ACCOUNT: "25"})
+
+TIMESTAMP: Final = "X-TIMESTAMP"
+SIGNATURE: Final = "X-SIGNATURE"
+PARTNER: Final = "X-PARTNER-ID"
+EXTERNAL: Final = "X-EXTERNAL-ID"
+CHANNEL: Final = "CHANNEL-ID"
+
+#: Western Indonesia Time, which has no summer time.
+JAKARTA: Final = timezone(timedelta(hours=7))
+
+
+def stamp(at: datetime) -> str:
+    """Return a time as SNAP writes it, such as `2024-03-19T14:30:00+07:00`."""
+    return at.astimezone(JAKARTA).isoformat(timespec="seconds")
+
+
+# ---- response bodies ------------------------------------------------------------------------
+# A response code is the HTTP status, the service code of the path, and a case. Midtrans takes the
+# status 200 alone for success, so nothing else is ever said to a message that was taken.
 
 _Code = tuple[int, str]
 
@@ -115,7 +140,7 @@ def _ack(code: _Code, message: str, asked: Asked) -> Ack:
 
 def _is_object(body: bytes) -> bool:
     try:
-        strictjson.parse_object(body)
+        strict_json.parse_object(body)
     except Refusal:
         return False
     return True
@@ -133,7 +158,95 @@ def _code(ruling: Ruling) -> _Code:
 def _account(body: bytes) -> JsonObject:
     """Return what an answer repeats of a virtual account, its leading blanks included."""
     try:
-        message = strictjson.parse_object(body)
+        message = strict_json.parse_object(body)
     except Refusal:
         return {}
     return {name: value for name in _ECHOED if isinstance(value := message.get(name), str)}
+
+
+# ---- samples, as Midtrans' documentation shows them, with references of their own -----------
+
+Message = dict[str, object]
+
+
+def message(path: str, at: datetime, changes: Mapping[str, str]) -> Message:
+    """Return the body for one of the paths, with these fields set.
+
+    changes: by name; dots lead into an object, as in `amount.value`.
+
+    Raises:
+        ValueError: a change names what is no field of text, or the path is none of Midtrans'.
+    """
+    bodies = {QRIS: _qris, DEBIT: _debit, ACCOUNT: _sample_account}
+    if path not in bodies:
+        raise ValueError(f"path: there are: {', '.join(bodies)}")
+    made = bodies[path](f"relay-{token_hex(8)}-sample", stamp(at))
+    for name, value in changes.items():
+        if name in {TIMESTAMP, SIGNATURE}:
+            raise ValueError(f"{name}: cannot be set; it is made for each sample")
+        _set(made, name, value)
+    return made
+
+
+def _set(inside: Message, name: str, value: str) -> None:
+    *parents, last = name.split(".")
+    for parent in parents:
+        inner = inside.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"{name}: cannot be set; {parent} is no object in this message")  # noqa: TRY004 - a bad value
+        inside = inner
+    if not all((*parents, last)) or not isinstance(inside.get(last, ""), str):
+        raise ValueError(f"{name}: cannot be set; it is no field of text in this message")
+    inside[last] = value
+
+
+def _qris(reference: str, at: str) -> Message:  # noqa: ARG001 - this kind tells no time
+    return {
+        "originalReferenceNo": reference,
+        "originalPartnerReferenceNo": "2020102900000000000001",
+        "latestTransactionStatus": "00",
+        "transactionStatusDesc": "success",
+        "amount": {"value": "12345678.00", "currency": "IDR"},
+        "externalStoreID": "124928924949487",
+        "additionalInfo": {
+            "qris": {
+                "issuerName": "gopay",
+                "acquirerName": "gopay",
+                "transactionType": "ON-US",
+            }
+        },
+    }
+
+
+def _debit(reference: str, at: str) -> Message:
+    return {
+        "createdTime": at,
+        "latestTransactionStatus": "00",
+        "originalReferenceNo": reference,
+        "finishedTime": at,
+        "originalPartnerReferenceNo": "merchant-order-id",
+        "transactionStatusDesc": "desc",
+        "originalExternalId": "merchant-order-id",
+        "additionalInfo": {
+            "userPaymentDetails": [{"payMethod": "gopay", "payOption": "GOPAY_WALLET"}],
+        },
+    }
+
+
+def _sample_account(reference: str, at: str) -> Message:
+    return {
+        "partnerServiceId": "  088899",
+        "customerNo": "12345678901234567890",
+        "virtualAccountNo": "  08889912345678901234567890",
+        "virtualAccountName": "Jokul Doe",
+        "trxId": reference,
+        "paymentRequestId": "abcdef-123456-abcdef",
+        "paidAmount": {"value": "12345678.00", "currency": "IDR"},
+        "referenceNo": "123456789012345",
+        "additionalInfo": {
+            "bank": "BCA",
+            "paymentFlagStatus": "00",
+            "merchantId": "G059876677",
+            "paidTime": at,
+        },
+    }

@@ -1,4 +1,4 @@
-"""What Midtrans' GET status answers, and whether it agrees with a notification. No I/O.
+"""Midtrans' GET status: reading the answer, and whether it agrees with a notification. No I/O.
 
 The answer is signed as a notification is, by the values of now: over order id, status code and
 amount, so its signature tells nothing of the state. The state is believed because we asked for it,
@@ -6,17 +6,99 @@ over TLS. A transaction that is not there is answered with HTTP 200 and a body t
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from types import MappingProxyType
+from typing import Final, Protocol
 
-from relay import strictjson
-from relay.confirm.states import can_become, fraud_can_become
-from relay.errors import Refusal
-from relay.schemes.digest import Digest
-from relay.secret import Secret
-from relay.strictjson import JsonObject
+from relay.core import strict_json
+from relay.core.errors import Refusal
+from relay.core.secret import Secret
+from relay.core.strict_json import JsonObject
+from relay.signatures.shared_secret import Digest
+
+# ---- which state can follow which -----------------------------------------------------------
+# From Midtrans' page on the status cycle. What it does not say: how an authorization ends other
+# than by capture, and what follows a part of an amount that was refunded or charged back. Where it
+# is silent, what looks like progress is taken for it: the rest of an amount can still go either
+# way.
+
+_AFTER_SETTLEMENT: Final = frozenset(
+    # Some banks take a settlement back within minutes: `deny`.
+    {"refund", "partial_refund", "chargeback", "partial_chargeback", "deny"}
+)
+
+_AFTER_A_PART: Final = frozenset({"refund", "partial_refund", "chargeback", "partial_chargeback"})
+
+#: What can come directly after each state; nothing, where it is the end.
+NEXT: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "authorize": frozenset({"capture", "cancel", "expire"}),
+        # A card that its bank asks about first (3-D Secure) is pending before it is captured.
+        "pending": frozenset(
+            {"settlement", "expire", "cancel", "deny", "capture", "authorize", "failure"}
+        ),
+        # A challenged capture is approved or denied.
+        "capture": frozenset({"settlement", "cancel", "deny"}),
+        "settlement": _AFTER_SETTLEMENT,
+        "partial_refund": _AFTER_A_PART,
+        "partial_chargeback": _AFTER_A_PART,
+        "deny": frozenset(),
+        "cancel": frozenset(),
+        "expire": frozenset(),
+        "failure": frozenset(),
+        "refund": frozenset(),
+        "chargeback": frozenset(),
+    }
+)
+
+
+def can_become(earlier: str, later: str) -> bool:
+    """Tell whether a transaction that was in one state can be in the other now.
+
+    States are in lower case. One that is not known here can only be itself.
+    """
+    reached = {earlier}
+    ahead = [earlier]
+    while ahead:
+        for state in NEXT.get(ahead.pop(), frozenset()) - reached:
+            reached.add(state)
+            ahead.append(state)
+    return later in reached
+
+
+# What fraud detection makes of a card. What is challenged, a person or time decides; what is
+# denied stays so.
+_ACCEPTED: Final = "accept"
+_CHALLENGED: Final = "challenge"
+_DENIED: Final = "deny"
+
+# Fraud detection has yet to judge, or to judge again.
+_UNJUDGED: Final = frozenset({"pending", "authorize"})
+
+# The money is there, or will be.
+_PAID: Final = frozenset({"capture", "settlement"})
+
+
+def fraud_can_become(state: str, fraud: str, later_state: str, later: str) -> bool:
+    """Tell whether a fraud status that was said with one state can be another with the later one.
+
+    All in lower case. `later_state` can follow `state`. Empty where nothing is said of fraud:
+    many notifications say nothing, and mean `accept`; an API that says nothing contradicts nothing.
+    """
+    fraud = fraud or _ACCEPTED
+    if later in {"", fraud}:
+        return True
+    if state != later_state and state in _UNJUDGED:
+        return True
+    if fraud == _CHALLENGED:
+        return later in {_ACCEPTED, _DENIED}
+    # Midtrans can cancel what turns out to be fraud, after it was accepted.
+    return fraud == _ACCEPTED and later == _DENIED and later_state not in _PAID
+
+
+# ---- answers --------------------------------------------------------------------------------
 
 #: There is no way to ask for such an id.
 UNASKABLE: Final = "unaskable"
@@ -107,7 +189,7 @@ class Disagrees:
 def notified(body: bytes) -> Transaction | None:
     """Return what a notification says; None when it is about no transaction, as of an account."""
     try:
-        return _transaction(strictjson.parse_object(body), body)
+        return _transaction(strict_json.parse_object(body), body)
     except Refusal:
         return None
 
@@ -118,7 +200,7 @@ def read(http_status: int, body: bytes, retry_after: timedelta | None = None) ->
         # A redirect too: the key is for this host and no other.
         return _without_transaction(str(http_status), "http", retry_after)
     try:
-        message = strictjson.parse_object(body)
+        message = strict_json.parse_object(body)
     except Refusal:
         return NoAnswer(MALFORMED)
     found = _transaction(message, body)
@@ -182,3 +264,10 @@ def _transaction(message: JsonObject, body: bytes) -> Transaction | None:
     return Transaction(
         order_id, transaction_id, amount, code, state, signature, fraud, currency, body
     )
+
+
+class StatusApi(Protocol):
+    """Answers what the status of a transaction is (`relay.delivery.confirmation.StatusClient`)."""
+
+    async def ask(self, name: str, secret: Secret) -> Answer:
+        """Ask once, within `PATIENCE`."""

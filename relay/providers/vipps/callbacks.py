@@ -25,10 +25,11 @@ from types import MappingProxyType
 from typing import Final
 from uuid import uuid4
 
-from relay import eventkey, strictjson
-from relay.answers import plain_answer
-from relay.errors import Reason, Refusal
-from relay.model import Ack, Delivery, Evidence, Headers, Ruling
+from relay.core import ids, strict_json
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Ack, Delivery, Evidence, Headers, Ruling
+from relay.core.secret import Secret
+from relay.core.strict_json import JsonObject
 from relay.providers import (
     Asked,
     Environment,
@@ -40,9 +41,8 @@ from relay.providers import (
     Shape,
     Terms,
 )
-from relay.schemes.token import Token
-from relay.secret import Secret
-from relay.strictjson import JsonObject
+from relay.providers.answers import plain_answer
+from relay.signatures.shared_secret import Token
 
 _AUTHORIZATION = "Authorization"
 _CONSENTS = "/v2/consents/"
@@ -135,10 +135,10 @@ class _CallbackInspector:
         message = _about(order_id, delivery.body)
         info = message.get("transactionInfo")
         told = _texts(info, "status", "transactionId") if isinstance(info, dict) else None
-        order = eventkey.spell(order_id)
+        order = ids.spell(order_id)
         return Evidence(
-            key=f"{order}:{eventkey.of_body(delivery.body) if told is None else _spell(told)}",
-            content=strictjson.content_digest(message),
+            key=f"{order}:{ids.of_body(delivery.body) if told is None else _spell(told)}",
+            content=strict_json.content_digest(message),
             secret=secret,
             subject=order,
         )
@@ -146,11 +146,11 @@ class _CallbackInspector:
     def _shipping(self, delivery: Delivery, order_id: str) -> Evidence:
         secret = self._verify(delivery)
         message = _about(order_id, delivery.body)
-        order = eventkey.spell(order_id)
+        order = ids.spell(order_id)
         return Evidence(
             # Two orders may go to one address, and a customer may ask for several.
-            key=f"{order}:shippingDetails:{eventkey.of_body(delivery.body)}",
-            content=strictjson.content_digest(message),
+            key=f"{order}:shippingDetails:{ids.of_body(delivery.body)}",
+            content=strict_json.content_digest(message),
             secret=secret,
             subject=order,
         )
@@ -160,7 +160,7 @@ class _CallbackInspector:
         secret = None if excused else self._verify(delivery)
         if delivery.body:
             raise Refusal(Reason.BODY_MALFORMED, "the removal of a consent has no body")
-        removed = eventkey.spell("consent", user_id)
+        removed = ids.spell("consent", user_id)
         at = delivery.head.received_at.astimezone(UTC)
         return Evidence(
             # A user may consent again and remove it again, in the same words. To remove twice
@@ -174,12 +174,12 @@ class _CallbackInspector:
     def _session(self, delivery: Delivery) -> Evidence:
         """Inspect what Checkout tells of a session, or what Express asks."""
         secret = self._verify(delivery)
-        message = strictjson.parse_object(delivery.body)
+        message = strict_json.parse_object(delivery.body)
         told = _texts(message, "reference", "sessionState")
         reference = _texts(message, "reference")
         return Evidence(
-            key=eventkey.of_body(delivery.body) if told is None else _spell(told),
-            content=strictjson.content_digest(message),
+            key=ids.of_body(delivery.body) if told is None else _spell(told),
+            content=strict_json.content_digest(message),
             secret=secret,
             subject=None if reference is None else _spell(reference),
         )
@@ -196,7 +196,7 @@ class _CallbackInspector:
 
 def _about(order_id: str, body: bytes) -> JsonObject:
     """Return what the body says, when it does not speak of another order."""
-    message = strictjson.parse_object(body)
+    message = strict_json.parse_object(body)
     told = message.get("orderId")
     if told is not None and told != order_id:
         raise Refusal(Reason.FIELD_INVALID, "orderId is not the one of the path")
@@ -210,7 +210,7 @@ def _texts(message: JsonObject, *names: str) -> tuple[str, ...] | None:
 
 
 def _spell(parts: tuple[str, ...]) -> str:
-    return eventkey.spell(*parts)
+    return ids.spell(*parts)
 
 
 class _VippsCallback:

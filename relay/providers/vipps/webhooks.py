@@ -21,10 +21,12 @@ from typing import Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from relay import eventkey, strictjson
-from relay.answers import plain_answer
-from relay.errors import Reason, Refusal
-from relay.model import Ack, Delivery, Evidence, Headers, RequestHead, Ruling
+from relay import signatures
+from relay.core import ids, strict_json
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Ack, Delivery, Evidence, Headers, RequestHead, Ruling
+from relay.core.secret import Secret
+from relay.core.strict_json import JsonObject
 from relay.providers import (
     Asked,
     Environment,
@@ -36,10 +38,8 @@ from relay.providers import (
     Terms,
     Window,
 )
-from relay.schemes import witness
-from relay.schemes.hmac import Hmac
-from relay.secret import Secret
-from relay.strictjson import JsonObject
+from relay.providers.answers import plain_answer
+from relay.signatures.shared_secret import Hmac
 
 _DATE = "x-ms-date"
 _CONTENT = "x-ms-content-sha256"
@@ -112,10 +112,10 @@ class _VippsInspector:
         secret = None
         if self._hmac is not None:
             secret = self._verify(self._hmac, delivery)
-        message = strictjson.parse_object(delivery.body)
+        message = strict_json.parse_object(delivery.body)
         return Evidence(
             key=_event_key(message, delivery.body),
-            content=strictjson.content_digest(message),
+            content=strict_json.content_digest(message),
             signed=("body",) if secret is not None else (),
             secret=secret,
             subject=_subject(message),
@@ -135,7 +135,7 @@ class _VippsInspector:
         signature = _signature(_single(headers, _AUTHORIZATION))
         url = self._url or _received_url(delivery.head)
         signed = _signed_text(delivery.head.method, url, signed_at, content)
-        witness.saw((signed.encode("utf-8", "backslashreplace"),), signature)
+        signatures.saw((signed.encode("utf-8", "backslashreplace"),), signature)
         if not hmac.compare_digest(_content_hash(delivery.body), _ascii(content)):
             raise Refusal(Reason.SIGNATURE_MISMATCH, f"{_CONTENT} does not fit the body")
         position = verifier.verify(_ascii(signed), signature)
@@ -220,13 +220,13 @@ def _event_key(message: JsonObject, body: bytes) -> str:
     # own. No published id tells the events of agreements, charges and log-ins apart.
     identity = _texts(message, "pspReference", "name")
     if identity is None:
-        return eventkey.of_body(body)
-    return eventkey.spell(_merchant(message), *identity)
+        return ids.of_body(body)
+    return ids.spell(_merchant(message), *identity)
 
 
 def _subject(message: JsonObject) -> str | None:
     reference = _texts(message, "reference")
-    return None if reference is None else eventkey.spell(_merchant(message), *reference)
+    return None if reference is None else ids.spell(_merchant(message), *reference)
 
 
 class _Vipps:

@@ -1,7 +1,9 @@
 """The spool in one SQLite file: for one machine, with as many processes as wanted.
 
-An event is acknowledged after the write-ahead log that holds it has been synced. What waits at
-that moment is committed together, so many senders share one sync.
+An event is acknowledged after the write-ahead log that holds it has been synced. What waits at that
+moment is committed together, so many senders share one sync. `writer` and `reader` are the two
+threads that work on the file; `events`, `queue`, `history` and `refusals` hold the statements;
+`database` opens, migrates and classifies errors; `disk` keeps the file, its reserve and its lock.
 """
 
 import asyncio
@@ -14,41 +16,56 @@ from typing import Final, TypeVar
 
 import apsw
 
-from relay.clock import Clock
-from relay.errors import SpoolUnavailable
-from relay.model import Decision, Event, Lease, Passed, Tried, VerifiedDelivery
-from relay.spool import (
-    Claimed,
-    Conflict,
-    Duplicate,
-    Page,
-    Query,
-    Record,
-    SpoolStats,
-    Stored,
-    Taker,
-)
-from relay.spool._sqlite import (
-    connections,
-    epochs,
-    files,
-    history,
-    intake,
-    leases,
-    rows,
-    upkeep,
-)
-from relay.spool._sqlite.aside import aside
-from relay.spool._sqlite.ballast import Ballast
-from relay.spool._sqlite.bells import Bells
-from relay.spool._sqlite.faults import Soundness
-from relay.spool._sqlite.migrations import Migrated
-from relay.spool._sqlite.presence import Presence
-from relay.spool._sqlite.reader import Reader
-from relay.spool._sqlite.refusalstore import SqliteRefusals
-from relay.spool._sqlite.writer import Writer
+from relay.core.clock import Clock
+from relay.core.errors import SpoolUnavailable
+from relay.core.event import Decision, Event, Lease, Passed, Tried
+from relay.core.request import VerifiedDelivery
+from relay.spool import Claimed, Conflict, Duplicate, Page, Query, Record, SpoolStats, Stored, Taker
+from relay.spool.sqlite import database, disk, events, history, queue
+from relay.spool.sqlite.database import Migrated, Soundness
+from relay.spool.sqlite.disk import Ballast, Presence
+from relay.spool.sqlite.reader import Reader, aside
+from relay.spool.sqlite.refusals import SqliteRefusals
+from relay.spool.sqlite.writer import Writer
 
-__all__ = ["Migrated", "SqliteSpool", "migrate", "open_spool"]
+# ---- waking those who wait for work of an upstream ------------------------------------------
+
+
+class Bells:
+    """One bell an upstream, rung when there is new work and silenced by looking for it.
+
+    It is silenced before the look, so work that arrives meanwhile rings again and is not missed.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._bells: dict[str, asyncio.Event] = {}
+
+    def ring(self, upstream: str) -> None:
+        """Wake everyone who waits for this upstream."""
+        self._bell(upstream).set()
+
+    def silence(self, upstream: str) -> None:
+        """Begin to look for work."""
+        self._bell(upstream).clear()
+
+    async def wait(self, upstream: str, seconds: float) -> None:
+        """Return when it rings, at once if it is ringing, at most after `seconds`."""
+        bell = self._bell(upstream)
+        if bell.is_set() or seconds <= 0:
+            return
+        async with asyncio.TaskGroup() as group:
+            rung = group.create_task(bell.wait())
+            late = group.create_task(self._clock.sleep(seconds))
+            await asyncio.wait((rung, late), return_when=asyncio.FIRST_COMPLETED)
+            rung.cancel()
+            late.cancel()
+
+    def _bell(self, upstream: str) -> asyncio.Event:
+        return self._bells.setdefault(upstream, asyncio.Event())
+
+
+# ---- the spool ------------------------------------------------------------------------------
 
 T = TypeVar("T")
 
@@ -72,7 +89,7 @@ def migrate(path: Path) -> Migrated:
     Raises:
         SpoolUnavailable: it cannot be used, is not a spool, or is one of a newer version.
     """
-    return connections.prepare(path.resolve(), _PATIENCE)
+    return database.prepare(path.resolve(), _PATIENCE)
 
 
 async def open_spool(path: Path, clock: Clock, *, patience: timedelta = _PATIENCE) -> "SqliteSpool":
@@ -87,7 +104,7 @@ async def open_spool(path: Path, clock: Clock, *, patience: timedelta = _PATIENC
     """
     found, writing, reading = await asyncio.to_thread(_open, path, patience)
     if (ours := clock.epoch()) is not None:
-        clock.adopt(await asyncio.to_thread(epochs.agree, writing, ours))
+        clock.adopt(await asyncio.to_thread(database.agree, writing, ours))
     return SqliteSpool(found, clock, writing, reading)
 
 
@@ -107,7 +124,7 @@ class SqliteSpool:
         self._presence = Presence(_beside(path, "presence"))
         self._ballast = Ballast(_beside(path, "ballast"))
         self._reader = Reader(reading, self._soundness)
-        self._writer = Writer(writing, self._soundness, files.Watch(path).holds, self._ballast)
+        self._writer = Writer(writing, self._soundness, disk.Watch(path).holds, self._ballast)
         self.refusals = SqliteRefusals(self._writer, self._reader)
 
     async def keep_room(self) -> None:
@@ -116,9 +133,9 @@ class SqliteSpool:
     async def recover(self, horizon: timedelta) -> int:
         now = self._clock.steady()
         alone = self._presence.enter()
-        recovered = await self._writer.run(leases.recover) if alone else 0
+        recovered = await self._writer.run(queue.recover) if alone else 0
         self._presence.settle()
-        advance = partial(leases.advance, now=now, horizon=now + horizon)
+        advance = partial(queue.advance, now=now, horizon=now + horizon)
         return recovered + await self._writer.run(advance)
 
     def serve(self, upstream: str, taker: Taker | None) -> None:
@@ -134,7 +151,7 @@ class SqliteSpool:
         taker = None if event.evidence.test else self._takers.get(event.upstream)
         seat = None if taker is None else taker.seat()
         if taker is None or seat is None:
-            put = partial(intake.put, row=rows.parameters(event, now, None))
+            put = partial(events.put, row=events.parameters(event, now, None))
             result = await _in_time(self._writer.submit(put, intake=True), within)
             if isinstance(result, Stored):
                 self._bells.ring(event.upstream)
@@ -143,12 +160,12 @@ class SqliteSpool:
 
         def hand_over(result: Stored | Duplicate | Conflict | None) -> None:
             if isinstance(result, Stored):
-                taker.take(rows.first_lease(event, result, now, until))
+                taker.take(events.first_lease(event, result, now, until))
             else:
                 taker.leave()
 
         try:
-            put = partial(intake.put, row=rows.parameters(event, now, until))
+            put = partial(events.put, row=events.parameters(event, now, until))
             writing = self._writer.submit(put, intake=True, then=hand_over)
         except Exception:
             taker.leave()
@@ -156,8 +173,8 @@ class SqliteSpool:
         return await _in_time(writing, within)
 
     async def record(self, passed: Sequence[Passed]) -> None:
-        recorded = [rows.passed_parameters(each) for each in passed]
-        await self._writer.run(partial(intake.record, passed=recorded), intake=True)
+        recorded = [events.passed_parameters(each) for each in passed]
+        await self._writer.run(partial(events.record_passed, passed=recorded), intake=True)
 
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
         self._bells.silence(upstream)
@@ -165,7 +182,7 @@ class SqliteSpool:
             self._in_order.add(upstream)
         claiming = self._writer.submit(
             partial(
-                leases.claim,
+                queue.claim,
                 upstream=upstream,
                 limit=limit,
                 now=self._clock.steady(),
@@ -182,14 +199,14 @@ class SqliteSpool:
             with suppress(SpoolUnavailable):
                 claimed = await claiming
                 await self._writer.run(
-                    partial(leases.give_back, leases=claimed.leases, now=self._clock.steady())
+                    partial(queue.give_back, leases=claimed.leases, now=self._clock.steady())
                 )
             raise
 
     async def settle(self, lease: Lease, decision: Decision, outcome: Tried) -> None:
         upstream = lease.event.upstream
         settling = partial(
-            leases.settle,
+            queue.settle,
             lease=lease,
             decision=decision,
             outcome=outcome,
@@ -202,7 +219,7 @@ class SqliteSpool:
 
     async def release(self, lease: Lease, due: datetime | None = None) -> None:
         now = self._clock.steady()
-        await self._writer.run(partial(leases.release, lease=lease, now=now, due=due))
+        await self._writer.run(partial(queue.release, lease=lease, now=now, due=due))
         if due is None:
             self._bells.ring(lease.event.upstream)
 
@@ -227,21 +244,23 @@ class SqliteSpool:
 
     async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
         return await self._writer.run(
-            partial(upkeep.prune, bodies_before=bodies_before, keys_before=keys_before, limit=limit)
+            partial(
+                history.prune, bodies_before=bodies_before, keys_before=keys_before, limit=limit
+            )
         )
 
     async def probe(self) -> None:
-        await self._writer.run(upkeep.probe, intake=True)
+        await self._writer.run(history.probe, intake=True)
 
     async def inspect(self) -> tuple[str, ...]:
         return await aside(
-            partial(connections.open_reading, self._path, _PATIENCE),
-            upkeep.inspect,
-            too_long=lambda: files.log_size(self._path) > _LONGEST_LOG,
+            partial(database.open_reading, self._path, _PATIENCE),
+            history.inspect,
+            too_long=lambda: disk.log_size(self._path) > _LONGEST_LOG,
         )
 
     async def stats(self) -> SpoolStats:
-        return await self._reader.run(partial(upkeep.stats, path=self._path))
+        return await self._reader.run(partial(history.stats, path=self._path))
 
     async def wait(self, upstream: str, seconds: float) -> None:
         self._soundness.check()
@@ -286,12 +305,12 @@ def _open(path: Path, patience: timedelta) -> tuple[Path, apsw.Connection, apsw.
         return found, *_connect(found, patience)
     except SpoolUnavailable:
         # Opening writes a little, too. On a full disk the ballast of the last process makes room.
-        if files.free(found) >= _LEAST_ROOM or not Ballast(_beside(found, "ballast")).remove():
+        if disk.free(found) >= _LEAST_ROOM or not Ballast(_beside(found, "ballast")).remove():
             raise
         return found, *_connect(found, patience)
 
 
 def _connect(path: Path, patience: timedelta) -> tuple[apsw.Connection, apsw.Connection]:
-    connections.prepare(path, patience)
-    writing = connections.open_writing(path, patience)
-    return writing, connections.open_reading(path, patience)
+    database.prepare(path, patience)
+    writing = database.open_writing(path, patience)
+    return writing, database.open_reading(path, patience)

@@ -1,17 +1,177 @@
-"""Opening the file: refusing a foreign one, applying migrations, and the settings that matter."""
+"""The database file: open, migrate, settings; the shared epoch; which errors are fatal."""
 
+import errno
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from datetime import timedelta
+from importlib import resources
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 import apsw
 
-from relay.errors import SpoolUnavailable
-from relay.spool._sqlite import files, migrations
-from relay.spool._sqlite.faults import unavailable
-from relay.spool._sqlite.migrations import Migrated
+from relay.core.clock import Epoch
+from relay.core.errors import SpoolUnavailable
+from relay.spool import SpoolBroken
+from relay.spool.sqlite import disk, events
+
+# ---- migrations -----------------------------------------------------------------------------
+# The number of the last one applied is SQLite's `user_version`. A migration is never edited once
+# released: another one follows. Each leaves tables that the version before can still work with, so
+# that processes may be upgraded one after the other.
+
+# "RELY"; lies in the header of the file and tells a spool from somebody else's database.
+APPLICATION_ID: Final = 0x52454C59
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """The versions of the tables before and after; 0 is a file without any."""
+
+    before: int
+    after: int
+
+
+def scripts() -> tuple[str, ...]:
+    """Return the SQL of every migration; the first takes version 0 to 1."""
+    folder = resources.files(__package__) / "schema"
+    found = sorted(folder.iterdir(), key=lambda script: script.name)
+    return tuple(script.read_text(encoding="utf-8") for script in found)
+
+
+def check(connection: apsw.Connection, path: Path, known: int) -> int:
+    """Return the version of the tables in this file, which may be empty.
+
+    Raises:
+        SpoolUnavailable: it is not a spool, or one of a newer version than `known`.
+    """
+    elsewhere = "point `spool.path` elsewhere"
+    try:
+        # In one transaction: somebody else may be making the tables meanwhile.
+        with connection:
+            application = connection.pragma("application_id")
+            version: int = connection.pragma("user_version")
+            tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
+    except apsw.NotADBError as error:
+        raise SpoolUnavailable(f"{path} is not a spool: {elsewhere}") from error
+    if application != APPLICATION_ID and (application, version, tables) != (0, 0, 0):
+        raise SpoolUnavailable(f"{path} is a database of another program: {elsewhere}")
+    if version > known:
+        raise SpoolUnavailable(
+            f"this spool was written by a newer relay (schema {version}, this one knows {known}):"
+            f" upgrade, or {elsewhere}"
+        )
+    return version
+
+
+def apply(connection: apsw.Connection, path: Path, wanted: tuple[str, ...]) -> Migrated:
+    """Apply what is missing of these migrations, each in a transaction of its own.
+
+    Several processes may do so at the same time: each looks again once it holds the write lock.
+
+    Raises:
+        SpoolUnavailable: the file is not a spool, or one of a newer version.
+    """
+    before = version = check(connection, path, len(wanted))
+    while version < len(wanted):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = check(connection, path, len(wanted))
+            if version < len(wanted):
+                connection.execute(wanted[version])
+                version += 1
+                connection.pragma("application_id", APPLICATION_ID)
+                connection.pragma("user_version", version)
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+    return Migrated(before, version)
+
+
+# ---- errors that pass, and errors that end the spool ----------------------------------------
+
+# A write that finds no room has stored nothing, and there may be room later.
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+# After a failed sync the kernel may call the lost pages clean and let the next sync succeed.
+_SYNC: Final = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
+
+_BREAKING: Final = (
+    apsw.IOError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.FormatError,
+    apsw.ReadOnlyError,
+    apsw.PermissionsError,
+    apsw.ProtocolError,
+    apsw.InternalError,
+    apsw.MisuseError,
+)
+
+
+def no_room(error: apsw.Error, system_errno: int) -> bool:
+    """Return whether a write found the disk full, or a quota or a limit on files used up."""
+    if isinstance(error, apsw.FullError):
+        return True
+    return (
+        isinstance(error, apsw.IOError)
+        and getattr(error, "extendedresult", apsw.SQLITE_OK) not in _SYNC
+        and system_errno in _NO_ROOM
+    )
+
+
+def passes(error: apsw.Error, system_errno: int) -> bool:
+    """Return whether later work may succeed; `system_errno` is the connection's, read at once."""
+    extended = getattr(error, "extendedresult", apsw.SQLITE_OK)
+    if extended in _SYNC:
+        return False
+    if extended == apsw.SQLITE_IOERR_NOMEM:
+        return True
+    if no_room(error, system_errno):
+        return True
+    return not isinstance(error, _BREAKING)
+
+
+def unavailable(error: apsw.Error | OSError) -> SpoolUnavailable:
+    """Return this package's error for one of SQLite or of the operating system."""
+    return SpoolUnavailable(f"the spool cannot be used now: {error}")
+
+
+class Soundness:
+    """Whether this spool can be trusted. What one connection finds out ends them all."""
+
+    def __init__(self) -> None:
+        self._why: str | None = None
+
+    @property
+    def broken(self) -> bool:
+        return self._why is not None
+
+    def check(self) -> None:
+        """Return if the spool may be used.
+
+        Raises:
+            SpoolBroken: something was found that does not pass.
+        """
+        if self._why is not None:
+            raise SpoolBroken(self._why)
+
+    def judge(self, error: apsw.Error, connection: apsw.Connection) -> SpoolUnavailable:
+        """Return what to raise for an error that this connection has just met."""
+        if passes(error, connection.system_errno):
+            return unavailable(error)
+        return self.condemn(str(error))
+
+    def condemn(self, why: str) -> SpoolBroken:
+        """End the spool; return what to raise. The first reason stays."""
+        if self._why is None:
+            self._why = f"the spool is broken and needs a restart: {why}"
+        return SpoolBroken(self._why)
+
+
+# ---- connections ----------------------------------------------------------------------------
 
 _FULL: Final = 2
 _CACHE_KIB: Final = 4 * 1024
@@ -26,14 +186,14 @@ def prepare(path: Path, patience: timedelta) -> Migrated:
     Raises:
         SpoolUnavailable: it cannot be made or opened, is not a spool, or is a newer one.
     """
-    files.create(path)
-    wanted = migrations.scripts()
+    disk.create(path)
+    wanted = scripts()
     try:
         if not path.with_name(path.name + "-journal").exists():
             _look(path, len(wanted))
         with closing(_open(path, apsw.SQLITE_OPEN_READWRITE, patience)) as connection:
             connection.pragma("synchronous", _FULL)
-            return migrations.apply(connection, path, wanted)
+            return apply(connection, path, wanted)
     except apsw.Error as error:
         raise unavailable(error) from error
 
@@ -121,4 +281,38 @@ def _look(path: Path, known: int) -> None:
         suppress(apsw.CorruptError),
         closing(apsw.Connection(address, flags=flags)) as connection,
     ):
-        migrations.check(connection, path, known)
+        check(connection, path, known)
+
+
+# ---- one steady time for all processes ------------------------------------------------------
+# Each process could read the wall clock when it starts. Once that clock has been set in between,
+# they would disagree about when a lease ends, and deliver each other's events. So the first process
+# since the machine was started says what the time was, and the others take its word.
+
+_KNOWN: Final = "SELECT boot, began FROM epoch"
+
+_FIRST: Final = """
+INSERT INTO epoch (one, boot, began) VALUES (1, :boot, :began)
+ON CONFLICT (one) DO UPDATE SET boot = excluded.boot, began = excluded.began
+WHERE boot <> excluded.boot
+"""
+
+
+def agree(connection: apsw.Connection, ours: Epoch) -> Epoch:
+    """Return what steady time is reckoned by here: ours, if nobody said anything since the start.
+
+    A spool that cannot be written now, such as on a full disk, keeps nobody from starting: then it
+    is ours as well.
+    """
+    try:
+        if _known(connection).get(ours.boot) is None:
+            said = {"boot": ours.boot, "began": events.micros(ours.began)}
+            connection.execute(_FIRST, said)
+        began = _known(connection)[ours.boot]
+    except apsw.Error:
+        return ours
+    return Epoch(ours.boot, events.moment(began))
+
+
+def _known(connection: apsw.Connection) -> dict[str, int]:
+    return {str(boot): int(began) for boot, began in events.fetch(connection, _KNOWN, ())}

@@ -1,7 +1,8 @@
-"""An event as it lies in the table, and back."""
+"""Event rows: columns and checksums, insert-or-duplicate, and the record of a proxied delivery."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from ipaddress import ip_address
 from itertools import compress
 from operator import itemgetter
@@ -10,11 +11,9 @@ from typing import Any, Final
 import apsw
 import orjson
 
-from relay.forwarded import event_of
-from relay.model import (
+from relay.core.event import (
     Delivered,
     Event,
-    Headers,
     Lease,
     Passed,
     Rejected,
@@ -22,10 +21,54 @@ from relay.model import (
     Tried,
     Unconfirmed,
     Unreachable,
-    VerifiedDelivery,
+    event_of,
 )
-from relay.spool import Record, Stored
-from relay.spool._sqlite.seals import digest, seal
+from relay.core.request import Headers, VerifiedDelivery
+from relay.spool import Conflict, Duplicate, Record, Stored
+
+# ---- checksums ------------------------------------------------------------------------------
+# It covers what an upstream is sent: the stored columns and the body. It is kept for as long as the
+# event, so what is written here can only be changed together with a migration.
+
+Field = str | int | float | bytes | None
+
+_VERSION: Final = b"event 1\n"
+
+
+def digest(fields: Sequence[Field]) -> str:
+    """Return a digest of these fields, at least one, that no other fields have, in hexadecimal.
+
+    The last one may be long: where it is bytes, it is hashed as it is.
+
+    Raises:
+        ValueError: a text holds half a surrogate pair, and could not be stored.
+    """
+    *others, last = fields
+    try:
+        head = orjson.dumps(others, default=_marked)
+        tail = last if isinstance(last, bytes) else orjson.dumps(last)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    kind = b"raw" if isinstance(last, bytes) else b"json"
+    # The length keeps the one from passing for a part of the other.
+    return sha256(b"%b%d %b %b%b" % (_VERSION, len(head), kind, head, tail)).hexdigest()
+
+
+def seal(received: str, conflicts_with: str | None, out_of_order: int) -> str:
+    """Return the checksum, as the statement that stores an event writes it.
+
+    received: the digest of what came from outside. The rest is found out by that statement, which
+        can put values in a row but cannot hash: they stand here a second time, to be compared.
+    """
+    return f"{received} {out_of_order} {conflicts_with or ''}"
+
+
+def _marked(raw: bytes) -> dict[str, str]:
+    # No column holds bytes but the last one; damage can put them into another.
+    return {"bytes": raw.hex()}
+
+
+# ---- rows -----------------------------------------------------------------------------------
 
 SQLiteValue = str | int | float | bytes | None
 
@@ -258,3 +301,91 @@ def _status(text: str) -> Status:
     except ValueError:
         # A damaged status is none that any statement looks for: nothing more will be done.
         return Status.DEAD
+
+
+# ---- storing --------------------------------------------------------------------------------
+
+# One statement decides and stores, so nothing can come between: a copy, an event of the same key
+# with other content, and a later state of the same subject are all seen as of the insert.
+# The LIMIT keeps SQLite from repeating a look-up wherever its result is used.
+_PUT: Final = """
+INSERT INTO events (
+    id, endpoint, provider, environment, upstream, key, content, restated, subject, opening,
+    method, suffix, headers, client, received_at, signed, conflicts_with, out_of_order, status,
+    place, attempts, since, due_at, lease_until, checksum, body, reconciled, confirm
+)
+SELECT
+    :id, :endpoint, :provider, :environment, :upstream, :key, :content, :restated, :subject,
+    :opening, :method, :suffix, :headers, :client, :received_at, :signed, known.id, known.later,
+    :status, :place, :attempts, :since, :due_at, :lease_until,
+    :digest || ' ' || known.later || ' ' || ifnull(known.id, ''),
+    :body, :reconciled, :confirm
+FROM (
+    SELECT
+        (
+            SELECT id FROM events WHERE seq = (
+                SELECT min(seq) FROM events
+                WHERE key = :key AND endpoint = :endpoint AND content <> :content
+                    AND status <> 'passed'
+            )
+        ) AS id,
+        :opening AND EXISTS (
+            SELECT 1 FROM events
+            WHERE endpoint = :endpoint AND subject = :subject AND opening = 0
+                AND status <> 'passed'
+        ) AS later
+    LIMIT 1
+) AS known
+WHERE NOT (:refuse AND known.id IS NOT NULL)
+    AND NOT EXISTS (
+        SELECT 1 FROM events
+        WHERE key = :key AND endpoint = :endpoint AND (:reconciled OR reconciled)
+            AND status <> 'passed'
+    )
+ON CONFLICT (key, endpoint, content) DO NOTHING
+ON CONFLICT (endpoint, restated) WHERE restated IS NOT NULL DO NOTHING
+RETURNING conflicts_with, out_of_order
+"""
+
+_KNOWN: Final = """
+SELECT id, (content = :content OR :reconciled OR reconciled) AS same FROM events
+WHERE key = :key AND endpoint = :endpoint AND status <> 'passed'
+ORDER BY same DESC, seq LIMIT 1
+"""
+
+_RESTATED: Final = """
+SELECT id FROM events WHERE endpoint = :endpoint AND restated = :restated
+"""
+
+_RECORD: Final = """
+INSERT INTO events (
+    id, endpoint, provider, environment, upstream, key, content, subject, opening, method, suffix,
+    headers, client, received_at, signed, out_of_order, status, attempts, since, settled_at,
+    last_outcome, checksum, body, confirm
+)
+VALUES (
+    :id, :endpoint, :provider, :environment, :upstream, :key, :content, :subject, :opening,
+    :method, :suffix, :headers, :client, :received_at, :signed, 0, 'passed', 1, :received_at,
+    :settled_at, :outcome, :checksum, :body, :confirm
+)
+ON CONFLICT DO NOTHING
+"""
+
+
+def put(connection: apsw.Connection, row: Parameters) -> Stored | Duplicate | Conflict:
+    """Store the event of `rows.parameters`, or say which event it is, or stands against."""
+    for conflicts_with, out_of_order in fetch(connection, _PUT, row):
+        return Stored(str(row["id"]), conflicts_with, bool(out_of_order))
+    for event_id, same in fetch(connection, _KNOWN, row):
+        if same:
+            return Duplicate(event_id)
+        if row["refuse"]:
+            return Conflict(event_id)
+    [(event_id,)] = fetch(connection, _RESTATED, row)
+    return Duplicate(event_id)
+
+
+def record_passed(connection: apsw.Connection, passed: Sequence[Parameters]) -> None:
+    """Keep each of `rows.passed_parameters`, unless it is there already; all or none."""
+    with connection:
+        connection.executemany(_RECORD, passed)

@@ -1,27 +1,31 @@
-"""Looking at what was received, and making some of it due again."""
+"""The statements behind looking at events: page, get, requeue, prune, stats."""
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 import apsw
 import orjson
 
-from relay.model import Event, Status
-from relay.spool import Page, Query, Record
-from relay.spool._sqlite import rows
+from relay.core.event import Event, Status
+from relay.spool import Page, Query, Record, SpoolStats
+from relay.spool.sqlite import disk, events
+from relay.spool.sqlite.database import unavailable
+
+# ---- reading and requeueing -----------------------------------------------------------------
 
 # Newest first by the time of receipt, so that a span of time is read in order and nothing else is.
 _PAGE: Final = f"""
-SELECT {rows.RECORD}, seq FROM events WHERE {{conditions}}
+SELECT {events.RECORD}, seq FROM events WHERE {{conditions}}
 ORDER BY received_at DESC, seq DESC LIMIT :limit
 """  # noqa: S608 - columns, no values
 
-_RECORD: Final = f"SELECT {rows.RECORD} FROM events WHERE id = :id"  # noqa: S608 - columns
+_RECORD: Final = f"SELECT {events.RECORD} FROM events WHERE id = :id"  # noqa: S608 - columns
 
 _EVENT: Final = f"""
-SELECT {rows.EVENT} FROM events WHERE id = :id AND body IS NOT NULL
+SELECT {events.EVENT} FROM events WHERE id = :id AND body IS NOT NULL
 """  # noqa: S608 - columns, no values
 
 _REQUEUE: Final = """
@@ -75,31 +79,31 @@ def page(connection: apsw.Connection, query: Query) -> Page:
     conditions, values = _narrowed(query)
     # One more than asked for tells whether there is another page.
     statement = _PAGE.format(conditions=conditions)
-    found = rows.fetch(connection, statement, values | {"limit": query.limit + 1})
+    found = events.fetch(connection, statement, values | {"limit": query.limit + 1})
     shown = found[: query.limit]
-    records = tuple(rows.record(row[:-1]) for row in shown)
+    records = tuple(events.record(row[:-1]) for row in shown)
     if len(found) == len(shown) or not shown:
         return Page(records, None)
-    return Page(records, f"{rows.micros(records[-1].received_at)}-{shown[-1][-1]}")
+    return Page(records, f"{events.micros(records[-1].received_at)}-{shown[-1][-1]}")
 
 
 def get(connection: apsw.Connection, event_id: str) -> Found | None:
     """Return one event, or None when there is none of this id."""
     with connection:
-        recorded = rows.fetch(connection, _RECORD, {"id": event_id})
+        recorded = events.fetch(connection, _RECORD, {"id": event_id})
         try:
-            kept = rows.fetch(connection, _EVENT, {"id": event_id})
-            event = rows.event(kept[0]) if kept else None
+            kept = events.fetch(connection, _EVENT, {"id": event_id})
+            event = events.event(kept[0]) if kept else None
         except UnicodeDecodeError:
             kept, event = [()], None
     for row in recorded:
-        return Found(rows.record(row), event, damaged=bool(kept) and event is None)
+        return Found(events.record(row), event, damaged=bool(kept) and event is None)
     return None
 
 
 def quarantine(connection: apsw.Connection, event_id: str, now: datetime) -> None:
     """Take a damaged event out of delivery. One that is delivered, or being tried, stays so."""
-    connection.execute(_QUARANTINE, {"id": event_id, "now": rows.micros(now)})
+    connection.execute(_QUARANTINE, {"id": event_id, "now": events.micros(now)})
 
 
 def requeue(connection: apsw.Connection, query: Query, now: datetime) -> list[tuple[str, str]]:
@@ -112,12 +116,12 @@ def requeue(connection: apsw.Connection, query: Query, now: datetime) -> list[tu
     if not values:
         raise ValueError("requeue needs ids or a filter; nothing was requeued")
     statement = _REQUEUE.format(conditions=conditions)
-    values |= {"limit": query.limit, "now": rows.micros(now)}
-    found = rows.fetch(connection, statement, values)
+    values |= {"limit": query.limit, "now": events.micros(now)}
+    found = events.fetch(connection, statement, values)
     return [(event_id, upstream) for _, event_id, upstream in sorted(found)]
 
 
-def _narrowed(query: Query) -> tuple[str, rows.Parameters]:
+def _narrowed(query: Query) -> tuple[str, events.Parameters]:
     """Return the conditions of a query as SQL, and their values; none when it takes everything."""
     if query.limit < 1:
         raise ValueError(f"a limit is at least 1, not {query.limit}")
@@ -126,10 +130,10 @@ def _narrowed(query: Query) -> tuple[str, rows.Parameters]:
         "status": query.status,
         "endpoint": query.endpoint,
         "key": query.key,
-        "since": None if query.since is None else rows.micros(query.since),
-        "until": None if query.until is None else rows.micros(query.until),
+        "since": None if query.since is None else events.micros(query.since),
+        "until": None if query.until is None else events.micros(query.until),
     }
-    values: rows.Parameters = {name: value for name, value in given.items() if value is not None}
+    values: events.Parameters = {name: value for name, value in given.items() if value is not None}
     if query.after is not None:
         values |= _position(query.after)
     conditions = [_CONDITIONS[name] for name in values if name in _CONDITIONS]
@@ -144,9 +148,92 @@ def _of_status(status: Status) -> str:
     return f"{indexed}status = '{status.value}'"
 
 
-def _position(after: str) -> rows.Parameters:
+def _position(after: str) -> events.Parameters:
     # As many digits as SQLite's integers surely hold.
     found = re.fullmatch(r"(-?[0-9]{1,18})-([0-9]{1,18})", after)
     if found is None:
         raise ValueError(f'"{after}" is not the `next` of a page')
     return {"after": int(found[1]), "after_seq": int(found[2])}
+
+
+# ---- pruning and counting -------------------------------------------------------------------
+
+_BODIES: Final = """
+UPDATE events SET body = NULL
+WHERE seq IN (
+    SELECT seq FROM events INDEXED BY events_body
+    WHERE body IS NOT NULL AND status IN ('delivered', 'passed', 'test') AND received_at < :before
+    ORDER BY received_at LIMIT :limit
+)
+"""
+
+_RECORDS: Final = """
+DELETE FROM events
+WHERE seq IN (
+    SELECT seq FROM events INDEXED BY events_settled
+    WHERE status IN ('delivered', 'passed', 'test') AND received_at < :before
+    ORDER BY received_at LIMIT :limit
+)
+"""
+
+_PROBE: Final = "INSERT OR REPLACE INTO probe (one, filler) VALUES (1, zeroblob(16384))"
+
+_FINDINGS: Final = 20
+
+# Everything but whether each index holds what its table does, which takes several times as long.
+_INSPECT: Final = f"PRAGMA quick_check({_FINDINGS})"
+
+_TALLIES: Final = "SELECT endpoint, status, events FROM tallies WHERE events > 0"
+
+_OLDEST: Final = """
+SELECT oldest.upstream, events.received_at
+FROM (
+    SELECT upstream, min(seq) AS seq FROM events INDEXED BY events_lane
+    WHERE status IN ('pending', 'leased') GROUP BY upstream
+) AS oldest JOIN events USING (seq)
+"""
+
+
+def prune(
+    connection: apsw.Connection, bodies_before: datetime, keys_before: datetime, limit: int
+) -> int:
+    """Remove records, then bodies, of settled events; return how many events were touched."""
+    with connection:
+        connection.execute(_RECORDS, {"before": events.micros(keys_before), "limit": limit})
+        removed = connection.changes()
+        connection.execute(_BODIES, {"before": events.micros(bodies_before), "limit": limit})
+        emptied = connection.changes()
+    return removed + emptied
+
+
+def probe(connection: apsw.Connection) -> None:
+    """Write as much as a large delivery would need, in a place that nobody reads."""
+    connection.execute(_PROBE)
+
+
+def inspect(connection: apsw.Connection) -> tuple[str, ...]:
+    """Return what SQLite finds wrong with the file, at most `_FINDINGS` lines.
+
+    Raises:
+        SpoolUnavailable: it could not be looked over.
+    """
+    try:
+        found = [str(line) for (line,) in events.fetch(connection, _INSPECT, ())]
+    except apsw.Error as error:
+        if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
+            return (str(error),)
+        raise unavailable(error) from error
+    return () if found == ["ok"] else tuple(found)
+
+
+def stats(connection: apsw.Connection, path: Path) -> SpoolStats:
+    """Return counts and sizes."""
+    with connection:
+        tallies = events.fetch(connection, _TALLIES, ())
+        oldest = events.fetch(connection, _OLDEST, ())
+    return SpoolStats(
+        events={(endpoint, Status(status)): number for endpoint, status, number in tallies},
+        oldest_pending={upstream: events.moment(time) for upstream, time in oldest},
+        size=disk.size(path),
+        free=disk.free(path),
+    )

@@ -1,4 +1,4 @@
-"""Handing events out, and taking back what came of them."""
+"""The statements of the queue: claim, settle, release, recover."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -7,10 +7,26 @@ from typing import Final
 import apsw
 import orjson
 
-from relay.errors import LeaseLost
-from relay.model import Dead, Decision, Done, Held, Lease, RetryAt, Tried
+from relay.core.errors import LeaseLost
+from relay.core.event import Dead, Decision, Done, Held, Lease, RetryAt, Tried
 from relay.spool import Claimed
-from relay.spool._sqlite import ages, rows
+from relay.spool.sqlite import events
+
+# ---- how old an event is, in SQL ------------------------------------------------------------
+# It is as old as it was when it fell due, whatever clock that went by, and grows older while there
+# is somebody to serve it. So neither a clock that was wrong, before or now, nor a time without a
+# relay brings it any nearer to being given up.
+#
+# SQL over a row of `events`: `:now` is the time, `:began` that since which there is somebody. A row
+# that is damaged gives a time, too: it must not end a statement that is about others as well.
+
+#: When the event fell due: not before somebody was there, and not after now.
+FELL_DUE: Final = "ifnull(max(min(due_at, :now), :began), :now)"
+
+#: When its round began.
+AGED_SINCE: Final = f"min(ifnull(CAST(since + {FELL_DUE} - due_at AS INTEGER), :now), :now)"
+
+# ---- leases ---------------------------------------------------------------------------------
 
 # What one claim moves or looks through at most, so that it never holds up the writes behind it.
 _STEP: Final = 1000
@@ -38,7 +54,7 @@ UPDATE events SET status = 'pending', place = 'ready', lease_until = NULL WHERE 
 """
 
 _PUT_OFF: Final = f"""
-UPDATE events SET since = {ages.SINCE}, due_at = :now, place = 'ready'
+UPDATE events SET since = {AGED_SINCE}, due_at = :now, place = 'ready'
 WHERE place = 'waiting' AND due_at > :horizon
 """  # noqa: S608 - an expression, no values
 
@@ -74,13 +90,13 @@ UPDATE events SET place = 'behind' WHERE seq IN (SELECT value FROM json_each(:se
 """
 
 _READ: Final = f"""
-SELECT seq, attempts, earlier_attempts, {ages.SINCE}, {rows.EVENT}
+SELECT seq, attempts, earlier_attempts, {AGED_SINCE}, {events.EVENT}
 FROM events WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq
 """  # noqa: S608 - columns, no values
 
 _LEASE: Final = f"""
 UPDATE events SET status = 'leased', place = NULL, attempts = attempts + 1, lease_until = :until,
-    since = {ages.SINCE}, due_at = {ages.FELL_DUE}
+    since = {AGED_SINCE}, due_at = {FELL_DUE}
 WHERE seq IN (SELECT value FROM json_each(:seqs))
 """  # noqa: S608 - expressions, no values
 
@@ -159,8 +175,12 @@ def claim(
     """
     if limit < 1:
         raise ValueError(f"a limit is at least 1, not {limit}")
-    until = rows.micros(now + lease)
-    times: rows.Parameters = {"now": rows.micros(now), "began": rows.micros(began), "until": until}
+    until = events.micros(now + lease)
+    times: events.Parameters = {
+        "now": events.micros(now),
+        "began": events.micros(began),
+        "until": until,
+    }
     at = times | {"upstream": upstream, "step": _STEP}
     with connection:
         connection.execute(_EXPIRED, at)
@@ -169,7 +189,7 @@ def claim(
             seqs = _heads(connection, upstream, limit)
         else:
             connection.execute(_UNORDERED, at)
-            found = rows.fetch(connection, _READY, {"upstream": upstream, "limit": limit})
+            found = events.fetch(connection, _READY, {"upstream": upstream, "limit": limit})
             seqs = [seq for (seq,) in found]
         read = _read(connection, seqs, times, until)
         damaged = [seq for seq, got in read if got is None]
@@ -184,7 +204,7 @@ def claim(
     return Claimed(
         leases=tuple(got for _, got in read if got is not None),
         next_due=_earliest(
-            None if ready is None else min(ready, rows.micros(now)), waiting, others
+            None if ready is None else min(ready, events.micros(now)), waiting, others
         ),
         damaged=lost,
     )
@@ -198,7 +218,11 @@ def recover(connection: apsw.Connection) -> int:
 
 def advance(connection: apsw.Connection, now: datetime, horizon: datetime) -> int:
     """Make every event due that would be later than `horizon`; return how many."""
-    times = {"now": rows.micros(now), "began": rows.micros(now), "horizon": rows.micros(horizon)}
+    times = {
+        "now": events.micros(now),
+        "began": events.micros(now),
+        "horizon": events.micros(horizon),
+    }
     connection.execute(_PUT_OFF, times)
     waiting = connection.changes()
     connection.execute(_LEASED_FOR_TOO_LONG, times)
@@ -207,7 +231,7 @@ def advance(connection: apsw.Connection, now: datetime, horizon: datetime) -> in
 
 def _ids(connection: apsw.Connection, seqs: Sequence[int]) -> tuple[str, ...]:
     """Return the ids of these events; a damaged id is shown as far as it can be."""
-    found = [rows.fetch(connection, _ID, {"seq": seq}) for seq in seqs]
+    found = [events.fetch(connection, _ID, {"seq": seq}) for seq in seqs]
     return tuple(event_id.decode("utf-8", "backslashreplace") for ((event_id,),) in found)
 
 
@@ -228,21 +252,21 @@ def settle(
         LeaseLost: the lease has passed to somebody else.
     """
     status, place, due = _state(decision)
-    settled = rows.fetch(
+    settled = events.fetch(
         connection,
         _SETTLE,
         _holder(lease)
         | {
             "status": status,
             "place": place,
-            "due_at": None if due is None else rows.micros(due),
-            "settled_at": rows.micros(now) if due is None else None,
-            "outcome": rows.outcome_text(outcome),
+            "due_at": None if due is None else events.micros(due),
+            "settled_at": events.micros(now) if due is None else None,
+            "outcome": events.outcome_text(outcome),
         },
     )
     if not settled:
         raise _lost(lease)
-    return ordered and bool(rows.fetch(connection, _FOLLOWED, settled[0]))
+    return ordered and bool(events.fetch(connection, _FOLLOWED, settled[0]))
 
 
 def release(
@@ -253,12 +277,12 @@ def release(
     Raises:
         LeaseLost: the lease has passed to somebody else.
     """
-    held = _holder(lease) | {"now": rows.micros(now)}
+    held = _holder(lease) | {"now": events.micros(now)}
     statement = _RELEASE
     if due is not None and due > now:
-        held["due"] = rows.micros(due)
+        held["due"] = events.micros(due)
         statement = _PUT_OFF_UNTRIED
-    if not rows.fetch(connection, statement, held):
+    if not events.fetch(connection, statement, held):
         raise _lost(lease)
 
 
@@ -266,7 +290,7 @@ def give_back(connection: apsw.Connection, leases: Iterable[Lease], now: datetim
     """Release those of these leases that are still held."""
     with connection:
         for lease in leases:
-            rows.fetch(connection, _RELEASE, _holder(lease) | {"now": rows.micros(now)})
+            events.fetch(connection, _RELEASE, _holder(lease) | {"now": events.micros(now)})
 
 
 def _heads(connection: apsw.Connection, upstream: str, limit: int) -> list[int]:
@@ -277,7 +301,7 @@ def _heads(connection: apsw.Connection, upstream: str, limit: int) -> list[int]:
     heads: list[int] = []
     behind: list[int] = []
     found = connection.execute(_READY_OR_BEHIND, {"upstream": upstream, "step": _STEP})
-    row: rows.Row
+    row: events.Row
     for row in found:
         seq, follows = row
         if follows:
@@ -292,11 +316,11 @@ def _heads(connection: apsw.Connection, upstream: str, limit: int) -> list[int]:
 
 
 def _read(
-    connection: apsw.Connection, seqs: Sequence[int], times: rows.Parameters, until: int
+    connection: apsw.Connection, seqs: Sequence[int], times: events.Parameters, until: int
 ) -> list[tuple[int, Lease | None]]:
     """Return the leases of these events, about to be taken; None for one that is damaged."""
     try:
-        found = rows.fetch(connection, _READ, times | {"seqs": _array(seqs)})
+        found = events.fetch(connection, _READ, times | {"seqs": _array(seqs)})
     except UnicodeDecodeError:
         if len(seqs) == 1:
             return [(seqs[0], None)]
@@ -305,12 +329,12 @@ def _read(
     return [(seq, _lease(tuple(row), until)) for seq, *row in found]
 
 
-def _lease(row: rows.Row, until: int) -> Lease | None:
+def _lease(row: events.Row, until: int) -> Lease | None:
     attempts, earlier, since, *columns = row
-    event = rows.event(tuple(columns))
+    event = events.event(tuple(columns))
     if event is None:
         return None
-    return rows.lease(event, attempts + 1, earlier, since, rows.moment(until))
+    return events.lease(event, attempts + 1, earlier, since, events.moment(until))
 
 
 def _state(decision: Decision) -> tuple[str, str | None, datetime | None]:
@@ -325,8 +349,8 @@ def _state(decision: Decision) -> tuple[str, str | None, datetime | None]:
             return "pending", "waiting", due
 
 
-def _holder(lease: Lease) -> rows.Parameters:
-    return {"id": lease.event.id, "attempt": lease.attempt, "until": rows.micros(lease.until)}
+def _holder(lease: Lease) -> events.Parameters:
+    return {"id": lease.event.id, "attempt": lease.attempt, "until": events.micros(lease.until)}
 
 
 def _lost(lease: Lease) -> LeaseLost:
@@ -339,11 +363,11 @@ def _array(seqs: Iterable[int]) -> str:
 
 def _first(connection: apsw.Connection, statement: str, upstream: str) -> int | None:
     time: int
-    for (time,) in rows.fetch(connection, statement, {"upstream": upstream}):
+    for (time,) in events.fetch(connection, statement, {"upstream": upstream}):
         return time
     return None
 
 
 def _earliest(*times: int | None) -> datetime | None:
     known = [time for time in times if time is not None]
-    return rows.moment(min(known)) if known else None
+    return events.moment(min(known)) if known else None

@@ -1,16 +1,21 @@
-"""The one thread that reads, so that a long look at the history holds up nobody."""
+"""The reading thread, and the low-priority integrity check of the whole file."""
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import apsw
 
-from relay.errors import SpoolUnavailable
-from relay.spool._sqlite.faults import Soundness
+from relay.core.errors import SpoolUnavailable
+from relay.spool.sqlite.database import Soundness
 
 T = TypeVar("T")
+
+# ---- the reading thread ---------------------------------------------------------------------
 
 
 class Reader:
@@ -45,3 +50,79 @@ class Reader:
             return work(self._connection)
         except apsw.Error as error:
             raise self._soundness.judge(error, self._connection) from error
+
+
+# ---- low-priority work on the file ----------------------------------------------------------
+# While it reads, SQLite's log cannot begin anew. On a machine with no time to spare that would go
+# on for as long as the load does, so work that holds the log up for too long is begun again, as an
+# equal.
+
+#: The niceness of what may take as long as it wants.
+LAST_IN_LINE: Final = 19
+
+# How often to see whether it has held up others for long enough, in seconds.
+_LOOK: Final = 0.25
+
+
+async def aside(
+    connect: Callable[[], apsw.Connection],
+    work: Callable[[apsw.Connection], T],
+    *,
+    too_long: Callable[[], bool],
+) -> T:
+    """Return what the work returns, or raise what it raises. Cancelled, it ends the work.
+
+    work: is called in a thread of its own, and ends early when its connection is interrupted.
+    too_long: whether it has gone on for too long at its low priority.
+    """
+    connection = await asyncio.to_thread(connect)
+    try:
+        try:
+            return await _done(connection, work, _step_back, too_long)
+        except _TooLong:
+            return await _done(connection, work, _keep_pace, _never)
+    finally:
+        connection.close()
+
+
+class _TooLong(Exception):
+    """The work was interrupted."""
+
+
+async def _done(
+    connection: apsw.Connection,
+    work: Callable[[apsw.Connection], T],
+    begin: Callable[[], None],
+    too_long: Callable[[], bool],
+) -> T:
+    # A thread each time: a low priority cannot be taken back.
+    thread = ThreadPoolExecutor(1, "spool-aside", initializer=begin)
+    working = asyncio.get_running_loop().run_in_executor(thread, work, connection)
+    try:
+        while not working.done():
+            await asyncio.wait([working], timeout=_LOOK)
+            if not working.done() and too_long():
+                raise _TooLong
+        return working.result()
+    finally:
+        # One that comes before the statement has begun is lost.
+        while not working.done():
+            connection.interrupt()
+            await asyncio.wait([working], timeout=_LOOK)
+        if not working.cancelled():
+            working.exception()
+        thread.shutdown(wait=False)
+
+
+def _step_back() -> None:
+    """Let every other thread go first, where the system gives threads a priority each (Linux)."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LAST_IN_LINE)
+
+
+def _keep_pace() -> None:
+    """Go on at the priority of all."""
+
+
+def _never() -> bool:
+    return False

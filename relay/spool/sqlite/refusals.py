@@ -1,8 +1,9 @@
-"""Refused deliveries in their table: statements, and nothing that runs them."""
+"""Refused deliveries in SQLite: the statements, and the store that runs them."""
 
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import Final
@@ -10,10 +11,14 @@ from typing import Final
 import apsw
 import orjson
 
-from relay.errors import Reason
-from relay.kept import Bounds, Kept, RefusalPage, RefusalQuery, Refused
-from relay.model import ClientAddress, Headers, RequestHead, Via
-from relay.spool._sqlite import rows
+from relay.core.errors import Reason
+from relay.core.request import ClientAddress, Headers, RequestHead, Via
+from relay.spool.refusals import Bounds, Kept, RefusalPage, RefusalQuery, Refused
+from relay.spool.sqlite import events
+from relay.spool.sqlite.reader import Reader
+from relay.spool.sqlite.writer import Writer
+
+# ---- statements -----------------------------------------------------------------------------
 
 _KEEP: Final = """
 INSERT INTO refusals (
@@ -73,7 +78,7 @@ WHERE seq IN (SELECT seq FROM refusals WHERE received_at < :before LIMIT :limit)
 """
 
 
-def parameters(refused: Refused) -> rows.Parameters:
+def parameters(refused: Refused) -> events.Parameters:
     """Return what an `INSERT` needs."""
     head = refused.head
     headers = orjson.dumps(list(head.headers))
@@ -91,14 +96,14 @@ def parameters(refused: Refused) -> rows.Parameters:
         "method": head.method,
         "target": head.target,
         "headers": headers.decode(),
-        "received_at": rows.micros(head.received_at),
+        "received_at": events.micros(head.received_at),
         "fingerprint": sha256(told).digest(),
         "size": refused.size,
         "body": refused.body,
     }
 
 
-def keep(connection: apsw.Connection, refused: Sequence[rows.Parameters], bounds: Bounds) -> None:
+def keep(connection: apsw.Connection, refused: Sequence[events.Parameters], bounds: Bounds) -> None:
     """Keep these, and let go of what is past the bounds; all of it or nothing."""
     with connection:
         connection.executemany(_KEEP, refused)
@@ -108,11 +113,11 @@ def keep(connection: apsw.Connection, refused: Sequence[rows.Parameters], bounds
 
 
 def _shrink(connection: apsw.Connection, bounds: Bounds) -> None:
-    [(number, size)] = rows.fetch(connection, _TOTAL, ())
+    [(number, size)] = events.fetch(connection, _TOTAL, ())
     excess, surplus = number - bounds.number, size - bounds.size
     last = None
     while excess > 0 or surplus > 0:
-        for seq, freed in rows.fetch(connection, _OLDEST, {"limit": 100}):
+        for seq, freed in events.fetch(connection, _OLDEST, {"limit": 100}):
             if excess <= 0 and surplus <= 0:
                 break
             last, excess, surplus = seq, excess - 1, surplus - freed
@@ -132,11 +137,11 @@ def page(connection: apsw.Connection, query: RefusalQuery) -> RefusalPage:
         "reason": None if query.reason is None else query.reason.value,
         "after": None if query.after is None else _position(query.after),
     }
-    values: rows.Parameters = {name: value for name, value in given.items() if value is not None}
+    values: events.Parameters = {name: value for name, value in given.items() if value is not None}
     conditions = " AND ".join(_CONDITIONS[name] for name in values) or "TRUE"
     # One more than asked for tells whether there is another page.
     statement = _PAGE.format(conditions=conditions)
-    found = rows.fetch(connection, statement, values | {"limit": query.limit + 1})
+    found = events.fetch(connection, statement, values | {"limit": query.limit + 1})
     shown = found[: query.limit]
     more = str(shown[-1][-1]) if len(found) > len(shown) else None
     return RefusalPage(tuple(_kept(row[:-1], b"") for row in shown), more)
@@ -144,7 +149,7 @@ def page(connection: apsw.Connection, query: RefusalQuery) -> RefusalPage:
 
 def get(connection: apsw.Connection, refusal_id: str) -> Kept | None:
     """Return one with its body, or None when there is none of this id."""
-    for row in rows.fetch(connection, _ONE, {"id": refusal_id}):
+    for row in events.fetch(connection, _ONE, {"id": refusal_id}):
         return _kept(row[:-1], row[-1])
     return None
 
@@ -153,18 +158,18 @@ def still(
     connection: apsw.Connection, refusal_id: str, reason: Reason, detail: str, at: datetime
 ) -> None:
     """Note why it is refused now."""
-    told = {"id": refusal_id, "reason": reason.value, "detail": detail, "at": rows.micros(at)}
+    told = {"id": refusal_id, "reason": reason.value, "detail": detail, "at": events.micros(at)}
     connection.execute(_STILL, told)
 
 
 def released(connection: apsw.Connection, refusal_id: str, event_id: str, at: datetime) -> None:
     """Note what event it became, and let its content go."""
-    connection.execute(_RELEASED, {"id": refusal_id, "event": event_id, "at": rows.micros(at)})
+    connection.execute(_RELEASED, {"id": refusal_id, "event": event_id, "at": events.micros(at)})
 
 
 def prune(connection: apsw.Connection, before: datetime, limit: int) -> int:
     """Remove those that came before; return how many."""
-    connection.execute(_PRUNE, {"before": rows.micros(before), "limit": limit})
+    connection.execute(_PRUNE, {"before": events.micros(before), "limit": limit})
     return connection.changes()
 
 
@@ -175,14 +180,14 @@ def _position(after: str) -> int:
     return int(after)
 
 
-def _kept(row: rows.Row, body: bytes) -> Kept:
+def _kept(row: events.Row, body: bytes) -> Kept:
     values = dict(zip(_NAMES, row, strict=True))
     head = RequestHead(
         method=values["method"],
         target=values["target"],
         headers=Headers(tuple((name, value) for name, value in orjson.loads(values["headers"]))),
         peer=ip_address(values["peer"]),
-        received_at=rows.moment(values["received_at"]),
+        received_at=events.moment(values["received_at"]),
     )
     refused = Refused(
         id=values["id"],
@@ -194,5 +199,38 @@ def _kept(row: rows.Row, body: bytes) -> Kept:
         client=ClientAddress(ip_address(values["client"]), Via(values["client_via"])),
         body=body,
     )
-    tried_at = None if values["tried_at"] is None else rows.moment(values["tried_at"])
+    tried_at = None if values["tried_at"] is None else events.moment(values["tried_at"])
     return Kept(refused, values["times"], tried_at, values["released_as"])
+
+
+# ---- the store, through the spool's own writer and reader -----------------------------------
+
+
+class SqliteRefusals:
+    """A `relay.spool.refusals.RefusalStore`; open as long as its spool is."""
+
+    def __init__(self, writer: Writer, reader: Reader) -> None:
+        self._writer = writer
+        self._reader = reader
+
+    async def keep(self, refused: Sequence[Refused], bounds: Bounds) -> None:
+        kept = [parameters(each) for each in refused]
+        # A full disk keeps its last room for what was acknowledged.
+        await self._writer.run(partial(keep, refused=kept, bounds=bounds), intake=True)
+
+    async def page(self, query: RefusalQuery) -> RefusalPage:
+        return await self._reader.run(partial(page, query=query))
+
+    async def get(self, refusal_id: str) -> Kept | None:
+        return await self._reader.run(partial(get, refusal_id=refusal_id))
+
+    async def still(self, refusal_id: str, reason: Reason, detail: str, at: datetime) -> None:
+        note = partial(still, refusal_id=refusal_id, reason=reason, detail=detail, at=at)
+        await self._writer.run(note)
+
+    async def released(self, refusal_id: str, event_id: str, at: datetime) -> None:
+        note = partial(released, refusal_id=refusal_id, event_id=event_id, at=at)
+        await self._writer.run(note)
+
+    async def prune(self, before: datetime, limit: int) -> int:
+        return await self._writer.run(partial(prune, before=before, limit=limit))

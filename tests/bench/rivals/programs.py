@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from relay.plugins import load
 from relay.providers import Provider
+from relay.providers.builtin import load
 from tests.bench.machine import SERVER_CORE
 from tests.bench.messages import MIDTRANS_KEY
 from tests.bench.processes import NotInstalled, Program, free_port
@@ -133,6 +133,6 @@ def _found(program: str, install: str) -> str:
 
 def _networks() -> list[str]:
     """Return what Midtrans publishes: the list that relay has for this endpoint."""
-    provider: Provider = load("providers", "midtrans").PROVIDER
+    provider: Provider = load("midtrans")
     listings = provider.facts.environments["production"].listings
     return list(dict.fromkeys(each for listing in listings for each in listing.networks))

@@ -2,16 +2,15 @@
 
 import pytest
 
-from relay.demo.keys import shared
-from relay.demo.scenario import Row, Target, play
-from relay.demo.sink import Sink
-from relay.plugins import load
+from relay.cli.demo import Row, Target, play
+from relay.cli.demo.services import Sink, shared
+from relay.providers.builtin import load
 
 
 @pytest.mark.parametrize("provider", ["midtrans", "vipps"])
 async def test_a_relay_that_lets_everything_through_fails_the_demo(provider: str) -> None:
     async with Sink() as sink:
-        signer = load("providers", provider).PROVIDER
+        signer = load(provider)
         target = Target(provider, signer, sink.url, "192.0.2.1", shared())
         rows = await play([target], sink)
     verdicts = {row.sent: row.went_well for row in rows}

@@ -4,7 +4,7 @@ import dns.asyncquery
 import dns.message
 import dns.rcode
 
-from relay.demo.nameserver import Nameserver
+from relay.cli.demo.services import Nameserver
 
 
 async def test_every_name_has_the_addresses() -> None:

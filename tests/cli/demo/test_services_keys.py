@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.demo.keys import Pair, asymmetric, shared, standard_webhooks
+from relay.cli.demo.services import Pair, asymmetric, shared, standard_webhooks
 
 
 @pytest.mark.parametrize("make", [shared, asymmetric, standard_webhooks])

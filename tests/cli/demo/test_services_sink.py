@@ -2,7 +2,7 @@
 
 import aiohttp
 
-from relay.demo.sink import Sink
+from relay.cli.demo.services import Sink
 
 
 async def test_it_counts_what_arrives() -> None:

@@ -4,9 +4,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from relay.upstream._http.connection import Connection
-from relay.upstream._http.response import Closed, Malformed, Response, TooLong
-from tests.upstream.http.peer import OK, Line, Peer
+from relay.delivery.http.connection import Connection
+from relay.delivery.http.messages import Closed, Malformed, Response, TooLong
+from tests.delivery.http.peer import OK, Line, Peer
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
 LONG_REQUEST = REQUEST + bytes(30_000_000)

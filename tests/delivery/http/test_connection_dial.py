@@ -7,9 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from relay.upstream._http.dial import _race, alternating, dial
-from relay.upstream._http.name import Found, Name
-from tests.upstream.http.peer import Peer
+from relay.delivery.http.connection import Found, Name, _race, alternating, dial
+from tests.delivery.http.peer import Peer
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.upstream._http.name import Found, Name
+from relay.delivery.http.connection import Found, Name
 
 ANSWER: Found = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 80))
 

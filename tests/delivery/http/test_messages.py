@@ -1,6 +1,6 @@
 import pytest
 
-from relay.upstream._http.response import (
+from relay.delivery.http.messages import (
     LONGEST_OVERHEAD,
     MOST_FIELDS,
     Closed,

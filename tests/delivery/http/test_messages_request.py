@@ -1,6 +1,6 @@
 import pytest
 
-from relay.upstream._http.request import Origin, encode
+from relay.delivery.http.messages import Origin, encode
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,11 @@ from random import Random
 
 import pytest
 
-from relay.upstream._http.pool import CannotConnect, Pool, keep_for
-from relay.upstream._http.request import Origin, encode
-from relay.upstream._http.response import Closed, Response
+from relay.delivery.http.messages import Closed, Origin, Response, encode
+from relay.delivery.http.pool import CannotConnect, Pool, keep_for
+from tests.delivery.http.peer import OK, Line, Peer
 from tests.harness.certified import certified
 from tests.harness.upstream import Upstream, answer, close, hang, send
-from tests.upstream.http.peer import OK, Line, Peer
 
 LIMIT = 1000
 

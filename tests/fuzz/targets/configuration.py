@@ -6,7 +6,7 @@ An input is the text of a file.
 from pathlib import Path
 
 from relay.config import load_text
-from relay.errors import ConfigError, Problem
+from relay.core.errors import ConfigError, Problem
 
 _NAME = "relay.yaml"
 _BASE = Path("/nonexistent")

@@ -10,9 +10,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from netaddr import IPNetwork
 
-from relay.clientip import ClientLocator, ForwardedHeader
-from relay.errors import Reason, Refusal
-from relay.model import Address, ClientAddress, Headers, RequestHead, Via
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Address, ClientAddress, ForwardedHeader, Headers, RequestHead, Via
+from relay.ingest.client_address import ClientLocator
 
 PROXY, STRANGER = ip_address("10.0.0.7"), ip_address("198.51.100.4")
 _TRUSTED = tuple(map(IPNetwork, ("10.0.0.0/8", "fd00::/8")))

@@ -6,9 +6,16 @@ from typing import NoReturn
 
 import orjson
 
-from relay.errors import Reason, Refusal
-from relay.minify import minify
-from relay.strictjson import MAX_DEPTH, MAX_DIGITS, JsonValue, Number, content_digest, parse
+from relay.core.errors import Reason, Refusal
+from relay.core.strict_json import (
+    MAX_DEPTH,
+    MAX_DIGITS,
+    JsonValue,
+    Number,
+    content_digest,
+    minify,
+    parse,
+)
 
 SEEDS = (
     b'{"order_id":"A-1","status_code":"200","gross_amount":"10000.00"}',

@@ -2,7 +2,7 @@
 
 import json
 
-from relay.minify import minify
+from relay.core.strict_json import minify
 
 SEEDS = (
     b'{ "a b" : " c " , "d" : [ 1 , 2.50 ] }',

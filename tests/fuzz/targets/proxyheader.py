@@ -3,13 +3,7 @@
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-from relay.edge.proxyheader import (
-    LONGEST_V1,
-    LONGEST_V2,
-    ProxyHeaderInvalid,
-    missing,
-    parse,
-)
+from relay.edge.proxy_protocol import LONGEST_V1, LONGEST_V2, ProxyHeaderInvalid, missing, parse
 
 _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 _TCP4 = bytes([127, 0, 0, 1, 10, 0, 0, 9, 0x1F, 0x90, 0x01, 0xBB])

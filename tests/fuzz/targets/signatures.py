@@ -16,17 +16,15 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from relay.errors import Reason, Refusal
-from relay.inline.formats import MOST_SIGNATURES, Format
-from relay.model import ClientAddress, Delivery, Headers, RequestHead, Via
-from relay.plugins import load
+from relay.core.errors import Reason, Refusal
+from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
+from relay.core.secret import Secret
 from relay.providers import Terms
-from relay.schemes import Verifier
-from relay.schemes.digest import Digest
-from relay.schemes.hmac import Hmac
-from relay.schemes.pubkey import Ed25519, Rsa
-from relay.schemes.token import Token
-from relay.secret import Secret
+from relay.providers.builtin import load
+from relay.providers.inline.signature import MOST_SIGNATURES, Format
+from relay.signatures import Verifier
+from relay.signatures.public_key import Ed25519, Rsa
+from relay.signatures.shared_secret import Digest, Hmac, Token
 
 _VECTORS = Path(__file__).parent.parent.parent / "vectors"
 _KEY, _MESSAGE = b"canary-of-the-fuzzers", b"a message"
@@ -59,7 +57,7 @@ _VERIFIERS: tuple[tuple[Verifier, str | None], ...] = (
     (Ed25519([_PUBLIC], "hex"), _PRIVATE.sign(_MESSAGE).hex()),
     (Rsa([Secret(_SNAP["public_key"])]), None),
 )
-_INSPECTOR = load("providers", "vipps").PROVIDER.bind(
+_INSPECTOR = load("vipps").bind(
     Terms(secrets=(Secret(_VIPPS["secret"]),), public_url=_VIPPS["url"])
 )
 

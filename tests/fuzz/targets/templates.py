@@ -6,12 +6,17 @@ whether the configuration names the URL.
 
 import json
 
-from relay.errors import Reason, Refusal
-from relay.inline import shift
-from relay.inline.message import Message
-from relay.inline.template import Literal, Part, Placeholder, Template
-from relay.inline.urls import signed_url
-from tests.inline.describe import message
+from relay.core.errors import Reason, Refusal
+from relay.providers.inline import ambiguity
+from relay.providers.inline.signed_text import (
+    Literal,
+    Message,
+    Part,
+    Placeholder,
+    Template,
+    signed_url,
+)
+from tests.providers.inline.describe import message
 
 _URL = signed_url("https://pay.example.com/in?b=2")
 _HEADERS = {"X-A": "1.2", "X-B": "", "X-C": "h\xe9"}
@@ -111,7 +116,7 @@ def _check_readings(
             chosen = isinstance(part, Placeholder) and part.kind in free
             segments[-1].append((chosen, value))
     several = any(_readings(segment) > 1 for segment in segments)
-    ambiguous = shift.fields_ambiguous(template.parts, filled, url_known=url_known)
+    ambiguous = ambiguity.fields_ambiguous(template.parts, filled, url_known=url_known)
     assert ambiguous is several
 
 

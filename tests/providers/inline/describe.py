@@ -5,13 +5,12 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
-from relay.inline import Description, Field, HeaderField, SignatureRule
-from relay.inline.message import Message
-from relay.inline.provider import InlineProvider
-from relay.inline.urls import SignedUrl
-from relay.model import ClientAddress, Delivery, Headers, RequestHead, Via
+from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
+from relay.core.secret import Secret
 from relay.providers import Environment, Inspector, Terms
-from relay.secret import Secret
+from relay.providers.inline import Description, Field, HeaderField, SignatureRule
+from relay.providers.inline.provider import InlineProvider
+from relay.providers.inline.signed_text import Message, SignedUrl
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 

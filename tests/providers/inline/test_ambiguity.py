@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.errors import Reason, Refusal
-from relay.inline import shift
-from relay.inline.template import Template
+from relay.core.errors import Reason, Refusal
+from relay.providers.inline import ambiguity
+from relay.providers.inline.signed_text import Template
 
 
 def filled(text: str, *values: str) -> list[bytes | None]:
@@ -26,7 +26,7 @@ def filled(text: str, *values: str) -> list[bytes | None]:
 
 
 def ambiguous(text: str, *values: str) -> bool:
-    return shift.fields_ambiguous(Template(text).parts, filled(text, *values), url_known=True)
+    return ambiguity.fields_ambiguous(Template(text).parts, filled(text, *values), url_known=True)
 
 
 @pytest.mark.parametrize(
@@ -85,17 +85,17 @@ def test_it_agrees_with_trying_every_split(values: list[str]) -> None:
 )
 def test_beside_the_body(text: str, values: tuple[str, ...], expected: bool) -> None:
     parts = Template(text).parts
-    assert shift.body_ambiguous(parts, filled(text, *values), url_known=True) is expected
+    assert ambiguity.body_ambiguous(parts, filled(text, *values), url_known=True) is expected
 
 
 def test_a_path_is_chosen_by_the_caller_unless_the_url_is_known() -> None:
     text, values = "{body}.{path_query}", ("x", "/a?b.c")
     parts = Template(text).parts
-    assert shift.body_ambiguous(parts, filled(text, *values), url_known=False)
+    assert ambiguity.body_ambiguous(parts, filled(text, *values), url_known=False)
     text, values = "{path}:{json:/a}", ("/a:b", "x")
     parts = Template(text).parts
-    assert shift.fields_ambiguous(parts, filled(text, *values), url_known=False)
-    assert not shift.fields_ambiguous(parts, filled(text, *values), url_known=True)
+    assert ambiguity.fields_ambiguous(parts, filled(text, *values), url_known=False)
+    assert not ambiguity.fields_ambiguous(parts, filled(text, *values), url_known=True)
 
 
 @pytest.mark.parametrize(
@@ -115,15 +115,15 @@ def test_a_path_is_chosen_by_the_caller_unless_the_url_is_known() -> None:
     ],
 )
 def test_what_only_the_configured_url_can_say(text: str, expected: bool) -> None:
-    assert shift.needs_url(Template(text).parts) is expected
+    assert ambiguity.needs_url(Template(text).parts) is expected
 
 
 def test_a_header_may_not_hold_the_mark_that_ends_it() -> None:
     text = "{header:Id}.{timestamp}.{body}"
     parts = Template(text).parts
-    shift.check_marks(parts, filled(text, "msg", "1", "{}"), url_known=True)
+    ambiguity.check_marks(parts, filled(text, "msg", "1", "{}"), url_known=True)
     with pytest.raises(Refusal) as caught:
-        shift.check_marks(parts, filled(text, "msg.1.{}", "1", "{}"), url_known=True)
+        ambiguity.check_marks(parts, filled(text, "msg.1.{}", "1", "{}"), url_known=True)
     assert caught.value.reason is Reason.SIGNATURE_MISMATCH
     assert "Id" in caught.value.detail
 
@@ -131,9 +131,9 @@ def test_a_header_may_not_hold_the_mark_that_ends_it() -> None:
 def test_nor_may_a_path_that_the_caller_chose() -> None:
     text = "{path_query}:{body}"
     parts, values = Template(text).parts, filled(text, "/hook?a=1:{}", "{}")
-    shift.check_marks(parts, values, url_known=True)
+    ambiguity.check_marks(parts, values, url_known=True)
     with pytest.raises(Refusal) as caught:
-        shift.check_marks(parts, values, url_known=False)
+        ambiguity.check_marks(parts, values, url_known=False)
     assert caught.value.reason is Reason.SIGNATURE_MISMATCH
     assert "path_query" in caught.value.detail
     assert "public_url" in caught.value.detail

@@ -6,14 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from relay.errors import Reason
-from relay.inline import Description, Field, HeaderField, JsonField, SignatureRule, TimeRule
-from relay.inline.provider import InlineProvider, reads_json
-from relay.model import Delivery, Evidence, Ruling, Verdict
+from relay.core.errors import Reason
+from relay.core.request import Delivery, Evidence, Ruling, Verdict
+from relay.core.secret import Secret
 from relay.providers import Asked, Environment, Listing, Provider, Terms
-from relay.secret import Secret
+from relay.providers.inline import (
+    Description,
+    Field,
+    HeaderField,
+    JsonField,
+    SignatureRule,
+    TimeRule,
+)
+from relay.providers.inline.provider import InlineProvider, reads_json
 from tests.contracts.provider import Keys, ProviderContract, keys_for, outcome
-from tests.inline.describe import AT, bound, delivery, described
+from tests.providers.inline.describe import AT, bound, delivery, described
 
 BASE64 = "whsec_" + b64encode(bytes(range(24))).decode()
 OTHER = "whsec_" + b64encode(bytes(24)).decode()

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from relay.inline import HeaderField, JsonField, TimeRule
-from relay.inline.provider import InlineProvider
-from relay.inline.rules import problems
-from tests.inline.describe import described
+from relay.providers.inline import HeaderField, JsonField, TimeRule
+from relay.providers.inline.provider import InlineProvider, problems
+from tests.providers.inline.describe import described
 
 TIME = TimeRule(HeaderField("X-Time"), "s")
 NOWHERE = TimeRule(None, "s")

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from relay.inline import HeaderField, JsonField, TimeRule
-from relay.inline.provider import InlineProvider
-from relay.model import Evidence
+from relay.core.request import Evidence
+from relay.core.secret import Secret
 from relay.providers import Sample, SampleOrder, Terms
-from relay.secret import Secret
+from relay.providers.inline import HeaderField, JsonField, TimeRule
+from relay.providers.inline.provider import InlineProvider
 from tests.contracts.provider import delivery_of, outcome
-from tests.inline.describe import AT, described
+from tests.providers.inline.describe import AT, described
 
 URL = "https://pay.example.com/in?a=1"
 

@@ -6,13 +6,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from relay.inline.privatekey import sign_ed25519
-from relay.inline.provider import InlineProvider
-from relay.model import Evidence
+from relay.core.request import Evidence
+from relay.core.secret import Secret
 from relay.providers import SampleOrder, Terms
-from relay.secret import Secret
+from relay.providers.inline.provider import InlineProvider
+from relay.providers.inline.sample import sign_ed25519
 from tests.contracts.provider import delivery_of, outcome
-from tests.inline.describe import AT, described
+from tests.providers.inline.describe import AT, described
 
 URL = "https://pay.example.com/in"
 KEY = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

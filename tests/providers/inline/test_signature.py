@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from relay.errors import Reason, Refusal
-from relay.inline import HeaderField, JsonField, TimeRule, times
-from relay.inline.signature import WINDOW, SignatureCheck, Verified, time_of
-from relay.inline.urls import signed_url
+from relay.core.errors import Reason, Refusal
+from relay.core.secret import Secret
 from relay.providers import Window
-from relay.secret import Secret
-from tests.inline.describe import AT, described, message
+from relay.providers.inline import HeaderField, JsonField, TimeRule, signature
+from relay.providers.inline.signature import WINDOW, SignatureCheck, Verified, time_of
+from relay.providers.inline.signed_text import signed_url
+from tests.providers.inline.describe import AT, described, message
 
 KEYED = described(format="t={timestamp},v1={signature}", signed="{timestamp}.{body}").signature
 SECRETS = (Secret("old"), Secret("new"))
@@ -23,7 +23,7 @@ def mac(key: bytes, text: bytes) -> str:
 
 
 def keyed(seconds: int, *keys: bytes) -> dict[str, str]:
-    at = times.write(AT + timedelta(seconds=seconds), "s")
+    at = signature.write_time(AT + timedelta(seconds=seconds), "s")
     entries = ",".join(f"v1={mac(key, at.encode() + b'.{}')}" for key in keys)
     return {"X-Signature": f"t={at},{entries}"}
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from relay.errors import Reason, Refusal
-from relay.inline.formats import MOST_SIGNATURES, Format, Found
+from relay.core.errors import Reason, Refusal
+from relay.providers.inline.signature import MOST_SIGNATURES, Format, Found
 
 
 @pytest.mark.parametrize(

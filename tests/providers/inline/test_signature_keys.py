@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from relay.errors import Reason, Refusal
-from relay.inline.keys import check, key
-from relay.schemes.pubkey import sign_rsa
-from relay.secret import Secret
+from relay.core.errors import Reason, Refusal
+from relay.core.secret import Secret
+from relay.providers.inline.signature import check, key
+from relay.signatures.public_key import sign_rsa
 from tests.contracts.provider import _new_rsa_keys
-from tests.inline.describe import described
+from tests.providers.inline.describe import described
 
 
 def verified(rule: dict[str, Any], signature: str, *secrets: str, text: bytes = b"text") -> int:

@@ -5,10 +5,10 @@ from typing import get_args
 
 import pytest
 
-from relay.errors import Reason, Refusal
-from relay.inline import Unit, times
+from relay.core.errors import Reason, Refusal
 from relay.providers import Window
-from tests.inline.describe import AT
+from relay.providers.inline import Unit, signature
+from tests.providers.inline.describe import AT
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from tests.inline.describe import AT
     ],
 )
 def test_what_is_read(text: str, unit: Unit, found: datetime) -> None:
-    assert times.read(text, unit) == found
+    assert signature.read_time(text, unit) == found
 
 
 @pytest.mark.parametrize(
@@ -54,23 +54,23 @@ def test_what_is_read(text: str, unit: Unit, found: datetime) -> None:
 )
 def test_what_is_no_time(text: str, unit: Unit) -> None:
     with pytest.raises(Refusal) as caught:
-        times.read(text, unit)
+        signature.read_time(text, unit)
     assert caught.value.reason is Reason.TIMESTAMP_INVALID
 
 
 @pytest.mark.parametrize("unit", get_args(Unit))
 def test_what_is_written_is_read(unit: Unit) -> None:
-    assert times.read(times.write(AT, unit), unit) == AT
+    assert signature.read_time(signature.write_time(AT, unit), unit) == AT
 
 
 def test_how_far_it_may_lie() -> None:
     second, minute = timedelta(seconds=1), timedelta(minutes=1)
     window = Window(past=minute, future=second)
-    times.check(AT - minute, AT, window)
-    times.check(AT + second, AT, window)
+    signature.check_window(AT - minute, AT, window)
+    signature.check_window(AT + second, AT, window)
     for signed_at in (AT - minute - second, AT + second * 2):
         with pytest.raises(Refusal) as caught:
-            times.check(signed_at, AT, window)
+            signature.check_window(signed_at, AT, window)
         assert caught.value.reason is Reason.TIMESTAMP_OUTSIDE_WINDOW
-    times.check(AT - timedelta(days=9999), AT, Window(past=None, future=None))
-    times.check(AT + timedelta(days=9999), AT, Window(past=None, future=None))
+    signature.check_window(AT - timedelta(days=9999), AT, Window(past=None, future=None))
+    signature.check_window(AT + timedelta(days=9999), AT, Window(past=None, future=None))

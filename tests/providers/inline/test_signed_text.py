@@ -2,10 +2,9 @@
 
 import pytest
 
-from relay.errors import Refusal
-from relay.inline.template import Template
-from relay.inline.urls import signed_url
-from tests.inline.describe import message
+from relay.core.errors import Refusal
+from relay.providers.inline.signed_text import Template, signed_url
+from tests.providers.inline.describe import message
 
 BODY = b'{ "a": "x y", "n": 10.0 }'
 

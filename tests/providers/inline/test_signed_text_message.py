@@ -2,13 +2,11 @@
 
 import pytest
 
-from relay.errors import Reason, Refusal
-from relay.inline import HeaderField, JsonField
-from relay.inline.message import Message
-from relay.inline.pointer import Pointer
-from relay.inline.urls import signed_url
-from relay.model import Delivery, Headers
-from tests.inline.describe import delivery, message
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Delivery, Headers
+from relay.providers.inline import HeaderField, JsonField
+from relay.providers.inline.signed_text import Message, Pointer, signed_url
+from tests.providers.inline.describe import delivery, message
 
 
 def test_the_configured_url_stands_in_for_what_arrived() -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from relay import strictjson
-from relay.inline.pointer import Pointer, spelled
+from relay.core import strict_json
+from relay.providers.inline.signed_text import Pointer, spelled
 
-MESSAGE = strictjson.parse_object(
+MESSAGE = strict_json.parse_object(
     b'{"a": {"b": [10, {"c": "x"}], "0": "zero"}, "": "empty", "m~n": 1, "s/t": 2, "n": null}'
 )
 
@@ -43,7 +43,7 @@ def test_what_is_no_pointer(text: str) -> None:
     [(b'"x"', "x"), (b"1.0", "1.0"), (b"1e2", "1e2"), (b"true", "true"), (b"false", "false")],
 )
 def test_values_are_spelled_as_they_were_written(body: bytes, text: str) -> None:
-    assert spelled(strictjson.parse(body)) == text
+    assert spelled(strict_json.parse(body)) == text
 
 
 def test_objects_and_lists_have_no_spelling() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.inline.urls import SignedUrl, signed_url
+from relay.providers.inline.signed_text import SignedUrl, signed_url
 
 
 @pytest.mark.parametrize(

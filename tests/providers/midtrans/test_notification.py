@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.errors import Reason
-from relay.model import Evidence, Headers, OnConflict, Ruling, Verdict
+from relay.core.errors import Reason
+from relay.core.request import Evidence, Headers, OnConflict, Ruling, Verdict
+from relay.core.secret import Secret
 from relay.providers import Asked, Inspector, Sample, SampleOrder, Terms
-from relay.providers.midtrans import PROVIDER
-from relay.secret import Secret
+from relay.providers.midtrans.notification import PROVIDER
 from tests.contracts.provider import delivery_of, outcome
 
 KEY = Secret("SB-Mid-server-canary")

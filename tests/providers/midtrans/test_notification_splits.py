@@ -10,10 +10,10 @@ from collections import Counter
 from itertools import combinations
 from random import Random
 
-from relay.model import Headers
+from relay.core.request import Headers
+from relay.core.secret import Secret
 from relay.providers import Inspector, Sample, Terms
-from relay.providers.midtrans import PROVIDER
-from relay.secret import Secret
+from relay.providers.midtrans.notification import PROVIDER
 from tests.contracts.provider import delivery_of, outcome
 
 KEY = b"SB-Mid-server-canary"

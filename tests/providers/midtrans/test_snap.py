@@ -18,12 +18,13 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from relay.errors import Reason
-from relay.model import Delivery, Evidence, Headers, OnConflict
+from relay.core.errors import Reason
+from relay.core.request import Delivery, Evidence, Headers, OnConflict
+from relay.core.secret import Secret
 from relay.providers import Inspector, Sample, SampleOrder, Terms, Window
-from relay.providers.midtrans_snap import PROVIDER
-from relay.secret import Secret
-from tests.contracts.provider import delivery_of, outcome, with_headers
+from relay.providers.midtrans.snap import PROVIDER
+from tests.contracts.proof import with_headers
+from tests.contracts.provider import delivery_of, outcome
 
 NOW = datetime(2026, 1, 5, 12, 0, 30, tzinfo=UTC)
 STAMP = "2026-01-05T19:00:30+07:00"

@@ -4,11 +4,10 @@ from itertools import product
 
 import pytest
 
-from relay.errors import Reason
-from relay.model import Ack, Ruling, Verdict
+from relay.core.errors import Reason
+from relay.core.request import Ack, Ruling, Verdict
 from relay.providers import Asked
-from relay.providers._snap import ACCOUNT, DEBIT, QRIS, SERVICES
-from relay.providers._snap.answers import answer, passed
+from relay.providers.midtrans.snap_messages import ACCOUNT, DEBIT, QRIS, SERVICES, answer, passed
 from tests.contracts.provider import RULINGS
 
 NOW = datetime(2026, 1, 5, 17, 0, 9, 123456, tzinfo=UTC)

@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.minify import minify
-from relay.model import Evidence, Headers
+from relay.core.request import Evidence, Headers
+from relay.core.secret import Secret
+from relay.core.strict_json import minify
 from relay.providers import Sample, Terms, Window
-from relay.providers.midtrans_snap import PROVIDER
-from relay.secret import Secret
+from relay.providers.midtrans.snap import PROVIDER
 from tests.contracts.provider import delivery_of, outcome
 from tests.harness import npm
 

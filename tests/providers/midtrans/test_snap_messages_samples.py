@@ -3,8 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.providers._snap import ACCOUNT, DEBIT, QRIS, SERVICES
-from relay.providers._snap.samples import message
+from relay.providers.midtrans.snap_messages import ACCOUNT, DEBIT, QRIS, SERVICES, message
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 

@@ -3,7 +3,8 @@ from datetime import timedelta
 
 import pytest
 
-from relay.confirm.status import (
+from relay.core.secret import Secret
+from relay.providers.midtrans.status import (
     Agrees,
     Answer,
     Disagrees,
@@ -15,7 +16,6 @@ from relay.confirm.status import (
     notified,
     read,
 )
-from relay.secret import Secret
 from tests.harness.statusapi import KEY, NOT_FOUND, signed
 
 MESSAGE = signed(

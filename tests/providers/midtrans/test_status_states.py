@@ -1,6 +1,6 @@
 import pytest
 
-from relay.confirm.states import NEXT, can_become, fraud_can_become
+from relay.providers.midtrans.status import NEXT, can_become, fraud_can_become
 
 #: Every state, and all that it can be found in later; from the vendor's page, written out.
 LATER = {

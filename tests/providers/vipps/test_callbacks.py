@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.errors import Reason, Refusal
-from relay.model import (
+from relay.core.errors import Reason, Refusal
+from relay.core.request import (
     ClientAddress,
     Delivery,
     Evidence,
@@ -19,11 +19,12 @@ from relay.model import (
     Verdict,
     Via,
 )
+from relay.core.secret import Secret
+from relay.ingest.routing import Route, Routes
 from relay.providers import Asked, Inspector, Sample, SampleOrder, Terms
-from relay.providers.vipps_callback import PROVIDER
-from relay.routing import Route, Routes
-from relay.secret import Secret
-from tests.contracts.provider import delivery_of, outcome, with_headers
+from relay.providers.vipps.callbacks import PROVIDER
+from tests.contracts.proof import with_headers
+from tests.contracts.provider import delivery_of, outcome
 
 TEXT = "Bearer canary-iOiJKV1Qi"
 TOKEN = Secret(TEXT)

@@ -10,12 +10,13 @@ from email.utils import format_datetime
 
 import pytest
 
-from relay.errors import Reason
-from relay.model import Delivery, Evidence, Headers, Ruling, Verdict
+from relay.core.errors import Reason
+from relay.core.request import Delivery, Evidence, Headers, Ruling, Verdict
+from relay.core.secret import Secret
 from relay.providers import Asked, Inspector, Sample, SampleOrder, Terms, Window
-from relay.providers.vipps import PROVIDER
-from relay.secret import Secret
-from tests.contracts.provider import delivery_of, outcome, with_headers
+from relay.providers.vipps.webhooks import PROVIDER
+from tests.contracts.proof import with_headers
+from tests.contracts.provider import delivery_of, outcome
 
 KEY = Secret("A0+AeKBRG2KRGvnNwJpQlb6IJFk48CKXCIcrLoHncVJKDILsQSxS6NWCccwWm6r6FhGKhiHTBsG2wo==")
 NOW = datetime(2026, 1, 5, 12, 0, 30, tzinfo=UTC)

@@ -1,6 +1,6 @@
 import asyncio
 
-from relay.spool._sqlite.bells import Bells
+from relay.spool.sqlite import Bells
 from tests.harness.clock import ManualClock
 
 

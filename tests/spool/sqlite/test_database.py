@@ -7,8 +7,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from relay.errors import SpoolUnavailable
-from relay.spool._sqlite import connections, migrations, rows
+from relay.core.errors import SpoolUnavailable
+from relay.spool.sqlite import database, events
 from tests.spool.conftest import PATIENCE
 
 
@@ -34,15 +34,15 @@ def test_every_file_is_its_owners_alone(connection: apsw.Connection, path: Path)
 def test_where_nothing_can_be_durable_nothing_is_opened() -> None:
     """A database in memory has no log and no disk."""
     with pytest.raises(SpoolUnavailable, match="cannot be written durably: journal_mode memory"):
-        connections.open_writing(Path(":memory:"), PATIENCE)
+        database.open_writing(Path(":memory:"), PATIENCE)
 
 
 def test_preparing_twice_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "relay.db"
-    newest = len(migrations.scripts())
-    assert connections.prepare(path, PATIENCE) == migrations.Migrated(0, newest)
+    newest = len(database.scripts())
+    assert database.prepare(path, PATIENCE) == database.Migrated(0, newest)
     before = beside(path)
-    assert connections.prepare(path, PATIENCE) == migrations.Migrated(newest, newest)
+    assert database.prepare(path, PATIENCE) == database.Migrated(newest, newest)
     assert beside(path) == before
 
 
@@ -54,8 +54,8 @@ def test_many_may_open_a_new_file_at_the_same_time(tmp_path: Path) -> None:
     def open_it() -> None:
         ready.wait()
         try:
-            connections.prepare(path, timedelta(seconds=5))
-            with closing(connections.open_writing(path, timedelta(seconds=5))) as connection:
+            database.prepare(path, timedelta(seconds=5))
+            with closing(database.open_writing(path, timedelta(seconds=5))) as connection:
                 opened.append(connection.pragma("journal_mode"))
         except SpoolUnavailable as error:
             opened.append(error)
@@ -76,7 +76,7 @@ def test_a_foreign_database_is_left_untouched(tmp_path: Path, mode: str) -> None
         foreign.execute("CREATE TABLE theirs (a)")
     before = beside(path)
     with pytest.raises(SpoolUnavailable, match="another program"):
-        connections.prepare(path, PATIENCE)
+        database.prepare(path, PATIENCE)
     assert beside(path) == before
 
 
@@ -85,7 +85,7 @@ def test_a_file_of_another_kind_is_left_untouched(tmp_path: Path) -> None:
     path.write_text("Dear diary,\n" * 1000)
     before = beside(path)
     with pytest.raises(SpoolUnavailable, match="is not a spool"):
-        connections.prepare(path, PATIENCE)
+        database.prepare(path, PATIENCE)
     assert beside(path) == before
 
 
@@ -94,7 +94,7 @@ def test_a_newer_file_is_left_untouched(path: Path) -> None:
         newer.pragma("user_version", 7)
     before = beside(path)
     with pytest.raises(SpoolUnavailable, match="newer relay"):
-        connections.prepare(path, PATIENCE)
+        database.prepare(path, PATIENCE)
     assert beside(path) == before
 
 
@@ -102,34 +102,34 @@ def test_a_file_that_was_never_finished_is_begun_again(tmp_path: Path) -> None:
     """A crash between making the file and the first commit leaves it empty."""
     path = tmp_path / "relay.db"
     path.touch()
-    assert connections.prepare(path, PATIENCE).before == 0
+    assert database.prepare(path, PATIENCE).before == 0
 
 
 def test_a_path_may_hold_what_an_address_may_not(tmp_path: Path) -> None:
     path = tmp_path / "a?b#c%d.db"
-    connections.prepare(path, PATIENCE)
+    database.prepare(path, PATIENCE)
     assert path.exists()
 
 
 def test_a_directory_is_no_spool(tmp_path: Path) -> None:
     with pytest.raises(SpoolUnavailable, match="cannot be used"):
-        connections.prepare(tmp_path, PATIENCE)
+        database.prepare(tmp_path, PATIENCE)
 
 
 def test_the_readers_connection_cannot_write(path: Path) -> None:
     with (
-        closing(connections.open_writing(path, PATIENCE)),
-        closing(connections.open_reading(path, PATIENCE)) as reading,
+        closing(database.open_writing(path, PATIENCE)),
+        closing(database.open_reading(path, PATIENCE)) as reading,
         pytest.raises(apsw.ReadOnlyError),
     ):
         reading.execute("DELETE FROM events")
 
 
 def test_a_log_that_is_to_be_left_survives_closing(path: Path) -> None:
-    connection = connections.open_writing(path, PATIENCE)
+    connection = database.open_writing(path, PATIENCE)
     connection.execute("INSERT INTO tallies VALUES ('a', 'b', 1)")
-    connections.leave_log(connection)
+    database.leave_log(connection)
     connection.close()
     assert path.with_name("relay.db-wal").stat().st_size > 0
-    with closing(connections.open_writing(path, PATIENCE)) as again:
-        assert rows.fetch(again, "SELECT events FROM tallies", ()) == [(1,)]
+    with closing(database.open_writing(path, PATIENCE)) as again:
+        assert events.fetch(again, "SELECT events FROM tallies", ()) == [(1,)]

@@ -3,10 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.clock import Epoch
-from relay.spool._sqlite import connections
-from relay.spool._sqlite.epochs import agree
-from relay.spool.sqlite import open_spool
+from relay.core.clock import Epoch
+from relay.spool.sqlite import database, open_spool
+from relay.spool.sqlite.database import agree
 from tests.harness.clock import ManualClock
 from tests.harness.leases import verified
 from tests.spool.conftest import PATIENCE
@@ -16,8 +15,8 @@ HOUR = timedelta(hours=1)
 
 
 def test_the_first_since_the_start_says_what_the_time_is(path: Path) -> None:
-    connections.prepare(path, PATIENCE)
-    connection = connections.open_writing(path, PATIENCE)
+    database.prepare(path, PATIENCE)
+    connection = database.open_writing(path, PATIENCE)
     first, second = Epoch("a", NOON), Epoch("b", NOON + HOUR)
     assert agree(connection, first) == first
     assert agree(connection, Epoch("a", NOON - HOUR)) == first
@@ -28,8 +27,8 @@ def test_the_first_since_the_start_says_what_the_time_is(path: Path) -> None:
 
 
 def test_a_spool_that_cannot_be_written_keeps_nobody_from_starting(path: Path) -> None:
-    connections.prepare(path, PATIENCE)
-    connection = connections.open_reading(path, PATIENCE)
+    database.prepare(path, PATIENCE)
+    connection = database.open_reading(path, PATIENCE)
     assert agree(connection, Epoch("a", NOON)) == Epoch("a", NOON)
     connection.close()
 

@@ -3,9 +3,9 @@ import errno
 import apsw
 import pytest
 
-from relay.errors import SpoolUnavailable
+from relay.core.errors import SpoolUnavailable
 from relay.spool import SpoolBroken
-from relay.spool._sqlite.faults import Soundness, passes
+from relay.spool.sqlite.database import Soundness, passes
 
 
 def fault(code: int) -> apsw.Error:

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from relay.spool._sqlite.ballast import Ballast
+from relay.spool.sqlite.disk import Ballast
 from tests.harness.volume import fill, small_volume
 
 

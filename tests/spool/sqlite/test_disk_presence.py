@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.errors import SpoolUnavailable
-from relay.spool._sqlite.presence import Presence
+from relay.core.errors import SpoolUnavailable
+from relay.spool.sqlite.disk import Presence
 
 
 def test_the_first_one_is_alone_and_the_second_is_not(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta, timezone
 import apsw
 import pytest
 
-from relay.model import Delivered, Event, Rejected, Status, Unconfirmed, Unreachable
-from relay.spool._sqlite import intake, rows
+from relay.core.event import Delivered, Event, Rejected, Status, Unconfirmed, Unreachable
+from relay.spool.sqlite import events
 from tests.harness.deliveries import RECEIVED, verified
 
-EVENT = f"SELECT {rows.EVENT} FROM events"
-RECORD = f"SELECT {rows.RECORD} FROM events"
+EVENT = f"SELECT {events.EVENT} FROM events"
+RECORD = f"SELECT {events.RECORD} FROM events"
 
 #: Columns that hold what an upstream is sent, each with another value of its type.
 SEALED = {
@@ -45,12 +45,12 @@ SEALED = {
     ],
 )
 def test_times_are_kept_to_the_microsecond(time: datetime) -> None:
-    assert rows.moment(rows.micros(time)) == time
+    assert events.moment(events.micros(time)) == time
 
 
 def test_a_damaged_time_is_still_one() -> None:
-    assert rows.moment(2**62) == datetime.max.replace(tzinfo=UTC)
-    assert rows.moment(-(2**62)) == datetime.min.replace(tzinfo=UTC)
+    assert events.moment(2**62) == datetime.max.replace(tzinfo=UTC)
+    assert events.moment(-(2**62)) == datetime.min.replace(tzinfo=UTC)
 
 
 def test_every_field_of_an_event_is_under_the_checksum() -> None:
@@ -61,27 +61,27 @@ def test_every_field_of_an_event_is_under_the_checksum() -> None:
 def test_an_event_that_was_changed_is_not_handed_out(
     connection: apsw.Connection, column: str
 ) -> None:
-    intake.put(connection, rows.parameters(verified(), RECEIVED, None))
-    assert rows.event(rows.fetch(connection, EVENT, ())[0]) is not None
+    events.put(connection, events.parameters(verified(), RECEIVED, None))
+    assert events.event(events.fetch(connection, EVENT, ())[0]) is not None
     connection.execute(f"UPDATE events SET {column} = ?", (SEALED[column],))
-    assert rows.event(rows.fetch(connection, EVENT, ())[0]) is None
+    assert events.event(events.fetch(connection, EVENT, ())[0]) is None
 
 
 def test_history_is_shown_even_where_it_is_damaged(connection: apsw.Connection) -> None:
-    intake.put(connection, rows.parameters(verified(), RECEIVED, None))
+    events.put(connection, events.parameters(verified(), RECEIVED, None))
     connection.execute("PRAGMA ignore_check_constraints = 1")
     connection.execute(
         "UPDATE events SET key = CAST(x'6fff' AS TEXT), status = 'pemding', place = NULL,"
         " due_at = 9223372036854775807"
     )
-    [row] = rows.fetch(connection, RECORD, ())
-    record = rows.record(row)
+    [row] = events.fetch(connection, RECORD, ())
+    record = events.record(row)
     assert (record.key, record.status) == ("o\ufffd", Status.DEAD)
     assert record.due_at == datetime.max.replace(tzinfo=UTC)
 
 
 def test_outcomes_read_as_the_history_has_them() -> None:
-    assert rows.outcome_text(Delivered(204)) == "delivered 204"
-    assert rows.outcome_text(Rejected(503)) == "rejected 503"
-    assert rows.outcome_text(Unreachable("timeout")) == "unreachable timeout"
-    assert rows.outcome_text(Unconfirmed("not found")) == "unconfirmed not found"
+    assert events.outcome_text(Delivered(204)) == "delivered 204"
+    assert events.outcome_text(Rejected(503)) == "rejected 503"
+    assert events.outcome_text(Unreachable("timeout")) == "unreachable timeout"
+    assert events.outcome_text(Unconfirmed("not found")) == "unconfirmed not found"

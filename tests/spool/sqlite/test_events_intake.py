@@ -1,17 +1,18 @@
 import apsw
 
-from relay.model import Delivered, OnConflict, Passed
+from relay.core.event import Delivered, Passed
+from relay.core.request import OnConflict
 from relay.spool import Conflict, Duplicate, Stored
-from relay.spool._sqlite import intake, rows
+from relay.spool.sqlite import events
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.plans import plans, scans
 
 
-def parameters(body: bytes, event_id: str, on_conflict: OnConflict) -> rows.Parameters:
+def parameters(body: bytes, event_id: str, on_conflict: OnConflict) -> events.Parameters:
     event = verified(
         body=body, event_id=event_id, subject="tx", opening=True, on_conflict=on_conflict
     )
-    return rows.parameters(event, RECEIVED, None)
+    return events.parameters(event, RECEIVED, None)
 
 
 def test_no_put_reads_the_whole_table(connection: apsw.Connection) -> None:
@@ -21,10 +22,10 @@ def test_no_put_reads_the_whole_table(connection: apsw.Connection) -> None:
     def every_kind(connection: apsw.Connection) -> None:
         results.extend(
             (
-                intake.put(connection, parameters(b"1", "a", deliver)),
-                intake.put(connection, parameters(b"2", "b", deliver)),
-                intake.put(connection, parameters(b"2", "c", deliver)),
-                intake.put(connection, parameters(b"3", "d", refuse)),
+                events.put(connection, parameters(b"1", "a", deliver)),
+                events.put(connection, parameters(b"2", "b", deliver)),
+                events.put(connection, parameters(b"2", "c", deliver)),
+                events.put(connection, parameters(b"3", "d", refuse)),
             )
         )
 
@@ -35,17 +36,17 @@ def test_no_put_reads_the_whole_table(connection: apsw.Connection) -> None:
 
 
 def test_recording_reads_nothing_and_stores_once(connection: apsw.Connection) -> None:
-    passed = rows.passed_parameters(Passed(verified(), Delivered(200), RECEIVED))
-    recording = plans(connection, lambda each: intake.record(each, [passed, passed]))
+    passed = events.passed_parameters(Passed(verified(), Delivered(200), RECEIVED))
+    recording = plans(connection, lambda each: events.record_passed(each, [passed, passed]))
     assert scans(recording) == []
-    assert len(rows.fetch(connection, "SELECT 1 FROM events", ())) == 1
+    assert len(events.fetch(connection, "SELECT 1 FROM events", ())) == 1
 
 
 def test_what_is_stored_is_as_long_as_it_says(connection: apsw.Connection) -> None:
     """Text with a NUL in it is not cut off there."""
-    row = rows.parameters(verified(key="a\0b", body=b"\0" * 3), RECEIVED, None)
-    intake.put(connection, row)
-    stored = rows.fetch(connection, "SELECT key, length(body) FROM events", ())
+    row = events.parameters(verified(key="a\0b", body=b"\0" * 3), RECEIVED, None)
+    events.put(connection, row)
+    stored = events.fetch(connection, "SELECT key, length(body) FROM events", ())
     assert stored == [("a\0b", 3)]
-    intake.put(connection, rows.parameters(verified(key="a\0c"), RECEIVED, None))
-    assert len(rows.fetch(connection, "SELECT 1 FROM events", ())) == 2
+    events.put(connection, events.parameters(verified(key="a\0c"), RECEIVED, None))
+    assert len(events.fetch(connection, "SELECT 1 FROM events", ())) == 2

@@ -1,6 +1,6 @@
 from itertools import combinations
 
-from relay.spool._sqlite.seals import Field, digest, seal
+from relay.spool.sqlite.events import Field, digest, seal
 
 
 def test_fields_that_differ_have_digests_that_differ() -> None:

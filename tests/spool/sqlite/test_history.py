@@ -5,9 +5,9 @@ from itertools import product
 import apsw
 import pytest
 
-from relay.model import Status
+from relay.core.event import Status
 from relay.spool import Query
-from relay.spool._sqlite import history, intake, rows
+from relay.spool.sqlite import events, history
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.plans import plans, scans
 
@@ -26,7 +26,7 @@ QUERIES = [
 
 
 def put(connection: apsw.Connection, key: str) -> None:
-    intake.put(connection, rows.parameters(verified(key=key, event_id=key), RECEIVED, None))
+    events.put(connection, events.parameters(verified(key=key, event_id=key), RECEIVED, None))
 
 
 @pytest.fixture

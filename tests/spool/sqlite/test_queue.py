@@ -3,9 +3,9 @@ from datetime import datetime, timedelta
 import apsw
 import pytest
 
-from relay.model import Dead, Decision, Delivered, Done, RetryAt
+from relay.core.event import Dead, Decision, Delivered, Done, RetryAt
 from relay.spool import Claimed
-from relay.spool._sqlite import intake, leases, rows
+from relay.spool.sqlite import events, queue
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.plans import plans, scans
 
@@ -15,17 +15,17 @@ LEASE = timedelta(seconds=30)
 def put(connection: apsw.Connection, *keys: str, subject: str | None = None) -> None:
     for key in keys:
         event = verified(key=key, event_id=key, subject=subject)
-        intake.put(connection, rows.parameters(event, RECEIVED, None))
+        events.put(connection, events.parameters(event, RECEIVED, None))
 
 
 def claim(
     connection: apsw.Connection, *, at: datetime = RECEIVED, limit: int = 10, ordered: bool = False
 ) -> Claimed:
-    return leases.claim(connection, "billing", limit, at, LEASE, ordered=ordered, began=at)
+    return queue.claim(connection, "billing", limit, at, LEASE, ordered=ordered, began=at)
 
 
-def columns(connection: apsw.Connection, names: str, key: str) -> rows.Row:
-    [row] = rows.fetch(connection, f"SELECT {names} FROM events WHERE key = ?", (key,))
+def columns(connection: apsw.Connection, names: str, key: str) -> events.Row:
+    [row] = events.fetch(connection, f"SELECT {names} FROM events WHERE key = ?", (key,))
     return row
 
 
@@ -44,9 +44,9 @@ def test_no_settling_reads_the_whole_table(connection: apsw.Connection, decision
     first, second, third = claim(connection).leases
 
     def all_three(connection: apsw.Connection) -> None:
-        leases.settle(connection, first, decision, Delivered(200), RECEIVED, ordered=True)
-        leases.release(connection, second, RECEIVED)
-        leases.release(connection, third, RECEIVED, RECEIVED + timedelta(seconds=1))
+        queue.settle(connection, first, decision, Delivered(200), RECEIVED, ordered=True)
+        queue.release(connection, second, RECEIVED)
+        queue.release(connection, third, RECEIVED, RECEIVED + timedelta(seconds=1))
 
     steps = plans(connection, all_three)
     assert len(steps) > 1
@@ -106,24 +106,24 @@ def test_a_due_time_that_is_nonsense_holds_up_nobody(
 ) -> None:
     put(connection, "a", "b")
     connection.execute(f"UPDATE events SET due_at = {damage} WHERE key = 'a'")
-    leases.advance(connection, RECEIVED, RECEIVED + LEASE)
+    queue.advance(connection, RECEIVED, RECEIVED + LEASE)
     assert [lease.event.id for lease in claim(connection).leases] == ["a", "b"]
-    assert columns(connection, "due_at", "a") == (rows.micros(RECEIVED),)
+    assert columns(connection, "due_at", "a") == (events.micros(RECEIVED),)
 
 
 def test_settling_says_whether_there_is_more_to_do(connection: apsw.Connection) -> None:
     put(connection, "a", "b", subject="tx")
     put(connection, "c")
     first, last = claim(connection, ordered=True).leases
-    assert leases.settle(connection, first, Done(), Delivered(200), RECEIVED, ordered=True)
-    assert not leases.settle(connection, last, Done(), Delivered(200), RECEIVED, ordered=True)
+    assert queue.settle(connection, first, Done(), Delivered(200), RECEIVED, ordered=True)
+    assert not queue.settle(connection, last, Done(), Delivered(200), RECEIVED, ordered=True)
 
 
 def test_giving_back_passes_over_what_is_lost(connection: apsw.Connection) -> None:
     put(connection, "a", "b")
     both = claim(connection).leases
-    leases.settle(connection, both[0], Done(), Delivered(200), RECEIVED, ordered=True)
-    leases.give_back(connection, both, RECEIVED)
+    queue.settle(connection, both[0], Done(), Delivered(200), RECEIVED, ordered=True)
+    queue.give_back(connection, both, RECEIVED)
     assert columns(connection, "status", "a") == ("delivered",)
     assert columns(connection, "status, attempts", "b") == ("pending", 0)
 

@@ -1,7 +1,7 @@
 import apsw
 import pytest
 
-from relay.spool._sqlite import ages, rows
+from relay.spool.sqlite import events, queue
 
 BEGAN, NOW = 1000, 1500
 LEAST, MOST = -(2**63), 2**63 - 1
@@ -13,8 +13,10 @@ def aged(since: int | None, due_at: int | None) -> tuple[int, int]:
     connection.execute("CREATE TABLE events (since INTEGER, due_at INTEGER) STRICT")
     connection.execute("INSERT INTO events VALUES (?, ?)", (since, due_at))
     times = {"now": NOW, "began": BEGAN}
-    connection.execute(f"UPDATE events SET since = {ages.SINCE}, due_at = {ages.FELL_DUE}", times)
-    [(began, due)] = rows.fetch(connection, "SELECT since, due_at FROM events", ())
+    connection.execute(
+        f"UPDATE events SET since = {queue.AGED_SINCE}, due_at = {queue.FELL_DUE}", times
+    )
+    [(began, due)] = events.fetch(connection, "SELECT since, due_at FROM events", ())
     return began, due
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import apsw
 import pytest
 
-from relay.errors import SpoolUnavailable
+from relay.core.errors import SpoolUnavailable
 from relay.spool import SpoolBroken
-from relay.spool._sqlite import connections
-from relay.spool._sqlite.faults import Soundness
-from relay.spool._sqlite.reader import Reader
+from relay.spool.sqlite import database
+from relay.spool.sqlite.database import Soundness
+from relay.spool.sqlite.reader import Reader
 from tests.spool.conftest import PATIENCE
 
 
@@ -23,7 +23,7 @@ def soundness() -> Soundness:
 async def reader(
     connection: apsw.Connection, path: Path, soundness: Soundness
 ) -> AsyncIterator[Reader]:
-    reader = Reader(connections.open_reading(path, PATIENCE), soundness)
+    reader = Reader(database.open_reading(path, PATIENCE), soundness)
     yield reader
     await reader.close()
 

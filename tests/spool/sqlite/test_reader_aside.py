@@ -8,8 +8,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from relay.spool._sqlite import connections
-from relay.spool._sqlite.aside import LAST_IN_LINE, aside
+from relay.spool.sqlite import database
+from relay.spool.sqlite.reader import LAST_IN_LINE, aside
 from tests.spool.conftest import PATIENCE
 
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
@@ -36,8 +36,8 @@ class Work:
 
 @pytest.fixture
 def connect(path: Path) -> partial[apsw.Connection]:
-    connections.prepare(path, PATIENCE)
-    return partial(connections.open_reading, path, PATIENCE)
+    database.prepare(path, PATIENCE)
+    return partial(database.open_reading, path, PATIENCE)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")

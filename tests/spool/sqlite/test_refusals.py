@@ -1,13 +1,13 @@
 import apsw
 import pytest
 
-from relay.kept import Bounds, RefusalQuery
-from relay.spool._sqlite import refusals, rows
+from relay.spool.refusals import Bounds, RefusalQuery
+from relay.spool.sqlite import events, refusals
 from tests.contracts.refusals import refused
 from tests.harness.deliveries import RECEIVED
 
 
-def plan(connection: apsw.Connection, statement: str, values: rows.Parameters) -> str:
+def plan(connection: apsw.Connection, statement: str, values: events.Parameters) -> str:
     found = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
     return "; ".join(str(row[3]) for row in found)
 
@@ -30,5 +30,5 @@ def test_the_bounds_are_found_without_reading_bodies(connection: apsw.Connection
     crowded = plan(connection, refusals._CROWDED, {"client": "192.0.2.1", "most": 1})
     assert "USING COVERING INDEX refusals_client" in crowded
     assert "USING COVERING INDEX refusals_size" in plan(connection, refusals._TOTAL, {})
-    old = plan(connection, refusals._PRUNE, {"before": rows.micros(RECEIVED), "limit": 1})
+    old = plan(connection, refusals._PRUNE, {"before": events.micros(RECEIVED), "limit": 1})
     assert "refusals_received" in old

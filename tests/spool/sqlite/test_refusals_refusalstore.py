@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.errors import SpoolUnavailable
-from relay.kept import RefusalStore
+from relay.core.errors import SpoolUnavailable
+from relay.spool.refusals import RefusalStore
 from relay.spool.sqlite import open_spool
 from tests.contracts.refusals import BOUNDS, RefusalContract, ids, refused
 from tests.harness.clock import ManualClock

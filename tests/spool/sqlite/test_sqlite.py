@@ -10,12 +10,13 @@ from uuid import uuid4
 import apsw
 import pytest
 
-from relay.clock import Clock, SystemClock
-from relay.errors import SpoolUnavailable
-from relay.model import Delivered, Done, Headers, Status
+from relay.core.clock import Clock, SystemClock
+from relay.core.errors import SpoolUnavailable
+from relay.core.event import Delivered, Done, Status
+from relay.core.request import Headers
 from relay.spool import Duplicate, Query, Spool, SpoolBroken, SpoolFull, Stored
-from relay.spool._sqlite import migrations
-from relay.spool.sqlite import Migrated, SqliteSpool, migrate, open_spool
+from relay.spool.sqlite import SqliteSpool, database, migrate, open_spool
+from relay.spool.sqlite.database import Migrated
 from tests.contracts.spool import Opener, SpoolContract, stored, take, take_one
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
@@ -41,7 +42,7 @@ async def spool(path: Path) -> AsyncIterator[SqliteSpool]:
 
 async def test_migrating_says_from_where_to_where(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
-    known = len(migrations.scripts())
+    known = len(database.scripts())
     assert migrate(path) == Migrated(0, known)
     assert migrate(path) == Migrated(known, known)
 

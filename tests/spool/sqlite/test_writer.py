@@ -7,13 +7,12 @@ from pathlib import Path
 import apsw
 import pytest
 
-from relay.errors import LeaseLost, SpoolUnavailable
+from relay.core.errors import LeaseLost, SpoolUnavailable
 from relay.spool import SpoolBroken
-from relay.spool._sqlite import connections, rows
-from relay.spool._sqlite.ballast import Ballast
-from relay.spool._sqlite.faults import Soundness
-from relay.spool._sqlite.jobs import Work
-from relay.spool._sqlite.writer import Writer
+from relay.spool.sqlite import database, events
+from relay.spool.sqlite.database import Soundness
+from relay.spool.sqlite.disk import Ballast
+from relay.spool.sqlite.writer import Work, Writer
 from tests.spool.conftest import PATIENCE, FailingSync
 
 Start = Callable[..., Writer]
@@ -34,7 +33,7 @@ def much(connection: apsw.Connection) -> None:
 
 
 def names(connection: apsw.Connection) -> list[str]:
-    return [name for (name,) in rows.fetch(connection, "SELECT endpoint FROM tallies", ())]
+    return [name for (name,) in events.fetch(connection, "SELECT endpoint FROM tallies", ())]
 
 
 class Gate:
@@ -60,7 +59,7 @@ async def start(path: Path, soundness: Soundness) -> AsyncIterator[Start]:
     writers: list[Writer] = []
 
     def start(*, still_there: Callable[[], bool] = lambda: True, waiting: int = 100) -> Writer:
-        connection = connections.open_writing(path, PATIENCE)
+        connection = database.open_writing(path, PATIENCE)
         ballast = Ballast(path.with_name("ballast"))
         writers.append(Writer(connection, soundness, still_there, ballast, waiting=waiting))
         return writers[-1]
@@ -109,7 +108,7 @@ async def test_what_waits_is_committed_together(start: Start) -> None:
 async def test_nothing_is_answered_before_the_commit(start: Start, path: Path) -> None:
     """Whoever is told so finds it from another connection."""
     writer = start()
-    reading = connections.open_reading(path, PATIENCE)
+    reading = database.open_reading(path, PATIENCE)
     for number in range(20):
         await writer.run(add(str(number)))
         assert str(number) in names(reading)
@@ -198,7 +197,7 @@ async def test_a_broken_spool_leaves_its_log_to_the_next_start(
     soundness.condemn("for the test")
     await writer.close()
     assert path.with_name("relay.db-wal").stat().st_size > 0
-    again = connections.open_writing(path, PATIENCE)
+    again = database.open_writing(path, PATIENCE)
     assert names(again) == ["kept"]
     again.close()
 
@@ -255,7 +254,7 @@ async def test_a_commit_that_cannot_be_synced_is_not_acknowledged(
     with pytest.raises(SpoolBroken):
         await writer.run(add("3"))
     await writer.close()
-    again = connections.open_writing(path, PATIENCE)
+    again = database.open_writing(path, PATIENCE)
     assert "1" in names(again)
     assert "3" not in names(again)
     again.close()

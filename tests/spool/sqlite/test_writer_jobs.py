@@ -6,9 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from relay.errors import SpoolUnavailable
+from relay.core.errors import SpoolUnavailable
 from relay.spool import SpoolOverloaded
-from relay.spool._sqlite.jobs import TOGETHER, Job, Jobs
+from relay.spool.sqlite.writer import TOGETHER, Job, Jobs
 
 
 class Taker:

@@ -1,0 +1,1 @@
+"""Types and tools that everything else may use; nothing here imports another package."""

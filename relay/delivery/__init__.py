@@ -1,0 +1,1 @@
+"""An event on its way out: lease, confirm, send, decide, settle."""

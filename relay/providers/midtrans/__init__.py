@@ -1,0 +1,1 @@
+"""Midtrans: HTTP notifications, BI-SNAP, and the status API."""

@@ -1,0 +1,1 @@
+"""Vipps MobilePay: webhooks, and the callbacks of eCom, Checkout and Express."""
