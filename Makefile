@@ -8,7 +8,7 @@ SECONDS := 60
 EXTRA :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-fast crash lint fuzz bench demo
+.PHONY: help venv test test-fast crash lint fuzz bench demo docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,3 +49,6 @@ bench: venv ## measure relay beside nginx, HAProxy, Caddy and FastAPI
 
 demo: venv ## run the relay, a sender and a receiver on this machine
 	$(BIN)/relay demo $(EXTRA)
+
+docs: venv ## write the tables of keys in config/README.md anew
+	$(BIN)/python -m tests.repository.key_table

@@ -1,4 +1,4 @@
-"""What users rely on is in the README: every key, metric, reason, verb and header."""
+"""What users rely on is in the pages: every key, metric, reason, verb, provider and header."""
 
 import io
 import re
@@ -17,9 +17,13 @@ from relay.providers.builtin import names
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
 from relay.telemetry.metrics import Snapshot
+from tests.repository import pages
 
 ROOT = Path(__file__).parent.parent.parent
-README = (ROOT / "README.md").read_text()
+README = pages.text("README.md")
+CONFIG_PAGE = pages.text("config/README.md")
+DEPLOY_PAGE = pages.text("deploy/README.md")
+PAGES = "\n".join(map(pages.text, pages.NAMES))
 
 
 def _keys(model: type[BaseModel], seen: set[str]) -> set[str]:
@@ -38,13 +42,13 @@ def _models(annotation: object) -> list[type[BaseModel]]:
 
 @pytest.mark.parametrize("key", sorted(_keys(Settings, set())))
 def test_every_configuration_key_is_documented(key: str) -> None:
-    assert f"`{key}`" in README
+    assert f"| `{key}` |" in CONFIG_PAGE
     assert re.search(rf"\b{key}:", (ROOT / "config/relay.example.yaml").read_text())
 
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_reason_is_documented(reason: Reason) -> None:
-    assert f"`{reason}`" in README
+    assert f"`{reason}`" in CONFIG_PAGE
 
 
 def _metrics() -> set[str]:
@@ -56,7 +60,7 @@ def _metrics() -> set[str]:
 
 @pytest.mark.parametrize("metric", sorted(_metrics()))
 def test_every_metric_is_documented(metric: str) -> None:
-    assert f"`{metric}`" in README
+    assert f"`{metric}`" in DEPLOY_PAGE
 
 
 @pytest.mark.parametrize("verb", sorted(get_command(application()).commands))  # type: ignore[attr-defined]
@@ -66,7 +70,23 @@ def test_every_verb_is_documented(verb: str) -> None:
 
 @pytest.mark.parametrize("provider", names())
 def test_every_provider_is_documented(provider: str) -> None:
-    assert provider in README.lower()
+    assert f"provider: {provider}\n" in CONFIG_PAGE
+    assert provider.split("-", maxsplit=1)[0] in README.lower()
+
+
+@pytest.mark.parametrize(
+    "header",
+    sorted(
+        set(
+            re.findall(
+                r'"((?:Relay|webhook)-[A-Za-z-]+)"',
+                (ROOT / "relay/delivery/request.py").read_text(),
+            )
+        )
+    ),
+)
+def test_every_header_that_is_added_is_documented(header: str) -> None:
+    assert f"`{header}`" in CONFIG_PAGE
 
 
 def test_the_five_minute_start_is_the_minimal_configuration() -> None:
@@ -78,12 +98,12 @@ def test_the_five_minute_start_is_the_minimal_configuration() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "config").glob("*.yaml")))
-def test_every_configuration_file_is_in_the_readme(name: str) -> None:
-    assert name in README
+def test_every_configuration_file_is_in_the_pages(name: str) -> None:
+    assert name in PAGES
 
 
 @pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"`((?:relay|tests|config)/[\w./]*)`", README)))
+    "path", sorted(set(re.findall(r"`((?:relay|tests|config|deploy)/[\w./]*)`", PAGES)))
 )
-def test_every_path_in_the_readme_exists(path: str) -> None:
+def test_every_path_in_the_pages_exists(path: str) -> None:
     assert (ROOT / path).exists()

@@ -1,0 +1,132 @@
+"""The pages hold: examples load, commands can be typed, links lead somewhere, keys are current."""
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # has no types
+from typer.main import get_command
+
+from relay.cli import application
+from relay.cli.demo.services import asymmetric
+from relay.config import Settings, load, provider_of
+from relay.config.loader import schema
+from relay.config.types import Section
+from relay.config.yaml_document import parse
+from relay.providers.builtin import names
+from tests.config.test_examples import secret_for
+from tests.repository import key_table, pages
+from tests.repository.pages import Block
+
+CONFIG = pages.ROOT / "config"
+MINIMAL = parse((CONFIG / "relay.minimal.yaml").read_text()).data
+EXAMPLES = pages.blocks("yaml")
+#: Those that are mappings of their own are explained by their tables.
+KEYS = [
+    (model, key, key_table.flow(key_table.example(place, model, key, field)))
+    for place, model, key, field in key_table.rows()
+    if f"{place}.{key}" not in (".listen", ".upstreams", ".endpoints")
+]
+COMMANDS = [
+    (str(block), line)
+    for block in pages.blocks("sh")
+    for line in block.text.splitlines()
+    if line.startswith("relay ")
+]
+
+
+def test_the_tables_of_keys_are_current() -> None:
+    # When this fails: make docs
+    assert key_table.written(key_table.PAGE.read_text()) == key_table.PAGE.read_text()
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "value"), KEYS, ids=[f"{model.__name__}.{key}" for model, key, _ in KEYS]
+)
+def test_an_example_of_a_key_may_be_written(model: type[Section], key: str, value: str) -> None:
+    data = parse(f"{key}: {value}").data
+    whole = schema()
+    holder = whole if model is Settings else whole["$defs"][model.__name__]
+    found = Draft202012Validator({"$defs": whole["$defs"], **holder["properties"][key]})
+    assert isinstance(data, dict)
+    assert [error.message for error in found.iter_errors(_plain(data[key]))] == []
+
+
+def _plain(data: object) -> object:
+    if isinstance(data, dict):
+        return {key: _plain(value) for key, value in data.items()}
+    return [_plain(each) for each in data] if isinstance(data, tuple | list) else data
+
+
+def _whole(block: Block) -> str:
+    """Return a configuration with this example in it, and what it leaves out from the minimal."""
+    data = parse(block.text).data
+    assert isinstance(MINIMAL, dict)
+    assert isinstance(data, dict)
+    return yaml.safe_dump(_plain(MINIMAL | data))
+
+
+@pytest.mark.parametrize("block", EXAMPLES, ids=str)
+def test_an_example_loads(block: Block, tmp_path: Path) -> None:
+    text = _whole(block)
+    environ = {name: secret_for(name) for name in re.findall(r"\$\{env:(\w+)\}", text)}
+    for file in re.findall(r"\$\{file:([\w./-]+)\}", text):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(asymmetric().verifying if file.endswith(".pem") else "a" * 32)
+    (tmp_path / "relay.yaml").write_text(text)
+    settings = load(tmp_path / "relay.yaml", environ)
+    assert all(provider_of(endpoint).facts for endpoint in settings.endpoints)
+
+
+@pytest.mark.parametrize("provider", names())
+def test_every_provider_has_an_example(provider: str) -> None:
+    shown = [block for block in EXAMPLES if block.page == "config/README.md"]
+    assert any(f"provider: {provider}\n" in block.text for block in shown)
+
+
+@pytest.mark.parametrize(("place", "line"), COMMANDS)
+def test_a_command_can_be_typed(place: str, line: str) -> None:
+    command: Any = get_command(application())
+    arguments = shlex.split(os.path.expandvars(line.split("|", maxsplit=1)[0]))[1:]
+    context = command.make_context("relay", arguments)
+    while hasattr(command, "resolve_command"):
+        rest = [*context._protected_args, *context.args]
+        name, command, arguments = command.resolve_command(context, rest)
+        context = command.make_context(name, arguments, parent=context)
+
+
+def _anchors(name: str) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", pages.text(name), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", pages.NAMES)
+def test_links_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", pages.text(name)):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (pages.ROOT / name).parent / path if path else pages.ROOT / name
+        assert found.exists(), target
+        if anchor:
+            page = found.resolve().relative_to(pages.ROOT)
+            assert anchor in _anchors(str(page)), target
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (pages.ROOT / "deploy").glob("*.*")))
+def test_every_file_for_operators_is_explained(name: str) -> None:
+    assert name == "README.md" or f"]({name})" in pages.text("deploy/README.md")
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        str(path.relative_to(pages.ROOT / "config")) for path in key_table.PAGE.parent.rglob("*.*")
+    ),
+)
+def test_every_file_for_users_is_explained(path: str) -> None:
+    assert path == "README.md" or f"]({path})" in pages.text("config/README.md")
