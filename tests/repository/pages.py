@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 NAMES = (
     "README.md",
+    "CONTRIBUTING.md",
     "SECURITY.md",
     "config/README.md",
     "deploy/README.md",

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,26 @@ def test_every_file_for_operators_is_explained(name: str) -> None:
 )
 def test_every_file_for_users_is_explained(path: str) -> None:
     assert path == "README.md" or f"]({path})" in pages.text("config/README.md")
+
+
+def test_the_map_shows_the_layers() -> None:
+    project = tomllib.loads((pages.ROOT / "pyproject.toml").read_text())
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    (shown,) = pages.blocks("text", ("CONTRIBUTING.md",))
+    assert shown.text.splitlines() == layers
+
+
+@pytest.mark.parametrize(
+    "package", sorted(path.parent.name for path in (pages.ROOT / "relay").glob("*/__init__.py"))
+)
+def test_the_map_shows_every_package(package: str) -> None:
+    assert f"`relay/{package}/`" in pages.text("CONTRIBUTING.md")
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)*)`", pages.text("CONTRIBUTING.md")))),
+)
+def test_a_type_that_is_spoken_of_is_there(name: str) -> None:
+    sources = (path.read_text() for path in (pages.ROOT / "relay").rglob("*.py"))
+    assert any(re.search(rf"^class {name}\b", text, re.MULTILINE) for text in sources)
