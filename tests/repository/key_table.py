@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from enum import EnumMeta
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -163,6 +164,12 @@ def flow(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+@cache
+def _schema() -> dict[str, Any]:
+    return schema()
+
+
+@cache
 def examples() -> dict[str, Any]:
     """Return the data of the example file."""
     data = parse((ROOT / "config/relay.example.yaml").read_text()).data
@@ -209,7 +216,7 @@ def default(model: type[Section], key: str, field: FieldInfo) -> str:
         return known
     if field.is_required():
         return "needed"
-    whole = schema()
+    whole = _schema()
     properties = whole["$defs"].get(model.__name__, whole)["properties"]
     value = properties[key].get("default")
     if value == {}:

@@ -46,3 +46,13 @@ def blocks(language: str, names: tuple[str, ...] = NAMES) -> list[Block]:
 
 def _line(name: str, offset: int) -> int:
     return text(name)[:offset].count("\n") + 1
+
+
+def steps(name: str, heading: str) -> list[Block]:
+    """Return the blocks of one section, whatever their language, in order."""
+    begin = text(name).index(f"\n{heading}\n")
+    section = text(name)[begin:].split("\n## ", 2)[1]
+    return [
+        Block(name, _line(name, begin), found[2], textwrap.dedent(found[3]))
+        for found in _BLOCK.finditer(section)
+    ]

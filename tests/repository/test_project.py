@@ -41,6 +41,10 @@ def _commands(text: str) -> list[str]:
     return [line.strip() for line in lines if not line.startswith("touch ")]
 
 
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 200
+
+
 @pytest.mark.parametrize(
     ("heading", "line"), [("## Run the tests", TEST_LINE), ("## See it work", DEMO_LINE)]
 )
