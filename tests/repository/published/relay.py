@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -72,10 +72,13 @@ class Commands:
 
 
 class Running:
-    """`relay run` of one interpreter's environment. `lines` are its log lines so far."""
+    """`relay run` of one interpreter's environment. `lines` are its log lines so far.
 
-    def __init__(self, python: str, config: Path) -> None:
-        self._words = (python, _ISOLATED, "-m", "relay", "run", "-c", str(config))
+    driver: what runs `relay`, as Python is told it.
+    """
+
+    def __init__(self, python: str, config: Path, driver: Sequence[str] = ("-m", "relay")) -> None:
+        self._words = (python, _ISOLATED, *driver, "run", "-c", str(config))
         self._news = asyncio.Condition()
         self.lines: list[dict[str, Any]] = []
 
@@ -112,9 +115,13 @@ class Running:
     def said(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["event"] == event]
 
+    def tell(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
     async def stop(self) -> int:
         """Stop it in good order and return its exit code."""
-        self._process.send_signal(signal.SIGTERM)
+        self.tell(signal.SIGTERM)
         async with asyncio.timeout(_TIMEOUT):
             return await self._process.wait()
 
