@@ -22,7 +22,7 @@ from relay.config.settings import Upstream as UpstreamSettings
 from relay.core.clock import Clock, SystemClock
 from relay.core.errors import RelayError, SpoolUnavailable
 from relay.core.ids import event_ids
-from relay.core.rate_limit import Bucket
+from relay.core.rate_limit import TokenBucket
 from relay.core.request import Address, ForwardedHeader
 from relay.core.secret import Secret
 from relay.delivery.attempt import Upstream
@@ -387,7 +387,7 @@ def reconciler(
     return Reconciler(
         account,
         api=status_client(endpoint, clock, stack),
-        bucket=Bucket(confirm.rate),
+        bucket=TokenBucket(confirm.rate),
         spool=spool,
         clock=clock,
         new_id=event_ids(clock),

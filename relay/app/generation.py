@@ -20,7 +20,7 @@ from relay.config.settings import Confirm
 from relay.config.settings import Upstream as UpstreamSettings
 from relay.core.clock import Clock
 from relay.core.ids import event_ids
-from relay.core.rate_limit import Turns
+from relay.core.rate_limit import FairRateLimiter
 from relay.core.secret import Secret
 from relay.delivery.attempt import Upstream
 from relay.delivery.confirmation import Desk, StatusConfirmer
@@ -109,7 +109,7 @@ class _Asked:
     api: _Api
     secrets: tuple[Secret, ...]
     strict: bool
-    turns: Turns
+    turns: FairRateLimiter
     endpoint: EndpointSettings = field(compare=False)
 
 
@@ -120,7 +120,7 @@ _Asking = frozenset[tuple[str, Member[_Asked, Desk]]]
 class Prepared:
     """The desks of one configuration, and who asks at them."""
 
-    paces: Mapping[str, Member[_Pace, Turns]]
+    paces: Mapping[str, Member[_Pace, FairRateLimiter]]
     desks: Mapping[str, Member[_Asked, Desk]]
     confirmers: Mapping[str, Member[_Asking, StatusConfirmer]]
     unasked: frozenset[str]
@@ -202,13 +202,13 @@ def _api(endpoint: EndpointSettings, confirm: Confirm) -> _Api:
     return endpoint.provider, endpoint.environment, confirm.url
 
 
-def _asked(endpoint: EndpointSettings, confirm: Confirm, turns: Turns) -> _Asked:
+def _asked(endpoint: EndpointSettings, confirm: Confirm, turns: FairRateLimiter) -> _Asked:
     strict = confirm.on_error == "hold"
     return _Asked(_api(endpoint, confirm), endpoint.secrets, strict, turns, endpoint)
 
 
-def _pace(_: str, described: _Pace) -> tuple[Turns, Close]:
-    return Turns(described[1]), nothing
+def _pace(_: str, described: _Pace) -> tuple[FairRateLimiter, Close]:
+    return FairRateLimiter(described[1]), nothing
 
 
 # ---- generations ----------------------------------------------------------------------------

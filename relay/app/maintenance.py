@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relay.config import checks
 from relay.core.clock import Clock
-from relay.core.concurrency import apart
+from relay.core.concurrency import run_in_daemon_thread
 from relay.core.errors import SpoolUnavailable
 from relay.core.files import Fingerprint, fingerprint, refuse_irregular
 from relay.edge.tls import ServerTls
@@ -59,7 +59,7 @@ class Renewal:
 
     async def _look_at(self, name: str, kept: "_Kept") -> None:
         try:
-            renewed = await apart(kept.renew)
+            renewed = await run_in_daemon_thread(kept.renew)
         except (OSError, ValueError) as error:
             problem = _explain(error, kept.tls)
             if problem != kept.problem:

@@ -17,7 +17,7 @@ from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, provider_name
 from relay.config.yaml_document import Fault
 from relay.core.clock import Clock
-from relay.core.concurrency import apart
+from relay.core.concurrency import run_in_daemon_thread
 from relay.core.errors import ConfigError, Problem
 from relay.delivery.dispatcher import Dispatcher
 from relay.edge.connections import Connections
@@ -101,7 +101,7 @@ class Reloads:
         before = self.running
         await self._beside()
         try:
-            wanted = await apart(self._load)
+            wanted = await run_in_daemon_thread(self._load)
             check(before, wanted)
             await self._change(wanted)
         except ConfigError as error:

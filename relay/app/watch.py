@@ -14,9 +14,9 @@ from relay.config import Settings
 from relay.config.loader import LARGEST_FILE
 from relay.config.yaml_document import Unreadable, parse
 from relay.core.clock import Clock
-from relay.core.concurrency import apart
+from relay.core.concurrency import run_in_daemon_thread
 from relay.core.errors import ConfigError, Problem
-from relay.core.files import Stamp, look, read
+from relay.core.files import Stamp, read, stamps
 
 # ---- files of a reading ---------------------------------------------------------------------
 # Files are looked at before they are read: what changes meanwhile, or at any time later, is then
@@ -44,8 +44,8 @@ class Reading:
         file = self._path.absolute()
         # The rest is looked at once the file has named it. Until then, and should it name nothing
         # that can be found, the file alone decides.
-        self._seen = look([file])
-        self._seen = {**self._seen, **look(sorted(self._named()))}
+        self._seen = stamps([file])
+        self._seen = {**self._seen, **stamps(sorted(self._named()))}
         return self._load(self._path)
 
     def seen(self) -> Mapping[Path, Stamp]:
@@ -124,7 +124,7 @@ async def watch(
     told: tuple[Mapping[Path, Stamp], Mapping[Path, Stamp]] | None = None
     while True:
         before = seen()
-        now = await apart(partial(look, before))
+        now = await run_in_daemon_thread(partial(stamps, before))
         # Told once, it may take a while until they are read again.
         if now != before and (told is None or told[0] is not before or told[1] != now):
             told = (before, now)
@@ -134,7 +134,9 @@ async def watch(
 
 async def _notice(directories: Iterable[Path], clock: Clock) -> None:
     """Return when anything has changed in these directories, or after a while."""
-    present = await apart(lambda: [path for path in directories if os.path.isdir(path)])  # noqa: PTH112 - raises nothing
+    present = await run_in_daemon_thread(
+        lambda: [path for path in directories if os.path.isdir(path)]  # noqa: PTH112 - never raises
+    )
     if present:
         notices = awatch(
             *present,

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 
-async def apart(work: Callable[[], T], name: str = "relay-files") -> T:
+async def run_in_daemon_thread(work: Callable[[], T], name: str = "relay-files") -> T:
     """Return what `work` returns, or raise what it raises, from a thread of its own.
 
     Neither the event loop nor the end of the process waits for it: work that is cancelled is left
@@ -55,7 +55,7 @@ _inside = 0
 
 
 @contextmanager
-def short_turns() -> Iterator[None]:
+def short_switch_interval() -> Iterator[None]:
     """While this lasts no thread waits longer than 1 ms for another one that computes.
 
     Not for always: handing over costs both of them.
@@ -77,7 +77,7 @@ def _count(more: int) -> None:
 # ---- a race of two --------------------------------------------------------------------------
 
 
-async def either(
+async def first_completed(
     first: Coroutine[None, None, object], second: Coroutine[None, None, object]
 ) -> None:
     """Return when one of the two is done; the other is cancelled."""

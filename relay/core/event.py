@@ -67,8 +67,8 @@ class Lease:
 
     event: Event
     attempt: int
-    turn: int
-    since: datetime
+    round_attempt: int
+    round_started_at: datetime
     until: datetime
     confirmed: str | None = None
 
@@ -111,11 +111,11 @@ class Unreachable:
 Outcome = Delivered | Rejected | Unreachable
 
 #: What came of a lease.
-Tried = Outcome | Unconfirmed
+AttemptResult = Outcome | Unconfirmed
 
 
 @frozen
-class Answer:
+class ProxyResponse:
     """What came of passing one delivery on.
 
     ack: what the upstream answered, when its sender may have it; None otherwise.
@@ -126,7 +126,7 @@ class Answer:
 
 
 @frozen
-class Passed:
+class ProxiedDelivery:
     """A delivery that was passed on, and what came of it at that time."""
 
     delivery: VerifiedDelivery
@@ -160,7 +160,7 @@ Decision = Done | RetryAt | Dead | Held
 
 
 @frozen
-class Attempted:
+class AttemptRecord:
     """What is told about one try upstream.
 
     outcome: `delivered`, `rejected` or `unreachable`; `unconfirmed` when nothing was sent.

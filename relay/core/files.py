@@ -21,7 +21,7 @@ def fingerprint(paths: Iterable[Path]) -> Fingerprint:
     return tuple(_of(path) for path in paths)
 
 
-def look(paths: Iterable[Path]) -> Mapping[Path, Stamp]:
+def stamps(paths: Iterable[Path]) -> Mapping[Path, Stamp]:
     """Return the same by path. Raises nothing."""
     return {path: _of(path) for path in paths}
 

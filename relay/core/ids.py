@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from relay.core.clock import Clock
 
-_BYTES: Final = 10
-_TOGETHER: Final = 256
+_RANDOM_BYTES: Final = 10
+_BATCH_SIZE: Final = 256
 
 
 def event_ids(clock: Clock) -> Callable[[], str]:
@@ -24,11 +24,11 @@ def event_ids(clock: Clock) -> Callable[[], str]:
 
     def new_id() -> str:
         nonlocal chance
-        drawn = chance.read(_BYTES)
+        drawn = chance.read(_RANDOM_BYTES)
         if not drawn:
             # Asked of the system for many at once: each asking lets another thread run first.
-            chance = BytesIO(os.urandom(_BYTES * _TOGETHER))
-            drawn = chance.read(_BYTES)
+            chance = BytesIO(os.urandom(_RANDOM_BYTES * _BATCH_SIZE))
+            drawn = chance.read(_RANDOM_BYTES)
         milliseconds = int(clock.now().timestamp() * 1000)
         number = (milliseconds << 80) | int.from_bytes(drawn)
         number = number & ~(0xF << 76) | 0x7 << 76

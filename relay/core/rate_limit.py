@@ -4,22 +4,22 @@ from datetime import timedelta
 from typing import Final
 
 #: For how many events a place is kept at a time; each takes some hundred bytes.
-MOST_PLACES: Final = 10_000
+MAX_RESERVATIONS: Final = 10_000
 
 #: How long who finds every desk taken stays away at least, in seconds.
-AGAIN: Final = 0.25
+RETRY_INTERVAL: Final = 0.25
 
 # So much before its time a turn may be taken, and so long after it is kept, in seconds.
-_EARLY: Final = 0.001
-_NEVER_COME: Final = 60.0
+_TOLERANCE: Final = 0.001
+_RESERVATION_TTL: Final = 60.0
 
 #: This many failures in a row, and the API is left alone for a while: seconds, doubling.
 FAILURES: Final = 3
-FIRST_REST: Final = 1.0
-LONGEST_REST: Final = 60.0
+FIRST_PAUSE: Final = 1.0
+MAX_PAUSE: Final = 60.0
 
 
-class Bucket:
+class TokenBucket:
     """So many questions a second, and as many at once after a pause of a second. No I/O."""
 
     def __init__(self, rate: int, at_once: int | None = None) -> None:
@@ -37,7 +37,7 @@ class Bucket:
         self._next = due + self._interval
         return max(0.0, due - now)
 
-    def take(self, now: float) -> float:
+    def try_acquire(self, now: float) -> float:
         """Take a place that is free now and return 0; else take none, and return when one is."""
         wait = max(0.0, self._next - now)
         if wait == 0:
@@ -45,7 +45,7 @@ class Bucket:
         return wait
 
 
-class Turns:
+class FairRateLimiter:
     """Whose turn it is to ask: first come, first served, and nobody waits here. No I/O.
 
     Who has to wait is told when to come again, and finds its place kept. Never are there more
@@ -53,67 +53,67 @@ class Turns:
     late those come that have a place.
     """
 
-    def __init__(self, rate: int, most: int = MOST_PLACES) -> None:
+    def __init__(self, rate: int, most: int = MAX_RESERVATIONS) -> None:
         """Take the questions a second, and for how many a place is kept."""
         self._interval = 1 / rate
-        self._most = most
-        self._places = Bucket(rate)
+        self._max_reservations = most
+        self._starts = TokenBucket(rate)
         # One more than there are places at once: who comes a little late holds up nobody.
-        self._questions = Bucket(rate, rate + 1)
+        self._questions = TokenBucket(rate, rate + 1)
         # When it is whose turn; the last place that went to somebody who came when too many did;
         # and when those are told to come again for whom no place is kept.
-        self._kept: dict[str, float] = {}
+        self._reservations: dict[str, float] = {}
         self._crowd = float("-inf")
         self._others = float("-inf")
 
-    def wait(self, who: str, now: float) -> float:
+    def acquire(self, who: str, now: float) -> float:
         """Return 0 where it is the turn of `who`, which takes it; else in how many seconds it is.
 
         now: monotonic seconds.
         """
-        due = self._kept.get(who)
+        due = self._reservations.get(who)
         if due is None:
-            self._forget(now)
-            if len(self._kept) >= self._most:
+            self._expire(now)
+            if len(self._reservations) >= self._max_reservations:
                 # They come again one after the other, when there is room for them.
-                last = next(reversed(self._kept.values()))
+                last = next(reversed(self._reservations.values()))
                 self._others = max(self._others, last, now) + self._interval
                 return self._others - now
-            due = now + self._places.reserve(now)
-        if due - now <= _EARLY:
-            wait = self._questions.take(now)
+            due = now + self._starts.reserve(now)
+        if due - now <= _TOLERANCE:
+            wait = self._questions.try_acquire(now)
             if wait <= 0:
-                self._kept.pop(who, None)
+                self._reservations.pop(who, None)
                 return 0.0
             # Many come late, and all at once.
             due = self._crowd = max(self._crowd + self._interval, now + wait)
-        self._kept[who] = due
+        self._reservations[who] = due
         return due - now
 
-    def put_back(self, who: str, now: float) -> float:
+    def defer(self, who: str, now: float) -> float:
         """Let `who`, whose turn it was, wait behind all others; return for how many seconds."""
-        due = now + max(self._places.reserve(now), AGAIN)
-        self._kept[who] = due
+        due = now + max(self._starts.reserve(now), RETRY_INTERVAL)
+        self._reservations[who] = due
         return due - now
 
-    def _forget(self, now: float) -> None:
+    def _expire(self, now: float) -> None:
         """Keep no place for those who did not come; the first that were given one come first."""
         gone = []
-        for who, due in self._kept.items():
-            if due >= now - _NEVER_COME:
+        for who, due in self._reservations.items():
+            if due >= now - _RESERVATION_TTL:
                 break
             gone.append(who)
         for who in gone:
-            del self._kept[who]
+            del self._reservations[who]
 
 
-class Rest:
+class CircuitBreaker:
     """Leaves an API alone that does not answer, longer each time; one question a rest tries it."""
 
     def __init__(self) -> None:
         self._failures = 0
         self._until = float("-inf")
-        self._pause = FIRST_REST
+        self._pause = FIRST_PAUSE
 
     def left(self, now: float) -> float:
         """Return for how many seconds nothing is to be asked."""
@@ -126,13 +126,13 @@ class Rest:
 
     def answered(self) -> None:
         """The API answered."""
-        self._failures, self._until, self._pause = 0, float("-inf"), FIRST_REST
+        self._failures, self._until, self._pause = 0, float("-inf"), FIRST_PAUSE
 
     def failed(self, now: float, at_least: timedelta | None = None) -> None:
         """It did not, or does not want to be asked for `at_least` so long."""
         self._failures += 1
         if self._failures >= FAILURES:
             self._until = now + self._pause
-            self._pause = min(self._pause * 2, LONGEST_REST)
+            self._pause = min(self._pause * 2, MAX_PAUSE)
         if at_least is not None:
-            self._until = max(self._until, now + min(at_least.total_seconds(), LONGEST_REST))
+            self._until = max(self._until, now + min(at_least.total_seconds(), MAX_PAUSE))

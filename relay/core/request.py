@@ -141,7 +141,7 @@ class OnConflict(StrEnum):
 
 
 @frozen
-class Evidence:
+class Verification:
     """What a provider's inspector found in a delivery that it accepts.
 
     key: what makes the event unique on its endpoint.
@@ -158,12 +158,12 @@ class Evidence:
 
     key: str
     content: bytes
-    restated: bytes | None = None
+    replay_digest: bytes | None = None
     signed: tuple[str, ...] = ()
     ambiguous: bool = False
     secret: int | None = None
     subject: str | None = None
-    opening: bool = False
+    is_initial: bool = False
     test: bool = False
     on_conflict: OnConflict = OnConflict.DELIVER
 
@@ -183,7 +183,7 @@ class VerifiedDelivery:
     upstream: str
     headers: Headers
     delivery: Delivery
-    evidence: Evidence
+    evidence: Verification
     reconciled: bool = False
     confirm: bool = False
 
@@ -212,7 +212,7 @@ class Verdict(StrEnum):
 
 
 @frozen
-class Ruling:
+class IngestResult:
     """A verdict, with its reason when it is a refusal.
 
     late: it is UNAVAILABLE because something did not answer in time.

@@ -51,10 +51,10 @@ _TOKENS: Final = ("Authorization", "Proxy-Authorization", "Cookie")
 _SIGNATURE: Final = "hmac-sha256 "
 
 #: Shorter ones would be found everywhere.
-_SHORTEST: Final = 4
+_MIN_MASKED: Final = 4
 
 #: The most of one text that is shown.
-_LONGEST: Final = 1000
+_MAX_MASKED: Final = 1000
 
 
 class Mask:
@@ -70,7 +70,7 @@ class Mask:
                     found |= {value, value.partition(" ")[2]}
         hidden = {spelled for text in found for spelled in _spellings(text)}
         # The longest first: one may be a part of another.
-        self._hidden = sorted((t for t in hidden if len(t) >= _SHORTEST), key=len, reverse=True)
+        self._hidden = sorted((t for t in hidden if len(t) >= _MIN_MASKED), key=len, reverse=True)
 
     def whole(self, shown: str) -> str:
         """Return all of this with every secret hidden."""
@@ -81,8 +81,8 @@ class Mask:
     def text(self, shown: str) -> str:
         """Return this with every secret hidden, and no longer than a person reads."""
         shown = self.whole(shown)
-        if len(shown) > _LONGEST:
-            return f"{shown[:_LONGEST]}… ({len(shown)} characters)"
+        if len(shown) > _MAX_MASKED:
+            return f"{shown[:_MAX_MASKED]}… ({len(shown)} characters)"
         return shown
 
     def signed(self, parts: Iterable[bytes | None]) -> str:

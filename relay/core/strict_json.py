@@ -27,7 +27,7 @@ MAX_DIGITS: Final = 64
 
 # What a number holds besides digits: a sign, a point, an exponent mark and its sign.
 _NUMBER_MARKS: Final = "-.eE+"
-_MOST_MARKS: Final = 4
+_MAX_MARKS: Final = 4
 
 
 class Number:
@@ -159,7 +159,7 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
 
 def _number(text: str) -> Number:
     if len(text) > MAX_DIGITS and (
-        len(text) > MAX_DIGITS + _MOST_MARKS
+        len(text) > MAX_DIGITS + _MAX_MARKS
         or len(text) - sum(map(text.count, _NUMBER_MARKS)) > MAX_DIGITS
     ):
         raise _malformed(f"a number of more than {MAX_DIGITS} digits")

@@ -15,7 +15,8 @@ from typing import Protocol
 from relay.core.clock import Clock
 from relay.core.errors import LeaseLost, SpoolUnavailable
 from relay.core.event import (
-    Attempted,
+    AttemptRecord,
+    AttemptResult,
     Dead,
     Decision,
     Delivered,
@@ -26,7 +27,6 @@ from relay.core.event import (
     Outcome,
     Rejected,
     RetryAt,
-    Tried,
     Unconfirmed,
     Unreachable,
 )
@@ -97,7 +97,7 @@ class _NobodyAsks:
 class Observer(Protocol):
     """Is told what happens. No verb raises or waits."""
 
-    def attempted(self, attempted: Attempted) -> None:
+    def attempted(self, attempted: AttemptRecord) -> None:
         """One try has ended and its outcome is recorded, or lost with its lease."""
 
     def damaged(self, upstream: str, event_id: str) -> None:
@@ -194,7 +194,7 @@ class Attempts:
             self._observer.faulted(self._upstream.name, lease.event.id, fault)
             return False
 
-    async def _try(self, lease: Lease) -> Tried | Later:
+    async def _try(self, lease: Lease) -> AttemptResult | Later:
         attempt = asyncio.timeout(None)
         try:
             async with attempt:
@@ -208,7 +208,7 @@ class Attempts:
         finally:
             self._under_way.discard(attempt)
 
-    async def _confirm_and_send(self, lease: Lease) -> Tried | Later:
+    async def _confirm_and_send(self, lease: Lease) -> AttemptResult | Later:
         upstream, event = self._upstream, lease.event
         said = await upstream.confirmer.confirm(event)
         if isinstance(said, Later):
@@ -223,7 +223,7 @@ class Attempts:
             return said
         return await upstream.sender.attempt(lease)
 
-    def _tell_breaker(self, event_id: str, outcome: Tried | Later, now: float) -> None:
+    def _tell_breaker(self, event_id: str, outcome: AttemptResult | Later, now: float) -> None:
         if isinstance(outcome, Delivered | Rejected):
             self._breaker.answered()
         elif isinstance(outcome, Unconfirmed | Later) or outcome.cause in _NOT_ABOUT_THE_UPSTREAM:
@@ -231,13 +231,13 @@ class Attempts:
         else:
             self._breaker.unreachable(event_id, now)
 
-    def _decide(self, outcome: Tried, lease: Lease, now: datetime) -> Decision:
+    def _decide(self, outcome: AttemptResult, lease: Lease, now: datetime) -> Decision:
         if isinstance(outcome, Unreachable) and outcome.cause == Cause.SHUTDOWN:
             return RetryAt(now)
         return decide(outcome, lease, now, self._upstream.retry, self._dice)
 
     async def _settle(
-        self, lease: Lease, decision: Decision, outcome: Tried, expires: float
+        self, lease: Lease, decision: Decision, outcome: AttemptResult, expires: float
     ) -> bool:
         """Return whether the outcome is on record."""
         write = partial(self._spool.settle, lease, decision, outcome)
@@ -271,17 +271,17 @@ class Attempts:
 
 def told(
     lease: Lease,
-    outcome: Tried,
+    outcome: AttemptResult,
     decision: str,
     *,
     duration: float,
     now: datetime,
     due: datetime | None = None,
-) -> Attempted:
+) -> AttemptRecord:
     """Return what is told about one try that ended now."""
     event = lease.event
     delivered = isinstance(outcome, Delivered)
-    return Attempted(
+    return AttemptRecord(
         event_id=event.id,
         endpoint=event.endpoint,
         provider=event.provider,

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from relay.core.clock import Clock
 from relay.core.event import Event, Unconfirmed
-from relay.core.rate_limit import Rest, Turns
+from relay.core.rate_limit import CircuitBreaker, FairRateLimiter
 from relay.core.secret import Secret
 from relay.delivery.attempt import Confirmed, Later
 from relay.delivery.http.messages import Broken, Origin, Response, encode
@@ -135,9 +135,9 @@ class Desk:
 
     api: StatusApi
     secrets: tuple[Secret, ...]
-    turns: Turns
+    turns: FairRateLimiter
     strict: bool
-    rest: Rest = field(default_factory=Rest)
+    rest: CircuitBreaker = field(default_factory=CircuitBreaker)
     under_way: int = 0
 
 
@@ -226,9 +226,9 @@ class StatusConfirmer:
     @staticmethod
     def _turn(desk: Desk, event_id: str, now: float) -> float:
         """Return the seconds until an event may be asked about; 0 takes its turn."""
-        wait = desk.turns.wait(event_id, now)
+        wait = desk.turns.acquire(event_id, now)
         if wait <= 0 and desk.under_way >= TOGETHER:
-            return desk.turns.put_back(event_id, now)
+            return desk.turns.defer(event_id, now)
         return wait
 
     async def _ask(self, desk: Desk, name: str, secret: Secret, now: float) -> Answer:

@@ -11,7 +11,7 @@ from functools import partial
 from random import Random
 
 from relay.core.clock import Clock
-from relay.core.concurrency import either
+from relay.core.concurrency import first_completed
 from relay.delivery.attempt import Observer, Upstream
 from relay.delivery.worker import Line, Turnstile
 from relay.spool import Spool
@@ -105,10 +105,10 @@ class Dispatcher:
         self._stopping = True
         for line in self._lines.values():
             line.stop()
-        await either(self._ended.wait(), self._clock.sleep(grace))
+        await first_completed(self._ended.wait(), self._clock.sleep(grace))
         for line in (*self._lines.values(), *self._leaving):
             line.cut()
-        await either(self._ended.wait(), self._clock.sleep(_FAREWELL))
+        await first_completed(self._ended.wait(), self._clock.sleep(_FAREWELL))
         if not self._ended.is_set():
             self._limit.reschedule(asyncio.get_running_loop().time())
             await self._ended.wait()

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable, UpstreamOverloaded
-from relay.core.event import Answer, Lease, Passed, Unreachable, event_of
+from relay.core.event import Lease, ProxiedDelivery, ProxyResponse, Unreachable, event_of
 from relay.core.request import VerifiedDelivery
 from relay.delivery.attempt import Observer, told
 from relay.delivery.sender import Cause
@@ -26,7 +26,7 @@ from relay.telemetry import Telemetry
 class Asker(Protocol):
     """Makes one attempt and brings the answer (`relay.delivery.sender.Forwarder`)."""
 
-    async def ask(self, lease: Lease) -> Answer:
+    async def ask(self, lease: Lease) -> ProxyResponse:
         """Send the event once; return what came of it within its timeout."""
 
 
@@ -58,7 +58,7 @@ class Passthrough:
         passages: Mapping[str, Passage],
         clock: Clock,
         observer: Observer,
-        note: Callable[[Passed], None],
+        note: Callable[[ProxiedDelivery], None],
     ) -> None:
         """Take the parts.
 
@@ -69,7 +69,7 @@ class Passthrough:
         self._observer = observer
         self._note = note
 
-    async def pass_on(self, delivery: VerifiedDelivery) -> Answer:
+    async def pass_on(self, delivery: VerifiedDelivery) -> ProxyResponse:
         """Send this delivery once, as an event is sent, and return what its sender may have.
 
         Whatever goes wrong on the way is `Unreachable`. An attempt that is cancelled is told and
@@ -83,14 +83,14 @@ class Passthrough:
             message = f"{passage.in_hand} deliveries are being passed on to {delivery.upstream}"
             raise UpstreamOverloaded(message)
         lease = _lease(delivery, passage.timeout)
-        answer = Answer(Unreachable(Cause.SHUTDOWN))
+        answer = ProxyResponse(Unreachable(Cause.SHUTDOWN))
         began = self._clock.monotonic()
         passage.in_hand += 1
         try:
             answer = await passage.asker.ask(lease)
         except Exception as fault:  # noqa: BLE001 - the sender must be answered, and told the same
             self._observer.faulted(delivery.upstream, delivery.event_id, fault)
-            answer = Answer(Unreachable(Cause.FAULT))
+            answer = ProxyResponse(Unreachable(Cause.FAULT))
         finally:
             passage.in_hand -= 1
             now = self._clock.now()
@@ -98,14 +98,20 @@ class Passthrough:
             self._observer.attempted(
                 told(lease, answer.outcome, "passed", duration=duration, now=now)
             )
-            self._note(Passed(delivery, answer.outcome, now))
+            self._note(ProxiedDelivery(delivery, answer.outcome, now))
         return answer
 
 
 def _lease(delivery: VerifiedDelivery, timeout: timedelta) -> Lease:
     """Return the right to send this delivery once: it is nobody else's."""
     received = delivery.delivery.head.received_at
-    return Lease(event_of(delivery), attempt=1, turn=1, since=received, until=received + timeout)
+    return Lease(
+        event_of(delivery),
+        attempt=1,
+        round_attempt=1,
+        round_started_at=received,
+        until=received + timeout,
+    )
 
 
 # ---- recording, behind the answers ----------------------------------------------------------
@@ -135,10 +141,10 @@ class Journal:
         self._clock = clock
         self._telemetry = telemetry
         self._room = room
-        self._waiting: deque[Passed] = deque()
+        self._waiting: deque[ProxiedDelivery] = deque()
         self._more = asyncio.Event()
 
-    def note(self, passed: Passed) -> None:
+    def note(self, passed: ProxiedDelivery) -> None:
         """Take this to be written; without room for it, it is lost. Neither raises nor waits."""
         if _size(passed) > self._room:
             self._lose(passed, "too much waits to be written")
@@ -176,10 +182,10 @@ class Journal:
                 self._lose(passed, str(error))
             self._waiting.clear()
 
-    def _batch(self) -> list[Passed]:
+    def _batch(self) -> list[ProxiedDelivery]:
         return list(islice(self._waiting, _TOGETHER))
 
-    async def _write(self, batch: Sequence[Passed]) -> None:
+    async def _write(self, batch: Sequence[ProxiedDelivery]) -> None:
         """Record these, the oldest that wait, and take them off.
 
         When this is cut short nobody knows whether they were recorded; to do it again is no harm.
@@ -198,10 +204,10 @@ class Journal:
         for _ in batch:
             self._room += _size(self._waiting.popleft())
 
-    def _lose(self, passed: Passed, why: str) -> None:
+    def _lose(self, passed: ProxiedDelivery, why: str) -> None:
         delivery = passed.delivery
         self._telemetry.unrecorded(delivery.delivery.endpoint, delivery.event_id, why)
 
 
-def _size(passed: Passed) -> int:
+def _size(passed: ProxiedDelivery) -> int:
     return len(passed.delivery.delivery.body) + _REST

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from relay.core.event import (
+    AttemptResult,
     Dead,
     Decision,
     Delivered,
@@ -12,7 +13,6 @@ from relay.core.event import (
     Held,
     Lease,
     RetryAt,
-    Tried,
     Unconfirmed,
     Unreachable,
 )
@@ -43,7 +43,7 @@ class RetryPolicy:
 
 
 def decide(
-    outcome: Tried, lease: Lease, now: datetime, policy: RetryPolicy, dice: Random
+    outcome: AttemptResult, lease: Lease, now: datetime, policy: RetryPolicy, dice: Random
 ) -> Decision:
     """Return what becomes of an event after the try that this lease was for.
 
@@ -55,11 +55,13 @@ def decide(
         return Done()
     if isinstance(outcome, Unconfirmed) and outcome.final:
         return Held()
-    end = lease.since + policy.give_up_after
+    end = lease.round_started_at + policy.give_up_after
     if now >= end:
         return Held() if isinstance(outcome, Unconfirmed) else Dead()
     # Events that failed together must not all come back in the same instant.
-    delay = policy.schedule[min(lease.turn, len(policy.schedule)) - 1] * dice.uniform(0.9, 1.1)
+    delay = policy.schedule[min(lease.round_attempt, len(policy.schedule)) - 1] * dice.uniform(
+        0.9, 1.1
+    )
     if not isinstance(outcome, Unreachable) and outcome.retry_after is not None:
         delay = max(delay, min(outcome.retry_after, LONGEST_RETRY_AFTER))
     return RetryAt(min(now + delay, end))
@@ -70,4 +72,4 @@ def may_go_unconfirmed(lease: Lease, now: datetime, policy: RetryPolicy) -> bool
 
     That is half of `give_up_after`: the other half is left for the upstream to take it.
     """
-    return now >= lease.since + policy.give_up_after / 2
+    return now >= lease.round_started_at + policy.give_up_after / 2

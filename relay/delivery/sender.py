@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 from relay.core.clock import Clock
-from relay.core.event import Answer, Delivered, Lease, Outcome, Rejected, Unreachable
+from relay.core.event import Delivered, Lease, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack
 from relay.delivery import request as outgoing
 from relay.delivery.http.messages import (
@@ -135,7 +135,7 @@ class Forwarder:
                 return Unreachable(cause_of(error))
         return self._outcome(response)
 
-    async def ask(self, lease: Lease) -> Answer:
+    async def ask(self, lease: Lease) -> ProxyResponse:
         """Send the event once, byte for byte as received, and return what its sender may have.
 
         That is a whole answer of 2xx or 4xx, with nothing of its head but status and Content-Type.
@@ -146,9 +146,9 @@ class Forwarder:
         try:
             await self._send(lease, response)
             outcome = self._outcome(response)
-            return Answer(outcome, _ack(response) if response.is_wanted else None)
+            return ProxyResponse(outcome, _ack(response) if response.is_wanted else None)
         except _FAULTS as error:
-            return Answer(Unreachable(cause_of(error)))
+            return ProxyResponse(Unreachable(cause_of(error)))
 
     async def _send(self, lease: Lease, response: Response) -> None:
         """Make the request and let the answer fill `response`, all within the timeout."""

@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 
 from relay.core.clock import Clock
-from relay.core.concurrency import either
+from relay.core.concurrency import first_completed
 from relay.core.event import Lease
 from relay.delivery.attempt import Attempts, Observer, Upstream
 from relay.delivery.circuit_breaker import Breaker
@@ -206,7 +206,7 @@ class Line:
     async def _wait_for_room(self) -> None:
         pause = self.breaker.probe_in(self._clock.monotonic())
         if pause > 0:
-            await either(self._room_grew.wait(), self._clock.sleep(pause))
+            await first_completed(self._room_grew.wait(), self._clock.sleep(pause))
         else:
             await self._room_grew.wait()
 
@@ -231,7 +231,7 @@ class Line:
         await self._give_back_what_may_not_begin()
         if len(claimed.leases) < room:
             self._caught_up = True
-            await either(self._work_came.wait(), self._wait_for_work(claimed.next_due))
+            await first_completed(self._work_came.wait(), self._wait_for_work(claimed.next_due))
 
     async def _wait_for_work(self, next_due: datetime | None) -> None:
         wait = _LONGEST_WAIT
@@ -245,7 +245,7 @@ class Line:
     async def _back_off(self, fault: Exception) -> None:
         self._observer.faulted(self.name, None, fault)
         pause, self._pause = self._pause, min(self._pause * 2, _LONGEST_PAUSE)
-        await either(self._work_came.wait(), self._clock.sleep(pause))
+        await first_completed(self._work_came.wait(), self._clock.sleep(pause))
 
     async def _give_back_what_may_not_begin(self) -> None:
         """Give leases back that would only run out here: we stop, or the upstream is left alone."""

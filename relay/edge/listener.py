@@ -16,7 +16,7 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from relay.core.clock import Clock
 from relay.core.errors import Refusal, RelayError
-from relay.core.request import Ack, Address, RequestHead, Ruling, Verdict
+from relay.core.request import Ack, Address, IngestResult, RequestHead, Verdict
 from relay.edge.connections import Connections, InHand
 from relay.edge.protocol import EdgeProtocol, EdgeServer, to_response
 from relay.edge.proxy_protocol import ProxyGates
@@ -239,7 +239,7 @@ class Edge:
     def fault(self, peer: Address, error: BaseException | None) -> Ack:
         if error is not None:
             self._telemetry.log.fault("edge_fault", error, peer=str(peer))
-        ack = plain_answer(Ruling(Verdict.UNAVAILABLE))
+        ack = plain_answer(IngestResult(Verdict.UNAVAILABLE))
         self._telemetry.received(Account(peer=peer, status=ack.status), self._clock.now())
         return ack
 

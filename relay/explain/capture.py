@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp.web import BaseRequest, StreamResponse
 
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Ack, Address, Headers, Ruling, Verdict, Via
+from relay.core.request import Ack, Address, Headers, IngestResult, Verdict, Via
 from relay.edge.connections import Connections, Origin
 from relay.edge.framing import Framing
 from relay.edge.protocol import EdgeServer, to_response
@@ -246,7 +246,7 @@ def _cut(rest: bytes, length: int, notes: list[str]) -> bytes:
 #: Nobody waits here: all is there at once, and behind it is the end.
 _WITHIN: Final = timedelta(seconds=10)
 
-_NOTHING: Final = plain_answer(Ruling(Verdict.UNAVAILABLE))
+_NOTHING: Final = plain_answer(IngestResult(Verdict.UNAVAILABLE))
 
 
 @dataclass(frozen=True, slots=True)

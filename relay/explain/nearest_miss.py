@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from relay.core.errors import Refusal
-from relay.core.request import Delivery, Evidence, Headers
+from relay.core.request import Delivery, Headers, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import minify
 from relay.providers import Provider, Terms, Window
@@ -57,7 +57,7 @@ def _alike(said: str, found: str) -> bool:
     return said.partition(_URL)[:2] == found.partition(_URL)[:2] if _URL in said else said == found
 
 
-def _passes(provider: Provider, terms: Terms, delivery: Delivery) -> Evidence | None:
+def _passes(provider: Provider, terms: Terms, delivery: Delivery) -> Verification | None:
     try:
         return provider.bind(terms).inspect(delivery)
     except (Refusal, ValueError):

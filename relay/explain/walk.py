@@ -17,7 +17,15 @@ from relay.config import Settings, provider_of, terms
 from relay.config.inline_provider import InlineProvider
 from relay.core.clock import SystemClock
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Address, ClientAddress, Delivery, Evidence, Headers, RequestHead, Via
+from relay.core.request import (
+    Address,
+    ClientAddress,
+    Delivery,
+    Headers,
+    RequestHead,
+    Verification,
+    Via,
+)
 from relay.core.secret import Mask
 from relay.edge.connections import Origin
 from relay.edge.listener import is_health_check
@@ -305,7 +313,7 @@ class _Walker:
     ) -> None:
         with signatures.watching() as seen:
             try:
-                found: Evidence | Refusal = endpoint.inspector.inspect(delivery)
+                found: Verification | Refusal = endpoint.inspector.inspect(delivery)
             except Refusal as refusal:
                 found = refusal
         for each in seen:

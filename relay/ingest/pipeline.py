@@ -16,16 +16,16 @@ from relay.allowlist import Allowlist, Entry, Mode
 from relay.allowlist.registry import Knock, KnockResult
 from relay.core.clock import Clock
 from relay.core.errors import Reason, Refusal, SpoolUnavailable, UpstreamOverloaded
-from relay.core.event import Answer, Unreachable
+from relay.core.event import ProxyResponse, Unreachable
 from relay.core.request import (
     Ack,
     Address,
     ClientAddress,
     Delivery,
-    Evidence,
+    IngestResult,
     RequestHead,
-    Ruling,
     Verdict,
+    Verification,
     VerifiedDelivery,
 )
 from relay.ingest.client_address import ClientLocator
@@ -48,7 +48,7 @@ BodyReader = Callable[[], Awaitable[bytes]]
 ClientKnown = Callable[[Address], None]
 
 #: Sends a delivery to its upstream, once, and brings the answer. Raises `UpstreamOverloaded`.
-PassOn = Callable[[VerifiedDelivery], Awaitable[Answer]]
+PassOn = Callable[[VerifiedDelivery], Awaitable[ProxyResponse]]
 
 #: Is told of a refused delivery whose sender's address is allowed. Neither raises nor waits.
 KeepRefused = Callable[["Endpoint", Delivery, Refusal], None]
@@ -154,7 +154,7 @@ class Ingest:
         """Return the answer to something that never became a request head, and account for it."""
         account.verdict, account.reason = Verdict.REFUSED, refusal.reason
         account.detail = refusal.detail
-        ack = plain_answer(Ruling(Verdict.REFUSED, refusal.reason))
+        ack = plain_answer(IngestResult(Verdict.REFUSED, refusal.reason))
         account.status = ack.status
         self._telemetry.received(account, self._clock.now())
         return ack
@@ -171,7 +171,7 @@ class Ingest:
             route = self._routes.find(head)
         except Refusal as refusal:
             account.verdict, account.reason = Verdict.REFUSED, refusal.reason
-            return self._no_route(head, Ruling(Verdict.REFUSED, refusal.reason))
+            return self._no_route(head, IngestResult(Verdict.REFUSED, refusal.reason))
         endpoint = route.endpoint
         account.endpoint, account.provider = endpoint.name, endpoint.provider
         body, passed, delivery = b"", None, None
@@ -188,28 +188,28 @@ class Ingest:
             else:
                 ruling = await self._store(event, account, self._left(endpoint, began))
         except Refusal as refusal:
-            ruling = Ruling(Verdict.REFUSED, refusal.reason)
+            ruling = IngestResult(Verdict.REFUSED, refusal.reason)
             account.detail = refusal.detail
             # What is passed on answers a question, and whoever asked it does not wait.
             if delivery is not None and account.matched_entry is not None and not route.proxied:
                 self._keep_refused(endpoint, delivery, refusal)
         except (SpoolOverloaded, UpstreamOverloaded) as fault:
-            ruling = Ruling(Verdict.UNAVAILABLE, Reason.OVERLOAD)
+            ruling = IngestResult(Verdict.UNAVAILABLE, Reason.OVERLOAD)
             account.detail = str(fault)
         except (SpoolUnavailable, TimeoutError) as fault:
-            ruling = Ruling(Verdict.UNAVAILABLE, late=isinstance(fault, TimeoutError))
+            ruling = IngestResult(Verdict.UNAVAILABLE, late=isinstance(fault, TimeoutError))
             if isinstance(fault, SpoolBroken):
                 self._give_up(fault)
             account.detail = str(fault) or "no answer from the spool in time"
         except Exception as fault:  # noqa: BLE001 - whatever it is, the provider must come again
-            ruling = Ruling(Verdict.UNAVAILABLE)
+            ruling = IngestResult(Verdict.UNAVAILABLE)
             self._telemetry.log.fault("delivery_fault", fault, endpoint=endpoint.name)
         account.verdict, account.reason = ruling.verdict, ruling.reason
         if passed is not None:
             return passed
         return endpoint.inspector.answer(ruling, self._asked(route, body))
 
-    def _no_route(self, head: RequestHead, ruling: Ruling) -> Ack:
+    def _no_route(self, head: RequestHead, ruling: IngestResult) -> Ack:
         """Return the answer for a path that is nobody's; below a prefix, in its sender's shape."""
         around = self._routes.around(head)
         if around is None:
@@ -273,36 +273,38 @@ class Ingest:
 
     # ---- what becomes of it -----------------------------------------------------------------
 
-    async def _store(self, event: VerifiedDelivery, account: Account, within: float) -> Ruling:
+    async def _store(
+        self, event: VerifiedDelivery, account: Account, within: float
+    ) -> IngestResult:
         result = await self._spool.put(event, within)
         account.id = result.id
         match result:
             case Stored(conflicts_with=None):
-                return Ruling(Verdict.ACCEPTED)
+                return IngestResult(Verdict.ACCEPTED)
             case Stored():
                 self._telemetry.conflicted(event.delivery.endpoint)
-                return Ruling(Verdict.ACCEPTED)
+                return IngestResult(Verdict.ACCEPTED)
             case Duplicate():
-                return Ruling(Verdict.DUPLICATE)
+                return IngestResult(Verdict.DUPLICATE)
             case Conflict():
                 self._telemetry.conflicted(event.delivery.endpoint)
-                return Ruling(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
+                return IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
 
     async def _pass(
         self, route: Route[Endpoint], event: VerifiedDelivery, account: Account
-    ) -> tuple[Ruling, Ack | None]:
+    ) -> tuple[IngestResult, Ack | None]:
         """Return the ruling, and the upstream's own answer where the sender may have it."""
         answer = await self._pass_on(event)
         account.id = event.event_id
         if answer.ack is not None:
             asked = self._asked(route, event.delivery.body)
-            return Ruling(Verdict.PASSED), route.endpoint.inspector.passed(answer.ack, asked)
+            return IngestResult(Verdict.PASSED), route.endpoint.inspector.passed(answer.ack, asked)
         if isinstance(answer.outcome, Unreachable):
             account.detail = f"{event.upstream} is unreachable: {answer.outcome.cause}"
         else:
             account.detail = f"{event.upstream} answered {answer.outcome.status}"
         late = answer.outcome == Unreachable("timeout")
-        return Ruling(Verdict.UNAVAILABLE, late=late), None
+        return IngestResult(Verdict.UNAVAILABLE, late=late), None
 
     def _asked(self, route: Route[Endpoint], body: bytes) -> Asked:
         return Asked(route.remainder, body, self._clock.now())
@@ -327,7 +329,7 @@ def verified(endpoint: Endpoint, delivery: Delivery, new_id: Callable[[], str]) 
     )
 
 
-def _allowed(endpoint: Endpoint, evidence: Evidence) -> tuple[str, ...]:
+def _allowed(endpoint: Endpoint, evidence: Verification) -> tuple[str, ...]:
     """Return the provider's header fields that this delivery may keep.
 
     Authorization may hold a token. It passes only as part of a signature that has been verified.

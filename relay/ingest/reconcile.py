@@ -17,7 +17,7 @@ import orjson
 
 from relay.core.clock import Clock
 from relay.core.errors import Refusal, RelayError
-from relay.core.rate_limit import Bucket
+from relay.core.rate_limit import TokenBucket
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, VerifiedDelivery, Via
 from relay.core.secret import Secret
 from relay.providers import Inspector
@@ -91,7 +91,7 @@ class Reconciler:
         account: Account,
         *,
         api: StatusApi,
-        bucket: Bucket,
+        bucket: TokenBucket,
         spool: Spool,
         clock: Clock,
         new_id: Callable[[], str],

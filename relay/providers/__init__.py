@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
-from relay.core.request import Ack, Delivery, Evidence, Headers, Ruling, frozen
+from relay.core.request import Ack, Delivery, Headers, IngestResult, Verification, frozen
 from relay.core.secret import Secret
 
 
@@ -130,14 +130,14 @@ class Inspector(Protocol):
     def signs_query(self) -> bool:
         """Whether the sender's signature covers the query. Of a refusal it is kept only then."""
 
-    def inspect(self, delivery: Delivery) -> Evidence:
+    def inspect(self, delivery: Delivery) -> Verification:
         """Verify the delivery and say what it is.
 
         Raises:
             Refusal: with the reason of the first check that failed.
         """
 
-    def answer(self, ruling: Ruling, asked: Asked) -> Ack:
+    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:
         """Return the answer for this ruling."""
 
     def passed(self, answered: Ack, asked: Asked) -> Ack:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from relay.core.errors import Reason
-from relay.core.request import Ack, Ruling, Verdict
+from relay.core.request import Ack, IngestResult, Verdict
 
 #: What the transport refused: the same status for every provider.
 TRANSPORT_STATUSES: Final[Mapping[Reason, int]] = MappingProxyType(
@@ -61,7 +61,7 @@ _VERDICTS: Final[Mapping[Verdict, int]] = MappingProxyType(
 )
 
 
-def plain_answer(ruling: Ruling, methods: Sequence[str] = ()) -> Ack:
+def plain_answer(ruling: IngestResult, methods: Sequence[str] = ()) -> Ack:
     """Return the answer for this ruling: `OK` for a success, an empty body otherwise.
 
     methods: those that the endpoint takes; they are listed to a sender that used another.
@@ -72,7 +72,7 @@ def plain_answer(ruling: Ruling, methods: Sequence[str] = ()) -> Ack:
     return Ack(status, b"OK" if status == 200 else b"")  # noqa: PLR2004 - HTTP's own number
 
 
-def _status(ruling: Ruling) -> int:
+def _status(ruling: IngestResult) -> int:
     if ruling.verdict is not Verdict.REFUSED:
         return _VERDICTS[ruling.verdict]
     # A refusal that nobody gave a reason for is our mistake, not the sender's.

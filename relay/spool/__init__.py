@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from relay.core.errors import SpoolUnavailable
-from relay.core.event import Decision, Event, Lease, Passed, Status, Tried
+from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDelivery, Status
 from relay.core.request import VerifiedDelivery, frozen
 
 
@@ -172,7 +172,7 @@ class Spool(Protocol):
             TimeoutError: it is not stored yet; it may be in a moment.
         """
 
-    async def record(self, passed: Sequence[Passed]) -> None:
+    async def record(self, passed: Sequence[ProxiedDelivery]) -> None:
         """Keep the history of deliveries that were passed on: all of these, or none.
 
         Each is an event of its own with the status `passed`, however many have the same key and
@@ -211,7 +211,7 @@ class Spool(Protocol):
             subject (its key where it has no subject) is pending or leased.
         """
 
-    async def settle(self, lease: Lease, decision: Decision, outcome: Tried) -> None:
+    async def settle(self, lease: Lease, decision: Decision, outcome: AttemptResult) -> None:
         """Record what came of an attempt.
 
         Raises:

@@ -16,9 +16,9 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from relay import __version__
-from relay.core.concurrency import short_turns
+from relay.core.concurrency import short_switch_interval
 from relay.core.errors import Problem, Reason, RelayError
-from relay.core.event import Attempted
+from relay.core.event import AttemptRecord
 from relay.core.request import Address, Verdict
 from relay.telemetry.log import Log
 from relay.telemetry.metrics import Counts, Gauges, Latest, Snapshot, Spreads
@@ -190,7 +190,7 @@ class Telemetry:
             event_key=account.event_key,
         )
 
-    def attempted(self, attempted: Attempted) -> None:
+    def attempted(self, attempted: AttemptRecord) -> None:
         """One try upstream has ended, or its event was not confirmed and nothing was sent."""
         if attempted.outcome != "unconfirmed":
             self._attempts.add(attempted.upstream, attempted.outcome)
@@ -269,7 +269,7 @@ class Telemetry:
         Called in a thread of its own: with many series it takes a while.
         """
         self._gauges.snapshot = snapshot
-        with short_turns():
+        with short_switch_interval():
             return generate_latest(self._registry)
 
     # ---- inside -----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from relay.app.watch import Reading, named
 from relay.config import Settings, load
 from relay.core.errors import ConfigError
-from relay.core.files import look
+from relay.core.files import stamps
 from tests.system.conftest import ENVIRON, configuration
 
 TEXT = configuration("http://127.0.0.1:1").replace("${env:MIDTRANS_SERVER_KEY}", "${file:key}")
@@ -59,12 +59,12 @@ def test_what_names_nothing(text: str, tmp_path: Path) -> None:
 def test_what_is_taken_rests_on_its_files(config: Path) -> None:
     reading = Reading(config, from_file)
     assert reading() == from_file(config)
-    assert reading.seen() == look([config, config.parent / "key"])
+    assert reading.seen() == stamps([config, config.parent / "key"])
 
 
 def test_files_are_looked_at_before_they_are_read(config: Path) -> None:
     key = config.parent / "key"
-    before = look([config, key])
+    before = stamps([config, key])
 
     def change(path: Path) -> Settings:
         found = load(path, ENVIRON)
@@ -75,7 +75,7 @@ def test_files_are_looked_at_before_they_are_read(config: Path) -> None:
     reading = Reading(config, change)
     reading()
     assert reading.seen() == before
-    assert all(look([path])[path] != stamp for path, stamp in before.items())
+    assert all(stamps([path])[path] != stamp for path, stamp in before.items())
 
 
 def test_what_is_refused_rests_on_its_files_too(config: Path) -> None:
@@ -83,11 +83,11 @@ def test_what_is_refused_rests_on_its_files_too(config: Path) -> None:
     reading = Reading(config, from_file)
     with pytest.raises(ConfigError, match="cannot read"):
         reading()
-    assert reading.seen() == look([config, config.parent / "key"])
+    assert reading.seen() == stamps([config, config.parent / "key"])
     config.write_text("[")
     with pytest.raises(ConfigError, match="YAML"):
         reading()
-    assert reading.seen() == look([config])
+    assert reading.seen() == stamps([config])
     config.unlink()
     with pytest.raises(ConfigError, match=r":1:1: cannot read the file: No such file"):
         reading()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from relay.app.watch import watch
 from relay.core.clock import SystemClock
-from relay.core.files import Stamp, look
+from relay.core.files import Stamp, stamps
 
 
 class Noticed:
@@ -17,7 +17,7 @@ class Noticed:
         self.times = 0
         self.paths = paths
         self._told = asyncio.Event()
-        self._seen = look(paths)
+        self._seen = stamps(paths)
 
     def __call__(self) -> None:
         self.times += 1
@@ -25,7 +25,7 @@ class Noticed:
         self._told.set()
 
     def read(self) -> None:
-        self._seen = look(self.paths)
+        self._seen = stamps(self.paths)
 
     def seen(self) -> Mapping[Path, Stamp]:
         return self._seen

@@ -31,11 +31,11 @@ from relay.core.request import (
     Ack,
     ClientAddress,
     Delivery,
-    Evidence,
     Headers,
+    IngestResult,
     RequestHead,
-    Ruling,
     Verdict,
+    Verification,
     Via,
 )
 from relay.core.secret import Secret
@@ -60,8 +60,8 @@ URL = "https://pay.example.com/hooks/payments"
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 SUCCESSES = (Verdict.ACCEPTED, Verdict.DUPLICATE)
 RULINGS = (
-    *(Ruling(verdict, reason) for verdict, reason in product(Verdict, (None, *Reason))),
-    Ruling(Verdict.UNAVAILABLE, late=True),
+    *(IngestResult(verdict, reason) for verdict, reason in product(Verdict, (None, *Reason))),
+    IngestResult(Verdict.UNAVAILABLE, late=True),
 )
 
 
@@ -121,7 +121,7 @@ def delivery_of(sample: Sample, url: str = URL, at: datetime = NOW) -> Delivery:
     return Delivery("endpoint", head, ClientAddress(peer, Via.PEER), remainder, sample.body)
 
 
-def outcome(inspector: Inspector, delivery: Delivery) -> Evidence | Reason:
+def outcome(inspector: Inspector, delivery: Delivery) -> Verification | Reason:
     """Return the evidence, or the reason of the refusal. Anything else is a failure."""
     try:
         return inspector.inspect(delivery)
@@ -154,7 +154,7 @@ def changed_fields(field: tuple[str, str]) -> Iterator[tuple[str, str]]:
             yield name, changed
 
 
-def told(evidence: Evidence) -> tuple[object, ...]:
+def told(evidence: Verification) -> tuple[object, ...]:
     """Return what an optional header has no say in."""
     return evidence.key, evidence.content, evidence.signed, evidence.secret
 
@@ -279,7 +279,7 @@ class ProviderContract:
             whole = evidence.signed == ("body",) or not isinstance(changed, dict)
             if whole or covered_changed(message, changed, evidence.signed):
                 assert isinstance(found, Reason), body
-            if isinstance(found, Evidence) and changed != message:
+            if isinstance(found, Verification) and changed != message:
                 assert found.content != evidence.content, body
 
     def test_any_flipped_bit_of_a_required_header_refuses(
@@ -320,7 +320,7 @@ class ProviderContract:
         for name in senders_headers(delivery):
             for changed in other_headers(delivery, name):
                 found = outcome(guard, changed)
-                if isinstance(found, Evidence):
+                if isinstance(found, Verification):
                     assert told(found) == told(usual), (name, changed.head.headers)
 
     def test_nothing_is_taken_without_any_proof(
@@ -357,7 +357,7 @@ class ProviderContract:
         head = delivery.head
         longer = replace(delivery, head=replace(head, target=head.target + "?token=x"))
         found = outcome(inspector, longer)
-        assert isinstance(found, Reason if inspector.signs_query else Evidence)
+        assert isinstance(found, Reason if inspector.signs_query else Verification)
 
     def test_the_host_is_signed_exactly_when_the_facts_say_so(
         self, provider: Provider, inspector: Inspector, delivery: Delivery
@@ -366,7 +366,7 @@ class ProviderContract:
         host, *others = delivery.head.headers
         for changed in flipped_text(host[1]):
             found = outcome(inspector, with_headers(delivery, (host[0], changed), *others))
-            assert isinstance(found, Reason if signs else Evidence), changed
+            assert isinstance(found, Reason if signs else Verification), changed
 
     def test_a_hostile_body_is_refused_and_nothing_worse(
         self, provider: Provider, delivery: Delivery
@@ -457,7 +457,7 @@ class ProviderContract:
     def test_the_transport_is_answered_alike(
         self, inspector: Inspector, delivery: Delivery, reason: Reason, status: int
     ) -> None:
-        ruling = Ruling(Verdict.REFUSED, reason)
+        ruling = IngestResult(Verdict.REFUSED, reason)
         assert inspector.answer(ruling, Asked(delivery.remainder, b"", NOW)).status == status
 
     @pytest.mark.parametrize("status", [200, 202, 400, 404, 422])

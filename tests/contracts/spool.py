@@ -10,6 +10,7 @@ import pytest
 from relay.core.clock import Clock
 from relay.core.errors import LeaseLost, SpoolUnavailable
 from relay.core.event import (
+    AttemptResult,
     Dead,
     Decision,
     Delivered,
@@ -17,11 +18,10 @@ from relay.core.event import (
     Held,
     Lease,
     Outcome,
-    Passed,
+    ProxiedDelivery,
     Rejected,
     RetryAt,
     Status,
-    Tried,
     Unconfirmed,
     Unreachable,
     event_of,
@@ -53,7 +53,7 @@ async def take_one(spool: Spool, *, ordered: bool = False) -> Lease:
 
 
 async def finish(
-    spool: Spool, decision: Decision | None = None, outcome: Tried | None = None
+    spool: Spool, decision: Decision | None = None, outcome: AttemptResult | None = None
 ) -> str:
     """Claim one event and settle it; return its id."""
     lease = await take_one(spool)
@@ -67,8 +67,8 @@ async def record(spool: Spool, event_id: str) -> Record:
     return found[0]
 
 
-def passed(event: VerifiedDelivery, outcome: Outcome = Delivered(200)) -> Passed:  # noqa: B008 - frozen
-    return Passed(event, outcome, RECEIVED + timedelta(seconds=1))
+def passed(event: VerifiedDelivery, outcome: Outcome = Delivered(200)) -> ProxiedDelivery:  # noqa: B008 - frozen
+    return ProxiedDelivery(event, outcome, RECEIVED + timedelta(seconds=1))
 
 
 def ids(claimed: Claimed) -> list[str]:
@@ -377,8 +377,8 @@ class SpoolContract:
     async def test_a_new_event_is_due_at_once(self, spool: Spool, clock: ManualClock) -> None:
         await stored(spool, verified())
         lease = await take_one(spool)
-        assert (lease.attempt, lease.turn) == (1, 1)
-        assert (lease.since, lease.until) == (RECEIVED, clock.now() + LEASE)
+        assert (lease.attempt, lease.round_attempt) == (1, 1)
+        assert (lease.round_started_at, lease.until) == (RECEIVED, clock.now() + LEASE)
 
     async def test_events_come_out_in_order_of_receipt(self, spool: Spool) -> None:
         put = [await stored(spool, verified(key=str(number))) for number in range(7)]
@@ -404,7 +404,7 @@ class SpoolContract:
         await clock.advance(1)
         claims = await asyncio.gather(take(spool), take(other), take(spool), take(other))
         [lease] = [lease for claimed in claims for lease in claimed.leases]
-        assert (lease.attempt, lease.turn) == (2, 2)
+        assert (lease.attempt, lease.round_attempt) == (2, 2)
 
     async def test_a_limit_counts_expired_leases_in_their_order(
         self, spool: Spool, clock: ManualClock
@@ -453,7 +453,7 @@ class SpoolContract:
         assert await take(spool) == Claimed((), due)
         await clock.advance(1)
         lease = await take_one(spool)
-        assert (lease.attempt, lease.turn, lease.since) == (2, 2, RECEIVED)
+        assert (lease.attempt, lease.round_attempt, lease.round_started_at) == (2, 2, RECEIVED)
 
     async def test_a_dead_event_is_not_tried_again(self, spool: Spool) -> None:
         event_id = await stored(spool, verified())
@@ -472,7 +472,7 @@ class SpoolContract:
         assert (after.due_at, after.last_outcome) == (None, "unconfirmed gross_amount differs")
         assert await take(spool) == Claimed((), None)
         assert await spool.requeue(Query(ids=(event_id,))) == (event_id,)
-        assert (await take_one(spool)).turn == 1
+        assert (await take_one(spool)).round_attempt == 1
 
     async def test_what_was_reconciled_and_what_was_delivered_are_one_event(
         self, spool: Spool
@@ -553,10 +553,10 @@ class SpoolContract:
         assert await take(spool) == Claimed((), due)
         await clock.advance(3)
         lease = await take_one(spool)
-        assert (lease.attempt, lease.turn) == (1, 1)
-        assert lease.since == RECEIVED + timedelta(seconds=3)
+        assert (lease.attempt, lease.round_attempt) == (1, 1)
+        assert lease.round_started_at == RECEIVED + timedelta(seconds=3)
         await spool.release(lease, RECEIVED)
-        assert (await take_one(spool)).since == RECEIVED + timedelta(seconds=3)
+        assert (await take_one(spool)).round_started_at == RECEIVED + timedelta(seconds=3)
 
     async def test_a_released_lease_is_worth_nothing(
         self, spool: Spool, clock: ManualClock
@@ -604,8 +604,8 @@ class SpoolContract:
         await asyncio.sleep(0)
         [lease] = table.taken
         assert lease.event == event_of(event)
-        assert (lease.attempt, lease.turn) == (1, 1)
-        assert lease.since == clock.steady()
+        assert (lease.attempt, lease.round_attempt) == (1, 1)
+        assert lease.round_started_at == clock.steady()
         assert lease.until == clock.steady() + Table.LEASE
         assert (await take(spool)).leases == ()
         await spool.settle(lease, Done(), Delivered(200))
@@ -708,9 +708,9 @@ class SpoolContract:
         began = clock.steady()
         await clock.advance(10)
         lease = await take_one(second)
-        assert lease.since == began - timedelta(seconds=90)
+        assert lease.round_started_at == began - timedelta(seconds=90)
         await second.settle(lease, RetryAt(clock.steady()), Rejected(500))
-        assert (await take_one(second)).since == lease.since
+        assert (await take_one(second)).round_started_at == lease.round_started_at
         await second.close()
 
     async def test_setting_the_wall_clock_moves_no_due_time(
@@ -809,7 +809,7 @@ class SpoolContract:
         await clock.advance(60)
         assert await spool.requeue(Query(ids=(event_id,))) == (event_id,)
         lease = await take_one(spool)
-        assert (lease.attempt, lease.turn, lease.since) == (3, 1, clock.now())
+        assert (lease.attempt, lease.round_attempt, lease.round_started_at) == (3, 1, clock.now())
 
     async def test_only_finished_events_are_requeued(
         self, spool: Spool, clock: ManualClock

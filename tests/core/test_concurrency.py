@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from relay.core.concurrency import apart
+from relay.core.concurrency import run_in_daemon_thread
 
 
 async def test_what_is_done_apart_comes_back() -> None:
@@ -13,9 +13,9 @@ async def test_what_is_done_apart_comes_back() -> None:
         raise FileNotFoundError("here")
 
     here = threading.current_thread()
-    assert await apart(threading.current_thread) is not here
+    assert await run_in_daemon_thread(threading.current_thread) is not here
     with pytest.raises(FileNotFoundError, match="here"):
-        await apart(fail)
+        await run_in_daemon_thread(fail)
 
 
 async def test_what_comes_back_too_late_is_nothing_to_anybody() -> None:
@@ -25,7 +25,7 @@ async def test_what_comes_back_too_late_is_nothing_to_anybody() -> None:
         began.set()
         may_end.wait()
 
-    task = asyncio.ensure_future(apart(slowly))
+    task = asyncio.ensure_future(run_in_daemon_thread(slowly))
     await asyncio.to_thread(began.wait)
     task.cancel()
     await asyncio.wait({task})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.core.files import fingerprint, look, read, refuse_irregular
+from relay.core.files import fingerprint, read, refuse_irregular, stamps
 
 
 def test_a_file_that_is_left_alone_stays_the_same(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_what_can_be_no_path_is_no_file() -> None:
 def test_a_look_says_which_file_is_which(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("text")
-    found = look([path, tmp_path / "none"])
+    found = stamps([path, tmp_path / "none"])
     assert found == {path: fingerprint([path])[0], tmp_path / "none": None}
 
 

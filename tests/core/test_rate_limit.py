@@ -2,52 +2,63 @@ from collections import Counter
 from datetime import timedelta
 from random import Random
 
-from relay.core.rate_limit import AGAIN, FAILURES, LONGEST_REST, Bucket, Rest, Turns
+from relay.core.rate_limit import (
+    FAILURES,
+    MAX_PAUSE,
+    RETRY_INTERVAL,
+    CircuitBreaker,
+    FairRateLimiter,
+    TokenBucket,
+)
 
 
 def test_a_second_after_nothing_was_asked_so_many_go_at_once() -> None:
-    bucket = Bucket(4)
+    bucket = TokenBucket(4)
     waits = [bucket.reserve(100.0) for _ in range(6)]
     assert waits == [0.0, 0.0, 0.0, 0.0, 0.25, 0.5]
 
 
 def test_time_that_passes_makes_room_but_never_for_more() -> None:
-    bucket = Bucket(2)
+    bucket = TokenBucket(2)
     assert [bucket.reserve(0.0) for _ in range(3)] == [0.0, 0.0, 0.5]
     assert bucket.reserve(2.0) == 0.0
     assert [bucket.reserve(90.0) for _ in range(3)] == [0.0, 0.0, 0.5]
 
 
 def test_one_a_second_is_one_a_second() -> None:
-    bucket = Bucket(1)
+    bucket = TokenBucket(1)
     assert [bucket.reserve(5.0) for _ in range(3)] == [0.0, 1.0, 2.0]
 
 
 def test_a_place_that_is_not_free_is_not_taken() -> None:
-    bucket = Bucket(1)
-    assert [bucket.take(0.0), bucket.take(0.25), bucket.take(0.25)] == [0.0, 0.75, 0.75]
-    assert bucket.take(1.0) == 0.0
+    bucket = TokenBucket(1)
+    assert [bucket.try_acquire(0.0), bucket.try_acquire(0.25), bucket.try_acquire(0.25)] == [
+        0.0,
+        0.75,
+        0.75,
+    ]
+    assert bucket.try_acquire(1.0) == 0.0
 
 
 def test_who_has_to_wait_is_told_when_to_come_again_and_has_a_place() -> None:
-    turns = Turns(2)
-    assert [turns.wait(who, 0.0) for who in "abcd"] == [0.0, 0.0, 0.5, 1.0]
+    turns = FairRateLimiter(2)
+    assert [turns.acquire(who, 0.0) for who in "abcd"] == [0.0, 0.0, 0.5, 1.0]
     # Too early: nothing is lost by it.
-    assert turns.wait("d", 0.5) == 0.5
-    assert turns.wait("c", 0.5) == 0.0
+    assert turns.acquire("d", 0.5) == 0.5
+    assert turns.acquire("c", 0.5) == 0.0
     # Who comes now waits behind those that came before.
-    assert turns.wait("e", 1.0) == 0.5
-    assert turns.wait("d", 1.0) == 0.0
+    assert turns.acquire("e", 1.0) == 0.5
+    assert turns.acquire("d", 1.0) == 0.0
 
 
 def test_a_burst_is_asked_about_at_the_rate_in_the_order_it_came() -> None:
-    turns, now = Turns(10), 0.0
+    turns, now = FairRateLimiter(10), 0.0
     due = dict.fromkeys(range(200), 0.0)
     asked: list[tuple[float, int]] = []
     while due:
         who = min(due, key=lambda each: due[each])
         now = max(now, due.pop(who))
-        wait = turns.wait(str(who), now)
+        wait = turns.acquire(str(who), now)
         if wait > 0:
             due[who] = now + wait
         else:
@@ -58,8 +69,8 @@ def test_a_burst_is_asked_about_at_the_rate_in_the_order_it_came() -> None:
 
 
 def test_however_late_they_come_there_are_no_more_questions_in_a_second() -> None:
-    turns, dice = Turns(10), Random(1)
-    due = {who: turns.wait(str(who), 0.0) for who in range(100)}
+    turns, dice = FairRateLimiter(10), Random(1)
+    due = {who: turns.acquire(str(who), 0.0) for who in range(100)}
     asked = [0.0] * sum(wait == 0 for wait in due.values())
     waiting = {who: 30.0 for who, wait in due.items() if wait}
     tries = 0
@@ -67,7 +78,7 @@ def test_however_late_they_come_there_are_no_more_questions_in_a_second() -> Non
         who = min(waiting, key=lambda each: waiting[each])
         now = waiting.pop(who)
         tries += 1
-        wait = turns.wait(str(who), now)
+        wait = turns.acquire(str(who), now)
         if wait > 0:
             waiting[who] = now + wait + dice.uniform(0, 0.02)
         else:
@@ -80,30 +91,30 @@ def test_however_late_they_come_there_are_no_more_questions_in_a_second() -> Non
 
 
 def test_places_are_kept_for_so_many_and_the_others_come_one_after_the_other() -> None:
-    turns = Turns(1, most=2)
-    assert [turns.wait(who, 0.0) for who in "abcdef"] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
-    assert [turns.wait("b", 1.0), turns.wait("c", 2.0), turns.wait("d", 3.0)] == [0.0] * 3
+    turns = FairRateLimiter(1, most=2)
+    assert [turns.acquire(who, 0.0) for who in "abcdef"] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert [turns.acquire("b", 1.0), turns.acquire("c", 2.0), turns.acquire("d", 3.0)] == [0.0] * 3
 
 
 def test_no_place_is_kept_for_who_does_not_come() -> None:
-    turns = Turns(1, most=1)
-    assert [turns.wait(who, 0.0) for who in "abc"] == [0.0, 1.0, 2.0]
-    assert turns.wait("c", 100.0) == 0.0
-    assert turns.wait("d", 100.0) == 1.0
-    assert turns.wait("d", 101.0) == 0.0
+    turns = FairRateLimiter(1, most=1)
+    assert [turns.acquire(who, 0.0) for who in "abc"] == [0.0, 1.0, 2.0]
+    assert turns.acquire("c", 100.0) == 0.0
+    assert turns.acquire("d", 100.0) == 1.0
+    assert turns.acquire("d", 101.0) == 0.0
 
 
 def test_who_finds_every_desk_taken_waits_behind_the_others() -> None:
-    turns = Turns(10)
-    assert turns.wait("a", 0.0) == 0.0
-    assert turns.put_back("a", 0.0) == AGAIN
+    turns = FairRateLimiter(10)
+    assert turns.acquire("a", 0.0) == 0.0
+    assert turns.defer("a", 0.0) == RETRY_INTERVAL
     for who in range(20):
-        turns.wait(str(who), 0.0)
-    assert turns.put_back("b", 0.0) > 1
+        turns.acquire(str(who), 0.0)
+    assert turns.defer("b", 0.0) > 1
 
 
 def test_an_api_that_does_not_answer_is_left_alone_for_longer_each_time() -> None:
-    rest = Rest()
+    rest = CircuitBreaker()
     for _ in range(FAILURES - 1):
         rest.failed(10.0)
     assert rest.left(10.0) == 0
@@ -111,11 +122,11 @@ def test_an_api_that_does_not_answer_is_left_alone_for_longer_each_time() -> Non
     for _ in range(8):
         rest.failed(10.0)
         pauses.append(rest.left(10.0))
-    assert pauses == [1, 2, 4, 8, 16, 32, LONGEST_REST, LONGEST_REST]
+    assert pauses == [1, 2, 4, 8, 16, 32, MAX_PAUSE, MAX_PAUSE]
 
 
 def test_after_a_rest_one_question_tries_it() -> None:
-    rest = Rest()
+    rest = CircuitBreaker()
     for _ in range(FAILURES):
         rest.failed(10.0)
     assert rest.left(11.0) == 0
@@ -128,8 +139,8 @@ def test_after_a_rest_one_question_tries_it() -> None:
 
 
 def test_what_it_asks_for_is_given_within_reason() -> None:
-    rest = Rest()
+    rest = CircuitBreaker()
     rest.failed(10.0, timedelta(seconds=20))
     assert rest.left(10.0) == 20
     rest.failed(10.0, timedelta(days=1))
-    assert rest.left(10.0) == LONGEST_REST
+    assert rest.left(10.0) == MAX_PAUSE

@@ -9,7 +9,7 @@ import pytest
 
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import (
-    Attempted,
+    AttemptRecord,
     Delivered,
     Event,
     Lease,
@@ -70,7 +70,7 @@ class Bench:
             observer=self.witness,
         )
 
-    async def deliver(self, tell: Callable[[Lease], Outcome], number: int = 1) -> Attempted:
+    async def deliver(self, tell: Callable[[Lease], Outcome], number: int = 1) -> AttemptRecord:
         """Try a new event, and return what was told about it."""
         told = len(self.witness.attempts)
         lease = await self.lease(number)
@@ -104,7 +104,7 @@ def fails(_: Lease) -> Outcome:
 
 async def test_a_delivered_event_is_told_whole(bench: Bench) -> None:
     told = await bench.deliver(lambda _: Delivered(202))
-    assert told == Attempted(
+    assert told == AttemptRecord(
         event_id="evt_0001",
         endpoint="midtrans",
         provider="midtrans",
@@ -328,7 +328,9 @@ async def ask(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease)
     return await attempts.deliver(lease, bench.clock.monotonic() + LEASE.total_seconds())
 
 
-async def confirmed(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease) -> Attempted:
+async def confirmed(
+    bench: Bench, provider: Provider, sent: list[Lease], lease: Lease
+) -> AttemptRecord:
     """Make one such attempt, and return what was told about it."""
     await ask(bench, provider, sent, lease)
     return bench.witness.attempts[-1]
@@ -402,7 +404,7 @@ async def test_waiting_for_its_turn_is_no_attempt_and_costs_no_time(
         assert claimed.leases == ()
         await bench.clock.advance(wait)
         [lease] = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
-        assert (lease.attempt, lease.turn) == (1, 1)
+        assert (lease.attempt, lease.round_attempt) == (1, 1)
     assert (bench.witness.attempts, sent) == ([], [])
     told = await confirmed(bench, Provider(Unconfirmed("reset"), strict=strict), sent, lease)
     assert (told.attempt, told.decision, sent) == (1, "retry", [])

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from relay.core.event import Unconfirmed
-from relay.core.rate_limit import AGAIN, FAILURES, Turns
+from relay.core.rate_limit import FAILURES, RETRY_INTERVAL, FairRateLimiter
 from relay.core.secret import Secret
 from relay.delivery.attempt import Confirmed, Later
 from relay.delivery.confirmation import TOGETHER, Desk, StatusConfirmer
@@ -60,7 +60,7 @@ def confirmer(
     api: Api, clock: ManualClock, tally: Tally, *, rate: int = 100, strict: bool = True
 ) -> StatusConfirmer:
     secrets = (Secret("old"), Secret(KEY))
-    desks = {"midtrans": Desk(api, secrets, Turns(rate), strict)}
+    desks = {"midtrans": Desk(api, secrets, FairRateLimiter(rate), strict)}
     return StatusConfirmer(desks, {"other"}, clock, tally)
 
 
@@ -143,10 +143,10 @@ async def test_while_every_question_is_under_way_nobody_waits_for_an_answer() ->
         for number in range(TOGETHER):
             group.create_task(asks.confirm(replace(PAID, id=f"evt-{number}")))
         await clock.advance(0)
-        assert await asks.confirm(replace(PAID, id="late")) == Later(AGAIN)
+        assert await asks.confirm(replace(PAID, id="late")) == Later(RETRY_INTERVAL)
         assert len(api.asked) == TOGETHER
         api.may_answer.set()
-    await clock.advance(AGAIN)
+    await clock.advance(RETRY_INTERVAL)
     assert await asks.confirm(replace(PAID, id="late")) == Confirmed("settlement")
 
 
@@ -174,7 +174,7 @@ async def test_a_name_that_cannot_be_asked_for_is_not_held_against_the_api() -> 
 
 
 async def test_an_event_of_an_endpoint_that_is_gone_does_not_go_out_unasked() -> None:
-    desk = Desk(Api(), (Secret(KEY),), Turns(10), strict=True)
+    desk = Desk(Api(), (Secret(KEY),), FairRateLimiter(10), strict=True)
     # Whether another endpoint asks makes no difference.
     for desks in ({"midtrans": desk}, {}):
         asks = StatusConfirmer(desks, {"other"}, ManualClock(), Tally())

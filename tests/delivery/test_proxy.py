@@ -9,7 +9,15 @@ from datetime import timedelta
 import pytest
 
 from relay.core.errors import UpstreamOverloaded
-from relay.core.event import Answer, Attempted, Delivered, Lease, Passed, Rejected, Unreachable
+from relay.core.event import (
+    AttemptRecord,
+    Delivered,
+    Lease,
+    ProxiedDelivery,
+    ProxyResponse,
+    Rejected,
+    Unreachable,
+)
 from relay.core.request import Ack
 from relay.core.secret import Secret
 from relay.delivery.proxy import Asker, Passage, Passthrough
@@ -27,11 +35,11 @@ LIMIT = timedelta(seconds=5)
 class Bench:
     passthrough: Passthrough
     witness: Witness
-    noted: list[Passed]
+    noted: list[ProxiedDelivery]
 
 
 def bench(asker: Asker, *, concurrency: int = 2, clock: ManualClock | None = None) -> Bench:
-    witness, noted = Witness(), list[Passed]()
+    witness, noted = Witness(), list[ProxiedDelivery]()
     passthrough = Passthrough(
         passages={"billing": Passage(asker, LIMIT, concurrency)},
         clock=clock or ManualClock(RECEIVED),
@@ -103,10 +111,10 @@ async def test_what_came_of_it_is_told_and_noted(
     delivery = verified(event_id="evt_1")
     async with Upstream(answer(status)) as upstream, passing(upstream.url) as way:
         answered = await way.passthrough.pass_on(delivery)
-    assert answered == Answer(outcome, None if status == 500 else Ack(status, b"", ""))
-    assert way.noted == [Passed(delivery, outcome, RECEIVED)]
+    assert answered == ProxyResponse(outcome, None if status == 500 else Ack(status, b"", ""))
+    assert way.noted == [ProxiedDelivery(delivery, outcome, RECEIVED)]
     assert way.witness.attempts == [
-        Attempted(
+        AttemptRecord(
             event_id="evt_1",
             endpoint="midtrans",
             provider="midtrans",
@@ -127,7 +135,7 @@ async def test_there_is_one_attempt_whatever_comes_of_it() -> None:
     with RefusingPort() as url:
         async with passing(url) as way:
             answered = await way.passthrough.pass_on(verified())
-    assert answered == Answer(Unreachable("refused"))
+    assert answered == ProxyResponse(Unreachable("refused"))
     assert [each.cause for each in way.witness.attempts] == ["refused"]
     assert len(way.noted) == 1
 
@@ -172,7 +180,7 @@ class Faulty:
 
     calls: list[Lease]
 
-    async def ask(self, lease: Lease) -> Answer:
+    async def ask(self, lease: Lease) -> ProxyResponse:
         self.calls.append(lease)
         raise KeyError(lease.event.id)
 
@@ -180,7 +188,7 @@ class Faulty:
 async def test_our_own_mistake_is_no_answer_and_is_told() -> None:
     way = bench(Faulty([]), concurrency=1)
     for _ in range(3):
-        assert await way.passthrough.pass_on(verified()) == Answer(Unreachable("fault"))
+        assert await way.passthrough.pass_on(verified()) == ProxyResponse(Unreachable("fault"))
     assert [upstream for upstream, _, _ in way.witness.faults] == ["billing"] * 3
     assert [each.outcome for each in way.noted] == [Unreachable("fault")] * 3
 
@@ -189,5 +197,5 @@ async def test_the_lease_is_the_first_and_only_one() -> None:
     asker = Faulty([])
     await bench(asker).passthrough.pass_on(verified())
     [lease] = asker.calls
-    assert (lease.attempt, lease.turn) == (1, 1)
-    assert (lease.since, lease.until) == (RECEIVED, RECEIVED + LIMIT)
+    assert (lease.attempt, lease.round_attempt) == (1, 1)
+    assert (lease.round_started_at, lease.until) == (RECEIVED, RECEIVED + LIMIT)

@@ -12,7 +12,7 @@ import pytest
 
 from relay.core.clock import SystemClock
 from relay.core.errors import SpoolUnavailable
-from relay.core.event import Delivered, Passed
+from relay.core.event import Delivered, ProxiedDelivery
 from relay.delivery.proxy import Journal
 from relay.spool import Query, SpoolBroken
 from relay.spool.sqlite import open_spool
@@ -23,9 +23,9 @@ from tests.harness.deliveries import RECEIVED, verified
 from tests.harness.tapped import Tapped
 
 
-def passed(number: int, body: bytes = b"{}", key: str = "order-1") -> Passed:
+def passed(number: int, body: bytes = b"{}", key: str = "order-1") -> ProxiedDelivery:
     delivery = verified(event_id=f"e{number:03}", body=body, key=key)
-    return Passed(delivery, Delivered(200), RECEIVED)
+    return ProxiedDelivery(delivery, Delivered(200), RECEIVED)
 
 
 @dataclass

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.event import Answer, Delivered, Event, Outcome, Rejected, Unreachable
+from relay.core.event import Delivered, Event, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack, Headers
 from relay.core.secret import Secret
 from relay.delivery.http.messages import Closed, Malformed, TooLong
@@ -282,7 +282,7 @@ async def test_an_answer_that_comes_before_the_request_is_written_is_the_answer(
 # ---- answers to pass back -------------------------------------------------------------------
 
 
-async def one_question(behaviour: Behaviour, within: float = 5.0) -> Answer:
+async def one_question(behaviour: Behaviour, within: float = 5.0) -> ProxyResponse:
     async with Upstream(behaviour) as upstream:
         forwarder = Forwarder(
             upstream.url,
@@ -357,7 +357,7 @@ async def test_other_answers_are_not_passed_back_nor_waited_for(
 ) -> None:
     began = time.monotonic()
     head = f"HTTP/1.1 {status} No\r\nContent-Length: 1000\r\n\r\nsome".encode()
-    assert await one_question(send(head, behaviour)) == Answer(Rejected(status))
+    assert await one_question(send(head, behaviour)) == ProxyResponse(Rejected(status))
     assert time.monotonic() - began < 1
 
 
@@ -396,7 +396,7 @@ async def test_half_an_answer_is_not_passed_back(
     ids=["close", "reset", "hang", "garbage", "encoded", "too long", "endless"],
 )
 async def test_no_usable_answer_has_a_cause(behaviour: Behaviour, cause: str) -> None:
-    assert await one_question(behaviour, TIMEOUT) == Answer(Unreachable(cause))
+    assert await one_question(behaviour, TIMEOUT) == ProxyResponse(Unreachable(cause))
 
 
 async def test_the_longest_answer_is_passed_back_whole() -> None:
@@ -412,7 +412,7 @@ async def test_a_question_that_cannot_be_put_is_not_sent() -> None:
             upstream.url, timeout=timedelta(seconds=5), concurrency=1, clock=ManualClock(NOW)
         )
         event = replace(EVENT, suffix="/../elsewhere")
-        assert await forwarder.ask(lease_of(event)) == Answer(Unreachable("unsendable"))
+        assert await forwarder.ask(lease_of(event)) == ProxyResponse(Unreachable("unsendable"))
         await forwarder.close()
         assert upstream.connections == 0
 

@@ -8,10 +8,10 @@ from uuid import uuid4
 from relay.core.request import (
     ClientAddress,
     Delivery,
-    Evidence,
     Headers,
     OnConflict,
     RequestHead,
+    Verification,
     VerifiedDelivery,
     Via,
 )
@@ -52,15 +52,15 @@ def verified(
         upstream=upstream,
         headers=headers,
         delivery=Delivery(endpoint, head, ClientAddress(address, Via.PEER), remainder, body),
-        evidence=Evidence(
+        evidence=Verification(
             key=key,
             content=sha256(body).digest(),
-            restated=restated,
+            replay_digest=restated,
             signed=("order_id", "status_code", "gross_amount"),
             ambiguous=ambiguous,
             secret=0,
             subject=subject,
-            opening=opening,
+            is_initial=opening,
             test=test,
             on_conflict=on_conflict,
         ),

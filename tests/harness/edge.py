@@ -14,7 +14,7 @@ from netaddr import IPNetwork
 
 from relay.allowlist import Allowlist, ListedNetworks, Mode
 from relay.core.clock import SystemClock
-from relay.core.event import Answer
+from relay.core.event import ProxyResponse
 from relay.core.ids import event_ids
 from relay.core.request import ForwardedHeader, VerifiedDelivery
 from relay.core.secret import Secret
@@ -64,7 +64,7 @@ def genuine_request() -> bytes:
     return request("POST", "/hook", [("Content-Type", "application/json")], genuine())
 
 
-async def nothing_passes(delivery: VerifiedDelivery) -> Answer:
+async def nothing_passes(delivery: VerifiedDelivery) -> ProxyResponse:
     """Stand where deliveries are passed on, and no endpoint is proxied."""
     raise AssertionError(f"{delivery.event_id} was passed on")
 

@@ -8,9 +8,9 @@ from relay.core.event import Event, Lease
 from relay.core.request import (
     ClientAddress,
     Delivery,
-    Evidence,
     Headers,
     RequestHead,
+    Verification,
     VerifiedDelivery,
     Via,
 )
@@ -40,7 +40,11 @@ EVENT = Event(
 def lease_of(event: Event = EVENT, turn: int = 1, since: datetime = RECEIVED_AT) -> Lease:
     """Return a lease whose attempt number differs from its turn, as after a requeue."""
     return Lease(
-        event, attempt=turn + 7, turn=turn, since=since, until=since + timedelta(minutes=1)
+        event,
+        attempt=turn + 7,
+        round_attempt=turn,
+        round_started_at=since,
+        until=since + timedelta(minutes=1),
     )
 
 
@@ -67,5 +71,5 @@ def verified(
         upstream=upstream,
         headers=EVENT.headers,
         delivery=Delivery("midtrans", head, ClientAddress(EVENT.client, Via.PEER), "", body),
-        evidence=Evidence(key=f"key {number}", content=sha256(body).digest(), subject=subject),
+        evidence=Verification(key=f"key {number}", content=sha256(body).digest(), subject=subject),
     )

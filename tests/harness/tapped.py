@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from relay.core.errors import LeaseLost
-from relay.core.event import Decision, Event, Lease, Passed, Tried
+from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDelivery
 from relay.core.request import VerifiedDelivery
 from relay.spool import (
     Claimed,
@@ -64,7 +64,7 @@ class Tapped:
     ) -> Stored | Duplicate | Conflict:
         return await self._spool.put(event, within)
 
-    async def record(self, passed: Sequence[Passed]) -> None:
+    async def record(self, passed: Sequence[ProxiedDelivery]) -> None:
         self.recorded.append(len(passed))
         self._break("record")
         await self._spool.record(passed)
@@ -90,7 +90,7 @@ class Tapped:
         await self.may_answer.wait()
         return claimed
 
-    async def settle(self, lease: Lease, decision: Decision, outcome: Tried) -> None:
+    async def settle(self, lease: Lease, decision: Decision, outcome: AttemptResult) -> None:
         self._break("settle")
         try:
             await self._spool.settle(lease, decision, outcome)

@@ -3,19 +3,19 @@
 import asyncio
 from collections.abc import Callable
 
-from relay.core.event import Attempted
+from relay.core.event import AttemptRecord
 
 
 class Witness:
     """Passes as `relay.delivery.attempt.Observer`."""
 
     def __init__(self) -> None:
-        self.attempts: list[Attempted] = []
+        self.attempts: list[AttemptRecord] = []
         self.faults: list[tuple[str, str | None, Exception]] = []
         self.ruined: list[tuple[str, str]] = []
         self._news = asyncio.Event()
 
-    def attempted(self, attempted: Attempted) -> None:
+    def attempted(self, attempted: AttemptRecord) -> None:
         self.attempts.append(attempted)
         self._news.set()
 

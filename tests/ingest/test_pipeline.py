@@ -19,18 +19,18 @@ from relay.allowlist import AddressSource, Allowlist, Entry, ListedNetworks, Mod
 from relay.allowlist.registry import Knock
 from relay.core.clock import Clock, SystemClock
 from relay.core.errors import Reason, Refusal
-from relay.core.event import Outcome, Passed, Rejected, Unreachable
+from relay.core.event import Outcome, ProxiedDelivery, Rejected, Unreachable
 from relay.core.ids import event_ids
 from relay.core.request import (
     Ack,
     Address,
     Delivery,
-    Evidence,
     ForwardedHeader,
     Headers,
+    IngestResult,
     RequestHead,
-    Ruling,
     Verdict,
+    Verification,
 )
 from relay.core.secret import Secret
 from relay.delivery.proxy import Passage, Passthrough
@@ -92,7 +92,7 @@ class Bench:
     log: io.BytesIO = field(default_factory=io.BytesIO)
     gave_up: list[SpoolBroken] = field(default_factory=list)
     pass_on: PassOn = nothing_passes
-    passed: list[Passed] = field(default_factory=list)
+    passed: list[ProxiedDelivery] = field(default_factory=list)
     refused: list[tuple[str, bytes, Reason]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -262,7 +262,7 @@ async def test_an_unknown_path_below_a_prefix_is_answered_in_its_senders_shape(
     ingest = bench.ingest(replace(bench.endpoint(), inspector=inspector, shapes=shapes))
     assert (await ingest.receive(head(target="/hook/v2"), unread)).status == 404
     assert (await ingest.receive(head(target="/hooks"), unread)).status == 404
-    assert inspector.rulings == [Ruling(Verdict.REFUSED, Reason.UNKNOWN_ENDPOINT)]
+    assert inspector.rulings == [IngestResult(Verdict.REFUSED, Reason.UNKNOWN_ENDPOINT)]
 
 
 async def test_report_admits_and_says_what_enforcing_would_refuse(bench: Bench) -> None:
@@ -339,7 +339,7 @@ async def test_a_spool_that_does_not_answer_in_time_is_no_success(
         ack = await ingest.receive(head(), reading(body()))
         other.execute("ROLLBACK")
     assert ack.status == 502
-    assert inspector.rulings == [Ruling(Verdict.UNAVAILABLE, late=True)]
+    assert inspector.rulings == [IngestResult(Verdict.UNAVAILABLE, late=True)]
     (line,) = bench.lines()
     assert (line["verdict"], line["level"]) == ("unavailable", "error")
 
@@ -355,7 +355,7 @@ async def test_a_sender_in_a_hurry_is_answered_sooner(bench: Bench, tmp_path: Pa
         other.execute("ROLLBACK")
     assert ack.status == 502
     # Late by our own limit, not because the spool gave up.
-    assert inspector.rulings == [Ruling(Verdict.UNAVAILABLE, late=True)]
+    assert inspector.rulings == [IngestResult(Verdict.UNAVAILABLE, late=True)]
 
 
 async def test_what_comes_before_storing_takes_its_part_of_the_time(
@@ -375,7 +375,7 @@ async def test_what_comes_before_storing_takes_its_part_of_the_time(
         ack = await bench.ingest(endpoint, answer_within=3600, clock=clock).receive(head(), read)
         other.execute("ROLLBACK")
     assert ack.status == 502
-    assert inspector.rulings == [Ruling(Verdict.UNAVAILABLE, late=True)]
+    assert inspector.rulings == [IngestResult(Verdict.UNAVAILABLE, late=True)]
 
 
 class Exploding:
@@ -383,10 +383,10 @@ class Exploding:
 
     signs_query = False
 
-    def inspect(self, delivery: Delivery) -> Evidence:
+    def inspect(self, delivery: Delivery) -> Verification:
         raise KeyError(delivery.endpoint)
 
-    def answer(self, ruling: Ruling, asked: Asked) -> Ack:
+    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:
         return MIDTRANS.bind(Terms(secrets=(SECRET,))).answer(ruling, asked)
 
     def passed(self, answered: Ack, asked: Asked) -> Ack:
@@ -402,7 +402,7 @@ async def test_our_own_mistake_asks_the_provider_to_come_again(bench: Bench) -> 
 
 async def test_a_spool_that_cannot_be_trusted_ends_the_process(bench: Bench) -> None:
     class Broken(Exploding):
-        def inspect(self, delivery: Delivery) -> Evidence:
+        def inspect(self, delivery: Delivery) -> Verification:
             raise SpoolBroken("disk I/O error")
 
     endpoint = replace(bench.endpoint(), inspector=Broken())
@@ -453,15 +453,15 @@ class Listening:
     """An inspector that remembers what it was asked, and cannot shape an answer if told so."""
 
     signs_query = False
-    rulings: list[Ruling] = field(default_factory=list)
+    rulings: list[IngestResult] = field(default_factory=list)
     passing: list[tuple[Ack, Asked]] = field(default_factory=list)
     broken: bool = False
     bound: Inspector = field(default_factory=lambda: MIDTRANS.bind(Terms(secrets=(SECRET,))))
 
-    def inspect(self, delivery: Delivery) -> Evidence:
+    def inspect(self, delivery: Delivery) -> Verification:
         return self.bound.inspect(delivery)
 
-    def answer(self, ruling: Ruling, asked: Asked) -> Ack:
+    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:
         self.rulings.append(ruling)
         return self.bound.answer(ruling, asked)
 
@@ -510,7 +510,7 @@ async def test_an_upstream_in_trouble_is_the_patient_answer(
         ack = await bench.ingest(bench.proxied(inspector)).receive(head(), reading(body()))
         assert len(upstream.received) == 1
     assert (ack.status, ack.body) == (502, b"")
-    assert inspector.rulings == [Ruling(Verdict.UNAVAILABLE, late=late)]
+    assert inspector.rulings == [IngestResult(Verdict.UNAVAILABLE, late=late)]
     assert [each.outcome for each in bench.passed] == [outcome]
     line = next(line for line in bench.lines() if line["event"] == "delivery")
     assert (line["verdict"], line["detail"]) == ("unavailable", detail)
@@ -570,7 +570,7 @@ async def test_a_crowd_is_turned_away_at_once(bench: Bench) -> None:
         assert (await ingest.receive(head(), reading(body()))).status == 502
         release.set()
         assert {(await each).status for each in first} == {299}
-    assert inspector.rulings == [Ruling(Verdict.UNAVAILABLE, Reason.OVERLOAD)]
+    assert inspector.rulings == [IngestResult(Verdict.UNAVAILABLE, Reason.OVERLOAD)]
     assert len(upstream.received) == len(bench.passed) == 2
     turned_away = [line for line in bench.lines() if line.get("reason") == "overload"]
     assert [line["verdict"] for line in turned_away] == ["unavailable"]

@@ -8,7 +8,7 @@ import pytest
 
 from relay.core.event import Status
 from relay.core.ids import event_ids
-from relay.core.rate_limit import Bucket
+from relay.core.rate_limit import TokenBucket
 from relay.core.request import Delivery, RequestHead, VerifiedDelivery
 from relay.core.secret import Secret
 from relay.ingest.reconcile import Account, KeyRefused, Learnt, Reconciler, Result
@@ -69,7 +69,7 @@ async def learn(api: Api, spool: Spool, clock: ManualClock, order: str = "order-
         *("midtrans", "/midtrans", "midtrans", "sandbox", "billing", INSPECTOR, SECRETS)
     )
     reconciler = Reconciler(
-        account, api=api, bucket=Bucket(10), spool=spool, clock=clock, new_id=event_ids(clock)
+        account, api=api, bucket=TokenBucket(10), spool=spool, clock=clock, new_id=event_ids(clock)
     )
     task = asyncio.get_running_loop().create_task(reconciler.learn(order))
     while not task.done():

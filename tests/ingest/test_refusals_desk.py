@@ -14,10 +14,10 @@ from relay.core.ids import event_ids
 from relay.core.request import (
     ClientAddress,
     Delivery,
-    Evidence,
     Headers,
     OnConflict,
     RequestHead,
+    Verification,
     Via,
 )
 from relay.core.secret import Secret
@@ -187,7 +187,7 @@ async def test_a_known_key_with_other_content_stays(office: Office) -> None:
             self.answer, self.passed = inspector.answer, inspector.passed
             self.signs_query = inspector.signs_query
 
-        def inspect(self, delivery: Delivery) -> Evidence:
+        def inspect(self, delivery: Delivery) -> Verification:
             found = self._inspector.inspect(delivery)
             return replace(found, key="one", on_conflict=OnConflict.REFUSE)
 

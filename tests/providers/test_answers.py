@@ -1,7 +1,7 @@
 import pytest
 
 from relay.core.errors import Reason
-from relay.core.request import Ruling, Verdict
+from relay.core.request import IngestResult, Verdict
 from relay.providers.answers import TRANSPORT_STATUSES, plain_answer
 
 REFUSED = {
@@ -31,33 +31,35 @@ VERDICTS = {"accepted": 200, "duplicate": 200, "passed": 200, "conflict": 409, "
 
 
 def test_every_reason_has_its_status() -> None:
-    found = {str(r): plain_answer(Ruling(Verdict.REFUSED, r)).status for r in Reason}
+    found = {str(r): plain_answer(IngestResult(Verdict.REFUSED, r)).status for r in Reason}
     assert found == REFUSED
 
 
 def test_every_other_verdict_has_its_status_whatever_the_reason() -> None:
     for verdict in set(Verdict) - {Verdict.REFUSED}:
-        statuses = {plain_answer(Ruling(verdict, reason)).status for reason in (None, *Reason)}
+        statuses = {
+            plain_answer(IngestResult(verdict, reason)).status for reason in (None, *Reason)
+        }
         assert statuses == {VERDICTS[verdict]}
 
 
 def test_a_refusal_without_a_reason_is_our_fault() -> None:
-    assert plain_answer(Ruling(Verdict.REFUSED)).status == 502
+    assert plain_answer(IngestResult(Verdict.REFUSED)).status == 502
 
 
 @pytest.mark.parametrize("verdict", Verdict)
 @pytest.mark.parametrize("reason", [None, *Reason])
 def test_only_a_success_has_a_body(verdict: Verdict, reason: Reason | None) -> None:
-    ack = plain_answer(Ruling(verdict, reason), ("POST",))
+    ack = plain_answer(IngestResult(verdict, reason), ("POST",))
     assert ack.body == (b"OK" if ack.status == 200 else b"")
     assert ack.status in {200, 400, 401, 403, 404, 405, 408, 409, 413, 415, 431, 502}
 
 
 def test_a_wrong_method_is_told_the_right_ones() -> None:
-    ruling = Ruling(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED)
+    ruling = IngestResult(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED)
     assert plain_answer(ruling, ("POST", "DELETE")).headers == (("Allow", "POST, DELETE"),)
     assert plain_answer(ruling).headers == ()
-    assert plain_answer(Ruling(Verdict.REFUSED, Reason.OVERLOAD), ("POST",)).headers == ()
+    assert plain_answer(IngestResult(Verdict.REFUSED, Reason.OVERLOAD), ("POST",)).headers == ()
 
 
 def test_the_transport_statuses_are_part_of_the_table() -> None:

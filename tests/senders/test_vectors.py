@@ -13,7 +13,7 @@ import pytest
 
 from relay.config import Endpoint, provider_of
 from relay.core.errors import Reason
-from relay.core.request import Delivery, Evidence, Headers
+from relay.core.request import Delivery, Headers, Verification
 from relay.providers import Inspector, Sample
 from tests.contracts.proof import with_headers
 from tests.contracts.provider import delivery_of, flipped_bytes, flipped_text, outcome
@@ -59,7 +59,7 @@ def bound(vector: Mapping[str, Any], directory: Path, *others: str) -> Inspector
 def test_a_published_message(vector: dict[str, Any], others: int, tmp_path: Path) -> None:
     other = OTHERS.get(vector["sender"], "another")
     found = outcome(bound(vector, tmp_path, *[other] * others), message(vector))
-    assert isinstance(found, Evidence)
+    assert isinstance(found, Verification)
     assert (found.secret, found.ambiguous) == (others, False)
     if vector["sender"] == "adyen":
         assert len(found.signed) == 8
@@ -143,7 +143,7 @@ def test_a_signed_time_lies_within_five_minutes(
         *("stripe", "slack", "standard-webhooks", "standard-webhooks-ed25519"),
     }
     if inside or not signs_time:
-        assert isinstance(found, Evidence)
+        assert isinstance(found, Verification)
     else:
         assert found is Reason.TIMESTAMP_OUTSIDE_WINDOW
 
@@ -154,7 +154,7 @@ def test_a_signed_time_lies_within_five_minutes(
 def test_stripes_secret_is_text_even_with_whsec_in_front(tmp_path: Path) -> None:
     judge = inspector(endpoint("stripe", tmp_path), WHSEC)
     decoded = b64decode(WHSEC.removeprefix("whsec_"))
-    for key, verdict in ((WHSEC.encode(), Evidence), (decoded, Reason)):
+    for key, verdict in ((WHSEC.encode(), Verification), (decoded, Reason)):
         signature = hmac.digest(key, b"1700000000.{}", "sha256").hex()
         vector = {
             "headers": {"Stripe-Signature": f"t=1700000000,v1={signature}"},
@@ -169,8 +169,8 @@ def test_stripe_signs_with_two_secrets_during_a_rotation(tmp_path: Path) -> None
     judge = inspector(endpoint("stripe", tmp_path), "new")
     old, new = (hmac.digest(key, b"1700000000.{}", "sha256").hex() for key in (b"old", b"new"))
     for entries, kind in (
-        (f"v1={old},v1={new}", Evidence),
-        (f"v1={new},v1={old},v0=x", Evidence),
+        (f"v1={old},v1={new}", Verification),
+        (f"v1={new},v1={old},v0=x", Verification),
         (f"v1={old}", Reason),
         (f"v0={new}", Reason),
         (f"v1={new},t=1700000001", Reason),
@@ -200,7 +200,7 @@ def test_square_signs_its_own_url_and_the_body(tmp_path: Path) -> None:
     judge, body = inspector(found, "key"), '{"event_id":"e-1","type":"payment.updated"}'
     here = "http://10.0.0.5:8080/square"
     evidence = outcome(judge, message(square("key", here, body, found.public_url)))
-    assert isinstance(evidence, Evidence)
+    assert isinstance(evidence, Verification)
     assert (evidence.key, evidence.signed) == ("e-1", ("body",))
     for signed_url in (here, found.public_url + "/", found.public_url.upper(), ""):
         refused = outcome(judge, message(square("key", here, body, signed_url)))
@@ -218,7 +218,7 @@ def test_xendit_sends_its_token_and_signs_nothing(tmp_path: Path) -> None:
         "at": 1700000000,
     }
     evidence = outcome(judge, message(vector))
-    assert isinstance(evidence, Evidence)
+    assert isinstance(evidence, Verification)
     assert (evidence.secret, evidence.signed) == (1, ())
     assert evidence.key.startswith("sha256:")
     for token in ("Token", "token ", "tok", "tokentoken"):
@@ -239,7 +239,7 @@ def test_adyen_covers_what_it_says_and_nothing_else(tmp_path: Path) -> None:
     vector = next(each for each in VECTORS if each["sender"] == "adyen")
     judge = bound(vector, tmp_path)
     genuine = outcome(judge, message(vector))
-    assert isinstance(genuine, Evidence)
+    assert isinstance(genuine, Verification)
     for old, new, covered in (
         ('"value": 1130', '"value": 11300', True),
         ('"EUR"', '"USD"', True),
@@ -253,7 +253,7 @@ def test_adyen_covers_what_it_says_and_nothing_else(tmp_path: Path) -> None:
         if covered:
             assert found is Reason.SIGNATURE_MISMATCH
         else:
-            assert isinstance(found, Evidence)
+            assert isinstance(found, Verification)
             assert found.content != genuine.content
 
 
@@ -275,7 +275,7 @@ def test_items_of_adyen_that_nobody_verified_are_refused(
 ) -> None:
     vector = next(each for each in VECTORS if each["sender"] == "adyen")
     judge = bound(vector, tmp_path)
-    assert isinstance(outcome(judge, message(items_of_adyen(vector, 1))), Evidence)
+    assert isinstance(outcome(judge, message(items_of_adyen(vector, 1))), Verification)
     assert outcome(judge, message(items_of_adyen(vector, number))) is expected
 
 
@@ -288,5 +288,5 @@ def test_a_colon_in_adyens_fields_is_told(tmp_path: Path) -> None:
     fields = item["notificationItems"][0]["NotificationRequestItem"]
     fields["additionalData"]["hmacSignature"] = signature
     found = outcome(bound(vector, tmp_path), message({**vector, "body": json.dumps(item)}))
-    assert isinstance(found, Evidence)
+    assert isinstance(found, Verification)
     assert found.ambiguous

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from relay.core.errors import Reason, SpoolUnavailable
-from relay.core.event import Attempted
+from relay.core.event import AttemptRecord
 from relay.core.request import Verdict
 from relay.telemetry import Account, Telemetry
 from relay.telemetry.log import Log, LogWriter
@@ -49,7 +49,7 @@ def account(verdict: Verdict, **changes: Any) -> Account:
     )
 
 
-def attempted(**changes: Any) -> Attempted:
+def attempted(**changes: Any) -> AttemptRecord:
     usual: dict[str, Any] = {
         "event_id": "evt_1",
         "endpoint": "midtrans",
@@ -64,7 +64,7 @@ def attempted(**changes: Any) -> Attempted:
         "duration": 0.02,
         "delay": 0.5,
     }
-    return Attempted(**(usual | changes))
+    return AttemptRecord(**(usual | changes))
 
 
 def test_an_accepted_delivery_is_counted_and_told(watched: Watched) -> None:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from netaddr import IPAddress, IPNetwork
 
-from relay.core.request import Evidence, Headers
+from relay.core.request import Headers, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import minify
 from relay.providers import Inspector, Sample, Terms, Window
@@ -58,7 +58,7 @@ def judge(inspector: Inspector, message: dict[str, Any], body: str, base: str) -
     )
     sample = Sample("POST", message["path"], Headers(fields), body.encode())
     found = outcome(inspector, delivery_of(sample, base, AT))
-    return "accepted" if isinstance(found, Evidence) else str(found)
+    return "accepted" if isinstance(found, Verification) else str(found)
 
 
 # ---- messages -------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.core.errors import Reason
-from relay.core.request import Evidence, Headers
+from relay.core.request import Headers, Verification
 from relay.core.secret import Secret
 from relay.providers import Inspector, Sample, Terms, Window
 from relay.providers.builtin import load
@@ -28,12 +28,12 @@ def bind(provider: str, *secrets: str, window: Window | None = None) -> Inspecto
     return inspector
 
 
-def inspected(inspector: Inspector, body: str) -> Evidence | Reason:
+def inspected(inspector: Inspector, body: str) -> Verification | Reason:
     return outcome(inspector, delivery_of(Sample("POST", "", Headers(), body.encode())))
 
 
-def judged(found: Evidence | Reason) -> str:
-    return "accepted" if isinstance(found, Evidence) else str(found)
+def judged(found: Verification | Reason) -> str:
+    return "accepted" if isinstance(found, Verification) else str(found)
 
 
 @pytest.mark.parametrize("vector", MIDTRANS, ids=lambda v: v["id"])
@@ -46,7 +46,7 @@ def test_midtrans(vector: dict[str, Any]) -> None:
 def test_midtrans_among_other_keys(vector: dict[str, Any]) -> None:
     found = inspected(bind("midtrans", *KEYS), vector["body"])
     if vector["verdict"] == "accepted":
-        assert isinstance(found, Evidence)
+        assert isinstance(found, Verification)
         assert KEYS[found.secret or 0] == vector["secret"]
     else:
         assert found == vector["verdict"]

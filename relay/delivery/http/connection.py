@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from itertools import chain, zip_longest
 from typing import cast
 
-from relay.core.concurrency import apart
+from relay.core.concurrency import run_in_daemon_thread
 from relay.delivery.http.messages import Broken, Closed, Reader, Response
 
 # ---- one exchange ---------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class Name:
         if found := self._numeric():
             return found
         if self._asking is None:
-            self._asking = asyncio.ensure_future(apart(self._ask, "relay-names"))
+            self._asking = asyncio.ensure_future(run_in_daemon_thread(self._ask, "relay-names"))
             self._asking.add_done_callback(self._asked)
         # Who gives up gives up alone: others may be waiting for the same.
         return await asyncio.shield(self._asking)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from relay.core import ids, strict_json
 from relay.core.errors import Refusal
-from relay.core.request import Ack, Delivery, Evidence, Ruling
+from relay.core.request import Ack, Delivery, IngestResult, Verification
 from relay.providers import Asked, Facts, Inspector, Sample, SampleOrder, Terms
 from relay.providers.answers import plain_answer
 from relay.providers.inline import Description, HeaderField, JsonField, SignatureRule
@@ -136,7 +136,7 @@ class _InlineInspector:
         rule = description.signature
         self.signs_query = rule.scheme != "token" and Template(rule.signed).holds("path_query")
 
-    def inspect(self, delivery: Delivery) -> Evidence:
+    def inspect(self, delivery: Delivery) -> Verification:
         message = Message(delivery, self._public)
         found = None
         if self._signature is not None:
@@ -146,12 +146,12 @@ class _InlineInspector:
         content = self._content(message)
         key = self._event_key(message)
         if found is None:
-            return Evidence(key, content)
-        return Evidence(
+            return Verification(key, content)
+        return Verification(
             key, content, signed=found.signed, ambiguous=found.ambiguous, secret=found.secret
         )
 
-    def answer(self, ruling: Ruling, asked: Asked) -> Ack:  # noqa: ARG002 - the ruling says it all
+    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:  # noqa: ARG002 - the ruling says it all
         return plain_answer(ruling, self._methods)
 
     def passed(self, answered: Ack, asked: Asked) -> Ack:  # noqa: ARG002 - it passes as it is

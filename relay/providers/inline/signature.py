@@ -312,7 +312,7 @@ WINDOW: Final = Window(past=timedelta(minutes=5), future=timedelta(minutes=5))
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Which secret fitted, and what the signature covers; as in `relay.core.request.Evidence`."""
+    """Which secret fitted, and what the signature covers, as `core.request.Verification` has it."""
 
     secret: int
     signed: tuple[str, ...]

@@ -19,7 +19,7 @@ from uuid import uuid4
 from relay import signatures
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Ack, Delivery, Evidence, Headers, Ruling
+from relay.core.request import Ack, Delivery, Headers, IngestResult, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import JsonObject, JsonValue, Number
 from relay.providers import (
@@ -152,42 +152,42 @@ class _MidtransInspector:
         self._digest = Digest("sha512", secrets) if secrets else None
         self._order_ids = order_ids
 
-    def inspect(self, delivery: Delivery) -> Evidence:
+    def inspect(self, delivery: Delivery) -> Verification:
         message = strict_json.parse_object(delivery.body)
         if "account_id" in message and "order_id" not in message:
             return self._account(message)
         return self._payment(message, delivery.body)
 
-    def answer(self, ruling: Ruling, asked: Asked) -> Ack:  # noqa: ARG002 - the ruling says it all
+    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:  # noqa: ARG002 - the ruling says it all
         return plain_answer(ruling, FACTS.methods)
 
     def passed(self, answered: Ack, asked: Asked) -> Ack:  # noqa: ARG002 - it passes as it is
         return answered
 
-    def _payment(self, message: JsonObject, body: bytes) -> Evidence:
+    def _payment(self, message: JsonObject, body: bytes) -> Verification:
         secret = self._verify(message, _PAYMENT)
         order_id = _text(message.get("order_id"))
         if self._order_ids is not None and not self._order_ids.fullmatch(order_id):
             raise Refusal(Reason.FIELD_INVALID, "order_id does not match order_id_pattern")
         transaction = _text(message.get("transaction_id")) or order_id
         status = _text(message.get("transaction_status")).lower()
-        return Evidence(
+        return Verification(
             key=_payment_key(message, transaction, status, body),
             content=strict_json.content_digest(message),
             signed=tuple(_PAYMENT) if secret is not None else (),
             ambiguous=secret is not None and self._is_ambiguous(message),
             secret=secret,
             subject=ids.spell(transaction) if transaction else None,
-            opening=status == "pending",
+            is_initial=status == "pending",
             test=order_id.startswith(_TEST_PREFIX),
         )
 
-    def _account(self, message: JsonObject) -> Evidence:
+    def _account(self, message: JsonObject) -> Verification:
         secret = self._verify(message, _ACCOUNT)
         account, status, code = (_text(message.get(name)) for name in _ACCOUNT)
         content = strict_json.content_digest(message)
         shifted = (word for word in _ACCOUNT_STATUSES if word != status)
-        return Evidence(
+        return Verification(
             # An account is enabled and disabled more than once, and no published field says when:
             # whatever differs makes another event, and only an exact copy counts as a repeat.
             key=ids.spell(account, status, code, content.hex()[:32]),

@@ -17,7 +17,7 @@ from typing import Final
 from relay import signatures
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Ack, Delivery, Evidence, Headers, OnConflict, Ruling
+from relay.core.request import Ack, Delivery, Headers, IngestResult, OnConflict, Verification
 from relay.core.strict_json import JsonObject, minify
 from relay.providers import (
     Asked,
@@ -126,7 +126,7 @@ class _SnapInspector:
         self._window = window
         self._partner_id = partner_id
 
-    def inspect(self, delivery: Delivery) -> Evidence:
+    def inspect(self, delivery: Delivery) -> Verification:
         headers = delivery.head.headers
         signed_at = _single(headers, TIMESTAMP, Reason.SIGNATURE_MISSING)
         self._check_partner(headers)
@@ -138,19 +138,19 @@ class _SnapInspector:
         content = strict_json.content_digest(message)
         # Nothing says that the three services count their ids together.
         service = SERVICES.get(delivery.remainder, "00")
-        return Evidence(
+        return Verification(
             key=ids.spell(service, _external_id(headers), day.isoformat()),
             content=content,
-            restated=_restated(service, message, content, signed_at),
+            replay_digest=_restated(service, message, content, signed_at),
             signed=("body",) if secret is not None else (),
             secret=secret,
             subject=_subject(message),
-            opening=_status(message) in _OPENING,
+            is_initial=_status(message) in _OPENING,
             # One id on one day means one message: Midtrans is told when it does not.
             on_conflict=OnConflict.REFUSE,
         )
 
-    def answer(self, ruling: Ruling, asked: Asked) -> Ack:
+    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:
         return snap_messages.answer(ruling, asked)
 
     def passed(self, answered: Ack, asked: Asked) -> Ack:

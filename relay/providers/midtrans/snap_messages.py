@@ -12,7 +12,7 @@ from typing import Final
 
 from relay.core import strict_json
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Ack, Ruling, Verdict
+from relay.core.request import Ack, IngestResult, Verdict
 from relay.core.strict_json import JsonObject
 from relay.providers import Asked
 from relay.providers.answers import TRANSPORT_STATUSES
@@ -99,7 +99,7 @@ _SUCCESSES = range(200, 300)
 _ECHOED = ("partnerServiceId", "customerNo", "virtualAccountNo", "trxId")
 
 
-def answer(ruling: Ruling, asked: Asked) -> Ack:
+def answer(ruling: IngestResult, asked: Asked) -> Ack:
     """Return the answer for this ruling, in SNAP's shape whatever it is."""
     code = _code(ruling)
     return _ack(code, _MESSAGES.get(code, HTTPStatus(code[0]).phrase), asked)
@@ -115,7 +115,7 @@ def passed(answered: Ack, asked: Asked) -> Ack:
     if _is_object(answered.body):
         return replace(answered, headers=(*answered.headers, (TIMESTAMP, stamp(asked.at))))
     if answered.status in _SUCCESSES:
-        return answer(Ruling(Verdict.PASSED), asked)
+        return answer(IngestResult(Verdict.PASSED), asked)
     status = answered.status
     # An upstream may use a status that nobody has registered.
     return _ack((status, "00"), responses.get(status, "Refused"), asked)
@@ -146,7 +146,7 @@ def _is_object(body: bytes) -> bool:
     return True
 
 
-def _code(ruling: Ruling) -> _Code:
+def _code(ruling: IngestResult) -> _Code:
     if ruling.verdict is Verdict.UNAVAILABLE and ruling.late:
         return _LATE
     if ruling.verdict is not Verdict.REFUSED:

@@ -27,7 +27,7 @@ from uuid import uuid4
 
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Ack, Delivery, Evidence, Headers, Ruling
+from relay.core.request import Ack, Delivery, Headers, IngestResult, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import JsonObject
 from relay.providers import (
@@ -111,7 +111,7 @@ class _CallbackInspector:
         self._product = terms.callback is not None
         self._enforced = terms.enforced
 
-    def inspect(self, delivery: Delivery) -> Evidence:
+    def inspect(self, delivery: Delivery) -> Verification:
         if self._product:
             return self._session(delivery)
         match (delivery.head.method, *delivery.remainder.split("/")):
@@ -123,31 +123,31 @@ class _CallbackInspector:
                 return self._consent(delivery, user_id)
         raise Refusal(Reason.UNKNOWN_ENDPOINT)
 
-    def answer(self, ruling: Ruling, asked: Asked) -> Ack:
+    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:
         consent = asked.remainder.startswith(_CONSENTS)
         return plain_answer(ruling, ("DELETE" if consent else "POST",))
 
     def passed(self, answered: Ack, asked: Asked) -> Ack:  # noqa: ARG002 - it passes as it is
         return answered
 
-    def _transaction(self, delivery: Delivery, order_id: str) -> Evidence:
+    def _transaction(self, delivery: Delivery, order_id: str) -> Verification:
         secret = self._verify(delivery)
         message = _about(order_id, delivery.body)
         info = message.get("transactionInfo")
         told = _texts(info, "status", "transactionId") if isinstance(info, dict) else None
         order = ids.spell(order_id)
-        return Evidence(
+        return Verification(
             key=f"{order}:{ids.of_body(delivery.body) if told is None else _spell(told)}",
             content=strict_json.content_digest(message),
             secret=secret,
             subject=order,
         )
 
-    def _shipping(self, delivery: Delivery, order_id: str) -> Evidence:
+    def _shipping(self, delivery: Delivery, order_id: str) -> Verification:
         secret = self._verify(delivery)
         message = _about(order_id, delivery.body)
         order = ids.spell(order_id)
-        return Evidence(
+        return Verification(
             # Two orders may go to one address, and a customer may ask for several.
             key=f"{order}:shippingDetails:{ids.of_body(delivery.body)}",
             content=strict_json.content_digest(message),
@@ -155,14 +155,14 @@ class _CallbackInspector:
             subject=order,
         )
 
-    def _consent(self, delivery: Delivery, user_id: str) -> Evidence:
+    def _consent(self, delivery: Delivery, user_id: str) -> Verification:
         excused = self._enforced and not delivery.head.headers.values(_AUTHORIZATION)
         secret = None if excused else self._verify(delivery)
         if delivery.body:
             raise Refusal(Reason.BODY_MALFORMED, "the removal of a consent has no body")
         removed = ids.spell("consent", user_id)
         at = delivery.head.received_at.astimezone(UTC)
-        return Evidence(
+        return Verification(
             # A user may consent again and remove it again, in the same words. To remove twice
             # does no harm; to take the second for a repeat would lose it.
             key=f"{removed}:{at:%Y%m%dT%H%M%S.%fZ}",
@@ -171,13 +171,13 @@ class _CallbackInspector:
             subject=removed,
         )
 
-    def _session(self, delivery: Delivery) -> Evidence:
+    def _session(self, delivery: Delivery) -> Verification:
         """Inspect what Checkout tells of a session, or what Express asks."""
         secret = self._verify(delivery)
         message = strict_json.parse_object(delivery.body)
         told = _texts(message, "reference", "sessionState")
         reference = _texts(message, "reference")
-        return Evidence(
+        return Verification(
             key=ids.of_body(delivery.body) if told is None else _spell(told),
             content=strict_json.content_digest(message),
             secret=secret,

@@ -24,7 +24,7 @@ from uuid import uuid4
 from relay import signatures
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Ack, Delivery, Evidence, Headers, RequestHead, Ruling
+from relay.core.request import Ack, Delivery, Headers, IngestResult, RequestHead, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import JsonObject
 from relay.providers import (
@@ -108,21 +108,21 @@ class _VippsInspector:
         self._url = url
         self._window = window
 
-    def inspect(self, delivery: Delivery) -> Evidence:
+    def inspect(self, delivery: Delivery) -> Verification:
         secret = None
         if self._hmac is not None:
             secret = self._verify(self._hmac, delivery)
         message = strict_json.parse_object(delivery.body)
-        return Evidence(
+        return Verification(
             key=_event_key(message, delivery.body),
             content=strict_json.content_digest(message),
             signed=("body",) if secret is not None else (),
             secret=secret,
             subject=_subject(message),
-            opening=message.get("name") == "CREATED",
+            is_initial=message.get("name") == "CREATED",
         )
 
-    def answer(self, ruling: Ruling, asked: Asked) -> Ack:  # noqa: ARG002 - the ruling says it all
+    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:  # noqa: ARG002 - the ruling says it all
         return plain_answer(ruling, FACTS.methods)
 
     def passed(self, answered: Ack, asked: Asked) -> Ack:  # noqa: ARG002 - it passes as it is

@@ -18,7 +18,7 @@ import apsw
 
 from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
-from relay.core.event import Decision, Event, Lease, Passed, Tried
+from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDelivery
 from relay.core.request import VerifiedDelivery
 from relay.spool import Claimed, Conflict, Duplicate, Page, Query, Record, SpoolStats, Stored, Taker
 from relay.spool.sqlite import database, disk, events, history, queue
@@ -172,7 +172,7 @@ class SqliteSpool:
             raise
         return await _in_time(writing, within)
 
-    async def record(self, passed: Sequence[Passed]) -> None:
+    async def record(self, passed: Sequence[ProxiedDelivery]) -> None:
         recorded = [events.passed_parameters(each) for each in passed]
         await self._writer.run(partial(events.record_passed, passed=recorded), intake=True)
 
@@ -203,7 +203,7 @@ class SqliteSpool:
                 )
             raise
 
-    async def settle(self, lease: Lease, decision: Decision, outcome: Tried) -> None:
+    async def settle(self, lease: Lease, decision: Decision, outcome: AttemptResult) -> None:
         upstream = lease.event.upstream
         settling = partial(
             queue.settle,

@@ -12,13 +12,13 @@ import apsw
 import orjson
 
 from relay.core.event import (
+    AttemptResult,
     Delivered,
     Event,
     Lease,
-    Passed,
+    ProxiedDelivery,
     Rejected,
     Status,
-    Tried,
     Unconfirmed,
     Unreachable,
     event_of,
@@ -157,7 +157,7 @@ def parameters(event: VerifiedDelivery, now: datetime, until: datetime | None) -
     evidence = event.evidence
     row = _received(event)
     row["content"] = evidence.content
-    row["restated"] = evidence.restated
+    row["restated"] = evidence.replay_digest
     row["refuse"] = evidence.on_conflict == "refuse"
     row["since"] = micros(now)
     if evidence.test:
@@ -169,7 +169,7 @@ def parameters(event: VerifiedDelivery, now: datetime, until: datetime | None) -
     return row
 
 
-def passed_parameters(passed: Passed) -> Parameters:
+def passed_parameters(passed: ProxiedDelivery) -> Parameters:
     """Return what an `INSERT` of a delivery that was passed on needs."""
     received = _received(passed.delivery)
     return received | {
@@ -203,7 +203,7 @@ def _received(event: VerifiedDelivery) -> Parameters:
     row["digest"] = _digest(_sealed(row), (event.reconciled, event.confirm))
     row["reconciled"] = event.reconciled
     row["confirm"] = event.confirm
-    row["opening"] = evidence.opening
+    row["opening"] = evidence.is_initial
     return row
 
 
@@ -282,7 +282,7 @@ def record(row: Row) -> Record:
     )
 
 
-def outcome_text(outcome: Tried) -> str:
+def outcome_text(outcome: AttemptResult) -> str:
     """Return an outcome as `Record.last_outcome` has it."""
     match outcome:
         case Delivered(status):

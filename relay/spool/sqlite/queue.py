@@ -8,7 +8,7 @@ import apsw
 import orjson
 
 from relay.core.errors import LeaseLost
-from relay.core.event import Dead, Decision, Done, Held, Lease, RetryAt, Tried
+from relay.core.event import AttemptResult, Dead, Decision, Done, Held, Lease, RetryAt
 from relay.spool import Claimed
 from relay.spool.sqlite import events
 
@@ -239,7 +239,7 @@ def settle(
     connection: apsw.Connection,
     lease: Lease,
     decision: Decision,
-    outcome: Tried,
+    outcome: AttemptResult,
     now: datetime,
     *,
     ordered: bool,

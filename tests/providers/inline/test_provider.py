@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from relay.core.errors import Reason
-from relay.core.request import Delivery, Evidence, Ruling, Verdict
+from relay.core.request import Delivery, IngestResult, Verdict, Verification
 from relay.core.secret import Secret
 from relay.providers import Asked, Environment, Listing, Provider, Terms
 from relay.providers.inline import (
@@ -98,7 +98,7 @@ def test_a_body_is_json_only_where_its_fields_are_read(body: bytes) -> None:
     plain, fields = described(), described(event_key=ID)
     assert (reads_json(plain), reads_json(fields)) == (False, True)
     found = outcome(bound(plain), delivery(body=body))
-    assert isinstance(found, Evidence)
+    assert isinstance(found, Verification)
     assert found.key.startswith("sha256:")
     assert outcome(bound(fields), delivery(body=body)) is Reason.BODY_MALFORMED
 
@@ -169,7 +169,7 @@ def test_a_list_that_must_hold_one_entry() -> None:
         (None, False),
     ):
         found = outcome(judge, delivery(body=json.dumps({"data": {"items": items}}).encode()))
-        assert isinstance(found, Evidence) if taken else found is Reason.FIELD_INVALID, items
+        assert isinstance(found, Verification) if taken else found is Reason.FIELD_INVALID, items
     assert outcome(judge, delivery(body=b"[1]")) is Reason.BODY_MALFORMED
 
 
@@ -213,8 +213,8 @@ def test_what_was_signed_passes_on_and_a_token_does_not() -> None:
 def test_answers_are_plain() -> None:
     inspector = bound(described())
     asked = Asked("", b"", AT)
-    assert inspector.answer(Ruling(Verdict.ACCEPTED), asked).body == b"OK"
-    refused = Ruling(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED)
+    assert inspector.answer(IngestResult(Verdict.ACCEPTED), asked).body == b"OK"
+    refused = IngestResult(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED)
     assert inspector.answer(refused, asked).headers == (("Allow", "POST"),)
 
 

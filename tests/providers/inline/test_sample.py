@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from relay.core.request import Evidence
+from relay.core.request import Verification
 from relay.core.secret import Secret
 from relay.providers import Sample, SampleOrder, Terms
 from relay.providers.inline import HeaderField, JsonField, TimeRule
@@ -34,7 +34,7 @@ def test_a_sample_holds_every_field_that_is_read() -> None:
     assert body["meta"]["signature"]
     assert sample.headers.values("X-Id")
     inspector = provider.bind(Terms(secrets=(Secret("key"),)))
-    assert isinstance(outcome(inspector, delivery_of(sample, URL, AT)), Evidence)
+    assert isinstance(outcome(inspector, delivery_of(sample, URL, AT)), Verification)
 
 
 def test_changes_are_signed() -> None:

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from relay.core.request import Evidence
+from relay.core.request import Verification
 from relay.core.secret import Secret
 from relay.providers import SampleOrder, Terms
 from relay.providers.inline.provider import InlineProvider
@@ -36,7 +36,7 @@ def test_the_public_half_verifies(encoding: str) -> None:
     provider = InlineProvider(described(scheme="ed25519", encoding=encoding))
     sample = provider.sample(SampleOrder(URL, pem(KEY), AT))
     inspector = provider.bind(Terms(secrets=(public(),)))
-    assert isinstance(outcome(inspector, delivery_of(sample, URL, AT)), Evidence)
+    assert isinstance(outcome(inspector, delivery_of(sample, URL, AT)), Verification)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.core.errors import Reason
-from relay.core.request import Evidence, Headers, OnConflict, Ruling, Verdict
+from relay.core.request import Headers, IngestResult, OnConflict, Verdict, Verification
 from relay.core.secret import Secret
 from relay.providers import Asked, Inspector, Sample, SampleOrder, Terms
 from relay.providers.midtrans.notification import PROVIDER
@@ -39,22 +39,22 @@ def sign(message: Mapping[str, object], *fields: str) -> dict[str, object]:
     return {**message, "signature_key": hashlib.sha512(covered + KEY.reveal()).hexdigest()}
 
 
-def inspected(message: object, inspector: Inspector | None = None) -> Evidence | Reason:
+def inspected(message: object, inspector: Inspector | None = None) -> Verification | Reason:
     body = json.dumps(message).encode()
     return outcome(inspector or bind(), delivery_of(Sample("POST", "", Headers(), body)))
 
 
-def accepted(message: Mapping[str, object], inspector: Inspector | None = None) -> Evidence:
+def accepted(message: Mapping[str, object], inspector: Inspector | None = None) -> Verification:
     found = inspected(message, inspector)
-    assert isinstance(found, Evidence)
+    assert isinstance(found, Verification)
     return found
 
 
-def payment(**changes: object) -> Evidence:
+def payment(**changes: object) -> Verification:
     return accepted(sign({**PAYMENT, **changes}))
 
 
-def account(**changes: object) -> Evidence:
+def account(**changes: object) -> Verification:
     return accepted(sign({**ACCOUNT, **changes}, *ACCOUNT))
 
 
@@ -67,14 +67,14 @@ def test_a_payment() -> None:
     assert evidence.subject == PAYMENT["transaction_id"]
     assert evidence.signed == ("order_id", "status_code", "gross_amount")
     assert evidence.secret == 0
-    assert (evidence.opening, evidence.test, evidence.ambiguous) == (False, False, False)
+    assert (evidence.is_initial, evidence.test, evidence.ambiguous) == (False, False, False)
     assert evidence.on_conflict is OnConflict.DELIVER
 
 
 @pytest.mark.parametrize("status", ["pending", "PENDING", "Pending"])
 def test_pending_opens_a_transaction(status: str) -> None:
     evidence = payment(transaction_status=status, status_code="201")
-    assert evidence.opening
+    assert evidence.is_initial
     assert ":pending:201:" in evidence.key
 
 
@@ -298,7 +298,7 @@ def test_the_content_type_decides_nothing() -> None:
     body = json.dumps(sign(PAYMENT)).encode()
     for fields in ((), (("Content-Type", "text/plain"),), (("Content-Type", "application/json"),)):
         sample = Sample("POST", "", Headers(fields), body)
-        assert isinstance(outcome(bind(), delivery_of(sample)), Evidence)
+        assert isinstance(outcome(bind(), delivery_of(sample)), Verification)
 
 
 def test_an_order_has_to_match_the_whole_pattern() -> None:
@@ -416,9 +416,11 @@ def test_an_unusable_term_is_named(terms: Terms, message: str) -> None:
 
 
 def test_the_answer_to_a_success_is_ok() -> None:
-    ack = bind().answer(Ruling(Verdict.ACCEPTED), Asked("", b"", NOW))
+    ack = bind().answer(IngestResult(Verdict.ACCEPTED), Asked("", b"", NOW))
     assert (ack.status, ack.body) == (200, b"OK")
-    refused = bind().answer(Ruling(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED), Asked("", b"", NOW))
+    refused = bind().answer(
+        IngestResult(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED), Asked("", b"", NOW)
+    )
     assert refused.headers == (("Allow", "POST"),)
 
 
@@ -438,13 +440,13 @@ def test_a_sample_takes_changes_and_signs_them(status: str, code: str) -> None:
     message = json.loads(changed.body)
     assert (message["order_id"], message["gross_amount"]) == ("mine", "1.00")
     assert (message["status_code"], message["new"]) == (code, "x")
-    assert isinstance(outcome(bind(), delivery_of(changed)), Evidence)
+    assert isinstance(outcome(bind(), delivery_of(changed)), Verification)
 
 
 def test_no_sample_is_ambiguous_by_chance() -> None:
     for _ in range(500):
         evidence = outcome(bind(), delivery_of(sample()))
-        assert isinstance(evidence, Evidence)
+        assert isinstance(evidence, Verification)
         assert not evidence.ambiguous
 
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from relay.core.errors import Reason
-from relay.core.request import Delivery, Evidence, Headers, OnConflict
+from relay.core.request import Delivery, Headers, OnConflict, Verification
 from relay.core.secret import Secret
 from relay.providers import Inspector, Sample, SampleOrder, Terms, Window
 from relay.providers.midtrans.snap import PROVIDER
@@ -91,9 +91,9 @@ def message(
     return delivery_of(Sample("POST", path, Headers(tuple(fields.items())), raw), url, NOW)
 
 
-def accepted(delivery: Delivery, inspector: Inspector | None = None) -> Evidence:
+def accepted(delivery: Delivery, inspector: Inspector | None = None) -> Verification:
     found = outcome(inspector or bind(), delivery)
-    assert isinstance(found, Evidence), found
+    assert isinstance(found, Verification), found
     return found
 
 
@@ -112,7 +112,7 @@ def test_a_message(path: str, service: str) -> None:
     assert evidence.signed == ("body",)
     assert evidence.secret == 0
     assert evidence.on_conflict is OnConflict.REFUSE
-    assert not evidence.opening
+    assert not evidence.is_initial
 
 
 def test_the_content_is_what_the_body_says() -> None:
@@ -128,22 +128,25 @@ def test_a_message_under_another_id_is_the_same_event() -> None:
     replayed = accepted(message(SPACED, headers={"X-EXTERNAL-ID": "another"}))
     restamped = accepted(message(stamp="2026-01-05T19:00:00+07:00"))
     assert first.key != replayed.key
-    assert first.restated == replayed.restated == restamped.restated
+    assert first.replay_digest == replayed.replay_digest == restamped.replay_digest
 
 
 def test_another_state_or_another_service_is_another_event() -> None:
-    first = accepted(message()).restated
+    first = accepted(message()).replay_digest
     assert first is not None
-    assert accepted(message(BODY.replace(b'"00"', b'"03"'))).restated != first
-    assert accepted(message(path=DEBIT)).restated != first
+    assert accepted(message(BODY.replace(b'"00"', b'"03"'))).replay_digest != first
+    assert accepted(message(path=DEBIT)).replay_digest != first
 
 
 def test_what_names_no_payment_is_the_same_event_at_the_same_time_alone() -> None:
     nameless = BODY.replace(b"originalReferenceNo", b"nothing")
     first = accepted(message(nameless))
-    assert accepted(message(nameless, headers={"X-EXTERNAL-ID": "2"})).restated == first.restated
+    assert (
+        accepted(message(nameless, headers={"X-EXTERNAL-ID": "2"})).replay_digest
+        == first.replay_digest
+    )
     later = accepted(message(nameless, stamp="2026-01-05T19:00:00+07:00"))
-    assert later.restated != first.restated
+    assert later.replay_digest != first.replay_digest
 
 
 @pytest.mark.parametrize(
@@ -220,7 +223,7 @@ def test_what_a_message_is_about(body: dict[str, object], subject: str | None) -
     ],
 )
 def test_a_pending_payment_opens_its_subject(body: dict[str, object], opening: bool) -> None:
-    assert accepted(message(body)).opening is opening
+    assert accepted(message(body)).is_initial is opening
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"qris":[],"unknown":{"a":null}}', b' {"a":1} '])
@@ -578,7 +581,7 @@ def test_fields_and_headers_of_a_sample_can_be_set() -> None:
     sample = PROVIDER.sample(SampleOrder(PREFIX, keys()[0], NOW, changes))
     evidence = accepted(delivery_of(sample, PREFIX, NOW), bind(partner_id="G7"))
     assert (evidence.key, evidence.subject) == ("56:7:2026-01-05", "R7")
-    assert evidence.opening
+    assert evidence.is_initial
     assert sample.headers.values("CHANNEL-ID") == ("7",)
 
 

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from relay.core.errors import Reason
-from relay.core.request import Ack, Ruling, Verdict
+from relay.core.request import Ack, IngestResult, Verdict
 from relay.providers import Asked
 from relay.providers.midtrans.snap_messages import ACCOUNT, DEBIT, QRIS, SERVICES, answer, passed
 from tests.contracts.provider import RULINGS
@@ -41,7 +41,7 @@ def said(ack: Ack) -> dict[str, object]:
 
 
 def refused(reason: Reason, path: str = QRIS) -> Ack:
-    return answer(Ruling(Verdict.REFUSED, reason), Asked(path, b"", NOW))
+    return answer(IngestResult(Verdict.REFUSED, reason), Asked(path, b"", NOW))
 
 
 # ---- every answer ---------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def test_every_code_is_listed_or_follows_the_rule() -> None:
 )
 @pytest.mark.parametrize("verdict", [Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED])
 def test_success_is_200_and_nothing_else(path: str, code: str, verdict: Verdict) -> None:
-    ack = answer(Ruling(verdict), Asked(path, b"{}", NOW))
+    ack = answer(IngestResult(verdict), Asked(path, b"{}", NOW))
     assert ack.status == 200
     assert said(ack)["responseCode"] == code
     assert said(ack)["responseMessage"] == "Successful"
@@ -88,11 +88,15 @@ def test_success_is_200_and_nothing_else(path: str, code: str, verdict: Verdict)
 
 def test_a_duplicate_is_answered_like_the_first() -> None:
     asked = Asked(ACCOUNT, json.dumps(VA).encode(), NOW)
-    assert answer(Ruling(Verdict.DUPLICATE), asked) == answer(Ruling(Verdict.ACCEPTED), asked)
+    assert answer(IngestResult(Verdict.DUPLICATE), asked) == answer(
+        IngestResult(Verdict.ACCEPTED), asked
+    )
 
 
 def test_a_virtual_account_is_repeated_with_its_leading_blanks() -> None:
-    ack = answer(Ruling(Verdict.ACCEPTED), Asked(ACCOUNT, json.dumps(VA, indent=2).encode(), NOW))
+    ack = answer(
+        IngestResult(Verdict.ACCEPTED), Asked(ACCOUNT, json.dumps(VA, indent=2).encode(), NOW)
+    )
     assert said(ack)["virtualAccountData"] == {
         "partnerServiceId": "  088899",
         "customerNo": "12345678901234567890",
@@ -114,15 +118,18 @@ def test_a_virtual_account_is_repeated_with_its_leading_blanks() -> None:
 def test_only_what_is_there_is_repeated(
     body: dict[str, object], repeated: dict[str, object]
 ) -> None:
-    ack = answer(Ruling(Verdict.ACCEPTED), Asked(ACCOUNT, json.dumps(body).encode(), NOW))
+    ack = answer(IngestResult(Verdict.ACCEPTED), Asked(ACCOUNT, json.dumps(body).encode(), NOW))
     assert said(ack)["virtualAccountData"] == repeated
 
 
 def test_nothing_is_repeated_elsewhere() -> None:
     asked = Asked(QRIS, json.dumps(VA).encode(), NOW)
-    assert set(said(answer(Ruling(Verdict.ACCEPTED), asked))) == {"responseCode", "responseMessage"}
+    assert set(said(answer(IngestResult(Verdict.ACCEPTED), asked))) == {
+        "responseCode",
+        "responseMessage",
+    }
     asked = Asked(ACCOUNT, json.dumps(VA).encode(), NOW)
-    conflict = Ruling(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
+    conflict = IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
     assert set(said(answer(conflict, asked))) == {"responseCode", "responseMessage"}
 
 
@@ -157,19 +164,19 @@ def test_a_refusal_has_its_code(reason: Reason, code: str) -> None:
 
 
 def test_another_message_under_a_known_id_is_a_conflict() -> None:
-    ack = answer(Ruling(Verdict.CONFLICT, Reason.EVENT_CONFLICT), Asked(DEBIT, b"{}", NOW))
+    ack = answer(IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT), Asked(DEBIT, b"{}", NOW))
     assert (ack.status, said(ack)["responseCode"]) == (409, "4095600")
 
 
 @pytest.mark.parametrize(
     ("ruling", "code"),
     [
-        (Ruling(Verdict.UNAVAILABLE), "5002500"),
-        (Ruling(Verdict.UNAVAILABLE, late=True), "5042500"),
-        (Ruling(Verdict.REFUSED), "5002500"),
+        (IngestResult(Verdict.UNAVAILABLE), "5002500"),
+        (IngestResult(Verdict.UNAVAILABLE, late=True), "5042500"),
+        (IngestResult(Verdict.REFUSED), "5002500"),
     ],
 )
-def test_a_failure_of_ours_says_whether_it_was_time(ruling: Ruling, code: str) -> None:
+def test_a_failure_of_ours_says_whether_it_was_time(ruling: IngestResult, code: str) -> None:
     assert said(answer(ruling, Asked(ACCOUNT, b"{}", NOW)))["responseCode"] == code
 
 
@@ -190,7 +197,7 @@ NO_OBJECTS = [
 @pytest.mark.parametrize("body", NO_OBJECTS)
 def test_a_success_without_an_object_becomes_the_relays_own(status: int, body: bytes) -> None:
     asked = Asked(ACCOUNT, json.dumps(VA).encode(), NOW)
-    assert passed(Ack(status, body), asked) == answer(Ruling(Verdict.ACCEPTED), asked)
+    assert passed(Ack(status, body), asked) == answer(IngestResult(Verdict.ACCEPTED), asked)
 
 
 @pytest.mark.parametrize("status", [200, 201, 302, 400, 404, 409, 499, 500])

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.core.request import Evidence, Headers
+from relay.core.request import Headers, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import minify
 from relay.providers import Sample, Terms, Window
@@ -95,7 +95,7 @@ class Referees:
         terms = Terms(secrets=(Secret(self.public),), window=Window(None, None))
         delivery = delivery_of(sample, "https://pay.example.com/snap", NOW)
         found = outcome(PROVIDER.bind(terms), delivery)
-        return ACCEPTED if isinstance(found, Evidence) else REFUSED
+        return ACCEPTED if isinstance(found, Verification) else REFUSED
 
     def library(self, message: Message) -> str:
         asked = {

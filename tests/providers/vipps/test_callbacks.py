@@ -12,11 +12,11 @@ from relay.core.errors import Reason, Refusal
 from relay.core.request import (
     ClientAddress,
     Delivery,
-    Evidence,
     Headers,
+    IngestResult,
     RequestHead,
-    Ruling,
     Verdict,
+    Verification,
     Via,
 )
 from relay.core.secret import Secret
@@ -71,9 +71,9 @@ def consent(
     return delivered(body, CONSENT_PATH, method="DELETE", fields=fields, at=at)
 
 
-def accepted(delivery: Delivery, inspector: Inspector | None = None) -> Evidence:
+def accepted(delivery: Delivery, inspector: Inspector | None = None) -> Verification:
     found = outcome(inspector or bind(), delivery)
-    assert isinstance(found, Evidence)
+    assert isinstance(found, Verification)
     return found
 
 
@@ -283,7 +283,7 @@ def test_only_the_whole_token_is_the_token(value: str) -> None:
 def test_nothing_but_one_field_with_the_token_admits(fields: list[tuple[str, str]]) -> None:
     said = [value for name, value in fields if name.lower() == "authorization"]
     found = outcome(bind(), with_headers(delivered(), *fields))
-    assert isinstance(found, Evidence) == (said == [TEXT])
+    assert isinstance(found, Verification) == (said == [TEXT])
 
 
 def test_the_token_is_asked_for_before_the_body_is_read() -> None:
@@ -416,15 +416,15 @@ def test_disaster_recovery_belongs_to_production() -> None:
 @pytest.mark.parametrize(
     ("ruling", "status"),
     [
-        (Ruling(Verdict.ACCEPTED), 200),
-        (Ruling(Verdict.DUPLICATE), 200),
-        (Ruling(Verdict.UNAVAILABLE), 502),
-        (Ruling(Verdict.REFUSED, Reason.SIGNATURE_MISMATCH), 401),
-        (Ruling(Verdict.REFUSED, Reason.SOURCE_NOT_ALLOWED), 403),
-        (Ruling(Verdict.REFUSED, Reason.FIELD_INVALID), 400),
+        (IngestResult(Verdict.ACCEPTED), 200),
+        (IngestResult(Verdict.DUPLICATE), 200),
+        (IngestResult(Verdict.UNAVAILABLE), 502),
+        (IngestResult(Verdict.REFUSED, Reason.SIGNATURE_MISMATCH), 401),
+        (IngestResult(Verdict.REFUSED, Reason.SOURCE_NOT_ALLOWED), 403),
+        (IngestResult(Verdict.REFUSED, Reason.FIELD_INVALID), 400),
     ],
 )
-def test_answers_are_plain(ruling: Ruling, status: int) -> None:
+def test_answers_are_plain(ruling: IngestResult, status: int) -> None:
     assert bind().answer(ruling, Asked(ORDER_PATH, b"", NOW)).status == status
 
 
@@ -432,13 +432,13 @@ def test_answers_are_plain(ruling: Ruling, status: int) -> None:
     ("remainder", "allowed"), [(ORDER_PATH, "POST"), (CONSENT_PATH, "DELETE"), ("", "POST")]
 )
 def test_another_method_is_told_the_one_of_its_path(remainder: str, allowed: str) -> None:
-    ruling = Ruling(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED)
+    ruling = IngestResult(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED)
     ack = bind().answer(ruling, Asked(remainder, b"", NOW))
     assert (ack.status, ack.headers) == (405, (("Allow", allowed),))
 
 
 def test_what_an_upstream_answers_passes_as_it_is() -> None:
-    answered = replace(bind().answer(Ruling(Verdict.PASSED), Asked("", b"", NOW)), body=b"{}")
+    answered = replace(bind().answer(IngestResult(Verdict.PASSED), Asked("", b"", NOW)), body=b"{}")
     assert bind().passed(answered, Asked(ORDER_PATH, b"", NOW)) is answered
 
 

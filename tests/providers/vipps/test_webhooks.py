@@ -11,7 +11,7 @@ from email.utils import format_datetime
 import pytest
 
 from relay.core.errors import Reason
-from relay.core.request import Delivery, Evidence, Headers, Ruling, Verdict
+from relay.core.request import Delivery, Headers, IngestResult, Verdict, Verification
 from relay.core.secret import Secret
 from relay.providers import Asked, Inspector, Sample, SampleOrder, Terms, Window
 from relay.providers.vipps.webhooks import PROVIDER
@@ -73,9 +73,9 @@ def changed(delivery: Delivery, name: str, value: str) -> Delivery:
     return with_headers(delivery, *fields)
 
 
-def accepted(event: object = EVENT) -> Evidence:
+def accepted(event: object = EVENT) -> Verification:
     found = outcome(bind(), message(event))
-    assert isinstance(found, Evidence)
+    assert isinstance(found, Verification)
     return found
 
 
@@ -88,11 +88,11 @@ def test_a_payment_event() -> None:
     assert evidence.subject == "123456:acme-shop-123"
     assert evidence.signed == ("body",)
     assert evidence.secret == 0
-    assert not evidence.opening
+    assert not evidence.is_initial
 
 
 def test_a_created_payment_opens_its_subject() -> None:
-    assert accepted({**EVENT, "name": "CREATED"}).opening
+    assert accepted({**EVENT, "name": "CREATED"}).is_initial
 
 
 def test_two_partial_captures_of_one_payment_are_two_events() -> None:
@@ -162,7 +162,7 @@ def test_the_scheme_has_no_case(scheme: str) -> None:
     delivery = message()
     mac = delivery.head.headers.values("Authorization")[0].partition("Signature=")[2]
     found = outcome(bind(), changed(delivery, "Authorization", authorization(mac, scheme)))
-    assert isinstance(found, Evidence)
+    assert isinstance(found, Verification)
 
 
 @pytest.mark.parametrize(
@@ -244,19 +244,19 @@ def test_another_method_was_not_signed() -> None:
 )
 def test_a_public_url_is_what_was_signed(public_url: str, host: str, path_query: str) -> None:
     arrived = message(host=host, path_query=path_query, url="http://10.0.0.7:8080/inner?y=1")
-    assert isinstance(outcome(bind(public_url), arrived), Evidence)
+    assert isinstance(outcome(bind(public_url), arrived), Verification)
 
 
 def test_beside_a_public_url_the_received_one_does_not_count() -> None:
     assert outcome(bind("https://other.example.com/vipps"), message()) is Reason.SIGNATURE_MISMATCH
     assert outcome(bind(URL + "?shop=1"), message()) is Reason.SIGNATURE_MISMATCH
-    assert isinstance(outcome(bind(URL), message()), Evidence)
+    assert isinstance(outcome(bind(URL), message()), Verification)
 
 
 @pytest.mark.parametrize("query", ["?a=b", "?a=%2f", "?", "?a=b?c"])
 def test_without_one_the_query_is_that_which_arrived(query: str) -> None:
     signed = message(path_query="/vipps" + query, url=URL + query)
-    assert isinstance(outcome(bind(), signed), Evidence)
+    assert isinstance(outcome(bind(), signed), Verification)
     assert outcome(bind(), message(url=URL + query)) is Reason.SIGNATURE_MISMATCH
 
 
@@ -307,7 +307,7 @@ def test_the_signed_time_lies_in_the_window(
 ) -> None:
     delivery = message(date=format_datetime(NOW - age, usegmt=True))
     found = outcome(bind(window=window), delivery)
-    assert (None if isinstance(found, Evidence) else found) is reason
+    assert (None if isinstance(found, Verification) else found) is reason
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ def test_an_unusable_term_is_named(terms: Terms, named: str) -> None:
 
 
 def test_the_answer_to_a_success_is_ok() -> None:
-    ack = bind().answer(Ruling(Verdict.ACCEPTED), Asked("", b"", NOW))
+    ack = bind().answer(IngestResult(Verdict.ACCEPTED), Asked("", b"", NOW))
     assert (ack.status, ack.body) == (200, b"OK")
 
 
@@ -374,7 +374,7 @@ def sample(changes: Mapping[str, str], url: str = URL, at: datetime = NOW) -> Sa
 def test_a_sample_takes_changes_and_signs_them() -> None:
     made = sample({"pspReference": "1", "name": "CAPTURED", "msn": "42", "reference": "r"})
     evidence = outcome(bind(), delivery_of(made, URL, NOW))
-    assert isinstance(evidence, Evidence)
+    assert isinstance(evidence, Verification)
     assert (evidence.key, evidence.subject) == ("42:1:CAPTURED", "42:r")
 
 
@@ -386,7 +386,7 @@ def test_other_fields_of_a_sample_cannot_be_set(name: str) -> None:
 
 def test_a_sample_is_signed_for_the_url_it_goes_to() -> None:
     for url in ("http://127.0.0.1:8080/vipps?shop=1", "https://pay.example.com/"):
-        assert isinstance(outcome(bind(), delivery_of(sample({}, url), url, NOW)), Evidence)
+        assert isinstance(outcome(bind(), delivery_of(sample({}, url), url, NOW)), Verification)
 
 
 def test_a_sample_is_dated_in_gmt_wherever_it_is_made() -> None:

@@ -1,6 +1,6 @@
 import apsw
 
-from relay.core.event import Delivered, Passed
+from relay.core.event import Delivered, ProxiedDelivery
 from relay.core.request import OnConflict
 from relay.spool import Conflict, Duplicate, Stored
 from relay.spool.sqlite import events
@@ -36,7 +36,7 @@ def test_no_put_reads_the_whole_table(connection: apsw.Connection) -> None:
 
 
 def test_recording_reads_nothing_and_stores_once(connection: apsw.Connection) -> None:
-    passed = events.passed_parameters(Passed(verified(), Delivered(200), RECEIVED))
+    passed = events.passed_parameters(ProxiedDelivery(verified(), Delivered(200), RECEIVED))
     recording = plans(connection, lambda each: events.record_passed(each, [passed, passed]))
     assert scans(recording) == []
     assert len(events.fetch(connection, "SELECT 1 FROM events", ())) == 1
