@@ -257,4 +257,4 @@ def announce(
     endpoints: Iterable[EndpointSettings], upstreams: Iterable[str], telemetry: Telemetry
 ) -> None:
     """Let the series of these endpoints and upstreams begin."""
-    telemetry.announce({each.name: provider_name(each) for each in endpoints}, upstreams)
+    telemetry.init_series({each.name: provider_name(each) for each in endpoints}, upstreams)

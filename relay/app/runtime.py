@@ -251,7 +251,7 @@ class App:
     async def _inspect(self, spool: Spool) -> None:
         """Look the spool over, beside everything else: a start never waits for it."""
         try:
-            self._telemetry.inspected(await spool.inspect())
+            self._telemetry.integrity_checked(await spool.inspect())
         except SpoolUnavailable as error:
             self._telemetry.log.warning("inspection_failed", detail=str(error))
 
@@ -266,7 +266,7 @@ class App:
             )
 
     def _address_book(self) -> AddressBook:
-        memory = builder.dns_memory(self._settings, self._clock, self._telemetry.unsaved)
+        memory = builder.dns_memory(self._settings, self._clock, self._telemetry.dns_cache_unsaved)
         if (problem := memory.load()) is not None:
             self._telemetry.log.warning("dns_memory_ignored", detail=problem)
         return builder.address_book(self._settings, memory, self._clock, self._telemetry)

@@ -100,10 +100,10 @@ class Observer(Protocol):
     def attempted(self, attempted: AttemptRecord) -> None:
         """One try has ended and its outcome is recorded, or lost with its lease."""
 
-    def damaged(self, upstream: str, event_id: str) -> None:
+    def event_corrupt(self, upstream: str, event_id: str) -> None:
         """An event was found damaged in the spool; it is dead, and a person has to look."""
 
-    def faulted(self, upstream: str, event_id: str | None, fault: Exception) -> None:
+    def dispatch_error(self, upstream: str, event_id: str | None, fault: Exception) -> None:
         """Something of ours went wrong: with one event, or with claiming (None)."""
 
 
@@ -191,7 +191,7 @@ class Attempts:
             return recorded and not isinstance(decision, RetryAt)
         except Exception as fault:  # noqa: BLE001 - one event must not stop the others
             # It comes again when its lease has run out.
-            self._observer.faulted(self._upstream.name, lease.event.id, fault)
+            self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
             return False
 
     async def _try(self, lease: Lease) -> AttemptResult | Later:
@@ -203,7 +203,7 @@ class Attempts:
         except Exception as fault:  # noqa: BLE001 - a poisoned event takes its turns, then is dead
             if attempt.expired():
                 return Unreachable(Cause.SHUTDOWN)
-            self._observer.faulted(self._upstream.name, lease.event.id, fault)
+            self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
             return Unreachable(Cause.FAULT)
         finally:
             self._under_way.discard(attempt)
@@ -259,7 +259,7 @@ class Attempts:
             except LeaseLost:
                 return False
             except SpoolUnavailable as fault:
-                self._observer.faulted(self._upstream.name, lease.event.id, fault)
+                self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
                 late = self._clock.monotonic() + pause >= expires
                 if late or isinstance(fault, SpoolBroken):
                     return False

@@ -89,7 +89,7 @@ class Passthrough:
         try:
             answer = await passage.asker.ask(lease)
         except Exception as fault:  # noqa: BLE001 - the sender must be answered, and told the same
-            self._observer.faulted(delivery.upstream, delivery.event_id, fault)
+            self._observer.dispatch_error(delivery.upstream, delivery.event_id, fault)
             answer = ProxyResponse(Unreachable(Cause.FAULT))
         finally:
             passage.in_hand -= 1
@@ -206,7 +206,7 @@ class Journal:
 
     def _lose(self, passed: ProxiedDelivery, why: str) -> None:
         delivery = passed.delivery
-        self._telemetry.unrecorded(delivery.delivery.endpoint, delivery.event_id, why)
+        self._telemetry.history_lost(delivery.delivery.endpoint, delivery.event_id, why)
 
 
 def _size(passed: ProxiedDelivery) -> int:

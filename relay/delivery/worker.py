@@ -224,7 +224,7 @@ class Line:
             return
         self._pause = _FIRST_PAUSE
         for event_id in claimed.damaged:
-            self._observer.damaged(self.name, event_id)
+            self._observer.event_corrupt(self.name, event_id)
         self._waiting.extend(claimed.leases)
         self._begin()
         # Claiming took a while: the breaker may have opened, or `stop` may have been called.
@@ -243,7 +243,7 @@ class Line:
             await self._back_off(fault)
 
     async def _back_off(self, fault: Exception) -> None:
-        self._observer.faulted(self.name, None, fault)
+        self._observer.dispatch_error(self.name, None, fault)
         pause, self._pause = self._pause, min(self._pause * 2, _LONGEST_PAUSE)
         await first_completed(self._work_came.wait(), self._clock.sleep(pause))
 
@@ -254,7 +254,7 @@ class Line:
             try:
                 await self._spool.release(lease)
             except Exception as fault:  # noqa: BLE001 - it comes again when the lease has run out
-                self._observer.faulted(self.name, lease.event.id, fault)
+                self._observer.dispatch_error(self.name, lease.event.id, fault)
 
     # ---- attempts -------------------------------------------------------------------------------
 

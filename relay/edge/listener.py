@@ -24,7 +24,7 @@ from relay.edge.slow_path import BodyLimits, headers_of
 from relay.edge.tls import TlsGates
 from relay.ingest.pipeline import Ingest
 from relay.providers.answers import plain_answer
-from relay.telemetry import Account, Telemetry
+from relay.telemetry import DeliveryRecord, Telemetry
 
 _HEALTH = "/healthz"
 _OK = Ack(200, b"OK")
@@ -234,13 +234,13 @@ class Edge:
     # ---- what never became a request (`Complaints`) -----------------------------------------
 
     def refuse(self, peer: Address, refusal: Refusal) -> Ack:
-        return self._ingest.refuse(Account(peer=peer), refusal)
+        return self._ingest.refuse(DeliveryRecord(peer=peer), refusal)
 
     def fault(self, peer: Address, error: BaseException | None) -> Ack:
         if error is not None:
             self._telemetry.log.fault("edge_fault", error, peer=str(peer))
         ack = plain_answer(IngestResult(Verdict.UNAVAILABLE))
-        self._telemetry.received(Account(peer=peer, status=ack.status), self._clock.now())
+        self._telemetry.received(DeliveryRecord(peer=peer, status=ack.status), self._clock.now())
         return ack
 
 

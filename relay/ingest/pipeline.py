@@ -33,7 +33,7 @@ from relay.ingest.routing import Route, Routes
 from relay.providers import Asked, Inspector, Shape
 from relay.providers.answers import plain_answer
 from relay.spool import Conflict, Duplicate, Spool, SpoolBroken, SpoolOverloaded, Stored
-from relay.telemetry import Account, Telemetry
+from relay.telemetry import DeliveryRecord, Telemetry
 
 #: The sender's header fields that every provider's deliveries keep.
 COMMON_HEADERS = ("Content-Type", "User-Agent", "Accept")
@@ -132,7 +132,7 @@ class Ingest:
             is called only for an admitted client.
         """
         began = self._clock.monotonic()
-        account = Account(peer=head.peer)
+        account = DeliveryRecord(peer=head.peer)
         self._in_hand += 1
         self._idle.clear()
         try:
@@ -150,7 +150,7 @@ class Ingest:
         """Return when no request is in hand."""
         await self._idle.wait()
 
-    def refuse(self, account: Account, refusal: Refusal) -> Ack:
+    def refuse(self, account: DeliveryRecord, refusal: Refusal) -> Ack:
         """Return the answer to something that never became a request head, and account for it."""
         account.verdict, account.reason = Verdict.REFUSED, refusal.reason
         account.detail = refusal.detail
@@ -164,7 +164,7 @@ class Ingest:
         head: RequestHead,
         read_body: BodyReader,
         known: ClientKnown,
-        account: Account,
+        account: DeliveryRecord,
         began: float,
     ) -> Ack:
         try:
@@ -230,7 +230,7 @@ class Ingest:
     # ---- who is calling, before the body is read --------------------------------------------
 
     async def _admit(
-        self, route: Route[Endpoint], head: RequestHead, known: ClientKnown, account: Account
+        self, route: Route[Endpoint], head: RequestHead, known: ClientKnown, account: DeliveryRecord
     ) -> ClientAddress:
         endpoint = route.endpoint
         if head.method not in route.methods:
@@ -266,7 +266,9 @@ class Ingest:
 
     # ---- what it says -----------------------------------------------------------------------
 
-    def _verify(self, endpoint: Endpoint, delivery: Delivery, account: Account) -> VerifiedDelivery:
+    def _verify(
+        self, endpoint: Endpoint, delivery: Delivery, account: DeliveryRecord
+    ) -> VerifiedDelivery:
         event = verified(endpoint, delivery, self._new_id)
         account.secret, account.event_key = event.evidence.secret, event.evidence.key
         return event
@@ -274,7 +276,7 @@ class Ingest:
     # ---- what becomes of it -----------------------------------------------------------------
 
     async def _store(
-        self, event: VerifiedDelivery, account: Account, within: float
+        self, event: VerifiedDelivery, account: DeliveryRecord, within: float
     ) -> IngestResult:
         result = await self._spool.put(event, within)
         account.id = result.id
@@ -291,7 +293,7 @@ class Ingest:
                 return IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
 
     async def _pass(
-        self, route: Route[Endpoint], event: VerifiedDelivery, account: Account
+        self, route: Route[Endpoint], event: VerifiedDelivery, account: DeliveryRecord
     ) -> tuple[IngestResult, Ack | None]:
         """Return the ruling, and the upstream's own answer where the sender may have it."""
         answer = await self._pass_on(event)

@@ -21,7 +21,7 @@ from relay.core.errors import Problem, Reason, RelayError
 from relay.core.event import AttemptRecord
 from relay.core.request import Address, Verdict
 from relay.telemetry.log import Log
-from relay.telemetry.metrics import Counts, Gauges, Latest, Snapshot, Spreads
+from relay.telemetry.metrics import Counter, Gauges, Histogram, Snapshot, Timestamp
 
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 4.0, 10.0)
 _ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -34,7 +34,7 @@ C = TypeVar("C", bound=Collector)
 
 
 @dataclass(slots=True)
-class Account:
+class DeliveryRecord:
     """What is told about one delivery: filled in on its way, told once at the end."""
 
     peer: Address
@@ -83,7 +83,7 @@ class Telemetry:
             "request_duration_seconds", "Time to the answer", _REQUEST_BUCKETS, "endpoint"
         )
         self._last = self._registered(
-            Latest(
+            Timestamp(
                 "last_delivery_timestamp_seconds",
                 "When the last delivery was accepted or recognised as a duplicate",
                 ("endpoint",),
@@ -100,7 +100,7 @@ class Telemetry:
             "confirmations", "Events asked about before delivery, by result", "endpoint", "result"
         )
         self._dead = self._counter("dead_letters", "Events whose attempts are used up", "upstream")
-        self._unrecorded = self._counter(
+        self._history_lost = self._counter(
             "history_lost", "Deliveries passed on whose history could not be kept", "endpoint"
         )
         self._lookups = self._counter("dns_lookups", "DNS look-ups by result", "host", "result")
@@ -127,26 +127,26 @@ class Telemetry:
 
     # ---- domain verbs -----------------------------------------------------------------------
 
-    def announce(self, endpoints: Mapping[str, str], upstreams: Iterable[str]) -> None:
+    def init_series(self, endpoints: Mapping[str, str], upstreams: Iterable[str]) -> None:
         """Let every series begin at zero, so that the first refusal is seen as a rise.
 
         endpoints: provider by endpoint name.
         """
         for (endpoint, provider), verdict in product(endpoints.items(), Verdict):
-            self._deliveries.begin(endpoint, provider, verdict)
-        self._deliveries.begin("", "", Verdict.REFUSED)
+            self._deliveries.init(endpoint, provider, verdict)
+        self._deliveries.init("", "", Verdict.REFUSED)
         for endpoint, reason in product((*endpoints, ""), Reason):
-            self._refusals.begin(endpoint, reason)
+            self._refusals.init(endpoint, reason)
         for endpoint in endpoints:
-            self._conflicts.begin(endpoint)
-            self._unrecorded.begin(endpoint)
+            self._conflicts.init(endpoint)
+            self._history_lost.init(endpoint)
             for result in _CONFIRMATIONS:
-                self._confirmations.begin(endpoint, result)
-            self._requests.begin(endpoint)
+                self._confirmations.init(endpoint, result)
+            self._requests.init(endpoint)
         for upstream in upstreams:
             for outcome in ("delivered", "rejected", "unreachable"):
-                self._attempts.begin(upstream, outcome)
-            self._dead.begin(upstream)
+                self._attempts.init(upstream, outcome)
+            self._dead.init(upstream)
 
     def configured(self, at: datetime) -> None:
         """A configuration was taken."""
@@ -164,7 +164,7 @@ class Telemetry:
         for problem in problems:
             self.log.error("reload_refused", detail=str(problem))
 
-    def received(self, account: Account, at: datetime) -> None:
+    def received(self, account: DeliveryRecord, at: datetime) -> None:
         """One delivery has been answered."""
         self._count(account, at)
         line = self.log.info if account.verdict is not Verdict.UNAVAILABLE else self.log.error
@@ -193,12 +193,12 @@ class Telemetry:
     def attempted(self, attempted: AttemptRecord) -> None:
         """One try upstream has ended, or its event was not confirmed and nothing was sent."""
         if attempted.outcome != "unconfirmed":
-            self._attempts.add(attempted.upstream, attempted.outcome)
-            self._attempt_time.add(attempted.duration, attempted.upstream)
+            self._attempts.inc(attempted.upstream, attempted.outcome)
+            self._attempt_time.observe(attempted.duration, attempted.upstream)
         if attempted.delay is not None:
-            self._delay.add(attempted.delay, attempted.upstream)
+            self._delay.observe(attempted.delay, attempted.upstream)
         if attempted.decision == "dead":
-            self._dead.add(attempted.upstream)
+            self._dead.inc(attempted.upstream)
         # A person has to look at what is held.
         line = self.log.error if attempted.decision == "held" else self.log.info
         line(
@@ -218,26 +218,26 @@ class Telemetry:
 
     def confirmed(self, endpoint: str, result: str) -> None:
         """A provider was asked about an event; the results are `_CONFIRMATIONS`."""
-        self._confirmations.add(endpoint, result)
+        self._confirmations.inc(endpoint, result)
 
-    def damaged(self, upstream: str, event_id: str) -> None:
+    def event_corrupt(self, upstream: str, event_id: str) -> None:
         """An event was found damaged in the spool, and has become a dead letter."""
-        self._dead.add(upstream)
+        self._dead.inc(upstream)
         self.log.error("event_damaged", upstream=upstream, id=event_id)
 
-    def inspected(self, problems: Sequence[str]) -> None:
+    def integrity_checked(self, problems: Sequence[str]) -> None:
         """The spool has been looked over."""
         if problems:
             self.log.error("spool_damaged", detail="; ".join(problems))
         else:
             self.log.info("spool_sound")
 
-    def unrecorded(self, endpoint: str, event_id: str, why: str) -> None:
+    def history_lost(self, endpoint: str, event_id: str, why: str) -> None:
         """A delivery was passed on and answered, and history will not show it."""
-        self._unrecorded.add(endpoint)
+        self._history_lost.inc(endpoint)
         self.log.error("history_lost", endpoint=endpoint, id=event_id, detail=why)
 
-    def faulted(self, upstream: str, event_id: str | None, fault: Exception) -> None:
+    def dispatch_error(self, upstream: str, event_id: str | None, fault: Exception) -> None:
         """Something of ours went wrong on the way out; what was in hand comes again."""
         if isinstance(fault, RelayError):
             self.log.warning("dispatch_trouble", upstream=upstream, id=event_id, detail=str(fault))
@@ -246,22 +246,22 @@ class Telemetry:
 
     def looked_up(self, host: str, result: str) -> None:
         """A DNS look-up has ended."""
-        self._lookups.add(host, result)
+        self._lookups.inc(host, result)
         if result != "ok":
             self.log.warning("dns_lookup", host=host, result=result)
 
     def changed(self, host: str, change: str, address: Address) -> None:
         """A host has gained or lost an address."""
-        self._changes.add(host, change)
+        self._changes.inc(host, change)
         self.log.info("allowlist_changed", host=host, change=change, address=str(address))
 
-    def unsaved(self, problem: str) -> None:
+    def dns_cache_unsaved(self, problem: str) -> None:
         """What DNS said could not be written down: a restart without DNS would not know it."""
         self.log.error("dns_memory_unsaved", detail=problem)
 
     def knocked(self, endpoint: str, result: str) -> None:
         """A refused address asked for an early look-up: found, not_found or limited."""
-        self._knocks.add(endpoint, result)
+        self._knocks.inc(endpoint, result)
 
     def expose(self, snapshot: Snapshot) -> bytes:
         """Return everything in the Prometheus text format, with these gauges.
@@ -274,28 +274,30 @@ class Telemetry:
 
     # ---- inside -----------------------------------------------------------------------------
 
-    def _count(self, account: Account, at: datetime) -> None:
-        self._deliveries.add(account.endpoint, account.provider or "", account.verdict)
+    def _count(self, account: DeliveryRecord, at: datetime) -> None:
+        self._deliveries.inc(account.endpoint, account.provider or "", account.verdict)
         if account.reason is not None:
-            self._refusals.add(account.endpoint, account.reason)
+            self._refusals.inc(account.endpoint, account.reason)
         if account.would_refuse is not None:
-            self._would_refuse.add(account.endpoint, account.would_refuse)
+            self._would_refuse.inc(account.endpoint, account.would_refuse)
         if account.secret is not None:
-            self._secrets.add(account.endpoint, account.secret)
+            self._secrets.inc(account.endpoint, account.secret)
         if account.endpoint:
-            self._requests.add(account.duration, account.endpoint)
+            self._requests.observe(account.duration, account.endpoint)
         if account.verdict in {Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED}:
             self._last.set(at, account.endpoint)
 
     def conflicted(self, endpoint: str) -> None:
         """A delivery carried a known event key with other content."""
-        self._conflicts.add(endpoint)
+        self._conflicts.inc(endpoint)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counts:
-        return self._registered(Counts(name, text, labels))
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return self._registered(Counter(name, text, labels))
 
-    def _histogram(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Spreads:
-        return self._registered(Spreads(name, text, labels, bounds))
+    def _histogram(
+        self, name: str, text: str, bounds: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return self._registered(Histogram(name, text, labels, bounds))
 
     def _registered(self, collector: C) -> C:
         self._registry.register(collector)

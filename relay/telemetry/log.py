@@ -22,7 +22,7 @@ from relay.core.clock import Clock
 from relay.core.errors import RelayError
 
 #: How long lines may gather before they are written, in seconds.
-_GATHER: Final = 0.05
+_BATCH_WINDOW: Final = 0.05
 
 
 class LogFormat(StrEnum):
@@ -73,7 +73,7 @@ class LogWriter:
     def _run(self) -> None:
         while not self._closing.is_set():
             self._awake.wait()
-            self._closing.wait(_GATHER)
+            self._closing.wait(_BATCH_WINDOW)
             # Cleared before the lines are taken: one that comes now wakes it again.
             self._awake.clear()
             self._drain()

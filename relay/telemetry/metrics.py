@@ -25,7 +25,7 @@ from prometheus_client.utils import floatToGoString
 Labels = tuple[str | int, ...]
 
 
-class _Tally(Collector):
+class _LabelledMetric(Collector):
     """One metric: a name, what it says, and its labels."""
 
     def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
@@ -37,18 +37,18 @@ class _Tally(Collector):
         return iter(())
 
 
-class Counts(_Tally):
+class Counter(_LabelledMetric):
     """How often something happened."""
 
     def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
         super().__init__(name, text, labels)
         self._series: dict[Labels, int] = {}
 
-    def begin(self, *labels: str | int) -> None:
+    def init(self, *labels: str | int) -> None:
         """Let a series begin at zero, if it has not begun."""
         self._series.setdefault(labels, 0)
 
-    def add(self, *labels: str | int) -> None:
+    def inc(self, *labels: str | int) -> None:
         """It happened once more."""
         self._series[labels] = self._series.get(labels, 0) + 1
 
@@ -59,7 +59,7 @@ class Counts(_Tally):
         yield family
 
 
-class Latest(_Tally):
+class Timestamp(_LabelledMetric):
     """When something happened last."""
 
     def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
@@ -77,7 +77,7 @@ class Latest(_Tally):
         yield family
 
 
-class _Spread:
+class _Distribution:
     """One series of a histogram: how many values lie below each bound and above all, and a sum."""
 
     __slots__ = ("counts", "total")
@@ -87,7 +87,7 @@ class _Spread:
         self.total = 0.0
 
 
-class Spreads(_Tally):
+class Histogram(_LabelledMetric):
     """How values are spread over ranges, each with the bound that it ends with."""
 
     def __init__(
@@ -96,17 +96,17 @@ class Spreads(_Tally):
         super().__init__(name, text, labels)
         self._bounds = tuple(bounds)
         self._marks = (*map(floatToGoString, bounds), "+Inf")
-        self._series: dict[Labels, _Spread] = {}
+        self._series: dict[Labels, _Distribution] = {}
 
-    def begin(self, *labels: str | int) -> None:
+    def init(self, *labels: str | int) -> None:
         """Let a series begin empty, if it has not begun."""
         if labels not in self._series:
-            self._series[labels] = _Spread(len(self._bounds))
+            self._series[labels] = _Distribution(len(self._bounds))
 
-    def add(self, value: float, *labels: str | int) -> None:
+    def observe(self, value: float, *labels: str | int) -> None:
         """Take one more value."""
         if labels not in self._series:
-            self.begin(*labels)
+            self.init(*labels)
         series = self._series[labels]
         series.counts[bisect_left(self._bounds, value)] += 1
         series.total += value

@@ -28,7 +28,7 @@ from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.leases import verified
 from tests.harness.tapped import Tapped
-from tests.harness.witness import Witness
+from tests.harness.witness import RecordingObserver
 
 LEASE = timedelta(seconds=40)
 POLICY = RetryPolicy((timedelta(seconds=10),), give_up_after=timedelta(hours=1))
@@ -44,7 +44,7 @@ class Bench:
 
     clock: ManualClock
     spool: Tapped
-    witness: Witness
+    witness: RecordingObserver
     breaker: Breaker
 
     async def lease(self, number: int = 1) -> Lease:
@@ -91,7 +91,7 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = ManualClock()
     spool = await open_spool(tmp_path / "relay.db", clock)
-    yield Bench(clock, Tapped(spool, clock), Witness(), Breaker())
+    yield Bench(clock, Tapped(spool, clock), RecordingObserver(), Breaker())
     await spool.close()
 
 

@@ -23,7 +23,7 @@ from tests.harness.leases import verified
 from tests.harness.tapped import Tapped
 from tests.harness.upstream import RefusingPort, answer, hang, when
 from tests.harness.upstream import Upstream as Server
-from tests.harness.witness import Witness
+from tests.harness.witness import RecordingObserver
 
 POLICY = RetryPolicy(
     (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2)),
@@ -42,7 +42,7 @@ class House:
     def __init__(self, spool: Tapped, clock: ManualClock, stack: AsyncExitStack) -> None:
         self.spool = spool
         self.clock = clock
-        self.witness = Witness()
+        self.witness = RecordingObserver()
         self._stack = stack
 
     def upstream(

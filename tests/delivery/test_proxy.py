@@ -26,7 +26,7 @@ from relay.signatures.shared_secret import Signer
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
 from tests.harness.upstream import RefusingPort, Upstream, answer, hang, when
-from tests.harness.witness import Witness
+from tests.harness.witness import RecordingObserver
 
 LIMIT = timedelta(seconds=5)
 
@@ -34,12 +34,12 @@ LIMIT = timedelta(seconds=5)
 @dataclass
 class Bench:
     passthrough: Passthrough
-    witness: Witness
+    witness: RecordingObserver
     noted: list[ProxiedDelivery]
 
 
 def bench(asker: Asker, *, concurrency: int = 2, clock: ManualClock | None = None) -> Bench:
-    witness, noted = Witness(), list[ProxiedDelivery]()
+    witness, noted = RecordingObserver(), list[ProxiedDelivery]()
     passthrough = Passthrough(
         passages={"billing": Passage(asker, LIMIT, concurrency)},
         clock=clock or ManualClock(RECEIVED),

@@ -18,7 +18,7 @@ from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.leases import verified
 from tests.harness.tapped import Tapped
-from tests.harness.witness import Witness
+from tests.harness.witness import RecordingObserver
 
 TIMEOUT = timedelta(seconds=10)
 POLICY = RetryPolicy((timedelta(seconds=5),), timedelta(hours=1))
@@ -41,7 +41,7 @@ class Wire:
 class Bench:
     def __init__(self, spool: Tapped, clock: ManualClock) -> None:
         self.spool, self.clock = spool, clock
-        self.witness = Witness()
+        self.witness = RecordingObserver()
         self.wire = Wire(Delivered(200))
 
     @asynccontextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from relay.core.event import AttemptRecord
 
 
-class Witness:
+class RecordingObserver:
     """Passes as `relay.delivery.attempt.Observer`."""
 
     def __init__(self) -> None:
@@ -19,11 +19,11 @@ class Witness:
         self.attempts.append(attempted)
         self._news.set()
 
-    def damaged(self, upstream: str, event_id: str) -> None:
+    def event_corrupt(self, upstream: str, event_id: str) -> None:
         self.ruined.append((upstream, event_id))
         self._news.set()
 
-    def faulted(self, upstream: str, event_id: str | None, fault: Exception) -> None:
+    def dispatch_error(self, upstream: str, event_id: str | None, fault: Exception) -> None:
         self.faults.append((upstream, event_id, fault))
         self._news.set()
 

@@ -122,7 +122,7 @@ def test_alerts_are_up_when_somebody_has_to_look(rule: str, tmp_path: Path) -> N
 def test_alerts_go_by_metrics_that_there_are() -> None:
     rules = (DEPLOY / "prometheus-rules.yml").read_text()
     telemetry = Telemetry(Log(LogWriter(io.BytesIO()), SystemClock(), LogFormat.JSON))
-    telemetry.announce({"a": "midtrans"}, ["billing"])
+    telemetry.init_series({"a": "midtrans"}, ["billing"])
     shown = telemetry.expose(Snapshot(spool_events={("a", "held"): 1})).decode()
     selectors = re.findall(r"(relay_[a-z_]+)\{result=~?\"([a-z_|]+)\"\}", rules)
     assert len(selectors) == rules.count("{result=")

@@ -11,7 +11,7 @@ import pytest
 from relay.core.errors import Reason, SpoolUnavailable
 from relay.core.event import AttemptRecord
 from relay.core.request import Verdict
-from relay.telemetry import Account, Telemetry
+from relay.telemetry import DeliveryRecord, Telemetry
 from relay.telemetry.log import Log, LogWriter
 from relay.telemetry.metrics import Snapshot
 from tests.harness.clock import ManualClock
@@ -42,9 +42,9 @@ def watched() -> Watched:
     return Watched()
 
 
-def account(verdict: Verdict, **changes: Any) -> Account:
+def account(verdict: Verdict, **changes: Any) -> DeliveryRecord:
     peer = ip_address("192.0.2.1")
-    return Account(
+    return DeliveryRecord(
         peer=peer, endpoint="midtrans", provider="midtrans", verdict=verdict, status=200, **changes
     )
 
@@ -107,7 +107,7 @@ def test_attempts_are_counted_by_outcome_and_dead_letters_apart(watched: Watched
 
 
 def test_every_series_begins_at_zero(watched: Watched) -> None:
-    watched.telemetry.announce({"midtrans": "midtrans"}, ["billing"])
+    watched.telemetry.init_series({"midtrans": "midtrans"}, ["billing"])
     assert watched.value('refusals_total{endpoint="midtrans",reason="overload"}') == 0
     assert watched.value('refusals_total{endpoint="",reason="unknown_endpoint"}') == 0
     assert watched.value('attempts_total{outcome="rejected",upstream="billing"}') == 0
@@ -115,8 +115,8 @@ def test_every_series_begins_at_zero(watched: Watched) -> None:
 
 
 def test_history_that_is_lost_is_counted_and_told(watched: Watched) -> None:
-    watched.telemetry.announce({"midtrans": "midtrans", "vipps": "vipps"}, [])
-    watched.telemetry.unrecorded("midtrans", "evt_1", "too much waits to be written")
+    watched.telemetry.init_series({"midtrans": "midtrans", "vipps": "vipps"}, [])
+    watched.telemetry.history_lost("midtrans", "evt_1", "too much waits to be written")
     assert watched.value('history_lost_total{endpoint="midtrans"}') == 1
     assert watched.value('history_lost_total{endpoint="vipps"}') == 0
     (line,) = watched.lines()
@@ -135,20 +135,20 @@ def test_dns_and_knocks_are_counted(watched: Watched) -> None:
 
 
 def test_expected_trouble_has_no_traceback_and_the_unexpected_has(watched: Watched) -> None:
-    watched.telemetry.faulted("billing", "evt_1", SpoolUnavailable("disk full"))
-    watched.telemetry.faulted("billing", None, KeyError("x"))
+    watched.telemetry.dispatch_error("billing", "evt_1", SpoolUnavailable("disk full"))
+    watched.telemetry.dispatch_error("billing", None, KeyError("x"))
     expected, unexpected = watched.lines()
     assert "exception" not in expected
     assert "KeyError" in unexpected["exception"]
 
 
 def test_a_damaged_event_is_a_dead_letter_and_an_error(watched: Watched) -> None:
-    watched.telemetry.damaged("billing", "evt_1")
+    watched.telemetry.event_corrupt("billing", "evt_1")
     assert watched.value('dead_letters_total{upstream="billing"}') == 1
     (line,) = watched.lines()
     assert (line["event"], line["level"], line["id"]) == ("event_damaged", "error", "evt_1")
 
 
 def test_what_could_not_be_remembered_is_an_error(watched: Watched) -> None:
-    watched.telemetry.unsaved("dns.json: No such file or directory")
+    watched.telemetry.dns_cache_unsaved("dns.json: No such file or directory")
     assert watched.lines()[0]["level"] == "error"
