@@ -15,7 +15,7 @@ from relay.allowlist.registry import AddressBook, Knock
 from relay.allowlist.resolver import Resolver
 from relay.app.maintenance import Housekeeping
 from relay.config import Endpoint as EndpointSettings
-from relay.config import Senders, Settings, provider_of, senders, terms
+from relay.config import Senders, Settings, endpoint_options, provider_of, senders
 from relay.config import SqliteSpool as SqliteSettings
 from relay.config.settings import Confirm
 from relay.config.settings import Upstream as UpstreamSettings
@@ -175,7 +175,7 @@ def _allowlist(endpoint: EndpointSettings, book: AddressBook) -> Allowlist:
 
 
 def _senders(endpoint: EndpointSettings) -> Senders:
-    return senders(endpoint, provider_of(endpoint).facts.environments[endpoint.environment])
+    return senders(endpoint, provider_of(endpoint).info.environments[endpoint.environment])
 
 
 # ---- the inbound half -----------------------------------------------------------------------
@@ -189,23 +189,23 @@ def bind_endpoint(
     knock: looks early at `endpoint_hosts`; without it nothing does.
     """
     bound = provider_of(settings)
-    facts = bound.facts
-    said = terms(settings, facts)
+    info = bound.info
+    said = endpoint_options(settings, info)
     return Endpoint(
         name=settings.name,
         path=settings.path,
-        methods=facts.methods,
-        shapes=facts.shapes_of(said.callback),
-        provider=facts.name,
+        methods=info.methods,
+        shapes=info.shapes_of(said.callback),
+        provider=info.name,
         environment=settings.environment,
         upstream=settings.upstream,
         inspector=bound.bind(said),
-        headers=facts.headers,
+        headers=info.headers,
         allowlist=_allowlist(settings, book),
         mode=settings.allowlist.mode,
         knock=knock,
-        patience=facts.patience,
-        token=facts.token,
+        patience=info.answer_deadline,
+        token=info.token,
         proxied=settings.mode == "proxy",
         confirm=settings.confirm is not None,
     )
@@ -347,7 +347,7 @@ def status_client(endpoint: EndpointSettings, clock: Clock, stack: AsyncExitStac
     Raises:
         ValueError: there is none.
     """
-    url = provider_of(endpoint).facts.environments[endpoint.environment].status_api
+    url = provider_of(endpoint).info.environments[endpoint.environment].status_api
     if endpoint.confirm is not None and endpoint.confirm.url is not None:
         url = endpoint.confirm.url
     if url is None:
@@ -359,9 +359,9 @@ def status_client(endpoint: EndpointSettings, clock: Clock, stack: AsyncExitStac
 
 def unanswerable(endpoint: EndpointSettings) -> str | None:
     """Return why nothing can be reconciled at this endpoint; None when it can be."""
-    facts = provider_of(endpoint).facts
-    if facts.environments[endpoint.environment].status_api is None:
-        return f"{facts.name} cannot be asked for a status"
+    info = provider_of(endpoint).info
+    if info.environments[endpoint.environment].status_api is None:
+        return f"{info.name} cannot be asked for a status"
     if not endpoint.secrets:
         return "it has no secrets, and a server key is what the status is asked with"
     if endpoint.mode == "proxy":
@@ -378,10 +378,10 @@ def reconciler(
     account = Account(
         name=endpoint.name,
         path=endpoint.path,
-        provider=bound.facts.name,
+        provider=bound.info.name,
         environment=endpoint.environment,
         upstream=endpoint.upstream,
-        inspector=bound.bind(terms(endpoint, bound.facts)),
+        inspector=bound.bind(endpoint_options(endpoint, bound.info)),
         secrets=endpoint.secrets,
     )
     return Reconciler(

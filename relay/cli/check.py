@@ -21,7 +21,7 @@ from relay.config.loader import text
 from relay.config.settings import Listener
 from relay.core.clock import SystemClock
 from relay.core.errors import ConfigError
-from relay.providers import Facts
+from relay.providers import ProviderInfo
 
 _OTHERS = {
     Mode.ENFORCE: "refused",
@@ -52,13 +52,13 @@ def check(
         if form is Format.JSON:
             print_json({"valid": False, "problems": list(error.problems)})
         raise typer.Exit(2) from None
-    facts = facts_in_use(settings)
-    findings = lint(settings, facts, certificates_in_use(settings), SystemClock().now().date())
+    info = facts_in_use(settings)
+    findings = lint(settings, info, certificates_in_use(settings), SystemClock().now().date())
     hosts = asyncio.run(look_up_hosts(settings)) if resolve else []
     if form is Format.JSON:
-        print_json(as_json(settings, facts, findings) | {"hosts": hosts})
+        print_json(as_json(settings, info, findings) | {"hosts": hosts})
     else:
-        print_text(settings, facts, findings)
+        print_text(settings, info, findings)
         if resolve:
             columns = ("host", "result", "addresses")
             print_table(
@@ -73,9 +73,9 @@ def schema() -> None:
     sys.stdout.write(text())
 
 
-def facts_in_use(settings: Settings) -> dict[str, Facts]:
+def facts_in_use(settings: Settings) -> dict[str, ProviderInfo]:
     """Return the facts of each endpoint's provider, by the endpoint's name."""
-    return {endpoint.name: provider_of(endpoint).facts for endpoint in settings.endpoints}
+    return {endpoint.name: provider_of(endpoint).info for endpoint in settings.endpoints}
 
 
 def certificates_in_use(settings: Settings) -> dict[Path, Certificate]:
@@ -89,7 +89,7 @@ async def look_up_hosts(settings: Settings) -> list[dict[str, Any]]:
     names = {
         host
         for each in settings.endpoints
-        for host in senders(each, provider_of(each).facts.environments[each.environment]).hosts
+        for host in senders(each, provider_of(each).info.environments[each.environment]).hosts
     }
     asks = resolver(settings)
     return [_found(name, await asks.look_up(name)) for name in sorted(names)]
@@ -104,13 +104,13 @@ def _found(name: str, answers: Mapping[Family, Answer]) -> dict[str, Any]:
     }
 
 
-def explanation(endpoint: Endpoint, facts: Facts, settings: Settings) -> dict[str, Any]:
+def explanation(endpoint: Endpoint, info: ProviderInfo, settings: Settings) -> dict[str, Any]:
     """Return what an endpoint means: who may send, how it is verified, and where it goes."""
-    allowed = senders(endpoint, facts.environments[endpoint.environment])
+    allowed = senders(endpoint, info.environments[endpoint.environment])
     return {
         "name": endpoint.name,
         "path": endpoint.path,
-        "provider": facts.name,
+        "provider": info.name,
         "environment": endpoint.environment,
         "mode": endpoint.mode,
         "senders": {
@@ -121,24 +121,24 @@ def explanation(endpoint: Endpoint, facts: Facts, settings: Settings) -> dict[st
         },
         "verified": {
             "secrets": len(endpoint.secrets),
-            "signature": facts.signature if endpoint.secrets else None,
+            "signature": info.signature if endpoint.secrets else None,
         },
         "upstream": {
             "name": endpoint.upstream,
             "url": settings.upstreams[endpoint.upstream].url,
         },
-        "confirm": _confirm(endpoint, facts),
+        "confirm": _confirm(endpoint, info),
     }
 
 
-def _confirm(endpoint: Endpoint, facts: Facts) -> dict[str, Any] | None:
+def _confirm(endpoint: Endpoint, info: ProviderInfo) -> dict[str, Any] | None:
     """Return what is asked before delivery; None where nothing is."""
     confirm = endpoint.confirm
     if confirm is None:
         return None
     return {
         "with": confirm.with_,
-        "url": confirm.url or facts.environments[endpoint.environment].status_api,
+        "url": confirm.url or info.environments[endpoint.environment].status_api,
         "rate": confirm.rate,
         "on_error": confirm.on_error,
     }
@@ -153,19 +153,21 @@ def _listener(listener: Listener) -> dict[str, Any]:
 
 
 def as_json(
-    settings: Settings, facts: dict[str, Facts], findings: Sequence[Finding]
+    settings: Settings, info: dict[str, ProviderInfo], findings: Sequence[Finding]
 ) -> dict[str, Any]:
     """Return everything that is printed, for programs."""
     return {
         "valid": True,
         "file": settings.source.file,
         "listeners": [_listener(each) for each in settings.listen],
-        "endpoints": [explanation(each, facts[each.name], settings) for each in settings.endpoints],
+        "endpoints": [explanation(each, info[each.name], settings) for each in settings.endpoints],
         "findings": list(findings),
     }
 
 
-def print_text(settings: Settings, facts: dict[str, Facts], findings: Sequence[Finding]) -> None:
+def print_text(
+    settings: Settings, info: dict[str, ProviderInfo], findings: Sequence[Finding]
+) -> None:
     """Print everything for people: one table a listener and an endpoint, one line a finding."""
     for listener in map(_listener, settings.listen):
         print_table(
@@ -176,7 +178,7 @@ def print_text(settings: Settings, facts: dict[str, Facts], findings: Sequence[F
             ],
         )
     for endpoint in settings.endpoints:
-        known = facts[endpoint.name]
+        known = info[endpoint.name]
         found = explanation(endpoint, known, settings)
         print_table(
             ("endpoint", found["name"]),
@@ -209,12 +211,12 @@ def _verified(found: dict[str, Any]) -> str:
 
 
 def _confirmed(
-    found: dict[str, Any] | None, facts: Facts, endpoint: Endpoint
+    found: dict[str, Any] | None, info: ProviderInfo, endpoint: Endpoint
 ) -> list[tuple[str, str]]:
     if found is not None:
         said = f"GET {found['with']} at {found['url']}, at most {found['rate']} a second"
         return [("confirmed by", f"{said}; without an answer, {_UNANSWERED[found['on_error']]}")]
-    if facts.environments[endpoint.environment].status_api is None:
+    if info.environments[endpoint.environment].status_api is None:
         return []
     return [("confirmed by", "nobody is asked before delivery")]
 

@@ -13,7 +13,7 @@ from relay.config.validation import validate
 from relay.config.yaml_document import TOP, Document, Fault, Place, Source, Unreadable, parse
 from relay.core.errors import ConfigError
 from relay.core.secret import Secret
-from relay.providers import Facts, Provider, Shape, Window
+from relay.providers import Provider, ProviderInfo, RequestShape, Window
 from relay.providers.builtin import load, names
 from relay.providers.inline.provider import InlineProvider, problems
 
@@ -179,13 +179,13 @@ def list_providers(
     """List the providers."""
     everything = [_facts(name) for name in names()]
     if form is Format.JSON:
-        print_json([_as_json(facts) for facts in everything])
+        print_json([_as_json(info) for info in everything])
         return
     print_table(
         ("provider", "environments", "signature", "reviewed"),
         [
-            (facts.name, ", ".join(facts.environments), facts.signature, facts.reviewed)
-            for facts in everything
+            (info.name, ", ".join(info.environments), info.signature, info.reviewed)
+            for info in everything
         ],
     )
 
@@ -202,28 +202,28 @@ def show(
         found = named_or_described(name)
     except Unknown as error:
         raise typer.BadParameter(str(error)) from None
-    facts = found.provider.facts
+    info = found.provider.info
     if form is Format.JSON:
         # What a file describes has never been reviewed here.
         own = {} if found.file is None else {"document": str(found.file), "reviewed": None}
-        print_json(_as_json(facts) | own)
+        print_json(_as_json(info) | own)
         return
     rows: list[tuple[str, object]] = [
-        ("provider", f"{facts.name}: {facts.title}"),
-        ("methods", ", ".join(facts.methods)),
-        ("secrets", facts.secrets),
-        ("signature", facts.signature),
-        ("event key", facts.event_key),
-        ("answers", facts.answers),
-        ("signed time", _window(facts.window)),
-        ("headers passed on", ", ".join(facts.headers) or "none of its own"),
-        ("source", found.file or facts.document),
+        ("provider", f"{info.name}: {info.title}"),
+        ("methods", ", ".join(info.methods)),
+        ("secrets", info.secrets),
+        ("signature", info.signature),
+        ("event key", info.event_key),
+        ("answers", info.answers),
+        ("signed time", _window(info.window)),
+        ("headers passed on", ", ".join(info.headers) or "none of its own"),
+        ("source", found.file or info.document),
     ]
     if found.file is None:
-        rows.append(("reviewed", facts.reviewed))
-    rows += [("path", _shape(shape)) for shape in facts.shapes]
-    rows += [(f"callback: {name}", _shape(shape)) for name, shape in facts.callbacks.items()]
-    for environment, sources in facts.environments.items():
+        rows.append(("reviewed", info.reviewed))
+    rows += [("path", _shape(shape)) for shape in info.shapes]
+    rows += [(f"callback: {name}", _shape(shape)) for name, shape in info.callbacks.items()]
+    for environment, sources in info.environments.items():
         rows += [(environment, f"host {host}") for host in sources.hosts]
         for listing in sources.listings:
             rows += [
@@ -232,12 +232,12 @@ def show(
     print_table(("fact", "value"), rows)
 
 
-def _facts(name: str) -> Facts:
-    facts: Facts = load(name).facts
-    return facts
+def _facts(name: str) -> ProviderInfo:
+    info: ProviderInfo = load(name).info
+    return info
 
 
-def _shape(shape: Shape) -> str:
+def _shape(shape: RequestShape) -> str:
     path = f"{shape.method} <path>{shape.path}"
     return f"{path}, always proxied" if shape.proxied else path
 
@@ -250,26 +250,26 @@ def _window(window: Window | None) -> str:
     return f"at most {past} back, {future} ahead"
 
 
-def _as_json(facts: Facts) -> dict[str, object]:
+def _as_json(info: ProviderInfo) -> dict[str, object]:
     return {
-        "name": facts.name,
-        "title": facts.title,
-        "methods": list(facts.methods),
-        "secrets": facts.secrets,
-        "signature": facts.signature,
-        "event_key": facts.event_key,
-        "answers": facts.answers,
+        "name": info.name,
+        "title": info.title,
+        "methods": list(info.methods),
+        "secrets": info.secrets,
+        "signature": info.signature,
+        "event_key": info.event_key,
+        "answers": info.answers,
         "window": None
-        if facts.window is None
+        if info.window is None
         else {
-            "past_seconds": facts.window.past and facts.window.past.total_seconds(),
-            "future_seconds": facts.window.future and facts.window.future.total_seconds(),
+            "past_seconds": info.window.past and info.window.past.total_seconds(),
+            "future_seconds": info.window.future and info.window.future.total_seconds(),
         },
-        "shapes": [_shape_json(shape) for shape in facts.shapes],
-        "callbacks": {name: _shape_json(shape) for name, shape in facts.callbacks.items()},
-        "headers": list(facts.headers),
-        "document": facts.document,
-        "reviewed": facts.reviewed.isoformat(),
+        "shapes": [_shape_json(shape) for shape in info.shapes],
+        "callbacks": {name: _shape_json(shape) for name, shape in info.callbacks.items()},
+        "headers": list(info.headers),
+        "document": info.document,
+        "reviewed": info.reviewed.isoformat(),
         "environments": {
             name: {
                 "networks": [
@@ -279,10 +279,10 @@ def _as_json(facts: Facts) -> dict[str, object]:
                 ],
                 "hosts": list(environment.hosts),
             }
-            for name, environment in facts.environments.items()
+            for name, environment in info.environments.items()
         },
     }
 
 
-def _shape_json(shape: Shape) -> dict[str, object]:
+def _shape_json(shape: RequestShape) -> dict[str, object]:
     return {"method": shape.method, "path": shape.path, "proxied": shape.proxied}

@@ -14,7 +14,15 @@ from relay.allowlist.networks import mostly_everyone, parse_network
 from relay.config.inline_provider import CONFIGURATION, InlineProvider
 from relay.config.settings import Allowlist, Endpoint, TimeWindow
 from relay.config.yaml_document import Fault, Place, shown, suggestion
-from relay.providers import Environment, Facts, Provider, Shape, Terms, Window, builtin
+from relay.providers import (
+    EndpointOptions,
+    Environment,
+    Provider,
+    ProviderInfo,
+    RequestShape,
+    Window,
+    builtin,
+)
 from relay.providers.builtin import UnknownProvider, names
 from relay.providers.inline import provider as inline
 from relay.providers.inline.provider import problems
@@ -58,12 +66,12 @@ def provider_name(endpoint: Endpoint) -> str:
     return endpoint.provider if isinstance(endpoint.provider, str) else endpoint.provider.name
 
 
-def terms(endpoint: Endpoint, facts: Facts) -> Terms:
+def endpoint_options(endpoint: Endpoint, info: ProviderInfo) -> EndpointOptions:
     """Return what this endpoint says to its provider."""
-    return Terms(
+    return EndpointOptions(
         secrets=endpoint.secrets,
         public_url=endpoint.public_url,
-        window=_window(endpoint, facts),
+        window=_window(endpoint, info),
         order_id_pattern=endpoint.order_id_pattern,
         partner_id=endpoint.partner_id,
         callback=endpoint.callback,
@@ -97,9 +105,9 @@ def _listed(environment: Environment) -> tuple[Entry, ...]:
     )
 
 
-def _window(endpoint: Endpoint, facts: Facts) -> Window | None:
+def _window(endpoint: Endpoint, info: ProviderInfo) -> Window | None:
     if endpoint.timestamp is None:
-        return facts.window
+        return info.window
     if isinstance(endpoint.timestamp, TimeWindow):
         return Window(endpoint.timestamp.past, endpoint.timestamp.future)
     return Window(past=None, future=None)
@@ -116,7 +124,7 @@ class Taken:
 
     name: str
     path: str
-    shapes: tuple[Shape, ...]
+    shapes: tuple[RequestShape, ...]
     place: Place
 
     @property
@@ -188,20 +196,20 @@ def faults(endpoint: Endpoint, place: Place) -> Iterator[Fault]:
     except UnknownProvider as error:
         yield Fault((*place, "provider"), _no_provider(error))
         return
-    if endpoint.timestamp is not None and found.facts.window is None:
-        message = f"{found.facts.name} signs no time; leave the key out"
+    if endpoint.timestamp is not None and found.info.window is None:
+        message = f"{found.info.name} signs no time; leave the key out"
         yield Fault((*place, "timestamp"), message, ((*place, "provider"),))
-    if endpoint.callback is not None and endpoint.callback not in found.facts.callbacks:
-        message = f"{found.facts.name} has no callback products; leave the key out"
+    if endpoint.callback is not None and endpoint.callback not in found.info.callbacks:
+        message = f"{found.info.name} has no callback products; leave the key out"
         yield Fault((*place, "callback"), message, ((*place, "provider"),))
-    yield from _terms(terms(endpoint, found.facts), found, place)
-    yield from _environment(endpoint, found.facts, place)
+    yield from _terms(endpoint_options(endpoint, found.info), found, place)
+    yield from _environment(endpoint, found.info, place)
 
 
-def environment(endpoint: Endpoint, facts: Facts) -> str:
+def environment(endpoint: Endpoint, info: ProviderInfo) -> str:
     """Return the name of the endpoint's environment: the only one where none is given."""
-    if not endpoint.environment and len(facts.environments) == 1:
-        return next(iter(facts.environments))
+    if not endpoint.environment and len(info.environments) == 1:
+        return next(iter(info.environments))
     return endpoint.environment
 
 
@@ -212,7 +220,7 @@ def taken(endpoints: Sequence[Endpoint]) -> list[Taken]:
         place = ("endpoints", at)
         if any(faults(endpoint, place)):
             continue
-        shapes = provider_of(endpoint).facts.shapes_of(endpoint.callback)
+        shapes = provider_of(endpoint).info.shapes_of(endpoint.callback)
         found.append(Taken(endpoint.name, endpoint.path, shapes, place))
     return found
 
@@ -229,30 +237,30 @@ def _no_provider(error: UnknownProvider) -> str:
     return f'no provider named "{shown(error.name)}"; {suggestion(error.name, error.known)}'
 
 
-def _environment(endpoint: Endpoint, facts: Facts, place: Place) -> Iterator[Fault]:
+def _environment(endpoint: Endpoint, info: ProviderInfo, place: Place) -> Iterator[Fault]:
     needs = ((*place, "provider"),)
-    name = environment(endpoint, facts)
+    name = environment(endpoint, info)
     if not name:
-        message = f"this key is needed; write one of {', '.join(facts.environments)}"
+        message = f"this key is needed; write one of {', '.join(info.environments)}"
         yield Fault((*place, "environment"), message, needs)
-    elif name not in facts.environments:
-        near = suggestion(name, facts.environments)
-        message = f'{facts.name} has no environment "{shown(name)}"; {near}'
+    elif name not in info.environments:
+        near = suggestion(name, info.environments)
+        message = f'{info.name} has no environment "{shown(name)}"; {near}'
         yield Fault((*place, "environment"), message, needs)
     else:
-        yield from _senders(endpoint, facts.environments[name], place)
-        yield from _confirm(endpoint, facts, facts.environments[name], place)
+        yield from _senders(endpoint, info.environments[name], place)
+        yield from _confirm(endpoint, info, info.environments[name], place)
 
 
 def _confirm(
-    endpoint: Endpoint, facts: Facts, chosen: Environment, place: Place
+    endpoint: Endpoint, info: ProviderInfo, chosen: Environment, place: Place
 ) -> Iterator[Fault]:
     if endpoint.confirm is None:
         return
     confirm = (*place, "confirm")
     needs = ((*place, "provider"), (*place, "environment"))
     if chosen.status_api is None:
-        message = f"{facts.name} cannot be asked for a status; leave the key out"
+        message = f"{info.name} cannot be asked for a status; leave the key out"
         yield Fault(confirm, message, needs)
         return
     if endpoint.mode == "proxy":
@@ -321,25 +329,29 @@ def _unsigned(endpoint: Endpoint, place: Place) -> Iterator[Fault]:
         yield Fault(allowlist, message, (secrets, unsigned))
 
 
-def _terms(whole: Terms, found: Provider, place: Place) -> Iterator[Fault]:
+def _terms(whole: EndpointOptions, found: Provider, place: Place) -> Iterator[Fault]:
     # One term at a time, since a provider names only the first that it cannot use.
     parts = (
-        Terms(public_url=whole.public_url),
-        Terms(window=whole.window),
-        Terms(order_id_pattern=whole.order_id_pattern),
-        Terms(partner_id=whole.partner_id),
-        *((Terms(callback=whole.callback),) if whole.callback in found.facts.callbacks else ()),
+        EndpointOptions(public_url=whole.public_url),
+        EndpointOptions(window=whole.window),
+        EndpointOptions(order_id_pattern=whole.order_id_pattern),
+        EndpointOptions(partner_id=whole.partner_id),
+        *(
+            (EndpointOptions(callback=whole.callback),)
+            if whole.callback in found.info.callbacks
+            else ()
+        ),
     )
     known = [fault for part in parts for fault in _bind(part, found, place, 0)]
     # Some secrets are of use only beside a URL.
     url = None if _bind(parts[0], found, place, 0) else whole.public_url
     for at, secret in enumerate(whole.secrets):
-        known += _bind(Terms(secrets=(secret,), public_url=url), found, place, at)
-    usable = whole if whole.callback in found.facts.callbacks else replace(whole, callback=None)
+        known += _bind(EndpointOptions(secrets=(secret,), public_url=url), found, place, at)
+    usable = whole if whole.callback in found.info.callbacks else replace(whole, callback=None)
     yield from dict.fromkeys(known or _bind(usable, found, place, 0))
 
 
-def _bind(part: Terms, found: Provider, place: Place, secret: int) -> list[Fault]:
+def _bind(part: EndpointOptions, found: Provider, place: Place, secret: int) -> list[Fault]:
     try:
         found.bind(part)
     except ValueError as error:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag
 
 from relay.config.types import HeaderName, HostName, JsonPointer, Label, Network, Section, default
-from relay.providers import Environment, Listing, inline
+from relay.providers import AddressList, Environment, inline
 
 CONFIGURATION = "configuration"
 #: The environment of a provider that names no networks: then nobody is allowed by itself.
@@ -20,7 +20,7 @@ class Networks(Section):
 
     def environment(self) -> Environment:
         networks = tuple(str(network) for network in self.cidrs)
-        listings = (Listing(CONFIGURATION, networks),) if networks else ()
+        listings = (AddressList(CONFIGURATION, networks),) if networks else ()
         return Environment(listings, self.hosts)
 
 

@@ -19,7 +19,7 @@ from relay.config.inline_provider import InlineProvider
 from relay.config.lint_topology import Advice
 from relay.config.settings import Endpoint, Settings, SqliteSpool
 from relay.config.yaml_document import Place, dotted
-from relay.providers import Environment, Facts
+from relay.providers import Environment, ProviderInfo
 from relay.providers.inline import Description
 from relay.providers.inline.signature import key
 from relay.providers.inline.signed_text import Template
@@ -75,12 +75,12 @@ _PRODUCTION = "production"
 
 
 def endpoint_advice(
-    settings: Settings, facts: Mapping[str, Facts], today: date
+    settings: Settings, info: Mapping[str, ProviderInfo], today: date
 ) -> Iterator[Advice]:
     """Yield what is to be said of every endpoint that is in `facts`."""
     reviewed: set[str] = set()
     for at, endpoint in enumerate(settings.endpoints):
-        known = facts.get(endpoint.name)
+        known = info.get(endpoint.name)
         if known is None:
             continue
         place = ("endpoints", at)
@@ -115,8 +115,8 @@ def _mode(endpoint: Endpoint, environment: Environment, place: Place) -> Iterato
         yield Advice((*place, "allowlist", "mode"), "allowlist-report", message)
 
 
-def _unconfirmed(endpoint: Endpoint, facts: Facts, place: Place) -> Iterator[Advice]:
-    can_ask = facts.environments[endpoint.environment].status_api is not None
+def _unconfirmed(endpoint: Endpoint, info: ProviderInfo, place: Place) -> Iterator[Advice]:
+    can_ask = info.environments[endpoint.environment].status_api is not None
     if can_ask and endpoint.secrets and endpoint.mode == "store" and endpoint.confirm is None:
         message = (
             "its signature covers three fields, and the status is none of them; confirm: {with:"
@@ -133,8 +133,8 @@ def _sandbox_keys(endpoint: Endpoint, place: Place) -> Iterator[Advice]:
             yield Advice((*place, "secrets", at), "sandbox-key", message)
 
 
-def _members(endpoint: Endpoint, facts: Facts, place: Place) -> Iterator[Advice]:
-    own = facts.environments[endpoint.environment]
+def _members(endpoint: Endpoint, info: ProviderInfo, place: Place) -> Iterator[Advice]:
+    own = info.environments[endpoint.environment]
     place = (*place, "allowlist")
     replace, add = endpoint.allowlist.replace, endpoint.allowlist.add
     listed = _networks(own) if replace is None else ()
@@ -147,13 +147,13 @@ def _members(endpoint: Endpoint, facts: Facts, place: Place) -> Iterator[Advice]
         yield from _withdrawn(add, (*place, "add"))
     yield from _together(configured, listed, place if configured else (*place[:-1], "provider"))
     if endpoint.environment == _PRODUCTION:
-        yield from _sandbox(replace or (), facts, (*place, "replace"))
-        yield from _sandbox(add, facts, (*place, "add"))
+        yield from _sandbox(replace or (), info, (*place, "replace"))
+        yield from _sandbox(add, info, (*place, "add"))
     if replace is not None:
         missing = [host for host in own.hosts if host not in (*replace, *add)]
         if missing:
             message = (
-                f"leaves out {', '.join(missing)} of {facts.name} {endpoint.environment};"
+                f"leaves out {', '.join(missing)} of {info.name} {endpoint.environment};"
                 " deliveries from there will be refused"
             )
             yield Advice((*place, "replace"), "missing-hosts", message)
@@ -191,11 +191,13 @@ def _together(
         yield Advice(place, "everyone", message)
 
 
-def _sandbox(members: tuple[IPNetwork | str, ...], facts: Facts, place: Place) -> Iterator[Advice]:
+def _sandbox(
+    members: tuple[IPNetwork | str, ...], info: ProviderInfo, place: Place
+) -> Iterator[Advice]:
     """Yield the members that belong to another environment, and not to production."""
-    own = facts.environments[_PRODUCTION]
+    own = info.environments[_PRODUCTION]
     own_networks = set(_networks(own))
-    for name, other in facts.environments.items():
+    for name, other in info.environments.items():
         networks = [each for each in _networks(other) if each not in own_networks]
         hosts = [host for host in other.hosts if host not in own.hosts]
         for at, member in enumerate(members):
@@ -205,7 +207,7 @@ def _sandbox(members: tuple[IPNetwork | str, ...], facts: Facts, place: Place) -
                 else any(member in network for network in networks)
             )
             if foreign:
-                message = f"belongs to {facts.name} {name}, and this endpoint is production"
+                message = f"belongs to {info.name} {name}, and this endpoint is production"
                 yield Advice((*place, at), "sandbox-address", message)
 
 
@@ -244,7 +246,7 @@ class Finding:
 
 def lint(
     settings: Settings,
-    facts: Mapping[str, Facts],
+    info: Mapping[str, ProviderInfo],
     certificates: Mapping[Path, Certificate],
     today: date,
 ) -> tuple[Finding, ...]:
@@ -255,11 +257,11 @@ def lint(
     """
     found = [
         *_secrets(settings),
-        *lint_topology.advice(settings, facts),
+        *lint_topology.advice(settings, info),
         *_certificates(settings, certificates, today),
         *_admin(settings),
         *_files(settings),
-        *endpoint_advice(settings, facts, today),
+        *endpoint_advice(settings, info, today),
     ]
     return tuple(sorted({_finding(settings, advice) for advice in found}))
 

@@ -13,7 +13,7 @@ from relay.allowlist.networks import everyone, mostly_everyone, repeated, specia
 from relay.config.endpoints import Senders, senders
 from relay.config.settings import Endpoint, Listener, Settings
 from relay.config.yaml_document import Place
-from relay.providers import Facts
+from relay.providers import ProviderInfo
 
 # ---- one warning ----------------------------------------------------------------------------
 
@@ -35,16 +35,16 @@ _HERE = {4: "127.0.0.1", 6: "[::1]"}
 _LOOPBACK = {4: IPNetwork("127.0.0.0/8"), 6: IPNetwork("::1/128")}
 
 
-def advice(settings: Settings, facts: Mapping[str, Facts]) -> Iterator[Advice]:
+def advice(settings: Settings, info: Mapping[str, ProviderInfo]) -> Iterator[Advice]:
     """Yield what is to be said of listeners and trusted proxies.
 
     facts: of each endpoint's provider, by the endpoint's name.
     """
     yield from _proxies(settings)
     known = {
-        endpoint.name: (endpoint, senders(endpoint, facts[endpoint.name].environments[at]))
+        endpoint.name: (endpoint, senders(endpoint, info[endpoint.name].environments[at]))
         for endpoint in settings.endpoints
-        if endpoint.name in facts
+        if endpoint.name in info
         for at in (endpoint.environment,)
     }
     yield from _sending_proxies(settings, known)

@@ -232,9 +232,9 @@ def _names(data: object) -> tuple[str, ...]:
 
 def _with_environments(settings: Settings) -> Settings:
     endpoints = tuple(
-        endpoint.model_copy(update={"environment": endpoint_checks.environment(endpoint, facts)})
+        endpoint.model_copy(update={"environment": endpoint_checks.environment(endpoint, info)})
         for endpoint in settings.endpoints
-        for facts in (provider_of(endpoint).facts,)
+        for info in (provider_of(endpoint).info,)
     )
     return settings.model_copy(update={"endpoints": endpoints})
 

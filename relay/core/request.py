@@ -183,7 +183,7 @@ class VerifiedDelivery:
     upstream: str
     headers: Headers
     delivery: Delivery
-    evidence: Verification
+    verification: Verification
     reconciled: bool = False
     confirm: bool = False
 
@@ -196,8 +196,8 @@ class VerifiedDelivery:
     @property
     def signed(self) -> tuple[str, ...]:
         """What the signature covers, `ambiguous` appended when it applies."""
-        signed = self.evidence.signed
-        return (*signed, "ambiguous") if self.evidence.ambiguous else signed
+        signed = self.verification.signed
+        return (*signed, "ambiguous") if self.verification.ambiguous else signed
 
 
 class Verdict(StrEnum):

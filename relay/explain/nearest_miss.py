@@ -14,7 +14,7 @@ from relay.core.errors import Refusal
 from relay.core.request import Delivery, Headers, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import minify
-from relay.providers import Provider, Terms, Window
+from relay.providers import EndpointOptions, Provider, Window
 
 _ALWAYS: Final = Window(past=None, future=None)
 
@@ -31,7 +31,7 @@ class Case:
     """
 
     provider: Provider
-    terms: Terms
+    options: EndpointOptions
     delivery: Delivery
     elsewhere: Mapping[str, tuple[Secret, ...]]
     urls: Sequence[str] = ()
@@ -40,14 +40,14 @@ class Case:
 def misses(case: Case) -> list[str]:
     """Return what would have made the delivery pass, one sentence each, the likeliest first."""
     found: list[str] = []
-    for said, terms, delivery in _changes(case):
+    for said, options, delivery in _changes(case):
         if any(_alike(said, each) for each in found):
             continue
-        if _passes(case.provider, terms, delivery):
+        if _passes(case.provider, options, delivery):
             found.append(said)
             continue
-        later = replace(terms, window=_ALWAYS)
-        if terms.window != _ALWAYS and _passes(case.provider, later, delivery):
+        later = replace(options, window=_ALWAYS)
+        if options.window != _ALWAYS and _passes(case.provider, later, delivery):
             found.append(f"{said}; its time would be refused all the same")
     return found
 
@@ -57,28 +57,30 @@ def _alike(said: str, found: str) -> bool:
     return said.partition(_URL)[:2] == found.partition(_URL)[:2] if _URL in said else said == found
 
 
-def _passes(provider: Provider, terms: Terms, delivery: Delivery) -> Verification | None:
+def _passes(
+    provider: Provider, options: EndpointOptions, delivery: Delivery
+) -> Verification | None:
     try:
-        return provider.bind(terms).inspect(delivery)
+        return provider.bind(options).verify(delivery)
     except (Refusal, ValueError):
         return None
 
 
-_Change = tuple[str, Terms, Delivery]
+_Change = tuple[str, EndpointOptions, Delivery]
 
 
 def _changes(case: Case) -> Iterator[_Change]:
-    terms, delivery = case.terms, case.delivery
+    options, delivery = case.options, case.delivery
     yield (
         "all is right but its time: see `timestamp`, and the clocks",
-        replace(terms, window=_ALWAYS),
+        replace(options, window=_ALWAYS),
         delivery,
     )
-    if terms.order_id_pattern is not None:
+    if options.order_id_pattern is not None:
         said = "all is right but `order_id_pattern`"
-        yield said, replace(terms, order_id_pattern=None), delivery
-    if terms.partner_id is not None:
-        yield "all is right but `partner_id`", replace(terms, partner_id=None), delivery
+        yield said, replace(options, order_id_pattern=None), delivery
+    if options.partner_id is not None:
+        yield "all is right but `partner_id`", replace(options, partner_id=None), delivery
     yield from _secrets(case)
     yield from _urls(case)
     yield from _headers(case)
@@ -88,8 +90,8 @@ def _changes(case: Case) -> Iterator[_Change]:
 def _secrets(case: Case) -> Iterator[_Change]:
     for where, secrets in case.elsewhere.items():
         said = f"it is signed for {where}: that secret fits, this endpoint's do not"
-        yield said, replace(case.terms, secrets=secrets), case.delivery
-    for position, secret in enumerate(case.terms.secrets):
+        yield said, replace(case.options, secrets=secrets), case.delivery
+    for position, secret in enumerate(case.options.secrets):
         text = secret.reveal()
         for other, said in (
             (text.strip(), "without the blanks around it"),
@@ -97,23 +99,23 @@ def _secrets(case: Case) -> Iterator[_Change]:
             (text.strip(b"\"'"), "without the quotes around it"),
         ):
             if other and other != text:
-                changed = replace(case.terms, secrets=(Secret(other),))
+                changed = replace(case.options, secrets=(Secret(other),))
                 yield f"secrets.{position} fits {said}", changed, case.delivery
 
 
 def _urls(case: Case) -> Iterator[_Change]:
-    terms = case.terms
-    if terms.public_url is not None:
-        yield "it fits without public_url", replace(terms, public_url=None), case.delivery
+    options = case.options
+    if options.public_url is not None:
+        yield "it fits without public_url", replace(options, public_url=None), case.delivery
     for url in dict.fromkeys((*_public_urls(case), *case.urls)):
-        if url != terms.public_url:
+        if url != options.public_url:
             said = f"{_URL}{url}"
-            yield said, replace(terms, public_url=url), case.delivery
+            yield said, replace(options, public_url=url), case.delivery
 
 
 def _public_urls(case: Case) -> Iterator[str]:
     """Yield the URLs that the sender may have been given."""
-    head, own = case.delivery.head, case.terms.public_url
+    head, own = case.delivery.head, case.options.public_url
     known = [urlsplit(url) for url in (*case.urls, own or "")]
     hosts = [value for name in _FORWARDED_HOSTS for value in head.headers.values(name)]
     hosts += [each.netloc for each in known]
@@ -135,11 +137,11 @@ def _headers(case: Case) -> Iterator[_Change]:
         values = headers.values(name)
         for at in range(len(values) if len(values) > 1 else 0):
             said = f"it fits with number {at + 1} of its {len(values)} fields {name} alone"
-            yield said, case.terms, _with_field(case.delivery, name, values[at])
+            yield said, case.options, _with_field(case.delivery, name, values[at])
         for trimmed in dict.fromkeys((values[0].strip("\"'"), values[0].lower())):
             if trimmed not in ("", values[0]):
                 said = f"it fits with {name} in lower case, or without quotes"
-                yield said, case.terms, _with_field(case.delivery, name, trimmed)
+                yield said, case.options, _with_field(case.delivery, name, trimmed)
 
 
 def _with_field(delivery: Delivery, name: str, value: str) -> Delivery:
@@ -151,7 +153,7 @@ def _bodies(case: Case) -> Iterator[_Change]:
     for said, body in _rewritten(case.delivery.body):
         if body != case.delivery.body:
             told = f"it fits the body {said}: something on the way rewrites bodies"
-            yield told, case.terms, replace(case.delivery, body=body)
+            yield told, case.options, replace(case.delivery, body=body)
 
 
 def _rewritten(body: bytes) -> Iterator[tuple[str, bytes]]:

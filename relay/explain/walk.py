@@ -13,7 +13,7 @@ from relay.allowlist import Entry, Mode
 from relay.allowlist.networks import parse_network
 from relay.app import builder
 from relay.config import Endpoint as EndpointSettings
-from relay.config import Settings, provider_of, terms
+from relay.config import Settings, endpoint_options, provider_of
 from relay.config.inline_provider import InlineProvider
 from relay.core.clock import SystemClock
 from relay.core.errors import Reason, Refusal
@@ -282,13 +282,13 @@ class _Walker:
         for other in self._endpoints:
             if other is not endpoint and other.allowlist.match(address) is not None:
                 self._near(f"{address} may send to the endpoint {other.name}")
-        facts = provider_of(configured).facts
-        for name, environment in facts.environments.items():
+        info = provider_of(configured).info
+        for name, environment in info.environments.items():
             networks = [
                 parse_network(t) for listed in environment.listings for t in listed.networks
             ]
             if any(str(address) in network for network in networks):
-                self._near(f"{address} is listed for {facts.name}, {name}")
+                self._near(f"{address} is listed for {info.name}, {name}")
         header = self._settings.forwarded_header
         if address == self._head.peer and self._head.headers.values(header):
             self._near(f"{address} sends {header}: if it is your proxy, add it to trusted_proxies")
@@ -313,7 +313,7 @@ class _Walker:
     ) -> None:
         with signatures.watching() as seen:
             try:
-                found: Verification | Refusal = endpoint.inspector.inspect(delivery)
+                found: Verification | Refusal = endpoint.inspector.verify(delivery)
             except Refusal as refusal:
                 found = refusal
         for each in seen:
@@ -340,10 +340,10 @@ class _Walker:
     def _near_content(self, configured: EndpointSettings, delivery: Delivery) -> None:
         provider = provider_of(configured)
         others = [e for e in self._settings.endpoints if e is not configured]
-        alike = [e for e in others if provider_of(e).facts.name == provider.facts.name]
+        alike = [e for e in others if provider_of(e).info.name == provider.info.name]
         case = Case(
             provider=provider,
-            terms=terms(configured, provider.facts),
+            options=endpoint_options(configured, provider.info),
             delivery=delivery,
             elsewhere={
                 f"the endpoint {e.name} ({e.environment})": e.secrets for e in alike if e.secrets

@@ -30,7 +30,7 @@ from relay.core.request import (
 )
 from relay.ingest.client_address import ClientLocator
 from relay.ingest.routing import Route, Routes
-from relay.providers import Asked, Inspector, Shape
+from relay.providers import AnswerContext, Inspector, RequestShape
 from relay.providers.answers import plain_answer
 from relay.spool import Conflict, Duplicate, Spool, SpoolBroken, SpoolOverloaded, Stored
 from relay.telemetry import DeliveryRecord, Telemetry
@@ -71,7 +71,7 @@ class Endpoint:
     name: str
     path: str
     methods: tuple[str, ...]
-    shapes: tuple[Shape, ...]
+    shapes: tuple[RequestShape, ...]
     provider: str
     environment: str
     upstream: str
@@ -183,38 +183,38 @@ class Ingest:
             delivery = Delivery(endpoint.name, head, client, route.remainder, body)
             event = self._verify(endpoint, delivery, account)
             # A test message from a dashboard goes no further in either mode.
-            if route.proxied and not event.evidence.test:
-                ruling, passed = await self._pass(route, event, account)
+            if route.proxied and not event.verification.test:
+                result, passed = await self._pass(route, event, account)
             else:
-                ruling = await self._store(event, account, self._left(endpoint, began))
+                result = await self._store(event, account, self._left(endpoint, began))
         except Refusal as refusal:
-            ruling = IngestResult(Verdict.REFUSED, refusal.reason)
+            result = IngestResult(Verdict.REFUSED, refusal.reason)
             account.detail = refusal.detail
             # What is passed on answers a question, and whoever asked it does not wait.
             if delivery is not None and account.matched_entry is not None and not route.proxied:
                 self._keep_refused(endpoint, delivery, refusal)
         except (SpoolOverloaded, UpstreamOverloaded) as fault:
-            ruling = IngestResult(Verdict.UNAVAILABLE, Reason.OVERLOAD)
+            result = IngestResult(Verdict.UNAVAILABLE, Reason.OVERLOAD)
             account.detail = str(fault)
         except (SpoolUnavailable, TimeoutError) as fault:
-            ruling = IngestResult(Verdict.UNAVAILABLE, late=isinstance(fault, TimeoutError))
+            result = IngestResult(Verdict.UNAVAILABLE, late=isinstance(fault, TimeoutError))
             if isinstance(fault, SpoolBroken):
                 self._give_up(fault)
             account.detail = str(fault) or "no answer from the spool in time"
         except Exception as fault:  # noqa: BLE001 - whatever it is, the provider must come again
-            ruling = IngestResult(Verdict.UNAVAILABLE)
+            result = IngestResult(Verdict.UNAVAILABLE)
             self._telemetry.log.fault("delivery_fault", fault, endpoint=endpoint.name)
-        account.verdict, account.reason = ruling.verdict, ruling.reason
+        account.verdict, account.reason = result.verdict, result.reason
         if passed is not None:
             return passed
-        return endpoint.inspector.answer(ruling, self._asked(route, body))
+        return endpoint.inspector.answer(result, self._asked(route, body))
 
-    def _no_route(self, head: RequestHead, ruling: IngestResult) -> Ack:
+    def _no_route(self, head: RequestHead, result: IngestResult) -> Ack:
         """Return the answer for a path that is nobody's; below a prefix, in its sender's shape."""
         around = self._routes.around(head)
         if around is None:
-            return plain_answer(ruling)
-        return around.inspector.answer(ruling, Asked("", b"", self._clock.now()))
+            return plain_answer(result)
+        return around.inspector.answer(result, AnswerContext("", b"", self._clock.now()))
 
     def _left(self, endpoint: Endpoint, began: float) -> float:
         """Return the seconds that storing may take before this endpoint's sender hangs up.
@@ -270,7 +270,7 @@ class Ingest:
         self, endpoint: Endpoint, delivery: Delivery, account: DeliveryRecord
     ) -> VerifiedDelivery:
         event = verified(endpoint, delivery, self._new_id)
-        account.secret, account.event_key = event.evidence.secret, event.evidence.key
+        account.secret, account.event_key = event.verification.secret, event.verification.key
         return event
 
     # ---- what becomes of it -----------------------------------------------------------------
@@ -295,12 +295,14 @@ class Ingest:
     async def _pass(
         self, route: Route[Endpoint], event: VerifiedDelivery, account: DeliveryRecord
     ) -> tuple[IngestResult, Ack | None]:
-        """Return the ruling, and the upstream's own answer where the sender may have it."""
+        """Return the result, and the upstream's own answer where the sender may have it."""
         answer = await self._pass_on(event)
         account.id = event.event_id
         if answer.ack is not None:
             asked = self._asked(route, event.delivery.body)
-            return IngestResult(Verdict.PASSED), route.endpoint.inspector.passed(answer.ack, asked)
+            return IngestResult(Verdict.PASSED), route.endpoint.inspector.proxied_answer(
+                answer.ack, asked
+            )
         if isinstance(answer.outcome, Unreachable):
             account.detail = f"{event.upstream} is unreachable: {answer.outcome.cause}"
         else:
@@ -308,8 +310,8 @@ class Ingest:
         late = answer.outcome == Unreachable("timeout")
         return IngestResult(Verdict.UNAVAILABLE, late=late), None
 
-    def _asked(self, route: Route[Endpoint], body: bytes) -> Asked:
-        return Asked(route.remainder, body, self._clock.now())
+    def _asked(self, route: Route[Endpoint], body: bytes) -> AnswerContext:
+        return AnswerContext(route.remainder, body, self._clock.now())
 
 
 def verified(endpoint: Endpoint, delivery: Delivery, new_id: Callable[[], str]) -> VerifiedDelivery:
@@ -318,24 +320,24 @@ def verified(endpoint: Endpoint, delivery: Delivery, new_id: Callable[[], str]) 
     Raises:
         Refusal: with the reason of the first check that failed.
     """
-    evidence = endpoint.inspector.inspect(delivery)
+    verification = endpoint.inspector.verify(delivery)
     return VerifiedDelivery(
         event_id=new_id(),
         provider=endpoint.provider,
         environment=endpoint.environment,
         upstream=endpoint.upstream,
-        headers=delivery.head.headers.only(*COMMON_HEADERS, *_allowed(endpoint, evidence)),
+        headers=delivery.head.headers.only(*COMMON_HEADERS, *_allowed(endpoint, verification)),
         delivery=delivery,
-        evidence=evidence,
+        verification=verification,
         confirm=endpoint.confirm,
     )
 
 
-def _allowed(endpoint: Endpoint, evidence: Verification) -> tuple[str, ...]:
+def _allowed(endpoint: Endpoint, verification: Verification) -> tuple[str, ...]:
     """Return the provider's header fields that this delivery may keep.
 
     Authorization may hold a token. It passes only as part of a signature that has been verified.
     """
-    if evidence.secret is not None:
+    if verification.secret is not None:
         return endpoint.headers
     return tuple(name for name in endpoint.headers if name.lower() != "authorization")

@@ -177,7 +177,7 @@ class Reconciler:
             upstream=account.upstream,
             headers=_JSON,
             delivery=delivery,
-            evidence=account.inspector.inspect(delivery),
+            verification=account.inspector.verify(delivery),
             reconciled=True,
         )
 

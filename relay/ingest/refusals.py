@@ -273,7 +273,7 @@ class ReleaseDesk:
             raise Refusal(Reason.SIGNATURE_MISSING, detail)
         delivery = Delivery(endpoint.name, head, refused.client, route.remainder, refused.body)
         event = verified(endpoint, delivery, self._new_id)
-        if route.proxied and not event.evidence.test:
+        if route.proxied and not event.verification.test:
             detail = "this endpoint passes on what it gets now, and its sender does not wait"
             raise Refusal(Reason.UNKNOWN_ENDPOINT, detail)
         return event

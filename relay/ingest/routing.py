@@ -17,7 +17,7 @@ _SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,64}"
 
 
 class Shaped(Protocol):
-    """One kind of request below a prefix, as in `relay.providers.Shape`."""
+    """One kind of request below a prefix, as in `relay.providers.RequestShape`."""
 
     @property
     def method(self) -> str: ...

@@ -14,7 +14,7 @@ from relay.core.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class AddressList:
     """Networks as one document published them. `origin` names the document and its date."""
 
     origin: str
@@ -28,7 +28,7 @@ class Environment:
     status_api: where it can be asked what the status of a transaction is.
     """
 
-    listings: tuple[Listing, ...] = ()
+    listings: tuple[AddressList, ...] = ()
     hosts: tuple[str, ...] = ()
     status_api: str | None = None
 
@@ -42,7 +42,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class RequestShape:
     """One kind of request to an endpoint.
 
     path: what follows the endpoint's path; `{name}` stands for one segment of a sender's choice.
@@ -56,7 +56,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ProviderInfo:
     """What is published about a provider. `relay providers show` prints this.
 
     shapes: for a provider that is given a prefix and appends to it: everything it appends. Its
@@ -79,25 +79,25 @@ class Facts:
     answers: str
     document: str
     reviewed: date
-    shapes: tuple[Shape, ...] = ()
-    callbacks: Mapping[str, Shape] = field(default_factory=dict)
+    shapes: tuple[RequestShape, ...] = ()
+    callbacks: Mapping[str, RequestShape] = field(default_factory=dict)
     headers: tuple[str, ...] = ()
-    patience: timedelta | None = None
+    answer_deadline: timedelta | None = None
     window: Window | None = None
     token: bool = False
 
-    def shapes_of(self, callback: str | None) -> tuple[Shape, ...]:
+    def shapes_of(self, callback: str | None) -> tuple[RequestShape, ...]:
         """Return what an endpoint with this `callback` is sent; None is the provider itself."""
         return self.shapes if callback is None else (self.callbacks[callback],)
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class EndpointOptions:
     """What one endpoint's configuration says to its provider.
 
     secrets: empty only where unsigned deliveries were accepted explicitly.
     public_url: the URL that the provider signed, when another one arrives here.
-    callback: one of `Facts.callbacks`; None for the provider's usual requests.
+    callback: one of `ProviderInfo.callbacks`; None for the provider's usual requests.
     enforced: whoever gets this far has an allowed address, and not every address is one. What
         carries no proof of its own may then be believed.
     """
@@ -112,8 +112,8 @@ class Terms:
 
 
 @frozen
-class Asked:
-    """What an answer may depend on, besides the ruling.
+class AnswerContext:
+    """What an answer may depend on, besides the result.
 
     remainder: the path below a prefix endpoint. body: empty when it was not read. at: now.
     """
@@ -130,17 +130,17 @@ class Inspector(Protocol):
     def signs_query(self) -> bool:
         """Whether the sender's signature covers the query. Of a refusal it is kept only then."""
 
-    def inspect(self, delivery: Delivery) -> Verification:
+    def verify(self, delivery: Delivery) -> Verification:
         """Verify the delivery and say what it is.
 
         Raises:
             Refusal: with the reason of the first check that failed.
         """
 
-    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:
-        """Return the answer for this ruling."""
+    def answer(self, result: IngestResult, context: AnswerContext) -> Ack:
+        """Return the answer for this result."""
 
-    def passed(self, answered: Ack, asked: Asked) -> Ack:
+    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:
         """Return what an upstream answered (2xx or 4xx), in the form that the provider wants."""
 
 
@@ -172,9 +172,9 @@ class Provider(Protocol):
     """One provider. Each module of this package has one in `PROVIDER`."""
 
     @property
-    def facts(self) -> Facts: ...
+    def info(self) -> ProviderInfo: ...
 
-    def bind(self, terms: Terms) -> Inspector:
+    def bind(self, options: EndpointOptions) -> Inspector:
         """Return the inspector of one endpoint.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The plain answer to a provider: what each ruling becomes where no other shape is asked for.
+"""The plain answer to a provider: what each result becomes where no other shape is asked for.
 
 Pure. A refusal's body is empty: the sender learns the status, the operator's log the reason.
 
@@ -61,19 +61,19 @@ _VERDICTS: Final[Mapping[Verdict, int]] = MappingProxyType(
 )
 
 
-def plain_answer(ruling: IngestResult, methods: Sequence[str] = ()) -> Ack:
-    """Return the answer for this ruling: `OK` for a success, an empty body otherwise.
+def plain_answer(result: IngestResult, methods: Sequence[str] = ()) -> Ack:
+    """Return the answer for this result: `OK` for a success, an empty body otherwise.
 
     methods: those that the endpoint takes; they are listed to a sender that used another.
     """
-    status = _status(ruling)
+    status = _status(result)
     if status == 405 and methods:  # noqa: PLR2004 - RFC 9110 wants Allow with this status
         return Ack(status, headers=(("Allow", ", ".join(methods)),))
     return Ack(status, b"OK" if status == 200 else b"")  # noqa: PLR2004 - HTTP's own number
 
 
-def _status(ruling: IngestResult) -> int:
-    if ruling.verdict is not Verdict.REFUSED:
-        return _VERDICTS[ruling.verdict]
+def _status(result: IngestResult) -> int:
+    if result.verdict is not Verdict.REFUSED:
+        return _VERDICTS[result.verdict]
     # A refusal that nobody gave a reason for is our mistake, not the sender's.
-    return _UNAVAILABLE if ruling.reason is None else _REFUSED[ruling.reason]
+    return _UNAVAILABLE if result.reason is None else _REFUSED[result.reason]

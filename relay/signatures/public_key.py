@@ -37,7 +37,7 @@ _LINE = re.compile(r"\S(?:.*\S)?")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\s]")
 _ED25519_BYTES = 32
 # Of two lines nobody can tell which one is too short.
-_FEWEST_LINES = 3
+_MIN_LINES = 3
 
 # The points of order 1, 2, 4 and 8 of edwards25519, as their y in 32 bytes without the sign of x;
 # the last two are 0 and 1 written as p and p + 1. Under such a key anybody finds a signature for
@@ -261,7 +261,7 @@ def _check_lines(text: str) -> None:
     """
     start, stop = _within(text) if "-----" in text else (0, len(text))
     lines = [(found.start(), len(found[0])) for found in _LINE.finditer(text, start, stop)]
-    if len(lines) < _FEWEST_LINES:
+    if len(lines) < _MIN_LINES:
         return
     usual = mode(length for _, length in lines)
     for at, length in lines[:-1]:

@@ -118,8 +118,8 @@ def _digest(token: bytes) -> bytes:
 
 # ---- signing for upstreams (Standard Webhooks 1.0, symmetric `v1`) --------------------------
 
-SHORTEST_KEY = 24
-LONGEST_KEY = 64
+MIN_KEY_BYTES = 24
+MAX_KEY_BYTES = 64
 
 
 class Signer:
@@ -153,9 +153,9 @@ def _key(position: int, secret: Secret) -> bytes:
         key = base64.b64decode(padded, validate=True)
     except binascii.Error:
         raise ValueError(f"signing secret {position} is not Base64") from None
-    if not SHORTEST_KEY <= len(key) <= LONGEST_KEY:
+    if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
         raise ValueError(
             f"signing secret {position} holds {len(key)} bytes;"
-            f" Standard Webhooks asks for {SHORTEST_KEY} to {LONGEST_KEY}"
+            f" Standard Webhooks asks for {MIN_KEY_BYTES} to {MAX_KEY_BYTES}"
         )
     return key

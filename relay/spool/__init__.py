@@ -159,10 +159,10 @@ class Spool(Protocol):
         """Store and dedupe in one statement; when this returns, the event has been synced to disk.
 
         A key is unique per endpoint. The same key with the same content is a `Duplicate`; so is
-        what the evidence says is `restated` of an event under another key. A known key with
-        other content is `Stored` under its own id with `conflicts_with`, or a `Conflict` and
-        not stored when the evidence says `OnConflict.REFUSE`. An opening event of a subject that
-        has a later state already is stored `out_of_order`. A test message is stored as `test`.
+        an event whose `replay_digest` one under another key has. A known key with other content
+        is `Stored` under its own id with `conflicts_with`, or a `Conflict` and not stored when
+        the verification says `OnConflict.REFUSE`. An initial event of a subject that has a later
+        state already is stored `out_of_order`. A test message is stored as `test`.
         What was passed on counts for none of this. One that is `reconciled` and any other of the
         same key are one event, whichever comes first, however they are worded.
 

@@ -13,7 +13,7 @@ from relay.admin.health import State
 from relay.allowlist import Allowlist, Entry, ListedNetworks, Mode, SourceStatus
 from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
-from relay.providers import Provider, Terms
+from relay.providers import EndpointOptions, Provider
 from relay.providers.builtin import load
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.harness.clock import ManualClock
@@ -49,7 +49,7 @@ def endpoint(name: str, allowlist: Allowlist, mode: Mode) -> Endpoint:
         provider="vipps",
         environment="test",
         upstream="billing",
-        inspector=PROVIDER.bind(Terms(secrets=(Secret("s"),))),
+        inspector=PROVIDER.bind(EndpointOptions(secrets=(Secret("s"),))),
         headers=(),
         allowlist=allowlist,
         mode=mode,

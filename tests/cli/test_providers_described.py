@@ -28,7 +28,7 @@ def indented(text: str, by: str) -> str:
 
 def test_a_built_in_provider_has_no_file() -> None:
     found = named_or_described("midtrans")
-    assert (found.provider.facts.name, found.file) == ("midtrans", None)
+    assert (found.provider.info.name, found.file) == ("midtrans", None)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_built_in_provider_has_no_file() -> None:
 )
 def test_the_shapes_of_a_file(text: str, tmp_path: Path) -> None:
     found = named_or_described(written(tmp_path, text))
-    assert found.provider.facts.name == "shop"
+    assert found.provider.info.name == "shop"
     assert (found.file, found.public_url) == (tmp_path / "sender.yaml", None)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.config import endpoints, provider
-from relay.providers import Environment, Facts
+from relay.providers import Environment, ProviderInfo
 from tests.config.files import BUILT_IN, ENVIRON, GOOD, INLINE, VIPPS, changed, good, mistakes
 
 UNSIGNED = changed(('["${env:KEY}"]', "[]")) + "    unsigned: accept\n"
@@ -202,17 +202,17 @@ def test_nobody_is_needed_where_anybody_may_send() -> None:
 
 def test_the_only_environment_need_not_be_named() -> None:
     endpoint = good(GOOD).endpoints[0].model_copy(update={"environment": ""})
-    facts = provider("midtrans").facts
-    assert endpoints.environment(endpoint, facts) == ""
+    info = provider("midtrans").info
+    assert endpoints.environment(endpoint, info) == ""
     alone = _facts({"live": Environment()})
     assert endpoints.environment(endpoint, alone) == "live"
     named = good(GOOD).endpoints[0]
     assert endpoints.environment(named, alone) == "production"
 
 
-def _facts(environments: dict[str, Environment]) -> Facts:
-    reviewed = provider("midtrans").facts.reviewed
-    return Facts("x", "X", environments, ("POST",), "", "", "", "", "", reviewed)
+def _facts(environments: dict[str, Environment]) -> ProviderInfo:
+    reviewed = provider("midtrans").info.reviewed
+    return ProviderInfo("x", "X", environments, ("POST",), "", "", "", "", "", reviewed)
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,18 @@
 import pytest
 
 from relay.config.endpoints import Taken, overlap_faults
-from relay.providers import Shape
+from relay.providers import RequestShape
 from tests.config.files import GOOD, good, mistakes
 
-SNAP = (Shape("POST", "/v1.0/debit/notify"), Shape("POST", "/v1.0/qr/qr-mpm-notify"))
-CALLBACK = (Shape("POST", "/v2/payments/{orderId}"), Shape("DELETE", "/v2/consents/{userId}"))
-EXACT = (Shape("POST", ""),)
+SNAP = (RequestShape("POST", "/v1.0/debit/notify"), RequestShape("POST", "/v1.0/qr/qr-mpm-notify"))
+CALLBACK = (
+    RequestShape("POST", "/v2/payments/{orderId}"),
+    RequestShape("DELETE", "/v2/consents/{userId}"),
+)
+EXACT = (RequestShape("POST", ""),)
 
 
-def said(*endpoints: tuple[str, tuple[Shape, ...]]) -> list[tuple[str, str]]:
+def said(*endpoints: tuple[str, tuple[RequestShape, ...]]) -> list[tuple[str, str]]:
     found = [
         Taken(f"e{at}", path, shapes, ("endpoints", at))
         for at, (path, shapes) in enumerate(endpoints)
@@ -26,11 +29,13 @@ def said(*endpoints: tuple[str, tuple[Shape, ...]]) -> list[tuple[str, str]]:
         (("/a", SNAP), ("/a/v1.0/debit/notify", EXACT), "/a/v1.0/debit/notify"),
         (("/a/v1.0/qr/qr-mpm-notify", ()), ("/a", SNAP), "/a/v1.0/qr/qr-mpm-notify"),
         (("/a", CALLBACK), ("/a/v2/payments/x", ()), "/a/v2/payments/x"),
-        (("/", CALLBACK), ("/v2", (Shape("POST", "/{any}/x"),)), "/v2/{any}/x"),
+        (("/", CALLBACK), ("/v2", (RequestShape("POST", "/{any}/x"),)), "/v2/{any}/x"),
     ],
 )
 def test_one_request_belongs_to_one_endpoint(
-    one: tuple[str, tuple[Shape, ...]], other: tuple[str, tuple[Shape, ...]], path: str
+    one: tuple[str, tuple[RequestShape, ...]],
+    other: tuple[str, tuple[RequestShape, ...]],
+    path: str,
 ) -> None:
     message = f"{path} belongs to the endpoint e0 already; choose another path"
     assert said(one, other) == [("endpoints.1.path", message)]
@@ -52,7 +57,7 @@ def test_one_request_belongs_to_one_endpoint(
     ],
 )
 def test_others_stand_side_by_side(
-    one: tuple[str, tuple[Shape, ...]], other: tuple[str, tuple[Shape, ...]]
+    one: tuple[str, tuple[RequestShape, ...]], other: tuple[str, tuple[RequestShape, ...]]
 ) -> None:
     assert said(one, other) == []
 

@@ -51,8 +51,8 @@ def test_it_loads(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_has_no_findings(name: str, tmp_path: Path) -> None:
     settings = loaded(name, tmp_path)
-    facts = {each.name: provider_of(each).facts for each in settings.endpoints}
-    found = lint(settings, facts, {}, date(2026, 12, 1))
+    info = {each.name: provider_of(each).info for each in settings.endpoints}
+    found = lint(settings, info, {}, date(2026, 12, 1))
     assert {finding.code for finding in found} <= allowed(name)
 
 
@@ -88,12 +88,12 @@ def test_defaults_in_the_example_are_the_defaults(tmp_path: Path) -> None:
     plain = type(upstream).model_validate({"url": upstream.url})
     assert upstream.retry == plain.retry
     assert (upstream.timeout, upstream.concurrency) == (plain.timeout, plain.concurrency)
-    facts = provider("vipps").facts.window
+    info = provider("vipps").info.window
     window = settings.endpoints[1].timestamp
-    assert facts is not None
+    assert info is not None
     assert window is not None
     assert window != "off"
-    assert (window.past, window.future) == (facts.past, facts.future)
+    assert (window.past, window.future) == (info.past, info.future)
 
 
 def _sections() -> list[type[Section]]:

@@ -7,7 +7,7 @@ import pytest
 from relay.config.inline_provider import InlineProvider
 from relay.config.validation import trace
 from relay.config.yaml_document import Place
-from relay.providers import Environment, Listing, inline
+from relay.providers import AddressList, Environment, inline
 from tests.config.files import BUILT_IN, INLINE, changed, good, mistakes
 from tests.contracts.provider import _new_rsa_keys
 
@@ -139,7 +139,9 @@ def test_a_description_says_what_the_file_says() -> None:
     assert (found.name, found.methods) == ("github", ("POST",))
     assert found.event_key == (inline.HeaderField("X-GitHub-Delivery"),)
     assert found.environments == {
-        "live": Environment((Listing("configuration", ("192.0.2.0/24",)),), ("hooks.example.com",))
+        "live": Environment(
+            (AddressList("configuration", ("192.0.2.0/24",)),), ("hooks.example.com",)
+        )
     }
 
 

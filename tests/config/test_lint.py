@@ -9,7 +9,7 @@ import pytest
 from relay.config.checks import Certificate
 from relay.config.lint import Finding, lint
 from tests.config.files import GOOD, VIPPS, changed, good
-from tests.config.lints import TODAY, allowlist, facts, findings
+from tests.config.lints import TODAY, allowlist, findings, info
 from tests.config.pem import write_pair
 
 ASKED = GOOD + "    confirm: {with: status}\n"
@@ -186,7 +186,7 @@ def with_certificate(tmp_path: Path, text: str, found: Certificate, today: date)
     paths = write_pair(tmp_path)
     text = text.replace('8080"\n', '8080"\n    tls: {certificate: certificate.pem, key: key.pem}\n')
     settings = good(text + "state_dir: /srv\nspool: {path: /srv/db}\n", base=tmp_path)
-    return [each.message for each in lint(settings, facts(settings), {paths[0]: found}, today)]
+    return [each.message for each in lint(settings, info(settings), {paths[0]: found}, today)]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_a_certificate_that_signed_itself(tmp_path: Path) -> None:
 def test_findings_come_in_the_order_of_the_file() -> None:
     text = allowlist('{mode: off, add: ["0.0.0.0/0", 103.58.103.177]}') + "state_dir: /tmp\n"
     settings = good(text)
-    found = lint(settings, facts(settings), {}, TODAY)
+    found = lint(settings, info(settings), {}, TODAY)
     assert [(each.line, each.column) for each in found] == sorted(
         (each.line, each.column) for each in found
     )

@@ -5,7 +5,7 @@ import pytest
 from relay.cli.demo.services import asymmetric
 from relay.config.lint import lint
 from tests.config.files import BUILT_IN, ENVIRON, GOOD, INLINE, VIPPS, changed, good
-from tests.config.lints import TODAY, allowlist, facts, findings
+from tests.config.lints import TODAY, allowlist, findings, info
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_provider_that_was_not_reviewed_for_long() -> None:
     text = GOOD + second.replace("/midtrans/", "/again/")
     settings = good(text)
     assert len(settings.endpoints) == 2
-    known = facts(settings)["midtrans"]
+    known = info(settings)["midtrans"]
     reviewed = known.reviewed
     year_later = reviewed.replace(year=reviewed.year + 1)
     assert findings(settings, year_later) == []
@@ -272,7 +272,7 @@ def test_a_provider_described_in_the_file_is_linted_like_any_other() -> None:
 def test_three_signed_fields_are_worth_a_question_before_delivery() -> None:
     def said(text: str) -> list[str]:
         settings = good(text)
-        found = lint(settings, facts(settings), {}, TODAY)
+        found = lint(settings, info(settings), {}, TODAY)
         return [str(each) for each in found if each.code == "unconfirmed"]
 
     assert said(GOOD) == [

@@ -6,7 +6,7 @@ import pytest
 
 from relay.config.lint import lint
 from tests.config.files import GOOD, VIPPS, good
-from tests.config.lints import TODAY, facts, findings
+from tests.config.lints import TODAY, findings, info
 from tests.config.pem import write_pair
 
 #: A public address, where nothing in front is needed.
@@ -210,6 +210,6 @@ CLEAR = (
 def test_payments_in_clear_text(text: str, said: list[str], tmp_path: Path) -> None:
     write_pair(tmp_path)
     settings = good(text, base=tmp_path)
-    found = lint(settings, facts(settings), {}, TODAY)
+    found = lint(settings, info(settings), {}, TODAY)
     assert [each.message for each in found if each.code == "plain-http"] == said
     assert all(each.where.startswith("listen.") for each in found if each.code == "plain-http")

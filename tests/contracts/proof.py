@@ -1,8 +1,9 @@
 """Where a sample carries its proof, by the words of its Facts, and the same sample without it.
 
 Which headers are needed must not be asked of the code that is tested: one that forgets to look
-would be found to need none. `Facts.signature` says it. Outside braces it names the header or the
-field of the body that holds the signature or the token; `{header:NAME}` is a header that is signed.
+would be found to need none. `ProviderInfo.signature` says it. Outside braces it names the header or
+the field of the body that holds the signature or the token; `{header:NAME}` is a header that is
+signed.
 """
 
 import json
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from relay.core.request import Delivery, Headers
-from relay.providers import Facts
+from relay.providers import ProviderInfo
 
 #: What HTTP itself sends, and what proves nothing.
 TRANSPORT = frozenset({"host", "content-type", "user-agent", "accept"})
@@ -34,11 +35,11 @@ class Proof:
     signed: tuple[str, ...]
 
 
-def proof_of(facts: Facts, delivery: Delivery) -> Proof:
+def proof_of(info: ProviderInfo, delivery: Delivery) -> Proof:
     """Return what the facts name. It is a failure when the sample has none of it."""
-    words = set(_NAMES.findall(_BRACES.sub(" ", facts.signature)))
+    words = set(_NAMES.findall(_BRACES.sub(" ", info.signature)))
     lower = {word.lower() for word in words}
-    covered = {name.lower() for name in _SIGNED_HEADER.findall(facts.signature)}
+    covered = {name.lower() for name in _SIGNED_HEADER.findall(info.signature)}
     names = senders_headers(delivery)
     fields = tuple(
         steps

@@ -1,7 +1,7 @@
 """What every provider must do. Nothing here knows one by name.
 
 A suite subclasses `ProviderContract` and gives it a `provider` fixture. What a provider signs is
-found out from its own sample, its evidence and its facts; where its proof stands, from the facts
+found out from its own sample, its verification and its info; where its proof stands, from the info
 alone.
 """
 
@@ -40,7 +40,15 @@ from relay.core.request import (
 )
 from relay.core.secret import Secret
 from relay.ingest.routing import Routes
-from relay.providers import Asked, Inspector, Provider, Sample, SampleOrder, Shape, Terms
+from relay.providers import (
+    AnswerContext,
+    EndpointOptions,
+    Inspector,
+    Provider,
+    RequestShape,
+    Sample,
+    SampleOrder,
+)
 from tests.contracts.proof import (
     Proof,
     doubled_field,
@@ -97,14 +105,14 @@ class _Listening:
 
     path: str
     methods: tuple[str, ...]
-    shapes: tuple[Shape, ...]
+    shapes: tuple[RequestShape, ...]
     proxied: bool = False
 
 
 def keys_for(provider: Provider) -> tuple[Keys, Keys]:
     """Return the right and the wrong keys, of the kind that this provider takes."""
     try:
-        provider.bind(Terms(secrets=(_text_keys()[0].verifying,)))
+        provider.bind(EndpointOptions(secrets=(_text_keys()[0].verifying,)))
     except ValueError:
         return _rsa_keys()
     return _text_keys()
@@ -122,9 +130,9 @@ def delivery_of(sample: Sample, url: str = URL, at: datetime = NOW) -> Delivery:
 
 
 def outcome(inspector: Inspector, delivery: Delivery) -> Verification | Reason:
-    """Return the evidence, or the reason of the refusal. Anything else is a failure."""
+    """Return the verification, or the reason of the refusal. Anything else is a failure."""
     try:
-        return inspector.inspect(delivery)
+        return inspector.verify(delivery)
     except Refusal as refusal:
         return refusal.reason
 
@@ -154,9 +162,9 @@ def changed_fields(field: tuple[str, str]) -> Iterator[tuple[str, str]]:
             yield name, changed
 
 
-def told(evidence: Verification) -> tuple[object, ...]:
+def told(verification: Verification) -> tuple[object, ...]:
     """Return what an optional header has no say in."""
-    return evidence.key, evidence.content, evidence.signed, evidence.secret
+    return verification.key, verification.content, verification.signed, verification.secret
 
 
 def parsed(body: bytes) -> strict_json.JsonValue | Reason:
@@ -194,7 +202,7 @@ class ProviderContract:
 
     @pytest.fixture
     def inspector(self, provider: Provider, keys: tuple[Keys, Keys]) -> Inspector:
-        return provider.bind(Terms(secrets=(keys[0].verifying,)))
+        return provider.bind(EndpointOptions(secrets=(keys[0].verifying,)))
 
     @pytest.fixture
     def delivery(self, provider: Provider, order: SampleOrder) -> Delivery:
@@ -205,11 +213,11 @@ class ProviderContract:
         self, provider: Provider, keys: tuple[Keys, Keys], request: pytest.FixtureRequest
     ) -> Inspector:
         """The inspector; once where addresses are enforced, and some messages are believed."""
-        return provider.bind(Terms(secrets=(keys[0].verifying,), enforced=request.param))
+        return provider.bind(EndpointOptions(secrets=(keys[0].verifying,), enforced=request.param))
 
     @pytest.fixture
     def proof(self, provider: Provider, delivery: Delivery) -> Proof:
-        return proof_of(provider.facts, delivery)
+        return proof_of(provider.info, delivery)
 
     @pytest.fixture
     def required(self, inspector: Inspector, delivery: Delivery, proof: Proof) -> tuple[str, ...]:
@@ -224,30 +232,30 @@ class ProviderContract:
     # ---- a good message -------------------------------------------------------------------
 
     def test_a_sample_verifies(self, inspector: Inspector, delivery: Delivery) -> None:
-        evidence = inspector.inspect(delivery)
-        assert evidence.secret == 0
-        assert len(evidence.content) == 32
-        assert 0 < len(evidence.key) <= 1024
-        assert evidence.key.isprintable()
-        assert evidence.key.isascii()
-        assert not evidence.ambiguous
-        assert not evidence.test
+        verification = inspector.verify(delivery)
+        assert verification.secret == 0
+        assert len(verification.content) == 32
+        assert 0 < len(verification.key) <= 1024
+        assert verification.key.isprintable()
+        assert verification.key.isascii()
+        assert not verification.ambiguous
+        assert not verification.test
 
     def test_inspecting_twice_finds_the_same(
         self, inspector: Inspector, delivery: Delivery
     ) -> None:
-        assert inspector.inspect(delivery) == inspector.inspect(delivery)
+        assert inspector.verify(delivery) == inspector.verify(delivery)
 
     def test_two_samples_are_two_events(
         self, provider: Provider, order: SampleOrder, inspector: Inspector
     ) -> None:
-        first, second = (inspector.inspect(delivery_of(provider.sample(order))) for _ in range(2))
+        first, second = (inspector.verify(delivery_of(provider.sample(order))) for _ in range(2))
         assert first.key != second.key
 
     def test_the_key_does_not_hold_the_signature(
         self, inspector: Inspector, delivery: Delivery, required: tuple[str, ...]
     ) -> None:
-        key = inspector.inspect(delivery).key
+        key = inspector.verify(delivery).key
         for name in required:
             assert delivery.head.headers.values(name)[0] not in key
         message = parsed(delivery.body)
@@ -257,12 +265,12 @@ class ProviderContract:
     def test_what_a_body_says_does_not_depend_on_its_white_space(
         self, provider: Provider, delivery: Delivery
     ) -> None:
-        unsigned = provider.bind(Terms())
+        unsigned = provider.bind(EndpointOptions())
         spaced = replace(
             delivery, body=json.dumps(json.loads(delivery.body), indent=3, sort_keys=True).encode()
         )
         assert spaced.body != delivery.body
-        first, second = unsigned.inspect(delivery), unsigned.inspect(spaced)
+        first, second = unsigned.verify(delivery), unsigned.verify(spaced)
         assert (first.key, first.content) == (second.key, second.content)
 
     # ---- anything else --------------------------------------------------------------------
@@ -270,17 +278,17 @@ class ProviderContract:
     def test_any_flipped_bit_of_the_body_refuses_or_tells(
         self, inspector: Inspector, delivery: Delivery
     ) -> None:
-        evidence = inspector.inspect(delivery)
+        verification = inspector.verify(delivery)
         message = parsed(delivery.body)
         assert isinstance(message, dict)
         for body in flipped_bytes(delivery.body):
             found = outcome(inspector, replace(delivery, body=body))
             changed = parsed(body)
-            whole = evidence.signed == ("body",) or not isinstance(changed, dict)
-            if whole or covered_changed(message, changed, evidence.signed):
+            whole = verification.signed == ("body",) or not isinstance(changed, dict)
+            if whole or covered_changed(message, changed, verification.signed):
                 assert isinstance(found, Reason), body
             if isinstance(found, Verification) and changed != message:
-                assert found.content != evidence.content, body
+                assert found.content != verification.content, body
 
     def test_any_flipped_bit_of_a_required_header_refuses(
         self, inspector: Inspector, delivery: Delivery, required: tuple[str, ...]
@@ -316,7 +324,7 @@ class ProviderContract:
     def test_any_header_that_comes_otherwise_refuses_or_says_nothing(
         self, guard: Inspector, delivery: Delivery
     ) -> None:
-        usual = guard.inspect(delivery)
+        usual = guard.verify(delivery)
         for name in senders_headers(delivery):
             for changed in other_headers(delivery, name):
                 found = outcome(guard, changed)
@@ -333,12 +341,12 @@ class ProviderContract:
 
     def test_header_names_have_no_case(self, inspector: Inspector, delivery: Delivery) -> None:
         fields = ((name.swapcase(), value) for name, value in delivery.head.headers)
-        assert inspector.inspect(with_headers(delivery, *fields)) == inspector.inspect(delivery)
+        assert inspector.verify(with_headers(delivery, *fields)) == inspector.verify(delivery)
 
     def test_the_target_is_signed_exactly_when_the_facts_say_so(
         self, provider: Provider, inspector: Inspector, delivery: Delivery
     ) -> None:
-        signs = re.search(r"path|url", provider.facts.signature, re.IGNORECASE) is not None
+        signs = re.search(r"path|url", provider.info.signature, re.IGNORECASE) is not None
         target, remainder = delivery.head.target, delivery.remainder
         # Some sign only what they append to the prefix that they were given.
         fixed = target[: len(target) - len(remainder)] if remainder else ""
@@ -362,7 +370,7 @@ class ProviderContract:
     def test_the_host_is_signed_exactly_when_the_facts_say_so(
         self, provider: Provider, inspector: Inspector, delivery: Delivery
     ) -> None:
-        signs = re.search(r"\bhost\b|public_url", provider.facts.signature) is not None
+        signs = re.search(r"\bhost\b|public_url", provider.info.signature) is not None
         host, *others = delivery.head.headers
         for changed in flipped_text(host[1]):
             found = outcome(inspector, with_headers(delivery, (host[0], changed), *others))
@@ -371,7 +379,7 @@ class ProviderContract:
     def test_a_hostile_body_is_refused_and_nothing_worse(
         self, provider: Provider, delivery: Delivery
     ) -> None:
-        unsigned = provider.bind(Terms())
+        unsigned = provider.bind(EndpointOptions())
         for body in (
             b"",
             b"null",
@@ -393,7 +401,7 @@ class ProviderContract:
     def test_another_secret_refuses(
         self, provider: Provider, keys: tuple[Keys, Keys], delivery: Delivery
     ) -> None:
-        inspector = provider.bind(Terms(secrets=(keys[1].verifying,)))
+        inspector = provider.bind(EndpointOptions(secrets=(keys[1].verifying,)))
         assert outcome(inspector, delivery) is Reason.SIGNATURE_MISMATCH
 
     @pytest.mark.parametrize("position", [0, 1, 2])
@@ -402,19 +410,26 @@ class ProviderContract:
     ) -> None:
         secrets = [keys[1].verifying] * 3
         secrets[position] = keys[0].verifying
-        assert provider.bind(Terms(secrets=tuple(secrets))).inspect(delivery).secret == position
+        assert (
+            provider.bind(EndpointOptions(secrets=tuple(secrets))).verify(delivery).secret
+            == position
+        )
 
     def test_without_secrets_nothing_counts_as_signed(
         self, provider: Provider, delivery: Delivery
     ) -> None:
-        evidence = provider.bind(Terms()).inspect(delivery)
-        assert (evidence.signed, evidence.secret, evidence.ambiguous) == ((), None, False)
+        verification = provider.bind(EndpointOptions()).verify(delivery)
+        assert (verification.signed, verification.secret, verification.ambiguous) == (
+            (),
+            None,
+            False,
+        )
 
     def test_an_empty_secret_is_a_configuration_mistake(
         self, provider: Provider, keys: tuple[Keys, Keys]
     ) -> None:
         with pytest.raises(ValueError, match=r"^secrets\.1: "):
-            provider.bind(Terms(secrets=(keys[0].verifying, Secret(""))))
+            provider.bind(EndpointOptions(secrets=(keys[0].verifying, Secret(""))))
 
     def test_the_inspector_does_not_show_its_secrets(
         self, inspector: Inspector, keys: tuple[Keys, Keys]
@@ -429,19 +444,19 @@ class ProviderContract:
         self, inspector: Inspector, delivery: Delivery
     ) -> None:
         # The body may not have been read: there is an answer still.
-        for ruling, body in product(RULINGS, (delivery.body, b"")):
-            ack = inspector.answer(ruling, Asked(delivery.remainder, body, NOW))
-            if ruling.verdict in SUCCESSES:
-                assert ack.status == 200, ruling
-            if ruling.verdict in {Verdict.REFUSED, Verdict.UNAVAILABLE}:
-                assert 400 <= ack.status < 600, ruling
+        for result, body in product(RULINGS, (delivery.body, b"")):
+            ack = inspector.answer(result, AnswerContext(delivery.remainder, body, NOW))
+            if result.verdict in SUCCESSES:
+                assert ack.status == 200, result
+            if result.verdict in {Verdict.REFUSED, Verdict.UNAVAILABLE}:
+                assert 400 <= ack.status < 600, result
             # Some senders want 500 in their own words; without any, nobody meant to send it.
-            assert ack.status != 500 or ack.body, ruling
-            assert not 300 <= ack.status < 400, ruling
-            if ruling.reason is not None:
+            assert ack.status != 500 or ack.body, result
+            assert not 300 <= ack.status < 400, result
+            if result.reason is not None:
                 said = ack.body.decode().lower()
-                assert ruling.reason not in said
-                assert ruling.reason.replace("_", " ") not in said
+                assert result.reason not in said
+                assert result.reason.replace("_", " ") not in said
 
     @pytest.mark.parametrize(
         ("reason", "status"),
@@ -457,26 +472,30 @@ class ProviderContract:
     def test_the_transport_is_answered_alike(
         self, inspector: Inspector, delivery: Delivery, reason: Reason, status: int
     ) -> None:
-        ruling = IngestResult(Verdict.REFUSED, reason)
-        assert inspector.answer(ruling, Asked(delivery.remainder, b"", NOW)).status == status
+        result = IngestResult(Verdict.REFUSED, reason)
+        assert (
+            inspector.answer(result, AnswerContext(delivery.remainder, b"", NOW)).status == status
+        )
 
     @pytest.mark.parametrize("status", [200, 202, 400, 404, 422])
     def test_what_an_upstream_answered_keeps_its_status_and_body(
         self, inspector: Inspector, delivery: Delivery, status: int
     ) -> None:
         answered = Ack(status, b'{"responseCode": "2005600"}', "application/json; charset=utf-8")
-        passed = inspector.passed(answered, Asked(delivery.remainder, delivery.body, NOW))
+        passed = inspector.proxied_answer(
+            answered, AnswerContext(delivery.remainder, delivery.body, NOW)
+        )
         assert replace(passed, headers=()) == answered
 
     # ---- facts ----------------------------------------------------------------------------
 
     def test_the_facts_are_complete(self, provider: Provider, delivery: Delivery) -> None:
-        facts = provider.facts
-        assert delivery.head.method in facts.methods
-        assert facts.document.startswith("https://")
-        for text in (facts.title, facts.secrets, facts.signature, facts.event_key, facts.answers):
+        info = provider.info
+        assert delivery.head.method in info.methods
+        assert info.document.startswith("https://")
+        for text in (info.title, info.secrets, info.signature, info.event_key, info.answers):
             assert text.strip()
-        for environment in facts.environments.values():
+        for environment in info.environments.values():
             assert environment.listings or environment.hosts
             for listing in environment.listings:
                 assert re.search(r"\d{4}-\d{2}-\d{2}", listing.origin), listing.origin
@@ -485,18 +504,18 @@ class ProviderContract:
     def test_a_sample_goes_where_its_endpoints_listen(
         self, provider: Provider, delivery: Delivery
     ) -> None:
-        facts = provider.facts
+        info = provider.info
         base = delivery.head.path.removesuffix(delivery.remainder)
-        route = Routes([_Listening(base, facts.methods, facts.shapes)]).find(delivery.head)
+        route = Routes([_Listening(base, info.methods, info.shapes)]).find(delivery.head)
         assert route.remainder == delivery.remainder
         assert delivery.head.method in route.methods
 
     def test_no_two_environments_share_an_address(self, provider: Provider) -> None:
         networks = {
             name: IPSet([IPNetwork(n) for listing in env.listings for n in listing.networks])
-            for name, env in provider.facts.environments.items()
+            for name, env in provider.info.environments.items()
         }
-        hosts = {name: set(env.hosts) for name, env in provider.facts.environments.items()}
+        hosts = {name: set(env.hosts) for name, env in provider.info.environments.items()}
         for first, second in product(networks, networks):
             if first < second:
                 assert not networks[first] & networks[second]
@@ -505,9 +524,9 @@ class ProviderContract:
     def test_what_an_upstream_could_check_passes_on_and_a_token_does_not(
         self, provider: Provider, required: tuple[str, ...]
     ) -> None:
-        passed = {name.lower() for name in provider.facts.headers}
+        passed = {name.lower() for name in provider.info.headers}
         signed = {name.lower() for name in required}
-        if "token" in provider.facts.signature.lower():
+        if "token" in provider.info.signature.lower():
             assert not signed & passed
         else:
             assert signed <= passed

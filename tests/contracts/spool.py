@@ -233,7 +233,7 @@ class SpoolContract:
             verified(key="elsewhere", subject="tx", endpoint="snap"),
             verified(key="none"),
         ],
-        ids=lambda event: event.evidence.key,
+        ids=lambda event: event.verification.key,
     )
     async def test_an_opening_event_is_in_order_after_anything_else(
         self, spool: Spool, before: VerifiedDelivery

@@ -40,13 +40,13 @@ async def test_what_comes_back_too_late_is_nothing_to_anybody() -> None:
 def test_the_process_ends_while_nobody_answers() -> None:
     program = """
 import asyncio, threading
-from relay.core.concurrency import apart
+from relay.core.concurrency import run_in_daemon_thread
 async def main():
     began = threading.Event()
     def hang():
         began.set()
         threading.Event().wait()
-    task = asyncio.ensure_future(apart(hang))
+    task = asyncio.ensure_future(run_in_daemon_thread(hang))
     await asyncio.to_thread(began.wait)
     task.cancel()
 asyncio.run(main())

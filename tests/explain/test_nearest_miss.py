@@ -10,7 +10,7 @@ import pytest
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
 from relay.core.secret import Secret
 from relay.explain.nearest_miss import Case, misses
-from relay.providers import Provider, SampleOrder, Terms
+from relay.providers import EndpointOptions, Provider, SampleOrder
 from relay.providers.builtin import load
 from tests.harness.deliveries import RECEIVED
 
@@ -31,7 +31,7 @@ def case(
     fields = (("Host", "inner:8080"), *sample.headers, *extra)
     head = RequestHead("POST", "/hook", Headers(fields), CLIENT, RECEIVED)
     delivery = Delivery("e", head, ClientAddress(CLIENT, Via.PEER), "", sample.body)
-    return Case(provider, Terms(secrets=(secret,)), delivery, {})
+    return Case(provider, EndpointOptions(secrets=(secret,)), delivery, {})
 
 
 def with_body(given: Case, body: bytes) -> Case:
@@ -68,7 +68,9 @@ def test_a_public_url_that_is_missing_is_found() -> None:
 
 def test_a_public_url_that_is_wrong_is_found() -> None:
     given = case(VIPPS, url="https://inner:8080/hook")
-    wrong = replace(given, terms=Terms(secrets=(KEY,), public_url="https://pay.example/hook"))
+    wrong = replace(
+        given, options=EndpointOptions(secrets=(KEY,), public_url="https://pay.example/hook")
+    )
     assert misses(wrong)[0] == "it fits without public_url"
 
 
@@ -89,7 +91,7 @@ def test_time_that_is_wrong_besides_is_said() -> None:
 
 def test_a_rule_of_ours_is_named() -> None:
     given = case(MIDTRANS)
-    narrow = replace(given, terms=Terms(secrets=(KEY,), order_id_pattern="[0-9]+"))
+    narrow = replace(given, options=EndpointOptions(secrets=(KEY,), order_id_pattern="[0-9]+"))
     assert misses(narrow) == ["all is right but `order_id_pattern`"]
 
 

@@ -52,7 +52,7 @@ def verified(
         upstream=upstream,
         headers=headers,
         delivery=Delivery(endpoint, head, ClientAddress(address, Via.PEER), remainder, body),
-        evidence=Verification(
+        verification=Verification(
             key=key,
             content=sha256(body).digest(),
             replay_digest=restated,

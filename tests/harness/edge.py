@@ -24,7 +24,7 @@ from relay.edge.slow_path import BodyLimits
 from relay.ingest.client_address import ClientLocator
 from relay.ingest.pipeline import Endpoint, Ingest
 from relay.ingest.routing import Routes
-from relay.providers import Provider, SampleOrder, Terms
+from relay.providers import EndpointOptions, Provider, SampleOrder
 from relay.providers.builtin import load
 from relay.spool import Spool
 from relay.spool.sqlite import open_spool
@@ -103,7 +103,7 @@ async def running_edge(
         provider="midtrans",
         environment="sandbox",
         upstream="billing",
-        inspector=_PROVIDER.bind(Terms(secrets=(_SECRET,))),
+        inspector=_PROVIDER.bind(EndpointOptions(secrets=(_SECRET,))),
         headers=(),
         allowlist=Allowlist([ListedNetworks("midtrans", [("127.0.0.1", "test")])]),
         mode=mode,

@@ -71,5 +71,7 @@ def verified(
         upstream=upstream,
         headers=EVENT.headers,
         delivery=Delivery("midtrans", head, ClientAddress(EVENT.client, Via.PEER), "", body),
-        evidence=Verification(key=f"key {number}", content=sha256(body).digest(), subject=subject),
+        verification=Verification(
+            key=f"key {number}", content=sha256(body).digest(), subject=subject
+        ),
     )

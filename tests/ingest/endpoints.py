@@ -6,7 +6,7 @@ from typing import Any
 from relay.allowlist import Allowlist, ListedNetworks, Mode
 from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
-from relay.providers import Provider, Terms
+from relay.providers import EndpointOptions, Provider
 from relay.providers.builtin import load
 
 MIDTRANS: Provider = load("midtrans")
@@ -24,7 +24,7 @@ def endpoint(secret: Secret = SECRET, **changes: Any) -> Endpoint:
         provider="midtrans",
         environment="sandbox",
         upstream="billing",
-        inspector=MIDTRANS.bind(Terms(secrets=(secret,))),
+        inspector=MIDTRANS.bind(EndpointOptions(secrets=(secret,))),
         headers=(),
         allowlist=Allowlist([ListedNetworks("midtrans", [(LISTED, "test")])]),
         mode=Mode.ENFORCE,

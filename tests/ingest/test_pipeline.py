@@ -38,7 +38,14 @@ from relay.delivery.sender import Forwarder
 from relay.ingest.client_address import ClientLocator
 from relay.ingest.pipeline import Endpoint, Ingest, PassOn
 from relay.ingest.routing import Routes
-from relay.providers import Asked, Inspector, Provider, SampleOrder, Shape, Terms
+from relay.providers import (
+    AnswerContext,
+    EndpointOptions,
+    Inspector,
+    Provider,
+    RequestShape,
+    SampleOrder,
+)
 from relay.providers.builtin import load
 from relay.spool import Query, Spool, SpoolBroken
 from relay.spool.sqlite import open_spool
@@ -108,7 +115,7 @@ class Bench:
             provider="midtrans",
             environment="sandbox",
             upstream="billing",
-            inspector=MIDTRANS.bind(Terms(secrets=(SECRET,))),
+            inspector=MIDTRANS.bind(EndpointOptions(secrets=(SECRET,))),
             headers=(),
             allowlist=Allowlist(sources or [ListedNetworks("midtrans", [(LISTED, "test")])]),
             mode=mode,
@@ -200,7 +207,9 @@ async def test_a_genuine_delivery_is_on_disk_when_it_is_answered(bench: Bench) -
 
 async def test_authorization_passes_only_as_part_of_a_verified_signature(bench: Bench) -> None:
     vipps: Provider = load("vipps")
-    unsigned = replace(bench.endpoint(), inspector=vipps.bind(Terms()), headers=vipps.facts.headers)
+    unsigned = replace(
+        bench.endpoint(), inspector=vipps.bind(EndpointOptions()), headers=vipps.info.headers
+    )
     token = Headers((("Authorization", "Bearer canary"), ("x-ms-date", "now")))
     asked = replace(head(), headers=token)
     assert (await bench.ingest(unsigned).receive(asked, reading(b"{}"))).status == 200
@@ -258,7 +267,7 @@ async def test_an_unknown_path_below_a_prefix_is_answered_in_its_senders_shape(
     bench: Bench,
 ) -> None:
     inspector = Listening()
-    shapes = (Shape("POST", "/v1"),)
+    shapes = (RequestShape("POST", "/v1"),)
     ingest = bench.ingest(replace(bench.endpoint(), inspector=inspector, shapes=shapes))
     assert (await ingest.receive(head(target="/hook/v2"), unread)).status == 404
     assert (await ingest.receive(head(target="/hooks"), unread)).status == 404
@@ -383,13 +392,13 @@ class Exploding:
 
     signs_query = False
 
-    def inspect(self, delivery: Delivery) -> Verification:
+    def verify(self, delivery: Delivery) -> Verification:
         raise KeyError(delivery.endpoint)
 
-    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:
-        return MIDTRANS.bind(Terms(secrets=(SECRET,))).answer(ruling, asked)
+    def answer(self, result: IngestResult, asked: AnswerContext) -> Ack:
+        return MIDTRANS.bind(EndpointOptions(secrets=(SECRET,))).answer(result, asked)
 
-    def passed(self, answered: Ack, asked: Asked) -> Ack:
+    def proxied_answer(self, answered: Ack, asked: AnswerContext) -> Ack:
         return answered
 
 
@@ -402,7 +411,7 @@ async def test_our_own_mistake_asks_the_provider_to_come_again(bench: Bench) -> 
 
 async def test_a_spool_that_cannot_be_trusted_ends_the_process(bench: Bench) -> None:
     class Broken(Exploding):
-        def inspect(self, delivery: Delivery) -> Verification:
+        def verify(self, delivery: Delivery) -> Verification:
             raise SpoolBroken("disk I/O error")
 
     endpoint = replace(bench.endpoint(), inspector=Broken())
@@ -454,18 +463,20 @@ class Listening:
 
     signs_query = False
     rulings: list[IngestResult] = field(default_factory=list)
-    passing: list[tuple[Ack, Asked]] = field(default_factory=list)
+    passing: list[tuple[Ack, AnswerContext]] = field(default_factory=list)
     broken: bool = False
-    bound: Inspector = field(default_factory=lambda: MIDTRANS.bind(Terms(secrets=(SECRET,))))
+    bound: Inspector = field(
+        default_factory=lambda: MIDTRANS.bind(EndpointOptions(secrets=(SECRET,)))
+    )
 
-    def inspect(self, delivery: Delivery) -> Verification:
-        return self.bound.inspect(delivery)
+    def verify(self, delivery: Delivery) -> Verification:
+        return self.bound.verify(delivery)
 
-    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:
-        self.rulings.append(ruling)
-        return self.bound.answer(ruling, asked)
+    def answer(self, result: IngestResult, asked: AnswerContext) -> Ack:
+        self.rulings.append(result)
+        return self.bound.answer(result, asked)
 
-    def passed(self, answered: Ack, asked: Asked) -> Ack:
+    def proxied_answer(self, answered: Ack, asked: AnswerContext) -> Ack:
         if self.broken:
             raise KeyError(answered.status)
         self.passing.append((answered, asked))
@@ -577,7 +588,7 @@ async def test_a_crowd_is_turned_away_at_once(bench: Bench) -> None:
 
 
 async def test_a_proxied_shape_is_passed_on_from_an_endpoint_that_stores(bench: Bench) -> None:
-    shapes = (Shape("POST", "/stored"), Shape("POST", "/asked/{id}", proxied=True))
+    shapes = (RequestShape("POST", "/stored"), RequestShape("POST", "/asked/{id}", proxied=True))
     endpoint = replace(bench.endpoint(), shapes=shapes)
     async with Upstream() as upstream, bench.passing(upstream.url + "/base"):
         ingest = bench.ingest(endpoint)

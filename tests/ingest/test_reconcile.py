@@ -12,7 +12,7 @@ from relay.core.rate_limit import TokenBucket
 from relay.core.request import Delivery, RequestHead, VerifiedDelivery
 from relay.core.secret import Secret
 from relay.ingest.reconcile import Account, KeyRefused, Learnt, Reconciler, Result
-from relay.providers import Terms
+from relay.providers import EndpointOptions
 from relay.providers.builtin import load
 from relay.providers.midtrans.status import Answer, Limited, NoAnswer, NotFound, read
 from relay.spool import Duplicate, Query, Spool
@@ -33,7 +33,7 @@ NOTIFIED = signed(
 )
 BODY = json.dumps(NOTIFIED).encode()
 SECRETS = (Secret("old"), Secret(KEY))
-INSPECTOR = load("midtrans").bind(Terms(secrets=SECRETS))
+INSPECTOR = load("midtrans").bind(EndpointOptions(secrets=SECRETS))
 
 
 class Api:
@@ -89,7 +89,7 @@ def notification(**changes: str) -> VerifiedDelivery:
     return VerifiedDelivery(
         made.event_id,
         *("midtrans", "sandbox", "billing", made.headers, delivery),
-        INSPECTOR.inspect(delivery),
+        INSPECTOR.verify(delivery),
     )
 
 

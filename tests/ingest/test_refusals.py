@@ -14,7 +14,7 @@ from relay.core.request import Delivery, Headers
 from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
 from relay.ingest.refusals import Keeper, keepable
-from relay.providers import Terms
+from relay.providers import EndpointOptions
 from relay.providers.builtin import load
 from relay.spool import SpoolBroken
 from relay.spool.refusals import Bounds, RefusalStore, Refused
@@ -138,7 +138,7 @@ async def test_a_query_is_kept_only_where_a_release_needs_it(
     came = delivery()
     came = replace(came, remainder=remainder, head=replace(came.head, target="/hook?token=x"))
     provider = load("vipps" if signs else "midtrans")
-    inspector = provider.bind(Terms(secrets=(Secret("x"),)))
+    inspector = provider.bind(EndpointOptions(secrets=(Secret("x"),)))
     desk[0].keeper.note(endpoint(inspector=inspector), came, MISMATCH)
     await desk[0].end()
     kept = await desk[0].store.get("ref_1")

@@ -24,7 +24,7 @@ from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
 from relay.ingest.refusals import Released, ReleasedBefore, ReleaseDesk, StillRefused
 from relay.ingest.routing import Routes
-from relay.providers import Inspector, Provider, SampleOrder, Terms, Window
+from relay.providers import EndpointOptions, Inspector, Provider, SampleOrder, Window
 from relay.providers.builtin import load
 from relay.spool import Query
 from relay.spool.refusals import Bounds, Refused
@@ -45,7 +45,7 @@ def refused(provider: Provider = MIDTRANS) -> Refused:
     return Refused(
         id="ref_1",
         endpoint="midtrans",
-        provider=provider.facts.name,
+        provider=provider.info.name,
         reason=Reason.SIGNATURE_MISMATCH,
         detail="fits no secret",
         head=RequestHead(
@@ -167,8 +167,10 @@ async def test_a_single_changed_byte_is_refused(office: Office) -> None:
 
 async def test_time_is_judged_as_of_receipt(office: Office) -> None:
     await office.keep(refused(VIPPS))
-    terms = Terms(secrets=(SECRET,), window=Window(timedelta(minutes=5), timedelta(minutes=5)))
-    present = endpoint(inspector=VIPPS.bind(terms), headers=VIPPS.facts.headers)
+    options = EndpointOptions(
+        secrets=(SECRET,), window=Window(timedelta(minutes=5), timedelta(minutes=5))
+    )
+    present = endpoint(inspector=VIPPS.bind(options), headers=VIPPS.info.headers)
     assert isinstance(await office.desk(present).release("ref_1"), Released)
     late = refused(VIPPS)
     received = RECEIVED + timedelta(minutes=6)
@@ -184,11 +186,11 @@ async def test_a_known_key_with_other_content_stays(office: Office) -> None:
 
         def __init__(self, inspector: Inspector) -> None:
             self._inspector = inspector
-            self.answer, self.passed = inspector.answer, inspector.passed
+            self.answer, self.passed = inspector.answer, inspector.proxied_answer
             self.signs_query = inspector.signs_query
 
         def inspect(self, delivery: Delivery) -> Verification:
-            found = self._inspector.inspect(delivery)
+            found = self._inspector.verify(delivery)
             return replace(found, key="one", on_conflict=OnConflict.REFUSE)
 
     present = endpoint(inspector=Strict(endpoint().inspector))

@@ -9,21 +9,21 @@ import pytest
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Headers, RequestHead
 from relay.ingest.routing import Route, Routes
-from relay.providers import Shape
+from relay.providers import RequestShape
 
 
 @dataclass(frozen=True)
 class Path:
     path: str
     methods: tuple[str, ...] = ("POST",)
-    shapes: tuple[Shape, ...] = ()
+    shapes: tuple[RequestShape, ...] = ()
     proxied: bool = False
 
 
 SHAPES = (
-    Shape("POST", "/v2/payments/{orderId}"),
-    Shape("POST", "/v2/payments/{orderId}/shippingDetails", proxied=True),
-    Shape("DELETE", "/v2/consents/{userId}"),
+    RequestShape("POST", "/v2/payments/{orderId}"),
+    RequestShape("POST", "/v2/payments/{orderId}/shippingDetails", proxied=True),
+    RequestShape("DELETE", "/v2/consents/{userId}"),
 )
 ROUTES = Routes([Path("/midtrans/notification"), Path("/vipps"), Path("/callback", shapes=SHAPES)])
 
@@ -147,7 +147,7 @@ def test_below_a_prefix_everything_else_is_unknown(remainder: str) -> None:
 
 @pytest.mark.parametrize("path", ["/checkout", "/checkout/"])
 def test_a_shape_that_appends_nothing_is_the_exact_path(path: str) -> None:
-    placed = Path(path, methods=("POST", "DELETE"), shapes=(Shape("POST", ""),))
+    placed = Path(path, methods=("POST", "DELETE"), shapes=(RequestShape("POST", ""),))
     routes = Routes([placed])
     at = datetime(2026, 1, 5, tzinfo=UTC)
     head = RequestHead("POST", path, Headers(), ip_address("192.0.2.1"), at)
@@ -180,7 +180,7 @@ def test_a_proxied_shape_is_proxied_whatever_its_endpoint(
 
 
 def test_an_exact_path_can_be_a_proxied_shape() -> None:
-    shapes = (Shape("POST", "", proxied=True), Shape("DELETE", ""))
+    shapes = (RequestShape("POST", "", proxied=True), RequestShape("DELETE", ""))
     routes = Routes([Path("/express", shapes=shapes)])
     assert route("/express", "POST", routes).proxied
     assert not route("/express", "DELETE", routes).proxied

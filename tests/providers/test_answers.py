@@ -56,9 +56,9 @@ def test_only_a_success_has_a_body(verdict: Verdict, reason: Reason | None) -> N
 
 
 def test_a_wrong_method_is_told_the_right_ones() -> None:
-    ruling = IngestResult(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED)
-    assert plain_answer(ruling, ("POST", "DELETE")).headers == (("Allow", "POST, DELETE"),)
-    assert plain_answer(ruling).headers == ()
+    result = IngestResult(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED)
+    assert plain_answer(result, ("POST", "DELETE")).headers == (("Allow", "POST, DELETE"),)
+    assert plain_answer(result).headers == ()
     assert plain_answer(IngestResult(Verdict.REFUSED, Reason.OVERLOAD), ("POST",)).headers == ()
 
 

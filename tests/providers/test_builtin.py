@@ -8,7 +8,7 @@ from relay.providers.builtin import UnknownProvider, load, names
 def test_every_provider_is_found_by_its_own_name() -> None:
     assert set(names()) >= {"midtrans", "vipps"}
     for name in names():
-        assert load(name).facts.name == name
+        assert load(name).info.name == name
 
 
 def test_what_is_not_there_is_answered_with_what_is() -> None:

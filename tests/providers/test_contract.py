@@ -15,4 +15,4 @@ class TestEveryProvider(ProviderContract):
 
 @pytest.mark.parametrize("name", names())
 def test_a_provider_is_called_by_the_name_in_the_table(name: str) -> None:
-    assert load(name).facts.name == name
+    assert load(name).info.name == name

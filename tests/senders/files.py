@@ -4,7 +4,7 @@ from base64 import b64encode
 from functools import cache
 from pathlib import Path
 
-from relay.config import Endpoint, Settings, load, provider_of, terms
+from relay.config import Endpoint, Settings, endpoint_options, load, provider_of
 from relay.core.secret import Secret
 from relay.providers import Inspector
 from tests.contracts.provider import _new_rsa_keys
@@ -51,7 +51,7 @@ def inspector(found: Endpoint, *secrets: str) -> Inspector:
     """Return the inspector that would serve this endpoint, with these secrets."""
     given = found.model_copy(update={"secrets": tuple(Secret(each) for each in secrets)})
     provider = provider_of(given)
-    return provider.bind(terms(given, provider.facts))
+    return provider.bind(endpoint_options(given, provider.info))
 
 
 def base64(text: bytes) -> str:

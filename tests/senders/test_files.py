@@ -26,8 +26,8 @@ def test_all_senders_are_there() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_has_no_findings(name: str, tmp_path: Path) -> None:
     settings = loaded(name, tmp_path)
-    facts = {each.name: provider_of(each).facts for each in settings.endpoints}
-    found = {finding.code for finding in lint(settings, facts, {}, date(2026, 12, 1))}
+    info = {each.name: provider_of(each).info for each in settings.endpoints}
+    found = {finding.code for finding in lint(settings, info, {}, date(2026, 12, 1))}
     # Only the place where the test put it.
     assert found <= {"temporary-path"}
 

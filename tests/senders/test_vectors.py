@@ -199,9 +199,9 @@ def test_square_signs_its_own_url_and_the_body(tmp_path: Path) -> None:
     assert found.public_url == "https://pay.example.com/square"
     judge, body = inspector(found, "key"), '{"event_id":"e-1","type":"payment.updated"}'
     here = "http://10.0.0.5:8080/square"
-    evidence = outcome(judge, message(square("key", here, body, found.public_url)))
-    assert isinstance(evidence, Verification)
-    assert (evidence.key, evidence.signed) == ("e-1", ("body",))
+    verification = outcome(judge, message(square("key", here, body, found.public_url)))
+    assert isinstance(verification, Verification)
+    assert (verification.key, verification.signed) == ("e-1", ("body",))
     for signed_url in (here, found.public_url + "/", found.public_url.upper(), ""):
         refused = outcome(judge, message(square("key", here, body, signed_url)))
         assert refused is Reason.SIGNATURE_MISMATCH
@@ -217,10 +217,10 @@ def test_xendit_sends_its_token_and_signs_nothing(tmp_path: Path) -> None:
         "url": "https://pay.example.com/xendit",
         "at": 1700000000,
     }
-    evidence = outcome(judge, message(vector))
-    assert isinstance(evidence, Verification)
-    assert (evidence.secret, evidence.signed) == (1, ())
-    assert evidence.key.startswith("sha256:")
+    verification = outcome(judge, message(vector))
+    assert isinstance(verification, Verification)
+    assert (verification.secret, verification.signed) == (1, ())
+    assert verification.key.startswith("sha256:")
     for token in ("Token", "token ", "tok", "tokentoken"):
         vector["headers"] = {"x-callback-token": token}
         assert outcome(judge, message(vector)) is Reason.SIGNATURE_MISMATCH
@@ -229,7 +229,7 @@ def test_xendit_sends_its_token_and_signs_nothing(tmp_path: Path) -> None:
 
 
 def test_a_token_is_no_header_that_passes_on(tmp_path: Path) -> None:
-    assert provider_of(endpoint("xendit", tmp_path)).facts.headers == ()
+    assert provider_of(endpoint("xendit", tmp_path)).info.headers == ()
 
 
 # ---- Adyen covers fields ---------------------------------------------------------------------

@@ -1,7 +1,7 @@
 from relay import signatures
 from relay.core.request import Delivery
 from relay.core.secret import Secret
-from relay.providers import Provider, Terms
+from relay.providers import EndpointOptions, Provider
 from relay.providers.builtin import load
 from tests.ingest.endpoints import SECRET
 from tests.ingest.test_refusals_desk import refused
@@ -26,9 +26,9 @@ def test_who_watches_within_sees_for_itself() -> None:
 def test_a_secret_never_comes_by() -> None:
     midtrans: Provider = load("midtrans")
     one = refused()
-    inspector = midtrans.bind(Terms(secrets=(SECRET, Secret("another"))))
+    inspector = midtrans.bind(EndpointOptions(secrets=(SECRET, Secret("another"))))
     with signatures.watching() as seen:
-        inspector.inspect(Delivery("midtrans", one.head, one.client, "", one.body))
+        inspector.verify(Delivery("midtrans", one.head, one.client, "", one.body))
     (only,) = seen
     assert only.signed[-1] is None
     assert SECRET.reveal() not in b"".join(part or b"" for part in only.signed)

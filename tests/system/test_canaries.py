@@ -24,7 +24,7 @@ from relay.cli import application
 from relay.core.clock import SystemClock
 from relay.core.errors import RelayError
 from relay.core.secret import Secret
-from relay.providers import SampleOrder, Terms
+from relay.providers import EndpointOptions, SampleOrder
 from tests.harness.canaries import forms, found
 from tests.harness.statusapi import StatusApi
 from tests.harness.upstream import Upstream, answer, close
@@ -236,7 +236,9 @@ def requests(watched: Watched) -> Iterator[bytes]:
             genuine = message(kind, url)
             order = SampleOrder(url, pair.forged, SystemClock().now(), kind.changes)
             forged = provider_of(kind.provider).sample(order)
-            bound = provider_of(kind.provider).bind(Terms(secrets=(Secret(pair.verifying),)))
+            bound = provider_of(kind.provider).bind(
+                EndpointOptions(secrets=(Secret(pair.verifying),))
+            )
             query = SIGNED_QUERY if bound.signs_query else QUERY
             shared = b'{"server_key": "' + SHARED.replace("/", "\\/").encode() + b'"}'
             # What was meant for somebody else, in the places where tokens stand.

@@ -27,12 +27,12 @@ PROVIDERS: dict[str, Provider] = {name: load(name) for name in names()}
 LISTED = [
     name
     for name, provider in PROVIDERS.items()
-    if any(each.listings for each in provider.facts.environments.values())
+    if any(each.listings for each in provider.info.environments.values())
 ]
 FOLLOWED = [
     name
     for name, provider in PROVIDERS.items()
-    if any(each.hosts for each in provider.facts.environments.values())
+    if any(each.hosts for each in provider.info.environments.values())
 ]
 
 #: No longer Midtrans', right beside its networks, and nobody's.
@@ -72,10 +72,10 @@ def environ(provider: str) -> dict[str, str]:
 
 async def answer(node: Node, provider: str, environment: str, client: str) -> int:
     """Send a delivery without signature: who is admitted is asked for one."""
-    facts = PROVIDERS[provider].facts
-    method, below = facts.methods[0], ""
-    if facts.shapes:
-        shape = facts.shapes[0]
+    info = PROVIDERS[provider].info
+    method, below = info.methods[0], ""
+    if info.shapes:
+        shape = info.shapes[0]
         method, below = shape.method, shape.path.replace("{", "").replace("}", "")
     fields = [("X-Forwarded-For", client)]
     raw = request(method, f"/{environment}{below}", fields, b'{"order_id":"1"}')
@@ -86,7 +86,7 @@ async def assert_who_gets_in(
     node: Node, provider: str, clients: Mapping[str, Iterable[str]]
 ) -> None:
     """Check that each client is admitted to its own environment, and to no other."""
-    environments = PROVIDERS[provider].facts.environments
+    environments = PROVIDERS[provider].info.environments
     for own, addresses in clients.items():
         for client in addresses:
             for environment in environments:
@@ -111,7 +111,7 @@ def test_no_provider_is_left_out() -> None:
 
 @pytest.mark.parametrize("provider", LISTED)
 async def test_listed_addresses_by_environment(provider: str, tmp_path: Path) -> None:
-    environments = PROVIDERS[provider].facts.environments
+    environments = PROVIDERS[provider].info.environments
     clients = {
         name: edges(network for listing in each.listings for network in listing.networks)
         for name, each in environments.items()
@@ -169,7 +169,7 @@ def zone(environments: Mapping[str, Environment], clients: Mapping[str, list[str
 async def test_followed_addresses_by_environment(
     provider: str, tmp_path: Path, nameserver_directory: Path
 ) -> None:
-    environments = PROVIDERS[provider].facts.environments
+    environments = PROVIDERS[provider].info.environments
     clients = addresses_of(environments)
     config = tmp_path / "relay.yaml"
     async with Nsd(nameserver_directory, origin_of(environments)) as nsd:
@@ -184,7 +184,7 @@ async def test_a_new_address_gets_in_at_once_and_outlives_a_restart_without_dns(
     tmp_path: Path, vipps_zone: Nsd
 ) -> None:
     old, new = VIPPS["production"][0], VIPPS["production"][1]
-    environments = PROVIDERS["vipps"].facts.environments
+    environments = PROVIDERS["vipps"].info.environments
     await vipps_zone.publish(zone(environments, {**VIPPS, "production": [old]}))
     config = tmp_path / "relay.yaml"
     config.write_text(configuration("vipps", VIPPS, vipps_zone.port))

@@ -21,7 +21,7 @@ ENTRIES = [
 
 
 def environments(provider: str) -> dict[str, Environment]:
-    return dict(load(provider).facts.environments)
+    return dict(load(provider).info.environments)
 
 
 def holds(environment: Environment, address: IPAddress) -> bool:

@@ -20,7 +20,7 @@ from netaddr import IPAddress, IPNetwork
 from relay.core.request import Headers, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import minify
-from relay.providers import Inspector, Sample, Terms, Window
+from relay.providers import EndpointOptions, Inspector, Sample, Window
 from relay.providers.midtrans.snap import PROVIDER
 from relay.signatures.public_key import sign_rsa
 from tests.contracts.provider import delivery_of, outcome
@@ -47,7 +47,7 @@ def keys() -> tuple[Secret, Secret]:
 def bind(*public: str | Secret, public_url: str | None = None) -> Inspector:
     secrets = tuple(key if isinstance(key, Secret) else Secret(key) for key in public)
     window = Window(past=None, future=None)
-    return PROVIDER.bind(Terms(secrets=secrets, window=window, public_url=public_url))
+    return PROVIDER.bind(EndpointOptions(secrets=secrets, window=window, public_url=public_url))
 
 
 def judge(inspector: Inspector, message: dict[str, Any], body: str, base: str) -> str:
@@ -126,21 +126,21 @@ def test_every_vector_says_where_it_comes_from() -> None:
 
 
 def listed(environment: str) -> list[str]:
-    listings = PROVIDER.facts.environments[environment].listings
+    listings = PROVIDER.info.environments[environment].listings
     return [network for listing in listings for network in listing.networks]
 
 
 @pytest.mark.parametrize(("environment", "address"), ENTRIES)
 def test_an_address_is_in_its_environment_and_in_no_other(environment: str, address: str) -> None:
-    assert set(PROVIDER.facts.environments) == set(ADDRESSES)
+    assert set(PROVIDER.info.environments) == set(ADDRESSES)
     for name in ADDRESSES:
         holds = any(IPAddress(address) in IPNetwork(network) for network in listed(name))
         assert holds is (name == environment)
 
 
 def test_no_other_address_is_listed() -> None:
-    assert {name: listed(name) for name in PROVIDER.facts.environments} == ADDRESSES
-    assert not any(found.hosts for found in PROVIDER.facts.environments.values())
+    assert {name: listed(name) for name in PROVIDER.info.environments} == ADDRESSES
+    assert not any(found.hosts for found in PROVIDER.info.environments.values())
 
 
 def test_the_counts_are_those_of_the_page() -> None:

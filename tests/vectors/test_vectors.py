@@ -10,7 +10,7 @@ import pytest
 from relay.core.errors import Reason
 from relay.core.request import Headers, Verification
 from relay.core.secret import Secret
-from relay.providers import Inspector, Sample, Terms, Window
+from relay.providers import EndpointOptions, Inspector, Sample, Window
 from relay.providers.builtin import load
 from tests.contracts.provider import delivery_of, outcome, parsed
 
@@ -23,8 +23,8 @@ UNLIMITED = Window(past=None, future=None)
 
 
 def bind(provider: str, *secrets: str, window: Window | None = None) -> Inspector:
-    terms = Terms(secrets=tuple(Secret(secret) for secret in secrets), window=window)
-    inspector: Inspector = load(provider).bind(terms)
+    options = EndpointOptions(secrets=tuple(Secret(secret) for secret in secrets), window=window)
+    inspector: Inspector = load(provider).bind(options)
     return inspector
 
 

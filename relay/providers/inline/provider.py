@@ -8,7 +8,14 @@ from functools import cached_property
 from relay.core import ids, strict_json
 from relay.core.errors import Refusal
 from relay.core.request import Ack, Delivery, IngestResult, Verification
-from relay.providers import Asked, Facts, Inspector, Sample, SampleOrder, Terms
+from relay.providers import (
+    AnswerContext,
+    EndpointOptions,
+    Inspector,
+    ProviderInfo,
+    Sample,
+    SampleOrder,
+)
 from relay.providers.answers import plain_answer
 from relay.providers.inline import Description, HeaderField, JsonField, SignatureRule
 from relay.providers.inline.ambiguity import needs_url
@@ -136,7 +143,7 @@ class _InlineInspector:
         rule = description.signature
         self.signs_query = rule.scheme != "token" and Template(rule.signed).holds("path_query")
 
-    def inspect(self, delivery: Delivery) -> Verification:
+    def verify(self, delivery: Delivery) -> Verification:
         message = Message(delivery, self._public)
         found = None
         if self._signature is not None:
@@ -151,10 +158,10 @@ class _InlineInspector:
             key, content, signed=found.signed, ambiguous=found.ambiguous, secret=found.secret
         )
 
-    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:  # noqa: ARG002 - the ruling says it all
-        return plain_answer(ruling, self._methods)
+    def answer(self, result: IngestResult, context: AnswerContext) -> Ack:  # noqa: ARG002 - the result says it all
+        return plain_answer(result, self._methods)
 
-    def passed(self, answered: Ack, asked: Asked) -> Ack:  # noqa: ARG002 - it passes as it is
+    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
         return answered
 
     def _content(self, message: Message) -> bytes:
@@ -189,10 +196,10 @@ class InlineProvider:
         self._description = description
 
     @cached_property
-    def facts(self) -> Facts:
+    def info(self) -> ProviderInfo:
         described = self._description
         time = time_of(described.signature)
-        return Facts(
+        return ProviderInfo(
             name=described.name,
             title=f"{described.name}, described in the configuration",
             environments=described.environments,
@@ -209,18 +216,18 @@ class InlineProvider:
             token=described.signature.scheme == "token",
         )
 
-    def bind(self, terms: Terms) -> Inspector:
+    def bind(self, options: EndpointOptions) -> Inspector:
         for key in ("order_id_pattern", "partner_id", "callback"):
-            if getattr(terms, key) is not None:
+            if getattr(options, key) is not None:
                 raise ValueError(
                     f"{key}: has no meaning for a provider described here; leave it out"
                 )
-        public = None if terms.public_url is None else _signed_url(terms.public_url)
+        public = None if options.public_url is None else _signed_url(options.public_url)
         check = None
-        if terms.secrets:
+        if options.secrets:
             rule = self._description.signature
             check = SignatureCheck(
-                rule, terms.secrets, terms.window or WINDOW, url_known=public is not None
+                rule, options.secrets, options.window or WINDOW, url_known=public is not None
             )
             if public is None and rule.scheme != "token" and needs_url(Template(rule.signed).parts):
                 raise ValueError("public_url: is signed; write the URL registered at the sender")

@@ -149,7 +149,7 @@ class _WithSecret:
 # ---- formats: a bare signature, a prefix, or a list of several ------------------------------
 
 #: More signatures than a rotation has; each costs a verification with every secret.
-MOST_SIGNATURES: Final = 16
+MAX_SIGNATURES: Final = 16
 
 _VERSIONED = re.compile(r"([A-Za-z0-9_-]+),\{signature\}")
 _KEYED = re.compile(
@@ -233,8 +233,8 @@ def _some(signatures: Iterable[str]) -> tuple[str, ...]:
     found = tuple(text for text in signatures if text)
     if not found:
         raise Refusal(Reason.SIGNATURE_MISSING, "there is no signature of the wanted kind")
-    if len(found) > MOST_SIGNATURES:
-        raise Refusal(Reason.SIGNATURE_MISMATCH, f"more than {MOST_SIGNATURES} signatures")
+    if len(found) > MAX_SIGNATURES:
+        raise Refusal(Reason.SIGNATURE_MISMATCH, f"more than {MAX_SIGNATURES} signatures")
     return found
 
 

@@ -23,15 +23,15 @@ from relay.core.request import Ack, Delivery, Headers, IngestResult, Verificatio
 from relay.core.secret import Secret
 from relay.core.strict_json import JsonObject, JsonValue, Number
 from relay.providers import (
-    Asked,
+    AddressList,
+    AnswerContext,
+    EndpointOptions,
     Environment,
-    Facts,
     Inspector,
-    Listing,
     Provider,
+    ProviderInfo,
     Sample,
     SampleOrder,
-    Terms,
 )
 from relay.providers.answers import plain_answer
 from relay.signatures.shared_secret import Digest
@@ -72,25 +72,25 @@ _SANDBOX_LEGACY = (
 # The page dropped the sandbox address 103.58.103.177 on 2022-03-15: it is in no list.
 _PRODUCTION: Final = Environment(
     listings=(
-        Listing(
+        AddressList(
             f"{_PAGE}, 2022-03-15",
             ("103.208.23.0/24", "103.208.23.6/32", "103.127.16.0/23", "103.127.17.6/32"),
         ),
-        Listing(f"{_PAGE}, 2025-11-10, new", _PRODUCTION_NEW),
-        Listing(f"{_PAGE}, 2025-11-10, legacy", _PRODUCTION_LEGACY),
+        AddressList(f"{_PAGE}, 2025-11-10, new", _PRODUCTION_NEW),
+        AddressList(f"{_PAGE}, 2025-11-10, legacy", _PRODUCTION_LEGACY),
     ),
     status_api="https://api.midtrans.com",
 )
 _SANDBOX: Final = Environment(
     listings=(
-        Listing(f"{_PAGE}, 2022-03-15", ("34.101.68.130", "34.101.92.69")),
-        Listing(f"{_PAGE}, 2025-11-10, new", _SANDBOX_NEW),
-        Listing(f"{_PAGE}, 2025-11-10, legacy", _SANDBOX_LEGACY),
+        AddressList(f"{_PAGE}, 2022-03-15", ("34.101.68.130", "34.101.92.69")),
+        AddressList(f"{_PAGE}, 2025-11-10, new", _SANDBOX_NEW),
+        AddressList(f"{_PAGE}, 2025-11-10, legacy", _SANDBOX_LEGACY),
     ),
     status_api="https://api.sandbox.midtrans.com",
 )
 
-FACTS: Final = Facts(
+INFO: Final = ProviderInfo(
     name="midtrans",
     title="Midtrans HTTP notification",
     environments={"production": _PRODUCTION, "sandbox": _SANDBOX},
@@ -152,20 +152,20 @@ class _MidtransInspector:
         self._digest = Digest("sha512", secrets) if secrets else None
         self._order_ids = order_ids
 
-    def inspect(self, delivery: Delivery) -> Verification:
+    def verify(self, delivery: Delivery) -> Verification:
         message = strict_json.parse_object(delivery.body)
         if "account_id" in message and "order_id" not in message:
             return self._account(message)
         return self._payment(message, delivery.body)
 
-    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:  # noqa: ARG002 - the ruling says it all
-        return plain_answer(ruling, FACTS.methods)
+    def answer(self, result: IngestResult, context: AnswerContext) -> Ack:  # noqa: ARG002 - the result says it all
+        return plain_answer(result, INFO.methods)
 
-    def passed(self, answered: Ack, asked: Asked) -> Ack:  # noqa: ARG002 - it passes as it is
+    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
         return answered
 
     def _payment(self, message: JsonObject, body: bytes) -> Verification:
-        secret = self._verify(message, _PAYMENT)
+        secret = self._verify_signature(message, _PAYMENT)
         order_id = _text(message.get("order_id"))
         if self._order_ids is not None and not self._order_ids.fullmatch(order_id):
             raise Refusal(Reason.FIELD_INVALID, "order_id does not match order_id_pattern")
@@ -183,7 +183,7 @@ class _MidtransInspector:
         )
 
     def _account(self, message: JsonObject) -> Verification:
-        secret = self._verify(message, _ACCOUNT)
+        secret = self._verify_signature(message, _ACCOUNT)
         account, status, code = (_text(message.get(name)) for name in _ACCOUNT)
         content = strict_json.content_digest(message)
         shifted = (word for word in _ACCOUNT_STATUSES if word != status)
@@ -199,7 +199,7 @@ class _MidtransInspector:
             subject=ids.spell(account) if account else None,
         )
 
-    def _verify(self, message: JsonObject, shapes: Shapes) -> int | None:
+    def _verify_signature(self, message: JsonObject, shapes: Shapes) -> int | None:
         if self._digest is None:
             return None
         signature = message.get("signature_key")
@@ -280,16 +280,16 @@ def _refund(entry: JsonValue) -> str:
 
 
 class _Midtrans:
-    facts = FACTS
+    info = INFO
 
-    def bind(self, terms: Terms) -> Inspector:
-        for position, secret in enumerate(terms.secrets):
+    def bind(self, options: EndpointOptions) -> Inspector:
+        for position, secret in enumerate(options.secrets):
             # Under an empty key anybody could sign.
             if not secret.reveal().strip():
                 raise ValueError(f"secrets.{position}: is empty; give the server key")
-        if terms.partner_id is not None:
+        if options.partner_id is not None:
             raise ValueError("partner_id: only midtrans-snap sends one; leave it out")
-        return _MidtransInspector(terms.secrets, _compiled(terms.order_id_pattern))
+        return _MidtransInspector(options.secrets, _compiled(options.order_id_pattern))
 
     def sample(self, order: SampleOrder) -> Sample:
         message = _sample_message(order)

@@ -20,16 +20,16 @@ from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, Delivery, Headers, IngestResult, OnConflict, Verification
 from relay.core.strict_json import JsonObject, minify
 from relay.providers import (
-    Asked,
+    AddressList,
+    AnswerContext,
+    EndpointOptions,
     Environment,
-    Facts,
     Inspector,
-    Listing,
     Provider,
+    ProviderInfo,
+    RequestShape,
     Sample,
     SampleOrder,
-    Shape,
-    Terms,
     Window,
 )
 from relay.providers.midtrans import snap_messages
@@ -70,13 +70,13 @@ _PRODUCTION = (
 )
 # fmt: on
 
-FACTS: Final = Facts(
+INFO: Final = ProviderInfo(
     name="midtrans-snap",
     title="Midtrans BI-SNAP payment notification",
     environments={
-        "production": Environment(listings=(Listing(_ORIGIN, _PRODUCTION),)),
-        "sandbox": Environment(listings=(Listing(_ORIGIN, _SANDBOX),)),
-        "staging": Environment(listings=(Listing(_ORIGIN, _STAGING),)),
+        "production": Environment(listings=(AddressList(_ORIGIN, _PRODUCTION),)),
+        "sandbox": Environment(listings=(AddressList(_ORIGIN, _SANDBOX),)),
+        "staging": Environment(listings=(AddressList(_ORIGIN, _STAGING),)),
     },
     methods=("POST",),
     secrets="the public key that Midtrans shared, in PEM or the Base64 of it",
@@ -95,7 +95,7 @@ FACTS: Final = Facts(
     ),
     document="https://docs.midtrans.com/reference/payment-notification-api",
     reviewed=date(2026, 11, 21),
-    shapes=tuple(Shape("POST", path) for path in SERVICES),
+    shapes=tuple(RequestShape("POST", path) for path in SERVICES),
     headers=(TIMESTAMP, SIGNATURE, PARTNER, EXTERNAL, CHANNEL),
     window=_WINDOW,
 )
@@ -112,7 +112,7 @@ _URL = re.compile(r"https?://[^/?#\s]+(?P<path>(?:/[!-\"$->@-~]*)?)", re.ASCII)
 _WRITE_URL = "write the public form of the prefix, such as https://pay.example.com/snap"
 
 _SUBJECTS = ("originalReferenceNo", "trxId", "paymentRequestId")
-_OPENING = frozenset({"01", "02", "03"})  # initiated, paying, pending
+_INITIAL_STATUSES = frozenset({"01", "02", "03"})  # initiated, paying, pending
 
 
 class _SnapInspector:
@@ -126,13 +126,13 @@ class _SnapInspector:
         self._window = window
         self._partner_id = partner_id
 
-    def inspect(self, delivery: Delivery) -> Verification:
+    def verify(self, delivery: Delivery) -> Verification:
         headers = delivery.head.headers
         signed_at = _single(headers, TIMESTAMP, Reason.SIGNATURE_MISSING)
         self._check_partner(headers)
         secret = None
         if self._rsa is not None:
-            secret = self._verify(self._rsa, delivery, signed_at)
+            secret = self._verify_signature(self._rsa, delivery, signed_at)
         day = _parse_time(signed_at).date()
         message = strict_json.parse_object(delivery.body)
         content = strict_json.content_digest(message)
@@ -141,20 +141,20 @@ class _SnapInspector:
         return Verification(
             key=ids.spell(service, _external_id(headers), day.isoformat()),
             content=content,
-            replay_digest=_restated(service, message, content, signed_at),
+            replay_digest=_replay_digest(service, message, content, signed_at),
             signed=("body",) if secret is not None else (),
             secret=secret,
             subject=_subject(message),
-            is_initial=_status(message) in _OPENING,
+            is_initial=_status(message) in _INITIAL_STATUSES,
             # One id on one day means one message: Midtrans is told when it does not.
             on_conflict=OnConflict.REFUSE,
         )
 
-    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:
-        return snap_messages.answer(ruling, asked)
+    def answer(self, result: IngestResult, context: AnswerContext) -> Ack:
+        return snap_messages.answer(result, context)
 
-    def passed(self, answered: Ack, asked: Asked) -> Ack:
-        return snap_messages.passed(answered, asked)
+    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:
+        return snap_messages.proxied_answer(answered, context)
 
     def _check_partner(self, headers: Headers) -> None:
         if self._partner_id is None:
@@ -162,7 +162,7 @@ class _SnapInspector:
         if _single(headers, PARTNER, Reason.SIGNATURE_MISSING) != self._partner_id:
             raise Refusal(Reason.SIGNATURE_MISMATCH, f"{PARTNER} is not partner_id")
 
-    def _verify(self, rsa: Rsa, delivery: Delivery, signed_at: str) -> int:
+    def _verify_signature(self, rsa: Rsa, delivery: Delivery, signed_at: str) -> int:
         signature = _single(delivery.head.headers, SIGNATURE, Reason.SIGNATURE_MISSING)
         # Reading the time costs nothing, a signature does.
         age = delivery.head.received_at - _parse_time(signed_at)
@@ -239,7 +239,7 @@ def _check_age(age: timedelta, window: Window) -> None:
         raise Refusal(Reason.TIMESTAMP_OUTSIDE_WINDOW, f"{TIMESTAMP} is {-age} ahead")
 
 
-def _restated(service: str, message: JsonObject, content: bytes, signed_at: str) -> bytes:
+def _replay_digest(service: str, message: JsonObject, content: bytes, signed_at: str) -> bytes:
     """Return what one message keeps under any X-EXTERNAL-ID.
 
     That header is not signed: whoever has seen a message could send it again under new ids. Nor
@@ -264,19 +264,19 @@ def _status(message: JsonObject) -> str | None:
 
 
 class _MidtransSnap:
-    facts = FACTS
+    info = INFO
 
-    def bind(self, terms: Terms) -> Inspector:
+    def bind(self, options: EndpointOptions) -> Inspector:
         try:
-            rsa = Rsa(terms.secrets) if terms.secrets else None
+            rsa = Rsa(options.secrets) if options.secrets else None
         except UnusableKey as error:
             raise ValueError(f"secrets.{error.position}: {error}") from None
-        if terms.order_id_pattern is not None:
+        if options.order_id_pattern is not None:
             raise ValueError("order_id_pattern: only midtrans has one; leave it out")
-        if terms.callback is not None:
+        if options.callback is not None:
             raise ValueError("callback: only vipps-callback has one; leave it out")
-        prefix = None if terms.public_url is None else _public_prefix(terms.public_url)
-        return _SnapInspector(rsa, prefix, terms.window or _WINDOW, terms.partner_id)
+        prefix = None if options.public_url is None else _public_prefix(options.public_url)
+        return _SnapInspector(rsa, prefix, options.window or _WINDOW, options.partner_id)
 
     def sample(self, order: SampleOrder) -> Sample:
         changes = dict(order.changes)

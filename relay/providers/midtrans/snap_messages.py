@@ -14,7 +14,7 @@ from relay.core import strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, IngestResult, Verdict
 from relay.core.strict_json import JsonObject
-from relay.providers import Asked
+from relay.providers import AnswerContext
 from relay.providers.answers import TRANSPORT_STATUSES
 
 # ---- paths, header fields, time -------------------------------------------------------------
@@ -99,13 +99,13 @@ _SUCCESSES = range(200, 300)
 _ECHOED = ("partnerServiceId", "customerNo", "virtualAccountNo", "trxId")
 
 
-def answer(ruling: IngestResult, asked: Asked) -> Ack:
-    """Return the answer for this ruling, in SNAP's shape whatever it is."""
-    code = _code(ruling)
-    return _ack(code, _MESSAGES.get(code, HTTPStatus(code[0]).phrase), asked)
+def answer(result: IngestResult, context: AnswerContext) -> Ack:
+    """Return the answer for this result, in SNAP's shape whatever it is."""
+    code = _code(result)
+    return _ack(code, _MESSAGES.get(code, HTTPStatus(code[0]).phrase), context)
 
 
-def passed(answered: Ack, asked: Asked) -> Ack:
+def proxied_answer(answered: Ack, context: AnswerContext) -> Ack:
     """Return an upstream's answer in SNAP's shape, with the time that SNAP wants.
 
     A JSON object passes as it is, and so does its status: Midtrans takes all but 200 for a
@@ -113,25 +113,25 @@ def passed(answered: Ack, asked: Asked) -> Ack:
     anything else keeps its status, gets the general code of it and loses its body.
     """
     if _is_object(answered.body):
-        return replace(answered, headers=(*answered.headers, (TIMESTAMP, stamp(asked.at))))
+        return replace(answered, headers=(*answered.headers, (TIMESTAMP, stamp(context.at))))
     if answered.status in _SUCCESSES:
-        return answer(IngestResult(Verdict.PASSED), asked)
+        return answer(IngestResult(Verdict.PASSED), context)
     status = answered.status
     # An upstream may use a status that nobody has registered.
-    return _ack((status, "00"), responses.get(status, "Refused"), asked)
+    return _ack((status, "00"), responses.get(status, "Refused"), context)
 
 
-def _ack(code: _Code, message: str, asked: Asked) -> Ack:
+def _ack(code: _Code, message: str, context: AnswerContext) -> Ack:
     status, case = code
     # A path that is none of the three belongs to no service.
-    service = SERVICES.get(asked.remainder, "00")
+    service = SERVICES.get(context.remainder, "00")
     said: dict[str, object] = {
         "responseCode": f"{status}{service}{case}",
         "responseMessage": message,
     }
-    if status == HTTPStatus.OK and asked.remainder == ACCOUNT:
-        said["virtualAccountData"] = _account(asked.body)
-    headers = [(TIMESTAMP, stamp(asked.at))]
+    if status == HTTPStatus.OK and context.remainder == ACCOUNT:
+        said["virtualAccountData"] = _account(context.body)
+    headers = [(TIMESTAMP, stamp(context.at))]
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers.append(("Allow", "POST"))  # RFC 9110 wants it with this status
     body = json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
@@ -146,13 +146,13 @@ def _is_object(body: bytes) -> bool:
     return True
 
 
-def _code(ruling: IngestResult) -> _Code:
-    if ruling.verdict is Verdict.UNAVAILABLE and ruling.late:
+def _code(result: IngestResult) -> _Code:
+    if result.verdict is Verdict.UNAVAILABLE and result.late:
         return _LATE
-    if ruling.verdict is not Verdict.REFUSED:
-        return _VERDICTS[ruling.verdict]
+    if result.verdict is not Verdict.REFUSED:
+        return _VERDICTS[result.verdict]
     # A refusal that nobody gave a reason for is our mistake, not the sender's.
-    return _OURS if ruling.reason is None else _REFUSED[ruling.reason]
+    return _OURS if result.reason is None else _REFUSED[result.reason]
 
 
 def _account(body: bytes) -> JsonObject:

@@ -31,15 +31,15 @@ from relay.core.request import Ack, Delivery, Headers, IngestResult, Verificatio
 from relay.core.secret import Secret
 from relay.core.strict_json import JsonObject
 from relay.providers import (
-    Asked,
+    AnswerContext,
+    EndpointOptions,
     Environment,
-    Facts,
     Inspector,
     Provider,
+    ProviderInfo,
+    RequestShape,
     Sample,
     SampleOrder,
-    Shape,
-    Terms,
 )
 from relay.providers.answers import plain_answer
 from relay.signatures.shared_secret import Token
@@ -49,7 +49,7 @@ _CONSENTS = "/v2/consents/"
 # What a header field can carry: a parser drops blanks around it (RFC 9110, 5.5).
 _TOKEN = re.compile(rb"[!-~\x80-\xff](?:[ -~\x80-\xff]*[!-~\x80-\xff])?")
 
-FACTS: Final = Facts(
+INFO: Final = ProviderInfo(
     name="vipps-callback",
     title="Vipps MobilePay callbacks with a token (eCom, Checkout, Express)",
     environments={
@@ -90,14 +90,14 @@ FACTS: Final = Facts(
     document="https://developer.vippsmobilepay.com/docs/APIs/ecom-api/vipps-ecom-api/",
     reviewed=date(2026, 11, 21),
     # An eCom transaction is sent once and given 3 s; a second of them is the network's.
-    patience=timedelta(seconds=2),
+    answer_deadline=timedelta(seconds=2),
     shapes=(
-        Shape("POST", "/v2/payments/{orderId}"),
-        Shape("POST", "/v2/payments/{orderId}/shippingDetails", proxied=True),
-        Shape("DELETE", _CONSENTS + "{userId}"),
+        RequestShape("POST", "/v2/payments/{orderId}"),
+        RequestShape("POST", "/v2/payments/{orderId}/shippingDetails", proxied=True),
+        RequestShape("DELETE", _CONSENTS + "{userId}"),
     ),
     callbacks=MappingProxyType(
-        {"checkout": Shape("POST", ""), "express": Shape("POST", "", proxied=True)}
+        {"checkout": RequestShape("POST", ""), "express": RequestShape("POST", "", proxied=True)}
     ),
     token=True,
 )
@@ -106,12 +106,12 @@ FACTS: Final = Facts(
 class _CallbackInspector:
     signs_query = False
 
-    def __init__(self, terms: Terms) -> None:
-        self._token = Token(terms.secrets) if terms.secrets else None
-        self._product = terms.callback is not None
-        self._enforced = terms.enforced
+    def __init__(self, options: EndpointOptions) -> None:
+        self._token = Token(options.secrets) if options.secrets else None
+        self._product = options.callback is not None
+        self._enforced = options.enforced
 
-    def inspect(self, delivery: Delivery) -> Verification:
+    def verify(self, delivery: Delivery) -> Verification:
         if self._product:
             return self._session(delivery)
         match (delivery.head.method, *delivery.remainder.split("/")):
@@ -123,15 +123,15 @@ class _CallbackInspector:
                 return self._consent(delivery, user_id)
         raise Refusal(Reason.UNKNOWN_ENDPOINT)
 
-    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:
-        consent = asked.remainder.startswith(_CONSENTS)
-        return plain_answer(ruling, ("DELETE" if consent else "POST",))
+    def answer(self, result: IngestResult, context: AnswerContext) -> Ack:
+        consent = context.remainder.startswith(_CONSENTS)
+        return plain_answer(result, ("DELETE" if consent else "POST",))
 
-    def passed(self, answered: Ack, asked: Asked) -> Ack:  # noqa: ARG002 - it passes as it is
+    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
         return answered
 
     def _transaction(self, delivery: Delivery, order_id: str) -> Verification:
-        secret = self._verify(delivery)
+        secret = self._verify_token(delivery)
         message = _about(order_id, delivery.body)
         info = message.get("transactionInfo")
         told = _texts(info, "status", "transactionId") if isinstance(info, dict) else None
@@ -144,7 +144,7 @@ class _CallbackInspector:
         )
 
     def _shipping(self, delivery: Delivery, order_id: str) -> Verification:
-        secret = self._verify(delivery)
+        secret = self._verify_token(delivery)
         message = _about(order_id, delivery.body)
         order = ids.spell(order_id)
         return Verification(
@@ -157,7 +157,7 @@ class _CallbackInspector:
 
     def _consent(self, delivery: Delivery, user_id: str) -> Verification:
         excused = self._enforced and not delivery.head.headers.values(_AUTHORIZATION)
-        secret = None if excused else self._verify(delivery)
+        secret = None if excused else self._verify_token(delivery)
         if delivery.body:
             raise Refusal(Reason.BODY_MALFORMED, "the removal of a consent has no body")
         removed = ids.spell("consent", user_id)
@@ -173,7 +173,7 @@ class _CallbackInspector:
 
     def _session(self, delivery: Delivery) -> Verification:
         """Inspect what Checkout tells of a session, or what Express asks."""
-        secret = self._verify(delivery)
+        secret = self._verify_token(delivery)
         message = strict_json.parse_object(delivery.body)
         told = _texts(message, "reference", "sessionState")
         reference = _texts(message, "reference")
@@ -184,7 +184,7 @@ class _CallbackInspector:
             subject=None if reference is None else _spell(reference),
         )
 
-    def _verify(self, delivery: Delivery) -> int | None:
+    def _verify_token(self, delivery: Delivery) -> int | None:
         """Return the position of the token that came; None where none is configured."""
         if self._token is None:
             return None
@@ -214,18 +214,18 @@ def _spell(parts: tuple[str, ...]) -> str:
 
 
 class _VippsCallback:
-    facts = FACTS
+    info = INFO
 
-    def bind(self, terms: Terms) -> Inspector:
-        for position, secret in enumerate(terms.secrets):
+    def bind(self, options: EndpointOptions) -> Inspector:
+        for position, secret in enumerate(options.secrets):
             _check_token(f"secrets.{position}", secret)
-        if terms.order_id_pattern is not None:
+        if options.order_id_pattern is not None:
             raise ValueError("order_id_pattern: only midtrans signs an order id; leave it out")
-        if terms.partner_id is not None:
+        if options.partner_id is not None:
             raise ValueError("partner_id: Vipps sends none; leave it out")
-        if terms.callback not in {None, *FACTS.callbacks}:
-            raise ValueError(f"callback: write one of {', '.join(FACTS.callbacks)}")
-        return _CallbackInspector(terms)
+        if options.callback not in {None, *INFO.callbacks}:
+            raise ValueError(f"callback: write one of {', '.join(INFO.callbacks)}")
+        return _CallbackInspector(options)
 
     def sample(self, order: SampleOrder) -> Sample:
         """As `Provider.sample`; a change of `callback` chooses another kind of message."""

@@ -28,14 +28,14 @@ from relay.core.request import Ack, Delivery, Headers, IngestResult, RequestHead
 from relay.core.secret import Secret
 from relay.core.strict_json import JsonObject
 from relay.providers import (
-    Asked,
+    AnswerContext,
+    EndpointOptions,
     Environment,
-    Facts,
     Inspector,
     Provider,
+    ProviderInfo,
     Sample,
     SampleOrder,
-    Terms,
     Window,
 )
 from relay.providers.answers import plain_answer
@@ -54,7 +54,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 # A retry may carry the date of the first attempt, and retries go on for seven days.
 _WINDOW: Final = Window(past=timedelta(days=7), future=timedelta(minutes=5))
 
-FACTS: Final = Facts(
+INFO: Final = ProviderInfo(
     name="vipps",
     title="Vipps MobilePay Webhooks API",
     environments={
@@ -108,10 +108,10 @@ class _VippsInspector:
         self._url = url
         self._window = window
 
-    def inspect(self, delivery: Delivery) -> Verification:
+    def verify(self, delivery: Delivery) -> Verification:
         secret = None
         if self._hmac is not None:
-            secret = self._verify(self._hmac, delivery)
+            secret = self._verify_signature(self._hmac, delivery)
         message = strict_json.parse_object(delivery.body)
         return Verification(
             key=_event_key(message, delivery.body),
@@ -122,13 +122,13 @@ class _VippsInspector:
             is_initial=message.get("name") == "CREATED",
         )
 
-    def answer(self, ruling: IngestResult, asked: Asked) -> Ack:  # noqa: ARG002 - the ruling says it all
-        return plain_answer(ruling, FACTS.methods)
+    def answer(self, result: IngestResult, context: AnswerContext) -> Ack:  # noqa: ARG002 - the result says it all
+        return plain_answer(result, INFO.methods)
 
-    def passed(self, answered: Ack, asked: Asked) -> Ack:  # noqa: ARG002 - it passes as it is
+    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
         return answered
 
-    def _verify(self, verifier: Hmac, delivery: Delivery) -> int:
+    def _verify_signature(self, verifier: Hmac, delivery: Delivery) -> int:
         headers = delivery.head.headers
         signed_at = _single(headers, _DATE)
         content = _single(headers, _CONTENT)
@@ -230,18 +230,18 @@ def _subject(message: JsonObject) -> str | None:
 
 
 class _Vipps:
-    facts = FACTS
+    info = INFO
 
-    def bind(self, terms: Terms) -> Inspector:
-        for position, secret in enumerate(terms.secrets):
+    def bind(self, options: EndpointOptions) -> Inspector:
+        for position, secret in enumerate(options.secrets):
             if not secret.reveal().strip():
                 raise ValueError(f"secrets.{position}: is empty; give the registration's secret")
-        if terms.order_id_pattern is not None:
+        if options.order_id_pattern is not None:
             raise ValueError("order_id_pattern: Vipps has no order id; leave it out")
-        if terms.partner_id is not None:
+        if options.partner_id is not None:
             raise ValueError("partner_id: Vipps sends none; leave it out")
-        url = None if terms.public_url is None else _signed_url(terms.public_url)
-        return _VippsInspector(terms.secrets, url, terms.window or _WINDOW)
+        url = None if options.public_url is None else _signed_url(options.public_url)
+        return _VippsInspector(options.secrets, url, options.window or _WINDOW)
 
     def sample(self, order: SampleOrder) -> Sample:
         body = json.dumps(_sample_message(order), separators=(",", ":")).encode()

@@ -148,7 +148,7 @@ class SqliteSpool:
         self, event: VerifiedDelivery, within: float | None = None
     ) -> Stored | Duplicate | Conflict:
         now = self._clock.steady()
-        taker = None if event.evidence.test else self._takers.get(event.upstream)
+        taker = None if event.verification.test else self._takers.get(event.upstream)
         seat = None if taker is None else taker.seat()
         if taker is None or seat is None:
             put = partial(events.put, row=events.parameters(event, now, None))

@@ -154,13 +154,13 @@ def parameters(event: VerifiedDelivery, now: datetime, until: datetime | None) -
 
     until: the end of the lease under which it is stored; None to have it claimed.
     """
-    evidence = event.evidence
+    verification = event.verification
     row = _received(event)
-    row["content"] = evidence.content
-    row["restated"] = evidence.replay_digest
-    row["refuse"] = evidence.on_conflict == "refuse"
+    row["content"] = verification.content
+    row["restated"] = verification.replay_digest
+    row["refuse"] = verification.on_conflict == "refuse"
     row["since"] = micros(now)
-    if evidence.test:
+    if verification.test:
         row.update(_TEST)
     elif until is None:
         row.update(_READY, due_at=row["since"])
@@ -183,15 +183,15 @@ def passed_parameters(passed: ProxiedDelivery) -> Parameters:
 
 def _received(event: VerifiedDelivery) -> Parameters:
     """Return what came from outside, and its digest."""
-    delivery, evidence = event.delivery, event.evidence
+    delivery, verification = event.delivery, event.verification
     row: Parameters = {
         "id": event.event_id,
         "endpoint": delivery.endpoint,
         "provider": event.provider,
         "environment": event.environment,
         "upstream": event.upstream,
-        "key": evidence.key,
-        "subject": evidence.subject,
+        "key": verification.key,
+        "subject": verification.subject,
         "method": delivery.head.method,
         "suffix": event.suffix,
         "headers": orjson.dumps(list(event.headers)).decode(),
@@ -203,7 +203,7 @@ def _received(event: VerifiedDelivery) -> Parameters:
     row["digest"] = _digest(_sealed(row), (event.reconciled, event.confirm))
     row["reconciled"] = event.reconciled
     row["confirm"] = event.confirm
-    row["opening"] = evidence.is_initial
+    row["opening"] = verification.is_initial
     return row
 
 

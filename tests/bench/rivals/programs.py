@@ -134,5 +134,5 @@ def _found(program: str, install: str) -> str:
 def _networks() -> list[str]:
     """Return what Midtrans publishes: the list that relay has for this endpoint."""
     provider: Provider = load("midtrans")
-    listings = provider.facts.environments["production"].listings
+    listings = provider.info.environments["production"].listings
     return list(dict.fromkeys(each for listing in listings for each in listing.networks))

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from relay.core.errors import Reason, Refusal
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
 from relay.core.secret import Secret
-from relay.providers import Terms
+from relay.providers import EndpointOptions
 from relay.providers.builtin import load
-from relay.providers.inline.signature import MOST_SIGNATURES, Format
+from relay.providers.inline.signature import MAX_SIGNATURES, Format
 from relay.signatures import Verifier
 from relay.signatures.public_key import Ed25519, Rsa
 from relay.signatures.shared_secret import Digest, Hmac, Token
@@ -58,7 +58,7 @@ _VERIFIERS: tuple[tuple[Verifier, str | None], ...] = (
     (Rsa([Secret(_SNAP["public_key"])]), None),
 )
 _INSPECTOR = load("vipps").bind(
-    Terms(secrets=(Secret(_VIPPS["secret"]),), public_url=_VIPPS["url"])
+    EndpointOptions(secrets=(Secret(_VIPPS["secret"]),), public_url=_VIPPS["url"])
 )
 
 
@@ -117,7 +117,7 @@ def _check_format(text: str, value: str) -> None:
         return
     if _PREFIXED.fullmatch(text):
         assert form.write(found.signatures[0], "") == value
-    assert 1 <= len(found.signatures) <= MOST_SIGNATURES
+    assert 1 <= len(found.signatures) <= MAX_SIGNATURES
     assert all(each and each in value for each in found.signatures)
     assert (found.timestamp is not None) is form.holds_time
     assert found.timestamp is None or (found.timestamp and found.timestamp in value)
@@ -145,7 +145,7 @@ def _check_vipps(values: list[str]) -> None:
     head = RequestHead("POST", "/hook", Headers(fields), peer, _AT)
     body = _VIPPS["body"].encode()
     try:
-        _INSPECTOR.inspect(Delivery("vipps", head, ClientAddress(peer, Via.PEER), "", body))
+        _INSPECTOR.verify(Delivery("vipps", head, ClientAddress(peer, Via.PEER), "", body))
     except Refusal as refusal:
         assert values != genuine, f"the genuine message was refused: {refusal}"
         return

@@ -7,7 +7,7 @@ from typing import Any
 
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
 from relay.core.secret import Secret
-from relay.providers import Environment, Inspector, Terms
+from relay.providers import EndpointOptions, Environment, Inspector
 from relay.providers.inline import Description, Field, HeaderField, SignatureRule
 from relay.providers.inline.provider import InlineProvider
 from relay.providers.inline.signed_text import Message, SignedUrl
@@ -22,9 +22,9 @@ def described(*, event_key: tuple[Field, ...] = (), **rule: Any) -> Description:
     return Description("test", signature, {"live": Environment()}, event_key=event_key)
 
 
-def bound(description: Description, *secrets: str, **terms: Any) -> Inspector:
+def bound(description: Description, *secrets: str, **options: Any) -> Inspector:
     given = tuple(Secret(secret) for secret in secrets)
-    return InlineProvider(description).bind(Terms(secrets=given, **terms))
+    return InlineProvider(description).bind(EndpointOptions(secrets=given, **options))
 
 
 def delivery(

@@ -9,7 +9,7 @@ import pytest
 from relay.core.errors import Reason
 from relay.core.request import Delivery, IngestResult, Verdict, Verification
 from relay.core.secret import Secret
-from relay.providers import Asked, Environment, Listing, Provider, Terms
+from relay.providers import AddressList, AnswerContext, EndpointOptions, Environment, Provider
 from relay.providers.inline import (
     Description,
     Field,
@@ -72,7 +72,7 @@ class TestInline(ProviderContract):
     @pytest.fixture
     def provider(self, kind: str) -> Provider:
         description, _ = KINDS[kind]
-        networks = Environment((Listing("configuration", ("192.0.2.0/24",)),))
+        networks = Environment((AddressList("configuration", ("192.0.2.0/24",)),))
         return InlineProvider(replace(description, environments={"live": networks}))
 
     @pytest.fixture
@@ -83,10 +83,10 @@ class TestInline(ProviderContract):
 
     def test_the_facts_are_complete(self, provider: Provider, delivery: Delivery) -> None:
         """What was read in a configuration has no document."""
-        facts = provider.facts
-        assert delivery.head.method in facts.methods
-        assert facts.document == ""
-        for text in (facts.title, facts.secrets, facts.signature, facts.event_key, facts.answers):
+        info = provider.info
+        assert delivery.head.method in info.methods
+        assert info.document == ""
+        for text in (info.title, info.secrets, info.signature, info.event_key, info.answers):
             assert text.strip()
 
 
@@ -120,7 +120,7 @@ def test_what_reads_fields(description: Description) -> None:
 def test_bodies_that_parse_alike_say_the_same() -> None:
     inspector = bound(described())
     one, other, third = (
-        inspector.inspect(delivery(body=body)).content
+        inspector.verify(delivery(body=body)).content
         for body in (b'{"a": 1, "b": 2}', b'{"b":2,"a":1}', b'{"a":1,"b":3}')
     )
     assert one == other
@@ -131,7 +131,7 @@ def test_bodies_that_parse_alike_say_the_same() -> None:
 
 
 def key(description: Description, headers: dict[str, str], body: object) -> str:
-    return bound(description).inspect(delivery(headers, json.dumps(body).encode())).key
+    return bound(description).verify(delivery(headers, json.dumps(body).encode())).key
 
 
 def test_event_keys() -> None:
@@ -198,7 +198,7 @@ def test_a_signed_url_has_to_be_configured() -> None:
 
 def headers(rule: SignatureRule, *event_key: Field) -> tuple[str, ...]:
     description = Description("x", rule, {"live": Environment()}, event_key=event_key)
-    return InlineProvider(description).facts.headers
+    return InlineProvider(description).info.headers
 
 
 def test_what_was_signed_passes_on_and_a_token_does_not() -> None:
@@ -212,20 +212,20 @@ def test_what_was_signed_passes_on_and_a_token_does_not() -> None:
 
 def test_answers_are_plain() -> None:
     inspector = bound(described())
-    asked = Asked("", b"", AT)
-    assert inspector.answer(IngestResult(Verdict.ACCEPTED), asked).body == b"OK"
+    context = AnswerContext("", b"", AT)
+    assert inspector.answer(IngestResult(Verdict.ACCEPTED), context).body == b"OK"
     refused = IngestResult(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED)
-    assert inspector.answer(refused, asked).headers == (("Allow", "POST"),)
+    assert inspector.answer(refused, context).headers == (("Allow", "POST"),)
 
 
 def test_without_a_signed_time_there_is_no_window() -> None:
-    assert InlineProvider(described()).facts.window is None
-    assert InlineProvider(KINDS["keyed"][0]).facts.window is not None
+    assert InlineProvider(described()).info.window is None
+    assert InlineProvider(KINDS["keyed"][0]).info.window is not None
 
 
 def test_unsigned_deliveries_have_to_be_wanted() -> None:
-    evidence = InlineProvider(described()).bind(Terms()).inspect(delivery())
-    assert (evidence.signed, evidence.secret) == ((), None)
+    verification = InlineProvider(described()).bind(EndpointOptions()).verify(delivery())
+    assert (verification.signed, verification.secret) == ((), None)
 
 
 def test_a_query_is_signed_where_the_template_has_it() -> None:

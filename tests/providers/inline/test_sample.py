@@ -6,7 +6,7 @@ import pytest
 
 from relay.core.request import Verification
 from relay.core.secret import Secret
-from relay.providers import Sample, SampleOrder, Terms
+from relay.providers import EndpointOptions, Sample, SampleOrder
 from relay.providers.inline import HeaderField, JsonField, TimeRule
 from relay.providers.inline.provider import InlineProvider
 from tests.contracts.provider import delivery_of, outcome
@@ -33,7 +33,7 @@ def test_a_sample_holds_every_field_that_is_read() -> None:
     assert set(body["items"][0]) == {"ref", "amount"}
     assert body["meta"]["signature"]
     assert sample.headers.values("X-Id")
-    inspector = provider.bind(Terms(secrets=(Secret("key"),)))
+    inspector = provider.bind(EndpointOptions(secrets=(Secret("key"),)))
     assert isinstance(outcome(inspector, delivery_of(sample, URL, AT)), Verification)
 
 
@@ -41,8 +41,8 @@ def test_changes_are_signed() -> None:
     provider = InlineProvider(described(event_key=(JsonField("/id"),)))
     sample = ordered(provider, id="mine", **{"data/state": "paid"})
     assert json.loads(sample.body)["data"] == {"state": "paid"}
-    inspector = provider.bind(Terms(secrets=(Secret("key"),)))
-    assert inspector.inspect(delivery_of(sample, URL, AT)).key == "mine"
+    inspector = provider.bind(EndpointOptions(secrets=(Secret("key"),)))
+    assert inspector.verify(delivery_of(sample, URL, AT)).key == "mine"
 
 
 def test_what_cannot_be_changed() -> None:

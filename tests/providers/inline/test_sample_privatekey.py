@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from relay.core.request import Verification
 from relay.core.secret import Secret
-from relay.providers import SampleOrder, Terms
+from relay.providers import EndpointOptions, SampleOrder
 from relay.providers.inline.provider import InlineProvider
 from relay.providers.inline.sample import sign_ed25519
 from tests.contracts.provider import delivery_of, outcome
@@ -35,7 +35,7 @@ def public() -> Secret:
 def test_the_public_half_verifies(encoding: str) -> None:
     provider = InlineProvider(described(scheme="ed25519", encoding=encoding))
     sample = provider.sample(SampleOrder(URL, pem(KEY), AT))
-    inspector = provider.bind(Terms(secrets=(public(),)))
+    inspector = provider.bind(EndpointOptions(secrets=(public(),)))
     assert isinstance(outcome(inspector, delivery_of(sample, URL, AT)), Verification)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.core.errors import Reason, Refusal
-from relay.providers.inline.signature import MOST_SIGNATURES, Format, Found
+from relay.providers.inline.signature import MAX_SIGNATURES, Format, Found
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_what_is_read(form: str, value: str, found: Found) -> None:
         ("v1,{signature}", "v1,", Reason.SIGNATURE_MISSING),
         ("v1,{signature}", "v1", Reason.SIGNATURE_MISSING),
         ("v1,{signature}", "V1,a", Reason.SIGNATURE_MISSING),
-        ("v1,{signature}", "v1,a " * (MOST_SIGNATURES + 1), Reason.SIGNATURE_MISMATCH),
+        ("v1,{signature}", "v1,a " * (MAX_SIGNATURES + 1), Reason.SIGNATURE_MISMATCH),
     ],
 )
 def test_what_is_refused(form: str, value: str, reason: Reason) -> None:

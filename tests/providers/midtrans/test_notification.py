@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from relay.core.errors import Reason
 from relay.core.request import Headers, IngestResult, OnConflict, Verdict, Verification
 from relay.core.secret import Secret
-from relay.providers import Asked, Inspector, Sample, SampleOrder, Terms
+from relay.providers import AnswerContext, EndpointOptions, Inspector, Sample, SampleOrder
 from relay.providers.midtrans.notification import PROVIDER
 from tests.contracts.provider import delivery_of, outcome
 
@@ -30,7 +30,9 @@ ACCOUNT = {"account_id": "00000269-7836", "account_status": "ENABLED", "status_c
 
 
 def bind(pattern: str | None = None, *, signed: bool = True) -> Inspector:
-    return PROVIDER.bind(Terms(secrets=(KEY,) if signed else (), order_id_pattern=pattern))
+    return PROVIDER.bind(
+        EndpointOptions(secrets=(KEY,) if signed else (), order_id_pattern=pattern)
+    )
 
 
 def sign(message: Mapping[str, object], *fields: str) -> dict[str, object]:
@@ -62,27 +64,31 @@ def account(**changes: object) -> Verification:
 
 
 def test_a_payment() -> None:
-    evidence = payment()
-    assert evidence.key == "9aed5972-5b6a-401e-894b-a32c91ed1a3a:settlement:200:accept"
-    assert evidence.subject == PAYMENT["transaction_id"]
-    assert evidence.signed == ("order_id", "status_code", "gross_amount")
-    assert evidence.secret == 0
-    assert (evidence.is_initial, evidence.test, evidence.ambiguous) == (False, False, False)
-    assert evidence.on_conflict is OnConflict.DELIVER
+    verification = payment()
+    assert verification.key == "9aed5972-5b6a-401e-894b-a32c91ed1a3a:settlement:200:accept"
+    assert verification.subject == PAYMENT["transaction_id"]
+    assert verification.signed == ("order_id", "status_code", "gross_amount")
+    assert verification.secret == 0
+    assert (verification.is_initial, verification.test, verification.ambiguous) == (
+        False,
+        False,
+        False,
+    )
+    assert verification.on_conflict is OnConflict.DELIVER
 
 
 @pytest.mark.parametrize("status", ["pending", "PENDING", "Pending"])
 def test_pending_opens_a_transaction(status: str) -> None:
-    evidence = payment(transaction_status=status, status_code="201")
-    assert evidence.is_initial
-    assert ":pending:201:" in evidence.key
+    verification = payment(transaction_status=status, status_code="201")
+    assert verification.is_initial
+    assert ":pending:201:" in verification.key
 
 
 def test_the_order_stands_in_for_a_transaction_that_is_not_named() -> None:
     for missing in ("", None):
-        evidence = payment(transaction_id=missing)
-        assert evidence.subject == "order-1"
-        assert evidence.key == "order-1:settlement:200:accept"
+        verification = payment(transaction_id=missing)
+        assert verification.subject == "order-1"
+        assert verification.key == "order-1:settlement:200:accept"
 
 
 def test_no_missing_identity_field_refuses() -> None:
@@ -150,16 +156,18 @@ def test_the_signature_is_in_no_key() -> None:
 
 def test_a_key_is_safe_to_log_whatever_the_order_is_called() -> None:
     order_id = "2016-10-20 12:39\n\x1b[31m\u202e" + "x" * 10_000
-    evidence = payment(order_id=order_id, transaction_id="a:b\n", transaction_status="s" * 10_000)
-    for text in (evidence.key, evidence.subject or ""):
+    verification = payment(
+        order_id=order_id, transaction_id="a:b\n", transaction_status="s" * 10_000
+    )
+    for text in (verification.key, verification.subject or ""):
         assert text.isprintable()
         assert text.isascii()
         assert len(text) < 600
 
 
 def test_a_recurring_payment_is_a_payment() -> None:
-    evidence = payment(order_id="SUBS-order-1")
-    assert evidence.signed == ("order_id", "status_code", "gross_amount")
+    verification = payment(order_id="SUBS-order-1")
+    assert verification.signed == ("order_id", "status_code", "gross_amount")
 
 
 def test_the_test_message_of_the_dashboard_is_told() -> None:
@@ -174,11 +182,11 @@ def test_the_test_message_of_the_dashboard_is_told() -> None:
 
 
 def test_a_linked_account() -> None:
-    evidence = account()
-    assert re.fullmatch("00000269-7836:ENABLED:200:[0-9a-f]{32}", evidence.key)
-    assert evidence.signed == ("account_id", "account_status", "status_code")
-    assert evidence.subject == "00000269-7836"
-    assert not evidence.ambiguous
+    verification = account()
+    assert re.fullmatch("00000269-7836:ENABLED:200:[0-9a-f]{32}", verification.key)
+    assert verification.signed == ("account_id", "account_status", "status_code")
+    assert verification.subject == "00000269-7836"
+    assert not verification.ambiguous
 
 
 def test_an_account_enabled_again_is_another_event_when_anything_differs() -> None:
@@ -314,9 +322,9 @@ def test_an_order_has_to_match_the_whole_pattern() -> None:
 
 def test_unsigned_messages_need_no_field_at_all() -> None:
     inspector = bind(signed=False)
-    evidence = accepted({"hello": "world"}, inspector)
-    assert evidence.key == "sha256:" + hashlib.sha256(b'{"hello": "world"}').hexdigest()
-    assert evidence.subject is None
+    verification = accepted({"hello": "world"}, inspector)
+    assert verification.key == "sha256:" + hashlib.sha256(b'{"hello": "world"}').hexdigest()
+    assert verification.subject is None
     assert accepted({"order_id": 7, "gross_amount": 1}, inspector).subject == "7"
     assert accepted({"account_id": None}, inspector).subject is None
 
@@ -395,31 +403,31 @@ def test_the_published_shift_is_flagged() -> None:
 
 @pytest.mark.timeout(2)
 def test_long_digits_cost_no_more_than_their_length() -> None:
-    evidence = payment(order_id="1" * 50_000, gross_amount="1" * 50_000)
-    assert not evidence.ambiguous
+    verification = payment(order_id="1" * 50_000, gross_amount="1" * 50_000)
+    assert not verification.ambiguous
 
 
 # ---- configuration, answers, samples --------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("terms", "message"),
+    ("options", "message"),
     [
-        (Terms(secrets=(KEY, Secret(" \n"))), "secrets.1: "),
-        (Terms(secrets=(KEY,), order_id_pattern="("), "order_id_pattern: "),
-        (Terms(secrets=(KEY,), partner_id="x"), "partner_id: "),
+        (EndpointOptions(secrets=(KEY, Secret(" \n"))), "secrets.1: "),
+        (EndpointOptions(secrets=(KEY,), order_id_pattern="("), "order_id_pattern: "),
+        (EndpointOptions(secrets=(KEY,), partner_id="x"), "partner_id: "),
     ],
 )
-def test_an_unusable_term_is_named(terms: Terms, message: str) -> None:
+def test_an_unusable_term_is_named(options: EndpointOptions, message: str) -> None:
     with pytest.raises(ValueError, match=rf"^{re.escape(message)}"):
-        PROVIDER.bind(terms)
+        PROVIDER.bind(options)
 
 
 def test_the_answer_to_a_success_is_ok() -> None:
-    ack = bind().answer(IngestResult(Verdict.ACCEPTED), Asked("", b"", NOW))
+    ack = bind().answer(IngestResult(Verdict.ACCEPTED), AnswerContext("", b"", NOW))
     assert (ack.status, ack.body) == (200, b"OK")
     refused = bind().answer(
-        IngestResult(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED), Asked("", b"", NOW)
+        IngestResult(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED), AnswerContext("", b"", NOW)
     )
     assert refused.headers == (("Allow", "POST"),)
 
@@ -445,9 +453,9 @@ def test_a_sample_takes_changes_and_signs_them(status: str, code: str) -> None:
 
 def test_no_sample_is_ambiguous_by_chance() -> None:
     for _ in range(500):
-        evidence = outcome(bind(), delivery_of(sample()))
-        assert isinstance(evidence, Verification)
-        assert not evidence.ambiguous
+        verification = outcome(bind(), delivery_of(sample()))
+        assert isinstance(verification, Verification)
+        assert not verification.ambiguous
 
 
 def test_the_signature_of_a_sample_is_computed() -> None:

@@ -12,7 +12,7 @@ from random import Random
 
 from relay.core.request import Headers
 from relay.core.secret import Secret
-from relay.providers import Inspector, Sample, Terms
+from relay.providers import EndpointOptions, Inspector, Sample
 from relay.providers.midtrans.notification import PROVIDER
 from tests.contracts.provider import delivery_of, outcome
 
@@ -57,13 +57,13 @@ def flagged(inspector: Inspector, fields: Triple) -> bool:
         "transaction_status": "settlement",
     }
     body = json.dumps(message).encode()
-    evidence = outcome(inspector, delivery_of(Sample("POST", "", Headers(), body)))
-    assert not isinstance(evidence, str), (fields, evidence)
-    return evidence.ambiguous
+    verification = outcome(inspector, delivery_of(Sample("POST", "", Headers(), body)))
+    assert not isinstance(verification, str), (fields, verification)
+    return verification.ambiguous
 
 
 def test_every_alternative_split_of_random_triples_is_flagged() -> None:
-    dice, inspector = Random(20260105), PROVIDER.bind(Terms(secrets=(Secret(KEY),)))
+    dice, inspector = Random(20260105), PROVIDER.bind(EndpointOptions(secrets=(Secret(KEY),)))
     seen = Counter[bool]()
     for _ in range(TRIPLES):
         fields = triple(dice)

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from relay.core.errors import Reason
 from relay.core.request import Delivery, Headers, OnConflict, Verification
 from relay.core.secret import Secret
-from relay.providers import Inspector, Sample, SampleOrder, Terms, Window
+from relay.providers import EndpointOptions, Inspector, Sample, SampleOrder, Window
 from relay.providers.midtrans.snap import PROVIDER
 from tests.contracts.proof import with_headers
 from tests.contracts.provider import delivery_of, outcome
@@ -62,7 +62,9 @@ def bind(
     public_url: str | None = None, window: Window | None = None, partner_id: str | None = None
 ) -> Inspector:
     return PROVIDER.bind(
-        Terms(secrets=(keys()[1],), public_url=public_url, window=window, partner_id=partner_id)
+        EndpointOptions(
+            secrets=(keys()[1],), public_url=public_url, window=window, partner_id=partner_id
+        )
     )
 
 
@@ -106,13 +108,13 @@ def without(delivery: Delivery, name: str) -> Delivery:
 
 @pytest.mark.parametrize(("path", "service"), [(DEBIT, "56"), (QRIS, "52"), (ACCOUNT, "25")])
 def test_a_message(path: str, service: str) -> None:
-    evidence = accepted(message(path=path))
-    assert evidence.key == f"{service}:12345678901234567890:2026-01-05"
-    assert evidence.subject == "A1"
-    assert evidence.signed == ("body",)
-    assert evidence.secret == 0
-    assert evidence.on_conflict is OnConflict.REFUSE
-    assert not evidence.is_initial
+    verification = accepted(message(path=path))
+    assert verification.key == f"{service}:12345678901234567890:2026-01-05"
+    assert verification.subject == "A1"
+    assert verification.signed == ("body",)
+    assert verification.secret == 0
+    assert verification.on_conflict is OnConflict.REFUSE
+    assert not verification.is_initial
 
 
 def test_the_content_is_what_the_body_says() -> None:
@@ -280,12 +282,12 @@ def test_the_configured_prefix_is_not_signed_unless_it_is_configured() -> None:
 
 
 def test_a_query_is_signed_too() -> None:
-    asked = QRIS + "?a=%2F&b"
-    accepted(message(path=asked))
-    accepted(message(path=asked, signed_path="/hooks/snap" + asked))
-    accepted(message(path=asked, signed_path="/p" + asked), bind("https://shop.example.com/p"))
-    assert outcome(bind(), message(path=asked, signed_path=QRIS)) is Reason.SIGNATURE_MISMATCH
-    assert outcome(bind(), message(signed_path=asked)) is Reason.SIGNATURE_MISMATCH
+    context = QRIS + "?a=%2F&b"
+    accepted(message(path=context))
+    accepted(message(path=context, signed_path="/hooks/snap" + context))
+    accepted(message(path=context, signed_path="/p" + context), bind("https://shop.example.com/p"))
+    assert outcome(bind(), message(path=context, signed_path=QRIS)) is Reason.SIGNATURE_MISMATCH
+    assert outcome(bind(), message(signed_path=context)) is Reason.SIGNATURE_MISMATCH
 
 
 @pytest.mark.parametrize(
@@ -360,10 +362,10 @@ def test_what_is_not_ascii_was_not_signed() -> None:
 
 
 def test_any_of_several_keys_by_any_path_and_spelling() -> None:
-    terms = Terms(
+    options = EndpointOptions(
         secrets=(keys(1)[1], keys()[1], keys(2)[1]), public_url="https://shop.example.com/p"
     )
-    inspector = PROVIDER.bind(terms)
+    inspector = PROVIDER.bind(options)
     for path in ("/p" + QRIS, QRIS, "/hooks/snap" + QRIS):
         for signed in (SPACED, BODY):
             assert accepted(message(SPACED, signed_path=path, signed=signed), inspector).secret == 1
@@ -443,7 +445,9 @@ def test_a_time_in_the_forms_that_are_seen(stamp: str) -> None:
 )
 def test_what_is_no_time(stamp: str) -> None:
     assert outcome(bind(), message(stamp=stamp)) is Reason.TIMESTAMP_INVALID
-    assert outcome(PROVIDER.bind(Terms()), message(stamp=stamp)) is Reason.TIMESTAMP_INVALID
+    assert (
+        outcome(PROVIDER.bind(EndpointOptions()), message(stamp=stamp)) is Reason.TIMESTAMP_INVALID
+    )
 
 
 @pytest.mark.parametrize(
@@ -499,7 +503,7 @@ def test_a_configured_partner_is_the_only_one() -> None:
 
 
 def test_a_configured_partner_counts_without_secrets_too() -> None:
-    inspector = PROVIDER.bind(Terms(partner_id="G1"))
+    inspector = PROVIDER.bind(EndpointOptions(partner_id="G1"))
     assert outcome(inspector, message()) is Reason.SIGNATURE_MISSING
     accepted(message(headers={"X-PARTNER-ID": "G1"}), inspector)
 
@@ -508,7 +512,7 @@ def test_a_configured_partner_counts_without_secrets_too() -> None:
 
 
 def test_an_unsigned_time_may_be_any() -> None:
-    unsigned = PROVIDER.bind(Terms())
+    unsigned = PROVIDER.bind(EndpointOptions())
     delivery = without(message(stamp="2020-01-01T00:00:00+07:00"), "X-SIGNATURE")
     assert accepted(delivery, unsigned).key == "52:12345678901234567890:2020-01-01"
 
@@ -517,31 +521,34 @@ def test_an_unsigned_time_may_be_any() -> None:
 
 
 @pytest.mark.parametrize(
-    ("terms", "said"),
+    ("options", "said"),
     [
-        (Terms(secrets=(Secret(""),)), "secrets.0: is empty; give the public key"),
-        (Terms(secrets=(Secret("a-server-key"),)), "secrets.0: line 1: neither PEM nor Base64"),
-        (Terms(order_id_pattern=".*"), "order_id_pattern: "),
-        (Terms(callback="checkout"), "callback: "),
-        (Terms(public_url="https://pay.example.com/snap?a=1"), "public_url: "),
-        (Terms(public_url="https://pay.example.com/snap#a"), "public_url: "),
-        (Terms(public_url="https://pay.example.com/sn ap"), "public_url: "),
-        (Terms(public_url="https://pay.example.com/\xe9"), "public_url: "),
-        (Terms(public_url="/snap"), "public_url: "),
-        (Terms(public_url="ftp://pay.example.com/snap"), "public_url: "),
-        (Terms(public_url=PREFIX + QRIS), "public_url: Midtrans appends"),
-        (Terms(public_url=PREFIX + QRIS + "/"), "public_url: Midtrans appends"),
+        (EndpointOptions(secrets=(Secret(""),)), "secrets.0: is empty; give the public key"),
+        (
+            EndpointOptions(secrets=(Secret("a-server-key"),)),
+            "secrets.0: line 1: neither PEM nor Base64",
+        ),
+        (EndpointOptions(order_id_pattern=".*"), "order_id_pattern: "),
+        (EndpointOptions(callback="checkout"), "callback: "),
+        (EndpointOptions(public_url="https://pay.example.com/snap?a=1"), "public_url: "),
+        (EndpointOptions(public_url="https://pay.example.com/snap#a"), "public_url: "),
+        (EndpointOptions(public_url="https://pay.example.com/sn ap"), "public_url: "),
+        (EndpointOptions(public_url="https://pay.example.com/\xe9"), "public_url: "),
+        (EndpointOptions(public_url="/snap"), "public_url: "),
+        (EndpointOptions(public_url="ftp://pay.example.com/snap"), "public_url: "),
+        (EndpointOptions(public_url=PREFIX + QRIS), "public_url: Midtrans appends"),
+        (EndpointOptions(public_url=PREFIX + QRIS + "/"), "public_url: Midtrans appends"),
     ],
 )
-def test_a_term_that_cannot_be_used(terms: Terms, said: str) -> None:
+def test_a_term_that_cannot_be_used(options: EndpointOptions, said: str) -> None:
     with pytest.raises(ValueError, match="^" + re.escape(said)):
-        PROVIDER.bind(terms)
+        PROVIDER.bind(options)
 
 
 def test_the_key_that_is_none_is_counted() -> None:
     private, public = keys()
     with pytest.raises(ValueError, match=r"^secrets\.2: line 1: a PRIVATE KEY"):
-        PROVIDER.bind(Terms(secrets=(public, public, private)))
+        PROVIDER.bind(EndpointOptions(secrets=(public, public, private)))
 
 
 # ---- samples --------------------------------------------------------------------------------
@@ -579,9 +586,9 @@ def test_fields_and_headers_of_a_sample_can_be_set() -> None:
         "latestTransactionStatus": "03",
     }
     sample = PROVIDER.sample(SampleOrder(PREFIX, keys()[0], NOW, changes))
-    evidence = accepted(delivery_of(sample, PREFIX, NOW), bind(partner_id="G7"))
-    assert (evidence.key, evidence.subject) == ("56:7:2026-01-05", "R7")
-    assert evidence.is_initial
+    verification = accepted(delivery_of(sample, PREFIX, NOW), bind(partner_id="G7"))
+    assert (verification.key, verification.subject) == ("56:7:2026-01-05", "R7")
+    assert verification.is_initial
     assert sample.headers.values("CHANNEL-ID") == ("7",)
 
 

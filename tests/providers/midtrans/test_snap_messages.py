@@ -6,8 +6,15 @@ import pytest
 
 from relay.core.errors import Reason
 from relay.core.request import Ack, IngestResult, Verdict
-from relay.providers import Asked
-from relay.providers.midtrans.snap_messages import ACCOUNT, DEBIT, QRIS, SERVICES, answer, passed
+from relay.providers import AnswerContext
+from relay.providers.midtrans.snap_messages import (
+    ACCOUNT,
+    DEBIT,
+    QRIS,
+    SERVICES,
+    answer,
+    proxied_answer,
+)
 from tests.contracts.provider import RULINGS
 
 NOW = datetime(2026, 1, 5, 17, 0, 9, 123456, tzinfo=UTC)
@@ -41,7 +48,7 @@ def said(ack: Ack) -> dict[str, object]:
 
 
 def refused(reason: Reason, path: str = QRIS) -> Ack:
-    return answer(IngestResult(Verdict.REFUSED, reason), Asked(path, b"", NOW))
+    return answer(IngestResult(Verdict.REFUSED, reason), AnswerContext(path, b"", NOW))
 
 
 # ---- every answer ---------------------------------------------------------------------------
@@ -49,8 +56,8 @@ def refused(reason: Reason, path: str = QRIS) -> Ack:
 
 @pytest.mark.parametrize("path", [*SERVICES, "/unknown", ""])
 def test_every_answer_is_in_snaps_shape(path: str) -> None:
-    for ruling, body in product(RULINGS, (json.dumps(VA).encode(), b"", b"not json")):
-        ack = answer(ruling, Asked(path, body, NOW))
+    for result, body in product(RULINGS, (json.dumps(VA).encode(), b"", b"not json")):
+        ack = answer(result, AnswerContext(path, body, NOW))
         found = said(ack)
         code = found["responseCode"]
         assert isinstance(code, str)
@@ -65,8 +72,8 @@ def test_every_answer_is_in_snaps_shape(path: str) -> None:
 def test_every_code_is_listed_or_follows_the_rule() -> None:
     assert not LISTED & BY_RULE
     codes = {
-        str(said(answer(ruling, Asked(path, b"", NOW)))["responseCode"])
-        for ruling, path in product(RULINGS, SERVICES)
+        str(said(answer(result, AnswerContext(path, b"", NOW)))["responseCode"])
+        for result, path in product(RULINGS, SERVICES)
     }
     assert codes == LISTED | BY_RULE
 
@@ -79,7 +86,7 @@ def test_every_code_is_listed_or_follows_the_rule() -> None:
 )
 @pytest.mark.parametrize("verdict", [Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED])
 def test_success_is_200_and_nothing_else(path: str, code: str, verdict: Verdict) -> None:
-    ack = answer(IngestResult(verdict), Asked(path, b"{}", NOW))
+    ack = answer(IngestResult(verdict), AnswerContext(path, b"{}", NOW))
     assert ack.status == 200
     assert said(ack)["responseCode"] == code
     assert said(ack)["responseMessage"] == "Successful"
@@ -87,15 +94,16 @@ def test_success_is_200_and_nothing_else(path: str, code: str, verdict: Verdict)
 
 
 def test_a_duplicate_is_answered_like_the_first() -> None:
-    asked = Asked(ACCOUNT, json.dumps(VA).encode(), NOW)
-    assert answer(IngestResult(Verdict.DUPLICATE), asked) == answer(
-        IngestResult(Verdict.ACCEPTED), asked
+    context = AnswerContext(ACCOUNT, json.dumps(VA).encode(), NOW)
+    assert answer(IngestResult(Verdict.DUPLICATE), context) == answer(
+        IngestResult(Verdict.ACCEPTED), context
     )
 
 
 def test_a_virtual_account_is_repeated_with_its_leading_blanks() -> None:
     ack = answer(
-        IngestResult(Verdict.ACCEPTED), Asked(ACCOUNT, json.dumps(VA, indent=2).encode(), NOW)
+        IngestResult(Verdict.ACCEPTED),
+        AnswerContext(ACCOUNT, json.dumps(VA, indent=2).encode(), NOW),
     )
     assert said(ack)["virtualAccountData"] == {
         "partnerServiceId": "  088899",
@@ -118,19 +126,21 @@ def test_a_virtual_account_is_repeated_with_its_leading_blanks() -> None:
 def test_only_what_is_there_is_repeated(
     body: dict[str, object], repeated: dict[str, object]
 ) -> None:
-    ack = answer(IngestResult(Verdict.ACCEPTED), Asked(ACCOUNT, json.dumps(body).encode(), NOW))
+    ack = answer(
+        IngestResult(Verdict.ACCEPTED), AnswerContext(ACCOUNT, json.dumps(body).encode(), NOW)
+    )
     assert said(ack)["virtualAccountData"] == repeated
 
 
 def test_nothing_is_repeated_elsewhere() -> None:
-    asked = Asked(QRIS, json.dumps(VA).encode(), NOW)
-    assert set(said(answer(IngestResult(Verdict.ACCEPTED), asked))) == {
+    context = AnswerContext(QRIS, json.dumps(VA).encode(), NOW)
+    assert set(said(answer(IngestResult(Verdict.ACCEPTED), context))) == {
         "responseCode",
         "responseMessage",
     }
-    asked = Asked(ACCOUNT, json.dumps(VA).encode(), NOW)
+    context = AnswerContext(ACCOUNT, json.dumps(VA).encode(), NOW)
     conflict = IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
-    assert set(said(answer(conflict, asked))) == {"responseCode", "responseMessage"}
+    assert set(said(answer(conflict, context))) == {"responseCode", "responseMessage"}
 
 
 # ---- everything else ------------------------------------------------------------------------
@@ -164,20 +174,22 @@ def test_a_refusal_has_its_code(reason: Reason, code: str) -> None:
 
 
 def test_another_message_under_a_known_id_is_a_conflict() -> None:
-    ack = answer(IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT), Asked(DEBIT, b"{}", NOW))
+    ack = answer(
+        IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT), AnswerContext(DEBIT, b"{}", NOW)
+    )
     assert (ack.status, said(ack)["responseCode"]) == (409, "4095600")
 
 
 @pytest.mark.parametrize(
-    ("ruling", "code"),
+    ("result", "code"),
     [
         (IngestResult(Verdict.UNAVAILABLE), "5002500"),
         (IngestResult(Verdict.UNAVAILABLE, late=True), "5042500"),
         (IngestResult(Verdict.REFUSED), "5002500"),
     ],
 )
-def test_a_failure_of_ours_says_whether_it_was_time(ruling: IngestResult, code: str) -> None:
-    assert said(answer(ruling, Asked(ACCOUNT, b"{}", NOW)))["responseCode"] == code
+def test_a_failure_of_ours_says_whether_it_was_time(result: IngestResult, code: str) -> None:
+    assert said(answer(result, AnswerContext(ACCOUNT, b"{}", NOW)))["responseCode"] == code
 
 
 def test_another_method_is_told_the_right_one() -> None:
@@ -196,15 +208,17 @@ NO_OBJECTS = [
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 @pytest.mark.parametrize("body", NO_OBJECTS)
 def test_a_success_without_an_object_becomes_the_relays_own(status: int, body: bytes) -> None:
-    asked = Asked(ACCOUNT, json.dumps(VA).encode(), NOW)
-    assert passed(Ack(status, body), asked) == answer(IngestResult(Verdict.ACCEPTED), asked)
+    context = AnswerContext(ACCOUNT, json.dumps(VA).encode(), NOW)
+    assert proxied_answer(Ack(status, body), context) == answer(
+        IngestResult(Verdict.ACCEPTED), context
+    )
 
 
 @pytest.mark.parametrize("status", [200, 201, 302, 400, 404, 409, 499, 500])
 def test_json_passes_with_the_time_beside_it(status: int) -> None:
     body = b'{ "responseCode" : "2002500", "virtualAccountData": {} }'
     answered = Ack(status, body, "application/json;charset=utf-8")
-    found = passed(answered, Asked(ACCOUNT, b"{}", NOW))
+    found = proxied_answer(answered, AnswerContext(ACCOUNT, b"{}", NOW))
     assert found == Ack(status, body, "application/json;charset=utf-8", (STAMP,))
 
 
@@ -224,13 +238,13 @@ def test_json_passes_with_the_time_beside_it(status: int) -> None:
 def test_a_refusal_without_an_object_keeps_its_status(
     status: int, message: str, body: bytes
 ) -> None:
-    found = passed(Ack(status, body, "text/html"), Asked(ACCOUNT, b"{}", NOW))
+    found = proxied_answer(Ack(status, body, "text/html"), AnswerContext(ACCOUNT, b"{}", NOW))
     assert (found.status, found.content_type) == (status, "application/json")
     assert said(found) == {"responseCode": f"{status}2500", "responseMessage": message}
     assert found.headers == (STAMP,)
 
 
 def test_a_refused_method_is_told_the_right_one() -> None:
-    found = passed(Ack(405), Asked(DEBIT, b"{}", NOW))
+    found = proxied_answer(Ack(405), AnswerContext(DEBIT, b"{}", NOW))
     assert (found.status, said(found)["responseCode"]) == (405, "4055600")
     assert found.headers == (STAMP, ("Allow", "POST"))

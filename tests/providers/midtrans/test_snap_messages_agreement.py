@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from relay.core.request import Headers, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import minify
-from relay.providers import Sample, Terms, Window
+from relay.providers import EndpointOptions, Sample, Window
 from relay.providers.midtrans.snap import PROVIDER
 from tests.contracts.provider import delivery_of, outcome
 from tests.harness import npm
@@ -92,13 +92,13 @@ class Referees:
             ("X-EXTERNAL-ID", "1"),
         )
         sample = Sample("POST", message.path, Headers(fields), message.body)
-        terms = Terms(secrets=(Secret(self.public),), window=Window(None, None))
+        options = EndpointOptions(secrets=(Secret(self.public),), window=Window(None, None))
         delivery = delivery_of(sample, "https://pay.example.com/snap", NOW)
-        found = outcome(PROVIDER.bind(terms), delivery)
+        found = outcome(PROVIDER.bind(options), delivery)
         return ACCEPTED if isinstance(found, Verification) else REFUSED
 
     def library(self, message: Message) -> str:
-        asked = {
+        context = {
             "key": self.public,
             "body": b64encode(message.body).decode(),
             "path": message.path,
@@ -107,7 +107,7 @@ class Referees:
         }
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.write(json.dumps(context) + "\n")
         self._process.stdin.flush()
         return self._process.stdout.readline().strip()
 

@@ -21,7 +21,7 @@ from relay.core.request import (
 )
 from relay.core.secret import Secret
 from relay.ingest.routing import Route, Routes
-from relay.providers import Asked, Inspector, Sample, SampleOrder, Terms
+from relay.providers import AnswerContext, EndpointOptions, Inspector, Sample, SampleOrder
 from relay.providers.vipps.callbacks import PROVIDER
 from tests.contracts.proof import with_headers
 from tests.contracts.provider import delivery_of, outcome
@@ -50,7 +50,7 @@ RIGHT = (("Authorization", TEXT),)
 
 
 def bind(*, callback: str | None = None, enforced: bool = False) -> Inspector:
-    return PROVIDER.bind(Terms(secrets=(TOKEN,), callback=callback, enforced=enforced))
+    return PROVIDER.bind(EndpointOptions(secrets=(TOKEN,), callback=callback, enforced=enforced))
 
 
 def delivered(
@@ -85,10 +85,10 @@ def sha256(message: object) -> str:
 
 
 def test_a_transaction() -> None:
-    evidence = accepted(delivered())
-    assert evidence.key == f"{ORDER}:RESERVED:5001420062"
-    assert evidence.subject == ORDER
-    assert evidence.secret == 0
+    verification = accepted(delivered())
+    assert verification.key == f"{ORDER}:RESERVED:5001420062"
+    assert verification.subject == ORDER
+    assert verification.secret == 0
 
 
 def test_a_token_signs_nothing() -> None:
@@ -148,19 +148,19 @@ def test_a_body_that_is_no_json_object_is_malformed(body: bytes, path: str) -> N
 
 
 def test_shipping_details_are_asked_for_an_order() -> None:
-    evidence = accepted(delivered(ADDRESS, ORDER_PATH + "/shippingDetails"))
-    assert evidence.key == f"{ORDER}:shippingDetails:sha256:{sha256(ADDRESS)}"
-    assert (evidence.subject, evidence.signed, evidence.secret) == (ORDER, (), 0)
+    verification = accepted(delivered(ADDRESS, ORDER_PATH + "/shippingDetails"))
+    assert verification.key == f"{ORDER}:shippingDetails:sha256:{sha256(ADDRESS)}"
+    assert (verification.subject, verification.signed, verification.secret) == (ORDER, (), 0)
 
 
 # ---- a consent ------------------------------------------------------------------------------
 
 
 def test_a_removed_consent_needs_no_token_where_addresses_are_enforced() -> None:
-    evidence = accepted(consent(), bind(enforced=True))
-    assert evidence.key == "consent:1234567:20260105T120030.250000Z"
-    assert evidence.subject == "consent:1234567"
-    assert (evidence.signed, evidence.secret) == ((), None)
+    verification = accepted(consent(), bind(enforced=True))
+    assert verification.key == "consent:1234567:20260105T120030.250000Z"
+    assert verification.subject == "consent:1234567"
+    assert (verification.signed, verification.secret) == ((), None)
 
 
 def test_a_removed_consent_needs_the_token_where_anybody_may_call() -> None:
@@ -189,7 +189,7 @@ def test_a_removed_consent_is_held_to_the_token_that_it_brings(enforced: bool) -
 
 @pytest.mark.parametrize("body", [b"{}", b" ", b"null"])
 def test_a_removed_consent_has_no_body(body: bytes) -> None:
-    for inspector in (bind(enforced=True), PROVIDER.bind(Terms())):
+    for inspector in (bind(enforced=True), PROVIDER.bind(EndpointOptions())):
         assert outcome(inspector, consent(body=body)) is Reason.BODY_MALFORMED
 
 
@@ -205,9 +205,9 @@ def test_a_consent_that_is_removed_again_is_another_event() -> None:
 
 @pytest.mark.parametrize("callback", ["checkout", "express"])
 def test_a_session_of_a_product(callback: str) -> None:
-    evidence = accepted(delivered(SESSION, ""), bind(callback=callback))
-    assert (evidence.key, evidence.subject) == ("order-7:PaymentSuccessful", "order-7")
-    assert (evidence.signed, evidence.secret) == ((), 0)
+    verification = accepted(delivered(SESSION, ""), bind(callback=callback))
+    assert (verification.key, verification.subject) == ("order-7:PaymentSuccessful", "order-7")
+    assert (verification.signed, verification.secret) == ((), 0)
 
 
 @pytest.mark.parametrize(
@@ -222,8 +222,8 @@ def test_a_session_of_a_product(callback: str) -> None:
 def test_a_session_without_an_identity_is_known_by_its_body(
     message: dict[str, object], subject: str | None
 ) -> None:
-    evidence = accepted(delivered(message, ""), bind(callback="express"))
-    assert (evidence.key, evidence.subject) == (f"sha256:{sha256(message)}", subject)
+    verification = accepted(delivered(message, ""), bind(callback="express"))
+    assert (verification.key, verification.subject) == (f"sha256:{sha256(message)}", subject)
 
 
 @pytest.mark.parametrize("callback", ["checkout", "express"])
@@ -291,18 +291,18 @@ def test_the_token_is_asked_for_before_the_body_is_read() -> None:
 
 
 def test_no_field_of_the_sender_reaches_an_upstream() -> None:
-    assert PROVIDER.facts.headers == ()
+    assert PROVIDER.info.headers == ()
 
 
 @pytest.mark.parametrize("value", [TEXT + "x", TEXT[:-1]])
 def test_a_refusal_shows_no_token(value: str) -> None:
     with pytest.raises(Refusal) as caught:
-        bind().inspect(delivered(fields=(("Authorization", value),)))
+        bind().verify(delivered(fields=(("Authorization", value),)))
     assert "canary" not in repr(caught.value) + caught.value.detail
 
 
 def test_without_secrets_a_token_is_not_looked_at() -> None:
-    inspector = PROVIDER.bind(Terms())
+    inspector = PROVIDER.bind(EndpointOptions())
     for fields in ((), RIGHT, RIGHT * 2):
         assert accepted(delivered(fields=fields), inspector).secret is None
 
@@ -334,12 +334,12 @@ def test_another_request_is_unknown(method: str, path: str) -> None:
 class Placed:
     """An endpoint as routing sees it."""
 
-    methods = PROVIDER.facts.methods
+    methods = PROVIDER.info.methods
     proxied = False
 
     def __init__(self, path: str, callback: str | None = None) -> None:
         self.path = path
-        self.shapes = PROVIDER.facts.shapes_of(callback)
+        self.shapes = PROVIDER.info.shapes_of(callback)
 
 
 def routed(target: str, placed: Placed, method: str = "POST") -> Route[Placed]:
@@ -401,7 +401,7 @@ def test_what_needs_the_answer_of_an_upstream_is_proxied(
 
 
 def test_disaster_recovery_belongs_to_production() -> None:
-    environments = PROVIDER.facts.environments
+    environments = PROVIDER.info.environments
     assert {name: len(each.hosts) for name, each in environments.items()} == {
         "production": 8,
         "test": 2,
@@ -414,7 +414,7 @@ def test_disaster_recovery_belongs_to_production() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ruling", "status"),
+    ("result", "status"),
     [
         (IngestResult(Verdict.ACCEPTED), 200),
         (IngestResult(Verdict.DUPLICATE), 200),
@@ -424,22 +424,24 @@ def test_disaster_recovery_belongs_to_production() -> None:
         (IngestResult(Verdict.REFUSED, Reason.FIELD_INVALID), 400),
     ],
 )
-def test_answers_are_plain(ruling: IngestResult, status: int) -> None:
-    assert bind().answer(ruling, Asked(ORDER_PATH, b"", NOW)).status == status
+def test_answers_are_plain(result: IngestResult, status: int) -> None:
+    assert bind().answer(result, AnswerContext(ORDER_PATH, b"", NOW)).status == status
 
 
 @pytest.mark.parametrize(
     ("remainder", "allowed"), [(ORDER_PATH, "POST"), (CONSENT_PATH, "DELETE"), ("", "POST")]
 )
 def test_another_method_is_told_the_one_of_its_path(remainder: str, allowed: str) -> None:
-    ruling = IngestResult(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED)
-    ack = bind().answer(ruling, Asked(remainder, b"", NOW))
+    result = IngestResult(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED)
+    ack = bind().answer(result, AnswerContext(remainder, b"", NOW))
     assert (ack.status, ack.headers) == (405, (("Allow", allowed),))
 
 
 def test_what_an_upstream_answers_passes_as_it_is() -> None:
-    answered = replace(bind().answer(IngestResult(Verdict.PASSED), Asked("", b"", NOW)), body=b"{}")
-    assert bind().passed(answered, Asked(ORDER_PATH, b"", NOW)) is answered
+    answered = replace(
+        bind().answer(IngestResult(Verdict.PASSED), AnswerContext("", b"", NOW)), body=b"{}"
+    )
+    assert bind().proxied_answer(answered, AnswerContext(ORDER_PATH, b"", NOW)) is answered
 
 
 # ---- terms ----------------------------------------------------------------------------------
@@ -448,29 +450,31 @@ def test_what_an_upstream_answers_passes_as_it_is() -> None:
 @pytest.mark.parametrize("secret", ["", " ", " x", "x ", "x\n", "x\ty", "x\0y", "x\x7f", "\r\nx"])
 def test_a_token_that_no_header_can_carry_is_a_configuration_mistake(secret: str) -> None:
     with pytest.raises(ValueError, match=r"^secrets\.1: ") as caught:
-        PROVIDER.bind(Terms(secrets=(TOKEN, Secret(secret))))
+        PROVIDER.bind(EndpointOptions(secrets=(TOKEN, Secret(secret))))
     assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize("secret", ["x", "Bearer x", "x  y", "p\u00e5\u00df", "!~"])
 def test_other_tokens_are_usable(secret: str) -> None:
     arrives = secret.encode().decode("latin-1")
-    inspector = PROVIDER.bind(Terms(secrets=(Secret(secret),)))
+    inspector = PROVIDER.bind(EndpointOptions(secrets=(Secret(secret),)))
     assert accepted(delivered(fields=(("Authorization", arrives),)), inspector).secret == 0
 
 
 @pytest.mark.parametrize(
-    ("terms", "name"),
+    ("options", "name"),
     [
-        (Terms(order_id_pattern="x"), "order_id_pattern"),
-        (Terms(partner_id="x"), "partner_id"),
-        (Terms(callback="ecom"), "callback"),
-        (Terms(callback=""), "callback"),
+        (EndpointOptions(order_id_pattern="x"), "order_id_pattern"),
+        (EndpointOptions(partner_id="x"), "partner_id"),
+        (EndpointOptions(callback="ecom"), "callback"),
+        (EndpointOptions(callback=""), "callback"),
     ],
 )
-def test_a_term_without_a_meaning_is_a_configuration_mistake(terms: Terms, name: str) -> None:
+def test_a_term_without_a_meaning_is_a_configuration_mistake(
+    options: EndpointOptions, name: str
+) -> None:
     with pytest.raises(ValueError, match=rf"^{name}: "):
-        PROVIDER.bind(terms)
+        PROVIDER.bind(options)
 
 
 # ---- samples --------------------------------------------------------------------------------
@@ -491,7 +495,7 @@ def sample(**changes: str) -> Sample:
     ],
 )
 def test_a_sample_of_every_kind_is_routed_and_accepted(kind: str, method: str, path: str) -> None:
-    callback = kind if kind in PROVIDER.facts.callbacks else None
+    callback = kind if kind in PROVIDER.info.callbacks else None
     made = sample(callback=kind)
     assert ("/vipps" + made.suffix).startswith(path)
     route = routed("/vipps" + made.suffix, Placed("/vipps", callback))

@@ -13,7 +13,14 @@ import pytest
 from relay.core.errors import Reason
 from relay.core.request import Delivery, Headers, IngestResult, Verdict, Verification
 from relay.core.secret import Secret
-from relay.providers import Asked, Inspector, Sample, SampleOrder, Terms, Window
+from relay.providers import (
+    AnswerContext,
+    EndpointOptions,
+    Inspector,
+    Sample,
+    SampleOrder,
+    Window,
+)
 from relay.providers.vipps.webhooks import PROVIDER
 from tests.contracts.proof import with_headers
 from tests.contracts.provider import delivery_of, outcome
@@ -34,7 +41,7 @@ SIGNED_HEADERS = "SignedHeaders=x-ms-date;host;x-ms-content-sha256"
 
 
 def bind(public_url: str | None = None, window: Window | None = None) -> Inspector:
-    return PROVIDER.bind(Terms(secrets=(KEY,), public_url=public_url, window=window))
+    return PROVIDER.bind(EndpointOptions(secrets=(KEY,), public_url=public_url, window=window))
 
 
 def signature(
@@ -83,12 +90,12 @@ def accepted(event: object = EVENT) -> Verification:
 
 
 def test_a_payment_event() -> None:
-    evidence = accepted()
-    assert evidence.key == "123456:3343121302:AUTHORIZED"
-    assert evidence.subject == "123456:acme-shop-123"
-    assert evidence.signed == ("body",)
-    assert evidence.secret == 0
-    assert not evidence.is_initial
+    verification = accepted()
+    assert verification.key == "123456:3343121302:AUTHORIZED"
+    assert verification.subject == "123456:acme-shop-123"
+    assert verification.signed == ("body",)
+    assert verification.secret == 0
+    assert not verification.is_initial
 
 
 def test_a_created_payment_opens_its_subject() -> None:
@@ -127,9 +134,9 @@ def test_an_event_without_an_identity_is_known_by_its_body(event: dict[str, obje
 
 
 def test_missing_references_never_refuse() -> None:
-    evidence = accepted({"pspReference": "1", "name": "AUTHORIZED"})
-    assert evidence.key == ":1:AUTHORIZED"
-    assert evidence.subject is None
+    verification = accepted({"pspReference": "1", "name": "AUTHORIZED"})
+    assert verification.key == ":1:AUTHORIZED"
+    assert verification.subject is None
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"{", b"", b'{"a":1,"a":1}', b"\xef\xbb\xbf{}"])
@@ -146,7 +153,7 @@ def test_the_signature_is_checked_before_the_body_is_read() -> None:
 
 
 def test_the_secret_is_text_and_is_not_decoded() -> None:
-    assert PROVIDER.bind(Terms(secrets=(KEY,))).inspect(message()).secret == 0
+    assert PROVIDER.bind(EndpointOptions(secrets=(KEY,))).verify(message()).secret == 0
 
 
 def test_the_hash_of_the_body_is_compared_as_well() -> None:
@@ -350,20 +357,20 @@ def test_a_forged_message_learns_nothing_of_the_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("terms", "named"),
+    ("options", "named"),
     [
-        (Terms(secrets=(KEY, Secret(" "))), "secrets.1: "),
-        (Terms(secrets=(KEY,), order_id_pattern=".*"), "order_id_pattern: "),
-        (Terms(secrets=(KEY,), partner_id="x"), "partner_id: "),
+        (EndpointOptions(secrets=(KEY, Secret(" "))), "secrets.1: "),
+        (EndpointOptions(secrets=(KEY,), order_id_pattern=".*"), "order_id_pattern: "),
+        (EndpointOptions(secrets=(KEY,), partner_id="x"), "partner_id: "),
     ],
 )
-def test_an_unusable_term_is_named(terms: Terms, named: str) -> None:
+def test_an_unusable_term_is_named(options: EndpointOptions, named: str) -> None:
     with pytest.raises(ValueError, match=rf"^{re.escape(named)}"):
-        PROVIDER.bind(terms)
+        PROVIDER.bind(options)
 
 
 def test_the_answer_to_a_success_is_ok() -> None:
-    ack = bind().answer(IngestResult(Verdict.ACCEPTED), Asked("", b"", NOW))
+    ack = bind().answer(IngestResult(Verdict.ACCEPTED), AnswerContext("", b"", NOW))
     assert (ack.status, ack.body) == (200, b"OK")
 
 
@@ -373,9 +380,9 @@ def sample(changes: Mapping[str, str], url: str = URL, at: datetime = NOW) -> Sa
 
 def test_a_sample_takes_changes_and_signs_them() -> None:
     made = sample({"pspReference": "1", "name": "CAPTURED", "msn": "42", "reference": "r"})
-    evidence = outcome(bind(), delivery_of(made, URL, NOW))
-    assert isinstance(evidence, Verification)
-    assert (evidence.key, evidence.subject) == ("42:1:CAPTURED", "42:r")
+    verification = outcome(bind(), delivery_of(made, URL, NOW))
+    assert isinstance(verification, Verification)
+    assert (verification.key, verification.subject) == ("42:1:CAPTURED", "42:r")
 
 
 @pytest.mark.parametrize("name", ["amount", "success", "unknown", "x-ms-date"])
