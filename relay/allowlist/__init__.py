@@ -163,7 +163,7 @@ class Allowlist:
 # ---- listed networks ------------------------------------------------------------------------
 
 
-class ListedNetworks:
+class StaticSource:
     """An `AddressSource` that never changes."""
 
     generation = 1

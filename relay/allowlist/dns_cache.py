@@ -15,15 +15,15 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from relay.allowlist.dns_source import MOST_OF_HOST, HostRecord, Known
+from relay.allowlist.dns_source import MAX_OF_HOST, HostState, KnownAddress
 from relay.allowlist.networks import special
 from relay.core.clock import Clock
 from relay.core.request import Address
 
 # The addresses are what a restart needs. When they were last confirmed may lag this much behind.
-_CONFIRM_EVERY: Final = 600.0
-_TRY_AGAIN: Final = 60.0
-_OLDEST: Final = 10 * 365 * 86400.0
+_REFRESH_INTERVAL: Final = 600.0
+_RETRY_INTERVAL: Final = 60.0
+_MAX_AGE: Final = 10 * 365 * 86400.0
 
 
 def _plain_address(text: str) -> str:
@@ -52,7 +52,7 @@ class _Saved(_Strict):
     hosts: dict[str, _SavedHost]
 
 
-class DnsMemory:
+class DnsCache:
     """The records of all hosts, and the file they outlive us in.
 
     `load` once at the start; `run` writes what `keep` was given, until cancelled.
@@ -70,8 +70,8 @@ class DnsMemory:
         self._path = path
         self._max_stale = max_stale.total_seconds()
         self._clock = clock
-        self._records: dict[str, HostRecord] = {}
-        self._written: dict[str, HostRecord] = {}
+        self._records: dict[str, HostState] = {}
+        self._written: dict[str, HostState] = {}
         self._worth_writing = asyncio.Event()
         self._problem: str | None = None
 
@@ -102,18 +102,18 @@ class DnsMemory:
                 self._records[name] = self._written[name] = record
         return None
 
-    def become(self, max_stale: timedelta) -> None:
+    def reconfigure(self, max_stale: timedelta) -> None:
         """Write down what is at most so old, from the next write on."""
         self._max_stale = max_stale.total_seconds()
 
-    def recall(self, host: str) -> HostRecord:
+    def recall(self, host: str) -> HostState:
         """Return what is known of this host; an empty record when that is nothing."""
-        return self._records.get(host, HostRecord())
+        return self._records.get(host, HostState())
 
-    def keep(self, host: str, record: HostRecord) -> None:
+    def keep(self, host: str, record: HostState) -> None:
         """Take what is now known of a host, and have it written if that is worth it. Instant."""
         self._records[host] = record
-        if _differs(self._written.get(host, HostRecord()), record):
+        if _differs(self._written.get(host, HostState()), record):
             self._worth_writing.set()
 
     async def run(self) -> None:
@@ -122,7 +122,7 @@ class DnsMemory:
             await self._worth_writing.wait()
             await self.save()
             if self._problem is not None:
-                await self._clock.sleep(_TRY_AGAIN)
+                await self._clock.sleep(_RETRY_INTERVAL)
 
     async def save(self) -> None:
         """Write now, off the event loop, if there is something worth it.
@@ -147,26 +147,26 @@ class DnsMemory:
             self._problem = None
             self._written = records
 
-    def _revive(self, host: _SavedHost) -> HostRecord | None:
+    def _revive(self, host: _SavedHost) -> HostState | None:
         now, wall = self._clock.monotonic(), self._clock.now()
 
         def age(then: AwareDatetime) -> float:
             # What seems to come from the future was saved before the clock was set back. Taken as
             # of this moment, it dies neither now nor never.
             # What claims to be older than anything is as old as matters.
-            return min(max(0.0, (wall - then).total_seconds()), _OLDEST)
+            return min(max(0.0, (wall - then).total_seconds()), _MAX_AGE)
 
         if age(host.answered_at) > self._max_stale:
             return None
-        known: dict[Address, Known] = {}
+        known: dict[Address, KnownAddress] = {}
         newest = sorted(host.addresses, key=lambda each: age(each.seen_at))
-        for each in newest[:MOST_OF_HOST]:
+        for each in newest[:MAX_OF_HOST]:
             address = ip_address(each.address)
             if special(address) is None:
-                known[address] = Known(now - age(each.seen_at), each.missing_seconds)
-        return HostRecord(known, now - age(host.answered_at)) if known else None
+                known[address] = KnownAddress(now - age(each.seen_at), each.missing_seconds)
+        return HostState(known, now - age(host.answered_at)) if known else None
 
-    def _shape(self, records: Mapping[str, HostRecord]) -> _Saved:
+    def _shape(self, records: Mapping[str, HostState]) -> _Saved:
         now, wall = self._clock.monotonic(), self._clock.now()
 
         def moment(then: float) -> AwareDatetime:
@@ -194,12 +194,12 @@ class DnsMemory:
         )
 
 
-def _differs(written: HostRecord, record: HostRecord) -> bool:
+def _differs(written: HostState, record: HostState) -> bool:
     if written.known.keys() != record.known.keys():
         return True
     if written.answered is None or record.answered is None:
         return written.answered is not record.answered
-    return record.answered - written.answered >= _CONFIRM_EVERY
+    return record.answered - written.answered >= _REFRESH_INTERVAL
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -31,14 +31,14 @@ from relay.core.request import Address
 
 # ---- what is known of a host ----------------------------------------------------------------
 
-MOST_IN_ANSWER: Final = 64
-MOST_OF_HOST: Final = 256
+MAX_IN_ANSWER: Final = 64
+MAX_OF_HOST: Final = 256
 
 _FIRST_RETRY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownAddress:
     """One address of a host.
 
     seen: when an answer last held it.
@@ -50,16 +50,16 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class HostRecord:
+class HostState:
     """All that is known of one host.
 
     answered: when an answer last held a believable address; None when none ever did.
     counting: when the last look-up was, for each family whose question it got answered; the time
-        between two such look-ups in a row is what `Known.missing` adds up.
+        between two such look-ups in a row is what `KnownAddress.missing` adds up.
     failures: look-ups in a row, up to the last, that brought no believable address.
     """
 
-    known: Mapping[Address, Known] = field(default_factory=dict)
+    known: Mapping[Address, KnownAddress] = field(default_factory=dict)
     answered: float | None = None
     counting: Mapping[Family, float] = field(default_factory=dict)
     failures: int = 0
@@ -87,7 +87,7 @@ class Step:
     problem: what was wrong, for people; None when the result is OK.
     """
 
-    record: HostRecord
+    record: HostState
     changes: tuple[tuple[Change, Address], ...]
     result: LookupResult
     delay: float
@@ -104,8 +104,8 @@ class _Judged:
     problem: str | None
 
 
-def learn(
-    record: HostRecord,
+def update(
+    record: HostState,
     answers: Mapping[Family, Answer],
     now: float,
     policy: Policy,
@@ -116,9 +116,9 @@ def learn(
     believed = any(each.good for each in judged.values())
     if believed:
         known = _take(_age(record, judged, now, policy), judged, now)
-        after = HostRecord(known, now, _counting(judged, now), 0)
+        after = HostState(known, now, _counting(judged, now), 0)
     elif record.answered is not None and now - record.answered > policy.max_stale.total_seconds():
-        after = HostRecord({}, record.answered, {}, record.failures + 1)
+        after = HostState({}, record.answered, {}, record.failures + 1)
     else:
         after = replace(record, counting={}, failures=record.failures + 1)
     result = _sum_up(judged)
@@ -146,7 +146,7 @@ def _judge(answer: Answer) -> _Judged:
         result = LookupResult.EMPTY if empty else answer.result
         problem = f"{result}, {answer.problem}" if answer.problem else str(result)
         return _Judged(result, frozenset(), 0, problem)
-    if len(answer.addresses) > MOST_IN_ANSWER:
+    if len(answer.addresses) > MAX_IN_ANSWER:
         problem = f"{refuse}, {len(answer.addresses)} addresses"
         return _Judged(refuse, frozenset(), 0, problem)
     kinds = {address: special(address) for address in answer.addresses}
@@ -158,10 +158,10 @@ def _judge(answer: Answer) -> _Judged:
 
 
 def _age(
-    record: HostRecord, judged: Mapping[Family, _Judged], now: float, policy: Policy
-) -> dict[Address, Known]:
+    record: HostState, judged: Mapping[Family, _Judged], now: float, policy: Policy
+) -> dict[Address, KnownAddress]:
     """Return what is still known of those that the answers leave out or say nothing about."""
-    left: dict[Address, Known] = {}
+    left: dict[Address, KnownAddress] = {}
     for address, known in record.known.items():
         family = _family(address)
         each = judged[family]
@@ -179,15 +179,15 @@ def _age(
 
 
 def _take(
-    left: dict[Address, Known], judged: Mapping[Family, _Judged], now: float
-) -> dict[Address, Known]:
+    left: dict[Address, KnownAddress], judged: Mapping[Family, _Judged], now: float
+) -> dict[Address, KnownAddress]:
     """Return what is known with the good addresses added, the longest unseen making room."""
-    fresh = {address: Known(now) for each in judged.values() for address in each.good}
+    fresh = {address: KnownAddress(now) for each in judged.values() for address in each.good}
     known = {**left, **fresh}
-    if len(known) <= MOST_OF_HOST:
+    if len(known) <= MAX_OF_HOST:
         return known
     newest = sorted(known.items(), key=lambda item: item[1].seen, reverse=True)
-    return dict(newest[:MOST_OF_HOST])
+    return dict(newest[:MAX_OF_HOST])
 
 
 def _counting(judged: Mapping[Family, _Judged], now: float) -> dict[Family, float]:
@@ -214,7 +214,7 @@ def _sum_up(judged: Mapping[Family, _Judged]) -> LookupResult:
 
 
 def _delay(
-    record: HostRecord, judged: Mapping[Family, _Judged], result: LookupResult, policy: Policy
+    record: HostState, judged: Mapping[Family, _Judged], result: LookupResult, policy: Policy
 ) -> float:
     shortest = policy.min_refresh.total_seconds()
     if result is LookupResult.OK:
@@ -228,7 +228,7 @@ def _delay(
 
 
 def _changes(
-    before: Mapping[Address, Known], after: Mapping[Address, Known]
+    before: Mapping[Address, KnownAddress], after: Mapping[Address, KnownAddress]
 ) -> tuple[tuple[Change, Address], ...]:
     added = tuple((Change.ADDED, address) for address in after if address not in before)
     removed = tuple((Change.REMOVED, address) for address in before if address not in after)
@@ -244,7 +244,7 @@ def _family(address: Address) -> Family:
 _FAILED = {family: Answer(LookupResult.SERVFAIL) for family in Family}
 
 
-class DnsHost:
+class DnsSource:
     """An `AddressSource` of one host name.
 
     Addresses are admitted with the first answer that holds them, and held on to through every
@@ -260,8 +260,8 @@ class DnsHost:
         clock: Clock,
         dice: Random,
         observer: SourceObserver,
-        record: HostRecord,
-        keep: Callable[[str, HostRecord], None],
+        record: HostState,
+        keep: Callable[[str, HostState], None],
     ) -> None:
         """Start from a record that is known already, and hand each later one to `keep`.
 
@@ -298,7 +298,7 @@ class DnsHost:
             last_error=self._problem,
         )
 
-    def become(self, resolver: Resolver, policy: Policy) -> None:
+    def reconfigure(self, resolver: Resolver, policy: Policy) -> None:
         """Look in this way from the next look on. What is known stays."""
         self._resolver = resolver
         self._policy = policy
@@ -338,7 +338,7 @@ class DnsHost:
         except Exception:  # noqa: BLE001 - no answer, however strange, ends the looking
             answers = _FAILED
         now = self._clock.monotonic()
-        step = learn(self._record, answers, now, self._policy, self._dice)
+        step = update(self._record, answers, now, self._policy, self._dice)
         self._record = step.record
         self._problem = step.problem
         self._due = now + step.delay

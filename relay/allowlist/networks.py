@@ -59,7 +59,7 @@ _ADVICE = (
 )
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_LONGEST_NAME = 253
+_MAX_NAME = 253
 
 _MAPPED = IPNetwork("::ffff:0:0/96")
 
@@ -136,7 +136,7 @@ def parse_host_name(text: str) -> str:
     labels = name.split(".")
     if not text.isascii():
         raise ValueError(f"{text!r} is not ASCII; write the name in its xn-- form")
-    if len(name) > _LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels):
+    if len(name) > _MAX_NAME or not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError(f"{text!r} is not a host name")
     if len(labels) == 1:
         raise ValueError(f"{text!r} is not a full host name; no search list is applied")

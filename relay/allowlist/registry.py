@@ -15,12 +15,12 @@ from relay.allowlist import (
     AddressSource,
     Allowlist,
     Entry,
-    ListedNetworks,
     SourceObserver,
     SourceStatus,
+    StaticSource,
 )
-from relay.allowlist.dns_cache import DnsMemory
-from relay.allowlist.dns_source import DnsHost, Policy
+from relay.allowlist.dns_cache import DnsCache
+from relay.allowlist.dns_source import DnsSource, Policy
 from relay.allowlist.resolver import Resolver
 from relay.core.clock import Clock
 
@@ -28,8 +28,8 @@ from relay.core.clock import Clock
 # A provider moves a server, DNS says so, and our next look-up is minutes away: the first delivery
 # from the new address makes us look now. Anybody can send such a delivery, so looks are rare.
 
-MOST_WAITING: Final = 64
-LONGEST_WAIT: Final = 1.0
+MAX_WAITING: Final = 64
+MAX_WAIT: Final = 1.0
 
 
 class KnockResult(Enum):
@@ -55,7 +55,7 @@ class Knock:
         self._look: asyncio.Task[None] | None = None
 
     async def knock(self) -> KnockResult:
-        """Wait for a look at every source, `LONGEST_WAIT` seconds at most.
+        """Wait for a look at every source, `MAX_WAIT` seconds at most.
 
         A look that takes longer goes on, for whoever comes next. LIMITED is answered at once: there
         was a look within the interval, or too many wait already. Raises nothing.
@@ -67,7 +67,7 @@ class Knock:
                 return KnockResult.LIMITED
             self._not_before = now + self._interval
             look = self._look = asyncio.get_running_loop().create_task(self._refresh())
-        elif self._waiting >= MOST_WAITING:
+        elif self._waiting >= MAX_WAITING:
             return KnockResult.LIMITED
         self._waiting += 1
         try:
@@ -88,7 +88,7 @@ class Knock:
                 group.create_task(source.refresh())
 
     async def _wait(self, look: asyncio.Task[None]) -> None:
-        limit = asyncio.get_running_loop().create_task(self._clock.sleep(LONGEST_WAIT))
+        limit = asyncio.get_running_loop().create_task(self._clock.sleep(MAX_WAIT))
         try:
             # Unlike awaiting it, this leaves the look alone when the caller is cancelled.
             await asyncio.wait({look, limit}, return_when=asyncio.FIRST_COMPLETED)
@@ -99,7 +99,7 @@ class Knock:
 # ---- hosts ----------------------------------------------------------------------------------
 
 
-class AddressBook:
+class HostRegistry:
     """Makes allowlists, and keeps their host names fresh while it runs."""
 
     def __init__(
@@ -108,7 +108,7 @@ class AddressBook:
         resolver: Resolver,
         policy: Policy,
         knock_interval: timedelta,
-        memory: DnsMemory,
+        cache: DnsCache,
         clock: Clock,
         dice: Random,
         observer: SourceObserver,
@@ -116,11 +116,11 @@ class AddressBook:
         self._resolver = resolver
         self._policy = policy
         self._knock_interval = knock_interval
-        self._memory = memory
+        self._cache = cache
         self._clock = clock
         self._dice = dice
         self._observer = observer
-        self._hosts: dict[str, DnsHost] = {}
+        self._hosts: dict[str, DnsSource] = {}
         # An endpoint that is gone takes its knock with it.
         self._knocks: WeakSet[Knock] = WeakSet()
         self._group: asyncio.TaskGroup | None = None
@@ -128,7 +128,7 @@ class AddressBook:
 
     def allowlist(self, name: str, networks: Iterable[Entry], hosts: Iterable[str]) -> Allowlist:
         """Return the union of listed networks and host names."""
-        listed = ListedNetworks(name, [(str(each.network), each.origin) for each in networks])
+        listed = StaticSource(name, [(str(each.network), each.origin) for each in networks])
         sources: list[AddressSource] = [self._host(host) for host in hosts]
         # A list without entries is no source: it would count as one that knows nothing yet.
         return Allowlist([listed, *sources] if listed.entries() else sources)
@@ -142,16 +142,16 @@ class AddressBook:
         self._knocks.add(knock)
         return knock
 
-    def become(self, resolver: Resolver, policy: Policy, knock_interval: timedelta) -> None:
+    def reconfigure(self, resolver: Resolver, policy: Policy, knock_interval: timedelta) -> None:
         """Look in this way from now on; what is known stays. New knocks keep the new interval."""
         self._resolver = resolver
         self._policy = policy
         self._knock_interval = knock_interval
-        self._memory.become(policy.max_stale)
+        self._cache.reconfigure(policy.max_stale)
         for host in self._hosts.values():
-            host.become(resolver, policy)
+            host.reconfigure(resolver, policy)
 
-    def follow(self, hosts: Iterable[str]) -> None:
+    def set_hosts(self, hosts: Iterable[str]) -> None:
         """Keep these hosts fresh, and no others: new ones are looked up, and known ones stay known.
 
         A host that is named again later begins with what was known of it.
@@ -173,13 +173,13 @@ class AddressBook:
         """Keep every host fresh, and write down what DNS said, until cancelled."""
         try:
             async with asyncio.TaskGroup() as self._group:
-                self._group.create_task(self._memory.run())
+                self._group.create_task(self._cache.run())
                 self._keep_fresh()
         finally:
             self._group = None
             for knock in tuple(self._knocks):
                 await knock.close()
-            await self._memory.save()
+            await self._cache.save()
 
     def _keep_fresh(self) -> None:
         """Run every host that does not run yet, once we run ourselves."""
@@ -188,16 +188,16 @@ class AddressBook:
         for name in self._hosts.keys() - self._running.keys():
             self._running[name] = self._group.create_task(self._hosts[name].run())
 
-    def _host(self, name: str) -> DnsHost:
+    def _host(self, name: str) -> DnsSource:
         if name not in self._hosts:
-            self._hosts[name] = DnsHost(
+            self._hosts[name] = DnsSource(
                 name,
                 resolver=self._resolver,
                 policy=self._policy,
                 clock=self._clock,
                 dice=self._dice,
                 observer=self._observer,
-                record=self._memory.recall(name),
-                keep=self._memory.keep,
+                record=self._cache.recall(name),
+                keep=self._cache.keep,
             )
         return self._hosts[name]

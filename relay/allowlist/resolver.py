@@ -27,7 +27,7 @@ from relay.allowlist.networks import Nameserver
 # wrapped there.
 
 #: In bytes. Twice what as many addresses as are believed need, with a chain of names before them.
-LONGEST: Final = 4096
+MAX_ANSWER_BYTES: Final = 4096
 
 _Place = tuple[str, int]
 
@@ -37,7 +37,7 @@ class AnswerTooLong(dns.exception.FormError):
 
 
 class Backend:
-    """Gives dnspython sockets on asyncio that bring no answer longer than `LONGEST`."""
+    """Gives dnspython sockets on asyncio that bring no answer longer than `MAX_ANSWER_BYTES`."""
 
     def __init__(self) -> None:
         self._asyncio: Any = dns.asyncbackend.get_backend("asyncio")
@@ -91,7 +91,7 @@ class _Datagrams(_Socket):
         while True:
             received: tuple[bytes, _Place] = await self._inner.recvfrom(size, late)
             # More than was asked for (`Resolver`) is noise, like an answer to another question.
-            if len(received[0]) <= LONGEST:
+            if len(received[0]) <= MAX_ANSWER_BYTES:
                 return received
 
 
@@ -101,7 +101,7 @@ class _Stream(_Socket):
 
     async def recv(self, size: int, late: float | None) -> bytes:
         # Asked for first, behind its length, is all of the message (RFC 1035, section 4.2.2).
-        if size > LONGEST:
+        if size > MAX_ANSWER_BYTES:
             raise _too_long(size)
         received: bytes = await self._inner.recv(size, late)
         return received
@@ -115,7 +115,7 @@ def _too_long(size: int) -> AnswerTooLong:
 
 # DNS flag day 2020: larger answers over UDP arrive in fragments, which get lost or forged.
 _UDP_PAYLOAD = 1232
-_TOO_LONG = Answer(LookupResult.REFUSED_ANSWER, problem=f"more than {LONGEST} bytes")
+_TOO_LONG = Answer(LookupResult.REFUSED_ANSWER, problem=f"more than {MAX_ANSWER_BYTES} bytes")
 
 
 class Resolver:

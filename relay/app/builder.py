@@ -9,9 +9,9 @@ from datetime import timedelta
 from random import SystemRandom
 
 from relay.allowlist import Allowlist, Mode, SourceObserver
-from relay.allowlist.dns_cache import DnsMemory
+from relay.allowlist.dns_cache import DnsCache
 from relay.allowlist.dns_source import Policy
-from relay.allowlist.registry import AddressBook, Knock
+from relay.allowlist.registry import HostRegistry, Knock
 from relay.allowlist.resolver import Resolver
 from relay.app.maintenance import Housekeeping
 from relay.config import Endpoint as EndpointSettings
@@ -100,11 +100,11 @@ def housekeeping(
 # ---- who may send ---------------------------------------------------------------------------
 
 
-def dns_memory(
+def dns_cache(
     settings: Settings, clock: Clock, unsaved: Callable[[str], None] = lambda _: None
-) -> DnsMemory:
+) -> DnsCache:
     """Return the keeper of what DNS said, not loaded yet. `unsaved` is told of failed writes."""
-    return DnsMemory(settings.state_dir / "dns.json", settings.dns.max_stale, clock, unsaved)
+    return DnsCache(settings.state_dir / "dns.json", settings.dns.max_stale, clock, unsaved)
 
 
 def resolver(settings: Settings) -> Resolver:
@@ -118,16 +118,16 @@ def policy(settings: Settings) -> Policy:
     return Policy(dns.min_refresh, dns.max_refresh, dns.retain, dns.max_stale)
 
 
-def address_book(
-    settings: Settings, memory: DnsMemory, clock: Clock, observer: SourceObserver
-) -> AddressBook:
+def host_registry(
+    settings: Settings, cache: DnsCache, clock: Clock, observer: SourceObserver
+) -> HostRegistry:
     """Return what makes allowlists and keeps their host names fresh."""
     dns = settings.dns
-    return AddressBook(
+    return HostRegistry(
         resolver=resolver(settings),
         policy=policy(settings),
         knock_interval=dns.knock_interval,
-        memory=memory,
+        cache=cache,
         clock=clock,
         dice=SystemRandom(),
         observer=observer,
@@ -140,20 +140,22 @@ def known_allowlists(settings: Settings) -> dict[str, tuple[Mode, Allowlist]]:
     Raises:
         RelayError: what DNS said last cannot be read.
     """
-    book = known_book(settings, SystemClock())
-    return {each.name: (each.allowlist.mode, _allowlist(each, book)) for each in settings.endpoints}
+    registry = known_registry(settings, SystemClock())
+    return {
+        each.name: (each.allowlist.mode, _allowlist(each, registry)) for each in settings.endpoints
+    }
 
 
-def known_book(settings: Settings, clock: Clock) -> AddressBook:
+def known_registry(settings: Settings, clock: Clock) -> HostRegistry:
     """Return what makes allowlists of what DNS said last; nothing is looked up.
 
     Raises:
         RelayError: what DNS said last cannot be read.
     """
-    memory = dns_memory(settings, clock)
-    if (problem := memory.load()) is not None:
+    cache = dns_cache(settings, clock)
+    if (problem := cache.load()) is not None:
         raise RelayError(problem)
-    return address_book(settings, memory, clock, _Silence())
+    return host_registry(settings, cache, clock, _Silence())
 
 
 class _Silence:
@@ -169,9 +171,9 @@ def endpoint_hosts(endpoint: EndpointSettings) -> tuple[str, ...]:
     return _senders(endpoint).hosts
 
 
-def _allowlist(endpoint: EndpointSettings, book: AddressBook) -> Allowlist:
+def _allowlist(endpoint: EndpointSettings, registry: HostRegistry) -> Allowlist:
     who = _senders(endpoint)
-    return book.allowlist(endpoint.name, who.networks, who.hosts)
+    return registry.allowlist(endpoint.name, who.networks, who.hosts)
 
 
 def _senders(endpoint: EndpointSettings) -> Senders:
@@ -182,7 +184,7 @@ def _senders(endpoint: EndpointSettings) -> Senders:
 
 
 def bind_endpoint(
-    settings: EndpointSettings, book: AddressBook, knock: Knock | None = None
+    settings: EndpointSettings, registry: HostRegistry, knock: Knock | None = None
 ) -> Endpoint:
     """Return an endpoint with its provider, secrets and allowlist bound together.
 
@@ -201,7 +203,7 @@ def bind_endpoint(
         upstream=settings.upstream,
         inspector=bound.bind(said),
         headers=info.headers,
-        allowlist=_allowlist(settings, book),
+        allowlist=_allowlist(settings, registry),
         mode=settings.allowlist.mode,
         knock=knock,
         patience=info.answer_deadline,
@@ -443,6 +445,6 @@ def visiting_desk(settings: Settings, spool: Spool) -> ReleaseDesk:
         RelayError: what DNS said last cannot be read.
     """
     clock = SystemClock()
-    book = known_book(settings, clock)
-    routes = Routes(bind_endpoint(each, book) for each in settings.endpoints)
+    registry = known_registry(settings, clock)
+    routes = Routes(bind_endpoint(each, registry) for each in settings.endpoints)
     return desk(spool, lambda: routes, settings.every_secret, clock)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Generic, TypeVar
 
-from relay.allowlist.registry import AddressBook, Knock
+from relay.allowlist.registry import HostRegistry, Knock
 from relay.app import builder
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings
@@ -265,7 +265,7 @@ class Generations:
     def __init__(
         self,
         *,
-        book: AddressBook,
+        registry: HostRegistry,
         clients: ClientLocator,
         spool: Spool,
         journal: Journal,
@@ -274,7 +274,7 @@ class Generations:
         telemetry: Telemetry,
         give_up: Callable[[SpoolBroken], None],
     ) -> None:
-        self._book = book
+        self._registry = registry
         self._clients = clients
         self._spool = spool
         self._journal = journal
@@ -379,12 +379,12 @@ class Generations:
         )
 
     def _knock(self, _: str, described: _Knocking) -> tuple[Knock | None, Close]:
-        knock = self._book.knock(described[0])
+        knock = self._registry.knock(described[0])
         return knock, nothing if knock is None else knock.close
 
     def _endpoint(self, _: str, described: _Binding) -> tuple[Endpoint, Close]:
         settings, knock = described
-        return builder.bind_endpoint(settings, self._book, knock), nothing
+        return builder.bind_endpoint(settings, self._registry, knock), nothing
 
     def _sender(self, name: str, described: _Sending) -> tuple[Upstream, Close]:
         settings, before, confirmer = described

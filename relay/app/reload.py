@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from relay.admin.health import State
-from relay.allowlist.registry import AddressBook
+from relay.allowlist.registry import HostRegistry
 from relay.app import builder
 from relay.app.generation import Close, Generations
 from relay.config import Endpoint as EndpointSettings
@@ -166,7 +166,7 @@ class Changeover:
         self,
         generations: Generations,
         *,
-        book: AddressBook,
+        registry: HostRegistry,
         clients: ClientLocator,
         connections: Connections,
         edge: Edge,
@@ -176,7 +176,7 @@ class Changeover:
     ) -> None:
         """Take the parts that run. `state`: tells of endpoints, where this process has any."""
         self._generations = generations
-        self._book = book
+        self._registry = registry
         self._clients = clients
         self._connections = connections
         self._edge = edge
@@ -202,12 +202,12 @@ class Changeover:
             following = await self._generations.build(settings)
         except BaseException:
             self._look_up_as(before.settings)
-            self._book.follow(before.hosts)
+            self._registry.set_hosts(before.hosts)
             self._leaving.put_nowait(_Leaving((), (), self._generations.others()))
             raise
         self._generations.take(following)
         self._clients.become(settings.trusted_proxies, settings.forwarded_header)
-        self._book.follow(following.hosts)
+        self._registry.set_hosts(following.hosts)
         limits = settings.limits
         self._connections.become(
             total=limits.connections, per_address=limits.connections_per_address
@@ -239,7 +239,7 @@ class Changeover:
     def _look_up_as(self, settings: Settings) -> None:
         if settings.dns != self._dns:
             self._dns = settings.dns
-            self._book.become(
+            self._registry.reconfigure(
                 builder.resolver(settings), builder.policy(settings), settings.dns.knock_interval
             )
 

@@ -11,7 +11,7 @@ from random import SystemRandom
 from relay.admin.auth import Gatekeeper
 from relay.admin.health import State
 from relay.admin.server import Admin
-from relay.allowlist.registry import AddressBook
+from relay.allowlist.registry import HostRegistry
 from relay.app import builder
 from relay.app.generation import Generations
 from relay.app.maintenance import Renewal
@@ -60,7 +60,7 @@ class _Parts:
     """What runs."""
 
     spool: Spool
-    book: AddressBook
+    registry: HostRegistry
     journal: Journal
     keeper: Keeper
     edge: Edge
@@ -141,7 +141,7 @@ class App:
                 ]
                 changes = [group.create_task(each) for each in self._changes(parts)]
                 if self._role.receives:
-                    background.append(group.create_task(parts.book.run()))
+                    background.append(group.create_task(parts.registry.run()))
                     background.append(group.create_task(self._write_down(parts.journal)))
                     background.append(group.create_task(self._write_down(parts.keeper)))
                 if self._role.delivers:
@@ -174,7 +174,7 @@ class App:
         ):
             self._telemetry.log.warning("recovered", events=recovered)
         await self._mention_the_forgotten(spool)
-        book = self._address_book()
+        registry = self._host_registry()
         clients = builder.client_locator(settings)
         connections = builder.connection_counter(settings, clients)
         journal = builder.journal(spool, clock, telemetry)
@@ -182,7 +182,7 @@ class App:
         keeper = builder.keeper(spool, clock, telemetry)
         stack.push_async_callback(keeper.flush)
         generations = Generations(
-            book=book,
+            registry=registry,
             clients=clients,
             spool=spool,
             journal=journal,
@@ -215,7 +215,7 @@ class App:
             clock=clock,
             spool=spool,
             endpoints=first.endpoints if self._role.receives else [],
-            statuses=book.statuses if self._role.receives else list,
+            statuses=registry.statuses if self._role.receives else list,
             breakers=dispatcher.breakers if self._role.delivers else dict,
             connections=lambda: len(connections),
             certificates=renewal.ends,
@@ -236,7 +236,7 @@ class App:
         )
         changeover = Changeover(
             generations,
-            book=book,
+            registry=registry,
             clients=clients,
             connections=connections,
             edge=edge,
@@ -245,7 +245,7 @@ class App:
             telemetry=telemetry,
         )
         return _Parts(
-            spool, book, journal, keeper, edge, dispatcher, admin, changeover, tls, renewal
+            spool, registry, journal, keeper, edge, dispatcher, admin, changeover, tls, renewal
         )
 
     async def _inspect(self, spool: Spool) -> None:
@@ -265,11 +265,11 @@ class App:
                 detail="events wait for an upstream that is not configured; name it again",
             )
 
-    def _address_book(self) -> AddressBook:
-        memory = builder.dns_memory(self._settings, self._clock, self._telemetry.dns_cache_unsaved)
-        if (problem := memory.load()) is not None:
+    def _host_registry(self) -> HostRegistry:
+        cache = builder.dns_cache(self._settings, self._clock, self._telemetry.dns_cache_unsaved)
+        if (problem := cache.load()) is not None:
             self._telemetry.log.warning("dns_memory_ignored", detail=problem)
-        return builder.address_book(self._settings, memory, self._clock, self._telemetry)
+        return builder.host_registry(self._settings, cache, self._clock, self._telemetry)
 
     async def _listen(self, parts: _Parts, stack: AsyncExitStack) -> Addresses:
         stack.push_async_callback(parts.admin.stop)

@@ -62,15 +62,15 @@ def reconcile(
     except KeyboardInterrupt:
         complain("relay reconcile: interrupted; nothing was asked")
         sys.exit(_INTERRUPTED)
-    memory = AskedBefore(settings.state_dir / f"reconcile-{endpoint}.jsonl", SystemClock())
+    cache = AskedBefore(settings.state_dir / f"reconcile-{endpoint}.jsonl", SystemClock())
     if again:
-        memory.forget()
-    before = memory.load()
+        cache.forget()
+    before = cache.load()
     left = [order for order in listed if order not in before]
     learnt: list[Learnt] = []
     stopped, code = None, 0
     try:
-        asyncio.run(_run(settings, chosen, left, memory, learnt))
+        asyncio.run(_run(settings, chosen, left, cache, learnt))
     except RelayError as error:
         # What was learnt until then is told all the same.
         stopped, code = str(error), 1
@@ -126,7 +126,7 @@ async def _run(
     settings: Settings,
     endpoint: Endpoint,
     left: Sequence[str],
-    memory: AskedBefore,
+    cache: AskedBefore,
     learnt: list[Learnt],
 ) -> None:
     """Ask about these orders; what is learnt is added to `learnt` as it comes."""
@@ -140,7 +140,7 @@ async def _run(
             one = await reconciler.learn(order)
             learnt.append(one)
             if one.result is not Result.ERROR:
-                memory.add(order)
+                cache.add(order)
             progress.advance(task)
 
 

@@ -131,8 +131,8 @@ class _Walker:
         self._reading = reading
         self._known = come.address != NOBODY or not come.forwards
         self._walk = Walk()
-        book = builder.known_book(settings, SystemClock())
-        self._endpoints = [builder.bind_endpoint(each, book) for each in settings.endpoints]
+        registry = builder.known_registry(settings, SystemClock())
+        self._endpoints = [builder.bind_endpoint(each, registry) for each in settings.endpoints]
         self._clients = builder.client_locator(settings)
         self._head = RequestHead(
             method=reading.method,

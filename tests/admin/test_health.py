@@ -10,7 +10,7 @@ import pytest
 from netaddr import IPNetwork
 
 from relay.admin.health import State
-from relay.allowlist import Allowlist, Entry, ListedNetworks, Mode, SourceStatus
+from relay.allowlist import Allowlist, Entry, Mode, SourceStatus, StaticSource
 from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
 from relay.providers import EndpointOptions, Provider
@@ -122,7 +122,7 @@ async def test_a_spool_that_takes_no_write_is_not_ready(clock: ManualClock, tmp_
 
 
 async def test_the_snapshot_tells_the_moment(spool: SqliteSpool, clock: ManualClock) -> None:
-    listed = ListedNetworks("x", [("103.208.23.0/24", "test"), ("104.45.17.199", "test")])
+    listed = StaticSource("x", [("103.208.23.0/24", "test"), ("104.45.17.199", "test")])
     await spool.put(verified())
     await clock.advance(90)
     found = state(spool, clock, endpoint("vipps", Allowlist([listed]), Mode.ENFORCE))
@@ -136,7 +136,7 @@ async def test_the_snapshot_tells_the_moment(spool: SqliteSpool, clock: ManualCl
 
 
 async def test_the_allowlist_is_shown_with_origins(spool: SqliteSpool, clock: ManualClock) -> None:
-    listed = ListedNetworks("x", [("104.45.17.199", "test")])
+    listed = StaticSource("x", [("104.45.17.199", "test")])
     found = state(spool, clock, endpoint("vipps", Allowlist([listed]), Mode.ENFORCE))
     (shown,) = found.allowlist()
     assert shown == {

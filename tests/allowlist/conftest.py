@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.allowlist.dns_source import DnsHost
+from relay.allowlist.dns_source import DnsSource
 from tests.harness import nsd
 from tests.harness.clock import ManualClock
 from tests.harness.dnshost import GOOD, KNOWN, SIX, Kept, Seen, addresses, dns_host, resolver
@@ -55,7 +55,7 @@ async def kept(server: BrokenNameserver, clock: ManualClock) -> Kept:
 
 
 @pytest.fixture
-def host(server: BrokenNameserver, clock: ManualClock, seen: Seen, kept: Kept) -> DnsHost:
+def host(server: BrokenNameserver, clock: ManualClock, seen: Seen, kept: Kept) -> DnsSource:
     """A source that has had one good answer."""
     host = dns_host(resolver(server.port), clock, seen=seen, kept=kept)
     assert addresses(host) == KNOWN

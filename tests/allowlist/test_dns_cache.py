@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.allowlist.dns_cache import DnsMemory
-from relay.allowlist.dns_source import MOST_OF_HOST, HostRecord, Known
+from relay.allowlist.dns_cache import DnsCache
+from relay.allowlist.dns_source import MAX_OF_HOST, HostState, KnownAddress
 from relay.core.request import Address
 from tests.harness.clock import ManualClock
 
@@ -33,24 +33,24 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "dns.json"
 
 
-def memory(path: Path, clock: ManualClock) -> DnsMemory:
-    return DnsMemory(path, MAX_STALE, clock)
+def cache(path: Path, clock: ManualClock) -> DnsCache:
+    return DnsCache(path, MAX_STALE, clock)
 
 
-def record(clock: ManualClock, *addresses: Address, ago: float = 0.0) -> HostRecord:
+def record(clock: ManualClock, *addresses: Address, ago: float = 0.0) -> HostState:
     then = clock.monotonic() - ago
-    return HostRecord({address: Known(then) for address in addresses}, then)
+    return HostState({address: KnownAddress(then) for address in addresses}, then)
 
 
-async def saved(path: Path, clock: ManualClock, what: HostRecord) -> None:
-    one = memory(path, clock)
+async def saved(path: Path, clock: ManualClock, what: HostState) -> None:
+    one = cache(path, clock)
     one.keep(HOST, what)
     await one.save()
     assert one.problem is None
 
 
-def loaded(path: Path, clock: ManualClock) -> HostRecord:
-    one = memory(path, clock)
+def loaded(path: Path, clock: ManualClock) -> HostState:
+    one = cache(path, clock)
     assert one.load() is None
     return one.recall(HOST)
 
@@ -72,14 +72,14 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_what_was_saved_is_known_after_a_restart(path: Path, clock: ManualClock) -> None:
     now = clock.monotonic()
-    known = {GOOD: Known(now - 60, 12 * HOUR), SIX: Known(now - 30)}
-    await saved(path, clock, HostRecord(known, now - 30))
+    known = {GOOD: KnownAddress(now - 60, 12 * HOUR), SIX: KnownAddress(now - 30)}
+    await saved(path, clock, HostState(known, now - 30))
 
     later = ManualClock(clock.now() + timedelta(hours=10))
     revived = loaded(path, later)
     assert revived.known == {
-        GOOD: Known(later.monotonic() - 60 - 10 * HOUR, 12 * HOUR),
-        SIX: Known(later.monotonic() - 30 - 10 * HOUR),
+        GOOD: KnownAddress(later.monotonic() - 60 - 10 * HOUR, 12 * HOUR),
+        SIX: KnownAddress(later.monotonic() - 30 - 10 * HOUR),
     }
     assert revived.answered == later.monotonic() - 30 - 10 * HOUR
     # What happened while it was off counts for nothing.
@@ -103,7 +103,7 @@ async def test_hosts_that_are_no_longer_followed_are_kept_until_they_are_stale(
     path: Path, clock: ManualClock
 ) -> None:
     await saved(path, clock, record(clock, GOOD))
-    other = memory(path, clock)
+    other = cache(path, clock)
     other.load()
     other.keep("callback-2.example.org", record(clock, SIX))
     await other.save()
@@ -119,7 +119,7 @@ async def test_hosts_that_are_no_longer_followed_are_kept_until_they_are_stale(
 
 
 def test_that_there_is_no_file_is_nothing_to_report(path: Path, clock: ManualClock) -> None:
-    assert loaded(path, clock) == HostRecord()
+    assert loaded(path, clock) == HostState()
 
 
 @pytest.mark.parametrize(
@@ -149,18 +149,18 @@ def test_a_broken_file_is_ignored_and_the_reason_told(
     content: bytes, path: Path, clock: ManualClock
 ) -> None:
     path.write_bytes(content)
-    one = memory(path, clock)
+    one = cache(path, clock)
     reason = one.load()
     assert reason is not None
     assert reason.startswith(f"{path}: ")
-    assert one.recall(HOST) == HostRecord()
+    assert one.recall(HOST) == HostState()
 
 
 def test_a_directory_in_its_place_is_ignored_and_the_reason_told(
     path: Path, clock: ManualClock
 ) -> None:
     path.mkdir()
-    assert memory(path, clock).load() == f"{path}: Is a directory"
+    assert cache(path, clock).load() == f"{path}: Is a directory"
 
 
 @given(st.binary(max_size=300))
@@ -169,7 +169,7 @@ def test_no_content_makes_loading_raise(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.json"
     path.write_bytes(content)
-    assert memory(path, ManualClock()).load() is not None
+    assert cache(path, ManualClock()).load() is not None
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "fe80::1", "::ffff:104.45.17.199"])
@@ -193,11 +193,11 @@ def test_no_more_addresses_are_read_than_a_host_can_have(path: Path, clock: Manu
             "seen_at": (elevenish - timedelta(seconds=number)).isoformat(),
             "missing_seconds": 0,
         }
-        for number in range(MOST_OF_HOST + 50)
+        for number in range(MAX_OF_HOST + 50)
     ]
     path.write_text(json.dumps(content))
     known = loaded(path, clock).known
-    assert len(known) == MOST_OF_HOST
+    assert len(known) == MAX_OF_HOST
     assert ip_address(0x14000000) in known
 
 
@@ -209,7 +209,7 @@ async def test_a_host_older_than_72_hours_is_dropped(path: Path, clock: ManualCl
     at_72 = ManualClock(clock.now() + MAX_STALE)
     assert loaded(path, at_72).known.keys() == {GOOD}
     past_72 = ManualClock(clock.now() + MAX_STALE + timedelta(seconds=1))
-    assert loaded(path, past_72) == HostRecord()
+    assert loaded(path, past_72) == HostState()
 
 
 async def test_a_clock_set_back_makes_nothing_immortal_and_nothing_dead(
@@ -222,7 +222,7 @@ async def test_a_clock_set_back_makes_nothing_immortal_and_nothing_dead(
 
     # It is written with times of the new clock, and dies 72 hours from here.
     await saved(path, set_back, revived)
-    assert loaded(path, ManualClock(set_back.now() + timedelta(hours=73))) == HostRecord()
+    assert loaded(path, ManualClock(set_back.now() + timedelta(hours=73))) == HostState()
 
 
 async def test_a_clock_that_jumps_while_running_does_not_change_ages(
@@ -240,7 +240,7 @@ async def test_a_clock_that_jumps_while_running_does_not_change_ages(
 async def test_it_is_written_when_addresses_change_and_not_for_every_look(
     path: Path, clock: ManualClock
 ) -> None:
-    one = memory(path, clock)
+    one = cache(path, clock)
     one.keep(HOST, record(clock, GOOD))
     await one.save()
     path.unlink()
@@ -264,7 +264,7 @@ async def test_it_is_written_when_addresses_change_and_not_for_every_look(
 
 async def test_what_was_just_loaded_is_not_written_again(path: Path, clock: ManualClock) -> None:
     await saved(path, clock, record(clock, GOOD))
-    one = memory(path, clock)
+    one = cache(path, clock)
     one.load()
     path.unlink()
     one.keep(HOST, one.recall(HOST))
@@ -276,7 +276,7 @@ async def test_a_failed_write_is_told_and_tried_again_in_a_minute(
     tmp_path: Path, clock: ManualClock
 ) -> None:
     path = tmp_path / "missing" / "dns.json"
-    one = memory(path, clock)
+    one = cache(path, clock)
     running = asyncio.ensure_future(one.run())
     one.keep(HOST, record(clock, GOOD))
     await until(lambda: one.problem is not None)
@@ -295,7 +295,7 @@ async def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(
     path: Path, clock: ManualClock
 ) -> None:
     path.mkdir()  # a rename onto a directory fails after the new file was written
-    one = memory(path, clock)
+    one = cache(path, clock)
     one.keep(HOST, record(clock, GOOD))
     await one.save()
     assert one.problem is not None
@@ -303,7 +303,7 @@ async def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(
 
 
 async def test_run_writes_what_it_is_given(path: Path, clock: ManualClock) -> None:
-    one = memory(path, clock)
+    one = cache(path, clock)
     running = asyncio.ensure_future(one.run())
     one.keep(HOST, record(clock, GOOD))
     await until(path.exists)
@@ -314,7 +314,7 @@ async def test_run_writes_what_it_is_given(path: Path, clock: ManualClock) -> No
 
 async def test_who_asked_hears_of_every_failed_write(tmp_path: Path, clock: ManualClock) -> None:
     told: list[str] = []
-    one = DnsMemory(tmp_path / "gone" / "dns.json", MAX_STALE, clock, told.append)
+    one = DnsCache(tmp_path / "gone" / "dns.json", MAX_STALE, clock, told.append)
     one.keep(HOST, record(clock, GOOD))
     await one.save()
     assert told == [one.problem]
@@ -323,7 +323,7 @@ async def test_who_asked_hears_of_every_failed_write(tmp_path: Path, clock: Manu
 
 async def test_a_date_before_all_dates_does_no_harm(path: Path, clock: ManualClock) -> None:
     path.write_text(json.dumps(file(seen_at="0001-01-01T00:00:00Z")))
-    one = memory(path, clock)
+    one = cache(path, clock)
     assert one.load() is None
     one.keep(HOST, record(clock, GOOD, SIX))
     await one.save()

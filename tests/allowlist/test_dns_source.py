@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.allowlist import Answer, Change, Family, LookupResult
-from relay.allowlist.dns_source import HostRecord, Policy, Step, admissible, learn
+from relay.allowlist.dns_source import HostState, Policy, Step, admissible, update
 from relay.allowlist.networks import special
 from relay.core.request import Address
 
@@ -44,14 +44,14 @@ class Host:
     """Applies look-ups one after the other, each `after` seconds from the one before."""
 
     def __init__(self) -> None:
-        self.record = HostRecord()
+        self.record = HostState()
         self.now = 5000.0
         self.dice = Random(7)
 
     def look(self, a: Answer, aaaa: Answer = EMPTY, *, after: float = 60.0) -> Step:
         self.now += after
         answers = {Family.A: a, Family.AAAA: aaaa}
-        step = learn(self.record, answers, self.now, POLICY, self.dice)
+        step = update(self.record, answers, self.now, POLICY, self.dice)
         self.record = step.record
         return step
 

@@ -11,8 +11,8 @@ import pytest
 from dnslib import DNSRecord
 
 from relay.allowlist import Allowlist, Answer, Change, Family, LookupResult
-from relay.allowlist.dns_cache import DnsMemory
-from relay.allowlist.dns_source import DnsHost
+from relay.allowlist.dns_cache import DnsCache
+from relay.allowlist.dns_source import DnsSource
 from relay.allowlist.networks import Nameserver
 from relay.allowlist.resolver import Resolver
 from tests.harness.certified import certified
@@ -48,7 +48,7 @@ OK, SERVFAIL = LookupResult.OK, LookupResult.SERVFAIL
 
 
 async def test_both_families_are_asked_for_the_absolute_name(
-    server: BrokenNameserver, host: DnsHost
+    server: BrokenNameserver, host: DnsSource
 ) -> None:
     await host.refresh()
     assert sorted(server.asked) == [
@@ -182,7 +182,7 @@ def test_what_is_no_host_name_cannot_be_followed(clock: ManualClock) -> None:
 
 
 async def test_who_asks_at_the_same_time_shares_one_look(
-    server: BrokenNameserver, host: DnsHost
+    server: BrokenNameserver, host: DnsSource
 ) -> None:
     server.asked.clear()
     await asyncio.gather(*(host.refresh() for _ in range(50)))
@@ -258,7 +258,7 @@ HOURLY = replace(POLICY, min_refresh=timedelta(hours=1), max_refresh=timedelta(h
 
 
 @asynccontextmanager
-async def followed(host: DnsHost, clock: ManualClock, seen: Seen) -> AsyncIterator[Hours]:
+async def followed(host: DnsSource, clock: ManualClock, seen: Seen) -> AsyncIterator[Hours]:
     """Let the source run; what is yielded lets hours pass, with a look in each."""
 
     async def hours(count: int) -> set[LookupResult]:
@@ -379,7 +379,7 @@ async def test_a_look_in_between_moves_the_next_one(
 
 
 async def test_the_entries_say_when_dns_last_gave_them(
-    server: BrokenNameserver, host: DnsHost, clock: ManualClock
+    server: BrokenNameserver, host: DnsSource, clock: ManualClock
 ) -> None:
     first = clock.now()
     await clock.advance(100)
@@ -398,27 +398,27 @@ async def test_the_entries_say_when_dns_last_gave_them(
 async def test_a_restart_without_dns_keeps_what_was_known(
     server: BrokenNameserver, clock: ManualClock, tmp_path: Path
 ) -> None:
-    def start(memory: DnsMemory) -> DnsHost:
-        return DnsHost(
+    def start(cache: DnsCache) -> DnsSource:
+        return DnsSource(
             "callback-1.example.org",
             resolver=resolver(server.port),
             policy=POLICY,
             clock=clock,
             dice=Random(7),
             observer=Seen(),
-            record=memory.recall("callback-1.example.org"),
-            keep=memory.keep,
+            record=cache.recall("callback-1.example.org"),
+            keep=cache.keep,
         )
 
     server.on = {"A": gives(*GOOD), "AAAA": gives(SIX)}
-    before = DnsMemory(tmp_path / "dns.json", POLICY.max_stale, clock)
+    before = DnsCache(tmp_path / "dns.json", POLICY.max_stale, clock)
     await start(before).refresh()
     await before.save()
     answered = clock.now()
 
     server.both(answers_code("SERVFAIL"))
     clock.jump(timedelta(hours=20))
-    after = DnsMemory(tmp_path / "dns.json", POLICY.max_stale, clock)
+    after = DnsCache(tmp_path / "dns.json", POLICY.max_stale, clock)
     assert after.load() is None
     host = start(after)
     assert addresses(host) == KNOWN

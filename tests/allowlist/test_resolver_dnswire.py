@@ -7,7 +7,7 @@ import pytest
 from dnslib import DNSRecord
 
 from relay.allowlist import LookupResult
-from relay.allowlist.resolver import LONGEST, AnswerTooLong, Backend
+from relay.allowlist.resolver import MAX_ANSWER_BYTES, AnswerTooLong, Backend
 from tests.harness.clock import ManualClock
 from tests.harness.dnshost import (
     GOOD,
@@ -31,7 +31,7 @@ from tests.harness.nameserver import (
 )
 
 #: More than is read, in records of 16 bytes each.
-MANY = LONGEST // 16 + 1
+MANY = MAX_ANSWER_BYTES // 16 + 1
 
 
 def over_udp(count: int) -> Behaviour:
@@ -51,7 +51,7 @@ async def test_a_long_answer_is_refused_unread_and_what_is_known_stays(
     host = dns_host(resolver(server.port), clock, seen=seen, kept=kept)
     await host.refresh()
     assert await seen.result() is LookupResult.REFUSED_ANSWER
-    assert host.status().last_error == f"A: refused_answer, more than {LONGEST} bytes"
+    assert host.status().last_error == f"A: refused_answer, more than {MAX_ANSWER_BYTES} bytes"
     assert addresses(host) == KNOWN
 
 
@@ -88,5 +88,5 @@ async def test_nothing_of_a_long_answer_is_received(server: BrokenNameserver) ->
         socket.AF_INET, socket.SOCK_STREAM, 0, None, ("127.0.0.1", server.port), 5.0
     )
     async with made as stream:
-        with pytest.raises(AnswerTooLong, match=f"{LONGEST + 1} bytes"):
-            await stream.recv(LONGEST + 1, 5.0)  # type: ignore[union-attr] # it is a stream
+        with pytest.raises(AnswerTooLong, match=f"{MAX_ANSWER_BYTES + 1} bytes"):
+            await stream.recv(MAX_ANSWER_BYTES + 1, 5.0)  # type: ignore[union-attr] # it is a stream

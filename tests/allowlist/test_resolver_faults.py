@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from relay.allowlist import AddressSource, Allowlist, LookupResult
-from relay.allowlist.dns_source import DnsHost
+from relay.allowlist.dns_source import DnsSource
 from tests.contracts.source import SourceContract
 from tests.harness.clock import ManualClock
 from tests.harness.dnshost import (
@@ -167,7 +167,7 @@ async def test_a_fault_at_the_start_adds_nothing_bad(
 
 
 async def test_one_host_that_fails_does_not_touch_another(
-    server: BrokenNameserver, host: DnsHost, clock: ManualClock
+    server: BrokenNameserver, host: DnsSource, clock: ManualClock
 ) -> None:
     async with BrokenNameserver() as silent_one:
         silent_one.both(silent)

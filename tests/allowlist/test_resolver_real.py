@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from relay.allowlist import Allowlist, LookupResult
-from relay.allowlist.dns_source import DnsHost
+from relay.allowlist.dns_source import DnsSource
 from relay.allowlist.registry import Knock, KnockResult
 from tests.harness.clock import ManualClock
 from tests.harness.dnshost import GOOD, KNOWN, NEW, SHORT, SIX, Seen, addresses, dns_host, resolver
@@ -16,7 +16,7 @@ from tests.harness.nsd import Nsd
 pytestmark = pytest.mark.debian
 
 
-def at(nsd: Nsd, clock: ManualClock, seen: Seen) -> DnsHost:
+def at(nsd: Nsd, clock: ManualClock, seen: Seen) -> DnsSource:
     return dns_host(resolver(nsd.port), clock, host=f"callback-1.{nsd.zone}", seen=seen)
 
 

@@ -28,9 +28,9 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_an_endpoint_is_bound_with_its_provider_and_addresses(settings: Settings) -> None:
     clock = SystemClock()
-    memory = builder.dns_memory(settings, clock)
-    book = builder.address_book(settings, memory, clock, builder._Silence())
-    midtrans, vipps = (builder.bind_endpoint(each, book) for each in settings.endpoints)
+    cache = builder.dns_cache(settings, clock)
+    registry = builder.host_registry(settings, cache, clock, builder._Silence())
+    midtrans, vipps = (builder.bind_endpoint(each, registry) for each in settings.endpoints)
     assert (midtrans.provider, midtrans.environment, midtrans.upstream) == (
         "midtrans",
         "sandbox",
@@ -91,9 +91,9 @@ def test_an_endpoint_that_asks_is_bound_as_one(asks: bool, tmp_path: Path) -> No
     )
     settings = load_text(text, "relay.yaml", ENVIRON, tmp_path)
     clock = SystemClock()
-    memory = builder.dns_memory(settings, clock)
-    book = builder.address_book(settings, memory, clock, builder._Silence())
-    bound = [builder.bind_endpoint(each, book) for each in settings.endpoints]
+    cache = builder.dns_cache(settings, clock)
+    registry = builder.host_registry(settings, cache, clock, builder._Silence())
+    bound = [builder.bind_endpoint(each, registry) for each in settings.endpoints]
     assert [each.confirm for each in bound] == [asks, False]
 
 
@@ -104,8 +104,8 @@ def test_a_proxied_endpoint_is_bound_as_one(mode: str, proxied: bool, tmp_path: 
     )
     settings = load_text(text, "relay.yaml", ENVIRON, tmp_path)
     clock = SystemClock()
-    memory = builder.dns_memory(settings, clock)
-    book = builder.address_book(settings, memory, clock, builder._Silence())
-    bound = [builder.bind_endpoint(each, book) for each in settings.endpoints]
+    cache = builder.dns_cache(settings, clock)
+    registry = builder.host_registry(settings, cache, clock, builder._Silence())
+    bound = [builder.bind_endpoint(each, registry) for each in settings.endpoints]
     assert {each.proxied for each in bound} == {proxied}
     assert {each.mode for each in bound} == {Mode.ENFORCE}

@@ -5,7 +5,7 @@ from datetime import timedelta
 from random import Random
 
 from relay.allowlist import Change, LookupResult
-from relay.allowlist.dns_source import DnsHost, HostRecord, Policy
+from relay.allowlist.dns_source import DnsSource, HostState, Policy
 from relay.allowlist.networks import Nameserver
 from relay.allowlist.resolver import Resolver
 from relay.core.clock import Clock
@@ -58,9 +58,9 @@ class Kept:
     """Remembers the last record of a host."""
 
     def __init__(self) -> None:
-        self.record = HostRecord()
+        self.record = HostState()
 
-    def __call__(self, host: str, record: HostRecord) -> None:
+    def __call__(self, host: str, record: HostState) -> None:
         self.record = record
 
 
@@ -77,10 +77,10 @@ def dns_host(
     seen: Seen | None = None,
     kept: Kept | None = None,
     policy: Policy = POLICY,
-) -> DnsHost:
+) -> DnsSource:
     """Make a source; with `kept` it starts from what another one left there."""
     kept = kept or Kept()
-    return DnsHost(
+    return DnsSource(
         host,
         resolver=asks,
         policy=policy,
@@ -92,5 +92,5 @@ def dns_host(
     )
 
 
-def addresses(source: DnsHost) -> set[str]:
+def addresses(source: DnsSource) -> set[str]:
     return {str(entry.network.ip) for entry in source.entries()}

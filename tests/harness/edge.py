@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from netaddr import IPNetwork
 
-from relay.allowlist import Allowlist, ListedNetworks, Mode
+from relay.allowlist import Allowlist, Mode, StaticSource
 from relay.core.clock import SystemClock
 from relay.core.event import ProxyResponse
 from relay.core.ids import event_ids
@@ -105,7 +105,7 @@ async def running_edge(
         upstream="billing",
         inspector=_PROVIDER.bind(EndpointOptions(secrets=(_SECRET,))),
         headers=(),
-        allowlist=Allowlist([ListedNetworks("midtrans", [("127.0.0.1", "test")])]),
+        allowlist=Allowlist([StaticSource("midtrans", [("127.0.0.1", "test")])]),
         mode=mode,
         knock=None,
     )

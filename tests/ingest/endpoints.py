@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from relay.allowlist import Allowlist, ListedNetworks, Mode
+from relay.allowlist import Allowlist, Mode, StaticSource
 from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
 from relay.providers import EndpointOptions, Provider
@@ -26,7 +26,7 @@ def endpoint(secret: Secret = SECRET, **changes: Any) -> Endpoint:
         upstream="billing",
         inspector=MIDTRANS.bind(EndpointOptions(secrets=(secret,))),
         headers=(),
-        allowlist=Allowlist([ListedNetworks("midtrans", [(LISTED, "test")])]),
+        allowlist=Allowlist([StaticSource("midtrans", [(LISTED, "test")])]),
         mode=Mode.ENFORCE,
         knock=None,
     )

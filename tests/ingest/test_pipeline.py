@@ -15,7 +15,7 @@ import orjson
 import pytest
 from netaddr import IPNetwork
 
-from relay.allowlist import AddressSource, Allowlist, Entry, ListedNetworks, Mode, SourceStatus
+from relay.allowlist import AddressSource, Allowlist, Entry, Mode, SourceStatus, StaticSource
 from relay.allowlist.registry import Knock
 from relay.core.clock import Clock, SystemClock
 from relay.core.errors import Reason, Refusal
@@ -117,7 +117,7 @@ class Bench:
             upstream="billing",
             inspector=MIDTRANS.bind(EndpointOptions(secrets=(SECRET,))),
             headers=(),
-            allowlist=Allowlist(sources or [ListedNetworks("midtrans", [(LISTED, "test")])]),
+            allowlist=Allowlist(sources or [StaticSource("midtrans", [(LISTED, "test")])]),
             mode=mode,
             knock=None,
         )

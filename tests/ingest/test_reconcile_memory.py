@@ -10,36 +10,36 @@ from tests.harness.clock import ManualClock
 
 def test_what_was_answered_is_remembered_for_a_day(tmp_path: Path) -> None:
     clock = ManualClock()
-    memory = AskedBefore(tmp_path / "asked.jsonl", clock)
-    assert memory.load() == frozenset()
-    memory.add("order-1")
+    cache = AskedBefore(tmp_path / "asked.jsonl", clock)
+    assert cache.load() == frozenset()
+    cache.add("order-1")
     clock.jump(timedelta(hours=23))
-    memory.add("order 2 é")
-    assert memory.load() == {"order-1", "order 2 é"}
+    cache.add("order 2 é")
+    assert cache.load() == {"order-1", "order 2 é"}
     clock.jump(timedelta(hours=2))
-    assert memory.load() == {"order 2 é"}
+    assert cache.load() == {"order 2 é"}
 
 
 def test_a_line_that_was_cut_off_costs_itself_alone(tmp_path: Path) -> None:
     path = tmp_path / "asked.jsonl"
-    memory = AskedBefore(path, ManualClock())
-    memory.add("order-1")
+    cache = AskedBefore(path, ManualClock())
+    cache.add("order-1")
     with path.open("ab") as file:
         file.write(b'\n{"order": "half')
-    memory.add("order-2")
-    assert memory.load() == {"order-1", "order-2"}
+    cache.add("order-2")
+    assert cache.load() == {"order-1", "order-2"}
 
 
 def test_it_can_be_forgotten(tmp_path: Path) -> None:
-    memory = AskedBefore(tmp_path / "asked.jsonl", ManualClock())
-    memory.forget()
-    memory.add("order-1")
-    memory.forget()
-    assert memory.load() == frozenset()
+    cache = AskedBefore(tmp_path / "asked.jsonl", ManualClock())
+    cache.forget()
+    cache.add("order-1")
+    cache.forget()
+    assert cache.load() == frozenset()
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    memory = AskedBefore(tmp_path, ManualClock())
-    for act in (memory.load, lambda: memory.add("1"), memory.forget):
+    cache = AskedBefore(tmp_path, ManualClock())
+    for act in (cache.load, lambda: cache.add("1"), cache.forget):
         with pytest.raises(RelayError, match=str(tmp_path)):
             act()

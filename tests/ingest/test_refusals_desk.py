@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.allowlist import Allowlist, ListedNetworks, Mode
+from relay.allowlist import Allowlist, Mode, StaticSource
 from relay.core.errors import Reason
 from relay.core.ids import event_ids
 from relay.core.request import (
@@ -154,7 +154,7 @@ async def test_every_check_is_made_again(present: Endpoint, reason: Reason, offi
 @pytest.mark.parametrize("mode", [Mode.REPORT, Mode.OFF])
 async def test_a_list_that_is_not_enforced_keeps_nothing_back(mode: Mode, office: Office) -> None:
     await office.keep(refused())
-    present = endpoint(allowlist=Allowlist([ListedNetworks("x", [])]), mode=mode)
+    present = endpoint(allowlist=Allowlist([StaticSource("x", [])]), mode=mode)
     assert isinstance(await office.desk(present).release("ref_1"), Released)
 
 
