@@ -4,7 +4,7 @@ import orjson
 from aiohttp import web
 
 from relay.admin.serializers import parse_refusal_query, refusal_detail, refusals_json, result_json
-from relay.ingest.refusals import ReleaseDesk, StillRefused
+from relay.ingest.refusals import RefusalReleaser, StillRefused
 
 
 def json_answer(content: object, status: int = 200) -> web.Response:
@@ -15,8 +15,8 @@ def json_answer(content: object, status: int = 200) -> web.Response:
 class RefusalRoutes:
     """The routes of `/api/v1/refusals`."""
 
-    def __init__(self, desk: ReleaseDesk) -> None:
-        self._desk = desk
+    def __init__(self, releaser: RefusalReleaser) -> None:
+        self._desk = releaser
 
     def routes(self) -> list[web.RouteDef]:
         return [

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from relay.core.errors import Reason
 from relay.core.event import Event, Status
 from relay.core.secret import Mask, Secret
-from relay.ingest.refusals import Released, ReleasedBefore, Result
+from relay.ingest.refusals import AlreadyReleased, Released, Result
 from relay.spool import Page, Query, Record
-from relay.spool.refusals import MENDABLE, Kept, RefusalPage, RefusalQuery
+from relay.spool.refusals import RELEASABLE, RefusalPage, RefusalQuery, StoredRefusal
 
 # ---- events ---------------------------------------------------------------------------------
 
@@ -146,7 +146,7 @@ def refusals_json(page: RefusalPage) -> dict[str, object]:
     return {"refusals": [refusal_summary(kept) for kept in page.kept], "next": page.next}
 
 
-def refusal_summary(kept: Kept) -> dict[str, object]:
+def refusal_summary(kept: StoredRefusal) -> dict[str, object]:
     """Return one line. `reason` is that of the last verification."""
     refused = kept.refused
     return {
@@ -163,7 +163,7 @@ def refusal_summary(kept: Kept) -> dict[str, object]:
     }
 
 
-def refusal_detail(kept: Kept, secrets: Iterable[Secret]) -> dict[str, object]:
+def refusal_detail(kept: StoredRefusal, secrets: Iterable[Secret]) -> dict[str, object]:
     """Return all there is to one; its content is null once it has been released.
 
     secrets: those that are configured; each stands as `***` in what is shown.
@@ -198,7 +198,7 @@ def result_json(refusal_id: str, result: Result | None) -> dict[str, object]:
             "result": "duplicate" if result.duplicate else "released",
             "event": result.event_id,
         }
-    if isinstance(result, ReleasedBefore):
+    if isinstance(result, AlreadyReleased):
         return told | {"result": "released_before", "event": result.event_id}
     return told | {
         "result": "refused",
@@ -230,7 +230,7 @@ def _reason(text: str | None) -> Reason | None:
     try:
         return Reason(text)
     except ValueError:
-        usual = ", ".join(sorted(MENDABLE))
+        usual = ", ".join(sorted(RELEASABLE))
         raise ValueError(f'no reason "{text}"; what is kept usually has: {usual}') from None
 
 

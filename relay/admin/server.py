@@ -12,7 +12,7 @@ from relay.admin.health import State
 from relay.admin.pages import Pages
 from relay.admin.serializers import detail, page_json, parse_query
 from relay.core.errors import Problem, SpoolUnavailable
-from relay.ingest.refusals import ReleaseDesk
+from relay.ingest.refusals import RefusalReleaser
 from relay.spool import Query, Spool
 from relay.telemetry import Telemetry
 
@@ -48,7 +48,7 @@ class Admin:
         *,
         state: State,
         spool: Spool,
-        desk: ReleaseDesk,
+        releaser: RefusalReleaser,
         telemetry: Telemetry,
         gatekeeper: Gatekeeper,
         reload: Reload | None = None,
@@ -59,7 +59,7 @@ class Admin:
         self._telemetry = telemetry
         self._gatekeeper = gatekeeper
         self._pages = Pages(spool, gatekeeper)
-        self._refusals = RefusalRoutes(desk)
+        self._refusals = RefusalRoutes(releaser)
         self._reload_now = reload
         self._runner: web.AppRunner | None = None
         self._exposing = asyncio.Lock()

@@ -37,12 +37,12 @@ from relay.edge.slow_path import BodyLimits
 from relay.edge.tls import ServerTls
 from relay.ingest.client_address import ClientLocator
 from relay.ingest.pipeline import Endpoint, Ingest
-from relay.ingest.reconcile import Account, Reconciler
-from relay.ingest.refusals import Keeper, ReleaseDesk
+from relay.ingest.reconcile import Reconciler, ReconcileTarget
+from relay.ingest.refusals import RefusalRecorder, RefusalReleaser
 from relay.ingest.routing import Routes
 from relay.signatures.shared_secret import Signer
 from relay.spool import Spool
-from relay.spool.refusals import Bounds, RefusalStore
+from relay.spool.refusals import RefusalLimits, RefusalStore
 from relay.spool.sqlite import SqliteSpool, migrate
 from relay.spool.sqlite import open_spool as open_sqlite
 from relay.spool.sqlite.database import Migrated
@@ -206,7 +206,7 @@ def bind_endpoint(
         allowlist=_allowlist(settings, registry),
         mode=settings.allowlist.mode,
         knock=knock,
-        patience=info.answer_deadline,
+        answer_deadline=info.answer_deadline,
         token=info.token,
         proxied=settings.mode == "proxy",
         confirm=settings.confirm is not None,
@@ -377,7 +377,7 @@ def reconciler(
     """Return what asks about orders of this endpoint; the stack closes its connections."""
     bound = provider_of(endpoint)
     confirm = endpoint.confirm or Confirm()
-    account = Account(
+    record = ReconcileTarget(
         name=endpoint.name,
         path=endpoint.path,
         provider=bound.info.name,
@@ -387,7 +387,7 @@ def reconciler(
         secrets=endpoint.secrets,
     )
     return Reconciler(
-        account,
+        record,
         api=status_client(endpoint, clock, stack),
         bucket=TokenBucket(confirm.rate),
         spool=spool,
@@ -406,29 +406,29 @@ def store(spool: Spool) -> RefusalStore:
     return spool.refusals
 
 
-def keeper(spool: Spool, clock: Clock, telemetry: Telemetry) -> Keeper:
+def recorder(spool: Spool, clock: Clock, telemetry: Telemetry) -> RefusalRecorder:
     """Return what notes refused deliveries, not running yet."""
     new_id = event_ids(clock)
-    return Keeper(
+    return RefusalRecorder(
         store(spool),
         clock=clock,
         telemetry=telemetry,
         new_id=lambda: new_id().replace("evt_", "ref_", 1),
-        bounds=Bounds(),
+        bounds=RefusalLimits(),
     )
 
 
-def desk(
+def releaser(
     spool: Spool,
     routes: Callable[[], Routes[Endpoint]],
     secrets: Callable[[], Iterable[Secret]],
     clock: Clock,
-) -> ReleaseDesk:
+) -> RefusalReleaser:
     """Return what releases refusals as the endpoints judge them that there are then.
 
     secrets: gives those that are configured then.
     """
-    return ReleaseDesk(
+    return RefusalReleaser(
         store(spool),
         spool,
         routes=routes,
@@ -438,7 +438,7 @@ def desk(
     )
 
 
-def visiting_desk(settings: Settings, spool: Spool) -> ReleaseDesk:
+def visiting_releaser(settings: Settings, spool: Spool) -> RefusalReleaser:
     """Return what releases refusals under these settings, and what DNS said last.
 
     Raises:
@@ -447,4 +447,4 @@ def visiting_desk(settings: Settings, spool: Spool) -> ReleaseDesk:
     clock = SystemClock()
     registry = known_registry(settings, clock)
     routes = Routes(bind_endpoint(each, registry) for each in settings.endpoints)
-    return desk(spool, lambda: routes, settings.every_secret, clock)
+    return releaser(spool, lambda: routes, settings.every_secret, clock)

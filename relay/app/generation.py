@@ -26,7 +26,7 @@ from relay.delivery.attempt import Upstream
 from relay.delivery.confirmation import Desk, StatusConfirmer
 from relay.delivery.proxy import Journal, Passage, Passthrough
 from relay.ingest.client_address import ClientLocator
-from relay.ingest.pipeline import Endpoint, Ingest, KeepRefused
+from relay.ingest.pipeline import Endpoint, Ingest, OnRefused
 from relay.ingest.routing import Routes
 from relay.spool import Spool, SpoolBroken
 from relay.telemetry import Telemetry
@@ -185,13 +185,13 @@ class Desks:
 
     def _desk(self, _: str, asked: _Asked) -> tuple[Desk, Close]:
         stack = AsyncExitStack()
-        desk = Desk(
+        target = Desk(
             api=builder.status_client(asked.endpoint, self._clock, stack),
             secrets=asked.secrets,
             turns=asked.turns,
             strict=asked.strict,
         )
-        return desk, stack.aclose
+        return target, stack.aclose
 
     def _confirmer(self, _: str, described: _Asking) -> tuple[StatusConfirmer, Close]:
         parts = {name: member.part for name, member in described}
@@ -269,7 +269,7 @@ class Generations:
         clients: ClientLocator,
         spool: Spool,
         journal: Journal,
-        keep_refused: KeepRefused,
+        keep_refused: OnRefused,
         clock: Clock,
         telemetry: Telemetry,
         give_up: Callable[[SpoolBroken], None],

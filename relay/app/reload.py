@@ -206,7 +206,7 @@ class Changeover:
             self._leaving.put_nowait(_Leaving((), (), self._generations.others()))
             raise
         self._generations.take(following)
-        self._clients.become(settings.trusted_proxies, settings.forwarded_header)
+        self._clients.reconfigure(settings.trusted_proxies, settings.forwarded_header)
         self._registry.set_hosts(following.hosts)
         limits = settings.limits
         self._connections.become(

@@ -25,7 +25,7 @@ from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.proxy import Journal
 from relay.edge.listener import Edge
 from relay.edge.tls import ServerTls
-from relay.ingest.refusals import Keeper
+from relay.ingest.refusals import RefusalRecorder
 from relay.spool import Spool, SpoolBroken
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log
@@ -62,7 +62,7 @@ class _Parts:
     spool: Spool
     registry: HostRegistry
     journal: Journal
-    keeper: Keeper
+    recorder: RefusalRecorder
     edge: Edge
     dispatcher: Dispatcher
     admin: Admin
@@ -143,7 +143,7 @@ class App:
                 if self._role.receives:
                     background.append(group.create_task(parts.registry.run()))
                     background.append(group.create_task(self._write_down(parts.journal)))
-                    background.append(group.create_task(self._write_down(parts.keeper)))
+                    background.append(group.create_task(self._write_down(parts.recorder)))
                 if self._role.delivers:
                     group.create_task(self._dispatch(parts.dispatcher))
                 await self._until(stop)
@@ -179,14 +179,14 @@ class App:
         connections = builder.connection_counter(settings, clients)
         journal = builder.journal(spool, clock, telemetry)
         stack.push_async_callback(journal.flush)
-        keeper = builder.keeper(spool, clock, telemetry)
-        stack.push_async_callback(keeper.flush)
+        recorder = builder.recorder(spool, clock, telemetry)
+        stack.push_async_callback(recorder.flush)
         generations = Generations(
             registry=registry,
             clients=clients,
             spool=spool,
             journal=journal,
-            keep_refused=keeper.note,
+            keep_refused=recorder.note,
             clock=clock,
             telemetry=telemetry,
             give_up=self._give_up,
@@ -224,7 +224,7 @@ class App:
         admin = Admin(
             state=state,
             spool=spool,
-            desk=builder.desk(
+            releaser=builder.releaser(
                 spool,
                 lambda: generations.present.routes,
                 lambda: generations.present.settings.every_secret(),  # noqa: PLW0108 - it changes
@@ -245,7 +245,7 @@ class App:
             telemetry=telemetry,
         )
         return _Parts(
-            spool, registry, journal, keeper, edge, dispatcher, admin, changeover, tls, renewal
+            spool, registry, journal, recorder, edge, dispatcher, admin, changeover, tls, renewal
         )
 
     async def _inspect(self, spool: Spool) -> None:
@@ -314,7 +314,7 @@ class App:
         except* SpoolBroken as broken:
             self._give_up(_first(broken))
 
-    async def _write_down(self, journal: Journal | Keeper) -> None:
+    async def _write_down(self, journal: Journal | RefusalRecorder) -> None:
         try:
             await journal.run()
         except SpoolBroken as broken:

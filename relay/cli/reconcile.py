@@ -28,7 +28,7 @@ from relay.config import Endpoint, Settings
 from relay.core.clock import SystemClock
 from relay.core.errors import RelayError
 from relay.ingest import reconcile as reconciling
-from relay.ingest.reconcile import AskedBefore, Learnt, Result
+from relay.ingest.reconcile import Checkpoint, ReconcileResult, Result
 
 _LARGEST_LIST = 64 * 1024 * 1024
 
@@ -62,12 +62,12 @@ def reconcile(
     except KeyboardInterrupt:
         complain("relay reconcile: interrupted; nothing was asked")
         sys.exit(_INTERRUPTED)
-    cache = AskedBefore(settings.state_dir / f"reconcile-{endpoint}.jsonl", SystemClock())
+    cache = Checkpoint(settings.state_dir / f"reconcile-{endpoint}.jsonl", SystemClock())
     if again:
         cache.forget()
     before = cache.load()
     left = [order for order in listed if order not in before]
-    learnt: list[Learnt] = []
+    learnt: list[ReconcileResult] = []
     stopped, code = None, 0
     try:
         asyncio.run(_run(settings, chosen, left, cache, learnt))
@@ -126,8 +126,8 @@ async def _run(
     settings: Settings,
     endpoint: Endpoint,
     left: Sequence[str],
-    cache: AskedBefore,
-    learnt: list[Learnt],
+    cache: Checkpoint,
+    learnt: list[ReconcileResult],
 ) -> None:
     """Ask about these orders; what is learnt is added to `learnt` as it comes."""
     async with AsyncExitStack() as stack:
@@ -137,7 +137,7 @@ async def _run(
         progress = stack.enter_context(_progress())
         task = progress.add_task(endpoint.name, total=len(left))
         for order in left:
-            one = await reconciler.learn(order)
+            one = await reconciler.reconcile(order)
             learnt.append(one)
             if one.result is not Result.ERROR:
                 cache.add(order)
@@ -157,7 +157,11 @@ def _progress() -> Progress:
 
 
 def _report(
-    endpoint: str, listed: Sequence[str], skipped: int, learnt: Sequence[Learnt], form: Format
+    endpoint: str,
+    listed: Sequence[str],
+    skipped: int,
+    learnt: Sequence[ReconcileResult],
+    form: Format,
 ) -> None:
     counts = Counter(each.result for each in learnt)
     report = {

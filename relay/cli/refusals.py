@@ -17,7 +17,7 @@ from relay.admin.serializers import (
     refusals_json,
     result_json,
 )
-from relay.app.builder import visiting_desk
+from relay.app.builder import visiting_releaser
 from relay.cli.common import (
     AFTER,
     CONFIG,
@@ -34,7 +34,7 @@ from relay.cli.common import (
     with_spool,
 )
 from relay.config import Settings
-from relay.ingest.refusals import ReleaseDesk
+from relay.ingest.refusals import RefusalReleaser
 from relay.spool.refusals import RefusalPage
 
 app = typer.Typer(
@@ -63,8 +63,8 @@ def list_refusals(
     asked = query(parse_refusal_query, limit=limit, endpoint=endpoint, reason=reason, after=after)
     settings = load_settings(config)
 
-    async def page(desk: ReleaseDesk) -> RefusalPage:
-        return await desk.store.page(asked)
+    async def page(releaser: RefusalReleaser) -> RefusalPage:
+        return await releaser.store.page(asked)
 
     found = _at_desk(settings, page)
     if not found.kept:
@@ -88,7 +88,7 @@ def show(
 ) -> None:
     """Show everything about one refusal, its body included."""
     settings = load_settings(config)
-    found = _at_desk(settings, lambda desk: desk.store.get(refusal_id))
+    found = _at_desk(settings, lambda releaser: releaser.store.get(refusal_id))
     if found is None:
         complain(f"no refusal {refusal_id}")
         sys.exit(1)
@@ -110,9 +110,9 @@ def release(
     Exit 0 when all of them are events now, 1 when one is not.
     """
 
-    async def each(desk: ReleaseDesk) -> list[dict[str, object]]:
+    async def each(releaser: RefusalReleaser) -> list[dict[str, object]]:
         return [
-            result_json(refusal_id, await desk.release(refusal_id))
+            result_json(refusal_id, await releaser.release(refusal_id))
             for refusal_id in dict.fromkeys(ids)
         ]
 
@@ -125,5 +125,5 @@ def release(
     sys.exit(0 if all("event" in row for row in results) else 1)
 
 
-def _at_desk(settings: Settings, work: Callable[[ReleaseDesk], Awaitable[T]]) -> T:
-    return with_spool(settings, lambda spool: work(visiting_desk(settings, spool)))
+def _at_desk(settings: Settings, work: Callable[[RefusalReleaser], Awaitable[T]]) -> T:
+    return with_spool(settings, lambda spool: work(visiting_releaser(settings, spool)))

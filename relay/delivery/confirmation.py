@@ -164,8 +164,8 @@ class StatusConfirmer:
         self._observer = observer
 
     def strict(self, event: Event) -> bool:
-        desk = self._desks.get(event.endpoint)
-        return self._is_orphan(event) if desk is None else desk.strict
+        target = self._desks.get(event.endpoint)
+        return self._is_orphan(event) if target is None else target.strict
 
     async def confirm(self, event: Event) -> Confirmed | Unconfirmed | Later | None:
         """Ask about an event, within `LONGEST`; nothing is waited for but the answer.
@@ -173,32 +173,32 @@ class StatusConfirmer:
         `Later` while it is not its turn: that is our own pace, and nothing is held against it.
         One that is about no transaction, as a notice of a linked account, cannot be confirmed.
         """
-        desk = self._desks.get(event.endpoint)
-        if desk is None:
+        target = self._desks.get(event.endpoint)
+        if target is None:
             gone = f"endpoint {event.endpoint} is not configured; name it again"
             return Unconfirmed(gone) if self._is_orphan(event) else None
         said = notified(event.body)
         if said is None:
             return self._unconfirmed(event, "contradicted", "names no transaction", final=True)
-        return await self._in_turn(desk, event, said)
+        return await self._in_turn(target, event, said)
 
     async def _in_turn(
-        self, desk: Desk, event: Event, said: Transaction
+        self, target: Desk, event: Event, said: Transaction
     ) -> Confirmed | Unconfirmed | Later:
         now = self._clock.monotonic()
-        resting = desk.rest.left(now)
+        resting = target.rest.left(now)
         if resting > 0:
             # It does not answer, or has asked for it: the event takes its turns as if it had been
             # asked about, so that on_error is reached.
             wait = timedelta(seconds=resting)
             return self._unconfirmed(event, "error", "api left alone", wait)
-        wait_for_turn = self._turn(desk, event.id, now)
+        wait_for_turn = self._turn(target, event.id, now)
         if wait_for_turn > 0:
             return Later(wait_for_turn)
         # The key that signed it, whichever position that has now. A key that is gone since then
         # would not be taken by the API either.
-        secret = desk.secrets[said.signer(desk.secrets) or 0]
-        answer = await self._ask(desk, said.name, secret, now)
+        secret = target.secrets[said.signer(target.secrets) or 0]
+        answer = await self._ask(target, said.name, secret, now)
         if isinstance(answer, Transaction):
             verdict = compare(said, answer, secret)
             if isinstance(verdict, Agrees):
@@ -224,29 +224,29 @@ class StatusConfirmer:
         return Unconfirmed(cause, retry_after, final)
 
     @staticmethod
-    def _turn(desk: Desk, event_id: str, now: float) -> float:
+    def _turn(target: Desk, event_id: str, now: float) -> float:
         """Return the seconds until an event may be asked about; 0 takes its turn."""
-        wait = desk.turns.acquire(event_id, now)
-        if wait <= 0 and desk.under_way >= TOGETHER:
-            return desk.turns.defer(event_id, now)
+        wait = target.turns.acquire(event_id, now)
+        if wait <= 0 and target.under_way >= TOGETHER:
+            return target.turns.defer(event_id, now)
         return wait
 
-    async def _ask(self, desk: Desk, name: str, secret: Secret, now: float) -> Answer:
-        desk.rest.asked(now)
-        desk.under_way += 1
+    async def _ask(self, target: Desk, name: str, secret: Secret, now: float) -> Answer:
+        target.rest.asked(now)
+        target.under_way += 1
         try:
             async with asyncio.timeout(LONGEST.total_seconds()):
-                answer = await desk.api.ask(name, secret)
+                answer = await target.api.ask(name, secret)
         except TimeoutError:
             answer = NoAnswer("timeout")
         finally:
-            desk.under_way -= 1
+            target.under_way -= 1
         if isinstance(answer, Limited):
-            desk.rest.failed(self._clock.monotonic(), answer.retry_after)
+            target.rest.failed(self._clock.monotonic(), answer.retry_after)
         elif isinstance(answer, NoAnswer) and answer.cause != UNASKABLE:
-            desk.rest.failed(self._clock.monotonic())
+            target.rest.failed(self._clock.monotonic())
         else:
-            desk.rest.answered()
+            target.rest.answered()
         return answer
 
 

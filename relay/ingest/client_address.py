@@ -21,7 +21,7 @@ _VIA = {
 }
 
 # More proxies than this stand in no row; a stranger behind one may write as many as it likes.
-_MOST_HOPS = 32
+_MAX_HOPS = 32
 
 # RFC 7239, section 4: a pair is token=token or token="quoted string".
 _PAIR = re.compile(
@@ -36,9 +36,9 @@ class ClientLocator:
     """Finds the client of a request. Made once from the configuration."""
 
     def __init__(self, trusted: Iterable[IPNetwork], header: ForwardedHeader) -> None:
-        self.become(trusted, header)
+        self.reconfigure(trusted, header)
 
-    def become(self, trusted: Iterable[IPNetwork], header: ForwardedHeader) -> None:
+    def reconfigure(self, trusted: Iterable[IPNetwork], header: ForwardedHeader) -> None:
         """Go by these from the next request on."""
         self._trusted = Intervals((network, network) for network in trusted)
         self._header = header
@@ -65,8 +65,8 @@ class ClientLocator:
             return ClientAddress(head.peer, head.via)
         # A proxy may append a header of its own behind the client's: all of them are one list.
         joined = ",".join(head.headers.values(self._header))
-        if joined.count(",") >= _MOST_HOPS:
-            raise _untrusted(f"more than {_MOST_HOPS} elements")
+        if joined.count(",") >= _MAX_HOPS:
+            raise _untrusted(f"more than {_MAX_HOPS} elements")
         if self._header is ForwardedHeader.FORWARDED:
             elements = _forwarded_for(joined)
         else:

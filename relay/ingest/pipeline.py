@@ -39,19 +39,19 @@ from relay.telemetry import DeliveryRecord, Telemetry
 COMMON_HEADERS = ("Content-Type", "User-Agent", "Accept")
 
 # The least that storing is given, in seconds.
-_LAST_CHANCE = 0.25
+_MIN_STORE_TIMEOUT = 0.25
 
 BodyReader = Callable[[], Awaitable[bytes]]
 
 #: Is told whose request it is, before more is done for it. Raises `Refusal` when that client has
 #: enough in hand.
-ClientKnown = Callable[[Address], None]
+OnClient = Callable[[Address], None]
 
 #: Sends a delivery to its upstream, once, and brings the answer. Raises `UpstreamOverloaded`.
 PassOn = Callable[[VerifiedDelivery], Awaitable[ProxyResponse]]
 
 #: Is told of a refused delivery whose sender's address is allowed. Neither raises nor waits.
-KeepRefused = Callable[["Endpoint", Delivery, Refusal], None]
+OnRefused = Callable[["Endpoint", Delivery, Refusal], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Endpoint:
     knock: Knock | None
     proxied: bool = False
     token: bool = False
-    patience: timedelta | None = None
+    answer_deadline: timedelta | None = None
     confirm: bool = False
 
 
@@ -101,7 +101,7 @@ class Ingest:
         new_id: Callable[[], str],
         answer_within: timedelta,
         give_up: Callable[[SpoolBroken], None],
-        keep_refused: KeepRefused = lambda *_: None,
+        keep_refused: OnRefused = lambda *_: None,
     ) -> None:
         """Take the parts.
 
@@ -119,12 +119,12 @@ class Ingest:
         self._answer_within = answer_within.total_seconds()
         self._give_up = give_up
         self._keep_refused = keep_refused
-        self._in_hand = 0
+        self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def receive(
-        self, head: RequestHead, read_body: BodyReader, known: ClientKnown = lambda _: None
+        self, head: RequestHead, read_body: BodyReader, known: OnClient = lambda _: None
     ) -> Ack:
         """Return the answer to one request. Raises nothing but for cancellation.
 
@@ -132,79 +132,79 @@ class Ingest:
             is called only for an admitted client.
         """
         began = self._clock.monotonic()
-        account = DeliveryRecord(peer=head.peer)
-        self._in_hand += 1
+        record = DeliveryRecord(peer=head.peer)
+        self._in_flight += 1
         self._idle.clear()
         try:
-            ack = await self._handle(head, read_body, known, account, began)
+            ack = await self._handle(head, read_body, known, record, began)
         finally:
-            account.duration = self._clock.monotonic() - began
-            self._in_hand -= 1
-            if not self._in_hand:
+            record.duration = self._clock.monotonic() - began
+            self._in_flight -= 1
+            if not self._in_flight:
                 self._idle.set()
-        account.status = ack.status
-        self._telemetry.received(account, head.received_at)
+        record.status = ack.status
+        self._telemetry.received(record, head.received_at)
         return ack
 
     async def idle(self) -> None:
         """Return when no request is in hand."""
         await self._idle.wait()
 
-    def refuse(self, account: DeliveryRecord, refusal: Refusal) -> Ack:
+    def refuse(self, record: DeliveryRecord, refusal: Refusal) -> Ack:
         """Return the answer to something that never became a request head, and account for it."""
-        account.verdict, account.reason = Verdict.REFUSED, refusal.reason
-        account.detail = refusal.detail
+        record.verdict, record.reason = Verdict.REFUSED, refusal.reason
+        record.detail = refusal.detail
         ack = plain_answer(IngestResult(Verdict.REFUSED, refusal.reason))
-        account.status = ack.status
-        self._telemetry.received(account, self._clock.now())
+        record.status = ack.status
+        self._telemetry.received(record, self._clock.now())
         return ack
 
     async def _handle(
         self,
         head: RequestHead,
         read_body: BodyReader,
-        known: ClientKnown,
-        account: DeliveryRecord,
+        known: OnClient,
+        record: DeliveryRecord,
         began: float,
     ) -> Ack:
         try:
             route = self._routes.find(head)
         except Refusal as refusal:
-            account.verdict, account.reason = Verdict.REFUSED, refusal.reason
+            record.verdict, record.reason = Verdict.REFUSED, refusal.reason
             return self._no_route(head, IngestResult(Verdict.REFUSED, refusal.reason))
         endpoint = route.endpoint
-        account.endpoint, account.provider = endpoint.name, endpoint.provider
+        record.endpoint, record.provider = endpoint.name, endpoint.provider
         body, passed, delivery = b"", None, None
         try:
-            client = await self._admit(route, head, known, account)
+            client = await self._admit(route, head, known, record)
             body = await read_body()
-            account.body_bytes = len(body)
-            account.body_sha256 = hashlib.sha256(body).hexdigest()
+            record.body_bytes = len(body)
+            record.body_sha256 = hashlib.sha256(body).hexdigest()
             delivery = Delivery(endpoint.name, head, client, route.remainder, body)
-            event = self._verify(endpoint, delivery, account)
+            event = self._verify(endpoint, delivery, record)
             # A test message from a dashboard goes no further in either mode.
             if route.proxied and not event.verification.test:
-                result, passed = await self._pass(route, event, account)
+                result, passed = await self._pass(route, event, record)
             else:
-                result = await self._store(event, account, self._left(endpoint, began))
+                result = await self._store(event, record, self._left(endpoint, began))
         except Refusal as refusal:
             result = IngestResult(Verdict.REFUSED, refusal.reason)
-            account.detail = refusal.detail
+            record.detail = refusal.detail
             # What is passed on answers a question, and whoever asked it does not wait.
-            if delivery is not None and account.matched_entry is not None and not route.proxied:
+            if delivery is not None and record.matched_entry is not None and not route.proxied:
                 self._keep_refused(endpoint, delivery, refusal)
         except (SpoolOverloaded, UpstreamOverloaded) as fault:
             result = IngestResult(Verdict.UNAVAILABLE, Reason.OVERLOAD)
-            account.detail = str(fault)
+            record.detail = str(fault)
         except (SpoolUnavailable, TimeoutError) as fault:
             result = IngestResult(Verdict.UNAVAILABLE, late=isinstance(fault, TimeoutError))
             if isinstance(fault, SpoolBroken):
                 self._give_up(fault)
-            account.detail = str(fault) or "no answer from the spool in time"
+            record.detail = str(fault) or "no answer from the spool in time"
         except Exception as fault:  # noqa: BLE001 - whatever it is, the provider must come again
             result = IngestResult(Verdict.UNAVAILABLE)
             self._telemetry.log.fault("delivery_fault", fault, endpoint=endpoint.name)
-        account.verdict, account.reason = result.verdict, result.reason
+        record.verdict, record.reason = result.verdict, result.reason
         if passed is not None:
             return passed
         return endpoint.inspector.answer(result, self._asked(route, body))
@@ -223,31 +223,31 @@ class Ingest:
         all of it is given a last chance.
         """
         within = self._answer_within
-        if endpoint.patience is not None:
-            within = min(within, endpoint.patience.total_seconds())
-        return max(within - (self._clock.monotonic() - began), _LAST_CHANCE)
+        if endpoint.answer_deadline is not None:
+            within = min(within, endpoint.answer_deadline.total_seconds())
+        return max(within - (self._clock.monotonic() - began), _MIN_STORE_TIMEOUT)
 
     # ---- who is calling, before the body is read --------------------------------------------
 
     async def _admit(
-        self, route: Route[Endpoint], head: RequestHead, known: ClientKnown, account: DeliveryRecord
+        self, route: Route[Endpoint], head: RequestHead, known: OnClient, record: DeliveryRecord
     ) -> ClientAddress:
         endpoint = route.endpoint
         if head.method not in route.methods:
             raise Refusal(Reason.METHOD_NOT_ALLOWED)
         client = self._clients.locate(head)
-        account.client, account.client_via = client.address, client.via
+        record.client, record.client_via = client.address, client.via
         known(client.address)
         if endpoint.mode is Mode.OFF:
             return client
         entry = await self._match(endpoint, client)
         if entry is not None:
-            account.matched_entry, account.matched_host = str(entry.network), entry.host
+            record.matched_entry, record.matched_host = str(entry.network), entry.host
             return client
         waiting = endpoint.allowlist.unready()
         reason = Reason.SOURCE_UNKNOWN if waiting else Reason.SOURCE_NOT_ALLOWED
         if endpoint.mode is Mode.REPORT:
-            account.would_refuse = reason
+            record.would_refuse = reason
             return client
         raise Refusal(reason, f"no addresses yet for {', '.join(waiting)}" if waiting else "")
 
@@ -267,19 +267,19 @@ class Ingest:
     # ---- what it says -----------------------------------------------------------------------
 
     def _verify(
-        self, endpoint: Endpoint, delivery: Delivery, account: DeliveryRecord
+        self, endpoint: Endpoint, delivery: Delivery, record: DeliveryRecord
     ) -> VerifiedDelivery:
         event = verified(endpoint, delivery, self._new_id)
-        account.secret, account.event_key = event.verification.secret, event.verification.key
+        record.secret, record.event_key = event.verification.secret, event.verification.key
         return event
 
     # ---- what becomes of it -----------------------------------------------------------------
 
     async def _store(
-        self, event: VerifiedDelivery, account: DeliveryRecord, within: float
+        self, event: VerifiedDelivery, record: DeliveryRecord, within: float
     ) -> IngestResult:
         result = await self._spool.put(event, within)
-        account.id = result.id
+        record.id = result.id
         match result:
             case Stored(conflicts_with=None):
                 return IngestResult(Verdict.ACCEPTED)
@@ -293,20 +293,20 @@ class Ingest:
                 return IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
 
     async def _pass(
-        self, route: Route[Endpoint], event: VerifiedDelivery, account: DeliveryRecord
+        self, route: Route[Endpoint], event: VerifiedDelivery, record: DeliveryRecord
     ) -> tuple[IngestResult, Ack | None]:
         """Return the result, and the upstream's own answer where the sender may have it."""
         answer = await self._pass_on(event)
-        account.id = event.event_id
+        record.id = event.event_id
         if answer.ack is not None:
             asked = self._asked(route, event.delivery.body)
             return IngestResult(Verdict.PASSED), route.endpoint.inspector.proxied_answer(
                 answer.ack, asked
             )
         if isinstance(answer.outcome, Unreachable):
-            account.detail = f"{event.upstream} is unreachable: {answer.outcome.cause}"
+            record.detail = f"{event.upstream} is unreachable: {answer.outcome.cause}"
         else:
-            account.detail = f"{event.upstream} answered {answer.outcome.status}"
+            record.detail = f"{event.upstream} answered {answer.outcome.status}"
         late = answer.outcome == Unreachable("timeout")
         return IngestResult(Verdict.UNAVAILABLE, late=late), None
 

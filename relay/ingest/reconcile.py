@@ -38,7 +38,7 @@ from relay.spool import Spool, Stored
 
 #: How often an order is asked about that gets no answer, and the pauses between, in seconds.
 PAUSES: Final = (1.0, 5.0)
-LONGEST_PAUSE: Final = timedelta(minutes=1)
+MAX_PAUSE: Final = timedelta(minutes=1)
 
 _NOBODY: Final = IPv4Address("0.0.0.0")  # noqa: S104 - nobody called
 _JSON: Final = Headers((("Content-Type", "application/json"),))
@@ -61,7 +61,7 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class ReconcileResult:
     """What is known of one order now. `event`: the id of the event that holds it."""
 
     order: str
@@ -71,7 +71,7 @@ class Learnt:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class ReconcileTarget:
     """The endpoint whose orders are asked about. `secrets`: at least one."""
 
     name: str
@@ -88,7 +88,7 @@ class Reconciler:
 
     def __init__(
         self,
-        account: Account,
+        target: ReconcileTarget,
         *,
         api: StatusApi,
         bucket: TokenBucket,
@@ -96,7 +96,7 @@ class Reconciler:
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
-        self._account = account
+        self._target = target
         self._api = api
         self._bucket = bucket
         self._spool = spool
@@ -104,7 +104,7 @@ class Reconciler:
         self._new_id = new_id
         self._secret = 0
 
-    async def learn(self, order: str) -> Learnt:
+    async def reconcile(self, order: str) -> ReconcileResult:
         """Ask about an order or transaction, and store what is said of it.
 
         Raises:
@@ -114,14 +114,16 @@ class Reconciler:
         answer = await self._ask(order)
         match answer:
             case NotFound():
-                return Learnt(order, Result.NOT_FOUND)
+                return ReconcileResult(order, Result.NOT_FOUND)
             case Limited():
-                return Learnt(order, Result.ERROR, detail="too many requests")
+                return ReconcileResult(order, Result.ERROR, detail="too many requests")
             case NoAnswer(cause):
-                return Learnt(order, Result.ERROR, detail=cause)
+                return ReconcileResult(order, Result.ERROR, detail=cause)
             case Transaction():
                 if order not in {answer.order_id, answer.transaction_id}:
-                    return Learnt(order, Result.ERROR, detail="the answer is about another order")
+                    return ReconcileResult(
+                        order, Result.ERROR, detail="the answer is about another order"
+                    )
                 return await self._store(order, answer)
 
     async def _ask(self, order: str) -> Answer:
@@ -129,7 +131,7 @@ class Reconciler:
         for pause in PAUSES:
             answer = await self._ask_with_every_key(order)
             if isinstance(answer, Limited) and answer.retry_after is not None:
-                wait = min(answer.retry_after, LONGEST_PAUSE).total_seconds()
+                wait = min(answer.retry_after, MAX_PAUSE).total_seconds()
                 await self._clock.sleep(max(wait, pause))
             elif isinstance(answer, Limited | NoAnswer):
                 await self._clock.sleep(pause)
@@ -139,27 +141,27 @@ class Reconciler:
 
     async def _ask_with_every_key(self, order: str) -> Answer:
         """Ask with the key that was taken last; with the others where it is refused."""
-        secrets = self._account.secrets
+        secrets = self._target.secrets
         for _ in secrets:
             await self._clock.sleep(self._bucket.reserve(self._clock.monotonic()))
             answer = await self._api.ask(order, secrets[self._secret])
             if not (isinstance(answer, NoAnswer) and answer.refused):
                 return answer
             self._secret = (self._secret + 1) % len(secrets)
-        raise KeyRefused(f"{self._account.name}: the status API takes none of its secrets")
+        raise KeyRefused(f"{self._target.name}: the status API takes none of its secrets")
 
-    async def _store(self, order: str, now: Transaction) -> Learnt:
+    async def _store(self, order: str, now: Transaction) -> ReconcileResult:
         try:
             event = self._event(now.body)
         except Refusal as refusal:
-            return Learnt(order, Result.ERROR, detail=str(refusal))
+            return ReconcileResult(order, Result.ERROR, detail=str(refusal))
         stored = await self._spool.put(event)
         if isinstance(stored, Stored):
-            return Learnt(order, Result.NEW, stored.id)
+            return ReconcileResult(order, Result.NEW, stored.id)
         if await self._says_otherwise(stored.id, now):
             detail = "an event of this key says another order or amount; look at it"
-            return Learnt(order, Result.ERROR, stored.id, detail)
-        return Learnt(order, Result.KNOWN, stored.id)
+            return ReconcileResult(order, Result.ERROR, stored.id, detail)
+        return ReconcileResult(order, Result.KNOWN, stored.id)
 
     def _event(self, body: bytes) -> VerifiedDelivery:
         """Return what an answer becomes.
@@ -167,17 +169,17 @@ class Reconciler:
         Raises:
             Refusal: it would be refused as a notification; its signature is wrong, for one.
         """
-        account = self._account
-        head = RequestHead("POST", account.path, _JSON, _NOBODY, self._clock.now())
-        delivery = Delivery(account.name, head, ClientAddress(_NOBODY, Via.PEER), "", body)
+        target = self._target
+        head = RequestHead("POST", target.path, _JSON, _NOBODY, self._clock.now())
+        delivery = Delivery(target.name, head, ClientAddress(_NOBODY, Via.PEER), "", body)
         return VerifiedDelivery(
             event_id=self._new_id(),
-            provider=account.provider,
-            environment=account.environment,
-            upstream=account.upstream,
+            provider=target.provider,
+            environment=target.environment,
+            upstream=target.upstream,
             headers=_JSON,
             delivery=delivery,
-            verification=account.inspector.verify(delivery),
+            verification=target.inspector.verify(delivery),
             reconciled=True,
         )
 
@@ -194,10 +196,10 @@ class Reconciler:
 # ---- checkpoint: orders that have been asked about ------------------------------------------
 
 #: After this an order is asked about again: it may have moved on.
-KEPT: Final = timedelta(days=1)
+CHECKPOINT_TTL: Final = timedelta(days=1)
 
 
-class AskedBefore:
+class Checkpoint:
     """The orders of one endpoint that were answered within the last day, in a file of lines."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -216,7 +218,7 @@ class AskedBefore:
             return frozenset()
         except OSError as error:
             raise RelayError(f"cannot read {self._path}: {error.strerror}") from None
-        since = self._clock.now() - KEPT
+        since = self._clock.now() - CHECKPOINT_TTL
         found = {}
         for line in lines:
             try:
@@ -254,7 +256,7 @@ class AskedBefore:
 
 # ---- order ids, one a line ------------------------------------------------------------------
 
-LONGEST: Final = 255
+MAX_ORDER_ID: Final = 255
 
 # What an editor leaves around an id. Other blanks are part of it: they can stand in order ids.
 _AROUND: Final = b" \t\r"
@@ -303,8 +305,8 @@ def read(content: bytes) -> tuple[str, ...]:
 
 
 def _problem(order: str) -> str | None:
-    if len(order) > LONGEST:
-        return f"longer than {LONGEST} characters; write one id a line"
+    if len(order) > MAX_ORDER_ID:
+        return f"longer than {MAX_ORDER_ID} characters; write one id a line"
     for at, character in enumerate(order, 1):
         if unicodedata.category(character) == "Cc":
             return (

@@ -18,7 +18,7 @@ from relay.core.secret import Secret
 from relay.ingest.pipeline import COMMON_HEADERS, Endpoint, verified
 from relay.ingest.routing import Routes
 from relay.spool import Conflict, Duplicate, Spool, SpoolBroken
-from relay.spool.refusals import MENDABLE, Bounds, RefusalStore, Refused
+from relay.spool.refusals import RELEASABLE, RefusalLimits, RefusalStore, Refused
 from relay.telemetry import Telemetry
 
 # ---- recording, behind the answers ----------------------------------------------------------
@@ -27,22 +27,22 @@ from relay.telemetry import Telemetry
 # crash loses some; no answer waits for any.
 
 #: Bytes that may wait.
-_ROOM = 4 * 1024 * 1024
+_MAX_BUFFER_BYTES = 4 * 1024 * 1024
 
 #: The most that is written at once, so that a sender's own write never waits long behind it; and
-#: the most in each `_GATHERING`, so that a flood does not keep the disk busy.
-_TOGETHER = 50
-_EACH_TIME = 200
+#: the most in each `_BATCH_WINDOW`, so that a flood does not keep the disk busy.
+_BATCH_SIZE = 50
+_MAX_PER_WINDOW = 200
 
 #: Seconds in which a batch gathers, and between tries while the spool is unavailable.
-_GATHERING = 0.5
-_PAUSE = 5.0
+_BATCH_WINDOW = 0.5
+_RETRY_INTERVAL = 5.0
 
 #: How an Authorization begins that is a signature and no token.
 _SIGNATURE = "hmac-sha256 "
 
 
-class Keeper:
+class RefusalRecorder:
     """Keeps refused deliveries, in batches. `run` it, and `flush` it at the end."""
 
     def __init__(
@@ -52,8 +52,8 @@ class Keeper:
         clock: Clock,
         telemetry: Telemetry,
         new_id: Callable[[], str],
-        bounds: Bounds,
-        room: int = _ROOM,
+        bounds: RefusalLimits,
+        room: int = _MAX_BUFFER_BYTES,
     ) -> None:
         """Take the parts. `room`: bytes that may wait to be written."""
         self._store = store
@@ -72,7 +72,7 @@ class Keeper:
         Where the proof is a token there is nothing to keep: the token may not lie anywhere, and
         without it nothing can be verified.
         """
-        if refusal.reason not in MENDABLE or endpoint.token:
+        if refusal.reason not in RELEASABLE or endpoint.token:
             return
         headers = keepable(endpoint, delivery.head.headers)
         if headers is None:
@@ -94,16 +94,16 @@ class Keeper:
         """
         while True:
             await self._more.wait()
-            await self._clock.sleep(_GATHERING)
+            await self._clock.sleep(_BATCH_WINDOW)
             self._more.clear()
             try:
-                await self._write(_EACH_TIME)
+                await self._write(_MAX_PER_WINDOW)
             except SpoolBroken:
                 raise
             except SpoolUnavailable as error:
                 self._telemetry.log.warning("refusals_delayed", detail=str(error))
                 self._more.set()
-                await self._clock.sleep(_PAUSE)
+                await self._clock.sleep(_RETRY_INTERVAL)
 
     async def flush(self) -> None:
         """Write what waits; what cannot be written now is lost. Call it when `run` has ended."""
@@ -116,8 +116,8 @@ class Keeper:
 
     async def _write(self, most: int) -> None:
         """Keep what waits now. When this is cut short, to do it again is no harm."""
-        for _ in range(0, min(most, len(self._waiting)), _TOGETHER):
-            batch = list(islice(self._waiting, _TOGETHER))
+        for _ in range(0, min(most, len(self._waiting)), _BATCH_SIZE):
+            batch = list(islice(self._waiting, _BATCH_SIZE))
             try:
                 await self._store.keep(batch, self._bounds)
             except SpoolUnavailable:
@@ -195,16 +195,16 @@ class StillRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class ReleasedBefore:
+class AlreadyReleased:
     """Somebody has released it already."""
 
     event_id: str
 
 
-Result = Released | StillRefused | ReleasedBefore
+Result = Released | StillRefused | AlreadyReleased
 
 
-class ReleaseDesk:
+class RefusalReleaser:
     """Releases refusals, and shows them."""
 
     def __init__(
@@ -240,7 +240,7 @@ class ReleaseDesk:
         if kept is None:
             return None
         if kept.released_as is not None:
-            return ReleasedBefore(kept.released_as)
+            return AlreadyReleased(kept.released_as)
         try:
             event = self._verify(kept.refused)
         except Refusal as refusal:

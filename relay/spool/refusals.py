@@ -12,7 +12,7 @@ from relay.core.errors import Reason
 from relay.core.request import ClientAddress, RequestHead
 
 #: What a mended configuration may judge otherwise. All of these are found in what was received.
-MENDABLE: Final = frozenset(
+RELEASABLE: Final = frozenset(
     {
         Reason.SIGNATURE_MISSING,
         Reason.SIGNATURE_MISMATCH,
@@ -28,7 +28,7 @@ OVERHEAD: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class RefusalLimits:
     """How much is kept. Past any of these the oldest go first.
 
     size: bytes of all together. per_address: how many of one client.
@@ -57,13 +57,13 @@ class Refused:
 
     @property
     def size(self) -> int:
-        """What it counts towards `Bounds.size`."""
+        """What it counts towards `RefusalLimits.size`."""
         fields = sum(len(name) + len(value) for name, value in self.head.headers)
         return OVERHEAD + len(self.head.target) + fields + len(self.body)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredRefusal:
     """What is known of a kept refusal. `refused.reason` is that of the last verification.
 
     times: how often the same bytes came. `refused.head.received_at` is the first time.
@@ -91,7 +91,7 @@ class RefusalQuery:
 class RefusalPage:
     """Refusals, the last kept first, without their bodies. `next` is None at the end."""
 
-    kept: tuple[Kept, ...]
+    kept: tuple[StoredRefusal, ...]
     next: str | None
 
 
@@ -101,7 +101,7 @@ class RefusalStore(Protocol):
     Every method raises `SpoolUnavailable` when the store cannot do its work.
     """
 
-    async def keep(self, refused: Sequence[Refused], bounds: Bounds) -> None:
+    async def keep(self, refused: Sequence[Refused], bounds: RefusalLimits) -> None:
         """Keep all of these or none, then let the oldest go that are past the bounds.
 
         The same bytes to the same endpoint are one refusal, however often they come: the first
@@ -115,7 +115,7 @@ class RefusalStore(Protocol):
             ValueError: `after` is not the `next` of a page, or the limit is not positive.
         """
 
-    async def get(self, refusal_id: str) -> Kept | None:
+    async def get(self, refusal_id: str) -> StoredRefusal | None:
         """Return one with its body, which is empty once it has been released; None if unknown."""
 
     async def still(self, refusal_id: str, reason: Reason, detail: str, at: datetime) -> None:

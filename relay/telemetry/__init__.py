@@ -164,30 +164,30 @@ class Telemetry:
         for problem in problems:
             self.log.error("reload_refused", detail=str(problem))
 
-    def received(self, account: DeliveryRecord, at: datetime) -> None:
+    def received(self, record: DeliveryRecord, at: datetime) -> None:
         """One delivery has been answered."""
-        self._count(account, at)
-        line = self.log.info if account.verdict is not Verdict.UNAVAILABLE else self.log.error
+        self._count(record, at)
+        line = self.log.info if record.verdict is not Verdict.UNAVAILABLE else self.log.error
         line(
             "delivery",
-            id=account.id,
-            endpoint=account.endpoint,
-            provider=account.provider,
-            peer=str(account.peer),
-            client=None if account.client is None else str(account.client),
-            client_via=account.client_via,
-            verdict=account.verdict,
-            reason=account.reason,
-            detail=account.detail or None,
-            would_refuse=account.would_refuse,
-            matched_entry=account.matched_entry,
-            matched_host=account.matched_host,
-            secret=account.secret,
-            status=account.status,
-            duration_ms=round(account.duration * 1000, 3),
-            body_bytes=account.body_bytes,
-            body_sha256=account.body_sha256,
-            event_key=account.event_key,
+            id=record.id,
+            endpoint=record.endpoint,
+            provider=record.provider,
+            peer=str(record.peer),
+            client=None if record.client is None else str(record.client),
+            client_via=record.client_via,
+            verdict=record.verdict,
+            reason=record.reason,
+            detail=record.detail or None,
+            would_refuse=record.would_refuse,
+            matched_entry=record.matched_entry,
+            matched_host=record.matched_host,
+            secret=record.secret,
+            status=record.status,
+            duration_ms=round(record.duration * 1000, 3),
+            body_bytes=record.body_bytes,
+            body_sha256=record.body_sha256,
+            event_key=record.event_key,
         )
 
     def attempted(self, attempted: AttemptRecord) -> None:
@@ -274,18 +274,18 @@ class Telemetry:
 
     # ---- inside -----------------------------------------------------------------------------
 
-    def _count(self, account: DeliveryRecord, at: datetime) -> None:
-        self._deliveries.inc(account.endpoint, account.provider or "", account.verdict)
-        if account.reason is not None:
-            self._refusals.inc(account.endpoint, account.reason)
-        if account.would_refuse is not None:
-            self._would_refuse.inc(account.endpoint, account.would_refuse)
-        if account.secret is not None:
-            self._secrets.inc(account.endpoint, account.secret)
-        if account.endpoint:
-            self._requests.observe(account.duration, account.endpoint)
-        if account.verdict in {Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED}:
-            self._last.set(at, account.endpoint)
+    def _count(self, record: DeliveryRecord, at: datetime) -> None:
+        self._deliveries.inc(record.endpoint, record.provider or "", record.verdict)
+        if record.reason is not None:
+            self._refusals.inc(record.endpoint, record.reason)
+        if record.would_refuse is not None:
+            self._would_refuse.inc(record.endpoint, record.would_refuse)
+        if record.secret is not None:
+            self._secrets.inc(record.endpoint, record.secret)
+        if record.endpoint:
+            self._requests.observe(record.duration, record.endpoint)
+        if record.verdict in {Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED}:
+            self._last.set(at, record.endpoint)
 
     def conflicted(self, endpoint: str) -> None:
         """A delivery carried a known event key with other content."""

@@ -3,46 +3,46 @@
 import orjson
 import pytest
 
-from tests.admin.test_server import BEARER, SHARED, Desk, desk
+from tests.admin.test_server import BEARER, SHARED, Bench, bench
 from tests.contracts.refusals import BOUNDS, refused
 
-__all__ = ["desk"]
+__all__ = ["bench"]
 
 
-async def test_refusals_are_listed_and_shown(desk: Desk) -> None:
-    await desk.spool.refusals.keep([refused(1), refused(2, endpoint="other")], BOUNDS)
-    status, text = await desk.get("/api/v1/refusals?endpoint=other", headers=BEARER)
+async def test_refusals_are_listed_and_shown(bench: Bench) -> None:
+    await bench.spool.refusals.keep([refused(1), refused(2, endpoint="other")], BOUNDS)
+    status, text = await bench.get("/api/v1/refusals?endpoint=other", headers=BEARER)
     assert status == 200
     assert [each["id"] for each in orjson.loads(text)["refusals"]] == ["ref_002"]
-    status, text = await desk.get("/api/v1/refusals/ref_001", headers=BEARER)
+    status, text = await bench.get("/api/v1/refusals/ref_001", headers=BEARER)
     assert (status, orjson.loads(text)["content"]["body"]) == (200, "1")
-    assert (await desk.get("/api/v1/refusals/ref_009", headers=BEARER))[0] == 404
-    assert (await desk.get("/api/v1/refusals?reason=bad", headers=BEARER))[0] == 400
+    assert (await bench.get("/api/v1/refusals/ref_009", headers=BEARER))[0] == 404
+    assert (await bench.get("/api/v1/refusals?reason=bad", headers=BEARER))[0] == 400
 
 
-async def test_a_secret_that_is_configured_is_hidden(desk: Desk) -> None:
+async def test_a_secret_that_is_configured_is_hidden(bench: Bench) -> None:
     body = b'{"key": "' + SHARED.reveal() + b'"}'
-    await desk.spool.refusals.keep([refused(1, body=body)], BOUNDS)
-    _, text = await desk.get("/api/v1/refusals/ref_001", headers=BEARER)
+    await bench.spool.refusals.keep([refused(1, body=body)], BOUNDS)
+    _, text = await bench.get("/api/v1/refusals/ref_001", headers=BEARER)
     assert orjson.loads(text)["content"]["body"] == '{"key": "***"}'
 
 
-async def test_a_release_says_why_it_is_refused_still(desk: Desk) -> None:
-    await desk.spool.refusals.keep([refused(1)], BOUNDS)
-    status, text = await desk.post("/api/v1/refusals/ref_001/release", headers=BEARER)
+async def test_a_release_says_why_it_is_refused_still(bench: Bench) -> None:
+    await bench.spool.refusals.keep([refused(1)], BOUNDS)
+    status, text = await bench.post("/api/v1/refusals/ref_001/release", headers=BEARER)
     assert status == 409
     assert orjson.loads(text)["reason"] == "unknown_endpoint"
-    assert (await desk.post("/api/v1/refusals/ref_009/release", headers=BEARER))[0] == 404
+    assert (await bench.post("/api/v1/refusals/ref_009/release", headers=BEARER))[0] == 404
 
 
-async def test_what_was_released_before_is_no_mistake(desk: Desk) -> None:
-    await desk.spool.refusals.keep([refused(1)], BOUNDS)
-    await desk.spool.refusals.released("ref_001", "evt_1", refused().head.received_at)
-    status, text = await desk.post("/api/v1/refusals/ref_001/release", headers=BEARER)
+async def test_what_was_released_before_is_no_mistake(bench: Bench) -> None:
+    await bench.spool.refusals.keep([refused(1)], BOUNDS)
+    await bench.spool.refusals.released("ref_001", "evt_1", refused().head.received_at)
+    status, text = await bench.post("/api/v1/refusals/ref_001/release", headers=BEARER)
     assert (status, orjson.loads(text)["event"]) == (200, "evt_1")
 
 
 @pytest.mark.parametrize("path", ["/api/v1/refusals", "/api/v1/refusals/ref_001"])
-async def test_they_need_the_token(path: str, desk: Desk) -> None:
-    assert (await desk.get(path))[0] == 401
-    assert (await desk.post("/api/v1/refusals/ref_001/release"))[0] == 401
+async def test_they_need_the_token(path: str, bench: Bench) -> None:
+    assert (await bench.get(path))[0] == 401
+    assert (await bench.post("/api/v1/refusals/ref_001/release"))[0] == 401

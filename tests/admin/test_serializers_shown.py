@@ -12,12 +12,12 @@ from relay.admin.serializers import (
 from relay.core.errors import Reason
 from relay.core.request import Headers
 from relay.core.secret import Secret
-from relay.ingest.refusals import Released, ReleasedBefore, StillRefused
-from relay.spool.refusals import Kept, RefusalPage, RefusalQuery
+from relay.ingest.refusals import AlreadyReleased, Released, StillRefused
+from relay.spool.refusals import RefusalPage, RefusalQuery, StoredRefusal
 from tests.contracts.refusals import refused
 from tests.harness.deliveries import RECEIVED
 
-KEPT = Kept(refused(1, body=b"\xff{}"), times=3, tried_at=RECEIVED, released_as=None)
+KEPT = StoredRefusal(refused(1, body=b"\xff{}"), times=3, tried_at=RECEIVED, released_as=None)
 
 
 def test_a_page_is_one_object() -> None:
@@ -83,7 +83,7 @@ def test_a_configured_secret_is_hidden_and_all_else_is_shown(secret: bytes, writ
         (None, {"result": "unknown"}),
         (Released("evt_1", duplicate=False), {"result": "released", "event": "evt_1"}),
         (Released("evt_1", duplicate=True), {"result": "duplicate", "event": "evt_1"}),
-        (ReleasedBefore("evt_1"), {"result": "released_before", "event": "evt_1"}),
+        (AlreadyReleased("evt_1"), {"result": "released_before", "event": "evt_1"}),
         (
             StillRefused(Reason.FIELD_INVALID, "why"),
             {"result": "refused", "reason": "field_invalid", "detail": "why"},

@@ -14,7 +14,7 @@ from relay.admin.auth import Gatekeeper
 from relay.admin.health import State
 from relay.admin.pages import COOKIE
 from relay.admin.server import Admin
-from relay.app.builder import desk as desk_of
+from relay.app.builder import releaser as releaser_of
 from relay.core.clock import SystemClock
 from relay.core.errors import Problem
 from relay.core.event import Dead, Unreachable
@@ -32,7 +32,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @dataclass
-class Desk:
+class Bench:
     """A running admin listener, a client for it, and the spool behind."""
 
     client: aiohttp.ClientSession
@@ -55,12 +55,12 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = SystemClock()
     spool = await open_spool(tmp_path / "relay.db", clock)
     writer = LogWriter(io.BytesIO())
     jar = aiohttp.CookieJar(unsafe=True)
-    running: list[Desk] = []
+    running: list[Bench] = []
     admin = Admin(
         state=State(
             clock=clock,
@@ -73,39 +73,39 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
             live=lambda: running[0].live,
         ),
         spool=spool,
-        desk=desk_of(spool, lambda: Routes([]), lambda: [SHARED], clock),
+        releaser=releaser_of(spool, lambda: Routes([]), lambda: [SHARED], clock),
         telemetry=Telemetry(Log(writer, clock)),
         gatekeeper=Gatekeeper(Secret(TOKEN), clock),
         reload=lambda: running[0].reload(),  # noqa: PLW0108 - it is there later
     )
     host, port = await admin.start("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://{host}:{port}", cookie_jar=jar) as client:
-        running.append(Desk(client, spool))
+        running.append(Bench(client, spool))
         yield running[0]
     await admin.stop()
     await spool.close()
     writer.close()
 
 
-async def test_health_and_metrics_need_no_token(desk: Desk) -> None:
-    assert await desk.get("/livez") == (200, '{"live":true}')
-    assert await desk.get("/readyz") == (200, '{"ready":true,"reasons":[]}')
-    status, text = await desk.get("/metrics")
+async def test_health_and_metrics_need_no_token(bench: Bench) -> None:
+    assert await bench.get("/livez") == (200, '{"live":true}')
+    assert await bench.get("/readyz") == (200, '{"ready":true,"reasons":[]}')
+    status, text = await bench.get("/metrics")
     assert status == 200
     assert "relay_build_info" in text
 
 
-async def test_it_is_not_live_before_the_public_listeners_accept(desk: Desk) -> None:
-    desk.live = False
-    assert (await desk.get("/livez"))[0] == 503
+async def test_it_is_not_live_before_the_public_listeners_accept(bench: Bench) -> None:
+    bench.live = False
+    assert (await bench.get("/livez"))[0] == 503
 
 
-async def test_it_is_not_ready_without_its_spool(desk: Desk) -> None:
-    await desk.spool.close()
-    status, text = await desk.get("/readyz")
+async def test_it_is_not_ready_without_its_spool(bench: Bench) -> None:
+    await bench.spool.close()
+    status, text = await bench.get("/readyz")
     assert status == 503
     assert "spool" in text
-    assert (await desk.get("/metrics"))[0] == 200
+    assert (await bench.get("/metrics"))[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -115,54 +115,56 @@ async def test_it_is_not_ready_without_its_spool(desk: Desk) -> None:
     "headers",
     [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}, {"Authorization": "Bearer"}],
 )
-async def test_the_api_needs_the_token(path: str, headers: dict[str, str], desk: Desk) -> None:
-    assert (await desk.get(path, headers=headers))[0] == 401
+async def test_the_api_needs_the_token(path: str, headers: dict[str, str], bench: Bench) -> None:
+    assert (await bench.get(path, headers=headers))[0] == 401
 
 
-async def test_an_event_is_listed_shown_and_requeued(desk: Desk) -> None:
+async def test_an_event_is_listed_shown_and_requeued(bench: Bench) -> None:
     event = verified()
-    await desk.spool.put(event)
+    await bench.spool.put(event)
     upstream = event.upstream
-    claimed = await desk.spool.claim(upstream, 1, _MINUTE, ordered=False)
-    await desk.spool.settle(claimed.leases[0], Dead(), Unreachable("refused"))
-    status, text = await desk.get("/api/v1/events?status=dead", headers=BEARER)
+    claimed = await bench.spool.claim(upstream, 1, _MINUTE, ordered=False)
+    await bench.spool.settle(claimed.leases[0], Dead(), Unreachable("refused"))
+    status, text = await bench.get("/api/v1/events?status=dead", headers=BEARER)
     assert status == 200
     assert event.event_id in text
-    assert (await desk.get(f"/api/v1/events/{event.event_id}", headers=BEARER))[0] == 200
+    assert (await bench.get(f"/api/v1/events/{event.event_id}", headers=BEARER))[0] == 200
     path = f"/api/v1/events/{event.event_id}/requeue"
-    assert (await desk.post(path))[0] == 401
-    assert await desk.post(path, headers=BEARER) == (200, f'{{"requeued":["{event.event_id}"]}}')
-    assert (await desk.post(path, headers=BEARER))[0] == 409
-    assert (await desk.post("/api/v1/events/evt_none/requeue", headers=BEARER))[0] == 404
+    assert (await bench.post(path))[0] == 401
+    assert await bench.post(path, headers=BEARER) == (200, f'{{"requeued":["{event.event_id}"]}}')
+    assert (await bench.post(path, headers=BEARER))[0] == 409
+    assert (await bench.post("/api/v1/events/evt_none/requeue", headers=BEARER))[0] == 404
 
 
-async def test_a_wrong_filter_is_refused_with_a_hint(desk: Desk) -> None:
-    status, text = await desk.get("/api/v1/events?status=lost", headers=BEARER)
+async def test_a_wrong_filter_is_refused_with_a_hint(bench: Bench) -> None:
+    status, text = await bench.get("/api/v1/events?status=lost", headers=BEARER)
     assert status == 400
     assert "there are: pending" in text
 
 
-async def test_the_page_is_for_who_signs_in(desk: Desk) -> None:
-    assert (await desk.get("/"))[0] == 303
-    assert (await desk.post("/login", data={"token": "wrong"}))[0] == 401
-    assert (await desk.post("/login", data={"token": TOKEN}))[0] == 303
-    status, text = await desk.get("/")
+async def test_the_page_is_for_who_signs_in(bench: Bench) -> None:
+    assert (await bench.get("/"))[0] == 303
+    assert (await bench.post("/login", data={"token": "wrong"}))[0] == 401
+    assert (await bench.post("/login", data={"token": TOKEN}))[0] == 303
+    status, text = await bench.get("/")
     assert status == 200
     assert "No events match" in text
-    assert (await desk.get("/api/v1/events"))[0] == 200
-    assert (await desk.post("/logout"))[0] == 303
-    assert (await desk.get("/"))[0] == 303
+    assert (await bench.get("/api/v1/events"))[0] == 200
+    assert (await bench.post("/logout"))[0] == 303
+    assert (await bench.get("/"))[0] == 303
 
 
-async def test_a_session_may_read_but_not_change(desk: Desk) -> None:
+async def test_a_session_may_read_but_not_change(bench: Bench) -> None:
     event = verified()
-    await desk.spool.put(event)
-    await desk.post("/login", data={"token": TOKEN})
-    assert (await desk.post(f"/api/v1/events/{event.event_id}/requeue"))[0] == 401
+    await bench.spool.put(event)
+    await bench.post("/login", data={"token": TOKEN})
+    assert (await bench.post(f"/api/v1/events/{event.event_id}/requeue"))[0] == 401
 
 
-async def test_the_session_cookie_is_out_of_reach_for_scripts_and_other_sites(desk: Desk) -> None:
-    async with desk.client.post("/login", data={"token": TOKEN}, allow_redirects=False) as response:
+async def test_the_session_cookie_is_out_of_reach_for_scripts_and_other_sites(bench: Bench) -> None:
+    async with bench.client.post(
+        "/login", data={"token": TOKEN}, allow_redirects=False
+    ) as response:
         morsel = response.cookies[COOKIE]
     assert morsel["httponly"]
     assert morsel["samesite"] == "Strict"
@@ -172,20 +174,20 @@ async def test_the_session_cookie_is_out_of_reach_for_scripts_and_other_sites(de
 HOSTILE = '"><script>alert(1)</script>{{7*7}}'
 
 
-async def test_what_a_sender_wrote_is_shown_as_text(desk: Desk) -> None:
+async def test_what_a_sender_wrote_is_shown_as_text(bench: Bench) -> None:
     event = verified(key=HOSTILE, body=HOSTILE.encode())
-    await desk.spool.put(event)
-    await desk.post("/login", data={"token": TOKEN})
+    await bench.spool.put(event)
+    await bench.post("/login", data={"token": TOKEN})
     for path in ("/", f"/events/{event.event_id}", "/?key=" + HOSTILE):
-        status, text = await desk.get(path)
+        status, text = await bench.get(path)
         assert status == 200
         assert "<script" not in text
         assert "{{7*7}}" in text
 
 
 @pytest.mark.parametrize("path", ["/login", "/livez", "/nothing", "/style.css"])
-async def test_every_answer_forbids_what_the_page_does_not_need(path: str, desk: Desk) -> None:
-    async with desk.client.get(path) as response:
+async def test_every_answer_forbids_what_the_page_does_not_need(path: str, bench: Bench) -> None:
+    async with bench.client.get(path) as response:
         assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
         assert response.headers["X-Frame-Options"] == "DENY"
         assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -193,23 +195,23 @@ async def test_every_answer_forbids_what_the_page_does_not_need(path: str, desk:
 
 
 @pytest.mark.parametrize("path", ["/livez", "/metrics", "/api/v1/events", "/nothing"])
-async def test_a_name_of_the_public_dns_is_not_answered(desk: Desk, path: str) -> None:
-    status, text = await desk.get(path, headers={**BEARER, "Host": "rebind.example:9464"})
+async def test_a_name_of_the_public_dns_is_not_answered(bench: Bench, path: str) -> None:
+    status, text = await bench.get(path, headers={**BEARER, "Host": "rebind.example:9464"})
     assert status == 421
     assert "by address" in text
 
 
-async def test_the_configuration_is_read_again_for_who_has_the_token(desk: Desk) -> None:
-    assert (await desk.post("/-/reload"))[0] == 401
-    assert desk.reloads == 0
-    assert await desk.post("/-/reload", headers=BEARER) == (200, '{"reloaded":true}')
-    assert (await desk.get("/-/reload", headers=BEARER))[0] == 405
-    assert desk.reloads == 1
+async def test_the_configuration_is_read_again_for_who_has_the_token(bench: Bench) -> None:
+    assert (await bench.post("/-/reload"))[0] == 401
+    assert bench.reloads == 0
+    assert await bench.post("/-/reload", headers=BEARER) == (200, '{"reloaded":true}')
+    assert (await bench.get("/-/reload", headers=BEARER))[0] == 405
+    assert bench.reloads == 1
 
 
-async def test_a_configuration_that_is_not_taken_is_answered_with_the_reasons(desk: Desk) -> None:
-    desk.problems = (Problem("relay.yaml", 8, 9, "endpoints.0.upstream", "no such upstream"),)
-    status, text = await desk.post("/-/reload", headers=BEARER)
+async def test_a_configuration_that_is_not_taken_is_answered_with_the_reasons(bench: Bench) -> None:
+    bench.problems = (Problem("relay.yaml", 8, 9, "endpoints.0.upstream", "no such upstream"),)
+    status, text = await bench.post("/-/reload", headers=BEARER)
     assert status == 422
     assert (
         '"findings":[{"file":"relay.yaml","line":8,"column":9,'

@@ -5,7 +5,7 @@ import pytest
 
 from relay.app import builder
 from relay.core.clock import SystemClock
-from relay.ingest.reconcile import Learnt, Result
+from relay.ingest.reconcile import ReconcileResult, Result
 from relay.spool.sqlite import open_spool
 from tests.config.files import GOOD, VIPPS, good
 from tests.harness.statusapi import NOT_FOUND, StatusApi, says
@@ -41,4 +41,4 @@ async def test_a_reconciler_asks_where_the_endpoint_does(tmp_path: Path) -> None
         stack.push_async_callback(spool.close)
         [endpoint] = good(GOOD + f'    confirm: {{url: "{api.url}"}}\n').endpoints
         reconciler = builder.reconciler(endpoint, spool, SystemClock(), stack)
-        assert await reconciler.learn("1") == Learnt("1", Result.NOT_FOUND)
+        assert await reconciler.reconcile("1") == ReconcileResult("1", Result.NOT_FOUND)

@@ -32,9 +32,9 @@ async def test_a_kept_refusal_has_an_id_of_its_own_kind(config: Path) -> None:
     writer = LogWriter(io.BytesIO())
     spool = await builder.open_spool(load(config, ENVIRON))
     clock = SystemClock()
-    keeper = builder.keeper(spool, clock, Telemetry(Log(writer, clock)))
-    keeper.note(endpoint(), verified().delivery, Refusal(Reason.BODY_MALFORMED))
-    await keeper.flush()
+    recorder = builder.recorder(spool, clock, Telemetry(Log(writer, clock)))
+    recorder.note(endpoint(), verified().delivery, Refusal(Reason.BODY_MALFORMED))
+    await recorder.flush()
     (kept,) = (await builder.store(spool).page(RefusalQuery())).kept
     assert kept.refused.id.startswith("ref_")
     assert len(kept.refused.id) == len("ref_") + 32
@@ -45,10 +45,10 @@ async def test_a_kept_refusal_has_an_id_of_its_own_kind(config: Path) -> None:
 async def test_a_visitor_needs_to_know_what_dns_said(config: Path) -> None:
     settings = load(config, ENVIRON)
     spool = await builder.open_spool(settings)
-    assert await builder.visiting_desk(settings, spool).release("ref_9") is None
+    assert await builder.visiting_releaser(settings, spool).release("ref_9") is None
     (config.parent / "dns.json").write_text("{")
     with pytest.raises(RelayError, match=r"dns\.json"):
-        builder.visiting_desk(settings, spool)
+        builder.visiting_releaser(settings, spool)
     await spool.close()
 
 

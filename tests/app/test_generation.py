@@ -144,7 +144,7 @@ async def _has_begun(relay: Relay) -> None:
     assert relay.app._parts is not None
     ingest = relay.app._parts.edge._ingest
     async with asyncio.timeout(10):
-        while ingest._in_hand < 2:  # noqa: ASYNC110 - nobody else is told
+        while ingest._in_flight < 2:  # noqa: ASYNC110 - nobody else is told
             await asyncio.sleep(0)
 
 

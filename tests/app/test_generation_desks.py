@@ -38,7 +38,7 @@ def endpoints(confirm: str, *changes: tuple[str, str]) -> tuple[Endpoint, ...]:
     return good(text).endpoints
 
 
-def desk(prepared: Prepared) -> Desk:
+def target(prepared: Prepared) -> Desk:
     (member,) = prepared.desks.values()
     return member.part
 
@@ -62,10 +62,12 @@ async def test_what_is_the_same_stays(desks: Desks) -> None:
 async def test_a_new_desk_asks_no_more_often(changed: tuple[Endpoint, ...], desks: Desks) -> None:
     desks.take(first := desks.prepare(ASKING))
     after = desks.prepare(changed)
-    assert desk(after) is not desk(first)
-    assert desk(after).turns is desk(first).turns
-    assert desk(after).secrets == changed[0].secrets
-    assert desk(after).strict is (desk(first).strict and "deliver" not in str(changed[0].confirm))
+    assert target(after) is not target(first)
+    assert target(after).turns is target(first).turns
+    assert target(after).secrets == changed[0].secrets
+    assert target(after).strict is (
+        target(first).strict and "deliver" not in str(changed[0].confirm)
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ async def test_a_new_desk_asks_no_more_often(changed: tuple[Endpoint, ...], desk
 )
 async def test_another_api_or_pace_begins_anew(changed: tuple[Endpoint, ...], desks: Desks) -> None:
     desks.take(first := desks.prepare(ASKING))
-    assert desk(desks.prepare(changed)).turns is not desk(first).turns
+    assert target(desks.prepare(changed)).turns is not target(first).turns
 
 
 async def test_a_changed_desk_leaves_its_neighbour_alone(desks: Desks) -> None:

@@ -32,7 +32,7 @@ def settings(text: str = TEXT, directory: Path = Path("/tmp")) -> Settings:
     return load_text(text, "relay.yaml", ENVIRON, directory)
 
 
-class Desk:
+class Bench:
     """A configuration that can be changed, and what becomes of it."""
 
     def __init__(self) -> None:
@@ -85,37 +85,37 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def bench() -> Bench:
+    return Bench()
 
 
-async def test_a_good_file_is_taken_and_told(desk: Desk) -> None:
-    desk.text = TEXT.replace("timeout: 2s", "timeout: 3s").replace("name: vipps", "name: mobile")
-    await desk.clock.advance(60)
-    async with desk.running():
-        assert await desk.reloads.ask() == ()
-    assert desk.taken == [desk.reloads.running] == [settings(desk.text)]
-    success, moment = desk.metrics()
+async def test_a_good_file_is_taken_and_told(bench: Bench) -> None:
+    bench.text = TEXT.replace("timeout: 2s", "timeout: 3s").replace("name: vipps", "name: mobile")
+    await bench.clock.advance(60)
+    async with bench.running():
+        assert await bench.reloads.ask() == ()
+    assert bench.taken == [bench.reloads.running] == [settings(bench.text)]
+    success, moment = bench.metrics()
     assert success == "relay_config_reload_success 1.0"
-    assert float(moment.split()[1]) == desk.clock.now().timestamp()
-    (line,) = desk.lines()
+    assert float(moment.split()[1]) == bench.clock.now().timestamp()
+    (line,) = bench.lines()
     assert line["event"] == "reloaded"
     assert line["changed"] == ["upstreams.billing", "endpoints.mobile", "endpoints.vipps"]
 
 
-async def test_a_bad_file_changes_nothing_and_each_mistake_is_told(desk: Desk) -> None:
-    desk.telemetry.configured(desk.clock.now())
-    before = desk.metrics()
-    desk.text = BROKEN
-    async with desk.running():
-        (problem,) = await desk.reloads.ask()
-        assert desk.metrics() == ["relay_config_reload_success 0.0", before[1]]
-        desk.text = TEXT
-        assert await desk.reloads.ask() == ()
-        assert desk.metrics() == before
-    assert desk.beside_it == 2
+async def test_a_bad_file_changes_nothing_and_each_mistake_is_told(bench: Bench) -> None:
+    bench.telemetry.configured(bench.clock.now())
+    before = bench.metrics()
+    bench.text = BROKEN
+    async with bench.running():
+        (problem,) = await bench.reloads.ask()
+        assert bench.metrics() == ["relay_config_reload_success 0.0", before[1]]
+        bench.text = TEXT
+        assert await bench.reloads.ask() == ()
+        assert bench.metrics() == before
+    assert bench.beside_it == 2
     assert problem.where == "endpoints.0.upstream"
-    refused, taken = desk.lines()
+    refused, taken = bench.lines()
     assert (refused["event"], refused["level"]) == ("reload_refused", "error")
     assert refused["detail"] == str(problem)
     assert refused["detail"].startswith(f"relay.yaml:{problem.line}:{problem.column}: endpoints.0")
@@ -131,15 +131,15 @@ async def test_a_bad_file_changes_nothing_and_each_mistake_is_told(desk: Desk) -
         ("state_dir", "shutdown_grace: 5s", "shutdown_grace: 5s\nstate_dir: /var/tmp"),
     ],
 )
-async def test_what_takes_a_restart_is_refused(key: str, old: str, new: str, desk: Desk) -> None:
+async def test_what_takes_a_restart_is_refused(key: str, old: str, new: str, bench: Bench) -> None:
     assert old in TEXT
-    desk.text = TEXT.replace(old, new, 1)
-    async with desk.running():
-        (problem,) = await desk.reloads.ask()
+    bench.text = TEXT.replace(old, new, 1)
+    async with bench.running():
+        (problem,) = await bench.reloads.ask()
     assert problem.where == key
     assert "restart needed" in problem.message
-    assert desk.text.splitlines()[problem.line - 1].startswith(f"{key}:")
-    assert desk.taken == []
+    assert bench.text.splitlines()[problem.line - 1].startswith(f"{key}:")
+    assert bench.taken == []
 
 
 def test_the_same_again_takes_no_restart() -> None:
@@ -148,69 +148,69 @@ def test_the_same_again_takes_no_restart() -> None:
         check(settings(), settings(TEXT, Path("/var/tmp")))
 
 
-async def test_a_fault_of_ours_leaves_what_runs(desk: Desk) -> None:
-    desk.fault = Bug()
-    async with desk.running():
-        (problem,) = await desk.reloads.ask()
+async def test_a_fault_of_ours_leaves_what_runs(bench: Bench) -> None:
+    bench.fault = Bug()
+    async with bench.running():
+        (problem,) = await bench.reloads.ask()
         assert "see the log" in problem.message
-        assert desk.metrics()[0] == "relay_config_reload_success 0.0"
-        desk.fault = None
-        assert await desk.reloads.ask() == ()
-    assert [line["event"] for line in desk.lines()][:2] == ["reload_fault", "reload_refused"]
+        assert bench.metrics()[0] == "relay_config_reload_success 0.0"
+        bench.fault = None
+        assert await bench.reloads.ask() == ()
+    assert [line["event"] for line in bench.lines()][:2] == ["reload_fault", "reload_refused"]
 
 
-async def test_a_storm_of_signals_is_one_reload_at_a_time(desk: Desk) -> None:
-    desk.may_load.clear()
-    async with desk.running():
-        first = asyncio.ensure_future(desk.reloads.ask())
-        while not desk.loads:  # noqa: ASYNC110 - the load begins in a thread
+async def test_a_storm_of_signals_is_one_reload_at_a_time(bench: Bench) -> None:
+    bench.may_load.clear()
+    async with bench.running():
+        first = asyncio.ensure_future(bench.reloads.ask())
+        while not bench.loads:  # noqa: ASYNC110 - the load begins in a thread
             await asyncio.sleep(0)
         for _ in range(100):
-            desk.reloads.ring()
-        later = [asyncio.ensure_future(desk.reloads.ask()) for _ in range(100)]
+            bench.reloads.ring()
+        later = [asyncio.ensure_future(bench.reloads.ask()) for _ in range(100)]
         await asyncio.sleep(0)
-        assert desk.loads == 1
+        assert bench.loads == 1
         # Those who came while one was under way are owed one that began after they had asked.
-        desk.text = BROKEN
-        desk.may_load.set()
+        bench.text = BROKEN
+        bench.may_load.set()
         await first
         assert {len(await each) for each in later} == {1}
-    assert desk.loads == 2
+    assert bench.loads == 2
 
 
-async def test_a_signal_before_the_start_is_not_forgotten(desk: Desk) -> None:
-    desk.reloads.ring()
-    async with desk.running():
-        while not desk.taken:  # noqa: ASYNC110 - nobody else is told
+async def test_a_signal_before_the_start_is_not_forgotten(bench: Bench) -> None:
+    bench.reloads.ring()
+    async with bench.running():
+        while not bench.taken:  # noqa: ASYNC110 - nobody else is told
             await asyncio.sleep(0)
 
 
-async def test_whoever_asks_at_the_end_is_told_so(desk: Desk) -> None:
-    desk.may_load.clear()
-    async with desk.running():
-        asked = [asyncio.ensure_future(desk.reloads.ask())]
-        while not desk.loads:  # noqa: ASYNC110 - the load begins in a thread
+async def test_whoever_asks_at_the_end_is_told_so(bench: Bench) -> None:
+    bench.may_load.clear()
+    async with bench.running():
+        asked = [asyncio.ensure_future(bench.reloads.ask())]
+        while not bench.loads:  # noqa: ASYNC110 - the load begins in a thread
             await asyncio.sleep(0)
-        asked.append(asyncio.ensure_future(desk.reloads.ask()))
+        asked.append(asyncio.ensure_future(bench.reloads.ask()))
         await asyncio.sleep(0)
-    desk.may_load.set()
-    asked.append(asyncio.ensure_future(desk.reloads.ask()))
+    bench.may_load.set()
+    asked.append(asyncio.ensure_future(bench.reloads.ask()))
     for each in asked:
         (problem,) = await each
         assert "stopping" in problem.message
-    assert desk.taken == []
+    assert bench.taken == []
 
 
-async def test_what_does_not_come_back_holds_up_no_end(desk: Desk) -> None:
-    desk.may_load.clear()
-    async with desk.running():
-        desk.reloads.ring()
-        while not desk.loads:  # noqa: ASYNC110 - the load begins in a thread
+async def test_what_does_not_come_back_holds_up_no_end(bench: Bench) -> None:
+    bench.may_load.clear()
+    async with bench.running():
+        bench.reloads.ring()
+        while not bench.loads:  # noqa: ASYNC110 - the load begins in a thread
             await asyncio.sleep(0)
     # A thread that the end of the process would wait for, as those of asyncio, is none of these.
     (thread,) = (each for each in threading.enumerate() if each.name == "relay-files")
     assert thread.daemon
-    desk.may_load.set()
+    bench.may_load.set()
     thread.join(20)
 
 

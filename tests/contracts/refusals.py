@@ -8,10 +8,10 @@ import pytest
 
 from relay.core.errors import Reason
 from relay.core.request import ClientAddress, Headers, RequestHead, Via
-from relay.spool.refusals import OVERHEAD, Bounds, RefusalQuery, RefusalStore, Refused
+from relay.spool.refusals import OVERHEAD, RefusalLimits, RefusalQuery, RefusalStore, Refused
 from tests.harness.deliveries import RECEIVED
 
-BOUNDS = Bounds()
+BOUNDS = RefusalLimits()
 CLIENT = ip_address("34.101.68.130")
 
 
@@ -78,23 +78,23 @@ class RefusalContract:
         assert await ids(store) == ["ref_002", "ref_001"]
 
     async def test_one_address_keeps_only_its_latest(self, store: RefusalStore) -> None:
-        bounds = Bounds(per_address=2)
+        bounds = RefusalLimits(per_address=2)
         await store.keep([refused(9, client="192.0.2.9")], bounds)
         await store.keep([refused(number) for number in range(4)], bounds)
         assert await ids(store) == ["ref_003", "ref_002", "ref_009"]
 
     async def test_the_oldest_go_when_there_are_too_many(self, store: RefusalStore) -> None:
         each = [refused(number, client=f"192.0.2.{number % 250}") for number in range(250)]
-        await store.keep(each, Bounds(number=20))
+        await store.keep(each, RefusalLimits(number=20))
         assert await ids(store) == [f"ref_{number:03}" for number in range(249, 229, -1)]
 
     async def test_the_oldest_go_when_they_are_too_large(self, store: RefusalStore) -> None:
         size = refused(0, body=bytes(1000)).size
         assert size > OVERHEAD + 1000
-        await store.keep([refused(1, body=b"1" * 1000)], Bounds(size=2 * size))
-        await store.keep([refused(2, body=b"2" * 1000)], Bounds(size=2 * size))
+        await store.keep([refused(1, body=b"1" * 1000)], RefusalLimits(size=2 * size))
+        await store.keep([refused(2, body=b"2" * 1000)], RefusalLimits(size=2 * size))
         assert await ids(store) == ["ref_002", "ref_001"]
-        await store.keep([refused(3, body=b"3" * 1000)], Bounds(size=2 * size))
+        await store.keep([refused(3, body=b"3" * 1000)], RefusalLimits(size=2 * size))
         assert await ids(store) == ["ref_003", "ref_002"]
 
     async def test_they_are_paged_the_last_first_and_without_bodies(

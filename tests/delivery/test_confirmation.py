@@ -174,9 +174,9 @@ async def test_a_name_that_cannot_be_asked_for_is_not_held_against_the_api() -> 
 
 
 async def test_an_event_of_an_endpoint_that_is_gone_does_not_go_out_unasked() -> None:
-    desk = Desk(Api(), (Secret(KEY),), FairRateLimiter(10), strict=True)
+    target = Desk(Api(), (Secret(KEY),), FairRateLimiter(10), strict=True)
     # Whether another endpoint asks makes no difference.
-    for desks in ({"midtrans": desk}, {}):
+    for desks in ({"midtrans": target}, {}):
         asks = StatusConfirmer(desks, {"other"}, ManualClock(), Tally())
         for name, confirm, orphan in (
             ("gone", True, True),

@@ -29,7 +29,7 @@ def passed(number: int, body: bytes = b"{}", key: str = "order-1") -> ProxiedDel
 
 
 @dataclass
-class Desk:
+class Bench:
     """A journal that is written, and its spool."""
 
     clock: ManualClock
@@ -66,7 +66,7 @@ def room() -> int:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path, room: int) -> AsyncIterator[Desk]:
+async def bench(tmp_path: Path, room: int) -> AsyncIterator[Bench]:
     clock, log = ManualClock(RECEIVED), io.BytesIO()
     writer = LogWriter(log)
     real = await open_spool(tmp_path / "relay.db", SystemClock())
@@ -74,118 +74,118 @@ async def desk(tmp_path: Path, room: int) -> AsyncIterator[Desk]:
     telemetry = Telemetry(Log(writer, clock))
     journal = Journal(spool, clock=clock, telemetry=telemetry, room=room)
     running = asyncio.get_running_loop().create_task(journal.run())
-    yield Desk(clock, spool, log, writer, journal, running)
+    yield Bench(clock, spool, log, writer, journal, running)
     running.cancel()
     await asyncio.wait({running})
     await real.close()
     writer.close()
 
 
-async def test_what_comes_together_is_written_together(desk: Desk) -> None:
+async def test_what_comes_together_is_written_together(bench: Bench) -> None:
     for number in range(3):
-        desk.journal.note(passed(number))
-    await desk.clock.advance(0.03)
-    desk.journal.note(passed(3))
-    assert desk.spool.recorded == []
-    await desk.clock.advance(0.03)
-    await desk.written("e000", "e001", "e002", "e003")
-    assert desk.spool.recorded == [4]
-    assert desk.lines() == []
+        bench.journal.note(passed(number))
+    await bench.clock.advance(0.03)
+    bench.journal.note(passed(3))
+    assert bench.spool.recorded == []
+    await bench.clock.advance(0.03)
+    await bench.written("e000", "e001", "e002", "e003")
+    assert bench.spool.recorded == [4]
+    assert bench.lines() == []
 
 
-async def test_more_is_written_when_more_comes(desk: Desk) -> None:
-    desk.journal.note(passed(1))
-    await desk.clock.advance(0.1)
-    await desk.written("e001")
-    desk.journal.note(passed(2))
-    await desk.clock.advance(0.1)
-    await desk.written("e001", "e002")
-    assert desk.spool.recorded == [1, 1]
+async def test_more_is_written_when_more_comes(bench: Bench) -> None:
+    bench.journal.note(passed(1))
+    await bench.clock.advance(0.1)
+    await bench.written("e001")
+    bench.journal.note(passed(2))
+    await bench.clock.advance(0.1)
+    await bench.written("e001", "e002")
+    assert bench.spool.recorded == [1, 1]
 
 
-async def test_a_long_queue_goes_in_steps(desk: Desk, room: int) -> None:
+async def test_a_long_queue_goes_in_steps(bench: Bench, room: int) -> None:
     for number in range(room // 4100):
-        desk.journal.note(passed(number))
-    await desk.clock.advance(0.1)
-    await desk.end()
-    assert len(await desk.ids()) == room // 4100
-    assert max(desk.spool.recorded) == 200
+        bench.journal.note(passed(number))
+    await bench.clock.advance(0.1)
+    await bench.end()
+    assert len(await bench.ids()) == room // 4100
+    assert max(bench.spool.recorded) == 200
 
 
-async def test_what_waits_at_the_end_is_written(desk: Desk) -> None:
-    desk.journal.note(passed(1))
-    await desk.end()
-    assert await desk.ids() == ["e001"]
+async def test_what_waits_at_the_end_is_written(bench: Bench) -> None:
+    bench.journal.note(passed(1))
+    await bench.end()
+    assert await bench.ids() == ["e001"]
 
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_stopping_in_the_middle_of_a_write_loses_and_doubles_nothing(
-    turns: int, desk: Desk
+    turns: int, bench: Bench
 ) -> None:
-    desk.journal.note(passed(1))
-    await desk.clock.advance(0.099)
-    advancing = asyncio.ensure_future(desk.clock.advance(0.001))
+    bench.journal.note(passed(1))
+    await bench.clock.advance(0.099)
+    advancing = asyncio.ensure_future(bench.clock.advance(0.001))
     for _ in range(turns * 10):
         await asyncio.sleep(0)
-    await desk.end()
+    await bench.end()
     await advancing
-    assert await desk.ids() == ["e001"]
-    assert desk.lines() == []
+    assert await bench.ids() == ["e001"]
+    assert bench.lines() == []
 
 
-async def test_a_spool_in_trouble_gets_it_later(desk: Desk) -> None:
-    desk.spool.broken["record"] = SpoolUnavailable("disk full")
-    desk.journal.note(passed(1))
-    await desk.clock.advance(0.1)
-    desk.journal.note(passed(2))
-    assert desk.spool.recorded == [1]
-    desk.spool.broken.clear()
-    await desk.clock.advance(1)
-    await desk.written("e001", "e002")
-    assert desk.spool.recorded == [1, 2]
-    assert [(line["event"], line["level"]) for line in desk.lines()] == [
+async def test_a_spool_in_trouble_gets_it_later(bench: Bench) -> None:
+    bench.spool.broken["record"] = SpoolUnavailable("disk full")
+    bench.journal.note(passed(1))
+    await bench.clock.advance(0.1)
+    bench.journal.note(passed(2))
+    assert bench.spool.recorded == [1]
+    bench.spool.broken.clear()
+    await bench.clock.advance(1)
+    await bench.written("e001", "e002")
+    assert bench.spool.recorded == [1, 2]
+    assert [(line["event"], line["level"]) for line in bench.lines()] == [
         ("history_delayed", "warning")
     ]
 
 
 @pytest.mark.parametrize("room", [10_000])
-async def test_without_room_the_newest_is_lost_and_said_to_be(desk: Desk) -> None:
+async def test_without_room_the_newest_is_lost_and_said_to_be(bench: Bench) -> None:
     """Each takes its body and a little more."""
-    desk.journal.note(passed(1, bytes(5000)))
-    desk.journal.note(passed(2))
-    await desk.clock.advance(0.1)
-    await desk.written("e001")
-    await desk.end()
-    desk.journal.note(passed(3, bytes(5000)))
-    await desk.journal.flush()
-    await desk.written("e001", "e003")
-    assert [(line["event"], line["id"]) for line in desk.lines()] == [("history_lost", "e002")]
+    bench.journal.note(passed(1, bytes(5000)))
+    bench.journal.note(passed(2))
+    await bench.clock.advance(0.1)
+    await bench.written("e001")
+    await bench.end()
+    bench.journal.note(passed(3, bytes(5000)))
+    await bench.journal.flush()
+    await bench.written("e001", "e003")
+    assert [(line["event"], line["id"]) for line in bench.lines()] == [("history_lost", "e002")]
 
 
-async def test_what_cannot_be_written_at_the_end_is_lost_and_said_to_be(desk: Desk) -> None:
-    desk.spool.broken["record"] = SpoolUnavailable("disk full")
+async def test_what_cannot_be_written_at_the_end_is_lost_and_said_to_be(bench: Bench) -> None:
+    bench.spool.broken["record"] = SpoolUnavailable("disk full")
     for number in (1, 2):
-        desk.journal.note(passed(number))
-    await desk.end()
-    assert [(line["event"], line["id"], line["detail"]) for line in desk.lines()] == [
+        bench.journal.note(passed(number))
+    await bench.end()
+    assert [(line["event"], line["id"], line["detail"]) for line in bench.lines()] == [
         ("history_lost", "e001", "disk full"),
         ("history_lost", "e002", "disk full"),
     ]
 
 
-async def test_one_that_cannot_be_written_keeps_nobody_else(desk: Desk) -> None:
+async def test_one_that_cannot_be_written_keeps_nobody_else(bench: Bench) -> None:
     for number, key in enumerate(("a", "half a pair \ud800", "b")):
-        desk.journal.note(passed(number, key=key))
-    await desk.end()
-    assert await desk.ids() == ["e000", "e002"]
-    assert [line["event"] for line in desk.lines()] == ["history_fault", "history_lost"]
+        bench.journal.note(passed(number, key=key))
+    await bench.end()
+    assert await bench.ids() == ["e000", "e002"]
+    assert [line["event"] for line in bench.lines()] == ["history_fault", "history_lost"]
 
 
-async def test_a_broken_spool_ends_the_journal(desk: Desk) -> None:
-    desk.spool.broken["record"] = SpoolBroken("disk I/O error")
-    desk.journal.note(passed(1))
-    await desk.clock.advance(0.1)
+async def test_a_broken_spool_ends_the_journal(bench: Bench) -> None:
+    bench.spool.broken["record"] = SpoolBroken("disk I/O error")
+    bench.journal.note(passed(1))
+    await bench.clock.advance(0.1)
     with pytest.raises(SpoolBroken):
-        await desk.running
-    await desk.journal.flush()
-    assert [line["event"] for line in desk.lines()] == ["history_lost"]
+        await bench.running
+    await bench.journal.flush()
+    assert [line["event"] for line in bench.lines()] == ["history_lost"]

@@ -194,9 +194,9 @@ def test_other_proxies_and_another_header_hold_from_the_next_request_on() -> Non
     locator = ClientLocator(TRUSTED, XFF)
     fields = (("X-Forwarded-For", "103.208.23.6"), ("Forwarded", "for=103.208.23.7"))
     assert str(locator.locate(head(PROXY, *fields)).address) == "103.208.23.6"
-    locator.become(TRUSTED, FORWARDED)
+    locator.reconfigure(TRUSTED, FORWARDED)
     assert str(locator.locate(head(PROXY, *fields)).address) == "103.208.23.7"
-    locator.become([], FORWARDED)
+    locator.reconfigure([], FORWARDED)
     assert str(locator.locate(head(PROXY, *fields)).address) == PROXY
     assert not locator.trusts(ip_address(PROXY))
 

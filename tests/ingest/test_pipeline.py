@@ -358,7 +358,7 @@ async def test_a_sender_in_a_hurry_is_answered_sooner(bench: Bench, tmp_path: Pa
         other.execute("BEGIN IMMEDIATE")
         inspector = Listening()
         hurried = replace(
-            bench.endpoint(), inspector=inspector, patience=timedelta(milliseconds=100)
+            bench.endpoint(), inspector=inspector, answer_deadline=timedelta(milliseconds=100)
         )
         ack = await bench.ingest(hurried, answer_within=60).receive(head(), reading(body()))
         other.execute("ROLLBACK")

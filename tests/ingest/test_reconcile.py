@@ -11,7 +11,7 @@ from relay.core.ids import event_ids
 from relay.core.rate_limit import TokenBucket
 from relay.core.request import Delivery, RequestHead, VerifiedDelivery
 from relay.core.secret import Secret
-from relay.ingest.reconcile import Account, KeyRefused, Learnt, Reconciler, Result
+from relay.ingest.reconcile import KeyRefused, Reconciler, ReconcileResult, ReconcileTarget, Result
 from relay.providers import EndpointOptions
 from relay.providers.builtin import load
 from relay.providers.midtrans.status import Answer, Limited, NoAnswer, NotFound, read
@@ -64,14 +64,16 @@ async def spool(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Spool]:
     await opened.close()
 
 
-async def learn(api: Api, spool: Spool, clock: ManualClock, order: str = "order-1") -> Learnt:
-    account = Account(
+async def learn(
+    api: Api, spool: Spool, clock: ManualClock, order: str = "order-1"
+) -> ReconcileResult:
+    account = ReconcileTarget(
         *("midtrans", "/midtrans", "midtrans", "sandbox", "billing", INSPECTOR, SECRETS)
     )
     reconciler = Reconciler(
         account, api=api, bucket=TokenBucket(10), spool=spool, clock=clock, new_id=event_ids(clock)
     )
-    task = asyncio.get_running_loop().create_task(reconciler.learn(order))
+    task = asyncio.get_running_loop().create_task(reconciler.reconcile(order))
     while not task.done():
         await clock.advance(1)
         await asyncio.wait([task], timeout=0.01)
@@ -109,7 +111,7 @@ async def test_a_notification_that_came_makes_it_known(spool: Spool, clock: Manu
     before = notification()
     await spool.put(before)
     one = await learn(Api(found()), spool, clock)
-    assert one == Learnt("order-1", Result.KNOWN, before.event_id)
+    assert one == ReconcileResult("order-1", Result.KNOWN, before.event_id)
     assert len((await spool.page(Query())).records) == 1
 
 
@@ -160,7 +162,7 @@ async def test_what_cannot_be_learnt_is_an_error_and_nothing_is_stored(
 
 async def test_not_found_is_an_answer(spool: Spool, clock: ManualClock) -> None:
     api = Api(NotFound())
-    assert await learn(api, spool, clock) == Learnt("order-1", Result.NOT_FOUND)
+    assert await learn(api, spool, clock) == ReconcileResult("order-1", Result.NOT_FOUND)
     assert len(api.asked) == 1
 
 

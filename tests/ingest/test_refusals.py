@@ -13,11 +13,11 @@ from relay.core.errors import Reason, Refusal, SpoolUnavailable
 from relay.core.request import Delivery, Headers
 from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
-from relay.ingest.refusals import Keeper, keepable
+from relay.ingest.refusals import RefusalRecorder, keepable
 from relay.providers import EndpointOptions
 from relay.providers.builtin import load
 from relay.spool import SpoolBroken
-from relay.spool.refusals import Bounds, RefusalStore, Refused
+from relay.spool.refusals import RefusalLimits, RefusalStore, Refused
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
@@ -37,12 +37,12 @@ def delivery(number: int = 0, headers: Headers | None = None, body: bytes = b"")
 
 
 @dataclass
-class Desk:
+class Bench:
     """A keeper that runs, and its store."""
 
     clock: ManualClock
     store: RefusalStore
-    keeper: Keeper
+    recorder: RefusalRecorder
     running: "asyncio.Task[None]"
     writer: LogWriter
     log: io.BytesIO
@@ -58,7 +58,7 @@ class Desk:
         """Stop as a relay stops."""
         self.running.cancel()
         await asyncio.wait({self.running})
-        await self.keeper.flush()
+        await self.recorder.flush()
 
     def said(self) -> bytes:
         self.writer.close()
@@ -73,7 +73,7 @@ class Noting:
         self.batches: list[int] = []
         self.broken: Exception | None = None
 
-    async def keep(self, refused: list[Refused], bounds: Bounds) -> None:
+    async def keep(self, refused: list[Refused], bounds: RefusalLimits) -> None:
         if self.broken is not None:
             raise self.broken
         self.batches.append(len(refused))
@@ -81,31 +81,31 @@ class Noting:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[tuple[Desk, Noting]]:
+async def bench(tmp_path: Path) -> AsyncIterator[tuple[Bench, Noting]]:
     clock, log = ManualClock(), io.BytesIO()
     writer = LogWriter(log)
     spool = await open_spool(tmp_path / "relay.db", clock)
     noting, numbers = Noting(spool.refusals), count(1)
-    keeper = Keeper(
+    recorder = RefusalRecorder(
         noting,  # type: ignore[arg-type] # a keeper only keeps
         clock=clock,
         telemetry=Telemetry(Log(writer, clock)),
         new_id=lambda: f"ref_{next(numbers)}",
-        bounds=Bounds(),
+        bounds=RefusalLimits(),
         room=200_000,
     )
-    running = asyncio.get_running_loop().create_task(keeper.run())
-    yield Desk(clock, spool.refusals, keeper, running, writer, log), noting
+    running = asyncio.get_running_loop().create_task(recorder.run())
+    yield Bench(clock, spool.refusals, recorder, running, writer, log), noting
     running.cancel()
     await asyncio.wait({running})
     await spool.close()
     writer.close()
 
 
-async def test_what_comes_together_is_written_together(desk: tuple[Desk, Noting]) -> None:
-    at, noting = desk
+async def test_what_comes_together_is_written_together(bench: tuple[Bench, Noting]) -> None:
+    at, noting = bench
     for number in range(3):
-        at.keeper.note(endpoint(), delivery(number), MISMATCH)
+        at.recorder.note(endpoint(), delivery(number), MISMATCH)
     await at.clock.advance(0.4)
     assert noting.batches == []
     await at.clock.advance(0.2)
@@ -115,17 +115,17 @@ async def test_what_comes_together_is_written_together(desk: tuple[Desk, Noting]
 
 @pytest.mark.parametrize("reason", [Reason.UNKNOWN_ENDPOINT, Reason.EVENT_CONFLICT])
 async def test_what_no_configuration_mends_is_let_go(
-    reason: Reason, desk: tuple[Desk, Noting]
+    reason: Reason, bench: tuple[Bench, Noting]
 ) -> None:
-    desk[0].keeper.note(endpoint(), delivery(), Refusal(reason))
-    await desk[0].end()
-    assert await ids(desk[0].store) == []
+    bench[0].recorder.note(endpoint(), delivery(), Refusal(reason))
+    await bench[0].end()
+    assert await ids(bench[0].store) == []
 
 
-async def test_where_a_token_is_the_proof_nothing_is_kept(desk: tuple[Desk, Noting]) -> None:
-    desk[0].keeper.note(endpoint(token=True), delivery(), MISMATCH)
-    await desk[0].end()
-    assert await ids(desk[0].store) == []
+async def test_where_a_token_is_the_proof_nothing_is_kept(bench: tuple[Bench, Noting]) -> None:
+    bench[0].recorder.note(endpoint(token=True), delivery(), MISMATCH)
+    await bench[0].end()
+    assert await ids(bench[0].store) == []
 
 
 @pytest.mark.parametrize(
@@ -133,23 +133,23 @@ async def test_where_a_token_is_the_proof_nothing_is_kept(desk: tuple[Desk, Noti
     [(False, "", "/hook"), (True, "", "/hook?token=x"), (False, "/v1", "/hook?token=x")],
 )
 async def test_a_query_is_kept_only_where_a_release_needs_it(
-    signs: bool, remainder: str, target: str, desk: tuple[Desk, Noting]
+    signs: bool, remainder: str, target: str, bench: tuple[Bench, Noting]
 ) -> None:
     came = delivery()
     came = replace(came, remainder=remainder, head=replace(came.head, target="/hook?token=x"))
     provider = load("vipps" if signs else "midtrans")
     inspector = provider.bind(EndpointOptions(secrets=(Secret("x"),)))
-    desk[0].keeper.note(endpoint(inspector=inspector), came, MISMATCH)
-    await desk[0].end()
-    kept = await desk[0].store.get("ref_1")
+    bench[0].recorder.note(endpoint(inspector=inspector), came, MISMATCH)
+    await bench[0].end()
+    kept = await bench[0].store.get("ref_1")
     assert kept is not None
     assert kept.refused.head.target == target
 
 
-async def test_a_flood_is_let_go_and_told_once(desk: tuple[Desk, Noting]) -> None:
-    at, _ = desk
+async def test_a_flood_is_let_go_and_told_once(bench: tuple[Bench, Noting]) -> None:
+    at, _ = bench
     for number in range(4):
-        at.keeper.note(endpoint(), delivery(body=b"%d" % number * 120_000), MISMATCH)
+        at.recorder.note(endpoint(), delivery(body=b"%d" % number * 120_000), MISMATCH)
     await at.clock.advance(0.6)
     await at.written("ref_1")
     await at.end()
@@ -158,10 +158,10 @@ async def test_a_flood_is_let_go_and_told_once(desk: tuple[Desk, Noting]) -> Non
     assert b'"number":3' in said
 
 
-async def test_a_flood_does_not_keep_the_disk_busy(desk: tuple[Desk, Noting]) -> None:
-    at, noting = desk
+async def test_a_flood_does_not_keep_the_disk_busy(bench: tuple[Bench, Noting]) -> None:
+    at, noting = bench
     for name, number in product(("one", "other"), range(110)):
-        at.keeper.note(endpoint(name=name), delivery(number), MISMATCH)
+        at.recorder.note(endpoint(name=name), delivery(number), MISMATCH)
     await at.clock.advance(0.6)
     await until(lambda: sum(noting.batches) == 200)
     await until(lambda: bool(at.clock.sleeping))
@@ -170,19 +170,19 @@ async def test_a_flood_does_not_keep_the_disk_busy(desk: tuple[Desk, Noting]) ->
     await until(lambda: sum(noting.batches) == 220)
 
 
-async def test_room_comes_back(desk: tuple[Desk, Noting]) -> None:
-    at, _ = desk
+async def test_room_comes_back(bench: tuple[Bench, Noting]) -> None:
+    at, _ = bench
     await at.end()
     for number in range(3):
-        at.keeper.note(endpoint(), delivery(body=b"%d" % number * 120_000), MISMATCH)
-        await at.keeper.flush()
+        at.recorder.note(endpoint(), delivery(body=b"%d" % number * 120_000), MISMATCH)
+        await at.recorder.flush()
     assert await ids(at.store) == ["ref_3", "ref_2", "ref_1"]
 
 
-async def test_a_spool_in_trouble_is_tried_again(desk: tuple[Desk, Noting]) -> None:
-    at, noting = desk
+async def test_a_spool_in_trouble_is_tried_again(bench: tuple[Bench, Noting]) -> None:
+    at, noting = bench
     noting.broken = SpoolUnavailable("not now")
-    at.keeper.note(endpoint(), delivery(), MISMATCH)
+    at.recorder.note(endpoint(), delivery(), MISMATCH)
     await at.clock.advance(0.6)
     noting.broken = None
     await at.clock.advance(5.1)
@@ -191,13 +191,13 @@ async def test_a_spool_in_trouble_is_tried_again(desk: tuple[Desk, Noting]) -> N
     assert b"refusals_delayed" in at.said()
 
 
-async def test_what_cannot_be_kept_is_let_go_and_ends_nothing(desk: tuple[Desk, Noting]) -> None:
-    at, noting = desk
+async def test_what_cannot_be_kept_is_let_go_and_ends_nothing(bench: tuple[Bench, Noting]) -> None:
+    at, noting = bench
     noting.broken = RuntimeError("nobody expects this")
-    at.keeper.note(endpoint(), delivery(0), MISMATCH)
+    at.recorder.note(endpoint(), delivery(0), MISMATCH)
     await at.clock.advance(0.6)
     noting.broken = None
-    at.keeper.note(endpoint(), delivery(1), MISMATCH)
+    at.recorder.note(endpoint(), delivery(1), MISMATCH)
     await at.clock.advance(0.6)
     await at.written("ref_2")
     said = at.said()
@@ -205,10 +205,10 @@ async def test_what_cannot_be_kept_is_let_go_and_ends_nothing(desk: tuple[Desk, 
     assert b"refusals_lost" in said
 
 
-async def test_a_broken_spool_ends_it(desk: tuple[Desk, Noting]) -> None:
-    at, noting = desk
+async def test_a_broken_spool_ends_it(bench: tuple[Bench, Noting]) -> None:
+    at, noting = bench
     noting.broken = SpoolBroken("for good")
-    at.keeper.note(endpoint(), delivery(), MISMATCH)
+    at.recorder.note(endpoint(), delivery(), MISMATCH)
     await at.clock.advance(0.6)
     with pytest.raises(SpoolBroken):
         await at.running

@@ -22,12 +22,12 @@ from relay.core.request import (
 )
 from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
-from relay.ingest.refusals import Released, ReleasedBefore, ReleaseDesk, StillRefused
+from relay.ingest.refusals import AlreadyReleased, RefusalReleaser, Released, StillRefused
 from relay.ingest.routing import Routes
 from relay.providers import EndpointOptions, Inspector, Provider, SampleOrder, Window
 from relay.providers.builtin import load
 from relay.spool import Query
-from relay.spool.refusals import Bounds, Refused
+from relay.spool.refusals import RefusalLimits, Refused
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED
@@ -64,11 +64,11 @@ class Office:
     clock: ManualClock
 
     async def keep(self, each: Refused) -> None:
-        await self.spool.refusals.keep([each], Bounds())
+        await self.spool.refusals.keep([each], RefusalLimits())
 
-    def desk(self, *endpoints: Endpoint) -> ReleaseDesk:
+    def releaser(self, *endpoints: Endpoint) -> RefusalReleaser:
         routes = Routes(endpoints)
-        return ReleaseDesk(
+        return RefusalReleaser(
             self.spool.refusals,
             self.spool,
             routes=lambda: routes,
@@ -93,10 +93,10 @@ async def test_with_the_right_key_it_becomes_an_event(office: Office) -> None:
     one = refused()
     await office.keep(one)
     wrong = endpoint(Secret("of the other environment"))
-    result = await office.desk(wrong).release("ref_1")
+    result = await office.releaser(wrong).release("ref_1")
     assert result == StillRefused(Reason.SIGNATURE_MISMATCH, "fits no secret")
     assert await office.events() == 0
-    result = await office.desk(endpoint()).release("ref_1")
+    result = await office.releaser(endpoint()).release("ref_1")
     assert isinstance(result, Released)
     assert not result.duplicate
     found = await office.spool.get(result.event_id)
@@ -110,24 +110,24 @@ async def test_with_the_right_key_it_becomes_an_event(office: Office) -> None:
     kept = await office.spool.refusals.get("ref_1")
     assert kept is not None
     assert (kept.released_as, kept.tried_at) == (result.event_id, office.clock.now())
-    assert await office.desk(endpoint()).release("ref_1") == ReleasedBefore(result.event_id)
+    assert await office.releaser(endpoint()).release("ref_1") == AlreadyReleased(result.event_id)
 
 
 async def test_one_that_is_an_event_already_is_a_duplicate_of_it(office: Office) -> None:
     one = refused()
     await office.keep(one)
-    first = await office.desk(endpoint()).release("ref_1")
+    first = await office.releaser(endpoint()).release("ref_1")
     # The same message in other bytes of the head is another refusal.
     again = replace(one, id="ref_2", head=replace(one.head, headers=Headers()))
     await office.keep(again)
-    second = await office.desk(endpoint()).release("ref_2")
+    second = await office.releaser(endpoint()).release("ref_2")
     assert isinstance(first, Released)
     assert second == Released(first.event_id, duplicate=True)
     assert await office.events() == 1
 
 
 async def test_nobody_knows_it(office: Office) -> None:
-    assert await office.desk(endpoint()).release("ref_9") is None
+    assert await office.releaser(endpoint()).release("ref_9") is None
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ async def test_nobody_knows_it(office: Office) -> None:
 )
 async def test_every_check_is_made_again(present: Endpoint, reason: Reason, office: Office) -> None:
     await office.keep(refused())
-    result = await office.desk(present).release("ref_1")
+    result = await office.releaser(present).release("ref_1")
     assert isinstance(result, StillRefused)
     assert result.reason is reason
     kept = await office.spool.refusals.get("ref_1")
@@ -155,13 +155,13 @@ async def test_every_check_is_made_again(present: Endpoint, reason: Reason, offi
 async def test_a_list_that_is_not_enforced_keeps_nothing_back(mode: Mode, office: Office) -> None:
     await office.keep(refused())
     present = endpoint(allowlist=Allowlist([StaticSource("x", [])]), mode=mode)
-    assert isinstance(await office.desk(present).release("ref_1"), Released)
+    assert isinstance(await office.releaser(present).release("ref_1"), Released)
 
 
 async def test_a_single_changed_byte_is_refused(office: Office) -> None:
     one = refused()
     await office.keep(replace(one, body=one.body.replace(b"10000.00", b"10000.01")))
-    result = await office.desk(endpoint()).release("ref_1")
+    result = await office.releaser(endpoint()).release("ref_1")
     assert result == StillRefused(Reason.SIGNATURE_MISMATCH, "fits no secret")
 
 
@@ -171,11 +171,11 @@ async def test_time_is_judged_as_of_receipt(office: Office) -> None:
         secrets=(SECRET,), window=Window(timedelta(minutes=5), timedelta(minutes=5))
     )
     present = endpoint(inspector=VIPPS.bind(options), headers=VIPPS.info.headers)
-    assert isinstance(await office.desk(present).release("ref_1"), Released)
+    assert isinstance(await office.releaser(present).release("ref_1"), Released)
     late = refused(VIPPS)
     received = RECEIVED + timedelta(minutes=6)
     await office.keep(replace(late, id="ref_2", head=replace(late.head, received_at=received)))
-    result = await office.desk(present).release("ref_2")
+    result = await office.releaser(present).release("ref_2")
     assert isinstance(result, StillRefused)
     assert result.reason is Reason.TIMESTAMP_OUTSIDE_WINDOW
 
@@ -186,17 +186,17 @@ async def test_a_known_key_with_other_content_stays(office: Office) -> None:
 
         def __init__(self, inspector: Inspector) -> None:
             self._inspector = inspector
-            self.answer, self.passed = inspector.answer, inspector.proxied_answer
+            self.answer, self.proxied_answer = inspector.answer, inspector.proxied_answer
             self.signs_query = inspector.signs_query
 
-        def inspect(self, delivery: Delivery) -> Verification:
+        def verify(self, delivery: Delivery) -> Verification:
             found = self._inspector.verify(delivery)
             return replace(found, key="one", on_conflict=OnConflict.REFUSE)
 
     present = endpoint(inspector=Strict(endpoint().inspector))
     await office.keep(refused())
     await office.keep(replace(refused(), id="ref_2"))
-    assert isinstance(await office.desk(present).release("ref_1"), Released)
-    result = await office.desk(present).release("ref_2")
+    assert isinstance(await office.releaser(present).release("ref_1"), Released)
+    result = await office.releaser(present).release("ref_2")
     assert isinstance(result, StillRefused)
     assert result.reason is Reason.EVENT_CONFLICT

@@ -1,5 +1,5 @@
 from relay.core.errors import Reason
-from relay.spool.refusals import MENDABLE, OVERHEAD
+from relay.spool.refusals import OVERHEAD, RELEASABLE
 from tests.contracts.refusals import refused
 
 
@@ -10,4 +10,4 @@ def test_a_refusal_counts_with_all_that_is_stored_of_it() -> None:
 
 def test_nothing_that_is_refused_before_the_body_is_read_can_be_mended() -> None:
     unread = {Reason.SOURCE_NOT_ALLOWED, Reason.SOURCE_UNKNOWN, Reason.FORWARDING_UNTRUSTED}
-    assert not MENDABLE & (unread | {Reason.BODY_TOO_LARGE, Reason.OVERLOAD})
+    assert not RELEASABLE & (unread | {Reason.BODY_TOO_LARGE, Reason.OVERLOAD})

@@ -42,7 +42,7 @@ def watched() -> Watched:
     return Watched()
 
 
-def account(verdict: Verdict, **changes: Any) -> DeliveryRecord:
+def record(verdict: Verdict, **changes: Any) -> DeliveryRecord:
     peer = ip_address("192.0.2.1")
     return DeliveryRecord(
         peer=peer, endpoint="midtrans", provider="midtrans", verdict=verdict, status=200, **changes
@@ -68,7 +68,7 @@ def attempted(**changes: Any) -> AttemptRecord:
 
 
 def test_an_accepted_delivery_is_counted_and_told(watched: Watched) -> None:
-    watched.telemetry.received(account(Verdict.ACCEPTED, secret=1, duration=0.004), AT)
+    watched.telemetry.received(record(Verdict.ACCEPTED, secret=1, duration=0.004), AT)
     labels = '{endpoint="midtrans",provider="midtrans",verdict="accepted"}'
     assert watched.value(f"deliveries_total{labels}") == 1
     assert watched.value('secret_used_total{endpoint="midtrans",secret="1"}') == 1
@@ -79,17 +79,17 @@ def test_an_accepted_delivery_is_counted_and_told(watched: Watched) -> None:
 
 
 def test_a_refusal_is_counted_by_reason(watched: Watched) -> None:
-    watched.telemetry.received(account(Verdict.REFUSED, reason=Reason.BODY_MALFORMED), AT)
+    watched.telemetry.received(record(Verdict.REFUSED, reason=Reason.BODY_MALFORMED), AT)
     assert watched.value('refusals_total{endpoint="midtrans",reason="body_malformed"}') == 1
 
 
 def test_what_is_ours_is_an_error_in_the_log(watched: Watched) -> None:
-    watched.telemetry.received(account(Verdict.UNAVAILABLE), AT)
+    watched.telemetry.received(record(Verdict.UNAVAILABLE), AT)
     assert watched.lines()[0]["level"] == "error"
 
 
 def test_what_report_lets_in_is_counted_apart(watched: Watched) -> None:
-    told = account(Verdict.ACCEPTED, would_refuse=Reason.SOURCE_NOT_ALLOWED)
+    told = record(Verdict.ACCEPTED, would_refuse=Reason.SOURCE_NOT_ALLOWED)
     watched.telemetry.received(told, AT)
     assert watched.value('would_refuse_total{endpoint="midtrans",reason="source_not_allowed"}') == 1
 

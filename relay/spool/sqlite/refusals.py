@@ -13,7 +13,7 @@ import orjson
 
 from relay.core.errors import Reason
 from relay.core.request import ClientAddress, Headers, RequestHead, Via
-from relay.spool.refusals import Bounds, Kept, RefusalPage, RefusalQuery, Refused
+from relay.spool.refusals import RefusalLimits, RefusalPage, RefusalQuery, Refused, StoredRefusal
 from relay.spool.sqlite import events
 from relay.spool.sqlite.reader import Reader
 from relay.spool.sqlite.writer import Writer
@@ -103,7 +103,9 @@ def parameters(refused: Refused) -> events.Parameters:
     }
 
 
-def keep(connection: apsw.Connection, refused: Sequence[events.Parameters], bounds: Bounds) -> None:
+def keep(
+    connection: apsw.Connection, refused: Sequence[events.Parameters], bounds: RefusalLimits
+) -> None:
     """Keep these, and let go of what is past the bounds; all of it or nothing."""
     with connection:
         connection.executemany(_KEEP, refused)
@@ -112,7 +114,7 @@ def keep(connection: apsw.Connection, refused: Sequence[events.Parameters], boun
         _shrink(connection, bounds)
 
 
-def _shrink(connection: apsw.Connection, bounds: Bounds) -> None:
+def _shrink(connection: apsw.Connection, bounds: RefusalLimits) -> None:
     [(number, size)] = events.fetch(connection, _TOTAL, ())
     excess, surplus = number - bounds.number, size - bounds.size
     last = None
@@ -147,7 +149,7 @@ def page(connection: apsw.Connection, query: RefusalQuery) -> RefusalPage:
     return RefusalPage(tuple(_kept(row[:-1], b"") for row in shown), more)
 
 
-def get(connection: apsw.Connection, refusal_id: str) -> Kept | None:
+def get(connection: apsw.Connection, refusal_id: str) -> StoredRefusal | None:
     """Return one with its body, or None when there is none of this id."""
     for row in events.fetch(connection, _ONE, {"id": refusal_id}):
         return _kept(row[:-1], row[-1])
@@ -180,7 +182,7 @@ def _position(after: str) -> int:
     return int(after)
 
 
-def _kept(row: events.Row, body: bytes) -> Kept:
+def _kept(row: events.Row, body: bytes) -> StoredRefusal:
     values = dict(zip(_NAMES, row, strict=True))
     head = RequestHead(
         method=values["method"],
@@ -200,7 +202,7 @@ def _kept(row: events.Row, body: bytes) -> Kept:
         body=body,
     )
     tried_at = None if values["tried_at"] is None else events.moment(values["tried_at"])
-    return Kept(refused, values["times"], tried_at, values["released_as"])
+    return StoredRefusal(refused, values["times"], tried_at, values["released_as"])
 
 
 # ---- the store, through the spool's own writer and reader -----------------------------------
@@ -213,7 +215,7 @@ class SqliteRefusals:
         self._writer = writer
         self._reader = reader
 
-    async def keep(self, refused: Sequence[Refused], bounds: Bounds) -> None:
+    async def keep(self, refused: Sequence[Refused], bounds: RefusalLimits) -> None:
         kept = [parameters(each) for each in refused]
         # A full disk keeps its last room for what was acknowledged.
         await self._writer.run(partial(keep, refused=kept, bounds=bounds), intake=True)
@@ -221,7 +223,7 @@ class SqliteRefusals:
     async def page(self, query: RefusalQuery) -> RefusalPage:
         return await self._reader.run(partial(page, query=query))
 
-    async def get(self, refusal_id: str) -> Kept | None:
+    async def get(self, refusal_id: str) -> StoredRefusal | None:
         return await self._reader.run(partial(get, refusal_id=refusal_id))
 
     async def still(self, refusal_id: str, reason: Reason, detail: str, at: datetime) -> None:

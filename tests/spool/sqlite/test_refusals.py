@@ -1,7 +1,7 @@
 import apsw
 import pytest
 
-from relay.spool.refusals import Bounds, RefusalQuery
+from relay.spool.refusals import RefusalLimits, RefusalQuery
 from relay.spool.sqlite import events, refusals
 from tests.contracts.refusals import refused
 from tests.harness.deliveries import RECEIVED
@@ -16,7 +16,7 @@ def test_keeping_is_all_or_nothing(connection: apsw.Connection) -> None:
     good, bad = refusals.parameters(refused(1)), refusals.parameters(refused(2))
     connection.execute("BEGIN")
     with pytest.raises(apsw.ConstraintError):
-        refusals.keep(connection, [good, bad | {"reason": None}], Bounds())
+        refusals.keep(connection, [good, bad | {"reason": None}], RefusalLimits())
     connection.execute("COMMIT")
     assert refusals.page(connection, RefusalQuery()).kept == ()
 
