@@ -168,7 +168,7 @@ class App:
         telemetry.configured(clock.now())
         spool = await builder.open_spool(settings, clock)
         stack.push_async_callback(spool.close)
-        await spool.keep_room()
+        await spool.reserve_space()
         if self._role.delivers and (
             recovered := await spool.recover(builder.longest_delay(settings))
         ):
@@ -251,7 +251,7 @@ class App:
     async def _inspect(self, spool: Spool) -> None:
         """Look the spool over, beside everything else: a start never waits for it."""
         try:
-            self._telemetry.integrity_checked(await spool.inspect())
+            self._telemetry.integrity_checked(await spool.check_integrity())
         except SpoolUnavailable as error:
             self._telemetry.log.warning("inspection_failed", detail=str(error))
 

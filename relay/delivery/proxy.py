@@ -191,7 +191,7 @@ class Journal:
         When this is cut short nobody knows whether they were recorded; to do it again is no harm.
         """
         try:
-            await self._spool.record(batch)
+            await self._spool.record_proxied(batch)
         except SpoolUnavailable:
             raise
         except Exception as fault:  # noqa: BLE001 - one that cannot be written must not keep the others

@@ -68,7 +68,7 @@ _LONGEST_PAUSE = 5.0
 
 
 class Line:
-    """The loop of one upstream, and its attempts. It passes as `relay.spool.Taker`.
+    """The loop of one upstream, and its attempts. It passes as `relay.spool.Handoff`.
 
     Leases come from claims and, while nothing waits to be claimed, from the spool as it stores.
     They wait here for their turn; attempts begin whenever one has ended.
@@ -139,7 +139,7 @@ class Line:
                 try:
                     await self._claim()
                 finally:
-                    self._spool.serve(self.name, None)
+                    self._spool.subscribe(self.name, None)
                 self.left.set()
                 while self._promised:
                     self._room_grew.clear()
@@ -161,7 +161,7 @@ class Line:
 
     async def _claim(self) -> None:
         if not self.upstream.order_by_key:
-            self._spool.serve(self.name, self)
+            self._spool.subscribe(self.name, self)
         while not self._stopping:
             self._room_grew.clear()
             self._work_came.clear()
@@ -174,21 +174,21 @@ class Line:
 
     # ---- events that are handed over as they are stored -----------------------------------------
 
-    def seat(self) -> timedelta | None:
+    def reserve(self) -> timedelta | None:
         if not self._caught_up or self.breaker.is_open or self._room() < 1:
             self._caught_up = False
             return None
         self._promised += 1
         return self._lease
 
-    def take(self, lease: Lease) -> None:
+    def accept(self, lease: Lease) -> None:
         self._promised -= 1
         self._waiting.append(lease)
         self._begin()
         if self._stopping:
             self._room_grew.set()
 
-    def leave(self) -> None:
+    def cancel(self) -> None:
         self._promised -= 1
         self._room_grew.set()
 
@@ -238,7 +238,7 @@ class Line:
         if next_due is not None:
             wait = min(wait, (next_due - self._clock.steady()).total_seconds())
         try:
-            await self._spool.wait(self.name, max(wait, _SHORTEST_WAIT))
+            await self._spool.wait_for_work(self.name, max(wait, _SHORTEST_WAIT))
         except Exception as fault:  # noqa: BLE001 - the next claim tells whether it is over
             await self._back_off(fault)
 

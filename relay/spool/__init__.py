@@ -130,19 +130,19 @@ class SpoolStats:
     free: int
 
 
-class Taker(Protocol):
+class Handoff(Protocol):
     """Takes events of one upstream as they are stored, so that nobody has to look for them.
 
     Every verb is called on the event loop, and neither raises nor waits.
     """
 
-    def seat(self) -> timedelta | None:
+    def reserve(self) -> timedelta | None:
         """Keep room for one event; return how long its lease is to last, None without room."""
 
-    def take(self, lease: Lease) -> None:
+    def accept(self, lease: Lease) -> None:
         """The event of one seat has been stored, and is leased."""
 
-    def leave(self) -> None:
+    def cancel(self) -> None:
         """Nothing came of one seat."""
 
 
@@ -172,7 +172,7 @@ class Spool(Protocol):
             TimeoutError: it is not stored yet; it may be in a moment.
         """
 
-    async def record(self, passed: Sequence[ProxiedDelivery]) -> None:
+    async def record_proxied(self, passed: Sequence[ProxiedDelivery]) -> None:
         """Keep the history of deliveries that were passed on: all of these, or none.
 
         Each is an event of its own with the status `passed`, however many have the same key and
@@ -180,7 +180,7 @@ class Spool(Protocol):
         them.
         """
 
-    async def keep_room(self) -> None:
+    async def reserve_space(self) -> None:
         """Keep room for what is under way: from now on a disk without it takes nothing new in."""
 
     async def recover(self, horizon: timedelta) -> int:
@@ -192,7 +192,7 @@ class Spool(Protocol):
         counts as one that holds leases.
         """
 
-    def serve(self, upstream: str, taker: Taker | None) -> None:
+    def subscribe(self, upstream: str, handoff: Handoff | None) -> None:
         """Hand the events of this upstream to this taker as they are stored; None ends that.
 
         An event without a seat waits to be claimed, as every event does without a taker.
@@ -258,7 +258,7 @@ class Spool(Protocol):
     async def probe(self) -> None:
         """Return when something could be written and synced, as a delivery would have to be."""
 
-    async def inspect(self) -> tuple[str, ...]:
+    async def check_integrity(self) -> tuple[str, ...]:
         """Look the whole store over; return what is wrong with it, nothing when all is well.
 
         It takes as long as reading everything does, and holds nobody up. Each event is checked by
@@ -268,7 +268,7 @@ class Spool(Protocol):
     async def stats(self) -> SpoolStats:
         """Return counts and sizes."""
 
-    async def wait(self, upstream: str, seconds: float) -> None:
+    async def wait_for_work(self, upstream: str, seconds: float) -> None:
         """Return when there may be something to claim for this upstream, at most after `seconds`.
 
         Work that another process stores is noticed within a second.

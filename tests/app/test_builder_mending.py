@@ -15,7 +15,7 @@ from relay.telemetry.log import Log, LogWriter
 from tests.cli.conftest import CONFIGURATION
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import verified
-from tests.harness.tapped import Tapped
+from tests.harness.tapped import SpyingSpool
 from tests.ingest.endpoints import endpoint
 
 ENVIRON = {"MIDTRANS_SERVER_KEY": "SB-Mid-server-x", "VIPPS_SECRET": "a-secret"}
@@ -55,5 +55,5 @@ async def test_a_visitor_needs_to_know_what_dns_said(config: Path) -> None:
 async def test_another_spool_keeps_none(config: Path) -> None:
     spool = await builder.open_spool(load(config, ENVIRON))
     with pytest.raises(RelayError):
-        builder.store(Tapped(spool, ManualClock()))
+        builder.store(SpyingSpool(spool, ManualClock()))
     await spool.close()

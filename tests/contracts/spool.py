@@ -78,8 +78,8 @@ def ids(claimed: Claimed) -> list[str]:
 HORIZON = timedelta(hours=12)
 
 
-class Table:
-    """Passes as `relay.spool.Taker`; it has so many seats."""
+class CountingHandoff:
+    """Passes as `relay.spool.Handoff`; it has so many seats."""
 
     LEASE = timedelta(minutes=1)
 
@@ -87,16 +87,16 @@ class Table:
         self.free = free
         self.taken: list[Lease] = []
 
-    def seat(self) -> timedelta | None:
+    def reserve(self) -> timedelta | None:
         if not self.free:
             return None
         self.free -= 1
         return self.LEASE
 
-    def take(self, lease: Lease) -> None:
+    def accept(self, lease: Lease) -> None:
         self.taken.append(lease)
 
-    def leave(self) -> None:
+    def cancel(self) -> None:
         self.free += 1
 
 
@@ -274,7 +274,7 @@ class SpoolContract:
 
     async def test_what_was_passed_on_is_history(self, spool: Spool) -> None:
         event = verified(subject="tx", body=b"\x00\xff", ambiguous=True)
-        await spool.record([passed(event, Unreachable("timeout"))])
+        await spool.record_proxied([passed(event, Unreachable("timeout"))])
         found = await spool.get(event.event_id)
         assert found is not None
         assert found[0] == Record(
@@ -300,34 +300,34 @@ class SpoolContract:
 
     async def test_copies_that_were_passed_on_are_each_recorded(self, spool: Spool) -> None:
         copies = [verified(event_id=f"e{number}") for number in range(3)]
-        await spool.record([passed(copies[0], Rejected(404)), passed(copies[1])])
-        await spool.record([passed(copies[2])])
+        await spool.record_proxied([passed(copies[0], Rejected(404)), passed(copies[1])])
+        await spool.record_proxied([passed(copies[2])])
         page = await spool.page(Query(status=Status.PASSED))
         assert [each.id for each in page.records] == ["e2", "e1", "e0"]
         assert page.records[-1].last_outcome == "rejected 404"
         assert (await spool.stats()).events == {("midtrans", Status.PASSED): 3}
 
     async def test_recording_again_changes_nothing(self, spool: Spool) -> None:
-        await spool.record([passed(verified(event_id="e1"))])
+        await spool.record_proxied([passed(verified(event_id="e1"))])
         again = verified(event_id="e1"), verified(event_id="e2")
-        await spool.record([passed(each, Rejected(404)) for each in again])
+        await spool.record_proxied([passed(each, Rejected(404)) for each in again])
         outcomes = [each.last_outcome for each in (await spool.page(Query())).records]
         assert outcomes == ["rejected 404", "delivered 200"]
 
     async def test_recording_takes_all_or_none(self, spool: Spool) -> None:
         unspeakable = verified(key="half a surrogate pair \ud800")
         with pytest.raises(ValueError, match="surrogates"):
-            await spool.record([passed(verified()), passed(unspeakable)])
+            await spool.record_proxied([passed(verified()), passed(unspeakable)])
         assert (await spool.page(Query())).records == ()
 
     async def test_recording_nothing_is_fine(self, spool: Spool) -> None:
-        await spool.record([])
+        await spool.record_proxied([])
 
     async def test_what_was_passed_on_is_not_work(self, spool: Spool, clock: ManualClock) -> None:
         event = verified(subject="tx")
-        waiting = asyncio.ensure_future(spool.wait("billing", 0.5))
+        waiting = asyncio.ensure_future(spool.wait_for_work("billing", 0.5))
         await clock.advance(0)
-        await spool.record([passed(event, Rejected(500))])
+        await spool.record_proxied([passed(event, Rejected(500))])
         assert not waiting.done()
         assert await take(spool) == Claimed((), None)
         assert await spool.requeue(Query(ids=(event.event_id,))) == ()
@@ -340,16 +340,16 @@ class SpoolContract:
 
     async def test_what_was_passed_on_makes_nothing_a_duplicate(self, spool: Spool) -> None:
         """The upstream may have refused it, and its sender then comes again in good faith."""
-        await spool.record([passed(verified(body=b"1"), Rejected(500))])
+        await spool.record_proxied([passed(verified(body=b"1"), Rejected(500))])
         assert await spool.put(verified(body=b"1", event_id="same")) == Stored("same")
-        await spool.record([passed(verified(body=b"1"))])
+        await spool.record_proxied([passed(verified(body=b"1"))])
         assert await spool.put(verified(body=b"1")) == Duplicate("same")
 
     @pytest.mark.parametrize("on_conflict", list(OnConflict))
     async def test_what_was_passed_on_is_in_conflict_with_nothing(
         self, spool: Spool, on_conflict: OnConflict
     ) -> None:
-        await spool.record([passed(verified(body=b"1"))])
+        await spool.record_proxied([passed(verified(body=b"1"))])
         event = verified(body=b"2", event_id="e2", on_conflict=on_conflict)
         assert await spool.put(event) == Stored("e2")
         third = verified(body=b"3", event_id="e3", on_conflict=on_conflict)
@@ -357,13 +357,13 @@ class SpoolContract:
         assert await spool.put(third) == (Conflict("e2") if refused else Stored("e3", "e2"))
 
     async def test_what_was_passed_on_puts_nothing_out_of_order(self, spool: Spool) -> None:
-        await spool.record([passed(verified(key="settled", subject="tx"))])
+        await spool.record_proxied([passed(verified(key="settled", subject="tx"))])
         late = verified(key="pending", subject="tx", opening=True, event_id="late")
         assert await spool.put(late) == Stored("late")
 
     async def test_what_was_passed_on_is_pruned_like_what_was_delivered(self, spool: Spool) -> None:
         event = verified()
-        await spool.record([passed(event)])
+        await spool.record_proxied([passed(event)])
         before, after = RECEIVED, RECEIVED + timedelta(microseconds=1)
         assert await spool.prune(after, before, 10) == 1
         found = await spool.get(event.event_id)
@@ -595,8 +595,8 @@ class SpoolContract:
     async def test_an_event_with_a_seat_is_handed_over_and_needs_no_claim(
         self, spool: Spool, clock: ManualClock
     ) -> None:
-        table = Table(1)
-        spool.serve("billing", table)
+        table = CountingHandoff(1)
+        spool.subscribe("billing", table)
         event = verified(subject="tx")
         assert await spool.put(event) == Stored(event.event_id)
         # Whoever put it goes first.
@@ -606,16 +606,16 @@ class SpoolContract:
         assert lease.event == event_of(event)
         assert (lease.attempt, lease.round_attempt) == (1, 1)
         assert lease.round_started_at == clock.steady()
-        assert lease.until == clock.steady() + Table.LEASE
+        assert lease.until == clock.steady() + CountingHandoff.LEASE
         assert (await take(spool)).leases == ()
         await spool.settle(lease, Done(), Delivered(200))
         assert (await record(spool, event.event_id)).status is Status.DELIVERED
 
     async def test_without_a_seat_an_event_waits_to_be_claimed(self, spool: Spool) -> None:
-        table = Table(0)
-        spool.serve("billing", table)
+        table = CountingHandoff(0)
+        spool.subscribe("billing", table)
         await stored(spool, verified())
-        spool.serve("billing", None)
+        spool.subscribe("billing", None)
         await stored(spool, verified(key="later"))
         assert table.taken == []
         assert len((await take(spool)).leases) == 2
@@ -623,20 +623,20 @@ class SpoolContract:
     async def test_a_lease_that_was_handed_over_runs_out_like_any_other(
         self, spool: Spool, clock: ManualClock
     ) -> None:
-        table = Table(1)
-        spool.serve("billing", table)
+        table = CountingHandoff(1)
+        spool.subscribe("billing", table)
         first = await stored(spool, verified())
         await asyncio.sleep(0)
-        await clock.advance(Table.LEASE.total_seconds())
+        await clock.advance(CountingHandoff.LEASE.total_seconds())
         lease = await take_one(spool)
         assert (lease.event.id, lease.attempt) == (first, 2)
         with pytest.raises(LeaseLost):
             await spool.settle(table.taken[0], Done(), Delivered(200))
 
     async def test_a_seat_is_left_by_what_is_not_stored(self, spool: Spool) -> None:
-        table = Table(3)
+        table = CountingHandoff(3)
         await stored(spool, verified(on_conflict=OnConflict.REFUSE))
-        spool.serve("billing", table)
+        spool.subscribe("billing", table)
         assert isinstance(await spool.put(verified()), Duplicate)
         other = verified(body=b"other", on_conflict=OnConflict.REFUSE)
         assert isinstance(await spool.put(other), Conflict)
@@ -645,8 +645,8 @@ class SpoolContract:
         assert (table.free, table.taken) == (3, [])
 
     async def test_an_event_whose_putter_is_gone_is_handed_over_or_left(self, spool: Spool) -> None:
-        table = Table(1)
-        spool.serve("billing", table)
+        table = CountingHandoff(1)
+        spool.subscribe("billing", table)
         putting = asyncio.ensure_future(spool.put(verified()))
         await asyncio.sleep(0)
         putting.cancel()
@@ -968,7 +968,7 @@ class SpoolContract:
 
     async def test_a_sound_store_has_nothing_wrong_with_it(self, spool: Spool) -> None:
         await stored(spool, verified())
-        assert await spool.inspect() == ()
+        assert await spool.check_integrity() == ()
 
     async def test_stats_count_what_there_is(self, spool: Spool, clock: ManualClock) -> None:
         assert (await spool.stats()).events == {}
@@ -995,7 +995,7 @@ class SpoolContract:
     # ---- wait ---------------------------------------------------------------------------------
 
     async def test_waiting_ends_at_its_time(self, spool: Spool, clock: ManualClock) -> None:
-        waiting = asyncio.ensure_future(spool.wait("billing", 0.5))
+        waiting = asyncio.ensure_future(spool.wait_for_work("billing", 0.5))
         await clock.advance(0.4)
         assert not waiting.done()
         await clock.advance(0.1)
@@ -1006,7 +1006,7 @@ class SpoolContract:
         self, spool: Spool, other: Spool, clock: ManualClock
     ) -> None:
         await take(spool)
-        waiting = asyncio.ensure_future(spool.wait("billing", 3600))
+        waiting = asyncio.ensure_future(spool.wait_for_work("billing", 3600))
         await asyncio.sleep(0)
         await stored(other, verified())
         await clock.advance(1)
@@ -1022,7 +1022,7 @@ class SpoolContract:
         await stored(spool, verified(key="2", subject="a"))
         lease = await take_one(spool, ordered=True)
         await take(spool, ordered=True)
-        waiting = asyncio.ensure_future(spool.wait("billing", 3600))
+        waiting = asyncio.ensure_future(spool.wait_for_work("billing", 3600))
         await clock.advance(0)
         assert not waiting.done()
         match ending:
@@ -1043,14 +1043,14 @@ class SpoolContract:
     async def test_work_stored_before_the_wait_begins_is_not_missed(self, spool: Spool) -> None:
         await take(spool)
         await stored(spool, verified())
-        await asyncio.wait_for(spool.wait("billing", 3600), 5)
+        await asyncio.wait_for(spool.wait_for_work("billing", 3600), 5)
 
     async def test_the_work_of_another_upstream_wakes_nobody(
         self, spool: Spool, clock: ManualClock
     ) -> None:
         await take(spool)
         await stored(spool, verified(upstream="stock"))
-        waiting = asyncio.ensure_future(spool.wait("billing", 0.5))
+        waiting = asyncio.ensure_future(spool.wait_for_work("billing", 0.5))
         await asyncio.sleep(0)
         assert not waiting.done()
         await clock.advance(0.5)

@@ -27,7 +27,7 @@ from relay.spool import Record, SpoolBroken
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.leases import verified
-from tests.harness.tapped import Tapped
+from tests.harness.tapped import SpyingSpool
 from tests.harness.witness import RecordingObserver
 
 LEASE = timedelta(seconds=40)
@@ -43,7 +43,7 @@ class Bench:
     """Attempts under test, and all that they touch."""
 
     clock: ManualClock
-    spool: Tapped
+    spool: SpyingSpool
     witness: RecordingObserver
     breaker: Breaker
 
@@ -91,7 +91,7 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = ManualClock()
     spool = await open_spool(tmp_path / "relay.db", clock)
-    yield Bench(clock, Tapped(spool, clock), RecordingObserver(), Breaker())
+    yield Bench(clock, SpyingSpool(spool, clock), RecordingObserver(), Breaker())
     await spool.close()
 
 

@@ -20,7 +20,7 @@ from relay.spool import Query, SpoolBroken
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.leases import verified
-from tests.harness.tapped import Tapped
+from tests.harness.tapped import SpyingSpool
 from tests.harness.upstream import RefusingPort, answer, hang, when
 from tests.harness.upstream import Upstream as Server
 from tests.harness.witness import RecordingObserver
@@ -39,7 +39,7 @@ class Bug(Exception):
 class House:
     """A spool, a clock, and dispatchers that share them."""
 
-    def __init__(self, spool: Tapped, clock: ManualClock, stack: AsyncExitStack) -> None:
+    def __init__(self, spool: SpyingSpool, clock: ManualClock, stack: AsyncExitStack) -> None:
         self.spool = spool
         self.clock = clock
         self.witness = RecordingObserver()
@@ -94,7 +94,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     async with AsyncExitStack() as stack:
         spool = await open_spool(tmp_path / "relay.db", clock)
         stack.push_async_callback(spool.close)
-        yield House(Tapped(spool, clock), clock, stack)
+        yield House(SpyingSpool(spool, clock), clock, stack)
 
 
 # ---- the way out ----------------------------------------------------------------------------
@@ -451,7 +451,7 @@ async def test_a_lease_that_was_left_behind_is_taken_up_when_it_has_run_out(hous
             await running
         assert await house.status(event) is Status.LEASED
         server.behave(answer(200))
-        fresh = Tapped(house.spool, house.clock)
+        fresh = SpyingSpool(house.spool, house.clock)
         house.spool, left = fresh, house.clock.now()
         async with house.dispatching(house.upstream(server.url)):
             await house.spool.pass_time_until(lambda: house.witness.delivered() == [event])

@@ -20,7 +20,7 @@ from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
-from tests.harness.tapped import Tapped
+from tests.harness.tapped import SpyingSpool
 
 
 def passed(number: int, body: bytes = b"{}", key: str = "order-1") -> ProxiedDelivery:
@@ -33,7 +33,7 @@ class Bench:
     """A journal that is written, and its spool."""
 
     clock: ManualClock
-    spool: Tapped
+    spool: SpyingSpool
     log: io.BytesIO
     writer: LogWriter
     journal: Journal
@@ -70,7 +70,7 @@ async def bench(tmp_path: Path, room: int) -> AsyncIterator[Bench]:
     clock, log = ManualClock(RECEIVED), io.BytesIO()
     writer = LogWriter(log)
     real = await open_spool(tmp_path / "relay.db", SystemClock())
-    spool = Tapped(real, clock)
+    spool = SpyingSpool(real, clock)
     telemetry = Telemetry(Log(writer, clock))
     journal = Journal(spool, clock=clock, telemetry=telemetry, room=room)
     running = asyncio.get_running_loop().create_task(journal.run())

@@ -17,7 +17,7 @@ from relay.delivery.worker import AHEAD, LEASE_MARGIN, Line, Turnstile
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.leases import verified
-from tests.harness.tapped import Tapped
+from tests.harness.tapped import SpyingSpool
 from tests.harness.witness import RecordingObserver
 
 TIMEOUT = timedelta(seconds=10)
@@ -39,7 +39,7 @@ class Wire:
 
 
 class Bench:
-    def __init__(self, spool: Tapped, clock: ManualClock) -> None:
+    def __init__(self, spool: SpyingSpool, clock: ManualClock) -> None:
         self.spool, self.clock = spool, clock
         self.witness = RecordingObserver()
         self.wire = Wire(Delivered(200))
@@ -74,7 +74,7 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = ManualClock()
     spool = await open_spool(tmp_path / "relay.db", clock)
-    yield Bench(Tapped(spool, clock), clock)
+    yield Bench(SpyingSpool(spool, clock), clock)
     await spool.close()
 
 
@@ -83,8 +83,8 @@ async def test_what_is_stored_goes_out_without_being_claimed(bench: Bench) -> No
     async with bench.running() as line:
         events = await bench.store(1, 2, 3)
         await bench.witness.until_delivered(3)
-        assert line.seat() == TIMEOUT * AHEAD + LEASE_MARGIN
-        line.leave()
+        assert line.reserve() == TIMEOUT * AHEAD + LEASE_MARGIN
+        line.cancel()
     assert bench.witness.delivered() == events
     assert bench.spool.claimed == []
 
@@ -109,7 +109,7 @@ async def test_a_line_whose_upstream_is_left_alone_takes_nothing(bench: Bench) -
     async with bench.running(concurrency=4) as line:
         await bench.store(*range(10))
         await bench.witness.until(lambda: line.breaker.is_open)
-        assert line.seat() is None
+        assert line.reserve() is None
 
 
 async def test_an_event_that_is_promised_while_the_line_stops_is_given_back(bench: Bench) -> None:

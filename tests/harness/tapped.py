@@ -11,18 +11,18 @@ from relay.spool import (
     Claimed,
     Conflict,
     Duplicate,
+    Handoff,
     Page,
     Query,
     Record,
     Spool,
     SpoolStats,
     Stored,
-    Taker,
 )
 from tests.harness.clock import ManualClock
 
 
-class Tapped:
+class SpyingSpool:
     """Passes everything on to a real spool.
 
     broken: raised instead by record, claim, settle, release and wait while it is set.
@@ -64,19 +64,19 @@ class Tapped:
     ) -> Stored | Duplicate | Conflict:
         return await self._spool.put(event, within)
 
-    async def record(self, passed: Sequence[ProxiedDelivery]) -> None:
+    async def record_proxied(self, passed: Sequence[ProxiedDelivery]) -> None:
         self.recorded.append(len(passed))
         self._break("record")
-        await self._spool.record(passed)
+        await self._spool.record_proxied(passed)
 
-    async def keep_room(self) -> None:
-        await self._spool.keep_room()
+    async def reserve_space(self) -> None:
+        await self._spool.reserve_space()
 
     async def recover(self, horizon: timedelta) -> int:
         return await self._spool.recover(horizon)
 
-    def serve(self, upstream: str, taker: Taker | None) -> None:
-        self._spool.serve(upstream, taker)
+    def subscribe(self, upstream: str, handoff: Handoff | None) -> None:
+        self._spool.subscribe(upstream, handoff)
 
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
         self.claims += 1
@@ -120,18 +120,18 @@ class Tapped:
     async def probe(self) -> None:
         await self._spool.probe()
 
-    async def inspect(self) -> tuple[str, ...]:
-        return await self._spool.inspect()
+    async def check_integrity(self) -> tuple[str, ...]:
+        return await self._spool.check_integrity()
 
     async def stats(self) -> SpoolStats:
         return await self._spool.stats()
 
-    async def wait(self, upstream: str, seconds: float) -> None:
+    async def wait_for_work(self, upstream: str, seconds: float) -> None:
         self._break("wait")
         self._waiting += 1
         self._look()
         try:
-            await self._spool.wait(upstream, seconds)
+            await self._spool.wait_for_work(upstream, seconds)
         finally:
             self._waiting -= 1
             self._look()

@@ -20,18 +20,28 @@ from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDelivery
 from relay.core.request import VerifiedDelivery
-from relay.spool import Claimed, Conflict, Duplicate, Page, Query, Record, SpoolStats, Stored, Taker
+from relay.spool import (
+    Claimed,
+    Conflict,
+    Duplicate,
+    Handoff,
+    Page,
+    Query,
+    Record,
+    SpoolStats,
+    Stored,
+)
 from relay.spool.sqlite import database, disk, events, history, queue
-from relay.spool.sqlite.database import Migrated, Soundness
-from relay.spool.sqlite.disk import Ballast, Presence
-from relay.spool.sqlite.reader import Reader, aside
+from relay.spool.sqlite.database import Migrated, StoreHealth
+from relay.spool.sqlite.disk import Ballast, ProcessLock
+from relay.spool.sqlite.reader import Reader, run_at_low_priority
 from relay.spool.sqlite.refusals import SqliteRefusals
 from relay.spool.sqlite.writer import Writer
 
 # ---- waking those who wait for work of an upstream ------------------------------------------
 
 
-class Bells:
+class Notifier:
     """One bell an upstream, rung when there is new work and silenced by looking for it.
 
     It is silenced before the look, so work that arrives meanwhile rings again and is not missed.
@@ -41,17 +51,17 @@ class Bells:
         self._clock = clock
         self._bells: dict[str, asyncio.Event] = {}
 
-    def ring(self, upstream: str) -> None:
+    def notify(self, upstream: str) -> None:
         """Wake everyone who waits for this upstream."""
-        self._bell(upstream).set()
+        self._event(upstream).set()
 
-    def silence(self, upstream: str) -> None:
+    def clear(self, upstream: str) -> None:
         """Begin to look for work."""
-        self._bell(upstream).clear()
+        self._event(upstream).clear()
 
     async def wait(self, upstream: str, seconds: float) -> None:
         """Return when it rings, at once if it is ringing, at most after `seconds`."""
-        bell = self._bell(upstream)
+        bell = self._event(upstream)
         if bell.is_set() or seconds <= 0:
             return
         async with asyncio.TaskGroup() as group:
@@ -61,7 +71,7 @@ class Bells:
             rung.cancel()
             late.cancel()
 
-    def _bell(self, upstream: str) -> asyncio.Event:
+    def _event(self, upstream: str) -> asyncio.Event:
         return self._bells.setdefault(upstream, asyncio.Event())
 
 
@@ -71,16 +81,16 @@ T = TypeVar("T")
 
 # How long a write waits for another process's. Work may wait for one such turn and then take its
 # own, and a sender must be answered within four seconds.
-_PATIENCE: Final = timedelta(seconds=1.5)
+_BUSY_TIMEOUT: Final = timedelta(seconds=1.5)
 
 # A volume with less is full.
-_LEAST_ROOM: Final = 1024 * 1024
+_MIN_FREE_BYTES: Final = 1024 * 1024
 
 # A log that grows longer than this while the file is looked over is held up by that, in bytes.
-_LONGEST_LOG: Final = 64 * 1024 * 1024
+_MAX_LOG_BYTES: Final = 64 * 1024 * 1024
 
 # How often to look for work that another process stored.
-_LOOK: Final = 1.0
+_POLL_INTERVAL: Final = 1.0
 
 
 def migrate(path: Path) -> Migrated:
@@ -89,10 +99,12 @@ def migrate(path: Path) -> Migrated:
     Raises:
         SpoolUnavailable: it cannot be used, is not a spool, or is one of a newer version.
     """
-    return database.prepare(path.resolve(), _PATIENCE)
+    return database.prepare(path.resolve(), _BUSY_TIMEOUT)
 
 
-async def open_spool(path: Path, clock: Clock, *, patience: timedelta = _PATIENCE) -> "SqliteSpool":
+async def open_spool(
+    path: Path, clock: Clock, *, patience: timedelta = _BUSY_TIMEOUT
+) -> "SqliteSpool":
     """Return the spool in this file, made and migrated as needed.
 
     The clock reckons steady time from now on as that of other processes on this spool.
@@ -117,67 +129,67 @@ class SqliteSpool:
         self._path = path
         self._clock = clock
         self._began = clock.steady()
-        self._takers: dict[str, Taker] = {}
+        self._takers: dict[str, Handoff] = {}
         self._in_order: set[str] = set()
-        self._soundness = Soundness()
-        self._bells = Bells(clock)
-        self._presence = Presence(_beside(path, "presence"))
+        self._health = StoreHealth()
+        self._notifier = Notifier(clock)
+        self._process_lock = ProcessLock(_beside(path, "presence"))
         self._ballast = Ballast(_beside(path, "ballast"))
-        self._reader = Reader(reading, self._soundness)
-        self._writer = Writer(writing, self._soundness, disk.Watch(path).holds, self._ballast)
+        self._reader = Reader(reading, self._health)
+        self._writer = Writer(writing, self._health, disk.FileIdentity(path).holds, self._ballast)
         self.refusals = SqliteRefusals(self._writer, self._reader)
 
-    async def keep_room(self) -> None:
+    async def reserve_space(self) -> None:
         await self._writer.run(lambda _: self._ballast.hold())
 
     async def recover(self, horizon: timedelta) -> int:
         now = self._clock.steady()
-        alone = self._presence.enter()
+        alone = self._process_lock.acquire()
         recovered = await self._writer.run(queue.recover) if alone else 0
-        self._presence.settle()
+        self._process_lock.downgrade()
         advance = partial(queue.advance, now=now, horizon=now + horizon)
         return recovered + await self._writer.run(advance)
 
-    def serve(self, upstream: str, taker: Taker | None) -> None:
-        if taker is None:
+    def subscribe(self, upstream: str, handoff: Handoff | None) -> None:
+        if handoff is None:
             self._takers.pop(upstream, None)
         else:
-            self._takers[upstream] = taker
+            self._takers[upstream] = handoff
 
     async def put(
         self, event: VerifiedDelivery, within: float | None = None
     ) -> Stored | Duplicate | Conflict:
         now = self._clock.steady()
-        taker = None if event.verification.test else self._takers.get(event.upstream)
-        seat = None if taker is None else taker.seat()
-        if taker is None or seat is None:
+        handoff = None if event.verification.test else self._takers.get(event.upstream)
+        lease_time = None if handoff is None else handoff.reserve()
+        if handoff is None or lease_time is None:
             put = partial(events.put, row=events.parameters(event, now, None))
-            result = await _in_time(self._writer.submit(put, intake=True), within)
+            result = await _in_time(self._writer.submit(put, is_intake=True), within)
             if isinstance(result, Stored):
-                self._bells.ring(event.upstream)
+                self._notifier.notify(event.upstream)
             return result
-        until = now + seat
+        until = now + lease_time
 
         def hand_over(result: Stored | Duplicate | Conflict | None) -> None:
             if isinstance(result, Stored):
-                taker.take(events.first_lease(event, result, now, until))
+                handoff.accept(events.first_lease(event, result, now, until))
             else:
-                taker.leave()
+                handoff.cancel()
 
         try:
             put = partial(events.put, row=events.parameters(event, now, until))
-            writing = self._writer.submit(put, intake=True, then=hand_over)
+            writing = self._writer.submit(put, is_intake=True, on_commit=hand_over)
         except Exception:
-            taker.leave()
+            handoff.cancel()
             raise
         return await _in_time(writing, within)
 
-    async def record(self, passed: Sequence[ProxiedDelivery]) -> None:
-        recorded = [events.passed_parameters(each) for each in passed]
-        await self._writer.run(partial(events.record_passed, passed=recorded), intake=True)
+    async def record_proxied(self, passed: Sequence[ProxiedDelivery]) -> None:
+        recorded = [events.proxied_parameters(each) for each in passed]
+        await self._writer.run(partial(events.record_proxied, passed=recorded), is_intake=True)
 
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
-        self._bells.silence(upstream)
+        self._notifier.clear(upstream)
         if ordered:
             self._in_order.add(upstream)
         claiming = self._writer.submit(
@@ -214,20 +226,20 @@ class SqliteSpool:
             ordered=upstream in self._in_order,
         )
         # Its upstream has room for others meanwhile, but for those that come behind it in order.
-        if await self._writer.run(settling, patient=upstream not in self._in_order):
-            self._bells.ring(upstream)
+        if await self._writer.run(settling, deferrable=upstream not in self._in_order):
+            self._notifier.notify(upstream)
 
     async def release(self, lease: Lease, due: datetime | None = None) -> None:
         now = self._clock.steady()
         await self._writer.run(partial(queue.release, lease=lease, now=now, due=due))
         if due is None:
-            self._bells.ring(lease.event.upstream)
+            self._notifier.notify(lease.event.upstream)
 
     async def requeue(self, query: Query) -> tuple[str, ...]:
         now = self._clock.steady()
         requeued = await self._writer.run(partial(history.requeue, query=query, now=now))
         for _, upstream in requeued:
-            self._bells.ring(upstream)
+            self._notifier.notify(upstream)
         return tuple(event_id for event_id, _ in requeued)
 
     async def page(self, query: Query) -> Page:
@@ -250,28 +262,28 @@ class SqliteSpool:
         )
 
     async def probe(self) -> None:
-        await self._writer.run(history.probe, intake=True)
+        await self._writer.run(history.probe, is_intake=True)
 
-    async def inspect(self) -> tuple[str, ...]:
-        return await aside(
-            partial(database.open_reading, self._path, _PATIENCE),
-            history.inspect,
-            too_long=lambda: disk.log_size(self._path) > _LONGEST_LOG,
+    async def check_integrity(self) -> tuple[str, ...]:
+        return await run_at_low_priority(
+            partial(database.open_reading, self._path, _BUSY_TIMEOUT),
+            history.check_integrity,
+            too_long=lambda: disk.log_size(self._path) > _MAX_LOG_BYTES,
         )
 
     async def stats(self) -> SpoolStats:
         return await self._reader.run(partial(history.stats, path=self._path))
 
-    async def wait(self, upstream: str, seconds: float) -> None:
-        self._soundness.check()
-        await self._bells.wait(upstream, min(seconds, _LOOK))
+    async def wait_for_work(self, upstream: str, seconds: float) -> None:
+        self._health.check()
+        await self._notifier.wait(upstream, min(seconds, _POLL_INTERVAL))
 
     async def close(self) -> None:
         """Finish what was handed in and let go of the file. May be called again."""
         # The last connection moves the log into the database, so it must be the one that writes.
         await self._reader.close()
         await self._writer.close()
-        self._presence.leave()
+        self._process_lock.release()
 
 
 def _beside(path: Path, what: str) -> Path:
@@ -305,7 +317,7 @@ def _open(path: Path, patience: timedelta) -> tuple[Path, apsw.Connection, apsw.
         return found, *_connect(found, patience)
     except SpoolUnavailable:
         # Opening writes a little, too. On a full disk the ballast of the last process makes room.
-        if disk.free(found) >= _LEAST_ROOM or not Ballast(_beside(found, "ballast")).remove():
+        if disk.free(found) >= _MIN_FREE_BYTES or not Ballast(_beside(found, "ballast")).remove():
             raise
         return found, *_connect(found, patience)
 

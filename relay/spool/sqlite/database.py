@@ -139,7 +139,7 @@ def unavailable(error: apsw.Error | OSError) -> SpoolUnavailable:
     return SpoolUnavailable(f"the spool cannot be used now: {error}")
 
 
-class Soundness:
+class StoreHealth:
     """Whether this spool can be trusted. What one connection finds out ends them all."""
 
     def __init__(self) -> None:
@@ -158,13 +158,13 @@ class Soundness:
         if self._why is not None:
             raise SpoolBroken(self._why)
 
-    def judge(self, error: apsw.Error, connection: apsw.Connection) -> SpoolUnavailable:
+    def classify(self, error: apsw.Error, connection: apsw.Connection) -> SpoolUnavailable:
         """Return what to raise for an error that this connection has just met."""
         if passes(error, connection.system_errno):
             return unavailable(error)
-        return self.condemn(str(error))
+        return self.mark_broken(str(error))
 
-    def condemn(self, why: str) -> SpoolBroken:
+    def mark_broken(self, why: str) -> SpoolBroken:
         """End the spool; return what to raise. The first reason stays."""
         if self._why is None:
             self._why = f"the spool is broken and needs a restart: {why}"

@@ -39,7 +39,7 @@ def sync_directory(path: Path) -> None:
         os.close(directory)
 
 
-class Watch:
+class FileIdentity:
     """Remembers which file lies at a path."""
 
     def __init__(self, path: Path) -> None:
@@ -152,14 +152,14 @@ class Ballast:
 # loses when it closes any descriptor of that file.
 
 
-class Presence:
+class ProcessLock:
     """One process's mark that it may hold leases."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
-    def enter(self) -> bool:
+    def acquire(self) -> bool:
         """Be present from now on; return whether nobody else is. Call it once.
 
         While it says so, nobody else can enter until `settle`.
@@ -179,12 +179,12 @@ class Presence:
             raise SpoolUnavailable(f"cannot lock {self._path}: {error.strerror}") from error
         return True
 
-    def settle(self) -> None:
+    def downgrade(self) -> None:
         """Let others enter beside us."""
         if self._descriptor is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Be gone. May be called again."""
         if self._descriptor is not None:
             os.close(self._descriptor)

@@ -169,7 +169,7 @@ def parameters(event: VerifiedDelivery, now: datetime, until: datetime | None) -
     return row
 
 
-def passed_parameters(passed: ProxiedDelivery) -> Parameters:
+def proxied_parameters(passed: ProxiedDelivery) -> Parameters:
     """Return what an `INSERT` of a delivery that was passed on needs."""
     received = _received(passed.delivery)
     return received | {
@@ -385,7 +385,7 @@ def put(connection: apsw.Connection, row: Parameters) -> Stored | Duplicate | Co
     return Duplicate(event_id)
 
 
-def record_passed(connection: apsw.Connection, passed: Sequence[Parameters]) -> None:
+def record_proxied(connection: apsw.Connection, passed: Sequence[Parameters]) -> None:
     """Keep each of `rows.passed_parameters`, unless it is there already; all or none."""
     with connection:
         connection.executemany(_RECORD, passed)

@@ -211,7 +211,7 @@ def probe(connection: apsw.Connection) -> None:
     connection.execute(_PROBE)
 
 
-def inspect(connection: apsw.Connection) -> tuple[str, ...]:
+def check_integrity(connection: apsw.Connection) -> tuple[str, ...]:
     """Return what SQLite finds wrong with the file, at most `_FINDINGS` lines.
 
     Raises:

@@ -29,7 +29,7 @@ AGED_SINCE: Final = f"min(ifnull(CAST(since + {FELL_DUE} - due_at AS INTEGER), :
 # ---- leases ---------------------------------------------------------------------------------
 
 # What one claim moves or looks through at most, so that it never holds up the writes behind it.
-_STEP: Final = 1000
+_SCAN_STEP: Final = 1000
 
 _EXPIRED: Final = """
 UPDATE events SET status = 'pending', place = 'ready', lease_until = NULL
@@ -181,7 +181,7 @@ def claim(
         "began": events.micros(began),
         "until": until,
     }
-    at = times | {"upstream": upstream, "step": _STEP}
+    at = times | {"upstream": upstream, "step": _SCAN_STEP}
     with connection:
         connection.execute(_EXPIRED, at)
         connection.execute(_DUE, at)
@@ -300,7 +300,7 @@ def _heads(connection: apsw.Connection, upstream: str, limit: int) -> list[int]:
     """
     heads: list[int] = []
     behind: list[int] = []
-    found = connection.execute(_READY_OR_BEHIND, {"upstream": upstream, "step": _STEP})
+    found = connection.execute(_READY_OR_BEHIND, {"upstream": upstream, "step": _SCAN_STEP})
     row: events.Row
     for row in found:
         seq, follows = row

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import apsw
 
 from relay.core.errors import SpoolUnavailable
-from relay.spool.sqlite.database import Soundness
+from relay.spool.sqlite.database import StoreHealth
 
 T = TypeVar("T")
 
@@ -21,9 +21,9 @@ T = TypeVar("T")
 class Reader:
     """Runs work on a connection that cannot write, one after the other."""
 
-    def __init__(self, connection: apsw.Connection, soundness: Soundness) -> None:
+    def __init__(self, connection: apsw.Connection, health: StoreHealth) -> None:
         self._connection = connection
-        self._soundness = soundness
+        self._health = health
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
         self._closed = False
 
@@ -33,7 +33,7 @@ class Reader:
         Raises:
             SpoolUnavailable: closed, broken, or not possible now.
         """
-        self._soundness.check()
+        self._health.check()
         if self._closed:
             raise SpoolUnavailable("the spool is closed")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
@@ -49,7 +49,7 @@ class Reader:
         try:
             return work(self._connection)
         except apsw.Error as error:
-            raise self._soundness.judge(error, self._connection) from error
+            raise self._health.classify(error, self._connection) from error
 
 
 # ---- low-priority work on the file ----------------------------------------------------------
@@ -58,13 +58,13 @@ class Reader:
 # equal.
 
 #: The niceness of what may take as long as it wants.
-LAST_IN_LINE: Final = 19
+LOWEST_PRIORITY: Final = 19
 
 # How often to see whether it has held up others for long enough, in seconds.
-_LOOK: Final = 0.25
+_POLL_INTERVAL: Final = 0.25
 
 
-async def aside(
+async def run_at_low_priority(
     connect: Callable[[], apsw.Connection],
     work: Callable[[apsw.Connection], T],
     *,
@@ -78,9 +78,9 @@ async def aside(
     connection = await asyncio.to_thread(connect)
     try:
         try:
-            return await _done(connection, work, _step_back, too_long)
+            return await _done(connection, work, _lower_priority, too_long)
         except _TooLong:
-            return await _done(connection, work, _keep_pace, _never)
+            return await _done(connection, work, _raise_priority, _never)
     finally:
         connection.close()
 
@@ -100,7 +100,7 @@ async def _done(
     working = asyncio.get_running_loop().run_in_executor(thread, work, connection)
     try:
         while not working.done():
-            await asyncio.wait([working], timeout=_LOOK)
+            await asyncio.wait([working], timeout=_POLL_INTERVAL)
             if not working.done() and too_long():
                 raise _TooLong
         return working.result()
@@ -108,19 +108,19 @@ async def _done(
         # One that comes before the statement has begun is lost.
         while not working.done():
             connection.interrupt()
-            await asyncio.wait([working], timeout=_LOOK)
+            await asyncio.wait([working], timeout=_POLL_INTERVAL)
         if not working.cancelled():
             working.exception()
         thread.shutdown(wait=False)
 
 
-def _step_back() -> None:
+def _lower_priority() -> None:
     """Let every other thread go first, where the system gives threads a priority each (Linux)."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LAST_IN_LINE)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
 
 
-def _keep_pace() -> None:
+def _raise_priority() -> None:
     """Go on at the priority of all."""
 
 

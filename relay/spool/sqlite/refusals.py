@@ -218,7 +218,7 @@ class SqliteRefusals:
     async def keep(self, refused: Sequence[Refused], bounds: RefusalLimits) -> None:
         kept = [parameters(each) for each in refused]
         # A full disk keeps its last room for what was acknowledged.
-        await self._writer.run(partial(keep, refused=kept, bounds=bounds), intake=True)
+        await self._writer.run(partial(keep, refused=kept, bounds=bounds), is_intake=True)
 
     async def page(self, query: RefusalQuery) -> RefusalPage:
         return await self._reader.run(partial(page, query=query))

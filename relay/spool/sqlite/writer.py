@@ -16,7 +16,7 @@ import apsw
 
 from relay.core.errors import RelayError, SpoolUnavailable
 from relay.spool import SpoolFull, SpoolOverloaded
-from relay.spool.sqlite.database import Soundness, leave_log, no_room
+from relay.spool.sqlite.database import StoreHealth, leave_log, no_room
 from relay.spool.sqlite.disk import Ballast
 
 T = TypeVar("T")
@@ -30,48 +30,48 @@ Work = Callable[[apsw.Connection], T]
 Then = Callable[[T | None], None]
 
 #: At most so many in one transaction.
-TOGETHER: Final = 512
+BATCH_SIZE: Final = 512
 
 # A commit costs about as much as ten writes do. When so many came together the last time, more
 # are on their way, and waiting this many seconds for them pays.
-_COMPANY: Final = 4
-_GATHER: Final = 0.005
+_GROUP_MIN: Final = 4
+_BATCH_WINDOW: Final = 0.005
 # So long, in seconds, work may wait for other work that nobody is asked to wait for.
-_PATIENCE: Final = 0.005
+_DEFER_TIMEOUT: Final = 0.005
 
 
-class Job:
+class WriteRequest:
     """Work that somebody waits for, and what came of it.
 
-    patient: nobody waits for it in a hurry, so that it goes with the next that are in one, or with
-        a few of its kind, or in a moment.
+    deferrable: it may wait a moment, for a request that is not, or for a few of its kind.
+    on_commit: called on the event loop with the result, or None where the write failed.
     """
 
-    __slots__ = ("error", "future", "intake", "patient", "result", "then", "work")
+    __slots__ = ("deferrable", "error", "future", "is_intake", "on_commit", "result", "work")
 
     def __init__(
         self,
         work: Work[Any],
         future: asyncio.Future[Any],
         *,
-        intake: bool = False,
-        patient: bool = False,
-        then: Then[Any] | None = None,
+        is_intake: bool = False,
+        deferrable: bool = False,
+        on_commit: Then[Any] | None = None,
     ) -> None:
         self.work = work
         self.future = future
-        self.intake = intake
-        self.patient = patient
-        self.then = then
+        self.is_intake = is_intake
+        self.deferrable = deferrable
+        self.on_commit = on_commit
         self.result: Any = None
         self.error: Exception | None = None
 
     def answer(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell who waits; nobody may be waiting any more."""
         self._tell()
-        if self.then is not None:
+        if self.on_commit is not None:
             # In its turn: who waits goes first, and has answered its sender by then.
-            loop.call_soon(self.then, self.result if self.error is None else None)
+            loop.call_soon(self.on_commit, self.result if self.error is None else None)
 
     def _tell(self) -> None:
         if self.future.done():
@@ -82,21 +82,21 @@ class Job:
             self.future.set_exception(self.error)
 
 
-class Jobs:
+class WriteQueue:
     """Jobs in the order given: the event loop puts them in, and one thread takes them out."""
 
     def __init__(self, most: int) -> None:
         """Begin with none. `most`: how many may wait. Made inside a running event loop."""
         self._most = most
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[WriteRequest] = deque()
         self._due = False
         self._awake = threading.Condition()
         self._closed = threading.Event()
         self._patience: asyncio.TimerHandle | None = None
         self._together = 0
 
-    def put(self, job: Job) -> None:
+    def put(self, request: WriteRequest) -> None:
         """Let it wait for its turn.
 
         Raises:
@@ -107,25 +107,25 @@ class Jobs:
                 raise SpoolUnavailable("the spool is closed")
             if len(self._waiting) >= self._most:
                 raise SpoolOverloaded(f"{self._most} writes are waiting for the disk")
-            self._waiting.append(job)
-            if not job.patient or len(self._waiting) >= _COMPANY:
+            self._waiting.append(request)
+            if not request.deferrable or len(self._waiting) >= _GROUP_MIN:
                 self._due = True
                 self._awake.notify()
-        if job.patient and self._patience is None:
-            self._patience = self._loop.call_later(_PATIENCE, self._has_waited)
+        if request.deferrable and self._patience is None:
+            self._patience = self._loop.call_later(_DEFER_TIMEOUT, self._has_waited)
 
-    def take(self) -> list[Job]:
+    def take(self) -> list[WriteRequest]:
         """Wait for some whose turn has come; return nothing when there will be no more."""
         with self._awake:
             while not self._due and not self._closed.is_set():
                 self._awake.wait()
-        if self._together >= _COMPANY:
-            self._closed.wait(_GATHER)
+        if self._together >= _GROUP_MIN:
+            self._closed.wait(_BATCH_WINDOW)
         with self._awake:
-            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOGETHER))]
+            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_SIZE))]
             self._due = bool(self._waiting)
         # What is in no hurry says nothing of those that are: waiting for more would hold these up.
-        self._together = sum(not job.patient for job in taken)
+        self._together = sum(not request.deferrable for request in taken)
         return taken
 
     def close(self) -> None:
@@ -145,14 +145,14 @@ class Jobs:
 # ---- the writing thread ---------------------------------------------------------------------
 
 # Past this the disk is not keeping up, and a sender is better told so while it still listens.
-_WAITING: Final = 10_000
+_MAX_WAITING: Final = 10_000
 # Answers in one turn of the event loop.
-_AT_ONCE: Final = 16
+_CALLBACKS_PER_STEP: Final = 16
 # Pages of write-ahead log, 16 MiB; fewer, longer checkpoints write a busy page less often.
 _CHECKPOINT: Final = 4000
 _PAGE: Final = 4096
 # Seconds between attempts to have room again.
-_AGAIN: Final = 1.0
+_RETRY_INTERVAL: Final = 1.0
 
 
 class Writer:
@@ -165,18 +165,18 @@ class Writer:
     def __init__(
         self,
         connection: apsw.Connection,
-        soundness: Soundness,
+        health: StoreHealth,
         still_there: Callable[[], bool],
         ballast: Ballast,
         *,
-        waiting: int = _WAITING,
+        waiting: int = _MAX_WAITING,
     ) -> None:
         self._connection = connection
-        self._soundness = soundness
+        self._health = health
         self._still_there = still_there
         self._ballast = ballast
-        self._tried = -_AGAIN
-        self._jobs = Jobs(waiting)
+        self._tried = -_RETRY_INTERVAL
+        self._queue = WriteQueue(waiting)
         self._log_pages = 0
         # Its own checkpoints would hide a failed sync; see _checkpoint.
         connection.set_wal_hook(self._logged)
@@ -188,55 +188,61 @@ class Writer:
         self,
         work: Work[T],
         *,
-        intake: bool = False,
-        patient: bool = False,
-        then: Then[T] | None = None,
+        is_intake: bool = False,
+        deferrable: bool = False,
+        on_commit: Then[T] | None = None,
     ) -> asyncio.Future[T]:
         """Hand work in; its future ends when the commit has been synced.
 
         A future that is cancelled, or given an end, before its turn comes takes its work with it.
 
-        intake: it brings something new, and is refused while the disk is full.
-        patient: its turn may come a moment later, together with other work.
+        is_intake: it brings something new, and is refused while the disk is full.
+        deferrable: its turn may come a moment later, together with other work.
 
         Raises:
             SpoolUnavailable: closed, broken, or too much is waiting.
         """
-        self._soundness.check()
+        self._health.check()
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(Job(work, future, intake=intake, patient=patient, then=then))
+        self._queue.put(
+            WriteRequest(
+                work, future, is_intake=is_intake, deferrable=deferrable, on_commit=on_commit
+            )
+        )
         return future
 
-    async def run(self, work: Work[T], *, intake: bool = False, patient: bool = False) -> T:
+    async def run(self, work: Work[T], *, is_intake: bool = False, deferrable: bool = False) -> T:
         """Return what the work returns, once it has been synced.
 
         Raises:
             SpoolUnavailable: nothing of it has been stored.
         """
-        return await self.submit(work, intake=intake, patient=patient)
+        return await self.submit(work, is_intake=is_intake, deferrable=deferrable)
 
     async def close(self) -> None:
         """Take no more work, finish what was handed in, close the connection."""
-        self._jobs.close()
+        self._queue.close()
         await asyncio.to_thread(self._thread.join)
 
     def _serve(self) -> None:
-        while jobs := self._jobs.take():
-            self._work(jobs)
+        while requests := self._queue.take():
+            self._work(requests)
             with suppress(RuntimeError):  # the loop is closed: nobody waits
-                self._loop.call_soon_threadsafe(_answer, jobs, self._loop)
+                self._loop.call_soon_threadsafe(_answer, requests, self._loop)
             self._checkpoint()
-        if self._soundness.broken:
+        if self._health.broken:
             # A checkpoint on closing would sync again what has failed to sync.
             leave_log(self._connection)
         self._connection.close()
 
-    def _work(self, jobs: list[Job]) -> None:
+    def _work(self, requests: list[WriteRequest]) -> None:
         """Do these; each has its result or its error afterwards."""
-        if self._has_room() and self._commit(jobs):
+        if self._has_room() and self._commit(requests):
             return
-        settling = [job for job in jobs if not job.intake]
-        self._fail([job for job in jobs if job.intake], SpoolFull("the disk is full"))
+        settling = [request for request in requests if not request.is_intake]
+        self._fail(
+            [request for request in requests if request.is_intake], SpoolFull("the disk is full")
+        )
         if settling:
             self._ballast.release()
             if not self._commit(settling):
@@ -247,57 +253,57 @@ class Writer:
         if not self._ballast.spent:
             return True
         now = monotonic()
-        if now - self._tried < _AGAIN:
+        if now - self._tried < _RETRY_INTERVAL:
             return False
         self._tried = now
         return self._ballast.hold()
 
-    def _commit(self, jobs: list[Job]) -> bool:
+    def _commit(self, requests: list[WriteRequest]) -> bool:
         """Do these in one transaction; return False, and nothing is done, when the disk is full."""
         try:
             self._check()
             self._connection.execute("BEGIN IMMEDIATE")
-            for job in jobs:
-                self._do(job)
+            for request in requests:
+                self._do(request)
             self._connection.execute("COMMIT")
         except apsw.Error as error:
             if no_room(error, self._connection.system_errno):
                 return False
-            self._fail(jobs, self._soundness.judge(error, self._connection))
+            self._fail(requests, self._health.classify(error, self._connection))
         except RelayError as error:
-            self._fail(jobs, error)
+            self._fail(requests, error)
         except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it is
-            self._fail(jobs, self._soundness.condemn(f"the writer failed: {error!r}"))
+            self._fail(requests, self._health.mark_broken(f"the writer failed: {error!r}"))
         finally:
             self._end()
         return True
 
     def _check(self) -> None:
-        self._soundness.check()
+        self._health.check()
         if not self._still_there():
-            raise self._soundness.condemn("its file was removed or replaced")
+            raise self._health.mark_broken("its file was removed or replaced")
 
-    def _do(self, job: Job) -> None:
+    def _do(self, request: WriteRequest) -> None:
         """Run one job; raise only what concerns the whole transaction."""
-        job.error = None
-        if job.future.done():
+        request.error = None
+        if request.future.done():
             # Whoever wanted it has gone, or has run out of time.
             return
         try:
-            job.result = job.work(self._connection)
+            request.result = request.work(self._connection)
         except apsw.Error as error:
             if no_room(error, self._connection.system_errno):
                 raise
-            job.error = self._soundness.judge(error, self._connection)
-            if self._soundness.broken or not self._connection.in_transaction:
+            request.error = self._health.classify(error, self._connection)
+            if self._health.broken or not self._connection.in_transaction:
                 raise
         except Exception as error:  # noqa: BLE001 - it belongs to whoever handed the work in
-            job.error = error
+            request.error = error
 
-    def _fail(self, jobs: list[Job], error: RelayError) -> None:
-        for job in jobs:
+    def _fail(self, requests: list[WriteRequest], error: RelayError) -> None:
+        for request in requests:
             # One exception each: raising it writes a traceback into it.
-            job.error = type(error)(*error.args)
+            request.error = type(error)(*error.args)
 
     def _end(self) -> None:
         """Leave no transaction open."""
@@ -305,7 +311,7 @@ class Writer:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
         except apsw.Error as error:
-            self._soundness.judge(error, self._connection)
+            self._health.classify(error, self._connection)
 
     def _logged(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self._log_pages = pages
@@ -319,18 +325,18 @@ class Writer:
         """
         # The ballast has to hold a log that is full and the database that takes it in.
         enough = min(_CHECKPOINT, self._ballast.size // (2 * _PAGE))
-        if self._log_pages < enough or self._soundness.broken:
+        if self._log_pages < enough or self._health.broken:
             return
         self._log_pages = 0
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.Error as error:
-            self._soundness.judge(error, self._connection)
+            self._health.classify(error, self._connection)
 
 
-def _answer(jobs: Sequence[Job], loop: asyncio.AbstractEventLoop) -> None:
+def _answer(requests: Sequence[WriteRequest], loop: asyncio.AbstractEventLoop) -> None:
     """Tell who waits, a few in each turn of the loop: what they do next would hold it up."""
-    for job in jobs[:_AT_ONCE]:
-        job.answer(loop)
-    if jobs[_AT_ONCE:]:
-        loop.call_soon(_answer, jobs[_AT_ONCE:], loop)
+    for request in requests[:_CALLBACKS_PER_STEP]:
+        request.answer(loop)
+    if requests[_CALLBACKS_PER_STEP:]:
+        loop.call_soon(_answer, requests[_CALLBACKS_PER_STEP:], loop)

@@ -5,7 +5,7 @@ import pytest
 
 from relay.core.errors import SpoolUnavailable
 from relay.spool import SpoolBroken
-from relay.spool.sqlite.database import Soundness, passes
+from relay.spool.sqlite.database import StoreHealth, passes
 
 
 def fault(code: int) -> apsw.Error:
@@ -55,12 +55,12 @@ def test_a_write_that_finds_no_room_passes_and_a_sync_does_not(number: int) -> N
 
 
 def test_the_first_reason_stays(connection: apsw.Connection) -> None:
-    soundness = Soundness()
-    soundness.check()
-    assert not isinstance(soundness.judge(fault(apsw.SQLITE_BUSY), connection), SpoolBroken)
-    soundness.check()
-    assert isinstance(soundness.judge(apsw.CorruptError("first"), connection), SpoolBroken)
-    soundness.condemn("something else")
+    health = StoreHealth()
+    health.check()
+    assert not isinstance(health.classify(fault(apsw.SQLITE_BUSY), connection), SpoolBroken)
+    health.check()
+    assert isinstance(health.classify(apsw.CorruptError("first"), connection), SpoolBroken)
+    health.mark_broken("something else")
     with pytest.raises(SpoolBroken, match="needs a restart: first"):
-        soundness.check()
+        health.check()
     assert issubclass(SpoolBroken, SpoolUnavailable)

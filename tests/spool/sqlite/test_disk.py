@@ -30,7 +30,7 @@ def test_a_file_that_was_replaced_is_another_one(tmp_path: Path) -> None:
     path, spare = tmp_path / "relay.db", tmp_path / "spare"
     path.touch()
     spare.touch()
-    watch = disk.Watch(path)
+    watch = disk.FileIdentity(path)
     path.write_text("grown")
     assert watch.holds()
     spare.rename(path)

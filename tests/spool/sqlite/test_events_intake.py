@@ -36,8 +36,8 @@ def test_no_put_reads_the_whole_table(connection: apsw.Connection) -> None:
 
 
 def test_recording_reads_nothing_and_stores_once(connection: apsw.Connection) -> None:
-    passed = events.passed_parameters(ProxiedDelivery(verified(), Delivered(200), RECEIVED))
-    recording = plans(connection, lambda each: events.record_passed(each, [passed, passed]))
+    passed = events.proxied_parameters(ProxiedDelivery(verified(), Delivered(200), RECEIVED))
+    recording = plans(connection, lambda each: events.record_proxied(each, [passed, passed]))
     assert scans(recording) == []
     assert len(events.fetch(connection, "SELECT 1 FROM events", ())) == 1
 

@@ -9,21 +9,21 @@ import pytest
 from relay.core.errors import SpoolUnavailable
 from relay.spool import SpoolBroken
 from relay.spool.sqlite import database
-from relay.spool.sqlite.database import Soundness
+from relay.spool.sqlite.database import StoreHealth
 from relay.spool.sqlite.reader import Reader
 from tests.spool.conftest import PATIENCE
 
 
 @pytest.fixture
-def soundness() -> Soundness:
-    return Soundness()
+def health() -> StoreHealth:
+    return StoreHealth()
 
 
 @pytest.fixture
 async def reader(
-    connection: apsw.Connection, path: Path, soundness: Soundness
+    connection: apsw.Connection, path: Path, health: StoreHealth
 ) -> AsyncIterator[Reader]:
-    reader = Reader(database.open_reading(path, PATIENCE), soundness)
+    reader = Reader(database.open_reading(path, PATIENCE), health)
     yield reader
     await reader.close()
 
@@ -52,13 +52,13 @@ async def test_an_error_of_the_statement_passes(reader: Reader) -> None:
     assert await reader.run(lambda each: each.pragma("query_only")) == 1
 
 
-async def test_damage_ends_the_spool(reader: Reader, soundness: Soundness) -> None:
+async def test_damage_ends_the_spool(reader: Reader, health: StoreHealth) -> None:
     def damaged(_: apsw.Connection) -> None:
         raise apsw.CorruptError("database disk image is malformed")
 
     with pytest.raises(SpoolBroken):
         await reader.run(damaged)
-    assert soundness.broken
+    assert health.broken
     with pytest.raises(SpoolBroken):
         await reader.run(lambda each: each.pragma("query_only"))
 

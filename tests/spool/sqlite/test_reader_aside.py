@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from relay.spool.sqlite import database
-from relay.spool.sqlite.reader import LAST_IN_LINE, aside
+from relay.spool.sqlite.reader import LOWEST_PRIORITY, run_at_low_priority
 from tests.spool.conftest import PATIENCE
 
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
@@ -43,9 +43,9 @@ def connect(path: Path) -> partial[apsw.Connection]:
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
 async def test_everybody_else_goes_first(connect: partial[apsw.Connection]) -> None:
     work = Work()
-    assert await aside(connect, work, too_long=lambda: True) == "done"
-    assert work.priorities == [LAST_IN_LINE]
-    assert os.getpriority(os.PRIO_PROCESS, 0) < LAST_IN_LINE
+    assert await run_at_low_priority(connect, work, too_long=lambda: True) == "done"
+    assert work.priorities == [LOWEST_PRIORITY]
+    assert os.getpriority(os.PRIO_PROCESS, 0) < LOWEST_PRIORITY
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
@@ -53,8 +53,8 @@ async def test_what_takes_too_long_is_begun_again_as_an_equal(
     connect: partial[apsw.Connection],
 ) -> None:
     work = Work(endless=1)
-    assert await aside(connect, work, too_long=lambda: True) == "done"
-    assert work.priorities == [LAST_IN_LINE, os.getpriority(os.PRIO_PROCESS, 0)]
+    assert await run_at_low_priority(connect, work, too_long=lambda: True) == "done"
+    assert work.priorities == [LOWEST_PRIORITY, os.getpriority(os.PRIO_PROCESS, 0)]
 
 
 async def test_its_error_is_told(connect: partial[apsw.Connection]) -> None:
@@ -62,7 +62,7 @@ async def test_its_error_is_told(connect: partial[apsw.Connection]) -> None:
         raise apsw.CorruptError("damaged")
 
     with pytest.raises(apsw.CorruptError):
-        await aside(connect, fail, too_long=lambda: False)
+        await run_at_low_priority(connect, fail, too_long=lambda: False)
 
 
 @pytest.mark.parametrize("early", [True, False])
@@ -72,7 +72,7 @@ async def test_cancelled_it_ends_also_when_it_has_hardly_begun(
     work = Work(endless=1)
     if early:
         work.may_begin.clear()
-    running = asyncio.ensure_future(aside(connect, work, too_long=lambda: False))
+    running = asyncio.ensure_future(run_at_low_priority(connect, work, too_long=lambda: False))
     await asyncio.to_thread(work.begun.wait, 20)
     running.cancel()
     # It has been interrupted by now, and goes on as if nothing had been said.

@@ -121,7 +121,7 @@ async def test_a_put_that_cannot_be_synced_is_never_acknowledged(
         spool.page(Query()),
         spool.get("before"),
         spool.stats(),
-        spool.wait("billing", 1),
+        spool.wait_for_work("billing", 1),
     ):
         with pytest.raises(SpoolBroken, match="needs a restart"):
             await call
@@ -198,7 +198,7 @@ async def test_a_damaged_index_is_found_by_looking_everything_over(path: Path) -
         file.seek((root - 1) * 4096)
         file.write(b"\0")  # the kind of its page: none
     spool = await open_spool(path, clock)
-    assert await spool.inspect()
+    assert await spool.check_integrity()
     await spool.close()
 
 
@@ -206,12 +206,12 @@ async def test_a_full_disk_can_be_opened_again_after_an_orderly_stop(tmp_path: P
     with small_volume(tmp_path / "volume", 8) as volume:
         path = volume / "relay.db"
         spool = await open_spool(path, ManualClock(RECEIVED))
-        await spool.keep_room()
+        await spool.reserve_space()
         first = await stored(spool, verified())
         await spool.close()
         fill(volume)
         spool = await open_spool(path, ManualClock(RECEIVED))
-        await spool.keep_room()
+        await spool.reserve_space()
         with pytest.raises(SpoolFull):
             await spool.put(verified(key="more"))
         assert (await take_one(spool)).event.id == first
@@ -222,7 +222,7 @@ async def test_delivery_goes_on_while_senders_go_on_on_a_full_disk(tmp_path: Pat
     """What the ballast has let go is not given to what comes in."""
     with small_volume(tmp_path / "volume", 8) as volume:
         spool = await open_spool(volume / "relay.db", SystemClock())
-        await spool.keep_room()
+        await spool.reserve_space()
         for number in range(50):
             await stored(spool, verified(key=str(number), body=b"x" * 2000))
         fill(volume)

@@ -10,7 +10,7 @@ import pytest
 from relay.core.errors import LeaseLost, SpoolUnavailable
 from relay.spool import SpoolBroken
 from relay.spool.sqlite import database, events
-from relay.spool.sqlite.database import Soundness
+from relay.spool.sqlite.database import StoreHealth
 from relay.spool.sqlite.disk import Ballast
 from relay.spool.sqlite.writer import Work, Writer
 from tests.spool.conftest import PATIENCE, FailingSync
@@ -49,19 +49,19 @@ class Gate:
 
 
 @pytest.fixture
-def soundness() -> Soundness:
-    return Soundness()
+def health() -> StoreHealth:
+    return StoreHealth()
 
 
 @pytest.fixture
-async def start(path: Path, soundness: Soundness) -> AsyncIterator[Start]:
+async def start(path: Path, health: StoreHealth) -> AsyncIterator[Start]:
     """Give a function that starts a writer; its parts can be given."""
     writers: list[Writer] = []
 
     def start(*, still_there: Callable[[], bool] = lambda: True, waiting: int = 100) -> Writer:
         connection = database.open_writing(path, PATIENCE)
         ballast = Ballast(path.with_name("ballast"))
-        writers.append(Writer(connection, soundness, still_there, ballast, waiting=waiting))
+        writers.append(Writer(connection, health, still_there, ballast, waiting=waiting))
         return writers[-1]
 
     yield start
@@ -79,12 +79,12 @@ async def hold(writer: Writer) -> tuple[Gate, asyncio.Future[None]]:
 async def test_many_answers_leave_the_loop_room_for_others(start: Start) -> None:
     writer = start()
     gate, _ = await hold(writer)
-    jobs = [writer.submit(add(str(number))) for number in range(90)]
+    requests = [writer.submit(add(str(number))) for number in range(90)]
     gate.go_on.set()
     answered = [0]
-    while answered[-1] < len(jobs):
+    while answered[-1] < len(requests):
         await asyncio.sleep(0)
-        answered.append(sum(job.done() for job in jobs))
+        answered.append(sum(request.done() for request in requests))
     assert max(after - before for before, after in pairwise(answered)) <= 16
 
 
@@ -96,11 +96,11 @@ async def test_what_waits_is_committed_together(start: Start) -> None:
     def version(connection: apsw.Connection) -> None:
         changes.append(connection.total_changes())
 
-    jobs = [writer.submit(add(str(number))) for number in range(5)]
+    requests = [writer.submit(add(str(number))) for number in range(5)]
     seen = writer.submit(lambda each: each.in_transaction and len(names(each)))
     writer.submit(version)
     gate.go_on.set()
-    assert await asyncio.gather(*jobs) == ["0", "1", "2", "3", "4"]
+    assert await asyncio.gather(*requests) == ["0", "1", "2", "3", "4"]
     assert await seen == 5
     assert changes == [5]
 
@@ -127,9 +127,9 @@ async def test_a_job_that_fails_is_alone_in_it(start: Start) -> None:
             add("half")(connection)
             raise KeyError("half")
 
-    jobs = [writer.submit(job) for job in (add("1"), lost, add("1"), half, add("2"))]
+    requests = [writer.submit(request) for request in (add("1"), lost, add("1"), half, add("2"))]
     gate.go_on.set()
-    results = await asyncio.gather(*jobs, return_exceptions=True)
+    results = await asyncio.gather(*requests, return_exceptions=True)
     assert [type(each) for each in results] == [str, LeaseLost, SpoolUnavailable, KeyError, str]
     assert sorted(await writer.run(names)) == ["1", "2"]
 
@@ -148,53 +148,53 @@ async def test_a_caller_that_is_gone_breaks_nothing(start: Start) -> None:
 async def test_too_much_waiting_is_told_at_once(start: Start) -> None:
     writer = start(waiting=3)
     gate, _ = await hold(writer)
-    jobs = [writer.submit(add(str(number))) for number in range(3)]
+    requests = [writer.submit(add(str(number))) for number in range(3)]
     with pytest.raises(SpoolUnavailable, match="3 writes are waiting"):
         writer.submit(add("one more"))
     gate.go_on.set()
-    await asyncio.gather(*jobs)
+    await asyncio.gather(*requests)
     assert await writer.run(add("later")) == "later"
 
 
 async def test_a_commit_that_fails_fails_everything_in_it(
-    start: Start, path: Path, soundness: Soundness
+    start: Start, path: Path, health: StoreHealth
 ) -> None:
     writer = start()
     gate, held = await hold(writer)
-    jobs = [writer.submit(add(str(number))) for number in range(3)]
+    requests = [writer.submit(add(str(number))) for number in range(3)]
     # A hook that says no turns the commit into a rollback.
     writer._connection.set_commit_hook(lambda: True)
     gate.go_on.set()
-    results = await asyncio.gather(held, *jobs, return_exceptions=True)
+    results = await asyncio.gather(held, *requests, return_exceptions=True)
     assert [type(each) for each in results] == [SpoolUnavailable] * 4
     assert len({id(each) for each in results}) == 4
-    assert not soundness.broken
+    assert not health.broken
     writer._connection.set_commit_hook(None)
     assert await writer.run(names) == []
 
 
-async def test_an_io_error_ends_the_spool(start: Start, soundness: Soundness) -> None:
+async def test_an_io_error_ends_the_spool(start: Start, health: StoreHealth) -> None:
     writer = start()
     gate, held = await hold(writer)
 
     def broken(_: apsw.Connection) -> None:
         raise apsw.IOError("disk I/O error")
 
-    jobs = [writer.submit(job) for job in (add("before"), broken, add("behind"))]
+    requests = [writer.submit(request) for request in (add("before"), broken, add("behind"))]
     gate.go_on.set()
-    results = await asyncio.gather(held, *jobs, return_exceptions=True)
+    results = await asyncio.gather(held, *requests, return_exceptions=True)
     assert [type(each) for each in results[1:]] == [SpoolBroken] * 3
     with pytest.raises(SpoolBroken):
         await writer.run(add("after"))
-    assert soundness.broken
+    assert health.broken
 
 
 async def test_a_broken_spool_leaves_its_log_to_the_next_start(
-    start: Start, soundness: Soundness, path: Path
+    start: Start, health: StoreHealth, path: Path
 ) -> None:
     writer = start()
     await writer.run(add("kept"))
-    soundness.condemn("for the test")
+    health.mark_broken("for the test")
     await writer.close()
     assert path.with_name("relay.db-wal").stat().st_size > 0
     again = database.open_writing(path, PATIENCE)
@@ -203,14 +203,14 @@ async def test_a_broken_spool_leaves_its_log_to_the_next_start(
 
 
 async def test_what_waits_for_a_spool_that_breaks_is_told(
-    start: Start, soundness: Soundness
+    start: Start, health: StoreHealth
 ) -> None:
     writer = start()
     gate, held = await hold(writer)
-    job = writer.submit(add("1"))
-    soundness.condemn("for the test")
+    request = writer.submit(add("1"))
+    health.mark_broken("for the test")
     gate.go_on.set()
-    results = await asyncio.gather(held, job, return_exceptions=True)
+    results = await asyncio.gather(held, request, return_exceptions=True)
     assert isinstance(results[1], SpoolBroken)
 
 
@@ -232,13 +232,13 @@ async def test_the_log_moves_into_the_database_as_it_grows(start: Start, path: P
 
 
 async def test_a_checkpoint_that_cannot_be_synced_ends_the_spool(
-    failing: FailingSync, start: Start, soundness: Soundness
+    failing: FailingSync, start: Start, health: StoreHealth
 ) -> None:
     writer = start()
     failing.suffix = "relay.db"
     await writer.run(much)
     await writer.close()
-    assert soundness.broken
+    assert health.broken
 
 
 async def test_a_commit_that_cannot_be_synced_is_not_acknowledged(
