@@ -26,11 +26,10 @@ from relay.core.rate_limit import TokenBucket
 from relay.core.request import Address, ForwardedHeader
 from relay.core.secret import Secret
 from relay.delivery.attempt import Upstream
-from relay.delivery.confirmation import LONGEST as LONGEST_CONFIRMATION
-from relay.delivery.confirmation import StatusClient, StatusConfirmer
-from relay.delivery.proxy import Journal, Passage
-from relay.delivery.retry import LONGEST_RETRY_AFTER, RetryPolicy
-from relay.delivery.sender import Forwarder
+from relay.delivery.confirmation import MAX_CONFIRMATION, StatusClient, StatusConfirmer
+from relay.delivery.proxy import ProxiedHistory, ProxyUpstream
+from relay.delivery.retry import MAX_RETRY_AFTER, RetryPolicy
+from relay.delivery.sender import HttpSender
 from relay.edge.connections import Connections
 from relay.edge.listener import Edge, Listener, descriptors, room
 from relay.edge.slow_path import BodyLimits
@@ -281,9 +280,9 @@ def listeners(settings: Settings, tls: Mapping[str, ServerTls]) -> list[Listener
 # ---- the outbound half ----------------------------------------------------------------------
 
 
-def forwarder(settings: UpstreamSettings, clock: Clock) -> Forwarder:
+def http_sender(settings: UpstreamSettings, clock: Clock) -> HttpSender:
     """Return what sends to this upstream; it holds connections, and has to be closed."""
-    return Forwarder(
+    return HttpSender(
         settings.url,
         timeout=settings.timeout,
         concurrency=settings.concurrency,
@@ -292,39 +291,39 @@ def forwarder(settings: UpstreamSettings, clock: Clock) -> Forwarder:
     )
 
 
-def journal(spool: Spool, clock: Clock, telemetry: Telemetry) -> Journal:
+def history(spool: Spool, clock: Clock, telemetry: Telemetry) -> ProxiedHistory:
     """Return what writes down what was passed on, not running yet."""
-    return Journal(spool, clock=clock, telemetry=telemetry)
+    return ProxiedHistory(spool, clock=clock, telemetry=telemetry)
 
 
-def passage(settings: UpstreamSettings, forwarder: Forwarder) -> Passage:
+def proxy_upstream(settings: UpstreamSettings, http_sender: HttpSender) -> ProxyUpstream:
     """Return the way on which deliveries are passed on to this upstream."""
-    return Passage(forwarder, settings.timeout, settings.concurrency)
+    return ProxyUpstream(http_sender, settings.timeout, settings.concurrency)
 
 
 def longest_delay(settings: Settings) -> timedelta:
     """Return the most that an event may be put off, with what chance adds."""
     delays = [max(each.retry.schedule) for each in settings.upstreams.values()]
-    return max(LONGEST_RETRY_AFTER, *delays, timedelta()) * 2
+    return max(MAX_RETRY_AFTER, *delays, timedelta()) * 2
 
 
 def time_to_ask(settings: Settings) -> timedelta:
     """Return the most that asking a provider takes before an attempt; nothing when none is."""
     asking = any(each.confirm is not None for each in settings.endpoints)
-    return LONGEST_CONFIRMATION if asking else timedelta()
+    return MAX_CONFIRMATION if asking else timedelta()
 
 
 def upstream(
     name: str,
     settings: UpstreamSettings,
     before: timedelta,
-    forwarder: Forwarder,
+    http_sender: HttpSender,
     confirmer: StatusConfirmer,
 ) -> Upstream:
     """Return how this upstream is served. `before`: time that an attempt may take besides."""
     return Upstream(
         name=name,
-        sender=forwarder,
+        sender=http_sender,
         timeout=before + settings.timeout,
         concurrency=settings.concurrency,
         confirmer=confirmer,

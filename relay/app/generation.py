@@ -23,8 +23,8 @@ from relay.core.ids import event_ids
 from relay.core.rate_limit import FairRateLimiter
 from relay.core.secret import Secret
 from relay.delivery.attempt import Upstream
-from relay.delivery.confirmation import Desk, StatusConfirmer
-from relay.delivery.proxy import Journal, Passage, Passthrough
+from relay.delivery.confirmation import StatusConfirmer, StatusTarget
+from relay.delivery.proxy import ProxiedHistory, ProxyForwarder, ProxyUpstream
 from relay.ingest.client_address import ClientLocator
 from relay.ingest.pipeline import Endpoint, Ingest, OnRefused
 from relay.ingest.routing import Routes
@@ -113,7 +113,7 @@ class _Asked:
     endpoint: EndpointSettings = field(compare=False)
 
 
-_Asking = frozenset[tuple[str, Member[_Asked, Desk]]]
+_Asking = frozenset[tuple[str, Member[_Asked, StatusTarget]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Prepared:
     """The desks of one configuration, and who asks at them."""
 
     paces: Mapping[str, Member[_Pace, FairRateLimiter]]
-    desks: Mapping[str, Member[_Asked, Desk]]
+    targets: Mapping[str, Member[_Asked, StatusTarget]]
     confirmers: Mapping[str, Member[_Asking, StatusConfirmer]]
     unasked: frozenset[str]
 
@@ -141,7 +141,7 @@ class Desks:
         self._clock = clock
         self._telemetry = telemetry
         self._paces = Fleet(_pace)
-        self._desks = Fleet(self._desk)
+        self._targets = Fleet(self._target)
         self._confirmers = Fleet(self._confirmer)
         # The endpoints in use that do not ask. All confirmers know it, so that none is made anew
         # when an endpoint comes or goes.
@@ -157,35 +157,35 @@ class Desks:
         paces = self._paces.prepare(
             {each.name: (_api(each, confirm), confirm.rate) for each, confirm in asks}
         )
-        desks = self._desks.prepare(
+        targets = self._targets.prepare(
             {each.name: _asked(each, confirm, paces[each.name].part) for each, confirm in asks}
         )
-        confirmers = self._confirmers.prepare({"": frozenset(desks.items())})
+        confirmers = self._confirmers.prepare({"": frozenset(targets.items())})
         unasked = frozenset(each.name for each in endpoints if each.confirm is None)
-        return Prepared(paces, desks, confirmers, unasked)
+        return Prepared(paces, targets, confirmers, unasked)
 
     def take(self, prepared: Prepared) -> None:
         """Use these from now on."""
         self._paces.take(prepared.paces)
-        self._desks.take(prepared.desks)
+        self._targets.take(prepared.targets)
         self._confirmers.take(prepared.confirmers)
         self._unasked.clear()
         self._unasked.update(prepared.unasked)
 
-    def others(self) -> list[Member[_Asked, Desk]]:
+    def others(self) -> list[Member[_Asked, StatusTarget]]:
         """Return those that are open and not in use; nothing else has to be closed."""
-        return self._desks.others()
+        return self._targets.others()
 
-    async def close(self, members: Iterable[Member[_Asked, Desk]] | None = None) -> None:
+    async def close(self, members: Iterable[Member[_Asked, StatusTarget]] | None = None) -> None:
         """Close these, or all."""
-        await self._desks.close(members)
+        await self._targets.close(members)
         # They hold nothing open, and are let go.
         await self._confirmers.close(self._confirmers.others())
         await self._paces.close(self._paces.others())
 
-    def _desk(self, _: str, asked: _Asked) -> tuple[Desk, Close]:
+    def _target(self, _: str, asked: _Asked) -> tuple[StatusTarget, Close]:
         stack = AsyncExitStack()
-        target = Desk(
+        target = StatusTarget(
             api=builder.status_client(asked.endpoint, self._clock, stack),
             secrets=asked.secrets,
             turns=asked.turns,
@@ -228,9 +228,9 @@ class Generation:
     ingest: Ingest
     knocks: Mapping[str, Member[_Knocking, Knock | None]]
     bound: Mapping[str, Member[_Binding, Endpoint]]
-    desks: Prepared
+    targets: Prepared
     senders: Mapping[str, Member[_Sending, Upstream]]
-    passages: Mapping[str, Member[UpstreamSettings, Passage]]
+    proxy_upstreams: Mapping[str, Member[UpstreamSettings, ProxyUpstream]]
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -268,7 +268,7 @@ class Generations:
         registry: HostRegistry,
         clients: ClientLocator,
         spool: Spool,
-        journal: Journal,
+        history: ProxiedHistory,
         keep_refused: OnRefused,
         clock: Clock,
         telemetry: Telemetry,
@@ -277,7 +277,7 @@ class Generations:
         self._registry = registry
         self._clients = clients
         self._spool = spool
-        self._journal = journal
+        self._history = history
         self._keep_refused = keep_refused
         self._clock = clock
         self._telemetry = telemetry
@@ -285,10 +285,10 @@ class Generations:
         self._new_id = event_ids(clock)
         self._knocks = Fleet(self._knock)
         self._bound = Fleet(self._endpoint)
-        self._desks = Desks(clock, telemetry)
+        self._targets = Desks(clock, telemetry)
         self._senders = Fleet(self._sender)
         # Connections of their own: neither a backlog nor a slow answer holds up the other half.
-        self._passages = Fleet(self._passage)
+        self._proxy_upstreams = Fleet(self._proxy_upstream)
 
     async def build(self, settings: Settings) -> Generation:
         """Return what these settings describe; it is not in use before `take`.
@@ -308,21 +308,23 @@ class Generations:
             await asyncio.sleep(0)
         routes = Routes(each.part for each in bound.values())
         await asyncio.sleep(0)
-        desks = self._desks.prepare(settings.endpoints)
+        targets = self._targets.prepare(settings.endpoints)
         before = builder.time_to_ask(settings)
         senders = self._senders.prepare(
-            {name: (each, before, desks.confirmer) for name, each in settings.upstreams.items()}
+            {name: (each, before, targets.confirmer) for name, each in settings.upstreams.items()}
         )
-        passages = self._passages.prepare(settings.upstreams)
+        proxy_upstreams = self._proxy_upstreams.prepare(settings.upstreams)
         return Generation(
             settings=settings,
             routes=routes,
-            ingest=self._ingest(settings, routes, {n: each.part for n, each in passages.items()}),
+            ingest=self._ingest(
+                settings, routes, {n: each.part for n, each in proxy_upstreams.items()}
+            ),
             knocks=knocks,
             bound=bound,
-            desks=desks,
+            targets=targets,
             senders=senders,
-            passages=passages,
+            proxy_upstreams=proxy_upstreams,
         )
 
     def take(self, generation: Generation) -> None:
@@ -330,19 +332,19 @@ class Generations:
         self.present = generation
         self._knocks.take(generation.knocks)
         self._bound.take(generation.bound)
-        self._desks.take(generation.desks)
+        self._targets.take(generation.targets)
         self._senders.take(generation.senders)
-        self._passages.take(generation.passages)
+        self._proxy_upstreams.take(generation.proxy_upstreams)
 
     def others(self) -> Close:
         """Return what closes, when it is called, all that is open and not in use now."""
-        passages, senders = self._passages.others(), self._senders.others()
-        desks, bound, knocks = self._desks.others(), self._bound.others(), self._knocks.others()
+        proxy_upstreams, senders = self._proxy_upstreams.others(), self._senders.others()
+        targets, bound, knocks = self._targets.others(), self._bound.others(), self._knocks.others()
 
         async def close() -> None:
-            await self._passages.close(passages)
+            await self._proxy_upstreams.close(proxy_upstreams)
             await self._senders.close(senders)
-            await self._desks.close(desks)
+            await self._targets.close(targets)
             await self._bound.close(bound)
             await self._knocks.close(knocks)
 
@@ -350,26 +352,29 @@ class Generations:
 
     async def close(self) -> None:
         """Close everything."""
-        await self._passages.close()
+        await self._proxy_upstreams.close()
         await self._senders.close()
-        await self._desks.close()
+        await self._targets.close()
         await self._bound.close()
         await self._knocks.close()
 
     def _ingest(
-        self, settings: Settings, routes: Routes[Endpoint], passages: Mapping[str, Passage]
+        self,
+        settings: Settings,
+        routes: Routes[Endpoint],
+        proxy_upstreams: Mapping[str, ProxyUpstream],
     ) -> Ingest:
-        passthrough = Passthrough(
-            passages=passages,
+        proxy_forwarder = ProxyForwarder(
+            proxy_upstreams=proxy_upstreams,
             clock=self._clock,
             observer=self._telemetry,
-            note=self._journal.note,
+            note=self._history.note,
         )
         return Ingest(
             routes=routes,
             clients=self._clients,
             spool=self._spool,
-            pass_on=passthrough.pass_on,
+            pass_on=proxy_forwarder.forward,
             telemetry=self._telemetry,
             clock=self._clock,
             new_id=self._new_id,
@@ -388,9 +393,9 @@ class Generations:
 
     def _sender(self, name: str, described: _Sending) -> tuple[Upstream, Close]:
         settings, before, confirmer = described
-        forwarder = builder.forwarder(settings, self._clock)
-        return builder.upstream(name, settings, before, forwarder, confirmer), forwarder.close
+        http_sender = builder.http_sender(settings, self._clock)
+        return builder.upstream(name, settings, before, http_sender, confirmer), http_sender.close
 
-    def _passage(self, _: str, settings: UpstreamSettings) -> tuple[Passage, Close]:
-        forwarder = builder.forwarder(settings, self._clock)
-        return builder.passage(settings, forwarder), forwarder.close
+    def _proxy_upstream(self, _: str, settings: UpstreamSettings) -> tuple[ProxyUpstream, Close]:
+        http_sender = builder.http_sender(settings, self._clock)
+        return builder.proxy_upstream(settings, http_sender), http_sender.close

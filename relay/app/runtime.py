@@ -22,7 +22,7 @@ from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
 from relay.core.files import Stamp
 from relay.delivery.dispatcher import Dispatcher
-from relay.delivery.proxy import Journal
+from relay.delivery.proxy import ProxiedHistory
 from relay.edge.listener import Edge
 from relay.edge.tls import ServerTls
 from relay.ingest.refusals import RefusalRecorder
@@ -61,7 +61,7 @@ class _Parts:
 
     spool: Spool
     registry: HostRegistry
-    journal: Journal
+    history: ProxiedHistory
     recorder: RefusalRecorder
     edge: Edge
     dispatcher: Dispatcher
@@ -142,7 +142,7 @@ class App:
                 changes = [group.create_task(each) for each in self._changes(parts)]
                 if self._role.receives:
                     background.append(group.create_task(parts.registry.run()))
-                    background.append(group.create_task(self._write_down(parts.journal)))
+                    background.append(group.create_task(self._write_down(parts.history)))
                     background.append(group.create_task(self._write_down(parts.recorder)))
                 if self._role.delivers:
                     group.create_task(self._dispatch(parts.dispatcher))
@@ -177,15 +177,15 @@ class App:
         registry = self._host_registry()
         clients = builder.client_locator(settings)
         connections = builder.connection_counter(settings, clients)
-        journal = builder.journal(spool, clock, telemetry)
-        stack.push_async_callback(journal.flush)
+        history = builder.history(spool, clock, telemetry)
+        stack.push_async_callback(history.flush)
         recorder = builder.recorder(spool, clock, telemetry)
         stack.push_async_callback(recorder.flush)
         generations = Generations(
             registry=registry,
             clients=clients,
             spool=spool,
-            journal=journal,
+            history=history,
             keep_refused=recorder.note,
             clock=clock,
             telemetry=telemetry,
@@ -245,7 +245,7 @@ class App:
             telemetry=telemetry,
         )
         return _Parts(
-            spool, registry, journal, recorder, edge, dispatcher, admin, changeover, tls, renewal
+            spool, registry, history, recorder, edge, dispatcher, admin, changeover, tls, renewal
         )
 
     async def _inspect(self, spool: Spool) -> None:
@@ -314,9 +314,9 @@ class App:
         except* SpoolBroken as broken:
             self._give_up(_first(broken))
 
-    async def _write_down(self, journal: Journal | RefusalRecorder) -> None:
+    async def _write_down(self, history: ProxiedHistory | RefusalRecorder) -> None:
         try:
-            await journal.run()
+            await history.run()
         except SpoolBroken as broken:
             self._give_up(broken)
 

@@ -37,7 +37,7 @@ from relay.spool import Spool, SpoolBroken
 
 # Pauses between tries to settle while the spool is unavailable; they double.
 _FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
+_MAX_PAUSE = 5.0
 
 _OUTCOMES = {
     Delivered: "delivered",
@@ -47,11 +47,11 @@ _OUTCOMES = {
 }
 _DECISIONS = {Done: "done", RetryAt: "retry", Dead: "dead", Held: "held"}
 
-_NOT_ABOUT_THE_UPSTREAM = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
+_NEUTRAL_CAUSES = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
 
 
 class Sender(Protocol):
-    """Makes one attempt (`relay.delivery.sender.Forwarder`)."""
+    """Makes one attempt (`relay.delivery.sender.HttpSender`)."""
 
     async def attempt(self, lease: Lease) -> Outcome:
         """Send the event once; return what came of it within its timeout."""
@@ -65,7 +65,7 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class RateLimited:
     """Nobody was asked yet: it is the event's turn in so many seconds, by our own pace."""
 
     seconds: float
@@ -77,14 +77,14 @@ class Confirmer(Protocol):
     def strict(self, event: Event) -> bool:
         """Tell whether the event may never be sent without being confirmed."""
 
-    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | Later | None:
+    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
         """Ask the event's provider, within a known time; None where nothing is to be asked.
 
-        `Later` comes at once: an attempt is not for waiting.
+        `RateLimited` comes at once: an attempt is not for waiting.
         """
 
 
-class _NobodyAsks:
+class _NoConfirmation:
     """The `Confirmer` of events that are not to be confirmed."""
 
     def strict(self, event: Event) -> bool:  # noqa: ARG002 - of any event
@@ -123,11 +123,11 @@ class Upstream:
     concurrency: int
     retry: RetryPolicy
     order_by_key: bool = False
-    confirmer: Confirmer = field(default_factory=_NobodyAsks)
+    confirmer: Confirmer = field(default_factory=_NoConfirmation)
     url: str = ""
 
 
-class Attempts:
+class AttemptRunner:
     """Makes the attempts of one upstream and settles them."""
 
     def __init__(
@@ -146,12 +146,12 @@ class Attempts:
         self._clock = clock
         self._dice = dice
         self._observer = observer
-        self._under_way: set[asyncio.Timeout] = set()
+        self._in_flight: set[asyncio.Timeout] = set()
 
     def cut(self) -> None:
         """Cut short the attempts that are under way; their events are due again at once."""
         now = asyncio.get_running_loop().time()
-        for attempt in self._under_way:
+        for attempt in self._in_flight:
             attempt.reschedule(now)
 
     async def deliver(
@@ -170,16 +170,16 @@ class Attempts:
             began = self._clock.monotonic()
             outcome = await self._try(lease)
             ended = self._clock.monotonic()
-            self._tell_breaker(lease.event.id, outcome, ended)
+            self._update_breaker(lease.event.id, outcome, ended)
             answered()
-            if isinstance(outcome, Later):
-                await self._put_off(lease, outcome, expires)
+            if isinstance(outcome, RateLimited):
+                await self._postpone(lease, outcome, expires)
                 return False
             decision = self._decide(outcome, lease, self._clock.steady())
             recorded = await self._settle(lease, decision, outcome, expires)
             duration = ended - began
             self._observer.attempted(
-                told(
+                attempt_record(
                     lease,
                     outcome,
                     _DECISIONS[type(decision)] if recorded else "lost",
@@ -194,11 +194,11 @@ class Attempts:
             self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
             return False
 
-    async def _try(self, lease: Lease) -> AttemptResult | Later:
+    async def _try(self, lease: Lease) -> AttemptResult | RateLimited:
         attempt = asyncio.timeout(None)
         try:
             async with attempt:
-                self._under_way.add(attempt)
+                self._in_flight.add(attempt)
                 return await self._confirm_and_send(lease)
         except Exception as fault:  # noqa: BLE001 - a poisoned event takes its turns, then is dead
             if attempt.expired():
@@ -206,12 +206,12 @@ class Attempts:
             self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
             return Unreachable(Cause.FAULT)
         finally:
-            self._under_way.discard(attempt)
+            self._in_flight.discard(attempt)
 
-    async def _confirm_and_send(self, lease: Lease) -> AttemptResult | Later:
+    async def _confirm_and_send(self, lease: Lease) -> AttemptResult | RateLimited:
         upstream, event = self._upstream, lease.event
         said = await upstream.confirmer.confirm(event)
-        if isinstance(said, Later):
+        if isinstance(said, RateLimited):
             return said
         if isinstance(said, Confirmed):
             lease = replace(lease, confirmed=said.state)
@@ -223,13 +223,15 @@ class Attempts:
             return said
         return await upstream.sender.attempt(lease)
 
-    def _tell_breaker(self, event_id: str, outcome: AttemptResult | Later, now: float) -> None:
+    def _update_breaker(
+        self, event_id: str, outcome: AttemptResult | RateLimited, now: float
+    ) -> None:
         if isinstance(outcome, Delivered | Rejected):
-            self._breaker.answered()
-        elif isinstance(outcome, Unconfirmed | Later) or outcome.cause in _NOT_ABOUT_THE_UPSTREAM:
-            self._breaker.abandoned(event_id)
+            self._breaker.record_success()
+        elif isinstance(outcome, Unconfirmed | RateLimited) or outcome.cause in _NEUTRAL_CAUSES:
+            self._breaker.ignore(event_id)
         else:
-            self._breaker.unreachable(event_id, now)
+            self._breaker.record_failure(event_id, now)
 
     def _decide(self, outcome: AttemptResult, lease: Lease, now: datetime) -> Decision:
         if isinstance(outcome, Unreachable) and outcome.cause == Cause.SHUTDOWN:
@@ -243,7 +245,7 @@ class Attempts:
         write = partial(self._spool.settle, lease, decision, outcome)
         return await self._write(lease, write, expires)
 
-    async def _put_off(self, lease: Lease, later: Later, expires: float) -> None:
+    async def _postpone(self, lease: Lease, later: RateLimited, expires: float) -> None:
         """Give the event back as if it had not been tried: its time to be delivered goes on."""
         due = self._clock.steady() + timedelta(seconds=later.seconds)
         await self._write(lease, partial(self._spool.release, lease, due), expires)
@@ -266,10 +268,10 @@ class Attempts:
             else:
                 return True
             await self._clock.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            pause = min(pause * 2, _MAX_PAUSE)
 
 
-def told(
+def attempt_record(
     lease: Lease,
     outcome: AttemptResult,
     decision: str,

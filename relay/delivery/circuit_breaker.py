@@ -9,10 +9,10 @@ does not fall on an upstream that is just getting up.
 FAILURES = 10
 EVENTS = 3
 FIRST_PAUSE = 5.0
-LONGEST_PAUSE = 60.0
+MAX_PAUSE = 60.0
 #: How many attempts may be under way after a probe was answered, and when the ramp ends.
-RAMP_START = 2
-RAMP_END = 64
+SLOW_START_FROM = 2
+SLOW_START_TO = 64
 
 
 class Breaker:
@@ -27,41 +27,43 @@ class Breaker:
         self._events: set[str] = set()
         self._pause = 0.0
         self._opened_at = 0.0
-        self._probe: str | None = None
-        self._ramp = RAMP_END
+        self._trial: str | None = None
+        self._slow_start = SLOW_START_TO
 
     @property
     def is_open(self) -> bool:
         """True from opening until an answer comes; also while a probe is on its way."""
         return self._pause > 0
 
-    def allowance(self, now: float, under_way: int) -> int | None:
+    def permits(self, now: float, under_way: int) -> int | None:
         """Return how many more attempts may begin: 1 for a probe, or None for any number."""
         if self.is_open:
-            return 0 if self._probe is not None or self.probe_in(now) > 0 else 1
-        return None if self._ramp >= RAMP_END else max(0, self._ramp - under_way)
+            return 0 if self._trial is not None or self.trial_in(now) > 0 else 1
+        return None if self._slow_start >= SLOW_START_TO else max(0, self._slow_start - under_way)
 
-    def probe_in(self, now: float) -> float:
+    def trial_in(self, now: float) -> float:
         """Return the seconds until a probe may begin."""
         return max(0.0, self._opened_at + self._pause - now)
 
-    def begun(self, event_id: str) -> None:
+    def on_start(self, event_id: str) -> None:
         """An attempt begins. While open this is the probe."""
         if self.is_open:
-            self._probe = event_id
+            self._trial = event_id
 
-    def answered(self) -> None:
+    def record_success(self) -> None:
         """The upstream answered, whatever it said: it is there."""
-        self._ramp = RAMP_START if self.is_open else min(self._ramp + 1, RAMP_END)
-        self._failures, self._pause, self._probe = 0, 0.0, None
+        self._slow_start = (
+            SLOW_START_FROM if self.is_open else min(self._slow_start + 1, SLOW_START_TO)
+        )
+        self._failures, self._pause, self._trial = 0, 0.0, None
         self._events.clear()
 
-    def unreachable(self, event_id: str, now: float) -> None:
+    def record_failure(self, event_id: str, now: float) -> None:
         """An attempt ended without an answer."""
         if self.is_open:
             # Attempts that were in flight when it opened fail late; only the probe counts.
-            if event_id == self._probe:
-                self._open(min(self._pause * 2, LONGEST_PAUSE), now)
+            if event_id == self._trial:
+                self._open(min(self._pause * 2, MAX_PAUSE), now)
             return
         self._failures += 1
         if len(self._events) < EVENTS:
@@ -69,10 +71,10 @@ class Breaker:
         if self._failures >= FAILURES and len(self._events) >= EVENTS:
             self._open(FIRST_PAUSE, now)
 
-    def abandoned(self, event_id: str) -> None:
+    def ignore(self, event_id: str) -> None:
         """An attempt ended for a reason of ours and says nothing about the upstream."""
-        if event_id == self._probe:
-            self._probe = None
+        if event_id == self._trial:
+            self._trial = None
 
     def _open(self, pause: float, now: float) -> None:
-        self._pause, self._opened_at, self._probe = pause, now, None
+        self._pause, self._opened_at, self._trial = pause, now, None

@@ -17,8 +17,8 @@ from relay.core.clock import Clock
 from relay.core.event import Event, Unconfirmed
 from relay.core.rate_limit import CircuitBreaker, FairRateLimiter
 from relay.core.secret import Secret
-from relay.delivery.attempt import Confirmed, Later
-from relay.delivery.http.messages import Broken, Origin, Response, encode
+from relay.delivery.attempt import Confirmed, RateLimited
+from relay.delivery.http.messages import ExchangeFailed, Origin, Response, encode
 from relay.delivery.http.pool import Pool
 from relay.delivery.sender import cause_of, parse_retry_after
 from relay.providers.midtrans.status import (
@@ -39,12 +39,12 @@ from relay.providers.midtrans.status import (
 # ---- GET status over HTTP -------------------------------------------------------------------
 
 #: How long one question may take, in seconds.
-PATIENCE: Final = 5.0
+STATUS_TIMEOUT: Final = 5.0
 
 #: How many questions may be under way at a time.
-TOGETHER: Final = 8
+CONCURRENCY: Final = 8
 
-_LONGEST_ANSWER: Final = 256 * 1024
+_MAX_ANSWER_BYTES: Final = 256 * 1024
 _KEEPALIVE: Final = 4.0
 
 
@@ -60,20 +60,20 @@ class StatusClient:
         self._origin = Origin.of(url)
         self._clock = clock
         self._pool = Pool(
-            self._origin, size=TOGETHER, idle=_KEEPALIVE, longest_body=_LONGEST_ANSWER
+            self._origin, size=CONCURRENCY, idle=_KEEPALIVE, longest_body=_MAX_ANSWER_BYTES
         )
 
     async def ask(self, name: str, secret: Secret) -> Answer:
         """Ask for the status of a transaction or order, once.
 
-        Never takes longer than `PATIENCE`, and never raises but for cancellation.
+        Never takes longer than `STATUS_TIMEOUT`, and never raises but for cancellation.
         """
         response = Response()
         try:
             request = self._request(name, secret)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(STATUS_TIMEOUT):
                 await self._pool.ask(request, response)
-        except (Broken, OSError) as error:
+        except (ExchangeFailed, OSError) as error:
             return NoAnswer(cause_of(error).value)
         except ValueError:
             return NoAnswer(UNASKABLE)
@@ -116,7 +116,7 @@ def _basic(secret: Secret) -> str:
 # ---- deciding -------------------------------------------------------------------------------
 
 #: The most that confirming one event takes.
-LONGEST: Final = timedelta(seconds=PATIENCE)
+MAX_CONFIRMATION: Final = timedelta(seconds=STATUS_TIMEOUT)
 
 
 class Observer(Protocol):
@@ -127,7 +127,7 @@ class Observer(Protocol):
 
 
 @dataclass(slots=True)
-class Desk:
+class StatusTarget:
     """Where the events of one endpoint are asked about.
 
     secrets: the keys of the endpoint, at least one. strict: what is not confirmed is never sent.
@@ -146,7 +146,7 @@ class StatusConfirmer:
 
     def __init__(
         self,
-        desks: Mapping[str, Desk],
+        targets: Mapping[str, StatusTarget],
         unasked: Container[str],
         clock: Clock,
         observer: Observer,
@@ -158,22 +158,22 @@ class StatusConfirmer:
             event that has to be confirmed, and whose endpoint is gone, or has another name now,
             does not.
         """
-        self._desks = desks
+        self._targets = targets
         self._unasked = unasked
         self._clock = clock
         self._observer = observer
 
     def strict(self, event: Event) -> bool:
-        target = self._desks.get(event.endpoint)
+        target = self._targets.get(event.endpoint)
         return self._is_orphan(event) if target is None else target.strict
 
-    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | Later | None:
-        """Ask about an event, within `LONGEST`; nothing is waited for but the answer.
+    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
+        """Ask about an event, within `MAX_CONFIRMATION`; nothing is waited for but the answer.
 
-        `Later` while it is not its turn: that is our own pace, and nothing is held against it.
+        `RateLimited` while it is not its turn: that is our own rate, and counts as no attempt.
         One that is about no transaction, as a notice of a linked account, cannot be confirmed.
         """
-        target = self._desks.get(event.endpoint)
+        target = self._targets.get(event.endpoint)
         if target is None:
             gone = f"endpoint {event.endpoint} is not configured; name it again"
             return Unconfirmed(gone) if self._is_orphan(event) else None
@@ -183,8 +183,8 @@ class StatusConfirmer:
         return await self._in_turn(target, event, said)
 
     async def _in_turn(
-        self, target: Desk, event: Event, said: Transaction
-    ) -> Confirmed | Unconfirmed | Later:
+        self, target: StatusTarget, event: Event, said: Transaction
+    ) -> Confirmed | Unconfirmed | RateLimited:
         now = self._clock.monotonic()
         resting = target.rest.left(now)
         if resting > 0:
@@ -194,7 +194,7 @@ class StatusConfirmer:
             return self._unconfirmed(event, "error", "api left alone", wait)
         wait_for_turn = self._turn(target, event.id, now)
         if wait_for_turn > 0:
-            return Later(wait_for_turn)
+            return RateLimited(wait_for_turn)
         # The key that signed it, whichever position that has now. A key that is gone since then
         # would not be taken by the API either.
         secret = target.secrets[said.signer(target.secrets) or 0]
@@ -224,18 +224,18 @@ class StatusConfirmer:
         return Unconfirmed(cause, retry_after, final)
 
     @staticmethod
-    def _turn(target: Desk, event_id: str, now: float) -> float:
+    def _turn(target: StatusTarget, event_id: str, now: float) -> float:
         """Return the seconds until an event may be asked about; 0 takes its turn."""
         wait = target.turns.acquire(event_id, now)
-        if wait <= 0 and target.under_way >= TOGETHER:
+        if wait <= 0 and target.under_way >= CONCURRENCY:
             return target.turns.defer(event_id, now)
         return wait
 
-    async def _ask(self, target: Desk, name: str, secret: Secret, now: float) -> Answer:
+    async def _ask(self, target: StatusTarget, name: str, secret: Secret, now: float) -> Answer:
         target.rest.asked(now)
         target.under_way += 1
         try:
-            async with asyncio.timeout(LONGEST.total_seconds()):
+            async with asyncio.timeout(MAX_CONFIRMATION.total_seconds()):
                 answer = await target.api.ask(name, secret)
         except TimeoutError:
             answer = NoAnswer("timeout")

@@ -13,11 +13,11 @@ from random import Random
 from relay.core.clock import Clock
 from relay.core.concurrency import first_completed
 from relay.delivery.attempt import Observer, Upstream
-from relay.delivery.worker import Line, Turnstile
+from relay.delivery.worker import StartLimiter, UpstreamWorker
 from relay.spool import Spool
 
 # What is left to write down the outcomes of attempts that `stop` has cut short.
-_FAREWELL = 1.0
+_SHUTDOWN_TIMEOUT = 1.0
 
 
 class Dispatcher:
@@ -33,11 +33,16 @@ class Dispatcher:
         observer: Observer,
     ) -> None:
         self._clock = clock
-        self._line = partial(
-            Line, spool, turnstile=Turnstile(), clock=clock, dice=dice, observer=observer
+        self._new_worker = partial(
+            UpstreamWorker,
+            spool,
+            start_limiter=StartLimiter(),
+            clock=clock,
+            dice=dice,
+            observer=observer,
         )
-        self._lines = {each.name: self._line(each) for each in upstreams}
-        self._leaving: list[Line] = []  # replaced, and perhaps not at their end
+        self._workers = {each.name: self._new_worker(each) for each in upstreams}
+        self._leaving: list[UpstreamWorker] = []  # replaced, and perhaps not at their end
         self._running: asyncio.TaskGroup | None = None
         self._stopping = False
         self._limit = asyncio.timeout(None)
@@ -46,7 +51,7 @@ class Dispatcher:
 
     def breakers(self) -> dict[str, bool]:
         """Return for each upstream whether it is being left alone after failures in a row."""
-        return {name: line.breaker.is_open for name, line in self._lines.items()}
+        return {name: worker.breaker.is_open for name, worker in self._workers.items()}
 
     async def run(self) -> None:
         """Deliver until `stop`. Call it once.
@@ -59,8 +64,8 @@ class Dispatcher:
             # A time-out here is `stop` cutting everything off: what is in hand stays leased.
             with suppress(TimeoutError):
                 async with self._limit, asyncio.TaskGroup() as self._running:
-                    for line in self._lines.values():
-                        self._start(line, self._running)
+                    for worker in self._workers.values():
+                        self._start(worker, self._running)
         finally:
             self._running = None
             self._ended.set()
@@ -77,23 +82,23 @@ class Dispatcher:
         """
         if self._stopping:
             return ()
-        before, self._lines = self._lines, {}
+        before, self._workers = self._workers, {}
         for upstream in upstreams:
-            line = before.get(upstream.name)
-            if line is not None and line.upstream == upstream:
-                self._lines[upstream.name] = before.pop(upstream.name)
+            worker = before.get(upstream.name)
+            if worker is not None and worker.upstream == upstream:
+                self._workers[upstream.name] = before.pop(upstream.name)
             else:
-                self._lines[upstream.name] = self._line(upstream)
+                self._workers[upstream.name] = self._new_worker(upstream)
         if self._running is None:
             return ()
-        for line in before.values():
-            line.stop()
+        for worker in before.values():
+            worker.stop()
         leaving = (*self._leaving, *before.values())
-        self._leaving = [line for line in leaving if not line.ended.is_set()]
-        for line in self._lines.values():
-            if not line.started:
-                self._start(line, self._running)
-        return tuple(line.ended for line in before.values())
+        self._leaving = [worker for worker in leaving if not worker.ended.is_set()]
+        for worker in self._workers.values():
+            if not worker.started:
+                self._start(worker, self._running)
+        return tuple(worker.ended for worker in before.values())
 
     async def stop(self, grace: float) -> None:
         """Claim nothing more, let attempts in hand finish for `grace` seconds, end `run`.
@@ -103,17 +108,17 @@ class Dispatcher:
         Returns at most a second after the grace.
         """
         self._stopping = True
-        for line in self._lines.values():
-            line.stop()
+        for worker in self._workers.values():
+            worker.stop()
         await first_completed(self._ended.wait(), self._clock.sleep(grace))
-        for line in (*self._lines.values(), *self._leaving):
-            line.cut()
-        await first_completed(self._ended.wait(), self._clock.sleep(_FAREWELL))
+        for worker in (*self._workers.values(), *self._leaving):
+            worker.cut()
+        await first_completed(self._ended.wait(), self._clock.sleep(_SHUTDOWN_TIMEOUT))
         if not self._ended.is_set():
             self._limit.reschedule(asyncio.get_running_loop().time())
             await self._ended.wait()
 
-    def _start(self, line: Line, group: asyncio.TaskGroup) -> None:
-        line.started = True
-        before = [each for each in self._leaving if each.name == line.name]
-        group.create_task(line.run(before), name=f"upstream {line.name}")
+    def _start(self, worker: UpstreamWorker, group: asyncio.TaskGroup) -> None:
+        worker.started = True
+        before = [each for each in self._leaving if each.name == worker.name]
+        group.create_task(worker.run(before), name=f"upstream {worker.name}")

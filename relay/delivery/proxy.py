@@ -15,7 +15,7 @@ from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable, UpstreamOverloaded
 from relay.core.event import Lease, ProxiedDelivery, ProxyResponse, Unreachable, event_of
 from relay.core.request import VerifiedDelivery
-from relay.delivery.attempt import Observer, told
+from relay.delivery.attempt import Observer, attempt_record
 from relay.delivery.sender import Cause
 from relay.spool import Spool, SpoolBroken
 from relay.telemetry import Telemetry
@@ -23,15 +23,15 @@ from relay.telemetry import Telemetry
 # ---- passing on -----------------------------------------------------------------------------
 
 
-class Asker(Protocol):
-    """Makes one attempt and brings the answer (`relay.delivery.sender.Forwarder`)."""
+class ProxySender(Protocol):
+    """Makes one attempt and brings the answer (`relay.delivery.sender.HttpSender`)."""
 
     async def ask(self, lease: Lease) -> ProxyResponse:
         """Send the event once; return what came of it within its timeout."""
 
 
 @dataclass(slots=True)
-class Passage:
+class ProxyUpstream:
     """The way to one upstream.
 
     asker: has at most `concurrency` requests under way.
@@ -39,13 +39,13 @@ class Passage:
     in_hand: how many deliveries are under way or wait for their turn.
     """
 
-    asker: Asker
+    asker: ProxySender
     timeout: timedelta
     concurrency: int
     in_hand: int = field(default=0, init=False)
 
 
-class Passthrough:
+class ProxyForwarder:
     """Passes deliveries on and tells what came of it.
 
     As many deliveries as an upstream takes at a time may wait for their turn; one that finds more
@@ -55,7 +55,7 @@ class Passthrough:
     def __init__(
         self,
         *,
-        passages: Mapping[str, Passage],
+        proxy_upstreams: Mapping[str, ProxyUpstream],
         clock: Clock,
         observer: Observer,
         note: Callable[[ProxiedDelivery], None],
@@ -64,12 +64,12 @@ class Passthrough:
 
         note: is handed everything that was passed on, for the history; it neither raises nor waits.
         """
-        self._passages = passages
+        self._proxy_upstreams = proxy_upstreams
         self._clock = clock
         self._observer = observer
         self._note = note
 
-    async def pass_on(self, delivery: VerifiedDelivery) -> ProxyResponse:
+    async def forward(self, delivery: VerifiedDelivery) -> ProxyResponse:
         """Send this delivery once, as an event is sent, and return what its sender may have.
 
         Whatever goes wrong on the way is `Unreachable`. An attempt that is cancelled is told and
@@ -78,25 +78,27 @@ class Passthrough:
         Raises:
             UpstreamOverloaded: too many are under way; nothing was sent and nothing is noted.
         """
-        passage = self._passages[delivery.upstream]
-        if passage.in_hand >= 2 * passage.concurrency:
-            message = f"{passage.in_hand} deliveries are being passed on to {delivery.upstream}"
+        proxy_upstream = self._proxy_upstreams[delivery.upstream]
+        if proxy_upstream.in_hand >= 2 * proxy_upstream.concurrency:
+            message = (
+                f"{proxy_upstream.in_hand} deliveries are being passed on to {delivery.upstream}"
+            )
             raise UpstreamOverloaded(message)
-        lease = _lease(delivery, passage.timeout)
+        lease = _lease(delivery, proxy_upstream.timeout)
         answer = ProxyResponse(Unreachable(Cause.SHUTDOWN))
         began = self._clock.monotonic()
-        passage.in_hand += 1
+        proxy_upstream.in_hand += 1
         try:
-            answer = await passage.asker.ask(lease)
+            answer = await proxy_upstream.asker.ask(lease)
         except Exception as fault:  # noqa: BLE001 - the sender must be answered, and told the same
             self._observer.dispatch_error(delivery.upstream, delivery.event_id, fault)
             answer = ProxyResponse(Unreachable(Cause.FAULT))
         finally:
-            passage.in_hand -= 1
+            proxy_upstream.in_hand -= 1
             now = self._clock.now()
             duration = self._clock.monotonic() - began
             self._observer.attempted(
-                told(lease, answer.outcome, "passed", duration=duration, now=now)
+                attempt_record(lease, answer.outcome, "passed", duration=duration, now=now)
             )
             self._note(ProxiedDelivery(delivery, answer.outcome, now))
         return answer
@@ -119,22 +121,22 @@ def _lease(delivery: VerifiedDelivery, timeout: timedelta) -> Lease:
 # unwritten is lost; everything but the crash is counted and logged.
 
 #: What may wait to be written. Each delivery counts with its body, and this much for the rest.
-_ROOM = 64 * 1024 * 1024
-_REST = 4096
+_MAX_BUFFER_BYTES = 64 * 1024 * 1024
+_OVERHEAD_BYTES = 4096
 
 #: The most that is written at once, so that a sender's own write never waits long behind it.
-_TOGETHER = 200
+_BATCH_SIZE = 200
 
 #: Seconds in which a batch gathers, and between tries while the spool is unavailable.
-_GATHERING = 0.05
-_PAUSE = 1.0
+_BATCH_WINDOW = 0.05
+_RETRY_INTERVAL = 1.0
 
 
-class Journal:
+class ProxiedHistory:
     """Records deliveries that were passed on, in batches. `run` it, and `flush` it at the end."""
 
     def __init__(
-        self, spool: Spool, *, clock: Clock, telemetry: Telemetry, room: int = _ROOM
+        self, spool: Spool, *, clock: Clock, telemetry: Telemetry, room: int = _MAX_BUFFER_BYTES
     ) -> None:
         """Take the parts. `room`: bytes that may wait."""
         self._spool = spool
@@ -161,7 +163,7 @@ class Journal:
         """
         while True:
             await self._more.wait()
-            await self._clock.sleep(_GATHERING)
+            await self._clock.sleep(_BATCH_WINDOW)
             while self._waiting:
                 try:
                     await self._write(self._batch())
@@ -169,7 +171,7 @@ class Journal:
                     raise
                 except SpoolUnavailable as error:
                     self._telemetry.log.warning("history_delayed", detail=str(error))
-                    await self._clock.sleep(_PAUSE)
+                    await self._clock.sleep(_RETRY_INTERVAL)
             self._more.clear()
 
     async def flush(self) -> None:
@@ -183,7 +185,7 @@ class Journal:
             self._waiting.clear()
 
     def _batch(self) -> list[ProxiedDelivery]:
-        return list(islice(self._waiting, _TOGETHER))
+        return list(islice(self._waiting, _BATCH_SIZE))
 
     async def _write(self, batch: Sequence[ProxiedDelivery]) -> None:
         """Record these, the oldest that wait, and take them off.
@@ -210,4 +212,4 @@ class Journal:
 
 
 def _size(passed: ProxiedDelivery) -> int:
-    return len(passed.delivery.delivery.body) + _REST
+    return len(passed.delivery.delivery.body) + _OVERHEAD_BYTES

@@ -14,7 +14,7 @@ from relay.core.event import Event, Lease
 from relay.core.request import Headers
 from relay.signatures.shared_secret import Signer
 
-LONGEST_EVENT_KEY = 256
+MAX_EVENT_KEY = 256
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -164,12 +164,12 @@ def _encoded_key(key: str) -> str:
         whole = key.replace(":", "%3A")
     else:
         whole = quote(key, safe="", errors="replace")
-    if len(whole) <= LONGEST_EVENT_KEY:
+    if len(whole) <= MAX_EVENT_KEY:
         return whole
     encoded = ""
     for character in key:
         more = quote(character, safe="", errors="replace")
-        if len(encoded) + len(more) > LONGEST_EVENT_KEY:
+        if len(encoded) + len(more) > MAX_EVENT_KEY:
             break
         encoded += more
     return encoded

@@ -18,7 +18,7 @@ from relay.core.event import (
 )
 
 #: No upstream can put an event off for longer than this with Retry-After.
-LONGEST_RETRY_AFTER = timedelta(hours=1)
+MAX_RETRY_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def decide(
         0.9, 1.1
     )
     if not isinstance(outcome, Unreachable) and outcome.retry_after is not None:
-        delay = max(delay, min(outcome.retry_after, LONGEST_RETRY_AFTER))
+        delay = max(delay, min(outcome.retry_after, MAX_RETRY_AFTER))
     return RetryAt(min(now + delay, end))
 
 

@@ -19,8 +19,8 @@ from relay.core.event import Delivered, Lease, Outcome, ProxyResponse, Rejected,
 from relay.core.request import Ack
 from relay.delivery import request as outgoing
 from relay.delivery.http.messages import (
-    Broken,
     Closed,
+    ExchangeFailed,
     Malformed,
     Origin,
     Response,
@@ -81,10 +81,10 @@ _BY_KIND: tuple[tuple[type[Exception], Cause], ...] = (
     (Malformed, Cause.MALFORMED),
 )
 
-_FAULTS = (Broken, OSError)
+_FAULTS = (ExchangeFailed, OSError)
 
 
-class _NoAnswer(Broken):
+class _NoAnswer(ExchangeFailed):
     """We found ourselves that there will be no usable answer."""
 
     def __init__(self, cause: Cause) -> None:
@@ -92,7 +92,7 @@ class _NoAnswer(Broken):
         self.cause = cause
 
 
-class Forwarder:
+class HttpSender:
     """Sends events to one upstream over kept connections. Made inside a running event loop.
 
     timeout: for everything from looking up the name to the last byte that is read.

@@ -10,42 +10,42 @@ from typing import Final
 from relay.core.clock import Clock
 from relay.core.concurrency import first_completed
 from relay.core.event import Lease
-from relay.delivery.attempt import Attempts, Observer, Upstream
+from relay.delivery.attempt import AttemptRunner, Observer, Upstream
 from relay.delivery.circuit_breaker import Breaker
 from relay.spool import Spool, SpoolBroken
 
 # ---- how many attempts start in one turn of the event loop ----------------------------------
 
-AT_ONCE: Final = 4
+STARTS_PER_ITERATION: Final = 4
 
 
-class Turnstile:
+class StartLimiter:
     """Lets so many through in each turn of the event loop, whoever they are.
 
     Who is turned away is called in one of the next turns, in order, and tries again.
     """
 
-    def __init__(self, at_once: int = AT_ONCE) -> None:
+    def __init__(self, at_once: int = STARTS_PER_ITERATION) -> None:
         self._at_once = at_once
         self._left = at_once
         # A dictionary keeps the order, and each but once.
-        self._turned_away: dict[Callable[[], None], None] = {}
+        self._deferred: dict[Callable[[], None], None] = {}
 
-    def enter(self, again: Callable[[], None]) -> bool:
+    def try_start(self, again: Callable[[], None]) -> bool:
         """Tell whether the caller may begin something now; if not, `again` is called later."""
         if not self._left:
-            self._turned_away[again] = None
+            self._deferred[again] = None
             return False
         if self._left == self._at_once:
-            asyncio.get_running_loop().call_soon(self._next_turn)
+            asyncio.get_running_loop().call_soon(self._next_iteration)
         self._left -= 1
         return True
 
-    def _next_turn(self) -> None:
+    def _next_iteration(self) -> None:
         self._left = self._at_once
-        while self._turned_away and self._left:
-            again = next(iter(self._turned_away))
-            del self._turned_away[again]
+        while self._deferred and self._left:
+            again = next(iter(self._deferred))
+            del self._deferred[again]
             again()
 
 
@@ -56,18 +56,18 @@ LEASE_MARGIN = timedelta(seconds=30)
 
 #: How many leases are held for each attempt that may be under way: while outcomes are written
 #: down and more events are fetched, the upstream need not wait.
-AHEAD = 4
+PREFETCH = 4
 
 # An idle loop looks at the spool at least this often, and never more often than the other.
-_LONGEST_WAIT = 30.0
-_SHORTEST_WAIT = 0.05
+_MAX_WAIT = 30.0
+_MIN_WAIT = 0.05
 
 # Pauses while the spool is unavailable; they double.
 _FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
+_MAX_PAUSE = 5.0
 
 
-class Line:
+class UpstreamWorker:
     """The loop of one upstream, and its attempts. It passes as `relay.spool.Handoff`.
 
     Leases come from claims and, while nothing waits to be claimed, from the spool as it stores.
@@ -79,7 +79,7 @@ class Line:
         spool: Spool,
         upstream: Upstream,
         *,
-        turnstile: Turnstile,
+        start_limiter: StartLimiter,
         clock: Clock,
         dice: Random,
         observer: Observer,
@@ -89,12 +89,12 @@ class Line:
         self.upstream = upstream
         self.breaker = Breaker()
         # Whether `run` goes on, or did; set when it claims nothing more, and at its end.
-        self.started, self.left, self.ended = False, asyncio.Event(), asyncio.Event()
+        self.started, self.claiming_ended, self.ended = False, asyncio.Event(), asyncio.Event()
         self._spool = spool
-        self._turnstile = turnstile
+        self._start_limiter = start_limiter
         self._clock = clock
         self._observer = observer
-        self._attempts = Attempts(
+        self._runner = AttemptRunner(
             upstream=upstream,
             spool=spool,
             breaker=self.breaker,
@@ -103,26 +103,26 @@ class Line:
             observer=observer,
         )
         # What waits here longest waits for all before it, each as long as an attempt may take.
-        self._lease = upstream.timeout * AHEAD + LEASE_MARGIN
+        self._lease_time = upstream.timeout * PREFETCH + LEASE_MARGIN
         self._group: asyncio.TaskGroup | None = None
         # Who served the same place before and may have attempts under way; who serves it now.
-        self._before: list[Line] = []
-        self.successor: Line | None = None
+        self._predecessors: list[UpstreamWorker] = []
+        self.successor: UpstreamWorker | None = None
         # Seats kept for events that are being stored; leases that wait for their turn; attempts
         # under way; outcomes that are being written down.
-        self._promised = 0
+        self._reserved = 0
         self._waiting: deque[Lease] = deque()
-        self._under_way = 0
+        self._in_flight = 0
         self._settling = 0
         # Whether everything that was due has been claimed: only then may new events go first.
         self._caught_up = False
         self._stopping = False
         self._pause = _FIRST_PAUSE
         # Set when there may be more room than before, when there may be more work, and to stop.
-        self._room_grew = asyncio.Event()
-        self._work_came = asyncio.Event()
+        self._capacity_changed = asyncio.Event()
+        self._work_arrived = asyncio.Event()
 
-    async def run(self, before: "Sequence[Line]" = ()) -> None:
+    async def run(self, before: "Sequence[UpstreamWorker]" = ()) -> None:
         """Serve the upstream until `stop`; after other lines, once they claim no more.
 
         What those have under way counts, where their events went to the same place: together they
@@ -130,92 +130,92 @@ class Line:
         """
         try:
             async with asyncio.TaskGroup() as self._group:
-                for line in before:
-                    if line.upstream.url == self.upstream.url:
-                        line.successor = self
-                        self._before.append(line)
-                for line in before:
-                    await line.left.wait()
+                for worker in before:
+                    if worker.upstream.url == self.upstream.url:
+                        worker.successor = self
+                        self._predecessors.append(worker)
+                for worker in before:
+                    await worker.claiming_ended.wait()
                 try:
                     await self._claim()
                 finally:
                     self._spool.subscribe(self.name, None)
-                self.left.set()
-                while self._promised:
-                    self._room_grew.clear()
-                    await self._room_grew.wait()
-                await self._give_back_what_may_not_begin()
+                self.claiming_ended.set()
+                while self._reserved:
+                    self._capacity_changed.clear()
+                    await self._capacity_changed.wait()
+                await self._release_unstartable()
         finally:
-            self.left.set()
+            self.claiming_ended.set()
             self.ended.set()
 
     def stop(self) -> None:
         """Begin nothing more; `run` ends with the last attempt."""
         self._stopping = True
-        self._room_grew.set()
-        self._work_came.set()
+        self._capacity_changed.set()
+        self._work_arrived.set()
 
     def cut(self) -> None:
         """Cut short the attempts that are under way."""
-        self._attempts.cut()
+        self._runner.cut()
 
     async def _claim(self) -> None:
         if not self.upstream.order_by_key:
             self._spool.subscribe(self.name, self)
         while not self._stopping:
-            self._room_grew.clear()
-            self._work_came.clear()
-            room = self._room()
+            self._capacity_changed.clear()
+            self._work_arrived.clear()
+            room = self._capacity()
             if room > 0:
                 await self._fill(room)
             else:
-                await self._give_back_what_may_not_begin()
-                await self._wait_for_room()
+                await self._release_unstartable()
+                await self._wait_for_capacity()
 
     # ---- events that are handed over as they are stored -----------------------------------------
 
     def reserve(self) -> timedelta | None:
-        if not self._caught_up or self.breaker.is_open or self._room() < 1:
+        if not self._caught_up or self.breaker.is_open or self._capacity() < 1:
             self._caught_up = False
             return None
-        self._promised += 1
-        return self._lease
+        self._reserved += 1
+        return self._lease_time
 
     def accept(self, lease: Lease) -> None:
-        self._promised -= 1
+        self._reserved -= 1
         self._waiting.append(lease)
-        self._begin()
+        self._start_attempts()
         if self._stopping:
-            self._room_grew.set()
+            self._capacity_changed.set()
 
     def cancel(self) -> None:
-        self._promised -= 1
-        self._room_grew.set()
+        self._reserved -= 1
+        self._capacity_changed.set()
 
     # ---- events that are claimed ----------------------------------------------------------------
 
-    def _room(self) -> int:
+    def _capacity(self) -> int:
         """Return how many more leases may be had."""
         if self._stopping:
             return 0
-        leased = self._promised + len(self._waiting) + self._under_way
-        free = self.upstream.concurrency * AHEAD - leased - self._settling
-        allowance = self.breaker.allowance(self._clock.monotonic(), leased)
+        leased = self._reserved + len(self._waiting) + self._in_flight
+        free = self.upstream.concurrency * PREFETCH - leased - self._settling
+        allowance = self.breaker.permits(self._clock.monotonic(), leased)
         return free if allowance is None else min(free, allowance)
 
-    async def _wait_for_room(self) -> None:
-        pause = self.breaker.probe_in(self._clock.monotonic())
+    async def _wait_for_capacity(self) -> None:
+        pause = self.breaker.trial_in(self._clock.monotonic())
         if pause > 0:
-            await first_completed(self._room_grew.wait(), self._clock.sleep(pause))
+            await first_completed(self._capacity_changed.wait(), self._clock.sleep(pause))
         else:
-            await self._room_grew.wait()
+            await self._capacity_changed.wait()
 
     async def _fill(self, room: int) -> None:
         # What is stored while we look may not have been seen: it must not go before what was.
         self._caught_up = False
         try:
             claimed = await self._spool.claim(
-                self.name, room, self._lease, ordered=self.upstream.order_by_key
+                self.name, room, self._lease_time, ordered=self.upstream.order_by_key
             )
         except SpoolBroken:
             raise
@@ -226,28 +226,28 @@ class Line:
         for event_id in claimed.damaged:
             self._observer.event_corrupt(self.name, event_id)
         self._waiting.extend(claimed.leases)
-        self._begin()
+        self._start_attempts()
         # Claiming took a while: the breaker may have opened, or `stop` may have been called.
-        await self._give_back_what_may_not_begin()
+        await self._release_unstartable()
         if len(claimed.leases) < room:
             self._caught_up = True
-            await first_completed(self._work_came.wait(), self._wait_for_work(claimed.next_due))
+            await first_completed(self._work_arrived.wait(), self._wait_for_work(claimed.next_due))
 
     async def _wait_for_work(self, next_due: datetime | None) -> None:
-        wait = _LONGEST_WAIT
+        wait = _MAX_WAIT
         if next_due is not None:
             wait = min(wait, (next_due - self._clock.steady()).total_seconds())
         try:
-            await self._spool.wait_for_work(self.name, max(wait, _SHORTEST_WAIT))
+            await self._spool.wait_for_work(self.name, max(wait, _MIN_WAIT))
         except Exception as fault:  # noqa: BLE001 - the next claim tells whether it is over
             await self._back_off(fault)
 
     async def _back_off(self, fault: Exception) -> None:
         self._observer.dispatch_error(self.name, None, fault)
-        pause, self._pause = self._pause, min(self._pause * 2, _LONGEST_PAUSE)
-        await first_completed(self._work_came.wait(), self._clock.sleep(pause))
+        pause, self._pause = self._pause, min(self._pause * 2, _MAX_PAUSE)
+        await first_completed(self._work_arrived.wait(), self._clock.sleep(pause))
 
-    async def _give_back_what_may_not_begin(self) -> None:
+    async def _release_unstartable(self) -> None:
         """Give leases back that would only run out here: we stop, or the upstream is left alone."""
         while self._waiting and (self._stopping or self.breaker.is_open):
             lease = self._waiting.popleft()
@@ -258,62 +258,60 @@ class Line:
 
     # ---- attempts -------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def _start_attempts(self) -> None:
         """Begin as many attempts as may be under way, a few in each turn of the event loop."""
-        while self._waiting and self._turns() > 0:
-            if not self._turnstile.enter(self._begin):
+        while self._waiting and self._free_slots() > 0:
+            if not self._start_limiter.try_start(self._start_attempts):
                 return
             lease = self._waiting.popleft()
             if lease.until - self._clock.steady() < self.upstream.timeout:
                 # Somebody else may have it before we were done: it is claimed anew.
-                self._work_came.set()
+                self._work_arrived.set()
                 continue
-            self._under_way += 1
-            self.breaker.begun(lease.event.id)
+            self._in_flight += 1
+            self.breaker.on_start(lease.event.id)
             if self._group is None:
                 raise RuntimeError("nothing can begin before `run`")
             self._group.create_task(self._deliver(lease))
 
-    def _turns(self) -> int:
+    def _free_slots(self) -> int:
         if self._stopping:
             return 0
-        free = self.upstream.concurrency - self._in_hand()
-        allowance = self.breaker.allowance(self._clock.monotonic(), self._under_way)
+        free = self.upstream.concurrency - self._in_flight_together()
+        allowance = self.breaker.permits(self._clock.monotonic(), self._in_flight)
         return free if allowance is None else min(free, allowance)
 
     @property
-    def under_way(self) -> int:
+    def in_flight(self) -> int:
         """How many attempts the upstream has in hand from this line."""
-        return self._under_way
+        return self._in_flight
 
-    def _in_hand(self) -> int:
+    def _in_flight_together(self) -> int:
         """Return how many attempts the upstream has in hand, with those of who served it before."""
         # Nobody who was replaced begins anything more.
-        self._before = [line for line in self._before if line.under_way]
-        return self._under_way + sum(line.under_way for line in self._before)
+        self._predecessors = [worker for worker in self._predecessors if worker.in_flight]
+        return self._in_flight + sum(worker.in_flight for worker in self._predecessors)
 
     async def _deliver(self, lease: Lease) -> None:
         left = (lease.until - self._clock.steady()).total_seconds()
         try:
-            done = await self._attempts.deliver(
-                lease, self._clock.monotonic() + left, self._answered
-            )
+            done = await self._runner.deliver(lease, self._clock.monotonic() + left, self._answered)
         finally:
             self._settling -= 1
-            self._room_grew.set()
+            self._capacity_changed.set()
         if not done:
             # It is due again, perhaps sooner than anything we are waiting for.
-            self._work_came.set()
+            self._work_arrived.set()
 
     def _answered(self) -> None:
         """The upstream is done with one attempt; its outcome is yet to be written down."""
-        self._under_way -= 1
+        self._in_flight -= 1
         self._settling += 1
-        self.let_begin()
+        self.capacity_freed()
 
-    def let_begin(self) -> None:
+    def capacity_freed(self) -> None:
         """There may be room for another attempt, here or with whom comes after."""
-        self._begin()
-        self._room_grew.set()
+        self._start_attempts()
+        self._capacity_changed.set()
         if self.successor is not None:
-            self.successor.let_begin()
+            self.successor.capacity_freed()

@@ -57,16 +57,16 @@ def test_a_broken_state_file_is_said_and_not_guessed_around(
 
 
 async def test_an_upstream_is_served_as_it_is_described(settings: Settings) -> None:
-    forwarder = builder.forwarder(settings.upstreams["billing"], SystemClock())
+    http_sender = builder.http_sender(settings.upstreams["billing"], SystemClock())
     confirmer = StatusConfirmer({}, (), SystemClock(), NobodyAsked())
     before = timedelta(seconds=3)
     upstream = builder.upstream(
-        "billing", settings.upstreams["billing"], before, forwarder, confirmer
+        "billing", settings.upstreams["billing"], before, http_sender, confirmer
     )
     assert (upstream.name, upstream.concurrency) == ("billing", 32)
     assert upstream.timeout == timedelta(seconds=2) + before
     assert upstream.retry.schedule == (timedelta(milliseconds=50),)
-    await forwarder.close()
+    await http_sender.close()
 
 
 def test_the_host_names_of_every_endpoint_are_known(settings: Settings, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from relay.app.generation import Desks, Prepared
 from relay.config import Endpoint
 from relay.core.clock import SystemClock
 from relay.core.event import Unconfirmed
-from relay.delivery.confirmation import Desk
+from relay.delivery.confirmation import StatusTarget
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
 from tests.config.files import GOOD, VIPPS, good
@@ -22,7 +22,7 @@ URL = "http://127.0.0.1:1"
 
 
 @pytest.fixture
-async def desks() -> AsyncIterator[Desks]:
+async def targets() -> AsyncIterator[Desks]:
     writer = LogWriter(io.BytesIO())
     made = Desks(SystemClock(), Telemetry(Log(writer, SystemClock())))
     yield made
@@ -38,18 +38,18 @@ def endpoints(confirm: str, *changes: tuple[str, str]) -> tuple[Endpoint, ...]:
     return good(text).endpoints
 
 
-def target(prepared: Prepared) -> Desk:
-    (member,) = prepared.desks.values()
+def target(prepared: Prepared) -> StatusTarget:
+    (member,) = prepared.targets.values()
     return member.part
 
 
 ASKING = endpoints(f"url: '{URL}'")
 
 
-async def test_what_is_the_same_stays(desks: Desks) -> None:
-    desks.take(first := desks.prepare(ASKING))
+async def test_what_is_the_same_stays(targets: Desks) -> None:
+    targets.take(first := targets.prepare(ASKING))
     changed = endpoints(f"url: '{URL}'", ("/vipps", "/other"), ("/midtrans/", "/elsewhere/"))
-    assert desks.prepare(changed).confirmer is first.confirmer
+    assert targets.prepare(changed).confirmer is first.confirmer
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ async def test_what_is_the_same_stays(desks: Desks) -> None:
         endpoints(f"url: '{URL}', on_error: deliver"),
     ],
 )
-async def test_a_new_desk_asks_no_more_often(changed: tuple[Endpoint, ...], desks: Desks) -> None:
-    desks.take(first := desks.prepare(ASKING))
-    after = desks.prepare(changed)
+async def test_a_new_desk_asks_no_more_often(changed: tuple[Endpoint, ...], targets: Desks) -> None:
+    targets.take(first := targets.prepare(ASKING))
+    after = targets.prepare(changed)
     assert target(after) is not target(first)
     assert target(after).turns is target(first).turns
     assert target(after).secrets == changed[0].secrets
@@ -81,48 +81,50 @@ async def test_a_new_desk_asks_no_more_often(changed: tuple[Endpoint, ...], desk
         ),
     ],
 )
-async def test_another_api_or_pace_begins_anew(changed: tuple[Endpoint, ...], desks: Desks) -> None:
-    desks.take(first := desks.prepare(ASKING))
-    assert target(desks.prepare(changed)).turns is not target(first).turns
+async def test_another_api_or_pace_begins_anew(
+    changed: tuple[Endpoint, ...], targets: Desks
+) -> None:
+    targets.take(first := targets.prepare(ASKING))
+    assert target(targets.prepare(changed)).turns is not target(first).turns
 
 
-async def test_a_changed_desk_leaves_its_neighbour_alone(desks: Desks) -> None:
+async def test_a_changed_desk_leaves_its_neighbour_alone(targets: Desks) -> None:
     more = (ASKING[0].model_copy(update={"name": "more"}),)
-    desks.take(first := desks.prepare(ASKING + more))
+    targets.take(first := targets.prepare(ASKING + more))
     changed = endpoints(f"url: '{URL}', rate: 11")
-    after = desks.prepare(changed + more)
+    after = targets.prepare(changed + more)
     assert after.confirmer is not first.confirmer
-    assert after.desks["more"] is first.desks["more"]
-    desks.take(after)
-    assert desks.others() == [first.desks["midtrans"]]
-    await desks.close(desks.others())
-    assert desks.others() == []
+    assert after.targets["more"] is first.targets["more"]
+    targets.take(after)
+    assert targets.others() == [first.targets["midtrans"]]
+    await targets.close(targets.others())
+    assert targets.others() == []
 
 
-async def test_events_of_an_endpoint_that_is_gone_are_not_let_through(desks: Desks) -> None:
+async def test_events_of_an_endpoint_that_is_gone_are_not_let_through(targets: Desks) -> None:
     async with StatusApi(says(NOT_FOUND)) as api:
         asking = endpoints(f'url: "{api.url}"')
-        desks.take(first := desks.prepare(asking))
+        targets.take(first := targets.prepare(asking))
         body = b'{"order_id": "1", "status_code": "200", "gross_amount": "1.00",'
         event = replace(EVENT, body=body + b' "transaction_status": "deny"}')
         assert await first.confirmer.confirm(event) == Unconfirmed("not found")
         assert await first.confirmer.confirm(replace(event, endpoint="vipps")) is None
         owed = replace(event, confirm=True)
         for without in (asking[1:], ()):
-            desks.take(after := desks.prepare(without))
+            targets.take(after := targets.prepare(without))
             gone = await after.confirmer.confirm(owed)
             assert gone == Unconfirmed("endpoint midtrans is not configured; name it again")
             assert after.confirmer.strict(owed)
             # Nothing was promised of the events of others.
             assert await after.confirmer.confirm(replace(event, endpoint="gone")) is None
         # The configuration has the last word.
-        desks.take(after := desks.prepare((asking[0].model_copy(update={"confirm": None}),)))
+        targets.take(after := targets.prepare((asking[0].model_copy(update={"confirm": None}),)))
         assert await after.confirmer.confirm(owed) is None
 
 
 async def test_endpoints_that_do_not_ask_come_and_go_and_nothing_is_made_anew(
-    desks: Desks,
+    targets: Desks,
 ) -> None:
-    desks.take(first := desks.prepare(ASKING))
-    desks.take(after := desks.prepare(ASKING[:1]))
+    targets.take(first := targets.prepare(ASKING))
+    targets.take(after := targets.prepare(ASKING[:1]))
     assert after.confirmer is first.confirmer

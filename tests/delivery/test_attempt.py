@@ -19,7 +19,7 @@ from relay.core.event import (
     Unconfirmed,
     Unreachable,
 )
-from relay.delivery.attempt import Attempts, Confirmed, Later, Upstream
+from relay.delivery.attempt import AttemptRunner, Confirmed, RateLimited, Upstream
 from relay.delivery.circuit_breaker import Breaker
 from relay.delivery.retry import RetryPolicy
 from relay.delivery.sender import Cause
@@ -52,7 +52,7 @@ class Bench:
         claimed = await self.spool.claim("billing", 1, LEASE, ordered=False)
         return claimed.leases[0]
 
-    def attempts(self, tell: Callable[[Lease], Outcome]) -> Attempts:
+    def attempts(self, tell: Callable[[Lease], Outcome]) -> AttemptRunner:
         """Return attempts whose outcome is what `tell` says, two seconds later."""
         clock = self.clock
 
@@ -61,7 +61,7 @@ class Bench:
                 await clock.sleep(2)
                 return tell(lease)
 
-        return Attempts(
+        return AttemptRunner(
             upstream=Upstream("billing", Wire(), timedelta(seconds=10), 4, POLICY),
             spool=self.spool,
             breaker=self.breaker,
@@ -261,7 +261,7 @@ async def test_ten_events_that_find_nobody_open_the_breaker(bench: Bench) -> Non
 @pytest.mark.parametrize("outcome", [Delivered(200), Rejected(500)])
 async def test_any_answer_closes_the_breaker(bench: Bench, outcome: Outcome) -> None:
     for number in range(10):
-        bench.breaker.unreachable(f"event {number}", 0.0)
+        bench.breaker.record_failure(f"event {number}", 0.0)
     await bench.deliver(lambda _: outcome)
     assert not bench.breaker.is_open
 
@@ -280,11 +280,11 @@ async def test_a_probe_that_fails_by_our_own_fault_makes_room_for_another(
     bench: Bench, tell: Callable[[Lease], Outcome]
 ) -> None:
     for number in range(10):
-        bench.breaker.unreachable(f"event {number}", 0.0)
-    bench.breaker.begun("evt_0001")
+        bench.breaker.record_failure(f"event {number}", 0.0)
+    bench.breaker.on_start("evt_0001")
     await bench.deliver(tell)
     assert bench.breaker.is_open
-    assert bench.breaker.allowance(1e9, 0) == 1
+    assert bench.breaker.permits(1e9, 0) == 1
 
 
 # ---- confirmation ---------------------------------------------------------------------------
@@ -294,7 +294,7 @@ class Provider:
     """Says this of every event, and counts how often it is asked."""
 
     def __init__(
-        self, said: Confirmed | Unconfirmed | Later | None, *, strict: bool = True
+        self, said: Confirmed | Unconfirmed | RateLimited | None, *, strict: bool = True
     ) -> None:
         self.said = said
         self.asked = 0
@@ -303,7 +303,7 @@ class Provider:
     def strict(self, event: Event) -> bool:
         return self._strict
 
-    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | Later | None:
+    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
         self.asked += 1
         return self.said
 
@@ -316,9 +316,9 @@ async def ask(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease)
             sent.append(lease)
             return Delivered(200)
 
-    line = Upstream("billing", Wire(), LEASE, 4, POLICY, confirmer=provider)
-    attempts = Attempts(
-        upstream=line,
+    worker = Upstream("billing", Wire(), LEASE, 4, POLICY, confirmer=provider)
+    attempts = AttemptRunner(
+        upstream=worker,
         spool=bench.spool,
         breaker=bench.breaker,
         clock=bench.clock,
@@ -397,7 +397,7 @@ async def test_waiting_for_its_turn_is_no_attempt_and_costs_no_time(
     lease = await bench.lease()
     # Longer than what the event has to be delivered in, whatever on_error says.
     for wait in (3000, 3000):
-        provider = Provider(Later(wait), strict=strict)
+        provider = Provider(RateLimited(wait), strict=strict)
         assert not await ask(bench, provider, sent, lease)
         assert (await bench.record()).attempts == 0
         claimed = await bench.spool.claim("billing", 1, LEASE, ordered=False)
@@ -412,20 +412,20 @@ async def test_waiting_for_its_turn_is_no_attempt_and_costs_no_time(
 
 async def test_a_probe_that_waits_for_its_turn_makes_room_for_another(bench: Bench) -> None:
     for number in range(10):
-        bench.breaker.unreachable(f"evt-{number}", bench.clock.monotonic())
+        bench.breaker.record_failure(f"evt-{number}", bench.clock.monotonic())
     await bench.clock.advance(60)
     lease = await bench.lease()
-    bench.breaker.begun(lease.event.id)
-    assert bench.breaker.allowance(bench.clock.monotonic(), 0) == 0
-    await ask(bench, Provider(Later(1)), [], lease)
-    assert bench.breaker.allowance(bench.clock.monotonic(), 0) == 1
+    bench.breaker.on_start(lease.event.id)
+    assert bench.breaker.permits(bench.clock.monotonic(), 0) == 0
+    await ask(bench, Provider(RateLimited(1)), [], lease)
+    assert bench.breaker.permits(bench.clock.monotonic(), 0) == 1
 
 
 async def test_putting_off_is_tried_until_the_spool_is_back(bench: Bench) -> None:
     lease = await bench.lease()
     bench.spool.broken["release"] = SpoolUnavailable("full")
     async with asyncio.TaskGroup() as group:
-        group.create_task(ask(bench, Provider(Later(1)), [], lease))
+        group.create_task(ask(bench, Provider(RateLimited(1)), [], lease))
         await bench.clock.advance(1)
         del bench.spool.broken["release"]
         await bench.clock.advance(5)

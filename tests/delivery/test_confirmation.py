@@ -6,8 +6,8 @@ from datetime import timedelta
 from relay.core.event import Unconfirmed
 from relay.core.rate_limit import FAILURES, RETRY_INTERVAL, FairRateLimiter
 from relay.core.secret import Secret
-from relay.delivery.attempt import Confirmed, Later
-from relay.delivery.confirmation import TOGETHER, Desk, StatusConfirmer
+from relay.delivery.attempt import Confirmed, RateLimited
+from relay.delivery.confirmation import CONCURRENCY, StatusConfirmer, StatusTarget
 from relay.providers.midtrans.status import Answer, Limited, NoAnswer, NotFound, notified
 from tests.harness.clock import ManualClock
 from tests.harness.leases import EVENT
@@ -60,8 +60,8 @@ def confirmer(
     api: Api, clock: ManualClock, tally: Tally, *, rate: int = 100, strict: bool = True
 ) -> StatusConfirmer:
     secrets = (Secret("old"), Secret(KEY))
-    desks = {"midtrans": Desk(api, secrets, FairRateLimiter(rate), strict)}
-    return StatusConfirmer(desks, {"other"}, clock, tally)
+    targets = {"midtrans": StatusTarget(api, secrets, FairRateLimiter(rate), strict)}
+    return StatusConfirmer(targets, {"other"}, clock, tally)
 
 
 async def test_agreement_is_told_with_the_state_of_now() -> None:
@@ -124,11 +124,16 @@ async def test_what_has_to_wait_for_its_turn_is_told_so_and_nothing_is_held_agai
     asks = confirmer(api, clock, tally, rate=2)
     events = [replace(PAID, id=f"evt-{number}") for number in range(4)]
     said = [await asks.confirm(event) for event in events]
-    assert said == [Confirmed("settlement"), Confirmed("settlement"), Later(0.5), Later(1.0)]
+    assert said == [
+        Confirmed("settlement"),
+        Confirmed("settlement"),
+        RateLimited(0.5),
+        RateLimited(1.0),
+    ]
     assert tally.results == [("midtrans", "confirmed")] * 2
     await clock.advance(0.5)
     # Who comes first does not go first: the place was kept.
-    assert await asks.confirm(replace(PAID, id="new")) == Later(1.0)
+    assert await asks.confirm(replace(PAID, id="new")) == RateLimited(1.0)
     assert await asks.confirm(events[2]) == Confirmed("settlement")
     await clock.advance(0.5)
     assert await asks.confirm(events[3]) == Confirmed("settlement")
@@ -140,11 +145,11 @@ async def test_while_every_question_is_under_way_nobody_waits_for_an_answer() ->
     api.may_answer.clear()
     asks = confirmer(api, clock, Tally())
     async with asyncio.TaskGroup() as group:
-        for number in range(TOGETHER):
+        for number in range(CONCURRENCY):
             group.create_task(asks.confirm(replace(PAID, id=f"evt-{number}")))
         await clock.advance(0)
-        assert await asks.confirm(replace(PAID, id="late")) == Later(RETRY_INTERVAL)
-        assert len(api.asked) == TOGETHER
+        assert await asks.confirm(replace(PAID, id="late")) == RateLimited(RETRY_INTERVAL)
+        assert len(api.asked) == CONCURRENCY
         api.may_answer.set()
     await clock.advance(RETRY_INTERVAL)
     assert await asks.confirm(replace(PAID, id="late")) == Confirmed("settlement")
@@ -174,10 +179,10 @@ async def test_a_name_that_cannot_be_asked_for_is_not_held_against_the_api() -> 
 
 
 async def test_an_event_of_an_endpoint_that_is_gone_does_not_go_out_unasked() -> None:
-    target = Desk(Api(), (Secret(KEY),), FairRateLimiter(10), strict=True)
+    target = StatusTarget(Api(), (Secret(KEY),), FairRateLimiter(10), strict=True)
     # Whether another endpoint asks makes no difference.
-    for desks in ({"midtrans": target}, {}):
-        asks = StatusConfirmer(desks, {"other"}, ManualClock(), Tally())
+    for targets in ({"midtrans": target}, {}):
+        asks = StatusConfirmer(targets, {"other"}, ManualClock(), Tally())
         for name, confirm, orphan in (
             ("gone", True, True),
             ("gone", False, False),

@@ -75,7 +75,7 @@ async def test_what_goes_wrong_is_named(
 async def test_a_hanging_api_is_waited_for_no_longer_than_said(
     api: StatusApi, asks: StatusClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(confirmation, "PATIENCE", 0.05)
+    monkeypatch.setattr(confirmation, "STATUS_TIMEOUT", 0.05)
     api.behave(hang)
     assert await asks.ask("1", SECRET) == NoAnswer("timeout")
 

@@ -14,8 +14,8 @@ from relay.core.event import Lease, Outcome, Status, Unreachable
 from relay.delivery.attempt import Sender, Upstream
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.retry import RetryPolicy
-from relay.delivery.sender import Cause, Forwarder
-from relay.delivery.worker import AHEAD
+from relay.delivery.sender import Cause, HttpSender
+from relay.delivery.worker import PREFETCH
 from relay.spool import Query, SpoolBroken
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
@@ -49,7 +49,7 @@ class House:
         self, url: str, name: str = "billing", concurrency: int = 4, *, order_by_key: bool = False
     ) -> Upstream:
         timeout = timedelta(seconds=10)
-        sender = Forwarder(url, timeout=timeout, concurrency=concurrency, clock=self.clock)
+        sender = HttpSender(url, timeout=timeout, concurrency=concurrency, clock=self.clock)
         self._stack.push_async_callback(sender.close)
         return Upstream(name, sender, timeout, concurrency, POLICY, order_by_key, url=url)
 
@@ -124,7 +124,7 @@ async def test_no_more_attempts_than_allowed_are_made_at_once(house: House) -> N
             gate.set()
             await house.witness.until_delivered(10)
         assert server.connections == 3
-    assert max(map(len, house.spool.claimed)) <= 3 * AHEAD
+    assert max(map(len, house.spool.claimed)) <= 3 * PREFETCH
     assert sorted(house.witness.delivered()) == events
 
 
@@ -260,10 +260,10 @@ async def test_a_dead_upstream_is_left_alone_but_for_one_probe(house: House) -> 
             async def attempt(self, lease: Lease) -> Outcome:
                 return await (real if self.mended else dead).attempt(lease)
 
-        line = Line()
+        worker = Line()
         with RefusingPort() as refusing:
             dead = house.upstream(refusing, "dead").sender
-            async with house.dispatching(replace(upstream, sender=line)) as dispatcher:
+            async with house.dispatching(replace(upstream, sender=worker)) as dispatcher:
                 await house.witness.until(lambda: len(house.witness.attempts) == 10)
                 assert dispatcher.breakers() == {"billing": True}
                 await house.clock.advance(4.9)
@@ -272,7 +272,7 @@ async def test_a_dead_upstream_is_left_alone_but_for_one_probe(house: House) -> 
                 await house.witness.until(lambda: len(house.witness.attempts) == 11)
                 await house.clock.advance(9.5)
                 assert len(house.witness.attempts) == 11
-                line.mended = True
+                worker.mended = True
                 await house.clock.advance(0.6)
                 await house.spool.pass_time_until(lambda: len(house.witness.delivered()) == 30)
                 assert dispatcher.breakers() == {"billing": False}

@@ -20,8 +20,8 @@ from relay.core.event import (
 )
 from relay.core.request import Ack
 from relay.core.secret import Secret
-from relay.delivery.proxy import Asker, Passage, Passthrough
-from relay.delivery.sender import Forwarder
+from relay.delivery.proxy import ProxyForwarder, ProxySender, ProxyUpstream
+from relay.delivery.sender import HttpSender
 from relay.signatures.shared_secret import Signer
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
@@ -33,20 +33,20 @@ LIMIT = timedelta(seconds=5)
 
 @dataclass
 class Bench:
-    passthrough: Passthrough
+    proxy_forwarder: ProxyForwarder
     witness: RecordingObserver
     noted: list[ProxiedDelivery]
 
 
-def bench(asker: Asker, *, concurrency: int = 2, clock: ManualClock | None = None) -> Bench:
+def bench(asker: ProxySender, *, concurrency: int = 2, clock: ManualClock | None = None) -> Bench:
     witness, noted = RecordingObserver(), list[ProxiedDelivery]()
-    passthrough = Passthrough(
-        passages={"billing": Passage(asker, LIMIT, concurrency)},
+    proxy_forwarder = ProxyForwarder(
+        proxy_upstreams={"billing": ProxyUpstream(asker, LIMIT, concurrency)},
         clock=clock or ManualClock(RECEIVED),
         observer=witness,
         note=noted.append,
     )
-    return Bench(passthrough, witness, noted)
+    return Bench(proxy_forwarder, witness, noted)
 
 
 @asynccontextmanager
@@ -54,11 +54,11 @@ async def passing(
     url: str, *, concurrency: int = 2, signer: Signer | None = None
 ) -> AsyncIterator[Bench]:
     clock = ManualClock(RECEIVED)
-    forwarder = Forwarder(url, timeout=LIMIT, concurrency=concurrency, clock=clock, signer=signer)
+    sender = HttpSender(url, timeout=LIMIT, concurrency=concurrency, clock=clock, signer=signer)
     try:
-        yield bench(forwarder, concurrency=concurrency, clock=clock)
+        yield bench(sender, concurrency=concurrency, clock=clock)
     finally:
-        await forwarder.close()
+        await sender.close()
 
 
 async def test_a_delivery_arrives_as_an_event_does() -> None:
@@ -73,7 +73,7 @@ async def test_a_delivery_arrives_as_an_event_does() -> None:
     delivery = replace(delivery, delivery=replace(delivery.delivery, head=head))
     signer = Signer([Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")])
     async with Upstream() as upstream, passing(upstream.url + "/base", signer=signer) as way:
-        await way.passthrough.pass_on(delivery)
+        await way.proxy_forwarder.forward(delivery)
     [received] = upstream.received
     assert (received.method, received.target) == ("DELETE", "/base/v1.0/qr?a=%20b")
     assert received.body == b"\x00 {}"
@@ -110,7 +110,7 @@ async def test_what_came_of_it_is_told_and_noted(
 ) -> None:
     delivery = verified(event_id="evt_1")
     async with Upstream(answer(status)) as upstream, passing(upstream.url) as way:
-        answered = await way.passthrough.pass_on(delivery)
+        answered = await way.proxy_forwarder.forward(delivery)
     assert answered == ProxyResponse(outcome, None if status == 500 else Ack(status, b"", ""))
     assert way.noted == [ProxiedDelivery(delivery, outcome, RECEIVED)]
     assert way.witness.attempts == [
@@ -134,7 +134,7 @@ async def test_what_came_of_it_is_told_and_noted(
 async def test_there_is_one_attempt_whatever_comes_of_it() -> None:
     with RefusingPort() as url:
         async with passing(url) as way:
-            answered = await way.passthrough.pass_on(verified())
+            answered = await way.proxy_forwarder.forward(verified())
     assert answered == ProxyResponse(Unreachable("refused"))
     assert [each.cause for each in way.witness.attempts] == ["refused"]
     assert len(way.noted) == 1
@@ -147,25 +147,25 @@ async def test_the_cap_holds_and_a_crowd_is_turned_away() -> None:
         passing(upstream.url, concurrency=2) as way,
     ):
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(way.passthrough.pass_on(verified())) for _ in range(4)]
+            tasks = [group.create_task(way.proxy_forwarder.forward(verified())) for _ in range(4)]
             await upstream.has_received(2)
             with pytest.raises(
                 UpstreamOverloaded, match="4 deliveries are being passed on to billing"
             ):
-                await way.passthrough.pass_on(verified())
+                await way.proxy_forwarder.forward(verified())
             assert len(upstream.received) == 2
             release.set()
         assert {task.result().outcome for task in tasks} == {Delivered(200)}
         assert (upstream.connections, len(upstream.received)) == (2, 4)
         assert len(way.noted) == len(way.witness.attempts) == 4
         # There is room again.
-        assert (await way.passthrough.pass_on(verified())).outcome == Delivered(200)
+        assert (await way.proxy_forwarder.forward(verified())).outcome == Delivered(200)
 
 
 async def test_an_attempt_that_is_cut_short_is_told_and_noted() -> None:
     async with Upstream(hang) as upstream, passing(upstream.url, concurrency=1) as way:
         for number in (1, 2, 3):
-            passing_on = asyncio.ensure_future(way.passthrough.pass_on(verified()))
+            passing_on = asyncio.ensure_future(way.proxy_forwarder.forward(verified()))
             await upstream.has_received(number)
             passing_on.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -188,14 +188,14 @@ class Faulty:
 async def test_our_own_mistake_is_no_answer_and_is_told() -> None:
     way = bench(Faulty([]), concurrency=1)
     for _ in range(3):
-        assert await way.passthrough.pass_on(verified()) == ProxyResponse(Unreachable("fault"))
+        assert await way.proxy_forwarder.forward(verified()) == ProxyResponse(Unreachable("fault"))
     assert [upstream for upstream, _, _ in way.witness.faults] == ["billing"] * 3
     assert [each.outcome for each in way.noted] == [Unreachable("fault")] * 3
 
 
 async def test_the_lease_is_the_first_and_only_one() -> None:
     asker = Faulty([])
-    await bench(asker).passthrough.pass_on(verified())
+    await bench(asker).proxy_forwarder.forward(verified())
     [lease] = asker.calls
     assert (lease.attempt, lease.round_attempt) == (1, 1)
     assert (lease.round_started_at, lease.until) == (RECEIVED, RECEIVED + LIMIT)

@@ -13,7 +13,7 @@ import pytest
 from relay.core.clock import SystemClock
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import Delivered, ProxiedDelivery
-from relay.delivery.proxy import Journal
+from relay.delivery.proxy import ProxiedHistory
 from relay.spool import Query, SpoolBroken
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
@@ -36,7 +36,7 @@ class Bench:
     spool: SpyingSpool
     log: io.BytesIO
     writer: LogWriter
-    journal: Journal
+    history: ProxiedHistory
     running: "asyncio.Task[None]"
 
     async def written(self, *ids: str) -> None:
@@ -53,11 +53,11 @@ class Bench:
         """Stop as a relay stops."""
         self.running.cancel()
         await asyncio.wait({self.running})
-        await self.journal.flush()
+        await self.history.flush()
 
-    def lines(self) -> list[dict[str, Any]]:
+    def workers(self) -> list[dict[str, Any]]:
         self.writer.close()
-        return [orjson.loads(line) for line in self.log.getvalue().splitlines()]
+        return [orjson.loads(worker) for worker in self.log.getvalue().splitlines()]
 
 
 @pytest.fixture
@@ -72,9 +72,9 @@ async def bench(tmp_path: Path, room: int) -> AsyncIterator[Bench]:
     real = await open_spool(tmp_path / "relay.db", SystemClock())
     spool = SpyingSpool(real, clock)
     telemetry = Telemetry(Log(writer, clock))
-    journal = Journal(spool, clock=clock, telemetry=telemetry, room=room)
-    running = asyncio.get_running_loop().create_task(journal.run())
-    yield Bench(clock, spool, log, writer, journal, running)
+    history = ProxiedHistory(spool, clock=clock, telemetry=telemetry, room=room)
+    running = asyncio.get_running_loop().create_task(history.run())
+    yield Bench(clock, spool, log, writer, history, running)
     running.cancel()
     await asyncio.wait({running})
     await real.close()
@@ -83,21 +83,21 @@ async def bench(tmp_path: Path, room: int) -> AsyncIterator[Bench]:
 
 async def test_what_comes_together_is_written_together(bench: Bench) -> None:
     for number in range(3):
-        bench.journal.note(passed(number))
+        bench.history.note(passed(number))
     await bench.clock.advance(0.03)
-    bench.journal.note(passed(3))
+    bench.history.note(passed(3))
     assert bench.spool.recorded == []
     await bench.clock.advance(0.03)
     await bench.written("e000", "e001", "e002", "e003")
     assert bench.spool.recorded == [4]
-    assert bench.lines() == []
+    assert bench.workers() == []
 
 
 async def test_more_is_written_when_more_comes(bench: Bench) -> None:
-    bench.journal.note(passed(1))
+    bench.history.note(passed(1))
     await bench.clock.advance(0.1)
     await bench.written("e001")
-    bench.journal.note(passed(2))
+    bench.history.note(passed(2))
     await bench.clock.advance(0.1)
     await bench.written("e001", "e002")
     assert bench.spool.recorded == [1, 1]
@@ -105,7 +105,7 @@ async def test_more_is_written_when_more_comes(bench: Bench) -> None:
 
 async def test_a_long_queue_goes_in_steps(bench: Bench, room: int) -> None:
     for number in range(room // 4100):
-        bench.journal.note(passed(number))
+        bench.history.note(passed(number))
     await bench.clock.advance(0.1)
     await bench.end()
     assert len(await bench.ids()) == room // 4100
@@ -113,7 +113,7 @@ async def test_a_long_queue_goes_in_steps(bench: Bench, room: int) -> None:
 
 
 async def test_what_waits_at_the_end_is_written(bench: Bench) -> None:
-    bench.journal.note(passed(1))
+    bench.history.note(passed(1))
     await bench.end()
     assert await bench.ids() == ["e001"]
 
@@ -122,7 +122,7 @@ async def test_what_waits_at_the_end_is_written(bench: Bench) -> None:
 async def test_stopping_in_the_middle_of_a_write_loses_and_doubles_nothing(
     turns: int, bench: Bench
 ) -> None:
-    bench.journal.note(passed(1))
+    bench.history.note(passed(1))
     await bench.clock.advance(0.099)
     advancing = asyncio.ensure_future(bench.clock.advance(0.001))
     for _ in range(turns * 10):
@@ -130,20 +130,20 @@ async def test_stopping_in_the_middle_of_a_write_loses_and_doubles_nothing(
     await bench.end()
     await advancing
     assert await bench.ids() == ["e001"]
-    assert bench.lines() == []
+    assert bench.workers() == []
 
 
 async def test_a_spool_in_trouble_gets_it_later(bench: Bench) -> None:
     bench.spool.broken["record"] = SpoolUnavailable("disk full")
-    bench.journal.note(passed(1))
+    bench.history.note(passed(1))
     await bench.clock.advance(0.1)
-    bench.journal.note(passed(2))
+    bench.history.note(passed(2))
     assert bench.spool.recorded == [1]
     bench.spool.broken.clear()
     await bench.clock.advance(1)
     await bench.written("e001", "e002")
     assert bench.spool.recorded == [1, 2]
-    assert [(line["event"], line["level"]) for line in bench.lines()] == [
+    assert [(worker["event"], worker["level"]) for worker in bench.workers()] == [
         ("history_delayed", "warning")
     ]
 
@@ -151,23 +151,25 @@ async def test_a_spool_in_trouble_gets_it_later(bench: Bench) -> None:
 @pytest.mark.parametrize("room", [10_000])
 async def test_without_room_the_newest_is_lost_and_said_to_be(bench: Bench) -> None:
     """Each takes its body and a little more."""
-    bench.journal.note(passed(1, bytes(5000)))
-    bench.journal.note(passed(2))
+    bench.history.note(passed(1, bytes(5000)))
+    bench.history.note(passed(2))
     await bench.clock.advance(0.1)
     await bench.written("e001")
     await bench.end()
-    bench.journal.note(passed(3, bytes(5000)))
-    await bench.journal.flush()
+    bench.history.note(passed(3, bytes(5000)))
+    await bench.history.flush()
     await bench.written("e001", "e003")
-    assert [(line["event"], line["id"]) for line in bench.lines()] == [("history_lost", "e002")]
+    assert [(worker["event"], worker["id"]) for worker in bench.workers()] == [
+        ("history_lost", "e002")
+    ]
 
 
 async def test_what_cannot_be_written_at_the_end_is_lost_and_said_to_be(bench: Bench) -> None:
     bench.spool.broken["record"] = SpoolUnavailable("disk full")
     for number in (1, 2):
-        bench.journal.note(passed(number))
+        bench.history.note(passed(number))
     await bench.end()
-    assert [(line["event"], line["id"], line["detail"]) for line in bench.lines()] == [
+    assert [(worker["event"], worker["id"], worker["detail"]) for worker in bench.workers()] == [
         ("history_lost", "e001", "disk full"),
         ("history_lost", "e002", "disk full"),
     ]
@@ -175,17 +177,17 @@ async def test_what_cannot_be_written_at_the_end_is_lost_and_said_to_be(bench: B
 
 async def test_one_that_cannot_be_written_keeps_nobody_else(bench: Bench) -> None:
     for number, key in enumerate(("a", "half a pair \ud800", "b")):
-        bench.journal.note(passed(number, key=key))
+        bench.history.note(passed(number, key=key))
     await bench.end()
     assert await bench.ids() == ["e000", "e002"]
-    assert [line["event"] for line in bench.lines()] == ["history_fault", "history_lost"]
+    assert [worker["event"] for worker in bench.workers()] == ["history_fault", "history_lost"]
 
 
 async def test_a_broken_spool_ends_the_journal(bench: Bench) -> None:
     bench.spool.broken["record"] = SpoolBroken("disk I/O error")
-    bench.journal.note(passed(1))
+    bench.history.note(passed(1))
     await bench.clock.advance(0.1)
     with pytest.raises(SpoolBroken):
         await bench.running
-    await bench.journal.flush()
-    assert [line["event"] for line in bench.lines()] == ["history_lost"]
+    await bench.history.flush()
+    assert [worker["event"] for worker in bench.workers()] == ["history_lost"]

@@ -26,7 +26,7 @@ from relay.core.request import Ack, Headers
 from relay.core.secret import Secret
 from relay.delivery.http.messages import Closed, Malformed, TooLong
 from relay.delivery.http.pool import CannotConnect
-from relay.delivery.sender import Cause, Forwarder, cause_of, parse_retry_after
+from relay.delivery.sender import Cause, HttpSender, cause_of, parse_retry_after
 from relay.signatures.shared_secret import Signer
 from tests.harness.clock import ManualClock
 from tests.harness.leases import EVENT, lease_of
@@ -52,7 +52,7 @@ LOOPBACK = IPv4Address("127.0.0.1")
 async def forwarding(
     url: str, within: float = 5.0, signer: Signer | None = None
 ) -> AsyncIterator[Callable[[Event], Awaitable[Outcome]]]:
-    forwarder = Forwarder(
+    sender = HttpSender(
         url,
         timeout=timedelta(seconds=within),
         concurrency=4,
@@ -60,9 +60,9 @@ async def forwarding(
         signer=signer,
     )
     try:
-        yield lambda event: forwarder.attempt(lease_of(event))
+        yield lambda event: sender.attempt(lease_of(event))
     finally:
-        await forwarder.close()
+        await sender.close()
 
 
 async def one_attempt(
@@ -284,16 +284,16 @@ async def test_an_answer_that_comes_before_the_request_is_written_is_the_answer(
 
 async def one_question(behaviour: Behaviour, within: float = 5.0) -> ProxyResponse:
     async with Upstream(behaviour) as upstream:
-        forwarder = Forwarder(
+        sender = HttpSender(
             upstream.url,
             timeout=timedelta(seconds=within),
             concurrency=1,
             clock=ManualClock(NOW),
         )
         try:
-            return await forwarder.ask(lease_of())
+            return await sender.ask(lease_of())
         finally:
-            await forwarder.close()
+            await sender.close()
 
 
 @pytest.mark.parametrize("status", [200, 202, 299, 400, 401, 404, 429, 499])
@@ -408,12 +408,12 @@ async def test_the_longest_answer_is_passed_back_whole() -> None:
 
 async def test_a_question_that_cannot_be_put_is_not_sent() -> None:
     async with Upstream() as upstream:
-        forwarder = Forwarder(
+        sender = HttpSender(
             upstream.url, timeout=timedelta(seconds=5), concurrency=1, clock=ManualClock(NOW)
         )
         event = replace(EVENT, suffix="/../elsewhere")
-        assert await forwarder.ask(lease_of(event)) == ProxyResponse(Unreachable("unsendable"))
-        await forwarder.close()
+        assert await sender.ask(lease_of(event)) == ProxyResponse(Unreachable("unsendable"))
+        await sender.close()
         assert upstream.connections == 0
 
 

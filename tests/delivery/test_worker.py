@@ -13,7 +13,7 @@ from relay.core.event import Delivered, Lease, Outcome, Unreachable
 from relay.delivery.attempt import Upstream
 from relay.delivery.retry import RetryPolicy
 from relay.delivery.sender import Cause
-from relay.delivery.worker import AHEAD, LEASE_MARGIN, Line, Turnstile
+from relay.delivery.worker import LEASE_MARGIN, PREFETCH, StartLimiter, UpstreamWorker
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.leases import verified
@@ -45,23 +45,23 @@ class Bench:
         self.wire = Wire(Delivered(200))
 
     @asynccontextmanager
-    async def running(self, concurrency: int = 1) -> AsyncIterator[Line]:
-        line = Line(
+    async def running(self, concurrency: int = 1) -> AsyncIterator[UpstreamWorker]:
+        worker = UpstreamWorker(
             self.spool,
             Upstream("billing", self.wire, TIMEOUT, concurrency, POLICY),
-            turnstile=Turnstile(),
+            start_limiter=StartLimiter(),
             clock=self.clock,
             dice=Random(1),
             observer=self.witness,
         )
         async with asyncio.TaskGroup() as group:
-            group.create_task(line.run())
+            group.create_task(worker.run())
             await self.clock.advance(0)
             # Its first look has found nothing: from now on it takes what is stored.
             await self.spool.rests()
-            yield line
+            yield worker
             self.wire.go.set()
-            line.stop()
+            worker.stop()
 
     async def store(self, *numbers: int) -> list[str]:
         for number in numbers:
@@ -80,11 +80,11 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 async def test_what_is_stored_goes_out_without_being_claimed(bench: Bench) -> None:
     bench.wire.go.set()
-    async with bench.running() as line:
+    async with bench.running() as worker:
         events = await bench.store(1, 2, 3)
         await bench.witness.until_delivered(3)
-        assert line.reserve() == TIMEOUT * AHEAD + LEASE_MARGIN
-        line.cancel()
+        assert worker.reserve() == TIMEOUT * PREFETCH + LEASE_MARGIN
+        worker.cancel()
     assert bench.witness.delivered() == events
     assert bench.spool.claimed == []
 
@@ -100,23 +100,23 @@ async def test_no_more_attempts_than_allowed_begin_and_the_rest_waits_its_turn(
         await bench.witness.until_delivered(10)
     assert sorted(bench.witness.delivered()) == events
     # Eight had a seat; what came behind them had to be claimed.
-    assert sum(map(len, bench.spool.claimed)) == 10 - 2 * AHEAD
+    assert sum(map(len, bench.spool.claimed)) == 10 - 2 * PREFETCH
 
 
 async def test_a_line_whose_upstream_is_left_alone_takes_nothing(bench: Bench) -> None:
     bench.wire.outcome = Unreachable(Cause.REFUSED)
     bench.wire.go.set()
-    async with bench.running(concurrency=4) as line:
+    async with bench.running(concurrency=4) as worker:
         await bench.store(*range(10))
-        await bench.witness.until(lambda: line.breaker.is_open)
-        assert line.reserve() is None
+        await bench.witness.until(lambda: worker.breaker.is_open)
+        assert worker.reserve() is None
 
 
 async def test_an_event_that_is_promised_while_the_line_stops_is_given_back(bench: Bench) -> None:
-    async with bench.running() as line:
+    async with bench.running() as worker:
         putting = asyncio.ensure_future(bench.spool.put(verified(1)))
         await asyncio.sleep(0)
-        line.stop()
+        worker.stop()
         await putting
     assert bench.wire.sent == []
     assert [lease.event.id for lease in bench.spool.released] == [verified(1).event_id]

@@ -33,8 +33,8 @@ from relay.core.request import (
     Verification,
 )
 from relay.core.secret import Secret
-from relay.delivery.proxy import Passage, Passthrough
-from relay.delivery.sender import Forwarder
+from relay.delivery.proxy import ProxyForwarder, ProxyUpstream
+from relay.delivery.sender import HttpSender
 from relay.ingest.client_address import ClientLocator
 from relay.ingest.pipeline import Endpoint, Ingest, PassOn
 from relay.ingest.routing import Routes
@@ -151,13 +151,13 @@ class Bench:
     ) -> AsyncIterator[None]:
         """Pass deliveries on to this URL, as long as it lasts."""
         limit = timedelta(seconds=within)
-        forwarder = Forwarder(url, timeout=limit, concurrency=concurrency, clock=SystemClock())
-        self.pass_on = Passthrough(
-            passages={"billing": Passage(forwarder, limit, concurrency)},
+        forwarder = HttpSender(url, timeout=limit, concurrency=concurrency, clock=SystemClock())
+        self.pass_on = ProxyForwarder(
+            proxy_upstreams={"billing": ProxyUpstream(forwarder, limit, concurrency)},
             clock=SystemClock(),
             observer=self.telemetry,
             note=self.passed.append,
-        ).pass_on
+        ).forward
         try:
             yield
         finally:

@@ -10,7 +10,7 @@ from relay.delivery import worker
 
 if __name__ == "__main__":
     # Of upstreams with a `timeout` of three seconds.
-    worker.LEASE_MARGIN = timedelta(seconds=4 - 3 * worker.AHEAD)
+    worker.LEASE_MARGIN = timedelta(seconds=4 - 3 * worker.PREFETCH)
     from relay.cli import main
 
     main()

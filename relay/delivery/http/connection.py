@@ -8,7 +8,7 @@ from itertools import chain, zip_longest
 from typing import cast
 
 from relay.core.concurrency import run_in_daemon_thread
-from relay.delivery.http.messages import Broken, Closed, Reader, Response
+from relay.delivery.http.messages import Closed, ExchangeFailed, Response, ResponseParser
 
 # ---- one exchange ---------------------------------------------------------------------------
 
@@ -26,7 +26,7 @@ class Connection(asyncio.Protocol):
         """
         self._loop = asyncio.get_running_loop()
         self._lost = lost
-        self._reader = Reader(longest_body)
+        self._reader = ResponseParser(longest_body)
         self._answered: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._closing = False
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
             return
         try:
             enough = self._reader.feed(data)
-        except Broken as error:
+        except ExchangeFailed as error:
             self._finish(error)
         else:
             if enough:

@@ -12,27 +12,27 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 # what an answer of it means for us: when it is whole, and whether another may follow it.
 
 #: More fields than this in one answer are garbage.
-MOST_FIELDS = 128
+MAX_FIELDS = 128
 
 #: So are more bytes than this that are not body: its head, the framing of its chunks, trailers.
-LONGEST_OVERHEAD = 64 * 1024
+MAX_OVERHEAD = 64 * 1024
 
 _SWITCHING_PROTOCOLS = 101
 
 
-class Broken(Exception):
+class ExchangeFailed(Exception):
     """No whole answer can come any more."""
 
 
-class Closed(Broken):
+class Closed(ExchangeFailed):
     """The peer ended the connection, in good order, before the end of its answer."""
 
 
-class Malformed(Broken):
+class Malformed(ExchangeFailed):
     """What came is not HTTP, or is too much of it."""
 
 
-class TooLong(Broken):
+class TooLong(ExchangeFailed):
     """The body is longer than we read."""
 
 
@@ -108,7 +108,7 @@ class Response:
             self._chunks.append(chunk)
 
 
-class Reader:
+class ResponseParser:
     """Reads what comes on one connection.
 
     reusable: after an answer: it was whole, nothing followed it, and the peer keeps the connection.
@@ -146,7 +146,7 @@ class Reader:
             self.reusable = False
             if not response.complete:
                 raise Malformed(str(error)) from error
-        if self._excess or (self._overhead > LONGEST_OVERHEAD and not response.complete):
+        if self._excess or (self._overhead > MAX_OVERHEAD and not response.complete):
             self.reusable = False
             raise Malformed("a head or the framing of a body is too long")
         if response.length > self._longest_body:
@@ -174,7 +174,7 @@ class Reader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields.append((name.lower(), value))
-        if len(self._fields) > MOST_FIELDS:
+        if len(self._fields) > MAX_FIELDS:
             self._excess = True
 
     def on_headers_complete(self) -> None:
@@ -205,10 +205,10 @@ class Reader:
 
     def _head_is_too_long(self) -> bool:
         """Tell it even when one read brought all of the head, and perhaps a body behind it."""
-        if self._overhead <= LONGEST_OVERHEAD:
+        if self._overhead <= MAX_OVERHEAD:
             return False
         size = sum(len(name) + len(value) for name, value in self._fields)
-        return size > LONGEST_OVERHEAD
+        return size > MAX_OVERHEAD
 
 
 def _is_interim(status: int) -> bool:
@@ -286,15 +286,15 @@ def encode(
     Raises:
         ValueError: something would end its line early, or is not Latin-1. Nothing is to be sent.
     """
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {authority}"]
-    lines += [f"{name}: {value}" for name, value in fields]
+    workers = [f"{method} {target} HTTP/1.1", f"Host: {authority}"]
+    workers += [f"{name}: {value}" for name, value in fields]
     if body or method not in _USUALLY_BODILESS:
-        lines.append(f"Content-Length: {len(body)}")
+        workers.append(f"Content-Length: {len(body)}")
     # One look at the whole: every line break in it has to be one of ours.
-    text = "\r\n".join(lines)
-    ours = len(lines) - 1
+    text = "\r\n".join(workers)
+    ours = len(workers) - 1
     if "\0" in text or text.count("\r") != ours or text.count("\n") != ours:
         raise ValueError("a line of this request holds a line break or a zero byte")
-    if lines[0].count(" ") != 2:  # noqa: PLR2004 - method, target and version
+    if workers[0].count(" ") != 2:  # noqa: PLR2004 - method, target and version
         raise ValueError("a method or a request target holds a blank")
     return text.encode("latin-1") + b"\r\n\r\n" + body

@@ -13,10 +13,10 @@ import ssl
 from functools import partial
 
 from relay.delivery.http.connection import Connection, Name, dial
-from relay.delivery.http.messages import Broken, Origin, Response
+from relay.delivery.http.messages import ExchangeFailed, Origin, Response
 
 #: How long a peer has for its last word over TLS, in seconds.
-_FAREWELL = 1.0
+_SHUTDOWN_TIMEOUT = 1.0
 
 # The peer's own limit counts from when it sent its answer, which is earlier than we think.
 _MARGIN = 1.0
@@ -24,7 +24,7 @@ _MARGIN = 1.0
 _TIMEOUT = re.compile(r"(?:^|[,;\s])timeout=\"?([0-9]{1,6})", re.IGNORECASE)
 
 
-class CannotConnect(Broken):
+class CannotConnect(ExchangeFailed):
     """There is no connection to be had; nothing was sent. `__cause__` says why."""
 
 
@@ -93,7 +93,7 @@ class Pool:
             connection.close()
         try:
             if leaving:
-                await asyncio.wait([each.gone for each in leaving], timeout=_FAREWELL)
+                await asyncio.wait([each.gone for each in leaving], timeout=_SHUTDOWN_TIMEOUT)
         finally:
             for connection in leaving:
                 if not connection.gone.done():
@@ -117,7 +117,7 @@ class Pool:
                 sock=await dial(self._name),
                 ssl=tls,
                 server_hostname=self._origin.name if tls else None,
-                ssl_shutdown_timeout=_FAREWELL if tls else None,
+                ssl_shutdown_timeout=_SHUTDOWN_TIMEOUT if tls else None,
             )
         except (OSError, ValueError) as error:
             raise CannotConnect(str(error)) from error

@@ -270,4 +270,4 @@ class StatusApi(Protocol):
     """Answers what the status of a transaction is (`relay.delivery.confirmation.StatusClient`)."""
 
     async def ask(self, name: str, secret: Secret) -> Answer:
-        """Ask once, within `PATIENCE`."""
+        """Ask once; the time that it may take is the implementation's."""

@@ -1,12 +1,12 @@
 import pytest
 
 from relay.delivery.http.messages import (
-    LONGEST_OVERHEAD,
-    MOST_FIELDS,
+    MAX_FIELDS,
+    MAX_OVERHEAD,
     Closed,
     Malformed,
-    Reader,
     Response,
+    ResponseParser,
     TooLong,
 )
 
@@ -16,9 +16,9 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def read(*pieces: bytes, response: Response | None = None) -> tuple[Reader, Response]:
+def read(*pieces: bytes, response: Response | None = None) -> tuple[ResponseParser, Response]:
     """Feed these pieces to a new reader; every one but the last leaves something wanted."""
-    reader, response = Reader(LIMIT), response or Response()
+    reader, response = ResponseParser(LIMIT), response or Response()
     reader.expect(response)
     for at, piece in enumerate(pieces, 1):
         enough = reader.feed(piece)
@@ -72,12 +72,12 @@ def heads_only(_: int) -> bool:
 def test_an_answer_is_read_alike_in_one_piece_and_in_many(
     raw: bytes, status: int, body: bytes, reusable: bool
 ) -> None:
-    reader, response = Reader(LIMIT), Response()
+    reader, response = ResponseParser(LIMIT), Response()
     reader.expect(response)
     assert reader.feed(raw)
     assert (response.status, response.body, response.complete) == (status, body, True)
     assert reader.reusable is reusable
-    reader, response = Reader(LIMIT), Response()
+    reader, response = ResponseParser(LIMIT), Response()
     reader.expect(response)
     enough = [reader.feed(raw[at : at + 1]) for at in range(len(raw))]
     assert True in enough
@@ -86,7 +86,7 @@ def test_an_answer_is_read_alike_in_one_piece_and_in_many(
 
 
 def test_answers_are_read_one_after_another() -> None:
-    reader = Reader(LIMIT)
+    reader = ResponseParser(LIMIT)
     chunked = (
         b"HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n1\r\nx\r\n0\r\nT: u\r\n\r\n"
     )
@@ -204,11 +204,11 @@ def test_the_end_after_an_answer_is_no_fault() -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nA: \0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * (MOST_FIELDS + 2),
-        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * (MOST_FIELDS + 1) + b"Content-Length: 0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nA: " + b"b" * LONGEST_OVERHEAD,
-        b"HTTP/1.1 200 OK\r\nA: " + b"b" * LONGEST_OVERHEAD + b"\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 200 " + b"b" * LONGEST_OVERHEAD,
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * (MAX_FIELDS + 2),
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * (MAX_FIELDS + 1) + b"Content-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"b" * MAX_OVERHEAD,
+        b"HTTP/1.1 200 OK\r\nA: " + b"b" * MAX_OVERHEAD + b"\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 " + b"b" * MAX_OVERHEAD,
     ],
 )
 def test_garbage_is_malformed_and_has_no_status(raw: bytes) -> None:
@@ -225,9 +225,9 @@ def test_garbage_is_malformed_and_has_no_status(raw: bytes) -> None:
         b"2\r\nhixx",
         b"-1\r\n",
         b"1" * 20 + b"\r\n",
-        b"1;" + b"a" * LONGEST_OVERHEAD,
-        b"0\r\n" + b"A: b\r\n" * (MOST_FIELDS + 2),
-        b"0\r\nA: " + b"b" * LONGEST_OVERHEAD,
+        b"1;" + b"a" * MAX_OVERHEAD,
+        b"0\r\n" + b"A: b\r\n" * (MAX_FIELDS + 2),
+        b"0\r\nA: " + b"b" * MAX_OVERHEAD,
     ],
 )
 def test_a_body_may_turn_out_malformed_behind_its_head(more: bytes) -> None:
@@ -238,10 +238,10 @@ def test_a_body_may_turn_out_malformed_behind_its_head(more: bytes) -> None:
 
 
 def test_a_never_ending_head_is_malformed_however_it_drips() -> None:
-    reader = Reader(LIMIT)
+    reader = ResponseParser(LIMIT)
     reader.expect(Response())
     reader.feed(b"HTTP/1.1 200 OK\r\nA: ")
-    for _ in range(LONGEST_OVERHEAD // 1000):
+    for _ in range(MAX_OVERHEAD // 1000):
         assert not reader.feed(b"b" * 1000)
     with pytest.raises(Malformed):
         reader.feed(b"b" * 1000)
@@ -249,17 +249,17 @@ def test_a_never_ending_head_is_malformed_however_it_drips() -> None:
 
 def test_hints_are_no_overhead_of_the_answer_behind_them() -> None:
     hint = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 1000 + b"\r\n\r\n"
-    _, response = read(*[hint] * (LONGEST_OVERHEAD // 1000 + 1), OK)
+    _, response = read(*[hint] * (MAX_OVERHEAD // 1000 + 1), OK)
     assert response.complete
 
 
 def test_a_body_is_no_overhead() -> None:
-    reader, response = Reader(10 * LONGEST_OVERHEAD), Response()
+    reader, response = ResponseParser(10 * MAX_OVERHEAD), Response()
     reader.expect(response)
     reader.feed(b"HTTP/1.1 200 OK\r\n\r\n")
     for _ in range(5):
-        reader.feed(b"b" * LONGEST_OVERHEAD)
-    assert response.length == 5 * LONGEST_OVERHEAD
+        reader.feed(b"b" * MAX_OVERHEAD)
+    assert response.length == 5 * MAX_OVERHEAD
 
 
 @pytest.mark.parametrize(
