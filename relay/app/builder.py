@@ -31,7 +31,7 @@ from relay.delivery.proxy import ProxiedHistory, ProxyUpstream
 from relay.delivery.retry import MAX_RETRY_AFTER, RetryPolicy
 from relay.delivery.sender import HttpSender
 from relay.edge.connections import Connections
-from relay.edge.listener import Edge, Listener, descriptors, room
+from relay.edge.listener import Edge, Listener, connection_budget, descriptors
 from relay.edge.slow_path import BodyLimits
 from relay.edge.tls import ServerTls
 from relay.ingest.client_address import ClientLocator
@@ -223,7 +223,7 @@ def connection_counter(settings: Settings, clients: ClientLocator) -> Connection
     others = sum(upstream.concurrency for upstream in settings.upstreams.values())
     return Connections(
         total=limits.connections,
-        ceiling=room(available=descriptors(), others=others),
+        ceiling=connection_budget(available=descriptors(), others=others),
         per_address=limits.connections_per_address,
         shares_address=clients.trusts,
     )

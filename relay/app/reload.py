@@ -209,10 +209,10 @@ class Changeover:
         self._clients.reconfigure(settings.trusted_proxies, settings.forwarded_header)
         self._registry.set_hosts(following.hosts)
         limits = settings.limits
-        self._connections.become(
+        self._connections.reconfigure(
             total=limits.connections, per_address=limits.connections_per_address
         )
-        self._edge.become(
+        self._edge.reconfigure(
             ingest=following.ingest,
             body=builder.body_limits(settings),
             header_timeout=limits.header_timeout,

@@ -39,13 +39,13 @@ class Connections:
             share a limit among them.
         """
         self._ceiling = ceiling
-        self.become(total=total, per_address=per_address)
+        self.reconfigure(total=total, per_address=per_address)
         self._shares_address = shares_address
         self._open: dict[_Client, int] = {}
         self._in_hand: dict[_Client, int] = {}
         self._count = 0
 
-    def become(self, *, total: int, per_address: int) -> None:
+    def reconfigure(self, *, total: int, per_address: int) -> None:
         """Set other limits. Connections that are open already stay so."""
         self._total = total if self._ceiling is None else min(total, self._ceiling)
         self._per_address = per_address
@@ -56,24 +56,24 @@ class Connections:
     def enter(self, peer: Address) -> bool:
         """Count a new connection; False when it is one too many. It must `leave` either way."""
         self._count += 1
-        few = _more(self._open, peer) <= self._per_address
+        few = _increment(self._open, peer) <= self._per_address
         return self._count <= self._total and (few or self._shares_address(peer))
 
     def leave(self, peer: Address) -> None:
         """Count a connection out."""
         self._count -= 1
-        _less(self._open, peer)
+        _decrement(self._open, peer)
 
     def begin(self, client: Address) -> bool:
         """Count a request; False when its client has too many. It must `end` either way."""
-        return _more(self._in_hand, client) <= self._per_address
+        return _increment(self._in_hand, client) <= self._per_address
 
     def end(self, client: Address) -> None:
         """Count a request out."""
-        _less(self._in_hand, client)
+        _decrement(self._in_hand, client)
 
 
-class InHand:
+class InFlight:
     """One request from its head to its answer: a context manager that counts it."""
 
     def __init__(self, connections: Connections) -> None:
@@ -98,20 +98,20 @@ class InHand:
             self._connections.end(self._client)
 
 
-def _more(counter: dict[_Client, int], address: Address) -> int:
-    one = _client(address)
+def _increment(counter: dict[_Client, int], address: Address) -> int:
+    one = _counted_as(address)
     counter[one] = count = counter.get(one, 0) + 1
     return count
 
 
-def _less(counter: dict[_Client, int], address: Address) -> None:
-    one = _client(address)
+def _decrement(counter: dict[_Client, int], address: Address) -> None:
+    one = _counted_as(address)
     counter[one] = left = counter.get(one, 0) - 1
     if left <= 0:
         del counter[one]
 
 
-def _client(address: Address) -> _Client:
+def _counted_as(address: Address) -> _Client:
     """Return what stands for all addresses of one client.
 
     Who has IPv6 has a network of 64 bits at least (RFC 6177): each of its addresses would have a
@@ -123,7 +123,7 @@ def _client(address: Address) -> _Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class PeerInfo:
     """The other end of a connection. The fields mean what they mean in `RequestHead`."""
 
     address: Address
@@ -131,6 +131,6 @@ class Origin:
     forwards: bool = True
 
 
-def origin_of(transport: asyncio.BaseTransport) -> Origin:
+def peer_info_of(transport: asyncio.BaseTransport) -> PeerInfo:
     """Return the socket's other end."""
-    return Origin(plain(ip_address(transport.get_extra_info("peername")[0].partition("%")[0])))
+    return PeerInfo(plain(ip_address(transport.get_extra_info("peername")[0].partition("%")[0])))

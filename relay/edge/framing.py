@@ -11,12 +11,12 @@ from typing import Final, Protocol
 from relay.core.errors import Reason, Refusal
 
 #: The longest line of a head, with its end; how many fields; and how long all of it may be.
-LONGEST_LINE: Final = 8190
-MOST_FIELDS: Final = 64
-LONGEST_HEAD: Final = 64 * 1024
+MAX_LINE: Final = 8190
+MAX_FIELDS: Final = 64
+MAX_HEAD: Final = 64 * 1024
 
 #: Chunks of one body. Reading them costs time, however little is in each.
-MOST_CHUNKS: Final = 16_384
+MAX_CHUNKS: Final = 16_384
 
 # Origin-form alone, and no CONNECT: this is no proxy. Methods are in upper case, and compared so.
 _START: Final = rb"(?!CONNECT )[A-Z]{1,20} /[\x21\x22\x24-\x7e]* HTTP/1\.([01])\r\n"
@@ -116,7 +116,7 @@ class Framing:
             return whole
         end = data.find(b"\n", at) + 1
         length = (end or len(data)) - at
-        if length > LONGEST_LINE or at + length - head > LONGEST_HEAD:
+        if length > MAX_LINE or at + length - head > MAX_HEAD:
             raise Refusal(Reason.HEADERS_TOO_LARGE)
         if not end:
             if _UNFINISHED_LINE.fullmatch(data, at) is None:
@@ -161,9 +161,9 @@ class _Head:
             return 0
         match = _WHOLE.match(data, at)
         # A head that is no longer than a line may be holds no line that is too long.
-        if match is None or match.end() - at > LONGEST_LINE:
+        if match is None or match.end() - at > MAX_LINE:
             return 0
-        if match[0].count(b"\n") > MOST_FIELDS + 2:  # the request line and the empty one
+        if match[0].count(b"\n") > MAX_FIELDS + 2:  # the request line and the empty one
             return 0
         self._old = match[1] == b"0"
         for name, value in _LOOKED_AT.findall(match[0]):
@@ -181,8 +181,8 @@ class _Head:
         if line == b"\r\n":
             return True
         self._count += 1
-        if self._count > MOST_FIELDS:
-            raise Refusal(Reason.HEADERS_TOO_LARGE, f"more than {MOST_FIELDS} fields")
+        if self._count > MAX_FIELDS:
+            raise Refusal(Reason.HEADERS_TOO_LARGE, f"more than {MAX_FIELDS} fields")
         match = _FIELD.fullmatch(line)
         if match is None:
             raise _malformed("a header line")
@@ -271,8 +271,8 @@ class _Chunked:
 
     def _begin(self, size: int) -> None:
         self._chunks += 1
-        if self._chunks > MOST_CHUNKS:
-            raise _malformed(f"more than {MOST_CHUNKS} chunks")
+        if self._chunks > MAX_CHUNKS:
+            raise _malformed(f"more than {MAX_CHUNKS} chunks")
         self._left, self._in_chunk, self._last = size, True, size == 0
 
 

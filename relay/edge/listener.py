@@ -17,11 +17,11 @@ from aiohttp.web import BaseRequest, StreamResponse
 from relay.core.clock import Clock
 from relay.core.errors import Refusal, RelayError
 from relay.core.request import Ack, Address, IngestResult, RequestHead, Verdict
-from relay.edge.connections import Connections, InHand
+from relay.edge.connections import Connections, InFlight
 from relay.edge.protocol import EdgeProtocol, EdgeServer, to_response
-from relay.edge.proxy_protocol import ProxyGates
+from relay.edge.proxy_protocol import ProxyHeaderReaders
 from relay.edge.slow_path import BodyLimits, headers_of
-from relay.edge.tls import TlsGates
+from relay.edge.tls import TlsHandshakes
 from relay.ingest.pipeline import Ingest
 from relay.providers.answers import plain_answer
 from relay.telemetry import DeliveryRecord, Telemetry
@@ -35,12 +35,12 @@ _KEEPALIVE = 75.0
 #: How long unread bytes of a refused request are swallowed, so that the refusal is seen, and how
 #: many at least; as many as a body may have, in any case.
 _LINGER = 2.0
-_SWALLOWED = 1024 * 1024
+_MIN_DRAIN_BYTES = 1024 * 1024
 
 #: How many connections are let in at once, and how many may wait in the system to be. Those let in
 #: are not counted yet: so few that the reserve of file descriptors covers them.
-_AT_ONCE = 8
-_WAITING = 1024
+_ACCEPTS_PER_ITERATION = 8
+_BACKLOG = 1024
 
 #: For how long idle connections are kept at the end, in seconds: a request that is on its way when
 #: we are told to stop is answered still, and with that answer the connection closes.
@@ -98,8 +98,8 @@ class Edge:
         self._server: EdgeServer | None = None
         self._stopping = False
         self._sockets: list[asyncio.Server] = []
-        self._gates: list[TlsGates] = []
-        self._proxy_gates: list[ProxyGates] = []
+        self._tls_factories: list[TlsHandshakes] = []
+        self._proxy_factories: list[ProxyHeaderReaders] = []
 
     async def start(self, listeners: Sequence[Listener]) -> list[tuple[str, int]]:
         """Listen on every address; return the addresses with the ports really taken.
@@ -110,9 +110,9 @@ class Edge:
         self._server = EdgeServer(
             self._handle,
             connections=self._connections,
-            complaints=self,
+            errors=self,
             header_timeout=self._header_timeout,
-            swallows=self._swallows,
+            drain_limit=self._drain_limit,
             keepalive=_KEEPALIVE,
             linger=_LINGER,
         )
@@ -120,28 +120,30 @@ class Edge:
         try:
             for listener in listeners:
                 server = await loop.create_server(
-                    self._door(listener, self._server),
+                    self._protocol_factory(listener, self._server),
                     listener.host,
                     listener.port,
                     # How many asyncio lets in before it looks at any of them, too.
-                    backlog=_AT_ONCE,
+                    backlog=_ACCEPTS_PER_ITERATION,
                 )
                 self._sockets.append(server)
-                _deepen(server)
+                _raise_backlog(server)
         except OSError:
             await self.stop(timedelta())
             raise
         return [s.getsockname()[:2] for server in self._sockets for s in server.sockets]
 
-    def become(self, *, ingest: Ingest, body: BodyLimits, header_timeout: timedelta) -> None:
+    def reconfigure(self, *, ingest: Ingest, body: BodyLimits, header_timeout: timedelta) -> None:
         """Bring requests here from the next one on; connections that are open keep their limits."""
         self._ingest = ingest
         self._body = body
         self._header_timeout = header_timeout.total_seconds()
         if self._server is not None:
-            self._server.become(header_timeout=self._header_timeout, swallows=self._swallows)
-        for gates in self._gates:
-            gates.timeout = self._header_timeout
+            self._server.reconfigure(
+                header_timeout=self._header_timeout, drain_limit=self._drain_limit
+            )
+        for factory in self._tls_factories:
+            factory.timeout = self._header_timeout
 
     async def stop(self, grace: timedelta) -> None:
         """Stop accepting; let requests in hand finish within `grace`, then close the rest.
@@ -153,55 +155,57 @@ class Edge:
         for server in self._sockets:
             server.close()
         self._sockets.clear()
-        for waiting in self._proxy_gates:
-            waiting.close()
-        self._proxy_gates.clear()
-        for gates in self._gates:
-            await gates.close()
-        self._gates.clear()
+        for proxy_factory in self._proxy_factories:
+            proxy_factory.close()
+        self._proxy_factories.clear()
+        for factory in self._tls_factories:
+            await factory.close()
+        self._tls_factories.clear()
         if self._server is not None:
             last = min(_LAST_REQUESTS, grace.total_seconds() / 4)
-            await self._server.left(last)
+            await self._server.drained(last)
             self._server.pre_shutdown()
             await self._server.shutdown(grace.total_seconds() - last)
 
     @property
-    def _swallows(self) -> int:
-        return max(self._body.size, _SWALLOWED)
+    def _drain_limit(self) -> int:
+        return max(self._body.size, _MIN_DRAIN_BYTES)
 
     @property
     def accepting(self) -> bool:
         """Whether the public listeners are open."""
         return any(server.is_serving() for server in self._sockets)
 
-    def _door(self, listener: Listener, server: EdgeServer) -> Callable[[], asyncio.BaseProtocol]:
+    def _protocol_factory(
+        self, listener: Listener, server: EdgeServer
+    ) -> Callable[[], asyncio.BaseProtocol]:
         """Return what makes the protocol of each connection to this listener."""
-        inner = self._inner_door(listener, server)
+        inner = self._inner_factory(listener, server)
         if not listener.proxy_protocol:
             return inner
-        gates = ProxyGates(
+        factory = ProxyHeaderReaders(
             trusts=self._trusts,
             connections=self._connections,
-            complaints=self,
+            errors=self,
             timeout=self._proxy_header_timeout,
             behind=inner,
         )
-        self._proxy_gates.append(gates)
-        return gates
+        self._proxy_factories.append(factory)
+        return factory
 
-    def _inner_door(self, listener: Listener, server: EdgeServer) -> EdgeServer | TlsGates:
+    def _inner_factory(self, listener: Listener, server: EdgeServer) -> EdgeServer | TlsHandshakes:
         """Return the door behind a PROXY header, if there is one."""
         if listener.tls is None:
             return server
-        gates = TlsGates(
+        factory = TlsHandshakes(
             listener.tls,
             connections=self._connections,
-            complaints=self,
+            errors=self,
             timeout=self._header_timeout,
             behind=server,
         )
-        self._gates.append(gates)
-        return gates
+        self._tls_factories.append(factory)
+        return factory
 
     # ---- requests ---------------------------------------------------------------------------
 
@@ -210,7 +214,7 @@ class Edge:
             ack = _OK
         else:
             read = partial(self._body.read, request)
-            with InHand(self._connections) as in_hand:
+            with InFlight(self._connections) as in_hand:
                 ack = await self._ingest.receive(self._head(request), read, in_hand.of)
         response = to_response(ack)
         # A refused body is not read to its end just to keep the connection.
@@ -219,19 +223,19 @@ class Edge:
         return response
 
     def _head(self, request: BaseRequest) -> RequestHead:
-        origin = cast("EdgeProtocol", request.protocol).origin
-        assert origin is not None  # noqa: S101 - a request comes over a connection that was made
+        peer_info = cast("EdgeProtocol", request.protocol).peer_info
+        assert peer_info is not None  # noqa: S101 - a request comes over a connection that was made
         return RequestHead(
             method=request.method,
             target=request.raw_path,
             headers=headers_of(request),
-            peer=origin.address,
+            peer=peer_info.address,
             received_at=self._clock.now(),
-            via=origin.via,
-            forwards=origin.forwards,
+            via=peer_info.via,
+            forwards=peer_info.forwards,
         )
 
-    # ---- what never became a request (`Complaints`) -----------------------------------------
+    # ---- what never became a request (`ConnectionErrors`) ---------------------------------------
 
     def refuse(self, peer: Address, refusal: Refusal) -> Ack:
         return self._ingest.refuse(DeliveryRecord(peer=peer), refusal)
@@ -244,11 +248,11 @@ class Edge:
         return ack
 
 
-def _deepen(server: asyncio.Server) -> None:
+def _raise_backlog(server: asyncio.Server) -> None:
     """Let more connections wait in the system than are let in at once."""
     for listening in server.sockets:
         with socket.socket(fileno=os.dup(listening.fileno())) as same:
-            same.listen(_WAITING)
+            same.listen(_BACKLOG)
 
 
 #: What the spool, DNS, the private listener, log and libraries may hold open between them, and
@@ -256,7 +260,7 @@ def _deepen(server: asyncio.Server) -> None:
 _RESERVE: Final = 64
 
 
-def room(*, available: int, others: int) -> int:
+def connection_budget(*, available: int, others: int) -> int:
     """Return how many connections there may be when all else has its share.
 
     available: descriptors of this process. others: those that connections to upstreams may need.

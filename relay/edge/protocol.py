@@ -19,8 +19,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, Address
-from relay.edge.connections import Connections, Origin, origin_of
-from relay.edge.framing import LONGEST_LINE, MOST_FIELDS, Framing
+from relay.edge.connections import Connections, PeerInfo, peer_info_of
+from relay.edge.framing import MAX_FIELDS, MAX_LINE, Framing
 
 # ---- what replaces aiohttp's parser after a framing error -----------------------------------
 
@@ -33,7 +33,7 @@ class _NotStrict(http_exceptions.BadHttpMessage):
         self.refusal = refusal
 
 
-class Unreadable:
+class RejectingParser:
     """Stands where the parser stood, and says why there is nothing more to parse."""
 
     def __init__(self, problem: Refusal) -> None:
@@ -92,15 +92,15 @@ def closing_bytes(ack: Ack) -> bytes:
 #: aiohttp's parser stops at these sizes, which bound what one request head may cost. Bodies stay
 #: as they came, and the log is ours.
 _OPTIONS: Final = {
-    "max_line_size": LONGEST_LINE,
-    "max_field_size": LONGEST_LINE,
-    "max_headers": MOST_FIELDS,
+    "max_line_size": MAX_LINE,
+    "max_field_size": MAX_LINE,
+    "max_headers": MAX_FIELDS,
     "auto_decompress": False,
     "access_log": None,
 }
 
 
-class Complaints(Protocol):
+class ConnectionErrors(Protocol):
     """Where a connection reports what never became a delivery."""
 
     def refuse(self, peer: Address, refusal: Refusal) -> Ack:
@@ -117,18 +117,18 @@ class EdgeProtocol(RequestHandler):
         "_admitted",
         "_answered",
         "_body",
-        "_complaints",
         "_connections",
         "_deadline",
+        "_drain_limit",
         "_early",
         "_ended",
+        "_errors",
         "_framing",
         "_header_timeout",
         "_swallowing",
-        "_swallows",
         "_untaken",
-        "origin",
         "peer",
+        "peer_info",
     )
 
     def __init__(
@@ -136,10 +136,10 @@ class EdgeProtocol(RequestHandler):
         server: "EdgeServer",
         *,
         connections: Connections,
-        complaints: Complaints,
+        errors: ConnectionErrors,
         header_timeout: float,
-        swallows: int,
-        origin: Origin | None = None,
+        drain_limit: int,
+        peer_info: PeerInfo | None = None,
         **options: Any,  # noqa: ANN401 - aiohttp's own
     ) -> None:
         """Take the parts.
@@ -148,11 +148,11 @@ class EdgeProtocol(RequestHandler):
         origin: what a PROXY header said; None to go by the socket.
         """
         super().__init__(server, **options)
-        self.origin = origin
+        self.peer_info = peer_info
         self._connections = connections
-        self._complaints = complaints
+        self._errors = errors
         self._header_timeout = header_timeout
-        self._swallows = swallows
+        self._drain_limit = drain_limit
         self._framing = Framing()
         self._deadline: asyncio.TimerHandle | None = None
         self._untaken: asyncio.TimerHandle | None = None
@@ -164,9 +164,9 @@ class EdgeProtocol(RequestHandler):
         self._body: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self.origin is None:
-            self.origin = origin_of(transport)
-        self.peer = self.origin.address
+        if self.peer_info is None:
+            self.peer_info = peer_info_of(transport)
+        self.peer = self.peer_info.address
         super().connection_made(transport)
         # So that an answer counts as given when the system has taken all of it. Not 0: asyncio's
         # TLS takes an empty buffer for a full one then, at every other look.
@@ -175,7 +175,7 @@ class EdgeProtocol(RequestHandler):
         if self._connections.enter(self.peer):
             self._expect_headers()
         else:
-            self._turn_away(Refusal(Reason.TOO_MANY_CONNECTIONS))
+            self._refuse(Refusal(Reason.TOO_MANY_CONNECTIONS))
         if self._early:
             early, self._early = self._early, b""
             self.data_received(early)
@@ -233,13 +233,13 @@ class EdgeProtocol(RequestHandler):
     @property
     def _owed(self) -> int:
         """How many answers are owed: one for each head, and one for what could not be read."""
-        return self._framing.heads + isinstance(self._parser, Unreadable) - self._answered
+        return self._framing.heads + isinstance(self._parser, RejectingParser) - self._answered
 
     def _take(self, data: bytes) -> None:
         framing, heads = self._framing, self._framing.heads
         if self._swallowing:
-            self._swallows -= len(data)
-            if self._swallows < 0:
+            self._drain_limit -= len(data)
+            if self._drain_limit < 0:
                 self._fail_body(Refusal(Reason.BODY_TOO_LARGE, "it was not wanted"))
                 self.force_close()
                 return
@@ -280,9 +280,9 @@ class EdgeProtocol(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun; the connection can only be closed")
         if status == 400:  # noqa: PLR2004 - aiohttp's mark for a request it cannot parse
-            ack = self._complaints.refuse(self.peer, refusal_of(exc))
+            ack = self._errors.refuse(self.peer, refusal_of(exc))
         else:
-            ack = self._complaints.fault(self.peer, exc)
+            ack = self._errors.fault(self.peer, exc)
         response = to_response(ack)
         response.force_close()
         # Said, because aiohttp answers what it could not parse in HTTP/1.0, where it goes unsaid.
@@ -293,7 +293,7 @@ class EdgeProtocol(RequestHandler):
         error = kwargs.get("exc_info")
         # The rest of a body that nobody wanted was malformed: its request has been answered.
         if not isinstance(error, Refusal):
-            self._complaints.fault(self.peer, error)
+            self._errors.fault(self.peer, error)
 
     def _expect_headers(self) -> None:
         self._deadline = self._loop.call_later(self._header_timeout, self._headers_late)
@@ -309,12 +309,12 @@ class EdgeProtocol(RequestHandler):
             # An answer is owed to who came before on this connection.
             self._expect_headers()
         else:
-            self._turn_away(Refusal(Reason.HEADER_TIMEOUT))
+            self._refuse(Refusal(Reason.HEADER_TIMEOUT))
 
     def _answer_late(self) -> None:
         self._untaken = None
         refusal = Refusal(Reason.BODY_TIMEOUT, "the answer was not taken in time")
-        self._complaints.refuse(self.peer, refusal)
+        self._errors.refuse(self.peer, refusal)
         if self.transport is not None:
             self.transport.abort()
 
@@ -329,7 +329,7 @@ class EdgeProtocol(RequestHandler):
             self._lingering_time = 0.0
             self._fail_body(problem)
         else:
-            self._parser = Unreadable(problem)  # type: ignore[assignment] # all that is asked of it
+            self._parser = RejectingParser(problem)  # type: ignore[assignment] # all that is asked of it
             super().data_received(b"")
 
     def _fail_body(self, problem: Refusal) -> None:
@@ -337,8 +337,8 @@ class EdgeProtocol(RequestHandler):
         if self._body is not None and not self._body.is_eof():
             self._body.set_exception(problem)
 
-    def _turn_away(self, refusal: Refusal) -> None:
-        ack = self._complaints.refuse(self.peer, refusal)
+    def _refuse(self, refusal: Refusal) -> None:
+        ack = self._errors.refuse(self.peer, refusal)
         if self.transport is not None:
             self.transport.write(closing_bytes(ack))
         self.force_close()
@@ -352,9 +352,9 @@ class EdgeServer(Server):
         handler: Any,  # noqa: ANN401 - aiohttp keeps the type private
         *,
         connections: Connections,
-        complaints: Complaints,
+        errors: ConnectionErrors,
         header_timeout: float,
-        swallows: int,
+        drain_limit: int,
         keepalive: float,
         linger: float,
     ) -> None:
@@ -374,14 +374,14 @@ class EdgeServer(Server):
             EdgeProtocol,
             self,
             connections=connections,
-            complaints=complaints,
+            errors=errors,
             header_timeout=header_timeout,
-            swallows=swallows,
+            drain_limit=drain_limit,
             loop=self._loop,
             **options,
         )
 
-    async def left(self, within: float) -> None:
+    async def drained(self, within: float) -> None:
         """Return when all connections are gone, or after this many seconds."""
         self._gone = self._loop.create_future()
         if not self._connections:
@@ -398,9 +398,11 @@ class EdgeServer(Server):
         if not self._connections.keys() - {handler}:
             self._gone.set_result(None)
 
-    def become(self, *, header_timeout: float, swallows: int) -> None:
+    def reconfigure(self, *, header_timeout: float, drain_limit: int) -> None:
         """Guard the connections to come with other limits."""
-        self._protocol = partial(self._protocol, header_timeout=header_timeout, swallows=swallows)
+        self._protocol = partial(
+            self._protocol, header_timeout=header_timeout, drain_limit=drain_limit
+        )
 
-    def __call__(self, origin: Origin | None = None) -> EdgeProtocol:
-        return self._protocol(origin=origin)
+    def __call__(self, peer_info: PeerInfo | None = None) -> EdgeProtocol:
+        return self._protocol(peer_info=peer_info)

@@ -9,8 +9,8 @@ from typing import Final
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Address, Via
-from relay.edge.connections import Connections, Origin, origin_of
-from relay.edge.protocol import Complaints
+from relay.edge.connections import Connections, PeerInfo, peer_info_of
+from relay.edge.protocol import ConnectionErrors
 from relay.ingest.client_address import plain
 
 # ---- the header -----------------------------------------------------------------------------
@@ -205,7 +205,7 @@ _TABLE = tuple(map(_entry, range(256)))
 # behind it belongs to TLS or HTTP.
 
 
-class ProxyGates:
+class ProxyHeaderReaders:
     """The gates of one listener: makes them, and knows which headers are still awaited."""
 
     def __init__(
@@ -213,9 +213,9 @@ class ProxyGates:
         *,
         trusts: Callable[[Address], bool],
         connections: Connections,
-        complaints: Complaints,
+        errors: ConnectionErrors,
         timeout: float,
-        behind: Callable[[Origin], asyncio.BaseProtocol],
+        behind: Callable[[PeerInfo], asyncio.BaseProtocol],
     ) -> None:
         """Take the parts.
 
@@ -224,13 +224,13 @@ class ProxyGates:
         """
         self.trusts = trusts
         self.connections = connections
-        self.complaints = complaints
+        self.errors = errors
         self.timeout = timeout
         self.behind = behind
         self.waiting: set[asyncio.Transport] = set()
 
-    def __call__(self) -> "ProxyGate":
-        return ProxyGate(self)
+    def __call__(self) -> "ProxyHeaderReader":
+        return ProxyHeaderReader(self)
 
     def close(self) -> None:
         """Give up the connections whose header has not come."""
@@ -238,11 +238,11 @@ class ProxyGates:
             transport.abort()
 
 
-class ProxyGate(asyncio.BufferedProtocol):
+class ProxyHeaderReader(asyncio.BufferedProtocol):
     """Reads the header of one connection, and steps aside."""
 
-    def __init__(self, gates: ProxyGates) -> None:
-        self._gates = gates
+    def __init__(self, factory: ProxyHeaderReaders) -> None:
+        self._factory = factory
         self._begun = b""
         self._buffer = bytearray()
         self._deadline: asyncio.TimerHandle | None = None
@@ -250,17 +250,17 @@ class ProxyGate(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP has no other
         self._transport = transport
-        self._proxy = origin_of(transport).address
-        if not self._gates.trusts(self._proxy):
+        self._proxy = peer_info_of(transport).address
+        if not self._factory.trusts(self._proxy):
             self._turn_away(_invalid("from an address that is not in trusted_proxies"))
             return
-        if not self._gates.connections.enter(self._proxy):
-            self._gates.connections.leave(self._proxy)
+        if not self._factory.connections.enter(self._proxy):
+            self._factory.connections.leave(self._proxy)
             self._turn_away(Refusal(Reason.TOO_MANY_CONNECTIONS))
             return
         loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(self._gates.timeout, self._late)
-        self._gates.waiting.add(transport)
+        self._deadline = loop.call_later(self._factory.timeout, self._late)
+        self._factory.waiting.add(transport)
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - the header has its own
         self._buffer = bytearray(missing(self._begun))
@@ -286,10 +286,10 @@ class ProxyGate(asyncio.BufferedProtocol):
 
     def _step_aside(self, header: ProxyHeader) -> None:
         if header.source is None:
-            origin = Origin(self._proxy, forwards=False)
+            peer_info = PeerInfo(self._proxy, forwards=False)
         else:
-            origin = Origin(header.source, Via.PROXY)
-        protocol = self._gates.behind(origin)
+            peer_info = PeerInfo(header.source, Via.PROXY)
+        protocol = self._factory.behind(peer_info)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
 
@@ -299,8 +299,8 @@ class ProxyGate(asyncio.BufferedProtocol):
             return False
         self._deadline.cancel()
         self._deadline = None
-        self._gates.waiting.discard(self._transport)
-        self._gates.connections.leave(self._proxy)
+        self._factory.waiting.discard(self._transport)
+        self._factory.connections.leave(self._proxy)
         return True
 
     def _late(self) -> None:
@@ -309,7 +309,7 @@ class ProxyGate(asyncio.BufferedProtocol):
 
     def _turn_away(self, refusal: Refusal) -> None:
         """Close without an answer: who expects one is not spoken to here."""
-        self._gates.complaints.refuse(self._proxy, refusal)
+        self._factory.errors.refuse(self._proxy, refusal)
         self._transport.abort()
 
 

@@ -13,14 +13,14 @@ from relay.core.request import Headers
 
 #: How slow a sender may be, in bytes a second, and how long it may fall behind. Kestrel's figures:
 #: the worst mobile line is faster, and who drips bytes to hold a connection has to send many.
-_SLOWEST: Final = 240
-_BEHIND: Final = timedelta(seconds=5)
+_MIN_BYTES_PER_SECOND: Final = 240
+_RATE_GRACE: Final = timedelta(seconds=5)
 
 
 class BodyLimits:
     """How much may be sent, for how long, and how slowly."""
 
-    def __init__(self, *, size: int, within: timedelta, behind: timedelta = _BEHIND) -> None:
+    def __init__(self, *, size: int, within: timedelta, behind: timedelta = _RATE_GRACE) -> None:
         """Set the limits.
 
         size: bytes at most; it can be looked up here. within: for all of it. behind: in any time
@@ -61,7 +61,7 @@ class BodyLimits:
 
     async def _read(self, request: BaseRequest) -> bytes:
         chunks: list[bytes] = []
-        size, due, now = 0, _SLOWEST * self._behind, get_running_loop().time
+        size, due, now = 0, _MIN_BYTES_PER_SECOND * self._behind, get_running_loop().time
         late = now() + self._within
         # One timer for both limits: there may be a thousand slow senders.
         patience = timeout_at(min(late, now() + self._behind))
@@ -73,10 +73,14 @@ class BodyLimits:
                         raise Refusal(Reason.BODY_TOO_LARGE)
                     chunks.append(chunk)
                     if size >= due:
-                        due = size + _SLOWEST * self._behind
+                        due = size + _MIN_BYTES_PER_SECOND * self._behind
                         patience.reschedule(min(late, now() + self._behind))
         except TimeoutError:
-            detail = "" if patience.when() == late else f"less than {_SLOWEST} bytes a second"
+            detail = (
+                ""
+                if patience.when() == late
+                else f"less than {_MIN_BYTES_PER_SECOND} bytes a second"
+            )
             raise Refusal(Reason.BODY_TIMEOUT, detail) from None
         return b"".join(chunks)
 

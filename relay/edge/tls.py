@@ -9,8 +9,8 @@ from pathlib import Path
 from relay.core.errors import Reason, Refusal
 from relay.core.files import Fingerprint, fingerprint
 from relay.core.request import Address
-from relay.edge.connections import Connections, Origin, origin_of
-from relay.edge.protocol import Complaints, EdgeProtocol
+from relay.edge.connections import Connections, PeerInfo, peer_info_of
+from relay.edge.protocol import ConnectionErrors, EdgeProtocol
 
 # ---- contexts -------------------------------------------------------------------------------
 
@@ -79,7 +79,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 # count it, and a stranger who says nothing would hold it for as long as the handshake may take.
 
 
-class TlsGates:
+class TlsHandshakes:
     """The gates of one listener: makes them, and knows which handshakes are under way."""
 
     def __init__(
@@ -87,20 +87,20 @@ class TlsGates:
         context: ssl.SSLContext,
         *,
         connections: Connections,
-        complaints: Complaints,
+        errors: ConnectionErrors,
         timeout: float,
-        behind: Callable[[Origin], EdgeProtocol],
+        behind: Callable[[PeerInfo], EdgeProtocol],
     ) -> None:
         """Take the parts. `timeout`: seconds for a handshake. `behind`: what a gate opens to."""
         self.context = context
         self.connections = connections
-        self.complaints = complaints
+        self.errors = errors
         self.timeout = timeout
         self.behind = behind
         self.handshakes: set[asyncio.Task[None]] = set()
 
-    def __call__(self, origin: Origin | None = None) -> "TlsGate":
-        return TlsGate(self, origin)
+    def __call__(self, peer_info: PeerInfo | None = None) -> "TlsHandshake":
+        return TlsHandshake(self, peer_info)
 
     async def close(self) -> None:
         """Give up the handshakes that are under way."""
@@ -109,28 +109,28 @@ class TlsGates:
         await asyncio.gather(*self.handshakes, return_exceptions=True)
 
 
-class TlsGate(asyncio.Protocol):
+class TlsHandshake(asyncio.Protocol):
     """Counts a connection, shakes hands in time, and steps aside."""
 
-    def __init__(self, gates: TlsGates, origin: Origin | None) -> None:
-        self._gates = gates
-        self._origin = origin
+    def __init__(self, factory: TlsHandshakes, peer_info: PeerInfo | None) -> None:
+        self._factory = factory
+        self._peer_info = peer_info
         self._counted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP has no other
-        origin = self._origin or origin_of(transport)
-        peer = origin.address
-        if not self._gates.connections.enter(peer):
-            self._gates.connections.leave(peer)
-            self._gates.complaints.refuse(peer, Refusal(Reason.TOO_MANY_CONNECTIONS))
+        peer_info = self._peer_info or peer_info_of(transport)
+        peer = peer_info.address
+        if not self._factory.connections.enter(peer):
+            self._factory.connections.leave(peer)
+            self._factory.errors.refuse(peer, Refusal(Reason.TOO_MANY_CONNECTIONS))
             transport.abort()
             return
         transport.pause_reading()
         loop = asyncio.get_running_loop()
-        handshake = loop.create_task(self._shake_hands(transport, origin))
-        self._gates.handshakes.add(handshake)
-        handshake.add_done_callback(self._gates.handshakes.discard)
+        handshake = loop.create_task(self._shake_hands(transport, peer_info))
+        self._factory.handshakes.add(handshake)
+        handshake.add_done_callback(self._factory.handshakes.discard)
         handshake.add_done_callback(lambda _: self._leave(peer))
         self._counted = True
 
@@ -138,28 +138,28 @@ class TlsGate(asyncio.Protocol):
         """Count the connection out, once."""
         if self._counted:
             self._counted = False
-            self._gates.connections.leave(peer)
+            self._factory.connections.leave(peer)
 
-    async def _shake_hands(self, transport: asyncio.Transport, origin: Origin) -> None:
+    async def _shake_hands(self, transport: asyncio.Transport, peer_info: PeerInfo) -> None:
         loop = asyncio.get_running_loop()
         # TLS sees how full this buffer is only when it is told.
         transport.set_write_buffer_limits(high=0)
-        protocol = self._gates.behind(origin)
-        late = loop.time() + self._gates.timeout
+        protocol = self._factory.behind(peer_info)
+        late = loop.time() + self._factory.timeout
         secure = None
         # What is not TLS at all is noise of the internet: it is closed, and nothing is said.
         with suppress(OSError):
             secure = await loop.start_tls(
                 transport,
                 protocol,
-                self._gates.context,
+                self._factory.context,
                 server_side=True,
-                ssl_handshake_timeout=self._gates.timeout,
+                ssl_handshake_timeout=self._factory.timeout,
             )
         # From here on the connection is counted by the protocol, or it is over.
-        self._leave(origin.address)
+        self._leave(peer_info.address)
         if secure is not None:
             protocol.connection_made(secure)
         elif loop.time() >= late:
             refusal = Refusal(Reason.HEADER_TIMEOUT, "no TLS handshake in time")
-            self._gates.complaints.refuse(origin.address, refusal)
+            self._factory.errors.refuse(peer_info.address, refusal)

@@ -13,7 +13,7 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, Address, Headers, IngestResult, Verdict, Via
-from relay.edge.connections import Connections, Origin
+from relay.edge.connections import Connections, PeerInfo
 from relay.edge.framing import Framing
 from relay.edge.protocol import EdgeServer, to_response
 from relay.edge.proxy_protocol import ProxyHeader, ProxyHeaderInvalid, begins, missing
@@ -63,9 +63,9 @@ def split(data: bytes) -> tuple[Opening | None, bytes]:
         return Opening(raw, None, str(invalid)), data[len(raw) :]
 
 
-def origin(
+def peer_info_of(
     opening: Opening | None, peer: Address | None, trusts: Callable[[Address], bool]
-) -> Origin:
+) -> PeerInfo:
     """Return whose connection it is; `NOBODY`'s where nothing says so.
 
     peer: who connected: with a PROXY header the proxy, which is trusted when it is not known.
@@ -74,14 +74,14 @@ def origin(
         Refusal: PROXY_HEADER_INVALID; the connection is closed.
     """
     if opening is None:
-        return Origin(peer or NOBODY)
+        return PeerInfo(peer or NOBODY)
     if peer is not None and not trusts(peer):
         raise Refusal(Reason.PROXY_HEADER_INVALID, _UNTRUSTED)
     if opening.header is None:
         raise Refusal(Reason.PROXY_HEADER_INVALID, opening.problem)
     if opening.header.source is None:
-        return Origin(peer or NOBODY, forwards=False)
-    return Origin(opening.header.source, Via.PROXY)
+        return PeerInfo(peer or NOBODY, forwards=False)
+    return PeerInfo(opening.header.source, Via.PROXY)
 
 
 def told(opening: Opening) -> str:
@@ -273,16 +273,16 @@ async def read(raw: bytes, *, most: int) -> Reading:
     server = EdgeServer(
         reader.handle,
         connections=Connections(total=1, per_address=1, shares_address=lambda _: False),
-        complaints=reader,
+        errors=reader,
         header_timeout=_WITHIN.total_seconds(),
-        swallows=0,
+        drain_limit=0,
         keepalive=0.0,
         linger=0.0,
     )
     sender, receiver = socket.socketpair()
     sender.setblocking(False)
     with sender:
-        await loop.connect_accepted_socket(lambda: server(Origin(NOBODY)), receiver)
+        await loop.connect_accepted_socket(lambda: server(PeerInfo(NOBODY)), receiver)
         sending = loop.create_task(_send(sender, raw, reader))
         try:
             found = await reader.found
@@ -303,7 +303,7 @@ async def _send(sender: socket.socket, raw: bytes, reader: "_Reader") -> None:
 
 
 class _Reader:
-    """Stands where the edge has what it serves (`Complaints`), and keeps what it hears first."""
+    """What the edge serves, and its `ConnectionErrors`: keeps the first request or refusal."""
 
     def __init__(self, body: BodyLimits, found: asyncio.Future[Reading | Refusal]) -> None:
         self.begun = asyncio.Event()

@@ -27,9 +27,9 @@ from relay.core.request import (
     Via,
 )
 from relay.core.secret import Mask
-from relay.edge.connections import Origin
+from relay.edge.connections import PeerInfo
 from relay.edge.listener import is_health_check
-from relay.explain.capture import NOBODY, Captured, Reading, line_at_fault, origin, read, told
+from relay.explain.capture import NOBODY, Captured, Reading, line_at_fault, peer_info_of, read, told
 from relay.explain.nearest_miss import Case, misses
 from relay.ingest.client_address import ClientLocator, plain
 from relay.ingest.pipeline import Endpoint
@@ -110,7 +110,7 @@ def walk(settings: Settings, captured: Captured, peer: Address | None, at: datet
         raw = opening.raw + raw
         opening = None
     try:
-        come = origin(opening, peer, builder.client_locator(settings).trusts)
+        come = peer_info_of(opening, peer, builder.client_locator(settings).trusts)
         reading = asyncio.run(read(raw, most=settings.limits.body))
     except Refusal as refusal:
         return unread(settings, captured, refusal)
@@ -123,7 +123,7 @@ class _Walker:
         settings: Settings,
         captured: Captured,
         reading: Reading,
-        come: Origin,
+        come: PeerInfo,
         at: datetime,
     ) -> None:
         self._settings = settings

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 import pytest
 
 from relay.core.errors import Reason, Refusal
-from relay.edge.connections import Connections, InHand
+from relay.edge.connections import Connections, InFlight
 
 ONE, TWO, PROXY = (ip_address(f"192.0.2.{n}") for n in (1, 2, 9))
 
@@ -40,9 +40,9 @@ def test_a_trusted_proxy_is_bound_by_the_total_alone() -> None:
 def test_other_limits_hold_for_new_connections() -> None:
     connections = limited(total=3, per_address=2)
     assert [connections.enter(ONE) for _ in range(2)] == [True, True]
-    connections.become(total=10, per_address=3)
+    connections.reconfigure(total=10, per_address=3)
     assert [connections.enter(ONE) for _ in range(2)] == [True, False]
-    connections.become(total=4, per_address=10)
+    connections.reconfigure(total=4, per_address=10)
     assert not connections.enter(TWO)
     assert len(connections) == 5
 
@@ -50,37 +50,41 @@ def test_other_limits_hold_for_new_connections() -> None:
 def test_no_limit_is_above_the_ceiling() -> None:
     connections = Connections(total=1, per_address=9, shares_address=lambda _: False, ceiling=2)
     assert [connections.enter(ONE) for _ in range(2)] == [True, False]
-    connections.become(total=10, per_address=9)
+    connections.reconfigure(total=10, per_address=9)
     connections.leave(ONE)
     assert [connections.enter(ONE) for _ in range(2)] == [True, False]
 
 
 def test_one_client_may_not_have_more_in_hand_than_its_share() -> None:
     connections = limited()
-    with InHand(connections) as first, InHand(connections) as second, InHand(connections) as third:
+    with (
+        InFlight(connections) as first,
+        InFlight(connections) as second,
+        InFlight(connections) as third,
+    ):
         first.of(ONE)
         second.of(ONE)
         with pytest.raises(Refusal) as caught:
             third.of(ONE)
         assert caught.value.reason is Reason.TOO_MANY_CONNECTIONS
-        with InHand(connections) as another:
+        with InFlight(connections) as another:
             another.of(TWO)
 
 
 def test_what_is_answered_is_in_hand_no_more() -> None:
     connections = limited()
     for _ in range(5):
-        with InHand(connections) as request:
+        with InFlight(connections) as request:
             request.of(ONE)
         # Nobody is counted for a request whose client was never known.
-        with InHand(connections):
+        with InFlight(connections):
             pass
-    connections.become(total=10, per_address=1)
-    with InHand(connections) as first, InHand(connections) as second:
+    connections.reconfigure(total=10, per_address=1)
+    with InFlight(connections) as first, InFlight(connections) as second:
         first.of(ONE)
         with pytest.raises(Refusal):
             second.of(ONE)
-    with InHand(connections) as request:
+    with InFlight(connections) as request:
         request.of(ONE)
 
 
@@ -94,7 +98,11 @@ def test_all_addresses_of_one_ipv6_network_share_a_limit() -> None:
         connections.leave(ip_address(f"{one}{n:x}"))
     assert connections.enter(ip_address(f"{one}9"))
     assert len(connections) == 2
-    with InHand(connections) as first, InHand(connections) as second, InHand(connections) as third:
+    with (
+        InFlight(connections) as first,
+        InFlight(connections) as second,
+        InFlight(connections) as third,
+    ):
         first.of(ip_address(f"{one}1"))
         second.of(ip_address(f"{one}2"))
         with pytest.raises(Refusal):

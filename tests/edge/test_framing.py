@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.errors import Reason
-from relay.edge.framing import LONGEST_HEAD, LONGEST_LINE, MOST_CHUNKS, MOST_FIELDS, Framing
+from relay.edge.framing import MAX_CHUNKS, MAX_FIELDS, MAX_HEAD, MAX_LINE, Framing
 from tests.edge.smuggling import chunk, forms
 
 HEAD = b"POST /hook HTTP/1.1\r\nHost: relay.test\r\n"
@@ -24,7 +24,7 @@ PROPER = [
     HEAD + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
     HEAD + b"content-length:1\r\nConnection: keep-alive\r\n\r\nx",
     HEAD + b"X-Host: other\r\nHosts: more\r\nOur-Content-Length: 7\r\n\r\n",
-    HEAD + (b"X: " + b"x" * (LONGEST_LINE - 5) + b"\r\n") * 3 + b"\r\n",
+    HEAD + (b"X: " + b"x" * (MAX_LINE - 5) + b"\r\n") * 3 + b"\r\n",
     b"GET / HTTP/1.0\r\n\r\n",
     b"GET /a?b=c/d%20|{} HTTP/1.1\r\nHost: [2001:db8::1]:8443\r\n\r\n",
     CHUNKED + b"0\r\n\r\n",
@@ -97,11 +97,11 @@ def test_what_can_be_read_in_two_ways_is_refused(name: str, at_once: bool) -> No
 @pytest.mark.parametrize(
     "raw",
     [
-        b"POST /" + b"x" * LONGEST_LINE,
-        HEAD + b"X: " + b"x" * LONGEST_LINE,
-        HEAD + b"X: " + b"x" * LONGEST_LINE + b"\r\n\r\n",
-        HEAD + b"X: x\r\n" * MOST_FIELDS + b"\r\n",
-        HEAD + (b"X: " + b"x" * 8000 + b"\r\n") * (LONGEST_HEAD // 8000 + 1),
+        b"POST /" + b"x" * MAX_LINE,
+        HEAD + b"X: " + b"x" * MAX_LINE,
+        HEAD + b"X: " + b"x" * MAX_LINE + b"\r\n\r\n",
+        HEAD + b"X: x\r\n" * MAX_FIELDS + b"\r\n",
+        HEAD + (b"X: " + b"x" * 8000 + b"\r\n") * (MAX_HEAD // 8000 + 1),
     ],
 )
 def test_a_head_has_limits(raw: bytes) -> None:
@@ -112,7 +112,7 @@ def test_a_head_has_limits(raw: bytes) -> None:
 
 
 def test_chunks_are_counted() -> None:
-    framing, _ = fed([CHUNKED, b"1\r\nx\r\n" * (MOST_CHUNKS - 1)])
+    framing, _ = fed([CHUNKED, b"1\r\nx\r\n" * (MAX_CHUNKS - 1)])
     assert framing.problem is None
     framing.feed(b"1\r\nx\r\n" * 2)
     assert framing.problem is not None

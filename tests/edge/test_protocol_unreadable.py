@@ -4,12 +4,12 @@ import pytest
 from aiohttp import http_exceptions
 
 from relay.core.errors import Reason, Refusal
-from relay.edge.protocol import Unreadable, refusal_of
+from relay.edge.protocol import RejectingParser, refusal_of
 
 
 def test_what_is_not_strict_keeps_its_reason() -> None:
     problem = Refusal(Reason.HEADERS_TOO_LARGE, "more than 64 fields")
-    parser = Unreadable(problem)
+    parser = RejectingParser(problem)
     with pytest.raises(http_exceptions.HttpProcessingError) as caught:
         parser.feed_data(b"GET / HTTP/1.1\r\n\r\n")
     assert refusal_of(caught.value) is problem

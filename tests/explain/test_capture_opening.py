@@ -6,8 +6,8 @@ import pytest
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Via
-from relay.edge.connections import Origin
-from relay.explain.capture import NOBODY, Opening, origin, split, told
+from relay.edge.connections import PeerInfo
+from relay.explain.capture import NOBODY, Opening, peer_info_of, split, told
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n"
 V1 = b"PROXY TCP4 192.0.2.7 10.0.0.1 5000 443\r\n"
@@ -23,7 +23,7 @@ def test_both_versions_are_taken_off(raw: bytes, lines: int) -> None:
     assert rest == REQUEST
     assert opening is not None
     assert (opening.raw, opening.lines) == (raw, lines)
-    assert origin(opening, None, lambda _: False) == Origin(CLIENT, Via.PROXY)
+    assert peer_info_of(opening, None, lambda _: False) == PeerInfo(CLIENT, Via.PROXY)
     assert told(opening) == "192.0.2.7 connected to the proxy; --peer is the proxy's own address"
 
 
@@ -53,28 +53,28 @@ def test_what_is_no_header_closes_the_connection(data: bytes) -> None:
     assert opening is not None
     assert opening.header is None
     with pytest.raises(Refusal, match=r"\w") as caught:
-        origin(opening, None, lambda _: True)
+        peer_info_of(opening, None, lambda _: True)
     assert caught.value.reason is Reason.PROXY_HEADER_INVALID
 
 
 def test_a_proxy_may_speak_for_itself() -> None:
     opening, _ = split(LOCAL + REQUEST)
     assert opening is not None
-    assert origin(opening, None, lambda _: True) == Origin(NOBODY, forwards=False)
-    assert origin(opening, PROXY, lambda _: True) == Origin(PROXY, forwards=False)
+    assert peer_info_of(opening, None, lambda _: True) == PeerInfo(NOBODY, forwards=False)
+    assert peer_info_of(opening, PROXY, lambda _: True) == PeerInfo(PROXY, forwards=False)
     assert told(opening) == "names no client: the proxy speaks for itself"
 
 
 def test_only_a_trusted_proxy_is_believed() -> None:
     opening, _ = split(V1 + REQUEST)
-    assert origin(opening, PROXY, lambda it: it == PROXY) == Origin(CLIENT, Via.PROXY)
+    assert peer_info_of(opening, PROXY, lambda it: it == PROXY) == PeerInfo(CLIENT, Via.PROXY)
     with pytest.raises(Refusal, match="not in trusted_proxies"):
-        origin(opening, CLIENT, lambda it: it == PROXY)
+        peer_info_of(opening, CLIENT, lambda it: it == PROXY)
 
 
 def test_without_a_header_the_peer_is_whose_connection_it_is() -> None:
-    assert origin(None, CLIENT, lambda _: False) == Origin(CLIENT)
-    assert origin(None, None, lambda _: False) == Origin(NOBODY)
+    assert peer_info_of(None, CLIENT, lambda _: False) == PeerInfo(CLIENT)
+    assert peer_info_of(None, None, lambda _: False) == PeerInfo(NOBODY)
 
 
 def test_an_opening_shows_none_of_its_bytes() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.core.errors import Reason, Refusal
-from relay.edge.framing import MOST_FIELDS
+from relay.edge.framing import MAX_FIELDS
 from relay.explain.capture import read
 
 HEAD = b"POST /hook?a=b HTTP/1.1\r\nHost: pay.example\r\nX-Odd: caf\xe9\r\n"
@@ -47,7 +47,7 @@ async def test_a_body_that_is_refused_has_a_head_still(rest: bytes, reason: Reas
         (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", Reason.BODY_MALFORMED),
         (b"BREW / HTTP/1.1\r\nHost: h\r\n\r\n", Reason.BODY_MALFORMED),
         (HEAD + b" folded: x\r\n\r\n", Reason.BODY_MALFORMED),
-        (HEAD + b"X: x\r\n" * MOST_FIELDS + b"\r\n", Reason.HEADERS_TOO_LARGE),
+        (HEAD + b"X: x\r\n" * MAX_FIELDS + b"\r\n", Reason.HEADERS_TOO_LARGE),
     ],
 )
 async def test_a_head_that_cannot_be_read_is_refused(raw: bytes, reason: Reason) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import Settings, load
-from relay.edge.framing import LONGEST_HEAD, LONGEST_LINE, MOST_CHUNKS, MOST_FIELDS
+from relay.edge.framing import MAX_CHUNKS, MAX_FIELDS, MAX_HEAD, MAX_LINE
 from relay.explain.capture import parse
 from relay.explain.walk import walk
 from tests.edge.smuggling import chunk, forms
@@ -60,14 +60,14 @@ def encoded() -> dict[str, bytes]:
 
 def too_much() -> dict[str, bytes]:
     return {
-        "target": b"POST /" + b"x" * LONGEST_LINE + b" HTTP/1.1\r\nHost: h\r\n\r\n",
-        "line": HEAD + b"X: " + b"x" * LONGEST_LINE + b"\r\n\r\n",
-        "fields": HEAD + b"X: x\r\n" * MOST_FIELDS + b"\r\n",
-        "head": HEAD + (b"X: " + b"x" * 8000 + b"\r\n") * (LONGEST_HEAD // 8000 + 1) + b"\r\n",
+        "target": b"POST /" + b"x" * MAX_LINE + b" HTTP/1.1\r\nHost: h\r\n\r\n",
+        "line": HEAD + b"X: " + b"x" * MAX_LINE + b"\r\n\r\n",
+        "fields": HEAD + b"X: x\r\n" * MAX_FIELDS + b"\r\n",
+        "head": HEAD + (b"X: " + b"x" * 8000 + b"\r\n") * (MAX_HEAD // 8000 + 1) + b"\r\n",
         "body": request("POST", "/hook", JSON, bytes(4097)),
         "body to nobody": request("POST", "/other", JSON, bytes(4097)),
         "body in chunks": CHUNKED + chunk(bytes(4097)),
-        "chunks": CHUNKED + b"1\r\nx\r\n" * (MOST_CHUNKS + 1) + b"0\r\n\r\n",
+        "chunks": CHUNKED + b"1\r\nx\r\n" * (MAX_CHUNKS + 1) + b"0\r\n\r\n",
     }
 
 
