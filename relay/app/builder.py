@@ -13,7 +13,7 @@ from relay.allowlist.dns_cache import DnsCache
 from relay.allowlist.dns_source import Policy
 from relay.allowlist.registry import HostRegistry, Knock
 from relay.allowlist.resolver import Resolver
-from relay.app.maintenance import Housekeeping
+from relay.app.maintenance import RetentionJob
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Senders, Settings, endpoint_options, provider_of, senders
 from relay.config import SqliteSpool as SqliteSettings
@@ -84,9 +84,9 @@ def migrate_spool(settings: Settings) -> Migrated:
 
 def housekeeping(
     settings: Settings, spool: Spool, refusals: RefusalStore, clock: Clock, telemetry: Telemetry
-) -> Housekeeping:
+) -> RetentionJob:
     """Return what prunes the spool."""
-    return Housekeeping(
+    return RetentionJob(
         spool,
         refusals,
         retain=settings.spool.retain,

@@ -40,54 +40,54 @@ Close = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Member(Generic[K, T]):
+class Entry(Generic[K, T]):
     """One part, what it was made from, and how it is closed."""
 
-    made_from: K
+    key: K
     part: T
     close: Close
 
 
-class Fleet(Generic[K, T]):
+class UsagePool(Generic[K, T]):
     """The parts in use, and those that have been replaced and are not closed yet."""
 
     def __init__(self, make: Callable[[str, K], tuple[T, Close]]) -> None:
         """Take what makes a part of this name from its description, and says how to close it."""
         self._make = make
-        self._present: Mapping[str, Member[K, T]] = {}
-        self._open: set[Member[K, T]] = set()
+        self._active: Mapping[str, Entry[K, T]] = {}
+        self._open: set[Entry[K, T]] = set()
 
-    def prepare(self, wanted: Mapping[str, K]) -> dict[str, Member[K, T]]:
+    def acquire(self, wanted: Mapping[str, K]) -> dict[str, Entry[K, T]]:
         """Return the parts for these descriptions; those in use stay where they are the same.
 
         Nothing changes yet: they come into use with `take`, or go with `others`.
         """
-        return {name: self._member(name, description) for name, description in wanted.items()}
+        return {name: self._entry(name, description) for name, description in wanted.items()}
 
-    def take(self, members: Mapping[str, Member[K, T]]) -> None:
+    def activate(self, entries: Mapping[str, Entry[K, T]]) -> None:
         """Use these from now on."""
-        self._present = members
+        self._active = entries
 
-    def others(self) -> list[Member[K, T]]:
+    def retired(self) -> list[Entry[K, T]]:
         """Return those that are open and not in use."""
-        present = set(self._present.values())
+        present = set(self._active.values())
         return [each for each in self._open if each not in present]
 
-    async def close(self, members: Iterable[Member[K, T]] | None = None) -> None:
+    async def close(self, entries: Iterable[Entry[K, T]] | None = None) -> None:
         """Close these, or all."""
-        for each in tuple(self._open if members is None else members):
+        for each in tuple(self._open if entries is None else entries):
             if each in self._open:
                 self._open.discard(each)
                 await each.close()
 
-    def _member(self, name: str, description: K) -> Member[K, T]:
-        present = self._present.get(name)
-        if present is not None and present.made_from == description:
+    def _entry(self, name: str, description: K) -> Entry[K, T]:
+        present = self._active.get(name)
+        if present is not None and present.key == description:
             return present
         part, close = self._make(name, description)
-        member = Member(description, part, close)
-        self._open.add(member)
-        return member
+        entry = Entry(description, part, close)
+        self._open.add(entry)
+        return entry
 
 
 async def nothing() -> None:
@@ -99,30 +99,30 @@ async def nothing() -> None:
 
 # Provider, environment and URL tell which API it is.
 _Api = tuple[object, str | None, str | None]
-_Pace = tuple[_Api, int]
+_LimiterKey = tuple[_Api, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _TargetKey:
     """What a desk is made from."""
 
     api: _Api
     secrets: tuple[Secret, ...]
     strict: bool
-    turns: FairRateLimiter
+    limiter: FairRateLimiter
     endpoint: EndpointSettings = field(compare=False)
 
 
-_Asking = frozenset[tuple[str, Member[_Asked, StatusTarget]]]
+_ConfirmerKey = frozenset[tuple[str, Entry[_TargetKey, StatusTarget]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class StatusTargets:
     """The desks of one configuration, and who asks at them."""
 
-    paces: Mapping[str, Member[_Pace, FairRateLimiter]]
-    targets: Mapping[str, Member[_Asked, StatusTarget]]
-    confirmers: Mapping[str, Member[_Asking, StatusConfirmer]]
+    limiters: Mapping[str, Entry[_LimiterKey, FairRateLimiter]]
+    targets: Mapping[str, Entry[_TargetKey, StatusTarget]]
+    confirmers: Mapping[str, Entry[_ConfirmerKey, StatusConfirmer]]
     unasked: frozenset[str]
 
     @property
@@ -131,70 +131,70 @@ class Prepared:
         return self.confirmers[""].part
 
 
-class Desks:
+class StatusTargetPool:
     """The desks in use, and those that have been replaced and are not closed yet.
 
-    Used as `Fleet`: what `prepare` returns comes into use with `take`.
+    Used as `UsagePool`: what `acquire` returns comes into use with `activate`.
     """
 
     def __init__(self, clock: Clock, telemetry: Telemetry) -> None:
         self._clock = clock
         self._telemetry = telemetry
-        self._paces = Fleet(_pace)
-        self._targets = Fleet(self._target)
-        self._confirmers = Fleet(self._confirmer)
+        self._limiters = UsagePool(_pace)
+        self._targets = UsagePool(self._target)
+        self._confirmers = UsagePool(self._confirmer)
         # The endpoints in use that do not ask. All confirmers know it, so that none is made anew
         # when an endpoint comes or goes.
         self._unasked: set[str] = set()
 
-    def prepare(self, endpoints: Sequence[EndpointSettings]) -> Prepared:
+    def acquire(self, endpoints: Sequence[EndpointSettings]) -> StatusTargets:
         """Return the desks for these endpoints; those in use stay where they are the same.
 
         How often an API has been asked stays known for as long as it is the same API, and may be
         asked as often: also where the secrets have changed.
         """
         asks = [(each, each.confirm) for each in endpoints if each.confirm is not None]
-        paces = self._paces.prepare(
+        limiters = self._limiters.acquire(
             {each.name: (_api(each, confirm), confirm.rate) for each, confirm in asks}
         )
-        targets = self._targets.prepare(
-            {each.name: _asked(each, confirm, paces[each.name].part) for each, confirm in asks}
+        targets = self._targets.acquire(
+            {each.name: _asked(each, confirm, limiters[each.name].part) for each, confirm in asks}
         )
-        confirmers = self._confirmers.prepare({"": frozenset(targets.items())})
+        confirmers = self._confirmers.acquire({"": frozenset(targets.items())})
         unasked = frozenset(each.name for each in endpoints if each.confirm is None)
-        return Prepared(paces, targets, confirmers, unasked)
+        return StatusTargets(limiters, targets, confirmers, unasked)
 
-    def take(self, prepared: Prepared) -> None:
+    def activate(self, targets: StatusTargets) -> None:
         """Use these from now on."""
-        self._paces.take(prepared.paces)
-        self._targets.take(prepared.targets)
-        self._confirmers.take(prepared.confirmers)
+        self._limiters.activate(targets.limiters)
+        self._targets.activate(targets.targets)
+        self._confirmers.activate(targets.confirmers)
         self._unasked.clear()
-        self._unasked.update(prepared.unasked)
+        self._unasked.update(targets.unasked)
 
-    def others(self) -> list[Member[_Asked, StatusTarget]]:
+    def retired(self) -> list[Entry[_TargetKey, StatusTarget]]:
         """Return those that are open and not in use; nothing else has to be closed."""
-        return self._targets.others()
+        return self._targets.retired()
 
-    async def close(self, members: Iterable[Member[_Asked, StatusTarget]] | None = None) -> None:
+    async def close(self, entries: Iterable[Entry[_TargetKey, StatusTarget]] | None = None) -> None:
         """Close these, or all."""
-        await self._targets.close(members)
+        await self._targets.close(entries)
         # They hold nothing open, and are let go.
-        await self._confirmers.close(self._confirmers.others())
-        await self._paces.close(self._paces.others())
+        await self._confirmers.close(self._confirmers.retired())
+        await self._limiters.close(self._limiters.retired())
 
-    def _target(self, _: str, asked: _Asked) -> tuple[StatusTarget, Close]:
+    def _target(self, _: str, key: _TargetKey) -> tuple[StatusTarget, Close]:
         stack = AsyncExitStack()
         target = StatusTarget(
-            api=builder.status_client(asked.endpoint, self._clock, stack),
-            secrets=asked.secrets,
-            turns=asked.turns,
-            strict=asked.strict,
+            api=builder.status_client(key.endpoint, self._clock, stack),
+            secrets=key.secrets,
+            limiter=key.limiter,
+            strict=key.strict,
         )
         return target, stack.aclose
 
-    def _confirmer(self, _: str, described: _Asking) -> tuple[StatusConfirmer, Close]:
-        parts = {name: member.part for name, member in described}
+    def _confirmer(self, _: str, described: _ConfirmerKey) -> tuple[StatusConfirmer, Close]:
+        parts = {name: entry.part for name, entry in described}
         return StatusConfirmer(parts, self._unasked, self._clock, self._telemetry), nothing
 
 
@@ -202,46 +202,46 @@ def _api(endpoint: EndpointSettings, confirm: Confirm) -> _Api:
     return endpoint.provider, endpoint.environment, confirm.url
 
 
-def _asked(endpoint: EndpointSettings, confirm: Confirm, turns: FairRateLimiter) -> _Asked:
+def _asked(endpoint: EndpointSettings, confirm: Confirm, limiter: FairRateLimiter) -> _TargetKey:
     strict = confirm.on_error == "hold"
-    return _Asked(_api(endpoint, confirm), endpoint.secrets, strict, turns, endpoint)
+    return _TargetKey(_api(endpoint, confirm), endpoint.secrets, strict, limiter, endpoint)
 
 
-def _pace(_: str, described: _Pace) -> tuple[FairRateLimiter, Close]:
+def _pace(_: str, described: _LimiterKey) -> tuple[FairRateLimiter, Close]:
     return FairRateLimiter(described[1]), nothing
 
 
 # ---- generations ----------------------------------------------------------------------------
 
 # What the parts are made from: they are made anew when it changes.
-_Knocking = tuple[tuple[str, ...], timedelta]
-_Binding = tuple[EndpointSettings, Knock | None]
-_Sending = tuple[UpstreamSettings, timedelta, StatusConfirmer]
+_KnockKey = tuple[tuple[str, ...], timedelta]
+_EndpointKey = tuple[EndpointSettings, Knock | None]
+_SenderKey = tuple[UpstreamSettings, timedelta, StatusConfirmer]
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class LiveConfig:
     """What one configuration describes, bound together."""
 
     settings: Settings
     routes: Routes[Endpoint]
     ingest: Ingest
-    knocks: Mapping[str, Member[_Knocking, Knock | None]]
-    bound: Mapping[str, Member[_Binding, Endpoint]]
-    targets: Prepared
-    senders: Mapping[str, Member[_Sending, Upstream]]
-    proxy_upstreams: Mapping[str, Member[UpstreamSettings, ProxyUpstream]]
+    knocks: Mapping[str, Entry[_KnockKey, Knock | None]]
+    bound: Mapping[str, Entry[_EndpointKey, Endpoint]]
+    targets: StatusTargets
+    senders: Mapping[str, Entry[_SenderKey, Upstream]]
+    proxy_upstreams: Mapping[str, Entry[UpstreamSettings, ProxyUpstream]]
 
     @property
     def endpoints(self) -> list[Endpoint]:
         """What deliveries come in at."""
         return [each.part for each in self.bound.values()]
 
-    def new_since(self, before: "Generation") -> list[EndpointSettings]:
+    def new_since(self, before: "LiveConfig") -> list[EndpointSettings]:
         """Return what describes the endpoints that have another name or provider than before."""
         known = {(each.name, each.provider) for each in before.endpoints}
         return [
-            each.made_from[0]
+            each.key[0]
             for name, each in self.bound.items()
             if (name, each.part.provider) not in known
         ]
@@ -249,7 +249,7 @@ class Generation:
     @property
     def hosts(self) -> set[str]:
         """The host names that may send to any endpoint."""
-        return {host for each in self.knocks.values() for host in each.made_from[0]}
+        return {host for each in self.knocks.values() for host in each.key[0]}
 
     @property
     def upstreams(self) -> list[Upstream]:
@@ -257,10 +257,10 @@ class Generation:
         return [each.part for each in self.senders.values()]
 
 
-class Generations:
+class LiveConfigBuilder:
     """Builds generations from the parts that outlive them. `present` is the one in use."""
 
-    present: Generation
+    active: LiveConfig
 
     def __init__(
         self,
@@ -283,14 +283,14 @@ class Generations:
         self._telemetry = telemetry
         self._give_up = give_up
         self._new_id = event_ids(clock)
-        self._knocks = Fleet(self._knock)
-        self._bound = Fleet(self._endpoint)
-        self._targets = Desks(clock, telemetry)
-        self._senders = Fleet(self._sender)
+        self._knocks = UsagePool(self._knock)
+        self._bound = UsagePool(self._endpoint)
+        self._targets = StatusTargetPool(clock, telemetry)
+        self._senders = UsagePool(self._sender)
         # Connections of their own: neither a backlog nor a slow answer holds up the other half.
-        self._proxy_upstreams = Fleet(self._proxy_upstream)
+        self._proxy_upstreams = UsagePool(self._proxy_upstream)
 
-    async def build(self, settings: Settings) -> Generation:
+    async def build(self, settings: Settings) -> LiveConfig:
         """Return what these settings describe; it is not in use before `take`.
 
         Endpoints that stay as they are are kept, and others have their turn between any two: there
@@ -299,22 +299,22 @@ class Generations:
         Raises:
             Exception: it cannot be built. What was made of it is closed with `close_others`.
         """
-        knocks: dict[str, Member[_Knocking, Knock | None]] = {}
-        bound: dict[str, Member[_Binding, Endpoint]] = {}
+        knocks: dict[str, Entry[_KnockKey, Knock | None]] = {}
+        bound: dict[str, Entry[_EndpointKey, Endpoint]] = {}
         for each in settings.endpoints:
             name, hosts = each.name, builder.endpoint_hosts(each)
-            knocks |= self._knocks.prepare({name: (hosts, settings.dns.knock_interval)})
-            bound |= self._bound.prepare({name: (each, knocks[name].part)})
+            knocks |= self._knocks.acquire({name: (hosts, settings.dns.knock_interval)})
+            bound |= self._bound.acquire({name: (each, knocks[name].part)})
             await asyncio.sleep(0)
         routes = Routes(each.part for each in bound.values())
         await asyncio.sleep(0)
-        targets = self._targets.prepare(settings.endpoints)
+        targets = self._targets.acquire(settings.endpoints)
         before = builder.time_to_ask(settings)
-        senders = self._senders.prepare(
+        senders = self._senders.acquire(
             {name: (each, before, targets.confirmer) for name, each in settings.upstreams.items()}
         )
-        proxy_upstreams = self._proxy_upstreams.prepare(settings.upstreams)
-        return Generation(
+        proxy_upstreams = self._proxy_upstreams.acquire(settings.upstreams)
+        return LiveConfig(
             settings=settings,
             routes=routes,
             ingest=self._ingest(
@@ -327,19 +327,23 @@ class Generations:
             proxy_upstreams=proxy_upstreams,
         )
 
-    def take(self, generation: Generation) -> None:
+    def activate(self, live_config: LiveConfig) -> None:
         """Make this the one in use."""
-        self.present = generation
-        self._knocks.take(generation.knocks)
-        self._bound.take(generation.bound)
-        self._targets.take(generation.targets)
-        self._senders.take(generation.senders)
-        self._proxy_upstreams.take(generation.proxy_upstreams)
+        self.active = live_config
+        self._knocks.activate(live_config.knocks)
+        self._bound.activate(live_config.bound)
+        self._targets.activate(live_config.targets)
+        self._senders.activate(live_config.senders)
+        self._proxy_upstreams.activate(live_config.proxy_upstreams)
 
-    def others(self) -> Close:
+    def retired(self) -> Close:
         """Return what closes, when it is called, all that is open and not in use now."""
-        proxy_upstreams, senders = self._proxy_upstreams.others(), self._senders.others()
-        targets, bound, knocks = self._targets.others(), self._bound.others(), self._knocks.others()
+        proxy_upstreams, senders = self._proxy_upstreams.retired(), self._senders.retired()
+        targets, bound, knocks = (
+            self._targets.retired(),
+            self._bound.retired(),
+            self._knocks.retired(),
+        )
 
         async def close() -> None:
             await self._proxy_upstreams.close(proxy_upstreams)
@@ -383,15 +387,15 @@ class Generations:
             keep_refused=self._keep_refused,
         )
 
-    def _knock(self, _: str, described: _Knocking) -> tuple[Knock | None, Close]:
+    def _knock(self, _: str, described: _KnockKey) -> tuple[Knock | None, Close]:
         knock = self._registry.knock(described[0])
         return knock, nothing if knock is None else knock.close
 
-    def _endpoint(self, _: str, described: _Binding) -> tuple[Endpoint, Close]:
+    def _endpoint(self, _: str, described: _EndpointKey) -> tuple[Endpoint, Close]:
         settings, knock = described
         return builder.bind_endpoint(settings, self._registry, knock), nothing
 
-    def _sender(self, name: str, described: _Sending) -> tuple[Upstream, Close]:
+    def _sender(self, name: str, described: _SenderKey) -> tuple[Upstream, Close]:
         settings, before, confirmer = described
         http_sender = builder.http_sender(settings, self._clock)
         return builder.upstream(name, settings, before, http_sender, confirmer), http_sender.close

@@ -22,10 +22,10 @@ from relay.telemetry.log import Log
 # been written, or it is no pair at all, the one before stays in use and the log says so.
 
 #: Seconds between two looks.
-EVERY = 5.0
+POLL_INTERVAL = 5.0
 
 
-class Renewal:
+class CertificateReloader:
     """Keeps the certificates of the listeners as new as their files."""
 
     def __init__(self, served: Mapping[str, ServerTls], clock: Clock, log: Log) -> None:
@@ -34,7 +34,7 @@ class Renewal:
         Raises:
             OSError, ValueError: a certificate cannot be read.
         """
-        self._kept = {name: _Kept(tls) for name, tls in served.items()}
+        self._kept = {name: _Served(tls) for name, tls in served.items()}
         self._ends = {name: kept.not_after for name, kept in self._kept.items()}
         self._clock = clock
         self._log = log
@@ -48,16 +48,16 @@ class Renewal:
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            await self._clock.sleep(EVERY)
-            await self.look()
+            await self._clock.sleep(POLL_INTERVAL)
+            await self.poll()
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Take every pair whose files have changed. Raises nothing."""
         async with self._turn:
             for name, kept in self._kept.items():
                 await self._look_at(name, kept)
 
-    async def _look_at(self, name: str, kept: "_Kept") -> None:
+    async def _look_at(self, name: str, kept: "_Served") -> None:
         try:
             renewed = await run_in_daemon_thread(kept.renew)
         except (OSError, ValueError) as error:
@@ -73,7 +73,7 @@ class Renewal:
             self._log.info("certificate_renewed", listener=name, not_after=until)
 
 
-class _Kept:
+class _Served:
     """One listener's pair, when it ends, and what was last wrong with its files."""
 
     def __init__(self, tls: ServerTls) -> None:
@@ -123,11 +123,11 @@ def _name(filename: str | Path | None) -> str:
 #: Rows a step: few enough that a delivery never waits for one.
 _STEP = 200
 #: Seconds between steps while there is more to remove, and between rounds when there is not.
-_BREATH = 0.2
-_ROUND = 600.0
+STEP_PAUSE = 0.2
+INTERVAL = 600.0
 
 
-class Housekeeping:
+class RetentionJob:
     """Prunes a spool: bodies and refusals after `retain`, whole records after `retain_keys`."""
 
     def __init__(
@@ -155,7 +155,7 @@ class Housekeeping:
             except SpoolUnavailable as error:
                 self._telemetry.log.warning("prune_failed", detail=str(error))
                 more = False
-            await self._clock.sleep(_BREATH if more else _ROUND)
+            await self._clock.sleep(STEP_PAUSE if more else INTERVAL)
 
     async def _step(self) -> bool:
         now = self._clock.now()

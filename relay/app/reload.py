@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from relay.admin.health import State
 from relay.allowlist.registry import HostRegistry
 from relay.app import builder
-from relay.app.generation import Close, Generations
+from relay.app.generation import Close, LiveConfigBuilder
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, provider_name
 from relay.config.yaml_document import Fault
@@ -36,7 +36,7 @@ _FAULT = "the reload failed for a reason of ours; see the log"
 _STOPPING = "relay is stopping"
 
 
-class Reloads:
+class Reloader:
     """Reads the configuration when asked. `running` are the settings in force."""
 
     def __init__(
@@ -66,17 +66,17 @@ class Reloads:
         self._next: asyncio.Future[tuple[Problem, ...]] | None = None
         self._stopped = False
 
-    def ring(self) -> None:
+    def request(self) -> None:
         """Have the configuration read again soon. Instant; may be called at any time."""
         self._asked.set()
 
-    async def ask(self) -> tuple[Problem, ...]:
+    async def reload(self) -> tuple[Problem, ...]:
         """Have it read again; return why it was not taken, nothing when it was."""
         if self._stopped:
             return (self._problem(_STOPPING),)
         if self._next is None:
             self._next = asyncio.get_running_loop().create_future()
-        self.ring()
+        self.request()
         return await asyncio.shield(self._next)
 
     async def run(self) -> None:
@@ -159,12 +159,12 @@ def _named(section: object) -> dict[str, object]:
 # ---- switching over -------------------------------------------------------------------------
 
 
-class Changeover:
+class ConfigSwitch:
     """Exchanges the generation in use for another one, with everything that goes by it."""
 
     def __init__(
         self,
-        generations: Generations,
+        configs: LiveConfigBuilder,
         *,
         registry: HostRegistry,
         clients: ClientLocator,
@@ -175,7 +175,7 @@ class Changeover:
         telemetry: Telemetry,
     ) -> None:
         """Take the parts that run. `state`: tells of endpoints, where this process has any."""
-        self._generations = generations
+        self._configs = configs
         self._registry = registry
         self._clients = clients
         self._connections = connections
@@ -183,10 +183,10 @@ class Changeover:
         self._dispatcher = dispatcher
         self._state = state
         self._telemetry = telemetry
-        self._dns = generations.present.settings.dns
-        self._leaving: asyncio.Queue[_Leaving] = asyncio.Queue()
+        self._dns = configs.active.settings.dns
+        self._leaving: asyncio.Queue[Draining] = asyncio.Queue()
 
-    async def to(self, settings: Settings) -> None:
+    async def switch(self, settings: Settings) -> None:
         """Go by these settings from the next request and the next attempt on.
 
         All is built before anything is exchanged; the exchange is one step of the event loop, and
@@ -195,17 +195,17 @@ class Changeover:
         Raises:
             Exception: it cannot be built; nothing has changed.
         """
-        before = self._generations.present
+        before = self._configs.active
         try:
             # First, since who is let to knock is built from it.
-            self._look_up_as(settings)
-            following = await self._generations.build(settings)
+            self._reconfigure_dns(settings)
+            following = await self._configs.build(settings)
         except BaseException:
-            self._look_up_as(before.settings)
+            self._reconfigure_dns(before.settings)
             self._registry.set_hosts(before.hosts)
-            self._leaving.put_nowait(_Leaving((), (), self._generations.others()))
+            self._leaving.put_nowait(Draining((), (), self._configs.retired()))
             raise
-        self._generations.take(following)
+        self._configs.activate(following)
         self._clients.reconfigure(settings.trusted_proxies, settings.forwarded_header)
         self._registry.set_hosts(following.hosts)
         limits = settings.limits
@@ -220,7 +220,7 @@ class Changeover:
         ends = self._dispatcher.replace(following.upstreams)
         if self._state is not None:
             self._state.become(following.endpoints)
-        self._leaving.put_nowait(_Leaving((before.ingest,), ends, self._generations.others()))
+        self._leaving.put_nowait(Draining((before.ingest,), ends, self._configs.retired()))
         announce((), settings.upstreams, self._telemetry)
         for each in following.new_since(before):
             announce((each,), (), self._telemetry)
@@ -236,7 +236,7 @@ class Changeover:
                 await end.wait()
             await leaving.close()
 
-    def _look_up_as(self, settings: Settings) -> None:
+    def _reconfigure_dns(self, settings: Settings) -> None:
         if settings.dns != self._dns:
             self._dns = settings.dns
             self._registry.reconfigure(
@@ -245,7 +245,7 @@ class Changeover:
 
 
 @dataclass(frozen=True, slots=True)
-class _Leaving:
+class Draining:
     """What a generation leaves behind: what must end first, and what closes the rest then."""
 
     ingests: Sequence[Ingest]

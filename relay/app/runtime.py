@@ -13,9 +13,9 @@ from relay.admin.health import State
 from relay.admin.server import Admin
 from relay.allowlist.registry import HostRegistry
 from relay.app import builder
-from relay.app.generation import Generations
-from relay.app.maintenance import Renewal
-from relay.app.reload import Changeover, Reloads, announce
+from relay.app.generation import LiveConfigBuilder
+from relay.app.maintenance import CertificateReloader
+from relay.app.reload import ConfigSwitch, Reloader, announce
 from relay.app.watch import watch
 from relay.config import Settings
 from relay.core.clock import Clock
@@ -66,9 +66,9 @@ class _Parts:
     edge: Edge
     dispatcher: Dispatcher
     admin: Admin
-    changeover: Changeover
+    config_switch: ConfigSwitch
     tls: Mapping[str, ServerTls]
-    renewal: Renewal
+    certificate_reloader: CertificateReloader
 
 
 class App:
@@ -98,9 +98,9 @@ class App:
         self._broken: SpoolBroken | None = None
         self._watched = watched
         self._parts: _Parts | None = None
-        self._reloads: Reloads | None = None
+        self._reloader: Reloader | None = None
         if load is not None:
-            self._reloads = Reloads(
+            self._reloader = Reloader(
                 settings,
                 load=load,
                 change=self._change,
@@ -111,8 +111,8 @@ class App:
 
     def reload(self) -> None:
         """Read the settings again soon, and the certificates. Instant; at any time."""
-        if self._reloads is not None:
-            self._reloads.ring()
+        if self._reloader is not None:
+            self._reloader.request()
 
     async def serve(self, stop: asyncio.Event, started: Callable[[Addresses], None]) -> None:
         """Run until `stop` is set, then finish what is in hand within `shutdown_grace`.
@@ -137,7 +137,7 @@ class App:
                 )
                 background = [
                     group.create_task(keeping.run()),
-                    group.create_task(self._inspect(parts.spool)),
+                    group.create_task(self._check_integrity(parts.spool)),
                 ]
                 changes = [group.create_task(each) for each in self._changes(parts)]
                 if self._role.receives:
@@ -173,7 +173,7 @@ class App:
             recovered := await spool.recover(builder.longest_delay(settings))
         ):
             self._telemetry.log.warning("recovered", events=recovered)
-        await self._mention_the_forgotten(spool)
+        await self._warn_of_missing_upstreams(spool)
         registry = self._host_registry()
         clients = builder.client_locator(settings)
         connections = builder.connection_counter(settings, clients)
@@ -181,7 +181,7 @@ class App:
         stack.push_async_callback(history.flush)
         recorder = builder.recorder(spool, clock, telemetry)
         stack.push_async_callback(recorder.flush)
-        generations = Generations(
+        configs = LiveConfigBuilder(
             registry=registry,
             clients=clients,
             spool=spool,
@@ -189,11 +189,11 @@ class App:
             keep_refused=recorder.note,
             clock=clock,
             telemetry=telemetry,
-            give_up=self._give_up,
+            give_up=self._stop_broken,
         )
-        stack.push_async_callback(generations.close)
-        first = await generations.build(settings)
-        generations.take(first)
+        stack.push_async_callback(configs.close)
+        first = await configs.build(settings)
+        configs.activate(first)
         edge = builder.edge(
             settings,
             ingest=first.ingest,
@@ -210,7 +210,7 @@ class App:
             observer=telemetry,
         )
         tls = builder.server_tls(settings)
-        renewal = Renewal(tls, clock, telemetry.log)
+        certificate_reloader = CertificateReloader(tls, clock, telemetry.log)
         state = State(
             clock=clock,
             spool=spool,
@@ -218,7 +218,7 @@ class App:
             statuses=registry.statuses if self._role.receives else list,
             breakers=dispatcher.breakers if self._role.delivers else dict,
             connections=lambda: len(connections),
-            certificates=renewal.ends,
+            certificates=certificate_reloader.ends,
             live=lambda: edge.accepting or not self._role.receives,
         )
         admin = Admin(
@@ -226,16 +226,16 @@ class App:
             spool=spool,
             releaser=builder.releaser(
                 spool,
-                lambda: generations.present.routes,
-                lambda: generations.present.settings.every_secret(),  # noqa: PLW0108 - it changes
+                lambda: configs.active.routes,
+                lambda: configs.active.settings.every_secret(),  # noqa: PLW0108 - it changes
                 clock,
             ),
             telemetry=telemetry,
             gatekeeper=Gatekeeper(settings.admin.token, clock),
-            reload=None if self._reloads is None else self._reloads.ask,
+            reload=None if self._reloader is None else self._reloader.reload,
         )
-        changeover = Changeover(
-            generations,
+        config_switch = ConfigSwitch(
+            configs,
             registry=registry,
             clients=clients,
             connections=connections,
@@ -245,17 +245,26 @@ class App:
             telemetry=telemetry,
         )
         return _Parts(
-            spool, registry, history, recorder, edge, dispatcher, admin, changeover, tls, renewal
+            spool,
+            registry,
+            history,
+            recorder,
+            edge,
+            dispatcher,
+            admin,
+            config_switch,
+            tls,
+            certificate_reloader,
         )
 
-    async def _inspect(self, spool: Spool) -> None:
+    async def _check_integrity(self, spool: Spool) -> None:
         """Look the spool over, beside everything else: a start never waits for it."""
         try:
             self._telemetry.integrity_checked(await spool.check_integrity())
         except SpoolUnavailable as error:
             self._telemetry.log.warning("inspection_failed", detail=str(error))
 
-    async def _mention_the_forgotten(self, spool: Spool) -> None:
+    async def _warn_of_missing_upstreams(self, spool: Spool) -> None:
         """Say so when events wait for an upstream that nobody serves any more."""
         waiting = (await spool.stats()).oldest_pending
         for name in sorted(set(waiting) - set(self._settings.upstreams)):
@@ -284,25 +293,25 @@ class App:
 
     def _changes(self, parts: _Parts) -> list[Coroutine[None, None, None]]:
         """Return what exchanges settings and certificates while everything runs."""
-        changes = [parts.changeover.run(), parts.renewal.run()]
-        if self._reloads is not None:
-            reloads = self._reloads
-            changes.append(reloads.run())
+        changes = [parts.config_switch.run(), parts.certificate_reloader.run()]
+        if self._reloader is not None:
+            reloader = self._reloader
+            changes.append(reloader.run())
             if self._watched is not None:
-                changes.append(watch(self._watched, reloads.ring, self._clock))
+                changes.append(watch(self._watched, reloader.request, self._clock))
         return changes
 
     async def _renew(self) -> None:
         if self._parts is not None:
-            await self._parts.renewal.look()
+            await self._parts.certificate_reloader.poll()
 
     async def _change(self, settings: Settings) -> None:
         if self._parts is None:
             raise RuntimeError("nothing is exchanged before `serve`")
-        await self._parts.changeover.to(settings)
+        await self._parts.config_switch.switch(settings)
         self._settings = settings
         try:
-            await self._mention_the_forgotten(self._parts.spool)
+            await self._warn_of_missing_upstreams(self._parts.spool)
         except SpoolUnavailable as error:
             self._telemetry.log.warning("upstreams_unchecked", detail=str(error))
 
@@ -312,15 +321,15 @@ class App:
         try:
             await dispatcher.run()
         except* SpoolBroken as broken:
-            self._give_up(_first(broken))
+            self._stop_broken(_first(broken))
 
     async def _write_down(self, history: ProxiedHistory | RefusalRecorder) -> None:
         try:
             await history.run()
         except SpoolBroken as broken:
-            self._give_up(broken)
+            self._stop_broken(broken)
 
-    def _give_up(self, error: SpoolBroken) -> None:
+    def _stop_broken(self, error: SpoolBroken) -> None:
         self._broken = error
         self._gave_up.set()
 

@@ -26,7 +26,7 @@ from relay.core.files import Stamp, read, stamps
 _SECRET_FILE = re.compile(r"\$\{file:([^{}]+)\}")
 
 
-class Reading:
+class ConfigSource:
     """Reads one configuration file, as often as it is called."""
 
     def __init__(self, path: Path, load: Callable[[Path], Settings]) -> None:
@@ -103,11 +103,11 @@ def _certificates(data: object) -> Iterator[str]:
 # the time, so what counts is whether ours are others than when they were read.
 
 #: How long writers are given to finish, in milliseconds.
-_TOGETHER: Final = 200
+_BATCH_WINDOW_MS: Final = 200
 #: A look without a notice, in milliseconds: not every file system gives notice.
-_ANYWAY: Final = 1000
+_POLL_INTERVAL_MS: Final = 1000
 #: Seconds until another try while there is nothing to watch.
-_TRY_AGAIN: Final = 1.0
+_RETRY_INTERVAL: Final = 1.0
 
 
 async def watch(
@@ -142,9 +142,9 @@ async def _notice(directories: Iterable[Path], clock: Clock) -> None:
             *present,
             watch_filter=None,
             recursive=False,
-            debounce=2 * _TOGETHER,
-            step=_TOGETHER,
-            rust_timeout=_ANYWAY,
+            debounce=2 * _BATCH_WINDOW_MS,
+            step=_BATCH_WINDOW_MS,
+            rust_timeout=_POLL_INTERVAL_MS,
             yield_on_timeout=True,
         )
         try:
@@ -155,4 +155,4 @@ async def _notice(directories: Iterable[Path], clock: Clock) -> None:
             pass
         else:
             return
-    await clock.sleep(_TRY_AGAIN)
+    await clock.sleep(_RETRY_INTERVAL)

@@ -15,7 +15,7 @@ import typer
 from relay import __version__
 from relay.app.builder import migrate_spool
 from relay.app.runtime import Addresses, App, Role
-from relay.app.watch import Reading
+from relay.app.watch import ConfigSource
 from relay.cli import process
 from relay.cli.common import (
     CONFIG,
@@ -55,7 +55,7 @@ def run(
 
     SIGHUP reads the configuration again: it is checked first, and taken as a whole or not at all.
     """
-    reading = Reading(config, load_settings)
+    reading = ConfigSource(config, load_settings)
     settings = reading()
     clock = SystemClock()
     available = _raise_descriptor_limit()

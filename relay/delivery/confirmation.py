@@ -135,9 +135,9 @@ class StatusTarget:
 
     api: StatusApi
     secrets: tuple[Secret, ...]
-    turns: FairRateLimiter
+    limiter: FairRateLimiter
     strict: bool
-    rest: CircuitBreaker = field(default_factory=CircuitBreaker)
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     under_way: int = 0
 
 
@@ -180,19 +180,19 @@ class StatusConfirmer:
         said = notified(event.body)
         if said is None:
             return self._unconfirmed(event, "contradicted", "names no transaction", final=True)
-        return await self._in_turn(target, event, said)
+        return await self._confirm_in_turn(target, event, said)
 
-    async def _in_turn(
+    async def _confirm_in_turn(
         self, target: StatusTarget, event: Event, said: Transaction
     ) -> Confirmed | Unconfirmed | RateLimited:
         now = self._clock.monotonic()
-        resting = target.rest.left(now)
+        resting = target.breaker.left(now)
         if resting > 0:
             # It does not answer, or has asked for it: the event takes its turns as if it had been
             # asked about, so that on_error is reached.
             wait = timedelta(seconds=resting)
             return self._unconfirmed(event, "error", "api left alone", wait)
-        wait_for_turn = self._turn(target, event.id, now)
+        wait_for_turn = self._wait(target, event.id, now)
         if wait_for_turn > 0:
             return RateLimited(wait_for_turn)
         # The key that signed it, whichever position that has now. A key that is gone since then
@@ -224,15 +224,15 @@ class StatusConfirmer:
         return Unconfirmed(cause, retry_after, final)
 
     @staticmethod
-    def _turn(target: StatusTarget, event_id: str, now: float) -> float:
+    def _wait(target: StatusTarget, event_id: str, now: float) -> float:
         """Return the seconds until an event may be asked about; 0 takes its turn."""
-        wait = target.turns.acquire(event_id, now)
+        wait = target.limiter.acquire(event_id, now)
         if wait <= 0 and target.under_way >= CONCURRENCY:
-            return target.turns.defer(event_id, now)
+            return target.limiter.defer(event_id, now)
         return wait
 
     async def _ask(self, target: StatusTarget, name: str, secret: Secret, now: float) -> Answer:
-        target.rest.asked(now)
+        target.breaker.asked(now)
         target.under_way += 1
         try:
             async with asyncio.timeout(MAX_CONFIRMATION.total_seconds()):
@@ -242,11 +242,11 @@ class StatusConfirmer:
         finally:
             target.under_way -= 1
         if isinstance(answer, Limited):
-            target.rest.failed(self._clock.monotonic(), answer.retry_after)
+            target.breaker.failed(self._clock.monotonic(), answer.retry_after)
         elif isinstance(answer, NoAnswer) and answer.cause != UNASKABLE:
-            target.rest.failed(self._clock.monotonic())
+            target.breaker.failed(self._clock.monotonic())
         else:
-            target.rest.answered()
+            target.breaker.answered()
         return answer
 
 

@@ -38,8 +38,8 @@ class Relay:
         return load_text(self.text, "relay.yaml", self.environ, self.directory)
 
     async def reload(self) -> tuple[Problem, ...]:
-        assert self.app._reloads is not None
-        return await self.app._reloads.ask()
+        assert self.app._reloader is not None
+        return await self.app._reloader.reload()
 
     async def send(self, raw: bytes | None = None) -> int:
         raw = midtrans_request(midtrans_body()) if raw is None else raw
@@ -121,7 +121,7 @@ async def test_a_request_in_flight_ends_in_the_configuration_it_began_in(
         async with relaying(tmp_path, present) as relay:
             raw = midtrans_request(midtrans_body())
             # One waits for its upstream; of another, only a part has come.
-            asked = asyncio.ensure_future(relay.send(midtrans_request(midtrans_body())))
+            key = asyncio.ensure_future(relay.send(midtrans_request(midtrans_body())))
             await old.has_received(1)
             reader, writer = await asyncio.open_connection(*relay.addresses.public[0])
             writer.write(raw[:-10])
@@ -133,7 +133,7 @@ async def test_a_request_in_flight_ends_in_the_configuration_it_began_in(
             writer.write(raw[-10:])
             await old.has_received(2)
             gate.set()
-            assert await asked == 200
+            assert await key == 200
             reply = await read_reply(reader)
             assert (reply.status, reply.body) == (200, b"old")
             writer.close()
@@ -167,13 +167,13 @@ async def test_what_an_upstream_is_owed_goes_to_where_it_is_now(tmp_path: Path) 
 async def test_connections_of_what_was_replaced_are_closed(tmp_path: Path) -> None:
     async with Upstream() as upstream, relaying(tmp_path, configuration(upstream.url)) as relay:
         assert relay.app._parts is not None
-        generations = relay.app._parts.changeover._generations
+        configs = relay.app._parts.config_switch._configs
         for timeout in range(3, 8):
             assert await relay.send() == 200
             relay.text = configuration(upstream.url).replace("timeout: 2s", f"timeout: {timeout}s")
             assert await relay.reload() == ()
         async with asyncio.timeout(10):
-            while generations._senders.others():  # noqa: ASYNC110 - nobody else is told
+            while configs._senders.retired():  # noqa: ASYNC110 - nobody else is told
                 await asyncio.sleep(0)
         await upstream.has_received(5)
 
@@ -183,12 +183,12 @@ async def test_what_cannot_be_built_leaves_everything_as_it_was(
 ) -> None:
     async with relaying(tmp_path, configuration(upstream.url)) as relay:
         assert relay.app._parts is not None
-        changeover = relay.app._parts.changeover
+        config_switch = relay.app._parts.config_switch
         wanted = relay.load()
         # Nothing that was checked is like this; it stands for a mistake of ours.
         broken = wanted.upstreams["billing"].model_copy(update={"url": "no URL"})
         with pytest.raises(ValueError, match="begins with http"):
-            await changeover.to(wanted.model_copy(update={"upstreams": {"new": broken}}))
+            await config_switch.switch(wanted.model_copy(update={"upstreams": {"new": broken}}))
         assert await relay.send() == 200
         await upstream.has_received(1)
         statuses = await relay.ask("/api/v1/allowlist")
@@ -204,7 +204,7 @@ def looking_up(upstream: Upstream, interval: str) -> str:
 
 def knock_of(relay: Relay) -> Knock:
     assert relay.app._parts is not None
-    *_, vipps = relay.app._parts.changeover._generations.present.endpoints
+    *_, vipps = relay.app._parts.config_switch._configs.active.endpoints
     assert vipps.knock is not None
     return vipps.knock
 
@@ -235,11 +235,11 @@ async def test_what_cannot_be_built_leaves_how_hosts_are_looked_up(
 ) -> None:
     async with relaying(tmp_path, looking_up(upstream, "1h")) as relay:
         assert relay.app._parts is not None
-        changeover = relay.app._parts.changeover
+        config_switch = relay.app._parts.config_switch
         wanted = load_text(looking_up(upstream, "1ms"), "relay.yaml", ENVIRON, tmp_path)
         broken = wanted.upstreams["billing"].model_copy(update={"url": "no URL"})
         with pytest.raises(ValueError, match="begins with http"):
-            await changeover.to(wanted.model_copy(update={"upstreams": {"new": broken}}))
+            await config_switch.switch(wanted.model_copy(update={"upstreams": {"new": broken}}))
         relay.text = looking_up(upstream, "1h").replace("timeout: 2s", "timeout: 3s")
         assert await relay.reload() == ()
         assert await knock_of(relay).knock() is KnockResult.LOOKED
@@ -277,18 +277,18 @@ async def test_only_endpoints_that_differ_are_bound_anew(
 ) -> None:
     async with relaying(tmp_path, many(upstream)) as relay:
         assert relay.app._parts is not None
-        generations = relay.app._parts.changeover._generations
-        before = generations.present.endpoints
+        configs = relay.app._parts.config_switch._configs
+        before = configs.active.endpoints
         # What endpoints have in common with others is no part of them.
         relay.text = many(upstream, changed="/x").replace("timeout: 2s", "timeout: 3s")
         assert await relay.reload() == ()
-        after = generations.present.endpoints
+        after = configs.active.endpoints
         anew = [new for old, new in zip(before, after, strict=True) if new is not old]
         assert [each.path for each in anew] == ["/more/7/x"]
         async with asyncio.timeout(10):
-            while generations._bound.others():  # noqa: ASYNC110 - nobody else is told
+            while configs._bound.retired():  # noqa: ASYNC110 - nobody else is told
                 await asyncio.sleep(0)
-        assert len(generations._bound._open) == len(after)
+        assert len(configs._bound._open) == len(after)
 
 
 async def test_others_have_their_turn_between_any_two_endpoints(
@@ -296,13 +296,13 @@ async def test_others_have_their_turn_between_any_two_endpoints(
 ) -> None:
     async with relaying(tmp_path, many(upstream)) as relay:
         assert relay.app._parts is not None
-        building = asyncio.ensure_future(relay.app._parts.changeover.to(relay.load()))
-        turns = 0
+        building = asyncio.ensure_future(relay.app._parts.config_switch.switch(relay.load()))
+        limiter = 0
         while not building.done():
             await asyncio.sleep(0)
-            turns += 1
+            limiter += 1
         await building
-        assert turns > 50
+        assert limiter > 50
 
 
 async def test_a_reload_that_is_cut_short_changes_nothing(
@@ -310,18 +310,18 @@ async def test_a_reload_that_is_cut_short_changes_nothing(
 ) -> None:
     async with relaying(tmp_path, looking_up(upstream, "1h")) as relay:
         assert relay.app._parts is not None
-        generations = relay.app._parts.changeover._generations
-        before = generations.present
+        configs = relay.app._parts.config_switch._configs
+        before = configs.active
         relay.text = many(upstream)
-        building = asyncio.ensure_future(relay.app._parts.changeover.to(relay.load()))
+        building = asyncio.ensure_future(relay.app._parts.config_switch.switch(relay.load()))
         for _ in range(10):
             await asyncio.sleep(0)
         building.cancel()
         with pytest.raises(asyncio.CancelledError):
             await building
-        assert generations.present is before
+        assert configs.active is before
         assert await relay.send() == 200
         async with asyncio.timeout(10):
-            while generations._bound.others():  # noqa: ASYNC110 - nobody else is told
+            while configs._bound.retired():  # noqa: ASYNC110 - nobody else is told
                 await asyncio.sleep(0)
         assert knock_of(relay) in {each.knock for each in before.endpoints}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.app.generation import Desks, Prepared
+from relay.app.generation import StatusTargetPool, StatusTargets
 from relay.config import Endpoint
 from relay.core.clock import SystemClock
 from relay.core.event import Unconfirmed
@@ -22,9 +22,9 @@ URL = "http://127.0.0.1:1"
 
 
 @pytest.fixture
-async def targets() -> AsyncIterator[Desks]:
+async def targets() -> AsyncIterator[StatusTargetPool]:
     writer = LogWriter(io.BytesIO())
-    made = Desks(SystemClock(), Telemetry(Log(writer, SystemClock())))
+    made = StatusTargetPool(SystemClock(), Telemetry(Log(writer, SystemClock())))
     yield made
     await made.close()
     writer.close()
@@ -38,18 +38,18 @@ def endpoints(confirm: str, *changes: tuple[str, str]) -> tuple[Endpoint, ...]:
     return good(text).endpoints
 
 
-def target(prepared: Prepared) -> StatusTarget:
-    (member,) = prepared.targets.values()
-    return member.part
+def target(targets: StatusTargets) -> StatusTarget:
+    (entry,) = targets.targets.values()
+    return entry.part
 
 
 ASKING = endpoints(f"url: '{URL}'")
 
 
-async def test_what_is_the_same_stays(targets: Desks) -> None:
-    targets.take(first := targets.prepare(ASKING))
+async def test_what_is_the_same_stays(targets: StatusTargetPool) -> None:
+    targets.activate(first := targets.acquire(ASKING))
     changed = endpoints(f"url: '{URL}'", ("/vipps", "/other"), ("/midtrans/", "/elsewhere/"))
-    assert targets.prepare(changed).confirmer is first.confirmer
+    assert targets.acquire(changed).confirmer is first.confirmer
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,13 @@ async def test_what_is_the_same_stays(targets: Desks) -> None:
         endpoints(f"url: '{URL}', on_error: deliver"),
     ],
 )
-async def test_a_new_desk_asks_no_more_often(changed: tuple[Endpoint, ...], targets: Desks) -> None:
-    targets.take(first := targets.prepare(ASKING))
-    after = targets.prepare(changed)
+async def test_a_new_desk_asks_no_more_often(
+    changed: tuple[Endpoint, ...], targets: StatusTargetPool
+) -> None:
+    targets.activate(first := targets.acquire(ASKING))
+    after = targets.acquire(changed)
     assert target(after) is not target(first)
-    assert target(after).turns is target(first).turns
+    assert target(after).limiter is target(first).limiter
     assert target(after).secrets == changed[0].secrets
     assert target(after).strict is (
         target(first).strict and "deliver" not in str(changed[0].confirm)
@@ -82,49 +84,53 @@ async def test_a_new_desk_asks_no_more_often(changed: tuple[Endpoint, ...], targ
     ],
 )
 async def test_another_api_or_pace_begins_anew(
-    changed: tuple[Endpoint, ...], targets: Desks
+    changed: tuple[Endpoint, ...], targets: StatusTargetPool
 ) -> None:
-    targets.take(first := targets.prepare(ASKING))
-    assert target(targets.prepare(changed)).turns is not target(first).turns
+    targets.activate(first := targets.acquire(ASKING))
+    assert target(targets.acquire(changed)).limiter is not target(first).limiter
 
 
-async def test_a_changed_desk_leaves_its_neighbour_alone(targets: Desks) -> None:
+async def test_a_changed_desk_leaves_its_neighbour_alone(targets: StatusTargetPool) -> None:
     more = (ASKING[0].model_copy(update={"name": "more"}),)
-    targets.take(first := targets.prepare(ASKING + more))
+    targets.activate(first := targets.acquire(ASKING + more))
     changed = endpoints(f"url: '{URL}', rate: 11")
-    after = targets.prepare(changed + more)
+    after = targets.acquire(changed + more)
     assert after.confirmer is not first.confirmer
     assert after.targets["more"] is first.targets["more"]
-    targets.take(after)
-    assert targets.others() == [first.targets["midtrans"]]
-    await targets.close(targets.others())
-    assert targets.others() == []
+    targets.activate(after)
+    assert targets.retired() == [first.targets["midtrans"]]
+    await targets.close(targets.retired())
+    assert targets.retired() == []
 
 
-async def test_events_of_an_endpoint_that_is_gone_are_not_let_through(targets: Desks) -> None:
+async def test_events_of_an_endpoint_that_is_gone_are_not_let_through(
+    targets: StatusTargetPool,
+) -> None:
     async with StatusApi(says(NOT_FOUND)) as api:
         asking = endpoints(f'url: "{api.url}"')
-        targets.take(first := targets.prepare(asking))
+        targets.activate(first := targets.acquire(asking))
         body = b'{"order_id": "1", "status_code": "200", "gross_amount": "1.00",'
         event = replace(EVENT, body=body + b' "transaction_status": "deny"}')
         assert await first.confirmer.confirm(event) == Unconfirmed("not found")
         assert await first.confirmer.confirm(replace(event, endpoint="vipps")) is None
         owed = replace(event, confirm=True)
         for without in (asking[1:], ()):
-            targets.take(after := targets.prepare(without))
+            targets.activate(after := targets.acquire(without))
             gone = await after.confirmer.confirm(owed)
             assert gone == Unconfirmed("endpoint midtrans is not configured; name it again")
             assert after.confirmer.strict(owed)
             # Nothing was promised of the events of others.
             assert await after.confirmer.confirm(replace(event, endpoint="gone")) is None
         # The configuration has the last word.
-        targets.take(after := targets.prepare((asking[0].model_copy(update={"confirm": None}),)))
+        targets.activate(
+            after := targets.acquire((asking[0].model_copy(update={"confirm": None}),))
+        )
         assert await after.confirmer.confirm(owed) is None
 
 
 async def test_endpoints_that_do_not_ask_come_and_go_and_nothing_is_made_anew(
-    targets: Desks,
+    targets: StatusTargetPool,
 ) -> None:
-    targets.take(first := targets.prepare(ASKING))
-    targets.take(after := targets.prepare(ASKING[:1]))
+    targets.activate(first := targets.acquire(ASKING))
+    targets.activate(after := targets.acquire(ASKING[:1]))
     assert after.confirmer is first.confirmer

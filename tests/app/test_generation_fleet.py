@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.app.generation import Close, Fleet
+from relay.app.generation import Close, UsagePool
 
 
 class Yard:
@@ -26,30 +26,30 @@ class Yard:
 
 async def test_only_what_differs_is_made_anew() -> None:
     yard = Yard()
-    fleet: Fleet[int, str] = Fleet(yard.make)
-    fleet.take(fleet.prepare({"a": 1, "b": 1}))
-    after = fleet.prepare({"a": 1, "b": 2, "c": 1})
-    assert {name: member.part for name, member in after.items()} == {
+    pool: UsagePool[int, str] = UsagePool(yard.make)
+    pool.activate(pool.acquire({"a": 1, "b": 1}))
+    after = pool.acquire({"a": 1, "b": 2, "c": 1})
+    assert {name: entry.part for name, entry in after.items()} == {
         "a": "a1",
         "b": "b2",
         "c": "c1",
     }
     assert yard.made == ["a1", "b1", "b2", "c1"]
-    fleet.take(after)
-    assert [member.part for member in fleet.others()] == ["b1"]
+    pool.activate(after)
+    assert [entry.part for entry in pool.retired()] == ["b1"]
     assert yard.closed == []
-    await fleet.close(fleet.others())
+    await pool.close(pool.retired())
     assert yard.closed == ["b1"]
-    await fleet.close()
+    await pool.close()
     assert sorted(yard.closed) == ["a1", "b1", "b2", "c1"]
 
 
 async def test_what_was_made_for_nothing_can_be_closed() -> None:
     yard = Yard()
-    fleet: Fleet[int, str] = Fleet(yard.make)
-    fleet.take(fleet.prepare({"a": 1}))
+    pool: UsagePool[int, str] = UsagePool(yard.make)
+    pool.activate(pool.acquire({"a": 1}))
     with pytest.raises(ValueError, match="c"):
-        fleet.prepare({"a": 2, "b": 1, "c": -1})
-    await fleet.close(fleet.others())
+        pool.acquire({"a": 2, "b": 1, "c": -1})
+    await pool.close(pool.retired())
     assert sorted(yard.closed) == ["a2", "b1"]
-    assert [member.part for member in fleet.others()] == []
+    assert [entry.part for entry in pool.retired()] == []

@@ -13,7 +13,7 @@ import orjson
 import pytest
 import trustme
 
-from relay.app.maintenance import EVERY, Renewal
+from relay.app.maintenance import POLL_INTERVAL, CertificateReloader
 from relay.edge.tls import ServerTls
 from relay.telemetry.log import Log, LogWriter
 from tests.harness.clock import ManualClock
@@ -26,7 +26,7 @@ LATER = datetime(2028, 1, 5, tzinfo=UTC)
 class Kept:
     """A renewal that runs, and what it says."""
 
-    renewal: Renewal
+    certificates: CertificateReloader
     clock: ManualClock
     directory: Path
     authority: trustme.CA
@@ -39,9 +39,9 @@ class Kept:
 
     async def looks(self) -> None:
         """Let one look pass."""
-        await self.clock.advance(EVERY)
+        await self.clock.advance(POLL_INTERVAL)
         # The look itself goes to a thread; asking for one waits for it.
-        await self.renewal.look()
+        await self.certificates.poll()
 
     def lines(self) -> list[dict[str, Any]]:
         self._writer.close()
@@ -62,9 +62,9 @@ async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
     log, clock = io.BytesIO(), ManualClock()
     writer = LogWriter(log)
     tls = ServerTls(tmp_path / "fullchain.pem", tmp_path / "privkey.pem")
-    renewal = Renewal({"0.0.0.0:443": tls}, clock, Log(writer, clock))
-    running = asyncio.ensure_future(renewal.run())
-    yield Kept(renewal, clock, tmp_path, authority, log, writer)
+    certificates = CertificateReloader({"0.0.0.0:443": tls}, clock, Log(writer, clock))
+    running = asyncio.ensure_future(certificates.run())
+    yield Kept(certificates, clock, tmp_path, authority, log, writer)
     running.cancel()
     await asyncio.wait({running})
     writer.close()
@@ -72,12 +72,12 @@ async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
 
 async def test_files_that_stay_are_left_alone(kept: Kept) -> None:
     await kept.looks()
-    assert kept.renewal.ends == {"0.0.0.0:443": NEXT_YEAR}
+    assert kept.certificates.ends == {"0.0.0.0:443": NEXT_YEAR}
     assert kept.lines() == []
 
 
 async def test_a_new_pair_is_taken_and_its_end_is_told(kept: Kept) -> None:
-    ends = kept.renewal.ends
+    ends = kept.certificates.ends
     kept.issue(LATER)
     await kept.looks()
     assert ends == {"0.0.0.0:443": LATER}
@@ -91,10 +91,10 @@ async def test_half_a_pair_is_not_taken_and_said_once_until_it_is_whole(kept: Ke
     kept.issue(LATER, key_too=False)
     for _ in range(3):
         await kept.looks()
-    assert kept.renewal.ends == {"0.0.0.0:443": NEXT_YEAR}
+    assert kept.certificates.ends == {"0.0.0.0:443": NEXT_YEAR}
     kept.issue(LATER)
     await kept.looks()
-    assert kept.renewal.ends == {"0.0.0.0:443": LATER}
+    assert kept.certificates.ends == {"0.0.0.0:443": LATER}
     said, renewed = kept.lines()
     assert (said["event"], said["level"]) == ("certificate_kept", "error")
     assert "do not fit together" in said["detail"]
@@ -107,7 +107,7 @@ async def test_a_file_that_is_gone_is_named(kept: Kept) -> None:
     (line,) = kept.lines()
     assert "stays in use" in line["detail"]
     assert "fullchain.pem" in line["detail"]
-    assert kept.renewal.ends == {"0.0.0.0:443": NEXT_YEAR}
+    assert kept.certificates.ends == {"0.0.0.0:443": NEXT_YEAR}
 
 
 async def test_a_file_that_comes_back_is_taken(kept: Kept) -> None:
@@ -116,7 +116,7 @@ async def test_a_file_that_comes_back_is_taken(kept: Kept) -> None:
     await kept.looks()
     kept.issue(LATER)
     await kept.looks()
-    assert kept.renewal.ends == {"0.0.0.0:443": LATER}
+    assert kept.certificates.ends == {"0.0.0.0:443": LATER}
     assert [line["event"] for line in kept.lines()] == ["certificate_kept", "certificate_renewed"]
 
 
@@ -128,7 +128,7 @@ async def test_a_pipe_is_not_waited_for(name: str, kept: Kept) -> None:
     (kept.directory / name).unlink()
     kept.issue(LATER)
     await kept.looks()
-    assert kept.renewal.ends == {"0.0.0.0:443": LATER}
+    assert kept.certificates.ends == {"0.0.0.0:443": LATER}
     said, _ = kept.lines()
     assert f"cannot read {kept.directory / name}: it is not a regular file" in said["detail"]
 
@@ -150,9 +150,9 @@ async def test_the_end_that_is_told_is_that_of_what_is_served(tmp_path: Path) ->
     tls = Changing(tmp_path / "fullchain.pem", tmp_path / "privkey.pem")
     log, clock = io.BytesIO(), ManualClock()
     writer = LogWriter(log)
-    renewal = Renewal({"0.0.0.0:443": tls}, clock, Log(writer, clock))
+    certificates = CertificateReloader({"0.0.0.0:443": tls}, clock, Log(writer, clock))
     issue(authority, tmp_path, NEXT_YEAR)
     for _ in range(2):
-        await renewal.look()
-    assert renewal.ends == {"0.0.0.0:443": LATER}
+        await certificates.poll()
+    assert certificates.ends == {"0.0.0.0:443": LATER}
     writer.close()

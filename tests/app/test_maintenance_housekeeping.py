@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from relay.app.maintenance import Housekeeping
+from relay.app.maintenance import RetentionJob
 from relay.core.event import Delivered, Done
 from relay.spool.sqlite import SqliteSpool, open_spool
 from relay.telemetry import Telemetry
@@ -50,7 +50,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     log = io.BytesIO()
     writer = LogWriter(log)
     spool = await open_spool(tmp_path / "relay.db", clock, patience=timedelta(milliseconds=50))
-    keeping = Housekeeping(
+    keeping = RetentionJob(
         spool,
         spool.refusals,
         retain=timedelta(days=10),

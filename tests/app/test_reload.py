@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from relay.app.reload import Reloads, check, differences
+from relay.app.reload import Reloader, check, differences
 from relay.config import Settings, load_text
 from relay.core.errors import ConfigError
 from relay.telemetry import Telemetry
@@ -46,7 +46,7 @@ class Bench:
         self._log = io.BytesIO()
         self._writer = LogWriter(self._log)
         self.telemetry = Telemetry(Log(self._writer, self.clock))
-        self.reloads = Reloads(
+        self.reloader = Reloader(
             settings(),
             load=self.load,
             change=self.change,
@@ -78,7 +78,7 @@ class Bench:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.ensure_future(self.reloads.run())
+        task = asyncio.ensure_future(self.reloader.run())
         yield
         task.cancel()
         await asyncio.wait({task})
@@ -93,8 +93,8 @@ async def test_a_good_file_is_taken_and_told(bench: Bench) -> None:
     bench.text = TEXT.replace("timeout: 2s", "timeout: 3s").replace("name: vipps", "name: mobile")
     await bench.clock.advance(60)
     async with bench.running():
-        assert await bench.reloads.ask() == ()
-    assert bench.taken == [bench.reloads.running] == [settings(bench.text)]
+        assert await bench.reloader.reload() == ()
+    assert bench.taken == [bench.reloader.running] == [settings(bench.text)]
     success, moment = bench.metrics()
     assert success == "relay_config_reload_success 1.0"
     assert float(moment.split()[1]) == bench.clock.now().timestamp()
@@ -108,10 +108,10 @@ async def test_a_bad_file_changes_nothing_and_each_mistake_is_told(bench: Bench)
     before = bench.metrics()
     bench.text = BROKEN
     async with bench.running():
-        (problem,) = await bench.reloads.ask()
+        (problem,) = await bench.reloader.reload()
         assert bench.metrics() == ["relay_config_reload_success 0.0", before[1]]
         bench.text = TEXT
-        assert await bench.reloads.ask() == ()
+        assert await bench.reloader.reload() == ()
         assert bench.metrics() == before
     assert bench.beside_it == 2
     assert problem.where == "endpoints.0.upstream"
@@ -135,7 +135,7 @@ async def test_what_takes_a_restart_is_refused(key: str, old: str, new: str, ben
     assert old in TEXT
     bench.text = TEXT.replace(old, new, 1)
     async with bench.running():
-        (problem,) = await bench.reloads.ask()
+        (problem,) = await bench.reloader.reload()
     assert problem.where == key
     assert "restart needed" in problem.message
     assert bench.text.splitlines()[problem.line - 1].startswith(f"{key}:")
@@ -151,23 +151,23 @@ def test_the_same_again_takes_no_restart() -> None:
 async def test_a_fault_of_ours_leaves_what_runs(bench: Bench) -> None:
     bench.fault = Bug()
     async with bench.running():
-        (problem,) = await bench.reloads.ask()
+        (problem,) = await bench.reloader.reload()
         assert "see the log" in problem.message
         assert bench.metrics()[0] == "relay_config_reload_success 0.0"
         bench.fault = None
-        assert await bench.reloads.ask() == ()
+        assert await bench.reloader.reload() == ()
     assert [line["event"] for line in bench.lines()][:2] == ["reload_fault", "reload_refused"]
 
 
 async def test_a_storm_of_signals_is_one_reload_at_a_time(bench: Bench) -> None:
     bench.may_load.clear()
     async with bench.running():
-        first = asyncio.ensure_future(bench.reloads.ask())
+        first = asyncio.ensure_future(bench.reloader.reload())
         while not bench.loads:  # noqa: ASYNC110 - the load begins in a thread
             await asyncio.sleep(0)
         for _ in range(100):
-            bench.reloads.ring()
-        later = [asyncio.ensure_future(bench.reloads.ask()) for _ in range(100)]
+            bench.reloader.request()
+        later = [asyncio.ensure_future(bench.reloader.reload()) for _ in range(100)]
         await asyncio.sleep(0)
         assert bench.loads == 1
         # Those who came while one was under way are owed one that began after they had asked.
@@ -179,7 +179,7 @@ async def test_a_storm_of_signals_is_one_reload_at_a_time(bench: Bench) -> None:
 
 
 async def test_a_signal_before_the_start_is_not_forgotten(bench: Bench) -> None:
-    bench.reloads.ring()
+    bench.reloader.request()
     async with bench.running():
         while not bench.taken:  # noqa: ASYNC110 - nobody else is told
             await asyncio.sleep(0)
@@ -188,13 +188,13 @@ async def test_a_signal_before_the_start_is_not_forgotten(bench: Bench) -> None:
 async def test_whoever_asks_at_the_end_is_told_so(bench: Bench) -> None:
     bench.may_load.clear()
     async with bench.running():
-        asked = [asyncio.ensure_future(bench.reloads.ask())]
+        asked = [asyncio.ensure_future(bench.reloader.reload())]
         while not bench.loads:  # noqa: ASYNC110 - the load begins in a thread
             await asyncio.sleep(0)
-        asked.append(asyncio.ensure_future(bench.reloads.ask()))
+        asked.append(asyncio.ensure_future(bench.reloader.reload()))
         await asyncio.sleep(0)
     bench.may_load.set()
-    asked.append(asyncio.ensure_future(bench.reloads.ask()))
+    asked.append(asyncio.ensure_future(bench.reloader.reload()))
     for each in asked:
         (problem,) = await each
         assert "stopping" in problem.message
@@ -204,7 +204,7 @@ async def test_whoever_asks_at_the_end_is_told_so(bench: Bench) -> None:
 async def test_what_does_not_come_back_holds_up_no_end(bench: Bench) -> None:
     bench.may_load.clear()
     async with bench.running():
-        bench.reloads.ring()
+        bench.reloader.request()
         while not bench.loads:  # noqa: ASYNC110 - the load begins in a thread
             await asyncio.sleep(0)
     # A thread that the end of the process would wait for, as those of asyncio, is none of these.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from relay.app.runtime import Addresses, App, Role
-from relay.app.watch import Reading
+from relay.app.watch import ConfigSource
 from relay.config import Settings, load, load_text
 from relay.core.clock import SystemClock
 from relay.spool import SpoolBroken
@@ -133,7 +133,7 @@ async def test_what_changes_before_anybody_watches_is_read(tmp_path: Path) -> No
     """The file is another one by the time that the relay serves than when it was read."""
     config = tmp_path / "relay.yaml"
     config.write_text(configuration("http://127.0.0.1:1"))
-    reading = Reading(config, lambda path: load(path, ENVIRON))
+    reading = ConfigSource(config, lambda path: load(path, ENVIRON))
     first = reading()
     config.write_text(config.read_text().replace("/midtrans/notification", "/hook"))
     writer, clock = LogWriter(io.BytesIO()), SystemClock()

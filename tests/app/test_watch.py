@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.app.watch import Reading, named
+from relay.app.watch import ConfigSource, named
 from relay.config import Settings, load
 from relay.core.errors import ConfigError
 from relay.core.files import stamps
@@ -57,7 +57,7 @@ def test_what_names_nothing(text: str, tmp_path: Path) -> None:
 
 
 def test_what_is_taken_rests_on_its_files(config: Path) -> None:
-    reading = Reading(config, from_file)
+    reading = ConfigSource(config, from_file)
     assert reading() == from_file(config)
     assert reading.seen() == stamps([config, config.parent / "key"])
 
@@ -72,7 +72,7 @@ def test_files_are_looked_at_before_they_are_read(config: Path) -> None:
         path.write_text(TEXT + "\n")
         return found
 
-    reading = Reading(config, change)
+    reading = ConfigSource(config, change)
     reading()
     assert reading.seen() == before
     assert all(stamps([path])[path] != stamp for path, stamp in before.items())
@@ -80,7 +80,7 @@ def test_files_are_looked_at_before_they_are_read(config: Path) -> None:
 
 def test_what_is_refused_rests_on_its_files_too(config: Path) -> None:
     (config.parent / "key").unlink()
-    reading = Reading(config, from_file)
+    reading = ConfigSource(config, from_file)
     with pytest.raises(ConfigError, match="cannot read"):
         reading()
     assert reading.seen() == stamps([config, config.parent / "key"])
@@ -98,7 +98,7 @@ def test_a_relative_path_is_watched_where_it_is(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(config.parent)
-    reading = Reading(Path("relay.yaml"), from_file)
+    reading = ConfigSource(Path("relay.yaml"), from_file)
     assert reading().source.file == "relay.yaml"
     assert set(reading.seen()) == {config, config.parent / "key"}
 
@@ -110,7 +110,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(what: str, tmp_path: Path
         os.mkfifo(path)
     else:
         path.mkdir()
-    reading = Reading(path, from_file)
+    reading = ConfigSource(path, from_file)
     with pytest.raises(ConfigError) as caught:
         reading()
     assert str(caught.value) == f"{path}:1:1: cannot read the file: it is not a regular file"
@@ -121,6 +121,6 @@ def test_mistakes_of_other_kinds_are_told_by_who_loads_it(tmp_path: Path) -> Non
     path = tmp_path / "relay.yaml"
     path.write_bytes(b"a: \xe9\n")
     with pytest.raises(ConfigError, match="not UTF-8"):
-        Reading(path, from_file)()
+        ConfigSource(path, from_file)()
     with pytest.raises(ConfigError, match="null byte"):
-        Reading(Path("a\0b"), from_file)()
+        ConfigSource(Path("a\0b"), from_file)()
