@@ -15,7 +15,7 @@ _LIFETIME = timedelta(hours=8)
 _MAX_SESSIONS = 100
 
 
-class Gatekeeper:
+class Authenticator:
     """Knows the token and the sessions that were opened with it. Sessions end with the process."""
 
     def __init__(self, token: Secret | None, clock: Clock) -> None:
@@ -66,7 +66,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _PORT = re.compile(r"(?::[0-9]{1,5})?\Z")
 
 
-def answers_to(host: str) -> bool:
+def is_local_host(host: str) -> bool:
     """Return whether a Host field, with or without a port, is an address or a local name."""
     port = _PORT.search(host)
     name = host[: port.start()] if port else host

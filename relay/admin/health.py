@@ -15,7 +15,7 @@ from relay.spool import Spool, SpoolStats
 from relay.telemetry.metrics import Snapshot
 
 
-class State:
+class Health:
     """Asks the running parts how they are."""
 
     def __init__(
@@ -45,7 +45,7 @@ class State:
         self._certificates = certificates
         self._live = live
 
-    def become(self, endpoints: Sequence[Endpoint]) -> None:
+    def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
         """Tell of these endpoints from now on."""
         self._endpoints = endpoints
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from relay.admin.auth import Gatekeeper
+from relay.admin.auth import Authenticator
 from relay.admin.serializers import detail, parse_query, summary
 from relay.core.event import Status
 from relay.spool import Spool
@@ -22,9 +22,9 @@ _PAGE_FILTERS = ("status", "endpoint", "key", "after")
 class Pages:
     """The routes of the page."""
 
-    def __init__(self, spool: Spool, gatekeeper: Gatekeeper) -> None:
+    def __init__(self, spool: Spool, authenticator: Authenticator) -> None:
         self._spool = spool
-        self._gatekeeper = gatekeeper
+        self._authenticator = authenticator
         self._templates = Environment(
             loader=PackageLoader("relay.admin"),
             autoescape=True,
@@ -67,31 +67,31 @@ class Pages:
         return self._render("style.css", content_type="text/css")
 
     async def _login_form(self, _: web.Request) -> web.StreamResponse:
-        return self._render("login.html", closed=self._gatekeeper.closed, wrong=False)
+        return self._render("login.html", closed=self._authenticator.closed, wrong=False)
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
         token = (await request.post()).get("token", "")
-        if not isinstance(token, str) or not self._gatekeeper.knows(token.strip()):
-            page = self._render("login.html", closed=self._gatekeeper.closed, wrong=True)
+        if not isinstance(token, str) or not self._authenticator.knows(token.strip()):
+            page = self._render("login.html", closed=self._authenticator.closed, wrong=True)
             page.set_status(web.HTTPUnauthorized.status_code)
             return page
         answer = web.Response(status=web.HTTPSeeOther.status_code, headers={"Location": "/"})
         answer.set_cookie(
-            COOKIE, self._gatekeeper.open_session(), httponly=True, samesite="Strict", path="/"
+            COOKIE, self._authenticator.open_session(), httponly=True, samesite="Strict", path="/"
         )
         return answer
 
     async def _logout(self, request: web.Request) -> web.StreamResponse:
-        self._gatekeeper.close_session(request.cookies.get(COOKIE, ""))
+        self._authenticator.close_session(request.cookies.get(COOKIE, ""))
         answer = web.Response(status=web.HTTPSeeOther.status_code, headers={"Location": "/login"})
         answer.del_cookie(COOKIE, path="/")
         return answer
 
     def admits(self, request: web.Request) -> bool:
         """Say whether the request may read: it has the token, or an open session."""
-        return self._gatekeeper.bearer(
+        return self._authenticator.bearer(
             request.headers.get("Authorization", "")
-        ) or self._gatekeeper.session(request.cookies.get(COOKIE, ""))
+        ) or self._authenticator.session(request.cookies.get(COOKIE, ""))
 
     def _enter(self, request: web.Request) -> None:
         """Let a session or a bearer token in; send everybody else to the login form."""

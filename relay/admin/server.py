@@ -7,8 +7,8 @@ from dataclasses import asdict
 from aiohttp import web
 
 from relay.admin.api import RefusalRoutes, json_answer
-from relay.admin.auth import Gatekeeper, answers_to
-from relay.admin.health import State
+from relay.admin.auth import Authenticator, is_local_host
+from relay.admin.health import Health
 from relay.admin.pages import Pages
 from relay.admin.serializers import detail, page_json, parse_query
 from relay.core.errors import Problem, SpoolUnavailable
@@ -22,7 +22,7 @@ Reload = Callable[[], Awaitable[tuple[Problem, ...]]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Seconds for a request under way when we stop, and again for one that does not end by itself.
-_FAREWELL = 1.0
+_SHUTDOWN_TIMEOUT = 1.0
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,19 +46,19 @@ class Admin:
     def __init__(
         self,
         *,
-        state: State,
+        state: Health,
         spool: Spool,
         releaser: RefusalReleaser,
         telemetry: Telemetry,
-        gatekeeper: Gatekeeper,
+        authenticator: Authenticator,
         reload: Reload | None = None,
     ) -> None:
         """Take the parts. `reload`: has the configuration read again, where that can be done."""
         self._state = state
         self._spool = spool
         self._telemetry = telemetry
-        self._gatekeeper = gatekeeper
-        self._pages = Pages(spool, gatekeeper)
+        self._authenticator = authenticator
+        self._pages = Pages(spool, authenticator)
         self._refusals = RefusalRoutes(releaser)
         self._reload_now = reload
         self._runner: web.AppRunner | None = None
@@ -74,7 +74,7 @@ class Admin:
             self._application(),
             access_log=None,
             handle_signals=False,
-            shutdown_timeout=_FAREWELL,
+            shutdown_timeout=_SHUTDOWN_TIMEOUT,
         )
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
@@ -110,7 +110,7 @@ class Admin:
         """Ask for the token where it is needed, and turn every error into a plain answer."""
         try:
             response: web.StreamResponse
-            if not answers_to(request.headers.get("Host", "")):
+            if not is_local_host(request.headers.get("Host", "")):
                 message = "come by address, as localhost or by a name without a dot"
                 response = json_answer({"error": message}, 421)
             elif request.path.startswith(("/api/", "/-/")) and not self._may(request):
@@ -134,7 +134,7 @@ class Admin:
         if request.method == "GET":
             return self._pages.admits(request)
         # A session is a cookie, which a browser sends by itself: it may read, not change.
-        return self._gatekeeper.bearer(request.headers.get("Authorization", ""))
+        return self._authenticator.bearer(request.headers.get("Authorization", ""))
 
     async def _livez(self, _: web.Request) -> web.StreamResponse:
         live = self._state.live()

@@ -15,7 +15,7 @@ from relay.allowlist.registry import HostRegistry, Knock
 from relay.allowlist.resolver import Resolver
 from relay.app.maintenance import RetentionJob
 from relay.config import Endpoint as EndpointSettings
-from relay.config import Senders, Settings, endpoint_options, provider_of, senders
+from relay.config import ExpectedSources, Settings, endpoint_options, provider_of, senders
 from relay.config import SqliteSpool as SqliteSettings
 from relay.config.settings import Confirm
 from relay.config.settings import Upstream as UpstreamSettings
@@ -175,7 +175,7 @@ def _allowlist(endpoint: EndpointSettings, registry: HostRegistry) -> Allowlist:
     return registry.allowlist(endpoint.name, who.networks, who.hosts)
 
 
-def _senders(endpoint: EndpointSettings) -> Senders:
+def _senders(endpoint: EndpointSettings) -> ExpectedSources:
     return senders(endpoint, provider_of(endpoint).info.environments[endpoint.environment])
 
 

@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from relay.admin.health import State
+from relay.admin.health import Health
 from relay.allowlist.registry import HostRegistry
 from relay.app import builder
 from relay.app.generation import Close, LiveConfigBuilder
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, provider_name
-from relay.config.yaml_document import Fault
+from relay.config.yaml_document import ConfigIssue
 from relay.core.clock import Clock
 from relay.core.concurrency import run_in_daemon_thread
 from relay.core.errors import ConfigError, Problem
@@ -117,7 +117,7 @@ class Reloader:
         return ()
 
     def _problem(self, message: str) -> Problem:
-        return self.running.source.problem(Fault((), message))
+        return self.running.source.problem(ConfigIssue((), message))
 
 
 def check(running: Settings, wanted: Settings) -> None:
@@ -131,7 +131,7 @@ def check(running: Settings, wanted: Settings) -> None:
         # It lies beside the spool unless it is said where.
         changed.remove("state_dir")
     if changed:
-        raise ConfigError(wanted.source.problem(Fault((key,), _RESTART)) for key in changed)
+        raise ConfigError(wanted.source.problem(ConfigIssue((key,), _RESTART)) for key in changed)
 
 
 def differences(before: Settings, after: Settings) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ class ConfigSwitch:
         connections: Connections,
         edge: Edge,
         dispatcher: Dispatcher,
-        state: State | None,
+        state: Health | None,
         telemetry: Telemetry,
     ) -> None:
         """Take the parts that run. `state`: tells of endpoints, where this process has any."""
@@ -219,7 +219,7 @@ class ConfigSwitch:
         )
         ends = self._dispatcher.replace(following.upstreams)
         if self._state is not None:
-            self._state.become(following.endpoints)
+            self._state.set_endpoints(following.endpoints)
         self._leaving.put_nowait(Draining((before.ingest,), ends, self._configs.retired()))
         announce((), settings.upstreams, self._telemetry)
         for each in following.new_since(before):

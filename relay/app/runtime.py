@@ -8,8 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from random import SystemRandom
 
-from relay.admin.auth import Gatekeeper
-from relay.admin.health import State
+from relay.admin.auth import Authenticator
+from relay.admin.health import Health
 from relay.admin.server import Admin
 from relay.allowlist.registry import HostRegistry
 from relay.app import builder
@@ -211,7 +211,7 @@ class App:
         )
         tls = builder.server_tls(settings)
         certificate_reloader = CertificateReloader(tls, clock, telemetry.log)
-        state = State(
+        state = Health(
             clock=clock,
             spool=spool,
             endpoints=first.endpoints if self._role.receives else [],
@@ -231,7 +231,7 @@ class App:
                 clock,
             ),
             telemetry=telemetry,
-            gatekeeper=Gatekeeper(settings.admin.token, clock),
+            authenticator=Authenticator(settings.admin.token, clock),
             reload=None if self._reloader is None else self._reloader.reload,
         )
         config_switch = ConfigSwitch(

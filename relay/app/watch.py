@@ -11,7 +11,7 @@ from typing import Final
 from watchfiles import awatch
 
 from relay.config import Settings
-from relay.config.loader import LARGEST_FILE
+from relay.config.loader import MAX_FILE_BYTES
 from relay.config.yaml_document import Unreadable, parse
 from relay.core.clock import Clock
 from relay.core.concurrency import run_in_daemon_thread
@@ -54,7 +54,7 @@ class ConfigSource:
 
     def _named(self) -> set[Path]:
         try:
-            content = read(self._path, LARGEST_FILE + 1)
+            content = read(self._path, MAX_FILE_BYTES + 1)
             return named(content.decode(), self._path.absolute().parent)
         except OSError as error:
             # A pipe is refused here, before anybody waits for what it has to say.

@@ -10,7 +10,15 @@ import typer
 from relay.cli.common import Format, print_json, print_table
 from relay.config.inline_provider import InlineProvider as Section
 from relay.config.validation import validate
-from relay.config.yaml_document import TOP, Document, Fault, Place, Source, Unreadable, parse
+from relay.config.yaml_document import (
+    TOP,
+    ConfigIssue,
+    Document,
+    Location,
+    SourceMap,
+    Unreadable,
+    parse,
+)
 from relay.core.errors import ConfigError
 from relay.core.secret import Secret
 from relay.providers import Provider, ProviderInfo, RequestShape, Window
@@ -19,8 +27,8 @@ from relay.providers.inline.provider import InlineProvider, problems
 
 # ---- a sender described in a file -----------------------------------------------------------
 
-LARGEST_FILE: Final = 1024 * 1024
-_BLOCK: Final[Place] = ("endpoints", 0, "provider")
+MAX_FILE_BYTES: Final = 1024 * 1024
+_BLOCK: Final[Location] = ("endpoints", 0, "provider")
 _WANTED = "write a provider block, or a configuration with one endpoint whose provider is described"
 
 
@@ -66,38 +74,38 @@ def described(path: Path) -> Described:
         ConfigError: as above.
     """
     document = _read(path)
-    source = Source(str(path), path.absolute().parent, document.values, document.keys)
-    if document.faults:
-        raise ConfigError(source.problem(fault) for fault in document.faults)
-    place, public_url = _find(document, source)
-    block = _at(document.data, place)
-    found, faults = _validated(block, public_url, source.base)
+    source = SourceMap(str(path), path.absolute().parent, document.values, document.keys)
+    if document.issues:
+        raise ConfigError(source.problem(issue) for issue in document.issues)
+    location, public_url = _find(document, source)
+    block = _at(document.data, location)
+    found, issues = _validated(block, public_url, source.base)
     if found is None:
-        moved = (_moved(fault, place) for fault in faults)
-        raise ConfigError(source.problem(fault) for fault in moved)
+        moved = (_moved(issue, location) for issue in issues)
+        raise ConfigError(source.problem(issue) for issue in moved)
     return Described(found, path, public_url)
 
 
 def _read(path: Path) -> Document:
-    source = Source(str(path), path.absolute().parent)
+    source = SourceMap(str(path), path.absolute().parent)
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-        if len(content) > LARGEST_FILE:
-            raise ConfigError([source.problem(Fault((), "larger than 1 MiB"))])
+            content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise ConfigError([source.problem(ConfigIssue((), "larger than 1 MiB"))])
         return parse(content.decode().removeprefix("\ufeff"))
     except Unreadable as error:
-        raise ConfigError([source.problem(error.fault)]) from None
+        raise ConfigError([source.problem(error.issue)]) from None
     except UnicodeDecodeError as error:
         message = f"not UTF-8: byte {error.start + 1} cannot be read; save the file as UTF-8"
-        raise ConfigError([source.problem(Fault((), message))]) from None
+        raise ConfigError([source.problem(ConfigIssue((), message))]) from None
     except (OSError, ValueError) as error:
         cause = error.strerror if isinstance(error, OSError) else str(error)
         message = f"cannot read the file: {cause}"
-        raise ConfigError([source.problem(Fault((), message))]) from None
+        raise ConfigError([source.problem(ConfigIssue((), message))]) from None
 
 
-def _find(document: Document, source: Source) -> tuple[Place, str | None]:
+def _find(document: Document, source: SourceMap) -> tuple[Location, str | None]:
     """Return where the one description stands, and the public_url beside it."""
     data = document.data if isinstance(document.data, dict) else {}
     if "signature" in data:
@@ -105,23 +113,23 @@ def _find(document: Document, source: Source) -> tuple[Place, str | None]:
     if isinstance(data.get("provider"), dict):
         return ("provider",), None
     endpoints = data.get("endpoints")
-    found: list[tuple[Place, Mapping[str, Any]]] = [
+    found: list[tuple[Location, Mapping[str, Any]]] = [
         (("endpoints", at, "provider"), endpoint)
         for at, endpoint in enumerate(endpoints if isinstance(endpoints, tuple) else ())
         if isinstance(endpoint, dict) and isinstance(endpoint.get("provider"), dict)
     ]
     if len(found) != 1:
         number = "several senders" if found else "no sender"
-        fault = Fault((), f"describes {number}; {_WANTED}", position=TOP)
-        raise ConfigError([source.problem(fault)])
-    place, endpoint = found[0]
+        issue = ConfigIssue((), f"describes {number}; {_WANTED}", position=TOP)
+        raise ConfigError([source.problem(issue)])
+    location, endpoint = found[0]
     public_url = endpoint.get("public_url")
-    return place, public_url if isinstance(public_url, str) else None
+    return location, public_url if isinstance(public_url, str) else None
 
 
 def _validated(
     block: object, public_url: str | None, base: Path
-) -> tuple[Provider | None, tuple[Fault, ...]]:
+) -> tuple[Provider | None, tuple[ConfigIssue, ...]]:
     """Check a block as `relay check` would, in an endpoint that has nothing else to be wrong."""
     endpoint: dict[str, object] = {
         "name": "sender",
@@ -139,25 +147,25 @@ def _validated(
     }
     checked = validate(whole, base)
     section = None if checked.settings is None else checked.settings.endpoints[0].provider
-    if checked.faults or not isinstance(section, Section):
-        return None, checked.faults
+    if checked.issues or not isinstance(section, Section):
+        return None, checked.issues
     description = section.description()
-    wrong = tuple(Fault((*_BLOCK, *keys), message) for keys, message in problems(description))
+    wrong = tuple(ConfigIssue((*_BLOCK, *keys), message) for keys, message in problems(description))
     return (None if wrong else InlineProvider(description)), wrong
 
 
-def _at(data: object, place: Place) -> object:
-    for part in place:
+def _at(data: object, location: Location) -> object:
+    for part in location:
         data = data[part]  # type: ignore[index]  # `_find` has been there
     return data
 
 
-def _moved(fault: Fault, place: Place) -> Fault:
+def _moved(issue: ConfigIssue, location: Location) -> ConfigIssue:
     """Return the fault where the block stands in its own file."""
-    if fault.place[: len(_BLOCK)] == _BLOCK:
-        return replace(fault, place=(*place, *fault.place[len(_BLOCK) :]))
+    if issue.location[: len(_BLOCK)] == _BLOCK:
+        return replace(issue, location=(*location, *issue.location[len(_BLOCK) :]))
     # Beside the block: the public_url.
-    return replace(fault, place=(*place[:-1], *fault.place[len(_BLOCK) - 1 :]))
+    return replace(issue, location=(*location[:-1], *issue.location[len(_BLOCK) - 1 :]))
 
 
 # ---- verbs ----------------------------------------------------------------------------------

@@ -30,10 +30,10 @@ from relay.core.errors import RelayError
 from relay.ingest import reconcile as reconciling
 from relay.ingest.reconcile import Checkpoint, ReconcileResult, Result
 
-_LARGEST_LIST = 64 * 1024 * 1024
+_MAX_LIST_BYTES = 64 * 1024 * 1024
 
 # As many lines that are wrong as fit on a screen.
-_MOST_LINES = 50
+_MAX_LINES = 50
 
 # As a shell says that Ctrl-C ended a command.
 _INTERRUPTED = 130
@@ -102,22 +102,22 @@ def _endpoint(settings: Settings, name: str) -> Endpoint:
 def _listed(file: str) -> tuple[str, ...]:
     try:
         if file == "-":
-            content = sys.stdin.buffer.read(_LARGEST_LIST + 1)
+            content = sys.stdin.buffer.read(_MAX_LIST_BYTES + 1)
         else:
             with Path(file).open("rb") as opened:
-                content = opened.read(_LARGEST_LIST + 1)
+                content = opened.read(_MAX_LIST_BYTES + 1)
     except OSError as error:
         raise typer.BadParameter(f"cannot read {file}: {error.strerror}") from None
-    if len(content) > _LARGEST_LIST:
+    if len(content) > _MAX_LIST_BYTES:
         raise typer.BadParameter("the list is larger than 64 MiB; split it")
     try:
         return reconciling.read(content)
     except reconciling.BadOrders as error:
         place = "standard input" if file == "-" else file
-        for number, message in error.problems[:_MOST_LINES]:
+        for number, message in error.problems[:_MAX_LINES]:
             complain(f"{place}:{number}: {message}")
-        if len(error.problems) > _MOST_LINES:
-            complain(f"{place}: {len(error.problems) - _MOST_LINES} more lines are wrong")
+        if len(error.problems) > _MAX_LINES:
+            complain(f"{place}: {len(error.problems) - _MAX_LINES} more lines are wrong")
         complain("relay reconcile: nothing was asked; mend these lines and run it again")
         raise typer.Exit(2) from None
 

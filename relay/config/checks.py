@@ -10,7 +10,7 @@ from cryptography import x509
 
 from relay.config.settings import PostgresSpool, Settings, SqliteSpool, Tls, Upstream
 from relay.config.types import Bind, label
-from relay.config.yaml_document import Fault, Place, shown, shown_path, suggestion
+from relay.config.yaml_document import ConfigIssue, Location, shown, shown_path, suggestion
 from relay.signatures.shared_secret import Signer
 
 # ---- certificate files ----------------------------------------------------------------------
@@ -24,10 +24,10 @@ class Certificate:
     self_signed: bool
 
 
-def certificate_faults(tls: Tls, place: Place) -> list[Fault]:
+def certificate_issues(tls: Tls, location: Location) -> list[ConfigIssue]:
     """Return what keeps a listener from using these files."""
     unreadable = [
-        Fault((*place, key), f"cannot read {shown_path(path)}: {cause}")
+        ConfigIssue((*location, key), f"cannot read {shown_path(path)}: {cause}")
         for key, path in (("certificate", tls.certificate), ("key", tls.key))
         if (cause := _unreadable(path))
     ]
@@ -42,8 +42,8 @@ def certificate_faults(tls: Tls, place: Place) -> list[Fault]:
         message = (
             "certificate and key do not fit together, are not PEM, or the key has a pass phrase"
         )
-        needs = ((*place, "certificate"), (*place, "key"))
-        return [Fault(place, message, needs)]
+        needs = ((*location, "certificate"), (*location, "key"))
+        return [ConfigIssue(location, message, needs)]
     return []
 
 
@@ -70,10 +70,10 @@ def _unreadable(path: Path) -> str | None:
 # ---- parts that fit together ----------------------------------------------------------------
 
 # Vipps repeats a delivery for seven days.
-SHORTEST_RETAIN_KEYS = timedelta(days=8)
+MIN_RETAIN_KEYS = timedelta(days=8)
 
 
-def faults(settings: Settings, upstreams: Iterable[str]) -> Iterator[Fault]:
+def issues(settings: Settings, upstreams: Iterable[str]) -> Iterator[ConfigIssue]:
     """Yield what does not fit. `upstreams` are the names in the file, valid or not."""
     yield from _listeners(settings)
     yield from _times(settings)
@@ -82,52 +82,54 @@ def faults(settings: Settings, upstreams: Iterable[str]) -> Iterator[Fault]:
         yield from _upstream(name, upstream)
     endpoints = [(("endpoints", at), endpoint) for at, endpoint in enumerate(settings.endpoints)]
     yield from _repeated(
-        (((*place, "name"), endpoint.name) for place, endpoint in endpoints),
+        (((*location, "name"), endpoint.name) for location, endpoint in endpoints),
         "another endpoint has this name; names tell endpoints apart",
     )
     yield from _repeated(
-        (((*place, "path"), endpoint.path) for place, endpoint in endpoints),
+        (((*location, "path"), endpoint.path) for location, endpoint in endpoints),
         "another endpoint has this path; give each its own",
     )
     names = tuple(upstreams)
-    for place, endpoint in endpoints:
+    for location, endpoint in endpoints:
         if endpoint.upstream not in names:
             message = f'no upstream named "{shown(endpoint.upstream)}"'
             near = suggestion(endpoint.upstream, names)
-            yield Fault((*place, "upstream"), f"{message}; {near}")
+            yield ConfigIssue((*location, "upstream"), f"{message}; {near}")
 
 
-def _listeners(settings: Settings) -> Iterator[Fault]:
-    binds: list[tuple[Place, Bind]] = [
+def _listeners(settings: Settings) -> Iterator[ConfigIssue]:
+    binds: list[tuple[Location, Bind]] = [
         (("listen", at, "bind"), each.bind) for at, each in enumerate(settings.listen)
     ]
     binds.append((("admin", "bind"), settings.admin.bind))
     # Port 0 is another port each time.
     yield from _repeated(
-        ((place, bind) for place, bind in binds if bind.port),
+        ((location, bind) for location, bind in binds if bind.port),
         "another listener has this address and port",
     )
     for at, listener in enumerate(settings.listen):
         if listener.tls is not None:
-            yield from certificate_faults(listener.tls, ("listen", at, "tls"))
+            yield from certificate_issues(listener.tls, ("listen", at, "tls"))
         if listener.proxy_protocol and not settings.trusted_proxies:
             message = "needs trusted_proxies: only their PROXY headers are believed"
-            yield Fault(("listen", at, "proxy_protocol"), message, (("trusted_proxies",),))
+            yield ConfigIssue(("listen", at, "proxy_protocol"), message, (("trusted_proxies",),))
 
 
-def _files(settings: Settings) -> Iterator[Fault]:
+def _files(settings: Settings) -> Iterator[ConfigIssue]:
     if isinstance(settings.spool, SqliteSpool):
         path = settings.spool.path
         if _is_directory(path):
-            yield Fault(("spool", "path"), f"{shown_path(path)} is a directory; write a file in it")
+            yield ConfigIssue(
+                ("spool", "path"), f"{shown_path(path)} is a directory; write a file in it"
+            )
         elif not _is_directory(path.parent):
-            yield Fault(
+            yield ConfigIssue(
                 ("spool", "path"), f"there is no directory {shown_path(path.parent)}; make it"
             )
             return
     if not _is_directory(settings.state_dir):
         message = f"there is no directory {shown_path(settings.state_dir)}; make it"
-        yield Fault(("state_dir",), message)
+        yield ConfigIssue(("state_dir",), message)
 
 
 def _is_directory(path: Path) -> bool:
@@ -138,52 +140,52 @@ def _is_directory(path: Path) -> bool:
         return False
 
 
-def _times(settings: Settings) -> Iterator[Fault]:
+def _times(settings: Settings) -> Iterator[ConfigIssue]:
     spool, dns = settings.spool, settings.dns
-    if spool.retain_keys < SHORTEST_RETAIN_KEYS:
+    if spool.retain_keys < MIN_RETAIN_KEYS:
         message = "must be 8d or more: a provider may repeat a delivery for seven days"
-        yield Fault(("spool", "retain_keys"), message)
+        yield ConfigIssue(("spool", "retain_keys"), message)
     elif spool.retain_keys < spool.retain:
         message = "must not be shorter than retain: a body is not kept without its key"
-        yield Fault(("spool", "retain_keys"), message, (("spool", "retain"),))
+        yield ConfigIssue(("spool", "retain_keys"), message, (("spool", "retain"),))
     if dns.max_refresh < dns.min_refresh:
         message = "must not be shorter than min_refresh"
-        yield Fault(("dns", "max_refresh"), message, (("dns", "min_refresh"),))
+        yield ConfigIssue(("dns", "max_refresh"), message, (("dns", "min_refresh"),))
     if dns.max_stale < dns.max_refresh:
         message = "must not be shorter than max_refresh"
-        yield Fault(("dns", "max_stale"), message, (("dns", "max_refresh"),))
+        yield ConfigIssue(("dns", "max_stale"), message, (("dns", "max_refresh"),))
 
 
-def _upstream(name: str, upstream: Upstream) -> Iterator[Fault]:
-    place: Place = ("upstreams", name)
+def _upstream(name: str, upstream: Upstream) -> Iterator[ConfigIssue]:
+    location: Location = ("upstreams", name)
     try:
         label(name)
     except ValueError as error:
-        yield Fault(place, f"a name that is no label in metrics; {error}", at_key=True)
+        yield ConfigIssue(location, f"a name that is no label in metrics; {error}", at_key=True)
     for at, secret in enumerate(upstream.signing_secrets):
         try:
             Signer((secret,))
         except ValueError as error:
             cause = str(error).removeprefix("signing secret 0 ")
             message = f"{cause}; write Base64 of 24 to 64 bytes, with or without whsec_ in front"
-            yield Fault((*place, "signing_secrets", at), message)
+            yield ConfigIssue((*location, "signing_secrets", at), message)
 
 
-def _repeated(items: Iterable[tuple[Place, Hashable]], message: str) -> Iterator[Fault]:
-    seen: dict[Hashable, Place] = {}
-    for place, value in items:
+def _repeated(items: Iterable[tuple[Location, Hashable]], message: str) -> Iterator[ConfigIssue]:
+    seen: dict[Hashable, Location] = {}
+    for location, value in items:
         if value in seen:
-            yield Fault(place, message, (seen[value],))
+            yield ConfigIssue(location, message, (seen[value],))
         else:
-            seen[value] = place
+            seen[value] = location
 
 
 # ---- what this version cannot do yet --------------------------------------------------------
 # Refused, so that nothing is silently ignored. Making a feature available removes a line here.
 
 
-def refusals(settings: Settings) -> Iterator[Fault]:
+def refusals(settings: Settings) -> Iterator[ConfigIssue]:
     """Yield a fault for everything that is not available."""
     if isinstance(settings.spool, PostgresSpool):
         message = "PostgreSQL is not available in this version; write kind: sqlite"
-        yield Fault(("spool", "kind"), message)
+        yield ConfigIssue(("spool", "kind"), message)

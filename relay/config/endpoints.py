@@ -13,7 +13,7 @@ from relay.allowlist import Entry, Mode
 from relay.allowlist.networks import mostly_everyone, parse_network
 from relay.config.inline_provider import CONFIGURATION, InlineProvider
 from relay.config.settings import Allowlist, Endpoint, TimeWindow
-from relay.config.yaml_document import Fault, Place, shown, suggestion
+from relay.config.yaml_document import ConfigIssue, Location, shown, suggestion
 from relay.providers import (
     EndpointOptions,
     Environment,
@@ -31,7 +31,7 @@ from relay.providers.inline.provider import problems
 
 
 @dataclass(frozen=True, slots=True)
-class Senders:
+class ExpectedSources:
     """Who may send to an endpoint: networks, each with its origin, and DNS host names."""
 
     networks: tuple[Entry, ...]
@@ -79,7 +79,7 @@ def endpoint_options(endpoint: Endpoint, info: ProviderInfo) -> EndpointOptions:
     )
 
 
-def senders(endpoint: Endpoint, environment: Environment) -> Senders:
+def senders(endpoint: Endpoint, environment: Environment) -> ExpectedSources:
     """Return who may send: what is configured, and the provider's own unless it is replaced."""
     configured = (*(endpoint.allowlist.replace or ()), *endpoint.allowlist.add)
     networks = [Entry(each, CONFIGURATION) for each in Allowlist.networks(configured)]
@@ -87,7 +87,7 @@ def senders(endpoint: Endpoint, environment: Environment) -> Senders:
     if endpoint.allowlist.replace is None:
         networks = [*_listed(environment), *networks]
         hosts = (*environment.hosts, *hosts)
-    return Senders(tuple(networks), tuple(dict.fromkeys(hosts)))
+    return ExpectedSources(tuple(networks), tuple(dict.fromkeys(hosts)))
 
 
 def _enforced(endpoint: Endpoint) -> bool:
@@ -119,13 +119,13 @@ _CHOSEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ClaimedPaths:
     """The path of one endpoint, and what its provider appends to it."""
 
     name: str
     path: str
     shapes: tuple[RequestShape, ...]
-    place: Place
+    location: Location
 
     @property
     def is_prefix(self) -> bool:
@@ -139,7 +139,7 @@ class Taken:
         return tuple(tuple((prefix + shape.path).split("/")) for shape in self.shapes)
 
 
-def overlap_faults(endpoints: Sequence[Taken]) -> Iterator[Fault]:
+def overlap_issues(endpoints: Sequence[ClaimedPaths]) -> Iterator[ConfigIssue]:
     """Yield a fault for the later one of two that overlap, and for a prefix that ends in a slash.
 
     Equal paths are not spoken of here.
@@ -149,7 +149,7 @@ def overlap_faults(endpoints: Sequence[Taken]) -> Iterator[Fault]:
             message = (
                 "is a prefix, and what is appended begins with a slash; leave the last one out"
             )
-            yield Fault((*each.place, "path"), message, ((*each.place, "provider"),))
+            yield ConfigIssue((*each.location, "path"), message, ((*each.location, "provider"),))
     for first, second in combinations(endpoints, 2):
         if first.path == second.path or not (first.is_prefix or second.is_prefix):
             continue
@@ -160,8 +160,12 @@ def overlap_faults(endpoints: Sequence[Taken]) -> Iterator[Fault]:
         )
         if (path := next(both, None)) is not None:
             message = f"{path} belongs to the endpoint {first.name} already; choose another path"
-            needs = (*second.place, "provider"), (*first.place, "provider"), (*first.place, "path")
-            yield Fault((*second.place, "path"), message, needs)
+            needs = (
+                (*second.location, "provider"),
+                (*first.location, "provider"),
+                (*first.location, "path"),
+            )
+            yield ConfigIssue((*second.location, "path"), message, needs)
 
 
 def _meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
@@ -183,27 +187,27 @@ _KEYS = {"window": "timestamp"}
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def faults(endpoint: Endpoint, place: Place) -> Iterator[Fault]:
+def issues(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
     """Yield what does not fit. Nothing is asked of a provider that is not known."""
-    yield from _unsigned(endpoint, place)
+    yield from _unsigned(endpoint, location)
     if isinstance(endpoint.provider, InlineProvider):
-        wrong = [*_described(endpoint.provider, (*place, "provider"))]
+        wrong = [*_described(endpoint.provider, (*location, "provider"))]
         yield from wrong
         if wrong:
             return
     try:
         found = provider_of(endpoint)
     except UnknownProvider as error:
-        yield Fault((*place, "provider"), _no_provider(error))
+        yield ConfigIssue((*location, "provider"), _no_provider(error))
         return
     if endpoint.timestamp is not None and found.info.window is None:
         message = f"{found.info.name} signs no time; leave the key out"
-        yield Fault((*place, "timestamp"), message, ((*place, "provider"),))
+        yield ConfigIssue((*location, "timestamp"), message, ((*location, "provider"),))
     if endpoint.callback is not None and endpoint.callback not in found.info.callbacks:
         message = f"{found.info.name} has no callback products; leave the key out"
-        yield Fault((*place, "callback"), message, ((*place, "provider"),))
-    yield from _terms(endpoint_options(endpoint, found.info), found, place)
-    yield from _environment(endpoint, found.info, place)
+        yield ConfigIssue((*location, "callback"), message, ((*location, "provider"),))
+    yield from _terms(endpoint_options(endpoint, found.info), found, location)
+    yield from _environment(endpoint, found.info, location)
 
 
 def environment(endpoint: Endpoint, info: ProviderInfo) -> str:
@@ -213,65 +217,69 @@ def environment(endpoint: Endpoint, info: ProviderInfo) -> str:
     return endpoint.environment
 
 
-def taken(endpoints: Sequence[Endpoint]) -> list[Taken]:
+def taken(endpoints: Sequence[Endpoint]) -> list[ClaimedPaths]:
     """Return what each endpoint takes, those apart that do not fit their provider."""
     found = []
     for at, endpoint in enumerate(endpoints):
-        place = ("endpoints", at)
-        if any(faults(endpoint, place)):
+        location = ("endpoints", at)
+        if any(issues(endpoint, location)):
             continue
         shapes = provider_of(endpoint).info.shapes_of(endpoint.callback)
-        found.append(Taken(endpoint.name, endpoint.path, shapes, place))
+        found.append(ClaimedPaths(endpoint.name, endpoint.path, shapes, location))
     return found
 
 
-def _described(described: InlineProvider, place: Place) -> Iterator[Fault]:
+def _described(described: InlineProvider, location: Location) -> Iterator[ConfigIssue]:
     """Yield what is wrong in a description."""
     if described.name in names():
-        yield Fault((*place, "name"), "is built in; choose another name for this one")
+        yield ConfigIssue((*location, "name"), "is built in; choose another name for this one")
     for keys, message in problems(described.description()):
-        yield Fault((*place, *keys), message)
+        yield ConfigIssue((*location, *keys), message)
 
 
 def _no_provider(error: UnknownProvider) -> str:
     return f'no provider named "{shown(error.name)}"; {suggestion(error.name, error.known)}'
 
 
-def _environment(endpoint: Endpoint, info: ProviderInfo, place: Place) -> Iterator[Fault]:
-    needs = ((*place, "provider"),)
+def _environment(
+    endpoint: Endpoint, info: ProviderInfo, location: Location
+) -> Iterator[ConfigIssue]:
+    needs = ((*location, "provider"),)
     name = environment(endpoint, info)
     if not name:
         message = f"this key is needed; write one of {', '.join(info.environments)}"
-        yield Fault((*place, "environment"), message, needs)
+        yield ConfigIssue((*location, "environment"), message, needs)
     elif name not in info.environments:
         near = suggestion(name, info.environments)
         message = f'{info.name} has no environment "{shown(name)}"; {near}'
-        yield Fault((*place, "environment"), message, needs)
+        yield ConfigIssue((*location, "environment"), message, needs)
     else:
-        yield from _senders(endpoint, info.environments[name], place)
-        yield from _confirm(endpoint, info, info.environments[name], place)
+        yield from _senders(endpoint, info.environments[name], location)
+        yield from _confirm(endpoint, info, info.environments[name], location)
 
 
 def _confirm(
-    endpoint: Endpoint, info: ProviderInfo, chosen: Environment, place: Place
-) -> Iterator[Fault]:
+    endpoint: Endpoint, info: ProviderInfo, chosen: Environment, location: Location
+) -> Iterator[ConfigIssue]:
     if endpoint.confirm is None:
         return
-    confirm = (*place, "confirm")
-    needs = ((*place, "provider"), (*place, "environment"))
+    confirm = (*location, "confirm")
+    needs = ((*location, "provider"), (*location, "environment"))
     if chosen.status_api is None:
         message = f"{info.name} cannot be asked for a status; leave the key out"
-        yield Fault(confirm, message, needs)
+        yield ConfigIssue(confirm, message, needs)
         return
     if endpoint.mode == "proxy":
         message = "needs mode: store; what is passed on at once is not asked about"
-        yield Fault(confirm, message, (*needs, (*place, "mode")))
+        yield ConfigIssue(confirm, message, (*needs, (*location, "mode")))
     if not endpoint.secrets and endpoint.unsigned == "accept":
         message = "needs secrets: the server key is what the status is asked with"
-        yield Fault(confirm, message, (*needs, (*place, "secrets"), (*place, "unsigned")))
+        yield ConfigIssue(
+            confirm, message, (*needs, (*location, "secrets"), (*location, "unsigned"))
+        )
     if endpoint.confirm.url is not None and not _keeps_secrets(endpoint.confirm.url):
         message = "must be https: the server key is sent there"
-        yield Fault((*confirm, "url"), message, needs)
+        yield ConfigIssue((*confirm, "url"), message, needs)
 
 
 def _keeps_secrets(url: str) -> bool:
@@ -280,9 +288,9 @@ def _keeps_secrets(url: str) -> bool:
     return parts.scheme == "https" or parts.hostname in _LOOPBACK
 
 
-def _senders(endpoint: Endpoint, chosen: Environment, place: Place) -> Iterator[Fault]:
+def _senders(endpoint: Endpoint, chosen: Environment, location: Location) -> Iterator[ConfigIssue]:
     allowed = senders(endpoint, chosen)
-    needs = ((*place, "provider"), (*place, "environment"), (*place, "allowlist"))
+    needs = ((*location, "provider"), (*location, "environment"), (*location, "allowlist"))
     if endpoint.allowlist.mode is Mode.OFF or allowed.networks or allowed.hosts:
         return
     if endpoint.allowlist.replace is None:
@@ -290,30 +298,30 @@ def _senders(endpoint: Endpoint, chosen: Environment, place: Place) -> Iterator[
             "nobody could send; name networks or host names here or in allowlist.add, or write"
             " allowlist: {mode: off} and rely on the signature alone"
         )
-        yield Fault((*place, "provider", "networks"), message, needs)
+        yield ConfigIssue((*location, "provider", "networks"), message, needs)
     else:
         message = "nobody could send; name networks or host names, or leave replace out"
-        yield Fault((*place, "allowlist", "replace"), message, needs)
+        yield ConfigIssue((*location, "allowlist", "replace"), message, needs)
 
 
-def _unsigned(endpoint: Endpoint, place: Place) -> Iterator[Fault]:
-    secrets, unsigned = (*place, "secrets"), (*place, "unsigned")
-    allowlist = (*place, "allowlist")
+def _unsigned(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
+    secrets, unsigned = (*location, "secrets"), (*location, "unsigned")
+    allowlist = (*location, "allowlist")
     if endpoint.secrets:
         if endpoint.unsigned == "accept":
             message = "has no meaning beside secrets; leave it out"
-            yield Fault(unsigned, message, (secrets,))
+            yield ConfigIssue(unsigned, message, (secrets,))
         return
     if endpoint.unsigned == "refuse":
         message = (
             "at least one is needed to verify signatures, such as [${env:NAME}];"
             " unsigned: accept does without, if allowlist.mode is enforce"
         )
-        yield Fault(secrets, message, (unsigned,))
+        yield ConfigIssue(secrets, message, (unsigned,))
         return
     if endpoint.allowlist.mode is not Mode.ENFORCE:
         message = "must be enforce: with unsigned: accept the address is all that is checked"
-        yield Fault((*allowlist, "mode"), message, (secrets, unsigned))
+        yield ConfigIssue((*allowlist, "mode"), message, (secrets, unsigned))
     for key, members in (
         ("add", endpoint.allowlist.add),
         ("replace", endpoint.allowlist.replace or ()),
@@ -321,15 +329,15 @@ def _unsigned(endpoint: Endpoint, place: Place) -> Iterator[Fault]:
         for at, member in enumerate(members):
             if isinstance(member, IPNetwork) and not member.prefixlen:
                 message = "lets anybody forge: with unsigned: accept the address is all there is"
-                yield Fault((*allowlist, key, at), message, (secrets, unsigned))
+                yield ConfigIssue((*allowlist, key, at), message, (secrets, unsigned))
     members = (*endpoint.allowlist.add, *(endpoint.allowlist.replace or ()))
     narrower = [each for each in Allowlist.networks(members) if each.prefixlen]
     if any(mostly_everyone(narrower)):
         message = "lets half the internet forge: with unsigned: accept the address is all there is"
-        yield Fault(allowlist, message, (secrets, unsigned))
+        yield ConfigIssue(allowlist, message, (secrets, unsigned))
 
 
-def _terms(whole: EndpointOptions, found: Provider, place: Place) -> Iterator[Fault]:
+def _terms(whole: EndpointOptions, found: Provider, location: Location) -> Iterator[ConfigIssue]:
     # One term at a time, since a provider names only the first that it cannot use.
     parts = (
         EndpointOptions(public_url=whole.public_url),
@@ -342,23 +350,25 @@ def _terms(whole: EndpointOptions, found: Provider, place: Place) -> Iterator[Fa
             else ()
         ),
     )
-    known = [fault for part in parts for fault in _bind(part, found, place, 0)]
+    known = [issue for part in parts for issue in _bind(part, found, location, 0)]
     # Some secrets are of use only beside a URL.
-    url = None if _bind(parts[0], found, place, 0) else whole.public_url
+    url = None if _bind(parts[0], found, location, 0) else whole.public_url
     for at, secret in enumerate(whole.secrets):
-        known += _bind(EndpointOptions(secrets=(secret,), public_url=url), found, place, at)
+        known += _bind(EndpointOptions(secrets=(secret,), public_url=url), found, location, at)
     usable = whole if whole.callback in found.info.callbacks else replace(whole, callback=None)
-    yield from dict.fromkeys(known or _bind(usable, found, place, 0))
+    yield from dict.fromkeys(known or _bind(usable, found, location, 0))
 
 
-def _bind(part: EndpointOptions, found: Provider, place: Place, secret: int) -> list[Fault]:
+def _bind(
+    part: EndpointOptions, found: Provider, location: Location, secret: int
+) -> list[ConfigIssue]:
     try:
         found.bind(part)
     except ValueError as error:
         name, _, message = str(error).partition(": ")
         key, _, position = name.partition(".")
-        where = (*place, _KEYS.get(key, key))
+        where = (*location, _KEYS.get(key, key))
         if position.isdecimal():
             where = (*where, int(position) + secret)
-        return [Fault(where, message, ((*place, "provider"),))]
+        return [ConfigIssue(where, message, ((*location, "provider"),))]
     return []

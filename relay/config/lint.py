@@ -18,7 +18,7 @@ from relay.config.checks import Certificate
 from relay.config.inline_provider import InlineProvider
 from relay.config.lint_topology import Advice
 from relay.config.settings import Endpoint, Settings, SqliteSpool
-from relay.config.yaml_document import Place, dotted
+from relay.config.yaml_document import Location, dotted
 from relay.providers import Environment, ProviderInfo
 from relay.providers.inline import Description
 from relay.providers.inline.signature import key
@@ -27,32 +27,34 @@ from relay.providers.inline.signed_text import Template
 # ---- a described provider -------------------------------------------------------------------
 
 #: RFC 2104 discourages keys shorter than the hash, and 128 bits are what nobody guesses.
-SHORTEST_SECRET = 16
+MIN_SECRET_LENGTH = 16
 
 
-def inline_advice(endpoint: Endpoint, place: Place) -> Iterator[Advice]:
+def inline_advice(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
     """Yield what is to be said of this endpoint; nothing for a built-in provider."""
     if not isinstance(endpoint.provider, InlineProvider):
         return
     description = endpoint.provider.description()
-    yield from _short_secrets(endpoint, description, place)
-    yield from _others_unsigned(description, (*place, "provider", "signature", "signed"))
+    yield from _short_secrets(endpoint, description, location)
+    yield from _others_unsigned(description, (*location, "provider", "signature", "signed"))
 
 
-def _short_secrets(endpoint: Endpoint, described: Description, place: Place) -> Iterator[Advice]:
+def _short_secrets(
+    endpoint: Endpoint, described: Description, location: Location
+) -> Iterator[Advice]:
     if described.signature.scheme in {"rsa", "ed25519"}:
         return
     for at, secret in enumerate(endpoint.secrets):
         # Its length is not told either.
-        if len(key(described.signature, secret).reveal()) < SHORTEST_SECRET:
+        if len(key(described.signature, secret).reveal()) < MIN_SECRET_LENGTH:
             message = (
-                f"is shorter than {SHORTEST_SECRET} bytes and could be guessed; have the sender"
+                f"is shorter than {MIN_SECRET_LENGTH} bytes and could be guessed; have the sender"
                 " use a long random one"
             )
-            yield Advice((*place, "secrets", at), "short-secret", message)
+            yield Advice((*location, "secrets", at), "short-secret", message)
 
 
-def _others_unsigned(described: Description, place: Place) -> Iterator[Advice]:
+def _others_unsigned(described: Description, location: Location) -> Iterator[Advice]:
     if described.signature.scheme == "token" or described.single is not None:
         return
     template = Template(described.signature.signed)
@@ -61,7 +63,7 @@ def _others_unsigned(described: Description, place: Place) -> Iterator[Advice]:
     lists = dict.fromkeys(name.partition("/0/")[0] for name in template.fields if "/0/" in name)
     for name in lists:
         message = f"covers one entry of /{name}, and others would pass; write single: /{name}"
-        yield Advice(place, "others-unsigned", message)
+        yield Advice(location, "others-unsigned", message)
 
 
 # ---- one endpoint ---------------------------------------------------------------------------
@@ -83,20 +85,20 @@ def endpoint_advice(
         known = info.get(endpoint.name)
         if known is None:
             continue
-        place = ("endpoints", at)
-        yield from _mode(endpoint, known.environments[endpoint.environment], place)
-        yield from _members(endpoint, known, place)
-        yield from inline_advice(endpoint, place)
+        location = ("endpoints", at)
+        yield from _mode(endpoint, known.environments[endpoint.environment], location)
+        yield from _members(endpoint, known, location)
+        yield from inline_advice(endpoint, location)
         if endpoint.environment == _PRODUCTION:
-            yield from _sandbox_keys(endpoint, place)
-        yield from _unconfirmed(endpoint, known, place)
+            yield from _sandbox_keys(endpoint, location)
+        yield from _unconfirmed(endpoint, known, location)
         if known.name not in reviewed and today - known.reviewed > REVIEW_INTERVAL:
             reviewed.add(known.name)
             message = (
                 f"what is built in for {known.name} was compared with {known.document} on"
                 f" {known.reviewed}, more than a year ago; compare it, or update the relay"
             )
-            yield Advice((*place, "provider"), "old-review", message)
+            yield Advice((*location, "provider"), "old-review", message)
 
 
 def is_midtrans(endpoint: Endpoint) -> bool:
@@ -104,51 +106,53 @@ def is_midtrans(endpoint: Endpoint) -> bool:
     return isinstance(endpoint.provider, str) and endpoint.provider.startswith("midtrans")
 
 
-def _mode(endpoint: Endpoint, environment: Environment, place: Place) -> Iterator[Advice]:
+def _mode(endpoint: Endpoint, environment: Environment, location: Location) -> Iterator[Advice]:
     # Who publishes no addresses leaves nothing to enforce.
     published = environment.listings or environment.hosts
     if endpoint.allowlist.mode is Mode.OFF and published:
         message = "anybody may send; only the signature is checked"
-        yield Advice((*place, "allowlist", "mode"), "allowlist-off", message)
+        yield Advice((*location, "allowlist", "mode"), "allowlist-off", message)
     if endpoint.allowlist.mode is Mode.REPORT:
         message = "anybody may send, and other addresses are only counted; enforce refuses them"
-        yield Advice((*place, "allowlist", "mode"), "allowlist-report", message)
+        yield Advice((*location, "allowlist", "mode"), "allowlist-report", message)
 
 
-def _unconfirmed(endpoint: Endpoint, info: ProviderInfo, place: Place) -> Iterator[Advice]:
+def _unconfirmed(endpoint: Endpoint, info: ProviderInfo, location: Location) -> Iterator[Advice]:
     can_ask = info.environments[endpoint.environment].status_api is not None
     if can_ask and endpoint.secrets and endpoint.mode == "store" and endpoint.confirm is None:
         message = (
             "its signature covers three fields, and the status is none of them; confirm: {with:"
             " status} asks before delivery"
         )
-        yield Advice((*place, "provider"), "unconfirmed", message)
+        yield Advice((*location, "provider"), "unconfirmed", message)
 
 
-def _sandbox_keys(endpoint: Endpoint, place: Place) -> Iterator[Advice]:
+def _sandbox_keys(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
     for at, secret in enumerate(endpoint.secrets):
         # Only the kind of key is told, as its prefix shows it.
         if secret.reveal().startswith(_SANDBOX_KEY):
             message = "is a server key of the sandbox; production has another"
-            yield Advice((*place, "secrets", at), "sandbox-key", message)
+            yield Advice((*location, "secrets", at), "sandbox-key", message)
 
 
-def _members(endpoint: Endpoint, info: ProviderInfo, place: Place) -> Iterator[Advice]:
+def _members(endpoint: Endpoint, info: ProviderInfo, location: Location) -> Iterator[Advice]:
     own = info.environments[endpoint.environment]
-    place = (*place, "allowlist")
+    location = (*location, "allowlist")
     replace, add = endpoint.allowlist.replace, endpoint.allowlist.add
     listed = _networks(own) if replace is None else ()
-    yield from _one_list(replace or (), listed, (*place, "replace"))
+    yield from _one_list(replace or (), listed, (*location, "replace"))
     kept = tuple(each for each in replace or () if isinstance(each, IPNetwork))
-    yield from _one_list(add, (*listed, *kept), (*place, "add"))
+    yield from _one_list(add, (*listed, *kept), (*location, "add"))
     configured = (*(replace or ()), *add)
     if is_midtrans(endpoint):
-        yield from _withdrawn(replace or (), (*place, "replace"))
-        yield from _withdrawn(add, (*place, "add"))
-    yield from _together(configured, listed, place if configured else (*place[:-1], "provider"))
+        yield from _withdrawn(replace or (), (*location, "replace"))
+        yield from _withdrawn(add, (*location, "add"))
+    yield from _together(
+        configured, listed, location if configured else (*location[:-1], "provider")
+    )
     if endpoint.environment == _PRODUCTION:
-        yield from _sandbox(replace or (), info, (*place, "replace"))
-        yield from _sandbox(add, info, (*place, "add"))
+        yield from _sandbox(replace or (), info, (*location, "replace"))
+        yield from _sandbox(add, info, (*location, "add"))
     if replace is not None:
         missing = [host for host in own.hosts if host not in (*replace, *add)]
         if missing:
@@ -156,30 +160,30 @@ def _members(endpoint: Endpoint, info: ProviderInfo, place: Place) -> Iterator[A
                 f"leaves out {', '.join(missing)} of {info.name} {endpoint.environment};"
                 " deliveries from there will be refused"
             )
-            yield Advice((*place, "replace"), "missing-hosts", message)
+            yield Advice((*location, "replace"), "missing-hosts", message)
 
 
 def _one_list(
-    members: tuple[IPNetwork | str, ...], others: tuple[IPNetwork, ...], place: Place
+    members: tuple[IPNetwork | str, ...], others: tuple[IPNetwork, ...], location: Location
 ) -> Iterator[Advice]:
     for at, member in enumerate(members):
         if not isinstance(member, IPNetwork):
             continue
         if everyone(member):
-            yield Advice((*place, at), "everyone", f"{member} lets every address send")
+            yield Advice((*location, at), "everyone", f"{member} lets every address send")
     for at, outer in repeated(members, others):
-        yield Advice((*place, at), "redundant-network", f"is already within {outer}; remove it")
+        yield Advice((*location, at), "redundant-network", f"is already within {outer}; remove it")
 
 
-def _withdrawn(members: tuple[IPNetwork | str, ...], place: Place) -> Iterator[Advice]:
+def _withdrawn(members: tuple[IPNetwork | str, ...], location: Location) -> Iterator[Advice]:
     for at, member in enumerate(members):
         if isinstance(member, IPNetwork) and _WITHDRAWN in member and not everyone(member):
             message = f"Midtrans withdrew {_WITHDRAWN} on 2022-03-15; leave it out"
-            yield Advice((*place, at), "withdrawn-address", message)
+            yield Advice((*location, at), "withdrawn-address", message)
 
 
 def _together(
-    configured: tuple[IPNetwork | str, ...], listed: tuple[IPNetwork, ...], place: Place
+    configured: tuple[IPNetwork | str, ...], listed: tuple[IPNetwork, ...], location: Location
 ) -> Iterator[Advice]:
     # A configured network that is everybody by itself is spoken of where it stands.
     networks = [each for each in configured if isinstance(each, IPNetwork) and not everyone(each)]
@@ -188,11 +192,11 @@ def _together(
             f"the networks together let half of all {kind} addresses or more send; name those of"
             " the sender"
         )
-        yield Advice(place, "everyone", message)
+        yield Advice(location, "everyone", message)
 
 
 def _sandbox(
-    members: tuple[IPNetwork | str, ...], info: ProviderInfo, place: Place
+    members: tuple[IPNetwork | str, ...], info: ProviderInfo, location: Location
 ) -> Iterator[Advice]:
     """Yield the members that belong to another environment, and not to production."""
     own = info.environments[_PRODUCTION]
@@ -208,7 +212,7 @@ def _sandbox(
             )
             if foreign:
                 message = f"belongs to {info.name} {name}, and this endpoint is production"
-                yield Advice((*place, at), "sandbox-address", message)
+                yield Advice((*location, at), "sandbox-address", message)
 
 
 def _networks(environment: Environment) -> tuple[IPNetwork, ...]:
@@ -240,8 +244,8 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        place = f"{self.where}: " if self.where else ""
-        return f"{self.file}:{self.line}:{self.column}: warning: {place}{self.message}"
+        location = f"{self.where}: " if self.where else ""
+        return f"{self.file}:{self.line}:{self.column}: warning: {location}{self.message}"
 
 
 def lint(
@@ -267,15 +271,15 @@ def lint(
 
 
 def _finding(settings: Settings, advice: Advice) -> Finding:
-    at = settings.source.position(advice.place)
-    place = dotted(advice.place)
-    return Finding(settings.source.file, at.line, at.column, place, advice.code, advice.message)
+    at = settings.source.position(advice.location)
+    location = dotted(advice.location)
+    return Finding(settings.source.file, at.line, at.column, location, advice.code, advice.message)
 
 
 def _secrets(settings: Settings) -> Iterator[Advice]:
-    for place in settings.source.literals:
+    for location in settings.source.literals:
         message = "a secret stands in the file; write ${env:NAME} or ${file:PATH}"
-        yield Advice(place, "literal-secret", message)
+        yield Advice(location, "literal-secret", message)
 
 
 def _certificates(
@@ -285,15 +289,15 @@ def _certificates(
         found = certificates.get(listener.tls.certificate) if listener.tls else None
         if found is None:
             continue
-        place = ("listen", at, "tls", "certificate")
+        location = ("listen", at, "tls", "certificate")
         end = found.not_after.date()
         if end - today < EXPIRY_NOTICE:
             verb = "ended" if end < today else "ends"
             message = f"the certificate {verb} on {end}; renew it"
-            yield Advice(place, "certificate-ending", message)
+            yield Advice(location, "certificate-ending", message)
         if found.self_signed and any(map(is_midtrans, settings.endpoints)):
             message = "the certificate is self-signed, and Midtrans refuses such; use a public one"
-            yield Advice(place, "self-signed", message)
+            yield Advice(location, "self-signed", message)
     yield from _midtrans_ports(settings)
 
 

@@ -10,9 +10,9 @@ from netaddr import IPNetwork
 
 from relay.allowlist import Mode
 from relay.allowlist.networks import everyone, mostly_everyone, repeated, special
-from relay.config.endpoints import Senders, senders
+from relay.config.endpoints import ExpectedSources, senders
 from relay.config.settings import Endpoint, Listener, Settings
-from relay.config.yaml_document import Place
+from relay.config.yaml_document import Location
 from relay.providers import ProviderInfo
 
 # ---- one warning ----------------------------------------------------------------------------
@@ -22,7 +22,7 @@ from relay.providers import ProviderInfo
 class Advice:
     """One warning about one place."""
 
-    place: Place
+    location: Location
     code: str
     message: str
 
@@ -58,25 +58,25 @@ def advice(settings: Settings, info: Mapping[str, ProviderInfo]) -> Iterator[Adv
 
 
 def _proxies(settings: Settings) -> Iterator[Advice]:
-    place = ("trusted_proxies",)
+    location = ("trusted_proxies",)
     told = any(listener.proxy_protocol for listener in settings.listen)
     header = "PROXY header" if told else "forwarding header"
     for at, network in enumerate(settings.trusted_proxies):
         if everyone(network):
             message = f"{network} believes anybody's {header}; name your own proxies"
-            yield Advice((*place, at), "everyone", message)
+            yield Advice((*location, at), "everyone", message)
     for kind in mostly_everyone(n for n in settings.trusted_proxies if not everyone(n)):
         message = (
             f"together these believe the {header} of half of all {kind} addresses or more; name"
             " your own proxies"
         )
-        yield Advice(place, "everyone", message)
+        yield Advice(location, "everyone", message)
     for at, outer in repeated(settings.trusted_proxies, ()):
         message = f"is already within {outer}; remove it"
-        yield Advice((*place, at), "redundant-network", message)
+        yield Advice((*location, at), "redundant-network", message)
 
 
-_Known = Mapping[str, tuple[Endpoint, Senders]]
+_Known = Mapping[str, tuple[Endpoint, ExpectedSources]]
 
 
 def _sending_proxies(settings: Settings, known: _Known) -> Iterator[Advice]:
@@ -220,10 +220,10 @@ def _header(settings: Settings) -> Iterator[Advice]:
     """Yield a forwarding header that was chosen and is never read."""
     if "forwarded_header" not in settings.model_fields_set:
         return
-    place = ("forwarded_header",)
+    location = ("forwarded_header",)
     if not settings.trusted_proxies:
         message = "is never read: trusted_proxies names nobody whose word would be taken"
-        yield Advice(place, "header-unread", message)
+        yield Advice(location, "header-unread", message)
     elif all(each.proxy_protocol for each in settings.listen) and all(
         network in _LOOPBACK[network.version] for network in settings.trusted_proxies
     ):
@@ -231,4 +231,4 @@ def _header(settings: Settings) -> Iterator[Advice]:
             "is never read: PROXY headers name the client, and no second proxy is trusted; leave"
             " it out"
         )
-        yield Advice(place, "header-unread", message)
+        yield Advice(location, "header-unread", message)

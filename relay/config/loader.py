@@ -19,10 +19,10 @@ from relay.config.settings import Settings
 from relay.config.validation import validate
 from relay.config.yaml_document import (
     TOP,
+    ConfigIssue,
     Document,
-    Fault,
-    Place,
-    Source,
+    Location,
+    SourceMap,
     Unreadable,
     parse,
     shown,
@@ -34,7 +34,7 @@ from relay.core.secret import Secret
 
 # ---- secret references: `${env:NAME}` and `${file:PATH}` ------------------------------------
 
-LARGEST_SECRET = 64 * 1024
+MAX_SECRET_BYTES = 64 * 1024
 
 # Where secrets stand; None is any name or number.
 _SECRETS: tuple[tuple[str | None, ...], ...] = (
@@ -60,8 +60,8 @@ class Resolved:
     """
 
     data: object = None
-    literals: set[Place] = field(default_factory=set)
-    faults: list[Fault] = field(default_factory=list)
+    literals: set[Location] = field(default_factory=set)
+    issues: list[ConfigIssue] = field(default_factory=list)
 
 
 def resolve(data: object, environ: Mapping[str, str], base: Path) -> Resolved:
@@ -77,31 +77,31 @@ class _Resolver:
         self._environ = environ
         self._base = base
 
-    def walk(self, data: object, place: Place) -> object:
+    def walk(self, data: object, location: Location) -> object:
         if isinstance(data, dict):
-            return {key: self.walk(value, (*place, key)) for key, value in data.items()}
+            return {key: self.walk(value, (*location, key)) for key, value in data.items()}
         if isinstance(data, tuple):
-            return tuple(self.walk(value, (*place, at)) for at, value in enumerate(data))
+            return tuple(self.walk(value, (*location, at)) for at, value in enumerate(data))
         if not isinstance(data, str):
             return data
-        if not _is_secret(place):
+        if not _is_secret(location):
             if _LOOKS_LIKE_ONE.search(data):
-                self.result.faults.append(Fault(place, _ELSEWHERE))
+                self.result.issues.append(ConfigIssue(location, _ELSEWHERE))
             return data
         try:
-            return self._secret(data, place)
+            return self._secret(data, location)
         except ValueError as error:
-            self.result.faults.append(Fault(place, str(error)))
+            self.result.issues.append(ConfigIssue(location, str(error)))
             return _STAND_IN
 
-    def _secret(self, text: str, place: Place) -> Secret:
+    def _secret(self, text: str, location: Location) -> Secret:
         reference = _REFERENCE.fullmatch(text)
         if reference is None:
             if _LOOKS_LIKE_ONE.search(text):
                 raise ValueError("write ${env:NAME} or ${file:PATH} and nothing around it")
             if not text:
                 raise ValueError("is empty; write ${env:NAME} or ${file:PATH}")
-            self.result.literals.add(place)
+            self.result.literals.add(location)
             return Secret(text)
         kind, name = reference.groups()
         return self._variable(name) if kind == "env" else self._file(name)
@@ -123,28 +123,28 @@ class _Resolver:
             if path.exists() and not path.is_file():
                 raise ValueError(f"{shown_path(path)} is not a file")
             with path.open("rb") as file:
-                value = file.read(LARGEST_SECRET + 1)
+                value = file.read(MAX_SECRET_BYTES + 1)
         except OSError as error:
             raise ValueError(f"cannot read {shown_path(path)}: {error.strerror}") from None
-        if len(value) > LARGEST_SECRET:
-            raise ValueError(f"{shown_path(path)} is larger than {LARGEST_SECRET} bytes")
+        if len(value) > MAX_SECRET_BYTES:
+            raise ValueError(f"{shown_path(path)} is larger than {MAX_SECRET_BYTES} bytes")
         value = value.removesuffix(b"\r\n" if value.endswith(b"\r\n") else b"\n")
         if not value:
             raise ValueError(f"{shown_path(path)} is empty")
         return Secret(value)
 
 
-def _is_secret(place: Place) -> bool:
+def _is_secret(location: Location) -> bool:
     return any(
-        len(place) == len(shape)
-        and all(want is None or want == part for want, part in zip(shape, place, strict=True))
+        len(location) == len(shape)
+        and all(want is None or want == part for want, part in zip(shape, location, strict=True))
         for shape in _SECRETS
     )
 
 
 # ---- loading --------------------------------------------------------------------------------
 
-LARGEST_FILE = 1024 * 1024
+MAX_FILE_BYTES = 1024 * 1024
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
@@ -157,14 +157,14 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     """
     base = path.absolute().parent
     try:
-        text = read(path, LARGEST_FILE + 1).decode()
+        text = read(path, MAX_FILE_BYTES + 1).decode()
     except UnicodeDecodeError as error:
         message = f"not UTF-8: byte {error.start + 1} cannot be read; save the file as UTF-8"
-        raise _refused(Source(str(path), base), [Fault((), message)]) from None
+        raise _refused(SourceMap(str(path), base), [ConfigIssue((), message)]) from None
     except (OSError, ValueError) as error:
         cause = error.strerror if isinstance(error, OSError) else str(error)
         message = f"cannot read the file: {cause}"
-        raise _refused(Source(str(path), base), [Fault((), message)]) from None
+        raise _refused(SourceMap(str(path), base), [ConfigIssue((), message)]) from None
     return load_text(text, str(path), environ, base)
 
 
@@ -174,54 +174,54 @@ def load_text(text: str, name: str, environ: Mapping[str, str], base: Path) -> S
     Raises:
         ConfigError: with every mistake, in the order of the text.
     """
-    source = Source(name, base.absolute())
+    source = SourceMap(name, base.absolute())
     # A byte order mark, as some editors write it.
     text = text.removeprefix("\ufeff")
     try:
-        if len(text.encode()) > LARGEST_FILE:
-            raise _refused(source, [Fault((), "larger than 1 MiB")])
+        if len(text.encode()) > MAX_FILE_BYTES:
+            raise _refused(source, [ConfigIssue((), "larger than 1 MiB")])
         document = parse(text)
     except UnicodeEncodeError:
-        raise _refused(source, [Fault((), "not valid Unicode")]) from None
+        raise _refused(source, [ConfigIssue((), "not valid Unicode")]) from None
     except Unreadable as error:
-        raise _refused(source, [error.fault]) from None
+        raise _refused(source, [error.issue]) from None
     if document.data is None:
         message = "the file is empty; write at least listen, upstreams and endpoints"
-        raise _refused(source, [Fault((), message, position=TOP)])
+        raise _refused(source, [ConfigIssue((), message, position=TOP)])
     return _settle(document, source, environ)
 
 
-def _settle(document: Document, source: Source, environ: Mapping[str, str]) -> Settings:
+def _settle(document: Document, source: SourceMap, environ: Mapping[str, str]) -> Settings:
     resolved = resolve(document.data, environ, source.base)
-    source = Source(
+    source = SourceMap(
         source.file,
         source.base,
         document.values,
         document.keys,
         frozenset(resolved.literals),
     )
-    unsound = {fault.place for fault in (*document.faults, *resolved.faults) if fault.place}
-    faults = [*document.faults, *resolved.faults]
+    unsound = {issue.location for issue in (*document.issues, *resolved.issues) if issue.location}
+    issues = [*document.issues, *resolved.issues]
 
     validated = validate(resolved.data, source.base)
     # What stands where a reference was refused is not judged a second time.
-    faults += [fault for fault in validated.faults if fault.place not in unsound]
+    issues += [issue for issue in validated.issues if issue.location not in unsound]
     unsound |= validated.unsound
     settings = validated.settings
     if settings is not None:
-        faults += [fault for fault in _together(settings, document) if not fault.rests_on(unsound)]
-    if faults or settings is None:
-        raise _refused(source, faults)
+        issues += [issue for issue in _together(settings, document) if not issue.rests_on(unsound)]
+    if issues or settings is None:
+        raise _refused(source, issues)
     return _with_environments(settings).from_source(source)
 
 
-def _together(settings: Settings, document: Document) -> list[Fault]:
-    faults = [*checks.refusals(settings)]
-    faults += checks.faults(settings, _names(document.data))
+def _together(settings: Settings, document: Document) -> list[ConfigIssue]:
+    issues = [*checks.refusals(settings)]
+    issues += checks.issues(settings, _names(document.data))
     for at, endpoint in enumerate(settings.endpoints):
-        faults += endpoint_checks.faults(endpoint, ("endpoints", at))
-    faults += endpoint_checks.overlap_faults(endpoint_checks.taken(settings.endpoints))
-    return faults
+        issues += endpoint_checks.issues(endpoint, ("endpoints", at))
+    issues += endpoint_checks.overlap_issues(endpoint_checks.taken(settings.endpoints))
+    return issues
 
 
 def _names(data: object) -> tuple[str, ...]:
@@ -239,8 +239,8 @@ def _with_environments(settings: Settings) -> Settings:
     return settings.model_copy(update={"endpoints": endpoints})
 
 
-def _refused(source: Source, faults: list[Fault]) -> ConfigError:
-    return ConfigError(source.problem(fault) for fault in faults)
+def _refused(source: SourceMap, issues: list[ConfigIssue]) -> ConfigError:
+    return ConfigError(source.problem(issue) for issue in issues)
 
 
 # ---- JSON Schema, so that editors complete keys and mark mistakes ---------------------------

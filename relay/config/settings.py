@@ -30,7 +30,7 @@ from relay.config.types import (
     UpstreamUrl,
     default,
 )
-from relay.config.yaml_document import Source
+from relay.config.yaml_document import SourceMap
 from relay.core.request import ForwardedHeader
 from relay.core.secret import Secret
 
@@ -366,10 +366,10 @@ class Settings(Section):
         ],
     )
 
-    _source: Source = PrivateAttr(default=Source("", Path()))
+    _source: SourceMap = PrivateAttr(default=SourceMap("", Path()))
 
     @property
-    def source(self) -> Source:
+    def source(self) -> SourceMap:
         return self._source
 
     def every_secret(self) -> list[Secret]:
@@ -378,7 +378,7 @@ class Settings(Section):
         found += [secret for each in self.upstreams.values() for secret in each.signing_secrets]
         return found if self.admin.token is None else [*found, self.admin.token]
 
-    def from_source(self, source: Source) -> "Settings":
+    def from_source(self, source: SourceMap) -> "Settings":
         """Return the same settings, knowing where they come from."""
         settings = self.model_copy()
         settings._source = source  # noqa: SLF001 - its own kind

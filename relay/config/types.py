@@ -33,10 +33,10 @@ from relay.providers.inline.signed_text import Pointer
 
 # ---- parsing --------------------------------------------------------------------------------
 
-LONGEST_DURATION = timedelta(days=3650)
-_LONGEST_PATTERN = 1000
+MAX_DURATION = timedelta(days=3650)
+_MAX_PATTERN = 1000
 # Longer texts are no address and no name, and would only be repeated in a message.
-_LONGEST = 300
+_MAX_URL = 300
 
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _DURATION_UNITS = {
@@ -57,7 +57,7 @@ _VISIBLE = re.compile(r"[!-~]+")
 # The characters of a path (RFC 3986, 3.3).
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
 _DOTS = re.compile(r"(?:\.|%2[eE]){1,2}")
-_HIGHEST_PORT = 65535
+_MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ def duration_or_zero(value: object) -> timedelta:
     if match is None:
         raise ValueError("write a whole number and a unit: 500ms, 15s, 5m, 6h or 7d")
     number, unit = int(match[1]), _DURATION_UNITS[match[2]]
-    if number > LONGEST_DURATION // unit:
-        raise ValueError(f"longer than {LONGEST_DURATION.days} days; write a shorter duration")
+    if number > MAX_DURATION // unit:
+        raise ValueError(f"longer than {MAX_DURATION.days} days; write a shorter duration")
     return number * unit
 
 
@@ -110,26 +110,26 @@ def size(value: object) -> int:
 def bind(value: object) -> Bind:
     message = 'write an address and a port in quotes, such as "0.0.0.0:8443" or "[::]:8443"'
     match = _BIND.fullmatch(value) if isinstance(value, str) else None
-    if match is None or int(match[3]) > _HIGHEST_PORT:
+    if match is None or int(match[3]) > _MAX_PORT:
         raise ValueError(message)
     return Bind(_address(match[1] or match[2], message), int(match[3]))
 
 
 def nameserver(value: object) -> Nameserver:
-    if not isinstance(value, str) or len(value) > _LONGEST:
+    if not isinstance(value, str) or len(value) > _MAX_URL:
         raise ValueError('write an address in quotes, such as "192.0.2.53"')
     return parse_nameserver(value)
 
 
 def network(value: object) -> IPNetwork:
-    if not isinstance(value, str) or len(value) > _LONGEST:
+    if not isinstance(value, str) or len(value) > _MAX_URL:
         raise ValueError('write a network in quotes, such as "192.0.2.0/24"')
     return parse_network(value)
 
 
 def member(value: object) -> IPNetwork | str:
     """Return a network, or the name of a host."""
-    if not isinstance(value, str) or len(value) > _LONGEST:
+    if not isinstance(value, str) or len(value) > _MAX_URL:
         raise ValueError("write a network or a host name in quotes")
     last = value.rstrip(".").rpartition(".")[2]
     if ":" in value or "/" in value or last.isdecimal():
@@ -184,8 +184,8 @@ def public_path(text: str) -> str:
 
 def pattern(text: str) -> str:
     """Return a regular expression that compiles."""
-    if len(text) > _LONGEST_PATTERN:
-        raise ValueError(f"longer than {_LONGEST_PATTERN} characters")
+    if len(text) > _MAX_PATTERN:
+        raise ValueError(f"longer than {_MAX_PATTERN} characters")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from relay.config.settings import Settings
 from relay.config.types import Section
-from relay.config.yaml_document import TOP, Fault, Place, shown, suggestion
+from relay.config.yaml_document import TOP, ConfigIssue, Location, shown, suggestion
 from relay.core.secret import Secret
 
 # ---- the models by place --------------------------------------------------------------------
@@ -32,7 +32,7 @@ class Slot:
     field: None for a section in a list or mapping.
     """
 
-    place: Place
+    location: Location
     annotation: object
     field: FieldInfo | None
 
@@ -53,35 +53,35 @@ class Trace:
     or that should stand there. slots: from the outermost to the innermost.
     """
 
-    place: Place
+    location: Location
     section: type[Section]
     slots: tuple[Slot, ...]
 
 
-def trace(location: Place) -> Trace:
+def trace(loc: Location) -> Trace:
     """Follow a location through the models."""
     annotation: object = Settings
     section: type[Section] = Settings
-    place: Place = ()
+    location: Location = ()
     slots: list[Slot] = []
-    for part in location:
+    for part in loc:
         annotation, tagged = _narrow(annotation, part)
         if tagged:
             continue
         if _is_section(annotation):
             section = annotation
             field = fields(section).get(str(part))
-            place = (*place, part)
+            location = (*location, part)
             annotation = field.annotation if field else None
             if field:
-                slots.append(Slot(place, annotation, field))
+                slots.append(Slot(location, annotation, field))
         elif get_origin(annotation) in (tuple, dict):
-            place = (*place, part)
+            location = (*location, part)
             annotation = _item(annotation)
             if _is_section(annotation):
-                slots.append(Slot(place, annotation, None))
+                slots.append(Slot(location, annotation, None))
     annotation, _ = _narrow(annotation, None)
-    return Trace(place, annotation if _is_section(annotation) else section, tuple(slots))
+    return Trace(location, annotation if _is_section(annotation) else section, tuple(slots))
 
 
 def fields(section: type[Section]) -> dict[str, FieldInfo]:
@@ -137,20 +137,20 @@ def _stand_in(annotation: object, field: FieldInfo | None) -> object:
 # ---- pydantic's errors as sentences ---------------------------------------------------------
 
 
-def explain(error: ErrorDetails, found: Trace) -> Fault:
+def explain(error: ErrorDetails, found: Trace) -> ConfigIssue:
     """Return the fault that pydantic means. The sentence holds no value from the file."""
     kind = error["type"]
     if kind == "extra_forbidden":
         known = fields(found.section)
-        key = str(found.place[-1])
+        key = str(found.location[-1])
         message = f'unknown key "{shown(key)}"; {suggestion(key, known)}'
-        return Fault(found.place, message, at_key=True)
+        return ConfigIssue(found.location, message, at_key=True)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return Fault((*found.place, "kind"), _one_of(error, found))
+        return ConfigIssue((*found.location, "kind"), _one_of(error, found))
     message = _SENTENCES[kind](error, found) if kind in _SENTENCES else error["msg"]
     if kind != "missing" and error["input"] is None:
         message = f"this key has no value; {message}, or leave the key out"
-    return Fault(found.place, message)
+    return ConfigIssue(found.location, message)
 
 
 def _context(error: ErrorDetails) -> Mapping[str, Any]:
@@ -159,13 +159,13 @@ def _context(error: ErrorDetails) -> Mapping[str, Any]:
 
 def _examples(found: Trace) -> list[Any]:
     slot = found.slots[-1] if found.slots else None
-    at_place = slot is not None and slot.field is not None and slot.place == found.place
+    at_place = slot is not None and slot.field is not None and slot.location == found.location
     return list(slot.field.examples or ()) if at_place and slot and slot.field else []
 
 
 def _missing(_: ErrorDetails, found: Trace) -> str:
     examples = _examples(found)
-    sample = f", such as {found.place[-1]}: {json.dumps(examples[0])}" if examples else ""
+    sample = f", such as {found.location[-1]}: {json.dumps(examples[0])}" if examples else ""
     return f"this key is needed{sample}"
 
 
@@ -211,7 +211,7 @@ _SENTENCES: dict[str, Callable[[ErrorDetails, Trace], str]] = {
 
 # ---- validating -----------------------------------------------------------------------------
 
-MOST_FAULTS = 100
+MAX_ISSUES = 100
 # Each round can bring to light only what the rounds before had hidden.
 _ROUNDS = 3
 
@@ -221,40 +221,40 @@ class Validated:
     """Settings as far as they can be made, the faults, and the places that hold stand-ins."""
 
     settings: Settings | None
-    faults: tuple[Fault, ...]
-    unsound: frozenset[Place]
+    issues: tuple[ConfigIssue, ...]
+    unsound: frozenset[Location]
 
 
 def validate(data: object, base: Path) -> Validated:
     """Check data against the models. Never raises."""
-    faults: list[Fault] = []
-    unsound: set[Place] = set()
+    issues: list[ConfigIssue] = []
+    unsound: set[Location] = set()
     for _ in range(_ROUNDS):
         try:
             settings = Settings.model_validate(data, context={"base": base})
         except ValidationError as error:
             found = [
                 (explain(detail, traced), traced, detail["type"])
-                for detail in error.errors()[: MOST_FAULTS + 1]
+                for detail in error.errors()[: MAX_ISSUES + 1]
                 if not _is_consequence(detail)
                 for traced in (trace(detail["loc"]),)
             ]
-            faults.extend(fault for fault, _, _ in found[:MOST_FAULTS])
-            if len(found) > MOST_FAULTS:
-                message = f"more than {MOST_FAULTS} mistakes; the others are not shown"
-                faults.append(Fault((), message, position=TOP))
+            issues.extend(issue for issue, _, _ in found[:MAX_ISSUES])
+            if len(found) > MAX_ISSUES:
+                message = f"more than {MAX_ISSUES} mistakes; the others are not shown"
+                issues.append(ConfigIssue((), message, position=TOP))
                 break
             if not isinstance(data, dict):
                 break
             for _, traced, kind in found:
                 if kind == "extra_forbidden":
-                    data = without(data, traced.place)
+                    data = without(data, traced.location)
                 else:
-                    data, place = _mended(data, traced)
-                    unsound.add(place)
+                    data, location = _mended(data, traced)
+                    unsound.add(location)
         else:
-            return Validated(settings, tuple(faults), frozenset(unsound))
-    return Validated(None, tuple(faults), frozenset(unsound))
+            return Validated(settings, tuple(issues), frozenset(unsound))
+    return Validated(None, tuple(issues), frozenset(unsound))
 
 
 def _is_consequence(detail: ErrorDetails) -> bool:
@@ -263,18 +263,18 @@ def _is_consequence(detail: ErrorDetails) -> bool:
     return short or detail["type"] == "default_factory_not_called"
 
 
-def _mended(data: object, found: Trace) -> tuple[object, Place]:
+def _mended(data: object, found: Trace) -> tuple[object, Location]:
     slot = found.slots[-1]
     if slot.optional:
-        return without(data, slot.place), slot.place
-    return replaced(data, slot.place, slot.stand_in()), slot.place
+        return without(data, slot.location), slot.location
+    return replaced(data, slot.location, slot.stand_in()), slot.location
 
 
-def replaced(data: object, place: Place, value: object) -> object:
+def replaced(data: object, location: Location, value: object) -> object:
     """Return a copy of nested dicts and tuples with another value at one place."""
-    if not place:
+    if not location:
         return value
-    first, rest = place[0], place[1:]
+    first, rest = location[0], location[1:]
     if isinstance(data, dict):
         return {**data, first: replaced(data.get(first, {}), rest, value)}
     if isinstance(data, tuple) and isinstance(first, int) and first < len(data):
@@ -282,9 +282,9 @@ def replaced(data: object, place: Place, value: object) -> object:
     return data
 
 
-def without(data: object, place: Place) -> object:
+def without(data: object, location: Location) -> object:
     """Return a copy of nested dicts and tuples without one key."""
-    first, rest = place[0], place[1:]
+    first, rest = location[0], location[1:]
     if isinstance(data, tuple) and rest:
         at = cast("int", first)
         return (*data[:at], without(data[at], rest), *data[at + 1 :])

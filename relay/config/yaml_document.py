@@ -18,11 +18,11 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from relay.core.errors import Problem
 
-# ---- places and faults ----------------------------------------------------------------------
+# ---- locations and issues -------------------------------------------------------------------
 
-Place = tuple[str | int, ...]
+Location = tuple[str | int, ...]
 
-_LONGEST_SHOWN = 80
+_MAX_SHOWN = 80
 
 
 class Position(NamedTuple):
@@ -36,7 +36,7 @@ TOP = Position(1, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ConfigIssue:
     """One mistake.
 
     needs: other places that must be sound for this to be a mistake of its own.
@@ -44,20 +44,20 @@ class Fault:
     position: where it stands, when `place` alone does not tell.
     """
 
-    place: Place
+    location: Location
     message: str
-    needs: tuple[Place, ...] = ()
+    needs: tuple[Location, ...] = ()
     at_key: bool = False
     position: Position | None = None
 
-    def rests_on(self, unsound: set[Place]) -> bool:
+    def rests_on(self, unsound: set[Location]) -> bool:
         """Tell whether any value that this speaks of is known to be wrong already."""
-        values = self.needs if self.at_key else (self.place, *self.needs)
-        return any(_overlap(place, bad) for place in values for bad in unsound)
+        values = self.needs if self.at_key else (self.location, *self.needs)
+        return any(_overlap(location, bad) for location in values for bad in unsound)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceMap:
     """The file that settings came from.
 
     file: its name as the user gave it. base: what relative paths start from.
@@ -67,30 +67,30 @@ class Source:
 
     file: str
     base: Path
-    values: Mapping[Place, Position] = field(default_factory=dict, repr=False)
-    keys: Mapping[Place, Position] = field(default_factory=dict, repr=False)
-    literals: frozenset[Place] = frozenset()
+    values: Mapping[Location, Position] = field(default_factory=dict, repr=False)
+    keys: Mapping[Location, Position] = field(default_factory=dict, repr=False)
+    literals: frozenset[Location] = frozenset()
 
-    def position(self, place: Place, *, at_key: bool = False) -> Position:
+    def position(self, location: Location, *, at_key: bool = False) -> Position:
         """Return where this place stands, or the nearest one around it that is in the file."""
-        if at_key and place in self.keys:
-            return self.keys[place]
-        while place and place not in self.values:
-            place = place[:-1]
-        return self.values.get(place, TOP)
+        if at_key and location in self.keys:
+            return self.keys[location]
+        while location and location not in self.values:
+            location = location[:-1]
+        return self.values.get(location, TOP)
 
-    def problem(self, fault: Fault) -> Problem:
-        at = fault.position or self.position(fault.place, at_key=fault.at_key)
-        return Problem(self.file, at.line, at.column, dotted(fault.place), fault.message)
+    def problem(self, issue: ConfigIssue) -> Problem:
+        at = issue.position or self.position(issue.location, at_key=issue.at_key)
+        return Problem(self.file, at.line, at.column, dotted(issue.location), issue.message)
 
 
-def dotted(place: Place) -> str:
-    return ".".join(shown(part) if isinstance(part, str) else str(part) for part in place)
+def dotted(location: Location) -> str:
+    return ".".join(shown(part) if isinstance(part, str) else str(part) for part in location)
 
 
 def shown(text: str) -> str:
     """Return text from the file in a form that a terminal can be trusted with."""
-    return _printable(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…")
+    return _printable(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…")
 
 
 def shown_path(path: Path) -> str:
@@ -102,16 +102,16 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _overlap(one: Place, other: Place) -> bool:
+def _overlap(one: Location, other: Location) -> bool:
     shorter = min(len(one), len(other))
     return one[:shorter] == other[:shorter]
 
 
 # ---- parsing --------------------------------------------------------------------------------
 
-MOST_ALIASES = 100
-MOST_VALUES = 20_000
-DEEPEST = 32
+MAX_ALIASES = 100
+MAX_VALUES = 20_000
+MAX_DEPTH = 32
 
 Scalar = str | int | float | bool | None
 
@@ -155,11 +155,11 @@ _SENTENCES = {
 
 
 class Unreadable(Exception):
-    """The text is no YAML that this reader takes; `fault` says why."""
+    """The text is no YAML that this reader takes; `issue` says why."""
 
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.message)
-        self.fault = fault
+    def __init__(self, issue: ConfigIssue) -> None:
+        super().__init__(issue.message)
+        self.issue = issue
 
 
 @dataclass(slots=True)
@@ -170,9 +170,9 @@ class Document:
     """
 
     data: object = None
-    values: dict[Place, Position] = field(default_factory=dict)
-    keys: dict[Place, Position] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    values: dict[Location, Position] = field(default_factory=dict)
+    keys: dict[Location, Position] = field(default_factory=dict)
+    issues: list[ConfigIssue] = field(default_factory=list)
 
 
 class _Mark(Protocol):
@@ -223,15 +223,15 @@ def _survey(text: str) -> None:
             _limit(event, documents > 1, "only one document; remove this one and its ---")
         elif isinstance(event, yaml.CollectionStartEvent):
             depth += 1
-            _limit(event, depth > DEEPEST, f"nested deeper than {DEEPEST} levels")
+            _limit(event, depth > MAX_DEPTH, f"nested deeper than {MAX_DEPTH} levels")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.AliasEvent):
             aliases += 1
-            _limit(event, aliases > MOST_ALIASES, f"more than {MOST_ALIASES} aliases")
+            _limit(event, aliases > MAX_ALIASES, f"more than {MAX_ALIASES} aliases")
         if isinstance(event, yaml.NodeEvent):
             values += 1
-            _limit(event, values > MOST_VALUES, f"more than {MOST_VALUES} values")
+            _limit(event, values > MAX_VALUES, f"more than {MAX_VALUES} values")
         if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
             _limit(event, event.tag is not None, "tags are not used here; put text in quotes")
 
@@ -249,7 +249,7 @@ def _survey_before(text: str, error: yaml.MarkedYAMLError) -> None:
 
 def _limit(event: yaml.Event, exceeded: bool, message: str) -> None:
     if exceeded:
-        raise Unreadable(Fault((), message, position=_position(event.start_mark)))
+        raise Unreadable(ConfigIssue((), message, position=_position(event.start_mark)))
 
 
 class _Builder:
@@ -257,29 +257,29 @@ class _Builder:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._left = MOST_VALUES
+        self._left = MAX_VALUES
 
-    def build(self, node: Node, place: Place) -> object:
+    def build(self, node: Node, location: Location) -> object:
         position = _position(node.start_mark)
         self._left -= 1
-        if self._left < 0 or len(place) > DEEPEST:
+        if self._left < 0 or len(location) > MAX_DEPTH:
             message = "aliases make this too large; write it out where it is needed"
-            raise Unreadable(Fault((), message, position=position))
-        self._document.values[place] = position
+            raise Unreadable(ConfigIssue((), message, position=position))
+        self._document.values[location] = position
         if isinstance(node, MappingNode):
-            items = self._items(node, place)
-            return {name: self.build(value, (*place, name)) for name, value in items}
+            items = self._items(node, location)
+            return {name: self.build(value, (*location, name)) for name, value in items}
         if isinstance(node, SequenceNode):
-            return tuple(self.build(item, (*place, at)) for at, item in enumerate(node.value))
+            return tuple(self.build(item, (*location, at)) for at, item in enumerate(node.value))
         if isinstance(node, ScalarNode) and not node.style:
             return scalar(node.value)
         return str(node.value)
 
-    def _items(self, node: MappingNode, place: Place) -> Iterator[tuple[str, Node]]:
+    def _items(self, node: MappingNode, location: Location) -> Iterator[tuple[str, Node]]:
         seen: dict[str, Position] = {}
         for key, value in node.value:
             position = _position(key.start_mark)
-            name = self._name(key, place, position)
+            name = self._name(key, location, position)
             if name is None:
                 continue
             if name in seen:
@@ -288,12 +288,14 @@ class _Builder:
                     f'the key "{shown(name)}" is here twice;'
                     f" it stands at {first.line}:{first.column} already"
                 )
-                self._document.faults.append(Fault((*place, name), message, position=position))
+                self._document.issues.append(
+                    ConfigIssue((*location, name), message, position=position)
+                )
                 continue
-            seen[name] = self._document.keys[(*place, name)] = position
+            seen[name] = self._document.keys[(*location, name)] = position
             yield name, value
 
-    def _name(self, key: Node, place: Place, position: Position) -> str | None:
+    def _name(self, key: Node, location: Location, position: Position) -> str | None:
         plain = isinstance(key, ScalarNode) and not key.style
         name = scalar(key.value) if plain else key.value
         if plain and name == "<<":
@@ -302,7 +304,7 @@ class _Builder:
             message = "a key must be text; put it in quotes"
         else:
             return name
-        self._document.faults.append(Fault(place, message, position=position))
+        self._document.issues.append(ConfigIssue(location, message, position=position))
         return None
 
 
@@ -310,34 +312,34 @@ def _position(mark: _Mark | None) -> Position:
     return Position(mark.line + 1, mark.column + 1) if mark else TOP
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> Fault:
+def _syntax(error: yaml.MarkedYAMLError) -> ConfigIssue:
     problem = error.problem or "unknown error"
     sentence = next((text for part, text in _SENTENCES.items() if part in problem), problem)
-    return Fault((), f"not valid YAML: {sentence}", position=_position(error.problem_mark))
+    return ConfigIssue((), f"not valid YAML: {sentence}", position=_position(error.problem_mark))
 
 
-def _unprintable(text: str, error: yaml.reader.ReaderError) -> Fault:
+def _unprintable(text: str, error: yaml.reader.ReaderError) -> ConfigIssue:
     # libyaml counts bytes of UTF-8.
     before = text.encode()[: error.position].decode(errors="ignore")
     line, _, column = before.count("\n"), *before.rpartition("\n")[1:]
     message = "not valid YAML: control characters cannot stand in a file; write an escape in quotes"
-    return Fault((), message, position=Position(line + 1, len(column) + 1))
+    return ConfigIssue((), message, position=Position(line + 1, len(column) + 1))
 
 
 # ---- hints ----------------------------------------------------------------------------------
 
-_MOST_LISTED = 20
-_LONGEST_COMPARED = 64
+_MAX_LISTED = 20
+_MAX_COMPARED = 64
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return `did you mean "x"?`, or the names there are when none is near."""
     names = sorted(known)
     lowered = {name.lower(): name for name in names}
-    near = get_close_matches(word[:_LONGEST_COMPARED].lower(), lowered, n=1)
+    near = get_close_matches(word[:_MAX_COMPARED].lower(), lowered, n=1)
     if near:
         return f'did you mean "{shown(lowered[near[0]])}"?'
     if not names:
         return "there are none"
-    more = ", …" if len(names) > _MOST_LISTED else ""
-    return f"there are: {', '.join(shown(name) for name in names[:_MOST_LISTED])}{more}"
+    more = ", …" if len(names) > _MAX_LISTED else ""
+    return f"there are: {', '.join(shown(name) for name in names[:_MAX_LISTED])}{more}"

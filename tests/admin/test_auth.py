@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.admin.auth import Gatekeeper
+from relay.admin.auth import Authenticator
 from relay.core.secret import Secret
 from tests.harness.clock import ManualClock
 
@@ -21,37 +21,37 @@ from tests.harness.clock import ManualClock
     ],
 )
 async def test_only_the_token_is_taken(authorization: str, admitted: bool) -> None:
-    gatekeeper = Gatekeeper(Secret("the-token"), ManualClock())
-    assert gatekeeper.bearer(authorization) is admitted
+    authenticator = Authenticator(Secret("the-token"), ManualClock())
+    assert authenticator.bearer(authorization) is admitted
 
 
 async def test_without_a_token_nobody_enters() -> None:
-    gatekeeper = Gatekeeper(None, ManualClock())
-    assert gatekeeper.closed
-    assert not gatekeeper.bearer("Bearer ")
-    assert not gatekeeper.knows("")
+    authenticator = Authenticator(None, ManualClock())
+    assert authenticator.closed
+    assert not authenticator.bearer("Bearer ")
+    assert not authenticator.knows("")
 
 
 async def test_a_session_lasts_eight_hours() -> None:
     clock = ManualClock()
-    gatekeeper = Gatekeeper(Secret("the-token"), clock)
-    opened = gatekeeper.open_session()
+    authenticator = Authenticator(Secret("the-token"), clock)
+    opened = authenticator.open_session()
     await clock.advance(8 * 3600 - 1)
-    assert gatekeeper.session(opened)
+    assert authenticator.session(opened)
     await clock.advance(1)
-    assert not gatekeeper.session(opened)
+    assert not authenticator.session(opened)
 
 
 async def test_a_closed_session_is_closed() -> None:
-    gatekeeper = Gatekeeper(Secret("the-token"), ManualClock())
-    opened = gatekeeper.open_session()
-    gatekeeper.close_session(opened)
-    assert not gatekeeper.session(opened)
-    assert not gatekeeper.session("guess")
+    authenticator = Authenticator(Secret("the-token"), ManualClock())
+    opened = authenticator.open_session()
+    authenticator.close_session(opened)
+    assert not authenticator.session(opened)
+    assert not authenticator.session("guess")
 
 
 async def test_the_oldest_session_gives_way() -> None:
-    gatekeeper = Gatekeeper(Secret("the-token"), ManualClock())
-    sessions = [gatekeeper.open_session() for _ in range(101)]
-    assert not gatekeeper.session(sessions[0])
-    assert all(gatekeeper.session(each) for each in sessions[1:])
+    authenticator = Authenticator(Secret("the-token"), ManualClock())
+    sessions = [authenticator.open_session() for _ in range(101)]
+    assert not authenticator.session(sessions[0])
+    assert all(authenticator.session(each) for each in sessions[1:])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.admin.auth import answers_to
+from relay.admin.auth import is_local_host
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from relay.admin.auth import answers_to
     ],
 )
 def test_local_names_and_addresses_are_answered(host: str) -> None:
-    assert answers_to(host)
+    assert is_local_host(host)
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_local_names_and_addresses_are_answered(host: str) -> None:
     ],
 )
 def test_everything_else_is_not(host: str) -> None:
-    assert not answers_to(host)
+    assert not is_local_host(host)

@@ -9,7 +9,7 @@ import apsw
 import pytest
 from netaddr import IPNetwork
 
-from relay.admin.health import State
+from relay.admin.health import Health
 from relay.allowlist import Allowlist, Entry, Mode, SourceStatus, StaticSource
 from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
@@ -69,9 +69,9 @@ async def spool(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteSpool
     await spool.close()
 
 
-def state(spool: SqliteSpool, clock: ManualClock, *endpoints: Endpoint) -> State:
+def state(spool: SqliteSpool, clock: ManualClock, *endpoints: Endpoint) -> Health:
     refreshed = clock.now() - timedelta(seconds=30)
-    return State(
+    return Health(
         clock=clock,
         spool=spool,
         endpoints=endpoints,

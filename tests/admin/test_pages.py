@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from relay.admin.auth import Gatekeeper
+from relay.admin.auth import Authenticator
 from relay.admin.pages import Pages
 from relay.core.clock import SystemClock
 from relay.core.secret import Secret
@@ -28,7 +28,7 @@ async def spool(tmp_path: Path) -> AsyncIterator[SqliteSpool]:
 @pytest.fixture
 async def client(spool: SqliteSpool) -> AsyncIterator[Client]:
     application = web.Application()
-    pages = Pages(spool, Gatekeeper(Secret("the-token"), SystemClock()))
+    pages = Pages(spool, Authenticator(Secret("the-token"), SystemClock()))
     application.add_routes(pages.routes())
     async with TestClient(TestServer(application), headers=BEARER) as client:
         yield client

@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from relay.admin.auth import Gatekeeper
-from relay.admin.health import State
+from relay.admin.auth import Authenticator
+from relay.admin.health import Health
 from relay.admin.pages import COOKIE
 from relay.admin.server import Admin
 from relay.app.builder import releaser as releaser_of
@@ -62,7 +62,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     jar = aiohttp.CookieJar(unsafe=True)
     running: list[Bench] = []
     admin = Admin(
-        state=State(
+        state=Health(
             clock=clock,
             spool=spool,
             endpoints=[],
@@ -75,7 +75,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         spool=spool,
         releaser=releaser_of(spool, lambda: Routes([]), lambda: [SHARED], clock),
         telemetry=Telemetry(Log(writer, clock)),
-        gatekeeper=Gatekeeper(Secret(TOKEN), clock),
+        authenticator=Authenticator(Secret(TOKEN), clock),
         reload=lambda: running[0].reload(),  # noqa: PLW0108 - it is there later
     )
     host, port = await admin.start("127.0.0.1", 0)

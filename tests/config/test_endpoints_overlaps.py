@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.config.endpoints import Taken, overlap_faults
+from relay.config.endpoints import ClaimedPaths, overlap_issues
 from relay.providers import RequestShape
 from tests.config.files import GOOD, good, mistakes
 
@@ -16,10 +16,10 @@ EXACT = (RequestShape("POST", ""),)
 
 def said(*endpoints: tuple[str, tuple[RequestShape, ...]]) -> list[tuple[str, str]]:
     found = [
-        Taken(f"e{at}", path, shapes, ("endpoints", at))
+        ClaimedPaths(f"e{at}", path, shapes, ("endpoints", at))
         for at, (path, shapes) in enumerate(endpoints)
     ]
-    return [(".".join(map(str, fault.place)), fault.message) for fault in overlap_faults(found)]
+    return [(".".join(map(str, issue.location)), issue.message) for issue in overlap_issues(found)]
 
 
 @pytest.mark.parametrize(

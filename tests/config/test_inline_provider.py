@@ -6,7 +6,7 @@ import pytest
 
 from relay.config.inline_provider import InlineProvider
 from relay.config.validation import trace
-from relay.config.yaml_document import Place
+from relay.config.yaml_document import Location
 from relay.providers import AddressList, Environment, inline
 from tests.config.files import BUILT_IN, INLINE, changed, good, mistakes
 from tests.contracts.provider import _new_rsa_keys
@@ -58,8 +58,8 @@ def test_its_keys_are_checked(old: str, new: str, said: str) -> None:
 
 @pytest.mark.parametrize("name", ["name", "networks", "methods", "signature", "event_key"])
 def test_its_keys_are_found_among_those_of_an_endpoint(name: str) -> None:
-    place: Place = ("endpoints", 0, "provider", "inline", name)
-    assert trace(place).place == ("endpoints", 0, "provider", name)
+    location: Location = ("endpoints", 0, "provider", "inline", name)
+    assert trace(location).location == ("endpoints", 0, "provider", name)
     assert name in InlineProvider.model_fields
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.config import Settings, load, load_text
-from relay.config.loader import LARGEST_FILE
+from relay.config.loader import MAX_FILE_BYTES
 from relay.core.errors import ConfigError, Problem
 from tests.config.files import BASE, ENVIRON, GOOD, good
 
@@ -74,9 +74,9 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
 
 def test_a_file_that_is_too_large(tmp_path: Path) -> None:
     file = tmp_path / "relay.yaml"
-    file.write_text(GOOD + "#" * (LARGEST_FILE - len(GOOD)))
+    file.write_text(GOOD + "#" * (MAX_FILE_BYTES - len(GOOD)))
     assert load(file, ENVIRON).endpoints
-    file.write_text(GOOD + "#" * (LARGEST_FILE - len(GOOD) + 1))
+    file.write_text(GOOD + "#" * (MAX_FILE_BYTES - len(GOOD) + 1))
     assert refused(file) == ":1:1: larger than 1 MiB"
     assert refused(Path("/dev/zero")) == ":1:1: cannot read the file: it is not a regular file"
 

@@ -1,6 +1,6 @@
 """Every mistake at once, in the order of the file, with what to write instead."""
 
-from relay.config.validation import MOST_FAULTS, replaced, validate, without
+from relay.config.validation import MAX_ISSUES, replaced, validate, without
 from tests.config.files import BASE, ENDPOINT_KEYS, GOOD, changed, mistakes
 
 EVERYTHING = """\
@@ -111,9 +111,9 @@ def test_what_hangs_on_a_mistake_is_not_a_second_one() -> None:
 
 
 def test_very_many_mistakes_are_cut_short() -> None:
-    text = GOOD + "".join(f"x{n}: 1\n" for n in range(3 * MOST_FAULTS))
+    text = GOOD + "".join(f"x{n}: 1\n" for n in range(3 * MAX_ISSUES))
     said = mistakes(text)
-    assert len(said) == MOST_FAULTS + 1
+    assert len(said) == MAX_ISSUES + 1
     assert said[0] == "1:1: more than 100 mistakes; the others are not shown"
 
 

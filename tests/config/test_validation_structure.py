@@ -6,11 +6,11 @@ from relay.config import Endpoint, PostgresSpool, Settings, SqliteSpool, TimeWin
 from relay.config.settings import Listener, Upstream
 from relay.config.types import Section
 from relay.config.validation import fields, trace
-from relay.config.yaml_document import Place
+from relay.config.yaml_document import Location
 
 
 @pytest.mark.parametrize(
-    ("location", "place", "section"),
+    ("loc", "location", "section"),
     [
         ((), (), Settings),
         (("listen",), ("listen",), Settings),
@@ -29,16 +29,16 @@ from relay.config.yaml_document import Place
     ],
 )
 def test_members_of_unions_are_left_out(
-    location: Place, place: Place, section: type[Section]
+    loc: Location, location: Location, section: type[Section]
 ) -> None:
-    found = trace(location)
-    assert found.place == place
+    found = trace(loc)
+    assert found.location == location
     assert found.section is section
 
 
 def test_slots_lead_to_what_can_be_mended() -> None:
     slots = trace(("endpoints", 0, "allowlist", "add", 2)).slots
-    assert [slot.place for slot in slots] == [
+    assert [slot.location for slot in slots] == [
         ("endpoints",),
         ("endpoints", 0),
         ("endpoints", 0, "allowlist"),

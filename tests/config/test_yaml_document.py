@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from relay.config.yaml_document import (
-    DEEPEST,
-    MOST_ALIASES,
-    MOST_VALUES,
+    MAX_ALIASES,
+    MAX_DEPTH,
+    MAX_VALUES,
     Position,
     Unreadable,
     parse,
@@ -19,9 +19,9 @@ from relay.config.yaml_document import (
 def refused(text: str) -> str:
     with pytest.raises(Unreadable) as caught:
         parse(text)
-    position = caught.value.fault.position
+    position = caught.value.issue.position
     assert position is not None
-    return f"{position.line}:{position.column}: {caught.value.fault.message}"
+    return f"{position.line}:{position.column}: {caught.value.issue.message}"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_an_alias_stands_where_its_anchor_stands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "faults"),
+    ("text", "issues"),
     [
         (
             "a: 1\nb: 2\na: 3\n",
@@ -125,9 +125,9 @@ def test_an_alias_stands_where_its_anchor_stands() -> None:
         ),
     ],
 )
-def test_keys_are_text_and_unique(text: str, faults: list[Any]) -> None:
-    found = parse(text).faults
-    assert [(fault.place, fault.position, fault.message) for fault in found] == faults
+def test_keys_are_text_and_unique(text: str, issues: list[Any]) -> None:
+    found = parse(text).issues
+    assert [(issue.location, issue.position, issue.message) for issue in found] == issues
 
 
 def test_the_first_of_two_equal_keys_counts() -> None:
@@ -203,30 +203,30 @@ def test_what_is_not_taken_is_said_in_a_plain_sentence(text: str, said: str) -> 
     assert refused(text) == said
 
 
-@pytest.mark.parametrize("times", [DEEPEST + 1, 999, 1_000, 1_001, 1_023, 1_025, 100_000])
+@pytest.mark.parametrize("times", [MAX_DEPTH + 1, 999, 1_000, 1_001, 1_023, 1_025, 100_000])
 @pytest.mark.parametrize(
     "opened", ["[", "{", "{a: ", "- ", "? ", "[{", "[a, ", "{[", "[\n", "a: [\n", "[&a "]
 )
 def test_nesting_is_bounded(opened: str, times: int) -> None:
     """The library has a bound of its own, and reads ahead: ours speaks first all the same."""
     said = refused(opened * times)
-    assert said.endswith(f": nested deeper than {DEEPEST} levels")
+    assert said.endswith(f": nested deeper than {MAX_DEPTH} levels")
     line, column, _ = said.split(":", 2)
     before = "".join((opened * times).splitlines(keepends=True)[: int(line) - 1])
-    place = (len(before) + int(column) - 1) // len(opened)
-    assert place <= DEEPEST
+    location = (len(before) + int(column) - 1) // len(opened)
+    assert location <= MAX_DEPTH
 
 
 def test_a_mistake_within_the_bound_is_what_is_said() -> None:
-    assert refused("[" * DEEPEST).endswith("needs quotes")
+    assert refused("[" * MAX_DEPTH).endswith("needs quotes")
     assert refused("a: b: c\n" + "[" * 100_000).startswith("1:5: not valid YAML:")
 
 
 def test_aliases_are_bounded() -> None:
-    many = "a: &a 1\nb: [" + "*a, " * (MOST_ALIASES + 1) + "]\n"
-    assert refused(many) == f"2:{5 + 4 * MOST_ALIASES}: more than {MOST_ALIASES} aliases"
-    enough = "a: &a 1\nb: [" + "*a, " * MOST_ALIASES + "]\n"
-    assert parse(enough).data == {"a": 1, "b": (1,) * MOST_ALIASES}
+    many = "a: &a 1\nb: [" + "*a, " * (MAX_ALIASES + 1) + "]\n"
+    assert refused(many) == f"2:{5 + 4 * MAX_ALIASES}: more than {MAX_ALIASES} aliases"
+    enough = "a: &a 1\nb: [" + "*a, " * MAX_ALIASES + "]\n"
+    assert parse(enough).data == {"a": 1, "b": (1,) * MAX_ALIASES}
 
 
 def test_aliases_of_aliases_cannot_explode() -> None:
@@ -240,7 +240,7 @@ def test_an_alias_of_itself_ends() -> None:
 
 
 def test_the_number_of_values_is_bounded() -> None:
-    assert refused("[" + "a," * 524_000 + "]").endswith(f"more than {MOST_VALUES} values")
+    assert refused("[" + "a," * 524_000 + "]").endswith(f"more than {MAX_VALUES} values")
 
 
 def test_an_empty_text_has_no_data() -> None:
