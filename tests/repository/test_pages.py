@@ -80,7 +80,7 @@ def test_an_example_loads(block: Block, tmp_path: Path) -> None:
         (tmp_path / file).write_text(asymmetric().verifying if file.endswith(".pem") else "a" * 32)
     (tmp_path / "relay.yaml").write_text(text)
     settings = load(tmp_path / "relay.yaml", environ)
-    assert all(provider_of(endpoint).facts for endpoint in settings.endpoints)
+    assert all(provider_of(endpoint).info for endpoint in settings.endpoints)
 
 
 @pytest.mark.parametrize("provider", names())
