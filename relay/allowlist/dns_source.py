@@ -27,6 +27,7 @@ from relay.allowlist import (
 from relay.allowlist.networks import parse_host_name, special
 from relay.allowlist.resolver import Resolver
 from relay.core.clock import Clock
+from relay.core.rate_limit import backoff_pause
 from relay.core.request import Address
 
 # ---- what is known of a host ----------------------------------------------------------------
@@ -222,9 +223,8 @@ def _delay(
         return min(max(ttl, shortest), policy.max_refresh.total_seconds())
     if record.known:
         return shortest
-    # Nothing can be let in until there is an answer. The exponent is held where it no longer
-    # matters, since an outage may last.
-    return min(_FIRST_RETRY * 2.0 ** min(record.failures - 1, 20), shortest)
+    # Nothing can be let in until there is an answer.
+    return backoff_pause(_FIRST_RETRY, shortest, record.failures - 1)
 
 
 def _changes(

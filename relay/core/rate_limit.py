@@ -9,6 +9,9 @@ MAX_RESERVATIONS: Final = 10_000
 #: How long who finds every desk taken stays away at least, in seconds.
 RETRY_INTERVAL: Final = 0.25
 
+# 2 to this power is more than any two pauses are apart.
+_MAX_EXPONENT: Final = 64
+
 # So much before its time a turn may be taken, and so long after it is kept, in seconds.
 _TOLERANCE: Final = 0.001
 _RESERVATION_TTL: Final = 60.0
@@ -17,6 +20,39 @@ _RESERVATION_TTL: Final = 60.0
 FAILURES: Final = 3
 FIRST_PAUSE: Final = 1.0
 MAX_PAUSE: Final = 60.0
+
+
+def backoff_pause(first: float, longest: float, earlier: int) -> float:
+    """Return the pause after so many earlier ones: `first`, doubled each time up to `longest`."""
+    # The exponent is held where it no longer matters, since an outage may last.
+    return min(first * 2.0 ** min(earlier, _MAX_EXPONENT), longest)
+
+
+class Backoff:
+    """Exponential back-off: pauses in seconds that double from `first` to `longest`.
+
+    It holds no clock and does not sleep; the caller does.
+    """
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self._taken = 0
+
+    @property
+    def pause(self) -> float:
+        """The pause that `next` would return."""
+        return backoff_pause(self._first, self._longest, self._taken)
+
+    def next(self) -> float:
+        """Return the pause to make now, and double the one after it."""
+        pause = self.pause
+        self._taken += 1
+        return pause
+
+    def reset(self) -> None:
+        """Start again from the first pause."""
+        self._taken = 0
 
 
 class TokenBucket:
@@ -113,7 +149,7 @@ class CircuitBreaker:
     def __init__(self) -> None:
         self._failures = 0
         self._until = float("-inf")
-        self._pause = FIRST_PAUSE
+        self._backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
 
     def left(self, now: float) -> float:
         """Return for how many seconds nothing is to be asked."""
@@ -122,17 +158,17 @@ class CircuitBreaker:
     def asked(self, now: float) -> None:
         """A question goes out. After a rest it is the only one until it is answered."""
         if self._failures >= FAILURES:
-            self._until = now + self._pause
+            self._until = now + self._backoff.pause
 
     def answered(self) -> None:
         """The API answered."""
-        self._failures, self._until, self._pause = 0, float("-inf"), FIRST_PAUSE
+        self._failures, self._until = 0, float("-inf")
+        self._backoff.reset()
 
     def failed(self, now: float, at_least: timedelta | None = None) -> None:
         """It did not, or does not want to be asked for `at_least` so long."""
         self._failures += 1
         if self._failures >= FAILURES:
-            self._until = now + self._pause
-            self._pause = min(self._pause * 2, MAX_PAUSE)
+            self._until = now + self._backoff.next()
         if at_least is not None:
             self._until = max(self._until, now + min(at_least.total_seconds(), MAX_PAUSE))

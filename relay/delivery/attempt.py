@@ -30,6 +30,7 @@ from relay.core.event import (
     Unconfirmed,
     Unreachable,
 )
+from relay.core.rate_limit import Backoff
 from relay.delivery.circuit_breaker import Breaker
 from relay.delivery.retry import RetryPolicy, decide, may_go_unconfirmed
 from relay.delivery.sender import Cause
@@ -254,7 +255,7 @@ class AttemptRunner:
         self, lease: Lease, write: Callable[[], Awaitable[None]], expires: float
     ) -> bool:
         """Return whether it is written; keep trying for as long as the lease lasts."""
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_PAUSE, _MAX_PAUSE)
         while True:
             try:
                 await write()
@@ -262,13 +263,13 @@ class AttemptRunner:
                 return False
             except SpoolUnavailable as fault:
                 self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
+                pause = backoff.next()
                 late = self._clock.monotonic() + pause >= expires
                 if late or isinstance(fault, SpoolBroken):
                     return False
             else:
                 return True
             await self._clock.sleep(pause)
-            pause = min(pause * 2, _MAX_PAUSE)
 
 
 def attempt_record(

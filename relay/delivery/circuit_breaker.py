@@ -6,6 +6,8 @@ back step by step: each answer lets one more be under way, so that what has gath
 does not fall on an upstream that is just getting up.
 """
 
+from relay.core.rate_limit import Backoff
+
 FAILURES = 10
 EVENTS = 3
 FIRST_PAUSE = 5.0
@@ -25,6 +27,7 @@ class Breaker:
     def __init__(self) -> None:
         self._failures = 0
         self._events: set[str] = set()
+        self._backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
         self._pause = 0.0
         self._opened_at = 0.0
         self._trial: str | None = None
@@ -57,24 +60,25 @@ class Breaker:
         )
         self._failures, self._pause, self._trial = 0, 0.0, None
         self._events.clear()
+        self._backoff.reset()
 
     def record_failure(self, event_id: str, now: float) -> None:
         """An attempt ended without an answer."""
         if self.is_open:
             # Attempts that were in flight when it opened fail late; only the probe counts.
             if event_id == self._trial:
-                self._open(min(self._pause * 2, MAX_PAUSE), now)
+                self._open(now)
             return
         self._failures += 1
         if len(self._events) < EVENTS:
             self._events.add(event_id)
         if self._failures >= FAILURES and len(self._events) >= EVENTS:
-            self._open(FIRST_PAUSE, now)
+            self._open(now)
 
     def ignore(self, event_id: str) -> None:
         """An attempt ended for a reason of ours and says nothing about the upstream."""
         if event_id == self._trial:
             self._trial = None
 
-    def _open(self, pause: float, now: float) -> None:
-        self._pause, self._opened_at, self._trial = pause, now, None
+    def _open(self, now: float) -> None:
+        self._pause, self._opened_at, self._trial = self._backoff.next(), now, None

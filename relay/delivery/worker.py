@@ -10,6 +10,7 @@ from typing import Final
 from relay.core.clock import Clock
 from relay.core.concurrency import first_completed
 from relay.core.event import Lease
+from relay.core.rate_limit import Backoff
 from relay.delivery.attempt import AttemptRunner, Observer, Upstream
 from relay.delivery.circuit_breaker import Breaker
 from relay.spool import Spool, SpoolBroken
@@ -117,7 +118,7 @@ class UpstreamWorker:
         # Whether everything that was due has been claimed: only then may new events go first.
         self._caught_up = False
         self._stopping = False
-        self._pause = _FIRST_PAUSE
+        self._backoff = Backoff(_FIRST_PAUSE, _MAX_PAUSE)
         # Set when there may be more room than before, when there may be more work, and to stop.
         self._capacity_changed = asyncio.Event()
         self._work_arrived = asyncio.Event()
@@ -222,7 +223,7 @@ class UpstreamWorker:
         except Exception as fault:  # noqa: BLE001 - nothing else may end the loop of an upstream
             await self._back_off(fault)
             return
-        self._pause = _FIRST_PAUSE
+        self._backoff.reset()
         for event_id in claimed.damaged:
             self._observer.event_corrupt(self.name, event_id)
         self._waiting.extend(claimed.leases)
@@ -244,7 +245,7 @@ class UpstreamWorker:
 
     async def _back_off(self, fault: Exception) -> None:
         self._observer.dispatch_error(self.name, None, fault)
-        pause, self._pause = self._pause, min(self._pause * 2, _MAX_PAUSE)
+        pause = self._backoff.next()
         await first_completed(self._work_arrived.wait(), self._clock.sleep(pause))
 
     async def _release_unstartable(self) -> None:

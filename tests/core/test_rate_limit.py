@@ -6,10 +6,29 @@ from relay.core.rate_limit import (
     FAILURES,
     MAX_PAUSE,
     RETRY_INTERVAL,
+    Backoff,
     CircuitBreaker,
     FairRateLimiter,
     TokenBucket,
+    backoff_pause,
 )
+
+
+def test_pauses_double_up_to_the_longest_and_start_again_after_a_reset() -> None:
+    backoff = Backoff(0.1, 5.0)
+    assert [backoff.next() for _ in range(8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    backoff.reset()
+    assert [backoff.pause, backoff.next(), backoff.pause] == [0.1, 0.1, 0.2]
+
+
+def test_an_outage_may_last_for_ever() -> None:
+    assert [backoff_pause(1.0, 60.0, earlier) for earlier in (0, 3, 5, 6, 10**9)] == [
+        1.0,
+        8.0,
+        32.0,
+        60.0,
+        60.0,
+    ]
 
 
 def test_a_second_after_nothing_was_asked_so_many_go_at_once() -> None:
