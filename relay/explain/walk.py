@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address
 
-from relay import signatures
 from relay.allowlist import Entry, Mode
 from relay.allowlist.networks import parse_network
 from relay.app import builder
@@ -35,6 +34,7 @@ from relay.ingest.client_address import ClientLocator, plain
 from relay.ingest.pipeline import Endpoint
 from relay.ingest.routing import Route, Routes
 from relay.providers.inline import HeaderField
+from relay.signatures import SignedText
 
 # ---- steps ----------------------------------------------------------------------------------
 
@@ -311,19 +311,19 @@ class _Walker:
     def _signature(
         self, endpoint: Endpoint, configured: EndpointSettings, delivery: Delivery
     ) -> None:
-        with signatures.watching() as seen:
-            try:
-                found: Verification | Refusal = endpoint.inspector.verify(delivery)
-            except Refusal as refusal:
-                found = refusal
-        for each in seen:
-            self._say("signed", NOTE, self._mask.signed(each.signed))
-        for signature in dict.fromkeys(each.signature for each in seen):
+        tried: list[SignedText] = []
+        try:
+            found: Verification | Refusal = endpoint.inspector.verify(delivery, tried.append)
+        except Refusal as refusal:
+            found = refusal
+        for text in tried:
+            self._say("signed", NOTE, self._mask.signed(text.parts))
+        for signature in dict.fromkeys(text.signature for text in tried):
             self._say("received", NOTE, signature)
         if endpoint.token:
             self._say("received", NOTE, "a token, which is shown nowhere")
         if isinstance(found, Refusal):
-            if seen and found.reason is Reason.SIGNATURE_MISMATCH:
+            if tried and found.reason is Reason.SIGNATURE_MISMATCH:
                 # Shown to somebody, it would sign this very content.
                 number = len(configured.secrets)
                 self._say("expected", NOTE, f"something else; {number} secrets tried, none shown")

@@ -4,13 +4,14 @@ One module a provider holds everything about it: addresses, signature, event key
 and the signer for that sample. They do not know each other; `relay.providers.builtin` lists them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
 from relay.core.request import Ack, Delivery, Headers, IngestResult, Verification, frozen
 from relay.core.secret import Secret
+from relay.signatures import SignedText
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,13 @@ class AnswerContext:
     at: datetime
 
 
+OnSigned = Callable[[SignedText], None]
+
+
+def ignore_signed(_: SignedText) -> None:
+    """Do nothing with a signed text: the default of `Inspector.verify`."""
+
+
 class Inspector(Protocol):
     """A provider bound to one endpoint. Pure: no I/O, and time comes with the delivery."""
 
@@ -130,8 +138,11 @@ class Inspector(Protocol):
     def signs_query(self) -> bool:
         """Whether the sender's signature covers the query. Of a refusal it is kept only then."""
 
-    def verify(self, delivery: Delivery) -> Verification:
+    def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         """Verify the delivery and say what it is.
+
+        on_signed: called with each signed text directly before its signature is verified, in
+            order; `relay explain` shows them. Never called with a secret or a token.
 
         Raises:
             Refusal: with the reason of the first check that failed.

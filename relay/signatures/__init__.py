@@ -4,14 +4,12 @@ A verifier returns or raises; there is no flag that a tired caller could ignore.
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Iterable
 from hmac import compare_digest
 from typing import Literal, Protocol
 
 from relay.core.errors import Reason, Refusal
+from relay.core.request import frozen
 
 # ---- verifiers ------------------------------------------------------------------------------
 
@@ -67,35 +65,19 @@ def decoded(signature: str, encoding: Encoding) -> bytes:
     return given
 
 
-# ---- listening in on verifiers --------------------------------------------------------------
-# For `relay explain`; nothing is recorded unless somebody listens. Providers hand in what they are
-# about to verify, with None where a secret belongs: no secret and no token comes by here.
+# ---- signed texts ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One text that may have been signed, in parts, and the signature that came with it."""
+@frozen
+class SignedText:
+    """A text that may have been signed, and the signature that came with it.
 
-    signed: tuple[bytes | None, ...]
+    parts: the text in pieces, with None where a secret belongs: it can be shown.
+    """
+
+    parts: tuple[bytes | None, ...]
     signature: str
 
-
-_WATCHING: ContextVar[list[Seen] | None] = ContextVar("watching", default=None)
-
-
-def saw(signed: Sequence[bytes | None], signature: str) -> None:
-    """Tell whoever watches, in this context, what is about to be verified."""
-    watching = _WATCHING.get()
-    if watching is not None:
-        watching.append(Seen(tuple(signed), signature))
-
-
-@contextmanager
-def watching() -> Iterator[list[Seen]]:
-    """Give a list that grows with everything that is about to be verified meanwhile."""
-    seen: list[Seen] = []
-    token = _WATCHING.set(seen)
-    try:
-        yield seen
-    finally:
-        _WATCHING.reset(token)
+    def joined(self, secret: bytes = b"") -> bytes:
+        """Return the text in one piece, with this secret where one belongs."""
+        return b"".join([secret if part is None else part for part in self.parts])

@@ -6,13 +6,20 @@ the field of the body that holds the signature or the token; `{header:NAME}` is 
 signed.
 """
 
+import hashlib
+import hmac
 import json
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from relay.core.errors import Refusal
 from relay.core.request import Delivery, Headers
+from relay.core.secret import Secret
 from relay.providers import ProviderInfo
+from relay.signatures import SignedText
+from relay.signatures.public_key import Rsa
 
 #: What HTTP itself sends, and what proves nothing.
 TRANSPORT = frozenset({"host", "content-type", "user-agent", "accept"})
@@ -125,3 +132,35 @@ def _steps(value: object, before: tuple[str, ...] = ()) -> Iterator[tuple[str, .
         for name, inner in value.items():
             yield (*before, name)
             yield from _steps(inner, (*before, name))
+
+
+def carries(text: SignedText, verifying: Secret) -> bool:
+    """Tell whether the text as it is shown carries its signature, by any of the usual kinds."""
+    try:
+        return Rsa((verifying,)).verify(text.joined(), text.signature) == 0
+    except ValueError:
+        pass  # not a public key
+    except Refusal:
+        return False
+    return text.signature in {
+        written
+        for key in _keys(verifying)
+        for made in _digests(text, key)
+        for written in (made.hex(), b64encode(made).decode())
+    }
+
+
+def _keys(secret: Secret) -> Iterator[bytes]:
+    """Yield the bytes that a secret may stand for: itself, or what its Base64 does."""
+    yield secret.reveal()
+    prefix, _, encoded = secret.reveal().rpartition(b"_")
+    if prefix:
+        yield b64decode(encoded)
+
+
+def _digests(text: SignedText, key: bytes) -> Iterator[bytes]:
+    for algorithm in ("sha1", "sha256", "sha512"):
+        if None in text.parts:
+            yield hashlib.new(algorithm, text.joined(key)).digest()
+        else:
+            yield hmac.digest(key, text.joined(), algorithm)

@@ -8,6 +8,7 @@ alone.
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -49,8 +50,10 @@ from relay.providers import (
     Sample,
     SampleOrder,
 )
+from relay.signatures import SignedText
 from tests.contracts.proof import (
     Proof,
+    carries,
     doubled_field,
     emptied_fields,
     other_headers,
@@ -185,6 +188,14 @@ def covered_changed(
     return any(before.get(name) != after.get(name) for name in names)
 
 
+def tried(inspector: Inspector, delivery: Delivery) -> list[SignedText]:
+    """Return what `relay explain` shows as signed, whether it is refused or not."""
+    texts: list[SignedText] = []
+    with suppress(Refusal):
+        inspector.verify(delivery, texts.append)
+    return texts
+
+
 class ProviderContract:
     """Subclass this with a `provider` fixture."""
 
@@ -272,6 +283,35 @@ class ProviderContract:
         assert spaced.body != delivery.body
         first, second = unsigned.verify(delivery), unsigned.verify(spaced)
         assert (first.key, first.content) == (second.key, second.content)
+
+    # ---- what `relay explain` shows -------------------------------------------------------
+
+    def test_what_is_shown_is_what_was_verified(
+        self, provider: Provider, inspector: Inspector, delivery: Delivery, keys: tuple[Keys, Keys]
+    ) -> None:
+        shown = tried(inspector, delivery)
+        if "token" in provider.info.signature.lower():
+            assert shown == []
+        else:
+            assert carries(shown[-1], keys[0].verifying)
+            assert not carries(shown[-1], keys[1].verifying)
+
+    def test_nothing_shown_holds_a_secret(
+        self, provider: Provider, delivery: Delivery, keys: tuple[Keys, Keys]
+    ) -> None:
+        secrets = (keys[1].verifying, keys[0].verifying)
+        for text in tried(provider.bind(EndpointOptions(secrets=secrets)), delivery):
+            for secret in secrets:
+                assert secret.reveal() not in text.joined()
+                assert secret.reveal().decode() not in text.signature
+
+    def test_showing_changes_nothing(
+        self, provider: Provider, inspector: Inspector, delivery: Delivery, keys: tuple[Keys, Keys]
+    ) -> None:
+        texts: list[SignedText] = []
+        assert inspector.verify(delivery, texts.append) == inspector.verify(delivery)
+        other = provider.bind(EndpointOptions(secrets=(keys[1].verifying,)))
+        assert tried(other, delivery)[: len(texts)] == texts
 
     # ---- anything else --------------------------------------------------------------------
 

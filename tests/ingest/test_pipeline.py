@@ -42,9 +42,11 @@ from relay.providers import (
     AnswerContext,
     EndpointOptions,
     Inspector,
+    OnSigned,
     Provider,
     RequestShape,
     SampleOrder,
+    ignore_signed,
 )
 from relay.providers.builtin import load
 from relay.spool import Query, Spool, SpoolBroken
@@ -392,7 +394,7 @@ class Exploding:
 
     signs_query = False
 
-    def verify(self, delivery: Delivery) -> Verification:
+    def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         raise KeyError(delivery.endpoint)
 
     def answer(self, result: IngestResult, asked: AnswerContext) -> Ack:
@@ -411,7 +413,7 @@ async def test_our_own_mistake_asks_the_provider_to_come_again(bench: Bench) -> 
 
 async def test_a_spool_that_cannot_be_trusted_ends_the_process(bench: Bench) -> None:
     class Broken(Exploding):
-        def verify(self, delivery: Delivery) -> Verification:
+        def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
             raise SpoolBroken("disk I/O error")
 
     endpoint = replace(bench.endpoint(), inspector=Broken())
@@ -469,8 +471,8 @@ class Listening:
         default_factory=lambda: MIDTRANS.bind(EndpointOptions(secrets=(SECRET,)))
     )
 
-    def verify(self, delivery: Delivery) -> Verification:
-        return self.bound.verify(delivery)
+    def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
+        return self.bound.verify(delivery, on_signed)
 
     def answer(self, result: IngestResult, asked: AnswerContext) -> Ack:
         self.rulings.append(result)

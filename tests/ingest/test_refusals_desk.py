@@ -24,7 +24,15 @@ from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
 from relay.ingest.refusals import AlreadyReleased, RefusalReleaser, Released, StillRefused
 from relay.ingest.routing import Routes
-from relay.providers import EndpointOptions, Inspector, Provider, SampleOrder, Window
+from relay.providers import (
+    EndpointOptions,
+    Inspector,
+    OnSigned,
+    Provider,
+    SampleOrder,
+    Window,
+    ignore_signed,
+)
 from relay.providers.builtin import load
 from relay.spool import Query
 from relay.spool.refusals import RefusalLimits, Refused
@@ -189,8 +197,8 @@ async def test_a_known_key_with_other_content_stays(office: Office) -> None:
             self.answer, self.proxied_answer = inspector.answer, inspector.proxied_answer
             self.signs_query = inspector.signs_query
 
-        def verify(self, delivery: Delivery) -> Verification:
-            found = self._inspector.verify(delivery)
+        def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
+            found = self._inspector.verify(delivery, on_signed)
             return replace(found, key="one", on_conflict=OnConflict.REFUSE)
 
     present = endpoint(inspector=Strict(endpoint().inspector))

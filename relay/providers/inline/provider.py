@@ -12,9 +12,11 @@ from relay.providers import (
     AnswerContext,
     EndpointOptions,
     Inspector,
+    OnSigned,
     ProviderInfo,
     Sample,
     SampleOrder,
+    ignore_signed,
 )
 from relay.providers.answers import plain_answer
 from relay.providers.inline import Description, HeaderField, JsonField, SignatureRule
@@ -143,11 +145,11 @@ class _InlineInspector:
         rule = description.signature
         self.signs_query = rule.scheme != "token" and Template(rule.signed).holds("path_query")
 
-    def verify(self, delivery: Delivery) -> Verification:
+    def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         message = Message(delivery, self._public)
         found = None
         if self._signature is not None:
-            found = self._signature.verify(message, delivery.head.received_at)
+            found = self._signature.verify(message, delivery.head.received_at, on_signed)
         if self._single is not None:
             message.check_single(self._single)
         content = self._content(message)

@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Final, Protocol
 
-from relay import signatures
 from relay.core.errors import Reason, Refusal
 from relay.core.secret import Secret
-from relay.providers import Window
+from relay.providers import OnSigned, Window, ignore_signed
 from relay.providers.inline import (
     Algorithm,
     Encoding,
@@ -23,7 +22,7 @@ from relay.providers.inline import (
     ambiguity,
 )
 from relay.providers.inline.signed_text import Message, Template, says_something
-from relay.signatures import Verifier, decoded
+from relay.signatures import SignedText, Verifier, decoded
 from relay.signatures.public_key import Ed25519, Rsa, UnusableKey
 from relay.signatures.shared_secret import Digest, Hmac, Token
 
@@ -31,9 +30,9 @@ from relay.signatures.shared_secret import Digest, Hmac, Token
 
 
 class Check(Protocol):
-    """Verifies what a template was filled with; None stands where the secret belongs."""
+    """Verifies a signed text that may hold the secret itself."""
 
-    def verify(self, filled: Sequence[bytes | None], signature: str) -> int:
+    def verify(self, text: SignedText) -> int:
         """Return the position, from 0, of the secret that fits.
 
         Raises:
@@ -116,10 +115,11 @@ class _Joined:
         self._verifier = verifier
         self._encoding = encoding
 
-    def verify(self, filled: Sequence[bytes | None], signature: str) -> int:
+    def verify(self, text: SignedText) -> int:
+        signature = text.signature
         if self._encoding == "hex":
             signature = b64encode(decoded(signature, "hex")).decode("ascii")
-        return self._verifier.verify(b"".join(part or b"" for part in filled), signature)
+        return self._verifier.verify(text.joined(), signature)
 
 
 class _WithSecret:
@@ -130,14 +130,14 @@ class _WithSecret:
         self._keys = tuple(keys)
         self._encoding = encoding
 
-    def verify(self, filled: Sequence[bytes | None], signature: str) -> int:
+    def verify(self, text: SignedText) -> int:
+        signature = text.signature
         if self._encoding == "base64":
             signature = decoded(signature, "base64").hex()
         fits: list[int] = []
         for position, secret in enumerate(self._keys):
-            text = b"".join(secret.reveal() if part is None else part for part in filled)
             try:
-                self._digest.verify(text, signature)
+                self._digest.verify(text.joined(secret.reveal()), signature)
             except Refusal:
                 continue
             fits.append(position)
@@ -346,20 +346,24 @@ class SignatureCheck:
         self._url_known = url_known
         self._frame = frame(rule)
 
-    def verify(self, message: Message, now: datetime) -> Verified:
+    def verify(
+        self, message: Message, now: datetime, on_signed: OnSigned = ignore_signed
+    ) -> Verified:
         """Return what was verified.
+
+        on_signed: as in `Inspector.verify`; not called with a token.
 
         Raises:
             Refusal: with the reason of the first check that failed.
         """
         found = self._format.read(message.required(self._source))
         if self._template is None:
-            return Verified(self._match((), found), signed=(), ambiguous=False)
+            return Verified(self._match((), found, ignore_signed), signed=(), ambiguous=False)
         timestamp = self._timestamp(message, found)
         parts, filled = self._template.parts, self._template.fill(message, timestamp)
         if self._template.covers_body:
             ambiguity.check_marks(parts, filled, url_known=self._url_known)
-        secret = self._match(filled, found)
+        secret = self._match(filled, found, on_signed)
         if self._time is not None:
             check_window(read_time(timestamp, self._time.unit), now, self._window)
         if self._template.covers_body:
@@ -376,15 +380,15 @@ class SignatureCheck:
             return found.timestamp or ""
         return message.required(self._time.source)
 
-    def _match(self, filled: tuple[bytes | None, ...], found: Found) -> int:
+    def _match(self, filled: tuple[bytes | None, ...], found: Found, on_signed: OnSigned) -> int:
         """Try every signature, and return the secret of the first that fits."""
         fits: list[int] = []
         refused: list[Refusal] = []
         for signature in found.signatures:
-            if self._template is not None:
-                signatures.saw(filled, signature)
+            text = SignedText(filled, signature)
+            on_signed(text)
             try:
-                fits.append(self._check.verify(filled, signature))
+                fits.append(self._check.verify(text))
             except Refusal as refusal:
                 refused.append(refusal)
         if not fits:

@@ -16,7 +16,6 @@ from types import MappingProxyType
 from typing import Final
 from uuid import uuid4
 
-from relay import signatures
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, Delivery, Headers, IngestResult, Verification
@@ -28,12 +27,15 @@ from relay.providers import (
     EndpointOptions,
     Environment,
     Inspector,
+    OnSigned,
     Provider,
     ProviderInfo,
     Sample,
     SampleOrder,
+    ignore_signed,
 )
 from relay.providers.answers import plain_answer
+from relay.signatures import SignedText
 from relay.signatures.shared_secret import Digest
 
 _PAGE = "Midtrans, IP Addresses & API Domain"
@@ -152,11 +154,11 @@ class _MidtransInspector:
         self._digest = Digest("sha512", secrets) if secrets else None
         self._order_ids = order_ids
 
-    def verify(self, delivery: Delivery) -> Verification:
+    def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         message = strict_json.parse_object(delivery.body)
         if "account_id" in message and "order_id" not in message:
-            return self._account(message)
-        return self._payment(message, delivery.body)
+            return self._account(message, on_signed)
+        return self._payment(message, delivery.body, on_signed)
 
     def answer(self, result: IngestResult, context: AnswerContext) -> Ack:  # noqa: ARG002 - the result says it all
         return plain_answer(result, INFO.methods)
@@ -164,8 +166,8 @@ class _MidtransInspector:
     def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
         return answered
 
-    def _payment(self, message: JsonObject, body: bytes) -> Verification:
-        secret = self._verify_signature(message, _PAYMENT)
+    def _payment(self, message: JsonObject, body: bytes, on_signed: OnSigned) -> Verification:
+        secret = self._verify_signature(message, _PAYMENT, on_signed)
         order_id = _text(message.get("order_id"))
         if self._order_ids is not None and not self._order_ids.fullmatch(order_id):
             raise Refusal(Reason.FIELD_INVALID, "order_id does not match order_id_pattern")
@@ -182,8 +184,8 @@ class _MidtransInspector:
             test=order_id.startswith(_TEST_PREFIX),
         )
 
-    def _account(self, message: JsonObject) -> Verification:
-        secret = self._verify_signature(message, _ACCOUNT)
+    def _account(self, message: JsonObject, on_signed: OnSigned) -> Verification:
+        secret = self._verify_signature(message, _ACCOUNT, on_signed)
         account, status, code = (_text(message.get(name)) for name in _ACCOUNT)
         content = strict_json.content_digest(message)
         shifted = (word for word in _ACCOUNT_STATUSES if word != status)
@@ -199,15 +201,18 @@ class _MidtransInspector:
             subject=ids.spell(account) if account else None,
         )
 
-    def _verify_signature(self, message: JsonObject, shapes: Shapes) -> int | None:
+    def _verify_signature(
+        self, message: JsonObject, shapes: Shapes, on_signed: OnSigned
+    ) -> int | None:
         if self._digest is None:
             return None
         signature = message.get("signature_key")
         if not isinstance(signature, str) or not signature:
             raise Refusal(Reason.SIGNATURE_MISSING, "signature_key is missing, empty or no string")
         covered = "".join(_shaped(message, name, shape) for name, shape in shapes.items())
-        signatures.saw((covered.encode(), None), signature)
-        return self._digest.verify(covered.encode(), signature)
+        text = SignedText((covered.encode(), None), signature)
+        on_signed(text)
+        return self._digest.verify(text.joined(), signature)
 
     def _is_ambiguous(self, message: JsonObject) -> bool:
         fields = tuple(_text(message.get(name)) for name in _PAYMENT)

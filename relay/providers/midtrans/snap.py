@@ -14,7 +14,6 @@ from datetime import date, datetime, timedelta
 from secrets import randbelow
 from typing import Final
 
-from relay import signatures
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, Delivery, Headers, IngestResult, OnConflict, Verification
@@ -25,12 +24,14 @@ from relay.providers import (
     EndpointOptions,
     Environment,
     Inspector,
+    OnSigned,
     Provider,
     ProviderInfo,
     RequestShape,
     Sample,
     SampleOrder,
     Window,
+    ignore_signed,
 )
 from relay.providers.midtrans import snap_messages
 from relay.providers.midtrans.snap_messages import (
@@ -44,6 +45,7 @@ from relay.providers.midtrans.snap_messages import (
     TIMESTAMP,
     stamp,
 )
+from relay.signatures import SignedText
 from relay.signatures.public_key import Rsa, UnusableKey, sign_rsa
 
 # Retries reach 5 h 42 min, and nobody says whether one is stamped anew.
@@ -126,13 +128,13 @@ class _SnapInspector:
         self._window = window
         self._partner_id = partner_id
 
-    def verify(self, delivery: Delivery) -> Verification:
+    def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         headers = delivery.head.headers
         signed_at = _single(headers, TIMESTAMP, Reason.SIGNATURE_MISSING)
         self._check_partner(headers)
         secret = None
         if self._rsa is not None:
-            secret = self._verify_signature(self._rsa, delivery, signed_at)
+            secret = self._verify_signature(self._rsa, delivery, signed_at, on_signed)
         day = _parse_time(signed_at).date()
         message = strict_json.parse_object(delivery.body)
         content = strict_json.content_digest(message)
@@ -162,15 +164,18 @@ class _SnapInspector:
         if _single(headers, PARTNER, Reason.SIGNATURE_MISSING) != self._partner_id:
             raise Refusal(Reason.SIGNATURE_MISMATCH, f"{PARTNER} is not partner_id")
 
-    def _verify_signature(self, rsa: Rsa, delivery: Delivery, signed_at: str) -> int:
+    def _verify_signature(
+        self, rsa: Rsa, delivery: Delivery, signed_at: str, on_signed: OnSigned
+    ) -> int:
         signature = _single(delivery.head.headers, SIGNATURE, Reason.SIGNATURE_MISSING)
         # Reading the time costs nothing, a signature does.
         age = delivery.head.received_at - _parse_time(signed_at)
         refusal = Refusal(Reason.SIGNATURE_MISMATCH)
         for signed in self._candidates(delivery, signed_at):
-            signatures.saw((signed,), signature)
+            text = SignedText((signed,), signature)
+            on_signed(text)
             try:
-                position = rsa.verify(signed, signature)
+                position = rsa.verify(text.joined(), signature)
             except Refusal as error:
                 refusal = error
             else:

@@ -35,11 +35,13 @@ from relay.providers import (
     EndpointOptions,
     Environment,
     Inspector,
+    OnSigned,
     Provider,
     ProviderInfo,
     RequestShape,
     Sample,
     SampleOrder,
+    ignore_signed,
 )
 from relay.providers.answers import plain_answer
 from relay.signatures.shared_secret import Token
@@ -111,7 +113,7 @@ class _CallbackInspector:
         self._product = options.callback is not None
         self._enforced = options.enforced
 
-    def verify(self, delivery: Delivery) -> Verification:
+    def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:  # noqa: ARG002 - nothing is signed
         if self._product:
             return self._session(delivery)
         match (delivery.head.method, *delivery.remainder.split("/")):

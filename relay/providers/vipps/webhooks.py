@@ -21,7 +21,6 @@ from typing import Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from relay import signatures
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, Delivery, Headers, IngestResult, RequestHead, Verification
@@ -32,13 +31,16 @@ from relay.providers import (
     EndpointOptions,
     Environment,
     Inspector,
+    OnSigned,
     Provider,
     ProviderInfo,
     Sample,
     SampleOrder,
     Window,
+    ignore_signed,
 )
 from relay.providers.answers import plain_answer
+from relay.signatures import SignedText
 from relay.signatures.shared_secret import Hmac
 
 _DATE = "x-ms-date"
@@ -48,6 +50,7 @@ _SIGNED_HEADERS = f"SignedHeaders={_DATE};host;{_CONTENT}"
 _RFC1123 = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
 # No user, no fragment, and nothing that a parser would drop or encode.
 _URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?P<rest>(?:[/?][!-\"$-~]*)?)", re.ASCII)
+_NOT_ASCII = "something signed is not ASCII"
 _WRITE_URL = "write the URL registered at Vipps, such as https://pay.example.com/vipps"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -108,10 +111,10 @@ class _VippsInspector:
         self._url = url
         self._window = window
 
-    def verify(self, delivery: Delivery) -> Verification:
+    def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         secret = None
         if self._hmac is not None:
-            secret = self._verify_signature(self._hmac, delivery)
+            secret = self._verify_signature(self._hmac, delivery, on_signed)
         message = strict_json.parse_object(delivery.body)
         return Verification(
             key=_event_key(message, delivery.body),
@@ -128,17 +131,20 @@ class _VippsInspector:
     def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
         return answered
 
-    def _verify_signature(self, verifier: Hmac, delivery: Delivery) -> int:
+    def _verify_signature(self, verifier: Hmac, delivery: Delivery, on_signed: OnSigned) -> int:
         headers = delivery.head.headers
         signed_at = _single(headers, _DATE)
         content = _single(headers, _CONTENT)
         signature = _signature(_single(headers, _AUTHORIZATION))
         url = self._url or _received_url(delivery.head)
         signed = _signed_text(delivery.head.method, url, signed_at, content)
-        signatures.saw((signed.encode("utf-8", "backslashreplace"),), signature)
+        text = SignedText((signed.encode("utf-8", "backslashreplace"),), signature)
+        on_signed(text)
         if not hmac.compare_digest(_content_hash(delivery.body), _ascii(content)):
             raise Refusal(Reason.SIGNATURE_MISMATCH, f"{_CONTENT} does not fit the body")
-        position = verifier.verify(_ascii(signed), signature)
+        if not signed.isascii():
+            raise Refusal(Reason.SIGNATURE_MISMATCH, _NOT_ASCII)
+        position = verifier.verify(text.joined(), signature)
         _check_time(signed_at, delivery.head.received_at, self._window)
         return position
 
@@ -180,7 +186,7 @@ def _ascii(text: str) -> bytes:
     try:
         return text.encode("ascii")
     except UnicodeEncodeError:
-        raise Refusal(Reason.SIGNATURE_MISMATCH, "something signed is not ASCII") from None
+        raise Refusal(Reason.SIGNATURE_MISMATCH, _NOT_ASCII) from None
 
 
 def _check_time(signed_at: str, received_at: datetime, window: Window) -> None:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from relay.core.errors import Reason, Refusal
 from relay.core.secret import Secret
 from relay.providers.inline.signature import check, key
+from relay.signatures import SignedText
 from relay.signatures.public_key import sign_rsa
 from tests.contracts.provider import _new_rsa_keys
 from tests.providers.inline.describe import described
@@ -19,7 +20,7 @@ from tests.providers.inline.describe import described
 def verified(rule: dict[str, Any], signature: str, *secrets: str, text: bytes = b"text") -> int:
     made = check(described(**rule).signature, [Secret(secret) for secret in secrets])
     filled = (text, None) if rule.get("scheme") == "digest" else (text,)
-    return made.verify(filled, signature)
+    return made.verify(SignedText(filled, signature))
 
 
 @pytest.mark.parametrize(
