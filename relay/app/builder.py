@@ -13,14 +13,12 @@ from relay.allowlist.dns_cache import DnsCache
 from relay.allowlist.dns_source import Policy
 from relay.allowlist.registry import HostRegistry, Knock
 from relay.allowlist.resolver import Resolver
-from relay.app.maintenance import RetentionJob
 from relay.config import Endpoint as EndpointSettings
 from relay.config import ExpectedSources, Settings, endpoint_options, provider_of, senders
-from relay.config import SqliteSpool as SqliteSettings
 from relay.config.settings import Confirm
 from relay.config.settings import Upstream as UpstreamSettings
 from relay.core.clock import Clock, SystemClock
-from relay.core.errors import RelayError, SpoolUnavailable
+from relay.core.errors import RelayError
 from relay.core.ids import event_ids
 from relay.core.rate_limit import TokenBucket
 from relay.core.request import Address, ForwardedHeader
@@ -41,60 +39,8 @@ from relay.ingest.refusals import RefusalRecorder, RefusalReleaser
 from relay.ingest.routing import Routes
 from relay.signatures.shared_secret import Signer
 from relay.spool import Spool
-from relay.spool.refusals import RefusalLimits, RefusalStore
-from relay.spool.sqlite import SqliteSpool, migrate
-from relay.spool.sqlite import open_spool as open_sqlite
-from relay.spool.sqlite.database import Migrated
+from relay.spool.refusals import RefusalLimits
 from relay.telemetry import Telemetry
-
-# ---- inbound, outbound, spool ---------------------------------------------------------------
-
-# ---- the spool ------------------------------------------------------------------------------
-
-
-async def existing_spool(settings: Settings) -> Spool:
-    """Open the configured spool as a visitor: it is not made when it is not there.
-
-    Raises:
-        SpoolUnavailable: there is none, or it cannot be opened.
-    """
-    path = _sqlite(settings).path
-    if not path.exists():
-        raise SpoolUnavailable(f"there is no spool at {path}; `relay run` makes it")
-    return await open_spool(settings)
-
-
-async def open_spool(settings: Settings, clock: Clock | None = None) -> Spool:
-    """Open the configured spool, making it when it is not there.
-
-    Raises:
-        SpoolUnavailable: it cannot be opened; the message says why.
-    """
-    return await open_sqlite(_sqlite(settings).path, clock or SystemClock())
-
-
-def migrate_spool(settings: Settings) -> Migrated:
-    """Bring the spool to the schema of this version; return the versions before and after.
-
-    Raises:
-        SpoolUnavailable: it cannot be done; the message says why, and nothing has changed.
-    """
-    return migrate(_sqlite(settings).path)
-
-
-def housekeeping(
-    settings: Settings, spool: Spool, refusals: RefusalStore, clock: Clock, telemetry: Telemetry
-) -> RetentionJob:
-    """Return what prunes the spool."""
-    return RetentionJob(
-        spool,
-        refusals,
-        retain=settings.spool.retain,
-        retain_keys=settings.spool.retain_keys,
-        clock=clock,
-        telemetry=telemetry,
-    )
-
 
 # ---- who may send ---------------------------------------------------------------------------
 
@@ -333,12 +279,6 @@ def upstream(
     )
 
 
-def _sqlite(settings: Settings) -> SqliteSettings:
-    if not isinstance(settings.spool, SqliteSettings):
-        raise RelayError("other spools are refused when the configuration is read")
-    return settings.spool
-
-
 # ---- asking providers: before a delivery, and to reconcile ----------------------------------
 
 
@@ -398,18 +338,11 @@ def reconciler(
 # ---- recording and releasing refusals -------------------------------------------------------
 
 
-def store(spool: Spool) -> RefusalStore:
-    """Return where this spool keeps refusals; open as long as the spool is."""
-    if not isinstance(spool, SqliteSpool):
-        raise RelayError("other spools are refused when the configuration is read")
-    return spool.refusals
-
-
 def recorder(spool: Spool, clock: Clock, telemetry: Telemetry) -> RefusalRecorder:
     """Return what notes refused deliveries, not running yet."""
     new_id = event_ids(clock)
     return RefusalRecorder(
-        store(spool),
+        spool.refusals,
         clock=clock,
         telemetry=telemetry,
         new_id=lambda: new_id().replace("evt_", "ref_", 1),
@@ -428,7 +361,6 @@ def releaser(
     secrets: gives those that are configured then.
     """
     return RefusalReleaser(
-        store(spool),
         spool,
         routes=routes,
         secrets=secrets,

@@ -13,7 +13,6 @@ from relay.core.errors import SpoolUnavailable
 from relay.core.files import Fingerprint, fingerprint, refuse_irregular
 from relay.edge.tls import ServerTls
 from relay.spool import Spool
-from relay.spool.refusals import RefusalStore
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log
 
@@ -133,7 +132,6 @@ class RetentionJob:
     def __init__(
         self,
         spool: Spool,
-        refusals: RefusalStore,
         *,
         retain: timedelta,
         retain_keys: timedelta,
@@ -141,7 +139,6 @@ class RetentionJob:
         telemetry: Telemetry,
     ) -> None:
         self._spool = spool
-        self._refusals = refusals
         self._retain = retain
         self._retain_keys = retain_keys
         self._clock = clock
@@ -160,5 +157,5 @@ class RetentionJob:
     async def _step(self) -> bool:
         now = self._clock.now()
         bodies, keys = now - self._retain, now - self._retain_keys
-        removed = await self._refusals.prune(bodies, _STEP)
+        removed = await self._spool.refusals.prune(bodies, _STEP)
         return bool(removed + await self._spool.prune(bodies, keys, _STEP))

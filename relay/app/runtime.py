@@ -14,8 +14,9 @@ from relay.admin.server import Admin
 from relay.allowlist.registry import HostRegistry
 from relay.app import builder
 from relay.app.generation import LiveConfigBuilder
-from relay.app.maintenance import CertificateReloader
+from relay.app.maintenance import CertificateReloader, RetentionJob
 from relay.app.reload import ConfigSwitch, Reloader, announce
+from relay.app.spools import open_spool
 from relay.app.watch import watch
 from relay.config import Settings
 from relay.core.clock import Clock
@@ -128,15 +129,15 @@ class App:
             parts = self._parts = await self._assemble(stack)
             started(await self._listen(parts, stack))
             async with asyncio.TaskGroup() as group:
-                keeping = builder.housekeeping(
-                    self._settings,
+                retention = RetentionJob(
                     parts.spool,
-                    builder.store(parts.spool),
-                    self._clock,
-                    self._telemetry,
+                    retain=self._settings.spool.retain,
+                    retain_keys=self._settings.spool.retain_keys,
+                    clock=self._clock,
+                    telemetry=self._telemetry,
                 )
                 background = [
-                    group.create_task(keeping.run()),
+                    group.create_task(retention.run()),
                     group.create_task(self._check_integrity(parts.spool)),
                 ]
                 changes = [group.create_task(each) for each in self._changes(parts)]
@@ -166,7 +167,7 @@ class App:
         settings, clock, telemetry = self._settings, self._clock, self._telemetry
         announce(settings.endpoints, settings.upstreams, telemetry)
         telemetry.configured(clock.now())
-        spool = await builder.open_spool(settings, clock)
+        spool = await open_spool(settings, clock)
         stack.push_async_callback(spool.close)
         await spool.reserve_space()
         if self._role.delivers and (

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from relay.app.builder import existing_spool
+from relay.app.spools import existing_spool
 from relay.config import Settings, SqliteSpool, load
 from relay.config.yaml_document import suggestion
 from relay.core.errors import SpoolUnavailable

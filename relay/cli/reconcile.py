@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from relay.app import builder
-from relay.app.builder import existing_spool
+from relay.app.spools import existing_spool
 from relay.cli.common import (
     CONFIG,
     FORMAT,

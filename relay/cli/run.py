@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from relay import __version__
-from relay.app.builder import migrate_spool
 from relay.app.runtime import Addresses, App, Role
+from relay.app.spools import migrate_spool
 from relay.app.watch import ConfigSource
 from relay.cli import process
 from relay.cli.common import (

@@ -209,7 +209,6 @@ class RefusalReleaser:
 
     def __init__(
         self,
-        store: RefusalStore,
         spool: Spool,
         *,
         routes: Callable[[], Routes[Endpoint]],
@@ -221,7 +220,7 @@ class RefusalReleaser:
 
         routes: gives those of the present configuration. secrets: gives all that it holds.
         """
-        self.store = store
+        self.store = spool.refusals
         self.secrets = secrets
         self._spool = spool
         self._routes = routes

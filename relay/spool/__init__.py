@@ -11,6 +11,7 @@ from typing import Protocol
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDelivery, Status
 from relay.core.request import VerifiedDelivery, frozen
+from relay.spool.refusals import RefusalStore
 
 
 class SpoolOverloaded(SpoolUnavailable):
@@ -152,6 +153,10 @@ class Spool(Protocol):
     Every method raises `SpoolUnavailable` when the store cannot do its work, and `SpoolBroken`,
     which is one, when it never will again.
     """
+
+    @property
+    def refusals(self) -> RefusalStore:
+        """The refusals in the same store; usable until `close`."""
 
     async def put(
         self, event: VerifiedDelivery, within: float | None = None

@@ -78,11 +78,6 @@ def test_the_host_names_of_every_endpoint_are_known(settings: Settings, tmp_path
     assert builder.endpoint_hosts(named.endpoints[0]) == ("a.example.org",)
 
 
-def test_migrating_makes_the_spool(settings: Settings, tmp_path: Path) -> None:
-    assert builder.migrate_spool(settings).before == 0
-    assert (tmp_path / "relay.db").exists()
-
-
 @pytest.mark.parametrize("asks", [False, True])
 def test_an_endpoint_that_asks_is_bound_as_one(asks: bool, tmp_path: Path) -> None:
     line = "    environment: sandbox\n"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay.app import builder
+from relay.app.spools import open_spool
 from relay.config import load
 from relay.core.clock import SystemClock
 from relay.core.errors import Reason, Refusal, RelayError
@@ -13,9 +14,7 @@ from relay.spool.refusals import RefusalQuery
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
 from tests.cli.conftest import CONFIGURATION
-from tests.harness.clock import ManualClock
 from tests.harness.deliveries import verified
-from tests.harness.tapped import SpyingSpool
 from tests.ingest.endpoints import endpoint
 
 ENVIRON = {"MIDTRANS_SERVER_KEY": "SB-Mid-server-x", "VIPPS_SECRET": "a-secret"}
@@ -30,12 +29,12 @@ def config(tmp_path: Path) -> Path:
 
 async def test_a_kept_refusal_has_an_id_of_its_own_kind(config: Path) -> None:
     writer = LogWriter(io.BytesIO())
-    spool = await builder.open_spool(load(config, ENVIRON))
+    spool = await open_spool(load(config, ENVIRON))
     clock = SystemClock()
     recorder = builder.recorder(spool, clock, Telemetry(Log(writer, clock)))
     recorder.note(endpoint(), verified().delivery, Refusal(Reason.BODY_MALFORMED))
     await recorder.flush()
-    (kept,) = (await builder.store(spool).page(RefusalQuery())).kept
+    (kept,) = (await spool.refusals.page(RefusalQuery())).kept
     assert kept.refused.id.startswith("ref_")
     assert len(kept.refused.id) == len("ref_") + 32
     await spool.close()
@@ -44,16 +43,9 @@ async def test_a_kept_refusal_has_an_id_of_its_own_kind(config: Path) -> None:
 
 async def test_a_visitor_needs_to_know_what_dns_said(config: Path) -> None:
     settings = load(config, ENVIRON)
-    spool = await builder.open_spool(settings)
+    spool = await open_spool(settings)
     assert await builder.visiting_releaser(settings, spool).release("ref_9") is None
     (config.parent / "dns.json").write_text("{")
     with pytest.raises(RelayError, match=r"dns\.json"):
         builder.visiting_releaser(settings, spool)
-    await spool.close()
-
-
-async def test_another_spool_keeps_none(config: Path) -> None:
-    spool = await builder.open_spool(load(config, ENVIRON))
-    with pytest.raises(RelayError):
-        builder.store(SpyingSpool(spool, ManualClock()))
     await spool.close()

@@ -52,7 +52,6 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     spool = await open_spool(tmp_path / "relay.db", clock, patience=timedelta(milliseconds=50))
     keeping = RetentionJob(
         spool,
-        spool.refusals,
         retain=timedelta(days=10),
         retain_keys=timedelta(days=20),
         clock=clock,

@@ -1,14 +1,18 @@
-"""What every store of refusals keeps to: subclass it and give a fixture `store`."""
+"""What the refusals of every spool keep to: subclass it and give a fixture `opener`."""
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address
 
 import pytest
 
-from relay.core.errors import Reason
+from relay.core.errors import Reason, SpoolUnavailable
 from relay.core.request import ClientAddress, Headers, RequestHead, Via
+from relay.spool import Spool
 from relay.spool.refusals import OVERHEAD, RefusalLimits, RefusalQuery, RefusalStore, Refused
+from tests.contracts.spool import Opener
+from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED
 
 BOUNDS = RefusalLimits()
@@ -50,6 +54,20 @@ async def ids(store: RefusalStore, query: RefusalQuery | None = None) -> list[st
 
 class RefusalContract:
     """Every promise of `RefusalStore`."""
+
+    @pytest.fixture
+    def opener(self) -> Opener:
+        raise NotImplementedError
+
+    @pytest.fixture
+    async def spool(self, opener: Opener) -> AsyncIterator[Spool]:
+        spool = await opener(ManualClock())
+        yield spool
+        await spool.close()
+
+    @pytest.fixture
+    def store(self, spool: Spool) -> RefusalStore:
+        return spool.refusals
 
     async def test_what_is_kept_comes_back_as_it_was(self, store: RefusalStore) -> None:
         one = refused(body=b"\x00\xff{")
@@ -149,3 +167,17 @@ class RefusalContract:
         before = RECEIVED + timedelta(seconds=3)
         assert [await store.prune(before, 2) for _ in range(3)] == [2, 1, 0]
         assert await ids(store) == ["ref_004", "ref_003"]
+
+    async def test_another_process_sees_what_is_kept(
+        self, store: RefusalStore, opener: Opener
+    ) -> None:
+        other = await opener(ManualClock())
+        await store.keep([refused(1)], BOUNDS)
+        assert await ids(other.refusals) == ["ref_001"]
+        await other.close()
+
+    async def test_a_closed_spool_keeps_nothing(self, opener: Opener) -> None:
+        spool = await opener(ManualClock())
+        await spool.close()
+        with pytest.raises(SpoolUnavailable, match="closed"):
+            await spool.refusals.keep([refused(1)], BOUNDS)

@@ -19,6 +19,7 @@ from relay.spool import (
     SpoolStats,
     Stored,
 )
+from relay.spool.refusals import RefusalStore
 from tests.harness.clock import ManualClock
 
 
@@ -56,6 +57,10 @@ class SpyingSpool:
     async def rests(self) -> None:
         """Return when somebody waits for work, and nothing is out."""
         await self._idle.wait()
+
+    @property
+    def refusals(self) -> RefusalStore:
+        return self._spool.refusals
 
     # ---- the contract -----------------------------------------------------------------------
 

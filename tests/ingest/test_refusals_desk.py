@@ -77,7 +77,6 @@ class Office:
     def releaser(self, *endpoints: Endpoint) -> RefusalReleaser:
         routes = Routes(endpoints)
         return RefusalReleaser(
-            self.spool.refusals,
             self.spool,
             routes=lambda: routes,
             secrets=list,

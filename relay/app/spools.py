@@ -1,0 +1,49 @@
+"""The configured spool: open, create and migrate it. The one place that knows every backend."""
+
+from pathlib import Path
+
+from relay.config import PostgresSpool, Settings, SqliteSpool
+from relay.core.clock import Clock, SystemClock
+from relay.core.errors import SpoolUnavailable
+from relay.spool import Spool
+from relay.spool.sqlite import migrate
+from relay.spool.sqlite import open_spool as open_sqlite
+from relay.spool.sqlite.database import Migrated
+
+
+async def open_spool(settings: Settings, clock: Clock | None = None) -> Spool:
+    """Open the configured spool, and create it if it does not exist. The caller closes it.
+
+    Raises:
+        SpoolUnavailable: it cannot be opened; the message says why.
+    """
+    return await open_sqlite(_path(settings), clock or SystemClock())
+
+
+async def existing_spool(settings: Settings) -> Spool:
+    """Open the configured spool for a command, and never create it. The caller closes it.
+
+    Raises:
+        SpoolUnavailable: it does not exist, or cannot be opened.
+    """
+    path = _path(settings)
+    if not path.exists():
+        raise SpoolUnavailable(f"there is no spool at {path}; `relay run` makes it")
+    return await open_spool(settings)
+
+
+def migrate_spool(settings: Settings) -> Migrated:
+    """Bring the spool to the schema of this version; return the versions before and after.
+
+    Raises:
+        SpoolUnavailable: it cannot be done; the message says why, and nothing has changed.
+    """
+    return migrate(_path(settings))
+
+
+def _path(settings: Settings) -> Path:
+    match settings.spool:
+        case SqliteSpool(path=path):
+            return path
+        case PostgresSpool():
+            raise SpoolUnavailable("PostgreSQL is not available in this version")
