@@ -68,12 +68,16 @@ def test_the_address_dropped_in_2022_is_nowhere() -> None:
         assert not holds(found, IPAddress("103.58.103.177"))
 
 
-def test_vipps_is_known_by_its_hosts_alone() -> None:
-    found = environments("vipps")
+# A host that only one of them knows is a refused payment.
+@pytest.mark.parametrize("provider", ["vipps", "vipps-callback"])
+def test_vipps_is_known_by_its_hosts_alone(provider: str) -> None:
+    found = environments(provider)
     assert {name: list(environment.hosts) for name, environment in found.items()} == VIPPS
     assert not any(environment.listings for environment in found.values())
 
 
-def test_the_disaster_recovery_hosts_are_production() -> None:
-    assert sum("-dr-" in host for host in environments("vipps")["production"].hosts) == 4
-    assert not any("-dr-" in host for host in environments("vipps")["test"].hosts)
+@pytest.mark.parametrize("provider", ["vipps", "vipps-callback"])
+def test_the_disaster_recovery_hosts_are_production(provider: str) -> None:
+    hosts = {name: found.hosts for name, found in environments(provider).items()}
+    assert sum("-dr-" in host for host in hosts["production"]) == 4
+    assert not any("-dr-" in host for host in hosts["test"])

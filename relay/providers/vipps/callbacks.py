@@ -33,7 +33,6 @@ from relay.core.strict_json import JsonObject
 from relay.providers import (
     AnswerContext,
     EndpointOptions,
-    Environment,
     Inspector,
     OnSigned,
     Provider,
@@ -44,6 +43,7 @@ from relay.providers import (
     ignore_signed,
 )
 from relay.providers.answers import plain_answer
+from relay.providers.vipps import ENVIRONMENTS
 from relay.signatures.shared_secret import Token
 
 _AUTHORIZATION = "Authorization"
@@ -54,23 +54,7 @@ _TOKEN = re.compile(rb"[!-~\x80-\xff](?:[ -~\x80-\xff]*[!-~\x80-\xff])?")
 INFO: Final = ProviderInfo(
     name="vipps-callback",
     title="Vipps MobilePay callbacks with a token (eCom, Checkout, Express)",
-    environments={
-        # Vipps: "Vipps servers". Disaster recovery is as important as production, and addresses
-        # are published by DNS alone.
-        "production": Environment(
-            hosts=(
-                "callback-1.vipps.no",
-                "callback-2.vipps.no",
-                "callback-3.vipps.no",
-                "callback-4.vipps.no",
-                "callback-dr-1.vipps.no",
-                "callback-dr-2.vipps.no",
-                "callback-dr-3.vipps.no",
-                "callback-dr-4.vipps.no",
-            )
-        ),
-        "test": Environment(hosts=("callback-mt-1.vipps.no", "callback-mt-2.vipps.no")),
-    },
+    environments=ENVIRONMENTS,
     methods=("POST", "DELETE"),
     secrets=(
         "the token handed to Vipps with each payment (eCom: authToken; Checkout and Express:"

@@ -29,7 +29,6 @@ from relay.core.strict_json import JsonObject
 from relay.providers import (
     AnswerContext,
     EndpointOptions,
-    Environment,
     Inspector,
     OnSigned,
     Provider,
@@ -40,6 +39,7 @@ from relay.providers import (
     ignore_signed,
 )
 from relay.providers.answers import plain_answer
+from relay.providers.vipps import ENVIRONMENTS
 from relay.signatures import SignedText
 from relay.signatures.shared_secret import Hmac
 
@@ -60,23 +60,7 @@ _WINDOW: Final = Window(past=timedelta(days=7), future=timedelta(minutes=5))
 INFO: Final = ProviderInfo(
     name="vipps",
     title="Vipps MobilePay Webhooks API",
-    environments={
-        # Vipps: "Vipps servers". Disaster recovery is as important as production, and addresses
-        # are published by DNS alone.
-        "production": Environment(
-            hosts=(
-                "callback-1.vipps.no",
-                "callback-2.vipps.no",
-                "callback-3.vipps.no",
-                "callback-4.vipps.no",
-                "callback-dr-1.vipps.no",
-                "callback-dr-2.vipps.no",
-                "callback-dr-3.vipps.no",
-                "callback-dr-4.vipps.no",
-            )
-        ),
-        "test": Environment(hosts=("callback-mt-1.vipps.no", "callback-mt-2.vipps.no")),
-    },
+    environments=ENVIRONMENTS,
     methods=("POST",),
     secrets="the secret that each webhook registration returned, as text, not decoded",
     signature=(
