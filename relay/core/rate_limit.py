@@ -1,6 +1,5 @@
 """How often an API is asked. Decisions only: the caller brings the time and does the waiting."""
 
-from datetime import timedelta
 from typing import Final
 
 #: For how many events a place is kept at a time; each takes some hundred bytes.
@@ -15,11 +14,6 @@ _MAX_EXPONENT: Final = 64
 # So much before its time a turn may be taken, and so long after it is kept, in seconds.
 _TOLERANCE: Final = 0.001
 _RESERVATION_TTL: Final = 60.0
-
-#: This many failures in a row, and the API is left alone for a while: seconds, doubling.
-FAILURES: Final = 3
-FIRST_PAUSE: Final = 1.0
-MAX_PAUSE: Final = 60.0
 
 
 def backoff_pause(first: float, longest: float, earlier: int) -> float:
@@ -141,34 +135,3 @@ class FairRateLimiter:
             gone.append(who)
         for who in gone:
             del self._reservations[who]
-
-
-class CircuitBreaker:
-    """Leaves an API alone that does not answer, longer each time; one question a rest tries it."""
-
-    def __init__(self) -> None:
-        self._failures = 0
-        self._until = float("-inf")
-        self._backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
-
-    def left(self, now: float) -> float:
-        """Return for how many seconds nothing is to be asked."""
-        return max(0.0, self._until - now)
-
-    def asked(self, now: float) -> None:
-        """A question goes out. After a rest it is the only one until it is answered."""
-        if self._failures >= FAILURES:
-            self._until = now + self._backoff.pause
-
-    def answered(self) -> None:
-        """The API answered."""
-        self._failures, self._until = 0, float("-inf")
-        self._backoff.reset()
-
-    def failed(self, now: float, at_least: timedelta | None = None) -> None:
-        """It did not, or does not want to be asked for `at_least` so long."""
-        self._failures += 1
-        if self._failures >= FAILURES:
-            self._until = now + self._backoff.next()
-        if at_least is not None:
-            self._until = max(self._until, now + min(at_least.total_seconds(), MAX_PAUSE))

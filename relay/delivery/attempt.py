@@ -31,7 +31,7 @@ from relay.core.event import (
     Unreachable,
 )
 from relay.core.rate_limit import Backoff
-from relay.delivery.circuit_breaker import Breaker
+from relay.delivery.circuit_breaker import CircuitBreaker
 from relay.delivery.retry import RetryPolicy, decide, may_go_unconfirmed
 from relay.delivery.sender import Cause
 from relay.spool import Spool, SpoolBroken
@@ -136,7 +136,7 @@ class AttemptRunner:
         *,
         upstream: Upstream,
         spool: Spool,
-        breaker: Breaker,
+        breaker: CircuitBreaker,
         clock: Clock,
         dice: Random,
         observer: Observer,

@@ -1,84 +1,125 @@
-"""Leaving an upstream alone while it is down. One breaker an upstream; no clock inside.
+"""Circuit breaker: stop calling a service that fails, try again after a pause. No I/O, no clock.
 
-Closed: attempts go out. Open: none do, until a pause has passed. Then one probe goes out: any
-answer closes the breaker, another failure doubles the pause. After it has closed, attempts come
-back step by step: each answer lets one more be under way, so that what has gathered meanwhile
-does not fall on an upstream that is just getting up.
+Closed: attempts go out. Open: none do until a pause has passed. Half-open: one trial goes out; any
+answer closes the breaker, another failure doubles the pause. A closed breaker may be in slow start,
+where each answer lets one more attempt be under way, so that what has gathered meanwhile does not
+fall on a service that is just getting up.
 """
+
+from dataclasses import dataclass
+from datetime import timedelta
 
 from relay.core.rate_limit import Backoff
 
-FAILURES = 10
-EVENTS = 3
-FIRST_PAUSE = 5.0
-MAX_PAUSE = 60.0
-#: How many attempts may be under way after a probe was answered, and when the ramp ends.
-SLOW_START_FROM = 2
-SLOW_START_TO = 64
 
+@dataclass(frozen=True, slots=True)
+class SlowStart:
+    """The limit on attempts under way after a breaker has closed.
 
-class Breaker:
-    """Counts failures to reach an upstream. Times are monotonic seconds.
-
-    It opens after `FAILURES` in a row that concern at least `EVENTS` events, so that one event
-    which the upstream chokes on cannot stop all the others.
+    It is `first`, grows by one with each answer, and ends at `full`.
     """
 
-    def __init__(self) -> None:
+    first: int
+    full: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """When a breaker opens, and how it closes again. Times are seconds.
+
+    failures, events: so many failures in a row, of at least so many different events, open it.
+        With several events, one that the service chokes on cannot stop all the others.
+    first_pause, longest_pause: how long it stays open. A Retry-After counts for no longer either.
+    exclusive_trial: a trial goes on until its end is recorded, and while the breaker is open no
+        other failure lengthens the pause. Otherwise another trial may start when the next pause
+        has passed, and every failure lengthens it.
+    slow_start: None for no limit once the breaker has closed.
+    """
+
+    failures: int
+    events: int
+    first_pause: float
+    longest_pause: float
+    exclusive_trial: bool
+    slow_start: SlowStart | None
+
+
+class CircuitBreaker:
+    """Counts failures to reach one service. Times are monotonic seconds."""
+
+    def __init__(self, policy: BreakerPolicy) -> None:
+        self._policy = policy
+        self._backoff = Backoff(policy.first_pause, policy.longest_pause)
         self._failures = 0
         self._events: set[str] = set()
-        self._backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
-        self._pause = 0.0
-        self._opened_at = 0.0
+        self._is_open = False
+        self._paused_until = float("-inf")
         self._trial: str | None = None
-        self._slow_start = SLOW_START_TO
+        # How many attempts may be under way in slow start; None without a limit.
+        self._limit: int | None = None
 
     @property
     def is_open(self) -> bool:
-        """True from opening until an answer comes; also while a probe is on its way."""
-        return self._pause > 0
+        """True from opening until an answer comes; also while a trial is under way."""
+        return self._is_open
 
     def permits(self, now: float, under_way: int) -> int | None:
-        """Return how many more attempts may begin: 1 for a probe, or None for any number."""
-        if self.is_open:
-            return 0 if self._trial is not None or self.trial_in(now) > 0 else 1
-        return None if self._slow_start >= SLOW_START_TO else max(0, self._slow_start - under_way)
+        """Return how many more attempts may start: 1 for a trial, or None for any number."""
+        if self.paused_for(now) > 0:
+            return 0
+        if self._is_open:
+            return 1 if self._trial is None else 0
+        return None if self._limit is None else max(0, self._limit - under_way)
 
-    def trial_in(self, now: float) -> float:
-        """Return the seconds until a probe may begin."""
-        return max(0.0, self._opened_at + self._pause - now)
+    def paused_for(self, now: float) -> float:
+        """Return the seconds for which no attempt may start."""
+        return max(0.0, self._paused_until - now)
 
-    def on_start(self, event_id: str) -> None:
-        """An attempt begins. While open this is the probe."""
-        if self.is_open:
+    def on_start(self, event_id: str, now: float) -> None:
+        """An attempt starts. While the breaker is open it is the trial."""
+        if not self._is_open:
+            return
+        if self._policy.exclusive_trial:
             self._trial = event_id
+        else:
+            self._paused_until = now + self._backoff.pause
 
     def record_success(self) -> None:
-        """The upstream answered, whatever it said: it is there."""
-        self._slow_start = (
-            SLOW_START_FROM if self.is_open else min(self._slow_start + 1, SLOW_START_TO)
-        )
-        self._failures, self._pause, self._trial = 0, 0.0, None
+        """Close: the service answered, whatever it said."""
+        slow_start = self._policy.slow_start
+        if slow_start is not None and self._is_open:
+            self._limit = slow_start.first
+        elif slow_start is not None and self._limit is not None:
+            self._limit = self._limit + 1 if self._limit + 1 < slow_start.full else None
+        self._is_open, self._paused_until, self._trial = False, float("-inf"), None
+        self._failures = 0
         self._events.clear()
         self._backoff.reset()
 
-    def record_failure(self, event_id: str, now: float) -> None:
-        """An attempt ended without an answer."""
-        if self.is_open:
-            # Attempts that were in flight when it opened fail late; only the probe counts.
-            if event_id == self._trial:
+    def record_failure(
+        self, event_id: str, now: float, retry_after: timedelta | None = None
+    ) -> None:
+        """An attempt ended without an answer, or the service asks for a pause of `retry_after`."""
+        if self._is_open:
+            # Attempts that were in flight when it opened may fail late.
+            if event_id == self._trial or not self._policy.exclusive_trial:
                 self._open(now)
-            return
-        self._failures += 1
-        if len(self._events) < EVENTS:
-            self._events.add(event_id)
-        if self._failures >= FAILURES and len(self._events) >= EVENTS:
-            self._open(now)
+        else:
+            self._failures += 1
+            if len(self._events) < self._policy.events:
+                self._events.add(event_id)
+            enough = len(self._events) >= self._policy.events
+            if enough and self._failures >= self._policy.failures:
+                self._open(now)
+        if retry_after is not None:
+            asked = min(retry_after.total_seconds(), self._policy.longest_pause)
+            self._paused_until = max(self._paused_until, now + asked)
 
     def ignore(self, event_id: str) -> None:
-        """An attempt ended for a reason of ours and says nothing about the upstream."""
+        """An attempt ended for a reason of ours and says nothing about the service."""
         if event_id == self._trial:
             self._trial = None
 
     def _open(self, now: float) -> None:
-        self._pause, self._opened_at, self._trial = self._backoff.next(), now, None
+        self._is_open, self._trial = True, None
+        self._paused_until = now + self._backoff.next()

@@ -15,9 +15,10 @@ from urllib.parse import quote
 
 from relay.core.clock import Clock
 from relay.core.event import Event, Unconfirmed
-from relay.core.rate_limit import CircuitBreaker, FairRateLimiter
+from relay.core.rate_limit import FairRateLimiter
 from relay.core.secret import Secret
 from relay.delivery.attempt import Confirmed, RateLimited
+from relay.delivery.circuit_breaker import BreakerPolicy, CircuitBreaker
 from relay.delivery.http.messages import ExchangeFailed, Origin, Response, encode
 from relay.delivery.http.pool import Pool
 from relay.delivery.sender import cause_of, parse_retry_after
@@ -119,6 +120,17 @@ def _basic(secret: Secret) -> str:
 MAX_CONFIRMATION: Final = timedelta(seconds=STATUS_TIMEOUT)
 
 
+#: An API is not asked for a while after three failures in a row, or when it says so.
+BREAKER_POLICY: Final = BreakerPolicy(
+    failures=3,
+    events=1,
+    first_pause=1.0,
+    longest_pause=60.0,
+    exclusive_trial=False,
+    slow_start=None,
+)
+
+
 class Observer(Protocol):
     """Is told what came of asking (`relay.telemetry`). Neither raises nor waits."""
 
@@ -137,7 +149,7 @@ class StatusTarget:
     secrets: tuple[Secret, ...]
     limiter: FairRateLimiter
     strict: bool
-    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    breaker: CircuitBreaker = field(default_factory=lambda: CircuitBreaker(BREAKER_POLICY))
     under_way: int = 0
 
 
@@ -186,7 +198,7 @@ class StatusConfirmer:
         self, target: StatusTarget, event: Event, said: Transaction
     ) -> Confirmed | Unconfirmed | RateLimited:
         now = self._clock.monotonic()
-        resting = target.breaker.left(now)
+        resting = target.breaker.paused_for(now)
         if resting > 0:
             # It does not answer, or has asked for it: the event takes its turns as if it had been
             # asked about, so that on_error is reached.
@@ -198,7 +210,7 @@ class StatusConfirmer:
         # The key that signed it, whichever position that has now. A key that is gone since then
         # would not be taken by the API either.
         secret = target.secrets[said.signer(target.secrets) or 0]
-        answer = await self._ask(target, said.name, secret, now)
+        answer = await self._ask(target, event, said.name, secret, now)
         if isinstance(answer, Transaction):
             verdict = compare(said, answer, secret)
             if isinstance(verdict, Agrees):
@@ -231,8 +243,10 @@ class StatusConfirmer:
             return target.limiter.defer(event_id, now)
         return wait
 
-    async def _ask(self, target: StatusTarget, name: str, secret: Secret, now: float) -> Answer:
-        target.breaker.asked(now)
+    async def _ask(
+        self, target: StatusTarget, event: Event, name: str, secret: Secret, now: float
+    ) -> Answer:
+        target.breaker.on_start(event.id, now)
         target.under_way += 1
         try:
             async with asyncio.timeout(MAX_CONFIRMATION.total_seconds()):
@@ -242,11 +256,11 @@ class StatusConfirmer:
         finally:
             target.under_way -= 1
         if isinstance(answer, Limited):
-            target.breaker.failed(self._clock.monotonic(), answer.retry_after)
+            target.breaker.record_failure(event.id, self._clock.monotonic(), answer.retry_after)
         elif isinstance(answer, NoAnswer) and answer.cause != UNASKABLE:
-            target.breaker.failed(self._clock.monotonic())
+            target.breaker.record_failure(event.id, self._clock.monotonic())
         else:
-            target.breaker.answered()
+            target.breaker.record_success()
         return answer
 
 

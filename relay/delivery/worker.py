@@ -12,7 +12,7 @@ from relay.core.concurrency import first_completed
 from relay.core.event import Lease
 from relay.core.rate_limit import Backoff
 from relay.delivery.attempt import AttemptRunner, Observer, Upstream
-from relay.delivery.circuit_breaker import Breaker
+from relay.delivery.circuit_breaker import BreakerPolicy, CircuitBreaker, SlowStart
 from relay.spool import Spool, SpoolBroken
 
 # ---- how many attempts start in one turn of the event loop ----------------------------------
@@ -59,6 +59,16 @@ LEASE_MARGIN = timedelta(seconds=30)
 #: down and more events are fetched, the upstream need not wait.
 PREFETCH = 4
 
+#: A worker attempts nothing for a while after ten failures in a row of at least three events.
+BREAKER_POLICY: Final = BreakerPolicy(
+    failures=10,
+    events=3,
+    first_pause=5.0,
+    longest_pause=60.0,
+    exclusive_trial=True,
+    slow_start=SlowStart(first=2, full=64),
+)
+
 # An idle loop looks at the spool at least this often, and never more often than the other.
 _MAX_WAIT = 30.0
 _MIN_WAIT = 0.05
@@ -88,7 +98,7 @@ class UpstreamWorker:
         """Take the parts. `turnstile`: attempts of all upstreams begin through one."""
         self.name = upstream.name
         self.upstream = upstream
-        self.breaker = Breaker()
+        self.breaker = CircuitBreaker(BREAKER_POLICY)
         # Whether `run` goes on, or did; set when it claims nothing more, and at its end.
         self.started, self.claiming_ended, self.ended = False, asyncio.Event(), asyncio.Event()
         self._spool = spool
@@ -205,7 +215,7 @@ class UpstreamWorker:
         return free if allowance is None else min(free, allowance)
 
     async def _wait_for_capacity(self) -> None:
-        pause = self.breaker.trial_in(self._clock.monotonic())
+        pause = self.breaker.paused_for(self._clock.monotonic())
         if pause > 0:
             await first_completed(self._capacity_changed.wait(), self._clock.sleep(pause))
         else:
@@ -270,7 +280,7 @@ class UpstreamWorker:
                 self._work_arrived.set()
                 continue
             self._in_flight += 1
-            self.breaker.on_start(lease.event.id)
+            self.breaker.on_start(lease.event.id, self._clock.monotonic())
             if self._group is None:
                 raise RuntimeError("nothing can begin before `run`")
             self._group.create_task(self._deliver(lease))

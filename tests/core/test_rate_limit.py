@@ -1,13 +1,9 @@
 from collections import Counter
-from datetime import timedelta
 from random import Random
 
 from relay.core.rate_limit import (
-    FAILURES,
-    MAX_PAUSE,
     RETRY_INTERVAL,
     Backoff,
-    CircuitBreaker,
     FairRateLimiter,
     TokenBucket,
     backoff_pause,
@@ -130,36 +126,3 @@ def test_who_finds_every_desk_taken_waits_behind_the_others() -> None:
     for who in range(20):
         turns.acquire(str(who), 0.0)
     assert turns.defer("b", 0.0) > 1
-
-
-def test_an_api_that_does_not_answer_is_left_alone_for_longer_each_time() -> None:
-    rest = CircuitBreaker()
-    for _ in range(FAILURES - 1):
-        rest.failed(10.0)
-    assert rest.left(10.0) == 0
-    pauses = []
-    for _ in range(8):
-        rest.failed(10.0)
-        pauses.append(rest.left(10.0))
-    assert pauses == [1, 2, 4, 8, 16, 32, MAX_PAUSE, MAX_PAUSE]
-
-
-def test_after_a_rest_one_question_tries_it() -> None:
-    rest = CircuitBreaker()
-    for _ in range(FAILURES):
-        rest.failed(10.0)
-    assert rest.left(11.0) == 0
-    rest.asked(11.0)
-    assert rest.left(11.0) > 0
-    rest.answered()
-    assert rest.left(11.0) == 0
-    rest.asked(11.0)
-    assert rest.left(11.0) == 0
-
-
-def test_what_it_asks_for_is_given_within_reason() -> None:
-    rest = CircuitBreaker()
-    rest.failed(10.0, timedelta(seconds=20))
-    assert rest.left(10.0) == 20
-    rest.failed(10.0, timedelta(days=1))
-    assert rest.left(10.0) == MAX_PAUSE

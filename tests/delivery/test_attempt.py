@@ -20,9 +20,10 @@ from relay.core.event import (
     Unreachable,
 )
 from relay.delivery.attempt import AttemptRunner, Confirmed, RateLimited, Upstream
-from relay.delivery.circuit_breaker import Breaker
+from relay.delivery.circuit_breaker import CircuitBreaker
 from relay.delivery.retry import RetryPolicy
 from relay.delivery.sender import Cause
+from relay.delivery.worker import BREAKER_POLICY
 from relay.spool import Record, SpoolBroken
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
@@ -45,7 +46,7 @@ class Bench:
     clock: ManualClock
     spool: SpyingSpool
     witness: RecordingObserver
-    breaker: Breaker
+    breaker: CircuitBreaker
 
     async def lease(self, number: int = 1) -> Lease:
         await self.spool.put(verified(number, received_at=self.clock.now()))
@@ -91,7 +92,9 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = ManualClock()
     spool = await open_spool(tmp_path / "relay.db", clock)
-    yield Bench(clock, SpyingSpool(spool, clock), RecordingObserver(), Breaker())
+    yield Bench(
+        clock, SpyingSpool(spool, clock), RecordingObserver(), CircuitBreaker(BREAKER_POLICY)
+    )
     await spool.close()
 
 
@@ -281,7 +284,7 @@ async def test_a_probe_that_fails_by_our_own_fault_makes_room_for_another(
 ) -> None:
     for number in range(10):
         bench.breaker.record_failure(f"event {number}", 0.0)
-    bench.breaker.on_start("evt_0001")
+    bench.breaker.on_start("evt_0001", bench.clock.monotonic())
     await bench.deliver(tell)
     assert bench.breaker.is_open
     assert bench.breaker.permits(1e9, 0) == 1
@@ -415,7 +418,7 @@ async def test_a_probe_that_waits_for_its_turn_makes_room_for_another(bench: Ben
         bench.breaker.record_failure(f"evt-{number}", bench.clock.monotonic())
     await bench.clock.advance(60)
     lease = await bench.lease()
-    bench.breaker.on_start(lease.event.id)
+    bench.breaker.on_start(lease.event.id, bench.clock.monotonic())
     assert bench.breaker.permits(bench.clock.monotonic(), 0) == 0
     await ask(bench, Provider(RateLimited(1)), [], lease)
     assert bench.breaker.permits(bench.clock.monotonic(), 0) == 1

@@ -4,10 +4,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from relay.core.event import Unconfirmed
-from relay.core.rate_limit import FAILURES, RETRY_INTERVAL, FairRateLimiter
+from relay.core.rate_limit import RETRY_INTERVAL, FairRateLimiter
 from relay.core.secret import Secret
 from relay.delivery.attempt import Confirmed, RateLimited
-from relay.delivery.confirmation import CONCURRENCY, StatusConfirmer, StatusTarget
+from relay.delivery.confirmation import BREAKER_POLICY, CONCURRENCY, StatusConfirmer, StatusTarget
 from relay.providers.midtrans.status import Answer, Limited, NoAnswer, NotFound, notified
 from tests.harness.clock import ManualClock
 from tests.harness.leases import EVENT
@@ -158,12 +158,12 @@ async def test_while_every_question_is_under_way_nobody_waits_for_an_answer() ->
 async def test_an_api_that_does_not_answer_is_left_alone() -> None:
     api, clock = Api(NoAnswer("timeout")), ManualClock()
     asks = confirmer(api, clock, Tally())
-    for _ in range(FAILURES):
+    for _ in range(BREAKER_POLICY.failures):
         assert await asks.confirm(PAID) == Unconfirmed("timeout")
     for _ in range(5):
         left_alone = Unconfirmed("api left alone", timedelta(seconds=1))
         assert await asks.confirm(PAID) == left_alone
-    assert len(api.asked) == FAILURES
+    assert len(api.asked) == BREAKER_POLICY.failures
     await clock.advance(1)
     api.answer = _transaction()
     assert await asks.confirm(PAID) == Confirmed("settlement")
@@ -173,9 +173,9 @@ async def test_an_api_that_does_not_answer_is_left_alone() -> None:
 async def test_a_name_that_cannot_be_asked_for_is_not_held_against_the_api() -> None:
     api = Api(NoAnswer("unaskable"))
     asks = confirmer(api, ManualClock(), Tally())
-    for _ in range(FAILURES + 5):
+    for _ in range(BREAKER_POLICY.failures + 5):
         await asks.confirm(PAID)
-    assert len(api.asked) == FAILURES + 5
+    assert len(api.asked) == BREAKER_POLICY.failures + 5
 
 
 async def test_an_event_of_an_endpoint_that_is_gone_does_not_go_out_unasked() -> None:
