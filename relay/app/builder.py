@@ -331,7 +331,7 @@ def reconciler(
         bucket=TokenBucket(confirm.rate),
         spool=spool,
         clock=clock,
-        new_id=event_ids(clock),
+        new_id=event_ids(),
     )
 
 
@@ -340,12 +340,12 @@ def reconciler(
 
 def recorder(spool: Spool, clock: Clock, telemetry: Telemetry) -> RefusalRecorder:
     """Return what notes refused deliveries, not running yet."""
-    new_id = event_ids(clock)
+    new_id = event_ids()
     return RefusalRecorder(
         spool.refusals,
         clock=clock,
         telemetry=telemetry,
-        new_id=lambda: new_id().replace("evt_", "ref_", 1),
+        new_id=lambda at: new_id(at).replace("evt_", "ref_", 1),
         bounds=RefusalLimits(),
     )
 
@@ -365,7 +365,7 @@ def releaser(
         routes=routes,
         secrets=secrets,
         clock=clock,
-        new_id=event_ids(clock),
+        new_id=event_ids(),
     )
 
 

@@ -282,7 +282,7 @@ class LiveConfigBuilder:
         self._clock = clock
         self._telemetry = telemetry
         self._give_up = give_up
-        self._new_id = event_ids(clock)
+        self._new_id = event_ids()
         self._knocks = UsagePool(self._knock)
         self._bound = UsagePool(self._endpoint)
         self._targets = StatusTargetPool(clock, telemetry)

@@ -4,32 +4,31 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
+from datetime import datetime
 from io import BytesIO
 from typing import Final
 from urllib.parse import quote
-
-from relay.core.clock import Clock
 
 _RANDOM_BYTES: Final = 10
 _BATCH_SIZE: Final = 256
 
 
-def event_ids(clock: Clock) -> Callable[[], str]:
-    """Return a function that gives a new event id at each call.
+def event_ids() -> Callable[[datetime], str]:
+    """Return a function that gives a new event id of this time at each call.
 
     An id is `evt_` and the 32 hexadecimal digits of a UUID of version 7 (RFC 9562): it sorts by
     time, it cannot be guessed, and it holds no full stop, which Standard Webhooks forbids.
     """
     chance = BytesIO()
 
-    def new_id() -> str:
+    def new_id(at: datetime) -> str:
         nonlocal chance
         drawn = chance.read(_RANDOM_BYTES)
         if not drawn:
             # Asked of the system for many at once: each asking lets another thread run first.
             chance = BytesIO(os.urandom(_RANDOM_BYTES * _BATCH_SIZE))
             drawn = chance.read(_RANDOM_BYTES)
-        milliseconds = int(clock.now().timestamp() * 1000)
+        milliseconds = int(at.timestamp() * 1000)
         number = (milliseconds << 80) | int.from_bytes(drawn)
         number = number & ~(0xF << 76) | 0x7 << 76
         number = number & ~(0b11 << 62) | 0b10 << 62

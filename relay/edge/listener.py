@@ -238,13 +238,14 @@ class Edge:
     # ---- what never became a request (`ConnectionErrors`) ---------------------------------------
 
     def refuse(self, peer: Address, refusal: Refusal) -> Ack:
-        return self._ingest.refuse(DeliveryRecord(peer=peer), refusal)
+        return self._ingest.refuse(peer, refusal)
 
     def fault(self, peer: Address, error: BaseException | None) -> Ack:
         if error is not None:
             self._telemetry.log.fault("edge_fault", error, peer=str(peer))
         ack = plain_answer(IngestResult(Verdict.UNAVAILABLE))
-        self._telemetry.received(DeliveryRecord(peer=peer, status=ack.status), self._clock.now())
+        record = DeliveryRecord(peer=peer, received_at=self._clock.now(), status=ack.status)
+        self._telemetry.received(record)
         return ack
 
 

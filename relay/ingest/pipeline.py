@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from relay.allowlist import Allowlist, Entry, Mode
 from relay.allowlist.registry import Knock, KnockResult
@@ -98,7 +98,7 @@ class Ingest:
         pass_on: PassOn,
         telemetry: Telemetry,
         clock: Clock,
-        new_id: Callable[[], str],
+        new_id: Callable[[datetime], str],
         answer_within: timedelta,
         give_up: Callable[[SpoolBroken], None],
         keep_refused: OnRefused = lambda *_: None,
@@ -131,32 +131,31 @@ class Ingest:
         read_body: reads the body, limited and timed; raises `Refusal` when it may not be had. It
             is called only for an admitted client.
         """
-        began = self._clock.monotonic()
-        record = DeliveryRecord(peer=head.peer)
+        record = DeliveryRecord(head.peer, head.received_at, self._clock.monotonic())
         self._in_flight += 1
         self._idle.clear()
         try:
-            ack = await self._handle(head, read_body, known, record, began)
+            ack = await self._handle(head, read_body, known, record)
         finally:
-            record.duration = self._clock.monotonic() - began
             self._in_flight -= 1
             if not self._in_flight:
                 self._idle.set()
         record.status = ack.status
-        self._telemetry.received(record, head.received_at)
+        self._telemetry.received(record)
         return ack
 
     async def idle(self) -> None:
         """Return when no request is in hand."""
         await self._idle.wait()
 
-    def refuse(self, record: DeliveryRecord, refusal: Refusal) -> Ack:
+    def refuse(self, peer: Address, refusal: Refusal) -> Ack:
         """Return the answer to something that never became a request head, and account for it."""
+        record = DeliveryRecord(peer, self._clock.now())
         record.verdict, record.reason = Verdict.REFUSED, refusal.reason
         record.detail = refusal.detail
         ack = plain_answer(IngestResult(Verdict.REFUSED, refusal.reason))
         record.status = ack.status
-        self._telemetry.received(record, self._clock.now())
+        self._telemetry.received(record)
         return ack
 
     async def _handle(
@@ -165,13 +164,12 @@ class Ingest:
         read_body: BodyReader,
         known: OnClient,
         record: DeliveryRecord,
-        began: float,
     ) -> Ack:
         try:
             route = self._routes.find(head)
         except Refusal as refusal:
             record.verdict, record.reason = Verdict.REFUSED, refusal.reason
-            return self._no_route(head, IngestResult(Verdict.REFUSED, refusal.reason))
+            return self._no_route(head, IngestResult(Verdict.REFUSED, refusal.reason), record)
         endpoint = route.endpoint
         record.endpoint, record.provider = endpoint.name, endpoint.provider
         body, passed, delivery = b"", None, None
@@ -180,13 +178,15 @@ class Ingest:
             body = await read_body()
             record.body_bytes = len(body)
             record.body_sha256 = hashlib.sha256(body).hexdigest()
+            read_at = self._clock.monotonic()
             delivery = Delivery(endpoint.name, head, client, route.remainder, body)
-            event = self._verify(endpoint, delivery, record)
+            event = self._verify(endpoint, delivery, record, read_at)
             # A test message from a dashboard goes no further in either mode.
             if route.proxied and not event.verification.test:
                 result, passed = await self._pass(route, event, record)
             else:
-                result = await self._store(event, record, self._left(endpoint, began))
+                timeout = self._store_timeout(endpoint, read_at - record.started)
+                result = await self._store(event, record, timeout)
         except Refusal as refusal:
             result = IngestResult(Verdict.REFUSED, refusal.reason)
             record.detail = refusal.detail
@@ -207,16 +207,21 @@ class Ingest:
         record.verdict, record.reason = result.verdict, result.reason
         if passed is not None:
             return passed
-        return endpoint.inspector.answer(result, self._asked(route, body))
+        return endpoint.inspector.answer(result, self._context(record, route.remainder, body))
 
-    def _no_route(self, head: RequestHead, result: IngestResult) -> Ack:
+    def _no_route(self, head: RequestHead, result: IngestResult, record: DeliveryRecord) -> Ack:
         """Return the answer for a path that is nobody's; below a prefix, in its sender's shape."""
+        context = self._context(record, "", b"")
         around = self._routes.around(head)
-        if around is None:
-            return plain_answer(result)
-        return around.inspector.answer(result, AnswerContext("", b"", self._clock.now()))
+        return plain_answer(result) if around is None else around.inspector.answer(result, context)
 
-    def _left(self, endpoint: Endpoint, began: float) -> float:
+    def _context(self, record: DeliveryRecord, remainder: str, body: bytes) -> AnswerContext:
+        """Return what an answer may depend on, and note in the record how long it took."""
+        now = self._clock.monotonic()
+        record.duration = now - record.started
+        return AnswerContext(remainder, body, record.at(now))
+
+    def _store_timeout(self, endpoint: Endpoint, elapsed: float) -> float:
         """Return the seconds that storing may take before this endpoint's sender hangs up.
 
         An early look at DNS and the body have taken their part of its patience; a body that took
@@ -225,7 +230,7 @@ class Ingest:
         within = self._answer_within
         if endpoint.answer_deadline is not None:
             within = min(within, endpoint.answer_deadline.total_seconds())
-        return max(within - (self._clock.monotonic() - began), _MIN_STORE_TIMEOUT)
+        return max(within - elapsed, _MIN_STORE_TIMEOUT)
 
     # ---- who is calling, before the body is read --------------------------------------------
 
@@ -267,9 +272,9 @@ class Ingest:
     # ---- what it says -----------------------------------------------------------------------
 
     def _verify(
-        self, endpoint: Endpoint, delivery: Delivery, record: DeliveryRecord
+        self, endpoint: Endpoint, delivery: Delivery, record: DeliveryRecord, read_at: float
     ) -> VerifiedDelivery:
-        event = verified(endpoint, delivery, self._new_id)
+        event = verified(endpoint, delivery, self._new_id(record.at(read_at)))
         record.secret, record.event_key = event.verification.secret, event.verification.key
         return event
 
@@ -299,9 +304,9 @@ class Ingest:
         answer = await self._pass_on(event)
         record.id = event.event_id
         if answer.ack is not None:
-            asked = self._asked(route, event.delivery.body)
+            context = self._context(record, route.remainder, event.delivery.body)
             return IngestResult(Verdict.PASSED), route.endpoint.inspector.proxied_answer(
-                answer.ack, asked
+                answer.ack, context
             )
         if isinstance(answer.outcome, Unreachable):
             record.detail = f"{event.upstream} is unreachable: {answer.outcome.cause}"
@@ -310,19 +315,16 @@ class Ingest:
         late = answer.outcome == Unreachable("timeout")
         return IngestResult(Verdict.UNAVAILABLE, late=late), None
 
-    def _asked(self, route: Route[Endpoint], body: bytes) -> AnswerContext:
-        return AnswerContext(route.remainder, body, self._clock.now())
 
-
-def verified(endpoint: Endpoint, delivery: Delivery, new_id: Callable[[], str]) -> VerifiedDelivery:
-    """Return the delivery as one that passed every check of what it says.
+def verified(endpoint: Endpoint, delivery: Delivery, event_id: str) -> VerifiedDelivery:
+    """Return the delivery, under this id, as one that passed every check of what it says.
 
     Raises:
         Refusal: with the reason of the first check that failed.
     """
     verification = endpoint.inspector.verify(delivery)
     return VerifiedDelivery(
-        event_id=new_id(),
+        event_id=event_id,
         provider=endpoint.provider,
         environment=endpoint.environment,
         upstream=endpoint.upstream,

@@ -94,7 +94,7 @@ class Reconciler:
         bucket: TokenBucket,
         spool: Spool,
         clock: Clock,
-        new_id: Callable[[], str],
+        new_id: Callable[[datetime], str],
     ) -> None:
         self._target = target
         self._api = api
@@ -170,10 +170,11 @@ class Reconciler:
             Refusal: it would be refused as a notification; its signature is wrong, for one.
         """
         target = self._target
-        head = RequestHead("POST", target.path, _JSON, _NOBODY, self._clock.now())
+        now = self._clock.now()
+        head = RequestHead("POST", target.path, _JSON, _NOBODY, now)
         delivery = Delivery(target.name, head, ClientAddress(_NOBODY, Via.PEER), "", body)
         return VerifiedDelivery(
-            event_id=self._new_id(),
+            event_id=self._new_id(now),
             provider=target.provider,
             environment=target.environment,
             upstream=target.upstream,

@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import islice
 
 from relay.allowlist import Mode
@@ -51,7 +52,7 @@ class RefusalRecorder:
         *,
         clock: Clock,
         telemetry: Telemetry,
-        new_id: Callable[[], str],
+        new_id: Callable[[datetime], str],
         bounds: RefusalLimits,
         room: int = _MAX_BUFFER_BYTES,
     ) -> None:
@@ -77,7 +78,8 @@ class RefusalRecorder:
         headers = keepable(endpoint, delivery.head.headers)
         if headers is None:
             return
-        refused = _refused(self._new_id(), endpoint, delivery, refusal, headers)
+        refusal_id = self._new_id(delivery.head.received_at)
+        refused = _refused(refusal_id, endpoint, delivery, refusal, headers)
         if refused.size > self._room:
             self._lost += 1
             self._more.set()
@@ -214,7 +216,7 @@ class RefusalReleaser:
         routes: Callable[[], Routes[Endpoint]],
         secrets: Callable[[], Iterable[Secret]],
         clock: Clock,
-        new_id: Callable[[], str],
+        new_id: Callable[[datetime], str],
     ) -> None:
         """Take the parts.
 
@@ -271,7 +273,7 @@ class RefusalReleaser:
             detail = "the sender proves itself by a token now, and tokens are not kept"
             raise Refusal(Reason.SIGNATURE_MISSING, detail)
         delivery = Delivery(endpoint.name, head, refused.client, route.remainder, refused.body)
-        event = verified(endpoint, delivery, self._new_id)
+        event = verified(endpoint, delivery, self._new_id(self._clock.now()))
         if route.proxied and not event.verification.test:
             detail = "this endpoint passes on what it gets now, and its sender does not wait"
             raise Refusal(Reason.UNKNOWN_ENDPOINT, detail)

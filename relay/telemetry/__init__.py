@@ -7,7 +7,7 @@ closed list, never from a request.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import product
 from typing import TypeVar
 
@@ -35,9 +35,15 @@ C = TypeVar("C", bound=Collector)
 
 @dataclass(slots=True)
 class DeliveryRecord:
-    """What is told about one delivery: filled in on its way, told once at the end."""
+    """What is told about one delivery: filled in on its way, told once at the end.
+
+    received_at: wall-clock time of its head. started: the same moment by the monotonic clock.
+    duration: seconds from there to the answer.
+    """
 
     peer: Address
+    received_at: datetime
+    started: float = 0.0
     endpoint: str = ""
     provider: str | None = None
     id: str | None = None
@@ -55,6 +61,10 @@ class DeliveryRecord:
     body_bytes: int | None = None
     body_sha256: str | None = None
     event_key: str | None = None
+
+    def at(self, monotonic: float) -> datetime:
+        """Return the wall-clock time of a later moment, as the receipt's carried on."""
+        return self.received_at + timedelta(seconds=monotonic - self.started)
 
 
 class Telemetry:
@@ -164,9 +174,9 @@ class Telemetry:
         for problem in problems:
             self.log.error("reload_refused", detail=str(problem))
 
-    def received(self, record: DeliveryRecord, at: datetime) -> None:
+    def received(self, record: DeliveryRecord) -> None:
         """One delivery has been answered."""
-        self._count(record, at)
+        self._count(record)
         line = self.log.info if record.verdict is not Verdict.UNAVAILABLE else self.log.error
         line(
             "delivery",
@@ -274,7 +284,7 @@ class Telemetry:
 
     # ---- inside -----------------------------------------------------------------------------
 
-    def _count(self, record: DeliveryRecord, at: datetime) -> None:
+    def _count(self, record: DeliveryRecord) -> None:
         self._deliveries.inc(record.endpoint, record.provider or "", record.verdict)
         if record.reason is not None:
             self._refusals.inc(record.endpoint, record.reason)
@@ -285,7 +295,7 @@ class Telemetry:
         if record.endpoint:
             self._requests.observe(record.duration, record.endpoint)
         if record.verdict in {Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED}:
-            self._last.set(at, record.endpoint)
+            self._last.set(record.received_at, record.endpoint)
 
     def conflicted(self, endpoint: str) -> None:
         """A delivery carried a known event key with other content."""

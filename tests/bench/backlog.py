@@ -129,14 +129,14 @@ async def _fill(path: Path, events: int) -> float:
     """Store so many events of the usual size, many at once; return how many a second."""
     clock = SystemClock()
     spool = await open_spool(path, clock)
-    new_id, numbers = event_ids(clock), iter(range(events))
+    new_id, numbers = event_ids(), iter(range(events))
     padding = "x" * 1300
 
     async def store(spool: SqliteSpool) -> None:
         for number in numbers:
             body = f'{{"order_id": "{number:012d}", "padding": "{padding}"}}'.encode()
             key, now = f"backlog-{number:012d}", clock.now()
-            event = verified(key=key, subject=key, body=body, received_at=now, event_id=new_id())
+            event = verified(key=key, subject=key, body=body, received_at=now, event_id=new_id(now))
             await spool.put(event)
             if number % 100_000 == 0:
                 progress(f"{number} of {events} events stored")

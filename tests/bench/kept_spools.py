@@ -41,7 +41,7 @@ async def _fill(path: Path, waiting: int, settled: tuple[tuple[int, timedelta], 
 
 
 async def _put(spool: SqliteSpool, number: int, received_at: datetime) -> None:
-    new_id = event_ids(SystemClock())
+    new_id = event_ids()
     left = iter(range(number))
 
     async def store() -> None:
@@ -49,7 +49,11 @@ async def _put(spool: SqliteSpool, number: int, received_at: datetime) -> None:
             name = f"kept-{next(_numbers):012d}"
             body = f'{{"order_id": "{name}", "padding": "{_PADDING}"}}'.encode()
             event = verified(
-                key=name, subject=name, body=body, received_at=received_at, event_id=new_id()
+                key=name,
+                subject=name,
+                body=body,
+                received_at=received_at,
+                event_id=new_id(received_at),
             )
             await spool.put(event)
 

@@ -120,7 +120,7 @@ async def running_edge(
             pass_on=nothing_passes,
             telemetry=telemetry,
             clock=clock,
-            new_id=event_ids(clock),
+            new_id=event_ids(),
             answer_within=timedelta(seconds=4),
             give_up=lambda _: None,
         ),

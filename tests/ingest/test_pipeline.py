@@ -2,10 +2,11 @@
 
 import asyncio
 import io
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ class Bench:
             pass_on=self.pass_on,
             telemetry=self.telemetry,
             clock=clock or SystemClock(),
-            new_id=event_ids(SystemClock()),
+            new_id=event_ids(),
             answer_within=timedelta(seconds=answer_within),
             give_up=self.gave_up.append,
             keep_refused=self._keep_refused,
@@ -205,6 +206,52 @@ async def test_a_genuine_delivery_is_on_disk_when_it_is_answered(bench: Bench) -
     assert record.client == LISTED
     (line,) = bench.lines()
     assert (line["verdict"], line["id"], line["status"]) == ("accepted", record.id, 200)
+
+
+class CountingClock(ManualClock):
+    """Counts how often it is asked for the time, by method."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: Counter[str] = Counter()
+
+    def now(self) -> datetime:
+        self.reads["now"] += 1
+        return super().now()
+
+    def monotonic(self) -> float:
+        self.reads["monotonic"] += 1
+        return super().monotonic()
+
+    def steady(self) -> datetime:
+        self.reads["steady"] += 1
+        return super().steady()
+
+
+async def test_the_clock_is_read_at_the_head_behind_the_body_and_at_the_answer(
+    bench: Bench,
+) -> None:
+    clock = CountingClock()
+    ingest = bench.ingest(bench.endpoint(), clock=clock)
+    assert (await ingest.receive(head(), reading(body()))).status == 200
+    assert clock.reads == {"monotonic": 3}
+
+
+async def test_times_of_a_delivery_are_the_receipts_carried_on(bench: Bench) -> None:
+    clock, inspector = ManualClock(), Listening()
+    received = replace(head(), received_at=clock.now() - timedelta(hours=1))
+
+    async def read() -> bytes:
+        await clock.advance(2.5)
+        return body()
+
+    endpoint = replace(bench.endpoint(), inspector=inspector)
+    await bench.ingest(endpoint, clock=clock).receive(received, read)
+    answered_at = received.received_at + timedelta(seconds=2.5)
+    assert [context.at for context in inspector.contexts] == [answered_at]
+    (line,) = bench.lines()
+    assert line["duration_ms"] == 2500
+    assert int(line["id"][4:16], 16) == int(answered_at.timestamp() * 1000)
 
 
 async def test_authorization_passes_only_as_part_of_a_verified_signature(bench: Bench) -> None:
@@ -465,6 +512,7 @@ class Listening:
 
     signs_query = False
     rulings: list[IngestResult] = field(default_factory=list)
+    contexts: list[AnswerContext] = field(default_factory=list)
     passing: list[tuple[Ack, AnswerContext]] = field(default_factory=list)
     broken: bool = False
     bound: Inspector = field(
@@ -476,6 +524,7 @@ class Listening:
 
     def answer(self, result: IngestResult, asked: AnswerContext) -> Ack:
         self.rulings.append(result)
+        self.contexts.append(asked)
         return self.bound.answer(result, asked)
 
     def proxied_answer(self, answered: Ack, asked: AnswerContext) -> Ack:

@@ -71,7 +71,7 @@ async def learn(
         *("midtrans", "/midtrans", "midtrans", "sandbox", "billing", INSPECTOR, SECRETS)
     )
     reconciler = Reconciler(
-        account, api=api, bucket=TokenBucket(10), spool=spool, clock=clock, new_id=event_ids(clock)
+        account, api=api, bucket=TokenBucket(10), spool=spool, clock=clock, new_id=event_ids()
     )
     task = asyncio.get_running_loop().create_task(reconciler.reconcile(order))
     while not task.done():

@@ -90,7 +90,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[tuple[Bench, Noting]]:
         noting,  # type: ignore[arg-type] # a keeper only keeps
         clock=clock,
         telemetry=Telemetry(Log(writer, clock)),
-        new_id=lambda: f"ref_{next(numbers)}",
+        new_id=lambda _: f"ref_{next(numbers)}",
         bounds=RefusalLimits(),
         room=200_000,
     )

@@ -81,7 +81,7 @@ class Office:
             routes=lambda: routes,
             secrets=list,
             clock=self.clock,
-            new_id=event_ids(self.clock),
+            new_id=event_ids(),
         )
 
     async def events(self) -> int:

@@ -45,7 +45,13 @@ def watched() -> Watched:
 def record(verdict: Verdict, **changes: Any) -> DeliveryRecord:
     peer = ip_address("192.0.2.1")
     return DeliveryRecord(
-        peer=peer, endpoint="midtrans", provider="midtrans", verdict=verdict, status=200, **changes
+        peer=peer,
+        received_at=AT,
+        endpoint="midtrans",
+        provider="midtrans",
+        verdict=verdict,
+        status=200,
+        **changes,
     )
 
 
@@ -68,7 +74,7 @@ def attempted(**changes: Any) -> AttemptRecord:
 
 
 def test_an_accepted_delivery_is_counted_and_told(watched: Watched) -> None:
-    watched.telemetry.received(record(Verdict.ACCEPTED, secret=1, duration=0.004), AT)
+    watched.telemetry.received(record(Verdict.ACCEPTED, secret=1, duration=0.004))
     labels = '{endpoint="midtrans",provider="midtrans",verdict="accepted"}'
     assert watched.value(f"deliveries_total{labels}") == 1
     assert watched.value('secret_used_total{endpoint="midtrans",secret="1"}') == 1
@@ -79,18 +85,18 @@ def test_an_accepted_delivery_is_counted_and_told(watched: Watched) -> None:
 
 
 def test_a_refusal_is_counted_by_reason(watched: Watched) -> None:
-    watched.telemetry.received(record(Verdict.REFUSED, reason=Reason.BODY_MALFORMED), AT)
+    watched.telemetry.received(record(Verdict.REFUSED, reason=Reason.BODY_MALFORMED))
     assert watched.value('refusals_total{endpoint="midtrans",reason="body_malformed"}') == 1
 
 
 def test_what_is_ours_is_an_error_in_the_log(watched: Watched) -> None:
-    watched.telemetry.received(record(Verdict.UNAVAILABLE), AT)
+    watched.telemetry.received(record(Verdict.UNAVAILABLE))
     assert watched.lines()[0]["level"] == "error"
 
 
 def test_what_report_lets_in_is_counted_apart(watched: Watched) -> None:
     told = record(Verdict.ACCEPTED, would_refuse=Reason.SOURCE_NOT_ALLOWED)
-    watched.telemetry.received(told, AT)
+    watched.telemetry.received(told)
     assert watched.value('would_refuse_total{endpoint="midtrans",reason="source_not_allowed"}') == 1
 
 
