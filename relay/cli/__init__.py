@@ -4,7 +4,10 @@
 """
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Final
 
 from relay.cli import process
 from relay.core.errors import ConfigError, RelayError
@@ -12,46 +15,71 @@ from relay.core.errors import ConfigError, RelayError
 if TYPE_CHECKING:
     import typer
 
+#: The verbs, as `relay --help` lists them: each with its module and the name of it in there. A
+#: `typer.Typer` is a family of verbs, a function is one.
+VERBS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "demo": "demo:demo",
+        "run": "run:run",
+        "check": "check:check",
+        "explain": "explain:explain",
+        "send": "send:send",
+        "reconcile": "reconcile:reconcile",
+        "migrate": "run:migrate",
+        "schema": "check:schema",
+        "version": "version:version",
+        "providers": "providers:app",
+        "allowlist": "allowlist:app",
+        "events": "events:app",
+        "refusals": "refusals:app",
+    }
+)
 
-def application() -> "typer.Typer":
-    """Return the command with all its verbs."""
-    # Imported here: it takes half a second, and by then signals must be held.
+
+def application(verbs: Iterable[str] = VERBS) -> "typer.Typer":
+    """Return the command with these verbs; only their modules are imported."""
+    # Imported here: it takes a while, and by then signals must be held.
     import typer  # noqa: PLC0415
 
-    from relay.cli import (  # noqa: PLC0415
-        allowlist,
-        check,
-        demo,
-        events,
-        explain,
-        providers,
-        reconcile,
-        refusals,
-        run,
-        send,
-    )
+    from relay.cli.version import print_version  # noqa: PLC0415
 
     app = typer.Typer(
         name="relay",
-        help="Receives payment webhooks at the edge: checks, verifies, stores, delivers.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    app.command()(demo.demo)
-    app.command()(run.run)
-    app.command()(check.check)
-    app.command()(explain.explain)
-    app.command()(send.send)
-    app.add_typer(providers.app, name="providers")
-    app.add_typer(allowlist.app, name="allowlist")
-    app.add_typer(events.app, name="events")
-    app.add_typer(refusals.app, name="refusals")
-    app.command()(reconcile.reconcile)
-    app.command()(run.migrate)
-    app.command()(check.schema)
-    app.command()(run.version)
+
+    @app.callback(help="Receives payment webhooks at the edge: checks, verifies, stores, delivers.")
+    def relay(
+        version: Annotated[
+            bool,
+            typer.Option(
+                "--version", callback=print_version, is_eager=True, help="Print the version."
+            ),
+        ] = False,
+    ) -> None:
+        del version  # Its callback has done it.
+
+    for verb in verbs:
+        module, _, name = VERBS[verb].partition(":")
+        found = getattr(import_module(f"relay.cli.{module}"), name)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=verb)
+        else:
+            app.command(verb)(found)
     return app
+
+
+def _needed(words: list[str]) -> Iterable[str]:
+    """Return the verbs that these words of a command line need.
+
+    A verb that is named first is all that is needed. Help, completion and what is misspelled
+    need every one. That way a call imports what it uses, which takes most of its time.
+    """
+    if words[:1] == ["--version"]:
+        return ()
+    return words[:1] if words and words[0] in VERBS else VERBS
 
 
 def main() -> None:
@@ -72,7 +100,7 @@ def _run() -> None:
     """Run the verb that is asked for, and exit; in plain words where it cannot be done."""
     try:
         try:
-            application()()
+            application(_needed(sys.argv[1:]))()
         finally:
             process.flush()
     except ConfigError as error:

@@ -21,15 +21,17 @@ from relay.allowlist.networks import merge, parse_network
 from relay.app.builder import known_allowlists
 from relay.cli.common import (
     CONFIG,
+    load_settings,
+    no_endpoint,
+)
+from relay.cli.firewall import Allowed, Dialect, as_json, haproxy, nftables, nginx
+from relay.cli.output import (
     FORMAT,
     Format,
     complain,
-    load_settings,
-    no_endpoint,
     print_json,
     print_table,
 )
-from relay.cli.firewall import Allowed, Dialect, as_json, haproxy, nftables, nginx
 from relay.config.settings import Allowlist as AllowlistSettings
 from relay.ingest.client_address import plain
 

@@ -13,7 +13,16 @@ import typer
 from relay.allowlist import Answer, Family, LookupResult, Mode
 from relay.allowlist.dns_source import admissible
 from relay.app.builder import resolver
-from relay.cli.common import CONFIG, FORMAT, Format, complain, print_json, print_table
+from relay.cli.common import (
+    CONFIG,
+)
+from relay.cli.output import (
+    FORMAT,
+    Format,
+    complain,
+    print_json,
+    print_table,
+)
 from relay.config import Endpoint, Settings, checks, load, provider_of, senders
 from relay.config.checks import Certificate
 from relay.config.lint import Finding, lint

@@ -11,18 +11,20 @@ from relay.admin.serializers import detail, exported, page_json, parse_query, su
 from relay.cli.common import (
     AFTER,
     CONFIG,
-    FORMAT,
     LIMIT,
-    Format,
-    complain,
     load_settings,
     mention_unknown,
+    query,
+    with_spool,
+)
+from relay.cli.output import (
+    FORMAT,
+    Format,
+    complain,
     print_details,
     print_json,
     print_line,
     print_table,
-    query,
-    with_spool,
 )
 from relay.spool import Page, Query, Spool
 

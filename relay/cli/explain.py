@@ -10,10 +10,12 @@ import typer
 
 from relay.cli.common import (
     CONFIG,
+    load_settings,
+)
+from relay.cli.output import (
     FORMAT,
     Format,
     complain,
-    load_settings,
     print_json,
     print_table,
 )

@@ -7,7 +7,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from relay.cli.common import Format, print_json, print_table
+from relay.cli.output import (
+    Format,
+    print_json,
+    print_table,
+)
 from relay.config.inline_provider import InlineProvider as Section
 from relay.config.validation import validate
 from relay.config.yaml_document import (

@@ -16,11 +16,13 @@ from relay.app import builder
 from relay.app.spools import existing_spool
 from relay.cli.common import (
     CONFIG,
+    load_settings,
+    no_endpoint,
+)
+from relay.cli.output import (
     FORMAT,
     Format,
     complain,
-    load_settings,
-    no_endpoint,
     print_json,
     print_table,
 )

@@ -21,17 +21,19 @@ from relay.app.builder import visiting_releaser
 from relay.cli.common import (
     AFTER,
     CONFIG,
-    FORMAT,
     LIMIT,
-    Format,
-    complain,
     load_settings,
     mention_unknown,
+    query,
+    with_spool,
+)
+from relay.cli.output import (
+    FORMAT,
+    Format,
+    complain,
     print_details,
     print_json,
     print_table,
-    query,
-    with_spool,
 )
 from relay.config import Settings
 from relay.ingest.refusals import RefusalReleaser

@@ -1,28 +1,27 @@
-"""`relay run`, `relay migrate` and `relay version`."""
+"""`relay run` and `relay migrate`."""
 
 import asyncio
 import gc
 import logging
-import platform
 import resource
 import sys
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from relay import __version__
 from relay.app.runtime import Addresses, App, Role
 from relay.app.spools import migrate_spool
 from relay.app.watch import ConfigSource
 from relay.cli import process
 from relay.cli.common import (
     CONFIG,
+    load_settings,
+)
+from relay.cli.output import (
     FORMAT,
     Format,
     complain,
-    load_settings,
     print_json,
     print_table,
 )
@@ -115,7 +114,7 @@ def _raise_descriptor_limit() -> int:
     return hard
 
 
-# ---- relay migrate, relay version -----------------------------------------------------------
+# ---- relay migrate --------------------------------------------------------------------------
 
 
 def migrate(config: CONFIG = Path("relay.yaml"), form: FORMAT = Format.TEXT) -> None:
@@ -125,17 +124,3 @@ def migrate(config: CONFIG = Path("relay.yaml"), form: FORMAT = Format.TEXT) -> 
         print_json({"from": done.before, "to": done.after})
     else:
         print_table(("from", "to"), [(done.before, done.after)])
-
-
-def version(form: FORMAT = Format.TEXT) -> None:
-    """Print the versions that matter in a bug report."""
-    libraries = ("aiohttp", "apsw", "cryptography", "dnspython", "pydantic")
-    versions = {
-        "relay": __version__,
-        "python": platform.python_version(),
-        **{name: installed(name) for name in libraries},
-    }
-    if form is Format.JSON:
-        print_json(versions)
-    else:
-        print_table(("part", "version"), list(versions.items()))

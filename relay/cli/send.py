@@ -13,7 +13,12 @@ import typer
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
 from yarl import URL
 
-from relay.cli.common import Format, complain, print_json, print_table
+from relay.cli.output import (
+    Format,
+    complain,
+    print_json,
+    print_table,
+)
 from relay.cli.providers import Unknown, named_or_described
 from relay.core.clock import SystemClock
 from relay.core.errors import RelayError

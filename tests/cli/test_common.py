@@ -4,7 +4,11 @@ import sys
 
 import pytest
 
-from relay.cli.common import print_details, print_line, print_table
+from relay.cli.output import (
+    print_details,
+    print_line,
+    print_table,
+)
 
 
 def test_a_pipe_gets_tab_separated_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,8 +20,10 @@ from typing import Annotated
 import typer
 
 from relay.app.runtime import Addresses, App
-from relay.cli.common import print_table
 from relay.cli.demo.services import Nameserver, Pair, Sink, asymmetric, shared, standard_webhooks
+from relay.cli.output import (
+    print_table,
+)
 from relay.cli.send import post
 from relay.config import load_text, provider_of
 from relay.core.clock import SystemClock

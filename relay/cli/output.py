@@ -1,0 +1,104 @@
+"""How verbs print: tables for people, lines for pipes, JSON, and complaints."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import orjson
+import typer
+
+#: The fewest letters of a column that are worth a line.
+_LETTERS = 6
+
+
+class Format(StrEnum):
+    """How a list or a verdict is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+FORMAT = Annotated[Format, typer.Option("--format", help="text or json")]
+
+
+def print_json(content: object) -> None:
+    """Print one JSON document."""
+    _print(orjson.dumps(content, default=str, option=orjson.OPT_INDENT_2), indent=2)
+
+
+def print_line(content: object) -> None:
+    """Print one JSON document on a line of its own."""
+    _print(orjson.dumps(content, default=str), indent=None)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows: a table for a person, tab-separated lines with a heading for a pipe."""
+    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in (list(columns), *texts):
+            sys.stdout.write("\t".join(_one_line(cell) for cell in row) + "\n")
+        return
+    # Most verbs are called by scripts, and importing it takes as long as all of this.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    console = Console(markup=False, highlight=False)
+    if console.width < _narrowest(columns, texts):
+        for row in texts:
+            for column, cell in zip(columns, row, strict=True):
+                sys.stdout.write(f"{column}: {_one_line(cell)}\n")
+            sys.stdout.write("\n")
+        return
+    table = Table(header_style="bold")
+    for column in columns:
+        # Folded, never cut: an id that lost its end cannot be copied.
+        table.add_column(column, overflow="fold")
+    for row in texts:
+        table.add_row(*(_one_line(cell) for cell in row))
+    # No markup: a cell may hold brackets that a sender chose.
+    console.print(table)
+
+
+def print_details(shown: Mapping[str, object], names: Sequence[str], *, gone: str) -> None:
+    """Print everything about one event or refusal, line by line.
+
+    shown: as the admin API gives it; of its `content` these names, the header fields and the body.
+    gone: why there is no content any more.
+    """
+    content = shown["content"]
+    rows = [
+        (name, value) for name, value in shown.items() if name != "content" and value is not None
+    ]
+    if isinstance(content, Mapping):
+        rows += [(name, content[name]) for name in names]
+        rows += [(f"header {name}", value) for name, value in content["headers"]]
+        rows.append(("body", content["body"]))
+    else:
+        rows.append(("body", gone))
+    print_table(("field", "value"), rows)
+
+
+def complain(message: str) -> None:
+    """Print to standard error."""
+    sys.stderr.write(message + "\n")
+
+
+def _print(document: bytes, *, indent: int | None) -> None:
+    text = document.decode()
+    if not text.isascii() and (sys.stdout.encoding or "").lower() not in {"utf-8", "utf8"}:
+        # Letters that the terminal has not are escaped in JSON's own way.
+        text = json.dumps(orjson.loads(document), indent=indent)
+    sys.stdout.write(text + "\n")
+
+
+def _narrowest(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return the width below which a table could not be read: six letters a column, and lines."""
+    longest = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    return 1 + sum(min(length, _LETTERS) + 3 for length in longest)
+
+
+def _one_line(text: str) -> str:
+    """Escape what would break a line or steer a terminal."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
