@@ -4,7 +4,8 @@ import orjson
 from aiohttp import web
 
 from relay.admin.serializers import parse_refusal_query, refusal_detail, refusals_json, result_json
-from relay.ingest.refusals import RefusalReleaser, StillRefused
+from relay.ingest.refusals import RefusalReleaser
+from relay.spool.refusals import StillRefused
 
 
 def json_answer(content: object, status: int = 200) -> web.Response:

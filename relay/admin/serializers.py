@@ -7,9 +7,16 @@ from datetime import UTC, datetime
 from relay.core.errors import Reason
 from relay.core.event import Event, Status
 from relay.core.secret import Mask, Secret
-from relay.ingest.refusals import AlreadyReleased, Released, Result
 from relay.spool import Page, Query, Record
-from relay.spool.refusals import RELEASABLE, RefusalPage, RefusalQuery, StoredRefusal
+from relay.spool.refusals import (
+    RELEASABLE,
+    AlreadyReleased,
+    RefusalPage,
+    RefusalQuery,
+    Released,
+    ReleaseResult,
+    StoredRefusal,
+)
 
 # ---- events ---------------------------------------------------------------------------------
 
@@ -188,7 +195,7 @@ def refusal_detail(kept: StoredRefusal, secrets: Iterable[Secret]) -> dict[str, 
     }
 
 
-def result_json(refusal_id: str, result: Result | None) -> dict[str, object]:
+def result_json(refusal_id: str, result: ReleaseResult | None) -> dict[str, object]:
     """Return what came of releasing one; None is a refusal that nobody knows."""
     told: dict[str, object] = {"id": refusal_id}
     if result is None:

@@ -9,6 +9,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final
 
+from relay import __version__
 from relay.cli import process
 from relay.core.errors import ConfigError, RelayError
 
@@ -41,7 +42,10 @@ def application(verbs: Iterable[str] = VERBS) -> "typer.Typer":
     # Imported here: it takes a while, and by then signals must be held.
     import typer  # noqa: PLC0415
 
-    from relay.cli.version import print_version  # noqa: PLC0415
+    def print_version(asked: bool) -> None:
+        if asked:
+            sys.stdout.write(f"relay {__version__}\n")
+            raise typer.Exit
 
     app = typer.Typer(
         name="relay",

@@ -1,10 +1,7 @@
-"""`relay version` and `relay --version`."""
+"""`relay version`."""
 
 import platform
-import sys
 from importlib.metadata import version as installed
-
-import typer
 
 from relay import __version__
 from relay.cli.output import FORMAT, Format, print_json, print_table
@@ -22,10 +19,3 @@ def version(form: FORMAT = Format.TEXT) -> None:
         print_json(versions)
     else:
         print_table(("part", "version"), list(versions.items()))
-
-
-def print_version(asked: bool) -> None:
-    """Print relay's own version, where it is asked for, and end."""
-    if asked:
-        sys.stdout.write(f"relay {__version__}\n")
-        raise typer.Exit

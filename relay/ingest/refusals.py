@@ -7,7 +7,7 @@ received bytes can then be verified again; nothing else releases them.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
@@ -19,7 +19,16 @@ from relay.core.secret import Secret
 from relay.ingest.pipeline import COMMON_HEADERS, Endpoint, verified
 from relay.ingest.routing import Routes
 from relay.spool import Conflict, Duplicate, Spool, SpoolBroken
-from relay.spool.refusals import RELEASABLE, RefusalLimits, RefusalStore, Refused
+from relay.spool.refusals import (
+    RELEASABLE,
+    AlreadyReleased,
+    RefusalLimits,
+    RefusalStore,
+    Refused,
+    Released,
+    ReleaseResult,
+    StillRefused,
+)
 from relay.telemetry import Telemetry
 
 # ---- recording, behind the answers ----------------------------------------------------------
@@ -180,32 +189,6 @@ def _refused(
 # receipt. There is no way around a check.
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
-    """It is an event now. `duplicate`: it was one already, of which this is a copy."""
-
-    event_id: str
-    duplicate: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StillRefused:
-    """It stays refused, for the reason that it has now."""
-
-    reason: Reason
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class AlreadyReleased:
-    """Somebody has released it already."""
-
-    event_id: str
-
-
-Result = Released | StillRefused | AlreadyReleased
-
-
 class RefusalReleaser:
     """Releases refusals, and shows them."""
 
@@ -229,7 +212,7 @@ class RefusalReleaser:
         self._clock = clock
         self._new_id = new_id
 
-    async def release(self, refusal_id: str) -> Result | None:
+    async def release(self, refusal_id: str) -> ReleaseResult | None:
         """Verify this refusal anew and store it as an event if it passes; None if unknown.
 
         It is stored before it counts as released: to do it again after a crash finds the copy.

@@ -126,3 +126,32 @@ class RefusalStore(Protocol):
 
     async def prune(self, before: datetime, limit: int) -> int:
         """Remove up to `limit` that came first before this time; return how many."""
+
+
+# ---- what came of releasing one -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """It is an event now. `duplicate`: it was one already, of which this is a copy."""
+
+    event_id: str
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StillRefused:
+    """It stays refused, for the reason that it has now."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyReleased:
+    """Somebody has released it already."""
+
+    event_id: str
+
+
+ReleaseResult = Released | StillRefused | AlreadyReleased

@@ -12,8 +12,14 @@ from relay.admin.serializers import (
 from relay.core.errors import Reason
 from relay.core.request import Headers
 from relay.core.secret import Secret
-from relay.ingest.refusals import AlreadyReleased, Released, StillRefused
-from relay.spool.refusals import RefusalPage, RefusalQuery, StoredRefusal
+from relay.spool.refusals import (
+    AlreadyReleased,
+    RefusalPage,
+    RefusalQuery,
+    Released,
+    StillRefused,
+    StoredRefusal,
+)
 from tests.contracts.refusals import refused
 from tests.harness.deliveries import RECEIVED
 

@@ -22,7 +22,7 @@ from relay.core.request import (
 )
 from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
-from relay.ingest.refusals import AlreadyReleased, RefusalReleaser, Released, StillRefused
+from relay.ingest.refusals import RefusalReleaser
 from relay.ingest.routing import Routes
 from relay.providers import (
     EndpointOptions,
@@ -35,7 +35,7 @@ from relay.providers import (
 )
 from relay.providers.builtin import load
 from relay.spool import Query
-from relay.spool.refusals import RefusalLimits, Refused
+from relay.spool.refusals import AlreadyReleased, RefusalLimits, Refused, Released, StillRefused
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED
