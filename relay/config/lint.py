@@ -19,6 +19,7 @@ from relay.config.inline_provider import InlineProvider
 from relay.config.lint_topology import Advice
 from relay.config.settings import Endpoint, Settings, SqliteSpool
 from relay.config.yaml_document import Location, dotted
+from relay.core.urls import DEFAULT_PORTS
 from relay.providers import Environment, ProviderInfo
 from relay.providers.inline import Description
 from relay.providers.inline.signature import key
@@ -226,7 +227,6 @@ def _networks(environment: Environment) -> tuple[IPNetwork, ...]:
 EXPIRY_NOTICE = timedelta(days=30)
 
 _PUBLIC = (None, "unspecified")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 # Midtrans: HTTP notification, "only ports 80 and 443".
 _MIDTRANS_PORTS = (80, 443)
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108 - to warn of them
@@ -307,7 +307,7 @@ def _midtrans_ports(settings: Settings) -> Iterator[Advice]:
             continue
         if endpoint.public_url is not None:
             parts = urlsplit(endpoint.public_url)
-            if (parts.port or _DEFAULT_PORTS[parts.scheme]) not in _MIDTRANS_PORTS:
+            if (parts.port or DEFAULT_PORTS[parts.scheme]) not in _MIDTRANS_PORTS:
                 message = "Midtrans reaches only ports 80 and 443"
                 yield Advice(("endpoints", at, "public_url"), "midtrans-port", message)
         elif not settings.trusted_proxies:

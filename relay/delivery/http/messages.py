@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from relay.core.urls import DEFAULT_PORTS, authority
+
 # ---- answers --------------------------------------------------------------------------------
 # The C parser (llhttp, through httptools) decides what is HTTP, strictly. What is decided here is
 # what an answer of it means for us: when it is whole, and whether another may follow it.
@@ -217,8 +219,6 @@ def _is_interim(status: int) -> bool:
 
 # ---- requests -------------------------------------------------------------------------------
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
 # Methods that are sent without a Content-Length when there is no body (RFC 9110, 8.6).
 _USUALLY_BODILESS = {"GET", "HEAD", "OPTIONS"}
 
@@ -248,10 +248,9 @@ class Origin:
             ValueError: it has no host or no such port.
         """
         parts = urlsplit(url)
-        usual = _DEFAULT_PORTS.get(parts.scheme)
-        if usual is None or not parts.hostname:
+        if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
             raise ValueError("an origin is http:// or https:// and a host")
-        port = parts.port or usual
+        port = parts.port or DEFAULT_PORTS[parts.scheme]
         place = parts.netloc.rpartition("@")[2]
         name = place[: place.index("]") + 1] if "[" in place else place.partition(":")[0]
         name = name.removesuffix(".")
@@ -260,7 +259,7 @@ class Origin:
             name=parts.hostname.removesuffix("."),
             port=port,
             tls=parts.scheme == "https",
-            authority=name if port == usual else f"{name}:{port}",
+            authority=authority(name, port, parts.scheme),
             prefix=url[: len(parts.scheme) + len("://") + len(parts.netloc)],
         )
 
