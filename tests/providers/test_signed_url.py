@@ -1,8 +1,13 @@
 """The parts of a URL that senders sign."""
 
+from datetime import UTC, datetime
+from ipaddress import ip_address
+
 import pytest
 
-from relay.providers.inline.signed_text import SignedUrl, signed_url
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Headers, RequestHead
+from relay.providers.signed_url import SignedUrl, received_url, signed_url
 
 
 @pytest.mark.parametrize(
@@ -10,6 +15,8 @@ from relay.providers.inline.signed_text import SignedUrl, signed_url
     [
         ("https://pay.example.com/in", "pay.example.com", "/in", "/in"),
         ("https://pay.example.com", "pay.example.com", "/", "/"),
+        ("HTTPS://PAY.example.com?a", "pay.example.com", "/", "/?a"),
+        ("https://pay.example.com/in?", "pay.example.com", "/in", "/in?"),
         ("https://pay.example.com:443/in?a=1&b", "pay.example.com", "/in", "/in?a=1&b"),
         ("http://pay.example.com:443/%2F", "pay.example.com:443", "/%2F", "/%2F"),
         ("http://[2001:db8::1]:8080/", "[2001:db8::1]:8080", "/", "/"),
@@ -19,7 +26,38 @@ def test_its_parts(url: str, host: str, path: str, path_query: str) -> None:
     assert signed_url(url) == SignedUrl(url, host, path, path_query)
 
 
-@pytest.mark.parametrize("url", ["", "pay.example.com", "ftp://x/", "https:///x", "https://x/#a"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "pay.example.com",
+        "ftp://x/",
+        "https:///x",
+        "https://x/#a",
+        "https://user@x/",
+        "https://x/\u00e9",
+        "https://x:99999/",
+        "https://[::1/",
+    ],
+)
 def test_what_is_none(url: str) -> None:
     with pytest.raises(ValueError, match="write the URL"):
         signed_url(url)
+
+
+def arrived(*hosts: str) -> RequestHead:
+    fields = tuple(("Host", host) for host in hosts)
+    at = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    return RequestHead("POST", "/in?a=1", Headers(fields), ip_address("192.0.2.1"), at)
+
+
+def test_what_arrived_tells_its_parts() -> None:
+    found = received_url(arrived("Pay.example.com:8443"))
+    assert found == SignedUrl("", "Pay.example.com:8443", "/in", "/in?a=1")
+
+
+@pytest.mark.parametrize("hosts", [(), ("a", "a")])
+def test_what_arrived_has_one_host(hosts: tuple[str, ...]) -> None:
+    with pytest.raises(Refusal) as refused:
+        received_url(arrived(*hosts))
+    assert refused.value.reason is Reason.SIGNATURE_MISMATCH

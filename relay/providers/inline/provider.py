@@ -23,7 +23,8 @@ from relay.providers.inline import Description, HeaderField, JsonField, Signatur
 from relay.providers.inline.ambiguity import needs_url
 from relay.providers.inline.sample import sample
 from relay.providers.inline.signature import WINDOW, Format, SignatureCheck, frame, time_of
-from relay.providers.inline.signed_text import Message, Pointer, SignedUrl, Template, signed_url
+from relay.providers.inline.signed_text import Message, Pointer, Template
+from relay.providers.signed_url import SignedUrl, signed_url
 
 # ---- rules that a description must keep, checked before anything is bound -------------------
 
@@ -224,7 +225,7 @@ class InlineProvider:
                 raise ValueError(
                     f"{key}: has no meaning for a provider described here; leave it out"
                 )
-        public = None if options.public_url is None else _signed_url(options.public_url)
+        public = None if options.public_url is None else _public_url(options.public_url)
         check = None
         if options.secrets:
             rule = self._description.signature
@@ -251,7 +252,7 @@ def reads_json(description: Description) -> bool:
     return bool(template.fields) or template.minifies
 
 
-def _signed_url(url: str) -> SignedUrl:
+def _public_url(url: str) -> SignedUrl:
     try:
         return signed_url(url)
     except ValueError as error:

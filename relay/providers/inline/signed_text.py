@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlsplit
 
 from relay.core import strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Delivery
 from relay.core.strict_json import JsonObject, JsonValue, Number, minify
 from relay.providers.inline import Field, HeaderField
+from relay.providers.signed_url import SignedUrl, received_url
 
 # ---- JSON pointers (RFC 6901) ---------------------------------------------------------------
 
@@ -68,42 +68,6 @@ def spelled(value: JsonValue) -> str | None:
             return None
 
 
-# ---- URL parts ------------------------------------------------------------------------------
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True, slots=True)
-class SignedUrl:
-    """A URL and its parts, undecoded. `host` has a port when it is not the usual one.
-
-    whole: empty when only the parts are known.
-    """
-
-    whole: str
-    host: str
-    path: str
-    path_query: str
-
-
-def signed_url(url: str) -> SignedUrl:
-    """Return the parts of an absolute http or https URL.
-
-    Raises:
-        ValueError: it is none.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.fragment:
-        raise ValueError(
-            "write the URL registered at the sender, such as https://pay.example.com/x"
-        )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    if parts.port not in {None, _DEFAULT_PORTS[parts.scheme]}:
-        host = f"{host}:{parts.port}"
-    path = parts.path or "/"
-    return SignedUrl(url, host, path, f"{path}?{parts.query}" if parts.query else path)
-
-
 # ---- one message; its body is parsed once, and only when asked for --------------------------
 
 
@@ -135,10 +99,7 @@ class Message:
         """
         if self._public is not None:
             return self._public
-        hosts = self._head.headers.values("Host")
-        if len(hosts) != 1:
-            raise Refusal(Reason.SIGNATURE_MISMATCH, "Host is not there exactly once")
-        return SignedUrl("", hosts[0], self._head.path, self._head.target)
+        return received_url(self._head)
 
     @property
     def path(self) -> str:

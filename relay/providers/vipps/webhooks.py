@@ -14,16 +14,14 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Final
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Ack, Delivery, Headers, IngestResult, RequestHead, Verification
+from relay.core.request import Ack, Delivery, Headers, IngestResult, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import JsonObject
 from relay.providers import (
@@ -39,6 +37,7 @@ from relay.providers import (
     ignore_signed,
 )
 from relay.providers.answers import plain_answer
+from relay.providers.signed_url import SignedUrl, received_url, signed_url
 from relay.providers.vipps import ENVIRONMENTS
 from relay.signatures import SignedText
 from relay.signatures.shared_secret import Hmac
@@ -48,11 +47,8 @@ _CONTENT = "x-ms-content-sha256"
 _AUTHORIZATION = "Authorization"
 _SIGNED_HEADERS = f"SignedHeaders={_DATE};host;{_CONTENT}"
 _RFC1123 = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
-# No user, no fragment, and nothing that a parser would drop or encode.
-_URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?P<rest>(?:[/?][!-\"$-~]*)?)", re.ASCII)
 _NOT_ASCII = "something signed is not ASCII"
 _WRITE_URL = "write the URL registered at Vipps, such as https://pay.example.com/vipps"
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # A retry may carry the date of the first attempt, and retries go on for seven days.
 _WINDOW: Final = Window(past=timedelta(days=7), future=timedelta(minutes=5))
@@ -79,18 +75,10 @@ INFO: Final = ProviderInfo(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _SignedUrl:
-    """The two parts of a URL that are signed; `authority` has a port when it is not the usual."""
-
-    authority: str
-    path_query: str
-
-
 class _VippsInspector:
     signs_query = True
 
-    def __init__(self, secrets: tuple[Secret, ...], url: _SignedUrl | None, window: Window) -> None:
+    def __init__(self, secrets: tuple[Secret, ...], url: SignedUrl | None, window: Window) -> None:
         self._hmac = Hmac("sha256", secrets, "base64") if secrets else None
         self._url = url
         self._window = window
@@ -120,7 +108,7 @@ class _VippsInspector:
         signed_at = _single(headers, _DATE)
         content = _single(headers, _CONTENT)
         signature = _signature(_single(headers, _AUTHORIZATION))
-        url = self._url or _received_url(delivery.head)
+        url = self._url or received_url(delivery.head)
         signed = _signed_text(delivery.head.method, url, signed_at, content)
         text = SignedText((signed.encode("utf-8", "backslashreplace"),), signature)
         on_signed(text)
@@ -151,15 +139,8 @@ def _signature(authorization: str) -> str:
     return signature
 
 
-def _received_url(head: RequestHead) -> _SignedUrl:
-    hosts = head.headers.values("Host")
-    if len(hosts) != 1:
-        raise Refusal(Reason.SIGNATURE_MISMATCH, "Host is not there exactly once")
-    return _SignedUrl(hosts[0], head.target)
-
-
-def _signed_text(method: str, url: _SignedUrl, signed_at: str, content: str) -> str:
-    return f"{method}\n{url.path_query}\n{signed_at};{url.authority};{content}"
+def _signed_text(method: str, url: SignedUrl, signed_at: str, content: str) -> str:
+    return f"{method}\n{url.path_query}\n{signed_at};{url.host};{content}"
 
 
 def _content_hash(body: bytes) -> bytes:
@@ -230,14 +211,14 @@ class _Vipps:
             raise ValueError("order_id_pattern: Vipps has no order id; leave it out")
         if options.partner_id is not None:
             raise ValueError("partner_id: Vipps sends none; leave it out")
-        url = None if options.public_url is None else _signed_url(options.public_url)
+        url = None if options.public_url is None else _public_url(options.public_url)
         return _VippsInspector(options.secrets, url, options.window or _WINDOW)
 
     def sample(self, order: SampleOrder) -> Sample:
         body = json.dumps(_sample_message(order), separators=(",", ":")).encode()
         signed_at = format_datetime(order.at.astimezone(UTC), usegmt=True)
         content = _content_hash(body).decode("ascii")
-        signed = _signed_text("POST", _signed_url(order.url), signed_at, content)
+        signed = _signed_text("POST", _public_url(order.url), signed_at, content)
         mac = hmac.digest(order.secret.reveal(), signed.encode("ascii"), "sha256")
         signature = b64encode(mac).decode("ascii")
         headers = (
@@ -250,19 +231,11 @@ class _Vipps:
         return Sample("POST", "", Headers(headers), body)
 
 
-def _signed_url(url: str) -> _SignedUrl:
-    """Return what Vipps signs of a URL: .NET's `Authority` and `PathAndQuery` of it."""
+def _public_url(url: str) -> SignedUrl:
     try:
-        parts, found = urlsplit(url), _URL.fullmatch(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f"public_url: {error}; {_WRITE_URL}") from None
-    if found is None or host is None:
-        raise ValueError(f"public_url: {_WRITE_URL}")
-    name = f"[{host}]" if ":" in host else host
-    usual = port in {None, _DEFAULT_PORTS[parts.scheme]}
-    path_query = found["rest"] if found["rest"].startswith("/") else "/" + found["rest"]
-    return _SignedUrl(name if usual else f"{name}:{port}", path_query)
+        return signed_url(url)
+    except ValueError:
+        raise ValueError(f"public_url: {_WRITE_URL}") from None
 
 
 _CHANGEABLE = ("msn", "reference", "pspReference", "name", "timestamp", "idempotencyKey")

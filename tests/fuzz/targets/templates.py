@@ -14,8 +14,8 @@ from relay.providers.inline.signed_text import (
     Part,
     Placeholder,
     Template,
-    signed_url,
 )
+from relay.providers.signed_url import signed_url
 from tests.providers.inline.describe import message
 
 _URL = signed_url("https://pay.example.com/in?b=2")

@@ -11,7 +11,7 @@ from relay.core.secret import Secret
 from relay.providers import Window
 from relay.providers.inline import HeaderField, JsonField, TimeRule, signature
 from relay.providers.inline.signature import WINDOW, SignatureCheck, Verified, time_of
-from relay.providers.inline.signed_text import signed_url
+from relay.providers.signed_url import signed_url
 from tests.providers.inline.describe import AT, described, message
 
 KEYED = described(format="t={timestamp},v1={signature}", signed="{timestamp}.{body}").signature

@@ -3,7 +3,8 @@
 import pytest
 
 from relay.core.errors import Refusal
-from relay.providers.inline.signed_text import Template, signed_url
+from relay.providers.inline.signed_text import Template
+from relay.providers.signed_url import signed_url
 from tests.providers.inline.describe import message
 
 BODY = b'{ "a": "x y", "n": 10.0 }'

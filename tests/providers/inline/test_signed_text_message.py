@@ -5,7 +5,8 @@ import pytest
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Delivery, Headers
 from relay.providers.inline import HeaderField, JsonField
-from relay.providers.inline.signed_text import Message, Pointer, signed_url
+from relay.providers.inline.signed_text import Message, Pointer
+from relay.providers.signed_url import signed_url
 from tests.providers.inline.describe import delivery, message
 
 
