@@ -35,7 +35,7 @@ KEYS = [
 COMMANDS = [
     (str(block), line)
     for block in pages.blocks("sh")
-    for line in block.text.splitlines()
+    for line in block.text.replace("\\\n", "").splitlines()
     if line.startswith("relay ")
 ]
 
