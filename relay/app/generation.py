@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from relay.allowlist.registry import HostRegistry, Knock
 from relay.app import builder
@@ -49,216 +49,132 @@ class Entry(Generic[K, T]):
 
 
 class UsagePool(Generic[K, T]):
-    """The parts in use, and those that have been replaced and are not closed yet."""
+    """Parts by name, each made from a key; a part is reused while its key is equal.
+
+    Used in three steps: `acquire` entries, `activate` them, `close` those that are `retired`.
+    """
 
     def __init__(self, make: Callable[[str, K], tuple[T, Close]]) -> None:
-        """Take what makes a part of this name from its description, and says how to close it."""
+        """Take what makes a part of this name from its key, and says how to close it."""
         self._make = make
         self._active: Mapping[str, Entry[K, T]] = {}
         self._open: set[Entry[K, T]] = set()
 
-    def acquire(self, wanted: Mapping[str, K]) -> dict[str, Entry[K, T]]:
-        """Return the parts for these descriptions; those in use stay where they are the same.
+    def acquire(self, name: str, key: K) -> Entry[K, T]:
+        """Return the active entry of this name if its key is equal, and make one otherwise.
 
-        Nothing changes yet: they come into use with `take`, or go with `others`.
+        It is not active before `activate`, and counts as retired until then.
         """
-        return {name: self._entry(name, description) for name, description in wanted.items()}
+        active = self._active.get(name)
+        if active is not None and active.key == key:
+            return active
+        part, close = self._make(name, key)
+        entry = Entry(key, part, close)
+        self._open.add(entry)
+        return entry
 
     def activate(self, entries: Mapping[str, Entry[K, T]]) -> None:
-        """Use these from now on."""
+        """Make these the active entries, and all others retired."""
         self._active = entries
 
     def retired(self) -> list[Entry[K, T]]:
-        """Return those that are open and not in use."""
-        present = set(self._active.values())
-        return [each for each in self._open if each not in present]
+        """Return the entries that are open and not active."""
+        active = set(self._active.values())
+        return [each for each in self._open if each not in active]
 
     async def close(self, entries: Iterable[Entry[K, T]] | None = None) -> None:
-        """Close these, or all."""
+        """Close these entries, or all. One that is closed already is skipped."""
         for each in tuple(self._open if entries is None else entries):
             if each in self._open:
                 self._open.discard(each)
                 await each.close()
 
-    def _entry(self, name: str, description: K) -> Entry[K, T]:
-        present = self._active.get(name)
-        if present is not None and present.key == description:
-            return present
-        part, close = self._make(name, description)
-        entry = Entry(description, part, close)
-        self._open.add(entry)
-        return entry
+
+class Usage:
+    """The entries that one configuration uses of several pools."""
+
+    def __init__(self, pools: Iterable[UsagePool[Any, Any]]) -> None:
+        """Begin with no entry of any of these pools."""
+        self._entries: dict[UsagePool[Any, Any], dict[str, Entry[Any, Any]]]
+        self._entries = {pool: {} for pool in pools}
+
+    def acquire(self, pool: UsagePool[K, T], name: str, key: K) -> T:
+        """Return the part of this name and key, as `UsagePool.acquire` finds or makes it."""
+        entry = pool.acquire(name, key)
+        self._entries[pool][name] = entry
+        return entry.part
+
+    def activate(self) -> None:
+        """Make what was acquired active in every pool, and everything else retired."""
+        for pool, entries in self._entries.items():
+            pool.activate(entries)
 
 
 async def nothing() -> None:
     """Close what needs no closing."""
 
 
-# ---- clients of status APIs, reused across reloads ------------------------------------------
-# Only what differs is made anew: reading a configuration again lets nobody ask more often.
+# ---- what parts are made from ---------------------------------------------------------------
+# A part is made anew when its key changes. Limiters have keys of their own, without the secrets:
+# reading a configuration again lets nobody ask an API more often.
+
+_KnockKey = tuple[tuple[str, ...], timedelta]
+_EndpointKey = tuple[EndpointSettings, Knock | None]
+_UpstreamKey = tuple[UpstreamSettings, timedelta, StatusConfirmer]
 
 # Provider, environment and URL tell which API it is.
-_Api = tuple[object, str | None, str | None]
-_LimiterKey = tuple[_Api, int]
+_ApiKey = tuple[object, str | None, str | None]
+_LimiterKey = tuple[_ApiKey, int]
+_ConfirmerKey = frozenset[tuple[str, StatusTarget]]
+
+# There is one confirmer for all upstreams.
+_ONLY: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _TargetKey:
-    """What a desk is made from."""
-
-    api: _Api
+    api: _ApiKey
     secrets: tuple[Secret, ...]
     strict: bool
     limiter: FairRateLimiter
     endpoint: EndpointSettings = field(compare=False)
 
 
-_ConfirmerKey = frozenset[tuple[str, Entry[_TargetKey, StatusTarget]]]
-
-
-@dataclass(frozen=True, slots=True)
-class StatusTargets:
-    """The desks of one configuration, and who asks at them."""
-
-    limiters: Mapping[str, Entry[_LimiterKey, FairRateLimiter]]
-    targets: Mapping[str, Entry[_TargetKey, StatusTarget]]
-    confirmers: Mapping[str, Entry[_ConfirmerKey, StatusConfirmer]]
-    unasked: frozenset[str]
-
-    @property
-    def confirmer(self) -> StatusConfirmer:
-        """Who asks; the same object for as long as the desks are the same."""
-        return self.confirmers[""].part
-
-
-class StatusTargetPool:
-    """The desks in use, and those that have been replaced and are not closed yet.
-
-    Used as `UsagePool`: what `acquire` returns comes into use with `activate`.
-    """
-
-    def __init__(self, clock: Clock, telemetry: Telemetry) -> None:
-        self._clock = clock
-        self._telemetry = telemetry
-        self._limiters = UsagePool(_pace)
-        self._targets = UsagePool(self._target)
-        self._confirmers = UsagePool(self._confirmer)
-        # The endpoints in use that do not ask. All confirmers know it, so that none is made anew
-        # when an endpoint comes or goes.
-        self._unasked: set[str] = set()
-
-    def acquire(self, endpoints: Sequence[EndpointSettings]) -> StatusTargets:
-        """Return the desks for these endpoints; those in use stay where they are the same.
-
-        How often an API has been asked stays known for as long as it is the same API, and may be
-        asked as often: also where the secrets have changed.
-        """
-        asks = [(each, each.confirm) for each in endpoints if each.confirm is not None]
-        limiters = self._limiters.acquire(
-            {each.name: (_api(each, confirm), confirm.rate) for each, confirm in asks}
-        )
-        targets = self._targets.acquire(
-            {each.name: _asked(each, confirm, limiters[each.name].part) for each, confirm in asks}
-        )
-        confirmers = self._confirmers.acquire({"": frozenset(targets.items())})
-        unasked = frozenset(each.name for each in endpoints if each.confirm is None)
-        return StatusTargets(limiters, targets, confirmers, unasked)
-
-    def activate(self, targets: StatusTargets) -> None:
-        """Use these from now on."""
-        self._limiters.activate(targets.limiters)
-        self._targets.activate(targets.targets)
-        self._confirmers.activate(targets.confirmers)
-        self._unasked.clear()
-        self._unasked.update(targets.unasked)
-
-    def retired(self) -> list[Entry[_TargetKey, StatusTarget]]:
-        """Return those that are open and not in use; nothing else has to be closed."""
-        return self._targets.retired()
-
-    async def close(self, entries: Iterable[Entry[_TargetKey, StatusTarget]] | None = None) -> None:
-        """Close these, or all."""
-        await self._targets.close(entries)
-        # They hold nothing open, and are let go.
-        await self._confirmers.close(self._confirmers.retired())
-        await self._limiters.close(self._limiters.retired())
-
-    def _target(self, _: str, key: _TargetKey) -> tuple[StatusTarget, Close]:
-        stack = AsyncExitStack()
-        target = StatusTarget(
-            api=builder.status_client(key.endpoint, self._clock, stack),
-            secrets=key.secrets,
-            limiter=key.limiter,
-            strict=key.strict,
-        )
-        return target, stack.aclose
-
-    def _confirmer(self, _: str, described: _ConfirmerKey) -> tuple[StatusConfirmer, Close]:
-        parts = {name: entry.part for name, entry in described}
-        return StatusConfirmer(parts, self._unasked, self._clock, self._telemetry), nothing
-
-
-def _api(endpoint: EndpointSettings, confirm: Confirm) -> _Api:
+def _api_key(endpoint: EndpointSettings, confirm: Confirm) -> _ApiKey:
     return endpoint.provider, endpoint.environment, confirm.url
 
 
-def _asked(endpoint: EndpointSettings, confirm: Confirm, limiter: FairRateLimiter) -> _TargetKey:
-    strict = confirm.on_error == "hold"
-    return _TargetKey(_api(endpoint, confirm), endpoint.secrets, strict, limiter, endpoint)
-
-
-def _pace(_: str, described: _LimiterKey) -> tuple[FairRateLimiter, Close]:
-    return FairRateLimiter(described[1]), nothing
-
-
-# ---- generations ----------------------------------------------------------------------------
-
-# What the parts are made from: they are made anew when it changes.
-_KnockKey = tuple[tuple[str, ...], timedelta]
-_EndpointKey = tuple[EndpointSettings, Knock | None]
-_SenderKey = tuple[UpstreamSettings, timedelta, StatusConfirmer]
+# ---- live configurations --------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class LiveConfig:
-    """What one configuration describes, bound together."""
+    """One configuration and the parts that serve it.
+
+    endpoints: in the order of `settings.endpoints`. hosts: names that may send to any of them.
+    upstreams: what the dispatcher serves. usage: what it uses of the pools.
+    """
 
     settings: Settings
     routes: Routes[Endpoint]
     ingest: Ingest
-    knocks: Mapping[str, Entry[_KnockKey, Knock | None]]
-    bound: Mapping[str, Entry[_EndpointKey, Endpoint]]
-    targets: StatusTargets
-    senders: Mapping[str, Entry[_SenderKey, Upstream]]
-    proxy_upstreams: Mapping[str, Entry[UpstreamSettings, ProxyUpstream]]
-
-    @property
-    def endpoints(self) -> list[Endpoint]:
-        """What deliveries come in at."""
-        return [each.part for each in self.bound.values()]
+    endpoints: Sequence[Endpoint]
+    hosts: frozenset[str]
+    upstreams: Sequence[Upstream]
+    usage: Usage
 
     def new_since(self, before: "LiveConfig") -> list[EndpointSettings]:
-        """Return what describes the endpoints that have another name or provider than before."""
+        """Return the settings of endpoints whose name or provider is not in the one before."""
         known = {(each.name, each.provider) for each in before.endpoints}
         return [
-            each.key[0]
-            for name, each in self.bound.items()
-            if (name, each.part.provider) not in known
+            settings
+            for settings, each in zip(self.settings.endpoints, self.endpoints, strict=True)
+            if (each.name, each.provider) not in known
         ]
-
-    @property
-    def hosts(self) -> set[str]:
-        """The host names that may send to any endpoint."""
-        return {host for each in self.knocks.values() for host in each.key[0]}
-
-    @property
-    def upstreams(self) -> list[Upstream]:
-        """What the dispatcher serves."""
-        return [each.part for each in self.senders.values()]
 
 
 class LiveConfigBuilder:
-    """Builds generations from the parts that outlive them. `present` is the one in use."""
+    """Builds live configurations from pools that outlive them. `active` is the one in use."""
 
     active: LiveConfig
 
@@ -283,84 +199,93 @@ class LiveConfigBuilder:
         self._telemetry = telemetry
         self._give_up = give_up
         self._new_id = event_ids()
-        self._knocks = UsagePool(self._knock)
-        self._bound = UsagePool(self._endpoint)
-        self._targets = StatusTargetPool(clock, telemetry)
-        self._senders = UsagePool(self._sender)
+        # The endpoints in use that do not ask. All confirmers know it, so that none is made anew
+        # when an endpoint comes or goes.
+        self._unasked: set[str] = set()
+        self._knocks = UsagePool(self._make_knock)
+        self._endpoints = UsagePool(self._make_endpoint)
+        self._limiters = UsagePool(_make_limiter)
+        self._targets = UsagePool(self._make_target)
+        self._confirmers = UsagePool(self._make_confirmer)
+        self._upstreams = UsagePool(self._make_upstream)
         # Connections of their own: neither a backlog nor a slow answer holds up the other half.
-        self._proxy_upstreams = UsagePool(self._proxy_upstream)
+        self._proxy_upstreams = UsagePool(self._make_proxy_upstream)
+        # A part is made from those of the pools before its own, and closed before them.
+        self._pools: tuple[UsagePool[Any, Any], ...] = (
+            self._knocks,
+            self._endpoints,
+            self._limiters,
+            self._targets,
+            self._confirmers,
+            self._upstreams,
+            self._proxy_upstreams,
+        )
 
     async def build(self, settings: Settings) -> LiveConfig:
-        """Return what these settings describe; it is not in use before `take`.
+        """Return what these settings describe; it is not in use before `activate`.
 
-        Endpoints that stay as they are are kept, and others have their turn between any two: there
-        may be thousands. Not called again before it has returned.
+        Endpoints that are equal are reused, and the event loop runs other tasks between any two:
+        there may be thousands. Not called again before it has returned.
 
         Raises:
-            Exception: it cannot be built. What was made of it is closed with `close_others`.
+            Exception: it cannot be built. `retired` has what was made of it.
         """
-        knocks: dict[str, Entry[_KnockKey, Knock | None]] = {}
-        bound: dict[str, Entry[_EndpointKey, Endpoint]] = {}
+        usage = Usage(self._pools)
+        hosts: set[str] = set()
+        endpoints: list[Endpoint] = []
         for each in settings.endpoints:
-            name, hosts = each.name, builder.endpoint_hosts(each)
-            knocks |= self._knocks.acquire({name: (hosts, settings.dns.knock_interval)})
-            bound |= self._bound.acquire({name: (each, knocks[name].part)})
+            names = builder.endpoint_hosts(each)
+            hosts.update(names)
+            knock = usage.acquire(self._knocks, each.name, (names, settings.dns.knock_interval))
+            endpoints.append(usage.acquire(self._endpoints, each.name, (each, knock)))
             await asyncio.sleep(0)
-        routes = Routes(each.part for each in bound.values())
+        routes = Routes(endpoints)
         await asyncio.sleep(0)
-        targets = self._targets.acquire(settings.endpoints)
-        before = builder.time_to_ask(settings)
-        senders = self._senders.acquire(
-            {name: (each, before, targets.confirmer) for name, each in settings.upstreams.items()}
-        )
-        proxy_upstreams = self._proxy_upstreams.acquire(settings.upstreams)
+        confirmer = self._confirmer(usage, settings.endpoints)
+        confirm_time = builder.time_to_ask(settings)
+        upstreams = [
+            usage.acquire(self._upstreams, name, (each, confirm_time, confirmer))
+            for name, each in settings.upstreams.items()
+        ]
+        proxy_upstreams = {
+            name: usage.acquire(self._proxy_upstreams, name, each)
+            for name, each in settings.upstreams.items()
+        }
         return LiveConfig(
             settings=settings,
             routes=routes,
-            ingest=self._ingest(
-                settings, routes, {n: each.part for n, each in proxy_upstreams.items()}
-            ),
-            knocks=knocks,
-            bound=bound,
-            targets=targets,
-            senders=senders,
-            proxy_upstreams=proxy_upstreams,
+            ingest=self._ingest(settings, routes, proxy_upstreams),
+            endpoints=endpoints,
+            hosts=frozenset(hosts),
+            upstreams=upstreams,
+            usage=usage,
         )
 
     def activate(self, live_config: LiveConfig) -> None:
         """Make this the one in use."""
         self.active = live_config
-        self._knocks.activate(live_config.knocks)
-        self._bound.activate(live_config.bound)
-        self._targets.activate(live_config.targets)
-        self._senders.activate(live_config.senders)
-        self._proxy_upstreams.activate(live_config.proxy_upstreams)
+        live_config.usage.activate()
+        self._unasked.clear()
+        self._unasked.update(
+            each.name for each in live_config.settings.endpoints if each.confirm is None
+        )
 
     def retired(self) -> Close:
         """Return what closes, when it is called, all that is open and not in use now."""
-        proxy_upstreams, senders = self._proxy_upstreams.retired(), self._senders.retired()
-        targets, bound, knocks = (
-            self._targets.retired(),
-            self._bound.retired(),
-            self._knocks.retired(),
-        )
+        retired = [(pool, pool.retired()) for pool in reversed(self._pools)]
 
         async def close() -> None:
-            await self._proxy_upstreams.close(proxy_upstreams)
-            await self._senders.close(senders)
-            await self._targets.close(targets)
-            await self._bound.close(bound)
-            await self._knocks.close(knocks)
+            for pool, entries in retired:
+                await pool.close(entries)
 
         return close
 
     async def close(self) -> None:
         """Close everything."""
-        await self._proxy_upstreams.close()
-        await self._senders.close()
-        await self._targets.close()
-        await self._bound.close()
-        await self._knocks.close()
+        for pool in reversed(self._pools):
+            await pool.close()
+
+    # ---- parts ------------------------------------------------------------------------------
 
     def _ingest(
         self,
@@ -387,19 +312,55 @@ class LiveConfigBuilder:
             keep_refused=self._keep_refused,
         )
 
-    def _knock(self, _: str, described: _KnockKey) -> tuple[Knock | None, Close]:
-        knock = self._registry.knock(described[0])
+    def _confirmer(self, usage: Usage, endpoints: Iterable[EndpointSettings]) -> StatusConfirmer:
+        """Return what asks providers about events of these endpoints.
+
+        A limiter stays for as long as it is the same API at the same rate, and so does what it
+        counted: also where the secrets have changed.
+        """
+        targets = {}
+        for each in endpoints:
+            if each.confirm is None:
+                continue
+            api = _api_key(each, each.confirm)
+            limiter = usage.acquire(self._limiters, each.name, (api, each.confirm.rate))
+            strict = each.confirm.on_error == "hold"
+            key = _TargetKey(api, each.secrets, strict, limiter, each)
+            targets[each.name] = usage.acquire(self._targets, each.name, key)
+        return usage.acquire(self._confirmers, _ONLY, frozenset(targets.items()))
+
+    def _make_knock(self, _: str, key: _KnockKey) -> tuple[Knock | None, Close]:
+        hosts, _interval = key
+        knock = self._registry.knock(hosts)
         return knock, nothing if knock is None else knock.close
 
-    def _endpoint(self, _: str, described: _EndpointKey) -> tuple[Endpoint, Close]:
-        settings, knock = described
+    def _make_endpoint(self, _: str, key: _EndpointKey) -> tuple[Endpoint, Close]:
+        settings, knock = key
         return builder.bind_endpoint(settings, self._registry, knock), nothing
 
-    def _sender(self, name: str, described: _SenderKey) -> tuple[Upstream, Close]:
-        settings, before, confirmer = described
+    def _make_target(self, _: str, key: _TargetKey) -> tuple[StatusTarget, Close]:
+        stack = AsyncExitStack()
+        target = StatusTarget(
+            api=builder.status_client(key.endpoint, self._clock, stack),
+            secrets=key.secrets,
+            limiter=key.limiter,
+            strict=key.strict,
+        )
+        return target, stack.aclose
+
+    def _make_confirmer(self, _: str, key: _ConfirmerKey) -> tuple[StatusConfirmer, Close]:
+        return StatusConfirmer(dict(key), self._unasked, self._clock, self._telemetry), nothing
+
+    def _make_upstream(self, name: str, key: _UpstreamKey) -> tuple[Upstream, Close]:
+        settings, before, confirmer = key
         http_sender = builder.http_sender(settings, self._clock)
         return builder.upstream(name, settings, before, http_sender, confirmer), http_sender.close
 
-    def _proxy_upstream(self, _: str, settings: UpstreamSettings) -> tuple[ProxyUpstream, Close]:
-        http_sender = builder.http_sender(settings, self._clock)
-        return builder.proxy_upstream(settings, http_sender), http_sender.close
+    def _make_proxy_upstream(self, _: str, key: UpstreamSettings) -> tuple[ProxyUpstream, Close]:
+        http_sender = builder.http_sender(key, self._clock)
+        return builder.proxy_upstream(key, http_sender), http_sender.close
+
+
+def _make_limiter(_: str, key: _LimiterKey) -> tuple[FairRateLimiter, Close]:
+    _api, rate = key
+    return FairRateLimiter(rate), nothing

@@ -138,7 +138,7 @@ class Observer(Protocol):
         """Count one result: `confirmed`, `contradicted`, `not_found`, `limited` or `error`."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class StatusTarget:
     """Where the events of one endpoint are asked about.
 

@@ -173,7 +173,7 @@ async def test_connections_of_what_was_replaced_are_closed(tmp_path: Path) -> No
             relay.text = configuration(upstream.url).replace("timeout: 2s", f"timeout: {timeout}s")
             assert await relay.reload() == ()
         async with asyncio.timeout(10):
-            while configs._senders.retired():  # noqa: ASYNC110 - nobody else is told
+            while configs._upstreams.retired():  # noqa: ASYNC110 - nobody else is told
                 await asyncio.sleep(0)
         await upstream.has_received(5)
 
@@ -286,9 +286,9 @@ async def test_only_endpoints_that_differ_are_bound_anew(
         anew = [new for old, new in zip(before, after, strict=True) if new is not old]
         assert [each.path for each in anew] == ["/more/7/x"]
         async with asyncio.timeout(10):
-            while configs._bound.retired():  # noqa: ASYNC110 - nobody else is told
+            while configs._endpoints.retired():  # noqa: ASYNC110 - nobody else is told
                 await asyncio.sleep(0)
-        assert len(configs._bound._open) == len(after)
+        assert len(configs._endpoints._open) == len(after)
 
 
 async def test_others_have_their_turn_between_any_two_endpoints(
@@ -322,6 +322,6 @@ async def test_a_reload_that_is_cut_short_changes_nothing(
         assert configs.active is before
         assert await relay.send() == 200
         async with asyncio.timeout(10):
-            while configs._bound.retired():  # noqa: ASYNC110 - nobody else is told
+            while configs._endpoints.retired():  # noqa: ASYNC110 - nobody else is told
                 await asyncio.sleep(0)
         assert knock_of(relay) in {each.knock for each in before.endpoints}

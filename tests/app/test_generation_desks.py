@@ -1,16 +1,20 @@
-"""Desks stay where they are the same, and how often was asked stays known."""
+"""Status targets stay where they are the same, and how often was asked stays known."""
 
 import io
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from relay.app.generation import StatusTargetPool, StatusTargets
-from relay.config import Endpoint
+from relay.app import builder
+from relay.app.generation import LiveConfig, LiveConfigBuilder
+from relay.config import Endpoint, Settings
 from relay.core.clock import SystemClock
 from relay.core.event import Unconfirmed
-from relay.delivery.confirmation import StatusTarget
+from relay.delivery.confirmation import StatusConfirmer, StatusTarget
+from relay.delivery.proxy import ProxiedHistory
+from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
 from tests.config.files import GOOD, VIPPS, good
@@ -22,115 +26,143 @@ URL = "http://127.0.0.1:1"
 
 
 @pytest.fixture
-async def targets() -> AsyncIterator[StatusTargetPool]:
-    writer = LogWriter(io.BytesIO())
-    made = StatusTargetPool(SystemClock(), Telemetry(Log(writer, SystemClock())))
+async def configs(tmp_path: Path) -> AsyncIterator[LiveConfigBuilder]:
+    clock, writer = SystemClock(), LogWriter(io.BytesIO())
+    telemetry = Telemetry(Log(writer, clock))
+    settings = good(GOOD)
+    spool = await open_spool(tmp_path / "relay.db", clock)
+    registry = builder.host_registry(
+        settings, builder.dns_cache(settings, clock), clock, builder._Silence()
+    )
+    made = LiveConfigBuilder(
+        registry=registry,
+        clients=builder.client_locator(settings),
+        spool=spool,
+        history=ProxiedHistory(spool, clock=clock, telemetry=telemetry),
+        keep_refused=lambda *_: None,
+        clock=clock,
+        telemetry=telemetry,
+        give_up=lambda _: None,
+    )
     yield made
     await made.close()
+    await spool.close()
     writer.close()
 
 
-def endpoints(confirm: str, *changes: tuple[str, str]) -> tuple[Endpoint, ...]:
+def settings(confirm: str, *changes: tuple[str, str]) -> Settings:
     text = GOOD + f"    confirm: {{{confirm}}}\n" + VIPPS
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
-    return good(text).endpoints
+    return good(text)
 
 
-def target(targets: StatusTargets) -> StatusTarget:
-    (entry,) = targets.targets.values()
-    return entry.part
+def having(*endpoints: Endpoint) -> Settings:
+    return ASKING.model_copy(update={"endpoints": endpoints})
 
 
-ASKING = endpoints(f"url: '{URL}'")
+def confirmer(config: LiveConfig) -> StatusConfirmer:
+    (upstream,) = config.upstreams
+    assert isinstance(upstream.confirmer, StatusConfirmer)
+    return upstream.confirmer
 
 
-async def test_what_is_the_same_stays(targets: StatusTargetPool) -> None:
-    targets.activate(first := targets.acquire(ASKING))
-    changed = endpoints(f"url: '{URL}'", ("/vipps", "/other"), ("/midtrans/", "/elsewhere/"))
-    assert targets.acquire(changed).confirmer is first.confirmer
+def target(config: LiveConfig, name: str = "midtrans") -> StatusTarget:
+    return confirmer(config)._targets[name]
+
+
+async def activated(configs: LiveConfigBuilder, settings: Settings) -> LiveConfig:
+    config = await configs.build(settings)
+    configs.activate(config)
+    return config
+
+
+ASKING = settings(f"url: '{URL}'")
+
+
+async def test_what_is_the_same_stays(configs: LiveConfigBuilder) -> None:
+    first = await activated(configs, ASKING)
+    changed = settings(f"url: '{URL}'", ("/vipps", "/other"), ("/midtrans/", "/elsewhere/"))
+    assert confirmer(await configs.build(changed)) is confirmer(first)
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        endpoints(f"url: '{URL}'", ("${env:KEY}", "${env:OTHER}")),
-        endpoints(f"url: '{URL}', on_error: deliver"),
+        settings(f"url: '{URL}'", ("${env:KEY}", "${env:OTHER}")),
+        settings(f"url: '{URL}', on_error: deliver"),
     ],
 )
-async def test_a_new_desk_asks_no_more_often(
-    changed: tuple[Endpoint, ...], targets: StatusTargetPool
-) -> None:
-    targets.activate(first := targets.acquire(ASKING))
-    after = targets.acquire(changed)
+async def test_a_new_desk_asks_no_more_often(changed: Settings, configs: LiveConfigBuilder) -> None:
+    first = await activated(configs, ASKING)
+    after = await configs.build(changed)
     assert target(after) is not target(first)
     assert target(after).limiter is target(first).limiter
-    assert target(after).secrets == changed[0].secrets
+    assert target(after).secrets == changed.endpoints[0].secrets
     assert target(after).strict is (
-        target(first).strict and "deliver" not in str(changed[0].confirm)
+        target(first).strict and "deliver" not in str(changed.endpoints[0].confirm)
     )
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        endpoints(f"url: '{URL}', rate: 11"),
-        endpoints(f"url: '{URL}/other'"),
-        endpoints(
+        settings(f"url: '{URL}', rate: 11"),
+        settings(f"url: '{URL}/other'"),
+        settings(
             f"url: '{URL}'",
             ('production\n    secrets: ["${env:KEY', 'sandbox\n    secrets: ["${env:KEY'),
         ),
     ],
 )
 async def test_another_api_or_pace_begins_anew(
-    changed: tuple[Endpoint, ...], targets: StatusTargetPool
+    changed: Settings, configs: LiveConfigBuilder
 ) -> None:
-    targets.activate(first := targets.acquire(ASKING))
-    assert target(targets.acquire(changed)).limiter is not target(first).limiter
+    first = await activated(configs, ASKING)
+    assert target(await configs.build(changed)).limiter is not target(first).limiter
 
 
-async def test_a_changed_desk_leaves_its_neighbour_alone(targets: StatusTargetPool) -> None:
-    more = (ASKING[0].model_copy(update={"name": "more"}),)
-    targets.activate(first := targets.acquire(ASKING + more))
-    changed = endpoints(f"url: '{URL}', rate: 11")
-    after = targets.acquire(changed + more)
-    assert after.confirmer is not first.confirmer
-    assert after.targets["more"] is first.targets["more"]
-    targets.activate(after)
-    assert targets.retired() == [first.targets["midtrans"]]
-    await targets.close(targets.retired())
-    assert targets.retired() == []
+async def test_a_changed_desk_leaves_its_neighbour_alone(configs: LiveConfigBuilder) -> None:
+    more = ASKING.endpoints[0].model_copy(update={"name": "more", "path": "/more"})
+    first = await activated(configs, having(*ASKING.endpoints, more))
+    changed = settings(f"url: '{URL}', rate: 11").endpoints
+    after = await configs.build(having(*changed, more))
+    assert confirmer(after) is not confirmer(first)
+    assert target(after, "more") is target(first, "more")
+    configs.activate(after)
+    assert [each.part for each in configs._targets.retired()] == [target(first)]
+    await configs.retired()()
+    assert not any(pool.retired() for pool in configs._pools)
 
 
 async def test_events_of_an_endpoint_that_is_gone_are_not_let_through(
-    targets: StatusTargetPool,
+    configs: LiveConfigBuilder,
 ) -> None:
     async with StatusApi(says(NOT_FOUND)) as api:
-        asking = endpoints(f'url: "{api.url}"')
-        targets.activate(first := targets.acquire(asking))
+        asking = settings(f'url: "{api.url}"').endpoints
+        first = confirmer(await activated(configs, having(*asking)))
         body = b'{"order_id": "1", "status_code": "200", "gross_amount": "1.00",'
         event = replace(EVENT, body=body + b' "transaction_status": "deny"}')
-        assert await first.confirmer.confirm(event) == Unconfirmed("not found")
-        assert await first.confirmer.confirm(replace(event, endpoint="vipps")) is None
+        assert await first.confirm(event) == Unconfirmed("not found")
+        assert await first.confirm(replace(event, endpoint="vipps")) is None
         owed = replace(event, confirm=True)
         for without in (asking[1:], ()):
-            targets.activate(after := targets.acquire(without))
-            gone = await after.confirmer.confirm(owed)
+            after = confirmer(await activated(configs, having(*without)))
+            gone = await after.confirm(owed)
             assert gone == Unconfirmed("endpoint midtrans is not configured; name it again")
-            assert after.confirmer.strict(owed)
+            assert after.strict(owed)
             # Nothing was promised of the events of others.
-            assert await after.confirmer.confirm(replace(event, endpoint="gone")) is None
+            assert await after.confirm(replace(event, endpoint="gone")) is None
         # The configuration has the last word.
-        targets.activate(
-            after := targets.acquire((asking[0].model_copy(update={"confirm": None}),))
-        )
-        assert await after.confirmer.confirm(owed) is None
+        unasked = asking[0].model_copy(update={"confirm": None})
+        after = confirmer(await activated(configs, having(unasked)))
+        assert await after.confirm(owed) is None
 
 
 async def test_endpoints_that_do_not_ask_come_and_go_and_nothing_is_made_anew(
-    targets: StatusTargetPool,
+    configs: LiveConfigBuilder,
 ) -> None:
-    targets.activate(first := targets.acquire(ASKING))
-    targets.activate(after := targets.acquire(ASKING[:1]))
-    assert after.confirmer is first.confirmer
+    first = await activated(configs, ASKING)
+    after = await activated(configs, having(*ASKING.endpoints[:1]))
+    assert confirmer(after) is confirmer(first)

@@ -1,8 +1,10 @@
 """What stays as it is keeps its part; what is replaced is closed when it is told to be."""
 
+from collections.abc import Mapping
+
 import pytest
 
-from relay.app.generation import Close, UsagePool
+from relay.app.generation import Close, Entry, Usage, UsagePool
 
 
 class Yard:
@@ -24,11 +26,15 @@ class Yard:
         return part, close
 
 
+def acquire(pool: UsagePool[int, str], wanted: Mapping[str, int]) -> dict[str, Entry[int, str]]:
+    return {name: pool.acquire(name, key) for name, key in wanted.items()}
+
+
 async def test_only_what_differs_is_made_anew() -> None:
     yard = Yard()
     pool: UsagePool[int, str] = UsagePool(yard.make)
-    pool.activate(pool.acquire({"a": 1, "b": 1}))
-    after = pool.acquire({"a": 1, "b": 2, "c": 1})
+    pool.activate(acquire(pool, {"a": 1, "b": 1}))
+    after = acquire(pool, {"a": 1, "b": 2, "c": 1})
     assert {name: entry.part for name, entry in after.items()} == {
         "a": "a1",
         "b": "b2",
@@ -47,9 +53,23 @@ async def test_only_what_differs_is_made_anew() -> None:
 async def test_what_was_made_for_nothing_can_be_closed() -> None:
     yard = Yard()
     pool: UsagePool[int, str] = UsagePool(yard.make)
-    pool.activate(pool.acquire({"a": 1}))
+    pool.activate(acquire(pool, {"a": 1}))
     with pytest.raises(ValueError, match="c"):
-        pool.acquire({"a": 2, "b": 1, "c": -1})
+        acquire(pool, {"a": 2, "b": 1, "c": -1})
     await pool.close(pool.retired())
     assert sorted(yard.closed) == ["a2", "b1"]
     assert [entry.part for entry in pool.retired()] == []
+
+
+async def test_a_configuration_uses_several_pools_and_leaves_the_rest_retired() -> None:
+    yard = Yard()
+    pools: list[UsagePool[int, str]] = [UsagePool(yard.make), UsagePool(yard.make)]
+    first, second = Usage(pools), Usage(pools)
+    assert [first.acquire(pool, "a", 1) for pool in pools] == ["a1", "a1"]
+    first.activate()
+    assert second.acquire(pools[0], "a", 1) == "a1"
+    assert yard.made == ["a1", "a1"]
+    assert [pool.retired() for pool in pools] == [[], []]
+    # Of the other pool it uses nothing.
+    second.activate()
+    assert [[entry.part for entry in pool.retired()] for pool in pools] == [[], ["a1"]]
