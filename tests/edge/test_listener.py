@@ -9,6 +9,7 @@ import pytest
 from relay.allowlist import Mode
 from relay.edge.listener import Listener
 from relay.spool import Query
+from tests.harness.clock import CountingClock
 from tests.harness.edge import RunningEdge, genuine_request, running_edge, until
 from tests.harness.wire import Reply, exchange, read_reply, request
 
@@ -21,6 +22,20 @@ async def test_two_deliveries_share_one_connection(tmp_path: Path) -> None:
             assert (await read_reply(reader)).status == 200
         writer.close()
         assert len((await edge.spool.page(Query())).records) == 2
+
+
+async def test_a_delivery_reads_the_clock_once_a_step(tmp_path: Path) -> None:
+    clock = CountingClock()
+    async with running_edge(tmp_path, clock=clock) as edge:
+        raw = genuine_request()
+        clock.reads.clear()
+        assert (await exchange(edge.address, raw)).status == 200
+        assert clock.reads == {
+            ("relay.edge.listener", "now"): 1,
+            ("relay.ingest.pipeline", "monotonic"): 3,
+            ("relay.spool.sqlite", "steady"): 1,
+            ("relay.telemetry.log", "now"): 1,
+        }
 
 
 async def test_pipelined_deliveries_are_answered_in_order(tmp_path: Path) -> None:

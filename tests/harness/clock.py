@@ -2,10 +2,37 @@
 
 import asyncio
 import heapq
+import sys
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from relay.core.clock import Epoch
+from relay.core.clock import Epoch, SystemClock
+
+
+class CountingClock(SystemClock):
+    """The system's clock; `reads` counts who asked for the time, by module and method."""
+
+    def __init__(self) -> None:
+        self.reads: Counter[tuple[str, str]] = Counter()
+        super().__init__()
+        self.reads.clear()
+
+    def now(self) -> datetime:
+        self._count("now")
+        return super().now()
+
+    def monotonic(self) -> float:
+        self._count("monotonic")
+        return super().monotonic()
+
+    def steady(self) -> datetime:
+        self._count("steady")
+        return super().steady()
+
+    def _count(self, method: str) -> None:
+        caller = sys._getframe(2).f_globals["__name__"]
+        self.reads[caller, method] += 1
 
 
 class ManualClock:

@@ -13,7 +13,7 @@ import orjson
 from netaddr import IPNetwork
 
 from relay.allowlist import Allowlist, Mode, StaticSource
-from relay.core.clock import SystemClock
+from relay.core.clock import Clock, SystemClock
 from relay.core.event import ProxyResponse
 from relay.core.ids import event_ids
 from relay.core.request import ForwardedHeader, VerifiedDelivery
@@ -86,12 +86,14 @@ async def running_edge(
     listener: Listener | None = None,
     trusted: Sequence[str] = (),
     mode: Mode = Mode.ENFORCE,
+    clock: Clock | None = None,
 ) -> AsyncIterator[RunningEdge]:
     """Listen on a free port, or as told.
 
     seconds: time for headers, for a PROXY header, and for a body. trusted: the trusted proxies.
     """
-    clock, log = SystemClock(), io.BytesIO()
+    log = io.BytesIO()
+    clock = clock or SystemClock()
     writer = LogWriter(log)
     telemetry = Telemetry(Log(writer, clock))
     spool = await open_spool(directory / "relay.db", clock)

@@ -2,11 +2,10 @@
 
 import asyncio
 import io
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
 from relay.telemetry.metrics import Snapshot
-from tests.harness.clock import ManualClock
+from tests.harness.clock import CountingClock, ManualClock
 from tests.harness.edge import nothing_passes
 from tests.harness.upstream import (
     Behaviour,
@@ -208,33 +207,13 @@ async def test_a_genuine_delivery_is_on_disk_when_it_is_answered(bench: Bench) -
     assert (line["verdict"], line["id"], line["status"]) == ("accepted", record.id, 200)
 
 
-class CountingClock(ManualClock):
-    """Counts how often it is asked for the time, by method."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads: Counter[str] = Counter()
-
-    def now(self) -> datetime:
-        self.reads["now"] += 1
-        return super().now()
-
-    def monotonic(self) -> float:
-        self.reads["monotonic"] += 1
-        return super().monotonic()
-
-    def steady(self) -> datetime:
-        self.reads["steady"] += 1
-        return super().steady()
-
-
 async def test_the_clock_is_read_at_the_head_behind_the_body_and_at_the_answer(
     bench: Bench,
 ) -> None:
     clock = CountingClock()
     ingest = bench.ingest(bench.endpoint(), clock=clock)
     assert (await ingest.receive(head(), reading(body()))).status == 200
-    assert clock.reads == {"monotonic": 3}
+    assert clock.reads == {("relay.ingest.pipeline", "monotonic"): 3}
 
 
 async def test_times_of_a_delivery_are_the_receipts_carried_on(bench: Bench) -> None:
