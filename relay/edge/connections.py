@@ -1,6 +1,7 @@
-"""Limits on connections, in all and from one address; and whose connection one is.
+"""Limits on open connections and on requests in flight; and whose connection one is.
 
-Many clients share the connections of one proxy: there, what each of them has in hand is limited.
+Connections are limited in all and from one address. Many clients share the connections of one
+trusted proxy: there, the requests of each client are limited instead.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ _Client = tuple[int, int]
 
 
 class Connections:
-    """Counts open connections, and requests in hand, and says when there are enough."""
+    """Counts open connections, and says when there are too many."""
 
     def __init__(
         self,
@@ -33,7 +34,7 @@ class Connections:
         """Set the limits.
 
         ceiling: how many there can be in all, whatever the limits are.
-        per_address: of connections from one address, and of requests in hand from one client; an
+        per_address: of connections from one address, and of requests in flight from one client; an
             IPv6 network of 64 bits counts as one.
         shares_address: true for a trusted proxy, behind which many clients stand; those do not
             share a limit among them.
@@ -42,7 +43,7 @@ class Connections:
         self.reconfigure(total=total, per_address=per_address)
         self._shares_address = shares_address
         self._open: dict[_Client, int] = {}
-        self._in_hand: dict[_Client, int] = {}
+        self._requests: dict[_Client, int] = {}
         self._count = 0
 
     def reconfigure(self, *, total: int, per_address: int) -> None:
@@ -53,41 +54,48 @@ class Connections:
     def __len__(self) -> int:
         return self._count
 
-    def enter(self, peer: Address) -> bool:
-        """Count a new connection; False when it is one too many. It must `leave` either way."""
+    def add(self, peer: Address) -> bool:
+        """Count a new connection; return False when it is one too many.
+
+        Either way it is counted until `remove`.
+        """
+        client = _client_of(peer)
         self._count += 1
-        few = _increment(self._open, peer) <= self._per_address
+        self._open[client] = count = self._open.get(client, 0) + 1
+        few = count <= self._per_address
         return self._count <= self._total and (few or self._shares_address(peer))
 
-    def leave(self, peer: Address) -> None:
-        """Count a connection out."""
+    def remove(self, peer: Address) -> None:
+        """Count a connection no more."""
         self._count -= 1
-        _decrement(self._open, peer)
+        _decrement(self._open, _client_of(peer))
 
-    def begin(self, client: Address) -> bool:
-        """Count a request; False when its client has too many. It must `end` either way."""
-        return _increment(self._in_hand, client) <= self._per_address
-
-    def end(self, client: Address) -> None:
-        """Count a request out."""
-        _decrement(self._in_hand, client)
+    def request(self) -> "InFlight":
+        """Return what counts one request of a client."""
+        return InFlight(self._requests, self._per_address)
 
 
 class InFlight:
-    """One request from its head to its answer: a context manager that counts it."""
+    """One request from its head to its answer: a context manager that counts it.
 
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
-        self._client: Address | None = None
+    It is counted from `count` on, once its client is known.
+    """
 
-    def of(self, client: Address) -> None:
+    def __init__(self, requests: dict[_Client, int], limit: int) -> None:
+        """Take how many requests each client has in flight, and how many it may have."""
+        self._requests = requests
+        self._limit = limit
+        self._client: _Client | None = None
+
+    def count(self, client: Address) -> None:
         """Count the request for its client. Called once at most.
 
         Raises:
-            Refusal: TOO_MANY_CONNECTIONS, when this client has as many in hand as it may have.
+            Refusal: TOO_MANY_CONNECTIONS, when this client has as many in flight as it may have.
         """
-        self._client = client
-        if not self._connections.begin(client):
+        self._client = key = _client_of(client)
+        self._requests[key] = count = self._requests.get(key, 0) + 1
+        if count > self._limit:
             raise Refusal(Reason.TOO_MANY_CONNECTIONS, "requests of one client in hand")
 
     def __enter__(self) -> Self:
@@ -95,23 +103,16 @@ class InFlight:
 
     def __exit__(self, *_: object) -> None:
         if self._client is not None:
-            self._connections.end(self._client)
+            _decrement(self._requests, self._client)
 
 
-def _increment(counter: dict[_Client, int], address: Address) -> int:
-    one = _counted_as(address)
-    counter[one] = count = counter.get(one, 0) + 1
-    return count
+def _decrement(counts: dict[_Client, int], client: _Client) -> None:
+    counts[client] -= 1
+    if not counts[client]:
+        del counts[client]
 
 
-def _decrement(counter: dict[_Client, int], address: Address) -> None:
-    one = _counted_as(address)
-    counter[one] = left = counter.get(one, 0) - 1
-    if left <= 0:
-        del counter[one]
-
-
-def _counted_as(address: Address) -> _Client:
+def _client_of(address: Address) -> _Client:
     """Return what stands for all addresses of one client.
 
     Who has IPv6 has a network of 64 bits at least (RFC 6177): each of its addresses would have a

@@ -17,7 +17,7 @@ from aiohttp.web import BaseRequest, StreamResponse
 from relay.core.clock import Clock
 from relay.core.errors import Refusal, RelayError
 from relay.core.request import Ack, Address, IngestResult, RequestHead, Verdict
-from relay.edge.connections import Connections, InFlight
+from relay.edge.connections import Connections
 from relay.edge.protocol import EdgeProtocol, EdgeServer, to_response
 from relay.edge.proxy_protocol import ProxyHeaderReaders
 from relay.edge.slow_path import BodyLimits, headers_of
@@ -214,8 +214,8 @@ class Edge:
             ack = _OK
         else:
             read = partial(self._body.read, request)
-            with InFlight(self._connections) as in_hand:
-                ack = await self._ingest.receive(self._head(request), read, in_hand.of)
+            with self._connections.request() as in_flight:
+                ack = await self._ingest.receive(self._head(request), read, in_flight.count)
         response = to_response(ack)
         # A refused body is not read to its end just to keep the connection.
         if self._stopping or not request.content.is_eof():

@@ -172,7 +172,7 @@ class EdgeProtocol(RequestHandler):
         # TLS takes an empty buffer for a full one then, at every other look.
         cast("asyncio.Transport", transport).set_write_buffer_limits(high=1)
         self._admitted = True
-        if self._connections.enter(self.peer):
+        if self._connections.add(self.peer):
             self._expect_headers()
         else:
             self._refuse(Refusal(Reason.TOO_MANY_CONNECTIONS))
@@ -188,7 +188,7 @@ class EdgeProtocol(RequestHandler):
         self._body = None
         if self._admitted:
             self._admitted = False
-            self._connections.leave(self.peer)
+            self._connections.remove(self.peer)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -254,8 +254,8 @@ class ProxyHeaderReader(asyncio.BufferedProtocol):
         if not self._factory.trusts(self._proxy):
             self._turn_away(_invalid("from an address that is not in trusted_proxies"))
             return
-        if not self._factory.connections.enter(self._proxy):
-            self._factory.connections.leave(self._proxy)
+        if not self._factory.connections.add(self._proxy):
+            self._factory.connections.remove(self._proxy)
             self._turn_away(Refusal(Reason.TOO_MANY_CONNECTIONS))
             return
         loop = asyncio.get_running_loop()
@@ -300,7 +300,7 @@ class ProxyHeaderReader(asyncio.BufferedProtocol):
         self._deadline.cancel()
         self._deadline = None
         self._factory.waiting.discard(self._transport)
-        self._factory.connections.leave(self._proxy)
+        self._factory.connections.remove(self._proxy)
         return True
 
     def _late(self) -> None:

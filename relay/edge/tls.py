@@ -121,8 +121,8 @@ class TlsHandshake(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP has no other
         peer_info = self._peer_info or peer_info_of(transport)
         peer = peer_info.address
-        if not self._factory.connections.enter(peer):
-            self._factory.connections.leave(peer)
+        if not self._factory.connections.add(peer):
+            self._factory.connections.remove(peer)
             self._factory.errors.refuse(peer, Refusal(Reason.TOO_MANY_CONNECTIONS))
             transport.abort()
             return
@@ -138,7 +138,7 @@ class TlsHandshake(asyncio.Protocol):
         """Count the connection out, once."""
         if self._counted:
             self._counted = False
-            self._factory.connections.leave(peer)
+            self._factory.connections.remove(peer)
 
     async def _shake_hands(self, transport: asyncio.Transport, peer_info: PeerInfo) -> None:
         loop = asyncio.get_running_loop()

@@ -1,11 +1,22 @@
 """Connections are limited in all and per address, but not among the clients of one proxy."""
 
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from relay.core.errors import Reason, Refusal
-from relay.edge.connections import Connections, InFlight
+from relay.edge import connections as counted
+from relay.edge.connections import Connections
+from tests.harness.edge import genuine_request, running_edge, until
+from tests.harness.wire import read_reply
 
 ONE, TWO, PROXY = (ip_address(f"192.0.2.{n}") for n in (1, 2, 9))
 
@@ -18,92 +29,128 @@ def limited(total: int = 10, per_address: int = 2) -> Connections:
 
 def test_one_address_may_not_have_more_than_its_share() -> None:
     connections = limited()
-    assert [connections.enter(ONE) for _ in range(3)] == [True, True, False]
-    assert connections.enter(TWO)
+    assert [connections.add(ONE) for _ in range(3)] == [True, True, False]
+    assert connections.add(TWO)
 
 
 def test_who_leaves_makes_room() -> None:
     connections = limited()
     for _ in range(3):
-        connections.enter(ONE)
-    connections.leave(ONE)
-    connections.leave(ONE)
-    assert connections.enter(ONE)
+        connections.add(ONE)
+    connections.remove(ONE)
+    connections.remove(ONE)
+    assert connections.add(ONE)
     assert len(connections) == 2
 
 
 def test_a_trusted_proxy_is_bound_by_the_total_alone() -> None:
     connections = limited(total=5)
-    assert [connections.enter(PROXY) for _ in range(6)] == [True] * 5 + [False]
+    assert [connections.add(PROXY) for _ in range(6)] == [True] * 5 + [False]
 
 
 def test_other_limits_hold_for_new_connections() -> None:
     connections = limited(total=3, per_address=2)
-    assert [connections.enter(ONE) for _ in range(2)] == [True, True]
+    assert [connections.add(ONE) for _ in range(2)] == [True, True]
     connections.reconfigure(total=10, per_address=3)
-    assert [connections.enter(ONE) for _ in range(2)] == [True, False]
+    assert [connections.add(ONE) for _ in range(2)] == [True, False]
     connections.reconfigure(total=4, per_address=10)
-    assert not connections.enter(TWO)
+    assert not connections.add(TWO)
     assert len(connections) == 5
 
 
 def test_no_limit_is_above_the_ceiling() -> None:
     connections = Connections(total=1, per_address=9, shares_address=lambda _: False, ceiling=2)
-    assert [connections.enter(ONE) for _ in range(2)] == [True, False]
+    assert [connections.add(ONE) for _ in range(2)] == [True, False]
     connections.reconfigure(total=10, per_address=9)
-    connections.leave(ONE)
-    assert [connections.enter(ONE) for _ in range(2)] == [True, False]
+    connections.remove(ONE)
+    assert [connections.add(ONE) for _ in range(2)] == [True, False]
 
 
 def test_one_client_may_not_have_more_in_hand_than_its_share() -> None:
     connections = limited()
     with (
-        InFlight(connections) as first,
-        InFlight(connections) as second,
-        InFlight(connections) as third,
+        connections.request() as first,
+        connections.request() as second,
+        connections.request() as third,
     ):
-        first.of(ONE)
-        second.of(ONE)
+        first.count(ONE)
+        second.count(ONE)
         with pytest.raises(Refusal) as caught:
-            third.of(ONE)
+            third.count(ONE)
         assert caught.value.reason is Reason.TOO_MANY_CONNECTIONS
-        with InFlight(connections) as another:
-            another.of(TWO)
+        with connections.request() as another:
+            another.count(TWO)
 
 
 def test_what_is_answered_is_in_hand_no_more() -> None:
     connections = limited()
     for _ in range(5):
-        with InFlight(connections) as request:
-            request.of(ONE)
+        with connections.request() as request:
+            request.count(ONE)
         # Nobody is counted for a request whose client was never known.
-        with InFlight(connections):
+        with connections.request():
             pass
     connections.reconfigure(total=10, per_address=1)
-    with InFlight(connections) as first, InFlight(connections) as second:
-        first.of(ONE)
+    with connections.request() as first, connections.request() as second:
+        first.count(ONE)
         with pytest.raises(Refusal):
-            second.of(ONE)
-    with InFlight(connections) as request:
-        request.of(ONE)
+            second.count(ONE)
+    with connections.request() as request:
+        request.count(ONE)
 
 
 def test_all_addresses_of_one_ipv6_network_share_a_limit() -> None:
     connections = limited()
     one, other = "2001:db8:0:1::", "2001:db8:0:2::"
-    found = [connections.enter(ip_address(f"{one}{n:x}")) for n in (1, 0xFFFF, 3)]
+    found = [connections.add(ip_address(f"{one}{n:x}")) for n in (1, 0xFFFF, 3)]
     assert found == [True, True, False]
-    assert connections.enter(ip_address(f"{other}1"))
+    assert connections.add(ip_address(f"{other}1"))
     for n in (3, 1, 0xFFFF):
-        connections.leave(ip_address(f"{one}{n:x}"))
-    assert connections.enter(ip_address(f"{one}9"))
+        connections.remove(ip_address(f"{one}{n:x}"))
+    assert connections.add(ip_address(f"{one}9"))
     assert len(connections) == 2
     with (
-        InFlight(connections) as first,
-        InFlight(connections) as second,
-        InFlight(connections) as third,
+        connections.request() as first,
+        connections.request() as second,
+        connections.request() as third,
     ):
-        first.of(ip_address(f"{one}1"))
-        second.of(ip_address(f"{one}2"))
+        first.count(ip_address(f"{one}1"))
+        second.count(ip_address(f"{one}2"))
         with pytest.raises(Refusal):
-            third.of(ip_address(f"{one}3"))
+            third.count(ip_address(f"{one}3"))
+
+
+@contextmanager
+def calls_of(file: str) -> Iterator[Counter[str]]:
+    """Count the calls of each function in this file, in this thread, meanwhile."""
+    calls: Counter[str] = Counter()
+
+    def called(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_filename == file:
+            calls[frame.f_code.co_name] += 1
+
+    sys.setprofile(called)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
+async def test_counting_costs_a_delivery_few_calls(tmp_path: Path) -> None:
+    async with running_edge(tmp_path) as edge:
+        requests = [genuine_request(), genuine_request()]
+        with calls_of(counted.__file__) as first:
+            reader, writer = await asyncio.open_connection(*edge.address)
+            writer.write(requests[0])
+            assert (await read_reply(reader)).status == 200
+        with calls_of(counted.__file__) as kept_alive:
+            writer.write(requests[1])
+            assert (await read_reply(reader)).status == 200
+        with calls_of(counted.__file__) as closing:
+            writer.close()
+            await until(lambda: len(edge.connections) == 0)
+    request = {"request": 1, "__init__": 1, "__enter__": 1, "count": 1, "__exit__": 1}
+    assert kept_alive == request | {"_client_of": 1, "_decrement": 1}
+    assert first == kept_alive + Counter({"peer_info_of": 1, "add": 1, "_client_of": 1})
+    del closing["__len__"]
+    assert closing == {"remove": 1, "_client_of": 1, "_decrement": 1}
