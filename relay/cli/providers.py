@@ -26,7 +26,7 @@ from relay.config.yaml_document import (
 from relay.core.errors import ConfigError
 from relay.core.secret import Secret
 from relay.providers import Provider, ProviderInfo, RequestShape, Window
-from relay.providers.builtin import load, names
+from relay.providers.builtin import names, provider_named
 from relay.providers.inline.provider import InlineProvider, problems
 
 # ---- a sender described in a file -----------------------------------------------------------
@@ -60,7 +60,7 @@ def named_or_described(word: str) -> Described:
         ConfigError: the file describes none, or one that cannot be meant; with every mistake.
     """
     if word in names():
-        return Described(load(word))
+        return Described(provider_named(word))
     path = Path(word)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         return described(path)
@@ -189,7 +189,7 @@ def list_providers(
     form: Annotated[Format, typer.Option("--format", help="text or json")] = Format.TEXT,
 ) -> None:
     """List the providers."""
-    everything = [_facts(name) for name in names()]
+    everything = [provider_named(name).info for name in names()]
     if form is Format.JSON:
         print_json([_as_json(info) for info in everything])
         return
@@ -242,11 +242,6 @@ def show(
                 (environment, f"{network}  ({listing.origin})") for network in listing.networks
             ]
     print_table(("fact", "value"), rows)
-
-
-def _facts(name: str) -> ProviderInfo:
-    info: ProviderInfo = load(name).info
-    return info
 
 
 def _shape(shape: RequestShape) -> str:

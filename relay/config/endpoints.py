@@ -21,9 +21,8 @@ from relay.providers import (
     ProviderInfo,
     RequestShape,
     Window,
-    builtin,
 )
-from relay.providers.builtin import UnknownProvider, names
+from relay.providers.builtin import UnknownProvider, names, provider_named
 from relay.providers.inline import provider as inline
 from relay.providers.inline.provider import problems
 
@@ -38,17 +37,6 @@ class ExpectedSources:
     hosts: tuple[str, ...]
 
 
-@cache
-def provider(name: str) -> Provider:
-    """Return a built-in provider.
-
-    Raises:
-        relay.providers.builtin.UnknownProvider: there is none of that name.
-    """
-    found: Provider = builtin.load(name)
-    return found
-
-
 def provider_of(endpoint: Endpoint) -> Provider:
     """Return the provider of an endpoint, built in or described in the file.
 
@@ -57,7 +45,7 @@ def provider_of(endpoint: Endpoint) -> Provider:
         ValueError: the description cannot be meant as it stands.
     """
     if isinstance(endpoint.provider, str):
-        return provider(endpoint.provider)
+        return provider_named(endpoint.provider)
     return inline.InlineProvider(endpoint.provider.description())
 
 

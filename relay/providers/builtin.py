@@ -1,6 +1,6 @@
-"""The built-in providers, by the name that a configuration gives them.
+"""The table of built-in providers, by the name that a configuration gives them.
 
-Adding one is writing its module and naming it here.
+It is static: a new provider is a module of its own and one line here.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _BUILT_IN: Final[Mapping[str, Provider]] = MappingProxyType(
 
 
 class UnknownProvider(LookupError):
-    """There is no such provider. `known` lists the names there are."""
+    """There is no provider of this name. `known` lists the names there are."""
 
     def __init__(self, name: str, known: tuple[str, ...]) -> None:
         super().__init__(f'no provider named "{name}"; there are: {", ".join(known)}')
@@ -35,11 +35,11 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_BUILT_IN))
 
 
-def load(name: str) -> Provider:
+def provider_named(name: str) -> Provider:
     """Return the provider of this name.
 
     Raises:
-        UnknownPlugin: there is none.
+        UnknownProvider: there is none.
     """
     if name not in _BUILT_IN:
         raise UnknownProvider(name, names())

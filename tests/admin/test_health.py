@@ -14,12 +14,12 @@ from relay.allowlist import Allowlist, Entry, Mode, SourceStatus, StaticSource
 from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
 from relay.providers import EndpointOptions, Provider
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
 
-PROVIDER: Provider = load("vipps")
+PROVIDER: Provider = provider_named("vipps")
 
 
 @dataclass

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from relay.core.clock import SystemClock
 from relay.core.secret import Secret
 from relay.providers import Provider, Sample, SampleOrder
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from tests.bench import messages
 from tests.bench.node import Node
 from tests.bench.processes import free_port
@@ -181,7 +181,7 @@ def _sent(
 
 
 def _sample(provider: str, path: str, secret: str) -> Sample:
-    found: Provider = load(provider)
+    found: Provider = provider_named(provider)
     # A moment ago: what is made now may be sent a little later.
     at = SystemClock().now() - timedelta(seconds=1)
     return found.sample(SampleOrder(f"http://{messages.HOST}{path}", Secret(secret), at))

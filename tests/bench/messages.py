@@ -22,7 +22,7 @@ from relay.core.clock import SystemClock
 from relay.core.request import Headers
 from relay.core.secret import Secret
 from relay.providers import Provider, Sample, SampleOrder
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from tests.harness.wire import request
 
 MIDTRANS_KEY: Final = "SB-Mid-server-0123456789abcdefABCDEF"
@@ -102,7 +102,7 @@ def _stock(path: Path, requests: list[bytes], mark: int | None = None) -> Stock:
 
 
 def _sample(provider: str, path: str, secret: str) -> Sample:
-    found: Provider = load(provider)
+    found: Provider = provider_named(provider)
     url = f"http://{HOST}{path}"
     return found.sample(SampleOrder(url, Secret(secret), SystemClock().now()))
 

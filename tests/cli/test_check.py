@@ -8,8 +8,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from relay.cli import check
-from relay.config import provider
 from relay.config.loader import text
+from relay.providers.builtin import provider_named
 from tests.config.files import GOOD, VIPPS
 from tests.config.pem import write_pair
 
@@ -39,7 +39,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_good_file_is_explained_and_exits_0(file: Path) -> None:
     file.write_text(ASKED + VIPPS + SERVICE)
     result = run("check", "-c", str(file))
-    midtrans, vipps = provider("midtrans").info, provider("vipps").info
+    midtrans, vipps = provider_named("midtrans").info, provider_named("vipps").info
     listings = midtrans.environments["production"].listings
     hosts = ", ".join(vipps.environments["production"].hosts)
     asked = "GET status at https://api.midtrans.com, at most 10 a second"

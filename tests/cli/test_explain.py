@@ -10,10 +10,10 @@ from relay.cli import application
 from relay.core.clock import SystemClock
 from relay.core.secret import Secret
 from relay.providers import Provider, SampleOrder
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from tests.cli.conftest import Invoke
 
-MIDTRANS: Provider = load("midtrans")
+MIDTRANS: Provider = provider_named("midtrans")
 LISTED = "34.101.68.130"
 
 

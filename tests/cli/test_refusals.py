@@ -11,14 +11,14 @@ from relay.core.clock import SystemClock
 from relay.core.request import ClientAddress, Headers, Via
 from relay.core.secret import Secret
 from relay.providers import Provider, SampleOrder
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from relay.spool.refusals import Refused
 from relay.spool.sqlite import open_spool
 from tests.cli.conftest import Invoke
 from tests.contracts.refusals import BOUNDS, refused
 from tests.harness.deliveries import RECEIVED
 
-MIDTRANS: Provider = load("midtrans")
+MIDTRANS: Provider = provider_named("midtrans")
 
 
 def genuine(number: int, key: str = "SB-Mid-server-x") -> Refused:

@@ -7,13 +7,13 @@ import pytest
 from relay.cli.send import Answer, Unsent, post
 from relay.core.secret import Secret
 from relay.providers import Sample, SampleOrder
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from tests.harness.upstream import RefusingPort, Upstream, answer, reset
 
 
 def sample(provider: str, url: str) -> Sample:
     order = SampleOrder(url, Secret("key"), datetime(2026, 1, 5, tzinfo=UTC))
-    made: Sample = load(provider).sample(order)
+    made: Sample = provider_named(provider).sample(order)
     return made
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from relay.config import endpoints, provider
+from relay.config import endpoints
 from relay.providers import Environment, ProviderInfo
+from relay.providers.builtin import provider_named
 from tests.config.files import BUILT_IN, ENVIRON, GOOD, INLINE, VIPPS, changed, good, mistakes
 
 UNSIGNED = changed(('["${env:KEY}"]', "[]")) + "    unsigned: accept\n"
@@ -202,7 +203,7 @@ def test_nobody_is_needed_where_anybody_may_send() -> None:
 
 def test_the_only_environment_need_not_be_named() -> None:
     endpoint = good(GOOD).endpoints[0].model_copy(update={"environment": ""})
-    info = provider("midtrans").info
+    info = provider_named("midtrans").info
     assert endpoints.environment(endpoint, info) == ""
     alone = _facts({"live": Environment()})
     assert endpoints.environment(endpoint, alone) == "live"
@@ -211,7 +212,7 @@ def test_the_only_environment_need_not_be_named() -> None:
 
 
 def _facts(environments: dict[str, Environment]) -> ProviderInfo:
-    reviewed = provider("midtrans").info.reviewed
+    reviewed = provider_named("midtrans").info.reviewed
     return ProviderInfo("x", "X", environments, ("POST",), "", "", "", "", "", reviewed)
 
 

@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 
 from relay.cli import application
 from relay.cli.demo.services import asymmetric
-from relay.config import Settings, load, provider, provider_of
+from relay.config import Settings, load, provider_of
 from relay.config.lint import lint
 from relay.config.types import Section
 from relay.config.validation import fields
+from relay.providers.builtin import provider_named
 from tests.config.pem import write_pair
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -88,7 +89,7 @@ def test_defaults_in_the_example_are_the_defaults(tmp_path: Path) -> None:
     plain = type(upstream).model_validate({"url": upstream.url})
     assert upstream.retry == plain.retry
     assert (upstream.timeout, upstream.concurrency) == (plain.timeout, plain.concurrency)
-    info = provider("vipps").info.window
+    info = provider_named("vipps").info.window
     window = settings.endpoints[1].timestamp
     assert info is not None
     assert window is not None

@@ -11,11 +11,11 @@ from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Vi
 from relay.core.secret import Secret
 from relay.explain.nearest_miss import Case, misses
 from relay.providers import EndpointOptions, Provider, SampleOrder
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from tests.harness.deliveries import RECEIVED
 
-MIDTRANS: Provider = load("midtrans")
-VIPPS: Provider = load("vipps")
+MIDTRANS: Provider = provider_named("midtrans")
+VIPPS: Provider = provider_named("vipps")
 KEY = Secret("the-key-of-the-tests")
 CLIENT = ip_address("192.0.2.1")
 

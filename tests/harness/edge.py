@@ -25,14 +25,14 @@ from relay.ingest.client_address import ClientLocator
 from relay.ingest.pipeline import Endpoint, Ingest
 from relay.ingest.routing import Routes
 from relay.providers import EndpointOptions, Provider, SampleOrder
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from relay.spool import Spool
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
 from tests.harness.wire import request
 
-_PROVIDER: Provider = load("midtrans")
+_PROVIDER: Provider = provider_named("midtrans")
 _SECRET = Secret("SB-Mid-server-of-the-tests")
 
 

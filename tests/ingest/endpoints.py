@@ -7,9 +7,9 @@ from relay.allowlist import Allowlist, Mode, StaticSource
 from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
 from relay.providers import EndpointOptions, Provider
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 
-MIDTRANS: Provider = load("midtrans")
+MIDTRANS: Provider = provider_named("midtrans")
 LISTED = "103.208.23.6"
 SECRET = Secret("SB-Mid-server-of-the-tests")
 

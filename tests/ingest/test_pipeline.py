@@ -48,7 +48,7 @@ from relay.providers import (
     SampleOrder,
     ignore_signed,
 )
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from relay.spool import Query, Spool, SpoolBroken
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
@@ -67,7 +67,7 @@ from tests.harness.upstream import (
     when,
 )
 
-MIDTRANS: Provider = load("midtrans")
+MIDTRANS: Provider = provider_named("midtrans")
 SECRET = Secret("SB-Mid-server-of-the-tests")
 LISTED, STRANGER = "34.101.68.130", "203.0.113.66"
 
@@ -234,7 +234,7 @@ async def test_times_of_a_delivery_are_the_receipts_carried_on(bench: Bench) -> 
 
 
 async def test_authorization_passes_only_as_part_of_a_verified_signature(bench: Bench) -> None:
-    vipps: Provider = load("vipps")
+    vipps: Provider = provider_named("vipps")
     unsigned = replace(
         bench.endpoint(), inspector=vipps.bind(EndpointOptions()), headers=vipps.info.headers
     )

@@ -13,7 +13,7 @@ from relay.core.request import Delivery, RequestHead, VerifiedDelivery
 from relay.core.secret import Secret
 from relay.ingest.reconcile import KeyRefused, Reconciler, ReconcileResult, ReconcileTarget, Result
 from relay.providers import EndpointOptions
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from relay.providers.midtrans.status import Answer, Limited, NoAnswer, NotFound, read
 from relay.spool import Duplicate, Query, Spool
 from relay.spool.sqlite import open_spool
@@ -33,7 +33,7 @@ NOTIFIED = signed(
 )
 BODY = json.dumps(NOTIFIED).encode()
 SECRETS = (Secret("old"), Secret(KEY))
-INSPECTOR = load("midtrans").bind(EndpointOptions(secrets=SECRETS))
+INSPECTOR = provider_named("midtrans").bind(EndpointOptions(secrets=SECRETS))
 
 
 class Api:

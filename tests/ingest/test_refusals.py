@@ -15,7 +15,7 @@ from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
 from relay.ingest.refusals import RefusalRecorder, keepable
 from relay.providers import EndpointOptions
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from relay.spool import SpoolBroken
 from relay.spool.refusals import RefusalLimits, RefusalStore, Refused
 from relay.spool.sqlite import open_spool
@@ -137,7 +137,7 @@ async def test_a_query_is_kept_only_where_a_release_needs_it(
 ) -> None:
     came = delivery()
     came = replace(came, remainder=remainder, head=replace(came.head, target="/hook?token=x"))
-    provider = load("vipps" if signs else "midtrans")
+    provider = provider_named("vipps" if signs else "midtrans")
     inspector = provider.bind(EndpointOptions(secrets=(Secret("x"),)))
     bench[0].recorder.note(endpoint(inspector=inspector), came, MISMATCH)
     await bench[0].end()

@@ -33,7 +33,7 @@ from relay.providers import (
     Window,
     ignore_signed,
 )
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from relay.spool import Query
 from relay.spool.refusals import AlreadyReleased, RefusalLimits, Refused, Released, StillRefused
 from relay.spool.sqlite import SqliteSpool, open_spool
@@ -41,7 +41,7 @@ from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED
 from tests.ingest.endpoints import LISTED, MIDTRANS, SECRET, endpoint
 
-VIPPS: Provider = load("vipps")
+VIPPS: Provider = provider_named("vipps")
 URL = "https://relay.test/midtrans/notification"
 
 

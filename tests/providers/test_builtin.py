@@ -2,18 +2,18 @@
 
 import pytest
 
-from relay.providers.builtin import UnknownProvider, load, names
+from relay.providers.builtin import UnknownProvider, names, provider_named
 
 
 def test_every_provider_is_found_by_its_own_name() -> None:
     assert set(names()) >= {"midtrans", "vipps"}
     for name in names():
-        assert load(name).info.name == name
+        assert provider_named(name).info.name == name
 
 
 def test_what_is_not_there_is_answered_with_what_is() -> None:
     with pytest.raises(UnknownProvider) as error:
-        load("os")
+        provider_named("os")
     assert str(error.value).startswith('no provider named "os"; there are: midtrans')
     assert error.value.known == names()
 
@@ -21,4 +21,4 @@ def test_what_is_not_there_is_answered_with_what_is() -> None:
 @pytest.mark.parametrize("name", ["../secret", "__init__", "midtrans.PROVIDER", "", "Midtrans"])
 def test_only_a_listed_name_is_found(name: str) -> None:
     with pytest.raises(UnknownProvider):
-        load(name)
+        provider_named(name)

@@ -3,16 +3,16 @@
 import pytest
 
 from relay.providers import Provider
-from relay.providers.builtin import load, names
+from relay.providers.builtin import names, provider_named
 from tests.contracts.provider import ProviderContract
 
 
 class TestEveryProvider(ProviderContract):
     @pytest.fixture(params=names())
     def provider(self, request: pytest.FixtureRequest) -> Provider:
-        return load(request.param)
+        return provider_named(request.param)
 
 
 @pytest.mark.parametrize("name", names())
 def test_a_provider_is_called_by_the_name_in_the_table(name: str) -> None:
-    assert load(name).info.name == name
+    assert provider_named(name).info.name == name

@@ -7,7 +7,7 @@ from typing import Any
 from relay.core.clock import SystemClock
 from relay.core.secret import Secret
 from relay.providers import Provider, SampleOrder
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from tests.harness.wire import request
 from tests.system.conftest import ENVIRON, MIDTRANS, VIPPS, VIPPS_PATH
 
@@ -33,7 +33,7 @@ def midtrans_request(body: bytes, client: str = MIDTRANS) -> bytes:
 
 def midtrans_body(**changes: str) -> bytes:
     """Return the body of a fresh notification, signed with the sandbox key."""
-    provider: Provider = load("midtrans")
+    provider: Provider = provider_named("midtrans")
     secret = Secret(ENVIRON["MIDTRANS_SERVER_KEY"])
     order = SampleOrder("https://relay.test/", secret, SystemClock().now(), changes)
     return provider.sample(order).body

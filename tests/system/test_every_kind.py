@@ -21,7 +21,7 @@ from relay.config.yaml_document import parse
 from relay.core.clock import SystemClock
 from relay.core.secret import Secret
 from relay.providers import Provider, Sample, SampleOrder
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from relay.providers.inline.provider import InlineProvider
 from tests.harness.node import Node
 from tests.harness.upstream import Behaviour, Upstream, answer, close, hang, reset, send
@@ -146,7 +146,7 @@ def provider_of(name: str) -> Provider:
     if name in DESCRIBED:
         block = InlineSection.model_validate(parse(described(name)).data)
         return InlineProvider(block.description())
-    found: Provider = load(name)
+    found: Provider = provider_named(name)
     return found
 
 

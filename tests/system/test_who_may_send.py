@@ -10,7 +10,7 @@ import pytest
 from netaddr import IPNetwork
 
 from relay.providers import Environment, Provider
-from relay.providers.builtin import load, names
+from relay.providers.builtin import names, provider_named
 from tests.contracts.provider import keys_for
 from tests.harness.node import Node
 from tests.harness.nsd import PROGRAM, Nsd
@@ -23,7 +23,7 @@ VIPPS: dict[str, list[str]] = json.loads((VECTORS / "vipps_examples.json").read_
 #: Addresses for host names, by the zone that the names are in. Others have theirs made up.
 EXAMPLES = {"vipps.no": VIPPS}
 
-PROVIDERS: dict[str, Provider] = {name: load(name) for name in names()}
+PROVIDERS: dict[str, Provider] = {name: provider_named(name) for name in names()}
 LISTED = [
     name
     for name, provider in PROVIDERS.items()

@@ -7,7 +7,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from relay.providers import Environment
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 
 PUBLISHED = json.loads((Path(__file__).parent / "addresses.json").read_text())
 MIDTRANS: dict[str, dict[str, list[str]]] = PUBLISHED["midtrans"]
@@ -21,7 +21,7 @@ ENTRIES = [
 
 
 def environments(provider: str) -> dict[str, Environment]:
-    return dict(load(provider).info.environments)
+    return dict(provider_named(provider).info.environments)
 
 
 def holds(environment: Environment, address: IPAddress) -> bool:

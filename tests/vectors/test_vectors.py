@@ -11,7 +11,7 @@ from relay.core.errors import Reason
 from relay.core.request import Headers, Verification
 from relay.core.secret import Secret
 from relay.providers import EndpointOptions, Inspector, Sample, Window
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from tests.contracts.provider import delivery_of, outcome, parsed
 
 HERE = Path(__file__).parent
@@ -24,7 +24,7 @@ UNLIMITED = Window(past=None, future=None)
 
 def bind(provider: str, *secrets: str, window: Window | None = None) -> Inspector:
     options = EndpointOptions(secrets=tuple(Secret(secret) for secret in secrets), window=window)
-    inspector: Inspector = load(provider).bind(options)
+    inspector: Inspector = provider_named(provider).bind(options)
     return inspector
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from relay.providers import Provider
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from tests.bench.machine import SERVER_CORE
 from tests.bench.messages import MIDTRANS_KEY
 from tests.bench.processes import NotInstalled, Program, free_port
@@ -133,6 +133,6 @@ def _found(program: str, install: str) -> str:
 
 def _networks() -> list[str]:
     """Return what Midtrans publishes: the list that relay has for this endpoint."""
-    provider: Provider = load("midtrans")
+    provider: Provider = provider_named("midtrans")
     listings = provider.info.environments["production"].listings
     return list(dict.fromkeys(each for listing in listings for each in listing.networks))

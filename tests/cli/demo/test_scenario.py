@@ -4,13 +4,13 @@ import pytest
 
 from relay.cli.demo import Row, Target, play
 from relay.cli.demo.services import Sink, shared
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 
 
 @pytest.mark.parametrize("provider", ["midtrans", "vipps"])
 async def test_a_relay_that_lets_everything_through_fails_the_demo(provider: str) -> None:
     async with Sink() as sink:
-        signer = load(provider)
+        signer = provider_named(provider)
         target = Target(provider, signer, sink.url, "192.0.2.1", shared())
         rows = await play([target], sink)
     verdicts = {row.sent: row.went_well for row in rows}

@@ -20,7 +20,7 @@ from relay.core.errors import Reason, Refusal
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
 from relay.core.secret import Secret
 from relay.providers import EndpointOptions
-from relay.providers.builtin import load
+from relay.providers.builtin import provider_named
 from relay.providers.inline.signature import MAX_SIGNATURES, Format
 from relay.signatures import Verifier
 from relay.signatures.public_key import Ed25519, Rsa
@@ -57,7 +57,7 @@ _VERIFIERS: tuple[tuple[Verifier, str | None], ...] = (
     (Ed25519([_PUBLIC], "hex"), _PRIVATE.sign(_MESSAGE).hex()),
     (Rsa([Secret(_SNAP["public_key"])]), None),
 )
-_INSPECTOR = load("vipps").bind(
+_INSPECTOR = provider_named("vipps").bind(
     EndpointOptions(secrets=(Secret(_VIPPS["secret"]),), public_url=_VIPPS["url"])
 )
 
