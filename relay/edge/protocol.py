@@ -22,11 +22,11 @@ from relay.core.request import Ack, Address
 from relay.edge.connections import Connections, PeerInfo, peer_info_of
 from relay.edge.framing import MAX_FIELDS, MAX_LINE, Framing
 
-# ---- what replaces aiohttp's parser after a framing error -----------------------------------
+# ---- parse errors ---------------------------------------------------------------------------
 
 
-class _NotStrict(http_exceptions.BadHttpMessage):
-    """What aiohttp's parser would raise, had it been given the bytes."""
+class FramingError(http_exceptions.BadHttpMessage):
+    """A refusal of `Framing` as an error of aiohttp's parser."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__("")
@@ -34,26 +34,32 @@ class _NotStrict(http_exceptions.BadHttpMessage):
 
 
 class RejectingParser:
-    """Stands where the parser stood, and says why there is nothing more to parse."""
+    """A parser of aiohttp's interface that raises `FramingError` whatever it is fed.
+
+    It replaces a connection's parser once the framing is broken. What `Framing` refuses is never
+    fed to the real one, and only an error of the parser makes aiohttp queue an error answer behind
+    the answers of the requests before it, and close the connection after that.
+    """
 
     def __init__(self, problem: Refusal) -> None:
         self._problem = problem
 
     def feed_data(self, _: bytes) -> NoReturn:
-        raise _NotStrict(self._problem)
+        raise FramingError(self._problem)
 
     def message_consumed(self) -> None:
-        """No queue of parsed messages is kept here."""
+        """Do nothing: no messages are queued in here."""
 
 
 def refusal_of(error: BaseException | None) -> Refusal:
-    """Return why a request could not be parsed, by what aiohttp raised. It quotes nothing."""
-    if isinstance(error, _NotStrict):
+    """Return the refusal for an error of the parser, by its class: its text quotes the request.
+
+    `Framing` refuses a head with too many fields before aiohttp, which has no class for that.
+    """
+    if isinstance(error, FramingError):
         return error.refusal
-    # For too many fields aiohttp has no class of its own, only a message.
-    if isinstance(error, http_exceptions.LineTooLong) or "Too many headers" in str(error):
+    if isinstance(error, http_exceptions.LineTooLong):
         return Refusal(Reason.HEADERS_TOO_LARGE)
-    # The parser's message quotes the request, which may hold a token: the class must do.
     return Refusal(Reason.BODY_MALFORMED, f"not HTTP: {type(error).__name__}")
 
 
@@ -125,6 +131,7 @@ class EdgeProtocol(RequestHandler):
         "_errors",
         "_framing",
         "_header_timeout",
+        "_rejecting",
         "_swallowing",
         "_untaken",
         "peer",
@@ -160,6 +167,7 @@ class EdgeProtocol(RequestHandler):
         self._early = b""
         self._answered = 0
         self._ended = False
+        self._rejecting = False
         self._swallowing = False
         self._body: StreamReader | None = None
 
@@ -233,7 +241,8 @@ class EdgeProtocol(RequestHandler):
     @property
     def _owed(self) -> int:
         """How many answers are owed: one for each head, and one for what could not be read."""
-        return self._framing.heads + isinstance(self._parser, RejectingParser) - self._answered
+        owed = self._framing.heads - self._answered
+        return owed + 1 if self._rejecting else owed
 
     def _take(self, data: bytes) -> None:
         framing, heads = self._framing, self._framing.heads
@@ -329,6 +338,7 @@ class EdgeProtocol(RequestHandler):
             self._lingering_time = 0.0
             self._fail_body(problem)
         else:
+            self._rejecting = True
             self._parser = RejectingParser(problem)  # type: ignore[assignment] # all that is asked of it
             super().data_received(b"")
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 import apsw
 import pytest
 
+from relay.edge.framing import MAX_FIELDS, MAX_LINE
 from relay.spool import Query
 from tests.edge.smuggling import forms
 from tests.harness.edge import RunningEdge, genuine, genuine_request, running_edge, until
@@ -209,6 +210,23 @@ async def test_what_is_no_request_gets_a_plain_answer(
     assert reply.body == b""
     assert line["reason"] == (reason or "headers_too_large")
     assert line["endpoint"] == ""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"X: x\r\n" * (MAX_FIELDS - 1),
+        b"X: " + b"x" * (MAX_LINE - len(b"X: \r\n")) + b"\r\n",
+    ],
+)
+async def test_the_parser_takes_whatever_the_framing_lets_pass(
+    fields: bytes, tmp_path: Path
+) -> None:
+    raw = b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n"
+    async with running_edge(tmp_path) as edge:
+        assert (await exchange(edge.address, raw)).status == 200
+        refused = raw.replace(fields, fields + b"X: x\r\n" * MAX_FIELDS)
+        assert (await exchange(edge.address, refused)).status == 431
 
 
 # ---- bodies that nobody wants -----------------------------------------------------------------

@@ -20,7 +20,7 @@ def test_what_is_not_strict_keeps_its_reason() -> None:
     ("error", "reason"),
     [
         (http_exceptions.LineTooLong(b"secret", 8190), Reason.HEADERS_TOO_LARGE),
-        (http_exceptions.BadHttpMessage("Too many headers received"), Reason.HEADERS_TOO_LARGE),
+        (http_exceptions.BadHttpMessage("Too many headers received"), Reason.BODY_MALFORMED),
         (http_exceptions.BadStatusLine("secret"), Reason.BODY_MALFORMED),
         (ValueError("secret"), Reason.BODY_MALFORMED),
         (None, Reason.BODY_MALFORMED),
