@@ -30,7 +30,7 @@ from relay.core.event import (
     Unconfirmed,
     Unreachable,
 )
-from relay.core.rate_limit import Backoff
+from relay.core.rate_limit import backoff_pause
 from relay.delivery.circuit_breaker import CircuitBreaker
 from relay.delivery.retry import RetryPolicy, decide, may_go_unconfirmed
 from relay.delivery.sender import Cause
@@ -255,7 +255,7 @@ class AttemptRunner:
         self, lease: Lease, write: Callable[[], Awaitable[None]], expires: float
     ) -> bool:
         """Return whether it is written; keep trying for as long as the lease lasts."""
-        backoff = Backoff(_FIRST_PAUSE, _MAX_PAUSE)
+        tries = 0
         while True:
             try:
                 await write()
@@ -263,7 +263,8 @@ class AttemptRunner:
                 return False
             except SpoolUnavailable as fault:
                 self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
-                pause = backoff.next()
+                pause = backoff_pause(_FIRST_PAUSE, _MAX_PAUSE, tries)
+                tries += 1
                 late = self._clock.monotonic() + pause >= expires
                 if late or isinstance(fault, SpoolBroken):
                     return False

@@ -91,10 +91,11 @@ class CircuitBreaker:
             self._limit = slow_start.first
         elif slow_start is not None and self._limit is not None:
             self._limit = self._limit + 1 if self._limit + 1 < slow_start.full else None
+        if self._is_open:
+            self._backoff.reset()
         self._is_open, self._paused_until, self._trial = False, float("-inf"), None
         self._failures = 0
         self._events.clear()
-        self._backoff.reset()
 
     def record_failure(
         self, event_id: str, now: float, retry_after: timedelta | None = None

@@ -4,14 +4,14 @@ One module a provider holds everything about it: addresses, signature, event key
 and the signer for that sample. They do not know each other; `relay.providers.builtin` lists them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
 from relay.core.request import Ack, Delivery, Headers, IngestResult, Verification, frozen
 from relay.core.secret import Secret
-from relay.signatures import SignedText
+from relay.signatures import OnSigned, ignore_signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +122,6 @@ class AnswerContext:
     remainder: str
     body: bytes = field(repr=False)
     at: datetime
-
-
-OnSigned = Callable[[SignedText], None]
-
-
-def ignore_signed(_: SignedText) -> None:
-    """Do nothing with a signed text: the default of `Inspector.verify`."""
 
 
 class Inspector(Protocol):

@@ -4,7 +4,7 @@ A verifier returns or raises; there is no flag that a tired caller could ignore.
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hmac import compare_digest
 from typing import Literal, Protocol
 
@@ -81,3 +81,11 @@ class SignedText:
     def joined(self, secret: bytes = b"") -> bytes:
         """Return the text in one piece, with this secret where one belongs."""
         return b"".join([secret if part is None else part for part in self.parts])
+
+
+#: Is told each signed text directly before its signature is verified.
+OnSigned = Callable[[SignedText], None]
+
+
+def ignore_signed(_: SignedText) -> None:
+    """Do nothing with a signed text: the default of what takes an `OnSigned`."""

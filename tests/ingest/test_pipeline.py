@@ -42,13 +42,15 @@ from relay.providers import (
     AnswerContext,
     EndpointOptions,
     Inspector,
-    OnSigned,
     Provider,
     RequestShape,
     SampleOrder,
-    ignore_signed,
 )
 from relay.providers.builtin import provider_named
+from relay.signatures import (
+    OnSigned,
+    ignore_signed,
+)
 from relay.spool import Query, Spool, SpoolBroken
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry

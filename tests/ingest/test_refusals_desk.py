@@ -27,13 +27,15 @@ from relay.ingest.routing import Routes
 from relay.providers import (
     EndpointOptions,
     Inspector,
-    OnSigned,
     Provider,
     SampleOrder,
     Window,
-    ignore_signed,
 )
 from relay.providers.builtin import provider_named
+from relay.signatures import (
+    OnSigned,
+    ignore_signed,
+)
 from relay.spool import Query
 from relay.spool.refusals import AlreadyReleased, RefusalLimits, Refused, Released, StillRefused
 from relay.spool.sqlite import SqliteSpool, open_spool

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness.upstream import Upstream
-from tests.harness.wire import exchange
+from tests.harness.wire import read_reply
 from tests.repository.published.relay import Commands, Running
 from tests.repository.published.senders import ALLOWED, MIDTRANS_KEY, Message
 
@@ -87,10 +87,14 @@ async def _once(python: str) -> Walk:
                 # The spool has been looked over then, and nothing else runs that a start begins.
                 await running.has_said("spool_sound")
                 running.tell(signal.SIGUSR1)
-                assert (await exchange(running.public[0], message.raw)).body == b"OK"
+                # Kept open until the end: closing a connection is no part of a delivery.
+                reader, writer = await asyncio.open_connection(*running.public[0])
+                writer.write(message.raw)
+                assert (await read_reply(reader)).body == b"OK"
                 await _delivered(directory / "relay.db")
                 running.tell(signal.SIGUSR2)
                 await _there(trace)
+                writer.close()
                 await running.stop()
             calls = [(thread, file) for thread, file in json.loads(trace.read_text())]
     return Walk(tuple(dict.fromkeys(file for _, file in calls)), len(calls))

@@ -12,11 +12,9 @@ from relay.providers import (
     AnswerContext,
     EndpointOptions,
     Inspector,
-    OnSigned,
     ProviderInfo,
     Sample,
     SampleOrder,
-    ignore_signed,
 )
 from relay.providers.answers import plain_answer
 from relay.providers.inline import Description, HeaderField, JsonField, SignatureRule
@@ -25,6 +23,10 @@ from relay.providers.inline.sample import sample
 from relay.providers.inline.signature import WINDOW, Format, SignatureCheck, frame, time_of
 from relay.providers.inline.signed_text import Message, Pointer, Template
 from relay.providers.signed_url import SignedUrl, signed_url
+from relay.signatures import (
+    OnSigned,
+    ignore_signed,
+)
 
 # ---- rules that a description must keep, checked before anything is bound -------------------
 

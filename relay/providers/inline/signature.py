@@ -11,7 +11,9 @@ from typing import Final, Protocol
 
 from relay.core.errors import Reason, Refusal
 from relay.core.secret import Secret
-from relay.providers import OnSigned, Window, ignore_signed
+from relay.providers import (
+    Window,
+)
 from relay.providers.inline import (
     Algorithm,
     Encoding,
@@ -22,7 +24,13 @@ from relay.providers.inline import (
     ambiguity,
 )
 from relay.providers.inline.signed_text import Message, Template, says_something
-from relay.signatures import SignedText, Verifier, decoded
+from relay.signatures import (
+    OnSigned,
+    SignedText,
+    Verifier,
+    decoded,
+    ignore_signed,
+)
 from relay.signatures.public_key import Ed25519, Rsa, UnusableKey
 from relay.signatures.shared_secret import Digest, Hmac, Token
 

@@ -27,15 +27,17 @@ from relay.providers import (
     EndpointOptions,
     Environment,
     Inspector,
-    OnSigned,
     Provider,
     ProviderInfo,
     Sample,
     SampleOrder,
-    ignore_signed,
 )
 from relay.providers.answers import plain_answer
-from relay.signatures import SignedText
+from relay.signatures import (
+    OnSigned,
+    SignedText,
+    ignore_signed,
+)
 from relay.signatures.shared_secret import Digest
 
 _PAGE = "Midtrans, IP Addresses & API Domain"

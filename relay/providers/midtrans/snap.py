@@ -24,14 +24,12 @@ from relay.providers import (
     EndpointOptions,
     Environment,
     Inspector,
-    OnSigned,
     Provider,
     ProviderInfo,
     RequestShape,
     Sample,
     SampleOrder,
     Window,
-    ignore_signed,
 )
 from relay.providers.midtrans import snap_messages
 from relay.providers.midtrans.snap_messages import (
@@ -45,7 +43,11 @@ from relay.providers.midtrans.snap_messages import (
     TIMESTAMP,
     stamp,
 )
-from relay.signatures import SignedText
+from relay.signatures import (
+    OnSigned,
+    SignedText,
+    ignore_signed,
+)
 from relay.signatures.public_key import Rsa, UnusableKey, sign_rsa
 
 # Retries reach 5 h 42 min, and nobody says whether one is stamped anew.

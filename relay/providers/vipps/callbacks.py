@@ -34,16 +34,18 @@ from relay.providers import (
     AnswerContext,
     EndpointOptions,
     Inspector,
-    OnSigned,
     Provider,
     ProviderInfo,
     RequestShape,
     Sample,
     SampleOrder,
-    ignore_signed,
 )
 from relay.providers.answers import plain_answer
 from relay.providers.vipps import ENVIRONMENTS
+from relay.signatures import (
+    OnSigned,
+    ignore_signed,
+)
 from relay.signatures.shared_secret import Token
 
 _AUTHORIZATION = "Authorization"

@@ -28,18 +28,20 @@ from relay.providers import (
     AnswerContext,
     EndpointOptions,
     Inspector,
-    OnSigned,
     Provider,
     ProviderInfo,
     Sample,
     SampleOrder,
     Window,
-    ignore_signed,
 )
 from relay.providers.answers import plain_answer
 from relay.providers.signed_url import SignedUrl, received_url, signed_url
 from relay.providers.vipps import ENVIRONMENTS
-from relay.signatures import SignedText
+from relay.signatures import (
+    OnSigned,
+    SignedText,
+    ignore_signed,
+)
 from relay.signatures.shared_secret import Hmac
 
 _DATE = "x-ms-date"
