@@ -39,7 +39,8 @@ def event_ids() -> Callable[[datetime], str]:
 
 MAX_PART: Final = 128
 
-_PLAIN = re.compile(r"[A-Za-z0-9._ +/=@-]*", re.ASCII)
+_PLAIN_PART = rf"[A-Za-z0-9._ +/=@-]{{0,{MAX_PART}}}"
+_PLAIN = re.compile(rf"{_PLAIN_PART}(?::{_PLAIN_PART})*", re.ASCII)
 
 
 def spell(*parts: str) -> str:
@@ -48,17 +49,24 @@ def spell(*parts: str) -> str:
     Two different lists of parts give two different keys. Everything but plain ASCII is
     percent-encoded, and a part longer than `MAX_PART` becomes `*` and its SHA-256.
     """
-    return ":".join(_part(part) for part in parts)
+    key = ":".join(parts)
+    # As a rule every part is plain, and the colons are those between them.
+    if key.count(":") == len(parts) - 1 and _PLAIN.fullmatch(key):
+        return key
+    return ":".join([_part(part) for part in parts])
 
 
 def of_body(body: bytes) -> str:
     """Return the key of a message that names nothing to tell it by: its SHA-256."""
-    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+    return of_digest(hashlib.sha256(body).digest())
+
+
+def of_digest(digest: bytes) -> str:
+    """Return the key of a message by the SHA-256 of its body."""
+    return f"sha256:{digest.hex()}"
 
 
 def _part(part: str) -> str:
     if len(part) > MAX_PART:
         return "*" + hashlib.sha256(part.encode("utf-8")).hexdigest()
-    if _PLAIN.fullmatch(part):
-        return part
     return quote(part, safe=" +/=@")

@@ -3,7 +3,7 @@ import hashlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.core.ids import MAX_PART, of_body, spell
+from relay.core.ids import MAX_PART, of_body, of_digest, spell
 
 steady = settings(derandomize=True, deadline=None)
 parts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=200), min_size=1)
@@ -30,6 +30,21 @@ def test_different_parts_make_different_keys(first: list[str], second: list[str]
     assert (spell(*first) == spell(*second)) is (first == second)
 
 
+close = st.lists(st.text("a:%*", max_size=3), min_size=1, max_size=3)
+
+
+@steady
+@given(close, close)
+def test_colons_in_parts_do_not_make_other_parts(first: list[str], second: list[str]) -> None:
+    assert (spell(*first) == spell(*second)) is (first == second)
+
+
+@steady
+@given(st.lists(st.sampled_from(["a", "a:b", "", "*", "x" * MAX_PART, "x" * (MAX_PART + 1)])))
+def test_a_key_is_the_spelling_of_each_part(found: list[str]) -> None:
+    assert spell(*found) == ":".join(spell(part) for part in found)
+
+
 @steady
 @given(parts)
 def test_a_key_is_safe_to_print_and_bounded(found: list[str]) -> None:
@@ -41,3 +56,4 @@ def test_a_key_is_safe_to_print_and_bounded(found: list[str]) -> None:
 
 def test_a_body_is_named_by_its_hash() -> None:
     assert of_body(b"{}") == "sha256:" + hashlib.sha256(b"{}").hexdigest()
+    assert of_digest(hashlib.sha256(b"{}").digest()) == of_body(b"{}")
