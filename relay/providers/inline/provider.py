@@ -1,6 +1,5 @@
 """A provider made from its description, and what a description cannot mean."""
 
-import hashlib
 from collections.abc import Iterator
 from datetime import date
 from functools import cached_property
@@ -176,13 +175,13 @@ class _InlineInspector:
         except Refusal:
             if self._reads_json:
                 raise
-            return hashlib.sha256(message.body).digest()
+            return message.body_digest
 
     def _event_key(self, message: Message) -> str:
         found = [message.optional(field) for field in self._key]
         said = [text for text in found if text is not None]
         if not said or len(said) < len(found):
-            return ids.of_body(message.body)
+            return ids.of_digest(message.body_digest)
         return ids.spell(*said)
 
 

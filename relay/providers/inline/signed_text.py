@@ -5,7 +5,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -91,6 +91,15 @@ class Message:
         return strict_json.parse_object(self.body)
 
     @cached_property
+    def body_digest(self) -> bytes:
+        """The SHA-256 of the body."""
+        return hashlib.sha256(self.body).digest()
+
+    @cached_property
+    def minified_body(self) -> bytes:
+        return minify(self.body)
+
+    @cached_property
     def url(self) -> SignedUrl:
         """The configured URL, or else what arrived.
 
@@ -152,7 +161,7 @@ class Message:
         """
         if isinstance(field, HeaderField):
             return self.header(field.name)
-        if text := self.field(Pointer(field.pointer)):
+        if text := self.field(_pointer(field.pointer)):
             return text
         raise Refusal(Reason.SIGNATURE_MISSING, f"{field.pointer} is missing or empty")
 
@@ -165,7 +174,11 @@ class Message:
         if isinstance(field, HeaderField):
             values = self._head.headers.values(field.name)
             return values[0] or None if len(values) == 1 else None
-        return spelled(Pointer(field.pointer).find(self.json)) or None
+        return spelled(_pointer(field.pointer).find(self.json)) or None
+
+
+# An endpoint asks for the same few each time.
+_pointer = lru_cache(maxsize=1024)(Pointer)
 
 
 # ---- templates ------------------------------------------------------------------------------
@@ -177,10 +190,12 @@ _PART = re.compile(r"\{([^{}]*)\}")
 _REQUEST: Final[Mapping[str, Callable[[Message], bytes]]] = MappingProxyType(
     {
         "body": lambda message: message.body,
-        "minified_body": lambda message: minify(message.body),
-        "sha256_hex:body": lambda message: _sha256(message.body).hex().encode(),
-        "sha256_base64:body": lambda message: b64encode(_sha256(message.body)),
-        "sha256_hex:minified_body": lambda message: _sha256(minify(message.body)).hex().encode(),
+        "minified_body": lambda message: message.minified_body,
+        "sha256_hex:body": lambda message: message.body_digest.hex().encode(),
+        "sha256_base64:body": lambda message: b64encode(message.body_digest),
+        "sha256_hex:minified_body": lambda message: (
+            hashlib.sha256(message.minified_body).hexdigest().encode()
+        ),
         "method": lambda message: message.method.encode("latin-1"),
         "path": lambda message: message.path.encode("latin-1"),
         "path_query": lambda message: message.path_query.encode("latin-1"),
@@ -229,33 +244,25 @@ class Template:
                 raise ValueError('a brace stands alone; placeholders look like "{body}"')
             elif piece:
                 parts.append(Literal(piece.encode()))
+        placeholders = [part for part in parts if isinstance(part, Placeholder)]
+        self._kinds = frozenset(part.kind for part in placeholders)
         self.parts: Final = tuple(parts)
+        #: Whether all of the body is in it, as it is, minified or hashed.
+        self.covers_body: Final = not self._kinds.isdisjoint(_BODY)
+        #: The names of the header fields in it.
+        self.headers: Final = tuple(part.name for part in placeholders if part.kind == "header")
+        #: The fields of the body in it, each once: their pointers without the first slash.
+        self.fields: Final = tuple(
+            dict.fromkeys(part.name for part in placeholders if part.kind == "json")
+        )
 
     def holds(self, kind: str) -> bool:
         """Tell whether a placeholder of this kind is in it."""
-        return any(isinstance(part, Placeholder) and part.kind == kind for part in self.parts)
-
-    @property
-    def covers_body(self) -> bool:
-        """Whether all of the body is in it, as it is, minified or hashed."""
-        return any(self.holds(kind) for kind in _BODY)
+        return kind in self._kinds
 
     @property
     def minifies(self) -> bool:
         return self.holds("minified_body") or self.holds("sha256_hex:minified_body")
-
-    @property
-    def headers(self) -> tuple[str, ...]:
-        """The names of the header fields in it."""
-        return tuple(
-            p.name for p in self.parts if isinstance(p, Placeholder) and p.kind == "header"
-        )
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The fields of the body in it: their pointers without the first slash."""
-        names = (p.name for p in self.parts if isinstance(p, Placeholder) and p.kind == "json")
-        return tuple(dict.fromkeys(names))
 
     def fill(self, message: Message, timestamp: str) -> tuple[bytes | None, ...]:
         """Return what each part stands for in this message; None for the secret.
@@ -305,7 +312,3 @@ def _value(part: Part, message: Message, timestamp: str) -> bytes | None:
             raise Refusal(Reason.TIMESTAMP_INVALID, "the signed time is not ASCII")
         return timestamp.encode("ascii")
     return None if part.kind == "secret" else _REQUEST[part.kind](message)
-
-
-def _sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()

@@ -169,7 +169,7 @@ class _MidtransInspector:
         return answered
 
     def _payment(self, message: JsonObject, body: bytes, on_signed: OnSigned) -> Verification:
-        secret = self._verify_signature(message, _PAYMENT, on_signed)
+        secret, fields = self._verify_signature(message, _PAYMENT, on_signed)
         order_id = _text(message.get("order_id"))
         if self._order_ids is not None and not self._order_ids.fullmatch(order_id):
             raise Refusal(Reason.FIELD_INVALID, "order_id does not match order_id_pattern")
@@ -178,8 +178,8 @@ class _MidtransInspector:
         return Verification(
             key=_payment_key(message, transaction, status, body),
             content=strict_json.content_digest(message),
-            signed=tuple(_PAYMENT) if secret is not None else (),
-            ambiguous=secret is not None and self._is_ambiguous(message),
+            signed=tuple(fields),
+            ambiguous=self._is_ambiguous(tuple(fields.values())),
             secret=secret,
             subject=ids.spell(transaction) if transaction else None,
             is_initial=status == "pending",
@@ -187,7 +187,7 @@ class _MidtransInspector:
         )
 
     def _account(self, message: JsonObject, on_signed: OnSigned) -> Verification:
-        secret = self._verify_signature(message, _ACCOUNT, on_signed)
+        secret, fields = self._verify_signature(message, _ACCOUNT, on_signed)
         account, status, code = (_text(message.get(name)) for name in _ACCOUNT)
         content = strict_json.content_digest(message)
         shifted = (word for word in _ACCOUNT_STATUSES if word != status)
@@ -196,28 +196,27 @@ class _MidtransInspector:
             # whatever differs makes another event, and only an exact copy counts as a repeat.
             key=ids.spell(account, status, code, content.hex()[:32]),
             content=content,
-            signed=tuple(_ACCOUNT) if secret is not None else (),
-            ambiguous=secret is not None
-            and any((account + status).endswith(word) for word in shifted),
+            signed=tuple(fields),
+            ambiguous=bool(fields) and any((account + status).endswith(word) for word in shifted),
             secret=secret,
             subject=ids.spell(account) if account else None,
         )
 
     def _verify_signature(
         self, message: JsonObject, shapes: Shapes, on_signed: OnSigned
-    ) -> int | None:
+    ) -> tuple[int | None, Mapping[str, str]]:
+        """Return the secret's position and the signed fields; None and no field when unsigned."""
         if self._digest is None:
-            return None
+            return None, {}
         signature = message.get("signature_key")
         if not isinstance(signature, str) or not signature:
             raise Refusal(Reason.SIGNATURE_MISSING, "signature_key is missing, empty or no string")
-        covered = "".join(_shaped(message, name, shape) for name, shape in shapes.items())
-        text = SignedText((covered.encode(), None), signature)
+        fields = {name: _shaped(message, name, shape) for name, shape in shapes.items()}
+        text = SignedText(("".join(fields.values()).encode(), None), signature)
         on_signed(text)
-        return self._digest.verify(text.joined(), signature)
+        return self._digest.verify(text.joined(), signature), fields
 
-    def _is_ambiguous(self, message: JsonObject) -> bool:
-        fields = tuple(_text(message.get(name)) for name in _PAYMENT)
+    def _is_ambiguous(self, fields: tuple[str, ...]) -> bool:
         return any(
             split != fields and (self._order_ids is None or self._order_ids.fullmatch(split[0]))
             for split in _splits("".join(fields))
@@ -252,10 +251,12 @@ def _splits(joined: str) -> Iterator[tuple[str, str, str]]:
 
 def _text(value: JsonValue) -> str:
     """Return a field as text. What should be text and is not still tells events apart."""
+    if isinstance(value, str):
+        return value
     if value is None:
         return ""
-    if isinstance(value, str | Number):
-        return str(value)
+    if isinstance(value, Number):
+        return value.text
     return strict_json.content_digest(value).hex()
 
 

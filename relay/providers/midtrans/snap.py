@@ -134,21 +134,19 @@ class _SnapInspector:
         headers = delivery.head.headers
         signed_at = _single(headers, TIMESTAMP, Reason.SIGNATURE_MISSING)
         self._check_partner(headers)
-        secret = None
-        if self._rsa is not None:
-            secret = self._verify_signature(self._rsa, delivery, signed_at, on_signed)
-        day = _parse_time(signed_at).date()
+        secret, at = self._verify_signature(delivery, signed_at, on_signed)
         message = strict_json.parse_object(delivery.body)
         content = strict_json.content_digest(message)
         # Nothing says that the three services count their ids together.
         service = SERVICES.get(delivery.remainder, "00")
+        subject = _subject(message)
         return Verification(
-            key=ids.spell(service, _external_id(headers), day.isoformat()),
+            key=ids.spell(service, _external_id(headers), at.date().isoformat()),
             content=content,
-            replay_digest=_replay_digest(service, message, content, signed_at),
+            replay_digest=_replay_digest(service, subject, content, signed_at),
             signed=("body",) if secret is not None else (),
             secret=secret,
-            subject=_subject(message),
+            subject=subject,
             is_initial=_status(message) in _INITIAL_STATUSES,
             # One id on one day means one message: Midtrans is told when it does not.
             on_conflict=OnConflict.REFUSE,
@@ -167,22 +165,25 @@ class _SnapInspector:
             raise Refusal(Reason.SIGNATURE_MISMATCH, f"{PARTNER} is not partner_id")
 
     def _verify_signature(
-        self, rsa: Rsa, delivery: Delivery, signed_at: str, on_signed: OnSigned
-    ) -> int:
+        self, delivery: Delivery, signed_at: str, on_signed: OnSigned
+    ) -> tuple[int | None, datetime]:
+        """Return the position of the key, None when unsigned, and the signed time."""
+        if self._rsa is None:
+            return None, _parse_time(signed_at)
         signature = _single(delivery.head.headers, SIGNATURE, Reason.SIGNATURE_MISSING)
         # Reading the time costs nothing, a signature does.
-        age = delivery.head.received_at - _parse_time(signed_at)
+        at = _parse_time(signed_at)
         refusal = Refusal(Reason.SIGNATURE_MISMATCH)
         for signed in self._candidates(delivery, signed_at):
             text = SignedText((signed,), signature)
             on_signed(text)
             try:
-                position = rsa.verify(text.joined(), signature)
+                position = self._rsa.verify(text.joined(), signature)
             except Refusal as error:
                 refusal = error
             else:
-                _check_age(age, self._window)
-                return position
+                _check_age(delivery.head.received_at - at, self._window)
+                return position, at
         raise refusal
 
     def _candidates(self, delivery: Delivery, signed_at: str) -> Iterator[bytes]:
@@ -246,14 +247,14 @@ def _check_age(age: timedelta, window: Window) -> None:
         raise Refusal(Reason.TIMESTAMP_OUTSIDE_WINDOW, f"{TIMESTAMP} is {-age} ahead")
 
 
-def _replay_digest(service: str, message: JsonObject, content: bytes, signed_at: str) -> bytes:
+def _replay_digest(service: str, subject: str | None, content: bytes, signed_at: str) -> bytes:
     """Return what one message keeps under any X-EXTERNAL-ID.
 
     That header is not signed: whoever has seen a message could send it again under new ids. Nor
     is it said whether a retry of Midtrans keeps it. What names a payment and says the same of it
     is the same message; what names none has to be of the same time as well.
     """
-    named = "" if _subject(message) is not None else signed_at
+    named = "" if subject is not None else signed_at
     return hashlib.sha256(b"\n".join((service.encode(), named.encode(), content))).digest()
 
 

@@ -125,7 +125,7 @@ class _CallbackInspector:
         told = _texts(info, "status", "transactionId") if isinstance(info, dict) else None
         order = ids.spell(order_id)
         return Verification(
-            key=f"{order}:{ids.of_body(delivery.body) if told is None else _spell(told)}",
+            key=f"{order}:{ids.of_body(delivery.body) if told is None else ids.spell(*told)}",
             content=strict_json.content_digest(message),
             secret=secret,
             subject=order,
@@ -166,10 +166,10 @@ class _CallbackInspector:
         told = _texts(message, "reference", "sessionState")
         reference = _texts(message, "reference")
         return Verification(
-            key=ids.of_body(delivery.body) if told is None else _spell(told),
+            key=ids.of_body(delivery.body) if told is None else ids.spell(*told),
             content=strict_json.content_digest(message),
             secret=secret,
-            subject=None if reference is None else _spell(reference),
+            subject=None if reference is None else ids.spell(*reference),
         )
 
     def _verify_token(self, delivery: Delivery) -> int | None:
@@ -195,10 +195,6 @@ def _texts(message: JsonObject, *names: str) -> tuple[str, ...] | None:
     """Return these fields when all of them are text that says something."""
     found = [value for name in names if isinstance(value := message.get(name), str) and value]
     return tuple(found) if len(found) == len(names) else None
-
-
-def _spell(parts: tuple[str, ...]) -> str:
-    return ids.spell(*parts)
 
 
 class _VippsCallback:

@@ -90,12 +90,13 @@ class _VippsInspector:
         if self._hmac is not None:
             secret = self._verify_signature(self._hmac, delivery, on_signed)
         message = strict_json.parse_object(delivery.body)
+        merchant = _merchant(message)
         return Verification(
-            key=_event_key(message, delivery.body),
+            key=_event_key(merchant, message, delivery.body),
             content=strict_json.content_digest(message),
             signed=("body",) if secret is not None else (),
             secret=secret,
-            subject=_subject(message),
+            subject=_subject(merchant, message),
             is_initial=message.get("name") == "CREATED",
         )
 
@@ -188,18 +189,18 @@ def _merchant(message: JsonObject) -> str:
     return msn if isinstance(msn, str) else ""
 
 
-def _event_key(message: JsonObject, body: bytes) -> str:
+def _event_key(merchant: str, message: JsonObject, body: bytes) -> str:
     # The reference would merge two partial captures of one payment; pspReference is the event's
     # own. No published id tells the events of agreements, charges and log-ins apart.
     identity = _texts(message, "pspReference", "name")
     if identity is None:
         return ids.of_body(body)
-    return ids.spell(_merchant(message), *identity)
+    return ids.spell(merchant, *identity)
 
 
-def _subject(message: JsonObject) -> str | None:
+def _subject(merchant: str, message: JsonObject) -> str | None:
     reference = _texts(message, "reference")
-    return None if reference is None else ids.spell(_merchant(message), *reference)
+    return None if reference is None else ids.spell(merchant, *reference)
 
 
 class _Vipps:
