@@ -3,13 +3,10 @@
 There is no retry and no breaker: the sender is told at once, and decides whether it comes again.
 """
 
-import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from itertools import islice
-from typing import Protocol
+from typing import Final, Protocol
 
 from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable, UpstreamOverloaded
@@ -17,7 +14,8 @@ from relay.core.event import Lease, ProxiedDelivery, ProxyResponse, Unreachable,
 from relay.core.request import VerifiedDelivery
 from relay.delivery.attempt import Observer, attempt_record
 from relay.delivery.sender import Cause
-from relay.spool import Spool, SpoolBroken
+from relay.spool import Spool
+from relay.spool.write_behind import WriteBehind, WriteLimits
 from relay.telemetry import Telemetry
 
 # ---- passing on -----------------------------------------------------------------------------
@@ -117,99 +115,67 @@ def _lease(delivery: VerifiedDelivery, timeout: timedelta) -> Lease:
 
 
 # ---- recording, behind the answers ----------------------------------------------------------
-# It is history for people, not a promise to a sender. What a crash, a dead disk or a flood leaves
-# unwritten is lost; everything but the crash is counted and logged.
 
-#: What may wait to be written. Each delivery counts with its body, and this much for the rest.
-_MAX_BUFFER_BYTES = 64 * 1024 * 1024
-_OVERHEAD_BYTES = 4096
+_WRITE_LIMITS: Final = WriteLimits(
+    buffer=64 * 1024 * 1024, batch=200, window=0.05, retry_interval=1.0
+)
 
-#: The most that is written at once, so that a sender's own write never waits long behind it.
-_BATCH_SIZE = 200
-
-#: Seconds in which a batch gathers, and between tries while the spool is unavailable.
-_BATCH_WINDOW = 0.05
-_RETRY_INTERVAL = 1.0
+#: What a delivery counts in the buffer besides its body, in bytes.
+_OVERHEAD_BYTES: Final = 4096
 
 
 class ProxiedHistory:
-    """Records deliveries that were passed on, in batches. `run` it, and `flush` it at the end."""
+    """Records deliveries that were passed on, behind their answers (`relay.spool.write_behind`).
+
+    `run` it, and `flush` it at the end. It passes as the `Sink` of what it records.
+    """
 
     def __init__(
-        self, spool: Spool, *, clock: Clock, telemetry: Telemetry, room: int = _MAX_BUFFER_BYTES
+        self,
+        spool: Spool,
+        *,
+        clock: Clock,
+        telemetry: Telemetry,
+        buffer_bytes: int = _WRITE_LIMITS.buffer,
     ) -> None:
-        """Take the parts. `room`: bytes that may wait."""
         self._spool = spool
-        self._clock = clock
         self._telemetry = telemetry
-        self._room = room
-        self._waiting: deque[ProxiedDelivery] = deque()
-        self._more = asyncio.Event()
+        limits = replace(_WRITE_LIMITS, buffer=buffer_bytes)
+        self._write_behind = WriteBehind[ProxiedDelivery](self, limits, clock)
 
     def note(self, passed: ProxiedDelivery) -> None:
-        """Take this to be written; without room for it, it is lost. Neither raises nor waits."""
-        if _size(passed) > self._room:
-            self._lose(passed, "too much waits to be written")
-            return
-        self._room -= _size(passed)
-        self._waiting.append(passed)
-        self._more.set()
+        """Buffer this to be recorded; without room it is lost. Neither raises nor waits."""
+        self._write_behind.add(passed)
 
     async def run(self) -> None:
-        """Write until cancelled; what waits then is left to `flush`.
+        """Record until cancelled; what is buffered then is left to `flush`.
 
         Raises:
             SpoolBroken: nothing can be written any more without a restart.
         """
-        while True:
-            await self._more.wait()
-            await self._clock.sleep(_BATCH_WINDOW)
-            while self._waiting:
-                try:
-                    await self._write(self._batch())
-                except SpoolBroken:
-                    raise
-                except SpoolUnavailable as error:
-                    self._telemetry.log.warning("history_delayed", detail=str(error))
-                    await self._clock.sleep(_RETRY_INTERVAL)
-            self._more.clear()
+        await self._write_behind.run()
 
     async def flush(self) -> None:
-        """Write what waits; what cannot be written now is lost. Call it when `run` has ended."""
-        try:
-            while self._waiting:
-                await self._write(self._batch())
-        except SpoolUnavailable as error:
-            for passed in self._waiting:
-                self._lose(passed, str(error))
-            self._waiting.clear()
+        """Record what is buffered, or lose it. Call it when `run` has ended."""
+        await self._write_behind.flush()
 
-    def _batch(self) -> list[ProxiedDelivery]:
-        return list(islice(self._waiting, _BATCH_SIZE))
+    # ---- called by `WriteBehind` ------------------------------------------------------------
 
-    async def _write(self, batch: Sequence[ProxiedDelivery]) -> None:
-        """Record these, the oldest that wait, and take them off.
+    def size(self, item: ProxiedDelivery) -> int:
+        return len(item.delivery.delivery.body) + _OVERHEAD_BYTES
 
-        When this is cut short nobody knows whether they were recorded; to do it again is no harm.
-        """
-        try:
-            await self._spool.record_proxied(batch)
-        except SpoolUnavailable:
-            raise
-        except Exception as fault:  # noqa: BLE001 - one that cannot be written must not keep the others
-            if len(batch) > 1:
-                for each in batch:
-                    await self._write([each])
-                return
-            self._telemetry.log.fault("history_fault", fault)
-            self._lose(batch[0], "it cannot be written")
-        for _ in batch:
-            self._room += _size(self._waiting.popleft())
+    async def write(self, batch: Sequence[ProxiedDelivery]) -> None:
+        await self._spool.record_proxied(batch)
 
-    def _lose(self, passed: ProxiedDelivery, why: str) -> None:
-        delivery = passed.delivery
+    def delayed(self, error: SpoolUnavailable) -> None:
+        self._telemetry.log.warning("history_delayed", detail=str(error))
+
+    def failed(self, fault: Exception) -> None:
+        self._telemetry.log.fault("history_fault", fault)
+
+    def lost(self, item: ProxiedDelivery, why: str) -> None:
+        delivery = item.delivery
         self._telemetry.history_lost(delivery.delivery.endpoint, delivery.event_id, why)
 
-
-def _size(passed: ProxiedDelivery) -> int:
-    return len(passed.delivery.delivery.body) + _OVERHEAD_BYTES
+    def window_ended(self) -> None:
+        """Nothing is left to report: each loss has been."""

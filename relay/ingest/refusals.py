@@ -4,12 +4,11 @@ A wrong key, a clock that was off or a rule that was too narrow refuses what is 
 received bytes can then be verified again; nothing else releases them.
 """
 
-import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
+from typing import Final
 
 from relay.allowlist import Mode
 from relay.core.clock import Clock
@@ -18,7 +17,7 @@ from relay.core.request import Delivery, Headers, VerifiedDelivery
 from relay.core.secret import Secret
 from relay.ingest.pipeline import COMMON_HEADERS, Endpoint, verified
 from relay.ingest.routing import Routes
-from relay.spool import Conflict, Duplicate, Spool, SpoolBroken
+from relay.spool import Conflict, Duplicate, Spool
 from relay.spool.refusals import (
     RELEASABLE,
     AlreadyReleased,
@@ -29,6 +28,7 @@ from relay.spool.refusals import (
     ReleaseResult,
     StillRefused,
 )
+from relay.spool.write_behind import WriteBehind, WriteLimits
 from relay.telemetry import Telemetry
 
 # ---- recording, behind the answers ----------------------------------------------------------
@@ -36,24 +36,20 @@ from relay.telemetry import Telemetry
 # far, and only what a mended configuration may judge otherwise is noted. A flood, a dead disk or a
 # crash loses some; no answer waits for any.
 
-#: Bytes that may wait.
-_MAX_BUFFER_BYTES = 4 * 1024 * 1024
-
-#: The most that is written at once, so that a sender's own write never waits long behind it; and
-#: the most in each `_BATCH_WINDOW`, so that a flood does not keep the disk busy.
-_BATCH_SIZE = 50
-_MAX_PER_WINDOW = 200
-
-#: Seconds in which a batch gathers, and between tries while the spool is unavailable.
-_BATCH_WINDOW = 0.5
-_RETRY_INTERVAL = 5.0
+# `per_window` is there so that a flood does not keep the disk busy.
+_WRITE_LIMITS: Final = WriteLimits(
+    buffer=4 * 1024 * 1024, batch=50, window=0.5, retry_interval=5.0, per_window=200
+)
 
 #: How an Authorization begins that is a signature and no token.
 _SIGNATURE = "hmac-sha256 "
 
 
 class RefusalRecorder:
-    """Keeps refused deliveries, in batches. `run` it, and `flush` it at the end."""
+    """Keeps refused deliveries, behind their answers (`relay.spool.write_behind`).
+
+    `run` it, and `flush` it at the end. It passes as the `Sink` of what it keeps.
+    """
 
     def __init__(
         self,
@@ -63,21 +59,19 @@ class RefusalRecorder:
         telemetry: Telemetry,
         new_id: Callable[[datetime], str],
         bounds: RefusalLimits,
-        room: int = _MAX_BUFFER_BYTES,
+        buffer_bytes: int = _WRITE_LIMITS.buffer,
     ) -> None:
-        """Take the parts. `room`: bytes that may wait to be written."""
         self._store = store
-        self._clock = clock
         self._telemetry = telemetry
         self._new_id = new_id
         self._bounds = bounds
-        self._room = room
-        self._lost = 0
-        self._waiting: deque[Refused] = deque()
-        self._more = asyncio.Event()
+        # How many were lost since that was last reported, by reason.
+        self._lost = Counter[str]()
+        limits = replace(_WRITE_LIMITS, buffer=buffer_bytes)
+        self._write_behind = WriteBehind[Refused](self, limits, clock)
 
     def note(self, endpoint: Endpoint, delivery: Delivery, refusal: Refusal) -> None:
-        """Take this refusal, if it can be mended. Neither raises nor waits.
+        """Buffer this refusal, if it can be mended. Neither raises nor waits.
 
         Where the proof is a token there is nothing to keep: the token may not lie anywhere, and
         without it nothing can be verified.
@@ -85,66 +79,45 @@ class RefusalRecorder:
         if refusal.reason not in RELEASABLE or endpoint.token:
             return
         headers = keepable(endpoint, delivery.head.headers)
-        if headers is None:
-            return
-        refusal_id = self._new_id(delivery.head.received_at)
-        refused = _refused(refusal_id, endpoint, delivery, refusal, headers)
-        if refused.size > self._room:
-            self._lost += 1
-            self._more.set()
-            return
-        self._room -= refused.size
-        self._waiting.append(refused)
-        self._more.set()
+        if headers is not None:
+            refusal_id = self._new_id(delivery.head.received_at)
+            refused = _refused(refusal_id, endpoint, delivery, refusal, headers)
+            self._write_behind.add(refused)
 
     async def run(self) -> None:
-        """Write until cancelled; what waits then is left to `flush`.
+        """Keep until cancelled; what is buffered then is left to `flush`.
 
         Raises:
             SpoolBroken: nothing can be written any more without a restart.
         """
-        while True:
-            await self._more.wait()
-            await self._clock.sleep(_BATCH_WINDOW)
-            self._more.clear()
-            try:
-                await self._write(_MAX_PER_WINDOW)
-            except SpoolBroken:
-                raise
-            except SpoolUnavailable as error:
-                self._telemetry.log.warning("refusals_delayed", detail=str(error))
-                self._more.set()
-                await self._clock.sleep(_RETRY_INTERVAL)
+        await self._write_behind.run()
 
     async def flush(self) -> None:
-        """Write what waits; what cannot be written now is lost. Call it when `run` has ended."""
-        try:
-            await self._write(len(self._waiting))
-        except SpoolUnavailable as error:
-            lost = len(self._waiting)
-            self._telemetry.log.warning("refusals_lost", number=lost, detail=str(error))
-            self._waiting.clear()
+        """Keep what is buffered, or lose it. Call it when `run` has ended."""
+        await self._write_behind.flush()
 
-    async def _write(self, most: int) -> None:
-        """Keep what waits now. When this is cut short, to do it again is no harm."""
-        for _ in range(0, min(most, len(self._waiting)), _BATCH_SIZE):
-            batch = list(islice(self._waiting, _BATCH_SIZE))
-            try:
-                await self._store.keep(batch, self._bounds)
-            except SpoolUnavailable:
-                raise
-            except Exception as fault:  # noqa: BLE001 - what cannot be kept must not end a relay
-                self._telemetry.log.fault("refusals_fault", fault)
-                self._lost += len(batch)
-            for each in batch:
-                self._waiting.popleft()
-                self._room += each.size
-        if self._waiting:
-            self._more.set()
-        if self._lost:
-            detail = "too much waited to be written"
-            self._telemetry.log.warning("refusals_lost", number=self._lost, detail=detail)
-            self._lost = 0
+    # ---- called by `WriteBehind` ------------------------------------------------------------
+
+    def size(self, item: Refused) -> int:
+        return item.size
+
+    async def write(self, batch: Sequence[Refused]) -> None:
+        await self._store.keep(batch, self._bounds)
+
+    def delayed(self, error: SpoolUnavailable) -> None:
+        self._telemetry.log.warning("refusals_delayed", detail=str(error))
+
+    def failed(self, fault: Exception) -> None:
+        self._telemetry.log.fault("refusals_fault", fault)
+
+    def lost(self, item: Refused, why: str) -> None:  # noqa: ARG002 - a flood is only counted
+        self._lost[why] += 1
+
+    def window_ended(self) -> None:
+        """Report the losses, one line for each reason."""
+        for why, number in self._lost.items():
+            self._telemetry.log.warning("refusals_lost", number=number, detail=why)
+        self._lost.clear()
 
 
 def keepable(endpoint: Endpoint, headers: Headers) -> Headers | None:

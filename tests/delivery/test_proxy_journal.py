@@ -72,7 +72,7 @@ async def bench(tmp_path: Path, room: int) -> AsyncIterator[Bench]:
     real = await open_spool(tmp_path / "relay.db", SystemClock())
     spool = SpyingSpool(real, clock)
     telemetry = Telemetry(Log(writer, clock))
-    history = ProxiedHistory(spool, clock=clock, telemetry=telemetry, room=room)
+    history = ProxiedHistory(spool, clock=clock, telemetry=telemetry, buffer_bytes=room)
     running = asyncio.get_running_loop().create_task(history.run())
     yield Bench(clock, spool, log, writer, history, running)
     running.cancel()

@@ -92,7 +92,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[tuple[Bench, Noting]]:
         telemetry=Telemetry(Log(writer, clock)),
         new_id=lambda _: f"ref_{next(numbers)}",
         bounds=RefusalLimits(),
-        room=200_000,
+        buffer_bytes=200_000,
     )
     running = asyncio.get_running_loop().create_task(recorder.run())
     yield Bench(clock, spool.refusals, recorder, running, writer, log), noting
