@@ -1,5 +1,6 @@
 """What users rely on is in the pages: every key, metric, reason, verb, provider and header."""
 
+import ast
 import io
 import re
 import textwrap
@@ -13,6 +14,7 @@ from relay.cli import application
 from relay.config import Settings
 from relay.core.clock import SystemClock
 from relay.core.errors import Reason
+from relay.core.event import Status
 from relay.providers.builtin import names
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
@@ -66,6 +68,30 @@ def test_every_metric_is_documented(metric: str) -> None:
 @pytest.mark.parametrize("verb", sorted(get_command(application()).commands))  # type: ignore[attr-defined]
 def test_every_verb_is_documented(verb: str) -> None:
     assert f"relay {verb}" in README
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_every_status_is_documented(status: Status) -> None:
+    assert f"| `{status}` |" in DEPLOY_PAGE
+
+
+def _warnings() -> set[str]:
+    """Return the code of every warning that is made somewhere."""
+    trees = (ast.parse(path.read_text()) for path in (ROOT / "relay/config").glob("*.py"))
+    made = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return {
+        call.args[1].value
+        for call in made
+        if isinstance(call.func, ast.Name)
+        and call.func.id == "Advice"
+        and isinstance(call.args[1], ast.Constant)
+        and isinstance(call.args[1].value, str)
+    }
+
+
+@pytest.mark.parametrize("code", sorted(_warnings()))
+def test_every_warning_is_documented(code: str) -> None:
+    assert re.search(rf"^\| [^|]*`{code}`", CONFIG_PAGE, re.MULTILINE)
 
 
 @pytest.mark.parametrize("provider", names())
