@@ -23,11 +23,14 @@ from relay.core.ids import event_ids
 from relay.core.rate_limit import FairRateLimiter
 from relay.core.secret import Secret
 from relay.delivery.attempt import Upstream
-from relay.delivery.confirmation import StatusConfirmer, StatusTarget
+from relay.delivery.confirmation import MAX_CONFIRMATION, StatusConfirmer, StatusTarget
 from relay.delivery.proxy import ProxiedHistory, ProxyForwarder, ProxyUpstream
+from relay.delivery.retry import RetryPolicy
+from relay.delivery.sender import HttpSender
 from relay.ingest.client_address import ClientLocator
 from relay.ingest.pipeline import Endpoint, Ingest, OnRefused
 from relay.ingest.routing import Routes
+from relay.signatures.shared_secret import Signer
 from relay.spool import Spool, SpoolBroken
 from relay.telemetry import Telemetry
 
@@ -234,7 +237,7 @@ class LiveConfigBuilder:
         hosts: set[str] = set()
         endpoints: list[Endpoint] = []
         for each in settings.endpoints:
-            names = builder.endpoint_hosts(each)
+            names = builder.expected_sources(each).hosts
             hosts.update(names)
             knock = usage.acquire(self._knocks, each.name, (names, settings.dns.knock_interval))
             endpoints.append(usage.acquire(self._endpoints, each.name, (each, knock)))
@@ -242,7 +245,8 @@ class LiveConfigBuilder:
         routes = Routes(endpoints)
         await asyncio.sleep(0)
         confirmer = self._confirmer(usage, settings.endpoints)
-        confirm_time = builder.time_to_ask(settings)
+        asks = any(each.confirm is not None for each in settings.endpoints)
+        confirm_time = MAX_CONFIRMATION if asks else timedelta()
         upstreams = [
             usage.acquire(self._upstreams, name, (each, confirm_time, confirmer))
             for name, each in settings.upstreams.items()
@@ -352,13 +356,32 @@ class LiveConfigBuilder:
         return StatusConfirmer(dict(key), self._unasked, self._clock, self._telemetry), nothing
 
     def _make_upstream(self, name: str, key: _UpstreamKey) -> tuple[Upstream, Close]:
-        settings, before, confirmer = key
-        http_sender = builder.http_sender(settings, self._clock)
-        return builder.upstream(name, settings, before, http_sender, confirmer), http_sender.close
+        settings, confirm_time, confirmer = key
+        http_sender = self._http_sender(settings)
+        upstream = Upstream(
+            name=name,
+            sender=http_sender,
+            timeout=confirm_time + settings.timeout,
+            concurrency=settings.concurrency,
+            confirmer=confirmer,
+            retry=RetryPolicy(settings.retry.schedule, settings.retry.give_up_after),
+            order_by_key=settings.order_by_key,
+            url=settings.url,
+        )
+        return upstream, http_sender.close
 
     def _make_proxy_upstream(self, _: str, key: UpstreamSettings) -> tuple[ProxyUpstream, Close]:
-        http_sender = builder.http_sender(key, self._clock)
-        return builder.proxy_upstream(key, http_sender), http_sender.close
+        http_sender = self._http_sender(key)
+        return ProxyUpstream(http_sender, key.timeout, key.concurrency), http_sender.close
+
+    def _http_sender(self, settings: UpstreamSettings) -> HttpSender:
+        return HttpSender(
+            settings.url,
+            timeout=settings.timeout,
+            concurrency=settings.concurrency,
+            clock=self._clock,
+            signer=Signer(settings.signing_secrets) if settings.signing_secrets else None,
+        )
 
 
 def _make_limiter(_: str, key: _LimiterKey) -> tuple[FairRateLimiter, Close]:

@@ -22,6 +22,7 @@ from relay.core.errors import ConfigError, Problem
 from relay.delivery.dispatcher import Dispatcher
 from relay.edge.connections import Connections
 from relay.edge.listener import Edge
+from relay.edge.slow_path import BodyLimits
 from relay.ingest.client_address import ClientLocator
 from relay.ingest.pipeline import Ingest
 from relay.telemetry import Telemetry
@@ -44,8 +45,8 @@ class Reloader:
         running: Settings,
         *,
         load: Callable[[], Settings],
-        change: Callable[[Settings], Awaitable[None]],
-        beside: Callable[[], Awaitable[None]],
+        switch: Callable[[Settings], Awaitable[None]],
+        renew: Callable[[], Awaitable[None]],
         telemetry: Telemetry,
         clock: Clock,
     ) -> None:
@@ -53,13 +54,14 @@ class Reloader:
 
         load: reads and checks the file; called in a thread. Raises `ConfigError`. One that does not
             come back holds up later reloads, and nothing else: not the end of the process either.
-        change: goes by the new settings from now on, or raises and changes nothing.
-        beside: done each time, whatever becomes of the settings. Raises nothing.
+        switch: puts the new settings into force, or raises and changes nothing.
+        renew: renews certificates; called first each time, whatever becomes of the settings. Raises
+            nothing.
         """
         self.running = running
         self._load = load
-        self._change = change
-        self._beside = beside
+        self._switch = switch
+        self._renew = renew
         self._telemetry = telemetry
         self._clock = clock
         self._asked = asyncio.Event()
@@ -99,11 +101,11 @@ class Reloader:
 
     async def _reload(self) -> tuple[Problem, ...]:
         before = self.running
-        await self._beside()
+        await self._renew()
         try:
             wanted = await run_in_daemon_thread(self._load)
             check(before, wanted)
-            await self._change(wanted)
+            await self._switch(wanted)
         except ConfigError as error:
             self._telemetry.reload_refused(error.problems)
             return error.problems
@@ -171,17 +173,17 @@ class ConfigSwitch:
         connections: Connections,
         edge: Edge,
         dispatcher: Dispatcher,
-        state: Health | None,
+        health: Health | None,
         telemetry: Telemetry,
     ) -> None:
-        """Take the parts that run. `state`: tells of endpoints, where this process has any."""
+        """Take the parts that run. `health`: None where this process has no endpoints."""
         self._configs = configs
         self._registry = registry
         self._clients = clients
         self._connections = connections
         self._edge = edge
         self._dispatcher = dispatcher
-        self._state = state
+        self._health = health
         self._telemetry = telemetry
         self._dns = configs.active.settings.dns
         self._leaving: asyncio.Queue[Draining] = asyncio.Queue()
@@ -214,12 +216,12 @@ class ConfigSwitch:
         )
         self._edge.reconfigure(
             ingest=following.ingest,
-            body=builder.body_limits(settings),
+            body=body_limits(settings),
             header_timeout=limits.header_timeout,
         )
         ends = self._dispatcher.replace(following.upstreams)
-        if self._state is not None:
-            self._state.set_endpoints(following.endpoints)
+        if self._health is not None:
+            self._health.set_endpoints(following.endpoints)
         self._leaving.put_nowait(Draining((before.ingest,), ends, self._configs.retired()))
         announce((), settings.upstreams, self._telemetry)
         for each in following.new_since(before):
@@ -258,3 +260,8 @@ def announce(
 ) -> None:
     """Let the series of these endpoints and upstreams begin."""
     telemetry.init_series({each.name: provider_name(each) for each in endpoints}, upstreams)
+
+
+def body_limits(settings: Settings) -> BodyLimits:
+    """Return the limits on bodies."""
+    return BodyLimits(size=settings.limits.body, within=settings.limits.body_timeout)

@@ -1,9 +1,13 @@
-"""One relay process: its parts are started, run and stopped in order."""
+"""One relay process: its parts are constructed, started, run and stopped in order.
+
+What a reload replaces is built by `generation`; the parts here live as long as the process.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from random import SystemRandom
@@ -15,19 +19,24 @@ from relay.allowlist.registry import HostRegistry
 from relay.app import builder
 from relay.app.generation import LiveConfigBuilder
 from relay.app.maintenance import CertificateReloader, RetentionJob
-from relay.app.reload import ConfigSwitch, Reloader, announce
+from relay.app.reload import ConfigSwitch, Reloader, announce, body_limits
 from relay.app.spools import open_spool
 from relay.app.watch import watch
 from relay.config import Settings
 from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
 from relay.core.files import Stamp
+from relay.core.ids import event_ids, refusal_ids
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.proxy import ProxiedHistory
-from relay.edge.listener import Edge
+from relay.delivery.retry import MAX_RETRY_AFTER
+from relay.edge.connections import Connections
+from relay.edge.listener import Edge, Listener, connection_budget, descriptors
 from relay.edge.tls import ServerTls
-from relay.ingest.refusals import RefusalRecorder
+from relay.ingest.client_address import ClientLocator
+from relay.ingest.refusals import RefusalRecorder, RefusalReleaser
 from relay.spool import Spool, SpoolBroken
+from relay.spool.refusals import RefusalLimits
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log
 
@@ -58,7 +67,7 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What runs."""
+    """The parts of a running process."""
 
     spool: Spool
     registry: HostRegistry
@@ -95,17 +104,17 @@ class App:
         self._clock = clock
         self._role = role
         self._telemetry = Telemetry(log)
-        self._gave_up = asyncio.Event()
-        self._broken: SpoolBroken | None = None
         self._watched = watched
         self._parts: _Parts | None = None
+        self._spool_failed = asyncio.Event()
+        self._failure: SpoolBroken | None = None
         self._reloader: Reloader | None = None
         if load is not None:
             self._reloader = Reloader(
                 settings,
                 load=load,
-                change=self._change,
-                beside=self._renew,
+                switch=self._switch,
+                renew=self._renew_certificates,
                 telemetry=self._telemetry,
                 clock=clock,
             )
@@ -116,9 +125,9 @@ class App:
             self._reloader.request()
 
     async def serve(self, stop: asyncio.Event, started: Callable[[Addresses], None]) -> None:
-        """Run until `stop` is set, then finish what is in hand within `shutdown_grace`.
+        """Run until `stop` is set, then finish what is in flight within `shutdown_grace`.
 
-        started: told where we listen, once everything does.
+        started: called with the addresses once every listener accepts.
 
         Raises:
             OSError: an address cannot be listened on.
@@ -126,61 +135,31 @@ class App:
                 more: nothing is acknowledged from then on, and only a restart may help.
         """
         async with AsyncExitStack() as stack:
-            parts = self._parts = await self._assemble(stack)
+            parts = self._parts = await self._construct(stack)
             started(await self._listen(parts, stack))
-            async with asyncio.TaskGroup() as group:
-                retention = RetentionJob(
-                    parts.spool,
-                    retain=self._settings.spool.retain,
-                    retain_keys=self._settings.spool.retain_keys,
-                    clock=self._clock,
-                    telemetry=self._telemetry,
-                )
-                background = [
-                    group.create_task(retention.run()),
-                    group.create_task(self._check_integrity(parts.spool)),
-                ]
-                changes = [group.create_task(each) for each in self._changes(parts)]
-                if self._role.receives:
-                    background.append(group.create_task(parts.registry.run()))
-                    background.append(group.create_task(self._write_down(parts.history)))
-                    background.append(group.create_task(self._write_down(parts.recorder)))
-                if self._role.delivers:
-                    group.create_task(self._dispatch(parts.dispatcher))
-                await self._until(stop)
-                # What begins now would not be stopped any more.
-                for task in changes:
-                    task.cancel()
-                grace = self._settings.shutdown_grace
-                await asyncio.gather(
-                    parts.edge.stop(grace), parts.dispatcher.stop(grace.total_seconds())
-                )
-                for task in background:
-                    task.cancel()
-        if self._broken is not None:
-            raise self._broken
+            await self._run(parts, stop)
+        if self._failure is not None:
+            raise self._failure
 
-    # ---- start ------------------------------------------------------------------------------
+    # ---- construct --------------------------------------------------------------------------
 
-    async def _assemble(self, stack: AsyncExitStack) -> _Parts:
-        """Construct everything; the stack closes what needs closing."""
+    async def _construct(self, stack: AsyncExitStack) -> _Parts:
+        """Construct every part; the stack closes what needs closing."""
         settings, clock, telemetry = self._settings, self._clock, self._telemetry
         announce(settings.endpoints, settings.upstreams, telemetry)
         telemetry.configured(clock.now())
-        spool = await open_spool(settings, clock)
-        stack.push_async_callback(spool.close)
-        await spool.reserve_space()
-        if self._role.delivers and (
-            recovered := await spool.recover(builder.longest_delay(settings))
-        ):
-            self._telemetry.log.warning("recovered", events=recovered)
-        await self._warn_of_missing_upstreams(spool)
+        spool = await self._open_spool(stack)
         registry = self._host_registry()
         clients = builder.client_locator(settings)
-        connections = builder.connection_counter(settings, clients)
-        history = builder.history(spool, clock, telemetry)
+        history = ProxiedHistory(spool, clock=clock, telemetry=telemetry)
         stack.push_async_callback(history.flush)
-        recorder = builder.recorder(spool, clock, telemetry)
+        recorder = RefusalRecorder(
+            spool.refusals,
+            clock=clock,
+            telemetry=telemetry,
+            new_id=refusal_ids(),
+            bounds=RefusalLimits(),
+        )
         stack.push_async_callback(recorder.flush)
         configs = LiveConfigBuilder(
             registry=registry,
@@ -190,18 +169,20 @@ class App:
             keep_refused=recorder.note,
             clock=clock,
             telemetry=telemetry,
-            give_up=self._stop_broken,
+            give_up=self._fail,
         )
         stack.push_async_callback(configs.close)
         first = await configs.build(settings)
         configs.activate(first)
-        edge = builder.edge(
-            settings,
+        connections = _connections(settings, clients)
+        edge = Edge(
             ingest=first.ingest,
-            clients=clients,
-            connections=connections,
-            clock=clock,
             telemetry=telemetry,
+            clock=clock,
+            connections=connections,
+            body=body_limits(settings),
+            header_timeout=settings.limits.header_timeout,
+            trusts=clients.trusts,
         )
         dispatcher = Dispatcher(
             spool=spool,
@@ -210,9 +191,9 @@ class App:
             dice=SystemRandom(),
             observer=telemetry,
         )
-        tls = builder.server_tls(settings)
+        tls = _server_tls(settings)
         certificate_reloader = CertificateReloader(tls, clock, telemetry.log)
-        state = Health(
+        health = Health(
             clock=clock,
             spool=spool,
             endpoints=first.endpoints if self._role.receives else [],
@@ -223,13 +204,14 @@ class App:
             live=lambda: edge.accepting or not self._role.receives,
         )
         admin = Admin(
-            state=state,
+            state=health,
             spool=spool,
-            releaser=builder.releaser(
+            releaser=RefusalReleaser(
                 spool,
-                lambda: configs.active.routes,
-                lambda: configs.active.settings.every_secret(),  # noqa: PLW0108 - it changes
-                clock,
+                routes=lambda: configs.active.routes,
+                secrets=lambda: configs.active.settings.every_secret(),  # noqa: PLW0108 - it changes
+                clock=clock,
+                new_id=event_ids(),
             ),
             telemetry=telemetry,
             authenticator=Authenticator(settings.admin.token, clock),
@@ -242,7 +224,7 @@ class App:
             connections=connections,
             edge=edge,
             dispatcher=dispatcher,
-            state=state if self._role.receives else None,
+            health=health if self._role.receives else None,
             telemetry=telemetry,
         )
         return _Parts(
@@ -258,15 +240,19 @@ class App:
             certificate_reloader,
         )
 
-    async def _check_integrity(self, spool: Spool) -> None:
-        """Look the spool over, beside everything else: a start never waits for it."""
-        try:
-            self._telemetry.integrity_checked(await spool.check_integrity())
-        except SpoolUnavailable as error:
-            self._telemetry.log.warning("inspection_failed", detail=str(error))
+    async def _open_spool(self, stack: AsyncExitStack) -> Spool:
+        spool = await open_spool(self._settings, self._clock)
+        stack.push_async_callback(spool.close)
+        await spool.reserve_space()
+        if self._role.delivers and (
+            recovered := await spool.recover(_longest_delay(self._settings))
+        ):
+            self._telemetry.log.warning("recovered", events=recovered)
+        await self._warn_of_missing_upstreams(spool)
+        return spool
 
     async def _warn_of_missing_upstreams(self, spool: Spool) -> None:
-        """Say so when events wait for an upstream that nobody serves any more."""
+        """Log every upstream that has pending events and is not configured."""
         waiting = (await spool.stats()).oldest_pending
         for name in sorted(set(waiting) - set(self._settings.upstreams)):
             self._telemetry.log.error(
@@ -286,27 +272,99 @@ class App:
         stack.push_async_callback(parts.edge.stop, self._settings.shutdown_grace)
         public: list[tuple[str, int]] = []
         if self._role.receives:
-            public = await parts.edge.start(builder.listeners(self._settings, parts.tls))
+            public = await parts.edge.start(_listeners(self._settings, parts.tls))
         bind = self._settings.admin.bind
         return Addresses(tuple(public), await parts.admin.start(bind.host, bind.port))
 
-    # ---- change -----------------------------------------------------------------------------
+    # ---- run and stop -----------------------------------------------------------------------
 
-    def _changes(self, parts: _Parts) -> list[Coroutine[None, None, None]]:
+    async def _run(self, parts: _Parts, stop: asyncio.Event) -> None:
+        """Run every task until we are to stop, then drain both halves at once."""
+        async with asyncio.TaskGroup() as group:
+            background = [
+                group.create_task(self._prune(parts.spool)),
+                group.create_task(self._check_integrity(parts.spool)),
+            ]
+            reloads = [group.create_task(each) for each in self._reload_tasks(parts)]
+            if self._role.receives:
+                background.append(group.create_task(parts.registry.run()))
+                background.append(group.create_task(self._record(parts.history)))
+                background.append(group.create_task(self._record(parts.recorder)))
+            if self._role.delivers:
+                group.create_task(self._dispatch(parts.dispatcher))
+            await self._stopped(stop)
+            # What a reload begins now would not be stopped any more.
+            for task in reloads:
+                task.cancel()
+            grace = self._settings.shutdown_grace
+            await asyncio.gather(
+                parts.edge.stop(grace), parts.dispatcher.stop(grace.total_seconds())
+            )
+            for task in background:
+                task.cancel()
+
+    async def _stopped(self, stop: asyncio.Event) -> None:
+        """Return when `stop` is set or the spool has failed."""
+        loop = asyncio.get_running_loop()
+        waits = {loop.create_task(stop.wait()), loop.create_task(self._spool_failed.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _prune(self, spool: Spool) -> None:
+        kept = self._settings.spool
+        job = RetentionJob(
+            spool,
+            retain=kept.retain,
+            retain_keys=kept.retain_keys,
+            clock=self._clock,
+            telemetry=self._telemetry,
+        )
+        await job.run()
+
+    async def _check_integrity(self, spool: Spool) -> None:
+        """Check the whole spool once, in the background: it takes too long for a start."""
+        try:
+            self._telemetry.integrity_checked(await spool.check_integrity())
+        except SpoolUnavailable as error:
+            self._telemetry.log.warning("inspection_failed", detail=str(error))
+
+    async def _dispatch(self, dispatcher: Dispatcher) -> None:
+        try:
+            await dispatcher.run()
+        except* SpoolBroken as broken:
+            self._fail(_first(broken))
+
+    async def _record(self, writer: ProxiedHistory | RefusalRecorder) -> None:
+        try:
+            await writer.run()
+        except SpoolBroken as broken:
+            self._fail(broken)
+
+    def _fail(self, error: SpoolBroken) -> None:
+        """Stop the process; `serve` raises this error."""
+        self._failure = error
+        self._spool_failed.set()
+
+    # ---- reload -----------------------------------------------------------------------------
+
+    def _reload_tasks(self, parts: _Parts) -> list[Coroutine[None, None, None]]:
         """Return what exchanges settings and certificates while everything runs."""
-        changes = [parts.config_switch.run(), parts.certificate_reloader.run()]
+        tasks = [parts.config_switch.run(), parts.certificate_reloader.run()]
         if self._reloader is not None:
             reloader = self._reloader
-            changes.append(reloader.run())
+            tasks.append(reloader.run())
             if self._watched is not None:
-                changes.append(watch(self._watched, reloader.request, self._clock))
-        return changes
+                tasks.append(watch(self._watched, reloader.request, self._clock))
+        return tasks
 
-    async def _renew(self) -> None:
+    async def _renew_certificates(self) -> None:
         if self._parts is not None:
             await self._parts.certificate_reloader.poll()
 
-    async def _change(self, settings: Settings) -> None:
+    async def _switch(self, settings: Settings) -> None:
         if self._parts is None:
             raise RuntimeError("nothing is exchanged before `serve`")
         await self._parts.config_switch.switch(settings)
@@ -316,36 +374,51 @@ class App:
         except SpoolUnavailable as error:
             self._telemetry.log.warning("upstreams_unchecked", detail=str(error))
 
-    # ---- stop -------------------------------------------------------------------------------
-
-    async def _dispatch(self, dispatcher: Dispatcher) -> None:
-        try:
-            await dispatcher.run()
-        except* SpoolBroken as broken:
-            self._stop_broken(_first(broken))
-
-    async def _write_down(self, history: ProxiedHistory | RefusalRecorder) -> None:
-        try:
-            await history.run()
-        except SpoolBroken as broken:
-            self._stop_broken(broken)
-
-    def _stop_broken(self, error: SpoolBroken) -> None:
-        self._broken = error
-        self._gave_up.set()
-
-    async def _until(self, stop: asyncio.Event) -> None:
-        """Return when we are told to stop, or have to."""
-        loop = asyncio.get_running_loop()
-        waits = {loop.create_task(stop.wait()), loop.create_task(self._gave_up.wait())}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
 
 def _first(group: BaseExceptionGroup[SpoolBroken]) -> SpoolBroken:
     """Return one of the errors; they all say the same."""
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+# ---- parts that are made once, from settings that a reload does not change ------------------
+
+
+def _longest_delay(settings: Settings) -> timedelta:
+    """Return an upper bound on the delay of a retry, jitter included."""
+    delays = [max(each.retry.schedule) for each in settings.upstreams.values()]
+    return max(MAX_RETRY_AFTER, *delays, timedelta()) * 2
+
+
+def _connections(settings: Settings, clients: ClientLocator) -> Connections:
+    """Return the limits on connections: lower than configured where descriptors are few."""
+    limits = settings.limits
+    others = sum(upstream.concurrency for upstream in settings.upstreams.values())
+    return Connections(
+        total=limits.connections,
+        ceiling=connection_budget(available=descriptors(), others=others),
+        per_address=limits.connections_per_address,
+        shares_address=clients.trusts,
+    )
+
+
+def _server_tls(settings: Settings) -> dict[str, ServerTls]:
+    """Return the certificate and key of each listener that has them, loaded, by its address."""
+    return {
+        str(each.bind): ServerTls(each.tls.certificate, each.tls.key)
+        for each in settings.listen
+        if each.tls is not None
+    }
+
+
+def _listeners(settings: Settings, tls: Mapping[str, ServerTls]) -> list[Listener]:
+    """Return where to listen, with the contexts of `_server_tls`."""
+    return [
+        Listener(
+            each.bind.host,
+            each.bind.port,
+            None if each.tls is None else tls[str(each.bind)].context,
+            each.proxy_protocol,
+        )
+        for each in settings.listen
+    ]

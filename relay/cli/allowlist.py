@@ -18,7 +18,7 @@ from netaddr import IPNetwork, IPSet
 from relay.admin.health import entry_json
 from relay.allowlist import Allowlist, Entry, Mode
 from relay.allowlist.networks import merge, parse_network
-from relay.app.builder import known_allowlists
+from relay.app.standalone import known_allowlists
 from relay.cli.common import (
     CONFIG,
     load_settings,

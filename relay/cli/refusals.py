@@ -17,7 +17,7 @@ from relay.admin.serializers import (
     refusals_json,
     result_json,
 )
-from relay.app.builder import visiting_releaser
+from relay.app import standalone
 from relay.cli.common import (
     AFTER,
     CONFIG,
@@ -128,4 +128,4 @@ def release(
 
 
 def _at_desk(settings: Settings, work: Callable[[RefusalReleaser], Awaitable[T]]) -> T:
-    return with_spool(settings, lambda spool: work(visiting_releaser(settings, spool)))
+    return with_spool(settings, lambda spool: work(standalone.releaser(settings, spool)))

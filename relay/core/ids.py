@@ -19,6 +19,18 @@ def event_ids() -> Callable[[datetime], str]:
     An id is `evt_` and the 32 hexadecimal digits of a UUID of version 7 (RFC 9562): it sorts by
     time, it cannot be guessed, and it holds no full stop, which Standard Webhooks forbids.
     """
+    return _ids("evt")
+
+
+def refusal_ids() -> Callable[[datetime], str]:
+    """Return a function that gives a new refusal id of this time at each call.
+
+    It begins with `ref_`, and is otherwise as an event id.
+    """
+    return _ids("ref")
+
+
+def _ids(prefix: str) -> Callable[[datetime], str]:
     chance = BytesIO()
 
     def new_id(at: datetime) -> str:
@@ -32,7 +44,7 @@ def event_ids() -> Callable[[datetime], str]:
         number = (milliseconds << 80) | int.from_bytes(drawn)
         number = number & ~(0xF << 76) | 0x7 << 76
         number = number & ~(0b11 << 62) | 0b10 << 62
-        return f"evt_{number:032x}"
+        return f"{prefix}_{number:032x}"
 
     return new_id
 

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from relay.allowlist import Entry, Mode
 from relay.allowlist.networks import parse_network
 from relay.app import builder
+from relay.app.standalone import known_registry
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, endpoint_options, provider_of
 from relay.config.inline_provider import InlineProvider
@@ -131,7 +132,7 @@ class _Walker:
         self._reading = reading
         self._known = come.address != NOBODY or not come.forwards
         self._walk = Walk()
-        registry = builder.known_registry(settings, SystemClock())
+        registry = known_registry(settings, SystemClock())
         self._endpoints = [builder.bind_endpoint(each, registry) for each in settings.endpoints]
         self._clients = builder.client_locator(settings)
         self._head = RequestHead(

@@ -14,11 +14,12 @@ from relay.admin.auth import Authenticator
 from relay.admin.health import Health
 from relay.admin.pages import COOKIE
 from relay.admin.server import Admin
-from relay.app.builder import releaser as releaser_of
 from relay.core.clock import SystemClock
 from relay.core.errors import Problem
 from relay.core.event import Dead, Unreachable
+from relay.core.ids import event_ids
 from relay.core.secret import Secret
+from relay.ingest.refusals import RefusalReleaser
 from relay.ingest.routing import Routes
 from relay.spool.sqlite import SqliteSpool, open_spool
 from relay.telemetry import Telemetry
@@ -73,7 +74,13 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             live=lambda: running[0].live,
         ),
         spool=spool,
-        releaser=releaser_of(spool, lambda: Routes([]), lambda: [SHARED], clock),
+        releaser=RefusalReleaser(
+            spool,
+            routes=lambda: Routes([]),
+            secrets=lambda: [SHARED],
+            clock=clock,
+            new_id=event_ids(),
+        ),
         telemetry=Telemetry(Log(writer, clock)),
         authenticator=Authenticator(Secret(TOKEN), clock),
         reload=lambda: running[0].reload(),  # noqa: PLW0108 - it is there later

@@ -1,24 +1,15 @@
 """Settings become the parts they describe."""
 
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from relay.allowlist import Mode
-from relay.app import builder
+from relay.app import builder, standalone
 from relay.config import Settings, load_text
 from relay.core.clock import SystemClock
 from relay.core.errors import RelayError
-from relay.delivery.confirmation import StatusConfirmer
 from tests.system.conftest import ENVIRON, MIDTRANS, VIPPS, configuration
-
-
-class NobodyAsked:
-    """Is told nothing."""
-
-    def confirmed(self, endpoint: str, result: str) -> None:
-        raise AssertionError(endpoint, result)
 
 
 @pytest.fixture
@@ -29,7 +20,7 @@ def settings(tmp_path: Path) -> Settings:
 def test_an_endpoint_is_bound_with_its_provider_and_addresses(settings: Settings) -> None:
     clock = SystemClock()
     cache = builder.dns_cache(settings, clock)
-    registry = builder.host_registry(settings, cache, clock, builder._Silence())
+    registry = builder.host_registry(settings, cache, clock, standalone._IgnoreLookups())
     midtrans, vipps = (builder.bind_endpoint(each, registry) for each in settings.endpoints)
     assert (midtrans.provider, midtrans.environment, midtrans.upstream) == (
         "midtrans",
@@ -43,7 +34,7 @@ def test_an_endpoint_is_bound_with_its_provider_and_addresses(settings: Settings
 
 
 def test_allowlists_are_known_without_running(settings: Settings) -> None:
-    known = builder.known_allowlists(settings)
+    known = standalone.known_allowlists(settings)
     assert known["midtrans"][0] is Mode.ENFORCE
     assert f"{MIDTRANS}/32" in {str(each.network) for each in known["midtrans"][1].entries()}
 
@@ -53,29 +44,16 @@ def test_a_broken_state_file_is_said_and_not_guessed_around(
 ) -> None:
     (tmp_path / "dns.json").write_text("{")
     with pytest.raises(RelayError, match=r"dns\.json"):
-        builder.known_allowlists(settings)
-
-
-async def test_an_upstream_is_served_as_it_is_described(settings: Settings) -> None:
-    http_sender = builder.http_sender(settings.upstreams["billing"], SystemClock())
-    confirmer = StatusConfirmer({}, (), SystemClock(), NobodyAsked())
-    before = timedelta(seconds=3)
-    upstream = builder.upstream(
-        "billing", settings.upstreams["billing"], before, http_sender, confirmer
-    )
-    assert (upstream.name, upstream.concurrency) == ("billing", 32)
-    assert upstream.timeout == timedelta(seconds=2) + before
-    assert upstream.retry.schedule == (timedelta(milliseconds=50),)
-    await http_sender.close()
+        standalone.known_allowlists(settings)
 
 
 def test_the_host_names_of_every_endpoint_are_known(settings: Settings, tmp_path: Path) -> None:
-    assert {builder.endpoint_hosts(each) for each in settings.endpoints} == {()}
+    assert {builder.expected_sources(each).hosts for each in settings.endpoints} == {()}
     text = configuration("http://127.0.0.1:1").replace(
         "    upstream: billing", "    upstream: billing\n    allowlist: {add: [a.example.org]}", 1
     )
     named = load_text(text, "relay.yaml", ENVIRON, tmp_path)
-    assert builder.endpoint_hosts(named.endpoints[0]) == ("a.example.org",)
+    assert builder.expected_sources(named.endpoints[0]).hosts == ("a.example.org",)
 
 
 @pytest.mark.parametrize("asks", [False, True])
@@ -87,7 +65,7 @@ def test_an_endpoint_that_asks_is_bound_as_one(asks: bool, tmp_path: Path) -> No
     settings = load_text(text, "relay.yaml", ENVIRON, tmp_path)
     clock = SystemClock()
     cache = builder.dns_cache(settings, clock)
-    registry = builder.host_registry(settings, cache, clock, builder._Silence())
+    registry = builder.host_registry(settings, cache, clock, standalone._IgnoreLookups())
     bound = [builder.bind_endpoint(each, registry) for each in settings.endpoints]
     assert [each.confirm for each in bound] == [asks, False]
 
@@ -100,7 +78,7 @@ def test_a_proxied_endpoint_is_bound_as_one(mode: str, proxied: bool, tmp_path: 
     settings = load_text(text, "relay.yaml", ENVIRON, tmp_path)
     clock = SystemClock()
     cache = builder.dns_cache(settings, clock)
-    registry = builder.host_registry(settings, cache, clock, builder._Silence())
+    registry = builder.host_registry(settings, cache, clock, standalone._IgnoreLookups())
     bound = [builder.bind_endpoint(each, registry) for each in settings.endpoints]
     assert {each.proxied for each in bound} == {proxied}
     assert {each.mode for each in bound} == {Mode.ENFORCE}

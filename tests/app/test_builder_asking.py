@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.app import builder
+from relay.app import builder, standalone
 from relay.core.clock import SystemClock
 from relay.ingest.reconcile import ReconcileResult, Result
 from relay.spool.sqlite import open_spool
@@ -27,12 +27,12 @@ async def test_the_api_is_the_one_of_the_environment(environment: str, url: str)
 
 def test_who_cannot_be_reconciled() -> None:
     midtrans, vipps = good(GOOD + VIPPS).endpoints
-    assert builder.unanswerable(midtrans) is None
-    assert builder.unanswerable(vipps) == "vipps cannot be asked for a status"
+    assert standalone.unanswerable(midtrans) is None
+    assert standalone.unanswerable(vipps) == "vipps cannot be asked for a status"
     [proxied] = good(GOOD + "    mode: proxy\n").endpoints
-    assert "mode: proxy" in str(builder.unanswerable(proxied))
+    assert "mode: proxy" in str(standalone.unanswerable(proxied))
     unsigned = GOOD.replace('["${env:KEY}"]', "[]") + "    unsigned: accept\n"
-    assert "no secrets" in str(builder.unanswerable(good(unsigned).endpoints[0]))
+    assert "no secrets" in str(standalone.unanswerable(good(unsigned).endpoints[0]))
 
 
 async def test_a_reconciler_asks_where_the_endpoint_does(tmp_path: Path) -> None:
@@ -40,5 +40,5 @@ async def test_a_reconciler_asks_where_the_endpoint_does(tmp_path: Path) -> None
         spool = await open_spool(tmp_path / "relay.db", SystemClock())
         stack.push_async_callback(spool.close)
         [endpoint] = good(GOOD + f'    confirm: {{url: "{api.url}"}}\n').endpoints
-        reconciler = builder.reconciler(endpoint, spool, SystemClock(), stack)
+        reconciler = standalone.reconciler(endpoint, spool, SystemClock(), stack)
         assert await reconciler.reconcile("1") == ReconcileResult("1", Result.NOT_FOUND)

@@ -3,11 +3,12 @@
 import io
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from relay.app import builder
+from relay.app import builder, standalone
 from relay.app.generation import LiveConfig, LiveConfigBuilder
 from relay.config import Endpoint, Settings
 from relay.core.clock import SystemClock
@@ -32,7 +33,7 @@ async def configs(tmp_path: Path) -> AsyncIterator[LiveConfigBuilder]:
     settings = good(GOOD)
     spool = await open_spool(tmp_path / "relay.db", clock)
     registry = builder.host_registry(
-        settings, builder.dns_cache(settings, clock), clock, builder._Silence()
+        settings, builder.dns_cache(settings, clock), clock, standalone._IgnoreLookups()
     )
     made = LiveConfigBuilder(
         registry=registry,
@@ -166,3 +167,15 @@ async def test_endpoints_that_do_not_ask_come_and_go_and_nothing_is_made_anew(
     first = await activated(configs, ASKING)
     after = await activated(configs, having(*ASKING.endpoints[:1]))
     assert confirmer(after) is confirmer(first)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [(GOOD, 10), (GOOD + "    confirm: {}\n", 15)])
+async def test_an_upstream_is_served_as_it_is_described(
+    text: str, seconds: float, configs: LiveConfigBuilder
+) -> None:
+    retry = '{url: "http://127.0.0.1:8081/webhooks", retry: {schedule: [50ms]}}'
+    text = text.replace('{url: "http://127.0.0.1:8081/webhooks"}', retry)
+    (upstream,) = (await configs.build(good(text))).upstreams
+    assert (upstream.name, upstream.concurrency) == ("billing", 32)
+    assert upstream.timeout == timedelta(seconds=seconds)
+    assert upstream.retry.schedule == (timedelta(milliseconds=50),)

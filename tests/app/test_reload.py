@@ -37,7 +37,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.text = TEXT
-        self.loads = self.beside_it = 0
+        self.loads = self.renewals = 0
         self.may_load = threading.Event()
         self.may_load.set()
         self.taken: list[Settings] = []
@@ -49,8 +49,8 @@ class Bench:
         self.reloader = Reloader(
             settings(),
             load=self.load,
-            change=self.change,
-            beside=self.beside,
+            switch=self.switch,
+            renew=self.renew,
             telemetry=self.telemetry,
             clock=self.clock,
         )
@@ -60,13 +60,13 @@ class Bench:
         assert self.may_load.wait(20)
         return settings(self.text)
 
-    async def change(self, wanted: Settings) -> None:
+    async def switch(self, wanted: Settings) -> None:
         if self.fault is not None:
             raise self.fault
         self.taken.append(wanted)
 
-    async def beside(self) -> None:
-        self.beside_it += 1
+    async def renew(self) -> None:
+        self.renewals += 1
 
     def lines(self) -> list[dict[str, Any]]:
         self._writer.close()
@@ -113,7 +113,7 @@ async def test_a_bad_file_changes_nothing_and_each_mistake_is_told(bench: Bench)
         bench.text = TEXT
         assert await bench.reloader.reload() == ()
         assert bench.metrics() == before
-    assert bench.beside_it == 2
+    assert bench.renewals == 2
     assert problem.where == "endpoints.0.upstream"
     refused, taken = bench.lines()
     assert (refused["event"], refused["level"]) == ("reload_refused", "error")
