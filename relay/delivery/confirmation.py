@@ -19,8 +19,7 @@ from relay.core.rate_limit import FairRateLimiter
 from relay.core.secret import Secret
 from relay.delivery.attempt import Confirmed, RateLimited
 from relay.delivery.circuit_breaker import BreakerPolicy, CircuitBreaker
-from relay.delivery.http.messages import ExchangeFailed, Origin, Response, encode
-from relay.delivery.http.pool import Pool
+from relay.delivery.http import ExchangeFailed, Origin, Pool, Response, encode
 from relay.delivery.sender import cause_of, parse_retry_after
 from relay.providers.midtrans.status import (
     MALFORMED,

@@ -18,16 +18,17 @@ from relay.core.clock import Clock
 from relay.core.event import Delivered, Lease, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack
 from relay.delivery import request as outgoing
-from relay.delivery.http.messages import (
+from relay.delivery.http import (
+    CannotConnect,
     Closed,
     ExchangeFailed,
     Malformed,
     Origin,
+    Pool,
     Response,
     TooLong,
     encode,
 )
-from relay.delivery.http.pool import CannotConnect, Pool
 from relay.signatures.shared_secret import Signer
 
 #: More than this of an answer is not read; its connection is dropped instead of kept. An answer
