@@ -1,8 +1,8 @@
 """A small HTTP/1.1 client for one origin: what an upstream needs, and nothing else.
 
-What is named here is all that others use: a `Pool` of connections to an `Origin` sends what `encode`
-has written, once, and fills a `Response`; what keeps it from that raises `ExchangeFailed`, one of
-its kinds, or `OSError`. Inside, `messages` writes requests and parses answers without I/O,
+What is named here is all that others use: a `Pool` of connections to an `Origin` sends what
+`encode` has written, once, and fills a `Response`; what keeps it from that raises `ExchangeFailed`,
+one of its kinds, or `OSError`. Inside, `messages` writes requests and parses answers without I/O,
 `connection` resolves, dials and makes one exchange, and `pool` keeps connections.
 
 Of events, retries and causes it knows nothing. It does not follow redirects, unpack bodies, keep
