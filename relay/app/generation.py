@@ -188,19 +188,19 @@ class LiveConfigBuilder:
         clients: ClientLocator,
         spool: Spool,
         history: ProxiedHistory,
-        keep_refused: OnRefused,
+        on_refused: OnRefused,
         clock: Clock,
         telemetry: Telemetry,
-        give_up: Callable[[SpoolBroken], None],
+        on_spool_broken: Callable[[SpoolBroken], None],
     ) -> None:
         self._registry = registry
         self._clients = clients
         self._spool = spool
         self._history = history
-        self._keep_refused = keep_refused
+        self._on_refused = on_refused
         self._clock = clock
         self._telemetry = telemetry
-        self._give_up = give_up
+        self._on_spool_broken = on_spool_broken
         self._new_id = event_ids()
         # The endpoints in use that do not ask. All confirmers know it, so that none is made anew
         # when an endpoint comes or goes.
@@ -307,13 +307,13 @@ class LiveConfigBuilder:
             routes=routes,
             clients=self._clients,
             spool=self._spool,
-            pass_on=proxy_forwarder.forward,
+            forward=proxy_forwarder.forward,
             telemetry=self._telemetry,
             clock=self._clock,
             new_id=self._new_id,
             answer_within=settings.limits.answer_within,
-            give_up=self._give_up,
-            keep_refused=self._keep_refused,
+            on_spool_broken=self._on_spool_broken,
+            on_refused=self._on_refused,
         )
 
     def _confirmer(self, usage: Usage, endpoints: Iterable[EndpointSettings]) -> StatusConfirmer:

@@ -166,10 +166,10 @@ class App:
             clients=clients,
             spool=spool,
             history=history,
-            keep_refused=recorder.note,
+            on_refused=recorder.note,
             clock=clock,
             telemetry=telemetry,
-            give_up=self._fail,
+            on_spool_broken=self._fail,
         )
         stack.push_async_callback(configs.close)
         first = await configs.build(settings)

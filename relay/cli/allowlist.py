@@ -33,7 +33,7 @@ from relay.cli.output import (
     print_table,
 )
 from relay.config.settings import Allowlist as AllowlistSettings
-from relay.ingest.client_address import plain
+from relay.ingest.client_address import unmap_ipv4
 
 # ---- comparing two lists by the addresses in them -------------------------------------------
 
@@ -150,7 +150,7 @@ def check(
 ) -> None:
     """Say whether this address may send; exit 0 when some endpoint admits it, 1 when none does."""
     try:
-        client = plain(ip_address(address))
+        client = unmap_ipv4(ip_address(address))
     except ValueError:
         raise typer.BadParameter(f'"{address}" is no IP address') from None
     rows: list[dict[str, object]] = []

@@ -23,7 +23,7 @@ from relay.core.clock import SystemClock
 from relay.core.request import Address
 from relay.explain.capture import Captured, Malformed, parse
 from relay.explain.walk import Walk, walk
-from relay.ingest.client_address import plain
+from relay.ingest.client_address import unmap_ipv4
 
 
 def explain(
@@ -94,7 +94,7 @@ def _address(text: str | None) -> Address | None:
     if text is None:
         return None
     try:
-        return plain(ip_address(text))
+        return unmap_ipv4(ip_address(text))
     except ValueError:
         raise typer.BadParameter(f'--peer: "{text}" is no IP address') from None
 

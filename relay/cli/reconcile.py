@@ -66,7 +66,7 @@ def reconcile(
         sys.exit(_INTERRUPTED)
     cache = Checkpoint(settings.state_dir / f"reconcile-{endpoint}.jsonl", SystemClock())
     if again:
-        cache.forget()
+        cache.clear()
     before = cache.load()
     left = [order for order in listed if order not in before]
     learnt: list[ReconcileResult] = []
@@ -113,7 +113,7 @@ def _listed(file: str) -> tuple[str, ...]:
     if len(content) > _MAX_LIST_BYTES:
         raise typer.BadParameter("the list is larger than 64 MiB; split it")
     try:
-        return reconciling.read(content)
+        return reconciling.parse_orders(content)
     except reconciling.BadOrders as error:
         place = "standard input" if file == "-" else file
         for number, message in error.problems[:_MAX_LINES]:

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Address, Via
-from relay.ingest.client_address import plain
+from relay.ingest.client_address import unmap_ipv4
 
 _IPV4: Final = 4
 
@@ -134,4 +134,5 @@ class PeerInfo:
 
 def peer_info_of(transport: asyncio.BaseTransport) -> PeerInfo:
     """Return the socket's other end."""
-    return PeerInfo(plain(ip_address(transport.get_extra_info("peername")[0].partition("%")[0])))
+    host = transport.get_extra_info("peername")[0].partition("%")[0]
+    return PeerInfo(unmap_ipv4(ip_address(host)))

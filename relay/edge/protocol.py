@@ -221,8 +221,8 @@ class EdgeProtocol(RequestHandler):
             ended = Refusal(Reason.BODY_MALFORMED, "the sender ended inside the body")
             self._framing.stop(ended)
             self._break_off(ended)
-        plain = self.transport is not None and self.ssl_context is None
-        return plain and self._owed > 0
+        plaintext = self.transport is not None and self.ssl_context is None
+        return plaintext and self._owed > 0
 
     async def finish_response(
         self, request: BaseRequest, resp: StreamResponse, start_time: float | None

@@ -11,7 +11,7 @@ from relay.core.errors import Reason, Refusal
 from relay.core.request import Address, Via
 from relay.edge.connections import Connections, PeerInfo, peer_info_of
 from relay.edge.protocol import ConnectionErrors
-from relay.ingest.client_address import plain
+from relay.ingest.client_address import unmap_ipv4
 
 # ---- the header -----------------------------------------------------------------------------
 # By "The PROXY protocol", HAProxy, sections 2.1 and 2.2. Pure, and strict: what the document does
@@ -123,7 +123,7 @@ def _parse_v1(line: bytes) -> ProxyHeader:
     except AddressValueError:
         # The cause would quote the address, which may be anything.
         raise ProxyHeaderInvalid("an address is not one of its family") from None
-    return ProxyHeader(plain(source))
+    return ProxyHeader(unmap_ipv4(source))
 
 
 # ---- version 2 ------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def _parse_v2(header: bytes) -> ProxyHeader:
     _check_tlvs(header, end)
     if family == _TCP4:
         return ProxyHeader(IPv4Address(header[16:20]))
-    return ProxyHeader(plain(IPv6Address(header[16:32])))
+    return ProxyHeader(unmap_ipv4(IPv6Address(header[16:32])))
 
 
 def _check_tlvs(header: bytes, at: int) -> None:

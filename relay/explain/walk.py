@@ -31,7 +31,7 @@ from relay.edge.connections import PeerInfo
 from relay.edge.listener import is_health_check
 from relay.explain.capture import NOBODY, Captured, Reading, line_at_fault, peer_info_of, read, told
 from relay.explain.nearest_miss import Case, misses
-from relay.ingest.client_address import ClientLocator, plain
+from relay.ingest.client_address import ClientLocator, unmap_ipv4
 from relay.ingest.pipeline import Endpoint
 from relay.ingest.routing import Route, Routes
 from relay.providers.inline import HeaderField
@@ -249,7 +249,7 @@ class _Walker:
         for number, element in enumerate(reversed(value.split(",")), 1):
             text = element.strip()
             try:
-                address = plain(ip_address(text))
+                address = unmap_ipv4(ip_address(text))
             except ValueError:
                 self._say(f"hop {number}", NOTE, text)
                 continue

@@ -72,14 +72,14 @@ class ClientLocator:
         else:
             elements = joined.split(",")
         # All are read before one is chosen: a list that is broken anywhere was tampered with.
-        addresses = [_read(element.strip(" \t")) for element in elements]
+        addresses = [_parse_address(element.strip(" \t")) for element in elements]
         for address in reversed(addresses):
             if not self.trusts(address):
                 return ClientAddress(address, _VIA[self._header])
         raise _untrusted("every forwarded address is a trusted proxy")
 
 
-def plain(address: Address) -> Address:
+def unmap_ipv4(address: Address) -> Address:
     """Return an IPv4-mapped IPv6 address as IPv4; every other address unchanged.
 
     No other embedding (NAT64, 6to4, IPv4-compatible) is the IPv4 address it holds.
@@ -90,7 +90,7 @@ def plain(address: Address) -> Address:
 
 # Senders come from the same few addresses again and again.
 @lru_cache(maxsize=1024)
-def _read(element: str) -> Address:
+def _parse_address(element: str) -> Address:
     for form in (_BRACKETED, _WITH_PORT):
         if found := form.fullmatch(element):
             element = found[1]
@@ -98,7 +98,7 @@ def _read(element: str) -> Address:
     if "%" in element:
         raise _untrusted("an IPv6 zone")
     try:
-        return plain(ip_address(element))
+        return unmap_ipv4(ip_address(element))
     except ValueError:
         # The element is left out on purpose: it may hold anything.
         raise _untrusted("an element that is no address") from None
@@ -118,7 +118,7 @@ def _forwarded_for(value: str) -> list[str]:
         if separator == ";":
             at += 1
             continue
-        found.append(_unquoted(pending))
+        found.append(_unquote(pending))
         pending = None
         if not separator:
             return found
@@ -128,7 +128,7 @@ def _forwarded_for(value: str) -> list[str]:
     raise _untrusted("a Forwarded header that cannot be read")
 
 
-def _unquoted(text: str | None) -> str:
+def _unquote(text: str | None) -> str:
     if text is None:
         raise _untrusted("an element that names no client")
     if text.startswith('"'):

@@ -48,7 +48,7 @@ BodyReader = Callable[[], Awaitable[bytes]]
 OnClient = Callable[[Address], None]
 
 #: Sends a delivery to its upstream, once, and brings the answer. Raises `UpstreamOverloaded`.
-PassOn = Callable[[VerifiedDelivery], Awaitable[ProxyResponse]]
+Forward = Callable[[VerifiedDelivery], Awaitable[ProxyResponse]]
 
 #: Is told of a refused delivery whose sender's address is allowed. Neither raises nor waits.
 OnRefused = Callable[["Endpoint", Delivery, Refusal], None]
@@ -64,7 +64,7 @@ class Endpoint:
     mode: what the allowlist does.
     knock: asks DNS again for a refused address; None when no host names are involved.
     token: what proves the sender is a token in a header field.
-    patience: how soon the sender has to be answered, where that is sooner than usual.
+    answer_deadline: how soon the sender has to be answered, where that is sooner than usual.
     confirm: the provider is asked about each event before it is delivered.
     """
 
@@ -95,36 +95,36 @@ class Ingest:
         routes: Routes[Endpoint],
         clients: ClientLocator,
         spool: Spool,
-        pass_on: PassOn,
+        forward: Forward,
         telemetry: Telemetry,
         clock: Clock,
         new_id: Callable[[datetime], str],
         answer_within: timedelta,
-        give_up: Callable[[SpoolBroken], None],
-        keep_refused: OnRefused = lambda *_: None,
+        on_spool_broken: Callable[[SpoolBroken], None],
+        on_refused: OnRefused = lambda *_: None,
     ) -> None:
         """Take the parts.
 
         answer_within: the most that storing may take. What is passed on takes as long as its
             upstream is given.
-        give_up: called when the spool cannot be trusted any more; the process has to end.
+        on_spool_broken: called when the spool cannot be trusted any more; the process has to end.
         """
         self._routes = routes
         self._clients = clients
         self._spool = spool
-        self._pass_on = pass_on
+        self._forward = forward
         self._telemetry = telemetry
         self._clock = clock
         self._new_id = new_id
         self._answer_within = answer_within.total_seconds()
-        self._give_up = give_up
-        self._keep_refused = keep_refused
+        self._on_spool_broken = on_spool_broken
+        self._on_refused = on_refused
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def receive(
-        self, head: RequestHead, read_body: BodyReader, known: OnClient = lambda _: None
+        self, head: RequestHead, read_body: BodyReader, on_client: OnClient = lambda _: None
     ) -> Ack:
         """Return the answer to one request. Raises nothing but for cancellation.
 
@@ -135,7 +135,7 @@ class Ingest:
         self._in_flight += 1
         self._idle.clear()
         try:
-            ack = await self._handle(head, read_body, known, record)
+            ack = await self._handle(head, read_body, on_client, record)
         finally:
             self._in_flight -= 1
             if not self._in_flight:
@@ -162,19 +162,19 @@ class Ingest:
         self,
         head: RequestHead,
         read_body: BodyReader,
-        known: OnClient,
+        on_client: OnClient,
         record: DeliveryRecord,
     ) -> Ack:
         try:
             route = self._routes.find(head)
         except Refusal as refusal:
             record.verdict, record.reason = Verdict.REFUSED, refusal.reason
-            return self._no_route(head, IngestResult(Verdict.REFUSED, refusal.reason), record)
+            return self._unrouted_answer(head, refusal, record)
         endpoint = route.endpoint
         record.endpoint, record.provider = endpoint.name, endpoint.provider
-        body, passed, delivery = b"", None, None
+        body, proxied_ack, delivery = b"", None, None
         try:
-            client = await self._admit(route, head, known, record)
+            client = await self._admit(route, head, on_client, record)
             body = await read_body()
             record.body_bytes = len(body)
             record.body_sha256 = hashlib.sha256(body).hexdigest()
@@ -183,7 +183,7 @@ class Ingest:
             event = self._verify(endpoint, delivery, record, read_at)
             # A test message from a dashboard goes no further in either mode.
             if route.proxied and not event.verification.test:
-                result, passed = await self._pass(route, event, record)
+                result, proxied_ack = await self._proxy(route, event, record)
             else:
                 timeout = self._store_timeout(endpoint, read_at - record.started)
                 result = await self._store(event, record, timeout)
@@ -192,30 +192,35 @@ class Ingest:
             record.detail = refusal.detail
             # What is passed on answers a question, and whoever asked it does not wait.
             if delivery is not None and record.matched_entry is not None and not route.proxied:
-                self._keep_refused(endpoint, delivery, refusal)
+                self._on_refused(endpoint, delivery, refusal)
         except (SpoolOverloaded, UpstreamOverloaded) as fault:
             result = IngestResult(Verdict.UNAVAILABLE, Reason.OVERLOAD)
             record.detail = str(fault)
         except (SpoolUnavailable, TimeoutError) as fault:
             result = IngestResult(Verdict.UNAVAILABLE, late=isinstance(fault, TimeoutError))
             if isinstance(fault, SpoolBroken):
-                self._give_up(fault)
+                self._on_spool_broken(fault)
             record.detail = str(fault) or "no answer from the spool in time"
         except Exception as fault:  # noqa: BLE001 - whatever it is, the provider must come again
             result = IngestResult(Verdict.UNAVAILABLE)
             self._telemetry.log.fault("delivery_fault", fault, endpoint=endpoint.name)
         record.verdict, record.reason = result.verdict, result.reason
-        if passed is not None:
-            return passed
-        return endpoint.inspector.answer(result, self._context(record, route.remainder, body))
+        if proxied_ack is not None:
+            return proxied_ack
+        return endpoint.inspector.answer(
+            result, self._answer_context(record, route.remainder, body)
+        )
 
-    def _no_route(self, head: RequestHead, result: IngestResult, record: DeliveryRecord) -> Ack:
-        """Return the answer for a path that is nobody's; below a prefix, in its sender's shape."""
-        context = self._context(record, "", b"")
-        around = self._routes.around(head)
-        return plain_answer(result) if around is None else around.inspector.answer(result, context)
+    def _unrouted_answer(self, head: RequestHead, refusal: Refusal, record: DeliveryRecord) -> Ack:
+        """Return the answer for a path of no endpoint; below a prefix, in its provider's shape."""
+        result = IngestResult(Verdict.REFUSED, refusal.reason)
+        context = self._answer_context(record, "", b"")
+        endpoint = self._routes.prefix_endpoint(head)
+        if endpoint is None:
+            return plain_answer(result)
+        return endpoint.inspector.answer(result, context)
 
-    def _context(self, record: DeliveryRecord, remainder: str, body: bytes) -> AnswerContext:
+    def _answer_context(self, record: DeliveryRecord, remainder: str, body: bytes) -> AnswerContext:
         """Return what an answer may depend on, and note in the record how long it took."""
         now = self._clock.monotonic()
         record.duration = now - record.started
@@ -227,36 +232,36 @@ class Ingest:
         An early look at DNS and the body have taken their part of its patience; a body that took
         all of it is given a last chance.
         """
-        within = self._answer_within
+        limit = self._answer_within
         if endpoint.answer_deadline is not None:
-            within = min(within, endpoint.answer_deadline.total_seconds())
-        return max(within - elapsed, _MIN_STORE_TIMEOUT)
+            limit = min(limit, endpoint.answer_deadline.total_seconds())
+        return max(limit - elapsed, _MIN_STORE_TIMEOUT)
 
-    # ---- who is calling, before the body is read --------------------------------------------
+    # ---- admission, before the body is read -------------------------------------------------
 
     async def _admit(
-        self, route: Route[Endpoint], head: RequestHead, known: OnClient, record: DeliveryRecord
+        self, route: Route[Endpoint], head: RequestHead, on_client: OnClient, record: DeliveryRecord
     ) -> ClientAddress:
         endpoint = route.endpoint
         if head.method not in route.methods:
             raise Refusal(Reason.METHOD_NOT_ALLOWED)
         client = self._clients.locate(head)
         record.client, record.client_via = client.address, client.via
-        known(client.address)
+        on_client(client.address)
         if endpoint.mode is Mode.OFF:
             return client
-        entry = await self._match(endpoint, client)
+        entry = await self._find_entry(endpoint, client)
         if entry is not None:
             record.matched_entry, record.matched_host = str(entry.network), entry.host
             return client
-        waiting = endpoint.allowlist.unready()
-        reason = Reason.SOURCE_UNKNOWN if waiting else Reason.SOURCE_NOT_ALLOWED
+        unready = endpoint.allowlist.unready()
+        reason = Reason.SOURCE_UNKNOWN if unready else Reason.SOURCE_NOT_ALLOWED
         if endpoint.mode is Mode.REPORT:
             record.would_refuse = reason
             return client
-        raise Refusal(reason, f"no addresses yet for {', '.join(waiting)}" if waiting else "")
+        raise Refusal(reason, f"no addresses yet for {', '.join(unready)}" if unready else "")
 
-    async def _match(self, endpoint: Endpoint, client: ClientAddress) -> Entry | None:
+    async def _find_entry(self, endpoint: Endpoint, client: ClientAddress) -> Entry | None:
         entry = endpoint.allowlist.match(client.address)
         if entry is not None or endpoint.knock is None:
             return entry
@@ -269,21 +274,21 @@ class Ingest:
             self._telemetry.knocked(endpoint.name, "not_found" if entry is None else "found")
         return entry
 
-    # ---- what it says -----------------------------------------------------------------------
+    # ---- verification -----------------------------------------------------------------------
 
     def _verify(
         self, endpoint: Endpoint, delivery: Delivery, record: DeliveryRecord, read_at: float
     ) -> VerifiedDelivery:
-        event = verified(endpoint, delivery, self._new_id(record.at(read_at)))
+        event = verify_delivery(endpoint, delivery, self._new_id(record.at(read_at)))
         record.secret, record.event_key = event.verification.secret, event.verification.key
         return event
 
-    # ---- what becomes of it -----------------------------------------------------------------
+    # ---- store or forward -------------------------------------------------------------------
 
     async def _store(
-        self, event: VerifiedDelivery, record: DeliveryRecord, within: float
+        self, event: VerifiedDelivery, record: DeliveryRecord, seconds: float
     ) -> IngestResult:
-        result = await self._spool.put(event, within)
+        result = await self._spool.put(event, seconds)
         record.id = result.id
         match result:
             case Stored(conflicts_with=None):
@@ -297,14 +302,14 @@ class Ingest:
                 self._telemetry.conflicted(event.delivery.endpoint)
                 return IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
 
-    async def _pass(
+    async def _proxy(
         self, route: Route[Endpoint], event: VerifiedDelivery, record: DeliveryRecord
     ) -> tuple[IngestResult, Ack | None]:
         """Return the result, and the upstream's own answer where the sender may have it."""
-        answer = await self._pass_on(event)
+        answer = await self._forward(event)
         record.id = event.event_id
         if answer.ack is not None:
-            context = self._context(record, route.remainder, event.delivery.body)
+            context = self._answer_context(record, route.remainder, event.delivery.body)
             return IngestResult(Verdict.PASSED), route.endpoint.inspector.proxied_answer(
                 answer.ack, context
             )
@@ -316,7 +321,7 @@ class Ingest:
         return IngestResult(Verdict.UNAVAILABLE, late=late), None
 
 
-def verified(endpoint: Endpoint, delivery: Delivery, event_id: str) -> VerifiedDelivery:
+def verify_delivery(endpoint: Endpoint, delivery: Delivery, event_id: str) -> VerifiedDelivery:
     """Return the delivery, under this id, as one that passed every check of what it says.
 
     Raises:
@@ -328,14 +333,16 @@ def verified(endpoint: Endpoint, delivery: Delivery, event_id: str) -> VerifiedD
         provider=endpoint.provider,
         environment=endpoint.environment,
         upstream=endpoint.upstream,
-        headers=delivery.head.headers.only(*COMMON_HEADERS, *_allowed(endpoint, verification)),
+        headers=delivery.head.headers.only(
+            *COMMON_HEADERS, *_forwardable_headers(endpoint, verification)
+        ),
         delivery=delivery,
         verification=verification,
         confirm=endpoint.confirm,
     )
 
 
-def _allowed(endpoint: Endpoint, verification: Verification) -> tuple[str, ...]:
+def _forwardable_headers(endpoint: Endpoint, verification: Verification) -> tuple[str, ...]:
     """Return the provider's header fields that this delivery may keep.
 
     Authorization may hold a token. It passes only as part of a signature that has been verified.

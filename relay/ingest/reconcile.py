@@ -40,7 +40,7 @@ from relay.spool import Spool, Stored
 PAUSES: Final = (1.0, 5.0)
 MAX_PAUSE: Final = timedelta(minutes=1)
 
-_NOBODY: Final = IPv4Address("0.0.0.0")  # noqa: S104 - nobody called
+_NO_PEER: Final = IPv4Address("0.0.0.0")  # noqa: S104 - nobody called
 _JSON: Final = Headers((("Content-Type", "application/json"),))
 
 
@@ -150,15 +150,15 @@ class Reconciler:
             self._secret = (self._secret + 1) % len(secrets)
         raise KeyRefused(f"{self._target.name}: the status API takes none of its secrets")
 
-    async def _store(self, order: str, now: Transaction) -> ReconcileResult:
+    async def _store(self, order: str, transaction: Transaction) -> ReconcileResult:
         try:
-            event = self._event(now.body)
+            event = self._event(transaction.body)
         except Refusal as refusal:
             return ReconcileResult(order, Result.ERROR, detail=str(refusal))
         stored = await self._spool.put(event)
         if isinstance(stored, Stored):
             return ReconcileResult(order, Result.NEW, stored.id)
-        if await self._says_otherwise(stored.id, now):
+        if await self._contradicts(stored.id, transaction):
             detail = "an event of this key says another order or amount; look at it"
             return ReconcileResult(order, Result.ERROR, stored.id, detail)
         return ReconcileResult(order, Result.KNOWN, stored.id)
@@ -171,8 +171,8 @@ class Reconciler:
         """
         target = self._target
         now = self._clock.now()
-        head = RequestHead("POST", target.path, _JSON, _NOBODY, now)
-        delivery = Delivery(target.name, head, ClientAddress(_NOBODY, Via.PEER), "", body)
+        head = RequestHead("POST", target.path, _JSON, _NO_PEER, now)
+        delivery = Delivery(target.name, head, ClientAddress(_NO_PEER, Via.PEER), "", body)
         return VerifiedDelivery(
             event_id=self._new_id(now),
             provider=target.provider,
@@ -184,14 +184,17 @@ class Reconciler:
             reconciled=True,
         )
 
-    async def _says_otherwise(self, event_id: str, now: Transaction) -> bool:
-        """Tell whether an event is signed for something else than what is so.
+    async def _contradicts(self, event_id: str, transaction: Transaction) -> bool:
+        """Tell whether the stored event is signed for another order or amount.
 
         The transaction id is not signed, so another order's notification can carry it.
         """
         found = await self._spool.get(event_id)
-        said = None if found is None or found[1] is None else notified(found[1].body)
-        return said is not None and (said.order_id, said.amount) != (now.order_id, now.amount)
+        notification = None if found is None or found[1] is None else notified(found[1].body)
+        if notification is None:
+            return False
+        signed = (notification.order_id, notification.amount)
+        return signed != (transaction.order_id, transaction.amount)
 
 
 # ---- checkpoint: orders that have been asked about ------------------------------------------
@@ -223,8 +226,8 @@ class Checkpoint:
         found = {}
         for line in lines:
             try:
-                said = orjson.loads(line)
-                found[str(said["order"])] = datetime.fromisoformat(said["at"]).astimezone(UTC)
+                entry = orjson.loads(line)
+                found[str(entry["order"])] = datetime.fromisoformat(entry["at"]).astimezone(UTC)
             except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
                 continue
         return frozenset(order for order, at in found.items() if at > since)
@@ -243,7 +246,7 @@ class Checkpoint:
         except OSError as error:
             raise RelayError(f"cannot write {self._path}: {error.strerror}") from None
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Begin anew.
 
         Raises:
@@ -260,7 +263,7 @@ class Checkpoint:
 MAX_ORDER_ID: Final = 255
 
 # What an editor leaves around an id. Other blanks are part of it: they can stand in order ids.
-_AROUND: Final = b" \t\r"
+_PADDING: Final = b" \t\r"
 
 
 class BadOrders(RelayError):
@@ -274,7 +277,7 @@ class BadOrders(RelayError):
         self.problems = problems
 
 
-def read(content: bytes) -> tuple[str, ...]:
+def parse_orders(content: bytes) -> tuple[str, ...]:
     """Return the order or transaction ids, each once, in the order given.
 
     Blanks and tabs around an id do not count, and empty lines are passed over. There are no
@@ -290,12 +293,12 @@ def read(content: bytes) -> tuple[str, ...]:
     wrong = []
     for number, line in enumerate(content.removeprefix(BOM_UTF8).split(b"\n"), 1):
         try:
-            order = line.strip(_AROUND).decode()
+            order = line.strip(_PADDING).decode()
         except UnicodeDecodeError as error:
             byte = error.object[error.start]
             wrong.append((number, f"not UTF-8: it holds byte 0x{byte:02x}; save it as UTF-8"))
             continue
-        problem = _problem(order)
+        problem = _id_problem(order)
         if problem is not None:
             wrong.append((number, problem))
         elif order:
@@ -305,7 +308,7 @@ def read(content: bytes) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _problem(order: str) -> str | None:
+def _id_problem(order: str) -> str | None:
     if len(order) > MAX_ORDER_ID:
         return f"longer than {MAX_ORDER_ID} characters; write one id a line"
     for at, character in enumerate(order, 1):

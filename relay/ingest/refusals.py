@@ -15,7 +15,7 @@ from relay.core.clock import Clock
 from relay.core.errors import Reason, Refusal, SpoolUnavailable
 from relay.core.request import Delivery, Headers, VerifiedDelivery
 from relay.core.secret import Secret
-from relay.ingest.pipeline import COMMON_HEADERS, Endpoint, verified
+from relay.ingest.pipeline import COMMON_HEADERS, Endpoint, verify_delivery
 from relay.ingest.routing import Routes
 from relay.spool import Conflict, Duplicate, Spool
 from relay.spool.refusals import (
@@ -78,10 +78,10 @@ class RefusalRecorder:
         """
         if refusal.reason not in RELEASABLE or endpoint.token:
             return
-        headers = keepable(endpoint, delivery.head.headers)
+        headers = headers_to_keep(endpoint, delivery.head.headers)
         if headers is not None:
             refusal_id = self._new_id(delivery.head.received_at)
-            refused = _refused(refusal_id, endpoint, delivery, refusal, headers)
+            refused = _to_keep(refusal_id, endpoint, delivery, refusal, headers)
             self._write_behind.add(refused)
 
     async def run(self) -> None:
@@ -120,7 +120,7 @@ class RefusalRecorder:
         self._lost.clear()
 
 
-def keepable(endpoint: Endpoint, headers: Headers) -> Headers | None:
+def headers_to_keep(endpoint: Endpoint, headers: Headers) -> Headers | None:
     """Return the header fields that a new verification needs, and no other.
 
     None when one of them may hold a token: a delivery is kept with all of its proof, or not.
@@ -132,7 +132,7 @@ def keepable(endpoint: Endpoint, headers: Headers) -> Headers | None:
     return kept
 
 
-def _target(endpoint: Endpoint, delivery: Delivery) -> str:
+def _kept_target(endpoint: Endpoint, delivery: Delivery) -> str:
     """Return the target without a query that no release can need: people put tokens there.
 
     Below a prefix the query goes to the upstream.
@@ -141,7 +141,7 @@ def _target(endpoint: Endpoint, delivery: Delivery) -> str:
     return head.target if delivery.remainder or endpoint.inspector.signs_query else head.path
 
 
-def _refused(
+def _to_keep(
     refusal_id: str, endpoint: Endpoint, delivery: Delivery, refusal: Refusal, headers: Headers
 ) -> Refused:
     return Refused(
@@ -150,7 +150,7 @@ def _refused(
         provider=endpoint.provider,
         reason=refusal.reason,
         detail=refusal.detail,
-        head=replace(delivery.head, target=_target(endpoint, delivery), headers=headers),
+        head=replace(delivery.head, target=_kept_target(endpoint, delivery), headers=headers),
         client=delivery.client,
         body=delivery.body,
     )
@@ -201,15 +201,15 @@ class RefusalReleaser:
         try:
             event = self._verify(kept.refused)
         except Refusal as refusal:
-            return await self._stays(refusal_id, refusal)
+            return await self._refuse_again(refusal_id, refusal)
         stored = await self._spool.put(event)
         if isinstance(stored, Conflict):
             detail = f"event {stored.id} has this key and says something else"
-            return await self._stays(refusal_id, Refusal(Reason.EVENT_CONFLICT, detail))
+            return await self._refuse_again(refusal_id, Refusal(Reason.EVENT_CONFLICT, detail))
         await self.store.released(refusal_id, stored.id, self._clock.now())
         return Released(stored.id, duplicate=isinstance(stored, Duplicate))
 
-    async def _stays(self, refusal_id: str, refusal: Refusal) -> StillRefused:
+    async def _refuse_again(self, refusal_id: str, refusal: Refusal) -> StillRefused:
         now = self._clock.now()
         await self.store.still(refusal_id, refusal.reason, refusal.detail, now)
         return StillRefused(refusal.reason, refusal.detail)
@@ -229,7 +229,7 @@ class RefusalReleaser:
             detail = "the sender proves itself by a token now, and tokens are not kept"
             raise Refusal(Reason.SIGNATURE_MISSING, detail)
         delivery = Delivery(endpoint.name, head, refused.client, route.remainder, refused.body)
-        event = verified(endpoint, delivery, self._new_id(self._clock.now()))
+        event = verify_delivery(endpoint, delivery, self._new_id(self._clock.now()))
         if route.proxied and not event.verification.test:
             detail = "this endpoint passes on what it gets now, and its sender does not wait"
             raise Refusal(Reason.UNKNOWN_ENDPOINT, detail)

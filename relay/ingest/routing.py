@@ -69,18 +69,18 @@ class Routes(Generic[E]):
     """The public paths, as configured."""
 
     def __init__(self, endpoints: Iterable[E]) -> None:
-        self._exact: dict[str, E] = {}
+        self._by_method: dict[str, E] = {}
         # Those that look alike whatever the method is.
-        self._plain: dict[str, Route[E]] = {}
+        self._static: dict[str, Route[E]] = {}
         self._prefixes: list[tuple[str, list[tuple[re.Pattern[str], Shaped]], E]] = []
         for endpoint in endpoints:
             if any(shape.path for shape in endpoint.shapes):
                 patterns = [(_pattern(shape.path), shape) for shape in endpoint.shapes]
                 self._prefixes.append((endpoint.path.rstrip("/"), patterns, endpoint))
             elif endpoint.shapes:
-                self._exact[endpoint.path] = endpoint
+                self._by_method[endpoint.path] = endpoint
             else:
-                self._plain[endpoint.path] = _route(endpoint, "", (), "")
+                self._static[endpoint.path] = _route_of(endpoint, "", (), "")
 
     def find(self, head: RequestHead) -> Route[E]:
         """Return the endpoint of this path, and what follows a prefix endpoint's path.
@@ -92,19 +92,19 @@ class Routes(Generic[E]):
         if "#" in head.target:
             # No sender sends a fragment (RFC 9110, section 7.1), and nothing of ours forwards one.
             raise Refusal(Reason.UNKNOWN_ENDPOINT)
-        if (plain := self._plain.get(path)) is not None:
-            return plain
-        if (exact := self._exact.get(path)) is not None:
-            return _route(exact, "", exact.shapes, head.method)
+        if (static := self._static.get(path)) is not None:
+            return static
+        if (exact := self._by_method.get(path)) is not None:
+            return _route_of(exact, "", exact.shapes, head.method)
         for prefix, patterns, endpoint in self._prefixes:
             if path.startswith(prefix):
                 remainder = path[len(prefix) :]
                 shapes = [shape for pattern, shape in patterns if pattern.fullmatch(remainder)]
                 if shapes:
-                    return _route(endpoint, remainder, shapes, head.method)
+                    return _route_of(endpoint, remainder, shapes, head.method)
         raise Refusal(Reason.UNKNOWN_ENDPOINT)
 
-    def around(self, head: RequestHead) -> E | None:
+    def prefix_endpoint(self, head: RequestHead) -> E | None:
         """Return the endpoint below whose prefix this path is, though it may be none of its own."""
         for prefix, _, endpoint in self._prefixes:
             if head.path == prefix or head.path.startswith(f"{prefix}/"):
@@ -112,7 +112,7 @@ class Routes(Generic[E]):
         return None
 
 
-def _route(endpoint: E, remainder: str, shapes: Sequence[Shaped], method: str) -> Route[E]:
+def _route_of(endpoint: E, remainder: str, shapes: Sequence[Shaped], method: str) -> Route[E]:
     methods = tuple(shape.method for shape in shapes) or endpoint.methods
     proxied = endpoint.proxied or any(shape.proxied for shape in shapes if shape.method == method)
     return Route(endpoint, remainder, methods, proxied)

@@ -40,10 +40,10 @@ async def configs(tmp_path: Path) -> AsyncIterator[LiveConfigBuilder]:
         clients=builder.client_locator(settings),
         spool=spool,
         history=ProxiedHistory(spool, clock=clock, telemetry=telemetry),
-        keep_refused=lambda *_: None,
+        on_refused=lambda *_: None,
         clock=clock,
         telemetry=telemetry,
-        give_up=lambda _: None,
+        on_spool_broken=lambda _: None,
     )
     yield made
     await made.close()

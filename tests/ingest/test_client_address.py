@@ -11,7 +11,7 @@ from netaddr import IPNetwork
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Address, ClientAddress, ForwardedHeader, Headers, RequestHead, Via
-from relay.ingest.client_address import ClientLocator, plain
+from relay.ingest.client_address import ClientLocator, unmap_ipv4
 
 PROXY = "10.0.0.7"
 TRUSTED = [IPNetwork("10.0.0.0/8"), IPNetwork("2001:db8:aaaa::/48")]
@@ -175,7 +175,7 @@ def test_only_the_configured_header_is_read() -> None:
     ],
 )
 def test_only_ipv4_mapped_addresses_become_ipv4(text: str, expected: str) -> None:
-    assert str(plain(ip_address(text))) == expected
+    assert str(unmap_ipv4(ip_address(text))) == expected
 
 
 @given(st.text(max_size=80), st.sampled_from(list(ForwardedHeader)))

@@ -36,7 +36,7 @@ from relay.core.secret import Secret
 from relay.delivery.proxy import ProxyForwarder, ProxyUpstream
 from relay.delivery.sender import HttpSender
 from relay.ingest.client_address import ClientLocator
-from relay.ingest.pipeline import Endpoint, Ingest, PassOn
+from relay.ingest.pipeline import Endpoint, Forward, Ingest
 from relay.ingest.routing import Routes
 from relay.providers import (
     AnswerContext,
@@ -102,7 +102,7 @@ class Bench:
     spool: Spool
     log: io.BytesIO = field(default_factory=io.BytesIO)
     gave_up: list[SpoolBroken] = field(default_factory=list)
-    pass_on: PassOn = nothing_passes
+    forward: Forward = nothing_passes
     passed: list[ProxiedDelivery] = field(default_factory=list)
     refused: list[tuple[str, bytes, Reason]] = field(default_factory=list)
 
@@ -133,13 +133,13 @@ class Bench:
             routes=Routes([endpoint]),
             clients=ClientLocator([], ForwardedHeader.X_FORWARDED_FOR),
             spool=self.spool,
-            pass_on=self.pass_on,
+            forward=self.forward,
             telemetry=self.telemetry,
             clock=clock or SystemClock(),
             new_id=event_ids(),
             answer_within=timedelta(seconds=answer_within),
-            give_up=self.gave_up.append,
-            keep_refused=self._keep_refused,
+            on_spool_broken=self.gave_up.append,
+            on_refused=self._keep_refused,
         )
 
     def _keep_refused(self, endpoint: Endpoint, delivery: Delivery, refusal: Refusal) -> None:
@@ -156,7 +156,7 @@ class Bench:
         """Pass deliveries on to this URL, as long as it lasts."""
         limit = timedelta(seconds=within)
         forwarder = HttpSender(url, timeout=limit, concurrency=concurrency, clock=SystemClock())
-        self.pass_on = ProxyForwarder(
+        self.forward = ProxyForwarder(
             proxy_upstreams={"billing": ProxyUpstream(forwarder, limit, concurrency)},
             clock=SystemClock(),
             observer=self.telemetry,

@@ -32,14 +32,14 @@ def test_a_line_that_was_cut_off_costs_itself_alone(tmp_path: Path) -> None:
 
 def test_it_can_be_forgotten(tmp_path: Path) -> None:
     cache = Checkpoint(tmp_path / "asked.jsonl", ManualClock())
-    cache.forget()
+    cache.clear()
     cache.add("order-1")
-    cache.forget()
+    cache.clear()
     assert cache.load() == frozenset()
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     cache = Checkpoint(tmp_path, ManualClock())
-    for act in (cache.load, lambda: cache.add("1"), cache.forget):
+    for act in (cache.load, lambda: cache.add("1"), cache.clear):
         with pytest.raises(RelayError, match=str(tmp_path)):
             act()

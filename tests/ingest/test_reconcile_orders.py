@@ -1,12 +1,12 @@
 import pytest
 
-from relay.ingest.reconcile import BadOrders, read
+from relay.ingest.reconcile import BadOrders, parse_orders
 
 
 def test_ids_are_read_one_a_line_each_once() -> None:
     listed = b"\xef\xbb\xbforder-1\r\n\n  2016-10-20 12:39:16 +0700 \n#7\norder-1"
-    assert read(listed) == ("order-1", "2016-10-20 12:39:16 +0700", "#7")
-    assert read(b"") == ()
+    assert parse_orders(listed) == ("order-1", "2016-10-20 12:39:16 +0700", "#7")
+    assert parse_orders(b"") == ()
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,12 @@ def test_ids_are_read_one_a_line_each_once() -> None:
     ],
 )
 def test_whatever_may_stand_in_an_order_id_is_read_as_it_is(order: str) -> None:
-    assert read(f"first\n{order}\nlast\n".encode()) == ("first", order, "last")
+    assert parse_orders(f"first\n{order}\nlast\n".encode()) == ("first", order, "last")
 
 
 def test_a_bad_list_is_refused_whole_with_every_line() -> None:
     with pytest.raises(BadOrders) as caught:
-        read(b"good\n" + b"x" * 256 + b"\na\tb\n\xff\ngood\n\xc2\x85a\nx\xe4\n")
+        parse_orders(b"good\n" + b"x" * 256 + b"\na\tb\n\xff\ngood\n\xc2\x85a\nx\xe4\n")
     said = "is the control character"
     assert caught.value.problems == (
         (2, "longer than 255 characters; write one id a line"),
@@ -42,4 +42,4 @@ def test_a_bad_list_is_refused_whole_with_every_line() -> None:
 
 def test_a_list_in_utf16_is_told_once() -> None:
     with pytest.raises(BadOrders, match=r"^line 1: the list is UTF-16; save it as UTF-8$"):
-        read("order-1\norder-2\n".encode("utf-16"))
+        parse_orders("order-1\norder-2\n".encode("utf-16"))

@@ -13,7 +13,7 @@ from relay.core.errors import Reason, Refusal, SpoolUnavailable
 from relay.core.request import Delivery, Headers
 from relay.core.secret import Secret
 from relay.ingest.pipeline import Endpoint
-from relay.ingest.refusals import RefusalRecorder, keepable
+from relay.ingest.refusals import RefusalRecorder, headers_to_keep
 from relay.providers import EndpointOptions
 from relay.providers.builtin import provider_named
 from relay.spool import SpoolBroken
@@ -220,12 +220,12 @@ def vipps() -> Endpoint:
 
 def test_only_what_a_new_verification_needs_is_kept() -> None:
     sent = (("Host", "h"), ("Cookie", "canary"), ("x-ms-date", "now"), ("Authorization", SIGNATURE))
-    assert keepable(vipps(), Headers(sent)) == Headers((sent[0], *sent[2:]))
-    assert keepable(endpoint(), Headers(sent)) == Headers(sent[:1])
+    assert headers_to_keep(vipps(), Headers(sent)) == Headers((sent[0], *sent[2:]))
+    assert headers_to_keep(endpoint(), Headers(sent)) == Headers(sent[:1])
 
 
 @pytest.mark.parametrize("value", ["canary", "Bearer canary", "Basic Y2FuYXJ5", "", "HMAC-SHA256"])
 def test_an_authorization_that_may_be_a_token_is_not_kept(value: str) -> None:
-    assert keepable(vipps(), Headers((("Authorization", value),))) is None
+    assert headers_to_keep(vipps(), Headers((("Authorization", value),))) is None
     both = Headers((("Authorization", SIGNATURE), ("authorization", value)))
-    assert keepable(vipps(), both) is None
+    assert headers_to_keep(vipps(), both) is None

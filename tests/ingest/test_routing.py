@@ -84,7 +84,8 @@ def test_every_other_spelling_is_unknown(target: str) -> None:
 )
 def test_a_path_below_a_prefix_belongs_to_its_sender(target: str, below: bool) -> None:
     at = datetime(2026, 1, 5, tzinfo=UTC)
-    found = ROUTES.around(RequestHead("POST", target, Headers(), ip_address("192.0.2.1"), at))
+    head = RequestHead("POST", target, Headers(), ip_address("192.0.2.1"), at)
+    found = ROUTES.prefix_endpoint(head)
     assert (found is not None) is below
 
 
