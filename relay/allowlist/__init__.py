@@ -1,7 +1,7 @@
-"""Address sources, and the allowlist that unites them.
+"""The address source contract, and the allowlist: the union of several sources.
 
-A source never fails in the request path. Reading it is instant and raises nothing; only `run` does
-I/O, and a failed refresh keeps the last good answer.
+A source never fails in the request path. Reading it is instant and raises nothing; only `run` and
+`refresh` do I/O, and a failed refresh keeps the last good answer.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,11 +16,11 @@ from netaddr import IPNetwork
 from relay.allowlist.networks import Intervals, parse_network
 from relay.core.request import Address
 
-# ---- answers of name servers ----------------------------------------------------------------
+# ---- DNS answers ----------------------------------------------------------------------------
 
 
 class LookupResult(StrEnum):
-    """How one DNS look-up of one host ended."""
+    """The result of one DNS look-up of one host."""
 
     OK = "ok"
     NXDOMAIN = "nxdomain"
@@ -31,14 +31,14 @@ class LookupResult(StrEnum):
 
 
 class Change(StrEnum):
-    """What happened to an address of a host."""
+    """A change to the addresses of a host."""
 
     ADDED = "added"
     REMOVED = "removed"
 
 
 class Family(StrEnum):
-    """The two questions of a look-up. They fail apart, so they are judged apart."""
+    """The record types of a look-up. Each is queried, and fails, by itself."""
 
     A = "A"
     AAAA = "AAAA"
@@ -46,12 +46,11 @@ class Family(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one question was answered with, as it came.
+    """The unvalidated answer to one query.
 
-    result: OK when it was answered with addresses, believable or not; REFUSED_ANSWER when it was
-        not even read.
+    result: OK for addresses of any kind; REFUSED_ANSWER when the answer was not parsed.
     ttl: the lowest of the chain, in seconds.
-    problem: why it was not read, for people.
+    problem: why it was not parsed, as text for an operator.
     """
 
     result: LookupResult
@@ -65,11 +64,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One network that may send, and where that is known from.
+    """One network that may send, with its origin.
 
-    origin: the list it stands in, such as `seed 2022-03-15`, `configuration` or `dns`.
+    origin: the list that holds it, such as `seed 2022-03-15`, `configuration` or `dns`.
     host: the DNS name it was resolved from; None for a listed network.
-    last_seen: when DNS last gave it; None for a listed network.
+    last_seen: when a DNS answer last held it; None for a listed network.
     """
 
     network: IPNetwork
@@ -82,8 +81,8 @@ class Entry:
 class SourceStatus:
     """The state of one source, for metrics, readiness and `relay allowlist show`.
 
-    refreshed_at: last successful refresh; None when there never was one, or for a static source.
-    last_error: what the last refresh ended with when it failed; None otherwise.
+    refreshed_at: the last successful refresh; None before the first, and for a static source.
+    last_error: the error of the last refresh; None when it succeeded.
     """
 
     name: str
@@ -93,7 +92,7 @@ class SourceStatus:
 
 
 class AddressSource(Protocol):
-    """Networks that a provider sends from."""
+    """Supplies the networks that a provider sends from."""
 
     @property
     def generation(self) -> int:
@@ -104,20 +103,20 @@ class AddressSource(Protocol):
         """
 
     def entries(self) -> Sequence[Entry]:
-        """Return what is known now. Instant; raises nothing."""
+        """Return the current entries. Instant; raises nothing."""
 
     def status(self) -> SourceStatus:
         """Return the state of this source. Instant; raises nothing."""
 
     async def run(self) -> None:
-        """Keep the source fresh until cancelled; a static source returns at once."""
+        """Refresh periodically until cancelled; a static source returns at once."""
 
     async def refresh(self) -> None:
-        """Look again now, once. Concurrent callers share one look. Raises nothing."""
+        """Refresh now, once. Concurrent callers share one refresh. Raises nothing."""
 
 
 class SourceObserver(Protocol):
-    """Told what a source saw. Mechanisms do not log or count by themselves. Raises nothing."""
+    """Receives what a source found, to log and count it. Its methods raise nothing."""
 
     def looked_up(self, host: str, result: LookupResult) -> None: ...
 
@@ -133,7 +132,10 @@ class Mode(StrEnum):
 
 
 class Allowlist:
-    """The union of several sources, looked up in sorted intervals."""
+    """The union of several sources, searched by bisection.
+
+    The index is rebuilt when the generation of a source has changed.
+    """
 
     def __init__(self, sources: Sequence[AddressSource]) -> None:
         self.sources = tuple(sources)
@@ -142,17 +144,17 @@ class Allowlist:
 
     def match(self, address: Address) -> Entry | None:
         """Return the widest entry that holds this address, or None."""
-        return self._current().find(address)
+        return self._index().find(address)
 
     def entries(self) -> tuple[Entry, ...]:
         """Return every entry of every source, in their order."""
         return tuple(entry for source in self.sources for entry in source.entries())
 
     def unready(self) -> tuple[str, ...]:
-        """Return the names of sources that have no addresses yet."""
+        """Return the names of sources without any entry yet."""
         return tuple(s.status().name for s in self.sources if not s.entries())
 
-    def _current(self) -> Intervals[Entry]:
+    def _index(self) -> Intervals[Entry]:
         generations = tuple(source.generation for source in self.sources)
         if generations != self._generations:
             self._intervals = Intervals((entry.network, entry) for entry in self.entries())
@@ -160,7 +162,7 @@ class Allowlist:
         return self._intervals
 
 
-# ---- listed networks ------------------------------------------------------------------------
+# ---- static networks ------------------------------------------------------------------------
 
 
 class StaticSource:
@@ -169,7 +171,7 @@ class StaticSource:
     generation = 1
 
     def __init__(self, name: str, networks: Iterable[tuple[str, str]]) -> None:
-        """Take networks as text, each with its origin.
+        """Parse networks given as text, each with its origin.
 
         Raises:
             ValueError: one of them is not a network; see `parse_network`.
@@ -184,10 +186,10 @@ class StaticSource:
         return SourceStatus(self._name, len(self._entries), refreshed_at=None, last_error=None)
 
     async def run(self) -> None:
-        """Return at once: there is nothing to keep fresh."""
+        """Return at once: a static source needs no refresh."""
 
     async def refresh(self) -> None:
-        """Do nothing: a list is as fresh as it was written."""
+        """Do nothing: a static source does not change."""
 
 
 # A provider's networks stand in the lists of all its endpoints: kept once, not once for each.

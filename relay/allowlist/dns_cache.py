@@ -1,4 +1,4 @@
-"""What DNS said, kept on disk, so that a restart while DNS is down shuts nobody out.
+"""The last known addresses of all hosts on disk, so that a restart during a DNS outage keeps them.
 
 One JSON file holds every host. It stores wall-clock times, because nothing else means anything
 after a restart; in memory, ages count on the monotonic clock.
@@ -53,9 +53,9 @@ class _Saved(_Strict):
 
 
 class DnsCache:
-    """The records of all hosts, and the file they outlive us in.
+    """The states of all hosts in memory, written behind to a file.
 
-    `load` once at the start; `run` writes what `keep` was given, until cancelled.
+    `load` reads it once at the start; `run` writes what `put` was given, until cancelled.
     """
 
     def __init__(
@@ -63,28 +63,28 @@ class DnsCache:
         path: Path,
         max_stale: timedelta,
         clock: Clock,
-        unsaved: Callable[[str], None] = lambda _: None,
+        on_write_error: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Keep what is known in this file. `unsaved` is told why each time a write fails."""
-        self._unsaved = unsaved
+        """Use this file. `on_write_error` is called with the reason each time a write fails."""
+        self._on_write_error = on_write_error
         self._path = path
         self._max_stale = max_stale.total_seconds()
         self._clock = clock
-        self._records: dict[str, HostState] = {}
+        self._states: dict[str, HostState] = {}
         self._written: dict[str, HostState] = {}
-        self._worth_writing = asyncio.Event()
+        self._dirty = asyncio.Event()
         self._problem: str | None = None
 
     @property
     def problem(self) -> str | None:
-        """Why the last write failed; None when it did not."""
+        """Why the last write failed; None when it succeeded."""
         return self._problem
 
     def load(self) -> str | None:
         """Read the file. Return why it was ignored, or None when it was not; raises nothing.
 
-        That there is no file is the ordinary first start. Hosts that are older than `max_stale` and
-        addresses that no sender can have are left out.
+        Without a file, as at the first start, nothing is loaded. Hosts older than `max_stale` and
+        addresses that are not global unicast are dropped.
         """
         try:
             saved = _Saved.model_validate_json(self._path.read_bytes())
@@ -97,57 +97,57 @@ class DnsCache:
             where = ".".join(str(part) for part in first["loc"])
             return f"{self._path}: {f'{where}: ' if where else ''}{first['msg']}"
         for name, host in saved.hosts.items():
-            record = self._revive(host)
-            if record is not None:
-                self._records[name] = self._written[name] = record
+            state = self._restore(host)
+            if state is not None:
+                self._states[name] = self._written[name] = state
         return None
 
     def reconfigure(self, max_stale: timedelta) -> None:
-        """Write down what is at most so old, from the next write on."""
+        """Replace the age up to which hosts are written, from the next write on."""
         self._max_stale = max_stale.total_seconds()
 
-    def recall(self, host: str) -> HostState:
-        """Return what is known of this host; an empty record when that is nothing."""
-        return self._records.get(host, HostState())
+    def get(self, host: str) -> HostState:
+        """Return the state of this host; an empty one when it is unknown."""
+        return self._states.get(host, HostState())
 
-    def keep(self, host: str, record: HostState) -> None:
-        """Take what is now known of a host, and have it written if that is worth it. Instant."""
-        self._records[host] = record
-        if _differs(self._written.get(host, HostState()), record):
-            self._worth_writing.set()
+    def put(self, host: str, state: HostState) -> None:
+        """Replace the state of a host; schedule a write when it differs enough. Instant."""
+        self._states[host] = state
+        if _needs_write(self._written.get(host, HostState()), state):
+            self._dirty.set()
 
     async def run(self) -> None:
-        """Write whenever something has changed; after a failed write, again in a minute."""
+        """Write after each change, until cancelled; retry a failed write after a minute."""
         while True:
-            await self._worth_writing.wait()
+            await self._dirty.wait()
             await self.save()
             if self._problem is not None:
                 await self._clock.sleep(_RETRY_INTERVAL)
 
     async def save(self) -> None:
-        """Write now, off the event loop, if there is something worth it.
+        """Write now, in a thread, if a write is scheduled.
 
-        Raises nothing: `problem` says what went wrong, and the change is still to be written.
+        Raises nothing: after a failure `problem` has the reason, and the write stays scheduled.
         """
-        if not self._worth_writing.is_set():
+        if not self._dirty.is_set():
             return
-        self._worth_writing.clear()
-        records = dict(self._records)
-        text = self._shape(records).model_dump_json(indent=1)
+        self._dirty.clear()
+        states = dict(self._states)
+        text = self._to_saved(states).model_dump_json(indent=1)
         try:
             await asyncio.to_thread(_replace, self._path, text.encode())
         except asyncio.CancelledError:
-            self._worth_writing.set()
+            self._dirty.set()
             raise
         except OSError as error:
             self._problem = f"{self._path}: {error.strerror}"
-            self._unsaved(self._problem)
-            self._worth_writing.set()
+            self._on_write_error(self._problem)
+            self._dirty.set()
         else:
             self._problem = None
-            self._written = records
+            self._written = states
 
-    def _revive(self, host: _SavedHost) -> HostState | None:
+    def _restore(self, host: _SavedHost) -> HostState | None:
         now, wall = self._clock.monotonic(), self._clock.now()
 
         def age(then: AwareDatetime) -> float:
@@ -166,7 +166,7 @@ class DnsCache:
                 known[address] = KnownAddress(now - age(each.seen_at), each.missing_seconds)
         return HostState(known, now - age(host.answered_at)) if known else None
 
-    def _shape(self, records: Mapping[str, HostState]) -> _Saved:
+    def _to_saved(self, states: Mapping[str, HostState]) -> _Saved:
         now, wall = self._clock.monotonic(), self._clock.now()
 
         def moment(then: float) -> AwareDatetime:
@@ -176,34 +176,34 @@ class DnsCache:
         return _Saved(
             hosts={
                 name: _SavedHost(
-                    answered_at=moment(record.answered),
+                    answered_at=moment(state.answered_at),
                     addresses=tuple(
                         _SavedAddress(
                             address=str(address),
-                            seen_at=moment(known.seen),
-                            missing_seconds=known.missing,
+                            seen_at=moment(known.last_seen),
+                            missing_seconds=known.missing_seconds,
                         )
                         for address, known in sorted(
-                            record.known.items(), key=lambda item: str(item[0])
+                            state.known.items(), key=lambda item: str(item[0])
                         )
                     ),
                 )
-                for name, record in sorted(records.items())
-                if record.answered is not None and now - record.answered <= self._max_stale
+                for name, state in sorted(states.items())
+                if state.answered_at is not None and now - state.answered_at <= self._max_stale
             }
         )
 
 
-def _differs(written: HostState, record: HostState) -> bool:
-    if written.known.keys() != record.known.keys():
+def _needs_write(written: HostState, state: HostState) -> bool:
+    if written.known.keys() != state.known.keys():
         return True
-    if written.answered is None or record.answered is None:
-        return written.answered is not record.answered
-    return record.answered - written.answered >= _REFRESH_INTERVAL
+    if written.answered_at is None or state.answered_at is None:
+        return written.answered_at is not state.answered_at
+    return state.answered_at - written.answered_at >= _REFRESH_INTERVAL
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Put this content in place of the file: whoever reads, now or after a crash, reads all of it.
+    """Replace the file atomically and durably: a reader, also after a crash, finds it whole.
 
     Raises:
         OSError: it could not be done for certain; the file is whole, old or new.

@@ -1,8 +1,8 @@
-"""One DNS host as an address source: what is known of it, and how an answer changes that.
+"""One DNS host as an address source: its state, and the pure update of it by an answer.
 
-Deciding is pure. Addresses come in at once and leave slowly: whoever can break our DNS must not be
-able to empty the list, and whoever can spoof one answer must not be able to flood it. Times are
-seconds on one monotonic clock, so a wall clock that jumps ages nothing.
+An address is added at once and removed slowly: an attacker who breaks our DNS must not be able to
+empty the list, nor one who spoofs a single answer to flood it. Times are seconds on one monotonic
+clock, so that a jump of the wall clock expires nothing.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from relay.core.clock import Clock
 from relay.core.rate_limit import backoff_pause
 from relay.core.request import Address
 
-# ---- what is known of a host ----------------------------------------------------------------
+# ---- the state of a host, and its update ----------------------------------------------------
 
 MAX_IN_ANSWER: Final = 64
 MAX_OF_HOST: Final = 256
@@ -42,36 +42,36 @@ _FIRST_RETRY = 1.0
 class KnownAddress:
     """One address of a host.
 
-    seen: when an answer last held it.
-    missing: for how many seconds good answers have left it out since then.
+    last_seen: when an answer last held it.
+    missing_seconds: for how long good answers have left it out since then.
     """
 
-    seen: float
-    missing: float = 0.0
+    last_seen: float
+    missing_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """All that is known of one host.
+    """The addresses of one host, and how its last look-ups ended.
 
-    answered: when an answer last held a believable address; None when none ever did.
-    counting: when the last look-up was, for each family whose question it got answered; the time
-        between two such look-ups in a row is what `KnownAddress.missing` adds up.
-    failures: look-ups in a row, up to the last, that brought no believable address.
+    answered_at: when an answer last held a valid address; None when none ever did.
+    family_answered_at: the time of the last look-up, for each family that it answered; the time
+        between two such look-ups in a row is what `KnownAddress.missing_seconds` adds up.
+    failures: consecutive look-ups, up to the last, without a valid address.
     """
 
     known: Mapping[Address, KnownAddress] = field(default_factory=dict)
-    answered: float | None = None
-    counting: Mapping[Family, float] = field(default_factory=dict)
+    answered_at: float | None = None
+    family_answered_at: Mapping[Family, float] = field(default_factory=dict)
     failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When to look again, and how long to hold on to what DNS gave.
+    """How often to look a host up, and how long its addresses are kept.
 
-    retain: how long good answers must leave an address out before it goes.
-    max_stale: how long after the last good answer the whole host goes.
+    retain: how long good answers must leave an address out before it is removed.
+    max_stale: how long after the last good answer all addresses are removed.
     """
 
     min_refresh: timedelta
@@ -81,14 +81,14 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What one look-up came to.
+class RefreshResult:
+    """The effect of one look-up.
 
     delay: seconds until the next look-up.
-    problem: what was wrong, for people; None when the result is OK.
+    problem: the error as text for an operator; None when the result is OK.
     """
 
-    record: HostState
+    state: HostState
     changes: tuple[tuple[Change, Address], ...]
     result: LookupResult
     delay: float
@@ -96,8 +96,8 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """An answer after its addresses were judged; only the `good` ones go any further."""
+class _ValidatedAnswer:
+    """An answer with its addresses validated; only the `good` ones are used."""
 
     result: LookupResult
     good: frozenset[Address]
@@ -106,103 +106,111 @@ class _Judged:
 
 
 def update(
-    record: HostState,
+    state: HostState,
     answers: Mapping[Family, Answer],
     now: float,
     policy: Policy,
     dice: Random,
-) -> Step:
-    """Return what is known after a look-up, what changed, and when to look again."""
-    judged = {family: _judge(answer) for family, answer in answers.items()}
-    believed = any(each.good for each in judged.values())
-    if believed:
-        known = _take(_age(record, judged, now, policy), judged, now)
-        after = HostState(known, now, _counting(judged, now), 0)
-    elif record.answered is not None and now - record.answered > policy.max_stale.total_seconds():
-        after = HostState({}, record.answered, {}, record.failures + 1)
+) -> RefreshResult:
+    """Return the state after a look-up, the changes, and the delay until the next one."""
+    validated = {family: _validate(answer) for family, answer in answers.items()}
+    if any(each.good for each in validated.values()):
+        known = _with_addresses(_without_expired(state, validated, now, policy), validated, now)
+        after = HostState(known, now, _family_times(validated, now), 0)
+    elif (
+        state.answered_at is not None and now - state.answered_at > policy.max_stale.total_seconds()
+    ):
+        after = HostState({}, state.answered_at, {}, state.failures + 1)
     else:
-        after = replace(record, counting={}, failures=record.failures + 1)
-    result = _sum_up(judged)
-    wrong = [f"{family}: {each.problem}" for family, each in judged.items() if each.problem]
-    return Step(
-        record=after,
-        changes=_changes(record.known, after.known),
+        after = replace(state, family_answered_at={}, failures=state.failures + 1)
+    result = _overall_result(validated)
+    wrong = [f"{family}: {each.problem}" for family, each in validated.items() if each.problem]
+    return RefreshResult(
+        state=after,
+        changes=_changes(state.known, after.known),
         result=result,
-        delay=_delay(after, judged, result, policy) * dice.uniform(0.9, 1.0),
+        delay=_next_delay(after, validated, result, policy) * dice.uniform(0.9, 1.0),
         problem=None if result is LookupResult.OK else "; ".join(wrong),
     )
 
 
 def admissible(answers: Mapping[Family, Answer]) -> tuple[LookupResult, tuple[Address, ...]]:
-    """Return how a look-up ended, and which of its addresses would be let in, in order."""
-    judged = {family: _judge(answer) for family, answer in answers.items()}
-    good = {address for each in judged.values() for address in each.good}
-    return _sum_up(judged), tuple(sorted(good, key=lambda each: (each.version, int(each))))
+    """Return the result of a look-up, and its valid addresses, sorted."""
+    validated = {family: _validate(answer) for family, answer in answers.items()}
+    good = {address for each in validated.values() for address in each.good}
+    return _overall_result(validated), tuple(
+        sorted(good, key=lambda each: (each.version, int(each)))
+    )
 
 
-def _judge(answer: Answer) -> _Judged:
+def _validate(answer: Answer) -> _ValidatedAnswer:
     refuse = LookupResult.REFUSED_ANSWER
     if not answer.addresses:
         empty = answer.result is LookupResult.OK
         result = LookupResult.EMPTY if empty else answer.result
         problem = f"{result}, {answer.problem}" if answer.problem else str(result)
-        return _Judged(result, frozenset(), 0, problem)
+        return _ValidatedAnswer(result, frozenset(), 0, problem)
     if len(answer.addresses) > MAX_IN_ANSWER:
         problem = f"{refuse}, {len(answer.addresses)} addresses"
-        return _Judged(refuse, frozenset(), 0, problem)
+        return _ValidatedAnswer(refuse, frozenset(), 0, problem)
     kinds = {address: special(address) for address in answer.addresses}
     good = frozenset(address for address, kind in kinds.items() if kind is None)
     bad = [f"{address} is {kind}" for address, kind in kinds.items() if kind is not None]
     if bad:
-        return _Judged(refuse, good, answer.ttl, f"{refuse}, {', '.join(bad)}")
-    return _Judged(LookupResult.OK, good, answer.ttl, None)
+        return _ValidatedAnswer(refuse, good, answer.ttl, f"{refuse}, {', '.join(bad)}")
+    return _ValidatedAnswer(LookupResult.OK, good, answer.ttl, None)
 
 
-def _age(
-    record: HostState, judged: Mapping[Family, _Judged], now: float, policy: Policy
+def _without_expired(
+    state: HostState, validated: Mapping[Family, _ValidatedAnswer], now: float, policy: Policy
 ) -> dict[Address, KnownAddress]:
-    """Return what is still known of those that the answers leave out or say nothing about."""
-    left: dict[Address, KnownAddress] = {}
-    for address, known in record.known.items():
+    """Return the known addresses without those that answers have left out for too long."""
+    kept: dict[Address, KnownAddress] = {}
+    for address, known in state.known.items():
         family = _family(address)
-        each = judged[family]
-        since = record.counting.get(family)
-        if not _speaks(each) or address in each.good or since is None or known.seen >= since:
-            left[address] = known
+        each = validated[family]
+        since = state.family_answered_at.get(family)
+        if (
+            not _is_conclusive(each)
+            or address in each.good
+            or since is None
+            or known.last_seen >= since
+        ):
+            kept[address] = known
             continue
-        missing = known.missing + (now - since)
+        missing = known.missing_seconds + (now - since)
         # That a family has no address at all is a weaker sign than an answer without this one:
         # resolvers that filter AAAA say it too. It has to last as long as an outage would.
         limit = policy.retain if each.good else max(policy.retain, policy.max_stale)
         if missing < limit.total_seconds():
-            left[address] = replace(known, missing=missing)
-    return left
+            kept[address] = replace(known, missing_seconds=missing)
+    return kept
 
 
-def _take(
-    left: dict[Address, KnownAddress], judged: Mapping[Family, _Judged], now: float
+def _with_addresses(
+    kept: dict[Address, KnownAddress], validated: Mapping[Family, _ValidatedAnswer], now: float
 ) -> dict[Address, KnownAddress]:
-    """Return what is known with the good addresses added, the longest unseen making room."""
-    fresh = {address: KnownAddress(now) for each in judged.values() for address in each.good}
-    known = {**left, **fresh}
+    """Add the good addresses; over `MAX_OF_HOST`, those unseen for longest are dropped."""
+    fresh = {address: KnownAddress(now) for each in validated.values() for address in each.good}
+    known = {**kept, **fresh}
     if len(known) <= MAX_OF_HOST:
         return known
-    newest = sorted(known.items(), key=lambda item: item[1].seen, reverse=True)
+    newest = sorted(known.items(), key=lambda item: item[1].last_seen, reverse=True)
     return dict(newest[:MAX_OF_HOST])
 
 
-def _counting(judged: Mapping[Family, _Judged], now: float) -> dict[Family, float]:
-    return {family: now for family, each in judged.items() if _speaks(each)}
+def _family_times(validated: Mapping[Family, _ValidatedAnswer], now: float) -> dict[Family, float]:
+    return {family: now for family, each in validated.items() if _is_conclusive(each)}
 
 
-def _speaks(each: _Judged) -> bool:
-    """Say whether an answer tells which addresses its family has; used beside a believed answer."""
+def _is_conclusive(each: _ValidatedAnswer) -> bool:
+    """Tell whether an answer lists the addresses of its family, beside another good answer."""
     return bool(each.good) or each.result is LookupResult.EMPTY
 
 
-def _sum_up(judged: Mapping[Family, _Judged]) -> LookupResult:
-    """Return the worst result; that one family is empty is nothing bad."""
-    results = {each.result for each in judged.values()}
+def _overall_result(validated: Mapping[Family, _ValidatedAnswer]) -> LookupResult:
+    """Return the worst result of the families; EMPTY is worse than OK only where all are."""
+    results = {each.result for each in validated.values()}
     for failure in (
         LookupResult.REFUSED_ANSWER,
         LookupResult.SERVFAIL,
@@ -214,17 +222,20 @@ def _sum_up(judged: Mapping[Family, _Judged]) -> LookupResult:
     return LookupResult.OK if LookupResult.OK in results else LookupResult.EMPTY
 
 
-def _delay(
-    record: HostState, judged: Mapping[Family, _Judged], result: LookupResult, policy: Policy
+def _next_delay(
+    state: HostState,
+    validated: Mapping[Family, _ValidatedAnswer],
+    result: LookupResult,
+    policy: Policy,
 ) -> float:
     shortest = policy.min_refresh.total_seconds()
     if result is LookupResult.OK:
-        ttl = min(each.ttl for each in judged.values() if each.good)
+        ttl = min(each.ttl for each in validated.values() if each.good)
         return min(max(ttl, shortest), policy.max_refresh.total_seconds())
-    if record.known:
+    if state.known:
         return shortest
     # Nothing can be let in until there is an answer.
-    return backoff_pause(_FIRST_RETRY, shortest, record.failures - 1)
+    return backoff_pause(_FIRST_RETRY, shortest, state.failures - 1)
 
 
 def _changes(
@@ -247,8 +258,8 @@ _FAILED = {family: Answer(LookupResult.SERVFAIL) for family in Family}
 class DnsSource:
     """An `AddressSource` of one host name.
 
-    Addresses are admitted with the first answer that holds them, and held on to through every
-    failure; `learn` has the rules.
+    Addresses are added with the first answer that holds them, and kept through failures; `update`
+    has the rules.
     """
 
     def __init__(
@@ -260,10 +271,10 @@ class DnsSource:
         clock: Clock,
         dice: Random,
         observer: SourceObserver,
-        record: HostState,
-        keep: Callable[[str, HostState], None],
+        state: HostState,
+        on_update: Callable[[str, HostState], None],
     ) -> None:
-        """Start from a record that is known already, and hand each later one to `keep`.
+        """Start from this state, and call `on_update` with each later one.
 
         Raises:
             ValueError: this is not a host name.
@@ -274,13 +285,13 @@ class DnsSource:
         self._clock = clock
         self._dice = dice
         self._observer = observer
-        self._keep = keep
-        self._record = record
-        self._entries = self._list()
+        self._on_update = on_update
+        self._state = state
+        self._entries = self._build_entries()
         self._generation = 1
         self._problem: str | None = None
         self._due = clock.monotonic()
-        self._look: asyncio.Task[None] | None = None
+        self._refresh_task: asyncio.Task[None] | None = None
 
     @property
     def generation(self) -> int:
@@ -290,72 +301,72 @@ class DnsSource:
         return self._entries
 
     def status(self) -> SourceStatus:
-        answered = self._record.answered
+        answered = self._state.answered_at
         return SourceStatus(
             name=self._host,
             addresses=len(self._entries),
-            refreshed_at=None if answered is None else self._moment(answered),
+            refreshed_at=None if answered is None else self._wall_time(answered),
             last_error=self._problem,
         )
 
     def reconfigure(self, resolver: Resolver, policy: Policy) -> None:
-        """Look in this way from the next look on. What is known stays."""
+        """Replace resolver and policy, from the next look-up on. Known addresses stay."""
         self._resolver = resolver
         self._policy = policy
 
     async def run(self) -> None:
-        """Look now, and then whenever it is time again, until cancelled."""
+        """Refresh now, and then whenever a refresh is due, until cancelled."""
         try:
             while True:
                 await self.refresh()
-                await self._until_due()
+                await self._sleep_until_due()
         finally:
-            if self._look is not None:
-                self._look.cancel()
-                await asyncio.wait({self._look})
+            if self._refresh_task is not None:
+                self._refresh_task.cancel()
+                await asyncio.wait({self._refresh_task})
 
     async def refresh(self) -> None:
-        """Look now, or wait for the look that is under way. Raises nothing.
+        """Refresh now, or wait for the refresh that is under way. Raises nothing.
 
-        A caller that stops waiting does not stop the look.
+        Cancelling a caller does not cancel the refresh.
         """
-        look = self._look
-        if look is None or look.done():
-            look = self._look = asyncio.get_running_loop().create_task(self._look_up())
-        await asyncio.wait({look})
+        task = self._refresh_task
+        if task is None or task.done():
+            task = self._refresh_task = asyncio.get_running_loop().create_task(self._refresh_once())
+        await asyncio.wait({task})
 
-    async def _until_due(self) -> None:
-        # In short pieces, because a look that somebody asked for in between moves the time.
+    async def _sleep_until_due(self) -> None:
+        # In short pieces, because a refresh on a knock in between moves the time.
         longest = self._policy.min_refresh.total_seconds()
         while (left := self._due - self._clock.monotonic()) > 0:
             await self._clock.sleep(min(left, longest))
 
-    async def _look_up(self) -> None:
-        # Whatever happens below, the next look is not at once.
+    async def _refresh_once(self) -> None:
+        # Whatever happens below, the next look-up is not at once.
         self._due = self._clock.monotonic() + self._policy.min_refresh.total_seconds()
         try:
             answers = await self._resolver.look_up(self._host)
-        except Exception:  # noqa: BLE001 - no answer, however strange, ends the looking
+        except Exception:  # noqa: BLE001 - no answer, however strange, ends the refreshing
             answers = _FAILED
         now = self._clock.monotonic()
-        step = update(self._record, answers, now, self._policy, self._dice)
-        self._record = step.record
+        step = update(self._state, answers, now, self._policy, self._dice)
+        self._state = step.state
         self._problem = step.problem
         self._due = now + step.delay
-        self._entries = self._list()
+        self._entries = self._build_entries()
         if step.changes:
             self._generation += 1
-        self._keep(self._host, step.record)
+        self._on_update(self._host, step.state)
         self._observer.looked_up(self._host, step.result)
         for change, address in step.changes:
             self._observer.changed(self._host, change, address)
 
-    def _list(self) -> tuple[Entry, ...]:
-        known = sorted(self._record.known.items(), key=lambda item: (item[0].version, int(item[0])))
+    def _build_entries(self) -> tuple[Entry, ...]:
+        known = sorted(self._state.known.items(), key=lambda item: (item[0].version, int(item[0])))
         return tuple(
-            Entry(IPNetwork(str(address)), "dns", self._host, self._moment(each.seen))
+            Entry(IPNetwork(str(address)), "dns", self._host, self._wall_time(each.last_seen))
             for address, each in known
         )
 
-    def _moment(self, then: float) -> datetime:
+    def _wall_time(self, then: float) -> datetime:
         return self._clock.now() - timedelta(seconds=self._clock.monotonic() - then)

@@ -1,4 +1,4 @@
-"""Parsing networks, host names and name servers; special addresses; look-up by bisection."""
+"""Parse networks, host names and name servers; classify addresses; find networks by bisection."""
 
 import re
 from bisect import bisect_right
@@ -47,7 +47,7 @@ class Intervals(Generic[T]):
 # ---- parsing --------------------------------------------------------------------------------
 
 # netaddr also takes masks, signs, blanks and other scripts' digits after the slash.
-_WRITTEN = re.compile(r"[0-9A-Fa-f.:]+(/(0|[1-9][0-9]{0,2}))?")
+_NOTATION = re.compile(r"[0-9A-Fa-f.:]+(/(0|[1-9][0-9]{0,2}))?")
 
 # The first that fits says what to write instead.
 _ADVICE = (
@@ -103,15 +103,15 @@ _UNICAST = IPNetwork("2000::/3")
 _PROTOCOLS = IPNetwork("2001::/23")
 
 
-# A provider's list is read for each of its endpoints, and taking one apart takes long.
+# A provider's list is parsed for each of its endpoints, and parsing is slow.
 @lru_cache(maxsize=4096)
 def parse_network(text: str) -> IPNetwork:
-    """Return the network that is written here; a bare address is a network of one.
+    """Parse a network in CIDR notation; a bare address is a network of one.
 
     Raises:
         ValueError: it is not a network in full notation; the message says what to write instead.
     """
-    if _WRITTEN.fullmatch(text) is None:
+    if _NOTATION.fullmatch(text) is None:
         raise ValueError(_advice(text))
     try:
         network = IPNetwork(text)
@@ -127,7 +127,7 @@ def parse_network(text: str) -> IPNetwork:
 
 
 def parse_host_name(text: str) -> str:
-    """Return a host name in lower case, without the dot that ends it.
+    """Normalize a host name: lower case, without a trailing dot.
 
     Raises:
         ValueError: it is not a full host name of letters, digits and hyphens (RFC 1123).
@@ -151,7 +151,7 @@ def merge(networks: Iterable[IPNetwork]) -> list[IPNetwork]:
 
 
 def redundant(networks: Iterable[IPNetwork]) -> list[tuple[IPNetwork, IPNetwork]]:
-    """Return each network that adds nothing, paired with the widest one that holds it.
+    """Return each network that another one covers, paired with the widest that covers it.
 
     A network that is listed twice is paired with itself.
     """
@@ -166,7 +166,7 @@ def redundant(networks: Iterable[IPNetwork]) -> list[tuple[IPNetwork, IPNetwork]
 
 
 def special(address: Address) -> str | None:
-    """Return what kind of special address this is; None when it is global unicast.
+    """Return the special-purpose kind of an address; None when it is global unicast.
 
     A sender on the internet has a global unicast address. Anything else in a public DNS answer is
     a mistake or an attack (DNS rebinding).
@@ -187,7 +187,7 @@ def _advice(text: str) -> str:
     return f"{text!r} is not a network; write an address or address/length, as in 192.0.2.0/24"
 
 
-# ---- name servers as people write them ------------------------------------------------------
+# ---- parsing name servers -------------------------------------------------------------------
 
 _TLS = "tls://"
 _PORTS = range(1, 65536)
@@ -195,10 +195,10 @@ _PORTS = range(1, 65536)
 
 @dataclass(frozen=True, slots=True)
 class Nameserver:
-    """Where to ask.
+    """The address, port and transport of a name server.
 
-    tls: ask over TLS (RFC 7858); the certificate must then be valid for `name`, or for the address
-        itself when there is no name.
+    tls: queries go over TLS (RFC 7858); the certificate must then be valid for `name`, or for the
+        address itself when there is no name.
     """
 
     address: str
@@ -208,7 +208,7 @@ class Nameserver:
 
 
 def parse_nameserver(text: str) -> Nameserver:
-    """Return the name server that is written here. It is an address: a name would need DNS first.
+    """Parse a name server. It is an address: a name would need DNS first.
 
     Raises:
         ValueError: it is not one; the message says what to write instead.
@@ -218,7 +218,7 @@ def parse_nameserver(text: str) -> Nameserver:
     if hash_mark and not tls:
         raise ValueError(f"{text!r} has a name to check but no TLS; write {_TLS}{place}#{name}")
     certified = parse_host_name(name) if hash_mark else None
-    address, port = _split(place)
+    address, port = _host_and_port(place)
     try:
         IPAddress(address)
     except (AddrFormatError, ValueError):
@@ -233,8 +233,8 @@ def parse_nameserver(text: str) -> Nameserver:
     return Nameserver(address, int(port), tls, certified)
 
 
-def _split(place: str) -> tuple[str, str | None]:
-    """Return address and port; an IPv6 address needs brackets where a port follows."""
+def _host_and_port(place: str) -> tuple[str, str | None]:
+    """Split address and port; an IPv6 address needs brackets where a port follows."""
     if place.startswith("["):
         address, closed, rest = place[1:].partition("]")
         if closed and not rest:
@@ -246,31 +246,31 @@ def _split(place: str) -> tuple[str, str | None]:
     return place, None
 
 
-# ---- judging lists of networks --------------------------------------------------------------
+# ---- how much networks cover ----------------------------------------------------------------
 
 # Where a sender can be; in IPv6, IANA assigns global unicast addresses from 2000::/3 alone.
-_SENDERS = (("IPv4", IPNetwork("0.0.0.0/0")), ("IPv6", IPNetwork("2000::/3")))
+_SENDER_SPACE = (("IPv4", IPNetwork("0.0.0.0/0")), ("IPv6", IPNetwork("2000::/3")))
 
 
-def everyone(network: IPNetwork) -> bool:
+def covers_all(network: IPNetwork) -> bool:
     """Tell whether a network is 0.0.0.0/0 or ::/0."""
     return not network.prefixlen
 
 
-def mostly_everyone(networks: Iterable[IPNetwork]) -> Iterator[str]:
-    """Yield each kind, IPv4 or IPv6, of which the networks together hold half or more."""
+def families_mostly_covered(networks: Iterable[IPNetwork]) -> Iterator[str]:
+    """Yield each family, IPv4 or IPv6, of which the networks together cover half or more."""
     held = IPSet(networks)
-    for kind, senders in _SENDERS:
+    for kind, senders in _SENDER_SPACE:
         if 2 * (held & IPSet((senders,))).size >= senders.size:
             yield kind
 
 
-def repeated(
+def redundant_positions(
     networks: Sequence[IPNetwork | str], listed: Sequence[IPNetwork]
 ) -> Iterator[tuple[int, IPNetwork]]:
-    """Yield the position of each network that adds nothing, and the network that holds it.
+    """Yield the position of each network that another one covers, and the one that covers it.
 
-    listed: networks that are there anyway. Of equal networks the first is not repeated.
+    listed: networks that are covered anyway. Of equal networks the first is not redundant.
     """
     own = [network for network in networks if isinstance(network, IPNetwork)]
     outer = dict(redundant((*listed, *own)))

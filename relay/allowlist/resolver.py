@@ -1,4 +1,4 @@
-"""Asking name servers for the addresses of a host; answers are bounded before they are parsed."""
+"""Resolve host names with dnspython; the size of answers is bounded before they are parsed."""
 
 import asyncio
 import socket
@@ -29,15 +29,15 @@ from relay.allowlist.networks import Nameserver
 #: In bytes. Twice what as many addresses as are believed need, with a chain of names before them.
 MAX_ANSWER_BYTES: Final = 4096
 
-_Place = tuple[str, int]
+_SocketAddress = tuple[str, int]
 
 
 class AnswerTooLong(dns.exception.FormError):
-    """An answer is longer than any that is parsed. dnspython asks the next server then."""
+    """An answer exceeds `MAX_ANSWER_BYTES`. dnspython then queries the next server."""
 
 
 class Backend:
-    """Gives dnspython sockets on asyncio that bring no answer longer than `MAX_ANSWER_BYTES`."""
+    """A dnspython backend on asyncio whose sockets limit answers to `MAX_ANSWER_BYTES`."""
 
     def __init__(self) -> None:
         self._asyncio: Any = dns.asyncbackend.get_backend("asyncio")
@@ -47,8 +47,8 @@ class Backend:
         af: int,
         socktype: int,
         proto: int = 0,
-        source: _Place | None = None,
-        destination: _Place | None = None,
+        source: _SocketAddress | None = None,
+        destination: _SocketAddress | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - dnspython's signature
         ssl_context: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
@@ -66,7 +66,7 @@ class Backend:
 
 
 class _Socket:
-    """What dnspython asks of every socket. `inner` is its own, which has no public type."""
+    """Wraps a socket of dnspython's asyncio backend, which has no public type."""
 
     def __init__(self, inner: Any) -> None:  # noqa: ANN401 - see above
         self._inner = inner
@@ -83,13 +83,13 @@ class _Socket:
 
 
 class _Datagrams(_Socket):
-    async def sendto(self, what: bytes, destination: _Place, late: float | None) -> int:
+    async def sendto(self, what: bytes, destination: _SocketAddress, late: float | None) -> int:
         sent: int = await self._inner.sendto(what, destination, late)
         return sent
 
-    async def recvfrom(self, size: int, late: float | None) -> tuple[bytes, _Place]:
+    async def recvfrom(self, size: int, late: float | None) -> tuple[bytes, _SocketAddress]:
         while True:
-            received: tuple[bytes, _Place] = await self._inner.recvfrom(size, late)
+            received: tuple[bytes, _SocketAddress] = await self._inner.recvfrom(size, late)
             # More than was asked for (`Resolver`) is noise, like an answer to another question.
             if len(received[0]) <= MAX_ANSWER_BYTES:
                 return received
@@ -111,7 +111,7 @@ def _too_long(size: int) -> AnswerTooLong:
     return AnswerTooLong(f"{size} bytes")  # type: ignore[no-untyped-call] # it has no annotations
 
 
-# ---- asking ---------------------------------------------------------------------------------
+# ---- queries --------------------------------------------------------------------------------
 
 # DNS flag day 2020: larger answers over UDP arrive in fragments, which get lost or forged.
 _UDP_PAYLOAD = 1232
@@ -119,7 +119,7 @@ _TOO_LONG = Answer(LookupResult.REFUSED_ANSWER, problem=f"more than {MAX_ANSWER_
 
 
 class Resolver:
-    """Asks name servers for the addresses of a host, without a search list and without a cache."""
+    """Queries name servers for A and AAAA records, without a search list and without a cache."""
 
     def __init__(
         self,
@@ -127,25 +127,25 @@ class Resolver:
         timeout: timedelta,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Take the servers in the order they are to be tried; with none, the system's are asked.
+        """Set the servers, in the order in which they are tried; with none, the system's are used.
 
-        timeout: for one look-up in total, however many servers and attempts it takes.
-        tls: what a TLS server's certificate is checked against; the system's store by default.
+        timeout: for one look-up in total, over all servers and attempts.
+        tls: the context that verifies TLS servers; the system's certificate store by default.
         """
         self._timeout = timeout.total_seconds()
         if tls is None and any(server.tls for server in nameservers):
             tls = ssl.create_default_context()
-        self._nameservers = [_reach(server, tls) for server in nameservers]
+        self._nameservers = [_nameserver(server, tls) for server in nameservers]
         self._backend = Backend()
 
     async def look_up(self, host: str) -> Mapping[Family, Answer]:
-        """Ask for A and AAAA at the same time. What fails is in the answers."""
+        """Query A and AAAA concurrently. Failures are returned as answers; raises nothing else."""
         name = dns.name.from_text(host)  # absolute, so no search list is applied
         async with asyncio.TaskGroup() as group:
-            asked = {family: group.create_task(self._ask(name, family)) for family in Family}
-        return {family: task.result() for family, task in asked.items()}
+            queries = {family: group.create_task(self._query(name, family)) for family in Family}
+        return {family: task.result() for family, task in queries.items()}
 
-    async def _ask(self, name: dns.name.Name, family: Family) -> Answer:
+    async def _query(self, name: dns.name.Name, family: Family) -> Answer:
         try:
             # dnspython measures on the wall clock, which may jump.
             async with asyncio.timeout(self._timeout):
@@ -179,20 +179,20 @@ class Resolver:
 
 
 def _was_too_long(error: Exception) -> bool:
-    """Say whether a server's answer could not be parsed for its length, and no other had one."""
+    """Tell whether a server's answer was too long, and no other server had one."""
     if not isinstance(error, dns.resolver.NoNameservers):
         return False
     return any(isinstance(each[3], AnswerTooLong) for each in error.kwargs["errors"])
 
 
-def _reach(server: Nameserver, tls: ssl.SSLContext | None) -> dns.nameserver.Nameserver:
+def _nameserver(server: Nameserver, tls: ssl.SSLContext | None) -> dns.nameserver.Nameserver:
     if server.tls and tls is not None:
-        return _OverTls(server, tls)
+        return _TlsNameserver(server, tls)
     return dns.nameserver.Do53Nameserver(server.address, server.port)
 
 
-class _OverTls(dns.nameserver.DoTNameserver):
-    """A server asked over TLS, always with a check of its certificate.
+class _TlsNameserver(dns.nameserver.DoTNameserver):
+    """A server queried over TLS, always with verification of its certificate.
 
     dnspython's own reads the certificate store from disk for every question, and checks no name
     unless it is given one.

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from netaddr import IPNetwork
 
 from relay.allowlist import Entry, Mode
-from relay.allowlist.networks import mostly_everyone, parse_network
+from relay.allowlist.networks import families_mostly_covered, parse_network
 from relay.config.inline_provider import CONFIGURATION, InlineProvider
 from relay.config.settings import Allowlist, Endpoint, TimeWindow
 from relay.config.yaml_document import ConfigIssue, Location, shown, suggestion
@@ -81,7 +81,7 @@ def senders(endpoint: Endpoint, environment: Environment) -> ExpectedSources:
 def _enforced(endpoint: Endpoint) -> bool:
     allowlist = endpoint.allowlist
     members = Allowlist.networks((*allowlist.add, *(allowlist.replace or ())))
-    return allowlist.mode is Mode.ENFORCE and not any(mostly_everyone(members))
+    return allowlist.mode is Mode.ENFORCE and not any(families_mostly_covered(members))
 
 
 @cache
@@ -320,7 +320,7 @@ def _unsigned(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
                 yield ConfigIssue((*allowlist, key, at), message, (secrets, unsigned))
     members = (*endpoint.allowlist.add, *(endpoint.allowlist.replace or ()))
     narrower = [each for each in Allowlist.networks(members) if each.prefixlen]
-    if any(mostly_everyone(narrower)):
+    if any(families_mostly_covered(narrower)):
         message = "lets half the internet forge: with unsigned: accept the address is all there is"
         yield ConfigIssue(allowlist, message, (secrets, unsigned))
 

@@ -12,7 +12,13 @@ from urllib.parse import urlsplit
 from netaddr import IPAddress, IPNetwork
 
 from relay.allowlist import Mode
-from relay.allowlist.networks import everyone, mostly_everyone, parse_network, repeated, special
+from relay.allowlist.networks import (
+    covers_all,
+    families_mostly_covered,
+    parse_network,
+    redundant_positions,
+    special,
+)
 from relay.config import lint_topology
 from relay.config.checks import Certificate
 from relay.config.inline_provider import InlineProvider
@@ -170,15 +176,15 @@ def _one_list(
     for at, member in enumerate(members):
         if not isinstance(member, IPNetwork):
             continue
-        if everyone(member):
+        if covers_all(member):
             yield Advice((*location, at), "everyone", f"{member} lets every address send")
-    for at, outer in repeated(members, others):
+    for at, outer in redundant_positions(members, others):
         yield Advice((*location, at), "redundant-network", f"is already within {outer}; remove it")
 
 
 def _withdrawn(members: tuple[IPNetwork | str, ...], location: Location) -> Iterator[Advice]:
     for at, member in enumerate(members):
-        if isinstance(member, IPNetwork) and _WITHDRAWN in member and not everyone(member):
+        if isinstance(member, IPNetwork) and _WITHDRAWN in member and not covers_all(member):
             message = f"Midtrans withdrew {_WITHDRAWN} on 2022-03-15; leave it out"
             yield Advice((*location, at), "withdrawn-address", message)
 
@@ -187,8 +193,8 @@ def _together(
     configured: tuple[IPNetwork | str, ...], listed: tuple[IPNetwork, ...], location: Location
 ) -> Iterator[Advice]:
     # A configured network that is everybody by itself is spoken of where it stands.
-    networks = [each for each in configured if isinstance(each, IPNetwork) and not everyone(each)]
-    for kind in mostly_everyone((*listed, *networks)):
+    networks = [each for each in configured if isinstance(each, IPNetwork) and not covers_all(each)]
+    for kind in families_mostly_covered((*listed, *networks)):
         message = (
             f"the networks together let half of all {kind} addresses or more send; name those of"
             " the sender"

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from netaddr import IPNetwork
 
 from relay.allowlist import Mode
-from relay.allowlist.networks import everyone, mostly_everyone, repeated, special
+from relay.allowlist.networks import (
+    covers_all,
+    families_mostly_covered,
+    redundant_positions,
+    special,
+)
 from relay.config.endpoints import ExpectedSources, senders
 from relay.config.settings import Endpoint, Listener, Settings
 from relay.config.yaml_document import Location
@@ -62,16 +67,16 @@ def _proxies(settings: Settings) -> Iterator[Advice]:
     told = any(listener.proxy_protocol for listener in settings.listen)
     header = "PROXY header" if told else "forwarding header"
     for at, network in enumerate(settings.trusted_proxies):
-        if everyone(network):
+        if covers_all(network):
             message = f"{network} believes anybody's {header}; name your own proxies"
             yield Advice((*location, at), "everyone", message)
-    for kind in mostly_everyone(n for n in settings.trusted_proxies if not everyone(n)):
+    for kind in families_mostly_covered(n for n in settings.trusted_proxies if not covers_all(n)):
         message = (
             f"together these believe the {header} of half of all {kind} addresses or more; name"
             " your own proxies"
         )
         yield Advice(location, "everyone", message)
-    for at, outer in repeated(settings.trusted_proxies, ()):
+    for at, outer in redundant_positions(settings.trusted_proxies, ()):
         message = f"is already within {outer}; remove it"
         yield Advice((*location, at), "redundant-network", message)
 
@@ -86,9 +91,9 @@ def _sending_proxies(settings: Settings, known: _Known) -> Iterator[Advice]:
         names = [
             name
             for name, networks in allowed.items()
-            if any(proxy in each or each in proxy for each in networks if not everyone(each))
+            if any(proxy in each or each in proxy for each in networks if not covers_all(each))
         ]
-        if names and not everyone(proxy):
+        if names and not covers_all(proxy):
             message = (
                 f"{proxy} is taken for a proxy's, and {', '.join(names)} may be sent to from there;"
                 " what comes from there by itself is refused, so name your own proxies only"

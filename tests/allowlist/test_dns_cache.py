@@ -44,7 +44,7 @@ def record(clock: ManualClock, *addresses: Address, ago: float = 0.0) -> HostSta
 
 async def saved(path: Path, clock: ManualClock, what: HostState) -> None:
     one = cache(path, clock)
-    one.keep(HOST, what)
+    one.put(HOST, what)
     await one.save()
     assert one.problem is None
 
@@ -52,7 +52,7 @@ async def saved(path: Path, clock: ManualClock, what: HostState) -> None:
 def loaded(path: Path, clock: ManualClock) -> HostState:
     one = cache(path, clock)
     assert one.load() is None
-    return one.recall(HOST)
+    return one.get(HOST)
 
 
 def file(answered: str = "2026-01-05T11:00:00Z", **changes: Any) -> dict[str, Any]:
@@ -81,9 +81,9 @@ async def test_what_was_saved_is_known_after_a_restart(path: Path, clock: Manual
         GOOD: KnownAddress(later.monotonic() - 60 - 10 * HOUR, 12 * HOUR),
         SIX: KnownAddress(later.monotonic() - 30 - 10 * HOUR),
     }
-    assert revived.answered == later.monotonic() - 30 - 10 * HOUR
+    assert revived.answered_at == later.monotonic() - 30 - 10 * HOUR
     # What happened while it was off counts for nothing.
-    assert revived.counting == {}
+    assert revived.family_answered_at == {}
 
 
 async def test_the_file_is_readable_by_its_owner_only(path: Path, clock: ManualClock) -> None:
@@ -105,12 +105,12 @@ async def test_hosts_that_are_no_longer_followed_are_kept_until_they_are_stale(
     await saved(path, clock, record(clock, GOOD))
     other = cache(path, clock)
     other.load()
-    other.keep("callback-2.example.org", record(clock, SIX))
+    other.put("callback-2.example.org", record(clock, SIX))
     await other.save()
     assert loaded(path, clock).known.keys() == {GOOD}
 
     await clock.advance(73 * HOUR)
-    other.keep("callback-2.example.org", record(clock, SIX))
+    other.put("callback-2.example.org", record(clock, SIX))
     await other.save()
     assert list(json.loads(path.read_text())["hosts"]) == ["callback-2.example.org"]
 
@@ -153,7 +153,7 @@ def test_a_broken_file_is_ignored_and_the_reason_told(
     reason = one.load()
     assert reason is not None
     assert reason.startswith(f"{path}: ")
-    assert one.recall(HOST) == HostState()
+    assert one.get(HOST) == HostState()
 
 
 def test_a_directory_in_its_place_is_ignored_and_the_reason_told(
@@ -241,23 +241,23 @@ async def test_it_is_written_when_addresses_change_and_not_for_every_look(
     path: Path, clock: ManualClock
 ) -> None:
     one = cache(path, clock)
-    one.keep(HOST, record(clock, GOOD))
+    one.put(HOST, record(clock, GOOD))
     await one.save()
     path.unlink()
 
     await clock.advance(300)
-    one.keep(HOST, record(clock, GOOD))
+    one.put(HOST, record(clock, GOOD))
     await one.save()
     assert not path.exists()
 
-    one.keep(HOST, record(clock, GOOD, SIX))
+    one.put(HOST, record(clock, GOOD, SIX))
     await one.save()
     assert loaded(path, clock).known.keys() == {GOOD, SIX}
     path.unlink()
 
     # That it was all confirmed is written now and then.
     await clock.advance(600)
-    one.keep(HOST, record(clock, GOOD, SIX))
+    one.put(HOST, record(clock, GOOD, SIX))
     await one.save()
     assert loaded(path, clock) == record(clock, GOOD, SIX)
 
@@ -267,7 +267,7 @@ async def test_what_was_just_loaded_is_not_written_again(path: Path, clock: Manu
     one = cache(path, clock)
     one.load()
     path.unlink()
-    one.keep(HOST, one.recall(HOST))
+    one.put(HOST, one.get(HOST))
     await one.save()
     assert not path.exists()
 
@@ -278,7 +278,7 @@ async def test_a_failed_write_is_told_and_tried_again_in_a_minute(
     path = tmp_path / "missing" / "dns.json"
     one = cache(path, clock)
     running = asyncio.ensure_future(one.run())
-    one.keep(HOST, record(clock, GOOD))
+    one.put(HOST, record(clock, GOOD))
     await until(lambda: one.problem is not None)
     assert one.problem == f"{path}: No such file or directory"
 
@@ -296,7 +296,7 @@ async def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(
 ) -> None:
     path.mkdir()  # a rename onto a directory fails after the new file was written
     one = cache(path, clock)
-    one.keep(HOST, record(clock, GOOD))
+    one.put(HOST, record(clock, GOOD))
     await one.save()
     assert one.problem is not None
     assert [each.name for each in path.parent.iterdir()] == ["dns.json"]
@@ -305,7 +305,7 @@ async def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(
 async def test_run_writes_what_it_is_given(path: Path, clock: ManualClock) -> None:
     one = cache(path, clock)
     running = asyncio.ensure_future(one.run())
-    one.keep(HOST, record(clock, GOOD))
+    one.put(HOST, record(clock, GOOD))
     await until(path.exists)
     assert loaded(path, clock).known.keys() == {GOOD}
     running.cancel()
@@ -315,7 +315,7 @@ async def test_run_writes_what_it_is_given(path: Path, clock: ManualClock) -> No
 async def test_who_asked_hears_of_every_failed_write(tmp_path: Path, clock: ManualClock) -> None:
     told: list[str] = []
     one = DnsCache(tmp_path / "gone" / "dns.json", MAX_STALE, clock, told.append)
-    one.keep(HOST, record(clock, GOOD))
+    one.put(HOST, record(clock, GOOD))
     await one.save()
     assert told == [one.problem]
     assert "No such file or directory" in told[0]
@@ -325,6 +325,6 @@ async def test_a_date_before_all_dates_does_no_harm(path: Path, clock: ManualClo
     path.write_text(json.dumps(file(seen_at="0001-01-01T00:00:00Z")))
     one = cache(path, clock)
     assert one.load() is None
-    one.keep(HOST, record(clock, GOOD, SIX))
+    one.put(HOST, record(clock, GOOD, SIX))
     await one.save()
     assert one.problem is None

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.allowlist import Answer, Change, Family, LookupResult
-from relay.allowlist.dns_source import HostState, Policy, Step, admissible, update
+from relay.allowlist.dns_source import HostState, Policy, RefreshResult, admissible, update
 from relay.allowlist.networks import special
 from relay.core.request import Address
 
@@ -48,11 +48,11 @@ class Host:
         self.now = 5000.0
         self.dice = Random(7)
 
-    def look(self, a: Answer, aaaa: Answer = EMPTY, *, after: float = 60.0) -> Step:
+    def look(self, a: Answer, aaaa: Answer = EMPTY, *, after: float = 60.0) -> RefreshResult:
         self.now += after
         answers = {Family.A: a, Family.AAAA: aaaa}
         step = update(self.record, answers, self.now, POLICY, self.dice)
-        self.record = step.record
+        self.record = step.state
         return step
 
     def look_for(self, seconds: float, a: Answer, aaaa: Answer = EMPTY) -> None:
@@ -104,10 +104,10 @@ def test_after_72_hours_without_an_answer_the_whole_host_goes(
         (Change.REMOVED, ip_address(OLD)),
         (Change.REMOVED, ip_address(SIX)),
     }
-    assert step.record.known == {}
+    assert step.state.known == {}
     step = host.look(ok(NEW))
     assert step.changes == _added([NEW])
-    assert step.record.failures == 0
+    assert step.state.failures == 0
 
 
 def test_refused_answers_do_not_hold_off_max_stale(host: Host) -> None:
@@ -204,7 +204,7 @@ def test_an_answer_of_special_addresses_alone_is_a_failure(host: Host) -> None:
     step = host.look(ok("10.0.0.1"), ok("fe80::1"))
     assert step.result is LookupResult.REFUSED_ANSWER
     assert step.changes == ()
-    assert step.record.failures == 1
+    assert step.state.failures == 1
 
 
 def _many(count: int, start: int = 0x14000000) -> list[str]:
@@ -213,10 +213,10 @@ def _many(count: int, start: int = 0x14000000) -> list[str]:
 
 def test_an_answer_of_64_addresses_is_taken_and_one_of_65_is_refused_whole() -> None:
     host = Host()
-    assert len(host.look(ok(*_many(64))).record.known) == 64
+    assert len(host.look(ok(*_many(64))).state.known) == 64
     host = Host()
     step = host.look(ok(*_many(65)))
-    assert step.record.known == {}
+    assert step.state.known == {}
     assert step.result is LookupResult.REFUSED_ANSWER
     assert step.problem is not None
     assert "65 addresses" in step.problem
@@ -331,7 +331,7 @@ def test_no_order_of_answers_breaks_the_rules(
     for a, aaaa, after in looks:
         before = host.record
         step = host.look(a, aaaa, after=after)
-        known = step.record.known
+        known = step.state.known
 
         assert len(known) <= 256
         assert all(special(address) is None for address in known)
@@ -342,7 +342,7 @@ def test_no_order_of_answers_breaks_the_rules(
         assert {address for change, address in step.changes if change is Change.REMOVED} == (
             before.known.keys() - known.keys()
         )
-        stale = before.answered is not None and host.now - before.answered > 72 * HOUR
+        stale = before.answered_at is not None and host.now - before.answered_at > 72 * HOUR
         if not a.addresses and not aaaa.addresses and not stale:
             assert known == before.known
 

@@ -406,8 +406,8 @@ async def test_a_restart_without_dns_keeps_what_was_known(
             clock=clock,
             dice=Random(7),
             observer=Seen(),
-            record=cache.recall("callback-1.example.org"),
-            keep=cache.keep,
+            state=cache.get("callback-1.example.org"),
+            on_update=cache.put,
         )
 
     server.on = {"A": gives(*GOOD), "AAAA": gives(SIX)}

@@ -50,12 +50,12 @@ async def test_a_knock_admits_an_address_the_moment_a_real_server_has_it(
     await real.publish(f"callback-1 300 IN A {GOOD[0]}")
     host = at(real, clock, seen)
     allowlist, knock = Allowlist([host]), Knock([host], timedelta(seconds=5), clock)
-    assert await knock.knock() is KnockResult.LOOKED
+    assert await knock.knock() is KnockResult.REFRESHED
     assert allowlist.match(ip_address(NEW)) is None
 
     await real.publish(f"callback-1 300 IN A {NEW}")
     await clock.advance(5)
-    assert await knock.knock() is KnockResult.LOOKED
+    assert await knock.knock() is KnockResult.REFRESHED
     entry = allowlist.match(ip_address(NEW))
     assert entry is not None
     assert entry.host == "callback-1.example.org"

@@ -211,7 +211,7 @@ def knock_of(relay: Relay) -> Knock:
 
 async def test_a_reload_lets_nobody_look_up_more_often(tmp_path: Path, upstream: Upstream) -> None:
     async with relaying(tmp_path, looking_up(upstream, "1h")) as relay:
-        assert await knock_of(relay).knock() is KnockResult.LOOKED
+        assert await knock_of(relay).knock() is KnockResult.REFRESHED
         relay.text = relay.text.replace("timeout: 2s", "timeout: 3s").replace(
             "name: mid", "name: m"
         )
@@ -221,10 +221,10 @@ async def test_a_reload_lets_nobody_look_up_more_often(tmp_path: Path, upstream:
 
 async def test_a_new_interval_counts_from_its_reload_on(tmp_path: Path, upstream: Upstream) -> None:
     async with relaying(tmp_path, looking_up(upstream, "1h")) as relay:
-        assert await knock_of(relay).knock() is KnockResult.LOOKED
+        assert await knock_of(relay).knock() is KnockResult.REFRESHED
         relay.text = looking_up(upstream, "1ms")
         assert await relay.reload() == ()
-        assert await knock_of(relay).knock() is KnockResult.LOOKED
+        assert await knock_of(relay).knock() is KnockResult.REFRESHED
         async with asyncio.timeout(10):
             while await knock_of(relay).knock() is KnockResult.LIMITED:  # noqa: ASYNC110 - time
                 await asyncio.sleep(0)
@@ -242,7 +242,7 @@ async def test_what_cannot_be_built_leaves_how_hosts_are_looked_up(
             await config_switch.switch(wanted.model_copy(update={"upstreams": {"new": broken}}))
         relay.text = looking_up(upstream, "1h").replace("timeout: 2s", "timeout: 3s")
         assert await relay.reload() == ()
-        assert await knock_of(relay).knock() is KnockResult.LOOKED
+        assert await knock_of(relay).knock() is KnockResult.REFRESHED
         assert await knock_of(relay).knock() is KnockResult.LIMITED
 
 

@@ -3,7 +3,11 @@
 import pytest
 from netaddr import IPNetwork
 
-from relay.allowlist.networks import everyone, mostly_everyone, repeated
+from relay.allowlist.networks import (
+    covers_all,
+    families_mostly_covered,
+    redundant_positions,
+)
 
 
 def networks(*texts: str) -> list[IPNetwork]:
@@ -11,9 +15,9 @@ def networks(*texts: str) -> list[IPNetwork]:
 
 
 def test_everyone_is_every_address_of_one_kind() -> None:
-    assert everyone(IPNetwork("0.0.0.0/0"))
-    assert everyone(IPNetwork("::/0"))
-    assert not everyone(IPNetwork("0.0.0.0/1"))
+    assert covers_all(IPNetwork("0.0.0.0/0"))
+    assert covers_all(IPNetwork("::/0"))
+    assert not covers_all(IPNetwork("0.0.0.0/1"))
 
 
 @pytest.mark.parametrize(
@@ -34,23 +38,23 @@ def test_everyone_is_every_address_of_one_kind() -> None:
     ],
 )
 def test_half_of_a_kind_is_mostly_everyone(texts: tuple[str, ...], kinds: list[str]) -> None:
-    assert [*mostly_everyone(networks(*texts))] == kinds
+    assert [*families_mostly_covered(networks(*texts))] == kinds
 
 
 def test_the_narrower_of_two_is_repeated() -> None:
     wide, narrow = networks("192.0.2.0/24", "192.0.2.7")
-    assert [*repeated([narrow, wide], ())] == [(0, wide)]
-    assert [*repeated([wide, narrow], ())] == [(1, wide)]
-    assert [*repeated([narrow], [wide])] == [(0, wide)]
-    assert [*repeated([wide], [narrow])] == []
+    assert [*redundant_positions([narrow, wide], ())] == [(0, wide)]
+    assert [*redundant_positions([wide, narrow], ())] == [(1, wide)]
+    assert [*redundant_positions([narrow], [wide])] == [(0, wide)]
+    assert [*redundant_positions([wide], [narrow])] == []
 
 
 def test_of_equal_networks_the_first_stays() -> None:
     one = IPNetwork("192.0.2.7")
-    assert [*repeated([one, one, one], ())] == [(1, one), (2, one)]
-    assert [*repeated([one], [one])] == [(0, one)]
+    assert [*redundant_positions([one, one, one], ())] == [(1, one), (2, one)]
+    assert [*redundant_positions([one], [one])] == [(0, one)]
 
 
 def test_names_are_passed_over_and_counted() -> None:
     wide, narrow = networks("192.0.2.0/24", "192.0.2.7")
-    assert [*repeated(["x.example", wide, "x.example", narrow], ())] == [(3, wide)]
+    assert [*redundant_positions(["x.example", wide, "x.example", narrow], ())] == [(3, wide)]

@@ -87,8 +87,8 @@ def dns_host(
         clock=clock,
         dice=Still(),
         observer=seen or Seen(),
-        record=kept.record,
-        keep=kept,
+        state=kept.record,
+        on_update=kept,
     )
 
 
