@@ -16,6 +16,7 @@ from tests.bench.output import kept
 from tests.bench.processes import NotInstalled, NotStarted
 from tests.bench.profiling import measure_profile
 from tests.bench.stalls import measure_stalls
+from tests.bench.startup import measure_startup
 
 DIRECTORY = Annotated[
     Path, typer.Option("--directory", help="Where spools go: on a disk, not in memory.")
@@ -88,6 +89,20 @@ def stalls(
     """Show for how long anything holds up the event loop."""
     with _work(directory) as work, kept("stalls", _RESULTS if keep else None):
         measure_stalls(rounds, seconds, only, work)
+
+
+@application.command()
+def startup(
+    rounds: Annotated[int, typer.Option(min=1)] = 9,
+    against: Annotated[
+        Path | None, typer.Option(help="The relay program of another environment, for pairs.")
+    ] = None,
+    directory: DIRECTORY = Path("/var/tmp"),
+    keep: KEEP = False,
+) -> None:
+    """Say what short commands cost, most of which is importing."""
+    with _work(directory) as work, kept("startup", _RESULTS if keep else None):
+        measure_startup(rounds, against, work)
 
 
 @contextmanager
