@@ -3,6 +3,7 @@
 import orjson
 import pytest
 
+from relay.admin.api import json_answer
 from tests.admin.test_server import BEARER, SHARED, Bench, bench
 from tests.contracts.refusals import BOUNDS, refused
 
@@ -46,3 +47,14 @@ async def test_what_was_released_before_is_no_mistake(bench: Bench) -> None:
 async def test_they_need_the_token(path: str, bench: Bench) -> None:
     assert (await bench.get(path))[0] == 401
     assert (await bench.post("/api/v1/refusals/ref_001/release"))[0] == 401
+
+
+# ---- an answer ------------------------------------------------------------------------------
+# What the admin API says is JSON, whatever the status.
+
+
+def test_an_answer_is_json_with_its_status() -> None:
+    answer = json_answer({"error": "é"}, 409)
+    assert (answer.status, answer.content_type) == (409, "application/json")
+    assert answer.body == '{"error":"é"}'.encode()
+    assert json_answer([]).status == 200

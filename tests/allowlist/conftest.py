@@ -4,11 +4,19 @@ from pathlib import Path
 import pytest
 
 from relay.allowlist.dns_source import DnsSource
-from tests.harness import nsd
+from tests.allowlist.dns_hosts import (
+    GOOD,
+    KNOWN,
+    SIX,
+    KeptRecord,
+    SeenChanges,
+    addresses,
+    dns_host,
+    resolver,
+)
+from tests.harness import nameserver
 from tests.harness.clock import ManualClock
-from tests.harness.dnshost import GOOD, KNOWN, SIX, Kept, Seen, addresses, dns_host, resolver
-from tests.harness.nameserver import BrokenNameserver, gives
-from tests.harness.nsd import Nsd
+from tests.harness.nameserver import BrokenNameserver, Nsd, gives
 
 
 @pytest.fixture
@@ -24,8 +32,10 @@ async def server() -> AsyncIterator[BrokenNameserver]:
 
 @pytest.fixture
 async def real(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Nsd]:
-    if not nsd.PROGRAM.exists():
-        reason = f"NOT TESTED against a real name server: {nsd.PROGRAM} is absent (package nsd)"
+    if not nameserver.PROGRAM.exists():
+        reason = (
+            f"NOT TESTED against a real name server: {nameserver.PROGRAM} is absent (package nsd)"
+        )
         plugins = request.config.pluginmanager
         terminal, capture = (
             plugins.get_plugin("terminalreporter"),
@@ -40,14 +50,14 @@ async def real(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
 
 
 @pytest.fixture
-def seen() -> Seen:
-    return Seen()
+def seen() -> SeenChanges:
+    return SeenChanges()
 
 
 @pytest.fixture
-async def kept(server: BrokenNameserver, clock: ManualClock) -> Kept:
+async def kept(server: BrokenNameserver, clock: ManualClock) -> KeptRecord:
     """What is known after one good answer."""
-    kept = Kept()
+    kept = KeptRecord()
     server.on = {"A": gives(*GOOD), "AAAA": gives(SIX)}
     await dns_host(resolver(server.port), clock, kept=kept).refresh()
     server.asked.clear()
@@ -55,7 +65,9 @@ async def kept(server: BrokenNameserver, clock: ManualClock) -> Kept:
 
 
 @pytest.fixture
-def host(server: BrokenNameserver, clock: ManualClock, seen: Seen, kept: Kept) -> DnsSource:
+def host(
+    server: BrokenNameserver, clock: ManualClock, seen: SeenChanges, kept: KeptRecord
+) -> DnsSource:
     """A source that has had one good answer."""
     host = dns_host(resolver(server.port), clock, seen=seen, kept=kept)
     assert addresses(host) == KNOWN

@@ -29,14 +29,14 @@ POLICY = Policy(
 )
 
 
-class Still(Random):
+class ExactlyDue(Random):
     """Dice that shorten nothing, so that a look comes exactly when it is due."""
 
     def uniform(self, a: float, b: float) -> float:
         return max(a, b)
 
 
-class Seen:
+class SeenChanges:
     """Remembers what a source tells; `result` waits for the next look-up to end."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Seen:
             return await self._results.get()
 
 
-class Kept:
+class KeptRecord:
     """Remembers the last record of a host."""
 
     def __init__(self) -> None:
@@ -74,19 +74,19 @@ def dns_host(
     clock: Clock,
     *,
     host: str = "callback-1.example.org",
-    seen: Seen | None = None,
-    kept: Kept | None = None,
+    seen: SeenChanges | None = None,
+    kept: KeptRecord | None = None,
     policy: Policy = POLICY,
 ) -> DnsSource:
     """Make a source; with `kept` it starts from what another one left there."""
-    kept = kept or Kept()
+    kept = kept or KeptRecord()
     return DnsSource(
         host,
         resolver=asks,
         policy=policy,
         clock=clock,
-        dice=Still(),
-        observer=seen or Seen(),
+        dice=ExactlyDue(),
+        observer=seen or SeenChanges(),
         state=kept.record,
         on_update=kept,
     )

@@ -1,11 +1,20 @@
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPNetwork
 
-from relay.allowlist.networks import merge, parse_host_name, parse_network, redundant, special
+from relay.allowlist.networks import (
+    Intervals,
+    Nameserver,
+    merge,
+    parse_host_name,
+    parse_nameserver,
+    parse_network,
+    redundant,
+    special,
+)
 
 
 @pytest.mark.parametrize(
@@ -194,3 +203,125 @@ def test_a_global_unicast_address_is_nothing_special(address: str) -> None:
 )
 def test_an_address_no_sender_can_have_is_named(address: str, kind: str) -> None:
     assert special(ip_address(address)) == kind
+
+
+# ---- intervals ------------------------------------------------------------------------------
+
+
+def _of(*networks: str) -> Intervals[str]:
+    return Intervals((IPNetwork(network), network) for network in networks)
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("103.208.22.255", None),
+        ("103.208.23.0", "103.208.23.0/24"),
+        ("103.208.23.255", "103.208.23.0/24"),
+        ("103.208.24.0", None),
+        ("103.127.16.0", "103.127.16.0/23"),
+        ("103.127.17.255", "103.127.16.0/23"),
+        ("0.0.0.0", None),
+        ("255.255.255.255", "255.255.255.255/32"),
+        ("::", None),
+        ("2a01:111::", "2a01:111::/32"),
+        ("2a01:111:ffff:ffff:ffff:ffff:ffff:ffff", "2a01:111::/32"),
+        ("2a01:112::", None),
+    ],
+)
+def test_the_edges_of_a_network_are_in_it(address: str, found: str | None) -> None:
+    networks = _of("255.255.255.255/32", "103.208.23.0/24", "2a01:111::/32", "103.127.16.0/23")
+    assert networks.find(ip_address(address)) == found
+
+
+def test_of_nested_networks_the_widest_is_found() -> None:
+    networks = _of("103.208.23.6/32", "103.208.0.0/16", "103.208.23.0/24", "103.208.0.0/24")
+    for address in ("103.208.23.6", "103.208.0.1", "103.208.255.255"):
+        assert networks.find(ip_address(address)) == "103.208.0.0/16"
+
+
+def test_the_versions_are_apart() -> None:
+    everything = _of("0.0.0.0/0")
+    assert everything.find(IPv4Address(0x0A000001)) == "0.0.0.0/0"
+    assert everything.find(IPv6Address(0x0A000001)) is None
+    assert everything.find(ip_address("::ffff:103.208.23.6")) is None
+    assert _of("::/0").find(ip_address("103.208.23.6")) is None
+
+
+def test_nothing_is_found_among_nothing() -> None:
+    assert _of().find(ip_address("103.208.23.6")) is None
+
+
+# Few bits, so that networks nest, touch and repeat.
+_NETWORKS = st.lists(
+    st.builds(
+        lambda number, length: f"{IPv4Address(number >> (32 - length) << (32 - length))}/{length}",
+        st.integers(0, 255).map(lambda low: 0x67D01700 + low),
+        st.integers(22, 32),
+    )
+)
+
+
+@given(_NETWORKS, st.integers(-300, 600))
+def test_it_finds_what_a_walk_through_all_networks_finds(networks: list[str], offset: int) -> None:
+    address = IPv4Address(0x67D01700 + offset)
+    holding = [network for network in networks if address in ip_network(network)]
+    found = _of(*networks).find(address)
+    if not holding:
+        assert found is None
+    else:
+        assert found is not None
+        assert found in holding
+        shortest = min(ip_network(network).prefixlen for network in holding)
+        assert ip_network(found).prefixlen == shortest
+
+
+# ---- name servers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("192.0.2.53", Nameserver("192.0.2.53", 53)),
+        ("192.0.2.53:5353", Nameserver("192.0.2.53", 5353)),
+        ("2001:db8::53", Nameserver("2001:db8::53", 53)),
+        ("[2001:db8::53]", Nameserver("2001:db8::53", 53)),
+        ("[2001:db8::53]:5353", Nameserver("2001:db8::53", 5353)),
+        ("tls://192.0.2.53", Nameserver("192.0.2.53", 853, tls=True)),
+        (
+            "tls://192.0.2.53#dns.example.com",
+            Nameserver("192.0.2.53", 853, tls=True, name="dns.example.com"),
+        ),
+        (
+            "tls://[2001:db8::53]:8853#dns.example.com",
+            Nameserver("2001:db8::53", 8853, tls=True, name="dns.example.com"),
+        ),
+    ],
+)
+def test_a_name_server_is_read(text: str, server: Nameserver) -> None:
+    assert parse_nameserver(text) == server
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("", "write its address"),
+        ("dns.example.com", "write its address"),
+        ("192.0.2", "write its address"),
+        ("192.0.2.053", "write its address"),
+        ("[2001:db8::53", "write its address"),
+        ("[2001:db8::53]53", "write its address"),
+        ("fe80::1%eth0", "write its address"),
+        ("https://192.0.2.53/dns-query", "write its address"),
+        ("192.0.2.53:", "1 to 65535"),
+        ("192.0.2.53:0", "1 to 65535"),
+        ("192.0.2.53:65536", "1 to 65535"),
+        ("192.0.2.53:٥٣", "1 to 65535"),
+        ("192.0.2.53#dns.example.com", "write tls://192.0.2.53#dns.example.com"),
+        ("tls://192.0.2.53#", "is not a host name"),
+        ("tls://192.0.2.53#bad name", "is not a host name"),
+    ],
+)
+def test_no_name_server_is_an_error_that_says_what_to_write(text: str, advice: str) -> None:
+    with pytest.raises(ValueError, match=advice):
+        parse_nameserver(text)

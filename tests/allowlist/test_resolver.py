@@ -1,4 +1,5 @@
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,28 +15,32 @@ from relay.allowlist import Allowlist, Answer, Change, Family, LookupResult
 from relay.allowlist.dns_cache import DnsCache
 from relay.allowlist.dns_source import DnsSource
 from relay.allowlist.networks import Nameserver
-from relay.allowlist.resolver import Resolver
-from tests.harness.certified import certified
-from tests.harness.clock import ManualClock
-from tests.harness.dnshost import (
+from relay.allowlist.registry import Knock, KnockResult
+from relay.allowlist.resolver import MAX_ANSWER_BYTES, AnswerTooLong, Backend, Resolver
+from tests.allowlist.dns_hosts import (
     GOOD,
     KNOWN,
     NEW,
     POLICY,
     SHORT,
     SIX,
-    Seen,
+    KeptRecord,
+    SeenChanges,
     addresses,
     dns_host,
     resolver,
 )
+from tests.harness.certificates import self_signed
+from tests.harness.clock import ManualClock
 from tests.harness.nameserver import (
     LOOPBACK,
     Behaviour,
     BrokenNameserver,
+    Nsd,
     Transport,
     answers_code,
     cname_loop,
+    floods,
     garbage,
     gives,
     silent,
@@ -58,7 +63,7 @@ async def test_both_families_are_asked_for_the_absolute_name(
 
 
 async def test_a_chain_is_followed_and_its_lowest_ttl_decides(
-    server: BrokenNameserver, clock: ManualClock, seen: Seen
+    server: BrokenNameserver, clock: ManualClock, seen: SeenChanges
 ) -> None:
     chain = [("edge.example.net", 60), ("pool.example.net", 120)]
     server.on["A"] = gives(*GOOD, ttl=300, chain=chain)
@@ -102,7 +107,7 @@ async def test_the_next_name_server_is_asked_when_one_fails(
 
 
 async def test_a_lost_datagram_is_asked_again_within_the_timeout(
-    server: BrokenNameserver, clock: ManualClock, seen: Seen
+    server: BrokenNameserver, clock: ManualClock, seen: SeenChanges
 ) -> None:
     lost: set[object] = set()
 
@@ -137,7 +142,7 @@ async def test_without_name_servers_the_systems_are_asked() -> None:
 
 
 async def test_a_name_server_can_be_asked_over_tls(clock: ManualClock, tmp_path: Path) -> None:
-    server_side, client_side = certified(tmp_path, "dns.example.com")
+    server_side, client_side = self_signed(tmp_path, "dns.example.com")
     async with BrokenNameserver(tls=server_side) as server:
         server.both(gives(*GOOD))
         right = Nameserver(LOOPBACK, server.port, tls=True, name="dns.example.com")
@@ -151,7 +156,7 @@ async def test_a_name_server_can_be_asked_over_tls(clock: ManualClock, tmp_path:
 async def test_a_certificate_for_another_name_is_a_failure(
     name: str | None, clock: ManualClock, tmp_path: Path
 ) -> None:
-    server_side, client_side = certified(tmp_path, "dns.example.com")
+    server_side, client_side = self_signed(tmp_path, "dns.example.com")
     async with BrokenNameserver(tls=server_side) as server:
         server.both(gives(NEW))
         wrong = Nameserver(LOOPBACK, server.port, tls=True, name=name)
@@ -164,7 +169,7 @@ async def test_a_certificate_for_another_name_is_a_failure(
 async def test_a_certificate_of_an_unknown_authority_is_a_failure(
     clock: ManualClock, tmp_path: Path
 ) -> None:
-    server_side, _ = certified(tmp_path, "dns.example.com")
+    server_side, _ = self_signed(tmp_path, "dns.example.com")
     async with BrokenNameserver(tls=server_side) as server:
         server.both(gives(NEW))
         right = Nameserver(LOOPBACK, server.port, tls=True, name="dns.example.com")
@@ -190,7 +195,7 @@ async def test_who_asks_at_the_same_time_shares_one_look(
 
 
 async def test_a_look_goes_on_when_who_asked_gives_up(
-    server: BrokenNameserver, clock: ManualClock, seen: Seen
+    server: BrokenNameserver, clock: ManualClock, seen: SeenChanges
 ) -> None:
     server.on["A"] = gives(NEW)
     server.hold.clear()
@@ -232,7 +237,7 @@ class Exploding(Resolver):
 
 
 async def test_an_unexpected_exception_counts_as_servfail_and_the_looking_goes_on(
-    server: BrokenNameserver, clock: ManualClock, seen: Seen
+    server: BrokenNameserver, clock: ManualClock, seen: SeenChanges
 ) -> None:
     server.on["A"] = gives(NEW)
     exploding = Exploding([Nameserver(LOOPBACK, server.port)], timedelta(seconds=2))
@@ -258,7 +263,7 @@ HOURLY = replace(POLICY, min_refresh=timedelta(hours=1), max_refresh=timedelta(h
 
 
 @asynccontextmanager
-async def followed(host: DnsSource, clock: ManualClock, seen: Seen) -> AsyncIterator[Hours]:
+async def followed(host: DnsSource, clock: ManualClock, seen: SeenChanges) -> AsyncIterator[Hours]:
     """Let the source run; what is yielded lets hours pass, with a look in each."""
 
     async def hours(count: int) -> set[LookupResult]:
@@ -278,7 +283,7 @@ async def followed(host: DnsSource, clock: ManualClock, seen: Seen) -> AsyncIter
 
 
 async def test_an_outage_of_24_hours_changes_nothing_and_one_of_72_empties_the_host(
-    server: BrokenNameserver, clock: ManualClock, seen: Seen
+    server: BrokenNameserver, clock: ManualClock, seen: SeenChanges
 ) -> None:
     server.on = {"A": gives(*GOOD), "AAAA": gives(SIX)}
     host = dns_host(resolver(server.port), clock, seen=seen, policy=HOURLY)
@@ -307,7 +312,7 @@ async def test_an_outage_of_24_hours_changes_nothing_and_one_of_72_empties_the_h
 
 
 async def test_an_address_goes_after_a_day_of_good_answers_without_it(
-    server: BrokenNameserver, clock: ManualClock, seen: Seen
+    server: BrokenNameserver, clock: ManualClock, seen: SeenChanges
 ) -> None:
     server.on["A"] = gives(*GOOD)
     host = dns_host(resolver(server.port), clock, seen=seen, policy=HOURLY)
@@ -324,7 +329,7 @@ async def test_an_address_goes_after_a_day_of_good_answers_without_it(
 
 
 async def test_a_wall_clock_that_jumps_ages_nothing(
-    server: BrokenNameserver, clock: ManualClock, seen: Seen
+    server: BrokenNameserver, clock: ManualClock, seen: SeenChanges
 ) -> None:
     server.on["A"] = gives(*GOOD)
     host = dns_host(resolver(server.port), clock, seen=seen, policy=HOURLY)
@@ -341,7 +346,7 @@ async def test_a_wall_clock_that_jumps_ages_nothing(
 
 
 async def test_while_nothing_is_known_it_looks_again_within_a_second(
-    server: BrokenNameserver, clock: ManualClock, seen: Seen
+    server: BrokenNameserver, clock: ManualClock, seen: SeenChanges
 ) -> None:
     server.both(answers_code("SERVFAIL"))
     host = dns_host(resolver(server.port), clock, seen=seen)
@@ -358,7 +363,7 @@ async def test_while_nothing_is_known_it_looks_again_within_a_second(
 
 
 async def test_a_look_in_between_moves_the_next_one(
-    server: BrokenNameserver, clock: ManualClock, seen: Seen
+    server: BrokenNameserver, clock: ManualClock, seen: SeenChanges
 ) -> None:
     server.both(gives(NEW, ttl=300))
     host = dns_host(resolver(server.port), clock, seen=seen)
@@ -405,7 +410,7 @@ async def test_a_restart_without_dns_keeps_what_was_known(
             policy=POLICY,
             clock=clock,
             dice=Random(7),
-            observer=Seen(),
+            observer=SeenChanges(),
             state=cache.get("callback-1.example.org"),
             on_update=cache.put,
         )
@@ -425,3 +430,142 @@ async def test_a_restart_without_dns_keeps_what_was_known(
     assert host.status().refreshed_at == answered
     await host.refresh()
     assert addresses(host) == KNOWN
+
+
+# ---- bounds on an answer --------------------------------------------------------------------
+# Answers longer than any honest one are not parsed, whichever way they come.
+
+#: More than is read, in records of 16 bytes each.
+MANY = MAX_ANSWER_BYTES // 16 + 1
+
+
+def over_udp(count: int) -> Behaviour:
+    """Answer with so many addresses in one datagram, whatever length was asked for."""
+
+    def behave(request: DNSRecord, _: Transport) -> Sequence[bytes]:
+        return floods(count, NEW)(request, "tcp")
+
+    return behave
+
+
+@pytest.mark.parametrize("count", [MANY, 4000])
+async def test_a_long_answer_is_refused_unread_and_what_is_known_stays(
+    count: int, server: BrokenNameserver, clock: ManualClock, seen: SeenChanges, kept: KeptRecord
+) -> None:
+    server.on = {"A": floods(count, NEW), "AAAA": gives(SIX)}
+    host = dns_host(resolver(server.port), clock, seen=seen, kept=kept)
+    await host.refresh()
+    assert await seen.result() is LookupResult.REFUSED_ANSWER
+    assert host.status().last_error == f"A: refused_answer, more than {MAX_ANSWER_BYTES} bytes"
+    assert addresses(host) == KNOWN
+
+
+async def test_another_server_is_asked_then(server: BrokenNameserver, clock: ManualClock) -> None:
+    server.on = {"A": gives(*GOOD), "AAAA": gives(SIX)}
+    async with BrokenNameserver() as flooding:
+        flooding.both(floods(4000, NEW))
+        host = dns_host(resolver(flooding.port, server.port), clock)
+        await host.refresh()
+    assert addresses(host) == KNOWN
+
+
+async def test_a_long_datagram_is_noise(
+    server: BrokenNameserver, clock: ManualClock, seen: SeenChanges, kept: KeptRecord
+) -> None:
+    server.on = {"A": over_udp(MANY), "AAAA": gives(SIX)}
+    host = dns_host(resolver(server.port, timeout=SHORT), clock, seen=seen, kept=kept)
+    await host.refresh()
+    assert await seen.result() is LookupResult.TIMEOUT
+    assert addresses(host) == KNOWN
+
+
+async def test_what_is_not_too_long_is_judged_by_its_addresses(
+    server: BrokenNameserver, clock: ManualClock
+) -> None:
+    server.on = {"A": truncates(over_tcp=floods(MANY - 10, NEW)), "AAAA": gives(SIX)}
+    host = dns_host(resolver(server.port), clock)
+    await host.refresh()
+    assert host.status().last_error == f"A: refused_answer, {MANY - 10} addresses"
+
+
+async def test_nothing_of_a_long_answer_is_received(server: BrokenNameserver) -> None:
+    made = await Backend().make_socket(
+        socket.AF_INET, socket.SOCK_STREAM, 0, None, ("127.0.0.1", server.port), 5.0
+    )
+    async with made as stream:
+        with pytest.raises(AnswerTooLong, match=f"{MAX_ANSWER_BYTES + 1} bytes"):
+            await stream.recv(MAX_ANSWER_BYTES + 1, 5.0)  # type: ignore[union-attr] # it is a stream
+
+
+# ---- a real name server ---------------------------------------------------------------------
+# Host names followed through Debian's own name server.
+
+
+def at(nsd: Nsd, clock: ManualClock, seen: SeenChanges) -> DnsSource:
+    return dns_host(resolver(nsd.port), clock, host=f"callback-1.{nsd.zone}", seen=seen)
+
+
+@pytest.mark.debian
+async def test_a_real_server_is_followed_through_a_chain(
+    real: Nsd, clock: ManualClock, seen: SeenChanges
+) -> None:
+    await real.publish(
+        "callback-1 40 IN CNAME edge\n"
+        "edge 250 IN CNAME pool\n"
+        f"pool 300 IN A {GOOD[0]}\npool 300 IN A {GOOD[1]}\npool 280 IN AAAA {SIX}"
+    )
+    host = at(real, clock, seen)
+    running = asyncio.ensure_future(host.run())
+    assert await seen.result() is LookupResult.OK
+    assert addresses(host) == KNOWN
+
+    # The zone changes; the lowest TTL of the chain says when that is noticed.
+    await real.publish(f"callback-1 300 IN A {NEW}")
+    await clock.advance(39)
+    assert addresses(host) == KNOWN
+    await clock.advance(1)
+    assert await seen.result() is LookupResult.OK
+    assert addresses(host) == {*KNOWN, NEW}
+    running.cancel()
+    await asyncio.wait({running})
+
+
+@pytest.mark.debian
+async def test_a_knock_admits_an_address_the_moment_a_real_server_has_it(
+    real: Nsd, clock: ManualClock, seen: SeenChanges
+) -> None:
+    await real.publish(f"callback-1 300 IN A {GOOD[0]}")
+    host = at(real, clock, seen)
+    allowlist, knock = Allowlist([host]), Knock([host], timedelta(seconds=5), clock)
+    assert await knock.knock() is KnockResult.REFRESHED
+    assert allowlist.match(ip_address(NEW)) is None
+
+    await real.publish(f"callback-1 300 IN A {NEW}")
+    await clock.advance(5)
+    assert await knock.knock() is KnockResult.REFRESHED
+    entry = allowlist.match(ip_address(NEW))
+    assert entry is not None
+    assert entry.host == "callback-1.example.org"
+    assert allowlist.match(ip_address(GOOD[0])) is not None
+
+
+@pytest.mark.debian
+async def test_a_name_that_a_real_server_gives_up_is_kept(
+    real: Nsd, clock: ManualClock, seen: SeenChanges
+) -> None:
+    await real.publish(f"callback-1 60 IN A {GOOD[0]}")
+    host = at(real, clock, seen)
+    await host.refresh()
+    assert await seen.result() is LookupResult.OK
+
+    await real.publish("callback-1 60 IN TXT gone")
+    await host.refresh()
+    assert await seen.result() is LookupResult.EMPTY
+    await real.publish("")
+    await host.refresh()
+    assert await seen.result() is LookupResult.NXDOMAIN
+    await real.stop()
+    host_after = dns_host(resolver(real.port, timeout=SHORT), clock, host=f"callback-1.{real.zone}")
+    await host_after.refresh()
+    assert host_after.status().last_error == "A: timeout; AAAA: timeout"
+    assert addresses(host) == {GOOD[0]}

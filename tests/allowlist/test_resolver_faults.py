@@ -7,20 +7,20 @@ import pytest
 
 from relay.allowlist import AddressSource, Allowlist, LookupResult
 from relay.allowlist.dns_source import DnsSource
-from tests.contracts.source import SourceContract
-from tests.harness.clock import ManualClock
-from tests.harness.dnshost import (
+from tests.allowlist.dns_hosts import (
     GOOD,
     KNOWN,
     NEW,
     SHORT,
     SIX,
-    Kept,
-    Seen,
+    KeptRecord,
+    SeenChanges,
     addresses,
     dns_host,
     resolver,
 )
+from tests.contracts.source import SourceContract
+from tests.harness.clock import ManualClock
 from tests.harness.nameserver import (
     Behaviour,
     BrokenNameserver,
@@ -138,7 +138,7 @@ class TestContractWhileDnsIsBroken(SourceContract):
 
 @any_fault
 async def test_a_fault_removes_no_good_address_and_adds_no_bad_one(
-    fault: Fault, server: BrokenNameserver, clock: ManualClock, seen: Seen, kept: Kept
+    fault: Fault, server: BrokenNameserver, clock: ManualClock, seen: SeenChanges, kept: KeptRecord
 ) -> None:
     host = dns_host(resolver(server.port, timeout=fault.timeout), clock, seen=seen, kept=kept)
     break_with(server, fault)

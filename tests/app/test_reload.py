@@ -12,13 +12,14 @@ import orjson
 import pytest
 
 from relay.app.reload import Reloader, check, differences
-from relay.config import Settings, load_text
+from relay.config.loader import load_text
+from relay.config.settings import Settings
 from relay.core.errors import ConfigError
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
 from relay.telemetry.metrics import Snapshot
 from tests.harness.clock import ManualClock
-from tests.system.conftest import ENVIRON, configuration
+from tests.harness.sandbox import ENVIRON, configuration
 
 TEXT = configuration("http://127.0.0.1:1")
 BROKEN = TEXT.replace("upstream: billing", "upstream: biling", 1)

@@ -12,14 +12,14 @@ import pytest
 
 from relay.app.runtime import Addresses, App, Role
 from relay.app.watch import ConfigSource
-from relay.config import Settings, load, load_text
+from relay.config.loader import load, load_text
+from relay.config.settings import Settings
 from relay.core.clock import SystemClock
 from relay.spool import SpoolBroken
 from relay.telemetry.log import Log, LogWriter
+from tests.harness.sandbox import ENVIRON, configuration, midtrans_body, midtrans_request
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
-from tests.system.conftest import ENVIRON, configuration
-from tests.system.messages import midtrans_body, midtrans_request
 
 
 @dataclass

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from relay.app.spools import existing_spool, migrate_spool, open_spool
-from relay.config import PostgresSpool, Settings, load_text
+from relay.config.loader import load_text
+from relay.config.settings import PostgresSpool, Settings
 from relay.core.errors import SpoolUnavailable
-from tests.system.conftest import ENVIRON, configuration
+from tests.harness.sandbox import ENVIRON, configuration
 
 
 @pytest.fixture

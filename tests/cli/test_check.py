@@ -11,7 +11,7 @@ from relay.cli import check
 from relay.config.loader import text
 from relay.providers.builtin import provider_named
 from tests.config.files import GOOD, VIPPS
-from tests.config.pem import write_pair
+from tests.harness.certificates import write_pair
 
 # Where the test's files lie is a finding of its own elsewhere.
 SERVICE = "spool: {path: /srv/relay.db}\n"

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import orjson
+import pytest
 
+from relay.cli.providers import Unknown, named_or_described
+from relay.core.errors import ConfigError
 from tests.cli.conftest import Invoke
 
 
@@ -46,3 +49,94 @@ def test_a_name_that_is_not_there_is_answered_with_those_that_are(relay: Invoke)
     result = relay("providers", "show", "midtran")
     assert result.exit_code == 2
     assert 'no provider named "midtran"; there are: midtrans' in result.stderr
+
+
+# ---- described ------------------------------------------------------------------------------
+# A sender's file, as `relay send` and `relay providers show` read it.
+
+SENDERS = Path(__file__).parents[2] / "config/senders"
+BLOCK = """\
+name: shop
+signature:
+  scheme: hmac
+  from: {header: X-Signature}
+"""
+
+
+def written(directory: Path, text: str) -> str:
+    file = directory / "sender.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+def indented(text: str, by: str) -> str:
+    return "".join(f"{by}{line}\n" for line in text.splitlines())
+
+
+def test_a_built_in_provider_has_no_file() -> None:
+    found = named_or_described("midtrans")
+    assert (found.provider.info.name, found.file) == ("midtrans", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BLOCK,
+        "\ufeff" + BLOCK,
+        f"provider:\n{indented(BLOCK, '  ')}",
+        f"endpoints:\n  - provider: vipps\n  - provider:\n{indented(BLOCK, '      ')}",
+    ],
+    ids=["block", "byte order mark", "under its key", "configuration"],
+)
+def test_the_shapes_of_a_file(text: str, tmp_path: Path) -> None:
+    found = named_or_described(written(tmp_path, text))
+    assert found.provider.info.name == "shop"
+    assert (found.file, found.public_url) == (tmp_path / "sender.yaml", None)
+
+
+def test_secrets_need_not_be_set() -> None:
+    found = named_or_described(str(SENDERS / "square.yaml"))
+    assert found.public_url == "https://pay.example.com/square"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", ["1:1: describes no sender; write a provider block"]),
+        ("a: 1\n", ["1:1: describes no sender"]),
+        (
+            "endpoints: [{provider: {name: a}}, {provider: {name: b}}]\n",
+            ["1:1: describes several senders"],
+        ),
+        ("a: [\n", ["not valid YAML"]),
+        ("name: a\nname: b\nsignature: {}\n", ['the key "name" is here twice']),
+        (
+            BLOCK.replace("hmac", "hmca") + "x: 1\n",
+            ["3:11: signature.scheme: write one of", "5:1: x: unknown key"],
+        ),
+        (BLOCK + '  signed: "{bdy}"\n', ["5:11: signature.signed: there is no such placeholder"]),
+        (
+            f"endpoints:\n  - public_url: ftp\n    provider:\n{indented(BLOCK, '      ')}",
+            ["2:17: endpoints.0.public_url: write a URL"],
+        ),
+    ],
+)
+def test_every_mistake_is_told_where_it_stands(text: str, said: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        named_or_described(written(tmp_path, text))
+    lines = str(caught.value).split("\n")
+    assert len(lines) == len(said)
+    assert all(part in line for line, part in zip(lines, said, strict=True))
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        named_or_described(str(tmp_path / "none.yaml"))
+    (tmp_path / "latin.yaml").write_bytes(b"name: \xe9\n")
+    with pytest.raises(ConfigError, match="not UTF-8: byte 7"):
+        named_or_described(str(tmp_path / "latin.yaml"))
+
+
+def test_neither_a_name_nor_a_file() -> None:
+    with pytest.raises(Unknown, match='no provider named "midtran"; there are: midtrans'):
+        named_or_described("midtran")

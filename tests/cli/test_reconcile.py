@@ -14,11 +14,9 @@ from urllib.parse import unquote
 import pytest
 
 from tests.harness.node import Node
-from tests.harness.statusapi import NOT_FOUND, StatusApi, says, status_of
-from tests.harness.upstream import Upstream, answer, hang
+from tests.harness.sandbox import ENVIRON, configuration, midtrans_body, midtrans_request
+from tests.harness.upstream import NOT_FOUND, StatusApi, Upstream, answer, hang, says, status_of
 from tests.harness.wire import exchange
-from tests.system.conftest import ENVIRON, configuration
-from tests.system.messages import midtrans_body, midtrans_request
 
 
 @pytest.fixture

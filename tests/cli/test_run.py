@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import orjson
+
 from tests.cli.conftest import Invoke
 
 
@@ -15,3 +17,15 @@ def test_an_unknown_role_is_a_mistake_in_the_call(relay: Invoke, config: Path) -
     result = relay("run", "-c", config, "--role", "both")
     assert result.exit_code == 2
     assert "all" in result.stderr
+
+
+# ---- migrate and version --------------------------------------------------------------------
+# Migrations.
+
+
+def test_migrate_says_from_where_to_where(relay: Invoke, config: Path) -> None:
+    first = orjson.loads(relay("migrate", "-c", config, "--format", "json").output)
+    assert first["from"] == 0
+    assert first["to"] >= 1
+    again = orjson.loads(relay("migrate", "-c", config, "--format", "json").output)
+    assert again == {"from": first["to"], "to": first["to"]}

@@ -3,7 +3,16 @@
 import pytest
 
 from relay.config import endpoints
-from relay.providers import Environment, ProviderInfo
+from relay.config.endpoints import (
+    ClaimedPaths,
+    endpoint_options,
+    overlap_issues,
+    provider_name,
+    provider_of,
+    senders,
+)
+from relay.config.settings import Endpoint
+from relay.providers import EndpointOptions, Environment, ProviderInfo, RequestShape, Window
 from relay.providers.builtin import provider_named
 from tests.config.files import BUILT_IN, ENVIRON, GOOD, INLINE, VIPPS, changed, good, mistakes
 
@@ -254,3 +263,200 @@ def test_an_api_may_be_on_this_machine() -> None:
         confirm = settings.endpoints[0].confirm
         assert confirm is not None
         assert (confirm.with_, confirm.on_error, confirm.url) == ("status", "deliver", url)
+
+
+# ---- binding --------------------------------------------------------------------------------
+# An endpoint in the words of its provider.
+
+
+def test_terms_say_what_the_endpoint_says() -> None:
+    text = GOOD + "    order_id_pattern: 'A.*'\n" + VIPPS
+    midtrans, vipps = good(text + "    public_url: https://pay.example.com/v\n").endpoints
+    assert endpoint_options(midtrans, provider_named("midtrans").info) == EndpointOptions(
+        secrets=midtrans.secrets, order_id_pattern="A.*", enforced=True
+    )
+    info = provider_named("vipps").info
+    found = endpoint_options(vipps, info)
+    assert found.window == info.window
+    assert found.window is not None
+    assert found.public_url == "https://pay.example.com/v"
+
+
+@pytest.mark.parametrize("text", ["off", "{past: 1h, future: 1s}"])
+def test_terms_hold_the_window(text: str) -> None:
+    endpoint = good(GOOD + VIPPS + f"    timestamp: {text}\n").endpoints[1]
+    window = endpoint_options(endpoint, provider_named("vipps").info).window
+    assert window is not None
+    if text == "off":
+        assert window == Window(past=None, future=None)
+    else:
+        assert window.past is not None
+        assert window.future is not None
+        assert (window.past.total_seconds(), window.future.total_seconds()) == (3600, 1)
+
+
+def _senders(allowlist: str) -> tuple[int, list[str], tuple[str, ...]]:
+    endpoint: Endpoint = good(GOOD + VIPPS + f"    allowlist: {allowlist}\n").endpoints[1]
+    found = senders(endpoint, provider_named("vipps").info.environments["production"])
+    return len(found.networks), [entry.origin for entry in found.networks], found.hosts
+
+
+def test_who_may_send() -> None:
+    own = provider_named("vipps").info.environments["production"].hosts
+    assert _senders("{}") == (0, [], own)
+    assert _senders("{add: [192.0.2.1, x.example, callback-1.vipps.no]}") == (
+        1,
+        ["configuration"],
+        (*own, "x.example"),
+    )
+    assert _senders("{add: [192.0.2.1], replace: [192.0.2.2, x.example]}") == (
+        2,
+        ["configuration", "configuration"],
+        ("x.example",),
+    )
+
+
+def test_listed_networks_keep_their_origin() -> None:
+    endpoint = good(GOOD).endpoints[0]
+    environment = provider_named("midtrans").info.environments["production"]
+    found = senders(endpoint, environment)
+    assert {entry.origin for entry in found.networks} == {
+        listing.origin for listing in environment.listings
+    }
+    assert len(found.networks) == sum(len(each.networks) for each in environment.listings)
+    # Read once, however many endpoints it is for.
+    again = senders(endpoint, environment)
+    assert all(one is other for one, other in zip(found.networks, again.networks, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("allowlist", "enforced"),
+    [
+        ("{}", True),
+        ("{add: [192.0.2.0/24]}", True),
+        ("{mode: report}", False),
+        ("{mode: off}", False),
+        ('{add: ["0.0.0.0/0"]}', False),
+        ('{replace: ["::/0"]}', False),
+        ('{add: ["0.0.0.0/1", "128.0.0.0/1"]}', False),
+    ],
+)
+def test_only_an_allowlist_that_refuses_is_a_proof(allowlist: str, enforced: bool) -> None:
+    endpoint = good(GOOD + f"    allowlist: {allowlist}\n").endpoints[0]
+    assert endpoint_options(endpoint, provider_named("midtrans").info).enforced is enforced
+
+
+def test_a_described_provider_is_one_like_any_other() -> None:
+    endpoint = good(changed((BUILT_IN, INLINE))).endpoints[0]
+    info = provider_of(endpoint).info
+    assert (provider_name(endpoint), info.name, endpoint.environment) == ("github",) * 2 + ("live",)
+    found = senders(endpoint, info.environments["live"])
+    assert [(str(entry.network), entry.origin) for entry in found.networks] == [
+        ("192.0.2.0/24", "configuration")
+    ]
+    assert found.hosts == ("hooks.example.com",)
+    built_in = good(GOOD).endpoints[0]
+    assert provider_of(built_in) is provider_named("midtrans")
+    assert provider_name(built_in) == "midtrans"
+
+
+def test_the_callback_is_a_term() -> None:
+    text = GOOD + VIPPS.replace("provider: vipps", "provider: vipps-callback")
+    endpoint = good(text + "    callback: checkout\n").endpoints[1]
+    assert endpoint_options(endpoint, provider_named("vipps-callback").info).callback == "checkout"
+
+
+# ---- overlaps -------------------------------------------------------------------------------
+# Endpoints that would take the same request.
+
+SNAP = (RequestShape("POST", "/v1.0/debit/notify"), RequestShape("POST", "/v1.0/qr/qr-mpm-notify"))
+CALLBACK = (
+    RequestShape("POST", "/v2/payments/{orderId}"),
+    RequestShape("DELETE", "/v2/consents/{userId}"),
+)
+EXACT = (RequestShape("POST", ""),)
+
+
+def said(*endpoints: tuple[str, tuple[RequestShape, ...]]) -> list[tuple[str, str]]:
+    found = [
+        ClaimedPaths(f"e{at}", path, shapes, ("endpoints", at))
+        for at, (path, shapes) in enumerate(endpoints)
+    ]
+    return [(".".join(map(str, issue.location)), issue.message) for issue in overlap_issues(found)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "path"),
+    [
+        (("/", SNAP), ("/v1.0/debit/notify", ()), "/v1.0/debit/notify"),
+        (("/a", SNAP), ("/a/v1.0/debit/notify", EXACT), "/a/v1.0/debit/notify"),
+        (("/a/v1.0/qr/qr-mpm-notify", ()), ("/a", SNAP), "/a/v1.0/qr/qr-mpm-notify"),
+        (("/a", CALLBACK), ("/a/v2/payments/x", ()), "/a/v2/payments/x"),
+        (("/", CALLBACK), ("/v2", (RequestShape("POST", "/{any}/x"),)), "/v2/{any}/x"),
+    ],
+)
+def test_one_request_belongs_to_one_endpoint(
+    one: tuple[str, tuple[RequestShape, ...]],
+    other: tuple[str, tuple[RequestShape, ...]],
+    path: str,
+) -> None:
+    message = f"{path} belongs to the endpoint e0 already; choose another path"
+    assert said(one, other) == [("endpoints.1.path", message)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("/a", SNAP), ("/b", SNAP)),
+        (("/a", SNAP), ("/a/b", SNAP)),
+        (("/", SNAP), ("/a", SNAP)),
+        (("/", SNAP), ("/x", CALLBACK)),
+        (("/a", CALLBACK), ("/a/v2/payments", ())),
+        (("/a", CALLBACK), ("/a/v2/payments/%41", ())),
+        (("/a", CALLBACK), ("/a/v2/payments/x/", ())),
+        (("/a", ()), ("/a/b", ())),
+        # Said elsewhere.
+        (("/a", SNAP), ("/a", CALLBACK)),
+    ],
+)
+def test_others_stand_side_by_side(
+    one: tuple[str, tuple[RequestShape, ...]], other: tuple[str, tuple[RequestShape, ...]]
+) -> None:
+    assert said(one, other) == []
+
+
+def test_a_prefix_ends_without_a_slash_unless_it_is_the_root() -> None:
+    (found,) = said(("/a/", SNAP))
+    assert found[0] == "endpoints.0.path"
+    assert "leave the last one out" in found[1]
+    assert said(("/", SNAP)) == []
+    assert said(("/a/", ()), ("/b/", EXACT)) == []
+
+
+CALLBACKS = """\
+  - name: callbacks
+    path: {path}
+    provider: vipps-callback
+    environment: production
+    secrets: ["${{env:OTHER}}"]
+    upstream: billing
+"""
+
+
+def test_in_a_file() -> None:
+    inside = GOOD.replace("/midtrans/notification", "/v2/payments/midtrans")
+    assert mistakes(inside + CALLBACKS.format(path="/")) == [
+        (
+            "14:11: endpoints.1.path: /v2/payments/{orderId} belongs to the endpoint midtrans"
+            " already; choose another path"
+        )
+    ]
+    assert mistakes(GOOD + CALLBACKS.format(path="/c/")) == [
+        (
+            "14:11: endpoints.1.path: is a prefix, and what is appended begins with a slash; leave"
+            " the last one out"
+        )
+    ]
+    good(GOOD + CALLBACKS.format(path="/"))
+    exact = CALLBACKS.format(path="/c/") + "    callback: checkout\n"
+    good(GOOD + exact)

@@ -1,6 +1,7 @@
 """YAML text -> plain data and positions."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +10,19 @@ from relay.config.yaml_document import (
     MAX_ALIASES,
     MAX_DEPTH,
     MAX_VALUES,
+    TOP,
+    ConfigIssue,
+    Location,
     Position,
+    SourceMap,
     Unreadable,
+    dotted,
     parse,
     scalar,
+    shown,
+    suggestion,
 )
+from relay.core.errors import Problem
 
 
 def refused(text: str) -> str:
@@ -246,3 +255,75 @@ def test_the_number_of_values_is_bounded() -> None:
 def test_an_empty_text_has_no_data() -> None:
     assert parse("").data is None
     assert parse("# nothing\n").data is None
+
+
+# ---- places ---------------------------------------------------------------------------------
+# Where things stand, and which mistakes hang on others.
+
+SOURCE = SourceMap(
+    "relay.yaml",
+    Path("/etc"),
+    values={(): Position(1, 1), ("a",): Position(2, 3), ("a", 0): Position(2, 5)},
+    keys={("a",): Position(2, 1)},
+)
+
+
+def test_the_nearest_place_around_is_taken() -> None:
+    assert SOURCE.position(("a", 0)) == (2, 5)
+    assert SOURCE.position(("a", 0, "b", "c")) == (2, 5)
+    assert SOURCE.position(("a",), at_key=True) == (2, 1)
+    assert SOURCE.position(("a", 0), at_key=True) == (2, 5)
+    assert SOURCE.position(("x", "y")) == (1, 1)
+    assert SourceMap("x", Path()).position(("x",)) == TOP
+
+
+def test_a_fault_becomes_a_problem() -> None:
+    assert SOURCE.problem(ConfigIssue(("a", 0), "wrong")) == Problem(
+        "relay.yaml", 2, 5, "a.0", "wrong"
+    )
+    elsewhere = ConfigIssue((), "wrong", position=Position(7, 8))
+    assert str(SOURCE.problem(elsewhere)) == "relay.yaml:7:8: wrong"
+
+
+@pytest.mark.parametrize(
+    ("issue", "bad", "rests"),
+    [
+        (ConfigIssue(("a",), ""), ("a",), True),
+        (ConfigIssue(("a", "b"), ""), ("a",), True),
+        (ConfigIssue(("a",), ""), ("a", "b"), True),
+        (ConfigIssue(("a", "b"), ""), ("a", "c"), False),
+        (ConfigIssue(("a",), "", needs=(("b",),)), ("b", 0), True),
+        (ConfigIssue(("a",), "", at_key=True), ("a", "b"), False),
+        (ConfigIssue(("a",), "", needs=(("b",),), at_key=True), ("b",), True),
+    ],
+)
+def test_what_rests_on_a_place_that_is_wrong(
+    issue: ConfigIssue, bad: Location, rests: bool
+) -> None:
+    assert issue.rests_on({("z",), bad}) is rests
+
+
+def test_text_from_the_file_cannot_steer_a_terminal() -> None:
+    assert shown("a\x1b[1mb\né") == "a\\x1b[1mb\\né"
+    assert shown("x" * 100) == "x" * 80 + "…"
+    assert dotted(("a", 0, "b\n")) == "a.0.b\\n"
+
+
+# ---- suggest --------------------------------------------------------------------------------
+# Which name was probably meant.
+
+
+def test_the_nearest_name() -> None:
+    assert suggestion("biling", ["billing", "ledger"]) == 'did you mean "billing"?'
+    assert suggestion("BILLING", ["Billing"]) == 'did you mean "Billing"?'
+
+
+def test_all_names_when_none_is_near() -> None:
+    assert suggestion("x", ["ledger", "billing"]) == "there are: billing, ledger"
+    assert suggestion("x", []) == "there are none"
+    many = suggestion("x", [f"upstream{n:02}" for n in range(30)])
+    assert many.endswith("upstream19, …")
+
+
+def test_a_very_long_word_is_compared_in_part() -> None:
+    assert suggestion("billing" * 100_000, ["billing"]) == "there are: billing"

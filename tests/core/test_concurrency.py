@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from relay.core.concurrency import run_in_daemon_thread
+from relay.core.concurrency import run_in_daemon_thread, short_switch_interval
 
 
 async def test_what_is_done_apart_comes_back() -> None:
@@ -53,3 +53,22 @@ asyncio.run(main())
 """
     ended = subprocess.run([sys.executable, "-c", program], timeout=20, check=False)
     assert ended.returncode == 0
+
+
+# ---- turns ----------------------------------------------------------------------------------
+# Turns are short for as long as they have to be.
+
+
+def test_turns_are_as_long_as_ever_afterwards_whatever_happens() -> None:
+    usual = sys.getswitchinterval()
+    with short_switch_interval():
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    assert sys.getswitchinterval() == pytest.approx(usual)
+    with short_switch_interval():
+        with short_switch_interval():
+            pass
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    assert sys.getswitchinterval() == pytest.approx(usual)
+    with pytest.raises(ValueError, match="in between"), short_switch_interval():
+        raise ValueError("in between")
+    assert sys.getswitchinterval() == pytest.approx(usual)

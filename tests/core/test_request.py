@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.core.request import frozen
+from relay.core.request import Headers, frozen
 
 
 @frozen
@@ -31,3 +31,21 @@ def test_the_type_checker_refuses_a_change() -> None:
 def test_there_is_no_room_for_anything_else() -> None:
     with pytest.raises(AttributeError):
         _Point(1).z = 2  # type: ignore[attr-defined] # that is the point
+
+
+# ---- headers --------------------------------------------------------------------------------
+
+FIELDS = Headers((("X-Date", "a"), ("Host", "h"), ("x-date", "b")))
+
+
+def test_every_value_of_a_name_is_found_in_whatever_case_and_in_order() -> None:
+    assert FIELDS.values("X-DATE") == ("a", "b")
+    assert FIELDS.values("Date") == ()
+
+
+def test_only_some_fields_stay_in_the_order_received() -> None:
+    assert list(FIELDS.only("x-DATE")) == [("X-Date", "a"), ("x-date", "b")]
+
+
+def test_values_are_not_shown() -> None:
+    assert repr(Headers((("Authorization", "canary"),))) == "Headers(Authorization)"

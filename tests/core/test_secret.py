@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from relay.core.secret import Secret
+from relay.core.request import Headers
+from relay.core.secret import Mask, Secret
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,41 @@ def test_equal_secrets_are_equal_and_an_empty_one_is_false() -> None:
     assert Secret("a") != "a"
     assert len({Secret("a"), Secret("a")}) == 1
     assert not Secret("")
+
+
+# ---- masking --------------------------------------------------------------------------------
+
+SECRETS = [
+    Secret("secret-one"),
+    Secret("secret-one-longer"),
+    Secret(b"bytes-\xff-key"),
+    Secret("ab"),
+]
+
+
+def test_a_secret_is_hidden_wherever_it_stands() -> None:
+    mask = Mask(SECRETS, Headers())
+    assert mask.text("a secret-one-longer, secret-one.") == "a ***, ***."
+    assert mask.signed([b"x=", None, b"&bytes-\xff-key"]) == "x=***&***"
+
+
+def test_tokens_of_the_request_are_hidden_and_signatures_are_not() -> None:
+    fields = (
+        ("authorization", "Bearer canary-1"),
+        ("Cookie", "canary-2"),
+        ("X-Token", "canary-3"),
+        ("Authorization", "HMAC-SHA256 SignedHeaders=a&Signature=c2ln"),
+    )
+    mask = Mask([], Headers(fields), ["X-Token"])
+    shown = mask.text("Bearer canary-1 canary-1 canary-2 canary-3 Signature=c2ln")
+    assert shown == "*** *** *** *** Signature=c2ln"
+
+
+def test_nothing_is_hidden_that_is_too_short_to_be_a_secret() -> None:
+    assert Mask(SECRETS, Headers((("Cookie", ""),))).text("abc") == "abc"
+
+
+def test_what_is_long_is_cut_after_it_is_hidden() -> None:
+    mask = Mask(SECRETS, Headers())
+    shown = mask.text("x" * 995 + "secret-one" + "y" * 100)
+    assert shown == "x" * 995 + "***yy… (1098 characters)"

@@ -16,7 +16,7 @@ import pytest
 
 from relay.core.errors import Refusal
 from relay.core.strict_json import JsonObject, JsonValue, Number, parse_object
-from tests.harness.npm import node
+from tests.harness.optional_tools import run_node
 
 NAMES = ("order_id", "status_code", "gross_amount", "transaction_status")
 
@@ -181,7 +181,7 @@ for (const line of lines) {
 
 def read_by_node(directory: Path, bodies: list[bytes]) -> list[dict[str, list[str]]]:
     """Return what `JSON.parse` makes of each body's fields."""
-    output = node(directory, _SCRIPT, "\n".join(body.hex() for body in bodies))
+    output = run_node(directory, _SCRIPT, "\n".join(body.hex() for body in bodies))
     return [
         {name: [kind, content] for name, kind, content in json.loads(line)}
         for line in output.splitlines()

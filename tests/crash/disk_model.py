@@ -13,7 +13,7 @@ from pathlib import PurePath
 from random import Random
 from typing import Final
 
-from tests.harness.syscalls import Call
+from tests.harness.traced_node import Call
 
 SECTOR: Final = 512
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from uuid import UUID
 
+from tests.harness.sandbox import midtrans_body, midtrans_request
 from tests.harness.wire import Reply, exchange
-from tests.system.messages import midtrans_body, midtrans_request
 
 NAME = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -70,3 +70,8 @@ async def send_all(
         for _ in range(at_once):
             group.create_task(sender())
     return answers
+
+
+def some(number: int, seed: int = 1) -> list[Message]:
+    """Return messages of the sizes that there are: mostly small, now and then a large one."""
+    return messages(number, (0, 600, 0, 3000, 0, 0, 12_000, 0, 0, 40_000), seed)

@@ -1,18 +1,27 @@
-"""The promise: what was acknowledged is delivered, under one id, and nothing else is."""
+"""What must hold after a crash: all that was acknowledged is stored, and delivered under one id."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-from tests.harness.ledger import Ledger
-from tests.harness.lives import Life, life_of
-from tests.harness.load import Load
-from tests.harness.until import until
-from tests.harness.upstream import Received
+import apsw
+
+from relay.core.clock import SystemClock
+from relay.spool import Query, Record
+from relay.spool.sqlite import open_spool
+from tests.crash.messages import NAME, Message
+from tests.harness.consistency import consistent_in_the_end
+from tests.harness.restarts import Life, Load, life_of
+from tests.harness.sandbox import ENVIRON
+from tests.harness.spool_audit import SpoolAudit, audit_of_the_stopped
+from tests.harness.traced_node import WrappedNode
+from tests.harness.upstream import Received, Upstream
+from tests.harness.wait_until import wait_until
 
 #: Seconds until what was left behind is delivered.
 _PATIENCE = 30.0
 
 
-def stored_what_it_should(ledger: Ledger, load: Load) -> None:
+def stored_what_it_should(ledger: SpoolAudit, load: Load) -> None:
     """Raise AssertionError unless the file is sound and acknowledged ⊆ stored ⊆ genuine, once."""
     assert ledger.sound == "ok"
     bodies = ledger.bodies
@@ -23,7 +32,7 @@ def stored_what_it_should(ledger: Ledger, load: Load) -> None:
     assert ledger.tallies == ledger.counts
 
 
-def delivered_what_it_stored(ledger: Ledger, received: Iterable[Received]) -> None:
+def delivered_what_it_stored(ledger: SpoolAudit, received: Iterable[Received]) -> None:
     """Raise AssertionError unless stored = delivered, each at most once in each life.
 
     A life that answers for an event never sends it again, so every further delivery was caused
@@ -60,4 +69,94 @@ async def has_delivered(life: Life, *event_ids: str) -> None:
     def left() -> set[str]:
         return wanted - {line["id"] for line in life.having(event="attempt", decision="done")}
 
-    assert await until(lambda: not left(), _PATIENCE), f"not delivered: {left()} {life.noise}"
+    assert await wait_until(lambda: not left(), _PATIENCE), f"not delivered: {left()} {life.noise}"
+
+
+# ---- after a fault --------------------------------------------------------------------------
+# What must be so after a fault: nothing is missing, and whatever tells of it tells the same.
+
+
+async def same_story(node: WrappedNode, config: Path, spool: Path | None = None) -> SpoolAudit:
+    """Wait until a relay has nothing in hand; then everything must tell the same of its events.
+
+    spool: where it lies, unless beside the configuration. It was empty when the relay started.
+    """
+    path = spool or config.with_name("relay.db")
+    return await consistent_in_the_end(node, config, path, ENVIRON)
+
+
+async def delivered_in_the_end(
+    config: Path, upstream: Upstream, promised: Iterable[Message]
+) -> SpoolAudit:
+    """Let a sound relay work on what a fault has left; all of it must come, and what was promised.
+
+    upstream: the one of this configuration. It answers 200, and remembers all that was promised
+        and delivered before.
+    """
+    path = config.with_name("relay.db")
+    left = audit_of_the_stopped(path)
+    async with WrappedNode(config, ENVIRON) as node:
+        ledger = await consistent_in_the_end(
+            node, config, path, ENVIRON, before=left.having("delivered")
+        )
+        assert await node.end() == 0
+    wanted = {row.body for row in left.rows if row.status != "delivered"}
+    wanted |= {message.body for message in promised}
+    missing = wanted - {each.body for each in upstream.received}
+    assert missing == set(), f"{len(missing)} never came"
+    return ledger
+
+
+# ---- in the spool's files -------------------------------------------------------------------
+# What lies in a spool's files, read as relay itself would read it.
+
+_PAGE = 1000
+
+
+async def empty(path: Path) -> None:
+    """Make a spool with nothing in it."""
+    await (await open_spool(path, SystemClock())).close()
+
+
+async def bodies(path: Path) -> dict[str, bytes | None]:
+    """Return the body of every event by the transaction in its key; None for one that is damaged.
+
+    Raises:
+        SpoolUnavailable: relay could not start on these files.
+    """
+    spool = await open_spool(path, SystemClock())
+    try:
+        found: dict[str, bytes | None] = {}
+        after: str | None = None
+        while True:
+            page = await spool.page(Query(limit=_PAGE, after=after))
+            for record in page.records:
+                kept = await spool.get(record.id)
+                event = kept[1] if kept is not None else None
+                found[name(record)] = None if event is None else event.body
+            after = page.next
+            if after is None:
+                return found
+    finally:
+        await spool.close()
+
+
+def name(record: Record) -> str:
+    """Return the id of the transaction that an event of Midtrans is about."""
+    found = NAME.search(record.key)
+    return record.key if found is None else found[0]
+
+
+def lost(found: dict[str, bytes | None], wanted: Iterable[tuple[str, bytes]]) -> list[str]:
+    """Return the transactions whose body is not there as it was sent."""
+    return [each for each, body in wanted if found.get(each) != body]
+
+
+def sound(path: Path, *, thoroughly: bool) -> str:
+    """Return SQLite's own opinion of the file: `ok` or what is wrong."""
+    connection = apsw.Connection(str(path))
+    try:
+        check = "integrity_check" if thoroughly else "quick_check"
+        return str(connection.pragma(check))
+    finally:
+        connection.close()

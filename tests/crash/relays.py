@@ -7,13 +7,11 @@ from random import Random
 
 import orjson
 
-from tests.harness.lives import Lives, path_of
-from tests.harness.load import Messages
+from tests.crash.lengths import parts
+from tests.harness.restarts import Messages, Restarts, path_of
+from tests.harness.sandbox import ENVIRON, MIDTRANS, STRANGER, midtrans_body
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
-from tests.proofs.lengths import parts
-from tests.system.conftest import ENVIRON, MIDTRANS, STRANGER
-from tests.system.messages import midtrans_body
 
 _HEAD = """
 listen: [{bind: "127.0.0.1:0"}]
@@ -49,7 +47,7 @@ def lives(
     concurrency: int = 32,
     retry: str = "50ms",
     give_up_after: str = "72h",
-) -> Lives:
+) -> Restarts:
     """Return relays-to-be with these upstreams (URL by name); `/name` is the endpoint of each."""
 
     def text(life: int) -> str:
@@ -68,12 +66,12 @@ def lives(
         parts += ["endpoints:", *(_ENDPOINT.format(name=name) for name in upstreams)]
         return "".join(parts)
 
-    return Lives(directory, ENVIRON, text)
+    return Restarts(directory, ENVIRON, text)
 
 
 def on_fresh_spools(
     times: int, on_one: int, tmp_path: Path, upstream: Upstream
-) -> Iterator[tuple[int, Lives]]:
+) -> Iterator[tuple[int, Restarts]]:
     """Yield so many times in all, at most `on_one` with the same spool, and their relays.
 
     The upstream has received nothing from the relays of a spool before its turn.

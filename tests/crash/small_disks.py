@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.durability import stored
-from tests.durability.messages import Answered, Message, send
-from tests.harness.until import until
+from tests.crash import promises
+from tests.crash.messages import Answered, Message, send
+from tests.harness.optional_tools import small_volume
+from tests.harness.sandbox import configuration
 from tests.harness.upstream import Upstream, answer
-from tests.harness.volume import small_volume
-from tests.system.conftest import configuration
+from tests.harness.wait_until import wait_until
 
 #: `limits.answer_within`, and something for a busy machine.
 _WITHIN: Final = 4.0
@@ -52,9 +52,9 @@ async def accepts_again(address: tuple[str, int], fresh: Iterator[Message]) -> l
 async def all_there(path: Path, answered: Sequence[Answered]) -> None:
     """What was acknowledged is in the spool as it was sent, and the spool is sound."""
     promised = [each.message for each in answered if each.acknowledged]
-    found = await stored.bodies(path)
-    assert stored.lost(found, [(each.name, each.body) for each in promised]) == []
-    assert stored.sound(path, thoroughly=True) == "ok"
+    found = await promises.bodies(path)
+    assert promises.lost(found, [(each.name, each.body) for each in promised]) == []
+    assert promises.sound(path, thoroughly=True) == "ok"
 
 
 class Deliveries:
@@ -78,6 +78,6 @@ class Deliveries:
     async def hold(self, answered: Sequence[Answered], within: float) -> None:
         """Return when everything acknowledged has been taken."""
         wanted = {each.message.body for each in answered if each.acknowledged}
-        await until(lambda: wanted <= self._taken, within)
+        await wait_until(lambda: wanted <= self._taken, within)
         missing = len(wanted - self._taken)
         assert missing == 0, f"{missing} of {len(wanted)} were not delivered in {within:g} s"

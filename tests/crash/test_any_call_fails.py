@@ -16,16 +16,16 @@ from typing import Final
 
 import pytest
 
-from tests.durability import stored
-from tests.durability.afterwards import delivered_in_the_end
-from tests.durability.messages import Message, messages, send
-from tests.harness import strace
-from tests.harness.ledger import of_the_dead
-from tests.harness.until import until
+from tests.crash import promises
+from tests.crash.lengths import tell
+from tests.crash.messages import Message, messages, send
+from tests.crash.promises import delivered_in_the_end
+from tests.harness import traced_node
+from tests.harness.sandbox import ENVIRON, configuration
+from tests.harness.spool_audit import audit_of_the_stopped
+from tests.harness.traced_node import WrappedNode
 from tests.harness.upstream import Upstream, answer
-from tests.harness.wrapped import WrappedNode
-from tests.proofs.lengths import tell
-from tests.system.conftest import ENVIRON, configuration
+from tests.harness.wait_until import wait_until
 
 pytestmark = [pytest.mark.debian, pytest.mark.proof]
 
@@ -115,19 +115,19 @@ class Chain:
         if fault.kind.at_work:
             node = WrappedNode(self.config, ENVIRON)
         else:
-            prefix = strace.failing(log, calls, failing, self._paths())
+            prefix = traced_node.failing(log, calls, failing, self._paths())
             node = WrappedNode(self.config, ENVIRON, prefix=prefix)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(node.end, signal.SIGKILL)
             await node.launch()
             listens = await node.listening()
             if fault.kind.at_work:
-                tracing = strace.failing_from_now(node.pid, log, calls, failing)
+                tracing = traced_node.failing_from_now(node.pid, log, calls, failing)
                 await stack.enter_async_context(tracing)
             became = await (self._work(node, fault) if listens else _not_started(node, fault))
         if not fault.kind.at_work:
-            await strace.finished(log)
-        failed = strace.injected(log)
+            await traced_node.finished(log)
+        failed = traced_node.injected(log)
         log.unlink()
         self._nothing_is_missing(fault)
         self.came_of_it[became if failed else "no such call"] += 1
@@ -157,18 +157,18 @@ class Chain:
             self.promised.append(answered.message)
         if answered.status == 0:
             # The connection alone was lost, or the relay is about to end.
-            await until(lambda: node.over, _PAUSE)
+            await wait_until(lambda: node.over, _PAUSE)
 
     def _nothing_is_missing(self, fault: Fault) -> None:
-        ledger = of_the_dead(self.spool)
+        ledger = audit_of_the_stopped(self.spool)
         assert ledger.sound == "ok", fault
         missing = {message.body for message in self.promised} - ledger.bodies.keys()
         assert missing == set(), f"{fault}: {len(missing)} were acknowledged and are not there"
 
     async def end(self) -> None:
         """Let a sound relay deliver all that was promised."""
-        found = await stored.bodies(self.spool)
-        assert stored.lost(found, [(each.name, each.body) for each in self.promised]) == []
+        found = await promises.bodies(self.spool)
+        assert promises.lost(found, [(each.name, each.body) for each in self.promised]) == []
         await delivered_in_the_end(self.config, self.upstream, self.promised)
 
     def _paths(self) -> list[Path]:
@@ -189,7 +189,7 @@ async def chain(directory: Path) -> AsyncIterator[Chain]:
         config = directory / "relay.yaml"
         config.write_text(configuration(upstream.url))
         made = Chain(config, upstream, iter(messages(10_000)))
-        await stored.empty(made.spool)
+        await promises.empty(made.spool)
         yield made
         await made.end()
 
@@ -204,7 +204,7 @@ async def _each(directory: Path, faults: Iterable[Fault]) -> Counter[str]:
 
 
 async def test_calls_of_several_kinds_fail(quick: Path) -> None:
-    strace.needed()
+    traced_node.strace_needed()
     places = {"fsync EIO": 7, "accept4 EMFILE": 5, "socket EMFILE": 5, "epoll_ctl ENOSPC": 9}
     faults = [Fault(kind, places[str(kind)]) for kind in _KINDS if str(kind) in places]
     assert len(faults) == len(places)
@@ -218,7 +218,7 @@ async def test_calls_of_several_kinds_fail(quick: Path) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", _KINDS, ids=str)
 async def test_wherever_a_call_fails(quick: Path, kind: Kind) -> None:
-    strace.needed()
+    traced_node.strace_needed()
     lanes = [_PLACES[lane::_LANES] for lane in range(_LANES)]
     async with asyncio.TaskGroup() as group:
         living = [

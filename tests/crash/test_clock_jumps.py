@@ -14,13 +14,12 @@ from typing import Final
 
 import pytest
 
-from tests.durability.afterwards import delivered_in_the_end, same_story
-from tests.durability.conftest import some
-from tests.durability.messages import send_all
-from tests.harness.until import until
+from tests.crash.messages import send_all, some
+from tests.crash.promises import delivered_in_the_end, same_story
+from tests.harness.sandbox import ENVIRON, configuration
+from tests.harness.traced_node import WrappedNode
 from tests.harness.upstream import Behaviour, Upstream, answer, when
-from tests.harness.wrapped import WrappedNode
-from tests.system.conftest import ENVIRON, configuration
+from tests.harness.wait_until import wait_until
 
 pytestmark = [pytest.mark.debian, pytest.mark.proof]
 
@@ -129,7 +128,7 @@ async def test_a_jump_neither_hastens_nor_stalls_retries(
             time.jump(jump)
             await asyncio.sleep(_WATCHED / len(jumps))
         upstream.behave(healed)
-        await until(lambda: len(healed.times) == _EVENTS, 3 * _WAIT)
+        await wait_until(lambda: len(healed.times) == _EVENTS, 3 * _WAIT)
         dead = node.having(event="attempt", decision="dead")
         assert not dead, f"{len(dead)} of {_EVENTS} were given up"
         assert len(healed.times) == _EVENTS, "a stall: not all came after the upstream had healed"
@@ -173,7 +172,7 @@ async def test_a_jump_leaves_new_events_alone(
         assert {each.status for each in answered} == {200}
         assert max(each.seconds for each in answered) < 2
         wanted = {each.body for each in before + after}
-        await until(lambda: {each.body for each in upstream.received} == wanted, 10)
+        await wait_until(lambda: {each.body for each in upstream.received} == wanted, 10)
         assert {each.body for each in upstream.received} == wanted
         assert await node.end() == 0
 
@@ -224,7 +223,7 @@ async def test_processes_whose_clocks_differ_do_not_deliver_each_others_events(
             await asyncio.sleep(_WATCHED)
             may_answer.set()
             wanted = {each.body for each in sent}
-            await until(lambda: {each.body for each in upstream.received} == wanted, 20)
+            await wait_until(lambda: {each.body for each in upstream.received} == wanted, 20)
             for node in (second, first, edge):
                 assert await node.end() == 0
     assert sorted(each.body for each in upstream.received) == sorted(each.body for each in sent)

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.durability import stored
-from tests.durability.conftest import some
-from tests.durability.messages import Answered, Message, send, send_all
-from tests.durability.rooms import accepts_again
-from tests.harness import strace
-from tests.harness.wrapped import WrappedNode
-from tests.system.conftest import ENVIRON
+from tests.crash import promises
+from tests.crash.messages import Answered, Message, send, send_all, some
+from tests.crash.small_disks import accepts_again
+from tests.harness import traced_node
+from tests.harness.sandbox import ENVIRON
+from tests.harness.traced_node import WrappedNode
 
 pytestmark = [pytest.mark.debian, pytest.mark.proof]
 
@@ -64,12 +63,12 @@ async def ordeal(
 
     heals: in the end it must take something again, and soon.
     """
-    strace.needed()
+    traced_node.strace_needed()
     directory = config.parent
-    await stored.empty(directory / "relay.db")
+    await promises.empty(directory / "relay.db")
     log = directory / "trace"
     paths = [directory / name for name in files]
-    node = WrappedNode(config, ENVIRON, prefix=strace.failing(log, calls, fault, paths))
+    node = WrappedNode(config, ENVIRON, prefix=traced_node.failing(log, calls, fault, paths))
     answered: list[Answered] = []
     try:
         await node.launch()
@@ -86,12 +85,12 @@ async def ordeal(
         code = await (node.ended() if ending else node.end())
     finally:
         await node.end(signal.SIGKILL)
-    await strace.finished(log)
+    await traced_node.finished(log)
     promised = [each.message for each in answered if each.acknowledged]
-    found = await stored.bodies(directory / "relay.db")
-    assert stored.lost(found, [(each.name, each.body) for each in promised]) == []
-    assert stored.sound(directory / "relay.db", thoroughly=True) == "ok"
-    return Ordeal(answered, code, strace.injected(log), node.noise)
+    found = await promises.bodies(directory / "relay.db")
+    assert promises.lost(found, [(each.name, each.body) for each in promised]) == []
+    assert promises.sound(directory / "relay.db", thoroughly=True) == "ok"
+    return Ordeal(answered, code, traced_node.injected(log), node.noise)
 
 
 async def _failed_sync(config: Path, place: int) -> None:
@@ -206,14 +205,16 @@ async def test_a_checkpoint_that_fails_ends_the_relay(config: Path, calls: str) 
 
 async def test_many_senders_at_once_get_no_false_success_either(config: Path) -> None:
     """The failed sync is of a commit that many wait for."""
-    strace.needed()
+    traced_node.strace_needed()
     log, spool = config.parent / "trace", config.parent / "relay.db"
-    fault = strace.failing(log, "fdatasync", "error=EIO:when=12", [spool.with_name("relay.db-wal")])
+    fault = traced_node.failing(
+        log, "fdatasync", "error=EIO:when=12", [spool.with_name("relay.db-wal")]
+    )
     node = WrappedNode(config, ENVIRON, prefix=fault)
     async with node:
         answered = await send_all(node.public[0], some(300), at_once=30)
         assert await node.ended() == 1
     promised = [each.message for each in answered if each.acknowledged]
-    found = await stored.bodies(spool)
-    assert stored.lost(found, [(each.name, each.body) for each in promised]) == []
+    found = await promises.bodies(spool)
+    assert promises.lost(found, [(each.name, each.body) for each in promised]) == []
     assert 0 < len(promised) < 300

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import faults, strace
-from tests.harness.faults import Exchange, FaultProxy
-from tests.harness.lives import Life
-from tests.harness.story import one_story
+from tests.crash import fault_proxy, promises
+from tests.crash.fault_proxy import Exchange, FaultProxy
+from tests.crash.lengths import lengths
+from tests.crash.relays import accepted, lives, message
+from tests.harness import traced_node
+from tests.harness.consistency import consistent
+from tests.harness.restarts import Life
+from tests.harness.sandbox import midtrans_body
 from tests.harness.upstream import Received, Upstream
 from tests.harness.wire import exchange
-from tests.proofs import promise
-from tests.proofs.lengths import lengths
-from tests.proofs.setting import accepted, lives, message
-from tests.system.messages import midtrans_body
 
 pytestmark = pytest.mark.proof
 
@@ -34,17 +34,17 @@ class Assassin:
         self._after = after_the_answer
         self._struck: set[str] = set()
 
-    def choose(self, request: Received) -> faults.Fault:
+    def choose(self, request: Received) -> fault_proxy.Fault:
         (event_id,) = request.values("webhook-id")
         if event_id in self._struck:
-            return faults.nothing
+            return fault_proxy.nothing
         self._struck.add(event_id)
         return self._strike
 
     async def _strike(self, exchange: Exchange) -> None:
         assert self.life is not None
         if self._after:
-            await faults.nothing(exchange)
+            await fault_proxy.nothing(exchange)
         await self.life.end(signal.SIGKILL)
 
 
@@ -60,7 +60,7 @@ async def test_killed_between_delivery_and_settlement(
     for number in range(1, times + 1):
         assassin.life = relays.next()
         async with assassin.life as life:
-            await promise.has_delivered(life, *left)
+            await promises.has_delivered(life, *left)
             await accepted(life.public[0], midtrans_body())
             await life.ended()
         ledger = relays.left_behind()
@@ -68,12 +68,12 @@ async def test_killed_between_delivery_and_settlement(
         left = ledger.having("pending", "leased")
     assassin.life = None
     async with relays.next() as last:
-        await promise.has_delivered(last, *left)
-        ledger = await one_story(last, relays)
+        await promises.has_delivered(last, *left)
+        ledger = await consistent(last, relays)
         assert await last.end() == 0
     assert len(ledger.rows) == times
-    promise.delivered_what_it_stored(ledger, proxy.seen)
-    extra = [len(requests) - 1 for requests in promise.by_id(proxy.seen).values()]
+    promises.delivered_what_it_stored(ledger, proxy.seen)
+    extra = [len(requests) - 1 for requests in promises.by_id(proxy.seen).values()]
     assert max(extra) <= 1
     if not after_the_answer:
         # Nobody can have settled what nobody had answered.
@@ -85,7 +85,7 @@ async def test_killed_between_delivery_and_settlement(
 async def test_killed_between_commit_and_acknowledgement(
     times: int, tmp_path: Path, upstream: Upstream
 ) -> None:
-    strace.needed()
+    traced_node.strace_needed()
     relays = lives(tmp_path, {"billing": upstream.url})
     bodies: list[bytes] = []
     for _ in range(times):
@@ -95,7 +95,7 @@ async def test_killed_between_commit_and_acknowledgement(
             bodies.append(midtrans_body())
             # A life that only receives sends nothing but answers from its main thread.
             calls = "sendto,sendmsg"
-            async with strace.failing_from_now(life.pid, tmp_path / "trace", calls, _KILLED):
+            async with traced_node.failing_from_now(life.pid, tmp_path / "trace", calls, _KILLED):
                 reply = await exchange(life.public[0], message(bodies[-1]))
                 await life.ended()
             assert reply.status == 0, "it was acknowledged before it could be killed"
@@ -105,8 +105,8 @@ async def test_killed_between_commit_and_acknowledgement(
     async with relays.next() as last:
         await accepted(last.public[0], bodies[-1])
         await last.wait_for(times, event="attempt", decision="done")
-        ledger = await one_story(last, relays)
+        ledger = await consistent(last, relays)
         assert await last.end() == 0
     assert [row.body for row in ledger.rows] == bodies
-    promise.delivered_what_it_stored(ledger, upstream.received)
+    promises.delivered_what_it_stored(ledger, upstream.received)
     assert len(upstream.received) == times

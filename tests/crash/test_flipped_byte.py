@@ -10,12 +10,11 @@ from random import Random
 import pytest
 
 from relay.core.errors import SpoolUnavailable
-from tests.durability import stored
-from tests.durability.conftest import some
-from tests.durability.messages import Message, send_all
+from tests.crash import promises
+from tests.crash.messages import Message, send_all, some
+from tests.harness.sandbox import ENVIRON
+from tests.harness.traced_node import WrappedNode
 from tests.harness.upstream import Upstream
-from tests.harness.wrapped import WrappedNode
-from tests.system.conftest import ENVIRON
 
 pytestmark = pytest.mark.proof
 
@@ -75,7 +74,7 @@ async def _read_back(directory: Path, whole: Path, sent: list[Message], seed: in
     here = f"seed {seed}, byte {place}"
     bodies = {message.name: message.body for message in sent}
     try:
-        found = await stored.bodies(path)
+        found = await promises.bodies(path)
     except SpoolUnavailable:
         return []
     finally:

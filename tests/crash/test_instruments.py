@@ -1,10 +1,15 @@
-"""The model of a disk that loses power."""
+"""The instruments of these proofs: the disk's model, the oracle over a trace, strace's parser."""
 
 from pathlib import PurePath
 from random import Random
 
-from tests.harness.disk import SECTOR, Disk, Fate
-from tests.harness.syscalls import Call
+import pytest
+
+from tests.crash.disk_model import SECTOR, Disk, Fate
+from tests.crash.traces import answers, directory_synced, unsynced
+from tests.harness.traced_node import Call, TraceCut, parse
+
+# ---- the model of a disk --------------------------------------------------------------------
 
 _PATH = "/d/file"
 
@@ -111,3 +116,132 @@ def test_what_the_process_sees_is_everything() -> None:
 
 
 _REST = ("name", "file", "data", "numbers", "flags", "result")
+
+# ---- the order of calls ---------------------------------------------------------------------
+# The oracle over a trace: it must find what is out of order.
+
+_LOG = "/d/relay.db-wal"
+_NAME = "1c28dbbb-8596-48e4-85d7-9f1382db8a1f"
+_SOCKET = "TCP:[1->2]"
+
+
+def call(at: int, name: str, file: str, data: bytes = b"", *numbers: int, result: int = 0) -> Call:
+    return Call(1, at, at, name, file, data, numbers, frozenset(), result)
+
+
+def heard(at: int) -> Call:
+    return call(at, "recvfrom", _SOCKET, f'{{"transaction_id": "{_NAME}"}}'.encode(), result=9)
+
+
+def frame(at: int, *, last: bool = True) -> list[Call]:
+    header = bytes(4) + (b"\0\0\0\5" if last else bytes(4)) + bytes(16)
+    return [
+        call(at, "pwrite64", _LOG, header, 24, 32, result=24),
+        call(at + 1, "pwrite64", _LOG, _NAME.encode(), 36, 56, result=36),
+    ]
+
+
+def sync(at: int, result: int = 0) -> Call:
+    return call(at, "fdatasync", _LOG, result=result)
+
+
+def answered(at: int, status: int = 200) -> Call:
+    return call(at, "sendto", _SOCKET, f"HTTP/1.1 {status} OK\r\n".encode(), result=9)
+
+
+def test_written_synced_answered_is_in_order() -> None:
+    assert unsynced([heard(0), *frame(1), sync(3), answered(4)], _LOG) == []
+
+
+def test_an_answer_before_the_sync_is_found() -> None:
+    [found] = unsynced([heard(0), *frame(1), answered(3), sync(4)], _LOG)
+    assert "not synced in between" in found
+
+
+def test_a_sync_before_the_write_does_not_count() -> None:
+    assert unsynced([heard(0), sync(1), *frame(2), answered(4)], _LOG)
+
+
+def test_a_sync_that_failed_does_not_count() -> None:
+    assert unsynced([heard(0), *frame(1), sync(3, -1), answered(4)], _LOG)
+
+
+def test_a_sync_before_the_last_frame_of_the_transaction_does_not_count() -> None:
+    calls = [heard(0), *frame(1, last=False), sync(3), *frame(4), answered(6)]
+    assert unsynced(calls, _LOG)
+
+
+def test_a_success_for_something_never_written_is_found() -> None:
+    [found] = unsynced([heard(0), sync(1), answered(2)], _LOG)
+    assert "never written" in found
+
+
+def test_a_refusal_is_no_success() -> None:
+    assert list(answers([heard(0), answered(1, 502)])) == []
+
+
+def test_a_name_counts_once_its_directory_has_been_synced() -> None:
+    made = Call(1, 0, 0, "openat", "", _LOG.encode(), (), frozenset({"O_CREAT"}), 6)
+    synced = call(1, "fsync", "/d")
+    assert directory_synced([made, synced], _LOG, before=2)
+    assert not directory_synced([made, synced], _LOG, before=1)
+    assert not directory_synced([made], _LOG, before=2)
+
+
+# ---- strace's log ---------------------------------------------------------------------------
+# The parser of strace's log.
+
+
+def _hex(text: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in text.encode())
+
+
+def test_a_write_has_its_file_its_bytes_and_its_place() -> None:
+    [call] = parse([f'7 1.5 pwrite64(12<{_hex("/d/relay.db")}>, "{_hex("ab")}", 2, 4096) = 2\n'])
+    assert (call.thread, call.name, call.file, call.data) == (7, "pwrite64", "/d/relay.db", b"ab")
+    assert (call.numbers, call.result, call.worked) == ((2, 4096), 2, True)
+
+
+def test_a_call_that_was_interrupted_in_the_log_is_one_call() -> None:
+    calls = parse(
+        [
+            f"7 1.5 fdatasync(12<{_hex('/d/w')}> <unfinished ...>",
+            f'8 1.6 sendto(9<TCP:[{_hex("1->2")}]>, "{_hex("hi")}", 2, 0, NULL, 0) = 2',
+            "7 1.7 <... fdatasync resumed>)     = 0",
+        ]
+    )
+    assert [(call.name, call.began, call.ended) for call in calls] == [
+        ("fdatasync", 0, 2),
+        ("sendto", 1, 1),
+    ]
+    assert calls[0].file == "/d/w"
+
+
+def test_a_call_that_failed_or_never_came_back_did_not_work() -> None:
+    calls = parse(
+        [
+            f"7 1.5 fdatasync(12<{_hex('/d/w')}>) = -1 EIO (Input/output error) (INJECTED)",
+            f'7 1.6 pwrite64(12<{_hex("/d/w")}>, "{_hex("x")}", 1, 5 <unfinished ...>',
+            "7 1.7 +++ killed by SIGKILL +++",
+        ]
+    )
+    assert [call.worked for call in calls] == [False, False]
+    assert (calls[1].data, calls[1].numbers, calls[1].ended) == (b"x", (1, 5), None)
+
+
+def test_a_gather_write_is_joined() -> None:
+    pieces = f'[{{iov_base="{_hex("ab")}", iov_len=2}}, {{iov_base="{_hex("c")}", iov_len=1}}]'
+    [call] = parse([f"7 1.5 writev(3<{_hex('/d/w')}>, {pieces}, 2) = 3"])
+    assert call.data == b"abc"
+
+
+def test_flags_are_known_and_lines_count_from_the_start_given() -> None:
+    path = _hex("/d/relay.db")
+    [call] = parse([f'7 1.5 openat(AT_FDCWD</x>, "{path}", O_RDWR|O_CREAT, 0600) = 6<{path}>'], 40)
+    assert (call.data, call.flags) == (b"/d/relay.db", frozenset({"O_RDWR", "O_CREAT"}))
+    assert (call.began, call.result) == (40, 6)
+
+
+def test_a_buffer_that_was_cut_is_refused() -> None:
+    with pytest.raises(TraceCut, match="larger -s"):
+        parse([f'7 1.5 pwrite64(12<{_hex("/d/w")}>, "{_hex("ab")}"..., 4096, 0) = 4096'])

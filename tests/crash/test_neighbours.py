@@ -1,21 +1,23 @@
 """One upstream that is down, or one event that nobody can take, holds up nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.harness import faults
-from tests.harness.faults import Exchange, FaultProxy
-from tests.harness.lives import Life
-from tests.harness.story import one_story
+from tests.crash import fault_proxy, promises
+from tests.crash.fault_proxy import Exchange, FaultProxy
+from tests.crash.relays import accepted, lives
+from tests.harness.consistency import consistent
+from tests.harness.restarts import Life
+from tests.harness.sandbox import ENVIRON, midtrans_body
 from tests.harness.upstream import Upstream, answer
-from tests.proofs import promise
-from tests.proofs.setting import accepted, lives
-from tests.system.conftest import ENVIRON
-from tests.system.messages import midtrans_body
+from tests.harness.wire import exchange, request
 
 pytestmark = pytest.mark.proof
 
@@ -38,7 +40,7 @@ async def test_one_of_ten_upstreams_is_down(
 
     async def until_healed(exchange: Exchange) -> None:
         await healed.wait()
-        await faults.nothing(exchange)
+        await fault_proxy.nothing(exchange)
 
     sick.choose = lambda _: until_healed
     if how == "refuses":
@@ -58,17 +60,17 @@ async def test_one_of_ten_upstreams_is_down(
         if how == "refuses":
             await sick.listen()
         await life.wait_for(_EACH, event="attempt", decision="done", upstream="sick")
-        ledger = await one_story(life, relays)
+        ledger = await consistent(life, relays)
         assert await life.end() == 0
     assert len(ledger.rows) == (len(_HEALTHY) + 1) * _EACH
     assert {row.status for row in ledger.rows} == {"delivered"}
-    assert len(promise.by_id(upstream.received)) == len(upstream.received)
+    assert len(promises.by_id(upstream.received)) == len(upstream.received)
 
 
 async def test_an_event_that_nobody_can_take_lets_the_others_pass(
     tmp_path: Path, proxy: FaultProxy, upstream: Upstream
 ) -> None:
-    refuse = faults.instead(answer(500))
+    refuse = fault_proxy.instead(answer(500))
     poison, others = midtrans_body(), [midtrans_body() for _ in range(20)]
     all_are_stored = asyncio.Event()
 
@@ -76,7 +78,7 @@ async def test_an_event_that_nobody_can_take_lets_the_others_pass(
         await all_are_stored.wait()
         await refuse(exchange)
 
-    proxy.choose = lambda request: spoil if request.body == poison else faults.nothing
+    proxy.choose = lambda request: spoil if request.body == poison else fault_proxy.nothing
     relays = lives(tmp_path, {"billing": proxy.url}, timeout="30s", concurrency=1, retry="200ms")
     async with relays.next() as life:
         for body in (poison, *others):
@@ -89,9 +91,9 @@ async def test_an_event_that_nobody_can_take_lets_the_others_pass(
         first, second, *_ = (turn for turn, each in enumerate(proxy.seen) if each.body == poison)
         assert first == 0
         assert second > 1
-        proxy.choose = lambda _: faults.nothing
+        proxy.choose = lambda _: fault_proxy.nothing
         await life.wait_for(len(others) + 1, event="attempt", decision="done")
-        ledger = await one_story(life, relays)
+        ledger = await consistent(life, relays)
         assert await life.end() == 0
     assert upstream.received[-1].body == poison
     assert {row.status for row in ledger.rows} == {"delivered"}
@@ -100,22 +102,22 @@ async def test_an_event_that_nobody_can_take_lets_the_others_pass(
 async def test_an_event_that_nobody_can_take_dies_alone_and_can_be_put_back(
     tmp_path: Path, proxy: FaultProxy, upstream: Upstream
 ) -> None:
-    refuse = faults.instead(answer(500))
+    refuse = fault_proxy.instead(answer(500))
     poison, others = midtrans_body(), [midtrans_body() for _ in range(5)]
-    proxy.choose = lambda request: refuse if request.body == poison else faults.nothing
+    proxy.choose = lambda request: refuse if request.body == poison else fault_proxy.nothing
     relays = lives(tmp_path, {"billing": proxy.url}, give_up_after="300ms")
     async with relays.next() as life:
         for body in (poison, *others):
             await accepted(life.public[0], body)
         await life.wait_for(len(others), event="attempt", decision="done")
         dead = await life.wait_for(event="attempt", decision="dead")
-        ledger = await one_story(life, relays)
+        ledger = await consistent(life, relays)
         assert ledger.having("dead") == {dead["id"]}
         assert len(ledger.having("delivered")) == len(others)
-        proxy.choose = lambda _: faults.nothing
+        proxy.choose = lambda _: fault_proxy.nothing
         await _requeue(life, dead["id"])
-        await promise.has_delivered(life, dead["id"])
-        await one_story(life, relays)
+        await promises.has_delivered(life, dead["id"])
+        await consistent(life, relays)
         assert await life.end() == 0
     assert upstream.received[-1].body == poison
     assert upstream.received[-1].values("webhook-id") == [dead["id"]]
@@ -129,3 +131,50 @@ async def _requeue(life: Life, event_id: str) -> None:
         admin.post(f"/api/v1/events/{event_id}/requeue") as response,
     ):
         assert response.status == 200, await response.text()
+
+
+# ---- a silent name server -------------------------------------------------------------------
+# The relay runs in a mount namespace of its own, in which `/etc/resolv.conf` names a server of
+# ours: it takes every question and says nothing. That takes Linux and root.
+
+_SILENT = "127.0.0.9"
+_EVENTS = 40
+_GRACE = 5.0  # as in the configuration of these relays
+_TO_SPARE = 5.0
+
+
+@pytest.fixture
+def nobody_answers(tmp_path: Path) -> Iterator[tuple[str, ...]]:
+    """Give what runs a program in a world whose name server is silent."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("this needs root and `unshare`: a silent name server was NOT tried")
+    resolv = tmp_path / "resolv.conf"
+    resolv.write_text(f"nameserver {_SILENT}\noptions timeout:30 attempts:5\n")
+    script = f'mount --bind "{resolv}" /etc/resolv.conf && exec "$@"'
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        try:
+            server.bind((_SILENT, 53))
+        except OSError as error:
+            pytest.skip(f"a silent name server was NOT tried: {error}")
+        yield ("unshare", "-m", "sh", "-c", script, "sh")
+
+
+async def test_an_upstream_whose_name_nobody_knows_is_alone_with_that(
+    tmp_path: Path, nobody_answers: tuple[str, ...], upstream: Upstream
+) -> None:
+    healthy = upstream.url.replace("127.0.0.1", "localhost")
+    upstreams = {"silent": "http://billing.example.com/events", "healthy": healthy}
+    relays = lives(tmp_path, upstreams, timeout="30s", concurrency=_EVENTS)
+    loop = asyncio.get_running_loop()
+    async with relays.next(*nobody_answers) as life:
+        for _ in range(_EVENTS):
+            await accepted(life.public[0], midtrans_body(), "silent")
+        for _ in range(_EVENTS):
+            await accepted(life.public[0], midtrans_body(), "healthy")
+        await life.wait_for(_EVENTS, event="attempt", upstream="healthy")
+        assert {each["decision"] for each in life.having(event="attempt")} == {"done"}
+        assert (await exchange(life.admin, request("GET", "/metrics"))).status == 200
+        began = loop.time()
+        assert await life.end() == 0
+        assert loop.time() - began < _GRACE + _TO_SPARE
+    assert len(upstream.received) == _EVENTS

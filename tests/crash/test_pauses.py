@@ -11,17 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import faults
-from tests.harness.faults import Exchange, FaultProxy
-from tests.harness.lives import Life, life_of
-from tests.harness.story import one_story
-from tests.harness.until import until
+from tests.crash import fault_proxy, promises
+from tests.crash.fault_proxy import Exchange, FaultProxy
+from tests.crash.lengths import lengths, tell
+from tests.crash.relays import accepted, lives
+from tests.harness.consistency import consistent
+from tests.harness.restarts import Life, life_of
+from tests.harness.sandbox import midtrans_body
+from tests.harness.traced_node import RELAY
 from tests.harness.upstream import Received
-from tests.harness.wrapped import RELAY
-from tests.proofs import promise
-from tests.proofs.lengths import lengths, tell
-from tests.proofs.setting import accepted, lives
-from tests.system.messages import midtrans_body
+from tests.harness.wait_until import wait_until
 
 pytestmark = pytest.mark.proof
 
@@ -42,9 +41,9 @@ class Spell:
         self._life = life
         self._turn = 0
 
-    def choose(self, request: Received) -> faults.Fault:
+    def choose(self, request: Received) -> fault_proxy.Fault:
         if life_of(request) != self._life or self.broken.is_set():
-            return faults.nothing
+            return fault_proxy.nothing
         self._turn += 1
         return self._late if self._turn % 2 else self._never
 
@@ -78,9 +77,9 @@ def _begun(proxy: FaultProxy) -> int:
 
 
 async def _is_told(life: Life, number: int, **fields: object) -> None:
-    assert await until(lambda: len(life.having(event="attempt", **fields)) >= number, _PATIENCE), (
-        f"{len(life.having(event='attempt', **fields))} of {number} {fields}"
-    )
+    assert await wait_until(
+        lambda: len(life.having(event="attempt", **fields)) >= number, _PATIENCE
+    ), f"{len(life.having(event='attempt', **fields))} of {number} {fields}"
 
 
 async def _pauses(
@@ -103,17 +102,17 @@ async def _pauses(
             paused.send(signal.SIGCONT)
             await _is_told(paused, number * _AT_ONCE, decision="lost")
             assert paused.having(event="attempt", decision="retry") == []
-        await one_story(other, relays)
-        await one_story(paused, relays)
+        await consistent(other, relays)
+        await consistent(paused, relays)
         assert await other.end() == 0
         # And it is as good as ever.
         await accepted(paused.public[0], midtrans_body())
         await _is_told(paused, 1, decision="done")
-        ledger = await one_story(paused, relays)
+        ledger = await consistent(paused, relays)
         assert await paused.end() == 0
         assert paused.noise == other.noise == []
     assert len(ledger.rows) == sent + 1
-    promise.delivered_what_it_stored(ledger, proxy.seen)
+    promises.delivered_what_it_stored(ledger, proxy.seen)
     extra = len(proxy.seen) - len(ledger.rows)
     assert extra == times * _AT_ONCE
     tell(pauses=times, events=len(ledger.rows), extra_deliveries=extra)
@@ -151,10 +150,10 @@ async def test_a_process_that_is_alone_takes_up_again_what_it_had_in_hand(
             spell.broken.set()
             life.send(signal.SIGCONT)
             await _is_told(life, sent, decision="done")
-        ledger = await one_story(life, relays)
+        ledger = await consistent(life, relays)
         assert await life.end() == 0
         assert life.noise == []
-    got = promise.by_id(proxy.seen)
+    got = promises.by_id(proxy.seen)
     assert set(got) == ledger.having("delivered") == {row.id for row in ledger.rows}
     assert max(len(requests) for requests in got.values()) <= 2
     tell(pauses=times, events=len(got), extra_deliveries=len(proxy.seen) - len(got))

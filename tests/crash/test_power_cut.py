@@ -16,13 +16,13 @@ from random import Random
 import pytest
 
 from relay.core.errors import SpoolUnavailable
-from tests.durability import stored
-from tests.durability.afterwards import delivered_in_the_end
-from tests.durability.conftest import CONTROL, Life, Traced, some, trace
-from tests.durability.ordering import answers
-from tests.harness.disk import Disk, Fate
+from tests.crash import promises
+from tests.crash.disk_model import Disk, Fate
+from tests.crash.messages import some
+from tests.crash.promises import delivered_in_the_end
+from tests.crash.traces import CONTROL, Life, Traced, answers, directory_synced, trace, unsynced
+from tests.harness.sandbox import configuration
 from tests.harness.upstream import Upstream
-from tests.system.conftest import configuration
 
 pytestmark = [pytest.mark.debian, pytest.mark.proof]
 
@@ -66,14 +66,14 @@ async def damage(cut: Cut, directory: Path, *, thoroughly: bool) -> str | None:
         (directory / name).write_bytes(content)
     path = directory / "relay.db"
     try:
-        found = await stored.bodies(path)
+        found = await promises.bodies(path)
     except SpoolUnavailable as error:
         return f"relay cannot start: {error}"
     else:
-        lost = stored.lost(found, cut.acknowledged)
+        lost = promises.lost(found, cut.acknowledged)
         if lost:
             return f"{len(lost)} of {len(cut.acknowledged)} lost: {lost[:3]}"
-        opinion = stored.sound(path, thoroughly=thoroughly)
+        opinion = promises.sound(path, thoroughly=thoroughly)
         return None if opinion == "ok" else opinion
     finally:
         shutil.rmtree(directory)
@@ -172,3 +172,21 @@ def _covers_every_kind(traced: Traced) -> None:
     checkpointed = [call for call in writes if call.file == str(traced.directory / "relay.db")]
     assert len(begun_anew) >= 2
     assert len(checkpointed) >= 100
+
+
+# ---- synced before answered -----------------------------------------------------------------
+# No answer of success leaves before the event it answers has been synced.
+
+
+async def test_every_success_leaves_after_its_sync(tmp_path: Path) -> None:
+    traced = await trace(tmp_path, Life(some(60)))
+    left = list(answers(traced.calls))
+    assert {each.name for each in left} == {each.name for each in traced.sent}
+    assert unsynced(traced.calls, traced.log) == []
+    for name in ("relay.db", "relay.db-wal"):
+        assert directory_synced(traced.calls, str(tmp_path / name), left[0].left)
+
+
+async def test_a_spool_that_does_not_sync_is_found_out(tmp_path: Path) -> None:
+    traced = await trace(tmp_path, Life(some(60)), program=CONTROL)
+    assert len(unsynced(traced.calls, traced.log)) > 0.9 * len(traced.sent)

@@ -5,15 +5,14 @@ import signal
 from pathlib import Path
 from random import Random
 
-from tests.harness.lives import Life
-from tests.harness.load import Kind, Load
-from tests.harness.story import one_story
+from tests.crash import promises
+from tests.crash.lengths import dice, lengths, tell
+from tests.crash.relays import MESSAGES, lives
+from tests.harness.consistency import consistent
+from tests.harness.restarts import Kind, Life, Load
+from tests.harness.sandbox import ENVIRON
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
-from tests.proofs import promise
-from tests.proofs.lengths import dice, lengths, tell
-from tests.proofs.setting import MESSAGES, lives
-from tests.system.conftest import ENVIRON
 
 #: Seconds under load between two reloads at most.
 _SERVING = 0.2
@@ -88,12 +87,12 @@ async def test_reloads_lose_nothing(times: int, tmp_path: Path, upstream: Upstre
     async with relays.next() as last:
         await load.come_again(last.public[0])
         new = {line["id"] for line in last.having(event="delivery", verdict="accepted")}
-        await promise.has_delivered(last, *left, *new)
-        ledger = await one_story(last, relays)
+        await promises.has_delivered(last, *left, *new)
+        ledger = await consistent(last, relays)
         assert await last.end() == 0
     load.check()
-    promise.stored_what_it_should(ledger, load)
-    promise.delivered_what_it_stored(ledger, upstream.received)
+    promises.stored_what_it_should(ledger, load)
+    promises.delivered_what_it_stored(ledger, upstream.received)
     tell(reloads=times, taken=taken, stored=len(ledger.rows), answers=answers)
 
 

@@ -8,13 +8,12 @@ from random import Random
 
 import trustme
 
+from tests.crash.lengths import dice, lengths, tell
+from tests.crash.relays import lives, message
 from tests.harness.node import Node
+from tests.harness.sandbox import ENVIRON, midtrans_body
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, read_reply, request
-from tests.proofs.lengths import dice, lengths, tell
-from tests.proofs.setting import lives, message
-from tests.system.conftest import ENVIRON
-from tests.system.messages import midtrans_body
 
 NAME = "pay.example.com"
 

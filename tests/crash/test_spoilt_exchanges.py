@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import faults
-from tests.harness.faults import CONTINUE, FaultProxy, instead
-from tests.harness.lives import Life, Lives
-from tests.harness.story import one_story
+from tests.crash import fault_proxy, promises
+from tests.crash.fault_proxy import CONTINUE, FaultProxy, instead
+from tests.crash.lengths import lengths, parts
+from tests.crash.relays import accepted, lives
+from tests.harness.consistency import consistent
+from tests.harness.restarts import Life, Restarts
+from tests.harness.sandbox import midtrans_body
 from tests.harness.upstream import (
     Received,
     Upstream,
@@ -22,10 +25,6 @@ from tests.harness.upstream import (
     reset,
     send,
 )
-from tests.proofs import promise
-from tests.proofs.lengths import lengths, parts
-from tests.proofs.setting import accepted, lives
-from tests.system.messages import midtrans_body
 
 pytestmark = pytest.mark.proof
 
@@ -44,7 +43,7 @@ class Mode:
     arrives: how often the event reaches the upstream behind the proxy.
     """
 
-    fault: faults.Fault
+    fault: fault_proxy.Fault
     told: tuple[str, object]
     arrives: int = 1
 
@@ -54,19 +53,19 @@ MODES = {
     "reset": Mode(instead(reset), ("unreachable", "reset")),
     "half-close": Mode(instead(half_close), ("unreachable", "closed")),
     "close": Mode(instead(close), ("unreachable", "closed")),
-    "slow": Mode(faults.slow, ("unreachable", "timeout"), arrives=2),
+    "slow": Mode(fault_proxy.slow, ("unreachable", "timeout"), arrives=2),
     "5xx": Mode(instead(answer(500)), ("rejected", 500)),
-    "huge": Mode(faults.huge, ("rejected", 503)),
-    "endless": Mode(faults.endless, ("delivered", 200)),
+    "huge": Mode(fault_proxy.huge, ("rejected", 503)),
+    "endless": Mode(fault_proxy.endless, ("delivered", 200)),
     "garbage": Mode(
         instead(send(b"\x16\x03\x01 not HTTP\r\n\r\n", close)), ("unreachable", "malformed")
     ),
-    "continue first": Mode(faults.continue_first, ("delivered", 200)),
+    "continue first": Mode(fault_proxy.continue_first, ("delivered", 200)),
     "continue only": Mode(instead(repeat(CONTINUE, 0.02)), ("unreachable", "timeout")),
 }
 
 
-def relays_of(directory: Path, proxy: FaultProxy) -> Lives:
+def relays_of(directory: Path, proxy: FaultProxy) -> Restarts:
     return lives(directory, {"billing": proxy.url}, timeout=f"{_TIMEOUT}ms", concurrency=_AT_ONCE)
 
 
@@ -75,8 +74,8 @@ def relays_of(directory: Path, proxy: FaultProxy) -> Lives:
 async def test_a_spoilt_exchange_is_made_good(
     times: int, mode: Mode, tmp_path: Path, proxy: FaultProxy, upstream: Upstream
 ) -> None:
-    def choose(request: Received) -> faults.Fault:
-        return mode.fault if request.values("Relay-Attempt") == ["1"] else faults.nothing
+    def choose(request: Received) -> fault_proxy.Fault:
+        return mode.fault if request.values("Relay-Attempt") == ["1"] else fault_proxy.nothing
 
     proxy.choose = choose
     relays = relays_of(tmp_path, proxy)
@@ -122,7 +121,7 @@ def _told(line: dict[str, object]) -> tuple[object, object]:
 
 async def _ended_well(
     life: Life,
-    relays: Lives,
+    relays: Restarts,
     proxy: FaultProxy,
     upstream: Upstream,
     sent: list[bytes],
@@ -134,9 +133,9 @@ async def _ended_well(
     longest = max(line["duration_ms"] for line in life.having(event="attempt"))
     assert longest <= _TIMEOUT + _OVERRUN
     assert Counter(each.body for each in upstream.received) == dict.fromkeys(sent, arrives)
-    assert len(promise.by_id(upstream.received)) == len(sent)
+    assert len(promises.by_id(upstream.received)) == len(sent)
     sent += await _every_worker_is_free(life, proxy)
-    ledger = await one_story(life, relays)
+    ledger = await consistent(life, relays)
     assert await life.end() == 0
     assert life.noise == []
     assert ledger.bodies == dict.fromkeys(sent, 1)
@@ -148,9 +147,9 @@ async def _every_worker_is_free(life: Life, proxy: FaultProxy) -> list[bytes]:
     before = len(life.having(event="attempt", decision="done"))
     together = asyncio.Barrier(_AT_ONCE)
 
-    async def wait_for_the_others(exchange: faults.Exchange) -> None:
+    async def wait_for_the_others(exchange: fault_proxy.Exchange) -> None:
         await together.wait()
-        await faults.nothing(exchange)
+        await fault_proxy.nothing(exchange)
 
     proxy.choose = lambda _: wait_for_the_others
     bodies = await _send(_AT_ONCE, life)

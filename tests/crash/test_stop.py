@@ -10,19 +10,16 @@ from random import Random
 import apsw
 import pytest
 
-from tests.harness import faults
-from tests.harness.faults import Exchange, FaultProxy
-from tests.harness.lives import Life, Lives
-from tests.harness.load import Load
-from tests.harness.story import one_story
-from tests.harness.until import until
+from tests.crash import fault_proxy, promises
+from tests.crash.fault_proxy import Exchange, FaultProxy
+from tests.crash.lengths import dice, lengths, tell
+from tests.crash.relays import MESSAGES, accepted, lives, on_fresh_spools
+from tests.harness.consistency import consistent
+from tests.harness.restarts import Life, Load, Restarts
+from tests.harness.sandbox import ENVIRON, midtrans_body
 from tests.harness.upstream import Upstream
+from tests.harness.wait_until import wait_until
 from tests.harness.wire import exchange, request
-from tests.proofs import promise
-from tests.proofs.lengths import dice, lengths, tell
-from tests.proofs.setting import MESSAGES, accepted, lives, on_fresh_spools
-from tests.system.conftest import ENVIRON
-from tests.system.messages import midtrans_body
 
 pytestmark = pytest.mark.proof
 
@@ -47,13 +44,13 @@ async def test_what_was_acknowledged_outlives_ends(
         await _outlives(ends, relays, upstream, chance)
 
 
-async def _outlives(ends: int, relays: Lives, upstream: Upstream, chance: Random) -> None:
+async def _outlives(ends: int, relays: Restarts, upstream: Upstream, chance: Random) -> None:
     load = Load(MESSAGES, chance)
     for _ in range(ends):
         async with relays.next() as life:
             await _end_under_load(life, load, chance)
         ledger = relays.left_behind()
-        promise.stored_what_it_should(ledger, load)
+        promises.stored_what_it_should(ledger, load)
         assert ledger.having("leased") == set(), "left leased by an end in good order"
     left = relays.left_behind().having("pending")
     async with relays.next() as last:
@@ -61,12 +58,12 @@ async def _outlives(ends: int, relays: Lives, upstream: Upstream, chance: Random
         if came_again:
             await last.wait_for(came_again, event="delivery")
         new = {line["id"] for line in last.having(event="delivery", verdict="accepted")}
-        await promise.has_delivered(last, *left, *new)
-        ledger = await one_story(last, relays)
+        await promises.has_delivered(last, *left, *new)
+        ledger = await consistent(last, relays)
         assert await last.end() == 0
     load.check()
-    promise.stored_what_it_should(ledger, load)
-    promise.delivered_what_it_stored(ledger, upstream.received)
+    promises.stored_what_it_should(ledger, load)
+    promises.delivered_what_it_stored(ledger, upstream.received)
     # The upstream answers at once, so nothing has to be cut short and sent again.
     assert len(upstream.received) == len(ledger.rows)
     assert load.acknowledged, "nothing was acknowledged: this has proven nothing"
@@ -91,7 +88,7 @@ class Hold:
 
     async def fault(self, exchange: Exchange) -> None:
         await self.over.wait()
-        await faults.nothing(exchange)
+        await fault_proxy.nothing(exchange)
 
 
 async def _under_way(life: Life, proxy: FaultProxy) -> Hold:
@@ -101,7 +98,7 @@ async def _under_way(life: Life, proxy: FaultProxy) -> Hold:
     before = len(proxy.seen)
     for _ in range(_UNDER_WAY):
         await accepted(life.public[0], midtrans_body())
-    assert await until(lambda: len(proxy.seen) == before + _UNDER_WAY, 10)
+    assert await wait_until(lambda: len(proxy.seen) == before + _UNDER_WAY, 10)
     return hold
 
 
@@ -132,10 +129,10 @@ async def test_reloads_that_come_while_it_stops_change_nothing(
         ledger = relays.left_behind()
         assert ledger.having("delivered") == {row.id for row in ledger.rows}
     async with relays.next() as last:
-        ledger = await one_story(last, relays)
+        ledger = await consistent(last, relays)
         assert await last.end() == 0
     assert len(ledger.rows) == len(proxy.seen) == times * _UNDER_WAY
-    promise.delivered_what_it_stored(ledger, proxy.seen)
+    promises.delivered_what_it_stored(ledger, proxy.seen)
     tell(stops=times, reloads=asked)
 
 
@@ -153,8 +150,8 @@ async def test_a_locked_spool_does_not_keep_it_from_stopping(
         text = relays.config.read_text()
         relays.config.write_text(text.replace("shutdown_grace: 5s", f"shutdown_grace: {grace}s"))
         async with life:
-            proxy.choose = lambda _: faults.nothing
-            await promise.has_delivered(life, *left)
+            proxy.choose = lambda _: fault_proxy.nothing
+            await promises.has_delivered(life, *left)
             hold = await _under_way(life, proxy)
             with closing(apsw.Connection(str(relays.spool))) as other:
                 other.set_busy_timeout(5000)
@@ -170,13 +167,13 @@ async def test_a_locked_spool_does_not_keep_it_from_stopping(
         assert (ledger.sound, len(ledger.rows)) == ("ok", number * _UNDER_WAY)
         left = ledger.having("pending", "leased")
         assert len(left) == _UNDER_WAY, "something was written beside a lock"
-    proxy.choose = lambda _: faults.nothing
+    proxy.choose = lambda _: fault_proxy.nothing
     async with relays.next() as last:
-        await promise.has_delivered(last, *left)
-        ledger = await one_story(last, relays)
+        await promises.has_delivered(last, *left)
+        ledger = await consistent(last, relays)
         assert await last.end() == 0
-    promise.delivered_what_it_stored(ledger, proxy.seen)
-    assert {len(requests) for requests in promise.by_id(proxy.seen).values()} == {2}
+    promises.delivered_what_it_stored(ledger, proxy.seen)
+    assert {len(requests) for requests in promises.by_id(proxy.seen).values()} == {2}
     # The grace, a second for farewells, and one turn of waiting for the lock.
     assert slowest < grace + 1 + 3, f"it took {slowest:.1f} s to stop"
     tell(stops=times, slowest=f"{slowest:.1f}s")

@@ -1,12 +1,19 @@
-"""What a trace proves: was every event synced before its answer left? Pure."""
+"""A relay under strace, and what its trace proves: each event was synced before its answer."""
 
 import re
+import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
-from tests.durability.messages import NAME
-from tests.harness.syscalls import Call
+from tests.crash.messages import NAME, Answered, Message, send_all
+from tests.harness import traced_node
+from tests.harness.sandbox import ENVIRON, configuration
+from tests.harness.traced_node import RELAY, Call, WrappedNode
+from tests.harness.upstream import Upstream
+
+# ---- what a trace proves --------------------------------------------------------------------
 
 _NAMED: Final = re.compile(rb'"transaction_id": ?"(' + NAME.pattern.encode() + rb')"')
 _SUCCESS: Final = re.compile(rb"^HTTP/1\.1 2\d\d ")
@@ -104,3 +111,52 @@ def directory_synced(calls: Sequence[Call], path: str, before: int) -> bool:
         and call.ended < before
         for call in calls
     )
+
+
+# ---- a life ---------------------------------------------------------------------------------
+
+CONTROL = (str(Path(__file__).with_name("normal_sync_control.py")),)
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One run of a relay: what it is sent, and how it ends."""
+
+    messages: Sequence[Message]
+    end: signal.Signals = signal.SIGTERM
+    at_once: int = 4
+
+
+@dataclass(slots=True)
+class Traced:
+    """The lives of a relay in one directory, and every call it made, lives one after the other."""
+
+    directory: Path
+    sent: list[Message] = field(default_factory=list)
+    answered: list[Answered] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+
+    @property
+    def log(self) -> str:
+        return str(self.directory / "relay.db-wal")
+
+
+async def trace(directory: Path, *lives: Life, program: Sequence[str] = RELAY) -> Traced:
+    """Run relay under strace, send it messages, let it deliver them, and end it."""
+    traced_node.strace_needed()
+    traced = Traced(directory)
+    log = directory / "trace"
+    for life in lives:
+        async with Upstream() as upstream:
+            config = directory / "relay.yaml"
+            config.write_text(configuration(upstream.url))
+            node = WrappedNode(config, ENVIRON, prefix=traced_node.tracing(log), program=program)
+            async with node:
+                traced.answered += await send_all(node.public[0], life.messages, life.at_once)
+                await upstream.has_received(len(life.messages))
+                await node.end(life.end)
+        traced.sent += life.messages
+        start = 1 + max((call.ended or call.began for call in traced.calls), default=-1)
+        traced.calls += await traced_node.calls(log, start)
+        log.unlink()
+    return traced

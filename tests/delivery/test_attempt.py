@@ -27,9 +27,8 @@ from relay.delivery.worker import BREAKER_POLICY
 from relay.spool import Record, SpoolBroken
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
-from tests.harness.leases import verified
-from tests.harness.tapped import SpyingSpool
-from tests.harness.witness import RecordingObserver
+from tests.harness.deliveries import numbered
+from tests.harness.spying_spool import RecordingObserver, SpyingSpool
 
 LEASE = timedelta(seconds=40)
 POLICY = RetryPolicy((timedelta(seconds=10),), give_up_after=timedelta(hours=1))
@@ -49,7 +48,7 @@ class Bench:
     breaker: CircuitBreaker
 
     async def lease(self, number: int = 1) -> Lease:
-        await self.spool.put(verified(number, received_at=self.clock.now()))
+        await self.spool.put(numbered(number, received_at=self.clock.now()))
         claimed = await self.spool.claim("billing", 1, LEASE, ordered=False)
         return claimed.leases[0]
 
@@ -356,7 +355,7 @@ async def test_what_nobody_asks_about_goes_out_as_it_is(bench: Bench) -> None:
 async def test_what_is_contradicted_is_held_and_never_sent(bench: Bench, strict: bool) -> None:
     sent: list[Lease] = []
     provider = Provider(Unconfirmed("order_id differs", final=True), strict=strict)
-    await bench.spool.put(verified(1, received_at=bench.clock.now()))
+    await bench.spool.put(numbered(1, received_at=bench.clock.now()))
     # So late that what could not be confirmed would go out.
     await bench.clock.advance(3000)
     [lease] = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
@@ -382,7 +381,7 @@ async def test_what_cannot_be_confirmed_waits_and_then_on_error_decides(
     bench: Bench, strict: bool, age: int, decision: str
 ) -> None:
     sent: list[Lease] = []
-    await bench.spool.put(verified(1, received_at=bench.clock.now()))
+    await bench.spool.put(numbered(1, received_at=bench.clock.now()))
     await bench.clock.advance(age)
     [lease] = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
     provider = Provider(Unconfirmed("not found"), strict=strict)

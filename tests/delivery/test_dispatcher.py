@@ -19,11 +19,10 @@ from relay.delivery.worker import PREFETCH
 from relay.spool import Query, SpoolBroken
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
-from tests.harness.leases import verified
-from tests.harness.tapped import SpyingSpool
+from tests.harness.deliveries import numbered
+from tests.harness.spying_spool import RecordingObserver, SpyingSpool
 from tests.harness.upstream import RefusingPort, answer, hang, when
 from tests.harness.upstream import Upstream as Server
-from tests.harness.witness import RecordingObserver
 
 POLICY = RetryPolicy(
     (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2)),
@@ -75,7 +74,7 @@ class House:
     ) -> list[str]:
         now = self.clock.now()
         events = [
-            verified(number, upstream=upstream, subject=subject, received_at=now)
+            numbered(number, upstream=upstream, subject=subject, received_at=now)
             for number in numbers
         ]
         for event in events:

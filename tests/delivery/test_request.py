@@ -13,7 +13,7 @@ from relay.core.request import Headers
 from relay.core.secret import Secret
 from relay.delivery.request import Target, fields
 from relay.signatures.shared_secret import Signer
-from tests.harness.leases import EVENT, lease_of
+from tests.harness.deliveries import EVENT, lease_of
 
 NOW = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
 SECRET = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")

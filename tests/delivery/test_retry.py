@@ -17,8 +17,8 @@ from relay.core.event import (
     Unreachable,
 )
 from relay.delivery.retry import RetryPolicy, decide, may_go_unconfirmed
-from tests.harness.leases import RECEIVED_AT as SINCE
-from tests.harness.leases import lease_of
+from tests.harness.deliveries import RECEIVED_AT as SINCE
+from tests.harness.deliveries import lease_of
 
 POLICY = RetryPolicy(
     schedule=(timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2)),

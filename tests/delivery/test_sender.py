@@ -24,11 +24,12 @@ from hypothesis import strategies as st
 from relay.core.event import Delivered, Event, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack, Headers
 from relay.core.secret import Secret
-from relay.delivery.http import CannotConnect, Closed, Malformed, TooLong
+from relay.delivery.http.messages import Closed, Malformed, TooLong
+from relay.delivery.http.pool import CannotConnect
 from relay.delivery.sender import Cause, HttpSender, cause_of, parse_retry_after
 from relay.signatures.shared_secret import Signer
 from tests.harness.clock import ManualClock
-from tests.harness.leases import EVENT, lease_of
+from tests.harness.deliveries import EVENT, lease_of
 from tests.harness.upstream import (
     Behaviour,
     RefusingPort,

@@ -1,7 +1,7 @@
 """A line takes events as they are stored, while it has room and nothing waits."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -16,9 +16,8 @@ from relay.delivery.sender import Cause
 from relay.delivery.worker import LEASE_MARGIN, PREFETCH, StartLimiter, UpstreamWorker
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
-from tests.harness.leases import verified
-from tests.harness.tapped import SpyingSpool
-from tests.harness.witness import RecordingObserver
+from tests.harness.deliveries import numbered
+from tests.harness.spying_spool import RecordingObserver, SpyingSpool
 
 TIMEOUT = timedelta(seconds=10)
 POLICY = RetryPolicy((timedelta(seconds=5),), timedelta(hours=1))
@@ -65,9 +64,9 @@ class Bench:
 
     async def store(self, *numbers: int) -> list[str]:
         for number in numbers:
-            await self.spool.put(verified(number))
+            await self.spool.put(numbered(number))
             await asyncio.sleep(0)
-        return [verified(number).event_id for number in numbers]
+        return [numbered(number).event_id for number in numbers]
 
 
 @pytest.fixture
@@ -114,9 +113,74 @@ async def test_a_line_whose_upstream_is_left_alone_takes_nothing(bench: Bench) -
 
 async def test_an_event_that_is_promised_while_the_line_stops_is_given_back(bench: Bench) -> None:
     async with bench.running() as worker:
-        putting = asyncio.ensure_future(bench.spool.put(verified(1)))
+        putting = asyncio.ensure_future(bench.spool.put(numbered(1)))
         await asyncio.sleep(0)
         worker.stop()
         await putting
     assert bench.wire.sent == []
-    assert [lease.event.id for lease in bench.spool.released] == [verified(1).event_id]
+    assert [lease.event.id for lease in bench.spool.released] == [numbered(1).event_id]
+
+
+# ---- starts ---------------------------------------------------------------------------------
+
+
+class Crowd:
+    """One that wants to begin so many things, and notes each."""
+
+    def __init__(self, start_limiter: StartLimiter, name: str, wants: int, seen: list[str]) -> None:
+        self._start_limiter = start_limiter
+        self._name = name
+        self._wants = wants
+        self._seen = seen
+
+    def begin(self) -> None:
+        while self._wants and self._start_limiter.try_start(self.begin):
+            self._wants -= 1
+            self._seen.append(self._name)
+
+
+async def in_turns(seen: list[str], *begin: Callable[[], None]) -> list[str]:
+    """Let all begin, and return what was seen in each turn of the loop until nothing more is."""
+    for each in begin:
+        each()
+    turns = ["".join(seen)]
+    while seen:
+        seen.clear()
+        await asyncio.sleep(0)
+        turns.append("".join(seen))
+    return turns[:-1]
+
+
+async def test_few_get_through_in_one_turn() -> None:
+    seen: list[str] = []
+    crowd = Crowd(StartLimiter(3), "a", 7, seen)
+    assert await in_turns(seen, crowd.begin) == ["aaa", "aaa", "a"]
+
+
+async def test_nobody_gets_a_second_turn_before_the_others_had_one() -> None:
+    seen: list[str] = []
+    start_limiter = StartLimiter(3)
+    crowds = [Crowd(start_limiter, name, 4, seen) for name in "abc"]
+    turns = await in_turns(seen, *(each.begin for each in crowds))
+    assert turns == ["aaa", "abb", "ccc", "bbc"]
+
+
+async def test_who_tries_again_by_itself_is_not_called_twice() -> None:
+    start_limiter = StartLimiter(1)
+    calls: list[int] = []
+    assert start_limiter.try_start(print)
+
+    def again() -> None:
+        calls.append(1)
+
+    assert not start_limiter.try_start(again)
+    assert not start_limiter.try_start(again)
+    await asyncio.sleep(0)
+    assert calls == [1]
+
+
+async def test_a_later_turn_is_as_good_as_the_first() -> None:
+    start_limiter = StartLimiter(2)
+    for _ in range(3):
+        assert [start_limiter.try_start(print) for _ in range(2)] == [True, True]
+        await asyncio.sleep(0)

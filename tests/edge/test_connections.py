@@ -1,6 +1,7 @@
 """Connections are limited in all and per address, but not among the clients of one proxy."""
 
 import asyncio
+import socket
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 
 from relay.core.errors import Reason, Refusal
-from relay.edge import connections as counted
-from relay.edge.connections import Connections
-from tests.harness.edge import genuine_request, running_edge, until
+from relay.core.request import Via
+from relay.edge import connections
+from relay.edge.connections import Connections, PeerInfo, peer_info_of
+from tests.harness.edge import genuine_request, running_edge
+from tests.harness.wait_until import run_loop_until
 from tests.harness.wire import read_reply
 
 ONE, TWO, PROXY = (ip_address(f"192.0.2.{n}") for n in (1, 2, 9))
@@ -139,18 +142,46 @@ def calls_of(file: str) -> Iterator[Counter[str]]:
 async def test_counting_costs_a_delivery_few_calls(tmp_path: Path) -> None:
     async with running_edge(tmp_path) as edge:
         requests = [genuine_request(), genuine_request()]
-        with calls_of(counted.__file__) as first:
+        with calls_of(connections.__file__) as first:
             reader, writer = await asyncio.open_connection(*edge.address)
             writer.write(requests[0])
             assert (await read_reply(reader)).status == 200
-        with calls_of(counted.__file__) as kept_alive:
+        with calls_of(connections.__file__) as kept_alive:
             writer.write(requests[1])
             assert (await read_reply(reader)).status == 200
-        with calls_of(counted.__file__) as closing:
+        with calls_of(connections.__file__) as closing:
             writer.close()
-            await until(lambda: len(edge.connections) == 0)
+            await run_loop_until(lambda: len(edge.connections) == 0)
     request = {"request": 1, "__init__": 1, "__enter__": 1, "count": 1, "__exit__": 1}
     assert kept_alive == request | {"_client_of": 1, "_decrement": 1}
     assert first == kept_alive + Counter({"peer_info_of": 1, "add": 1, "_client_of": 1})
     del closing["__len__"]
     assert closing == {"remove": 1, "_client_of": 1, "_decrement": 1}
+
+
+# ---- origin ---------------------------------------------------------------------------------
+# A connection that nobody has spoken for comes from the other end of its socket.
+
+
+@pytest.mark.parametrize(
+    ("listens", "calls"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("::1", "::1"),
+        # A socket for both families sees IPv4 as mapped.
+        ("::", "127.0.0.1"),
+    ],
+)
+async def test_it_is_the_plain_address_of_the_socket(listens: str, calls: str) -> None:
+    seen: asyncio.Future[PeerInfo] = asyncio.get_running_loop().create_future()
+
+    async def look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.set_result(peer_info_of(writer.transport))
+        writer.close()
+
+    family = socket.AF_INET6 if ":" in listens else socket.AF_INET
+    both = socket.create_server((listens, 0), family=family, dualstack_ipv6=listens == "::")
+    async with await asyncio.start_server(look, sock=both):
+        _, writer = await asyncio.open_connection(calls, both.getsockname()[1])
+        assert await seen == PeerInfo(ip_address(calls), Via.PEER, forwards=True)
+        writer.close()

@@ -1,16 +1,18 @@
 """Requests become deliveries, connections are kept, and the end is in good order."""
 
 import asyncio
+import resource
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from relay.allowlist import Mode
-from relay.edge.listener import Listener
+from relay.edge.listener import Listener, connection_budget, descriptors
 from relay.spool import Query
 from tests.harness.clock import CountingClock
-from tests.harness.edge import RunningEdge, genuine_request, running_edge, until
+from tests.harness.edge import RunningEdge, genuine_request, running_edge
+from tests.harness.wait_until import run_loop_until
 from tests.harness.wire import Reply, exchange, read_reply, request
 
 
@@ -82,7 +84,7 @@ async def test_at_the_end_a_request_that_is_on_its_way_is_answered(tmp_path: Pat
             writer.write(genuine_request())
             assert (await read_reply(reader)).value("Connection") is None
         stopping = asyncio.ensure_future(edge.edge.stop(timedelta(seconds=20)))
-        await until(lambda: not edge.edge.accepting)
+        await run_loop_until(lambda: not edge.edge.accepting)
         for (reader, writer), last in zip(
             idle, [genuine_request(), request("GET", "/healthz"), request("GET", "/")], strict=True
         ):
@@ -156,6 +158,23 @@ async def test_no_client_of_a_proxy_can_use_up_what_there_is(tmp_path: Path) -> 
         assert again.status == 200
         for each in (writer, other, last, *(each for _, each in held)):
             each.close()
-        await until(lambda: len(edge.connections) == 0)
+        await run_loop_until(lambda: len(edge.connections) == 0)
         line = edge.lines()[0]
     assert (line["reason"], line["client"], line["peer"]) == ("too_many_connections", ONE, PROXY)
+
+
+# ---- descriptors ----------------------------------------------------------------------------
+# Connections never take the descriptors that everything else needs.
+
+
+@pytest.mark.parametrize(
+    ("available", "others", "expected"),
+    [(4096, 32, 4000), (1024, 0, 960), (1024, 2000, 512), (100, 32, 50), (1, 0, 1)],
+)
+def test_the_reserve_is_kept(available: int, others: int, expected: int) -> None:
+    assert connection_budget(available=available, others=others) == expected
+
+
+def test_the_limit_of_this_process_is_known() -> None:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert descriptors() == (2**31 if soft == resource.RLIM_INFINITY else soft)

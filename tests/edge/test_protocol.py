@@ -10,11 +10,16 @@ from typing import NoReturn
 
 import apsw
 import pytest
+from aiohttp import http_exceptions
 
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Ack
 from relay.edge.framing import MAX_FIELDS, MAX_LINE
+from relay.edge.protocol import RejectingParser, closing_bytes, refusal_of, to_response
 from relay.spool import Query
 from tests.edge.smuggling import forms
-from tests.harness.edge import RunningEdge, genuine, genuine_request, running_edge, until
+from tests.harness.edge import RunningEdge, genuine, genuine_request, running_edge
+from tests.harness.wait_until import run_loop_until
 from tests.harness.wire import Reply, exchange, read_reply, request
 
 
@@ -75,7 +80,7 @@ async def test_a_connection_that_ends_makes_room(tmp_path: Path) -> None:
             writer.write(genuine_request())
             assert (await read_reply(reader)).status == 200
             writer.close()
-            await until(lambda: len(edge.connections) == 0)
+            await run_loop_until(lambda: len(edge.connections) == 0)
 
 
 async def test_headers_that_do_not_end_are_timed_out(tmp_path: Path) -> None:
@@ -114,7 +119,7 @@ async def test_who_does_not_take_its_answers_is_cut_off(tmp_path: Path) -> None:
             async with asyncio.timeout(20):
                 with pytest.raises(ConnectionError):
                     await ask_without_end(deaf)
-        await until(lambda: len(edge.connections) == 0)
+        await run_loop_until(lambda: len(edge.connections) == 0)
         (line,) = edge.lines()
     assert (line["reason"], line["detail"]) == ("body_timeout", "the answer was not taken in time")
 
@@ -149,7 +154,7 @@ async def test_a_body_that_breaks_its_framing_later_is_refused_at_once(tmp_path:
         writer.write(request("POST", "/hook", [("Transfer-Encoding", "chunked")]))
         writer.write(b"1\r\nx\r\n")
         await writer.drain()
-        await until(lambda: len(edge.connections) == 1)
+        await run_loop_until(lambda: len(edge.connections) == 1)
         writer.write(b"1;a\r\nx\r\n0\r\n\r\n" + genuine_request())
         reply = await read_reply(reader)
         assert (reply.status, reply.value("Connection")) == (400, "close")
@@ -261,7 +266,7 @@ async def test_what_nobody_wants_is_not_swallowed_without_end(raw: bytes, tmp_pa
     async with running_edge(tmp_path) as edge:
         # What the system holds between the two ends comes on top of what is swallowed.
         assert await poured(edge.address, raw, 256 * mebibyte) < 64 * mebibyte
-        await until(lambda: len(edge.connections) == 0)
+        await run_loop_until(lambda: len(edge.connections) == 0)
         assert [line["verdict"] for line in edge.lines()] == ["refused"]
 
 
@@ -303,7 +308,7 @@ async def test_who_says_no_more_is_answered_all_the_same(
         replies = [await read_reply(reader) for _ in range(count)]
         assert await reader.read() == b""
         writer.close()
-        await until(lambda: len(edge.connections) == 0)
+        await run_loop_until(lambda: len(edge.connections) == 0)
         assert await stored(edge) == count
     assert [reply.status for reply in replies] == [200] * count
     assert replies[-1].value("Connection") == "close"
@@ -345,7 +350,7 @@ async def test_who_ends_inside_a_request_is_answered_as_far_as_that_went(
         assert (await read_reply(reader)).status == last
         assert await reader.read() == b""
         writer.close()
-        await until(lambda: len(edge.connections) == 0)
+        await run_loop_until(lambda: len(edge.connections) == 0)
         assert await stored(edge) == 1
 
 
@@ -355,7 +360,7 @@ async def test_who_ends_without_a_word_is_let_go(tmp_path: Path) -> None:
         writer.write_eof()
         assert await reader.read() == b""
         writer.close()
-        await until(lambda: len(edge.connections) == 0)
+        await run_loop_until(lambda: len(edge.connections) == 0)
         assert edge.lines() == []
 
 
@@ -376,6 +381,60 @@ async def test_who_leaves_while_its_event_is_stored_loses_only_the_answer(
         async with asyncio.timeout(10):
             while not await stored(edge):
                 pass
-        await until(lambda: len(edge.connections) == 0)
+        await run_loop_until(lambda: len(edge.connections) == 0)
     # With the end of the edge, what was in hand has been accounted for.
     assert [line["verdict"] for line in edge.lines()] == ["accepted"]
+
+
+# ---- response -------------------------------------------------------------------------------
+# An answer reads the same whether aiohttp or we put it on the wire.
+
+
+def test_an_ack_becomes_a_response() -> None:
+    ack = Ack(405, b"no", "application/json", (("Allow", "POST"),))
+    response = to_response(ack)
+    assert (response.status, response.body) == (405, b"no")
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["Allow"] == "POST"
+    assert response.headers["Server"] == "relay"
+
+
+def test_an_answer_without_a_type_names_none() -> None:
+    assert "Content-Type" not in to_response(Ack(204, b"", "")).headers
+
+
+def test_an_ack_becomes_bytes_that_end_a_connection() -> None:
+    head, _, body = closing_bytes(Ack(408, b"late")).partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"HTTP/1.1 408 Request Timeout"
+    assert {b"Connection: close", b"Content-Length: 4", b"Server: relay"} <= set(lines)
+    assert body == b"late"
+
+
+# ---- unreadable -----------------------------------------------------------------------------
+# What could not be parsed is refused for the reason that it has, and is not quoted.
+
+
+def test_what_is_not_strict_keeps_its_reason() -> None:
+    problem = Refusal(Reason.HEADERS_TOO_LARGE, "more than 64 fields")
+    parser = RejectingParser(problem)
+    with pytest.raises(http_exceptions.HttpProcessingError) as caught:
+        parser.feed_data(b"GET / HTTP/1.1\r\n\r\n")
+    assert refusal_of(caught.value) is problem
+    parser.message_consumed()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (http_exceptions.LineTooLong(b"secret", 8190), Reason.HEADERS_TOO_LARGE),
+        (http_exceptions.BadHttpMessage("Too many headers received"), Reason.BODY_MALFORMED),
+        (http_exceptions.BadStatusLine("secret"), Reason.BODY_MALFORMED),
+        (ValueError("secret"), Reason.BODY_MALFORMED),
+        (None, Reason.BODY_MALFORMED),
+    ],
+)
+def test_what_the_parser_refuses_is_not_quoted(error: Exception | None, reason: Reason) -> None:
+    refusal = refusal_of(error)
+    assert refusal.reason is reason
+    assert "secret" not in str(refusal)

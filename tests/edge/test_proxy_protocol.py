@@ -1,12 +1,17 @@
 """The PROXY header is read to the letter, to its last byte, and never past it."""
 
-from collections.abc import Iterator
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.allowlist import Mode
+from relay.edge.listener import Listener
 from relay.edge.proxy_protocol import (
     LONGEST_V1,
     LONGEST_V2,
@@ -17,7 +22,20 @@ from relay.edge.proxy_protocol import (
     missing,
     parse,
 )
-from tests.harness.proxyheaders import SIGNATURE, tlv, v1, v2, with_checksum
+from relay.edge.tls import server_context
+from relay.spool import Query
+from tests.harness.certificates import self_signed
+from tests.harness.edge import RunningEdge, genuine_request, running_edge
+from tests.harness.wait_until import run_loop_until
+from tests.harness.wire import (
+    SIGNATURE,
+    proxy_v1,
+    proxy_v2,
+    read_reply,
+    request,
+    tlv,
+    with_checksum,
+)
 
 CLIENT = ip_address("103.208.23.6")
 SIX = ip_address("2001:db8::6")
@@ -117,8 +135,8 @@ def test_a_line_may_be_107_bytes_and_no_more() -> None:
     refused(b"PROXY UNKNOWN " + b"x" * 92 + b"\r")
 
 
-FOUR = v2(CLIENT)
-SIXES = v2(SIX)
+FOUR = proxy_v2(CLIENT)
+SIXES = proxy_v2(SIX)
 
 
 @pytest.mark.parametrize(
@@ -126,18 +144,18 @@ SIXES = v2(SIX)
     [
         (FOUR, CLIENT),
         (SIXES, SIX),
-        (v2(ip_address("::ffff:103.208.23.6")), CLIENT),
-        (v2(ip_address("64:ff9b::67d0:1706")), ip_address("64:ff9b::67d0:1706")),
-        (v2(CLIENT, tlv(0x04, b"") + tlv(0x02, b"pay.example.com")), CLIENT),
-        (v2(CLIENT, tlv(0xEA, b"\x01vpce-08d2bf15fac5001c9")), CLIENT),
-        (v2(CLIENT, tlv(0x04, bytes(LONGEST_V2 - 28 - 3))), CLIENT),
+        (proxy_v2(ip_address("::ffff:103.208.23.6")), CLIENT),
+        (proxy_v2(ip_address("64:ff9b::67d0:1706")), ip_address("64:ff9b::67d0:1706")),
+        (proxy_v2(CLIENT, tlv(0x04, b"") + tlv(0x02, b"pay.example.com")), CLIENT),
+        (proxy_v2(CLIENT, tlv(0xEA, b"\x01vpce-08d2bf15fac5001c9")), CLIENT),
+        (proxy_v2(CLIENT, tlv(0x04, bytes(LONGEST_V2 - 28 - 3))), CLIENT),
         (with_checksum(CLIENT), CLIENT),
         (with_checksum(SIX, tlv(0x05, b"id"), tlv(0x04, bytes(9))), SIX),
         # LOCAL: whatever else it says is discarded.
         (SIGNATURE + b"\x20\x00\x00\x00", None),
         (SIGNATURE + b"\x20\xff\x00\x03abc", None),
-        (v2(CLIENT, command=0x20), None),
-        (v2(CLIENT, tlv(0x03, b"oops"), command=0x20), None),
+        (proxy_v2(CLIENT, command=0x20), None),
+        (proxy_v2(CLIENT, tlv(0x03, b"oops"), command=0x20), None),
         (SIGNATURE + b"\x20\x11\x00\x00", None),
         # UNSPEC: likewise.
         (SIGNATURE + b"\x21\x00\x00\x00", None),
@@ -150,7 +168,7 @@ def test_version_2(header: bytes, found: IPv4Address | IPv6Address | None) -> No
 
 @pytest.mark.parametrize("command", sorted({*range(256)} - {0x20, 0x21}))
 def test_no_other_version_or_command(command: int) -> None:
-    refused(v2(CLIENT, command=command))
+    refused(proxy_v2(CLIENT, command=command))
 
 
 @pytest.mark.parametrize("family", sorted({*range(256)} - {0x00, 0x11, 0x21}))
@@ -176,16 +194,16 @@ def lengthened(header: bytes, length: int) -> bytes:
         *(lengthened(FOUR, length) for length in range(12)),
         *(lengthened(SIXES, length) for length in range(36)),
         # bytes that are no whole addition
-        *(v2(CLIENT, bytes(length)) for length in (1, 2)),
-        v2(CLIENT, b"\x04\x00\x01"),
-        v2(CLIENT, b"\x04\xff\xffabc"),
-        v2(CLIENT, tlv(0x04, b"abc") + b"\x04"),
-        v2(CLIENT, tlv(0x04, b"abc")[:-1]),
+        *(proxy_v2(CLIENT, bytes(length)) for length in (1, 2)),
+        proxy_v2(CLIENT, b"\x04\x00\x01"),
+        proxy_v2(CLIENT, b"\x04\xff\xffabc"),
+        proxy_v2(CLIENT, tlv(0x04, b"abc") + b"\x04"),
+        proxy_v2(CLIENT, tlv(0x04, b"abc")[:-1]),
         # checksums
-        v2(CLIENT, tlv(0x03, bytes(4))),
-        v2(CLIENT, tlv(0x03, bytes(3))),
-        v2(CLIENT, tlv(0x03, bytes(5))),
-        v2(CLIENT, tlv(0x03, b"")),
+        proxy_v2(CLIENT, tlv(0x03, bytes(4))),
+        proxy_v2(CLIENT, tlv(0x03, bytes(3))),
+        proxy_v2(CLIENT, tlv(0x03, bytes(5))),
+        proxy_v2(CLIENT, tlv(0x03, b"")),
         with_checksum(CLIENT, tlv(0x05, b"id")).replace(b"id", b"iD"),
     ],
 )
@@ -243,7 +261,7 @@ ports = st.integers(0, 65535)
 def test_round_trip_of_version_1(
     source: IPv4Address | IPv6Address, one: int, two: int, rest: bytes
 ) -> None:
-    header, left = arrive(v1(source, one, two) + rest)
+    header, left = arrive(proxy_v1(source, one, two) + rest)
     assert left == rest
     assert parse(header) == ProxyHeader(unmapped(source))
 
@@ -256,7 +274,7 @@ additions = st.lists(st.builds(tlv, kinds, st.binary(max_size=40)), max_size=5)
 def test_round_trip_of_version_2(
     source: IPv4Address | IPv6Address, tlvs: list[bytes], summed: bool, rest: bytes
 ) -> None:
-    whole = with_checksum(source, *tlvs) if summed else v2(source, b"".join(tlvs))
+    whole = with_checksum(source, *tlvs) if summed else proxy_v2(source, b"".join(tlvs))
     header, left = arrive(whole + rest)
     assert (header, left) == (whole, rest)
     assert parse(header) == ProxyHeader(unmapped(source))
@@ -328,3 +346,313 @@ def refused(header: bytes) -> None:
     """Check that neither the gate nor the parser takes this for exactly one header."""
     with pytest.raises(ProxyHeaderInvalid):
         parse(header)
+
+
+# ---- reading it off a connection ------------------------------------------------------------
+# A listener for the PROXY protocol hears trusted proxies only, and believes what they say.
+
+#: The address that the harness' endpoint allows, and another.
+ALLOWED, STRANGER = ip_address("127.0.0.1"), ip_address("203.0.113.66")
+#: Where the proxy of these tests stands.
+PROXY = "127.0.0.2"
+PLAIN = Listener("127.0.0.1", 0, proxy_protocol=True)
+
+
+@pytest.fixture
+async def edge(tmp_path: Path) -> AsyncIterator[RunningEdge]:
+    async with running_edge(tmp_path, listener=PLAIN, trusted=[PROXY]) as running:
+        yield running
+
+
+async def connect(
+    edge: RunningEdge, came_from: str = PROXY
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection(*edge.address, local_addr=(came_from, 0))
+
+
+async def statuses(edge: RunningEdge, *raws: bytes, came_from: str = PROXY) -> list[int]:
+    """Send each as a connection of its own; a closed one reads as 0."""
+    found = []
+    for raw in raws:
+        reader, writer = await connect(edge, came_from)
+        writer.write(raw)
+        found.append((await read_reply(reader)).status)
+        writer.close()
+    return found
+
+
+def told(edge: RunningEdge) -> list[tuple[str | None, ...]]:
+    """Return peer, client and how it was found, of every line."""
+    fields = ("peer", "client", "client_via")
+    return [tuple(line.get(each) for each in fields) for line in edge.lines()]
+
+
+@pytest.mark.parametrize("header", [proxy_v1, proxy_v2, with_checksum])
+async def test_the_client_is_who_the_proxy_says(header: object, edge: RunningEdge) -> None:
+    assert callable(header)
+    sent = [header(ALLOWED), header(ip_address("::ffff:127.0.0.1")), header(STRANGER)]
+    found = await statuses(edge, *(each + genuine_request() for each in sent))
+    assert found == [200, 200, 403]
+    allowed = ("127.0.0.1", "127.0.0.1", "proxy")
+    assert told(edge) == [allowed, allowed, ("203.0.113.66", "203.0.113.66", "proxy")]
+
+
+NAMELESS = [
+    b"PROXY UNKNOWN\r\n",
+    b"PROXY UNKNOWN 127.0.0.1 127.0.0.1 1 2\r\n",
+    SIGNATURE + b"\x20\0\0\0",
+    SIGNATURE + b"\x20\x11\0\x0c" + ALLOWED.packed * 2 + bytes(4),
+    SIGNATURE + b"\x21\0\0\0",
+]
+
+
+@pytest.mark.parametrize("header", NAMELESS)
+@pytest.mark.parametrize("mode", Mode)
+async def test_a_proxy_that_speaks_for_nobody_is_told_its_health_and_delivers_nothing(
+    header: bytes, mode: Mode, tmp_path: Path
+) -> None:
+    # The proxy's own address is allowed, as it may be where it stands on the provider's side.
+    async with running_edge(tmp_path, listener=PLAIN, trusted=["127.0.0.1"], mode=mode) as edge:
+        health = header + request("GET", "/healthz")
+        # Nor does it forward for anybody: its clients could write this header themselves.
+        forwarded = genuine_request().replace(b"Host", b"X-Forwarded-For: 127.0.0.1\r\nHost")
+        raws = (health, header + genuine_request(), header + forwarded)
+        assert await statuses(edge, *raws, came_from="127.0.0.1") == [200, 403, 403]
+        assert (await edge.spool.page(Query())).records == ()
+        lines = edge.lines()
+    found = {(line["endpoint"], line["reason"], line["detail"]) for line in lines}
+    assert found == {("midtrans", "forwarding_untrusted", "the PROXY header names no client")}
+
+
+async def test_the_proxy_before_the_proxy_forwards(tmp_path: Path) -> None:
+    inner = ip_address("10.0.0.7")
+    async with running_edge(tmp_path, listener=PLAIN, trusted=[PROXY, str(inner)]) as edge:
+        for name, value, status in (
+            ("X-Forwarded-For", "203.0.113.1, 127.0.0.1", 200),
+            ("X-Forwarded-For", "127.0.0.1, 203.0.113.1", 403),
+            ("X-Other", "127.0.0.1", 403),
+        ):
+            field = f"{name}: {value}\r\nHost".encode()
+            raw = proxy_v2(inner) + genuine_request().replace(b"Host", field)
+            assert await statuses(edge, raw) == [status]
+        assert told(edge) == [
+            ("10.0.0.7", "127.0.0.1", "x-forwarded-for"),
+            ("10.0.0.7", "203.0.113.1", "x-forwarded-for"),
+            ("10.0.0.7", None, None),
+        ]
+
+
+async def test_connections_are_kept_with_their_client(edge: RunningEdge) -> None:
+    reader, writer = await connect(edge)
+    # Header and requests arrive in one piece, or in as many as they have bytes.
+    for byte in proxy_v2(ALLOWED) + genuine_request():
+        writer.write(bytes((byte,)))
+        await writer.drain()
+    assert (await read_reply(reader)).status == 200
+    writer.write(genuine_request())
+    assert (await read_reply(reader)).status == 200
+    writer.close()
+    assert set(told(edge)) == {("127.0.0.1", "127.0.0.1", "proxy")}
+
+
+BAD = [
+    genuine_request(),
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
+    b"PROXY TCP4 127.0.0.1 127.0.0.1 1\r\n" + genuine_request(),
+    b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\n" + genuine_request(),
+    proxy_v2(ALLOWED, command=0x11) + genuine_request(),
+    proxy_v2(ALLOWED, tlv(0x03, bytes(4))) + genuine_request(),
+    SIGNATURE + b"\x21\x31\x00\xd8" + bytes(216) + genuine_request(),
+    SIGNATURE + b"\x21\x11\xff\xff",
+]
+
+
+@pytest.mark.parametrize("raw", BAD)
+async def test_what_is_no_header_is_closed_without_an_answer(raw: bytes, edge: RunningEdge) -> None:
+    assert await nothing_comes(edge, raw)
+    await run_loop_until(lambda: len(edge.connections) == 0)
+    (line,) = edge.lines()
+    assert (line["reason"], line["peer"]) == ("proxy_header_invalid", PROXY)
+
+
+async def nothing_comes(edge: RunningEdge, raw: bytes, came_from: str = PROXY) -> bool:
+    reader, writer = await connect(edge, came_from)
+    writer.write(raw)
+    try:
+        return await reader.read() == b""
+    except ConnectionResetError:
+        return True
+    finally:
+        writer.close()
+
+
+async def test_a_stranger_cannot_say_who_he_is(edge: RunningEdge) -> None:
+    for raw in (
+        proxy_v1(ALLOWED),
+        proxy_v2(ALLOWED),
+        b"PROXY UNKNOWN\r\n",
+        b"",
+        proxy_v1(ip_address(PROXY)),
+    ):
+        assert await nothing_comes(edge, raw + genuine_request(), came_from="127.0.0.3")
+    await run_loop_until(lambda: len(edge.connections) == 0)
+    found = {(line["reason"], line["peer"], line["detail"]) for line in edge.lines()}
+    detail = "from an address that is not in trusted_proxies"
+    assert found == {("proxy_header_invalid", "127.0.0.3", detail)}
+
+
+async def test_a_second_header_is_no_request(edge: RunningEdge) -> None:
+    raw = proxy_v1(STRANGER) + proxy_v1(ALLOWED) + genuine_request()
+    assert await statuses(edge, raw) == [400]
+
+
+async def test_without_the_protocol_a_header_is_no_request(tmp_path: Path) -> None:
+    async with running_edge(tmp_path, trusted=[PROXY]) as edge:
+        raws = (proxy_v1(ALLOWED) + genuine_request(), proxy_v2(ALLOWED) + genuine_request())
+        assert await statuses(edge, *raws) == [400, 400]
+
+
+@pytest.mark.parametrize("begun", [b"", b"PROX", b"PROXY TCP4 ", proxy_v2(ALLOWED)[:-1]])
+async def test_a_header_that_does_not_end_is_timed_out(begun: bytes, tmp_path: Path) -> None:
+    async with running_edge(tmp_path, seconds=0.1, listener=PLAIN, trusted=[PROXY]) as edge:
+        assert await nothing_comes(edge, begun)
+        await run_loop_until(lambda: len(edge.connections) == 0)
+        (line,) = edge.lines()
+        assert (line["reason"], line["detail"]) == (
+            "proxy_header_invalid",
+            "no whole header in time",
+        )
+
+
+async def test_only_a_connection_that_said_something_is_a_complaint(edge: RunningEdge) -> None:
+    for begun in (b"", b"PROXY TCP4"):
+        _, writer = await connect(edge)
+        await run_loop_until(lambda: len(edge.connections) == 1)
+        writer.write(begun)
+        writer.close()
+        await run_loop_until(lambda: len(edge.connections) == 0)
+    (line,) = edge.lines()
+    assert line["detail"] == "the connection ended inside the header"
+
+
+async def test_the_limit_is_the_clients_not_the_proxys(tmp_path: Path) -> None:
+    async with running_edge(
+        tmp_path, connections=5, per_address=1, listener=PLAIN, trusted=[PROXY]
+    ) as edge:
+        opened = []
+        for client, status in (
+            (ALLOWED, 200),
+            (STRANGER, 403),
+            (ALLOWED, 502),
+            (ip_address("203.0.113.67"), 403),
+        ):
+            reader, writer = await connect(edge)
+            writer.write(proxy_v2(client) + genuine_request())
+            assert (await read_reply(reader)).status == status
+            opened.append(writer)
+        for writer in opened:
+            writer.close()
+        await run_loop_until(lambda: len(edge.connections) == 0)
+
+
+async def test_connections_that_say_nothing_count_too(tmp_path: Path) -> None:
+    async with running_edge(tmp_path, connections=2, listener=PLAIN, trusted=[PROXY]) as edge:
+        silent = [await connect(edge) for _ in range(2)]
+        await run_loop_until(lambda: len(edge.connections) == 2)
+        assert await nothing_comes(edge, proxy_v2(ALLOWED))
+        for _, writer in silent:
+            writer.close()
+        await run_loop_until(lambda: len(edge.connections) == 0)
+        assert [line["reason"] for line in edge.lines()] == ["too_many_connections"]
+
+
+async def test_the_stop_does_not_wait_for_a_header(tmp_path: Path) -> None:
+    async with running_edge(tmp_path, seconds=30, listener=PLAIN, trusted=[PROXY]) as edge:
+        _, writer = await connect(edge)
+        await run_loop_until(lambda: len(edge.connections) == 1)
+    await run_loop_until(lambda: len(edge.connections) == 0)
+    writer.close()
+
+
+# ---- with TLS behind it ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> ssl.SSLContext:
+    return self_signed(tmp_path, "pay.example.com")[1]
+
+
+@pytest.fixture
+def secure(tmp_path: Path, client: ssl.SSLContext) -> Listener:
+    pem = tmp_path / "certificate.pem"
+    return Listener("127.0.0.1", 0, server_context(pem, pem), proxy_protocol=True)
+
+
+@pytest.mark.parametrize("header", [proxy_v1(ALLOWED), proxy_v2(ALLOWED, tlv(0x04, bytes(99)))])
+async def test_tls_begins_right_behind_the_header(
+    header: bytes, tmp_path: Path, secure: Listener, client: ssl.SSLContext
+) -> None:
+    async with running_edge(tmp_path, listener=secure, trusted=[PROXY]) as edge:
+        # The header and the greeting of TLS in one segment: what was read too far would be lost.
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = client.wrap_bio(incoming, outgoing, server_hostname="pay.example.com")
+        with pytest.raises(ssl.SSLWantReadError):
+            session.do_handshake()
+        reader, writer = await connect(edge)
+        writer.write(header + outgoing.read())
+        answer = await through(session, incoming, outgoing, reader, writer)
+        assert answer.startswith(b"HTTP/1.1 200")
+        writer.close()
+        await run_loop_until(lambda: len(edge.connections) == 0)
+        assert told(edge) == [("127.0.0.1", "127.0.0.1", "proxy")]
+
+
+async def through(
+    session: ssl.SSLObject,
+    incoming: ssl.MemoryBIO,
+    outgoing: ssl.MemoryBIO,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> bytes:
+    """Finish the handshake, send a delivery, and return the answer."""
+    steps: list[Callable[[], object]] = [
+        session.do_handshake,
+        lambda: session.write(genuine_request()),
+        session.read,
+    ]
+    found: object = b""
+    while steps:
+        try:
+            found = steps[0]()
+            steps.pop(0)
+        except ssl.SSLWantReadError:
+            writer.write(outgoing.read())
+            incoming.write(await reader.read(2**16))
+    assert isinstance(found, bytes)
+    return found
+
+
+async def test_a_handshake_counts_for_the_client(tmp_path: Path, secure: Listener) -> None:
+    async with running_edge(
+        tmp_path, per_address=1, seconds=0.3, listener=secure, trusted=[PROXY]
+    ) as edge:
+        _, silent = await connect(edge)
+        silent.write(proxy_v2(STRANGER))
+        await run_loop_until(lambda: len(edge.connections) == 1)
+        # One more of the same client is closed at once, and of another client it is not.
+        assert await nothing_comes(edge, proxy_v2(STRANGER))
+        assert await nothing_comes(edge, proxy_v2(ALLOWED))
+        await run_loop_until(lambda: len(edge.connections) == 0)
+        silent.close()
+        reasons = [(line["reason"], line["peer"]) for line in edge.lines()]
+        assert sorted(reasons) == [
+            ("header_timeout", "127.0.0.1"),
+            ("header_timeout", "203.0.113.66"),
+            ("too_many_connections", "203.0.113.66"),
+        ]
+
+
+async def test_tls_without_the_header_is_closed(tmp_path: Path, secure: Listener) -> None:
+    async with running_edge(tmp_path, listener=secure, trusted=[PROXY]) as edge:
+        assert await nothing_comes(edge, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        assert [line["reason"] for line in edge.lines()] == ["proxy_header_invalid"]

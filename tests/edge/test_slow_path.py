@@ -5,12 +5,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 from aiohttp.web import BaseRequest, Response, Server, StreamResponse
 
 from relay.core.errors import Reason, Refusal
-from relay.edge.slow_path import BodyLimits
+from relay.core.request import Headers
+from relay.edge.slow_path import BodyLimits, headers_of
 from relay.spool import Query
-from tests.harness.edge import genuine, running_edge, until
+from tests.harness.edge import genuine, running_edge
+from tests.harness.wait_until import run_loop_until
 from tests.harness.wire import exchange, read_reply, request
 
 
@@ -92,9 +96,29 @@ async def test_a_sender_that_leaves_midway_is_accounted_for(tmp_path: Path) -> N
         _, writer = await asyncio.open_connection(*edge.address)
         writer.write(request("POST", "/hook", [("Content-Length", "10")], b"x"))
         await writer.drain()
-        await until(lambda: len(edge.connections) == 1)
+        await run_loop_until(lambda: len(edge.connections) == 1)
         writer.close()
-        await until(lambda: len(edge.connections) == 0)
+        await run_loop_until(lambda: len(edge.connections) == 0)
         await edge.edge.stop(timedelta(seconds=1))
         (line,) = edge.lines()
     assert (line["verdict"], line["reason"]) == ("refused", "body_malformed")
+
+
+# ---- request --------------------------------------------------------------------------------
+# Header fields are what came, byte by byte and in order.
+
+_SENT = b"GET / HTTP/1.1\r\nHost: h\r\nX-Odd: \xe9\xff\r\nx-odd: 2\r\nConnection: close\r\n\r\n"
+
+
+async def test_fields_keep_their_order_their_case_and_their_bytes() -> None:
+    found: list[Headers] = []
+
+    async def take(request: web.BaseRequest) -> web.StreamResponse:
+        found.append(headers_of(request))
+        return web.Response()
+
+    async with RawTestServer(take) as server:
+        assert server.port is not None
+        assert (await exchange(("127.0.0.1", server.port), _SENT)).status == 200
+    assert list(found[0])[1:3] == [("X-Odd", "\xe9\xff"), ("x-odd", "2")]
+    assert found[0].values("X-ODD") == ("\xe9\xff", "2")

@@ -1,8 +1,24 @@
 """Captures are read as they are, and what they lost is said."""
 
+from ipaddress import ip_address
+
 import pytest
 
-from relay.explain.capture import Malformed, line_at_fault, parse
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Via
+from relay.edge.connections import PeerInfo
+from relay.edge.framing import MAX_FIELDS
+from relay.explain.capture import (
+    NOBODY,
+    Malformed,
+    Opening,
+    line_at_fault,
+    parse,
+    peer_info_of,
+    read,
+    split,
+    told,
+)
 
 HEAD = b"POST /hook?a=b HTTP/1.1\r\nHost: pay.example\r\nX-Odd: caf\xe9\r\n"
 CHUNKS = b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
@@ -107,3 +123,135 @@ def test_a_proxy_header_is_no_part_of_the_request() -> None:
 )
 def test_the_line_that_is_wrong_is_found(raw: bytes, line: int | None) -> None:
     assert line_at_fault(raw) == line
+
+
+# ---- opening --------------------------------------------------------------------------------
+# A PROXY header before a request is found, read as the edge reads it, and judged.
+
+REQUEST = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n"
+V1 = b"PROXY TCP4 192.0.2.7 10.0.0.1 5000 443\r\n"
+SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
+V2 = SIGNATURE + bytes([0x21, 0x11, 0, 12, 192, 0, 2, 7, 192, 0, 2, 1, 19, 136, 1, 187])
+LOCAL = SIGNATURE + bytes([0x20, 0, 0, 0])
+CLIENT, PROXY = ip_address("192.0.2.7"), ip_address("10.0.0.1")
+
+
+@pytest.mark.parametrize(("raw", "lines"), [(V1, 1), (V2, 4)])
+def test_both_versions_are_taken_off(raw: bytes, lines: int) -> None:
+    opening, rest = split(raw + REQUEST)
+    assert rest == REQUEST
+    assert opening is not None
+    assert (opening.raw, opening.lines) == (raw, lines)
+    assert peer_info_of(opening, None, lambda _: False) == PeerInfo(CLIENT, Via.PROXY)
+    assert told(opening) == "192.0.2.7 connected to the proxy; --peer is the proxy's own address"
+
+
+def test_the_line_end_of_an_editor_is_mended() -> None:
+    opening, rest = split(V1.replace(b"\r", b"") + b"POST / HTTP/1.1\nHost: a\n\n")
+    assert opening is not None
+    assert (opening.raw, rest) == (V1, b"POST / HTTP/1.1\nHost: a\n\n")
+
+
+@pytest.mark.parametrize("data", [b"", b"\r\n", REQUEST, b"PROXY / HTTP/1.1\r\nHost: a\r\n\r\n"])
+def test_what_begins_otherwise_is_left_alone(data: bytes) -> None:
+    assert split(data) == (None, data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"PROXY TCP4 nobody 10.0.0.1 5000 443\r\n" + REQUEST,
+        b"PROXY TCP4 192.0.2.7",
+        V2[:-1],
+        SIGNATURE,
+        SIGNATURE + b"\x31\x11\x00\x0c" + REQUEST,
+    ],
+)
+def test_what_is_no_header_closes_the_connection(data: bytes) -> None:
+    opening, _ = split(data)
+    assert opening is not None
+    assert opening.header is None
+    with pytest.raises(Refusal, match=r"\w") as caught:
+        peer_info_of(opening, None, lambda _: True)
+    assert caught.value.reason is Reason.PROXY_HEADER_INVALID
+
+
+def test_a_proxy_may_speak_for_itself() -> None:
+    opening, _ = split(LOCAL + REQUEST)
+    assert opening is not None
+    assert peer_info_of(opening, None, lambda _: True) == PeerInfo(NOBODY, forwards=False)
+    assert peer_info_of(opening, PROXY, lambda _: True) == PeerInfo(PROXY, forwards=False)
+    assert told(opening) == "names no client: the proxy speaks for itself"
+
+
+def test_only_a_trusted_proxy_is_believed() -> None:
+    opening, _ = split(V1 + REQUEST)
+    assert peer_info_of(opening, PROXY, lambda it: it == PROXY) == PeerInfo(CLIENT, Via.PROXY)
+    with pytest.raises(Refusal, match="not in trusted_proxies"):
+        peer_info_of(opening, CLIENT, lambda it: it == PROXY)
+
+
+def test_without_a_header_the_peer_is_whose_connection_it_is() -> None:
+    assert peer_info_of(None, CLIENT, lambda _: False) == PeerInfo(CLIENT)
+    assert peer_info_of(None, None, lambda _: False) == PeerInfo(NOBODY)
+
+
+def test_an_opening_shows_none_of_its_bytes() -> None:
+    assert "192.0.2.7 10" not in repr(Opening(V1, None, "why"))
+
+
+# ---- reading --------------------------------------------------------------------------------
+# A captured request is read as the edge reads it.
+
+
+async def test_a_request_is_read_byte_for_byte() -> None:
+    body = b"\x00\xff{}\r\n\r\n"
+    raw = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    found = await read(raw, most=100)
+    assert (found.method, found.target, found.body) == ("POST", "/hook?a=b", body)
+    assert list(found.headers)[:2] == [("Host", "pay.example"), ("X-Odd", "caf\xe9")]
+    assert found.problem is None
+
+
+async def test_chunks_are_joined() -> None:
+    chunks = b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
+    found = await read(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks, most=100)
+    assert found.body == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("rest", "reason"),
+    [
+        (b"Content-Length: 3\r\n\r\nab", Reason.BODY_MALFORMED),
+        (b"Content-Length: 101\r\n\r\n" + b"x" * 101, Reason.BODY_TOO_LARGE),
+        (b"Content-Encoding:\r\nContent-Length: 1\r\n\r\nx", Reason.BODY_ENCODED),
+        (b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", Reason.BODY_MALFORMED),
+        (b"Transfer-Encoding: chunked\r\n\r\n1;a\r\nx\r\n0\r\n\r\n", Reason.BODY_MALFORMED),
+    ],
+)
+async def test_a_body_that_is_refused_has_a_head_still(rest: bytes, reason: Reason) -> None:
+    found = await read(HEAD + rest, most=100)
+    assert (found.target, found.body) == ("/hook?a=b", None)
+    assert found.problem is not None
+    assert found.problem.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", Reason.BODY_MALFORMED),
+        (b"BREW / HTTP/1.1\r\nHost: h\r\n\r\n", Reason.BODY_MALFORMED),
+        (HEAD + b" folded: x\r\n\r\n", Reason.BODY_MALFORMED),
+        (HEAD + b"X: x\r\n" * MAX_FIELDS + b"\r\n", Reason.HEADERS_TOO_LARGE),
+    ],
+)
+async def test_a_head_that_cannot_be_read_is_refused(raw: bytes, reason: Reason) -> None:
+    with pytest.raises(Refusal) as caught:
+        await read(raw, most=100)
+    assert caught.value.reason is reason
+
+
+async def test_much_is_not_waited_for() -> None:
+    found = await read(HEAD + b"Content-Length: 9000000\r\n\r\n" + bytes(9_000_000), most=100)
+    assert found.problem is not None
+    assert found.problem.reason is Reason.BODY_TOO_LARGE

@@ -13,10 +13,10 @@ import aiohttp
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.harness.ledger import Ledger, of_the_living
-from tests.harness.lives import Life, Lives
 from tests.harness.node import Node
-from tests.harness.until import until
+from tests.harness.restarts import Life, Restarts
+from tests.harness.spool_audit import SpoolAudit, audit_of_the_running
+from tests.harness.wait_until import wait_until
 
 _PAGE = 1000
 
@@ -26,23 +26,23 @@ _PATIENCE = 45.0
 Samples = dict[str, dict[tuple[tuple[str, str], ...], int]]
 
 
-async def one_story(life: Life, lives: Lives) -> Ledger:
+async def consistent(life: Life, lives: Restarts) -> SpoolAudit:
     """Return what lies in the spool of a relay that has nothing in hand.
 
     Raises:
         AssertionError: `relay events`, the admin API, the metrics or the log say something else.
     """
-    return await story_of(life, lives.config, lives.spool, lives.environ)
+    return await consistency_of(life, lives.config, lives.spool, lives.environ)
 
 
-async def one_story_in_the_end(
+async def consistent_in_the_end(
     node: Node,
     config: Path,
     spool: Path,
     environ: Mapping[str, str],
     *,
     before: AbstractSet[str] = frozenset(),
-) -> Ledger:
+) -> SpoolAudit:
     """Wait until a relay has delivered everything and has said so, then do as `one_story`.
 
     before: the events that were delivered before it was started.
@@ -52,19 +52,23 @@ async def one_story_in_the_end(
     """
 
     def quiet() -> bool:
-        return not of_the_living(spool).having("pending", "leased")
+        return not audit_of_the_running(spool).having("pending", "leased")
 
-    assert await until(quiet, _PATIENCE), f"not delivered: {of_the_living(spool).counts}"
-    settled = of_the_living(spool).having("delivered") - before
+    assert await wait_until(quiet, _PATIENCE), (
+        f"not delivered: {audit_of_the_running(spool).counts}"
+    )
+    settled = audit_of_the_running(spool).having("delivered") - before
 
     def told() -> bool:
         return settled <= {line["id"] for line in node.having(event="attempt", decision="done")}
 
-    assert await until(told, _PATIENCE), "delivered, and not logged"
-    return await story_of(node, config, spool, environ)
+    assert await wait_until(told, _PATIENCE), "delivered, and not logged"
+    return await consistency_of(node, config, spool, environ)
 
 
-async def story_of(node: Node, config: Path, spool: Path, environ: Mapping[str, str]) -> Ledger:
+async def consistency_of(
+    node: Node, config: Path, spool: Path, environ: Mapping[str, str]
+) -> SpoolAudit:
     """Do as `one_story` with a relay that is not one of several lives."""
     token = environ["RELAY_ADMIN_TOKEN"]
     async with aiohttp.ClientSession(
@@ -80,7 +84,7 @@ async def story_of(node: Node, config: Path, spool: Path, environ: Mapping[str, 
         async with admin.get("/metrics") as response:
             samples = _samples(await response.text())
     by_command = await _pages(lambda query: _command(config, environ, query))
-    ledger = of_the_living(spool)
+    ledger = audit_of_the_running(spool)
     await _same_events(ledger, by_api, by_command, samples)
     await _same_counters(node, samples)
     _same_ends(node, ledger)
@@ -124,7 +128,7 @@ def _samples(text: str) -> Samples:
 
 
 async def _same_events(
-    ledger: Ledger,
+    ledger: SpoolAudit,
     by_api: list[dict[str, Any]],
     by_command: list[dict[str, Any]],
     samples: Samples,
@@ -169,7 +173,7 @@ def _logged(
     )
 
 
-def _same_ends(node: Node, ledger: Ledger) -> None:
+def _same_ends(node: Node, ledger: SpoolAudit) -> None:
     """Compare the last that was logged of each event with what is written of it."""
     ends = {"done": "delivered", "dead": "dead", "retry": "pending"}
     by_id = {row.id: row for row in ledger.rows}

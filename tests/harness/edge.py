@@ -69,7 +69,7 @@ async def nothing_passes(delivery: VerifiedDelivery) -> ProxyResponse:
     raise AssertionError(f"{delivery.event_id} was passed on")
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def run_loop_until(condition: Callable[[], bool]) -> None:
     """Return when this holds; what is asked has no bell of its own."""
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - a turn of the loop is what it waits for

@@ -1,15 +1,19 @@
-"""Packages from npm, installed into a directory that goes with the test run."""
+"""What not every machine has: npm packages, and a small volume. Tests skip, loudly, without."""
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+# ---- npm ------------------------------------------------------------------------------------
+
 _QUIET = ("--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts")
 
 
-def install(directory: Path, *packages: str) -> Path:
+def npm_install(directory: Path, *packages: str) -> Path:
     """Install packages and return the directory; skip, saying what was not compared, if not."""
     wanted = ", ".join(packages)
     if shutil.which("npm") is None or shutil.which("node") is None:
@@ -31,7 +35,7 @@ def install(directory: Path, *packages: str) -> Path:
     return directory
 
 
-def node(directory: Path, script: str, given: str) -> str:
+def run_node(directory: Path, script: str, given: str) -> str:
     """Run a script beside the installed packages, give it standard input, and return its output."""
     done = subprocess.run(
         ["node", "-e", script],
@@ -44,3 +48,37 @@ def node(directory: Path, script: str, given: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+# ---- a small volume -------------------------------------------------------------------------
+# To be filled up. Needs root and `mount`; says so loudly without.
+
+_BLOCK = 64 * 1024
+
+
+@contextmanager
+def small_volume(at: Path, mebibytes: int) -> Iterator[Path]:
+    """Mount an empty volume of this size here."""
+    at.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(at)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"NOT PROVEN: no volume can be mounted here (needs root): {error}")
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", "--lazy", str(at)], check=True, capture_output=True)
+
+
+def fill(volume: Path) -> Path:
+    """Take up all room with a file of somebody else's; removing it gives the room back."""
+    path = volume / "somebody-elses"
+    with path.open("ab", buffering=0) as file:
+        for size in (_BLOCK, 4096):
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                continue
+    return path

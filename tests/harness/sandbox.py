@@ -1,4 +1,4 @@
-"""Genuine messages, as requests."""
+"""A relay with an endpoint each of Midtrans and Vipps in their sandboxes, and genuine messages."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,57 @@ from relay.core.secret import Secret
 from relay.providers import Provider, SampleOrder
 from relay.providers.builtin import provider_named
 from tests.harness.wire import request
-from tests.system.conftest import ENVIRON, MIDTRANS, VIPPS, VIPPS_PATH
+
+# ---- the relay ------------------------------------------------------------------------------
+
+#: A key that Midtrans published with signed sandbox messages, and one that Vipps published.
+ENVIRON = {
+    "MIDTRANS_SERVER_KEY": "SB-Mid-server-TOq1a2AVuiyhhOjvfs3U_KeO",
+    "VIPPS_SECRET": (
+        "A0+AeKBRG2KRGvnNwJpQlb6IJFk48CKXCIcrLoHncVJKDILsQSxS6NWCccwWm6r6FhGKhiHTBsG2wo/xU6FY/A=="
+    ),
+    "RELAY_ADMIN_TOKEN": "a-token-of-the-tests",
+}
+
+#: Addresses that Midtrans lists for its sandbox, and one that the test adds for Vipps.
+MIDTRANS, VIPPS, STRANGER = "34.101.68.130", "104.45.17.199", "203.0.113.66"
+
+VIPPS_PATH = "/e2cee29b-012e-4f1d-8ef4-e95fd74a7a63"
+
+
+def configuration(upstream_url: str) -> str:
+    """Return a configuration on loopback; a trusted proxy there tells the client's address."""
+    return f"""
+listen: [{{bind: "127.0.0.1:0"}}]
+trusted_proxies: ["127.0.0.1/32"]
+admin: {{bind: "127.0.0.1:0", token: "${{env:RELAY_ADMIN_TOKEN}}"}}
+spool: {{path: relay.db}}
+limits: {{body: 64KiB, header_timeout: 1s, body_timeout: 1s}}
+shutdown_grace: 5s
+upstreams:
+  billing:
+    url: "{upstream_url}/hooks"
+    timeout: 2s
+    retry: {{schedule: [50ms]}}
+endpoints:
+  - name: midtrans
+    path: /midtrans/notification
+    provider: midtrans
+    environment: sandbox
+    secrets: ["${{env:MIDTRANS_SERVER_KEY}}"]
+    upstream: billing
+  - name: vipps
+    path: {VIPPS_PATH}
+    provider: vipps
+    environment: test
+    secrets: ["${{env:VIPPS_SECRET}}"]
+    upstream: billing
+    allowlist: {{replace: ["{VIPPS}/32"]}}
+    timestamp: off
+"""
+
+
+# ---- messages -------------------------------------------------------------------------------
 
 _VECTORS = Path(__file__).parent.parent / "vectors"
 

@@ -27,7 +27,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class SpoolAudit:
     """All events in order of receipt.
 
     sound: what `PRAGMA integrity_check` says: `ok`, or what is wrong.
@@ -52,40 +52,40 @@ class Ledger:
         return {row.id for row in self.rows if row.status in statuses}
 
 
-def of_the_dead(spool: Path) -> Ledger:
+def audit_of_the_stopped(spool: Path) -> SpoolAudit:
     """Read the file that a relay has left behind.
 
     A copy is read: opening the file itself would mend it before the next relay has to. Where
     there is none yet, nothing is stored.
     """
     if not spool.exists():
-        return Ledger("ok", (), Counter())
+        return SpoolAudit("ok", (), Counter())
     with TemporaryDirectory() as directory:
         copy = Path(directory) / spool.name
         for suffix in ("", "-wal"):
             file = spool.with_name(spool.name + suffix)
             if file.exists():
                 shutil.copyfile(file, copy.with_name(copy.name + suffix))
-        return _read(copy, apsw.SQLITE_OPEN_READWRITE)
+        return _audit(copy, apsw.SQLITE_OPEN_READWRITE)
 
 
-def of_the_living(spool: Path) -> Ledger:
+def audit_of_the_running(spool: Path) -> SpoolAudit:
     """Read the file of a running relay."""
-    return _read(spool, apsw.SQLITE_OPEN_READONLY)
+    return _audit(spool, apsw.SQLITE_OPEN_READONLY)
 
 
-def _read(path: Path, flags: int) -> Ledger:
+def _audit(path: Path, flags: int) -> SpoolAudit:
     connection = apsw.Connection(str(path), flags)
     try:
         sound = str(connection.pragma("integrity_check"))
         if not list(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'events'")):
-            return Ledger(sound, (), Counter())
+            return SpoolAudit(sound, (), Counter())
         with connection:
             found: list[Any] = connection.execute(_ROWS).fetchall()
             tallies: list[Any] = connection.execute(_TALLIES).fetchall()
     finally:
         connection.close()
-    return Ledger(
+    return SpoolAudit(
         sound,
         tuple(Row(*row) for row in found),
         Counter({(endpoint, status): number for endpoint, status, number in tallies}),

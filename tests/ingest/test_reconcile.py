@@ -6,12 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from relay.core.errors import RelayError
 from relay.core.event import Status
 from relay.core.ids import event_ids
 from relay.core.rate_limit import TokenBucket
 from relay.core.request import Delivery, RequestHead, VerifiedDelivery
 from relay.core.secret import Secret
-from relay.ingest.reconcile import KeyRefused, Reconciler, ReconcileResult, ReconcileTarget, Result
+from relay.ingest.reconcile import (
+    BadOrders,
+    Checkpoint,
+    KeyRefused,
+    Reconciler,
+    ReconcileResult,
+    ReconcileTarget,
+    Result,
+    parse_orders,
+)
 from relay.providers import EndpointOptions
 from relay.providers.builtin import provider_named
 from relay.providers.midtrans.status import Answer, Limited, NoAnswer, NotFound, read
@@ -19,7 +29,7 @@ from relay.spool import Duplicate, Query, Spool
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import verified
-from tests.harness.statusapi import KEY, signed, status_of
+from tests.harness.upstream import KEY, signed, status_of
 
 NOTIFIED = signed(
     {
@@ -186,3 +196,88 @@ async def test_without_a_key_that_is_taken_nothing_goes_on(
 ) -> None:
     with pytest.raises(KeyRefused, match="midtrans"):
         await learn(Api(NoAnswer("http 401", refused=True)), spool, clock)
+
+
+# ---- memory ---------------------------------------------------------------------------------
+
+
+def test_what_was_answered_is_remembered_for_a_day(tmp_path: Path) -> None:
+    clock = ManualClock()
+    cache = Checkpoint(tmp_path / "asked.jsonl", clock)
+    assert cache.load() == frozenset()
+    cache.add("order-1")
+    clock.jump(timedelta(hours=23))
+    cache.add("order 2 é")
+    assert cache.load() == {"order-1", "order 2 é"}
+    clock.jump(timedelta(hours=2))
+    assert cache.load() == {"order 2 é"}
+
+
+def test_a_line_that_was_cut_off_costs_itself_alone(tmp_path: Path) -> None:
+    path = tmp_path / "asked.jsonl"
+    cache = Checkpoint(path, ManualClock())
+    cache.add("order-1")
+    with path.open("ab") as file:
+        file.write(b'\n{"order": "half')
+    cache.add("order-2")
+    assert cache.load() == {"order-1", "order-2"}
+
+
+def test_it_can_be_forgotten(tmp_path: Path) -> None:
+    cache = Checkpoint(tmp_path / "asked.jsonl", ManualClock())
+    cache.clear()
+    cache.add("order-1")
+    cache.clear()
+    assert cache.load() == frozenset()
+
+
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    cache = Checkpoint(tmp_path, ManualClock())
+    for act in (cache.load, lambda: cache.add("1"), cache.clear):
+        with pytest.raises(RelayError, match=str(tmp_path)):
+            act()
+
+
+# ---- orders ---------------------------------------------------------------------------------
+
+
+def test_ids_are_read_one_a_line_each_once() -> None:
+    listed = b"\xef\xbb\xbforder-1\r\n\n  2016-10-20 12:39:16 +0700 \n#7\norder-1"
+    assert parse_orders(listed) == ("order-1", "2016-10-20 12:39:16 +0700", "#7")
+    assert parse_orders(b"") == ()
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "\u3000order\u30001\u3000",
+        "\xa0order-1\xa0",
+        "order\u200d1",
+        "заказ-1",
+        "\N{GRINNING FACE}",
+        "a\u2028b",
+        "\ufefforder",
+        "#7 ~a_b.c+/%?&",
+    ],
+)
+def test_whatever_may_stand_in_an_order_id_is_read_as_it_is(order: str) -> None:
+    assert parse_orders(f"first\n{order}\nlast\n".encode()) == ("first", order, "last")
+
+
+def test_a_bad_list_is_refused_whole_with_every_line() -> None:
+    with pytest.raises(BadOrders) as caught:
+        parse_orders(b"good\n" + b"x" * 256 + b"\na\tb\n\xff\ngood\n\xc2\x85a\nx\xe4\n")
+    said = "is the control character"
+    assert caught.value.problems == (
+        (2, "longer than 255 characters; write one id a line"),
+        (3, f"character 2 {said} U+0009; write one id a line and nothing else"),
+        (4, "not UTF-8: it holds byte 0xff; save it as UTF-8"),
+        (6, f"character 1 {said} U+0085; write one id a line and nothing else"),
+        (7, "not UTF-8: it holds byte 0xe4; save it as UTF-8"),
+    )
+    assert str(caught.value).startswith("line 2: longer than 255 characters")
+
+
+def test_a_list_in_utf16_is_told_once() -> None:
+    with pytest.raises(BadOrders, match=r"^line 1: the list is UTF-16; save it as UTF-8$"):
+        parse_orders("order-1\norder-2\n".encode("utf-16"))

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from relay.cli import application
-from relay.config import Settings
+from relay.config.settings import Settings
 from relay.core.clock import SystemClock
 from relay.core.errors import Reason
 from relay.core.event import Status

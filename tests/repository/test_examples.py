@@ -13,12 +13,14 @@ from typer.testing import CliRunner
 
 from relay.cli import application
 from relay.cli.demo.services import asymmetric
-from relay.config import Settings, load, provider_of
+from relay.config.endpoints import provider_of
 from relay.config.lint import lint
+from relay.config.loader import load
+from relay.config.settings import Settings
 from relay.config.types import Section
 from relay.config.validation import fields
 from relay.providers.builtin import provider_named
-from tests.config.pem import write_pair
+from tests.harness.certificates import write_pair
 
 CONFIG = Path(__file__).parents[2] / "config"
 _KEY = re.compile(r" *(- )?[a-z_]+:")

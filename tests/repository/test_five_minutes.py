@@ -7,7 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-from tests.harness.until import until
+from tests.harness.wait_until import wait_until
 from tests.repository import pages
 
 ACTIVATE = ". .venv/bin/activate\n"
@@ -57,9 +57,9 @@ async def test_the_five_minutes_end_in_delivered(tmp_path: Path) -> None:
     log, received = directory / "relay.log", directory / "received.txt"
     try:
         shell.stdin.write((enter.removeprefix(ACTIVATE) + check + start).encode())
-        assert await until(lambda: _accepts(relay) and _accepts(service), 30)
+        assert await wait_until(lambda: _accepts(relay) and _accepts(service), 30)
         shell.stdin.write(post.encode())
-        assert await until(lambda: '"outcome":"delivered"' in log.read_text(), 30)
+        assert await wait_until(lambda: '"outcome":"delivered"' in log.read_text(), 30)
         shell.stdin.write(show.encode())
     finally:
         said, _ = await shell.communicate(f"{stop}\nwait\n".encode())

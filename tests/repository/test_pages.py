@@ -14,14 +14,15 @@ from typer.main import get_command
 
 from relay.cli import application
 from relay.cli.demo.services import asymmetric
-from relay.config import Settings, load, provider_of
-from relay.config.loader import schema
+from relay.config.endpoints import provider_of
+from relay.config.loader import load, schema
+from relay.config.settings import Settings
 from relay.config.types import Section
 from relay.config.yaml_document import parse
 from relay.providers.builtin import names
-from tests.config.test_examples import secret_for
 from tests.repository import key_table, pages
 from tests.repository.pages import Block
+from tests.repository.test_examples import secret_for
 
 CONFIG = pages.ROOT / "config"
 MINIMAL = parse((CONFIG / "relay.minimal.yaml").read_text()).data

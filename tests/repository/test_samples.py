@@ -13,9 +13,9 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.config.test_examples import secret_for
 from tests.harness.node import Node
 from tests.repository import pages
+from tests.repository.test_examples import secret_for
 
 PAGE = "config/README.md"
 #: Of Vipps, an address is known only once DNS was asked; the demo plays that.

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from tests.fronts.relays import OUTER, STRANGER, message
-from tests.harness.proxyheaders import SIGNATURE, tlv, v1, v2, with_checksum
-from tests.harness.wire import request
+from tests.harness.wire import SIGNATURE, proxy_v1, proxy_v2, request, tlv, with_checksum
+from tests.system.fronts import OUTER, STRANGER, message
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +200,8 @@ def _spelled(who: str) -> Iterator[Spoof]:
 def headers(who: str) -> Iterator[tuple[str, bytes]]:
     """Yield PROXY headers that claim to speak for somebody, right ones and wrong ones."""
     four, mapped = IPv4Address(who), IPv6Address(f"::ffff:{who}")
-    line = v1(four)
-    yield from (("v1", line), ("v1 mapped", v1(mapped)), ("v1 twice", line * 2))
+    line = proxy_v1(four)
+    yield from (("v1", line), ("v1 mapped", proxy_v1(mapped)), ("v1 twice", line * 2))
     yield from (
         ("v1 LF", line.replace(b"\r", b"")),
         ("v1 lower", line.lower()),
@@ -222,34 +221,34 @@ def headers(who: str) -> Iterator[tuple[str, bytes]]:
     )
     yield "v1 UNKNOWN with addresses", b"PROXY UNKNOWN " + who.encode() + b" 127.0.0.1 1 2\r\n"
     yield "v1 list", line.replace(who.encode(), f"{who},{STRANGER}".encode(), 1)
-    yield "v1 then v2", line + v2(four)
+    yield "v1 then v2", line + proxy_v2(four)
     yield from (
-        ("v2", v2(four)),
-        ("v2 mapped", v2(mapped)),
-        ("v2 twice", v2(four) * 2),
-        ("v2 then v1", v2(four) + line),
+        ("v2", proxy_v2(four)),
+        ("v2 mapped", proxy_v2(mapped)),
+        ("v2 twice", proxy_v2(four) * 2),
+        ("v2 then v1", proxy_v2(four) + line),
     )
     yield from (
         ("v2 checksum", with_checksum(four)),
-        ("v2 zero checksum", v2(four, tlv(3, bytes(4)))),
+        ("v2 zero checksum", proxy_v2(four, tlv(3, bytes(4)))),
     )
     for command in (0x20, 0x22, 0x2F, 0x11, 0x31, 0x01, 0xF1, 0x00):
-        yield f"v2 command {command:#x}", v2(four, command=command)
-    right = v2(four)
+        yield f"v2 command {command:#x}", proxy_v2(four, command=command)
+    right = proxy_v2(four)
     for family in (0x00, 0x01, 0x10, 0x12, 0x20, 0x21, 0x22, 0x31, 0x32, 0x41, 0xFF):
         yield f"v2 family {family:#x}", right[:13] + bytes((family,)) + right[14:]
     for length in (0, 1, 11, 13, 15, 36, 216, 520, 521, 4096, 65535):
         yield f"v2 length {length}", right[:14] + length.to_bytes(2) + right[16:]
     for cut in (1, 6, 12, 13, 15, 16, 20, 27):
         yield f"v2 cut at {cut}", right[:cut]
-    yield "v2 bare addition", v2(four, b"\x04")
-    yield "v2 long addition", v2(four, b"\x04\xff\xff")
+    yield "v2 bare addition", proxy_v2(four, b"\x04")
+    yield "v2 long addition", proxy_v2(four, b"\x04\xff\xff")
     yield "v2 signature twice", SIGNATURE + right
 
 
 def _inside(who: str) -> Iterator[Spoof]:
     """Yield claims inside of what otherwise is a request, or behind one."""
-    line = v1(IPv4Address(who)).decode().strip()
+    line = proxy_v1(IPv4Address(who)).decode().strip()
     yield _fields("PROXY line among fields", line)
     yield _fields("PROXY line in a field", f"X-A: {line}")
     yield Spoof("absolute target", message().replace(b"POST /", f"POST http://{who}/".encode()))
@@ -272,7 +271,7 @@ def _inside(who: str) -> Iterator[Spoof]:
     claimed = message().replace(b"\r\n", b"\r\n" + claim, 1)
     yield Spoof("behind a request", health + claimed, 2)
     yield Spoof("PROXY v1 behind a request", health + line.encode() + b"\r\n" + message(), 2)
-    yield Spoof("PROXY v2 behind a request", health + v2(IPv4Address(who)) + message(), 2)
+    yield Spoof("PROXY v2 behind a request", health + proxy_v2(IPv4Address(who)) + message(), 2)
     yield Spoof("in a body", request("POST", "/healthz", body=claimed), 1)
     for kind, fields in (
         ("length and coding", [("Content-Length", "4"), ("Transfer-Encoding", "chunked")]),

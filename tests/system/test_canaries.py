@@ -25,10 +25,9 @@ from relay.core.clock import SystemClock
 from relay.core.errors import RelayError
 from relay.core.secret import Secret
 from relay.providers import EndpointOptions, SampleOrder
-from tests.harness.canaries import forms, found
-from tests.harness.statusapi import StatusApi
-from tests.harness.upstream import Upstream, answer, close
+from tests.harness.upstream import StatusApi, Upstream, answer, close
 from tests.harness.wire import Reply, exchange, request
+from tests.system.canaries import forms, found
 from tests.system.test_every_kind import (
     CLIENT,
     DESCRIBED,

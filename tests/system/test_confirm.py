@@ -17,11 +17,26 @@ from typing import Any
 import pytest
 
 from tests.harness.node import Node
-from tests.harness.statusapi import NOT_FOUND, StatusApi, says, status_of
-from tests.harness.upstream import Upstream, answer, close, hang, reset, send
+from tests.harness.sandbox import (
+    ENVIRON,
+    configuration,
+    midtrans_body,
+    midtrans_request,
+    vipps_request,
+)
+from tests.harness.upstream import (
+    NOT_FOUND,
+    StatusApi,
+    Upstream,
+    answer,
+    close,
+    hang,
+    reset,
+    says,
+    send,
+    status_of,
+)
 from tests.harness.wire import exchange, request
-from tests.system.conftest import ENVIRON, configuration
-from tests.system.messages import midtrans_body, midtrans_request, vipps_request
 
 BASIC = "Basic " + b64encode(f"{ENVIRON['MIDTRANS_SERVER_KEY']}:".encode()).decode()
 

@@ -6,19 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.fronts.relays import SENDER, STRANGER, Relay, seen
-from tests.harness.fronts import (
+from tests.harness.wait_until import wait_until
+from tests.system.fronts import (
     HAPROXY,
     NGINX,
+    SENDER,
+    STRANGER,
     STREAM,
     Front,
+    Relay,
     free_port,
     haproxy,
     needed,
     nginx,
     replaced,
+    seen,
 )
-from tests.harness.until import until
 
 pytestmark = pytest.mark.debian
 
@@ -49,7 +52,7 @@ async def serves(front: Front, relay: Relay, port: int, via: str, checked: bool 
             found = await seen(relay, port, client, trust=relay.trust)
             assert found == (status, client, via)
         if checked:
-            assert await until(lambda: "Health check" in front.output, 10)
+            assert await wait_until(lambda: "Health check" in front.output, 10)
             assert ("succeeded" in front.output, "DOWN" in front.output) == (True, False)
     refused = relay.node.having(event="delivery", reason="proxy_header_invalid")
     assert refused == []

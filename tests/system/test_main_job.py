@@ -9,10 +9,17 @@ import orjson
 import pytest
 
 from tests.harness.node import Node
+from tests.harness.sandbox import (
+    ENVIRON,
+    MIDTRANS,
+    STRANGER,
+    midtrans_body,
+    midtrans_request,
+    vector,
+    vipps_request,
+)
 from tests.harness.upstream import Upstream, answer, reset
 from tests.harness.wire import exchange, request
-from tests.system.conftest import ENVIRON, MIDTRANS, STRANGER
-from tests.system.messages import midtrans_body, midtrans_request, vector, vipps_request
 
 
 async def test_genuine_messages_arrive_byte_for_byte(config: Path, upstream: Upstream) -> None:

@@ -13,10 +13,9 @@ import pytest
 
 from relay.cli.demo.services import Nameserver
 from tests.harness.node import Node
+from tests.harness.sandbox import ENVIRON, STRANGER, VIPPS, midtrans_body, midtrans_request
 from tests.harness.upstream import Upstream, answer
 from tests.harness.wire import exchange, request
-from tests.system.conftest import ENVIRON, STRANGER, VIPPS
-from tests.system.messages import midtrans_body, midtrans_request
 
 METRICS = {
     "allowlist_addresses",

@@ -13,6 +13,15 @@ from relay.core.clock import SystemClock
 from relay.spool import Query, Record
 from relay.spool.sqlite import open_spool
 from tests.harness.node import Node
+from tests.harness.sandbox import (
+    ENVIRON,
+    MIDTRANS,
+    STRANGER,
+    configuration,
+    midtrans_body,
+    midtrans_request,
+    vipps_request,
+)
 from tests.harness.upstream import (
     Behaviour,
     Upstream,
@@ -25,8 +34,6 @@ from tests.harness.upstream import (
     when,
 )
 from tests.harness.wire import Reply, exchange, request
-from tests.system.conftest import ENVIRON, MIDTRANS, STRANGER, configuration
-from tests.system.messages import midtrans_body, midtrans_request, vipps_request
 
 JSON = ("Content-Type", "application/json")
 

@@ -6,10 +6,16 @@ from pathlib import Path
 import orjson
 
 from tests.harness.node import Node
+from tests.harness.sandbox import (
+    ENVIRON,
+    STRANGER,
+    VIPPS,
+    VIPPS_PATH,
+    midtrans_body,
+    midtrans_request,
+)
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
-from tests.system.conftest import ENVIRON, STRANGER, VIPPS, VIPPS_PATH
-from tests.system.messages import midtrans_body, midtrans_request
 from tests.system.test_operator import command
 
 WRONG = {**ENVIRON, "MIDTRANS_SERVER_KEY": "SB-Mid-server-of-another"}

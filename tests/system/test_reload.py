@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.harness import strace
+from tests.harness import traced_node
 from tests.harness.node import Node
-from tests.harness.until import until
+from tests.harness.sandbox import ENVIRON, configuration, midtrans_body, midtrans_request
+from tests.harness.traced_node import RELAY, WrappedNode
 from tests.harness.upstream import Upstream
+from tests.harness.wait_until import wait_until
 from tests.harness.wire import Reply, exchange, request
-from tests.harness.wrapped import RELAY, WrappedNode
-from tests.system.conftest import ENVIRON, configuration
-from tests.system.messages import midtrans_body, midtrans_request
 
 TOKEN = [("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")]
 
@@ -187,10 +186,10 @@ async def test_a_start_does_not_wait_for_a_pipe(config: Path) -> None:
 
 @pytest.mark.debian
 async def test_a_disk_that_does_not_answer_holds_up_no_end(config: Path, tmp_path: Path) -> None:
-    strace.needed()
+    traced_node.strace_needed()
     key = tmp_path / "slow"
     key.write_text(ENVIRON["MIDTRANS_SERVER_KEY"])
-    slow = strace.failing(tmp_path / "calls", "openat", "delay_enter=3600s", [key])
+    slow = traced_node.failing(tmp_path / "calls", "openat", "delay_enter=3600s", [key])
     async with WrappedNode(config, ENVIRON, prefix=slow) as node:
         text = config.read_text().replace("${env:MIDTRANS_SERVER_KEY}", "${file:slow}")
         config.write_text(text)
@@ -217,7 +216,9 @@ async def importing(config: Path) -> WrappedNode:
     node = WrappedNode(config, ENVIRON, program=("-X", "importtime", *RELAY))
     await node.launch()
     # Python tells what it imports: this is after the first steps, and long before the last.
-    assert await until(lambda: any(line.endswith(" typer._click\n") for line in node.noise), 20)
+    assert await wait_until(
+        lambda: any(line.endswith(" typer._click\n") for line in node.noise), 20
+    )
     return node
 
 

@@ -6,9 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.fronts.relays import OUTER, SENDER, STRANGER, Relay, RunningRelay, seen, send
-from tests.harness.fronts import STREAM, free_port, haproxy, needed, nginx
 from tests.harness.upstream import Upstream
+from tests.system.fronts import (
+    OUTER,
+    SENDER,
+    STRANGER,
+    STREAM,
+    Relay,
+    RunningRelay,
+    free_port,
+    haproxy,
+    needed,
+    nginx,
+    seen,
+    send,
+)
 
 pytestmark = pytest.mark.debian
 

@@ -9,12 +9,11 @@ from typing import Final
 
 import pytest
 
+from tests.crash.lengths import tell
 from tests.harness.node import Node
+from tests.harness.sandbox import ENVIRON, configuration, midtrans_body
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
-from tests.proofs.lengths import tell
-from tests.system.conftest import ENVIRON, configuration
-from tests.system.messages import midtrans_body
 
 pytestmark = pytest.mark.debian
 

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.edge.smuggling import forms
-from tests.fronts.relays import SENDER, STRANGER, Relay, message, send
-from tests.harness.fronts import free_port, haproxy, nginx
+from tests.harness.sandbox import midtrans_body
 from tests.harness.upstream import Upstream
-from tests.system.messages import midtrans_body
+from tests.system.fronts import SENDER, STRANGER, Relay, free_port, haproxy, message, nginx, send
 
 _PATH = "/midtrans/notification"
 

@@ -7,11 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.fronts.relays import OUTER, SENDER, STRANGER, Relay, RunningRelay, message, send
-from tests.fronts.spoofs import Spoof, spoofs
-from tests.fronts.test_shapes import forwarding, http, passing, site
-from tests.harness.fronts import STREAM, free_port, haproxy, needed, nginx
 from tests.harness.upstream import Upstream
+from tests.system.fronts import (
+    OUTER,
+    SENDER,
+    STRANGER,
+    STREAM,
+    Relay,
+    RunningRelay,
+    free_port,
+    haproxy,
+    message,
+    needed,
+    nginx,
+    send,
+)
+from tests.system.spoofs import Spoof, spoofs
+from tests.system.test_shapes import forwarding, http, passing, site
 
 pytestmark = [pytest.mark.debian, pytest.mark.timeout(180)]
 

@@ -12,8 +12,8 @@ from netaddr import IPNetwork
 from relay.providers import Environment, Provider
 from relay.providers.builtin import names, provider_named
 from tests.contracts.provider import keys_for
+from tests.harness.nameserver import PROGRAM, Nsd
 from tests.harness.node import Node
-from tests.harness.nsd import PROGRAM, Nsd
 from tests.harness.wire import exchange, request
 
 VECTORS = Path(__file__).parent.parent / "vectors"

@@ -13,7 +13,7 @@ import pytest
 from relay.delivery.http.messages import Closed, Origin, Response, encode
 from relay.delivery.http.pool import CannotConnect, Pool, keep_for
 from tests.delivery.http.peer import OK, Line, Peer
-from tests.harness.certified import certified
+from tests.harness.certificates import self_signed
 from tests.harness.upstream import Upstream, answer, close, hang, send
 
 LIMIT = 1000
@@ -348,7 +348,7 @@ async def test_nobody_gets_the_answer_to_another_however_many_are_cancelled() ->
 
 
 async def test_a_connection_over_tls_is_used_again(tmp_path: Path) -> None:
-    server, client = certified(tmp_path, "localhost")
+    server, client = self_signed(tmp_path, "localhost")
     async with Upstream(answer(200, body=b"hi"), tls=server) as upstream:
         async with pool_for(f"https://localhost:{upstream.port}", tls=client) as pool:
             for _ in range(3):
@@ -359,7 +359,7 @@ async def test_a_connection_over_tls_is_used_again(tmp_path: Path) -> None:
 
 
 async def test_the_name_in_the_certificate_has_to_be_the_hosts(tmp_path: Path) -> None:
-    server, client = certified(tmp_path, "other.test")
+    server, client = self_signed(tmp_path, "other.test")
     async with (
         Upstream(tls=server) as upstream,
         pool_for(f"https://localhost:{upstream.port}", tls=client) as pool,
@@ -371,7 +371,7 @@ async def test_the_name_in_the_certificate_has_to_be_the_hosts(tmp_path: Path) -
 
 
 async def test_a_peer_that_closes_over_tls_is_not_used_again(tmp_path: Path) -> None:
-    server, client = certified(tmp_path, "localhost")
+    server, client = self_signed(tmp_path, "localhost")
     then_close = send(OK, close)
     async with (
         Upstream(then_close, tls=server) as upstream,
@@ -384,7 +384,7 @@ async def test_a_peer_that_closes_over_tls_is_not_used_again(tmp_path: Path) -> 
 
 
 async def test_cancelling_over_tls_closes_the_connection(tmp_path: Path) -> None:
-    server, client = certified(tmp_path, "localhost")
+    server, client = self_signed(tmp_path, "localhost")
     async with (
         Upstream(hang, answer(200), tls=server) as upstream,
         pool_for(f"https://localhost:{upstream.port}", tls=client) as pool,
@@ -398,7 +398,7 @@ async def test_cancelling_over_tls_closes_the_connection(tmp_path: Path) -> None
 
 
 async def test_cancelling_a_handshake_leaves_nothing_behind(tmp_path: Path) -> None:
-    _, client = certified(tmp_path, "localhost")
+    _, client = self_signed(tmp_path, "localhost")
     with Peer() as peer:
         async with pool_for(f"https://localhost:{peer.port}", size=1, tls=client) as pool:
             task = ask(pool)
@@ -436,7 +436,7 @@ async def test_closing_lets_an_exchange_come_to_its_end() -> None:
 
 
 async def test_closing_waits_for_nobody_for_long(tmp_path: Path) -> None:
-    server, client = certified(tmp_path, "localhost")
+    server, client = self_signed(tmp_path, "localhost")
     release = asyncio.Event()
 
     async def deaf(writer: asyncio.StreamWriter) -> None:

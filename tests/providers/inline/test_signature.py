@@ -1,17 +1,34 @@
 """A rule with its secrets."""
 
+import hashlib
 import hmac
 import json
-from datetime import timedelta
+from base64 import b64decode, b64encode
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from relay.core.errors import Reason, Refusal
 from relay.core.secret import Secret
 from relay.providers import Window
-from relay.providers.inline import HeaderField, JsonField, TimeRule, signature
-from relay.providers.inline.signature import WINDOW, SignatureCheck, Verified, time_of
+from relay.providers.inline import HeaderField, JsonField, TimeRule, Unit, signature
+from relay.providers.inline.signature import (
+    MAX_SIGNATURES,
+    WINDOW,
+    Format,
+    Found,
+    SignatureCheck,
+    Verified,
+    check,
+    key,
+    time_of,
+)
 from relay.providers.signed_url import signed_url
+from relay.signatures import SignedText
+from relay.signatures.public_key import sign_rsa
+from tests.contracts.provider import _new_rsa_keys
 from tests.providers.inline.describe import AT, described, message
 
 KEYED = described(format="t={timestamp},v1={signature}", signed="{timestamp}.{body}").signature
@@ -145,3 +162,263 @@ def test_a_signature_over_none_of_this_body_is_refused(body: bytes) -> None:
     with pytest.raises(Refusal) as caught:
         check.verify(message(headers, body), AT)
     assert caught.value.reason is Reason.FIELD_INVALID
+
+
+# ---- formats --------------------------------------------------------------------------------
+# What stands around a signature.
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "found"),
+    [
+        ("{signature}", "abc", Found(("abc",))),
+        ("{signature}", "a,b=c d", Found(("a,b=c d",))),
+        ("sha256={signature}", "sha256=abc", Found(("abc",))),
+        ("Bearer {signature}", "Bearer abc", Found(("abc",))),
+        ("t={timestamp},v1={signature}", "t=1,v1=a", Found(("a",), "1")),
+        ("t={timestamp},v1={signature}", "v1=a,v1=b, v0=c,t=1", Found(("a", "b"), "1")),
+        ("t={timestamp},v1={signature}", "t=1,v1=a=", Found(("a=",), "1")),
+        ("h1={signature};ts={timestamp}", "ts=1;h1=a", Found(("a",), "1")),
+        ("t={timestamp}, v1={signature}", "t=1, v1=a", Found(("a",), "1")),
+        ("v1,{signature}", "v1,a", Found(("a",))),
+        ("v1,{signature}", "v2,x v1,a v1a,y v1,b", Found(("a", "b"))),
+        ("v1,{signature}", "x  v1,a ", Found(("a",))),
+    ],
+)
+def test_what_is_read_of_a_format(form: str, value: str, found: Found) -> None:
+    assert Format(form).read(value) == found
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "reason"),
+    [
+        ("sha256={signature}", "sha1=abc", Reason.SIGNATURE_MISMATCH),
+        ("sha256={signature}", "SHA256=abc", Reason.SIGNATURE_MISMATCH),
+        ("sha256={signature}", "sha256=", Reason.SIGNATURE_MISSING),
+        ("t={timestamp},v1={signature}", "t=1", Reason.SIGNATURE_MISSING),
+        ("t={timestamp},v1={signature}", "t=1,v0=a", Reason.SIGNATURE_MISSING),
+        ("t={timestamp},v1={signature}", "v1=a", Reason.SIGNATURE_MISSING),
+        ("t={timestamp},v1={signature}", "t=,v1=a", Reason.SIGNATURE_MISSING),
+        ("t={timestamp},v1={signature}", "t=1,t=1,v1=a", Reason.SIGNATURE_MISSING),
+        ("t={timestamp},v1={signature}", "t=1;v1=a", Reason.SIGNATURE_MISSING),
+        ("v1,{signature}", "v2,a", Reason.SIGNATURE_MISSING),
+        ("v1,{signature}", "v1,", Reason.SIGNATURE_MISSING),
+        ("v1,{signature}", "v1", Reason.SIGNATURE_MISSING),
+        ("v1,{signature}", "V1,a", Reason.SIGNATURE_MISSING),
+        ("v1,{signature}", "v1,a " * (MAX_SIGNATURES + 1), Reason.SIGNATURE_MISMATCH),
+    ],
+)
+def test_what_is_refused(form: str, value: str, reason: Reason) -> None:
+    with pytest.raises(Refusal) as caught:
+        Format(form).read(value)
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "",
+        "sha256=",
+        "{sig}",
+        "{signature}{signature}",
+        "{signature};",
+        "{timestamp}",
+        "{timestamp}{signature}",
+        "t={timestamp},t={signature}",
+        "t={timestamp},v1={timestamp}",
+        "t={signature},v1={signature}",
+        "k=x,t={timestamp},v1={signature}",
+    ],
+)
+def test_what_is_no_format(form: str) -> None:
+    with pytest.raises(ValueError, match=r"v1,\{signature\}"):
+        Format(form)
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{signature}", "sha256={signature}", "t={timestamp},v1={signature}", "v1,{signature}"],
+)
+def test_a_format_reads_what_it_writes(form: str) -> None:
+    found = Format(form).read(Format(form).write("abc", "123"))
+    assert found.signatures == ("abc",)
+    assert found.timestamp == ("123" if Format(form).holds_time else None)
+
+
+# ---- keys -----------------------------------------------------------------------------------
+# Secrets as they are written.
+
+
+def verified(rule: dict[str, Any], signature: str, *secrets: str, text: bytes = b"text") -> int:
+    made = check(described(**rule).signature, [Secret(secret) for secret in secrets])
+    filled = (text, None) if rule.get("scheme") == "digest" else (text,)
+    return made.verify(SignedText(filled, signature))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "prefix", "text", "found"),
+    [
+        ("text", "", " key\t", b" key\t"),
+        ("text", "whsec_", "whsec_key", b"key"),
+        ("text", "", "whsec_key", b"whsec_key"),
+        ("text", "whsec_", "key", b"key"),
+        ("hex", "", "00fF", b"\x00\xff"),
+        ("base64", "", "AP8=", b"\x00\xff"),
+        ("base64", "", "AP8", b"\x00\xff"),
+        ("base64", "whsec_", "whsec_AP8=", b"\x00\xff"),
+    ],
+)
+def test_what_a_secret_stands_for(encoding: str, prefix: str, text: str, found: bytes) -> None:
+    rule = described(key_encoding=encoding, strip_prefix=prefix).signature
+    assert key(rule, Secret(text)).reveal() == found
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "said"),
+    [
+        ("text", " \n", "is empty"),
+        ("base64", "===", "stands for no bytes"),
+        ("text", "whsec_", "is empty"),
+        ("hex", "0", "is not hexadecimal"),
+        ("hex", "xy", "is not hexadecimal"),
+        ("base64", "a", "is not Base64"),
+        ("base64", "AP8-", "is not Base64"),
+    ],
+)
+def test_a_secret_that_is_written_otherwise(encoding: str, text: str, said: str) -> None:
+    rule = described(key_encoding=encoding, strip_prefix="whsec_").signature
+    with pytest.raises(ValueError, match=rf"^secrets\.1: {said}"):
+        check(rule, (Secret("00ff"), Secret(text)))
+
+
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+def test_a_digest_holds_the_secret_where_the_template_says(encoding: str) -> None:
+    digest = hashlib.sha512(b"textkey").digest()
+    rule = {"scheme": "digest", "algorithm": "sha512", "encoding": encoding}
+    right = digest.hex() if encoding == "hex" else b64encode(digest).decode()
+    assert verified(rule, right, "other", "key") == 1
+    for wrong in (right.swapcase(), right[:-1], right + "\n", "", "é"):
+        with pytest.raises(Refusal) as caught:
+            verified(rule, wrong, "other", "key")
+        assert caught.value.reason is Reason.SIGNATURE_MISMATCH
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
+def test_hmac(algorithm: str) -> None:
+    mac = hmac.digest(b"key", b"text", algorithm)
+    assert verified({"algorithm": algorithm}, mac.hex(), "other", "key") == 1
+    base64 = {"algorithm": algorithm, "encoding": "base64"}
+    assert verified(base64, b64encode(mac).decode(), "key") == 0
+
+
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+def test_rsa(encoding: str) -> None:
+    pair, other = _new_rsa_keys(), _new_rsa_keys()
+    keys = other.verifying.reveal().decode(), pair.verifying.reveal().decode()
+    signature = sign_rsa(pair.signing, b"text")
+    if encoding == "hex":
+        signature = b64decode(signature).hex()
+    rule = {"scheme": "rsa", "encoding": encoding}
+    assert verified(rule, signature, *keys) == 1
+    with pytest.raises(Refusal):
+        verified(rule, signature.upper(), *keys)
+
+
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+@pytest.mark.parametrize("key_encoding", ["hex", "base64", "text"])
+def test_ed25519(encoding: str, key_encoding: str) -> None:
+    private = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    public = private.public_key().public_bytes_raw()
+    given = public.hex() if key_encoding == "hex" else "whpk_" + b64encode(public).decode()
+    signature = private.sign(b"text")
+    shown = signature.hex() if encoding == "hex" else b64encode(signature).decode()
+    rule = {
+        "scheme": "ed25519",
+        "encoding": encoding,
+        "key_encoding": key_encoding,
+        "strip_prefix": "whpk_",
+    }
+    assert verified(rule, shown, given) == 0
+    with pytest.raises(Refusal):
+        verified(rule, shown, given, text=b"texts")
+
+
+@pytest.mark.parametrize("scheme", ["rsa", "ed25519"])
+def test_a_key_that_is_none_is_named_by_its_position(scheme: str) -> None:
+    with pytest.raises(ValueError, match=r"^secrets\.0: line 1: "):
+        check(described(scheme=scheme).signature, (Secret("!"),))
+
+
+def test_a_token() -> None:
+    assert verified({"scheme": "token"}, "two", "one", "two") == 1
+    with pytest.raises(Refusal):
+        verified({"scheme": "token"}, "three", "one", "two")
+
+
+# ---- times ----------------------------------------------------------------------------------
+# Signed times.
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "found"),
+    [
+        ("1531420618", "s", datetime(2018, 7, 12, 18, 36, 58, tzinfo=UTC)),
+        ("1531420618123", "ms", datetime(2018, 7, 12, 18, 36, 58, 123000, tzinfo=UTC)),
+        ("Thu, 30 Mar 2023 08:38:32 GMT", "rfc1123", datetime(2023, 3, 30, 8, 38, 32, tzinfo=UTC)),
+        ("2024-03-05T10:37:16Z", "iso8601", datetime(2024, 3, 5, 10, 37, 16, tzinfo=UTC)),
+        ("2024-03-05T10:37:16+07:00", "iso8601", datetime(2024, 3, 5, 3, 37, 16, tzinfo=UTC)),
+        (
+            "2024-03-05T10:37:16.123456789Z",
+            "iso8601",
+            datetime(2024, 3, 5, 10, 37, 16, 123456, tzinfo=UTC),
+        ),
+    ],
+)
+def test_what_is_read_of_a_time(text: str, unit: Unit, found: datetime) -> None:
+    assert signature.read_time(text, unit) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("", "s"),
+        ("-1", "s"),
+        ("1.5", "s"),
+        (" 1", "s"),
+        ("1e9", "s"),
+        ("٣", "s"),
+        ("9" * 15, "s"),
+        ("9" * 400, "ms"),
+        ("30 Mar 2023 08:38:32 GMT", "rfc1123"),
+        ("Fri, 30 Mar 2023 08:38:32 GMT", "rfc1123"),
+        ("Thu, 30 Mar 2023 08:38:32 +0000", "rfc1123"),
+        ("Thu, 31 Feb 2023 08:38:32 GMT", "rfc1123"),
+        ("2024-03-05T10:37:16", "iso8601"),
+        ("2024-03-05 10:37:16Z", "iso8601"),
+        ("2024-02-30T10:37:16Z", "iso8601"),
+        ("2024-03-05T10:37:16+99:00", "iso8601"),
+        ("2024-03-05T10:37:16+06:60", "iso8601"),
+    ],
+)
+def test_what_is_no_time(text: str, unit: Unit) -> None:
+    with pytest.raises(Refusal) as caught:
+        signature.read_time(text, unit)
+    assert caught.value.reason is Reason.TIMESTAMP_INVALID
+
+
+@pytest.mark.parametrize("unit", get_args(Unit))
+def test_a_time_is_read_as_it_is_written(unit: Unit) -> None:
+    assert signature.read_time(signature.write_time(AT, unit), unit) == AT
+
+
+def test_how_far_it_may_lie() -> None:
+    second, minute = timedelta(seconds=1), timedelta(minutes=1)
+    window = Window(past=minute, future=second)
+    signature.check_window(AT - minute, AT, window)
+    signature.check_window(AT + second, AT, window)
+    for signed_at in (AT - minute - second, AT + second * 2):
+        with pytest.raises(Refusal) as caught:
+            signature.check_window(signed_at, AT, window)
+        assert caught.value.reason is Reason.TIMESTAMP_OUTSIDE_WINDOW
+    signature.check_window(AT - timedelta(days=9999), AT, Window(past=None, future=None))
+    signature.check_window(AT + timedelta(days=9999), AT, Window(past=None, future=None))

@@ -12,8 +12,16 @@ import trustme
 from dnslib import DNSRecord
 
 from tests.harness.nameserver import BrokenNameserver, Transport, answers_code, gives
-from tests.harness.statusapi import says, status_of
-from tests.harness.upstream import Behaviour, RefusingPort, Upstream, answer, close, hang
+from tests.harness.upstream import (
+    Behaviour,
+    RefusingPort,
+    Upstream,
+    answer,
+    close,
+    hang,
+    says,
+    status_of,
+)
 from tests.harness.wire import Reply, exchange, request
 from tests.repository.published.reading import (
     answer_text,

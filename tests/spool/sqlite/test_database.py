@@ -1,14 +1,20 @@
+import errno
 import stat
 import threading
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import apsw
 import pytest
 
+from relay.core.clock import Epoch
 from relay.core.errors import SpoolUnavailable
-from relay.spool.sqlite import database, events
+from relay.spool import SpoolBroken
+from relay.spool.sqlite import database, events, open_spool
+from relay.spool.sqlite.database import StoreHealth, agree, passes
+from tests.harness.clock import ManualClock
+from tests.harness.deliveries import numbered
 from tests.spool.conftest import PATIENCE
 
 
@@ -133,3 +139,168 @@ def test_a_log_that_is_to_be_left_survives_closing(path: Path) -> None:
     assert path.with_name("relay.db-wal").stat().st_size > 0
     with closing(database.open_writing(path, PATIENCE)) as again:
         assert events.fetch(again, "SELECT events FROM tallies", ()) == [(1,)]
+
+
+# ---- the shared epoch -----------------------------------------------------------------------
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def test_the_first_since_the_start_says_what_the_time_is(path: Path) -> None:
+    database.prepare(path, PATIENCE)
+    connection = database.open_writing(path, PATIENCE)
+    first, second = Epoch("a", NOON), Epoch("b", NOON + HOUR)
+    assert agree(connection, first) == first
+    assert agree(connection, Epoch("a", NOON - HOUR)) == first
+    # The machine was started again: what was said before means nothing now.
+    assert agree(connection, second) == second
+    assert agree(connection, Epoch("b", NOON)) == second
+    connection.close()
+
+
+def test_a_spool_that_cannot_be_written_keeps_nobody_from_starting(path: Path) -> None:
+    database.prepare(path, PATIENCE)
+    connection = database.open_reading(path, PATIENCE)
+    assert agree(connection, Epoch("a", NOON)) == Epoch("a", NOON)
+    connection.close()
+
+
+@pytest.mark.parametrize("off", [HOUR, -HOUR])
+async def test_processes_whose_clocks_differ_leave_each_other_their_leases(
+    off: timedelta, path: Path
+) -> None:
+    first = await open_spool(path, ManualClock(boot="a"))
+    second = await open_spool(path, late := ManualClock(ManualClock().now() + off, boot="a"))
+    await first.put(numbered(1))
+    lease = timedelta(minutes=1)
+    assert len((await first.claim("billing", 5, lease, ordered=False)).leases) == 1
+    assert (await second.claim("billing", 5, lease, ordered=False)).leases == ()
+    await late.advance(61)
+    assert len((await second.claim("billing", 5, lease, ordered=False)).leases) == 1
+    await first.close()
+    await second.close()
+
+
+# ---- faults ---------------------------------------------------------------------------------
+
+
+def fault(code: int) -> apsw.Error:
+    error = apsw.exception_for(code)
+    assert isinstance(error, apsw.Error)
+    return error
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        apsw.SQLITE_BUSY,
+        apsw.SQLITE_LOCKED,
+        apsw.SQLITE_FULL,
+        apsw.SQLITE_NOMEM,
+        apsw.SQLITE_IOERR_NOMEM,
+        apsw.SQLITE_CONSTRAINT_UNIQUE,
+        apsw.SQLITE_TOOBIG,
+        apsw.SQLITE_CANTOPEN,
+    ],
+)
+def test_these_pass(code: int) -> None:
+    assert passes(fault(code), 0)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        apsw.SQLITE_IOERR,
+        apsw.SQLITE_IOERR_READ,
+        apsw.SQLITE_IOERR_WRITE,
+        apsw.SQLITE_IOERR_FSYNC,
+        apsw.SQLITE_CORRUPT,
+        apsw.SQLITE_NOTADB,
+        apsw.SQLITE_READONLY_DBMOVED,
+    ],
+)
+def test_these_do_not(code: int) -> None:
+    assert not passes(fault(code), errno.EIO)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_write_that_finds_no_room_passes_and_a_sync_does_not(number: int) -> None:
+    assert passes(fault(apsw.SQLITE_IOERR_WRITE), number)
+    assert not passes(fault(apsw.SQLITE_IOERR_FSYNC), number)
+    assert not passes(fault(apsw.SQLITE_IOERR_DIR_FSYNC), number)
+
+
+def test_the_first_reason_stays(connection: apsw.Connection) -> None:
+    health = StoreHealth()
+    health.check()
+    assert not isinstance(health.classify(fault(apsw.SQLITE_BUSY), connection), SpoolBroken)
+    health.check()
+    assert isinstance(health.classify(apsw.CorruptError("first"), connection), SpoolBroken)
+    health.mark_broken("something else")
+    with pytest.raises(SpoolBroken, match="needs a restart: first"):
+        health.check()
+    assert issubclass(SpoolBroken, SpoolUnavailable)
+
+
+# ---- migrations -----------------------------------------------------------------------------
+
+PATH = Path("relay.db")
+WANTED = database.scripts()
+SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"
+
+
+def test_each_migration_brings_the_file_to_its_version() -> None:
+    with closing(apsw.Connection(":memory:")) as connection:
+        migrated = database.apply(connection, PATH, WANTED)
+        assert (migrated.before, migrated.after) == (0, len(WANTED))
+        assert connection.pragma("user_version") == len(WANTED)
+        assert connection.pragma("application_id") == database.APPLICATION_ID
+        again = database.apply(connection, PATH, WANTED)
+        assert (again.before, again.after) == (len(WANTED), len(WANTED))
+
+
+@pytest.mark.parametrize("version", range(len(WANTED) + 1))
+def test_a_migrated_file_has_the_tables_of_a_fresh_one(version: int) -> None:
+    with (
+        closing(apsw.Connection(":memory:")) as fresh,
+        closing(apsw.Connection(":memory:")) as older,
+    ):
+        database.apply(fresh, PATH, WANTED)
+        database.apply(older, PATH, WANTED[:version])
+        database.apply(older, PATH, WANTED)
+        assert events.fetch(older, SCHEMA, ()) == events.fetch(fresh, SCHEMA, ())
+        assert len(events.fetch(fresh, SCHEMA, ())) > 10
+
+
+def test_a_migration_that_fails_changes_nothing() -> None:
+    broken = (*WANTED, "CREATE TABLE more (a); CREATE TABLE more (a)")
+    with closing(apsw.Connection(":memory:")) as connection:
+        with pytest.raises(apsw.SQLError):
+            database.apply(connection, PATH, broken)
+        assert not connection.in_transaction
+        assert connection.pragma("user_version") == len(WANTED)
+        assert database.apply(connection, PATH, WANTED).after == len(WANTED)
+        assert "more" not in {name for _, name, _, _ in events.fetch(connection, SCHEMA, ())}
+
+
+def test_a_newer_file_is_refused_with_what_to_do() -> None:
+    with closing(apsw.Connection(":memory:")) as connection:
+        database.apply(connection, PATH, WANTED)
+        connection.pragma("user_version", 7)
+        with pytest.raises(SpoolUnavailable) as raised:
+            database.apply(connection, PATH, WANTED[:1])
+    assert str(raised.value) == (
+        "this spool was written by a newer relay (schema 7, this one knows 1):"
+        " upgrade, or point `spool.path` elsewhere"
+    )
+
+
+@pytest.mark.parametrize(
+    "foreign", ["CREATE TABLE t (a)", "PRAGMA user_version = 1", "PRAGMA application_id = 5"]
+)
+def test_somebody_elses_database_is_refused(foreign: str) -> None:
+    with closing(apsw.Connection(":memory:")) as connection:
+        connection.execute(foreign)
+        with pytest.raises(SpoolUnavailable, match="another program"):
+            database.apply(connection, PATH, WANTED)

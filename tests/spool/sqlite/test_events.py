@@ -1,12 +1,25 @@
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import combinations
 
 import apsw
 import pytest
 
-from relay.core.event import Delivered, Event, Rejected, Status, Unconfirmed, Unreachable
+from relay.core.event import (
+    Delivered,
+    Event,
+    ProxiedDelivery,
+    Rejected,
+    Status,
+    Unconfirmed,
+    Unreachable,
+)
+from relay.core.request import OnConflict
+from relay.spool import Conflict, Duplicate, Stored
 from relay.spool.sqlite import events
+from relay.spool.sqlite.events import Field, digest, seal
 from tests.harness.deliveries import RECEIVED, verified
+from tests.spool.sqlite.plans import plans, scans
 
 EVENT = f"SELECT {events.EVENT} FROM events"
 RECORD = f"SELECT {events.RECORD} FROM events"
@@ -85,3 +98,91 @@ def test_outcomes_read_as_the_history_has_them() -> None:
     assert events.outcome_text(Rejected(503)) == "rejected 503"
     assert events.outcome_text(Unreachable("timeout")) == "unreachable timeout"
     assert events.outcome_text(Unconfirmed("not found")) == "unconfirmed not found"
+
+
+# ---- intake ---------------------------------------------------------------------------------
+
+
+def parameters(body: bytes, event_id: str, on_conflict: OnConflict) -> events.Parameters:
+    event = verified(
+        body=body, event_id=event_id, subject="tx", opening=True, on_conflict=on_conflict
+    )
+    return events.parameters(event, RECEIVED, None)
+
+
+def test_no_put_reads_the_whole_table(connection: apsw.Connection) -> None:
+    results: list[Stored | Duplicate | Conflict] = []
+    deliver, refuse = OnConflict.DELIVER, OnConflict.REFUSE
+
+    def every_kind(connection: apsw.Connection) -> None:
+        results.extend(
+            (
+                events.put(connection, parameters(b"1", "a", deliver)),
+                events.put(connection, parameters(b"2", "b", deliver)),
+                events.put(connection, parameters(b"2", "c", deliver)),
+                events.put(connection, parameters(b"3", "d", refuse)),
+            )
+        )
+
+    steps = plans(connection, every_kind)
+    assert results == [Stored("a"), Stored("b", "a"), Duplicate("b"), Conflict("a")]
+    assert len(steps) > 10
+    assert scans(steps) == []
+
+
+def test_recording_reads_nothing_and_stores_once(connection: apsw.Connection) -> None:
+    passed = events.proxied_parameters(ProxiedDelivery(verified(), Delivered(200), RECEIVED))
+    recording = plans(connection, lambda each: events.record_proxied(each, [passed, passed]))
+    assert scans(recording) == []
+    assert len(events.fetch(connection, "SELECT 1 FROM events", ())) == 1
+
+
+def test_what_is_stored_is_as_long_as_it_says(connection: apsw.Connection) -> None:
+    """Text with a NUL in it is not cut off there."""
+    row = events.parameters(verified(key="a\0b", body=b"\0" * 3), RECEIVED, None)
+    events.put(connection, row)
+    stored = events.fetch(connection, "SELECT key, length(body) FROM events", ())
+    assert stored == [("a\0b", 3)]
+    events.put(connection, events.parameters(verified(key="a\0c"), RECEIVED, None))
+    assert len(events.fetch(connection, "SELECT 1 FROM events", ())) == 2
+
+
+# ---- seals ----------------------------------------------------------------------------------
+
+
+def test_fields_that_differ_have_digests_that_differ() -> None:
+    different: list[tuple[Field, ...]] = [
+        ("ab", "c"),
+        ("a", "bc"),
+        ("abc",),
+        ("abc", ""),
+        ("abc", None),
+        (b"abc",),
+        ("a", "s1:b"),
+        ("1",),
+        (b"1",),
+        (1,),
+        (1.0,),
+        (None,),
+        ("",),
+        ("", ""),
+        (b"", ""),
+        ("", b""),
+        (b"[]",),
+        ("a", b"bc"),
+        (b"a", b"bc"),
+    ]
+    for one, another in combinations(different, 2):
+        assert digest(one) != digest(another), (one, another)
+
+
+def test_a_digest_stays_what_it_was() -> None:
+    """Stored checksums are compared with it for as long as events are kept."""
+    assert digest(("æ", b"\x00", 7, None)) == (
+        "c1b927507ef2933111b7f3c707c08e72046dee70b1e9d2d41a6915365ccc0088"
+    )
+
+
+def test_the_seal_covers_what_the_store_found_out() -> None:
+    seals = {seal("d", None, 0), seal("d", "b", 0), seal("d", None, 1), seal("e", None, 0)}
+    assert len(seals) == 4

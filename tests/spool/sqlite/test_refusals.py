@@ -1,9 +1,14 @@
+from pathlib import Path
+
 import apsw
 import pytest
 
+from relay.core.clock import Clock
+from relay.spool import Spool
 from relay.spool.refusals import RefusalLimits, RefusalQuery
-from relay.spool.sqlite import events, refusals
-from tests.contracts.refusals import refused
+from relay.spool.sqlite import events, open_spool, refusals
+from tests.contracts.refusals import RefusalContract, refused
+from tests.contracts.spool import Opener
 from tests.harness.deliveries import RECEIVED
 
 
@@ -32,3 +37,16 @@ def test_the_bounds_are_found_without_reading_bodies(connection: apsw.Connection
     assert "USING COVERING INDEX refusals_size" in plan(connection, refusals._TOTAL, {})
     old = plan(connection, refusals._PRUNE, {"before": events.micros(RECEIVED), "limit": 1})
     assert "refusals_received" in old
+
+
+# ---- the store ------------------------------------------------------------------------------
+# Refusals in a SQLite spool keep the contract, beside a spool that is at work.
+
+
+class TestContract(RefusalContract):
+    @pytest.fixture
+    def opener(self, path: Path) -> Opener:
+        async def open_one_more(clock: Clock) -> Spool:
+            return await open_spool(path, clock)
+
+        return open_one_more
