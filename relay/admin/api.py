@@ -1,11 +1,28 @@
-"""The admin API: refused deliveries as JSON."""
+"""The admin API: events, refusals and allowlists as JSON, and reloading the configuration."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 
 import orjson
 from aiohttp import web
 
-from relay.admin.serializers import parse_refusal_query, refusal_detail, refusals_json, result_json
+from relay.admin.health import Health
+from relay.admin.serializers import (
+    event_detail,
+    events_json,
+    parse_event_query,
+    parse_refusal_query,
+    refusal_detail,
+    refusals_json,
+    release_json,
+)
+from relay.core.errors import Problem
 from relay.ingest.refusals import RefusalReleaser
+from relay.spool import Query, Spool
 from relay.spool.refusals import StillRefused
+
+#: Reads the configuration again; returns why it was not taken, nothing when it was.
+Reload = Callable[[], Awaitable[tuple[Problem, ...]]]
 
 
 def json_answer(content: object, status: int = 200) -> web.Response:
@@ -13,34 +30,87 @@ def json_answer(content: object, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(content), status=status, content_type="application/json")
 
 
-class RefusalRoutes:
-    """The routes of `/api/v1/refusals`."""
+class Api:
+    """The routes of `/api/v1/` and `/-/`. Who may call them is up to the server's middleware."""
 
-    def __init__(self, releaser: RefusalReleaser) -> None:
-        self._desk = releaser
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        releaser: RefusalReleaser,
+        health: Health,
+        reload: Reload | None,
+    ) -> None:
+        """Take the parts. `reload`: None where there is no file to read again."""
+        self._spool = spool
+        self._releaser = releaser
+        self._health = health
+        self._reload = reload
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.get("/api/v1/refusals", self._refusals),
-            web.get("/api/v1/refusals/{id}", self._refusal),
-            web.post("/api/v1/refusals/{id}/release", self._release),
+            web.get("/api/v1/events", self._get_events),
+            web.get("/api/v1/events/{id}", self._get_event),
+            web.post("/api/v1/events/{id}/requeue", self._requeue_event),
+            web.get("/api/v1/refusals", self._get_refusals),
+            web.get("/api/v1/refusals/{id}", self._get_refusal),
+            web.post("/api/v1/refusals/{id}/release", self._release_refusal),
+            web.get("/api/v1/allowlist", self._get_allowlist),
+            web.post("/-/reload", self._reload_configuration),
         ]
 
-    async def _refusals(self, request: web.Request) -> web.StreamResponse:
-        return json_answer(
-            refusals_json(await self._desk.store.page(parse_refusal_query(request.query)))
-        )
+    # ---- events -----------------------------------------------------------------------------
 
-    async def _refusal(self, request: web.Request) -> web.StreamResponse:
-        kept = await self._desk.store.get(request.match_info["id"])
-        if kept is None:
+    async def _get_events(self, request: web.Request) -> web.StreamResponse:
+        return json_answer(events_json(await self._spool.page(parse_event_query(request.query))))
+
+    async def _get_event(self, request: web.Request) -> web.StreamResponse:
+        found = await self._spool.get(request.match_info["id"])
+        if found is None:
             raise web.HTTPNotFound
-        return json_answer(refusal_detail(kept, self._desk.secrets()))
+        return json_answer(event_detail(*found))
 
-    async def _release(self, request: web.Request) -> web.StreamResponse:
+    async def _requeue_event(self, request: web.Request) -> web.StreamResponse:
+        event_id = request.match_info["id"]
+        if await self._spool.get(event_id) is None:
+            raise web.HTTPNotFound
+        requeued = await self._spool.requeue(Query(ids=(event_id,)))
+        if not requeued:
+            message = "only dead, held and delivered events with their body can be requeued"
+            return json_answer({"error": message}, 409)
+        return json_answer({"requeued": list(requeued)})
+
+    # ---- refusals ---------------------------------------------------------------------------
+
+    async def _get_refusals(self, request: web.Request) -> web.StreamResponse:
+        query = parse_refusal_query(request.query)
+        return json_answer(refusals_json(await self._spool.refusals.page(query)))
+
+    async def _get_refusal(self, request: web.Request) -> web.StreamResponse:
+        stored = await self._spool.refusals.get(request.match_info["id"])
+        if stored is None:
+            raise web.HTTPNotFound
+        return json_answer(refusal_detail(stored, self._releaser.secrets()))
+
+    async def _release_refusal(self, request: web.Request) -> web.StreamResponse:
         refusal_id = request.match_info["id"]
-        result = await self._desk.release(refusal_id)
+        result = await self._releaser.release(refusal_id)
         if result is None:
             raise web.HTTPNotFound
         status = 409 if isinstance(result, StillRefused) else 200
-        return json_answer(result_json(refusal_id, result), status)
+        return json_answer(release_json(refusal_id, result), status)
+
+    # ---- configuration ----------------------------------------------------------------------
+
+    async def _get_allowlist(self, _: web.Request) -> web.StreamResponse:
+        return json_answer({"allowlist": self._health.allowlist()})
+
+    async def _reload_configuration(self, _: web.Request) -> web.StreamResponse:
+        if self._reload is None:
+            return json_answer({"error": "this relay has no file to read again"}, 409)
+        problems = await self._reload()
+        if not problems:
+            return json_answer({"reloaded": True})
+        findings = [asdict(problem) for problem in problems]
+        message = "the configuration was not taken; the one before stays in force"
+        return json_answer({"error": message, "findings": findings}, 422)

@@ -6,8 +6,8 @@ Read by the admin side; computed when asked, kept nowhere.
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from relay.admin.serializers import rfc3339
-from relay.allowlist import Entry, Mode, SourceStatus
+from relay.admin.serializers import entry_json
+from relay.allowlist import Mode, SourceStatus
 from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
 from relay.ingest.pipeline import Endpoint
@@ -114,13 +114,3 @@ class Health:
             }
             for endpoint in self._endpoints
         ]
-
-
-def entry_json(entry: Entry) -> dict[str, object]:
-    """Return one allowlist entry as the admin API and the command line show it."""
-    return {
-        "network": str(entry.network),
-        "origin": entry.origin,
-        "host": entry.host,
-        "last_seen": None if entry.last_seen is None else rfc3339(entry.last_seen),
-    }

@@ -9,7 +9,7 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from relay.admin.auth import Authenticator
-from relay.admin.serializers import detail, parse_query, summary
+from relay.admin.serializers import event_detail, event_summary, parse_event_query
 from relay.core.event import Status
 from relay.spool import Spool
 
@@ -46,11 +46,11 @@ class Pages:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         self._enter(request)
         filters = {name: value for name in _PAGE_FILTERS if (value := request.query.get(name, ""))}
-        page = await self._spool.page(parse_query(filters))
+        page = await self._spool.page(parse_event_query(filters))
         older = urlencode(filters | {"after": page.next}) if page.next else None
         return self._render(
             "events.html",
-            events=[summary(record) for record in page.records],
+            events=[event_summary(record) for record in page.records],
             filters=filters,
             statuses=list(Status),
             older=older,
@@ -61,7 +61,7 @@ class Pages:
         found = await self._spool.get(request.match_info["id"])
         if found is None:
             raise web.HTTPNotFound
-        return self._render("event.html", event=detail(*found))
+        return self._render("event.html", event=event_detail(*found))
 
     async def _style(self, _: web.Request) -> web.StreamResponse:
         return self._render("style.css", content_type="text/css")

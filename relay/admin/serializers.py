@@ -1,8 +1,12 @@
-"""Events and refusals as JSON: one shape for the admin API and the command line."""
+"""Events, refusals and allowlist entries as JSON, and filters as queries.
+
+The admin API, the operator page and the command line show and parse the same.
+"""
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import Reason
 from relay.core.event import Event, Status
@@ -18,89 +22,14 @@ from relay.spool.refusals import (
     StoredRefusal,
 )
 
-# ---- events ---------------------------------------------------------------------------------
+if TYPE_CHECKING:
+    # Commands that show events start faster without it.
+    from relay.allowlist import Entry
 
-#: The most events that one page holds.
-MAX_LIMIT = 1000
+# ---- common to all --------------------------------------------------------------------------
 
-_FILTERS = ("status", "endpoint", "key", "since", "until", "limit", "after")
-
-
-def page_json(page: Page) -> dict[str, object]:
-    """Return one page, newest first; `next` is handed back as `after` for the next one."""
-    return {"events": [summary(record) for record in page.records], "next": page.next}
-
-
-def summary(record: Record) -> dict[str, object]:
-    """Return one line of history."""
-    return {
-        "id": record.id,
-        "endpoint": record.endpoint,
-        "provider": record.provider,
-        "status": record.status.value,
-        "key": record.key,
-        "received_at": rfc3339(record.received_at),
-        "attempts": record.attempts,
-        "upstream": record.upstream,
-    }
-
-
-def detail(record: Record, event: Event | None) -> dict[str, object]:
-    """Return all there is to one event; its content is null once the body has been pruned.
-
-    The body is shown as text; bytes that are no UTF-8 are escaped.
-    """
-    content: dict[str, object] | None = None
-    if event is not None:
-        content = {
-            "environment": event.environment,
-            "method": event.method,
-            "suffix": event.suffix,
-            "headers": [list(item) for item in event.headers],
-            "signed": list(event.signed),
-            "body": event.body.decode("utf-8", "backslashreplace"),
-        }
-    return summary(record) | {
-        "subject": record.subject,
-        "client": record.client,
-        "due_at": _optional(record.due_at),
-        "settled_at": _optional(record.settled_at),
-        "last_outcome": record.last_outcome,
-        "conflicts_with": record.conflicts_with,
-        "out_of_order": record.out_of_order,
-        "reconciled": record.reconciled,
-        "content": content,
-    }
-
-
-def exported(record: Record, event: Event | None) -> dict[str, object]:
-    """Return all there is to one event as `detail` does, with the body's own bytes in Base64."""
-    told = detail(record, event)
-    content = told["content"]
-    if event is not None and isinstance(content, dict):
-        del content["body"]
-        content["body_base64"] = b64encode(event.body).decode("ascii")
-    return told
-
-
-def parse_query(given: Mapping[str, str]) -> Query:
-    """Return the query that these filters mean.
-
-    Raises:
-        ValueError: a filter is unknown or unreadable; the message says what to write.
-    """
-    for name in given:
-        if name not in _FILTERS:
-            raise ValueError(f'no filter "{name}"; there are: {", ".join(_FILTERS)}')
-    return Query(
-        status=_status(given.get("status")),
-        endpoint=given.get("endpoint"),
-        key=given.get("key"),
-        since=_time("since", given.get("since")),
-        until=_time("until", given.get("until")),
-        limit=_limit(given.get("limit")),
-        after=given.get("after"),
-    )
+#: The most events or refusals that one page holds.
+MAX_LIMIT: Final = 1000
 
 
 def rfc3339(at: datetime) -> str:
@@ -108,17 +37,27 @@ def rfc3339(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _optional(at: datetime | None) -> str | None:
+def _optional_time(at: datetime | None) -> str | None:
     return None if at is None else rfc3339(at)
 
 
-def _status(text: str | None) -> Status | None:
+def _text(body: bytes) -> str:
+    """Return a body as text; bytes that are no UTF-8 are escaped."""
+    return body.decode("utf-8", "backslashreplace")
+
+
+def _check_names(given: Mapping[str, str], filters: Sequence[str]) -> None:
+    for name in given:
+        if name not in filters:
+            raise ValueError(f'no filter "{name}"; there are: {", ".join(filters)}')
+
+
+def _limit(text: str | None, default: int) -> int:
     if text is None:
-        return None
-    try:
-        return Status(text)
-    except ValueError:
-        raise ValueError(f'no status "{text}"; there are: {", ".join(Status)}') from None
+        return default
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_LIMIT:
+        raise ValueError(f'limit: "{text}" is not a number from 1 to {MAX_LIMIT}')
+    return int(text)
 
 
 def _time(name: str, text: str | None) -> datetime | None:
@@ -132,30 +71,114 @@ def _time(name: str, text: str | None) -> datetime | None:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at
 
 
-def _limit(text: str | None) -> int:
+# ---- events ---------------------------------------------------------------------------------
+
+_EVENT_FILTERS: Final = ("status", "endpoint", "key", "since", "until", "limit", "after")
+
+
+def events_json(page: Page) -> dict[str, object]:
+    """Return one page, newest first; `next` is handed back as `after` for the next one."""
+    return {"events": [event_summary(record) for record in page.records], "next": page.next}
+
+
+def event_summary(record: Record) -> dict[str, object]:
+    """Return one line of history."""
+    return {
+        "id": record.id,
+        "endpoint": record.endpoint,
+        "provider": record.provider,
+        "status": record.status.value,
+        "key": record.key,
+        "received_at": rfc3339(record.received_at),
+        "attempts": record.attempts,
+        "upstream": record.upstream,
+    }
+
+
+def event_detail(record: Record, event: Event | None) -> dict[str, object]:
+    """Return everything about one event; its content is null once the body has been pruned.
+
+    The body is shown as text; bytes that are no UTF-8 are escaped.
+    """
+    content: dict[str, object] | None = None
+    if event is not None:
+        content = _content(event) | {"body": _text(event.body)}
+    return _detail(record, content)
+
+
+def exported_event(record: Record, event: Event | None) -> dict[str, object]:
+    """Return everything about one event, as `event_detail`, with the body's bytes in Base64."""
+    content: dict[str, object] | None = None
+    if event is not None:
+        content = _content(event) | {"body_base64": b64encode(event.body).decode("ascii")}
+    return _detail(record, content)
+
+
+def parse_event_query(given: Mapping[str, str]) -> Query:
+    """Return the query that these filters mean.
+
+    Raises:
+        ValueError: a filter is unknown or unreadable; the message says what to write.
+    """
+    _check_names(given, _EVENT_FILTERS)
+    return Query(
+        status=_status(given.get("status")),
+        endpoint=given.get("endpoint"),
+        key=given.get("key"),
+        since=_time("since", given.get("since")),
+        until=_time("until", given.get("until")),
+        limit=_limit(given.get("limit"), Query().limit),
+        after=given.get("after"),
+    )
+
+
+def _content(event: Event) -> dict[str, object]:
+    """Return what was received, without the body."""
+    return {
+        "environment": event.environment,
+        "method": event.method,
+        "suffix": event.suffix,
+        "headers": [list(item) for item in event.headers],
+        "signed": list(event.signed),
+    }
+
+
+def _detail(record: Record, content: dict[str, object] | None) -> dict[str, object]:
+    return event_summary(record) | {
+        "subject": record.subject,
+        "client": record.client,
+        "due_at": _optional_time(record.due_at),
+        "settled_at": _optional_time(record.settled_at),
+        "last_outcome": record.last_outcome,
+        "conflicts_with": record.conflicts_with,
+        "out_of_order": record.out_of_order,
+        "reconciled": record.reconciled,
+        "content": content,
+    }
+
+
+def _status(text: str | None) -> Status | None:
     if text is None:
-        return Query().limit
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_LIMIT:
-        raise ValueError(f'limit: "{text}" is not a number from 1 to {MAX_LIMIT}')
-    return int(text)
+        return None
+    try:
+        return Status(text)
+    except ValueError:
+        raise ValueError(f'no status "{text}"; there are: {", ".join(Status)}') from None
 
 
 # ---- refusals -------------------------------------------------------------------------------
 
-#: The most refusals that one page holds.
-MAX_REFUSALS = 1000
-
-_REFUSAL_FILTERS = ("endpoint", "reason", "limit", "after")
+_REFUSAL_FILTERS: Final = ("endpoint", "reason", "limit", "after")
 
 
 def refusals_json(page: RefusalPage) -> dict[str, object]:
-    """Return one page, the last kept first; `next` is handed back as `after` for the next one."""
-    return {"refusals": [refusal_summary(kept) for kept in page.kept], "next": page.next}
+    """Return one page, the last stored first; `next` is handed back as `after` for the next one."""
+    return {"refusals": [refusal_summary(stored) for stored in page.kept], "next": page.next}
 
 
-def refusal_summary(kept: StoredRefusal) -> dict[str, object]:
+def refusal_summary(stored: StoredRefusal) -> dict[str, object]:
     """Return one line. `reason` is that of the last verification."""
-    refused = kept.refused
+    refused = stored.refused
     return {
         "id": refused.id,
         "endpoint": refused.endpoint,
@@ -164,50 +187,50 @@ def refusal_summary(kept: StoredRefusal) -> dict[str, object]:
         "detail": refused.detail,
         "client": str(refused.client.address),
         "received_at": rfc3339(refused.head.received_at),
-        "times": kept.times,
-        "tried_at": None if kept.tried_at is None else rfc3339(kept.tried_at),
-        "released_as": kept.released_as,
+        "times": stored.times,
+        "tried_at": _optional_time(stored.tried_at),
+        "released_as": stored.released_as,
     }
 
 
-def refusal_detail(kept: StoredRefusal, secrets: Iterable[Secret]) -> dict[str, object]:
-    """Return all there is to one; its content is null once it has been released.
+def refusal_detail(stored: StoredRefusal, secrets: Iterable[Secret]) -> dict[str, object]:
+    """Return everything about one refusal; its content is null once it has been released.
 
     secrets: those that are configured; each stands as `***` in what is shown.
 
     The body is shown as text; bytes that are no UTF-8 are escaped. Of the target, only the path is
     shown: people put tokens into queries, and a release needs the query as it came.
     """
-    refused = kept.refused
+    refused = stored.refused
     mask = Mask(secrets, refused.head.headers)
     content: dict[str, object] | None = None
-    if kept.released_as is None:
+    if stored.released_as is None:
         content = {
             "method": refused.head.method,
             "target": mask.whole(refused.head.path) + ("?…" if refused.head.query else ""),
             "headers": [[name, mask.whole(value)] for name, value in refused.head.headers],
-            "body": mask.whole(refused.body.decode("utf-8", "backslashreplace")),
+            "body": mask.whole(_text(refused.body)),
         }
-    return refusal_summary(kept) | {
+    return refusal_summary(stored) | {
         "peer": str(refused.head.peer),
         "client_via": refused.client.via.value,
         "content": content,
     }
 
 
-def result_json(refusal_id: str, result: ReleaseResult | None) -> dict[str, object]:
-    """Return what came of releasing one; None is a refusal that nobody knows."""
-    told: dict[str, object] = {"id": refusal_id}
+def release_json(refusal_id: str, result: ReleaseResult | None) -> dict[str, object]:
+    """Return what came of releasing one refusal; None stands for an unknown id."""
+    shown: dict[str, object] = {"id": refusal_id}
     if result is None:
-        return told | {"result": "unknown"}
+        return shown | {"result": "unknown"}
     if isinstance(result, Released):
-        return told | {
+        return shown | {
             "result": "duplicate" if result.duplicate else "released",
             "event": result.event_id,
         }
     if isinstance(result, AlreadyReleased):
-        return told | {"result": "released_before", "event": result.event_id}
-    return told | {
+        return shown | {"result": "released_before", "event": result.event_id}
+    return shown | {
         "result": "refused",
         "reason": result.reason.value,
         "detail": result.detail,
@@ -220,13 +243,11 @@ def parse_refusal_query(given: Mapping[str, str]) -> RefusalQuery:
     Raises:
         ValueError: a filter is unknown or unreadable; the message says what to write.
     """
-    for name in given:
-        if name not in _REFUSAL_FILTERS:
-            raise ValueError(f'no filter "{name}"; there are: {", ".join(_REFUSAL_FILTERS)}')
+    _check_names(given, _REFUSAL_FILTERS)
     return RefusalQuery(
         endpoint=given.get("endpoint"),
         reason=_reason(given.get("reason")),
-        limit=_refusal_limit(given.get("limit")),
+        limit=_limit(given.get("limit"), RefusalQuery().limit),
         after=given.get("after"),
     )
 
@@ -241,9 +262,14 @@ def _reason(text: str | None) -> Reason | None:
         raise ValueError(f'no reason "{text}"; what is kept usually has: {usual}') from None
 
 
-def _refusal_limit(text: str | None) -> int:
-    if text is None:
-        return RefusalQuery().limit
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_REFUSALS:
-        raise ValueError(f'limit: "{text}" is not a number from 1 to {MAX_REFUSALS}')
-    return int(text)
+# ---- allowlists -----------------------------------------------------------------------------
+
+
+def entry_json(entry: "Entry") -> dict[str, object]:
+    """Return one allowlist entry."""
+    return {
+        "network": str(entry.network),
+        "origin": entry.origin,
+        "host": entry.host,
+        "last_seen": _optional_time(entry.last_seen),
+    }

@@ -1,23 +1,18 @@
-"""The private listener."""
+"""The private listener: start, stop and middleware; health and metrics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 
 from aiohttp import web
 
-from relay.admin.api import RefusalRoutes, json_answer
+from relay.admin.api import Api, Reload, json_answer
 from relay.admin.auth import Authenticator, is_local_host
 from relay.admin.health import Health
 from relay.admin.pages import Pages
-from relay.admin.serializers import detail, page_json, parse_query
-from relay.core.errors import Problem, SpoolUnavailable
+from relay.core.errors import SpoolUnavailable
 from relay.ingest.refusals import RefusalReleaser
-from relay.spool import Query, Spool
+from relay.spool import Spool
 from relay.telemetry import Telemetry
-
-#: Has the configuration read again; returns why it was not taken, nothing when it was.
-Reload = Callable[[], Awaitable[tuple[Problem, ...]]]
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -41,28 +36,26 @@ _SAFETY = {
 
 
 class Admin:
-    """Serves health, metrics, the events API and the events page."""
+    """Serves health, metrics, the API and the operator pages."""
 
     def __init__(
         self,
         *,
-        state: Health,
+        health: Health,
         spool: Spool,
         releaser: RefusalReleaser,
         telemetry: Telemetry,
         authenticator: Authenticator,
         reload: Reload | None = None,
     ) -> None:
-        """Take the parts. `reload`: has the configuration read again, where that can be done."""
-        self._state = state
-        self._spool = spool
+        """Take the parts. `reload`: None where there is no file to read again."""
+        self._health = health
         self._telemetry = telemetry
         self._authenticator = authenticator
         self._pages = Pages(spool, authenticator)
-        self._refusals = RefusalRoutes(releaser)
-        self._reload_now = reload
+        self._api = Api(spool=spool, releaser=releaser, health=health, reload=reload)
         self._runner: web.AppRunner | None = None
-        self._exposing = asyncio.Lock()
+        self._expose_lock = asyncio.Lock()
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; return the address with the port really taken.
@@ -94,12 +87,7 @@ class Admin:
                 web.get("/livez", self._livez),
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics),
-                web.get("/api/v1/events", self._events),
-                web.get("/api/v1/events/{id}", self._event),
-                web.post("/api/v1/events/{id}/requeue", self._requeue),
-                web.get("/api/v1/allowlist", self._allowlist),
-                web.post("/-/reload", self._reload),
-                *self._refusals.routes(),
+                *self._api.routes(),
                 *self._pages.routes(),
             ]
         )
@@ -137,53 +125,21 @@ class Admin:
         return self._authenticator.bearer(request.headers.get("Authorization", ""))
 
     async def _livez(self, _: web.Request) -> web.StreamResponse:
-        live = self._state.live()
+        live = self._health.live()
         return json_answer({"live": live}, 200 if live else 503)
 
     async def _readyz(self, _: web.Request) -> web.StreamResponse:
-        reasons = await self._state.unready()
+        reasons = await self._health.unready()
         return json_answer(
             {"ready": not reasons, "reasons": list(reasons)}, 503 if reasons else 200
         )
 
     async def _metrics(self, _: web.Request) -> web.StreamResponse:
-        snapshot = await self._state.snapshot()
+        snapshot = await self._health.snapshot()
         # Hundreds of series take longer to write down than a delivery may wait.
-        async with self._exposing:
+        async with self._expose_lock:
             text = await asyncio.to_thread(self._telemetry.expose, snapshot)
         return web.Response(body=text, headers={"Content-Type": _METRICS_TYPE})
-
-    async def _events(self, request: web.Request) -> web.StreamResponse:
-        return json_answer(page_json(await self._spool.page(parse_query(request.query))))
-
-    async def _event(self, request: web.Request) -> web.StreamResponse:
-        found = await self._spool.get(request.match_info["id"])
-        if found is None:
-            raise web.HTTPNotFound
-        return json_answer(detail(*found))
-
-    async def _requeue(self, request: web.Request) -> web.StreamResponse:
-        event_id = request.match_info["id"]
-        if await self._spool.get(event_id) is None:
-            raise web.HTTPNotFound
-        requeued = await self._spool.requeue(Query(ids=(event_id,)))
-        if not requeued:
-            message = "only dead, held and delivered events with their body can be requeued"
-            return json_answer({"error": message}, 409)
-        return json_answer({"requeued": list(requeued)})
-
-    async def _reload(self, _: web.Request) -> web.StreamResponse:
-        if self._reload_now is None:
-            return json_answer({"error": "this relay has no file to read again"}, 409)
-        problems = await self._reload_now()
-        if not problems:
-            return json_answer({"reloaded": True})
-        findings = [asdict(problem) for problem in problems]
-        message = "the configuration was not taken; the one before stays in force"
-        return json_answer({"error": message, "findings": findings}, 422)
-
-    async def _allowlist(self, _: web.Request) -> web.StreamResponse:
-        return json_answer({"allowlist": self._state.allowlist()})
 
 
 def _plain(answer: web.HTTPException) -> web.Response:

@@ -204,7 +204,7 @@ class App:
             live=lambda: edge.accepting or not self._role.receives,
         )
         admin = Admin(
-            state=health,
+            health=health,
             spool=spool,
             releaser=RefusalReleaser(
                 spool,

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from netaddr import IPNetwork, IPSet
 
-from relay.admin.health import entry_json
+from relay.admin.serializers import entry_json
 from relay.allowlist import Allowlist, Entry, Mode
 from relay.allowlist.networks import merge, parse_network
 from relay.app.standalone import known_allowlists

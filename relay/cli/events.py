@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from relay.admin.serializers import detail, exported, page_json, parse_query, summary
+from relay.admin.serializers import (
+    event_detail,
+    event_summary,
+    events_json,
+    exported_event,
+    parse_event_query,
+)
 from relay.cli.common import (
     AFTER,
     CONFIG,
@@ -55,7 +61,7 @@ def list_events(
 ) -> None:
     """List events, newest first."""
     asked = query(
-        parse_query,
+        parse_event_query,
         status=status,
         endpoint=endpoint,
         key=key,
@@ -74,12 +80,12 @@ def list_events(
     if not found.records:
         mention_unknown(endpoint, settings)
     if form is Format.JSON:
-        print_json(page_json(found))
+        print_json(events_json(found))
         return
     columns = ("received_at", "endpoint", "status", "key", "attempts", "upstream", "id")
     print_table(
         columns,
-        [[summary(record)[column] for column in columns] for record in found.records],
+        [[event_summary(record)[column] for column in columns] for record in found.records],
     )
     if found.next is not None:
         complain(f"there are more: --after {found.next}")
@@ -96,7 +102,7 @@ def show(
     if found is None:
         complain(f"no event {event_id}")
         sys.exit(1)
-    shown = detail(*found)
+    shown = event_detail(*found)
     if form is Format.JSON:
         print_json(shown)
         return
@@ -117,7 +123,9 @@ def export(
     """Print events with their bodies, newest first: one JSON object a line, bodies in Base64."""
     if limit is not None and limit < 1:
         raise typer.BadParameter(f"--limit: {limit} is not a number from 1 on")
-    asked = query(parse_query, status=status, endpoint=endpoint, key=key, since=since, until=until)
+    asked = query(
+        parse_event_query, status=status, endpoint=endpoint, key=key, since=since, until=until
+    )
     settings = load_settings(config)
     if not with_spool(settings, lambda spool: _export(spool, asked, limit)):
         mention_unknown(endpoint, settings)
@@ -136,7 +144,7 @@ async def _export(spool: Spool, asked: Query, limit: int | None) -> int:
             found = await spool.get(record.id)
             # One that was removed since the page was read is in history no more.
             if found is not None:
-                print_line(exported(*found))
+                print_line(exported_event(*found))
         number += len(page.records)
         if page.next is None:
             break
@@ -161,7 +169,7 @@ def requeue(
 ) -> None:
     """Put dead, held or delivered events back, with a fresh retry schedule."""
     asked = query(
-        parse_query,
+        parse_event_query,
         status=status,
         endpoint=endpoint,
         key=key,

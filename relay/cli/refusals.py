@@ -15,7 +15,7 @@ from relay.admin.serializers import (
     refusal_detail,
     refusal_summary,
     refusals_json,
-    result_json,
+    release_json,
 )
 from relay.app import standalone
 from relay.cli.common import (
@@ -114,7 +114,7 @@ def release(
 
     async def each(releaser: RefusalReleaser) -> list[dict[str, object]]:
         return [
-            result_json(refusal_id, await releaser.release(refusal_id))
+            release_json(refusal_id, await releaser.release(refusal_id))
             for refusal_id in dict.fromkeys(ids)
         ]
 

@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 import pytest
 
 from relay.admin.serializers import (
-    detail,
-    exported,
-    page_json,
-    parse_query,
+    event_detail,
+    event_summary,
+    events_json,
+    exported_event,
+    parse_event_query,
     parse_refusal_query,
     refusal_detail,
     refusal_summary,
     refusals_json,
-    result_json,
+    release_json,
     rfc3339,
-    summary,
 )
 from relay.core.errors import Reason
 from relay.core.event import Status, event_of
@@ -56,7 +56,7 @@ RECORD = Record(
 
 
 def test_a_page_has_the_promised_shape() -> None:
-    assert page_json(Page((RECORD,), "cursor")) == {
+    assert events_json(Page((RECORD,), "cursor")) == {
         "events": [
             {
                 "id": "evt_1",
@@ -74,14 +74,14 @@ def test_a_page_has_the_promised_shape() -> None:
 
 
 def test_an_event_whose_body_is_gone_is_still_shown() -> None:
-    shown = detail(RECORD, None)
+    shown = event_detail(RECORD, None)
     assert shown["content"] is None
     assert shown["last_outcome"] == "rejected 500"
-    assert summary(RECORD).items() <= shown.items()
+    assert event_summary(RECORD).items() <= shown.items()
 
 
 def test_filters_are_read() -> None:
-    assert parse_query(
+    assert parse_event_query(
         {"status": "dead", "since": "2026-01-05", "until": "2026-01-06T07:00:00+07:00"}
     ) == Query(
         status=Status.DEAD,
@@ -102,7 +102,7 @@ def test_filters_are_read() -> None:
 )
 def test_what_cannot_be_read_is_refused_with_a_hint(given: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match="^" + message.replace("(", r"\(")):
-        parse_query(given)
+        parse_event_query(given)
 
 
 def test_times_are_shown_in_utc_to_the_millisecond() -> None:
@@ -113,11 +113,11 @@ def test_times_are_shown_in_utc_to_the_millisecond() -> None:
 
 def test_an_export_holds_the_bytes_of_the_body() -> None:
     event = event_of(verified(body=b"\xff\x00"))
-    content = exported(RECORD, event)["content"]
+    content = exported_event(RECORD, event)["content"]
     assert isinstance(content, dict)
     assert content["body_base64"] == "/wA="
     assert "body" not in content
-    assert exported(RECORD, None)["content"] is None
+    assert exported_event(RECORD, None)["content"] is None
 
 
 # ---- refusals -------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def test_a_configured_secret_is_hidden_and_all_else_is_shown(secret: bytes, writ
     ],
 )
 def test_every_result_has_a_word(result: Released | None, told: dict[str, str]) -> None:
-    assert result_json("ref_1", result) == {"id": "ref_1", **told}
+    assert release_json("ref_1", result) == {"id": "ref_1", **told}
 
 
 def test_filters_of_refusals_are_read() -> None:

@@ -63,7 +63,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     jar = aiohttp.CookieJar(unsafe=True)
     running: list[Bench] = []
     admin = Admin(
-        state=Health(
+        health=Health(
             clock=clock,
             spool=spool,
             endpoints=[],

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from relay.admin.serializers import parse_query
+from relay.admin.serializers import parse_event_query
 from relay.cli import application
 from relay.cli.common import load_settings, mention_unknown, no_endpoint, query, with_spool
 from relay.config.loader import load
@@ -44,12 +44,12 @@ def test_the_habit_is_relay_yaml_here(config: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_filters_that_were_given_are_read() -> None:
-    assert query(parse_query, limit=5, status="dead", key=None) == Query(
+    assert query(parse_event_query, limit=5, status="dead", key=None) == Query(
         status=Status.DEAD, limit=5
     )
-    assert query(parse_query) == Query()
+    assert query(parse_event_query) == Query()
     with pytest.raises(typer.BadParameter, match='no status "none"; there are: pending'):
-        query(parse_query, status="none")
+        query(parse_event_query, status="none")
 
 
 def test_an_unknown_endpoint_is_told_with_what_there_is() -> None:
