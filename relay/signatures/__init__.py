@@ -1,6 +1,7 @@
-"""The `Verifier` contract: keys and mathematics, and nothing of providers.
+"""The `Verifier` contract: one kind of signature with its keys, independent of any provider.
 
-A verifier returns or raises; there is no flag that a tired caller could ignore.
+A verifier returns the position of the secret or raises; it returns no bool that a caller could
+ignore.
 """
 
 from base64 import b64decode, b64encode
@@ -17,52 +18,52 @@ Encoding = Literal["base64", "hex"]
 
 
 class Verifier(Protocol):
-    """One kind of signature with its secrets, made once an endpoint."""
+    """Verifies one kind of signature with its secrets; built once for each endpoint."""
 
     def verify(self, message: bytes, signature: str) -> int:
         """Return the position, from 0, of the secret under which `signature` fits `message`.
 
-        Every secret is tried and compared in constant time.
+        Every secret is compared, each in constant time.
 
         Raises:
             Refusal: SIGNATURE_MISMATCH when it fits none, or is not well-formed.
         """
 
 
-def position_of(given: bytes, expected: Iterable[bytes]) -> int:
-    """Return the position, from 0, of the first of these that is what was given.
+def matching_position(given: bytes, expected: Iterable[bytes]) -> int:
+    """Return the position, from 0, of the first expected value that equals the given one.
 
     All are compared, each in constant time, so that time tells neither which one fits nor how much
     of it.
 
     Raises:
-        Refusal: SIGNATURE_MISMATCH when none is.
+        Refusal: SIGNATURE_MISMATCH when none does.
     """
-    fits = [compare_digest(each, given) for each in expected]
-    if not any(fits):
+    matches = [compare_digest(each, given) for each in expected]
+    if not any(matches):
         raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")
-    return fits.index(True)
+    return matches.index(True)
 
 
-def decoded(signature: str, encoding: Encoding) -> bytes:
-    """Return the bytes of a signature in its one canonical spelling.
+def decode(signature: str, encoding: Encoding) -> bytes:
+    """Decode a signature that is in canonical Base64 or lower-case hexadecimal.
 
     Raises:
         Refusal: SIGNATURE_MISMATCH for white space, spare bits, another case, or nothing.
     """
     try:
         if encoding == "hex":
-            given = bytes.fromhex(signature)
-            written = given.hex()
+            found = bytes.fromhex(signature)
+            canonical = found.hex()
         else:
-            given = b64decode(signature, validate=True)
-            written = b64encode(given).decode("ascii")
+            found = b64decode(signature, validate=True)
+            canonical = b64encode(found).decode("ascii")
     except ValueError:
-        given, written = b"", ""
+        found, canonical = b"", ""
     # Writing it again leaves one spelling.
-    if not given or written != signature:
+    if not found or canonical != signature:
         raise Refusal(Reason.SIGNATURE_MISMATCH, f"not in strict {encoding}")
-    return given
+    return found
 
 
 # ---- signed texts ---------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-r"""Signatures that a public key checks: RSA (RFC 8017) and Ed25519 (RFC 8032).
+r"""Verify signatures with a public key: RSA (RFC 8017) and Ed25519 (RFC 8032).
 
-Keys are taken in the forms that people have: PEM, PEM in which a line break became `\n` or a
-blank on its way through an environment variable, or the Base64 of the DER alone. One byte order
-mark of UTF-8 may stand before them, as some editors write it.
+Accepted forms of a key: PEM, PEM in which a line break became `\n` or a blank on its way through
+an environment variable, or the Base64 of the DER alone; each with or without the byte order mark
+of UTF-8 that some editors write.
 """
 
 import re
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 
 from relay.core.errors import Reason, Refusal
 from relay.core.secret import Secret
-from relay.signatures import Encoding, decoded
+from relay.signatures import Encoding, decode
 
 MIN_BITS: Final = 2048
 #: OpenSSL verifies nothing with a longer modulus.
@@ -32,15 +32,15 @@ K = TypeVar("K")
 
 _LABELS = ("PUBLIC KEY", "RSA PUBLIC KEY")
 _BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
-# What a line holds between the blanks around it.
+# A line without the blanks around it.
 _LINE = re.compile(r"\S(?:.*\S)?")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\s]")
 _ED25519_BYTES = 32
-# Of two lines nobody can tell which one is too short.
+# Of two lines it is unknown which one is too short.
 _MIN_LINES = 3
 
 # The points of order 1, 2, 4 and 8 of edwards25519, as their y in 32 bytes without the sign of x;
-# the last two are 0 and 1 written as p and p + 1. Under such a key anybody finds a signature for
+# the last two are 0 and 1 written as p and p + 1. For such a key anyone can find a signature of
 # any message in a few tries, without a secret (Chalkias, Garillot and Nikolaenko, Taming the Many
 # EdDSAs, 2020); OpenSSL takes every one of them.
 _SMALL_ORDER = frozenset(
@@ -58,9 +58,9 @@ _SMALL_ORDER = frozenset(
 
 
 class UnusableKey(ValueError):
-    """A key that cannot be used; the message says what is wrong with it, and never shows it.
+    """A key that cannot be used; the message names the fault and never holds the key.
 
-    position: which of the keys it is, counted from 0.
+    position: of the key among those given, counted from 0.
     """
 
     def __init__(self, position: int, message: str) -> None:
@@ -72,12 +72,12 @@ class Rsa:
     """Verifies RSA signatures: PKCS#1 v1.5 with SHA-256, in standard Base64 with padding."""
 
     def __init__(self, keys: Sequence[Secret]) -> None:
-        """Take public keys of 2048 bits or more.
+        """Parse public keys of 2048 to 16384 bits.
 
         Raises:
             UnusableKey: one of them is no such key.
         """
-        self._keys = _each(keys, _rsa_key)
+        self._keys = _parse_all(keys, _rsa_key)
 
     def verify(self, message: bytes, signature: str) -> int:
         """Return the position, from 0, of the first key under which `signature` fits `message`.
@@ -86,7 +86,7 @@ class Rsa:
             Refusal: SIGNATURE_MISMATCH when it fits none, is not the one canonical Base64 of its
                 bytes, or is not as long as the modulus.
         """
-        given = decoded(signature, "base64")
+        given = decode(signature, "base64")
         for position, key in enumerate(self._keys):
             if len(given) != (key.key_size + 7) // 8:
                 continue
@@ -102,12 +102,12 @@ class Ed25519:
     """Verifies Ed25519 signatures, in standard Base64 or in lower-case hexadecimal digits."""
 
     def __init__(self, keys: Sequence[Secret], encoding: Encoding = "base64") -> None:
-        """Take public keys; the Base64 of the 32 bytes themselves is one more form of them.
+        """Parse public keys; the Base64 of the 32 bytes themselves is accepted too.
 
         Raises:
-            UnusableKey: one of them is no such key, or is of small order: anybody can sign for it.
+            UnusableKey: one of them is no such key, or is of small order: anyone can sign for it.
         """
-        self._keys = _each(keys, _ed25519_key)
+        self._keys = _parse_all(keys, _ed25519_key)
         self._encoding: Encoding = encoding
 
     def verify(self, message: bytes, signature: str) -> int:
@@ -117,7 +117,7 @@ class Ed25519:
             Refusal: SIGNATURE_MISMATCH when it fits none, or is not the one canonical spelling
                 of its bytes.
         """
-        given = decoded(signature, self._encoding)
+        given = decode(signature, self._encoding)
         for position, key in enumerate(self._keys):
             try:
                 key.verify(given, message)
@@ -134,7 +134,7 @@ def sign_rsa(key: Secret, message: bytes) -> str:
         ValueError: it is no private RSA key of 2048 bits or more without a passphrase.
     """
     try:
-        private = load_pem_private_key(_text(key).encode("ascii"), None)
+        private = load_pem_private_key(_ascii_text(key).encode("ascii"), None)
     except TypeError:
         raise ValueError("the private key has a passphrase; give it without one") from None
     except (ValueError, UnsupportedAlgorithm):
@@ -150,7 +150,7 @@ def sign_rsa(key: Secret, message: bytes) -> str:
 # ---- keys -----------------------------------------------------------------------------------
 
 
-def _each(keys: Sequence[Secret], read: Callable[[Secret], K]) -> tuple[K, ...]:
+def _parse_all(keys: Sequence[Secret], read: Callable[[Secret], K]) -> tuple[K, ...]:
     found = []
     for position, key in enumerate(keys):
         try:
@@ -161,7 +161,7 @@ def _each(keys: Sequence[Secret], read: Callable[[Secret], K]) -> tuple[K, ...]:
 
 
 def _rsa_key(key: Secret) -> RSAPublicKey:
-    text = _text(key)
+    text = _ascii_text(key)
     found = _load(_der(text), text)
     if not isinstance(found, RSAPublicKey):
         raise ValueError("is a public key, but not an RSA key")  # noqa: TRY004 - a bad value
@@ -170,7 +170,7 @@ def _rsa_key(key: Secret) -> RSAPublicKey:
 
 
 def _ed25519_key(key: Secret) -> Ed25519PublicKey:
-    text = _text(key)
+    text = _ascii_text(key)
     der = _der(text)
     if len(der) == _ED25519_BYTES:
         found: PublicKeyTypes = Ed25519PublicKey.from_public_bytes(der)
@@ -206,7 +206,7 @@ def _load(der: bytes, text: str) -> PublicKeyTypes:
         raise ValueError(f"holds no public key: {said}") from None
 
 
-def _text(key: Secret) -> str:
+def _ascii_text(key: Secret) -> str:
     given = key.reveal().removeprefix(BOM_UTF8)
     if given.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         raise ValueError("is text in UTF-16; save it as UTF-8 or ASCII")
@@ -222,44 +222,46 @@ def _text(key: Secret) -> str:
 
 
 def _der(text: str) -> bytes:
-    """Return the DER in a PEM text, or in the bare Base64 of it."""
+    """Decode the DER from PEM, or from the bare Base64 of it."""
     start, stop = 0, len(text)
     if "-----" in text:
-        start, stop = _within(text)
+        start, stop = _pem_body(text)
     wrong = _NOT_BASE64.search(text, start, stop)
     if wrong is not None:
-        raise ValueError(f"line {_line(text, wrong.start())}: neither PEM nor Base64")
+        raise ValueError(f"line {_line_number(text, wrong.start())}: neither PEM nor Base64")
     try:
         return b64decode("".join(text[start:stop].split()), validate=True)
     except ValueError:
         _check_lines(text)
         raise ValueError(
-            f"line {_line(text, start)}: the Base64 that begins here is damaged or cut off"
+            f"line {_line_number(text, start)}: the Base64 that begins here is damaged or cut off"
         ) from None
 
 
-def _within(text: str) -> tuple[int, int]:
-    """Return where the Base64 between the two lines of a PEM text starts and stops."""
+def _pem_body(text: str) -> tuple[int, int]:
+    """Return the bounds of the Base64 between the two markers of a PEM text."""
     begin = _BEGIN.search(text)
     if begin is None:
         raise ValueError("has no line -----BEGIN PUBLIC KEY-----")
-    label, line = begin[1], _line(text, begin.start())
+    label, line = begin[1], _line_number(text, begin.start())
     if label not in _LABELS:
         raise ValueError(f"line {line}: a {label}, where a PUBLIC KEY is needed")
     stop = text.find(f"-----END {label}-----", begin.end())
     if stop < 0:
         raise ValueError(f"line {line}: this {label} has no -----END {label}-----")
     if (second := _BEGIN.search(text, begin.end())) is not None:
-        raise ValueError(f"line {_line(text, second.start())}: a second key; give each by itself")
+        raise ValueError(
+            f"line {_line_number(text, second.start())}: a second key; give each by itself"
+        )
     return begin.end(), stop
 
 
 def _check_lines(text: str) -> None:
     """Raise ValueError for a line that is not as long as its neighbours, the last one aside.
 
-    Such a key can be sound, so this is asked only about one that is not.
+    A valid key may have such lines: call this only for a key that cannot be decoded.
     """
-    start, stop = _within(text) if "-----" in text else (0, len(text))
+    start, stop = _pem_body(text) if "-----" in text else (0, len(text))
     lines = [(found.start(), len(found[0])) for found in _LINE.finditer(text, start, stop)]
     if len(lines) < _MIN_LINES:
         return
@@ -267,10 +269,10 @@ def _check_lines(text: str) -> None:
     for at, length in lines[:-1]:
         if length != usual:
             raise ValueError(
-                f"line {_line(text, at)}: not as long as the lines around it;"
+                f"line {_line_number(text, at)}: not as long as the lines around it;"
                 " the key is damaged or cut off there"
             )
 
 
-def _line(text: str, position: int) -> int:
+def _line_number(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1

@@ -1,4 +1,4 @@
-"""Signatures with a shared secret: HMAC, keyed digest, token; and signing Standard Webhooks."""
+"""Verify signatures with a shared secret: HMAC, keyed digest, token. Sign Standard Webhooks."""
 
 import base64
 import binascii
@@ -10,12 +10,11 @@ from typing import Literal
 
 from relay.core.errors import Reason, Refusal
 from relay.core.secret import Secret
-from relay.signatures import position_of
+from relay.signatures import Encoding, matching_position
 
 # ---- HMAC (RFC 2104) ------------------------------------------------------------------------
 
 Algorithm = Literal["sha1", "sha256", "sha512"]
-Encoding = Literal["base64", "hex"]
 
 
 class Hmac:
@@ -40,7 +39,7 @@ class Hmac:
             )
         # Comparing the text, not the bytes it stands for, leaves one spelling that fits.
         expected = (self._mac(message, key) for key in self._secrets)
-        return position_of(signature.encode("ascii"), expected)
+        return matching_position(signature.encode("ascii"), expected)
 
     def _mac(self, message: bytes, secret: Secret) -> bytes:
         return self._encode(hmac.digest(secret.reveal(), message, self._algorithm))
@@ -49,15 +48,13 @@ class Hmac:
         return b64encode(mac) if self._encoding == "base64" else mac.hex().encode("ascii")
 
 
-# ---- keyed digest: the message with the secret behind it, hashed; not an HMAC ---------------
-
-DigestAlgorithm = Literal["sha1", "sha256", "sha512"]
+# ---- keyed digest: the hash of the message followed by the secret; not an HMAC --------------
 
 
 class Digest:
-    """Verifies lower-case hexadecimal digests of message and secret."""
+    """Verifies lower-case hexadecimal digests of the message followed by the secret."""
 
-    def __init__(self, algorithm: DigestAlgorithm, secrets: Sequence[Secret]) -> None:
+    def __init__(self, algorithm: Algorithm, secrets: Sequence[Secret]) -> None:
         self._algorithm = algorithm
         self._secrets = tuple(secrets)
         self._length = hashlib.new(algorithm).digest_size * 2
@@ -75,41 +72,41 @@ class Digest:
             )
         # Comparing the text, not the bytes it stands for, leaves one spelling that fits.
         expected = (self._digest(message, key) for key in self._secrets)
-        return position_of(signature.encode("ascii"), expected)
+        return matching_position(signature.encode("ascii"), expected)
 
     def _digest(self, message: bytes, secret: Secret) -> bytes:
         return hashlib.new(self._algorithm, message + secret.reveal()).hexdigest().encode("ascii")
 
 
-# ---- shared token: proves who sends, and covers nothing of what is sent ---------------------
+# ---- token: authenticates the sender and covers no content ----------------------------------
 
 
 class Token:
-    """Verifies tokens by comparing them whole. White space and words like `Bearer` belong to them.
+    """Verifies whole tokens; white space and words like `Bearer` are part of a token.
 
-    Tokens are hashed before they are compared, since a comparison in constant time still shows
-    whether the lengths differ. No token is kept.
+    Digests of tokens are compared, since a comparison in constant time still shows whether the
+    lengths differ. No token is kept in memory.
     """
 
     def __init__(self, secrets: Sequence[Secret]) -> None:
         self._digests = tuple(Secret(_digest(secret.reveal())) for secret in secrets)
 
     def verify(self, message: bytes, signature: str) -> int:  # noqa: ARG002 - it is not covered
-        """Return the position, from 0, of the secret that `signature` is. `message` is not read.
+        """Return the position, from 0, of the secret that equals `signature`; ignores `message`.
 
-        signature: Latin-1 text, as header fields are.
+        signature: the token, as Latin-1 text like any header field.
 
         Raises:
-            Refusal: SIGNATURE_MISMATCH when it is none of them, or empty.
+            Refusal: SIGNATURE_MISMATCH when it equals none, or is empty.
         """
         try:
             given = _digest(signature.encode("latin-1"))
         except UnicodeEncodeError:
             raise Refusal(Reason.SIGNATURE_MISMATCH, "the token is not Latin-1 text") from None
-        fits = [hmac.compare_digest(digest.reveal(), given) for digest in self._digests]
-        if not (signature and any(fits)):
+        matches = [hmac.compare_digest(digest.reveal(), given) for digest in self._digests]
+        if not (signature and any(matches)):
             raise Refusal(Reason.SIGNATURE_MISMATCH, "the token fits no secret")
-        return fits.index(True)
+        return matches.index(True)
 
 
 def _digest(token: bytes) -> bytes:
@@ -123,7 +120,7 @@ MAX_KEY_BYTES = 64
 
 
 class Signer:
-    """Signs with one secret, or with several during a rotation.
+    """Signs with every secret given: several during a rotation.
 
     Raises:
         ValueError: there is no secret, or one of them is not Base64 of 24 to 64 bytes with an
@@ -131,12 +128,12 @@ class Signer:
     """
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
-        self._keys = tuple(_key(at, secret) for at, secret in enumerate(secrets))
+        self._keys = tuple(_signing_key(at, secret) for at, secret in enumerate(secrets))
         if not self._keys:
             raise ValueError("signing needs at least one secret")
 
     def sign(self, message_id: str, timestamp: int, body: bytes) -> str:
-        """Return the value of `webhook-signature`: one signature a secret, apart by spaces.
+        """Return the value of `webhook-signature`: one signature per secret, separated by spaces.
 
         timestamp: seconds since 1970, as in `webhook-timestamp`.
         """
@@ -145,7 +142,7 @@ class Signer:
         return " ".join("v1," + base64.b64encode(digest).decode() for digest in digests)
 
 
-def _key(position: int, secret: Secret) -> bytes:
+def _signing_key(position: int, secret: Secret) -> bytes:
     text = secret.reveal().removeprefix(b"whsec_")
     # The reference libraries take secrets without their padding, so people have such secrets.
     padded = text.rstrip(b"=") + b"=" * (-len(text.rstrip(b"=")) % 4)

@@ -17,11 +17,10 @@ from relay.core.clock import SystemClock
 from relay.core.errors import Reason, Refusal
 from relay.core.secret import Secret
 from relay.delivery.request import fields
+from relay.signatures import Encoding
 from relay.signatures.shared_secret import (
     Algorithm,
     Digest,
-    DigestAlgorithm,
-    Encoding,
     Hmac,
     Signer,
     Token,
@@ -118,7 +117,7 @@ def test_neither_a_refusal_nor_a_repr_shows_the_secret_of_a_mac() -> None:
 # ---- digest ---------------------------------------------------------------------------------
 
 SERVER_KEY = Secret("server-key")
-DIGEST_ALGORITHMS: tuple[DigestAlgorithm, ...] = ("sha1", "sha256", "sha512")
+DIGEST_ALGORITHMS: tuple[Algorithm, ...] = ("sha1", "sha256", "sha512")
 
 
 def digest_of(algorithm: str, message: bytes, secret: Secret = SERVER_KEY) -> str:
@@ -132,7 +131,7 @@ def digest_refused(verifier: Digest, message: bytes, signature: str) -> Reason:
 
 
 @pytest.mark.parametrize("algorithm", DIGEST_ALGORITHMS)
-def test_the_right_digest_fits(algorithm: DigestAlgorithm) -> None:
+def test_the_right_digest_fits(algorithm: Algorithm) -> None:
     assert Digest(algorithm, [SERVER_KEY]).verify(b"m", digest_of(algorithm, b"m")) == 0
 
 
@@ -146,7 +145,7 @@ def test_it_is_a_plain_hash_with_the_secret_behind() -> None:
 
 
 @pytest.mark.parametrize("algorithm", DIGEST_ALGORITHMS)
-def test_any_other_spelling_of_a_digest_is_refused(algorithm: DigestAlgorithm) -> None:
+def test_any_other_spelling_of_a_digest_is_refused(algorithm: Algorithm) -> None:
     good, verifier = digest_of(algorithm, b"m"), Digest(algorithm, [SERVER_KEY])
     for bad in (
         "",

@@ -28,7 +28,7 @@ from relay.signatures import (
     OnSigned,
     SignedText,
     Verifier,
-    decoded,
+    decode,
     ignore_signed,
 )
 from relay.signatures.public_key import Ed25519, Rsa, UnusableKey
@@ -126,7 +126,7 @@ class _Joined:
     def verify(self, text: SignedText) -> int:
         signature = text.signature
         if self._encoding == "hex":
-            signature = b64encode(decoded(signature, "hex")).decode("ascii")
+            signature = b64encode(decode(signature, "hex")).decode("ascii")
         return self._verifier.verify(text.joined(), signature)
 
 
@@ -141,7 +141,7 @@ class _WithSecret:
     def verify(self, text: SignedText) -> int:
         signature = text.signature
         if self._encoding == "base64":
-            signature = decoded(signature, "base64").hex()
+            signature = decode(signature, "base64").hex()
         fits: list[int] = []
         for position, secret in enumerate(self._keys):
             try:
