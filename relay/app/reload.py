@@ -264,4 +264,4 @@ def announce(
 
 def body_limits(settings: Settings) -> BodyLimits:
     """Return the limits on bodies."""
-    return BodyLimits(size=settings.limits.body, within=settings.limits.body_timeout)
+    return BodyLimits(size=settings.limits.body, timeout=settings.limits.body_timeout)

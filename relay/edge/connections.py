@@ -61,9 +61,9 @@ class Connections:
         """
         client = _client_of(peer)
         self._count += 1
-        self._open[client] = count = self._open.get(client, 0) + 1
-        few = count <= self._per_address
-        return self._count <= self._total and (few or self._shares_address(peer))
+        self._open[client] = open_here = self._open.get(client, 0) + 1
+        within_limit = open_here <= self._per_address
+        return self._count <= self._total and (within_limit or self._shares_address(peer))
 
     def remove(self, peer: Address) -> None:
         """Count a connection no more."""
@@ -94,8 +94,8 @@ class InFlight:
             Refusal: TOO_MANY_CONNECTIONS, when this client has as many in flight as it may have.
         """
         self._client = key = _client_of(client)
-        self._requests[key] = count = self._requests.get(key, 0) + 1
-        if count > self._limit:
+        self._requests[key] = in_flight = self._requests.get(key, 0) + 1
+        if in_flight > self._limit:
             raise Refusal(Reason.TOO_MANY_CONNECTIONS, "requests of one client in hand")
 
     def __enter__(self) -> Self:

@@ -19,10 +19,10 @@ MAX_HEAD: Final = 64 * 1024
 MAX_CHUNKS: Final = 16_384
 
 # Origin-form alone, and no CONNECT: this is no proxy. Methods are in upper case, and compared so.
-_START: Final = rb"(?!CONNECT )[A-Z]{1,20} /[\x21\x22\x24-\x7e]* HTTP/1\.([01])\r\n"
+_START_LINE: Final = rb"(?!CONNECT )[A-Z]{1,20} /[\x21\x22\x24-\x7e]* HTTP/1\.([01])\r\n"
 _NAME: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*"
-_REQUEST_LINE: Final = re.compile(_START)
+_REQUEST_LINE: Final = re.compile(_START_LINE)
 _FIELD: Final = re.compile(rb"(%b):(%b)\r\n" % (_NAME, _VALUE))
 _UNFINISHED_LINE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*\r?")
 _HOST: Final = re.compile(rb"[A-Za-z0-9!$%&'()*+.:;=\[\]_~-]+")
@@ -31,7 +31,7 @@ _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 _UNFINISHED_SIZE: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,8}\r?)?")
 
 #: Fields that say where a body ends or what the connection becomes; once each, if at all.
-_DECIDING: Final = frozenset(
+_FRAMING_FIELDS: Final = frozenset(
     {
         b"content-length",
         b"expect",
@@ -43,9 +43,10 @@ _DECIDING: Final = frozenset(
 )
 
 # A head whose every line is in order, and in it the fields that `_Head` looks at.
-_WHOLE: Final = re.compile(rb"%b(?:%b:%b\r\n)*+\r\n" % (_START, _NAME, _VALUE))
-_LOOKED_AT: Final = re.compile(
-    rb"\n(%b):(%b)\r" % (b"|".join((*sorted(_DECIDING), b"connection")), _VALUE), re.IGNORECASE
+_WHOLE_HEAD: Final = re.compile(rb"%b(?:%b:%b\r\n)*+\r\n" % (_START_LINE, _NAME, _VALUE))
+_CHECKED_FIELDS: Final = re.compile(
+    rb"\n(%b):(%b)\r" % (b"|".join((*sorted(_FRAMING_FIELDS), b"connection")), _VALUE),
+    re.IGNORECASE,
 )
 
 
@@ -63,12 +64,12 @@ class Framing:
         self.problem: Refusal | None = None
         self._head = _Head()
         self._body: _Body | None = None
-        self._held = b""
-        self._seen = 0
+        self._buffer = b""
+        self._scanned = 0
 
     @property
     def in_head(self) -> bool:
-        return self._body is None and bool(self._held)
+        return self._body is None and bool(self._buffer)
 
     @property
     def in_body(self) -> bool:
@@ -81,38 +82,38 @@ class Framing:
         """
         if self.problem is not None:
             return b""
-        data = self._held + data
-        at, ready = self._seen, 0
+        data = self._buffer + data
+        at, ready = self._scanned, 0
         try:
             while at < len(data):
-                before = at
+                previous = at
                 if self._body is None:
                     at = self._read_head(data, at, ready)
                 else:
                     at = self._body.skip(data, at)
-                if at == before:
+                if at == previous:
                     break
-                if self._body is not None or not self._head.begun:
+                if self._body is not None or not self._head.started:
                     ready = at
                 if self._body is not None and self._body.ended:
                     self._body = None
         except Refusal as problem:
             self.stop(problem)
             return data[:ready]
-        self._held, self._seen = data[ready:], at - ready
+        self._buffer, self._scanned = data[ready:], at - ready
         return data[:ready]
 
     def stop(self, problem: Refusal) -> None:
         """Take nothing more."""
-        self.problem, self._held = problem, b""
+        self.problem, self._buffer = problem, b""
 
     def _read_head(self, data: bytes, at: int, head: int) -> int:
         """Read more of a head that began at `head`; return up to where.
 
         All of it in one step where it is here as a whole, as nearly every one is; else a line.
         """
-        if at == head and (whole := self._head.take_whole(data, at)):
-            self._take_head()
+        if at == head and (whole := self._head.match_whole(data, at)):
+            self._finish_head()
             return whole
         end = data.find(b"\n", at) + 1
         length = (end or len(data)) - at
@@ -122,11 +123,11 @@ class Framing:
             if _UNFINISHED_LINE.fullmatch(data, at) is None:
                 raise _malformed("a control character in the head")
             return at
-        if self._head.take(data[at:end]):
-            self._take_head()
+        if self._head.add_line(data[at:end]):
+            self._finish_head()
         return end
 
-    def _take_head(self) -> None:
+    def _finish_head(self) -> None:
         self._body = self._head.body()
         self._head = _Head()
         self.heads += 1
@@ -149,34 +150,34 @@ class _Head:
     """The lines of one head."""
 
     def __init__(self) -> None:
-        self.begun = False
-        self._old = False
+        self.started = False
+        self._is_http_1_0 = False
         self._count = 0
-        self._said: dict[bytes, bytes] = {}
+        self._values: dict[bytes, bytes] = {}
 
-    def take_whole(self, data: bytes, at: int) -> int:
+    def match_whole(self, data: bytes, at: int) -> int:
         """Take all lines if they are in order; return where they end, or 0 with none taken."""
         if data.find(b"\r\n\r\n", at) < 0:
             # Cheaper to know than to try: it may come byte by byte.
             return 0
-        match = _WHOLE.match(data, at)
+        match = _WHOLE_HEAD.match(data, at)
         # A head that is no longer than a line may be holds no line that is too long.
         if match is None or match.end() - at > MAX_LINE:
             return 0
         if match[0].count(b"\n") > MAX_FIELDS + 2:  # the request line and the empty one
             return 0
-        self._old = match[1] == b"0"
-        for name, value in _LOOKED_AT.findall(match[0]):
-            self._look_at(name.lower(), value)
+        self._is_http_1_0 = match[1] == b"0"
+        for name, value in _CHECKED_FIELDS.findall(match[0]):
+            self._check_field(name.lower(), value)
         return match.end()
 
-    def take(self, line: bytes) -> bool:
+    def add_line(self, line: bytes) -> bool:
         """Take a line with its end; return whether it was the last."""
-        if not self.begun:
+        if not self.started:
             match = _REQUEST_LINE.fullmatch(line)
             if match is None:
                 raise _malformed("the request line")
-            self.begun, self._old = True, match[1] == b"0"
+            self.started, self._is_http_1_0 = True, match[1] == b"0"
             return False
         if line == b"\r\n":
             return True
@@ -186,32 +187,32 @@ class _Head:
         match = _FIELD.fullmatch(line)
         if match is None:
             raise _malformed("a header line")
-        self._look_at(match[1].lower(), match[2])
+        self._check_field(match[1].lower(), match[2])
         return False
 
-    def _look_at(self, name: bytes, value: bytes) -> None:
-        if name in _DECIDING:
-            if name in self._said:
+    def _check_field(self, name: bytes, value: bytes) -> None:
+        if name in _FRAMING_FIELDS:
+            if name in self._values:
                 raise _malformed(f"{name.decode()} twice")
-            self._said[name] = value.strip(b" \t")
+            self._values[name] = value.strip(b" \t")
         elif name == b"connection" and b"upgrade" in value.lower():
             raise _malformed("an upgrade")
 
     def body(self) -> "_Body | None":
         """Return what follows, None when nothing does, once all lines were taken."""
-        said = self._said
+        values = self._values
         for name in (b"trailer", b"upgrade"):
-            if name in said:
+            if name in values:
                 raise _malformed(name.decode())
-        if said.get(b"expect", b"100-continue").lower() != b"100-continue":
+        if values.get(b"expect", b"100-continue").lower() != b"100-continue":
             raise _malformed("expect")
-        host = said.get(b"host", b"none" if self._old else b"")
+        host = values.get(b"host", b"none" if self._is_http_1_0 else b"")
         if _HOST.fullmatch(host) is None:
             raise _malformed("host")
-        coding, length = said.get(b"transfer-encoding"), said.get(b"content-length")
+        coding, length = values.get(b"transfer-encoding"), values.get(b"content-length")
         if coding is not None:
             # The one coding that a sender may use, its name in any case (RFC 9112, section 7).
-            if coding.lower() != b"chunked" or length is not None or self._old:
+            if coding.lower() != b"chunked" or length is not None or self._is_http_1_0:
                 raise _malformed("transfer-encoding")
             return _Chunked()
         if length is None:
@@ -225,13 +226,13 @@ class _Sized:
     """A body of a known length."""
 
     def __init__(self, length: int) -> None:
-        self._left = length
+        self._remaining = length
         self.ended = False
 
     def skip(self, data: bytes, at: int) -> int:
-        taken = min(self._left, len(data) - at)
-        self._left -= taken
-        self.ended = not self._left
+        taken = min(self._remaining, len(data) - at)
+        self._remaining -= taken
+        self.ended = not self._remaining
         return at + taken
 
 
@@ -241,39 +242,39 @@ class _Chunked:
     def __init__(self) -> None:
         self.ended = False
         self._chunks = 0
-        self._left = 0
+        self._remaining = 0
         self._in_chunk = False
-        self._last = False
+        self._is_last = False
 
     def skip(self, data: bytes, at: int) -> int:
         while at < len(data) and not self.ended:
-            if self._left:
-                taken = min(self._left, len(data) - at)
-                self._left -= taken
+            if self._remaining:
+                taken = min(self._remaining, len(data) - at)
+                self._remaining -= taken
                 at += taken
             elif self._in_chunk:
                 end = data[at : at + 2]
                 if end != b"\r\n":
                     if end == b"\r":
                         return at
-                    raise _malformed("a trailer" if self._last else "the end of a chunk")
+                    raise _malformed("a trailer" if self._is_last else "the end of a chunk")
                 at += 2
-                self._in_chunk, self.ended = False, self._last
+                self._in_chunk, self.ended = False, self._is_last
             else:
                 size = _CHUNK_SIZE.match(data, at)
                 if size is None:
                     if _UNFINISHED_SIZE.fullmatch(data, at) is None:
                         raise _malformed("a chunk size")
                     return at
-                self._begin(int(size[1], 16))
+                self._start_chunk(int(size[1], 16))
                 at = size.end()
         return at
 
-    def _begin(self, size: int) -> None:
+    def _start_chunk(self, size: int) -> None:
         self._chunks += 1
         if self._chunks > MAX_CHUNKS:
             raise _malformed(f"more than {MAX_CHUNKS} chunks")
-        self._left, self._in_chunk, self._last = size, True, size == 0
+        self._remaining, self._in_chunk, self._is_last = size, True, size == 0
 
 
 def _malformed(what: str) -> Refusal:

@@ -44,7 +44,7 @@ _BACKLOG = 1024
 
 #: For how long idle connections are kept at the end, in seconds: a request that is on its way when
 #: we are told to stop is answered still, and with that answer the connection closes.
-_LAST_REQUESTS = 0.5
+_IDLE_GRACE = 0.5
 
 #: How long a proxy may take to say whose connection it is.
 _PROXY_HEADER = timedelta(seconds=3)
@@ -162,10 +162,10 @@ class Edge:
             await factory.close()
         self._tls_factories.clear()
         if self._server is not None:
-            last = min(_LAST_REQUESTS, grace.total_seconds() / 4)
-            await self._server.drained(last)
+            idle_grace = min(_IDLE_GRACE, grace.total_seconds() / 4)
+            await self._server.drained(idle_grace)
             self._server.pre_shutdown()
-            await self._server.shutdown(grace.total_seconds() - last)
+            await self._server.shutdown(grace.total_seconds() - idle_grace)
 
     @property
     def _drain_limit(self) -> int:
@@ -188,7 +188,7 @@ class Edge:
             connections=self._connections,
             errors=self,
             timeout=self._proxy_header_timeout,
-            behind=inner,
+            inner=inner,
         )
         self._proxy_factories.append(factory)
         return factory
@@ -202,7 +202,7 @@ class Edge:
             connections=self._connections,
             errors=self,
             timeout=self._header_timeout,
-            behind=server,
+            inner=server,
         )
         self._tls_factories.append(factory)
         return factory
@@ -213,9 +213,9 @@ class Edge:
         if is_health_check(request.method, request.raw_path):
             ack = _OK
         else:
-            read = partial(self._body.read, request)
+            read_body = partial(self._body.read, request)
             with self._connections.request() as in_flight:
-                ack = await self._ingest.receive(self._head(request), read, in_flight.count)
+                ack = await self._ingest.receive(self._head(request), read_body, in_flight.count)
         response = to_response(ack)
         # A refused body is not read to its end just to keep the connection.
         if self._stopping or not request.content.is_eof():
@@ -252,8 +252,8 @@ class Edge:
 def _raise_backlog(server: asyncio.Server) -> None:
     """Let more connections wait in the system than are let in at once."""
     for listening in server.sockets:
-        with socket.socket(fileno=os.dup(listening.fileno())) as same:
-            same.listen(_BACKLOG)
+        with socket.socket(fileno=os.dup(listening.fileno())) as duplicate:
+            duplicate.listen(_BACKLOG)
 
 
 #: What the spool, DNS, the private listener, log and libraries may hold open between them, and
@@ -267,8 +267,8 @@ def connection_budget(*, available: int, others: int) -> int:
     available: descriptors of this process. others: those that connections to upstreams may need.
     Where descriptors are few, half of them are left to everything else.
     """
-    kept = min(_RESERVE + others, available // 2)
-    return max(1, available - kept)
+    reserved = min(_RESERVE + others, available // 2)
+    return max(1, available - reserved)
 
 
 def descriptors() -> int:

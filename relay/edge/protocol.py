@@ -120,20 +120,20 @@ class EdgeProtocol(RequestHandler):
     """Guards one connection."""
 
     __slots__ = (
-        "_admitted",
         "_answered",
         "_body",
         "_connections",
-        "_deadline",
+        "_counted",
         "_drain_limit",
-        "_early",
-        "_ended",
+        "_draining",
+        "_early_data",
+        "_eof",
         "_errors",
         "_framing",
+        "_header_deadline",
         "_header_timeout",
         "_rejecting",
-        "_swallowing",
-        "_untaken",
+        "_write_deadline",
         "peer",
         "peer_info",
     )
@@ -161,14 +161,14 @@ class EdgeProtocol(RequestHandler):
         self._header_timeout = header_timeout
         self._drain_limit = drain_limit
         self._framing = Framing()
-        self._deadline: asyncio.TimerHandle | None = None
-        self._untaken: asyncio.TimerHandle | None = None
-        self._admitted = False
-        self._early = b""
+        self._header_deadline: asyncio.TimerHandle | None = None
+        self._write_deadline: asyncio.TimerHandle | None = None
+        self._counted = False
+        self._early_data = b""
         self._answered = 0
-        self._ended = False
+        self._eof = False
         self._rejecting = False
-        self._swallowing = False
+        self._draining = False
         self._body: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -179,33 +179,33 @@ class EdgeProtocol(RequestHandler):
         # So that an answer counts as given when the system has taken all of it. Not 0: asyncio's
         # TLS takes an empty buffer for a full one then, at every other look.
         cast("asyncio.Transport", transport).set_write_buffer_limits(high=1)
-        self._admitted = True
+        self._counted = True
         if self._connections.add(self.peer):
-            self._expect_headers()
+            self._start_header_deadline()
         else:
-            self._refuse(Refusal(Reason.TOO_MANY_CONNECTIONS))
-        if self._early:
-            early, self._early = self._early, b""
+            self._refuse_connection(Refusal(Reason.TOO_MANY_CONNECTIONS))
+        if self._early_data:
+            early, self._early_data = self._early_data, b""
             self.data_received(early)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop_deadline()
-        self._taken()
+        self._stop_header_deadline()
+        self._stop_write_deadline()
         self._fail_body(Refusal(Reason.BODY_MALFORMED, "the connection ended inside the body"))
         # It knows this connection, and would keep it until garbage is collected.
         self._body = None
-        if self._admitted:
-            self._admitted = False
+        if self._counted:
+            self._counted = False
             self._connections.remove(self.peer)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._admitted and self.transport is None:
+        if not self._counted and self.transport is None:
             # asyncio hands over what came with the end of a TLS handshake before it says so.
-            self._early += data
+            self._early_data += data
             return
         if self._framing.problem is None:
-            self._take(data)
+            self._receive(data)
         elif not data:
             # aiohttp goes on with requests that it held back, for there were many at once.
             self._parse(b"")
@@ -215,38 +215,38 @@ class EdgeProtocol(RequestHandler):
 
         TLS has no such half in asyncio: there, the connection is over.
         """
-        self._ended = True
-        self._stop_deadline()
+        self._eof = True
+        self._stop_header_deadline()
         if self._framing.in_body and self._framing.problem is None:
             ended = Refusal(Reason.BODY_MALFORMED, "the sender ended inside the body")
             self._framing.stop(ended)
-            self._break_off(ended)
+            self._reject(ended)
         plaintext = self.transport is not None and self.ssl_context is None
-        return plaintext and self._owed > 0
+        return plaintext and self._answers_owed > 0
 
     async def finish_response(
         self, request: BaseRequest, resp: StreamResponse, start_time: float | None
     ) -> tuple[StreamResponse, bool]:
-        if self._ended and self._owed == 1:
+        if self._eof and self._answers_owed == 1:
             resp.force_close()
         finished = await super().finish_response(request, resp, start_time)
         self._answered += 1
-        if self._ended and not self._owed:
+        if self._eof and not self._answers_owed:
             self.close()
         # aiohttp swallows the rest of the body for a while, so that a sender that has to send it
         # all before it reads finds the answer. `_take` sees to it that it is not too much.
-        self._swallowing = not request.content.is_eof()
+        self._draining = not request.content.is_eof()
         return finished
 
     @property
-    def _owed(self) -> int:
+    def _answers_owed(self) -> int:
         """How many answers are owed: one for each head, and one for what could not be read."""
-        owed = self._framing.heads - self._answered
-        return owed + 1 if self._rejecting else owed
+        count = self._framing.heads - self._answered
+        return count + 1 if self._rejecting else count
 
-    def _take(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         framing, heads = self._framing, self._framing.heads
-        if self._swallowing:
+        if self._draining:
             self._drain_limit -= len(data)
             if self._drain_limit < 0:
                 self._fail_body(Refusal(Reason.BODY_TOO_LARGE, "it was not wanted"))
@@ -254,13 +254,13 @@ class EdgeProtocol(RequestHandler):
                 return
         self._parse(framing.feed(data))
         if framing.heads != heads:
-            self._stop_deadline()
+            self._stop_header_deadline()
         if framing.problem is not None:
-            self._stop_deadline()
-            self._break_off(framing.problem)
-        elif framing.in_head and self._deadline is None:
+            self._stop_header_deadline()
+            self._reject(framing.problem)
+        elif framing.in_head and self._header_deadline is None:
             # The first bytes of another request on a connection that was kept alive.
-            self._expect_headers()
+            self._start_header_deadline()
 
     def _parse(self, data: bytes) -> None:
         super().data_received(data)
@@ -271,12 +271,12 @@ class EdgeProtocol(RequestHandler):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        if self._untaken is None:
-            self._untaken = self._loop.call_later(self._header_timeout, self._answer_late)
+        if self._write_deadline is None:
+            self._write_deadline = self._loop.call_later(self._header_timeout, self._write_late)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._taken()
+        self._stop_write_deadline()
 
     def handle_error(
         self,
@@ -304,35 +304,35 @@ class EdgeProtocol(RequestHandler):
         if not isinstance(error, Refusal):
             self._errors.fault(self.peer, error)
 
-    def _expect_headers(self) -> None:
-        self._deadline = self._loop.call_later(self._header_timeout, self._headers_late)
+    def _start_header_deadline(self) -> None:
+        self._header_deadline = self._loop.call_later(self._header_timeout, self._headers_late)
 
-    def _stop_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _stop_header_deadline(self) -> None:
+        if self._header_deadline is not None:
+            self._header_deadline.cancel()
+            self._header_deadline = None
 
     def _headers_late(self) -> None:
-        self._deadline = None
-        if self._owed:
+        self._header_deadline = None
+        if self._answers_owed:
             # An answer is owed to who came before on this connection.
-            self._expect_headers()
+            self._start_header_deadline()
         else:
-            self._refuse(Refusal(Reason.HEADER_TIMEOUT))
+            self._refuse_connection(Refusal(Reason.HEADER_TIMEOUT))
 
-    def _answer_late(self) -> None:
-        self._untaken = None
+    def _write_late(self) -> None:
+        self._write_deadline = None
         refusal = Refusal(Reason.BODY_TIMEOUT, "the answer was not taken in time")
         self._errors.refuse(self.peer, refusal)
         if self.transport is not None:
             self.transport.abort()
 
-    def _taken(self) -> None:
-        if self._untaken is not None:
-            self._untaken.cancel()
-            self._untaken = None
+    def _stop_write_deadline(self) -> None:
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
 
-    def _break_off(self, problem: Refusal) -> None:
+    def _reject(self, problem: Refusal) -> None:
         """Answer what could not be read; nothing is read from this connection any more."""
         if self._framing.in_body:
             self._lingering_time = 0.0
@@ -347,7 +347,7 @@ class EdgeProtocol(RequestHandler):
         if self._body is not None and not self._body.is_eof():
             self._body.set_exception(problem)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse_connection(self, refusal: Refusal) -> None:
         ack = self._errors.refuse(self.peer, refusal)
         if self.transport is not None:
             self.transport.write(closing_bytes(ack))
@@ -379,7 +379,7 @@ class EdgeServer(Server):
             "lingering_time": linger,
         }
         super().__init__(handler, **options)
-        self._gone: asyncio.Future[None] | None = None
+        self._all_closed: asyncio.Future[None] | None = None
         self._protocol = partial(
             EdgeProtocol,
             self,
@@ -391,22 +391,22 @@ class EdgeServer(Server):
             **options,
         )
 
-    async def drained(self, within: float) -> None:
+    async def drained(self, seconds: float) -> None:
         """Return when all connections are gone, or after this many seconds."""
-        self._gone = self._loop.create_future()
+        self._all_closed = self._loop.create_future()
         if not self._connections:
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(within):
-                await self._gone
+            async with asyncio.timeout(seconds):
+                await self._all_closed
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        if self._gone is None or self._gone.done():
+        if self._all_closed is None or self._all_closed.done():
             return
         # aiohttp forgets a connection when its task has ended, which may be a little later.
         if not self._connections.keys() - {handler}:
-            self._gone.set_result(None)
+            self._all_closed.set_result(None)
 
     def reconfigure(self, *, header_timeout: float, drain_limit: int) -> None:
         """Guard the connections to come with other limits."""

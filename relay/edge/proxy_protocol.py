@@ -19,20 +19,20 @@ from relay.ingest.client_address import unmap_ipv4
 # datagrams bring no client here.
 
 #: The longest line of version 1, its CRLF included (section 2.1).
-LONGEST_V1: Final = 107
+MAX_V1_LENGTH: Final = 107
 
 #: The longest header of version 2 that is taken, addresses and TLVs included. The document
 #: promises senders that 536 bytes, the smallest TCP segment, arrive at once (section 2.2).
-LONGEST_V2: Final = 536
+MAX_V2_LENGTH: Final = 536
 
 _START_V1 = b"PROXY "
-_SHORTEST_V1 = len(b"PROXY UNKNOWN\r\n")
+_MIN_V1_LENGTH = len(b"PROXY UNKNOWN\r\n")
 _LINE = re.compile(
     rb"PROXY (?:UNKNOWN(?: [^\r\n]*)?|"
     rb"(?P<family>TCP[46]) (?P<source>[0-9A-Fa-f:.]+) (?P<destination>[0-9A-Fa-f:.]+)"
     rb" (?P<ports>[0-9]{1,5} [0-9]{1,5}))\r\n"
 )
-_HIGHEST_PORT = 65535
+_MAX_PORT = 65535
 
 _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 _FIXED_V2 = len(_SIGNATURE) + 4
@@ -40,7 +40,7 @@ _LOCAL, _PROXY = 0x20, 0x21
 _UNSPECIFIED = 0x00
 _TCP4, _TCP6 = 0x11, 0x21
 #: How long the two addresses with their ports are, by family.
-_ADDRESSES = {_TCP4: 12, _TCP6: 36}
+_ADDRESS_BYTES = {_TCP4: 12, _TCP6: 36}
 
 _TLV_HEAD = 3
 _CRC32C = 0x03
@@ -62,12 +62,12 @@ class ProxyHeader:
     source: Address | None
 
 
-def begins(data: bytes) -> bool:
+def is_proxy_header(data: bytes) -> bool:
     """Tell whether this is meant as a PROXY header, valid or not."""
     return data.startswith((_START_V1, _SIGNATURE))
 
 
-def missing(begun: bytes) -> int:
+def bytes_missing(received: bytes) -> int:
     """Return how many bytes may be read without reading past the header's end; 0 at its end.
 
     What follows the header belongs to TLS or HTTP, so never more than this is read at once.
@@ -75,10 +75,10 @@ def missing(begun: bytes) -> int:
     Raises:
         ProxyHeaderInvalid: no header begins like this.
     """
-    if _START_V1.startswith(begun[: len(_START_V1)]):
-        return _missing_v1(begun)
-    if _SIGNATURE.startswith(begun[: len(_SIGNATURE)]):
-        return _missing_v2(begun)
+    if _START_V1.startswith(received[: len(_START_V1)]):
+        return _bytes_missing_v1(received)
+    if _SIGNATURE.startswith(received[: len(_SIGNATURE)]):
+        return _bytes_missing_v2(received)
     raise ProxyHeaderInvalid("no PROXY header")
 
 
@@ -88,7 +88,7 @@ def parse(header: bytes) -> ProxyHeader:
     Raises:
         ProxyHeaderInvalid: it is not exactly one header.
     """
-    if missing(header):
+    if bytes_missing(header):
         raise ProxyHeaderInvalid("the header is cut short")
     return _parse_v1(header) if header.startswith(_START_V1) else _parse_v2(header)
 
@@ -96,16 +96,16 @@ def parse(header: bytes) -> ProxyHeader:
 # ---- version 1 ------------------------------------------------------------------------------
 
 
-def _missing_v1(begun: bytes) -> int:
-    if len(begun) <= LONGEST_V1 and begun.find(b"\r\n") == len(begun) - 2 >= 0:
+def _bytes_missing_v1(received: bytes) -> int:
+    if len(received) <= MAX_V1_LENGTH and received.find(b"\r\n") == len(received) - 2 >= 0:
         return 0
     # The last byte may be the CR of the end; any other CR or LF is out of place.
-    if b"\n" in begun or b"\r" in begun[:-1]:
+    if b"\n" in received or b"\r" in received[:-1]:
         raise ProxyHeaderInvalid("the line does not end in CRLF")
-    least = 1 if begun.endswith(b"\r") else 2
-    if len(begun) + least > LONGEST_V1:
-        raise ProxyHeaderInvalid(f"the line is longer than {LONGEST_V1} bytes")
-    return max(least, _SHORTEST_V1 - len(begun))
+    least = 1 if received.endswith(b"\r") else 2
+    if len(received) + least > MAX_V1_LENGTH:
+        raise ProxyHeaderInvalid(f"the line is longer than {MAX_V1_LENGTH} bytes")
+    return max(least, _MIN_V1_LENGTH - len(received))
 
 
 def _parse_v1(line: bytes) -> ProxyHeader:
@@ -115,7 +115,7 @@ def _parse_v1(line: bytes) -> ProxyHeader:
     if found["family"] is None:
         return ProxyHeader(None)
     for port in found["ports"].split(b" "):
-        if int(port) > _HIGHEST_PORT or (port.startswith(b"0") and port != b"0"):
+        if int(port) > _MAX_PORT or (port.startswith(b"0") and port != b"0"):
             raise ProxyHeaderInvalid("a port is not written as one")
     kind = IPv4Address if found["family"] == b"TCP4" else IPv6Address
     try:
@@ -129,28 +129,28 @@ def _parse_v1(line: bytes) -> ProxyHeader:
 # ---- version 2 ------------------------------------------------------------------------------
 
 
-def _missing_v2(begun: bytes) -> int:
-    if len(begun) < _FIXED_V2:
-        return _FIXED_V2 - len(begun)
-    _check_fixed(begun)
-    length = _FIXED_V2 + int.from_bytes(begun[14:16])
-    if length > LONGEST_V2:
-        raise ProxyHeaderInvalid(f"the header is longer than {LONGEST_V2} bytes")
-    if len(begun) > length:
+def _bytes_missing_v2(received: bytes) -> int:
+    if len(received) < _FIXED_V2:
+        return _FIXED_V2 - len(received)
+    _check_fixed(received)
+    length = _FIXED_V2 + int.from_bytes(received[14:16])
+    if length > MAX_V2_LENGTH:
+        raise ProxyHeaderInvalid(f"the header is longer than {MAX_V2_LENGTH} bytes")
+    if len(received) > length:
         raise ProxyHeaderInvalid("more than the header")
-    return length - len(begun)
+    return length - len(received)
 
 
-def _check_fixed(begun: bytes) -> None:
+def _check_fixed(received: bytes) -> None:
     """Refuse what bytes 13 to 16 give away, before the rest is waited for."""
-    command, family, length = begun[12], begun[13], int.from_bytes(begun[14:16])
+    command, family, length = received[12], received[13], int.from_bytes(received[14:16])
     if command not in (_LOCAL, _PROXY):
         raise ProxyHeaderInvalid("neither LOCAL nor PROXY of version 2")
     if command == _LOCAL or family == _UNSPECIFIED:
         return
-    if family not in _ADDRESSES:
+    if family not in _ADDRESS_BYTES:
         raise ProxyHeaderInvalid("not TCP over IPv4 or IPv6")
-    if length < _ADDRESSES[family]:
+    if length < _ADDRESS_BYTES[family]:
         raise ProxyHeaderInvalid("too short for its addresses")
 
 
@@ -159,7 +159,7 @@ def _parse_v2(header: bytes) -> ProxyHeader:
     if command == _LOCAL or family == _UNSPECIFIED:
         # The block is discarded, whatever it holds (section 2.2).
         return ProxyHeader(None)
-    end = _FIXED_V2 + _ADDRESSES[family]
+    end = _FIXED_V2 + _ADDRESS_BYTES[family]
     _check_tlvs(header, end)
     if family == _TCP4:
         return ProxyHeader(IPv4Address(header[16:20]))
@@ -215,7 +215,7 @@ class ProxyHeaderReaders:
         connections: Connections,
         errors: ConnectionErrors,
         timeout: float,
-        behind: Callable[[PeerInfo], asyncio.BaseProtocol],
+        inner: Callable[[PeerInfo], asyncio.BaseProtocol],
     ) -> None:
         """Take the parts.
 
@@ -226,15 +226,15 @@ class ProxyHeaderReaders:
         self.connections = connections
         self.errors = errors
         self.timeout = timeout
-        self.behind = behind
-        self.waiting: set[asyncio.Transport] = set()
+        self.inner = inner
+        self.pending: set[asyncio.Transport] = set()
 
     def __call__(self) -> "ProxyHeaderReader":
         return ProxyHeaderReader(self)
 
     def close(self) -> None:
         """Give up the connections whose header has not come."""
-        for transport in tuple(self.waiting):
+        for transport in tuple(self.pending):
             transport.abort()
 
 
@@ -243,7 +243,7 @@ class ProxyHeaderReader(asyncio.BufferedProtocol):
 
     def __init__(self, factory: ProxyHeaderReaders) -> None:
         self._factory = factory
-        self._begun = b""
+        self._received = b""
         self._buffer = bytearray()
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -252,62 +252,62 @@ class ProxyHeaderReader(asyncio.BufferedProtocol):
         self._transport = transport
         self._proxy = peer_info_of(transport).address
         if not self._factory.trusts(self._proxy):
-            self._turn_away(_invalid("from an address that is not in trusted_proxies"))
+            self._reject(_invalid("from an address that is not in trusted_proxies"))
             return
         if not self._factory.connections.add(self._proxy):
             self._factory.connections.remove(self._proxy)
-            self._turn_away(Refusal(Reason.TOO_MANY_CONNECTIONS))
+            self._reject(Refusal(Reason.TOO_MANY_CONNECTIONS))
             return
         loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(self._factory.timeout, self._late)
-        self._factory.waiting.add(transport)
+        self._deadline = loop.call_later(self._factory.timeout, self._timed_out)
+        self._factory.pending.add(transport)
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - the header has its own
-        self._buffer = bytearray(missing(self._begun))
+        self._buffer = bytearray(bytes_missing(self._received))
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._begun += self._buffer[:nbytes]
+        self._received += self._buffer[:nbytes]
         try:
-            if missing(self._begun):
+            if bytes_missing(self._received):
                 return
-            header = parse(self._begun)
+            header = parse(self._received)
         except ProxyHeaderInvalid as invalid:
-            self._leave()
-            self._turn_away(_invalid(str(invalid)))
+            self._uncount()
+            self._reject(_invalid(str(invalid)))
         else:
-            self._leave()
-            self._step_aside(header)
+            self._uncount()
+            self._hand_over(header)
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - it is over
         # A balancer that only looks whether the port is open says nothing at all.
-        if self._leave() and self._begun:
-            self._turn_away(_invalid("the connection ended inside the header"))
+        if self._uncount() and self._received:
+            self._reject(_invalid("the connection ended inside the header"))
 
-    def _step_aside(self, header: ProxyHeader) -> None:
+    def _hand_over(self, header: ProxyHeader) -> None:
         if header.source is None:
             peer_info = PeerInfo(self._proxy, forwards=False)
         else:
             peer_info = PeerInfo(header.source, Via.PROXY)
-        protocol = self._factory.behind(peer_info)
+        protocol = self._factory.inner(peer_info)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
 
-    def _leave(self) -> bool:
+    def _uncount(self) -> bool:
         """Count the connection out; False when it was not counted, or no longer."""
         if self._deadline is None:
             return False
         self._deadline.cancel()
         self._deadline = None
-        self._factory.waiting.discard(self._transport)
+        self._factory.pending.discard(self._transport)
         self._factory.connections.remove(self._proxy)
         return True
 
-    def _late(self) -> None:
-        self._leave()
-        self._turn_away(_invalid("no whole header in time"))
+    def _timed_out(self) -> None:
+        self._uncount()
+        self._reject(_invalid("no whole header in time"))
 
-    def _turn_away(self, refusal: Refusal) -> None:
+    def _reject(self, refusal: Refusal) -> None:
         """Close without an answer: who expects one is not spoken to here."""
         self._factory.errors.refuse(self._proxy, refusal)
         self._transport.abort()

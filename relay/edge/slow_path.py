@@ -20,15 +20,15 @@ _RATE_GRACE: Final = timedelta(seconds=5)
 class BodyLimits:
     """How much may be sent, for how long, and how slowly."""
 
-    def __init__(self, *, size: int, within: timedelta, behind: timedelta = _RATE_GRACE) -> None:
+    def __init__(self, *, size: int, timeout: timedelta, grace: timedelta = _RATE_GRACE) -> None:
         """Set the limits.
 
         size: bytes at most; it can be looked up here. within: for all of it. behind: in any time
             this long, as much has to come as the slowest sender sends, or the rest.
         """
         self.size = size
-        self._within = within.total_seconds()
-        self._behind = behind.total_seconds()
+        self._timeout = timeout.total_seconds()
+        self._grace = grace.total_seconds()
 
     async def read(self, request: BaseRequest) -> bytes:
         """Return the body, byte for byte.
@@ -46,8 +46,8 @@ class BodyLimits:
         try:
             if request.content.is_eof():
                 # All of it came with the head, as it nearly always does.
-                return self._limited(request.content.read_nowait())
-            self._continue(request)
+                return self._checked(request.content.read_nowait())
+            self._send_continue(request)
             return await self._read(request)
         except (
             ClientConnectionError,
@@ -61,36 +61,36 @@ class BodyLimits:
 
     async def _read(self, request: BaseRequest) -> bytes:
         chunks: list[bytes] = []
-        size, due, now = 0, _MIN_BYTES_PER_SECOND * self._behind, get_running_loop().time
-        late = now() + self._within
+        size, due, now = 0, _MIN_BYTES_PER_SECOND * self._grace, get_running_loop().time
+        end = now() + self._timeout
         # One timer for both limits: there may be a thousand slow senders.
-        patience = timeout_at(min(late, now() + self._behind))
+        deadline = timeout_at(min(end, now() + self._grace))
         try:
-            async with patience:
+            async with deadline:
                 while chunk := await request.content.readany():
                     size += len(chunk)
                     if size > self.size:
                         raise Refusal(Reason.BODY_TOO_LARGE)
                     chunks.append(chunk)
                     if size >= due:
-                        due = size + _MIN_BYTES_PER_SECOND * self._behind
-                        patience.reschedule(min(late, now() + self._behind))
+                        due = size + _MIN_BYTES_PER_SECOND * self._grace
+                        deadline.reschedule(min(end, now() + self._grace))
         except TimeoutError:
             detail = (
                 ""
-                if patience.when() == late
+                if deadline.when() == end
                 else f"less than {_MIN_BYTES_PER_SECOND} bytes a second"
             )
             raise Refusal(Reason.BODY_TIMEOUT, detail) from None
         return b"".join(chunks)
 
-    def _limited(self, body: bytes) -> bytes:
+    def _checked(self, body: bytes) -> bytes:
         if len(body) > self.size:
             raise Refusal(Reason.BODY_TOO_LARGE)
         return body
 
     @staticmethod
-    def _continue(request: BaseRequest) -> None:
+    def _send_continue(request: BaseRequest) -> None:
         """Tell a sender that asks first (RFC 9110, section 10.1.1) to go on."""
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -29,16 +29,16 @@ class ServerTls:
         self.certificate = certificate
         self.key = key
         # Looked at before it is read: what changes meanwhile is then found stale.
-        self._read = self._look()
+        self._loaded = self._fingerprint()
         self.context = server_context(certificate, key)
         self._newest = self.context
         # A context that has failed to load a pair once is of no use any more, so none is ever
         # loaded into this one again: a handshake is moved to another context as it begins.
-        self.context.sni_callback = self._choose
+        self.context.sni_callback = self._select_context
 
     def is_stale(self) -> bool:
         """Say whether the files are others than those that were taken. Raises nothing."""
-        return self._look() != self._read
+        return self._fingerprint() != self._loaded
 
     def renew(self) -> None:
         """Take the pair that is in the files now, for every handshake from here on.
@@ -48,14 +48,14 @@ class ServerTls:
         Raises:
             OSError, ssl.SSLError: as `server_context`; the pair before stays.
         """
-        found = self._look()
+        current = self._fingerprint()
         self._newest = server_context(self.certificate, self.key)
-        self._read = found
+        self._loaded = current
 
-    def _look(self) -> Fingerprint:
+    def _fingerprint(self) -> Fingerprint:
         return fingerprint((self.certificate, self.key))
 
-    def _choose(self, connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
+    def _select_context(self, connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
         connection.context = self._newest
 
 
@@ -89,14 +89,14 @@ class TlsHandshakes:
         connections: Connections,
         errors: ConnectionErrors,
         timeout: float,
-        behind: Callable[[PeerInfo], EdgeProtocol],
+        inner: Callable[[PeerInfo], EdgeProtocol],
     ) -> None:
         """Take the parts. `timeout`: seconds for a handshake. `behind`: what a gate opens to."""
         self.context = context
         self.connections = connections
         self.errors = errors
         self.timeout = timeout
-        self.behind = behind
+        self.inner = inner
         self.handshakes: set[asyncio.Task[None]] = set()
 
     def __call__(self, peer_info: PeerInfo | None = None) -> "TlsHandshake":
@@ -128,24 +128,24 @@ class TlsHandshake(asyncio.Protocol):
             return
         transport.pause_reading()
         loop = asyncio.get_running_loop()
-        handshake = loop.create_task(self._shake_hands(transport, peer_info))
+        handshake = loop.create_task(self._handshake(transport, peer_info))
         self._factory.handshakes.add(handshake)
         handshake.add_done_callback(self._factory.handshakes.discard)
-        handshake.add_done_callback(lambda _: self._leave(peer))
+        handshake.add_done_callback(lambda _: self._uncount(peer))
         self._counted = True
 
-    def _leave(self, peer: Address) -> None:
+    def _uncount(self, peer: Address) -> None:
         """Count the connection out, once."""
         if self._counted:
             self._counted = False
             self._factory.connections.remove(peer)
 
-    async def _shake_hands(self, transport: asyncio.Transport, peer_info: PeerInfo) -> None:
+    async def _handshake(self, transport: asyncio.Transport, peer_info: PeerInfo) -> None:
         loop = asyncio.get_running_loop()
         # TLS sees how full this buffer is only when it is told.
         transport.set_write_buffer_limits(high=0)
-        protocol = self._factory.behind(peer_info)
-        late = loop.time() + self._factory.timeout
+        protocol = self._factory.inner(peer_info)
+        deadline = loop.time() + self._factory.timeout
         secure = None
         # What is not TLS at all is noise of the internet: it is closed, and nothing is said.
         with suppress(OSError):
@@ -157,9 +157,9 @@ class TlsHandshake(asyncio.Protocol):
                 ssl_handshake_timeout=self._factory.timeout,
             )
         # From here on the connection is counted by the protocol, or it is over.
-        self._leave(peer_info.address)
+        self._uncount(peer_info.address)
         if secure is not None:
             protocol.connection_made(secure)
-        elif loop.time() >= late:
+        elif loop.time() >= deadline:
             refusal = Refusal(Reason.HEADER_TIMEOUT, "no TLS handshake in time")
             self._factory.errors.refuse(peer_info.address, refusal)

@@ -16,7 +16,12 @@ from relay.core.request import Ack, Address, Headers, IngestResult, Verdict, Via
 from relay.edge.connections import Connections, PeerInfo
 from relay.edge.framing import Framing
 from relay.edge.protocol import EdgeServer, to_response
-from relay.edge.proxy_protocol import ProxyHeader, ProxyHeaderInvalid, begins, missing
+from relay.edge.proxy_protocol import (
+    ProxyHeader,
+    ProxyHeaderInvalid,
+    bytes_missing,
+    is_proxy_header,
+)
 from relay.edge.proxy_protocol import parse as parse_header
 from relay.edge.slow_path import BodyLimits, headers_of
 from relay.providers.answers import plain_answer
@@ -49,14 +54,14 @@ def split(data: bytes) -> tuple[Opening | None, bytes]:
 
     A line of version 1 may end with LF alone, as an editor leaves it.
     """
-    if not begins(data) or _request_line(data):
+    if not is_proxy_header(data) or _request_line(data):
         return None, data
     line, end, rest = data.partition(b"\n")
     if data.startswith(b"PROXY ") and end and not line.endswith(b"\r"):
         data = line + b"\r\n" + rest
     raw = b""
     try:
-        while (more := missing(raw)) and len(raw) < len(data):
+        while (more := bytes_missing(raw)) and len(raw) < len(data):
             raw = data[: len(raw) + more]
         return Opening(raw, parse_header(raw)), data[len(raw) :]
     except ProxyHeaderInvalid as invalid:
@@ -269,7 +274,7 @@ async def read(raw: bytes, *, most: int) -> Reading:
         Refusal: the head cannot be read; no endpoint ever sees the request.
     """
     loop = asyncio.get_running_loop()
-    reader = _Reader(BodyLimits(size=most, within=_WITHIN), loop.create_future())
+    reader = _Reader(BodyLimits(size=most, timeout=_WITHIN), loop.create_future())
     server = EdgeServer(
         reader.handle,
         connections=Connections(total=1, per_address=1, shares_address=lambda _: False),

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from relay.allowlist import Mode
 from relay.edge.listener import Listener
 from relay.edge.proxy_protocol import (
-    LONGEST_V1,
-    LONGEST_V2,
+    MAX_V1_LENGTH,
+    MAX_V2_LENGTH,
     ProxyHeader,
     ProxyHeaderInvalid,
-    begins,
+    bytes_missing,
     crc32c,
-    missing,
+    is_proxy_header,
     parse,
 )
 from relay.edge.tls import server_context
@@ -43,16 +43,16 @@ NOBODY = ProxyHeader(None)
 
 
 def test_what_is_meant_as_a_header_is_known_by_its_beginning() -> None:
-    assert begins(b"PROXY nonsense")
-    assert begins(SIGNATURE)
-    assert not begins(SIGNATURE[:-1])
-    assert not begins(b"POST / HTTP/1.1")
+    assert is_proxy_header(b"PROXY nonsense")
+    assert is_proxy_header(SIGNATURE)
+    assert not is_proxy_header(SIGNATURE[:-1])
+    assert not is_proxy_header(b"POST / HTTP/1.1")
 
 
 def arrive(stream: bytes, most: int = 2**16) -> tuple[bytes, bytes]:
     """Read a header from a stream as the gate does; return it, and what was left unread."""
     begun = b""
-    while left := missing(begun):
+    while left := bytes_missing(begun):
         assert left > 0
         taken = stream[: min(left, most)]
         if not taken:
@@ -129,7 +129,7 @@ def test_what_is_no_ipv6_address(address: str, side: str) -> None:
 
 def test_a_line_may_be_107_bytes_and_no_more() -> None:
     longest = b"PROXY UNKNOWN " + b"x" * 91 + b"\r\n"
-    assert len(longest) == LONGEST_V1
+    assert len(longest) == MAX_V1_LENGTH
     assert parse(longest) == NOBODY
     refused(longest.replace(b"xx", b"xxx", 1))
     refused(b"PROXY UNKNOWN " + b"x" * 92 + b"\r")
@@ -148,7 +148,7 @@ SIXES = proxy_v2(SIX)
         (proxy_v2(ip_address("64:ff9b::67d0:1706")), ip_address("64:ff9b::67d0:1706")),
         (proxy_v2(CLIENT, tlv(0x04, b"") + tlv(0x02, b"pay.example.com")), CLIENT),
         (proxy_v2(CLIENT, tlv(0xEA, b"\x01vpce-08d2bf15fac5001c9")), CLIENT),
-        (proxy_v2(CLIENT, tlv(0x04, bytes(LONGEST_V2 - 28 - 3))), CLIENT),
+        (proxy_v2(CLIENT, tlv(0x04, bytes(MAX_V2_LENGTH - 28 - 3))), CLIENT),
         (with_checksum(CLIENT), CLIENT),
         (with_checksum(SIX, tlv(0x05, b"id"), tlv(0x04, bytes(9))), SIX),
         # LOCAL: whatever else it says is discarded.
@@ -217,15 +217,15 @@ def test_two_checksums_are_refused_though_the_first_be_right() -> None:
 
 
 def test_what_is_too_long_is_refused_before_it_is_waited_for() -> None:
-    for length in (LONGEST_V2 - 15, 1000, 65535):
+    for length in (MAX_V2_LENGTH - 15, 1000, 65535):
         with pytest.raises(ProxyHeaderInvalid):
-            missing(lengthened(FOUR, length)[:16])
+            bytes_missing(lengthened(FOUR, length)[:16])
 
 
 @pytest.mark.parametrize("header", [GOOD_V1, b"PROXY UNKNOWN\r\n", FOUR, SIXES, with_checksum(SIX)])
 def test_byte_by_byte(header: bytes) -> None:
     for cut in range(len(header)):
-        assert missing(header[:cut]) > 0
+        assert bytes_missing(header[:cut]) > 0
         with pytest.raises(ProxyHeaderInvalid):
             parse(header[:cut])
     for most in (1, 2, 3, 7, 2**16):

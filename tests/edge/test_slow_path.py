@@ -59,7 +59,7 @@ async def test_what_may_not_be_sent_is_refused(raw: bytes, status: int, tmp_path
 
 
 async def test_a_body_may_take_its_time_but_may_not_drip() -> None:
-    limits = BodyLimits(size=4096, within=timedelta(seconds=20), behind=timedelta(seconds=0.25))
+    limits = BodyLimits(size=4096, timeout=timedelta(seconds=20), grace=timedelta(seconds=0.25))
     answers: list[bytes | Refusal] = []
 
     async def handle(request: BaseRequest) -> StreamResponse:

@@ -129,7 +129,7 @@ async def running_edge(
         telemetry=telemetry,
         clock=clock,
         connections=counted,
-        body=BodyLimits(size=4096, within=limit),
+        body=BodyLimits(size=4096, timeout=limit),
         header_timeout=limit,
         trusts=clients.trusts,
         proxy_header_timeout=limit,

@@ -3,7 +3,13 @@
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-from relay.edge.proxy_protocol import LONGEST_V1, LONGEST_V2, ProxyHeaderInvalid, missing, parse
+from relay.edge.proxy_protocol import (
+    MAX_V1_LENGTH,
+    MAX_V2_LENGTH,
+    ProxyHeaderInvalid,
+    bytes_missing,
+    parse,
+)
 
 _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 _TCP4 = bytes([127, 0, 0, 1, 10, 0, 0, 9, 0x1F, 0x90, 0x01, 0xBB])
@@ -63,7 +69,7 @@ def _taken(data: bytes) -> bytes | None:
     """Read exactly what is asked for, until nothing more is; None when no header comes of it."""
     begun = b""
     try:
-        while more := missing(begun):
+        while more := bytes_missing(begun):
             if len(begun) + more > len(data):
                 refused(data)
                 return None
@@ -71,14 +77,14 @@ def _taken(data: bytes) -> bytes | None:
     except ProxyHeaderInvalid:
         refused(begun)
         return None
-    assert len(begun) <= (LONGEST_V1 if begun.startswith(b"PROXY") else LONGEST_V2)
+    assert len(begun) <= (MAX_V1_LENGTH if begun.startswith(b"PROXY") else MAX_V2_LENGTH)
     return begun
 
 
 def _check_every_beginning(header: bytes) -> None:
     for length in range(len(header)):
         begun = header[:length]
-        assert 0 < missing(begun) <= len(header) - length
+        assert 0 < bytes_missing(begun) <= len(header) - length
         refused(begun)
 
 
@@ -108,7 +114,7 @@ def _unmapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 def _check_checksum(header: bytes) -> None:
     """Add the right checksum, and a wrong one."""
-    if header[12] & 0x0F == 0 or header[13] == 0 or len(header) + _CHECKSUM_TLV > LONGEST_V2:
+    if header[12] & 0x0F == 0 or header[13] == 0 or len(header) + _CHECKSUM_TLV > MAX_V2_LENGTH:
         return
     at, kinds = 16 + (12 if header[13] == 0x11 else 36), []
     while at < len(header):
