@@ -156,35 +156,32 @@ class AttemptRunner:
             attempt.reschedule(now)
 
     async def deliver(
-        self, lease: Lease, expires: float, answered: Callable[[], None] = lambda: None
+        self, lease: Lease, began: datetime, answered: Callable[[], None] = lambda: None
     ) -> bool:
         """Try one event and write down what came of it; return whether it is done with.
 
         Raises nothing but for cancellation. One whose turn to be asked about has not come is given
         back as if it had not been tried, and nothing is told of it.
 
+        began: the steady time at which the attempt starts.
         answered: called between the two, when the upstream has room for another attempt.
-
-        expires: the monotonic time at which the lease ends.
         """
         try:
-            began = self._clock.monotonic()
             outcome = await self._try(lease)
-            ended = self._clock.monotonic()
+            ended = self._clock.steady()
             self._update_breaker(lease.event.id, outcome, ended)
             answered()
             if isinstance(outcome, RateLimited):
-                await self._postpone(lease, outcome, expires)
+                await self._postpone(lease, outcome, ended)
                 return False
-            decision = self._decide(outcome, lease, self._clock.steady())
-            recorded = await self._settle(lease, decision, outcome, expires)
-            duration = ended - began
+            decision = self._decide(outcome, lease, ended)
+            recorded = await self._settle(lease, decision, outcome)
             self._observer.attempted(
                 attempt_record(
                     lease,
                     outcome,
                     _DECISIONS[type(decision)] if recorded else "lost",
-                    duration=duration,
+                    duration=(ended - began).total_seconds(),
                     now=self._clock.now(),
                     due=decision.due if recorded and isinstance(decision, RetryAt) else None,
                 )
@@ -225,35 +222,30 @@ class AttemptRunner:
         return await upstream.sender.attempt(lease)
 
     def _update_breaker(
-        self, event_id: str, outcome: AttemptResult | RateLimited, now: float
+        self, event_id: str, outcome: AttemptResult | RateLimited, now: datetime
     ) -> None:
         if isinstance(outcome, Delivered | Rejected):
             self._breaker.record_success()
         elif isinstance(outcome, Unconfirmed | RateLimited) or outcome.cause in _NEUTRAL_CAUSES:
             self._breaker.ignore(event_id)
         else:
-            self._breaker.record_failure(event_id, now)
+            self._breaker.record_failure(event_id, now.timestamp())
 
     def _decide(self, outcome: AttemptResult, lease: Lease, now: datetime) -> Decision:
         if isinstance(outcome, Unreachable) and outcome.cause == Cause.SHUTDOWN:
             return RetryAt(now)
         return decide(outcome, lease, now, self._upstream.retry, self._dice)
 
-    async def _settle(
-        self, lease: Lease, decision: Decision, outcome: AttemptResult, expires: float
-    ) -> bool:
+    async def _settle(self, lease: Lease, decision: Decision, outcome: AttemptResult) -> bool:
         """Return whether the outcome is on record."""
-        write = partial(self._spool.settle, lease, decision, outcome)
-        return await self._write(lease, write, expires)
+        return await self._write(lease, partial(self._spool.settle, lease, decision, outcome))
 
-    async def _postpone(self, lease: Lease, later: RateLimited, expires: float) -> None:
+    async def _postpone(self, lease: Lease, later: RateLimited, now: datetime) -> None:
         """Give the event back as if it had not been tried: its time to be delivered goes on."""
-        due = self._clock.steady() + timedelta(seconds=later.seconds)
-        await self._write(lease, partial(self._spool.release, lease, due), expires)
+        due = now + timedelta(seconds=later.seconds)
+        await self._write(lease, partial(self._spool.release, lease, due))
 
-    async def _write(
-        self, lease: Lease, write: Callable[[], Awaitable[None]], expires: float
-    ) -> bool:
+    async def _write(self, lease: Lease, write: Callable[[], Awaitable[None]]) -> bool:
         """Return whether it is written; keep trying for as long as the lease lasts."""
         tries = 0
         while True:
@@ -265,7 +257,7 @@ class AttemptRunner:
                 self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
                 pause = backoff_pause(_FIRST_PAUSE, _MAX_PAUSE, tries)
                 tries += 1
-                late = self._clock.monotonic() + pause >= expires
+                late = self._clock.steady() + timedelta(seconds=pause) >= lease.until
                 if late or isinstance(fault, SpoolBroken):
                     return False
             else:

@@ -45,7 +45,10 @@ class BreakerPolicy:
 
 
 class CircuitBreaker:
-    """Counts failures to reach one service. Times are monotonic seconds."""
+    """Counts failures to reach one service.
+
+    Times are seconds of one clock that never goes backward, whichever its start.
+    """
 
     def __init__(self, policy: BreakerPolicy) -> None:
         self._policy = policy

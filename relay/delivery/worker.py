@@ -211,11 +211,11 @@ class UpstreamWorker:
             return 0
         leased = self._reserved + len(self._waiting) + self._in_flight
         free = self.upstream.concurrency * PREFETCH - leased - self._settling
-        allowance = self.breaker.permits(self._clock.monotonic(), leased)
+        allowance = self.breaker.permits(self._clock.steady().timestamp(), leased)
         return free if allowance is None else min(free, allowance)
 
     async def _wait_for_capacity(self) -> None:
-        pause = self.breaker.paused_for(self._clock.monotonic())
+        pause = self.breaker.paused_for(self._clock.steady().timestamp())
         if pause > 0:
             await first_completed(self._capacity_changed.wait(), self._clock.sleep(pause))
         else:
@@ -271,25 +271,28 @@ class UpstreamWorker:
 
     def _start_attempts(self) -> None:
         """Begin as many attempts as may be under way, a few in each turn of the event loop."""
-        while self._waiting and self._free_slots() > 0:
+        if not self._waiting:
+            return
+        now = self._clock.steady()
+        while self._waiting and self._free_slots(now) > 0:
             if not self._start_limiter.try_start(self._start_attempts):
                 return
             lease = self._waiting.popleft()
-            if lease.until - self._clock.steady() < self.upstream.timeout:
+            if lease.until - now < self.upstream.timeout:
                 # Somebody else may have it before we were done: it is claimed anew.
                 self._work_arrived.set()
                 continue
             self._in_flight += 1
-            self.breaker.on_start(lease.event.id, self._clock.monotonic())
+            self.breaker.on_start(lease.event.id, now.timestamp())
             if self._group is None:
                 raise RuntimeError("nothing can begin before `run`")
-            self._group.create_task(self._deliver(lease))
+            self._group.create_task(self._deliver(lease, now))
 
-    def _free_slots(self) -> int:
+    def _free_slots(self, now: datetime) -> int:
         if self._stopping:
             return 0
         free = self.upstream.concurrency - self._in_flight_together()
-        allowance = self.breaker.permits(self._clock.monotonic(), self._in_flight)
+        allowance = self.breaker.permits(now.timestamp(), self._in_flight)
         return free if allowance is None else min(free, allowance)
 
     @property
@@ -303,10 +306,9 @@ class UpstreamWorker:
         self._predecessors = [worker for worker in self._predecessors if worker.in_flight]
         return self._in_flight + sum(worker.in_flight for worker in self._predecessors)
 
-    async def _deliver(self, lease: Lease) -> None:
-        left = (lease.until - self._clock.steady()).total_seconds()
+    async def _deliver(self, lease: Lease, began: datetime) -> None:
         try:
-            done = await self._runner.deliver(lease, self._clock.monotonic() + left, self._answered)
+            done = await self._runner.deliver(lease, began, self._answered)
         finally:
             self._settling -= 1
             self._capacity_changed.set()

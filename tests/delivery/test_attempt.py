@@ -74,9 +74,8 @@ class Bench:
         """Try a new event, and return what was told about it."""
         told = len(self.witness.attempts)
         lease = await self.lease(number)
-        expires = self.clock.monotonic() + LEASE.total_seconds()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.attempts(tell).deliver(lease, expires))
+            group.create_task(self.attempts(tell).deliver(lease, self.clock.steady()))
             await self.clock.advance(2)
         assert len(self.witness.attempts) == told + 1
         return self.witness.attempts[-1]
@@ -141,11 +140,12 @@ async def test_an_unreachable_upstream_is_told_with_its_cause(bench: Bench) -> N
 async def test_an_event_whose_time_is_over_is_dead(bench: Bench) -> None:
     lease = await bench.lease()
     await bench.clock.advance(3600)
-    expires = bench.clock.monotonic() + 40
     again = await bench.spool.claim("billing", 1, LEASE, ordered=False)
     assert again.leases[0].event == lease.event
     async with asyncio.TaskGroup() as group:
-        group.create_task(bench.attempts(lambda _: Rejected(500)).deliver(again.leases[0], expires))
+        group.create_task(
+            bench.attempts(lambda _: Rejected(500)).deliver(again.leases[0], bench.clock.steady())
+        )
         await bench.clock.advance(2)
     assert bench.witness.attempts[0].decision == "dead"
     assert (await bench.record()).status is Status.DEAD
@@ -156,11 +156,12 @@ async def test_an_event_whose_time_is_over_is_dead(bench: Bench) -> None:
 
 async def test_a_lost_lease_is_told_and_records_nothing(bench: Bench) -> None:
     late = await bench.lease()
-    expires = bench.clock.monotonic() + 40
     await bench.clock.advance(40)
     (taken,) = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
     async with asyncio.TaskGroup() as group:
-        group.create_task(bench.attempts(lambda _: Delivered(200)).deliver(late, expires))
+        group.create_task(
+            bench.attempts(lambda _: Delivered(200)).deliver(late, bench.clock.steady())
+        )
         await bench.clock.advance(2)
     assert bench.witness.attempts[0].decision == "lost"
     record = await bench.record()
@@ -169,10 +170,11 @@ async def test_a_lost_lease_is_told_and_records_nothing(bench: Bench) -> None:
 
 async def test_settling_is_tried_until_the_spool_is_back(bench: Bench) -> None:
     lease = await bench.lease()
-    expires = bench.clock.monotonic() + 40
     bench.spool.broken["settle"] = SpoolUnavailable("disk full")
     async with asyncio.TaskGroup() as group:
-        group.create_task(bench.attempts(lambda _: Delivered(200)).deliver(lease, expires))
+        group.create_task(
+            bench.attempts(lambda _: Delivered(200)).deliver(lease, bench.clock.steady())
+        )
         await bench.clock.advance(20)
         assert bench.witness.attempts == []
         assert (await bench.record()).status is Status.LEASED
@@ -186,10 +188,11 @@ async def test_settling_is_tried_until_the_spool_is_back(bench: Bench) -> None:
 
 async def test_settling_is_given_up_when_the_lease_ends(bench: Bench) -> None:
     lease = await bench.lease()
-    expires = bench.clock.monotonic() + 40
     bench.spool.broken["settle"] = SpoolUnavailable("disk full")
     async with asyncio.TaskGroup() as group:
-        group.create_task(bench.attempts(lambda _: Delivered(200)).deliver(lease, expires))
+        group.create_task(
+            bench.attempts(lambda _: Delivered(200)).deliver(lease, bench.clock.steady())
+        )
         await bench.clock.advance(41)
     assert [each.decision for each in bench.witness.attempts] == ["lost"]
     again = await bench.spool.claim("billing", 1, LEASE, ordered=False)
@@ -218,7 +221,9 @@ async def test_an_unforeseen_error_of_the_spool_leaves_the_event_leased(bench: B
     lease = await bench.lease()
     bench.spool.broken["settle"] = Bug()
     async with asyncio.TaskGroup() as group:
-        group.create_task(bench.attempts(lambda _: Delivered(200)).deliver(lease, 1e9))
+        group.create_task(
+            bench.attempts(lambda _: Delivered(200)).deliver(lease, bench.clock.steady())
+        )
         await bench.clock.advance(2)
     assert [type(fault) for _, _, fault in bench.witness.faults] == [Bug]
     assert (await bench.record()).status is Status.LEASED
@@ -228,7 +233,7 @@ async def test_an_attempt_that_is_cut_short_is_due_again_at_once(bench: Bench) -
     lease = await bench.lease()
     attempts = bench.attempts(lambda _: Delivered(200))
     async with asyncio.TaskGroup() as group:
-        group.create_task(attempts.deliver(lease, bench.clock.monotonic() + 40))
+        group.create_task(attempts.deliver(lease, bench.clock.steady()))
         await bench.clock.advance(1)
         attempts.cut()
     told = bench.witness.attempts[0]
@@ -244,7 +249,7 @@ async def test_cutting_an_event_whose_time_is_over_does_not_bury_it(bench: Bench
     (lease,) = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
     attempts = bench.attempts(lambda _: Delivered(200))
     async with asyncio.TaskGroup() as group:
-        group.create_task(attempts.deliver(lease, bench.clock.monotonic() + 40))
+        group.create_task(attempts.deliver(lease, bench.clock.steady()))
         await bench.clock.advance(1)
         attempts.cut()
     assert (await bench.record()).status is Status.PENDING
@@ -327,7 +332,7 @@ async def ask(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease)
         dice=Random(1),
         observer=bench.witness,
     )
-    return await attempts.deliver(lease, bench.clock.monotonic() + LEASE.total_seconds())
+    return await attempts.deliver(lease, bench.clock.steady())
 
 
 async def confirmed(

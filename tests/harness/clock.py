@@ -7,28 +7,36 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from relay.core.clock import Epoch, SystemClock
+from relay.core.clock import Clock, Epoch, SystemClock
 
 
-class CountingClock(SystemClock):
-    """The system's clock; `reads` counts who asked for the time, by module and method."""
+class CountingClock:
+    """Another clock, the system's by default; `reads` counts who asked, by module and method."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self.reads: Counter[tuple[str, str]] = Counter()
-        super().__init__()
-        self.reads.clear()
 
     def now(self) -> datetime:
         self._count("now")
-        return super().now()
+        return self._clock.now()
 
     def monotonic(self) -> float:
         self._count("monotonic")
-        return super().monotonic()
+        return self._clock.monotonic()
 
     def steady(self) -> datetime:
         self._count("steady")
-        return super().steady()
+        return self._clock.steady()
+
+    def epoch(self) -> Epoch | None:
+        return self._clock.epoch()
+
+    def adopt(self, epoch: Epoch) -> None:
+        self._clock.adopt(epoch)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
 
     def _count(self, method: str) -> None:
         caller = sys._getframe(2).f_globals["__name__"]
