@@ -47,31 +47,39 @@ async def run_in_daemon_thread(work: Callable[[], T], name: str = "relay-files")
 # Python lets a thread go on for 5 ms before another that waits gets its turn, and the loop waits
 # anew after each of the system calls that it makes for one request.
 
-_USUAL: Final = sys.getswitchinterval()
-_SHORT: Final = 0.001
-
-_LOCK: Final = threading.Lock()
-_inside = 0
+_SHORT_INTERVAL: Final = 0.001
 
 
-@contextmanager
-def short_switch_interval() -> Iterator[None]:
-    """While this lasts no thread waits longer than 1 ms for another one that computes.
+class SwitchInterval:
+    """The interpreter's switch interval, shortened while a thread computes for long.
 
-    Not for always: handing over costs both of them.
+    It belongs to the process, so a process makes one object and shares it. Thread-safe.
     """
-    _count(1)
-    try:
-        yield
-    finally:
-        _count(-1)
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shortened = 0
+        self._before = 0.0
 
-def _count(more: int) -> None:
-    global _inside  # noqa: PLW0603 - the interval is the process's, too
-    with _LOCK:
-        _inside += more
-        sys.setswitchinterval(_SHORT if _inside else _USUAL)
+    @contextmanager
+    def shortened(self) -> Iterator[None]:
+        """While this lasts no thread waits longer than 1 ms for another one that computes.
+
+        Blocks may overlap, in one thread or several: the first sets the interval, and the last
+        restores the one before. Not for always: each switch costs both threads.
+        """
+        with self._lock:
+            if not self._shortened:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(_SHORT_INTERVAL)
+            self._shortened += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._shortened -= 1
+                if not self._shortened:
+                    sys.setswitchinterval(self._before)
 
 
 # ---- a race of two --------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from relay import __version__
-from relay.core.concurrency import short_switch_interval
+from relay.core.concurrency import SwitchInterval
 from relay.core.errors import Problem, Reason, RelayError
 from relay.core.event import AttemptRecord
 from relay.core.request import Address, Verdict
@@ -72,6 +72,7 @@ class Telemetry:
 
     def __init__(self, log: Log) -> None:
         self.log = log
+        self._switch_interval = SwitchInterval()
         self._registry = CollectorRegistry()
         self._gauges = self._registered(Gauges())
         self._deliveries = self._counter(
@@ -279,7 +280,7 @@ class Telemetry:
         Called in a thread of its own: with many series it takes a while.
         """
         self._gauges.snapshot = snapshot
-        with short_switch_interval():
+        with self._switch_interval.shortened():
             return generate_latest(self._registry)
 
     # ---- inside -----------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from relay.core.concurrency import run_in_daemon_thread, short_switch_interval
+from relay.core.concurrency import SwitchInterval, run_in_daemon_thread
 
 
 async def test_what_is_done_apart_comes_back() -> None:
@@ -59,16 +59,47 @@ asyncio.run(main())
 # Turns are short for as long as they have to be.
 
 
-def test_turns_are_as_long_as_ever_afterwards_whatever_happens() -> None:
-    usual = sys.getswitchinterval()
-    with short_switch_interval():
+def test_the_switch_interval_is_restored_whatever_happens() -> None:
+    usual, interval = sys.getswitchinterval(), SwitchInterval()
+    with interval.shortened():
         assert sys.getswitchinterval() == pytest.approx(0.001)
     assert sys.getswitchinterval() == pytest.approx(usual)
-    with short_switch_interval():
-        with short_switch_interval():
+    with interval.shortened():
+        with interval.shortened():
             pass
         assert sys.getswitchinterval() == pytest.approx(0.001)
     assert sys.getswitchinterval() == pytest.approx(usual)
-    with pytest.raises(ValueError, match="in between"), short_switch_interval():
+    with pytest.raises(ValueError, match="in between"), interval.shortened():
         raise ValueError("in between")
     assert sys.getswitchinterval() == pytest.approx(usual)
+
+
+def test_the_last_of_several_threads_restores_the_switch_interval() -> None:
+    usual, interval = sys.getswitchinterval(), SwitchInterval()
+    inside, may_end = threading.Barrier(3), [threading.Event(), threading.Event()]
+
+    def compute(end: threading.Event) -> None:
+        with interval.shortened():
+            inside.wait()
+            end.wait()
+
+    threads = [threading.Thread(target=compute, args=(end,)) for end in may_end]
+    for thread in threads:
+        thread.start()
+    inside.wait()
+    for thread, end in zip(threads, may_end, strict=True):
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+        end.set()
+        thread.join()
+    assert sys.getswitchinterval() == pytest.approx(usual)
+
+
+def test_the_interval_of_the_process_is_restored_not_pythons() -> None:
+    usual, interval = sys.getswitchinterval(), SwitchInterval()
+    sys.setswitchinterval(0.02)
+    try:
+        with interval.shortened():
+            assert sys.getswitchinterval() == pytest.approx(0.001)
+        assert sys.getswitchinterval() == pytest.approx(0.02)
+    finally:
+        sys.setswitchinterval(usual)
