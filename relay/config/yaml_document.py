@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from relay.config import yaml_mistakes
 from relay.core.errors import Problem
 
 # ---- locations and issues -------------------------------------------------------------------
@@ -130,29 +131,6 @@ _CORE: tuple[tuple[re.Pattern[str], Callable[[str], Scalar]], ...] = (
     ),
 )
 
-# What libyaml says, or a part of it, and what a person is told.
-_SENTENCES = {
-    "mapping values are not allowed": (
-        'no ":" can stand here; does text need quotes, or the line another indentation?'
-    ),
-    "cannot start any token": (
-        "no value begins with this character; put text in quotes, and indent with blanks, not tabs"
-    ),
-    "a tab character": "indent with blanks, not with tabs",
-    "expected node content": 'a value is missing, or text such as "[::]:8443" needs quotes',
-    "expected ',' or ']'": 'a "[" is not closed, or a comma is missing',
-    "expected ',' or '}'": 'a "{" is not closed, or a comma is missing',
-    "could not find expected ':'": 'a key needs ":" and a blank behind it',
-    "did not find expected key": "a key is expected; is the line indented like its neighbours?",
-    "expected '-' indicator": 'a "-" is expected; is the line indented like its neighbours?',
-    "unexpected end of stream": "a quoted text is not closed",
-    "unknown escape": "unknown escape; double the backslash, or use single quotes",
-    "unexpected ':'": 'text with a ":" needs quotes here',
-    "undefined alias": "this alias has no anchor above it",
-    "second occurrence": "this anchor is defined twice",
-    "undefined tag handle": "tags are not used here; put text in quotes",
-}
-
 
 class Unreadable(Exception):
     """The text is no YAML that this reader takes; `issue` says why."""
@@ -197,7 +175,7 @@ def parse(text: str) -> Document:
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         _survey_before(text, error)
-        raise Unreadable(_syntax(error)) from None
+        raise Unreadable(_syntax(text, error)) from None
     except yaml.reader.ReaderError as error:
         raise Unreadable(_unprintable(text, error)) from None
     document = Document()
@@ -312,10 +290,10 @@ def _position(mark: _Mark | None) -> Position:
     return Position(mark.line + 1, mark.column + 1) if mark else TOP
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> ConfigIssue:
-    problem = error.problem or "unknown error"
-    sentence = next((text for part, text in _SENTENCES.items() if part in problem), problem)
-    return ConfigIssue((), f"not valid YAML: {sentence}", position=_position(error.problem_mark))
+def _syntax(text: str, error: yaml.MarkedYAMLError) -> ConfigIssue:
+    mark = error.problem_mark
+    told = yaml_mistakes.GENERAL if mark is None else yaml_mistakes.sentence(text, mark.index)
+    return ConfigIssue((), f"not valid YAML: {told}", position=_position(mark))
 
 
 def _unprintable(text: str, error: yaml.reader.ReaderError) -> ConfigIssue:
