@@ -1,1 +1,1 @@
-
+"""Suites that every implementation of a contract passes; a test class inherits them."""

@@ -1,10 +1,12 @@
 """What travels is compared by what it says."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import ip_address
 
 import pytest
 
-from relay.core.request import Headers, frozen
+from relay.core.request import Headers, RequestHead, frozen
 
 
 @frozen
@@ -41,11 +43,28 @@ FIELDS = Headers((("X-Date", "a"), ("Host", "h"), ("x-date", "b")))
 def test_every_value_of_a_name_is_found_in_whatever_case_and_in_order() -> None:
     assert FIELDS.values("X-DATE") == ("a", "b")
     assert FIELDS.values("Date") == ()
+    assert FIELDS.values("absent") == ()
 
 
 def test_only_some_fields_stay_in_the_order_received() -> None:
     assert list(FIELDS.only("x-DATE")) == [("X-Date", "a"), ("x-date", "b")]
+    assert list(FIELDS.only("host", "X-Date")) == list(FIELDS)
+    assert list(FIELDS.only("HOST")) == [("Host", "h")]
 
 
 def test_values_are_not_shown() -> None:
     assert repr(Headers((("Authorization", "canary"),))) == "Headers(Authorization)"
+
+
+# ---- the head -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [("/a", "/a", ""), ("/a?b=1", "/a", "?b=1"), ("/a?", "/a", "?"), ("/a?b?c", "/a", "?b?c")],
+)
+def test_a_target_is_split_at_its_first_question_mark(target: str, path: str, query: str) -> None:
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    head = RequestHead("POST", target, Headers(), ip_address("192.0.2.1"), at)
+    assert (head.path, head.query) == (path, query)
+    assert head.path + head.query == target

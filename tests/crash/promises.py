@@ -9,10 +9,10 @@ from relay.core.clock import SystemClock
 from relay.spool import Query, Record
 from relay.spool.sqlite import open_spool
 from tests.crash.messages import NAME, Message
-from tests.harness.consistency import consistent_in_the_end
+from tests.harness.consistency import check_consistency_when_idle
 from tests.harness.restarts import Life, Load, life_of
 from tests.harness.sandbox import ENVIRON
-from tests.harness.spool_audit import SpoolAudit, audit_of_the_stopped
+from tests.harness.spool_audit import SpoolAudit, audit_stopped
 from tests.harness.traced_node import WrappedNode
 from tests.harness.upstream import Received, Upstream
 from tests.harness.wait_until import wait_until
@@ -21,28 +21,28 @@ from tests.harness.wait_until import wait_until
 _PATIENCE = 30.0
 
 
-def stored_what_it_should(ledger: SpoolAudit, load: Load) -> None:
+def stored_what_it_should(audit: SpoolAudit, load: Load) -> None:
     """Raise AssertionError unless the file is sound and acknowledged ⊆ stored ⊆ genuine, once."""
-    assert ledger.sound == "ok"
-    bodies = ledger.bodies
+    assert audit.sound == "ok"
+    bodies = audit.bodies
     assert load.acknowledged - set(bodies) == set(), "acknowledged, and not on disk"
     assert set(bodies) - set(load.genuine) == set(), "stored, and never sent by a provider"
     assert set(bodies) & load.forged == set(), "forged, and stored"
     assert [body for body, number in bodies.items() if number > 1] == [], "stored twice"
-    assert ledger.tallies == ledger.counts
+    assert audit.tallies == audit.counts
 
 
-def delivered_what_it_stored(ledger: SpoolAudit, received: Iterable[Received]) -> None:
+def delivered_what_it_stored(audit: SpoolAudit, received: Iterable[Received]) -> None:
     """Raise AssertionError unless stored = delivered, each at most once in each life.
 
     A life that answers for an event never sends it again, so every further delivery was caused
     by the end of the life before it: at most one for each time that relay was killed.
     """
     got = by_id(received)
-    rows = {row.id: row for row in ledger.rows}
+    rows = {row.id: row for row in audit.rows}
     assert set(got) - set(rows) == set(), "delivered, and not stored"
     assert set(rows) - set(got) == set(), "stored, and not delivered"
-    assert ledger.having("delivered") == set(rows), "delivered, and not written down"
+    assert audit.having("delivered") == set(rows), "delivered, and not written down"
     for event_id, requests in got.items():
         row = rows[event_id]
         assert {each.body for each in requests} == {row.body}
@@ -76,13 +76,15 @@ async def has_delivered(life: Life, *event_ids: str) -> None:
 # What must be so after a fault: nothing is missing, and whatever tells of it tells the same.
 
 
-async def same_story(node: WrappedNode, config: Path, spool: Path | None = None) -> SpoolAudit:
+async def check_consistency_afterwards(
+    node: WrappedNode, config: Path, spool: Path | None = None
+) -> SpoolAudit:
     """Wait until a relay has nothing in hand; then everything must tell the same of its events.
 
     spool: where it lies, unless beside the configuration. It was empty when the relay started.
     """
     path = spool or config.with_name("relay.db")
-    return await consistent_in_the_end(node, config, path, ENVIRON)
+    return await check_consistency_when_idle(node, config, path, ENVIRON)
 
 
 async def delivered_in_the_end(
@@ -94,9 +96,9 @@ async def delivered_in_the_end(
         and delivered before.
     """
     path = config.with_name("relay.db")
-    left = audit_of_the_stopped(path)
+    left = audit_stopped(path)
     async with WrappedNode(config, ENVIRON) as node:
-        ledger = await consistent_in_the_end(
+        audit = await check_consistency_when_idle(
             node, config, path, ENVIRON, before=left.having("delivered")
         )
         assert await node.end() == 0
@@ -104,7 +106,7 @@ async def delivered_in_the_end(
     wanted |= {message.body for message in promised}
     missing = wanted - {each.body for each in upstream.received}
     assert missing == set(), f"{len(missing)} never came"
-    return ledger
+    return audit
 
 
 # ---- in the spool's files -------------------------------------------------------------------

@@ -22,7 +22,7 @@ from tests.crash.messages import Message, messages, send
 from tests.crash.promises import delivered_in_the_end
 from tests.harness import traced_node
 from tests.harness.sandbox import ENVIRON, configuration
-from tests.harness.spool_audit import audit_of_the_stopped
+from tests.harness.spool_audit import audit_stopped
 from tests.harness.traced_node import WrappedNode
 from tests.harness.upstream import Upstream, answer
 from tests.harness.wait_until import wait_until
@@ -160,9 +160,9 @@ class Chain:
             await wait_until(lambda: node.over, _PAUSE)
 
     def _nothing_is_missing(self, fault: Fault) -> None:
-        ledger = audit_of_the_stopped(self.spool)
-        assert ledger.sound == "ok", fault
-        missing = {message.body for message in self.promised} - ledger.bodies.keys()
+        audit = audit_stopped(self.spool)
+        assert audit.sound == "ok", fault
+        missing = {message.body for message in self.promised} - audit.bodies.keys()
         assert missing == set(), f"{fault}: {len(missing)} were acknowledged and are not there"
 
     async def end(self) -> None:

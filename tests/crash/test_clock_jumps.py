@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from tests.crash.messages import send_all, some
-from tests.crash.promises import delivered_in_the_end, same_story
+from tests.crash.promises import check_consistency_afterwards, delivered_in_the_end
 from tests.harness.sandbox import ENVIRON, configuration
 from tests.harness.traced_node import WrappedNode
 from tests.harness.upstream import Behaviour, Upstream, answer, when
@@ -133,7 +133,7 @@ async def test_a_jump_neither_hastens_nor_stalls_retries(
         assert not dead, f"{len(dead)} of {_EVENTS} were given up"
         assert len(healed.times) == _EVENTS, "a stall: not all came after the upstream had healed"
         assert refused.shortest_wait > _SHORTEST, "a burst: tried again before the time had come"
-        await same_story(node, waiting)
+        await check_consistency_afterwards(node, waiting)
         assert await node.end() == 0
 
 

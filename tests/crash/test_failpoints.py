@@ -10,7 +10,7 @@ from tests.crash.fault_proxy import Exchange, FaultProxy
 from tests.crash.lengths import lengths
 from tests.crash.relays import accepted, lives, message
 from tests.harness import traced_node
-from tests.harness.consistency import consistent
+from tests.harness.consistency import check_consistency
 from tests.harness.restarts import Life
 from tests.harness.sandbox import midtrans_body
 from tests.harness.upstream import Received, Upstream
@@ -63,16 +63,16 @@ async def test_killed_between_delivery_and_settlement(
             await promises.has_delivered(life, *left)
             await accepted(life.public[0], midtrans_body())
             await life.ended()
-        ledger = relays.left_behind()
-        assert (ledger.sound, len(ledger.rows)) == ("ok", number)
-        left = ledger.having("pending", "leased")
+        audit = relays.left_behind()
+        assert (audit.sound, len(audit.rows)) == ("ok", number)
+        left = audit.having("pending", "leased")
     assassin.life = None
     async with relays.next() as last:
         await promises.has_delivered(last, *left)
-        ledger = await consistent(last, relays)
+        audit = await check_consistency(last, relays)
         assert await last.end() == 0
-    assert len(ledger.rows) == times
-    promises.delivered_what_it_stored(ledger, proxy.seen)
+    assert len(audit.rows) == times
+    promises.delivered_what_it_stored(audit, proxy.seen)
     extra = [len(requests) - 1 for requests in promises.by_id(proxy.seen).values()]
     assert max(extra) <= 1
     if not after_the_answer:
@@ -99,14 +99,14 @@ async def test_killed_between_commit_and_acknowledgement(
                 reply = await exchange(life.public[0], message(bodies[-1]))
                 await life.ended()
             assert reply.status == 0, "it was acknowledged before it could be killed"
-        ledger = relays.left_behind()
-        assert ledger.sound == "ok"
-        assert [row.body for row in ledger.rows] == bodies, "not killed after the commit"
+        audit = relays.left_behind()
+        assert audit.sound == "ok"
+        assert [row.body for row in audit.rows] == bodies, "not killed after the commit"
     async with relays.next() as last:
         await accepted(last.public[0], bodies[-1])
         await last.wait_for(times, event="attempt", decision="done")
-        ledger = await consistent(last, relays)
+        audit = await check_consistency(last, relays)
         assert await last.end() == 0
-    assert [row.body for row in ledger.rows] == bodies
-    promises.delivered_what_it_stored(ledger, upstream.received)
+    assert [row.body for row in audit.rows] == bodies
+    promises.delivered_what_it_stored(audit, upstream.received)
     assert len(upstream.received) == times

@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from tests.crash.messages import Answered, messages, send_all, some
-from tests.crash.promises import same_story
+from tests.crash.promises import check_consistency_afterwards
 from tests.crash.small_disks import (
     Deliveries,
     accepts_again,
@@ -19,10 +19,10 @@ from tests.crash.small_disks import (
     refused_properly,
     volume_of,
 )
-from tests.harness.consistency import consistent_in_the_end
+from tests.harness.consistency import check_consistency_when_idle
 from tests.harness.optional_tools import fill
 from tests.harness.sandbox import ENVIRON
-from tests.harness.spool_audit import audit_of_the_stopped
+from tests.harness.spool_audit import audit_stopped
 from tests.harness.traced_node import WrappedNode
 from tests.harness.upstream import Upstream
 
@@ -62,7 +62,7 @@ async def _fill_and_free(
                 ballast.unlink()
                 answered += await accepts_again(node.public[0], fresh)
                 await deliveries.hold(answered, _LEASE)
-            await same_story(node, config, volume / "relay.db")
+            await check_consistency_afterwards(node, config, volume / "relay.db")
             assert await node.end() == 0
         await all_there(volume / "relay.db", answered)
 
@@ -94,7 +94,7 @@ async def test_a_disk_that_relay_fills_by_itself(tmp_path: Path, upstream: Upstr
             assert refused_properly(answered)
             assert any(each.acknowledged for each in answered)
             await deliveries.hold(answered, _LEASE)
-            await same_story(node, config, tmp_path / "volume" / "relay.db")
+            await check_consistency_afterwards(node, config, tmp_path / "volume" / "relay.db")
             assert await node.end() == 0
         await all_there(tmp_path / "volume" / "relay.db", answered)
 
@@ -113,7 +113,7 @@ async def test_a_limit_on_file_sizes_is_like_a_full_disk(config: Path, upstream:
         answered += await accepts_again(node.public[0], fresh)
         again = await send_all(node.public[0], [next(fresh) for _ in range(50)])
         assert not refused_properly(again)
-        await same_story(node, config)
+        await check_consistency_afterwards(node, config)
         assert await node.end() == 0
     await all_there(config.with_name("relay.db"), answered + again)
 
@@ -135,7 +135,7 @@ async def _locked(config: Path, seconds: float) -> None:
                 answered += locked
             other.execute("ROLLBACK")
         answered += await accepts_again(node.public[0], fresh)
-        await same_story(node, config)
+        await check_consistency_afterwards(node, config)
         assert await node.end() == 0
     await all_there(path, answered)
 
@@ -205,7 +205,7 @@ async def test_without_a_spool_it_says_that_it_cannot_make_one(
         async with WrappedNode(config, ENVIRON) as again:
             answered = await send_all(again.public[0], some(10))
             assert not refused_properly(answered)
-            await same_story(again, config, tmp_path / "volume" / "relay.db")
+            await check_consistency_afterwards(again, config, tmp_path / "volume" / "relay.db")
             assert await again.end() == 0
 
 
@@ -238,7 +238,7 @@ async def test_what_waits_is_delivered_and_nothing_new_is_taken_until_there_is_r
             assert refused_properly(full)
             others.unlink()
             after = await accepts_again(node.public[0], fresh)
-            await consistent_in_the_end(node, config, spool, ENVIRON)
+            await check_consistency_when_idle(node, config, spool, ENVIRON)
             assert await node.end() == 0
-        assert audit_of_the_stopped(spool).having("dead") == set()
+        assert audit_stopped(spool).having("dead") == set()
         await all_there(spool, [*before, *full, *after])

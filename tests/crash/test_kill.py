@@ -10,7 +10,7 @@ import pytest
 from tests.crash import promises
 from tests.crash.lengths import dice, lengths, tell
 from tests.crash.relays import MESSAGES, on_fresh_spools
-from tests.harness.consistency import consistent
+from tests.harness.consistency import check_consistency
 from tests.harness.restarts import Kind, Life, Load, Restarts
 from tests.harness.upstream import Upstream
 
@@ -43,19 +43,19 @@ async def _outlives(kills: int, relays: Restarts, upstream: Upstream, chance: Ra
         await last.wait_for(came_again, event="delivery")
         new = {line["id"] for line in last.having(event="delivery", verdict="accepted")}
         await promises.has_delivered(last, *left, *new)
-        ledger = await consistent(last, relays)
+        audit = await check_consistency(last, relays)
         assert await last.end() == 0
     load.check()
-    promises.stored_what_it_should(ledger, load)
-    promises.delivered_what_it_stored(ledger, upstream.received)
+    promises.stored_what_it_should(audit, load)
+    promises.delivered_what_it_stored(audit, upstream.received)
     assert load.acknowledged, "nothing was acknowledged: this has proven nothing"
     tell(
         kills=kills,
-        stored=len(ledger.rows),
+        stored=len(audit.rows),
         forged=len(load.forged),
         came_again=came_again,
         leased_or_pending_at_the_last_kill=len(left),
-        extra_deliveries=len(upstream.received) - len(ledger.rows),
+        extra_deliveries=len(upstream.received) - len(audit.rows),
         longest_start=f"{relays.longest_start:.2f}s",
     )
 
@@ -109,10 +109,10 @@ async def _outlives_apart(kills: int, relays: Restarts, upstream: Upstream, chan
         await load.come_again(last.public[0])
         new = {line["id"] for line in last.having(event="delivery", verdict="accepted")}
         await promises.has_delivered(last, *left, *new)
-        ledger = await consistent(last, relays)
+        audit = await check_consistency(last, relays)
         assert await last.end() == 0
     load.check()
-    promises.stored_what_it_should(ledger, load)
-    promises.delivered_what_it_stored(ledger, upstream.received)
-    extra = len(upstream.received) - len(ledger.rows)
-    tell(kills=kills, stored=len(ledger.rows), left=len(left), extra_deliveries=extra)
+    promises.stored_what_it_should(audit, load)
+    promises.delivered_what_it_stored(audit, upstream.received)
+    extra = len(upstream.received) - len(audit.rows)
+    tell(kills=kills, stored=len(audit.rows), left=len(left), extra_deliveries=extra)

@@ -13,7 +13,7 @@ import pytest
 from tests.crash import fault_proxy, promises
 from tests.crash.fault_proxy import Exchange, FaultProxy
 from tests.crash.relays import accepted, lives
-from tests.harness.consistency import consistent
+from tests.harness.consistency import check_consistency
 from tests.harness.restarts import Life
 from tests.harness.sandbox import ENVIRON, midtrans_body
 from tests.harness.upstream import Upstream, answer
@@ -60,10 +60,10 @@ async def test_one_of_ten_upstreams_is_down(
         if how == "refuses":
             await sick.listen()
         await life.wait_for(_EACH, event="attempt", decision="done", upstream="sick")
-        ledger = await consistent(life, relays)
+        audit = await check_consistency(life, relays)
         assert await life.end() == 0
-    assert len(ledger.rows) == (len(_HEALTHY) + 1) * _EACH
-    assert {row.status for row in ledger.rows} == {"delivered"}
+    assert len(audit.rows) == (len(_HEALTHY) + 1) * _EACH
+    assert {row.status for row in audit.rows} == {"delivered"}
     assert len(promises.by_id(upstream.received)) == len(upstream.received)
 
 
@@ -93,10 +93,10 @@ async def test_an_event_that_nobody_can_take_lets_the_others_pass(
         assert second > 1
         proxy.choose = lambda _: fault_proxy.nothing
         await life.wait_for(len(others) + 1, event="attempt", decision="done")
-        ledger = await consistent(life, relays)
+        audit = await check_consistency(life, relays)
         assert await life.end() == 0
     assert upstream.received[-1].body == poison
-    assert {row.status for row in ledger.rows} == {"delivered"}
+    assert {row.status for row in audit.rows} == {"delivered"}
 
 
 async def test_an_event_that_nobody_can_take_dies_alone_and_can_be_put_back(
@@ -111,13 +111,13 @@ async def test_an_event_that_nobody_can_take_dies_alone_and_can_be_put_back(
             await accepted(life.public[0], body)
         await life.wait_for(len(others), event="attempt", decision="done")
         dead = await life.wait_for(event="attempt", decision="dead")
-        ledger = await consistent(life, relays)
-        assert ledger.having("dead") == {dead["id"]}
-        assert len(ledger.having("delivered")) == len(others)
+        audit = await check_consistency(life, relays)
+        assert audit.having("dead") == {dead["id"]}
+        assert len(audit.having("delivered")) == len(others)
         proxy.choose = lambda _: fault_proxy.nothing
         await _requeue(life, dead["id"])
         await promises.has_delivered(life, dead["id"])
-        await consistent(life, relays)
+        await check_consistency(life, relays)
         assert await life.end() == 0
     assert upstream.received[-1].body == poison
     assert upstream.received[-1].values("webhook-id") == [dead["id"]]

@@ -15,7 +15,7 @@ from tests.crash import fault_proxy, promises
 from tests.crash.fault_proxy import Exchange, FaultProxy
 from tests.crash.lengths import lengths, tell
 from tests.crash.relays import accepted, lives
-from tests.harness.consistency import consistent
+from tests.harness.consistency import check_consistency
 from tests.harness.restarts import Life, life_of
 from tests.harness.sandbox import midtrans_body
 from tests.harness.traced_node import RELAY
@@ -102,20 +102,20 @@ async def _pauses(
             paused.send(signal.SIGCONT)
             await _is_told(paused, number * _AT_ONCE, decision="lost")
             assert paused.having(event="attempt", decision="retry") == []
-        await consistent(other, relays)
-        await consistent(paused, relays)
+        await check_consistency(other, relays)
+        await check_consistency(paused, relays)
         assert await other.end() == 0
         # And it is as good as ever.
         await accepted(paused.public[0], midtrans_body())
         await _is_told(paused, 1, decision="done")
-        ledger = await consistent(paused, relays)
+        audit = await check_consistency(paused, relays)
         assert await paused.end() == 0
         assert paused.noise == other.noise == []
-    assert len(ledger.rows) == sent + 1
-    promises.delivered_what_it_stored(ledger, proxy.seen)
-    extra = len(proxy.seen) - len(ledger.rows)
+    assert len(audit.rows) == sent + 1
+    promises.delivered_what_it_stored(audit, proxy.seen)
+    extra = len(proxy.seen) - len(audit.rows)
     assert extra == times * _AT_ONCE
-    tell(pauses=times, events=len(ledger.rows), extra_deliveries=extra)
+    tell(pauses=times, events=len(audit.rows), extra_deliveries=extra)
 
 
 @lengths(short=1, long=40)
@@ -150,10 +150,10 @@ async def test_a_process_that_is_alone_takes_up_again_what_it_had_in_hand(
             spell.broken.set()
             life.send(signal.SIGCONT)
             await _is_told(life, sent, decision="done")
-        ledger = await consistent(life, relays)
+        audit = await check_consistency(life, relays)
         assert await life.end() == 0
         assert life.noise == []
     got = promises.by_id(proxy.seen)
-    assert set(got) == ledger.having("delivered") == {row.id for row in ledger.rows}
+    assert set(got) == audit.having("delivered") == {row.id for row in audit.rows}
     assert max(len(requests) for requests in got.values()) <= 2
     tell(pauses=times, events=len(got), extra_deliveries=len(proxy.seen) - len(got))

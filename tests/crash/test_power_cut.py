@@ -20,7 +20,15 @@ from tests.crash import promises
 from tests.crash.disk_model import Disk, Fate
 from tests.crash.messages import some
 from tests.crash.promises import delivered_in_the_end
-from tests.crash.traces import CONTROL, Life, Traced, answers, directory_synced, trace, unsynced
+from tests.crash.traces import (
+    CONTROL,
+    Trace,
+    TracedRun,
+    answers,
+    directory_synced,
+    trace,
+    unsynced,
+)
 from tests.harness.sandbox import configuration
 from tests.harness.upstream import Upstream
 
@@ -40,7 +48,7 @@ class Cut:
     acknowledged: list[tuple[str, bytes]]
 
 
-def cuts(traced: Traced, number: int, seed: int) -> Iterator[Cut]:
+def cuts(traced: Trace, number: int, seed: int) -> Iterator[Cut]:
     """Return about so many cuts, spread over the whole trace."""
     dice = Random(seed)
     bodies = {message.name: message.body for message in traced.sent}
@@ -79,7 +87,7 @@ async def damage(cut: Cut, directory: Path, *, thoroughly: bool) -> str | None:
         shutil.rmtree(directory)
 
 
-async def damages(traced: Traced, number: int, seed: int) -> list[str]:
+async def damages(traced: Trace, number: int, seed: int) -> list[str]:
     """Return what is wrong after each of so many cuts, where something is."""
     wrong = []
     for turn, cut in enumerate(cuts(traced, number, seed)):
@@ -90,7 +98,7 @@ async def damages(traced: Traced, number: int, seed: int) -> list[str]:
     return wrong
 
 
-async def relay_goes_on(traced: Traced, number: int, seed: int) -> None:
+async def relay_goes_on(traced: Trace, number: int, seed: int) -> None:
     """After each of about so many cuts, a relay delivers what is left, and all tell the same."""
     after_an_answer = [cut for cut in cuts(traced, number, seed) if cut.acknowledged]
     assert after_an_answer, "no cut came after an answer: this has proven nothing"
@@ -102,22 +110,22 @@ async def relay_goes_on(traced: Traced, number: int, seed: int) -> None:
         async with Upstream() as upstream:
             config = directory / "relay.yaml"
             config.write_text(configuration(upstream.url))
-            ledger = await delivered_in_the_end(config, upstream, promised=())
-        assert {body for _, body in cut.acknowledged} <= ledger.bodies.keys()
-        assert ledger.having("delivered") == {row.id for row in ledger.rows}
+            audit = await delivered_in_the_end(config, upstream, promised=())
+        assert {body for _, body in cut.acknowledged} <= audit.bodies.keys()
+        assert audit.having("delivered") == {row.id for row in audit.rows}
         shutil.rmtree(directory)
 
 
-def lives(first: int, second: int) -> Sequence[Life]:
+def runs(first: int, second: int) -> Sequence[TracedRun]:
     return (
-        Life(some(first), signal.SIGKILL, at_once=1),
-        Life(some(second, seed=2), at_once=4),
+        TracedRun(some(first), signal.SIGKILL, at_once=1),
+        TracedRun(some(second, seed=2), at_once=4),
     )
 
 
 @pytest.mark.timeout(300)
 async def test_no_power_cut_loses_what_was_acknowledged(quick: Path) -> None:
-    traced = await trace(quick, *lives(320, 80))
+    traced = await trace(quick, *runs(320, 80))
     _covers_every_kind(traced)
     assert await damages(traced, 300, seed=1) == []
     await relay_goes_on(traced, 3, seed=1)
@@ -125,7 +133,7 @@ async def test_no_power_cut_loses_what_was_acknowledged(quick: Path) -> None:
 
 @pytest.mark.timeout(300)
 async def test_a_spool_that_does_not_sync_loses_events(quick: Path) -> None:
-    traced = await trace(quick, Life(some(60)), program=CONTROL)
+    traced = await trace(quick, TracedRun(some(60)), program=CONTROL)
     wrong = await damages(traced, 50, seed=1)
     assert len(wrong) > 5, wrong
 
@@ -134,7 +142,7 @@ async def test_a_spool_that_does_not_sync_loses_events(quick: Path) -> None:
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("seed", range(10))
 async def test_no_power_cut_of_thousands_loses_anything(quick: Path, seed: int) -> None:
-    traced = await trace(quick, *lives(500, 200))
+    traced = await trace(quick, *runs(500, 200))
     _covers_every_kind(traced)
     assert await damages(traced, 1000, seed) == []
     await relay_goes_on(traced, 20, seed)
@@ -147,24 +155,24 @@ async def test_the_control_loses_events_again_and_again(quick: Path) -> None:
     for seed in range(10):
         directory = quick / str(seed)
         directory.mkdir()
-        traced = await trace(directory, Life(some(100, seed)), program=CONTROL)
+        traced = await trace(directory, TracedRun(some(100, seed)), program=CONTROL)
         runs += bool(await damages(traced, 50, seed))
     assert runs > 9
 
 
 async def test_the_model_ends_where_the_real_disk_does(quick: Path) -> None:
-    traced = await trace(quick, Life(some(20), signal.SIGKILL), Life(some(20, seed=2)))
+    traced = await trace(quick, TracedRun(some(20), signal.SIGKILL), TracedRun(some(20, seed=2)))
     disk = _disk(traced)
     list(disk.moments(traced.calls))
     assert disk.whole() == {"relay.db": (quick / "relay.db").read_bytes()}
     assert disk.cut(Random(1), (Fate.ALL,))["relay.db"] == (quick / "relay.db").read_bytes()
 
 
-def _disk(traced: Traced) -> Disk:
+def _disk(traced: Trace) -> Disk:
     return Disk(traced.directory, _FILES)
 
 
-def _covers_every_kind(traced: Traced) -> None:
+def _covers_every_kind(traced: Trace) -> None:
     """The trace must hold what a power cut could spoil: checkpoints, and a log begun anew."""
     first = next(answers(traced.calls)).left
     writes = [call for call in traced.calls if call.name == "pwrite64" and call.began > first]
@@ -179,7 +187,7 @@ def _covers_every_kind(traced: Traced) -> None:
 
 
 async def test_every_success_leaves_after_its_sync(tmp_path: Path) -> None:
-    traced = await trace(tmp_path, Life(some(60)))
+    traced = await trace(tmp_path, TracedRun(some(60)))
     left = list(answers(traced.calls))
     assert {each.name for each in left} == {each.name for each in traced.sent}
     assert unsynced(traced.calls, traced.log) == []
@@ -188,5 +196,5 @@ async def test_every_success_leaves_after_its_sync(tmp_path: Path) -> None:
 
 
 async def test_a_spool_that_does_not_sync_is_found_out(tmp_path: Path) -> None:
-    traced = await trace(tmp_path, Life(some(60)), program=CONTROL)
+    traced = await trace(tmp_path, TracedRun(some(60)), program=CONTROL)
     assert len(unsynced(traced.calls, traced.log)) > 0.9 * len(traced.sent)

@@ -8,7 +8,7 @@ from random import Random
 from tests.crash import promises
 from tests.crash.lengths import dice, lengths, tell
 from tests.crash.relays import MESSAGES, lives
-from tests.harness.consistency import consistent
+from tests.harness.consistency import check_consistency
 from tests.harness.restarts import Kind, Life, Load
 from tests.harness.sandbox import ENVIRON
 from tests.harness.upstream import Upstream
@@ -88,12 +88,12 @@ async def test_reloads_lose_nothing(times: int, tmp_path: Path, upstream: Upstre
         await load.come_again(last.public[0])
         new = {line["id"] for line in last.having(event="delivery", verdict="accepted")}
         await promises.has_delivered(last, *left, *new)
-        ledger = await consistent(last, relays)
+        audit = await check_consistency(last, relays)
         assert await last.end() == 0
     load.check()
-    promises.stored_what_it_should(ledger, load)
-    promises.delivered_what_it_stored(ledger, upstream.received)
-    tell(reloads=times, taken=taken, stored=len(ledger.rows), answers=answers)
+    promises.stored_what_it_should(audit, load)
+    promises.delivered_what_it_stored(audit, upstream.received)
+    tell(reloads=times, taken=taken, stored=len(audit.rows), answers=answers)
 
 
 async def _reload(life: Life, chance: Random, expected: int) -> None:

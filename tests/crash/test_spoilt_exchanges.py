@@ -11,7 +11,7 @@ from tests.crash import fault_proxy, promises
 from tests.crash.fault_proxy import CONTINUE, FaultProxy, instead
 from tests.crash.lengths import lengths, parts
 from tests.crash.relays import accepted, lives
-from tests.harness.consistency import consistent
+from tests.harness.consistency import check_consistency
 from tests.harness.restarts import Life, Restarts
 from tests.harness.sandbox import midtrans_body
 from tests.harness.upstream import (
@@ -135,11 +135,11 @@ async def _ended_well(
     assert Counter(each.body for each in upstream.received) == dict.fromkeys(sent, arrives)
     assert len(promises.by_id(upstream.received)) == len(sent)
     sent += await _every_worker_is_free(life, proxy)
-    ledger = await consistent(life, relays)
+    audit = await check_consistency(life, relays)
     assert await life.end() == 0
     assert life.noise == []
-    assert ledger.bodies == dict.fromkeys(sent, 1)
-    assert {row.status for row in ledger.rows} == {"delivered"}
+    assert audit.bodies == dict.fromkeys(sent, 1)
+    assert {row.status for row in audit.rows} == {"delivered"}
 
 
 async def _every_worker_is_free(life: Life, proxy: FaultProxy) -> list[bytes]:

@@ -14,7 +14,7 @@ from tests.crash import fault_proxy, promises
 from tests.crash.fault_proxy import Exchange, FaultProxy
 from tests.crash.lengths import dice, lengths, tell
 from tests.crash.relays import MESSAGES, accepted, lives, on_fresh_spools
-from tests.harness.consistency import consistent
+from tests.harness.consistency import check_consistency
 from tests.harness.restarts import Life, Load, Restarts
 from tests.harness.sandbox import ENVIRON, midtrans_body
 from tests.harness.upstream import Upstream
@@ -49,9 +49,9 @@ async def _outlives(ends: int, relays: Restarts, upstream: Upstream, chance: Ran
     for _ in range(ends):
         async with relays.next() as life:
             await _end_under_load(life, load, chance)
-        ledger = relays.left_behind()
-        promises.stored_what_it_should(ledger, load)
-        assert ledger.having("leased") == set(), "left leased by an end in good order"
+        audit = relays.left_behind()
+        promises.stored_what_it_should(audit, load)
+        assert audit.having("leased") == set(), "left leased by an end in good order"
     left = relays.left_behind().having("pending")
     async with relays.next() as last:
         came_again = await load.come_again(last.public[0])
@@ -59,15 +59,15 @@ async def _outlives(ends: int, relays: Restarts, upstream: Upstream, chance: Ran
             await last.wait_for(came_again, event="delivery")
         new = {line["id"] for line in last.having(event="delivery", verdict="accepted")}
         await promises.has_delivered(last, *left, *new)
-        ledger = await consistent(last, relays)
+        audit = await check_consistency(last, relays)
         assert await last.end() == 0
     load.check()
-    promises.stored_what_it_should(ledger, load)
-    promises.delivered_what_it_stored(ledger, upstream.received)
+    promises.stored_what_it_should(audit, load)
+    promises.delivered_what_it_stored(audit, upstream.received)
     # The upstream answers at once, so nothing has to be cut short and sent again.
-    assert len(upstream.received) == len(ledger.rows)
+    assert len(upstream.received) == len(audit.rows)
     assert load.acknowledged, "nothing was acknowledged: this has proven nothing"
-    tell(ends=ends, stored=len(ledger.rows), answers=dict(load.answers), came_again=came_again)
+    tell(ends=ends, stored=len(audit.rows), answers=dict(load.answers), came_again=came_again)
 
 
 async def _end_under_load(life: Life, load: Load, chance: Random) -> None:
@@ -126,13 +126,13 @@ async def test_reloads_that_come_while_it_stops_change_nothing(
             assert await life.ended() == 0, life.noise
             assert life.noise == []
             assert life.having(event="reload_fault") == []
-        ledger = relays.left_behind()
-        assert ledger.having("delivered") == {row.id for row in ledger.rows}
+        audit = relays.left_behind()
+        assert audit.having("delivered") == {row.id for row in audit.rows}
     async with relays.next() as last:
-        ledger = await consistent(last, relays)
+        audit = await check_consistency(last, relays)
         assert await last.end() == 0
-    assert len(ledger.rows) == len(proxy.seen) == times * _UNDER_WAY
-    promises.delivered_what_it_stored(ledger, proxy.seen)
+    assert len(audit.rows) == len(proxy.seen) == times * _UNDER_WAY
+    promises.delivered_what_it_stored(audit, proxy.seen)
     tell(stops=times, reloads=asked)
 
 
@@ -163,16 +163,16 @@ async def test_a_locked_spool_does_not_keep_it_from_stopping(
                 other.execute("ROLLBACK")
             assert life.noise == []
             assert life.having(event="attempt", decision="done")[len(left) :] == []
-        ledger = relays.left_behind()
-        assert (ledger.sound, len(ledger.rows)) == ("ok", number * _UNDER_WAY)
-        left = ledger.having("pending", "leased")
+        audit = relays.left_behind()
+        assert (audit.sound, len(audit.rows)) == ("ok", number * _UNDER_WAY)
+        left = audit.having("pending", "leased")
         assert len(left) == _UNDER_WAY, "something was written beside a lock"
     proxy.choose = lambda _: fault_proxy.nothing
     async with relays.next() as last:
         await promises.has_delivered(last, *left)
-        ledger = await consistent(last, relays)
+        audit = await check_consistency(last, relays)
         assert await last.end() == 0
-    promises.delivered_what_it_stored(ledger, proxy.seen)
+    promises.delivered_what_it_stored(audit, proxy.seen)
     assert {len(requests) for requests in promises.by_id(proxy.seen).values()} == {2}
     # The grace, a second for farewells, and one turn of waiting for the lock.
     assert slowest < grace + 1 + 3, f"it took {slowest:.1f} s to stop"

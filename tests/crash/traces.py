@@ -113,13 +113,13 @@ def directory_synced(calls: Sequence[Call], path: str, before: int) -> bool:
     )
 
 
-# ---- a life ---------------------------------------------------------------------------------
+# ---- a traced relay ------------------------------------------------------------------------
 
 CONTROL = (str(Path(__file__).with_name("normal_sync_control.py")),)
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class TracedRun:
     """One run of a relay: what it is sent, and how it ends."""
 
     messages: Sequence[Message]
@@ -128,8 +128,8 @@ class Life:
 
 
 @dataclass(slots=True)
-class Traced:
-    """The lives of a relay in one directory, and every call it made, lives one after the other."""
+class Trace:
+    """The runs of a relay in one directory, and every call it made, one run after the other."""
 
     directory: Path
     sent: list[Message] = field(default_factory=list)
@@ -141,21 +141,21 @@ class Traced:
         return str(self.directory / "relay.db-wal")
 
 
-async def trace(directory: Path, *lives: Life, program: Sequence[str] = RELAY) -> Traced:
+async def trace(directory: Path, *runs: TracedRun, program: Sequence[str] = RELAY) -> Trace:
     """Run relay under strace, send it messages, let it deliver them, and end it."""
     traced_node.strace_needed()
-    traced = Traced(directory)
+    traced = Trace(directory)
     log = directory / "trace"
-    for life in lives:
+    for run in runs:
         async with Upstream() as upstream:
             config = directory / "relay.yaml"
             config.write_text(configuration(upstream.url))
             node = WrappedNode(config, ENVIRON, prefix=traced_node.tracing(log), program=program)
             async with node:
-                traced.answered += await send_all(node.public[0], life.messages, life.at_once)
-                await upstream.has_received(len(life.messages))
-                await node.end(life.end)
-        traced.sent += life.messages
+                traced.answered += await send_all(node.public[0], run.messages, run.at_once)
+                await upstream.has_received(len(run.messages))
+                await node.end(run.end)
+        traced.sent += run.messages
         start = 1 + max((call.ended or call.began for call in traced.calls), default=-1)
         traced.calls += await traced_node.calls(log, start)
         log.unlink()

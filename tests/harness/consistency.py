@@ -1,4 +1,4 @@
-"""Whether everything that tells of a relay's events tells the same."""
+"""Compare what spool, `relay events`, admin API, metrics and log say of the same events."""
 
 import asyncio
 import subprocess
@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness.node import Node
 from tests.harness.restarts import Life, Restarts
-from tests.harness.spool_audit import SpoolAudit, audit_of_the_running
+from tests.harness.spool_audit import SpoolAudit, audit_running
 from tests.harness.wait_until import wait_until
 
 _PAGE = 1000
@@ -26,16 +26,16 @@ _PATIENCE = 45.0
 Samples = dict[str, dict[tuple[tuple[str, str], ...], int]]
 
 
-async def consistent(life: Life, lives: Restarts) -> SpoolAudit:
+async def check_consistency(life: Life, lives: Restarts) -> SpoolAudit:
     """Return what lies in the spool of a relay that has nothing in hand.
 
     Raises:
         AssertionError: `relay events`, the admin API, the metrics or the log say something else.
     """
-    return await consistency_of(life, lives.config, lives.spool, lives.environ)
+    return await check_consistency_of(life, lives.config, lives.spool, lives.environ)
 
 
-async def consistent_in_the_end(
+async def check_consistency_when_idle(
     node: Node,
     config: Path,
     spool: Path,
@@ -43,33 +43,31 @@ async def consistent_in_the_end(
     *,
     before: AbstractSet[str] = frozenset(),
 ) -> SpoolAudit:
-    """Wait until a relay has delivered everything and has said so, then do as `one_story`.
+    """Wait until a relay has delivered everything and has said so, then do as `check_consistency`.
 
     before: the events that were delivered before it was started.
 
     Raises:
-        AssertionError: as `one_story`; or that does not come.
+        AssertionError: as `check_consistency`; or that does not come.
     """
 
     def quiet() -> bool:
-        return not audit_of_the_running(spool).having("pending", "leased")
+        return not audit_running(spool).having("pending", "leased")
 
-    assert await wait_until(quiet, _PATIENCE), (
-        f"not delivered: {audit_of_the_running(spool).counts}"
-    )
-    settled = audit_of_the_running(spool).having("delivered") - before
+    assert await wait_until(quiet, _PATIENCE), f"not delivered: {audit_running(spool).counts}"
+    settled = audit_running(spool).having("delivered") - before
 
     def told() -> bool:
         return settled <= {line["id"] for line in node.having(event="attempt", decision="done")}
 
     assert await wait_until(told, _PATIENCE), "delivered, and not logged"
-    return await consistency_of(node, config, spool, environ)
+    return await check_consistency_of(node, config, spool, environ)
 
 
-async def consistency_of(
+async def check_consistency_of(
     node: Node, config: Path, spool: Path, environ: Mapping[str, str]
 ) -> SpoolAudit:
-    """Do as `one_story` with a relay that is not one of several lives."""
+    """Do as `check_consistency` with a relay that is not one of several lives."""
     token = environ["RELAY_ADMIN_TOKEN"]
     async with aiohttp.ClientSession(
         node.admin_url, headers={"Authorization": f"Bearer {token}"}
@@ -84,11 +82,11 @@ async def consistency_of(
         async with admin.get("/metrics") as response:
             samples = _samples(await response.text())
     by_command = await _pages(lambda query: _command(config, environ, query))
-    ledger = audit_of_the_running(spool)
-    await _same_events(ledger, by_api, by_command, samples)
+    audit = audit_running(spool)
+    await _same_events(audit, by_api, by_command, samples)
     await _same_counters(node, samples)
-    _same_ends(node, ledger)
-    return ledger
+    _same_ends(node, audit)
+    return audit
 
 
 async def _pages(ask: Callable[[dict[str, str]], Awaitable[Any]]) -> list[dict[str, Any]]:
@@ -128,23 +126,23 @@ def _samples(text: str) -> Samples:
 
 
 async def _same_events(
-    ledger: SpoolAudit,
+    audit: SpoolAudit,
     by_api: list[dict[str, Any]],
     by_command: list[dict[str, Any]],
     samples: Samples,
 ) -> None:
-    assert ledger.sound == "ok"
-    assert ledger.tallies == ledger.counts
+    assert audit.sound == "ok"
+    assert audit.tallies == audit.counts
     assert by_command == by_api
     columns = ("endpoint", "upstream", "key", "status", "attempts")
     told = {each["id"]: tuple(each[name] for name in columns) for each in by_api}
-    written = {row.id: tuple(getattr(row, name) for name in columns) for row in ledger.rows}
+    written = {row.id: tuple(getattr(row, name) for name in columns) for row in audit.rows}
     assert told == written
     assert len(by_api) == len(written)
     gauge = samples.get("relay_spool_events", {})
     assert gauge == {
         (("endpoint", endpoint), ("status", status)): number
-        for (endpoint, status), number in ledger.counts.items()
+        for (endpoint, status), number in audit.counts.items()
     }
 
 
@@ -173,10 +171,10 @@ def _logged(
     )
 
 
-def _same_ends(node: Node, ledger: SpoolAudit) -> None:
+def _same_ends(node: Node, audit: SpoolAudit) -> None:
     """Compare the last that was logged of each event with what is written of it."""
     ends = {"done": "delivered", "dead": "dead", "retry": "pending"}
-    by_id = {row.id: row for row in ledger.rows}
+    by_id = {row.id: row for row in audit.rows}
     # What was lost with its lease is told by whoever has the event now.
     written = (line for line in node.having(event="attempt") if line["decision"] != "lost")
     last = {line["id"]: line for line in written}

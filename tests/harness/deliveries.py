@@ -69,7 +69,7 @@ def verified(
 
 
 # ---- under a lease --------------------------------------------------------------------------
-# Ordinary events, as they lie under a lease and as a spool takes them.
+# The same event each time, as it lies under a lease, and deliveries told apart by a number.
 
 RECEIVED_AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 

@@ -51,9 +51,7 @@ class Node:
             stderr=asyncio.subprocess.PIPE,
         )
         self._reader = asyncio.get_running_loop().create_task(self._read())
-        started = await self.wait_for(event="started")
-        self.public = [_split(text) for text in started["public"]]
-        self.admin = _split(started["admin"])
+        self.listens(await self.wait_for(event="started"))
         return self
 
     async def __aexit__(
@@ -63,6 +61,11 @@ class Node:
         trace: TracebackType | None,
     ) -> None:
         await self.end(signal.SIGKILL)
+
+    def listens(self, started: Mapping[str, Any]) -> None:
+        """Take the addresses from its log line `started`."""
+        self.public = [_split(text) for text in started["public"]]
+        self.admin = _split(started["admin"])
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""

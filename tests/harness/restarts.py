@@ -9,8 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Self
 
-from tests.harness.node import _split
-from tests.harness.spool_audit import SpoolAudit, audit_of_the_stopped
+from tests.harness.spool_audit import SpoolAudit, audit_stopped
 from tests.harness.traced_node import RELAY, WrappedNode
 from tests.harness.upstream import Received
 from tests.harness.wire import Reply, read_reply
@@ -39,8 +38,7 @@ class Life(WrappedNode):
         """Return when it serves."""
         started = await self.wait_for(event="started")
         self.start = asyncio.get_running_loop().time() - self._launched
-        self.public = [_split(text) for text in started["public"]]
-        self.admin = _split(started["admin"])
+        self.listens(started)
 
 
 class Restarts:
@@ -75,7 +73,7 @@ class Restarts:
 
     def left_behind(self) -> SpoolAudit:
         """Read what the last relay has left, while none runs."""
-        return audit_of_the_stopped(self.spool)
+        return audit_stopped(self.spool)
 
 
 def path_of(life: int) -> str:

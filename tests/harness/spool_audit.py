@@ -1,4 +1,4 @@
-"""What is written in a spool's file, read past relay."""
+"""Read every event from a spool's file with SQLite alone, past relay's own code."""
 
 import shutil
 from collections import Counter
@@ -52,7 +52,7 @@ class SpoolAudit:
         return {row.id for row in self.rows if row.status in statuses}
 
 
-def audit_of_the_stopped(spool: Path) -> SpoolAudit:
+def audit_stopped(spool: Path) -> SpoolAudit:
     """Read the file that a relay has left behind.
 
     A copy is read: opening the file itself would mend it before the next relay has to. Where
@@ -69,7 +69,7 @@ def audit_of_the_stopped(spool: Path) -> SpoolAudit:
         return _audit(copy, apsw.SQLITE_OPEN_READWRITE)
 
 
-def audit_of_the_running(spool: Path) -> SpoolAudit:
+def audit_running(spool: Path) -> SpoolAudit:
     """Read the file of a running relay."""
     return _audit(spool, apsw.SQLITE_OPEN_READONLY)
 

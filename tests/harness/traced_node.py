@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import pytest
 
-from tests.harness.node import Node, _split
+from tests.harness.node import Node
 from tests.harness.wait_until import wait_until
 
 # ---- behind another program -----------------------------------------------------------------
@@ -69,9 +69,7 @@ class WrappedNode(Node):
         if not self.having(event="started"):
             started.cancel()
             return False
-        said = await started
-        self.public = [_split(text) for text in said["public"]]
-        self.admin = _split(said["admin"])
+        self.listens(await started)
         return True
 
     @property

@@ -1,4 +1,4 @@
-"""Waiting for something that cannot be awaited: a file that changes, a count that grows."""
+"""Poll for what cannot be awaited: a file that changes, a count that grows."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,0 +1,1 @@
+"""The repository is what it says: its tree, its documents, its examples, its package."""
