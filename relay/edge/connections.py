@@ -1,4 +1,4 @@
-"""Limits on open connections and on requests in flight; and whose connection one is.
+"""Limits on open connections and on requests in flight; and the peer of a connection.
 
 Connections are limited in all and from one address. Many clients share the connections of one
 trusted proxy: there, the requests of each client are limited instead.
@@ -21,7 +21,7 @@ _Client = tuple[int, int]
 
 
 class Connections:
-    """Counts open connections, and says when there are too many."""
+    """Counter of open connections with limits: in all, and from one address."""
 
     def __init__(
         self,
@@ -33,11 +33,12 @@ class Connections:
     ) -> None:
         """Set the limits.
 
-        ceiling: how many there can be in all, whatever the limits are.
-        per_address: of connections from one address, and of requests in flight from one client; an
+        total: open connections in all.
+        ceiling: the highest `total` that this process can serve; None for no bound.
+        per_address: open connections from one address, and requests in flight from one client; an
             IPv6 network of 64 bits counts as one.
-        shares_address: true for a trusted proxy, behind which many clients stand; those do not
-            share a limit among them.
+        shares_address: returns whether this address is a trusted proxy, which many clients share;
+            the limit for one address does not hold for it.
         """
         self._ceiling = ceiling
         self.reconfigure(total=total, per_address=per_address)
@@ -47,7 +48,7 @@ class Connections:
         self._count = 0
 
     def reconfigure(self, *, total: int, per_address: int) -> None:
-        """Set other limits. Connections that are open already stay so."""
+        """Set other limits, for new connections. Open connections stay open."""
         self._total = total if self._ceiling is None else min(total, self._ceiling)
         self._per_address = per_address
 
@@ -55,9 +56,9 @@ class Connections:
         return self._count
 
     def add(self, peer: Address) -> bool:
-        """Count a new connection; return False when it is one too many.
+        """Count a new connection; return False when it exceeds a limit.
 
-        Either way it is counted until `remove`.
+        It is counted in both cases, until `remove`.
         """
         client = _client_of(peer)
         self._count += 1
@@ -66,32 +67,29 @@ class Connections:
         return self._count <= self._total and (within_limit or self._shares_address(peer))
 
     def remove(self, peer: Address) -> None:
-        """Count a connection no more."""
+        """Stop counting a connection of this peer."""
         self._count -= 1
         _decrement(self._open, _client_of(peer))
 
     def request(self) -> "InFlight":
-        """Return what counts one request of a client."""
+        """Return the counter of one request, which counts nothing yet."""
         return InFlight(self._requests, self._per_address)
 
 
 class InFlight:
-    """One request from its head to its answer: a context manager that counts it.
-
-    It is counted from `count` on, once its client is known.
-    """
+    """Context manager that counts one request in flight, from `count` to its exit."""
 
     def __init__(self, requests: dict[_Client, int], limit: int) -> None:
-        """Take how many requests each client has in flight, and how many it may have."""
+        """Take the shared counts by client, and the limit for each."""
         self._requests = requests
         self._limit = limit
         self._client: _Client | None = None
 
     def count(self, client: Address) -> None:
-        """Count the request for its client. Called once at most.
+        """Count the request as its client's. Must be called once at most.
 
         Raises:
-            Refusal: TOO_MANY_CONNECTIONS, when this client has as many in flight as it may have.
+            Refusal: TOO_MANY_CONNECTIONS, when this client exceeds its limit.
         """
         self._client = key = _client_of(client)
         self._requests[key] = in_flight = self._requests.get(key, 0) + 1
@@ -113,10 +111,10 @@ def _decrement(counts: dict[_Client, int], client: _Client) -> None:
 
 
 def _client_of(address: Address) -> _Client:
-    """Return what stands for all addresses of one client.
+    """Return the key under which an address is counted: itself, or its IPv6 network of 64 bits.
 
-    Who has IPv6 has a network of 64 bits at least (RFC 6177): each of its addresses would have a
-    share of its own.
+    A client with IPv6 has such a network at least (RFC 6177): counted one by one, each of its
+    addresses would have a limit of its own.
     """
     # As numbers: addresses take their time to hash.
     number = int(address)
@@ -125,7 +123,7 @@ def _client_of(address: Address) -> _Client:
 
 @dataclass(frozen=True, slots=True)
 class PeerInfo:
-    """The other end of a connection. The fields mean what they mean in `RequestHead`."""
+    """The peer of a connection. The fields have the meaning they have in `RequestHead`."""
 
     address: Address
     via: Via = Via.PEER
@@ -133,6 +131,6 @@ class PeerInfo:
 
 
 def peer_info_of(transport: asyncio.BaseTransport) -> PeerInfo:
-    """Return the socket's other end."""
+    """Return the peer of this socket, without a zone."""
     host = transport.get_extra_info("peername")[0].partition("%")[0]
     return PeerInfo(unmap_ipv4(ip_address(host)))

@@ -1,8 +1,8 @@
-"""Where each request of a connection begins and ends, read strictly, before anything parses it.
+"""A strict scanner of HTTP/1.1 message framing, in front of the parser. No I/O.
 
-Two readers that disagree about a boundary are what request smuggling lives on. So only what can
-be read in one way passes here (RFC 9112, without what it leaves to a reader's leniency); the rest
-is refused. What passes is parsed by aiohttp, which then has nothing left to interpret. Pure.
+Request smuggling needs two readers that disagree about where a request ends. So only bytes with
+one possible framing pass (RFC 9112, without what it leaves to a reader's leniency); the rest is
+refused. aiohttp parses what passes, and has nothing left to interpret.
 """
 
 import re
@@ -10,12 +10,12 @@ from typing import Final, Protocol
 
 from relay.core.errors import Reason, Refusal
 
-#: The longest line of a head, with its end; how many fields; and how long all of it may be.
+#: Limits of a head: bytes of one line with its CRLF, number of fields, bytes in all.
 MAX_LINE: Final = 8190
 MAX_FIELDS: Final = 64
 MAX_HEAD: Final = 64 * 1024
 
-#: Chunks of one body. Reading them costs time, however little is in each.
+#: Chunks of one body. Each costs time, however small it is.
 MAX_CHUNKS: Final = 16_384
 
 # Origin-form alone, and no CONNECT: this is no proxy. Methods are in upper case, and compared so.
@@ -30,7 +30,7 @@ _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 _UNFINISHED_SIZE: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,8}\r?)?")
 
-#: Fields that say where a body ends or what the connection becomes; once each, if at all.
+#: Fields that decide where a body ends or what the connection becomes; allowed once each.
 _FRAMING_FIELDS: Final = frozenset(
     {
         b"content-length",
@@ -42,7 +42,7 @@ _FRAMING_FIELDS: Final = frozenset(
     }
 )
 
-# A head whose every line is in order, and in it the fields that `_Head` looks at.
+# A whole valid head, and the fields in it that `_Head` checks.
 _WHOLE_HEAD: Final = re.compile(rb"%b(?:%b:%b\r\n)*+\r\n" % (_START_LINE, _NAME, _VALUE))
 _CHECKED_FIELDS: Final = re.compile(
     rb"\n(%b):(%b)\r" % (b"|".join((*sorted(_FRAMING_FIELDS), b"connection")), _VALUE),
@@ -51,12 +51,12 @@ _CHECKED_FIELDS: Final = re.compile(
 
 
 class Framing:
-    """Follows one connection.
+    """The framing state of one connection.
 
-    heads: how many heads were complete so far.
-    problem: why nothing more is taken, once something could not be read; then it is over.
-    in_head: whether a head has begun and is not complete.
-    in_body: whether a body has begun and is not complete.
+    heads: number of complete heads so far.
+    problem: the first framing error; after it nothing passes any more. None until then.
+    in_head: whether a head has started and is incomplete.
+    in_body: whether a body has started and is incomplete.
     """
 
     def __init__(self) -> None:
@@ -76,9 +76,10 @@ class Framing:
         return self._body is not None
 
     def feed(self, data: bytes) -> bytes:
-        """Take what was received; return what may be parsed now, in order.
+        """Scan received bytes; return the bytes that may be parsed now, in order.
 
-        A head is held back until it is complete, so that none is parsed which is then refused.
+        A head is buffered until it is complete, so that no refused head is parsed in part. A
+        framing error is set as `problem`; the bytes before it are still returned.
         """
         if self.problem is not None:
             return b""
@@ -104,13 +105,14 @@ class Framing:
         return data[:ready]
 
     def stop(self, problem: Refusal) -> None:
-        """Take nothing more."""
+        """Set `problem` and drop what is buffered: nothing passes any more."""
         self.problem, self._buffer = problem, b""
 
     def _read_head(self, data: bytes, at: int, head: int) -> int:
-        """Read more of a head that began at `head`; return up to where.
+        """Scan on in a head that starts at `head`; return the position reached.
 
-        All of it in one step where it is here as a whole, as nearly every one is; else a line.
+        A head that is complete is matched in one step, as nearly every one is; otherwise one line
+        is.
         """
         if at == head and (whole := self._head.match_whole(data, at)):
             self._finish_head()
@@ -134,20 +136,20 @@ class Framing:
 
 
 class _Body(Protocol):
-    """What follows a head. `ended`: all of it has passed."""
+    """The framing of one body. `ended`: all of it has been scanned."""
 
     ended: bool
 
     def skip(self, data: bytes, at: int) -> int:
-        """Return up to where `data` from `at` on belongs to it and can be judged.
+        """Scan `data` from `at` on; return the position up to which it is valid and the body's.
 
         Raises:
-            Refusal: it is not framed as it has to be.
+            Refusal: BODY_MALFORMED, the framing is invalid.
         """
 
 
 class _Head:
-    """The lines of one head."""
+    """The checks of one head, as a whole or line by line."""
 
     def __init__(self) -> None:
         self.started = False
@@ -156,7 +158,7 @@ class _Head:
         self._values: dict[bytes, bytes] = {}
 
     def match_whole(self, data: bytes, at: int) -> int:
-        """Take all lines if they are in order; return where they end, or 0 with none taken."""
+        """Check a complete head; return its end, or 0 when it has to be read line by line."""
         if data.find(b"\r\n\r\n", at) < 0:
             # Cheaper to know than to try: it may come byte by byte.
             return 0
@@ -172,7 +174,7 @@ class _Head:
         return match.end()
 
     def add_line(self, line: bytes) -> bool:
-        """Take a line with its end; return whether it was the last."""
+        """Check one line with its CRLF; return whether it ends the head."""
         if not self.started:
             match = _REQUEST_LINE.fullmatch(line)
             if match is None:
@@ -199,7 +201,7 @@ class _Head:
             raise _malformed("an upgrade")
 
     def body(self) -> "_Body | None":
-        """Return what follows, None when nothing does, once all lines were taken."""
+        """Return the framing of the body, None for no body. Called after the last line."""
         values = self._values
         for name in (b"trailer", b"upgrade"):
             if name in values:
@@ -223,7 +225,7 @@ class _Head:
 
 
 class _Sized:
-    """A body of a known length."""
+    """A body with Content-Length."""
 
     def __init__(self, length: int) -> None:
         self._remaining = length
@@ -237,7 +239,7 @@ class _Sized:
 
 
 class _Chunked:
-    """A body in chunks, without extensions and without trailers."""
+    """A chunked body, without chunk extensions and trailers."""
 
     def __init__(self) -> None:
         self.ended = False

@@ -1,4 +1,4 @@
-"""The public listeners: sockets, start, reload, drain; and how many descriptors there are."""
+"""The public listeners: open sockets, handle requests, reload, drain; and the descriptor budget."""
 
 import asyncio
 import os
@@ -32,13 +32,13 @@ _OK = Ack(200, b"OK")
 #: How long an idle connection is kept for the provider's next message, in seconds.
 _KEEPALIVE = 75.0
 
-#: How long unread bytes of a refused request are swallowed, so that the refusal is seen, and how
-#: many at least; as many as a body may have, in any case.
+#: For how many seconds unread bytes of a refused request are drained, so that the refusal is seen,
+#: and how many bytes at least; as many as a body may have, in any case.
 _LINGER = 2.0
 _MIN_DRAIN_BYTES = 1024 * 1024
 
-#: How many connections are let in at once, and how many may wait in the system to be. Those let in
-#: are not counted yet: so few that the reserve of file descriptors covers them.
+#: How many connections are accepted in one loop iteration, and how many may wait in the backlog.
+#: Those accepted are not counted yet: so few that the reserve of file descriptors covers them.
 _ACCEPTS_PER_ITERATION = 8
 _BACKLOG = 1024
 
@@ -46,12 +46,12 @@ _BACKLOG = 1024
 #: we are told to stop is answered still, and with that answer the connection closes.
 _IDLE_GRACE = 0.5
 
-#: How long a proxy may take to say whose connection it is.
+#: How long a proxy may take to send its PROXY header.
 _PROXY_HEADER = timedelta(seconds=3)
 
 
 def is_health_check(method: str, target: str) -> bool:
-    """Tell whether this is answered at once, whoever asks, and is no delivery."""
+    """Return whether this is a health check: answered to any client, and no delivery."""
     return target == _HEALTH and method in {"GET", "HEAD"}
 
 
@@ -59,7 +59,7 @@ def is_health_check(method: str, target: str) -> bool:
 class Listener:
     """One address to listen on; `tls` is None for plain HTTP.
 
-    proxy_protocol: every connection has to open with a PROXY header, and only from a trusted proxy.
+    proxy_protocol: every connection must start with a PROXY header and come from a trusted proxy.
     """
 
     host: str
@@ -69,7 +69,7 @@ class Listener:
 
 
 class Edge:
-    """Listens, turns requests into domain types, and answers what `Ingest` says."""
+    """The public HTTP server: gives each `RequestHead` to `Ingest` and writes its `Ack`."""
 
     def __init__(
         self,
@@ -83,7 +83,14 @@ class Edge:
         trusts: Callable[[Address], bool],
         proxy_header_timeout: timedelta = _PROXY_HEADER,
     ) -> None:
-        """Take the parts. `trusts`: whose PROXY header is believed."""
+        """Take the parts; nothing is opened yet.
+
+        trusts: returns whether this address is a trusted proxy, whose PROXY header is believed.
+        proxy_header_timeout: for the whole PROXY header.
+
+        Raises:
+            RelayError: aiohttp has no C parser here.
+        """
         if HttpRequestParser.__module__ != "aiohttp._http_parser":
             # The pure Python parser has been the source of request smuggling before.
             raise RelayError("aiohttp has no C parser here; unset AIOHTTP_NO_EXTENSIONS")
@@ -102,10 +109,10 @@ class Edge:
         self._proxy_factories: list[ProxyHeaderReaders] = []
 
     async def start(self, listeners: Sequence[Listener]) -> list[tuple[str, int]]:
-        """Listen on every address; return the addresses with the ports really taken.
+        """Listen on every address; return them with their actual ports.
 
         Raises:
-            OSError: an address cannot be listened on; none is left open then.
+            OSError: an address cannot be listened on; all are closed again.
         """
         self._server = EdgeServer(
             self._handle,
@@ -123,7 +130,7 @@ class Edge:
                     self._protocol_factory(listener, self._server),
                     listener.host,
                     listener.port,
-                    # How many asyncio lets in before it looks at any of them, too.
+                    # How many asyncio accepts in one loop iteration, too.
                     backlog=_ACCEPTS_PER_ITERATION,
                 )
                 self._sockets.append(server)
@@ -134,7 +141,7 @@ class Edge:
         return [s.getsockname()[:2] for server in self._sockets for s in server.sockets]
 
     def reconfigure(self, *, ingest: Ingest, body: BodyLimits, header_timeout: timedelta) -> None:
-        """Bring requests here from the next one on; connections that are open keep their limits."""
+        """Use these from the next request on; open connections keep their limits."""
         self._ingest = ingest
         self._body = body
         self._header_timeout = header_timeout.total_seconds()
@@ -146,10 +153,10 @@ class Edge:
             factory.timeout = self._header_timeout
 
     async def stop(self, grace: timedelta) -> None:
-        """Stop accepting; let requests in hand finish within `grace`, then close the rest.
+        """Stop accepting, drain requests in flight for up to `grace`, then close all connections.
 
-        Every answer from now on says that its connection closes, so that nobody sends another
-        request into one that does.
+        Every answer from now on carries `Connection: close`, so that no client sends another
+        request on its connection.
         """
         self._stopping = True
         for server in self._sockets:
@@ -179,7 +186,7 @@ class Edge:
     def _protocol_factory(
         self, listener: Listener, server: EdgeServer
     ) -> Callable[[], asyncio.BaseProtocol]:
-        """Return what makes the protocol of each connection to this listener."""
+        """Return the factory of the first protocol of each connection to this listener."""
         inner = self._inner_factory(listener, server)
         if not listener.proxy_protocol:
             return inner
@@ -194,7 +201,7 @@ class Edge:
         return factory
 
     def _inner_factory(self, listener: Listener, server: EdgeServer) -> EdgeServer | TlsHandshakes:
-        """Return the door behind a PROXY header, if there is one."""
+        """Return the factory of the protocol that follows a PROXY header: TLS or HTTP."""
         if listener.tls is None:
             return server
         factory = TlsHandshakes(
@@ -235,7 +242,7 @@ class Edge:
             forwards=peer_info.forwards,
         )
 
-    # ---- what never became a request (`ConnectionErrors`) ---------------------------------------
+    # ---- errors without a request (`ConnectionErrors`) ------------------------------------------
 
     def refuse(self, peer: Address, refusal: Refusal) -> Ack:
         return self._ingest.refuse(peer, refusal)
@@ -250,28 +257,28 @@ class Edge:
 
 
 def _raise_backlog(server: asyncio.Server) -> None:
-    """Let more connections wait in the system than are let in at once."""
+    """Set the backlog higher than the number of connections accepted per loop iteration."""
     for listening in server.sockets:
         with socket.socket(fileno=os.dup(listening.fileno())) as duplicate:
             duplicate.listen(_BACKLOG)
 
 
-#: What the spool, DNS, the private listener, log and libraries may hold open between them, and
-#: connections that are on their way out.
+#: Descriptors for the spool, DNS, the private listener, the log and libraries, and for connections
+#: that are being closed.
 _RESERVE: Final = 64
 
 
 def connection_budget(*, available: int, others: int) -> int:
-    """Return how many connections there may be when all else has its share.
+    """Return how many public connections the descriptors allow, one at least.
 
-    available: descriptors of this process. others: those that connections to upstreams may need.
-    Where descriptors are few, half of them are left to everything else.
+    available: descriptors of this process. others: those reserved for connections to upstreams.
+    Where descriptors are few, half of them are reserved.
     """
     reserved = min(_RESERVE + others, available // 2)
     return max(1, available - reserved)
 
 
 def descriptors() -> int:
-    """Return how many descriptors this process may have."""
+    """Return the soft limit on file descriptors of this process."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 if soft == resource.RLIM_INFINITY else soft

@@ -1,9 +1,9 @@
-"""One connection: its limits, and an answer to everything that is not a request.
+"""One HTTP connection: its limits and deadlines, and our answers to what is not a request.
 
-aiohttp parses what `Framing` lets pass. This subclass adds what it leaves open: a deadline for
-headers and for taking an answer, limits on connections and on what is swallowed of a body that
-nobody wants, an answer for a sender that has said all it will say, and answers of ours where
-aiohttp would send its own error page.
+aiohttp parses what `Framing` lets pass. This subclass adds what it leaves open: deadlines for
+headers and for writing an answer, limits on connections and on the bytes drained of an unread
+body, answers to a sender that has half-closed its side, and our own answers in place of aiohttp's
+error pages.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ SERVER = "relay"
 
 
 def to_response(ack: Ack) -> Response:
-    """Return aiohttp's form of an answer."""
+    """Return the answer as a response of aiohttp."""
     response = Response(status=ack.status, body=ack.body)
     if ack.content_type:
         response.headers["Content-Type"] = ack.content_type
@@ -81,7 +81,7 @@ def to_response(ack: Ack) -> Response:
 
 
 def closing_bytes(ack: Ack) -> bytes:
-    """Return a whole answer as bytes, for a connection on which no request was read."""
+    """Return the answer as the bytes of a whole response, for a connection without a request."""
     phrase = HTTPStatus(ack.status).phrase
     head = (
         f"HTTP/1.1 {ack.status} {phrase}\r\n"
@@ -107,17 +107,17 @@ _OPTIONS: Final = {
 
 
 class ConnectionErrors(Protocol):
-    """Where a connection reports what never became a delivery."""
+    """Records errors of connections that became no delivery, and returns their answers."""
 
     def refuse(self, peer: Address, refusal: Refusal) -> Ack:
-        """Account for it and return the answer."""
+        """Record a refusal and return its answer."""
 
     def fault(self, peer: Address, error: BaseException | None) -> Ack:
-        """Log an error of ours and return the answer."""
+        """Log the error if there is one, record a fault of ours and return its answer."""
 
 
 class EdgeProtocol(RequestHandler):
-    """Guards one connection."""
+    """aiohttp's connection with strict framing, limits and deadlines."""
 
     __slots__ = (
         "_answered",
@@ -151,8 +151,9 @@ class EdgeProtocol(RequestHandler):
     ) -> None:
         """Take the parts.
 
-        swallows: how many bytes may still come of a body whose request has been answered.
-        origin: what a PROXY header said; None to go by the socket.
+        header_timeout: seconds for a head, and for the sender to read an answer.
+        drain_limit: bytes that are drained of bodies whose requests have been answered.
+        peer_info: the peer by a PROXY header; None for the socket's.
         """
         super().__init__(server, **options)
         self.peer_info = peer_info
@@ -211,9 +212,9 @@ class EdgeProtocol(RequestHandler):
             self._parse(b"")
 
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks for it
-        """Keep the connection open for what is owed to a sender that has said all it will say.
+        """Keep the connection open while answers are owed to a sender that has half-closed it.
 
-        TLS has no such half in asyncio: there, the connection is over.
+        asyncio cannot half-close TLS: there, the connection is over.
         """
         self._eof = True
         self._stop_header_deadline()
@@ -233,14 +234,14 @@ class EdgeProtocol(RequestHandler):
         self._answered += 1
         if self._eof and not self._answers_owed:
             self.close()
-        # aiohttp swallows the rest of the body for a while, so that a sender that has to send it
-        # all before it reads finds the answer. `_take` sees to it that it is not too much.
+        # aiohttp drains the rest of the body for a while, so that a sender that has to send it
+        # all before it reads finds the answer. `_receive` sees to it that it is not too much.
         self._draining = not request.content.is_eof()
         return finished
 
     @property
     def _answers_owed(self) -> int:
-        """How many answers are owed: one for each head, and one for what could not be read."""
+        """Answers not yet written: one for each head, and one for a framing error."""
         count = self._framing.heads - self._answered
         return count + 1 if self._rejecting else count
 
@@ -315,7 +316,7 @@ class EdgeProtocol(RequestHandler):
     def _headers_late(self) -> None:
         self._header_deadline = None
         if self._answers_owed:
-            # An answer is owed to who came before on this connection.
+            # An earlier request on this connection has not been answered yet.
             self._start_header_deadline()
         else:
             self._refuse_connection(Refusal(Reason.HEADER_TIMEOUT))
@@ -333,7 +334,7 @@ class EdgeProtocol(RequestHandler):
             self._write_deadline = None
 
     def _reject(self, problem: Refusal) -> None:
-        """Answer what could not be read; nothing is read from this connection any more."""
+        """Answer a framing error; nothing is read from this connection any more."""
         if self._framing.in_body:
             self._lingering_time = 0.0
             self._fail_body(problem)
@@ -343,7 +344,7 @@ class EdgeProtocol(RequestHandler):
             super().data_received(b"")
 
     def _fail_body(self, problem: Refusal) -> None:
-        """Let nobody wait for the rest of a body any more."""
+        """Make a read of the rest of the body raise `problem`."""
         if self._body is not None and not self._body.is_eof():
             self._body.set_exception(problem)
 
@@ -355,7 +356,7 @@ class EdgeProtocol(RequestHandler):
 
 
 class EdgeServer(Server):
-    """aiohttp's low-level server, making our connections."""
+    """aiohttp's low-level server as a factory of `EdgeProtocol`."""
 
     def __init__(
         self,
@@ -371,7 +372,7 @@ class EdgeServer(Server):
         """Take the parts.
 
         keepalive: for how many seconds an idle connection is kept.
-        linger: for how many seconds unread bytes of a request that was answered are swallowed.
+        linger: for how many seconds unread bytes of an answered request are drained.
         """
         options: dict[str, Any] = {
             **_OPTIONS,
@@ -392,7 +393,7 @@ class EdgeServer(Server):
         )
 
     async def drained(self, seconds: float) -> None:
-        """Return when all connections are gone, or after this many seconds."""
+        """Return when all connections are closed, at most after this many seconds."""
         self._all_closed = self._loop.create_future()
         if not self._connections:
             return
@@ -409,7 +410,7 @@ class EdgeServer(Server):
             self._all_closed.set_result(None)
 
     def reconfigure(self, *, header_timeout: float, drain_limit: int) -> None:
-        """Guard the connections to come with other limits."""
+        """Set other limits, for new connections."""
         self._protocol = partial(
             self._protocol, header_timeout=header_timeout, drain_limit=drain_limit
         )

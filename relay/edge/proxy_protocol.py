@@ -1,4 +1,4 @@
-"""The PROXY protocol, versions 1 and 2: reading the header, and a connection before it is read."""
+"""The PROXY protocol, versions 1 and 2: a strict parser, and reading a connection's header."""
 
 import asyncio
 import re
@@ -13,16 +13,16 @@ from relay.edge.connections import Connections, PeerInfo, peer_info_of
 from relay.edge.protocol import ConnectionErrors
 from relay.ingest.client_address import unmap_ipv4
 
-# ---- the header -----------------------------------------------------------------------------
-# By "The PROXY protocol", HAProxy, sections 2.1 and 2.2. Pure, and strict: what the document does
-# not allow is refused. Where it leaves a receiver free, only TCP is taken: Unix sockets and
+# ---- parsing --------------------------------------------------------------------------------
+# By "The PROXY protocol", HAProxy, sections 2.1 and 2.2. No I/O, and strict: what the document does
+# not allow is refused. Where it leaves a receiver free, only TCP is accepted: Unix sockets and
 # datagrams bring no client here.
 
-#: The longest line of version 1, its CRLF included (section 2.1).
+#: Bytes of a line of version 1 at most, its CRLF included (section 2.1).
 MAX_V1_LENGTH: Final = 107
 
-#: The longest header of version 2 that is taken, addresses and TLVs included. The document
-#: promises senders that 536 bytes, the smallest TCP segment, arrive at once (section 2.2).
+#: Bytes of a header of version 2 at most, addresses and TLVs included. The document promises
+#: senders that 536 bytes, the smallest TCP segment, arrive at once (section 2.2).
 MAX_V2_LENGTH: Final = 536
 
 _START_V1 = b"PROXY "
@@ -48,32 +48,32 @@ _CRC32C_LENGTH = 4
 
 
 class ProxyHeaderInvalid(ValueError):
-    """These bytes do not begin, or are not, a PROXY header. The message quotes none of them."""
+    """The bytes are no PROXY header, nor the start of one. The message quotes none of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """What the header says. `source` is the client's address, IPv4-mapped ones as plain IPv4.
+    """A parsed header. `source` is the client's address, IPv4-mapped ones as IPv4.
 
-    It is None where the proxy speaks for nobody (LOCAL, UNKNOWN, UNSPEC): the connection's own
-    address stands.
+    It is None where the header names no client (LOCAL, UNKNOWN, UNSPEC): the address of the socket
+    stands.
     """
 
     source: Address | None
 
 
 def is_proxy_header(data: bytes) -> bool:
-    """Tell whether this is meant as a PROXY header, valid or not."""
+    """Return whether the bytes start like a PROXY header, valid or not."""
     return data.startswith((_START_V1, _SIGNATURE))
 
 
 def bytes_missing(received: bytes) -> int:
-    """Return how many bytes may be read without reading past the header's end; 0 at its end.
+    """Return how many bytes can be read without reading past the header's end; 0 at its end.
 
     What follows the header belongs to TLS or HTTP, so never more than this is read at once.
 
     Raises:
-        ProxyHeaderInvalid: no header begins like this.
+        ProxyHeaderInvalid: the bytes are not the start of a header.
     """
     if _START_V1.startswith(received[: len(_START_V1)]):
         return _bytes_missing_v1(received)
@@ -83,10 +83,10 @@ def bytes_missing(received: bytes) -> int:
 
 
 def parse(header: bytes) -> ProxyHeader:
-    """Return what a whole header says, nothing behind it.
+    """Parse exactly one whole header.
 
     Raises:
-        ProxyHeaderInvalid: it is not exactly one header.
+        ProxyHeaderInvalid: the bytes are less, more or anything else.
     """
     if bytes_missing(header):
         raise ProxyHeaderInvalid("the header is cut short")
@@ -142,7 +142,7 @@ def _bytes_missing_v2(received: bytes) -> int:
 
 
 def _check_fixed(received: bytes) -> None:
-    """Refuse what bytes 13 to 16 give away, before the rest is waited for."""
+    """Check bytes 13 to 16, before the rest has come."""
     command, family, length = received[12], received[13], int.from_bytes(received[14:16])
     if command not in (_LOCAL, _PROXY):
         raise ProxyHeaderInvalid("neither LOCAL nor PROXY of version 2")
@@ -167,7 +167,7 @@ def _parse_v2(header: bytes) -> ProxyHeader:
 
 
 def _check_tlvs(header: bytes, at: int) -> None:
-    """Refuse additions that do not fill the header exactly, and a checksum that is wrong."""
+    """Check that the TLVs fill the header exactly, and the checksum if there is one."""
     checked = False
     while at < len(header):
         value = at + _TLV_HEAD
@@ -200,13 +200,16 @@ def _entry(number: int) -> int:
 
 _TABLE = tuple(map(_entry, range(256)))
 
-# ---- before the header is read --------------------------------------------------------------
-# Only a trusted proxy is listened to, and for a short time. Exactly the header is read: what comes
-# behind it belongs to TLS or HTTP.
+# ---- reading it from a connection -----------------------------------------------------------
+# Only from a trusted proxy, with a short deadline. Exactly the header is read: what follows it
+# belongs to TLS or HTTP.
 
 
 class ProxyHeaderReaders:
-    """The gates of one listener: makes them, and knows which headers are still awaited."""
+    """Factory of the `ProxyHeaderReader` of each connection to one listener.
+
+    pending: connections whose header is still being read.
+    """
 
     def __init__(
         self,
@@ -219,8 +222,8 @@ class ProxyHeaderReaders:
     ) -> None:
         """Take the parts.
 
-        trusts: whose word is taken. timeout: seconds for a whole header. behind: what a gate
-            opens to.
+        trusts: returns whether this address is a trusted proxy. timeout: seconds for a whole
+            header. inner: makes the protocol that follows the header.
         """
         self.trusts = trusts
         self.connections = connections
@@ -233,13 +236,13 @@ class ProxyHeaderReaders:
         return ProxyHeaderReader(self)
 
     def close(self) -> None:
-        """Give up the connections whose header has not come."""
+        """Abort the connections whose header has not been read."""
         for transport in tuple(self.pending):
             transport.abort()
 
 
 class ProxyHeaderReader(asyncio.BufferedProtocol):
-    """Reads the header of one connection, and steps aside."""
+    """Reads the PROXY header of one connection, then replaces itself by the inner protocol."""
 
     def __init__(self, factory: ProxyHeaderReaders) -> None:
         self._factory = factory
@@ -294,7 +297,7 @@ class ProxyHeaderReader(asyncio.BufferedProtocol):
         protocol.connection_made(self._transport)
 
     def _uncount(self) -> bool:
-        """Count the connection out; False when it was not counted, or no longer."""
+        """Stop counting the connection and its deadline; return False when it was not counted."""
         if self._deadline is None:
             return False
         self._deadline.cancel()
@@ -308,7 +311,7 @@ class ProxyHeaderReader(asyncio.BufferedProtocol):
         self._reject(_invalid("no whole header in time"))
 
     def _reject(self, refusal: Refusal) -> None:
-        """Close without an answer: who expects one is not spoken to here."""
+        """Record the refusal and close without an answer: TLS or HTTP has not started yet."""
         self._factory.errors.refuse(self._proxy, refusal)
         self._transport.abort()
 

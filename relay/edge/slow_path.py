@@ -1,4 +1,4 @@
-"""Bodies that come after their head: limited, timed, and exactly as they were sent."""
+"""Reads a request's body, byte for byte, within limits on size, time and rate."""
 
 from asyncio import get_running_loop, timeout_at
 from datetime import timedelta
@@ -18,13 +18,13 @@ _RATE_GRACE: Final = timedelta(seconds=5)
 
 
 class BodyLimits:
-    """How much may be sent, for how long, and how slowly."""
+    """Limits on the size of a body, on its time and on its rate."""
 
     def __init__(self, *, size: int, timeout: timedelta, grace: timedelta = _RATE_GRACE) -> None:
         """Set the limits.
 
-        size: bytes at most; it can be looked up here. within: for all of it. behind: in any time
-            this long, as much has to come as the slowest sender sends, or the rest.
+        size: bytes at most; public. timeout: for all of it. grace: within any time this long, the
+            bytes of the minimum rate have to come, or the rest of the body.
         """
         self.size = size
         self._timeout = timeout.total_seconds()
@@ -91,7 +91,7 @@ class BodyLimits:
 
     @staticmethod
     def _send_continue(request: BaseRequest) -> None:
-        """Tell a sender that asks first (RFC 9110, section 10.1.1) to go on."""
+        """Send 100 Continue to a sender that expects it (RFC 9110, section 10.1.1)."""
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -102,7 +102,7 @@ def _codings(request: BaseRequest) -> list[str]:
 
 
 def headers_of(request: BaseRequest) -> Headers:
-    """Return the header fields as they came."""
+    """Return the header fields in the order received, as Latin-1 text."""
     return Headers(
         tuple(
             [

@@ -1,4 +1,4 @@
-"""TLS of the public listeners: the context, and a connection before its handshake is done."""
+"""TLS of the public listeners: a context with a renewable certificate, and counted handshakes."""
 
 import asyncio
 import ssl
@@ -16,10 +16,10 @@ from relay.edge.protocol import ConnectionErrors, EdgeProtocol
 
 
 class ServerTls:
-    """The certificate and key of one listener, which may be renewed while it listens.
+    """The certificate and key of one listener, renewable while it listens.
 
-    context: what a listener is given, once. Each handshake takes the pair that is newest then, and
-        connections keep what they began with.
+    context: the listener's context, for its whole life. Each handshake uses the newest pair, and
+        connections keep the pair of their handshake.
 
     Raises:
         OSError, ssl.SSLError: as `server_context`.
@@ -37,16 +37,14 @@ class ServerTls:
         self.context.sni_callback = self._select_context
 
     def is_stale(self) -> bool:
-        """Say whether the files are others than those that were taken. Raises nothing."""
+        """Return whether the files have changed since they were loaded. Raises nothing."""
         return self._fingerprint() != self._loaded
 
     def renew(self) -> None:
-        """Take the pair that is in the files now, for every handshake from here on.
-
-        May be called from any thread.
+        """Load the pair from the files, for every handshake from here on. Thread-safe.
 
         Raises:
-            OSError, ssl.SSLError: as `server_context`; the pair before stays.
+            OSError, ssl.SSLError: as `server_context`; the pair before stays in use.
         """
         current = self._fingerprint()
         self._newest = server_context(self.certificate, self.key)
@@ -60,7 +58,7 @@ class ServerTls:
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return a context that speaks TLS 1.2 and up, HTTP/1.1 only.
+    """Return a server context for TLS 1.2 and later, with HTTP/1.1 alone in ALPN.
 
     Raises:
         OSError: a file cannot be read.
@@ -74,13 +72,16 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-# ---- before the handshake is done -----------------------------------------------------------
-# asyncio tells a protocol of a TLS connection only after the handshake. Until then nobody would
-# count it, and a stranger who says nothing would hold it for as long as the handshake may take.
+# ---- handshakes -----------------------------------------------------------------------------
+# asyncio tells a protocol of a TLS connection only after the handshake. Until then nothing would
+# count it, and a silent client would hold it for as long as the handshake may take.
 
 
 class TlsHandshakes:
-    """The gates of one listener: makes them, and knows which handshakes are under way."""
+    """Factory of the `TlsHandshake` of each connection to one listener.
+
+    handshakes: the tasks of those under way.
+    """
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class TlsHandshakes:
         timeout: float,
         inner: Callable[[PeerInfo], EdgeProtocol],
     ) -> None:
-        """Take the parts. `timeout`: seconds for a handshake. `behind`: what a gate opens to."""
+        """Take the parts. `timeout`: seconds for a handshake. `inner`: makes what follows it."""
         self.context = context
         self.connections = connections
         self.errors = errors
@@ -103,14 +104,14 @@ class TlsHandshakes:
         return TlsHandshake(self, peer_info)
 
     async def close(self) -> None:
-        """Give up the handshakes that are under way."""
+        """Cancel the handshakes under way, and return when they have ended."""
         for handshake in tuple(self.handshakes):
             handshake.cancel()
         await asyncio.gather(*self.handshakes, return_exceptions=True)
 
 
 class TlsHandshake(asyncio.Protocol):
-    """Counts a connection, shakes hands in time, and steps aside."""
+    """Counts a connection during its handshake, then replaces itself by the inner protocol."""
 
     def __init__(self, factory: TlsHandshakes, peer_info: PeerInfo | None) -> None:
         self._factory = factory
@@ -135,7 +136,7 @@ class TlsHandshake(asyncio.Protocol):
         self._counted = True
 
     def _uncount(self, peer: Address) -> None:
-        """Count the connection out, once."""
+        """Stop counting the connection. Idempotent."""
         if self._counted:
             self._counted = False
             self._factory.connections.remove(peer)
