@@ -155,8 +155,12 @@ class StoreHealth:
         Raises:
             SpoolBroken: something was found that does not pass.
         """
-        if self._why is not None:
-            raise SpoolBroken(self._why)
+        if self.broken:
+            raise self.failure()
+
+    def failure(self) -> SpoolBroken:
+        """Return a new exception with the reason why the spool is broken."""
+        return SpoolBroken(self._why)
 
     def classify(self, error: apsw.Error, connection: apsw.Connection) -> SpoolUnavailable:
         """Return what to raise for an error that this connection has just met."""
@@ -168,7 +172,7 @@ class StoreHealth:
         """End the spool; return what to raise. The first reason stays."""
         if self._why is None:
             self._why = f"the spool is broken and needs a restart: {why}"
-        return SpoolBroken(self._why)
+        return self.failure()
 
 
 # ---- connections ----------------------------------------------------------------------------

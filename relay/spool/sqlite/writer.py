@@ -9,12 +9,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any, Final, TypeVar
 
 import apsw
 
-from relay.core.errors import RelayError, SpoolUnavailable
+from relay.core.errors import SpoolUnavailable
 from relay.spool import SpoolFull, SpoolOverloaded
 from relay.spool.sqlite.database import StoreHealth, leave_log, no_room
 from relay.spool.sqlite.disk import Ballast
@@ -241,12 +242,14 @@ class Writer:
             return
         settling = [request for request in requests if not request.is_intake]
         self._fail(
-            [request for request in requests if request.is_intake], SpoolFull("the disk is full")
+            [request for request in requests if request.is_intake],
+            partial(SpoolFull, "the disk is full"),
         )
         if settling:
             self._ballast.release()
             if not self._commit(settling):
-                self._fail(settling, SpoolFull("the disk is full, and the ballast is used up"))
+                full = partial(SpoolFull, "the disk is full, and the ballast is used up")
+                self._fail(settling, full)
 
     def _has_room(self) -> bool:
         """Return whether anything new may be taken in; now and then, try to have room again."""
@@ -260,8 +263,12 @@ class Writer:
 
     def _commit(self, requests: list[WriteRequest]) -> bool:
         """Do these in one transaction; return False, and nothing is done, when the disk is full."""
+        if not self._health.broken and not self._still_there():
+            self._health.mark_broken("its file was removed or replaced")
+        if self._health.broken:
+            self._fail(requests, self._health.failure)
+            return True
         try:
-            self._check()
             self._connection.execute("BEGIN IMMEDIATE")
             for request in requests:
                 self._do(request)
@@ -269,19 +276,13 @@ class Writer:
         except apsw.Error as error:
             if no_room(error, self._connection.system_errno):
                 return False
-            self._fail(requests, self._health.classify(error, self._connection))
-        except RelayError as error:
-            self._fail(requests, error)
+            self._fail(requests, partial(self._health.classify, error, self._connection))
         except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it is
-            self._fail(requests, self._health.mark_broken(f"the writer failed: {error!r}"))
+            self._health.mark_broken(f"the writer failed: {error!r}")
+            self._fail(requests, self._health.failure)
         finally:
             self._end()
         return True
-
-    def _check(self) -> None:
-        self._health.check()
-        if not self._still_there():
-            raise self._health.mark_broken("its file was removed or replaced")
 
     def _do(self, request: WriteRequest) -> None:
         """Run one job; raise only what concerns the whole transaction."""
@@ -300,10 +301,11 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - it belongs to whoever handed the work in
             request.error = error
 
-    def _fail(self, requests: list[WriteRequest], error: RelayError) -> None:
+    @staticmethod
+    def _fail(requests: list[WriteRequest], error: Callable[[], SpoolUnavailable]) -> None:
         for request in requests:
             # One exception each: raising it writes a traceback into it.
-            request.error = type(error)(*error.args)
+            request.error = error()
 
     def _end(self) -> None:
         """Leave no transaction open."""
