@@ -1,17 +1,31 @@
 """Receives payment webhooks at the network edge: checks, verifies, stores, delivers.
 
-One delivery walks this way; a package imports only what stands below it.
+    bytes in > edge > ingest > spool > delivery > your service
 
-    edge          bytes from the internet become a request
-    ingest        admit, verify, store or pass on, acknowledge
-    allowlist     may this address send: networks, DNS hosts
-    providers     what a sender says, and how it wants to be answered
-    signatures    is it genuine
-    spool         on disk until it is delivered
-    delivery      claim, confirm, send, decide, settle
+A package imports only what stands below it; two in one paragraph do not know each other.
 
-`admin`, `cli`, `explain` and `config` are what the operator uses; `app` builds the parts, runs and
-exchanges them; `telemetry` counts and logs; `core` holds the types that travel.
+    cli           the `relay` command: one module for each verb or family of verbs
+
+    explain       why a captured request is taken or refused
+
+    app           one process: constructs the parts, runs, reloads and stops them
+
+    admin         the private listener: health, metrics, API, operator pages
+    edge          the public listeners: bytes become requests, answers become bytes
+
+    config        the configuration file: read, checked, warned about
+    ingest        one delivery in: admit, verify, store or pass on, acknowledge
+    delivery      one event out: claim, confirm, send, decide, settle
+
+    providers     what each provider sends, and how it wants to be answered
+
+    allowlist     may this address send: networks and DNS hosts
+    signatures    is it genuine: public keys and shared secrets
+    spool         the durable store between ingest and delivery
+
+    telemetry     what is counted and logged: one method for each decision
+
+    core          the types that travel, and small tools
 """
 
 __version__ = "0.1.0"
