@@ -10,13 +10,8 @@ from relay.app import builder, standalone
 from relay.config.loader import load_text
 from relay.config.settings import Settings
 from relay.core.clock import SystemClock
-from relay.core.errors import RelayError
-from relay.ingest.reconcile import ReconcileResult, Result
-from relay.spool.sqlite import open_spool
 from tests.config.files import GOOD, good
-from tests.config.files import VIPPS as VIPPS_ENDPOINT
-from tests.harness.sandbox import ENVIRON, MIDTRANS, VIPPS, configuration
-from tests.harness.upstream import NOT_FOUND, StatusApi, says
+from tests.harness.sandbox import ENVIRON, VIPPS, configuration
 
 
 @pytest.fixture
@@ -38,20 +33,6 @@ def test_an_endpoint_is_bound_with_its_provider_and_addresses(settings: Settings
     assert {str(entry.network) for entry in vipps.allowlist.entries()} == {f"{VIPPS}/32"}
     assert vipps.knock is None
     assert "x-ms-date" in vipps.headers
-
-
-def test_allowlists_are_known_without_running(settings: Settings) -> None:
-    known = standalone.known_allowlists(settings)
-    assert known["midtrans"][0] is Mode.ENFORCE
-    assert f"{MIDTRANS}/32" in {str(each.network) for each in known["midtrans"][1].entries()}
-
-
-def test_a_broken_state_file_is_said_and_not_guessed_around(
-    settings: Settings, tmp_path: Path
-) -> None:
-    (tmp_path / "dns.json").write_text("{")
-    with pytest.raises(RelayError, match=r"dns\.json"):
-        standalone.known_allowlists(settings)
 
 
 def test_the_host_names_of_every_endpoint_are_known(settings: Settings, tmp_path: Path) -> None:
@@ -106,22 +87,3 @@ async def test_the_api_is_the_one_of_the_environment(environment: str, url: str)
     async with AsyncExitStack() as stack:
         client = builder.status_client(good(text).endpoints[0], SystemClock(), stack)
         assert client.base == url
-
-
-def test_who_cannot_be_reconciled() -> None:
-    midtrans, vipps = good(GOOD + VIPPS_ENDPOINT).endpoints
-    assert standalone.unanswerable(midtrans) is None
-    assert standalone.unanswerable(vipps) == "vipps cannot be asked for a status"
-    [proxied] = good(GOOD + "    mode: proxy\n").endpoints
-    assert "mode: proxy" in str(standalone.unanswerable(proxied))
-    unsigned = GOOD.replace('["${env:KEY}"]', "[]") + "    unsigned: accept\n"
-    assert "no secrets" in str(standalone.unanswerable(good(unsigned).endpoints[0]))
-
-
-async def test_a_reconciler_asks_where_the_endpoint_does(tmp_path: Path) -> None:
-    async with StatusApi(says(NOT_FOUND)) as api, AsyncExitStack() as stack:
-        spool = await open_spool(tmp_path / "relay.db", SystemClock())
-        stack.push_async_callback(spool.close)
-        [endpoint] = good(GOOD + f'    confirm: {{url: "{api.url}"}}\n').endpoints
-        reconciler = standalone.reconciler(endpoint, spool, SystemClock(), stack)
-        assert await reconciler.reconcile("1") == ReconcileResult("1", Result.NOT_FOUND)

@@ -16,6 +16,8 @@ from relay.config.loader import load, load_text
 from relay.config.settings import Settings
 from relay.core.clock import SystemClock
 from relay.spool import SpoolBroken
+from relay.spool.refusals import RefusalQuery
+from relay.spool.sqlite import open_spool
 from relay.telemetry.log import Log, LogWriter
 from tests.harness.sandbox import ENVIRON, configuration, midtrans_body, midtrans_request
 from tests.harness.upstream import Upstream
@@ -149,3 +151,15 @@ async def test_what_changes_before_anybody_watches_is_read(tmp_path: Path) -> No
     stop.set()
     await task
     writer.close()
+
+
+async def test_a_kept_refusal_has_an_id_of_its_own_kind(tmp_path: Path) -> None:
+    async with serving(tmp_path) as relay:
+        forged = midtrans_body(gross_amount="10000.00").replace(b"10000.00", b"10.00")
+        reply = await exchange(relay.addresses.public[0], midtrans_request(forged))
+        assert reply.status == 401
+    spool = await open_spool(tmp_path / "relay.db", SystemClock())
+    (kept,) = (await spool.refusals.page(RefusalQuery())).kept
+    assert kept.refused.id.startswith("ref_")
+    assert len(kept.refused.id) == len("ref_") + 32
+    await spool.close()
