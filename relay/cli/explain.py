@@ -49,7 +49,7 @@ def explain(
     if form is Format.JSON:
         print_json(_json(found, verdict))
     else:
-        rows = [(step.name, step.result, step.said) for step in found.steps]
+        rows = [(step.name, step.result, step.detail) for step in found.steps]
         rows += [("nearest", "-", said) for said in found.nearest]
         rows.append(("verdict", "ok" if found.reason is None else "no", _verdict(found, verdict)))
         print_table(("step", "result", "detail"), rows)
@@ -61,9 +61,10 @@ def _json(found: Walk, verdict: str) -> dict[str, object]:
         "verdict": verdict,
         "reason": None if found.reason is None else found.reason.value,
         "endpoint": found.endpoint,
-        "address_judged": found.judged,
+        "address_judged": found.client_known,
         "steps": [
-            {"step": step.name, "result": step.result, "detail": step.said} for step in found.steps
+            {"step": step.name, "result": step.result, "detail": step.detail}
+            for step in found.steps
         ],
         "nearest": found.nearest,
     }
@@ -74,7 +75,7 @@ def _verdict(found: Walk, verdict: str) -> str:
         return f"{verdict}, {found.reason.value}"
     if found.health:
         return "answered 200, and no delivery"
-    return verdict if found.judged else f"{verdict}, from an allowed address"
+    return verdict if found.client_known else f"{verdict}, from an allowed address"
 
 
 def _captured(name: str) -> Captured:

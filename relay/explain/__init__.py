@@ -1,9 +1,9 @@
-"""Why a captured request is taken or refused: every step, judged by the parts that would judge it.
+"""Explain why a captured request is accepted or refused, with the relay's own parts.
 
-    capture       the bytes of a file become a request, read by the edge's own reader
-    walk          the steps, in the order of the edge
-    nearest_miss  what would have had to be otherwise
+    capture       parse the file with the edge's own reader
+    walk          run the request through every step, in the order of the edge
+    nearest_miss  find a change under which it would verify
 
-A verdict is never made here. The parts of the relay are asked, with the configuration as it is, and
-asked again with one thing changed.
+No check is implemented here. The parts of the relay are called with the configuration as it is, and
+once more with one thing changed.
 """

@@ -1,4 +1,4 @@
-"""A captured request, read as the edge reads it: the file, its PROXY header, the edge's reader."""
+"""Parse a captured request as the edge does: its PROXY header, the file, the edge's own reader."""
 
 import asyncio
 import re
@@ -27,17 +27,17 @@ from relay.edge.slow_path import BodyLimits, headers_of
 from relay.providers.answers import plain_answer
 
 # ---- the PROXY header -----------------------------------------------------------------------
-# Read by the edge's own reader. It says whose connection it is, so it stands for `--peer`.
+# Parsed by the edge's own parser. It names the peer, and so takes the place of `--peer`.
 
-#: Stands in for a peer that nobody knows.
-NOBODY: Final = ip_address("0.0.0.0")  # noqa: S104 - nobody listens here
+#: The address of a peer that neither `--peer` nor a PROXY header names.
+UNKNOWN_PEER: Final = ip_address("0.0.0.0")  # noqa: S104 - nobody listens here
 
 _UNTRUSTED = "from an address that is not in trusted_proxies"
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """A PROXY header. `header` is what it says; None where `problem` says why it is none."""
+class ProxyPrefix:
+    """The bytes of a PROXY header, parsed; `header` is None for an invalid one, with `problem`."""
 
     raw: bytes = field(repr=False)
     header: ProxyHeader | None
@@ -45,16 +45,16 @@ class Opening:
 
     @property
     def lines(self) -> int:
-        """How many lines of the file it takes."""
+        """The number of lines that it takes in the file."""
         return self.raw.count(b"\n")
 
 
-def split(data: bytes) -> tuple[Opening | None, bytes]:
-    """Return the PROXY header that these bytes begin with, if they do, and what follows it.
+def split_proxy_header(data: bytes) -> tuple[ProxyPrefix | None, bytes]:
+    """Split a leading PROXY header, if there is one, from the bytes behind it.
 
     A line of version 1 may end with LF alone, as an editor leaves it.
     """
-    if not is_proxy_header(data) or _request_line(data):
+    if not is_proxy_header(data) or _is_request_line(data):
         return None, data
     line, end, rest = data.partition(b"\n")
     if data.startswith(b"PROXY ") and end and not line.endswith(b"\r"):
@@ -63,60 +63,60 @@ def split(data: bytes) -> tuple[Opening | None, bytes]:
     try:
         while (more := bytes_missing(raw)) and len(raw) < len(data):
             raw = data[: len(raw) + more]
-        return Opening(raw, parse_header(raw)), data[len(raw) :]
+        return ProxyPrefix(raw, parse_header(raw)), data[len(raw) :]
     except ProxyHeaderInvalid as invalid:
-        return Opening(raw, None, str(invalid)), data[len(raw) :]
+        return ProxyPrefix(raw, None, str(invalid)), data[len(raw) :]
 
 
 def peer_info_of(
-    opening: Opening | None, peer: Address | None, trusts: Callable[[Address], bool]
+    prefix: ProxyPrefix | None, peer: Address | None, trusts: Callable[[Address], bool]
 ) -> PeerInfo:
-    """Return whose connection it is; `NOBODY`'s where nothing says so.
+    """Return the peer of the connection; `UNKNOWN_PEER` when neither argument names one.
 
-    peer: who connected: with a PROXY header the proxy, which is trusted when it is not known.
+    peer: the address that connected: with a PROXY header the proxy's, which is trusted when None.
 
     Raises:
         Refusal: PROXY_HEADER_INVALID; the connection is closed.
     """
-    if opening is None:
-        return PeerInfo(peer or NOBODY)
+    if prefix is None:
+        return PeerInfo(peer or UNKNOWN_PEER)
     if peer is not None and not trusts(peer):
         raise Refusal(Reason.PROXY_HEADER_INVALID, _UNTRUSTED)
-    if opening.header is None:
-        raise Refusal(Reason.PROXY_HEADER_INVALID, opening.problem)
-    if opening.header.source is None:
-        return PeerInfo(peer or NOBODY, forwards=False)
-    return PeerInfo(opening.header.source, Via.PROXY)
+    if prefix.header is None:
+        raise Refusal(Reason.PROXY_HEADER_INVALID, prefix.problem)
+    if prefix.header.source is None:
+        return PeerInfo(peer or UNKNOWN_PEER, forwards=False)
+    return PeerInfo(prefix.header.source, Via.PROXY)
 
 
-def told(opening: Opening) -> str:
-    """Say whose connection a valid header makes it."""
-    if opening.header is None or opening.header.source is None:
+def describe_peer(prefix: ProxyPrefix) -> str:
+    """Describe the peer that a valid header names."""
+    if prefix.header is None or prefix.header.source is None:
         return "names no client: the proxy speaks for itself"
-    return f"{opening.header.source} connected to the proxy; --peer is the proxy's own address"
+    return f"{prefix.header.source} connected to the proxy; --peer is the proxy's own address"
 
 
-def _request_line(data: bytes) -> bool:
-    """Tell whether the first line is a request's with the odd method PROXY."""
+def _is_request_line(data: bytes) -> bool:
+    """Tell whether the first line is a request line with the method PROXY."""
     words = data.partition(b"\n")[0].split()
     return bool(words) and words[-1].startswith(b"HTTP/")
 
 
 # ---- the file -------------------------------------------------------------------------------
-# Captures lose things that a connection has. What can be mended without guessing is, and said. What
-# the relay itself would not read is not judged here: the edge's own reader does that.
+# Captures lose things that a connection has. What can be repaired without guessing is, with a note.
+# Requests that the relay itself would not read are left to the edge's own reader.
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*([0-9]+)[ \t]*\r$")
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 
-#: How a request begins that may be broken in any way, but is meant as one.
+#: The start of a request, which may be malformed behind it.
 _METHOD = re.compile(rb"\s*[A-Za-z]+\s")
 _CURL = (b"> ", b"< ", b"* ")
 
 
 class Malformed(ValueError):
-    """The file holds no request. `line` counts from 1."""
+    """The file holds no request; the message says what to write. `line` counts from 1."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -127,38 +127,38 @@ class Malformed(ValueError):
 class Captured:
     """A request from a file.
 
-    raw: what would come over a connection. rest: what of it stands behind the head.
-    notes: what was mended. opening: the PROXY header before all that, where there is one.
+    raw: the bytes as a connection would carry them. rest: those of them behind the head.
+    notes: what was repaired. proxy_prefix: the PROXY header before `raw`, if there is one.
     """
 
     raw: bytes = field(repr=False)
     rest: bytes = field(repr=False)
     notes: tuple[str, ...]
-    opening: Opening | None = None
+    proxy_prefix: ProxyPrefix | None = None
 
 
 def parse(data: bytes) -> Captured:
-    """Return the request in these bytes, however broken it is.
+    """Return the request in these bytes, also a malformed one.
 
     Raises:
         Malformed: it is no request at all; the message says what to write.
     """
-    opening, data = split(data)
-    if opening is not None and opening.header is None:
-        # Nobody knows where it ends, and a connection ends with it.
-        return Captured(data, data, (), opening)
-    _check(data, 0 if opening is None else opening.lines)
+    prefix, data = split_proxy_header(data)
+    if prefix is not None and prefix.header is None:
+        # Where it ends is unknown, and the edge closes the connection.
+        return Captured(data, data, (), prefix)
+    _check_is_request(data, 0 if prefix is None else prefix.lines)
     notes: list[str] = []
-    head, rest = _split(data, notes)
+    head, rest = _split_head(data, notes)
     framing = Framing()
     framing.feed(head)
     if framing.problem is None:
-        head, rest = _bounded(head, rest, framing, notes)
-    return Captured(head + rest, rest, tuple(notes), opening)
+        head, rest = _bound_body(head, rest, framing, notes)
+    return Captured(head + rest, rest, tuple(notes), prefix)
 
 
-def line_at_fault(raw: bytes) -> int | None:
-    """Return the line of the head, from 1 on, that the edge does not read; None for no one line."""
+def faulty_line(raw: bytes) -> int | None:
+    """Return the line of the head, from 1 on, that the edge refuses; None for no single line."""
     framing = Framing()
     for number, line in enumerate(_LINE.findall(raw), 1):
         framing.feed(line)
@@ -169,8 +169,8 @@ def line_at_fault(raw: bytes) -> int | None:
     return None
 
 
-def _check(data: bytes, before: int) -> None:
-    """Refuse what was not meant as a request. `before`: lines of a PROXY header."""
+def _check_is_request(data: bytes, before: int) -> None:
+    """Raise Malformed for a file without a request. `before`: lines of a PROXY header."""
     number = before + 1
     if not data.strip():
         what = "nothing follows the PROXY header" if before else "the file is empty"
@@ -185,8 +185,8 @@ def _check(data: bytes, before: int) -> None:
         raise Malformed(number, "not a request line; write METHOD /path HTTP/1.1")
 
 
-def _split(data: bytes, notes: list[str]) -> tuple[bytes, bytes]:
-    """Return the head, with its blank line and the ends that lines have on a connection."""
+def _split_head(data: bytes, notes: list[str]) -> tuple[bytes, bytes]:
+    """Split the head, with CRLF line ends and its blank line, from the rest."""
     end = _HEAD_END.search(data)
     if end is None:
         notes.append("no blank line ends the head; all of the file is taken for it")
@@ -201,8 +201,10 @@ def _split(data: bytes, notes: list[str]) -> tuple[bytes, bytes]:
     return head, rest
 
 
-def _bounded(head: bytes, rest: bytes, framing: Framing, notes: list[str]) -> tuple[bytes, bytes]:
-    """Return the head and the body that belongs to it. `framing`: has read the head."""
+def _bound_body(
+    head: bytes, rest: bytes, framing: Framing, notes: list[str]
+) -> tuple[bytes, bytes]:
+    """Return the head, and the body by its length. `framing` has read the head."""
     announced = _LENGTH.search(head)
     if announced is not None:
         length = int(announced[1])
@@ -210,21 +212,21 @@ def _bounded(head: bytes, rest: bytes, framing: Framing, notes: list[str]) -> tu
             notes.append(
                 f"Content-Length says {length} bytes, and {len(rest)} are there: it is cut off"
             )
-        return head, _cut(rest, length, notes)
+        return head, _truncate(rest, length, notes)
     if framing.in_body:
         end = _end_of_chunks(rest, framing)
         if end is None:
             notes.append("its last chunk is missing: the body is cut off")
             return head, rest
-        return head, _cut(rest, end, notes)
+        return head, _truncate(rest, end, notes)
     if not rest.strip(b"\r\n"):
-        return head, _cut(rest, 0, notes)
+        return head, _truncate(rest, 0, notes)
     notes.append("it has no Content-Length; all that follows the head is taken for its body")
     return head[:-2] + b"Content-Length: %d\r\n\r\n" % len(rest), rest
 
 
 def _end_of_chunks(rest: bytes, framing: Framing) -> int | None:
-    """Return how long the body is, with all there is where it is broken; None if it is cut off."""
+    """Return the length of a chunked body; all of a malformed one; None if it is cut off."""
     length = 0
     for line in _LINE.findall(rest):
         framing.feed(line)
@@ -236,7 +238,7 @@ def _end_of_chunks(rest: bytes, framing: Framing) -> int | None:
     return None
 
 
-def _cut(rest: bytes, length: int, notes: list[str]) -> bytes:
+def _truncate(rest: bytes, length: int, notes: list[str]) -> bytes:
     left = rest[length:]
     if left:
         what = "bytes" if left.strip(b"\r\n") else "bytes of line ends"
@@ -248,15 +250,15 @@ def _cut(rest: bytes, length: int, notes: list[str]) -> bytes:
 # The connection is a pair of sockets within this process. Nothing else could agree with the edge on
 # every malformed request.
 
-#: Nobody waits here: all is there at once, and behind it is the end.
-_WITHIN: Final = timedelta(seconds=10)
+#: Never reached: all bytes are there at once, and the end of the stream behind them.
+_TIMEOUT: Final = timedelta(seconds=10)
 
-_NOTHING: Final = plain_answer(IngestResult(Verdict.UNAVAILABLE))
+_UNAVAILABLE: Final = plain_answer(IngestResult(Verdict.UNAVAILABLE))
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A request whose head could be read. `body` is None where `problem` says why."""
+class ParsedRequest:
+    """A request whose head was read. `body` is None when it was refused, with `problem`."""
 
     method: str
     target: str
@@ -265,21 +267,21 @@ class Reading:
     problem: Refusal | None = None
 
 
-async def read(raw: bytes, *, most: int) -> Reading:
-    """Return what the edge makes of these bytes, when they are all that comes.
+async def read_request(raw: bytes, *, max_body: int) -> ParsedRequest:
+    """Parse these bytes with the edge's own server, as all that a connection carries.
 
-    most: bytes of a body.
+    max_body: the limit of a body, in bytes.
 
     Raises:
         Refusal: the head cannot be read; no endpoint ever sees the request.
     """
     loop = asyncio.get_running_loop()
-    reader = _Reader(BodyLimits(size=most, timeout=_WITHIN), loop.create_future())
+    reader = _RequestCatcher(BodyLimits(size=max_body, timeout=_TIMEOUT), loop.create_future())
     server = EdgeServer(
         reader.handle,
         connections=Connections(total=1, per_address=1, shares_address=lambda _: False),
         errors=reader,
-        header_timeout=_WITHIN.total_seconds(),
+        header_timeout=_TIMEOUT.total_seconds(),
         drain_limit=0,
         keepalive=0.0,
         linger=0.0,
@@ -287,7 +289,7 @@ async def read(raw: bytes, *, most: int) -> Reading:
     sender, receiver = socket.socketpair()
     sender.setblocking(False)
     with sender:
-        await loop.connect_accepted_socket(lambda: server(PeerInfo(NOBODY)), receiver)
+        await loop.connect_accepted_socket(lambda: server(PeerInfo(UNKNOWN_PEER)), receiver)
         sending = loop.create_task(_send(sender, raw, reader))
         try:
             found = await reader.found
@@ -300,42 +302,42 @@ async def read(raw: bytes, *, most: int) -> Reading:
     return found
 
 
-async def _send(sender: socket.socket, raw: bytes, reader: "_Reader") -> None:
+async def _send(sender: socket.socket, raw: bytes, reader: "_RequestCatcher") -> None:
     await asyncio.get_running_loop().sock_sendall(sender, raw)
-    # An end that comes before the head was taken would leave nothing to tell.
-    await reader.begun.wait()
+    # An end of the stream before the head was read would leave no result.
+    await reader.head_read.wait()
     sender.shutdown(socket.SHUT_WR)
 
 
-class _Reader:
-    """What the edge serves, and its `ConnectionErrors`: keeps the first request or refusal."""
+class _RequestCatcher:
+    """Handler and `ConnectionErrors` of the edge's server: keeps the first request or refusal."""
 
-    def __init__(self, body: BodyLimits, found: asyncio.Future[Reading | Refusal]) -> None:
-        self.begun = asyncio.Event()
+    def __init__(self, body: BodyLimits, found: asyncio.Future[ParsedRequest | Refusal]) -> None:
+        self.head_read = asyncio.Event()
         self.found = found
         self._body = body
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
-        self.begun.set()
+        self.head_read.set()
         body, problem = None, None
         try:
             body = await self._body.read(request)
         except Refusal as refusal:
             problem = refusal
-        told = Reading(request.method, request.raw_path, headers_of(request), body, problem)
-        self._tell(told)
-        return to_response(_NOTHING)
+        fields = headers_of(request)
+        self._set_result(ParsedRequest(request.method, request.raw_path, fields, body, problem))
+        return to_response(_UNAVAILABLE)
 
     def refuse(self, _: Address, refusal: Refusal) -> Ack:
-        self._tell(refusal)
-        return _NOTHING
+        self._set_result(refusal)
+        return _UNAVAILABLE
 
     def fault(self, _: Address, error: BaseException | None) -> Ack:
         if not self.found.done():
             self.found.set_exception(error or RuntimeError("the edge failed, and does not say why"))
-        return _NOTHING
+        return _UNAVAILABLE
 
-    def _tell(self, found: Reading | Refusal) -> None:
-        self.begun.set()
+    def _set_result(self, found: ParsedRequest | Refusal) -> None:
+        self.head_read.set()
         if not self.found.done():
             self.found.set_result(found)

@@ -1,6 +1,7 @@
-"""The nearest miss: one thing is changed, and the same inspector is asked again.
+"""Near misses: change one thing of a refused delivery or its options, and verify it again.
 
-Pure. What fits after a change says where to look; nothing of a secret is told but which one fits.
+Pure, no I/O. A change under which it verifies is a hint for the operator. Of a secret a hint says
+only which one fits.
 """
 
 import json
@@ -16,7 +17,7 @@ from relay.core.secret import Secret
 from relay.core.strict_json import minify
 from relay.providers import EndpointOptions, Provider, Window
 
-_ALWAYS: Final = Window(past=None, future=None)
+_ANY_TIME: Final = Window(past=None, future=None)
 
 _URL: Final = "it fits with public_url: "
 _FORWARDED_HOSTS: Final = ("X-Forwarded-Host", "X-Original-Host", "Host")
@@ -24,40 +25,40 @@ _FORWARDED_HOSTS: Final = ("X-Forwarded-Host", "X-Original-Host", "Host")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A delivery that was refused, and all that is known about it.
+    """A refused delivery, with what may be tried instead.
 
-    elsewhere: the secrets of other endpoints with the same provider, by how to call them.
-    urls: the `public_url` of other endpoints.
+    other_secrets: the secrets of other endpoints with the same provider, by a text naming these.
+    other_urls: the `public_url` of other endpoints.
     """
 
     provider: Provider
     options: EndpointOptions
     delivery: Delivery
-    elsewhere: Mapping[str, tuple[Secret, ...]]
-    urls: Sequence[str] = ()
+    other_secrets: Mapping[str, tuple[Secret, ...]]
+    other_urls: Sequence[str] = ()
 
 
-def misses(case: Case) -> list[str]:
-    """Return what would have made the delivery pass, one sentence each, the likeliest first."""
+def near_misses(case: Case) -> list[str]:
+    """Return a sentence for each change under which it verifies, the likeliest first."""
     found: list[str] = []
-    for said, options, delivery in _changes(case):
-        if any(_alike(said, each) for each in found):
+    for hint, options, delivery in _changes(case):
+        if any(_same_change(hint, each) for each in found):
             continue
-        if _passes(case.provider, options, delivery):
-            found.append(said)
+        if _verifies(case.provider, options, delivery):
+            found.append(hint)
             continue
-        later = replace(options, window=_ALWAYS)
-        if options.window != _ALWAYS and _passes(case.provider, later, delivery):
-            found.append(f"{said}; its time would be refused all the same")
+        later = replace(options, window=_ANY_TIME)
+        if options.window != _ANY_TIME and _verifies(case.provider, later, delivery):
+            found.append(f"{hint}; its time would be refused all the same")
     return found
 
 
-def _alike(said: str, found: str) -> bool:
-    """Tell whether both change the same thing: one spelling of it is enough."""
-    return said.partition(_URL)[:2] == found.partition(_URL)[:2] if _URL in said else said == found
+def _same_change(hint: str, found: str) -> bool:
+    """Tell whether two hints are about the same change, in another spelling."""
+    return hint.partition(_URL)[:2] == found.partition(_URL)[:2] if _URL in hint else hint == found
 
 
-def _passes(
+def _verifies(
     provider: Provider, options: EndpointOptions, delivery: Delivery
 ) -> Verification | None:
     try:
@@ -73,12 +74,12 @@ def _changes(case: Case) -> Iterator[_Change]:
     options, delivery = case.options, case.delivery
     yield (
         "all is right but its time: see `timestamp`, and the clocks",
-        replace(options, window=_ALWAYS),
+        replace(options, window=_ANY_TIME),
         delivery,
     )
     if options.order_id_pattern is not None:
-        said = "all is right but `order_id_pattern`"
-        yield said, replace(options, order_id_pattern=None), delivery
+        hint = "all is right but `order_id_pattern`"
+        yield hint, replace(options, order_id_pattern=None), delivery
     if options.partner_id is not None:
         yield "all is right but `partner_id`", replace(options, partner_id=None), delivery
     yield from _secrets(case)
@@ -88,35 +89,35 @@ def _changes(case: Case) -> Iterator[_Change]:
 
 
 def _secrets(case: Case) -> Iterator[_Change]:
-    for where, secrets in case.elsewhere.items():
-        said = f"it is signed for {where}: that secret fits, this endpoint's do not"
-        yield said, replace(case.options, secrets=secrets), case.delivery
+    for where, secrets in case.other_secrets.items():
+        hint = f"it is signed for {where}: that secret fits, this endpoint's do not"
+        yield hint, replace(case.options, secrets=secrets), case.delivery
     for position, secret in enumerate(case.options.secrets):
         text = secret.reveal()
-        for other, said in (
+        for other, hint in (
             (text.strip(), "without the blanks around it"),
             (text + b"\n", "with a line end behind it"),
             (text.strip(b"\"'"), "without the quotes around it"),
         ):
             if other and other != text:
                 changed = replace(case.options, secrets=(Secret(other),))
-                yield f"secrets.{position} fits {said}", changed, case.delivery
+                yield f"secrets.{position} fits {hint}", changed, case.delivery
 
 
 def _urls(case: Case) -> Iterator[_Change]:
     options = case.options
     if options.public_url is not None:
         yield "it fits without public_url", replace(options, public_url=None), case.delivery
-    for url in dict.fromkeys((*_public_urls(case), *case.urls)):
+    for url in dict.fromkeys((*_public_urls(case), *case.other_urls)):
         if url != options.public_url:
-            said = f"{_URL}{url}"
-            yield said, replace(options, public_url=url), case.delivery
+            hint = f"{_URL}{url}"
+            yield hint, replace(options, public_url=url), case.delivery
 
 
 def _public_urls(case: Case) -> Iterator[str]:
-    """Yield the URLs that the sender may have been given."""
+    """Yield URLs that may be registered at the sender."""
     head, own = case.delivery.head, case.options.public_url
-    known = [urlsplit(url) for url in (*case.urls, own or "")]
+    known = [urlsplit(url) for url in (*case.other_urls, own or "")]
     hosts = [value for name in _FORWARDED_HOSTS for value in head.headers.values(name)]
     hosts += [each.netloc for each in known]
     hosts += [host.partition(":")[0] for host in hosts]
@@ -136,12 +137,12 @@ def _headers(case: Case) -> Iterator[_Change]:
     for name in names:
         values = headers.values(name)
         for at in range(len(values) if len(values) > 1 else 0):
-            said = f"it fits with number {at + 1} of its {len(values)} fields {name} alone"
-            yield said, case.options, _with_field(case.delivery, name, values[at])
+            hint = f"it fits with number {at + 1} of its {len(values)} fields {name} alone"
+            yield hint, case.options, _with_field(case.delivery, name, values[at])
         for trimmed in dict.fromkeys((values[0].strip("\"'"), values[0].lower())):
             if trimmed not in ("", values[0]):
-                said = f"it fits with {name} in lower case, or without quotes"
-                yield said, case.options, _with_field(case.delivery, name, trimmed)
+                hint = f"it fits with {name} in lower case, or without quotes"
+                yield hint, case.options, _with_field(case.delivery, name, trimmed)
 
 
 def _with_field(delivery: Delivery, name: str, value: str) -> Delivery:
@@ -150,10 +151,10 @@ def _with_field(delivery: Delivery, name: str, value: str) -> Delivery:
 
 
 def _bodies(case: Case) -> Iterator[_Change]:
-    for said, body in _rewritten(case.delivery.body):
+    for hint, body in _rewritten(case.delivery.body):
         if body != case.delivery.body:
-            told = f"it fits the body {said}: something on the way rewrites bodies"
-            yield told, case.options, replace(case.delivery, body=body)
+            change = f"it fits the body {hint}: something on the way rewrites bodies"
+            yield change, case.options, replace(case.delivery, body=body)
 
 
 def _rewritten(body: bytes) -> Iterator[tuple[str, bytes]]:
@@ -176,10 +177,10 @@ def _rewritten(body: bytes) -> Iterator[tuple[str, bytes]]:
             yield how + ", with \\/ for /", written.replace(b"/", b"\\/")
     yield "with its numbers as strings", _dumps(texts, (",", ":"), escaped=False)
     if isinstance(texts, dict):
-        for said, change in (("with .00", _with_cents), ("without .00", _without_cents)):
+        for hint, change in (("with .00", _with_cents), ("without .00", _without_cents)):
             changed = {name: change(value) for name, value in texts.items()}
             if changed != texts:
-                yield f"with its amounts {said}", _dumps(changed, (",", ":"), escaped=False)
+                yield f"with its amounts {hint}", _dumps(changed, (",", ":"), escaped=False)
 
 
 def _dumps(value: object, separators: tuple[str, str], *, escaped: bool) -> bytes:

@@ -1,4 +1,4 @@
-"""A captured request on its way through the relay, step by step, each with its verdict."""
+"""Run a captured request through every step of the relay, and record the result of each."""
 
 import asyncio
 import difflib
@@ -29,8 +29,16 @@ from relay.core.request import (
 from relay.core.secret import Mask
 from relay.edge.connections import PeerInfo
 from relay.edge.listener import is_health_check
-from relay.explain.capture import NOBODY, Captured, Reading, line_at_fault, peer_info_of, read, told
-from relay.explain.nearest_miss import Case, misses
+from relay.explain.capture import (
+    UNKNOWN_PEER,
+    Captured,
+    ParsedRequest,
+    describe_peer,
+    faulty_line,
+    peer_info_of,
+    read_request,
+)
+from relay.explain.nearest_miss import Case, near_misses
 from relay.ingest.client_address import ClientLocator, unmap_ipv4
 from relay.ingest.pipeline import Endpoint
 from relay.ingest.routing import Route, Routes
@@ -41,7 +49,7 @@ from relay.signatures import SignedText
 
 OK, NO, NOTE = "ok", "no", "-"
 
-_TAKE_OFF = (
+_REMOVE_PROXY_HEADER = (
     "it begins with a PROXY header, and no listener has proxy_protocol: true; take the header off,"
     " and give the address that it names with --peer"
 )
@@ -49,73 +57,74 @@ _TAKE_OFF = (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: `ok`, `no`, or `-` where nothing is decided."""
+    """One step and its result: `ok`, `no`, or `-` where nothing is decided."""
 
     name: str
     result: str
-    said: str
+    detail: str
 
 
 @dataclass(slots=True)
 class Walk:
     """All steps, and the first reason to refuse; None when the request would be accepted.
 
-    judged: whether the client's address was known, so that it could be judged.
-    health: it is no delivery but a health check, which everybody is answered.
+    client_known: whether the client's address was known, so that the allowlist could be checked.
+    health: it is no delivery but a health check, which is answered to every client.
+    nearest: hints at changes under which it would be accepted.
     """
 
     steps: list[Step] = field(default_factory=list)
     endpoint: str | None = None
     reason: Reason | None = None
-    judged: bool = True
+    client_known: bool = True
     health: bool = False
     nearest: list[str] = field(default_factory=list)
 
 
-def unread(settings: Settings, captured: Captured, refusal: Refusal) -> Walk:
-    """Return the walk of a request that ends before the relay knows where it goes."""
+def walk_unreadable(settings: Settings, captured: Captured, refusal: Refusal) -> Walk:
+    """Return the walk of a request whose head or PROXY header is refused."""
     mask = Mask(settings.every_secret(), Headers())
     found = Walk([Step("capture", NOTE, mask.text(note)) for note in captured.notes])
     found.reason = refusal.reason
     name, where, detail = "head", "", f": {refusal.detail}" if refusal.detail else ""
-    if captured.opening is None:
-        line = line_at_fault(captured.raw)
+    if captured.proxy_prefix is None:
+        line = faulty_line(captured.raw)
     elif refusal.reason is Reason.PROXY_HEADER_INVALID:
         name, line = "proxy", None
     elif not any(each.proxy_protocol for each in settings.listen):
         line = 1
-        found.nearest.append(_TAKE_OFF)
+        found.nearest.append(_REMOVE_PROXY_HEADER)
     else:
-        found.steps.append(Step("proxy", OK, told(captured.opening)))
-        line = line_at_fault(captured.raw)
-        line = None if line is None else line + captured.opening.lines
+        found.steps.append(Step("proxy", OK, describe_peer(captured.proxy_prefix)))
+        line = faulty_line(captured.raw)
+        line = None if line is None else line + captured.proxy_prefix.lines
     where = "" if line is None else f", line {line}"
     found.steps.append(Step(name, NO, f"{refusal.reason.value}{detail}{where}"))
     return found
 
 
-# ---- the way --------------------------------------------------------------------------------
+# ---- the walk -------------------------------------------------------------------------------
 
 
 def walk(settings: Settings, captured: Captured, peer: Address | None, at: datetime) -> Walk:
-    """Return what would become of this request, received `at` this time from this peer.
+    """Return the steps of this request, received `at` this time from this peer.
 
-    Everything is looked at, also behind the step that refuses. Nothing is looked up in DNS.
+    Steps behind the one that refuses are run too. DNS is not queried; the cache is used.
 
     Raises:
-        RelayError: what DNS said last cannot be read.
+        RelayError: the DNS cache cannot be read.
     """
-    opening, raw = captured.opening, captured.raw
-    if opening is not None and not any(each.proxy_protocol for each in settings.listen):
-        # All that there is would be read as a request.
-        raw = opening.raw + raw
-        opening = None
+    prefix, raw = captured.proxy_prefix, captured.raw
+    if prefix is not None and not any(each.proxy_protocol for each in settings.listen):
+        # Without proxy_protocol, all bytes would be read as a request.
+        raw = prefix.raw + raw
+        prefix = None
     try:
-        come = peer_info_of(opening, peer, builder.client_locator(settings).trusts)
-        reading = asyncio.run(read(raw, most=settings.limits.body))
+        peer_info = peer_info_of(prefix, peer, builder.client_locator(settings).trusts)
+        parsed = asyncio.run(read_request(raw, max_body=settings.limits.body))
     except Refusal as refusal:
-        return unread(settings, captured, refusal)
-    return _Walker(settings, captured, reading, come, at).walk()
+        return walk_unreadable(settings, captured, refusal)
+    return _Walker(settings, captured, parsed, peer_info, at).walk()
 
 
 class _Walker:
@@ -123,34 +132,34 @@ class _Walker:
         self,
         settings: Settings,
         captured: Captured,
-        reading: Reading,
-        come: PeerInfo,
+        parsed: ParsedRequest,
+        peer_info: PeerInfo,
         at: datetime,
     ) -> None:
         self._settings = settings
         self._captured = captured
-        self._reading = reading
-        self._known = come.address != NOBODY or not come.forwards
+        self._parsed = parsed
+        self._peer_known = peer_info.address != UNKNOWN_PEER or not peer_info.forwards
         self._walk = Walk()
         registry = known_registry(settings, SystemClock())
         self._endpoints = [builder.bind_endpoint(each, registry) for each in settings.endpoints]
         self._clients = builder.client_locator(settings)
         self._head = RequestHead(
-            method=reading.method,
-            target=reading.target,
-            headers=reading.headers,
-            peer=come.address,
+            method=parsed.method,
+            target=parsed.target,
+            headers=parsed.headers,
+            peer=peer_info.address,
             received_at=at,
-            via=come.via,
-            forwards=come.forwards,
+            via=peer_info.via,
+            forwards=peer_info.forwards,
         )
-        self._mask = Mask(settings.every_secret(), reading.headers)
+        self._mask = Mask(settings.every_secret(), parsed.headers)
 
     def walk(self) -> Walk:
         self._request()
         if is_health_check(self._head.method, self._head.target):
             self._walk.health = True
-            self._say("endpoint", OK, "the health check, answered 200 whoever asks")
+            self._add_step("endpoint", OK, "the health check, answered 200 whoever asks")
             return self._walk
         route = self._route()
         if route is None:
@@ -164,40 +173,40 @@ class _Walker:
         self._method(route)
         client = self._client()
         if client is not None:
-            self._allowed(endpoint, configured, client)
+            self._allowlist(endpoint, configured, client)
         body = self._body()
         if body is None:
             return self._walk
-        stands_in = ClientAddress(self._head.peer, Via.PEER)
-        delivery = Delivery(endpoint.name, self._head, client or stands_in, route.remainder, body)
+        placeholder = ClientAddress(self._head.peer, Via.PEER)
+        delivery = Delivery(endpoint.name, self._head, client or placeholder, route.remainder, body)
         self._signature(endpoint, configured, delivery)
         return self._walk
 
-    # ---- telling ----------------------------------------------------------------------------
+    # ---- recording --------------------------------------------------------------------------
 
-    def _say(self, name: str, result: str, said: str) -> None:
-        self._walk.steps.append(Step(name, result, self._mask.text(said)))
+    def _add_step(self, name: str, result: str, detail: str) -> None:
+        self._walk.steps.append(Step(name, result, self._mask.text(detail)))
 
     def _refuse(self, name: str, refusal: Refusal) -> None:
         if self._walk.reason is None:
             self._walk.reason = refusal.reason
-        told = f"{refusal.reason.value}: {refusal.detail}" if refusal.detail else refusal.reason
-        self._say(name, NO, told)
+        detail = f"{refusal.reason.value}: {refusal.detail}" if refusal.detail else refusal.reason
+        self._add_step(name, NO, detail)
 
-    def _near(self, said: str) -> None:
-        self._walk.nearest.append(self._mask.text(said))
+    def _suggest(self, hint: str) -> None:
+        self._walk.nearest.append(self._mask.text(hint))
 
     # ---- steps ------------------------------------------------------------------------------
 
     def _request(self) -> None:
         for note in self._captured.notes:
-            self._say("capture", NOTE, note)
-        if self._captured.opening is not None:
-            self._say("proxy", OK, told(self._captured.opening))
+            self._add_step("capture", NOTE, note)
+        if self._captured.proxy_prefix is not None:
+            self._add_step("proxy", OK, describe_peer(self._captured.proxy_prefix))
         head = self._head
         mark = "?…" if head.query else ""
-        size = len(self._captured.rest if self._reading.body is None else self._reading.body)
-        self._say("request", NOTE, f"{head.method} {head.path}{mark}, {size} bytes of body")
+        size = len(self._captured.rest if self._parsed.body is None else self._parsed.body)
+        self._add_step("request", NOTE, f"{head.method} {head.path}{mark}, {size} bytes of body")
 
     def _route(self) -> Route[Endpoint] | None:
         try:
@@ -206,65 +215,65 @@ class _Walker:
             self._refuse("endpoint", refusal)
             paths = [endpoint.path for endpoint in self._endpoints]
             for path in difflib.get_close_matches(self._head.path, paths, n=1):
-                self._near(f"an endpoint has the path {path}; paths are compared as they are")
+                self._suggest(f"an endpoint has the path {path}; paths are compared as they are")
             return None
         below = f", and {route.remainder} below it" if route.remainder else ""
-        said = f"{route.endpoint.name}, by its path {route.endpoint.path}{below}"
-        self._say("endpoint", OK, said + (", passed on" if route.proxied else ""))
+        detail = f"{route.endpoint.name}, by its path {route.endpoint.path}{below}"
+        self._add_step("endpoint", OK, detail + (", passed on" if route.proxied else ""))
         return route
 
     def _method(self, route: Route[Endpoint]) -> None:
         if self._head.method in route.methods:
-            self._say("method", OK, self._head.method)
+            self._add_step("method", OK, self._head.method)
         else:
             detail = f"{self._head.method}; there are: {', '.join(route.methods)}"
             self._refuse("method", Refusal(Reason.METHOD_NOT_ALLOWED, detail))
 
     def _client(self) -> ClientAddress | None:
-        if not self._known:
-            self._walk.judged = False
-            self._say("client", NOTE, "not judged: --peer ADDRESS says who connected")
+        if not self._peer_known:
+            self._walk.client_known = False
+            self._add_step("client", NOTE, "not judged: --peer ADDRESS says who connected")
             return None
         if self._head.forwards:
-            self._near_hops()
+            self._forwarding()
         try:
             client = self._clients.locate(self._head)
         except Refusal as refusal:
             self._refuse("client", refusal)
             return None
-        self._say("client", OK, f"{client.address}, by {client.via.value}")
+        self._add_step("client", OK, f"{client.address}, by {client.via.value}")
         return client
 
-    def _near_hops(self) -> None:
-        """Tell who connected, and whom it speaks for."""
+    def _forwarding(self) -> None:
+        """Record the peer, and the addresses that it forwards."""
         peer, header = self._head.peer, self._settings.forwarded_header
         trusted = self._clients.trusts(peer)
         by = ", by the PROXY header" if self._head.via is Via.PROXY else ""
-        self._say("peer", NOTE, f"{peer}{by}, {'a' if trusted else 'no'} trusted proxy")
+        self._add_step("peer", NOTE, f"{peer}{by}, {'a' if trusted else 'no'} trusted proxy")
         if trusted:
             self._hops(self._clients, ",".join(self._head.headers.values(header)))
 
     def _hops(self, clients: ClientLocator, value: str) -> None:
-        """Tell the forwarded addresses from the nearest hop to the client."""
+        """Record the forwarded addresses, from the nearest hop to the client."""
         for number, element in enumerate(reversed(value.split(",")), 1):
             text = element.strip()
             try:
                 address = unmap_ipv4(ip_address(text))
             except ValueError:
-                self._say(f"hop {number}", NOTE, text)
+                self._add_step(f"hop {number}", NOTE, text)
                 continue
             if not clients.trusts(address):
-                self._say(f"hop {number}", NOTE, f"{address}, no trusted proxy: the client")
+                self._add_step(f"hop {number}", NOTE, f"{address}, no trusted proxy: the client")
                 return
-            self._say(f"hop {number}", NOTE, f"{address}, a trusted proxy")
+            self._add_step(f"hop {number}", NOTE, f"{address}, a trusted proxy")
 
-    def _allowed(
+    def _allowlist(
         self, endpoint: Endpoint, configured: EndpointSettings, client: ClientAddress
     ) -> None:
         entry = endpoint.allowlist.match(client.address)
         mode = endpoint.mode
         if entry is not None:
-            self._say("allowlist", OK, f"{_told(entry)}; mode {mode.value}")
+            self._add_step("allowlist", OK, f"{_describe_entry(entry)}; mode {mode.value}")
             return
         waiting = endpoint.allowlist.unready()
         reason = Reason.SOURCE_UNKNOWN if waiting else Reason.SOURCE_NOT_ALLOWED
@@ -274,32 +283,34 @@ class _Walker:
         if mode is Mode.ENFORCE:
             self._refuse("allowlist", Refusal(reason, detail))
         else:
-            self._say("allowlist", NOTE, f"would be {reason.value}: {detail}")
-        self._near_address(endpoint, configured, client.address)
+            self._add_step("allowlist", NOTE, f"would be {reason.value}: {detail}")
+        self._suggest_for_address(endpoint, configured, client.address)
 
-    def _near_address(
+    def _suggest_for_address(
         self, endpoint: Endpoint, configured: EndpointSettings, address: Address
     ) -> None:
         for other in self._endpoints:
             if other is not endpoint and other.allowlist.match(address) is not None:
-                self._near(f"{address} may send to the endpoint {other.name}")
+                self._suggest(f"{address} may send to the endpoint {other.name}")
         info = provider_of(configured).info
         for name, environment in info.environments.items():
             networks = [
                 parse_network(t) for listed in environment.listings for t in listed.networks
             ]
             if any(str(address) in network for network in networks):
-                self._near(f"{address} is listed for {info.name}, {name}")
+                self._suggest(f"{address} is listed for {info.name}, {name}")
         header = self._settings.forwarded_header
         if address == self._head.peer and self._head.headers.values(header):
-            self._near(f"{address} sends {header}: if it is your proxy, add it to trusted_proxies")
+            self._suggest(
+                f"{address} sends {header}: if it is your proxy, add it to trusted_proxies"
+            )
 
     def _body(self) -> bytes | None:
-        """Return the body; what can be known of it where it is refused, else None."""
-        body, problem = self._reading.body, self._reading.problem
+        """Return the body, also a refused one; None for a refused chunked body."""
+        body, problem = self._parsed.body, self._parsed.problem
         if problem is None:
             assert body is not None  # noqa: S101 - one of both
-            self._say("body", OK, f"sha256 {hashlib.sha256(body).hexdigest()}")
+            self._add_step("body", OK, f"sha256 {hashlib.sha256(body).hexdigest()}")
             return body
         if problem.reason is Reason.BODY_TOO_LARGE:
             limit = f"limits.body is {self._settings.limits.body}"
@@ -318,27 +329,29 @@ class _Walker:
         except Refusal as refusal:
             found = refusal
         for text in tried:
-            self._say("signed", NOTE, self._mask.signed(text.parts))
+            self._add_step("signed", NOTE, self._mask.signed(text.parts))
         for signature in dict.fromkeys(text.signature for text in tried):
-            self._say("received", NOTE, signature)
+            self._add_step("received", NOTE, signature)
         if endpoint.token:
-            self._say("received", NOTE, "a token, which is shown nowhere")
+            self._add_step("received", NOTE, "a token, which is shown nowhere")
         if isinstance(found, Refusal):
             if tried and found.reason is Reason.SIGNATURE_MISMATCH:
-                # Shown to somebody, it would sign this very content.
+                # If shown, the expected signature would sign this very content.
                 number = len(configured.secrets)
-                self._say("expected", NOTE, f"something else; {number} secrets tried, none shown")
+                self._add_step(
+                    "expected", NOTE, f"something else; {number} secrets tried, none shown"
+                )
             self._refuse("content", found)
-            self._near_content(configured, delivery)
+            self._suggest_for_content(configured, delivery)
             return
         by = "unsigned" if found.secret is None else f"fits secrets.{found.secret}"
         covered = ", ".join(found.signed) or "nothing"
-        self._say("signature", OK, f"{by}; covers {covered}")
+        self._add_step("signature", OK, f"{by}; covers {covered}")
         more = "; could have been split otherwise" if found.ambiguous else ""
         test = "; a test message, kept and not delivered" if found.test else ""
-        self._say("event key", OK, f"{found.key}{more}{test}")
+        self._add_step("event key", OK, f"{found.key}{more}{test}")
 
-    def _near_content(self, configured: EndpointSettings, delivery: Delivery) -> None:
+    def _suggest_for_content(self, configured: EndpointSettings, delivery: Delivery) -> None:
         provider = provider_of(configured)
         others = [e for e in self._settings.endpoints if e is not configured]
         alike = [e for e in others if provider_of(e).info.name == provider.info.name]
@@ -346,16 +359,16 @@ class _Walker:
             provider=provider,
             options=endpoint_options(configured, provider.info),
             delivery=delivery,
-            elsewhere={
+            other_secrets={
                 f"the endpoint {e.name} ({e.environment})": e.secrets for e in alike if e.secrets
             },
-            urls=[e.public_url for e in alike if e.public_url is not None],
+            other_urls=[e.public_url for e in alike if e.public_url is not None],
         )
-        for said in misses(case):
-            self._near(said)
+        for hint in near_misses(case):
+            self._suggest(hint)
 
 
-def _told(entry: Entry) -> str:
+def _describe_entry(entry: Entry) -> str:
     host = f", of {entry.host}" if entry.host else ""
     seen = f", last seen {entry.last_seen:%Y-%m-%d %H:%M:%S}Z" if entry.last_seen else ""
     return f"{entry.network}{host}, from {entry.origin}{seen}"

@@ -9,15 +9,15 @@ from relay.core.request import Via
 from relay.edge.connections import PeerInfo
 from relay.edge.framing import MAX_FIELDS
 from relay.explain.capture import (
-    NOBODY,
+    UNKNOWN_PEER,
     Malformed,
-    Opening,
-    line_at_fault,
+    ProxyPrefix,
+    describe_peer,
+    faulty_line,
     parse,
     peer_info_of,
-    read,
-    split,
-    told,
+    read_request,
+    split_proxy_header,
 )
 
 HEAD = b"POST /hook?a=b HTTP/1.1\r\nHost: pay.example\r\nX-Odd: caf\xe9\r\n"
@@ -104,11 +104,11 @@ def test_a_proxy_header_is_no_part_of_the_request() -> None:
     request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
     found = parse(b"PROXY UNKNOWN\r\n" + request)
     assert (found.raw, found.rest, found.notes) == (request, b"x", ())
-    assert found.opening is not None
-    assert found.opening.raw == b"PROXY UNKNOWN\r\n"
+    assert found.proxy_prefix is not None
+    assert found.proxy_prefix.raw == b"PROXY UNKNOWN\r\n"
     broken = parse(b"PROXY TCP9\r\n" + request)
-    assert broken.opening is not None
-    assert broken.opening.header is None
+    assert broken.proxy_prefix is not None
+    assert broken.proxy_prefix.header is None
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_proxy_header_is_no_part_of_the_request() -> None:
     ],
 )
 def test_the_line_that_is_wrong_is_found(raw: bytes, line: int | None) -> None:
-    assert line_at_fault(raw) == line
+    assert faulty_line(raw) == line
 
 
 # ---- opening --------------------------------------------------------------------------------
@@ -138,23 +138,26 @@ CLIENT, PROXY = ip_address("192.0.2.7"), ip_address("10.0.0.1")
 
 @pytest.mark.parametrize(("raw", "lines"), [(V1, 1), (V2, 4)])
 def test_both_versions_are_taken_off(raw: bytes, lines: int) -> None:
-    opening, rest = split(raw + REQUEST)
+    opening, rest = split_proxy_header(raw + REQUEST)
     assert rest == REQUEST
     assert opening is not None
     assert (opening.raw, opening.lines) == (raw, lines)
     assert peer_info_of(opening, None, lambda _: False) == PeerInfo(CLIENT, Via.PROXY)
-    assert told(opening) == "192.0.2.7 connected to the proxy; --peer is the proxy's own address"
+    assert (
+        describe_peer(opening)
+        == "192.0.2.7 connected to the proxy; --peer is the proxy's own address"
+    )
 
 
 def test_the_line_end_of_an_editor_is_mended() -> None:
-    opening, rest = split(V1.replace(b"\r", b"") + b"POST / HTTP/1.1\nHost: a\n\n")
+    opening, rest = split_proxy_header(V1.replace(b"\r", b"") + b"POST / HTTP/1.1\nHost: a\n\n")
     assert opening is not None
     assert (opening.raw, rest) == (V1, b"POST / HTTP/1.1\nHost: a\n\n")
 
 
 @pytest.mark.parametrize("data", [b"", b"\r\n", REQUEST, b"PROXY / HTTP/1.1\r\nHost: a\r\n\r\n"])
 def test_what_begins_otherwise_is_left_alone(data: bytes) -> None:
-    assert split(data) == (None, data)
+    assert split_proxy_header(data) == (None, data)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def test_what_begins_otherwise_is_left_alone(data: bytes) -> None:
     ],
 )
 def test_what_is_no_header_closes_the_connection(data: bytes) -> None:
-    opening, _ = split(data)
+    opening, _ = split_proxy_header(data)
     assert opening is not None
     assert opening.header is None
     with pytest.raises(Refusal, match=r"\w") as caught:
@@ -177,15 +180,15 @@ def test_what_is_no_header_closes_the_connection(data: bytes) -> None:
 
 
 def test_a_proxy_may_speak_for_itself() -> None:
-    opening, _ = split(LOCAL + REQUEST)
+    opening, _ = split_proxy_header(LOCAL + REQUEST)
     assert opening is not None
-    assert peer_info_of(opening, None, lambda _: True) == PeerInfo(NOBODY, forwards=False)
+    assert peer_info_of(opening, None, lambda _: True) == PeerInfo(UNKNOWN_PEER, forwards=False)
     assert peer_info_of(opening, PROXY, lambda _: True) == PeerInfo(PROXY, forwards=False)
-    assert told(opening) == "names no client: the proxy speaks for itself"
+    assert describe_peer(opening) == "names no client: the proxy speaks for itself"
 
 
 def test_only_a_trusted_proxy_is_believed() -> None:
-    opening, _ = split(V1 + REQUEST)
+    opening, _ = split_proxy_header(V1 + REQUEST)
     assert peer_info_of(opening, PROXY, lambda it: it == PROXY) == PeerInfo(CLIENT, Via.PROXY)
     with pytest.raises(Refusal, match="not in trusted_proxies"):
         peer_info_of(opening, CLIENT, lambda it: it == PROXY)
@@ -193,11 +196,11 @@ def test_only_a_trusted_proxy_is_believed() -> None:
 
 def test_without_a_header_the_peer_is_whose_connection_it_is() -> None:
     assert peer_info_of(None, CLIENT, lambda _: False) == PeerInfo(CLIENT)
-    assert peer_info_of(None, None, lambda _: False) == PeerInfo(NOBODY)
+    assert peer_info_of(None, None, lambda _: False) == PeerInfo(UNKNOWN_PEER)
 
 
 def test_an_opening_shows_none_of_its_bytes() -> None:
-    assert "192.0.2.7 10" not in repr(Opening(V1, None, "why"))
+    assert "192.0.2.7 10" not in repr(ProxyPrefix(V1, None, "why"))
 
 
 # ---- reading --------------------------------------------------------------------------------
@@ -207,7 +210,7 @@ def test_an_opening_shows_none_of_its_bytes() -> None:
 async def test_a_request_is_read_byte_for_byte() -> None:
     body = b"\x00\xff{}\r\n\r\n"
     raw = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
-    found = await read(raw, most=100)
+    found = await read_request(raw, max_body=100)
     assert (found.method, found.target, found.body) == ("POST", "/hook?a=b", body)
     assert list(found.headers)[:2] == [("Host", "pay.example"), ("X-Odd", "caf\xe9")]
     assert found.problem is None
@@ -215,7 +218,7 @@ async def test_a_request_is_read_byte_for_byte() -> None:
 
 async def test_chunks_are_joined() -> None:
     chunks = b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
-    found = await read(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks, most=100)
+    found = await read_request(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks, max_body=100)
     assert found.body == b"abc"
 
 
@@ -230,7 +233,7 @@ async def test_chunks_are_joined() -> None:
     ],
 )
 async def test_a_body_that_is_refused_has_a_head_still(rest: bytes, reason: Reason) -> None:
-    found = await read(HEAD + rest, most=100)
+    found = await read_request(HEAD + rest, max_body=100)
     assert (found.target, found.body) == ("/hook?a=b", None)
     assert found.problem is not None
     assert found.problem.reason is reason
@@ -247,11 +250,13 @@ async def test_a_body_that_is_refused_has_a_head_still(rest: bytes, reason: Reas
 )
 async def test_a_head_that_cannot_be_read_is_refused(raw: bytes, reason: Reason) -> None:
     with pytest.raises(Refusal) as caught:
-        await read(raw, most=100)
+        await read_request(raw, max_body=100)
     assert caught.value.reason is reason
 
 
 async def test_much_is_not_waited_for() -> None:
-    found = await read(HEAD + b"Content-Length: 9000000\r\n\r\n" + bytes(9_000_000), most=100)
+    found = await read_request(
+        HEAD + b"Content-Length: 9000000\r\n\r\n" + bytes(9_000_000), max_body=100
+    )
     assert found.problem is not None
     assert found.problem.reason is Reason.BODY_TOO_LARGE

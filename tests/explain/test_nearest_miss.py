@@ -9,7 +9,7 @@ import pytest
 
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
 from relay.core.secret import Secret
-from relay.explain.nearest_miss import Case, misses
+from relay.explain.nearest_miss import Case, near_misses
 from relay.providers import EndpointOptions, Provider, SampleOrder
 from relay.providers.builtin import provider_named
 from tests.harness.deliveries import RECEIVED
@@ -41,7 +41,7 @@ def with_body(given: Case, body: bytes) -> Case:
 def test_the_key_of_another_endpoint_is_named() -> None:
     given = case(MIDTRANS, secret=Secret("other"))
     known = {"the endpoint a (sandbox)": (Secret("no"),), "the endpoint b (production)": (KEY,)}
-    assert misses(replace(given, elsewhere=known)) == [
+    assert near_misses(replace(given, other_secrets=known)) == [
         "it is signed for the endpoint b (production): that secret fits, this endpoint's do not"
     ]
 
@@ -54,16 +54,16 @@ def test_the_key_of_another_endpoint_is_named() -> None:
     ],
 )
 def test_a_secret_that_is_written_wrongly_is_named(secret: Secret, said: str) -> None:
-    (found,) = misses(case(MIDTRANS, secret=secret))
+    (found,) = near_misses(case(MIDTRANS, secret=secret))
     assert said in found
 
 
 def test_a_public_url_that_is_missing_is_found() -> None:
     given = case(VIPPS, ("X-Forwarded-Host", "pay.example"))
-    assert misses(given) == ["it fits with public_url: https://pay.example/hook"]
-    assert misses(case(VIPPS)) == []
-    elsewhere = replace(case(VIPPS), urls=["https://pay.example/other"])
-    assert misses(elsewhere) == ["it fits with public_url: https://pay.example/hook"]
+    assert near_misses(given) == ["it fits with public_url: https://pay.example/hook"]
+    assert near_misses(case(VIPPS)) == []
+    elsewhere = replace(case(VIPPS), other_urls=["https://pay.example/other"])
+    assert near_misses(elsewhere) == ["it fits with public_url: https://pay.example/hook"]
 
 
 def test_a_public_url_that_is_wrong_is_found() -> None:
@@ -71,28 +71,28 @@ def test_a_public_url_that_is_wrong_is_found() -> None:
     wrong = replace(
         given, options=EndpointOptions(secrets=(KEY,), public_url="https://pay.example/hook")
     )
-    assert misses(wrong)[0] == "it fits without public_url"
+    assert near_misses(wrong)[0] == "it fits without public_url"
 
 
 def test_time_alone_is_named() -> None:
     given = case(VIPPS, url="https://inner:8080/hook")
     late = replace(given.delivery.head, received_at=RECEIVED + timedelta(days=30))
     given = replace(given, delivery=replace(given.delivery, head=late))
-    assert misses(given)[0] == "all is right but its time: see `timestamp`, and the clocks"
+    assert near_misses(given)[0] == "all is right but its time: see `timestamp`, and the clocks"
 
 
 def test_time_that_is_wrong_besides_is_said() -> None:
     given = case(VIPPS, ("X-Forwarded-Host", "pay.example"))
     late = replace(given.delivery.head, received_at=RECEIVED + timedelta(days=30))
     given = replace(given, delivery=replace(given.delivery, head=late))
-    (found,) = misses(given)
+    (found,) = near_misses(given)
     assert found.endswith("https://pay.example/hook; its time would be refused all the same")
 
 
 def test_a_rule_of_ours_is_named() -> None:
     given = case(MIDTRANS)
     narrow = replace(given, options=EndpointOptions(secrets=(KEY,), order_id_pattern="[0-9]+"))
-    assert misses(narrow) == ["all is right but `order_id_pattern`"]
+    assert near_misses(narrow) == ["all is right but `order_id_pattern`"]
 
 
 def test_a_body_that_was_written_anew_is_found() -> None:
@@ -103,21 +103,21 @@ def test_a_body_that_was_written_anew_is_found() -> None:
         (json.dumps(message).encode(), "without white space"),
         (b"\xef\xbb\xbf" + given.delivery.body, "without its byte order mark"),
     ):
-        assert said in misses(with_body(given, body))[0]
+        assert said in near_misses(with_body(given, body))[0]
 
 
 def test_amounts_that_became_numbers_are_found() -> None:
     given = case(MIDTRANS)
     message = json.loads(given.delivery.body)
     as_number = given.delivery.body.replace(b'"10000.00"', b"10000.00")
-    assert "its numbers as strings" in misses(with_body(given, as_number))[0]
+    assert "its numbers as strings" in near_misses(with_body(given, as_number))[0]
     whole = json.dumps(message | {"gross_amount": "10000"}).encode()
-    assert "its amounts with .00" in misses(with_body(given, whole))[0]
+    assert "its amounts with .00" in near_misses(with_body(given, whole))[0]
 
 
 def test_a_field_that_came_twice_is_found() -> None:
     given = case(VIPPS, ("x-ms-date", "now"), url="https://inner:8080/hook")
-    assert misses(given) == ["it fits with number 1 of its 2 fields x-ms-date alone"]
+    assert near_misses(given) == ["it fits with number 1 of its 2 fields x-ms-date alone"]
 
 
 @pytest.mark.parametrize(
@@ -125,4 +125,4 @@ def test_a_field_that_came_twice_is_found() -> None:
 )
 def test_a_forgery_is_near_to_nothing(body: bytes) -> None:
     for provider in (MIDTRANS, VIPPS):
-        assert misses(with_body(case(provider), body)) == []
+        assert near_misses(with_body(case(provider), body)) == []

@@ -15,7 +15,7 @@ from relay.core.request import Address
 from relay.core.secret import Secret
 from relay.edge.framing import MAX_CHUNKS, MAX_FIELDS, MAX_HEAD, MAX_LINE
 from relay.explain.capture import Captured, parse
-from relay.explain.walk import Walk, unread, walk
+from relay.explain.walk import Walk, walk, walk_unreadable
 from relay.providers import SampleOrder
 from tests.edge.smuggling import chunk, forms
 from tests.harness.deliveries import RECEIVED
@@ -99,17 +99,19 @@ def captured(
 
 
 def told(found: Walk, name: str) -> list[str]:
-    return [step.said for step in found.steps if step.name == name]
+    return [step.detail for step in found.steps if step.name == name]
 
 
 def everything(found: Walk) -> str:
-    return "\n".join([*(step.said for step in found.steps), *found.nearest])
+    return "\n".join([*(step.detail for step in found.steps), *found.nearest])
 
 
 @pytest.mark.parametrize("name", KEYS)
 def test_what_is_genuine_is_accepted(name: str, settings: Settings) -> None:
     found = walk(settings, captured(settings, name), ip_address(PEER), RECEIVED)
-    assert (found.reason, found.endpoint, found.judged) == (None, name, True), everything(found)
+    assert (found.reason, found.endpoint, found.client_known) == (None, name, True), everything(
+        found
+    )
     assert {step.result for step in found.steps} == {"ok", "-"}
     assert "192.0.2.0/24, from" in told(found, "allowlist")[0]
     assert told(found, "event key") != []
@@ -209,7 +211,7 @@ def test_a_proxy_header_says_who_the_client_is(
 ) -> None:
     given = behind_a_header(told_by_proxies, PEER.encode())
     found = walk(told_by_proxies, given, peer, RECEIVED)
-    assert (found.reason, found.judged) == (None, True), everything(found)
+    assert (found.reason, found.client_known) == (None, True), everything(found)
     assert told(found, "proxy") == [
         "192.0.2.7 connected to the proxy; --peer is the proxy's own address"
     ]
@@ -260,7 +262,7 @@ def test_what_is_like_a_health_check_is_none(line: str, settings: Settings) -> N
 
 def test_without_a_peer_no_address_is_judged(settings: Settings) -> None:
     found = walk(settings, captured(settings, "midtrans"), None, RECEIVED)
-    assert (found.reason, found.judged) == (None, False)
+    assert (found.reason, found.client_known) == (None, False)
 
 
 def test_a_path_that_is_nobodys_names_the_nearest(settings: Settings) -> None:
@@ -445,14 +447,16 @@ endpoints:
 
 @pytest.mark.parametrize(("before", "line"), [(b"", 3), (b"PROXY UNKNOWN\r\n", 4)])
 def test_the_line_is_that_of_the_file(before: bytes, line: int, unread_settings: Settings) -> None:
-    found = unread(unread_settings, parse(before + BROKEN), MALFORMED)
+    found = walk_unreadable(unread_settings, parse(before + BROKEN), MALFORMED)
     step = found.steps[-1]
     assert (found.reason, found.endpoint) == (Reason.BODY_MALFORMED, None)
     assert (step.name, step.result) == ("head", "no")
-    assert step.said == f"body_malformed: why, line {line}"
+    assert step.detail == f"body_malformed: why, line {line}"
     assert [each.name for each in found.steps[:-1]] == (["proxy"] if before else [])
 
 
 def test_no_secret_is_in_what_was_mended(unread_settings: Settings) -> None:
-    found = unread(unread_settings, parse(b"POST /midtrans-canary HTTP/1.1\nHost: a"), MALFORMED)
+    found = walk_unreadable(
+        unread_settings, parse(b"POST /midtrans-canary HTTP/1.1\nHost: a"), MALFORMED
+    )
     assert "midtrans-canary" not in repr(found)
