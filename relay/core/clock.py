@@ -1,10 +1,10 @@
-"""Time, handed in.
+"""Clocks, handed in: wall, monotonic and steady time.
 
 Wall-clock time stamps what people read and what providers sign; monotonic time measures waits.
 Steady time is for what is written down and waited for: it reads like the one and runs like the
 other, so that an operator or NTP setting the clock neither bursts retries nor stalls them.
-Nothing else in the package asks the operating system what time it is, so a test can hand in a
-clock of its own and never sleep.
+Nothing else in the package asks the operating system what time it is, so a test hands in a clock
+of its own and never sleeps.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ _SINCE_BOOT: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """When steady time began, in the life of a machine between two starts.
+    """The wall-clock time at which steady time started.
 
-    boot: names that life.
+    boot: names the time between two starts of the machine in which it counts.
     """
 
     boot: str
@@ -30,7 +30,7 @@ class Epoch:
 
 
 class Clock(Protocol):
-    """What the parts that act in time are given."""
+    """Reads the time and sleeps. Implemented by `SystemClock`; tests have one of their own."""
 
     def now(self) -> datetime:
         """Return the wall-clock time, aware, in UTC."""
@@ -39,13 +39,13 @@ class Clock(Protocol):
         """Return seconds that never go backward, from an arbitrary start."""
 
     def steady(self) -> datetime:
-        """Return the time as it was at the epoch, carried on by a clock that nobody sets."""
+        """Return the epoch plus the time since then; setting the wall clock has no effect on it."""
 
     def epoch(self) -> "Epoch | None":
-        """Return what steady time is reckoned by; None when no other process could do so."""
+        """Return the epoch of steady time; None where other processes cannot share it."""
 
     def adopt(self, epoch: "Epoch") -> None:
-        """Reckon steady time by this from now on, as other processes of this machine do."""
+        """Use this epoch from now on, as other processes of this machine do."""
 
     async def sleep(self, seconds: float) -> None:
         """Return after this many monotonic seconds."""
@@ -70,7 +70,7 @@ class SystemClock:
         try:
             boot = _BOOT.read_text().strip()
         except OSError:
-            # Only Linux tells.
+            # Only Linux has this file.
             return None
         return Epoch(boot, self._began)
 

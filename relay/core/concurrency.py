@@ -9,34 +9,33 @@ from functools import partial
 from typing import Final, TypeVar
 
 # ---- a daemon thread for one call -----------------------------------------------------------
-# The threads that asyncio has are few, everybody shares them, and the end of the process waits for
-# them. A disk or a name server may never answer, so such work gets a thread of its own, which
-# neither the loop nor the end of the process waits for.
+# The default threads of asyncio are few and shared, and the end of the process waits for them. A
+# disk or a name server may never answer, so a call that depends on one gets a daemon thread.
 
 T = TypeVar("T")
 
 
 async def run_in_daemon_thread(work: Callable[[], T], name: str = "relay-files") -> T:
-    """Return what `work` returns, or raise what it raises, from a thread of its own.
+    """Run blocking work in a daemon thread of its own, and return or raise as it does.
 
-    Neither the event loop nor the end of the process waits for it: work that is cancelled is left
-    to itself. `name` is the thread's.
+    Neither the event loop nor the end of the process waits for the thread: when the caller is
+    cancelled, the work goes on and its result is dropped. `name` is the thread's.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def tell(end: Callable[[], None]) -> None:
+    def finish(set_end: Callable[[], None]) -> None:
         if not done.done():
-            end()
+            set_end()
 
     def run() -> None:
         try:
-            end = partial(done.set_result, work())
+            set_end = partial(done.set_result, work())
         except BaseException as raised:  # noqa: BLE001 - it is raised where it is awaited
-            end = partial(done.set_exception, raised)
-        # Whoever asked may have gone, and the loop with them.
+            set_end = partial(done.set_exception, raised)
+        # The loop may be closed by now.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(tell, end)
+            loop.call_soon_threadsafe(finish, set_end)
 
     # A daemon: the default threads of asyncio would be waited for.
     threading.Thread(target=run, name=name, daemon=True).start()
@@ -44,8 +43,8 @@ async def run_in_daemon_thread(work: Callable[[], T], name: str = "relay-files")
 
 
 # ---- the switch interval --------------------------------------------------------------------
-# Python lets a thread go on for 5 ms before another that waits gets its turn, and the loop waits
-# anew after each of the system calls that it makes for one request.
+# Python lets a thread run for 5 ms before it switches to one that waits, and the loop waits anew
+# after each of the system calls that it makes for one request.
 
 _SHORT_INTERVAL: Final = 0.001
 
@@ -88,7 +87,7 @@ class SwitchInterval:
 async def first_completed(
     first: Coroutine[None, None, object], second: Coroutine[None, None, object]
 ) -> None:
-    """Return when one of the two is done; the other is cancelled."""
+    """Run both; return when the first has completed and the other is cancelled."""
     async with asyncio.TaskGroup() as group:
         tasks = group.create_task(first), group.create_task(second)
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""What can go wrong, by cause.
+"""Errors by cause, and the closed list of reasons for a refusal.
 
 A `Refusal` is an answer: a deliberate no, with one closed reason. Everything else is a fault:
 the provider is asked to try again, and nothing is acknowledged.
@@ -60,7 +60,7 @@ class UpstreamOverloaded(RelayError):
 
 
 class LeaseLost(RelayError):
-    """The lease has run out and the event may be in other hands: its outcome was not recorded."""
+    """The lease has expired and another holder may have the event: its outcome was not recorded."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

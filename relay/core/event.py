@@ -1,4 +1,4 @@
-"""The types on the way out: one stored event, the lease on it, and what came of an attempt.
+"""The types on the way out: a stored event, the lease on it, the outcome of an attempt.
 
 All are frozen.
 """
@@ -57,10 +57,11 @@ class Lease:
 
     attempt: how many times this event has been tried, this one included; also the fencing token,
         since it never repeats.
-    turn: the same count since the event was stored or last requeued; the retry schedule goes by it.
-    since: when this round began: it was stored, or last requeued; `give_up_after` counts from it.
-        Later by what it has lain due while nobody was there to serve it.
-    confirmed: the state that the provider has just said the event's subject is in.
+    round_attempt: the same count since the event was stored or last requeued; the retry schedule
+        goes by it.
+    round_started_at: when it was stored or last requeued; `give_up_after` counts from it. Later by
+        the time that it was due while no relay served it.
+    confirmed: the state of the event's subject, as its provider has just reported it.
 
     Both times are steady (`relay.core.clock`).
     """
@@ -75,9 +76,9 @@ class Lease:
 
 @frozen
 class Unconfirmed:
-    """Nothing was sent: the provider has not confirmed the event. `cause` says why, in few words.
+    """Nothing was sent: the provider has not confirmed the event. `cause` is a short phrase.
 
-    final: the provider says otherwise, so that asking again is of no use.
+    final: the provider contradicts the event, so that another question is of no use.
     """
 
     cause: str
@@ -87,7 +88,7 @@ class Unconfirmed:
 
 @frozen
 class Delivered:
-    """The upstream has taken the event (2xx)."""
+    """The upstream answered 2xx."""
 
     status: int
 
@@ -107,18 +108,18 @@ class Unreachable:
     cause: str
 
 
-#: What came of a request to an upstream.
+#: The result of one request to an upstream.
 Outcome = Delivered | Rejected | Unreachable
 
-#: What came of a lease.
+#: The result of one lease.
 AttemptResult = Outcome | Unconfirmed
 
 
 @frozen
 class ProxyResponse:
-    """What came of passing one delivery on.
+    """The result of forwarding one delivery.
 
-    ack: what the upstream answered, when its sender may have it; None otherwise.
+    ack: the upstream's answer where it may be passed back to the sender; None otherwise.
     """
 
     outcome: Outcome
@@ -127,7 +128,7 @@ class ProxyResponse:
 
 @frozen
 class ProxiedDelivery:
-    """A delivery that was passed on, and what came of it at that time."""
+    """A delivery that was forwarded, its outcome, and the time of that."""
 
     delivery: VerifiedDelivery
     outcome: Outcome
@@ -141,19 +142,19 @@ class Done:
 
 @frozen
 class RetryAt:
-    """Try again, not before `due`, in steady time."""
+    """Retry, not before `due`, in steady time."""
 
     due: datetime
 
 
 @frozen
 class Dead:
-    """Attempts are used up; a person decides what happens next."""
+    """Attempts are used up: no retry until an operator requeues the event."""
 
 
 @frozen
 class Held:
-    """The provider does not stand by it; a person decides. The outcome says why."""
+    """Not confirmed by its provider: kept undelivered until an operator decides."""
 
 
 Decision = Done | RetryAt | Dead | Held
@@ -161,12 +162,13 @@ Decision = Done | RetryAt | Dead | Held
 
 @frozen
 class AttemptRecord:
-    """What is told about one try upstream.
+    """One attempt as it is logged and counted.
 
     outcome: `delivered`, `rejected` or `unreachable`; `unconfirmed` when nothing was sent.
-    decision: `done`, `retry`, `dead`, `held`, or `lost` when the lease had passed to another;
-        `passed` when a sender waited for the answer and there is no second try.
-    duration: seconds of the try. delay: seconds from receipt to delivery; None unless delivered.
+    decision: `done`, `retry`, `dead`, `held`; `lost` when the lease had passed to another holder;
+        `passed` for a forwarded delivery, which is not retried.
+    duration: seconds of the attempt. delay: seconds from receipt to delivery; None unless
+        delivered.
     """
 
     event_id: str
@@ -186,7 +188,7 @@ class AttemptRecord:
 def event_of(
     verified: VerifiedDelivery, *, conflicts_with: str | None = None, out_of_order: bool = False
 ) -> Event:
-    """Return the event that a delivery becomes, as a spool would bring it back."""
+    """Return the event that a delivery becomes, as a spool would return it."""
     delivery, head = verified.delivery, verified.delivery.head
     return Event(
         id=verified.event_id,

@@ -1,4 +1,4 @@
-"""Files that others write while we run: whether they are still the ones that were read.
+"""Fingerprints of files that other programs write: whether they have changed since they were read.
 
 A path is followed to its end each time, so the swap of a symbolic link on the way, as Kubernetes
 does it, is a change like any other.
@@ -10,27 +10,27 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-#: What the system says of a file; None for one that it does not find.
+#: Device, inode, size and times of a file; None for one that is not there.
 Stamp = tuple[int, ...] | None
 #: The same of several files.
 Fingerprint = tuple[Stamp, ...]
 
 
 def fingerprint(paths: Iterable[Path]) -> Fingerprint:
-    """Return what tells these files from others at the same paths. Raises nothing."""
+    """Return the stamps of these files, equal until one is changed or replaced. Raises nothing."""
     return tuple(_of(path) for path in paths)
 
 
 def stamps(paths: Iterable[Path]) -> Mapping[Path, Stamp]:
-    """Return the same by path. Raises nothing."""
+    """Return the stamps by path. Raises nothing."""
     return {path: _of(path) for path in paths}
 
 
 def refuse_irregular(path: Path) -> None:
-    """Return when this is a file with content: whoever opens a pipe may wait for ever.
+    """Raise unless this is a regular file: opening a pipe may block for ever.
 
     Raises:
-        OSError: it is none, or not there; `filename` and `strerror` say so.
+        OSError: it is another kind of file, or not there; `filename` and `strerror` say which.
         ValueError: this cannot be the path of a file.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - the error names the path
@@ -38,7 +38,7 @@ def refuse_irregular(path: Path) -> None:
 
 
 def read(path: Path, most: int) -> bytes:
-    """Return the first bytes of a file, at most so many.
+    """Return the first `most` bytes of a file, or all of it.
 
     Raises:
         OSError, ValueError: as `refuse_irregular`, or it cannot be read.

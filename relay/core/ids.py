@@ -14,7 +14,7 @@ _BATCH_SIZE: Final = 256
 
 
 def event_ids() -> Callable[[datetime], str]:
-    """Return a function that gives a new event id of this time at each call.
+    """Return a function that makes a new event id of a given time at each call.
 
     An id is `evt_` and the 32 hexadecimal digits of a UUID of version 7 (RFC 9562): it sorts by
     time, it cannot be guessed, and it holds no full stop, which Standard Webhooks forbids.
@@ -37,7 +37,7 @@ def _ids(prefix: str) -> Callable[[datetime], str]:
         nonlocal chance
         drawn = chance.read(_RANDOM_BYTES)
         if not drawn:
-            # Asked of the system for many at once: each asking lets another thread run first.
+            # Many at once: each system call lets another thread run first.
             chance = BytesIO(os.urandom(_RANDOM_BYTES * _BATCH_SIZE))
             drawn = chance.read(_RANDOM_BYTES)
         milliseconds = int(at.timestamp() * 1000)
@@ -69,7 +69,7 @@ def spell(*parts: str) -> str:
 
 
 def of_body(body: bytes) -> str:
-    """Return the key of a message that names nothing to tell it by: its SHA-256."""
+    """Return the key of a message that carries no identifier: its SHA-256."""
     return of_digest(hashlib.sha256(body).digest())
 
 

@@ -1,19 +1,24 @@
-"""How often an API is asked. Decisions only: the caller brings the time and does the waiting."""
+"""Rate limits and back-off, as decisions: no clock inside, no I/O, and nothing sleeps here.
+
+The caller brings the time, in monotonic seconds, and makes the pauses that it is given.
+"""
 
 from typing import Final
 
-#: For how many events a place is kept at a time; each takes some hundred bytes.
+#: The most reservations of one `FairRateLimiter`; each takes some hundred bytes.
 MAX_RESERVATIONS: Final = 10_000
 
-#: How long who finds every desk taken stays away at least, in seconds.
+#: The shortest delay of a caller that is deferred, in seconds.
 RETRY_INTERVAL: Final = 0.25
+
+# A reservation may be used so much before it is due, and so long after that it expires; in seconds.
+_TOLERANCE: Final = 0.001
+_RESERVATION_TTL: Final = 60.0
 
 # 2 to this power is more than any two pauses are apart.
 _MAX_EXPONENT: Final = 64
 
-# So much before its time a turn may be taken, and so long after it is kept, in seconds.
-_TOLERANCE: Final = 0.001
-_RESERVATION_TTL: Final = 60.0
+# ---- back-off -------------------------------------------------------------------------------
 
 
 def backoff_pause(first: float, longest: float, earlier: int) -> float:
@@ -49,26 +54,32 @@ class Backoff:
         self._taken = 0
 
 
-class TokenBucket:
-    """So many questions a second, and as many at once after a pause of a second. No I/O."""
+# ---- rate limits ----------------------------------------------------------------------------
 
-    def __init__(self, rate: int, at_once: int | None = None) -> None:
+
+class TokenBucket:
+    """Token bucket: `rate` calls a second in the long run, and bursts of `burst` calls.
+
+    burst: as many as `rate` by default, after a second without calls.
+    """
+
+    def __init__(self, rate: int, burst: int | None = None) -> None:
         self._interval = 1 / rate
-        self._burst = ((at_once or rate) - 1) * self._interval
-        # When the next question would be due if every one kept its distance.
+        self._tolerance = ((burst or rate) - 1) * self._interval
+        # When the next call would be due if calls came at even intervals.
         self._next = float("-inf")
 
     def reserve(self, now: float) -> float:
-        """Take a place and return the seconds to wait for it.
+        """Reserve the next call and return the seconds until it is due.
 
         now: monotonic seconds.
         """
-        due = max(self._next, now - self._burst)
+        due = max(self._next, now - self._tolerance)
         self._next = due + self._interval
         return max(0.0, due - now)
 
     def try_acquire(self, now: float) -> float:
-        """Take a place that is free now and return 0; else take none, and return when one is."""
+        """Return 0 and reserve the next call if it is due now, or the seconds until it will be."""
         wait = max(0.0, self._next - now)
         if wait == 0:
             self.reserve(now)
@@ -76,62 +87,62 @@ class TokenBucket:
 
 
 class FairRateLimiter:
-    """Whose turn it is to ask: first come, first served, and nobody waits here. No I/O.
+    """Fair rate limiter: a FIFO reservation per key. It returns the delay instead of sleeping.
 
-    Who has to wait is told when to come again, and finds its place kept. Never are there more
-    questions in a second than twice the rate, nor in the long run more than the rate, however
-    late those come that have a place.
+    A key that has to wait keeps its reservation and calls again. No second sees more calls than
+    twice the rate, nor the long run more than the rate, however late reservations are used.
     """
 
-    def __init__(self, rate: int, most: int = MAX_RESERVATIONS) -> None:
-        """Take the questions a second, and for how many a place is kept."""
+    def __init__(self, rate: int, max_reservations: int = MAX_RESERVATIONS) -> None:
+        """Take the calls a second, and the most reservations that are kept."""
         self._interval = 1 / rate
-        self._max_reservations = most
-        self._starts = TokenBucket(rate)
-        # One more than there are places at once: who comes a little late holds up nobody.
-        self._questions = TokenBucket(rate, rate + 1)
-        # When it is whose turn; the last place that went to somebody who came when too many did;
-        # and when those are told to come again for whom no place is kept.
+        self._max_reservations = max_reservations
+        self._due_times = TokenBucket(rate)
+        # One more than are due at once: a reservation used a little late delays no other.
+        self._calls = TokenBucket(rate, rate + 1)
+        # When each key is due; the last time that was given to a late key while many were late; the
+        # last that was given to a key without a reservation.
         self._reservations: dict[str, float] = {}
-        self._crowd = float("-inf")
-        self._others = float("-inf")
+        self._last_late = float("-inf")
+        self._last_unreserved = float("-inf")
 
-    def acquire(self, who: str, now: float) -> float:
-        """Return 0 where it is the turn of `who`, which takes it; else in how many seconds it is.
+    def acquire(self, key: str, now: float) -> float:
+        """Return 0 when `key` may call now, using its reservation, or the seconds until then.
 
         now: monotonic seconds.
         """
-        due = self._reservations.get(who)
+        due = self._reservations.get(key)
         if due is None:
             self._expire(now)
             if len(self._reservations) >= self._max_reservations:
-                # They come again one after the other, when there is room for them.
+                # Without a reservation: told to retry one after the other, when there is room.
                 last = next(reversed(self._reservations.values()))
-                self._others = max(self._others, last, now) + self._interval
-                return self._others - now
-            due = now + self._starts.reserve(now)
+                unreserved = max(self._last_unreserved, last, now) + self._interval
+                self._last_unreserved = unreserved
+                return unreserved - now
+            due = now + self._due_times.reserve(now)
         if due - now <= _TOLERANCE:
-            wait = self._questions.try_acquire(now)
+            wait = self._calls.try_acquire(now)
             if wait <= 0:
-                self._reservations.pop(who, None)
+                self._reservations.pop(key, None)
                 return 0.0
-            # Many come late, and all at once.
-            due = self._crowd = max(self._crowd + self._interval, now + wait)
-        self._reservations[who] = due
+            # Many are late, and all at once.
+            due = self._last_late = max(self._last_late + self._interval, now + wait)
+        self._reservations[key] = due
         return due - now
 
-    def defer(self, who: str, now: float) -> float:
-        """Let `who`, whose turn it was, wait behind all others; return for how many seconds."""
-        due = now + max(self._starts.reserve(now), RETRY_INTERVAL)
-        self._reservations[who] = due
+    def defer(self, key: str, now: float) -> float:
+        """Move `key`, which was due, behind all others; return the seconds until it is due."""
+        due = now + max(self._due_times.reserve(now), RETRY_INTERVAL)
+        self._reservations[key] = due
         return due - now
 
     def _expire(self, now: float) -> None:
-        """Keep no place for those who did not come; the first that were given one come first."""
-        gone = []
-        for who, due in self._reservations.items():
+        """Drop reservations that were not used; the oldest stand first."""
+        expired = []
+        for key, due in self._reservations.items():
             if due >= now - _RESERVATION_TTL:
                 break
-            gone.append(who)
-        for who in gone:
-            del self._reservations[who]
+            expired.append(key)
+        for key in expired:
+            del self._reservations[key]

@@ -1,4 +1,4 @@
-"""The types on the way in: one request, who sent it, and what became of it.
+"""The types on the way in: a request, its client, its verification and its verdict.
 
 All are frozen. A later type is evidence that an earlier step has happened: the spool takes a
 `VerifiedDelivery`, and only `relay.ingest` builds one.
@@ -66,7 +66,7 @@ class Headers:
         return f"Headers({', '.join(key for key, _ in self._fields)})"
 
 
-# An endpoint asks for the same few each time.
+# An endpoint asks for the same few names each time.
 @lru_cache(maxsize=1024)
 def _lower(names: tuple[str, ...]) -> frozenset[str]:
     return frozenset(name.lower() for name in names)
@@ -78,7 +78,7 @@ Address = IPv4Address | IPv6Address
 
 
 class Via(StrEnum):
-    """How the client address was found."""
+    """Where the client address was taken from."""
 
     PEER = "peer"
     X_FORWARDED_FOR = "x-forwarded-for"
@@ -91,8 +91,8 @@ class RequestHead:
     """A request before its body is read. `target` is the raw request target, undecoded.
 
     via: PROXY when a PROXY header named the peer, PEER when it is the socket's.
-    forwards: False when the peer has said that it speaks for nobody but itself; what it forwards
-        then names no client.
+    forwards: False when the peer has declared itself the client (PROXY protocol, LOCAL); its
+        forwarding headers are then not read.
     """
 
     method: str
@@ -116,7 +116,7 @@ class RequestHead:
 
 @frozen
 class ClientAddress:
-    """Who is calling, after trusted proxies."""
+    """The client's address, after trusted proxies."""
 
     address: Address
     via: Via
@@ -134,7 +134,7 @@ class Delivery:
 
 
 class OnConflict(StrEnum):
-    """What becomes of a delivery whose event key is known with other content."""
+    """How a delivery is treated whose event key is known with other content."""
 
     DELIVER = "deliver"
     REFUSE = "refuse"
@@ -142,17 +142,18 @@ class OnConflict(StrEnum):
 
 @frozen
 class Verification:
-    """What a provider's inspector found in a delivery that it accepts.
+    """What a provider's inspector has established about a delivery that it accepts.
 
     key: what makes the event unique on its endpoint.
     content: SHA-256 of what the body says, the same for bodies that parse alike.
-    restated: SHA-256 of what the provider says alike under each key; None where there is but one.
+    replay_digest: SHA-256 of what is the same when the provider repeats the event under another
+        key; None where it has but one key.
     signed: what the signature covers: `("body",)`, or the covered field names. Empty when unsigned,
         and under a token, which proves who sends and covers nothing of what is sent.
     ambiguous: the covered fields could have been split otherwise under the same signature.
     secret: position of the secret that matched, counted from 0; None when none was asked for.
     subject: the transaction, payment or account that the event is about; orders events.
-    opening: the event announces its subject; after a later state it is out of order.
+    is_initial: the event announces its subject; after a later state it is out of order.
     test: a test message from the provider's dashboard: kept, not delivered.
     """
 
@@ -173,8 +174,8 @@ class VerifiedDelivery:
     """A delivery that passed every check. Only `relay.ingest` builds one.
 
     headers: the sender's header fields that may reach the upstream, Content-Type among them.
-    reconciled: nobody called: its provider was asked, and this is what it said.
-    confirm: its provider is to be asked whether it is so before it is delivered.
+    reconciled: made of the answer of the provider's API, not of a call.
+    confirm: the provider's API has to confirm it before it is delivered.
     """
 
     event_id: str
@@ -189,7 +190,7 @@ class VerifiedDelivery:
 
     @property
     def suffix(self) -> str:
-        """What is appended to the upstream's URL: only below a prefix is a query part of it."""
+        """What is appended to the upstream's URL: remainder and query, below a prefix only."""
         remainder = self.delivery.remainder
         return remainder and remainder + self.delivery.head.query
 
@@ -201,7 +202,7 @@ class VerifiedDelivery:
 
 
 class Verdict(StrEnum):
-    """What became of a delivery."""
+    """The result of a delivery, as its sender is answered."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -215,7 +216,7 @@ class Verdict(StrEnum):
 class IngestResult:
     """A verdict, with its reason when it is a refusal.
 
-    late: it is UNAVAILABLE because something did not answer in time.
+    late: UNAVAILABLE because of a time-out.
     """
 
     verdict: Verdict

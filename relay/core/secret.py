@@ -1,7 +1,7 @@
 """A secret that does not print, and masking of secrets in text.
 
-What ends in a log or a ticket must not open a door: values known as secrets, and what looks like a
-token, are replaced by `***`.
+Logs and tickets are copied around, so no credential may stand in one: known secrets, and what looks
+like a token, are replaced by `***`.
 """
 
 import json
@@ -15,7 +15,7 @@ from relay.core.request import Headers
 
 
 class Secret:
-    """Bytes that show themselves only when asked by name.
+    """Bytes that are read only through `reveal`.
 
     `repr`, `str`, formatting and a dataclass that holds one all print `***`.
     """
@@ -46,11 +46,11 @@ class Secret:
 
 MASK: Final = "***"
 
-#: Header fields that hold tokens by their nature.
+#: Header fields that hold tokens by definition.
 _TOKENS: Final = ("Authorization", "Proxy-Authorization", "Cookie")
 _SIGNATURE: Final = "hmac-sha256 "
 
-#: Shorter ones would be found everywhere.
+#: Shorter secrets would match everywhere.
 _MIN_MASKED: Final = 4
 
 #: The most of one text that is shown.
@@ -58,7 +58,7 @@ _MAX_MASKED: Final = 1000
 
 
 class Mask:
-    """Hides configured secrets, and the tokens of one request."""
+    """Replaces configured secrets, and the tokens of one request, by `***`."""
 
     def __init__(
         self, secrets: Iterable[Secret], headers: Headers, token_fields: Iterable[str] = ()
@@ -73,20 +73,20 @@ class Mask:
         self._hidden = sorted((t for t in hidden if len(t) >= _MIN_MASKED), key=len, reverse=True)
 
     def whole(self, shown: str) -> str:
-        """Return all of this with every secret hidden."""
+        """Return the whole text with every secret masked."""
         for hidden in self._hidden:
             shown = shown.replace(hidden, MASK)
         return shown
 
     def text(self, shown: str) -> str:
-        """Return this with every secret hidden, and no longer than a person reads."""
+        """Return the text with every secret masked, cut after 1000 characters."""
         shown = self.whole(shown)
         if len(shown) > _MAX_MASKED:
             return f"{shown[:_MAX_MASKED]}… ({len(shown)} characters)"
         return shown
 
     def signed(self, parts: Iterable[bytes | None]) -> str:
-        """Return what was signed as text, with a mask where the secret belongs."""
+        """Return a signed text with its parts joined, and a mask where the secret belongs."""
         return self.text("".join(MASK if part is None else _readable(part) for part in parts))
 
 

@@ -1,4 +1,4 @@
-"""Strict JSON parsing for signed messages, digests of what a body says, and minifying.
+"""Strict JSON parsing for signed messages, digests of parsed content, and minifying.
 
 Parsers disagree about repeated keys, large numbers, NaN, byte order marks and half surrogate pairs.
 A body that two readers could take differently is refused, and a number keeps the text it was
@@ -62,7 +62,7 @@ _NO_BRACKETS = re.compile(r"[^]\[{}]+")
 
 
 def parse(body: bytes) -> JsonValue:
-    """Return what the body says.
+    """Return the parsed body.
 
     Raises:
         Refusal: BODY_MALFORMED when it is not UTF-8 without a byte order mark, not JSON by
@@ -86,7 +86,7 @@ def parse(body: bytes) -> JsonValue:
 
 
 def parse_object(body: bytes) -> JsonObject:
-    """Return what the body says, when that is an object.
+    """Return the parsed body, an object.
 
     Raises:
         Refusal: BODY_MALFORMED as `parse` does, and when it is not an object.
@@ -111,7 +111,7 @@ def _as_written(number: Number) -> orjson.Fragment:
 
 
 def _is_small(body: bytes) -> bool:
-    """Tell whether no limit could be exceeded even if every mark stood outside a string."""
+    """Return whether no limit could be exceeded even if every mark stood outside a string."""
     return (
         body.count(b":") <= MAX_KEYS
         and body.count(b",") <= MAX_ELEMENTS

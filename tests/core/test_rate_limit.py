@@ -106,13 +106,13 @@ def test_however_late_they_come_there_are_no_more_questions_in_a_second() -> Non
 
 
 def test_places_are_kept_for_so_many_and_the_others_come_one_after_the_other() -> None:
-    turns = FairRateLimiter(1, most=2)
+    turns = FairRateLimiter(1, max_reservations=2)
     assert [turns.acquire(who, 0.0) for who in "abcdef"] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
     assert [turns.acquire("b", 1.0), turns.acquire("c", 2.0), turns.acquire("d", 3.0)] == [0.0] * 3
 
 
 def test_no_place_is_kept_for_who_does_not_come() -> None:
-    turns = FairRateLimiter(1, most=1)
+    turns = FairRateLimiter(1, max_reservations=1)
     assert [turns.acquire(who, 0.0) for who in "abc"] == [0.0, 1.0, 2.0]
     assert turns.acquire("c", 100.0) == 0.0
     assert turns.acquire("d", 100.0) == 1.0
