@@ -1,1 +1,1 @@
-"""One process: parts are built from settings, run, and exchanged on a reload."""
+"""One process: parts are constructed from settings, run, and replaced on a reload."""

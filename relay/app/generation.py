@@ -1,8 +1,8 @@
-"""What one configuration built, and what it has in common with the next.
+"""Live configurations: the parts built from one configuration, and the pools that outlive it.
 
-Requests and attempts that are under way end in the generation that they began in. What two of them
-have in common goes on undisturbed: upstreams that stay as they are, what is known of hosts, and how
-often DNS and providers have been asked already.
+Requests and attempts in flight finish with the parts that they started with. Parts that the next
+configuration describes equally are reused, with their state: upstream connections, known addresses
+of hosts, and rate limits on DNS and status APIs.
 """
 
 import asyncio

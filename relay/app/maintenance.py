@@ -1,4 +1,4 @@
-"""Periodic work of a running relay: certificates are renewed, the spool is pruned."""
+"""Periodic jobs of a running relay: renew certificates, prune the spool."""
 
 import asyncio
 import ssl
@@ -17,91 +17,91 @@ from relay.telemetry import Telemetry
 from relay.telemetry.log import Log
 
 # ---- certificates ---------------------------------------------------------------------------
-# The files are looked at every few seconds. A pair is taken when it is whole; while half of it has
+# The files are polled every few seconds. A pair is loaded when it is whole; while half of it has
 # been written, or it is no pair at all, the one before stays in use and the log says so.
 
-#: Seconds between two looks.
+#: Seconds between two polls.
 POLL_INTERVAL = 5.0
 
 
 class CertificateReloader:
-    """Keeps the certificates of the listeners as new as their files."""
+    """Reloads the certificates of listeners when their files change."""
 
     def __init__(self, served: Mapping[str, ServerTls], clock: Clock, log: Log) -> None:
-        """Take what is served, by listener, just loaded.
+        """Take the certificates by listener, just loaded.
 
         Raises:
             OSError, ValueError: a certificate cannot be read.
         """
-        self._kept = {name: _Served(tls) for name, tls in served.items()}
-        self._ends = {name: kept.not_after for name, kept in self._kept.items()}
+        self._served = {name: _Served(tls) for name, tls in served.items()}
+        self._ends = {name: pair.not_after for name, pair in self._served.items()}
         self._clock = clock
         self._log = log
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     @property
     def ends(self) -> Mapping[str, datetime]:
-        """When the certificate in use ends, by listener; what was returned once stays right."""
+        """End of validity by listener: a live view, updated on each renewal."""
         return self._ends
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Poll until cancelled."""
         while True:
             await self._clock.sleep(POLL_INTERVAL)
             await self.poll()
 
     async def poll(self) -> None:
-        """Take every pair whose files have changed. Raises nothing."""
-        async with self._turn:
-            for name, kept in self._kept.items():
-                await self._look_at(name, kept)
+        """Reload every pair whose files have changed. Raises nothing."""
+        async with self._lock:
+            for name, pair in self._served.items():
+                await self._poll_pair(name, pair)
 
-    async def _look_at(self, name: str, kept: "_Served") -> None:
+    async def _poll_pair(self, name: str, pair: "_Served") -> None:
         try:
-            renewed = await run_in_daemon_thread(kept.renew)
+            renewed = await run_in_daemon_thread(pair.renew)
         except (OSError, ValueError) as error:
-            problem = _explain(error, kept.tls)
-            if problem != kept.problem:
+            problem = _explain(error, pair.tls)
+            if problem != pair.problem:
                 self._log.error("certificate_kept", listener=name, detail=problem)
-            kept.problem = problem
+            pair.problem = problem
             return
-        kept.problem = None
+        pair.problem = None
         if renewed:
-            self._ends[name] = kept.not_after
-            until = kept.not_after.isoformat()
+            self._ends[name] = pair.not_after
+            until = pair.not_after.isoformat()
             self._log.info("certificate_renewed", listener=name, not_after=until)
 
 
 class _Served:
-    """One listener's pair, when it ends, and what was last wrong with its files."""
+    """One listener's pair, its end of validity, and what was last wrong with its files."""
 
     def __init__(self, tls: ServerTls) -> None:
         self.tls = tls
-        self._seen = self._look()
+        self._loaded = self._fingerprint()
         self.not_after = checks.read_certificate(tls.certificate).not_after
         self.problem: str | None = None
 
     def renew(self) -> bool:
-        """Take the pair in the files if it is another one; return whether it was taken.
+        """Load the pair in the files if it has changed; return whether it was loaded.
 
-        What is refused is tried again each time, as the other half may have come meanwhile.
+        A pair that is refused is tried again each time: the other half may be there by then.
 
         Raises:
             OSError, ValueError: what is in the files is no pair; the one before stays in use.
         """
-        # Looked at before either is read: the end that is told is that of what is served, or else
-        # the next look finds them changed.
-        found = self._look()
-        if found == self._seen and not self.tls.is_stale():
+        # Fingerprinted before either is read: the end that is told is that of what is served, or
+        # else the next poll finds them changed.
+        found = self._fingerprint()
+        if found == self._loaded and not self.tls.is_stale():
             return False
         for path in (self.tls.certificate, self.tls.key):
             refuse_irregular(path)
         not_after = checks.read_certificate(self.tls.certificate).not_after
         self.tls.renew()
-        self.not_after, self._seen = not_after, found
+        self.not_after, self._loaded = not_after, found
         return True
 
-    def _look(self) -> Fingerprint:
+    def _fingerprint(self) -> Fingerprint:
         return fingerprint((self.tls.certificate, self.tls.key))
 
 
@@ -117,10 +117,10 @@ def _name(filename: str | Path | None) -> str:
     return "" if filename is None else f"cannot read {filename}: "
 
 
-# ---- pruning, in small steps beside the real work -------------------------------------------
+# ---- retention: prune in small steps --------------------------------------------------------
 
 #: Rows a step: few enough that a delivery never waits for one.
-_STEP = 200
+_STEP_ROWS = 200
 #: Seconds between steps while there is more to remove, and between rounds when there is not.
 STEP_PAUSE = 0.2
 INTERVAL = 600.0
@@ -145,7 +145,7 @@ class RetentionJob:
         self._telemetry = telemetry
 
     async def run(self) -> None:
-        """Prune until cancelled. A spool in trouble is left alone until the next round."""
+        """Prune until cancelled. While the spool is unavailable, wait for the next interval."""
         while True:
             try:
                 more = await self._step()
@@ -157,5 +157,5 @@ class RetentionJob:
     async def _step(self) -> bool:
         now = self._clock.now()
         bodies, keys = now - self._retain, now - self._retain_keys
-        removed = await self._spool.refusals.prune(bodies, _STEP)
-        return bool(removed + await self._spool.prune(bodies, keys, _STEP))
+        removed = await self._spool.refusals.prune(bodies, _STEP_ROWS)
+        return bool(removed + await self._spool.prune(bodies, keys, _STEP_ROWS))

@@ -1,8 +1,7 @@
-"""Reading the configuration again, and exchanging the running parts for those it describes.
+"""Reload: read the configuration again, and replace the running parts by those it describes.
 
-It is read beside the traffic, checked as at the start, and taken as a whole or not at all. Whoever
-asks while one reload is under way gets the next one, together with all others who have asked by
-then: a storm of signals costs one reload at a time.
+It is read in a thread, checked as at the start, and applied as a whole or not at all. Requests that
+come while a reload is running share the next one: a storm of signals costs one reload at a time.
 """
 
 import asyncio
@@ -27,9 +26,9 @@ from relay.ingest.client_address import ClientLocator
 from relay.ingest.pipeline import Ingest
 from relay.telemetry import Telemetry
 
-# ---- reading again --------------------------------------------------------------------------
+# ---- reading and checking -------------------------------------------------------------------
 
-#: What a running relay cannot exchange.
+#: Keys that take effect on a restart only.
 FIXED = ("listen", "admin", "spool", "state_dir")
 
 _RESTART = "restart needed: it differs from what runs, and cannot be exchanged under way"
@@ -38,7 +37,7 @@ _STOPPING = "relay is stopping"
 
 
 class Reloader:
-    """Reads the configuration when asked. `running` are the settings in force."""
+    """Reads the configuration on request, one reload at a time. `running`: settings in force."""
 
     def __init__(
         self,
@@ -53,7 +52,7 @@ class Reloader:
         """Take the parts.
 
         load: reads and checks the file; called in a thread. Raises `ConfigError`. One that does not
-            come back holds up later reloads, and nothing else: not the end of the process either.
+            return delays later reloads, and nothing else: not the end of the process either.
         switch: puts the new settings into force, or raises and changes nothing.
         renew: renews certificates; called first each time, whatever becomes of the settings. Raises
             nothing.
@@ -64,16 +63,16 @@ class Reloader:
         self._renew = renew
         self._telemetry = telemetry
         self._clock = clock
-        self._asked = asyncio.Event()
+        self._requested = asyncio.Event()
         self._next: asyncio.Future[tuple[Problem, ...]] | None = None
         self._stopped = False
 
     def request(self) -> None:
-        """Have the configuration read again soon. Instant; may be called at any time."""
-        self._asked.set()
+        """Schedule a reload. Returns at once; may be called at any time."""
+        self._requested.set()
 
     async def reload(self) -> tuple[Problem, ...]:
-        """Have it read again; return why it was not taken, nothing when it was."""
+        """Reload; return why the configuration was not applied, nothing when it was."""
         if self._stopped:
             return (self._problem(_STOPPING),)
         if self._next is None:
@@ -82,18 +81,18 @@ class Reloader:
         return await asyncio.shield(self._next)
 
     async def run(self) -> None:
-        """Read whenever asked, one time after the other, until cancelled."""
+        """Reload on each request, one after the other, until cancelled."""
         try:
             while True:
-                await self._asked.wait()
-                self._asked.clear()
-                waiting, self._next = self._next, None
+                await self._requested.wait()
+                self._requested.clear()
+                waiter, self._next = self._next, None
                 problems: tuple[Problem, ...] = (self._problem(_STOPPING),)
                 try:
                     problems = await self._reload()
                 finally:
-                    if waiting is not None:
-                        waiting.set_result(problems)
+                    if waiter is not None:
+                        waiter.set_result(problems)
         finally:
             self._stopped = True
             if self._next is not None:
@@ -123,7 +122,7 @@ class Reloader:
 
 
 def check(running: Settings, wanted: Settings) -> None:
-    """Return when a running relay can go from the one to the other.
+    """Return if a running relay can change from the one to the other.
 
     Raises:
         ConfigError: with each key that takes a restart.
@@ -137,16 +136,16 @@ def check(running: Settings, wanted: Settings) -> None:
 
 
 def differences(before: Settings, after: Settings) -> tuple[str, ...]:
-    """Return the places that differ, by name; for the log."""
-    found = []
+    """Return the keys that differ, with names of endpoints and upstreams; for the log."""
+    keys = []
     for key in type(after).model_fields:
         one, other = _named(getattr(before, key)), _named(getattr(after, key))
-        found += [
+        keys += [
             f"{key}.{name}" if name else key
             for name in sorted(one.keys() | other.keys())
             if one.get(name) != other.get(name)
         ]
-    return tuple(found)
+    return tuple(keys)
 
 
 def _named(section: object) -> dict[str, object]:
@@ -162,7 +161,7 @@ def _named(section: object) -> dict[str, object]:
 
 
 class ConfigSwitch:
-    """Exchanges the generation in use for another one, with everything that goes by it."""
+    """Replaces the live configuration, and closes the one before once it has drained."""
 
     def __init__(
         self,
@@ -186,57 +185,57 @@ class ConfigSwitch:
         self._health = health
         self._telemetry = telemetry
         self._dns = configs.active.settings.dns
-        self._leaving: asyncio.Queue[Draining] = asyncio.Queue()
+        self._draining: asyncio.Queue[Draining] = asyncio.Queue()
 
     async def switch(self, settings: Settings) -> None:
-        """Go by these settings from the next request and the next attempt on.
+        """Apply these settings to every request and attempt that starts from now on.
 
-        All is built before anything is exchanged; the exchange is one step of the event loop, and
-        the series of new endpoints begin after it.
+        All is built before anything is replaced; the replacement is one step of the event loop, and
+        the series of new endpoints are initialised after it.
 
         Raises:
             Exception: it cannot be built; nothing has changed.
         """
         before = self._configs.active
         try:
-            # First, since who is let to knock is built from it.
+            # First: knocks are built with its interval.
             self._reconfigure_dns(settings)
-            following = await self._configs.build(settings)
+            live_config = await self._configs.build(settings)
         except BaseException:
             self._reconfigure_dns(before.settings)
             self._registry.set_hosts(before.hosts)
-            self._leaving.put_nowait(Draining((), (), self._configs.retired()))
+            self._draining.put_nowait(Draining((), (), self._configs.retired()))
             raise
-        self._configs.activate(following)
+        self._configs.activate(live_config)
         self._clients.reconfigure(settings.trusted_proxies, settings.forwarded_header)
-        self._registry.set_hosts(following.hosts)
+        self._registry.set_hosts(live_config.hosts)
         limits = settings.limits
         self._connections.reconfigure(
             total=limits.connections, per_address=limits.connections_per_address
         )
         self._edge.reconfigure(
-            ingest=following.ingest,
+            ingest=live_config.ingest,
             body=body_limits(settings),
             header_timeout=limits.header_timeout,
         )
-        ends = self._dispatcher.replace(following.upstreams)
+        ends = self._dispatcher.replace(live_config.upstreams)
         if self._health is not None:
-            self._health.set_endpoints(following.endpoints)
-        self._leaving.put_nowait(Draining((before.ingest,), ends, self._configs.retired()))
+            self._health.set_endpoints(live_config.endpoints)
+        self._draining.put_nowait(Draining((before.ingest,), ends, self._configs.retired()))
         announce((), settings.upstreams, self._telemetry)
-        for each in following.new_since(before):
+        for each in live_config.new_since(before):
             announce((each,), (), self._telemetry)
             await asyncio.sleep(0)
 
     async def run(self) -> None:
-        """Close what is left behind after its last request and attempt, until cancelled."""
+        """Close replaced parts after their last request and attempt, until cancelled."""
         while True:
-            leaving = await self._leaving.get()
-            for ingest in leaving.ingests:
+            draining = await self._draining.get()
+            for ingest in draining.ingests:
                 await ingest.idle()
-            for end in leaving.ends:
+            for end in draining.ends:
                 await end.wait()
-            await leaving.close()
+            await draining.close()
 
     def _reconfigure_dns(self, settings: Settings) -> None:
         if settings.dns != self._dns:
@@ -248,7 +247,7 @@ class ConfigSwitch:
 
 @dataclass(frozen=True, slots=True)
 class Draining:
-    """What a generation leaves behind: what must end first, and what closes the rest then."""
+    """Replaced parts: `close` closes them once `ingests` are idle and `ends` are set."""
 
     ingests: Sequence[Ingest]
     ends: Sequence[asyncio.Event]
@@ -258,7 +257,7 @@ class Draining:
 def announce(
     endpoints: Iterable[EndpointSettings], upstreams: Iterable[str], telemetry: Telemetry
 ) -> None:
-    """Let the series of these endpoints and upstreams begin."""
+    """Initialise the metric series of these endpoints and upstreams."""
     telemetry.init_series({each.name: provider_name(each) for each in endpoints}, upstreams)
 
 

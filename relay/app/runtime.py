@@ -96,9 +96,9 @@ class App:
     ) -> None:
         """Take what to serve.
 
-        load: reads the settings again; without it they stay as they are.
-        watched: the files that they come from, as they were before they were read; they are read
-            again whenever those change. Without it: only when `reload` is called.
+        load: reads the settings again; without it there are no reloads.
+        watched: returns the stamps of the files that they were read from (`relay.app.watch`); a
+            change of these reloads. Without it: only `reload` does.
         """
         self._settings = settings
         self._clock = clock
@@ -120,7 +120,7 @@ class App:
             )
 
     def reload(self) -> None:
-        """Read the settings again soon, and the certificates. Instant; at any time."""
+        """Schedule a reload of settings and certificates. Returns at once; at any time."""
         if self._reloader is not None:
             self._reloader.request()
 

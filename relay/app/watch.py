@@ -1,4 +1,4 @@
-"""Which files a configuration rests on, and noticing that they have changed."""
+"""The files that a configuration is read from, and watching them for changes."""
 
 import os
 import re
@@ -18,22 +18,22 @@ from relay.core.concurrency import run_in_daemon_thread
 from relay.core.errors import ConfigError, Problem
 from relay.core.files import Stamp, read, stamps
 
-# ---- files of a reading ---------------------------------------------------------------------
-# Files are looked at before they are read: what changes meanwhile, or at any time later, is then
-# found to be another than what was looked at. This holds for a configuration that is refused too:
-# what mends it may be the appearance of a file that it names.
+# ---- the files of one configuration ---------------------------------------------------------
+# Files are stamped before they are read: a change during the reading, or at any time later, then
+# differs from the stamp. This holds for a configuration that is refused too: what mends it may be
+# the appearance of a file that it names.
 
 _SECRET_FILE = re.compile(r"\$\{file:([^{}]+)\}")
 
 
 class ConfigSource:
-    """Reads one configuration file, as often as it is called."""
+    """Reads one configuration file each time it is called, and stamps the files it names."""
 
     def __init__(self, path: Path, load: Callable[[Path], Settings]) -> None:
         """Take the file, and what reads and checks it; that raises `ConfigError`."""
         self._path = path
         self._load = load
-        self._seen: Mapping[Path, Stamp] = {}
+        self._stamps: Mapping[Path, Stamp] = {}
 
     def __call__(self) -> Settings:
         """Return what is in the file now. May be called in any thread, by one at a time.
@@ -42,33 +42,33 @@ class ConfigSource:
             ConfigError: with everything that is wrong with it.
         """
         file = self._path.absolute()
-        # The rest is looked at once the file has named it. Until then, and should it name nothing
+        # The rest is stamped once the file has named it. Until then, and should it name nothing
         # that can be found, the file alone decides.
-        self._seen = stamps([file])
-        self._seen = {**self._seen, **stamps(sorted(self._named()))}
+        self._stamps = stamps([file])
+        self._stamps = {**self._stamps, **stamps(sorted(self._named()))}
         return self._load(self._path)
 
     def seen(self) -> Mapping[Path, Stamp]:
-        """Return the files that the last reading rests on, as they were before it began."""
-        return self._seen
+        """Return the stamps of the files of the last reading, taken before they were read."""
+        return self._stamps
 
     def _named(self) -> set[Path]:
         try:
             content = read(self._path, MAX_FILE_BYTES + 1)
             return named(content.decode(), self._path.absolute().parent)
         except OSError as error:
-            # A pipe is refused here, before anybody waits for what it has to say.
+            # A pipe is refused here, before a read blocks on it.
             message = f"cannot read the file: {error.strerror}"
             raise ConfigError([Problem(str(self._path), 1, 1, "", message)]) from None
         except ValueError:
-            # No path, or no text: what loads it says so.
+            # No path, or no text: `load` reports it.
             return set()
 
 
 def named(text: str, base: Path) -> set[Path]:
-    """Return the files that a configuration names, whether they are there or not. Pure.
+    """Return the files that a configuration names, whether they exist or not. Pure.
 
-    What cannot be parsed names none: only a change of the text itself can mend it.
+    A text that cannot be parsed names none: only a change of the text itself can mend it.
     """
     try:
         data = parse(text.removeprefix("\ufeff")).data
@@ -78,7 +78,7 @@ def named(text: str, base: Path) -> set[Path]:
 
 
 def _secrets(data: object) -> Iterator[str]:
-    """Return the names behind `${file:NAME}`, wherever they stand."""
+    """Return the names in every `${file:NAME}`."""
     if isinstance(data, str) and (reference := _SECRET_FILE.fullmatch(data)):
         yield reference[1]
     elif isinstance(data, dict | tuple):
@@ -98,42 +98,42 @@ def _certificates(data: object) -> Iterator[str]:
 
 
 # ---- watching directories -------------------------------------------------------------------
-# Whoever replaces a file, or a symbolic link on the way to it as Kubernetes does, changes a
-# directory: the file that was watched would never tell. Other files may lie there and change all
-# the time, so what counts is whether ours are others than when they were read.
+# Replacing a file, or a symbolic link on the way to it as Kubernetes does, changes a directory and
+# not the file that was watched. Other files may lie there and change all the time, so what counts
+# is whether the stamps of ours differ.
 
 #: How long writers are given to finish, in milliseconds.
 _BATCH_WINDOW_MS: Final = 200
-#: A look without a notice, in milliseconds: not every file system gives notice.
+#: Polling without a notice, in milliseconds: not every file system gives notice.
 _POLL_INTERVAL_MS: Final = 1000
-#: Seconds until another try while there is nothing to watch.
+#: Seconds between retries while there is nothing to watch.
 _RETRY_INTERVAL: Final = 1.0
 
 
 async def watch(
     seen: Callable[[], Mapping[Path, Stamp]], changed: Callable[[], None], clock: Clock
 ) -> None:
-    """Call `changed` whenever a file is another than it was when it was read, until cancelled.
+    """Call `changed` whenever a file differs from the stamp of its last reading, until cancelled.
 
-    It is called once for each change, within two seconds, also for a change that came before this
-    began. Raises nothing.
+    It is called once for each change, within two seconds, also for a change from before the start
+    of watching. Raises nothing.
 
-    seen: returns the files that the last reading rests on, as they were before it
-        (`relay.core.files`); another object after each reading.
+    seen: returns the stamps of the last reading (`relay.core.files`); another object after each
+        reading.
     """
-    told: tuple[Mapping[Path, Stamp], Mapping[Path, Stamp]] | None = None
+    reported: tuple[Mapping[Path, Stamp], Mapping[Path, Stamp]] | None = None
     while True:
         before = seen()
         now = await run_in_daemon_thread(partial(stamps, before))
-        # Told once, it may take a while until they are read again.
-        if now != before and (told is None or told[0] is not before or told[1] != now):
-            told = (before, now)
+        # Reported once: it may take a while until they are read again.
+        if now != before and (reported is None or reported[0] is not before or reported[1] != now):
+            reported = (before, now)
             changed()
         await _notice({path.parent for path in before}, clock)
 
 
 async def _notice(directories: Iterable[Path], clock: Clock) -> None:
-    """Return when anything has changed in these directories, or after a while."""
+    """Return when anything has changed in these directories, or after a polling interval."""
     present = await run_in_daemon_thread(
         lambda: [path for path in directories if os.path.isdir(path)]  # noqa: PTH112 - never raises
     )
@@ -151,7 +151,7 @@ async def _notice(directories: Iterable[Path], clock: Clock) -> None:
             async with aclosing(notices):
                 await anext(notices, None)
         except (OSError, RuntimeError):
-            # It is gone, or the system watches too much already: we look by ourselves.
+            # It was removed, or the system's limit on watches is reached: poll.
             pass
         else:
             return

@@ -315,12 +315,12 @@ async def test_others_have_their_turn_between_any_two_endpoints(
     async with relaying(tmp_path, many(upstream)) as relay:
         assert relay.app._parts is not None
         building = asyncio.ensure_future(relay.app._parts.config_switch.switch(relay.load()))
-        limiter = 0
+        iterations = 0
         while not building.done():
             await asyncio.sleep(0)
-            limiter += 1
+            iterations += 1
         await building
-        assert limiter > 50
+        assert iterations > 50
 
 
 async def test_a_reload_that_is_cut_short_changes_nothing(
