@@ -1,1 +1,5 @@
-"""A delivery on its way in: admit, verify, store or pass on, acknowledge."""
+"""The inbound pipeline: route, admit, read, verify, store or forward, answer.
+
+`pipeline` runs the steps for one request; `routing` and `client_address` are its first two.
+`refusals` keeps refused deliveries and releases them, `reconcile` fetches events from a provider.
+"""

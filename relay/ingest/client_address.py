@@ -1,7 +1,7 @@
-"""Who is calling: the peer, or the client that a trusted proxy vouches for.
+"""The client address of a request: the peer's, or the one that trusted proxies forward.
 
-Pure, and closed by default. Only the one configured header is read, only from a trusted peer, and
-anything in it that is not plainly a list of addresses refuses the delivery.
+No I/O, and closed by default: only the one configured header is read, only from a trusted peer, and
+anything in it but a list of addresses refuses the delivery.
 """
 
 import re
@@ -33,18 +33,18 @@ _WITH_PORT = re.compile(rf"([0-9.]+):{_PORT}", re.ASCII)
 
 
 class ClientLocator:
-    """Finds the client of a request. Made once from the configuration."""
+    """Determines the client address of requests, by the trusted proxies and their header."""
 
     def __init__(self, trusted: Iterable[IPNetwork], header: ForwardedHeader) -> None:
         self.reconfigure(trusted, header)
 
     def reconfigure(self, trusted: Iterable[IPNetwork], header: ForwardedHeader) -> None:
-        """Go by these from the next request on."""
+        """Use these from the next request on."""
         self._trusted = Intervals((network, network) for network in trusted)
         self._header = header
 
     def trusts(self, address: Address) -> bool:
-        """Say whether this address is one of our own proxies."""
+        """Return whether this address is a trusted proxy."""
         return self._trusted.find(address) is not None
 
     def locate(self, head: RequestHead) -> ClientAddress:
@@ -52,7 +52,7 @@ class ClientLocator:
 
         Raises:
             Refusal: FORWARDING_UNTRUSTED when a trusted proxy forwards no list, a list of proxies
-                only, or anything that cannot be read, or has said that it speaks for nobody.
+                only, or anything that cannot be parsed, or when its PROXY header names no client.
         """
         if not head.forwards:
             # LOCAL, UNKNOWN, UNSPEC ("The PROXY protocol", sections 2.1 and 2.2): the connection

@@ -1,9 +1,8 @@
-"""Use-case one: a delivery comes in.
+"""The inbound pipeline for one request: route, admit, read, verify, store, answer.
 
-admit -> read -> verify -> store -> acknowledge, and one account of it in the log whatever happens.
-A proxied delivery is passed on instead of stored, and answered as its upstream answers.
-A refusal is an answer and is given in the provider's shape. Anything else that goes wrong is
-ours: the provider is asked to come again, and nothing is acknowledged.
+A proxied delivery is forwarded instead of stored, and answered with its upstream's answer. A
+refusal is answered in the provider's shape. Any other error is ours: the answer asks the provider
+to send again, and nothing is acknowledged. One log line records each delivery, however it ends.
 """
 
 import asyncio
@@ -38,19 +37,20 @@ from relay.telemetry import DeliveryRecord, Telemetry
 #: The sender's header fields that every provider's deliveries keep.
 COMMON_HEADERS = ("Content-Type", "User-Agent", "Accept")
 
-# The least that storing is given, in seconds.
+# The least timeout of storing, in seconds.
 _MIN_STORE_TIMEOUT = 0.25
 
+#: Reads the request's body, within its limits. Raises `Refusal` when a limit is exceeded.
 BodyReader = Callable[[], Awaitable[bytes]]
 
-#: Is told whose request it is, before more is done for it. Raises `Refusal` when that client has
-#: enough in hand.
+#: Called with the client of a request as soon as it is known. Raises `Refusal` when that client has
+#: too many requests in flight.
 OnClient = Callable[[Address], None]
 
-#: Sends a delivery to its upstream, once, and brings the answer. Raises `UpstreamOverloaded`.
+#: Sends a delivery to its upstream, once, and returns the answer. Raises `UpstreamOverloaded`.
 Forward = Callable[[VerifiedDelivery], Awaitable[ProxyResponse]]
 
-#: Is told of a refused delivery whose sender's address is allowed. Neither raises nor waits.
+#: Called with a refused delivery from an allowed address. Neither raises nor blocks.
 OnRefused = Callable[["Endpoint", Delivery, Refusal], None]
 
 
@@ -60,12 +60,12 @@ class Endpoint:
 
     shapes: what a provider appends to this path; empty where it calls exactly this one.
     headers: the provider's own header fields that may reach the upstream.
-    proxied: deliveries are passed on and answered with the upstream's answer, not stored.
-    mode: what the allowlist does.
-    knock: asks DNS again for a refused address; None when no host names are involved.
-    token: what proves the sender is a token in a header field.
-    answer_deadline: how soon the sender has to be answered, where that is sooner than usual.
-    confirm: the provider is asked about each event before it is delivered.
+    proxied: deliveries are forwarded and answered with the upstream's answer, not stored.
+    mode: whether the allowlist refuses, reports or is off.
+    knock: refreshes DNS for a refused address; None when no host names are involved.
+    token: the sender's proof is a token in a header field, not a signature.
+    answer_deadline: for senders that hang up sooner than `answer_within`; None for the others.
+    confirm: the provider's API is asked about each event before it is delivered.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Endpoint:
 
 
 class Ingest:
-    """Takes deliveries one by one and answers them."""
+    """The inbound pipeline of one configuration."""
 
     def __init__(
         self,
@@ -105,9 +105,11 @@ class Ingest:
     ) -> None:
         """Take the parts.
 
-        answer_within: the most that storing may take. What is passed on takes as long as its
-            upstream is given.
+        forward: for proxied deliveries; its own timeout holds for them.
+        new_id: returns a new event id of this time.
+        answer_within: from the head of a stored delivery to its answer.
         on_spool_broken: called when the spool cannot be trusted any more; the process has to end.
+        on_refused: called with what may be released later.
         """
         self._routes = routes
         self._clients = clients
@@ -126,10 +128,13 @@ class Ingest:
     async def receive(
         self, head: RequestHead, read_body: BodyReader, on_client: OnClient = lambda _: None
     ) -> Ack:
-        """Return the answer to one request. Raises nothing but for cancellation.
+        """Handle one request and return its answer, once its event is durable.
 
-        read_body: reads the body, limited and timed; raises `Refusal` when it may not be had. It
-            is called only for an admitted client.
+        Refusals, a spool or upstream without an answer and faults become answers, too. The delivery
+        is counted and logged.
+
+        read_body: called once at most, after admission.
+        on_client: called once at most, before the allowlist is asked.
         """
         record = DeliveryRecord(head.peer, head.received_at, self._clock.monotonic())
         self._in_flight += 1
@@ -145,11 +150,11 @@ class Ingest:
         return ack
 
     async def idle(self) -> None:
-        """Return when no request is in hand."""
+        """Return when no request is in flight."""
         await self._idle.wait()
 
     def refuse(self, peer: Address, refusal: Refusal) -> Ack:
-        """Return the answer to something that never became a request head, and account for it."""
+        """Count and log a refusal of this peer before there was a request; return its answer."""
         record = DeliveryRecord(peer, self._clock.now())
         record.verdict, record.reason = Verdict.REFUSED, refusal.reason
         record.detail = refusal.detail
@@ -221,16 +226,16 @@ class Ingest:
         return endpoint.inspector.answer(result, context)
 
     def _answer_context(self, record: DeliveryRecord, remainder: str, body: bytes) -> AnswerContext:
-        """Return what an answer may depend on, and note in the record how long it took."""
+        """Return the context of the answer, at the present time; set the record's duration."""
         now = self._clock.monotonic()
         record.duration = now - record.started
         return AnswerContext(remainder, body, record.at(now))
 
     def _store_timeout(self, endpoint: Endpoint, elapsed: float) -> float:
-        """Return the seconds that storing may take before this endpoint's sender hangs up.
+        """Return the seconds left for storing until this endpoint's sender has to be answered.
 
-        An early look at DNS and the body have taken their part of its patience; a body that took
-        all of it is given a last chance.
+        elapsed: since the head; a DNS refresh and reading the body are in it. The least is
+            `_MIN_STORE_TIMEOUT`, even when they took all of the time.
         """
         limit = self._answer_within
         if endpoint.answer_deadline is not None:
@@ -265,7 +270,7 @@ class Ingest:
         entry = endpoint.allowlist.match(client.address)
         if entry is not None or endpoint.knock is None:
             return entry
-        # DNS may have moved since the last look: the address gets one more chance.
+        # DNS may have changed since the last refresh: the address gets one more chance.
         result = await endpoint.knock.knock()
         entry = endpoint.allowlist.match(client.address)
         if result is KnockResult.LIMITED and entry is None:
@@ -305,7 +310,10 @@ class Ingest:
     async def _proxy(
         self, route: Route[Endpoint], event: VerifiedDelivery, record: DeliveryRecord
     ) -> tuple[IngestResult, Ack | None]:
-        """Return the result, and the upstream's own answer where the sender may have it."""
+        """Forward a delivery; return its result and the provider's form of the upstream's answer.
+
+        The answer is None when the upstream gave none that may be passed back.
+        """
         answer = await self._forward(event)
         record.id = event.event_id
         if answer.ack is not None:
@@ -322,7 +330,7 @@ class Ingest:
 
 
 def verify_delivery(endpoint: Endpoint, delivery: Delivery, event_id: str) -> VerifiedDelivery:
-    """Return the delivery, under this id, as one that passed every check of what it says.
+    """Verify a delivery by its endpoint's provider; return it as the event with this id.
 
     Raises:
         Refusal: with the reason of the first check that failed.
@@ -343,9 +351,9 @@ def verify_delivery(endpoint: Endpoint, delivery: Delivery, event_id: str) -> Ve
 
 
 def _forwardable_headers(endpoint: Endpoint, verification: Verification) -> tuple[str, ...]:
-    """Return the provider's header fields that this delivery may keep.
+    """Return the names of the provider's header fields that are kept of this delivery.
 
-    Authorization may hold a token. It passes only as part of a signature that has been verified.
+    Authorization may hold a token. It is kept only as part of a signature that has been verified.
     """
     if verification.secret is not None:
         return endpoint.headers

@@ -1,6 +1,6 @@
-"""Asking a provider about orders whose events never came, and storing what it answers.
+"""Reconciliation: ask a provider's status API about orders, and store its answers as events.
 
-It may run beside `relay run` on the same spool.
+For orders whose notifications never came. It may run beside `relay run` on the same spool.
 """
 
 import unicodedata
@@ -32,11 +32,11 @@ from relay.providers.midtrans.status import (
 )
 from relay.spool import Spool, Stored
 
-# ---- asking and storing ---------------------------------------------------------------------
+# ---- reconciling ----------------------------------------------------------------------------
 # The answer is signed as a notification is, and it goes through the same inspector: so its event
 # key is the one that the notification has, and the two are one event, whichever comes first.
 
-#: How often an order is asked about that gets no answer, and the pauses between, in seconds.
+#: Seconds before each retry of an order without an answer; and the longest wait by Retry-After.
 PAUSES: Final = (1.0, 5.0)
 MAX_PAUSE: Final = timedelta(minutes=1)
 
@@ -45,13 +45,13 @@ _JSON: Final = Headers((("Content-Type", "application/json"),))
 
 
 class KeyRefused(RelayError):
-    """The API takes none of the endpoint's keys: no other order would be answered either."""
+    """The API refuses all of the endpoint's keys; it would for every other order, too."""
 
 
 class Result(StrEnum):
-    """What came of asking about one order.
+    """The result for one order.
 
-    NEW: stored as an event. KNOWN: there is such an event already.
+    NEW: stored as an event. KNOWN: the event is in the spool already.
     """
 
     NEW = "new"
@@ -62,7 +62,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReconcileResult:
-    """What is known of one order now. `event`: the id of the event that holds it."""
+    """The result for one order. `event`: the id of the new or known event."""
 
     order: str
     result: Result
@@ -84,7 +84,7 @@ class ReconcileTarget:
 
 
 class Reconciler:
-    """Asks about orders, one after the other."""
+    """Asks the status API about orders, one after the other, within its rate limit."""
 
     def __init__(
         self,
@@ -105,10 +105,10 @@ class Reconciler:
         self._secret = 0
 
     async def reconcile(self, order: str) -> ReconcileResult:
-        """Ask about an order or transaction, and store what is said of it.
+        """Ask about an order or transaction id, and store the answer as an event.
 
         Raises:
-            KeyRefused: the API takes none of the keys.
+            KeyRefused: the API refuses all keys.
             SpoolUnavailable: it could not be stored.
         """
         answer = await self._ask(order)
@@ -127,7 +127,7 @@ class Reconciler:
                 return await self._store(order, answer)
 
     async def _ask(self, order: str) -> Answer:
-        """Ask, again after a pause where there was no answer."""
+        """Ask, with retries after a pause while there is no answer."""
         for pause in PAUSES:
             answer = await self._ask_with_every_key(order)
             if isinstance(answer, Limited) and answer.retry_after is not None:
@@ -140,7 +140,7 @@ class Reconciler:
         return await self._ask_with_every_key(order)
 
     async def _ask_with_every_key(self, order: str) -> Answer:
-        """Ask with the key that was taken last; with the others where it is refused."""
+        """Ask with the key that was accepted last; with the others when it is refused."""
         secrets = self._target.secrets
         for _ in secrets:
             await self._clock.sleep(self._bucket.reserve(self._clock.monotonic()))
@@ -164,10 +164,10 @@ class Reconciler:
         return ReconcileResult(order, Result.KNOWN, stored.id)
 
     def _event(self, body: bytes) -> VerifiedDelivery:
-        """Return what an answer becomes.
+        """Verify an answer as a notification and return its event.
 
         Raises:
-            Refusal: it would be refused as a notification; its signature is wrong, for one.
+            Refusal: with the reason of the first check that failed.
         """
         target = self._target
         now = self._clock.now()
@@ -197,21 +197,21 @@ class Reconciler:
         return signed != (transaction.order_id, transaction.amount)
 
 
-# ---- checkpoint: orders that have been asked about ------------------------------------------
+# ---- checkpoint: orders that were answered --------------------------------------------------
 
-#: After this an order is asked about again: it may have moved on.
+#: After this an order is asked about again: its status may have changed.
 CHECKPOINT_TTL: Final = timedelta(days=1)
 
 
 class Checkpoint:
-    """The orders of one endpoint that were answered within the last day, in a file of lines."""
+    """The orders of one endpoint answered within `CHECKPOINT_TTL`, in a file of JSON lines."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
 
     def load(self) -> frozenset[str]:
-        """Return the orders that need not be asked about. A damaged line is as good as none.
+        """Return the orders that need not be asked about. Damaged lines are skipped.
 
         Raises:
             RelayError: the file cannot be read.
@@ -233,10 +233,10 @@ class Checkpoint:
         return frozenset(order for order, at in found.items() if at > since)
 
     def add(self, order: str) -> None:
-        """Remember that this order was answered.
+        """Record that this order was answered.
 
         Raises:
-            RelayError: it cannot be written down.
+            RelayError: the file cannot be written.
         """
         line = orjson.dumps({"order": order, "at": self._clock.now().isoformat()})
         try:
@@ -247,7 +247,7 @@ class Checkpoint:
             raise RelayError(f"cannot write {self._path}: {error.strerror}") from None
 
     def clear(self) -> None:
-        """Begin anew.
+        """Remove the file.
 
         Raises:
             RelayError: the file cannot be removed.
@@ -267,9 +267,9 @@ _PADDING: Final = b" \t\r"
 
 
 class BadOrders(RelayError):
-    """The list cannot be meant as it stands; nothing was asked.
+    """The list of orders is invalid.
 
-    problems: the number of each line that is wrong, from 1, and what is wrong with it.
+    problems: the number of each invalid line, from 1, and what is wrong with it.
     """
 
     def __init__(self, *problems: tuple[int, str]) -> None:
@@ -278,14 +278,14 @@ class BadOrders(RelayError):
 
 
 def parse_orders(content: bytes) -> tuple[str, ...]:
-    """Return the order or transaction ids, each once, in the order given.
+    """Parse a list of order or transaction ids, one a line; return each once, in their order.
 
-    Blanks and tabs around an id do not count, and empty lines are passed over. There are no
-    comments: an order id may begin with a number sign. Any character may stand in one but control
-    characters: no id holds those, and a table with several columns does.
+    Blanks and tabs around an id are stripped, and empty lines are skipped. There are no comments:
+    an order id may start with a number sign. An id may contain any character but control
+    characters: no id does, and a table with several columns would.
 
     Raises:
-        BadOrders: with every line that is wrong.
+        BadOrders: with every invalid line.
     """
     if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         raise BadOrders((1, "the list is UTF-16; save it as UTF-8"))

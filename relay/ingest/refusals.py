@@ -1,7 +1,7 @@
-"""Recording refused deliveries of allowed senders, and releasing them under a mended configuration.
+"""Keeping refused deliveries of allowed senders; releasing them once the configuration is fixed.
 
-A wrong key, a clock that was off or a rule that was too narrow refuses what is genuine. The
-received bytes can then be verified again; nothing else releases them.
+A wrong key, a wrong clock or a rule that is too narrow refuses genuine deliveries. Their bytes are
+kept and can be verified again; there is no other way to release them.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ from relay.spool.refusals import (
 from relay.spool.write_behind import WriteBehind, WriteLimits
 from relay.telemetry import Telemetry
 
-# ---- recording, behind the answers ----------------------------------------------------------
+# ---- keeping, behind the answers ------------------------------------------------------------
 # Never before an answer, and never instead of one. Only a sender whose address is allowed gets this
 # far, and only what a mended configuration may judge otherwise is noted. A flood, a dead disk or a
 # crash loses some; no answer waits for any.
@@ -71,10 +71,10 @@ class RefusalRecorder:
         self._write_behind = WriteBehind[Refused](self, limits, clock)
 
     def note(self, endpoint: Endpoint, delivery: Delivery, refusal: Refusal) -> None:
-        """Buffer this refusal, if it can be mended. Neither raises nor waits.
+        """Buffer this refusal if a release may succeed later. Neither raises nor blocks.
 
-        Where the proof is a token there is nothing to keep: the token may not lie anywhere, and
-        without it nothing can be verified.
+        Deliveries with a token as proof are dropped: a token may not be stored, and without it
+        nothing can be verified.
         """
         if refusal.reason not in RELEASABLE or endpoint.token:
             return
@@ -121,9 +121,9 @@ class RefusalRecorder:
 
 
 def headers_to_keep(endpoint: Endpoint, headers: Headers) -> Headers | None:
-    """Return the header fields that a new verification needs, and no other.
+    """Return only the header fields that a new verification needs.
 
-    None when one of them may hold a token: a delivery is kept with all of its proof, or not.
+    None when one of them may hold a token: a delivery is kept with all of its proof, or not at all.
     """
     kept = headers.only("Host", *COMMON_HEADERS, *endpoint.headers)
     for value in kept.values("Authorization"):
@@ -133,9 +133,9 @@ def headers_to_keep(endpoint: Endpoint, headers: Headers) -> Headers | None:
 
 
 def _kept_target(endpoint: Endpoint, delivery: Delivery) -> str:
-    """Return the target without a query that no release can need: people put tokens there.
+    """Return the target without its query, unless a release needs it: queries can hold tokens.
 
-    Below a prefix the query goes to the upstream.
+    It is needed where it is signed, and below a prefix, where it goes to the upstream.
     """
     head = delivery.head
     return head.target if delivery.remainder or endpoint.inspector.signs_query else head.path
@@ -157,13 +157,16 @@ def _to_keep(
 
 
 # ---- releasing ------------------------------------------------------------------------------
-# Everything is judged under the present configuration: the path, the method, the address, the
-# signature, the shape. Only time stands still: what was signed is compared with the time of
-# receipt. There is no way around a check.
+# The present configuration decides about everything: the path, the method, the address, the
+# signature, the shape. Only the time is the one of receipt, for signed times. No check can be
+# skipped.
 
 
 class RefusalReleaser:
-    """Releases refusals, and shows them."""
+    """Verifies kept refusals again and stores those that pass as events.
+
+    store: the kept refusals. secrets: returns all secrets of the configuration, to mask them.
+    """
 
     def __init__(
         self,
@@ -176,7 +179,7 @@ class RefusalReleaser:
     ) -> None:
         """Take the parts.
 
-        routes: gives those of the present configuration. secrets: gives all that it holds.
+        routes: returns those of the present configuration. secrets: returns all that it holds.
         """
         self.store = spool.refusals
         self.secrets = secrets
@@ -186,12 +189,13 @@ class RefusalReleaser:
         self._new_id = new_id
 
     async def release(self, refusal_id: str) -> ReleaseResult | None:
-        """Verify this refusal anew and store it as an event if it passes; None if unknown.
+        """Verify this refusal again and store it as an event if it passes; None if unknown.
 
-        It is stored before it counts as released: to do it again after a crash finds the copy.
+        The event is stored before the refusal is marked as released, so a repeat after a crash is
+        a duplicate.
 
         Raises:
-            SpoolUnavailable: nobody knows what became of it; to do it again is no harm.
+            SpoolUnavailable: it may or may not have been released; repeating is safe.
         """
         kept = await self.store.get(refusal_id)
         if kept is None:

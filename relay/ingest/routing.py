@@ -1,4 +1,4 @@
-"""Which endpoint a request target belongs to. Pure, and exact: nothing is decoded or normalised.
+"""Routing of a request target to its endpoint. Exact: nothing is decoded or normalised. No I/O.
 
 Paths are compared as they were received, so `//`, `%2f`, `..`, `;` and an absolute URI are simply
 other paths, and are unknown.
@@ -30,9 +30,9 @@ class Shaped(Protocol):
 
 
 class Routed(Protocol):
-    """What routing needs to know of an endpoint.
+    """An endpoint as routing sees it.
 
-    Its path is exact where it has no shapes, or only such that append nothing.
+    Its path is exact where it has no shapes, or only shapes that append nothing; else a prefix.
     """
 
     @property
@@ -53,9 +53,10 @@ E = TypeVar("E", bound=Routed)
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[E]):
-    """Where a request belongs.
+    """The endpoint of a request.
 
-    methods: those that this path takes.
+    remainder: what follows the path of a prefix endpoint.
+    methods: those allowed for this path.
     proxied: the sender gets the upstream's own answer: the endpoint, or this shape, is proxied.
     """
 
@@ -66,11 +67,11 @@ class Route(Generic[E]):
 
 
 class Routes(Generic[E]):
-    """The public paths, as configured."""
+    """The routing table: the paths of all endpoints."""
 
     def __init__(self, endpoints: Iterable[E]) -> None:
         self._by_method: dict[str, E] = {}
-        # Those that look alike whatever the method is.
+        # Those whose route is the same for every method.
         self._static: dict[str, Route[E]] = {}
         self._prefixes: list[tuple[str, list[tuple[re.Pattern[str], Shaped]], E]] = []
         for endpoint in endpoints:
@@ -83,10 +84,10 @@ class Routes(Generic[E]):
                 self._static[endpoint.path] = _route_of(endpoint, "", (), "")
 
     def find(self, head: RequestHead) -> Route[E]:
-        """Return the endpoint of this path, and what follows a prefix endpoint's path.
+        """Return the route of this request, whatever its method.
 
         Raises:
-            Refusal: UNKNOWN_ENDPOINT when there is none.
+            Refusal: UNKNOWN_ENDPOINT, no endpoint has this path.
         """
         path = head.path
         if "#" in head.target:
@@ -105,7 +106,7 @@ class Routes(Generic[E]):
         raise Refusal(Reason.UNKNOWN_ENDPOINT)
 
     def prefix_endpoint(self, head: RequestHead) -> E | None:
-        """Return the endpoint below whose prefix this path is, though it may be none of its own."""
+        """Return the endpoint whose prefix this path starts with, matched by a shape or not."""
         for prefix, _, endpoint in self._prefixes:
             if head.path == prefix or head.path.startswith(f"{prefix}/"):
                 return endpoint
