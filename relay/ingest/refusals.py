@@ -210,12 +210,12 @@ class RefusalReleaser:
         if isinstance(stored, Conflict):
             detail = f"event {stored.id} has this key and says something else"
             return await self._refuse_again(refusal_id, Refusal(Reason.EVENT_CONFLICT, detail))
-        await self.store.released(refusal_id, stored.id, self._clock.now())
+        await self.store.mark_released(refusal_id, stored.id, self._clock.now())
         return Released(stored.id, duplicate=isinstance(stored, Duplicate))
 
     async def _refuse_again(self, refusal_id: str, refusal: Refusal) -> StillRefused:
         now = self._clock.now()
-        await self.store.still(refusal_id, refusal.reason, refusal.detail, now)
+        await self.store.mark_refused(refusal_id, refusal.reason, refusal.detail, now)
         return StillRefused(refusal.reason, refusal.detail)
 
     def _verify(self, refused: Refused) -> VerifiedDelivery:

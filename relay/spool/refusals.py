@@ -118,10 +118,12 @@ class RefusalStore(Protocol):
     async def get(self, refusal_id: str) -> StoredRefusal | None:
         """Return one with its body, which is empty once it has been released; None if unknown."""
 
-    async def still(self, refusal_id: str, reason: Reason, detail: str, at: datetime) -> None:
+    async def mark_refused(
+        self, refusal_id: str, reason: Reason, detail: str, at: datetime
+    ) -> None:
         """Note that it is refused still, and why now. A released one is left alone."""
 
-    async def released(self, refusal_id: str, event_id: str, at: datetime) -> None:
+    async def mark_released(self, refusal_id: str, event_id: str, at: datetime) -> None:
         """Note what event it became, and let its content go."""
 
     async def prune(self, before: datetime, limit: int) -> int:

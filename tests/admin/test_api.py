@@ -38,7 +38,7 @@ async def test_a_release_says_why_it_is_refused_still(bench: Bench) -> None:
 
 async def test_what_was_released_before_is_no_mistake(bench: Bench) -> None:
     await bench.spool.refusals.keep([refused(1)], BOUNDS)
-    await bench.spool.refusals.released("ref_001", "evt_1", refused().head.received_at)
+    await bench.spool.refusals.mark_released("ref_001", "evt_1", refused().head.received_at)
     status, text = await bench.post("/api/v1/refusals/ref_001/release", headers=BEARER)
     assert (status, orjson.loads(text)["event"]) == (200, "evt_1")
 

@@ -142,7 +142,7 @@ class RefusalContract:
 
     async def test_what_is_refused_still_says_why(self, store: RefusalStore) -> None:
         await store.keep([refused(1)], BOUNDS)
-        await store.still("ref_001", Reason.FIELD_INVALID, "another", RECEIVED)
+        await store.mark_refused("ref_001", Reason.FIELD_INVALID, "another", RECEIVED)
         kept = await store.get("ref_001")
         assert kept is not None
         assert (kept.refused.reason, kept.refused.detail) == (Reason.FIELD_INVALID, "another")
@@ -153,8 +153,8 @@ class RefusalContract:
         self, store: RefusalStore
     ) -> None:
         await store.keep([refused(1)], BOUNDS)
-        await store.released("ref_001", "evt_1", RECEIVED)
-        await store.still("ref_001", Reason.FIELD_INVALID, "another", RECEIVED)
+        await store.mark_released("ref_001", "evt_1", RECEIVED)
+        await store.mark_refused("ref_001", Reason.FIELD_INVALID, "another", RECEIVED)
         kept = await store.get("ref_001")
         assert kept is not None
         assert kept.released_as == "evt_1"

@@ -156,7 +156,7 @@ def get(connection: apsw.Connection, refusal_id: str) -> StoredRefusal | None:
     return None
 
 
-def still(
+def mark_refused(
     connection: apsw.Connection, refusal_id: str, reason: Reason, detail: str, at: datetime
 ) -> None:
     """Note why it is refused now."""
@@ -164,7 +164,9 @@ def still(
     connection.execute(_STILL, told)
 
 
-def released(connection: apsw.Connection, refusal_id: str, event_id: str, at: datetime) -> None:
+def mark_released(
+    connection: apsw.Connection, refusal_id: str, event_id: str, at: datetime
+) -> None:
     """Note what event it became, and let its content go."""
     connection.execute(_RELEASED, {"id": refusal_id, "event": event_id, "at": events.micros(at)})
 
@@ -226,12 +228,14 @@ class SqliteRefusals:
     async def get(self, refusal_id: str) -> StoredRefusal | None:
         return await self._reader.run(partial(get, refusal_id=refusal_id))
 
-    async def still(self, refusal_id: str, reason: Reason, detail: str, at: datetime) -> None:
-        note = partial(still, refusal_id=refusal_id, reason=reason, detail=detail, at=at)
+    async def mark_refused(
+        self, refusal_id: str, reason: Reason, detail: str, at: datetime
+    ) -> None:
+        note = partial(mark_refused, refusal_id=refusal_id, reason=reason, detail=detail, at=at)
         await self._writer.run(note)
 
-    async def released(self, refusal_id: str, event_id: str, at: datetime) -> None:
-        note = partial(released, refusal_id=refusal_id, event_id=event_id, at=at)
+    async def mark_released(self, refusal_id: str, event_id: str, at: datetime) -> None:
+        note = partial(mark_released, refusal_id=refusal_id, event_id=event_id, at=at)
         await self._writer.run(note)
 
     async def prune(self, before: datetime, limit: int) -> int:
