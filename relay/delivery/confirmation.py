@@ -32,8 +32,8 @@ from relay.providers.midtrans.status import (
     StatusApi,
     Transaction,
     compare,
-    notified,
-    read,
+    notified_transaction,
+    parse_answer,
 )
 
 # ---- GET status over HTTP -------------------------------------------------------------------
@@ -81,7 +81,7 @@ class StatusClient:
             return NoAnswer(MALFORMED)
         said = response.values("retry-after")
         wait: timedelta | None = parse_retry_after(said[0], self._clock.now()) if said else None
-        answer = read(response.status or 0, response.body, wait)
+        answer = parse_answer(response.status or 0, response.body, wait)
         if isinstance(answer, Transaction) and _repeats(answer.body, secret):
             # What is learnt may be stored, and the key never is.
             return NoAnswer(MALFORMED)
@@ -188,7 +188,7 @@ class StatusConfirmer:
         if target is None:
             gone = f"endpoint {event.endpoint} is not configured; name it again"
             return Unconfirmed(gone) if self._is_orphan(event) else None
-        said = notified(event.body)
+        said = notified_transaction(event.body)
         if said is None:
             return self._unconfirmed(event, "contradicted", "names no transaction", final=True)
         return await self._confirm_in_turn(target, event, said)
@@ -209,7 +209,7 @@ class StatusConfirmer:
         # The key that signed it, whichever position that has now. A key that is gone since then
         # would not be taken by the API either.
         secret = target.secrets[said.signer(target.secrets) or 0]
-        answer = await self._ask(target, event, said.name, secret, now)
+        answer = await self._ask(target, event, said.query_id, secret, now)
         if isinstance(answer, Transaction):
             verdict = compare(said, answer, secret)
             if isinstance(verdict, Agrees):

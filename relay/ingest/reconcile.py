@@ -28,7 +28,7 @@ from relay.providers.midtrans.status import (
     NotFound,
     StatusApi,
     Transaction,
-    notified,
+    notified_transaction,
 )
 from relay.spool import Spool, Stored
 
@@ -190,7 +190,9 @@ class Reconciler:
         The transaction id is not signed, so another order's notification can carry it.
         """
         found = await self._spool.get(event_id)
-        notification = None if found is None or found[1] is None else notified(found[1].body)
+        notification = (
+            None if found is None or found[1] is None else notified_transaction(found[1].body)
+        )
         if notification is None:
             return False
         signed = (notification.order_id, notification.amount)

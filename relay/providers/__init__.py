@@ -1,7 +1,7 @@
-"""The `Provider` contract: what a sender sends, how it proves itself, how it wants to be answered.
+"""The `Provider` contract: addresses, verification, event key, answers and samples of one sender.
 
-One module a provider holds everything about it: addresses, signature, event key, answers, a sample
-and the signer for that sample. They do not know each other; `relay.providers.builtin` lists them.
+A provider is one module or package, independent of the others; `relay.providers.builtin` lists
+them.
 """
 
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ class AddressList:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where the messages of one environment come from: listed networks, DNS host names, or both.
+    """The sources of one environment: listed networks, DNS host names, or both.
 
-    status_api: where it can be asked what the status of a transaction is.
+    status_api: the base URL of the API that returns the status of a transaction.
     """
 
     listings: tuple[AddressList, ...] = ()
@@ -36,7 +36,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How far a signed time may lie from now; None is unlimited."""
+    """The tolerance of a signed time, before and after now; None is unlimited."""
 
     past: timedelta | None
     future: timedelta | None
@@ -46,9 +46,9 @@ class Window:
 class RequestShape:
     """One kind of request to an endpoint.
 
-    path: what follows the endpoint's path; `{name}` stands for one segment of a sender's choice.
-        Empty: nothing follows.
-    proxied: the sender needs the upstream's own answer, whatever the endpoint's mode is.
+    path: appended to the endpoint's path; `{name}` stands for one segment of any value. Empty for
+        the endpoint's path itself.
+    proxied: the upstream's own answer is returned, whatever the endpoint's mode is.
     """
 
     method: str
@@ -58,16 +58,16 @@ class RequestShape:
 
 @dataclass(frozen=True, slots=True)
 class ProviderInfo:
-    """What is published about a provider. `relay providers show` prints this.
+    """Static data of a provider. `relay providers show` prints it.
 
-    shapes: for a provider that is given a prefix and appends to it: everything it appends. Its
-        endpoints then match these and nothing else. Empty where it calls one exact path.
-    callbacks: products that are called at one exact path all the same, by the `callback` of their
-        endpoints.
+    shapes: for a provider that appends to a prefix: every path that it appends. Its endpoints match
+        these and nothing else. Empty for a provider that calls one exact path.
+    callbacks: for such a provider, its products that call one exact path, by the `callback` of
+        their endpoints.
     headers: the sender's own header fields that may reach an upstream.
-    patience: how soon the sender has to be answered, where that is sooner than usual.
+    answer_deadline: the time within which the sender expects an answer; None for the usual one.
     window: the default for `timestamp`; None when no time is signed.
-    token: what proves the sender is a token in a header field, which is kept nowhere.
+    token: the sender is authenticated by a token in a header field, which is never stored.
     """
 
     name: str
@@ -88,19 +88,19 @@ class ProviderInfo:
     token: bool = False
 
     def shapes_of(self, callback: str | None) -> tuple[RequestShape, ...]:
-        """Return what an endpoint with this `callback` is sent; None is the provider itself."""
+        """Return the shapes of an endpoint with this `callback`; None for the provider's own."""
         return self.shapes if callback is None else (self.callbacks[callback],)
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
-    """What one endpoint's configuration says to its provider.
+    """The settings of one endpoint that its provider needs.
 
     secrets: empty only where unsigned deliveries were accepted explicitly.
     public_url: the URL that the provider signed, when another one arrives here.
-    callback: one of `ProviderInfo.callbacks`; None for the provider's usual requests.
-    enforced: whoever gets this far has an allowed address, and not every address is one. What
-        carries no proof of its own may then be believed.
+    callback: one of `ProviderInfo.callbacks`; None for the provider's own shapes.
+    enforced: the allowlist refuses unknown senders and does not cover most addresses, so that a
+        message without a proof of its own may be accepted.
     """
 
     secrets: tuple[Secret, ...] = ()
@@ -114,7 +114,7 @@ class EndpointOptions:
 
 @frozen
 class AnswerContext:
-    """What an answer may depend on, besides the result.
+    """The request data that an answer may depend on, besides the result.
 
     remainder: the path below a prefix endpoint. body: empty when it was not read. at: now.
     """
@@ -125,14 +125,14 @@ class AnswerContext:
 
 
 class Inspector(Protocol):
-    """A provider bound to one endpoint. Pure: no I/O, and time comes with the delivery."""
+    """A provider bound to one endpoint. Pure: no I/O, no clock; the delivery holds the time."""
 
     @property
     def signs_query(self) -> bool:
-        """Whether the sender's signature covers the query. Of a refusal it is kept only then."""
+        """Whether the signature covers the query. A stored refusal keeps its query only then."""
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
-        """Verify the delivery and say what it is.
+        """Verify the delivery, and return its event key and what the signature covers.
 
         on_signed: called with each signed text directly before its signature is verified, in
             order; `relay explain` shows them. Never called with a secret or a token.
@@ -142,15 +142,15 @@ class Inspector(Protocol):
         """
 
     def answer(self, result: IngestResult, context: AnswerContext) -> Ack:
-        """Return the answer for this result."""
+        """Return the answer for this result, in the provider's form."""
 
     def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:
-        """Return what an upstream answered (2xx or 4xx), in the form that the provider wants."""
+        """Return an upstream's answer (2xx or 4xx), in the provider's form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A signed message as the provider sends it."""
+    """A signed request as the provider sends it; `suffix` is appended to the endpoint's URL."""
 
     method: str
     suffix: str
@@ -160,9 +160,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class SampleOrder:
-    """What a sample is wanted for.
+    """The parameters of a sample.
 
-    url: where it will be posted; some signatures cover it.
+    url: the endpoint's URL; some signatures cover it.
     changes: body fields to set, by name.
     """
 
@@ -173,7 +173,7 @@ class SampleOrder:
 
 
 class Provider(Protocol):
-    """One provider. Each module of this package has one in `PROVIDER`."""
+    """One provider: the constant `PROVIDER` of its module."""
 
     @property
     def info(self) -> ProviderInfo: ...
@@ -182,8 +182,8 @@ class Provider(Protocol):
         """Return the inspector of one endpoint.
 
         Raises:
-            ValueError: a term is unusable; the message says what to write instead, and begins
-                with the name of the term and a colon, such as `secrets.0: ...`.
+            ValueError: an option is unusable; the message says what to write instead, and begins
+                with the name of the option and a colon, such as `secrets.0: ...`.
         """
 
     def sample(self, order: SampleOrder) -> Sample:

@@ -1,10 +1,10 @@
-"""The plain answer to a provider: what each result becomes where no other shape is asked for.
+"""Map each result to the plain HTTP answer of a provider without a form of its own.
 
-Pure. A refusal's body is empty: the sender learns the status, the operator's log the reason.
+Pure. The body of a refusal is empty: the reason goes to the operator's log, not to the sender.
 
-The status decides how long a sender keeps trying. Midtrans tries five more times after a code it
+The status decides how long a sender retries. Midtrans tries five more times after a code it
 does not list, such as 401, 403 or 502, but only once after 500 and not at all after a redirect:
-500 and 3xx are therefore never given.
+500 and 3xx are therefore never returned.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from typing import Final
 from relay.core.errors import Reason
 from relay.core.request import Ack, IngestResult, Verdict
 
-#: What the transport refused: the same status for every provider.
+#: Refusals of the transport: the same status for every provider.
 TRANSPORT_STATUSES: Final[Mapping[Reason, int]] = MappingProxyType(
     {
         Reason.UNKNOWN_ENDPOINT: 404,
@@ -64,7 +64,7 @@ _VERDICTS: Final[Mapping[Verdict, int]] = MappingProxyType(
 def plain_answer(result: IngestResult, methods: Sequence[str] = ()) -> Ack:
     """Return the answer for this result: `OK` for a success, an empty body otherwise.
 
-    methods: those that the endpoint takes; they are listed to a sender that used another.
+    methods: those that the endpoint accepts, for `Allow` in the answer to another one.
     """
     status = _status(result)
     if status == 405 and methods:  # noqa: PLR2004 - RFC 9110 wants Allow with this status

@@ -1,4 +1,4 @@
-"""The URL that a sender signed, in parts: the configured one, or the one that arrived."""
+"""Split the URL that a sender signed into parts: the configured one, or the received one."""
 
 import re
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def signed_url(url: str) -> SignedUrl:
 
 
 def received_url(head: RequestHead) -> SignedUrl:
-    """Return the parts of the URL that a request was sent to; nothing tells its scheme.
+    """Return the parts of the URL of a received request, without its scheme.
 
     Raises:
         Refusal: SIGNATURE_MISMATCH when there is no single Host.

@@ -84,9 +84,9 @@ class SignedText:
         return b"".join([secret if part is None else part for part in self.parts])
 
 
-#: Is told each signed text directly before its signature is verified.
+#: Called with each signed text directly before its signature is verified.
 OnSigned = Callable[[SignedText], None]
 
 
 def ignore_signed(_: SignedText) -> None:
-    """Do nothing with a signed text: the default of what takes an `OnSigned`."""
+    """The default `OnSigned`: does nothing."""

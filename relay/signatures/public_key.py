@@ -202,8 +202,8 @@ def _load(der: bytes, text: str) -> PublicKeyTypes:
     except (ValueError, UnsupportedAlgorithm) as error:
         _check_lines(text)
         # Among them exponents that are even or below 3.
-        said = str(error).partition(". ")[0].rstrip(".")
-        raise ValueError(f"holds no public key: {said}") from None
+        cause = str(error).partition(". ")[0].rstrip(".")
+        raise ValueError(f"holds no public key: {cause}") from None
 
 
 def _ascii_text(key: Secret) -> str:

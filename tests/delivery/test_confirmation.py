@@ -25,7 +25,7 @@ from relay.providers.midtrans.status import (
     NoAnswer,
     NotFound,
     Transaction,
-    notified,
+    notified_transaction,
 )
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import EVENT
@@ -80,7 +80,7 @@ class Tally:
 
 
 def _transaction() -> Answer:
-    found = notified(BODY)
+    found = notified_transaction(BODY)
     assert found is not None
     return found
 

@@ -24,7 +24,7 @@ from relay.ingest.reconcile import (
 )
 from relay.providers import EndpointOptions
 from relay.providers.builtin import provider_named
-from relay.providers.midtrans.status import Answer, Limited, NoAnswer, NotFound, read
+from relay.providers.midtrans.status import Answer, Limited, NoAnswer, NotFound, parse_answer
 from relay.spool import Duplicate, Query, Spool
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
@@ -59,7 +59,7 @@ class Api:
 
 
 def found(**changes: str) -> Answer:
-    return read(200, json.dumps(status_of(BODY, **changes)).encode())
+    return parse_answer(200, json.dumps(status_of(BODY, **changes)).encode())
 
 
 @pytest.fixture

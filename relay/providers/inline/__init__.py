@@ -1,7 +1,7 @@
-"""Senders that are described in the configuration instead of in code.
+"""Providers described in the configuration instead of in code.
 
-A `Description` says where a signature stands, how it is written and what it covers; `provider`
-makes of it a provider like any other, and finds what it cannot mean before anything is bound.
+A `Description` holds the location, format and coverage of a signature; `provider` checks it and
+builds a provider from it.
 """
 
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ Unit = Literal["s", "ms", "rfc1123", "iso8601"]
 
 @dataclass(frozen=True, slots=True)
 class HeaderField:
-    """A header field of the request."""
+    """Refers to a header field of the request."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class JsonField:
-    """A field of the body, by its JSON pointer (RFC 6901)."""
+    """Refers to a field of the body, by its JSON pointer (RFC 6901)."""
 
     pointer: str
 
@@ -36,9 +36,9 @@ Field = HeaderField | JsonField
 
 @dataclass(frozen=True, slots=True)
 class TimeRule:
-    """Where the signed time stands, and how it is written.
+    """Location and unit of the signed time.
 
-    source: None when it stands beside the signature, as `{timestamp}` of its format.
+    source: None when it is part of the signature's value, as `{timestamp}` of its format.
     """
 
     source: Field | None
@@ -47,7 +47,7 @@ class TimeRule:
 
 @dataclass(frozen=True, slots=True)
 class SignatureRule:
-    """How messages are signed. `format` and `signed` are texts with placeholders in braces."""
+    """How messages are signed. `format` and `signed` are templates with placeholders in braces."""
 
     scheme: Scheme
     source: Field
@@ -62,10 +62,10 @@ class SignatureRule:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A sender.
+    """A described sender.
 
-    event_key: the header field, or the fields of the body together, that tell events apart;
-        empty for the SHA-256 of the body.
+    event_key: the header field, or the fields of the body together, that identify an event; empty
+        for the SHA-256 of the body.
     single: the JSON pointer of a list that must hold exactly one entry, where the signature
         covers only the first.
     """

@@ -1,7 +1,7 @@
-"""Whether what was signed could be split otherwise: the same bytes, other fields.
+"""Detect signed texts that could be split into other fields under the same signature.
 
-A signature covers one string. Where a value that its sender chooses meets the next one without a
-mark between them, or holds that mark itself, digits can move from one to the other unseen.
+A signature covers one string. Where a value that its sender chooses is followed by the next one
+without a mark between them, or holds that mark itself, bytes can move from one to the other.
 """
 
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ from itertools import pairwise
 from relay.core.errors import Reason, Refusal
 from relay.providers.inline.signed_text import Literal, Part, Placeholder
 
-_CHOSEN = ("header", "json", "timestamp")
-_WHOLE = ("body", "minified_body")
-#: Chosen by whoever calls, as header fields are, unless the configuration says the URL.
+_SENDER_CHOSEN = ("header", "json", "timestamp")
+_WHOLE_BODY = ("body", "minified_body")
+#: Chosen by the caller, as header fields are, unless the URL is configured.
 _TARGET = ("path", "path_query")
 
 
 def fields_ambiguous(
     parts: Sequence[Part], filled: Sequence[bytes | None], *, url_known: bool
 ) -> bool:
-    """Tell whether the same bytes could have been made of other values of these fields."""
-    chosen = _CHOSEN if url_known else (*_CHOSEN, *_TARGET)
+    """Tell whether the same bytes could be built from other values of these fields."""
+    chosen = _SENDER_CHOSEN if url_known else (*_SENDER_CHOSEN, *_TARGET)
     segments: list[list[tuple[bool, bytes]]] = [[]]
     for part, value in zip(parts, filled, strict=True):
         if value is None:
-            # Nobody who does not know the secret can move anything across it.
+            # Without knowing the secret, nothing can be moved across it.
             segments.append([])
         else:
             segments[-1].append((_is(part, chosen), value))
@@ -36,28 +36,30 @@ def body_ambiguous(
 ) -> bool:
     """Tell whether the body or another chosen value could begin or end elsewhere.
 
-    So it is where a header field stands right beside one of them, and where a value behind the
-    body holds a mark that stands between them.
+    It could where a header field is adjacent to one of them, or where a value behind the body holds
+    a mark that separates them.
     """
     free = ("header",) if url_known else ("header", *_TARGET)
-    return _touches(parts, ("header",), (*_CHOSEN, *_WHOLE)) or _reaches_back(parts, filled, free)
+    return _adjacent(parts, ("header",), (*_SENDER_CHOSEN, *_WHOLE_BODY)) or _holds_earlier_mark(
+        parts, filled, free
+    )
 
 
 def needs_url(parts: Sequence[Part]) -> bool:
-    """Tell whether only the configured URL can say what is signed.
+    """Tell whether the URL must be configured, as the received one cannot be trusted.
 
-    The Host and the whole URL are what the caller says they are, and a path without a mark beside
-    something else that the caller chooses has no end of its own.
+    The caller chooses the Host and the whole URL, and a path adjacent to another value of the
+    caller's has no end of its own.
     """
     if any(_is(part, ("host", "public_url")) for part in parts):
         return True
-    return _touches(parts, _TARGET, (*_CHOSEN, *_WHOLE, *_TARGET))
+    return _adjacent(parts, _TARGET, (*_SENDER_CHOSEN, *_WHOLE_BODY, *_TARGET))
 
 
 def check_marks(parts: Sequence[Part], filled: Sequence[bytes | None], *, url_known: bool) -> None:
-    """Check that no header field, and no path that the caller chose, holds the mark that ends it.
+    """Check that no header field, and no path chosen by the caller, holds the mark behind it.
 
-    Standard Webhooks: an id with a full stop could reach into the time and the body behind it.
+    Standard Webhooks: an id with a full stop could extend into the time and the body behind it.
 
     Raises:
         Refusal: SIGNATURE_MISMATCH.
@@ -71,24 +73,24 @@ def check_marks(parts: Sequence[Part], filled: Sequence[bytes | None], *, url_kn
             raise Refusal(Reason.SIGNATURE_MISMATCH, f"{name} holds the mark that ends it{hint}")
 
 
-def _touches(parts: Sequence[Part], kinds: tuple[str, ...], others: tuple[str, ...]) -> bool:
+def _adjacent(parts: Sequence[Part], kinds: tuple[str, ...], others: tuple[str, ...]) -> bool:
     return any(
         (_is(one, kinds) and _is(other, others)) or (_is(one, others) and _is(other, kinds))
         for one, other in pairwise(parts)
     )
 
 
-def _reaches_back(
+def _holds_earlier_mark(
     parts: Sequence[Part], filled: Sequence[bytes | None], kinds: tuple[str, ...]
 ) -> bool:
     marks: list[bytes] = []
-    began = False
+    started = False
     for part, value in zip(parts, filled, strict=True):
-        if began and isinstance(part, Literal):
+        if started and isinstance(part, Literal):
             marks.append(part.text)
         if _is(part, kinds) and any(mark in (value or b"") for mark in marks):
             return True
-        began = began or _is(part, _WHOLE)
+        started = started or _is(part, _WHOLE_BODY)
     return False
 
 
@@ -113,19 +115,19 @@ def _segment_ambiguous(segment: list[tuple[bool, bytes]]) -> bool:
 
 
 def _marks(segment: list[tuple[bool, bytes]]) -> tuple[bytes, list[tuple[int, bytes]]]:
-    """Return the text from the first chosen value to the last, and what stands between them.
+    """Return the text from the first chosen value to the last, and the marks between them.
 
-    Between two that touch stands nothing: an empty mark, which is found everywhere.
+    Between two adjacent ones the mark is empty, and is found everywhere.
     """
     text, mark = b"", b""
     marks: list[tuple[int, bytes]] = []
-    began = False
+    started = False
     for chosen, value in segment:
         if not chosen:
             mark += value
             continue
-        if began:
+        if started:
             marks.append((len(text), mark))
             text += mark
-        text, mark, began = text + value, b"", True
+        text, mark, started = text + value, b"", True
     return text, marks

@@ -1,4 +1,4 @@
-"""A provider made from its description, and what a description cannot mean."""
+"""Check a description, and build a provider from it."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -19,7 +19,13 @@ from relay.providers.answers import plain_answer
 from relay.providers.inline import Description, HeaderField, JsonField, SignatureRule
 from relay.providers.inline.ambiguity import needs_url
 from relay.providers.inline.sample import sample
-from relay.providers.inline.signature import WINDOW, Format, SignatureCheck, frame, time_of
+from relay.providers.inline.signature import (
+    WINDOW,
+    Format,
+    SignatureCheck,
+    signature_fields,
+    time_of,
+)
 from relay.providers.inline.signed_text import Message, Pointer, Template
 from relay.providers.signed_url import SignedUrl, signed_url
 from relay.signatures import (
@@ -27,13 +33,13 @@ from relay.signatures import (
     ignore_signed,
 )
 
-# ---- rules that a description must keep, checked before anything is bound -------------------
+# ---- checks of a description, before an endpoint is bound -----------------------------------
 
-Place = tuple[str, ...]
+KeyPath = tuple[str, ...]
 
 
-def problems(description: Description) -> Iterator[tuple[Place, str]]:
-    """Yield what is wrong: the keys that lead there, and what to write instead."""
+def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
+    """Yield each mistake: the path of its key, and what to write instead."""
     rule = description.signature
     for key, message in _signature_problems(rule):
         yield ("signature", key), message
@@ -54,20 +60,20 @@ def _signature_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
     except ValueError as error:
         yield "signed", str(error)
     if rule.scheme == "token":
-        yield from _token(rule, form)
+        yield from _token_problems(rule, form)
     else:
-        yield from _keys(rule)
+        yield from _key_problems(rule)
         if template is not None:
-            yield from _covered(rule, template)
+            yield from _coverage_problems(rule, template)
             if form is not None:
-                yield from _time(rule, template, form)
+                yield from _time_problems(rule, template, form)
 
 
-#: What reaches an upstream of every delivery (`relay.ingest`).
+#: Header fields of every delivery that reach an upstream (`relay.ingest`).
 _ALWAYS_FORWARDED = ("content-type", "user-agent", "accept")
 
 
-def _token(rule: SignatureRule, form: Format | None) -> Iterator[tuple[str, str]]:
+def _token_problems(rule: SignatureRule, form: Format | None) -> Iterator[tuple[str, str]]:
     if isinstance(rule.source, JsonField):
         yield "from", "a token in the body would be stored and forwarded; it must be in a header"
     elif rule.source.name.lower() in _ALWAYS_FORWARDED:
@@ -80,7 +86,7 @@ def _token(rule: SignatureRule, form: Format | None) -> Iterator[tuple[str, str]
         yield "format", "a token signs no time; leave {timestamp} out"
 
 
-def _keys(rule: SignatureRule) -> Iterator[tuple[str, str]]:
+def _key_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
     if rule.scheme == "rsa" and rule.algorithm != "sha256":
         yield "algorithm", "RSA signatures are verified with sha256 alone; leave the key out"
     if rule.scheme == "rsa" and rule.key_encoding == "hex":
@@ -89,10 +95,10 @@ def _keys(rule: SignatureRule) -> Iterator[tuple[str, str]]:
         yield "algorithm", "Ed25519 takes no algorithm; leave the key out"
 
 
-def _covered(rule: SignatureRule, template: Template) -> Iterator[tuple[str, str]]:
+def _coverage_problems(rule: SignatureRule, template: Template) -> Iterator[tuple[str, str]]:
     if not template.covers_body and not template.fields:
         yield "signed", "covers nothing of the body; put {body}, a hash of it or {json:/path} in"
-    elif not template.covers_body and frame(rule).issuperset(template.fields):
+    elif not template.covers_body and signature_fields(rule).issuperset(template.fields):
         message = "covers only the signature itself or its time; name the fields that matter too"
         yield "signed", message
     if template.covers_body and isinstance(rule.source, JsonField):
@@ -104,7 +110,9 @@ def _covered(rule: SignatureRule, template: Template) -> Iterator[tuple[str, str
         yield "signed", "{secret} stands in what a digest hashes; leave it out"
 
 
-def _time(rule: SignatureRule, template: Template, form: Format) -> Iterator[tuple[str, str]]:
+def _time_problems(
+    rule: SignatureRule, template: Template, form: Format
+) -> Iterator[tuple[str, str]]:
     source = rule.time.source if rule.time is not None else None
     if rule.time is not None and source is None and not form.holds_time:
         message = "say where the time stands: from: {header: NAME}, or {timestamp} in format"
@@ -169,7 +177,7 @@ class _InlineInspector:
         return answered
 
     def _content(self, message: Message) -> bytes:
-        # Some senders post forms or plain text: only who reads fields has to find JSON.
+        # Some senders post forms or plain text: JSON is required only where fields are read.
         try:
             return strict_json.content_digest(message.json)
         except Refusal:
@@ -179,21 +187,21 @@ class _InlineInspector:
 
     def _event_key(self, message: Message) -> str:
         found = [message.optional(field) for field in self._key]
-        said = [text for text in found if text is not None]
-        if not said or len(said) < len(found):
+        texts = [text for text in found if text is not None]
+        if not texts or len(texts) < len(found):
             return ids.of_digest(message.body_digest)
-        return ids.spell(*said)
+        return ids.spell(*texts)
 
 
 class InlineProvider:
-    """A provider made from a description."""
+    """A provider built from a description."""
 
     def __init__(self, description: Description) -> None:
-        """Take a description.
+        """Check the description.
 
         Raises:
-            ValueError: it cannot be meant like this; the message begins with the keys that lead
-                to the mistake, such as `signature.signed: ...`.
+            ValueError: it holds a mistake; the message begins with the path of its key, such as
+                `signature.signed: ...`.
         """
         for place, message in problems(description):
             raise ValueError(f"{'.'.join(place)}: {message}")
@@ -208,14 +216,14 @@ class InlineProvider:
             title=f"{described.name}, described in the configuration",
             environments=described.environments,
             methods=described.methods,
-            secrets=_secrets(described),
-            signature=_signature(described),
-            event_key=", ".join(map(_spelled, described.event_key)) or "the SHA-256 of the body",
+            secrets=_secrets_text(described),
+            signature=_signature_text(described),
+            event_key=", ".join(map(_field_text, described.event_key)) or "the SHA-256 of the body",
             answers="200 OK",
             document="",
-            # Nothing is built in that could grow old.
+            # Nothing is built in that could become outdated.
             reviewed=date.max,
-            headers=_headers(described),
+            headers=_forwarded_headers(described),
             window=None if time is None else WINDOW,
             token=described.signature.scheme == "token",
         )
@@ -260,11 +268,11 @@ def _public_url(url: str) -> SignedUrl:
         raise ValueError(f"public_url: {error}") from None
 
 
-def _spelled(field: HeaderField | JsonField) -> str:
+def _field_text(field: HeaderField | JsonField) -> str:
     return field.name if isinstance(field, HeaderField) else field.pointer
 
 
-def _secrets(description: Description) -> str:
+def _secrets_text(description: Description) -> str:
     rule = description.signature
     if rule.scheme in {"rsa", "ed25519"}:
         return "the sender's public keys"
@@ -272,9 +280,9 @@ def _secrets(description: Description) -> str:
     return f"the sender's secrets, as {rule.key_encoding}{prefix}"
 
 
-def _signature(description: Description) -> str:
+def _signature_text(description: Description) -> str:
     rule = description.signature
-    where = f"in {_spelled(rule.source)} as {rule.format}"
+    where = f"in {_field_text(rule.source)} as {rule.format}"
     if rule.scheme == "token":
         return f"a token {where}; nothing is signed"
     kind = {
@@ -287,8 +295,8 @@ def _signature(description: Description) -> str:
     return f"{kind} in {rule.encoding}, {where}, of {shown}"
 
 
-def _headers(description: Description) -> tuple[str, ...]:
-    """Return the sender's own header fields that may pass on: what was signed, and no token."""
+def _forwarded_headers(description: Description) -> tuple[str, ...]:
+    """Return the sender's own header fields that are forwarded: those signed, and no token."""
     rule = description.signature
     fields = list(description.event_key)
     names: list[str] = []

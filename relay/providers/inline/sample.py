@@ -1,4 +1,4 @@
-"""A signed sample message of a described sender."""
+"""Build a signed sample message of a described sender."""
 
 import hashlib
 import hmac
@@ -26,7 +26,7 @@ from relay.signatures.public_key import sign_rsa
 
 
 def sign_ed25519(key: Secret, message: bytes) -> bytes:
-    """Return the signature of a message, made with a private key in PEM.
+    """Sign a message with a private key in PEM.
 
     Raises:
         ValueError: it is no private Ed25519 key without a passphrase.
@@ -81,10 +81,10 @@ def _message(
     description: Description, order: SampleOrder, headers: dict[str, str], body: dict[str, Any]
 ) -> Message:
     url = signed_url(order.url)
-    nobody = ip_address("0.0.0.0")  # noqa: S104 - nothing is bound to it
+    peer = ip_address("0.0.0.0")  # noqa: S104 - nothing is bound to it
     fields = (("Host", urlsplit(order.url).netloc), *headers.items())
-    head = RequestHead(description.methods[0], url.path_query, Headers(fields), nobody, order.at)
-    delivery = Delivery("", head, ClientAddress(nobody, Via.PEER), "", _json(body))
+    head = RequestHead(description.methods[0], url.path_query, Headers(fields), peer, order.at)
+    delivery = Delivery("", head, ClientAddress(peer, Via.PEER), "", _json(body))
     return Message(delivery, url)
 
 

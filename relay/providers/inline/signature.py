@@ -1,4 +1,4 @@
-"""Verifying a described signature: where it is, its format, its key, its time."""
+"""Verify a described signature: its location, format, key and signed time."""
 
 import binascii
 import re
@@ -23,7 +23,7 @@ from relay.providers.inline import (
     Unit,
     ambiguity,
 )
-from relay.providers.inline.signed_text import Message, Template, says_something
+from relay.providers.inline.signed_text import Message, Template, any_field_present
 from relay.signatures import (
     OnSigned,
     SignedText,
@@ -37,7 +37,7 @@ from relay.signatures.shared_secret import Digest, Hmac, Token
 # ---- keys -----------------------------------------------------------------------------------
 
 
-class Check(Protocol):
+class TextVerifier(Protocol):
     """Verifies a signed text that may hold the secret itself."""
 
     def verify(self, text: SignedText) -> int:
@@ -48,8 +48,8 @@ class Check(Protocol):
         """
 
 
-def check(rule: SignatureRule, secrets: Sequence[Secret]) -> Check:
-    """Return what verifies signatures of this rule.
+def text_verifier(rule: SignatureRule, secrets: Sequence[Secret]) -> TextVerifier:
+    """Build the verifier of this rule.
 
     Raises:
         ValueError: a secret is unusable; the message begins with `secrets.` and its position.
@@ -58,21 +58,21 @@ def check(rule: SignatureRule, secrets: Sequence[Secret]) -> Check:
     try:
         match rule.scheme:
             case "digest":
-                return _WithSecret(rule.algorithm, keys, rule.encoding)
+                return _EmbeddedSecretVerifier(rule.algorithm, keys, rule.encoding)
             case "hmac":
-                return _Joined(Hmac(rule.algorithm, keys, rule.encoding))
+                return _JoinedVerifier(Hmac(rule.algorithm, keys, rule.encoding))
             case "rsa":
-                return _Joined(Rsa(keys), rule.encoding)
+                return _JoinedVerifier(Rsa(keys), rule.encoding)
             case "ed25519":
-                return _Joined(Ed25519(keys, rule.encoding))
+                return _JoinedVerifier(Ed25519(keys, rule.encoding))
             case "token":
-                return _Joined(Token(keys))
+                return _JoinedVerifier(Token(keys))
     except UnusableKey as error:
         raise ValueError(f"secrets.{error.position}: {error}") from None
 
 
 def key(rule: SignatureRule, secret: Secret) -> Secret:
-    """Return the bytes that a secret stands for.
+    """Decode the secret to the bytes of the key.
 
     Raises:
         ValueError: it is not written as the rule says, or is empty.
@@ -116,8 +116,8 @@ def _base64(text: bytes) -> bytes:
         raise ValueError("is not Base64; secret_encoding says it would be") from None
 
 
-class _Joined:
-    """Hands the joined text on. `encoding` is given where the verifier wants Base64 alone."""
+class _JoinedVerifier:
+    """Passes the joined text to a `Verifier`; converts hexadecimal signatures to its Base64."""
 
     def __init__(self, verifier: Verifier, encoding: Encoding = "base64") -> None:
         self._verifier = verifier
@@ -130,8 +130,8 @@ class _Joined:
         return self._verifier.verify(text.joined(), signature)
 
 
-class _WithSecret:
-    """A hash over a text that holds the secret itself."""
+class _EmbeddedSecretVerifier:
+    """Verifies the hash of a text that holds the secret itself."""
 
     def __init__(self, algorithm: Algorithm, keys: Sequence[Secret], encoding: Encoding) -> None:
         self._digest = Digest(algorithm, (Secret(b""),))
@@ -167,8 +167,8 @@ _PREFIXED = re.compile(r"([^{}]*)\{signature\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What was read: the signatures, and the time where it stands beside them."""
+class ParsedSignature:
+    """The signatures in a value, and the time if it is part of the value."""
 
     signatures: tuple[str, ...]
     timestamp: str | None = None
@@ -200,11 +200,11 @@ class Format:
 
     @property
     def holds_time(self) -> bool:
-        """Whether the signed time stands beside the signature."""
+        """Whether the signed time is part of the signature's value."""
         return bool(self._keys)
 
-    def read(self, value: str) -> Found:
-        """Return what is in `value`; entries that the format does not speak of are passed over.
+    def read(self, value: str) -> ParsedSignature:
+        """Parse `value`; entries that are not in the format are ignored.
 
         Raises:
             Refusal: SIGNATURE_MISSING when there is no signature or not one time,
@@ -214,19 +214,21 @@ class Format:
             return self._read_keyed(value)
         if self._version:
             entries = (entry.partition(",") for entry in value.split(" "))
-            return Found(_some(text for name, _, text in entries if name == self._version))
+            return ParsedSignature(
+                _checked_count(text for name, _, text in entries if name == self._version)
+            )
         if not value.startswith(self._prefix):
             raise Refusal(Reason.SIGNATURE_MISMATCH, f"does not begin with {self._prefix}")
-        return Found(_some([value.removeprefix(self._prefix)]))
+        return ParsedSignature(_checked_count([value.removeprefix(self._prefix)]))
 
     def write(self, signature: str, timestamp: str) -> str:
-        """Return the value that `read` takes apart."""
+        """Return the value that `read` parses."""
         if self._keys:
             values = {"signature": signature, "timestamp": timestamp}
             return self._separator.join(f"{key}={values[kind]}" for kind, key in self._keys.items())
         return f"{self._version},{signature}" if self._version else self._prefix + signature
 
-    def _read_keyed(self, value: str) -> Found:
+    def _read_keyed(self, value: str) -> ParsedSignature:
         entries = [entry.strip(" ").partition("=") for entry in value.split(self._separator)]
         times = [text for key, _, text in entries if key == self._keys["timestamp"]]
         if len(times) != 1 or not times[0]:
@@ -234,10 +236,12 @@ class Format:
                 Reason.SIGNATURE_MISSING, f"{self._keys['timestamp']}= is not there exactly once"
             )
         wanted = self._keys["signature"]
-        return Found(_some(text for key, _, text in entries if key == wanted), times[0])
+        return ParsedSignature(
+            _checked_count(text for key, _, text in entries if key == wanted), times[0]
+        )
 
 
-def _some(signatures: Iterable[str]) -> tuple[str, ...]:
+def _checked_count(signatures: Iterable[str]) -> tuple[str, ...]:
     found = tuple(text for text in signatures if text)
     if not found:
         raise Refusal(Reason.SIGNATURE_MISSING, "there is no signature of the wanted kind")
@@ -258,7 +262,7 @@ _ISO8601 = re.compile(
 
 
 def read_time(text: str, unit: Unit) -> datetime:
-    """Return the time that `text` says.
+    """Parse a signed time.
 
     Raises:
         Refusal: TIMESTAMP_INVALID when it is not written in this unit, or no such time exists.
@@ -270,7 +274,7 @@ def read_time(text: str, unit: Unit) -> datetime:
 
 
 def write_time(at: datetime, unit: Unit) -> str:
-    """Return the text that `read` takes."""
+    """Return the text that `read_time` parses."""
     if unit == "rfc1123":
         return format_datetime(at.astimezone(UTC), usegmt=True)
     if unit == "iso8601":
@@ -281,7 +285,7 @@ def write_time(at: datetime, unit: Unit) -> str:
 
 
 def check_window(signed_at: datetime, now: datetime, window: Window) -> None:
-    """Check that a signed time lies near enough.
+    """Check that a signed time lies within the window.
 
     Raises:
         Refusal: TIMESTAMP_OUTSIDE_WINDOW.
@@ -320,7 +324,7 @@ WINDOW: Final = Window(past=timedelta(minutes=5), future=timedelta(minutes=5))
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Which secret fitted, and what the signature covers, as `core.request.Verification` has it."""
+    """The position of the secret, and the coverage, as in `core.request.Verification`."""
 
     secret: int
     signed: tuple[str, ...]
@@ -338,9 +342,9 @@ class SignatureCheck:
         *,
         url_known: bool = False,
     ) -> None:
-        """Take a rule that `relay.providers.inline.provider` finds nothing wrong with.
+        """Build the check of a rule without `problems` (`relay.providers.inline.provider`).
 
-        url_known: the configuration says the URL, so that nobody else chooses it.
+        url_known: the URL is configured, so that the caller does not choose it.
 
         Raises:
             ValueError: a secret is unusable.
@@ -349,15 +353,15 @@ class SignatureCheck:
         self._format = Format(rule.format)
         self._template = None if rule.scheme == "token" else Template(rule.signed)
         self._time = time_of(rule)
-        self._check = check(rule, secrets)
+        self._verifier = text_verifier(rule, secrets)
         self._window = window
         self._url_known = url_known
-        self._frame = frame(rule)
+        self._own_fields = signature_fields(rule)
 
     def verify(
         self, message: Message, now: datetime, on_signed: OnSigned = ignore_signed
     ) -> Verified:
-        """Return what was verified.
+        """Verify the signature, its time, and that it covers something of the body.
 
         on_signed: as in `Inspector.verify`; not called with a token.
 
@@ -377,26 +381,28 @@ class SignatureCheck:
         if self._template.covers_body:
             ambiguous = ambiguity.body_ambiguous(parts, filled, url_known=self._url_known)
             return Verified(secret, ("body",), ambiguous)
-        if not says_something(parts, filled, apart_from=self._frame):
+        if not any_field_present(parts, filled, apart_from=self._own_fields):
             # The signature of one such body would be that of all of them.
             raise Refusal(Reason.FIELD_INVALID, "none of the signed fields is in the body")
         ambiguous = ambiguity.fields_ambiguous(parts, filled, url_known=self._url_known)
         return Verified(secret, self._template.fields, ambiguous)
 
-    def _timestamp(self, message: Message, found: Found) -> str:
+    def _timestamp(self, message: Message, found: ParsedSignature) -> str:
         if self._time is None or self._time.source is None:
             return found.timestamp or ""
         return message.required(self._time.source)
 
-    def _match(self, filled: tuple[bytes | None, ...], found: Found, on_signed: OnSigned) -> int:
-        """Try every signature, and return the secret of the first that fits."""
+    def _match(
+        self, filled: tuple[bytes | None, ...], found: ParsedSignature, on_signed: OnSigned
+    ) -> int:
+        """Verify every signature; return the position of the secret of the first that fits."""
         fits: list[int] = []
         refused: list[Refusal] = []
         for signature in found.signatures:
             text = SignedText(filled, signature)
             on_signed(text)
             try:
-                fits.append(self._check.verify(text))
+                fits.append(self._verifier.verify(text))
             except Refusal as refusal:
                 refused.append(refusal)
         if not fits:
@@ -404,17 +410,17 @@ class SignatureCheck:
         return fits[0]
 
 
-def frame(rule: SignatureRule) -> frozenset[str]:
+def signature_fields(rule: SignatureRule) -> frozenset[str]:
     """Return the fields of the body that hold the signature and its time, as templates name them.
 
-    They say when and by whom, and nothing about the event.
+    They are no content of the event.
     """
     sources = (rule.source, None if rule.time is None else rule.time.source)
     return frozenset(each.pointer[1:] for each in sources if isinstance(each, JsonField))
 
 
 def time_of(rule: SignatureRule) -> TimeRule | None:
-    """Return how the signed time is to be read; seconds, where only the format speaks of it."""
+    """Return the rule of the signed time; in seconds where only the format holds one."""
     if rule.time is None and Format(rule.format).holds_time:
         return TimeRule(None, "s")
     return rule.time

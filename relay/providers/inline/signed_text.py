@@ -1,4 +1,4 @@
-"""The bytes that are signed: a template over header fields, URL parts and values of the body."""
+"""Build the signed text: a template over header fields, URL parts and values of the body."""
 
 import hashlib
 import re
@@ -23,7 +23,7 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 
 
 class Pointer:
-    """A parsed pointer.
+    """A parsed JSON pointer.
 
     Raises:
         ValueError: it is none; the message says what to write.
@@ -38,7 +38,7 @@ class Pointer:
         self.name = text[1:]
 
     def find(self, message: JsonObject) -> JsonValue:
-        """Return the value that stands there, or None when nothing does."""
+        """Return the value at the pointer, or None without one."""
         found: JsonValue = message
         for step in self._steps:
             if isinstance(found, dict) and step in found:
@@ -50,10 +50,10 @@ class Pointer:
         return found
 
 
-def spelled(value: JsonValue) -> str | None:
-    """Return a value as it is spelled in what is signed; None for an object or a list.
+def json_text(value: JsonValue) -> str | None:
+    """Return a value as it is written in signed texts; None for an object or a list.
 
-    Text is itself, a number as it was written, and nothing at all for null.
+    Text is itself, a number as it was written, and null is empty.
     """
     match value:
         case str():
@@ -68,14 +68,14 @@ def spelled(value: JsonValue) -> str | None:
             return None
 
 
-# ---- one message; its body is parsed once, and only when asked for --------------------------
+# ---- a message, parsed lazily and once ------------------------------------------------------
 
 
 class Message:
-    """A delivery, and the URL that its sender signed."""
+    """A delivery and its signed URL; what is derived from the body is computed once, on demand."""
 
     def __init__(self, delivery: Delivery, public: SignedUrl | None) -> None:
-        """Take the delivery; `public` is the configured URL, when there is one."""
+        """Wrap the delivery; `public` is the configured URL, if there is one."""
         self._head = delivery.head
         self._public = public
         self.method = delivery.head.method
@@ -135,7 +135,7 @@ class Message:
         Raises:
             Refusal: BODY_MALFORMED; FIELD_INVALID when it is an object or a list.
         """
-        text = spelled(pointer.find(self.json))
+        text = json_text(pointer.find(self.json))
         if text is None:
             raise Refusal(Reason.FIELD_INVALID, f"/{pointer.name} is an object or a list")
         return text
@@ -154,10 +154,10 @@ class Message:
             raise Refusal(Reason.FIELD_INVALID, detail)
 
     def required(self, field: Field) -> str:
-        """Return what stands in a header field or a field of the body.
+        """Return the text of a header field or a field of the body.
 
         Raises:
-            Refusal: SIGNATURE_MISSING when that is nothing, and as `header` and `field` do.
+            Refusal: SIGNATURE_MISSING when it is missing or empty, and as `header` and `field` do.
         """
         if isinstance(field, HeaderField):
             return self.header(field.name)
@@ -166,7 +166,7 @@ class Message:
         raise Refusal(Reason.SIGNATURE_MISSING, f"{field.pointer} is missing or empty")
 
     def optional(self, field: Field) -> str | None:
-        """Return what stands there, or None when that is no text that says something.
+        """Return the text of a field, or None when it is missing, empty or not unique.
 
         Raises:
             Refusal: BODY_MALFORMED.
@@ -174,7 +174,7 @@ class Message:
         if isinstance(field, HeaderField):
             values = self._head.headers.values(field.name)
             return values[0] or None if len(values) == 1 else None
-        return spelled(_pointer(field.pointer).find(self.json)) or None
+        return json_text(_pointer(field.pointer).find(self.json)) or None
 
 
 # An endpoint asks for the same few each time.
@@ -186,7 +186,7 @@ _pointer = lru_cache(maxsize=1024)(Pointer)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PART = re.compile(r"\{([^{}]*)\}")
 
-#: Placeholders that stand for something of the request.
+#: Placeholders for parts of the request.
 _REQUEST: Final[Mapping[str, Callable[[Message], bytes]]] = MappingProxyType(
     {
         "body": lambda message: message.body,
@@ -204,13 +204,13 @@ _REQUEST: Final[Mapping[str, Callable[[Message], bytes]]] = MappingProxyType(
     }
 )
 _BODY = frozenset(name for name in _REQUEST if name.endswith("body"))
-#: The others, as a person writes them.
+#: The others, as the configuration has them.
 _OTHERS = ("timestamp", "secret", "header:NAME", "json:/path")
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """Text that is always the same."""
+    """Constant text."""
 
     text: bytes
 
@@ -265,7 +265,7 @@ class Template:
         return self.holds("minified_body") or self.holds("sha256_hex:minified_body")
 
     def fill(self, message: Message, timestamp: str) -> tuple[bytes | None, ...]:
-        """Return what each part stands for in this message; None for the secret.
+        """Return the value of each part in this message; None for the secret.
 
         Raises:
             Refusal: a header field or the body is not as it has to be.
@@ -273,10 +273,10 @@ class Template:
         return tuple(_value(part, message, timestamp) for part in self.parts)
 
 
-def says_something(
+def any_field_present(
     parts: Sequence[Part], filled: Sequence[bytes | None], apart_from: Collection[str] = ()
 ) -> bool:
-    """Tell whether any field of the body but these stands for text in this message."""
+    """Tell whether a field of the body, other than these, is non-empty in this message."""
     return any(
         isinstance(part, Placeholder)
         and part.kind == "json"

@@ -159,8 +159,8 @@ class _MidtransInspector:
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         message = strict_json.parse_object(delivery.body)
         if "account_id" in message and "order_id" not in message:
-            return self._account(message, on_signed)
-        return self._payment(message, delivery.body, on_signed)
+            return self._verify_account(message, on_signed)
+        return self._verify_payment(message, delivery.body, on_signed)
 
     def answer(self, result: IngestResult, context: AnswerContext) -> Ack:  # noqa: ARG002 - the result says it all
         return plain_answer(result, INFO.methods)
@@ -168,7 +168,9 @@ class _MidtransInspector:
     def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
         return answered
 
-    def _payment(self, message: JsonObject, body: bytes, on_signed: OnSigned) -> Verification:
+    def _verify_payment(
+        self, message: JsonObject, body: bytes, on_signed: OnSigned
+    ) -> Verification:
         secret, fields = self._verify_signature(message, _PAYMENT, on_signed)
         order_id = _text(message.get("order_id"))
         if self._order_ids is not None and not self._order_ids.fullmatch(order_id):
@@ -186,7 +188,7 @@ class _MidtransInspector:
             test=order_id.startswith(_TEST_PREFIX),
         )
 
-    def _account(self, message: JsonObject, on_signed: OnSigned) -> Verification:
+    def _verify_account(self, message: JsonObject, on_signed: OnSigned) -> Verification:
         secret, fields = self._verify_signature(message, _ACCOUNT, on_signed)
         account, status, code = (_text(message.get(name)) for name in _ACCOUNT)
         content = strict_json.content_digest(message)
@@ -205,13 +207,13 @@ class _MidtransInspector:
     def _verify_signature(
         self, message: JsonObject, shapes: Shapes, on_signed: OnSigned
     ) -> tuple[int | None, Mapping[str, str]]:
-        """Return the secret's position and the signed fields; None and no field when unsigned."""
+        """Return the position of the secret and the signed fields; None and {} when unsigned."""
         if self._digest is None:
             return None, {}
         signature = message.get("signature_key")
         if not isinstance(signature, str) or not signature:
             raise Refusal(Reason.SIGNATURE_MISSING, "signature_key is missing, empty or no string")
-        fields = {name: _shaped(message, name, shape) for name, shape in shapes.items()}
+        fields = {name: _required_field(message, name, shape) for name, shape in shapes.items()}
         text = SignedText(("".join(fields.values()).encode(), None), signature)
         on_signed(text)
         return self._digest.verify(text.joined(), signature), fields
@@ -223,7 +225,7 @@ class _MidtransInspector:
         )
 
 
-def _shaped(message: JsonObject, name: str, shape: re.Pattern[str]) -> str:
+def _required_field(message: JsonObject, name: str, shape: re.Pattern[str]) -> str:
     value = message.get(name)
     if not isinstance(value, str):
         raise Refusal(Reason.FIELD_INVALID, f"{name} is not a JSON string")
@@ -233,7 +235,7 @@ def _shaped(message: JsonObject, name: str, shape: re.Pattern[str]) -> str:
 
 
 def _splits(joined: str) -> Iterator[tuple[str, str, str]]:
-    """Yield every way to read order id, status code and amount from their joined text."""
+    """Yield every split of the joined text into order id, status code and amount."""
     ends = {len(joined)}
     if cents := _CENTS.search(joined):
         ends.add(cents.start())
@@ -250,7 +252,7 @@ def _splits(joined: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _text(value: JsonValue) -> str:
-    """Return a field as text. What should be text and is not still tells events apart."""
+    """Return a field as text, any other value by its digest, so that events stay distinct."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -268,7 +270,7 @@ def _payment_key(message: JsonObject, transaction: str, status: str, body: bytes
 
 
 def _refunds(message: JsonObject) -> tuple[str, ...]:
-    """Return what tells one refund of a transaction from the next, if there is any."""
+    """Return a digest that identifies the state of refunds; nothing without refunds."""
     found: JsonObject = {
         name: message[name] for name in ("refund_amount", *_REFUND_IDS) if name in message
     }

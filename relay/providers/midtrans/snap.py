@@ -187,7 +187,7 @@ class _SnapInspector:
         raise refusal
 
     def _candidates(self, delivery: Delivery, signed_at: str) -> Iterator[bytes]:
-        """Yield what may have been signed, at most six texts, the likeliest first.
+        """Yield the texts that may have been signed, at most six, the likeliest first.
 
         The documentation's `EndpointUrl` is the appended path in Midtrans' own samples, and the
         whole path of the merchant in messages of other SNAP services. Its `minify` is not defined;
@@ -196,13 +196,13 @@ class _SnapInspector:
         head = delivery.head
         appended = delivery.remainder + head.query
         public = appended if self._prefix is None else self._prefix + appended
-        for body in _spellings(delivery.body):
+        for body in _body_candidates(delivery.body):
             digest = hashlib.sha256(body).hexdigest()
             for path in dict.fromkeys((public, appended, head.target)):
                 yield _string_to_sign(head.method, path, digest, signed_at)
 
 
-def _spellings(body: bytes) -> Iterator[bytes]:
+def _body_candidates(body: bytes) -> Iterator[bytes]:
     yield body
     minified = minify(body)
     if minified != body:
@@ -231,7 +231,7 @@ def _external_id(headers: Headers) -> str:
 
 
 def _parse_time(text: str) -> datetime:
-    """Return X-TIMESTAMP as Jakarta's clocks show it: its calendar day is Midtrans' day."""
+    """Parse X-TIMESTAMP into Jakarta's time zone, whose calendar day is part of the event key."""
     if _TIME.fullmatch(text):
         try:
             return datetime.fromisoformat(text).astimezone(JAKARTA)
@@ -248,7 +248,7 @@ def _check_age(age: timedelta, window: Window) -> None:
 
 
 def _replay_digest(service: str, subject: str | None, content: bytes, signed_at: str) -> bytes:
-    """Return what one message keeps under any X-EXTERNAL-ID.
+    """Return a digest of one message that does not depend on its X-EXTERNAL-ID.
 
     That header is not signed: whoever has seen a message could send it again under new ids. Nor
     is it said whether a retry of Midtrans keeps it. What names a payment and says the same of it
@@ -290,7 +290,7 @@ class _MidtransSnap:
         changes = dict(order.changes)
         path = changes.pop("path", QRIS)
         fresh = {PARTNER: "G12345678", EXTERNAL: f"{randbelow(10**20):020}", CHANNEL: "12345"}
-        told = {name: changes.pop(name, value) for name, value in fresh.items()}
+        chosen = {name: changes.pop(name, value) for name, value in fresh.items()}
         message = snap_messages.message(path, order.at, changes)
         body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
         signed_at = stamp(order.at)
@@ -299,13 +299,13 @@ class _MidtransSnap:
             ("Content-Type", "application/json"),
             (TIMESTAMP, signed_at),
             (SIGNATURE, sign_rsa(order.secret, signed)),
-            *told.items(),
+            *chosen.items(),
         )
         return Sample("POST", path, Headers(headers), body)
 
 
 def _public_prefix(url: str) -> str:
-    """Return the path of a public prefix, without the slash that may end it."""
+    """Return the path of a public prefix, without a trailing slash."""
     found = _URL.fullmatch(url)
     if found is None:
         raise ValueError(f"public_url: {_WRITE_URL}")

@@ -53,7 +53,7 @@ _Code = tuple[int, str]
 # 415 and 431 for all three, and everything but success for debit.
 _SUCCESS: Final[_Code] = (200, "00")
 _CONFLICT: Final[_Code] = (409, "00")
-_OURS: Final[_Code] = (500, "00")
+_INTERNAL_ERROR: Final[_Code] = (500, "00")
 _LATE: Final[_Code] = (504, "00")
 _REFUSED: Final[Mapping[Reason, _Code]] = MappingProxyType(
     {
@@ -70,9 +70,9 @@ _REFUSED: Final[Mapping[Reason, _Code]] = MappingProxyType(
         Reason.FORWARDING_UNTRUSTED: (403, "01"),
         Reason.EVENT_CONFLICT: _CONFLICT,
         # These are no fault of the sender: it is asked to come again.
-        Reason.TOO_MANY_CONNECTIONS: _OURS,
-        Reason.OVERLOAD: _OURS,
-        Reason.CONFIRMATION_FAILED: _OURS,
+        Reason.TOO_MANY_CONNECTIONS: _INTERNAL_ERROR,
+        Reason.OVERLOAD: _INTERNAL_ERROR,
+        Reason.CONFIRMATION_FAILED: _INTERNAL_ERROR,
     }
 )
 _VERDICTS: Final[Mapping[Verdict, _Code]] = MappingProxyType(
@@ -81,7 +81,7 @@ _VERDICTS: Final[Mapping[Verdict, _Code]] = MappingProxyType(
         Verdict.DUPLICATE: _SUCCESS,
         Verdict.PASSED: _SUCCESS,
         Verdict.CONFLICT: _CONFLICT,
-        Verdict.UNAVAILABLE: _OURS,
+        Verdict.UNAVAILABLE: _INTERNAL_ERROR,
     }
 )
 _MESSAGES: Final[Mapping[_Code, str]] = MappingProxyType(
@@ -100,7 +100,7 @@ _ECHOED = ("partnerServiceId", "customerNo", "virtualAccountNo", "trxId")
 
 
 def answer(result: IngestResult, context: AnswerContext) -> Ack:
-    """Return the answer for this result, in SNAP's shape whatever it is."""
+    """Return the answer for any result, in SNAP's form."""
     code = _code(result)
     return _ack(code, _MESSAGES.get(code, HTTPStatus(code[0]).phrase), context)
 
@@ -125,16 +125,16 @@ def _ack(code: _Code, message: str, context: AnswerContext) -> Ack:
     status, case = code
     # A path that is none of the three belongs to no service.
     service = SERVICES.get(context.remainder, "00")
-    said: dict[str, object] = {
+    fields: dict[str, object] = {
         "responseCode": f"{status}{service}{case}",
         "responseMessage": message,
     }
     if status == HTTPStatus.OK and context.remainder == ACCOUNT:
-        said["virtualAccountData"] = _account(context.body)
+        fields["virtualAccountData"] = _account(context.body)
     headers = [(TIMESTAMP, stamp(context.at))]
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers.append(("Allow", "POST"))  # RFC 9110 wants it with this status
-    body = json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+    body = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
     return Ack(status, body, "application/json", tuple(headers))
 
 
@@ -152,11 +152,11 @@ def _code(result: IngestResult) -> _Code:
     if result.verdict is not Verdict.REFUSED:
         return _VERDICTS[result.verdict]
     # A refusal that nobody gave a reason for is our mistake, not the sender's.
-    return _OURS if result.reason is None else _REFUSED[result.reason]
+    return _INTERNAL_ERROR if result.reason is None else _REFUSED[result.reason]
 
 
 def _account(body: bytes) -> JsonObject:
-    """Return what an answer repeats of a virtual account, its leading blanks included."""
+    """Return the fields of a virtual account that an answer repeats, with their leading blanks."""
     try:
         message = strict_json.parse_object(body)
     except Refusal:

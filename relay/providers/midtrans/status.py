@@ -1,4 +1,4 @@
-"""Midtrans' GET status: reading the answer, and whether it agrees with a notification. No I/O.
+"""Midtrans' GET status: parse the answer, and compare it with a notification. No I/O.
 
 The answer is signed as a notification is, by the values of now: over order id, status code and
 amount, so its signature tells nothing of the state. The state is believed because we asked for it,
@@ -55,9 +55,9 @@ NEXT: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
 
 
 def can_become(earlier: str, later: str) -> bool:
-    """Tell whether a transaction that was in one state can be in the other now.
+    """Tell whether a transaction can go from one state to the other, in any number of steps.
 
-    States are in lower case. One that is not known here can only be itself.
+    States are in lower case. An unknown state can only stay itself.
     """
     reached = {earlier}
     ahead = [earlier]
@@ -75,22 +75,22 @@ _CHALLENGED: Final = "challenge"
 _DENIED: Final = "deny"
 
 # Fraud detection has yet to judge, or to judge again.
-_UNJUDGED: Final = frozenset({"pending", "authorize"})
+_BEFORE_FRAUD_CHECK: Final = frozenset({"pending", "authorize"})
 
 # The money is there, or will be.
 _PAID: Final = frozenset({"capture", "settlement"})
 
 
 def fraud_can_become(state: str, fraud: str, later_state: str, later: str) -> bool:
-    """Tell whether a fraud status that was said with one state can be another with the later one.
+    """Tell whether the fraud status of one state can become that of a later state.
 
-    All in lower case. `later_state` can follow `state`. Empty where nothing is said of fraud:
-    many notifications say nothing, and mean `accept`; an API that says nothing contradicts nothing.
+    All in lower case. `later_state` can follow `state`. An empty fraud status in a notification
+    means `accept`, as many leave it out; an empty one of the API contradicts nothing.
     """
     fraud = fraud or _ACCEPTED
     if later in {"", fraud}:
         return True
-    if state != later_state and state in _UNJUDGED:
+    if state != later_state and state in _BEFORE_FRAUD_CHECK:
         return True
     if fraud == _CHALLENGED:
         return later in {_ACCEPTED, _DENIED}
@@ -100,10 +100,10 @@ def fraud_can_become(state: str, fraud: str, later_state: str, later: str) -> bo
 
 # ---- answers --------------------------------------------------------------------------------
 
-#: There is no way to ask for such an id.
+#: The cause when an id cannot stand in a URL of the API.
 UNASKABLE: Final = "unaskable"
 
-#: The answer is not one of this API's.
+#: The cause when the answer is not in this API's form.
 MALFORMED: Final = "malformed answer"
 
 _OK: Final = 200
@@ -116,10 +116,10 @@ _OPTIONAL: Final = ("fraud_status", "currency")
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """What is said of a transaction, by a notification or by an answer.
+    """A transaction, as a notification or an answer of the API describes it.
 
-    state, fraud: in lower case. transaction_id, signature, fraud and currency are empty where they
-        are not said. body: the whole of it, as it came.
+    state, fraud: in lower case. transaction_id, signature, fraud and currency are empty when they
+        are missing. body: the unparsed message.
     """
 
     order_id: str
@@ -133,12 +133,12 @@ class Transaction:
     body: bytes = field(default=b"", repr=False, compare=False)
 
     @property
-    def name(self) -> str:
-        """What to ask for: the transaction where there is one, since an order id may be shared."""
+    def query_id(self) -> str:
+        """The id to query: the transaction's if there is one, since an order id may be shared."""
         return self.transaction_id or self.order_id
 
     def signer(self, secrets: tuple[Secret, ...]) -> int | None:
-        """Return the position of the secret that signed this; None when it is none of these."""
+        """Return the position of the secret that signed this; None when none of these did."""
         covered = (self.order_id + self.code + self.amount).encode()
         try:
             return Digest("sha512", secrets).verify(covered, self.signature)
@@ -148,21 +148,21 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """There is no such transaction, or not yet."""
+    """The API knows no such transaction, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """We ask too often."""
+    """The API refused for too many requests."""
 
     retry_after: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Nothing could be learnt; `cause` says why, in few words.
+    """The status is unknown; `cause` says why, in few words.
 
-    refused: the API is there, and does not take the key.
+    refused: the API answered, and did not accept the key.
     """
 
     cause: str
@@ -174,28 +174,28 @@ Answer = Transaction | NotFound | Limited | NoAnswer
 
 @dataclass(frozen=True, slots=True)
 class Agrees:
-    """The transaction is what it was said to be, or has moved on from there to `state`."""
+    """The API confirms the notification; the transaction is in `state` now, the same or a later."""
 
     state: str
 
 
 @dataclass(frozen=True, slots=True)
 class Disagrees:
-    """What the provider says now contradicts what was said in its name."""
+    """The API contradicts the notification; `reason` says where."""
 
     reason: str
 
 
-def notified(body: bytes) -> Transaction | None:
-    """Return what a notification says; None when it is about no transaction, as of an account."""
+def notified_transaction(body: bytes) -> Transaction | None:
+    """Parse a notification; None when it is about no transaction, such as one of an account."""
     try:
         return _transaction(strict_json.parse_object(body), body)
     except Refusal:
         return None
 
 
-def read(http_status: int, body: bytes, retry_after: timedelta | None = None) -> Answer:
-    """Return what an answer of the API says."""
+def parse_answer(http_status: int, body: bytes, retry_after: timedelta | None = None) -> Answer:
+    """Parse an answer of the API."""
     if http_status != _OK:
         # A redirect too: the key is for this host and no other.
         return _without_transaction(str(http_status), "http", retry_after)
@@ -220,36 +220,36 @@ def _without_transaction(code: str, where: str, retry_after: timedelta | None) -
     return NoAnswer(f"{where} {code}", refused=code in {"401", "403"})
 
 
-def compare(said: Transaction, now: Transaction, secret: Secret) -> Agrees | Disagrees:
-    """Return whether what the API says of a transaction now bears out what was said of it.
+def compare(notified: Transaction, now: Transaction, secret: Secret) -> Agrees | Disagrees:
+    """Compare a notification with the API's answer about the same transaction.
 
-    Amounts are compared as text: "10000.00" is what is signed. `secret` is the key that was used.
-    What fraud detection thinks of a card decides with the state whether it is paid, and is signed
-    as little. The other fields are not borne out.
+    Amounts are compared as text: "10000.00" is what is signed. `secret` is the key of the query.
+    The fraud status decides with the state whether a card is paid, and is not signed either. Other
+    fields are not compared.
     """
-    reason = next(_differences(said, now, secret), None)
+    reason = next(_differences(notified, now, secret), None)
     return Agrees(now.state) if reason is None else Disagrees(reason)
 
 
-def _differences(said: Transaction, now: Transaction, secret: Secret) -> Iterator[str]:
-    if said.transaction_id and now.transaction_id != said.transaction_id:
+def _differences(notified: Transaction, now: Transaction, secret: Secret) -> Iterator[str]:
+    if notified.transaction_id and now.transaction_id != notified.transaction_id:
         yield "transaction_id differs"
-    if now.order_id != said.order_id:
+    if now.order_id != notified.order_id:
         yield "order_id differs"
-    if now.amount != said.amount:
+    if now.amount != notified.amount:
         yield "gross_amount differs"
-    if said.currency and now.currency and said.currency != now.currency:
+    if notified.currency and now.currency and notified.currency != now.currency:
         yield "currency differs"
     if now.signer((secret,)) is None:
         yield "signature_key of the answer is wrong"
-    if not can_become(said.state, now.state):
-        yield f"{said.state} was said, and it is {now.state}"
-    if not fraud_can_become(said.state, said.fraud, now.state, now.fraud):
-        yield f"fraud_status {said.fraud or 'nothing'} was said, and it is {now.fraud}"
+    if not can_become(notified.state, now.state):
+        yield f"{notified.state} was said, and it is {now.state}"
+    if not fraud_can_become(notified.state, notified.fraud, now.state, now.fraud):
+        yield f"fraud_status {notified.fraud or 'nothing'} was said, and it is {now.fraud}"
 
 
 def _transaction(message: JsonObject, body: bytes) -> Transaction | None:
-    """Return the transaction in a message, its optional fields empty; None where there is none."""
+    """Return the transaction in a message, missing optional fields empty; None without one."""
     signed = [message.get(name) for name in _SIGNED]
     others = [message.get(name, "") for name in _UNSIGNED]
     # JSON's null is as good as nothing said.
@@ -267,7 +267,7 @@ def _transaction(message: JsonObject, body: bytes) -> Transaction | None:
 
 
 class StatusApi(Protocol):
-    """Answers what the status of a transaction is (`relay.delivery.confirmation.StatusClient`)."""
+    """Queries the status of a transaction (`relay.delivery.confirmation.StatusClient`)."""
 
     async def ask(self, name: str, secret: Secret) -> Answer:
-        """Ask once; the time that it may take is the implementation's."""
+        """Query once, within a time-out of the implementation's own."""

@@ -1,18 +1,18 @@
 """Vipps MobilePay: the callbacks that carry a token (eCom, Checkout, Express).
 
 The merchant hands Vipps a token with each payment, and Vipps sends it back as the whole value of
-Authorization. It proves who sends. It covers neither the body nor the order id nor a time, so
-nothing counts as signed here, and whoever has read one message could write others. The token is
-compared and forgotten: it is not kept, shown or passed on.
+Authorization. It authenticates the sender. It covers neither the body nor the order id nor a time,
+so nothing counts as signed here, and anyone who has read one message could forge others. The token
+is compared and not stored, shown or forwarded.
 
 eCom appends to the prefix that it was given, which therefore ends without a slash. It calls with a
 transaction once, waits three seconds and never tries again.
 
 A removed consent concerns a user and no order. Vipps documents the token for what concerns an
-order, and nothing for this. Refusing such messages would lose what the law wants done, and nobody
-would send them again; believing a stranger would let anybody have data erased. So a removal is
-taken without a token where addresses are enforced, and nowhere else. One that brings Authorization
-is held to it.
+order, and nothing for this. Refusing such messages would lose what the law wants done, as they are
+not sent again; accepting them from any address would let anyone have data erased. So a removal is
+accepted without a token where addresses are enforced, and nowhere else. If Authorization is there,
+it is verified.
 """
 
 import hashlib
@@ -101,14 +101,14 @@ class _CallbackInspector:
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:  # noqa: ARG002 - nothing is signed
         if self._product:
-            return self._session(delivery)
+            return self._verify_session(delivery)
         match (delivery.head.method, *delivery.remainder.split("/")):
             case ("POST", "", "v2", "payments", order_id):
-                return self._transaction(delivery, order_id)
+                return self._verify_transaction(delivery, order_id)
             case ("POST", "", "v2", "payments", order_id, "shippingDetails"):
-                return self._shipping(delivery, order_id)
+                return self._verify_shipping(delivery, order_id)
             case ("DELETE", "", "v2", "consents", user_id):
-                return self._consent(delivery, user_id)
+                return self._verify_consent(delivery, user_id)
         raise Refusal(Reason.UNKNOWN_ENDPOINT)
 
     def answer(self, result: IngestResult, context: AnswerContext) -> Ack:
@@ -118,22 +118,23 @@ class _CallbackInspector:
     def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
         return answered
 
-    def _transaction(self, delivery: Delivery, order_id: str) -> Verification:
+    def _verify_transaction(self, delivery: Delivery, order_id: str) -> Verification:
         secret = self._verify_token(delivery)
-        message = _about(order_id, delivery.body)
+        message = _parse_for_order(order_id, delivery.body)
         info = message.get("transactionInfo")
-        told = _texts(info, "status", "transactionId") if isinstance(info, dict) else None
+        identity = _texts(info, "status", "transactionId") if isinstance(info, dict) else None
         order = ids.spell(order_id)
+        state = ids.of_body(delivery.body) if identity is None else ids.spell(*identity)
         return Verification(
-            key=f"{order}:{ids.of_body(delivery.body) if told is None else ids.spell(*told)}",
+            key=f"{order}:{state}",
             content=strict_json.content_digest(message),
             secret=secret,
             subject=order,
         )
 
-    def _shipping(self, delivery: Delivery, order_id: str) -> Verification:
+    def _verify_shipping(self, delivery: Delivery, order_id: str) -> Verification:
         secret = self._verify_token(delivery)
-        message = _about(order_id, delivery.body)
+        message = _parse_for_order(order_id, delivery.body)
         order = ids.spell(order_id)
         return Verification(
             # Two orders may go to one address, and a customer may ask for several.
@@ -143,7 +144,7 @@ class _CallbackInspector:
             subject=order,
         )
 
-    def _consent(self, delivery: Delivery, user_id: str) -> Verification:
+    def _verify_consent(self, delivery: Delivery, user_id: str) -> Verification:
         excused = self._enforced and not delivery.head.headers.values(_AUTHORIZATION)
         secret = None if excused else self._verify_token(delivery)
         if delivery.body:
@@ -159,21 +160,21 @@ class _CallbackInspector:
             subject=removed,
         )
 
-    def _session(self, delivery: Delivery) -> Verification:
-        """Inspect what Checkout tells of a session, or what Express asks."""
+    def _verify_session(self, delivery: Delivery) -> Verification:
+        """Verify a session of Checkout, or a request of Express."""
         secret = self._verify_token(delivery)
         message = strict_json.parse_object(delivery.body)
-        told = _texts(message, "reference", "sessionState")
+        identity = _texts(message, "reference", "sessionState")
         reference = _texts(message, "reference")
         return Verification(
-            key=ids.of_body(delivery.body) if told is None else ids.spell(*told),
+            key=ids.of_body(delivery.body) if identity is None else ids.spell(*identity),
             content=strict_json.content_digest(message),
             secret=secret,
             subject=None if reference is None else ids.spell(*reference),
         )
 
     def _verify_token(self, delivery: Delivery) -> int | None:
-        """Return the position of the token that came; None where none is configured."""
+        """Return the position of the secret that the token is; None without secrets."""
         if self._token is None:
             return None
         values = delivery.head.headers.values(_AUTHORIZATION)
@@ -182,17 +183,17 @@ class _CallbackInspector:
         return self._token.verify(delivery.body, values[0])
 
 
-def _about(order_id: str, body: bytes) -> JsonObject:
-    """Return what the body says, when it does not speak of another order."""
+def _parse_for_order(order_id: str, body: bytes) -> JsonObject:
+    """Parse the body, and check that it names no other order than the path."""
     message = strict_json.parse_object(body)
-    told = message.get("orderId")
-    if told is not None and told != order_id:
+    stated = message.get("orderId")
+    if stated is not None and stated != order_id:
         raise Refusal(Reason.FIELD_INVALID, "orderId is not the one of the path")
     return message
 
 
 def _texts(message: JsonObject, *names: str) -> tuple[str, ...] | None:
-    """Return these fields when all of them are text that says something."""
+    """Return these fields when all of them are non-empty text, else None."""
     found = [value for name in names if isinstance(value := message.get(name), str) and value]
     return tuple(found) if len(found) == len(names) else None
 
@@ -242,7 +243,7 @@ def _post(order: SampleOrder, suffix: str, message: Mapping[str, object]) -> Sam
     )
 
 
-def _changed(usual: dict[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+def _with_changes(usual: dict[str, str], changes: Mapping[str, str]) -> dict[str, str]:
     for name, value in changes.items():
         if name not in usual:
             raise ValueError(f"{name}: cannot be set; there are: callback, {', '.join(usual)}")
@@ -262,12 +263,12 @@ def _transaction_sample(order: SampleOrder, changes: Mapping[str, str]) -> Sampl
         "timeStamp": order.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
         "transactionId": f"{5_000_000_000 + randbelow(1_000_000_000)}",
     }
-    said = _changed(usual, changes)
-    order_id = said.pop("orderId")
+    fields = _with_changes(usual, changes)
+    order_id = fields.pop("orderId")
     message = {
         "merchantSerialNumber": 123456,
         "orderId": order_id,
-        "transactionInfo": {"amount": 49900, **said},
+        "transactionInfo": {"amount": 49900, **fields},
     }
     return _post(order, f"/v2/payments/{order_id}", message)
 
@@ -280,13 +281,13 @@ def _shipping_sample(order: SampleOrder, changes: Mapping[str, str]) -> Sample:
         "country": "Norway",
         "postCode": "0191",
     }
-    said = _changed(usual, changes)
-    suffix = f"/v2/payments/{said.pop('orderId')}/shippingDetails"
-    return _post(order, suffix, {"addressId": 3960, "addressLine2": None, **said})
+    fields = _with_changes(usual, changes)
+    suffix = f"/v2/payments/{fields.pop('orderId')}/shippingDetails"
+    return _post(order, suffix, {"addressId": 3960, "addressLine2": None, **fields})
 
 
 def _consent_sample(order: SampleOrder, changes: Mapping[str, str]) -> Sample:  # noqa: ARG001 - no token
-    user_id = _changed({"userId": str(uuid4())}, changes)["userId"]
+    user_id = _with_changes({"userId": str(uuid4())}, changes)["userId"]
     return Sample("DELETE", _CONSENTS + user_id, Headers(), b"")
 
 
@@ -297,7 +298,7 @@ def _checkout_sample(order: SampleOrder, changes: Mapping[str, str]) -> Sample:
         "reference": _new_order_id(),
         "sessionState": "PaymentSuccessful",
     }
-    return _post(order, "", _changed(usual, changes))
+    return _post(order, "", _with_changes(usual, changes))
 
 
 def _express_sample(order: SampleOrder, changes: Mapping[str, str]) -> Sample:
@@ -308,7 +309,7 @@ def _express_sample(order: SampleOrder, changes: Mapping[str, str]) -> Sample:
         "country": "NO",
         "postalCode": "0191",
     }
-    return _post(order, "", _changed(usual, changes))
+    return _post(order, "", _with_changes(usual, changes))
 
 
 _SAMPLES: Final[Mapping[str, Callable[[SampleOrder, Mapping[str, str]], Sample]]] = (

@@ -132,7 +132,7 @@ def _single(headers: Headers, name: str) -> str:
 
 
 def _signature(authorization: str) -> str:
-    """Return the signature; which headers it covers is ours to say, not the sender's."""
+    """Return the signature; the signed headers are fixed here, not chosen by the sender."""
     scheme, _, parameters = authorization.partition(" ")
     signed_headers, _, signature = parameters.partition("&Signature=")
     if scheme.upper() != "HMAC-SHA256" or signed_headers != _SIGNED_HEADERS:
@@ -179,7 +179,7 @@ def _parse_date(text: str) -> datetime:
 
 
 def _texts(message: JsonObject, *names: str) -> tuple[str, ...] | None:
-    """Return these fields when all of them are text that says something."""
+    """Return these fields when all of them are non-empty text, else None."""
     found = [value for name in names if isinstance(value := message.get(name), str) and value]
     return tuple(found) if len(found) == len(names) else None
 

@@ -18,11 +18,11 @@ from relay.providers.inline.signature import (
     MAX_SIGNATURES,
     WINDOW,
     Format,
-    Found,
+    ParsedSignature,
     SignatureCheck,
     Verified,
-    check,
     key,
+    text_verifier,
     time_of,
 )
 from relay.providers.signed_url import signed_url
@@ -171,21 +171,21 @@ def test_a_signature_over_none_of_this_body_is_refused(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("form", "value", "found"),
     [
-        ("{signature}", "abc", Found(("abc",))),
-        ("{signature}", "a,b=c d", Found(("a,b=c d",))),
-        ("sha256={signature}", "sha256=abc", Found(("abc",))),
-        ("Bearer {signature}", "Bearer abc", Found(("abc",))),
-        ("t={timestamp},v1={signature}", "t=1,v1=a", Found(("a",), "1")),
-        ("t={timestamp},v1={signature}", "v1=a,v1=b, v0=c,t=1", Found(("a", "b"), "1")),
-        ("t={timestamp},v1={signature}", "t=1,v1=a=", Found(("a=",), "1")),
-        ("h1={signature};ts={timestamp}", "ts=1;h1=a", Found(("a",), "1")),
-        ("t={timestamp}, v1={signature}", "t=1, v1=a", Found(("a",), "1")),
-        ("v1,{signature}", "v1,a", Found(("a",))),
-        ("v1,{signature}", "v2,x v1,a v1a,y v1,b", Found(("a", "b"))),
-        ("v1,{signature}", "x  v1,a ", Found(("a",))),
+        ("{signature}", "abc", ParsedSignature(("abc",))),
+        ("{signature}", "a,b=c d", ParsedSignature(("a,b=c d",))),
+        ("sha256={signature}", "sha256=abc", ParsedSignature(("abc",))),
+        ("Bearer {signature}", "Bearer abc", ParsedSignature(("abc",))),
+        ("t={timestamp},v1={signature}", "t=1,v1=a", ParsedSignature(("a",), "1")),
+        ("t={timestamp},v1={signature}", "v1=a,v1=b, v0=c,t=1", ParsedSignature(("a", "b"), "1")),
+        ("t={timestamp},v1={signature}", "t=1,v1=a=", ParsedSignature(("a=",), "1")),
+        ("h1={signature};ts={timestamp}", "ts=1;h1=a", ParsedSignature(("a",), "1")),
+        ("t={timestamp}, v1={signature}", "t=1, v1=a", ParsedSignature(("a",), "1")),
+        ("v1,{signature}", "v1,a", ParsedSignature(("a",))),
+        ("v1,{signature}", "v2,x v1,a v1a,y v1,b", ParsedSignature(("a", "b"))),
+        ("v1,{signature}", "x  v1,a ", ParsedSignature(("a",))),
     ],
 )
-def test_what_is_read_of_a_format(form: str, value: str, found: Found) -> None:
+def test_what_is_read_of_a_format(form: str, value: str, found: ParsedSignature) -> None:
     assert Format(form).read(value) == found
 
 
@@ -250,7 +250,7 @@ def test_a_format_reads_what_it_writes(form: str) -> None:
 
 
 def verified(rule: dict[str, Any], signature: str, *secrets: str, text: bytes = b"text") -> int:
-    made = check(described(**rule).signature, [Secret(secret) for secret in secrets])
+    made = text_verifier(described(**rule).signature, [Secret(secret) for secret in secrets])
     filled = (text, None) if rule.get("scheme") == "digest" else (text,)
     return made.verify(SignedText(filled, signature))
 
@@ -288,7 +288,7 @@ def test_what_a_secret_stands_for(encoding: str, prefix: str, text: str, found: 
 def test_a_secret_that_is_written_otherwise(encoding: str, text: str, said: str) -> None:
     rule = described(key_encoding=encoding, strip_prefix="whsec_").signature
     with pytest.raises(ValueError, match=rf"^secrets\.1: {said}"):
-        check(rule, (Secret("00ff"), Secret(text)))
+        text_verifier(rule, (Secret("00ff"), Secret(text)))
 
 
 @pytest.mark.parametrize("encoding", ["hex", "base64"])
@@ -346,7 +346,7 @@ def test_ed25519(encoding: str, key_encoding: str) -> None:
 @pytest.mark.parametrize("scheme", ["rsa", "ed25519"])
 def test_a_key_that_is_none_is_named_by_its_position(scheme: str) -> None:
     with pytest.raises(ValueError, match=r"^secrets\.0: line 1: "):
-        check(described(scheme=scheme).signature, (Secret("!"),))
+        text_verifier(described(scheme=scheme).signature, (Secret("!"),))
 
 
 def test_a_token() -> None:

@@ -6,7 +6,7 @@ from relay.core import strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Delivery, Headers
 from relay.providers.inline import HeaderField, JsonField
-from relay.providers.inline.signed_text import Message, Pointer, Template, spelled
+from relay.providers.inline.signed_text import Message, Pointer, Template, json_text
 from relay.providers.signed_url import signed_url
 from tests.providers.inline.describe import delivery, message
 
@@ -189,7 +189,7 @@ MESSAGE = strict_json.parse_object(
     ],
 )
 def test_what_it_finds(pointer: str, found: str) -> None:
-    assert spelled(Pointer(pointer).find(MESSAGE)) == found
+    assert json_text(Pointer(pointer).find(MESSAGE)) == found
 
 
 @pytest.mark.parametrize("text", ["", "a", "a/b", "/a~", "/a~2"])
@@ -203,9 +203,9 @@ def test_what_is_no_pointer(text: str) -> None:
     [(b'"x"', "x"), (b"1.0", "1.0"), (b"1e2", "1e2"), (b"true", "true"), (b"false", "false")],
 )
 def test_values_are_spelled_as_they_were_written(body: bytes, text: str) -> None:
-    assert spelled(strict_json.parse(body)) == text
+    assert json_text(strict_json.parse(body)) == text
 
 
 def test_objects_and_lists_have_no_spelling() -> None:
-    assert spelled({}) is None
-    assert spelled([]) is None
+    assert json_text({}) is None
+    assert json_text([]) is None

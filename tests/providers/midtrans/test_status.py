@@ -16,8 +16,8 @@ from relay.providers.midtrans.status import (
     can_become,
     compare,
     fraud_can_become,
-    notified,
-    read,
+    notified_transaction,
+    parse_answer,
 )
 from tests.harness.upstream import KEY, NOT_FOUND, signed
 
@@ -48,13 +48,13 @@ GATEWAY = {
 
 
 def transaction(**changes: str) -> Transaction:
-    found = notified(json.dumps({**MESSAGE, **changes}).encode())
+    found = notified_transaction(json.dumps({**MESSAGE, **changes}).encode())
     assert found is not None
     return found
 
 
 def test_an_answer_of_the_gateway_is_read_and_its_signature_holds() -> None:
-    now = read(200, json.dumps(GATEWAY).encode())
+    now = parse_answer(200, json.dumps(GATEWAY).encode())
     assert isinstance(now, Transaction)
     key = Secret("VT-server-9Htb-RxXkg7-7hznSCCjxvoY")
     assert now.signer((SECRET, key)) == 1
@@ -86,29 +86,32 @@ def test_a_key_on_its_own_does_not_prove_another_transaction() -> None:
     ],
 )
 def test_answers_without_a_transaction(status: int, body: object, answer: Answer) -> None:
-    assert read(status, json.dumps(body).encode(), timedelta(seconds=7)) == answer
+    assert parse_answer(status, json.dumps(body).encode(), timedelta(seconds=7)) == answer
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"status_code": "404', b"\xff"])
 def test_garbage_is_no_answer(body: bytes) -> None:
-    assert read(200, body) == NoAnswer("malformed answer")
+    assert parse_answer(200, body) == NoAnswer("malformed answer")
 
 
 def test_a_repeated_key_is_no_answer() -> None:
     twice = json.dumps(MESSAGE)[:-1] + ', "transaction_status": "settlement"}'
-    assert read(200, twice.encode()) == NoAnswer("malformed answer")
+    assert parse_answer(200, twice.encode()) == NoAnswer("malformed answer")
 
 
 def test_a_notice_of_an_account_names_no_transaction() -> None:
     assert (
-        notified(b'{"account_id": "a", "account_status": "ENABLED", "status_code": "200"}') is None
+        notified_transaction(
+            b'{"account_id": "a", "account_status": "ENABLED", "status_code": "200"}'
+        )
+        is None
     )
-    assert notified(b"garbage") is None
+    assert notified_transaction(b"garbage") is None
 
 
 def test_the_transaction_is_asked_for_where_there_is_one() -> None:
-    assert transaction().name == "tx-1"
-    assert transaction(transaction_id="").name == "order-1"
+    assert transaction().query_id == "tx-1"
+    assert transaction(transaction_id="").query_id == "order-1"
 
 
 def test_states_compare_without_case() -> None:
@@ -174,7 +177,7 @@ def test_a_card_is_paid_for_only_if_fraud_detection_says_so(
     said: dict[str, str | None], now: str, reason: str
 ) -> None:
     card = {**MESSAGE, "transaction_status": "capture"}
-    notification = notified(json.dumps(card | said).encode())
+    notification = notified_transaction(json.dumps(card | said).encode())
     assert notification is not None
     answer = transaction(transaction_status="capture", fraud_status=now)
     assert compare(notification, answer, SECRET) == Disagrees(f"fraud_status {reason}")
@@ -183,7 +186,7 @@ def test_a_card_is_paid_for_only_if_fraud_detection_says_so(
 @pytest.mark.parametrize("said", ["accept", "ACCEPT", "", None])
 @pytest.mark.parametrize("now", [{"fraud_status": "accept"}, {"fraud_status": "Accept"}, {}])
 def test_what_is_not_said_of_fraud_is_no_difference(said: str | None, now: dict[str, str]) -> None:
-    notification = notified(json.dumps({**MESSAGE, "fraud_status": said}).encode())
+    notification = notified_transaction(json.dumps({**MESSAGE, "fraud_status": said}).encode())
     assert notification is not None
     assert compare(notification, transaction(**now), SECRET) == Agrees("settlement")
 
@@ -196,7 +199,7 @@ def test_a_challenged_card_may_have_been_approved() -> None:
 
 @pytest.mark.parametrize("fraud", [["accept"], 1, "accept ", "a\nb"])
 def test_a_fraud_status_that_is_none_names_no_transaction(fraud: object) -> None:
-    assert notified(json.dumps({**MESSAGE, "fraud_status": fraud}).encode()) is None
+    assert notified_transaction(json.dumps({**MESSAGE, "fraud_status": fraud}).encode()) is None
 
 
 @pytest.mark.parametrize(
