@@ -21,6 +21,8 @@ from relay.allowlist.networks import merge, parse_network
 from relay.app.standalone import known_allowlists
 from relay.cli.common import (
     CONFIG,
+    DEFAULT_CONFIG,
+    ENDPOINT,
     load_settings,
     no_endpoint,
 )
@@ -30,7 +32,7 @@ from relay.cli.output import (
     Format,
     complain,
     print_json,
-    print_table,
+    print_rows,
 )
 from relay.config.settings import Allowlist as AllowlistSettings
 from relay.ingest.client_address import unmap_ipv4
@@ -121,12 +123,10 @@ app = typer.Typer(no_args_is_help=True, help="Addresses that may send, endpoint 
 
 _WRITERS = {Dialect.NFTABLES: nftables, Dialect.NGINX: nginx, Dialect.HAPROXY: haproxy}
 
-ENDPOINT = Annotated[str | None, typer.Option("--endpoint", help="Only this endpoint.")]
-
 
 @app.command("show")
 def show(
-    config: CONFIG = Path("relay.yaml"), endpoint: ENDPOINT = None, form: FORMAT = Format.TEXT
+    config: CONFIG = DEFAULT_CONFIG, endpoint: ENDPOINT = None, form: FORMAT = Format.TEXT
 ) -> None:
     """Show every network, where it is known from and when it was last seen."""
     rows = [
@@ -136,15 +136,14 @@ def show(
     ]
     if form is Format.JSON:
         print_json(rows)
-        return
-    columns = ("endpoint", "network", "origin", "host", "last_seen")
-    print_table(columns, [[row[column] for column in columns] for row in rows])
+    else:
+        print_rows(("endpoint", "network", "origin", "host", "last_seen"), rows)
 
 
 @app.command("check")
 def check(
     address: Annotated[str, typer.Argument(help="The address in question.")],
-    config: CONFIG = Path("relay.yaml"),
+    config: CONFIG = DEFAULT_CONFIG,
     endpoint: ENDPOINT = None,
     form: FORMAT = Format.TEXT,
 ) -> None:
@@ -162,14 +161,13 @@ def check(
     if form is Format.JSON:
         print_json(rows)
     else:
-        columns = ("endpoint", "mode", "admitted", "network", "origin", "host")
-        print_table(columns, [[row.get(column) for column in columns] for row in rows])
+        print_rows(("endpoint", "mode", "admitted", "network", "origin", "host"), rows)
     sys.exit(0 if any(row["admitted"] for row in rows) else 1)
 
 
 @app.command("diff")
 def diff(
-    config: CONFIG = Path("relay.yaml"),
+    config: CONFIG = DEFAULT_CONFIG,
     against: Annotated[
         str | None,
         typer.Option("--against", help="File with another list, or - ; see `export`."),
@@ -196,14 +194,13 @@ def diff(
     if form is Format.JSON:
         print_json(rows)
     else:
-        columns = ("endpoint", "difference", "network")
-        print_table(columns, [[row[column] for column in columns] for row in rows])
+        print_rows(("endpoint", "difference", "network"), rows)
     sys.exit(1 if rows else 0)
 
 
 @app.command("export")
 def export(
-    config: CONFIG = Path("relay.yaml"),
+    config: CONFIG = DEFAULT_CONFIG,
     endpoint: ENDPOINT = None,
     dialect: Annotated[
         Dialect, typer.Option("--format", help="nftables, nginx, haproxy or json")

@@ -15,6 +15,7 @@ from relay.allowlist.dns_source import admissible
 from relay.app.builder import resolver
 from relay.cli.common import (
     CONFIG,
+    DEFAULT_CONFIG,
 )
 from relay.cli.output import (
     FORMAT,
@@ -48,7 +49,7 @@ _UNANSWERED = {
 
 
 def check(
-    config: CONFIG = Path("relay.yaml"),
+    config: CONFIG = DEFAULT_CONFIG,
     *,
     resolve: Annotated[bool, typer.Option("--resolve", help="Also ask DNS.")] = False,
     form: FORMAT = Format.TEXT,

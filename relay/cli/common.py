@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import typer
 
@@ -20,6 +20,15 @@ from relay.spool import Spool
 CONFIG = Annotated[
     Path, typer.Option("-c", "--config", help="Configuration file.", envvar="RELAY_CONFIG")
 ]
+DEFAULT_CONFIG: Final = Path("relay.yaml")
+
+# Filters and pages of lists.
+ENDPOINT = Annotated[str | None, typer.Option("--endpoint", help="Only this endpoint.")]
+STATUS = Annotated[str | None, typer.Option("--status", help="Only events of this status.")]
+KEY = Annotated[str | None, typer.Option("--key", help="Only events with this event key.")]
+SINCE = Annotated[str | None, typer.Option("--since", help="Received at this time or later.")]
+UNTIL = Annotated[str | None, typer.Option("--until", help="Received before this time.")]
+REASON = Annotated[str | None, typer.Option("--reason", help="Only those refused for this reason.")]
 LIMIT = Annotated[int | None, typer.Option("--limit", help="At most this many.")]
 AFTER = Annotated[str | None, typer.Option("--after", help="`next` of the page before.")]
 

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,13 @@ from relay.admin.serializers import (
 from relay.cli.common import (
     AFTER,
     CONFIG,
+    DEFAULT_CONFIG,
+    ENDPOINT,
+    KEY,
     LIMIT,
+    SINCE,
+    STATUS,
+    UNTIL,
     load_settings,
     mention_unknown,
     query,
@@ -30,6 +35,7 @@ from relay.cli.output import (
     print_details,
     print_json,
     print_line,
+    print_page,
     print_table,
 )
 from relay.spool import Page, Query, Spool
@@ -39,16 +45,10 @@ app = typer.Typer(no_args_is_help=True, help="History of events, and putting the
 #: How many events an export reads at a time.
 _PAGE = 100
 
-STATUS = Annotated[str | None, typer.Option("--status", help="Only events of this status.")]
-ENDPOINT = Annotated[str | None, typer.Option("--endpoint", help="Only events of this endpoint.")]
-KEY = Annotated[str | None, typer.Option("--key", help="Only events with this event key.")]
-SINCE = Annotated[str | None, typer.Option("--since", help="Received at this time or later.")]
-UNTIL = Annotated[str | None, typer.Option("--until", help="Received before this time.")]
-
 
 @app.command("list")
 def list_events(
-    config: CONFIG = Path("relay.yaml"),
+    config: CONFIG = DEFAULT_CONFIG,
     *,
     status: STATUS = None,
     endpoint: ENDPOINT = None,
@@ -81,20 +81,15 @@ def list_events(
         mention_unknown(endpoint, settings)
     if form is Format.JSON:
         print_json(events_json(found))
-        return
-    columns = ("received_at", "endpoint", "status", "key", "attempts", "upstream", "id")
-    print_table(
-        columns,
-        [[event_summary(record)[column] for column in columns] for record in found.records],
-    )
-    if found.next is not None:
-        complain(f"there are more: --after {found.next}")
+    else:
+        columns = ("received_at", "endpoint", "status", "key", "attempts", "upstream", "id")
+        print_page(columns, map(event_summary, found.records), found.next)
 
 
 @app.command("show")
 def show(
     event_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the event.")],
-    config: CONFIG = Path("relay.yaml"),
+    config: CONFIG = DEFAULT_CONFIG,
     form: FORMAT = Format.TEXT,
 ) -> None:
     """Show everything about one event, its body included."""
@@ -102,16 +97,16 @@ def show(
     if found is None:
         complain(f"no event {event_id}")
         sys.exit(1)
-    shown = event_detail(*found)
+    detail = event_detail(*found)
     if form is Format.JSON:
-        print_json(shown)
-        return
-    print_details(shown, ("environment", "method", "signed"), gone="removed; see spool.retain")
+        print_json(detail)
+    else:
+        print_details(detail, ("environment", "method", "signed"), gone="removed; see spool.retain")
 
 
 @app.command("export")
 def export(
-    config: CONFIG = Path("relay.yaml"),
+    config: CONFIG = DEFAULT_CONFIG,
     *,
     status: STATUS = None,
     endpoint: ENDPOINT = None,
@@ -157,7 +152,7 @@ async def _export(spool: Spool, asked: Query, limit: int | None) -> int:
 def requeue(
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID")] = None,
     *,
-    config: CONFIG = Path("relay.yaml"),
+    config: CONFIG = DEFAULT_CONFIG,
     status: STATUS = None,
     endpoint: ENDPOINT = None,
     key: KEY = None,

@@ -10,6 +10,7 @@ import typer
 
 from relay.cli.common import (
     CONFIG,
+    DEFAULT_CONFIG,
     load_settings,
 )
 from relay.cli.output import (
@@ -29,7 +30,7 @@ from relay.ingest.client_address import unmap_ipv4
 def explain(
     request: Annotated[str, typer.Argument(help="File with a raw HTTP/1.1 request, or - .")],
     *,
-    config: CONFIG = Path("relay.yaml"),
+    config: CONFIG = DEFAULT_CONFIG,
     peer: Annotated[
         str | None, typer.Option("--peer", help="Address that connected to the relay.")
     ] = None,

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -61,11 +61,25 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     console.print(table)
 
 
-def print_details(shown: Mapping[str, object], names: Sequence[str], *, gone: str) -> None:
-    """Print everything about one event or refusal, line by line.
+def print_rows(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Print these columns of rows with names as a table; a missing cell is empty."""
+    print_table(columns, [[row.get(column) for column in columns] for row in rows])
 
-    shown: as the admin API gives it; of its `content` these names, the header fields and the body.
-    gone: why there is no content any more.
+
+def print_page(
+    columns: Sequence[str], rows: Iterable[Mapping[str, object]], next_page: str | None
+) -> None:
+    """Print one page of a list; say on standard error how to get the next one, if there is one."""
+    print_rows(columns, rows)
+    if next_page is not None:
+        complain(f"there are more: --after {next_page}")
+
+
+def print_details(shown: Mapping[str, object], names: Sequence[str], *, gone: str) -> None:
+    """Print everything about one event or refusal, one line a field.
+
+    shown: as the admin API returns it. names: of the fields of its `content` that are printed,
+    besides the header fields and the body. gone: why there is no content any more.
     """
     content = shown["content"]
     rows = [

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from relay.cli.output import (
+    FORMAT,
     Format,
     print_json,
     print_table,
@@ -34,6 +35,11 @@ from relay.providers.inline.provider import InlineProvider, problems
 MAX_FILE_BYTES: Final = 1024 * 1024
 _BLOCK: Final[Location] = ("endpoints", 0, "provider")
 _WANTED = "write a provider block, or a configuration with one endpoint whose provider is described"
+
+
+PROVIDER = Annotated[
+    str, typer.Argument(help="Name of the provider, or a YAML file that describes one.")
+]
 
 
 class Unknown(ValueError):
@@ -186,7 +192,7 @@ def default(context: typer.Context) -> None:
 
 @app.command("list")
 def list_providers(
-    form: Annotated[Format, typer.Option("--format", help="text or json")] = Format.TEXT,
+    form: FORMAT = Format.TEXT,
 ) -> None:
     """List the providers."""
     everything = [provider_named(name).info for name in names()]
@@ -204,10 +210,8 @@ def list_providers(
 
 @app.command("show")
 def show(
-    name: Annotated[
-        str, typer.Argument(help="Name of the provider, or a YAML file that describes one.")
-    ],
-    form: Annotated[Format, typer.Option("--format", help="text or json")] = Format.TEXT,
+    name: PROVIDER,
+    form: FORMAT = Format.TEXT,
 ) -> None:
     """Show everything about one provider."""
     try:

@@ -16,6 +16,7 @@ from relay.app import standalone
 from relay.app.spools import existing_spool
 from relay.cli.common import (
     CONFIG,
+    DEFAULT_CONFIG,
     load_settings,
     no_endpoint,
 )
@@ -47,7 +48,7 @@ def reconcile(
     ] = "-",
     *,
     endpoint: Annotated[str, typer.Option("--endpoint", help="The endpoint they belong to.")],
-    config: CONFIG = Path("relay.yaml"),
+    config: CONFIG = DEFAULT_CONFIG,
     again: Annotated[
         bool, typer.Option("--again", help="Ask also about what was answered in the last day.")
     ] = False,

@@ -5,7 +5,6 @@ Works while the relay runs. A release verifies the received bytes under the conf
 
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
@@ -21,7 +20,10 @@ from relay.app import standalone
 from relay.cli.common import (
     AFTER,
     CONFIG,
+    DEFAULT_CONFIG,
+    ENDPOINT,
     LIMIT,
+    REASON,
     load_settings,
     mention_unknown,
     query,
@@ -33,7 +35,8 @@ from relay.cli.output import (
     complain,
     print_details,
     print_json,
-    print_table,
+    print_page,
+    print_rows,
 )
 from relay.config import Settings
 from relay.ingest.refusals import RefusalReleaser
@@ -49,14 +52,10 @@ T = TypeVar("T")
 
 @app.command("list")
 def list_refusals(
-    config: CONFIG = Path("relay.yaml"),
+    config: CONFIG = DEFAULT_CONFIG,
     *,
-    endpoint: Annotated[
-        str | None, typer.Option("--endpoint", help="Only those of this endpoint.")
-    ] = None,
-    reason: Annotated[
-        str | None, typer.Option("--reason", help="Only those refused for this reason.")
-    ] = None,
+    endpoint: ENDPOINT = None,
+    reason: REASON = None,
     limit: LIMIT = None,
     after: AFTER = None,
     form: FORMAT = Format.TEXT,
@@ -73,19 +72,15 @@ def list_refusals(
         mention_unknown(endpoint, settings)
     if form is Format.JSON:
         print_json(refusals_json(found))
-        return
-    columns = ("received_at", "endpoint", "reason", "client", "times", "released_as", "id")
-    print_table(
-        columns, [[refusal_summary(kept)[column] for column in columns] for kept in found.kept]
-    )
-    if found.next is not None:
-        complain(f"there are more: --after {found.next}")
+    else:
+        columns = ("received_at", "endpoint", "reason", "client", "times", "released_as", "id")
+        print_page(columns, map(refusal_summary, found.kept), found.next)
 
 
 @app.command("show")
 def show(
     refusal_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the refusal.")],
-    config: CONFIG = Path("relay.yaml"),
+    config: CONFIG = DEFAULT_CONFIG,
     form: FORMAT = Format.TEXT,
 ) -> None:
     """Show everything about one refusal, its body included."""
@@ -94,17 +89,17 @@ def show(
     if found is None:
         complain(f"no refusal {refusal_id}")
         sys.exit(1)
-    shown = refusal_detail(found, settings.every_secret())
+    detail = refusal_detail(found, settings.every_secret())
     if form is Format.JSON:
-        print_json(shown)
-        return
-    print_details(shown, ("method", "target"), gone="removed: it is an event now")
+        print_json(detail)
+    else:
+        print_details(detail, ("method", "target"), gone="removed: it is an event now")
 
 
 @app.command("release")
 def release(
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of refusals.")],
-    config: CONFIG = Path("relay.yaml"),
+    config: CONFIG = DEFAULT_CONFIG,
     form: FORMAT = Format.TEXT,
 ) -> None:
     """Verify refusals anew, under the present configuration; those that pass become events.
@@ -122,8 +117,7 @@ def release(
     if form is Format.JSON:
         print_json({"refusals": results})
     else:
-        columns = ("id", "result", "event", "reason", "detail")
-        print_table(columns, [[row.get(column) for column in columns] for row in results])
+        print_rows(("id", "result", "event", "reason", "detail"), results)
     sys.exit(0 if all("event" in row for row in results) else 1)
 
 

@@ -5,7 +5,6 @@ import gc
 import logging
 import resource
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from relay.app.watch import ConfigSource
 from relay.cli import process
 from relay.cli.common import (
     CONFIG,
+    DEFAULT_CONFIG,
     load_settings,
 )
 from relay.cli.output import (
@@ -38,7 +38,7 @@ _GARBAGE = (5000, 5, 20)
 
 
 def run(
-    config: CONFIG = Path("relay.yaml"),
+    config: CONFIG = DEFAULT_CONFIG,
     role: Annotated[
         Role, typer.Option("--role", help="all; edge only receives, dispatch only delivers.")
     ] = Role.ALL,
@@ -117,7 +117,7 @@ def _raise_descriptor_limit() -> int:
 # ---- relay migrate --------------------------------------------------------------------------
 
 
-def migrate(config: CONFIG = Path("relay.yaml"), form: FORMAT = Format.TEXT) -> None:
+def migrate(config: CONFIG = DEFAULT_CONFIG, form: FORMAT = Format.TEXT) -> None:
     """Bring the spool to the schema of this version; `relay run` does it at start, too."""
     done = migrate_spool(load_settings(config))
     if form is Format.JSON:

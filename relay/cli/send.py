@@ -14,12 +14,13 @@ from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTime
 from yarl import URL
 
 from relay.cli.output import (
+    FORMAT,
     Format,
     complain,
     print_json,
     print_table,
 )
-from relay.cli.providers import Unknown, named_or_described
+from relay.cli.providers import PROVIDER, Unknown, named_or_described
 from relay.core.clock import SystemClock
 from relay.core.errors import RelayError
 from relay.core.secret import Secret
@@ -74,9 +75,7 @@ async def post(url: str, sample: Sample, client: str | None = None) -> Answer:
 
 
 def send(
-    provider: Annotated[
-        str, typer.Argument(help="Name of the provider, or a YAML file that describes one.")
-    ],
+    provider: PROVIDER,
     *,
     to: Annotated[str, typer.Option("--to", help="URL of the endpoint.")],
     secret: Annotated[
@@ -95,7 +94,7 @@ def send(
         ),
     ] = None,
     repeat: Annotated[int, typer.Option("--repeat", min=1, help="How often to post it.")] = 1,
-    form: Annotated[Format, typer.Option("--format", help="text or json")] = Format.TEXT,
+    form: FORMAT = Format.TEXT,
 ) -> None:
     """Sign a sample message and post it; exit 0 when every answer was 2xx."""
     try:
