@@ -1,6 +1,6 @@
-"""What happens to one leased event: it is tried, judged, and written down.
+"""One attempt for one lease: confirm, send, decide, settle.
 
-An event is settled after its attempt, never before, so whatever is cut short comes again: at
+An event is settled after its attempt, never before, so one that is cut short is delivered again: at
 least once, not exactly once.
 """
 
@@ -36,7 +36,7 @@ from relay.delivery.retry import RetryPolicy, decide, may_go_unconfirmed
 from relay.delivery.sender import Cause
 from relay.spool import Spool, SpoolBroken
 
-# Pauses between tries to settle while the spool is unavailable; they double.
+# Back-off between tries to settle while the spool is unavailable, in seconds.
 _FIRST_PAUSE = 0.1
 _MAX_PAUSE = 5.0
 
@@ -52,41 +52,41 @@ _NEUTRAL_CAUSES = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
 
 
 class Sender(Protocol):
-    """Makes one attempt (`relay.delivery.sender.HttpSender`)."""
+    """Sends an event to one upstream (`relay.delivery.sender.HttpSender`)."""
 
     async def attempt(self, lease: Lease) -> Outcome:
-        """Send the event once; return what came of it within its timeout."""
+        """Send the event once; return the outcome within its timeout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The provider was asked and agrees; `state` is what the event's subject is in now."""
+    """The provider confirms the event; `state` is the present state of its subject."""
 
     state: str
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimited:
-    """Nobody was asked yet: it is the event's turn in so many seconds, by our own pace."""
+    """Not asked yet: our own rate limit allows the question in so many seconds."""
 
     seconds: float
 
 
 class Confirmer(Protocol):
-    """Asks providers whether what was said in their name is so (`relay.delivery.confirmation`)."""
+    """Asks providers to confirm events (`relay.delivery.confirmation`)."""
 
     def strict(self, event: Event) -> bool:
-        """Tell whether the event may never be sent without being confirmed."""
+        """Return whether the event may never be sent unconfirmed."""
 
     async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
         """Ask the event's provider, within a known time; None where nothing is to be asked.
 
-        `RateLimited` comes at once: an attempt is not for waiting.
+        `RateLimited` is returned at once: an attempt does not wait for the rate limit.
         """
 
 
 class _NoConfirmation:
-    """The `Confirmer` of events that are not to be confirmed."""
+    """A `Confirmer` that asks for no event."""
 
     def strict(self, event: Event) -> bool:  # noqa: ARG002 - of any event
         return False
@@ -96,26 +96,25 @@ class _NoConfirmation:
 
 
 class Observer(Protocol):
-    """Is told what happens. No verb raises or waits."""
+    """Logs and counts what happens (`relay.telemetry`). No method raises or blocks."""
 
     def attempted(self, attempted: AttemptRecord) -> None:
-        """One try has ended and its outcome is recorded, or lost with its lease."""
+        """An attempt has ended and its outcome is settled, or lost with its lease."""
 
     def event_corrupt(self, upstream: str, event_id: str) -> None:
-        """An event was found damaged in the spool; it is dead, and a person has to look."""
+        """An event was found damaged in the spool; it is dead."""
 
     def dispatch_error(self, upstream: str, event_id: str | None, fault: Exception) -> None:
-        """Something of ours went wrong: with one event, or with claiming (None)."""
+        """A fault of relay itself: with one event, or with claiming (None)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """One upstream and how it is served.
 
-    timeout: the most that one attempt takes, with what asking the provider before it takes.
-    confirmer: is asked before each attempt.
-    url: where its events go; what takes the place of another with the same one shares its
-        concurrency.
+    timeout: the most that one attempt takes, its confirmation included.
+    confirmer: called before each attempt.
+    url: where its events go; a worker that replaces one of the same URL shares its concurrency.
     """
 
     name: str
@@ -129,7 +128,7 @@ class Upstream:
 
 
 class AttemptRunner:
-    """Makes the attempts of one upstream and settles them."""
+    """Runs the attempts of one upstream and settles them."""
 
     def __init__(
         self,
@@ -156,21 +155,21 @@ class AttemptRunner:
             attempt.reschedule(now)
 
     async def deliver(
-        self, lease: Lease, began: datetime, answered: Callable[[], None] = lambda: None
+        self, lease: Lease, began: datetime, on_answered: Callable[[], None] = lambda: None
     ) -> bool:
-        """Try one event and write down what came of it; return whether it is done with.
+        """Attempt one event and settle the outcome; return whether it needs no further attempt.
 
-        Raises nothing but for cancellation. One whose turn to be asked about has not come is given
-        back as if it had not been tried, and nothing is told of it.
+        Raises nothing but for cancellation. An event that the rate limit of its confirmation holds
+        back is released as untried, and no attempt is reported.
 
         began: the steady time at which the attempt starts.
-        answered: called between the two, when the upstream has room for another attempt.
+        on_answered: called between the two, when the upstream has room for another attempt.
         """
         try:
             outcome = await self._try(lease)
             ended = self._clock.steady()
             self._update_breaker(lease.event.id, outcome, ended)
-            answered()
+            on_answered()
             if isinstance(outcome, RateLimited):
                 await self._postpone(lease, outcome, ended)
                 return False
@@ -188,7 +187,7 @@ class AttemptRunner:
             )
             return recorded and not isinstance(decision, RetryAt)
         except Exception as fault:  # noqa: BLE001 - one event must not stop the others
-            # It comes again when its lease has run out.
+            # It is due again when its lease has expired.
             self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
             return False
 
@@ -198,7 +197,7 @@ class AttemptRunner:
             async with attempt:
                 self._in_flight.add(attempt)
                 return await self._confirm_and_send(lease)
-        except Exception as fault:  # noqa: BLE001 - a poisoned event takes its turns, then is dead
+        except Exception as fault:  # noqa: BLE001 - a poisoned event uses up its attempts, then is dead
             if attempt.expired():
                 return Unreachable(Cause.SHUTDOWN)
             self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
@@ -208,17 +207,17 @@ class AttemptRunner:
 
     async def _confirm_and_send(self, lease: Lease) -> AttemptResult | RateLimited:
         upstream, event = self._upstream, lease.event
-        said = await upstream.confirmer.confirm(event)
-        if isinstance(said, RateLimited):
-            return said
-        if isinstance(said, Confirmed):
-            lease = replace(lease, confirmed=said.state)
-        elif said is not None and (
-            said.final
+        result = await upstream.confirmer.confirm(event)
+        if isinstance(result, RateLimited):
+            return result
+        if isinstance(result, Confirmed):
+            lease = replace(lease, confirmed=result.state)
+        elif result is not None and (
+            result.final
             or upstream.confirmer.strict(event)
             or not may_go_unconfirmed(lease, self._clock.steady(), upstream.retry)
         ):
-            return said
+            return result
         return await upstream.sender.attempt(lease)
 
     def _update_breaker(
@@ -237,16 +236,16 @@ class AttemptRunner:
         return decide(outcome, lease, now, self._upstream.retry, self._dice)
 
     async def _settle(self, lease: Lease, decision: Decision, outcome: AttemptResult) -> bool:
-        """Return whether the outcome is on record."""
+        """Return whether the outcome is in the spool."""
         return await self._write(lease, partial(self._spool.settle, lease, decision, outcome))
 
-    async def _postpone(self, lease: Lease, later: RateLimited, now: datetime) -> None:
-        """Give the event back as if it had not been tried: its time to be delivered goes on."""
-        due = now + timedelta(seconds=later.seconds)
+    async def _postpone(self, lease: Lease, limited: RateLimited, now: datetime) -> None:
+        """Release the event as untried; what it waits does not count against `give_up_after`."""
+        due = now + timedelta(seconds=limited.seconds)
         await self._write(lease, partial(self._spool.release, lease, due))
 
     async def _write(self, lease: Lease, write: Callable[[], Awaitable[None]]) -> bool:
-        """Return whether it is written; keep trying for as long as the lease lasts."""
+        """Return whether it is written; retry until the lease expires."""
         tries = 0
         while True:
             try:
@@ -274,7 +273,7 @@ def attempt_record(
     now: datetime,
     due: datetime | None = None,
 ) -> AttemptRecord:
-    """Return what is told about one try that ended now."""
+    """Return the record of one attempt that ended now."""
     event = lease.event
     delivered = isinstance(outcome, Delivered)
     return AttemptRecord(

@@ -1,7 +1,7 @@
-"""Asking the provider's API before an attempt whether the event is so.
+"""Confirms events with the provider's status API before they are sent.
 
 A notification of Midtrans signs three of its fields, and its status is none of them; its API says
-what a transaction's status is now. `relay.ingest.reconcile` asks the same for events that never
+what a transaction's status is now. `relay.ingest.reconcile` asks the same API for events that never
 came.
 """
 
@@ -38,10 +38,10 @@ from relay.providers.midtrans.status import (
 
 # ---- GET status over HTTP -------------------------------------------------------------------
 
-#: How long one question may take, in seconds.
+#: The longest that one request takes, in seconds.
 STATUS_TIMEOUT: Final = 5.0
 
-#: How many questions may be under way at a time.
+#: How many requests may be under way at a time.
 CONCURRENCY: Final = 8
 
 _MAX_ANSWER_BYTES: Final = 256 * 1024
@@ -49,10 +49,10 @@ _KEEPALIVE: Final = 4.0
 
 
 class StatusClient:
-    """Asks one status API over kept connections. Made inside a running event loop.
+    """Client of one status API, over a pool of connections. Made inside a running event loop.
 
-    url: the base of the API, such as https://api.midtrans.com. Redirects are not followed, and no
-        proxy is looked for: the key goes to this host and nowhere else.
+    url: the base of the API, such as https://api.midtrans.com. Redirects are not followed and proxy
+        settings are not read: the key goes to this host and nowhere else.
     """
 
     def __init__(self, url: str, clock: Clock) -> None:
@@ -64,7 +64,7 @@ class StatusClient:
         )
 
     async def ask(self, name: str, secret: Secret) -> Answer:
-        """Ask for the status of a transaction or order, once.
+        """Request the status of a transaction or order, once.
 
         Never takes longer than `STATUS_TIMEOUT`, and never raises but for cancellation.
         """
@@ -72,18 +72,18 @@ class StatusClient:
         try:
             request = self._request(name, secret)
             async with asyncio.timeout(STATUS_TIMEOUT):
-                await self._pool.ask(request, response)
+                await self._pool.exchange(request, response)
         except (ExchangeFailed, OSError) as error:
             return NoAnswer(cause_of(error).value)
         except ValueError:
             return NoAnswer(UNASKABLE)
         if response.values("content-encoding"):
             return NoAnswer(MALFORMED)
-        said = response.values("retry-after")
-        wait: timedelta | None = parse_retry_after(said[0], self._clock.now()) if said else None
+        waits = response.values("retry-after")
+        wait: timedelta | None = parse_retry_after(waits[0], self._clock.now()) if waits else None
         answer = parse_answer(response.status or 0, response.body, wait)
-        if isinstance(answer, Transaction) and _repeats(answer.body, secret):
-            # What is learnt may be stored, and the key never is.
+        if isinstance(answer, Transaction) and _holds_key(answer.body, secret):
+            # An answer may be stored, and the key never is.
             return NoAnswer(MALFORMED)
         return answer
 
@@ -92,7 +92,7 @@ class StatusClient:
         await self._pool.close()
 
     def _request(self, name: str, secret: Secret) -> bytes:
-        # Order ids hold blanks and number signs. Dots alone would be taken for a way up.
+        # Order ids hold blanks and number signs. Dots alone would be read as a parent directory.
         if not name.strip("."):
             raise ValueError("no id")
         target = self._origin.target(f"{self.base}/{quote(name, safe='')}/status")
@@ -104,8 +104,8 @@ class StatusClient:
         return encode("GET", target, self._origin.authority, fields, b"")
 
 
-def _repeats(body: bytes, secret: Secret) -> bool:
-    """Tell whether an answer holds the key that was used, or the header that it was sent in."""
+def _holds_key(body: bytes, secret: Secret) -> bool:
+    """Return whether an answer holds the key that was used, or the header that it was sent in."""
     return secret.reveal() in body or _basic(secret).encode() in body
 
 
@@ -113,13 +113,13 @@ def _basic(secret: Secret) -> str:
     return b64encode(secret.reveal() + b":").decode()
 
 
-# ---- deciding -------------------------------------------------------------------------------
+# ---- confirming an event --------------------------------------------------------------------
 
 #: The most that confirming one event takes.
 MAX_CONFIRMATION: Final = timedelta(seconds=STATUS_TIMEOUT)
 
 
-#: An API is not asked for a while after three failures in a row, or when it says so.
+#: Three failures in a row open the breaker of an API; a Retry-After pauses it.
 BREAKER_POLICY: Final = BreakerPolicy(
     failures=3,
     events=1,
@@ -131,7 +131,7 @@ BREAKER_POLICY: Final = BreakerPolicy(
 
 
 class Observer(Protocol):
-    """Is told what came of asking (`relay.telemetry`). Neither raises nor waits."""
+    """Counts results (`relay.telemetry`). Neither raises nor blocks."""
 
     def confirmed(self, endpoint: str, result: str) -> None:
         """Count one result: `confirmed`, `contradicted`, `not_found`, `limited` or `error`."""
@@ -139,9 +139,9 @@ class Observer(Protocol):
 
 @dataclass(slots=True, eq=False)
 class StatusTarget:
-    """Where the events of one endpoint are asked about.
+    """The status API of one endpoint, with its rate limit and breaker.
 
-    secrets: the keys of the endpoint, at least one. strict: what is not confirmed is never sent.
+    secrets: the keys of the endpoint, at least one. strict: an unconfirmed event is never sent.
     """
 
     api: StatusApi
@@ -153,7 +153,7 @@ class StatusTarget:
 
 
 class StatusConfirmer:
-    """Asks for the status of what an event is about. Passes as `upstream.attempts.Confirmer`."""
+    """Implements `relay.delivery.attempt.Confirmer` with status APIs."""
 
     def __init__(
         self,
@@ -164,10 +164,9 @@ class StatusConfirmer:
     ) -> None:
         """Take the parts.
 
-        desks: by endpoint; nobody is asked about the events of others.
-        unasked: the endpoints that are configured not to ask, at any time: their events go out. An
-            event that has to be confirmed, and whose endpoint is gone, or has another name now,
-            does not.
+        targets: by endpoint; events of other endpoints are not asked about.
+        unasked: the endpoints that are configured without confirmation: their events go out. An
+            event that has to be confirmed, and whose endpoint is gone or renamed, does not.
         """
         self._targets = targets
         self._unasked = unasked
@@ -181,43 +180,43 @@ class StatusConfirmer:
     async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
         """Ask about an event, within `MAX_CONFIRMATION`; nothing is waited for but the answer.
 
-        `RateLimited` while it is not its turn: that is our own rate, and counts as no attempt.
-        One that is about no transaction, as a notice of a linked account, cannot be confirmed.
+        `RateLimited` when our own rate limit defers the question, which counts as no attempt. An
+        event that names no transaction, as a notice of a linked account, cannot be confirmed.
         """
         target = self._targets.get(event.endpoint)
         if target is None:
             gone = f"endpoint {event.endpoint} is not configured; name it again"
             return Unconfirmed(gone) if self._is_orphan(event) else None
-        said = notified_transaction(event.body)
-        if said is None:
+        transaction = notified_transaction(event.body)
+        if transaction is None:
             return self._unconfirmed(event, "contradicted", "names no transaction", final=True)
-        return await self._confirm_in_turn(target, event, said)
+        return await self._confirm_with_api(target, event, transaction)
 
-    async def _confirm_in_turn(
-        self, target: StatusTarget, event: Event, said: Transaction
+    async def _confirm_with_api(
+        self, target: StatusTarget, event: Event, transaction: Transaction
     ) -> Confirmed | Unconfirmed | RateLimited:
         now = self._clock.monotonic()
-        resting = target.breaker.paused_for(now)
-        if resting > 0:
-            # It does not answer, or has asked for it: the event takes its turns as if it had been
-            # asked about, so that on_error is reached.
-            wait = timedelta(seconds=resting)
+        paused = target.breaker.paused_for(now)
+        if paused > 0:
+            # The event uses up its attempts as if it had been asked about, so that on_error is
+            # reached.
+            wait = timedelta(seconds=paused)
             return self._unconfirmed(event, "error", "api left alone", wait)
-        wait_for_turn = self._wait(target, event.id, now)
-        if wait_for_turn > 0:
-            return RateLimited(wait_for_turn)
+        delay = self._delay(target, event.id, now)
+        if delay > 0:
+            return RateLimited(delay)
         # The key that signed it, whichever position that has now. A key that is gone since then
         # would not be taken by the API either.
-        secret = target.secrets[said.signer(target.secrets) or 0]
-        answer = await self._ask(target, event, said.query_id, secret, now)
+        secret = target.secrets[transaction.signer(target.secrets) or 0]
+        answer = await self._ask(target, event, transaction.query_id, secret, now)
         if isinstance(answer, Transaction):
-            verdict = compare(said, answer, secret)
+            verdict = compare(transaction, answer, secret)
             if isinstance(verdict, Agrees):
                 self._observer.confirmed(event.endpoint, "confirmed")
                 return Confirmed(verdict.state)
             return self._unconfirmed(event, "contradicted", verdict.reason, final=True)
         retry_after = answer.retry_after if isinstance(answer, Limited) else None
-        return self._unconfirmed(event, *_in_words(answer), retry_after)
+        return self._unconfirmed(event, *_result_and_cause(answer), retry_after)
 
     def _is_orphan(self, event: Event) -> bool:
         return event.confirm and event.endpoint not in self._unasked
@@ -235,12 +234,12 @@ class StatusConfirmer:
         return Unconfirmed(cause, retry_after, final)
 
     @staticmethod
-    def _wait(target: StatusTarget, event_id: str, now: float) -> float:
-        """Return the seconds until an event may be asked about; 0 takes its turn."""
-        wait = target.limiter.acquire(event_id, now)
-        if wait <= 0 and target.under_way >= CONCURRENCY:
+    def _delay(target: StatusTarget, event_id: str, now: float) -> float:
+        """Return the seconds until an event may be asked about; 0 uses its reservation."""
+        delay = target.limiter.acquire(event_id, now)
+        if delay <= 0 and target.under_way >= CONCURRENCY:
             return target.limiter.defer(event_id, now)
-        return wait
+        return delay
 
     async def _ask(
         self, target: StatusTarget, event: Event, name: str, secret: Secret, now: float
@@ -263,7 +262,7 @@ class StatusConfirmer:
         return answer
 
 
-def _in_words(answer: NotFound | Limited | NoAnswer) -> tuple[str, str]:
+def _result_and_cause(answer: NotFound | Limited | NoAnswer) -> tuple[str, str]:
     """Return the result to count, and the cause in the history."""
     match answer:
         case NotFound():

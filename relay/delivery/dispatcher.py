@@ -1,7 +1,7 @@
-"""Use-case two: events go out.
+"""Runs one worker for each upstream: starts, replaces and stops them.
 
-claim -> forward -> decide -> settle, in one loop an upstream: one that is dead or slow never holds
-up another.
+Each worker claims, sends, decides and settles in a loop of its own, so that a dead or slow upstream
+never delays another.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from relay.delivery.attempt import Observer, Upstream
 from relay.delivery.worker import StartLimiter, UpstreamWorker
 from relay.spool import Spool
 
-# What is left to write down the outcomes of attempts that `stop` has cut short.
+# Seconds for settling the attempts that `stop` has cut short.
 _SHUTDOWN_TIMEOUT = 1.0
 
 
 class Dispatcher:
-    """Delivers what lies in the spool, until stopped."""
+    """Delivers the events of a spool to their upstreams, until stopped."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Dispatcher:
             observer=observer,
         )
         self._workers = {each.name: self._new_worker(each) for each in upstreams}
-        self._leaving: list[UpstreamWorker] = []  # replaced, and perhaps not at their end
+        self._replaced: list[UpstreamWorker] = []  # some may have attempts under way
         self._running: asyncio.TaskGroup | None = None
         self._stopping = False
         self._limit = asyncio.timeout(None)
@@ -50,18 +50,18 @@ class Dispatcher:
         self._ended.set()
 
     def breakers(self) -> dict[str, bool]:
-        """Return for each upstream whether it is being left alone after failures in a row."""
+        """Return for each upstream whether its circuit breaker is open."""
         return {name: worker.breaker.is_open for name, worker in self._workers.items()}
 
     async def run(self) -> None:
-        """Deliver until `stop`. Call it once.
+        """Run the workers until `stop`. Call it once.
 
         Raises:
             ExceptionGroup: of `SpoolBroken`; nothing can be delivered without a restart.
         """
         self._ended.clear()
         try:
-            # A time-out here is `stop` cutting everything off: what is in hand stays leased.
+            # A time-out here is `stop` cancelling everything: what is under way stays leased.
             with suppress(TimeoutError):
                 async with self._limit, asyncio.TaskGroup() as self._running:
                     for worker in self._workers.values():
@@ -71,14 +71,15 @@ class Dispatcher:
             self._ended.set()
 
     def replace(self, upstreams: Iterable[Upstream]) -> tuple[asyncio.Event, ...]:
-        """Serve these upstreams from now on. Those that are as they were go on undisturbed.
+        """Replace the upstreams. Workers of those that are equal to before go on undisturbed.
 
-        One that has changed, or is gone, begins nothing more: what was claimed but not begun is
-        given back, and attempts under way end as they began; they count in the concurrency of
-        what takes its place at the same URL. Events of one that is gone stay where they are.
+        The worker of one that has changed, or is gone, starts no further attempt: it releases the
+        leases that it has not started, and its attempts under way end as they would; they count in
+        the concurrency of its successor at the same URL. Events of an upstream that is gone stay in
+        the spool.
 
-        Returns what is set when the last attempt of one that leaves is written down. After `stop`
-        nothing is replaced.
+        Returns an event for each worker that ends, set when its last attempt is settled. After
+        `stop` nothing is replaced.
         """
         if self._stopping:
             return ()
@@ -93,25 +94,25 @@ class Dispatcher:
             return ()
         for worker in before.values():
             worker.stop()
-        leaving = (*self._leaving, *before.values())
-        self._leaving = [worker for worker in leaving if not worker.ended.is_set()]
+        replaced = (*self._replaced, *before.values())
+        self._replaced = [worker for worker in replaced if not worker.ended.is_set()]
         for worker in self._workers.values():
             if not worker.started:
                 self._start(worker, self._running)
         return tuple(worker.ended for worker in before.values())
 
     async def stop(self, grace: float) -> None:
-        """Claim nothing more, let attempts in hand finish for `grace` seconds, end `run`.
+        """Stop claiming, let attempts under way finish for `grace` seconds, and end `run`.
 
-        What was claimed but not begun is given back. An attempt that takes longer is cut short
-        and its event is due again at once: the upstream may have taken it, so it may come twice.
-        Returns at most a second after the grace.
+        Leases that are not started are released. An attempt that takes longer is cut short and its
+        event is due again at once: the upstream may have taken it, so it may get it twice. Returns
+        at most a second after the grace.
         """
         self._stopping = True
         for worker in self._workers.values():
             worker.stop()
         await first_completed(self._ended.wait(), self._clock.sleep(grace))
-        for worker in (*self._workers.values(), *self._leaving):
+        for worker in (*self._workers.values(), *self._replaced):
             worker.cut()
         await first_completed(self._ended.wait(), self._clock.sleep(_SHUTDOWN_TIMEOUT))
         if not self._ended.is_set():
@@ -120,5 +121,5 @@ class Dispatcher:
 
     def _start(self, worker: UpstreamWorker, group: asyncio.TaskGroup) -> None:
         worker.started = True
-        before = [each for each in self._leaving if each.name == worker.name]
-        group.create_task(worker.run(before), name=f"upstream {worker.name}")
+        predecessors = [each for each in self._replaced if each.name == worker.name]
+        group.create_task(worker.run(predecessors), name=f"upstream {worker.name}")

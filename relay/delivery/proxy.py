@@ -1,6 +1,6 @@
-"""Proxy mode: pass on while the sender waits, answer with the upstream's answer, record it.
+"""Proxy mode: forward while the sender waits, return the upstream's answer, record it.
 
-There is no retry and no breaker: the sender is told at once, and decides whether it comes again.
+There is no retry and no breaker: the sender gets the result at once, and may send again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,36 +18,36 @@ from relay.spool import Spool
 from relay.spool.write_behind import WriteBehind, WriteLimits
 from relay.telemetry import Telemetry
 
-# ---- passing on -----------------------------------------------------------------------------
+# ---- forwarding -----------------------------------------------------------------------------
 
 
 class ProxySender(Protocol):
-    """Makes one attempt and brings the answer (`relay.delivery.sender.HttpSender`)."""
+    """Sends an event and returns the answer (`relay.delivery.sender.HttpSender`)."""
 
     async def ask(self, lease: Lease) -> ProxyResponse:
-        """Send the event once; return what came of it within its timeout."""
+        """Send the event once; return outcome and answer within its timeout."""
 
 
 @dataclass(slots=True)
 class ProxyUpstream:
-    """The way to one upstream.
+    """One upstream in proxy mode.
 
-    asker: has at most `concurrency` requests under way.
-    timeout: the most that one attempt takes, waiting for its turn included.
-    in_hand: how many deliveries are under way or wait for their turn.
+    sender: has at most `concurrency` requests under way.
+    timeout: the most that one attempt takes, waiting for a connection included.
+    in_flight: how many deliveries are under way or wait for a connection.
     """
 
-    asker: ProxySender
+    sender: ProxySender
     timeout: timedelta
     concurrency: int
-    in_hand: int = field(default=0, init=False)
+    in_flight: int = field(default=0, init=False)
 
 
 class ProxyForwarder:
-    """Passes deliveries on and tells what came of it.
+    """Forwards deliveries, and reports the outcome of each.
 
-    As many deliveries as an upstream takes at a time may wait for their turn; one that finds more
-    is turned away at once, for its sender would not wait so long.
+    Besides the deliveries under way, as many again may wait for a connection. Further ones are
+    refused at once, since their senders would not wait so long.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ProxyForwarder:
     ) -> None:
         """Take the parts.
 
-        note: is handed everything that was passed on, for the history; it neither raises nor waits.
+        note: takes each forwarded delivery for the history; it neither raises nor blocks.
         """
         self._proxy_upstreams = proxy_upstreams
         self._clock = clock
@@ -68,31 +68,31 @@ class ProxyForwarder:
         self._note = note
 
     async def forward(self, delivery: VerifiedDelivery) -> ProxyResponse:
-        """Send this delivery once, as an event is sent, and return what its sender may have.
+        """Send this delivery once, as an event is sent, and return the answer for its sender.
 
-        Whatever goes wrong on the way is `Unreachable`. An attempt that is cancelled is told and
-        noted too, since the upstream may have it.
+        Any error on the way is `Unreachable`. A cancelled attempt is reported and recorded too,
+        since the upstream may have it.
 
         Raises:
-            UpstreamOverloaded: too many are under way; nothing was sent and nothing is noted.
+            UpstreamOverloaded: too many are under way; nothing was sent and nothing is recorded.
         """
         proxy_upstream = self._proxy_upstreams[delivery.upstream]
-        if proxy_upstream.in_hand >= 2 * proxy_upstream.concurrency:
+        if proxy_upstream.in_flight >= 2 * proxy_upstream.concurrency:
             message = (
-                f"{proxy_upstream.in_hand} deliveries are being passed on to {delivery.upstream}"
+                f"{proxy_upstream.in_flight} deliveries are being passed on to {delivery.upstream}"
             )
             raise UpstreamOverloaded(message)
         lease = _lease(delivery, proxy_upstream.timeout)
         answer = ProxyResponse(Unreachable(Cause.SHUTDOWN))
         began = self._clock.monotonic()
-        proxy_upstream.in_hand += 1
+        proxy_upstream.in_flight += 1
         try:
-            answer = await proxy_upstream.asker.ask(lease)
-        except Exception as fault:  # noqa: BLE001 - the sender must be answered, and told the same
+            answer = await proxy_upstream.sender.ask(lease)
+        except Exception as fault:  # noqa: BLE001 - the sender must be answered all the same
             self._observer.dispatch_error(delivery.upstream, delivery.event_id, fault)
             answer = ProxyResponse(Unreachable(Cause.FAULT))
         finally:
-            proxy_upstream.in_hand -= 1
+            proxy_upstream.in_flight -= 1
             now = self._clock.now()
             duration = self._clock.monotonic() - began
             self._observer.attempted(
@@ -103,7 +103,7 @@ class ProxyForwarder:
 
 
 def _lease(delivery: VerifiedDelivery, timeout: timedelta) -> Lease:
-    """Return the right to send this delivery once: it is nobody else's."""
+    """Return a lease for this one delivery, which no spool has."""
     received = delivery.delivery.head.received_at
     return Lease(
         event_of(delivery),
@@ -125,7 +125,7 @@ _OVERHEAD_BYTES: Final = 4096
 
 
 class ProxiedHistory:
-    """Records deliveries that were passed on, behind their answers (`relay.spool.write_behind`).
+    """Records forwarded deliveries, behind their answers (`relay.spool.write_behind`).
 
     `run` it, and `flush` it at the end. It passes as the `Sink` of what it records.
     """
@@ -144,7 +144,7 @@ class ProxiedHistory:
         self._write_behind = WriteBehind[ProxiedDelivery](self, limits, clock)
 
     def note(self, passed: ProxiedDelivery) -> None:
-        """Buffer this to be recorded; without room it is lost. Neither raises nor waits."""
+        """Buffer this to be recorded; without room it is lost. Neither raises nor blocks."""
         self._write_behind.add(passed)
 
     async def run(self) -> None:

@@ -1,8 +1,8 @@
-"""What an upstream receives: the target and the header fields of one attempt. No I/O.
+"""The URL and the header fields of one attempt. No I/O.
 
-An event holds those of its sender's fields that its provider names. Whatever they are, none of
-them can pass for a field of ours, or for one that a connection or a proxy speaks with. The body is
-not touched here or anywhere else.
+An event holds those of its sender's fields that its provider lists. None of them can pass for a
+field of ours, or for one that belongs to a connection or a proxy. The body is changed neither here
+nor anywhere else.
 """
 
 import re
@@ -28,7 +28,7 @@ _SUFFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?(?:\?[!\"$-~]*)?")
 
 # Connection-level fields are about the sender's connection (RFC 9110, 7.6.1), framing belongs to
 # ours, and the rest would let a sender speak for a proxy whom the upstream believes.
-_NEVER_THE_SENDERS = frozenset(
+_RESERVED_FIELDS = frozenset(
     {
         "connection",
         "keep-alive",
@@ -47,11 +47,11 @@ _NEVER_THE_SENDERS = frozenset(
         "x-real-ip",
     }
 )
-_NEVER_THE_SENDERS_PREFIXES = ("relay-", "webhook-", "proxy-", "x-forwarded-")
+_RESERVED_PREFIXES = ("relay-", "webhook-", "proxy-", "x-forwarded-")
 
 
 class Target:
-    """Where the events of one upstream go.
+    """The URL of one upstream, and the URLs of its events.
 
     Raises:
         ValueError: `url` is not an http or https URL with a host and nothing but host, port, path
@@ -91,54 +91,54 @@ def fields(lease: Lease, now: datetime, signer: Signer | None) -> Headers:
 
     Values are Latin-1 text as in `Headers`; none holds a control character.
     """
-    return Headers((*_from_sender(lease.event), *_from_us(lease, now, signer)))
+    return Headers((*_sender_fields(lease.event), *_own_fields(lease, now, signer)))
 
 
-def _from_sender(event: Event) -> list[tuple[str, str]]:
+def _sender_fields(event: Event) -> list[tuple[str, str]]:
     return [
         (name, value)
         for name, value in event.headers
-        if _may_be_the_senders(name) and not _CONTROL.search(value)
+        if _is_allowed_of_sender(name) and not _CONTROL.search(value)
     ]
 
 
 # An endpoint keeps a handful of fields, and the same ones each time.
 @lru_cache(maxsize=1024)
-def _may_be_the_senders(name: str) -> bool:
-    """Tell whether a sender may use this name.
+def _is_allowed_of_sender(name: str) -> bool:
+    """Return whether a sender may use this name.
 
     Many servers read `Relay_Signed` as `Relay-Signed` (CGI, WSGI), so the two are one name here.
     `Webhook-Id`, which Vipps sends, is ours: two fields of that name would break the signature
     check of every Standard Webhooks library.
     """
     plain = name.lower().replace("_", "-")
-    ours = plain in _NEVER_THE_SENDERS or plain.startswith(_NEVER_THE_SENDERS_PREFIXES)
-    return not ours and _TOKEN.fullmatch(name) is not None
+    reserved = plain in _RESERVED_FIELDS or plain.startswith(_RESERVED_PREFIXES)
+    return not reserved and _TOKEN.fullmatch(name) is not None
 
 
-def _from_us(lease: Lease, now: datetime, signer: Signer | None) -> list[tuple[str, str]]:
+def _own_fields(lease: Lease, now: datetime, signer: Signer | None) -> list[tuple[str, str]]:
     event = lease.event
     timestamp = int(now.timestamp())
-    said = [("webhook-id", event.id), ("webhook-timestamp", str(timestamp))]
+    own = [("webhook-id", event.id), ("webhook-timestamp", str(timestamp))]
     if signer is not None:
-        said.append(("webhook-signature", signer.sign(event.id, timestamp, event.body)))
-    said += _from_configuration(event.endpoint, event.provider, event.environment)
-    said.append(("Relay-Event-Key", _encoded_key(event.key)))
+        own.append(("webhook-signature", signer.sign(event.id, timestamp, event.body)))
+    own += _from_configuration(event.endpoint, event.provider, event.environment)
+    own.append(("Relay-Event-Key", _encoded_key(event.key)))
     if not event.reconciled:
-        said.append(("Relay-Client-Address", str(event.client)))
-    said.append(("Relay-Attempt", str(lease.attempt)))
-    said.append(("Relay-Received-At", _rfc3339(event.received_at)))
+        own.append(("Relay-Client-Address", str(event.client)))
+    own.append(("Relay-Attempt", str(lease.attempt)))
+    own.append(("Relay-Received-At", _rfc3339(event.received_at)))
     if event.signed:
-        said.append(("Relay-Signed", _visible(", ".join(event.signed))))
+        own.append(("Relay-Signed", _visible(", ".join(event.signed))))
     if event.conflicts_with is not None:
-        said.append(("Relay-Conflict", event.conflicts_with))
+        own.append(("Relay-Conflict", event.conflicts_with))
     if event.out_of_order:
-        said.append(("Relay-Out-Of-Order", "true"))
+        own.append(("Relay-Out-Of-Order", "true"))
     if lease.confirmed is not None:
-        said.append(("Relay-Confirmed", _visible(lease.confirmed)))
+        own.append(("Relay-Confirmed", _visible(lease.confirmed)))
     if event.reconciled:
-        said.append(("Relay-Reconciled", "true"))
-    return said
+        own.append(("Relay-Reconciled", "true"))
+    return own
 
 
 @lru_cache(maxsize=1024)
@@ -153,14 +153,14 @@ def _from_configuration(
 
 
 def _visible(text: str) -> str:
-    """Percent-encode what cannot stand in a header field; such names come from configuration."""
+    """Percent-encode what cannot stand in a header field: names come from the configuration."""
     return text if text.isascii() and text.isprintable() else quote(text, safe=_VISIBLE)
 
 
 def _encoded_key(key: str) -> str:
     """Percent-encode a key, cut between characters so that what is left can be decoded."""
     if _USUAL_KEY.fullmatch(key):
-        # What `quote` would say, in a fraction of the time.
+        # What `quote` would return, in a fraction of the time.
         whole = key.replace(":", "%3A")
     else:
         whole = quote(key, safe="", errors="replace")

@@ -1,4 +1,4 @@
-"""When to try again. Decisions only: the caller brings the outcome, the time and the dice."""
+"""The retry schedule, as pure functions: the caller brings outcome, time and dice."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,16 +17,16 @@ from relay.core.event import (
     Unreachable,
 )
 
-#: No upstream can put an event off for longer than this with Retry-After.
+#: A Retry-After of an upstream counts for no longer than this.
 MAX_RETRY_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and for how long an event is tried.
+    """How often and for how long an event is attempted.
 
-    schedule: the delay after the first try, the second, and so on; the last one repeats.
-    give_up_after: from the time an event's round began; then it is dead.
+    schedule: the delay after the first attempt, the second, and so on; the last one repeats.
+    give_up_after: counted from `Lease.round_started_at`; then the event is dead.
 
     Raises:
         ValueError: the schedule is empty, or a time is not positive.
@@ -45,11 +45,11 @@ class RetryPolicy:
 def decide(
     outcome: AttemptResult, lease: Lease, now: datetime, policy: RetryPolicy, dice: Random
 ) -> Decision:
-    """Return what becomes of an event after the try that this lease was for.
+    """Return the decision for an event after the attempt of this lease.
 
-    A retry that would fall behind `give_up_after` is made then, as the last one; an event that
-    has been tried so late is dead. One that is not confirmed by then is held, and so is, at once,
-    one that its provider does not stand by.
+    A retry that would fall behind `give_up_after` is made then, as the last one; after that the
+    event is dead. One that is not confirmed by then is held, and so is, at once, one that its
+    provider contradicts.
     """
     if isinstance(outcome, Delivered):
         return Done()
@@ -68,7 +68,7 @@ def decide(
 
 
 def may_go_unconfirmed(lease: Lease, now: datetime, policy: RetryPolicy) -> bool:
-    """Tell whether an event that may be sent without confirmation has waited long enough for it.
+    """Return whether an event that may be sent unconfirmed has waited long enough.
 
     That is half of `give_up_after`: the other half is left for the upstream to take it.
     """

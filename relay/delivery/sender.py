@@ -1,9 +1,10 @@
-"""One request to an upstream. Nothing above this module knows how HTTP is spoken, or its errors.
+"""Sends one request to an upstream and maps its answer or error to an outcome.
 
-A request goes out once. When a kept connection turns out to be closed only after the request was
-written to it, the upstream may have read it, so it is not sent again in secret: the attempt is
-`unreachable`, and the retry schedule brings the event back. A sender who waits for the answer gets
-that one; `relay.delivery.http.pool` says how the moment in which this can happen is kept short.
+Nothing above this module knows HTTP or its errors. A request goes out once. When a kept connection
+turns out to be closed only after the request was written to it, the upstream may have read it, so
+it is not silently sent again: the attempt is `unreachable`, and the retry schedule decides. A
+sender that waits for the answer gets that one. `relay.delivery.http.pool` keeps the moment short in
+which this can happen.
 """
 
 import asyncio
@@ -31,8 +32,8 @@ from relay.delivery.http import (
 )
 from relay.signatures.shared_secret import Signer
 
-#: More than this of an answer is not read; its connection is dropped instead of kept. An answer
-#: that is to be passed back is none when it is longer.
+#: More than this of an answer is not read, and its connection is dropped instead of kept. A longer
+#: answer cannot be passed back.
 ANSWER_LIMIT = 64 * 1024
 
 # Shorter than what common servers keep an idle connection for, so that we are the ones to close:
@@ -42,16 +43,16 @@ _KEEPALIVE = 4.0
 _DIGITS = re.compile(r"[0-9]+")
 _VISIBLE = re.compile(r"[\t -~]+")
 
-# What a recipient takes a body for that nobody has named (RFC 9110, 8.3).
-_UNNAMED = "application/octet-stream"
+# The default type of a body without Content-Type (RFC 9110, 8.3).
+_DEFAULT_TYPE = "application/octet-stream"
 
 
 class Cause(StrEnum):
-    """Why no usable answer came.
+    """Why there is no usable answer.
 
     `oversized` and `encoded` are answers that cannot be passed back: too long, or in a coding that
-    was not asked for. The last three say nothing about the upstream: the event cannot be put into
-    a request, the attempt was cut short because we stop, or something of ours broke.
+    was not requested. The last three say nothing about the upstream: the event cannot be written as
+    a request, relay stops, or relay has a fault.
     """
 
     REFUSED = "refused"
@@ -68,8 +69,8 @@ class Cause(StrEnum):
     FAULT = "fault"
 
 
-#: The first kind that fits names the cause: the narrow ones come first.
-_BY_KIND: tuple[tuple[type[Exception], Cause], ...] = (
+#: By type of error; the first match counts, so the narrow types stand first.
+_CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (ssl.SSLError, Cause.TLS),
     (socket.gaierror, Cause.DNS),
     # A host name that DNS has no way to ask for.
@@ -86,7 +87,7 @@ _FAULTS = (ExchangeFailed, OSError)
 
 
 class _NoAnswer(ExchangeFailed):
-    """We found ourselves that there will be no usable answer."""
+    """There will be no usable answer, for a cause that no library raises."""
 
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause)
@@ -122,7 +123,7 @@ class HttpSender:
         )
 
     async def attempt(self, lease: Lease) -> Outcome:
-        """Send the event once, byte for byte as received, and return what came of it.
+        """Send the event once, byte for byte as received, and return the outcome.
 
         Never takes longer than the timeout, and never raises but for cancellation. Any 2xx is
         `Delivered`, whatever follows its head; redirects are answers, not followed.
@@ -131,17 +132,17 @@ class HttpSender:
         try:
             await self._send(lease, response)
         except _FAULTS as error:
-            # The head is the answer. A body that breaks or drips only costs its connection.
+            # The head is the answer. A body that breaks or is too slow only costs its connection.
             if response.status is None:
                 return Unreachable(cause_of(error))
         return self._outcome(response)
 
     async def ask(self, lease: Lease) -> ProxyResponse:
-        """Send the event once, byte for byte as received, and return what its sender may have.
+        """Send the event once, byte for byte as received, and return the answer for its sender.
 
-        That is a whole answer of 2xx or 4xx, with nothing of its head but status and Content-Type.
-        One that breaks, drips until the timeout, is longer than `ANSWER_LIMIT`, or is encoded
-        though nobody asked for that, is `Unreachable`. Timeout and errors are as for `attempt`.
+        That is a whole answer of 2xx or 4xx, with only status and Content-Type of its head. An
+        answer that breaks, is incomplete at the timeout, longer than `ANSWER_LIMIT`, or encoded
+        without being requested so, is `Unreachable`. Timeout and errors are as for `attempt`.
         """
         response = Response(_may_be_passed_back, to_head=lease.event.method == "HEAD")
         try:
@@ -152,7 +153,7 @@ class HttpSender:
             return ProxyResponse(Unreachable(cause_of(error)))
 
     async def _send(self, lease: Lease, response: Response) -> None:
-        """Make the request and let the answer fill `response`, all within the timeout."""
+        """Send the request and read the answer into `response`, all within the timeout."""
         event = lease.event
         fields = outgoing.fields(lease, self._clock.now(), self._signer)
         try:
@@ -161,7 +162,7 @@ class HttpSender:
         except ValueError:
             raise _NoAnswer(Cause.UNSENDABLE) from None
         async with asyncio.timeout(self._timeout):
-            await self._pool.ask(request, response)
+            await self._pool.exchange(request, response)
 
     def _outcome(self, response: Response) -> Outcome:
         status = response.status or 0
@@ -176,17 +177,17 @@ class HttpSender:
 
 
 def cause_of(error: Exception) -> Cause:
-    """Name what kept an answer from coming, whichever library said it."""
+    """Return the cause of an error, whichever library raised it."""
     if isinstance(error, _NoAnswer):
         return error.cause
     unconnected = isinstance(error, CannotConnect)
     reason = error.__cause__ if unconnected else error
     otherwise = Cause.REFUSED if unconnected else Cause.RESET
-    return next((cause for kind, cause in _BY_KIND if isinstance(reason, kind)), otherwise)
+    return next((cause for kind, cause in _CAUSES if isinstance(reason, kind)), otherwise)
 
 
 def parse_retry_after(value: str, now: datetime) -> timedelta | None:
-    """Return how long a Retry-After asks to wait (RFC 9110, 10.2.3); None when it says nothing."""
+    """Return the delay of a Retry-After (RFC 9110, 10.2.3); None when it is malformed."""
     text = value.strip()
     if _DIGITS.fullmatch(text):
         # Nine digits are thirty years; more would only strain `int` and `timedelta`.
@@ -214,7 +215,7 @@ def _ack(response: Response) -> Ack:
     codings = {each.lower() for each in response.values("content-encoding")}
     if body and codings - {"identity"}:
         raise _NoAnswer(Cause.ENCODED)
-    named = "".join(response.values("content-type")[:1])
-    if not _VISIBLE.fullmatch(named):
-        named = _UNNAMED if body else ""
-    return Ack(response.status or 0, body, named)
+    content_type = "".join(response.values("content-type")[:1])
+    if not _VISIBLE.fullmatch(content_type):
+        content_type = _DEFAULT_TYPE if body else ""
+    return Ack(response.status or 0, body, content_type)

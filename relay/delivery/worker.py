@@ -1,4 +1,4 @@
-"""The worker of one upstream: leases in, attempts out, within its concurrency and its breaker."""
+"""The worker of one upstream: takes leases and runs attempts, within concurrency and breaker."""
 
 import asyncio
 from collections import deque
@@ -15,39 +15,40 @@ from relay.delivery.attempt import AttemptRunner, Observer, Upstream
 from relay.delivery.circuit_breaker import BreakerPolicy, CircuitBreaker, SlowStart
 from relay.spool import Spool, SpoolBroken
 
-# ---- how many attempts start in one turn of the event loop ----------------------------------
+# ---- attempts that start in one iteration of the event loop ---------------------------------
 
+#: Attempts that start together would delay everything else on the event loop.
 STARTS_PER_ITERATION: Final = 4
 
 
 class StartLimiter:
-    """Lets so many through in each turn of the event loop, whoever they are.
+    """Starts at most so many attempts per iteration of the event loop, over all upstreams.
 
-    Who is turned away is called in one of the next turns, in order, and tries again.
+    A caller that is refused is called back in one of the next iterations, first come, first served.
     """
 
-    def __init__(self, at_once: int = STARTS_PER_ITERATION) -> None:
-        self._at_once = at_once
-        self._left = at_once
-        # A dictionary keeps the order, and each but once.
+    def __init__(self, per_iteration: int = STARTS_PER_ITERATION) -> None:
+        self._per_iteration = per_iteration
+        self._left = per_iteration
+        # A dictionary keeps the order, and each callback once.
         self._deferred: dict[Callable[[], None], None] = {}
 
-    def try_start(self, again: Callable[[], None]) -> bool:
-        """Tell whether the caller may begin something now; if not, `again` is called later."""
+    def try_start(self, retry: Callable[[], None]) -> bool:
+        """Return whether the caller may start an attempt now; if not, `retry` is called later."""
         if not self._left:
-            self._deferred[again] = None
+            self._deferred[retry] = None
             return False
-        if self._left == self._at_once:
+        if self._left == self._per_iteration:
             asyncio.get_running_loop().call_soon(self._next_iteration)
         self._left -= 1
         return True
 
     def _next_iteration(self) -> None:
-        self._left = self._at_once
+        self._left = self._per_iteration
         while self._deferred and self._left:
-            again = next(iter(self._deferred))
-            del self._deferred[again]
-            again()
+            retry = next(iter(self._deferred))
+            del self._deferred[retry]
+            retry()
 
 
 # ---- the worker -----------------------------------------------------------------------------
@@ -55,11 +56,11 @@ class StartLimiter:
 #: A lease outlasts its attempt by this much, for settling it while the spool has trouble.
 LEASE_MARGIN = timedelta(seconds=30)
 
-#: How many leases are held for each attempt that may be under way: while outcomes are written
-#: down and more events are fetched, the upstream need not wait.
+#: How many leases are held for each attempt that may be under way, so that the upstream stays busy
+#: while outcomes are settled and more events are claimed.
 PREFETCH = 4
 
-#: A worker attempts nothing for a while after ten failures in a row of at least three events.
+#: Ten failures in a row, of at least three events, open the breaker of an upstream.
 BREAKER_POLICY: Final = BreakerPolicy(
     failures=10,
     events=3,
@@ -69,20 +70,20 @@ BREAKER_POLICY: Final = BreakerPolicy(
     slow_start=SlowStart(first=2, full=64),
 )
 
-# An idle loop looks at the spool at least this often, and never more often than the other.
+# Seconds for which an idle worker waits for work, at most and at least.
 _MAX_WAIT = 30.0
 _MIN_WAIT = 0.05
 
-# Pauses while the spool is unavailable; they double.
+# Back-off while the spool is unavailable, in seconds.
 _FIRST_PAUSE = 0.1
 _MAX_PAUSE = 5.0
 
 
 class UpstreamWorker:
-    """The loop of one upstream, and its attempts. It passes as `relay.spool.Handoff`.
+    """Claims leases for one upstream, queues them and runs their attempts.
 
-    Leases come from claims and, while nothing waits to be claimed, from the spool as it stores.
-    They wait here for their turn; attempts begin whenever one has ended.
+    It implements `relay.spool.Handoff`: while nothing is left to claim, the spool hands events over
+    as it stores them. An attempt starts whenever another has ended.
     """
 
     def __init__(
@@ -95,11 +96,11 @@ class UpstreamWorker:
         dice: Random,
         observer: Observer,
     ) -> None:
-        """Take the parts. `turnstile`: attempts of all upstreams begin through one."""
+        """Take the parts. `start_limiter`: shared by the workers of all upstreams."""
         self.name = upstream.name
         self.upstream = upstream
         self.breaker = CircuitBreaker(BREAKER_POLICY)
-        # Whether `run` goes on, or did; set when it claims nothing more, and at its end.
+        # Whether `run` was started; set when it has stopped claiming, and when it has ended.
         self.started, self.claiming_ended, self.ended = False, asyncio.Event(), asyncio.Event()
         self._spool = spool
         self._start_limiter = start_limiter
@@ -113,42 +114,43 @@ class UpstreamWorker:
             dice=dice,
             observer=observer,
         )
-        # What waits here longest waits for all before it, each as long as an attempt may take.
+        # The last lease in the queue waits for all before it, each as long as an attempt may take.
         self._lease_time = upstream.timeout * PREFETCH + LEASE_MARGIN
         self._group: asyncio.TaskGroup | None = None
-        # Who served the same place before and may have attempts under way; who serves it now.
+        # Replaced workers of the same URL that may have attempts under way; the one that replaces
+        # this one.
         self._predecessors: list[UpstreamWorker] = []
         self.successor: UpstreamWorker | None = None
-        # Seats kept for events that are being stored; leases that wait for their turn; attempts
-        # under way; outcomes that are being written down.
+        # Reservations for events that are being stored; leases in the queue; attempts under way;
+        # outcomes that are being settled.
         self._reserved = 0
-        self._waiting: deque[Lease] = deque()
+        self._queue: deque[Lease] = deque()
         self._in_flight = 0
         self._settling = 0
-        # Whether everything that was due has been claimed: only then may new events go first.
+        # Whether all that was due has been claimed: only then may new events be handed over.
         self._caught_up = False
         self._stopping = False
         self._backoff = Backoff(_FIRST_PAUSE, _MAX_PAUSE)
-        # Set when there may be more room than before, when there may be more work, and to stop.
+        # Set when there may be more capacity, or more work than before; both to stop.
         self._capacity_changed = asyncio.Event()
         self._work_arrived = asyncio.Event()
 
-    async def run(self, before: "Sequence[UpstreamWorker]" = ()) -> None:
-        """Serve the upstream until `stop`; after other lines, once they claim no more.
+    async def run(self, predecessors: "Sequence[UpstreamWorker]" = ()) -> None:
+        """Serve the upstream until `stop`; claim only when its predecessors have stopped claiming.
 
-        What those have under way counts, where their events went to the same place: together they
-        never exceed the concurrency.
+        The attempts that predecessors of the same URL have under way count: together they never
+        exceed the concurrency.
         """
         try:
             async with asyncio.TaskGroup() as self._group:
-                for worker in before:
+                for worker in predecessors:
                     if worker.upstream.url == self.upstream.url:
                         worker.successor = self
                         self._predecessors.append(worker)
-                for worker in before:
+                for worker in predecessors:
                     await worker.claiming_ended.wait()
                 try:
-                    await self._claim()
+                    await self._claim_until_stopped()
                 finally:
                     self._spool.subscribe(self.name, None)
                 self.claiming_ended.set()
@@ -161,7 +163,7 @@ class UpstreamWorker:
             self.ended.set()
 
     def stop(self) -> None:
-        """Begin nothing more; `run` ends with the last attempt."""
+        """Start no further attempt; `run` ends with the last one under way."""
         self._stopping = True
         self._capacity_changed.set()
         self._work_arrived.set()
@@ -170,20 +172,20 @@ class UpstreamWorker:
         """Cut short the attempts that are under way."""
         self._runner.cut()
 
-    async def _claim(self) -> None:
+    async def _claim_until_stopped(self) -> None:
         if not self.upstream.order_by_key:
             self._spool.subscribe(self.name, self)
         while not self._stopping:
             self._capacity_changed.clear()
             self._work_arrived.clear()
-            room = self._capacity()
-            if room > 0:
-                await self._fill(room)
+            capacity = self._capacity()
+            if capacity > 0:
+                await self._claim_and_start(capacity)
             else:
                 await self._release_unstartable()
                 await self._wait_for_capacity()
 
-    # ---- events that are handed over as they are stored -----------------------------------------
+    # ---- events that are handed over as they are stored (`Handoff`) -----------------------------
 
     def reserve(self) -> timedelta | None:
         if not self._caught_up or self.breaker.is_open or self._capacity() < 1:
@@ -194,7 +196,7 @@ class UpstreamWorker:
 
     def accept(self, lease: Lease) -> None:
         self._reserved -= 1
-        self._waiting.append(lease)
+        self._queue.append(lease)
         self._start_attempts()
         if self._stopping:
             self._capacity_changed.set()
@@ -206,10 +208,10 @@ class UpstreamWorker:
     # ---- events that are claimed ----------------------------------------------------------------
 
     def _capacity(self) -> int:
-        """Return how many more leases may be had."""
+        """Return how many more leases may be taken."""
         if self._stopping:
             return 0
-        leased = self._reserved + len(self._waiting) + self._in_flight
+        leased = self._reserved + len(self._queue) + self._in_flight
         free = self.upstream.concurrency * PREFETCH - leased - self._settling
         allowance = self.breaker.permits(self._clock.steady().timestamp(), leased)
         return free if allowance is None else min(free, allowance)
@@ -221,12 +223,12 @@ class UpstreamWorker:
         else:
             await self._capacity_changed.wait()
 
-    async def _fill(self, room: int) -> None:
-        # What is stored while we look may not have been seen: it must not go before what was.
+    async def _claim_and_start(self, limit: int) -> None:
+        # A claim may miss what is stored meanwhile, which must not overtake what it returns.
         self._caught_up = False
         try:
             claimed = await self._spool.claim(
-                self.name, room, self._lease_time, ordered=self.upstream.order_by_key
+                self.name, limit, self._lease_time, ordered=self.upstream.order_by_key
             )
         except SpoolBroken:
             raise
@@ -236,11 +238,11 @@ class UpstreamWorker:
         self._backoff.reset()
         for event_id in claimed.damaged:
             self._observer.event_corrupt(self.name, event_id)
-        self._waiting.extend(claimed.leases)
+        self._queue.extend(claimed.leases)
         self._start_attempts()
         # Claiming took a while: the breaker may have opened, or `stop` may have been called.
         await self._release_unstartable()
-        if len(claimed.leases) < room:
+        if len(claimed.leases) < limit:
             self._caught_up = True
             await first_completed(self._work_arrived.wait(), self._wait_for_work(claimed.next_due))
 
@@ -250,7 +252,7 @@ class UpstreamWorker:
             wait = min(wait, (next_due - self._clock.steady()).total_seconds())
         try:
             await self._spool.wait_for_work(self.name, max(wait, _MIN_WAIT))
-        except Exception as fault:  # noqa: BLE001 - the next claim tells whether it is over
+        except Exception as fault:  # noqa: BLE001 - the next claim shows whether it is over
             await self._back_off(fault)
 
     async def _back_off(self, fault: Exception) -> None:
@@ -259,33 +261,33 @@ class UpstreamWorker:
         await first_completed(self._work_arrived.wait(), self._clock.sleep(pause))
 
     async def _release_unstartable(self) -> None:
-        """Give leases back that would only run out here: we stop, or the upstream is left alone."""
-        while self._waiting and (self._stopping or self.breaker.is_open):
-            lease = self._waiting.popleft()
+        """Release queued leases while stopping or the breaker is open: they would only expire."""
+        while self._queue and (self._stopping or self.breaker.is_open):
+            lease = self._queue.popleft()
             try:
                 await self._spool.release(lease)
-            except Exception as fault:  # noqa: BLE001 - it comes again when the lease has run out
+            except Exception as fault:  # noqa: BLE001 - it is due again when the lease has expired
                 self._observer.dispatch_error(self.name, lease.event.id, fault)
 
     # ---- attempts -------------------------------------------------------------------------------
 
     def _start_attempts(self) -> None:
-        """Begin as many attempts as may be under way, a few in each turn of the event loop."""
-        if not self._waiting:
+        """Start as many attempts as may be under way, a few in each iteration of the event loop."""
+        if not self._queue:
             return
         now = self._clock.steady()
-        while self._waiting and self._free_slots(now) > 0:
+        while self._queue and self._free_slots(now) > 0:
             if not self._start_limiter.try_start(self._start_attempts):
                 return
-            lease = self._waiting.popleft()
+            lease = self._queue.popleft()
             if lease.until - now < self.upstream.timeout:
-                # Somebody else may have it before we were done: it is claimed anew.
+                # It could expire during the attempt, and be claimed by another: claim it anew.
                 self._work_arrived.set()
                 continue
             self._in_flight += 1
             self.breaker.on_start(lease.event.id, now.timestamp())
             if self._group is None:
-                raise RuntimeError("nothing can begin before `run`")
+                raise RuntimeError("no attempt can start before `run`")
             self._group.create_task(self._deliver(lease, now))
 
     def _free_slots(self, now: datetime) -> int:
@@ -297,33 +299,33 @@ class UpstreamWorker:
 
     @property
     def in_flight(self) -> int:
-        """How many attempts the upstream has in hand from this line."""
+        """How many attempts of this worker are under way."""
         return self._in_flight
 
     def _in_flight_together(self) -> int:
-        """Return how many attempts the upstream has in hand, with those of who served it before."""
-        # Nobody who was replaced begins anything more.
+        """Return how many attempts are under way, those of predecessors included."""
+        # A replaced worker starts no further attempt.
         self._predecessors = [worker for worker in self._predecessors if worker.in_flight]
         return self._in_flight + sum(worker.in_flight for worker in self._predecessors)
 
     async def _deliver(self, lease: Lease, began: datetime) -> None:
         try:
-            done = await self._runner.deliver(lease, began, self._answered)
+            done = await self._runner.deliver(lease, began, self._on_answered)
         finally:
             self._settling -= 1
             self._capacity_changed.set()
         if not done:
-            # It is due again, perhaps sooner than anything we are waiting for.
+            # It is due again, perhaps sooner than anything that is waited for.
             self._work_arrived.set()
 
-    def _answered(self) -> None:
-        """The upstream is done with one attempt; its outcome is yet to be written down."""
+    def _on_answered(self) -> None:
+        """The upstream has finished one attempt; its outcome is still to be settled."""
         self._in_flight -= 1
         self._settling += 1
         self.capacity_freed()
 
     def capacity_freed(self) -> None:
-        """There may be room for another attempt, here or with whom comes after."""
+        """Another attempt may start, here or in the successor."""
         self._start_attempts()
         self._capacity_changed.set()
         if self.successor is not None:

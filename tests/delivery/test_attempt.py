@@ -323,9 +323,9 @@ async def ask(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease)
             sent.append(lease)
             return Delivered(200)
 
-    worker = Upstream("billing", Wire(), LEASE, 4, POLICY, confirmer=provider)
+    upstream = Upstream("billing", Wire(), LEASE, 4, POLICY, confirmer=provider)
     attempts = AttemptRunner(
-        upstream=worker,
+        upstream=upstream,
         spool=bench.spool,
         breaker=bench.breaker,
         clock=bench.clock,

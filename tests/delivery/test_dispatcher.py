@@ -259,10 +259,10 @@ async def test_a_dead_upstream_is_left_alone_but_for_one_probe(house: House) -> 
             async def attempt(self, lease: Lease) -> Outcome:
                 return await (real if self.mended else dead).attempt(lease)
 
-        worker = Line()
+        line = Line()
         with RefusingPort() as refusing:
             dead = house.upstream(refusing, "dead").sender
-            async with house.dispatching(replace(upstream, sender=worker)) as dispatcher:
+            async with house.dispatching(replace(upstream, sender=line)) as dispatcher:
                 await house.witness.until(lambda: len(house.witness.attempts) == 10)
                 assert dispatcher.breakers() == {"billing": True}
                 await house.clock.advance(4.9)
@@ -271,7 +271,7 @@ async def test_a_dead_upstream_is_left_alone_but_for_one_probe(house: House) -> 
                 await house.witness.until(lambda: len(house.witness.attempts) == 11)
                 await house.clock.advance(9.5)
                 assert len(house.witness.attempts) == 11
-                worker.mended = True
+                line.mended = True
                 await house.clock.advance(0.6)
                 await house.spool.pass_time_until(lambda: len(house.witness.delivered()) == 30)
                 assert dispatcher.breakers() == {"billing": False}

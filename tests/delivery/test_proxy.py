@@ -246,9 +246,9 @@ class HistoryBench:
         await asyncio.wait({self.running})
         await self.history.flush()
 
-    def workers(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[dict[str, Any]]:
         self.writer.close()
-        return [orjson.loads(worker) for worker in self.log.getvalue().splitlines()]
+        return [orjson.loads(line) for line in self.log.getvalue().splitlines()]
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ async def test_what_comes_together_is_written_together(history_bench: HistoryBen
     await history_bench.clock.advance(0.03)
     await history_bench.written("e000", "e001", "e002", "e003")
     assert history_bench.spool.recorded == [4]
-    assert history_bench.workers() == []
+    assert history_bench.lines() == []
 
 
 async def test_more_is_written_when_more_comes(history_bench: HistoryBench) -> None:
@@ -321,7 +321,7 @@ async def test_stopping_in_the_middle_of_a_write_loses_and_doubles_nothing(
     await history_bench.end()
     await advancing
     assert await history_bench.ids() == ["e001"]
-    assert history_bench.workers() == []
+    assert history_bench.lines() == []
 
 
 async def test_a_spool_in_trouble_gets_it_later(history_bench: HistoryBench) -> None:
@@ -334,7 +334,7 @@ async def test_a_spool_in_trouble_gets_it_later(history_bench: HistoryBench) -> 
     await history_bench.clock.advance(1)
     await history_bench.written("e001", "e002")
     assert history_bench.spool.recorded == [1, 2]
-    assert [(worker["event"], worker["level"]) for worker in history_bench.workers()] == [
+    assert [(line["event"], line["level"]) for line in history_bench.lines()] == [
         ("history_delayed", "warning")
     ]
 
@@ -350,7 +350,7 @@ async def test_without_room_the_newest_is_lost_and_said_to_be(history_bench: His
     history_bench.history.note(passed(3, bytes(5000)))
     await history_bench.history.flush()
     await history_bench.written("e001", "e003")
-    assert [(worker["event"], worker["id"]) for worker in history_bench.workers()] == [
+    assert [(line["event"], line["id"]) for line in history_bench.lines()] == [
         ("history_lost", "e002")
     ]
 
@@ -362,9 +362,7 @@ async def test_what_cannot_be_written_at_the_end_is_lost_and_said_to_be(
     for number in (1, 2):
         history_bench.history.note(passed(number))
     await history_bench.end()
-    assert [
-        (worker["event"], worker["id"], worker["detail"]) for worker in history_bench.workers()
-    ] == [
+    assert [(line["event"], line["id"], line["detail"]) for line in history_bench.lines()] == [
         ("history_lost", "e001", "disk full"),
         ("history_lost", "e002", "disk full"),
     ]
@@ -375,7 +373,7 @@ async def test_one_that_cannot_be_written_keeps_nobody_else(history_bench: Histo
         history_bench.history.note(passed(number, key=key))
     await history_bench.end()
     assert await history_bench.ids() == ["e000", "e002"]
-    assert [worker["event"] for worker in history_bench.workers()] == [
+    assert [line["event"] for line in history_bench.lines()] == [
         "history_fault",
         "history_lost",
     ]
@@ -388,4 +386,4 @@ async def test_a_broken_spool_ends_the_journal(history_bench: HistoryBench) -> N
     with pytest.raises(SpoolBroken):
         await history_bench.running
     await history_bench.history.flush()
-    assert [worker["event"] for worker in history_bench.workers()] == ["history_lost"]
+    assert [line["event"] for line in history_bench.lines()] == ["history_lost"]

@@ -14,30 +14,30 @@ from relay.delivery.http.messages import Closed, ExchangeFailed, Response, Respo
 
 
 class Connection(asyncio.Protocol):
-    """Carries one exchange at a time. Whatever is not in order afterwards closes it.
+    """Carries one exchange at a time, and closes unless it can be reused afterwards.
 
-    gone: done once the transport is.
+    closed: done once the transport is closed.
     """
 
     def __init__(self, *, longest_body: int, lost: Callable[["Connection"], None]) -> None:
         """Wait for a transport.
 
-        lost: is called once when the connection is over, whoever ended it.
+        lost: called once when the connection is closed, by either side.
         """
         self._loop = asyncio.get_running_loop()
         self._lost = lost
-        self._reader = ResponseParser(longest_body)
+        self._parser = ResponseParser(longest_body)
         self._answered: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._closing = False
-        self.gone: asyncio.Future[None] = self._loop.create_future()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
 
-    async def ask(self, request: bytes, response: Response) -> None:
-        """Send a request, and return when enough of its answer has come.
+    async def exchange(self, request: bytes, response: Response) -> None:
+        """Send a request, and return when enough of its answer has arrived.
 
-        Afterwards, however it ended, the connection is either `is_idle` or closing. The request is
-        in memory already, so the transport may keep what the socket does not take: there is
-        nothing to hold back when it says so.
+        Afterwards, with or without an error, the connection is either `is_idle` or closing. The
+        request is in memory already, so the transport may buffer what the socket does not take, and
+        its flow control is not needed.
 
         Raises:
             Closed: the peer ended the connection before the end of its answer.
@@ -46,7 +46,7 @@ class Connection(asyncio.Protocol):
         """
         if self._closing:
             raise Closed("the connection is closed")
-        self._reader.expect(response)
+        self._parser.expect(response)
         self._error = None
         self._answered = self._loop.create_future()
         self._transport.write(request)
@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
                 raise self._error
         finally:
             self._answered = None
-            self._leave_in_order(response)
+            self._close_unless_reusable(response)
 
     @property
     def is_busy(self) -> bool:
@@ -66,32 +66,32 @@ class Connection(asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether another request may be sent, as far as is known."""
-        return not self._closing and self._answered is None and self._reader.reusable
+        return not self._closing and self._answered is None and self._parser.reusable
 
     def is_quiet(self) -> bool:
-        """Tell whether nothing lies unread in the socket, such as that the peer has closed.
+        """Return whether the socket holds nothing unread, such as the peer's close.
 
-        The loop may not have come to reading it yet.
+        The loop may not have read it yet.
         """
         return not self._poll.poll(0)
 
     def close(self) -> None:
-        """Close in good order; over TLS that takes the peer's word."""
+        """Close gracefully; over TLS that waits for the peer's close_notify."""
         if not self._closing:
             self._closing = True
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once. What is not sent yet is not sent."""
+        """Close at once, and drop what is not sent yet."""
         self._closing = True
         self._transport.abort()
 
-    def _leave_in_order(self, response: Response) -> None:
+    def _close_unless_reusable(self, response: Response) -> None:
         unsent = self._transport.get_write_buffer_size()
         if unsent or not response.complete:
-            # `close` would wait for a peer that may never read on.
+            # `close` would wait for a peer that may never read the rest.
             self.abort()
-        elif not self._reader.reusable:
+        elif not self._parser.reusable:
             self.close()
 
     def _finish(self, error: Exception | None) -> None:
@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
             self._error = error
             self._answered.set_result(None)
 
-    # ---- told by the transport --------------------------------------------------------------
+    # ---- called by the transport ------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -109,11 +109,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._answered is None or self._answered.done():
-            # Nobody asked: it must never be taken for the answer to what is asked next.
+            # Unsolicited: it must never be taken for the answer to the next request.
             self.abort()
             return
         try:
-            enough = self._reader.feed(data)
+            enough = self._parser.feed(data)
         except ExchangeFailed as error:
             self._finish(error)
         else:
@@ -125,7 +125,7 @@ class Connection(asyncio.Protocol):
         self._closing = True
         if self.is_busy:
             try:
-                self._reader.end()
+                self._parser.end()
             except Closed as error:
                 self._finish(error)
             else:
@@ -133,15 +133,15 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        self._finish(exc or Closed("the connection is gone"))
+        self._finish(exc or Closed("the connection is lost"))
         self._lost(self)
-        if not self.gone.done():
-            self.gone.set_result(None)
+        if not self.closed.done():
+            self.closed.set_result(None)
 
 
 # ---- resolving ------------------------------------------------------------------------------
-# Whoever runs the name server of one upstream must not be able to hold up anything else. So the
-# system is asked in a thread that serves this name alone, once for all who want to know meanwhile.
+# The name server of one upstream must not be able to delay anything else. So the system resolver
+# runs in a thread that serves this name alone, once for all look-ups that overlap.
 
 Found = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 
@@ -158,7 +158,7 @@ class Name:
         """Return the addresses, at least one, as `socket.getaddrinfo` does.
 
         Raises:
-            OSError: a `socket.gaierror`: there are none, or nobody knows.
+            OSError: a `socket.gaierror`: there are none, or they cannot be found out.
             ValueError: DNS has no way to ask for this name.
         """
         if found := self._numeric():
@@ -166,17 +166,17 @@ class Name:
         if self._asking is None:
             self._asking = asyncio.ensure_future(run_in_daemon_thread(self._ask, "relay-names"))
             self._asking.add_done_callback(self._asked)
-        # Who gives up gives up alone: others may be waiting for the same.
+        # A cancelled caller must not cancel the look-up of the others.
         return await asyncio.shield(self._asking)
 
     def _asked(self, task: asyncio.Task[list[Found]]) -> None:
         self._asking = None
         if not task.cancelled():
-            # Nobody may be waiting for it any more.
+            # Retrieved, or asyncio would warn when no caller is left.
             task.exception()
 
     def _numeric(self) -> list[Found]:
-        """Return what needs no name server, and so no thread to wait for one."""
+        """Return the address of a host that is one, which needs no name server and no thread."""
         try:
             return self._ask(socket.AI_NUMERICHOST)
         except socket.gaierror:
@@ -188,15 +188,15 @@ class Name:
 
 
 # ---- dialling -------------------------------------------------------------------------------
-# `asyncio` does the same, but loses a socket that is connected in the moment in which the attempt
-# is cut short, and attempts are cut short here whenever their time is over.
+# `asyncio` does the same, but loses a socket that is connected at the very moment of cancellation,
+# and attempts are cancelled here whenever their timeout ends.
 
 #: How long the next address waits for the one before it, in seconds (RFC 8305, 5).
 HEAD_START = 0.25
 
 
 async def dial(name: Name, head_start: float = HEAD_START) -> socket.socket:
-    """Return a connected socket that does not block. Cut short or failed, it leaves none open.
+    """Return a connected, non-blocking socket. Cancelled or failed, it leaves none open.
 
     Raises:
         OSError: the first error of all the addresses; `socket.gaierror` when there is none.
@@ -209,7 +209,7 @@ async def dial(name: Name, head_start: float = HEAD_START) -> socket.socket:
 
 
 def alternating(found: Iterable[Found]) -> list[Found]:
-    """Return the addresses with their families in turn, beginning with the preferred one."""
+    """Return the addresses with their families alternating, the preferred family first."""
     families: dict[int, list[Found]] = {}
     for each in found:
         families.setdefault(each[0], []).append(each)
@@ -261,6 +261,6 @@ async def _connected(address: Found) -> socket.socket:
 
 
 def _discard(task: asyncio.Task[socket.socket]) -> None:
-    """Close the socket of one that came too late."""
+    """Close the socket of an attempt that connected too late."""
     if not task.cancelled() and task.exception() is None:
         task.result().close()

@@ -1,4 +1,4 @@
-"""HTTP/1.1 messages without I/O: requests as bytes, answers from bytes."""
+"""HTTP/1.1 messages without I/O: writes requests, parses responses."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,39 +10,39 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from relay.core.urls import DEFAULT_PORTS, authority
 
 # ---- answers --------------------------------------------------------------------------------
-# The C parser (llhttp, through httptools) decides what is HTTP, strictly. What is decided here is
-# what an answer of it means for us: when it is whole, and whether another may follow it.
+# The C parser (llhttp, through httptools) decides strictly what is HTTP. This module decides when
+# an answer is complete, and whether the connection may be reused after it.
 
-#: More fields than this in one answer are garbage.
+#: An answer with more fields than this is malformed.
 MAX_FIELDS = 128
 
-#: So are more bytes than this that are not body: its head, the framing of its chunks, trailers.
+#: So is one with more bytes than this that are not body: head, chunk framing, trailers.
 MAX_OVERHEAD = 64 * 1024
 
 _SWITCHING_PROTOCOLS = 101
 
 
 class ExchangeFailed(Exception):
-    """No whole answer can come any more."""
+    """There will be no complete answer."""
 
 
 class Closed(ExchangeFailed):
-    """The peer ended the connection, in good order, before the end of its answer."""
+    """The peer closed the connection gracefully before the end of its answer."""
 
 
 class Malformed(ExchangeFailed):
-    """What came is not HTTP, or is too much of it."""
+    """The answer is not HTTP, or exceeds a limit of its head or framing."""
 
 
 class TooLong(ExchangeFailed):
-    """The body is longer than we read."""
+    """The body is longer than the limit."""
 
 
 class Response:
-    """An answer as far as it has come. Who asked may look at it while it comes, or when it broke.
+    """An answer as far as it has arrived; readable while it arrives and after an error.
 
-    status: None until the whole head is here; 100 and 103 are not answers.
-    complete: whether the body is whole.
+    status: None until the head is complete; 100 and 103 are not answers.
+    complete: whether the body is complete.
     """
 
     __slots__ = (
@@ -58,9 +58,9 @@ class Response:
     def __init__(
         self, wants_body: Callable[[int], bool] = lambda _: True, *, to_head: bool = False
     ) -> None:
-        """Begin with nothing.
+        """Start empty.
 
-        wants_body: told the status; whether the body is worth waiting for.
+        wants_body: from the status, whether the body is worth waiting for.
         to_head: the request is a HEAD, so that there is no body whatever the fields say.
         """
         self.status: int | None = None
@@ -84,7 +84,7 @@ class Response:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether its body is worth waiting for, which is certain only once its head is here."""
+        """Whether its body is worth waiting for; certain only once the head is complete."""
         return self.status is None or self._wants_body(self.status)
 
     @property
@@ -94,26 +94,27 @@ class Response:
 
     @property
     def ends_with_connection(self) -> bool:
-        """Whether nothing but the end of the connection ends this body (RFC 9112, 6.3)."""
+        """Whether only the end of the connection delimits this body (RFC 9112, 6.3)."""
         framed = self.values("content-length") or self.values("transfer-encoding")
         return self.status is not None and not framed
 
-    def begin(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
-        """Take the head."""
+    def set_head(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
+        """Set status and fields."""
         self.status, self._fields = status, fields
         self.complete = self._has_no_body or status == _SWITCHING_PROTOCOLS
 
-    def add(self, chunk: bytes, limit: int) -> None:
-        """Take more of the body; beyond the limit only count it."""
+    def add_body(self, chunk: bytes, limit: int) -> None:
+        """Append a part of the body; beyond the limit only count it."""
         self.length += len(chunk)
         if self.length <= limit:
             self._chunks.append(chunk)
 
 
 class ResponseParser:
-    """Reads what comes on one connection.
+    """Parses the responses of one connection.
 
-    reusable: after an answer: it was whole, nothing followed it, and the peer keeps the connection.
+    reusable: after an answer: it was complete, nothing followed it, and the peer keeps the
+        connection.
     """
 
     def __init__(self, longest_body: int) -> None:
@@ -126,14 +127,14 @@ class ResponseParser:
         self.reusable = False
 
     def expect(self, response: Response) -> None:
-        """Read the next answer into `response`."""
+        """Parse the next answer into `response`."""
         self._response = response
         self._overhead = 0
         self._excess = False
         self.reusable = False
 
     def feed(self, data: bytes) -> bool:
-        """Take what came; return whether no more of this answer is wanted.
+        """Parse received bytes; return whether no more of this answer is wanted.
 
         Raises:
             Malformed: it is not HTTP, or its head or its framing is too long.
@@ -144,7 +145,7 @@ class ResponseParser:
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
-            # What follows a whole answer answers nothing; it costs only the connection.
+            # Bytes after a complete answer cost only the connection.
             self.reusable = False
             if not response.complete:
                 raise Malformed(str(error)) from error
@@ -157,10 +158,10 @@ class ResponseParser:
         return response.is_enough
 
     def end(self) -> None:
-        """Take that nothing more comes.
+        """The peer has closed the connection.
 
         Raises:
-            Closed: the answer is not whole.
+            Closed: the answer is not complete.
         """
         self.reusable = False
         if not self._response.complete:
@@ -168,7 +169,7 @@ class ResponseParser:
                 raise Closed("the connection ended before the answer")
             self._response.complete = True
 
-    # ---- told by the parser -----------------------------------------------------------------
+    # ---- called by the C parser -------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         self.reusable = False
@@ -186,27 +187,27 @@ class ResponseParser:
         if self._excess or status < 100 or self._head_is_too_long():  # noqa: PLR2004 - no class
             self._excess = True
             return
-        # Trailers come in a list of their own, which nobody reads.
+        # Trailers get a list of their own, which is never read.
         fields, self._fields = self._fields, []
-        self._response.begin(status, fields)
+        self._response.set_head(status, fields)
 
     def on_body(self, chunk: bytes) -> None:
         if not self._response.complete:
             self._overhead -= len(chunk)
-            self._response.add(chunk, self._longest_body)
+            self._response.add_body(chunk, self._longest_body)
 
     def on_message_complete(self) -> None:
         response = self._response
         if response.status is None:
-            # That was a 100 or a 103; the answer is still to come.
+            # That was a 100 or a 103; the answer follows.
             self._overhead = 0
         elif not response.complete:
             response.complete = True
-            # The parser knows only until it returns from here.
+            # The parser forgets it when this returns.
             self.reusable = self._parser.should_keep_alive()
 
     def _head_is_too_long(self) -> bool:
-        """Tell it even when one read brought all of the head, and perhaps a body behind it."""
+        """Return it even when one read brought the whole head, and perhaps some body behind it."""
         if self._overhead <= MAX_OVERHEAD:
             return False
         size = sum(len(name) + len(value) for name, value in self._fields)
@@ -225,12 +226,12 @@ _USUALLY_BODILESS = {"GET", "HEAD", "OPTIONS"}
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an upstream listens.
+    """Scheme, host and port of an upstream.
 
-    host: as the resolver is asked for it.
-    name: as certificates spell it, which do without the dot that ends a name in DNS.
-    authority: what `Host` says, the port only where it is not the usual one.
-    prefix: the part of its URLs that names it, which no request target holds.
+    host: as given to the resolver.
+    name: as in certificates, without the final dot of a DNS name.
+    authority: the value of `Host`, with the port where it is not the default.
+    prefix: the start of its URLs, up to the path; no request target holds it.
     """
 
     host: str
@@ -278,22 +279,22 @@ class Origin:
 def encode(
     method: str, target: str, authority: str, fields: Iterable[tuple[str, str]], body: bytes
 ) -> bytes:
-    """Return a whole request. Fields go out in this order, between Host and Content-Length.
+    """Return a request as bytes. The fields stand in this order between Host and Content-Length.
 
-    fields: Latin-1 text, which is sent as the bytes that it stands for.
+    fields: Latin-1 text, sent as the bytes that it stands for.
 
     Raises:
-        ValueError: something would end its line early, or is not Latin-1. Nothing is to be sent.
+        ValueError: a part would end its line early, or is not Latin-1; it must not be sent.
     """
-    workers = [f"{method} {target} HTTP/1.1", f"Host: {authority}"]
-    workers += [f"{name}: {value}" for name, value in fields]
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {authority}"]
+    lines += [f"{name}: {value}" for name, value in fields]
     if body or method not in _USUALLY_BODILESS:
-        workers.append(f"Content-Length: {len(body)}")
-    # One look at the whole: every line break in it has to be one of ours.
-    text = "\r\n".join(workers)
-    ours = len(workers) - 1
+        lines.append(f"Content-Length: {len(body)}")
+    # Checked as a whole: every line break in it has to be one of ours.
+    text = "\r\n".join(lines)
+    ours = len(lines) - 1
     if "\0" in text or text.count("\r") != ours or text.count("\n") != ours:
         raise ValueError("a line of this request holds a line break or a zero byte")
-    if workers[0].count(" ") != 2:  # noqa: PLR2004 - method, target and version
+    if lines[0].count(" ") != 2:  # noqa: PLR2004 - method, target and version
         raise ValueError("a method or a request target holds a blank")
     return text.encode("latin-1") + b"\r\n\r\n" + body

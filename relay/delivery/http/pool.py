@@ -1,10 +1,10 @@
-"""The connections to one origin: used again while they are fresh, never more than so many.
+"""A bounded pool of keep-alive connections to one origin.
 
-A peer may close a kept connection in the very moment in which a request goes out on it. Whether it
+A peer may close a kept connection at the very moment in which a request goes out on it. Whether it
 has read the request is then unknown, so nothing is sent a second time here: the exchange fails with
-`Closed` or a reset, and whoever asked decides. What can be done is to make that moment short. The
-end of an idle connection is seen at once; before each use the socket is asked whether anything lies
-in it; and connections are kept for less time than common servers keep theirs.
+`Closed` or a reset, and the caller decides. The pool keeps that moment short: the end of an idle
+connection is seen at once, the socket is polled for unread bytes before each use, and connections
+are kept for less time than common servers keep theirs.
 """
 
 import asyncio
@@ -15,25 +15,25 @@ from functools import partial
 from relay.delivery.http.connection import Connection, Name, dial
 from relay.delivery.http.messages import ExchangeFailed, Origin, Response
 
-#: How long a peer has for its last word over TLS, in seconds.
+#: How long a peer has for its TLS close_notify, in seconds.
 _SHUTDOWN_TIMEOUT = 1.0
 
-# The peer's own limit counts from when it sent its answer, which is earlier than we think.
+# The peer's own limit counts from when it sent its answer, which is before that is received.
 _MARGIN = 1.0
 
 _TIMEOUT = re.compile(r"(?:^|[,;\s])timeout=\"?([0-9]{1,6})", re.IGNORECASE)
 
 
 class CannotConnect(ExchangeFailed):
-    """There is no connection to be had; nothing was sent. `__cause__` says why."""
+    """No connection could be made, and nothing was sent. `__cause__` is the reason."""
 
 
 class Pool:
-    """Connections to one origin. Made inside a running event loop.
+    """A pool of connections to one origin. Made inside a running event loop.
 
-    size: how many are in use at once; more requests than that wait, in order.
-    idle: for how many seconds an unused one is kept.
-    longest_body: more than this of an answer is not read.
+    size: the most in use at once; further requests wait, in order.
+    idle: for how many seconds an unused connection is kept.
+    longest_body: an answer with a longer body is not read to its end.
     tls: how to check the peer of an https origin.
     """
 
@@ -50,19 +50,19 @@ class Pool:
         self._name = Name(origin.host, origin.port)
         self._idle_for = idle
         self._loop = asyncio.get_running_loop()
-        self._turns = asyncio.Semaphore(size)
+        self._slots = asyncio.Semaphore(size)
         self._tls = (tls or ssl.create_default_context()) if origin.tls else None
         self._new = partial(Connection, longest_body=longest_body, lost=self._forget)
         self._connections: set[Connection] = set()
-        # With the time until which it may be used; the one used last is at the end.
+        # Each with the time until which it may be used; the one used last stands at the end.
         self._idle: dict[Connection, float] = {}
         self._sweep_at: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def ask(self, request: bytes, response: Response) -> None:
-        """Send a request once, and return when enough of its answer has come.
+    async def exchange(self, request: bytes, response: Response) -> None:
+        """Send a request once, and return when enough of its answer has arrived.
 
-        Cancelled or failed, it leaves no connection behind that another request could get.
+        After an error or a cancellation its connection is not reused.
 
         Raises:
             CannotConnect: nothing was sent.
@@ -70,14 +70,14 @@ class Pool:
             OSError: the connection broke.
             RuntimeError: the pool is closed.
         """
-        async with self._turns:
+        async with self._slots:
             if self._closed:
                 raise RuntimeError("this pool is closed")
-            connection = self._kept() or await self._connect()
+            connection = self._take_idle() or await self._connect()
             try:
-                await connection.ask(request, response)
+                await connection.exchange(request, response)
             finally:
-                self._give_back(connection, response)
+                self._release(connection, response)
 
     async def close(self) -> None:
         """Close idle connections now and the others after their exchange.
@@ -88,19 +88,19 @@ class Pool:
         self._idle.clear()
         if self._sweep_at is not None:
             self._sweep_at.cancel()
-        leaving = [each for each in self._connections if not each.is_busy]
-        for connection in leaving:
+        idle = [each for each in self._connections if not each.is_busy]
+        for connection in idle:
             connection.close()
         try:
-            if leaving:
-                await asyncio.wait([each.gone for each in leaving], timeout=_SHUTDOWN_TIMEOUT)
+            if idle:
+                await asyncio.wait([each.closed for each in idle], timeout=_SHUTDOWN_TIMEOUT)
         finally:
-            for connection in leaving:
-                if not connection.gone.done():
+            for connection in idle:
+                if not connection.closed.done():
                     connection.abort()
 
-    def _kept(self) -> Connection | None:
-        """Return the connection that was used last and is fit for another request."""
+    def _take_idle(self) -> Connection | None:
+        """Return the connection that was used last and can take another request."""
         now = self._loop.time()
         while self._idle:
             connection, until = self._idle.popitem()
@@ -121,11 +121,11 @@ class Pool:
             )
         except (OSError, ValueError) as error:
             raise CannotConnect(str(error)) from error
-        if not connection.gone.done():
+        if not connection.closed.done():
             self._connections.add(connection)
         return connection
 
-    def _give_back(self, connection: Connection, response: Response) -> None:
+    def _release(self, connection: Connection, response: Response) -> None:
         if not connection.is_idle:
             return
         seconds = keep_for(response.values("keep-alive"), self._idle_for)
@@ -137,7 +137,7 @@ class Pool:
             self._sweep_at = self._loop.call_later(self._idle_for, self._sweep)
 
     def _sweep(self) -> None:
-        """Close what has been idle for too long. One timer serves all connections."""
+        """Close connections that were idle for too long. One timer serves all of them."""
         now = self._loop.time()
         for connection in [each for each, until in self._idle.items() if until <= now]:
             del self._idle[connection]
@@ -150,10 +150,10 @@ class Pool:
         self._idle.pop(connection, None)
 
 
-def keep_for(said: list[str], ours: float) -> float:
-    """Return for how many seconds a connection may be kept; none when that is 0 or less.
+def keep_for(fields: list[str], idle: float) -> float:
+    """Return for how many seconds a connection may be kept; not at all when that is 0 or less.
 
-    said: the Keep-Alive fields of the answer. Its peer's timeout is undercut.
+    fields: the Keep-Alive fields of the answer; the peer's timeout is undercut.
     """
-    found = _TIMEOUT.search(", ".join(said)) if said else None
-    return ours if found is None else min(ours, int(found[1]) - _MARGIN)
+    found = _TIMEOUT.search(", ".join(fields)) if fields else None
+    return idle if found is None else min(idle, int(found[1]) - _MARGIN)

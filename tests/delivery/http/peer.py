@@ -50,7 +50,7 @@ class Peer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
-        self._workers: list[Line] = []
+        self._lines: list[Line] = []
         return self
 
     def __exit__(
@@ -60,18 +60,18 @@ class Peer:
         trace: TracebackType | None,
     ) -> None:
         self._listener.close()
-        for worker in self._workers:
-            worker.hang_up()
+        for line in self._lines:
+            line.hang_up()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def worker(self) -> Line:
+    async def line(self) -> Line:
         """Return the next connection that comes in."""
         connection, _ = await asyncio.get_running_loop().sock_accept(self._listener)
-        self._workers.append(Line(connection))
-        return self._workers[-1]
+        self._lines.append(Line(connection))
+        return self._lines[-1]
 
     def has_another(self) -> bool:
         """Tell whether somebody has connected who was not let in yet."""

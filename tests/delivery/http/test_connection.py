@@ -29,28 +29,28 @@ async def connected() -> AsyncIterator[tuple[Connection, Line, Lost]]:
             lambda: Connection(longest_body=1000, lost=lost.append), "127.0.0.1", peer.port
         )
         try:
-            yield connection, await peer.worker(), lost
+            yield connection, await peer.line(), lost
         finally:
             connection.abort()
-            await connection.gone
+            await connection.closed
 
 
 async def begin(
-    connection: Connection, worker: Line, request: bytes = REQUEST
+    connection: Connection, line: Line, request: bytes = REQUEST
 ) -> tuple[asyncio.Task[None], Response]:
     """Return an exchange whose request has come, or some of it, and its answer."""
     response = Response()
-    exchange = asyncio.ensure_future(connection.ask(request, response))
-    assert await worker.heard()
+    exchange = asyncio.ensure_future(connection.exchange(request, response))
+    assert await line.heard()
     return exchange, response
 
 
 @asynccontextmanager
 async def asking(
-    connection: Connection, worker: Line, request: bytes = REQUEST
+    connection: Connection, line: Line, request: bytes = REQUEST
 ) -> AsyncIterator[Response]:
     """Have the request under way inside; its answer has come behind."""
-    exchange, response = await begin(connection, worker, request)
+    exchange, response = await begin(connection, line, request)
     try:
         yield response
     finally:
@@ -58,11 +58,11 @@ async def asking(
 
 
 async def test_a_request_is_answered_and_another_may_follow() -> None:
-    async with connected() as (connection, worker, lost):
+    async with connected() as (connection, line, lost):
         for _ in range(3):
-            async with asking(connection, worker) as response:
+            async with asking(connection, line) as response:
                 assert (connection.is_busy, connection.is_idle) == (True, False)
-                worker.say(OK)
+                line.say(OK)
             assert (response.status, response.body, response.complete) == (200, b"hi", True)
             assert (connection.is_busy, connection.is_idle) == (False, True)
             assert connection.is_quiet()
@@ -70,22 +70,22 @@ async def test_a_request_is_answered_and_another_may_follow() -> None:
 
 
 async def test_an_answer_may_come_in_pieces() -> None:
-    async with connected() as (connection, worker, _):
-        async with asking(connection, worker) as response:
+    async with connected() as (connection, line, _):
+        async with asking(connection, line) as response:
             for at in range(len(OK)):
-                worker.say(OK[at : at + 1])
+                line.say(OK[at : at + 1])
                 await asyncio.sleep(0)
         assert response.body == b"hi"
         assert connection.is_idle
 
 
 async def test_a_request_larger_than_every_buffer_arrives_whole() -> None:
-    async with connected() as (connection, worker, _):
+    async with connected() as (connection, line, _):
         response, heard = Response(), b""
-        exchange = asyncio.ensure_future(connection.ask(LONG_REQUEST, response))
+        exchange = asyncio.ensure_future(connection.exchange(LONG_REQUEST, response))
         while len(heard) < len(LONG_REQUEST):
-            heard += await worker.heard()
-        worker.say(OK)
+            heard += await line.heard()
+        line.say(OK)
         await exchange
         assert heard == LONG_REQUEST
         assert connection.is_idle
@@ -106,71 +106,71 @@ async def test_a_request_larger_than_every_buffer_arrives_whole() -> None:
     ids=["close", "old", "two answers", "more", "upgrade"],
 )
 async def test_a_connection_that_is_not_in_order_is_closed(raw: bytes) -> None:
-    async with connected() as (connection, worker, lost):
-        async with asking(connection, worker) as response:
-            worker.say(raw)
+    async with connected() as (connection, line, lost):
+        async with asking(connection, line) as response:
+            line.say(raw)
         assert response.complete
         assert not connection.is_idle
-        await worker.has_ended()
-        await connection.gone
+        await line.has_ended()
+        await connection.closed
         assert lost == [connection]
 
 
 @pytest.mark.parametrize("more", [OK, b"x", b"HTTP/1.1 408 Too late\r\nConnection: close\r\n\r\n"])
 async def test_bytes_that_nobody_asked_for_close_an_idle_connection(more: bytes) -> None:
-    async with connected() as (connection, worker, lost):
-        async with asking(connection, worker):
-            worker.say(OK)
-        worker.say(more)
+    async with connected() as (connection, line, lost):
+        async with asking(connection, line):
+            line.say(OK)
+        line.say(more)
         assert not connection.is_quiet()
-        await connection.gone
+        await connection.closed
         assert not connection.is_idle
         assert lost == [connection]
         with pytest.raises(Closed):
-            await connection.ask(REQUEST, Response())
+            await connection.exchange(REQUEST, Response())
 
 
 @pytest.mark.parametrize("end", [Line.hang_up, Line.reset, Line.say_no_more])
 async def test_the_end_of_an_idle_connection_is_seen(end: object) -> None:
     assert callable(end)
-    async with connected() as (connection, worker, lost):
-        async with asking(connection, worker):
-            worker.say(OK)
-        end(worker)
+    async with connected() as (connection, line, lost):
+        async with asking(connection, line):
+            line.say(OK)
+        end(line)
         # The loop has not come to it, the socket knows.
         assert (connection.is_idle, connection.is_quiet()) == (True, False)
-        await connection.gone
+        await connection.closed
         assert not connection.is_idle
         assert lost == [connection]
 
 
 async def test_an_answer_before_the_end_of_the_request_costs_the_connection() -> None:
-    async with connected() as (connection, worker, _):
-        async with asking(connection, worker, LONG_REQUEST) as response:
-            worker.say(b"HTTP/1.1 413 Too large\r\nContent-Length: 0\r\n\r\n")
+    async with connected() as (connection, line, _):
+        async with asking(connection, line, LONG_REQUEST) as response:
+            line.say(b"HTTP/1.1 413 Too large\r\nContent-Length: 0\r\n\r\n")
         assert (response.status, response.complete) == (413, True)
         assert not connection.is_idle
-        await connection.gone
+        await connection.closed
 
 
 async def test_an_early_answer_counts_though_the_peer_hangs_up_on_the_rest() -> None:
-    async with connected() as (connection, worker, _):
-        async with asking(connection, worker, LONG_REQUEST) as response:
-            worker.say(b"HTTP/1.1 413 Too large\r\nContent-Length: 0\r\n\r\n")
-            worker.hang_up()
+    async with connected() as (connection, line, _):
+        async with asking(connection, line, LONG_REQUEST) as response:
+            line.say(b"HTTP/1.1 413 Too large\r\nContent-Length: 0\r\n\r\n")
+            line.hang_up()
         assert (response.status, response.complete) == (413, True)
         assert not connection.is_idle
 
 
 async def test_a_body_that_is_not_wanted_costs_the_connection() -> None:
-    async with connected() as (connection, worker, _):
+    async with connected() as (connection, line, _):
         response = Response(lambda status: status < 500)
-        exchange = asyncio.ensure_future(connection.ask(REQUEST, response))
-        await worker.heard()
-        worker.say(b"HTTP/1.1 503 No\r\nContent-Length: 1000\r\n\r\nsome")
+        exchange = asyncio.ensure_future(connection.exchange(REQUEST, response))
+        await line.heard()
+        line.say(b"HTTP/1.1 503 No\r\nContent-Length: 1000\r\n\r\nsome")
         await exchange
         assert (response.status, response.complete) == (503, False)
-        await worker.has_ended()
+        await line.has_ended()
 
 
 # ---- answers that do not come ---------------------------------------------------------------
@@ -180,41 +180,41 @@ async def test_a_body_that_is_not_wanted_costs_the_connection() -> None:
 @pytest.mark.parametrize("end", [Line.hang_up, Line.say_no_more])
 async def test_the_end_before_the_answer_is_told(end: object, said: bytes) -> None:
     assert callable(end)
-    async with connected() as (connection, worker, _):
-        exchange, response = await begin(connection, worker)
+    async with connected() as (connection, line, _):
+        exchange, response = await begin(connection, line)
         if said:
-            worker.say(said)
-        end(worker)
+            line.say(said)
+        end(line)
         with pytest.raises(Closed):
             await exchange
         assert not response.complete
         assert not connection.is_idle
-        await connection.gone
+        await connection.closed
 
 
 async def test_a_body_without_a_length_ends_with_the_connection() -> None:
-    async with connected() as (connection, worker, _):
-        async with asking(connection, worker) as response:
-            worker.say(b"HTTP/1.1 200 OK\r\n\r\nhi")
-            worker.hang_up()
+    async with connected() as (connection, line, _):
+        async with asking(connection, line) as response:
+            line.say(b"HTTP/1.1 200 OK\r\n\r\nhi")
+            line.hang_up()
         assert (response.body, response.complete) == (b"hi", True)
         assert not connection.is_idle
 
 
 async def test_a_reset_is_an_os_error() -> None:
-    async with connected() as (connection, worker, _):
-        exchange, _ = await begin(connection, worker)
-        worker.reset()
+    async with connected() as (connection, line, _):
+        exchange, _ = await begin(connection, line)
+        line.reset()
         with pytest.raises(ConnectionResetError):
             await exchange
         assert not connection.is_idle
 
 
 async def test_a_body_without_a_length_is_not_whole_when_the_connection_breaks() -> None:
-    async with connected() as (connection, worker, _):
-        exchange, response = await begin(connection, worker)
-        worker.say(b"HTTP/1.1 200 OK\r\n\r\nhi")
-        worker.reset()
+    async with connected() as (connection, line, _):
+        exchange, response = await begin(connection, line)
+        line.say(b"HTTP/1.1 200 OK\r\n\r\nhi")
+        line.reset()
         with pytest.raises((ConnectionResetError, Closed)):
             await exchange
         assert not response.complete
@@ -230,13 +230,13 @@ async def test_a_body_without_a_length_is_not_whole_when_the_connection_breaks()
 async def test_what_cannot_be_read_closes_the_connection(
     raw: bytes, error: type[Exception]
 ) -> None:
-    async with connected() as (connection, worker, _):
-        exchange, _ = await begin(connection, worker)
-        worker.say(raw)
+    async with connected() as (connection, line, _):
+        exchange, _ = await begin(connection, line)
+        line.say(raw)
         with pytest.raises(error):
             await exchange
         assert not connection.is_idle
-        await worker.has_ended()
+        await line.has_ended()
 
 
 # ---- giving up ------------------------------------------------------------------------------
@@ -244,38 +244,38 @@ async def test_what_cannot_be_read_closes_the_connection(
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200", OK[:-1]])
 async def test_a_cancelled_exchange_closes_the_connection_at_once(said: bytes) -> None:
-    async with connected() as (connection, worker, lost):
-        exchange = asyncio.ensure_future(connection.ask(LONG_REQUEST, Response()))
-        await worker.heard()
+    async with connected() as (connection, line, lost):
+        exchange = asyncio.ensure_future(connection.exchange(LONG_REQUEST, Response()))
+        await line.heard()
         if said:
-            worker.say(said)
+            line.say(said)
         exchange.cancel()
         with pytest.raises(asyncio.CancelledError):
             await exchange
         assert (connection.is_busy, connection.is_idle) == (False, False)
-        await connection.gone
+        await connection.closed
         assert lost == [connection]
 
 
 async def test_an_exchange_that_is_cancelled_with_its_answer_leaves_things_in_order() -> None:
-    async with connected() as (connection, worker, _):
-        exchange = asyncio.ensure_future(connection.ask(REQUEST, Response()))
-        await worker.heard()
+    async with connected() as (connection, line, _):
+        exchange = asyncio.ensure_future(connection.exchange(REQUEST, Response()))
+        await line.heard()
         connection.data_received(OK)
         exchange.cancel()
         with pytest.raises(asyncio.CancelledError):
             await exchange
         assert connection.is_idle
-        async with asking(connection, worker) as response:
-            worker.say(OK)
+        async with asking(connection, line) as response:
+            line.say(OK)
         assert response.complete
 
 
 async def test_what_comes_right_behind_an_answer_is_nobodys() -> None:
-    async with connected() as (connection, worker, _):
+    async with connected() as (connection, line, _):
         response = Response()
-        exchange = asyncio.ensure_future(connection.ask(REQUEST, response))
-        await worker.heard()
+        exchange = asyncio.ensure_future(connection.exchange(REQUEST, response))
+        await line.heard()
         connection.data_received(OK)
         connection.data_received(OK.replace(b"hi", b"no"))
         await exchange
@@ -284,13 +284,13 @@ async def test_what_comes_right_behind_an_answer_is_nobodys() -> None:
 
 
 async def test_a_closed_connection_sends_nothing() -> None:
-    async with connected() as (connection, worker, lost):
+    async with connected() as (connection, line, lost):
         connection.close()
         connection.close()
         with pytest.raises(Closed):
-            await connection.ask(REQUEST, Response())
-        assert await worker.heard() == b""
-        await connection.gone
+            await connection.exchange(REQUEST, Response())
+        assert await line.heard() == b""
+        await connection.closed
         assert lost == [connection]
 
 

@@ -35,36 +35,36 @@ def ask(pool: Pool, name: str = "a") -> asyncio.Task[Response]:
 
     async def answered() -> Response:
         response = Response()
-        await pool.ask(encode("POST", f"/{name}", "h", [], b""), response)
+        await pool.exchange(encode("POST", f"/{name}", "h", [], b""), response)
         return response
 
     return asyncio.ensure_future(answered())
 
 
-async def asked(worker: Line) -> str:
+async def asked(line: Line) -> str:
     """Return the name in the next request on a line."""
-    return (await worker.heard()).split()[1].decode().removeprefix("/")
+    return (await line.heard()).split()[1].decode().removeprefix("/")
 
 
-async def serve(worker: Line, said: bytes = OK) -> str:
+async def serve(line: Line, said: bytes = OK) -> str:
     """Answer the next request on a line; return the name in it."""
-    name = await asked(worker)
-    worker.say(said)
+    name = await asked(line)
+    line.say(said)
     return name
 
 
 async def pooled(pool: Pool, peer: Peer, said: bytes = OK) -> Line:
     """Return the line of a connection that has been used once."""
     task = ask(pool)
-    worker = await peer.worker()
-    await serve(worker, said)
+    line = await peer.line()
+    await serve(line, said)
     await task
-    return worker
+    return line
 
 
 async def all_gone(pool: Pool) -> None:
     """Return when the pool has noticed that every connection is over."""
-    await asyncio.gather(*(each.gone for each in pool._connections))
+    await asyncio.gather(*(each.closed for each in pool._connections))
 
 
 # ---- keeping connections --------------------------------------------------------------------
@@ -73,10 +73,10 @@ async def all_gone(pool: Pool) -> None:
 async def test_a_connection_is_used_again() -> None:
     with Peer() as peer:
         async with pool_for(peer.url) as pool:
-            worker = await pooled(pool, peer)
+            line = await pooled(pool, peer)
             for name in "bcd":
                 task = ask(pool, name)
-                assert await serve(worker) == name
+                assert await serve(line) == name
                 assert (await task).body == b"hi"
             assert not peer.has_another()
 
@@ -85,14 +85,14 @@ async def test_the_connection_used_last_is_used_first() -> None:
     with Peer() as peer:
         async with pool_for(peer.url) as pool:
             tasks = ask(pool, "a"), ask(pool, "b")
-            workers = {}
-            for worker in (await peer.worker(), await peer.worker()):
-                workers[await asked(worker)] = worker
+            lines = {}
+            for line in (await peer.line(), await peer.line()):
+                lines[await asked(line)] = line
             for name, task in (("b", tasks[1]), ("a", tasks[0])):
-                workers[name].say(OK)
+                lines[name].say(OK)
                 await task
             again = ask(pool, "c")
-            assert await serve(workers["a"]) == "c"
+            assert await serve(lines["a"]) == "c"
             await again
 
 
@@ -100,9 +100,9 @@ async def test_no_more_connections_are_in_use_than_allowed() -> None:
     with Peer() as peer:
         async with pool_for(peer.url, size=1) as pool:
             tasks = [ask(pool, name) for name in "abc"]
-            worker = await peer.worker()
+            line = await peer.line()
             for name, task in zip("abc", tasks, strict=True):
-                assert await serve(worker) == name
+                assert await serve(line) == name
                 await task
             assert not peer.has_another()
 
@@ -111,8 +111,8 @@ async def test_an_idle_connection_is_closed_after_a_while() -> None:
     with Peer() as peer:
         async with pool_for(peer.url, idle=0.05) as pool:
             began = time.monotonic()
-            worker = await pooled(pool, peer)
-            await worker.has_ended()
+            line = await pooled(pool, peer)
+            await line.has_ended()
             assert 0.04 < time.monotonic() - began < 1
             # The timer runs again for the next ones.
             await (await pooled(pool, peer)).has_ended()
@@ -126,7 +126,7 @@ async def test_a_connection_in_use_is_not_idle() -> None:
             assert await asked(first) == "b"
             # While the other connection outlives its time, this one waits for its answer.
             other = ask(pool, "c")
-            second = await peer.worker()
+            second = await peer.line()
             await serve(second)
             await other
             await second.has_ended()
@@ -170,13 +170,13 @@ async def test_a_connection_that_ended_is_not_used_again(end: object, noticed: b
     assert callable(end)
     with Peer() as peer:
         async with pool_for(peer.url) as pool:
-            worker = await pooled(pool, peer)
-            end(worker)
+            line = await pooled(pool, peer)
+            end(line)
             if noticed:
                 await all_gone(pool)
                 assert not pool._idle
             task = ask(pool, "b")
-            assert await serve(await peer.worker()) == "b"
+            assert await serve(await peer.line()) == "b"
             assert (await task).status == 200
 
 
@@ -184,12 +184,12 @@ async def test_a_connection_that_ended_is_not_used_again(end: object, noticed: b
 async def test_an_answer_that_nobody_asked_for_answers_nothing(noticed: bool) -> None:
     with Peer() as peer:
         async with pool_for(peer.url) as pool:
-            worker = await pooled(pool, peer)
-            worker.say(b"HTTP/1.1 500 Stray\r\nContent-Length: 2\r\n\r\nno")
+            line = await pooled(pool, peer)
+            line.say(b"HTTP/1.1 500 Stray\r\nContent-Length: 2\r\n\r\nno")
             if noticed:
                 await all_gone(pool)
             task = ask(pool, "b")
-            await serve(await peer.worker())
+            await serve(await peer.line())
             assert (await task).status == 200
 
 
@@ -197,11 +197,11 @@ async def test_an_answer_behind_an_answer_answers_nothing() -> None:
     with Peer() as peer:
         async with pool_for(peer.url) as pool:
             stray = b"HTTP/1.1 500 Stray\r\nContent-Length: 2\r\n\r\nno"
-            worker = await pooled(pool, peer, OK + stray)
+            line = await pooled(pool, peer, OK + stray)
             task = ask(pool, "b")
-            await serve(await peer.worker())
+            await serve(await peer.line())
             assert (await task).status == 200
-            await worker.has_ended()
+            await line.has_ended()
 
 
 @pytest.mark.parametrize("end", [Line.hang_up, Line.reset])
@@ -209,10 +209,10 @@ async def test_what_was_written_is_not_sent_a_second_time(end: object) -> None:
     assert callable(end)
     with Peer() as peer:
         async with pool_for(peer.url) as pool:
-            worker = await pooled(pool, peer)
+            line = await pooled(pool, peer)
             task = ask(pool, "b")
-            assert await asked(worker) == "b"
-            end(worker)
+            assert await asked(line) == "b"
+            end(line)
             with pytest.raises((Closed, ConnectionResetError)):
                 await task
             assert not peer.has_another()
@@ -242,9 +242,9 @@ async def test_a_failure_gives_its_turn_back() -> None:
         async with pool_for(peer.url, size=1) as pool:
             for end in (Line.hang_up, Line.reset):
                 task = ask(pool)
-                worker = await peer.worker()
-                await asked(worker)
-                end(worker)
+                line = await peer.line()
+                await asked(line)
+                end(line)
                 with pytest.raises((Closed, ConnectionResetError)):
                     await task
             await pooled(pool, peer)
@@ -257,13 +257,13 @@ async def test_cancelling_closes_the_connection_and_gives_the_turn_back() -> Non
     with Peer() as peer:
         async with pool_for(peer.url, size=1) as pool:
             task = ask(pool)
-            worker = await peer.worker()
-            await asked(worker)
+            line = await peer.line()
+            await asked(line)
             task.cancel()
             await asyncio.wait([task])
             assert task.cancelled()
             assert not pool._idle
-            await worker.has_ended()
+            await line.has_ended()
             await pooled(pool, peer)
 
 
@@ -271,13 +271,13 @@ async def test_cancelling_who_waits_for_a_turn_changes_nothing() -> None:
     with Peer() as peer:
         async with pool_for(peer.url, size=1) as pool:
             first, second, third = (ask(pool, name) for name in "abc")
-            worker = await peer.worker()
-            assert await asked(worker) == "a"
+            line = await peer.line()
+            assert await asked(line) == "a"
             second.cancel()
             await asyncio.wait([second])
-            worker.say(OK)
+            line.say(OK)
             await first
-            assert await serve(worker) == "c"
+            assert await serve(line) == "c"
             await third
 
 
@@ -402,11 +402,11 @@ async def test_cancelling_a_handshake_leaves_nothing_behind(tmp_path: Path) -> N
     with Peer() as peer:
         async with pool_for(f"https://localhost:{peer.port}", size=1, tls=client) as pool:
             task = ask(pool)
-            worker = await peer.worker()
-            assert await worker.heard()
+            line = await peer.line()
+            assert await line.heard()
             task.cancel()
             await asyncio.wait([task])
-            await worker.has_ended()
+            await line.has_ended()
     gc.collect()
 
 
@@ -416,8 +416,8 @@ async def test_cancelling_a_handshake_leaves_nothing_behind(tmp_path: Path) -> N
 async def test_closing_closes_idle_connections() -> None:
     with Peer() as peer:
         async with pool_for(peer.url) as pool:
-            worker = await pooled(pool, peer)
-        await worker.has_ended()
+            line = await pooled(pool, peer)
+        await line.has_ended()
         await pool.close()
         with pytest.raises(RuntimeError, match="closed"):
             await ask(pool)
@@ -427,12 +427,12 @@ async def test_closing_lets_an_exchange_come_to_its_end() -> None:
     with Peer() as peer:
         async with pool_for(peer.url) as pool:
             task = ask(pool)
-            worker = await peer.worker()
-            await asked(worker)
+            line = await peer.line()
+            await asked(line)
         assert not task.done()
-        worker.say(OK)
+        line.say(OK)
         assert (await task).body == b"hi"
-        await worker.has_ended()
+        await line.has_ended()
 
 
 async def test_closing_waits_for_nobody_for_long(tmp_path: Path) -> None:
