@@ -345,7 +345,7 @@ async def test_a_reload_that_is_cut_short_changes_nothing(
         assert knock_of(relay) in {each.knock for each in before.endpoints}
 
 
-# ---- desks ----------------------------------------------------------------------------------
+# ---- status targets -------------------------------------------------------------------------
 # Status targets stay where they are the same, and how often was asked stays known.
 
 #: Answered on no port.
@@ -421,7 +421,9 @@ async def test_what_is_the_same_stays(configs: LiveConfigBuilder) -> None:
         settings(f"url: '{URL}', on_error: deliver"),
     ],
 )
-async def test_a_new_desk_asks_no_more_often(changed: Settings, configs: LiveConfigBuilder) -> None:
+async def test_a_new_target_asks_no_more_often(
+    changed: Settings, configs: LiveConfigBuilder
+) -> None:
     first = await activated(configs, ASKING)
     after = await configs.build(changed)
     assert target(after) is not target(first)
@@ -450,7 +452,7 @@ async def test_another_api_or_pace_begins_anew(
     assert target(await configs.build(changed)).limiter is not target(first).limiter
 
 
-async def test_a_changed_desk_leaves_its_neighbour_alone(configs: LiveConfigBuilder) -> None:
+async def test_a_changed_target_leaves_its_neighbour_alone(configs: LiveConfigBuilder) -> None:
     more = ASKING.endpoints[0].model_copy(update={"name": "more", "path": "/more"})
     first = await activated(configs, having(*ASKING.endpoints, more))
     changed = settings(f"url: '{URL}', rate: 11").endpoints
@@ -507,11 +509,11 @@ async def test_an_upstream_is_served_as_it_is_described(
     assert upstream.retry.schedule == (timedelta(milliseconds=50),)
 
 
-# ---- fleet ----------------------------------------------------------------------------------
+# ---- usage pools ----------------------------------------------------------------------------
 # What stays as it is keeps its part; what is replaced is closed when it is told to be.
 
 
-class Yard:
+class Maker:
     """Makes parts and knows which are closed."""
 
     def __init__(self) -> None:
@@ -535,8 +537,8 @@ def acquire(pool: UsagePool[int, str], wanted: Mapping[str, int]) -> dict[str, E
 
 
 async def test_only_what_differs_is_made_anew() -> None:
-    yard = Yard()
-    pool: UsagePool[int, str] = UsagePool(yard.make)
+    maker = Maker()
+    pool: UsagePool[int, str] = UsagePool(maker.make)
     pool.activate(acquire(pool, {"a": 1, "b": 1}))
     after = acquire(pool, {"a": 1, "b": 2, "c": 1})
     assert {name: entry.part for name, entry in after.items()} == {
@@ -544,35 +546,35 @@ async def test_only_what_differs_is_made_anew() -> None:
         "b": "b2",
         "c": "c1",
     }
-    assert yard.made == ["a1", "b1", "b2", "c1"]
+    assert maker.made == ["a1", "b1", "b2", "c1"]
     pool.activate(after)
     assert [entry.part for entry in pool.retired()] == ["b1"]
-    assert yard.closed == []
+    assert maker.closed == []
     await pool.close(pool.retired())
-    assert yard.closed == ["b1"]
+    assert maker.closed == ["b1"]
     await pool.close()
-    assert sorted(yard.closed) == ["a1", "b1", "b2", "c1"]
+    assert sorted(maker.closed) == ["a1", "b1", "b2", "c1"]
 
 
 async def test_what_was_made_for_nothing_can_be_closed() -> None:
-    yard = Yard()
-    pool: UsagePool[int, str] = UsagePool(yard.make)
+    maker = Maker()
+    pool: UsagePool[int, str] = UsagePool(maker.make)
     pool.activate(acquire(pool, {"a": 1}))
     with pytest.raises(ValueError, match="c"):
         acquire(pool, {"a": 2, "b": 1, "c": -1})
     await pool.close(pool.retired())
-    assert sorted(yard.closed) == ["a2", "b1"]
+    assert sorted(maker.closed) == ["a2", "b1"]
     assert [entry.part for entry in pool.retired()] == []
 
 
 async def test_a_configuration_uses_several_pools_and_leaves_the_rest_retired() -> None:
-    yard = Yard()
-    pools: list[UsagePool[int, str]] = [UsagePool(yard.make), UsagePool(yard.make)]
+    maker = Maker()
+    pools: list[UsagePool[int, str]] = [UsagePool(maker.make), UsagePool(maker.make)]
     first, second = Usage(pools), Usage(pools)
     assert [first.acquire(pool, "a", 1) for pool in pools] == ["a1", "a1"]
     first.activate()
     assert second.acquire(pools[0], "a", 1) == "a1"
-    assert yard.made == ["a1", "a1"]
+    assert maker.made == ["a1", "a1"]
     assert [pool.retired() for pool in pools] == [[], []]
     # Of the other pool it uses nothing.
     second.activate()
