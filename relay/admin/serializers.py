@@ -173,7 +173,7 @@ _REFUSAL_FILTERS: Final = ("endpoint", "reason", "limit", "after")
 
 def refusals_json(page: RefusalPage) -> dict[str, object]:
     """Return one page, the last stored first; `next` is handed back as `after` for the next one."""
-    return {"refusals": [refusal_summary(stored) for stored in page.kept], "next": page.next}
+    return {"refusals": [refusal_summary(stored) for stored in page.refusals], "next": page.next}
 
 
 def refusal_summary(stored: StoredRefusal) -> dict[str, object]:

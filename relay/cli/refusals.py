@@ -68,13 +68,13 @@ def list_refusals(
         return await releaser.store.page(asked)
 
     found = _at_desk(settings, page)
-    if not found.kept:
+    if not found.refusals:
         mention_unknown(endpoint, settings)
     if form is Format.JSON:
         print_json(refusals_json(found))
     else:
         columns = ("received_at", "endpoint", "reason", "client", "times", "released_as", "id")
-        print_page(columns, map(refusal_summary, found.kept), found.next)
+        print_page(columns, map(refusal_summary, found.refusals), found.next)
 
 
 @app.command("show")

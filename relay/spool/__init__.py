@@ -1,4 +1,4 @@
-"""The durable store between the two halves: what was acknowledged lies here until it is delivered.
+"""The durable store between receiving and delivering: an acknowledged event stays until delivered.
 
 `tests/contracts/spool.py` is the contract in executable form; every backend passes it.
 """
@@ -15,17 +15,17 @@ from relay.spool.refusals import RefusalStore
 
 
 class SpoolOverloaded(SpoolUnavailable):
-    """Too much is waiting to be written already."""
+    """The queue of writes is full."""
 
 
 class SpoolFull(SpoolUnavailable):
-    """There is no room for anything new; what came of events can be written down for a while."""
+    """No space for anything new; outcomes of stored events can still be written for a while."""
 
 
 class SpoolBroken(SpoolUnavailable):
-    """The store can no longer be trusted, and it does not pass: only a restart may help.
+    """The store can no longer be trusted, for good: only a restart may help.
 
-    After a failed sync, for one, nobody knows what is on disk.
+    After a failed sync, for one, it is unknown what is on disk.
     """
 
 
@@ -40,14 +40,14 @@ class Stored:
 
 @frozen
 class Duplicate:
-    """It is already on disk, as this event: same key and content, or the same restated."""
+    """It is already on disk as this event: same key and content, or the same replay digest."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """The key is known with other content, and the delivery asked not to be stored then."""
+    """The key is known with other content, and the verification refuses to store it then."""
 
     id: str
 
@@ -56,7 +56,7 @@ class Conflict:
 class Claimed:
     """Leases, in order of receipt, and when the next event of that upstream falls due.
 
-    damaged: ids of events that turned out to be damaged, and were made dead.
+    damaged: ids of events whose checksum was wrong; they are dead now.
     """
 
     leases: tuple[Lease, ...]
@@ -132,19 +132,19 @@ class SpoolStats:
 
 
 class Handoff(Protocol):
-    """Takes events of one upstream as they are stored, so that nobody has to look for them.
+    """Takes events of one upstream as they are stored, without a claim.
 
-    Every verb is called on the event loop, and neither raises nor waits.
+    Every method is called on the event loop; none raises or blocks.
     """
 
     def reserve(self) -> timedelta | None:
-        """Keep room for one event; return how long its lease is to last, None without room."""
+        """Reserve a slot for one event; return how long its lease lasts, None if none is free."""
 
     def accept(self, lease: Lease) -> None:
-        """The event of one seat has been stored, and is leased."""
+        """Use one slot: its event has been stored, and is leased."""
 
     def cancel(self) -> None:
-        """Nothing came of one seat."""
+        """Free one slot: its event was not stored."""
 
 
 class Spool(Protocol):
@@ -168,51 +168,49 @@ class Spool(Protocol):
         is `Stored` under its own id with `conflicts_with`, or a `Conflict` and not stored when
         the verification says `OnConflict.REFUSE`. An initial event of a subject that has a later
         state already is stored `out_of_order`. A test message is stored as `test`.
-        What was passed on counts for none of this. One that is `reconciled` and any other of the
-        same key are one event, whichever comes first, however they are worded.
+        Proxied deliveries count for none of this. One that is `reconciled` and any other of the
+        same key are one event, whichever comes first, whatever their content.
 
-        within: the seconds that it may take; as long as it takes when None.
+        within: seconds until `TimeoutError`; None for no limit.
 
         Raises:
-            TimeoutError: it is not stored yet; it may be in a moment.
+            TimeoutError: it is not stored yet, and may still be.
         """
 
     async def record_proxied(self, passed: Sequence[ProxiedDelivery]) -> None:
-        """Keep the history of deliveries that were passed on: all of these, or none.
+        """Store the history of deliveries that were passed on: all of these, or none.
 
         Each is an event of its own with the status `passed`, however many have the same key and
-        content; one that is recorded already is left as it is. `claim` and `requeue` never see
-        them.
+        content; one that is stored already stays as it is. `claim` and `requeue` skip them.
         """
 
     async def reserve_space(self) -> None:
-        """Keep room for what is under way: from now on a disk without it takes nothing new in."""
+        """Reserve space for stored events: from now on a disk without it refuses new ones."""
 
     async def recover(self, horizon: timedelta) -> int:
-        """Make due at once what was in the hands of processes that have ended; return how many.
+        """Make events due whose leases are held by no process any more; return how many.
 
-        Leases are left to run out while another process may hold them. An event that is due, or
-        a lease that ends, later than `horizon` from now comes from a clock that was wrong, and is
-        due at once. Call it before the first claim, in a process that claims: from then on it
-        counts as one that holds leases.
+        While another process may hold leases, they expire on schedule. An event that is due, or a
+        lease that ends, later than `horizon` from now comes from a clock that was wrong, and is due
+        at once. Call it before the first claim, in a process that claims: from then on it counts
+        as one that holds leases.
         """
 
     def subscribe(self, upstream: str, handoff: Handoff | None) -> None:
-        """Hand the events of this upstream to this taker as they are stored; None ends that.
+        """Hand the events of this upstream over as they are stored; None ends that.
 
-        An event without a seat waits to be claimed, as every event does without a taker.
+        An event without a reserved slot, or without a handoff, has to be claimed.
         """
 
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
         """Lease up to `limit` due events of one upstream; an expired lease counts as due.
 
-        What an event has lain due before this spool was opened does not count towards its age,
-        and neither does what a clock was wrong by then.
+        The time that an event was due before this spool was opened does not count towards its age,
+        and neither does a clock error of that time.
 
-        An event whose content was damaged in the store is not handed out: it becomes dead, with
-        the outcome `corrupt`.
+        An event whose checksum is wrong is not leased: it becomes dead, with the outcome `corrupt`.
 
-        ordered: hand out an event only when no earlier one of this upstream, its endpoint and
+        ordered: lease an event only when no earlier one of this upstream, its endpoint and
             subject (its key where it has no subject) is pending or leased.
         """
 
@@ -220,24 +218,24 @@ class Spool(Protocol):
         """Record what came of an attempt.
 
         Raises:
-            LeaseLost: the lease has passed to somebody else; nothing was recorded.
+            LeaseLost: the lease is not held any more; nothing was recorded.
         """
 
     async def release(self, lease: Lease, due: datetime | None = None) -> None:
-        """Give a lease back untried: the event is due at once and the attempt is not counted.
+        """Give a lease back without an attempt: the event is due at once, no attempt is counted.
 
-        due: not before then instead, in steady time; what it waits until then does not count
-            against `give_up_after` either.
+        due: the time when it is due instead, in steady time; the wait does not count against
+            `give_up_after` either.
 
         Raises:
-            LeaseLost: the lease has passed to somebody else.
+            LeaseLost: the lease is not held any more.
         """
 
     async def requeue(self, query: Query) -> tuple[str, ...]:
         """Make these events due again, with a fresh retry schedule; return their ids.
 
-        Dead, delivered and held events are taken, the oldest first, up to the query's limit;
-        all others, and events whose body has been pruned, are left alone.
+        Dead, delivered and held events are requeued, the oldest first, up to the query's limit;
+        all others, and events whose body has been pruned, are skipped.
 
         Raises:
             ValueError: the query has neither ids nor a filter.
@@ -256,28 +254,28 @@ class Spool(Protocol):
     async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
         """Remove up to `limit` bodies and up to `limit` records of settled events received before.
 
-        Dead, held, pending and leased events are never pruned. Returns how many were touched, so
-        that a caller can go on in small steps until 0.
+        Dead, held, pending and leased events are never pruned. Returns how many were changed, so
+        that a caller can repeat it in small steps until 0.
         """
 
     async def probe(self) -> None:
-        """Return when something could be written and synced, as a delivery would have to be."""
+        """Return once as much as a large delivery has been written and synced."""
 
     async def check_integrity(self) -> tuple[str, ...]:
-        """Look the whole store over; return what is wrong with it, nothing when all is well.
+        """Check the structure of the whole store; return what is wrong, nothing when it is sound.
 
-        It takes as long as reading everything does, and holds nobody up. Each event is checked by
-        itself whenever it is read; this finds what keeps events from being found at all.
+        It takes as long as reading everything does, at low priority. Each event's checksum is
+        checked whenever it is read; this finds what keeps events from being found at all.
         """
 
     async def stats(self) -> SpoolStats:
         """Return counts and sizes."""
 
     async def wait_for_work(self, upstream: str, seconds: float) -> None:
-        """Return when there may be something to claim for this upstream, at most after `seconds`.
+        """Return when there may be an event to claim for this upstream, or after `seconds`.
 
-        Work that another process stores is noticed within a second.
+        An event that another process stores is noticed within a second.
         """
 
     async def close(self) -> None:
-        """Finish what was begun and let go of the store."""
+        """Finish the calls under way and close the store."""

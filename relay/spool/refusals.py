@@ -1,4 +1,4 @@
-"""Deliveries that were refused and kept, so that a mended configuration can still take them.
+"""Refused deliveries in the spool, kept so that a corrected configuration can still release them.
 
 `tests/contracts/refusals.py` is the contract in executable form; every backend passes it.
 """
@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from relay.core.errors import Reason
 from relay.core.request import ClientAddress, RequestHead
 
-#: What a mended configuration may judge otherwise. All of these are found in what was received.
+#: Reasons that a corrected configuration may decide otherwise, from the received bytes alone.
 RELEASABLE: Final = frozenset(
     {
         Reason.SIGNATURE_MISSING,
@@ -23,15 +23,15 @@ RELEASABLE: Final = frozenset(
     }
 )
 
-#: What a kept refusal counts besides its body and its header fields, in bytes.
+#: Bytes that a kept refusal counts besides its body and its header fields.
 OVERHEAD: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalLimits:
-    """How much is kept. Past any of these the oldest go first.
+    """How much is kept. Past any of these limits the oldest are removed.
 
-    size: bytes of all together. per_address: how many of one client.
+    size: bytes in all. per_address: how many of one client.
     """
 
     number: int = 10_000
@@ -57,17 +57,17 @@ class Refused:
 
     @property
     def size(self) -> int:
-        """What it counts towards `RefusalLimits.size`."""
+        """The bytes that it counts towards `RefusalLimits.size`."""
         fields = sum(len(name) + len(value) for name, value in self.head.headers)
         return OVERHEAD + len(self.head.target) + fields + len(self.body)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRefusal:
-    """What is known of a kept refusal. `refused.reason` is that of the last verification.
+    """A kept refusal and its history. `refused.reason` is that of the last verification.
 
     times: how often the same bytes came. `refused.head.received_at` is the first time.
-    tried_at: when somebody last tried to release it.
+    tried_at: time of the last try to release it.
     released_as: the event that it became; None while it is refused.
     """
 
@@ -91,7 +91,7 @@ class RefusalQuery:
 class RefusalPage:
     """Refusals, the last kept first, without their bodies. `next` is None at the end."""
 
-    kept: tuple[StoredRefusal, ...]
+    refusals: tuple[StoredRefusal, ...]
     next: str | None
 
 
@@ -102,10 +102,10 @@ class RefusalStore(Protocol):
     """
 
     async def keep(self, refused: Sequence[Refused], bounds: RefusalLimits) -> None:
-        """Keep all of these or none, then let the oldest go that are past the bounds.
+        """Keep all of these or none, then remove the oldest that are past the bounds.
 
         The same bytes to the same endpoint are one refusal, however often they come: the first
-        one stays, and counts.
+        one stays, and its `times` grows.
         """
 
     async def page(self, query: RefusalQuery) -> RefusalPage:
@@ -121,10 +121,10 @@ class RefusalStore(Protocol):
     async def mark_refused(
         self, refusal_id: str, reason: Reason, detail: str, at: datetime
     ) -> None:
-        """Note that it is refused still, and why now. A released one is left alone."""
+        """Record the reason of another refusal. A released one is left as it is."""
 
     async def mark_released(self, refusal_id: str, event_id: str, at: datetime) -> None:
-        """Note what event it became, and let its content go."""
+        """Record the event that it became, and remove its content."""
 
     async def prune(self, before: datetime, limit: int) -> int:
         """Remove up to `limit` that came first before this time; return how many."""
@@ -151,7 +151,7 @@ class StillRefused:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyReleased:
-    """Somebody has released it already."""
+    """It was released before."""
 
     event_id: str
 

@@ -110,7 +110,7 @@ async def test_a_spool_that_cannot_answer_is_not_ready_and_shows_no_gauges(
 
 
 async def test_a_spool_that_takes_no_write_is_not_ready(clock: ManualClock, tmp_path: Path) -> None:
-    spool = await open_spool(tmp_path / "locked.db", clock, patience=timedelta(milliseconds=50))
+    spool = await open_spool(tmp_path / "locked.db", clock, busy_timeout=timedelta(milliseconds=50))
     other = apsw.Connection(str(tmp_path / "locked.db"))
     other.execute("BEGIN IMMEDIATE")
     (reason,) = await state(spool, clock).unready()

@@ -197,7 +197,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     clock = ManualClock()
     log = io.BytesIO()
     writer = LogWriter(log)
-    spool = await open_spool(tmp_path / "relay.db", clock, patience=timedelta(milliseconds=50))
+    spool = await open_spool(tmp_path / "relay.db", clock, busy_timeout=timedelta(milliseconds=50))
     keeping = RetentionJob(
         spool,
         retain=timedelta(days=10),

@@ -159,7 +159,7 @@ async def test_a_kept_refusal_has_an_id_of_its_own_kind(tmp_path: Path) -> None:
         reply = await exchange(relay.addresses.public[0], midtrans_request(forged))
         assert reply.status == 401
     spool = await open_spool(tmp_path / "relay.db", SystemClock())
-    (kept,) = (await spool.refusals.page(RefusalQuery())).kept
+    (kept,) = (await spool.refusals.page(RefusalQuery())).refusals
     assert kept.refused.id.startswith("ref_")
     assert len(kept.refused.id) == len("ref_") + 32
     await spool.close()

@@ -49,7 +49,7 @@ def refused(
 
 async def ids(store: RefusalStore, query: RefusalQuery | None = None) -> list[str]:
     page = await store.page(query or RefusalQuery(limit=1000))
-    return [kept.refused.id for kept in page.kept]
+    return [kept.refused.id for kept in page.refusals]
 
 
 class RefusalContract:
@@ -120,10 +120,10 @@ class RefusalContract:
     ) -> None:
         await store.keep([refused(number) for number in range(3)], BOUNDS)
         first = await store.page(RefusalQuery(limit=2))
-        assert [kept.refused.id for kept in first.kept] == ["ref_002", "ref_001"]
-        assert {kept.refused.body for kept in first.kept} == {b""}
+        assert [kept.refused.id for kept in first.refusals] == ["ref_002", "ref_001"]
+        assert {kept.refused.body for kept in first.refusals} == {b""}
         rest = await store.page(RefusalQuery(limit=2, after=first.next))
-        assert ([kept.refused.id for kept in rest.kept], rest.next) == (["ref_000"], None)
+        assert ([kept.refused.id for kept in rest.refusals], rest.next) == (["ref_000"], None)
 
     async def test_filters_narrow(self, store: RefusalStore) -> None:
         other = refused(2, endpoint="other", reason=Reason.BODY_MALFORMED)

@@ -1,8 +1,8 @@
 """The spool in one SQLite file: for one machine, with as many processes as wanted.
 
-An event is acknowledged after the write-ahead log that holds it has been synced. What waits at that
-moment is committed together, so many senders share one sync. `writer` and `reader` are the two
-threads that work on the file; `events`, `queue`, `history` and `refusals` hold the statements;
+An event is acknowledged after the write-ahead log that holds it has been synced. Writes that wait
+at that moment are committed together, so many senders share one sync. `writer` and `reader` are the
+two threads that work on the file; `events`, `queue`, `history` and `refusals` hold the statements;
 `database` opens, migrates and classifies errors; `disk` keeps the file, its reserve and its lock.
 """
 
@@ -38,63 +38,64 @@ from relay.spool.sqlite.reader import Reader, run_at_low_priority
 from relay.spool.sqlite.refusals import SqliteRefusals
 from relay.spool.sqlite.writer import Writer
 
-# ---- waking those who wait for work of an upstream ------------------------------------------
+# ---- waking workers that wait for events of an upstream -------------------------------------
 
 
 class Notifier:
-    """One bell an upstream, rung when there is new work and silenced by looking for it.
+    """One flag for each upstream: set when there is something to claim, cleared by a claim.
 
-    It is silenced before the look, so work that arrives meanwhile rings again and is not missed.
+    It is cleared before the claim, so an event that arrives meanwhile sets it again.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._bells: dict[str, asyncio.Event] = {}
+        self._events: dict[str, asyncio.Event] = {}
 
     def notify(self, upstream: str) -> None:
-        """Wake everyone who waits for this upstream."""
+        """Set the flag of this upstream, and wake every waiter."""
         self._event(upstream).set()
 
     def clear(self, upstream: str) -> None:
-        """Begin to look for work."""
+        """Clear the flag of this upstream; call it before a claim."""
         self._event(upstream).clear()
 
     async def wait(self, upstream: str, seconds: float) -> None:
-        """Return when it rings, at once if it is ringing, at most after `seconds`."""
-        bell = self._event(upstream)
-        if bell.is_set() or seconds <= 0:
+        """Return when the flag is set, at the latest after `seconds`."""
+        flag = self._event(upstream)
+        if flag.is_set() or seconds <= 0:
             return
         async with asyncio.TaskGroup() as group:
-            rung = group.create_task(bell.wait())
-            late = group.create_task(self._clock.sleep(seconds))
-            await asyncio.wait((rung, late), return_when=asyncio.FIRST_COMPLETED)
-            rung.cancel()
-            late.cancel()
+            notified = group.create_task(flag.wait())
+            timeout = group.create_task(self._clock.sleep(seconds))
+            await asyncio.wait((notified, timeout), return_when=asyncio.FIRST_COMPLETED)
+            notified.cancel()
+            timeout.cancel()
 
     def _event(self, upstream: str) -> asyncio.Event:
-        return self._bells.setdefault(upstream, asyncio.Event())
+        return self._events.setdefault(upstream, asyncio.Event())
 
 
 # ---- the spool ------------------------------------------------------------------------------
 
 T = TypeVar("T")
 
-# How long a write waits for another process's. Work may wait for one such turn and then take its
-# own, and a sender must be answered within four seconds.
+# How long a write waits for another process's. It may wait behind one such write and then for as
+# long itself, and a sender must be answered within four seconds.
 _BUSY_TIMEOUT: Final = timedelta(seconds=1.5)
 
-# A volume with less is full.
+# A volume with less free space counts as full.
 _MIN_FREE_BYTES: Final = 1024 * 1024
 
-# A log that grows longer than this while the file is looked over is held up by that, in bytes.
+# The integrity check keeps the log from being reset; past this many bytes it is restarted at normal
+# priority.
 _MAX_LOG_BYTES: Final = 64 * 1024 * 1024
 
-# How often to look for work that another process stored.
+# Seconds between claims where another process may have stored something.
 _POLL_INTERVAL: Final = 1.0
 
 
 def migrate(path: Path) -> Migrated:
-    """Bring the tables in this file up to date, and make it if it is not there.
+    """Migrate the tables in this file, and create it if it does not exist.
 
     Raises:
         SpoolUnavailable: it cannot be used, is not a spool, or is one of a newer version.
@@ -103,20 +104,20 @@ def migrate(path: Path) -> Migrated:
 
 
 async def open_spool(
-    path: Path, clock: Clock, *, patience: timedelta = _BUSY_TIMEOUT
+    path: Path, clock: Clock, *, busy_timeout: timedelta = _BUSY_TIMEOUT
 ) -> "SqliteSpool":
-    """Return the spool in this file, made and migrated as needed.
+    """Return the spool in this file, created and migrated as needed.
 
-    The clock reckons steady time from now on as that of other processes on this spool.
+    The clock counts steady time from now on as the other processes on this spool do.
 
-    patience: how long an operation may wait for a lock that another process holds.
+    busy_timeout: how long an operation may wait for a lock that another process holds.
 
     Raises:
         SpoolUnavailable: as `migrate`; or what is written there would not be durable.
     """
-    found, writing, reading = await asyncio.to_thread(_open, path, patience)
+    found, writing, reading = await asyncio.to_thread(_open, path, busy_timeout)
     if (ours := clock.epoch()) is not None:
-        clock.adopt(await asyncio.to_thread(database.agree, writing, ours))
+        clock.adopt(await asyncio.to_thread(database.agree_on_epoch, writing, ours))
     return SqliteSpool(found, clock, writing, reading)
 
 
@@ -128,19 +129,21 @@ class SqliteSpool:
     ) -> None:
         self._path = path
         self._clock = clock
-        self._began = clock.steady()
-        self._takers: dict[str, Handoff] = {}
-        self._in_order: set[str] = set()
+        self._opened_at = clock.steady()
+        self._handoffs: dict[str, Handoff] = {}
+        self._ordered: set[str] = set()
         self._health = StoreHealth()
         self._notifier = Notifier(clock)
-        self._process_lock = ProcessLock(_beside(path, "presence"))
-        self._ballast = Ballast(_beside(path, "ballast"))
+        self._process_lock = ProcessLock(_sibling(path, "presence"))
+        self._ballast = Ballast(_sibling(path, "ballast"))
         self._reader = Reader(reading, self._health)
-        self._writer = Writer(writing, self._health, disk.FileIdentity(path).holds, self._ballast)
+        self._writer = Writer(
+            writing, self._health, disk.FileIdentity(path).unchanged, self._ballast
+        )
         self.refusals = SqliteRefusals(self._writer, self._reader)
 
     async def reserve_space(self) -> None:
-        await self._writer.run(lambda _: self._ballast.hold())
+        await self._writer.run(lambda _: self._ballast.reserve())
 
     async def recover(self, horizon: timedelta) -> int:
         now = self._clock.steady()
@@ -152,19 +155,19 @@ class SqliteSpool:
 
     def subscribe(self, upstream: str, handoff: Handoff | None) -> None:
         if handoff is None:
-            self._takers.pop(upstream, None)
+            self._handoffs.pop(upstream, None)
         else:
-            self._takers[upstream] = handoff
+            self._handoffs[upstream] = handoff
 
     async def put(
         self, event: VerifiedDelivery, within: float | None = None
     ) -> Stored | Duplicate | Conflict:
         now = self._clock.steady()
-        handoff = None if event.verification.test else self._takers.get(event.upstream)
+        handoff = None if event.verification.test else self._handoffs.get(event.upstream)
         lease_time = None if handoff is None else handoff.reserve()
         if handoff is None or lease_time is None:
             put = partial(events.put, row=events.parameters(event, now, None))
-            result = await _in_time(self._writer.submit(put, is_intake=True), within)
+            result = await _within(self._writer.submit(put, is_intake=True), within)
             if isinstance(result, Stored):
                 self._notifier.notify(event.upstream)
             return result
@@ -182,7 +185,7 @@ class SqliteSpool:
         except Exception:
             handoff.cancel()
             raise
-        return await _in_time(writing, within)
+        return await _within(writing, within)
 
     async def record_proxied(self, passed: Sequence[ProxiedDelivery]) -> None:
         recorded = [events.proxied_parameters(each) for each in passed]
@@ -191,7 +194,7 @@ class SqliteSpool:
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
         self._notifier.clear(upstream)
         if ordered:
-            self._in_order.add(upstream)
+            self._ordered.add(upstream)
         claiming = self._writer.submit(
             partial(
                 queue.claim,
@@ -200,14 +203,14 @@ class SqliteSpool:
                 now=self._clock.steady(),
                 lease=lease,
                 ordered=ordered,
-                began=self._began,
+                opened_at=self._opened_at,
             )
         )
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            # The leases would have nobody to use them, and would have to run out. Whatever goes
-            # wrong with that, the caller is cancelled.
+            # The leases would be used by no worker, and would have to expire. Whatever goes wrong
+            # with that, the caller is cancelled.
             with suppress(SpoolUnavailable):
                 claimed = await claiming
                 await self._writer.run(
@@ -223,10 +226,10 @@ class SqliteSpool:
             decision=decision,
             outcome=outcome,
             now=self._clock.now(),
-            ordered=upstream in self._in_order,
+            ordered=upstream in self._ordered,
         )
-        # Its upstream has room for others meanwhile, but for those that come behind it in order.
-        if await self._writer.run(settling, deferrable=upstream not in self._in_order):
+        # Others can be delivered meanwhile, except where order makes them wait for this one.
+        if await self._writer.run(settling, deferrable=upstream not in self._ordered):
             self._notifier.notify(upstream)
 
     async def release(self, lease: Lease, due: datetime | None = None) -> None:
@@ -246,12 +249,12 @@ class SqliteSpool:
         return await self._reader.run(partial(history.page, query=query))
 
     async def get(self, event_id: str) -> tuple[Record, Event | None] | None:
-        look = partial(history.get, event_id=event_id)
-        found = await self._reader.run(look)
+        read = partial(history.get, event_id=event_id)
+        found = await self._reader.run(read)
         if found is not None and found.damaged:
             now = self._clock.now()
             await self._writer.run(partial(history.quarantine, event_id=event_id, now=now))
-            found = await self._reader.run(look)
+            found = await self._reader.run(read)
         return None if found is None else (found.record, found.event)
 
     async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
@@ -279,50 +282,50 @@ class SqliteSpool:
         await self._notifier.wait(upstream, min(seconds, _POLL_INTERVAL))
 
     async def close(self) -> None:
-        """Finish what was handed in and let go of the file. May be called again."""
+        """Finish every write that was submitted, and close the file. Idempotent."""
         # The last connection moves the log into the database, so it must be the one that writes.
         await self._reader.close()
         await self._writer.close()
         self._process_lock.release()
 
 
-def _beside(path: Path, what: str) -> Path:
-    return path.with_name(f"{path.name}-{what}")
+def _sibling(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{path.name}-{suffix}")
 
 
-async def _in_time(writing: asyncio.Future[T], within: float | None) -> T:
-    """Return what comes of it. `asyncio.timeout` says the same at several times the price.
+async def _within(writing: asyncio.Future[T], within: float | None) -> T:
+    """Return the result of a write. `asyncio.timeout` does the same at several times the price.
 
     Raises:
-        TimeoutError: nothing has within so many seconds.
+        TimeoutError: there is none within so many seconds.
     """
     if within is None:
         return await writing
-    late = asyncio.get_running_loop().call_later(within, _fail_late, writing)
+    timer = asyncio.get_running_loop().call_later(within, _time_out, writing)
     try:
         return await writing
     finally:
-        late.cancel()
+        timer.cancel()
 
 
-def _fail_late(writing: asyncio.Future[T]) -> None:
+def _time_out(writing: asyncio.Future[T]) -> None:
     if not writing.done():
         writing.set_exception(TimeoutError())
 
 
-def _open(path: Path, patience: timedelta) -> tuple[Path, apsw.Connection, apsw.Connection]:
+def _open(path: Path, busy_timeout: timedelta) -> tuple[Path, apsw.Connection, apsw.Connection]:
     # SQLite puts its log beside the file itself, not beside a link to it.
     found = path.resolve()
     try:
-        return found, *_connect(found, patience)
+        return found, *_connect(found, busy_timeout)
     except SpoolUnavailable:
         # Opening writes a little, too. On a full disk the ballast of the last process makes room.
-        if disk.free(found) >= _MIN_FREE_BYTES or not Ballast(_beside(found, "ballast")).remove():
+        if disk.free(found) >= _MIN_FREE_BYTES or not Ballast(_sibling(found, "ballast")).remove():
             raise
-        return found, *_connect(found, patience)
+        return found, *_connect(found, busy_timeout)
 
 
-def _connect(path: Path, patience: timedelta) -> tuple[apsw.Connection, apsw.Connection]:
-    database.prepare(path, patience)
-    writing = database.open_writing(path, patience)
-    return writing, database.open_reading(path, patience)
+def _connect(path: Path, busy_timeout: timedelta) -> tuple[apsw.Connection, apsw.Connection]:
+    database.prepare(path, busy_timeout)
+    writing = database.open_writing(path, busy_timeout)
+    return writing, database.open_reading(path, busy_timeout)

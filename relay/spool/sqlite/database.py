@@ -1,4 +1,4 @@
-"""The database file: open, migrate, settings; the shared epoch; which errors are fatal."""
+"""The database file: migrations, connections and their settings, fatal errors, the shared epoch."""
 
 import errno
 from contextlib import closing, suppress
@@ -21,13 +21,13 @@ from relay.spool.sqlite import disk, events
 # released: another one follows. Each leaves tables that the version before can still work with, so
 # that processes may be upgraded one after the other.
 
-# "RELY"; lies in the header of the file and tells a spool from somebody else's database.
+# "RELY", in the header of the file: tells a spool from another program's database.
 APPLICATION_ID: Final = 0x52454C59
 
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """The versions of the tables before and after; 0 is a file without any."""
+    """The versions of the tables before and after; 0 stands for a file without tables."""
 
     before: int
     after: int
@@ -48,7 +48,7 @@ def check(connection: apsw.Connection, path: Path, known: int) -> int:
     """
     elsewhere = "point `spool.path` elsewhere"
     try:
-        # In one transaction: somebody else may be making the tables meanwhile.
+        # In one transaction: another process may be creating the tables meanwhile.
         with connection:
             application = connection.pragma("application_id")
             version: int = connection.pragma("user_version")
@@ -66,9 +66,9 @@ def check(connection: apsw.Connection, path: Path, known: int) -> int:
 
 
 def apply(connection: apsw.Connection, path: Path, wanted: tuple[str, ...]) -> Migrated:
-    """Apply what is missing of these migrations, each in a transaction of its own.
+    """Apply the missing ones of these migrations, each in a transaction of its own.
 
-    Several processes may do so at the same time: each looks again once it holds the write lock.
+    Several processes may do so at the same time: each checks again once it holds the write lock.
 
     Raises:
         SpoolUnavailable: the file is not a spool, or one of a newer version.
@@ -90,9 +90,9 @@ def apply(connection: apsw.Connection, path: Path, wanted: tuple[str, ...]) -> M
     return Migrated(before, version)
 
 
-# ---- errors that pass, and errors that end the spool ----------------------------------------
+# ---- transient and fatal errors -------------------------------------------------------------
 
-# A write that finds no room has stored nothing, and there may be room later.
+# A write that finds no space has stored nothing, and there may be space later.
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 # After a failed sync the kernel may call the lost pages clean and let the next sync succeed.
@@ -111,7 +111,7 @@ _BREAKING: Final = (
 )
 
 
-def no_room(error: apsw.Error, system_errno: int) -> bool:
+def is_disk_full(error: apsw.Error, system_errno: int) -> bool:
     """Return whether a write found the disk full, or a quota or a limit on files used up."""
     if isinstance(error, apsw.FullError):
         return True
@@ -122,14 +122,14 @@ def no_room(error: apsw.Error, system_errno: int) -> bool:
     )
 
 
-def passes(error: apsw.Error, system_errno: int) -> bool:
+def is_transient(error: apsw.Error, system_errno: int) -> bool:
     """Return whether later work may succeed; `system_errno` is the connection's, read at once."""
     extended = getattr(error, "extendedresult", apsw.SQLITE_OK)
     if extended in _SYNC:
         return False
     if extended == apsw.SQLITE_IOERR_NOMEM:
         return True
-    if no_room(error, system_errno):
+    if is_disk_full(error, system_errno):
         return True
     return not isinstance(error, _BREAKING)
 
@@ -140,38 +140,38 @@ def unavailable(error: apsw.Error | OSError) -> SpoolUnavailable:
 
 
 class StoreHealth:
-    """Whether this spool can be trusted. What one connection finds out ends them all."""
+    """Whether this spool can be trusted: a fatal error on one connection breaks all of them."""
 
     def __init__(self) -> None:
-        self._why: str | None = None
+        self._reason: str | None = None
 
     @property
     def broken(self) -> bool:
-        return self._why is not None
+        return self._reason is not None
 
     def check(self) -> None:
         """Return if the spool may be used.
 
         Raises:
-            SpoolBroken: something was found that does not pass.
+            SpoolBroken: a fatal error has been found.
         """
         if self.broken:
             raise self.failure()
 
     def failure(self) -> SpoolBroken:
         """Return a new exception with the reason why the spool is broken."""
-        return SpoolBroken(self._why)
+        return SpoolBroken(self._reason)
 
     def classify(self, error: apsw.Error, connection: apsw.Connection) -> SpoolUnavailable:
-        """Return what to raise for an error that this connection has just met."""
-        if passes(error, connection.system_errno):
+        """Return the exception for an error that this connection has just raised."""
+        if is_transient(error, connection.system_errno):
             return unavailable(error)
         return self.mark_broken(str(error))
 
     def mark_broken(self, why: str) -> SpoolBroken:
-        """End the spool; return what to raise. The first reason stays."""
-        if self._why is None:
-            self._why = f"the spool is broken and needs a restart: {why}"
+        """Break the spool for good; return the exception. The first reason stays."""
+        if self._reason is None:
+            self._reason = f"the spool is broken and needs a restart: {why}"
         return self.failure()
 
 
@@ -179,41 +179,41 @@ class StoreHealth:
 
 _FULL: Final = 2
 _CACHE_KIB: Final = 4 * 1024
-# A burst makes the write-ahead log grow; this is what it keeps afterwards.
-_LOG_KEEPS: Final = 64 * 1024 * 1024
-_TURNS: Final = 100
+# A burst makes the write-ahead log grow; it is truncated to this size afterwards.
+_LOG_SIZE_LIMIT: Final = 64 * 1024 * 1024
+_MAX_RETRIES: Final = 100
 
 
-def prepare(path: Path, patience: timedelta) -> Migrated:
-    """Make the file if need be, and bring its tables up to date.
+def prepare(path: Path, busy_timeout: timedelta) -> Migrated:
+    """Create the file if it does not exist, and migrate its tables.
 
     Raises:
-        SpoolUnavailable: it cannot be made or opened, is not a spool, or is a newer one.
+        SpoolUnavailable: it cannot be created or opened, is not a spool, or is a newer one.
     """
     disk.create(path)
     wanted = scripts()
     try:
         if not path.with_name(path.name + "-journal").exists():
-            _look(path, len(wanted))
-        with closing(_open(path, apsw.SQLITE_OPEN_READWRITE, patience)) as connection:
+            _check_untouched(path, len(wanted))
+        with closing(_open(path, apsw.SQLITE_OPEN_READWRITE, busy_timeout)) as connection:
             connection.pragma("synchronous", _FULL)
             return apply(connection, path, wanted)
     except apsw.Error as error:
         raise unavailable(error) from error
 
 
-def open_writing(path: Path, patience: timedelta) -> apsw.Connection:
+def open_writing(path: Path, busy_timeout: timedelta) -> apsw.Connection:
     """Return a connection whose commits are on disk when they return.
 
     Raises:
         SpoolUnavailable: the file cannot be opened, or its settings do not hold.
     """
     try:
-        connection = _open(path, apsw.SQLITE_OPEN_READWRITE, patience)
-        mode = _keep_log(connection)
+        connection = _open(path, apsw.SQLITE_OPEN_READWRITE, busy_timeout)
+        mode = _enable_log(connection)
         connection.pragma("synchronous", _FULL)
         connection.pragma("cache_size", -_CACHE_KIB)
-        connection.pragma("journal_size_limit", _LOG_KEEPS)
+        connection.pragma("journal_size_limit", _LOG_SIZE_LIMIT)
         synchronous = connection.pragma("synchronous")
     except apsw.Error as error:
         raise unavailable(error) from error
@@ -225,28 +225,28 @@ def open_writing(path: Path, patience: timedelta) -> apsw.Connection:
     return connection
 
 
-def open_reading(path: Path, patience: timedelta) -> apsw.Connection:
+def open_reading(path: Path, busy_timeout: timedelta) -> apsw.Connection:
     """Return a connection that cannot write.
 
     Raises:
         SpoolUnavailable: the file cannot be opened.
     """
     try:
-        connection = _open(path, apsw.SQLITE_OPEN_READONLY, patience)
+        connection = _open(path, apsw.SQLITE_OPEN_READONLY, busy_timeout)
         connection.pragma("query_only", 1)
     except apsw.Error as error:
         raise unavailable(error) from error
     return connection
 
 
-def leave_log(connection: apsw.Connection) -> None:
-    """Let closing this connection leave the write-ahead log alone."""
+def keep_log_on_close(connection: apsw.Connection) -> None:
+    """Keep the write-ahead log when this connection is closed."""
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 
-def _open(path: Path, flags: int, patience: timedelta) -> apsw.Connection:
+def _open(path: Path, flags: int, busy_timeout: timedelta) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=flags)
-    connection.set_busy_timeout(int(patience / timedelta(milliseconds=1)))
+    connection.set_busy_timeout(int(busy_timeout / timedelta(milliseconds=1)))
     # Without it SQLite, since it looks at values to choose among partial indexes, plans a
     # statement anew each time other values are bound.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
@@ -261,26 +261,26 @@ def _open(path: Path, flags: int, patience: timedelta) -> apsw.Connection:
     return connection
 
 
-def _keep_log(connection: apsw.Connection) -> str:
+def _enable_log(connection: apsw.Connection) -> str:
     """Turn on the write-ahead log and return the journal mode that is in effect.
 
     The first one to open a new file does so; SQLite does not wait when several try at once.
     """
-    for _ in range(_TURNS):
+    for _ in range(_MAX_RETRIES):
         try:
             return str(connection.pragma("journal_mode", "wal"))
         except apsw.BusyError:
-            # This does wait, until whoever is at it has finished.
+            # This does wait, until the other process has finished.
             connection.execute("BEGIN EXCLUSIVE")
             connection.execute("ROLLBACK")
     raise apsw.BusyError("too many processes are opening the file at once")
 
 
-def _look(path: Path, known: int) -> None:
+def _check_untouched(path: Path, known: int) -> None:
     """Refuse a foreign file before anything touches it: no lock, no log, no recovery."""
     address = f"file:{quote(str(path.absolute()))}?immutable=1"
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    # Somebody may be filling the file right now; it will be looked at again under its lock.
+    # Another process may be creating the tables right now; they are checked again under the lock.
     with (
         suppress(apsw.CorruptError),
         closing(apsw.Connection(address, flags=flags)) as connection,
@@ -291,32 +291,32 @@ def _look(path: Path, known: int) -> None:
 # ---- one steady time for all processes ------------------------------------------------------
 # Each process could read the wall clock when it starts. Once that clock has been set in between,
 # they would disagree about when a lease ends, and deliver each other's events. So the first process
-# since the machine was started says what the time was, and the others take its word.
+# since the machine was booted writes the epoch down, and the others use it.
 
-_KNOWN: Final = "SELECT boot, began FROM epoch"
+_READ_EPOCH: Final = "SELECT boot, began FROM epoch"
 
-_FIRST: Final = """
+_WRITE_EPOCH: Final = """
 INSERT INTO epoch (one, boot, began) VALUES (1, :boot, :began)
 ON CONFLICT (one) DO UPDATE SET boot = excluded.boot, began = excluded.began
 WHERE boot <> excluded.boot
 """
 
 
-def agree(connection: apsw.Connection, ours: Epoch) -> Epoch:
-    """Return what steady time is reckoned by here: ours, if nobody said anything since the start.
+def agree_on_epoch(connection: apsw.Connection, ours: Epoch) -> Epoch:
+    """Return the epoch of steady time on this spool: ours, if there is none since this boot.
 
-    A spool that cannot be written now, such as on a full disk, keeps nobody from starting: then it
-    is ours as well.
+    It is ours as well where the spool cannot be written now, as on a full disk: that prevents no
+    start.
     """
     try:
-        if _known(connection).get(ours.boot) is None:
-            said = {"boot": ours.boot, "began": events.micros(ours.began)}
-            connection.execute(_FIRST, said)
-        began = _known(connection)[ours.boot]
+        if _read_epoch(connection).get(ours.boot) is None:
+            values = {"boot": ours.boot, "began": events.micros(ours.began)}
+            connection.execute(_WRITE_EPOCH, values)
+        began = _read_epoch(connection)[ours.boot]
     except apsw.Error:
         return ours
     return Epoch(ours.boot, events.moment(began))
 
 
-def _known(connection: apsw.Connection) -> dict[str, int]:
-    return {str(boot): int(began) for boot, began in events.fetch(connection, _KNOWN, ())}
+def _read_epoch(connection: apsw.Connection) -> dict[str, int]:
+    return {str(boot): int(began) for boot, began in events.fetch(connection, _READ_EPOCH, ())}

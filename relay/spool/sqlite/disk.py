@@ -11,13 +11,13 @@ from relay.core.errors import SpoolUnavailable
 
 
 def create(path: Path) -> None:
-    """Make an empty file that only its owner may read; leave one that exists as it is.
+    """Create an empty file that only its owner may read; leave one that exists as it is.
 
-    SQLite gives the files that it puts beside it the same mode. The directory is synced: the
+    SQLite gives the log and its index the same mode. The directory is synced: the
     sync of a new file's content does not make its name durable.
 
     Raises:
-        SpoolUnavailable: it cannot be made there.
+        SpoolUnavailable: it cannot be created there.
     """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -40,17 +40,17 @@ def sync_directory(path: Path) -> None:
 
 
 class FileIdentity:
-    """Remembers which file lies at a path."""
+    """The device and inode of the file at a path, to notice that it was replaced."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = self._look()
+        self._opened = self._identity()
 
-    def holds(self) -> bool:
-        """Return whether it is still the same file; what is written to another one is lost."""
-        return self._look() == self._seen
+    def unchanged(self) -> bool:
+        """Return whether it is still the same file; what is written to a removed one is lost."""
+        return self._identity() == self._opened
 
-    def _look(self) -> tuple[int, int] | None:
+    def _identity(self) -> tuple[int, int] | None:
         try:
             status = self._path.stat()
         except OSError:
@@ -59,7 +59,7 @@ class FileIdentity:
 
 
 def size(path: Path) -> int:
-    """Return the bytes of the database and of what lies beside it."""
+    """Return the bytes of the database, its log and the log's index."""
     return sum(_size(path.with_name(path.name + suffix)) for suffix in ("", "-wal", "-shm"))
 
 
@@ -69,7 +69,7 @@ def log_size(path: Path) -> int:
 
 
 def free(path: Path) -> int:
-    """Return the bytes left for us on the volume."""
+    """Return the bytes on the volume that are free for this user."""
     volume = os.statvfs(path.parent)
     return volume.f_bavail * volume.f_frsize
 
@@ -85,30 +85,30 @@ def _size(path: Path) -> int:
 # SQLite writes even an update or a deletion to its log first: on a full disk nothing can be
 # settled, and what has been delivered would be delivered again.
 
-#: Room for a log that is full, and for moving it into the database.
+#: Space for a log that is full, and for moving it into the database.
 _SIZE: Final = 32 * 1024 * 1024
-#: On a small volume, this part of it.
-_PART: Final = 8
+#: On a small volume, its size divided by this.
+_VOLUME_FRACTION: Final = 8
 
 
 class Ballast:
-    """Bytes of a volume that are kept, and let go in need. Used by one thread.
+    """A file that reserves space on a volume, and is removed in need. Used by one thread.
 
-    spent: they were let go, or could not be had: there is no room for anything new.
-    size: how many there are, or were at last.
+    spent: it was removed, or could not be allocated: there is no space for anything new.
+    size: its bytes, or those that it had last.
     """
 
     def __init__(self, path: Path) -> None:
-        """Take the path of the file; `hold` makes it."""
+        """Take the path of the file; `reserve` creates it."""
         self._path = path
         self.spent = False
         self.size = _SIZE
 
-    def hold(self) -> bool:
-        """Take up the room if it is there; return whether it was.
+    def reserve(self) -> bool:
+        """Allocate the file if there is space for it; return whether there was.
 
-        What was let go is taken back whole, and only when as much is free beside it: the room
-        that letting go has made is for what is under way.
+        It is allocated whole, and only when as much is free besides: the space that removing it
+        has made is for outcomes of stored events.
         """
         try:
             self.spent = not self._allocate()
@@ -117,7 +117,7 @@ class Ballast:
         return not self.spent
 
     def release(self) -> None:
-        """Let the room go, in need."""
+        """Remove the file in need; there is no space for anything new from now on."""
         self.remove()
         self.spent = True
 
@@ -130,16 +130,16 @@ class Ballast:
         return True
 
     def _allocate(self) -> bool:
-        """Make the file, or leave one as it is; return False when there is no room."""
+        """Create the file, or leave one as it is; return False when there is no space."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             wanted = os.fstat(descriptor).st_size
             if not wanted:
                 volume = os.fstatvfs(descriptor)
-                wanted = min(_SIZE, volume.f_blocks * volume.f_frsize // _PART)
+                wanted = min(_SIZE, volume.f_blocks * volume.f_frsize // _VOLUME_FRACTION)
                 if volume.f_bavail * volume.f_frsize < 2 * wanted:
                     return False
-            # Blocks, not a hole: a hole takes up nothing.
+            # Blocks, not a hole: a hole reserves nothing.
             os.posix_fallocate(descriptor, 0, wanted)
             self.size = wanted
             return True
@@ -153,19 +153,19 @@ class Ballast:
 
 
 class ProcessLock:
-    """One process's mark that it may hold leases."""
+    """A file lock that says: this process may hold leases."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Be present from now on; return whether nobody else is. Call it once.
+        """Take the lock, exclusively if no other process holds it; return whether it is. Call once.
 
-        While it says so, nobody else can enter until `settle`.
+        While it is exclusive, other processes wait until `downgrade`.
 
         Raises:
-            SpoolUnavailable: the file cannot be made.
+            SpoolUnavailable: the file cannot be created or locked.
         """
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -180,12 +180,12 @@ class ProcessLock:
         return True
 
     def downgrade(self) -> None:
-        """Let others enter beside us."""
+        """Share the lock with other processes."""
         if self._descriptor is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
     def release(self) -> None:
-        """Be gone. May be called again."""
+        """Release the lock. Idempotent."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

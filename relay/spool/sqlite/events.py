@@ -1,4 +1,4 @@
-"""Event rows: columns and checksums, insert-or-duplicate, and the record of a proxied delivery."""
+"""Event rows: columns, checksums, insert-or-duplicate, and the record of a proxied delivery."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -27,8 +27,8 @@ from relay.core.request import Headers, VerifiedDelivery
 from relay.spool import Conflict, Duplicate, Record, Stored
 
 # ---- checksums ------------------------------------------------------------------------------
-# It covers what an upstream is sent: the stored columns and the body. It is kept for as long as the
-# event, so what is written here can only be changed together with a migration.
+# A checksum covers what an upstream is sent: the sealed columns and the body. It is stored for as
+# long as the event, so its format can only be changed together with a migration.
 
 Field = str | int | float | bytes | None
 
@@ -36,7 +36,7 @@ _VERSION: Final = b"event 1\n"
 
 
 def digest(fields: Sequence[Field]) -> str:
-    """Return a digest of these fields, at least one, that no other fields have, in hexadecimal.
+    """Return a digest of these fields, at least one, in hexadecimal; no other fields have it.
 
     The last one may be long: where it is bytes, it is hashed as it is.
 
@@ -50,15 +50,16 @@ def digest(fields: Sequence[Field]) -> str:
     except TypeError as error:
         raise ValueError(str(error)) from None
     kind = b"raw" if isinstance(last, bytes) else b"json"
-    # The length keeps the one from passing for a part of the other.
+    # The length keeps bytes of one from counting as part of the other.
     return sha256(b"%b%d %b %b%b" % (_VERSION, len(head), kind, head, tail)).hexdigest()
 
 
 def seal(received: str, conflicts_with: str | None, out_of_order: int) -> str:
-    """Return the checksum, as the statement that stores an event writes it.
+    """Return the checksum, as the statement that stores an event composes it.
 
-    received: the digest of what came from outside. The rest is found out by that statement, which
-        can put values in a row but cannot hash: they stand here a second time, to be compared.
+    received: the digest of what came from outside. The rest is decided by that statement, which can
+        put values in a row but cannot hash: so they are part of the checksum in clear, to be
+        compared.
     """
     return f"{received} {out_of_order} {conflicts_with or ''}"
 
@@ -72,7 +73,7 @@ def _marked(raw: bytes) -> dict[str, str]:
 
 SQLiteValue = str | int | float | bytes | None
 
-# A column's type is the table's business: it is STRICT.
+# The columns' types are checked by the table: it is STRICT.
 Row = tuple[Any, ...]
 Parameters = dict[str, SQLiteValue]
 
@@ -101,7 +102,7 @@ _SEALED: Final = (
 
 _sealed: Final = itemgetter(*_SEALED)
 
-# What the checksum covers besides, by name, where it is so.
+# Flags that the checksum covers besides: by name, where they are set.
 _FLAGS: Final = ("reconciled", "confirm")
 
 EVENT: Final = ", ".join((*_SEALED, "conflicts_with", "out_of_order", "checksum", *_FLAGS))
@@ -135,7 +136,7 @@ def fetch(
     statement: str,
     values: Sequence[SQLiteValue] | Mapping[str, SQLiteValue],
 ) -> list[Row]:
-    """Return every row; a statement that changes something has done so entirely."""
+    """Return every row; a statement that changes rows has run to its end."""
     return connection.execute(statement, values).fetchall()
 
 
@@ -145,14 +146,14 @@ def micros(time: datetime) -> int:
 
 
 def moment(number: int) -> datetime:
-    """Return the time that is so many microseconds after 1970, or the nearest there is."""
+    """Return the time so many microseconds after 1970, or the nearest that can be represented."""
     return _EPOCH + min(max(number, _FIRST), _LAST) * _MICROSECOND
 
 
 def parameters(event: VerifiedDelivery, now: datetime, until: datetime | None) -> Parameters:
-    """Return what an `INSERT` needs: every column, and `refuse`.
+    """Return the values of an `INSERT`: every column, and `refuse`.
 
-    until: the end of the lease under which it is stored; None to have it claimed.
+    until: the end of the lease under which it is stored; None to store it as ready.
     """
     verification = event.verification
     row = _received(event)
@@ -170,11 +171,11 @@ def parameters(event: VerifiedDelivery, now: datetime, until: datetime | None) -
 
 
 def proxied_parameters(passed: ProxiedDelivery) -> Parameters:
-    """Return what an `INSERT` of a delivery that was passed on needs."""
+    """Return the values of an `INSERT` of a delivery that was passed on."""
     received = _received(passed.delivery)
     return received | {
         "checksum": seal(str(received["digest"]), None, 0),
-        # Instead of what it says: no two are the same event, and none is one that `put` stores.
+        # Instead of its content: no two are the same event, and none is one that `put` stores.
         "content": passed.delivery.event_id.encode(),
         "settled_at": micros(passed.at),
         "outcome": outcome_text(passed.outcome),
@@ -182,7 +183,7 @@ def proxied_parameters(passed: ProxiedDelivery) -> Parameters:
 
 
 def _received(event: VerifiedDelivery) -> Parameters:
-    """Return what came from outside, and its digest."""
+    """Return the columns that come from outside, and their digest."""
     delivery, verification = event.delivery, event.verification
     row: Parameters = {
         "id": event.event_id,
@@ -244,17 +245,19 @@ def _digest(sealed: Row, flags: Sequence[SQLiteValue]) -> str:
     return digest((*compress(_FLAGS, flags), *sealed))
 
 
-def first_lease(stored: VerifiedDelivery, as_what: Stored, now: datetime, until: datetime) -> Lease:
-    """Return the lease under which an event has just been stored, as reading it would."""
-    found = event_of(
-        stored, conflicts_with=as_what.conflicts_with, out_of_order=as_what.out_of_order
+def first_lease(
+    delivery: VerifiedDelivery, stored: Stored, now: datetime, until: datetime
+) -> Lease:
+    """Return the lease under which an event has just been stored, equal to one that is read."""
+    leased = event_of(
+        delivery, conflicts_with=stored.conflicts_with, out_of_order=stored.out_of_order
     )
-    return lease(found, 1, 0, micros(now), moment(micros(until)))
+    return lease(leased, 1, 0, micros(now), moment(micros(until)))
 
 
-def lease(found: Event, attempts: int, earlier: int, since: int, until: datetime) -> Lease:
-    """Return the lease of an event that has been tried `attempts` times, this one included."""
-    return Lease(found, attempts, attempts - earlier, moment(since), until)
+def lease(leased: Event, attempts: int, earlier: int, since: int, until: datetime) -> Lease:
+    """Return the lease of an event with this number of attempts, the leased one included."""
+    return Lease(leased, attempts, attempts - earlier, moment(since), until)
 
 
 def record(row: Row) -> Record:
@@ -299,7 +302,7 @@ def _status(text: str) -> Status:
     try:
         return Status(text)
     except ValueError:
-        # A damaged status is none that any statement looks for: nothing more will be done.
+        # No statement selects a damaged status: the event will never be delivered.
         return Status.DEAD
 
 
@@ -373,7 +376,7 @@ ON CONFLICT DO NOTHING
 
 
 def put(connection: apsw.Connection, row: Parameters) -> Stored | Duplicate | Conflict:
-    """Store the event of `rows.parameters`, or say which event it is, or stands against."""
+    """Store the event of these `parameters`, or return the event that it equals or contradicts."""
     for conflicts_with, out_of_order in fetch(connection, _PUT, row):
         return Stored(str(row["id"]), conflicts_with, bool(out_of_order))
     for event_id, same in fetch(connection, _KNOWN, row):
@@ -386,6 +389,6 @@ def put(connection: apsw.Connection, row: Parameters) -> Stored | Duplicate | Co
 
 
 def record_proxied(connection: apsw.Connection, passed: Sequence[Parameters]) -> None:
-    """Keep each of `rows.passed_parameters`, unless it is there already; all or none."""
+    """Store each of these `proxied_parameters`, unless it is there already; all or none."""
     with connection:
         connection.executemany(_RECORD, passed)

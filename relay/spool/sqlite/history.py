@@ -1,4 +1,4 @@
-"""The statements behind looking at events: page, get, requeue, prune, stats."""
+"""The statements of history: page, get, requeue, prune, stats, integrity check."""
 
 import re
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ WHERE id = :id AND status IN ('pending', 'held', 'dead')
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An event, with its content if that is there and sound."""
+    """An event, with its content unless that is pruned or damaged."""
 
     record: Record
     event: Event | None
@@ -76,7 +76,7 @@ def page(connection: apsw.Connection, query: Query) -> Page:
     Raises:
         ValueError: `after` was not the `next` of a page, or the limit is not positive.
     """
-    conditions, values = _narrowed(query)
+    conditions, values = _conditions(query)
     # One more than asked for tells whether there is another page.
     statement = _PAGE.format(conditions=conditions)
     found = events.fetch(connection, statement, values | {"limit": query.limit + 1})
@@ -102,7 +102,7 @@ def get(connection: apsw.Connection, event_id: str) -> Found | None:
 
 
 def quarantine(connection: apsw.Connection, event_id: str, now: datetime) -> None:
-    """Take a damaged event out of delivery. One that is delivered, or being tried, stays so."""
+    """Make a damaged event dead. One that is delivered or leased stays as it is."""
     connection.execute(_QUARANTINE, {"id": event_id, "now": events.micros(now)})
 
 
@@ -110,9 +110,9 @@ def requeue(connection: apsw.Connection, query: Query, now: datetime) -> list[tu
     """Make events due again, the oldest first; return their ids and upstreams.
 
     Raises:
-        ValueError: the query does not say which events, or is not a proper one.
+        ValueError: the query has neither ids nor a filter, or a limit that is not positive.
     """
-    conditions, values = _narrowed(query)
+    conditions, values = _conditions(query)
     if not values:
         raise ValueError("requeue needs ids or a filter; nothing was requeued")
     statement = _REQUEUE.format(conditions=conditions)
@@ -121,8 +121,8 @@ def requeue(connection: apsw.Connection, query: Query, now: datetime) -> list[tu
     return [(event_id, upstream) for _, event_id, upstream in sorted(found)]
 
 
-def _narrowed(query: Query) -> tuple[str, events.Parameters]:
-    """Return the conditions of a query as SQL, and their values; none when it takes everything."""
+def _conditions(query: Query) -> tuple[str, events.Parameters]:
+    """Return the conditions of a query as SQL, and their values; none when it has no filter."""
     if query.limit < 1:
         raise ValueError(f"a limit is at least 1, not {query.limit}")
     given = {
@@ -197,7 +197,7 @@ FROM (
 def prune(
     connection: apsw.Connection, bodies_before: datetime, keys_before: datetime, limit: int
 ) -> int:
-    """Remove records, then bodies, of settled events; return how many events were touched."""
+    """Remove records, then bodies, of settled events; return how many events were changed."""
     with connection:
         connection.execute(_RECORDS, {"before": events.micros(keys_before), "limit": limit})
         removed = connection.changes()
@@ -207,7 +207,7 @@ def prune(
 
 
 def probe(connection: apsw.Connection) -> None:
-    """Write as much as a large delivery would need, in a place that nobody reads."""
+    """Write as much as a large delivery needs, into a table of its own."""
     connection.execute(_PROBE)
 
 
@@ -215,7 +215,7 @@ def check_integrity(connection: apsw.Connection) -> tuple[str, ...]:
     """Return what SQLite finds wrong with the file, at most `_FINDINGS` lines.
 
     Raises:
-        SpoolUnavailable: it could not be looked over.
+        SpoolUnavailable: it could not be checked.
     """
     try:
         found = [str(line) for (line,) in events.fetch(connection, _INSPECT, ())]

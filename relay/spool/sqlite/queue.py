@@ -13,22 +13,22 @@ from relay.spool import Claimed
 from relay.spool.sqlite import events
 
 # ---- how old an event is, in SQL ------------------------------------------------------------
-# It is as old as it was when it fell due, whatever clock that went by, and grows older while there
-# is somebody to serve it. So neither a clock that was wrong, before or now, nor a time without a
-# relay brings it any nearer to being given up.
+# Its age is what it was when it fell due, by whatever clock, and grows while a relay serves it. So
+# neither a clock that was wrong, before or now, nor a time without a relay brings it any nearer to
+# `give_up_after`.
 #
-# SQL over a row of `events`: `:now` is the time, `:began` that since which there is somebody. A row
-# that is damaged gives a time, too: it must not end a statement that is about others as well.
+# SQL over a row of `events`: `:now` is the time, `:began` the time since which the spool is open. A
+# row that is damaged gives a time, too: it must not fail a statement that is about others as well.
 
-#: When the event fell due: not before somebody was there, and not after now.
+#: When the event fell due: not before the spool was open, and not after now.
 FELL_DUE: Final = "ifnull(max(min(due_at, :now), :began), :now)"
 
-#: When its round began.
+#: When its round started.
 AGED_SINCE: Final = f"min(ifnull(CAST(since + {FELL_DUE} - due_at AS INTEGER), :now), :now)"
 
 # ---- leases ---------------------------------------------------------------------------------
 
-# What one claim moves or looks through at most, so that it never holds up the writes behind it.
+# The most rows that one claim moves or scans, so that it never holds up the writes behind it.
 _SCAN_STEP: Final = 1000
 
 _EXPIRED: Final = """
@@ -63,7 +63,7 @@ UPDATE events SET status = 'pending', place = 'ready', lease_until = NULL
 WHERE status = 'leased' AND lease_until > :horizon
 """
 
-# Order was wanted before and is not any more.
+# The upstream was served in order before, and is not any more.
 _UNORDERED: Final = """
 UPDATE events SET place = 'ready'
 WHERE seq IN (
@@ -106,7 +106,7 @@ SET status = 'dead', place = NULL, due_at = NULL, settled_at = :now, last_outcom
 WHERE seq IN (SELECT value FROM json_each(:seqs))
 """
 
-# As bytes: what is damaged may be no text any more.
+# As bytes: a damaged text may be no UTF-8 any more.
 _ID: Final = "SELECT CAST(id AS BLOB) FROM events WHERE seq = :seq"
 
 _FIRST_READY: Final = """
@@ -123,7 +123,7 @@ SELECT lease_until FROM events
 WHERE upstream = :upstream AND status = 'leased' ORDER BY lease_until LIMIT 1
 """
 
-# `attempts` alone is not enough: a lease that was given back leaves its number to the next one.
+# `attempts` alone is not enough: the lease after one that was released has the same number.
 _HELD: Final = "id = :id AND status = 'leased' AND attempts = :attempt AND lease_until = :until"
 
 _SETTLE: Final = f"""
@@ -140,7 +140,7 @@ SET status = 'pending', place = 'ready', attempts = attempts - 1, lease_until = 
 WHERE {_HELD} RETURNING 1
 """  # noqa: S608 - a condition, no values
 
-# As if the event had come later by what it waits.
+# As if the event had been received later, by as much as it waits.
 _PUT_OFF_UNTRIED: Final = f"""
 UPDATE events
 SET status = 'pending', place = 'waiting', attempts = attempts - 1, lease_until = NULL,
@@ -164,11 +164,11 @@ def claim(
     lease: timedelta,
     *,
     ordered: bool,
-    began: datetime,
+    opened_at: datetime,
 ) -> Claimed:
     """Lease due events, in order of receipt; an event whose checksum is wrong becomes dead.
 
-    began: since when there is somebody to serve the upstream.
+    opened_at: when the spool was opened.
 
     Raises:
         ValueError: the limit is not positive.
@@ -178,7 +178,7 @@ def claim(
     until = events.micros(now + lease)
     times: events.Parameters = {
         "now": events.micros(now),
-        "began": events.micros(began),
+        "began": events.micros(opened_at),
         "until": until,
     }
     at = times | {"upstream": upstream, "step": _SCAN_STEP}
@@ -186,7 +186,7 @@ def claim(
         connection.execute(_EXPIRED, at)
         connection.execute(_DUE, at)
         if ordered:
-            seqs = _heads(connection, upstream, limit)
+            seqs = _unblocked(connection, upstream, limit)
         else:
             connection.execute(_UNORDERED, at)
             found = events.fetch(connection, _READY, {"upstream": upstream, "limit": limit})
@@ -197,8 +197,8 @@ def claim(
             connection.execute(_QUARANTINE, {"seqs": _array(damaged), "now": at["now"]})
         lost = _ids(connection, damaged)
         others = _first(connection, _FIRST_LEASED, upstream)
-        sound = [seq for seq, got in read if got is not None]
-        connection.execute(_LEASE, times | {"seqs": _array(sound)})
+        intact = [seq for seq, got in read if got is not None]
+        connection.execute(_LEASE, times | {"seqs": _array(intact)})
         ready = _first(connection, _FIRST_READY, upstream)
         waiting = _first(connection, _FIRST_WAITING, upstream)
     return Claimed(
@@ -211,7 +211,7 @@ def claim(
 
 
 def recover(connection: apsw.Connection) -> int:
-    """Make every leased event due; return how many. Nobody may hold a lease."""
+    """Make every leased event due; return how many. No process may hold a lease."""
     connection.execute(_ORPHANED)
     return connection.changes()
 
@@ -246,16 +246,16 @@ def settle(
 ) -> bool:
     """Record what came of an attempt; return whether there may be more to claim now.
 
-    ordered: its upstream is served in order, so that others may have waited for this event.
+    ordered: its upstream is served in order, so that others may have been blocked by this event.
 
     Raises:
-        LeaseLost: the lease has passed to somebody else.
+        LeaseLost: the lease is not held any more.
     """
     status, place, due = _state(decision)
     settled = events.fetch(
         connection,
         _SETTLE,
-        _holder(lease)
+        _lease_values(lease)
         | {
             "status": status,
             "place": place,
@@ -272,12 +272,12 @@ def settle(
 def release(
     connection: apsw.Connection, lease: Lease, now: datetime, due: datetime | None = None
 ) -> None:
-    """Make the event due at once, or at `due`, as if it had not been claimed.
+    """Make the event due at once, or at `due`, and uncount its attempt.
 
     Raises:
-        LeaseLost: the lease has passed to somebody else.
+        LeaseLost: the lease is not held any more.
     """
-    held = _holder(lease) | {"now": events.micros(now)}
+    held = _lease_values(lease) | {"now": events.micros(now)}
     statement = _RELEASE
     if due is not None and due > now:
         held["due"] = events.micros(due)
@@ -290,41 +290,41 @@ def give_back(connection: apsw.Connection, leases: Iterable[Lease], now: datetim
     """Release those of these leases that are still held."""
     with connection:
         for lease in leases:
-            events.fetch(connection, _RELEASE, _holder(lease) | {"now": events.micros(now)})
+            events.fetch(connection, _RELEASE, _lease_values(lease) | {"now": events.micros(now)})
 
 
-def _heads(connection: apsw.Connection, upstream: str, limit: int) -> list[int]:
-    """Return up to `limit` ready events with nothing before them in their lane.
+def _unblocked(connection: apsw.Connection, upstream: str, limit: int) -> list[int]:
+    """Return up to `limit` ready events with no earlier unsettled one of their lane.
 
-    The others move out of the way, so that the next claim need not look at them again.
+    The others are marked as blocked, so that the next claim does not scan them again.
     """
-    heads: list[int] = []
-    behind: list[int] = []
+    unblocked: list[int] = []
+    blocked: list[int] = []
     found = connection.execute(_READY_OR_BEHIND, {"upstream": upstream, "step": _SCAN_STEP})
     row: events.Row
     for row in found:
         seq, follows = row
         if follows:
-            behind.append(seq)
+            blocked.append(seq)
         else:
-            heads.append(seq)
-            if len(heads) == limit:
+            unblocked.append(seq)
+            if len(unblocked) == limit:
                 break
     found.close(force=True)
-    connection.execute(_BEHIND, {"seqs": _array(behind)})
-    return heads
+    connection.execute(_BEHIND, {"seqs": _array(blocked)})
+    return unblocked
 
 
 def _read(
     connection: apsw.Connection, seqs: Sequence[int], times: events.Parameters, until: int
 ) -> list[tuple[int, Lease | None]]:
-    """Return the leases of these events, about to be taken; None for one that is damaged."""
+    """Return the leases that these events are about to get; None for a damaged one."""
     try:
         found = events.fetch(connection, _READ, times | {"seqs": _array(seqs)})
     except UnicodeDecodeError:
         if len(seqs) == 1:
             return [(seqs[0], None)]
-        # One of them is damaged so that its text is no text: each is read by itself.
+        # One of them is damaged so that its text is no UTF-8: each is read by itself.
         return [read for seq in seqs for read in _read(connection, [seq], times, until)]
     return [(seq, _lease(tuple(row), until)) for seq, *row in found]
 
@@ -349,7 +349,7 @@ def _state(decision: Decision) -> tuple[str, str | None, datetime | None]:
             return "pending", "waiting", due
 
 
-def _holder(lease: Lease) -> events.Parameters:
+def _lease_values(lease: Lease) -> events.Parameters:
     return {"id": lease.event.id, "attempt": lease.attempt, "until": events.micros(lease.until)}
 
 

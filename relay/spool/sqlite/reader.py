@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Reader:
-    """Runs work on a connection that cannot write, one after the other."""
+    """Runs work on a read-only connection, in a thread of its own, one after the other."""
 
     def __init__(self, connection: apsw.Connection, health: StoreHealth) -> None:
         self._connection = connection
@@ -36,16 +36,16 @@ class Reader:
         self._health.check()
         if self._closed:
             raise SpoolUnavailable("the spool is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._execute, work)
 
     async def close(self) -> None:
-        """Finish what was begun and close the connection."""
+        """Finish the work that was submitted, and close the connection."""
         if not self._closed:
             self._closed = True
             self._thread.submit(self._connection.close)
         await asyncio.to_thread(self._thread.shutdown)
 
-    def _do(self, work: Callable[[apsw.Connection], T]) -> T:
+    def _execute(self, work: Callable[[apsw.Connection], T]) -> T:
         try:
             return work(self._connection)
         except apsw.Error as error:
@@ -53,14 +53,14 @@ class Reader:
 
 
 # ---- low-priority work on the file ----------------------------------------------------------
-# While it reads, SQLite's log cannot begin anew. On a machine with no time to spare that would go
-# on for as long as the load does, so work that holds the log up for too long is begun again, as an
-# equal.
+# While it reads, SQLite's log cannot be reset. On a machine without idle time that would go on for
+# as long as the load does, so work that holds the log up for too long is restarted at normal
+# priority.
 
-#: The niceness of what may take as long as it wants.
+#: The niceness of work without a deadline.
 LOWEST_PRIORITY: Final = 19
 
-# How often to see whether it has held up others for long enough, in seconds.
+# Seconds between checks whether it has held the log up for too long.
 _POLL_INTERVAL: Final = 0.25
 
 
@@ -70,17 +70,17 @@ async def run_at_low_priority(
     *,
     too_long: Callable[[], bool],
 ) -> T:
-    """Return what the work returns, or raise what it raises. Cancelled, it ends the work.
+    """Return what the work returns, or raise what it raises. Cancelling interrupts the work.
 
     work: is called in a thread of its own, and ends early when its connection is interrupted.
-    too_long: whether it has gone on for too long at its low priority.
+    too_long: whether to interrupt it and restart it at normal priority.
     """
     connection = await asyncio.to_thread(connect)
     try:
         try:
-            return await _done(connection, work, _lower_priority, too_long)
+            return await _run_in_thread(connection, work, _lower_priority, too_long)
         except _TooLong:
-            return await _done(connection, work, _raise_priority, _never)
+            return await _run_in_thread(connection, work, _keep_priority, _never)
     finally:
         connection.close()
 
@@ -89,14 +89,14 @@ class _TooLong(Exception):
     """The work was interrupted."""
 
 
-async def _done(
+async def _run_in_thread(
     connection: apsw.Connection,
     work: Callable[[apsw.Connection], T],
-    begin: Callable[[], None],
+    set_priority: Callable[[], None],
     too_long: Callable[[], bool],
 ) -> T:
     # A thread each time: a low priority cannot be taken back.
-    thread = ThreadPoolExecutor(1, "spool-aside", initializer=begin)
+    thread = ThreadPoolExecutor(1, "spool-aside", initializer=set_priority)
     working = asyncio.get_running_loop().run_in_executor(thread, work, connection)
     try:
         while not working.done():
@@ -105,7 +105,7 @@ async def _done(
                 raise _TooLong
         return working.result()
     finally:
-        # One that comes before the statement has begun is lost.
+        # An interrupt that comes before the statement has started is lost.
         while not working.done():
             connection.interrupt()
             await asyncio.wait([working], timeout=_POLL_INTERVAL)
@@ -115,13 +115,13 @@ async def _done(
 
 
 def _lower_priority() -> None:
-    """Let every other thread go first, where the system gives threads a priority each (Linux)."""
+    """Give this thread the lowest priority, where a thread can have its own (Linux)."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
 
 
-def _raise_priority() -> None:
-    """Go on at the priority of all."""
+def _keep_priority() -> None:
+    """Run at the priority of the process."""
 
 
 def _never() -> bool:

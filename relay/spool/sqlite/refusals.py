@@ -65,7 +65,7 @@ UPDATE refusals SET reason = :reason, detail = :detail, tried_at = :at
 WHERE id = :id AND released_as IS NULL
 """
 
-# What was mended is an event now, and its content lies there. A query may hold a token.
+# A released one is an event now, which has the content. A query may hold a token.
 _RELEASED: Final = """
 UPDATE refusals SET released_as = :event, tried_at = :at, headers = '[]', body = x'', size = 0,
     target = substr(target, 1, instr(target || '?', '?') - 1)
@@ -79,11 +79,11 @@ WHERE seq IN (SELECT seq FROM refusals WHERE received_at < :before LIMIT :limit)
 
 
 def parameters(refused: Refused) -> events.Parameters:
-    """Return what an `INSERT` needs."""
+    """Return the values of an `INSERT`."""
     head = refused.head
     headers = orjson.dumps(list(head.headers))
     same = (refused.endpoint, head.method, head.target)
-    told = orjson.dumps([*same, len(headers)]) + headers + refused.body
+    identity = orjson.dumps([*same, len(headers)]) + headers + refused.body
     return {
         "id": refused.id,
         "endpoint": refused.endpoint,
@@ -97,7 +97,7 @@ def parameters(refused: Refused) -> events.Parameters:
         "target": head.target,
         "headers": headers.decode(),
         "received_at": events.micros(head.received_at),
-        "fingerprint": sha256(told).digest(),
+        "fingerprint": sha256(identity).digest(),
         "size": refused.size,
         "body": refused.body,
     }
@@ -106,7 +106,7 @@ def parameters(refused: Refused) -> events.Parameters:
 def keep(
     connection: apsw.Connection, refused: Sequence[events.Parameters], bounds: RefusalLimits
 ) -> None:
-    """Keep these, and let go of what is past the bounds; all of it or nothing."""
+    """Keep these, and remove what is past the bounds; all of it or nothing."""
     with connection:
         connection.executemany(_KEEP, refused)
         for client in {row["client"] for row in refused}:
@@ -146,33 +146,33 @@ def page(connection: apsw.Connection, query: RefusalQuery) -> RefusalPage:
     found = events.fetch(connection, statement, values | {"limit": query.limit + 1})
     shown = found[: query.limit]
     more = str(shown[-1][-1]) if len(found) > len(shown) else None
-    return RefusalPage(tuple(_kept(row[:-1], b"") for row in shown), more)
+    return RefusalPage(tuple(_stored(row[:-1], b"") for row in shown), more)
 
 
 def get(connection: apsw.Connection, refusal_id: str) -> StoredRefusal | None:
     """Return one with its body, or None when there is none of this id."""
     for row in events.fetch(connection, _ONE, {"id": refusal_id}):
-        return _kept(row[:-1], row[-1])
+        return _stored(row[:-1], row[-1])
     return None
 
 
 def mark_refused(
     connection: apsw.Connection, refusal_id: str, reason: Reason, detail: str, at: datetime
 ) -> None:
-    """Note why it is refused now."""
-    told = {"id": refusal_id, "reason": reason.value, "detail": detail, "at": events.micros(at)}
-    connection.execute(_STILL, told)
+    """Record why it is refused now."""
+    values = {"id": refusal_id, "reason": reason.value, "detail": detail, "at": events.micros(at)}
+    connection.execute(_STILL, values)
 
 
 def mark_released(
     connection: apsw.Connection, refusal_id: str, event_id: str, at: datetime
 ) -> None:
-    """Note what event it became, and let its content go."""
+    """Record the event that it became, and remove its content."""
     connection.execute(_RELEASED, {"id": refusal_id, "event": event_id, "at": events.micros(at)})
 
 
 def prune(connection: apsw.Connection, before: datetime, limit: int) -> int:
-    """Remove those that came before; return how many."""
+    """Remove up to `limit` that came first before this time; return how many."""
     connection.execute(_PRUNE, {"before": events.micros(before), "limit": limit})
     return connection.changes()
 
@@ -184,7 +184,7 @@ def _position(after: str) -> int:
     return int(after)
 
 
-def _kept(row: events.Row, body: bytes) -> StoredRefusal:
+def _stored(row: events.Row, body: bytes) -> StoredRefusal:
     values = dict(zip(_NAMES, row, strict=True))
     head = RequestHead(
         method=values["method"],
@@ -219,7 +219,7 @@ class SqliteRefusals:
 
     async def keep(self, refused: Sequence[Refused], bounds: RefusalLimits) -> None:
         kept = [parameters(each) for each in refused]
-        # A full disk keeps its last room for what was acknowledged.
+        # A full disk keeps its last space for what was acknowledged.
         await self._writer.run(partial(keep, refused=kept, bounds=bounds), is_intake=True)
 
     async def page(self, query: RefusalQuery) -> RefusalPage:

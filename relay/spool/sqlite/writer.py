@@ -1,7 +1,7 @@
-"""Group commit: one thread gathers what waits, commits once, and only then answers.
+"""Group commit: one thread takes all waiting writes, commits them once, then resolves them.
 
-When the disk is full it takes nothing in, and goes on writing down what came of what it has: for
-that the ballast is let go. Once there is room for the ballast again, it takes in again.
+On a full disk, new events are refused and outcomes of stored ones are still written: the ballast is
+released for that. Once there is space for the ballast again, new events are accepted again.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import apsw
 
 from relay.core.errors import SpoolUnavailable
 from relay.spool import SpoolFull, SpoolOverloaded
-from relay.spool.sqlite.database import StoreHealth, leave_log, no_room
+from relay.spool.sqlite.database import StoreHealth, is_disk_full, keep_log_on_close
 from relay.spool.sqlite.disk import Ballast
 
 T = TypeVar("T")
@@ -26,23 +26,23 @@ T = TypeVar("T")
 
 Work = Callable[[apsw.Connection], T]
 
-#: Is told in the event loop what came of work, even when nobody waits for it any more; None when
-#: nothing did.
-Then = Callable[[T | None], None]
+#: Called on the event loop with the result of work, also where its future has ended before; with
+#: None where the work failed.
+OnCommit = Callable[[T | None], None]
 
-#: At most so many in one transaction.
+#: The most requests in one transaction.
 BATCH_SIZE: Final = 512
 
 # A commit costs about as much as ten writes do. When so many came together the last time, more
 # are on their way, and waiting this many seconds for them pays.
 _GROUP_MIN: Final = 4
 _BATCH_WINDOW: Final = 0.005
-# So long, in seconds, work may wait for other work that nobody is asked to wait for.
+# Seconds that deferrable work may wait for other work.
 _DEFER_TIMEOUT: Final = 0.005
 
 
 class WriteRequest:
-    """Work that somebody waits for, and what came of it.
+    """One piece of work, its future, and its result or error.
 
     deferrable: it may wait a moment, for a request that is not, or for a few of its kind.
     on_commit: called on the event loop with the result, or None where the write failed.
@@ -57,7 +57,7 @@ class WriteRequest:
         *,
         is_intake: bool = False,
         deferrable: bool = False,
-        on_commit: Then[Any] | None = None,
+        on_commit: OnCommit[Any] | None = None,
     ) -> None:
         self.work = work
         self.future = future
@@ -67,14 +67,14 @@ class WriteRequest:
         self.result: Any = None
         self.error: Exception | None = None
 
-    def answer(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Tell who waits; nobody may be waiting any more."""
-        self._tell()
+    def resolve(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the future, if it has not ended, and schedule `on_commit`."""
+        self._resolve_future()
         if self.on_commit is not None:
-            # In its turn: who waits goes first, and has answered its sender by then.
+            # An iteration later: the waiter goes first, and has answered its sender by then.
             loop.call_soon(self.on_commit, self.result if self.error is None else None)
 
-    def _tell(self) -> None:
+    def _resolve_future(self) -> None:
         if self.future.done():
             return
         if self.error is None:
@@ -84,75 +84,75 @@ class WriteRequest:
 
 
 class WriteQueue:
-    """Jobs in the order given: the event loop puts them in, and one thread takes them out."""
+    """Write requests in the order given, from the event loop to one thread."""
 
-    def __init__(self, most: int) -> None:
-        """Begin with none. `most`: how many may wait. Made inside a running event loop."""
-        self._most = most
+    def __init__(self, capacity: int) -> None:
+        """Start empty. `capacity`: how many may wait. Made inside a running event loop."""
+        self._capacity = capacity
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[WriteRequest] = deque()
         self._due = False
-        self._awake = threading.Condition()
+        self._condition = threading.Condition()
         self._closed = threading.Event()
-        self._patience: asyncio.TimerHandle | None = None
-        self._together = 0
+        self._defer_timer: asyncio.TimerHandle | None = None
+        self._last_group = 0
 
     def put(self, request: WriteRequest) -> None:
-        """Let it wait for its turn.
+        """Append a request.
 
         Raises:
-            SpoolUnavailable: nothing more is taken, or too much is waiting.
+            SpoolUnavailable: the queue is closed, or full.
         """
-        with self._awake:
+        with self._condition:
             if self._closed.is_set():
                 raise SpoolUnavailable("the spool is closed")
-            if len(self._waiting) >= self._most:
-                raise SpoolOverloaded(f"{self._most} writes are waiting for the disk")
+            if len(self._waiting) >= self._capacity:
+                raise SpoolOverloaded(f"{self._capacity} writes are waiting for the disk")
             self._waiting.append(request)
             if not request.deferrable or len(self._waiting) >= _GROUP_MIN:
                 self._due = True
-                self._awake.notify()
-        if request.deferrable and self._patience is None:
-            self._patience = self._loop.call_later(_DEFER_TIMEOUT, self._has_waited)
+                self._condition.notify()
+        if request.deferrable and self._defer_timer is None:
+            self._defer_timer = self._loop.call_later(_DEFER_TIMEOUT, self._on_defer_timeout)
 
     def take(self) -> list[WriteRequest]:
-        """Wait for some whose turn has come; return nothing when there will be no more."""
-        with self._awake:
+        """Block until requests are due and return them; nothing once it is closed and empty."""
+        with self._condition:
             while not self._due and not self._closed.is_set():
-                self._awake.wait()
-        if self._together >= _GROUP_MIN:
+                self._condition.wait()
+        if self._last_group >= _GROUP_MIN:
             self._closed.wait(_BATCH_WINDOW)
-        with self._awake:
+        with self._condition:
             taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_SIZE))]
             self._due = bool(self._waiting)
-        # What is in no hurry says nothing of those that are: waiting for more would hold these up.
-        self._together = sum(not request.deferrable for request in taken)
+        # Deferrable requests do not predict others: waiting for more would hold those up.
+        self._last_group = sum(not request.deferrable for request in taken)
         return taken
 
     def close(self) -> None:
-        """Take nothing more in. What waits is due."""
-        with self._awake:
+        """Refuse new requests. Those that wait are due."""
+        with self._condition:
             self._closed.set()
-            self._awake.notify()
+            self._condition.notify()
 
-    def _has_waited(self) -> None:
-        self._patience = None
-        with self._awake:
+    def _on_defer_timeout(self) -> None:
+        self._defer_timer = None
+        with self._condition:
             if self._waiting:
                 self._due = True
-                self._awake.notify()
+                self._condition.notify()
 
 
 # ---- the writing thread ---------------------------------------------------------------------
 
 # Past this the disk is not keeping up, and a sender is better told so while it still listens.
 _MAX_WAITING: Final = 10_000
-# Answers in one turn of the event loop.
+# Requests that are resolved in one iteration of the event loop.
 _CALLBACKS_PER_STEP: Final = 16
 # Pages of write-ahead log, 16 MiB; fewer, longer checkpoints write a busy page less often.
 _CHECKPOINT: Final = 4000
 _PAGE: Final = 4096
-# Seconds between attempts to have room again.
+# Seconds between tries to allocate the ballast again.
 _RETRY_INTERVAL: Final = 1.0
 
 
@@ -167,22 +167,22 @@ class Writer:
         self,
         connection: apsw.Connection,
         health: StoreHealth,
-        still_there: Callable[[], bool],
+        file_unchanged: Callable[[], bool],
         ballast: Ballast,
         *,
         waiting: int = _MAX_WAITING,
     ) -> None:
         self._connection = connection
         self._health = health
-        self._still_there = still_there
+        self._file_unchanged = file_unchanged
         self._ballast = ballast
-        self._tried = -_RETRY_INTERVAL
+        self._reserve_tried_at = -_RETRY_INTERVAL
         self._queue = WriteQueue(waiting)
         self._log_pages = 0
         # Its own checkpoints would hide a failed sync; see _checkpoint.
-        connection.set_wal_hook(self._logged)
+        connection.set_wal_hook(self._on_log_growth)
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._serve, name="spool-writer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
 
     def submit(
@@ -191,14 +191,14 @@ class Writer:
         *,
         is_intake: bool = False,
         deferrable: bool = False,
-        on_commit: Then[T] | None = None,
+        on_commit: OnCommit[T] | None = None,
     ) -> asyncio.Future[T]:
-        """Hand work in; its future ends when the commit has been synced.
+        """Queue work; its future ends when the commit has been synced.
 
-        A future that is cancelled, or given an end, before its turn comes takes its work with it.
+        Work is dropped if its future has ended or been cancelled before it runs.
 
-        is_intake: it brings something new, and is refused while the disk is full.
-        deferrable: its turn may come a moment later, together with other work.
+        is_intake: it stores something new, and is refused while the disk is full.
+        deferrable: it may run a moment later, together with other work.
 
         Raises:
             SpoolUnavailable: closed, broken, or too much is waiting.
@@ -221,24 +221,24 @@ class Writer:
         return await self.submit(work, is_intake=is_intake, deferrable=deferrable)
 
     async def close(self) -> None:
-        """Take no more work, finish what was handed in, close the connection."""
+        """Refuse new work, finish what was submitted, close the connection."""
         self._queue.close()
         await asyncio.to_thread(self._thread.join)
 
-    def _serve(self) -> None:
+    def _run(self) -> None:
         while requests := self._queue.take():
-            self._work(requests)
-            with suppress(RuntimeError):  # the loop is closed: nobody waits
-                self._loop.call_soon_threadsafe(_answer, requests, self._loop)
+            self._write(requests)
+            with suppress(RuntimeError):  # the loop is closed: there are no waiters
+                self._loop.call_soon_threadsafe(_resolve, requests, self._loop)
             self._checkpoint()
         if self._health.broken:
             # A checkpoint on closing would sync again what has failed to sync.
-            leave_log(self._connection)
+            keep_log_on_close(self._connection)
         self._connection.close()
 
-    def _work(self, requests: list[WriteRequest]) -> None:
-        """Do these; each has its result or its error afterwards."""
-        if self._has_room() and self._commit(requests):
+    def _write(self, requests: list[WriteRequest]) -> None:
+        """Run these requests; each has its result or its error afterwards."""
+        if self._has_space() and self._commit(requests):
             return
         settling = [request for request in requests if not request.is_intake]
         self._fail(
@@ -251,19 +251,19 @@ class Writer:
                 full = partial(SpoolFull, "the disk is full, and the ballast is used up")
                 self._fail(settling, full)
 
-    def _has_room(self) -> bool:
-        """Return whether anything new may be taken in; now and then, try to have room again."""
+    def _has_space(self) -> bool:
+        """Return whether new events may be stored; now and then, try to allocate the ballast."""
         if not self._ballast.spent:
             return True
         now = monotonic()
-        if now - self._tried < _RETRY_INTERVAL:
+        if now - self._reserve_tried_at < _RETRY_INTERVAL:
             return False
-        self._tried = now
-        return self._ballast.hold()
+        self._reserve_tried_at = now
+        return self._ballast.reserve()
 
     def _commit(self, requests: list[WriteRequest]) -> bool:
-        """Do these in one transaction; return False, and nothing is done, when the disk is full."""
-        if not self._health.broken and not self._still_there():
+        """Run these in one transaction; return False, with nothing done, when the disk is full."""
+        if not self._health.broken and not self._file_unchanged():
             self._health.mark_broken("its file was removed or replaced")
         if self._health.broken:
             self._fail(requests, self._health.failure)
@@ -271,34 +271,34 @@ class Writer:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             for request in requests:
-                self._do(request)
+                self._execute(request)
             self._connection.execute("COMMIT")
         except apsw.Error as error:
-            if no_room(error, self._connection.system_errno):
+            if is_disk_full(error, self._connection.system_errno):
                 return False
             self._fail(requests, partial(self._health.classify, error, self._connection))
-        except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it is
+        except Exception as error:  # noqa: BLE001 - every waiter must get an answer
             self._health.mark_broken(f"the writer failed: {error!r}")
             self._fail(requests, self._health.failure)
         finally:
-            self._end()
+            self._roll_back()
         return True
 
-    def _do(self, request: WriteRequest) -> None:
-        """Run one job; raise only what concerns the whole transaction."""
+    def _execute(self, request: WriteRequest) -> None:
+        """Run one request; raise only what concerns the whole transaction."""
         request.error = None
         if request.future.done():
-            # Whoever wanted it has gone, or has run out of time.
+            # Its caller was cancelled, or has run out of time.
             return
         try:
             request.result = request.work(self._connection)
         except apsw.Error as error:
-            if no_room(error, self._connection.system_errno):
+            if is_disk_full(error, self._connection.system_errno):
                 raise
             request.error = self._health.classify(error, self._connection)
             if self._health.broken or not self._connection.in_transaction:
                 raise
-        except Exception as error:  # noqa: BLE001 - it belongs to whoever handed the work in
+        except Exception as error:  # noqa: BLE001 - it belongs to the caller of the work
             request.error = error
 
     @staticmethod
@@ -307,15 +307,15 @@ class Writer:
             # One exception each: raising it writes a traceback into it.
             request.error = error()
 
-    def _end(self) -> None:
-        """Leave no transaction open."""
+    def _roll_back(self) -> None:
+        """Roll back a transaction that is still open."""
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
         except apsw.Error as error:
             self._health.classify(error, self._connection)
 
-    def _logged(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+    def _on_log_growth(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self._log_pages = pages
         return apsw.SQLITE_OK
 
@@ -336,9 +336,9 @@ class Writer:
             self._health.classify(error, self._connection)
 
 
-def _answer(requests: Sequence[WriteRequest], loop: asyncio.AbstractEventLoop) -> None:
-    """Tell who waits, a few in each turn of the loop: what they do next would hold it up."""
+def _resolve(requests: Sequence[WriteRequest], loop: asyncio.AbstractEventLoop) -> None:
+    """Resolve these, a few in each iteration of the loop: what their waiters do next takes time."""
     for request in requests[:_CALLBACKS_PER_STEP]:
-        request.answer(loop)
+        request.resolve(loop)
     if requests[_CALLBACKS_PER_STEP:]:
-        loop.call_soon(_answer, requests[_CALLBACKS_PER_STEP:], loop)
+        loop.call_soon(_resolve, requests[_CALLBACKS_PER_STEP:], loop)

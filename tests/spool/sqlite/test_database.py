@@ -12,7 +12,7 @@ from relay.core.clock import Epoch
 from relay.core.errors import SpoolUnavailable
 from relay.spool import SpoolBroken
 from relay.spool.sqlite import database, events, open_spool
-from relay.spool.sqlite.database import StoreHealth, agree, passes
+from relay.spool.sqlite.database import StoreHealth, agree_on_epoch, is_transient
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import numbered
 from tests.spool.conftest import PATIENCE
@@ -134,7 +134,7 @@ def test_the_readers_connection_cannot_write(path: Path) -> None:
 def test_a_log_that_is_to_be_left_survives_closing(path: Path) -> None:
     connection = database.open_writing(path, PATIENCE)
     connection.execute("INSERT INTO tallies VALUES ('a', 'b', 1)")
-    database.leave_log(connection)
+    database.keep_log_on_close(connection)
     connection.close()
     assert path.with_name("relay.db-wal").stat().st_size > 0
     with closing(database.open_writing(path, PATIENCE)) as again:
@@ -151,18 +151,18 @@ def test_the_first_since_the_start_says_what_the_time_is(path: Path) -> None:
     database.prepare(path, PATIENCE)
     connection = database.open_writing(path, PATIENCE)
     first, second = Epoch("a", NOON), Epoch("b", NOON + HOUR)
-    assert agree(connection, first) == first
-    assert agree(connection, Epoch("a", NOON - HOUR)) == first
+    assert agree_on_epoch(connection, first) == first
+    assert agree_on_epoch(connection, Epoch("a", NOON - HOUR)) == first
     # The machine was started again: what was said before means nothing now.
-    assert agree(connection, second) == second
-    assert agree(connection, Epoch("b", NOON)) == second
+    assert agree_on_epoch(connection, second) == second
+    assert agree_on_epoch(connection, Epoch("b", NOON)) == second
     connection.close()
 
 
 def test_a_spool_that_cannot_be_written_keeps_nobody_from_starting(path: Path) -> None:
     database.prepare(path, PATIENCE)
     connection = database.open_reading(path, PATIENCE)
-    assert agree(connection, Epoch("a", NOON)) == Epoch("a", NOON)
+    assert agree_on_epoch(connection, Epoch("a", NOON)) == Epoch("a", NOON)
     connection.close()
 
 
@@ -205,7 +205,7 @@ def fault(code: int) -> apsw.Error:
     ],
 )
 def test_these_pass(code: int) -> None:
-    assert passes(fault(code), 0)
+    assert is_transient(fault(code), 0)
 
 
 @pytest.mark.parametrize(
@@ -221,14 +221,14 @@ def test_these_pass(code: int) -> None:
     ],
 )
 def test_these_do_not(code: int) -> None:
-    assert not passes(fault(code), errno.EIO)
+    assert not is_transient(fault(code), errno.EIO)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_write_that_finds_no_room_passes_and_a_sync_does_not(number: int) -> None:
-    assert passes(fault(apsw.SQLITE_IOERR_WRITE), number)
-    assert not passes(fault(apsw.SQLITE_IOERR_FSYNC), number)
-    assert not passes(fault(apsw.SQLITE_IOERR_DIR_FSYNC), number)
+    assert is_transient(fault(apsw.SQLITE_IOERR_WRITE), number)
+    assert not is_transient(fault(apsw.SQLITE_IOERR_FSYNC), number)
+    assert not is_transient(fault(apsw.SQLITE_IOERR_DIR_FSYNC), number)
 
 
 def test_the_first_reason_stays(connection: apsw.Connection) -> None:

@@ -34,11 +34,11 @@ def test_a_file_that_was_replaced_is_another_one(tmp_path: Path) -> None:
     spare.touch()
     watch = disk.FileIdentity(path)
     path.write_text("grown")
-    assert watch.holds()
+    assert watch.unchanged()
     spare.rename(path)
-    assert not watch.holds()
+    assert not watch.unchanged()
     path.unlink()
-    assert not watch.holds()
+    assert not watch.unchanged()
 
 
 def test_the_size_counts_what_lies_beside(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_the_size_counts_what_lies_beside(tmp_path: Path) -> None:
 def test_it_takes_up_blocks_and_gives_them_back(tmp_path: Path) -> None:
     path = tmp_path / "ballast"
     ballast = Ballast(path)
-    assert ballast.hold()
+    assert ballast.reserve()
     assert path.stat().st_size == ballast.size
     # A hole would take up no room.
     assert path.stat().st_blocks * 512 >= ballast.size
@@ -65,7 +65,7 @@ def test_it_takes_up_blocks_and_gives_them_back(tmp_path: Path) -> None:
     ballast.release()
     assert ballast.spent
     assert not path.exists()
-    assert ballast.hold()
+    assert ballast.reserve()
     assert not ballast.spent
 
 
@@ -73,19 +73,19 @@ def test_one_that_is_there_is_held_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "ballast"
     path.write_bytes(b"x" * 5000)
     ballast = Ballast(path)
-    assert ballast.hold()
+    assert ballast.reserve()
     assert (ballast.size, path.stat().st_size) == (5000, 5000)
 
 
 def test_without_room_there_is_none(tmp_path: Path) -> None:
     ballast = Ballast(tmp_path / "nowhere" / "ballast")
-    assert not ballast.hold()
+    assert not ballast.reserve()
     assert ballast.spent
 
 
 def test_removing_it_is_not_need(tmp_path: Path) -> None:
     ballast = Ballast(tmp_path / "ballast")
-    ballast.hold()
+    ballast.reserve()
     assert ballast.remove()
     assert not ballast.remove()
     assert not ballast.spent
@@ -95,16 +95,16 @@ def test_removing_it_is_not_need(tmp_path: Path) -> None:
 def test_what_was_let_go_is_taken_back_whole_or_not_at_all(tmp_path: Path) -> None:
     with small_volume(tmp_path / "volume", 8) as volume:
         ballast = Ballast(volume / "ballast")
-        assert ballast.hold()
+        assert ballast.reserve()
         size = ballast.size
         taken = fill(volume)
         ballast.release()
         # Its own room is free now, and no more: that is for what is under way.
-        assert not ballast.hold()
+        assert not ballast.reserve()
         assert ballast.spent
-        assert not ballast.hold()
+        assert not ballast.reserve()
         taken.unlink()
-        assert ballast.hold()
+        assert ballast.reserve()
         assert ballast.size == size
 
 
@@ -112,9 +112,9 @@ def test_a_volume_that_is_full_from_the_beginning_has_none(tmp_path: Path) -> No
     with small_volume(tmp_path / "volume", 1) as volume:
         taken = fill(volume)
         ballast = Ballast(volume / "ballast")
-        assert not ballast.hold()
+        assert not ballast.reserve()
         taken.unlink()
-        assert ballast.hold()
+        assert ballast.reserve()
 
 
 # ---- presence -------------------------------------------------------------------------------

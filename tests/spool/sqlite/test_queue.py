@@ -21,7 +21,7 @@ def put(connection: apsw.Connection, *keys: str, subject: str | None = None) -> 
 def claim(
     connection: apsw.Connection, *, at: datetime = RECEIVED, limit: int = 10, ordered: bool = False
 ) -> Claimed:
-    return queue.claim(connection, "billing", limit, at, LEASE, ordered=ordered, began=at)
+    return queue.claim(connection, "billing", limit, at, LEASE, ordered=ordered, opened_at=at)
 
 
 def columns(connection: apsw.Connection, names: str, key: str) -> events.Row:

@@ -23,7 +23,7 @@ def test_keeping_is_all_or_nothing(connection: apsw.Connection) -> None:
     with pytest.raises(apsw.ConstraintError):
         refusals.keep(connection, [good, bad | {"reason": None}], RefusalLimits())
     connection.execute("COMMIT")
-    assert refusals.page(connection, RefusalQuery()).kept == ()
+    assert refusals.page(connection, RefusalQuery()).refusals == ()
 
 
 def test_what_could_be_read_as_another_split_has_another_fingerprint() -> None:

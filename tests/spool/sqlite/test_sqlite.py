@@ -35,7 +35,7 @@ class TestContract(SpoolContract):
 
 @pytest.fixture
 async def spool(path: Path) -> AsyncIterator[SqliteSpool]:
-    spool = await open_spool(path, ManualClock(RECEIVED), patience=PATIENCE)
+    spool = await open_spool(path, ManualClock(RECEIVED), busy_timeout=PATIENCE)
     yield spool
     await spool.close()
 

@@ -59,10 +59,10 @@ async def start(path: Path, health: StoreHealth) -> AsyncIterator[Start]:
     """Give a function that starts a writer; its parts can be given."""
     writers: list[Writer] = []
 
-    def start(*, still_there: Callable[[], bool] = lambda: True, waiting: int = 100) -> Writer:
+    def start(*, file_unchanged: Callable[[], bool] = lambda: True, waiting: int = 100) -> Writer:
         connection = database.open_writing(path, PATIENCE)
         ballast = Ballast(path.with_name("ballast"))
-        writers.append(Writer(connection, health, still_there, ballast, waiting=waiting))
+        writers.append(Writer(connection, health, file_unchanged, ballast, waiting=waiting))
         return writers[-1]
 
     yield start
@@ -217,7 +217,7 @@ async def test_what_waits_for_a_spool_that_breaks_is_told(
 
 async def test_a_file_that_was_taken_away_ends_the_spool(start: Start) -> None:
     there = [True]
-    writer = start(still_there=lambda: there[0])
+    writer = start(file_unchanged=lambda: there[0])
     await writer.run(add("1"))
     there[0] = False
     with pytest.raises(SpoolBroken, match="removed or replaced"):
@@ -331,7 +331,7 @@ async def test_a_moment_that_passes_with_nothing_waiting_lets_nothing_go(thread:
     assert thread.take(requests).result(10) == [first, second]
     taken = thread.take(requests)
     # It is called for `first`, which has gone. Were anything taken now, it would be nothing.
-    requests._has_waited()
+    requests._on_defer_timeout()
     requests.put(third)
     assert await asyncio.wrap_future(taken) == [third]
 
@@ -354,10 +354,10 @@ async def test_what_is_in_no_hurry_makes_nobody_wait_for_more(thread: Taker) -> 
     for each in slow:
         requests.put(each)
     assert thread.take(requests).result(10) == slow
-    assert requests._together == 0
+    assert requests._last_group == 0
     for _ in range(4):
         requests.put(request())
-    assert len(thread.take(requests).result(10)) == requests._together == 4
+    assert len(thread.take(requests).result(10)) == requests._last_group == 4
 
 
 async def test_too_many_are_refused_and_those_before_stay(thread: Taker) -> None:
