@@ -4,12 +4,12 @@ A part that is wrong is put aside, so that what depends on the other parts can s
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeGuard, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeGuard, Union, cast, get_args, get_origin
 
 from pydantic import Tag, ValidationError
 from pydantic.fields import FieldInfo
@@ -50,12 +50,14 @@ class Trace:
     """A pydantic location, understood.
 
     place: the same in terms of the file. section: the innermost section that the place lies in,
-    or that should stand there. slots: from the outermost to the innermost.
+    or that should stand there. slots: from the outermost to the innermost. choices: the values or
+    kinds that are taken there, where only some are.
     """
 
     location: Location
     section: type[Section]
     slots: tuple[Slot, ...]
+    choices: tuple[str, ...] = ()
 
 
 def trace(loc: Location) -> Trace:
@@ -80,8 +82,11 @@ def trace(loc: Location) -> Trace:
             annotation = _item(annotation)
             if _is_section(annotation):
                 slots.append(Slot(location, annotation, None))
+    choices = _choices(annotation)
     annotation, _ = _narrow(annotation, None)
-    return Trace(location, annotation if _is_section(annotation) else section, tuple(slots))
+    return Trace(
+        location, annotation if _is_section(annotation) else section, tuple(slots), choices
+    )
 
 
 def fields(section: type[Section]) -> dict[str, FieldInfo]:
@@ -107,6 +112,20 @@ def _narrow(annotation: object, part: str | int | None) -> tuple[object, bool]:
 def _tags(member: object) -> tuple[str, ...]:
     metadata = getattr(member, "__metadata__", ())
     return tuple(item.tag for item in metadata if isinstance(item, Tag))
+
+
+def _choices(annotation: object) -> tuple[str, ...]:
+    """Return the tags of a union, the words of a `Literal` or the values of an enumeration."""
+    if get_origin(annotation) is Annotated:
+        return _choices(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        tags = tuple(tag for member in get_args(annotation) for tag in _tags(member))
+        return tags or _choices(_narrow(annotation, None)[0])
+    if get_origin(annotation) is Literal:
+        return tuple(map(str, get_args(annotation)))
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return tuple(str(member.value) for member in annotation)
+    return ()
 
 
 def _item(annotation: object) -> object:
@@ -147,7 +166,8 @@ def explain(error: ErrorDetails, found: Trace) -> ConfigIssue:
         return ConfigIssue(found.location, message, at_key=True)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return ConfigIssue((*found.location, "kind"), _one_of(error, found))
-    message = _SENTENCES[kind](error, found) if kind in _SENTENCES else error["msg"]
+    # What pydantic says itself differs from version to version, and may quote the file.
+    message = _SENTENCES.get(kind, _unfit)(error, found)
     if kind != "missing" and error["input"] is None:
         message = f"this key has no value; {message}, or leave the key out"
     return ConfigIssue(found.location, message)
@@ -161,6 +181,12 @@ def _examples(found: Trace) -> list[Any]:
     slot = found.slots[-1] if found.slots else None
     at_place = slot is not None and slot.field is not None and slot.location == found.location
     return list(slot.field.examples or ()) if at_place and slot and slot.field else []
+
+
+def _unfit(_: ErrorDetails, found: Trace) -> str:
+    examples = _examples(found)
+    sample = f"; write it such as {json.dumps(examples[0])}" if examples else ""
+    return f"this value cannot be taken here{sample}"
 
 
 def _missing(_: ErrorDetails, found: Trace) -> str:
@@ -179,9 +205,7 @@ def _mapping(_: ErrorDetails, found: Trace) -> str:
 
 
 def _one_of(error: ErrorDetails, found: Trace) -> str:
-    context = _context(error)
-    listed = context.get("expected", context.get("expected_tags", ""))
-    names = re.findall(r"'([^']*)'", listed)
+    names = found.choices
     examples = _examples(found)
     if len(names) == 1 and examples:
         return f"write {' or '.join(json.dumps(example) for example in examples)}"

@@ -199,11 +199,13 @@ def _check_strength(key: RSAPublicKey) -> None:
 def _load(der: bytes, text: str) -> PublicKeyTypes:
     try:
         return load_der_public_key(der)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm):
         _check_lines(text)
         # Among them exponents that are even or below 3.
-        cause = str(error).partition(". ")[0].rstrip(".")
-        raise ValueError(f"holds no public key: {cause}") from None
+        raise ValueError(
+            "holds no public key; it may be damaged, or its RSA exponent is even, below 3 or too"
+            " large"
+        ) from None
 
 
 def _ascii_text(key: Secret) -> str:

@@ -1,5 +1,7 @@
 import asyncio
+import errno
 import json
+import os
 import stat
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,6 +17,9 @@ from relay.allowlist.dns_cache import DnsCache
 from relay.allowlist.dns_source import MAX_OF_HOST, HostState, KnownAddress
 from relay.core.request import Address
 from tests.harness.clock import ManualClock
+
+A_DIRECTORY = os.strerror(errno.EISDIR)
+NOT_THERE = os.strerror(errno.ENOENT)
 
 HOST = "callback-1.example.org"
 GOOD: Address = ip_address("104.45.17.199")
@@ -160,7 +165,7 @@ def test_a_directory_in_its_place_is_ignored_and_the_reason_told(
     path: Path, clock: ManualClock
 ) -> None:
     path.mkdir()
-    assert cache(path, clock).load() == f"{path}: Is a directory"
+    assert cache(path, clock).load() == f"{path}: {A_DIRECTORY}"
 
 
 @given(st.binary(max_size=300))
@@ -280,7 +285,7 @@ async def test_a_failed_write_is_told_and_tried_again_in_a_minute(
     running = asyncio.ensure_future(one.run())
     one.put(HOST, record(clock, GOOD))
     await until(lambda: one.problem is not None)
-    assert one.problem == f"{path}: No such file or directory"
+    assert one.problem == f"{path}: {NOT_THERE}"
 
     path.parent.mkdir()
     await until(lambda: clock.sleeping == 1)
@@ -318,7 +323,7 @@ async def test_who_asked_hears_of_every_failed_write(tmp_path: Path, clock: Manu
     one.put(HOST, record(clock, GOOD))
     await one.save()
     assert told == [one.problem]
-    assert "No such file or directory" in told[0]
+    assert NOT_THERE in told[0]
 
 
 async def test_a_date_before_all_dates_does_no_harm(path: Path, clock: ManualClock) -> None:

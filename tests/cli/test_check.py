@@ -1,6 +1,8 @@
 """`relay check` and `relay schema`."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from relay.config.loader import text
 from relay.providers.builtin import provider_named
 from tests.config.files import GOOD, VIPPS
 from tests.harness.certificates import write_pair
+
+NOT_THERE = os.strerror(errno.ENOENT)
 
 # Where the test's files lie is a finding of its own elsewhere.
 SERVICE = "spool: {path: /srv/relay.db}\n"
@@ -138,7 +142,7 @@ def test_mistakes_go_to_standard_error_and_exit_2(file: Path) -> None:
 
 def test_a_missing_file_is_a_mistake(file: Path) -> None:
     result = run("check", "-c", str(file))
-    assert result.stderr == f"{file}:1:1: cannot read the file: No such file or directory\n"
+    assert result.stderr == f"{file}:1:1: cannot read the file: {NOT_THERE}\n"
     assert result.exit_code == 2
 
 

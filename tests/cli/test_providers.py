@@ -1,5 +1,7 @@
 """What is built in can be looked up."""
 
+import errno
+import os
 from pathlib import Path
 
 import orjson
@@ -8,6 +10,8 @@ import pytest
 from relay.cli.providers import Unknown, named_or_described
 from relay.core.errors import ConfigError
 from tests.cli.conftest import Invoke
+
+NOT_THERE = os.strerror(errno.ENOENT)
 
 
 def test_the_providers_are_listed(relay: Invoke) -> None:
@@ -130,7 +134,7 @@ def test_every_mistake_is_told_where_it_stands(text: str, said: list[str], tmp_p
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="No such file"):
+    with pytest.raises(ConfigError, match=NOT_THERE):
         named_or_described(str(tmp_path / "none.yaml"))
     (tmp_path / "latin.yaml").write_bytes(b"name: \xe9\n")
     with pytest.raises(ConfigError, match="not UTF-8: byte 7"):

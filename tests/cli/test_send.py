@@ -1,7 +1,9 @@
 """A sample is posted as the provider would."""
 
 import asyncio
+import errno
 import hmac
+import os
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,6 +18,8 @@ from relay.providers import Sample, SampleOrder
 from relay.providers.builtin import provider_named
 from tests.cli.conftest import Invoke
 from tests.harness.upstream import RefusingPort, Upstream, answer, reset
+
+NOT_THERE = os.strerror(errno.ENOENT)
 
 
 @pytest.fixture
@@ -97,7 +101,7 @@ def test_nobody_there_is_one_plain_line(relay: Invoke) -> None:
         ),
         (
             ("send", "midtrans", "--to", "http://x", "--key", "/nowhere/key.pem"),
-            "No such file or directory",
+            NOT_THERE,
         ),
     ],
 )

@@ -1,5 +1,6 @@
 """Reading a file: whatever is in it, it is settings or a ConfigError, and soon."""
 
+import errno
 import json
 import os
 import time
@@ -20,6 +21,9 @@ from relay.config.yaml_document import parse
 from relay.core.errors import ConfigError, Problem
 from relay.core.secret import Secret
 from tests.config.files import BASE, ENVIRON, GOOD, changed, good, mistakes
+
+NOT_PERMITTED = os.strerror(errno.EACCES)
+NOT_THERE = os.strerror(errno.ENOENT)
 
 
 def test_a_file(tmp_path: Path) -> None:
@@ -51,7 +55,7 @@ def refused(path: Path) -> str:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    assert refused(tmp_path / "x") == ":1:1: cannot read the file: No such file or directory"
+    assert refused(tmp_path / "x") == ":1:1: cannot read the file: " + NOT_THERE
     assert refused(tmp_path) == ":1:1: cannot read the file: it is not a regular file"
     os.mkfifo(tmp_path / "pipe")
     assert refused(tmp_path / "pipe") == ":1:1: cannot read the file: it is not a regular file"
@@ -61,7 +65,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "x").touch(mode=0)
-    assert refused(tmp_path / "x") == ":1:1: cannot read the file: Permission denied"
+    assert refused(tmp_path / "x") == ":1:1: cannot read the file: " + NOT_PERMITTED
 
 
 def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
@@ -339,7 +343,7 @@ def test_a_literal_is_taken_and_remembered_by_its_place_alone() -> None:
         ("'${env:EMPTY}'", "13:16: admin.token: the environment variable EMPTY is empty"),
         (
             "'${file:none}'",
-            "13:16: admin.token: cannot read {base}/none: No such file or directory",
+            "13:16: admin.token: cannot read {base}/none: " + NOT_THERE,
         ),
         ("'${file:empty}'", "13:16: admin.token: {base}/empty is empty"),
         ("'${file:.}'", "13:16: admin.token: {base} is not a file"),

@@ -1,6 +1,7 @@
 """Every mistake at once, in the order of the file, with what to write instead."""
 
 import pytest
+from pydantic_core import ErrorDetails
 
 from relay.config.settings import (
     Endpoint,
@@ -12,7 +13,7 @@ from relay.config.settings import (
     Upstream,
 )
 from relay.config.types import Section
-from relay.config.validation import MAX_ISSUES, fields, replaced, trace, validate, without
+from relay.config.validation import MAX_ISSUES, explain, fields, replaced, trace, validate, without
 from relay.config.yaml_document import Location
 from tests.config.files import BASE, ENDPOINT_KEYS, GOOD, changed, mistakes
 
@@ -466,3 +467,40 @@ def test_stand_ins_hold_what_is_needed() -> None:
 
 def test_fields_go_by_their_keys() -> None:
     assert "with" in fields(trace(("endpoints", 0, "confirm", "x")).section)
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        (("limits", "connections"), "this value cannot be taken here"),
+        (("endpoints", 0, "name"), 'this value cannot be taken here; write it such as "midtrans"'),
+    ],
+)
+def test_a_mistake_of_an_unknown_kind_is_told_in_words_of_ours(
+    location: Location, said: str
+) -> None:
+    error: ErrorDetails = {
+        "type": "of_another_version",
+        "loc": location,
+        "msg": "Input should be something, not a-secret",
+        "input": "a-secret",
+    }
+    assert explain(error, trace(location)).message == said
+
+
+@pytest.mark.parametrize(
+    ("location", "choices"),
+    [
+        (("endpoints", 0, "mode"), ("store", "proxy")),
+        (("endpoints", 0, "callback"), ("checkout", "express")),
+        (("endpoints", 0, "allowlist", "mode"), ("enforce", "report", "off")),
+        (("endpoints", 0, "timestamp", "off"), ("off",)),
+        (("spool",), ("sqlite", "postgres")),
+        (("forwarded_header",), ("X-Forwarded-For", "Forwarded")),
+        (("shutdown_grace",), ()),
+    ],
+)
+def test_what_may_be_chosen_is_known_from_the_models(
+    location: Location, choices: tuple[str, ...]
+) -> None:
+    assert trace(location).choices == choices
