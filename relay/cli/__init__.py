@@ -1,6 +1,6 @@
-"""The command line. One module a verb, or a family of verbs; they print and set exit codes.
+"""The command line: one module for each verb or family of verbs. They print and set exit codes.
 
-0 is yes or done, 1 is no or findings, 2 is a mistake in the call or in the configuration.
+Exit 0 is yes or done, 1 is no or findings, 2 is a mistake in the call or in the configuration.
 """
 
 import gc
@@ -77,10 +77,10 @@ def application(verbs: Iterable[str] = VERBS) -> "typer.Typer":
 
 
 def _needed(words: list[str]) -> Iterable[str]:
-    """Return the verbs that these words of a command line need.
+    """Return the verbs whose modules this command line needs.
 
-    A verb that is named first is all that is needed. Help, completion and what is misspelled
-    need every one. That way a call imports what it uses, which takes most of its time.
+    A verb in first place needs itself alone. Help, completion and misspelled verbs need all of
+    them. So a call imports only what it uses, which takes most of its time.
     """
     if words[:1] == ["--version"]:
         return ()
@@ -105,18 +105,18 @@ def main() -> None:
     """Run the `relay` command and exit."""
     serves = sys.argv[1:2] == ["run"]
     if serves:
-        process.hold()
+        process.hold_signals()
     process.prepare()
     try:
         _run()
     except SystemExit as end:
         if serves:
-            process.leave(end.code)
+            process.exit_now(end.code)
         raise
 
 
 def _run() -> None:
-    """Run the verb that is asked for, and exit; in plain words where it cannot be done."""
+    """Run the verb and exit; an expected error is printed as one line."""
     try:
         try:
             _assembled(sys.argv[1:])()

@@ -1,6 +1,6 @@
-"""`relay allowlist`: who may send now, how another list differs, and exporting it.
+"""`relay allowlist`: show the allowed networks, compare them with another list, export them.
 
-What DNS said is read from the state file that the running relay keeps; nothing is looked up.
+DNS answers are read from the state file of the running relay; nothing is looked up.
 """
 
 import json
@@ -24,7 +24,7 @@ from relay.cli.common import (
     DEFAULT_CONFIG,
     ENDPOINT,
     load_settings,
-    no_endpoint,
+    unknown_endpoint,
 )
 from relay.cli.firewall import Allowed, Dialect, as_json, haproxy, nftables, nginx
 from relay.cli.output import (
@@ -39,20 +39,20 @@ from relay.ingest.client_address import unmap_ipv4
 
 # ---- comparing two lists by the addresses in them -------------------------------------------
 
-#: Where a line of somebody's list ends: a comment, or what nginx and nftables put there.
+#: The end of a line of a list: a comment, or the semicolon of nginx and nftables.
 _COMMENT = re.compile(r"[#;].*")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A network of one list alone. `allowed`: the configuration has it, the other list has not."""
+    """A network of one list alone. `allowed`: it is the configuration's, not the other list's."""
 
     network: IPNetwork
     allowed: bool
 
 
 class Unreadable(ValueError):
-    """A list cannot be read. `line` and `column` count from 1."""
+    """A list cannot be parsed. `line` and `column` count from 1."""
 
     def __init__(self, line: int, column: int, message: str) -> None:
         super().__init__(message)
@@ -61,7 +61,7 @@ class Unreadable(ValueError):
 
 
 def differences(allowed: Sequence[IPNetwork], other: Sequence[IPNetwork]) -> list[Difference]:
-    """Return what is in one of them alone, in the fewest networks, allowed ones first."""
+    """Return the addresses of one list alone, in the fewest networks, allowed ones first."""
     ours, theirs = IPSet(allowed), IPSet(other)
     found = [Difference(network, allowed=True) for network in (ours - theirs).iter_cidrs()]
     return [
@@ -70,16 +70,16 @@ def differences(allowed: Sequence[IPNetwork], other: Sequence[IPNetwork]) -> lis
     ]
 
 
-def read(text: str) -> list[IPNetwork] | dict[str, list[IPNetwork]]:
-    """Return the networks of a list, or by endpoint those of a file that relay wrote as JSON.
+def parse_list(text: str) -> list[IPNetwork] | dict[str, list[IPNetwork]]:
+    """Parse a list of networks; or JSON written by `show` or `export`, into networks by endpoint.
 
-    A list has one network a line, and comments behind `#`.
+    A list has one network a line, and comments after `#`.
 
     Raises:
         Unreadable: a line is no network; the message says what to write.
     """
     if text.lstrip().startswith("["):
-        return _written(text)
+        return _parse_json(text)
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         word = _COMMENT.sub("", line).strip()
@@ -91,7 +91,7 @@ def read(text: str) -> list[IPNetwork] | dict[str, list[IPNetwork]]:
     return found
 
 
-def _written(text: str) -> dict[str, list[IPNetwork]]:
+def _parse_json(text: str) -> dict[str, list[IPNetwork]]:
     try:
         rows = json.loads(text)
     except json.JSONDecodeError as error:
@@ -182,9 +182,9 @@ def diff(
     """
     chosen = _chosen(config, endpoint)
     if against is None:
-        other = _providers_own(config)
+        other = _provider_networks(config)
     else:
-        other = _other(against, list(chosen), list(_chosen(config, None)))
+        other = _read_other(against, list(chosen), list(_chosen(config, None)))
     rows: list[dict[str, object]] = []
     for name, (_, allowlist) in chosen.items():
         mine = [entry.network for entry in allowlist.entries()]
@@ -237,8 +237,8 @@ def export(
     sys.exit(1 if any(unknown.values()) else 0)
 
 
-def _providers_own(config: Path) -> dict[str, list[IPNetwork]]:
-    """Return what each endpoint would allow without `add` and `replace`."""
+def _provider_networks(config: Path) -> dict[str, list[IPNetwork]]:
+    """Return the networks that each endpoint would allow without `add` and `replace`."""
     settings = load_settings(config)
     plain_lists = settings.model_copy(
         update={
@@ -255,11 +255,14 @@ def _providers_own(config: Path) -> dict[str, list[IPNetwork]]:
     }
 
 
-def _other(name: str, endpoints: list[str], known: list[str]) -> dict[str, list[IPNetwork]]:
-    """Return what a file says of each of these endpoints; all that it names have to be known."""
+def _read_other(name: str, endpoints: list[str], known: list[str]) -> dict[str, list[IPNetwork]]:
+    """Read the other list, as networks by endpoint; exit 2 when it is invalid.
+
+    known: the configured endpoints, which are all that a file may name.
+    """
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-        found = read(text)
+        found = parse_list(text)
     except Unreadable as error:
         complain(f"{name}:{error.line}:{error.column}: {error}")
         sys.exit(2)
@@ -270,7 +273,7 @@ def _other(name: str, endpoints: list[str], known: list[str]) -> dict[str, list[
         return dict.fromkeys(endpoints, found)
     for each in found:
         if each not in known:
-            complain(f"{name}: {no_endpoint(each, known)}")
+            complain(f"{name}: {unknown_endpoint(each, known)}")
             sys.exit(2)
     return found
 
@@ -280,7 +283,7 @@ def _chosen(config: Path, endpoint: str | None) -> dict[str, tuple[Mode, Allowli
     if endpoint is None:
         return everything
     if endpoint not in everything:
-        raise typer.BadParameter(no_endpoint(endpoint, everything))
+        raise typer.BadParameter(unknown_endpoint(endpoint, everything))
     return {endpoint: everything[endpoint]}
 
 

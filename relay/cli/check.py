@@ -1,4 +1,4 @@
-"""`relay check` and `relay schema`: what a configuration means, and what may be wrong with it."""
+"""`relay check`: validate, explain and lint a configuration. `relay schema`: its JSON Schema."""
 
 import asyncio
 import os
@@ -62,7 +62,7 @@ def check(
         if form is Format.JSON:
             print_json({"valid": False, "problems": list(error.problems)})
         raise typer.Exit(2) from None
-    info = facts_in_use(settings)
+    info = info_in_use(settings)
     findings = lint(settings, info, certificates_in_use(settings), SystemClock().now().date())
     hosts = asyncio.run(look_up_hosts(settings)) if resolve else []
     if form is Format.JSON:
@@ -83,8 +83,8 @@ def schema() -> None:
     sys.stdout.write(text())
 
 
-def facts_in_use(settings: Settings) -> dict[str, ProviderInfo]:
-    """Return the facts of each endpoint's provider, by the endpoint's name."""
+def info_in_use(settings: Settings) -> dict[str, ProviderInfo]:
+    """Return the info of each endpoint's provider, by the endpoint's name."""
     return {endpoint.name: provider_of(endpoint).info for endpoint in settings.endpoints}
 
 
@@ -95,7 +95,7 @@ def certificates_in_use(settings: Settings) -> dict[Path, Certificate]:
 
 
 async def look_up_hosts(settings: Settings) -> list[dict[str, Any]]:
-    """Ask DNS for every host name in use; the addresses are those that would be admitted."""
+    """Look up every host name in use; return the results with the admissible addresses."""
     names = {
         host
         for each in settings.endpoints
@@ -115,7 +115,7 @@ def _found(name: str, answers: Mapping[Family, Answer]) -> dict[str, Any]:
 
 
 def explanation(endpoint: Endpoint, info: ProviderInfo, settings: Settings) -> dict[str, Any]:
-    """Return what an endpoint means: who may send, how it is verified, and where it goes."""
+    """Return the explanation of an endpoint: senders, verification, upstream, confirmation."""
     allowed = senders(endpoint, info.environments[endpoint.environment])
     return {
         "name": endpoint.name,
@@ -142,7 +142,7 @@ def explanation(endpoint: Endpoint, info: ProviderInfo, settings: Settings) -> d
 
 
 def _confirm(endpoint: Endpoint, info: ProviderInfo) -> dict[str, Any] | None:
-    """Return what is asked before delivery; None where nothing is."""
+    """Return how events are confirmed before delivery; None when they are not."""
     confirm = endpoint.confirm
     if confirm is None:
         return None
@@ -165,7 +165,7 @@ def _listener(listener: Listener) -> dict[str, Any]:
 def as_json(
     settings: Settings, info: dict[str, ProviderInfo], findings: Sequence[Finding]
 ) -> dict[str, Any]:
-    """Return everything that is printed, for programs."""
+    """Return the whole report as one JSON document."""
     return {
         "valid": True,
         "file": settings.source.file,
@@ -178,7 +178,7 @@ def as_json(
 def print_text(
     settings: Settings, info: dict[str, ProviderInfo], findings: Sequence[Finding]
 ) -> None:
-    """Print everything for people: one table a listener and an endpoint, one line a finding."""
+    """Print the whole report as text: a table a listener and endpoint, a line a finding."""
     for listener in map(_listener, settings.listen):
         print_table(
             ("listener", listener["bind"]),

@@ -1,4 +1,4 @@
-"""What verbs share: options, and opening the spool."""
+"""Options of several verbs, and work on the configured spool."""
 
 import asyncio
 import os
@@ -36,10 +36,10 @@ Q = TypeVar("Q")
 
 
 def load_settings(path: Path) -> Settings:
-    """Return the settings of a file.
+    """Return the settings of a file, with secrets from the environment.
 
     Raises:
-        ConfigError: with everything that is wrong with it.
+        ConfigError: with every mistake in it.
     """
     return load(path, os.environ)
 
@@ -47,10 +47,10 @@ def load_settings(path: Path) -> Settings:
 def query(
     parse: Callable[[dict[str, str]], Q], *, limit: int | None = None, **filters: str | None
 ) -> Q:
-    """Return the query that the filters mean that were given.
+    """Parse the filters that are not None into a query.
 
     Raises:
-        typer.BadParameter: one of them is unreadable; the message says what to write.
+        typer.BadParameter: a filter is invalid; the message says what to write.
     """
     given = {name: text for name, text in filters.items() if text is not None}
     try:
@@ -59,21 +59,21 @@ def query(
         raise typer.BadParameter(str(error)) from None
 
 
-def no_endpoint(name: str, known: Iterable[str]) -> str:
-    """Return what to say of an endpoint that is not there: the nearest, and those there are."""
+def unknown_endpoint(name: str, known: Iterable[str]) -> str:
+    """Return the message for an unknown endpoint: the nearest name, and all names."""
     names = sorted(known)
     near, there = suggestion(name, names), f"there are: {', '.join(names)}"
     return f'no endpoint named "{name}"; ' + (near if near == there else f"{near} {there}")
 
 
-def mention_unknown(endpoint: str | None, settings: Settings) -> None:
-    """Say on standard error that the configuration has no endpoint of this name.
+def warn_unknown_endpoint(endpoint: str | None, settings: Settings) -> None:
+    """Print a warning when the configuration has no endpoint of this name.
 
-    What is kept may be of one that was there before, so it is no mistake.
+    It is no error: the spool may hold events of an endpoint that was configured before.
     """
     names = [each.name for each in settings.endpoints]
     if endpoint is not None and endpoint not in names:
-        complain(f"nothing found: {no_endpoint(endpoint, names)}")
+        complain(f"nothing found: {unknown_endpoint(endpoint, names)}")
 
 
 # ---- the configured spool, which a relay may have open as well ------------------------------
@@ -82,11 +82,11 @@ T = TypeVar("T")
 
 
 def with_spool(settings: Settings, work: Callable[[Spool], Awaitable[T]]) -> T:
-    """Return what this work on the spool returns; the spool is closed behind it.
+    """Open the spool, run `work` on it, close it and return the result.
 
     Raises:
-        SpoolUnavailable: there is no spool, or it cannot do its work.
-        typer.BadParameter: the work raised `ValueError`: what was asked for cannot be meant.
+        SpoolUnavailable: there is no spool, or it cannot be used.
+        typer.BadParameter: the work raised `ValueError`, for a query that cannot be answered.
     """
 
     async def run() -> T:
@@ -96,15 +96,15 @@ def with_spool(settings: Settings, work: Callable[[Spool], Awaitable[T]]) -> T:
         finally:
             await spool.close()
 
-    _permitted(settings)
+    _check_permission(settings)
     try:
         return asyncio.run(run())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
-def _permitted(settings: Settings) -> None:
-    """Say who is needed, where SQLite would only say that it cannot open something.
+def _check_permission(settings: Settings) -> None:
+    """Check that this user may open the spool, where SQLite's own error names no cause.
 
     Raises:
         SpoolUnavailable: this user may not write there; reading alone takes a lock, too.

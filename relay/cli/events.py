@@ -1,4 +1,4 @@
-"""`relay events`: history, and putting events back. Works while the relay runs."""
+"""`relay events`: list, show, export and requeue events of the spool, beside a running relay."""
 
 import sys
 from dataclasses import replace
@@ -24,8 +24,8 @@ from relay.cli.common import (
     STATUS,
     UNTIL,
     load_settings,
-    mention_unknown,
     query,
+    warn_unknown_endpoint,
     with_spool,
 )
 from relay.cli.output import (
@@ -42,7 +42,7 @@ from relay.spool import Page, Query, Spool
 
 app = typer.Typer(no_args_is_help=True, help="History of events, and putting them back.")
 
-#: How many events an export reads at a time.
+#: Events of one page of an export.
 _PAGE = 100
 
 
@@ -78,7 +78,7 @@ def list_events(
 
     found = with_spool(settings, page)
     if not found.records:
-        mention_unknown(endpoint, settings)
+        warn_unknown_endpoint(endpoint, settings)
     if form is Format.JSON:
         print_json(events_json(found))
     else:
@@ -123,13 +123,13 @@ def export(
     )
     settings = load_settings(config)
     if not with_spool(settings, lambda spool: _export(spool, asked, limit)):
-        mention_unknown(endpoint, settings)
+        warn_unknown_endpoint(endpoint, settings)
 
 
 async def _export(spool: Spool, asked: Query, limit: int | None) -> int:
-    """Print page after page, and return how many events there were.
+    """Print page after page; return the number of events.
 
-    What is received meanwhile is newer, and is not among them.
+    Events received meanwhile are newer than the first page, and are not printed.
     """
     left, number = limit, 0
     while left is None or left > 0:
@@ -137,7 +137,7 @@ async def _export(spool: Spool, asked: Query, limit: int | None) -> int:
         page = await spool.page(replace(asked, limit=size))
         for record in page.records:
             found = await spool.get(record.id)
-            # One that was removed since the page was read is in history no more.
+            # Retention may have removed it since the page was read.
             if found is not None:
                 print_line(exported_event(*found))
         number += len(page.records)
@@ -183,7 +183,7 @@ def requeue(
     settings = load_settings(config)
     done = with_spool(settings, lambda spool: _requeue(spool, asked, every=limit is None))
     if not done:
-        mention_unknown(endpoint, settings)
+        warn_unknown_endpoint(endpoint, settings)
     if form is Format.JSON:
         print_json({"requeued": list(done)})
     else:
@@ -203,6 +203,6 @@ async def _requeue(spool: Spool, asked: Query, *, every: bool) -> list[str]:
         page = await spool.requeue(asked)
         new = [event_id for event_id in page if event_id not in done]
         done |= dict.fromkeys(new)
-        # One that comes again was delivered meanwhile: all others have had their turn.
+        # One that comes again was delivered meanwhile: all others have been requeued.
         if not every or len(new) < asked.limit:
             return list(done)

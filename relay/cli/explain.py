@@ -1,4 +1,4 @@
-"""`relay explain`: what would become of a captured request, step by step, and why."""
+"""`relay explain`: run a captured request through every step, and print the results."""
 
 import sys
 from datetime import UTC, datetime
@@ -45,14 +45,15 @@ def explain(
     Nothing is stored, sent or looked up, and no secret is shown.
     """
     settings = load_settings(config)
-    found = walk(settings, _captured(request), _address(peer), _time(at))
+    found = walk(settings, _read_capture(request), _address(peer), _time(at))
     verdict = "accept" if found.reason is None else "refuse"
     if form is Format.JSON:
         print_json(_json(found, verdict))
     else:
         rows = [(step.name, step.result, step.detail) for step in found.steps]
         rows += [("nearest", "-", said) for said in found.nearest]
-        rows.append(("verdict", "ok" if found.reason is None else "no", _verdict(found, verdict)))
+        result = "ok" if found.reason is None else "no"
+        rows.append(("verdict", result, _verdict_text(found, verdict)))
         print_table(("step", "result", "detail"), rows)
     sys.exit(0 if found.reason is None else 1)
 
@@ -71,7 +72,7 @@ def _json(found: Walk, verdict: str) -> dict[str, object]:
     }
 
 
-def _verdict(found: Walk, verdict: str) -> str:
+def _verdict_text(found: Walk, verdict: str) -> str:
     if found.reason is not None:
         return f"{verdict}, {found.reason.value}"
     if found.health:
@@ -79,7 +80,7 @@ def _verdict(found: Walk, verdict: str) -> str:
     return verdict if found.client_known else f"{verdict}, from an allowed address"
 
 
-def _captured(name: str) -> Captured:
+def _read_capture(name: str) -> Captured:
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:

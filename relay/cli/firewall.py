@@ -1,4 +1,4 @@
-"""Allowlists in the words of other programs, so that strangers are stopped even earlier. Pure."""
+"""Allowlists in the formats of nftables, nginx and HAProxy, which can refuse earlier. No I/O."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from relay.allowlist import Mode
 
 
 class Dialect(StrEnum):
-    """Whose words."""
+    """The format of an exported allowlist."""
 
     NFTABLES = "nftables"
     NGINX = "nginx"
@@ -21,7 +21,7 @@ class Dialect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """One endpoint and the networks that may send to it, merged so that none overlap."""
+    """One endpoint and its allowed networks, merged so that none overlap."""
 
     endpoint: str
     mode: str
@@ -29,7 +29,7 @@ class Allowed:
 
     @property
     def open(self) -> bool:
-        """Whether relay lets in everybody, so that the list would keep out whom relay takes."""
+        """Whether the relay admits every address, so that the list would refuse some of them."""
         return self.mode == Mode.OFF
 
     def of(self, version: int) -> list[str]:
@@ -37,10 +37,10 @@ class Allowed:
 
 
 def nftables(lists: Sequence[Allowed]) -> str:
-    """Return a file for `nft -f`: two sets an endpoint, filled anew in one transaction.
+    """Return a file for `nft -f`: two sets an endpoint, replaced in one transaction.
 
     Raises:
-        ValueError: an endpoint lets everybody in; so with `nginx` and `haproxy`.
+        ValueError: an endpoint admits every address; so with `nginx` and `haproxy`.
     """
     sets = [
         (f"{name}_v{version}", kind, allowed.of(version))
@@ -75,7 +75,7 @@ def haproxy(lists: Sequence[Allowed]) -> str:
     """Return a pattern file for `acl NAME src -f FILE`. It holds one endpoint.
 
     Raises:
-        ValueError: there are several; a pattern file cannot tell them apart.
+        ValueError: there are several endpoints; a pattern file holds one.
     """
     if len(lists) != 1:
         names = ", ".join(each.endpoint for each in lists)
@@ -84,7 +84,7 @@ def haproxy(lists: Sequence[Allowed]) -> str:
 
 
 def as_json(lists: Iterable[Allowed]) -> list[dict[str, object]]:
-    """Return what `allowlist diff --against` reads again."""
+    """Return the lists as JSON, which `allowlist diff --against` reads."""
     return [
         {
             "endpoint": each.endpoint,
@@ -107,7 +107,7 @@ def _text(lists: Sequence[Allowed], lines: Sequence[str]) -> str:
 
 
 def _names(lists: Sequence[Allowed]) -> list[str]:
-    """Return a name for each that every program takes; no two are alike."""
+    """Return a name for each endpoint that is valid in every format; all are different."""
     names: list[str] = []
     for each in lists:
         name = re.sub(r"[^a-z0-9]", "_", each.endpoint.lower())

@@ -1,4 +1,4 @@
-"""How verbs print: tables for people, lines for pipes, JSON, and complaints."""
+"""Output of the verbs: tables on a terminal, tab-separated lines in a pipe, JSON, and errors."""
 
 import json
 import sys
@@ -9,12 +9,12 @@ from typing import Annotated
 import orjson
 import typer
 
-#: The fewest letters of a column that are worth a line.
+#: The least width of a column, in letters; a narrower table becomes lines.
 _LETTERS = 6
 
 
 class Format(StrEnum):
-    """How a list or a verdict is printed."""
+    """The output format of a verb."""
 
     TEXT = "text"
     JSON = "json"
@@ -40,7 +40,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         for row in (list(columns), *texts):
             sys.stdout.write("\t".join(_one_line(cell) for cell in row) + "\n")
         return
-    # Most verbs are called by scripts, and importing it takes as long as all of this.
+    # Most calls come from scripts, and importing it takes as long as all of this.
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
@@ -62,7 +62,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Print these columns of rows with names as a table; a missing cell is empty."""
+    """Print these columns of rows as a table; a missing value is an empty cell."""
     print_table(columns, [[row.get(column) for column in columns] for row in rows])
 
 
@@ -108,7 +108,7 @@ def _print(document: bytes, *, indent: int | None) -> None:
 
 
 def _narrowest(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Return the width below which a table could not be read: six letters a column, and lines."""
+    """Return the least width of a readable table: six letters a column, and borders."""
     longest = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     return 1 + sum(min(length, _LETTERS) + 3 for length in longest)
 

@@ -1,4 +1,4 @@
-"""The process of a command: standard streams, and signals that come early or late."""
+"""The process of a command: standard streams, and signals before, during and after its work."""
 
 import os
 import signal
@@ -11,51 +11,51 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 # ---- standard streams -----------------------------------------------------------------------
 
-_NOWHERE = Path(os.devnull)
+_DEV_NULL = Path(os.devnull)
 
 
 def prepare() -> None:
-    """Let nothing that is printed fail for its letters, or for a stream that was closed.
+    """Make printing independent of the terminal's encoding and of closed streams.
 
-    A letter that the terminal's encoding has not is escaped. What was closed leads to nowhere,
-    which also keeps its number from a file that is opened later.
+    A letter that the encoding lacks is escaped. A closed stream is opened on /dev/null, which also
+    keeps its number from a file that is opened later.
     """
     closed: dict[str, TextIO | None] = {"stdin": sys.stdin, "stdout": sys.stdout}
     closed["stderr"] = sys.stderr
     for name, stream in closed.items():
         if stream is None:
             mode = "r" if name == "stdin" else "w"
-            setattr(sys, name, _NOWHERE.open(mode, encoding="utf-8"))
+            setattr(sys, name, _DEV_NULL.open(mode, encoding="utf-8"))
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
 
 
 def flush() -> None:
-    """Print what still waits to be printed. A reader that has gone wants no more, and is no error.
+    """Flush standard output. A closed pipe is no error: its reader wants no more.
 
     Raises:
-        OSError: it cannot be printed, as on a full disk. It is not tried again.
+        OSError: it cannot be written, as on a full disk. There is no retry.
     """
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _give_up()
+        _discard_output()
     except OSError:
-        _give_up()
+        _discard_output()
         raise
 
 
-def _give_up() -> None:
-    """Let what waits go nowhere, or Python would try again at its end."""
-    nowhere = os.open(_NOWHERE, os.O_WRONLY)
+def _discard_output() -> None:
+    """Send buffered output to /dev/null, or Python would retry it at exit."""
+    nowhere = os.open(_DEV_NULL, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
 # ---- signals --------------------------------------------------------------------------------
-# Importing what `relay run` needs and reading the configuration takes a while, in which the system
-# would do with a signal what it does by default: SIGHUP, too, ends a process.
+# Importing what `relay run` needs and reading the configuration takes a while. Meanwhile a signal
+# would have its default effect: SIGHUP, too, ends a process.
 
 if TYPE_CHECKING:
     # Importing it takes longer than all the rest here.
@@ -64,24 +64,24 @@ if TYPE_CHECKING:
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
-def hold() -> None:
-    """Let SIGHUP wait from now on; SIGTERM and SIGINT end the process with 0 at once.
+def hold_signals() -> None:
+    """Block SIGHUP from now on; SIGTERM and SIGINT exit the process with 0 at once.
 
-    Nothing is in hand where this is called, so there is nothing to finish.
+    For the time before any work has started: there is nothing to finish.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     for number in _ENDING:
-        signal.signal(number, _leave)
+        signal.signal(number, _exit_at_once)
 
 
 @contextmanager
-def told(
+def handle_signals(
     loop: "AbstractEventLoop", *, stop: Callable[[], None], reload: Callable[[], None]
 ) -> Iterator[None]:
-    """While this lasts the loop calls `stop` for SIGTERM and SIGINT, `reload` for SIGHUP.
+    """Within this context the loop calls `stop` for SIGTERM and SIGINT, `reload` for SIGHUP.
 
-    A SIGHUP that has waited is told now. Afterwards all are ignored: the end is near by itself, and
-    the last lines of the log are still to be written.
+    A blocked SIGHUP is delivered now. After the context all three are ignored: the process is
+    exiting, and the last lines of the log are still to be written.
     """
     # Not the loop's own handlers: as those are taken away, the system's default comes back.
     for number in _ENDING:
@@ -94,11 +94,11 @@ def told(
         _ignore()
 
 
-def leave(status: object) -> NoReturn:
-    """End the process with this exit status, and let no signal change it any more.
+def exit_now(status: object) -> NoReturn:
+    """Exit with this status, without Python's own finalization and whatever signals come.
 
-    A thread may still wait for a disk or a terminal that does not answer. Python, as it takes
-    itself apart, pulls the ground from under such threads, and then the process may crash.
+    A thread may still wait for a disk or a terminal that does not answer. Python's finalization
+    takes the interpreter away from under such threads, and then the process may crash.
     """
     _ignore()
     os._exit(status if isinstance(status, int) else bool(status))
@@ -109,6 +109,6 @@ def _ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _leave(_: int, __: FrameType | None) -> None:
+def _exit_at_once(_: int, __: FrameType | None) -> None:
     # Not by an exception: one that is raised in the middle of an import may come to nothing.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""`relay providers`: what is built in, and what a file describes."""
+"""`relay providers`: the built-in providers, and one that a file describes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from relay.providers import Provider, ProviderInfo, RequestShape, Window
 from relay.providers.builtin import names, provider_named
 from relay.providers.inline.provider import InlineProvider, problems
 
-# ---- a sender described in a file -----------------------------------------------------------
+# ---- a provider described in a file ---------------------------------------------------------
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 _BLOCK: Final[Location] = ("endpoints", 0, "provider")
@@ -43,14 +43,14 @@ PROVIDER = Annotated[
 
 
 class Unknown(ValueError):
-    """Neither a provider that is built in nor a file."""
+    """The name is neither a built-in provider nor a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A provider, and the file that describes it: None for one that is built in.
+    """A provider, and the file that describes it: None for a built-in one.
 
-    public_url: what its messages are signed for, where the file says so.
+    public_url: the URL that its messages are signed for, when the file has one.
     """
 
     provider: Provider
@@ -59,11 +59,11 @@ class Described:
 
 
 def named_or_described(word: str) -> Described:
-    """Return the provider of this name, or the one that the file of this name describes.
+    """Return the built-in provider of this name, or the one described in the file of this name.
 
     Raises:
         Unknown: there is neither.
-        ConfigError: the file describes none, or one that cannot be meant; with every mistake.
+        ConfigError: the file describes no valid provider; with every mistake.
     """
     if word in names():
         return Described(provider_named(word))
@@ -76,19 +76,19 @@ def named_or_described(word: str) -> Described:
 
 
 def described(path: Path) -> Described:
-    """Return the sender that a file describes: a whole configuration, or the block alone.
+    """Return the provider that a file describes: a whole configuration, or the block alone.
 
-    Nothing else in the file is looked at: secrets may be unset, and services unknown.
+    The rest of the file is not validated: secrets may be unset, and upstreams unknown.
 
     Raises:
-        ConfigError: as above.
+        ConfigError: the file describes no valid provider; with every mistake.
     """
     document = _read(path)
     source = SourceMap(str(path), path.absolute().parent, document.values, document.keys)
     if document.issues:
         raise ConfigError(source.problem(issue) for issue in document.issues)
     location, public_url = _find(document, source)
-    block = _at(document.data, location)
+    block = _value_at(document.data, location)
     found, issues = _validated(block, public_url, source.base)
     if found is None:
         moved = (_moved(issue, location) for issue in issues)
@@ -116,7 +116,7 @@ def _read(path: Path) -> Document:
 
 
 def _find(document: Document, source: SourceMap) -> tuple[Location, str | None]:
-    """Return where the one description stands, and the public_url beside it."""
+    """Return the location of the one description, and the public_url beside it."""
     data = document.data if isinstance(document.data, dict) else {}
     if "signature" in data:
         return (), None
@@ -140,7 +140,7 @@ def _find(document: Document, source: SourceMap) -> tuple[Location, str | None]:
 def _validated(
     block: object, public_url: str | None, base: Path
 ) -> tuple[Provider | None, tuple[ConfigIssue, ...]]:
-    """Check a block as `relay check` would, in an endpoint that has nothing else to be wrong."""
+    """Validate a block as `relay check` would, in an endpoint that is valid otherwise."""
     endpoint: dict[str, object] = {
         "name": "sender",
         "path": "/sender",
@@ -164,14 +164,14 @@ def _validated(
     return (None if wrong else InlineProvider(description)), wrong
 
 
-def _at(data: object, location: Location) -> object:
+def _value_at(data: object, location: Location) -> object:
     for part in location:
         data = data[part]  # type: ignore[index]  # `_find` has been there
     return data
 
 
 def _moved(issue: ConfigIssue, location: Location) -> ConfigIssue:
-    """Return the fault where the block stands in its own file."""
+    """Return the issue with its location in the file of the block."""
     if issue.location[: len(_BLOCK)] == _BLOCK:
         return replace(issue, location=(*location, *issue.location[len(_BLOCK) :]))
     # Beside the block: the public_url.

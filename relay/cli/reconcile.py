@@ -1,4 +1,4 @@
-"""`relay reconcile`: ask about orders whose notifications may never have come."""
+"""`relay reconcile`: ask a provider's status API about a list of orders, and report."""
 
 import asyncio
 import sys
@@ -18,7 +18,7 @@ from relay.cli.common import (
     CONFIG,
     DEFAULT_CONFIG,
     load_settings,
-    no_endpoint,
+    unknown_endpoint,
 )
 from relay.cli.output import (
     FORMAT,
@@ -35,10 +35,10 @@ from relay.ingest.reconcile import Checkpoint, ReconcileResult, Result
 
 _MAX_LIST_BYTES = 64 * 1024 * 1024
 
-# As many lines that are wrong as fit on a screen.
+# Invalid lines that are reported: about a screen.
 _MAX_LINES = 50
 
-# As a shell says that Ctrl-C ended a command.
+# The exit status that a shell gives a command ended by Ctrl-C.
 _INTERRUPTED = 130
 
 
@@ -61,35 +61,35 @@ def reconcile(
     settings = load_settings(config)
     chosen = _endpoint(settings, endpoint)
     try:
-        listed = _listed(file)
+        listed = _read_orders(file)
     except KeyboardInterrupt:
         complain("relay reconcile: interrupted; nothing was asked")
         sys.exit(_INTERRUPTED)
-    cache = Checkpoint(settings.state_dir / f"reconcile-{endpoint}.jsonl", SystemClock())
+    checkpoint = Checkpoint(settings.state_dir / f"reconcile-{endpoint}.jsonl", SystemClock())
     if again:
-        cache.clear()
-    before = cache.load()
-    left = [order for order in listed if order not in before]
-    learnt: list[ReconcileResult] = []
+        checkpoint.clear()
+    answered = checkpoint.load()
+    remaining = [order for order in listed if order not in answered]
+    results: list[ReconcileResult] = []
     stopped, code = None, 0
     try:
-        asyncio.run(_run(settings, chosen, left, cache, learnt))
+        asyncio.run(_ask(settings, chosen, remaining, checkpoint, results))
     except RelayError as error:
-        # What was learnt until then is told all the same.
+        # The results until then are reported all the same.
         stopped, code = str(error), 1
     except KeyboardInterrupt:
         stopped, code = "interrupted", _INTERRUPTED
-    _report(endpoint, listed, len(listed) - len(left), learnt, form)
+    _report(endpoint, listed, len(listed) - len(remaining), results, form)
     if stopped is not None:
-        complain(f"relay reconcile: {stopped}; {_how_to_go_on(len(left) - len(learnt))}")
-    failed = any(each.result is Result.ERROR for each in learnt)
+        complain(f"relay reconcile: {stopped}; {_left_over(len(remaining) - len(results))}")
+    failed = any(each.result is Result.ERROR for each in results)
     sys.exit(code or (1 if failed else 0))
 
 
-def _how_to_go_on(left: int) -> str:
+def _left_over(remaining: int) -> str:
     return (
-        f"{left} orders are left; run it again with the same list to go on, and what was answered"
-        " within the last day is not asked about again"
+        f"{remaining} orders are left; run it again with the same list to go on,"
+        " and what was answered within the last day is not asked about again"
     )
 
 
@@ -99,10 +99,10 @@ def _endpoint(settings: Settings, name: str) -> Endpoint:
             if (problem := standalone.unanswerable(each)) is not None:
                 raise typer.BadParameter(f"{name}: {problem}")
             return each
-    raise typer.BadParameter(no_endpoint(name, (each.name for each in settings.endpoints)))
+    raise typer.BadParameter(unknown_endpoint(name, (each.name for each in settings.endpoints)))
 
 
-def _listed(file: str) -> tuple[str, ...]:
+def _read_orders(file: str) -> tuple[str, ...]:
     try:
         if file == "-":
             content = sys.stdin.buffer.read(_MAX_LIST_BYTES + 1)
@@ -125,30 +125,30 @@ def _listed(file: str) -> tuple[str, ...]:
         raise typer.Exit(2) from None
 
 
-async def _run(
+async def _ask(
     settings: Settings,
     endpoint: Endpoint,
-    left: Sequence[str],
-    cache: Checkpoint,
-    learnt: list[ReconcileResult],
+    remaining: Sequence[str],
+    checkpoint: Checkpoint,
+    results: list[ReconcileResult],
 ) -> None:
-    """Ask about these orders; what is learnt is added to `learnt` as it comes."""
+    """Ask about these orders; append each result to `results` as it comes."""
     async with AsyncExitStack() as stack:
         spool = await existing_spool(settings)
         stack.push_async_callback(spool.close)
         reconciler = standalone.reconciler(endpoint, spool, SystemClock(), stack)
         progress = stack.enter_context(_progress())
-        task = progress.add_task(endpoint.name, total=len(left))
-        for order in left:
+        task = progress.add_task(endpoint.name, total=len(remaining))
+        for order in remaining:
             one = await reconciler.reconcile(order)
-            learnt.append(one)
+            results.append(one)
             if one.result is not Result.ERROR:
-                cache.add(order)
+                checkpoint.add(order)
             progress.advance(task)
 
 
 def _progress() -> Progress:
-    """Return a bar on standard error, where only a person sees it."""
+    """Return a progress bar on standard error, disabled where that is no terminal."""
     return Progress(
         *Progress.get_default_columns()[:2],
         MofNCompleteColumn(),
@@ -163,10 +163,10 @@ def _report(
     endpoint: str,
     listed: Sequence[str],
     skipped: int,
-    learnt: Sequence[ReconcileResult],
+    results: Sequence[ReconcileResult],
     form: Format,
 ) -> None:
-    counts = Counter(each.result for each in learnt)
+    counts = Counter(each.result for each in results)
     report = {
         "endpoint": endpoint,
         "orders": len(listed),
@@ -176,7 +176,7 @@ def _report(
         "known": counts[Result.KNOWN],
         "not_found": counts[Result.NOT_FOUND],
         "errors": counts[Result.ERROR],
-        "left": len(listed) - skipped - len(learnt),
+        "left": len(listed) - skipped - len(results),
     }
     if form is Format.JSON:
         listing = [
@@ -186,11 +186,11 @@ def _report(
                 "event": each.event,
                 "detail": each.detail,
             }
-            for each in learnt
+            for each in results
         ]
         print_json(report | {"learnt": listing})
         return
     print_table(tuple(report), [tuple(report.values())])
-    for each in learnt:
+    for each in results:
         if each.result is Result.ERROR:
             complain(f"{each.order}: {each.detail}")

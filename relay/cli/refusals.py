@@ -1,6 +1,6 @@
-"""`relay refusals`: what allowed senders were refused, and releasing it once it is mended.
+"""`relay refusals`: list, show and release kept refusals, beside a running relay.
 
-Works while the relay runs. A release verifies the received bytes under the configuration file.
+A release verifies the kept bytes under the configuration file.
 """
 
 import sys
@@ -25,8 +25,8 @@ from relay.cli.common import (
     LIMIT,
     REASON,
     load_settings,
-    mention_unknown,
     query,
+    warn_unknown_endpoint,
     with_spool,
 )
 from relay.cli.output import (
@@ -67,9 +67,9 @@ def list_refusals(
     async def page(releaser: RefusalReleaser) -> RefusalPage:
         return await releaser.store.page(asked)
 
-    found = _at_desk(settings, page)
+    found = _with_releaser(settings, page)
     if not found.refusals:
-        mention_unknown(endpoint, settings)
+        warn_unknown_endpoint(endpoint, settings)
     if form is Format.JSON:
         print_json(refusals_json(found))
     else:
@@ -85,7 +85,7 @@ def show(
 ) -> None:
     """Show everything about one refusal, its body included."""
     settings = load_settings(config)
-    found = _at_desk(settings, lambda releaser: releaser.store.get(refusal_id))
+    found = _with_releaser(settings, lambda releaser: releaser.store.get(refusal_id))
     if found is None:
         complain(f"no refusal {refusal_id}")
         sys.exit(1)
@@ -113,7 +113,7 @@ def release(
             for refusal_id in dict.fromkeys(ids)
         ]
 
-    results = _at_desk(load_settings(config), each)
+    results = _with_releaser(load_settings(config), each)
     if form is Format.JSON:
         print_json({"refusals": results})
     else:
@@ -121,5 +121,5 @@ def release(
     sys.exit(0 if all("event" in row for row in results) else 1)
 
 
-def _at_desk(settings: Settings, work: Callable[[RefusalReleaser], Awaitable[T]]) -> T:
+def _with_releaser(settings: Settings, work: Callable[[RefusalReleaser], Awaitable[T]]) -> T:
     return with_spool(settings, lambda spool: work(standalone.releaser(settings, spool)))

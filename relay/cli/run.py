@@ -1,4 +1,4 @@
-"""`relay run` and `relay migrate`."""
+"""`relay run`: the server process. `relay migrate`: migrate its spool."""
 
 import asyncio
 import gc
@@ -30,10 +30,10 @@ from relay.telemetry.log import LibraryLogs, Log, LogFormat, LogWriter
 
 # ---- relay run ------------------------------------------------------------------------------
 
-#: Files, the admin listener, DNS, and some to spare.
+#: Descriptors for files, the admin listener and DNS, and a reserve.
 _OTHER_DESCRIPTORS = 64
 
-#: How many more objects there have to be until garbage is looked for. Python's own: (700, 10, 10).
+#: Thresholds of the garbage collector. Python's own: (700, 10, 10).
 _GARBAGE = (5000, 5, 20)
 
 
@@ -54,8 +54,8 @@ def run(
 
     SIGHUP reads the configuration again: it is checked first, and taken as a whole or not at all.
     """
-    reading = ConfigSource(config, load_settings)
-    settings = reading()
+    source = ConfigSource(config, load_settings)
+    settings = source()
     clock = SystemClock()
     available = _raise_descriptor_limit()
     writer = LogWriter(sys.stderr.buffer)
@@ -87,14 +87,14 @@ def run(
             role=role,
             log=log,
             clock=clock,
-            load=reading,
-            watched=reading.seen if watch else None,
+            load=source,
+            watched=source.seen if watch else None,
         )
         # Modules live as long as the process: looking for garbage among them takes 0.1 s each time.
         # Among a thousand connections it takes long, too, and less often is often enough.
         gc.freeze()
         gc.set_threshold(*_GARBAGE)
-        with process.told(asyncio.get_running_loop(), stop=stop.set, reload=app.reload):
+        with process.handle_signals(asyncio.get_running_loop(), stop=stop.set, reload=app.reload):
             await app.serve(stop, started)
 
     try:
@@ -108,7 +108,7 @@ def run(
 
 
 def _raise_descriptor_limit() -> int:
-    """Take as many file descriptors as we may have; return how many those are."""
+    """Raise the limit on file descriptors to the hard limit; return it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard

@@ -1,4 +1,4 @@
-"""`relay send`: post a signed sample as a provider would."""
+"""`relay send`: sign a sample message as its provider does, and post it."""
 
 import asyncio
 import os
@@ -32,14 +32,14 @@ _TIMEOUT = ClientTimeout(total=15)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the receiver said."""
+    """The answer of the receiver."""
 
     status: int
     body: str
 
 
 class Unsent(RelayError):
-    """No answer came."""
+    """The sample got no answer."""
 
 
 async def post(url: str, sample: Sample, client: str | None = None) -> Answer:
@@ -48,7 +48,7 @@ async def post(url: str, sample: Sample, client: str | None = None) -> Answer:
     client: sets X-Forwarded-For, as a proxy in front of the receiver would.
 
     Raises:
-        Unsent: the receiver cannot be reached or breaks off.
+        Unsent: the receiver cannot be reached, or closes without an answer.
     """
     headers = list(sample.headers)
     if client is not None:

@@ -1,4 +1,4 @@
-"""`relay version`."""
+"""`relay version`: the versions of relay, Python and its libraries."""
 
 import platform
 from importlib.metadata import version as installed

@@ -7,7 +7,7 @@ import orjson
 import pytest
 from netaddr import IPNetwork
 
-from relay.cli.allowlist import Difference, Unreadable, differences, read
+from relay.cli.allowlist import Difference, Unreadable, differences, parse_list
 from relay.cli.firewall import Allowed, as_json
 from tests.cli.conftest import Invoke
 
@@ -184,15 +184,15 @@ def test_what_is_in_one_alone_is_told_in_the_fewest_networks() -> None:
 
 def test_a_list_has_one_network_a_line() -> None:
     text = "# ours\n192.0.2.0/24 # office\n\n  2001:db8::1;\n"
-    assert read(text) == networks("192.0.2.0/24", "2001:db8::1")
-    assert read("") == []
+    assert parse_list(text) == networks("192.0.2.0/24", "2001:db8::1")
+    assert parse_list("") == []
 
 
 def test_what_relay_wrote_is_read_by_endpoint() -> None:
     exported = orjson.dumps(as_json([Allowed("a", "enforce", tuple(networks("192.0.2.0/24")))]))
-    assert read(exported.decode()) == {"a": networks("192.0.2.0/24")}
+    assert parse_list(exported.decode()) == {"a": networks("192.0.2.0/24")}
     shown = [{"endpoint": "a", "network": "192.0.2.1/32"}, {"endpoint": "a", "network": "::1/128"}]
-    assert read(orjson.dumps(shown).decode()) == {"a": networks("192.0.2.1/32", "::1/128")}
+    assert parse_list(orjson.dumps(shown).decode()) == {"a": networks("192.0.2.1/32", "::1/128")}
 
 
 @pytest.mark.parametrize(
@@ -208,5 +208,5 @@ def test_what_relay_wrote_is_read_by_endpoint() -> None:
 )
 def test_what_is_no_list_is_refused_with_its_place(text: str, line: int, column: int) -> None:
     with pytest.raises(Unreadable) as caught:
-        read(text)
+        parse_list(text)
     assert (caught.value.line, caught.value.column) == (line, column)

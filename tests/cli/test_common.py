@@ -13,7 +13,13 @@ from typer.testing import CliRunner
 
 from relay.admin.serializers import parse_event_query
 from relay.cli import application
-from relay.cli.common import load_settings, mention_unknown, no_endpoint, query, with_spool
+from relay.cli.common import (
+    load_settings,
+    query,
+    unknown_endpoint,
+    warn_unknown_endpoint,
+    with_spool,
+)
 from relay.config.loader import load
 from relay.config.settings import Settings
 from relay.core.clock import SystemClock
@@ -54,19 +60,19 @@ def test_filters_that_were_given_are_read() -> None:
 
 def test_an_unknown_endpoint_is_told_with_what_there_is() -> None:
     names = ["vipps", "midtrans"]
-    assert no_endpoint("vips", names) == (
+    assert unknown_endpoint("vips", names) == (
         'no endpoint named "vips"; did you mean "vipps"? there are: midtrans, vipps'
     )
-    assert no_endpoint("x", names) == 'no endpoint named "x"; there are: midtrans, vipps'
+    assert unknown_endpoint("x", names) == 'no endpoint named "x"; there are: midtrans, vipps'
 
 
 def test_what_may_be_history_is_only_mentioned(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in (None, "vipps"):
-        mention_unknown(name, settings)
+        warn_unknown_endpoint(name, settings)
         assert capsys.readouterr().err == ""
-    mention_unknown("vips", settings)
+    warn_unknown_endpoint("vips", settings)
     assert capsys.readouterr().err.startswith('nothing found: no endpoint named "vips"; did you')
 
 

@@ -67,7 +67,7 @@ def test_a_stream_that_is_closed_or_full_is_no_traceback(
 _EARLY = """
 import sys
 from relay.cli import process as signals
-signals.hold()
+signals.hold_signals()
 print("held", flush=True)
 sys.stdin.readline()
 print("went on", flush=True)
@@ -75,11 +75,11 @@ print("went on", flush=True)
 _TOLD = """
 import asyncio, signal, os
 from relay.cli import process as signals
-signals.hold()
+signals.hold_signals()
 os.kill(os.getpid(), signal.SIGHUP)
 async def main():
     reload, stop = asyncio.Event(), asyncio.Event()
-    with signals.told(asyncio.get_running_loop(), stop=stop.set, reload=reload.set):
+    with signals.handle_signals(asyncio.get_running_loop(), stop=stop.set, reload=reload.set):
         await reload.wait()
         print("reload", flush=True)
         await stop.wait()
@@ -109,7 +109,7 @@ reading = threading.Event()
 for _ in range(3):
     threading.Thread(target=check, daemon=True).start()
 reading.wait()
-signals.leave(STATUS)
+signals.exit_now(STATUS)
 """
 
 

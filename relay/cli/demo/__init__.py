@@ -1,8 +1,8 @@
-"""`relay demo`: the whole main job on one machine, with nothing to configure.
+"""`relay demo`: receive, verify and deliver sample messages on one machine, without configuration.
 
-A real relay with a temporary spool stands between a sender that signs as the providers do and a
-sink that takes what arrives. Everything is on loopback. The sender's addresses are told in
-X-Forwarded-For, as a load balancer would, and those of Vipps come from a small DNS server here.
+A real relay with a temporary spool runs between a sender that signs as the providers do and an
+upstream that records what arrives. Everything is on loopback. The sender's addresses are given in
+X-Forwarded-For, as by a load balancer, and those of Vipps come from a small DNS server here.
 """
 
 import asyncio
@@ -32,18 +32,18 @@ from relay.core.secret import Secret
 from relay.providers import Provider, Sample, SampleOrder
 from relay.telemetry.log import Log, LogWriter
 
-# ---- what is sent, and what must become of it -----------------------------------------------
+# ---- the scenario ---------------------------------------------------------------------------
 
 #: An address that no provider lists (TEST-NET-3, RFC 5737).
 _STRANGER = "203.0.113.66"
 
-#: How long an event may take to its upstream before the demo calls it lost, in seconds.
-_PATIENCE = 5.0
+#: Seconds until an event that has not arrived at its upstream counts as lost.
+_ARRIVAL_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One endpoint of the demo, who signs for it, and an address its provider sends from."""
+    """One endpoint of the demo, with the signer, address and keys of its provider."""
 
     provider: str
     signer: Provider
@@ -54,7 +54,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One message: what was sent and from where, how it was answered, how often it arrived."""
+    """The result of one message. `arrived`: how often. `expected`: status and arrivals."""
 
     provider: str
     sent: str
@@ -78,11 +78,11 @@ class _Message:
 
 
 async def play(targets: Sequence[Target], sink: Sink) -> list[Row]:
-    """Send everything, wait for what must arrive, and return what happened."""
+    """Send all messages, wait for the expected arrivals, and return the results."""
     messages = [message for target in targets for message in _messages(target)]
     answers = [await post(each.target.url, each.sample, each.client) for each in messages]
     wanted = {each.sample.body for each in messages if each.expected[1]}
-    await sink.wait_for(len(wanted), _PATIENCE)
+    await sink.wait_for(len(wanted), _ARRIVAL_TIMEOUT)
     return [
         Row(
             provider=each.target.provider,
@@ -161,12 +161,12 @@ _DESCRIBED = """
 
 @dataclass(frozen=True, slots=True)
 class _Sender:
-    """A provider as the demo plays it: an address that it sends from, and how keys are made.
+    """A provider in the demo: the address that it sends from, and how its keys are made.
 
-    The addresses are one that Midtrans lists, one that our own DNS server gives for the callback
-    hosts of Vipps (an example in the Vipps documentation), and one of the block above.
+    The addresses are one that Midtrans lists, one that the demo's DNS server returns for the
+    callback hosts of Vipps (an example in the Vipps documentation), and one of the block above.
 
-    described: the block of YAML that describes it; empty for one that is built in.
+    described: the block of YAML that describes it; empty for a built-in provider.
     """
 
     client: str
@@ -186,7 +186,7 @@ _SENDERS = {
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """A running demo. `rows` says what was sent and what became of it."""
+    """A running demo, and the results of its scenario."""
 
     rows: tuple[Row, ...]
     admin_url: str
@@ -200,7 +200,7 @@ class Demo:
 
 @asynccontextmanager
 async def running(log: Log) -> AsyncIterator[Demo]:
-    """Start everything, play the scenario, and stay up until the context ends."""
+    """Start all parts and run the scenario; the relay keeps running within the context."""
     token = secrets.token_urlsafe(16)
     pairs = {name: sender.keys() for name, sender in _SENDERS.items()}
     environ = {_variable(name): pair.verifying for name, pair in pairs.items()}

@@ -73,7 +73,7 @@ class _Answering(asyncio.DatagramProtocol):
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What the sender signs with, what the relay is given, and what a forger signs with."""
+    """The keys of one sender: its own, the relay's for verifying, and a wrong one."""
 
     signing: Secret
     verifying: str
@@ -81,13 +81,13 @@ class Pair:
 
 
 def shared() -> Pair:
-    """Return a secret that both sides know."""
+    """Return a shared secret."""
     secret = secrets.token_urlsafe(24)
     return Pair(Secret(secret), secret, Secret(secrets.token_urlsafe(24)))
 
 
 def standard_webhooks() -> Pair:
-    """Return a secret that both sides know, as Standard Webhooks writes it."""
+    """Return a shared secret in the notation of Standard Webhooks."""
     signing, forged = (f"whsec_{b64encode(secrets.token_bytes(24)).decode()}" for _ in range(2))
     return Pair(Secret(signing), signing, Secret(forged))
 
@@ -111,7 +111,7 @@ def _pem(key: rsa.RSAPrivateKey) -> Secret:
     )
 
 
-# ---- upstream: takes every event and remembers it -------------------------------------------
+# ---- upstream: accepts and records every event ----------------------------------------------
 
 
 class Sink:
@@ -142,7 +142,7 @@ class Sink:
         return self.bodies.count(body)
 
     async def wait_for(self, number: int, within: float) -> None:
-        """Return when this many events have arrived, or the time is up."""
+        """Return when this many events have arrived, at most after `within` seconds."""
         try:
             async with asyncio.timeout(within), self._arrival:
                 await self._arrival.wait_for(lambda: len(self.bodies) >= number)
