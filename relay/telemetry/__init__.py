@@ -1,8 +1,8 @@
-"""What the operator sees: one canonical log line a decision, and the metrics.
+"""Metrics and one canonical log line for each decision.
 
-The use-cases call the domain verbs of `Telemetry`. Counters move there; gauges are pulled: a
-scrape hands in a `Snapshot` of the moment. Label values come from the configuration or from a
-closed list, never from a request.
+Ingest, delivery and the allowlist call a method of `Telemetry` for each decision, which counts and
+logs it. Gauges are pulled: a scrape passes in a `Snapshot` of the moment. Label values come from
+the configuration or from a closed list, never from a request.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +35,7 @@ C = TypeVar("C", bound=Collector)
 
 @dataclass(slots=True)
 class DeliveryRecord:
-    """What is told about one delivery: filled in on its way, told once at the end.
+    """The fields of one delivery's log line and metrics: filled in step by step, reported once.
 
     received_at: wall-clock time of its head. started: the same moment by the monotonic clock.
     duration: seconds from there to the answer.
@@ -63,12 +63,12 @@ class DeliveryRecord:
     event_key: str | None = None
 
     def at(self, monotonic: float) -> datetime:
-        """Return the wall-clock time of a later moment, as the receipt's carried on."""
+        """Return the wall-clock time of a later monotonic time, counted from `received_at`."""
         return self.received_at + timedelta(seconds=monotonic - self.started)
 
 
 class Telemetry:
-    """Counts and logs what happens. One object a process; it keeps a registry of its own."""
+    """Counts and logs decisions. One object for each process, with a registry of its own."""
 
     def __init__(self, log: Log) -> None:
         self.log = log
@@ -136,10 +136,10 @@ class Telemetry:
         )
         build.labels(__version__).set(1)
 
-    # ---- domain verbs -----------------------------------------------------------------------
+    # ---- configuration ----------------------------------------------------------------------
 
     def init_series(self, endpoints: Mapping[str, str], upstreams: Iterable[str]) -> None:
-        """Let every series begin at zero, so that the first refusal is seen as a rise.
+        """Initialise every series to zero, so that the first refusal is seen as an increase.
 
         endpoints: provider by endpoint name.
         """
@@ -160,20 +160,22 @@ class Telemetry:
             self._dead.init(upstream)
 
     def configured(self, at: datetime) -> None:
-        """A configuration was taken."""
+        """A configuration is in force."""
         self._reload.set(1)
         self._reload_time.set(at.timestamp())
 
     def reloaded(self, at: datetime, changed: Iterable[str]) -> None:
-        """The configuration was read again and taken; these places have changed."""
+        """A reload was applied; these keys have changed."""
         self.configured(at)
         self.log.info("reloaded", changed=list(changed))
 
     def reload_refused(self, problems: Iterable[Problem]) -> None:
-        """The configuration was read again and not taken: the one before stays in force."""
+        """A reload was refused: the configuration before stays in force."""
         self._reload.set(0)
         for problem in problems:
             self.log.error("reload_refused", detail=str(problem))
+
+    # ---- ingest -----------------------------------------------------------------------------
 
     def received(self, record: DeliveryRecord) -> None:
         """One delivery has been answered."""
@@ -201,8 +203,14 @@ class Telemetry:
             event_key=record.event_key,
         )
 
+    def conflicted(self, endpoint: str) -> None:
+        """A delivery carried a known event key with other content."""
+        self._conflicts.inc(endpoint)
+
+    # ---- delivery ---------------------------------------------------------------------------
+
     def attempted(self, attempted: AttemptRecord) -> None:
-        """One try upstream has ended, or its event was not confirmed and nothing was sent."""
+        """One attempt has ended, or its event was not confirmed and nothing was sent."""
         if attempted.outcome != "unconfirmed":
             self._attempts.inc(attempted.upstream, attempted.outcome)
             self._attempt_time.observe(attempted.duration, attempted.upstream)
@@ -228,32 +236,34 @@ class Telemetry:
         )
 
     def confirmed(self, endpoint: str, result: str) -> None:
-        """A provider was asked about an event; the results are `_CONFIRMATIONS`."""
+        """A status API was asked about an event; the results are `_CONFIRMATIONS`."""
         self._confirmations.inc(endpoint, result)
 
     def event_corrupt(self, upstream: str, event_id: str) -> None:
-        """An event was found damaged in the spool, and has become a dead letter."""
+        """An event's checksum was wrong; it is a dead letter now."""
         self._dead.inc(upstream)
         self.log.error("event_damaged", upstream=upstream, id=event_id)
 
     def integrity_checked(self, problems: Sequence[str]) -> None:
-        """The spool has been looked over."""
+        """The integrity check of the spool has ended."""
         if problems:
             self.log.error("spool_damaged", detail="; ".join(problems))
         else:
             self.log.info("spool_sound")
 
     def history_lost(self, endpoint: str, event_id: str, why: str) -> None:
-        """A delivery was passed on and answered, and history will not show it."""
+        """A delivery was passed on and answered, and is missing from history."""
         self._history_lost.inc(endpoint)
         self.log.error("history_lost", endpoint=endpoint, id=event_id, detail=why)
 
     def dispatch_error(self, upstream: str, event_id: str | None, fault: Exception) -> None:
-        """Something of ours went wrong on the way out; what was in hand comes again."""
+        """An internal error interrupted an attempt; its event will be retried."""
         if isinstance(fault, RelayError):
             self.log.warning("dispatch_trouble", upstream=upstream, id=event_id, detail=str(fault))
         else:
             self.log.fault("dispatch_fault", fault, upstream=upstream, id=event_id)
+
+    # ---- allowlist --------------------------------------------------------------------------
 
     def looked_up(self, host: str, result: str) -> None:
         """A DNS look-up has ended."""
@@ -267,15 +277,17 @@ class Telemetry:
         self.log.info("allowlist_changed", host=host, change=change, address=str(address))
 
     def dns_cache_unsaved(self, problem: str) -> None:
-        """What DNS said could not be written down: a restart without DNS would not know it."""
+        """The DNS cache could not be written: a restart without DNS would miss these addresses."""
         self.log.error("dns_memory_unsaved", detail=problem)
 
     def knocked(self, endpoint: str, result: str) -> None:
-        """A refused address asked for an early look-up: found, not_found or limited."""
+        """A refused address caused an early look-up: found, not_found or limited."""
         self._knocks.inc(endpoint, result)
 
+    # ---- scraping ---------------------------------------------------------------------------
+
     def expose(self, snapshot: Snapshot) -> bytes:
-        """Return everything in the Prometheus text format, with these gauges.
+        """Return every metric in the Prometheus text format, with these gauges.
 
         Called in a thread of its own: with many series it takes a while.
         """
@@ -283,7 +295,7 @@ class Telemetry:
         with self._switch_interval.shortened():
             return generate_latest(self._registry)
 
-    # ---- inside -----------------------------------------------------------------------------
+    # ---- helpers ----------------------------------------------------------------------------
 
     def _count(self, record: DeliveryRecord) -> None:
         self._deliveries.inc(record.endpoint, record.provider or "", record.verdict)
@@ -297,10 +309,6 @@ class Telemetry:
             self._requests.observe(record.duration, record.endpoint)
         if record.verdict in {Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED}:
             self._last.set(record.received_at, record.endpoint)
-
-    def conflicted(self, endpoint: str) -> None:
-        """A delivery carried a known event key with other content."""
-        self._conflicts.inc(endpoint)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return self._registered(Counter(name, text, labels))

@@ -1,9 +1,8 @@
-"""Log lines, made and written in batches by a thread of their own.
+"""Log lines, rendered and written in batches by a thread of their own.
 
-The request path hands over what a line says and goes on: turning it into text and writing it
-happen elsewhere, many lines at a time. A log that is stuck (a full pipe, a frozen terminal) never
-holds up an acknowledgement: lines are then dropped, and their number is logged when writing works
-again.
+The request path queues the fields of a line; rendering and writing happen in the thread, many lines
+at a time. A log that blocks (a full pipe, a frozen terminal) never delays an acknowledgement: lines
+are then dropped, and their number is logged when writing works again.
 """
 
 import logging
@@ -21,7 +20,7 @@ import orjson
 from relay.core.clock import Clock
 from relay.core.errors import RelayError
 
-#: How long lines may gather before they are written, in seconds.
+#: Seconds in which a batch of lines gathers.
 _BATCH_WINDOW: Final = 0.05
 
 
@@ -32,14 +31,14 @@ class LogFormat(StrEnum):
     TEXT = "text"
 
 
-#: Makes one line, without its newline. Called in another thread, so it reads nothing that changes.
+#: Renders one line, without its newline. Called in another thread: it reads nothing mutable.
 Line = Callable[[], bytes]
 
 
 class LogWriter:
-    """Takes lines from any thread and writes them to one stream, in order."""
+    """Writes lines from any thread to one stream, in order."""
 
-    #: Lines that may wait; about 30 MB of ordinary ones.
+    #: Lines that may be queued; about 30 MB of ordinary ones.
     CAPACITY = 20_000
     #: Lines that go out in one write.
     BATCH = 1000
@@ -55,17 +54,17 @@ class LogWriter:
         self._thread.start()
 
     def write(self, line: Line) -> None:
-        """Hand over one line. Never blocks and never raises."""
+        """Queue one line, or drop it if the queue is full. Never blocks and never raises."""
         if len(self._lines) >= self.CAPACITY:
             self._dropped += 1
             return
         self._lines.append(line)
-        # Waking a thread costs more than the line does: once for all that come meanwhile.
+        # Waking a thread costs more than the line does: once for a batch.
         if not self._awake.is_set():
             self._awake.set()
 
     def close(self, timeout: float = 2.0) -> None:
-        """Write what is waiting, for at most `timeout` seconds."""
+        """Write the queued lines, for at most `timeout` seconds."""
         self._closing.set()
         self._awake.set()
         self._thread.join(timeout)
@@ -90,7 +89,7 @@ class LogWriter:
                 self._stream.write(b"".join(line + b"\n" for line in batch))
                 self._stream.flush()
             except (OSError, ValueError):
-                # Nobody is left to tell; deliveries matter more than the lines about them.
+                # There is nowhere to report it; deliveries matter more than the lines about them.
                 continue
 
 
@@ -115,10 +114,10 @@ class Log:
         self._line("error", event, fields)
 
     def fault(self, event: str, error: BaseException, **fields: object) -> None:
-        """Log an error that nobody foresaw, with its traceback.
+        """Log an unexpected exception, with its traceback.
 
-        Of errors whose text may quote what was received, such as `ValueError`, only the class is
-        told.
+        Of exceptions whose text may quote what was received, such as `ValueError`, only the class
+        is logged.
         """
         self._line("error", event, fields | {"exception": _trace(error)})
 
@@ -126,24 +125,24 @@ class Log:
         self._writer.write(partial(_line, self._render, self._clock.now(), level, event, fields))
 
 
-#: Errors whose text is of the program and the machine, never of what a sender wrote.
-_SPEAKING: Final = (RelayError, OSError, NameError, AttributeError, TypeError, ImportError)
+#: Exceptions whose text is about the program and the machine, never what a sender wrote.
+_SAFE_TEXT: Final = (RelayError, OSError, NameError, AttributeError, TypeError, ImportError)
 
 
 def _trace(error: BaseException) -> str:
-    """Return where an error came from, behind the errors that led to it."""
-    told: list[str] = []
+    """Return the traceback of an exception, after those of its causes."""
+    parts: list[str] = []
     seen: set[int] = set()
     latest: BaseException | None = error
     while latest is not None and id(latest) not in seen:
         seen.add(id(latest))
         name = f"{type(latest).__module__}.{type(latest).__qualname__}".removeprefix("builtins.")
-        text = f": {latest}" if isinstance(latest, _SPEAKING) else ""
+        text = f": {latest}" if isinstance(latest, _SAFE_TEXT) else ""
         within = latest.exceptions if isinstance(latest, BaseExceptionGroup) else ()
         frames = "".join(traceback.format_tb(latest.__traceback__))
-        told.insert(0, "\n".join([frames + name + text, *map(_trace, within)]))
+        parts.insert(0, "\n".join([frames + name + text, *map(_trace, within)]))
         latest = latest.__cause__ or latest.__context__
-    return "\n".join(told)
+    return "\n".join(parts)
 
 
 def _line(
@@ -159,33 +158,33 @@ def _line(
 
 
 class LibraryLogs(logging.Handler):
-    """Brings warnings of libraries, which use the standard logging module, into our log.
+    """Forwards warnings of libraries, which use the standard logging module, to our log.
 
-    What is said again and again becomes one line a second, which says how often.
+    A repeated message becomes at most one line a second, with the number of repetitions.
     """
 
-    #: How many messages are remembered; beyond that, what was said first is forgotten.
+    #: How many messages are remembered; beyond that, the oldest is forgotten.
     REMEMBERED = 100
 
     def __init__(self, log: Log, clock: Clock) -> None:
         super().__init__(logging.WARNING)
         self._log = log
         self._clock = clock
-        # When each was last written, and how often it was said since.
-        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+        # When each was last written, and how often it was repeated since.
+        self._recent: dict[tuple[str, str], tuple[float, int]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = (record.name, record.getMessage())
+        key = (record.name, record.getMessage())
         now = self._clock.monotonic()
-        last, times = self._said.get(said, (None, 0))
+        last, times = self._recent.get(key, (None, 0))
         if last is not None and now - last < 1:
-            self._said[said] = (last, times + 1)
+            self._recent[key] = (last, times + 1)
             return
-        self._said[said] = (now, 0)
-        if len(self._said) > self.REMEMBERED:
-            del self._said[next(iter(self._said))]
-        # Behind the first line, asyncio shows the objects at hand, and so what they hold.
-        message = said[1].partition("\n")[0]
+        self._recent[key] = (now, 0)
+        if len(self._recent) > self.REMEMBERED:
+            del self._recent[next(iter(self._recent))]
+        # After the first line, asyncio shows objects in use, and so what they hold.
+        message = key[1].partition("\n")[0]
         fields = {"logger": record.name, "message": message, "more": times or None}
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
@@ -195,7 +194,7 @@ class LibraryLogs(logging.Handler):
 
 
 def _as_json(fields: Mapping[str, Any]) -> bytes:
-    # A lone surrogate can come in with undecodable bytes: it must not cost us the line.
+    # A lone surrogate can come in with undecodable bytes: it must not lose the line.
     try:
         return orjson.dumps(fields, default=str)
     except TypeError:
@@ -203,11 +202,11 @@ def _as_json(fields: Mapping[str, Any]) -> bytes:
 
 
 def _as_text(fields: Mapping[str, Any]) -> bytes:
-    said = dict(fields)
-    time, level, event = said.pop("time"), said.pop("level"), said.pop("event")
-    trace = said.pop("exception", None)
+    rest = dict(fields)
+    time, level, event = rest.pop("time"), rest.pop("level"), rest.pop("event")
+    trace = rest.pop("exception", None)
     # ascii() keeps control characters and terminal escapes from reaching a terminal.
-    pairs = " ".join(f"{key}={_shown(value)}" for key, value in said.items())
+    pairs = " ".join(f"{key}={_shown(value)}" for key, value in rest.items())
     line = f"{time} {level.upper():7} {event} {pairs}".rstrip()
     return (f"{line}\n{trace}" if trace else line).encode("utf-8", "backslashreplace")
 

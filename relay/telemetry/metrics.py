@@ -1,4 +1,4 @@
-"""Counters, histograms and gauges, and how a scrape reads them."""
+"""Counters, histograms, timestamps and gauges, and how a scrape collects them."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,17 +16,17 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 # ---- counters and histograms ----------------------------------------------------------------
-# Those of the client library lock and check themselves at every step. Here one thread alone adds,
-# in plain dictionaries, and the library makes its families of them when somebody scrapes, which may
-# be in another thread.
+# Those of the client library take a lock and validate at every increment. Here one thread alone
+# increments, in plain dictionaries; a scrape, which may run in another thread, makes the library's
+# families of them.
 
-#: Values of the labels of one series; their text is what is shown. Of one label they are of one
-#: type: 0 and "0" would be two series.
+#: Label values of one series; their text is shown. The values of one label are all of one type: 0
+#: and "0" would be two series.
 Labels = tuple[str | int, ...]
 
 
 class _LabelledMetric(Collector):
-    """One metric: a name, what it says, and its labels."""
+    """One metric: its name, its help text and its label names."""
 
     def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
         self._name = f"relay_{name}"
@@ -38,18 +38,18 @@ class _LabelledMetric(Collector):
 
 
 class Counter(_LabelledMetric):
-    """How often something happened."""
+    """A counter with labels."""
 
     def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
         super().__init__(name, text, labels)
         self._series: dict[Labels, int] = {}
 
     def init(self, *labels: str | int) -> None:
-        """Let a series begin at zero, if it has not begun."""
+        """Initialise a series to zero, unless it exists."""
         self._series.setdefault(labels, 0)
 
     def inc(self, *labels: str | int) -> None:
-        """It happened once more."""
+        """Increment a series by one."""
         self._series[labels] = self._series.get(labels, 0) + 1
 
     def collect(self) -> Iterator[Metric]:
@@ -60,14 +60,14 @@ class Counter(_LabelledMetric):
 
 
 class Timestamp(_LabelledMetric):
-    """When something happened last."""
+    """The time of the last occurrence, with labels."""
 
     def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
         super().__init__(name, text, labels)
         self._series: dict[Labels, datetime] = {}
 
     def set(self, at: datetime, *labels: str | int) -> None:
-        """It happened at this time."""
+        """Set the time of a series."""
         self._series[labels] = at
 
     def collect(self) -> Iterator[Metric]:
@@ -78,7 +78,7 @@ class Timestamp(_LabelledMetric):
 
 
 class _Distribution:
-    """One series of a histogram: how many values lie below each bound and above all, and a sum."""
+    """One series of a histogram: a count for each bucket, and the sum of the values."""
 
     __slots__ = ("counts", "total")
 
@@ -88,23 +88,23 @@ class _Distribution:
 
 
 class Histogram(_LabelledMetric):
-    """How values are spread over ranges, each with the bound that it ends with."""
+    """A histogram with labels; `bounds` are the upper bounds of its buckets."""
 
     def __init__(
         self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]
     ) -> None:
         super().__init__(name, text, labels)
         self._bounds = tuple(bounds)
-        self._marks = (*map(floatToGoString, bounds), "+Inf")
+        self._bound_labels = (*map(floatToGoString, bounds), "+Inf")
         self._series: dict[Labels, _Distribution] = {}
 
     def init(self, *labels: str | int) -> None:
-        """Let a series begin empty, if it has not begun."""
+        """Initialise a series without values, unless it exists."""
         if labels not in self._series:
             self._series[labels] = _Distribution(len(self._bounds))
 
     def observe(self, value: float, *labels: str | int) -> None:
-        """Take one more value."""
+        """Add one value to a series."""
         if labels not in self._series:
             self.init(*labels)
         series = self._series[labels]
@@ -114,8 +114,8 @@ class Histogram(_LabelledMetric):
     def collect(self) -> Iterator[Metric]:
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
         for labels, series in self._series.copy().items():
-            marked = zip(self._marks, accumulate(tuple(series.counts)), strict=True)
-            family.add_metric(_shown(labels), list(marked), series.total)
+            buckets = zip(self._bound_labels, accumulate(tuple(series.counts)), strict=True)
+            family.add_metric(_shown(labels), list(buckets), series.total)
         yield family
 
 
@@ -143,7 +143,7 @@ class Snapshot:
 
 
 class Gauges(Collector):
-    """Shows the snapshot of the scrape that is under way."""
+    """Collects the gauges of `snapshot`, which a scrape sets before."""
 
     def __init__(self) -> None:
         self.snapshot = Snapshot()
