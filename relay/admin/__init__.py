@@ -1,5 +1,5 @@
-"""The private side: health, metrics, and what an operator may see and do.
+"""The private listener: health and metrics, the admin API, operator pages.
 
-Health and metrics answer anybody who reaches the listener. The rest needs the token: as a bearer
-token for scripts, or as a session for the page.
+Health and metrics need no token. The rest does: as a bearer token for scripts, or as a session for
+the pages.
 """

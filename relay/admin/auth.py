@@ -1,4 +1,4 @@
-"""Who may use the admin listener beyond health and metrics: tokens, sessions, host names."""
+"""Authentication on the admin listener: the token, sessions, and the check of Host fields."""
 
 import re
 import secrets
@@ -16,7 +16,7 @@ _MAX_SESSIONS = 100
 
 
 class Authenticator:
-    """Knows the token and the sessions that were opened with it. Sessions end with the process."""
+    """Checks the token and the sessions opened with it. Sessions end with the process."""
 
     def __init__(self, token: Secret | None, clock: Clock) -> None:
         self._token = token
@@ -25,27 +25,27 @@ class Authenticator:
 
     @property
     def closed(self) -> bool:
-        """Whether nobody may enter, since no token is configured."""
+        """Whether nothing authenticates, since no token is configured."""
         return self._token is None
 
     def bearer(self, authorization: str) -> bool:
-        """Say whether an Authorization field carries the token."""
+        """Return whether an Authorization field carries the token."""
         scheme, _, given = authorization.partition(" ")
-        return scheme.lower() == "bearer" and self.knows(given.strip())
+        return scheme.lower() == "bearer" and self.is_token(given.strip())
 
     def session(self, name: str) -> bool:
-        """Say whether there is an open session of this name."""
+        """Return whether there is an open session of this name."""
         until = self._sessions.get(name)
         return until is not None and self._clock.monotonic() < until
 
-    def knows(self, token: str) -> bool:
-        """Compare a token, in constant time."""
+    def is_token(self, token: str) -> bool:
+        """Return whether this is the token; compared in constant time."""
         if self._token is None:
             return False
         return compare_digest(token.encode("utf-8", "surrogateescape"), self._token.reveal())
 
     def open_session(self) -> str:
-        """Return the name of a new session; the oldest gives way when there are many."""
+        """Return the name of a new session; the oldest one ends when there are too many."""
         if len(self._sessions) >= _MAX_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         name = secrets.token_urlsafe(32)
@@ -58,9 +58,9 @@ class Authenticator:
 
 
 # ---- host names -----------------------------------------------------------------------------
-# A page anywhere can point a name of its own at a private address (DNS rebinding) and have the
-# browser of somebody who works here ask it, as if the page came from there. Such a name is one of
-# the public DNS; who comes by address, as `localhost` or by a name without a dot does not.
+# A page anywhere can point a name of its own at a private address (DNS rebinding); the browser of an
+# operator then sends requests there as if the page came from there. Such a name is one of the
+# public DNS; an address, `localhost` and a name without a dot are not.
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _PORT = re.compile(r"(?::[0-9]{1,5})?\Z")

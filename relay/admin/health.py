@@ -1,6 +1,6 @@
-"""What the relay is like at this moment: gauges, readiness, and who may send.
+"""The present state of a relay: liveness, readiness, gauges and allowlists.
 
-Read by the admin side; computed when asked, kept nowhere.
+It is computed for each request from the running parts, and stored nowhere.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from relay.telemetry.metrics import Snapshot
 
 
 class Health:
-    """Asks the running parts how they are."""
+    """Reads the state of the running parts."""
 
     def __init__(
         self,
@@ -32,9 +32,9 @@ class Health:
     ) -> None:
         """Take the parts.
 
-        statuses: of the DNS sources. breakers: by upstream, whether it is open.
-        certificates: end of validity, by listener.
-        connections: how many are open. live: whether the public listeners accept.
+        statuses: of the DNS sources. breakers: whether each is open, by upstream.
+        connections: the number of open ones. certificates: end of validity, by listener.
+        live: whether the public listeners accept, where this process has any.
         """
         self._clock = clock
         self._spool = spool
@@ -46,17 +46,17 @@ class Health:
         self._live = live
 
     def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
-        """Tell of these endpoints from now on."""
+        """Report these endpoints from now on."""
         self._endpoints = endpoints
 
     def live(self) -> bool:
-        """Say whether the public listeners accept, where this process has any."""
+        """Return whether the public listeners accept, where this process has any."""
         return self._live()
 
     async def unready(self) -> list[str]:
-        """Return why this relay should not get traffic now; empty when it should.
+        """Return why this relay is not ready for traffic; nothing when it is.
 
-        The spool must take a write, and every source that is enforced must know addresses.
+        A write to the spool must succeed, and every enforced DNS source must have addresses.
         """
         reasons = []
         try:
@@ -72,7 +72,7 @@ class Health:
         return reasons
 
     async def snapshot(self) -> Snapshot:
-        """Return the gauges. Those of the spool are left out while it cannot answer."""
+        """Return the gauges. Those of the spool are left out while it is unavailable."""
         try:
             stats: SpoolStats | None = await self._spool.stats()
         except SpoolUnavailable:

@@ -1,6 +1,6 @@
-"""The events page: what came in and what became of it, for a person with a browser.
+"""The events pages: a list with filters, and everything about one event, as HTML.
 
-It only reads. Every value is escaped by the templates; there is no script.
+They only read. Every value is escaped by the templates; there is no script.
 """
 
 from urllib.parse import urlencode
@@ -20,7 +20,7 @@ _PAGE_FILTERS = ("status", "endpoint", "key", "after")
 
 
 class Pages:
-    """The routes of the page."""
+    """The routes of the pages."""
 
     def __init__(self, spool: Spool, authenticator: Authenticator) -> None:
         self._spool = spool
@@ -44,7 +44,7 @@ class Pages:
         ]
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        self._enter(request)
+        self._require_login(request)
         filters = {name: value for name in _PAGE_FILTERS if (value := request.query.get(name, ""))}
         page = await self._spool.page(parse_event_query(filters))
         older = urlencode(filters | {"after": page.next}) if page.next else None
@@ -57,7 +57,7 @@ class Pages:
         )
 
     async def _event(self, request: web.Request) -> web.StreamResponse:
-        self._enter(request)
+        self._require_login(request)
         found = await self._spool.get(request.match_info["id"])
         if found is None:
             raise web.HTTPNotFound
@@ -71,7 +71,7 @@ class Pages:
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
         token = (await request.post()).get("token", "")
-        if not isinstance(token, str) or not self._authenticator.knows(token.strip()):
+        if not isinstance(token, str) or not self._authenticator.is_token(token.strip()):
             page = self._render("login.html", closed=self._authenticator.closed, wrong=True)
             page.set_status(web.HTTPUnauthorized.status_code)
             return page
@@ -88,13 +88,13 @@ class Pages:
         return answer
 
     def admits(self, request: web.Request) -> bool:
-        """Say whether the request may read: it has the token, or an open session."""
+        """Return whether the request may read: it has the token, or an open session."""
         return self._authenticator.bearer(
             request.headers.get("Authorization", "")
         ) or self._authenticator.session(request.cookies.get(COOKIE, ""))
 
-    def _enter(self, request: web.Request) -> None:
-        """Let a session or a bearer token in; send everybody else to the login form."""
+    def _require_login(self, request: web.Request) -> None:
+        """Redirect a request without token and session to the login form."""
         if not self.admits(request):
             raise web.HTTPSeeOther("/login")
 

@@ -16,13 +16,13 @@ from relay.telemetry import Telemetry
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# Seconds for a request under way when we stop, and again for one that does not end by itself.
+# Seconds that a request under way may take on shutdown, and again once it is cancelled.
 _SHUTDOWN_TIMEOUT = 1.0
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-#: Nothing of ours loads anything from elsewhere, runs scripts or stands in a frame.
-_SAFETY = {
+#: No page loads anything from elsewhere, runs scripts or may be framed.
+_SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"
@@ -76,7 +76,7 @@ class Admin:
         return str(address), int(taken)
 
     async def stop(self) -> None:
-        """Stop listening; a request, or a connection without one, is given a second or two."""
+        """Stop listening; open requests and connections are closed within two seconds."""
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -95,19 +95,19 @@ class Admin:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Ask for the token where it is needed, and turn every error into a plain answer."""
+        """Require the token where it is needed, and turn every error into a JSON answer."""
         try:
             response: web.StreamResponse
             if not is_local_host(request.headers.get("Host", "")):
                 message = "come by address, as localhost or by a name without a dot"
                 response = json_answer({"error": message}, 421)
-            elif request.path.startswith(("/api/", "/-/")) and not self._may(request):
+            elif request.path.startswith(("/api/", "/-/")) and not self._authorized(request):
                 response = json_answer({"error": "a token is needed"}, 401)
                 response.headers["WWW-Authenticate"] = "Bearer"
             else:
                 response = await handler(request)
         except web.HTTPException as answer:
-            response = _plain(answer)
+            response = _as_json(answer)
         except ValueError as error:
             response = json_answer({"error": str(error)}, 400)
         except SpoolUnavailable as error:
@@ -115,10 +115,10 @@ class Admin:
         except Exception as error:  # noqa: BLE001 - no traceback reaches a browser
             self._telemetry.log.fault("admin_fault", error, path=request.path)
             response = json_answer({"error": "internal error; see the log"}, 500)
-        response.headers.update(_SAFETY)
+        response.headers.update(_SECURITY_HEADERS)
         return response
 
-    def _may(self, request: web.Request) -> bool:
+    def _authorized(self, request: web.Request) -> bool:
         if request.method == "GET":
             return self._pages.admits(request)
         # A session is a cookie, which a browser sends by itself: it may read, not change.
@@ -142,8 +142,8 @@ class Admin:
         return web.Response(body=text, headers={"Content-Type": _METRICS_TYPE})
 
 
-def _plain(answer: web.HTTPException) -> web.Response:
-    """Return an answer that was raised as one that is not aiohttp's page."""
+def _as_json(answer: web.HTTPException) -> web.Response:
+    """Return an error of aiohttp in JSON, in place of its text."""
     response = json_answer({"error": answer.reason.lower()}, answer.status)
     for name in ("Allow", "Location"):
         if name in answer.headers:

@@ -29,7 +29,7 @@ async def test_without_a_token_nobody_enters() -> None:
     authenticator = Authenticator(None, ManualClock())
     assert authenticator.closed
     assert not authenticator.bearer("Bearer ")
-    assert not authenticator.knows("")
+    assert not authenticator.is_token("")
 
 
 async def test_a_session_lasts_eight_hours() -> None:
