@@ -49,7 +49,7 @@ async def test_they_need_the_token(path: str, bench: Bench) -> None:
     assert (await bench.post("/api/v1/refusals/ref_001/release"))[0] == 401
 
 
-# ---- an answer ------------------------------------------------------------------------------
+# ---- an answer as JSON ----------------------------------------------------------------------
 # What the admin API says is JSON, whatever the status.
 
 

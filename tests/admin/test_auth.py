@@ -57,7 +57,7 @@ async def test_the_oldest_session_gives_way() -> None:
     assert all(authenticator.session(each) for each in sessions[1:])
 
 
-# ---- hosts ----------------------------------------------------------------------------------
+# ---- which host is asked for ----------------------------------------------------------------
 # The private listener answers to addresses and local names, not to names of the public DNS.
 
 

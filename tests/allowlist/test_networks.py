@@ -205,7 +205,7 @@ def test_an_address_no_sender_can_have_is_named(address: str, kind: str) -> None
     assert special(ip_address(address)) == kind
 
 
-# ---- intervals ------------------------------------------------------------------------------
+# ---- looking up by bisection ----------------------------------------------------------------
 
 
 def _of(*networks: str) -> Intervals[str]:

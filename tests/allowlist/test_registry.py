@@ -155,7 +155,7 @@ async def test_a_host_that_is_not_followed_any_more_is_not_looked_up(
     assert server.asked == []
 
 
-# ---- knock ----------------------------------------------------------------------------------
+# ---- a knock: early refresh for a refused address -------------------------------------------
 
 INTERVAL = timedelta(seconds=5)
 REFRESHED, LIMITED = KnockResult.REFRESHED, KnockResult.LIMITED

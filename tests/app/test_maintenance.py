@@ -164,14 +164,14 @@ async def test_the_end_that_is_told_is_that_of_what_is_served(tmp_path: Path) ->
     writer.close()
 
 
-# ---- housekeeping ---------------------------------------------------------------------------
+# ---- retention ------------------------------------------------------------------------------
 # What was kept long enough goes, and trouble with the spool only postpones it.
 
 DAY = 86400.0
 
 
 @dataclass
-class House:
+class Bench:
     """A spool whose housekeeping runs."""
 
     spool: SqliteSpool
@@ -193,7 +193,7 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = ManualClock()
     log = io.BytesIO()
     writer = LogWriter(log)
@@ -206,63 +206,63 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         telemetry=Telemetry(Log(writer, clock)),
     )
     running = asyncio.ensure_future(keeping.run())
-    yield House(spool, clock, log, writer)
+    yield Bench(spool, clock, log, writer)
     running.cancel()
     await asyncio.wait({running})
     await spool.close()
     writer.close()
 
 
-async def deliver(house: House) -> str:
-    event = verified(received_at=house.clock.now())
-    await house.spool.put(event)
-    claimed = await house.spool.claim(event.upstream, 1, timedelta(minutes=1), ordered=False)
-    await house.spool.settle(claimed.leases[0], Done(), Delivered(200))
+async def deliver(bench: Bench) -> str:
+    event = verified(received_at=bench.clock.now())
+    await bench.spool.put(event)
+    claimed = await bench.spool.claim(event.upstream, 1, timedelta(minutes=1), ordered=False)
+    await bench.spool.settle(claimed.leases[0], Done(), Delivered(200))
     return event.event_id
 
 
-async def test_the_body_goes_first_and_the_key_later(house: House) -> None:
-    event_id = await deliver(house)
-    await house.pass_days(9)
-    assert await house.has_body(event_id) is True
-    await house.pass_days(2)
-    await house.pass_days(0.1)
-    assert await house.has_body(event_id) is False
-    await house.pass_days(10)
-    await house.pass_days(0.1)
-    assert await house.has_body(event_id) is None
+async def test_the_body_goes_first_and_the_key_later(bench: Bench) -> None:
+    event_id = await deliver(bench)
+    await bench.pass_days(9)
+    assert await bench.has_body(event_id) is True
+    await bench.pass_days(2)
+    await bench.pass_days(0.1)
+    assert await bench.has_body(event_id) is False
+    await bench.pass_days(10)
+    await bench.pass_days(0.1)
+    assert await bench.has_body(event_id) is None
 
 
-async def test_what_waits_for_delivery_stays(house: House) -> None:
-    event = verified(received_at=house.clock.now())
-    await house.spool.put(event)
-    await house.pass_days(100)
-    assert await house.has_body(event.event_id) is True
+async def test_what_waits_for_delivery_stays(bench: Bench) -> None:
+    event = verified(received_at=bench.clock.now())
+    await bench.spool.put(event)
+    await bench.pass_days(100)
+    assert await bench.has_body(event.event_id) is True
 
 
 async def test_a_locked_spool_is_left_alone_until_the_next_round(
-    house: House, tmp_path: Path
+    bench: Bench, tmp_path: Path
 ) -> None:
-    event_id = await deliver(house)
+    event_id = await deliver(bench)
     other = apsw.Connection(str(tmp_path / "relay.db"))
     other.execute("BEGIN IMMEDIATE")
-    await house.pass_days(11)
+    await bench.pass_days(11)
     other.execute("ROLLBACK")
     other.close()
-    assert await house.has_body(event_id) is True
-    await house.pass_days(0.1)
-    await house.pass_days(0.1)
-    assert await house.has_body(event_id) is False
-    house.writer.close()
-    assert b"prune_failed" in house.log.getvalue()
+    assert await bench.has_body(event_id) is True
+    await bench.pass_days(0.1)
+    await bench.pass_days(0.1)
+    assert await bench.has_body(event_id) is False
+    bench.writer.close()
+    assert b"prune_failed" in bench.log.getvalue()
 
 
-async def test_refusals_go_when_bodies_go(house: House) -> None:
+async def test_refusals_go_when_bodies_go(bench: Bench) -> None:
     old = refused(1)
-    kept = replace(old, head=replace(old.head, received_at=house.clock.now()))
-    await house.spool.refusals.keep([kept], BOUNDS)
-    await house.pass_days(9)
-    assert await ids(house.spool.refusals) == ["ref_001"]
-    await house.pass_days(2)
-    await house.pass_days(0.1)
-    assert await ids(house.spool.refusals) == []
+    kept = replace(old, head=replace(old.head, received_at=bench.clock.now()))
+    await bench.spool.refusals.keep([kept], BOUNDS)
+    await bench.pass_days(9)
+    assert await ids(bench.spool.refusals) == ["ref_001"]
+    await bench.pass_days(2)
+    await bench.pass_days(0.1)
+    assert await ids(bench.spool.refusals) == []

@@ -134,7 +134,7 @@ def test_mistakes_of_other_kinds_are_told_by_who_loads_it(tmp_path: Path) -> Non
         ConfigSource(Path("a\0b"), from_file)()
 
 
-# ---- watching -------------------------------------------------------------------------------
+# ---- watching for changes -------------------------------------------------------------------
 # Changes are noticed from the directory, whatever else lies there, and whenever they came.
 
 

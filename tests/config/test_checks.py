@@ -209,7 +209,7 @@ def test_what_the_lint_wants_to_know(tmp_path: Path) -> None:
     assert checks.read_certificate(write_pair(tmp_path, issuer="pay.example.com")[0]).self_signed
 
 
-# ---- unavailable ----------------------------------------------------------------------------
+# ---- what is not available ------------------------------------------------------------------
 # What this version cannot do is refused, never ignored.
 
 

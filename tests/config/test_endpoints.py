@@ -265,7 +265,7 @@ def test_an_api_may_be_on_this_machine() -> None:
         assert (confirm.with_, confirm.on_error, confirm.url) == ("status", "deliver", url)
 
 
-# ---- binding --------------------------------------------------------------------------------
+# ---- an endpoint and its provider -----------------------------------------------------------
 # An endpoint in the words of its provider.
 
 

@@ -519,7 +519,7 @@ def test_three_signed_fields_are_worth_a_question_before_delivery() -> None:
     assert len(said(GOOD + VIPPS)) == 1
 
 
-# ---- inline ---------------------------------------------------------------------------------
+# ---- described senders ----------------------------------------------------------------------
 # What a provider described in the file says that its author may not have meant.
 
 LONG, SHORT = "0123456789abcdef", "0123456789abcde"

@@ -217,8 +217,7 @@ def test_payments_in_clear_text(text: str, said: list[str], tmp_path: Path) -> N
     assert all(each.where.startswith("listen.") for each in found if each.code == "plain-http")
 
 
-# ---- advice ---------------------------------------------------------------------------------
-# Which networks add nothing.
+# ---- networks that add nothing --------------------------------------------------------------
 
 
 def networks(*texts: str) -> list[IPNetwork]:

@@ -274,7 +274,7 @@ def test_bombs_take_little_memory(name: str) -> None:
         tracemalloc.stop()
 
 
-# ---- references -----------------------------------------------------------------------------
+# ---- references to secrets ------------------------------------------------------------------
 # Secrets are read from elsewhere, and show themselves nowhere.
 
 CANARY = "canary-7f3a91"

@@ -121,7 +121,7 @@ def test_every_secret_is_found() -> None:
     assert settings.every_secret() == found[:-2]
 
 
-# ---- endpoint -------------------------------------------------------------------------------
+# ---- an endpoint ----------------------------------------------------------------------------
 # What settings say of an endpoint.
 
 

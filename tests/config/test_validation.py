@@ -152,7 +152,7 @@ def test_mending_leaves_the_original_alone() -> None:
     assert data == {"a": ({"b": 1, "c": 2},)}
 
 
-# ---- explain --------------------------------------------------------------------------------
+# ---- pydantic's errors as sentences ---------------------------------------------------------
 # What is said of one mistake, and what to write instead.
 
 

@@ -248,7 +248,7 @@ def test_an_empty_text_has_no_data() -> None:
     assert parse("# nothing\n").data is None
 
 
-# ---- places ---------------------------------------------------------------------------------
+# ---- line and column ------------------------------------------------------------------------
 # Where things stand, and which mistakes hang on others.
 
 SOURCE = SourceMap(
@@ -300,7 +300,7 @@ def test_text_from_the_file_cannot_steer_a_terminal() -> None:
     assert dotted(("a", 0, "b\n")) == "a.0.b\\n"
 
 
-# ---- suggest --------------------------------------------------------------------------------
+# ---- suggestions ----------------------------------------------------------------------------
 # Which name was probably meant.
 
 

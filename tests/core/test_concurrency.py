@@ -55,7 +55,7 @@ asyncio.run(main())
     assert ended.returncode == 0
 
 
-# ---- turns ----------------------------------------------------------------------------------
+# ---- the switch interval --------------------------------------------------------------------
 # Turns are short for as long as they have to be.
 
 

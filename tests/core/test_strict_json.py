@@ -397,7 +397,7 @@ def test_equal_content_means_equal_values(first: object, second: object) -> None
     assert (content_digest(one) == content_digest(two)) is (one == two)
 
 
-# ---- minify ---------------------------------------------------------------------------------
+# ---- minifying ------------------------------------------------------------------------------
 
 any_text = st.text(
     st.characters(exclude_categories=["Cs"]) | st.sampled_from('\\" \t\n'), max_size=20

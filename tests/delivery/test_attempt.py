@@ -44,7 +44,7 @@ class Bench:
 
     clock: ManualClock
     spool: SpyingSpool
-    witness: RecordingObserver
+    observer: RecordingObserver
     breaker: CircuitBreaker
 
     async def lease(self, number: int = 1) -> Lease:
@@ -67,18 +67,18 @@ class Bench:
             breaker=self.breaker,
             clock=clock,
             dice=Random(1),
-            observer=self.witness,
+            observer=self.observer,
         )
 
     async def deliver(self, tell: Callable[[Lease], Outcome], number: int = 1) -> AttemptRecord:
         """Try a new event, and return what was told about it."""
-        told = len(self.witness.attempts)
+        told = len(self.observer.attempts)
         lease = await self.lease(number)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.attempts(tell).deliver(lease, self.clock.steady()))
             await self.clock.advance(2)
-        assert len(self.witness.attempts) == told + 1
-        return self.witness.attempts[-1]
+        assert len(self.observer.attempts) == told + 1
+        return self.observer.attempts[-1]
 
     async def record(self, number: int = 1) -> Record:
         found = await self.spool.get(f"evt_{number:04}")
@@ -147,7 +147,7 @@ async def test_an_event_whose_time_is_over_is_dead(bench: Bench) -> None:
             bench.attempts(lambda _: Rejected(500)).deliver(again.leases[0], bench.clock.steady())
         )
         await bench.clock.advance(2)
-    assert bench.witness.attempts[0].decision == "dead"
+    assert bench.observer.attempts[0].decision == "dead"
     assert (await bench.record()).status is Status.DEAD
 
 
@@ -163,7 +163,7 @@ async def test_a_lost_lease_is_told_and_records_nothing(bench: Bench) -> None:
             bench.attempts(lambda _: Delivered(200)).deliver(late, bench.clock.steady())
         )
         await bench.clock.advance(2)
-    assert bench.witness.attempts[0].decision == "lost"
+    assert bench.observer.attempts[0].decision == "lost"
     record = await bench.record()
     assert (record.status, record.attempts) == (Status.LEASED, taken.attempt)
 
@@ -176,14 +176,14 @@ async def test_settling_is_tried_until_the_spool_is_back(bench: Bench) -> None:
             bench.attempts(lambda _: Delivered(200)).deliver(lease, bench.clock.steady())
         )
         await bench.clock.advance(20)
-        assert bench.witness.attempts == []
+        assert bench.observer.attempts == []
         assert (await bench.record()).status is Status.LEASED
         bench.spool.broken.clear()
         await bench.clock.advance(5)
-    assert [each.decision for each in bench.witness.attempts] == ["done"]
+    assert [each.decision for each in bench.observer.attempts] == ["done"]
     assert (await bench.record()).status is Status.DELIVERED
     # Told each time, and not in a storm.
-    assert 3 < len(bench.witness.faults) < 15
+    assert 3 < len(bench.observer.faults) < 15
 
 
 async def test_settling_is_given_up_when_the_lease_ends(bench: Bench) -> None:
@@ -194,7 +194,7 @@ async def test_settling_is_given_up_when_the_lease_ends(bench: Bench) -> None:
             bench.attempts(lambda _: Delivered(200)).deliver(lease, bench.clock.steady())
         )
         await bench.clock.advance(41)
-    assert [each.decision for each in bench.witness.attempts] == ["lost"]
+    assert [each.decision for each in bench.observer.attempts] == ["lost"]
     again = await bench.spool.claim("billing", 1, LEASE, ordered=False)
     assert [each.event for each in again.leases] == [lease.event]
 
@@ -202,7 +202,7 @@ async def test_settling_is_given_up_when_the_lease_ends(bench: Bench) -> None:
 async def test_settling_with_a_broken_spool_is_not_tried_again(bench: Bench) -> None:
     bench.spool.broken["settle"] = SpoolBroken("a sync failed")
     assert (await bench.deliver(lambda _: Delivered(200))).decision == "lost"
-    assert len(bench.witness.faults) == 1
+    assert len(bench.observer.faults) == 1
 
 
 # ---- one event has trouble ------------------------------------------------------------------
@@ -210,7 +210,7 @@ async def test_settling_with_a_broken_spool_is_not_tried_again(bench: Bench) -> 
 
 async def test_an_unforeseen_error_is_told_and_the_event_tried_again(bench: Bench) -> None:
     told = await bench.deliver(fails)
-    [(upstream, event_id, fault)] = bench.witness.faults
+    [(upstream, event_id, fault)] = bench.observer.faults
     assert (upstream, event_id, type(fault)) == ("billing", "evt_0001", Bug)
     assert (told.outcome, told.cause, told.decision) == ("unreachable", "fault", "retry")
     record = await bench.record()
@@ -225,7 +225,7 @@ async def test_an_unforeseen_error_of_the_spool_leaves_the_event_leased(bench: B
             bench.attempts(lambda _: Delivered(200)).deliver(lease, bench.clock.steady())
         )
         await bench.clock.advance(2)
-    assert [type(fault) for _, _, fault in bench.witness.faults] == [Bug]
+    assert [type(fault) for _, _, fault in bench.observer.faults] == [Bug]
     assert (await bench.record()).status is Status.LEASED
 
 
@@ -236,7 +236,7 @@ async def test_an_attempt_that_is_cut_short_is_due_again_at_once(bench: Bench) -
         group.create_task(attempts.deliver(lease, bench.clock.steady()))
         await bench.clock.advance(1)
         attempts.cut()
-    told = bench.witness.attempts[0]
+    told = bench.observer.attempts[0]
     assert (told.outcome, told.cause, told.decision) == ("unreachable", "shutdown", "retry")
     (again,) = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
     # The upstream may have had the first one.
@@ -330,7 +330,7 @@ async def ask(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease)
         breaker=bench.breaker,
         clock=bench.clock,
         dice=Random(1),
-        observer=bench.witness,
+        observer=bench.observer,
     )
     return await attempts.deliver(lease, bench.clock.steady())
 
@@ -340,7 +340,7 @@ async def confirmed(
 ) -> AttemptRecord:
     """Make one such attempt, and return what was told about it."""
     await ask(bench, provider, sent, lease)
-    return bench.witness.attempts[-1]
+    return bench.observer.attempts[-1]
 
 
 async def test_a_confirmed_event_goes_out_with_its_state(bench: Bench) -> None:
@@ -412,7 +412,7 @@ async def test_waiting_for_its_turn_is_no_attempt_and_costs_no_time(
         await bench.clock.advance(wait)
         [lease] = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
         assert (lease.attempt, lease.round_attempt) == (1, 1)
-    assert (bench.witness.attempts, sent) == ([], [])
+    assert (bench.observer.attempts, sent) == ([], [])
     told = await confirmed(bench, Provider(Unconfirmed("reset"), strict=strict), sent, lease)
     assert (told.attempt, told.decision, sent) == (1, "retry", [])
 

@@ -234,7 +234,7 @@ async def test_the_pause_that_an_api_asks_for_is_within_the_schedule_of_all() ->
     assert len(api.asked) == 1
 
 
-# ---- client ---------------------------------------------------------------------------------
+# ---- asking over HTTP -----------------------------------------------------------------------
 
 SECRET = Secret("SB-Mid-server-1")
 FOUND = signed(

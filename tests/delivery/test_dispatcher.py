@@ -35,13 +35,13 @@ class Bug(Exception):
     """Nobody foresaw this."""
 
 
-class House:
+class Bench:
     """A spool, a clock, and dispatchers that share them."""
 
     def __init__(self, spool: SpyingSpool, clock: ManualClock, stack: AsyncExitStack) -> None:
         self.spool = spool
         self.clock = clock
-        self.witness = RecordingObserver()
+        self.observer = RecordingObserver()
         self._stack = stack
 
     def upstream(
@@ -66,7 +66,7 @@ class House:
             upstreams=upstreams,
             clock=self.clock,
             dice=Random(1),
-            observer=self.witness,
+            observer=self.observer,
         )
 
     async def store(
@@ -88,58 +88,58 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = ManualClock()
     async with AsyncExitStack() as stack:
         spool = await open_spool(tmp_path / "relay.db", clock)
         stack.push_async_callback(spool.close)
-        yield House(SpyingSpool(spool, clock), clock, stack)
+        yield Bench(SpyingSpool(spool, clock), clock, stack)
 
 
 # ---- the way out ----------------------------------------------------------------------------
 
 
-async def test_what_is_stored_is_delivered_before_and_after_the_start(house: House) -> None:
+async def test_what_is_stored_is_delivered_before_and_after_the_start(bench: Bench) -> None:
     async with Server() as server:
-        early = await house.store(range(3))
-        async with house.dispatching(house.upstream(server.url, concurrency=1)):
-            await house.witness.until(lambda: house.witness.delivered() == early)
-            late = await house.store(range(3, 6))
-            await house.witness.until(lambda: house.witness.delivered() == early + late)
+        early = await bench.store(range(3))
+        async with bench.dispatching(bench.upstream(server.url, concurrency=1)):
+            await bench.observer.until(lambda: bench.observer.delivered() == early)
+            late = await bench.store(range(3, 6))
+            await bench.observer.until(lambda: bench.observer.delivered() == early + late)
     assert [request.body for request in server.received] == [
         b'{"number": %d}' % number for number in range(6)
     ]
-    assert house.witness.faults == []
+    assert bench.observer.faults == []
 
 
-async def test_no_more_attempts_than_allowed_are_made_at_once(house: House) -> None:
+async def test_no_more_attempts_than_allowed_are_made_at_once(bench: Bench) -> None:
     gate = asyncio.Event()
     async with Server(when(gate, answer(200))) as server:
-        events = await house.store(range(10))
-        async with house.dispatching(house.upstream(server.url, concurrency=3)):
+        events = await bench.store(range(10))
+        async with bench.dispatching(bench.upstream(server.url, concurrency=3)):
             await server.has_received(3)
-            await house.clock.advance(5)
+            await bench.clock.advance(5)
             assert len(server.received) == 3
             gate.set()
-            await house.witness.until_delivered(10)
+            await bench.observer.until_delivered(10)
         assert server.connections == 3
-    assert max(map(len, house.spool.claimed)) <= 3 * PREFETCH
-    assert sorted(house.witness.delivered()) == events
+    assert max(map(len, bench.spool.claimed)) <= 3 * PREFETCH
+    assert sorted(bench.observer.delivered()) == events
 
 
 @pytest.mark.parametrize("dead", ["refuses", "hangs"])
-async def test_a_dead_upstream_does_not_delay_another(house: House, dead: str) -> None:
+async def test_a_dead_upstream_does_not_delay_another(bench: Bench, dead: str) -> None:
     async with Server(hang) as hanging, Server() as server:
         with RefusingPort() as refusing:
-            await house.store(range(100, 120), "broken")
-            healthy = await house.store(range(20))
-            broken = house.upstream({"hangs": hanging.url, "refuses": refusing}[dead], "broken")
-            async with house.dispatching(broken, house.upstream(server.url)) as dispatcher:
-                began = house.clock.monotonic()
-                await house.witness.until_delivered(20)
-                assert house.clock.monotonic() == began
-                await asyncio.gather(dispatcher.stop(GRACE), house.clock.advance(GRACE))
-    assert sorted(house.witness.delivered()) == healthy
+            await bench.store(range(100, 120), "broken")
+            healthy = await bench.store(range(20))
+            broken = bench.upstream({"hangs": hanging.url, "refuses": refusing}[dead], "broken")
+            async with bench.dispatching(broken, bench.upstream(server.url)) as dispatcher:
+                began = bench.clock.monotonic()
+                await bench.observer.until_delivered(20)
+                assert bench.clock.monotonic() == began
+                await asyncio.gather(dispatcher.stop(GRACE), bench.clock.advance(GRACE))
+    assert sorted(bench.observer.delivered()) == healthy
 
 
 class Poisoned:
@@ -155,100 +155,102 @@ class Poisoned:
         return await self._sender.attempt(lease)
 
 
-async def test_a_poisoned_event_does_not_block_its_neighbours(house: House) -> None:
+async def test_a_poisoned_event_does_not_block_its_neighbours(bench: Bench) -> None:
     async with Server() as server:
-        poison, *others = await house.store(range(8))
-        upstream = house.upstream(server.url, concurrency=1)
+        poison, *others = await bench.store(range(8))
+        upstream = bench.upstream(server.url, concurrency=1)
         upstream = replace(upstream, sender=Poisoned(upstream.sender, poison))
-        async with house.dispatching(upstream):
-            await house.witness.until(lambda: house.witness.delivered() == others)
-            assert [fault[1] for fault in house.witness.faults] == [poison]
-            assert await house.status(poison) is Status.PENDING
-            await house.spool.pass_time_until(lambda: house.witness.attempts[-1].decision == "dead")
-    assert await house.status(poison) is Status.DEAD
+        async with bench.dispatching(upstream):
+            await bench.observer.until(lambda: bench.observer.delivered() == others)
+            assert [fault[1] for fault in bench.observer.faults] == [poison]
+            assert await bench.status(poison) is Status.PENDING
+            await bench.spool.pass_time_until(
+                lambda: bench.observer.attempts[-1].decision == "dead"
+            )
+    assert await bench.status(poison) is Status.DEAD
 
 
 # ---- trying again ---------------------------------------------------------------------------
 
 
-async def test_the_schedule_is_followed_until_the_event_is_dead(house: House) -> None:
+async def test_the_schedule_is_followed_until_the_event_is_dead(bench: Bench) -> None:
     async with Server(answer(500)) as server:
-        (event,) = await house.store([1])
-        began = house.clock.now()
+        (event,) = await bench.store([1])
+        began = bench.clock.now()
         times: list[float] = []
-        upstream = house.upstream(server.url)
+        upstream = bench.upstream(server.url)
         forward = upstream.sender.attempt
 
         class Timed:
             async def attempt(self, lease: Lease) -> Outcome:
-                times.append((house.clock.now() - began).total_seconds())
+                times.append((bench.clock.now() - began).total_seconds())
                 return await forward(lease)
 
-        async with house.dispatching(replace(upstream, sender=Timed())):
-            await house.spool.pass_time_until(
+        async with bench.dispatching(replace(upstream, sender=Timed())):
+            await bench.spool.pass_time_until(
                 lambda: (
-                    house.witness.attempts[-1:] != []
-                    and house.witness.attempts[-1].decision == "dead"
+                    bench.observer.attempts[-1:] != []
+                    and bench.observer.attempts[-1].decision == "dead"
                 )
             )
-        due = [each.due for each in house.witness.attempts]
+        due = [each.due for each in bench.observer.attempts]
     gaps = [after - before for before, after in pairwise(times)]
     # Ten per cent either way, and the steps in which time passes.
     for gap, wanted in zip(gaps, [5, 30, 120, 120, 120, 120], strict=False):
         assert wanted * 0.9 <= gap <= wanted * 1.1 + 2
     assert 600 <= times[-1] <= 602
     assert due[-1] is None
-    assert [each.attempt for each in house.witness.attempts] == list(range(1, len(times) + 1))
+    assert [each.attempt for each in bench.observer.attempts] == list(range(1, len(times) + 1))
     assert [request.values("Relay-Attempt") for request in server.received] == [
         [str(number + 1)] for number in range(len(times))
     ]
     assert {request.values("webhook-id")[0] for request in server.received} == {event}
-    assert await house.status(event) is Status.DEAD
+    assert await bench.status(event) is Status.DEAD
 
 
-async def test_a_requeued_event_goes_out_again(house: House) -> None:
+async def test_a_requeued_event_goes_out_again(bench: Bench) -> None:
     async with Server(answer(500)) as server:
-        (event,) = await house.store([1])
-        async with house.dispatching(house.upstream(server.url)):
-            await house.spool.pass_time_until(
-                lambda: [each.decision for each in house.witness.attempts][-1:] == ["dead"]
+        (event,) = await bench.store([1])
+        async with bench.dispatching(bench.upstream(server.url)):
+            await bench.spool.pass_time_until(
+                lambda: [each.decision for each in bench.observer.attempts][-1:] == ["dead"]
             )
             server.behave(answer(200))
-            assert await house.spool.requeue(Query(ids=(event,))) == (event,)
-            await house.witness.until(lambda: house.witness.delivered() == [event])
+            assert await bench.spool.requeue(Query(ids=(event,))) == (event,)
+            await bench.observer.until(lambda: bench.observer.delivered() == [event])
 
 
-async def test_events_of_one_subject_go_out_in_order(house: House) -> None:
+async def test_events_of_one_subject_go_out_in_order(bench: Bench) -> None:
     gate = asyncio.Event()
     async with Server(answer(500), when(gate, answer(200)), answer(200)) as server:
-        first, second, third = await house.store(range(3), subject="order-1")
-        (other,) = await house.store([9], subject="order-2")
+        first, second, third = await bench.store(range(3), subject="order-1")
+        (other,) = await bench.store([9], subject="order-2")
         gate.set()
-        async with house.dispatching(house.upstream(server.url, order_by_key=True)):
-            await house.witness.until(lambda: other in house.witness.delivered())
-            assert second not in house.witness.delivered()
-            await house.spool.pass_time_until(lambda: len(house.witness.delivered()) == 4)
-    delivered = [each for each in house.witness.delivered() if each != other]
+        async with bench.dispatching(bench.upstream(server.url, order_by_key=True)):
+            await bench.observer.until(lambda: other in bench.observer.delivered())
+            assert second not in bench.observer.delivered()
+            await bench.spool.pass_time_until(lambda: len(bench.observer.delivered()) == 4)
+    delivered = [each for each in bench.observer.delivered() if each != other]
     assert delivered == [first, second, third]
 
 
-async def test_without_order_a_later_event_overtakes(house: House) -> None:
+async def test_without_order_a_later_event_overtakes(bench: Bench) -> None:
     async with Server(answer(500), answer(200)) as server:
-        first, second = await house.store(range(2), subject="order-1")
-        async with house.dispatching(house.upstream(server.url, concurrency=1)):
-            await house.witness.until(lambda: house.witness.delivered() == [second])
-            await house.spool.pass_time_until(lambda: len(house.witness.delivered()) == 2)
-    assert house.witness.delivered() == [second, first]
+        first, second = await bench.store(range(2), subject="order-1")
+        async with bench.dispatching(bench.upstream(server.url, concurrency=1)):
+            await bench.observer.until(lambda: bench.observer.delivered() == [second])
+            await bench.spool.pass_time_until(lambda: len(bench.observer.delivered()) == 2)
+    assert bench.observer.delivered() == [second, first]
 
 
 # ---- the breaker ----------------------------------------------------------------------------
 
 
-async def test_a_dead_upstream_is_left_alone_but_for_one_probe(house: House) -> None:
+async def test_a_dead_upstream_is_left_alone_but_for_one_probe(bench: Bench) -> None:
     async with Server() as server:
-        events = await house.store(range(30))
+        events = await bench.store(range(30))
         # One at a time, so that none is under way when it opens.
-        upstream = house.upstream(server.url, concurrency=1)
+        upstream = bench.upstream(server.url, concurrency=1)
         real = upstream.sender
 
         class Line:
@@ -261,24 +263,24 @@ async def test_a_dead_upstream_is_left_alone_but_for_one_probe(house: House) -> 
 
         line = Line()
         with RefusingPort() as refusing:
-            dead = house.upstream(refusing, "dead").sender
-            async with house.dispatching(replace(upstream, sender=line)) as dispatcher:
-                await house.witness.until(lambda: len(house.witness.attempts) == 10)
+            dead = bench.upstream(refusing, "dead").sender
+            async with bench.dispatching(replace(upstream, sender=line)) as dispatcher:
+                await bench.observer.until(lambda: len(bench.observer.attempts) == 10)
                 assert dispatcher.breakers() == {"billing": True}
-                await house.clock.advance(4.9)
-                assert len(house.witness.attempts) == 10
-                await house.clock.advance(0.2)
-                await house.witness.until(lambda: len(house.witness.attempts) == 11)
-                await house.clock.advance(9.5)
-                assert len(house.witness.attempts) == 11
+                await bench.clock.advance(4.9)
+                assert len(bench.observer.attempts) == 10
+                await bench.clock.advance(0.2)
+                await bench.observer.until(lambda: len(bench.observer.attempts) == 11)
+                await bench.clock.advance(9.5)
+                assert len(bench.observer.attempts) == 11
                 line.mended = True
-                await house.clock.advance(0.6)
-                await house.spool.pass_time_until(lambda: len(house.witness.delivered()) == 30)
+                await bench.clock.advance(0.6)
+                await bench.spool.pass_time_until(lambda: len(bench.observer.delivered()) == 30)
                 assert dispatcher.breakers() == {"billing": False}
-    assert sorted(house.witness.delivered()) == events
+    assert sorted(bench.observer.delivered()) == events
 
 
-async def test_nothing_begins_when_the_breaker_opens_during_a_claim(house: House) -> None:
+async def test_nothing_begins_when_the_breaker_opens_during_a_claim(bench: Bench) -> None:
     gate = asyncio.Event()
 
     class Dead:
@@ -288,357 +290,357 @@ async def test_nothing_begins_when_the_breaker_opens_during_a_claim(house: House
 
     # In order, so that what is stored has to be claimed.
     upstream = Upstream("billing", Dead(), timedelta(seconds=10), 12, POLICY, order_by_key=True)
-    await house.store(range(10))
-    async with house.dispatching(upstream) as dispatcher:
-        await house.spool.has_claimed.wait()
-        house.spool.may_answer.clear()
-        house.spool.has_claimed.clear()
-        late = await house.store(range(10, 12))
-        await house.spool.has_claimed.wait()
+    await bench.store(range(10))
+    async with bench.dispatching(upstream) as dispatcher:
+        await bench.spool.has_claimed.wait()
+        bench.spool.may_answer.clear()
+        bench.spool.has_claimed.clear()
+        late = await bench.store(range(10, 12))
+        await bench.spool.has_claimed.wait()
         gate.set()
-        await house.witness.until(lambda: len(house.witness.attempts) == 10)
+        await bench.observer.until(lambda: len(bench.observer.attempts) == 10)
         assert dispatcher.breakers() == {"billing": True}
-        house.spool.may_answer.set()
-        await house.clock.advance(0)
-    assert [lease.event.id for lease in house.spool.released] == late
-    assert len(house.witness.attempts) == 10
+        bench.spool.may_answer.set()
+        await bench.clock.advance(0)
+    assert [lease.event.id for lease in bench.spool.released] == late
+    assert len(bench.observer.attempts) == 10
 
 
 # ---- the spool has trouble ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", [SpoolUnavailable("locked"), Bug()], ids=["trouble", "bug"])
-async def test_trouble_with_claiming_is_outlasted(house: House, fault: Exception) -> None:
+async def test_trouble_with_claiming_is_outlasted(bench: Bench, fault: Exception) -> None:
     async with Server() as server:
-        events = await house.store(range(3))
-        house.spool.broken["claim"] = fault
-        async with house.dispatching(house.upstream(server.url)):
-            await house.clock.advance(60)
+        events = await bench.store(range(3))
+        bench.spool.broken["claim"] = fault
+        async with bench.dispatching(bench.upstream(server.url)):
+            await bench.clock.advance(60)
             # Told each time, and not in a storm.
-            assert 10 < len(house.witness.faults) < 20
-            house.spool.broken.clear()
-            await house.clock.advance(5)
-            await house.witness.until_delivered(3)
-    assert sorted(house.witness.delivered()) == events
-    assert {fault[:2] for fault in house.witness.faults} == {("billing", None)}
+            assert 10 < len(bench.observer.faults) < 20
+            bench.spool.broken.clear()
+            await bench.clock.advance(5)
+            await bench.observer.until_delivered(3)
+    assert sorted(bench.observer.delivered()) == events
+    assert {fault[:2] for fault in bench.observer.faults} == {("billing", None)}
 
 
 @pytest.mark.parametrize("fault", [SpoolUnavailable("locked"), Bug()], ids=["trouble", "bug"])
-async def test_trouble_with_waiting_is_outlasted(house: House, fault: Exception) -> None:
+async def test_trouble_with_waiting_is_outlasted(bench: Bench, fault: Exception) -> None:
     async with Server() as server:
-        house.spool.broken["wait"] = fault
-        async with house.dispatching(house.upstream(server.url)):
-            await house.witness.until(lambda: house.witness.faults != [])
-            await house.store([1])
-            await house.clock.advance(5)
-            await house.witness.until_delivered(1)
+        bench.spool.broken["wait"] = fault
+        async with bench.dispatching(bench.upstream(server.url)):
+            await bench.observer.until(lambda: bench.observer.faults != [])
+            await bench.store([1])
+            await bench.clock.advance(5)
+            await bench.observer.until_delivered(1)
 
 
-async def test_trouble_with_giving_back_is_outlasted(house: House) -> None:
+async def test_trouble_with_giving_back_is_outlasted(bench: Bench) -> None:
     async with Server() as server:
-        await house.store(range(3))
-        house.spool.may_answer.clear()
-        house.spool.broken["release"] = SpoolUnavailable("locked")
-        async with house.dispatching(house.upstream(server.url)) as dispatcher:
-            await house.spool.has_claimed.wait()
+        await bench.store(range(3))
+        bench.spool.may_answer.clear()
+        bench.spool.broken["release"] = SpoolUnavailable("locked")
+        async with bench.dispatching(bench.upstream(server.url)) as dispatcher:
+            await bench.spool.has_claimed.wait()
             async with asyncio.TaskGroup() as group:
                 group.create_task(dispatcher.stop(GRACE))
-                await house.clock.advance(0)
-                house.spool.may_answer.set()
-    assert len(house.witness.faults) == 3
+                await bench.clock.advance(0)
+                bench.spool.may_answer.set()
+    assert len(bench.observer.faults) == 3
 
 
-async def test_a_broken_spool_ends_the_dispatcher(house: House) -> None:
+async def test_a_broken_spool_ends_the_dispatcher(bench: Bench) -> None:
     async with Server() as server:
-        house.spool.broken["claim"] = SpoolBroken("a sync failed")
-        dispatcher = house.dispatcher(house.upstream(server.url))
+        bench.spool.broken["claim"] = SpoolBroken("a sync failed")
+        dispatcher = bench.dispatcher(bench.upstream(server.url))
         with pytest.raises(ExceptionGroup) as caught:
             await dispatcher.run()
         await dispatcher.stop(GRACE)
     assert caught.value.subgroup(SpoolBroken) is not None
 
 
-async def test_an_idle_dispatcher_is_idle(house: House) -> None:
-    async with Server() as server, house.dispatching(house.upstream(server.url)):
-        await house.spool.pass_time_until(lambda: house.spool.claims > 0)
-        before = house.spool.claims
-        end = house.clock.monotonic() + 20
-        await house.spool.pass_time_until(lambda: house.clock.monotonic() >= end)
-        assert house.spool.claims - before <= 25
+async def test_an_idle_dispatcher_is_idle(bench: Bench) -> None:
+    async with Server() as server, bench.dispatching(bench.upstream(server.url)):
+        await bench.spool.pass_time_until(lambda: bench.spool.claims > 0)
+        before = bench.spool.claims
+        end = bench.clock.monotonic() + 20
+        await bench.spool.pass_time_until(lambda: bench.clock.monotonic() >= end)
+        assert bench.spool.claims - before <= 25
 
 
 # ---- stopping and starting again ------------------------------------------------------------
 
 
-async def test_attempts_in_hand_may_finish(house: House) -> None:
+async def test_attempts_in_hand_may_finish(bench: Bench) -> None:
     gate = asyncio.Event()
     async with Server(when(gate, answer(200))) as server:
-        events = await house.store(range(6))
-        dispatcher = house.dispatcher(house.upstream(server.url, concurrency=2))
+        events = await bench.store(range(6))
+        dispatcher = bench.dispatcher(bench.upstream(server.url, concurrency=2))
         async with asyncio.TaskGroup() as group:
             running = group.create_task(dispatcher.run())
             await server.has_received(2)
             stopping = group.create_task(dispatcher.stop(GRACE))
-            await house.clock.advance(GRACE - 1)
+            await bench.clock.advance(GRACE - 1)
             assert not running.done()
             gate.set()
             await stopping
             assert running.done()
         assert len(server.received) == 2
-    assert sorted(house.witness.delivered()) == events[:2]
-    assert [await house.status(event) for event in events[2:]] == [Status.PENDING] * 4
+    assert sorted(bench.observer.delivered()) == events[:2]
+    assert [await bench.status(event) for event in events[2:]] == [Status.PENDING] * 4
 
 
-async def test_attempts_that_outlast_the_grace_are_cut_and_come_again(house: House) -> None:
+async def test_attempts_that_outlast_the_grace_are_cut_and_come_again(bench: Bench) -> None:
     async with Server(hang) as server:
-        events = await house.store(range(2))
-        dispatcher = house.dispatcher(house.upstream(server.url))
+        events = await bench.store(range(2))
+        dispatcher = bench.dispatcher(bench.upstream(server.url))
         async with asyncio.TaskGroup() as group:
             group.create_task(dispatcher.run())
             await server.has_received(2)
             group.create_task(dispatcher.stop(GRACE))
-            await house.clock.advance(GRACE)
-        assert [each.cause for each in house.witness.attempts] == ["shutdown"] * 2
+            await bench.clock.advance(GRACE)
+        assert [each.cause for each in bench.observer.attempts] == ["shutdown"] * 2
         # Nobody has to wait for a lease to run out.
         server.behave(answer(200))
-        async with house.dispatching(house.upstream(server.url)):
-            await house.witness.until(lambda: sorted(house.witness.delivered()) == events)
+        async with bench.dispatching(bench.upstream(server.url)):
+            await bench.observer.until(lambda: sorted(bench.observer.delivered()) == events)
     assert [request.values("Relay-Attempt") for request in server.received[2:]] == [["2"], ["2"]]
 
 
-async def test_what_was_claimed_but_not_begun_is_given_back(house: House) -> None:
+async def test_what_was_claimed_but_not_begun_is_given_back(bench: Bench) -> None:
     async with Server() as server:
-        events = await house.store(range(3))
-        house.spool.may_answer.clear()
-        dispatcher = house.dispatcher(house.upstream(server.url))
+        events = await bench.store(range(3))
+        bench.spool.may_answer.clear()
+        dispatcher = bench.dispatcher(bench.upstream(server.url))
         async with asyncio.TaskGroup() as group:
             group.create_task(dispatcher.run())
-            await house.spool.has_claimed.wait()
+            await bench.spool.has_claimed.wait()
             stopping = group.create_task(dispatcher.stop(GRACE))
-            await house.clock.advance(0)
-            house.spool.may_answer.set()
+            await bench.clock.advance(0)
+            bench.spool.may_answer.set()
             await stopping
         assert server.received == []
-        assert [lease.event.id for lease in house.spool.released] == events
-        async with house.dispatching(house.upstream(server.url)):
-            await house.witness.until_delivered(3)
-    assert {each.attempt for each in house.witness.attempts} == {1}
+        assert [lease.event.id for lease in bench.spool.released] == events
+        async with bench.dispatching(bench.upstream(server.url)):
+            await bench.observer.until_delivered(3)
+    assert {each.attempt for each in bench.observer.attempts} == {1}
 
 
-async def test_a_spool_that_never_answers_cannot_keep_us_from_stopping(house: House) -> None:
+async def test_a_spool_that_never_answers_cannot_keep_us_from_stopping(bench: Bench) -> None:
     async with Server() as server:
-        (event,) = await house.store([1])
-        house.spool.may_answer.clear()
-        dispatcher = house.dispatcher(house.upstream(server.url))
+        (event,) = await bench.store([1])
+        bench.spool.may_answer.clear()
+        dispatcher = bench.dispatcher(bench.upstream(server.url))
         async with asyncio.TaskGroup() as group:
             group.create_task(dispatcher.run())
-            await house.spool.has_claimed.wait()
+            await bench.spool.has_claimed.wait()
             group.create_task(dispatcher.stop(GRACE))
-            await house.clock.advance(GRACE + 1)
+            await bench.clock.advance(GRACE + 1)
     assert server.received == []
-    assert await house.status(event) is Status.LEASED
+    assert await bench.status(event) is Status.LEASED
 
 
-async def test_a_lease_that_was_left_behind_is_taken_up_when_it_has_run_out(house: House) -> None:
+async def test_a_lease_that_was_left_behind_is_taken_up_when_it_has_run_out(bench: Bench) -> None:
     async with Server(hang) as server:
-        (event,) = await house.store([1])
-        dispatcher = house.dispatcher(house.upstream(server.url))
+        (event,) = await bench.store([1])
+        dispatcher = bench.dispatcher(bench.upstream(server.url))
         running = asyncio.ensure_future(dispatcher.run())
         await server.has_received(1)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert await house.status(event) is Status.LEASED
+        assert await bench.status(event) is Status.LEASED
         server.behave(answer(200))
-        fresh = SpyingSpool(house.spool, house.clock)
-        house.spool, left = fresh, house.clock.now()
-        async with house.dispatching(house.upstream(server.url)):
-            await house.spool.pass_time_until(lambda: house.witness.delivered() == [event])
+        fresh = SpyingSpool(bench.spool, bench.clock)
+        bench.spool, left = fresh, bench.clock.now()
+        async with bench.dispatching(bench.upstream(server.url)):
+            await bench.spool.pass_time_until(lambda: bench.observer.delivered() == [event])
     # The timeouts of an attempt and those before it, and the margin for settling it.
-    assert 70 <= (house.clock.now() - left).total_seconds() < 73
-    assert house.witness.attempts[0].attempt == 2
+    assert 70 <= (bench.clock.now() - left).total_seconds() < 73
+    assert bench.observer.attempts[0].attempt == 2
 
 
-async def test_stopping_again_and_again_loses_nothing(house: House) -> None:
+async def test_stopping_again_and_again_loses_nothing(bench: Bench) -> None:
     async with Server() as server:
-        events = await house.store(range(60))
-        upstream = house.upstream(server.url, concurrency=3)
+        events = await bench.store(range(60))
+        upstream = bench.upstream(server.url, concurrency=3)
         for round_ in range(1, 6):
-            async with house.dispatching(upstream):
-                await house.witness.until_delivered(round_ * 8)
-        async with house.dispatching(upstream):
-            await house.witness.until_delivered(60)
-    assert sorted(house.witness.delivered()) == events
+            async with bench.dispatching(upstream):
+                await bench.observer.until_delivered(round_ * 8)
+        async with bench.dispatching(upstream):
+            await bench.observer.until_delivered(60)
+    assert sorted(bench.observer.delivered()) == events
     assert len(server.received) == 60
 
 
-async def test_a_dispatcher_that_never_ran_can_be_stopped(house: House) -> None:
+async def test_a_dispatcher_that_never_ran_can_be_stopped(bench: Bench) -> None:
     async with Server() as server:
-        await house.store([1])
-        dispatcher = house.dispatcher(house.upstream(server.url))
+        await bench.store([1])
+        dispatcher = bench.dispatcher(bench.upstream(server.url))
         await dispatcher.stop(GRACE)
         await dispatcher.run()
         assert server.received == []
 
 
-async def test_outcomes_of_real_answers_reach_the_record(house: House) -> None:
+async def test_outcomes_of_real_answers_reach_the_record(bench: Bench) -> None:
     async with Server(answer(429, [("Retry-After", "600")])) as server:
-        await house.store([1])
-        async with house.dispatching(house.upstream(server.url)):
-            await house.witness.until(lambda: house.witness.attempts != [])
-    (told,) = house.witness.attempts
+        await bench.store([1])
+        async with bench.dispatching(bench.upstream(server.url)):
+            await bench.observer.until(lambda: bench.observer.attempts != [])
+    (told,) = bench.observer.attempts
     assert told.status == 429
-    assert told.due == house.clock.now() + timedelta(minutes=10)
+    assert told.due == bench.clock.now() + timedelta(minutes=10)
 
 
 # ---- other upstreams, while it runs -----------------------------------------------------------
 
 
-async def test_a_changed_upstream_is_served_anew_while_the_old_attempts_end(house: House) -> None:
+async def test_a_changed_upstream_is_served_anew_while_the_old_attempts_end(bench: Bench) -> None:
     gate = asyncio.Event()
     async with Server(when(gate, answer(200))) as old, Server() as new:
-        events = await house.store(range(5))
-        async with house.dispatching(house.upstream(old.url, concurrency=2)) as dispatcher:
+        events = await bench.store(range(5))
+        async with bench.dispatching(bench.upstream(old.url, concurrency=2)) as dispatcher:
             await old.has_received(2)
-            (ended,) = dispatcher.replace([house.upstream(new.url, concurrency=2)])
-            await house.witness.until_delivered(3)
-            assert sorted(house.witness.delivered()) == events[2:]
+            (ended,) = dispatcher.replace([bench.upstream(new.url, concurrency=2)])
+            await bench.observer.until_delivered(3)
+            assert sorted(bench.observer.delivered()) == events[2:]
             assert not ended.is_set()
             gate.set()
             await ended.wait()
-            assert sorted(house.witness.delivered()) == events
+            assert sorted(bench.observer.delivered()) == events
         assert (len(old.received), len(new.received)) == (2, 3)
     # Nothing was begun twice: what had not been begun was given back.
-    assert {each.attempt for each in house.witness.attempts} == {1}
+    assert {each.attempt for each in bench.observer.attempts} == {1}
 
 
-async def test_before_and_after_together_keep_to_the_concurrency_of_one_place(house: House) -> None:
+async def test_before_and_after_together_keep_to_the_concurrency_of_one_place(bench: Bench) -> None:
     gate = asyncio.Event()
     async with Server(when(gate, answer(200))) as server:
-        events = await house.store(range(9))
-        upstream = house.upstream(server.url, concurrency=2)
-        async with house.dispatching(upstream) as dispatcher:
+        events = await bench.store(range(9))
+        upstream = bench.upstream(server.url, concurrency=2)
+        async with bench.dispatching(upstream) as dispatcher:
             await server.has_received(2)
             for concurrency in (2, 2, 3):
-                house.spool.has_claimed.clear()
-                dispatcher.replace([house.upstream(server.url, concurrency=concurrency)])
-                await house.spool.has_claimed.wait()
+                bench.spool.has_claimed.clear()
+                dispatcher.replace([bench.upstream(server.url, concurrency=concurrency)])
+                await bench.spool.has_claimed.wait()
                 await server.has_received(concurrency)
                 # Whatever else might begin would have begun by now.
-                await house.clock.advance(0)
+                await bench.clock.advance(0)
                 assert len(server.received) == concurrency
             gate.set()
-            await house.witness.until_delivered(9)
-    assert sorted(house.witness.delivered()) == events
+            await bench.observer.until_delivered(9)
+    assert sorted(bench.observer.delivered()) == events
 
 
-async def test_a_place_that_was_left_and_is_served_again_is_still_the_same(house: House) -> None:
+async def test_a_place_that_was_left_and_is_served_again_is_still_the_same(bench: Bench) -> None:
     gate = asyncio.Event()
     async with Server(when(gate, answer(200))) as server, Server(when(gate, answer(200))) as other:
-        events = await house.store(range(9))
-        async with house.dispatching(house.upstream(server.url, concurrency=2)) as dispatcher:
+        events = await bench.store(range(9))
+        async with bench.dispatching(bench.upstream(server.url, concurrency=2)) as dispatcher:
             await server.has_received(2)
-            dispatcher.replace([house.upstream(other.url, concurrency=2)])
+            dispatcher.replace([bench.upstream(other.url, concurrency=2)])
             await other.has_received(2)
-            house.spool.has_claimed.clear()
-            dispatcher.replace([house.upstream(server.url, concurrency=3)])
-            await house.spool.has_claimed.wait()
+            bench.spool.has_claimed.clear()
+            dispatcher.replace([bench.upstream(server.url, concurrency=3)])
+            await bench.spool.has_claimed.wait()
             await server.has_received(3)
-            await house.clock.advance(0)
+            await bench.clock.advance(0)
             assert (len(server.received), len(other.received)) == (3, 2)
             gate.set()
-            await house.witness.until_delivered(9)
-    assert sorted(house.witness.delivered()) == events
+            await bench.observer.until_delivered(9)
+    assert sorted(bench.observer.delivered()) == events
 
 
-async def test_an_upstream_that_stays_as_it_is_is_left_alone(house: House) -> None:
+async def test_an_upstream_that_stays_as_it_is_is_left_alone(bench: Bench) -> None:
     gate = asyncio.Event()
     async with Server(when(gate, answer(200))) as server:
-        events = await house.store(range(3))
-        upstream = house.upstream(server.url, concurrency=1)
-        async with house.dispatching(upstream) as dispatcher:
+        events = await bench.store(range(3))
+        upstream = bench.upstream(server.url, concurrency=1)
+        async with bench.dispatching(upstream) as dispatcher:
             await server.has_received(1)
             assert dispatcher.replace([upstream]) == ()
             gate.set()
-            await house.witness.until_delivered(3)
+            await bench.observer.until_delivered(3)
         assert server.connections == 1
-    assert house.witness.delivered() == events
-    assert house.spool.released == []
+    assert bench.observer.delivered() == events
+    assert bench.spool.released == []
 
 
 async def test_an_upstream_that_is_gone_keeps_its_events_until_it_is_named_again(
-    house: House,
+    bench: Bench,
 ) -> None:
     async with Server() as server, Server() as other:
-        upstream = house.upstream(server.url)
-        async with house.dispatching(upstream) as dispatcher:
-            await house.clock.advance(0)
-            (ended,) = dispatcher.replace([house.upstream(other.url, "ledger")])
+        upstream = bench.upstream(server.url)
+        async with bench.dispatching(upstream) as dispatcher:
+            await bench.clock.advance(0)
+            (ended,) = dispatcher.replace([bench.upstream(other.url, "ledger")])
             await ended.wait()
-            (event,) = await house.store([1])
-            (elsewhere,) = await house.store([2], "ledger")
-            await house.witness.until(lambda: house.witness.delivered() == [elsewhere])
-            assert await house.status(event) is Status.PENDING
+            (event,) = await bench.store([1])
+            (elsewhere,) = await bench.store([2], "ledger")
+            await bench.observer.until(lambda: bench.observer.delivered() == [elsewhere])
+            assert await bench.status(event) is Status.PENDING
             assert dispatcher.breakers() == {"ledger": False}
             dispatcher.replace([upstream])
-            await house.witness.until(lambda: house.witness.delivered() == [elsewhere, event])
+            await bench.observer.until(lambda: bench.observer.delivered() == [elsewhere, event])
 
 
-async def test_events_are_stored_while_upstreams_come_and_go(house: House) -> None:
+async def test_events_are_stored_while_upstreams_come_and_go(bench: Bench) -> None:
     async with Server() as server:
-        upstream = house.upstream(server.url)
+        upstream = bench.upstream(server.url)
         events: list[str] = []
-        async with house.dispatching(upstream) as dispatcher:
+        async with bench.dispatching(upstream) as dispatcher:
             for round_ in range(20):
                 async with asyncio.TaskGroup() as group:
-                    storing = group.create_task(house.store(range(round_ * 3, round_ * 3 + 3)))
+                    storing = group.create_task(bench.store(range(round_ * 3, round_ * 3 + 3)))
                     # In the midst of it: an event may have been promised a seat here.
                     await asyncio.sleep(0)
                     dispatcher.replace([replace(upstream, concurrency=1 + round_ % 3)])
                 events += storing.result()
             # No time passes: no lease has to run out first.
-            await house.witness.until_delivered(60)
-    assert sorted(house.witness.delivered()) == events
+            await bench.observer.until_delivered(60)
+    assert sorted(bench.observer.delivered()) == events
     assert len(server.received) == 60
 
 
-async def test_stopping_cuts_the_attempts_of_what_was_replaced_too(house: House) -> None:
+async def test_stopping_cuts_the_attempts_of_what_was_replaced_too(bench: Bench) -> None:
     async with Server(hang) as old, Server() as new:
-        (event,) = await house.store([1])
-        dispatcher = house.dispatcher(house.upstream(old.url))
+        (event,) = await bench.store([1])
+        dispatcher = bench.dispatcher(bench.upstream(old.url))
         async with asyncio.TaskGroup() as group:
             group.create_task(dispatcher.run())
             await old.has_received(1)
             for concurrency in (2, 3):
-                dispatcher.replace([house.upstream(new.url, concurrency=concurrency)])
+                dispatcher.replace([bench.upstream(new.url, concurrency=concurrency)])
             group.create_task(dispatcher.stop(GRACE))
-            await house.clock.advance(GRACE)
-        assert [each.cause for each in house.witness.attempts] == ["shutdown"]
-    assert await house.status(event) is Status.PENDING
+            await bench.clock.advance(GRACE)
+        assert [each.cause for each in bench.observer.attempts] == ["shutdown"]
+    assert await bench.status(event) is Status.PENDING
 
 
-async def test_upstreams_that_are_replaced_before_the_start_are_never_served(house: House) -> None:
+async def test_upstreams_that_are_replaced_before_the_start_are_never_served(bench: Bench) -> None:
     async with Server() as old, Server() as new:
-        await house.store([1])
-        dispatcher = house.dispatcher(house.upstream(old.url))
-        assert dispatcher.replace([house.upstream(new.url)]) == ()
+        await bench.store([1])
+        dispatcher = bench.dispatcher(bench.upstream(old.url))
+        assert dispatcher.replace([bench.upstream(new.url)]) == ()
         async with asyncio.TaskGroup() as group:
             group.create_task(dispatcher.run())
-            await house.witness.until_delivered(1)
+            await bench.observer.until_delivered(1)
             await dispatcher.stop(GRACE)
         assert (len(old.received), len(new.received)) == (0, 1)
 
 
-async def test_what_takes_the_place_of_another_is_handed_what_is_stored(house: House) -> None:
+async def test_what_takes_the_place_of_another_is_handed_what_is_stored(bench: Bench) -> None:
     async with Server() as server:
-        upstream = house.upstream(server.url)
-        async with house.dispatching(upstream) as dispatcher:
-            await house.clock.advance(0)
+        upstream = bench.upstream(server.url)
+        async with bench.dispatching(upstream) as dispatcher:
+            await bench.clock.advance(0)
             (ended,) = dispatcher.replace([replace(upstream, concurrency=2)])
             await ended.wait()
-            await house.store([1])
-            await house.witness.until_delivered(1)
-            claims = house.spool.claims
-            await house.store([2])
-            await house.witness.until_delivered(2)
-            assert house.spool.claims == claims
+            await bench.store([1])
+            await bench.observer.until_delivered(1)
+            claims = bench.spool.claims
+            await bench.store([2])
+            await bench.observer.until_delivered(2)
+            assert bench.spool.claims == claims

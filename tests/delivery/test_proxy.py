@@ -43,19 +43,19 @@ LIMIT = timedelta(seconds=5)
 @dataclass
 class Bench:
     proxy_forwarder: ProxyForwarder
-    witness: RecordingObserver
+    observer: RecordingObserver
     noted: list[ProxiedDelivery]
 
 
 def bench(asker: ProxySender, *, concurrency: int = 2, clock: ManualClock | None = None) -> Bench:
-    witness, noted = RecordingObserver(), list[ProxiedDelivery]()
+    observer, noted = RecordingObserver(), list[ProxiedDelivery]()
     proxy_forwarder = ProxyForwarder(
         proxy_upstreams={"billing": ProxyUpstream(asker, LIMIT, concurrency)},
         clock=clock or ManualClock(RECEIVED),
-        observer=witness,
+        observer=observer,
         note=noted.append,
     )
-    return Bench(proxy_forwarder, witness, noted)
+    return Bench(proxy_forwarder, observer, noted)
 
 
 @asynccontextmanager
@@ -122,7 +122,7 @@ async def test_what_came_of_it_is_told_and_noted(
         answered = await way.proxy_forwarder.forward(delivery)
     assert answered == ProxyResponse(outcome, None if status == 500 else Ack(status, b"", ""))
     assert way.noted == [ProxiedDelivery(delivery, outcome, RECEIVED)]
-    assert way.witness.attempts == [
+    assert way.observer.attempts == [
         AttemptRecord(
             event_id="evt_1",
             endpoint="midtrans",
@@ -145,7 +145,7 @@ async def test_there_is_one_attempt_whatever_comes_of_it() -> None:
         async with passing(url) as way:
             answered = await way.proxy_forwarder.forward(verified())
     assert answered == ProxyResponse(Unreachable("refused"))
-    assert [each.cause for each in way.witness.attempts] == ["refused"]
+    assert [each.cause for each in way.observer.attempts] == ["refused"]
     assert len(way.noted) == 1
 
 
@@ -166,7 +166,7 @@ async def test_the_cap_holds_and_a_crowd_is_turned_away() -> None:
             release.set()
         assert {task.result().outcome for task in tasks} == {Delivered(200)}
         assert (upstream.connections, len(upstream.received)) == (2, 4)
-        assert len(way.noted) == len(way.witness.attempts) == 4
+        assert len(way.noted) == len(way.observer.attempts) == 4
         # There is room again.
         assert (await way.proxy_forwarder.forward(verified())).outcome == Delivered(200)
 
@@ -180,7 +180,7 @@ async def test_an_attempt_that_is_cut_short_is_told_and_noted() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await passing_on
     assert [each.outcome for each in way.noted] == [Unreachable("shutdown")] * 3
-    assert [each.cause for each in way.witness.attempts] == ["shutdown"] * 3
+    assert [each.cause for each in way.observer.attempts] == ["shutdown"] * 3
 
 
 @dataclass
@@ -198,7 +198,7 @@ async def test_our_own_mistake_is_no_answer_and_is_told() -> None:
     way = bench(Faulty([]), concurrency=1)
     for _ in range(3):
         assert await way.proxy_forwarder.forward(verified()) == ProxyResponse(Unreachable("fault"))
-    assert [upstream for upstream, _, _ in way.witness.faults] == ["billing"] * 3
+    assert [upstream for upstream, _, _ in way.observer.faults] == ["billing"] * 3
     assert [each.outcome for each in way.noted] == [Unreachable("fault")] * 3
 
 
@@ -210,7 +210,7 @@ async def test_the_lease_is_the_first_and_only_one() -> None:
     assert (lease.round_started_at, lease.until) == (RECEIVED, RECEIVED + LIMIT)
 
 
-# ---- journal --------------------------------------------------------------------------------
+# ---- history written behind -----------------------------------------------------------------
 # History is written behind: in batches, once, and without ever being waited for.
 
 

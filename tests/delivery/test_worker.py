@@ -40,7 +40,7 @@ class Wire:
 class Bench:
     def __init__(self, spool: SpyingSpool, clock: ManualClock) -> None:
         self.spool, self.clock = spool, clock
-        self.witness = RecordingObserver()
+        self.observer = RecordingObserver()
         self.wire = Wire(Delivered(200))
 
     @asynccontextmanager
@@ -51,7 +51,7 @@ class Bench:
             start_limiter=StartLimiter(),
             clock=self.clock,
             dice=Random(1),
-            observer=self.witness,
+            observer=self.observer,
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(worker.run())
@@ -81,10 +81,10 @@ async def test_what_is_stored_goes_out_without_being_claimed(bench: Bench) -> No
     bench.wire.go.set()
     async with bench.running() as worker:
         events = await bench.store(1, 2, 3)
-        await bench.witness.until_delivered(3)
+        await bench.observer.until_delivered(3)
         assert worker.reserve() == TIMEOUT * PREFETCH + LEASE_MARGIN
         worker.cancel()
-    assert bench.witness.delivered() == events
+    assert bench.observer.delivered() == events
     assert bench.spool.claimed == []
 
 
@@ -96,8 +96,8 @@ async def test_no_more_attempts_than_allowed_begin_and_the_rest_waits_its_turn(
         await bench.clock.advance(0)
         assert bench.wire.sent == events[:2]
         bench.wire.go.set()
-        await bench.witness.until_delivered(10)
-    assert sorted(bench.witness.delivered()) == events
+        await bench.observer.until_delivered(10)
+    assert sorted(bench.observer.delivered()) == events
     # Eight had a seat; what came behind them had to be claimed.
     assert sum(map(len, bench.spool.claimed)) == 10 - 2 * PREFETCH
 
@@ -107,7 +107,7 @@ async def test_a_line_whose_upstream_is_left_alone_takes_nothing(bench: Bench) -
     bench.wire.go.set()
     async with bench.running(concurrency=4) as worker:
         await bench.store(*range(10))
-        await bench.witness.until(lambda: worker.breaker.is_open)
+        await bench.observer.until(lambda: worker.breaker.is_open)
         assert worker.reserve() is None
 
 
@@ -121,7 +121,7 @@ async def test_an_event_that_is_promised_while_the_line_stops_is_given_back(benc
     assert [lease.event.id for lease in bench.spool.released] == [numbered(1).event_id]
 
 
-# ---- starts ---------------------------------------------------------------------------------
+# ---- the limit on starts --------------------------------------------------------------------
 
 
 class Crowd:

@@ -159,7 +159,7 @@ async def test_counting_costs_a_delivery_few_calls(tmp_path: Path) -> None:
     assert closing == {"remove": 1, "_client_of": 1, "_decrement": 1}
 
 
-# ---- origin ---------------------------------------------------------------------------------
+# ---- peer info ------------------------------------------------------------------------------
 # A connection that nobody has spoken for comes from the other end of its socket.
 
 

@@ -165,7 +165,7 @@ async def test_no_client_of_a_proxy_can_use_up_what_there_is(tmp_path: Path) -> 
     assert (line["reason"], line["client"], line["peer"]) == ("too_many_connections", ONE, PROXY)
 
 
-# ---- descriptors ----------------------------------------------------------------------------
+# ---- running out of descriptors -------------------------------------------------------------
 # Connections never take the descriptors that everything else needs.
 
 

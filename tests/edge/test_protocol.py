@@ -386,7 +386,7 @@ async def test_who_leaves_while_its_event_is_stored_loses_only_the_answer(
     assert [line["verdict"] for line in edge.lines()] == ["accepted"]
 
 
-# ---- response -------------------------------------------------------------------------------
+# ---- an answer as bytes ---------------------------------------------------------------------
 # An answer reads the same whether aiohttp or we put it on the wire.
 
 
@@ -411,7 +411,7 @@ def test_an_ack_becomes_bytes_that_end_a_connection() -> None:
     assert body == b"late"
 
 
-# ---- unreadable -----------------------------------------------------------------------------
+# ---- what cannot be read --------------------------------------------------------------------
 # What could not be parsed is refused for the reason that it has, and is not quoted.
 
 

@@ -104,7 +104,7 @@ async def test_a_sender_that_leaves_midway_is_accounted_for(tmp_path: Path) -> N
     assert (line["verdict"], line["reason"]) == ("refused", "body_malformed")
 
 
-# ---- request --------------------------------------------------------------------------------
+# ---- a whole request ------------------------------------------------------------------------
 # Header fields are what came, byte by byte and in order.
 
 _SENT = b"GET / HTTP/1.1\r\nHost: h\r\nX-Odd: \xe9\xff\r\nx-odd: 2\r\nConnection: close\r\n\r\n"

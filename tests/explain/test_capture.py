@@ -125,7 +125,7 @@ def test_the_line_that_is_wrong_is_found(raw: bytes, line: int | None) -> None:
     assert faulty_line(raw) == line
 
 
-# ---- opening --------------------------------------------------------------------------------
+# ---- the PROXY header -----------------------------------------------------------------------
 # A PROXY header before a request is found, read as the edge reads it, and judged.
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -203,7 +203,7 @@ def test_an_opening_shows_none_of_its_bytes() -> None:
     assert "192.0.2.7 10" not in repr(ProxyPrefix(V1, None, "why"))
 
 
-# ---- reading --------------------------------------------------------------------------------
+# ---- a whole capture ------------------------------------------------------------------------
 # A captured request is read as the edge reads it.
 
 

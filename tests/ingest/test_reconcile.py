@@ -198,7 +198,7 @@ async def test_without_a_key_that_is_taken_nothing_goes_on(
         await learn(Api(NoAnswer("http 401", refused=True)), spool, clock)
 
 
-# ---- memory ---------------------------------------------------------------------------------
+# ---- checkpoints ----------------------------------------------------------------------------
 
 
 def test_what_was_answered_is_remembered_for_a_day(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
             act()
 
 
-# ---- orders ---------------------------------------------------------------------------------
+# ---- lists of orders ------------------------------------------------------------------------
 
 
 def test_ids_are_read_one_a_line_each_once() -> None:

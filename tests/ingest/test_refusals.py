@@ -252,7 +252,7 @@ def test_an_authorization_that_may_be_a_token_is_not_kept(value: str) -> None:
     assert headers_to_keep(vipps(), both) is None
 
 
-# ---- desk -----------------------------------------------------------------------------------
+# ---- releasing ------------------------------------------------------------------------------
 # A release verifies everything anew, and there is no way around a check.
 
 VIPPS: Provider = provider_named("vipps")

@@ -1,4 +1,4 @@
-"""One delivery can be followed: it does not wander through the house."""
+"""One delivery can be followed: it enters few files, and comes back to few."""
 
 import asyncio
 import re

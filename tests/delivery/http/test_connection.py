@@ -294,7 +294,7 @@ async def test_a_closed_connection_sends_nothing() -> None:
         assert lost == [connection]
 
 
-# ---- dial -----------------------------------------------------------------------------------
+# ---- dialling -------------------------------------------------------------------------------
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -407,7 +407,7 @@ def test_families_take_turns() -> None:
     assert alternating(fours) == fours
 
 
-# ---- name -----------------------------------------------------------------------------------
+# ---- resolving a name -----------------------------------------------------------------------
 
 ANSWER: Found = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 80))
 

@@ -281,7 +281,7 @@ def test_a_body_of_the_longest_length_is_whole() -> None:
     assert (response.complete, len(response.body), reader.reusable) == (True, LIMIT, True)
 
 
-# ---- request --------------------------------------------------------------------------------
+# ---- a request ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

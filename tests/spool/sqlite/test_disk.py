@@ -55,7 +55,7 @@ def test_the_size_counts_what_lies_beside(tmp_path: Path) -> None:
     assert disk.free(path) > 0
 
 
-# ---- ballast --------------------------------------------------------------------------------
+# ---- reserved space -------------------------------------------------------------------------
 
 
 def test_it_takes_up_blocks_and_gives_them_back(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_volume_that_is_full_from_the_beginning_has_none(tmp_path: Path) -> No
         assert ballast.reserve()
 
 
-# ---- presence -------------------------------------------------------------------------------
+# ---- process lock ---------------------------------------------------------------------------
 
 
 def test_the_first_one_is_alone_and_the_second_is_not(tmp_path: Path) -> None:

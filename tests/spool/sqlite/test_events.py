@@ -100,7 +100,7 @@ def test_outcomes_read_as_the_history_has_them() -> None:
     assert events.outcome_text(Unconfirmed("not found")) == "unconfirmed not found"
 
 
-# ---- intake ---------------------------------------------------------------------------------
+# ---- insert or duplicate --------------------------------------------------------------------
 
 
 def parameters(body: bytes, event_id: str, on_conflict: OnConflict) -> events.Parameters:
@@ -147,7 +147,7 @@ def test_what_is_stored_is_as_long_as_it_says(connection: apsw.Connection) -> No
     assert len(events.fetch(connection, "SELECT 1 FROM events", ())) == 2
 
 
-# ---- seals ----------------------------------------------------------------------------------
+# ---- checksums ------------------------------------------------------------------------------
 
 
 def test_fields_that_differ_have_digests_that_differ() -> None:

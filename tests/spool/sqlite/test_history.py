@@ -92,7 +92,7 @@ def test_quarantine_leaves_alone_what_is_delivered(
     assert (found.record.last_outcome == "corrupt") is (after == "dead")
 
 
-# ---- upkeep ---------------------------------------------------------------------------------
+# ---- pruning --------------------------------------------------------------------------------
 
 LATE = RECEIVED + timedelta(days=1)
 

@@ -133,7 +133,7 @@ def test_a_claim_of_nothing_is_a_mistake(connection: apsw.Connection) -> None:
         claim(connection, limit=0)
 
 
-# ---- ages -----------------------------------------------------------------------------------
+# ---- how old the oldest is ------------------------------------------------------------------
 
 BEGAN, NOW = 1000, 1500
 LEAST, MOST = -(2**63), 2**63 - 1

@@ -74,7 +74,7 @@ async def test_closing_twice_is_closing_once(reader: Reader) -> None:
         await reader.run(lambda each: each.pragma("query_only"))
 
 
-# ---- aside ----------------------------------------------------------------------------------
+# ---- the integrity check --------------------------------------------------------------------
 
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
 

@@ -261,7 +261,7 @@ async def test_a_commit_that_cannot_be_synced_is_not_acknowledged(
     again.close()
 
 
-# ---- jobs -----------------------------------------------------------------------------------
+# ---- the write queue ------------------------------------------------------------------------
 # Work comes out in its order, many together, and what is in no hurry lets others come first.
 
 
