@@ -21,7 +21,7 @@ from relay.core.errors import ConfigError, Problem
 from relay.delivery.dispatcher import Dispatcher
 from relay.edge.connections import Connections
 from relay.edge.listener import Edge
-from relay.edge.slow_path import BodyLimits
+from relay.edge.slow_path import BodyReader
 from relay.ingest.client_address import ClientLocator
 from relay.ingest.pipeline import Ingest
 from relay.telemetry import Telemetry
@@ -215,7 +215,7 @@ class ConfigSwitch:
         )
         self._edge.reconfigure(
             ingest=live_config.ingest,
-            body=body_limits(settings),
+            body=body_reader(settings),
             header_timeout=limits.header_timeout,
         )
         ends = self._dispatcher.replace(live_config.upstreams)
@@ -261,6 +261,6 @@ def announce(
     telemetry.init_series({each.name: provider_name(each) for each in endpoints}, upstreams)
 
 
-def body_limits(settings: Settings) -> BodyLimits:
-    """Return the limits on bodies."""
-    return BodyLimits(size=settings.limits.body, timeout=settings.limits.body_timeout)
+def body_reader(settings: Settings) -> BodyReader:
+    """Return the reader of bodies, with the configured limits."""
+    return BodyReader(size=settings.limits.body, timeout=settings.limits.body_timeout)

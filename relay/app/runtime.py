@@ -19,7 +19,7 @@ from relay.allowlist.registry import HostRegistry
 from relay.app import builder
 from relay.app.generation import LiveConfigBuilder
 from relay.app.maintenance import CertificateReloader, RetentionJob
-from relay.app.reload import ConfigSwitch, Reloader, announce, body_limits
+from relay.app.reload import ConfigSwitch, Reloader, announce, body_reader
 from relay.app.spools import open_spool
 from relay.app.watch import watch
 from relay.config import Settings
@@ -180,7 +180,7 @@ class App:
             telemetry=telemetry,
             clock=clock,
             connections=connections,
-            body=body_limits(settings),
+            body=body_reader(settings),
             header_timeout=settings.limits.header_timeout,
             trusts=clients.trusts,
         )

@@ -71,7 +71,7 @@ class Connections:
         self._count -= 1
         _decrement(self._open, _client_of(peer))
 
-    def request(self) -> "InFlight":
+    def track_request(self) -> "InFlight":
         """Return the counter of one request, which counts nothing yet."""
         return InFlight(self._requests, self._per_address)
 

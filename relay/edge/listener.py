@@ -20,7 +20,7 @@ from relay.core.request import Ack, Address, IngestResult, RequestHead, Verdict
 from relay.edge.connections import Connections
 from relay.edge.protocol import EdgeProtocol, EdgeServer, to_response
 from relay.edge.proxy_protocol import ProxyHeaderReaders
-from relay.edge.slow_path import BodyLimits, headers_of
+from relay.edge.slow_path import BodyReader, headers_of
 from relay.edge.tls import TlsHandshakes
 from relay.ingest.pipeline import Ingest
 from relay.providers.answers import plain_answer
@@ -78,7 +78,7 @@ class Edge:
         telemetry: Telemetry,
         clock: Clock,
         connections: Connections,
-        body: BodyLimits,
+        body: BodyReader,
         header_timeout: timedelta,
         trusts: Callable[[Address], bool],
         proxy_header_timeout: timedelta = _PROXY_HEADER,
@@ -140,7 +140,7 @@ class Edge:
             raise
         return [s.getsockname()[:2] for server in self._sockets for s in server.sockets]
 
-    def reconfigure(self, *, ingest: Ingest, body: BodyLimits, header_timeout: timedelta) -> None:
+    def reconfigure(self, *, ingest: Ingest, body: BodyReader, header_timeout: timedelta) -> None:
         """Use these from the next request on; open connections keep their limits."""
         self._ingest = ingest
         self._body = body
@@ -217,11 +217,12 @@ class Edge:
     # ---- requests ---------------------------------------------------------------------------
 
     async def _handle(self, request: BaseRequest) -> StreamResponse:
+        """Answer one request: the handler that aiohttp calls for each."""
         if is_health_check(request.method, request.raw_path):
             ack = _OK
         else:
             read_body = partial(self._body.read, request)
-            with self._connections.request() as in_flight:
+            with self._connections.track_request() as in_flight:
                 ack = await self._ingest.receive(self._head(request), read_body, in_flight.count)
         response = to_response(ack)
         # A refused body is not read to its end just to keep the connection.

@@ -117,7 +117,11 @@ class ConnectionErrors(Protocol):
 
 
 class EdgeProtocol(RequestHandler):
-    """aiohttp's connection with strict framing, limits and deadlines."""
+    """aiohttp's connection with strict framing, limits and deadlines.
+
+    Received bytes go through `Framing` into aiohttp's parser; aiohttp calls the server's handler
+    with each request, one after the other, and writes the responses.
+    """
 
     __slots__ = (
         "_answered",
@@ -246,6 +250,7 @@ class EdgeProtocol(RequestHandler):
         return count + 1 if self._rejecting else count
 
     def _receive(self, data: bytes) -> None:
+        """Parse what the framing lets pass, and keep the deadlines and limits by what it found."""
         framing, heads = self._framing, self._framing.heads
         if self._draining:
             self._drain_limit -= len(data)
@@ -264,6 +269,7 @@ class EdgeProtocol(RequestHandler):
             self._start_header_deadline()
 
     def _parse(self, data: bytes) -> None:
+        """Feed aiohttp's parser, which queues whole heads as requests; note the newest body."""
         super().data_received(data)
         if self._messages:
             self._body = self._messages[-1][1]
@@ -349,6 +355,7 @@ class EdgeProtocol(RequestHandler):
             self._body.set_exception(problem)
 
     def _refuse_connection(self, refusal: Refusal) -> None:
+        """Answer without a request, and close."""
         ack = self._errors.refuse(self.peer, refusal)
         if self.transport is not None:
             self.transport.write(closing_bytes(ack))

@@ -17,8 +17,8 @@ _MIN_BYTES_PER_SECOND: Final = 240
 _RATE_GRACE: Final = timedelta(seconds=5)
 
 
-class BodyLimits:
-    """Limits on the size of a body, on its time and on its rate."""
+class BodyReader:
+    """Reads bodies within limits on their size, time and rate."""
 
     def __init__(self, *, size: int, timeout: timedelta, grace: timedelta = _RATE_GRACE) -> None:
         """Set the limits.

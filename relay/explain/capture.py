@@ -23,7 +23,7 @@ from relay.edge.proxy_protocol import (
     is_proxy_header,
 )
 from relay.edge.proxy_protocol import parse as parse_header
-from relay.edge.slow_path import BodyLimits, headers_of
+from relay.edge.slow_path import BodyReader, headers_of
 from relay.providers.answers import plain_answer
 
 # ---- the PROXY header -----------------------------------------------------------------------
@@ -276,7 +276,7 @@ async def read_request(raw: bytes, *, max_body: int) -> ParsedRequest:
         Refusal: the head cannot be read; no endpoint ever sees the request.
     """
     loop = asyncio.get_running_loop()
-    reader = _RequestCatcher(BodyLimits(size=max_body, timeout=_TIMEOUT), loop.create_future())
+    reader = _RequestCatcher(BodyReader(size=max_body, timeout=_TIMEOUT), loop.create_future())
     server = EdgeServer(
         reader.handle,
         connections=Connections(total=1, per_address=1, shares_address=lambda _: False),
@@ -312,7 +312,7 @@ async def _send(sender: socket.socket, raw: bytes, reader: "_RequestCatcher") ->
 class _RequestCatcher:
     """Handler and `ConnectionErrors` of the edge's server: keeps the first request or refusal."""
 
-    def __init__(self, body: BodyLimits, found: asyncio.Future[ParsedRequest | Refusal]) -> None:
+    def __init__(self, body: BodyReader, found: asyncio.Future[ParsedRequest | Refusal]) -> None:
         self.head_read = asyncio.Event()
         self.found = found
         self._body = body

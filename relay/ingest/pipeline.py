@@ -41,7 +41,7 @@ COMMON_HEADERS = ("Content-Type", "User-Agent", "Accept")
 _MIN_STORE_TIMEOUT = 0.25
 
 #: Reads the request's body, within its limits. Raises `Refusal` when a limit is exceeded.
-BodyReader = Callable[[], Awaitable[bytes]]
+ReadBody = Callable[[], Awaitable[bytes]]
 
 #: Called with the client of a request as soon as it is known. Raises `Refusal` when that client has
 #: too many requests in flight.
@@ -126,7 +126,7 @@ class Ingest:
         self._idle.set()
 
     async def receive(
-        self, head: RequestHead, read_body: BodyReader, on_client: OnClient = lambda _: None
+        self, head: RequestHead, read_body: ReadBody, on_client: OnClient = lambda _: None
     ) -> Ack:
         """Handle one request and return its answer, once its event is durable.
 
@@ -166,10 +166,11 @@ class Ingest:
     async def _handle(
         self,
         head: RequestHead,
-        read_body: BodyReader,
+        read_body: ReadBody,
         on_client: OnClient,
         record: DeliveryRecord,
     ) -> Ack:
+        """Run the steps in order, turn refusals and faults into answers, and fill `record`."""
         try:
             route = self._routes.find(head)
         except Refusal as refusal:
@@ -247,6 +248,11 @@ class Ingest:
     async def _admit(
         self, route: Route[Endpoint], head: RequestHead, on_client: OnClient, record: DeliveryRecord
     ) -> ClientAddress:
+        """Check the method, the client and the allowlist; return the client.
+
+        Raises:
+            Refusal: it is not admitted.
+        """
         endpoint = route.endpoint
         if head.method not in route.methods:
             raise Refusal(Reason.METHOD_NOT_ALLOWED)
@@ -267,6 +273,7 @@ class Ingest:
         raise Refusal(reason, f"no addresses yet for {', '.join(unready)}" if unready else "")
 
     async def _find_entry(self, endpoint: Endpoint, client: ClientAddress) -> Entry | None:
+        """Return the entry of the allowlist for this client, after a DNS refresh if need be."""
         entry = endpoint.allowlist.match(client.address)
         if entry is not None or endpoint.knock is None:
             return entry
@@ -293,6 +300,12 @@ class Ingest:
     async def _store(
         self, event: VerifiedDelivery, record: DeliveryRecord, seconds: float
     ) -> IngestResult:
+        """Store the event durably, or find the one that is stored already.
+
+        Raises:
+            SpoolUnavailable: it is not known to be stored.
+            TimeoutError: not within so many seconds.
+        """
         result = await self._spool.put(event, seconds)
         record.id = result.id
         match result:

@@ -72,33 +72,33 @@ def test_no_limit_is_above_the_ceiling() -> None:
 def test_one_client_may_not_have_more_in_hand_than_its_share() -> None:
     connections = limited()
     with (
-        connections.request() as first,
-        connections.request() as second,
-        connections.request() as third,
+        connections.track_request() as first,
+        connections.track_request() as second,
+        connections.track_request() as third,
     ):
         first.count(ONE)
         second.count(ONE)
         with pytest.raises(Refusal) as caught:
             third.count(ONE)
         assert caught.value.reason is Reason.TOO_MANY_CONNECTIONS
-        with connections.request() as another:
+        with connections.track_request() as another:
             another.count(TWO)
 
 
 def test_what_is_answered_is_in_hand_no_more() -> None:
     connections = limited()
     for _ in range(5):
-        with connections.request() as request:
+        with connections.track_request() as request:
             request.count(ONE)
         # Nobody is counted for a request whose client was never known.
-        with connections.request():
+        with connections.track_request():
             pass
     connections.reconfigure(total=10, per_address=1)
-    with connections.request() as first, connections.request() as second:
+    with connections.track_request() as first, connections.track_request() as second:
         first.count(ONE)
         with pytest.raises(Refusal):
             second.count(ONE)
-    with connections.request() as request:
+    with connections.track_request() as request:
         request.count(ONE)
 
 
@@ -113,9 +113,9 @@ def test_all_addresses_of_one_ipv6_network_share_a_limit() -> None:
     assert connections.add(ip_address(f"{one}9"))
     assert len(connections) == 2
     with (
-        connections.request() as first,
-        connections.request() as second,
-        connections.request() as third,
+        connections.track_request() as first,
+        connections.track_request() as second,
+        connections.track_request() as third,
     ):
         first.count(ip_address(f"{one}1"))
         second.count(ip_address(f"{one}2"))
@@ -152,7 +152,7 @@ async def test_counting_costs_a_delivery_few_calls(tmp_path: Path) -> None:
         with calls_of(connections.__file__) as closing:
             writer.close()
             await run_loop_until(lambda: len(edge.connections) == 0)
-    request = {"request": 1, "__init__": 1, "__enter__": 1, "count": 1, "__exit__": 1}
+    request = {"track_request": 1, "__init__": 1, "__enter__": 1, "count": 1, "__exit__": 1}
     assert kept_alive == request | {"_client_of": 1, "_decrement": 1}
     assert first == kept_alive + Counter({"peer_info_of": 1, "add": 1, "_client_of": 1})
     del closing["__len__"]

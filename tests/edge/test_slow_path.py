@@ -11,7 +11,7 @@ from aiohttp.web import BaseRequest, Response, Server, StreamResponse
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Headers
-from relay.edge.slow_path import BodyLimits, headers_of
+from relay.edge.slow_path import BodyReader, headers_of
 from relay.spool import Query
 from tests.harness.edge import genuine, running_edge
 from tests.harness.wait_until import run_loop_until
@@ -59,7 +59,7 @@ async def test_what_may_not_be_sent_is_refused(raw: bytes, status: int, tmp_path
 
 
 async def test_a_body_may_take_its_time_but_may_not_drip() -> None:
-    limits = BodyLimits(size=4096, timeout=timedelta(seconds=20), grace=timedelta(seconds=0.25))
+    limits = BodyReader(size=4096, timeout=timedelta(seconds=20), grace=timedelta(seconds=0.25))
     answers: list[bytes | Refusal] = []
 
     async def handle(request: BaseRequest) -> StreamResponse:

@@ -20,7 +20,7 @@ from relay.core.request import ForwardedHeader, VerifiedDelivery
 from relay.core.secret import Secret
 from relay.edge.connections import Connections
 from relay.edge.listener import Edge, Listener
-from relay.edge.slow_path import BodyLimits
+from relay.edge.slow_path import BodyReader
 from relay.ingest.client_address import ClientLocator
 from relay.ingest.pipeline import Endpoint, Ingest
 from relay.ingest.routing import Routes
@@ -129,7 +129,7 @@ async def running_edge(
         telemetry=telemetry,
         clock=clock,
         connections=counted,
-        body=BodyLimits(size=4096, timeout=limit),
+        body=BodyReader(size=4096, timeout=limit),
         header_timeout=limit,
         trusts=clients.trusts,
         proxy_header_timeout=limit,
