@@ -58,8 +58,8 @@ class Authenticator:
 
 
 # ---- host names -----------------------------------------------------------------------------
-# A page anywhere can point a name of its own at a private address (DNS rebinding); the browser of an
-# operator then sends requests there as if the page came from there. Such a name is one of the
+# A page anywhere can point a name of its own at a private address (DNS rebinding); the browser of
+# an operator then sends requests there as if the page came from there. Such a name is one of the
 # public DNS; an address, `localhost` and a name without a dot are not.
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
