@@ -1,4 +1,4 @@
-"""Checks across keys: parts that fit together, certificate files, what is not supported yet."""
+"""Checks across keys, of certificate files, and for features that are not available yet."""
 
 import ssl
 from collections.abc import Hashable, Iterable, Iterator
@@ -18,14 +18,14 @@ from relay.signatures.shared_secret import Signer
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What the lint wants to know of one certificate."""
+    """The end of validity of a certificate, and whether it is self-signed."""
 
     not_after: datetime
     self_signed: bool
 
 
 def certificate_issues(tls: Tls, location: Location) -> list[ConfigIssue]:
-    """Return what keeps a listener from using these files."""
+    """Return why a listener cannot use these files; nothing when it can."""
     unreadable = [
         ConfigIssue((*location, key), f"cannot read {shown_path(path)}: {cause}")
         for key, path in (("certificate", tls.certificate), ("key", tls.key))
@@ -67,14 +67,14 @@ def _unreadable(path: Path) -> str | None:
     return None
 
 
-# ---- parts that fit together ----------------------------------------------------------------
+# ---- consistency across keys ----------------------------------------------------------------
 
 # Vipps repeats a delivery for seven days.
 MIN_RETAIN_KEYS = timedelta(days=8)
 
 
 def issues(settings: Settings, upstreams: Iterable[str]) -> Iterator[ConfigIssue]:
-    """Yield what does not fit. `upstreams` are the names in the file, valid or not."""
+    """Yield inconsistencies. `upstreams`: the names in the file, valid or not."""
     yield from _listeners(settings)
     yield from _times(settings)
     yield from _files(settings)
@@ -180,12 +180,12 @@ def _repeated(items: Iterable[tuple[Location, Hashable]], message: str) -> Itera
             seen[value] = location
 
 
-# ---- what this version cannot do yet --------------------------------------------------------
+# ---- features that are not available yet ----------------------------------------------------
 # Refused, so that nothing is silently ignored. Making a feature available removes a line here.
 
 
 def refusals(settings: Settings) -> Iterator[ConfigIssue]:
-    """Yield a fault for everything that is not available."""
+    """Yield an issue for each configured feature that is not available."""
     if isinstance(settings.spool, PostgresSpool):
         message = "PostgreSQL is not available in this version; write kind: sqlite"
         yield ConfigIssue(("spool", "kind"), message)

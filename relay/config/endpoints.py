@@ -1,4 +1,4 @@
-"""Checks of endpoints: each fits its provider, and no two take the same request."""
+"""Endpoints in their providers' terms; checks that each fits its own, and overlaps of paths."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ from relay.providers.inline.provider import problems
 
 @dataclass(frozen=True, slots=True)
 class ExpectedSources:
-    """Who may send to an endpoint: networks, each with its origin, and DNS host names."""
+    """The sources of an endpoint: networks, each with its origin, and DNS host names."""
 
     networks: tuple[Entry, ...]
     hosts: tuple[str, ...]
@@ -42,7 +42,7 @@ def provider_of(endpoint: Endpoint) -> Provider:
 
     Raises:
         relay.providers.builtin.UnknownProvider: there is none of the name that the endpoint gives.
-        ValueError: the description cannot be meant as it stands.
+        ValueError: the description is not valid.
     """
     if isinstance(endpoint.provider, str):
         return provider_named(endpoint.provider)
@@ -55,7 +55,7 @@ def provider_name(endpoint: Endpoint) -> str:
 
 
 def endpoint_options(endpoint: Endpoint, info: ProviderInfo) -> EndpointOptions:
-    """Return what this endpoint says to its provider."""
+    """Return the options that this endpoint gives its provider."""
     return EndpointOptions(
         secrets=endpoint.secrets,
         public_url=endpoint.public_url,
@@ -68,7 +68,7 @@ def endpoint_options(endpoint: Endpoint, info: ProviderInfo) -> EndpointOptions:
 
 
 def senders(endpoint: Endpoint, environment: Environment) -> ExpectedSources:
-    """Return who may send: what is configured, and the provider's own unless it is replaced."""
+    """Return the expected sources: configured ones, and the provider's own unless replaced."""
     configured = (*(endpoint.allowlist.replace or ()), *endpoint.allowlist.add)
     networks = [Entry(each, CONFIGURATION) for each in Allowlist.networks(configured)]
     hosts = Allowlist.hosts(configured)
@@ -101,9 +101,9 @@ def _window(endpoint: Endpoint, info: ProviderInfo) -> Window | None:
     return Window(past=None, future=None)
 
 
-# ---- overlaps: below a prefix, only one endpoint ever gets a request ------------------------
+# ---- overlaps: each path below a prefix belongs to one endpoint -----------------------------
 
-_CHOSEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PLACEHOLDER_VALUE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class ClaimedPaths:
         return any(shape.path for shape in self.shapes)
 
     def paths(self) -> tuple[tuple[str, ...], ...]:
-        """Return every path that it takes, in segments."""
+        """Return every path that requests may have, in segments."""
         if not self.is_prefix:
             return (tuple(self.path.split("/")),)
         prefix = self.path.rstrip("/")
@@ -128,9 +128,9 @@ class ClaimedPaths:
 
 
 def overlap_issues(endpoints: Sequence[ClaimedPaths]) -> Iterator[ConfigIssue]:
-    """Yield a fault for the later one of two that overlap, and for a prefix that ends in a slash.
+    """Yield an issue for the later one of two that overlap, and for a prefix that ends in a slash.
 
-    Equal paths are not spoken of here.
+    Equal paths are reported by `relay.config.checks`.
     """
     for each in endpoints:
         if each.is_prefix and each.path != "/" and each.path.endswith("/"):
@@ -144,7 +144,7 @@ def overlap_issues(endpoints: Sequence[ClaimedPaths]) -> Iterator[ConfigIssue]:
         both = (
             "/".join(one)
             for one, other in product(second.paths(), first.paths())
-            if _meet(one, other)
+            if _overlap(one, other)
         )
         if (path := next(both, None)) is not None:
             message = f"{path} belongs to the endpoint {first.name} already; choose another path"
@@ -156,15 +156,15 @@ def overlap_issues(endpoints: Sequence[ClaimedPaths]) -> Iterator[ConfigIssue]:
             yield ConfigIssue((*second.location, "path"), message, needs)
 
 
-def _meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Tell whether one request could have both paths."""
-    return len(one) == len(other) and all(map(_same, one, other))
+def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Return whether a request could match both paths."""
+    return len(one) == len(other) and all(map(_segments_overlap, one, other))
 
 
-def _same(one: str, other: str) -> bool:
+def _segments_overlap(one: str, other: str) -> bool:
     if one.startswith("{") or other.startswith("{"):
         literal = other if one.startswith("{") else one
-        return literal.startswith("{") or _CHOSEN.fullmatch(literal) is not None
+        return literal.startswith("{") or _PLACEHOLDER_VALUE.fullmatch(literal) is not None
     return one == other
 
 
@@ -176,7 +176,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def issues(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
-    """Yield what does not fit. Nothing is asked of a provider that is not known."""
+    """Yield what does not fit its provider; only what needs none, if that is not known."""
     yield from _unsigned(endpoint, location)
     if isinstance(endpoint.provider, InlineProvider):
         wrong = [*_described(endpoint.provider, (*location, "provider"))]
@@ -194,7 +194,7 @@ def issues(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
     if endpoint.callback is not None and endpoint.callback not in found.info.callbacks:
         message = f"{found.info.name} has no callback products; leave the key out"
         yield ConfigIssue((*location, "callback"), message, ((*location, "provider"),))
-    yield from _terms(endpoint_options(endpoint, found.info), found, location)
+    yield from _options(endpoint_options(endpoint, found.info), found, location)
     yield from _environment(endpoint, found.info, location)
 
 
@@ -205,8 +205,8 @@ def environment(endpoint: Endpoint, info: ProviderInfo) -> str:
     return endpoint.environment
 
 
-def taken(endpoints: Sequence[Endpoint]) -> list[ClaimedPaths]:
-    """Return what each endpoint takes, those apart that do not fit their provider."""
+def claimed_paths(endpoints: Sequence[Endpoint]) -> list[ClaimedPaths]:
+    """Return the paths of each endpoint that fits its provider."""
     found = []
     for at, endpoint in enumerate(endpoints):
         location = ("endpoints", at)
@@ -218,7 +218,7 @@ def taken(endpoints: Sequence[Endpoint]) -> list[ClaimedPaths]:
 
 
 def _described(described: InlineProvider, location: Location) -> Iterator[ConfigIssue]:
-    """Yield what is wrong in a description."""
+    """Yield the issues of a described provider."""
     if described.name in names():
         yield ConfigIssue((*location, "name"), "is built in; choose another name for this one")
     for keys, message in problems(described.description()):
@@ -265,13 +265,13 @@ def _confirm(
         yield ConfigIssue(
             confirm, message, (*needs, (*location, "secrets"), (*location, "unsigned"))
         )
-    if endpoint.confirm.url is not None and not _keeps_secrets(endpoint.confirm.url):
+    if endpoint.confirm.url is not None and not _is_confidential(endpoint.confirm.url):
         message = "must be https: the server key is sent there"
         yield ConfigIssue((*confirm, "url"), message, needs)
 
 
-def _keeps_secrets(url: str) -> bool:
-    """Tell whether nobody on the way can read what is sent there."""
+def _is_confidential(url: str) -> bool:
+    """Return whether a request to this URL is encrypted or stays on this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or parts.hostname in _LOOPBACK
 
@@ -325,8 +325,8 @@ def _unsigned(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
         yield ConfigIssue(allowlist, message, (secrets, unsigned))
 
 
-def _terms(whole: EndpointOptions, found: Provider, location: Location) -> Iterator[ConfigIssue]:
-    # One term at a time, since a provider names only the first that it cannot use.
+def _options(whole: EndpointOptions, found: Provider, location: Location) -> Iterator[ConfigIssue]:
+    # One option at a time, since a provider names only the first that it cannot use.
     parts = (
         EndpointOptions(public_url=whole.public_url),
         EndpointOptions(window=whole.window),

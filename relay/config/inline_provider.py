@@ -1,4 +1,4 @@
-"""A provider that is described in the configuration itself."""
+"""The keys of a provider that is described in the configuration itself."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from relay.config.types import HeaderName, HostName, JsonPointer, Label, Network
 from relay.providers import AddressList, Environment, inline
 
 CONFIGURATION = "configuration"
-#: The environment of a provider that names no networks: then nobody is allowed by itself.
+#: The environment of a provider that names no networks: no address is allowed by default.
 ONLY = "live"
 
 
@@ -144,7 +144,7 @@ class InlineProvider(Section):
     )
 
     def description(self) -> inline.Description:
-        """Return the same in the words of `relay.providers.inline`."""
+        """Return this as a description of `relay.providers.inline`."""
         return inline.Description(
             name=self.name,
             signature=self.signature.rule(),

@@ -33,12 +33,12 @@ from relay.providers.inline.signed_text import Template
 
 # ---- a described provider -------------------------------------------------------------------
 
-#: RFC 2104 discourages keys shorter than the hash, and 128 bits are what nobody guesses.
+#: RFC 2104 discourages keys shorter than the hash; 128 bits cannot be guessed.
 MIN_SECRET_LENGTH = 16
 
 
 def inline_advice(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
-    """Yield what is to be said of this endpoint; nothing for a built-in provider."""
+    """Yield warnings about the described provider of this endpoint; none for a built-in one."""
     if not isinstance(endpoint.provider, InlineProvider):
         return
     description = endpoint.provider.description()
@@ -52,7 +52,7 @@ def _short_secrets(
     if described.signature.scheme in {"rsa", "ed25519"}:
         return
     for at, secret in enumerate(endpoint.secrets):
-        # Its length is not told either.
+        # The message does not tell its length either.
         if len(key(described.signature, secret).reveal()) < MIN_SECRET_LENGTH:
             message = (
                 f"is shorter than {MIN_SECRET_LENGTH} bytes and could be guessed; have the sender"
@@ -86,7 +86,7 @@ _PRODUCTION = "production"
 def endpoint_advice(
     settings: Settings, info: Mapping[str, ProviderInfo], today: date
 ) -> Iterator[Advice]:
-    """Yield what is to be said of every endpoint that is in `facts`."""
+    """Yield warnings about every endpoint that is in `info`."""
     reviewed: set[str] = set()
     for at, endpoint in enumerate(settings.endpoints):
         known = info.get(endpoint.name)
@@ -109,12 +109,12 @@ def endpoint_advice(
 
 
 def is_midtrans(endpoint: Endpoint) -> bool:
-    """Tell whether a built-in provider of Midtrans is spoken to."""
+    """Return whether this is an endpoint of a built-in provider of Midtrans."""
     return isinstance(endpoint.provider, str) and endpoint.provider.startswith("midtrans")
 
 
 def _mode(endpoint: Endpoint, environment: Environment, location: Location) -> Iterator[Advice]:
-    # Who publishes no addresses leaves nothing to enforce.
+    # Without published addresses there is nothing to enforce.
     published = environment.listings or environment.hosts
     if endpoint.allowlist.mode is Mode.OFF and published:
         message = "anybody may send; only the signature is checked"
@@ -136,7 +136,7 @@ def _unconfirmed(endpoint: Endpoint, info: ProviderInfo, location: Location) -> 
 
 def _sandbox_keys(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
     for at, secret in enumerate(endpoint.secrets):
-        # Only the kind of key is told, as its prefix shows it.
+        # The message tells only the kind of key, which its prefix shows.
         if secret.reveal().startswith(_SANDBOX_KEY):
             message = "is a server key of the sandbox; production has another"
             yield Advice((*location, "secrets", at), "sandbox-key", message)
@@ -154,7 +154,7 @@ def _members(endpoint: Endpoint, info: ProviderInfo, location: Location) -> Iter
     if is_midtrans(endpoint):
         yield from _withdrawn(replace or (), (*location, "replace"))
         yield from _withdrawn(add, (*location, "add"))
-    yield from _together(
+    yield from _combined(
         configured, listed, location if configured else (*location[:-1], "provider")
     )
     if endpoint.environment == _PRODUCTION:
@@ -189,10 +189,10 @@ def _withdrawn(members: tuple[IPNetwork | str, ...], location: Location) -> Iter
             yield Advice((*location, at), "withdrawn-address", message)
 
 
-def _together(
+def _combined(
     configured: tuple[IPNetwork | str, ...], listed: tuple[IPNetwork, ...], location: Location
 ) -> Iterator[Advice]:
-    # A configured network that is everybody by itself is spoken of where it stands.
+    # A configured network that covers everything by itself is reported at its own place.
     networks = [each for each in configured if isinstance(each, IPNetwork) and not covers_all(each)]
     for kind in families_mostly_covered((*listed, *networks)):
         message = (
@@ -262,7 +262,7 @@ def lint(
 ) -> tuple[Finding, ...]:
     """Return every finding.
 
-    facts: of each endpoint's provider, by the endpoint's name. certificates: of the public
+    info: of each endpoint's provider, by the endpoint's name. certificates: of the public
         listeners, by file.
     """
     found = [

@@ -41,9 +41,9 @@ _LOOPBACK = {4: IPNetwork("127.0.0.0/8"), 6: IPNetwork("::1/128")}
 
 
 def advice(settings: Settings, info: Mapping[str, ProviderInfo]) -> Iterator[Advice]:
-    """Yield what is to be said of listeners and trusted proxies.
+    """Yield warnings about listeners and trusted proxies.
 
-    facts: of each endpoint's provider, by the endpoint's name.
+    info: of each endpoint's provider, by the endpoint's name.
     """
     yield from _proxies(settings)
     known = {
@@ -57,15 +57,15 @@ def advice(settings: Settings, info: Mapping[str, ProviderInfo]) -> Iterator[Adv
         yield from _unreachable(settings)
         yield from _two_ways_in(settings)
     else:
-        yield from _alone(settings)
+        yield from _without_proxies(settings)
         yield from _other_family(settings, known)
     yield from _header(settings)
 
 
 def _proxies(settings: Settings) -> Iterator[Advice]:
     location = ("trusted_proxies",)
-    told = any(listener.proxy_protocol for listener in settings.listen)
-    header = "PROXY header" if told else "forwarding header"
+    proxy_protocol = any(listener.proxy_protocol for listener in settings.listen)
+    header = "PROXY header" if proxy_protocol else "forwarding header"
     for at, network in enumerate(settings.trusted_proxies):
         if covers_all(network):
             message = f"{network} believes anybody's {header}; name your own proxies"
@@ -85,7 +85,7 @@ _Known = Mapping[str, tuple[Endpoint, ExpectedSources]]
 
 
 def _sending_proxies(settings: Settings, known: _Known) -> Iterator[Advice]:
-    """Yield the trusted proxies that may send as well: from there, no sender is heard."""
+    """Yield the trusted proxies that may send as well: a request of their own is refused."""
     allowed = {name: [each.network for each in who.networks] for name, (_, who) in known.items()}
     for at, proxy in enumerate(settings.trusted_proxies):
         names = [
@@ -102,14 +102,14 @@ def _sending_proxies(settings: Settings, known: _Known) -> Iterator[Advice]:
 
 
 def _unreachable(settings: Settings) -> Iterator[Advice]:
-    """Yield the listeners that no trusted proxy reaches, or that none reaches any."""
+    """Yield the listeners that no trusted proxy can reach, or the proxies if they reach none."""
     found = False
     for at, listener in enumerate(settings.listen):
         message = _unreached(listener, settings.trusted_proxies)
         if message is not None:
             found = True
             yield Advice(("listen", at, "bind"), "proxy-not-trusted", message)
-    if found or any(_near(each, settings.trusted_proxies) for each in settings.listen):
+    if found or any(_reaching(each, settings.trusted_proxies) for each in settings.listen):
         return
     message = (
         "none of these can connect to a listener: IPv4 listeners hear IPv4 alone, IPv6 listeners"
@@ -119,19 +119,19 @@ def _unreachable(settings: Settings) -> Iterator[Advice]:
 
 
 def _two_ways_in(settings: Settings) -> Iterator[Advice]:
-    """Yield the listeners where a client could name itself, through a proxy that forwards bytes.
+    """Yield the listeners where a client could forge its address through a proxy of bytes.
 
-    Such a proxy writes PROXY headers elsewhere, and its word is taken here for a header that it
-    never looks at. A loopback listener is for a proxy on this machine; whether that one forwards
-    bytes to the wrong port, its own configuration says.
+    Such a proxy writes PROXY headers to other listeners, and is trusted here for a header that it
+    never parses. A loopback listener is for a proxy on this machine; whether that one forwards
+    bytes to the wrong port depends on its own configuration.
     """
     others = [each for each in settings.trusted_proxies if each not in _LOOPBACK[each.version]]
-    told = [each for each in settings.listen if each.proxy_protocol]
-    sending = [proxy for proxy in others if any(_near(each, (proxy,)) for each in told)]
+    with_header = [each for each in settings.listen if each.proxy_protocol]
+    sending = [proxy for proxy in others if any(_reaching(each, (proxy,)) for each in with_header)]
     for at, listener in enumerate(settings.listen):
         if listener.proxy_protocol or listener.bind.address.is_loopback:
             continue
-        near = _near(listener, tuple(sending))
+        near = _reaching(listener, tuple(sending))
         if near:
             names = ", ".join(map(str, near))
             message = (
@@ -143,10 +143,10 @@ def _two_ways_in(settings: Settings) -> Iterator[Advice]:
             yield Advice(("listen", at, "bind"), "two-ways-in", message)
 
 
-def _alone(settings: Settings) -> Iterator[Advice]:
-    """Yield the listeners that need somebody in front, or TLS."""
+def _without_proxies(settings: Settings) -> Iterator[Advice]:
+    """Yield the listeners that need a trusted proxy, or TLS."""
     for at, listener in enumerate(settings.listen):
-        message = _nobody_trusted(listener)
+        message = _needs_proxy(listener)
         if message is not None:
             yield Advice(("listen", at, "bind"), "proxy-not-trusted", message)
         elif listener.tls is None:
@@ -158,7 +158,7 @@ def _alone(settings: Settings) -> Iterator[Advice]:
 
 
 def _other_family(settings: Settings, known: _Known) -> Iterator[Advice]:
-    """Yield that senders have addresses of one family, and all listeners the other one."""
+    """Yield endpoints whose senders have one address family only, and all listeners the other."""
     public = [
         (at, listener.bind.address.version)
         for at, listener in enumerate(settings.listen)
@@ -173,7 +173,7 @@ def _other_family(settings: Settings, known: _Known) -> Iterator[Advice]:
         for name, (endpoint, who) in known.items()
         if endpoint.allowlist.mode is Mode.ENFORCE
         and who.networks
-        # What a host name stands for only DNS knows.
+        # The family of a host name's addresses is known to DNS only.
         and not who.hosts
         and all(each.network.version == other for each in who.networks)
     ]
@@ -185,7 +185,7 @@ def _other_family(settings: Settings, known: _Known) -> Iterator[Advice]:
         yield Advice(("listen", first, "bind"), "other-family", message)
 
 
-def _nobody_trusted(listener: Listener) -> str | None:
+def _needs_proxy(listener: Listener) -> str | None:
     kind = special(listener.bind.address)
     if kind not in _BEHIND_A_PROXY:
         return None
@@ -195,7 +195,7 @@ def _nobody_trusted(listener: Listener) -> str | None:
     )
 
 
-def _near(listener: Listener, trusted: tuple[IPNetwork, ...]) -> list[IPNetwork]:
+def _reaching(listener: Listener, trusted: tuple[IPNetwork, ...]) -> list[IPNetwork]:
     """Return the trusted proxies that can connect to this listener."""
     address = listener.bind.address
     here = _LOOPBACK[address.version]
@@ -208,11 +208,11 @@ def _near(listener: Listener, trusted: tuple[IPNetwork, ...]) -> list[IPNetwork]
 
 
 def _unreached(listener: Listener, trusted: tuple[IPNetwork, ...]) -> str | None:
-    """Say so when no trusted proxy can connect to this listener, and it is for them alone."""
+    """Return a message if this listener is for trusted proxies only and none can connect to it."""
     address = listener.bind.address
-    # Others may be there for senders that come by themselves.
-    alone = listener.proxy_protocol or address.is_loopback
-    if not alone or _near(listener, trusted):
+    # Others may be for senders that connect directly.
+    proxies_only = listener.proxy_protocol or address.is_loopback
+    if not proxies_only or _reaching(listener, trusted):
         return None
     who = f"only IPv{address.version} connections come to this address"
     if address.is_loopback:
@@ -222,7 +222,7 @@ def _unreached(listener: Listener, trusted: tuple[IPNetwork, ...]) -> str | None
 
 
 def _header(settings: Settings) -> Iterator[Advice]:
-    """Yield a forwarding header that was chosen and is never read."""
+    """Yield a configured forwarding header that is never read."""
     if "forwarded_header" not in settings.model_fields_set:
         return
     location = ("forwarded_header",)

@@ -1,6 +1,6 @@
-"""Reading a configuration file: checked as a whole, and turned into settings.
+"""Configuration file to settings: references resolved, everything checked; and its JSON Schema.
 
-A file is either good in every part or refused with every mistake that is in it.
+A file is either valid as a whole or refused with every mistake that is in it.
 """
 
 import json
@@ -36,7 +36,7 @@ from relay.core.secret import Secret
 
 MAX_SECRET_BYTES = 64 * 1024
 
-# Where secrets stand; None is any name or number.
+# Places of secrets; None matches any name or number.
 _SECRETS: tuple[tuple[str | None, ...], ...] = (
     ("admin", "token"),
     ("endpoints", None, "secrets", None),
@@ -44,12 +44,12 @@ _SECRETS: tuple[tuple[str | None, ...], ...] = (
     ("spool", "dsn"),
 )
 _REFERENCE = re.compile(r"\$\{(env|file):([^{}]+)\}")
-_LOOKS_LIKE_ONE = re.compile(r"\$\{[^{}]*\}")
+_LIKE_REFERENCE = re.compile(r"\$\{[^{}]*\}")
 _ELSEWHERE = (
     "${env:NAME} and ${file:PATH} work only in admin.token, endpoints.*.secrets,"
     " upstreams.*.signing_secrets and spool.dsn; write the value itself"
 )
-_STAND_IN = Secret("stand-in")
+_PLACEHOLDER = Secret("stand-in")
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class Resolved:
 
 
 def resolve(data: object, environ: Mapping[str, str], base: Path) -> Resolved:
-    """Replace every reference. A secret that cannot be had is a fault, and a stand-in."""
+    """Replace every reference. A secret that cannot be read is an issue, and a placeholder."""
     resolver = _Resolver(environ, base)
     resolver.result.data = resolver.walk(data, ())
     return resolver.result
@@ -85,19 +85,19 @@ class _Resolver:
         if not isinstance(data, str):
             return data
         if not _is_secret(location):
-            if _LOOKS_LIKE_ONE.search(data):
+            if _LIKE_REFERENCE.search(data):
                 self.result.issues.append(ConfigIssue(location, _ELSEWHERE))
             return data
         try:
             return self._secret(data, location)
         except ValueError as error:
             self.result.issues.append(ConfigIssue(location, str(error)))
-            return _STAND_IN
+            return _PLACEHOLDER
 
     def _secret(self, text: str, location: Location) -> Secret:
         reference = _REFERENCE.fullmatch(text)
         if reference is None:
-            if _LOOKS_LIKE_ONE.search(text):
+            if _LIKE_REFERENCE.search(text):
                 raise ValueError("write ${env:NAME} or ${file:PATH} and nothing around it")
             if not text:
                 raise ValueError("is empty; write ${env:NAME} or ${file:PATH}")
@@ -148,7 +148,7 @@ MAX_FILE_BYTES = 1024 * 1024
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
-    """Read a configuration file; `environ` is where `${env:NAME}` is looked up.
+    """Read and check a configuration file; `${env:NAME}` is looked up in `environ`.
 
     Relative paths in it start from its directory.
 
@@ -169,7 +169,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
 
 
 def load_text(text: str, name: str, environ: Mapping[str, str], base: Path) -> Settings:
-    """Read a configuration from text; `name` stands for the file in messages.
+    """Read and check a configuration from text; `name` is that of the file in messages.
 
     Raises:
         ConfigError: with every mistake, in the order of the text.
@@ -188,10 +188,10 @@ def load_text(text: str, name: str, environ: Mapping[str, str], base: Path) -> S
     if document.data is None:
         message = "the file is empty; write at least listen, upstreams and endpoints"
         raise _refused(source, [ConfigIssue((), message, position=TOP)])
-    return _settle(document, source, environ)
+    return _validated(document, source, environ)
 
 
-def _settle(document: Document, source: SourceMap, environ: Mapping[str, str]) -> Settings:
+def _validated(document: Document, source: SourceMap, environ: Mapping[str, str]) -> Settings:
     resolved = resolve(document.data, environ, source.base)
     source = SourceMap(
         source.file,
@@ -204,23 +204,25 @@ def _settle(document: Document, source: SourceMap, environ: Mapping[str, str]) -
     issues = [*document.issues, *resolved.issues]
 
     validated = validate(resolved.data, source.base)
-    # What stands where a reference was refused is not judged a second time.
+    # A place whose reference was refused is not checked a second time.
     issues += [issue for issue in validated.issues if issue.location not in unsound]
     unsound |= validated.unsound
     settings = validated.settings
     if settings is not None:
-        issues += [issue for issue in _together(settings, document) if not issue.rests_on(unsound)]
+        issues += [
+            issue for issue in _cross_checks(settings, document) if not issue.rests_on(unsound)
+        ]
     if issues or settings is None:
         raise _refused(source, issues)
     return _with_environments(settings).from_source(source)
 
 
-def _together(settings: Settings, document: Document) -> list[ConfigIssue]:
+def _cross_checks(settings: Settings, document: Document) -> list[ConfigIssue]:
     issues = [*checks.refusals(settings)]
     issues += checks.issues(settings, _names(document.data))
     for at, endpoint in enumerate(settings.endpoints):
         issues += endpoint_checks.issues(endpoint, ("endpoints", at))
-    issues += endpoint_checks.overlap_issues(endpoint_checks.taken(settings.endpoints))
+    issues += endpoint_checks.overlap_issues(endpoint_checks.claimed_paths(settings.endpoints))
     return issues
 
 
@@ -262,7 +264,7 @@ def schema() -> dict[str, Any]:
         **Settings.model_json_schema(schema_generator=_WithoutFieldTitles),
     }
     whole["title"] = "relay configuration"
-    # An empty name is how the models say "the only one there is".
+    # In the models, an empty name means "the only one there is".
     whole["$defs"]["Endpoint"]["properties"]["environment"].pop("default")
     return whole
 

@@ -1,7 +1,7 @@
 """Every key of a configuration file. Attribute names are the keys.
 
-Every required key has an example: it stands in messages and in the JSON Schema, and stands in for a
-value that is missing while the rest of the file is looked at.
+Every required key has an example: for messages, for the JSON Schema, and as the placeholder of a
+missing value while the rest of the file is checked.
 """
 
 from pathlib import Path
@@ -335,7 +335,7 @@ class Settings(Section):
     admin: Admin = default({}, description="The private listener.")
     spool: Spool = default({}, description="Where events are kept until they are delivered.")
     state_dir: FilePath = Field(
-        default_factory=lambda data: _beside(data.get("spool")),
+        default_factory=lambda data: _directory_of(data.get("spool")),
         description="What is known from DNS, and other small state. Default: beside the spool.",
     )
     dns: Dns = default({}, description="How host names of providers are looked up.")
@@ -373,17 +373,17 @@ class Settings(Section):
         return self._source
 
     def every_secret(self) -> list[Secret]:
-        """Return all secrets that are configured, those of other services included."""
+        """Return every configured secret, those of upstreams and of the admin listener included."""
         found = [secret for each in self.endpoints for secret in each.secrets]
         found += [secret for each in self.upstreams.values() for secret in each.signing_secrets]
         return found if self.admin.token is None else [*found, self.admin.token]
 
     def from_source(self, source: SourceMap) -> "Settings":
-        """Return the same settings, knowing where they come from."""
+        """Return the same settings with this source map."""
         settings = self.model_copy()
         settings._source = source  # noqa: SLF001 - its own kind
         return settings
 
 
-def _beside(spool: object) -> Path:
+def _directory_of(spool: object) -> Path:
     return spool.path.parent if isinstance(spool, SqliteSpool) else Path()

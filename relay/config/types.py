@@ -1,8 +1,7 @@
 """The value types of the configuration: durations, sizes, addresses, names and URLs.
 
-Each function takes what stands in the file and returns a value, or raises ValueError with a
-sentence that says what to write instead. The sentence never repeats the value: it may hold what
-nobody should read.
+Each function parses a value from the file, or raises ValueError with a sentence that says what to
+write instead. The sentence never repeats the value: it may be a secret.
 """
 
 import re
@@ -229,7 +228,7 @@ def _url(text: str) -> SplitResult:
 
 
 class Section(BaseModel):
-    """A mapping in the file. Nothing is converted: a quoted number is text, not a number."""
+    """A mapping in the file. No value is converted: a quoted number is text, not a number."""
 
     model_config = ConfigDict(
         arbitrary_types_allowed=True,

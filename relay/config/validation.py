@@ -1,6 +1,6 @@
-"""Plain data to settings, with every fault at once as a sentence.
+"""Plain data to settings: validation by pydantic, with every issue at once as a sentence.
 
-A part that is wrong is put aside, so that what depends on the other parts can still be looked at.
+An invalid part is replaced by a placeholder, so that the other parts can still be checked.
 """
 
 import json
@@ -21,13 +21,13 @@ from relay.config.yaml_document import TOP, ConfigIssue, Location, shown, sugges
 from relay.core.secret import Secret
 
 # ---- the models by place --------------------------------------------------------------------
-# pydantic's locations name the members of unions, which are not in the file; the walk along the
-# models leaves them out.
+# pydantic's locations contain the members of unions, which are not in the file; walking along the
+# models removes them.
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A part that can be mended by itself: a key of a section, or a section in a list or mapping.
+    """A part that can be replaced by itself: a key of a section, or a section in a list or mapping.
 
     field: None for a section in a list or mapping.
     """
@@ -40,17 +40,17 @@ class Slot:
     def optional(self) -> bool:
         return self.field is not None and not self.field.is_required()
 
-    def stand_in(self) -> object:
+    def placeholder(self) -> object:
         """Return data that is valid here, made from examples."""
-        return _stand_in(self.annotation, self.field)
+        return _placeholder(self.annotation, self.field)
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A pydantic location, understood.
+    """A pydantic location in terms of the file.
 
-    place: the same in terms of the file. section: the innermost section that the place lies in,
-    or that should stand there. slots: from the outermost to the innermost. choices: the values or
+    location: the place in the file. section: the innermost section around the place, or the one
+    that belongs there. slots: from the outermost to the innermost. choices: the values or
     kinds that are taken there, where only some are.
     """
 
@@ -61,7 +61,7 @@ class Trace:
 
 
 def trace(loc: Location) -> Trace:
-    """Follow a location through the models."""
+    """Follow a pydantic location through the models."""
     annotation: object = Settings
     section: type[Section] = Settings
     location: Location = ()
@@ -95,7 +95,10 @@ def fields(section: type[Section]) -> dict[str, FieldInfo]:
 
 
 def _narrow(annotation: object, part: str | int | None) -> tuple[object, bool]:
-    """Leave wrappings behind; choose the member of a union that `part` names, or the first."""
+    """Unwrap `Annotated` and unions: of a union, choose the member that `part` names, or the first.
+
+    Also returns whether `part` named one.
+    """
     tagged = False
     while True:
         if get_origin(annotation) is Annotated:
@@ -129,7 +132,7 @@ def _choices(annotation: object) -> tuple[str, ...]:
 
 
 def _item(annotation: object) -> object:
-    """Return the type of what a tuple or a dict holds."""
+    """Return the type of the items of a tuple or a dict."""
     arguments = get_args(annotation)
     return arguments[1] if get_origin(annotation) is dict else arguments[0]
 
@@ -138,15 +141,15 @@ def _is_section(annotation: object) -> TypeGuard[type[Section]]:
     return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
-def _stand_in(annotation: object, field: FieldInfo | None) -> object:
+def _placeholder(annotation: object, field: FieldInfo | None) -> object:
     annotation, _ = _narrow(annotation, None)
     if _is_section(annotation):
         required = {key: info for key, info in fields(annotation).items() if info.is_required()}
-        return {key: _stand_in(info.annotation, info) for key, info in required.items()}
+        return {key: _placeholder(info.annotation, info) for key, info in required.items()}
     if get_origin(annotation) is tuple and _is_section(_item(annotation)):
-        return (_stand_in(_item(annotation), None),)
+        return (_placeholder(_item(annotation), None),)
     if get_origin(annotation) is dict:
-        return {"stand-in": _stand_in(_item(annotation), field)}
+        return {"stand-in": _placeholder(_item(annotation), field)}
     if annotation is Secret:
         return Secret("stand-in")
     example = field.examples[0] if field and field.examples else ""
@@ -157,7 +160,7 @@ def _stand_in(annotation: object, field: FieldInfo | None) -> object:
 
 
 def explain(error: ErrorDetails, found: Trace) -> ConfigIssue:
-    """Return the fault that pydantic means. The sentence holds no value from the file."""
+    """Return the issue of an error of pydantic. Its sentence holds no value from the file."""
     kind = error["type"]
     if kind == "extra_forbidden":
         known = fields(found.section)
@@ -236,13 +239,13 @@ _SENTENCES: dict[str, Callable[[ErrorDetails, Trace], str]] = {
 # ---- validating -----------------------------------------------------------------------------
 
 MAX_ISSUES = 100
-# Each round can bring to light only what the rounds before had hidden.
+# Each round finds issues that those of the rounds before had hidden.
 _ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """Settings as far as they can be made, the faults, and the places that hold stand-ins."""
+    """Settings if they could be made, the issues, and the places that hold placeholders."""
 
     settings: Settings | None
     issues: tuple[ConfigIssue, ...]
@@ -274,7 +277,7 @@ def validate(data: object, base: Path) -> Validated:
                 if kind == "extra_forbidden":
                     data = without(data, traced.location)
                 else:
-                    data, location = _mended(data, traced)
+                    data, location = _without_invalid(data, traced)
                     unsound.add(location)
         else:
             return Validated(settings, tuple(issues), frozenset(unsound))
@@ -282,16 +285,16 @@ def validate(data: object, base: Path) -> Validated:
 
 
 def _is_consequence(detail: ErrorDetails) -> bool:
-    """Tell whether pydantic says this only because of something else that it says."""
+    """Return whether an error only follows from another one."""
     short = detail["type"] == "too_short" and bool(detail["input"])
     return short or detail["type"] == "default_factory_not_called"
 
 
-def _mended(data: object, found: Trace) -> tuple[object, Location]:
+def _without_invalid(data: object, found: Trace) -> tuple[object, Location]:
     slot = found.slots[-1]
     if slot.optional:
         return without(data, slot.location), slot.location
-    return replaced(data, slot.location, slot.stand_in()), slot.location
+    return replaced(data, slot.location, slot.placeholder()), slot.location
 
 
 def replaced(data: object, location: Location, value: object) -> object:

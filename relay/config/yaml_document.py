@@ -1,7 +1,7 @@
-"""YAML 1.2 text to plain data with positions; faults, and hints at what was meant.
+"""YAML 1.2 text to plain data with positions; issues, and suggestions for misspelled words.
 
 Scalars follow the core schema of YAML 1.2: `no`, `0777` with its zero, `12:30:45` and dates are not
-what YAML 1.1 makes of them. What could surprise or exhaust is refused: tags, merge keys, duplicate
+what YAML 1.1 makes of them. What is ambiguous or unbounded is refused: tags, merge keys, duplicate
 keys, several documents, deep nesting, many aliases.
 """
 
@@ -40,9 +40,9 @@ TOP = Position(1, 1)
 class ConfigIssue:
     """One mistake.
 
-    needs: other places that must be sound for this to be a mistake of its own.
+    needs: other places that must be valid for this to be a mistake of its own.
     at_key: the key is wrong, not its value.
-    position: where it stands, when `place` alone does not tell.
+    position: where it is, when `location` alone does not tell.
     """
 
     location: Location
@@ -52,7 +52,7 @@ class ConfigIssue:
     position: Position | None = None
 
     def rests_on(self, unsound: set[Location]) -> bool:
-        """Tell whether any value that this speaks of is known to be wrong already."""
+        """Return whether any value that this is about is known to be wrong already."""
         values = self.needs if self.at_key else (self.location, *self.needs)
         return any(_overlap(location, bad) for location in values for bad in unsound)
 
@@ -62,8 +62,8 @@ class SourceMap:
     """The file that settings came from.
 
     file: its name as the user gave it. base: what relative paths start from.
-    values, keys: where each value and each key stands.
-    literals: places of secrets that stand in the file itself.
+    values, keys: the position of each value and each key.
+    literals: places of secrets that are written in the file itself.
     """
 
     file: str
@@ -73,7 +73,7 @@ class SourceMap:
     literals: frozenset[Location] = frozenset()
 
     def position(self, location: Location, *, at_key: bool = False) -> Position:
-        """Return where this place stands, or the nearest one around it that is in the file."""
+        """Return the position of this place, or of the nearest one around it in the file."""
         if at_key and location in self.keys:
             return self.keys[location]
         while location and location not in self.values:
@@ -90,12 +90,12 @@ def dotted(location: Location) -> str:
 
 
 def shown(text: str) -> str:
-    """Return text from the file in a form that a terminal can be trusted with."""
+    """Return text from the file, shortened, with control characters escaped for a terminal."""
     return _printable(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…")
 
 
 def shown_path(path: Path) -> str:
-    """Return a path whole, since its end matters most, in a form that a terminal can bear."""
+    """Return a whole path, since its end matters most, with control characters escaped."""
     return _printable(str(path))
 
 
@@ -133,7 +133,7 @@ _CORE: tuple[tuple[re.Pattern[str], Callable[[str], Scalar]], ...] = (
 
 
 class Unreadable(Exception):
-    """The text is no YAML that this reader takes; `issue` says why."""
+    """The text is not YAML, or not what is accepted of it; `issue` says why."""
 
     def __init__(self, issue: ConfigIssue) -> None:
         super().__init__(issue.message)
@@ -142,9 +142,9 @@ class Unreadable(Exception):
 
 @dataclass(slots=True)
 class Document:
-    """Plain data (sequences are tuples), the position of every value and key, and what is wrong.
+    """Plain data (sequences are tuples), the position of every value and key, and the issues.
 
-    Where a key stands twice, the first value counts.
+    Of a duplicate key, the first value counts.
     """
 
     data: object = None
@@ -168,13 +168,13 @@ def parse(text: str) -> Document:
     """Read one document. Time and memory are bounded by the limits above.
 
     Raises:
-        Unreadable: there is no sense in looking further.
+        Unreadable: it cannot be parsed, or exceeds a limit.
     """
     try:
-        _survey(text)
+        _check_limits(text)
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
-        _survey_before(text, error)
+        _check_limits_before(text, error)
         raise Unreadable(_syntax(text, error)) from None
     except yaml.reader.ReaderError as error:
         raise Unreadable(_unprintable(text, error)) from None
@@ -185,15 +185,15 @@ def parse(text: str) -> Document:
 
 
 def scalar(text: str) -> Scalar:
-    """Return what a plain scalar means in the core schema of YAML 1.2."""
+    """Return the value of a plain scalar in the core schema of YAML 1.2."""
     for pattern, read in _CORE:
         if pattern.fullmatch(text):
             return read(text)
     return text
 
 
-def _survey(text: str) -> None:
-    """Look at the events one by one, before anything is built from them."""
+def _check_limits(text: str) -> None:
+    """Check the parser's events against the limits, before anything is built from them."""
     depth = values = aliases = documents = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.DocumentStartEvent):
@@ -214,15 +214,15 @@ def _survey(text: str) -> None:
             _limit(event, event.tag is not None, "tags are not used here; put text in quotes")
 
 
-def _survey_before(text: str, error: yaml.MarkedYAMLError) -> None:
-    """Let a limit above speak rather than the library, which reads ahead of its events.
+def _check_limits_before(text: str, error: yaml.MarkedYAMLError) -> None:
+    """Raise for a limit above rather than for the library's error, which reads ahead of its events.
 
     libyaml looks up to 1,024 characters ahead for the ":" of a key, and from 0.2.6 on stops at a
     depth of its own. What it read until then holds the place where the limit above is reached.
     """
     if error.problem_mark is not None:
         with suppress(yaml.YAMLError):
-            _survey(text[: error.problem_mark.index])
+            _check_limits(text[: error.problem_mark.index])
 
 
 def _limit(event: yaml.Event, exceeded: bool, message: str) -> None:
@@ -231,16 +231,16 @@ def _limit(event: yaml.Event, exceeded: bool, message: str) -> None:
 
 
 class _Builder:
-    """Nodes -> data. An aliased part is laid out anew at each place, within one budget."""
+    """Nodes to data. An aliased node is built again at each place, within one budget of values."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._left = MAX_VALUES
+        self._budget = MAX_VALUES
 
     def build(self, node: Node, location: Location) -> object:
         position = _position(node.start_mark)
-        self._left -= 1
-        if self._left < 0 or len(location) > MAX_DEPTH:
+        self._budget -= 1
+        if self._budget < 0 or len(location) > MAX_DEPTH:
             message = "aliases make this too large; write it out where it is needed"
             raise Unreadable(ConfigIssue((), message, position=position))
         self._document.values[location] = position
@@ -292,8 +292,8 @@ def _position(mark: _Mark | None) -> Position:
 
 def _syntax(text: str, error: yaml.MarkedYAMLError) -> ConfigIssue:
     mark = error.problem_mark
-    told = yaml_mistakes.GENERAL if mark is None else yaml_mistakes.sentence(text, mark.index)
-    return ConfigIssue((), f"not valid YAML: {told}", position=_position(mark))
+    sentence = yaml_mistakes.GENERAL if mark is None else yaml_mistakes.sentence(text, mark.index)
+    return ConfigIssue((), f"not valid YAML: {sentence}", position=_position(mark))
 
 
 def _unprintable(text: str, error: yaml.reader.ReaderError) -> ConfigIssue:

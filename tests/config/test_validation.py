@@ -456,13 +456,13 @@ def test_slots_lead_to_what_can_be_mended() -> None:
 
 def test_stand_ins_hold_what_is_needed() -> None:
     slots = trace(("endpoints", 0)).slots
-    assert slots[-1].stand_in() == {
+    assert slots[-1].placeholder() == {
         "name": "midtrans",
         "path": "/midtrans/notification",
         "provider": "midtrans",
         "upstream": "billing",
     }
-    assert trace(("listen",)).slots[-1].stand_in() == ({"bind": "0.0.0.0:8443"},)
+    assert trace(("listen",)).slots[-1].placeholder() == ({"bind": "0.0.0.0:8443"},)
 
 
 def test_fields_go_by_their_keys() -> None:
