@@ -88,7 +88,7 @@ class CircuitBreaker:
             self._paused_until = now + self._backoff.pause
 
     def record_success(self) -> None:
-        """Close: the service answered, whatever it said."""
+        """Close: the service answered, whatever its answer."""
         slow_start = self._policy.slow_start
         if slow_start is not None and self._is_open:
             self._limit = slow_start.first
@@ -116,8 +116,8 @@ class CircuitBreaker:
             if enough and self._failures >= self._policy.failures:
                 self._open(now)
         if retry_after is not None:
-            asked = min(retry_after.total_seconds(), self._policy.longest_pause)
-            self._paused_until = max(self._paused_until, now + asked)
+            pause = min(retry_after.total_seconds(), self._policy.longest_pause)
+            self._paused_until = max(self._paused_until, now + pause)
 
     def ignore(self, event_id: str) -> None:
         """An attempt ended for a reason of ours and says nothing about the service."""

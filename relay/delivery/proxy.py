@@ -24,7 +24,7 @@ from relay.telemetry import Telemetry
 class ProxySender(Protocol):
     """Sends an event and returns the answer (`relay.delivery.sender.HttpSender`)."""
 
-    async def ask(self, lease: Lease) -> ProxyResponse:
+    async def forward(self, lease: Lease) -> ProxyResponse:
         """Send the event once; return outcome and answer within its timeout."""
 
 
@@ -87,7 +87,7 @@ class ProxyForwarder:
         began = self._clock.monotonic()
         proxy_upstream.in_flight += 1
         try:
-            answer = await proxy_upstream.sender.ask(lease)
+            answer = await proxy_upstream.sender.forward(lease)
         except Exception as fault:  # noqa: BLE001 - the sender must be answered all the same
             self._observer.dispatch_error(delivery.upstream, delivery.event_id, fault)
             answer = ProxyResponse(Unreachable(Cause.FAULT))

@@ -137,7 +137,7 @@ class HttpSender:
                 return Unreachable(cause_of(error))
         return self._outcome(response)
 
-    async def ask(self, lease: Lease) -> ProxyResponse:
+    async def forward(self, lease: Lease) -> ProxyResponse:
         """Send the event once, byte for byte as received, and return the answer for its sender.
 
         That is a whole answer of 2xx or 4xx, with only status and Content-Type of its head. An

@@ -189,7 +189,7 @@ class Faulty:
 
     calls: list[Lease]
 
-    async def ask(self, lease: Lease) -> ProxyResponse:
+    async def forward(self, lease: Lease) -> ProxyResponse:
         self.calls.append(lease)
         raise KeyError(lease.event.id)
 

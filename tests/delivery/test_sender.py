@@ -291,7 +291,7 @@ async def one_question(behaviour: Behaviour, within: float = 5.0) -> ProxyRespon
             clock=ManualClock(NOW),
         )
         try:
-            return await sender.ask(lease_of())
+            return await sender.forward(lease_of())
         finally:
             await sender.close()
 
@@ -412,7 +412,7 @@ async def test_a_question_that_cannot_be_put_is_not_sent() -> None:
             upstream.url, timeout=timedelta(seconds=5), concurrency=1, clock=ManualClock(NOW)
         )
         event = replace(EVENT, suffix="/../elsewhere")
-        assert await sender.ask(lease_of(event)) == ProxyResponse(Unreachable("unsendable"))
+        assert await sender.forward(lease_of(event)) == ProxyResponse(Unreachable("unsendable"))
         await sender.close()
         assert upstream.connections == 0
 

@@ -27,7 +27,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._lost = lost
         self._parser = ResponseParser(longest_body)
-        self._answered: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._closing = False
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -48,25 +48,25 @@ class Connection(asyncio.Protocol):
             raise Closed("the connection is closed")
         self._parser.expect(response)
         self._error = None
-        self._answered = self._loop.create_future()
+        self._ended = self._loop.create_future()
         self._transport.write(request)
         try:
-            await self._answered
+            await self._ended
             if self._error is not None:
                 raise self._error
         finally:
-            self._answered = None
+            self._ended = None
             self._close_unless_reusable(response)
 
     @property
     def is_busy(self) -> bool:
         """Whether an exchange is under way."""
-        return self._answered is not None
+        return self._ended is not None
 
     @property
     def is_idle(self) -> bool:
         """Whether another request may be sent, as far as is known."""
-        return not self._closing and self._answered is None and self._parser.reusable
+        return not self._closing and self._ended is None and self._parser.reusable
 
     def is_quiet(self) -> bool:
         """Return whether the socket holds nothing unread, such as the peer's close.
@@ -96,9 +96,9 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, error: Exception | None) -> None:
         """End the exchange under way, if there is one; the first end counts."""
-        if self._answered is not None and not self._answered.done():
+        if self._ended is not None and not self._ended.done():
             self._error = error
-            self._answered.set_result(None)
+            self._ended.set_result(None)
 
     # ---- called by the transport ------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class Connection(asyncio.Protocol):
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
-        if self._answered is None or self._answered.done():
+        if self._ended is None or self._ended.done():
             # Unsolicited: it must never be taken for the answer to the next request.
             self.abort()
             return
@@ -152,7 +152,7 @@ class Name:
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port
-        self._asking: asyncio.Task[list[Found]] | None = None
+        self._resolving: asyncio.Task[list[Found]] | None = None
 
     async def look_up(self) -> list[Found]:
         """Return the addresses, at least one, as `socket.getaddrinfo` does.
@@ -163,14 +163,16 @@ class Name:
         """
         if found := self._numeric():
             return found
-        if self._asking is None:
-            self._asking = asyncio.ensure_future(run_in_daemon_thread(self._ask, "relay-names"))
-            self._asking.add_done_callback(self._asked)
+        if self._resolving is None:
+            self._resolving = asyncio.ensure_future(
+                run_in_daemon_thread(self._resolve, "relay-names")
+            )
+            self._resolving.add_done_callback(self._on_resolved)
         # A cancelled caller must not cancel the look-up of the others.
-        return await asyncio.shield(self._asking)
+        return await asyncio.shield(self._resolving)
 
-    def _asked(self, task: asyncio.Task[list[Found]]) -> None:
-        self._asking = None
+    def _on_resolved(self, task: asyncio.Task[list[Found]]) -> None:
+        self._resolving = None
         if not task.cancelled():
             # Retrieved, or asyncio would warn when no caller is left.
             task.exception()
@@ -178,11 +180,11 @@ class Name:
     def _numeric(self) -> list[Found]:
         """Return the address of a host that is one, which needs no name server and no thread."""
         try:
-            return self._ask(socket.AI_NUMERICHOST)
+            return self._resolve(socket.AI_NUMERICHOST)
         except socket.gaierror:
             return []
 
-    def _ask(self, flags: int = 0) -> list[Found]:
+    def _resolve(self, flags: int = 0) -> list[Found]:
         kind = socket.SOCK_STREAM
         return list(socket.getaddrinfo(self._host, self._port, type=kind, flags=flags))
 
