@@ -30,7 +30,6 @@ from tests.allowlist.dns_hosts import (
     dns_host,
     resolver,
 )
-from tests.harness.certificates import self_signed
 from tests.harness.clock import ManualClock
 from tests.harness.nameserver import (
     LOOPBACK,
@@ -46,6 +45,7 @@ from tests.harness.nameserver import (
     silent,
     truncates,
 )
+from tests.harness.wire import self_signed
 
 OK, SERVFAIL = LookupResult.OK, LookupResult.SERVFAIL
 

@@ -11,7 +11,7 @@ from relay.config.loader import load_text
 from relay.config.settings import Settings
 from relay.core.clock import SystemClock
 from tests.config.files import GOOD, good
-from tests.harness.sandbox import ENVIRON, VIPPS, configuration
+from tests.harness.deliveries import ENVIRON, VIPPS, configuration
 
 
 @pytest.fixture

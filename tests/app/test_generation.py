@@ -27,9 +27,9 @@ from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
 from tests.config.files import GOOD, good
 from tests.config.files import VIPPS as VIPPS_ENDPOINT
-from tests.harness.deliveries import EVENT
-from tests.harness.sandbox import (
+from tests.harness.deliveries import (
     ENVIRON,
+    EVENT,
     MIDTRANS,
     VIPPS,
     configuration,

@@ -19,7 +19,7 @@ from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
 from relay.telemetry.metrics import Snapshot
 from tests.harness.clock import ManualClock
-from tests.harness.sandbox import ENVIRON, configuration
+from tests.harness.deliveries import ENVIRON, configuration
 
 TEXT = configuration("http://127.0.0.1:1")
 BROKEN = TEXT.replace("upstream: billing", "upstream: biling", 1)

@@ -20,7 +20,7 @@ from relay.spool import SpoolBroken
 from relay.spool.refusals import RefusalQuery
 from relay.spool.sqlite import open_spool
 from relay.telemetry.log import Log, LogWriter
-from tests.harness.sandbox import ENVIRON, configuration, midtrans_body, midtrans_request
+from tests.harness.deliveries import ENVIRON, configuration, midtrans_body, midtrans_request
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
 

@@ -8,7 +8,7 @@ from relay.app.spools import existing_spool, migrate_spool, open_spool
 from relay.config.loader import load_text
 from relay.config.settings import PostgresSpool, Settings
 from relay.core.errors import SpoolUnavailable
-from tests.harness.sandbox import ENVIRON, configuration
+from tests.harness.deliveries import ENVIRON, configuration
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from relay.ingest.reconcile import ReconcileResult, Result
 from relay.spool.sqlite import open_spool as open_sqlite
 from tests.cli.conftest import CONFIGURATION
 from tests.config.files import GOOD, VIPPS, good
-from tests.harness.sandbox import MIDTRANS
+from tests.harness.deliveries import MIDTRANS
 from tests.harness.upstream import NOT_FOUND, StatusApi, says
 
 ENVIRON = {"MIDTRANS_SERVER_KEY": "SB-Mid-server-x", "VIPPS_SECRET": "a-secret"}

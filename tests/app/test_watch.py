@@ -15,7 +15,7 @@ from relay.config.settings import Settings
 from relay.core.clock import SystemClock
 from relay.core.errors import ConfigError
 from relay.core.files import Stamp, stamps
-from tests.harness.sandbox import ENVIRON, configuration
+from tests.harness.deliveries import ENVIRON, configuration
 
 NOT_THERE = os.strerror(errno.ENOENT)
 

@@ -13,7 +13,7 @@ from relay.cli import check
 from relay.config.loader import text
 from relay.providers.builtin import provider_named
 from tests.config.files import GOOD, VIPPS
-from tests.harness.certificates import write_pair
+from tests.harness.wire import write_pair
 
 NOT_THERE = os.strerror(errno.ENOENT)
 

@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.harness.deliveries import ENVIRON, configuration, midtrans_body, midtrans_request
 from tests.harness.node import Node
-from tests.harness.sandbox import ENVIRON, configuration, midtrans_body, midtrans_request
 from tests.harness.upstream import NOT_FOUND, StatusApi, Upstream, answer, hang, says, status_of
 from tests.harness.wire import exchange
 

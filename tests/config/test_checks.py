@@ -8,7 +8,7 @@ import pytest
 
 from relay.config import checks
 from tests.config.files import ENVIRON, GOOD, VIPPS, changed, good, mistakes
-from tests.harness.certificates import END, write_pair
+from tests.harness.wire import END, write_pair
 
 NOT_THERE = os.strerror(errno.ENOENT)
 

@@ -12,7 +12,7 @@ from relay.config.checks import Certificate
 from relay.config.lint import Finding, lint
 from tests.config.files import BUILT_IN, ENVIRON, GOOD, INLINE, VIPPS, changed, good
 from tests.config.lints import TODAY, allowlist, findings, info
-from tests.harness.certificates import write_pair
+from tests.harness.wire import write_pair
 
 ASKED = GOOD + "    confirm: {with: status}\n"
 OPEN = changed(('trusted_proxies: ["127.0.0.1"]\n', ""))

@@ -9,7 +9,7 @@ from relay.allowlist.networks import covers_all, families_mostly_covered, redund
 from relay.config.lint import lint
 from tests.config.files import GOOD, VIPPS, good
 from tests.config.lints import TODAY, findings, info
-from tests.harness.certificates import write_pair
+from tests.harness.wire import write_pair
 
 #: A public address, where nothing in front is needed.
 PUBLIC = GOOD.replace("127.0.0.1:8080", "9.9.9.9:443")

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.crash.fault_proxy import FaultProxy
-from tests.harness.sandbox import configuration
+from tests.harness.deliveries import configuration
 from tests.harness.upstream import Upstream
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from uuid import UUID
 
-from tests.harness.sandbox import midtrans_body, midtrans_request
+from tests.harness.deliveries import midtrans_body, midtrans_request
 from tests.harness.wire import Reply, exchange
 
 NAME = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -9,13 +9,13 @@ from relay.core.clock import SystemClock
 from relay.spool import Query, Record
 from relay.spool.sqlite import open_spool
 from tests.crash.messages import NAME, Message
+from tests.harness.clock import wait_until
 from tests.harness.consistency import check_consistency_when_idle
+from tests.harness.deliveries import ENVIRON
 from tests.harness.restarts import Life, Load, life_of
-from tests.harness.sandbox import ENVIRON
 from tests.harness.spool_audit import SpoolAudit, audit_stopped
 from tests.harness.traced_node import WrappedNode
 from tests.harness.upstream import Received, Upstream
-from tests.harness.wait_until import wait_until
 
 #: Seconds until what was left behind is delivered.
 _PATIENCE = 30.0

@@ -8,8 +8,8 @@ from random import Random
 import orjson
 
 from tests.crash.lengths import parts
+from tests.harness.deliveries import ENVIRON, MIDTRANS, STRANGER, midtrans_body
 from tests.harness.restarts import Messages, Restarts, path_of
-from tests.harness.sandbox import ENVIRON, MIDTRANS, STRANGER, midtrans_body
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
 

@@ -8,10 +8,10 @@ from typing import Final
 
 from tests.crash import promises
 from tests.crash.messages import Answered, Message, send
+from tests.harness.clock import wait_until
+from tests.harness.deliveries import configuration
 from tests.harness.optional_tools import small_volume
-from tests.harness.sandbox import configuration
 from tests.harness.upstream import Upstream, answer
-from tests.harness.wait_until import wait_until
 
 #: `limits.answer_within`, and something for a busy machine.
 _WITHIN: Final = 4.0

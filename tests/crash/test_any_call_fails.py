@@ -21,11 +21,11 @@ from tests.crash.lengths import tell
 from tests.crash.messages import Message, messages, send
 from tests.crash.promises import delivered_in_the_end
 from tests.harness import traced_node
-from tests.harness.sandbox import ENVIRON, configuration
+from tests.harness.clock import wait_until
+from tests.harness.deliveries import ENVIRON, configuration
 from tests.harness.spool_audit import audit_stopped
 from tests.harness.traced_node import WrappedNode
 from tests.harness.upstream import Upstream, answer
-from tests.harness.wait_until import wait_until
 
 pytestmark = [pytest.mark.debian, pytest.mark.proof]
 

@@ -16,10 +16,10 @@ import pytest
 
 from tests.crash.messages import send_all, some
 from tests.crash.promises import check_consistency_afterwards, delivered_in_the_end
-from tests.harness.sandbox import ENVIRON, configuration
+from tests.harness.clock import wait_until
+from tests.harness.deliveries import ENVIRON, configuration
 from tests.harness.traced_node import WrappedNode
 from tests.harness.upstream import Behaviour, Upstream, answer, when
-from tests.harness.wait_until import wait_until
 
 pytestmark = [pytest.mark.debian, pytest.mark.proof]
 

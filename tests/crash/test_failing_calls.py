@@ -12,7 +12,7 @@ from tests.crash import promises
 from tests.crash.messages import Answered, Message, send, send_all, some
 from tests.crash.small_disks import accepts_again
 from tests.harness import traced_node
-from tests.harness.sandbox import ENVIRON
+from tests.harness.deliveries import ENVIRON
 from tests.harness.traced_node import WrappedNode
 
 pytestmark = [pytest.mark.debian, pytest.mark.proof]

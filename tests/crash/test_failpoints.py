@@ -11,8 +11,8 @@ from tests.crash.lengths import lengths
 from tests.crash.relays import accepted, lives, message
 from tests.harness import traced_node
 from tests.harness.consistency import check_consistency
+from tests.harness.deliveries import midtrans_body
 from tests.harness.restarts import Life
-from tests.harness.sandbox import midtrans_body
 from tests.harness.upstream import Received, Upstream
 from tests.harness.wire import exchange
 

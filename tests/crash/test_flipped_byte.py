@@ -12,7 +12,7 @@ import pytest
 from relay.core.errors import SpoolUnavailable
 from tests.crash import promises
 from tests.crash.messages import Message, send_all, some
-from tests.harness.sandbox import ENVIRON
+from tests.harness.deliveries import ENVIRON
 from tests.harness.traced_node import WrappedNode
 from tests.harness.upstream import Upstream
 

@@ -20,8 +20,8 @@ from tests.crash.small_disks import (
     volume_of,
 )
 from tests.harness.consistency import check_consistency_when_idle
+from tests.harness.deliveries import ENVIRON
 from tests.harness.optional_tools import fill
-from tests.harness.sandbox import ENVIRON
 from tests.harness.spool_audit import audit_stopped
 from tests.harness.traced_node import WrappedNode
 from tests.harness.upstream import Upstream

@@ -14,8 +14,8 @@ from tests.crash import fault_proxy, promises
 from tests.crash.fault_proxy import Exchange, FaultProxy
 from tests.crash.relays import accepted, lives
 from tests.harness.consistency import check_consistency
+from tests.harness.deliveries import ENVIRON, midtrans_body
 from tests.harness.restarts import Life
-from tests.harness.sandbox import ENVIRON, midtrans_body
 from tests.harness.upstream import Upstream, answer
 from tests.harness.wire import exchange, request
 

@@ -15,12 +15,12 @@ from tests.crash import fault_proxy, promises
 from tests.crash.fault_proxy import Exchange, FaultProxy
 from tests.crash.lengths import lengths, tell
 from tests.crash.relays import accepted, lives
+from tests.harness.clock import wait_until
 from tests.harness.consistency import check_consistency
+from tests.harness.deliveries import midtrans_body
 from tests.harness.restarts import Life, life_of
-from tests.harness.sandbox import midtrans_body
 from tests.harness.traced_node import RELAY
 from tests.harness.upstream import Received
-from tests.harness.wait_until import wait_until
 
 pytestmark = pytest.mark.proof
 

@@ -29,7 +29,7 @@ from tests.crash.traces import (
     trace,
     unsynced,
 )
-from tests.harness.sandbox import configuration
+from tests.harness.deliveries import configuration
 from tests.harness.upstream import Upstream
 
 pytestmark = [pytest.mark.debian, pytest.mark.proof]

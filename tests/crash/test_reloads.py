@@ -9,8 +9,8 @@ from tests.crash import promises
 from tests.crash.lengths import dice, lengths, tell
 from tests.crash.relays import MESSAGES, lives
 from tests.harness.consistency import check_consistency
+from tests.harness.deliveries import ENVIRON
 from tests.harness.restarts import Kind, Life, Load
-from tests.harness.sandbox import ENVIRON
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
 

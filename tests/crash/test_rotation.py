@@ -10,8 +10,8 @@ import trustme
 
 from tests.crash.lengths import dice, lengths, tell
 from tests.crash.relays import lives, message
+from tests.harness.deliveries import ENVIRON, midtrans_body
 from tests.harness.node import Node
-from tests.harness.sandbox import ENVIRON, midtrans_body
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, read_reply, request
 

@@ -12,8 +12,8 @@ from tests.crash.fault_proxy import CONTINUE, FaultProxy, instead
 from tests.crash.lengths import lengths, parts
 from tests.crash.relays import accepted, lives
 from tests.harness.consistency import check_consistency
+from tests.harness.deliveries import midtrans_body
 from tests.harness.restarts import Life, Restarts
-from tests.harness.sandbox import midtrans_body
 from tests.harness.upstream import (
     Received,
     Upstream,

@@ -14,11 +14,11 @@ from tests.crash import fault_proxy, promises
 from tests.crash.fault_proxy import Exchange, FaultProxy
 from tests.crash.lengths import dice, lengths, tell
 from tests.crash.relays import MESSAGES, accepted, lives, on_fresh_spools
+from tests.harness.clock import wait_until
 from tests.harness.consistency import check_consistency
+from tests.harness.deliveries import ENVIRON, midtrans_body
 from tests.harness.restarts import Life, Load, Restarts
-from tests.harness.sandbox import ENVIRON, midtrans_body
 from tests.harness.upstream import Upstream
-from tests.harness.wait_until import wait_until
 from tests.harness.wire import exchange, request
 
 pytestmark = pytest.mark.proof

@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.crash.messages import NAME, Answered, Message, send_all
 from tests.harness import traced_node
-from tests.harness.sandbox import ENVIRON, configuration
+from tests.harness.deliveries import ENVIRON, configuration
 from tests.harness.traced_node import RELAY, Call, WrappedNode
 from tests.harness.upstream import Upstream
 

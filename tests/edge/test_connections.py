@@ -17,8 +17,8 @@ from relay.core.errors import Reason, Refusal
 from relay.core.request import Via
 from relay.edge import connections
 from relay.edge.connections import Connections, PeerInfo, peer_info_of
+from tests.harness.clock import run_loop_until
 from tests.harness.edge import genuine_request, running_edge
-from tests.harness.wait_until import run_loop_until
 from tests.harness.wire import read_reply
 
 ONE, TWO, PROXY = (ip_address(f"192.0.2.{n}") for n in (1, 2, 9))

@@ -11,9 +11,8 @@ import pytest
 from relay.allowlist import Mode
 from relay.edge.listener import Listener, connection_budget, descriptors
 from relay.spool import Query
-from tests.harness.clock import CountingClock
+from tests.harness.clock import CountingClock, run_loop_until
 from tests.harness.edge import RunningEdge, genuine_request, running_edge
-from tests.harness.wait_until import run_loop_until
 from tests.harness.wire import Reply, exchange, read_reply, request
 
 

@@ -18,8 +18,8 @@ from relay.edge.framing import MAX_FIELDS, MAX_LINE
 from relay.edge.protocol import RejectingParser, closing_bytes, refusal_of, to_response
 from relay.spool import Query
 from tests.edge.smuggling import forms
+from tests.harness.clock import run_loop_until
 from tests.harness.edge import RunningEdge, genuine, genuine_request, running_edge
-from tests.harness.wait_until import run_loop_until
 from tests.harness.wire import Reply, exchange, read_reply, request
 
 

@@ -24,15 +24,15 @@ from relay.edge.proxy_protocol import (
 )
 from relay.edge.tls import server_context
 from relay.spool import Query
-from tests.harness.certificates import self_signed
+from tests.harness.clock import run_loop_until
 from tests.harness.edge import RunningEdge, genuine_request, running_edge
-from tests.harness.wait_until import run_loop_until
 from tests.harness.wire import (
     SIGNATURE,
     proxy_v1,
     proxy_v2,
     read_reply,
     request,
+    self_signed,
     tlv,
     with_checksum,
 )

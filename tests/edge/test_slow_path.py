@@ -13,8 +13,8 @@ from relay.core.errors import Reason, Refusal
 from relay.core.request import Headers
 from relay.edge.slow_path import BodyReader, headers_of
 from relay.spool import Query
+from tests.harness.clock import run_loop_until
 from tests.harness.edge import genuine, running_edge
-from tests.harness.wait_until import run_loop_until
 from tests.harness.wire import exchange, read_reply, request
 
 

@@ -15,10 +15,9 @@ from cryptography.hazmat.primitives import serialization
 from relay.edge.listener import Listener
 from relay.edge.tls import ServerTls, server_context
 from relay.spool import Query
-from tests.harness.certificates import self_signed
+from tests.harness.clock import run_loop_until
 from tests.harness.edge import RunningEdge, genuine_request, running_edge
-from tests.harness.wait_until import run_loop_until
-from tests.harness.wire import read_reply, request
+from tests.harness.wire import read_reply, request, self_signed
 
 
 @pytest.fixture

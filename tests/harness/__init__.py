@@ -4,7 +4,7 @@ upstream, nameserver: services that answer or misbehave on order, and record wha
 node, traced_node, restarts: `relay run` as a process: plain, traced or disturbed, again and again.
 edge, spying_spool: parts of relay in the test's own process.
 consistency, spool_audit: what must be so afterwards, read past relay.
-sandbox, deliveries, wire, certificates: configurations, messages, bytes and keys.
-clock, wait_until: time that moves when told, and polling where nothing can be awaited.
+deliveries, wire: configurations, messages, bytes and certificates.
+clock: time that moves when told, and polling where nothing can be awaited.
 optional_tools: npm and small volumes; tests skip loudly where they are absent.
 """

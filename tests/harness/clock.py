@@ -1,13 +1,16 @@
-"""A clock that moves only when told to."""
+"""A clock that moves only when told to, and polling for what cannot be awaited."""
 
 import asyncio
 import heapq
 import sys
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from relay.core.clock import Clock, Epoch, SystemClock
+
+# ---- the clock ------------------------------------------------------------------------------
 
 
 class CountingClock:
@@ -111,4 +114,27 @@ class ManualClock:
     async def _settle() -> None:
         """Let every task that can run do so; bounded, so a busy loop cannot hang a test."""
         for _ in range(50):
+            await asyncio.sleep(0)
+
+
+# ---- polling --------------------------------------------------------------------------------
+
+_LOOK = 0.05
+
+
+async def wait_until(happened: Callable[[], bool], within: float) -> bool:
+    """Return True as soon as it has happened, False when it has not within these seconds."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + within
+    while not happened():
+        if loop.time() >= end:
+            return False
+        await asyncio.sleep(_LOOK)
+    return True
+
+
+async def run_loop_until(condition: Callable[[], bool]) -> None:
+    """Run the event loop until this holds, 10 s at most; for what gives no signal of its own."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - an iteration of the loop is what it waits for
             await asyncio.sleep(0)

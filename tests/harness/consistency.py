@@ -13,10 +13,10 @@ import aiohttp
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.harness.clock import wait_until
 from tests.harness.node import Node
 from tests.harness.restarts import Life, Restarts
 from tests.harness.spool_audit import SpoolAudit, audit_running
-from tests.harness.wait_until import wait_until
 
 _PAGE = 1000
 

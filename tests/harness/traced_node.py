@@ -16,8 +16,8 @@ from typing import Final, Self
 
 import pytest
 
+from tests.harness.clock import wait_until
 from tests.harness.node import Node
-from tests.harness.wait_until import wait_until
 
 # ---- behind another program -----------------------------------------------------------------
 

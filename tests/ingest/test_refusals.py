@@ -43,9 +43,8 @@ from relay.spool.sqlite import SqliteSpool, open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
 from tests.contracts.refusals import ids
-from tests.harness.clock import ManualClock
+from tests.harness.clock import ManualClock, run_loop_until
 from tests.harness.deliveries import RECEIVED, verified
-from tests.harness.wait_until import run_loop_until
 from tests.ingest.endpoints import LISTED, MIDTRANS, SECRET, endpoint
 
 MISMATCH = Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")

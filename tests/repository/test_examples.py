@@ -20,7 +20,7 @@ from relay.config.settings import Settings
 from relay.config.types import Section
 from relay.config.validation import fields
 from relay.providers.builtin import provider_named
-from tests.harness.certificates import write_pair
+from tests.harness.wire import write_pair
 
 CONFIG = Path(__file__).parents[2] / "config"
 _KEY = re.compile(r" *(- )?[a-z_]+:")

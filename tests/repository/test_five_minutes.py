@@ -7,7 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-from tests.harness.wait_until import wait_until
+from tests.harness.clock import wait_until
 from tests.repository import pages
 
 ACTIVATE = ". .venv/bin/activate\n"

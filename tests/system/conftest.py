@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.certificates import self_signed
+from tests.harness.deliveries import ENVIRON, configuration
 from tests.harness.node import Node
-from tests.harness.sandbox import ENVIRON, configuration
 from tests.harness.upstream import Upstream
+from tests.harness.wire import self_signed
 from tests.system.canaries import found
 from tests.system.fronts import NAME, Relay, RunningRelay
 

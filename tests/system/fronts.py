@@ -19,11 +19,10 @@ from typing import Self
 
 import pytest
 
-from tests.harness.certificates import self_signed
+from tests.harness.clock import wait_until
+from tests.harness.deliveries import ENVIRON, midtrans_body
 from tests.harness.node import Node
-from tests.harness.sandbox import ENVIRON, midtrans_body
-from tests.harness.wait_until import wait_until
-from tests.harness.wire import Reply, read_reply, request
+from tests.harness.wire import Reply, read_reply, request, self_signed
 
 # ---- the relay ------------------------------------------------------------------------------
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from tests.harness.node import Node
-from tests.harness.sandbox import (
+from tests.harness.deliveries import (
     ENVIRON,
     configuration,
     midtrans_body,
     midtrans_request,
     vipps_request,
 )
+from tests.harness.node import Node
 from tests.harness.upstream import (
     NOT_FOUND,
     StatusApi,

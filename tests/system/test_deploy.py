@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.wait_until import wait_until
+from tests.harness.clock import wait_until
 from tests.system.fronts import (
     HAPROXY,
     NGINX,

@@ -8,8 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.harness.node import Node
-from tests.harness.sandbox import (
+from tests.harness.deliveries import (
     ENVIRON,
     MIDTRANS,
     STRANGER,
@@ -18,6 +17,7 @@ from tests.harness.sandbox import (
     vector,
     vipps_request,
 )
+from tests.harness.node import Node
 from tests.harness.upstream import Upstream, answer, reset
 from tests.harness.wire import exchange, request
 

@@ -14,8 +14,8 @@ import orjson
 import pytest
 
 from relay.cli.demo.services import Nameserver
+from tests.harness.deliveries import ENVIRON, STRANGER, VIPPS, midtrans_body, midtrans_request
 from tests.harness.node import Node
-from tests.harness.sandbox import ENVIRON, STRANGER, VIPPS, midtrans_body, midtrans_request
 from tests.harness.upstream import Upstream, answer
 from tests.harness.wire import exchange, request
 

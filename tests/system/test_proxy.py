@@ -12,8 +12,7 @@ import pytest
 from relay.core.clock import SystemClock
 from relay.spool import Query, Record
 from relay.spool.sqlite import open_spool
-from tests.harness.node import Node
-from tests.harness.sandbox import (
+from tests.harness.deliveries import (
     ENVIRON,
     MIDTRANS,
     STRANGER,
@@ -22,6 +21,7 @@ from tests.harness.sandbox import (
     midtrans_request,
     vipps_request,
 )
+from tests.harness.node import Node
 from tests.harness.upstream import (
     Behaviour,
     Upstream,

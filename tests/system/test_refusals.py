@@ -5,8 +5,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.harness.node import Node
-from tests.harness.sandbox import (
+from tests.harness.deliveries import (
     ENVIRON,
     STRANGER,
     VIPPS,
@@ -14,6 +13,7 @@ from tests.harness.sandbox import (
     midtrans_body,
     midtrans_request,
 )
+from tests.harness.node import Node
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
 from tests.system.test_operator import command

@@ -9,11 +9,11 @@ import pytest
 import trustme
 
 from tests.harness import traced_node
+from tests.harness.clock import wait_until
+from tests.harness.deliveries import ENVIRON, configuration, midtrans_body, midtrans_request
 from tests.harness.node import Node
-from tests.harness.sandbox import ENVIRON, configuration, midtrans_body, midtrans_request
 from tests.harness.traced_node import RELAY, WrappedNode
 from tests.harness.upstream import Upstream
-from tests.harness.wait_until import wait_until
 from tests.harness.wire import Reply, exchange, request
 
 TOKEN = [("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")]

@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 
 from tests.crash.lengths import tell
+from tests.harness.deliveries import ENVIRON, configuration, midtrans_body
 from tests.harness.node import Node
-from tests.harness.sandbox import ENVIRON, configuration, midtrans_body
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
 

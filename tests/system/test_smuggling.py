@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.edge.smuggling import forms
-from tests.harness.sandbox import midtrans_body
+from tests.harness.deliveries import midtrans_body
 from tests.harness.upstream import Upstream
 from tests.system.fronts import SENDER, STRANGER, Relay, free_port, haproxy, message, nginx, send
 

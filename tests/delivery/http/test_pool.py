@@ -13,8 +13,8 @@ import pytest
 from relay.delivery.http.messages import Closed, Origin, Response, encode
 from relay.delivery.http.pool import CannotConnect, Pool, keep_for
 from tests.delivery.http.peer import OK, Line, Peer
-from tests.harness.certificates import self_signed
 from tests.harness.upstream import Upstream, answer, close, hang, send
+from tests.harness.wire import self_signed
 
 LIMIT = 1000
 
