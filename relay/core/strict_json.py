@@ -4,6 +4,9 @@ Parsers disagree about repeated keys, large numbers, NaN, byte order marks and h
 A body that two readers could take differently is refused, and a number keeps the text it was
 written in, so `10000.00` is never `10000.0`. The work is bounded by the limits below, and linear in
 the size of the body.
+
+Most bodies are parsed by orjson alone, which proves by writing its value again that the strict
+parser would have returned the same.
 """
 
 import hashlib
@@ -52,7 +55,9 @@ class Number:
 
 
 JsonObject = dict[str, "JsonValue"]
-JsonValue = JsonObject | list["JsonValue"] | str | Number | bool | None
+#: A number is an int or a float only where writing it again gives the text it was written in;
+#: `number_text` returns that text for all three.
+JsonValue = JsonObject | list["JsonValue"] | str | Number | int | float | bool | None
 
 # A whole string, or one that never ends. Taking the rest of the body then keeps a hostile one from
 # being scanned again from every quotation mark in it; the possessive `*+` keeps no way back.
@@ -67,6 +72,74 @@ def parse(body: bytes) -> JsonValue:
     Raises:
         Refusal: BODY_MALFORMED when it is not UTF-8 without a byte order mark, not JSON by
             RFC 8259, repeats a key in an object, holds half a surrogate pair, or exceeds a limit.
+    """
+    value = _parse_provably(body)
+    return _parse_strictly(body) if value is None else value
+
+
+def parse_object(body: bytes) -> JsonObject:
+    """Return the parsed body, an object.
+
+    Raises:
+        Refusal: BODY_MALFORMED as `parse` does, and when it is not an object.
+    """
+    value = _parse_provably(body)
+    if value is None:
+        value = _parse_strictly(body)
+    if not isinstance(value, dict):
+        raise _malformed("not a JSON object")
+    return value
+
+
+def number_text(value: JsonValue) -> str | None:
+    """Return a number as it was written; None for any other value."""
+    if isinstance(value, Number):
+        return value.text
+    # A bool is an int to `isinstance`.
+    if type(value) is int or type(value) is float:
+        return orjson.dumps(value).decode("ascii")
+    return None
+
+
+# A body of this size has no room for too many keys or elements: they take five bytes and two.
+_SHORT: Final = 4096
+_BLANKS: Final = b" \t\r\n"
+
+_SORTED: Final = orjson.OPT_SORT_KEYS
+
+_loads = orjson.loads
+_dumps = orjson.dumps
+_sha256 = hashlib.sha256
+
+
+def _parse_provably(body: bytes) -> JsonValue:
+    """Return the value when it is proven to be that of `_parse_strictly`; None when it is not.
+
+    orjson parses the body and writes the value again, and both texts are compared without blanks.
+    JSON has blanks between tokens and spaces inside strings, so equal texts hold equal tokens but
+    for spaces. Therefore no key was repeated (the value would have lost a member), every number
+    stands as orjson writes it, and every string was decoded from the one spelling that orjson
+    gives it. The limits are checked first, on counts that are never less than the strict parser's.
+    """
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH or (
+        len(body) > _SHORT and (body.count(b":") > MAX_KEYS or body.count(b",") > MAX_ELEMENTS)
+    ):
+        return None
+    try:
+        value: JsonValue = _loads(body)
+    except ValueError:
+        return None
+    again = _dumps(value)
+    if again == body or again.translate(None, _BLANKS) == body.translate(None, _BLANKS):
+        return value
+    return None
+
+
+def _parse_strictly(body: bytes) -> JsonValue:
+    """Return the parsed body, each number as a `Number`.
+
+    Raises:
+        Refusal: as `parse` does.
     """
     try:
         text = body.decode("utf-8")
@@ -85,25 +158,12 @@ def parse(body: bytes) -> JsonValue:
     return value
 
 
-def parse_object(body: bytes) -> JsonObject:
-    """Return the parsed body, an object.
-
-    Raises:
-        Refusal: BODY_MALFORMED as `parse` does, and when it is not an object.
-    """
-    value = parse(body)
-    if not isinstance(value, dict):
-        raise _malformed("not a JSON object")
-    return value
-
-
 def content_digest(value: JsonValue) -> bytes:
     """Return a SHA-256 that is the same for bodies that parse alike, and differs otherwise.
 
     The order of keys and white space outside strings do not matter. Numbers compare as text.
     """
-    canonical = orjson.dumps(value, default=_as_written, option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(canonical).digest()
+    return _sha256(_dumps(value, _as_written, _SORTED)).digest()
 
 
 def _as_written(number: Number) -> orjson.Fragment:

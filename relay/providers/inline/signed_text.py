@@ -12,7 +12,7 @@ from typing import Final
 from relay.core import strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Delivery
-from relay.core.strict_json import JsonObject, JsonValue, Number, minify
+from relay.core.strict_json import JsonObject, JsonValue, minify, number_text
 from relay.providers.inline import Field, HeaderField
 from relay.providers.signed_url import SignedUrl, received_url
 
@@ -58,14 +58,12 @@ def json_text(value: JsonValue) -> str | None:
     match value:
         case str():
             return value
-        case Number():
-            return value.text
         case bool():
             return "true" if value else "false"
         case None:
             return ""
         case _:
-            return None
+            return number_text(value)
 
 
 # ---- a message, parsed lazily and once ------------------------------------------------------

@@ -20,7 +20,7 @@ from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, Delivery, Headers, IngestResult, Verification
 from relay.core.secret import Secret
-from relay.core.strict_json import JsonObject, JsonValue, Number
+from relay.core.strict_json import JsonObject, JsonValue
 from relay.providers import (
     AddressList,
     AnswerContext,
@@ -257,9 +257,8 @@ def _text(value: JsonValue) -> str:
         return value
     if value is None:
         return ""
-    if isinstance(value, Number):
-        return value.text
-    return strict_json.content_digest(value).hex()
+    text = strict_json.number_text(value)
+    return strict_json.content_digest(value).hex() if text is None else text
 
 
 def _payment_key(message: JsonObject, transaction: str, status: str, body: bytes) -> str:
