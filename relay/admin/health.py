@@ -1,4 +1,4 @@
-"""The present state of a relay: liveness, readiness, gauges and allowlists.
+"""The present state of a relay: liveness, readiness, allowlists, and the `Snapshot` of the gauges.
 
 It is computed for each request from the running parts, and stored nowhere.
 """

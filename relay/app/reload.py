@@ -2,6 +2,7 @@
 
 It is read in a thread, checked as at the start, and applied as a whole or not at all. Requests that
 come while a reload is running share the next one: a storm of signals costs one reload at a time.
+`RESTART_KEYS` are the keys whose change takes a restart instead.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ from relay.telemetry import Telemetry
 # ---- reading and checking -------------------------------------------------------------------
 
 #: Keys that take effect on a restart only.
-FIXED = ("listen", "admin", "spool", "state_dir")
+RESTART_KEYS = ("listen", "admin", "spool", "state_dir")
 
 _RESTART = "restart needed: it differs from what runs, and cannot be exchanged under way"
 _FAULT = "the reload failed for a reason of ours; see the log"
@@ -127,7 +128,7 @@ def check(running: Settings, wanted: Settings) -> None:
     Raises:
         ConfigError: with each key that takes a restart.
     """
-    changed = [key for key in FIXED if getattr(running, key) != getattr(wanted, key)]
+    changed = [key for key in RESTART_KEYS if getattr(running, key) != getattr(wanted, key)]
     if "spool" in changed and "state_dir" in changed:
         # It lies beside the spool unless it is said where.
         changed.remove("state_dir")

@@ -1,4 +1,6 @@
-"""The command line: one module for each verb or family of verbs. They print and set exit codes.
+"""The command line: `VERBS` names the module of each verb, which is imported when it is called.
+
+These modules print and set exit codes.
 
 Exit 0 is yes or done, 1 is no or findings, 2 is a mistake in the call or in the configuration.
 """

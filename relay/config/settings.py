@@ -1,4 +1,4 @@
-"""Every key of a configuration file. Attribute names are the keys.
+"""The pydantic models of a configuration file: every key. Attribute names are the keys.
 
 Every required key has an example: for messages, for the JSON Schema, and as the placeholder of a
 missing value while the rest of the file is checked.

@@ -1,8 +1,8 @@
-"""What may be wrong where a text stops being YAML, told from the text alone.
+"""Guess a sentence for a YAML syntax error from the text around the place where the parser stopped.
 
-The reader says where it cannot go on; in what words it says why differs from version to version.
-So the sentence for a person comes from what stands there: the character, what is open before it,
-and the lines around it. Pure. It is a guess that has to help, not a second reader of YAML.
+The parser's own words differ from version to version, so only its position is used: the sentence
+comes from the character there, the brackets and quotes open before it, and the lines around it.
+`yaml_document` adds line and column. Pure; not a second parser of YAML.
 """
 
 import re

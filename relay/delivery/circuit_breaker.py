@@ -8,6 +8,7 @@ fall on a service that is just getting up.
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from relay.core.rate_limit import Backoff
 
@@ -42,6 +43,27 @@ class BreakerPolicy:
     longest_pause: float
     exclusive_trial: bool
     slow_start: SlowStart | None
+
+
+#: Ten failures in a row, of at least three events, open the breaker of an upstream.
+UPSTREAM_BREAKER: Final = BreakerPolicy(
+    failures=10,
+    events=3,
+    first_pause=5.0,
+    longest_pause=60.0,
+    exclusive_trial=True,
+    slow_start=SlowStart(first=2, full=64),
+)
+
+#: Three failures in a row open the breaker of an API; a Retry-After pauses it.
+STATUS_API_BREAKER: Final = BreakerPolicy(
+    failures=3,
+    events=1,
+    first_pause=1.0,
+    longest_pause=60.0,
+    exclusive_trial=False,
+    slow_start=None,
+)
 
 
 class CircuitBreaker:

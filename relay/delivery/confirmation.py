@@ -18,7 +18,7 @@ from relay.core.event import Event, Unconfirmed
 from relay.core.rate_limit import FairRateLimiter
 from relay.core.secret import Secret
 from relay.delivery.attempt import Confirmed, RateLimited
-from relay.delivery.circuit_breaker import BreakerPolicy, CircuitBreaker
+from relay.delivery.circuit_breaker import STATUS_API_BREAKER, CircuitBreaker
 from relay.delivery.http import ExchangeFailed, Origin, Pool, Response, encode
 from relay.delivery.sender import cause_of, parse_retry_after
 from relay.providers.midtrans.status import (
@@ -119,17 +119,6 @@ def _basic(secret: Secret) -> str:
 MAX_CONFIRMATION: Final = timedelta(seconds=STATUS_TIMEOUT)
 
 
-#: Three failures in a row open the breaker of an API; a Retry-After pauses it.
-BREAKER_POLICY: Final = BreakerPolicy(
-    failures=3,
-    events=1,
-    first_pause=1.0,
-    longest_pause=60.0,
-    exclusive_trial=False,
-    slow_start=None,
-)
-
-
 class Observer(Protocol):
     """Counts results (`relay.telemetry`). Neither raises nor blocks."""
 
@@ -148,7 +137,7 @@ class StatusTarget:
     secrets: tuple[Secret, ...]
     limiter: FairRateLimiter
     strict: bool
-    breaker: CircuitBreaker = field(default_factory=lambda: CircuitBreaker(BREAKER_POLICY))
+    breaker: CircuitBreaker = field(default_factory=lambda: CircuitBreaker(STATUS_API_BREAKER))
     under_way: int = 0
 
 

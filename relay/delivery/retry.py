@@ -1,4 +1,8 @@
-"""The retry schedule, as pure functions: the caller brings outcome, time and dice."""
+"""The retry rule: what an attempt's outcome leads to: done, retry at a time, held or dead.
+
+Pure: outcome, time and random numbers are arguments. Pauses come from the schedule with a jitter of
+a tenth, or from the upstream's Retry-After.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -3,8 +3,8 @@
 Nothing above this module knows HTTP or its errors. A request goes out once. When a kept connection
 turns out to be closed only after the request was written to it, the upstream may have read it, so
 it is not silently sent again: the attempt is `unreachable`, and the retry schedule decides. A
-sender that waits for the answer gets that one. `relay.delivery.http.pool` keeps the moment short in
-which this can happen.
+sender that waits (proxy mode) is told of the failure. `relay.delivery.http.pool` keeps the moment
+short in which this can happen.
 """
 
 import asyncio

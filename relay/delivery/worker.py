@@ -1,4 +1,8 @@
-"""The worker of one upstream: takes leases and runs attempts, within concurrency and breaker."""
+"""The worker of one upstream: takes leases and runs attempts, within concurrency and breaker.
+
+Leases come from claims, and from the spool as it stores (`relay.spool.Handoff`). `StartLimiter`
+spreads the starts of all workers over iterations of the event loop.
+"""
 
 import asyncio
 from collections import deque
@@ -12,7 +16,7 @@ from relay.core.concurrency import first_completed
 from relay.core.event import Lease
 from relay.core.rate_limit import Backoff
 from relay.delivery.attempt import AttemptRunner, Observer, Upstream
-from relay.delivery.circuit_breaker import BreakerPolicy, CircuitBreaker, SlowStart
+from relay.delivery.circuit_breaker import UPSTREAM_BREAKER, CircuitBreaker
 from relay.spool import Spool, SpoolBroken
 
 # ---- attempts that start in one iteration of the event loop ---------------------------------
@@ -60,16 +64,6 @@ LEASE_MARGIN = timedelta(seconds=30)
 #: while outcomes are settled and more events are claimed.
 PREFETCH = 4
 
-#: Ten failures in a row, of at least three events, open the breaker of an upstream.
-BREAKER_POLICY: Final = BreakerPolicy(
-    failures=10,
-    events=3,
-    first_pause=5.0,
-    longest_pause=60.0,
-    exclusive_trial=True,
-    slow_start=SlowStart(first=2, full=64),
-)
-
 # Seconds for which an idle worker waits for work, at most and at least.
 _MAX_WAIT = 30.0
 _MIN_WAIT = 0.05
@@ -99,7 +93,7 @@ class UpstreamWorker:
         """Take the parts. `start_limiter`: shared by the workers of all upstreams."""
         self.name = upstream.name
         self.upstream = upstream
-        self.breaker = CircuitBreaker(BREAKER_POLICY)
+        self.breaker = CircuitBreaker(UPSTREAM_BREAKER)
         # Whether `run` was started; set when it has stopped claiming, and when it has ended.
         self.started, self.claiming_ended, self.ended = False, asyncio.Event(), asyncio.Event()
         self._spool = spool

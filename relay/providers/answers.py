@@ -1,4 +1,4 @@
-"""Map each result to the plain HTTP answer of a provider without a form of its own.
+"""Map each result to the plain HTTP answer: of every provider but SNAP, whose answers are JSON.
 
 Pure. The body of a refusal is empty: the reason goes to the operator's log, not to the sender.
 

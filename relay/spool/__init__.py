@@ -1,4 +1,7 @@
-"""The durable store between receiving and delivering: an acknowledged event stays until delivered.
+"""The `Spool` contract: the durable store between receiving and delivering, and its types.
+
+An acknowledged event stays until it is delivered. `Handoff` is how a stored event goes straight to
+the worker of its upstream.
 
 `tests/contracts/spool.py` is the contract in executable form; every backend passes it.
 """

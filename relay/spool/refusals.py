@@ -1,4 +1,6 @@
-"""Refused deliveries in the spool, kept so that a corrected configuration can still release them.
+"""The `RefusalStore` contract: refused deliveries, kept so that they can still be released.
+
+`RELEASABLE` has the reasons for which a delivery is kept.
 
 `tests/contracts/refusals.py` is the contract in executable form; every backend passes it.
 """

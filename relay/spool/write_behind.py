@@ -1,7 +1,8 @@
 """Write-behind: items are buffered and written to the spool in batches, behind the answers.
 
-What is written like this is history for people, not a promise to a sender. No caller waits for the
-spool; a crash, a dead disk or a flood loses some items, and every loss but the crash's is reported.
+Used for the history of proxied deliveries and for kept refusals, never for what is acknowledged. No
+caller waits for the spool; a crash, a dead disk or a flood loses some items, and every loss but the
+crash's is reported.
 """
 
 import asyncio

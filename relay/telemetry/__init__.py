@@ -1,36 +1,20 @@
-"""Metrics and one canonical log line for each decision.
+"""Counting and logging: `Telemetry` has a method for each thing that happens.
 
-Ingest, delivery and the allowlist call a method of `Telemetry` for each decision, which counts and
-logs it. Gauges are pulled: a scrape passes in a `Snapshot` of the moment. Label values come from
-the configuration or from a closed list, never from a request.
+Ingest, delivery and the allowlist call it; it increments the metrics, which `metrics` declares, and
+writes one log line. The fields of a delivery's line are those of `DeliveryRecord`. Gauges are
+pulled: a scrape passes in a `Snapshot` of the moment.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import product
-from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Gauge
-from prometheus_client.exposition import generate_latest
-from prometheus_client.registry import Collector
-
-from relay import __version__
 from relay.core.concurrency import SwitchInterval
 from relay.core.errors import Problem, Reason, RelayError
 from relay.core.event import AttemptRecord
 from relay.core.request import Address, Verdict
 from relay.telemetry.log import Log
-from relay.telemetry.metrics import Counter, Gauges, Histogram, Snapshot, Timestamp
-
-_REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 4.0, 10.0)
-_ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_DELAY_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0)
-
-_CONFIRMATIONS = ("confirmed", "contradicted", "not_found", "limited", "error")
-
-
-C = TypeVar("C", bound=Collector)
+from relay.telemetry.metrics import Metrics, Snapshot
 
 
 @dataclass(slots=True)
@@ -73,68 +57,7 @@ class Telemetry:
     def __init__(self, log: Log) -> None:
         self.log = log
         self._switch_interval = SwitchInterval()
-        self._registry = CollectorRegistry()
-        self._gauges = self._registered(Gauges())
-        self._deliveries = self._counter(
-            "deliveries", "Deliveries by what became of them", "endpoint", "provider", "verdict"
-        )
-        self._refusals = self._counter(
-            "refusals", "Deliveries refused, by reason", "endpoint", "reason"
-        )
-        self._would_refuse = self._counter(
-            "would_refuse", "Deliveries an enforcing allowlist would refuse", "endpoint", "reason"
-        )
-        self._conflicts = self._counter(
-            "conflicts", "Deliveries whose event key was known with other content", "endpoint"
-        )
-        self._secrets = self._counter(
-            "secret_used", "Deliveries by position of the secret that matched", "endpoint", "secret"
-        )
-        self._requests = self._histogram(
-            "request_duration_seconds", "Time to the answer", _REQUEST_BUCKETS, "endpoint"
-        )
-        self._last = self._registered(
-            Timestamp(
-                "last_delivery_timestamp_seconds",
-                "When the last delivery was accepted or recognised as a duplicate",
-                ("endpoint",),
-            )
-        )
-        self._attempts = self._counter("attempts", "Tries upstream", "upstream", "outcome")
-        self._attempt_time = self._histogram(
-            "attempt_duration_seconds", "Time of one try upstream", _ATTEMPT_BUCKETS, "upstream"
-        )
-        self._delay = self._histogram(
-            "delivery_delay_seconds", "Time from receipt to delivery", _DELAY_BUCKETS, "upstream"
-        )
-        self._confirmations = self._counter(
-            "confirmations", "Events asked about before delivery, by result", "endpoint", "result"
-        )
-        self._dead = self._counter("dead_letters", "Events whose attempts are used up", "upstream")
-        self._history_lost = self._counter(
-            "history_lost", "Deliveries passed on whose history could not be kept", "endpoint"
-        )
-        self._lookups = self._counter("dns_lookups", "DNS look-ups by result", "host", "result")
-        self._changes = self._counter(
-            "allowlist_changes", "Addresses added and removed", "host", "change"
-        )
-        self._knocks = self._counter(
-            "allowlist_knocks", "Early look-ups caused by a refused address", "endpoint", "result"
-        )
-        self._reload = Gauge(
-            "relay_config_reload_success",
-            "0 while the last reload was refused",
-            registry=self._registry,
-        )
-        self._reload_time = Gauge(
-            "relay_config_reload_timestamp_seconds",
-            "When the configuration in force was read",
-            registry=self._registry,
-        )
-        build = Gauge(
-            "relay_build_info", "The running version", ("version",), registry=self._registry
-        )
-        build.labels(__version__).set(1)
+        self._metrics = Metrics()
 
     # ---- configuration ----------------------------------------------------------------------
 
@@ -143,26 +66,12 @@ class Telemetry:
 
         endpoints: provider by endpoint name.
         """
-        for (endpoint, provider), verdict in product(endpoints.items(), Verdict):
-            self._deliveries.init(endpoint, provider, verdict)
-        self._deliveries.init("", "", Verdict.REFUSED)
-        for endpoint, reason in product((*endpoints, ""), Reason):
-            self._refusals.init(endpoint, reason)
-        for endpoint in endpoints:
-            self._conflicts.init(endpoint)
-            self._history_lost.init(endpoint)
-            for result in _CONFIRMATIONS:
-                self._confirmations.init(endpoint, result)
-            self._requests.init(endpoint)
-        for upstream in upstreams:
-            for outcome in ("delivered", "rejected", "unreachable"):
-                self._attempts.init(upstream, outcome)
-            self._dead.init(upstream)
+        self._metrics.init_series(endpoints, upstreams)
 
     def configured(self, at: datetime) -> None:
         """A configuration is in force."""
-        self._reload.set(1)
-        self._reload_time.set(at.timestamp())
+        self._metrics.reload_success.set(1)
+        self._metrics.reloaded_at.set(at.timestamp())
 
     def reloaded(self, at: datetime, changed: Iterable[str]) -> None:
         """A reload was applied; these keys have changed."""
@@ -171,7 +80,7 @@ class Telemetry:
 
     def reload_refused(self, problems: Iterable[Problem]) -> None:
         """A reload was refused: the configuration before stays in force."""
-        self._reload.set(0)
+        self._metrics.reload_success.set(0)
         for problem in problems:
             self.log.error("reload_refused", detail=str(problem))
 
@@ -205,19 +114,19 @@ class Telemetry:
 
     def conflicted(self, endpoint: str) -> None:
         """A delivery carried a known event key with other content."""
-        self._conflicts.inc(endpoint)
+        self._metrics.conflicts.inc(endpoint)
 
     # ---- delivery ---------------------------------------------------------------------------
 
     def attempted(self, attempted: AttemptRecord) -> None:
         """One attempt has ended, or its event was not confirmed and nothing was sent."""
         if attempted.outcome != "unconfirmed":
-            self._attempts.inc(attempted.upstream, attempted.outcome)
-            self._attempt_time.observe(attempted.duration, attempted.upstream)
+            self._metrics.attempts.inc(attempted.upstream, attempted.outcome)
+            self._metrics.attempt_time.observe(attempted.duration, attempted.upstream)
         if attempted.delay is not None:
-            self._delay.observe(attempted.delay, attempted.upstream)
+            self._metrics.delivery_delay.observe(attempted.delay, attempted.upstream)
         if attempted.decision == "dead":
-            self._dead.inc(attempted.upstream)
+            self._metrics.dead_letters.inc(attempted.upstream)
         # A person has to look at what is held.
         line = self.log.error if attempted.decision == "held" else self.log.info
         line(
@@ -236,12 +145,12 @@ class Telemetry:
         )
 
     def confirmed(self, endpoint: str, result: str) -> None:
-        """A status API was asked about an event; the results are `_CONFIRMATIONS`."""
-        self._confirmations.inc(endpoint, result)
+        """A status API was asked about an event; the results are `metrics.CONFIRMATIONS`."""
+        self._metrics.confirmations.inc(endpoint, result)
 
     def event_corrupt(self, upstream: str, event_id: str) -> None:
         """An event's checksum was wrong; it is a dead letter now."""
-        self._dead.inc(upstream)
+        self._metrics.dead_letters.inc(upstream)
         self.log.error("event_damaged", upstream=upstream, id=event_id)
 
     def integrity_checked(self, problems: Sequence[str]) -> None:
@@ -253,7 +162,7 @@ class Telemetry:
 
     def history_lost(self, endpoint: str, event_id: str, why: str) -> None:
         """A delivery was passed on and answered, and is missing from history."""
-        self._history_lost.inc(endpoint)
+        self._metrics.history_lost.inc(endpoint)
         self.log.error("history_lost", endpoint=endpoint, id=event_id, detail=why)
 
     def dispatch_error(self, upstream: str, event_id: str | None, fault: Exception) -> None:
@@ -267,13 +176,13 @@ class Telemetry:
 
     def looked_up(self, host: str, result: str) -> None:
         """A DNS look-up has ended."""
-        self._lookups.inc(host, result)
+        self._metrics.dns_lookups.inc(host, result)
         if result != "ok":
             self.log.warning("dns_lookup", host=host, result=result)
 
     def changed(self, host: str, change: str, address: Address) -> None:
         """A host has gained or lost an address."""
-        self._changes.inc(host, change)
+        self._metrics.allowlist_changes.inc(host, change)
         self.log.info("allowlist_changed", host=host, change=change, address=str(address))
 
     def dns_cache_unsaved(self, problem: str) -> None:
@@ -282,7 +191,7 @@ class Telemetry:
 
     def knocked(self, endpoint: str, result: str) -> None:
         """A refused address caused an early look-up: found, not_found or limited."""
-        self._knocks.inc(endpoint, result)
+        self._metrics.knocks.inc(endpoint, result)
 
     # ---- scraping ---------------------------------------------------------------------------
 
@@ -291,33 +200,20 @@ class Telemetry:
 
         Called in a thread of its own: with many series it takes a while.
         """
-        self._gauges.snapshot = snapshot
         with self._switch_interval.shortened():
-            return generate_latest(self._registry)
+            return self._metrics.exposition(snapshot)
 
     # ---- helpers ----------------------------------------------------------------------------
 
     def _count(self, record: DeliveryRecord) -> None:
-        self._deliveries.inc(record.endpoint, record.provider or "", record.verdict)
+        self._metrics.deliveries.inc(record.endpoint, record.provider or "", record.verdict)
         if record.reason is not None:
-            self._refusals.inc(record.endpoint, record.reason)
+            self._metrics.refusals.inc(record.endpoint, record.reason)
         if record.would_refuse is not None:
-            self._would_refuse.inc(record.endpoint, record.would_refuse)
+            self._metrics.would_refuse.inc(record.endpoint, record.would_refuse)
         if record.secret is not None:
-            self._secrets.inc(record.endpoint, record.secret)
+            self._metrics.secret_used.inc(record.endpoint, record.secret)
         if record.endpoint:
-            self._requests.observe(record.duration, record.endpoint)
+            self._metrics.request_time.observe(record.duration, record.endpoint)
         if record.verdict in {Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED}:
-            self._last.set(record.received_at, record.endpoint)
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return self._registered(Counter(name, text, labels))
-
-    def _histogram(
-        self, name: str, text: str, bounds: tuple[float, ...], *labels: str
-    ) -> Histogram:
-        return self._registered(Histogram(name, text, labels, bounds))
-
-    def _registered(self, collector: C) -> C:
-        self._registry.register(collector)
-        return collector
+            self._metrics.last_delivery.set(record.received_at, record.endpoint)

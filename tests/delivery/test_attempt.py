@@ -20,10 +20,9 @@ from relay.core.event import (
     Unreachable,
 )
 from relay.delivery.attempt import AttemptRunner, Confirmed, RateLimited, Upstream
-from relay.delivery.circuit_breaker import CircuitBreaker
+from relay.delivery.circuit_breaker import UPSTREAM_BREAKER, CircuitBreaker
 from relay.delivery.retry import RetryPolicy
 from relay.delivery.sender import Cause
-from relay.delivery.worker import BREAKER_POLICY
 from relay.spool import Record, SpoolBroken
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
@@ -91,7 +90,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = ManualClock()
     spool = await open_spool(tmp_path / "relay.db", clock)
     yield Bench(
-        clock, SpyingSpool(spool, clock), RecordingObserver(), CircuitBreaker(BREAKER_POLICY)
+        clock, SpyingSpool(spool, clock), RecordingObserver(), CircuitBreaker(UPSTREAM_BREAKER)
     )
     await spool.close()
 

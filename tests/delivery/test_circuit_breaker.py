@@ -2,14 +2,13 @@ from datetime import timedelta
 
 import pytest
 
-from relay.delivery import confirmation, worker
-from relay.delivery.circuit_breaker import CircuitBreaker
+from relay.delivery.circuit_breaker import STATUS_API_BREAKER, UPSTREAM_BREAKER, CircuitBreaker
 
 ANY_NUMBER = None
 
 
 def opened(now: float = 100.0) -> CircuitBreaker:
-    breaker = CircuitBreaker(worker.BREAKER_POLICY)
+    breaker = CircuitBreaker(UPSTREAM_BREAKER)
     for failure in range(10):
         breaker.record_failure(f"event {failure}", now)
     assert breaker.is_open
@@ -17,13 +16,13 @@ def opened(now: float = 100.0) -> CircuitBreaker:
 
 
 def test_it_begins_closed() -> None:
-    breaker = CircuitBreaker(worker.BREAKER_POLICY)
+    breaker = CircuitBreaker(UPSTREAM_BREAKER)
     assert not breaker.is_open
     assert breaker.permits(0.0, 0) is ANY_NUMBER
 
 
 def test_ten_failures_in_a_row_open_it_and_nine_do_not() -> None:
-    breaker = CircuitBreaker(worker.BREAKER_POLICY)
+    breaker = CircuitBreaker(UPSTREAM_BREAKER)
     for failure in range(9):
         breaker.record_failure(f"event {failure}", 100.0)
     assert not breaker.is_open
@@ -33,14 +32,14 @@ def test_ten_failures_in_a_row_open_it_and_nine_do_not() -> None:
 
 @pytest.mark.parametrize(("events", "opens"), [(1, False), (2, False), (3, True)])
 def test_failures_of_fewer_than_three_events_never_open_it(events: int, opens: bool) -> None:
-    breaker = CircuitBreaker(worker.BREAKER_POLICY)
+    breaker = CircuitBreaker(UPSTREAM_BREAKER)
     for failure in range(100):
         breaker.record_failure(f"event {failure % events}", 100.0)
     assert breaker.is_open is opens
 
 
 def test_an_answer_begins_the_row_anew() -> None:
-    breaker = CircuitBreaker(worker.BREAKER_POLICY)
+    breaker = CircuitBreaker(UPSTREAM_BREAKER)
     for failure in range(9):
         breaker.record_failure(f"event {failure}", 100.0)
     breaker.record_success()
@@ -50,7 +49,7 @@ def test_an_answer_begins_the_row_anew() -> None:
 
 
 def test_the_events_before_an_answer_do_not_count() -> None:
-    breaker = CircuitBreaker(worker.BREAKER_POLICY)
+    breaker = CircuitBreaker(UPSTREAM_BREAKER)
     breaker.record_failure("a", 100.0)
     breaker.record_failure("b", 100.0)
     breaker.record_success()
@@ -161,8 +160,8 @@ def test_an_abandoned_probe_makes_room_for_another() -> None:
 
 
 def test_an_api_that_does_not_answer_is_left_alone_for_longer_each_time() -> None:
-    breaker = CircuitBreaker(confirmation.BREAKER_POLICY)
-    for _ in range(confirmation.BREAKER_POLICY.failures - 1):
+    breaker = CircuitBreaker(STATUS_API_BREAKER)
+    for _ in range(STATUS_API_BREAKER.failures - 1):
         breaker.record_failure("event", 10.0)
     assert breaker.paused_for(10.0) == 0
     pauses = []
@@ -176,14 +175,14 @@ def test_an_api_that_does_not_answer_is_left_alone_for_longer_each_time() -> Non
         8,
         16,
         32,
-        confirmation.BREAKER_POLICY.longest_pause,
-        confirmation.BREAKER_POLICY.longest_pause,
+        STATUS_API_BREAKER.longest_pause,
+        STATUS_API_BREAKER.longest_pause,
     ]
 
 
 def test_after_a_rest_one_question_tries_it() -> None:
-    breaker = CircuitBreaker(confirmation.BREAKER_POLICY)
-    for _ in range(confirmation.BREAKER_POLICY.failures):
+    breaker = CircuitBreaker(STATUS_API_BREAKER)
+    for _ in range(STATUS_API_BREAKER.failures):
         breaker.record_failure("event", 10.0)
     assert breaker.paused_for(11.0) == 0
     breaker.on_start("event", 11.0)
@@ -195,8 +194,8 @@ def test_after_a_rest_one_question_tries_it() -> None:
 
 
 def test_what_it_asks_for_is_given_within_reason() -> None:
-    breaker = CircuitBreaker(confirmation.BREAKER_POLICY)
+    breaker = CircuitBreaker(STATUS_API_BREAKER)
     breaker.record_failure("event", 10.0, timedelta(seconds=20))
     assert breaker.paused_for(10.0) == 20
     breaker.record_failure("event", 10.0, timedelta(days=1))
-    assert breaker.paused_for(10.0) == confirmation.BREAKER_POLICY.longest_pause
+    assert breaker.paused_for(10.0) == STATUS_API_BREAKER.longest_pause

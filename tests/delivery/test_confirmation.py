@@ -12,8 +12,8 @@ from relay.core.rate_limit import RETRY_INTERVAL, FairRateLimiter
 from relay.core.secret import Secret
 from relay.delivery import confirmation
 from relay.delivery.attempt import Confirmed, RateLimited
+from relay.delivery.circuit_breaker import STATUS_API_BREAKER
 from relay.delivery.confirmation import (
-    BREAKER_POLICY,
     CONCURRENCY,
     StatusClient,
     StatusConfirmer,
@@ -187,12 +187,12 @@ async def test_while_every_question_is_under_way_nobody_waits_for_an_answer() ->
 async def test_an_api_that_does_not_answer_is_left_alone() -> None:
     api, clock = Api(NoAnswer("timeout")), ManualClock()
     asks = confirmer(api, clock, Tally())
-    for _ in range(BREAKER_POLICY.failures):
+    for _ in range(STATUS_API_BREAKER.failures):
         assert await asks.confirm(PAID) == Unconfirmed("timeout")
     for _ in range(5):
         left_alone = Unconfirmed("api left alone", timedelta(seconds=1))
         assert await asks.confirm(PAID) == left_alone
-    assert len(api.asked) == BREAKER_POLICY.failures
+    assert len(api.asked) == STATUS_API_BREAKER.failures
     await clock.advance(1)
     api.answer = _transaction()
     assert await asks.confirm(PAID) == Confirmed("settlement")
@@ -202,9 +202,9 @@ async def test_an_api_that_does_not_answer_is_left_alone() -> None:
 async def test_a_name_that_cannot_be_asked_for_is_not_held_against_the_api() -> None:
     api = Api(NoAnswer("unaskable"))
     asks = confirmer(api, ManualClock(), Tally())
-    for _ in range(BREAKER_POLICY.failures + 5):
+    for _ in range(STATUS_API_BREAKER.failures + 5):
         await asks.confirm(PAID)
-    assert len(api.asked) == BREAKER_POLICY.failures + 5
+    assert len(api.asked) == STATUS_API_BREAKER.failures + 5
 
 
 async def test_an_event_of_an_endpoint_that_is_gone_does_not_go_out_unasked() -> None:

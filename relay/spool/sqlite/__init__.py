@@ -1,4 +1,4 @@
-"""The spool in one SQLite file: for one machine, with as many processes as wanted.
+"""`SqliteSpool`: the spool in one SQLite file, for one machine with any number of processes.
 
 An event is acknowledged after the write-ahead log that holds it has been synced. Writes that wait
 at that moment are committed together, so many senders share one sync. `writer` and `reader` are the

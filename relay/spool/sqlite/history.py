@@ -1,4 +1,4 @@
-"""The statements of history: page, get, requeue, prune, stats, integrity check."""
+"""SQL statements of history and upkeep: page, get, requeue, prune, stats, integrity check."""
 
 import re
 from dataclasses import dataclass

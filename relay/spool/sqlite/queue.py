@@ -1,4 +1,4 @@
-"""The statements of the queue: claim, settle, release, recover."""
+"""SQL statements of the delivery queue: claim, settle, release, recover."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta

@@ -1,7 +1,8 @@
 """Group commit: one thread takes all waiting writes, commits them once, then resolves them.
 
 On a full disk, new events are refused and outcomes of stored ones are still written: the ballast is
-released for that. Once there is space for the ballast again, new events are accepted again.
+released for that (reserved space, `disk`). Once there is space for the ballast again, new events
+are accepted again.
 """
 
 import asyncio
