@@ -121,8 +121,10 @@ class UpstreamWorker:
         self._queue: deque[Lease] = deque()
         self._in_flight = 0
         self._settling = 0
-        # Whether all that was due has been claimed: only then may new events be handed over.
+        # Whether the last claim left nothing that was due: only then may new events be handed over,
+        # also while the next claim is under way, which takes at most `_claiming` leases.
         self._caught_up = False
+        self._claiming = 0
         self._stopping = False
         self._backoff = Backoff(_FIRST_PAUSE, _MAX_PAUSE)
         # Set when there may be more capacity, or more work than before; both to stop.
@@ -205,7 +207,7 @@ class UpstreamWorker:
         """Return how many more leases may be taken."""
         if self._stopping:
             return 0
-        leased = self._reserved + len(self._queue) + self._in_flight
+        leased = self._reserved + self._claiming + len(self._queue) + self._in_flight
         free = self.upstream.concurrency * PREFETCH - leased - self._settling
         allowance = self.breaker.permits(self._clock.steady().timestamp(), leased)
         return free if allowance is None else min(free, allowance)
@@ -218,8 +220,13 @@ class UpstreamWorker:
             await self._capacity_changed.wait()
 
     async def _claim_and_start(self, limit: int) -> None:
-        # A claim may miss what is stored meanwhile, which must not overtake what it returns.
-        self._caught_up = False
+        # An event without a reserved slot has to be claimed. Were none reserved during a claim, it
+        # would take another claim for what is stored meanwhile, and so on for as long as events
+        # arrive. So one that probably finds little leaves slots free, and as many new events as
+        # these may overtake what it finds.
+        if self._caught_up:
+            limit = max(1, limit // PREFETCH)
+        self._claiming = limit
         try:
             claimed = await self._spool.claim(
                 self.name, limit, self._lease_time, ordered=self.upstream.order_by_key
@@ -227,9 +234,13 @@ class UpstreamWorker:
         except SpoolBroken:
             raise
         except Exception as fault:  # noqa: BLE001 - nothing else may end the loop of an upstream
+            self._caught_up = False
             await self._back_off(fault)
             return
+        finally:
+            self._claiming = 0
         self._backoff.reset()
+        self._caught_up = len(claimed.leases) < limit
         for event_id in claimed.damaged:
             self._observer.event_corrupt(self.name, event_id)
         self._queue.extend(claimed.leases)
@@ -237,7 +248,6 @@ class UpstreamWorker:
         # Claiming took a while: the breaker may have opened, or `stop` may have been called.
         await self._release_unstartable()
         if len(claimed.leases) < limit:
-            self._caught_up = True
             await first_completed(self._work_arrived.wait(), self._wait_for_work(claimed.next_due))
 
     async def _wait_for_work(self, next_due: datetime | None) -> None:

@@ -88,6 +88,57 @@ async def test_what_is_stored_goes_out_without_being_claimed(bench: Bench) -> No
     assert bench.spool.claimed == []
 
 
+async def test_what_is_stored_during_a_claim_that_follows_an_empty_one_is_not_claimed(
+    bench: Bench,
+) -> None:
+    bench.wire.go.set()
+    async with bench.running():
+        # The poll after a second starts a claim.
+        bench.spool.may_answer.clear()
+        claims = bench.spool.claims
+        await bench.clock.advance(1)
+        assert bench.spool.claims == claims + 1
+        events = await bench.store(1, 2, 3)
+        await bench.observer.until_delivered(3)
+        bench.spool.may_answer.set()
+        await bench.clock.advance(0)
+        assert bench.spool.claims == claims + 1
+    assert bench.observer.delivered() == events
+    assert bench.spool.claimed == []
+
+
+async def test_a_claim_under_way_leaves_its_share_of_the_slots(bench: Bench) -> None:
+    async with bench.running(concurrency=2) as worker:
+        bench.spool.may_answer.clear()
+        await bench.clock.advance(1)
+        free = 0
+        while worker.reserve() is not None:
+            free += 1
+        assert free == 2 * PREFETCH - 2
+        for _ in range(free):
+            worker.cancel()
+        bench.spool.may_answer.set()
+
+
+async def test_a_poll_does_not_make_a_steady_stream_of_events_go_by_claims(bench: Bench) -> None:
+    bench.wire.go.set()
+    numbers = iter(range(400))
+
+    async def send() -> None:
+        for number in numbers:
+            await bench.store(number)
+
+    async with bench.running(concurrency=8):
+        claims = bench.spool.claims
+        senders = asyncio.gather(*(send() for _ in range(8)))
+        await bench.clock.advance(1)
+        await senders
+        await bench.observer.until_delivered(400)
+        # That of the poll, and one more for what the polling claim left no slot for.
+        assert bench.spool.claims - claims <= 2
+    assert sum(map(len, bench.spool.claimed)) <= PREFETCH * 8
+
+
 async def test_no_more_attempts_than_allowed_begin_and_the_rest_waits_its_turn(
     bench: Bench,
 ) -> None:
