@@ -10,7 +10,7 @@ from relay.admin.serializers import entry_json
 from relay.allowlist import Mode, SourceStatus
 from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
-from relay.ingest.pipeline import Endpoint
+from relay.ingest.admission import Endpoint
 from relay.spool import Spool, SpoolStats
 from relay.telemetry.metrics import Snapshot
 

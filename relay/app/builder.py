@@ -19,8 +19,8 @@ from relay.config import ExpectedSources, Settings, endpoint_options, provider_o
 from relay.core.clock import Clock
 from relay.core.request import ForwardedHeader
 from relay.delivery.confirmation import StatusClient
+from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import ClientLocator
-from relay.ingest.pipeline import Endpoint
 
 # ---- allowlists -----------------------------------------------------------------------------
 

@@ -27,8 +27,9 @@ from relay.delivery.confirmation import MAX_CONFIRMATION, StatusConfirmer, Statu
 from relay.delivery.proxy import ProxiedHistory, ProxyForwarder, ProxyUpstream
 from relay.delivery.retry import RetryPolicy
 from relay.delivery.sender import HttpSender
-from relay.ingest.client_address import ClientLocator
-from relay.ingest.pipeline import Endpoint, Ingest, OnRefused
+from relay.ingest.admission import Endpoint
+from relay.ingest.client_address import Clients
+from relay.ingest.pipeline import Ingest, OnRefused
 from relay.ingest.routing import Routes
 from relay.signatures.shared_secret import Signer
 from relay.spool import Spool, SpoolBroken
@@ -185,7 +186,7 @@ class LiveConfigBuilder:
         self,
         *,
         registry: HostRegistry,
-        clients: ClientLocator,
+        clients: Clients,
         spool: Spool,
         history: ProxiedHistory,
         on_refused: OnRefused,

@@ -23,7 +23,7 @@ from relay.delivery.dispatcher import Dispatcher
 from relay.edge.connections import Connections
 from relay.edge.listener import Edge
 from relay.edge.slow_path import BodyReader
-from relay.ingest.client_address import ClientLocator
+from relay.ingest.client_address import ClientLocator, Clients
 from relay.ingest.pipeline import Ingest
 from relay.telemetry import Telemetry
 
@@ -169,7 +169,8 @@ class ConfigSwitch:
         configs: LiveConfigBuilder,
         *,
         registry: HostRegistry,
-        clients: ClientLocator,
+        locator: ClientLocator,
+        clients: Clients,
         connections: Connections,
         edge: Edge,
         dispatcher: Dispatcher,
@@ -179,6 +180,7 @@ class ConfigSwitch:
         """Take the parts that run. `health`: None where this process has no endpoints."""
         self._configs = configs
         self._registry = registry
+        self._locator = locator
         self._clients = clients
         self._connections = connections
         self._edge = edge
@@ -208,12 +210,13 @@ class ConfigSwitch:
             self._draining.put_nowait(Draining((), (), self._configs.retired()))
             raise
         self._configs.activate(live_config)
-        self._clients.reconfigure(settings.trusted_proxies, settings.forwarded_header)
+        self._locator.reconfigure(settings.trusted_proxies, settings.forwarded_header)
         self._registry.set_hosts(live_config.hosts)
         limits = settings.limits
         self._connections.reconfigure(
             total=limits.connections, per_address=limits.connections_per_address
         )
+        self._clients.limit = limits.connections_per_address
         self._edge.reconfigure(
             ingest=live_config.ingest,
             body=body_reader(settings),

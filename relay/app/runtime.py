@@ -33,7 +33,7 @@ from relay.delivery.retry import MAX_RETRY_AFTER
 from relay.edge.connections import Connections
 from relay.edge.listener import Edge, Listener, connection_budget, descriptors
 from relay.edge.tls import ServerTls
-from relay.ingest.client_address import ClientLocator
+from relay.ingest.client_address import ClientLocator, Clients
 from relay.ingest.refusals import RefusalRecorder, RefusalReleaser
 from relay.spool import Spool, SpoolBroken
 from relay.spool.refusals import RefusalLimits
@@ -150,7 +150,8 @@ class App:
         telemetry.configured(clock.now())
         spool = await self._open_spool(stack)
         registry = self._host_registry()
-        clients = builder.client_locator(settings)
+        locator = builder.client_locator(settings)
+        clients = Clients(locator, settings.limits.connections_per_address)
         history = ProxiedHistory(spool, clock=clock, telemetry=telemetry)
         stack.push_async_callback(history.flush)
         recorder = RefusalRecorder(
@@ -174,7 +175,7 @@ class App:
         stack.push_async_callback(configs.close)
         first = await configs.build(settings)
         configs.activate(first)
-        connections = _connections(settings, clients)
+        connections = _connections(settings, locator)
         edge = Edge(
             ingest=first.ingest,
             telemetry=telemetry,
@@ -182,7 +183,7 @@ class App:
             connections=connections,
             body=body_reader(settings),
             header_timeout=settings.limits.header_timeout,
-            trusts=clients.trusts,
+            trusts=locator.trusts,
         )
         dispatcher = Dispatcher(
             spool=spool,
@@ -220,6 +221,7 @@ class App:
         config_switch = ConfigSwitch(
             configs,
             registry=registry,
+            locator=locator,
             clients=clients,
             connections=connections,
             edge=edge,
@@ -390,7 +392,7 @@ def _longest_delay(settings: Settings) -> timedelta:
     return max(MAX_RETRY_AFTER, *delays, timedelta()) * 2
 
 
-def _connections(settings: Settings, clients: ClientLocator) -> Connections:
+def _connections(settings: Settings, locator: ClientLocator) -> Connections:
     """Return the limits on connections: lower than configured where descriptors are few."""
     limits = settings.limits
     others = sum(upstream.concurrency for upstream in settings.upstreams.values())
@@ -398,7 +400,7 @@ def _connections(settings: Settings, clients: ClientLocator) -> Connections:
         total=limits.connections,
         ceiling=connection_budget(available=descriptors(), others=others),
         per_address=limits.connections_per_address,
-        shares_address=clients.trusts,
+        shares_address=locator.trusts,
     )
 
 

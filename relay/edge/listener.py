@@ -8,7 +8,6 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Final, cast
 
 from aiohttp.http import HttpRequestParser
@@ -22,6 +21,7 @@ from relay.edge.protocol import EdgeProtocol, EdgeServer, to_response
 from relay.edge.proxy_protocol import ProxyHeaderReaders
 from relay.edge.slow_path import BodyReader, headers_of
 from relay.edge.tls import TlsHandshakes
+from relay.ingest.admission import Admission, Standing
 from relay.ingest.pipeline import Ingest
 from relay.providers.answers import plain_answer
 from relay.telemetry import DeliveryRecord, Telemetry
@@ -221,14 +221,38 @@ class Edge:
         if is_health_check(request.method, request.raw_path):
             ack = _OK
         else:
-            read_body = partial(self._body.read, request)
-            with self._connections.track_request() as in_flight:
-                ack = await self._ingest.receive(self._head(request), read_body, in_flight.count)
+            ack = await self._deliver(request)
         response = to_response(ack)
         # A refused body is not read to its end just to keep the connection.
         if self._stopping or not request.content.is_eof():
             response.force_close()
         return response
+
+    async def _deliver(self, request: BaseRequest) -> Ack:
+        """Take a request through the steps of ingest, and wait between them; return its answer."""
+        ingest = self._ingest
+        admission = ingest.admit(self._head(request))
+        try:
+            if admission.standing is Standing.KNOCK_FIRST:
+                await ingest.knock(admission)
+            if admission.ack is None:
+                await self._receive_body(ingest, admission, request)
+        finally:
+            ingest.finish(admission)
+        assert admission.ack is not None  # noqa: S101 - each step answers, or leads to the next
+        return admission.ack
+
+    async def _receive_body(
+        self, ingest: Ingest, admission: Admission, request: BaseRequest
+    ) -> None:
+        try:
+            body = await self._body.read(request)
+        except Refusal as refusal:
+            ingest.refuse(admission, refusal)
+            return
+        event = ingest.accept(admission, body)
+        if event is not None:
+            await ingest.complete(admission, event)
 
     def _head(self, request: BaseRequest) -> RequestHead:
         peer_info = cast("EdgeProtocol", request.protocol).peer_info
@@ -246,7 +270,7 @@ class Edge:
     # ---- errors without a request (`ConnectionErrors`) ------------------------------------------
 
     def refuse(self, peer: Address, refusal: Refusal) -> Ack:
-        return self._ingest.refuse(peer, refusal)
+        return self._ingest.refuse_connection(peer, refusal)
 
     def fault(self, peer: Address, error: BaseException | None) -> Ack:
         if error is not None:

@@ -39,8 +39,9 @@ from relay.explain.capture import (
     read_request,
 )
 from relay.explain.nearest_miss import Case, near_misses
+from relay.ingest.admission import Endpoint, check_method, match_address
 from relay.ingest.client_address import ClientLocator, unmap_ipv4
-from relay.ingest.pipeline import Endpoint
+from relay.ingest.pipeline import verify_delivery
 from relay.ingest.routing import Route, Routes
 from relay.providers.inline import HeaderField
 from relay.signatures import SignedText
@@ -48,6 +49,9 @@ from relay.signatures import SignedText
 # ---- steps ----------------------------------------------------------------------------------
 
 OK, NO, NOTE = "ok", "no", "-"
+
+# Nothing is stored.
+_NO_ID = ""
 
 _REMOVE_PROXY_HEADER = (
     "it begins with a PROXY header, and no listener has proxy_protocol: true; take the header off,"
@@ -223,11 +227,13 @@ class _Walker:
         return route
 
     def _method(self, route: Route[Endpoint]) -> None:
-        if self._head.method in route.methods:
-            self._add_step("method", OK, self._head.method)
-        else:
+        try:
+            check_method(route, self._head)
+        except Refusal as refusal:
             detail = f"{self._head.method}; there are: {', '.join(route.methods)}"
-            self._refuse("method", Refusal(Reason.METHOD_NOT_ALLOWED, detail))
+            self._refuse("method", Refusal(refusal.reason, detail))
+        else:
+            self._add_step("method", OK, self._head.method)
 
     def _client(self) -> ClientAddress | None:
         if not self._peer_known:
@@ -270,20 +276,19 @@ class _Walker:
     def _allowlist(
         self, endpoint: Endpoint, configured: EndpointSettings, client: ClientAddress
     ) -> None:
-        entry = endpoint.allowlist.match(client.address)
+        found = match_address(endpoint, client)
         mode = endpoint.mode
-        if entry is not None:
-            self._add_step("allowlist", OK, f"{_describe_entry(entry)}; mode {mode.value}")
+        if not isinstance(found, Refusal):
+            self._add_step("allowlist", OK, f"{_describe_entry(found)}; mode {mode.value}")
             return
         waiting = endpoint.allowlist.unready()
-        reason = Reason.SOURCE_UNKNOWN if waiting else Reason.SOURCE_NOT_ALLOWED
         detail = f"{client.address} is in no entry; mode {mode.value}"
         if waiting:
             detail += f"; no addresses yet of {', '.join(waiting)}"
         if mode is Mode.ENFORCE:
-            self._refuse("allowlist", Refusal(reason, detail))
+            self._refuse("allowlist", Refusal(found.reason, detail))
         else:
-            self._add_step("allowlist", NOTE, f"would be {reason.value}: {detail}")
+            self._add_step("allowlist", NOTE, f"would be {found.reason.value}: {detail}")
         self._suggest_for_address(endpoint, configured, client.address)
 
     def _suggest_for_address(
@@ -325,7 +330,9 @@ class _Walker:
     ) -> None:
         tried: list[SignedText] = []
         try:
-            found: Verification | Refusal = endpoint.inspector.verify(delivery, tried.append)
+            found: Verification | Refusal = verify_delivery(
+                endpoint, delivery, _NO_ID, on_signed=tried.append
+            ).verification
         except Refusal as refusal:
             found = refusal
         for text in tried:

@@ -8,12 +8,21 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
+from typing import Final
+from weakref import WeakValueDictionary
 
 from netaddr import IPNetwork
 
 from relay.allowlist.networks import Intervals
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Address, ClientAddress, ForwardedHeader, RequestHead, Via
+from relay.core.request import (
+    Address,
+    ClientAddress,
+    ForwardedHeader,
+    RequestHead,
+    Via,
+    frozen,
+)
 
 _VIA = {
     ForwardedHeader.X_FORWARDED_FOR: Via.X_FORWARDED_FOR,
@@ -33,15 +42,20 @@ _WITH_PORT = re.compile(rf"([0-9.]+):{_PORT}", re.ASCII)
 
 
 class ClientLocator:
-    """Determines the client address of requests, by the trusted proxies and their header."""
+    """Determines the client address of requests, by the trusted proxies and their header.
+
+    generation: grows whenever another client may be found for the same request.
+    """
 
     def __init__(self, trusted: Iterable[IPNetwork], header: ForwardedHeader) -> None:
+        self.generation = 0
         self.reconfigure(trusted, header)
 
     def reconfigure(self, trusted: Iterable[IPNetwork], header: ForwardedHeader) -> None:
         """Use these from the next request on."""
         self._trusted = Intervals((network, network) for network in trusted)
         self._header = header
+        self.generation += 1
 
     def trusts(self, address: Address) -> bool:
         """Return whether this address is a trusted proxy."""
@@ -63,8 +77,7 @@ class ClientLocator:
             raise Refusal(Reason.FORWARDING_UNTRUSTED, "the PROXY header names no client")
         if not self.trusts(head.peer):
             return ClientAddress(head.peer, head.via)
-        # A proxy may append a header of its own behind the client's: all of them are one list.
-        joined = ",".join(head.headers.values(self._header))
+        joined = self.forwarded(head)
         if joined.count(",") >= _MAX_HOPS:
             raise _untrusted(f"more than {_MAX_HOPS} elements")
         if self._header is ForwardedHeader.FORWARDED:
@@ -77,6 +90,11 @@ class ClientLocator:
             if not self.trusts(address):
                 return ClientAddress(address, _VIA[self._header])
         raise _untrusted("every forwarded address is a trusted proxy")
+
+    def forwarded(self, head: RequestHead) -> str:
+        """Return the value of the forwarding header, whoever sent it."""
+        # A proxy may append a header of its own behind the client's: all of them are one list.
+        return ",".join(head.headers.values(self._header))
 
 
 def unmap_ipv4(address: Address) -> Address:
@@ -138,3 +156,102 @@ def _unquote(text: str | None) -> str:
 
 def _untrusted(what: str) -> Refusal:
     return Refusal(Reason.FORWARDING_UNTRUSTED, f"the forwarding header holds {what}")
+
+
+# ---- clients that are remembered, and their requests in flight ------------------------------
+
+_IPV4: Final = 4
+
+#: Clients that are remembered; all are forgotten when there are more.
+_MAX_CLIENTS: Final = 4096
+
+#: Characters of a forwarding header that is remembered: a few addresses.
+_MAX_REMEMBERED: Final = 256
+
+#: The version of an address, and the number of its client's network.
+ClientKey = tuple[int, int]
+
+
+def client_key(address: Address) -> ClientKey:
+    """Return the key under which an address is counted: itself, or its IPv6 network of 64 bits.
+
+    A client with IPv6 has such a network at least (RFC 6177): counted one by one, each of its
+    addresses would have a limit of its own.
+    """
+    # As numbers: addresses take their time to hash.
+    number = int(address)
+    return (4, number) if address.version == _IPV4 else (6, number >> 64)
+
+
+class ClientShare:
+    """How many requests one client has in flight."""
+
+    __slots__ = ("__weakref__", "in_flight")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+
+
+@frozen
+class Client:
+    """The client of a request, and the count of its requests in flight."""
+
+    address: ClientAddress
+    share: ClientShare
+
+
+class Clients:
+    """Finds the clients of requests, and remembers them: a sender's next request is a look-up."""
+
+    def __init__(self, locator: ClientLocator, limit: int) -> None:
+        """Take what determines a client, and how many requests each may have in flight."""
+        self._locator = locator
+        self._generation = locator.generation
+        self.limit = limit
+        # A share lives as long as a request or a remembered client holds it.
+        self._shares: WeakValueDictionary[ClientKey, ClientShare] = WeakValueDictionary()
+        self._known: dict[tuple[Address, str], Client] = {}
+        # What is remembered of peers: whether their forwarding header is read.
+        self._trusted: dict[Address, bool] = {}
+
+    def find(self, head: RequestHead) -> Client:
+        """Return the client of this request.
+
+        Raises:
+            Refusal: as `ClientLocator.locate` does.
+        """
+        locator = self._locator
+        if not head.forwards or head.via is Via.PROXY:
+            # A proxy names another peer for each connection.
+            return self._client(locator.locate(head))
+        if locator.generation != self._generation or len(self._known) >= _MAX_CLIENTS:
+            self._generation = locator.generation
+            self._known.clear()
+            self._trusted.clear()
+        trusted = self._trusted.get(head.peer)
+        if trusted is None:
+            self._trusted[head.peer] = trusted = locator.trusts(head.peer)
+        forwarded = locator.forwarded(head) if trusted else ""
+        client = self._known.get((head.peer, forwarded))
+        if client is None:
+            client = self._client(locator.locate(head))
+            if len(forwarded) <= _MAX_REMEMBERED:
+                self._known[head.peer, forwarded] = client
+        return client
+
+    def enter(self, share: ClientShare) -> None:
+        """Count one more request of this client, until its share is decremented.
+
+        Raises:
+            Refusal: TOO_MANY_CONNECTIONS, when this client exceeds the limit; it is counted.
+        """
+        share.in_flight += 1
+        if share.in_flight > self.limit:
+            raise Refusal(Reason.TOO_MANY_CONNECTIONS, "requests of one client in hand")
+
+    def _client(self, address: ClientAddress) -> Client:
+        key = client_key(address.address)
+        share = self._shares.get(key)
+        if share is None:
+            self._shares[key] = share = ClientShare()
+        return Client(address, share)

@@ -1,25 +1,25 @@
-"""The inbound pipeline for one request: route, admit, read, verify, store, answer.
+"""The inbound pipeline: what a request's head decides, then its body, then storing or forwarding.
 
-A proxied delivery is forwarded instead of stored, and answered with its upstream's answer. A
-refusal is answered in the provider's shape. Any other error is ours: the answer asks the provider
-to send again, and nothing is acknowledged. One log line records each delivery, however it ends.
+The two decisions, `admit` and `accept`, are synchronous; between them the caller waits for what it
+must: a knock, the body. A proxied delivery is forwarded instead of stored, and answered with its
+upstream's answer. A refusal is answered in the provider's shape. Any other error is ours: the
+answer asks the provider to send again, and nothing is acknowledged. One log line records each
+delivery, however it ends.
 """
 
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
-from relay.allowlist import Allowlist, Entry, Mode
-from relay.allowlist.registry import Knock, KnockResult
+from relay.allowlist.registry import KnockResult
 from relay.core.clock import Clock
 from relay.core.errors import Reason, Refusal, SpoolUnavailable, UpstreamOverloaded
 from relay.core.event import ProxyResponse, Unreachable
 from relay.core.request import (
     Ack,
     Address,
-    ClientAddress,
     Delivery,
     IngestResult,
     RequestHead,
@@ -27,10 +27,18 @@ from relay.core.request import (
     Verification,
     VerifiedDelivery,
 )
-from relay.ingest.client_address import ClientLocator
-from relay.ingest.routing import Route, Routes
-from relay.providers import AnswerContext, Inspector, RequestShape
+from relay.ingest.admission import (
+    Admission,
+    Endpoint,
+    Standing,
+    check_address,
+    check_method,
+)
+from relay.ingest.client_address import Clients
+from relay.ingest.routing import Routes
+from relay.providers import AnswerContext, Inspector
 from relay.providers.answers import plain_answer
+from relay.signatures import OnSigned, ignore_signed
 from relay.spool import Conflict, Duplicate, Spool, SpoolBroken, SpoolOverloaded, Stored
 from relay.telemetry import DeliveryRecord, Telemetry
 
@@ -40,60 +48,26 @@ COMMON_HEADERS = ("Content-Type", "User-Agent", "Accept")
 # The least timeout of storing, in seconds.
 _MIN_STORE_TIMEOUT = 0.25
 
-#: Reads the request's body, within its limits. Raises `Refusal` when a limit is exceeded.
-ReadBody = Callable[[], Awaitable[bytes]]
-
-#: Called with the client of a request as soon as it is known. Raises `Refusal` when that client has
-#: too many requests in flight.
-OnClient = Callable[[Address], None]
-
 #: Sends a delivery to its upstream, once, and returns the answer. Raises `UpstreamOverloaded`.
 Forward = Callable[[VerifiedDelivery], Awaitable[ProxyResponse]]
 
 #: Called with a refused delivery from an allowed address. Neither raises nor blocks.
-OnRefused = Callable[["Endpoint", Delivery, Refusal], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One public path: a provider, an environment and secrets, bound together.
-
-    shapes: what a provider appends to this path; empty where it calls exactly this one.
-    headers: the provider's own header fields that may reach the upstream.
-    proxied: deliveries are forwarded and answered with the upstream's answer, not stored.
-    mode: whether the allowlist refuses, reports or is off.
-    knock: refreshes DNS for a refused address; None when no host names are involved.
-    token: the sender's proof is a token in a header field, not a signature.
-    answer_deadline: for senders that hang up sooner than `answer_within`; None for the others.
-    confirm: the provider's API is asked about each event before it is delivered.
-    """
-
-    name: str
-    path: str
-    methods: tuple[str, ...]
-    shapes: tuple[RequestShape, ...]
-    provider: str
-    environment: str
-    upstream: str
-    inspector: Inspector
-    headers: tuple[str, ...]
-    allowlist: Allowlist
-    mode: Mode
-    knock: Knock | None
-    proxied: bool = False
-    token: bool = False
-    answer_deadline: timedelta | None = None
-    confirm: bool = False
+OnRefused = Callable[[Endpoint, Delivery, Refusal], None]
 
 
 class Ingest:
-    """The inbound pipeline of one configuration."""
+    """The inbound pipeline of one configuration.
+
+    For each request, in this order: `admit`; `knock` where the admission says so; `accept` with the
+    body, or `refuse` when it cannot be had; `complete` with what `accept` returned; and in any case
+    `finish`. As soon as the admission has an answer (`Admission.ack`), the steps left are skipped.
+    """
 
     def __init__(
         self,
         *,
         routes: Routes[Endpoint],
-        clients: ClientLocator,
+        clients: Clients,
         spool: Spool,
         forward: Forward,
         telemetry: Telemetry,
@@ -122,38 +96,113 @@ class Ingest:
         self._on_spool_broken = on_spool_broken
         self._on_refused = on_refused
         self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: list[asyncio.Future[None]] = []
 
-    async def receive(
-        self, head: RequestHead, read_body: ReadBody, on_client: OnClient = lambda _: None
-    ) -> Ack:
-        """Handle one request and return its answer, once its event is durable.
+    # ---- the steps of a request -------------------------------------------------------------
 
-        Refusals, a spool or upstream without an answer and faults become answers, too. The delivery
-        is counted and logged.
+    def admit(self, head: RequestHead) -> Admission:
+        """Decide by the head: route, method, client, its requests in flight, allowlist. No I/O.
 
-        read_body: called once at most, after admission.
-        on_client: called once at most, before the allowlist is asked.
+        Raises nothing: a refusal has become the admission's answer.
         """
         record = DeliveryRecord(head.peer, head.received_at, self._clock.monotonic())
+        admission = Admission(head, record)
         self._in_flight += 1
-        self._idle.clear()
         try:
-            ack = await self._handle(head, read_body, on_client, record)
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._idle.set()
-        record.status = ack.status
-        self._telemetry.received(record)
-        return ack
+            self._admit(admission)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the provider must come again
+            self._fail(admission, fault)
+        return admission
+
+    async def knock(self, admission: Admission) -> None:
+        """Refresh DNS for a client that is on no list, and decide again: admitted, or answered."""
+        assert admission.route is not None  # noqa: S101 - else it would have been refused
+        assert admission.client is not None  # noqa: S101 - likewise
+        endpoint = admission.route.endpoint
+        assert endpoint.knock is not None  # noqa: S101 - its standing says so
+        try:
+            result = await endpoint.knock.knock()
+            found = endpoint.allowlist.match(admission.client.address) is not None
+            limited = result is KnockResult.LIMITED and not found
+            told = "limited" if limited else "found" if found else "not_found"
+            self._telemetry.knocked(endpoint.name, told)
+            check_address(admission, endpoint, admission.client)
+            admission.standing = Standing.ADMITTED
+        except Exception as fault:  # noqa: BLE001 - as in `admit`
+            self._fail(admission, fault)
+
+    def accept(self, admission: Admission, body: bytes) -> VerifiedDelivery | None:
+        """Verify the body of what was admitted; return what `complete` has to store or forward.
+
+        Raises nothing. None: it has been refused, and the admission has its answer.
+        """
+        route, client, record = admission.route, admission.client, admission.record
+        assert route is not None  # noqa: S101 - it was admitted
+        assert client is not None  # noqa: S101 - likewise
+        endpoint = route.endpoint
+        admission.body = body
+        record.body_bytes = len(body)
+        record.body_sha256 = hashlib.sha256(body).hexdigest()
+        admission.read_at = read_at = self._clock.monotonic()
+        delivery = Delivery(endpoint.name, admission.head, client, route.remainder, body)
+        try:
+            event = verify_delivery(endpoint, delivery, self._new_id(record.at(read_at)))
+        except Refusal as refusal:
+            self.refuse(admission, refusal)
+            # What is passed on answers a question, and whoever asked it does not wait.
+            if record.matched_entry is not None and not route.proxied:
+                self._on_refused(endpoint, delivery, refusal)
+            return None
+        except Exception as fault:  # noqa: BLE001 - as in `admit`
+            self._fail(admission, fault)
+            return None
+        record.secret, record.event_key = event.verification.secret, event.verification.key
+        return event
+
+    async def complete(self, admission: Admission, event: VerifiedDelivery) -> None:
+        """Store or forward what was accepted: the admission has its answer when this returns.
+
+        Stored means durable. A spool or an upstream that does not answer becomes an answer, too.
+        """
+        assert admission.route is not None  # noqa: S101 - it was admitted
+        try:
+            # A test message from a dashboard goes no further in either mode.
+            if admission.route.proxied and not event.verification.test:
+                await self._proxy(admission, event)
+            else:
+                await self._store(admission, event)
+        except Exception as fault:  # noqa: BLE001 - as in `admit`
+            self._fail(admission, fault)
+
+    def refuse(self, admission: Admission, refusal: Refusal) -> None:
+        """Answer with this refusal, in the provider's shape."""
+        admission.standing = Standing.REFUSED
+        admission.record.detail = refusal.detail
+        self._answer(admission, IngestResult(Verdict.REFUSED, refusal.reason))
+
+    def finish(self, admission: Admission) -> None:
+        """End the request: count and log it, if it has its answer."""
+        if admission.share is not None:
+            admission.share.in_flight -= 1
+            admission.share = None
+        self._in_flight -= 1
+        if not self._in_flight and self._idle:
+            idle, self._idle = self._idle, []
+            for waiter in idle:
+                if not waiter.done():
+                    waiter.set_result(None)
+        if admission.ack is not None:
+            admission.record.status = admission.ack.status
+            self._telemetry.received(admission.record)
 
     async def idle(self) -> None:
         """Return when no request is in flight."""
-        await self._idle.wait()
+        if self._in_flight:
+            waiter = asyncio.get_running_loop().create_future()
+            self._idle.append(waiter)
+            await waiter
 
-    def refuse(self, peer: Address, refusal: Refusal) -> Ack:
+    def refuse_connection(self, peer: Address, refusal: Refusal) -> Ack:
         """Count and log a refusal of this peer before there was a request; return its answer."""
         record = DeliveryRecord(peer, self._clock.now())
         record.verdict, record.reason = Verdict.REFUSED, refusal.reason
@@ -163,152 +212,88 @@ class Ingest:
         self._telemetry.received(record)
         return ack
 
-    async def _handle(
-        self,
-        head: RequestHead,
-        read_body: ReadBody,
-        on_client: OnClient,
-        record: DeliveryRecord,
-    ) -> Ack:
-        """Run the steps in order, turn refusals and faults into answers, and fill `record`."""
-        try:
-            route = self._routes.find(head)
-        except Refusal as refusal:
-            record.verdict, record.reason = Verdict.REFUSED, refusal.reason
-            return self._unrouted_answer(head, refusal, record)
-        endpoint = route.endpoint
-        record.endpoint, record.provider = endpoint.name, endpoint.provider
-        body, proxied_ack, delivery = b"", None, None
-        try:
-            client = await self._admit(route, head, on_client, record)
-            body = await read_body()
-            record.body_bytes = len(body)
-            record.body_sha256 = hashlib.sha256(body).hexdigest()
-            read_at = self._clock.monotonic()
-            delivery = Delivery(endpoint.name, head, client, route.remainder, body)
-            event = self._verify(endpoint, delivery, record, read_at)
-            # A test message from a dashboard goes no further in either mode.
-            if route.proxied and not event.verification.test:
-                result, proxied_ack = await self._proxy(route, event, record)
-            else:
-                timeout = self._store_timeout(endpoint, read_at - record.started)
-                result = await self._store(event, record, timeout)
-        except Refusal as refusal:
-            result = IngestResult(Verdict.REFUSED, refusal.reason)
-            record.detail = refusal.detail
-            # What is passed on answers a question, and whoever asked it does not wait.
-            if delivery is not None and record.matched_entry is not None and not route.proxied:
-                self._on_refused(endpoint, delivery, refusal)
-        except (SpoolOverloaded, UpstreamOverloaded) as fault:
-            result = IngestResult(Verdict.UNAVAILABLE, Reason.OVERLOAD)
-            record.detail = str(fault)
-        except (SpoolUnavailable, TimeoutError) as fault:
-            result = IngestResult(Verdict.UNAVAILABLE, late=isinstance(fault, TimeoutError))
-            if isinstance(fault, SpoolBroken):
-                self._on_spool_broken(fault)
-            record.detail = str(fault) or "no answer from the spool in time"
-        except Exception as fault:  # noqa: BLE001 - whatever it is, the provider must come again
-            result = IngestResult(Verdict.UNAVAILABLE)
-            self._telemetry.log.fault("delivery_fault", fault, endpoint=endpoint.name)
-        record.verdict, record.reason = result.verdict, result.reason
-        if proxied_ack is not None:
-            return proxied_ack
-        return endpoint.inspector.answer(
-            result, self._answer_context(record, route.remainder, body)
-        )
-
-    def _unrouted_answer(self, head: RequestHead, refusal: Refusal, record: DeliveryRecord) -> Ack:
-        """Return the answer for a path of no endpoint; below a prefix, in its provider's shape."""
-        result = IngestResult(Verdict.REFUSED, refusal.reason)
-        context = self._answer_context(record, "", b"")
-        endpoint = self._routes.prefix_endpoint(head)
-        if endpoint is None:
-            return plain_answer(result)
-        return endpoint.inspector.answer(result, context)
-
-    def _answer_context(self, record: DeliveryRecord, remainder: str, body: bytes) -> AnswerContext:
-        """Return the context of the answer, at the present time; set the record's duration."""
-        now = self._clock.monotonic()
-        record.duration = now - record.started
-        return AnswerContext(remainder, body, record.at(now))
-
-    def _store_timeout(self, endpoint: Endpoint, elapsed: float) -> float:
-        """Return the seconds left for storing until this endpoint's sender has to be answered.
-
-        elapsed: since the head; a DNS refresh and reading the body are in it. The least is
-            `_MIN_STORE_TIMEOUT`, even when they took all of the time.
-        """
-        limit = self._answer_within
-        if endpoint.answer_deadline is not None:
-            limit = min(limit, endpoint.answer_deadline.total_seconds())
-        return max(limit - elapsed, _MIN_STORE_TIMEOUT)
-
     # ---- admission, before the body is read -------------------------------------------------
 
-    async def _admit(
-        self, route: Route[Endpoint], head: RequestHead, on_client: OnClient, record: DeliveryRecord
-    ) -> ClientAddress:
-        """Check the method, the client and the allowlist; return the client.
+    def _admit(self, admission: Admission) -> None:
+        """Run the checks of the head in order, and fill in what they find.
 
         Raises:
             Refusal: it is not admitted.
         """
+        head, record = admission.head, admission.record
+        admission.route = route = self._routes.find(head)
         endpoint = route.endpoint
-        if head.method not in route.methods:
-            raise Refusal(Reason.METHOD_NOT_ALLOWED)
-        client = self._clients.locate(head)
-        record.client, record.client_via = client.address, client.via
-        on_client(client.address)
-        if endpoint.mode is Mode.OFF:
-            return client
-        entry = await self._find_entry(endpoint, client)
-        if entry is not None:
-            record.matched_entry, record.matched_host = str(entry.network), entry.host
-            return client
-        unready = endpoint.allowlist.unready()
-        reason = Reason.SOURCE_UNKNOWN if unready else Reason.SOURCE_NOT_ALLOWED
-        if endpoint.mode is Mode.REPORT:
-            record.would_refuse = reason
-            return client
-        raise Refusal(reason, f"no addresses yet for {', '.join(unready)}" if unready else "")
+        record.endpoint, record.provider = endpoint.name, endpoint.provider
+        check_method(route, head)
+        client = self._clients.find(head)
+        admission.client, admission.share = client.address, client.share
+        record.client, record.client_via = client.address.address, client.address.via
+        self._clients.enter(client.share)
+        if not check_address(admission, endpoint, client.address):
+            admission.standing = Standing.KNOCK_FIRST
 
-    async def _find_entry(self, endpoint: Endpoint, client: ClientAddress) -> Entry | None:
-        """Return the entry of the allowlist for this client, after a DNS refresh if need be."""
-        entry = endpoint.allowlist.match(client.address)
-        if entry is not None or endpoint.knock is None:
-            return entry
-        # DNS may have changed since the last refresh: the address gets one more chance.
-        result = await endpoint.knock.knock()
-        entry = endpoint.allowlist.match(client.address)
-        if result is KnockResult.LIMITED and entry is None:
-            self._telemetry.knocked(endpoint.name, "limited")
+    # ---- answers ----------------------------------------------------------------------------
+
+    def _answer(self, admission: Admission, result: IngestResult) -> None:
+        """Set the answer for this result, and say in the record what it is."""
+        record = admission.record
+        record.verdict, record.reason = result.verdict, result.reason
+        context = self._context(admission)
+        if admission.route is not None:
+            admission.ack = admission.route.endpoint.inspector.answer(result, context)
+            return
+        # A path of no endpoint; below a prefix, the answer has its provider's shape.
+        endpoint = self._routes.prefix_endpoint(admission.head)
+        if endpoint is None:
+            admission.ack = plain_answer(result)
         else:
-            self._telemetry.knocked(endpoint.name, "not_found" if entry is None else "found")
-        return entry
+            admission.ack = endpoint.inspector.answer(result, context)
 
-    # ---- verification -----------------------------------------------------------------------
+    def _context(self, admission: Admission) -> AnswerContext:
+        """Return the context of the answer, at the present time; set the record's duration."""
+        record, now = admission.record, self._clock.monotonic()
+        record.duration = now - record.started
+        remainder = "" if admission.route is None else admission.route.remainder
+        return AnswerContext(remainder, admission.body, record.at(now))
 
-    def _verify(
-        self, endpoint: Endpoint, delivery: Delivery, record: DeliveryRecord, read_at: float
-    ) -> VerifiedDelivery:
-        event = verify_delivery(endpoint, delivery, self._new_id(record.at(read_at)))
-        record.secret, record.event_key = event.verification.secret, event.verification.key
-        return event
+    def _fail(self, admission: Admission, fault: Exception) -> None:
+        """Answer what went wrong: a refusal as one, everything else so that it is sent again."""
+        record = admission.record
+        match fault:
+            case Refusal():
+                self.refuse(admission, fault)
+                return
+            case SpoolOverloaded() | UpstreamOverloaded():
+                result = IngestResult(Verdict.UNAVAILABLE, Reason.OVERLOAD)
+                record.detail = str(fault)
+            case SpoolUnavailable() | TimeoutError():
+                result = IngestResult(Verdict.UNAVAILABLE, late=isinstance(fault, TimeoutError))
+                if isinstance(fault, SpoolBroken):
+                    self._on_spool_broken(fault)
+                record.detail = str(fault) or "no answer from the spool in time"
+            case _:
+                result = IngestResult(Verdict.UNAVAILABLE)
+                self._telemetry.log.fault("delivery_fault", fault, endpoint=record.endpoint)
+        admission.standing = Standing.REFUSED
+        self._answer(admission, result)
 
     # ---- store or forward -------------------------------------------------------------------
 
-    async def _store(
-        self, event: VerifiedDelivery, record: DeliveryRecord, seconds: float
-    ) -> IngestResult:
+    async def _store(self, admission: Admission, event: VerifiedDelivery) -> None:
         """Store the event durably, or find the one that is stored already.
 
         Raises:
             SpoolUnavailable: it is not known to be stored.
-            TimeoutError: not within so many seconds.
+            TimeoutError: not in the time that is left.
         """
-        result = await self._spool.put(event, seconds)
-        record.id = result.id
-        match result:
+        stored = await self._spool.put(event, self._store_timeout(admission))
+        admission.record.id = stored.id
+        self._answer(admission, self._result_of(stored, event))
+
+    def _result_of(
+        self, stored: Stored | Duplicate | Conflict, event: VerifiedDelivery
+    ) -> IngestResult:
+        match stored:
             case Stored(conflicts_with=None):
                 return IngestResult(Verdict.ACCEPTED)
             case Stored():
@@ -320,35 +305,83 @@ class Ingest:
                 self._telemetry.conflicted(event.delivery.endpoint)
                 return IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
 
-    async def _proxy(
-        self, route: Route[Endpoint], event: VerifiedDelivery, record: DeliveryRecord
-    ) -> tuple[IngestResult, Ack | None]:
-        """Forward a delivery; return its result and the provider's form of the upstream's answer.
+    def _store_timeout(self, admission: Admission) -> float:
+        """Return the seconds left for storing until this endpoint's sender has to be answered.
 
-        The answer is None when the upstream gave none that may be passed back.
+        A DNS refresh and reading the body have taken their part. The least is `_MIN_STORE_TIMEOUT`,
+        even when they took all of the time.
         """
+        assert admission.route is not None  # noqa: S101 - it was admitted
+        limit, deadline = self._answer_within, admission.route.endpoint.answer_deadline
+        if deadline is not None:
+            limit = min(limit, deadline.total_seconds())
+        return max(limit - (admission.read_at - admission.record.started), _MIN_STORE_TIMEOUT)
+
+    async def _proxy(self, admission: Admission, event: VerifiedDelivery) -> None:
+        """Forward a delivery; answer with the provider's form of the upstream's answer.
+
+        Where the upstream gave none that may be passed back, the sender has to come again.
+        """
+        assert admission.route is not None  # noqa: S101 - it was admitted
+        record = admission.record
         answer = await self._forward(event)
         record.id = event.event_id
         if answer.ack is not None:
-            context = self._answer_context(record, route.remainder, event.delivery.body)
-            return IngestResult(Verdict.PASSED), route.endpoint.inspector.proxied_answer(
-                answer.ack, context
-            )
+            context = self._context(admission)
+            inspector = admission.route.endpoint.inspector
+            admission.ack = inspector.proxied_answer(answer.ack, context)
+            record.verdict = Verdict.PASSED
+            return
         if isinstance(answer.outcome, Unreachable):
             record.detail = f"{event.upstream} is unreachable: {answer.outcome.cause}"
         else:
             record.detail = f"{event.upstream} answered {answer.outcome.status}"
         late = answer.outcome == Unreachable("timeout")
-        return IngestResult(Verdict.UNAVAILABLE, late=late), None
+        self._answer(admission, IngestResult(Verdict.UNAVAILABLE, late=late))
 
 
-def verify_delivery(endpoint: Endpoint, delivery: Delivery, event_id: str) -> VerifiedDelivery:
+# ---- verification ---------------------------------------------------------------------------
+
+
+class Verifying(Protocol):
+    """What verification needs of an endpoint."""
+
+    @property
+    def provider(self) -> str: ...
+
+    @property
+    def environment(self) -> str: ...
+
+    @property
+    def upstream(self) -> str: ...
+
+    @property
+    def inspector(self) -> Inspector: ...
+
+    @property
+    def headers(self) -> tuple[str, ...]: ...
+
+    @property
+    def confirm(self) -> bool: ...
+
+
+def verify_delivery(
+    endpoint: Verifying,
+    delivery: Delivery,
+    event_id: str,
+    *,
+    reconciled: bool = False,
+    on_signed: OnSigned = ignore_signed,
+) -> VerifiedDelivery:
     """Verify a delivery by its endpoint's provider; return it as the event with this id.
+
+    reconciled: it is an answer of the provider's API, which need not be asked again.
+    on_signed: as in `relay.providers.Inspector.verify`.
 
     Raises:
         Refusal: with the reason of the first check that failed.
     """
-    verification = endpoint.inspector.verify(delivery)
+    verification = endpoint.inspector.verify(delivery, on_signed)
     return VerifiedDelivery(
         event_id=event_id,
         provider=endpoint.provider,
@@ -359,11 +392,12 @@ def verify_delivery(endpoint: Endpoint, delivery: Delivery, event_id: str) -> Ve
         ),
         delivery=delivery,
         verification=verification,
-        confirm=endpoint.confirm,
+        reconciled=reconciled,
+        confirm=endpoint.confirm and not reconciled,
     )
 
 
-def _forwardable_headers(endpoint: Endpoint, verification: Verification) -> tuple[str, ...]:
+def _forwardable_headers(endpoint: Verifying, verification: Verification) -> tuple[str, ...]:
     """Return the names of the provider's header fields that are kept of this delivery.
 
     Authorization may hold a token. It is kept only as part of a signature that has been verified.

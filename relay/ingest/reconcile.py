@@ -20,6 +20,7 @@ from relay.core.errors import Refusal, RelayError
 from relay.core.rate_limit import TokenBucket
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, VerifiedDelivery, Via
 from relay.core.secret import Secret
+from relay.ingest.pipeline import verify_delivery
 from relay.providers import Inspector
 from relay.providers.midtrans.status import (
     Answer,
@@ -72,7 +73,10 @@ class ReconcileResult:
 
 @dataclass(frozen=True, slots=True)
 class ReconcileTarget:
-    """The endpoint whose orders are asked about. `secrets`: at least one."""
+    """The endpoint whose orders are asked about. `secrets`: at least one.
+
+    headers, confirm: as of an endpoint; an answer of the API has no header fields of a sender.
+    """
 
     name: str
     path: str
@@ -81,6 +85,8 @@ class ReconcileTarget:
     upstream: str
     inspector: Inspector
     secrets: tuple[Secret, ...]
+    headers: tuple[str, ...] = ()
+    confirm: bool = False
 
 
 class Reconciler:
@@ -173,16 +179,7 @@ class Reconciler:
         now = self._clock.now()
         head = RequestHead("POST", target.path, _JSON, _NO_PEER, now)
         delivery = Delivery(target.name, head, ClientAddress(_NO_PEER, Via.PEER), "", body)
-        return VerifiedDelivery(
-            event_id=self._new_id(now),
-            provider=target.provider,
-            environment=target.environment,
-            upstream=target.upstream,
-            headers=_JSON,
-            delivery=delivery,
-            verification=target.inspector.verify(delivery),
-            reconciled=True,
-        )
+        return verify_delivery(target, delivery, self._new_id(now), reconciled=True)
 
     async def _contradicts(self, event_id: str, transaction: Transaction) -> bool:
         """Tell whether the stored event is signed for another order or amount.

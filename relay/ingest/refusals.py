@@ -15,7 +15,8 @@ from relay.core.clock import Clock
 from relay.core.errors import Reason, Refusal, SpoolUnavailable
 from relay.core.request import Delivery, Headers, VerifiedDelivery
 from relay.core.secret import Secret
-from relay.ingest.pipeline import COMMON_HEADERS, Endpoint, verify_delivery
+from relay.ingest.admission import Endpoint, check_method, match_address
+from relay.ingest.pipeline import COMMON_HEADERS, verify_delivery
 from relay.ingest.routing import Routes
 from relay.spool import Conflict, Duplicate, Spool
 from relay.spool.refusals import (
@@ -222,12 +223,12 @@ class RefusalReleaser:
         head = refused.head
         route = self._routes().find(head)
         endpoint = route.endpoint
-        if head.method not in route.methods:
-            raise Refusal(Reason.METHOD_NOT_ALLOWED)
-        address = refused.client.address
-        if endpoint.mode is Mode.ENFORCE and endpoint.allowlist.match(address) is None:
-            detail = f"{address} is not on the allowlist any more"
-            raise Refusal(Reason.SOURCE_NOT_ALLOWED, detail)
+        check_method(route, head)
+        if endpoint.mode is Mode.ENFORCE:
+            found = match_address(endpoint, refused.client)
+            if isinstance(found, Refusal):
+                detail = f"{refused.client.address} is not on the allowlist any more"
+                raise Refusal(Reason.SOURCE_NOT_ALLOWED, detail)
         if endpoint.token:
             # A token is never kept, and its absence must not pass for anything.
             detail = "the sender proves itself by a token now, and tokens are not kept"

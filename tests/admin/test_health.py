@@ -12,7 +12,7 @@ from netaddr import IPNetwork
 from relay.admin.health import Health
 from relay.allowlist import Allowlist, Entry, Mode, SourceStatus, StaticSource
 from relay.core.secret import Secret
-from relay.ingest.pipeline import Endpoint
+from relay.ingest.admission import Endpoint
 from relay.providers import EndpointOptions, Provider
 from relay.providers.builtin import provider_named
 from relay.spool.sqlite import SqliteSpool, open_spool

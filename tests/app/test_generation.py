@@ -22,6 +22,7 @@ from relay.core.errors import Problem
 from relay.core.event import Unconfirmed
 from relay.delivery.confirmation import StatusConfirmer, StatusTarget
 from relay.delivery.proxy import ProxiedHistory
+from relay.ingest.client_address import Clients
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
@@ -363,7 +364,7 @@ async def configs(tmp_path: Path) -> AsyncIterator[LiveConfigBuilder]:
     )
     made = LiveConfigBuilder(
         registry=registry,
-        clients=builder.client_locator(settings),
+        clients=Clients(builder.client_locator(settings), settings.limits.connections_per_address),
         spool=spool,
         history=ProxiedHistory(spool, clock=clock, telemetry=telemetry),
         on_refused=lambda *_: None,

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from relay.core.errors import Reason, Refusal
 from relay.core.request import Via
 from relay.edge import connections
 from relay.edge.connections import Connections, PeerInfo, peer_info_of
@@ -69,39 +68,6 @@ def test_no_limit_is_above_the_ceiling() -> None:
     assert [connections.add(ONE) for _ in range(2)] == [True, False]
 
 
-def test_one_client_may_not_have_more_in_hand_than_its_share() -> None:
-    connections = limited()
-    with (
-        connections.track_request() as first,
-        connections.track_request() as second,
-        connections.track_request() as third,
-    ):
-        first.count(ONE)
-        second.count(ONE)
-        with pytest.raises(Refusal) as caught:
-            third.count(ONE)
-        assert caught.value.reason is Reason.TOO_MANY_CONNECTIONS
-        with connections.track_request() as another:
-            another.count(TWO)
-
-
-def test_what_is_answered_is_in_hand_no_more() -> None:
-    connections = limited()
-    for _ in range(5):
-        with connections.track_request() as request:
-            request.count(ONE)
-        # Nobody is counted for a request whose client was never known.
-        with connections.track_request():
-            pass
-    connections.reconfigure(total=10, per_address=1)
-    with connections.track_request() as first, connections.track_request() as second:
-        first.count(ONE)
-        with pytest.raises(Refusal):
-            second.count(ONE)
-    with connections.track_request() as request:
-        request.count(ONE)
-
-
 def test_all_addresses_of_one_ipv6_network_share_a_limit() -> None:
     connections = limited()
     one, other = "2001:db8:0:1::", "2001:db8:0:2::"
@@ -112,15 +78,6 @@ def test_all_addresses_of_one_ipv6_network_share_a_limit() -> None:
         connections.remove(ip_address(f"{one}{n:x}"))
     assert connections.add(ip_address(f"{one}9"))
     assert len(connections) == 2
-    with (
-        connections.track_request() as first,
-        connections.track_request() as second,
-        connections.track_request() as third,
-    ):
-        first.count(ip_address(f"{one}1"))
-        second.count(ip_address(f"{one}2"))
-        with pytest.raises(Refusal):
-            third.count(ip_address(f"{one}3"))
 
 
 @contextmanager
@@ -152,11 +109,10 @@ async def test_counting_costs_a_delivery_few_calls(tmp_path: Path) -> None:
         with calls_of(connections.__file__) as closing:
             writer.close()
             await run_loop_until(lambda: len(edge.connections) == 0)
-    request = {"track_request": 1, "__init__": 1, "__enter__": 1, "count": 1, "__exit__": 1}
-    assert kept_alive == request | {"_client_of": 1, "_decrement": 1}
-    assert first == kept_alive + Counter({"peer_info_of": 1, "add": 1, "_client_of": 1})
+    assert kept_alive == {}
+    assert first == {"peer_info_of": 1, "add": 1}
     del closing["__len__"]
-    assert closing == {"remove": 1, "_client_of": 1, "_decrement": 1}
+    assert closing == {"remove": 1, "_decrement": 1}
 
 
 # ---- peer info ------------------------------------------------------------------------------

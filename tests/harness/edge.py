@@ -21,8 +21,9 @@ from relay.core.secret import Secret
 from relay.edge.connections import Connections
 from relay.edge.listener import Edge, Listener
 from relay.edge.slow_path import BodyReader
-from relay.ingest.client_address import ClientLocator
-from relay.ingest.pipeline import Endpoint, Ingest
+from relay.ingest.admission import Endpoint
+from relay.ingest.client_address import ClientLocator, Clients
+from relay.ingest.pipeline import Ingest
 from relay.ingest.routing import Routes
 from relay.providers import EndpointOptions, Provider, SampleOrder
 from relay.providers.builtin import provider_named
@@ -117,7 +118,7 @@ async def running_edge(
     edge = Edge(
         ingest=Ingest(
             routes=Routes([endpoint]),
-            clients=clients,
+            clients=Clients(clients, per_address),
             spool=spool,
             forward=nothing_passes,
             telemetry=telemetry,

@@ -1,11 +1,15 @@
-"""An endpoint whose secret a test mends."""
+"""An endpoint whose secret a test mends; and one request through the steps of ingest."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 from relay.allowlist import Allowlist, Mode, StaticSource
+from relay.core.errors import Refusal
+from relay.core.request import Ack, RequestHead
 from relay.core.secret import Secret
-from relay.ingest.pipeline import Endpoint
+from relay.ingest.admission import Endpoint, Standing
+from relay.ingest.pipeline import Ingest
 from relay.providers import EndpointOptions, Provider
 from relay.providers.builtin import provider_named
 
@@ -31,3 +35,25 @@ def endpoint(secret: Secret = SECRET, **changes: Any) -> Endpoint:
         knock=None,
     )
     return replace(usual, **changes)
+
+
+async def receive(
+    ingest: Ingest, head: RequestHead, read_body: Callable[[], Awaitable[bytes]]
+) -> Ack:
+    """Take one request through the steps of ingest, as a connection does; return its answer."""
+    admission = ingest.admit(head)
+    try:
+        if admission.standing is Standing.KNOCK_FIRST:
+            await ingest.knock(admission)
+        if admission.ack is None:
+            try:
+                event = ingest.accept(admission, await read_body())
+            except Refusal as refusal:
+                ingest.refuse(admission, refusal)
+            else:
+                if event is not None:
+                    await ingest.complete(admission, event)
+    finally:
+        ingest.finish(admission)
+    assert admission.ack is not None
+    return admission.ack

@@ -11,9 +11,16 @@ from netaddr import IPNetwork
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Address, ClientAddress, ForwardedHeader, Headers, RequestHead, Via
-from relay.ingest.client_address import ClientLocator, unmap_ipv4
+from relay.ingest.client_address import (
+    _MAX_CLIENTS,
+    _MAX_REMEMBERED,
+    ClientLocator,
+    Clients,
+    unmap_ipv4,
+)
 
 PROXY = "10.0.0.7"
+LISTED, STRANGER = "103.208.23.6", "203.0.113.9"
 TRUSTED = [IPNetwork("10.0.0.0/8"), IPNetwork("2001:db8:aaaa::/48")]
 XFF, FORWARDED = ForwardedHeader.X_FORWARDED_FOR, ForwardedHeader.FORWARDED
 
@@ -219,3 +226,77 @@ def test_a_list_that_no_row_of_proxies_makes_is_refused_unread(header: Forwarded
             with pytest.raises(Refusal) as caught:
                 locator.locate(asked)
             assert caught.value.reason is Reason.FORWARDING_UNTRUSTED
+
+
+# ---- requests in flight ---------------------------------------------------------------------
+
+
+def clients(limit: int = 2) -> Clients:
+    return Clients(ClientLocator(TRUSTED, XFF), limit)
+
+
+def test_one_client_has_no_more_in_flight_than_its_share() -> None:
+    found = clients()
+    one, other = found.find(head(LISTED)).share, found.find(head(STRANGER)).share
+    found.enter(one)
+    found.enter(one)
+    with pytest.raises(Refusal) as caught:
+        found.enter(one)
+    assert caught.value.reason is Reason.TOO_MANY_CONNECTIONS
+    found.enter(other)
+
+
+def test_a_finished_request_is_in_flight_no_more() -> None:
+    found = clients()
+    share = found.find(head(LISTED)).share
+    for _ in range(5):
+        found.enter(share)
+        share.in_flight -= 1
+    found.limit = 1
+    found.enter(share)
+    with pytest.raises(Refusal):
+        found.enter(share)
+
+
+def test_requests_of_one_client_share_their_count_whoever_forwards_them() -> None:
+    found = clients()
+    directly = found.find(head(LISTED)).share
+    assert found.find(head(PROXY, ("X-Forwarded-For", LISTED))).share is directly
+    assert found.find(head(PROXY, ("X-Forwarded-For", f"{LISTED},{PROXY}"))).share is directly
+
+
+def test_addresses_of_one_ipv6_network_share_their_count() -> None:
+    found = clients()
+    first = found.find(head("2001:db8:0:1::1")).share
+    assert found.find(head("2001:db8:0:1::ffff")).share is first
+    assert found.find(head("2001:db8:0:2::1")).share is not first
+
+
+def test_a_remembered_client_is_the_one_that_is_located() -> None:
+    locator = ClientLocator(TRUSTED, XFF)
+    found = Clients(locator, 2)
+    asked = [
+        head(LISTED),
+        head(PROXY, ("X-Forwarded-For", LISTED)),
+        head(PROXY, ("X-Forwarded-For", LISTED), ("X-Forwarded-For", STRANGER)),
+        replace(head(LISTED), via=Via.PROXY),
+    ]
+    for _ in range(2):
+        assert [found.find(each).address for each in asked] == list(map(locator.locate, asked))
+    with pytest.raises(Refusal):
+        found.find(replace(head(LISTED), forwards=False))
+    # Other proxies are trusted now: nothing is remembered of the ones before.
+    locator.reconfigure([], XFF)
+    assert [found.find(each).address for each in asked] == list(map(locator.locate, asked))
+
+
+def test_the_memory_of_clients_has_an_end() -> None:
+    found = clients()
+    kept = found.find(head(LISTED)).share
+    for number in range(_MAX_CLIENTS + 1):
+        found.find(head(str(ip_address(number + (11 << 24)))))
+    assert len(found._known) <= _MAX_CLIENTS
+    # A count goes on as long as a request holds it.
+    assert found.find(head(LISTED)).share is kept
+    found.find(head(PROXY, ("X-Forwarded-For", ",".join([LISTED] * 30))))
+    assert all(len(text) <= _MAX_REMEMBERED for _, text in found._known)

@@ -23,7 +23,6 @@ from relay.core.event import Outcome, ProxiedDelivery, Rejected, Unreachable
 from relay.core.ids import event_ids
 from relay.core.request import (
     Ack,
-    Address,
     Delivery,
     ForwardedHeader,
     Headers,
@@ -35,8 +34,9 @@ from relay.core.request import (
 from relay.core.secret import Secret
 from relay.delivery.proxy import ProxyForwarder, ProxyUpstream
 from relay.delivery.sender import HttpSender
-from relay.ingest.client_address import ClientLocator
-from relay.ingest.pipeline import Endpoint, Forward, Ingest
+from relay.ingest.admission import Endpoint
+from relay.ingest.client_address import ClientLocator, Clients
+from relay.ingest.pipeline import Forward, Ingest
 from relay.ingest.routing import Routes
 from relay.providers import (
     AnswerContext,
@@ -68,6 +68,7 @@ from tests.harness.upstream import (
     reset,
     when,
 )
+from tests.ingest.endpoints import receive
 
 MIDTRANS: Provider = provider_named("midtrans")
 SECRET = Secret("SB-Mid-server-of-the-tests")
@@ -103,6 +104,7 @@ class Bench:
     log: io.BytesIO = field(default_factory=io.BytesIO)
     gave_up: list[SpoolBroken] = field(default_factory=list)
     forward: Forward = nothing_passes
+    per_client: int = 10
     passed: list[ProxiedDelivery] = field(default_factory=list)
     refused: list[tuple[str, bytes, Reason]] = field(default_factory=list)
 
@@ -131,7 +133,7 @@ class Bench:
     ) -> Ingest:
         return Ingest(
             routes=Routes([endpoint]),
-            clients=ClientLocator([], ForwardedHeader.X_FORWARDED_FOR),
+            clients=Clients(ClientLocator([], ForwardedHeader.X_FORWARDED_FOR), self.per_client),
             spool=self.spool,
             forward=self.forward,
             telemetry=self.telemetry,
@@ -201,7 +203,7 @@ async def unread() -> bytes:
 
 
 async def test_a_genuine_delivery_is_on_disk_when_it_is_answered(bench: Bench) -> None:
-    ack = await bench.ingest(bench.endpoint()).receive(head(), reading(body()))
+    ack = await receive(bench.ingest(bench.endpoint()), head(), reading(body()))
     assert ack.status == 200
     (record,) = (await bench.spool.page(Query())).records
     assert record.client == LISTED
@@ -214,7 +216,7 @@ async def test_the_clock_is_read_at_the_head_behind_the_body_and_at_the_answer(
 ) -> None:
     clock = CountingClock()
     ingest = bench.ingest(bench.endpoint(), clock=clock)
-    assert (await ingest.receive(head(), reading(body()))).status == 200
+    assert (await receive(ingest, head(), reading(body()))).status == 200
     assert clock.reads == {("relay.ingest.pipeline", "monotonic"): 3}
 
 
@@ -227,7 +229,7 @@ async def test_times_of_a_delivery_are_the_receipts_carried_on(bench: Bench) -> 
         return body()
 
     endpoint = replace(bench.endpoint(), inspector=inspector)
-    await bench.ingest(endpoint, clock=clock).receive(received, read)
+    await receive(bench.ingest(endpoint, clock=clock), received, read)
     answered_at = received.received_at + timedelta(seconds=2.5)
     assert [context.at for context in inspector.contexts] == [answered_at]
     (line,) = bench.lines()
@@ -242,7 +244,7 @@ async def test_authorization_passes_only_as_part_of_a_verified_signature(bench: 
     )
     token = Headers((("Authorization", "Bearer canary"), ("x-ms-date", "now")))
     asked = replace(head(), headers=token)
-    assert (await bench.ingest(unsigned).receive(asked, reading(b"{}"))).status == 200
+    assert (await receive(bench.ingest(unsigned), asked, reading(b"{}"))).status == 200
     (record,) = (await bench.spool.page(Query())).records
     found = await bench.spool.get(record.id)
     assert found is not None
@@ -251,7 +253,7 @@ async def test_authorization_passes_only_as_part_of_a_verified_signature(bench: 
 
 
 async def test_only_harmless_headers_are_kept(bench: Bench) -> None:
-    await bench.ingest(bench.endpoint()).receive(head(), reading(body()))
+    await receive(bench.ingest(bench.endpoint()), head(), reading(body()))
     (record,) = (await bench.spool.page(Query())).records
     found = await bench.spool.get(record.id)
     assert found is not None
@@ -262,7 +264,7 @@ async def test_only_harmless_headers_are_kept(bench: Bench) -> None:
 @pytest.mark.parametrize("confirm", [False, True])
 async def test_what_is_to_be_asked_about_is_stored_as_such(confirm: bool, bench: Bench) -> None:
     endpoint = replace(bench.endpoint(), confirm=confirm)
-    await bench.ingest(endpoint).receive(head(), reading(body()))
+    await receive(bench.ingest(endpoint), head(), reading(body()))
     (record,) = (await bench.spool.page(Query())).records
     found = await bench.spool.get(record.id)
     assert found is not None
@@ -271,7 +273,7 @@ async def test_what_is_to_be_asked_about_is_stored_as_such(confirm: bool, bench:
 
 
 async def test_a_stranger_is_refused_before_the_body_is_read(bench: Bench) -> None:
-    ack = await bench.ingest(bench.endpoint()).receive(head(STRANGER), unread)
+    ack = await receive(bench.ingest(bench.endpoint()), head(STRANGER), unread)
     assert ack.status == 403
     (line,) = bench.lines()
     assert (line["verdict"], line["reason"]) == ("refused", "source_not_allowed")
@@ -288,7 +290,7 @@ async def test_a_stranger_is_refused_before_the_body_is_read(bench: Bench) -> No
 async def test_what_is_not_ours_is_refused_unread(
     asked: RequestHead, status: int, reason: str, bench: Bench
 ) -> None:
-    ack = await bench.ingest(bench.endpoint()).receive(asked, unread)
+    ack = await receive(bench.ingest(bench.endpoint()), asked, unread)
     assert ack.status == status
     assert bench.lines()[0]["reason"] == reason
 
@@ -299,27 +301,27 @@ async def test_an_unknown_path_below_a_prefix_is_answered_in_its_senders_shape(
     inspector = Listening()
     shapes = (RequestShape("POST", "/v1"),)
     ingest = bench.ingest(replace(bench.endpoint(), inspector=inspector, shapes=shapes))
-    assert (await ingest.receive(head(target="/hook/v2"), unread)).status == 404
-    assert (await ingest.receive(head(target="/hooks"), unread)).status == 404
+    assert (await receive(ingest, head(target="/hook/v2"), unread)).status == 404
+    assert (await receive(ingest, head(target="/hooks"), unread)).status == 404
     assert inspector.rulings == [IngestResult(Verdict.REFUSED, Reason.UNKNOWN_ENDPOINT)]
 
 
 async def test_report_admits_and_says_what_enforcing_would_refuse(bench: Bench) -> None:
     ingest = bench.ingest(bench.endpoint(mode=Mode.REPORT))
-    assert (await ingest.receive(head(STRANGER), reading(body()))).status == 200
+    assert (await receive(ingest, head(STRANGER), reading(body()))).status == 200
     (line,) = bench.lines()
     assert (line["verdict"], line["would_refuse"]) == ("accepted", "source_not_allowed")
 
 
 async def test_off_does_not_ask_who_is_calling(bench: Bench) -> None:
     ingest = bench.ingest(bench.endpoint(mode=Mode.OFF))
-    assert (await ingest.receive(head(STRANGER), reading(body()))).status == 200
+    assert (await receive(ingest, head(STRANGER), reading(body()))).status == 200
     assert "would_refuse" not in bench.lines()[0]
 
 
 async def test_a_source_that_knows_nothing_yet_has_its_own_reason(bench: Bench) -> None:
     ingest = bench.ingest(bench.endpoint(HostOnOrder()))
-    assert (await ingest.receive(head(), unread)).status == 403
+    assert (await receive(ingest, head(), unread)).status == 403
     assert bench.lines()[0]["reason"] == "source_unknown"
 
 
@@ -332,7 +334,7 @@ async def test_a_knock_decides_by_what_the_next_look_finds(
     host = HostOnOrder(["192.0.2.1"], next_look)
     knock = Knock([host], timedelta(seconds=5), SystemClock())
     ingest = bench.ingest(replace(bench.endpoint(host), knock=knock))
-    assert (await ingest.receive(head(), reading(body()))).status == status
+    assert (await receive(ingest, head(), reading(body()))).status == status
     text = bench.telemetry.expose(Snapshot()).decode()
     assert f'allowlist_knocks_total{{endpoint="midtrans",result="{result}"}} 1.0' in text
 
@@ -340,14 +342,14 @@ async def test_a_knock_decides_by_what_the_next_look_finds(
 @pytest.mark.parametrize("mode", [Mode.ENFORCE, Mode.REPORT])
 async def test_what_an_allowed_address_was_refused_is_kept(mode: Mode, bench: Bench) -> None:
     ingest = bench.ingest(bench.endpoint(mode=mode))
-    assert (await ingest.receive(head(), reading(b"{"))).status == 400
+    assert (await receive(ingest, head(), reading(b"{"))).status == 400
     assert bench.refused == [("midtrans", b"{", Reason.BODY_MALFORMED)]
 
 
 @pytest.mark.parametrize("mode", Mode)
 async def test_nothing_of_a_stranger_is_kept(mode: Mode, bench: Bench) -> None:
     ingest = bench.ingest(bench.endpoint(mode=mode))
-    assert (await ingest.receive(head(STRANGER), reading(b"{"))).status in {400, 403}
+    assert (await receive(ingest, head(STRANGER), reading(b"{"))).status in {400, 403}
     assert bench.refused == []
 
 
@@ -355,8 +357,8 @@ async def test_nothing_is_kept_of_what_was_not_read_or_is_passed_on(bench: Bench
     async def slow() -> bytes:
         raise Refusal(Reason.BODY_TIMEOUT)
 
-    await bench.ingest(bench.endpoint()).receive(head(), slow)
-    await bench.ingest(bench.proxied()).receive(head(), reading(b"{"))
+    await receive(bench.ingest(bench.endpoint()), head(), slow)
+    await receive(bench.ingest(bench.proxied()), head(), reading(b"{"))
     assert bench.refused == []
 
 
@@ -364,7 +366,7 @@ async def test_a_body_that_may_not_be_had_is_a_refusal(bench: Bench) -> None:
     async def slow() -> bytes:
         raise Refusal(Reason.BODY_TIMEOUT)
 
-    assert (await bench.ingest(bench.endpoint()).receive(head(), slow)).status == 408
+    assert (await receive(bench.ingest(bench.endpoint()), head(), slow)).status == 408
 
 
 async def test_a_spool_that_does_not_answer_in_time_is_no_success(
@@ -375,7 +377,7 @@ async def test_a_spool_that_does_not_answer_in_time_is_no_success(
         inspector = Listening()
         endpoint = replace(bench.endpoint(), inspector=inspector)
         ingest = bench.ingest(endpoint, answer_within=0.1)
-        ack = await ingest.receive(head(), reading(body()))
+        ack = await receive(ingest, head(), reading(body()))
         other.execute("ROLLBACK")
     assert ack.status == 502
     assert inspector.rulings == [IngestResult(Verdict.UNAVAILABLE, late=True)]
@@ -390,7 +392,7 @@ async def test_a_sender_in_a_hurry_is_answered_sooner(bench: Bench, tmp_path: Pa
         hurried = replace(
             bench.endpoint(), inspector=inspector, answer_deadline=timedelta(milliseconds=100)
         )
-        ack = await bench.ingest(hurried, answer_within=60).receive(head(), reading(body()))
+        ack = await receive(bench.ingest(hurried, answer_within=60), head(), reading(body()))
         other.execute("ROLLBACK")
     assert ack.status == 502
     # Late by our own limit, not because the spool gave up.
@@ -411,7 +413,7 @@ async def test_what_comes_before_storing_takes_its_part_of_the_time(
         inspector = Listening()
         endpoint = replace(bench.endpoint(), inspector=inspector)
         # With an hour for storing alone, the test would wait for it.
-        ack = await bench.ingest(endpoint, answer_within=3600, clock=clock).receive(head(), read)
+        ack = await receive(bench.ingest(endpoint, answer_within=3600, clock=clock), head(), read)
         other.execute("ROLLBACK")
     assert ack.status == 502
     assert inspector.rulings == [IngestResult(Verdict.UNAVAILABLE, late=True)]
@@ -434,7 +436,7 @@ class Exploding:
 
 async def test_our_own_mistake_asks_the_provider_to_come_again(bench: Bench) -> None:
     endpoint = replace(bench.endpoint(), inspector=Exploding())
-    ack = await bench.ingest(endpoint).receive(head(), reading(body()))
+    ack = await receive(bench.ingest(endpoint), head(), reading(body()))
     assert ack.status == 502
     assert [line["event"] for line in bench.lines()] == ["delivery_fault", "delivery"]
 
@@ -445,7 +447,7 @@ async def test_a_spool_that_cannot_be_trusted_ends_the_process(bench: Bench) -> 
             raise SpoolBroken("disk I/O error")
 
     endpoint = replace(bench.endpoint(), inspector=Broken())
-    ack = await bench.ingest(endpoint).receive(head(), reading(body()))
+    ack = await receive(bench.ingest(endpoint), head(), reading(body()))
     assert ack.status == 502
     assert len(bench.gave_up) == 1
 
@@ -463,7 +465,7 @@ async def test_a_proxied_delivery_is_answered_as_its_upstream_answers(
         Upstream(answer(status, fields, b'{"a":1}')) as upstream,
         bench.passing(upstream.url),
     ):
-        ack = await bench.ingest(bench.proxied()).receive(head(), reading(content))
+        ack = await receive(bench.ingest(bench.proxied()), head(), reading(content))
     assert ack == Ack(status, b'{"a":1}', "application/problem+json")
     [received] = upstream.received
     assert (received.method, received.body) == ("POST", content)
@@ -480,7 +482,7 @@ async def test_a_proxied_delivery_is_not_stored_and_no_duplicate(bench: Bench) -
     async with Upstream() as upstream, bench.passing(upstream.url):
         ingest = bench.ingest(bench.proxied())
         for _ in range(2):
-            assert (await ingest.receive(head(), reading(content))).status == 200
+            assert (await receive(ingest, head(), reading(content))).status == 200
     assert len(upstream.received) == 2
     assert len({each.values("webhook-id")[0] for each in upstream.received}) == 2
     assert (await bench.spool.page(Query())).records == ()
@@ -518,7 +520,7 @@ class Listening:
 async def test_the_provider_shapes_what_is_passed_back(bench: Bench) -> None:
     inspector, content = Listening(), body()
     async with Upstream(answer(204)) as upstream, bench.passing(upstream.url):
-        ack = await bench.ingest(bench.proxied(inspector)).receive(head(), reading(content))
+        ack = await receive(bench.ingest(bench.proxied(inspector)), head(), reading(content))
     assert ack == Ack(299, b"shaped")
     [(answered, asked)] = inspector.passing
     assert answered == Ack(204, b"", "")
@@ -529,7 +531,7 @@ async def test_the_provider_shapes_what_is_passed_back(bench: Bench) -> None:
 async def test_a_provider_that_cannot_shape_it_asks_for_another_try(bench: Bench) -> None:
     async with Upstream() as upstream, bench.passing(upstream.url):
         endpoint = bench.proxied(Listening(broken=True))
-        ack = await bench.ingest(endpoint).receive(head(), reading(body()))
+        ack = await receive(bench.ingest(endpoint), head(), reading(body()))
     assert ack.status == 502
     assert [line["event"] for line in bench.lines()] == ["attempt", "delivery_fault", "delivery"]
 
@@ -550,7 +552,7 @@ async def test_an_upstream_in_trouble_is_the_patient_answer(
 ) -> None:
     inspector = Listening()
     async with Upstream(behaviour) as upstream, bench.passing(upstream.url, within=0.3):
-        ack = await bench.ingest(bench.proxied(inspector)).receive(head(), reading(body()))
+        ack = await receive(bench.ingest(bench.proxied(inspector)), head(), reading(body()))
         assert len(upstream.received) == 1
     assert (ack.status, ack.body) == (502, b"")
     assert inspector.rulings == [IngestResult(Verdict.UNAVAILABLE, late=late)]
@@ -562,7 +564,7 @@ async def test_an_upstream_in_trouble_is_the_patient_answer(
 async def test_a_port_that_refuses_is_the_patient_answer(bench: Bench) -> None:
     with RefusingPort() as url:
         async with bench.passing(url):
-            ack = await bench.ingest(bench.proxied()).receive(head(), reading(body()))
+            ack = await receive(bench.ingest(bench.proxied()), head(), reading(body()))
     assert ack.status == 502
     assert [each.outcome for each in bench.passed] == [Unreachable("refused")]
 
@@ -579,14 +581,14 @@ async def test_a_port_that_refuses_is_the_patient_answer(bench: Bench) -> None:
 async def test_what_is_refused_never_reaches_the_upstream(
     asked: RequestHead, content: bytes, status: int, bench: Bench
 ) -> None:
-    ack = await bench.ingest(bench.proxied()).receive(asked, reading(content))
+    ack = await receive(bench.ingest(bench.proxied()), asked, reading(content))
     assert ack.status == status
     assert bench.lines()[-1]["verdict"] == "refused"
 
 
 async def test_a_dashboard_test_message_goes_no_further_in_proxy_mode_either(bench: Bench) -> None:
     content = body(order_id="payment_notif_test_M004123_1")
-    assert (await bench.ingest(bench.proxied()).receive(head(), reading(content))).status == 200
+    assert (await receive(bench.ingest(bench.proxied()), head(), reading(content))).status == 200
     [record] = (await bench.spool.page(Query())).records
     assert record.status == "test"
 
@@ -595,7 +597,7 @@ async def test_the_upstream_may_take_longer_than_our_own_part(bench: Bench) -> N
     release = asyncio.Event()
     async with Upstream(when(release, answer(200))) as upstream, bench.passing(upstream.url):
         ingest = bench.ingest(bench.proxied(), answer_within=0.01)
-        receiving = asyncio.ensure_future(ingest.receive(head(), reading(body())))
+        receiving = asyncio.ensure_future(receive(ingest, head(), reading(body())))
         await upstream.has_received(1)
         asyncio.get_running_loop().call_later(0.05, release.set)
         assert (await receiving).status == 200
@@ -608,9 +610,9 @@ async def test_a_crowd_is_turned_away_at_once(bench: Bench) -> None:
         bench.passing(upstream.url, concurrency=1),
     ):
         ingest = bench.ingest(bench.proxied(inspector))
-        first = [asyncio.ensure_future(ingest.receive(head(), reading(body()))) for _ in range(2)]
+        first = [asyncio.ensure_future(receive(ingest, head(), reading(body()))) for _ in range(2)]
         await upstream.has_received(1)
-        assert (await ingest.receive(head(), reading(body()))).status == 502
+        assert (await receive(ingest, head(), reading(body()))).status == 502
         release.set()
         assert {(await each).status for each in first} == {299}
     assert inspector.rulings == [IngestResult(Verdict.UNAVAILABLE, Reason.OVERLOAD)]
@@ -625,22 +627,35 @@ async def test_a_proxied_shape_is_passed_on_from_an_endpoint_that_stores(bench: 
     async with Upstream() as upstream, bench.passing(upstream.url + "/base"):
         ingest = bench.ingest(endpoint)
         for target in ("/hook/stored", "/hook/asked/7?a=b"):
-            assert (await ingest.receive(head(target=target), reading(body()))).status == 200
+            assert (await receive(ingest, head(target=target), reading(body()))).status == 200
     assert [each.target for each in upstream.received] == ["/base/asked/7?a=b"]
     assert len((await bench.spool.page(Query())).records) == 1
 
 
 async def test_a_client_with_enough_in_hand_is_asked_to_come_again(bench: Bench) -> None:
-    told: list[str] = []
-
-    def enough(client: Address) -> None:
-        told.append(str(client))
-        raise Refusal(Reason.TOO_MANY_CONNECTIONS)
-
     host = HostOnOrder()
     knock = Knock([host], timedelta(seconds=1), SystemClock())
     endpoint = replace(bench.endpoint(host), knock=knock)
-    ack = await bench.ingest(endpoint).receive(head(STRANGER), unread, enough)
-    assert (ack.status, told, host.generation) == (502, [STRANGER], 0)
+    bench.per_client = 1
+    ingest = bench.ingest(endpoint)
+    in_flight = ingest.admit(head(STRANGER))
+    ack = await receive(ingest, head(STRANGER), unread)
+    assert (ack.status, host.generation) == (502, 0)
+    ingest.finish(in_flight)
     (line,) = bench.lines()
     assert (line["endpoint"], line["reason"]) == ("midtrans", "too_many_connections")
+    assert line["client"] == STRANGER
+
+
+async def test_ingest_is_idle_when_every_request_is_finished(bench: Bench) -> None:
+    ingest = bench.ingest(bench.endpoint())
+    await ingest.idle()
+    first, second = ingest.admit(head()), ingest.admit(head(STRANGER))
+    idle = asyncio.ensure_future(ingest.idle())
+    ingest.finish(first)
+    await asyncio.sleep(0)
+    assert not idle.done()
+    ingest.finish(second)
+    await idle
+    # What was given up unanswered is no delivery.
+    assert [line["status"] for line in bench.lines()] == [403]

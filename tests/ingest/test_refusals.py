@@ -24,7 +24,7 @@ from relay.core.request import (
     Via,
 )
 from relay.core.secret import Secret
-from relay.ingest.pipeline import Endpoint
+from relay.ingest.admission import Endpoint
 from relay.ingest.refusals import RefusalRecorder, RefusalReleaser, headers_to_keep
 from relay.ingest.routing import Routes
 from relay.providers import EndpointOptions, Inspector, Provider, SampleOrder, Window
