@@ -52,7 +52,10 @@ def _ids(prefix: str) -> Callable[[datetime], str]:
 MAX_PART: Final = 128
 
 _PLAIN_PART = rf"[A-Za-z0-9._ +/=@-]{{0,{MAX_PART}}}"
-_PLAIN = re.compile(rf"{_PLAIN_PART}(?::{_PLAIN_PART})*", re.ASCII)
+# By their number of parts: a plain part holds no colon, so that those in a key stand between them.
+_PLAIN_KEYS = tuple(
+    re.compile(":".join([_PLAIN_PART] * parts), re.ASCII).fullmatch for parts in range(9)
+)
 
 
 def spell(*parts: str) -> str:
@@ -62,19 +65,14 @@ def spell(*parts: str) -> str:
     percent-encoded, and a part longer than `MAX_PART` becomes `*` and its SHA-256.
     """
     key = ":".join(parts)
-    # As a rule every part is plain, and the colons are those between them.
-    if key.count(":") == len(parts) - 1 and _PLAIN.fullmatch(key):
+    number = len(parts)
+    if number < len(_PLAIN_KEYS) and _PLAIN_KEYS[number](key):
         return key
     return ":".join([_part(part) for part in parts])
 
 
-def of_body(body: bytes) -> str:
-    """Return the key of a message that carries no identifier: its SHA-256."""
-    return of_digest(hashlib.sha256(body).digest())
-
-
 def of_digest(digest: bytes) -> str:
-    """Return the key of a message by the SHA-256 of its body."""
+    """Return the key of a message that carries no identifier: the SHA-256 of its body."""
     return f"sha256:{digest.hex()}"
 
 

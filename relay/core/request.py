@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
+from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar, dataclass_transform
 
@@ -34,23 +35,40 @@ def frozen(cls: type[T]) -> type[T]:
 class Headers:
     """Header fields in the order received. Names compare without case, values are Latin-1 text.
 
-    Latin-1 maps every byte to one character, so `value.encode("latin-1")` is what arrived.
+    Latin-1 maps every byte to one character, so `value.encode("latin-1")` is what arrived. An index
+    by lower-case name is built once, at the first look-up.
     """
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_by_name", "_fields")
 
     def __init__(self, fields: tuple[tuple[str, str], ...] = ()) -> None:
         self._fields = fields
+        self._by_name: dict[str, tuple[str, ...]] | None = None
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return every value of this field, in order; empty when it is absent."""
-        wanted = name.lower()
-        return tuple([value for key, value in self._fields if key.lower() == wanted])
+        return (self._by_name or self._index()).get(name.lower(), ())
+
+    def single(self, name: str) -> str | None:
+        """Return the value of a field that is there once and not empty; None of any other.
+
+        name: in lower case.
+        """
+        values = (self._by_name or self._index()).get(name)
+        return values[0] or None if values is not None and len(values) == 1 else None
 
     def only(self, *names: str) -> "Headers":
         """Return the fields with these names, in the order received."""
         wanted = _lower(names)
         return Headers(tuple([item for item in self._fields if item[0].lower() in wanted]))
+
+    def _index(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for key, value in self._fields:
+            name = key.lower()
+            found[name] = (*found[name], value) if name in found else (value,)
+        self._by_name = found
+        return found
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._fields)
@@ -124,13 +142,20 @@ class ClientAddress:
 
 @frozen
 class Delivery:
-    """One whole request from a provider. `remainder` is the path below a prefix endpoint."""
+    """One whole request from a provider. `remainder` is the path below a prefix endpoint.
+
+    body_sha256: computed here, once; signatures, keys of events and log lines take it from here.
+    """
 
     endpoint: str
     head: RequestHead
     client: ClientAddress
     remainder: str
     body: bytes
+    body_sha256: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.body_sha256 = sha256(self.body).digest()  # type: ignore[misc] # frozen from here on
 
 
 class OnConflict(StrEnum):

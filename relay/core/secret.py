@@ -42,6 +42,20 @@ class Secret:
         return hash(self._value)
 
 
+class RevealedSecrets(tuple[bytes, ...]):
+    """The bytes of several secrets, revealed once for all that is verified; prints `***`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, secrets: Iterable[Secret]) -> "RevealedSecrets":
+        """Reveal these secrets, in their order."""
+        return cls(secret.reveal() for secret in secrets)
+
+    def __repr__(self) -> str:
+        return "***"
+
+
 # ---- masking --------------------------------------------------------------------------------
 
 MASK: Final = "***"

@@ -125,7 +125,10 @@ class AnswerContext:
 
 
 class Inspector(Protocol):
-    """A provider bound to one endpoint. Pure: no I/O, no clock; the delivery holds the time."""
+    """A provider bound to one endpoint. Pure: no I/O, no clock; the delivery holds the time.
+
+    Keys are revealed and patterns compiled when it is bound; signed times are parsed once.
+    """
 
     @property
     def signs_query(self) -> bool:
@@ -135,7 +138,8 @@ class Inspector(Protocol):
         """Verify the delivery, and return its event key and what the signature covers.
 
         on_signed: called with each signed text directly before its signature is verified, in
-            order; `relay explain` shows them. Never called with a secret or a token.
+            order; `relay explain` shows them. Never called with a secret or a token. For
+            `ignore_signed` no text is put together.
 
         Raises:
             Refusal: with the reason of the first check that failed.

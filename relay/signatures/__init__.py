@@ -4,9 +4,8 @@ A verifier returns the position of the secret or raises; it returns no bool that
 ignore.
 """
 
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable
-from hmac import compare_digest
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 from relay.core.errors import Reason, Refusal
@@ -30,21 +29,6 @@ class Verifier(Protocol):
         """
 
 
-def matching_position(given: bytes, expected: Iterable[bytes]) -> int:
-    """Return the position, from 0, of the first expected value that equals the given one.
-
-    All are compared, each in constant time, so that time tells neither which one fits nor how much
-    of it.
-
-    Raises:
-        Refusal: SIGNATURE_MISMATCH when none does.
-    """
-    matches = [compare_digest(each, given) for each in expected]
-    if not any(matches):
-        raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")
-    return matches.index(True)
-
-
 def decode(signature: str, encoding: Encoding) -> bytes:
     """Decode a signature that is in canonical Base64 or lower-case hexadecimal.
 
@@ -56,8 +40,8 @@ def decode(signature: str, encoding: Encoding) -> bytes:
             found = bytes.fromhex(signature)
             canonical = found.hex()
         else:
-            found = b64decode(signature, validate=True)
-            canonical = b64encode(found).decode("ascii")
+            found = a2b_base64(signature)
+            canonical = b2a_base64(found, newline=False).decode("ascii")
     except ValueError:
         found, canonical = b"", ""
     # Writing it again leaves one spelling.
@@ -89,4 +73,4 @@ OnSigned = Callable[[SignedText], None]
 
 
 def ignore_signed(_: SignedText) -> None:
-    """The default `OnSigned`: does nothing."""
+    """The default `OnSigned`: does nothing. No text is put together to be given to it."""

@@ -28,6 +28,9 @@ MIN_BITS: Final = 2048
 #: OpenSSL verifies nothing with a longer modulus.
 MAX_BITS: Final = 16384
 
+_PADDING: Final = PKCS1v15()
+_HASH: Final = SHA256()
+
 K = TypeVar("K")
 
 _LABELS = ("PUBLIC KEY", "RSA PUBLIC KEY")
@@ -77,7 +80,8 @@ class Rsa:
         Raises:
             UnusableKey: one of them is no such key.
         """
-        self._keys = _parse_all(keys, _rsa_key)
+        parsed = _parse_all(keys, _rsa_key)
+        self._keys = tuple((key, (key.key_size + 7) // 8) for key in parsed)
 
     def verify(self, message: bytes, signature: str) -> int:
         """Return the position, from 0, of the first key under which `signature` fits `message`.
@@ -87,11 +91,11 @@ class Rsa:
                 bytes, or is not as long as the modulus.
         """
         given = decode(signature, "base64")
-        for position, key in enumerate(self._keys):
-            if len(given) != (key.key_size + 7) // 8:
+        for position, (key, size) in enumerate(self._keys):
+            if len(given) != size:
                 continue
             try:
-                key.verify(given, message, PKCS1v15(), SHA256())
+                key.verify(given, message, _PADDING, _HASH)
             except InvalidSignature:
                 continue
             return position
@@ -144,7 +148,7 @@ def sign_rsa(key: Secret, message: bytes) -> str:
     if not isinstance(private, RSAPrivateKey):
         raise ValueError("the private key is not an RSA key")  # noqa: TRY004 - a bad value
     _check_strength(private.public_key())
-    return b64encode(private.sign(message, PKCS1v15(), SHA256())).decode("ascii")
+    return b64encode(private.sign(message, _PADDING, _HASH)).decode("ascii")
 
 
 # ---- keys -----------------------------------------------------------------------------------

@@ -3,18 +3,24 @@
 import base64
 import binascii
 import hashlib
-import hmac
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from hmac import compare_digest
+from hmac import digest as hmac_digest
+from types import MappingProxyType
+from typing import Final, Literal
 
 from relay.core.errors import Reason, Refusal
-from relay.core.secret import Secret
-from relay.signatures import Encoding, matching_position
+from relay.core.secret import RevealedSecrets, Secret
+from relay.signatures import Encoding
 
 # ---- HMAC (RFC 2104) ------------------------------------------------------------------------
 
 Algorithm = Literal["sha1", "sha256", "sha512"]
+
+_HASHES: Final = MappingProxyType(
+    {"sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha512": hashlib.sha512}
+)
 
 
 class Hmac:
@@ -22,9 +28,11 @@ class Hmac:
 
     def __init__(self, algorithm: Algorithm, secrets: Sequence[Secret], encoding: Encoding) -> None:
         self._algorithm = algorithm
-        self._secrets = tuple(secrets)
+        self._keys = RevealedSecrets.of(secrets)
         self._encoding = encoding
-        self._length = len(self._encode(hashlib.new(algorithm).digest()))
+        self._hex = encoding == "hex"
+        size: int = _HASHES[algorithm]().digest_size
+        self._length = size * 2 if self._hex else (size + 2) // 3 * 4
 
     def verify(self, message: bytes, signature: str) -> int:
         """Return the position, from 0, of the secret under which `signature` fits `message`.
@@ -37,15 +45,17 @@ class Hmac:
             raise Refusal(
                 Reason.SIGNATURE_MISMATCH, f"not {self._length} characters of {self._encoding}"
             )
-        # Comparing the text, not the bytes it stands for, leaves one spelling that fits.
-        expected = (self._mac(message, key) for key in self._secrets)
-        return matching_position(signature.encode("ascii"), expected)
-
-    def _mac(self, message: bytes, secret: Secret) -> bytes:
-        return self._encode(hmac.digest(secret.reveal(), message, self._algorithm))
-
-    def _encode(self, mac: bytes) -> bytes:
-        return b64encode(mac) if self._encoding == "base64" else mac.hex().encode("ascii")
+        # Comparing the text, not the bytes it stands for, leaves one spelling that fits. Every
+        # secret is tried, so that time does not tell which one fits.
+        found = -1
+        for position, key in enumerate(self._keys):
+            mac = hmac_digest(key, message, self._algorithm)
+            expected = mac.hex() if self._hex else b2a_base64(mac, newline=False).decode("ascii")
+            if compare_digest(expected, signature) and found < 0:
+                found = position
+        if found < 0:
+            raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")
+        return found
 
 
 # ---- keyed digest: the hash of the message followed by the secret; not an HMAC --------------
@@ -55,9 +65,9 @@ class Digest:
     """Verifies lower-case hexadecimal digests of the message followed by the secret."""
 
     def __init__(self, algorithm: Algorithm, secrets: Sequence[Secret]) -> None:
-        self._algorithm = algorithm
-        self._secrets = tuple(secrets)
-        self._length = hashlib.new(algorithm).digest_size * 2
+        self._keys = RevealedSecrets.of(secrets)
+        self._hash = _HASHES[algorithm]
+        self._length = self._hash().digest_size * 2
 
     def verify(self, message: bytes, signature: str) -> int:
         """Return the position, from 0, of the secret under which `signature` fits `message`.
@@ -70,15 +80,21 @@ class Digest:
             raise Refusal(
                 Reason.SIGNATURE_MISMATCH, f"not {self._length} lower-case hexadecimal digits"
             )
-        # Comparing the text, not the bytes it stands for, leaves one spelling that fits.
-        expected = (self._digest(message, key) for key in self._secrets)
-        return matching_position(signature.encode("ascii"), expected)
-
-    def _digest(self, message: bytes, secret: Secret) -> bytes:
-        return hashlib.new(self._algorithm, message + secret.reveal()).hexdigest().encode("ascii")
+        # The text is compared, and with every secret: as in `Hmac`.
+        found = -1
+        for position, key in enumerate(self._keys):
+            expected = self._hash(message + key).hexdigest()
+            if compare_digest(expected, signature) and found < 0:
+                found = position
+        if found < 0:
+            raise Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")
+        return found
 
 
 # ---- token: authenticates the sender and covers no content ----------------------------------
+
+
+_sha256 = hashlib.sha256
 
 
 class Token:
@@ -89,7 +105,7 @@ class Token:
     """
 
     def __init__(self, secrets: Sequence[Secret]) -> None:
-        self._digests = tuple(Secret(_digest(secret.reveal())) for secret in secrets)
+        self._digests = RevealedSecrets(_sha256(secret.reveal()).digest() for secret in secrets)
 
     def verify(self, message: bytes, signature: str) -> int:  # noqa: ARG002 - it is not covered
         """Return the position, from 0, of the secret that equals `signature`; ignores `message`.
@@ -100,17 +116,16 @@ class Token:
             Refusal: SIGNATURE_MISMATCH when it equals none, or is empty.
         """
         try:
-            given = _digest(signature.encode("latin-1"))
+            given = _sha256(signature.encode("latin-1")).digest()
         except UnicodeEncodeError:
             raise Refusal(Reason.SIGNATURE_MISMATCH, "the token is not Latin-1 text") from None
-        matches = [hmac.compare_digest(digest.reveal(), given) for digest in self._digests]
-        if not (signature and any(matches)):
+        found = -1
+        for position, digest in enumerate(self._digests):
+            if compare_digest(digest, given) and found < 0:
+                found = position
+        if found < 0 or not signature:
             raise Refusal(Reason.SIGNATURE_MISMATCH, "the token fits no secret")
-        return matches.index(True)
-
-
-def _digest(token: bytes) -> bytes:
-    return hashlib.sha256(token).digest()
+        return found
 
 
 # ---- signing for upstreams (Standard Webhooks 1.0, symmetric `v1`) --------------------------
@@ -138,7 +153,7 @@ class Signer:
         timestamp: seconds since 1970, as in `webhook-timestamp`.
         """
         signed = f"{message_id}.{timestamp}.".encode() + body
-        digests = (hmac.digest(key, signed, "sha256") for key in self._keys)
+        digests = (hmac_digest(key, signed, "sha256") for key in self._keys)
         return " ".join("v1," + base64.b64encode(digest).decode() for digest in digests)
 
 

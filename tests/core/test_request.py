@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from ipaddress import ip_address
 
 import pytest
 
-from relay.core.request import Headers, RequestHead, frozen
+from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via, frozen
 
 
 @frozen
@@ -52,8 +53,33 @@ def test_only_some_fields_stay_in_the_order_received() -> None:
     assert list(FIELDS.only("HOST")) == [("Host", "h")]
 
 
+def test_a_single_value_is_there_once_and_not_empty() -> None:
+    fields = Headers((("A", "1"), ("B", ""), ("C", "2"), ("c", "2"), ("D", ""), ("d", "3")))
+    assert [fields.single(name) for name in "abcde"] == ["1", None, None, None, None]
+    assert Headers().single("a") is None
+
+
+def test_a_look_up_changes_nothing_of_what_is_compared() -> None:
+    fields = (("A", "1"), ("b", "2"))
+    asked, fresh = Headers(fields), Headers(fields)
+    assert asked.values("B") == asked.values("b") == ("2",)
+    assert (asked, hash(asked), list(asked)) == (fresh, hash(fresh), list(fresh))
+
+
 def test_values_are_not_shown() -> None:
     assert repr(Headers((("Authorization", "canary"),))) == "Headers(Authorization)"
+
+
+# ---- deliveries -----------------------------------------------------------------------------
+
+
+def test_a_delivery_holds_the_hash_of_its_body() -> None:
+    peer = ip_address("192.0.2.1")
+    head = RequestHead("POST", "/a", Headers(), peer, datetime(2026, 1, 5, tzinfo=UTC))
+    first = Delivery("a", head, ClientAddress(peer, Via.PEER), "", b"{}")
+    assert first.body_sha256 == sha256(b"{}").digest()
+    assert replace(first, body=b"[]").body_sha256 == sha256(b"[]").digest()
+    assert "body_sha256" not in repr(first)
 
 
 # ---- the head -------------------------------------------------------------------------------

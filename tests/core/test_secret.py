@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from relay.core.request import Headers
-from relay.core.secret import Mask, Secret
+from relay.core.secret import Mask, RevealedSecrets, Secret
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ CANARY = "canary-7f3a"
         repr(Holder(Secret(CANARY))),
         repr([Secret(CANARY)]),
         repr(Secret(CANARY.encode())),
+        repr(RevealedSecrets.of([Secret(CANARY), Secret(CANARY)])),
+        f"{RevealedSecrets.of([Secret(CANARY)])}",
+        repr([RevealedSecrets.of([Secret(CANARY)])]),
     ],
 )
 def test_it_prints_stars(shown: str) -> None:
@@ -35,6 +38,7 @@ def test_it_prints_stars(shown: str) -> None:
 
 def test_it_is_revealed_as_bytes() -> None:
     assert Secret(CANARY).reveal() == Secret(CANARY.encode()).reveal() == CANARY.encode()
+    assert [*RevealedSecrets.of([Secret("a"), Secret(CANARY)])] == [b"a", CANARY.encode()]
 
 
 def test_equal_secrets_are_equal_and_an_empty_one_is_false() -> None:

@@ -9,10 +9,9 @@ move from one field to the next under the same signature.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from datetime import date, timedelta, timezone
 from secrets import token_hex
-from types import MappingProxyType
 from typing import Final
 from uuid import uuid4
 
@@ -118,27 +117,32 @@ INFO: Final = ProviderInfo(
     reviewed=date(2026, 11, 21),
 )
 
-Shapes = Mapping[str, re.Pattern[str]]
+#: The signed fields in their order, each with the `fullmatch` of the shape that it must have.
+Shapes = tuple[tuple[str, Callable[[str], object]], ...]
 
-_STATUS_CODE = re.compile(r"[2-5][0-9]{2}")
-_PAYMENT: Final[Shapes] = MappingProxyType(
-    {
-        "order_id": re.compile(r".+", re.DOTALL),
-        "status_code": _STATUS_CODE,
-        "gross_amount": re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]{1,2})?"),
-    }
+_STATUS_CODE = re.compile(r"[2-5][0-9]{2}").fullmatch
+_ANY = re.compile(r".+", re.DOTALL).fullmatch
+_PAYMENT: Final[Shapes] = (
+    ("order_id", _ANY),
+    ("status_code", _STATUS_CODE),
+    ("gross_amount", re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]{1,2})?").fullmatch),
 )
 # A word between the two ids keeps a payment's signature, which ends in digits, from fitting here.
-_ACCOUNT: Final[Shapes] = MappingProxyType(
-    {
-        "account_id": re.compile(r".+", re.DOTALL),
-        "account_status": re.compile(r"[A-Za-z_]+"),
-        "status_code": _STATUS_CODE,
-    }
+_ACCOUNT: Final[Shapes] = (
+    ("account_id", _ANY),
+    ("account_status", re.compile(r"[A-Za-z_]+").fullmatch),
+    ("status_code", _STATUS_CODE),
 )
+_SIGNED_NAMES: Final = tuple(name for name, _ in _PAYMENT)
+_ACCOUNT_NAMES: Final = tuple(name for name, _ in _ACCOUNT)
+_DIGITS: Final = "0123456789"
 _ACCOUNT_STATUSES = ("PENDING", "ENABLED", "DISABLED", "EXPIRED")
-_CENTS = re.compile(r"\.[0-9]{1,2}\Z")
-_DIGITS = frozenset("0123456789")
+
+# In digits: a status code and the first digit of an amount, which begins with 0 only when it is 0.
+_SPLIT = re.compile(r"(?=[2-5][0-9]{2}(?:[1-9]|0\Z))")
+
+#: What the event key holds of a payment.
+_NAMED = ("order_id", "transaction_id", "transaction_status", "status_code", "fraud_status")
 
 _TEST_PREFIX = "payment_notif_test_"
 _REFUND_IDS = (
@@ -147,6 +151,7 @@ _REFUND_IDS = (
     "refund_key",
     "bank_confirmed_at",
 )
+_REFUND_FIELDS: Final = frozenset(("refund_amount", "refunds", *_REFUND_IDS))
 
 
 class _MidtransInspector:
@@ -160,7 +165,7 @@ class _MidtransInspector:
         message = strict_json.parse_object(delivery.body)
         if "account_id" in message and "order_id" not in message:
             return self._verify_account(message, on_signed)
-        return self._verify_payment(message, delivery.body, on_signed)
+        return self._verify_payment(message, delivery.body_sha256, on_signed)
 
     def answer(self, result: IngestResult, context: AnswerContext) -> Ack:  # noqa: ARG002 - the result says it all
         return plain_answer(result, INFO.methods)
@@ -169,19 +174,25 @@ class _MidtransInspector:
         return answered
 
     def _verify_payment(
-        self, message: JsonObject, body: bytes, on_signed: OnSigned
+        self, message: JsonObject, body_sha256: bytes, on_signed: OnSigned
     ) -> Verification:
         secret, fields = self._verify_signature(message, _PAYMENT, on_signed)
-        order_id = _text(message.get("order_id"))
+        order_id, transaction, status, code, fraud = _texts(message)
         if self._order_ids is not None and not self._order_ids.fullmatch(order_id):
             raise Refusal(Reason.FIELD_INVALID, "order_id does not match order_id_pattern")
-        transaction = _text(message.get("transaction_id")) or order_id
-        status = _text(message.get("transaction_status")).lower()
+        transaction = transaction or order_id
+        status = status.lower()
+        if not transaction:
+            key = ids.of_digest(body_sha256)
+        elif _REFUND_FIELDS.isdisjoint(message):
+            key = ids.spell(transaction, status, code, fraud)
+        else:
+            key = ids.spell(transaction, status, code, fraud, *_refunds(message))
         return Verification(
-            key=_payment_key(message, transaction, status, body),
+            key=key,
             content=strict_json.content_digest(message),
-            signed=tuple(fields),
-            ambiguous=self._is_ambiguous(tuple(fields.values())),
+            signed=_SIGNED_NAMES if fields else (),
+            ambiguous=bool(fields) and self._is_ambiguous(*fields),
             secret=secret,
             subject=ids.spell(transaction) if transaction else None,
             is_initial=status == "pending",
@@ -190,7 +201,7 @@ class _MidtransInspector:
 
     def _verify_account(self, message: JsonObject, on_signed: OnSigned) -> Verification:
         secret, fields = self._verify_signature(message, _ACCOUNT, on_signed)
-        account, status, code = (_text(message.get(name)) for name in _ACCOUNT)
+        account, status, code = (_text(message.get(name)) for name in _ACCOUNT_NAMES)
         content = strict_json.content_digest(message)
         shifted = (word for word in _ACCOUNT_STATUSES if word != status)
         return Verification(
@@ -198,7 +209,7 @@ class _MidtransInspector:
             # whatever differs makes another event, and only an exact copy counts as a repeat.
             key=ids.spell(account, status, code, content.hex()[:32]),
             content=content,
-            signed=tuple(fields),
+            signed=_ACCOUNT_NAMES if fields else (),
             ambiguous=bool(fields) and any((account + status).endswith(word) for word in shifted),
             secret=secret,
             subject=ids.spell(account) if account else None,
@@ -206,49 +217,47 @@ class _MidtransInspector:
 
     def _verify_signature(
         self, message: JsonObject, shapes: Shapes, on_signed: OnSigned
-    ) -> tuple[int | None, Mapping[str, str]]:
-        """Return the position of the secret and the signed fields; None and {} when unsigned."""
+    ) -> tuple[int | None, list[str]]:
+        """Return the position of the secret and the signed values; None and [] when unsigned."""
         if self._digest is None:
-            return None, {}
+            return None, []
         signature = message.get("signature_key")
         if not isinstance(signature, str) or not signature:
             raise Refusal(Reason.SIGNATURE_MISSING, "signature_key is missing, empty or no string")
-        fields = {name: _required_field(message, name, shape) for name, shape in shapes.items()}
-        text = SignedText(("".join(fields.values()).encode(), None), signature)
-        on_signed(text)
-        return self._digest.verify(text.joined(), signature), fields
+        fields = []
+        for name, has_shape in shapes:
+            value = message.get(name)
+            if not isinstance(value, str):
+                raise Refusal(Reason.FIELD_INVALID, f"{name} is not a JSON string")
+            if not has_shape(value):
+                raise Refusal(Reason.FIELD_INVALID, f"{name} does not have its usual shape")
+            fields.append(value)
+        covered = "".join(fields).encode()
+        if on_signed is not ignore_signed:
+            on_signed(SignedText((covered, None), signature))
+        return self._digest.verify(covered, signature), fields
 
-    def _is_ambiguous(self, fields: tuple[str, ...]) -> bool:
+    def _is_ambiguous(self, order_id: str, status_code: str, amount: str) -> bool:
+        """Tell whether the joined text is also that of another order id, status code and amount.
+
+        Another split moves digits alone: all that follows its order id stands in the digits at the
+        end of the text, apart from the cents, which stay with the amount.
+        """
+        text = order_id + status_code + amount.partition(".")[0]
+        # An order id is not empty.
+        first = len(text.rstrip(_DIGITS)) or 1
+        if self._order_ids is None:
+            return len(_SPLIT.findall(text, first)) > 1
         return any(
-            split != fields and (self._order_ids is None or self._order_ids.fullmatch(split[0]))
-            for split in _splits("".join(fields))
+            split.start() != len(order_id) and self._order_ids.fullmatch(text[: split.start()])
+            for split in _SPLIT.finditer(text, first)
         )
 
 
-def _required_field(message: JsonObject, name: str, shape: re.Pattern[str]) -> str:
-    value = message.get(name)
-    if not isinstance(value, str):
-        raise Refusal(Reason.FIELD_INVALID, f"{name} is not a JSON string")
-    if not shape.fullmatch(value):
-        raise Refusal(Reason.FIELD_INVALID, f"{name} does not have its usual shape")
-    return value
-
-
-def _splits(joined: str) -> Iterator[tuple[str, str, str]]:
-    """Yield every split of the joined text into order id, status code and amount."""
-    ends = {len(joined)}
-    if cents := _CENTS.search(joined):
-        ends.add(cents.start())
-    for end in ends:
-        # The amount's digits end at `end`; its first digit moves left from there.
-        for first in range(end - 1, 3, -1):
-            if joined[first] not in _DIGITS:
-                break
-            if joined[first] == "0" and first != end - 1:
-                continue
-            status_code = joined[first - 3 : first]
-            if _STATUS_CODE.fullmatch(status_code):
-                yield joined[: first - 3], status_code, joined[first:]
+def _texts(message: JsonObject) -> list[str]:
+    """Return the fields of `_NAMED` as `_text` has them."""
+    values = map(message.get, _NAMED)
+    return [value if type(value) is str else _text(value) for value in values]
 
 
 def _text(value: JsonValue) -> str:
@@ -259,13 +268,6 @@ def _text(value: JsonValue) -> str:
         return ""
     text = strict_json.number_text(value)
     return strict_json.content_digest(value).hex() if text is None else text
-
-
-def _payment_key(message: JsonObject, transaction: str, status: str, body: bytes) -> str:
-    if not transaction:
-        return ids.of_body(body)
-    code, fraud = _text(message.get("status_code")), _text(message.get("fraud_status"))
-    return ids.spell(transaction, status, code, fraud, *_refunds(message))
 
 
 def _refunds(message: JsonObject) -> tuple[str, ...]:
@@ -302,7 +304,7 @@ class _Midtrans:
 
     def sample(self, order: SampleOrder) -> Sample:
         message = _sample_message(order)
-        covered = "".join(message[name] for name in _PAYMENT)
+        covered = "".join(message[name] for name in _SIGNED_NAMES)
         signed = covered.encode() + order.secret.reveal()
         message["signature_key"] = hashlib.sha512(signed).hexdigest()
         headers = (

@@ -9,9 +9,11 @@ next, nor X-PARTNER-ID. Midtrans takes exactly 200 for success, and tries again 
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from secrets import randbelow
+from types import MappingProxyType
 from typing import Final
 
 from relay.core import ids, strict_json
@@ -104,6 +106,13 @@ INFO: Final = ProviderInfo(
     window=_WINDOW,
 )
 
+_SIGNED = ("body",)
+#: The names of header fields, as their index has them.
+_KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {name: name.lower() for name in (TIMESTAMP, SIGNATURE, PARTNER, EXTERNAL)}
+)
+#: Signed times that are remembered with what they say; a sender's clock gives few at a time.
+_TIMES: Final = 256
 _TIME = re.compile(
     # `fromisoformat` reads an offset of +06:60 as +07:00.
     r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?"
@@ -133,18 +142,19 @@ class _SnapInspector:
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         headers = delivery.head.headers
         signed_at = _single(headers, TIMESTAMP, Reason.SIGNATURE_MISSING)
-        self._check_partner(headers)
-        secret, at = self._verify_signature(delivery, signed_at, on_signed)
+        if self._partner_id is not None:
+            self._check_partner(self._partner_id, headers)
+        secret, day = self._verify_signature(delivery, signed_at, on_signed)
         message = strict_json.parse_object(delivery.body)
         content = strict_json.content_digest(message)
         # Nothing says that the three services count their ids together.
         service = SERVICES.get(delivery.remainder, "00")
         subject = _subject(message)
         return Verification(
-            key=ids.spell(service, _external_id(headers), at.date().isoformat()),
+            key=ids.spell(service, _external_id(headers), day),
             content=content,
             replay_digest=_replay_digest(service, subject, content, signed_at),
-            signed=("body",) if secret is not None else (),
+            signed=_SIGNED if secret is not None else (),
             secret=secret,
             subject=subject,
             is_initial=_status(message) in _INITIAL_STATUSES,
@@ -158,33 +168,32 @@ class _SnapInspector:
     def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:
         return snap_messages.proxied_answer(answered, context)
 
-    def _check_partner(self, headers: Headers) -> None:
-        if self._partner_id is None:
-            return
-        if _single(headers, PARTNER, Reason.SIGNATURE_MISSING) != self._partner_id:
+    @staticmethod
+    def _check_partner(partner_id: str, headers: Headers) -> None:
+        if _single(headers, PARTNER, Reason.SIGNATURE_MISSING) != partner_id:
             raise Refusal(Reason.SIGNATURE_MISMATCH, f"{PARTNER} is not partner_id")
 
     def _verify_signature(
         self, delivery: Delivery, signed_at: str, on_signed: OnSigned
-    ) -> tuple[int | None, datetime]:
-        """Return the position of the key, None when unsigned, and the signed time."""
+    ) -> tuple[int | None, str]:
+        """Return the position of the key, None when unsigned, and the day of the signed time."""
         if self._rsa is None:
-            return None, _parse_time(signed_at)
+            return None, _parse_time(signed_at)[1]
         signature = _single(delivery.head.headers, SIGNATURE, Reason.SIGNATURE_MISSING)
         # Reading the time costs nothing, a signature does.
-        at = _parse_time(signed_at)
-        refusal = Refusal(Reason.SIGNATURE_MISMATCH)
-        for signed in self._candidates(delivery, signed_at):
-            text = SignedText((signed,), signature)
-            on_signed(text)
+        at, day = _parse_time(signed_at)
+        refusal = None
+        for text in self._candidates(delivery, signed_at):
+            if on_signed is not ignore_signed:
+                on_signed(SignedText((text,), signature))
             try:
-                position = self._rsa.verify(text.joined(), signature)
+                position = self._rsa.verify(text, signature)
             except Refusal as error:
                 refusal = error
             else:
                 _check_age(delivery.head.received_at - at, self._window)
-                return position, at
-        raise refusal
+                return position, day
+        raise refusal or Refusal(Reason.SIGNATURE_MISMATCH)
 
     def _candidates(self, delivery: Delivery, signed_at: str) -> Iterator[bytes]:
         """Yield the texts that may have been signed, at most six, the likeliest first.
@@ -196,17 +205,16 @@ class _SnapInspector:
         head = delivery.head
         appended = delivery.remainder + head.query
         public = appended if self._prefix is None else self._prefix + appended
-        for body in _body_candidates(delivery.body):
-            digest = hashlib.sha256(body).hexdigest()
-            for path in dict.fromkeys((public, appended, head.target)):
+        digest = delivery.body_sha256.hex()
+        yield _string_to_sign(head.method, public, digest, signed_at)
+        paths = tuple(dict.fromkeys((public, appended, head.target)))
+        for path in paths[1:]:
+            yield _string_to_sign(head.method, path, digest, signed_at)
+        minified = minify(delivery.body)
+        if minified != delivery.body:
+            digest = hashlib.sha256(minified).hexdigest()
+            for path in paths:
                 yield _string_to_sign(head.method, path, digest, signed_at)
-
-
-def _body_candidates(body: bytes) -> Iterator[bytes]:
-    yield body
-    minified = minify(body)
-    if minified != body:
-        yield minified
 
 
 def _string_to_sign(method: str, path: str, digest: str, signed_at: str) -> bytes:
@@ -217,10 +225,10 @@ def _string_to_sign(method: str, path: str, digest: str, signed_at: str) -> byte
 
 
 def _single(headers: Headers, name: str, reason: Reason) -> str:
-    values = headers.values(name)
-    if len(values) != 1 or not values[0]:
+    value = headers.single(_KEYS[name])
+    if value is None:
         raise Refusal(reason, f"{name} is not there exactly once")
-    return values[0]
+    return value
 
 
 def _external_id(headers: Headers) -> str:
@@ -230,11 +238,13 @@ def _external_id(headers: Headers) -> str:
     return found
 
 
-def _parse_time(text: str) -> datetime:
-    """Parse X-TIMESTAMP into Jakarta's time zone, whose calendar day is part of the event key."""
+@lru_cache(maxsize=_TIMES)
+def _parse_time(text: str) -> tuple[datetime, str]:
+    """Parse X-TIMESTAMP; return it, and its calendar day in Jakarta: a part of the event key."""
     if _TIME.fullmatch(text):
         try:
-            return datetime.fromisoformat(text).astimezone(JAKARTA)
+            at = datetime.fromisoformat(text).astimezone(JAKARTA)
+            return at, at.date().isoformat()
         except (ValueError, OverflowError):
             pass
     raise Refusal(Reason.TIMESTAMP_INVALID, f"{TIMESTAMP} is not ISO 8601 with an offset")
@@ -255,13 +265,15 @@ def _replay_digest(service: str, subject: str | None, content: bytes, signed_at:
     is the same message; what names none has to be of the same time as well.
     """
     named = "" if subject is not None else signed_at
-    return hashlib.sha256(b"\n".join((service.encode(), named.encode(), content))).digest()
+    return hashlib.sha256(f"{service}\n{named}\n".encode() + content).digest()
 
 
 def _subject(message: JsonObject) -> str | None:
-    found = (value for name in _SUBJECTS if isinstance(value := message.get(name), str) and value)
-    subject = next(found, None)
-    return None if subject is None else ids.spell(subject)
+    for name in _SUBJECTS:
+        value = message.get(name)
+        if isinstance(value, str) and value:
+            return ids.spell(value)
+    return None
 
 
 def _status(message: JsonObject) -> str | None:

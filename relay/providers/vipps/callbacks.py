@@ -15,7 +15,6 @@ accepted without a token where addresses are enforced, and nowhere else. If Auth
 it is verified.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -124,7 +123,7 @@ class _CallbackInspector:
         info = message.get("transactionInfo")
         identity = _texts(info, "status", "transactionId") if isinstance(info, dict) else None
         order = ids.spell(order_id)
-        state = ids.of_body(delivery.body) if identity is None else ids.spell(*identity)
+        state = ids.of_digest(delivery.body_sha256) if identity is None else ids.spell(*identity)
         return Verification(
             key=f"{order}:{state}",
             content=strict_json.content_digest(message),
@@ -138,7 +137,7 @@ class _CallbackInspector:
         order = ids.spell(order_id)
         return Verification(
             # Two orders may go to one address, and a customer may ask for several.
-            key=f"{order}:shippingDetails:{ids.of_body(delivery.body)}",
+            key=f"{order}:shippingDetails:{ids.of_digest(delivery.body_sha256)}",
             content=strict_json.content_digest(message),
             secret=secret,
             subject=order,
@@ -155,7 +154,7 @@ class _CallbackInspector:
             # A user may consent again and remove it again, in the same words. To remove twice
             # does no harm; to take the second for a repeat would lose it.
             key=f"{removed}:{at:%Y%m%dT%H%M%S.%fZ}",
-            content=hashlib.sha256(delivery.body).digest(),
+            content=delivery.body_sha256,
             secret=secret,
             subject=removed,
         )
@@ -167,7 +166,7 @@ class _CallbackInspector:
         identity = _texts(message, "reference", "sessionState")
         reference = _texts(message, "reference")
         return Verification(
-            key=ids.of_body(delivery.body) if identity is None else ids.spell(*identity),
+            key=ids.of_digest(delivery.body_sha256) if identity is None else ids.spell(*identity),
             content=strict_json.content_digest(message),
             secret=secret,
             subject=None if reference is None else ids.spell(*reference),
@@ -177,10 +176,10 @@ class _CallbackInspector:
         """Return the position of the secret that the token is; None without secrets."""
         if self._token is None:
             return None
-        values = delivery.head.headers.values(_AUTHORIZATION)
-        if len(values) != 1 or not values[0]:
+        token = delivery.head.headers.single("authorization")
+        if token is None:
             raise Refusal(Reason.SIGNATURE_MISSING, f"{_AUTHORIZATION} is not there exactly once")
-        return self._token.verify(delivery.body, values[0])
+        return self._token.verify(delivery.body, token)
 
 
 def _parse_for_order(order_id: str, body: bytes) -> JsonObject:

@@ -9,13 +9,16 @@ taken, for seven days: a refusal delays every event behind it.
 """
 
 import hashlib
-import hmac
 import json
 import re
 from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
+from hmac import compare_digest
+from hmac import digest as hmac_digest
 from typing import Final
 from uuid import uuid4
 
@@ -48,7 +51,13 @@ _DATE = "x-ms-date"
 _CONTENT = "x-ms-content-sha256"
 _AUTHORIZATION = "Authorization"
 _SIGNED_HEADERS = f"SignedHeaders={_DATE};host;{_CONTENT}"
+#: Dates that are remembered with the time they stand for; a sender's clock gives few at a time.
+_DATES = 256
 _RFC1123 = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
+#: As the index of header fields has it.
+_AUTHORIZATION_KEY = "authorization"
+_SIGNED = ("body",)
+_NAMED = ("msn", "pspReference", "name", "reference")
 _NOT_ASCII = "something signed is not ASCII"
 _WRITE_URL = "write the URL registered at Vipps, such as https://pay.example.com/vipps"
 
@@ -90,14 +99,20 @@ class _VippsInspector:
         if self._hmac is not None:
             secret = self._verify_signature(self._hmac, delivery, on_signed)
         message = strict_json.parse_object(delivery.body)
-        merchant = _merchant(message)
+        merchant, psp_reference, name, reference = _texts(message)
+        # The reference would merge two partial captures of one payment; pspReference is the
+        # event's own. No published id tells the events of agreements, charges and log-ins apart.
+        if psp_reference and name:
+            key = ids.spell(merchant, psp_reference, name)
+        else:
+            key = ids.of_digest(delivery.body_sha256)
         return Verification(
-            key=_event_key(merchant, message, delivery.body),
+            key=key,
             content=strict_json.content_digest(message),
-            signed=("body",) if secret is not None else (),
+            signed=_SIGNED if secret is not None else (),
             secret=secret,
-            subject=_subject(merchant, message),
-            is_initial=message.get("name") == "CREATED",
+            subject=ids.spell(merchant, reference) if reference else None,
+            is_initial=name == "CREATED",
         )
 
     def answer(self, result: IngestResult, context: AnswerContext) -> Ack:  # noqa: ARG002 - the result says it all
@@ -107,28 +122,34 @@ class _VippsInspector:
         return answered
 
     def _verify_signature(self, verifier: Hmac, delivery: Delivery, on_signed: OnSigned) -> int:
-        headers = delivery.head.headers
-        signed_at = _single(headers, _DATE)
-        content = _single(headers, _CONTENT)
-        signature = _signature(_single(headers, _AUTHORIZATION))
-        url = self._url or received_url(delivery.head)
-        signed = _signed_text(delivery.head.method, url, signed_at, content)
-        text = SignedText((signed.encode("utf-8", "backslashreplace"),), signature)
-        on_signed(text)
-        if not hmac.compare_digest(_content_hash(delivery.body), _ascii(content)):
+        head = delivery.head
+        signed_at = _single(head.headers, _DATE)
+        content = _single(head.headers, _CONTENT)
+        signature = _signature(_single(head.headers, _AUTHORIZATION_KEY))
+        url = self._url or received_url(head)
+        signed = _signed_text(head.method, url, signed_at, content)
+        message = signed.encode("utf-8", "backslashreplace")
+        if on_signed is not ignore_signed:
+            on_signed(SignedText((message,), signature))
+        # One that is not ASCII fits no hash in Base64.
+        if not content.isascii():
+            raise Refusal(Reason.SIGNATURE_MISMATCH, _NOT_ASCII)
+        expected = b2a_base64(delivery.body_sha256, newline=False).decode("ascii")
+        if not compare_digest(expected, content):
             raise Refusal(Reason.SIGNATURE_MISMATCH, f"{_CONTENT} does not fit the body")
         if not signed.isascii():
             raise Refusal(Reason.SIGNATURE_MISMATCH, _NOT_ASCII)
-        position = verifier.verify(text.joined(), signature)
-        _check_time(signed_at, delivery.head.received_at, self._window)
+        position = verifier.verify(message, signature)
+        _check_age(head.received_at - _parse_date(signed_at), self._window)
         return position
 
 
 def _single(headers: Headers, name: str) -> str:
-    values = headers.values(name)
-    if len(values) != 1 or not values[0]:
-        raise Refusal(Reason.SIGNATURE_MISSING, f"{name} is not there exactly once")
-    return values[0]
+    value = headers.single(name)
+    if value is None:
+        shown = _AUTHORIZATION if name == _AUTHORIZATION_KEY else name
+        raise Refusal(Reason.SIGNATURE_MISSING, f"{shown} is not there exactly once")
+    return value
 
 
 def _signature(authorization: str) -> str:
@@ -146,25 +167,18 @@ def _signed_text(method: str, url: SignedUrl, signed_at: str, content: str) -> s
     return f"{method}\n{url.path_query}\n{signed_at};{url.host};{content}"
 
 
-def _content_hash(body: bytes) -> bytes:
-    return b64encode(hashlib.sha256(body).digest())
+def _content_hash(body: bytes) -> str:
+    return b64encode(hashlib.sha256(body).digest()).decode("ascii")
 
 
-def _ascii(text: str) -> bytes:
-    try:
-        return text.encode("ascii")
-    except UnicodeEncodeError:
-        raise Refusal(Reason.SIGNATURE_MISMATCH, _NOT_ASCII) from None
-
-
-def _check_time(signed_at: str, received_at: datetime, window: Window) -> None:
-    age = received_at - _parse_date(signed_at)
+def _check_age(age: timedelta, window: Window) -> None:
     if window.past is not None and age > window.past:
         raise Refusal(Reason.TIMESTAMP_OUTSIDE_WINDOW, f"{_DATE} is {age} old")
     if window.future is not None and -age > window.future:
         raise Refusal(Reason.TIMESTAMP_OUTSIDE_WINDOW, f"{_DATE} is {-age} ahead")
 
 
+@lru_cache(maxsize=_DATES)
 def _parse_date(text: str) -> datetime:
     if _RFC1123.fullmatch(text):
         try:
@@ -178,29 +192,10 @@ def _parse_date(text: str) -> datetime:
     raise Refusal(Reason.TIMESTAMP_INVALID, f"{_DATE} is not an RFC 1123 date in GMT")
 
 
-def _texts(message: JsonObject, *names: str) -> tuple[str, ...] | None:
-    """Return these fields when all of them are non-empty text, else None."""
-    found = [value for name in names if isinstance(value := message.get(name), str) and value]
-    return tuple(found) if len(found) == len(names) else None
-
-
-def _merchant(message: JsonObject) -> str:
-    msn = message.get("msn")
-    return msn if isinstance(msn, str) else ""
-
-
-def _event_key(merchant: str, message: JsonObject, body: bytes) -> str:
-    # The reference would merge two partial captures of one payment; pspReference is the event's
-    # own. No published id tells the events of agreements, charges and log-ins apart.
-    identity = _texts(message, "pspReference", "name")
-    if identity is None:
-        return ids.of_body(body)
-    return ids.spell(merchant, *identity)
-
-
-def _subject(merchant: str, message: JsonObject) -> str | None:
-    reference = _texts(message, "reference")
-    return None if reference is None else ids.spell(merchant, *reference)
+def _texts(message: JsonObject) -> list[str]:
+    """Return the fields of `_NAMED`, empty where they are no text."""
+    values = map(message.get, _NAMED)
+    return [value if isinstance(value, str) else "" for value in values]
 
 
 class _Vipps:
@@ -220,9 +215,9 @@ class _Vipps:
     def sample(self, order: SampleOrder) -> Sample:
         body = json.dumps(_sample_message(order), separators=(",", ":")).encode()
         signed_at = format_datetime(order.at.astimezone(UTC), usegmt=True)
-        content = _content_hash(body).decode("ascii")
+        content = _content_hash(body)
         signed = _signed_text("POST", _public_url(order.url), signed_at, content)
-        mac = hmac.digest(order.secret.reveal(), signed.encode("ascii"), "sha256")
+        mac = hmac_digest(order.secret.reveal(), signed.encode("ascii"), "sha256")
         signature = b64encode(mac).decode("ascii")
         headers = (
             ("Content-Type", "application/json"),
