@@ -8,7 +8,6 @@ delivery, however it ends.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -142,9 +141,9 @@ class Ingest:
         endpoint = route.endpoint
         admission.body = body
         record.body_bytes = len(body)
-        record.body_sha256 = hashlib.sha256(body).hexdigest()
         admission.read_at = read_at = self._clock.monotonic()
         delivery = Delivery(endpoint.name, admission.head, client, route.remainder, body)
+        record.body_sha256 = delivery.body_sha256.hex()
         try:
             event = verify_delivery(endpoint, delivery, self._new_id(record.at(read_at)))
         except Refusal as refusal:

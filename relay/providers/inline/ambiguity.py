@@ -4,7 +4,7 @@ A signature covers one string. Where a value that its sender chooses is followed
 without a mark between them, or holds that mark itself, bytes can move from one to the other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from relay.core.errors import Reason, Refusal
@@ -16,33 +16,54 @@ _WHOLE_BODY = ("body", "minified_body")
 _TARGET = ("path", "path_query")
 
 
-def fields_ambiguous(
-    parts: Sequence[Part], filled: Sequence[bytes | None], *, url_known: bool
-) -> bool:
-    """Tell whether the same bytes could be built from other values of these fields."""
-    chosen = _SENDER_CHOSEN if url_known else (*_SENDER_CHOSEN, *_TARGET)
-    segments: list[list[tuple[bool, bytes]]] = [[]]
-    for part, value in zip(parts, filled, strict=True):
-        if value is None:
-            # Without knowing the secret, nothing can be moved across it.
-            segments.append([])
-        else:
-            segments[-1].append((_is(part, chosen), value))
-    return any(map(_segment_ambiguous, segments))
+class Ambiguity:
+    """Decides whether texts of one template could be split otherwise.
 
-
-def body_ambiguous(
-    parts: Sequence[Part], filled: Sequence[bytes | None], *, url_known: bool
-) -> bool:
-    """Tell whether the body or another chosen value could begin or end elsewhere.
-
-    It could where a header field is adjacent to one of them, or where a value behind the body holds
-    a mark that separates them.
+    What the template itself decides is computed once, here.
     """
-    free = ("header",) if url_known else ("header", *_TARGET)
-    return _adjacent(parts, ("header",), (*_SENDER_CHOSEN, *_WHOLE_BODY)) or _holds_earlier_mark(
-        parts, filled, free
-    )
+
+    def __init__(self, parts: Sequence[Part], *, url_known: bool) -> None:
+        """Take the parts of the template. `url_known`: the URL is configured."""
+        chosen = _SENDER_CHOSEN if url_known else (*_SENDER_CHOSEN, *_TARGET)
+        self._chosen = tuple(_is(part, chosen) for part in parts)
+        free = ("header",) if url_known else ("header", *_TARGET)
+        self._ends = tuple(_ends(parts, free))
+        self._earlier_marks = tuple(_earlier_marks(parts, free))
+        self._adjacent = _adjacent(parts, ("header",), (*_SENDER_CHOSEN, *_WHOLE_BODY))
+
+    def check_marks(self, filled: Sequence[bytes | None]) -> None:
+        """Check that no header field, and no path chosen by the caller, holds the mark behind it.
+
+        Standard Webhooks: an id with a full stop could extend into the time and the body behind it.
+
+        Raises:
+            Refusal: SIGNATURE_MISMATCH.
+        """
+        for at, mark, detail in self._ends:
+            if mark in (filled[at] or b""):
+                raise Refusal(Reason.SIGNATURE_MISMATCH, detail)
+
+    def of_body(self, filled: Sequence[bytes | None]) -> bool:
+        """Tell whether the body or another chosen value could begin or end elsewhere.
+
+        It could where a header field is adjacent to one of them, or where a value behind the body
+        holds a mark that separates them.
+        """
+        for at, mark in self._earlier_marks:
+            if mark in (filled[at] or b""):
+                return True
+        return self._adjacent
+
+    def of_fields(self, filled: Sequence[bytes | None]) -> bool:
+        """Tell whether the same bytes could be built from other values of these fields."""
+        segments: list[list[tuple[bool, bytes]]] = [[]]
+        for chosen, value in zip(self._chosen, filled, strict=True):
+            if value is None:
+                # Without knowing the secret, nothing can be moved across it.
+                segments.append([])
+            else:
+                segments[-1].append((chosen, value))
+        return any(map(_segment_ambiguous, segments))
 
 
 def needs_url(parts: Sequence[Part]) -> bool:
@@ -56,23 +77,6 @@ def needs_url(parts: Sequence[Part]) -> bool:
     return _adjacent(parts, _TARGET, (*_SENDER_CHOSEN, *_WHOLE_BODY, *_TARGET))
 
 
-def check_marks(parts: Sequence[Part], filled: Sequence[bytes | None], *, url_known: bool) -> None:
-    """Check that no header field, and no path chosen by the caller, holds the mark behind it.
-
-    Standard Webhooks: an id with a full stop could extend into the time and the body behind it.
-
-    Raises:
-        Refusal: SIGNATURE_MISMATCH.
-    """
-    free = ("header",) if url_known else ("header", *_TARGET)
-    for at, part in enumerate(parts[:-1]):
-        mark, value = parts[at + 1], filled[at]
-        if _is(part, free) and isinstance(mark, Literal) and mark.text in (value or b""):
-            name = (part.name or part.kind) if isinstance(part, Placeholder) else ""
-            hint = "; public_url settles it" if _is(part, _TARGET) else ""
-            raise Refusal(Reason.SIGNATURE_MISMATCH, f"{name} holds the mark that ends it{hint}")
-
-
 def _adjacent(parts: Sequence[Part], kinds: tuple[str, ...], others: tuple[str, ...]) -> bool:
     return any(
         (_is(one, kinds) and _is(other, others)) or (_is(one, others) and _is(other, kinds))
@@ -80,18 +84,24 @@ def _adjacent(parts: Sequence[Part], kinds: tuple[str, ...], others: tuple[str, 
     )
 
 
-def _holds_earlier_mark(
-    parts: Sequence[Part], filled: Sequence[bytes | None], kinds: tuple[str, ...]
-) -> bool:
+def _ends(parts: Sequence[Part], free: tuple[str, ...]) -> Iterator[tuple[int, bytes, str]]:
+    """Yield the position of each free value with a mark behind it, the mark, and what to say."""
+    for at, (part, behind) in enumerate(pairwise(parts)):
+        if isinstance(part, Placeholder) and _is(part, free) and isinstance(behind, Literal):
+            hint = "; public_url settles it" if _is(part, _TARGET) else ""
+            yield at, behind.text, f"{part.name or part.kind} holds the mark that ends it{hint}"
+
+
+def _earlier_marks(parts: Sequence[Part], free: tuple[str, ...]) -> Iterator[tuple[int, bytes]]:
+    """Yield the position of each free value behind the body with each mark between them."""
     marks: list[bytes] = []
     started = False
-    for part, value in zip(parts, filled, strict=True):
+    for at, part in enumerate(parts):
         if started and isinstance(part, Literal):
             marks.append(part.text)
-        if _is(part, kinds) and any(mark in (value or b"") for mark in marks):
-            return True
+        if _is(part, free):
+            yield from ((at, mark) for mark in marks)
         started = started or _is(part, _WHOLE_BODY)
-    return False
 
 
 def _is(part: Part, kinds: tuple[str, ...]) -> bool:

@@ -186,9 +186,12 @@ class _InlineInspector:
             return message.body_digest
 
     def _event_key(self, message: Message) -> str:
-        found = [message.optional(field) for field in self._key]
-        texts = [text for text in found if text is not None]
-        if not texts or len(texts) < len(found):
+        texts: list[str] = []
+        for field in self._key:
+            text = message.optional(field)
+            if text is not None:
+                texts.append(text)
+        if not texts or len(texts) < len(self._key):
             return ids.of_digest(message.body_digest)
         return ids.spell(*texts)
 

@@ -3,14 +3,15 @@
 import binascii
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 from typing import Final, Protocol
 
 from relay.core.errors import Reason, Refusal
-from relay.core.secret import Secret
+from relay.core.secret import RevealedSecrets, Secret
 from relay.providers import (
     Window,
 )
@@ -21,8 +22,8 @@ from relay.providers.inline import (
     SignatureRule,
     TimeRule,
     Unit,
-    ambiguity,
 )
+from relay.providers.inline.ambiguity import Ambiguity
 from relay.providers.inline.signed_text import Message, Template, any_field_present
 from relay.signatures import (
     OnSigned,
@@ -40,8 +41,10 @@ from relay.signatures.shared_secret import Digest, Hmac, Token
 class TextVerifier(Protocol):
     """Verifies a signed text that may hold the secret itself."""
 
-    def verify(self, text: SignedText) -> int:
+    def verify(self, parts: Sequence[bytes | None], signature: str) -> int:
         """Return the position, from 0, of the secret that fits.
+
+        parts: of the text, with None where the secret belongs.
 
         Raises:
             Refusal: SIGNATURE_MISMATCH.
@@ -123,11 +126,10 @@ class _JoinedVerifier:
         self._verifier = verifier
         self._encoding = encoding
 
-    def verify(self, text: SignedText) -> int:
-        signature = text.signature
+    def verify(self, parts: Sequence[bytes | None], signature: str) -> int:
         if self._encoding == "hex":
             signature = b64encode(decode(signature, "hex")).decode("ascii")
-        return self._verifier.verify(text.joined(), signature)
+        return self._verifier.verify(b"".join(filter(None, parts)), signature)
 
 
 class _EmbeddedSecretVerifier:
@@ -135,17 +137,17 @@ class _EmbeddedSecretVerifier:
 
     def __init__(self, algorithm: Algorithm, keys: Sequence[Secret], encoding: Encoding) -> None:
         self._digest = Digest(algorithm, (Secret(b""),))
-        self._keys = tuple(keys)
+        self._keys = RevealedSecrets.of(keys)
         self._encoding = encoding
 
-    def verify(self, text: SignedText) -> int:
-        signature = text.signature
+    def verify(self, parts: Sequence[bytes | None], signature: str) -> int:
         if self._encoding == "base64":
             signature = decode(signature, "base64").hex()
         fits: list[int] = []
-        for position, secret in enumerate(self._keys):
+        for position, key in enumerate(self._keys):
             try:
-                self._digest.verify(text.joined(secret.reveal()), signature)
+                text = b"".join([key if part is None else part for part in parts])
+                self._digest.verify(text, signature)
             except Refusal:
                 continue
             fits.append(position)
@@ -213,9 +215,9 @@ class Format:
         if self._keys:
             return self._read_keyed(value)
         if self._version:
-            entries = (entry.partition(",") for entry in value.split(" "))
+            entries = [entry.partition(",") for entry in value.split(" ")]
             return ParsedSignature(
-                _checked_count(text for name, _, text in entries if name == self._version)
+                _checked_count([text for name, _, text in entries if name == self._version])
             )
         if not value.startswith(self._prefix):
             raise Refusal(Reason.SIGNATURE_MISMATCH, f"does not begin with {self._prefix}")
@@ -229,20 +231,22 @@ class Format:
         return f"{self._version},{signature}" if self._version else self._prefix + signature
 
     def _read_keyed(self, value: str) -> ParsedSignature:
-        entries = [entry.strip(" ").partition("=") for entry in value.split(self._separator)]
-        times = [text for key, _, text in entries if key == self._keys["timestamp"]]
+        time_key, signature_key = self._keys["timestamp"], self._keys["signature"]
+        times: list[str] = []
+        signatures: list[str] = []
+        for entry in value.split(self._separator):
+            key, _, text = entry.strip(" ").partition("=")
+            if key == time_key:
+                times.append(text)
+            elif key == signature_key:
+                signatures.append(text)
         if len(times) != 1 or not times[0]:
-            raise Refusal(
-                Reason.SIGNATURE_MISSING, f"{self._keys['timestamp']}= is not there exactly once"
-            )
-        wanted = self._keys["signature"]
-        return ParsedSignature(
-            _checked_count(text for key, _, text in entries if key == wanted), times[0]
-        )
+            raise Refusal(Reason.SIGNATURE_MISSING, f"{time_key}= is not there exactly once")
+        return ParsedSignature(_checked_count(signatures), times[0])
 
 
-def _checked_count(signatures: Iterable[str]) -> tuple[str, ...]:
-    found = tuple(text for text in signatures if text)
+def _checked_count(signatures: list[str]) -> tuple[str, ...]:
+    found = tuple(filter(None, signatures))
     if not found:
         raise Refusal(Reason.SIGNATURE_MISSING, "there is no signature of the wanted kind")
     if len(found) > MAX_SIGNATURES:
@@ -261,8 +265,9 @@ _ISO8601 = re.compile(
 )
 
 
+@lru_cache(maxsize=256)
 def read_time(text: str, unit: Unit) -> datetime:
-    """Parse a signed time.
+    """Parse a signed time. The last ones are remembered: a sender's clock gives few at a time.
 
     Raises:
         Refusal: TIMESTAMP_INVALID when it is not written in this unit, or no such time exists.
@@ -355,7 +360,8 @@ class SignatureCheck:
         self._time = time_of(rule)
         self._verifier = text_verifier(rule, secrets)
         self._window = window
-        self._url_known = url_known
+        parts = () if self._template is None else self._template.parts
+        self._ambiguity = Ambiguity(parts, url_known=url_known)
         self._own_fields = signature_fields(rule)
 
     def verify(
@@ -372,20 +378,18 @@ class SignatureCheck:
         if self._template is None:
             return Verified(self._match((), found, ignore_signed), signed=(), ambiguous=False)
         timestamp = self._timestamp(message, found)
-        parts, filled = self._template.parts, self._template.fill(message, timestamp)
+        filled = self._template.fill(message, timestamp)
         if self._template.covers_body:
-            ambiguity.check_marks(parts, filled, url_known=self._url_known)
+            self._ambiguity.check_marks(filled)
         secret = self._match(filled, found, on_signed)
         if self._time is not None:
             check_window(read_time(timestamp, self._time.unit), now, self._window)
         if self._template.covers_body:
-            ambiguous = ambiguity.body_ambiguous(parts, filled, url_known=self._url_known)
-            return Verified(secret, ("body",), ambiguous)
-        if not any_field_present(parts, filled, apart_from=self._own_fields):
+            return Verified(secret, ("body",), self._ambiguity.of_body(filled))
+        if not any_field_present(self._template.parts, filled, apart_from=self._own_fields):
             # The signature of one such body would be that of all of them.
             raise Refusal(Reason.FIELD_INVALID, "none of the signed fields is in the body")
-        ambiguous = ambiguity.fields_ambiguous(parts, filled, url_known=self._url_known)
-        return Verified(secret, self._template.fields, ambiguous)
+        return Verified(secret, self._template.fields, self._ambiguity.of_fields(filled))
 
     def _timestamp(self, message: Message, found: ParsedSignature) -> str:
         if self._time is None or self._time.source is None:
@@ -396,18 +400,19 @@ class SignatureCheck:
         self, filled: tuple[bytes | None, ...], found: ParsedSignature, on_signed: OnSigned
     ) -> int:
         """Verify every signature; return the position of the secret of the first that fits."""
-        fits: list[int] = []
-        refused: list[Refusal] = []
+        first, refusal = None, None
         for signature in found.signatures:
-            text = SignedText(filled, signature)
-            on_signed(text)
+            if on_signed is not ignore_signed:
+                on_signed(SignedText(filled, signature))
             try:
-                fits.append(self._verifier.verify(text))
-            except Refusal as refusal:
-                refused.append(refusal)
-        if not fits:
-            raise refused[0]
-        return fits[0]
+                position = self._verifier.verify(filled, signature)
+            except Refusal as refused:
+                refusal = refusal or refused
+            else:
+                first = position if first is None else first
+        if first is None:
+            raise refusal or Refusal(Reason.SIGNATURE_MISMATCH)
+        return first
 
 
 def signature_fields(rule: SignatureRule) -> frozenset[str]:

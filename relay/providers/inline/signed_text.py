@@ -78,6 +78,7 @@ class Message:
         self._public = public
         self.method = delivery.head.method
         self.body = delivery.body
+        self.body_digest = delivery.body_sha256
 
     @cached_property
     def json(self) -> JsonObject:
@@ -87,11 +88,6 @@ class Message:
             Refusal: BODY_MALFORMED.
         """
         return strict_json.parse_object(self.body)
-
-    @cached_property
-    def body_digest(self) -> bytes:
-        """The SHA-256 of the body."""
-        return hashlib.sha256(self.body).digest()
 
     @cached_property
     def minified_body(self) -> bytes:
@@ -122,10 +118,10 @@ class Message:
         Raises:
             Refusal: SIGNATURE_MISSING when it is not there exactly once, or is empty.
         """
-        values = self._head.headers.values(name)
-        if len(values) != 1 or not values[0]:
+        value = self._head.headers.single(name.lower())
+        if value is None:
             raise Refusal(Reason.SIGNATURE_MISSING, f"{name} is not there exactly once")
-        return values[0]
+        return value
 
     def field(self, pointer: Pointer) -> str:
         """Return a field of the body as text; empty when it is not there.
@@ -170,8 +166,7 @@ class Message:
             Refusal: BODY_MALFORMED.
         """
         if isinstance(field, HeaderField):
-            values = self._head.headers.values(field.name)
-            return values[0] or None if len(values) == 1 else None
+            return self._head.headers.single(field.name.lower())
         return json_text(_pointer(field.pointer).find(self.json)) or None
 
 
@@ -224,6 +219,9 @@ class Placeholder:
 
 Part = Literal | Placeholder
 
+#: The value of a part in a message, with the signed time; None for the secret.
+Filler = Callable[[Message, str], bytes | None]
+
 
 class Template:
     """A parsed template.
@@ -245,6 +243,7 @@ class Template:
         placeholders = [part for part in parts if isinstance(part, Placeholder)]
         self._kinds = frozenset(part.kind for part in placeholders)
         self.parts: Final = tuple(parts)
+        self._fillers = tuple(map(_filler, parts))
         #: Whether all of the body is in it, as it is, minified or hashed.
         self.covers_body: Final = not self._kinds.isdisjoint(_BODY)
         #: The names of the header fields in it.
@@ -268,7 +267,7 @@ class Template:
         Raises:
             Refusal: a header field or the body is not as it has to be.
         """
-        return tuple(_value(part, message, timestamp) for part in self.parts)
+        return tuple([fill(message, timestamp) for fill in self._fillers])
 
 
 def any_field_present(
@@ -297,16 +296,27 @@ def _placeholder(text: str) -> Placeholder:
     raise ValueError(f"there is no such placeholder; there are: {known}")
 
 
-def _value(part: Part, message: Message, timestamp: str) -> bytes | None:
+def _filler(part: Part) -> Filler:
+    """Return the function that gives a part its value in a message with this signed time."""
     if isinstance(part, Literal):
-        return part.text
+        text = part.text
+        return lambda *_: text
     if part.pointer is not None:
-        return message.field(part.pointer).encode()
+        pointer = part.pointer
+        return lambda message, _: message.field(pointer).encode()
     if part.kind == "header":
-        return message.header(part.name).encode("latin-1")
+        name = part.name
+        return lambda message, _: message.header(name).encode("latin-1")
     if part.kind == "timestamp":
-        # A field of the body may hold anything; every form of a time is ASCII.
-        if not timestamp.isascii():
-            raise Refusal(Reason.TIMESTAMP_INVALID, "the signed time is not ASCII")
-        return timestamp.encode("ascii")
-    return None if part.kind == "secret" else _REQUEST[part.kind](message)
+        return _timestamp
+    if part.kind == "secret":
+        return lambda *_: None
+    of_request = _REQUEST[part.kind]
+    return lambda message, _: of_request(message)
+
+
+def _timestamp(_: Message, timestamp: str) -> bytes:
+    # A field of the body may hold anything; every form of a time is ASCII.
+    if not timestamp.isascii():
+        raise Refusal(Reason.TIMESTAMP_INVALID, "the signed time is not ASCII")
+    return timestamp.encode("ascii")

@@ -7,7 +7,7 @@ whether the configuration names the URL.
 import json
 
 from relay.core.errors import Reason, Refusal
-from relay.providers.inline import ambiguity
+from relay.providers.inline.ambiguity import Ambiguity
 from relay.providers.inline.signed_text import (
     Literal,
     Message,
@@ -116,8 +116,7 @@ def _check_readings(
             chosen = isinstance(part, Placeholder) and part.kind in free
             segments[-1].append((chosen, value))
     several = any(_readings(segment) > 1 for segment in segments)
-    ambiguous = ambiguity.fields_ambiguous(template.parts, filled, url_known=url_known)
-    assert ambiguous is several
+    assert Ambiguity(template.parts, url_known=url_known).of_fields(filled) is several
 
 
 def _readings(segment: list[tuple[bool, bytes]]) -> int:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.errors import Reason, Refusal
-from relay.providers.inline import ambiguity
+from relay.providers.inline.ambiguity import Ambiguity, needs_url
 from relay.providers.inline.signed_text import Template
 
 
@@ -26,7 +26,11 @@ def filled(text: str, *values: str) -> list[bytes | None]:
 
 
 def ambiguous(text: str, *values: str) -> bool:
-    return ambiguity.fields_ambiguous(Template(text).parts, filled(text, *values), url_known=True)
+    return decided(text, url_known=True).of_fields(filled(text, *values))
+
+
+def decided(text: str, *, url_known: bool) -> Ambiguity:
+    return Ambiguity(Template(text).parts, url_known=url_known)
 
 
 @pytest.mark.parametrize(
@@ -84,18 +88,15 @@ def test_it_agrees_with_trying_every_split(values: list[str]) -> None:
     ],
 )
 def test_beside_the_body(text: str, values: tuple[str, ...], expected: bool) -> None:
-    parts = Template(text).parts
-    assert ambiguity.body_ambiguous(parts, filled(text, *values), url_known=True) is expected
+    assert decided(text, url_known=True).of_body(filled(text, *values)) is expected
 
 
 def test_a_path_is_chosen_by_the_caller_unless_the_url_is_known() -> None:
     text, values = "{body}.{path_query}", ("x", "/a?b.c")
-    parts = Template(text).parts
-    assert ambiguity.body_ambiguous(parts, filled(text, *values), url_known=False)
+    assert decided(text, url_known=False).of_body(filled(text, *values))
     text, values = "{path}:{json:/a}", ("/a:b", "x")
-    parts = Template(text).parts
-    assert ambiguity.fields_ambiguous(parts, filled(text, *values), url_known=False)
-    assert not ambiguity.fields_ambiguous(parts, filled(text, *values), url_known=True)
+    assert decided(text, url_known=False).of_fields(filled(text, *values))
+    assert not decided(text, url_known=True).of_fields(filled(text, *values))
 
 
 @pytest.mark.parametrize(
@@ -115,25 +116,25 @@ def test_a_path_is_chosen_by_the_caller_unless_the_url_is_known() -> None:
     ],
 )
 def test_what_only_the_configured_url_can_say(text: str, expected: bool) -> None:
-    assert ambiguity.needs_url(Template(text).parts) is expected
+    assert needs_url(Template(text).parts) is expected
 
 
 def test_a_header_may_not_hold_the_mark_that_ends_it() -> None:
     text = "{header:Id}.{timestamp}.{body}"
-    parts = Template(text).parts
-    ambiguity.check_marks(parts, filled(text, "msg", "1", "{}"), url_known=True)
+    checked = decided(text, url_known=True)
+    checked.check_marks(filled(text, "msg", "1", "{}"))
     with pytest.raises(Refusal) as caught:
-        ambiguity.check_marks(parts, filled(text, "msg.1.{}", "1", "{}"), url_known=True)
+        checked.check_marks(filled(text, "msg.1.{}", "1", "{}"))
     assert caught.value.reason is Reason.SIGNATURE_MISMATCH
     assert "Id" in caught.value.detail
 
 
 def test_nor_may_a_path_that_the_caller_chose() -> None:
     text = "{path_query}:{body}"
-    parts, values = Template(text).parts, filled(text, "/hook?a=1:{}", "{}")
-    ambiguity.check_marks(parts, values, url_known=True)
+    values = filled(text, "/hook?a=1:{}", "{}")
+    decided(text, url_known=True).check_marks(values)
     with pytest.raises(Refusal) as caught:
-        ambiguity.check_marks(parts, values, url_known=False)
+        decided(text, url_known=False).check_marks(values)
     assert caught.value.reason is Reason.SIGNATURE_MISMATCH
     assert "path_query" in caught.value.detail
     assert "public_url" in caught.value.detail

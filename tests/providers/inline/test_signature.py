@@ -26,7 +26,6 @@ from relay.providers.inline.signature import (
     time_of,
 )
 from relay.providers.signed_url import signed_url
-from relay.signatures import SignedText
 from relay.signatures.public_key import sign_rsa
 from tests.contracts.provider import _new_rsa_keys
 from tests.providers.inline.describe import AT, described, message
@@ -252,7 +251,7 @@ def test_a_format_reads_what_it_writes(form: str) -> None:
 def verified(rule: dict[str, Any], signature: str, *secrets: str, text: bytes = b"text") -> int:
     made = text_verifier(described(**rule).signature, [Secret(secret) for secret in secrets])
     filled = (text, None) if rule.get("scheme") == "digest" else (text,)
-    return made.verify(SignedText(filled, signature))
+    return made.verify(filled, signature)
 
 
 @pytest.mark.parametrize(
