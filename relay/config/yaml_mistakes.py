@@ -25,6 +25,7 @@ _ITEM: Final = 'a "-" is expected; is the line indented like its neighbours?'
 
 _QUOTE_COLON: Final = 'text with a ":" needs quotes here'
 _OWN_LINE: Final = "a list begins on a line of its own"
+_DIRECTIVE: Final = "this directive is not one of YAML 1.2; remove the line"
 _QUOTES: Final = frozenset("'\"")
 
 #: What a token cannot begin with, or begins with to mean something that is not taken here.
@@ -63,6 +64,8 @@ def sentence(text: str, at: int) -> str:
         return _ESCAPE if here == "\\" or _IN_ESCAPE.search(before) else _NOT_CLOSED[opened]
     if here == "\t" or (not line.strip() and "\t" in line):
         return _TABS
+    if here == "%" and not line:
+        return _DIRECTIVE
     if here in _BEGINNINGS:
         return _BEGINNINGS[here]
     if opened:

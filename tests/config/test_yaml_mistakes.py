@@ -16,6 +16,7 @@ def told(marked: str) -> str:
         ("abc\ndef¤: 1", 'no ":" can stand here'),
         ("a: ¤@x", "no value begins with this character"),
         ("a: ¤%x", "no value begins with this character"),
+        ("¤%YAML 9.9\n---\na: 1", "this directive"),
         ("a:\n¤\tb: 1", "indent with blanks"),
         ("a:\n\t¤b: 1", "indent with blanks"),
         ("a: |\n¤\tx", "indent with blanks"),
