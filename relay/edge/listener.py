@@ -16,8 +16,9 @@ from aiohttp.web import BaseRequest, StreamResponse
 from relay.core.clock import Clock
 from relay.core.errors import Refusal, RelayError
 from relay.core.request import Ack, Address, IngestResult, RequestHead, Verdict
+from relay.edge.answers import to_response
 from relay.edge.connections import Connections
-from relay.edge.protocol import EdgeProtocol, EdgeServer, to_response
+from relay.edge.protocol import EdgeProtocol, EdgeServer
 from relay.edge.proxy_protocol import ProxyHeaderReaders
 from relay.edge.slow_path import BodyReader, headers_of
 from relay.edge.tls import TlsHandshakes
@@ -118,6 +119,7 @@ class Edge:
             self._handle,
             connections=self._connections,
             errors=self,
+            clock=self._clock,
             header_timeout=self._header_timeout,
             drain_limit=self._drain_limit,
             keepalive=_KEEPALIVE,

@@ -9,18 +9,20 @@ error pages.
 import asyncio
 from contextlib import suppress
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Final, NoReturn, Protocol, cast
 
 from aiohttp import http_exceptions
 from aiohttp.streams import StreamReader
-from aiohttp.web import BaseRequest, Response, Server, StreamResponse
+from aiohttp.web import BaseRequest, Server, StreamResponse
 from aiohttp.web_protocol import RequestHandler
 
+from relay.core.clock import Clock
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, Address
+from relay.edge.answers import closing_bytes, to_response
 from relay.edge.connections import Connections, PeerInfo, peer_info_of
 from relay.edge.framing import MAX_FIELDS, MAX_LINE, Framing
+from relay.edge.sweep import NEVER, Sweep
 
 # ---- parse errors ---------------------------------------------------------------------------
 
@@ -63,36 +65,6 @@ def refusal_of(error: BaseException | None) -> Refusal:
     return Refusal(Reason.BODY_MALFORMED, f"not HTTP: {type(error).__name__}")
 
 
-# ---- answers as bytes -----------------------------------------------------------------------
-
-#: The `Server` field of every answer: no versions, for strangers to look up.
-SERVER = "relay"
-
-
-def to_response(ack: Ack) -> Response:
-    """Return the answer as a response of aiohttp."""
-    response = Response(status=ack.status, body=ack.body)
-    if ack.content_type:
-        response.headers["Content-Type"] = ack.content_type
-    response.headers["Server"] = SERVER
-    for name, value in ack.headers:
-        response.headers[name] = value
-    return response
-
-
-def closing_bytes(ack: Ack) -> bytes:
-    """Return the answer as the bytes of a whole response, for a connection without a request."""
-    phrase = HTTPStatus(ack.status).phrase
-    head = (
-        f"HTTP/1.1 {ack.status} {phrase}\r\n"
-        f"Server: {SERVER}\r\n"
-        f"Content-Type: {ack.content_type}\r\n"
-        f"Content-Length: {len(ack.body)}\r\n"
-        "Connection: close\r\n\r\n"
-    )
-    return head.encode("latin-1") + ack.body
-
-
 # ---- the connection -------------------------------------------------------------------------
 
 #: aiohttp's parser stops at these sizes, which bound what one request head may cost. Bodies stay
@@ -104,6 +76,9 @@ _OPTIONS: Final = {
     "auto_decompress": False,
     "access_log": None,
 }
+
+#: Seconds until aiohttp would close an idle connection: longer than any lives. The sweep does.
+_NO_KEEPALIVE_TIMER: Final = 10 * 365 * 86_400.0
 
 
 class ConnectionErrors(Protocol):
@@ -126,6 +101,8 @@ class EdgeProtocol(RequestHandler):
     __slots__ = (
         "_answered",
         "_body",
+        "_body_due",
+        "_body_late",
         "_connections",
         "_counted",
         "_drain_limit",
@@ -134,10 +111,12 @@ class EdgeProtocol(RequestHandler):
         "_eof",
         "_errors",
         "_framing",
-        "_header_deadline",
+        "_head_due",
         "_header_timeout",
         "_rejecting",
-        "_write_deadline",
+        "_sweep",
+        "_write_due",
+        "due",
         "peer",
         "peer_info",
     )
@@ -148,6 +127,7 @@ class EdgeProtocol(RequestHandler):
         *,
         connections: Connections,
         errors: ConnectionErrors,
+        sweep: Sweep,
         header_timeout: float,
         drain_limit: int,
         peer_info: PeerInfo | None = None,
@@ -155,6 +135,7 @@ class EdgeProtocol(RequestHandler):
     ) -> None:
         """Take the parts.
 
+        sweep: keeps the deadlines of the connection.
         header_timeout: seconds for a head, and for the sender to read an answer.
         drain_limit: bytes that are drained of bodies whose requests have been answered.
         peer_info: the peer by a PROXY header; None for the socket's.
@@ -163,11 +144,13 @@ class EdgeProtocol(RequestHandler):
         self.peer_info = peer_info
         self._connections = connections
         self._errors = errors
+        self._sweep = sweep
         self._header_timeout = header_timeout
         self._drain_limit = drain_limit
         self._framing = Framing()
-        self._header_deadline: asyncio.TimerHandle | None = None
-        self._write_deadline: asyncio.TimerHandle | None = None
+        # What the sweep looks at: `due` is the earliest of the others.
+        self.due = self._head_due = self._write_due = self._body_due = NEVER
+        self._body_late = Refusal(Reason.BODY_TIMEOUT)
         self._counted = False
         self._early_data = b""
         self._answered = 0
@@ -185,6 +168,7 @@ class EdgeProtocol(RequestHandler):
         # TLS takes an empty buffer for a full one then, at every other look.
         cast("asyncio.Transport", transport).set_write_buffer_limits(high=1)
         self._counted = True
+        self._sweep.add(self)
         if self._connections.add(self.peer):
             self._start_header_deadline()
         else:
@@ -194,8 +178,7 @@ class EdgeProtocol(RequestHandler):
             self.data_received(early)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop_header_deadline()
-        self._stop_write_deadline()
+        self._sweep.remove(self)
         self._fail_body(Refusal(Reason.BODY_MALFORMED, "the connection ended inside the body"))
         # It knows this connection, and would keep it until garbage is collected.
         self._body = None
@@ -241,6 +224,7 @@ class EdgeProtocol(RequestHandler):
         # aiohttp drains the rest of the body for a while, so that a sender that has to send it
         # all before it reads finds the answer. `_receive` sees to it that it is not too much.
         self._draining = not request.content.is_eof()
+        self._update_due()
         return finished
 
     @property
@@ -259,12 +243,11 @@ class EdgeProtocol(RequestHandler):
                 self.force_close()
                 return
         self._parse(framing.feed(data))
-        if framing.heads != heads:
+        if framing.heads != heads or framing.problem is not None:
             self._stop_header_deadline()
         if framing.problem is not None:
-            self._stop_header_deadline()
             self._reject(framing.problem)
-        elif framing.in_head and self._header_deadline is None:
+        elif framing.in_head and self._head_due == NEVER:
             # The first bytes of another request on a connection that was kept alive.
             self._start_header_deadline()
 
@@ -278,12 +261,13 @@ class EdgeProtocol(RequestHandler):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        if self._write_deadline is None:
-            self._write_deadline = self._loop.call_later(self._header_timeout, self._write_late)
+        self._write_due = self._sweep.now() + self._header_timeout
+        self._update_due()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stop_write_deadline()
+        self._write_due = NEVER
+        self._update_due()
 
     def handle_error(
         self,
@@ -311,33 +295,72 @@ class EdgeProtocol(RequestHandler):
         if not isinstance(error, Refusal):
             self._errors.fault(self.peer, error)
 
+    # ---- deadlines --------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """Return the monotonic time that deadlines of this connection are counted in."""
+        return self._sweep.now()
+
+    def set_body_deadline(self, due: float, late: Refusal) -> None:
+        """Make the read of the body raise `late` unless this is called again before `due`.
+
+        It is over with `clear_body_deadline`.
+        """
+        self._body_due, self._body_late = due, late
+        self._update_due()
+
+    def clear_body_deadline(self) -> None:
+        """Set no deadline for a body any more."""
+        self._body_due = NEVER
+        self._update_due()
+
+    def expire(self, now: float) -> None:
+        """Act on deadlines that have passed: for a head, a body, an answer, or being idle."""
+        if self._write_due <= now:
+            self._write_due = NEVER
+            self._write_late()
+        elif self._body_due <= now:
+            self._body_due = NEVER
+            self._fail_body(self._body_late)
+        elif self._head_due <= now:
+            self._headers_late(now)
+        elif self._is_idle:
+            self.force_close()
+        self._update_due()
+
+    @property
+    def _is_idle(self) -> bool:
+        return not (self._answers_owed or self._framing.in_head or self._framing.in_body)
+
+    def _update_due(self) -> None:
+        """Set `due` by the deadlines there are; a connection that has none may be idle."""
+        self.due = min(self._head_due, self._write_due, self._body_due)
+        if self.due == NEVER and self._is_idle:
+            self.due = self._sweep.idle_due
+
     def _start_header_deadline(self) -> None:
-        self._header_deadline = self._loop.call_later(self._header_timeout, self._headers_late)
+        self._head_due = self._sweep.now() + self._header_timeout
+        self._update_due()
 
     def _stop_header_deadline(self) -> None:
-        if self._header_deadline is not None:
-            self._header_deadline.cancel()
-            self._header_deadline = None
+        self._head_due = NEVER
+        self._update_due()
 
-    def _headers_late(self) -> None:
-        self._header_deadline = None
+    def _headers_late(self, now: float) -> None:
         if self._answers_owed:
             # An earlier request on this connection has not been answered yet.
-            self._start_header_deadline()
+            self._head_due = now + self._header_timeout
         else:
+            self._head_due = NEVER
             self._refuse_connection(Refusal(Reason.HEADER_TIMEOUT))
 
     def _write_late(self) -> None:
-        self._write_deadline = None
         refusal = Refusal(Reason.BODY_TIMEOUT, "the answer was not taken in time")
         self._errors.refuse(self.peer, refusal)
         if self.transport is not None:
             self.transport.abort()
 
-    def _stop_write_deadline(self) -> None:
-        if self._write_deadline is not None:
-            self._write_deadline.cancel()
-            self._write_deadline = None
+    # ---- refusing ---------------------------------------------------------------------------
 
     def _reject(self, problem: Refusal) -> None:
         """Answer a framing error; nothing is read from this connection any more."""
@@ -371,6 +394,7 @@ class EdgeServer(Server):
         *,
         connections: Connections,
         errors: ConnectionErrors,
+        clock: Clock,
         header_timeout: float,
         drain_limit: int,
         keepalive: float,
@@ -378,21 +402,25 @@ class EdgeServer(Server):
     ) -> None:
         """Take the parts.
 
+        clock: of all deadlines.
         keepalive: for how many seconds an idle connection is kept.
         linger: for how many seconds unread bytes of an answered request are drained.
         """
         options: dict[str, Any] = {
             **_OPTIONS,
-            "keepalive_timeout": keepalive,
+            "keepalive_timeout": _NO_KEEPALIVE_TIMER,
             "lingering_time": linger,
         }
         super().__init__(handler, **options)
         self._all_closed: asyncio.Future[None] | None = None
+        sweep = Sweep(clock, keepalive)
+        self._sweeping = self._loop.create_task(sweep.run())
         self._protocol = partial(
             EdgeProtocol,
             self,
             connections=connections,
             errors=errors,
+            sweep=sweep,
             header_timeout=header_timeout,
             drain_limit=drain_limit,
             loop=self._loop,
@@ -415,6 +443,10 @@ class EdgeServer(Server):
         # aiohttp forgets a connection when its task has ended, which may be a little later.
         if not self._connections.keys() - {handler}:
             self._all_closed.set_result(None)
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's own
+        await super().shutdown(timeout)
+        self._sweeping.cancel()
 
     def reconfigure(self, *, header_timeout: float, drain_limit: int) -> None:
         """Set other limits, for new connections."""

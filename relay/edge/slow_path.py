@@ -1,8 +1,7 @@
 """Reads a request's body, byte for byte, within limits on size, time and rate."""
 
-from asyncio import get_running_loop, timeout_at
 from datetime import timedelta
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import ClientConnectionError, web_exceptions
 from aiohttp.http_exceptions import HttpProcessingError
@@ -10,6 +9,7 @@ from aiohttp.web import BaseRequest
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Headers
+from relay.edge.protocol import EdgeProtocol
 
 #: How slow a sender may be, in bytes a second, and how long it may fall behind. Kestrel's figures:
 #: the worst mobile line is faster, and who drips bytes to hold a connection has to send many.
@@ -60,29 +60,31 @@ class BodyReader:
             ) from None
 
     async def _read(self, request: BaseRequest) -> bytes:
+        connection = cast("EdgeProtocol", request.protocol)
         chunks: list[bytes] = []
-        size, due, now = 0, _MIN_BYTES_PER_SECOND * self._grace, get_running_loop().time
-        end = now() + self._timeout
-        # One timer for both limits: there may be a thousand slow senders.
-        deadline = timeout_at(min(end, now() + self._grace))
+        size, wanted = 0, 0.0
+        end = connection.now() + self._timeout
         try:
-            async with deadline:
-                while chunk := await request.content.readany():
-                    size += len(chunk)
-                    if size > self.size:
-                        raise Refusal(Reason.BODY_TOO_LARGE)
-                    chunks.append(chunk)
-                    if size >= due:
-                        due = size + _MIN_BYTES_PER_SECOND * self._grace
-                        deadline.reschedule(min(end, now() + self._grace))
-        except TimeoutError:
-            detail = (
-                ""
-                if deadline.when() == end
-                else f"less than {_MIN_BYTES_PER_SECOND} bytes a second"
-            )
-            raise Refusal(Reason.BODY_TIMEOUT, detail) from None
-        return b"".join(chunks)
+            while True:
+                if size >= wanted:
+                    wanted = size + _MIN_BYTES_PER_SECOND * self._grace
+                    connection.set_body_deadline(*self._deadline(end, connection.now()))
+                chunk = await request.content.readany()
+                if not chunk:
+                    return b"".join(chunks)
+                size += len(chunk)
+                if size > self.size:
+                    raise Refusal(Reason.BODY_TOO_LARGE)
+                chunks.append(chunk)
+        finally:
+            connection.clear_body_deadline()
+
+    def _deadline(self, end: float, now: float) -> tuple[float, Refusal]:
+        """Return when the body is late, for all of it or for its rate, and how it is refused."""
+        if end <= now + self._grace:
+            return end, Refusal(Reason.BODY_TIMEOUT)
+        detail = f"less than {_MIN_BYTES_PER_SECOND} bytes a second"
+        return now + self._grace, Refusal(Reason.BODY_TIMEOUT, detail)
 
     def _checked(self, body: bytes) -> bytes:
         if len(body) > self.size:

@@ -11,11 +11,13 @@ from typing import Final
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from relay.core.clock import SystemClock
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, Address, Headers, IngestResult, Verdict, Via
+from relay.edge.answers import to_response
 from relay.edge.connections import Connections, PeerInfo
 from relay.edge.framing import Framing
-from relay.edge.protocol import EdgeServer, to_response
+from relay.edge.protocol import EdgeServer
 from relay.edge.proxy_protocol import (
     ProxyHeader,
     ProxyHeaderInvalid,
@@ -281,6 +283,7 @@ async def read_request(raw: bytes, *, max_body: int) -> ParsedRequest:
         reader.handle,
         connections=Connections(total=1, per_address=1, shares_address=lambda _: False),
         errors=reader,
+        clock=SystemClock(),
         header_timeout=_TIMEOUT.total_seconds(),
         drain_limit=0,
         keepalive=0.0,

@@ -13,9 +13,8 @@ import pytest
 from aiohttp import http_exceptions
 
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Ack
 from relay.edge.framing import MAX_FIELDS, MAX_LINE
-from relay.edge.protocol import RejectingParser, closing_bytes, refusal_of, to_response
+from relay.edge.protocol import RejectingParser, refusal_of
 from relay.spool import Query
 from tests.edge.smuggling import forms
 from tests.harness.clock import run_loop_until
@@ -384,31 +383,6 @@ async def test_who_leaves_while_its_event_is_stored_loses_only_the_answer(
         await run_loop_until(lambda: len(edge.connections) == 0)
     # With the end of the edge, what was in hand has been accounted for.
     assert [line["verdict"] for line in edge.lines()] == ["accepted"]
-
-
-# ---- an answer as bytes ---------------------------------------------------------------------
-# An answer reads the same whether aiohttp or we put it on the wire.
-
-
-def test_an_ack_becomes_a_response() -> None:
-    ack = Ack(405, b"no", "application/json", (("Allow", "POST"),))
-    response = to_response(ack)
-    assert (response.status, response.body) == (405, b"no")
-    assert response.headers["Content-Type"] == "application/json"
-    assert response.headers["Allow"] == "POST"
-    assert response.headers["Server"] == "relay"
-
-
-def test_an_answer_without_a_type_names_none() -> None:
-    assert "Content-Type" not in to_response(Ack(204, b"", "")).headers
-
-
-def test_an_ack_becomes_bytes_that_end_a_connection() -> None:
-    head, _, body = closing_bytes(Ack(408, b"late")).partition(b"\r\n\r\n")
-    lines = head.split(b"\r\n")
-    assert lines[0] == b"HTTP/1.1 408 Request Timeout"
-    assert {b"Connection: close", b"Content-Length: 4", b"Server: relay"} <= set(lines)
-    assert body == b"late"
 
 
 # ---- what cannot be read --------------------------------------------------------------------

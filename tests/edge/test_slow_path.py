@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
-from aiohttp.web import BaseRequest, Response, Server, StreamResponse
 
-from relay.core.errors import Reason, Refusal
 from relay.core.request import Headers
-from relay.edge.slow_path import BodyReader, headers_of
+from relay.edge.slow_path import headers_of
 from relay.spool import Query
-from tests.harness.clock import run_loop_until
-from tests.harness.edge import genuine, running_edge
+from tests.harness.clock import ManualClock, run_loop_until
+from tests.harness.edge import RunningEdge, genuine, running_edge
 from tests.harness.wire import exchange, read_reply, request
+
+
+async def received(edge: RunningEdge) -> None:
+    """Return when all that was sent before has been received: what comes later is answered."""
+    assert (await exchange(edge.address, request("GET", "/healthz"))).status == 200
 
 
 def chunked(body: bytes, size: int, coding: str = "chunked") -> bytes:
@@ -58,37 +61,38 @@ async def test_what_may_not_be_sent_is_refused(raw: bytes, status: int, tmp_path
         assert (await edge.spool.page(Query())).records == ()
 
 
-async def test_a_body_may_take_its_time_but_may_not_drip() -> None:
-    limits = BodyReader(size=4096, timeout=timedelta(seconds=20), grace=timedelta(seconds=0.25))
-    answers: list[bytes | Refusal] = []
+async def test_a_body_may_take_its_time_but_may_not_drip(tmp_path: Path) -> None:
+    clock, body = ManualClock(), genuine().ljust(3000)
+    head = request("POST", "/hook", [("Content-Length", "3000")])
+    async with running_edge(tmp_path, clock=clock, seconds=20) as edge:
+        for step, pause, status in ((600, 4.5, 408), (1500, 4.5, 200), (100, 4.5, 408)):
+            reader, writer = await asyncio.open_connection(*edge.address)
+            answer = asyncio.ensure_future(read_reply(reader))
+            writer.write(head)
+            for at in range(0, 3000, step):
+                writer.write(body[at : at + step])
+                await received(edge)
+                await clock.advance(pause)
+                if answer.done():
+                    break
+            assert (await answer).status == status
+            writer.close()
+        details = [line.get("detail") for line in edge.lines() if line.get("reason")]
+    assert details == ["less than 240 bytes a second"] * 2
 
-    async def handle(request: BaseRequest) -> StreamResponse:
-        try:
-            answers.append(await limits.read(request))
-        except Refusal as refusal:
-            answers.append(refusal)
-        return Response()
 
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(Server(handle), "127.0.0.1", 0)
-    address = server.sockets[0].getsockname()[:2]
-    head = request("POST", "/", [("Content-Length", "600")])
-    for step, pause in ((60, 0.05), (1, 0.05)):
-        reader, writer = await asyncio.open_connection(*address)
-        writer.write(head)
-        for _ in range(0, 600, step):
-            # The pace of the sender is what is tried.
-            await asyncio.sleep(pause)
-            if answers[1:]:
-                break
-            writer.write(b"x" * step)
-        await read_reply(reader)
+async def test_all_of_a_body_has_its_time(tmp_path: Path) -> None:
+    clock = ManualClock()
+    head = request("POST", "/hook", [("Content-Length", "3000")])
+    async with running_edge(tmp_path, clock=clock, seconds=4) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        writer.write(head + b"x" * 2000)
+        await received(edge)
+        await clock.advance(4.5)
+        assert (await read_reply(reader)).status == 408
         writer.close()
-    server.close()
-    taken, refused = answers
-    assert taken == b"x" * 600
-    assert isinstance(refused, Refusal)
-    assert refused.reason is Reason.BODY_TIMEOUT
+        (line,) = edge.lines()
+    assert (line["reason"], line.get("detail")) == ("body_timeout", None)
 
 
 async def test_a_sender_that_leaves_midway_is_accounted_for(tmp_path: Path) -> None:
