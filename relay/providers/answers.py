@@ -8,6 +8,7 @@ does not list, such as 401, 403 or 502, but only once after 500 and not at all a
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -64,16 +65,29 @@ _VERDICTS: Final[Mapping[Verdict, int]] = MappingProxyType(
 def plain_answer(result: IngestResult, methods: Sequence[str] = ()) -> Ack:
     """Return the answer for this result: `OK` for a success, an empty body otherwise.
 
+    Equal answers are one object, made in advance.
+
     methods: those that the endpoint accepts, for `Allow` in the answer to another one.
     """
-    status = _status(result)
-    if status == 405 and methods:  # noqa: PLR2004 - RFC 9110 wants Allow with this status
-        return Ack(status, headers=(("Allow", ", ".join(methods)),))
-    return Ack(status, b"OK" if status == 200 else b"")  # noqa: PLR2004 - HTTP's own number
-
-
-def _status(result: IngestResult) -> int:
     if result.verdict is not Verdict.REFUSED:
-        return _VERDICTS[result.verdict]
+        return _BY_VERDICT[result.verdict]
     # A refusal that nobody gave a reason for is our mistake, not the sender's.
-    return _UNAVAILABLE if result.reason is None else _REFUSED[result.reason]
+    if result.reason is None:
+        return _BY_VERDICT[Verdict.UNAVAILABLE]
+    if result.reason is Reason.METHOD_NOT_ALLOWED and methods:
+        return _method_not_allowed(tuple(methods))
+    return _BY_REASON[result.reason]
+
+
+@lru_cache(maxsize=64)
+def _method_not_allowed(methods: tuple[str, ...]) -> Ack:
+    # RFC 9110 wants Allow with this status.
+    return Ack(_REFUSED[Reason.METHOD_NOT_ALLOWED], headers=(("Allow", ", ".join(methods)),))
+
+
+_BY_STATUS: Final = {
+    status: Ack(status, b"OK" if status == 200 else b"")  # noqa: PLR2004 - HTTP's own number
+    for status in (*_REFUSED.values(), *_VERDICTS.values())
+}
+_BY_REASON: Final = {reason: _BY_STATUS[status] for reason, status in _REFUSED.items()}
+_BY_VERDICT: Final = {verdict: _BY_STATUS[status] for verdict, status in _VERDICTS.items()}

@@ -64,3 +64,10 @@ def test_a_wrong_method_is_told_the_right_ones() -> None:
 
 def test_the_transport_statuses_are_part_of_the_table() -> None:
     assert {str(r): s for r, s in TRANSPORT_STATUSES.items()}.items() <= REFUSED.items()
+
+
+def test_equal_answers_are_one_object() -> None:
+    accepted, duplicate = (IngestResult(each) for each in (Verdict.ACCEPTED, Verdict.DUPLICATE))
+    assert plain_answer(accepted) is plain_answer(duplicate, ("POST",))
+    refused = IngestResult(Verdict.REFUSED, Reason.METHOD_NOT_ALLOWED)
+    assert plain_answer(refused, ("POST",)) is plain_answer(refused, ("POST",))

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from http import HTTPStatus
 from http.client import responses
 from secrets import token_hex
@@ -95,14 +95,28 @@ _MESSAGES: Final[Mapping[_Code, str]] = MappingProxyType(
         _LATE: "Timeout",
     }
 )
+_PHRASES: Final[Mapping[_Code, str]] = MappingProxyType(
+    {
+        code: _MESSAGES.get(code, HTTPStatus(code[0]).phrase)
+        for code in (*_REFUSED.values(), *_VERDICTS.values(), _LATE)
+    }
+)
 _SUCCESSES = range(200, 300)
 _ECHOED = ("partnerServiceId", "customerNo", "virtualAccountNo", "trxId")
 
 
 def answer(result: IngestResult, context: AnswerContext) -> Ack:
-    """Return the answer for any result, in SNAP's form."""
+    """Return the answer for any result, in SNAP's form.
+
+    Equal answers of one second are one object.
+    """
     code = _code(result)
-    return _ack(code, _MESSAGES.get(code, HTTPStatus(code[0]).phrase), context)
+    second = int(context.at.timestamp())
+    if code == _SUCCESS and context.remainder == ACCOUNT:
+        data = {"virtualAccountData": _account(context.body)}
+        return _ack(code, _PHRASES[code], SERVICES[ACCOUNT], second, data)
+    # A path that is none of the three belongs to no service.
+    return _prepared(code, _PHRASES[code], SERVICES.get(context.remainder, "00"), second)
 
 
 def proxied_answer(answered: Ack, context: AnswerContext) -> Ack:
@@ -112,30 +126,43 @@ def proxied_answer(answered: Ack, context: AnswerContext) -> Ack:
     failure, 201 and 204 too. Without one, a success becomes the relay's own, which is 200, and
     anything else keeps its status, gets the general code of it and loses its body.
     """
+    second = int(context.at.timestamp())
     if _is_object(answered.body):
-        return replace(answered, headers=(*answered.headers, (TIMESTAMP, stamp(context.at))))
+        headers = (*answered.headers, _stamped(second))
+        return Ack(answered.status, answered.body, answered.content_type, headers)
     if answered.status in _SUCCESSES:
         return answer(IngestResult(Verdict.PASSED), context)
     status = answered.status
     # An upstream may use a status that nobody has registered.
-    return _ack((status, "00"), responses.get(status, "Refused"), context)
+    phrase = responses.get(status, "Refused")
+    return _prepared((status, "00"), phrase, SERVICES.get(context.remainder, "00"), second)
 
 
-def _ack(code: _Code, message: str, context: AnswerContext) -> Ack:
+def _ack(
+    code: _Code,
+    phrase: str,
+    service: str,
+    second: int,
+    data: Mapping[str, JsonObject] = MappingProxyType({}),
+) -> Ack:
+    """Build an answer of this second since 1970; `data`: fields of its own."""
     status, case = code
-    # A path that is none of the three belongs to no service.
-    service = SERVICES.get(context.remainder, "00")
-    fields: dict[str, object] = {
-        "responseCode": f"{status}{service}{case}",
-        "responseMessage": message,
-    }
-    if status == HTTPStatus.OK and context.remainder == ACCOUNT:
-        fields["virtualAccountData"] = _account(context.body)
-    headers = [(TIMESTAMP, stamp(context.at))]
+    fields = {"responseCode": f"{status}{service}{case}", "responseMessage": phrase, **data}
+    headers = [_stamped(second)]
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers.append(("Allow", "POST"))  # RFC 9110 wants it with this status
     body = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
     return Ack(status, body, "application/json", tuple(headers))
+
+
+@lru_cache(maxsize=64)
+def _prepared(code: _Code, phrase: str, service: str, second: int) -> Ack:
+    return _ack(code, phrase, service, second)
+
+
+@lru_cache(maxsize=4)
+def _stamped(second: int) -> tuple[str, str]:
+    return TIMESTAMP, stamp(datetime.fromtimestamp(second, JAKARTA))
 
 
 def _is_object(body: bytes) -> bool:

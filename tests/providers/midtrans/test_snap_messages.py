@@ -5,7 +5,7 @@ import subprocess
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
@@ -107,6 +107,18 @@ def test_success_is_200_and_nothing_else(path: str, code: str, verdict: Verdict)
     assert said(ack)["responseCode"] == code
     assert said(ack)["responseMessage"] == "Successful"
     assert ack.headers == (STAMP,)
+
+
+def test_equal_answers_of_one_second_are_one_object() -> None:
+    def at(moment: datetime, path: str = QRIS, body: bytes = b"{}") -> Ack:
+        return answer(IngestResult(Verdict.ACCEPTED), AnswerContext(path, body, moment))
+
+    second = NOW.replace(microsecond=0)
+    assert at(second) is at(second.replace(microsecond=999_999), body=b"[]")
+    assert at(second) == at(NOW) != at(second + timedelta(seconds=1))
+    assert at(second) != at(second, DEBIT)
+    # What is repeated of a virtual account is each message's own.
+    assert at(second, ACCOUNT, b'{"trxId":"1"}') != at(second, ACCOUNT, b'{"trxId":"2"}')
 
 
 def test_a_duplicate_is_answered_like_the_first() -> None:
