@@ -1,11 +1,10 @@
 """Split the URL that a sender signed into parts: the configured one, or the received one."""
 
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from relay.core.errors import Reason, Refusal
-from relay.core.request import RequestHead
+from relay.core.request import RequestHead, frozen
 from relay.core.urls import authority
 
 # No user, no fragment, and nothing that a parser would drop or encode.
@@ -13,7 +12,7 @@ _URL = re.compile(r"(?i:https?)://[A-Za-z0-9._:\[\]-]+(?P<rest>(?:[/?][!-\"$-~]*
 _WRITE_URL = "write the URL registered at the sender, such as https://pay.example.com/x"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SignedUrl:
     """A URL and its parts, undecoded. `host` has a port when it is not the usual one.
 
@@ -56,4 +55,5 @@ def received_url(head: RequestHead) -> SignedUrl:
     hosts = head.headers.values("Host")
     if len(hosts) != 1:
         raise Refusal(Reason.SIGNATURE_MISMATCH, "Host is not there exactly once")
-    return SignedUrl("", hosts[0], head.path, head.target)
+    target = head.target
+    return SignedUrl("", hosts[0], target.partition("?")[0], target)
