@@ -45,8 +45,9 @@ class Hmac:
             raise Refusal(
                 Reason.SIGNATURE_MISMATCH, f"not {self._length} characters of {self._encoding}"
             )
-        # Comparing the text, not the bytes it stands for, leaves one spelling that fits. Every
-        # secret is tried, so that time does not tell which one fits.
+        # Comparing the text, not the bytes it stands for, leaves one spelling that fits. All are
+        # compared, each in constant time, so that time tells neither which one fits nor how much
+        # of it.
         found = -1
         for position, key in enumerate(self._keys):
             mac = hmac_digest(key, message, self._algorithm)
@@ -80,7 +81,7 @@ class Digest:
             raise Refusal(
                 Reason.SIGNATURE_MISMATCH, f"not {self._length} lower-case hexadecimal digits"
             )
-        # The text is compared, and with every secret: as in `Hmac`.
+        # Texts are compared, and all of them: as in `Hmac`.
         found = -1
         for position, key in enumerate(self._keys):
             expected = self._hash(message + key).hexdigest()

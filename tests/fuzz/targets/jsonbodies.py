@@ -12,6 +12,8 @@ from relay.core.strict_json import (
     MAX_DIGITS,
     JsonValue,
     Number,
+    _parse_provably,
+    _parse_strictly,
     content_digest,
     minify,
     parse,
@@ -47,6 +49,7 @@ class _Ambiguous(ValueError):
 
 def check(data: bytes) -> None:
     """Read a body with every reader."""
+    _check_proven(data)
     try:
         found = as_written(parse(data))
     except Refusal as refusal:
@@ -60,6 +63,15 @@ def check(data: bytes) -> None:
     minified = minify(data)
     assert as_written(parse(minified)) == found
     assert content_digest(parse(minified)) == content_digest(parse(data)) == content_digest(found)
+
+
+def _check_proven(data: bytes) -> None:
+    """What orjson alone parses is what the strict parser returns."""
+    proven = _parse_provably(data)
+    if proven is not None:
+        strictly = _parse_strictly(data)
+        assert as_written(proven) == strictly
+        assert content_digest(proven) == content_digest(strictly)
 
 
 def _agree(ours: JsonValue, theirs: object) -> None:
