@@ -71,8 +71,8 @@ def metric_names(text: str) -> dict[str, object]:
     return found
 
 
-def logging_calls(package: Path) -> Iterator[tuple[str, Iterable[str]]]:
-    """Yield event and fields of each call that logs, from the source."""
+def logging_calls(package: Path) -> Iterator[tuple[str, str, Iterable[str]]]:
+    """Yield event, level and fields of each call that logs, from the source."""
     for path in package.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
@@ -82,4 +82,6 @@ def logging_calls(package: Path) -> Iterator[tuple[str, Iterable[str]]]:
                     keywords=keywords,
                 ) if level in _LEVELS and ast.unparse(log).endswith("log"):
                     names = [each.arg for each in keywords if each.arg is not None]
-                    yield event, [*names, *["exception"] * (level == "fault")]
+                    if level == "fault":
+                        level, names = "error", [*names, "exception"]
+                    yield event, level, names

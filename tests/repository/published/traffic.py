@@ -43,6 +43,7 @@ from tests.repository.published.senders import (
     Sender,
     situations,
 )
+from tests.repository.published.shapes import shape
 
 TOKEN = "a-token-of-the-recorder"
 _SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -52,6 +53,10 @@ _LEADING = frozenset({"midtrans", "snap-debit", "vipps", "vipps-ecom", "inline"}
 
 #: A host name that can be resolved, and an endpoint that is given the right key later.
 _KNOWN, _LATE = "known.test", "midtrans-late"
+
+#: Fields of every log line; events whose lines come whatever happens.
+_IN_EVERY_LINE = frozenset({"time", "level", "event"})
+_TYPED = frozenset({"delivery", "attempt"})
 
 #: What an upstream of a proxied endpoint says, and what it is called here.
 _PROXIED: tuple[tuple[str, Behaviour], ...] = (
@@ -94,6 +99,7 @@ class Traffic:
             Upstream() as self._upstream,
             Upstream() as self._proxied,
             Upstream() as self._api,
+            Upstream() as self._denying_api,
             BrokenNameserver() as self._names,
         ):
             self._names.on["A"] = _resolve
@@ -109,6 +115,7 @@ class Traffic:
             await self._ask_everything(sender)
             await self._ask_proxied(sender)
         await self._ask_midtrans()
+        await self._reconcile()
         await self._ask_strangely()
         await self._has_delivered()
         await self._administrate()
@@ -116,10 +123,10 @@ class Traffic:
         self.exit_code = await self._running.stop()
 
     async def _has_delivered(self) -> None:
-        """Return when all is delivered that was taken, and one try led nowhere."""
+        """Return when all was tried that was taken or reconciled."""
         taken = [line for line in self._running.said("delivery") if line["verdict"] == "accepted"]
-        # The test message of the dashboard goes no further.
-        await self._running.has_said("attempt", len(taken) - 1)
+        # The test message of the dashboard goes no further; one event was reconciled.
+        await self._running.has_said("attempt", len(taken))
 
     # ---- the messages, and the relay ------------------------------------------------------------
 
@@ -162,8 +169,11 @@ class Traffic:
             ]
         midtrans = SENDERS[0]
         confirm = f', confirm: {{url: "{self._api.url}"}}'
+        denied = f', confirm: {{url: "{self._denying_api.url}"}}'
         endpoints += [
             _endpoint(midtrans, "midtrans-confirmed", "billing", more=confirm),
+            _endpoint(midtrans, "midtrans-denied", "billing", more=denied),
+            _endpoint(midtrans, "midtrans-missed", "billing", more=confirm),
             _endpoint(midtrans, "midtrans-resolved", "billing", _KNOWN),
             _endpoint(midtrans, "midtrans-reported", "billing", enforcing="report"),
             _endpoint(midtrans, "midtrans-waiting", "nowhere"),
@@ -225,7 +235,8 @@ endpoints:
         midtrans = SENDERS[0]
         message = self._messages[midtrans.name][1]
         self._api.behave(says(status_of(message.body)))
-        for name in ("confirmed", "resolved", "waiting", "late"):
+        self._denying_api.behave(says(status_of(message.body, gross_amount="1.00")))
+        for name in ("confirmed", "denied", "resolved", "waiting", "late"):
             await self._send(f"midtrans, {name}", midtrans.at(name, message).raw)
         reported = midtrans.at("reported", message).having(FORWARDED, STRANGER)
         await self._send("midtrans, reported", reported.raw)
@@ -240,6 +251,14 @@ endpoints:
                 message = await self._sample(sink, midtrans, *changes)
                 await self._send(f"midtrans, {changes[-1]}", message.raw)
         await self._verdicts()
+
+    async def _reconcile(self) -> None:
+        """Have `relay reconcile` store what an endpoint was never sent."""
+        body = json.loads(self._messages[SENDERS[0].name][1].body)
+        (self._directory / "orders.txt").write_text(body["order_id"])
+        words = ("orders.txt", "--endpoint", "midtrans-missed")
+        done = await self._commands.run("reconcile", *words)
+        assert done.code == 0, done
 
     async def _ask_strangely(self) -> None:
         await self._send("head cut off", b"POST / HTTP/1.1\r\nHost:")
@@ -345,12 +364,25 @@ endpoints:
     # ---- the log --------------------------------------------------------------------------------
 
     def log(self) -> dict[str, str]:
-        """Return the fields of each event: those seen, and those in calls that nothing caused."""
-        fields = {name: set(said) for name, said in logging_calls(self._commands.package)}
+        """Return levels and fields of each event: those seen, and those in calls not reached.
+
+        The lines that everybody reads are told with the types of their fields.
+        """
+        levels: dict[str, set[str]] = {}
+        fields: dict[str, set[str]] = {}
+        for event, level, names in logging_calls(self._commands.package):
+            levels.setdefault(event, set()).add(level)
+            fields.setdefault(event, set()).update(names)
         for line in self._running.lines:
-            fields.setdefault(line["event"], set()).update(line)
-        usual = {"time", "level", "event"}
-        return {name: " ".join(sorted(said - usual)) for name, said in sorted(fields.items())}
+            event = line["event"]
+            levels.setdefault(event, set()).add(line["level"])
+            said = {name: value for name, value in line.items() if name not in _IN_EVERY_LINE}
+            typed = [f"{name}={shape(value)}" for name, value in said.items()]
+            fields.setdefault(event, set()).update(typed if event in _TYPED else said)
+        return {
+            event: f"{' '.join(sorted(levels[event]))}: {' '.join(sorted(fields[event]))}"
+            for event in sorted(fields)
+        }
 
 
 def _endpoint(
