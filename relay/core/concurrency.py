@@ -1,4 +1,4 @@
-"""Work beside the event loop: daemon threads, a race of two, the interpreter's switch interval."""
+"""Daemon threads beside the event loop, callbacks awaited, a race of two, the switch interval."""
 
 import asyncio
 import sys
@@ -40,6 +40,31 @@ async def run_in_daemon_thread(work: Callable[[], T], name: str = "relay-files")
     # A daemon: the default threads of asyncio would be waited for.
     threading.Thread(target=run, name=name, daemon=True).start()
     return await done
+
+
+# ---- awaiting a callback --------------------------------------------------------------------
+
+#: Drops what is under way: its callback is not called any more.
+Cancel = Callable[[], None]
+
+
+async def called_back(start: Callable[[Callable[[T], None]], Cancel]) -> T:
+    """Start something that calls back once, on the event loop, and return with what.
+
+    Cancelled, it cancels what was started.
+    """
+    result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def call_back(value: T) -> None:
+        if not result.done():
+            result.set_result(value)
+
+    cancel = start(call_back)
+    try:
+        return await result
+    except asyncio.CancelledError:
+        cancel()
+        raise
 
 
 # ---- the switch interval --------------------------------------------------------------------

@@ -13,6 +13,7 @@ from random import Random
 from typing import Protocol
 
 from relay.core.clock import Clock
+from relay.core.concurrency import Cancel, called_back
 from relay.core.errors import LeaseLost, SpoolUnavailable
 from relay.core.event import (
     AttemptRecord,
@@ -54,8 +55,8 @@ _NEUTRAL_CAUSES = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
 class Sender(Protocol):
     """Sends an event to one upstream (`relay.delivery.sender.HttpSender`)."""
 
-    async def attempt(self, lease: Lease) -> Outcome:
-        """Send the event once; return the outcome within its timeout."""
+    def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
+        """Send the event once; call `done` with the outcome, within its timeout but not at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ class AttemptRunner:
             or not may_go_unconfirmed(lease, self._clock.steady(), upstream.retry)
         ):
             return result
-        return await upstream.sender.attempt(lease)
+        return await called_back(partial(upstream.sender.attempt, lease))
 
     def _update_breaker(
         self, event_id: str, outcome: AttemptResult | RateLimited, now: datetime

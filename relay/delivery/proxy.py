@@ -3,14 +3,17 @@
 There is no retry and no breaker: the sender gets the result at once, and may send again.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Final, Protocol
 
 from relay.core.clock import Clock
+from relay.core.concurrency import Cancel, called_back
 from relay.core.errors import SpoolUnavailable, UpstreamOverloaded
-from relay.core.event import Lease, ProxiedDelivery, ProxyResponse, Unreachable, event_of
+from relay.core.event import Lease, Outcome, ProxiedDelivery, ProxyResponse, Unreachable, event_of
 from relay.core.request import VerifiedDelivery
 from relay.delivery.attempt import Observer, attempt_record
 from relay.delivery.sender import Cause
@@ -22,10 +25,10 @@ from relay.telemetry import Telemetry
 
 
 class ProxySender(Protocol):
-    """Sends an event and returns the answer (`relay.delivery.sender.HttpSender`)."""
+    """Sends an event and tells the answer (`relay.delivery.sender.HttpSender`)."""
 
-    async def forward(self, lease: Lease) -> ProxyResponse:
-        """Send the event once; return outcome and answer within its timeout."""
+    def forward(self, lease: Lease, done: Callable[[ProxyResponse], None]) -> Cancel:
+        """Send the event once; call `done` with outcome and answer, within its timeout."""
 
 
 @dataclass(slots=True)
@@ -67,10 +70,10 @@ class ProxyForwarder:
         self._observer = observer
         self._note = note
 
-    async def forward(self, delivery: VerifiedDelivery) -> ProxyResponse:
-        """Send this delivery once, as an event is sent, and return the answer for its sender.
+    def start(self, delivery: VerifiedDelivery, done: Callable[[ProxyResponse], None]) -> Cancel:
+        """Send this delivery once, as an event is sent; call `done` with the answer for its sender.
 
-        Any error on the way is `Unreachable`. A cancelled attempt is reported and recorded too,
+        Any error on the way is `Unreachable`. One that is cancelled is reported and recorded too,
         since the upstream may have it.
 
         Raises:
@@ -83,23 +86,40 @@ class ProxyForwarder:
             )
             raise UpstreamOverloaded(message)
         lease = _lease(delivery, proxy_upstream.timeout)
-        answer = ProxyResponse(Unreachable(Cause.SHUTDOWN))
         began = self._clock.monotonic()
-        proxy_upstream.in_flight += 1
+
+        def ended(response: ProxyResponse) -> None:
+            proxy_upstream.in_flight -= 1
+            self._report(delivery, lease, response.outcome, began)
+            done(response)
+
+        def cancel() -> None:
+            drop()
+            proxy_upstream.in_flight -= 1
+            self._report(delivery, lease, Unreachable(Cause.SHUTDOWN), began)
+
         try:
-            answer = await proxy_upstream.sender.forward(lease)
+            drop = proxy_upstream.sender.forward(lease, ended)
         except Exception as fault:  # noqa: BLE001 - the sender must be answered all the same
             self._observer.dispatch_error(delivery.upstream, delivery.event_id, fault)
-            answer = ProxyResponse(Unreachable(Cause.FAULT))
-        finally:
-            proxy_upstream.in_flight -= 1
-            now = self._clock.now()
-            duration = self._clock.monotonic() - began
-            self._observer.attempted(
-                attempt_record(lease, answer.outcome, "passed", duration=duration, now=now)
-            )
-            self._note(ProxiedDelivery(delivery, answer.outcome, now))
-        return answer
+            failed = ProxyResponse(Unreachable(Cause.FAULT))
+            drop = asyncio.get_running_loop().call_soon(ended, failed).cancel
+        proxy_upstream.in_flight += 1
+        return cancel
+
+    async def forward(self, delivery: VerifiedDelivery) -> ProxyResponse:
+        """Do as `start`, and return the answer."""
+        return await called_back(partial(self.start, delivery))
+
+    def _report(
+        self, delivery: VerifiedDelivery, lease: Lease, outcome: Outcome, began: float
+    ) -> None:
+        now = self._clock.now()
+        duration = self._clock.monotonic() - began
+        self._observer.attempted(
+            attempt_record(lease, outcome, "passed", duration=duration, now=now)
+        )
+        self._note(ProxiedDelivery(delivery, outcome, now))
 
 
 def _lease(delivery: VerifiedDelivery, timeout: timedelta) -> Lease:

@@ -1,4 +1,4 @@
-"""The URL and the header fields of one attempt. No I/O.
+"""The request of one attempt: its URL, header fields and bytes. No I/O.
 
 An event holds those of its sender's fields that its provider lists. None of them can pass for a
 field of ours, or for one that belongs to a connection or a proxy. The body is changed neither here
@@ -11,13 +11,17 @@ from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from relay.core.event import Event, Lease
-from relay.core.request import Headers
+from relay.delivery.http import BODILESS_METHODS, Origin
 from relay.signatures.shared_secret import Signer
 
 MAX_EVENT_KEY = 256
 
+# So many methods are remembered for an upstream; endpoints accept a handful.
+_MAX_STARTS = 16
+
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_LINE_END = re.compile(r"[\r\n\0]")
 _VISIBLE = "".join(map(chr, range(0x20, 0x7F)))
 
 # What need not be encoded (RFC 3986, 2.3), and what stands between the parts of a key.
@@ -86,20 +90,100 @@ class Target:
         return f"{base}?{queries}" if queries else base
 
 
-def fields(lease: Lease, now: datetime, signer: Signer | None) -> Headers:
-    """Return every header field of one attempt but Host and Content-Length.
+class RequestWriter:
+    """Writes the requests to one upstream.
+
+    Raises:
+        ValueError: `url` is none of a `Target`.
+    """
+
+    def __init__(self, url: str, signer: Signer | None) -> None:
+        self._target = Target(url)
+        self._origin = Origin.of(url)
+        self._signer = signer
+        # By method, for events without a suffix.
+        self._starts: dict[str, str] = {}
+
+    def write(self, lease: Lease, now: datetime) -> bytes:
+        """Return the request of an attempt that starts now. The body is sent as it is.
+
+        Raises:
+            ValueError: a part would end its line early, is not Latin-1, or leaves the upstream's
+                path; it must not be sent.
+        """
+        event = lease.event
+        start = self._start(event.method, event.suffix)
+        fields = field_lines(lease, now, self._signer)
+        length = ""
+        if event.body or event.method not in BODILESS_METHODS:
+            length = f"\r\nContent-Length: {len(event.body)}"
+        return f"{start}{fields}{length}\r\n\r\n".encode("latin-1") + event.body
+
+    def _start(self, method: str, suffix: str) -> str:
+        """Return the request line and Host."""
+        start = self._starts.get(method) if not suffix else None
+        if start is None:
+            target = self._origin.target(self._target.of(suffix))
+            line = f"{method} {target} HTTP/1.1"
+            if _LINE_END.search(line) or line.count(" ") != 2:  # noqa: PLR2004 - between three
+                raise ValueError("a method or a request target holds a blank or a line break")
+            start = f"{line}\r\nHost: {self._origin.authority}"
+            if not suffix and len(self._starts) < _MAX_STARTS:
+                self._starts[method] = start
+        return start
+
+
+def field_lines(lease: Lease, now: datetime, signer: Signer | None) -> str:
+    """Return every header field of one attempt but Host and Content-Length, a line break before it.
 
     Values are Latin-1 text as in `Headers`; none holds a control character.
+
+    Raises:
+        ValueError: an id, or the client's address, would end its line.
     """
-    return Headers((*_sender_fields(lease.event), *_own_fields(lease, now, signer)))
+    event = lease.event
+    timestamp = int(now.timestamp())
+    signature = ""
+    if signer is not None:
+        signature = f"\r\nwebhook-signature: {signer.sign(event.id, timestamp, event.body)}"
+    configured = _from_configuration(event.endpoint, event.provider, event.environment)
+    client = "" if event.reconciled else f"\r\nRelay-Client-Address: {event.client}"
+    signed = f"\r\nRelay-Signed: {_visible(', '.join(event.signed))}" if event.signed else ""
+    if _LINE_END.search(event.id) or _LINE_END.search(client, 2):
+        raise ValueError("an id or an address of this event holds a line break")
+    return (
+        f"{_sender_lines(event)}"
+        f"\r\nwebhook-id: {event.id}\r\nwebhook-timestamp: {timestamp}{signature}{configured}"
+        f"\r\nRelay-Event-Key: {_encoded_key(event.key)}{client}"
+        f"\r\nRelay-Attempt: {lease.attempt}"
+        f"\r\nRelay-Received-At: {_rfc3339(event.received_at)}{signed}{_marks(lease)}"
+    )
 
 
-def _sender_fields(event: Event) -> list[tuple[str, str]]:
-    return [
-        (name, value)
-        for name, value in event.headers
-        if _is_allowed_of_sender(name) and not _CONTROL.search(value)
-    ]
+def _sender_lines(event: Event) -> str:
+    return "".join(
+        [
+            f"\r\n{name}: {value}"
+            for name, value in event.headers
+            if _is_allowed_of_sender(name) and not _CONTROL.search(value)
+        ]
+    )
+
+
+def _marks(lease: Lease) -> str:
+    """Return the fields that few events have."""
+    event, marks = lease.event, ""
+    if event.conflicts_with is not None:
+        if _LINE_END.search(event.conflicts_with):
+            raise ValueError("the id of another event holds a line break")
+        marks += f"\r\nRelay-Conflict: {event.conflicts_with}"
+    if event.out_of_order:
+        marks += "\r\nRelay-Out-Of-Order: true"
+    if lease.confirmed is not None:
+        marks += f"\r\nRelay-Confirmed: {_visible(lease.confirmed)}"
+    if event.reconciled:
+        marks += "\r\nRelay-Reconciled: true"
+    return marks
 
 
 # An endpoint keeps a handful of fields, and the same ones each time.
@@ -116,39 +200,12 @@ def _is_allowed_of_sender(name: str) -> bool:
     return not reserved and _TOKEN.fullmatch(name) is not None
 
 
-def _own_fields(lease: Lease, now: datetime, signer: Signer | None) -> list[tuple[str, str]]:
-    event = lease.event
-    timestamp = int(now.timestamp())
-    own = [("webhook-id", event.id), ("webhook-timestamp", str(timestamp))]
-    if signer is not None:
-        own.append(("webhook-signature", signer.sign(event.id, timestamp, event.body)))
-    own += _from_configuration(event.endpoint, event.provider, event.environment)
-    own.append(("Relay-Event-Key", _encoded_key(event.key)))
-    if not event.reconciled:
-        own.append(("Relay-Client-Address", str(event.client)))
-    own.append(("Relay-Attempt", str(lease.attempt)))
-    own.append(("Relay-Received-At", _rfc3339(event.received_at)))
-    if event.signed:
-        own.append(("Relay-Signed", _visible(", ".join(event.signed))))
-    if event.conflicts_with is not None:
-        own.append(("Relay-Conflict", event.conflicts_with))
-    if event.out_of_order:
-        own.append(("Relay-Out-Of-Order", "true"))
-    if lease.confirmed is not None:
-        own.append(("Relay-Confirmed", _visible(lease.confirmed)))
-    if event.reconciled:
-        own.append(("Relay-Reconciled", "true"))
-    return own
-
-
 @lru_cache(maxsize=1024)
-def _from_configuration(
-    endpoint: str, provider: str, environment: str
-) -> tuple[tuple[str, str], ...]:
+def _from_configuration(endpoint: str, provider: str, environment: str) -> str:
     return (
-        ("Relay-Endpoint", _visible(endpoint)),
-        ("Relay-Provider", _visible(provider)),
-        ("Relay-Environment", _visible(environment)),
+        f"\r\nRelay-Endpoint: {_visible(endpoint)}"
+        f"\r\nRelay-Provider: {_visible(provider)}"
+        f"\r\nRelay-Environment: {_visible(environment)}"
     )
 
 
@@ -176,4 +233,6 @@ def _encoded_key(key: str) -> str:
 
 
 def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

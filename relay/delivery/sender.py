@@ -11,25 +11,29 @@ import asyncio
 import re
 import socket
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import partial
+from typing import TypeVar
 
 from relay.core.clock import Clock
+from relay.core.concurrency import Cancel
 from relay.core.event import Delivered, Lease, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack
-from relay.delivery import request as outgoing
 from relay.delivery.http import (
     CannotConnect,
     Closed,
+    Exchange,
     ExchangeFailed,
     Malformed,
     Origin,
     Pool,
     Response,
     TooLong,
-    encode,
 )
+from relay.delivery.request import RequestWriter
 from relay.signatures.shared_secret import Signer
 
 #: More than this of an answer is not read, and its connection is dropped instead of kept. A longer
@@ -69,6 +73,10 @@ class Cause(StrEnum):
     FAULT = "fault"
 
 
+class _Unsendable(ExchangeFailed):
+    """The event cannot be written as a request."""
+
+
 #: By type of error; the first match counts, so the narrow types stand first.
 _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (ssl.SSLError, Cause.TLS),
@@ -80,18 +88,12 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (ConnectionError, Cause.RESET),
     (Closed, Cause.CLOSED),
     (TooLong, Cause.OVERSIZED),
+    (_Unsendable, Cause.UNSENDABLE),
     (Malformed, Cause.MALFORMED),
 )
 
-_FAULTS = (ExchangeFailed, OSError)
 
-
-class _NoAnswer(ExchangeFailed):
-    """There will be no usable answer, for a cause that no library raises."""
-
-    def __init__(self, cause: Cause) -> None:
-        super().__init__(cause)
-        self.cause = cause
+T = TypeVar("T")
 
 
 class HttpSender:
@@ -113,56 +115,76 @@ class HttpSender:
         clock: Clock,
         signer: Signer | None = None,
     ) -> None:
-        self._target = outgoing.Target(url)
-        self._origin = Origin.of(url)
-        self._timeout = timeout.total_seconds()
+        self._writer = RequestWriter(url, signer)
         self._clock = clock
-        self._signer = signer
         self._pool = Pool(
-            self._origin, size=concurrency, idle=_KEEPALIVE, longest_body=ANSWER_LIMIT
+            Origin.of(url),
+            size=concurrency,
+            idle=_KEEPALIVE,
+            longest_body=ANSWER_LIMIT,
+            timeout=timeout.total_seconds(),
         )
 
-    async def attempt(self, lease: Lease) -> Outcome:
-        """Send the event once, byte for byte as received, and return the outcome.
+    def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
+        """Send the event once, byte for byte as received, and call `done` with the outcome.
 
-        Never takes longer than the timeout, and never raises but for cancellation. Any 2xx is
+        That is never later than the timeout, and never before this has returned. Any 2xx is
         `Delivered`, whatever follows its head; redirects are answers, not followed.
         """
         response = Response(to_head=lease.event.method == "HEAD")
-        try:
-            await self._send(lease, response)
-        except _FAULTS as error:
-            # The head is the answer. A body that breaks or is too slow only costs its connection.
-            if response.status is None:
-                return Unreachable(cause_of(error))
-        return self._outcome(response)
+        return self._send(lease, response, partial(self._told, self._attempt_outcome, done))
 
-    async def forward(self, lease: Lease) -> ProxyResponse:
-        """Send the event once, byte for byte as received, and return the answer for its sender.
+    def forward(self, lease: Lease, done: Callable[[ProxyResponse], None]) -> Cancel:
+        """Send the event once, byte for byte as received, and call `done` with what to answer.
 
         That is a whole answer of 2xx or 4xx, with only status and Content-Type of its head. An
         answer that breaks, is incomplete at the timeout, longer than `ANSWER_LIMIT`, or encoded
-        without being requested so, is `Unreachable`. Timeout and errors are as for `attempt`.
+        without being requested so, is `Unreachable`. Time and errors are as for `attempt`.
         """
         response = Response(_may_be_passed_back, to_head=lease.event.method == "HEAD")
-        try:
-            await self._send(lease, response)
-            outcome = self._outcome(response)
-            return ProxyResponse(outcome, _ack(response) if response.is_wanted else None)
-        except _FAULTS as error:
-            return ProxyResponse(Unreachable(cause_of(error)))
+        return self._send(lease, response, partial(self._told, self._proxy_response, done))
 
-    async def _send(self, lease: Lease, response: Response) -> None:
-        """Send the request and read the answer into `response`, all within the timeout."""
-        event = lease.event
-        fields = outgoing.fields(lease, self._clock.now(), self._signer)
+    def _send(self, lease: Lease, response: Response, ended: Callable[[Exchange], None]) -> Cancel:
         try:
-            target = self._origin.target(self._target.of(event.suffix))
-            request = encode(event.method, target, self._origin.authority, fields, event.body)
+            request = self._writer.write(lease, self._clock.now())
         except ValueError:
-            raise _NoAnswer(Cause.UNSENDABLE) from None
-        async with asyncio.timeout(self._timeout):
-            await self._pool.exchange(request, response)
+            unsent = Exchange(b"", response, ended)
+            unsent.error = _Unsendable()
+            return asyncio.get_running_loop().call_soon(ended, unsent).cancel
+        exchange = Exchange(request, response, ended)
+        self._pool.ask(exchange)
+        return partial(self._pool.cancel, exchange)
+
+    @staticmethod
+    def _told(read: Callable[[Exchange], T], done: Callable[[T], None], exchange: Exchange) -> None:
+        try:
+            result = read(exchange)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, `done` is waited for
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "an answer could not be mapped to an outcome", "exception": fault}
+            )
+            exchange.error, exchange.response = fault, Response()
+            result = read(exchange)
+        done(result)
+
+    def _attempt_outcome(self, exchange: Exchange) -> Outcome:
+        # The head is the answer. A body that breaks or is too slow only costs its connection.
+        if exchange.response.status is None and exchange.error is not None:
+            return Unreachable(cause_of(exchange.error))
+        return self._outcome(exchange.response)
+
+    def _proxy_response(self, exchange: Exchange) -> ProxyResponse:
+        if exchange.error is not None:
+            return ProxyResponse(Unreachable(cause_of(exchange.error)))
+        response = exchange.response
+        outcome = self._outcome(response)
+        if not response.is_wanted:
+            return ProxyResponse(outcome)
+        body = response.body
+        codings = {each.lower() for each in response.values("content-encoding")}
+        if body and codings - {"identity"}:
+            return ProxyResponse(Unreachable(Cause.ENCODED))
+        return ProxyResponse(outcome, Ack(response.status or 0, body, _content_type(response)))
 
     def _outcome(self, response: Response) -> Outcome:
         status = response.status or 0
@@ -178,8 +200,8 @@ class HttpSender:
 
 def cause_of(error: Exception) -> Cause:
     """Return the cause of an error, whichever library raised it."""
-    if isinstance(error, _NoAnswer):
-        return error.cause
+    if not isinstance(error, ExchangeFailed | OSError):
+        return Cause.FAULT
     unconnected = isinstance(error, CannotConnect)
     reason = error.__cause__ if unconnected else error
     otherwise = Cause.REFUSED if unconnected else Cause.RESET
@@ -205,17 +227,8 @@ def _may_be_passed_back(status: int) -> bool:
     return status // 100 in {2, 4}
 
 
-def _ack(response: Response) -> Ack:
-    """Return the answer as it may be passed back.
-
-    Raises:
-        _NoAnswer: it is encoded.
-    """
-    body = response.body
-    codings = {each.lower() for each in response.values("content-encoding")}
-    if body and codings - {"identity"}:
-        raise _NoAnswer(Cause.ENCODED)
+def _content_type(response: Response) -> str:
     content_type = "".join(response.values("content-type")[:1])
-    if not _VISIBLE.fullmatch(content_type):
-        content_type = _DEFAULT_TYPE if body else ""
-    return Ack(response.status or 0, body, content_type)
+    if _VISIBLE.fullmatch(content_type):
+        return content_type
+    return _DEFAULT_TYPE if response.body else ""

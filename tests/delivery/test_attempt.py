@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from relay.core.concurrency import Cancel
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import (
     AttemptRecord,
@@ -27,7 +28,7 @@ from relay.spool import Record, SpoolBroken
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import numbered
-from tests.harness.spying_spool import RecordingObserver, SpyingSpool
+from tests.harness.spying_spool import RecordingObserver, SpyingSpool, call_back
 
 LEASE = timedelta(seconds=40)
 POLICY = RetryPolicy((timedelta(seconds=10),), give_up_after=timedelta(hours=1))
@@ -56,9 +57,14 @@ class Bench:
         clock = self.clock
 
         class Wire:
-            async def attempt(self, lease: Lease) -> Outcome:
-                await clock.sleep(2)
-                return tell(lease)
+            def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
+                outcome = tell(lease)
+
+                async def answer() -> Outcome:
+                    await clock.sleep(2)
+                    return outcome
+
+                return call_back(answer(), done)
 
         return AttemptRunner(
             upstream=Upstream("billing", Wire(), timedelta(seconds=10), 4, POLICY),
@@ -318,9 +324,9 @@ async def ask(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease)
     """Make one attempt that the provider is asked about; what goes out is in `sent`."""
 
     class Wire:
-        async def attempt(self, lease: Lease) -> Outcome:
+        def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
             sent.append(lease)
-            return Delivered(200)
+            return asyncio.get_running_loop().call_soon(done, Delivered(200)).cancel
 
     upstream = Upstream("billing", Wire(), LEASE, 4, POLICY, confirmer=provider)
     attempts = AttemptRunner(

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from relay.core.concurrency import Cancel
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import Lease, Outcome, Status, Unreachable
 from relay.delivery.attempt import Sender, Upstream
@@ -20,7 +21,7 @@ from relay.spool import Query, SpoolBroken
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import numbered
-from tests.harness.spying_spool import RecordingObserver, SpyingSpool
+from tests.harness.spying_spool import RecordingObserver, SpyingSpool, call_back
 from tests.harness.upstream import RefusingPort, answer, hang, when
 from tests.harness.upstream import Upstream as Server
 
@@ -149,10 +150,10 @@ class Poisoned:
         self._sender = sender
         self._poison = poison
 
-    async def attempt(self, lease: Lease) -> Outcome:
+    def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
         if lease.event.id == self._poison:
             raise Bug
-        return await self._sender.attempt(lease)
+        return self._sender.attempt(lease, done)
 
 
 async def test_a_poisoned_event_does_not_block_its_neighbours(bench: Bench) -> None:
@@ -182,9 +183,9 @@ async def test_the_schedule_is_followed_until_the_event_is_dead(bench: Bench) ->
         forward = upstream.sender.attempt
 
         class Timed:
-            async def attempt(self, lease: Lease) -> Outcome:
+            def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
                 times.append((bench.clock.now() - began).total_seconds())
-                return await forward(lease)
+                return forward(lease, done)
 
         async with bench.dispatching(replace(upstream, sender=Timed())):
             await bench.spool.pass_time_until(
@@ -258,8 +259,8 @@ async def test_a_dead_upstream_is_left_alone_but_for_one_probe(bench: Bench) -> 
 
             mended = False
 
-            async def attempt(self, lease: Lease) -> Outcome:
-                return await (real if self.mended else dead).attempt(lease)
+            def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
+                return (real if self.mended else dead).attempt(lease, done)
 
         line = Line()
         with RefusingPort() as refusing:
@@ -284,7 +285,10 @@ async def test_nothing_begins_when_the_breaker_opens_during_a_claim(bench: Bench
     gate = asyncio.Event()
 
     class Dead:
-        async def attempt(self, _: Lease) -> Outcome:
+        def attempt(self, _: Lease, done: Callable[[Outcome], None]) -> Cancel:
+            return call_back(self.refuse(), done)
+
+        async def refuse(self) -> Outcome:
             await gate.wait()
             return Unreachable(Cause.REFUSED)
 

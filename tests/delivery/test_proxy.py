@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from relay.core.clock import SystemClock
+from relay.core.concurrency import Cancel
 from relay.core.errors import SpoolUnavailable, UpstreamOverloaded
 from relay.core.event import (
     AttemptRecord,
@@ -189,7 +190,7 @@ class Faulty:
 
     calls: list[Lease]
 
-    async def forward(self, lease: Lease) -> ProxyResponse:
+    def forward(self, lease: Lease, done: Callable[[ProxyResponse], None]) -> Cancel:
         self.calls.append(lease)
         raise KeyError(lease.event.id)
 

@@ -2,21 +2,29 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from ipaddress import IPv6Address
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.core.event import Event
+from relay.core.event import Event, Lease
 from relay.core.request import Headers
 from relay.core.secret import Secret
-from relay.delivery.request import Target, fields
+from relay.delivery.http import Origin, encode
+from relay.delivery.request import RequestWriter, Target, field_lines
 from relay.signatures.shared_secret import Signer
 from tests.harness.deliveries import EVENT, lease_of
 
 NOW = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
 SECRET = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+
+
+def fields(lease: Lease, now: datetime, signer: Signer | None) -> Headers:
+    """Return the fields that stand in the lines."""
+    _, *lines = field_lines(lease, now, signer).split("\r\n")
+    pairs = [line.partition(": ") for line in lines]
+    return Headers(tuple((name, value) for name, _, value in pairs))
 
 
 def sent(event: Event, signer: Signer | None = None) -> Headers:
@@ -184,6 +192,108 @@ def test_nothing_that_is_sent_can_end_a_line(
         assert not set(value) & set(map(chr, (*range(9), *range(10, 32), 127)))
         if name.startswith("Relay-"):
             assert value.isascii()
+
+
+# ---- the bytes ------------------------------------------------------------------------------
+
+
+def written_field_by_field(url: str, lease: Lease, now: datetime, signer: Signer | None) -> bytes:
+    """Return the request as a list of fields says it, each checked with the others at the end."""
+    event = lease.event
+    plain = {name: name.lower().replace("_", "-") for name, _ in event.headers}
+    passing = [
+        (name, value)
+        for name, value in event.headers
+        if re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)
+        and not plain[name].startswith(("relay-", "webhook-", "proxy-", "x-forwarded-"))
+        and plain[name] not in BELIEVED
+        and not re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value)
+    ]
+    seconds = int(now.timestamp())
+    optional: dict[str, str | None] = {
+        "webhook-signature": signer.sign(event.id, seconds, event.body) if signer else None,
+        "Relay-Client-Address": None if event.reconciled else str(event.client),
+        "Relay-Signed": ", ".join(event.signed) or None,
+        "Relay-Conflict": event.conflicts_with,
+        "Relay-Out-Of-Order": "true" if event.out_of_order else None,
+        "Relay-Confirmed": lease.confirmed,
+        "Relay-Reconciled": "true" if event.reconciled else None,
+    }
+    own = {
+        "webhook-id": event.id,
+        "webhook-timestamp": str(seconds),
+        "webhook-signature": optional["webhook-signature"],
+        "Relay-Endpoint": event.endpoint,
+        "Relay-Provider": event.provider,
+        "Relay-Environment": event.environment,
+        "Relay-Event-Key": quote(event.key, safe=""),
+        "Relay-Client-Address": optional["Relay-Client-Address"],
+        "Relay-Attempt": str(lease.attempt),
+        "Relay-Received-At": f"{event.received_at:%Y-%m-%dT%H:%M:%S.%f}Z",
+        **dict(list(optional.items())[2:]),
+    }
+    added = [(name, value) for name, value in own.items() if value is not None]
+    origin = Origin.of(url)
+    target = origin.target(Target(url).of(event.suffix))
+    return encode(event.method, target, origin.authority, [*passing, *added], event.body)
+
+
+BELIEVED = {"connection", "host", "content-length", "via", "cookie", "x-real-ip"}
+
+_NAMES = st.sampled_from(
+    ["Content-Type", "User-Agent", "X-Signature", "x_real_ip", "Host", "Webhook-Id", "a b", "é", ""]
+)
+_VALUES = st.sampled_from(
+    ["application/json", "caf\xe9", "a\tb", "a\r\nb", "\0", "", "\u20ac", "x" * 99]
+)
+_LEASES = st.builds(
+    replace,
+    st.builds(
+        lease_of,
+        st.builds(
+            replace,
+            st.just(EVENT),
+            id=st.sampled_from(["evt_1", "evt_0197a3f2-7c1d", "evt\r\n", "evt\0"]),
+            key=st.sampled_from(["order-1:settlement:200", "a b/c", "é\n", ""]),
+            method=st.sampled_from(
+                ["POST", "GET", "HEAD", "DELETE", "PO ST", "P\nT", "é", "\u20ac"]
+            ),
+            suffix=st.sampled_from(["", "", "/a/b?x=%2F", "?q", "/../a", "/a\n"]),
+            headers=st.lists(st.tuples(_NAMES, _VALUES), max_size=4).map(
+                lambda pairs: Headers(tuple(pairs))
+            ),
+            client=st.sampled_from([EVENT.client, IPv6Address("2001:db8::1")]),
+            signed=st.sampled_from([(), ("body",), ("order_id", "status_code")]),
+            conflicts_with=st.sampled_from([None, None, "evt_0", "evt\n"]),
+            out_of_order=st.booleans(),
+            reconciled=st.booleans(),
+            body=st.sampled_from([b"", b"{}", b"\r\n\r\n\0"]),
+        ),
+        st.integers(1, 50),
+    ),
+    confirmed=st.sampled_from([None, "settlement"]),
+)
+
+
+@settings(max_examples=2000)
+@given(
+    url=st.sampled_from(["http://h", "http://h:8080/hooks?t=1", "https://[::1]/a/"]),
+    lease=_LEASES,
+    signer=st.sampled_from([None, Signer([SECRET])]),
+)
+def test_a_request_has_the_bytes_of_its_fields(
+    url: str, lease: Lease, signer: Signer | None
+) -> None:
+    try:
+        expected = written_field_by_field(url, lease, NOW, signer)
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011 - which part is said for people only
+            RequestWriter(url, signer).write(lease, NOW)
+        return
+    writer = RequestWriter(url, signer)
+    assert writer.write(lease, NOW) == expected
+    # The second one rests on what is remembered.
+    assert writer.write(lease, NOW) == expected
 
 
 # ---- the event key --------------------------------------------------------------------------

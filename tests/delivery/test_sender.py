@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.core.concurrency import called_back
 from relay.core.event import Delivered, Event, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack, Headers
 from relay.core.secret import Secret
@@ -60,7 +62,7 @@ async def forwarding(
         signer=signer,
     )
     try:
-        yield lambda event: sender.attempt(lease_of(event))
+        yield lambda event: called_back(partial(sender.attempt, lease_of(event)))
     finally:
         await sender.close()
 
@@ -291,7 +293,7 @@ async def one_question(behaviour: Behaviour, within: float = 5.0) -> ProxyRespon
             clock=ManualClock(NOW),
         )
         try:
-            return await sender.forward(lease_of())
+            return await called_back(partial(sender.forward, lease_of()))
         finally:
             await sender.close()
 
@@ -412,7 +414,8 @@ async def test_a_question_that_cannot_be_put_is_not_sent() -> None:
             upstream.url, timeout=timedelta(seconds=5), concurrency=1, clock=ManualClock(NOW)
         )
         event = replace(EVENT, suffix="/../elsewhere")
-        assert await sender.forward(lease_of(event)) == ProxyResponse(Unreachable("unsendable"))
+        answered = await called_back(partial(sender.forward, lease_of(event)))
+        assert answered == ProxyResponse(Unreachable("unsendable"))
         await sender.close()
         assert upstream.connections == 0
 

@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from relay.core.concurrency import Cancel
 from relay.core.event import Delivered, Lease, Outcome, Unreachable
 from relay.delivery.attempt import Upstream
 from relay.delivery.retry import RetryPolicy
@@ -17,7 +18,7 @@ from relay.delivery.worker import LEASE_MARGIN, PREFETCH, StartLimiter, Upstream
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import numbered
-from tests.harness.spying_spool import RecordingObserver, SpyingSpool
+from tests.harness.spying_spool import RecordingObserver, SpyingSpool, call_back
 
 TIMEOUT = timedelta(seconds=10)
 POLICY = RetryPolicy((timedelta(seconds=5),), timedelta(hours=1))
@@ -31,10 +32,14 @@ class Wire:
         self.go = asyncio.Event()
         self.sent: list[str] = []
 
-    async def attempt(self, lease: Lease) -> Outcome:
+    def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
         self.sent.append(lease.event.id)
-        await self.go.wait()
-        return self.outcome
+
+        async def answer() -> Outcome:
+            await self.go.wait()
+            return self.outcome
+
+        return call_back(answer(), done)
 
 
 class Bench:

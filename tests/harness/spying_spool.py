@@ -1,9 +1,14 @@
-"""A spool and an observer that record what the delivery side does, and let a test wait for it."""
+"""A spool and an observer that record what the delivery side does, and let a test wait for it.
+
+Besides, the calling back of a sender that a test writes as a coroutine.
+"""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
+from relay.core.concurrency import Cancel
 from relay.core.errors import LeaseLost
 from relay.core.event import AttemptRecord, AttemptResult, Decision, Event, Lease, ProxiedDelivery
 from relay.core.request import VerifiedDelivery
@@ -161,6 +166,25 @@ class SpyingSpool:
             self._idle.set()
         else:
             self._idle.clear()
+
+
+# ---- a sender -------------------------------------------------------------------------------
+
+T = TypeVar("T")
+
+
+def call_back(outcome: Coroutine[None, None, T], done: Callable[[T], None]) -> Cancel:
+    """Call `done` with what the coroutine returns, unless it is cancelled before."""
+
+    async def wait() -> None:
+        done(await outcome)
+
+    task = asyncio.ensure_future(wait())
+
+    def cancel() -> None:
+        task.cancel()
+
+    return cancel
 
 
 # ---- the observer ---------------------------------------------------------------------------

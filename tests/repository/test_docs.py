@@ -105,7 +105,7 @@ def test_every_provider_is_documented(provider: str) -> None:
     sorted(
         set(
             re.findall(
-                r'"((?:Relay|webhook)-[A-Za-z-]+)"',
+                r"\\r\\n((?:Relay|webhook)-[A-Za-z-]+): ",
                 (ROOT / "relay/delivery/request.py").read_text(),
             )
         )

@@ -1,15 +1,18 @@
 """A small HTTP/1.1 client for one origin: what an upstream needs, and nothing else.
 
-What is named here is all that others use: a `Pool` of connections to an `Origin` sends what
-`encode` has written, once, and fills a `Response`; what keeps it from that raises `ExchangeFailed`,
-one of its kinds, or `OSError`. Inside, `messages` writes requests and parses answers without I/O,
-`connection` resolves, dials and makes one exchange, and `pool` keeps connections.
+What is named here is all that others use: a `Pool` of connections to an `Origin` sends the request
+of an `Exchange` once, fills its `Response` and calls back; what keeps it from that is an
+`ExchangeFailed`, one of its kinds, or an `OSError`. `encode` writes a request. Inside, `messages`
+writes requests and parses answers without I/O, `connection` resolves, dials and makes one exchange,
+and `pool` keeps connections.
 
 Of events, retries and causes it knows nothing. It does not follow redirects, unpack bodies, keep
 cookies or send anything a second time.
 """
 
+from relay.delivery.http.connection import Exchange
 from relay.delivery.http.messages import (
+    BODILESS_METHODS,
     Closed,
     ExchangeFailed,
     Malformed,
@@ -21,8 +24,10 @@ from relay.delivery.http.messages import (
 from relay.delivery.http.pool import CannotConnect, Pool
 
 __all__ = [
+    "BODILESS_METHODS",
     "CannotConnect",
     "Closed",
+    "Exchange",
     "ExchangeFailed",
     "Malformed",
     "Origin",

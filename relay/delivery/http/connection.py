@@ -1,6 +1,7 @@
 """One connection to an origin: resolve its name, dial its addresses, make one exchange."""
 
 import asyncio
+import math
 import select
 import socket
 from collections.abc import Callable, Iterable
@@ -8,65 +9,103 @@ from itertools import chain, zip_longest
 from typing import cast
 
 from relay.core.concurrency import run_in_daemon_thread
-from relay.delivery.http.messages import Closed, ExchangeFailed, Response, ResponseParser
+from relay.delivery.http.messages import (
+    Closed,
+    ExchangeFailed,
+    KnownHeads,
+    Response,
+    ResponseParser,
+)
 
 # ---- one exchange ---------------------------------------------------------------------------
+
+
+class Exchange:
+    """One request and its answer.
+
+    done: called once with this exchange, on the event loop, when enough of the answer has arrived
+        or an error has ended it. It must not raise. Not called for one that is cancelled.
+    error: what kept the answer from arriving whole; None without.
+    due: the time of the loop at which it fails with a `TimeoutError`; set by its pool.
+    holder: the connection that it is on, or the task that connects for it.
+    """
+
+    __slots__ = ("done", "due", "error", "holder", "request", "response")
+
+    def __init__(
+        self, request: bytes, response: Response, done: Callable[["Exchange"], None]
+    ) -> None:
+        self.request = request
+        self.response = response
+        self.done = done
+        self.error: Exception | None = None
+        self.due = math.inf
+        self.holder: Connection | asyncio.Task[None] | None = None
 
 
 class Connection(asyncio.Protocol):
     """Carries one exchange at a time, and closes unless it can be reused afterwards.
 
     closed: done once the transport is closed.
+    idle_until: the time of the loop until which its pool may use it again.
     """
 
-    def __init__(self, *, longest_body: int, lost: Callable[["Connection"], None]) -> None:
+    def __init__(
+        self,
+        *,
+        longest_body: int,
+        known_heads: KnownHeads,
+        ended: Callable[["Connection", Exchange], None],
+        lost: Callable[["Connection"], None],
+    ) -> None:
         """Wait for a transport.
 
+        known_heads: shared by the connections to one origin.
+        ended: called with each exchange at its end; the connection is `is_idle` or closing then.
         lost: called once when the connection is closed, by either side.
         """
-        self._loop = asyncio.get_running_loop()
+        self._known_heads = known_heads
+        self._ended = ended
         self._lost = lost
         self._parser = ResponseParser(longest_body)
-        self._ended: asyncio.Future[None] | None = None
-        self._error: Exception | None = None
+        self._exchange: Exchange | None = None
+        # Whether the parser has some of the answer to the exchange under way.
+        self._parsing = False
+        self._reusable = False
         self._closing = False
-        self.closed: asyncio.Future[None] = self._loop.create_future()
+        self.idle_until = 0.0
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def exchange(self, request: bytes, response: Response) -> None:
-        """Send a request, and return when enough of its answer has arrived.
+    def send(self, exchange: Exchange) -> None:
+        """Send the request of an exchange; its answer is what arrives next.
 
-        Afterwards, with or without an error, the connection is either `is_idle` or closing. The
-        request is in memory already, so the transport may buffer what the socket does not take, and
-        its flow control is not needed.
+        The request is in memory already, so the transport may buffer what the socket does not take,
+        and its flow control is not needed. The exchange ends with one of these errors, or none:
 
-        Raises:
             Closed: the peer ended the connection before the end of its answer.
             Malformed, TooLong: the answer cannot be read.
             OSError: the connection broke.
         """
         if self._closing:
             raise Closed("the connection is closed")
-        self._parser.expect(response)
-        self._error = None
-        self._ended = self._loop.create_future()
-        self._transport.write(request)
-        try:
-            await self._ended
-            if self._error is not None:
-                raise self._error
-        finally:
-            self._ended = None
-            self._close_unless_reusable(response)
+        self._exchange = exchange
+        self._parsing = self._reusable = False
+        self._transport.write(exchange.request)
+
+    def cancel(self) -> None:
+        """Drop the exchange under way, and close at once."""
+        self._exchange = None
+        self.abort()
 
     @property
     def is_busy(self) -> bool:
         """Whether an exchange is under way."""
-        return self._ended is not None
+        return self._exchange is not None
 
     @property
     def is_idle(self) -> bool:
         """Whether another request may be sent, as far as is known."""
-        return not self._closing and self._ended is None and self._parser.reusable
+        return self._reusable and not self._closing and self._exchange is None
 
     def is_quiet(self) -> bool:
         """Return whether the socket holds nothing unread, such as the peer's close.
@@ -86,19 +125,20 @@ class Connection(asyncio.Protocol):
         self._closing = True
         self._transport.abort()
 
-    def _close_unless_reusable(self, response: Response) -> None:
-        unsent = self._transport.get_write_buffer_size()
-        if unsent or not response.complete:
+    def fail(self, error: Exception) -> None:
+        """End the exchange under way, if there is one, with this error."""
+        if self._exchange is not None:
+            self._exchange.error = error
+            self._finish(self._exchange)
+
+    def _finish(self, exchange: Exchange) -> None:
+        self._exchange = None
+        if self._transport.get_write_buffer_size() or not exchange.response.complete:
             # `close` would wait for a peer that may never read the rest.
             self.abort()
-        elif not self._parser.reusable:
+        elif not self._reusable:
             self.close()
-
-    def _finish(self, error: Exception | None) -> None:
-        """End the exchange under way, if there is one; the first end counts."""
-        if self._ended is not None and not self._ended.done():
-            self._error = error
-            self._ended.set_result(None)
+        self._ended(self, exchange)
 
     # ---- called by the transport ------------------------------------------------------------
 
@@ -108,32 +148,49 @@ class Connection(asyncio.Protocol):
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
-        if self._ended is None or self._ended.done():
+        exchange = self._exchange
+        if exchange is None:
             # Unsolicited: it must never be taken for the answer to the next request.
             self.abort()
-            return
+        elif not self._parsing and self._known_heads.read(data, exchange.response):
+            self._reusable = True
+            self._finish(exchange)
+        else:
+            self._parse(data, exchange)
+
+    def _parse(self, data: bytes, exchange: Exchange) -> None:
+        first, self._parsing = not self._parsing, True
+        if first:
+            self._parser.expect(exchange.response)
         try:
             enough = self._parser.feed(data)
         except ExchangeFailed as error:
-            self._finish(error)
-        else:
-            if enough:
-                self._finish(None)
+            self.fail(error)
+            return
+        if enough:
+            self._reusable = self._parser.reusable
+            if first and self._reusable:
+                self._known_heads.add(data, exchange.response)
+            self._finish(exchange)
 
     def eof_received(self) -> None:
         # Returning nothing makes the transport close itself.
         self._closing = True
-        if self.is_busy:
-            try:
-                self._parser.end()
-            except Closed as error:
-                self._finish(error)
-            else:
-                self._finish(None)
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if not self._parsing:
+            self._parser.expect(exchange.response)
+        try:
+            self._parser.end()
+        except Closed as error:
+            self.fail(error)
+        else:
+            self._finish(exchange)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        self._finish(exc or Closed("the connection is lost"))
+        self.fail(exc or Closed("the connection is lost"))
         self._lost(self)
         if not self.closed.done():
             self.closed.set_result(None)

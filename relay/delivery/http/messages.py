@@ -1,6 +1,6 @@
 """HTTP/1.1 messages without I/O: writes requests, parses responses."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
@@ -18,6 +18,13 @@ MAX_FIELDS = 128
 
 #: So is one with more bytes than this that are not body: head, chunk framing, trailers.
 MAX_OVERHEAD = 64 * 1024
+
+#: How many heads of answers are remembered for an origin, and their most bytes. An answer that
+#: names the time has another head each second.
+MAX_KNOWN_HEADS = 64
+MAX_KNOWN_HEAD = 2048
+
+_HEAD_END = b"\r\n\r\n"
 
 _SWITCHING_PROTOCOLS = 101
 
@@ -38,22 +45,24 @@ class TooLong(ExchangeFailed):
     """The body is longer than the limit."""
 
 
+@dataclass(frozen=True, slots=True)
+class KnownHead:
+    """What the head of an answer says: status, length of the body, values of each field."""
+
+    status: int
+    length: int
+    fields: Mapping[str, Sequence[str]]
+
+
 class Response:
     """An answer as far as it has arrived; readable while it arrives and after an error.
 
     status: None until the head is complete; 100 and 103 are not answers.
     complete: whether the body is complete.
+    to_head: whether the request is a HEAD.
     """
 
-    __slots__ = (
-        "_chunks",
-        "_fields",
-        "_has_no_body",
-        "_wants_body",
-        "complete",
-        "length",
-        "status",
-    )
+    __slots__ = ("_chunks", "_fields", "_wants_body", "complete", "length", "status", "to_head")
 
     def __init__(
         self, wants_body: Callable[[int], bool] = lambda _: True, *, to_head: bool = False
@@ -67,8 +76,8 @@ class Response:
         self.complete = False
         self.length = 0
         self._wants_body = wants_body
-        self._has_no_body = to_head
-        self._fields: list[tuple[bytes, bytes]] = []
+        self.to_head = to_head
+        self._fields: Mapping[str, Sequence[str]] = {}
         self._chunks: list[bytes] = []
 
     @property
@@ -77,10 +86,7 @@ class Response:
 
     def values(self, name: str) -> list[str]:
         """Return every value of this field, as Latin-1 text; `name` is in lower case."""
-        wanted = name.encode()
-        return [
-            value.decode("latin-1").strip(" \t") for key, value in self._fields if key == wanted
-        ]
+        return list(self._fields.get(name, ()))
 
     @property
     def is_wanted(self) -> bool:
@@ -100,14 +106,62 @@ class Response:
 
     def set_head(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
         """Set status and fields."""
-        self.status, self._fields = status, fields
-        self.complete = self._has_no_body or status == _SWITCHING_PROTOCOLS
+        values: dict[str, list[str]] = {}
+        for name, value in fields:
+            text = value.decode("latin-1").strip(" \t")
+            values.setdefault(name.decode("latin-1"), []).append(text)
+        self.status, self._fields = status, values
+        self.complete = self.to_head or status == _SWITCHING_PROTOCOLS
+
+    def set_whole(self, head: KnownHead, body: bytes) -> None:
+        """Set everything at once."""
+        self.status, self.length, self._fields = head.status, head.length, head.fields
+        self._chunks = [body]
+        self.complete = True
+
+    def known_head(self) -> KnownHead:
+        """Return what the head said, of an answer that is complete."""
+        return KnownHead(self.status or 0, self.length, self._fields)
 
     def add_body(self, chunk: bytes, limit: int) -> None:
         """Append a part of the body; beyond the limit only count it."""
         self.length += len(chunk)
         if self.length <= limit:
             self._chunks.append(chunk)
+
+
+class KnownHeads:
+    """Heads of answers that the parser has read, by their bytes: most come again and again.
+
+    A head is remembered when it announced the length of its body and the connection stayed usable.
+    The same bytes and a body of that length are then the same answer: the parser would say so.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, KnownHead] = {}
+
+    def read(self, data: bytes, response: Response) -> bool:
+        """Read a whole answer with a known head; return False, and do nothing, for any other.
+
+        data: all that has arrived behind the answer before.
+        """
+        end = data.find(_HEAD_END) + len(_HEAD_END)
+        head = self._known.get(data[:end])
+        if head is None or len(data) - end != head.length or response.to_head:
+            return False
+        response.set_whole(head, data[end:])
+        return True
+
+    def add(self, data: bytes, response: Response) -> None:
+        """Remember the head of an answer that the parser has read whole from these bytes."""
+        end = data.find(_HEAD_END) + len(_HEAD_END)
+        length = len(data) - end
+        announced = response.values("content-length") == [str(length)]
+        if response.to_head or not announced or response.length != length or end > MAX_KNOWN_HEAD:
+            return
+        if len(self._known) >= MAX_KNOWN_HEADS:
+            self._known.clear()
+        self._known[data[:end]] = response.known_head()
 
 
 class ResponseParser:
@@ -220,8 +274,8 @@ def _is_interim(status: int) -> bool:
 
 # ---- requests -------------------------------------------------------------------------------
 
-# Methods that are sent without a Content-Length when there is no body (RFC 9110, 8.6).
-_USUALLY_BODILESS = {"GET", "HEAD", "OPTIONS"}
+#: Methods that are sent without a Content-Length when there is no body (RFC 9110, 8.6).
+BODILESS_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +342,7 @@ def encode(
     """
     lines = [f"{method} {target} HTTP/1.1", f"Host: {authority}"]
     lines += [f"{name}: {value}" for name, value in fields]
-    if body or method not in _USUALLY_BODILESS:
+    if body or method not in BODILESS_METHODS:
         lines.append(f"Content-Length: {len(body)}")
     # Checked as a whole: every line break in it has to be one of ours.
     text = "\r\n".join(lines)

@@ -8,12 +8,16 @@ are kept for less time than common servers keep theirs.
 """
 
 import asyncio
+import math
 import re
 import ssl
+from collections import deque
+from collections.abc import Sequence
 from functools import partial
+from itertools import takewhile
 
-from relay.delivery.http.connection import Connection, Name, dial
-from relay.delivery.http.messages import ExchangeFailed, Origin, Response
+from relay.delivery.http.connection import Connection, Exchange, Name, dial
+from relay.delivery.http.messages import Closed, ExchangeFailed, KnownHeads, Origin, Response
 
 #: How long a peer has for its TLS close_notify, in seconds.
 _SHUTDOWN_TIMEOUT = 1.0
@@ -34,6 +38,8 @@ class Pool:
     size: the most in use at once; further requests wait, in order.
     idle: for how many seconds an unused connection is kept.
     longest_body: an answer with a longer body is not read to its end.
+    timeout: seconds that each exchange may take, waiting and connecting included; None: any time.
+    limit: the most exchanges under way, those that wait included; None for any number.
     tls: how to check the peer of an https origin.
     """
 
@@ -44,40 +50,90 @@ class Pool:
         size: int,
         idle: float,
         longest_body: int,
+        timeout: float | None = None,
+        limit: int | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._origin = origin
         self._name = Name(origin.host, origin.port)
         self._idle_for = idle
+        self._timeout = timeout
+        self._limit = math.inf if limit is None else limit
         self._loop = asyncio.get_running_loop()
-        self._slots = asyncio.Semaphore(size)
         self._tls = (tls or ssl.create_default_context()) if origin.tls else None
-        self._new = partial(Connection, longest_body=longest_body, lost=self._forget)
+        self._new = partial(
+            Connection,
+            longest_body=longest_body,
+            known_heads=KnownHeads(),
+            ended=self._on_ended,
+            lost=self._forget,
+        )
         self._connections: set[Connection] = set()
-        # Each with the time until which it may be used; the one used last stands at the end.
-        self._idle: dict[Connection, float] = {}
+        # The one used last stands at the end.
+        self._idle: dict[Connection, None] = {}
+        # All that have not ended, the one that is due first in front: each has the same timeout.
+        self._under_way: dict[Exchange, None] = {}
+        self._waiting: deque[Exchange] = deque()
+        # How many more connections may be in use or under construction.
+        self._free = size
         self._sweep_at: asyncio.TimerHandle | None = None
+        self._due_at: asyncio.TimerHandle | None = None
         self._closed = False
+
+    def ask(self, exchange: Exchange) -> bool:
+        """Send a request once, and call `done` at its end; False: too many are under way.
+
+        `done` is not called before this has returned. It finds one of these in `error`, or None;
+        after an error the connection is not reused.
+
+            CannotConnect: nothing was sent.
+            Closed, Malformed, TooLong: as for `Connection.send`.
+            OSError: the connection broke, or the exchange has timed out (`TimeoutError`).
+
+        Raises:
+            RuntimeError: the pool is closed.
+        """
+        if self._closed:
+            raise RuntimeError("this pool is closed")
+        if len(self._under_way) >= self._limit:
+            return False
+        self._under_way[exchange] = None
+        if self._timeout is not None:
+            exchange.due = self._loop.time() + self._timeout
+            if self._due_at is None:
+                self._due_at = self._loop.call_at(exchange.due, self._end_overdue)
+        if self._free > 0:
+            self._start(exchange)
+        else:
+            self._waiting.append(exchange)
+        return True
+
+    def cancel(self, exchange: Exchange) -> None:
+        """Drop an exchange that has not ended: its `done` is not called, its connection closes."""
+        if exchange not in self._under_way:
+            return
+        del self._under_way[exchange]
+        holder, exchange.holder = exchange.holder, None
+        # One that waits for a connection is skipped when its turn comes.
+        if holder is not None:
+            holder.cancel()
+            self._free += 1
+            self._start_waiting()
 
     async def exchange(self, request: bytes, response: Response) -> None:
         """Send a request once, and return when enough of its answer has arrived.
 
-        After an error or a cancellation its connection is not reused.
-
-        Raises:
-            CannotConnect: nothing was sent.
-            Closed, Malformed, TooLong: as for `Connection.ask`.
-            OSError: the connection broke.
-            RuntimeError: the pool is closed.
+        Raises as an exchange ends (`ask`). After a cancellation its connection is not reused.
         """
-        async with self._slots:
-            if self._closed:
-                raise RuntimeError("this pool is closed")
-            connection = self._take_idle() or await self._connect()
-            try:
-                await connection.exchange(request, response)
-            finally:
-                self._release(connection, response)
+        ended: asyncio.Future[None] = self._loop.create_future()
+        exchange = Exchange(request, response, partial(_resolve, ended))
+        self.ask(exchange)
+        try:
+            await ended
+        finally:
+            self.cancel(exchange)
+        if exchange.error is not None:
+            raise exchange.error
 
     async def close(self) -> None:
         """Close idle connections now and the others after their exchange.
@@ -99,15 +155,44 @@ class Pool:
                 if not connection.closed.done():
                     connection.abort()
 
+    # ---- starting an exchange ---------------------------------------------------------------
+
+    def _start(self, exchange: Exchange) -> None:
+        self._free -= 1
+        connection = self._take_idle()
+        if connection is None:
+            exchange.holder = self._loop.create_task(self._connect_for(exchange))
+        else:
+            exchange.holder = connection
+            connection.send(exchange)
+
+    def _start_waiting(self) -> None:
+        while self._waiting and self._free > 0:
+            exchange = self._waiting.popleft()
+            if exchange in self._under_way:
+                self._start(exchange)
+
     def _take_idle(self) -> Connection | None:
         """Return the connection that was used last and can take another request."""
-        now = self._loop.time()
         while self._idle:
-            connection, until = self._idle.popitem()
-            if now < until and connection.is_idle and connection.is_quiet():
+            connection, _ = self._idle.popitem()
+            usable = connection.is_idle and self._loop.time() < connection.idle_until
+            if usable and connection.is_quiet():
                 return connection
             connection.close()
         return None
+
+    async def _connect_for(self, exchange: Exchange) -> None:
+        try:
+            connection = await self._connect()
+            exchange.holder = connection
+            connection.send(exchange)
+        except asyncio.CancelledError:
+            # By `cancel`, which leaves nothing to end, or with all tasks of the loop.
+            self._end(exchange, Closed("connecting was cancelled"))
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, `done` is waited for
+            self._end(exchange, error)
 
     async def _connect(self) -> Connection:
         tls = self._tls
@@ -125,24 +210,60 @@ class Pool:
             self._connections.add(connection)
         return connection
 
-    def _release(self, connection: Connection, response: Response) -> None:
-        if not connection.is_idle:
+    # ---- ending an exchange -----------------------------------------------------------------
+
+    def _on_ended(self, connection: Connection, exchange: Exchange) -> None:
+        if connection.is_idle:
+            self._keep(connection, exchange.response)
+        self._end(exchange, exchange.error)
+
+    def _end(self, exchange: Exchange, error: Exception | None) -> None:
+        """End one that has a connection, or a task that connects; others are not started yet."""
+        if exchange not in self._under_way:
             return
+        del self._under_way[exchange]
+        exchange.error, exchange.holder = error, None
+        self._free += 1
+        if self._waiting:
+            self._start_waiting()
+        exchange.done(exchange)
+
+    def _end_overdue(self) -> None:
+        """End what is due. One timer serves all: it runs again when the next one will be due."""
+        now = self._loop.time()
+        self._due_at = None
+        overdue = list(takewhile(lambda each: each.due <= now, self._under_way))
+        # Those that wait first: the end of another one would start them.
+        for exchange in reversed(overdue):
+            if isinstance(exchange.holder, Connection):
+                exchange.holder.fail(TimeoutError())
+            elif exchange in self._under_way:
+                self.cancel(exchange)
+                exchange.error = TimeoutError()
+                exchange.done(exchange)
+        following = next(iter(self._under_way), None)
+        if following is not None and self._due_at is None:
+            self._due_at = self._loop.call_at(following.due, self._end_overdue)
+
+    # ---- idle connections -------------------------------------------------------------------
+
+    def _keep(self, connection: Connection, response: Response) -> None:
         seconds = keep_for(response.values("keep-alive"), self._idle_for)
         if self._closed or seconds <= 0:
             connection.close()
             return
-        self._idle[connection] = self._loop.time() + seconds
+        connection.idle_until = self._loop.time() + seconds
+        self._idle[connection] = None
         if self._sweep_at is None:
             self._sweep_at = self._loop.call_later(self._idle_for, self._sweep)
 
     def _sweep(self) -> None:
         """Close connections that were idle for too long. One timer serves all of them."""
         now = self._loop.time()
-        for connection in [each for each, until in self._idle.items() if until <= now]:
+        for connection in [each for each in self._idle if each.idle_until <= now]:
             del self._idle[connection]
             connection.close()
-        soonest = min(self._idle.values(), default=None)
+        soonest = min((each.idle_until for each in self._idle), default=None)
         self._sweep_at = None if soonest is None else self._loop.call_at(soonest, self._sweep)
 
     def _forget(self, connection: Connection) -> None:
@@ -150,7 +271,12 @@ class Pool:
         self._idle.pop(connection, None)
 
 
-def keep_for(fields: list[str], idle: float) -> float:
+def _resolve(ended: asyncio.Future[None], _: Exchange) -> None:
+    if not ended.done():
+        ended.set_result(None)
+
+
+def keep_for(fields: Sequence[str], idle: float) -> float:
     """Return for how many seconds a connection may be kept; not at all when that is 0 or less.
 
     fields: the Keep-Alive fields of the answer; the peer's timeout is undercut.

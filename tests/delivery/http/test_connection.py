@@ -8,8 +8,16 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import pytest
 
-from relay.delivery.http.connection import Connection, Found, Name, _race, alternating, dial
-from relay.delivery.http.messages import Closed, Malformed, Response, TooLong
+from relay.delivery.http.connection import (
+    Connection,
+    Exchange,
+    Found,
+    Name,
+    _race,
+    alternating,
+    dial,
+)
+from relay.delivery.http.messages import Closed, KnownHeads, Malformed, Response, TooLong
 from tests.delivery.http.peer import OK, Line, Peer
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
@@ -26,7 +34,14 @@ async def connected() -> AsyncIterator[tuple[Connection, Line, Lost]]:
     lost = Lost()
     with Peer() as peer:
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(longest_body=1000, lost=lost.append), "127.0.0.1", peer.port
+            lambda: Connection(
+                longest_body=1000,
+                known_heads=KnownHeads(),
+                ended=lambda _, exchange: exchange.done(exchange),
+                lost=lost.append,
+            ),
+            "127.0.0.1",
+            peer.port,
         )
         try:
             yield connection, await peer.line(), lost
@@ -35,12 +50,32 @@ async def connected() -> AsyncIterator[tuple[Connection, Line, Lost]]:
             await connection.closed
 
 
+async def exchanged(connection: Connection, request: bytes, response: Response) -> None:
+    """Have one exchange; cancelled, it is dropped."""
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def resolve(_: Exchange) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    exchange = Exchange(request, response, resolve)
+    connection.send(exchange)
+    try:
+        await ended
+    except asyncio.CancelledError:
+        if connection.is_busy:
+            connection.cancel()
+        raise
+    if exchange.error is not None:
+        raise exchange.error
+
+
 async def begin(
     connection: Connection, line: Line, request: bytes = REQUEST
 ) -> tuple[asyncio.Task[None], Response]:
     """Return an exchange whose request has come, or some of it, and its answer."""
     response = Response()
-    exchange = asyncio.ensure_future(connection.exchange(request, response))
+    exchange = asyncio.ensure_future(exchanged(connection, request, response))
     assert await line.heard()
     return exchange, response
 
@@ -82,7 +117,7 @@ async def test_an_answer_may_come_in_pieces() -> None:
 async def test_a_request_larger_than_every_buffer_arrives_whole() -> None:
     async with connected() as (connection, line, _):
         response, heard = Response(), b""
-        exchange = asyncio.ensure_future(connection.exchange(LONG_REQUEST, response))
+        exchange = asyncio.ensure_future(exchanged(connection, LONG_REQUEST, response))
         while len(heard) < len(LONG_REQUEST):
             heard += await line.heard()
         line.say(OK)
@@ -127,7 +162,7 @@ async def test_bytes_that_nobody_asked_for_close_an_idle_connection(more: bytes)
         assert not connection.is_idle
         assert lost == [connection]
         with pytest.raises(Closed):
-            await connection.exchange(REQUEST, Response())
+            await exchanged(connection, REQUEST, Response())
 
 
 @pytest.mark.parametrize("end", [Line.hang_up, Line.reset, Line.say_no_more])
@@ -165,7 +200,7 @@ async def test_an_early_answer_counts_though_the_peer_hangs_up_on_the_rest() -> 
 async def test_a_body_that_is_not_wanted_costs_the_connection() -> None:
     async with connected() as (connection, line, _):
         response = Response(lambda status: status < 500)
-        exchange = asyncio.ensure_future(connection.exchange(REQUEST, response))
+        exchange = asyncio.ensure_future(exchanged(connection, REQUEST, response))
         await line.heard()
         line.say(b"HTTP/1.1 503 No\r\nContent-Length: 1000\r\n\r\nsome")
         await exchange
@@ -245,7 +280,7 @@ async def test_what_cannot_be_read_closes_the_connection(
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200", OK[:-1]])
 async def test_a_cancelled_exchange_closes_the_connection_at_once(said: bytes) -> None:
     async with connected() as (connection, line, lost):
-        exchange = asyncio.ensure_future(connection.exchange(LONG_REQUEST, Response()))
+        exchange = asyncio.ensure_future(exchanged(connection, LONG_REQUEST, Response()))
         await line.heard()
         if said:
             line.say(said)
@@ -259,7 +294,7 @@ async def test_a_cancelled_exchange_closes_the_connection_at_once(said: bytes) -
 
 async def test_an_exchange_that_is_cancelled_with_its_answer_leaves_things_in_order() -> None:
     async with connected() as (connection, line, _):
-        exchange = asyncio.ensure_future(connection.exchange(REQUEST, Response()))
+        exchange = asyncio.ensure_future(exchanged(connection, REQUEST, Response()))
         await line.heard()
         connection.data_received(OK)
         exchange.cancel()
@@ -274,7 +309,7 @@ async def test_an_exchange_that_is_cancelled_with_its_answer_leaves_things_in_or
 async def test_what_comes_right_behind_an_answer_is_nobodys() -> None:
     async with connected() as (connection, line, _):
         response = Response()
-        exchange = asyncio.ensure_future(connection.exchange(REQUEST, response))
+        exchange = asyncio.ensure_future(exchanged(connection, REQUEST, response))
         await line.heard()
         connection.data_received(OK)
         connection.data_received(OK.replace(b"hi", b"no"))
@@ -288,7 +323,7 @@ async def test_a_closed_connection_sends_nothing() -> None:
         connection.close()
         connection.close()
         with pytest.raises(Closed):
-            await connection.exchange(REQUEST, Response())
+            await exchanged(connection, REQUEST, Response())
         assert await line.heard() == b""
         await connection.closed
         assert lost == [connection]

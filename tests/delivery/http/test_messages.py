@@ -2,8 +2,12 @@ import pytest
 
 from relay.delivery.http.messages import (
     MAX_FIELDS,
+    MAX_KNOWN_HEAD,
+    MAX_KNOWN_HEADS,
     MAX_OVERHEAD,
     Closed,
+    ExchangeFailed,
+    KnownHeads,
     Malformed,
     Origin,
     Response,
@@ -389,3 +393,95 @@ def test_nothing_can_end_its_line_early(where: str, bad: str) -> None:
 def test_a_request_line_has_three_parts(method: str, target: str) -> None:
     with pytest.raises(ValueError, match="blank"):
         encode(method, target, "a", [], b"")
+
+
+# ---- heads that are known -------------------------------------------------------------------
+
+
+def answered(heads: KnownHeads, raw: bytes, *, to_head: bool = False) -> tuple[bool, Response]:
+    """Read one answer as a connection does; return whether its head was known."""
+    response = Response(to_head=to_head)
+    if heads.read(raw, response):
+        return True, response
+    reader = ResponseParser(LIMIT)
+    reader.expect(response)
+    try:
+        enough = reader.feed(raw)
+    except ExchangeFailed:
+        return False, response
+    if enough and reader.reusable:
+        heads.add(raw, response)
+    return False, response
+
+
+def shown(response: Response) -> tuple[object, ...]:
+    names = ("content-length", "content-type", "retry-after", "keep-alive", "x-a")
+    values = [response.values(name) for name in names]
+    return response.status, response.complete, response.length, response.body, values
+
+
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found", "503 Busy", "200"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: 2",
+        b"X-A: 1\r\nContent-Length: 2\r\nx-a: caf\xe9 ",
+        b"Retry-After: 7\r\nKeep-Alive: timeout=5\r\nContent-Type: a/b\r\nContent-Length:2",
+    ],
+)
+def test_a_known_head_reads_as_the_parser_does(status: str, fields: bytes) -> None:
+    heads = KnownHeads()
+    head = b"HTTP/1.1 " + status.encode() + b"\r\n" + fields + b"\r\n\r\n"
+    for number, body in enumerate((b"hi", b"\r\n", b"\0\0", b"ho")):
+        known, response = answered(heads, head + body)
+        assert known == (number > 0)
+        assert shown(response) == shown(answered(KnownHeads(), head + body)[1])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\nhi",
+        b"HTTP/1.1 204 None\r\n\r\n",
+        b"HTTP/1.1 304 Same\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 02\r\n\r\nhi",
+        b"HTTP/1.1 103 Hint\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 100 Go\r\n\r\n" + OK + OK,
+        OK + OK,
+        OK + b"x",
+        OK[:-1],
+        b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * MAX_KNOWN_HEAD + b"\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_an_unusual_answer_is_left_to_the_parser_each_time(raw: bytes) -> None:
+    heads = KnownHeads()
+    first, second = answered(heads, raw), answered(heads, raw)
+    assert (first[0], second[0]) == (False, False)
+    assert shown(first[1]) == shown(second[1])
+
+
+@pytest.mark.parametrize("more", [b"", b"h", b"hi!", b"hi" + OK])
+def test_a_known_head_without_its_very_body_is_left_to_the_parser(more: bytes) -> None:
+    heads = KnownHeads()
+    answered(heads, OK)
+    assert not heads.read(OK[:-2] + more, Response())
+    assert not heads.read(OK[:-6], Response())
+
+
+def test_the_answer_to_a_head_request_is_left_to_the_parser() -> None:
+    heads = KnownHeads()
+    empty = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    answered(heads, empty)
+    assert not answered(heads, empty, to_head=True)[0]
+    assert answered(heads, empty)[0]
+
+
+def test_no_more_heads_are_remembered_than_fit() -> None:
+    heads = KnownHeads()
+    for number in range(10 * MAX_KNOWN_HEADS):
+        answered(heads, b"HTTP/1.1 200 OK\r\nDate: %d\r\nContent-Length: 0\r\n\r\n" % number)
+        assert len(heads._known) <= MAX_KNOWN_HEADS

@@ -10,7 +10,8 @@ from random import Random
 
 import pytest
 
-from relay.delivery.http.messages import Closed, Origin, Response, encode
+from relay.delivery.http.connection import Exchange
+from relay.delivery.http.messages import Closed, Malformed, Origin, Response, encode
 from relay.delivery.http.pool import CannotConnect, Pool, keep_for
 from tests.delivery.http.peer import OK, Line, Peer
 from tests.harness.upstream import Upstream, answer, close, hang, send
@@ -21,9 +22,23 @@ LIMIT = 1000
 
 @asynccontextmanager
 async def pool_for(
-    url: str, *, size: int = 4, idle: float = 30.0, tls: ssl.SSLContext | None = None
+    url: str,
+    *,
+    size: int = 4,
+    idle: float = 30.0,
+    within: float | None = None,
+    limit: int | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Pool]:
-    pool = Pool(Origin.of(url), size=size, idle=idle, longest_body=LIMIT, tls=tls)
+    pool = Pool(
+        Origin.of(url),
+        size=size,
+        idle=idle,
+        longest_body=LIMIT,
+        timeout=within,
+        limit=limit,
+        tls=tls,
+    )
     try:
         yield pool
     finally:
@@ -159,6 +174,133 @@ async def test_a_peer_that_soon_closes_is_believed() -> None:
 )
 def test_how_long_a_connection_is_kept(said: list[str], seconds: float) -> None:
     assert keep_for(said, 30) == seconds
+
+
+# ---- calling back ---------------------------------------------------------------------------
+
+
+class Ended(list[Exchange]):
+    """The exchanges that have ended, in order, and a way to wait for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._news = asyncio.Event()
+
+    def put(self, exchange: Exchange) -> None:
+        self.append(exchange)
+        self._news.set()
+
+    async def until(self, number: int) -> None:
+        while len(self) < number:
+            self._news.clear()
+            await self._news.wait()
+
+
+def exchange(ended: Ended, name: str = "a") -> Exchange:
+    return Exchange(encode("POST", f"/{name}", "h", [], b""), Response(), ended.put)
+
+
+async def test_what_has_ended_is_told_once_and_behind_the_call() -> None:
+    ended = Ended()
+    with Peer() as peer:
+        async with pool_for(peer.url) as pool:
+            line = await pooled(pool, peer)
+            for number, said in enumerate((OK, OK, b"garbage")):
+                assert pool.ask(exchange(ended))
+                assert len(ended) == number
+                await serve(line, said)
+                await ended.until(number + 1)
+            await line.has_ended()
+            await all_gone(pool)
+    assert [type(each.error) for each in ended] == [type(None), type(None), Malformed]
+    assert [each.response.body for each in ended] == [b"hi", b"hi", b""]
+
+
+async def test_an_exchange_may_follow_from_the_end_of_another() -> None:
+    with Peer() as peer:
+        async with pool_for(peer.url, size=1) as pool:
+            ended = Ended()
+
+            def again(first: Exchange) -> None:
+                ended.put(first)
+                assert pool.ask(exchange(ended, "b"))
+
+            pool.ask(Exchange(encode("POST", "/a", "h", [], b""), Response(), again))
+            line = await peer.line()
+            assert [await serve(line), await serve(line)] == ["a", "b"]
+            await ended.until(2)
+
+
+async def test_more_than_the_limit_are_not_taken() -> None:
+    ended = Ended()
+    with Peer() as peer:
+        async with pool_for(peer.url, size=1, limit=3) as pool:
+            exchanges = [exchange(ended, name) for name in "abcd"]
+            assert [pool.ask(each) for each in exchanges] == [True, True, True, False]
+            line = await peer.line()
+            assert [await serve(line) for _ in "abc"] == ["a", "b", "c"]
+            await ended.until(3)
+            assert pool.ask(exchanges[3])
+            assert await serve(line) == "d"
+            await ended.until(4)
+    assert ended == exchanges
+
+
+async def test_whatever_it_waits_for_an_exchange_ends_in_time() -> None:
+    ended = Ended()
+    with Peer() as peer:
+        async with pool_for(peer.url, size=1, within=0.1) as pool:
+            began = time.monotonic()
+            for name in "ab":
+                pool.ask(exchange(ended, name))
+            line = await peer.line()
+            assert await asked(line) == "a"
+            await ended.until(2)
+            assert 0.09 < time.monotonic() - began < 1
+            # What waited for a connection was not sent at the last moment.
+            assert await line.heard() == b""
+            assert not peer.has_another()
+            # One that is asked later has the whole time, too.
+            began = time.monotonic()
+            pool.ask(exchange(ended, "c"))
+            assert await asked(await peer.line()) == "c"
+            await ended.until(3)
+            assert 0.09 < time.monotonic() - began < 1
+    assert [type(each.error) for each in ended] == [TimeoutError] * 3
+    assert not pool._under_way
+
+
+async def test_one_timer_serves_all_exchanges() -> None:
+    ended = Ended()
+    with Peer() as peer:
+        async with pool_for(peer.url, within=30.0) as pool:
+            line = await pooled(pool, peer)
+            timer = pool._due_at
+            assert timer is not None
+            for number in range(20):
+                pool.ask(exchange(ended))
+                await serve(line)
+                await ended.until(number + 1)
+            assert pool._due_at is timer
+            assert not pool._under_way
+
+
+async def test_one_that_is_cancelled_is_not_told() -> None:
+    ended = Ended()
+    with Peer() as peer:
+        async with pool_for(peer.url, size=1) as pool:
+            sent, waiting, last = (exchange(ended, name) for name in "abc")
+            for each in (sent, waiting, last):
+                pool.ask(each)
+            line = await peer.line()
+            assert await asked(line) == "a"
+            for each in (waiting, sent, sent):
+                pool.cancel(each)
+            await line.has_ended()
+            assert await serve(await peer.line()) == "c"
+            await ended.until(1)
+            pool.cancel(last)
+    assert ended == [last]
 
 
 # ---- connections that end while nobody uses them --------------------------------------------
