@@ -4,13 +4,14 @@ All are frozen. A later type is evidence that an earlier step has happened: the 
 `VerifiedDelivery`, and only `relay.ingest` builds one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
+from operator import itemgetter
 from typing import TypeVar, dataclass_transform
 
 from relay.core.errors import Reason
@@ -39,10 +40,14 @@ class Headers:
     by lower-case name is built once, at the first look-up.
     """
 
-    __slots__ = ("_by_name", "_fields")
+    __slots__ = ("_by_name", "_fields", "_names")
 
-    def __init__(self, fields: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self, fields: tuple[tuple[str, str], ...] = (), names: Sequence[str] | None = None
+    ) -> None:
+        """Take the fields. `names`: of each one in lower case, where a parser knows them."""
         self._fields = fields
+        self._names = names
         self._by_name: dict[str, tuple[str, ...]] | None = None
 
     def values(self, name: str) -> tuple[str, ...]:
@@ -60,12 +65,17 @@ class Headers:
     def only(self, *names: str) -> "Headers":
         """Return the fields with these names, in the order received."""
         wanted = _lower(names)
-        return Headers(tuple([item for item in self._fields if item[0].lower() in wanted]))
+        kept = zip(self._lower_names(), self._fields, strict=True)
+        return Headers(tuple([item for name, item in kept if name in wanted]))
+
+    def _lower_names(self) -> Sequence[str]:
+        if self._names is None:
+            self._names = tuple(map(str.lower, map(_NAME, self._fields)))
+        return self._names
 
     def _index(self) -> dict[str, tuple[str, ...]]:
         found: dict[str, tuple[str, ...]] = {}
-        for key, value in self._fields:
-            name = key.lower()
+        for name, (_, value) in zip(self._lower_names(), self._fields, strict=True):
             found[name] = (*found[name], value) if name in found else (value,)
         self._by_name = found
         return found
@@ -82,6 +92,9 @@ class Headers:
     def __repr__(self) -> str:
         """Names only: values may hold tokens."""
         return f"Headers({', '.join(key for key, _ in self._fields)})"
+
+
+_NAME = itemgetter(0)
 
 
 # An endpoint asks for the same few names each time.

@@ -59,6 +59,15 @@ def test_a_single_value_is_there_once_and_not_empty() -> None:
     assert Headers().single("a") is None
 
 
+def test_names_that_a_parser_knows_are_used_as_they_are() -> None:
+    fields = (("A", "1"), ("B", "2"), ("a", "3"))
+    known, fresh = Headers(fields, ("a", "b", "a")), Headers(fields)
+    assert known == fresh
+    assert [*known.only("b", "A")] == [*fresh.only("b", "A")] == [*fields]
+    assert known.values("A") == fresh.values("A") == ("1", "3")
+    assert (known.single("b"), known.single("a")) == (fresh.single("b"), fresh.single("a"))
+
+
 def test_a_look_up_changes_nothing_of_what_is_compared() -> None:
     fields = (("A", "1"), ("b", "2"))
     asked, fresh = Headers(fields), Headers(fields)

@@ -21,10 +21,10 @@ from tests.providers.inline.describe import described
 #: Calls of Python functions and of built-in ones that a verification takes, at most.
 VERIFICATION = {
     "midtrans": (13, 48),
-    "midtrans-snap": (30, 54),
-    "vipps": (25, 53),
-    "vipps-callback": (15, 36),
-    "described": (38, 48),
+    "midtrans-snap": (31, 47),
+    "vipps": (26, 47),
+    "vipps-callback": (16, 33),
+    "described": (39, 45),
 }
 #: Likewise of the answer to what was accepted.
 ANSWER = {
