@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from relay.providers.builtin import names
 from tests.vectors.mutated import CHUNK, MESSAGES, Writer, line, message, outcomes, recorded
 from tests.vectors.mutated.senders import SENDERS
 
@@ -59,6 +60,10 @@ def test_the_record_is_whole_and_holds_every_verdict(sender: str, writer: Writer
         "described": "ABFNSTW",
     }
     assert all(letters[each] >= 10 for each in wanted[sender]), letters
+
+
+def test_every_built_in_provider_is_among_them() -> None:
+    assert {*names()} == SENDERS.keys() - {"described"}
 
 
 @senders
