@@ -54,7 +54,7 @@ class Health:
         return self._live()
 
     async def unready(self) -> list[str]:
-        """Return why this relay is not ready for traffic; nothing when it is.
+        """Return the reasons why this relay is not ready for traffic; none when it is.
 
         A write to the spool must succeed, and every enforced DNS source must have addresses.
         """

@@ -104,7 +104,7 @@ def bind_endpoint(
 
 
 def client_locator(settings: Settings) -> ClientLocator:
-    """Return what finds a request's client behind trusted proxies."""
+    """Return the locator of clients behind the configured trusted proxies."""
     return ClientLocator(settings.trusted_proxies, ForwardedHeader(settings.forwarded_header))
 
 

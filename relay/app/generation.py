@@ -59,7 +59,7 @@ class UsagePool(Generic[K, T]):
     """
 
     def __init__(self, make: Callable[[str, K], tuple[T, Close]]) -> None:
-        """Take what makes a part of this name from its key, and says how to close it."""
+        """make: builds a part from name and key; returns it and how it is closed."""
         self._make = make
         self._active: Mapping[str, Entry[K, T]] = {}
         self._open: set[Entry[K, T]] = set()
@@ -115,7 +115,7 @@ class Usage:
 
 
 async def nothing() -> None:
-    """Close what needs no closing."""
+    """Do nothing: the closer of parts that hold no resource."""
 
 
 # ---- what parts are made from ---------------------------------------------------------------
@@ -267,7 +267,7 @@ class LiveConfigBuilder:
         )
 
     def activate(self, live_config: LiveConfig) -> None:
-        """Make this the one in use."""
+        """Make this configuration the live one, and the entries of all others retired."""
         self.active = live_config
         live_config.usage.activate()
         self._unasked.clear()
@@ -276,7 +276,7 @@ class LiveConfigBuilder:
         )
 
     def retired(self) -> Close:
-        """Return what closes, when it is called, all that is open and not in use now."""
+        """Return a coroutine function that closes the parts retired by now, in reverse order."""
         retired = [(pool, pool.retired()) for pool in reversed(self._pools)]
 
         async def close() -> None:
@@ -286,7 +286,7 @@ class LiveConfigBuilder:
         return close
 
     async def close(self) -> None:
-        """Close everything."""
+        """Close every part of every pool."""
         for pool in reversed(self._pools):
             await pool.close()
 
@@ -318,7 +318,7 @@ class LiveConfigBuilder:
         )
 
     def _confirmer(self, usage: Usage, endpoints: Iterable[EndpointSettings]) -> StatusConfirmer:
-        """Return what asks providers about events of these endpoints.
+        """Return the confirmer of these endpoints, with a status target for each API it queries.
 
         A limiter stays for as long as it is the same API at the same rate, and so does what it
         counted: also where the secrets have changed.

@@ -73,7 +73,7 @@ class Reloader:
         self._requested.set()
 
     async def reload(self) -> tuple[Problem, ...]:
-        """Reload; return why the configuration was not applied, nothing when it was."""
+        """Reload; return the problems that kept the configuration from being applied."""
         if self._stopped:
             return (self._problem(_STOPPING),)
         if self._next is None:

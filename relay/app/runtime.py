@@ -353,7 +353,7 @@ class App:
     # ---- reload -----------------------------------------------------------------------------
 
     def _reload_tasks(self, parts: _Parts) -> list[Coroutine[None, None, None]]:
-        """Return what exchanges settings and certificates while everything runs."""
+        """Return the coroutines that apply reloads and renew certificates until cancelled."""
         tasks = [parts.config_switch.run(), parts.certificate_reloader.run()]
         if self._reloader is not None:
             reloader = self._reloader
@@ -378,7 +378,7 @@ class App:
 
 
 def _first(group: BaseExceptionGroup[SpoolBroken]) -> SpoolBroken:
-    """Return one of the errors; they all say the same."""
+    """Return the first leaf of a group; all have the same cause."""
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 

@@ -62,7 +62,7 @@ class _IgnoreLookups:
 
 
 def releaser(settings: Settings, spool: Spool) -> RefusalReleaser:
-    """Return what releases refusals under these settings and the addresses last known.
+    """Return a releaser of refusals that verifies by these settings and the addresses last known.
 
     Raises:
         RelayError: the state file cannot be read.
@@ -97,7 +97,7 @@ def unanswerable(endpoint: EndpointSettings) -> str | None:
 def reconciler(
     endpoint: EndpointSettings, spool: Spool, clock: Clock, stack: AsyncExitStack
 ) -> Reconciler:
-    """Return what asks about orders of this endpoint; the stack closes its connections."""
+    """Return a reconciler of this endpoint; the stack closes its connections."""
     bound = provider_of(endpoint)
     confirm = endpoint.confirm or Confirm()
     target = ReconcileTarget(

@@ -43,7 +43,7 @@ class Stored:
 
 @frozen
 class Duplicate:
-    """It is already on disk as this event: same key and content, or the same replay digest."""
+    """Already on disk as this event: same key and content, or the same replay digest."""
 
     id: str
 

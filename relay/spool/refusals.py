@@ -137,7 +137,7 @@ class RefusalStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """It is an event now. `duplicate`: it was one already, of which this is a copy."""
+    """The refusal was stored as this event. `duplicate`: the event was stored before."""
 
     event_id: str
     duplicate: bool
@@ -145,7 +145,7 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class StillRefused:
-    """It stays refused, for the reason that it has now."""
+    """The refusal failed verification again, for this reason."""
 
     reason: Reason
     detail: str
@@ -153,7 +153,7 @@ class StillRefused:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyReleased:
-    """It was released before."""
+    """An earlier release made this event of it."""
 
     event_id: str
 

@@ -38,7 +38,7 @@ class Sink(Protocol[T_contra]):
         """A batch could not be written now; it is tried again."""
 
     def failed(self, fault: Exception) -> None:
-        """Writing one item raised what it must not; `lost` follows."""
+        """Writing one item raised an undeclared exception; `lost` follows."""
 
     def lost(self, item: T_contra, why: str) -> None:
         """An item will not be written."""
