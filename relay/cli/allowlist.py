@@ -51,7 +51,7 @@ class Difference:
     allowed: bool
 
 
-class Unreadable(ValueError):
+class BadList(ValueError):
     """A list cannot be parsed. `line` and `column` count from 1."""
 
     def __init__(self, line: int, column: int, message: str) -> None:
@@ -76,7 +76,7 @@ def parse_list(text: str) -> list[IPNetwork] | dict[str, list[IPNetwork]]:
     A list has one network a line, and comments after `#`.
 
     Raises:
-        Unreadable: a line is no network; the message says what to write.
+        BadList: a line is no network; the message says what to write.
     """
     if text.lstrip().startswith("["):
         return _parse_json(text)
@@ -87,7 +87,7 @@ def parse_list(text: str) -> list[IPNetwork] | dict[str, list[IPNetwork]]:
             try:
                 found.append(parse_network(word))
             except ValueError as error:
-                raise Unreadable(number, line.index(word) + 1, str(error)) from None
+                raise BadList(number, line.index(word) + 1, str(error)) from None
     return found
 
 
@@ -95,16 +95,16 @@ def _parse_json(text: str) -> dict[str, list[IPNetwork]]:
     try:
         rows = json.loads(text)
     except json.JSONDecodeError as error:
-        raise Unreadable(error.lineno, error.colno, f"not JSON: {error.msg}") from None
+        raise BadList(error.lineno, error.colno, f"not JSON: {error.msg}") from None
     except (RecursionError, ValueError):
-        raise Unreadable(1, 1, "no list of networks: too deep, or a number too long") from None
+        raise BadList(1, 1, "no list of networks: too deep, or a number too long") from None
     found: dict[str, list[IPNetwork]] = {}
     for row in rows:
         endpoint, networks = _difference_row(row)
         try:
             found.setdefault(endpoint, []).extend(map(parse_network, networks))
         except ValueError as error:
-            raise Unreadable(1, 1, f"{endpoint}: {error}") from None
+            raise BadList(1, 1, f"{endpoint}: {error}") from None
     return found
 
 
@@ -114,7 +114,7 @@ def _difference_row(row: object) -> tuple[str, list[str]]:
         if isinstance(networks, list) and all(isinstance(each, str) for each in networks):
             return row["endpoint"], networks
     message = "not what `relay allowlist show` or `export` prints with --format json"
-    raise Unreadable(1, 1, message)
+    raise BadList(1, 1, message)
 
 
 # ---- verbs ----------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def _read_other(name: str, endpoints: list[str], known: list[str]) -> dict[str, 
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
         found = parse_list(text)
-    except Unreadable as error:
+    except BadList as error:
         complain(f"{name}:{error.line}:{error.column}: {error}")
         sys.exit(2)
     except (OSError, UnicodeDecodeError) as error:

@@ -22,7 +22,7 @@ from relay.cli.output import (
 )
 from relay.core.clock import SystemClock
 from relay.core.request import Address
-from relay.explain.capture import Captured, Malformed, parse
+from relay.explain.capture import Captured, NotARequest, parse
 from relay.explain.walk import Walk, walk
 from relay.ingest.client_address import unmap_ipv4
 
@@ -88,7 +88,7 @@ def _read_capture(name: str) -> Captured:
         sys.exit(2)
     try:
         return parse(data)
-    except Malformed as error:
+    except NotARequest as error:
         complain(f"{name}:{error.line}:1: {error}")
         sys.exit(2)
 

@@ -31,7 +31,7 @@ _TIMEOUT = ClientTimeout(total=15)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """The answer of the receiver."""
 
     status: int
@@ -42,7 +42,7 @@ class Unsent(RelayError):
     """The sample got no answer."""
 
 
-async def post(url: str, sample: Sample, client: str | None = None) -> Answer:
+async def post(url: str, sample: Sample, client: str | None = None) -> Reply:
     """Send a sample once and return the answer. Redirects are not followed.
 
     client: sets X-Forwarded-For, as a proxy in front of the receiver would.
@@ -63,7 +63,7 @@ async def post(url: str, sample: Sample, client: str | None = None) -> Answer:
                 skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
                 allow_redirects=False,
             ) as response:
-                return Answer(response.status, await response.text(errors="replace"))
+                return Reply(response.status, await response.text(errors="replace"))
         except ClientConnectorError as error:
             # The library's own text speaks of TLS, also where there is none. Names that cannot be
             # resolved have numbers below 0, and only a text.
@@ -128,7 +128,7 @@ def send(
     sys.exit(0 if all(answer.status // 100 == 2 for answer in answers) else 1)  # noqa: PLR2004
 
 
-async def _post(repeat: int, to: str, sample: Sample, source: str | None) -> list[Answer]:
+async def _post(repeat: int, to: str, sample: Sample, source: str | None) -> list[Reply]:
     return [await post(to, sample, source) for _ in range(repeat)]
 
 

@@ -117,7 +117,7 @@ _METHOD = re.compile(rb"\s*[A-Za-z]+\s")
 _CURL = (b"> ", b"< ", b"* ")
 
 
-class Malformed(ValueError):
+class NotARequest(ValueError):
     """The file holds no request; the message says what to write. `line` counts from 1."""
 
     def __init__(self, line: int, message: str) -> None:
@@ -143,7 +143,7 @@ def parse(data: bytes) -> Captured:
     """Return the request in these bytes, also a malformed one.
 
     Raises:
-        Malformed: it is no request at all; the message says what to write.
+        NotARequest: it is no request at all; the message says what to write.
     """
     prefix, data = split_proxy_header(data)
     if prefix is not None and prefix.header is None:
@@ -172,19 +172,19 @@ def faulty_line(raw: bytes) -> int | None:
 
 
 def _check_is_request(data: bytes, before: int) -> None:
-    """Raise Malformed for a file without a request. `before`: lines of a PROXY header."""
+    """Raise NotARequest for a file without a request. `before`: lines of a PROXY header."""
     number = before + 1
     if not data.strip():
         what = "nothing follows the PROXY header" if before else "the file is empty"
-        raise Malformed(number, f"{what}; it has to hold a request: POST /path HTTP/1.1 …")
+        raise NotARequest(number, f"{what}; it has to hold a request: POST /path HTTP/1.1 …")
     first = data.split(b"\n", 1)[0]
     text = first.rstrip(b"\r").decode("utf-8", "replace")
     if first.startswith(_CURL):
         hint = "leave out the marks that curl puts before each line"
-        raise Malformed(number, f"not a request line; write METHOD /path HTTP/1.1; {hint}")
+        raise NotARequest(number, f"not a request line; write METHOD /path HTTP/1.1; {hint}")
     # Bytes of another protocol can come over a connection; a file of text was a mistake.
     if _METHOD.match(data) is None and text.isprintable() and "\ufffd" not in text:
-        raise Malformed(number, "not a request line; write METHOD /path HTTP/1.1")
+        raise NotARequest(number, "not a request line; write METHOD /path HTTP/1.1")
 
 
 def _split_head(data: bytes, notes: list[str]) -> tuple[bytes, bytes]:

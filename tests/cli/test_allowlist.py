@@ -7,7 +7,7 @@ import orjson
 import pytest
 from netaddr import IPNetwork
 
-from relay.cli.allowlist import Difference, Unreadable, differences, parse_list
+from relay.cli.allowlist import BadList, Difference, differences, parse_list
 from relay.cli.firewall import Allowed, as_json
 from tests.cli.conftest import Invoke
 
@@ -207,6 +207,6 @@ def test_what_relay_wrote_is_read_by_endpoint() -> None:
     ],
 )
 def test_what_is_no_list_is_refused_with_its_place(text: str, line: int, column: int) -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(BadList) as caught:
         parse_list(text)
     assert (caught.value.line, caught.value.column) == (line, column)

@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from relay.cli.send import Answer, Unsent, post
+from relay.cli.send import Reply, Unsent, post
 from relay.core.secret import Secret
 from relay.providers import Sample, SampleOrder
 from relay.providers.builtin import provider_named
@@ -128,7 +128,7 @@ async def test_bytes_target_and_headers_arrive_as_signed(provider: str) -> None:
     async with Upstream(answer(200, body=b"OK")) as receiver:
         url = f"{receiver.url}/a%2Fb?x=1"
         sent = sample(provider, url)
-        assert await post(url, sent, "34.101.68.130") == Answer(200, "OK")
+        assert await post(url, sent, "34.101.68.130") == Reply(200, "OK")
     (got,) = receiver.received
     assert (got.method, got.target, got.body) == (sent.method, "/a%2Fb?x=1", sent.body)
     assert set(sent.headers) <= set(got.headers)

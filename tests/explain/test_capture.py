@@ -10,7 +10,7 @@ from relay.edge.connections import PeerInfo
 from relay.edge.framing import MAX_FIELDS
 from relay.explain.capture import (
     UNKNOWN_PEER,
-    Malformed,
+    NotARequest,
     ProxyPrefix,
     describe_peer,
     faulty_line,
@@ -88,14 +88,14 @@ def test_what_is_lost_is_said(data: bytes, note: str, raw: bytes | None) -> None
     ],
 )
 def test_what_is_no_request_is_refused_with_its_line(data: bytes, hint: str) -> None:
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(NotARequest) as caught:
         parse(data)
     assert caught.value.line == 1
     assert hint in str(caught.value)
 
 
 def test_lines_are_counted_from_the_first_of_the_file() -> None:
-    with pytest.raises(Malformed, match="nothing follows the PROXY header") as caught:
+    with pytest.raises(NotARequest, match="nothing follows the PROXY header") as caught:
         parse(b"PROXY UNKNOWN\r\n\r\n")
     assert caught.value.line == 2
 

@@ -42,7 +42,7 @@ _ARRIVAL_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class DemoEndpoint:
     """One endpoint of the demo, with the signer, address and keys of its provider."""
 
     provider: str
@@ -70,14 +70,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    target: Target
+    target: DemoEndpoint
     sent: str
     client: str
     sample: Sample
     expected: tuple[int, int]
 
 
-async def play(targets: Sequence[Target], sink: Sink) -> list[Row]:
+async def play(targets: Sequence[DemoEndpoint], sink: Sink) -> list[Row]:
     """Send all messages, wait for the expected arrivals, and return the results."""
     messages = [message for target in targets for message in _messages(target)]
     answers = [await post(each.target.url, each.sample, each.client) for each in messages]
@@ -96,7 +96,7 @@ async def play(targets: Sequence[Target], sink: Sink) -> list[Row]:
     ]
 
 
-def _messages(target: Target) -> list[_Message]:
+def _messages(target: DemoEndpoint) -> list[_Message]:
     def sample(key: Secret) -> Sample:
         return target.signer.sample(SampleOrder(target.url, key, SystemClock().now()))
 
@@ -221,7 +221,7 @@ async def running(log: Log) -> AsyncIterator[Demo]:
                     addresses: Addresses = await started
                     public_url = "http://{}:{}".format(*addresses.public[0])
                     targets = [
-                        Target(
+                        DemoEndpoint(
                             each.name,
                             provider_of(each),
                             f"{public_url}{each.path}",

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from relay.cli.demo import Row, Target, play
+from relay.cli.demo import DemoEndpoint, Row, play
 from relay.cli.demo.services import Sink, shared
 from relay.providers.builtin import provider_named
 
@@ -43,7 +43,7 @@ def test_the_demo_goes_well_in_time() -> None:
 async def test_a_relay_that_lets_everything_through_fails_the_demo(provider: str) -> None:
     async with Sink() as sink:
         signer = provider_named(provider)
-        target = Target(provider, signer, sink.url, "192.0.2.1", shared())
+        target = DemoEndpoint(provider, signer, sink.url, "192.0.2.1", shared())
         rows = await play([target], sink)
     verdicts = {row.sent: row.went_well for row in rows}
     assert verdicts == {
