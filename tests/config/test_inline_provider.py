@@ -9,7 +9,7 @@ from relay.config.validation import trace
 from relay.config.yaml_document import Location
 from relay.providers import AddressList, Environment, inline
 from tests.config.files import BUILT_IN, INLINE, changed, good, mistakes
-from tests.contracts.provider import _new_rsa_keys
+from tests.contracts.provider import new_rsa_keys
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_without_networks_there_is_one_environment_with_nobody() -> None:
 
 
 def test_a_public_key_is_read_from_a_file_with_many_lines(tmp_path: Path) -> None:
-    pem = _new_rsa_keys().verifying.reveal()
+    pem = new_rsa_keys().verifying.reveal()
     (tmp_path / "key.pem").write_bytes(pem)
     text = changed((BUILT_IN, INLINE), ("${env:KEY}", "${file:key.pem}"))
     text = text.replace("scheme: hmac", "scheme: rsa").replace("encoding: hex", "encoding: base64")

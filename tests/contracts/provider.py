@@ -90,7 +90,7 @@ def _text_keys() -> tuple[Keys, Keys]:
     return Keys(right, right), Keys(wrong, wrong)
 
 
-def _new_rsa_keys() -> Keys:
+def new_rsa_keys() -> Keys:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -99,7 +99,7 @@ def _new_rsa_keys() -> Keys:
 
 @cache
 def _rsa_keys() -> tuple[Keys, Keys]:
-    return _new_rsa_keys(), _new_rsa_keys()
+    return new_rsa_keys(), new_rsa_keys()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from relay.config import Endpoint, Settings, endpoint_options, load, provider_of
 from relay.core.secret import Secret
 from relay.providers import Inspector
-from tests.contracts.provider import _new_rsa_keys
+from tests.contracts.provider import new_rsa_keys
 
 SENDERS = Path(__file__).parents[2] / "config/senders"
 NAMES = tuple(sorted(path.stem for path in SENDERS.glob("*.yaml")))
@@ -32,7 +32,7 @@ def environ() -> dict[str, str]:
 
 @cache
 def wise_key() -> bytes:
-    return _new_rsa_keys().verifying.reveal()
+    return new_rsa_keys().verifying.reveal()
 
 
 def loaded(name: str, directory: Path) -> Settings:

@@ -27,7 +27,7 @@ from relay.providers.inline.signature import (
 )
 from relay.providers.signed_url import signed_url
 from relay.signatures.public_key import sign_rsa
-from tests.contracts.provider import _new_rsa_keys
+from tests.contracts.provider import new_rsa_keys
 from tests.providers.inline.describe import AT, described, message
 
 KEYED = described(format="t={timestamp},v1={signature}", signed="{timestamp}.{body}").signature
@@ -312,7 +312,7 @@ def test_hmac(algorithm: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["hex", "base64"])
 def test_rsa(encoding: str) -> None:
-    pair, other = _new_rsa_keys(), _new_rsa_keys()
+    pair, other = new_rsa_keys(), new_rsa_keys()
     keys = other.verifying.reveal().decode(), pair.verifying.reveal().decode()
     signature = sign_rsa(pair.signing, b"text")
     if encoding == "hex":
