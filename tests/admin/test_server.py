@@ -27,7 +27,7 @@ from relay.telemetry.log import Log, LogWriter
 from tests.harness.deliveries import verified
 
 TOKEN = "the-token"
-SHARED = Secret("canary-of-the-desk")
+SHARED = Secret("canary-of-a-release")
 _MINUTE = timedelta(minutes=1)
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 

@@ -172,7 +172,7 @@ DAY = 86400.0
 
 @dataclass
 class Bench:
-    """A spool whose housekeeping runs."""
+    """A spool whose retention job runs."""
 
     spool: SqliteSpool
     clock: ManualClock
@@ -180,7 +180,7 @@ class Bench:
     writer: LogWriter
 
     async def pass_days(self, days: float) -> None:
-        """Let time pass until housekeeping has seen it and rests again."""
+        """Let time pass until the retention job has seen it and waits again."""
         await self.clock.advance(days * DAY)
         async with asyncio.timeout(10):
             while not self.clock.sleeping:  # noqa: ASYNC110 - its step ends in another thread

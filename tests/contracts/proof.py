@@ -1,4 +1,4 @@
-"""Where a sample carries its proof, by the words of its Facts, and the same sample without it.
+"""Where a sample carries its proof, by what its provider says; and the same sample without it.
 
 Which headers are needed must not be asked of the code that is tested: one that forgets to look
 would be found to need none. `ProviderInfo.signature` says it. Outside braces it names the header or
@@ -54,9 +54,9 @@ def proof_of(info: ProviderInfo, delivery: Delivery) -> Proof:
         if "/" + "/".join(steps) in words or (len(steps) == 1 and steps[0] in words)
     )
     held = tuple(name for name in names if name.lower() in lower)
-    assert held or fields, "Facts.signature has to name the header or the field with the proof"
+    assert held or fields, "info.signature has to name the header or the field with the proof"
     missing = covered - TRANSPORT - {name.lower() for name in names}
-    assert not missing, f"Facts.signature says that these are signed; no sample has them: {missing}"
+    assert not missing, f"info.signature says that these are signed; no sample has them: {missing}"
     return Proof(held, fields, tuple(name for name in names if name.lower() in covered))
 
 

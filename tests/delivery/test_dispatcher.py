@@ -332,7 +332,7 @@ async def test_trouble_with_claiming_is_outlasted(bench: Bench, fault: Exception
 @pytest.mark.parametrize("fault", [SpoolUnavailable("locked"), Bug()], ids=["trouble", "bug"])
 async def test_trouble_with_waiting_is_outlasted(bench: Bench, fault: Exception) -> None:
     async with Server() as server:
-        bench.spool.broken["wait"] = fault
+        bench.spool.broken["wait_for_work"] = fault
         async with bench.dispatching(bench.upstream(server.url)):
             await bench.observer.until(lambda: bench.observer.faults != [])
             await bench.store([1])

@@ -222,7 +222,7 @@ def passed(number: int, body: bytes = b"{}", key: str = "order-1") -> ProxiedDel
 
 @dataclass
 class HistoryBench:
-    """A journal that is written, and its spool."""
+    """A running `ProxiedHistory`, and its spool."""
 
     clock: ManualClock
     spool: SpyingSpool
@@ -326,7 +326,7 @@ async def test_stopping_in_the_middle_of_a_write_loses_and_doubles_nothing(
 
 
 async def test_a_spool_in_trouble_gets_it_later(history_bench: HistoryBench) -> None:
-    history_bench.spool.broken["record"] = SpoolUnavailable("disk full")
+    history_bench.spool.broken["record_proxied"] = SpoolUnavailable("disk full")
     history_bench.history.note(passed(1))
     await history_bench.clock.advance(0.1)
     history_bench.history.note(passed(2))
@@ -359,7 +359,7 @@ async def test_without_room_the_newest_is_lost_and_said_to_be(history_bench: His
 async def test_what_cannot_be_written_at_the_end_is_lost_and_said_to_be(
     history_bench: HistoryBench,
 ) -> None:
-    history_bench.spool.broken["record"] = SpoolUnavailable("disk full")
+    history_bench.spool.broken["record_proxied"] = SpoolUnavailable("disk full")
     for number in (1, 2):
         history_bench.history.note(passed(number))
     await history_bench.end()
@@ -380,8 +380,8 @@ async def test_one_that_cannot_be_written_keeps_nobody_else(history_bench: Histo
     ]
 
 
-async def test_a_broken_spool_ends_the_journal(history_bench: HistoryBench) -> None:
-    history_bench.spool.broken["record"] = SpoolBroken("disk I/O error")
+async def test_a_broken_spool_ends_the_history(history_bench: HistoryBench) -> None:
+    history_bench.spool.broken["record_proxied"] = SpoolBroken("disk I/O error")
     history_bench.history.note(passed(1))
     await history_bench.clock.advance(0.1)
     with pytest.raises(SpoolBroken):

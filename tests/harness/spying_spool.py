@@ -33,8 +33,8 @@ from tests.harness.clock import ManualClock
 class SpyingSpool:
     """Passes everything on to a real spool.
 
-    broken: raised instead by record, claim, settle, release and wait while it is set.
-    recorded: how many deliveries each `record` was given.
+    broken: what the methods of these names raise while it is set.
+    recorded: how many deliveries each `record_proxied` was given.
     claimed: the leases of each claim that found work; `has_claimed` is set with the first.
     released: the leases that were given back.
     may_answer: clear it to hold claims back after their leases have been taken.
@@ -78,7 +78,7 @@ class SpyingSpool:
 
     async def record_proxied(self, passed: Sequence[ProxiedDelivery]) -> None:
         self.recorded.append(len(passed))
-        self._break("record")
+        self._break("record_proxied")
         await self._spool.record_proxied(passed)
 
     async def reserve_space(self) -> None:
@@ -139,7 +139,7 @@ class SpyingSpool:
         return await self._spool.stats()
 
     async def wait_for_work(self, upstream: str, seconds: float) -> None:
-        self._break("wait")
+        self._break("wait_for_work")
         self._waiting += 1
         self._look()
         try:

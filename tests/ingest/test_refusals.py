@@ -279,7 +279,7 @@ def refused(provider: Provider = MIDTRANS) -> Refused:
 
 @dataclass
 class Office:
-    """A spool with one refusal, and the desk that releases it."""
+    """A spool with one refusal, and the releaser over it."""
 
     spool: SqliteSpool
     clock: ManualClock
