@@ -205,16 +205,25 @@ def test_what_is_not_taken_is_said_in_a_plain_sentence(text: str, said: str) -> 
 
 @pytest.mark.parametrize("times", [MAX_DEPTH + 1, 999, 1_000, 1_001, 1_023, 1_025, 100_000])
 @pytest.mark.parametrize(
-    "opened", ["[", "{", "{a: ", "- ", "? ", "[{", "[a, ", "{[", "[\n", "a: [\n", "[&a "]
+    ("opened", "levels"),
+    [
+        *(("[", 1), ("{", 1), ("{a: ", 1), ("- ", 1), ("? ", 1), ("[a, ", 1), ("[\n", 1)),
+        *(("[{", 2), ("{[", 2), ("a: [\n", 2)),
+        ("[&a ", 1),
+    ],
 )
-def test_nesting_is_bounded(opened: str, times: int) -> None:
-    """The library has a bound of its own, and reads ahead: ours speaks first all the same."""
+def test_nesting_is_bounded(opened: str, levels: int, times: int) -> None:
+    """The library has a bound of its own, and reads ahead: ours speaks first all the same.
+
+    levels: how many each opens.
+    """
     said = refused(opened * times)
     assert said.endswith(f": nested deeper than {MAX_DEPTH} levels")
     line, column, _ = said.split(":", 2)
     before = "".join((opened * times).splitlines(keepends=True)[: int(line) - 1])
-    location = (len(before) + int(column) - 1) // len(opened)
-    assert location <= MAX_DEPTH
+    # What is one level too deep begins at its anchor, which stands in the one before.
+    begins = MAX_DEPTH - ("&" in opened)
+    assert (len(before) + int(column) - 1) // len(opened) == begins // levels
 
 
 def test_a_mistake_within_the_bound_is_what_is_said() -> None:
