@@ -48,19 +48,21 @@ class Headers:
         """Take the fields. `names`: of each one in lower case, where a parser knows them."""
         self._fields = fields
         self._names = names
-        self._by_name: dict[str, tuple[str, ...]] | None = None
+        # A text where a name is there once, as almost all are.
+        self._by_name: dict[str, str | tuple[str, ...]] | None = None
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return every value of this field, in order; empty when it is absent."""
-        return (self._by_name or self._index()).get(name.lower(), ())
+        found = (self._by_name or self._index()).get(name.lower(), ())
+        return (found,) if isinstance(found, str) else found
 
     def single(self, name: str) -> str | None:
         """Return the value of a field that is there once and not empty; None of any other.
 
         name: in lower case.
         """
-        values = (self._by_name or self._index()).get(name)
-        return values[0] or None if values is not None and len(values) == 1 else None
+        found = (self._by_name or self._index()).get(name)
+        return found if type(found) is str and found else None
 
     def only(self, *names: str) -> "Headers":
         """Return the fields with these names, in the order received."""
@@ -73,10 +75,16 @@ class Headers:
             self._names = tuple(map(str.lower, map(_NAME, self._fields)))
         return self._names
 
-    def _index(self) -> dict[str, tuple[str, ...]]:
-        found: dict[str, tuple[str, ...]] = {}
-        for name, (_, value) in zip(self._lower_names(), self._fields, strict=True):
-            found[name] = (*found[name], value) if name in found else (value,)
+    def _index(self) -> dict[str, str | tuple[str, ...]]:
+        names = self._lower_names()
+        found: dict[str, str | tuple[str, ...]] = dict(
+            zip(names, map(_VALUE, self._fields), strict=True)
+        )
+        if len(found) < len(names):
+            several: dict[str, tuple[str, ...]] = {}
+            for name, (_, value) in zip(names, self._fields, strict=True):
+                several[name] = (*several.get(name, ()), value)
+            found.update({name: values for name, values in several.items() if len(values) > 1})
         self._by_name = found
         return found
 
@@ -94,7 +102,7 @@ class Headers:
         return f"Headers({', '.join(key for key, _ in self._fields)})"
 
 
-_NAME = itemgetter(0)
+_NAME, _VALUE = itemgetter(0), itemgetter(1)
 
 
 # An endpoint asks for the same few names each time.

@@ -21,10 +21,10 @@ from tests.providers.inline.describe import described
 #: Calls of Python functions and of built-in ones that a verification takes, at most.
 VERIFICATION = {
     "midtrans": (13, 48),
-    "midtrans-snap": (31, 47),
+    "midtrans-snap": (31, 46),
     "vipps": (26, 47),
-    "vipps-callback": (16, 33),
-    "described": (39, 45),
+    "vipps-callback": (16, 34),
+    "described": (39, 46),
 }
 #: Likewise of the answer to what was accepted.
 ANSWER = {
