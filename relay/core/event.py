@@ -55,13 +55,13 @@ class Event:
 class Lease:
     """The right to try one event once, until `until`.
 
-    attempt: how many times this event has been tried, this one included; also the fencing token,
-        since it never repeats.
+    attempt: how many times this event has been tried, this one included.
     round_attempt: the same count since the event was stored or last requeued; the retry schedule
         goes by it.
     round_started_at: when it was stored or last requeued; `give_up_after` counts from it. Later by
         the time that it was due while no relay served it.
     confirmed: the state of the event's subject, as its provider has just reported it.
+    token: the fencing token; no two leases of a spool have the same.
 
     Both times are steady (`relay.core.clock`).
     """
@@ -72,6 +72,7 @@ class Lease:
     round_started_at: datetime
     until: datetime
     confirmed: str | None = None
+    token: int = 0
 
 
 @frozen

@@ -6,7 +6,7 @@ the worker of its upstream.
 `tests/contracts/spool.py` is the contract in executable form; every backend passes it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -53,6 +53,33 @@ class Conflict:
     """The key is known with other content, and the verification refuses to store it then."""
 
     id: str
+
+
+#: What `put` has made of an event.
+PutResult = Stored | Duplicate | Conflict
+
+
+class PendingPut(Protocol):
+    """An event that `put_nowait` has taken, until it is answered."""
+
+    def withdraw(self) -> None:
+        """Do not store it, unless that has begun; it is not called back for."""
+
+
+@frozen
+class Settlement:
+    """What came of one attempt, for `settle_all`.
+
+    took: microseconds of the attempt, where known. answer: the beginning of what the upstream
+        said, where it is kept. reason: why it is dead or held, where the outcome does not tell.
+    """
+
+    lease: Lease
+    decision: Decision
+    outcome: AttemptResult
+    took: int | None = None
+    answer: bytes | None = None
+    reason: str | None = None
 
 
 @frozen
@@ -180,6 +207,18 @@ class Spool(Protocol):
             TimeoutError: it is not stored yet, and may still be.
         """
 
+    def put_nowait(
+        self, event: VerifiedDelivery, done: Callable[[PutResult | SpoolUnavailable], None]
+    ) -> PendingPut:
+        """Do as `put` without a task: `done` is called on the event loop with what came of it.
+
+        It is called once, after the event has been synced or has failed, never before this
+        returns. Events that are put close together are written together.
+
+        Raises:
+            SpoolUnavailable: it is not taken; `done` is not called.
+        """
+
     async def record_proxied(self, passed: Sequence[ProxiedDelivery]) -> None:
         """Store the history of deliveries that were passed on: all of these, or none.
 
@@ -222,6 +261,20 @@ class Spool(Protocol):
 
         Raises:
             LeaseLost: the lease is not held any more; nothing was recorded.
+        """
+
+    def settle_all(
+        self,
+        settlements: Sequence[Settlement],
+        done: Callable[[Sequence[bool] | SpoolUnavailable], None],
+    ) -> None:
+        """Do as `settle` with several, without a task, all of them or none.
+
+        `done` is called once, on the event loop: for each settlement whether it is recorded (its
+        lease was held still), or why none is. The write may wait a moment for others.
+
+        Raises:
+            SpoolUnavailable: they are not taken; `done` is not called.
         """
 
     async def release(self, lease: Lease, due: datetime | None = None) -> None:

@@ -15,6 +15,7 @@ from tests.bench.comparison import Plan, compare, lanes_named
 from tests.bench.output import kept
 from tests.bench.processes import NotInstalled, NotStarted
 from tests.bench.profiling import measure_profile
+from tests.bench.spool_alone import measure_spool
 from tests.bench.stalls import measure_stalls
 from tests.bench.startup import measure_startup
 
@@ -89,6 +90,17 @@ def stalls(
     """Show for how long anything holds up the event loop."""
     with _work(directory) as work, kept("stalls", _RESULTS if keep else None):
         measure_stalls(rounds, seconds, only, work)
+
+
+@application.command()
+def spool(
+    rounds: Annotated[int, typer.Option(min=1)] = 8,
+    directory: DIRECTORY = Path("/var/tmp"),
+    keep: KEEP = False,
+) -> None:
+    """Say what the spool alone costs, and what it writes."""
+    with _work(directory) as work, kept("spool", _RESULTS if keep else None):
+        measure_spool(rounds, work)
 
 
 @application.command()

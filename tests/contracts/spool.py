@@ -1,7 +1,7 @@
 """What every spool keeps to: subclass it and give a fixture `opener`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -27,7 +27,17 @@ from relay.core.event import (
     event_of,
 )
 from relay.core.request import Headers, OnConflict, VerifiedDelivery
-from relay.spool import Claimed, Conflict, Duplicate, Query, Record, Spool, Stored
+from relay.spool import (
+    Claimed,
+    Conflict,
+    Duplicate,
+    PutResult,
+    Query,
+    Record,
+    Settlement,
+    Spool,
+    Stored,
+)
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
 
@@ -269,6 +279,33 @@ class SpoolContract:
         )
         assert [results[0], results[2]] == [Stored("one"), Stored("three")]
         assert isinstance(results[1], SpoolUnavailable)
+
+    async def test_a_put_without_a_task_is_called_back_once(self, spool: Spool) -> None:
+        answers: asyncio.Queue[PutResult | SpoolUnavailable] = asyncio.Queue()
+        spool.put_nowait(verified(event_id="a"), answers.put_nowait)
+        spool.put_nowait(verified(event_id="b"), answers.put_nowait)
+        assert answers.empty()
+        found = [await asyncio.wait_for(answers.get(), 5) for _ in range(2)]
+        assert found == [Stored("a"), Duplicate("a")]
+        await spool.probe()
+        assert answers.empty()
+
+    async def test_a_put_that_is_withdrawn_is_not_called_back(self, spool: Spool) -> None:
+        answers: list[object] = []
+        spool.put_nowait(verified(key="1"), answers.append).withdraw()
+        await stored(spool, verified(key="2"))
+        await spool.probe()
+        assert answers == []
+
+    async def test_a_closed_spool_takes_nothing_without_a_task(
+        self, opener: Opener, clock: ManualClock
+    ) -> None:
+        spool = await opener(clock)
+        await spool.close()
+        with pytest.raises(SpoolUnavailable, match="closed"):
+            spool.put_nowait(verified(), lambda _: None)
+        with pytest.raises(SpoolUnavailable, match="closed"):
+            spool.settle_all([], lambda _: None)
 
     # ---- record -------------------------------------------------------------------------------
 
@@ -523,6 +560,40 @@ class SpoolContract:
         await spool.settle(lease, RetryAt(clock.now()), Rejected(500))
         with pytest.raises(LeaseLost):
             await spool.settle(lease, Done(), Delivered(200))
+
+    async def test_several_are_settled_together_and_each_is_told(
+        self, spool: Spool, other: Spool, clock: ManualClock
+    ) -> None:
+        put = [await stored(spool, verified(key=str(number))) for number in range(4)]
+        leases = (await take(spool)).leases
+        await spool.release(leases[1])
+        [again] = (await take(other)).leases
+        due = clock.now() + timedelta(seconds=5)
+        told: asyncio.Future[Sequence[bool] | SpoolUnavailable] = asyncio.Future()
+        spool.settle_all(
+            [
+                Settlement(leases[0], Done(), Delivered(200), took=1200),
+                Settlement(leases[1], Done(), Delivered(200)),
+                Settlement(leases[2], RetryAt(due), Rejected(503), answer=b"later"),
+                Settlement(leases[3], Held(), Unconfirmed("not found"), reason="not confirmed"),
+            ],
+            told.set_result,
+        )
+        assert await asyncio.wait_for(told, 5) == [True, False, True, True]
+        statuses = [(await record(spool, event_id)).status for event_id in put]
+        assert statuses == [Status.DELIVERED, Status.LEASED, Status.PENDING, Status.HELD]
+        await other.settle(again, Done(), Delivered(200))
+
+    async def test_no_two_leases_have_the_same_token(
+        self, spool: Spool, other: Spool, clock: ManualClock
+    ) -> None:
+        for number in range(4):
+            await stored(spool, verified(key=str(number)))
+        leases = [*(await take(spool, 2)).leases, *(await take(other, 2)).leases]
+        for lease in leases:
+            await spool.release(lease)
+        leases += (await take(other)).leases
+        assert len({lease.token for lease in leases}) == 8
 
     async def test_a_late_outcome_counts_while_nobody_else_has_the_event(
         self, spool: Spool, clock: ManualClock
@@ -897,6 +968,34 @@ class SpoolContract:
                 await finish(spool, Dead(), Rejected(400))
         assert "".join(each.key for each in (await spool.page(query)).records) == keys
 
+    async def test_a_key_finds_what_was_proxied_and_what_is_in_conflict(self, spool: Spool) -> None:
+        await spool.record_proxied([passed(verified(event_id="a"))])
+        await stored(spool, verified(body=b"1", event_id="b"))
+        await stored(spool, verified(body=b"2", event_id="c"))
+        await stored(spool, verified(endpoint="snap", event_id="d"))
+        await stored(spool, verified(key="another"))
+        page = await spool.page(Query(key="order-1"))
+        assert [each.id for each in page.records] == ["d", "c", "b", "a"]
+
+    @pytest.mark.parametrize("status", [Status.PENDING, Status.LEASED, Status.DEAD, Status.TEST])
+    async def test_pages_of_a_status_go_on_where_the_last_one_has_ended(
+        self, spool: Spool, status: Status
+    ) -> None:
+        test = status is Status.TEST
+        put = [await stored(spool, verified(key=str(n), test=test)) for n in range(5)]
+        if status in {Status.LEASED, Status.DEAD}:
+            for lease in (await take(spool)).leases:
+                if status is Status.DEAD:
+                    await spool.settle(lease, Dead(), Rejected(400))
+        seen: list[str] = []
+        after: str | None = None
+        for _ in range(3):
+            page = await spool.page(Query(status=status, limit=2, after=after))
+            assert {each.status for each in page.records} == {status}
+            seen += [each.id for each in page.records]
+            after = page.next
+        assert (seen, after) == (put[::-1], None)
+
     @pytest.mark.parametrize("query", [Query(after="x"), Query(after="1-"), Query(limit=0)])
     async def test_an_improper_query_is_refused(self, spool: Spool, query: Query) -> None:
         with pytest.raises(ValueError, match=r"page|limit"):
@@ -956,6 +1055,51 @@ class SpoolContract:
             found = await spool.get(event_id)
             assert found is not None
             assert found[1] is not None
+
+    async def test_what_is_left_of_a_conflict_is_known_when_the_first_is_pruned(
+        self, spool: Spool
+    ) -> None:
+        first = await stored(spool, verified(body=b"1"))
+        await finish(spool)
+        second = await stored(spool, verified(body=b"2"))
+        late = RECEIVED + timedelta(days=400)
+        assert await spool.prune(RECEIVED, late, 10) == 1
+        assert await spool.get(first) is None
+        assert await spool.put(verified(body=b"2")) == Duplicate(second)
+        refuse = OnConflict.REFUSE
+        assert await spool.put(verified(body=b"3", on_conflict=refuse)) == Conflict(second)
+        assert await spool.put(verified(body=b"1", event_id="c")) == Stored("c", second)
+        keys = [each.id for each in (await spool.page(Query(key="order-1"))).records]
+        assert keys == ["c", second]
+
+    async def test_a_later_state_counts_until_the_newest_is_pruned(self, spool: Spool) -> None:
+        await stored(spool, verified(key="1", subject="tx"))
+        await finish(spool)
+        await stored(spool, verified(key="2", subject="tx"))
+        late = RECEIVED + timedelta(days=400)
+        assert await spool.prune(RECEIVED, late, 10) == 1
+        initial = verified(key="3", subject="tx", opening=True, event_id="a")
+        assert await spool.put(initial) == Stored("a", None, out_of_order=True)
+        for _ in range(2):
+            await finish(spool)
+        assert sum([await spool.prune(RECEIVED, late, 10) for _ in range(3)]) == 2
+        again = verified(key="4", subject="tx", opening=True, event_id="b")
+        assert await spool.put(again) == Stored("b")
+
+    async def test_pruning_passes_over_what_stays(self, spool: Spool) -> None:
+        for number in range(30):
+            await stored(spool, verified(key=str(number)))
+        for lease in (await take(spool, 25)).leases:
+            await spool.settle(lease, Dead(), Rejected(400))
+        await finish(spool)
+        late = RECEIVED + timedelta(days=400)
+        assert await spool.prune(late, late, 2) == 1
+        assert await spool.prune(late, late, 2) == 0
+        assert await spool.prune(late, late, 2) == 0
+        assert (await spool.stats()).events == {
+            ("midtrans", Status.DEAD): 25,
+            ("midtrans", Status.PENDING): 4,
+        }
 
     async def test_pruning_goes_in_steps(self, spool: Spool) -> None:
         for number in range(5):

@@ -125,7 +125,7 @@ def runs(first: int, second: int) -> Sequence[TracedRun]:
 
 @pytest.mark.timeout(300)
 async def test_no_power_cut_loses_what_was_acknowledged(quick: Path) -> None:
-    traced = await trace(quick, *runs(320, 80))
+    traced = await trace(quick, *runs(560, 160))
     _covers_every_kind(traced)
     assert await damages(traced, 300, seed=1) == []
     await relay_goes_on(traced, 3, seed=1)
@@ -142,7 +142,7 @@ async def test_a_spool_that_does_not_sync_loses_events(quick: Path) -> None:
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("seed", range(10))
 async def test_no_power_cut_of_thousands_loses_anything(quick: Path, seed: int) -> None:
-    traced = await trace(quick, *runs(500, 200))
+    traced = await trace(quick, *runs(900, 360))
     _covers_every_kind(traced)
     assert await damages(traced, 1000, seed) == []
     await relay_goes_on(traced, 20, seed)

@@ -9,8 +9,36 @@ from typing import Any
 
 import apsw
 
-_ROWS = "SELECT id, endpoint, upstream, key, status, attempts, body FROM events ORDER BY seq"
-_TALLIES = "SELECT endpoint, status, events FROM tallies WHERE events > 0"
+_ROWS = "SELECT id, endpoint, upstream, key, status, attempts, body FROM history ORDER BY seq"
+
+#: The numbers of `tallies.status`.
+_STATUSES = {
+    -2: "pending",
+    -1: "leased",
+    1: "delivered",
+    2: "passed",
+    3: "dead",
+    4: "held",
+    5: "test",
+}
+
+_TALLIES = """
+SELECT name, status, deliveries FROM tallies JOIN names ON id = endpoint WHERE deliveries <> 0
+"""
+
+_PLACES = """
+SELECT seq, upstream FROM queue
+UNION ALL SELECT seq, upstream FROM inhand
+UNION ALL SELECT seq, upstream FROM settled
+"""
+
+_MISPLACED = {
+    "in more than one place": (
+        f"SELECT 1 FROM ({_PLACES}) GROUP BY seq, upstream HAVING count(*) > 1"
+    ),
+    "nowhere": f"SELECT 1 FROM events WHERE seq NOT IN (SELECT seq FROM ({_PLACES}))",
+    "without an event": f"SELECT 1 FROM ({_PLACES}) WHERE seq NOT IN (SELECT seq FROM events)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +58,8 @@ class Row:
 class SpoolAudit:
     """All events in order of receipt.
 
-    sound: what `PRAGMA integrity_check` says: `ok`, or what is wrong.
+    sound: what `PRAGMA integrity_check` says: `ok`, or what is wrong; or that an event does not
+        lie in exactly one of the tables of destinations.
     tallies: the counts that the file keeps by itself.
     """
 
@@ -83,10 +112,13 @@ def _audit(path: Path, flags: int) -> SpoolAudit:
         with connection:
             found: list[Any] = connection.execute(_ROWS).fetchall()
             tallies: list[Any] = connection.execute(_TALLIES).fetchall()
+            for where, statement in _MISPLACED.items():
+                if number := len(connection.execute(statement).fetchall()):
+                    sound = f"{sound}; {number} {where}"
     finally:
         connection.close()
     return SpoolAudit(
         sound,
         tuple(Row(*row) for row in found),
-        Counter({(endpoint, status): number for endpoint, status, number in tallies}),
+        Counter({(name, _STATUSES[status]): number for name, status, number in tallies}),
     )

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from relay.core.concurrency import Cancel
-from relay.core.errors import LeaseLost
+from relay.core.errors import LeaseLost, SpoolUnavailable
 from relay.core.event import AttemptRecord, AttemptResult, Decision, Event, Lease, ProxiedDelivery
 from relay.core.request import VerifiedDelivery
 from relay.spool import (
@@ -18,8 +18,11 @@ from relay.spool import (
     Duplicate,
     Handoff,
     Page,
+    PendingPut,
+    PutResult,
     Query,
     Record,
+    Settlement,
     Spool,
     SpoolStats,
     Stored,
@@ -76,6 +79,11 @@ class SpyingSpool:
     ) -> Stored | Duplicate | Conflict:
         return await self._spool.put(event, within)
 
+    def put_nowait(
+        self, event: VerifiedDelivery, done: Callable[[PutResult | SpoolUnavailable], None]
+    ) -> PendingPut:
+        return self._spool.put_nowait(event, done)
+
     async def record_proxied(self, passed: Sequence[ProxiedDelivery]) -> None:
         self.recorded.append(len(passed))
         self._break("record_proxied")
@@ -110,6 +118,21 @@ class SpyingSpool:
             self._back()
             raise
         self._back()
+
+    def settle_all(
+        self,
+        settlements: Sequence[Settlement],
+        done: Callable[[Sequence[bool] | SpoolUnavailable], None],
+    ) -> None:
+        self._break("settle")
+
+        def settled(recorded: Sequence[bool] | SpoolUnavailable) -> None:
+            if not isinstance(recorded, SpoolUnavailable):
+                for _ in recorded:
+                    self._back()
+            done(recorded)
+
+        self._spool.settle_all(settlements, settled)
 
     async def release(self, lease: Lease, due: datetime | None = None) -> None:
         self._break("release")

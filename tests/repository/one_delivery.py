@@ -113,7 +113,7 @@ async def _delivered(spool: Path) -> None:
     """Return when the one event is settled. Nobody is asked who would do something for it."""
     with closing(sqlite3.connect(f"file:{spool}?mode=ro", uri=True)) as reading:
         async with asyncio.timeout(20):
-            asked = "SELECT status FROM events"
+            asked = "SELECT status FROM history"
             while reading.execute(asked).fetchall() != [("delivered",)]:  # noqa: ASYNC110
                 # Another process writes it.
                 await asyncio.sleep(0)

@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 from relay.spool.sqlite import database
+from relay.spool.sqlite.tables import Tables, open_tables
 
 PATIENCE = timedelta(milliseconds=50)
 
@@ -66,3 +67,9 @@ def connection(path: Path) -> Iterator[apsw.Connection]:
     connection = database.open_writing(path, PATIENCE)
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def shared(connection: apsw.Connection) -> Tables:
+    """Give what statements need besides the connection."""
+    return open_tables(connection)

@@ -391,7 +391,7 @@ async def test_stopping_cuts_a_question_short_and_nothing_is_sent(
         assert await node.end() == 0
     assert upstream.received == []
     with closing(sqlite3.connect(tmp_path / "relay.db")) as spool:
-        assert spool.execute("SELECT status FROM events").fetchall() == [("pending",)]
+        assert spool.execute("SELECT status FROM history").fetchall() == [("pending",)]
 
 
 async def test_what_was_held_goes_out_once_it_is_confirmed_after_a_requeue(

@@ -2,8 +2,9 @@
 
 An event is acknowledged after the write-ahead log that holds it has been synced. Writes that wait
 at that moment are committed together, so many senders share one sync. `writer` and `reader` are the
-two threads that work on the file; `events`, `queue`, `history` and `refusals` hold the statements;
-`database` opens, migrates and classifies errors; `disk` keeps the file, its reserve and its lock.
+two threads that work on the file. `intake`, `queue`, `lanes`, `history`, `selection`, `pruning` and
+`refusals` hold the statements, `events` and `tables` what these share; `database` opens, migrates
+and classifies errors; `disk` keeps the file, its reserve and its lock.
 """
 
 import asyncio
@@ -22,20 +23,22 @@ from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDeliv
 from relay.core.request import VerifiedDelivery
 from relay.spool import (
     Claimed,
-    Conflict,
-    Duplicate,
     Handoff,
     Page,
+    PutResult,
     Query,
     Record,
+    Settlement,
     SpoolStats,
-    Stored,
 )
-from relay.spool.sqlite import database, disk, events, history, queue
+from relay.spool.sqlite import database, disk, events, history, intake, pruning, queue
 from relay.spool.sqlite.database import Migrated, StoreHealth
 from relay.spool.sqlite.disk import Ballast, ProcessLock
+from relay.spool.sqlite.intake import NewEvent, Proxied
+from relay.spool.sqlite.queue import Settlements
 from relay.spool.sqlite.reader import Reader, run_at_low_priority
 from relay.spool.sqlite.refusals import SqliteRefusals
+from relay.spool.sqlite.tables import open_tables
 from relay.spool.sqlite.writer import Writer
 
 # ---- waking workers that wait for events of an upstream -------------------------------------
@@ -129,6 +132,7 @@ class SqliteSpool:
     ) -> None:
         self._path = path
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._opened_at = clock.steady()
         self._handoffs: dict[str, Handoff] = {}
         self._ordered: set[str] = set()
@@ -136,9 +140,16 @@ class SqliteSpool:
         self._notifier = Notifier(clock)
         self._process_lock = ProcessLock(_sibling(path, "presence"))
         self._ballast = Ballast(_sibling(path, "ballast"))
+        self._tables = open_tables(reading)
+        self._sweep = pruning.new_sweep()
         self._reader = Reader(reading, self._health)
         self._writer = Writer(
-            writing, self._health, disk.FileIdentity(path).unchanged, self._ballast
+            writing,
+            self._tables,
+            self._health,
+            database.FileIdentity(path).unchanged,
+            self._ballast,
+            notify=self._notifier.notify,
         )
         self.refusals = SqliteRefusals(self._writer, self._reader)
 
@@ -159,37 +170,39 @@ class SqliteSpool:
         else:
             self._handoffs[upstream] = handoff
 
-    async def put(
-        self, event: VerifiedDelivery, within: float | None = None
-    ) -> Stored | Duplicate | Conflict:
+    def put_nowait(self, event: VerifiedDelivery, done: intake.Done) -> NewEvent:
         now = self._clock.steady()
+        new = NewEvent(event, self._tables.digests, events.micros(now), done)
         handoff = None if event.verification.test else self._handoffs.get(event.upstream)
         lease_time = None if handoff is None else handoff.reserve()
-        if handoff is None or lease_time is None:
-            put = partial(events.put, row=events.parameters(event, now, None))
-            result = await _within(self._writer.submit(put, is_intake=True), within)
-            if isinstance(result, Stored):
-                self._notifier.notify(event.upstream)
-            return result
-        until = now + lease_time
-
-        def hand_over(result: Stored | Duplicate | Conflict | None) -> None:
-            if isinstance(result, Stored):
-                handoff.accept(events.first_lease(event, result, now, until))
-            else:
-                handoff.cancel()
-
+        if handoff is not None and lease_time is not None:
+            new.handoff, new.token = handoff, self._tables.tokens.next()
+            new.until = events.micros(now + lease_time)
         try:
-            put = partial(events.put, row=events.parameters(event, now, until))
-            writing = self._writer.submit(put, is_intake=True, on_commit=hand_over)
+            self._writer.store(new)
         except Exception:
-            handoff.cancel()
+            if new.handoff is not None:
+                new.handoff.cancel()
             raise
-        return await _within(writing, within)
+        return new
+
+    async def put(self, event: VerifiedDelivery, within: float | None = None) -> PutResult:
+        future: asyncio.Future[PutResult] = self._loop.create_future()
+        new = self.put_nowait(event, partial(_resolve, future))
+        timer = None if within is None else self._loop.call_later(within, _time_out, future)
+        try:
+            return await future
+        except (asyncio.CancelledError, TimeoutError):
+            new.withdraw()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     async def record_proxied(self, passed: Sequence[ProxiedDelivery]) -> None:
-        recorded = [events.proxied_parameters(each) for each in passed]
-        await self._writer.run(partial(events.record_proxied, passed=recorded), is_intake=True)
+        proxied = [Proxied(each, self._tables.digests) for each in passed]
+        record = partial(intake.record_proxied, shared=self._tables, proxied=proxied)
+        await self._writer.run(record, is_intake=True)
 
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
         self._notifier.clear(upstream)
@@ -198,6 +211,7 @@ class SqliteSpool:
         claiming = self._writer.submit(
             partial(
                 queue.claim,
+                shared=self._tables,
                 upstream=upstream,
                 limit=limit,
                 now=self._clock.steady(),
@@ -212,41 +226,46 @@ class SqliteSpool:
             # The leases would be used by no worker, and would have to expire. Whatever goes wrong
             # with that, the caller is cancelled.
             with suppress(SpoolUnavailable):
-                claimed = await claiming
+                leases, now = (await claiming).leases, self._clock.steady()
                 await self._writer.run(
-                    partial(queue.give_back, leases=claimed.leases, now=self._clock.steady())
+                    partial(queue.give_back, shared=self._tables, leases=leases, now=now)
                 )
             raise
 
-    async def settle(self, lease: Lease, decision: Decision, outcome: AttemptResult) -> None:
-        upstream = lease.event.upstream
-        settling = partial(
-            queue.settle,
-            lease=lease,
-            decision=decision,
-            outcome=outcome,
-            now=self._clock.now(),
-            ordered=upstream in self._ordered,
+    def settle_all(self, settlements: Sequence[Settlement], done: queue.Settled) -> None:
+        settled = Settlements(settlements, events.micros(self._clock.now()), done)
+        # Others can be delivered meanwhile, except where order makes them wait for these.
+        urgent = bool(self._ordered) and any(
+            each.lease.event.upstream in self._ordered for each in settlements
         )
-        # Others can be delivered meanwhile, except where order makes them wait for this one.
-        if await self._writer.run(settling, deferrable=upstream not in self._ordered):
-            self._notifier.notify(upstream)
+        self._writer.settle(settled, urgent=urgent)
+
+    async def settle(self, lease: Lease, decision: Decision, outcome: AttemptResult) -> None:
+        future: asyncio.Future[Sequence[bool]] = self._loop.create_future()
+        self.settle_all([Settlement(lease, decision, outcome)], partial(_resolve, future))
+        [recorded] = await future
+        if not recorded:
+            raise queue.lost(lease)
 
     async def release(self, lease: Lease, due: datetime | None = None) -> None:
         now = self._clock.steady()
-        await self._writer.run(partial(queue.release, lease=lease, now=now, due=due))
+        await self._writer.run(
+            partial(queue.release, shared=self._tables, lease=lease, now=now, due=due)
+        )
         if due is None:
             self._notifier.notify(lease.event.upstream)
 
     async def requeue(self, query: Query) -> tuple[str, ...]:
         now = self._clock.steady()
-        requeued = await self._writer.run(partial(history.requeue, query=query, now=now))
+        requeued = await self._writer.run(
+            partial(history.requeue, shared=self._tables, query=query, now=now)
+        )
         for _, upstream in requeued:
             self._notifier.notify(upstream)
         return tuple(event_id for event_id, _ in requeued)
 
     async def page(self, query: Query) -> Page:
-        return await self._reader.run(partial(history.page, query=query))
+        return await self._reader.run(partial(history.page, shared=self._tables, query=query))
 
     async def get(self, event_id: str) -> tuple[Record, Event | None] | None:
         read = partial(history.get, event_id=event_id)
@@ -258,11 +277,18 @@ class SqliteSpool:
         return None if found is None else (found.record, found.event)
 
     async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
-        return await self._writer.run(
-            partial(
-                history.prune, bodies_before=bodies_before, keys_before=keys_before, limit=limit
-            )
+        step = partial(
+            pruning.prune,
+            shared=self._tables,
+            sweep=self._sweep,
+            bodies_before=events.micros(bodies_before),
+            keys_before=events.micros(keys_before),
+            limit=limit,
         )
+        while True:
+            changed, more = await self._writer.run(step)
+            if changed or not more:
+                return changed
 
     async def probe(self) -> None:
         await self._writer.run(history.probe, is_intake=True)
@@ -293,24 +319,18 @@ def _sibling(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name}-{suffix}")
 
 
-async def _within(writing: asyncio.Future[T], within: float | None) -> T:
-    """Return the result of a write. `asyncio.timeout` does the same at several times the price.
-
-    Raises:
-        TimeoutError: there is none within so many seconds.
-    """
-    if within is None:
-        return await writing
-    timer = asyncio.get_running_loop().call_later(within, _time_out, writing)
-    try:
-        return await writing
-    finally:
-        timer.cancel()
+def _resolve(future: asyncio.Future[T], answer: T | SpoolUnavailable) -> None:
+    if future.done():
+        return
+    if isinstance(answer, SpoolUnavailable):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
 
 
-def _time_out(writing: asyncio.Future[T]) -> None:
-    if not writing.done():
-        writing.set_exception(TimeoutError())
+def _time_out(future: asyncio.Future[T]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
 
 def _open(path: Path, busy_timeout: timedelta) -> tuple[Path, apsw.Connection, apsw.Connection]:

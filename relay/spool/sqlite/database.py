@@ -24,6 +24,9 @@ from relay.spool.sqlite import disk, events
 # "RELY", in the header of the file: tells a spool from another program's database.
 APPLICATION_ID: Final = 0x52454C59
 
+#: The version that the first migration creates. Those before it were never released.
+BASELINE: Final = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
@@ -34,17 +37,23 @@ class Migrated:
 
 
 def scripts() -> tuple[str, ...]:
-    """Return the SQL of every migration; the first takes version 0 to 1."""
+    """Return the SQL of every migration; the first takes version 0 to `BASELINE`."""
     folder = resources.files(__package__) / "schema"
     found = sorted(folder.iterdir(), key=lambda script: script.name)
     return tuple(script.read_text(encoding="utf-8") for script in found)
+
+
+def newest_of(wanted: tuple[str, ...]) -> int:
+    """Return the version that these migrations lead to."""
+    return BASELINE + len(wanted) - 1 if wanted else 0
 
 
 def check(connection: apsw.Connection, path: Path, known: int) -> int:
     """Return the version of the tables in this file, which may be empty.
 
     Raises:
-        SpoolUnavailable: it is not a spool, or one of a newer version than `known`.
+        SpoolUnavailable: it is not a spool, or one of a version before `BASELINE` or after
+            `known`.
     """
     elsewhere = "point `spool.path` elsewhere"
     try:
@@ -57,6 +66,11 @@ def check(connection: apsw.Connection, path: Path, known: int) -> int:
         raise SpoolUnavailable(f"{path} is not a spool: {elsewhere}") from error
     if application != APPLICATION_ID and (application, version, tables) != (0, 0, 0):
         raise SpoolUnavailable(f"{path} is a database of another program: {elsewhere}")
+    if 0 < version < BASELINE:
+        raise SpoolUnavailable(
+            f"this spool was written by a development version (schema {version}, this one knows"
+            f" {BASELINE} and later): let that version deliver what it holds, then remove the file"
+        )
     if version > known:
         raise SpoolUnavailable(
             f"this spool was written by a newer relay (schema {version}, this one knows {known}):"
@@ -73,14 +87,15 @@ def apply(connection: apsw.Connection, path: Path, wanted: tuple[str, ...]) -> M
     Raises:
         SpoolUnavailable: the file is not a spool, or one of a newer version.
     """
-    before = version = check(connection, path, len(wanted))
-    while version < len(wanted):
+    newest = newest_of(wanted)
+    before = version = check(connection, path, newest)
+    while version < newest:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            version = check(connection, path, len(wanted))
-            if version < len(wanted):
-                connection.execute(wanted[version])
-                version += 1
+            version = check(connection, path, newest)
+            if version < newest:
+                version = max(version + 1, BASELINE)
+                connection.execute(wanted[version - BASELINE])
                 connection.pragma("application_id", APPLICATION_ID)
                 connection.pragma("user_version", version)
             connection.execute("COMMIT")
@@ -175,6 +190,25 @@ class StoreHealth:
         return self.failure()
 
 
+class FileIdentity:
+    """The device and inode of the file at a path, to notice that it was replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened = self._identity()
+
+    def unchanged(self) -> bool:
+        """Return whether it is still the same file; what is written to a removed one is lost."""
+        return self._identity() == self._opened
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
 # ---- connections ----------------------------------------------------------------------------
 
 _FULL: Final = 2
@@ -194,7 +228,7 @@ def prepare(path: Path, busy_timeout: timedelta) -> Migrated:
     wanted = scripts()
     try:
         if not path.with_name(path.name + "-journal").exists():
-            _check_untouched(path, len(wanted))
+            _check_untouched(path, newest_of(wanted))
         with closing(_open(path, apsw.SQLITE_OPEN_READWRITE, busy_timeout)) as connection:
             connection.pragma("synchronous", _FULL)
             return apply(connection, path, wanted)

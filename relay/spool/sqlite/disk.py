@@ -39,25 +39,6 @@ def sync_directory(path: Path) -> None:
         os.close(directory)
 
 
-class FileIdentity:
-    """The device and inode of the file at a path, to notice that it was replaced."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._opened = self._identity()
-
-    def unchanged(self) -> bool:
-        """Return whether it is still the same file; what is written to a removed one is lost."""
-        return self._identity() == self._opened
-
-    def _identity(self) -> tuple[int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
-
 def size(path: Path) -> int:
     """Return the bytes of the database, its log and the log's index."""
     return sum(_size(path.with_name(path.name + suffix)) for suffix in ("", "-wal", "-shm"))

@@ -1,11 +1,9 @@
-"""Event rows: columns, checksums, insert-or-duplicate, and the record of a proxied delivery."""
+"""Event rows: digests, seal and head, and the events and leases that are read from rows."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
+from hashlib import blake2b
 from ipaddress import ip_address
-from itertools import compress
-from operator import itemgetter
 from typing import Any, Final
 
 import apsw
@@ -16,60 +14,13 @@ from relay.core.event import (
     Delivered,
     Event,
     Lease,
-    ProxiedDelivery,
     Rejected,
-    Status,
     Unconfirmed,
     Unreachable,
-    event_of,
 )
 from relay.core.request import Headers, VerifiedDelivery
-from relay.spool import Conflict, Duplicate, Record, Stored
 
-# ---- checksums ------------------------------------------------------------------------------
-# A checksum covers what an upstream is sent: the sealed columns and the body. It is stored for as
-# long as the event, so its format can only be changed together with a migration.
-
-Field = str | int | float | bytes | None
-
-_VERSION: Final = b"event 1\n"
-
-
-def digest(fields: Sequence[Field]) -> str:
-    """Return a digest of these fields, at least one, in hexadecimal; no other fields have it.
-
-    The last one may be long: where it is bytes, it is hashed as it is.
-
-    Raises:
-        ValueError: a text holds half a surrogate pair, and could not be stored.
-    """
-    *others, last = fields
-    try:
-        head = orjson.dumps(others, default=_marked)
-        tail = last if isinstance(last, bytes) else orjson.dumps(last)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
-    kind = b"raw" if isinstance(last, bytes) else b"json"
-    # The length keeps bytes of one from counting as part of the other.
-    return sha256(b"%b%d %b %b%b" % (_VERSION, len(head), kind, head, tail)).hexdigest()
-
-
-def seal(received: str, conflicts_with: str | None, out_of_order: int) -> str:
-    """Return the checksum, as the statement that stores an event composes it.
-
-    received: the digest of what came from outside. The rest is decided by that statement, which can
-        put values in a row but cannot hash: so they are part of the checksum in clear, to be
-        compared.
-    """
-    return f"{received} {out_of_order} {conflicts_with or ''}"
-
-
-def _marked(raw: bytes) -> dict[str, str]:
-    # No column holds bytes but the last one; damage can put them into another.
-    return {"bytes": raw.hex()}
-
-
-# ---- rows -----------------------------------------------------------------------------------
+# ---- values ---------------------------------------------------------------------------------
 
 SQLiteValue = str | int | float | bytes | None
 
@@ -82,61 +33,17 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _FIRST: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _LAST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
-# What the checksum covers, in this order; `body` comes last, as in the table.
-_SEALED: Final = (
-    "id",
-    "endpoint",
-    "provider",
-    "environment",
-    "upstream",
-    "key",
-    "subject",
-    "method",
-    "suffix",
-    "headers",
-    "client",
-    "received_at",
-    "signed",
-    "body",
-)
 
-_sealed: Final = itemgetter(*_SEALED)
-
-# Flags that the checksum covers besides: by name, where they are set.
-_FLAGS: Final = ("reconciled", "confirm")
-
-EVENT: Final = ", ".join((*_SEALED, "conflicts_with", "out_of_order", "checksum", *_FLAGS))
-
-_TEST: Final[Parameters] = {
-    "status": Status.TEST,
-    "place": None,
-    "attempts": 0,
-    "due_at": None,
-    "lease_until": None,
-}
-_READY: Final[Parameters] = {
-    "status": Status.PENDING,
-    "place": "ready",
-    "attempts": 0,
-    "lease_until": None,
-}
-_LEASED: Final[Parameters] = {"status": Status.LEASED, "place": None, "attempts": 1}
-
-# History is shown even where it is damaged: text as bytes, since not all bytes are text.
-RECORD: Final = """
-    CAST(id AS BLOB), CAST(endpoint AS BLOB), CAST(provider AS BLOB), CAST(status AS BLOB),
-    CAST(key AS BLOB), CAST(subject AS BLOB), CAST(upstream AS BLOB), CAST(last_outcome AS BLOB),
-    CAST(conflicts_with AS BLOB), CAST(client AS BLOB),
-    received_at, due_at, settled_at, attempts, out_of_order, reconciled
-"""
+#: Before every time that is stored.
+EARLIEST: Final = -(2**62)
 
 
 def fetch(
     connection: apsw.Connection,
     statement: str,
-    values: Sequence[SQLiteValue] | Mapping[str, SQLiteValue],
+    values: Sequence[Any] | Mapping[str, SQLiteValue] = (),
 ) -> list[Row]:
-    """Return every row; a statement that changes rows has run to its end."""
+    """Return every row; a statement that changes something has done so entirely."""
     return connection.execute(statement, values).fetchall()
 
 
@@ -146,143 +53,199 @@ def micros(time: datetime) -> int:
 
 
 def moment(number: int) -> datetime:
-    """Return the time so many microseconds after 1970, or the nearest that can be represented."""
+    """Return the time that is so many microseconds after 1970, or the nearest there is."""
     return _EPOCH + min(max(number, _FIRST), _LAST) * _MICROSECOND
 
 
-def parameters(event: VerifiedDelivery, now: datetime, until: datetime | None) -> Parameters:
-    """Return the values of an `INSERT`: every column, and `refuse`.
+# ---- flags ----------------------------------------------------------------------------------
+# Bits of `events.flags`. 32 and 64 say what is kept of an event once it is delivered.
 
-    until: the end of the lease under which it is stored; None to store it as ready.
+INITIAL: Final = 1
+RECONCILED: Final = 2
+CONFIRM: Final = 4
+OUT_OF_ORDER: Final = 8
+TEST: Final = 16
+PROXIED: Final = 256
+
+# ---- digests --------------------------------------------------------------------------------
+
+
+class Digests:
+    """Digests of what events are found by, keyed with the salt of one spool."""
+
+    def __init__(self, salt: bytes) -> None:
+        self._look = blake2b(digest_size=16, key=salt)
+        self._hash = blake2b(digest_size=8, key=salt)
+
+    def look(self, endpoint: str, key: str) -> bytes:
+        """Return the digest of a key of an endpoint."""
+        digest = self._look.copy()
+        digest.update(_pair(b"key", endpoint, key.encode()))
+        return digest.digest()
+
+    def conflict(self, look: bytes, content: bytes) -> bytes:
+        """Return the digest of a key together with content that is not its first."""
+        digest = self._look.copy()
+        digest.update(b"content " + look + content)
+        return digest.digest()
+
+    def restated(self, endpoint: str, replay: bytes) -> bytes:
+        """Return the digest of what is the same for one event under several keys."""
+        digest = self._look.copy()
+        digest.update(_pair(b"restated", endpoint, replay))
+        return digest.digest()
+
+    def subject(self, endpoint: str, subject: str) -> int:
+        """Return the digest of a subject as a number."""
+        return self._number(_pair(b"subject", endpoint, subject.encode()))
+
+    def lane(self, endpoint: str, subject: str | None, key: str) -> int:
+        """Return the digest of what an event is kept in order by: its subject, or else its key."""
+        if subject is not None:
+            return self.subject(endpoint, subject)
+        return self._number(_pair(b"key", endpoint, key.encode()))
+
+    def _number(self, text: bytes) -> int:
+        digest = self._hash.copy()
+        digest.update(text)
+        return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+def _pair(kind: bytes, endpoint: str, text: bytes) -> bytes:
+    # The length keeps the end of one from counting as the start of the other.
+    name = endpoint.encode()
+    return b"%b %d %b%b" % (kind, len(name), name, text)
+
+
+def seal(
+    event_id: bytes,
+    received_at: int,
+    flags: int,
+    conflicts_with: bytes | None,
+    *,
+    head: bytes,
+    body: bytes,
+) -> bytes:
+    """Return the checksum of everything that an upstream is sent.
+
+    It is stored for as long as the event, so its format can only be changed with a migration.
     """
-    verification = event.verification
-    row = _received(event)
-    row["content"] = verification.content
-    row["restated"] = verification.replay_digest
-    row["refuse"] = verification.on_conflict == "refuse"
-    row["since"] = micros(now)
-    if verification.test:
-        row.update(_TEST)
-    elif until is None:
-        row.update(_READY, due_at=row["since"])
-    else:
-        row.update(_LEASED, due_at=row["since"], lease_until=micros(until))
-    return row
+    digest = blake2b(body, digest_size=16)
+    digest.update(
+        b"event 5 %d %d %d %b %b %d %b"
+        % (
+            len(body),
+            received_at,
+            flags,
+            event_id,
+            conflicts_with or b"-",
+            len(head),
+            head,
+        )
+    )
+    return digest.digest()
 
 
-def proxied_parameters(passed: ProxiedDelivery) -> Parameters:
-    """Return the values of an `INSERT` of a delivery that was passed on."""
-    received = _received(passed.delivery)
-    return received | {
-        "checksum": seal(str(received["digest"]), None, 0),
-        # Instead of its content: no two are the same event, and none is one that `put` stores.
-        "content": passed.delivery.event_id.encode(),
-        "settled_at": micros(passed.at),
-        "outcome": outcome_text(passed.outcome),
-    }
+# ---- heads ----------------------------------------------------------------------------------
+# What is stored of an event besides its body, as a JSON array. The last one is for the ids that
+# people search by: [[name, text], ...].
+
+ENDPOINT, UPSTREAMS, PROVIDER, ENVIRONMENT, KEY, SUBJECT = range(6)
+METHOD, SUFFIX, HEADERS, CLIENT, SIGNED, REFERENCES = range(6, 12)
 
 
-def _received(event: VerifiedDelivery) -> Parameters:
-    """Return the columns that come from outside, and their digest."""
+def head_of(event: VerifiedDelivery) -> bytes:
+    """Return the head of a delivery.
+
+    Raises:
+        ValueError: a text holds half a surrogate pair, and could not be stored.
+    """
     delivery, verification = event.delivery, event.verification
-    row: Parameters = {
-        "id": event.event_id,
-        "endpoint": delivery.endpoint,
-        "provider": event.provider,
-        "environment": event.environment,
-        "upstream": event.upstream,
-        "key": verification.key,
-        "subject": verification.subject,
-        "method": delivery.head.method,
-        "suffix": event.suffix,
-        "headers": orjson.dumps(list(event.headers)).decode(),
-        "client": str(delivery.client.address),
-        "received_at": micros(delivery.head.received_at),
-        "signed": orjson.dumps(event.signed).decode(),
-        "body": delivery.body,
-    }
-    row["digest"] = _digest(_sealed(row), (event.reconciled, event.confirm))
-    row["reconciled"] = event.reconciled
-    row["confirm"] = event.confirm
-    row["opening"] = verification.is_initial
-    return row
+    try:
+        return orjson.dumps(
+            (
+                delivery.endpoint,
+                (event.upstream,),
+                event.provider,
+                event.environment,
+                verification.key,
+                verification.subject,
+                delivery.head.method,
+                event.suffix,
+                tuple(event.headers),
+                str(delivery.client.address),
+                event.signed,
+                (),
+            )
+        )
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
-def event(row: Row) -> Event | None:
-    """Return the event in a row of the columns `EVENT`; None when its checksum does not match.
+def parse_head(raw: object) -> list[Any]:
+    """Return the parts of a head, for showing; what is damaged beyond reading is blank."""
+    if isinstance(raw, bytes):
+        for text in (raw, raw.decode(errors="replace")):
+            try:
+                parts = orjson.loads(text)
+            except ValueError:
+                continue
+            if isinstance(parts, list) and len(parts) > REFERENCES:
+                return parts
+    return ["", [""], "", "", "", None, "", "", [], "", [], []]
 
-    The body must be there.
+
+# ---- events ---------------------------------------------------------------------------------
+
+#: Text as bytes: what is damaged may be no text any more.
+EVENT: Final = (
+    "CAST(id AS BLOB), endpoint, received_at, flags, CAST(conflicts_with AS BLOB), head, seal, body"
+)
+
+
+def event(row: Row, names: Mapping[int, str], upstream: int) -> Event | None:
+    """Return the event in a row of the columns `EVENT`; None when it is not what was stored.
+
+    The body must be there. names: of endpoints and upstreams.
     """
-    sealed = row[: len(_SEALED)]
-    conflicts_with, out_of_order, checksum, *flags = row[len(_SEALED) :]
-    if seal(_digest(sealed, flags), conflicts_with, out_of_order) != checksum:
+    event_id, endpoint, received_at, flags, conflicts_with, head, checksum, body = row
+    try:
+        if seal(event_id, received_at, flags, conflicts_with, head=head, body=body) != checksum:
+            return None
+        parts = orjson.loads(head)
+        # The rows that lead here are under no checksum.
+        if names.get(endpoint) != parts[ENDPOINT] or names.get(upstream) not in parts[UPSTREAMS]:
+            return None
+        return Event(
+            id=event_id.decode(),
+            endpoint=parts[ENDPOINT],
+            provider=parts[PROVIDER],
+            environment=parts[ENVIRONMENT],
+            upstream=names[upstream],
+            key=parts[KEY],
+            subject=parts[SUBJECT],
+            method=parts[METHOD],
+            suffix=parts[SUFFIX],
+            headers=Headers(tuple([(name, value) for name, value in parts[HEADERS]])),
+            client=ip_address(parts[CLIENT]),
+            received_at=moment(received_at),
+            signed=tuple(parts[SIGNED]),
+            conflicts_with=None if conflicts_with is None else conflicts_with.decode(),
+            out_of_order=bool(flags & OUT_OF_ORDER),
+            body=body,
+            reconciled=bool(flags & RECONCILED),
+            confirm=bool(flags & CONFIRM),
+        )
+    except (TypeError, ValueError, AttributeError, LookupError):
+        # A value of another type than was stored.
         return None
-    values = dict(zip(_SEALED, sealed, strict=True))
-    reconciled, confirm = flags
-    return Event(
-        id=values["id"],
-        endpoint=values["endpoint"],
-        provider=values["provider"],
-        environment=values["environment"],
-        upstream=values["upstream"],
-        key=values["key"],
-        subject=values["subject"],
-        method=values["method"],
-        suffix=values["suffix"],
-        headers=Headers(tuple((name, value) for name, value in orjson.loads(values["headers"]))),
-        client=ip_address(values["client"]),
-        received_at=moment(values["received_at"]),
-        signed=tuple(orjson.loads(values["signed"])),
-        conflicts_with=conflicts_with,
-        out_of_order=bool(out_of_order),
-        body=values["body"],
-        reconciled=bool(reconciled),
-        confirm=bool(confirm),
-    )
 
 
-def _digest(sealed: Row, flags: Sequence[SQLiteValue]) -> str:
-    return digest((*compress(_FLAGS, flags), *sealed))
-
-
-def first_lease(
-    delivery: VerifiedDelivery, stored: Stored, now: datetime, until: datetime
+def lease(
+    leased: Event, attempts: int, earlier: int, since: int, *, until: datetime, token: int
 ) -> Lease:
-    """Return the lease under which an event has just been stored, equal to one that is read."""
-    leased = event_of(
-        delivery, conflicts_with=stored.conflicts_with, out_of_order=stored.out_of_order
-    )
-    return lease(leased, 1, 0, micros(now), moment(micros(until)))
-
-
-def lease(leased: Event, attempts: int, earlier: int, since: int, until: datetime) -> Lease:
-    """Return the lease of an event with this number of attempts, the leased one included."""
-    return Lease(leased, attempts, attempts - earlier, moment(since), until)
-
-
-def record(row: Row) -> Record:
-    """Return the history in a row of the columns `RECORD`."""
-    text: Row = tuple(None if raw is None else raw.decode(errors="replace") for raw in row[:10])
-    event_id, endpoint, provider, status, key, subject, upstream, outcome, conflict, client = text
-    received_at, due_at, settled_at, attempts, out_of_order, reconciled = row[10:]
-    return Record(
-        id=event_id,
-        endpoint=endpoint,
-        provider=provider,
-        status=_status(status),
-        key=key,
-        subject=subject,
-        received_at=moment(received_at),
-        attempts=attempts,
-        upstream=upstream,
-        due_at=None if due_at is None else moment(due_at),
-        settled_at=None if settled_at is None else moment(settled_at),
-        last_outcome=outcome,
-        conflicts_with=conflict,
-        out_of_order=bool(out_of_order),
-        client=client,
-        reconciled=bool(reconciled),
-    )
+    """Return the lease of an event that has been tried `attempts` times, this one included."""
+    return Lease(leased, attempts, attempts - earlier, moment(since), until, token=token)
 
 
 def outcome_text(outcome: AttemptResult) -> str:
@@ -296,99 +259,3 @@ def outcome_text(outcome: AttemptResult) -> str:
             return f"unreachable {cause}"
         case Unconfirmed(cause):
             return f"unconfirmed {cause}"
-
-
-def _status(text: str) -> Status:
-    try:
-        return Status(text)
-    except ValueError:
-        # No statement selects a damaged status: the event will never be delivered.
-        return Status.DEAD
-
-
-# ---- storing --------------------------------------------------------------------------------
-
-# One statement decides and stores, so nothing can come between: a copy, an event of the same key
-# with other content, and a later state of the same subject are all seen as of the insert.
-# The LIMIT keeps SQLite from repeating a look-up wherever its result is used.
-_PUT: Final = """
-INSERT INTO events (
-    id, endpoint, provider, environment, upstream, key, content, restated, subject, opening,
-    method, suffix, headers, client, received_at, signed, conflicts_with, out_of_order, status,
-    place, attempts, since, due_at, lease_until, checksum, body, reconciled, confirm
-)
-SELECT
-    :id, :endpoint, :provider, :environment, :upstream, :key, :content, :restated, :subject,
-    :opening, :method, :suffix, :headers, :client, :received_at, :signed, known.id, known.later,
-    :status, :place, :attempts, :since, :due_at, :lease_until,
-    :digest || ' ' || known.later || ' ' || ifnull(known.id, ''),
-    :body, :reconciled, :confirm
-FROM (
-    SELECT
-        (
-            SELECT id FROM events WHERE seq = (
-                SELECT min(seq) FROM events
-                WHERE key = :key AND endpoint = :endpoint AND content <> :content
-                    AND status <> 'passed'
-            )
-        ) AS id,
-        :opening AND EXISTS (
-            SELECT 1 FROM events
-            WHERE endpoint = :endpoint AND subject = :subject AND opening = 0
-                AND status <> 'passed'
-        ) AS later
-    LIMIT 1
-) AS known
-WHERE NOT (:refuse AND known.id IS NOT NULL)
-    AND NOT EXISTS (
-        SELECT 1 FROM events
-        WHERE key = :key AND endpoint = :endpoint AND (:reconciled OR reconciled)
-            AND status <> 'passed'
-    )
-ON CONFLICT (key, endpoint, content) DO NOTHING
-ON CONFLICT (endpoint, restated) WHERE restated IS NOT NULL DO NOTHING
-RETURNING conflicts_with, out_of_order
-"""
-
-_KNOWN: Final = """
-SELECT id, (content = :content OR :reconciled OR reconciled) AS same FROM events
-WHERE key = :key AND endpoint = :endpoint AND status <> 'passed'
-ORDER BY same DESC, seq LIMIT 1
-"""
-
-_RESTATED: Final = """
-SELECT id FROM events WHERE endpoint = :endpoint AND restated = :restated
-"""
-
-_RECORD: Final = """
-INSERT INTO events (
-    id, endpoint, provider, environment, upstream, key, content, subject, opening, method, suffix,
-    headers, client, received_at, signed, out_of_order, status, attempts, since, settled_at,
-    last_outcome, checksum, body, confirm
-)
-VALUES (
-    :id, :endpoint, :provider, :environment, :upstream, :key, :content, :subject, :opening,
-    :method, :suffix, :headers, :client, :received_at, :signed, 0, 'passed', 1, :received_at,
-    :settled_at, :outcome, :checksum, :body, :confirm
-)
-ON CONFLICT DO NOTHING
-"""
-
-
-def put(connection: apsw.Connection, row: Parameters) -> Stored | Duplicate | Conflict:
-    """Store the event of these `parameters`, or return the event that it equals or contradicts."""
-    for conflicts_with, out_of_order in fetch(connection, _PUT, row):
-        return Stored(str(row["id"]), conflicts_with, bool(out_of_order))
-    for event_id, same in fetch(connection, _KNOWN, row):
-        if same:
-            return Duplicate(event_id)
-        if row["refuse"]:
-            return Conflict(event_id)
-    [(event_id,)] = fetch(connection, _RESTATED, row)
-    return Duplicate(event_id)
-
-
-def record_proxied(connection: apsw.Connection, passed: Sequence[Parameters]) -> None:
-    """Store each of these `proxied_parameters`, unless it is there already; all or none."""
-    with connection:
-        connection.executemany(_RECORD, passed)

@@ -1,180 +1,240 @@
-"""SQL statements of history and upkeep: page, get, requeue, prune, stats, integrity check."""
+"""The statements behind looking at events: page, get, requeue, stats, and checking the file."""
 
-import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import apsw
-import orjson
 
 from relay.core.event import Event, Status
 from relay.spool import Page, Query, Record, SpoolStats
-from relay.spool.sqlite import disk, events
+from relay.spool.sqlite import disk, events, lanes, queue, selection, tables
 from relay.spool.sqlite.database import unavailable
+from relay.spool.sqlite.events import fetch
+from relay.spool.sqlite.tables import STATUSES, Tables, Tally, numbers, read_names
 
-# ---- reading and requeueing -----------------------------------------------------------------
+# ---- reading --------------------------------------------------------------------------------
 
-# Newest first by the time of receipt, so that a span of time is read in order and nothing else is.
-_PAGE: Final = f"""
-SELECT {events.RECORD}, seq FROM events WHERE {{conditions}}
-ORDER BY received_at DESC, seq DESC LIMIT :limit
-"""  # noqa: S608 - columns, no values
+# History is shown even where it is damaged: text as bytes, since not all bytes are text.
+_RECORD: Final = (
+    "events.seq, CAST(events.id AS BLOB), endpoint, received_at, flags,"
+    " CAST(conflicts_with AS BLOB), CAST(head AS BLOB)"
+)
 
-_RECORD: Final = f"SELECT {events.RECORD} FROM events WHERE id = :id"  # noqa: S608 - columns
+_ONE: Final = f"SELECT {_RECORD} FROM events WHERE id = ?"  # noqa: S608 - columns, no values
 
 _EVENT: Final = f"""
-SELECT {events.EVENT} FROM events WHERE id = :id AND body IS NOT NULL
+SELECT {events.EVENT} FROM events WHERE id = ? AND body IS NOT NULL
 """  # noqa: S608 - columns, no values
 
-_REQUEUE: Final = """
-UPDATE events
-SET status = 'pending', place = 'ready', due_at = :now, since = :now, settled_at = NULL,
-    earlier_attempts = attempts
-WHERE seq IN (
-    SELECT seq FROM events
-    WHERE {conditions} AND status IN ('delivered', 'dead', 'held') AND body IS NOT NULL
-    ORDER BY received_at, seq LIMIT :limit
-)
-RETURNING seq, id, upstream
-"""
-
-_CONDITIONS: Final = {
-    "ids": "id IN (SELECT value FROM json_each(:ids))",
-    "endpoint": "endpoint = :endpoint",
-    "key": "key = :key",
-    "since": "received_at >= :since",
-    "until": "received_at < :until",
-    "after": "(received_at, seq) < (:after, :after_seq)",
-}
-
-# What `events_status` holds: what has been delivered or passed on is nearly all there is, and is
-# found by its time of receipt.
-_UNSETTLED: Final = (Status.PENDING, Status.DEAD, Status.HELD, Status.TEST)
-_INDEXED: Final = "status IN ('pending', 'dead', 'held', 'test')"
-
-_QUARANTINE: Final = """
-UPDATE events
-SET status = 'dead', place = NULL, due_at = NULL, settled_at = :now, last_outcome = 'corrupt'
-WHERE id = :id AND status IN ('pending', 'held', 'dead')
+_DESTINATIONS: Final = """
+SELECT seq, upstream, -2, attempts, due, NULL, CAST(last AS BLOB) FROM queue
+WHERE seq IN carray(?1)
+UNION ALL
+SELECT seq, upstream, -1, attempts, due, NULL, CAST(last AS BLOB) FROM inhand
+WHERE seq IN carray(?1)
+UNION ALL
+SELECT seq, upstream, state, attempts, NULL, iif(state = 5, NULL, at), CAST(outcome AS BLOB)
+FROM settled WHERE seq IN carray(?1)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An event, with its content unless that is pruned or damaged."""
+    """An event, with its content if that is there and sound."""
 
     record: Record
     event: Event | None
     damaged: bool
 
 
-def page(connection: apsw.Connection, query: Query) -> Page:
+def page(connection: apsw.Connection, shared: Tables, query: Query) -> Page:
     """Return one page of history.
 
     Raises:
         ValueError: `after` was not the `next` of a page, or the limit is not positive.
     """
-    conditions, values = _conditions(query)
-    # One more than asked for tells whether there is another page.
-    statement = _PAGE.format(conditions=conditions)
-    found = events.fetch(connection, statement, values | {"limit": query.limit + 1})
-    shown = found[: query.limit]
-    records = tuple(events.record(row[:-1]) for row in shown)
-    if len(found) == len(shown) or not shown:
+    selection.check(query)
+    with connection:
+        selected = selection.select(connection, shared, query)
+        if selected is None:
+            return Page((), None)
+        statement = f"SELECT {_RECORD} FROM {selected.source} WHERE {selected.conditions}"  # noqa: S608 - no values
+        order = selected.order.format("DESC")
+        # One more than asked for tells whether there is another page.
+        rows = fetch(
+            connection,
+            f"{statement} ORDER BY {order} LIMIT :limit",
+            selected.values | {"limit": query.limit + 1},
+        )
+        shown = rows[: query.limit]
+        records = _records(connection, shown)
+    if len(rows) == len(shown) or not shown:
         return Page(records, None)
-    return Page(records, f"{events.micros(records[-1].received_at)}-{shown[-1][-1]}")
+    return Page(records, f"{events.micros(records[-1].received_at)}-{shown[-1][0]}")
 
 
 def get(connection: apsw.Connection, event_id: str) -> Found | None:
     """Return one event, or None when there is none of this id."""
     with connection:
-        recorded = events.fetch(connection, _RECORD, {"id": event_id})
-        try:
-            kept = events.fetch(connection, _EVENT, {"id": event_id})
-            event = events.event(kept[0]) if kept else None
-        except UnicodeDecodeError:
-            kept, event = [()], None
-    for row in recorded:
-        return Found(events.record(row), event, damaged=bool(kept) and event is None)
-    return None
+        rows = fetch(connection, _ONE, (event_id,))
+        if not rows:
+            return None
+        [record] = _records(connection, rows)
+        names = read_names(connection)
+        kept = fetch(connection, _EVENT, (event_id,))
+        upstream = [number for number, name in names.items() if name == record.upstream]
+        event = events.event(kept[0], names, upstream[0]) if kept and upstream else None
+    return Found(record, event, damaged=bool(kept) and event is None)
 
 
-def quarantine(connection: apsw.Connection, event_id: str, now: datetime) -> None:
-    """Make a damaged event dead. One that is delivered or leased stays as it is."""
-    connection.execute(_QUARANTINE, {"id": event_id, "now": events.micros(now)})
+def _records(connection: apsw.Connection, rows: Sequence[events.Row]) -> tuple[Record, ...]:
+    """Return the history in rows of the columns `_RECORD`."""
+    if not rows:
+        return ()
+    names = read_names(connection)
+    found: dict[int, list[events.Row]] = {row[0]: [] for row in rows}
+    for seq, *rest in fetch(connection, _DESTINATIONS, (numbers(found),)):
+        found[seq].append(tuple(rest))
+    return tuple(_record(row, found[row[0]], names) for row in rows)
 
 
-def requeue(connection: apsw.Connection, query: Query, now: datetime) -> list[tuple[str, str]]:
+def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, str]) -> Record:
+    _, event_id, endpoint, received_at, flags, conflicts_with, raw = row
+    head = events.parse_head(raw)
+    state, due_at, settled_at, outcome = _most_urgent(found)
+    wanted = [str(name) for name in head[events.UPSTREAMS] or [""]]
+    stands = [names.get(each[0], "") for each in found]
+    upstream = next((name for name in wanted if name in stands), (stands or wanted)[0])
+    return Record(
+        id=_text(event_id),
+        endpoint=names.get(endpoint, str(head[events.ENDPOINT])),
+        provider=str(head[events.PROVIDER]),
+        status=STATUSES.get(state, Status.DEAD),
+        key=str(head[events.KEY]),
+        subject=None if head[events.SUBJECT] is None else str(head[events.SUBJECT]),
+        received_at=events.moment(received_at),
+        attempts=sum(each[2] for each in found),
+        upstream=upstream,
+        due_at=None if due_at is None else events.moment(due_at),
+        settled_at=None if settled_at is None else events.moment(settled_at),
+        last_outcome=None if outcome is None else _text(outcome),
+        conflicts_with=None if conflicts_with is None else _text(conflicts_with),
+        out_of_order=bool(flags & events.OUT_OF_ORDER),
+        client=str(head[events.CLIENT]),
+        reconciled=bool(flags & events.RECONCILED),
+    )
+
+
+def _most_urgent(found: Sequence[events.Row]) -> tuple[int, int | None, int | None, object]:
+    """Return state, due time, time of settling and outcome of what most needs a person."""
+    if not found:
+        # Where it lay is damaged: no statement finds it any more.
+        return tables.DEAD, None, None, b"corrupt"
+    order = [*STATUSES]
+    _, state, _, due_at, settled_at, outcome = min(
+        found, key=lambda each: order.index(each[1]) if each[1] in STATUSES else -1
+    )
+    return state, due_at, settled_at, outcome
+
+
+def _text(raw: object) -> str:
+    return raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
+
+
+# ---- requeueing and quarantine --------------------------------------------------------------
+
+_TO_REQUEUE: Final = """
+events.body IS NOT NULL AND events.flags < 256 AND EXISTS (
+    SELECT 1 FROM settled AS ended
+    WHERE ended.seq = events.seq AND ended.state IN {states}
+)
+"""
+
+_TAKE_SETTLED: Final = """
+DELETE FROM settled WHERE seq = ? AND state IN {states}
+RETURNING upstream, state, attempts, outcome
+"""
+
+_SEQ: Final = "SELECT seq, endpoint FROM events WHERE id = ?"
+
+_TAKE_QUEUED: Final = """
+DELETE FROM queue WHERE seq = ? RETURNING upstream, attempts, earlier, lane
+"""
+
+_TAKE_STOPPED: Final = """
+DELETE FROM settled WHERE seq = ? AND state IN (3, 4) RETURNING upstream, attempts, earlier, state
+"""
+
+_CORRUPT: Final = "INSERT INTO settled VALUES (?,?,3,?,?,?,NULL,'corrupt',NULL)"
+
+
+def requeue(
+    connection: apsw.Connection, shared: Tables, query: Query, now: datetime
+) -> list[tuple[str, str]]:
     """Make events due again, the oldest first; return their ids and upstreams.
 
     Raises:
         ValueError: the query has neither ids nor a filter, or a limit that is not positive.
     """
-    conditions, values = _conditions(query)
-    if not values:
+    selection.check(query)
+    if not selection.narrows(query):
         raise ValueError("requeue needs ids or a filter; nothing was requeued")
-    statement = _REQUEUE.format(conditions=conditions)
-    values |= {"limit": query.limit, "now": events.micros(now)}
-    found = events.fetch(connection, statement, values)
-    return [(event_id, upstream) for _, event_id, upstream in sorted(found)]
-
-
-def _conditions(query: Query) -> tuple[str, events.Parameters]:
-    """Return the conditions of a query as SQL, and their values; none when it has no filter."""
-    if query.limit < 1:
-        raise ValueError(f"a limit is at least 1, not {query.limit}")
-    given = {
-        "ids": orjson.dumps(query.ids).decode() if query.ids else None,
-        "status": query.status,
-        "endpoint": query.endpoint,
-        "key": query.key,
-        "since": None if query.since is None else events.micros(query.since),
-        "until": None if query.until is None else events.micros(query.until),
-    }
-    values: events.Parameters = {name: value for name, value in given.items() if value is not None}
-    if query.after is not None:
-        values |= _position(query.after)
-    conditions = [_CONDITIONS[name] for name in values if name in _CONDITIONS]
+    states: tuple[int, ...] = (tables.DELIVERED, tables.DEAD, tables.HELD)
     if query.status is not None:
-        conditions.append(_of_status(query.status))
-    return " AND ".join(conditions) or "TRUE", values
+        states = tuple(state for state in states if STATUSES[state] is query.status)
+    tally, time = Tally(), events.micros(now)
+    done: list[tuple[int, str, str]] = []
+    with connection:
+        for seq, event_id, endpoint, head in _to_requeue(connection, shared, query, states):
+            taking = _TAKE_SETTLED.format(states=_listed(states))
+            for upstream, state, attempts, outcome in fetch(connection, taking, (seq,)):
+                lane = lanes.lane_of(shared, upstream, head)
+                rest = (seq, attempts, attempts, time, time, outcome, lane)
+                queue.enqueue(connection, [(upstream, tables.READY, 0, *rest)])
+                tally.move(endpoint, state, tables.PENDING)
+                done.append((seq, event_id, shared.names.by_number.get(upstream, "")))
+        tally.write(connection)
+    return [(event_id, upstream) for _, event_id, upstream in sorted(done)]
 
 
-def _of_status(status: Status) -> str:
-    # Spelled out as the index of these statuses is: a partial one is used for nothing else.
-    indexed = f"{_INDEXED} AND " if status in _UNSETTLED else ""
-    return f"{indexed}status = '{status.value}'"
+def _to_requeue(
+    connection: apsw.Connection, shared: Tables, query: Query, states: Sequence[int]
+) -> list[events.Row]:
+    selected = selection.select(connection, shared, query) if states else None
+    if selected is None:
+        return []
+    wanted = _TO_REQUEUE.format(states=_listed(states))
+    statement = (
+        f"SELECT events.seq, id, endpoint, head FROM {selected.source}"  # noqa: S608 - no values
+        f" WHERE {selected.conditions} AND {wanted}"
+        f" ORDER BY {selected.order.format('ASC')} LIMIT :limit"
+    )
+    return fetch(connection, statement, selected.values | {"limit": query.limit})
 
 
-def _position(after: str) -> events.Parameters:
-    # As many digits as SQLite's integers surely hold.
-    found = re.fullmatch(r"(-?[0-9]{1,18})-([0-9]{1,18})", after)
-    if found is None:
-        raise ValueError(f'"{after}" is not the `next` of a page')
-    return {"after": int(found[1]), "after_seq": int(found[2])}
+def _listed(states: Sequence[int]) -> str:
+    return f"({', '.join(map(str, states))})"
 
 
-# ---- pruning and counting -------------------------------------------------------------------
+def quarantine(connection: apsw.Connection, event_id: str, now: datetime) -> None:
+    """Take a damaged event out of delivery. One that is delivered, or being tried, stays so."""
+    tally, time = Tally(), events.micros(now)
+    with connection:
+        for seq, endpoint in fetch(connection, _SEQ, (event_id,)):
+            for upstream, attempts, earlier, lane in fetch(connection, _TAKE_QUEUED, (seq,)):
+                connection.execute(_CORRUPT, (seq, upstream, time, attempts, earlier))
+                tally.move(endpoint, tables.PENDING, tables.DEAD)
+                lanes.advance(connection, upstream, [lane])
+            for upstream, attempts, earlier, state in fetch(connection, _TAKE_STOPPED, (seq,)):
+                connection.execute(_CORRUPT, (seq, upstream, time, attempts, earlier))
+                tally.move(endpoint, state, tables.DEAD)
+        tally.write(connection)
 
-_BODIES: Final = """
-UPDATE events SET body = NULL
-WHERE seq IN (
-    SELECT seq FROM events INDEXED BY events_body
-    WHERE body IS NOT NULL AND status IN ('delivered', 'passed', 'test') AND received_at < :before
-    ORDER BY received_at LIMIT :limit
-)
-"""
 
-_RECORDS: Final = """
-DELETE FROM events
-WHERE seq IN (
-    SELECT seq FROM events INDEXED BY events_settled
-    WHERE status IN ('delivered', 'passed', 'test') AND received_at < :before
-    ORDER BY received_at LIMIT :limit
-)
-"""
+# ---- counting and checking ------------------------------------------------------------------
 
 _PROBE: Final = "INSERT OR REPLACE INTO probe (one, filler) VALUES (1, zeroblob(16384))"
 
@@ -183,31 +243,35 @@ _FINDINGS: Final = 20
 # Everything but whether each index holds what its table does, which takes several times as long.
 _INSPECT: Final = f"PRAGMA quick_check({_FINDINGS})"
 
-_TALLIES: Final = "SELECT endpoint, status, events FROM tallies WHERE events > 0"
-
-_OLDEST: Final = """
-SELECT oldest.upstream, events.received_at
-FROM (
-    SELECT upstream, min(seq) AS seq FROM events INDEXED BY events_lane
-    WHERE status IN ('pending', 'leased') GROUP BY upstream
-) AS oldest JOIN events USING (seq)
+_NOWHERE: Final = """
+SELECT count(*) FROM events
+WHERE NOT EXISTS (SELECT 1 FROM settled WHERE settled.seq = events.seq)
+    AND NOT EXISTS (SELECT 1 FROM queue WHERE queue.seq = events.seq)
+    AND seq NOT IN (SELECT seq FROM inhand)
 """
 
+_TALLIES: Final = "SELECT endpoint, status, deliveries FROM tallies WHERE deliveries > 0"
 
-def prune(
-    connection: apsw.Connection, bodies_before: datetime, keys_before: datetime, limit: int
-) -> int:
-    """Remove records, then bodies, of settled events; return how many events were changed."""
-    with connection:
-        connection.execute(_RECORDS, {"before": events.micros(keys_before), "limit": limit})
-        removed = connection.changes()
-        connection.execute(_BODIES, {"before": events.micros(bodies_before), "limit": limit})
-        emptied = connection.changes()
-    return removed + emptied
+# The oldest ready and the oldest behind are the first of their places; what waits is looked at.
+_OLDEST: Final = """
+SELECT min(seq) FROM (
+    SELECT * FROM (
+        SELECT seq FROM queue WHERE upstream = ?1 AND place = 0 AND at = 0 ORDER BY seq LIMIT 1
+    )
+    UNION ALL
+    SELECT * FROM (
+        SELECT seq FROM queue WHERE upstream = ?1 AND place = 2 AND at = 0 ORDER BY seq LIMIT 1
+    )
+    UNION ALL SELECT min(seq) FROM queue WHERE upstream = ?1 AND place = 1
+    UNION ALL SELECT min(seq) FROM inhand WHERE upstream = ?1
+)
+"""
+
+_RECEIVED: Final = "SELECT received_at FROM events WHERE seq = ?"
 
 
 def probe(connection: apsw.Connection) -> None:
-    """Write as much as a large delivery needs, into a table of its own."""
+    """Write as much as a large delivery would need, in a place that nobody reads."""
     connection.execute(_PROBE)
 
 
@@ -218,22 +282,35 @@ def check_integrity(connection: apsw.Connection) -> tuple[str, ...]:
         SpoolUnavailable: it could not be checked.
     """
     try:
-        found = [str(line) for (line,) in events.fetch(connection, _INSPECT, ())]
+        found = [str(line) for (line,) in fetch(connection, _INSPECT)]
+        [(nowhere,)] = fetch(connection, _NOWHERE) if found == ["ok"] else [(0,)]
     except apsw.Error as error:
         if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
             return (str(error),)
         raise unavailable(error) from error
+    if nowhere:
+        return (f"{nowhere} events are neither waiting nor leased nor settled",)
     return () if found == ["ok"] else tuple(found)
 
 
 def stats(connection: apsw.Connection, path: Path) -> SpoolStats:
     """Return counts and sizes."""
     with connection:
-        tallies = events.fetch(connection, _TALLIES, ())
-        oldest = events.fetch(connection, _OLDEST, ())
+        names = read_names(connection)
+        tallies = fetch(connection, _TALLIES)
+        oldest = {
+            name: time
+            for number, name in names.items()
+            for (seq,) in fetch(connection, _OLDEST, (number,))
+            for (time,) in fetch(connection, _RECEIVED, (seq,))
+        }
     return SpoolStats(
-        events={(endpoint, Status(status)): number for endpoint, status, number in tallies},
-        oldest_pending={upstream: events.moment(time) for upstream, time in oldest},
+        events={
+            (names[endpoint], STATUSES[status]): number
+            for endpoint, status, number in tallies
+            if endpoint in names and status in STATUSES
+        },
+        oldest_pending={upstream: events.moment(time) for upstream, time in oldest.items()},
         size=disk.size(path),
         free=disk.free(path),
     )

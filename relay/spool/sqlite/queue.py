@@ -1,373 +1,450 @@
-"""SQL statements of the delivery queue: claim, settle, release, recover."""
+"""The statements of the queue: claim, settle, release, recover.
 
-from collections.abc import Iterable, Sequence
+A destination moves between `queue`, `inhand` and `settled` by DELETE and INSERT in one transaction.
+A row of `inhand` is found by the token of its lease: that fences, too.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import apsw
-import orjson
 
-from relay.core.errors import LeaseLost
-from relay.core.event import AttemptResult, Dead, Decision, Done, Held, Lease, RetryAt
-from relay.spool import Claimed
-from relay.spool.sqlite import events
+from relay.core.errors import LeaseLost, SpoolUnavailable
+from relay.core.event import (
+    Dead,
+    Delivered,
+    Done,
+    Held,
+    Lease,
+    Rejected,
+    RetryAt,
+    Unconfirmed,
+    Unreachable,
+)
+from relay.spool import Claimed, Settlement
+from relay.spool.sqlite import events, lanes, tables
+from relay.spool.sqlite.events import fetch
+from relay.spool.sqlite.tables import Tables, Tally, numbers, read_names
 
-# ---- how old an event is, in SQL ------------------------------------------------------------
-# Its age is what it was when it fell due, by whatever clock, and grows while a relay serves it. So
-# neither a clock that was wrong, before or now, nor a time without a relay brings it any nearer to
-# `give_up_after`.
-#
-# SQL over a row of `events`: `:now` is the time, `:began` the time since which the spool is open. A
-# row that is damaged gives a time, too: it must not fail a statement that is about others as well.
+# ---- rows of the queue ----------------------------------------------------------------------
 
-#: When the event fell due: not before the spool was open, and not after now.
-FELL_DUE: Final = "ifnull(max(min(due_at, :now), :began), :now)"
+#: What the tables of unfinished destinations have in common, in the order of `queue`.
+_REST: Final = "seq, attempts, earlier, since, due, last, lane"
 
-#: When its round started.
-AGED_SINCE: Final = f"min(ifnull(CAST(since + {FELL_DUE} - due_at AS INTEGER), :now), :now)"
+_QUEUE: Final = "INSERT INTO queue VALUES (?,?,?,?,?,?,?,?,?,?)"
 
-# ---- leases ---------------------------------------------------------------------------------
+_LEASE: Final = "INSERT INTO inhand VALUES (?,?,?,?,?,?,?,?,?,?)"
 
-# The most rows that one claim moves or scans, so that it never holds up the writes behind it.
+_SETTLED: Final = "INSERT INTO settled VALUES (?,?,?,?,?,?,?,?,?)"
+
+QueueRow = tuple[int, int, int, int, int, int, int, int, str | None, int | None]
+
+
+def enqueue(connection: apsw.Connection, rows: Sequence[QueueRow]) -> None:
+    """Insert rows of `queue`."""
+    if rows:
+        connection.executemany(_QUEUE, rows)
+
+
+def aged(since: int, due: int, now: int, opened_at: int) -> tuple[int, int]:
+    """Return since when an event is in its round, and when it fell due.
+
+    Its age is what it was when it fell due, by whatever clock, and grows while a relay serves it.
+    So neither a clock that was wrong, before or now, nor a time without a relay brings it any
+    nearer to `give_up_after`. It fell due not before the spool was open, and not after now; a
+    number that is damaged gives a time, too.
+    """
+    fell = max(min(due, now), opened_at)
+    return max(min(since + fell - due, now), events.EARLIEST), fell
+
+
+# ---- claiming -------------------------------------------------------------------------------
+
+# The most that one claim moves or looks through: writes wait behind it.
 _SCAN_STEP: Final = 1000
 
-_EXPIRED: Final = """
-UPDATE events SET status = 'pending', place = 'ready', lease_until = NULL
-WHERE seq IN (
-    SELECT seq FROM events
-    WHERE upstream = :upstream AND status = 'leased' AND lease_until <= :now
-    ORDER BY lease_until LIMIT :step
-)
-"""
-
-_DUE: Final = """
-UPDATE events SET place = 'ready'
-WHERE seq IN (
-    SELECT seq FROM events
-    WHERE upstream = :upstream AND place = 'waiting' AND due_at <= :now
-    ORDER BY due_at LIMIT :step
-)
-"""
-
-_ORPHANED: Final = """
-UPDATE events SET status = 'pending', place = 'ready', lease_until = NULL WHERE status = 'leased'
-"""
-
-_PUT_OFF: Final = f"""
-UPDATE events SET since = {AGED_SINCE}, due_at = :now, place = 'ready'
-WHERE place = 'waiting' AND due_at > :horizon
-"""  # noqa: S608 - an expression, no values
-
-_LEASED_FOR_TOO_LONG: Final = """
-UPDATE events SET status = 'pending', place = 'ready', lease_until = NULL
-WHERE status = 'leased' AND lease_until > :horizon
-"""
-
-# The upstream was served in order before, and is not any more.
-_UNORDERED: Final = """
-UPDATE events SET place = 'ready'
-WHERE seq IN (
-    SELECT seq FROM events WHERE upstream = :upstream AND place = 'behind' ORDER BY seq LIMIT :step
-)
-"""
-
-_READY: Final = """
-SELECT seq FROM events WHERE upstream = :upstream AND place = 'ready' ORDER BY seq LIMIT :limit
-"""
-
-_READY_OR_BEHIND: Final = """
-SELECT seq, EXISTS (
-    SELECT 1 FROM events AS earlier
-    WHERE earlier.upstream = events.upstream AND earlier.endpoint = events.endpoint
-        AND earlier.lane = events.lane AND earlier.seq < events.seq
-        AND earlier.status IN ('pending', 'leased')
-)
-FROM events WHERE upstream = :upstream AND place = 'ready' ORDER BY seq LIMIT :step
-"""
-
-_BEHIND: Final = """
-UPDATE events SET place = 'behind' WHERE seq IN (SELECT value FROM json_each(:seqs))
-"""
-
-_READ: Final = f"""
-SELECT seq, attempts, earlier_attempts, {AGED_SINCE}, {events.EVENT}
-FROM events WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq
+_EXPIRED: Final = f"""
+DELETE FROM inhand WHERE upstream = ? AND until <= ? RETURNING {_REST}
 """  # noqa: S608 - columns, no values
 
-_LEASE: Final = f"""
-UPDATE events SET status = 'leased', place = NULL, attempts = attempts + 1, lease_until = :until,
-    since = {AGED_SINCE}, due_at = {FELL_DUE}
-WHERE seq IN (SELECT value FROM json_each(:seqs))
-"""  # noqa: S608 - expressions, no values
-
-_QUARANTINE: Final = """
-UPDATE events
-SET status = 'dead', place = NULL, due_at = NULL, settled_at = :now, last_outcome = 'corrupt'
-WHERE seq IN (SELECT value FROM json_each(:seqs))
+_DUE: Final = """
+SELECT at, seq FROM queue WHERE upstream = ? AND place = 1 AND at <= ? ORDER BY at, seq LIMIT ?
 """
 
-# As bytes: a damaged text may be no UTF-8 any more.
-_ID: Final = "SELECT CAST(id AS BLOB) FROM events WHERE seq = :seq"
+_TAKE_DUE: Final = f"""
+DELETE FROM queue WHERE upstream = ? AND place = 1 AND at <= ?2 AND (at, seq) <= (?2, ?3)
+RETURNING {_REST}
+"""  # noqa: S608 - columns, no values
 
-_FIRST_READY: Final = """
-SELECT due_at FROM events WHERE upstream = :upstream AND place = 'ready' ORDER BY seq LIMIT 1
+_FIRST_READY: Final = f"""
+SELECT {_REST} FROM queue WHERE upstream = ? AND place = 0 AND at = 0 ORDER BY seq LIMIT ?
+"""  # noqa: S608 - columns, no values
+
+_READY: Final = f"""
+SELECT {_REST} FROM queue WHERE upstream = ? AND place = 0 AND at = 0 AND seq IN carray(?)
+ORDER BY seq
+"""  # noqa: S608 - columns, no values
+
+_TAKE_FIRST: Final = """
+DELETE FROM queue WHERE upstream = ? AND place = 0 AND at = 0 AND seq <= ?
 """
 
-_FIRST_WAITING: Final = """
-SELECT due_at FROM events
-WHERE upstream = :upstream AND place = 'waiting' ORDER BY due_at LIMIT 1
+_TAKE: Final = """
+DELETE FROM queue WHERE upstream = ? AND place = 0 AND at = 0 AND seq IN carray(?)
 """
 
-_FIRST_LEASED: Final = """
-SELECT lease_until FROM events
-WHERE upstream = :upstream AND status = 'leased' ORDER BY lease_until LIMIT 1
+_EVENTS: Final = f"""
+SELECT seq, {events.EVENT} FROM events WHERE seq IN carray(?) ORDER BY seq
+"""  # noqa: S608 - columns, no values
+
+_ID: Final = "SELECT CAST(id AS BLOB) FROM events WHERE seq = ?"
+
+_NEXT_READY: Final = """
+SELECT due FROM queue WHERE upstream = ? AND place = 0 AND at = 0 ORDER BY seq LIMIT 1
 """
 
-# `attempts` alone is not enough: the lease after one that was released has the same number.
-_HELD: Final = "id = :id AND status = 'leased' AND attempts = :attempt AND lease_until = :until"
-
-_SETTLE: Final = f"""
-UPDATE events
-SET status = :status, place = :place, due_at = :due_at, lease_until = NULL,
-    settled_at = :settled_at, last_outcome = :outcome
-WHERE {_HELD} RETURNING upstream, endpoint, lane
-"""  # noqa: S608 - a condition, no values
-
-_RELEASE: Final = f"""
-UPDATE events
-SET status = 'pending', place = 'ready', attempts = attempts - 1, lease_until = NULL,
-    due_at = :now
-WHERE {_HELD} RETURNING 1
-"""  # noqa: S608 - a condition, no values
-
-# As if the event had been received later, by as much as it waits.
-_PUT_OFF_UNTRIED: Final = f"""
-UPDATE events
-SET status = 'pending', place = 'waiting', attempts = attempts - 1, lease_until = NULL,
-    due_at = :due, since = since + :due - :now
-WHERE {_HELD} RETURNING 1
-"""  # noqa: S608 - a condition, no values
-
-_FOLLOWED: Final = """
-SELECT 1 FROM events
-WHERE upstream = ? AND endpoint = ? AND lane = ? AND status IN ('pending', 'leased')
-    AND place IS NOT NULL
-LIMIT 1
+_NEXT_WAITING: Final = """
+SELECT at FROM queue WHERE upstream = ? AND place = 1 ORDER BY at LIMIT 1
 """
+
+_NEXT_EXPIRING: Final = "SELECT min(until) FROM inhand WHERE upstream = ?"
 
 
 def claim(
     connection: apsw.Connection,
+    shared: Tables,
     upstream: str,
     limit: int,
+    *,
     now: datetime,
     lease: timedelta,
-    *,
     ordered: bool,
     opened_at: datetime,
 ) -> Claimed:
-    """Lease due events, in order of receipt; an event whose checksum is wrong becomes dead.
+    """Lease due events, in order of receipt; an event whose seal is wrong becomes dead.
 
-    opened_at: when the spool was opened.
+    opened_at: since when the spool is open.
 
     Raises:
         ValueError: the limit is not positive.
     """
     if limit < 1:
         raise ValueError(f"a limit is at least 1, not {limit}")
-    until = events.micros(now + lease)
-    times: events.Parameters = {
-        "now": events.micros(now),
-        "began": events.micros(opened_at),
-        "until": until,
-    }
-    at = times | {"upstream": upstream, "step": _SCAN_STEP}
+    time, until, tally = events.micros(now), events.moment(events.micros(now + lease)), Tally()
     with connection:
-        connection.execute(_EXPIRED, at)
-        connection.execute(_DUE, at)
-        if ordered:
-            seqs = _unblocked(connection, upstream, limit)
+        number = shared.names.number(connection, upstream)
+        _make_ready(connection, number, time, tally)
+        if not lanes.set_order(connection, shared, number, ordered=ordered):
+            # Lanes are being written down: there is more to do before anything may go.
+            return Claimed((), now)
+        rows = _take(connection, number, limit, ordered=ordered)
+        found = _read(connection, shared, number, [row[0] for row in rows])
+        leases, leased, damaged = [], [], []
+        for row in rows:
+            seq, attempts, earlier, since, due, last, lane = row
+            event = found.get(seq)
+            if event is None:
+                damaged.append(row)
+                continue
+            since, due = aged(since, due, time, events.micros(opened_at))
+            token = shared.tokens.next()
+            leases.append(
+                events.lease(event, attempts + 1, earlier, since, until=until, token=token)
+            )
+            mine = (token, seq, number, events.micros(until), attempts + 1, earlier, since, due)
+            leased.append((*mine, last, lane))
+        lost = _quarantine(connection, number, damaged, time, tally)
+        others = fetch(connection, _NEXT_EXPIRING, (number,))
+        if leased:
+            connection.executemany(_LEASE, leased)
+            tally.move_all(connection, [row[1] for row in leased], tables.PENDING, tables.LEASED)
+        ready = [(min(due, time),) for (due,) in fetch(connection, _NEXT_READY, (number,))]
+        waiting = fetch(connection, _NEXT_WAITING, (number,))
+        tally.write(connection)
+    times = [at for (at,) in (*ready, *waiting, *others) if at is not None]
+    return Claimed(tuple(leases), events.moment(min(times)) if times else None, lost)
+
+
+def _make_ready(connection: apsw.Connection, upstream: int, now: int, tally: Tally) -> None:
+    """Move what has expired, and what has fallen due, among the ready."""
+    expired = fetch(connection, _EXPIRED, (upstream, now))
+    tally.move_all(connection, [row[0] for row in expired], tables.LEASED, tables.PENDING)
+    due = fetch(connection, _DUE, (upstream, now, _SCAN_STEP))
+    taken = fetch(connection, _TAKE_DUE, (upstream, *due[-1])) if due else []
+    enqueue(connection, [(upstream, tables.READY, 0, *row) for row in (*expired, *taken)])
+
+
+def _take(
+    connection: apsw.Connection, upstream: int, limit: int, *, ordered: bool
+) -> list[events.Row]:
+    """Take up to `limit` ready destinations out of the queue."""
+    if ordered:
+        heads = lanes.heads(connection, upstream, limit, _SCAN_STEP)
+        if not heads:
+            return []
+        rows = fetch(connection, _READY, (upstream, numbers(heads)))
+        connection.execute(_TAKE, (upstream, numbers(heads)))
+        return rows
+    rows = fetch(connection, _FIRST_READY, (upstream, limit))
+    if rows:
+        # They are the first ones: one range.
+        connection.execute(_TAKE_FIRST, (upstream, rows[-1][0]))
+    return rows
+
+
+def _read(
+    connection: apsw.Connection, shared: Tables, upstream: int, seqs: Sequence[int]
+) -> dict[int, Any]:
+    """Return the events of these destinations; those that are damaged or gone are left out."""
+    if not seqs:
+        return {}
+    try:
+        rows = fetch(connection, _EVENTS, (numbers(seqs),))
+    except UnicodeDecodeError:
+        if len(seqs) == 1:
+            return {}
+        # One of them is damaged so that its text is no text: each is read by itself.
+        found: dict[int, Any] = {}
+        for seq in seqs:
+            found |= _read(connection, shared, upstream, [seq])
+        return found
+    names = shared.names.by_number
+    return {seq: events.event(tuple(rest), names, upstream) for seq, *rest in rows}
+
+
+def _quarantine(
+    connection: apsw.Connection,
+    upstream: int,
+    damaged: Sequence[events.Row],
+    now: int,
+    tally: Tally,
+) -> tuple[str, ...]:
+    """Make these destinations dead; return the ids of their events, as far as they can be read."""
+    ids = []
+    for seq, attempts, earlier, _, _, _, lane in damaged:
+        settled = (seq, upstream, tables.DEAD, now, attempts, earlier, None, "corrupt", None)
+        connection.execute(_SETTLED, settled)
+        tally.move_all(connection, [seq], tables.PENDING, tables.DEAD)
+        lanes.advance(connection, upstream, [lane])
+        found = fetch(connection, _ID, (seq,)) or [(b"number %d" % seq,)]
+        ids.append(bytes(found[0][0] or b"").decode("utf-8", "backslashreplace"))
+    return tuple(ids)
+
+
+# ---- settling -------------------------------------------------------------------------------
+
+#: Called on the event loop: for each settlement whether it is recorded, or why none is.
+Settled = Callable[[Sequence[bool] | SpoolUnavailable], None]
+
+_TAKE_LEASED: Final = f"""
+DELETE FROM inhand WHERE token IN carray(?) RETURNING token, upstream, {_REST}
+"""  # noqa: S608 - columns, no values
+
+_ATTEMPT: Final = """
+INSERT INTO attempts (seq, upstream, number, at, outcome, status, cause, took, answer)
+VALUES (?,?,?,?,?,?,?,?,?)
+"""
+
+# The first ten attempts of a destination are kept, and the newest forty.
+_FIRST_ATTEMPTS, _NEWEST_ATTEMPTS = 10, 40
+
+_FORGET_ATTEMPT: Final = """
+DELETE FROM attempts WHERE seq = ? AND upstream = ? AND number = ?
+"""
+
+_STATE_OF: Final = {Done: tables.DELIVERED, Dead: tables.DEAD, Held: tables.HELD}
+
+
+class Settlements:
+    """The outcomes of one call of `settle_all`. `now`: microseconds of the wall clock."""
+
+    __slots__ = ("done", "error", "given", "now", "recorded")
+
+    def __init__(self, given: Sequence[Settlement], now: int, done: Settled) -> None:
+        self.given = given
+        self.now = now
+        self.done = done
+        self.recorded: list[bool] = []
+        self.error: SpoolUnavailable | None = None
+
+    def resolve(self) -> None:
+        """Call back with what became of them."""
+        self.done(self.recorded if self.error is None else self.error)
+
+
+def settle(
+    connection: apsw.Connection, shared: Tables, all_given: Sequence[Settlements], tally: Tally
+) -> set[int]:
+    """Record what came of attempts, where their leases still hold. Runs inside a transaction.
+
+    Returns the upstreams that are served in order and may have more to claim now.
+    """
+    tokens = [each.lease.token for group in all_given for each in group.given]
+    if not tokens:
+        return set()
+    rows = fetch(connection, _TAKE_LEASED, (numbers(tokens),))
+    held = {token: rest for token, *rest in rows}
+    settled: list[tuple[Any, ...]] = []
+    again: list[QueueRow] = []
+    tried: list[tuple[Any, ...]] = []
+    ended: dict[int, list[int]] = {}
+    for each, now, row in _held(all_given, held):
+        upstream, seq, attempts, earlier, since, _, _, lane = row
+        endpoint = shared.names.number(connection, each.lease.event.endpoint)
+        decision, outcome = each.decision, events.outcome_text(each.outcome)
+        if isinstance(decision, RetryAt):
+            due, state = events.micros(decision.due), tables.PENDING
+            rest = (seq, attempts, earlier, since, due, outcome, lane)
+            again.append((upstream, tables.WAITING, due, *rest))
         else:
-            connection.execute(_UNORDERED, at)
-            found = events.fetch(connection, _READY, {"upstream": upstream, "limit": limit})
-            seqs = [seq for (seq,) in found]
-        read = _read(connection, seqs, times, until)
-        damaged = [seq for seq, got in read if got is None]
-        if damaged:
-            connection.execute(_QUARANTINE, {"seqs": _array(damaged), "now": at["now"]})
-        lost = _ids(connection, damaged)
-        others = _first(connection, _FIRST_LEASED, upstream)
-        intact = [seq for seq, got in read if got is not None]
-        connection.execute(_LEASE, times | {"seqs": _array(intact)})
-        ready = _first(connection, _FIRST_READY, upstream)
-        waiting = _first(connection, _FIRST_WAITING, upstream)
-    return Claimed(
-        leases=tuple(got for _, got in read if got is not None),
-        next_due=_earliest(
-            None if ready is None else min(ready, events.micros(now)), waiting, others
-        ),
-        damaged=lost,
-    )
+            state = _STATE_OF[type(decision)]
+            counts = (attempts, earlier, each.took)
+            settled.append((seq, upstream, state, now, *counts, outcome, each.reason))
+        tally.move(endpoint, tables.LEASED, state)
+        if lane is not None:
+            ended.setdefault(upstream, []).append(lane)
+        if attempts > 1 or state != tables.DELIVERED:
+            tried.append((seq, upstream, attempts, now, *_attempt(each)))
+    if settled:
+        connection.executemany(_SETTLED, settled)
+    if again:
+        enqueue(connection, again)
+    _keep_attempts(connection, tried)
+    for upstream, ordered in ended.items():
+        lanes.advance(connection, upstream, ordered)
+    return set(ended)
+
+
+def _held(
+    groups: Sequence[Settlements], held: dict[int, list[Any]]
+) -> Iterator[tuple[Settlement, int, list[Any]]]:
+    """Yield what is to be recorded, its time and its row; note for each whether there was one."""
+    for group in groups:
+        group.recorded = []
+        for each in group.given:
+            row = held.pop(each.lease.token, None)
+            group.recorded.append(row is not None)
+            if row is not None:
+                yield each, group.now, row
+
+
+def _attempt(each: Settlement) -> tuple[Any, ...]:
+    """Return what is kept of one attempt: kind, status, cause, duration, answer."""
+    outcome = each.outcome
+    kind = events.outcome_text(outcome).partition(" ")[0]
+    status = outcome.status if isinstance(outcome, Delivered | Rejected) else None
+    cause = outcome.cause if isinstance(outcome, Unreachable | Unconfirmed) else None
+    return kind, status, cause, each.took, each.answer
+
+
+def _keep_attempts(connection: apsw.Connection, tried: Sequence[tuple[Any, ...]]) -> None:
+    if not tried:
+        return
+    connection.executemany(_ATTEMPT, tried)
+    for seq, upstream, number, *_ in tried:
+        crowded = number - _NEWEST_ATTEMPTS
+        if crowded > _FIRST_ATTEMPTS:
+            connection.execute(_FORGET_ATTEMPT, (seq, upstream, crowded))
+
+
+# ---- releasing ------------------------------------------------------------------------------
+
+
+def release(
+    connection: apsw.Connection,
+    shared: Tables,
+    lease: Lease,
+    now: datetime,
+    due: datetime | None = None,
+) -> None:
+    """Make the event due at once, or at `due`, as if it had not been claimed.
+
+    Raises:
+        LeaseLost: the lease is not held any more.
+    """
+    with connection:
+        if not _release(connection, shared, [lease], events.micros(now), due):
+            raise lost(lease)
+
+
+def lost(lease: Lease) -> LeaseLost:
+    """Return what to raise where a lease is not held any more."""
+    return LeaseLost(f"attempt {lease.attempt} of event {lease.event.id} holds no lease any more")
+
+
+def give_back(
+    connection: apsw.Connection, shared: Tables, leases: Sequence[Lease], now: datetime
+) -> None:
+    """Release those of these leases that are still held."""
+    with connection:
+        _release(connection, shared, leases, events.micros(now), None)
+
+
+def _release(
+    connection: apsw.Connection,
+    shared: Tables,
+    leases: Sequence[Lease],
+    now: int,
+    due: datetime | None,
+) -> int:
+    """Release these; return how many were held."""
+    if not leases:
+        return 0
+    rows = fetch(connection, _TAKE_LEASED, (numbers([each.token for each in leases]),))
+    later = max(now, now if due is None else events.micros(due))
+    queued: list[QueueRow] = []
+    for _, upstream, seq, attempts, earlier, since, _, last, lane in rows:
+        place = (tables.WAITING, later) if later > now else (tables.READY, 0)
+        # What it waits does not count: as if the event had come later by that.
+        rest = (seq, attempts - 1, earlier, since + later - now, later, last, lane)
+        queued.append((upstream, *place, *rest))
+    enqueue(connection, queued)
+    tally, endpoints = Tally(), {each.token: each.event.endpoint for each in leases}
+    for token, *_ in rows:
+        endpoint = shared.names.number(connection, endpoints[token])
+        tally.move(endpoint, tables.LEASED, tables.PENDING)
+    tally.write(connection)
+    return len(rows)
+
+
+# ---- recovering -----------------------------------------------------------------------------
+
+_ORPHANED: Final = f"""
+DELETE FROM inhand WHERE until > ? RETURNING upstream, {_REST}
+"""  # noqa: S608 - columns, no values
+
+_PUT_OFF: Final = f"""
+DELETE FROM queue WHERE upstream = ? AND place = 1 AND at > ? RETURNING {_REST}
+"""  # noqa: S608 - columns, no values
 
 
 def recover(connection: apsw.Connection) -> int:
     """Make every leased event due; return how many. No process may hold a lease."""
-    connection.execute(_ORPHANED)
-    return connection.changes()
+    return _orphan(connection, events.EARLIEST)
 
 
 def advance(connection: apsw.Connection, now: datetime, horizon: datetime) -> int:
     """Make every event due that would be later than `horizon`; return how many."""
-    times = {
-        "now": events.micros(now),
-        "began": events.micros(now),
-        "horizon": events.micros(horizon),
-    }
-    connection.execute(_PUT_OFF, times)
-    waiting = connection.changes()
-    connection.execute(_LEASED_FOR_TOO_LONG, times)
-    return waiting + connection.changes()
-
-
-def _ids(connection: apsw.Connection, seqs: Sequence[int]) -> tuple[str, ...]:
-    """Return the ids of these events; a damaged id is shown as far as it can be."""
-    found = [events.fetch(connection, _ID, {"seq": seq}) for seq in seqs]
-    return tuple(event_id.decode("utf-8", "backslashreplace") for ((event_id,),) in found)
-
-
-def settle(
-    connection: apsw.Connection,
-    lease: Lease,
-    decision: Decision,
-    outcome: AttemptResult,
-    now: datetime,
-    *,
-    ordered: bool,
-) -> bool:
-    """Record what came of an attempt; return whether there may be more to claim now.
-
-    ordered: its upstream is served in order, so that others may have been blocked by this event.
-
-    Raises:
-        LeaseLost: the lease is not held any more.
-    """
-    status, place, due = _state(decision)
-    settled = events.fetch(
-        connection,
-        _SETTLE,
-        _lease_values(lease)
-        | {
-            "status": status,
-            "place": place,
-            "due_at": None if due is None else events.micros(due),
-            "settled_at": events.micros(now) if due is None else None,
-            "outcome": events.outcome_text(outcome),
-        },
-    )
-    if not settled:
-        raise _lost(lease)
-    return ordered and bool(events.fetch(connection, _FOLLOWED, settled[0]))
-
-
-def release(
-    connection: apsw.Connection, lease: Lease, now: datetime, due: datetime | None = None
-) -> None:
-    """Make the event due at once, or at `due`, and uncount its attempt.
-
-    Raises:
-        LeaseLost: the lease is not held any more.
-    """
-    held = _lease_values(lease) | {"now": events.micros(now)}
-    statement = _RELEASE
-    if due is not None and due > now:
-        held["due"] = events.micros(due)
-        statement = _PUT_OFF_UNTRIED
-    if not events.fetch(connection, statement, held):
-        raise _lost(lease)
-
-
-def give_back(connection: apsw.Connection, leases: Iterable[Lease], now: datetime) -> None:
-    """Release those of these leases that are still held."""
+    time, limit = events.micros(now), events.micros(horizon)
     with connection:
-        for lease in leases:
-            events.fetch(connection, _RELEASE, _lease_values(lease) | {"now": events.micros(now)})
+        queued: list[QueueRow] = []
+        for upstream in read_names(connection):
+            for row in fetch(connection, _PUT_OFF, (upstream, limit)):
+                seq, attempts, earlier, since, due, last, lane = row
+                rest = (seq, attempts, earlier, *aged(since, due, time, time), last, lane)
+                queued.append((upstream, tables.READY, 0, *rest))
+        enqueue(connection, queued)
+        orphaned = _orphan(connection, limit)
+    return len(queued) + orphaned
 
 
-def _unblocked(connection: apsw.Connection, upstream: str, limit: int) -> list[int]:
-    """Return up to `limit` ready events with no earlier unsettled one of their lane.
-
-    The others are marked as blocked, so that the next claim does not scan them again.
-    """
-    unblocked: list[int] = []
-    blocked: list[int] = []
-    found = connection.execute(_READY_OR_BEHIND, {"upstream": upstream, "step": _SCAN_STEP})
-    row: events.Row
-    for row in found:
-        seq, follows = row
-        if follows:
-            blocked.append(seq)
-        else:
-            unblocked.append(seq)
-            if len(unblocked) == limit:
-                break
-    found.close(force=True)
-    connection.execute(_BEHIND, {"seqs": _array(blocked)})
-    return unblocked
-
-
-def _read(
-    connection: apsw.Connection, seqs: Sequence[int], times: events.Parameters, until: int
-) -> list[tuple[int, Lease | None]]:
-    """Return the leases that these events are about to get; None for a damaged one."""
-    try:
-        found = events.fetch(connection, _READ, times | {"seqs": _array(seqs)})
-    except UnicodeDecodeError:
-        if len(seqs) == 1:
-            return [(seqs[0], None)]
-        # One of them is damaged so that its text is no UTF-8: each is read by itself.
-        return [read for seq in seqs for read in _read(connection, [seq], times, until)]
-    return [(seq, _lease(tuple(row), until)) for seq, *row in found]
-
-
-def _lease(row: events.Row, until: int) -> Lease | None:
-    attempts, earlier, since, *columns = row
-    event = events.event(tuple(columns))
-    if event is None:
-        return None
-    return events.lease(event, attempts + 1, earlier, since, events.moment(until))
-
-
-def _state(decision: Decision) -> tuple[str, str | None, datetime | None]:
-    match decision:
-        case Done():
-            return "delivered", None, None
-        case Dead():
-            return "dead", None, None
-        case Held():
-            return "held", None, None
-        case RetryAt(due):
-            return "pending", "waiting", due
-
-
-def _lease_values(lease: Lease) -> events.Parameters:
-    return {"id": lease.event.id, "attempt": lease.attempt, "until": events.micros(lease.until)}
-
-
-def _lost(lease: Lease) -> LeaseLost:
-    return LeaseLost(f"attempt {lease.attempt} of event {lease.event.id} holds no lease any more")
-
-
-def _array(seqs: Iterable[int]) -> str:
-    return orjson.dumps(list(seqs)).decode()
-
-
-def _first(connection: apsw.Connection, statement: str, upstream: str) -> int | None:
-    time: int
-    for (time,) in events.fetch(connection, statement, {"upstream": upstream}):
-        return time
-    return None
-
-
-def _earliest(*times: int | None) -> datetime | None:
-    known = [time for time in times if time is not None]
-    return events.moment(min(known)) if known else None
+def _orphan(connection: apsw.Connection, after: int) -> int:
+    """Queue what is leased until later than that."""
+    tally = Tally()
+    with connection:
+        rows = fetch(connection, _ORPHANED, (after,))
+        enqueue(connection, [(row[0], tables.READY, 0, *row[1:]) for row in rows])
+        tally.move_all(connection, [row[1] for row in rows], tables.LEASED, tables.PENDING)
+        tally.write(connection)
+    return len(rows)

@@ -1,4 +1,7 @@
-"""Group commit: one thread takes all waiting writes, commits them once, then resolves them.
+"""Group commit: the event loop gathers writes, one thread commits them together, all are answered.
+
+What is gathered belongs to the event loop alone. At most one batch is with the thread: it goes
+there by one `SimpleQueue.put`, and its answers come back by one `call_soon_threadsafe`.
 
 On a full disk, new events are refused and outcomes of stored ones are still written: the ballast is
 released for that (reserved space, `disk`). Once there is space for the ballast again, new events
@@ -7,10 +10,11 @@ are accepted again.
 
 import asyncio
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import chain
+from queue import SimpleQueue
 from time import monotonic
 from typing import Any, Final, TypeVar
 
@@ -18,64 +22,36 @@ import apsw
 
 from relay.core.errors import SpoolUnavailable
 from relay.spool import SpoolFull, SpoolOverloaded
+from relay.spool.sqlite import intake, queue
 from relay.spool.sqlite.database import StoreHealth, is_disk_full, keep_log_on_close
 from relay.spool.sqlite.disk import Ballast
+from relay.spool.sqlite.intake import NewEvent
+from relay.spool.sqlite.queue import Settlements
+from relay.spool.sqlite.tables import Tables, Tally
 
 T = TypeVar("T")
 
-# ---- the queue of write requests ------------------------------------------------------------
+# ---- what is written ------------------------------------------------------------------------
 
 Work = Callable[[apsw.Connection], T]
 
-#: Called on the event loop with the result of work, also where its future has ended before; with
-#: None where the work failed.
-OnCommit = Callable[[T | None], None]
-
-#: The most requests in one transaction.
-BATCH_SIZE: Final = 512
-
-# A commit costs about as much as ten writes do. When so many came together the last time, more
-# are on their way, and waiting this many seconds for them pays.
-_GROUP_MIN: Final = 4
-_BATCH_WINDOW: Final = 0.005
-# Seconds that deferrable work may wait for other work.
-_DEFER_TIMEOUT: Final = 0.005
-
 
 class WriteRequest:
-    """One piece of work, its future, and its result or error.
+    """One piece of work besides storing and settling, its future, and its result or error."""
 
-    deferrable: it may wait a moment, for a request that is not, or for a few of its kind.
-    on_commit: called on the event loop with the result, or None where the write failed.
-    """
-
-    __slots__ = ("deferrable", "error", "future", "is_intake", "on_commit", "result", "work")
+    __slots__ = ("error", "future", "is_intake", "result", "work")
 
     def __init__(
-        self,
-        work: Work[Any],
-        future: asyncio.Future[Any],
-        *,
-        is_intake: bool = False,
-        deferrable: bool = False,
-        on_commit: OnCommit[Any] | None = None,
+        self, work: Work[Any], future: asyncio.Future[Any], *, is_intake: bool = False
     ) -> None:
         self.work = work
         self.future = future
         self.is_intake = is_intake
-        self.deferrable = deferrable
-        self.on_commit = on_commit
         self.result: Any = None
         self.error: Exception | None = None
 
-    def resolve(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End the future, if it has not ended, and schedule `on_commit`."""
-        self._resolve_future()
-        if self.on_commit is not None:
-            # An iteration later: the waiter goes first, and has answered its sender by then.
-            loop.call_soon(self.on_commit, self.result if self.error is None else None)
-
-    def _resolve_future(self) -> None:
+    def resolve(self) -> None:
+        """End its future, unless its caller has been cancelled."""
         if self.future.done():
             return
         if self.error is None:
@@ -84,72 +60,76 @@ class WriteRequest:
             self.future.set_exception(self.error)
 
 
-class WriteQueue:
-    """Write requests in the order given, from the event loop to one thread."""
-
-    def __init__(self, capacity: int) -> None:
-        """Start empty. `capacity`: how many may wait. Made inside a running event loop."""
-        self._capacity = capacity
-        self._loop = asyncio.get_running_loop()
-        self._waiting: deque[WriteRequest] = deque()
-        self._due = False
-        self._condition = threading.Condition()
-        self._closed = threading.Event()
-        self._defer_timer: asyncio.TimerHandle | None = None
-        self._last_group = 0
-
-    def put(self, request: WriteRequest) -> None:
-        """Append a request.
-
-        Raises:
-            SpoolUnavailable: the queue is closed, or full.
-        """
-        with self._condition:
-            if self._closed.is_set():
-                raise SpoolUnavailable("the spool is closed")
-            if len(self._waiting) >= self._capacity:
-                raise SpoolOverloaded(f"{self._capacity} writes are waiting for the disk")
-            self._waiting.append(request)
-            if not request.deferrable or len(self._waiting) >= _GROUP_MIN:
-                self._due = True
-                self._condition.notify()
-        if request.deferrable and self._defer_timer is None:
-            self._defer_timer = self._loop.call_later(_DEFER_TIMEOUT, self._on_defer_timeout)
-
-    def take(self) -> list[WriteRequest]:
-        """Block until requests are due and return them; nothing once it is closed and empty."""
-        with self._condition:
-            while not self._due and not self._closed.is_set():
-                self._condition.wait()
-        if self._last_group >= _GROUP_MIN:
-            self._closed.wait(_BATCH_WINDOW)
-        with self._condition:
-            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_SIZE))]
-            self._due = bool(self._waiting)
-        # Deferrable requests do not predict others: waiting for more would hold those up.
-        self._last_group = sum(not request.deferrable for request in taken)
-        return taken
-
-    def close(self) -> None:
-        """Refuse new requests. Those that wait are due."""
-        with self._condition:
-            self._closed.set()
-            self._condition.notify()
-
-    def _on_defer_timeout(self) -> None:
-        self._defer_timer = None
-        with self._condition:
-            if self._waiting:
-                self._due = True
-                self._condition.notify()
+#: What is answered when it has been written.
+Piece = NewEvent | Settlements | WriteRequest
 
 
-# ---- the writing thread ---------------------------------------------------------------------
+class Batch:
+    """What is written in one transaction.
+
+    freed: upstreams, by name, that are served in order and may have more to claim.
+    """
+
+    __slots__ = ("freed", "new", "requests", "settled")
+
+    def __init__(
+        self,
+        new: list[NewEvent],
+        settled: list[Settlements],
+        requests: list[WriteRequest],
+    ) -> None:
+        self.new = new
+        self.settled = settled
+        self.requests = requests
+        self.freed: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.new) + len(self.settled) + len(self.requests)
+
+    def outcomes(self) -> "Batch":
+        """Return what may be written on a full disk."""
+        return Batch([], self.settled, [each for each in self.requests if not each.is_intake])
+
+    def intake(self) -> "Batch":
+        """Return what is refused on a full disk."""
+        return Batch(self.new, [], [each for each in self.requests if each.is_intake])
+
+    def parts(self) -> "list[Batch]":
+        """Return a batch for each piece."""
+        return [
+            *(Batch([each], [], []) for each in self.new),
+            *(Batch([], [each], []) for each in self.settled),
+            *(Batch([], [], [each]) for each in self.requests),
+        ]
+
+    def fail(self, error: Callable[[], SpoolUnavailable]) -> None:
+        """Let none of it be written."""
+        pieces: chain[Piece] = chain(self.new, self.settled, self.requests)
+        for each in pieces:
+            # One exception each: raising it writes a traceback into it.
+            each.error = error()
+        for new in self.new:
+            new.result = None
+
+
+# ---- gathering, on the event loop -----------------------------------------------------------
+
+#: The most new events in one transaction.
+BATCH_SIZE: Final = 512
 
 # Past this the disk is not keeping up, and a sender is better told so while it still listens.
 _MAX_WAITING: Final = 10_000
-# Requests that are resolved in one iteration of the event loop.
+# A commit costs about as much as ten writes do. When so many came together the last time, more
+# are on their way, and waiting this many seconds for them pays.
+_GROUP_MIN: Final = 4
+_BATCH_WINDOW: Final = 0.005
+# Seconds that outcomes wait for new events to be written with.
+_DEFER_TIMEOUT: Final = 0.02
+# Answers that are given in one iteration of the event loop.
 _CALLBACKS_PER_STEP: Final = 16
+
+# ---- the writing thread ---------------------------------------------------------------------
+
 # Pages of write-ahead log, 16 MiB; fewer, longer checkpoints write a busy page less often.
 _CHECKPOINT: Final = 4000
 _PAGE: Final = 4096
@@ -158,7 +138,7 @@ _RETRY_INTERVAL: Final = 1.0
 
 
 class Writer:
-    """Runs work on one connection, in the order given, many together in one transaction.
+    """Stores, settles and runs other work on one connection, many together in one transaction.
 
     Work is called inside a transaction and may run several statements only within a savepoint of
     its own (`with connection:`), so that its failure leaves the work beside it alone.
@@ -167,90 +147,198 @@ class Writer:
     def __init__(
         self,
         connection: apsw.Connection,
+        shared: Tables,
         health: StoreHealth,
         file_unchanged: Callable[[], bool],
         ballast: Ballast,
         *,
+        notify: Callable[[str], None] = lambda _: None,
         waiting: int = _MAX_WAITING,
     ) -> None:
+        """Take the parts. Made inside a running event loop.
+
+        notify: called on the event loop with each upstream that may have more to claim.
+        """
         self._connection = connection
+        self._shared = shared
         self._health = health
         self._file_unchanged = file_unchanged
         self._ballast = ballast
+        self._notify = notify
+        self._capacity = waiting
         self._reserve_tried_at = -_RETRY_INTERVAL
-        self._queue = WriteQueue(waiting)
         self._log_pages = 0
         # Its own checkpoints would hide a failed sync; see _checkpoint.
         connection.set_wal_hook(self._on_log_growth)
         self._loop = asyncio.get_running_loop()
+        self._new: list[NewEvent] = []
+        self._settled: list[Settlements] = []
+        self._requests: list[WriteRequest] = []
+        # Whether a batch is with the thread; how many new events the last one had.
+        self._busy = False
+        self._last_group = 0
+        self._timer: asyncio.Handle | None = None
+        self._deferred = False
+        self._closed = False
+        self._batches: SimpleQueue[Batch | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
 
-    def submit(
-        self,
-        work: Work[T],
-        *,
-        is_intake: bool = False,
-        deferrable: bool = False,
-        on_commit: OnCommit[T] | None = None,
-    ) -> asyncio.Future[T]:
-        """Queue work; its future ends when the commit has been synced.
-
-        Work is dropped if its future has ended or been cancelled before it runs.
-
-        is_intake: it stores something new, and is refused while the disk is full.
-        deferrable: it may run a moment later, together with other work.
+    def store(self, new: NewEvent) -> None:
+        """Store an event with the next batch; it is resolved once the commit has been synced.
 
         Raises:
             SpoolUnavailable: closed, broken, or too much is waiting.
         """
-        self._health.check()
+        self._check()
+        self._new.append(new)
+        self._plan()
+
+    def settle(self, settled: Settlements, *, urgent: bool) -> None:
+        """Settle with one of the next batches; it is resolved once the commit has been synced.
+
+        urgent: with the next one; otherwise it may wait a moment for new events.
+
+        Raises:
+            SpoolUnavailable: closed or broken.
+        """
+        self._check(waiting=False)
+        self._settled.append(settled)
+        if urgent:
+            self._submit()
+        elif self._timer is None and not self._busy:
+            self._defer()
+
+    def submit(self, work: Work[T], *, is_intake: bool = False) -> asyncio.Future[T]:
+        """Run work with the next batch; its future ends when the commit has been synced.
+
+        Work is dropped if its future has ended or been cancelled before it runs.
+
+        is_intake: it stores something new, and is refused while the disk is full.
+
+        Raises:
+            SpoolUnavailable: closed, broken, or too much is waiting.
+        """
+        self._check()
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(
-            WriteRequest(
-                work, future, is_intake=is_intake, deferrable=deferrable, on_commit=on_commit
-            )
-        )
+        self._requests.append(WriteRequest(work, future, is_intake=is_intake))
+        self._submit()
         return future
 
-    async def run(self, work: Work[T], *, is_intake: bool = False, deferrable: bool = False) -> T:
+    async def run(self, work: Work[T], *, is_intake: bool = False) -> T:
         """Return what the work returns, once it has been synced.
 
         Raises:
             SpoolUnavailable: nothing of it has been stored.
         """
-        return await self.submit(work, is_intake=is_intake, deferrable=deferrable)
+        return await self.submit(work, is_intake=is_intake)
 
     async def close(self) -> None:
-        """Refuse new work, finish what was submitted, close the connection."""
-        self._queue.close()
+        """Refuse new work, finish what was submitted, close the connection. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            while self._new or self._settled or self._requests:
+                self._batches.put(self._take())
+            self._batches.put(None)
         await asyncio.to_thread(self._thread.join)
 
+    def _check(self, *, waiting: bool = True) -> None:
+        self._health.check()
+        if self._closed:
+            raise SpoolUnavailable("the spool is closed")
+        if waiting and len(self._new) + len(self._requests) >= self._capacity:
+            raise SpoolOverloaded(f"{self._capacity} writes are waiting for the disk")
+
+    def _plan(self) -> None:
+        """Let the next batch go: soon, or in a moment when many new events came the last time."""
+        if self._busy or (self._timer is not None and not self._deferred):
+            return
+        self._cancel()
+        if self._last_group >= _GROUP_MIN:
+            self._timer = self._loop.call_later(_BATCH_WINDOW, self._submit)
+        else:
+            self._timer = self._loop.call_soon(self._submit)
+
+    def _defer(self) -> None:
+        self._deferred = True
+        self._timer = self._loop.call_later(_DEFER_TIMEOUT, self._submit)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._deferred = None, False
+
+    def _submit(self) -> None:
+        """Give the thread its next batch, unless it has one: then that goes first."""
+        if self._busy:
+            return
+        self._cancel()
+        batch = self._take()
+        if batch:
+            self._busy = True
+            self._last_group = len(batch.new)
+            self._batches.put(batch)
+
+    def _take(self) -> Batch:
+        new, self._new = self._new[:BATCH_SIZE], self._new[BATCH_SIZE:]
+        batch = Batch(new, self._settled, self._requests)
+        self._settled, self._requests = [], []
+        return batch
+
+    def _written(self, batch: Batch) -> None:
+        """Answer a batch that has come back, and let the next one go."""
+        self._busy = False
+        if not self._closed:
+            if self._requests:
+                self._submit()
+            elif self._new:
+                self._plan()
+            elif self._settled:
+                self._defer()
+        for upstream in batch.freed:
+            self._notify(upstream)
+        self._answer([*batch.settled, *batch.requests, *batch.new])
+
+    def _answer(self, written: list[Piece]) -> None:
+        """Resolve these, a few in each iteration: what is done with an answer takes time."""
+        step, rest = written[:_CALLBACKS_PER_STEP], written[_CALLBACKS_PER_STEP:]
+        for each in step:
+            each.resolve()
+        # An iteration later: no answer waits for an attempt.
+        self._loop.call_soon(self._hand_over, step, rest)
+
+    def _hand_over(self, answered: list[Piece], rest: list[Piece]) -> None:
+        for each in answered:
+            if isinstance(each, NewEvent) and each.hand_over():
+                self._notify(each.delivery.upstream)
+        if rest:
+            self._answer(rest)
+
+    # ---- the thread -----------------------------------------------------------------------------
+
     def _run(self) -> None:
-        while requests := self._queue.take():
-            self._write(requests)
+        while (batch := self._batches.get()) is not None:
+            self._write(batch)
             with suppress(RuntimeError):  # the loop is closed: there are no waiters
-                self._loop.call_soon_threadsafe(_resolve, requests, self._loop)
+                self._loop.call_soon_threadsafe(self._written, batch)
             self._checkpoint()
         if self._health.broken:
             # A checkpoint on closing would sync again what has failed to sync.
             keep_log_on_close(self._connection)
         self._connection.close()
 
-    def _write(self, requests: list[WriteRequest]) -> None:
-        """Run these requests; each has its result or its error afterwards."""
-        if self._has_space() and self._commit(requests):
+    def _write(self, batch: Batch) -> None:
+        """Write a batch; each piece has its result or its error afterwards."""
+        if self._has_space() and self._commit(batch):
             return
-        settling = [request for request in requests if not request.is_intake]
-        self._fail(
-            [request for request in requests if request.is_intake],
-            partial(SpoolFull, "the disk is full"),
-        )
-        if settling:
+        batch.intake().fail(partial(SpoolFull, "the disk is full"))
+        outcomes = batch.outcomes()
+        if outcomes:
             self._ballast.release()
-            if not self._commit(settling):
-                full = partial(SpoolFull, "the disk is full, and the ballast is used up")
-                self._fail(settling, full)
+            if self._commit(outcomes):
+                batch.freed = outcomes.freed
+            else:
+                outcomes.fail(partial(SpoolFull, "the disk is full, and the ballast is used up"))
 
     def _has_space(self) -> bool:
         """Return whether new events may be stored; now and then, try to allocate the ballast."""
@@ -262,28 +350,52 @@ class Writer:
         self._reserve_tried_at = now
         return self._ballast.reserve()
 
-    def _commit(self, requests: list[WriteRequest]) -> bool:
-        """Run these in one transaction; return False, with nothing done, when the disk is full."""
+    def _commit(self, batch: Batch) -> bool:
+        """Write this in one transaction; return False, with nothing done, when the disk is full."""
         if not self._health.broken and not self._file_unchanged():
             self._health.mark_broken("its file was removed or replaced")
         if self._health.broken:
-            self._fail(requests, self._health.failure)
+            batch.fail(self._health.failure)
             return True
+        one_by_one = False
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            for request in requests:
-                self._execute(request)
-            self._connection.execute("COMMIT")
+            self._transact(batch)
         except apsw.Error as error:
             if is_disk_full(error, self._connection.system_errno):
                 return False
-            self._fail(requests, partial(self._health.classify, error, self._connection))
+            batch.fail(partial(self._health.classify, error, self._connection))
+            one_by_one = _concerns_one(error) and len(batch) > 1
         except Exception as error:  # noqa: BLE001 - every waiter must get an answer
             self._health.mark_broken(f"the writer failed: {error!r}")
-            self._fail(requests, self._health.failure)
+            batch.fail(self._health.failure)
         finally:
             self._roll_back()
+        if one_by_one:
+            self._commit_one_by_one(batch)
         return True
+
+    def _commit_one_by_one(self, batch: Batch) -> None:
+        """Write each piece in a transaction of its own: one of them has failed them all."""
+        for part in batch.parts():
+            if not self._commit(part):
+                part.fail(partial(SpoolFull, "the disk is full"))
+            batch.freed += part.freed
+
+    def _transact(self, batch: Batch) -> None:
+        connection, shared = self._connection, self._shared
+        connection.execute("BEGIN IMMEDIATE")
+        shared.names.refresh(connection)
+        tally = Tally()
+        new = [each for each in batch.new if not each.withdrawn]
+        if new:
+            intake.store(connection, shared, new, tally)
+        if batch.settled:
+            freed = queue.settle(connection, shared, batch.settled, tally)
+            batch.freed = [shared.names.by_number[upstream] for upstream in freed]
+        tally.write(connection)
+        for request in batch.requests:
+            self._execute(request)
+        connection.execute("COMMIT")
 
     def _execute(self, request: WriteRequest) -> None:
         """Run one request; raise only what concerns the whole transaction."""
@@ -301,12 +413,6 @@ class Writer:
                 raise
         except Exception as error:  # noqa: BLE001 - it belongs to the caller of the work
             request.error = error
-
-    @staticmethod
-    def _fail(requests: list[WriteRequest], error: Callable[[], SpoolUnavailable]) -> None:
-        for request in requests:
-            # One exception each: raising it writes a traceback into it.
-            request.error = error()
 
     def _roll_back(self) -> None:
         """Roll back a transaction that is still open."""
@@ -337,9 +443,8 @@ class Writer:
             self._health.classify(error, self._connection)
 
 
-def _resolve(requests: Sequence[WriteRequest], loop: asyncio.AbstractEventLoop) -> None:
-    """Resolve these, a few in each iteration of the loop: what their waiters do next takes time."""
-    for request in requests[:_CALLBACKS_PER_STEP]:
-        request.resolve(loop)
-    if requests[_CALLBACKS_PER_STEP:]:
-        loop.call_soon(_resolve, requests[_CALLBACKS_PER_STEP:], loop)
+def _concerns_one(error: apsw.Error) -> bool:
+    """Return whether an error may be about one piece of a batch, and not about the file."""
+    return isinstance(
+        error, (apsw.ConstraintError, apsw.TooBigError, apsw.MismatchError, apsw.RangeError)
+    )

@@ -45,7 +45,7 @@ def test_where_nothing_can_be_durable_nothing_is_opened() -> None:
 
 def test_preparing_twice_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "relay.db"
-    newest = len(database.scripts())
+    newest = database.newest_of(database.scripts())
     assert database.prepare(path, PATIENCE) == database.Migrated(0, newest)
     before = beside(path)
     assert database.prepare(path, PATIENCE) == database.Migrated(newest, newest)
@@ -97,7 +97,7 @@ def test_a_file_of_another_kind_is_left_untouched(tmp_path: Path) -> None:
 
 def test_a_newer_file_is_left_untouched(path: Path) -> None:
     with closing(apsw.Connection(str(path))) as newer:
-        newer.pragma("user_version", 7)
+        newer.pragma("user_version", 70)
     before = beside(path)
     with pytest.raises(SpoolUnavailable, match="newer relay"):
         database.prepare(path, PATIENCE)
@@ -133,12 +133,12 @@ def test_the_readers_connection_cannot_write(path: Path) -> None:
 
 def test_a_log_that_is_to_be_left_survives_closing(path: Path) -> None:
     connection = database.open_writing(path, PATIENCE)
-    connection.execute("INSERT INTO tallies VALUES ('a', 'b', 1)")
+    connection.execute("INSERT INTO tallies VALUES (1, 1, 1)")
     database.keep_log_on_close(connection)
     connection.close()
     assert path.with_name("relay.db-wal").stat().st_size > 0
     with closing(database.open_writing(path, PATIENCE)) as again:
-        assert events.fetch(again, "SELECT events FROM tallies", ()) == [(1,)]
+        assert events.fetch(again, "SELECT deliveries FROM tallies", ()) == [(1,)]
 
 
 # ---- the shared epoch -----------------------------------------------------------------------
@@ -243,21 +243,35 @@ def test_the_first_reason_stays(connection: apsw.Connection) -> None:
     assert issubclass(SpoolBroken, SpoolUnavailable)
 
 
+def test_a_file_that_was_replaced_is_another_one(tmp_path: Path) -> None:
+    path, spare = tmp_path / "relay.db", tmp_path / "spare"
+    path.touch()
+    spare.touch()
+    watch = database.FileIdentity(path)
+    path.write_text("grown")
+    assert watch.unchanged()
+    spare.rename(path)
+    assert not watch.unchanged()
+    path.unlink()
+    assert not watch.unchanged()
+
+
 # ---- migrations -----------------------------------------------------------------------------
 
 PATH = Path("relay.db")
 WANTED = database.scripts()
+NEWEST = database.newest_of(WANTED)
 SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"
 
 
 def test_each_migration_brings_the_file_to_its_version() -> None:
     with closing(apsw.Connection(":memory:")) as connection:
         migrated = database.apply(connection, PATH, WANTED)
-        assert (migrated.before, migrated.after) == (0, len(WANTED))
-        assert connection.pragma("user_version") == len(WANTED)
+        assert (migrated.before, migrated.after) == (0, NEWEST)
+        assert connection.pragma("user_version") == NEWEST
         assert connection.pragma("application_id") == database.APPLICATION_ID
         again = database.apply(connection, PATH, WANTED)
-        assert (again.before, again.after) == (len(WANTED), len(WANTED))
+        assert (again.before, again.after) == (NEWEST, NEWEST)
 
 
 @pytest.mark.parametrize("version", range(len(WANTED) + 1))
@@ -279,21 +293,38 @@ def test_a_migration_that_fails_changes_nothing() -> None:
         with pytest.raises(apsw.SQLError):
             database.apply(connection, PATH, broken)
         assert not connection.in_transaction
-        assert connection.pragma("user_version") == len(WANTED)
-        assert database.apply(connection, PATH, WANTED).after == len(WANTED)
+        assert connection.pragma("user_version") == NEWEST
+        assert database.apply(connection, PATH, WANTED).after == NEWEST
         assert "more" not in {name for _, name, _, _ in events.fetch(connection, SCHEMA, ())}
 
 
 def test_a_newer_file_is_refused_with_what_to_do() -> None:
     with closing(apsw.Connection(":memory:")) as connection:
         database.apply(connection, PATH, WANTED)
-        connection.pragma("user_version", 7)
+        connection.pragma("user_version", 70)
         with pytest.raises(SpoolUnavailable) as raised:
             database.apply(connection, PATH, WANTED[:1])
     assert str(raised.value) == (
-        "this spool was written by a newer relay (schema 7, this one knows 1):"
+        "this spool was written by a newer relay (schema 70, this one knows 5):"
         " upgrade, or point `spool.path` elsewhere"
     )
+
+
+@pytest.mark.parametrize("version", range(1, database.BASELINE))
+def test_a_file_of_a_development_version_is_left_untouched(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "relay.db"
+    with closing(apsw.Connection(str(path))) as older:
+        older.execute("CREATE TABLE events (seq INTEGER PRIMARY KEY)")
+        older.pragma("application_id", database.APPLICATION_ID)
+        older.pragma("user_version", version)
+    before = beside(path)
+    with pytest.raises(SpoolUnavailable) as raised:
+        database.prepare(path, PATIENCE)
+    assert str(raised.value) == (
+        f"this spool was written by a development version (schema {version}, this one knows 5 and"
+        " later): let that version deliver what it holds, then remove the file"
+    )
+    assert beside(path) == before
 
 
 @pytest.mark.parametrize(

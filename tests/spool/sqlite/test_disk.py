@@ -32,19 +32,6 @@ def test_a_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         disk.create(tmp_path / "none" / "relay.db")
 
 
-def test_a_file_that_was_replaced_is_another_one(tmp_path: Path) -> None:
-    path, spare = tmp_path / "relay.db", tmp_path / "spare"
-    path.touch()
-    spare.touch()
-    watch = disk.FileIdentity(path)
-    path.write_text("grown")
-    assert watch.unchanged()
-    spare.rename(path)
-    assert not watch.unchanged()
-    path.unlink()
-    assert not watch.unchanged()
-
-
 def test_the_size_counts_what_lies_beside(tmp_path: Path) -> None:
     path = tmp_path / "relay.db"
     path.write_bytes(b"1234")

@@ -1,51 +1,57 @@
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import combinations
+from typing import Any
 
 import apsw
+import orjson
 import pytest
 
-from relay.core.event import (
-    Delivered,
-    Event,
-    ProxiedDelivery,
-    Rejected,
-    Status,
-    Unconfirmed,
-    Unreachable,
-)
-from relay.core.request import OnConflict
-from relay.spool import Conflict, Duplicate, Stored
+from relay.core.event import Delivered, Event, Rejected, Unconfirmed, Unreachable
+from relay.core.request import VerifiedDelivery
 from relay.spool.sqlite import events
-from relay.spool.sqlite.events import Field, digest, seal
+from relay.spool.sqlite.events import Digests, seal
+from relay.spool.sqlite.tables import Tables, read_names
 from tests.harness.deliveries import RECEIVED, verified
-from tests.spool.sqlite.plans import plans, scans
+from tests.spool.sqlite.filling import put
 
 EVENT = f"SELECT {events.EVENT} FROM events"
-RECORD = f"SELECT {events.RECORD} FROM events"
 
 #: Columns that hold what an upstream is sent, each with another value of its type.
-SEALED = {
+COLUMNS = {
     "id": "another",
-    "endpoint": "another",
-    "provider": "another",
-    "environment": "another",
-    "upstream": "another",
-    "key": "another",
-    "subject": "another",
-    "method": "GET",
-    "suffix": "/v2",
-    "headers": "[]",
-    "client": "192.0.2.1",
+    "endpoint": 2,
     "received_at": 7,
-    "signed": "[]",
+    "flags": 2,
     "conflicts_with": "another",
-    "out_of_order": 1,
-    "checksum": "another",
+    "head": b"[]",
+    "seal": b"another",
     "body": b"another",
-    "reconciled": 1,
-    "confirm": 1,
 }
+
+#: The parts of a head, each with another value of its type.
+PARTS: Mapping[int, Any] = {
+    events.ENDPOINT: "another",
+    events.UPSTREAMS: ["another"],
+    events.PROVIDER: "another",
+    events.ENVIRONMENT: "another",
+    events.KEY: "another",
+    events.SUBJECT: "another",
+    events.METHOD: "GET",
+    events.SUFFIX: "/v2",
+    events.HEADERS: [],
+    events.CLIENT: "192.0.2.1",
+    events.SIGNED: [],
+    events.REFERENCES: [["order_id", "another"]],
+}
+
+
+def read(connection: apsw.Connection, upstream: str = "billing") -> Event | None:
+    [row] = events.fetch(connection, EVENT)
+    names = read_names(connection)
+    [number] = [number for number, name in names.items() if name == upstream]
+    return events.event(row, names, number)
 
 
 @pytest.mark.parametrize(
@@ -66,31 +72,154 @@ def test_a_damaged_time_is_still_one() -> None:
     assert events.moment(-(2**62)) == datetime.min.replace(tzinfo=UTC)
 
 
-def test_every_field_of_an_event_is_under_the_checksum() -> None:
-    assert {field.name for field in fields(Event)} | {"checksum"} == set(SEALED)
+# ---- seals ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("column", SEALED)
+def test_every_field_of_an_event_is_under_the_seal() -> None:
+    in_columns = {"id", "received_at", "conflicts_with", "body"}
+    in_flags = {"out_of_order", "reconciled", "confirm"}
+    in_head = {"endpoint", "provider", "environment", "upstream", "key", "subject", "method"}
+    in_head |= {"suffix", "headers", "client", "signed"}
+    assert {field.name for field in fields(Event)} == in_columns | in_flags | in_head
+    assert in_columns | {"flags", "head"} < set(COLUMNS)
+    # References are for searching alone.
+    assert len(PARTS) == len(in_head | {"references"})
+
+
+@pytest.mark.parametrize("column", COLUMNS)
 def test_an_event_that_was_changed_is_not_handed_out(
-    connection: apsw.Connection, column: str
+    connection: apsw.Connection, shared: Tables, column: str
 ) -> None:
-    events.put(connection, events.parameters(verified(), RECEIVED, None))
-    assert events.event(events.fetch(connection, EVENT, ())[0]) is not None
-    connection.execute(f"UPDATE events SET {column} = ?", (SEALED[column],))
-    assert events.event(events.fetch(connection, EVENT, ())[0]) is None
+    put(connection, shared, verified())
+    assert read(connection) is not None
+    connection.execute(f"UPDATE events SET {column} = ?", (COLUMNS[column],))
+    assert read(connection) is None
 
 
-def test_history_is_shown_even_where_it_is_damaged(connection: apsw.Connection) -> None:
-    events.put(connection, events.parameters(verified(), RECEIVED, None))
-    connection.execute("PRAGMA ignore_check_constraints = 1")
-    connection.execute(
-        "UPDATE events SET key = CAST(x'6fff' AS TEXT), status = 'pemding', place = NULL,"
-        " due_at = 9223372036854775807"
-    )
-    [row] = events.fetch(connection, RECORD, ())
-    record = events.record(row)
-    assert (record.key, record.status) == ("o\ufffd", Status.DEAD)
-    assert record.due_at == datetime.max.replace(tzinfo=UTC)
+@pytest.mark.parametrize("part", PARTS)
+def test_a_head_that_was_changed_is_not_handed_out(
+    connection: apsw.Connection, shared: Tables, part: int
+) -> None:
+    put(connection, shared, verified())
+    [(head,)] = events.fetch(connection, "SELECT head FROM events")
+    parts = orjson.loads(head)
+    assert parts[part] != PARTS[part]
+    parts[part] = PARTS[part]
+    connection.execute("UPDATE events SET head = ?", (orjson.dumps(parts),))
+    assert read(connection) is None
+
+
+def test_an_event_is_not_sent_where_it_does_not_belong(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    """The rows that say where an event is sent are under no checksum."""
+    put(connection, shared, verified(), verified(key="2", upstream="stock", event_id="2"))
+    connection.execute("DELETE FROM events WHERE id = '2'")
+    assert read(connection, "billing") is not None
+    assert read(connection, "stock") is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "received_at = NULL",
+        "flags = CAST('x' AS TEXT)",
+        "head = CAST('[]' AS TEXT)",
+        "seal = NULL",
+        "id = x'ff'",
+    ],
+)
+def test_a_value_of_another_type_is_damage(
+    connection: apsw.Connection, shared: Tables, damage: str
+) -> None:
+    put(connection, shared, verified())
+    row = list(events.fetch(connection, EVENT)[0])
+    names = ["id", "endpoint", "received_at", "flags", "conflicts_with", "head", "seal", "body"]
+    column, _, value = damage.partition(" = ")
+    [(damaged,)] = events.fetch(connection, f"SELECT {value}")
+    row[names.index(column)] = damaged
+    assert events.event(tuple(row), read_names(connection), 2) is None
+
+
+def test_seals_of_what_differs_differ() -> None:
+    seals = {
+        seal(b"a", 1, 0, None, head=b"[]", body=b"b"),
+        seal(b"b", 1, 0, None, head=b"[]", body=b"b"),
+        seal(b"a", 2, 0, None, head=b"[]", body=b"b"),
+        seal(b"a", 1, 1, None, head=b"[]", body=b"b"),
+        seal(b"a", 1, 0, b"b", head=b"[]", body=b"b"),
+        seal(b"a", 1, 0, None, head=b"[1]", body=b"b"),
+        seal(b"a", 1, 0, None, head=b"[]b", body=b""),
+        seal(b"a", 1, 0, None, head=b"", body=b"[]b"),
+        seal(b"a", 1, 0, None, head=b"[]", body=b""),
+    }
+    assert len(seals) == 9
+
+
+def test_a_seal_stays_what_it_was() -> None:
+    """Stored seals are compared with it for as long as events are kept."""
+    made = seal("æ".encode(), 7, 9, b"first", head=b"[null]", body=b"\x00")
+    assert made.hex() == "910c25534ad835b0fe63006bdac38d28"
+
+
+# ---- digests --------------------------------------------------------------------------------
+
+
+def test_what_differs_has_other_digests() -> None:
+    one, other = Digests(b"salt"), Digests(b"other")
+    look = one.look("a", "b")
+    found = [
+        look,
+        one.look("a", "bb"),
+        one.look("ab", "b"),
+        one.look("a", ""),
+        one.restated("a", b"b"),
+        one.restated("b", b"b"),
+        one.conflict(look, b"1"),
+        one.conflict(look, b"2"),
+        other.look("a", "b"),
+    ]
+    for this, that in combinations(found, 2):
+        assert this != that
+    numbers = [
+        one.subject("a", "b"),
+        one.subject("ab", ""),
+        one.lane("a", None, "b"),
+        one.lane("b", None, "b"),
+        other.subject("a", "b"),
+    ]
+    assert len({*numbers}) == len(numbers)
+    assert one.lane("a", "b", "c") == one.subject("a", "b")
+    assert all(-(2**63) <= number < 2**63 for number in numbers)
+
+
+# ---- heads ----------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_stored_is_told() -> None:
+    with pytest.raises(ValueError, match="surrogates"):
+        events.head_of(verified(key="half a surrogate pair \ud800"))
+
+
+def test_a_head_is_shown_even_where_it_is_damaged() -> None:
+    head = events.head_of(verified(key="order"))
+    assert events.parse_head(head)[events.KEY] == "order"
+    assert events.parse_head(head.replace(b'"order"', b'"o\xff"'))[events.KEY] == "o\ufffd"
+    for raw in (b"", b"[]", b"{}", head[:20], None, 7):
+        parts = events.parse_head(raw)
+        assert (parts[events.KEY], len(parts)) == ("", events.REFERENCES + 1)
+
+
+def test_what_is_stored_is_as_long_as_it_says(connection: apsw.Connection, shared: Tables) -> None:
+    """Text with a NUL in it is not cut off there."""
+    deliveries: list[VerifiedDelivery] = [
+        verified(key="a\0b", body=b"\0" * 3),
+        verified(key="a\0c", body=b"\0" * 3),
+    ]
+    put(connection, shared, *deliveries)
+    kept = events.fetch(connection, "SELECT head, length(body) FROM events ORDER BY seq")
+    assert [events.parse_head(head)[events.KEY] for head, _ in kept] == ["a\0b", "a\0c"]
+    assert [length for _, length in kept] == [3, 3]
 
 
 def test_outcomes_read_as_the_history_has_them() -> None:
@@ -98,91 +227,3 @@ def test_outcomes_read_as_the_history_has_them() -> None:
     assert events.outcome_text(Rejected(503)) == "rejected 503"
     assert events.outcome_text(Unreachable("timeout")) == "unreachable timeout"
     assert events.outcome_text(Unconfirmed("not found")) == "unconfirmed not found"
-
-
-# ---- insert or duplicate --------------------------------------------------------------------
-
-
-def parameters(body: bytes, event_id: str, on_conflict: OnConflict) -> events.Parameters:
-    event = verified(
-        body=body, event_id=event_id, subject="tx", opening=True, on_conflict=on_conflict
-    )
-    return events.parameters(event, RECEIVED, None)
-
-
-def test_no_put_reads_the_whole_table(connection: apsw.Connection) -> None:
-    results: list[Stored | Duplicate | Conflict] = []
-    deliver, refuse = OnConflict.DELIVER, OnConflict.REFUSE
-
-    def every_kind(connection: apsw.Connection) -> None:
-        results.extend(
-            (
-                events.put(connection, parameters(b"1", "a", deliver)),
-                events.put(connection, parameters(b"2", "b", deliver)),
-                events.put(connection, parameters(b"2", "c", deliver)),
-                events.put(connection, parameters(b"3", "d", refuse)),
-            )
-        )
-
-    steps = plans(connection, every_kind)
-    assert results == [Stored("a"), Stored("b", "a"), Duplicate("b"), Conflict("a")]
-    assert len(steps) > 10
-    assert scans(steps) == []
-
-
-def test_recording_reads_nothing_and_stores_once(connection: apsw.Connection) -> None:
-    passed = events.proxied_parameters(ProxiedDelivery(verified(), Delivered(200), RECEIVED))
-    recording = plans(connection, lambda each: events.record_proxied(each, [passed, passed]))
-    assert scans(recording) == []
-    assert len(events.fetch(connection, "SELECT 1 FROM events", ())) == 1
-
-
-def test_what_is_stored_is_as_long_as_it_says(connection: apsw.Connection) -> None:
-    """Text with a NUL in it is not cut off there."""
-    row = events.parameters(verified(key="a\0b", body=b"\0" * 3), RECEIVED, None)
-    events.put(connection, row)
-    stored = events.fetch(connection, "SELECT key, length(body) FROM events", ())
-    assert stored == [("a\0b", 3)]
-    events.put(connection, events.parameters(verified(key="a\0c"), RECEIVED, None))
-    assert len(events.fetch(connection, "SELECT 1 FROM events", ())) == 2
-
-
-# ---- checksums ------------------------------------------------------------------------------
-
-
-def test_fields_that_differ_have_digests_that_differ() -> None:
-    different: list[tuple[Field, ...]] = [
-        ("ab", "c"),
-        ("a", "bc"),
-        ("abc",),
-        ("abc", ""),
-        ("abc", None),
-        (b"abc",),
-        ("a", "s1:b"),
-        ("1",),
-        (b"1",),
-        (1,),
-        (1.0,),
-        (None,),
-        ("",),
-        ("", ""),
-        (b"", ""),
-        ("", b""),
-        (b"[]",),
-        ("a", b"bc"),
-        (b"a", b"bc"),
-    ]
-    for one, another in combinations(different, 2):
-        assert digest(one) != digest(another), (one, another)
-
-
-def test_a_digest_stays_what_it_was() -> None:
-    """Stored checksums are compared with it for as long as events are kept."""
-    assert digest(("æ", b"\x00", 7, None)) == (
-        "c1b927507ef2933111b7f3c707c08e72046dee70b1e9d2d41a6915365ccc0088"
-    )
-
-
-def test_the_seal_covers_what_the_store_found_out() -> None:
-    seals = {seal("d", None, 0), seal("d", "b", 0), seal("d", None, 1), seal("e", None, 0)}
-    assert len(seals) == 4

@@ -44,7 +44,7 @@ async def test_reading_holds_up_nobody(reader: Reader, connection: apsw.Connecti
 
     reading = asyncio.ensure_future(reader.run(slow))
     await asyncio.sleep(0)
-    connection.execute("INSERT INTO tallies VALUES ('a', 'b', 1)")
+    connection.execute("INSERT INTO tallies VALUES (1, 1, 1)")
     go_on.set()
     assert await reading is True
 

@@ -1,27 +1,35 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import apsw
 import pytest
 
 from relay.core.errors import LeaseLost, SpoolUnavailable
-from relay.spool import SpoolBroken, SpoolOverloaded
+from relay.core.event import Delivered, Done
+from relay.spool import Settlement, SpoolBroken, SpoolFull, SpoolOverloaded, Stored
 from relay.spool.sqlite import database, events
 from relay.spool.sqlite.database import StoreHealth
 from relay.spool.sqlite.disk import Ballast
-from relay.spool.sqlite.writer import BATCH_SIZE, Work, WriteQueue, Writer, WriteRequest
+from relay.spool.sqlite.intake import NewEvent
+from relay.spool.sqlite.queue import Settlements
+from relay.spool.sqlite.tables import Tables, open_tables
+from relay.spool.sqlite.writer import BATCH_SIZE, Batch, Work, Writer, WriteRequest
+from tests.contracts.spool import CountingHandoff
+from tests.harness.clock import run_loop_until
+from tests.harness.deliveries import verified
 from tests.spool.conftest import PATIENCE, FailingSync
+from tests.spool.sqlite.filling import ignore, new
 
 Start = Callable[..., Writer]
 
 
 def add(name: str) -> Work[str]:
     def work(connection: apsw.Connection) -> str:
-        connection.execute("INSERT INTO tallies VALUES (?, 'x', 1)", (name,))
+        connection.execute("INSERT INTO names (name) VALUES (?)", (name,))
         return name
 
     return work
@@ -34,7 +42,46 @@ def much(connection: apsw.Connection) -> None:
 
 
 def names(connection: apsw.Connection) -> list[str]:
-    return [name for (name,) in events.fetch(connection, "SELECT endpoint FROM tallies", ())]
+    return [name for (name,) in events.fetch(connection, "SELECT name FROM names ORDER BY id")]
+
+
+class Counted:
+    """A connection that counts the statements of each transaction."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self.transactions: list[int] = []
+
+    def execute(self, *given: Any) -> object:
+        self._count(given[0])
+        return self._connection.execute(*given)
+
+    def executemany(self, *given: Any) -> object:
+        self._count(given[0])
+        return self._connection.executemany(*given)
+
+    def __enter__(self) -> None:
+        self._connection.__enter__()
+
+    def __exit__(self, *given: object) -> None:
+        leave: Any = self._connection.__exit__
+        leave(*given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def _count(self, statement: str) -> None:
+        if statement.startswith("BEGIN"):
+            self.transactions.append(0)
+        if self.transactions:
+            self.transactions[-1] += 1
+
+
+def transactions(writer: Writer) -> list[int]:
+    """Return the number of statements in each transaction so far."""
+    counted: Any = writer._connection
+    found: list[int] = counted.transactions
+    return found
 
 
 class Gate:
@@ -62,7 +109,9 @@ async def start(path: Path, health: StoreHealth) -> AsyncIterator[Start]:
     def start(*, file_unchanged: Callable[[], bool] = lambda: True, waiting: int = 100) -> Writer:
         connection = database.open_writing(path, PATIENCE)
         ballast = Ballast(path.with_name("ballast"))
-        writers.append(Writer(connection, health, file_unchanged, ballast, waiting=waiting))
+        shared = open_tables(connection)
+        counted = cast("apsw.Connection", Counted(connection))
+        writers.append(Writer(counted, shared, health, file_unchanged, ballast, waiting=waiting))
         return writers[-1]
 
     yield start
@@ -261,129 +310,275 @@ async def test_a_commit_that_cannot_be_synced_is_not_acknowledged(
     again.close()
 
 
-# ---- the write queue ------------------------------------------------------------------------
-# Work comes out in its order, many together, and what is in no hurry lets others come first.
+# ---- batches --------------------------------------------------------------------------------
+# New events that come together are written together, and outcomes wait a moment for them.
 
 
-class Taker:
-    """The thread that takes jobs out."""
+class Table:
+    """New events under a slot each, their answers, and their settling."""
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1)
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+        self.shared = writer._shared
+        self.handoff = CountingHandoff(10_000)
+        self.answers: list[object] = []
+        self.settled: list[object] = []
 
-    def take(self, requests: WriteQueue) -> "Future[list[WriteRequest]]":
-        return self._pool.submit(requests.take)
+    def put(self, key: str, event_id: str | None = None) -> NewEvent:
+        event = verified(key=key, event_id=event_id or key, body=b"x" * 100)
+        new = NewEvent(event, self.shared.digests, 0, self.answers.append)
+        self.handoff.reserve()
+        new.handoff, new.token, new.until = self.handoff, self.shared.tokens.next(), 2**60
+        self.writer.store(new)
+        return new
 
-    def close(self) -> None:
-        self._pool.shutdown()
+    def settle(self, *, urgent: bool = False) -> int:
+        """Settle all that has been handed over; return how many."""
+        leases, self.handoff.taken = self.handoff.taken, []
+        given = [Settlement(lease, Done(), Delivered(200)) for lease in leases]
+        self.writer.settle(Settlements(given, 0, self.settled.append), urgent=urgent)
+        return len(given)
 
+    async def answered(self, number: int) -> None:
+        await run_loop_until(lambda: min(len(self.answers), len(self.handoff.taken)) >= number)
 
-@pytest.fixture
-def thread() -> Iterator[Taker]:
-    thread = Taker()
-    yield thread
-    thread.close()
-
-
-def request(*, deferrable: bool = False) -> WriteRequest:
-    future = asyncio.get_running_loop().create_future()
-    return WriteRequest(lambda _: None, future, deferrable=deferrable)
-
-
-async def test_what_is_in_a_hurry_is_taken_at_once_and_takes_along_what_is_not(
-    thread: Taker,
-) -> None:
-    requests, first, second = WriteQueue(10), request(deferrable=True), request()
-    requests.put(first)
-    requests.put(second)
-    # The loop does not run meanwhile: no timer can have called.
-    assert thread.take(requests).result(10) == [first, second]
+    async def written(self, number: int) -> None:
+        await run_loop_until(lambda: len(self.settled) >= number)
 
 
-async def test_what_is_in_no_hurry_waits_for_company(thread: Taker) -> None:
-    requests, given = WriteQueue(10), [request(deferrable=True) for _ in range(4)]
-    taken = thread.take(requests)
-    for each in given[:3]:
-        requests.put(each)
-    # As above: whatever the thread does, nothing but the fourth lets it go.
-    assert not taken.done()
-    requests.put(given[3])
-    assert taken.result(10) == given
+def planned(writer: Writer) -> str:
+    """Return when the next batch goes."""
+    if writer._timer is None:
+        return "nothing"
+    return "in a moment" if isinstance(writer._timer, asyncio.TimerHandle) else "at once"
 
 
-async def test_what_is_in_no_hurry_goes_alone_after_a_moment(thread: Taker) -> None:
-    requests = WriteQueue(10)
-    for _ in range(2):
-        alone = request(deferrable=True)
-        requests.put(alone)
-        assert await asyncio.wrap_future(thread.take(requests)) == [alone]
+async def test_a_batch_of_64_is_a_handful_of_statements(start: Start) -> None:
+    table = Table(start())
+    for number in range(64):
+        table.put(f"first {number}")
+    await table.answered(64)
+    table.settle()
+    for number in range(64):
+        table.put(f"second {number}")
+    await table.written(1)
+    [first, second] = transactions(table.writer)
+    assert first <= 10
+    assert second <= 16
+    assert table.settled == [[True] * 64]
+    assert {type(answer) for answer in table.answers} == {Stored}
 
 
-async def test_a_moment_that_passes_with_nothing_waiting_lets_nothing_go(thread: Taker) -> None:
-    requests, first, second, third = (
-        WriteQueue(10),
-        request(deferrable=True),
-        request(),
-        request(deferrable=True),
+async def test_the_first_event_goes_at_once_and_more_wait_for_each_other(start: Start) -> None:
+    """After a batch of many, the next waits for a moment: more are on their way."""
+    table = Table(start())
+    table.put("alone")
+    assert planned(table.writer) == "at once"
+    await asyncio.sleep(0)
+    assert planned(table.writer) == "nothing"
+    await table.answered(1)
+    for number in range(4):
+        table.put(str(number))
+    await table.answered(5)
+    table.put("after many")
+    assert planned(table.writer) == "in a moment"
+    await table.answered(6)
+    table.put("after one")
+    assert planned(table.writer) == "at once"
+    await table.answered(7)
+
+
+async def test_outcomes_ride_with_the_next_event(start: Start) -> None:
+    table = Table(start())
+    table.put("1")
+    await table.answered(1)
+    table.settle()
+    assert table.writer._deferred
+    before = len(transactions(table.writer))
+    table.put("2")
+    await table.written(1)
+    assert len(transactions(table.writer)) == before + 1
+
+
+async def test_outcomes_go_alone_after_a_moment(start: Start) -> None:
+    table = Table(start())
+    table.put("1")
+    await table.answered(1)
+    table.settle()
+    await table.written(1)
+    assert table.settled == [[True]]
+
+
+async def test_urgent_outcomes_go_at_once(start: Start) -> None:
+    table = Table(start())
+    table.put("1")
+    await table.answered(1)
+    table.settle(urgent=True)
+    assert table.writer._busy
+    await table.written(1)
+
+
+async def test_work_takes_along_what_waits(start: Start) -> None:
+    table = Table(start())
+    table.put("1")
+    await table.answered(1)
+    table.settle()
+    await table.writer.run(names)
+    await table.written(1)
+    assert len(transactions(table.writer)) == 2
+
+
+async def test_what_comes_while_a_batch_is_written_is_the_next_one(start: Start) -> None:
+    table = Table(start(waiting=1000))
+    gate, held = await hold(table.writer)
+    for number in range(BATCH_SIZE + 3):
+        table.put(str(number))
+    table.settle()
+    assert table.writer._batches.empty()
+    gate.go_on.set()
+    await held
+    await table.answered(BATCH_SIZE + 3)
+    assert len(transactions(table.writer)) == 3
+
+
+async def test_one_event_that_cannot_be_stored_leaves_the_others_alone(start: Start) -> None:
+    """A statement that fails for one of them has failed for all: each is written by itself."""
+    table = Table(start())
+    events_of = [table.put(str(number)) for number in range(3)]
+    events_of[1].row.content = None  # type: ignore[assignment]
+    await run_loop_until(lambda: len(table.answers) == 3)
+    assert sorted(type(answer).__name__ for answer in table.answers) == [
+        *("SpoolUnavailable", "Stored", "Stored")
+    ]
+    await asyncio.sleep(0)
+    assert len(table.handoff.taken) == 2
+
+
+async def test_an_event_that_was_withdrawn_is_not_stored(start: Start) -> None:
+    table = Table(start())
+    gate, held = await hold(table.writer)
+    gone = table.put("gone")
+    table.put("stays")
+    gone.withdraw()
+    gate.go_on.set()
+    await held
+    await table.answered(1)
+    kept = await table.writer.run(lambda each: events.fetch(each, "SELECT id FROM events"))
+    assert kept == [("stays",)]
+    assert (table.answers, table.handoff.free) == ([Stored("stays")], 9_999)
+
+
+async def test_no_answer_waits_for_an_attempt(start: Start) -> None:
+    """Each is answered an iteration of the loop before its event is handed over."""
+    table = Table(start())
+    for number in range(40):
+        table.put(str(number))
+    seen: list[tuple[int, int]] = []
+    while len(table.handoff.taken) < 40:
+        await asyncio.sleep(0)
+        seen.append((len(table.answers), len(table.handoff.taken)))
+    answered = [0, *(answers for answers, _ in seen)]
+    assert max(after - before for before, after in pairwise(answered)) <= 16
+    for (answers, _), (_, taken) in pairwise(seen):
+        assert taken <= answers
+
+
+async def test_events_without_a_slot_are_notified(path: Path, health: StoreHealth) -> None:
+    connection = database.open_writing(path, PATIENCE)
+    notified: list[str] = []
+    writer = Writer(
+        connection,
+        open_tables(connection),
+        health,
+        lambda: True,
+        Ballast(path.with_name("ballast")),
+        notify=notified.append,
     )
-    requests.put(first)
-    requests.put(second)
-    assert thread.take(requests).result(10) == [first, second]
-    taken = thread.take(requests)
-    # It is called for `first`, which has gone. Were anything taken now, it would be nothing.
-    requests._on_defer_timeout()
-    requests.put(third)
-    assert await asyncio.wrap_future(taken) == [third]
+    new = NewEvent(verified(), writer._shared.digests, 0, lambda _: None)
+    writer.store(new)
+    await run_loop_until(lambda: bool(notified))
+    assert notified == ["billing"]
+    await writer.close()
 
 
-async def test_more_than_go_together_go_one_part_after_the_other(thread: Taker) -> None:
-    requests, given = WriteQueue(2 * BATCH_SIZE), [request() for _ in range(BATCH_SIZE + 3)]
-    for each in given:
-        requests.put(each)
-    assert thread.take(requests).result(10) == given[:BATCH_SIZE]
-    assert thread.take(requests).result(10) == given[BATCH_SIZE:]
-    last = request()
-    taken = thread.take(requests)
-    assert not taken.done()
-    requests.put(last)
-    assert taken.result(10) == [last]
-
-
-async def test_what_is_in_no_hurry_makes_nobody_wait_for_more(thread: Taker) -> None:
-    requests, slow = WriteQueue(10), [request(deferrable=True) for _ in range(4)]
-    for each in slow:
-        requests.put(each)
-    assert thread.take(requests).result(10) == slow
-    assert requests._last_group == 0
-    for _ in range(4):
-        requests.put(request())
-    assert len(thread.take(requests).result(10)) == requests._last_group == 4
-
-
-async def test_too_many_are_refused_and_those_before_stay(thread: Taker) -> None:
-    requests, given = WriteQueue(2), [request(), request()]
-    for each in given:
-        requests.put(each)
-    with pytest.raises(SpoolOverloaded, match="2 writes are waiting"):
-        requests.put(request(deferrable=True))
-    assert thread.take(requests).result(10) == given
-
-
-async def test_closing_lets_go_what_waits_and_takes_nothing_more(thread: Taker) -> None:
-    requests, last = WriteQueue(10), request(deferrable=True)
-    requests.put(last)
-    requests.close()
+async def test_closing_writes_what_waits_and_takes_nothing_more(start: Start) -> None:
+    table = Table(start(waiting=1000))
+    for number in range(BATCH_SIZE + 3):
+        table.put(str(number))
+    work = table.writer.submit(names)
+    await table.writer.close()
+    assert work.done()
+    await table.answered(BATCH_SIZE + 3)
     with pytest.raises(SpoolUnavailable, match="closed"):
-        requests.put(request())
-    assert thread.take(requests).result(10) == [last]
-    assert thread.take(requests).result(10) == []
+        table.put("late")
+    with pytest.raises(SpoolUnavailable, match="closed"):
+        table.settle()
 
 
-async def test_closing_wakes_who_waits_for_something(thread: Taker) -> None:
-    requests, first = WriteQueue(10), request()
-    requests.put(first)
-    assert thread.take(requests).result(10) == [first]
-    taken = thread.take(requests)
-    assert not taken.done()
-    requests.close()
-    assert taken.result(10) == []
+async def test_too_many_new_events_are_refused_and_those_before_stay(start: Start) -> None:
+    table = Table(start(waiting=2))
+    table.put("1")
+    table.put("2")
+    with pytest.raises(SpoolOverloaded, match="2 writes are waiting"):
+        table.put("3")
+    await table.answered(2)
+
+
+# ---- what goes together ---------------------------------------------------------------------
+
+
+def work_request(*, is_intake: bool = False) -> WriteRequest:
+    future = asyncio.get_running_loop().create_future()
+    return WriteRequest(lambda _: None, future, is_intake=is_intake)
+
+
+async def test_a_full_disk_takes_outcomes_and_nothing_new(shared: Tables) -> None:
+    event, group = new(shared, verified()), Settlements([], 0, ignore)
+    inward, outward = work_request(is_intake=True), work_request()
+    batch = Batch([event], [group], [inward, outward])
+    intake, outcomes = batch.intake(), batch.outcomes()
+    assert (intake.new, intake.settled, intake.requests) == ([event], [], [inward])
+    assert (outcomes.new, outcomes.settled, outcomes.requests) == ([], [group], [outward])
+    assert (len(batch), len(intake), len(outcomes)) == (4, 2, 2)
+
+
+async def test_each_piece_can_be_written_alone(shared: Tables) -> None:
+    event, group, work = new(shared, verified()), Settlements([], 0, ignore), work_request()
+    parts = Batch([event], [group], [work]).parts()
+    assert [(part.new, part.settled, part.requests) for part in parts] == [
+        ([event], [], []),
+        ([], [group], []),
+        ([], [], [work]),
+    ]
+
+
+async def test_what_fails_together_has_an_exception_each(shared: Tables) -> None:
+    event, group, work = new(shared, verified()), Settlements([], 0, ignore), work_request()
+    event.result = Stored("a")
+    batch = Batch([event], [group], [work])
+    batch.fail(lambda: SpoolFull("full"))
+    errors = [each.error for part in (batch.new, batch.settled, batch.requests) for each in part]
+    assert [type(error) for error in errors] == [SpoolFull] * 3
+    assert len({id(error) for error in errors}) == 3
+    answers: list[object] = []
+    event.done = answers.append
+    event.resolve()
+    assert answers == [event.error]
+    work.resolve()
+    assert isinstance(work.future.exception(), SpoolFull)
+
+
+async def test_a_request_whose_caller_is_gone_resolves_nothing() -> None:
+    work = work_request()
+    work.future.cancel()
+    work.error = SpoolUnavailable("too late")
+    work.resolve()
+    with pytest.raises(asyncio.CancelledError):
+        work.future.result()
+
+
+async def test_a_request_gives_its_result(connection: apsw.Connection) -> None:
+    work = work_request()
+    work.result = connection.pragma("user_version")
+    work.resolve()
+    assert await work.future == work.result

@@ -1,0 +1,346 @@
+"""Storing: a batch of new events in a handful of statements, and the record of proxied ones.
+
+An INSERT decides what is new. Only where it has stored fewer rows than there are events, each of
+the others is looked at: a copy, a conflict, an event restated under another key.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import apsw
+
+from relay.core.errors import SpoolUnavailable
+from relay.core.event import ProxiedDelivery, event_of
+from relay.core.request import OnConflict, VerifiedDelivery
+from relay.spool import Conflict, Duplicate, Handoff, PutResult, Stored
+from relay.spool.sqlite import events, tables
+from relay.spool.sqlite.events import Digests, SQLiteValue, fetch
+from relay.spool.sqlite.tables import Tables, Tally, numbers
+
+# ---- rows -----------------------------------------------------------------------------------
+
+
+class EventRow:
+    """A row of `events` that is to be inserted. Made on the event loop; the writer completes it."""
+
+    __slots__ = (
+        *("body", "conflicts_with", "content", "endpoint", "flags", "head", "id", "key_look"),
+        *("look", "received_at", "restated", "seal", "seq"),
+    )
+
+    def __init__(self, delivery: VerifiedDelivery, digests: Digests, flags: int) -> None:
+        """Take what was received.
+
+        Raises:
+            ValueError: a text holds half a surrogate pair, and could not be stored.
+        """
+        verification, received = delivery.verification, delivery.delivery
+        self.seq = self.endpoint = 0
+        self.id = delivery.event_id
+        self.head = events.head_of(delivery)
+        self.look = digests.look(received.endpoint, verification.key)
+        self.content = verification.content
+        self.restated: bytes | None = None
+        self.received_at = events.micros(received.head.received_at)
+        self.flags = flags
+        self.key_look: bytes | None = None
+        self.conflicts_with: str | None = None
+        self.body = received.body
+        self.put_seal()
+
+    def put_seal(self) -> None:
+        """Seal it; call it again when its flags or its conflict have changed."""
+        first = None if self.conflicts_with is None else self.conflicts_with.encode()
+        self.seal = events.seal(
+            self.id.encode(),
+            self.received_at,
+            self.flags,
+            first,
+            head=self.head,
+            body=self.body,
+        )
+
+    def in_order(self) -> None:
+        """Forget that it was out of order or in conflict: the transaction that found it failed."""
+        if self.flags & events.OUT_OF_ORDER or self.key_look is not None:
+            self.flags &= ~events.OUT_OF_ORDER
+            self.look, self.key_look = self.key_look or self.look, None
+            self.conflicts_with = None
+            self.put_seal()
+
+    def values(self) -> tuple[SQLiteValue, ...]:
+        """Return the columns of `events`, in their order."""
+        return (
+            *(self.seq, self.id, self.look, self.content, self.restated, self.endpoint),
+            *(self.received_at, self.flags, self.conflicts_with, self.key_look, self.head),
+            *(self.seal, None, self.body),
+        )
+
+
+# ---- one event that is to be stored ---------------------------------------------------------
+
+#: Called on the event loop: what it has become, or why it is not stored.
+Done = Callable[[PutResult | SpoolUnavailable], None]
+
+
+class NewEvent:
+    """An event from `put` to its answer.
+
+    now: steady time in microseconds. handoff: where a slot is reserved for it, under the lease
+    `token` until `until`.
+    """
+
+    __slots__ = (
+        *("delivery", "done", "error", "handoff", "now", "result", "row", "subject", "token"),
+        *("until", "withdrawn"),
+    )
+
+    def __init__(self, delivery: VerifiedDelivery, digests: Digests, now: int, done: Done) -> None:
+        """Take the parts.
+
+        Raises:
+            ValueError: a text holds half a surrogate pair, and could not be stored.
+        """
+        verification, endpoint = delivery.verification, delivery.delivery.endpoint
+        self.delivery = delivery
+        self.row = EventRow(
+            delivery,
+            digests,
+            verification.is_initial * events.INITIAL
+            | delivery.reconciled * events.RECONCILED
+            | delivery.confirm * events.CONFIRM
+            | verification.test * events.TEST,
+        )
+        if verification.replay_digest is not None:
+            self.row.restated = digests.restated(endpoint, verification.replay_digest)
+        subject = verification.subject
+        self.subject = None if subject is None else digests.subject(endpoint, subject)
+        self.now = now
+        self.done = done
+        self.handoff: Handoff | None = None
+        self.token = self.until = 0
+        self.withdrawn = False
+        self.result: PutResult | None = None
+        self.error: SpoolUnavailable | None = None
+
+    def withdraw(self) -> None:
+        """Do not store it, unless that has begun; it is not called back for."""
+        self.withdrawn = True
+
+    def resolve(self) -> None:
+        """Call back with the result."""
+        answer = self.result or self.error
+        if answer is not None and not self.withdrawn:
+            self.done(answer)
+
+    def hand_over(self) -> bool:
+        """Give the slot its lease, or free it; return whether the event is left to be claimed."""
+        stored = self.result
+        if self.handoff is None:
+            return isinstance(stored, Stored)
+        if not isinstance(stored, Stored):
+            self.handoff.cancel()
+            return False
+        leased = event_of(
+            self.delivery, conflicts_with=stored.conflicts_with, out_of_order=stored.out_of_order
+        )
+        until = events.moment(self.until)
+        self.handoff.accept(events.lease(leased, 1, 0, self.now, until=until, token=self.token))
+        return False
+
+
+# ---- storing a batch ------------------------------------------------------------------------
+
+_LAST: Final = "SELECT max(ifnull((SELECT max(seq) FROM events), 0), (SELECT seq FROM refs_to))"
+
+_INSERT: Final = "INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
+
+_STORED: Final = "SELECT seq FROM events WHERE seq IN carray(?)"
+
+_LATER: Final = "SELECT hash, seq FROM subjects WHERE hash IN carray(?)"
+
+_SUBJECT: Final = """
+INSERT INTO subjects VALUES (?, ?) ON CONFLICT (hash) DO UPDATE SET seq = excluded.seq
+"""
+
+_HAND_OVER: Final = "INSERT INTO inhand VALUES (?,?,?,?,1,0,?,?,NULL,?)"
+
+_QUEUE: Final = "INSERT INTO queue VALUES (?,0,0,?,0,0,?,?,NULL,?)"
+
+_KEEP: Final = "INSERT INTO settled VALUES (?,?,?,?,0,0,NULL,NULL,NULL)"
+
+
+def store(
+    connection: apsw.Connection, shared: Tables, new: Sequence[NewEvent], tally: Tally
+) -> None:
+    """Store these, or say which event each is or stands against. Runs inside a transaction."""
+    [(seq,)] = fetch(connection, _LAST)
+    initial, others = [], []
+    for each in new:
+        seq += 1
+        each.row.seq = seq
+        each.row.endpoint = shared.names.number(connection, each.delivery.delivery.endpoint)
+        each.row.in_order()
+        each.result = each.error = None
+        if each.subject is not None and each.row.flags & events.INITIAL:
+            initial.append(each)
+        else:
+            others.append(each)
+    # Initial events go last: they are out of order where a later state has been stored.
+    known = _later_states(connection, initial)
+    stored = _insert(connection, shared.digests, others)
+    subjects = [(each.subject, each.row.seq) for each in stored if each.subject is not None]
+    if subjects:
+        connection.executemany(_SUBJECT, subjects)
+    if initial:
+        for subject, number in subjects:
+            known.setdefault(subject, number)
+        for each in initial:
+            if known.get(each.subject, each.row.seq) < each.row.seq:
+                each.row.flags |= events.OUT_OF_ORDER
+                each.row.put_seal()
+        stored = stored + _insert(connection, shared.digests, initial)
+    _place(connection, shared, stored, tally)
+
+
+def _later_states(
+    connection: apsw.Connection, initial: Sequence[NewEvent]
+) -> dict[int | None, int]:
+    subjects = {each.subject for each in initial if each.subject is not None}
+    return dict(fetch(connection, _LATER, (numbers(subjects),))) if subjects else {}
+
+
+def _insert(connection: apsw.Connection, digests: Digests, new: list[NewEvent]) -> list[NewEvent]:
+    """Insert these; each has its result or its error afterwards. Return those that are stored."""
+    if not new:
+        return []
+    before = connection.total_changes()
+    connection.executemany(_INSERT, [each.row.values() for each in new])
+    if connection.total_changes() - before == len(new):
+        for each in new:
+            each.result = _stored(each.row)
+        return new
+    found = fetch(connection, _STORED, (numbers([each.row.seq for each in new]),))
+    seqs = {seq for (seq,) in found}
+    for each in new:
+        if each.row.seq in seqs:
+            each.result = _stored(each.row)
+        else:
+            _resolve_odd(connection, digests, each)
+    return [each for each in new if isinstance(each.result, Stored)]
+
+
+def _stored(row: EventRow) -> Stored:
+    return Stored(row.id, row.conflicts_with, bool(row.flags & events.OUT_OF_ORDER))
+
+
+def _place(
+    connection: apsw.Connection, shared: Tables, stored: Sequence[NewEvent], tally: Tally
+) -> None:
+    """Put each of these events, which have just been stored, where it lies from now on."""
+    leased, ready, kept = [], [], []
+    names = shared.names
+    for each in stored:
+        row, now = each.row, each.now
+        upstream = names.number(connection, each.delivery.upstream)
+        if row.flags & events.TEST:
+            kept.append((row.seq, upstream, tables.TEST, now))
+            tally.add(row.endpoint, tables.TEST)
+            continue
+        lane = None
+        if names.order(upstream) != tables.UNORDERED:
+            verification = each.delivery.verification
+            endpoint = each.delivery.delivery.endpoint
+            lane = shared.digests.lane(endpoint, verification.subject, verification.key)
+        if each.handoff is None:
+            ready.append((upstream, row.seq, now, now, lane))
+            tally.add(row.endpoint, tables.PENDING)
+        else:
+            leased.append((each.token, row.seq, upstream, each.until, now, now, lane))
+            tally.add(row.endpoint, tables.LEASED)
+    if leased:
+        connection.executemany(_HAND_OVER, leased)
+    if ready:
+        connection.executemany(_QUEUE, ready)
+    if kept:
+        connection.executemany(_KEEP, kept)
+
+
+# ---- events that are not simply new ---------------------------------------------------------
+
+_KNOWN: Final = """
+SELECT id, content, flags FROM events WHERE look = ? AND look IS NOT NULL AND flags < 256
+"""
+
+_RESTATED: Final = "SELECT id FROM events WHERE restated = ? AND restated IS NOT NULL"
+
+
+def _resolve_odd(connection: apsw.Connection, digests: Digests, new: NewEvent) -> None:
+    """Say what an event is that was not inserted, or insert it as a conflict."""
+    row, verification = new.row, new.delivery.verification
+    for first, content, flags in fetch(connection, _KNOWN, (row.look,)):
+        if content == row.content or (flags | row.flags) & events.RECONCILED:
+            new.result = Duplicate(first)
+            return
+        look = digests.conflict(row.look, row.content)
+        for again, _, _ in fetch(connection, _KNOWN, (look,)):
+            new.result = Duplicate(again)
+            return
+        if verification.on_conflict is OnConflict.REFUSE:
+            new.result = Conflict(first)
+            return
+        row.look, row.key_look, row.conflicts_with = look, row.look, first
+        row.put_seal()
+        if _inserted(connection, row):
+            new.result = _stored(row)
+            return
+    for (first,) in fetch(connection, _RESTATED, (row.restated,)):
+        new.result = Duplicate(first)
+        return
+    new.error = SpoolUnavailable(f"the id {row.id} is taken")
+
+
+def _inserted(connection: apsw.Connection, row: EventRow) -> bool:
+    before = connection.total_changes()
+    connection.execute(_INSERT, row.values())
+    return connection.total_changes() != before
+
+
+# ---- proxied deliveries ---------------------------------------------------------------------
+
+_RECORD: Final = "INSERT INTO settled VALUES (?,?,?,?,1,0,NULL,?,NULL)"
+
+
+class Proxied:
+    """A delivery that was proxied, as it is recorded."""
+
+    __slots__ = ("at", "endpoint", "outcome", "row", "upstream")
+
+    def __init__(self, proxied: ProxiedDelivery, digests: Digests) -> None:
+        """Take the parts.
+
+        Raises:
+            ValueError: a text holds half a surrogate pair, and could not be stored.
+        """
+        self.row = EventRow(proxied.delivery, digests, events.PROXIED)
+        self.endpoint = proxied.delivery.delivery.endpoint
+        self.upstream = proxied.delivery.upstream
+        self.at = events.micros(proxied.at)
+        self.outcome = events.outcome_text(proxied.outcome)
+
+
+def record_proxied(connection: apsw.Connection, shared: Tables, proxied: Sequence[Proxied]) -> None:
+    """Keep each of these, unless it is there already; all or none."""
+    names, tally = shared.names, Tally()
+    with connection:
+        [(seq,)] = fetch(connection, _LAST)
+        for each in proxied:
+            row = each.row
+            row.seq = seq + 1
+            row.endpoint = names.number(connection, each.endpoint)
+            if _inserted(connection, row):
+                seq += 1
+                upstream = names.number(connection, each.upstream)
+                connection.execute(_RECORD, (seq, upstream, tables.PASSED, each.at, each.outcome))
+                tally.add(row.endpoint, tables.PASSED)
+        tally.write(connection)

@@ -1,0 +1,138 @@
+"""Keeping order: which events of an upstream have to wait for an earlier one.
+
+Events of one lane are about one subject, or else of one key. The first unfinished one may be
+leased; the others are `behind` as soon as a claim has met them, and the next moves up when the one
+before it is finished. Lanes are written down only for upstreams that are served in order.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import apsw
+import orjson
+
+from relay.spool.sqlite import events, tables
+from relay.spool.sqlite.events import fetch
+from relay.spool.sqlite.tables import Tables, numbers
+
+# ---- turning order on and off ---------------------------------------------------------------
+
+# Lanes written down by one claim at most.
+_LANE_STEP: Final = 10_000
+
+# What one claim moves at most when order is not wanted any more.
+_BEHIND_STEP: Final = 1000
+
+_UNLANED: Final = """
+SELECT queue.seq, head FROM queue JOIN events USING (seq)
+WHERE upstream = ?1 AND lane IS NULL
+UNION ALL
+SELECT inhand.seq, head FROM inhand JOIN events USING (seq)
+WHERE upstream = ?1 AND lane IS NULL
+LIMIT ?2
+"""
+
+_SET_LANE: Final = "UPDATE {table} SET lane = ? WHERE seq = ? AND upstream = ?"
+
+_UNORDERED: Final = """
+UPDATE queue SET place = 0
+WHERE upstream = ?1 AND place = 2 AND at = 0 AND seq IN (
+    SELECT seq FROM queue WHERE upstream = ?1 AND place = 2 AND at = 0 ORDER BY seq LIMIT ?2
+)
+"""
+
+_ANY_BEHIND: Final = "SELECT 1 FROM queue WHERE upstream = ? AND place = 2 LIMIT 1"
+
+
+def set_order(connection: apsw.Connection, shared: Tables, upstream: int, *, ordered: bool) -> bool:
+    """Write down whether this upstream is served in order; return False while that takes longer.
+
+    What was stored before has no lanes yet: they are made here, so many in each call.
+    """
+    before = shared.names.order(upstream)
+    if not ordered:
+        if before != tables.UNORDERED:
+            shared.names.set_order(connection, upstream, tables.UNORDERED)
+        if fetch(connection, _ANY_BEHIND, (upstream,)):
+            connection.execute(_UNORDERED, (upstream, _BEHIND_STEP))
+        return True
+    if before == tables.ORDERED:
+        return True
+    rows = fetch(connection, _UNLANED, (upstream, _LANE_STEP))
+    made = [(_lane(shared, head), seq, upstream) for seq, head in rows]
+    if made:
+        for table in ("queue", "inhand"):
+            connection.executemany(_SET_LANE.format(table=table), made)
+    complete = len(rows) < _LANE_STEP
+    state = tables.ORDERED if complete else tables.BECOMING_ORDERED
+    shared.names.set_order(connection, upstream, state)
+    return complete
+
+
+def lane_of(shared: Tables, upstream: int, head: bytes) -> int | None:
+    """Return the lane of an event of this upstream; None where order is not kept."""
+    return None if shared.names.order(upstream) == tables.UNORDERED else _lane(shared, head)
+
+
+def _lane(shared: Tables, head: bytes) -> int:
+    try:
+        parts = orjson.loads(head)
+        endpoint, subject, key = parts[events.ENDPOINT], parts[events.SUBJECT], parts[events.KEY]
+        return shared.digests.lane(endpoint, subject, key)
+    except (TypeError, ValueError, LookupError, AttributeError):
+        # It is damaged, and dies as soon as it is read: a lane of its own.
+        return shared.digests.lane("", None, repr(head))
+
+
+# ---- who may go -----------------------------------------------------------------------------
+
+_READY: Final = """
+SELECT seq, lane FROM queue WHERE upstream = ? AND place = 0 AND at = 0 ORDER BY seq LIMIT ?
+"""
+
+_FIRST: Final = """
+SELECT seq, place FROM queue WHERE upstream = ? AND lane = ? AND lane IS NOT NULL
+ORDER BY seq LIMIT 1
+"""
+
+_LEASED: Final = "SELECT lane, min(seq) FROM inhand WHERE upstream = ? GROUP BY lane"
+
+_PUT_BEHIND: Final = """
+UPDATE queue SET place = 2 WHERE upstream = ? AND place = 0 AND at = 0 AND seq IN carray(?)
+"""
+
+_MOVE_UP: Final = """
+UPDATE queue SET place = 0 WHERE upstream = ? AND place = 2 AND at = 0 AND seq = ?
+"""
+
+
+def heads(connection: apsw.Connection, upstream: int, limit: int, step: int) -> list[int]:
+    """Return up to `limit` ready events with nothing before them in their lane.
+
+    The others move out of the way, so that the next claim need not look at them again.
+    """
+    first: list[int] = []
+    behind: list[int] = []
+    leased: dict[int, int] = dict(fetch(connection, _LEASED, (upstream,)))
+    for seq, lane in fetch(connection, _READY, (upstream, step)):
+        [(earliest, _)] = fetch(connection, _FIRST, (upstream, lane)) or [(seq, None)]
+        if earliest < seq or leased.get(lane, seq) < seq:
+            behind.append(seq)
+        else:
+            first.append(seq)
+            if len(first) == limit:
+                break
+    if behind:
+        connection.execute(_PUT_BEHIND, (upstream, numbers(behind)))
+    return first
+
+
+def advance(connection: apsw.Connection, upstream: int, lanes: Sequence[int | None]) -> None:
+    """Let the next event of each of these lanes move up: the one before it has left the queue."""
+    known = [lane for lane in dict.fromkeys(lanes) if lane is not None]
+    if not known or not fetch(connection, _ANY_BEHIND, (upstream,)):
+        return
+    for lane in known:
+        for seq, place in fetch(connection, _FIRST, (upstream, lane)):
+            if place == tables.BEHIND:
+                connection.execute(_MOVE_UP, (upstream, seq))
