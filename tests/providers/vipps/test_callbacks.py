@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.core.errors import Reason, Refusal
@@ -272,6 +272,7 @@ def test_only_the_whole_token_is_the_token(value: str) -> None:
     assert found is Reason.SIGNATURE_MISMATCH
 
 
+@settings(derandomize=True, deadline=None)
 @given(
     st.lists(
         st.tuples(
