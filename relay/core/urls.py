@@ -1,8 +1,11 @@
-"""Default ports of http and https, and the authority of a URL that leaves them out."""
+"""URLs: default ports, the authority that leaves them out, and the parts of a signed URL."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import urlsplit
 
 #: By scheme, in lower case; the schemes there are.
 DEFAULT_PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
@@ -14,3 +17,44 @@ def authority(host: str, port: int | None, scheme: str) -> str:
     host: an IPv6 address stands in brackets.
     """
     return host if port in {None, DEFAULT_PORTS[scheme]} else f"{host}:{port}"
+
+
+# ---- the URL that a sender signed -----------------------------------------------------------
+
+# No user, no fragment, and nothing that a parser would drop or encode.
+_URL = re.compile(r"(?i:https?)://[A-Za-z0-9._:\[\]-]+(?P<rest>(?:[/?][!-\"$-~]*)?)", re.ASCII)
+_WRITE_URL = "write the URL registered at the sender, such as https://pay.example.com/x"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUrl:
+    """A URL and its parts, undecoded. `host` has a port when it is not the usual one.
+
+    whole: empty when only the parts are known.
+    """
+
+    whole: str
+    host: str
+    path: str
+    path_query: str
+
+
+def signed_url(url: str) -> SignedUrl:
+    """Return the parts of an absolute http or https URL.
+
+    The host is in lower case; the path and the query are as they are written, with a slash in
+    front: .NET's `Authority` and `PathAndQuery`.
+
+    Raises:
+        ValueError: it is none, or holds a user, a fragment or anything but visible ASCII.
+    """
+    try:
+        parts, found = urlsplit(url), _URL.fullmatch(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(_WRITE_URL) from None
+    if found is None or host is None:
+        raise ValueError(_WRITE_URL)
+    name = f"[{host}]" if ":" in host else host
+    rest = found["rest"] if found["rest"].startswith("/") else "/" + found["rest"]
+    return SignedUrl(url, authority(name, port, parts.scheme), rest.partition("?")[0], rest)

@@ -9,8 +9,18 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
-from relay.core.request import Ack, Delivery, Headers, IngestResult, Verification, frozen
+from relay.core.errors import Reason, Refusal
+from relay.core.request import (
+    Ack,
+    Delivery,
+    Headers,
+    IngestResult,
+    RequestHead,
+    Verification,
+    frozen,
+)
 from relay.core.secret import Secret
+from relay.core.urls import SignedUrl
 from relay.signatures import OnSigned, ignore_signed
 
 
@@ -196,3 +206,16 @@ class Provider(Protocol):
         Raises:
             ValueError: a change names a field that cannot be set.
         """
+
+
+def received_url(head: RequestHead) -> SignedUrl:
+    """Return the parts of the URL of a received request, without its scheme.
+
+    Raises:
+        Refusal: SIGNATURE_MISMATCH when there is no single Host.
+    """
+    hosts = head.headers.values("Host")
+    if len(hosts) != 1:
+        raise Refusal(Reason.SIGNATURE_MISMATCH, "Host is not there exactly once")
+    target = head.target
+    return SignedUrl("", hosts[0], target.partition("?")[0], target)

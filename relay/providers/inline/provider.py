@@ -7,6 +7,7 @@ from functools import cached_property
 from relay.core import ids, strict_json
 from relay.core.errors import Refusal
 from relay.core.request import Ack, Delivery, IngestResult, Verification
+from relay.core.urls import SignedUrl, signed_url
 from relay.providers import (
     AnswerContext,
     EndpointOptions,
@@ -27,7 +28,6 @@ from relay.providers.inline.signature import (
     time_of,
 )
 from relay.providers.inline.signed_text import Message, Pointer, Template
-from relay.providers.signed_url import SignedUrl, signed_url
 from relay.signatures import (
     OnSigned,
     ignore_signed,

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
 from relay.core.secret import Secret
+from relay.core.urls import signed_url
 from relay.providers import Sample, SampleOrder
 from relay.providers.inline import Description, Field, HeaderField, JsonField, SignatureRule
 from relay.providers.inline import signature as signing
 from relay.providers.inline.signature import Format, key, time_of
 from relay.providers.inline.signed_text import Message, Template
-from relay.providers.signed_url import signed_url
 from relay.signatures.public_key import sign_rsa
 
 

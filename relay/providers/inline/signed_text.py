@@ -13,8 +13,9 @@ from relay.core import strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Delivery
 from relay.core.strict_json import JsonObject, JsonValue, minify, number_text
+from relay.core.urls import SignedUrl
+from relay.providers import received_url
 from relay.providers.inline import Field, HeaderField
-from relay.providers.signed_url import SignedUrl, received_url
 
 # ---- JSON pointers (RFC 6901) ---------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, Delivery, Headers, IngestResult, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import JsonObject
+from relay.core.urls import SignedUrl, signed_url
 from relay.providers import (
     AnswerContext,
     EndpointOptions,
@@ -36,9 +37,9 @@ from relay.providers import (
     Sample,
     SampleOrder,
     Window,
+    received_url,
 )
 from relay.providers.answers import plain_answer
-from relay.providers.signed_url import SignedUrl, received_url, signed_url
 from relay.providers.vipps import ENVIRONMENTS
 from relay.signatures import (
     OnSigned,

@@ -7,6 +7,7 @@ whether the configuration names the URL.
 import json
 
 from relay.core.errors import Reason, Refusal
+from relay.core.urls import signed_url
 from relay.providers.inline.ambiguity import Ambiguity
 from relay.providers.inline.signed_text import (
     Literal,
@@ -15,7 +16,6 @@ from relay.providers.inline.signed_text import (
     Placeholder,
     Template,
 )
-from relay.providers.signed_url import signed_url
 from tests.providers.inline.describe import message
 
 _URL = signed_url("https://pay.example.com/in?b=2")

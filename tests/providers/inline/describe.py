@@ -7,11 +7,11 @@ from typing import Any
 
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
 from relay.core.secret import Secret
+from relay.core.urls import SignedUrl
 from relay.providers import EndpointOptions, Environment, Inspector
 from relay.providers.inline import Description, Field, HeaderField, SignatureRule
 from relay.providers.inline.provider import InlineProvider
 from relay.providers.inline.signed_text import Message
-from relay.providers.signed_url import SignedUrl
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 

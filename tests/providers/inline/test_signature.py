@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from relay.core.errors import Reason, Refusal
 from relay.core.secret import Secret
+from relay.core.urls import signed_url
 from relay.providers import Window
 from relay.providers.inline import HeaderField, JsonField, TimeRule, Unit, signature
 from relay.providers.inline.signature import (
@@ -25,7 +26,6 @@ from relay.providers.inline.signature import (
     text_verifier,
     time_of,
 )
-from relay.providers.signed_url import signed_url
 from relay.signatures.public_key import sign_rsa
 from tests.contracts.provider import new_rsa_keys
 from tests.providers.inline.describe import AT, described, message

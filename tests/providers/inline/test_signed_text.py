@@ -5,9 +5,9 @@ import pytest
 from relay.core import strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Delivery, Headers
+from relay.core.urls import signed_url
 from relay.providers.inline import HeaderField, JsonField
 from relay.providers.inline.signed_text import Message, Pointer, Template, json_text
-from relay.providers.signed_url import signed_url
 from tests.providers.inline.describe import delivery, message
 
 BODY = b'{ "a": "x y", "n": 10.0 }'
