@@ -1,7 +1,9 @@
-"""Answers on the wire: as a response of aiohttp, or as bytes."""
+"""Answers on the wire: as a response of aiohttp, or as the bytes that it would write."""
 
 from http import HTTPStatus
+from typing import Final
 
+from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.web import Response
 
 from relay.core.request import Ack
@@ -32,3 +34,54 @@ def closing_bytes(ack: Ack) -> bytes:
         "Connection: close\r\n\r\n"
     )
     return head.encode("latin-1") + ack.body
+
+
+# ---- answers that are ready -----------------------------------------------------------------
+
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+
+#: Statuses whose answer has neither a body nor a length.
+_EMPTY: Final = frozenset({204, 304})
+
+#: Answers that are kept for one second: so many, and with so many bytes of body.
+_MAX_ANSWERS: Final = 256
+_MAX_BODY: Final = 1024
+
+
+class ReadyAnswers:
+    """Answers as bytes, rendered once a second: most of them are equal, but for their date."""
+
+    def __init__(self) -> None:
+        self._date = ""
+        self._ready: dict[tuple[object, ...], bytes] = {}
+
+    def render(self, ack: Ack, *, keep: bool) -> bytes:
+        """Return the answer as aiohttp writes it; it says so when the connection is not kept."""
+        date = rfc822_formatted_time()
+        if date != self._date or len(self._ready) >= _MAX_ANSWERS:
+            self._date = date
+            self._ready.clear()
+        key = (ack.status, ack.body, ack.content_type, ack.headers, keep)
+        found = self._ready.get(key)
+        if found is None:
+            found = _render(ack, date, keep=keep)
+            if len(ack.body) <= _MAX_BODY:
+                self._ready[key] = found
+        return found
+
+
+def _render(ack: Ack, date: str, *, keep: bool) -> bytes:
+    body = b"" if ack.status in _EMPTY else ack.body
+    lines = [f"HTTP/1.1 {ack.status} {_PHRASES.get(ack.status, '')}"]
+    if ack.content_type:
+        lines.append(f"Content-Type: {ack.content_type}")
+    lines.append(f"Server: {SERVER}")
+    lines += [f"{name}: {value}" for name, value in ack.headers]
+    if ack.status not in _EMPTY:
+        lines.append(f"Content-Length: {len(body)}")
+    if body and not ack.content_type:
+        lines.append("Content-Type: application/octet-stream")
+    lines.append(f"Date: {date}")
+    if not keep:
+        lines.append("Connection: close")
+    return "\r\n".join([*lines, "", ""]).encode() + body

@@ -8,8 +8,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Protocol
 
-from relay.core.request import Address, Via
+from relay.core.errors import Refusal
+from relay.core.request import Ack, Address, Via
 from relay.ingest.client_address import ClientKey, client_key, unmap_ipv4
 
 
@@ -82,3 +84,13 @@ def peer_info_of(transport: asyncio.BaseTransport) -> PeerInfo:
     """Return the peer of this socket, without a zone."""
     host = transport.get_extra_info("peername")[0].partition("%")[0]
     return PeerInfo(unmap_ipv4(ip_address(host)))
+
+
+class ConnectionErrors(Protocol):
+    """Records errors of connections that became no delivery, and returns their answers."""
+
+    def refuse(self, peer: Address, refusal: Refusal) -> Ack:
+        """Record a refusal and return its answer."""
+
+    def fault(self, peer: Address, error: BaseException | None) -> Ack:
+        """Log the error if there is one, record a fault of ours and return its answer."""

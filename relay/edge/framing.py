@@ -20,13 +20,13 @@ MAX_CHUNKS: Final = 16_384
 
 # Origin-form alone, and no CONNECT: this is no proxy. Methods are in upper case, and compared so.
 _START_LINE: Final = rb"(?!CONNECT )[A-Z]{1,20} /[\x21\x22\x24-\x7e]* HTTP/1\.([01])\r\n"
-_NAME: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*"
+NAME: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*"
 _REQUEST_LINE: Final = re.compile(_START_LINE)
-_FIELD: Final = re.compile(rb"(%b):(%b)\r\n" % (_NAME, _VALUE))
+_FIELD: Final = re.compile(rb"(%b):(%b)\r\n" % (NAME, VALUE))
 _UNFINISHED_LINE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*\r?")
-_HOST: Final = re.compile(rb"[A-Za-z0-9!$%&'()*+.:;=\[\]_~-]+")
-_LENGTH: Final = re.compile(rb"[0-9]{1,15}")
+HOST: Final = re.compile(rb"[A-Za-z0-9!$%&'()*+.:;=\[\]_~-]+")
+LENGTH: Final = re.compile(rb"[0-9]{1,15}")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 _UNFINISHED_SIZE: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,8}\r?)?")
 
@@ -43,9 +43,9 @@ _FRAMING_FIELDS: Final = frozenset(
 )
 
 # A whole valid head, and the fields in it that `_Head` checks.
-_WHOLE_HEAD: Final = re.compile(rb"%b(?:%b:%b\r\n)*+\r\n" % (_START_LINE, _NAME, _VALUE))
+_WHOLE_HEAD: Final = re.compile(rb"%b(?:%b:%b\r\n)*+\r\n" % (_START_LINE, NAME, VALUE))
 _CHECKED_FIELDS: Final = re.compile(
-    rb"\n(%b):(%b)\r" % (b"|".join((*sorted(_FRAMING_FIELDS), b"connection")), _VALUE),
+    rb"\n(%b):(%b)\r" % (b"|".join((*sorted(_FRAMING_FIELDS), b"connection")), VALUE),
     re.IGNORECASE,
 )
 
@@ -209,7 +209,7 @@ class _Head:
         if values.get(b"expect", b"100-continue").lower() != b"100-continue":
             raise _malformed("expect")
         host = values.get(b"host", b"none" if self._is_http_1_0 else b"")
-        if _HOST.fullmatch(host) is None:
+        if HOST.fullmatch(host) is None:
             raise _malformed("host")
         coding, length = values.get(b"transfer-encoding"), values.get(b"content-length")
         if coding is not None:
@@ -219,7 +219,7 @@ class _Head:
             return _Chunked()
         if length is None:
             return None
-        if _LENGTH.fullmatch(length) is None:
+        if LENGTH.fullmatch(length) is None:
             raise _malformed("content-length")
         return _Sized(int(length)) if int(length) else None
 
@@ -282,3 +282,10 @@ class _Chunked:
 def _malformed(what: str) -> Refusal:
     # The bytes themselves are not quoted: they may hold a token.
     return Refusal(Reason.BODY_MALFORMED, f"not strict HTTP: {what}")
+
+
+def begins_request(data: bytes) -> bool:
+    """Return whether these bytes would have an answer: to a head, or to a framing error."""
+    framing = Framing()
+    framing.feed(data)
+    return framing.heads > 0 or framing.problem is not None

@@ -18,8 +18,11 @@ from relay.core.errors import Refusal, RelayError
 from relay.core.request import Ack, Address, IngestResult, RequestHead, Verdict
 from relay.edge.answers import to_response
 from relay.edge.connections import Connections
-from relay.edge.protocol import EdgeProtocol, EdgeServer
+from relay.edge.fast_lane import FastLane
+from relay.edge.heads import is_health_check
+from relay.edge.protocol import EdgeProtocol
 from relay.edge.proxy_protocol import ProxyHeaderReaders
+from relay.edge.server import EdgeServer
 from relay.edge.slow_path import BodyReader, headers_of
 from relay.edge.tls import TlsHandshakes
 from relay.ingest.admission import Admission, Standing
@@ -27,7 +30,6 @@ from relay.ingest.pipeline import Ingest
 from relay.providers.answers import plain_answer
 from relay.telemetry import DeliveryRecord, Telemetry
 
-_HEALTH = "/healthz"
 _OK = Ack(200, b"OK")
 
 #: How long an idle connection is kept for the provider's next message, in seconds.
@@ -49,11 +51,6 @@ _IDLE_GRACE = 0.5
 
 #: How long a proxy may take to send its PROXY header.
 _PROXY_HEADER = timedelta(seconds=3)
-
-
-def is_health_check(method: str, target: str) -> bool:
-    """Return whether this is a health check: answered to any client, and no delivery."""
-    return target == _HEALTH and method in {"GET", "HEAD"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +80,13 @@ class Edge:
         header_timeout: timedelta,
         trusts: Callable[[Address], bool],
         proxy_header_timeout: timedelta = _PROXY_HEADER,
+        fast_lane: bool = True,
     ) -> None:
         """Take the parts; nothing is opened yet.
 
         trusts: returns whether this address is a trusted proxy, whose PROXY header is believed.
         proxy_header_timeout: for the whole PROXY header.
+        fast_lane: False for aiohttp's connections alone, which answer alike.
 
         Raises:
             RelayError: aiohttp has no C parser here.
@@ -103,6 +102,9 @@ class Edge:
         self._header_timeout = header_timeout.total_seconds()
         self._trusts = trusts
         self._proxy_header_timeout = proxy_header_timeout.total_seconds()
+        self._lane: FastLane | None = None
+        if fast_lane:
+            self._lane = FastLane(ingest=ingest, body=body, clock=clock, errors=self)
         self._server: EdgeServer | None = None
         self._stopping = False
         self._sockets: list[asyncio.Server] = []
@@ -124,6 +126,7 @@ class Edge:
             drain_limit=self._drain_limit,
             keepalive=_KEEPALIVE,
             linger=_LINGER,
+            lane=self._lane,
         )
         loop = asyncio.get_running_loop()
         try:
@@ -147,6 +150,8 @@ class Edge:
         self._ingest = ingest
         self._body = body
         self._header_timeout = header_timeout.total_seconds()
+        if self._lane is not None:
+            self._lane.reconfigure(ingest=ingest, body=body)
         if self._server is not None:
             self._server.reconfigure(
                 header_timeout=self._header_timeout, drain_limit=self._drain_limit
@@ -161,6 +166,8 @@ class Edge:
         request on its connection.
         """
         self._stopping = True
+        if self._lane is not None:
+            self._lane.stopping = True
         for server in self._sockets:
             server.close()
         self._sockets.clear()

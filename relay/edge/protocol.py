@@ -7,21 +7,19 @@ error pages.
 """
 
 import asyncio
-from contextlib import suppress
-from functools import partial
-from typing import Any, Final, NoReturn, Protocol, cast
+from typing import Any, Final, NoReturn, cast
 
 from aiohttp import http_exceptions
 from aiohttp.streams import StreamReader
 from aiohttp.web import BaseRequest, Server, StreamResponse
 from aiohttp.web_protocol import RequestHandler
 
-from relay.core.clock import Clock
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Ack, Address
+from relay.core.request import Ack
 from relay.edge.answers import closing_bytes, to_response
-from relay.edge.connections import Connections, PeerInfo, peer_info_of
-from relay.edge.framing import MAX_FIELDS, MAX_LINE, Framing
+from relay.edge.connections import ConnectionErrors, Connections, PeerInfo, peer_info_of
+from relay.edge.fast_lane import FastLane
+from relay.edge.framing import Framing, begins_request
 from relay.edge.sweep import NEVER, Sweep
 
 # ---- parse errors ---------------------------------------------------------------------------
@@ -67,28 +65,8 @@ def refusal_of(error: BaseException | None) -> Refusal:
 
 # ---- the connection -------------------------------------------------------------------------
 
-#: aiohttp's parser stops at these sizes, which bound what one request head may cost. Bodies stay
-#: as they came, and the log is ours.
-_OPTIONS: Final = {
-    "max_line_size": MAX_LINE,
-    "max_field_size": MAX_LINE,
-    "max_headers": MAX_FIELDS,
-    "auto_decompress": False,
-    "access_log": None,
-}
-
-#: Seconds until aiohttp would close an idle connection: longer than any lives. The sweep does.
-_NO_KEEPALIVE_TIMER: Final = 10 * 365 * 86_400.0
-
-
-class ConnectionErrors(Protocol):
-    """Records errors of connections that became no delivery, and returns their answers."""
-
-    def refuse(self, peer: Address, refusal: Refusal) -> Ack:
-        """Record a refusal and return its answer."""
-
-    def fault(self, peer: Address, error: BaseException | None) -> Ack:
-        """Log the error if there is one, record a fault of ours and return its answer."""
+#: Bytes that are held behind a request in the fast lane before no more are read.
+_MAX_HELD: Final = 64 * 1024
 
 
 class EdgeProtocol(RequestHandler):
@@ -113,7 +91,12 @@ class EdgeProtocol(RequestHandler):
         "_framing",
         "_head_due",
         "_header_timeout",
+        "_held",
+        "_in_lane",
+        "_lane",
+        "_lane_open",
         "_rejecting",
+        "_stopping",
         "_sweep",
         "_write_due",
         "due",
@@ -123,11 +106,12 @@ class EdgeProtocol(RequestHandler):
 
     def __init__(
         self,
-        server: "EdgeServer",
+        server: Server,
         *,
         connections: Connections,
         errors: ConnectionErrors,
         sweep: Sweep,
+        lane: FastLane | None,
         header_timeout: float,
         drain_limit: int,
         peer_info: PeerInfo | None = None,
@@ -136,6 +120,7 @@ class EdgeProtocol(RequestHandler):
         """Take the parts.
 
         sweep: keeps the deadlines of the connection.
+        lane: takes whole requests; None for aiohttp alone.
         header_timeout: seconds for a head, and for the sender to read an answer.
         drain_limit: bytes that are drained of bodies whose requests have been answered.
         peer_info: the peer by a PROXY header; None for the socket's.
@@ -145,6 +130,12 @@ class EdgeProtocol(RequestHandler):
         self._connections = connections
         self._errors = errors
         self._sweep = sweep
+        self._lane = lane
+        # Whether nothing is under way by our own counts: what comes next begins a request.
+        self._lane_open = False
+        self._in_lane = False
+        self._held = b""
+        self._stopping = False
         self._header_timeout = header_timeout
         self._drain_limit = drain_limit
         self._framing = Framing()
@@ -171,6 +162,7 @@ class EdgeProtocol(RequestHandler):
         self._sweep.add(self)
         if self._connections.add(self.peer):
             self._start_header_deadline()
+            self._lane_open = self._lane is not None
         else:
             self._refuse_connection(Refusal(Reason.TOO_MANY_CONNECTIONS))
         if self._early_data:
@@ -182,12 +174,27 @@ class EdgeProtocol(RequestHandler):
         self._fail_body(Refusal(Reason.BODY_MALFORMED, "the connection ended inside the body"))
         # It knows this connection, and would keep it until garbage is collected.
         self._body = None
+        self._held = b""
         if self._counted:
             self._counted = False
             self._connections.remove(self.peer)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        waiter = self._waiter
+        if (
+            self._lane_open
+            # aiohttp waits for a message: after an answer that closes it ends the connection, an
+            # iteration later. And the answers so far have been taken.
+            and waiter is not None
+            and not (waiter.done() or self._messages or self._paused)
+            and not (self._close or self._force_close)
+        ):
+            if self._lane.take(self, data):  # type: ignore[union-attr] # it is open
+                return
+        elif self._in_lane:
+            self._hold(data)
+            return
         if not self._counted and self.transport is None:
             # asyncio hands over what came with the end of a TLS handshake before it says so.
             self._early_data += data
@@ -205,10 +212,7 @@ class EdgeProtocol(RequestHandler):
         """
         self._eof = True
         self._stop_header_deadline()
-        if self._framing.in_body and self._framing.problem is None:
-            ended = Refusal(Reason.BODY_MALFORMED, "the sender ended inside the body")
-            self._framing.stop(ended)
-            self._reject(ended)
+        self._reject_half_body()
         plaintext = self.transport is not None and self.ssl_context is None
         return plaintext and self._answers_owed > 0
 
@@ -224,6 +228,7 @@ class EdgeProtocol(RequestHandler):
         # aiohttp drains the rest of the body for a while, so that a sender that has to send it
         # all before it reads finds the answer. `_receive` sees to it that it is not too much.
         self._draining = not request.content.is_eof()
+        self._lane_open = self._lane is not None and self._is_idle and not self._draining
         self._update_due()
         return finished
 
@@ -231,11 +236,14 @@ class EdgeProtocol(RequestHandler):
     def _answers_owed(self) -> int:
         """Answers not yet written: one for each head, and one for a framing error."""
         count = self._framing.heads - self._answered
+        if self._in_lane:
+            count += 1
         return count + 1 if self._rejecting else count
 
     def _receive(self, data: bytes) -> None:
         """Parse what the framing lets pass, and keep the deadlines and limits by what it found."""
         framing, heads = self._framing, self._framing.heads
+        self._lane_open = self._lane_open and not data
         if self._draining:
             self._drain_limit -= len(data)
             if self._drain_limit < 0:
@@ -295,6 +303,54 @@ class EdgeProtocol(RequestHandler):
         if not isinstance(error, Refusal):
             self._errors.fault(self.peer, error)
 
+    # ---- the fast lane ----------------------------------------------------------------------
+
+    def enter_lane(self) -> None:
+        """Note that a request is under way in the fast lane."""
+        self._lane_open, self._in_lane = False, True
+        self._head_due = self.due = NEVER
+
+    def leave_lane(self, ack: Ack | None, *, keep: bool) -> None:
+        """Write the answer of a request in the fast lane, and go on with what came meanwhile."""
+        self._in_lane = False
+        if self.transport is None:
+            return
+        assert self._lane is not None  # noqa: S101 - the request was in it
+        keep = keep and ack is not None and not self._stopping
+        if keep and self._eof:
+            keep = begins_request(self._held)
+        self.due = self._sweep.idle_due
+        if ack is not None:
+            self.transport.write(self._lane.answers.render(ack, keep=keep))
+        if not keep:
+            self.force_close()
+            return
+        self._lane_open = True
+        if self._held:
+            self._resume_held()
+
+    def _hold(self, data: bytes) -> None:
+        """Keep bytes until the request in the fast lane has its answer; pause a sender of many."""
+        self._held += data
+        if len(self._held) > _MAX_HELD:
+            self._pause_transport_reading()
+
+    def _resume_held(self) -> None:
+        held, self._held = self._held, b""
+        self._resume_transport_reading()
+        self.data_received(held)
+        if self._eof:
+            self._reject_half_body()
+            if not self._answers_owed:
+                self.force_close()
+
+    def close(self) -> None:
+        """Close when the answers under way are written, as aiohttp does."""
+        if self._in_lane:
+            self._stopping = True
+        else:
+            super().close()
+
     # ---- deadlines --------------------------------------------------------------------------
 
     def now(self) -> float:
@@ -311,13 +367,11 @@ class EdgeProtocol(RequestHandler):
 
     def clear_body_deadline(self) -> None:
         """Set no deadline for a body any more."""
-        self._body_due = NEVER
-        self._update_due()
+        self.set_body_deadline(NEVER, self._body_late)
 
     def expire(self, now: float) -> None:
         """Act on deadlines that have passed: for a head, a body, an answer, or being idle."""
         if self._write_due <= now:
-            self._write_due = NEVER
             self._write_late()
         elif self._body_due <= now:
             self._body_due = NEVER
@@ -330,7 +384,9 @@ class EdgeProtocol(RequestHandler):
 
     @property
     def _is_idle(self) -> bool:
-        return not (self._answers_owed or self._framing.in_head or self._framing.in_body)
+        framing = self._framing
+        begun = framing.in_head or framing.in_body or framing.problem is not None
+        return not (begun or self._answers_owed)
 
     def _update_due(self) -> None:
         """Set `due` by the deadlines there are; a connection that has none may be idle."""
@@ -355,12 +411,20 @@ class EdgeProtocol(RequestHandler):
             self._refuse_connection(Refusal(Reason.HEADER_TIMEOUT))
 
     def _write_late(self) -> None:
+        self._write_due = NEVER
         refusal = Refusal(Reason.BODY_TIMEOUT, "the answer was not taken in time")
         self._errors.refuse(self.peer, refusal)
         if self.transport is not None:
             self.transport.abort()
 
     # ---- refusing ---------------------------------------------------------------------------
+
+    def _reject_half_body(self) -> None:
+        """Refuse a body that the sender's end of the stream has cut off."""
+        if self._framing.in_body and self._framing.problem is None:
+            ended = Refusal(Reason.BODY_MALFORMED, "the sender ended inside the body")
+            self._framing.stop(ended)
+            self._reject(ended)
 
     def _reject(self, problem: Refusal) -> None:
         """Answer a framing error; nothing is read from this connection any more."""
@@ -383,76 +447,3 @@ class EdgeProtocol(RequestHandler):
         if self.transport is not None:
             self.transport.write(closing_bytes(ack))
         self.force_close()
-
-
-class EdgeServer(Server):
-    """aiohttp's low-level server as a factory of `EdgeProtocol`."""
-
-    def __init__(
-        self,
-        handler: Any,  # noqa: ANN401 - aiohttp keeps the type private
-        *,
-        connections: Connections,
-        errors: ConnectionErrors,
-        clock: Clock,
-        header_timeout: float,
-        drain_limit: int,
-        keepalive: float,
-        linger: float,
-    ) -> None:
-        """Take the parts.
-
-        clock: of all deadlines.
-        keepalive: for how many seconds an idle connection is kept.
-        linger: for how many seconds unread bytes of an answered request are drained.
-        """
-        options: dict[str, Any] = {
-            **_OPTIONS,
-            "keepalive_timeout": _NO_KEEPALIVE_TIMER,
-            "lingering_time": linger,
-        }
-        super().__init__(handler, **options)
-        self._all_closed: asyncio.Future[None] | None = None
-        sweep = Sweep(clock, keepalive)
-        self._sweeping = self._loop.create_task(sweep.run())
-        self._protocol = partial(
-            EdgeProtocol,
-            self,
-            connections=connections,
-            errors=errors,
-            sweep=sweep,
-            header_timeout=header_timeout,
-            drain_limit=drain_limit,
-            loop=self._loop,
-            **options,
-        )
-
-    async def drained(self, seconds: float) -> None:
-        """Return when all connections are closed, at most after this many seconds."""
-        self._all_closed = self._loop.create_future()
-        if not self._connections:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._all_closed
-
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        super().connection_lost(handler, exc)
-        if self._all_closed is None or self._all_closed.done():
-            return
-        # aiohttp forgets a connection when its task has ended, which may be a little later.
-        if not self._connections.keys() - {handler}:
-            self._all_closed.set_result(None)
-
-    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's own
-        await super().shutdown(timeout)
-        self._sweeping.cancel()
-
-    def reconfigure(self, *, header_timeout: float, drain_limit: int) -> None:
-        """Set other limits, for new connections."""
-        self._protocol = partial(
-            self._protocol, header_timeout=header_timeout, drain_limit=drain_limit
-        )
-
-    def __call__(self, peer_info: PeerInfo | None = None) -> EdgeProtocol:
-        return self._protocol(peer_info=peer_info)

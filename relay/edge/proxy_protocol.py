@@ -9,8 +9,7 @@ from typing import Final
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Address, Via
-from relay.edge.connections import Connections, PeerInfo, peer_info_of
-from relay.edge.protocol import ConnectionErrors
+from relay.edge.connections import ConnectionErrors, Connections, PeerInfo, peer_info_of
 from relay.ingest.client_address import unmap_ipv4
 
 # ---- parsing --------------------------------------------------------------------------------

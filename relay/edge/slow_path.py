@@ -1,7 +1,7 @@
 """Reads a request's body, byte for byte, within limits on size, time and rate."""
 
 from datetime import timedelta
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from aiohttp import ClientConnectionError, web_exceptions
 from aiohttp.http_exceptions import HttpProcessingError
@@ -9,12 +9,24 @@ from aiohttp.web import BaseRequest
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Headers
-from relay.edge.protocol import EdgeProtocol
 
 #: How slow a sender may be, in bytes a second, and how long it may fall behind. Kestrel's figures:
 #: the worst mobile line is faster, and who drips bytes to hold a connection has to send many.
 _MIN_BYTES_PER_SECOND: Final = 240
 _RATE_GRACE: Final = timedelta(seconds=5)
+
+
+class BodyConnection(Protocol):
+    """What the reader asks of the connection: to keep the deadline of its body."""
+
+    def now(self) -> float:
+        """Return the monotonic time that deadlines are counted in."""
+
+    def set_body_deadline(self, due: float, late: Refusal) -> None:
+        """Make reading the body raise `late` unless this is called again before `due`."""
+
+    def clear_body_deadline(self) -> None:
+        """Set no deadline any more."""
 
 
 class BodyReader:
@@ -39,10 +51,8 @@ class BodyReader:
                 takes too long or comes too slowly. BODY_MALFORMED when the connection ends or the
                 framing breaks before the end.
         """
-        if any(coding.strip().lower() != "identity" for coding in _codings(request)):
-            raise Refusal(Reason.BODY_ENCODED)
-        if (request.content_length or 0) > self.size:
-            raise Refusal(Reason.BODY_TOO_LARGE, f"{request.content_length} bytes announced")
+        encoded = any(coding.strip().lower() != "identity" for coding in _codings(request))
+        self.check(encoded=encoded, length=request.content_length or 0)
         try:
             if request.content.is_eof():
                 # All of it came with the head, as it nearly always does.
@@ -59,8 +69,21 @@ class BodyReader:
                 Reason.BODY_MALFORMED, f"body broke off: {type(error).__name__}"
             ) from None
 
+    def check(self, *, encoded: bool, length: int) -> None:
+        """Check a body by what its head says, before it is read.
+
+        encoded: a content coding is named. length: what Content-Length announces.
+
+        Raises:
+            Refusal: BODY_ENCODED or BODY_TOO_LARGE, as in `read`.
+        """
+        if encoded:
+            raise Refusal(Reason.BODY_ENCODED)
+        if length > self.size:
+            raise Refusal(Reason.BODY_TOO_LARGE, f"{length} bytes announced")
+
     async def _read(self, request: BaseRequest) -> bytes:
-        connection = cast("EdgeProtocol", request.protocol)
+        connection = cast("BodyConnection", request.protocol)
         chunks: list[bytes] = []
         size, wanted = 0, 0.0
         end = connection.now() + self._timeout

@@ -9,8 +9,8 @@ from pathlib import Path
 from relay.core.errors import Reason, Refusal
 from relay.core.files import Fingerprint, fingerprint
 from relay.core.request import Address
-from relay.edge.connections import Connections, PeerInfo, peer_info_of
-from relay.edge.protocol import ConnectionErrors, EdgeProtocol
+from relay.edge.connections import ConnectionErrors, Connections, PeerInfo, peer_info_of
+from relay.edge.protocol import EdgeProtocol
 
 # ---- contexts -------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from relay.core.request import (
 )
 from relay.core.secret import Mask
 from relay.edge.connections import PeerInfo
-from relay.edge.listener import is_health_check
+from relay.edge.heads import is_health_check
 from relay.explain.capture import (
     UNKNOWN_PEER,
     Captured,

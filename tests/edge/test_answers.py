@@ -1,7 +1,7 @@
 """An answer reads the same whether aiohttp or we put it on the wire."""
 
 from relay.core.request import Ack
-from relay.edge.answers import closing_bytes, to_response
+from relay.edge.answers import ReadyAnswers, closing_bytes, to_response
 
 
 def test_an_ack_becomes_a_response() -> None:
@@ -23,3 +23,38 @@ def test_an_ack_becomes_bytes_that_end_a_connection() -> None:
     assert lines[0] == b"HTTP/1.1 408 Request Timeout"
     assert {b"Connection: close", b"Content-Length: 4", b"Server: relay"} <= set(lines)
     assert body == b"late"
+
+
+# ---- answers that are ready -----------------------------------------------------------------
+
+
+def test_an_answer_is_rendered_once_a_second() -> None:
+    ready = ReadyAnswers()
+    found = ready.render(Ack(200, b"OK"), keep=True)
+    head, _, body = found.partition(b"\r\n\r\n")
+    assert head.split(b"\r\n")[0] == b"HTTP/1.1 200 OK"
+    assert b"Connection" not in head
+    assert body == b"OK"
+    assert b"Connection: close" in ready.render(Ack(200, b"OK"), keep=False)
+    assert b"\r\nAllow: GET\r\n" in ready.render(Ack(405, headers=(("Allow", "GET"),)), keep=True)
+
+
+def test_an_answer_without_a_body_says_no_length() -> None:
+    found = ReadyAnswers().render(Ack(204, b"x", ""), keep=True)
+    assert b"Content-" not in found
+    assert found.endswith(b"\r\n\r\n")
+
+
+def test_a_body_without_a_type_has_the_one_of_bytes() -> None:
+    found = ReadyAnswers().render(Ack(299, b"x", ""), keep=True)
+    assert found.startswith(b"HTTP/1.1 299 \r\n")
+    assert b"\r\nContent-Type: application/octet-stream\r\n" in found
+
+
+def test_few_answers_are_kept_ready() -> None:
+    ready = ReadyAnswers()
+    for number in range(1000):
+        ready.render(Ack(200, b"%d" % number), keep=True)
+    ready.render(Ack(200, bytes(10_000)), keep=True)
+    assert len(ready._ready) <= 256
+    assert all(len(each) < 2048 for each in ready._ready.values())

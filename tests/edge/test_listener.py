@@ -38,7 +38,7 @@ async def test_a_delivery_reads_the_clock_once_a_step(tmp_path: Path) -> None:
             assert (await read_reply(reader)).status == 200
         writer.close()
         assert clock.reads == {
-            ("relay.edge.listener", "now"): 1,
+            ("relay.edge.fast_lane", "now"): 1,
             ("relay.ingest.pipeline", "monotonic"): 3,
             ("relay.spool.sqlite", "steady"): 1,
             ("relay.telemetry.log", "now"): 1,

@@ -34,7 +34,7 @@ from relay.telemetry.log import Log, LogWriter
 from tests.harness.wire import request
 
 _PROVIDER: Provider = provider_named("midtrans")
-_SECRET = Secret("SB-Mid-server-of-the-tests")
+SECRET = Secret("SB-Mid-server-of-the-tests")
 
 
 @dataclass
@@ -56,7 +56,7 @@ class RunningEdge:
 
 def genuine() -> bytes:
     """Return a fresh signed body."""
-    order = SampleOrder("https://relay.test/hook", _SECRET, SystemClock().now())
+    order = SampleOrder("https://relay.test/hook", SECRET, SystemClock().now())
     return _PROVIDER.sample(order).body
 
 
@@ -106,7 +106,7 @@ async def running_edge(
         provider="midtrans",
         environment="sandbox",
         upstream="billing",
-        inspector=_PROVIDER.bind(EndpointOptions(secrets=(_SECRET,))),
+        inspector=_PROVIDER.bind(EndpointOptions(secrets=(SECRET,))),
         headers=(),
         allowlist=Allowlist([StaticSource("midtrans", [("127.0.0.1", "test")])]),
         mode=mode,

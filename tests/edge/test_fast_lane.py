@@ -1,0 +1,339 @@
+"""Both lanes decide alike: the same bytes have the same answers, rows and log lines in each."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from random import Random
+
+import pytest
+
+from relay.allowlist import Allowlist, Mode
+from relay.allowlist.registry import Knock
+from relay.core.clock import SystemClock
+from relay.edge.fast_lane import FastLane
+from relay.edge.framing import MAX_FIELDS
+from relay.providers import RequestShape
+from tests.edge.lanes import MAX_BODY, Lane, Outcome, endpoint
+from tests.edge.smuggling import chunk, forms, joined
+from tests.edge.test_framing import PROPER
+from tests.harness.clock import ManualClock
+from tests.harness.edge import genuine, genuine_request
+from tests.harness.wire import request
+from tests.ingest.test_pipeline import HostOnOrder
+from tests.vectors.mutated import AT, message
+from tests.vectors.mutated.senders import SENDERS
+
+Pieces = list[tuple[bytes, int]]
+
+PEERS = [ip_address(each) for each in ("192.0.2.1", "192.0.2.1", "192.0.2.1", "203.0.113.9")]
+
+
+@dataclass
+class Lanes:
+    """Both lanes, with clocks that stand still at the same time. taken: by the fast one."""
+
+    fast: Lane
+    slow: Lane
+
+    async def compare(self, what: object, pieces: Pieces, *, peer: int = 0) -> Outcome:
+        """Send the pieces over both; return what came of them, which is the same."""
+        found = [await lane.send(pieces, PEERS[peer]) for lane in (self.fast, self.slow)]
+        assert found[0] == found[1], f"{what}: {pieces!r}"
+        return found[0]
+
+
+@asynccontextmanager
+async def both_lanes() -> AsyncIterator[Lanes]:
+    lanes = [Lane(ManualClock(AT), fast_lane=fast) for fast in (True, False)]
+    for each in lanes:
+        await each.start()
+    try:
+        yield Lanes(*lanes)
+    finally:
+        for each in lanes:
+            await each.stop()
+
+
+@pytest.fixture
+async def lanes() -> AsyncIterator[Lanes]:
+    async with both_lanes() as found:
+        yield found
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return what the fast lane has taken."""
+    found: list[bytes] = []
+    take = FastLane.take
+
+    def counted(lane: FastLane, connection: object, data: bytes) -> bool:
+        took = take(lane, connection, data)  # type: ignore[arg-type] # as it came
+        if took:
+            found.append(data)
+        return took
+
+    monkeypatch.setattr(FastLane, "take", counted)
+    return found
+
+
+def cut(dice: Random, raw: bytes) -> Pieces:
+    """Return the bytes in pieces, cut anywhere, mostly not at all."""
+    if dice.random() < 0.5:
+        return [(raw, dice.randrange(3))]
+    found, at = [], 0
+    while at < len(raw):
+        size = dice.choice((1, 3, 50, 400, 5000))
+        found.append((raw[at : at + size], dice.choice((0, 0, 1, 2, 40))))
+        at += size
+    return found
+
+
+# ---- what is usual takes the fast lane ------------------------------------------------------
+
+
+async def test_a_whole_plain_request_takes_the_fast_lane(lanes: Lanes, taken: list[bytes]) -> None:
+    raw = genuine_request()
+    outcome = await lanes.compare("usual", [(raw, 9), (raw, 9), (genuine_request(), 0)])
+    assert len(taken) == 3
+    assert [line["verdict"] for line in outcome.lines] == ["accepted", "duplicate", "accepted"]
+    assert not outcome.closed
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        request("POST", "/other", body=b"x"),
+        request("PUT", "/hook", body=b"x"),
+        request("POST", "/hook", [("Content-Encoding", "gzip")], b"x"),
+        request("POST", "/hook", [("Connection", "close")], b"{"),
+        request("POST", "/hook", body=b"x" * (MAX_BODY + 1)),
+        request("GET", "/hook?a=b"),
+    ],
+)
+@pytest.mark.parametrize("peer", [0, 3])
+async def test_a_refusal_of_ours_takes_the_fast_lane(
+    raw: bytes, peer: int, lanes: Lanes, taken: list[bytes]
+) -> None:
+    outcome = await lanes.compare("refused", [(raw, 0)], peer=peer)
+    assert taken == [raw]
+    assert [line["verdict"] for line in outcome.lines] == ["refused"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        request("GET", "/healthz"),
+        request("HEAD", "/hook"),
+        request("POST", "/hook", [("Expect", "100-continue"), ("Content-Length", "1")], b"x"),
+        request("POST", "/hook", [("Transfer-Encoding", "chunked")], chunk(b"{")),
+        genuine_request() + b"\r\n",
+        genuine_request() * 2,
+        genuine_request().replace(b"HTTP/1.1", b"HTTP/1.0"),
+        request("POST", "/hook", [("Connection", "close, x")], b"{"),
+        request("POST", "/hook", [("X", "x")] * MAX_FIELDS, b"{"),
+        request("POST", "/hook", [("X", "x" * 9000)], b"{"),
+    ],
+)
+async def test_what_is_unusual_is_left_to_aiohttp(
+    raw: bytes, lanes: Lanes, taken: list[bytes]
+) -> None:
+    await lanes.compare("unusual", [(raw, 0)])
+    assert taken == []
+
+
+async def test_a_client_that_needs_a_knock_is_left_to_aiohttp(taken: list[bytes]) -> None:
+    async with both_lanes() as lanes:
+        for lane in (lanes.fast, lanes.slow):
+            host = HostOnOrder([], ["192.0.2.1"])
+            knock = Knock([host], SystemClock().now() - SystemClock().now(), ManualClock(AT))
+            lane.serve([endpoint(allowlist=Allowlist([host]), knock=knock)])
+        outcome = await lanes.compare("knock", [(genuine_request(), 0)])
+    assert taken == []
+    assert [line["verdict"] for line in outcome.lines] == ["accepted"]
+
+
+@pytest.mark.parametrize("mode", Mode)
+async def test_modes_of_the_allowlist_hold_in_both_lanes(mode: Mode, taken: list[bytes]) -> None:
+    async with both_lanes() as lanes:
+        for lane in (lanes.fast, lanes.slow):
+            lane.serve([endpoint(mode=mode)])
+        raw = genuine_request()
+        outcome = await lanes.compare(mode, [(raw, 0)], peer=3)
+    assert taken == [raw]
+    assert len(outcome.rows) == (mode is not Mode.ENFORCE)
+
+
+async def test_what_comes_while_a_request_is_under_way_is_answered_behind_it(
+    lanes: Lanes, taken: list[bytes]
+) -> None:
+    first, second, third = (genuine_request() for _ in range(3))
+    pieces = [(first, 0), (second[:50], 0), (second[50:], 0), (third, 0), (b"POST /h", 0)]
+    outcome = await lanes.compare("pipelined", pieces)
+    assert taken == [first]
+    assert [line["verdict"] for line in outcome.lines] == ["accepted"] * 3
+    assert not outcome.closed
+
+
+async def test_a_mistake_of_ours_is_answered_alike(taken: list[bytes]) -> None:
+    class Broken:
+        signs_query = False
+
+        def verify(self, *_: object) -> None:
+            raise KeyError("canary")
+
+        answer = proxied_answer = verify
+
+    async with both_lanes() as lanes:
+        for lane in (lanes.fast, lanes.slow):
+            lane.serve([endpoint(Broken())])  # type: ignore[arg-type] # broken
+        raw = genuine_request()
+        outcome, other = [await each.send([(raw, 0)]) for each in (lanes.fast, lanes.slow)]
+    assert taken == [raw]
+    assert sorted(outcome.answers.split(b"\r\n")) == sorted(other.answers.split(b"\r\n"))
+    assert outcome.answers.startswith(b"HTTP/1.1 502 ")
+    assert outcome.closed
+    assert other.closed
+    assert outcome.lines == other.lines
+    assert [line["event"] for line in outcome.lines] == ["delivery_fault", "edge_fault", "delivery"]
+
+
+# ---- both lanes on everything ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "size",
+    [None, 7, pytest.param(1, marks=pytest.mark.long), pytest.param(100, marks=pytest.mark.long)],
+)
+async def test_smuggling_forms_are_refused_alike(size: int | None, lanes: Lanes) -> None:
+    usual = [b"Content-Type: application/json"]
+    for name, raw in forms(b"/hook", usual, genuine(), genuine_request()).items():
+        pieces = [raw] if size is None else [raw[i : i + size] for i in range(0, len(raw), size)]
+        outcome = await lanes.compare(name, [(piece, 0) for piece in pieces])
+        assert outcome.rows == [], name
+
+
+async def test_proper_framing_is_taken_alike(lanes: Lanes) -> None:
+    dice = Random("proper")
+    for raw in PROPER:
+        for _ in range(4):
+            await lanes.compare("proper", cut(dice, raw + genuine_request()))
+
+
+def _messages(dice: Random) -> Iterator[bytes]:
+    """Yield messages, of which most are as they should be, without end."""
+    body = genuine()
+    usual = [b"Host: relay.test", b"Content-Type: application/json"]
+    while True:
+        kind = dice.random()
+        if kind < 0.6:
+            yield genuine_request()
+        elif kind < 0.7:
+            coding = b"Transfer-Encoding: chunked"
+            yield joined(b"POST /hook HTTP/1.1", [*usual, coding], chunk(body))
+        elif kind < 0.8:
+            length = [b"Expect: 100-continue", b"Content-Length: %d" % len(body)]
+            yield joined(b"POST /hook HTTP/1.1", [*usual, *length], body)
+        elif kind < 0.9:
+            target = dice.choice(("/hook", "/hook?", "//hook", "/hook/", "/", "/%2e", "/hook#"))
+            yield request(dice.choice(("POST", "GET", "OPTIONS", "FOO")), target, body=body)
+        else:
+            yield _mutated(dice, genuine_request())
+
+
+_PIECES = (
+    *(b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"\x00", b"\xff", b"\x7f", b",", b";"),
+    *(b"\r\nHost: a", b"\r\nContent-Length: 3", b"\r\nConnection: upgrade", b"\r\nTrailer: x"),
+    *(b"\r\nConnection: close", b"\r\nConnection: keep-alive", b"\r\nX: \xe9 ", b"\r\n folded"),
+    *(b"\r\nContent-Encoding: identity", b"\r\nContent-Encoding: br", b"\r\nUpgrade: x"),
+    *(b"\r\nProxy-Connection: close", b"\r\nUser-Agent: a", b"\r\nContent-Type: x"),
+    *(b"\r\nContent-Encoding: identity\xa0", b"\r\nSec-WebSocket-Key1: x", b"\r\nETag: x"),
+)
+
+
+def _mutated(dice: Random, raw: bytes) -> bytes:
+    found = bytearray(raw)
+    end = raw.find(b"\r\n\r\n") + 4
+    for _ in range(dice.randrange(1, 4)):
+        at = dice.randrange(end if dice.random() < 0.8 else len(found))
+        kind = dice.random()
+        if kind < 0.3:
+            found[at] = dice.choice(b"\r\n\t :,\x00\x7f\xff0aAZ;-")
+        elif kind < 0.7:
+            found[at:at] = dice.choice(_PIECES)
+        else:
+            del found[at]
+    return bytes(found)
+
+
+async def _compare_pipelines(seed: str, count: int) -> None:
+    dice = Random(seed)
+    messages = _messages(dice)
+    async with both_lanes() as lanes:
+        for number in range(count):
+            raw = b"".join(next(messages) for _ in range(dice.choice((1, 1, 1, 2, 3, 4))))
+            await lanes.compare(number, cut(dice, raw), peer=dice.randrange(4))
+
+
+async def _compare_mutated(start: int, count: int) -> None:
+    """Send messages of every sender, as they are and mutated."""
+    async with both_lanes() as lanes:
+        for number in range(start, start + count):
+            for sender, writer in SENDERS.items():
+                inspector, delivery = message(sender, writer, number)
+                head = delivery.head
+                path = head.path
+                shapes: tuple[RequestShape, ...] = ()
+                if delivery.remainder and path.endswith(delivery.remainder):
+                    path = path.removesuffix(delivery.remainder)
+                    shapes = (RequestShape(head.method, delivery.remainder),)
+                bound = endpoint(inspector, path=path, shapes=shapes, methods=(head.method,))
+                for lane in (lanes.fast, lanes.slow):
+                    lane.serve([bound])
+                raw = request(head.method, head.target, head.headers, delivery.body)
+                await lanes.compare((sender, number), cut(Random(number), raw))
+
+
+async def test_generated_pipelines_go_alike_through_both_lanes() -> None:
+    await _compare_pipelines("short", 300)
+
+
+async def test_mutated_messages_of_every_sender_go_alike_through_both_lanes() -> None:
+    await _compare_mutated(0, 60)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10))
+async def test_many_pipelines_go_alike_through_both_lanes(seed: int) -> None:
+    await _compare_pipelines(f"long {seed}", 1500)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("start", range(0, 5000, 500))
+async def test_many_mutated_messages_go_alike_through_both_lanes(start: int) -> None:
+    await _compare_mutated(start, 500)
+
+
+# ---- the end of the stream and of the edge --------------------------------------------------
+
+
+async def test_a_sender_in_a_hurry_is_answered_alike_but_for_the_close(lanes: Lanes) -> None:
+    dice = Random("hurry")
+    messages = _messages(dice)
+    for _ in range(100):
+        pieces = [(b"".join(next(messages) for _ in range(dice.choice((1, 1, 2)))), 0)]
+        found = [await each.send(pieces, hurry=True) for each in (lanes.fast, lanes.slow)]
+        for each in found:
+            # An answer that was written before the end came could not tell that it would.
+            each.answers = each.answers.replace(b"\r\nConnection: close", b"")
+            each.closed = False
+        assert found[0] == found[1], pieces
+
+
+async def test_lines_of_strangers_have_no_end(lanes: Lanes) -> None:
+    """What is held behind a request under way is bounded: the sender is made to wait."""
+    pieces = [(genuine_request(), 0), *[(b"x" * 40_000, 0)] * 2]
+    outcome = await lanes.compare("many", pieces)
+    assert outcome.closed
+    await asyncio.sleep(0)
