@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Protocol
+from operator import attrgetter
+from typing import Final, Protocol
 
 from netaddr import IPNetwork
 
@@ -131,6 +132,12 @@ class Mode(StrEnum):
     OFF = "off"
 
 
+#: Addresses whose entries an allowlist remembers.
+_MAX_FOUND: Final = 1024
+
+_generation: Final = attrgetter("generation")
+
+
 class Allowlist:
     """The union of several sources, searched by bisection.
 
@@ -141,10 +148,18 @@ class Allowlist:
         self.sources = tuple(sources)
         self._generations: tuple[int, ...] | None = None
         self._intervals: Intervals[Entry] = Intervals(())
+        # Found since the index was built: senders come from the same few addresses.
+        self._found: dict[Address, Entry] = {}
 
     def match(self, address: Address) -> Entry | None:
         """Return the widest entry that holds this address, or None."""
-        return self._index().find(address)
+        intervals = self._index()
+        entry = self._found.get(address)
+        if entry is None:
+            entry = intervals.find(address)
+            if entry is not None and len(self._found) < _MAX_FOUND:
+                self._found[address] = entry
+        return entry
 
     def entries(self) -> tuple[Entry, ...]:
         """Return every entry of every source, in their order."""
@@ -155,8 +170,9 @@ class Allowlist:
         return tuple(s.status().name for s in self.sources if not s.entries())
 
     def _index(self) -> Intervals[Entry]:
-        generations = tuple(source.generation for source in self.sources)
+        generations = tuple(map(_generation, self.sources))
         if generations != self._generations:
+            self._found.clear()
             self._intervals = Intervals((entry.network, entry) for entry in self.entries())
             self._generations = generations
         return self._intervals

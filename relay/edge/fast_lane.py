@@ -15,7 +15,7 @@ from relay.core.errors import Refusal
 from relay.core.request import Ack, RequestHead, VerifiedDelivery
 from relay.edge.answers import ReadyAnswers
 from relay.edge.connections import ConnectionErrors, PeerInfo
-from relay.edge.heads import is_health_check, read_head
+from relay.edge.heads import HEALTH, read_head
 from relay.edge.slow_path import BodyReader
 from relay.ingest.admission import Admission, Standing
 from relay.ingest.pipeline import Ingest
@@ -77,7 +77,7 @@ class FastLane:
         head = None if end < 0 else read_head(data[:end])
         if head is None or head.length != len(data) - end - 4:
             return False
-        if is_health_check(head.method, head.target):
+        if head.target == HEALTH:
             return False
         peer = connection.peer_info
         assert peer is not None  # noqa: S101 - bytes come over a connection that was made

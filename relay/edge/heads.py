@@ -6,10 +6,14 @@ is read here they would read alike.
 """
 
 import re
+from operator import attrgetter
 from typing import Final
 
 from relay.core.request import Headers
 from relay.edge.framing import HOST, LENGTH, MAX_FIELDS, MAX_LINE, NAME, VALUE
+
+#: Where the health check is answered.
+HEALTH: Final = "/healthz"
 
 #: aiohttp's parser has a list of methods of its own, and an answer to HEAD has no body.
 _START: Final = re.compile(rb"(DELETE|GET|PATCH|POST|PUT) (/[\x21\x22\x24-\x7e]*) HTTP/1\.1")
@@ -130,6 +134,7 @@ class Head:
 
 
 _lines: Final = _Lines()
+_field: Final = attrgetter("field")
 _starts: Final = _Starts()
 
 
@@ -142,8 +147,8 @@ def read_head(raw: bytes) -> Head | None:
     found = _starts[start]
     if found is None or len(rest) > MAX_FIELDS:
         return None
-    lines = [_lines[each] for each in rest]
-    head = Head(*found, Headers(tuple([line.field for line in lines])))
+    lines = [*map(_lines.__getitem__, rest)]
+    head = Head(*found, Headers(tuple(map(_field, lines))))
     seen = 0
     for line in lines:
         role = line.role
@@ -193,4 +198,4 @@ def _role(name: str, value: bytes) -> int:
 
 def is_health_check(method: str, target: str) -> bool:
     """Return whether this is a health check: answered to any client, and no delivery."""
-    return target == "/healthz" and method in {"GET", "HEAD"}
+    return target == HEALTH and method in {"GET", "HEAD"}

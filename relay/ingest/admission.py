@@ -113,7 +113,7 @@ def check_address(admission: Admission, endpoint: Endpoint, client: ClientAddres
     found = match_address(endpoint, client)
     record = admission.record
     if not isinstance(found, Refusal):
-        record.matched_entry, record.matched_host = str(found.network), found.host
+        record.matched_entry, record.matched_host = found.network, found.host
         return True
     if endpoint.knock is not None and admission.standing is not Standing.KNOCK_FIRST:
         return False

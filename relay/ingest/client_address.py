@@ -211,8 +211,8 @@ class Clients:
         # A share lives as long as a request or a remembered client holds it.
         self._shares: WeakValueDictionary[ClientKey, ClientShare] = WeakValueDictionary()
         self._known: dict[tuple[Address, str], Client] = {}
-        # What is remembered of peers: whether their forwarding header is read.
-        self._trusted: dict[Address, bool] = {}
+        # Peers that are no proxies: their forwarding header is not read.
+        self._direct: dict[Address, Client] = {}
 
     def find(self, head: RequestHead) -> Client:
         """Return the client of this request.
@@ -224,20 +224,28 @@ class Clients:
         if not head.forwards or head.via is Via.PROXY:
             # A proxy names another peer for each connection.
             return self._client(locator.locate(head))
-        if locator.generation != self._generation or len(self._known) >= _MAX_CLIENTS:
-            self._generation = locator.generation
-            self._known.clear()
-            self._trusted.clear()
-        trusted = self._trusted.get(head.peer)
-        if trusted is None:
-            self._trusted[head.peer] = trusted = locator.trusts(head.peer)
+        if locator.generation != self._generation:
+            self._forget()
+        client = self._direct.get(head.peer)
+        if client is not None:
+            return client
+        trusted = locator.trusts(head.peer)
         forwarded = locator.forwarded(head) if trusted else ""
         client = self._known.get((head.peer, forwarded))
         if client is None:
             client = self._client(locator.locate(head))
-            if len(forwarded) <= _MAX_REMEMBERED:
+            if len(self._known) + len(self._direct) >= _MAX_CLIENTS:
+                self._forget()
+            if not trusted:
+                self._direct[head.peer] = client
+            elif len(forwarded) <= _MAX_REMEMBERED:
                 self._known[head.peer, forwarded] = client
         return client
+
+    def _forget(self) -> None:
+        self._generation = self._locator.generation
+        self._known.clear()
+        self._direct.clear()
 
     def enter(self, share: ClientShare) -> None:
         """Count one more request of this client, until its share is decremented.

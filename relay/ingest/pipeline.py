@@ -10,7 +10,7 @@ delivery, however it ends.
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from relay.allowlist.registry import KnockResult
 from relay.core.clock import Clock
@@ -43,6 +43,10 @@ from relay.telemetry import DeliveryRecord, Telemetry
 
 #: The sender's header fields that every provider's deliveries keep.
 COMMON_HEADERS = ("Content-Type", "User-Agent", "Accept")
+
+_ACCEPTED: Final = IngestResult(Verdict.ACCEPTED)
+_DUPLICATE: Final = IngestResult(Verdict.DUPLICATE)
+_CONFLICT: Final = IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
 
 # The least timeout of storing, in seconds.
 _MIN_STORE_TIMEOUT = 0.25
@@ -143,7 +147,7 @@ class Ingest:
         record.body_bytes = len(body)
         admission.read_at = read_at = self._clock.monotonic()
         delivery = Delivery(endpoint.name, admission.head, client, route.remainder, body)
-        record.body_sha256 = delivery.body_sha256.hex()
+        record.body_sha256 = delivery.body_sha256
         try:
             event = verify_delivery(endpoint, delivery, self._new_id(record.at(read_at)))
         except Refusal as refusal:
@@ -294,15 +298,15 @@ class Ingest:
     ) -> IngestResult:
         match stored:
             case Stored(conflicts_with=None):
-                return IngestResult(Verdict.ACCEPTED)
+                return _ACCEPTED
             case Stored():
                 self._telemetry.conflicted(event.delivery.endpoint)
-                return IngestResult(Verdict.ACCEPTED)
+                return _ACCEPTED
             case Duplicate():
-                return IngestResult(Verdict.DUPLICATE)
+                return _DUPLICATE
             case Conflict():
                 self._telemetry.conflicted(event.delivery.endpoint)
-                return IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
+                return _CONFLICT
 
     def _store_timeout(self, admission: Admission) -> float:
         """Return the seconds left for storing until this endpoint's sender has to be answered.

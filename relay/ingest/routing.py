@@ -89,6 +89,9 @@ class Routes(Generic[E]):
         Raises:
             Refusal: UNKNOWN_ENDPOINT, no endpoint has this path.
         """
+        usual = self._static.get(head.target)
+        if usual is not None:
+            return usual
         path = head.path
         if "#" in head.target:
             # No sender sends a fragment (RFC 9110, section 7.1), and nothing of ours forwards one.

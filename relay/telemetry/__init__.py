@@ -22,7 +22,7 @@ class DeliveryRecord:
     """The fields of one delivery's log line and metrics: filled in step by step, reported once.
 
     received_at: wall-clock time of its head. started: the same moment by the monotonic clock.
-    duration: seconds from there to the answer.
+    duration: seconds from there to the answer. matched_entry: the network, shown as text.
     """
 
     peer: Address
@@ -37,18 +37,43 @@ class DeliveryRecord:
     reason: Reason | None = None
     detail: str | None = None
     would_refuse: Reason | None = None
-    matched_entry: str | None = None
+    matched_entry: object | None = None
     matched_host: str | None = None
     secret: int | None = None
     status: int = 0
     duration: float = 0.0
     body_bytes: int | None = None
-    body_sha256: str | None = None
+    body_sha256: bytes | None = None
     event_key: str | None = None
 
     def at(self, monotonic: float) -> datetime:
         """Return the wall-clock time of a later monotonic time, counted from `received_at`."""
         return self.received_at + timedelta(seconds=monotonic - self.started)
+
+
+def _delivery_fields(record: DeliveryRecord) -> dict[str, object]:
+    """Return the fields of a delivery's log line. Called where lines are rendered."""
+    entry = record.matched_entry
+    return {
+        "id": record.id,
+        "endpoint": record.endpoint,
+        "provider": record.provider,
+        "peer": str(record.peer),
+        "client": None if record.client is None else str(record.client),
+        "client_via": record.client_via,
+        "verdict": record.verdict,
+        "reason": record.reason,
+        "detail": record.detail or None,
+        "would_refuse": record.would_refuse,
+        "matched_entry": None if entry is None else str(entry),
+        "matched_host": record.matched_host,
+        "secret": record.secret,
+        "status": record.status,
+        "duration_ms": round(record.duration * 1000, 3),
+        "body_bytes": record.body_bytes,
+        "body_sha256": None if record.body_sha256 is None else record.body_sha256.hex(),
+        "event_key": record.event_key,
+    }
 
 
 class Telemetry:
@@ -89,28 +114,8 @@ class Telemetry:
     def received(self, record: DeliveryRecord) -> None:
         """One delivery has been answered."""
         self._count(record)
-        line = self.log.info if record.verdict is not Verdict.UNAVAILABLE else self.log.error
-        line(
-            "delivery",
-            id=record.id,
-            endpoint=record.endpoint,
-            provider=record.provider,
-            peer=str(record.peer),
-            client=None if record.client is None else str(record.client),
-            client_via=record.client_via,
-            verdict=record.verdict,
-            reason=record.reason,
-            detail=record.detail or None,
-            would_refuse=record.would_refuse,
-            matched_entry=record.matched_entry,
-            matched_host=record.matched_host,
-            secret=record.secret,
-            status=record.status,
-            duration_ms=round(record.duration * 1000, 3),
-            body_bytes=record.body_bytes,
-            body_sha256=record.body_sha256,
-            event_key=record.event_key,
-        )
+        level = "info" if record.verdict is not Verdict.UNAVAILABLE else "error"
+        self.log.defer(level, "delivery", _delivery_fields, record)
 
     def conflicted(self, endpoint: str) -> None:
         """A delivery carried a known event key with other content."""

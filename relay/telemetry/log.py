@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 import orjson
 
@@ -30,6 +30,8 @@ class LogFormat(StrEnum):
     JSON = "json"
     TEXT = "text"
 
+
+T = TypeVar("T")
 
 #: Renders one line, without its newline. Called in another thread: it reads nothing mutable.
 Line = Callable[[], bytes]
@@ -121,6 +123,22 @@ class Log:
         """
         self._line("error", event, fields | {"exception": _trace(error)})
 
+    def defer(
+        self, level: str, event: str, fields: Callable[[T], Mapping[str, object]], record: T
+    ) -> None:
+        """Log a line whose fields are computed of this record when the line is rendered.
+
+        The record does not change any more. The request path is spared what takes time to spell.
+        """
+        self._writer.write(
+            partial(
+                _deferred,
+                partial(_line, self._render, self._clock.now(), level, event),
+                fields,
+                record,
+            )
+        )
+
     def _line(self, level: str, event: str, fields: Mapping[str, object]) -> None:
         self._writer.write(partial(_line, self._render, self._clock.now(), level, event, fields))
 
@@ -143,6 +161,14 @@ def _trace(error: BaseException) -> str:
         parts.insert(0, "\n".join([frames + name + text, *map(_trace, within)]))
         latest = latest.__cause__ or latest.__context__
     return "\n".join(parts)
+
+
+def _deferred(
+    line: Callable[[Mapping[str, object]], bytes],
+    fields: Callable[[T], Mapping[str, object]],
+    record: T,
+) -> bytes:
+    return line(fields(record))
 
 
 def _line(

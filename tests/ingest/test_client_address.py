@@ -295,7 +295,7 @@ def test_the_memory_of_clients_has_an_end() -> None:
     kept = found.find(head(LISTED)).share
     for number in range(_MAX_CLIENTS + 1):
         found.find(head(str(ip_address(number + (11 << 24)))))
-    assert len(found._known) <= _MAX_CLIENTS
+    assert 0 < len(found._direct) <= _MAX_CLIENTS
     # A count goes on as long as a request holds it.
     assert found.find(head(LISTED)).share is kept
     found.find(head(PROXY, ("X-Forwarded-For", ",".join([LISTED] * 30))))

@@ -174,3 +174,23 @@ def test_a_broken_stream_does_not_stop_the_writer() -> None:
         writer = LogWriter(stream)
         writer.write(lambda: b"into the void")
         writer.close()
+
+
+def test_the_fields_of_a_deferred_line_are_computed_where_it_is_rendered() -> None:
+    rendered: list[int] = []
+
+    def fields(record: list[int]) -> dict[str, object]:
+        rendered.append(threading.get_ident())
+        return {"number": record[0], "nothing": None}
+
+    stream = io.BytesIO()
+    writer = LogWriter(stream)
+    log = Log(writer, ManualClock())
+    log.defer("error", "late", fields, [7])
+    log.info("next")
+    writer.close()
+    first, second = [orjson.loads(line) for line in stream.getvalue().splitlines()]
+    assert (first["level"], first["event"], first["number"]) == ("error", "late", 7)
+    assert "nothing" not in first
+    assert second["event"] == "next"
+    assert rendered != [threading.get_ident()]
