@@ -7,6 +7,7 @@ from tests.bench.machine import LOAD_CORE, description, pinned
 from tests.bench.occasions import crowded, pruning, starting
 from tests.bench.output import show, show_table
 from tests.bench.probing import Prober
+from tests.bench.stalled import stalled
 from tests.bench.waits import BOUND, Action, Memory, Run
 
 
@@ -19,7 +20,7 @@ def measure_stalls(rounds: int, seconds: int, only: str, directory: Path) -> Non
     memories: list[Memory] = []
     with pinned(LOAD_CORE), Prober() as prober:
         run = Run(prober, rounds, seconds)
-        for part in (crowded, pruning, starting):
+        for part in (crowded, pruning, starting, stalled):
             for done in part(run, directory, only):
                 if isinstance(done, Action):
                     actions.append(done)
