@@ -15,7 +15,7 @@ from relay.core.errors import Refusal
 from relay.core.request import Ack, RequestHead, VerifiedDelivery
 from relay.edge.answers import ReadyAnswers
 from relay.edge.connections import ConnectionErrors, PeerInfo
-from relay.edge.heads import HEALTH, read_head
+from relay.edge.heads import HEALTH, Head, read_head
 from relay.edge.slow_path import BodyReader
 from relay.ingest.admission import Admission, Standing
 from relay.ingest.pipeline import Ingest
@@ -102,7 +102,7 @@ class FastLane:
         try:
             event = None
             if admission.ack is None:
-                event = self._accept(ingest, admission, head.encoded, data[end + 4 :])
+                event = self._accept(request, head, data[end + 4 :])
         except Exception as error:  # noqa: BLE001 - the sender must be answered all the same
             self._fail(request, error)
             return True
@@ -124,15 +124,13 @@ class FastLane:
         if late:
             await asyncio.wait(late)
 
-    def _accept(
-        self, ingest: Ingest, admission: Admission, encoded: bool, body: bytes
-    ) -> VerifiedDelivery | None:
+    def _accept(self, request: _Request, head: Head, body: bytes) -> VerifiedDelivery | None:
         try:
-            self._body.check(encoded=encoded, length=len(body))
+            self._body.check(encoded=head.encoded, length=head.length)
         except Refusal as refusal:
-            ingest.refuse(admission, refusal)
+            request.ingest.refuse(request.admission, refusal)
             return None
-        return ingest.accept(admission, body)
+        return request.ingest.accept(request.admission, body)
 
     async def _complete(self, request: _Request, event: VerifiedDelivery) -> None:
         """Wait for the event to be stored or forwarded, and answer."""

@@ -78,12 +78,16 @@ _SINGLE: Final = {
 
 
 class _Line:
-    """A field line. role: 0 for one that decides nothing. length: that of a Content-Length."""
+    """A field line. role: 0 for one that decides nothing. length: that of a Content-Length.
 
-    __slots__ = ("field", "length", "role")
+    name: that of the field, in lower case.
+    """
+
+    __slots__ = ("field", "length", "name", "role")
 
     def __init__(self, field: tuple[str, str], role: int, length: int = 0) -> None:
         self.field = field
+        self.name = field[0].lower()
         self.role = role
         self.length = length
 
@@ -93,7 +97,7 @@ class _Lines(dict[bytes, _Line]):
 
     def __missing__(self, raw: bytes) -> _Line:
         line = _judge(raw)
-        if line.field[0].lower() in _REMEMBERED and len(raw) <= _MAX_REMEMBERED:
+        if line.name in _REMEMBERED and len(raw) <= _MAX_REMEMBERED:
             if len(self) >= _MAX_LINES:
                 self.clear()
             self[raw] = line
@@ -135,6 +139,7 @@ class Head:
 
 _lines: Final = _Lines()
 _field: Final = attrgetter("field")
+_name: Final = attrgetter("name")
 _starts: Final = _Starts()
 
 
@@ -148,7 +153,7 @@ def read_head(raw: bytes) -> Head | None:
     if found is None or len(rest) > MAX_FIELDS:
         return None
     lines = [*map(_lines.__getitem__, rest)]
-    head = Head(*found, Headers(tuple(map(_field, lines))))
+    head = Head(*found, Headers(tuple(map(_field, lines)), [*map(_name, lines)]))
     seen = 0
     for line in lines:
         role = line.role

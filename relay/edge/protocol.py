@@ -65,6 +65,8 @@ def refusal_of(error: BaseException | None) -> Refusal:
 
 # ---- the connection -------------------------------------------------------------------------
 
+_BODY_LATE: Final = Refusal(Reason.BODY_TIMEOUT)
+
 #: Bytes that are held behind a request in the fast lane before no more are read.
 _MAX_HELD: Final = 64 * 1024
 
@@ -141,7 +143,7 @@ class EdgeProtocol(RequestHandler):
         self._framing = Framing()
         # What the sweep looks at: `due` is the earliest of the others.
         self.due = self._head_due = self._write_due = self._body_due = NEVER
-        self._body_late = Refusal(Reason.BODY_TIMEOUT)
+        self._body_late = _BODY_LATE
         self._counted = False
         self._early_data = b""
         self._answered = 0
