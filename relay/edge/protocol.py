@@ -133,9 +133,8 @@ class EdgeProtocol(RequestHandler):
         self._errors = errors
         self._sweep = sweep
         self._lane = lane
-        # Whether nothing is under way by our own counts: what comes next begins a request.
-        self._lane_open = False
-        self._in_lane = False
+        # Open: nothing is under way by our own counts, what comes next begins a request.
+        self._lane_open = self._in_lane = False
         self._held = b""
         self._stopping = False
         self._header_timeout = header_timeout
@@ -147,9 +146,7 @@ class EdgeProtocol(RequestHandler):
         self._counted = False
         self._early_data = b""
         self._answered = 0
-        self._eof = False
-        self._rejecting = False
-        self._draining = False
+        self._eof = self._rejecting = self._draining = False
         self._body: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -76,8 +76,12 @@ class End(asyncio.Transport):
 
 @dataclass
 class MemorySpool:
-    """Stores in memory; how long that takes, and whether it succeeds, is in the body."""
+    """Stores in memory; how long that takes, and whether it fails, is in the body.
 
+    fails: it does so now and then.
+    """
+
+    fails: bool
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     known: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
@@ -87,7 +91,7 @@ class MemorySpool:
         dice = sha256(event.delivery.body).digest()
         for _ in range(dice[0] % 5):
             await asyncio.sleep(0)
-        if dice[1] < 8:
+        if self.fails and dice[1] < 8:
             raise SpoolUnavailable("the disk is full")
         found, delivery = event.verification, event.delivery
         key = (delivery.endpoint, found.key)
@@ -115,13 +119,13 @@ class Outcome:
 class Lane:
     """An edge without listeners, with the fast lane or without it."""
 
-    def __init__(self, clock: ManualClock, *, fast_lane: bool) -> None:
+    def __init__(self, clock: ManualClock, *, fast_lane: bool, fails: bool = False) -> None:
         self._clock = clock
         self._log = io.BytesIO()
         self._telemetry = Telemetry(Log(_Direct(self._log), clock))
         self._locator = ClientLocator([], ForwardedHeader.X_FORWARDED_FOR)
         self._body = BodyReader(size=MAX_BODY, timeout=timedelta(seconds=5))
-        self._spool = MemorySpool()
+        self._spool = MemorySpool(fails)
         self._connections = Connections(
             total=10, per_address=10, shares_address=self._locator.trusts
         )

@@ -45,8 +45,8 @@ class Lanes:
 
 
 @asynccontextmanager
-async def both_lanes() -> AsyncIterator[Lanes]:
-    lanes = [Lane(ManualClock(AT), fast_lane=fast) for fast in (True, False)]
+async def both_lanes(*, fails: bool = False) -> AsyncIterator[Lanes]:
+    lanes = [Lane(ManualClock(AT), fast_lane=fast, fails=fails) for fast in (True, False)]
     for each in lanes:
         await each.start()
     try:
@@ -270,7 +270,7 @@ def _mutated(dice: Random, raw: bytes) -> bytes:
 async def _compare_pipelines(seed: str, count: int) -> None:
     dice = Random(seed)
     messages = _messages(dice)
-    async with both_lanes() as lanes:
+    async with both_lanes(fails=True) as lanes:
         for number in range(count):
             raw = b"".join(next(messages) for _ in range(dice.choice((1, 1, 1, 2, 3, 4))))
             await lanes.compare(number, cut(dice, raw), peer=dice.randrange(4))
@@ -278,7 +278,7 @@ async def _compare_pipelines(seed: str, count: int) -> None:
 
 async def _compare_mutated(start: int, count: int) -> None:
     """Send messages of every sender, as they are and mutated."""
-    async with both_lanes() as lanes:
+    async with both_lanes(fails=True) as lanes:
         for number in range(start, start + count):
             for sender, writer in SENDERS.items():
                 inspector, delivery = message(sender, writer, number)
