@@ -201,6 +201,8 @@ class Spool(Protocol):
         Proxied deliveries count for none of this. One that is `reconciled` and any other of the
         same key are one event, whichever comes first, whatever their content.
 
+        A duplicate of an event that is dead because it was damaged replaces it and makes it due.
+
         within: seconds until `TimeoutError`; None for no limit.
 
         Raises:

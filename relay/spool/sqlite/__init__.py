@@ -2,9 +2,9 @@
 
 An event is acknowledged after the write-ahead log that holds it has been synced. Writes that wait
 at that moment are committed together, so many senders share one sync. `writer` and `reader` are the
-two threads that work on the file. `intake`, `queue`, `lanes`, `history`, `selection`, `pruning` and
-`refusals` hold the statements, `events` and `tables` what these share; `database` opens, migrates
-and classifies errors; `disk` keeps the file, its reserve and its lock.
+two threads that work on the file. `intake`, `queue`, `lanes`, `recovery`, `history`, `selection`,
+`pruning` and `refusals` hold the statements, `events` and `tables` what these share; `database`
+opens, migrates and classifies errors; `disk` keeps the file, its reserve and its lock.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from relay.spool import (
     Settlement,
     SpoolStats,
 )
-from relay.spool.sqlite import database, disk, events, history, intake, pruning, queue
+from relay.spool.sqlite import database, disk, events, history, intake, pruning, queue, recovery
 from relay.spool.sqlite.database import Migrated, StoreHealth
 from relay.spool.sqlite.disk import Ballast, ProcessLock
 from relay.spool.sqlite.intake import NewEvent, Proxied
@@ -159,9 +159,9 @@ class SqliteSpool:
     async def recover(self, horizon: timedelta) -> int:
         now = self._clock.steady()
         alone = self._process_lock.acquire()
-        recovered = await self._writer.run(queue.recover) if alone else 0
+        recovered = await self._writer.run(recovery.recover) if alone else 0
         self._process_lock.downgrade()
-        advance = partial(queue.advance, now=now, horizon=now + horizon)
+        advance = partial(recovery.advance, now=now, horizon=now + horizon)
         return recovered + await self._writer.run(advance)
 
     def subscribe(self, upstream: str, handoff: Handoff | None) -> None:

@@ -155,7 +155,7 @@ events.body IS NOT NULL AND events.flags < 256 AND EXISTS (
 
 _TAKE_SETTLED: Final = """
 DELETE FROM settled WHERE seq = ? AND state IN {states}
-RETURNING upstream, state, attempts, outcome
+RETURNING upstream, state, attempts, CAST(outcome AS BLOB)
 """
 
 _SEQ: Final = "SELECT seq, endpoint FROM events WHERE id = ?"

@@ -87,12 +87,12 @@ class NewEvent:
     """An event from `put` to its answer.
 
     now: steady time in microseconds. handoff: where a slot is reserved for it, under the lease
-    `token` until `until`.
+    `token` until `until`. mends: it is a copy that has replaced a damaged event.
     """
 
     __slots__ = (
-        *("delivery", "done", "error", "handoff", "now", "result", "row", "subject", "token"),
-        *("until", "withdrawn"),
+        *("delivery", "done", "error", "handoff", "mends", "now", "result", "row", "subject"),
+        *("token", "until", "withdrawn"),
     )
 
     def __init__(self, delivery: VerifiedDelivery, digests: Digests, now: int, done: Done) -> None:
@@ -119,7 +119,7 @@ class NewEvent:
         self.done = done
         self.handoff: Handoff | None = None
         self.token = self.until = 0
-        self.withdrawn = False
+        self.withdrawn = self.mends = False
         self.result: PutResult | None = None
         self.error: SpoolUnavailable | None = None
 
@@ -137,10 +137,10 @@ class NewEvent:
         """Give the slot its lease, or free it; return whether the event is left to be claimed."""
         stored = self.result
         if self.handoff is None:
-            return isinstance(stored, Stored)
+            return self.mends or isinstance(stored, Stored)
         if not isinstance(stored, Stored):
             self.handoff.cancel()
-            return False
+            return self.mends
         leased = event_of(
             self.delivery, conflicts_with=stored.conflicts_with, out_of_order=stored.out_of_order
         )
@@ -181,14 +181,14 @@ def store(
         each.row.seq = seq
         each.row.endpoint = shared.names.number(connection, each.delivery.delivery.endpoint)
         each.row.in_order()
-        each.result = each.error = None
+        each.result, each.error, each.mends = None, None, False
         if each.subject is not None and each.row.flags & events.INITIAL:
             initial.append(each)
         else:
             others.append(each)
     # Initial events go last: they are out of order where a later state has been stored.
     known = _later_states(connection, initial)
-    stored = _insert(connection, shared.digests, others)
+    stored = _insert(connection, shared, others, tally)
     subjects = [(each.subject, each.row.seq) for each in stored if each.subject is not None]
     if subjects:
         connection.executemany(_SUBJECT, subjects)
@@ -199,7 +199,7 @@ def store(
             if known.get(each.subject, each.row.seq) < each.row.seq:
                 each.row.flags |= events.OUT_OF_ORDER
                 each.row.put_seal()
-        stored = stored + _insert(connection, shared.digests, initial)
+        stored = stored + _insert(connection, shared, initial, tally)
     _place(connection, shared, stored, tally)
 
 
@@ -210,7 +210,9 @@ def _later_states(
     return dict(fetch(connection, _LATER, (numbers(subjects),))) if subjects else {}
 
 
-def _insert(connection: apsw.Connection, digests: Digests, new: list[NewEvent]) -> list[NewEvent]:
+def _insert(
+    connection: apsw.Connection, shared: Tables, new: list[NewEvent], tally: Tally
+) -> list[NewEvent]:
     """Insert these; each has its result or its error afterwards. Return those that are stored."""
     if not new:
         return []
@@ -226,7 +228,7 @@ def _insert(connection: apsw.Connection, digests: Digests, new: list[NewEvent]) 
         if each.row.seq in seqs:
             each.result = _stored(each.row)
         else:
-            _resolve_odd(connection, digests, each)
+            _resolve_odd(connection, shared, each, tally)
     return [each for each in new if isinstance(each.result, Stored)]
 
 
@@ -247,11 +249,7 @@ def _place(
             kept.append((row.seq, upstream, tables.TEST, now))
             tally.add(row.endpoint, tables.TEST)
             continue
-        lane = None
-        if names.order(upstream) != tables.UNORDERED:
-            verification = each.delivery.verification
-            endpoint = each.delivery.delivery.endpoint
-            lane = shared.digests.lane(endpoint, verification.subject, verification.key)
+        lane = _lane(shared, each, upstream)
         if each.handoff is None:
             ready.append((upstream, row.seq, now, now, lane))
             tally.add(row.endpoint, tables.PENDING)
@@ -266,44 +264,107 @@ def _place(
         connection.executemany(_KEEP, kept)
 
 
+def _lane(shared: Tables, new: NewEvent, upstream: int) -> int | None:
+    """Return the lane of an event; None where order is not kept."""
+    if shared.names.order(upstream) == tables.UNORDERED:
+        return None
+    verification, endpoint = new.delivery.verification, new.delivery.delivery.endpoint
+    return shared.digests.lane(endpoint, verification.subject, verification.key)
+
+
 # ---- events that are not simply new ---------------------------------------------------------
 
+# Ids as bytes: what is damaged may be no text any more.
 _KNOWN: Final = """
-SELECT id, content, flags FROM events WHERE look = ? AND look IS NOT NULL AND flags < 256
+SELECT seq, CAST(id AS BLOB), content, flags FROM events
+WHERE look = ? AND look IS NOT NULL AND flags < 256
 """
 
-_RESTATED: Final = "SELECT id FROM events WHERE restated = ? AND restated IS NOT NULL"
+_RESTATED: Final = """
+SELECT CAST(id AS BLOB) FROM events WHERE restated = ? AND restated IS NOT NULL
+"""
 
 
-def _resolve_odd(connection: apsw.Connection, digests: Digests, new: NewEvent) -> None:
+def _resolve_odd(connection: apsw.Connection, shared: Tables, new: NewEvent, tally: Tally) -> None:
     """Say what an event is that was not inserted, or insert it as a conflict."""
     row, verification = new.row, new.delivery.verification
-    for first, content, flags in fetch(connection, _KNOWN, (row.look,)):
-        if content == row.content or (flags | row.flags) & events.RECONCILED:
-            new.result = Duplicate(first)
+    for seq, first, content, flags in fetch(connection, _KNOWN, (row.look,)):
+        if _mend(connection, shared, new, seq, tally):
+            new.result, new.mends = Duplicate(_id(first)), True
             return
-        look = digests.conflict(row.look, row.content)
-        for again, _, _ in fetch(connection, _KNOWN, (look,)):
-            new.result = Duplicate(again)
+        if content == row.content or (flags | row.flags) & events.RECONCILED:
+            new.result = Duplicate(_id(first))
+            return
+        look = shared.digests.conflict(row.look, row.content)
+        for _, again, _, _ in fetch(connection, _KNOWN, (look,)):
+            new.result = Duplicate(_id(again))
             return
         if verification.on_conflict is OnConflict.REFUSE:
-            new.result = Conflict(first)
+            new.result = Conflict(_id(first))
             return
-        row.look, row.key_look, row.conflicts_with = look, row.look, first
+        row.look, row.key_look, row.conflicts_with = look, row.look, _id(first)
         row.put_seal()
         if _inserted(connection, row):
             new.result = _stored(row)
             return
     for (first,) in fetch(connection, _RESTATED, (row.restated,)):
-        new.result = Duplicate(first)
+        new.result = Duplicate(_id(first))
         return
     new.error = SpoolUnavailable(f"the id {row.id} is taken")
+
+
+def _id(raw: bytes) -> str:
+    return raw.decode(errors="replace")
 
 
 def _inserted(connection: apsw.Connection, row: EventRow) -> bool:
     before = connection.total_changes()
     connection.execute(_INSERT, row.values())
     return connection.total_changes() != before
+
+
+# ---- copies of damaged events ---------------------------------------------------------------
+
+_DEAD_OF_DAMAGE: Final = """
+SELECT upstream, attempts FROM settled WHERE seq = ? AND state = 3 AND outcome = 'corrupt'
+"""
+
+_DAMAGED: Final = f"SELECT {events.EVENT} FROM events WHERE seq = ?"  # noqa: S608 - columns
+
+_REPLACE: Final = """
+UPDATE events SET content = ?, endpoint = ?, flags = ?, conflicts_with = NULL, head = ?, seal = ?,
+    body = ?
+WHERE seq = ?
+"""
+
+_REVIVE: Final = "DELETE FROM settled WHERE seq = ? AND upstream = ?"
+
+_DUE: Final = "INSERT INTO queue VALUES (?,0,0,?,?,?,?,?,'corrupt',?)"
+
+
+def _mend(
+    connection: apsw.Connection, shared: Tables, new: NewEvent, seq: int, tally: Tally
+) -> bool:
+    """Replace a damaged event by its copy, and make it due; return whether it was one.
+
+    Its id, its time of receipt and its place stay. One that is in conflict is left alone.
+    """
+    row, names = new.row, shared.names
+    upstream = names.number(connection, new.delivery.upstream)
+    for destination, attempts in fetch(connection, _DEAD_OF_DAMAGE, (seq,)):
+        [damaged] = fetch(connection, _DAMAGED, (seq,))
+        event_id, _, received_at, *_ = damaged
+        if destination != upstream or events.event(damaged, names.by_number, upstream) is not None:
+            continue
+        made = events.seal(event_id, received_at, row.flags, None, head=row.head, body=row.body)
+        columns = (row.content, row.endpoint, row.flags, row.head, made, row.body)
+        connection.execute(_REPLACE, (*columns, seq))
+        connection.execute(_REVIVE, (seq, upstream))
+        due = (upstream, seq, attempts, attempts, new.now, new.now, _lane(shared, new, upstream))
+        connection.execute(_DUE, due)
+        tally.move(row.endpoint, tables.DEAD, tables.PENDING)
+        return True
+    return False
 
 
 # ---- proxied deliveries ---------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The statements of the queue: claim, settle, release, recover.
+"""The statements of the queue: claim, settle, release.
 
 A destination moves between `queue`, `inhand` and `settled` by DELETE and INSERT in one transaction.
 A row of `inhand` is found by the token of its lease: that fences, too.
@@ -25,26 +25,39 @@ from relay.core.event import (
 from relay.spool import Claimed, Settlement
 from relay.spool.sqlite import events, lanes, tables
 from relay.spool.sqlite.events import fetch
-from relay.spool.sqlite.tables import Tables, Tally, numbers, read_names
+from relay.spool.sqlite.tables import Tables, Tally, numbers
 
 # ---- rows of the queue ----------------------------------------------------------------------
 
-#: What the tables of unfinished destinations have in common, in the order of `queue`.
-_REST: Final = "seq, attempts, earlier, since, due, last, lane"
+#: What the tables of unfinished destinations have in common, in the order of `queue`. Text is read
+#: as bytes, since not all bytes are text where it is damaged, and written as text again.
+REST: Final = "seq, attempts, earlier, since, due, CAST(last AS BLOB), lane"
 
-_QUEUE: Final = "INSERT INTO queue VALUES (?,?,?,?,?,?,?,?,?,?)"
+_QUEUE: Final = "INSERT INTO queue VALUES (?,?,?,?,?,?,?,?,CAST(? AS TEXT),?)"
 
-_LEASE: Final = "INSERT INTO inhand VALUES (?,?,?,?,?,?,?,?,?,?)"
+_LEASE: Final = "INSERT INTO inhand VALUES (?,?,?,?,?,?,?,?,CAST(? AS TEXT),?)"
 
 _SETTLED: Final = "INSERT INTO settled VALUES (?,?,?,?,?,?,?,?,?)"
 
-QueueRow = tuple[int, int, int, int, int, int, int, int, str | None, int | None]
+QueueRow = tuple[int, int, int, int, int, int, int, int, str | bytes | None, int | None]
 
 
 def enqueue(connection: apsw.Connection, rows: Sequence[QueueRow]) -> None:
     """Insert rows of `queue`."""
     if rows:
         connection.executemany(_QUEUE, rows)
+
+
+def sane(rows: Sequence[events.Row]) -> list[events.Row]:
+    """Return rows of the columns `REST` with a number wherever there has to be one."""
+    return [
+        (seq, *(each if isinstance(each, int) else 0 for each in counts), last, _number(lane))
+        for seq, *counts, last, lane in rows
+    ]
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def aged(since: int, due: int, now: int, opened_at: int) -> tuple[int, int]:
@@ -65,7 +78,7 @@ def aged(since: int, due: int, now: int, opened_at: int) -> tuple[int, int]:
 _SCAN_STEP: Final = 1000
 
 _EXPIRED: Final = f"""
-DELETE FROM inhand WHERE upstream = ? AND until <= ? RETURNING {_REST}
+DELETE FROM inhand WHERE upstream = ? AND until <= ? RETURNING {REST}
 """  # noqa: S608 - columns, no values
 
 _DUE: Final = """
@@ -74,15 +87,15 @@ SELECT at, seq FROM queue WHERE upstream = ? AND place = 1 AND at <= ? ORDER BY 
 
 _TAKE_DUE: Final = f"""
 DELETE FROM queue WHERE upstream = ? AND place = 1 AND at <= ?2 AND (at, seq) <= (?2, ?3)
-RETURNING {_REST}
+RETURNING {REST}
 """  # noqa: S608 - columns, no values
 
 _FIRST_READY: Final = f"""
-SELECT {_REST} FROM queue WHERE upstream = ? AND place = 0 AND at = 0 ORDER BY seq LIMIT ?
+SELECT {REST} FROM queue WHERE upstream = ? AND place = 0 AND at = 0 ORDER BY seq LIMIT ?
 """  # noqa: S608 - columns, no values
 
 _READY: Final = f"""
-SELECT {_REST} FROM queue WHERE upstream = ? AND place = 0 AND at = 0 AND seq IN carray(?)
+SELECT {REST} FROM queue WHERE upstream = ? AND place = 0 AND at = 0 AND seq IN carray(?)
 ORDER BY seq
 """  # noqa: S608 - columns, no values
 
@@ -168,10 +181,10 @@ def claim(
 
 def _make_ready(connection: apsw.Connection, upstream: int, now: int, tally: Tally) -> None:
     """Move what has expired, and what has fallen due, among the ready."""
-    expired = fetch(connection, _EXPIRED, (upstream, now))
+    expired = sane(fetch(connection, _EXPIRED, (upstream, now)))
     tally.move_all(connection, [row[0] for row in expired], tables.LEASED, tables.PENDING)
     due = fetch(connection, _DUE, (upstream, now, _SCAN_STEP))
-    taken = fetch(connection, _TAKE_DUE, (upstream, *due[-1])) if due else []
+    taken = sane(fetch(connection, _TAKE_DUE, (upstream, *due[-1]))) if due else []
     enqueue(connection, [(upstream, tables.READY, 0, *row) for row in (*expired, *taken)])
 
 
@@ -183,10 +196,10 @@ def _take(
         heads = lanes.heads(connection, upstream, limit, _SCAN_STEP)
         if not heads:
             return []
-        rows = fetch(connection, _READY, (upstream, numbers(heads)))
+        rows = sane(fetch(connection, _READY, (upstream, numbers(heads))))
         connection.execute(_TAKE, (upstream, numbers(heads)))
         return rows
-    rows = fetch(connection, _FIRST_READY, (upstream, limit))
+    rows = sane(fetch(connection, _FIRST_READY, (upstream, limit)))
     if rows:
         # They are the first ones: one range.
         connection.execute(_TAKE_FIRST, (upstream, rows[-1][0]))
@@ -238,7 +251,7 @@ def _quarantine(
 Settled = Callable[[Sequence[bool] | SpoolUnavailable], None]
 
 _TAKE_LEASED: Final = f"""
-DELETE FROM inhand WHERE token IN carray(?) RETURNING token, upstream, {_REST}
+DELETE FROM inhand WHERE token IN carray(?) RETURNING token, upstream, {REST}
 """  # noqa: S608 - columns, no values
 
 _ATTEMPT: Final = """
@@ -405,46 +418,4 @@ def _release(
         endpoint = shared.names.number(connection, endpoints[token])
         tally.move(endpoint, tables.LEASED, tables.PENDING)
     tally.write(connection)
-    return len(rows)
-
-
-# ---- recovering -----------------------------------------------------------------------------
-
-_ORPHANED: Final = f"""
-DELETE FROM inhand WHERE until > ? RETURNING upstream, {_REST}
-"""  # noqa: S608 - columns, no values
-
-_PUT_OFF: Final = f"""
-DELETE FROM queue WHERE upstream = ? AND place = 1 AND at > ? RETURNING {_REST}
-"""  # noqa: S608 - columns, no values
-
-
-def recover(connection: apsw.Connection) -> int:
-    """Make every leased event due; return how many. No process may hold a lease."""
-    return _orphan(connection, events.EARLIEST)
-
-
-def advance(connection: apsw.Connection, now: datetime, horizon: datetime) -> int:
-    """Make every event due that would be later than `horizon`; return how many."""
-    time, limit = events.micros(now), events.micros(horizon)
-    with connection:
-        queued: list[QueueRow] = []
-        for upstream in read_names(connection):
-            for row in fetch(connection, _PUT_OFF, (upstream, limit)):
-                seq, attempts, earlier, since, due, last, lane = row
-                rest = (seq, attempts, earlier, *aged(since, due, time, time), last, lane)
-                queued.append((upstream, tables.READY, 0, *rest))
-        enqueue(connection, queued)
-        orphaned = _orphan(connection, limit)
-    return len(queued) + orphaned
-
-
-def _orphan(connection: apsw.Connection, after: int) -> int:
-    """Queue what is leased until later than that."""
-    tally = Tally()
-    with connection:
-        rows = fetch(connection, _ORPHANED, (after,))
-        enqueue(connection, [(row[0], tables.READY, 0, *row[1:]) for row in rows])
-        tally.move_all(connection, [row[1] for row in rows], tables.LEASED, tables.PENDING)
-        tally.write(connection)
     return len(rows)

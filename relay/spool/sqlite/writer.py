@@ -133,6 +133,8 @@ _CALLBACKS_PER_STEP: Final = 16
 # Pages of write-ahead log, 16 MiB; fewer, longer checkpoints write a busy page less often.
 _CHECKPOINT: Final = 4000
 _PAGE: Final = 4096
+# Errors that may be about one piece of a batch, and not about the file.
+_OF_ONE: Final = (apsw.ConstraintError, apsw.TooBigError, apsw.MismatchError, apsw.RangeError)
 # Seconds between tries to allocate the ballast again.
 _RETRY_INTERVAL: Final = 1.0
 
@@ -364,7 +366,10 @@ class Writer:
             if is_disk_full(error, self._connection.system_errno):
                 return False
             batch.fail(partial(self._health.classify, error, self._connection))
-            one_by_one = _concerns_one(error) and len(batch) > 1
+            one_by_one = isinstance(error, _OF_ONE) and len(batch) > 1
+        except UnicodeDecodeError as error:
+            batch.fail(partial(SpoolUnavailable, f"a row of the spool is damaged: {error}"))
+            one_by_one = len(batch) > 1
         except Exception as error:  # noqa: BLE001 - every waiter must get an answer
             self._health.mark_broken(f"the writer failed: {error!r}")
             batch.fail(self._health.failure)
@@ -441,10 +446,3 @@ class Writer:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.Error as error:
             self._health.classify(error, self._connection)
-
-
-def _concerns_one(error: apsw.Error) -> bool:
-    """Return whether an error may be about one piece of a batch, and not about the file."""
-    return isinstance(
-        error, (apsw.ConstraintError, apsw.TooBigError, apsw.MismatchError, apsw.RangeError)
-    )
