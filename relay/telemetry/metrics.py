@@ -1,23 +1,139 @@
-"""Every metric of relay: its counters and histograms, and the gauges that a scrape fills in.
+"""Every metric of relay: counters, histograms, and the gauges that a scrape fills in.
 
 Label values come from the configuration or from a closed list, never from a request.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import product
+from itertools import accumulate, product
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Gauge
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from relay import __version__
 from relay.core.errors import Reason
 from relay.core.request import Verdict
-from relay.telemetry.metric_types import Counter, Histogram, Timestamp
+
+# ---- types ----------------------------------------------------------------------------------
+# Those of the client library take a lock and validate at every increment. Here one thread alone
+# increments, in plain dictionaries; a scrape, which may run in another thread, makes the library's
+# families of them.
+
+#: Label values of one series; their text is shown. The values of one label are all of one type: 0
+#: and "0" would be two series.
+Labels = tuple[str | int, ...]
+
+
+class _LabelledMetric(Collector):
+    """One metric: its name, its help text and its label names."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+        self._name = f"relay_{name}"
+        self._text = text
+        self._labels = tuple(labels)
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())
+
+
+class Counter(_LabelledMetric):
+    """A counter with labels."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+        super().__init__(name, text, labels)
+        self._series: dict[Labels, int] = {}
+
+    def init(self, *labels: str | int) -> None:
+        """Initialise a series to zero, unless it exists."""
+        self._series.setdefault(labels, 0)
+
+    def inc(self, *labels: str | int) -> None:
+        """Increment a series by one."""
+        self._series[labels] = self._series.get(labels, 0) + 1
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, count in self._series.copy().items():
+            family.add_metric(_shown(labels), count)
+        yield family
+
+
+class Timestamp(_LabelledMetric):
+    """The time of the last occurrence, with labels."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+        super().__init__(name, text, labels)
+        self._series: dict[Labels, datetime] = {}
+
+    def set(self, at: datetime, *labels: str | int) -> None:
+        """Set the time of a series."""
+        self._series[labels] = at
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, at in self._series.copy().items():
+            family.add_metric(_shown(labels), at.timestamp())
+        yield family
+
+
+class _Distribution:
+    """One series of a histogram: a count for each bucket, and the sum of the values."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self, bounds: int) -> None:
+        self.counts = [0] * (bounds + 1)
+        self.total = 0.0
+
+
+class Histogram(_LabelledMetric):
+    """A histogram with labels; `bounds` are the upper bounds of its buckets."""
+
+    def __init__(
+        self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]
+    ) -> None:
+        super().__init__(name, text, labels)
+        self._bounds = tuple(bounds)
+        self._bound_labels = (*map(floatToGoString, bounds), "+Inf")
+        self._series: dict[Labels, _Distribution] = {}
+
+    def init(self, *labels: str | int) -> None:
+        """Initialise a series without values, unless it exists."""
+        if labels not in self._series:
+            self._series[labels] = _Distribution(len(self._bounds))
+
+    def observe(self, value: float, *labels: str | int) -> None:
+        """Add one value to a series."""
+        if labels not in self._series:
+            self.init(*labels)
+        series = self._series[labels]
+        series.counts[bisect_left(self._bounds, value)] += 1
+        series.total += value
+
+    def collect(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, series in self._series.copy().items():
+            buckets = zip(self._bound_labels, accumulate(tuple(series.counts)), strict=True)
+            family.add_metric(_shown(labels), list(buckets), series.total)
+        yield family
+
+
+def _shown(labels: Iterable[str | int]) -> list[str]:
+    return [str(label) for label in labels]
+
+
+# ---- what is counted ------------------------------------------------------------------------
 
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 4.0, 10.0)
 _ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -26,9 +142,6 @@ _DELAY_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21
 CONFIRMATIONS = ("confirmed", "contradicted", "not_found", "limited", "error")
 
 C = TypeVar("C", bound=Collector)
-
-
-# ---- counters and histograms ----------------------------------------------------------------
 
 
 class Metrics:
