@@ -1,26 +1,34 @@
 """Settings to parts: the constructions that several modules of this package and commands share.
 
 What only one of them needs is constructed there: `generation` builds endpoints and upstreams,
-`runtime` the parts that live as long as the process, `standalone` those of commands, `spools` the
-spool.
+`runtime` the parts that live as long as the process, `spools` the spool. Allowlists of commands
+are made of the addresses that the running relay last wrote to its state file: they ask no DNS.
 """
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from random import SystemRandom
 
-from relay.allowlist import Allowlist, SourceObserver
+from relay.allowlist import Allowlist, Mode, SourceObserver
 from relay.allowlist.dns_cache import DnsCache
 from relay.allowlist.dns_source import Policy
 from relay.allowlist.registry import HostRegistry, Knock
 from relay.allowlist.resolver import Resolver
 from relay.config import Endpoint as EndpointSettings
 from relay.config import ExpectedSources, Settings, endpoint_options, provider_of, senders
-from relay.core.clock import Clock
-from relay.core.request import ForwardedHeader
+from relay.config.settings import Confirm
+from relay.core.clock import Clock, SystemClock
+from relay.core.errors import RelayError
+from relay.core.ids import event_ids
+from relay.core.rate_limit import TokenBucket
+from relay.core.request import Address, ForwardedHeader
 from relay.delivery.confirmation import StatusClient
 from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import ClientLocator
+from relay.ingest.reconcile import Reconciler, ReconcileTarget
+from relay.ingest.refusals import RefusalReleaser
+from relay.ingest.routing import Routes
+from relay.spool import Spool
 
 # ---- allowlists -----------------------------------------------------------------------------
 
@@ -127,3 +135,99 @@ def status_client(endpoint: EndpointSettings, clock: Clock, stack: AsyncExitStac
     client = StatusClient(url, clock)
     stack.push_async_callback(client.close)
     return client
+
+
+# ---- allowlists as they were last known -----------------------------------------------------
+
+
+def known_registry(settings: Settings, clock: Clock) -> HostRegistry:
+    """Return a registry that holds the addresses in the state file, and refreshes none.
+
+    Raises:
+        RelayError: the state file cannot be read.
+    """
+    cache = dns_cache(settings, clock)
+    if (problem := cache.load()) is not None:
+        raise RelayError(problem)
+    return host_registry(settings, cache, clock, _IgnoreLookups())
+
+
+def known_allowlists(settings: Settings) -> dict[str, tuple[Mode, Allowlist]]:
+    """Return every endpoint's mode and allowlist, by its name.
+
+    Raises:
+        RelayError: the state file cannot be read.
+    """
+    registry = known_registry(settings, SystemClock())
+    return {
+        each.name: (each.allowlist.mode, allowlist(each, registry)) for each in settings.endpoints
+    }
+
+
+class _IgnoreLookups:
+    """A `SourceObserver` where nothing is looked up."""
+
+    def looked_up(self, host: str, result: str) -> None: ...
+
+    def changed(self, host: str, change: str, address: Address) -> None: ...
+
+
+# ---- releasing refusals ---------------------------------------------------------------------
+
+
+def releaser(settings: Settings, spool: Spool) -> RefusalReleaser:
+    """Return a releaser of refusals that verifies by these settings and the addresses last known.
+
+    Raises:
+        RelayError: the state file cannot be read.
+    """
+    clock = SystemClock()
+    registry = known_registry(settings, clock)
+    routes = Routes(bind_endpoint(each, registry) for each in settings.endpoints)
+    return RefusalReleaser(
+        spool,
+        routes=lambda: routes,
+        secrets=settings.every_secret,
+        clock=clock,
+        new_id=event_ids(),
+    )
+
+
+# ---- reconciling ----------------------------------------------------------------------------
+
+
+def unanswerable(endpoint: EndpointSettings) -> str | None:
+    """Return why nothing can be reconciled at this endpoint; None when it can be."""
+    info = provider_of(endpoint).info
+    if info.environments[endpoint.environment].status_api is None:
+        return f"{info.name} cannot be asked for a status"
+    if not endpoint.secrets:
+        return "it has no secrets, and a server key is what the status is asked with"
+    if endpoint.mode == "proxy":
+        return "it passes deliveries on (mode: proxy), and keeps no events"
+    return None
+
+
+def reconciler(
+    endpoint: EndpointSettings, spool: Spool, clock: Clock, stack: AsyncExitStack
+) -> Reconciler:
+    """Return a reconciler of this endpoint; the stack closes its connections."""
+    bound = provider_of(endpoint)
+    confirm = endpoint.confirm or Confirm()
+    target = ReconcileTarget(
+        name=endpoint.name,
+        path=endpoint.path,
+        provider=bound.info.name,
+        environment=endpoint.environment,
+        upstream=endpoint.upstream,
+        inspector=bound.bind(endpoint_options(endpoint, bound.info)),
+        secrets=endpoint.secrets,
+    )
+    return Reconciler(
+        target,
+        api=status_client(endpoint, clock, stack),
+        bucket=TokenBucket(confirm.rate),
+        spool=spool,
+        clock=clock,
+        new_id=event_ids(),
+    )

@@ -18,7 +18,7 @@ from netaddr import IPNetwork, IPSet
 from relay.admin.serializers import entry_json
 from relay.allowlist import Allowlist, Entry, Mode
 from relay.allowlist.networks import merge, parse_network
-from relay.app.standalone import known_allowlists
+from relay.app.builder import known_allowlists
 from relay.cli.common import (
     CONFIG,
     DEFAULT_CONFIG,

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from relay.app import standalone
+from relay.app import builder
 from relay.app.spools import existing_spool
 from relay.cli.common import (
     CONFIG,
@@ -96,7 +96,7 @@ def _left_over(remaining: int) -> str:
 def _endpoint(settings: Settings, name: str) -> Endpoint:
     for each in settings.endpoints:
         if each.name == name:
-            if (problem := standalone.unanswerable(each)) is not None:
+            if (problem := builder.unanswerable(each)) is not None:
                 raise typer.BadParameter(f"{name}: {problem}")
             return each
     raise typer.BadParameter(unknown_endpoint(name, (each.name for each in settings.endpoints)))
@@ -136,7 +136,7 @@ async def _ask(
     async with AsyncExitStack() as stack:
         spool = await existing_spool(settings)
         stack.push_async_callback(spool.close)
-        reconciler = standalone.reconciler(endpoint, spool, SystemClock(), stack)
+        reconciler = builder.reconciler(endpoint, spool, SystemClock(), stack)
         progress = stack.enter_context(_progress())
         task = progress.add_task(endpoint.name, total=len(remaining))
         for order in remaining:

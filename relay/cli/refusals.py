@@ -16,7 +16,7 @@ from relay.admin.serializers import (
     refusals_json,
     release_json,
 )
-from relay.app import standalone
+from relay.app import builder
 from relay.cli.common import (
     AFTER,
     CONFIG,
@@ -122,4 +122,4 @@ def release(
 
 
 def _with_releaser(settings: Settings, work: Callable[[RefusalReleaser], Awaitable[T]]) -> T:
-    return with_spool(settings, lambda spool: work(standalone.releaser(settings, spool)))
+    return with_spool(settings, lambda spool: work(builder.releaser(settings, spool)))

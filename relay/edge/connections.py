@@ -1,15 +1,20 @@
-"""Limits on open connections; and the peer of a connection.
+"""Open connections: limits on them, one sweep for their deadlines, and the peer of each.
 
 Connections are limited in all and from one address. Many clients share the connections of one
 trusted proxy: there, the requests of each client are limited instead (`relay.ingest`).
+
+One sweep keeps the deadlines of all connections, instead of a timer for each. What falls due in the
+same moment, because a thousand senders stalled together, is dealt with a few connections at a time,
+so that the event loop goes on with everything else meanwhile.
 """
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Protocol
+from typing import Final, Protocol
 
+from relay.core.clock import Clock
 from relay.core.errors import Refusal
 from relay.core.request import Ack, Address, Via
 from relay.ingest.client_address import ClientKey, client_key, unmap_ipv4
@@ -94,3 +99,65 @@ class ConnectionErrors(Protocol):
 
     def fault(self, peer: Address, error: BaseException | None) -> Ack:
         """Log the error if there is one, record a fault of ours and return its answer."""
+
+
+# ---- deadlines ------------------------------------------------------------------------------
+
+#: Seconds between two sweeps: a deadline is kept at most so much late.
+SWEEP_INTERVAL: Final = 0.25
+
+#: Overdue connections that are dealt with in one iteration of the event loop.
+SWEEP_BATCH_SIZE: Final = 4
+
+#: A connection without a deadline.
+NEVER: Final = float("inf")
+
+
+class Deadlined(Protocol):
+    """A connection that is swept. `due`: monotonic time when something must have happened."""
+
+    due: float
+
+    def expire(self, now: float) -> None:
+        """Act on a deadline that has passed. `due` lies behind `now` when this returns."""
+
+
+class Sweep:
+    """The connections that are swept.
+
+    idle_due: when a connection that falls idle now is to be closed; renewed by each sweep.
+    """
+
+    def __init__(self, clock: Clock, keepalive: float) -> None:
+        """Take the clock of all deadlines, and for how many seconds an idle connection is kept."""
+        self._clock = clock
+        self._keepalive = keepalive
+        self._connections: set[Deadlined] = set()
+        self.now = clock.monotonic
+        self.idle_due = self.now() + keepalive
+
+    def add(self, connection: Deadlined) -> None:
+        """Sweep this connection, too."""
+        self._connections.add(connection)
+
+    def remove(self, connection: Deadlined) -> None:
+        """Sweep this connection no more. One that is not swept is skipped."""
+        self._connections.discard(connection)
+
+    async def run(self) -> None:
+        """Sweep periodically, until cancelled."""
+        while True:
+            await self._clock.sleep(SWEEP_INTERVAL)
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """Expire what is overdue, a few connections in each iteration of the event loop."""
+        now = self.now()
+        self.idle_due = now + self._keepalive
+        overdue = [each for each in self._connections if each.due <= now]
+        for number, each in enumerate(overdue, 1):
+            # Meanwhile it may have gone on, or ended.
+            if each.due <= now and each in self._connections:
+                each.expire(now)
+            if not number % SWEEP_BATCH_SIZE:
+                await asyncio.sleep(0)

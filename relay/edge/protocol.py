@@ -7,9 +7,8 @@ error pages.
 """
 
 import asyncio
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, cast
 
-from aiohttp import http_exceptions
 from aiohttp.streams import StreamReader
 from aiohttp.web import BaseRequest, Server, StreamResponse
 from aiohttp.web_protocol import RequestHandler
@@ -17,53 +16,16 @@ from aiohttp.web_protocol import RequestHandler
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack
 from relay.edge.answers import closing_bytes, to_response
-from relay.edge.connections import ConnectionErrors, Connections, PeerInfo, peer_info_of
+from relay.edge.connections import (
+    NEVER,
+    ConnectionErrors,
+    Connections,
+    PeerInfo,
+    Sweep,
+    peer_info_of,
+)
 from relay.edge.fast_lane import FastLane
-from relay.edge.framing import Framing, begins_request
-from relay.edge.sweep import NEVER, Sweep
-
-# ---- parse errors ---------------------------------------------------------------------------
-
-
-class FramingError(http_exceptions.BadHttpMessage):
-    """A refusal of `Framing` as an error of aiohttp's parser."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__("")
-        self.refusal = refusal
-
-
-class RejectingParser:
-    """A parser of aiohttp's interface that raises `FramingError` whatever it is fed.
-
-    It replaces a connection's parser once the framing is broken. What `Framing` refuses is never
-    fed to the real one, and only an error of the parser makes aiohttp queue an error answer behind
-    the answers of the requests before it, and close the connection after that.
-    """
-
-    def __init__(self, problem: Refusal) -> None:
-        self._problem = problem
-
-    def feed_data(self, _: bytes) -> NoReturn:
-        raise FramingError(self._problem)
-
-    def message_consumed(self) -> None:
-        """Do nothing: no messages are queued in here."""
-
-
-def refusal_of(error: BaseException | None) -> Refusal:
-    """Return the refusal for an error of the parser, by its class: its text quotes the request.
-
-    `Framing` refuses a head with too many fields before aiohttp, which has no class for that.
-    """
-    if isinstance(error, FramingError):
-        return error.refusal
-    if isinstance(error, http_exceptions.LineTooLong):
-        return Refusal(Reason.HEADERS_TOO_LARGE)
-    return Refusal(Reason.BODY_MALFORMED, f"not HTTP: {type(error).__name__}")
-
-
-# ---- the connection -------------------------------------------------------------------------
+from relay.edge.framing import Framing, RejectingParser, begins_request, refusal_of
 
 _BODY_LATE: Final = Refusal(Reason.BODY_TIMEOUT)
 

@@ -9,11 +9,10 @@ from aiohttp.web import Server
 from aiohttp.web_protocol import RequestHandler
 
 from relay.core.clock import Clock
-from relay.edge.connections import ConnectionErrors, Connections, PeerInfo
+from relay.edge.connections import ConnectionErrors, Connections, PeerInfo, Sweep
 from relay.edge.fast_lane import FastLane
 from relay.edge.framing import MAX_FIELDS, MAX_LINE
 from relay.edge.protocol import EdgeProtocol
-from relay.edge.sweep import Sweep
 
 #: aiohttp's parser stops at these sizes, which bound what one request head may cost. Bodies stay
 #: as they came, and the log is ours.

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from relay.allowlist import Entry, Mode
 from relay.allowlist.networks import parse_network
 from relay.app import builder
-from relay.app.standalone import known_registry
+from relay.app.builder import known_registry
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, endpoint_options, provider_of
 from relay.config.inline_provider import InlineProvider

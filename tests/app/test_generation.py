@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from relay.allowlist.registry import Knock, KnockResult
-from relay.app import builder, standalone
+from relay.app import builder
 from relay.app.generation import Close, Entry, LiveConfig, LiveConfigBuilder, Usage, UsagePool
 from relay.app.runtime import Addresses, App
 from relay.config.loader import load_text
@@ -360,7 +360,7 @@ async def configs(tmp_path: Path) -> AsyncIterator[LiveConfigBuilder]:
     settings = good(GOOD)
     spool = await open_spool(tmp_path / "relay.db", clock)
     registry = builder.host_registry(
-        settings, builder.dns_cache(settings, clock), clock, standalone._IgnoreLookups()
+        settings, builder.dns_cache(settings, clock), clock, builder._IgnoreLookups()
     )
     made = LiveConfigBuilder(
         registry=registry,

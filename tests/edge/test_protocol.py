@@ -13,8 +13,7 @@ import pytest
 from aiohttp import http_exceptions
 
 from relay.core.errors import Reason, Refusal
-from relay.edge.framing import MAX_FIELDS, MAX_LINE
-from relay.edge.protocol import RejectingParser, refusal_of
+from relay.edge.framing import MAX_FIELDS, MAX_LINE, RejectingParser, refusal_of
 from relay.spool import Query
 from tests.edge.smuggling import forms
 from tests.harness.clock import run_loop_until
