@@ -334,7 +334,7 @@ def _held(
 ) -> Iterator[tuple[Settlement, int, list[Any]]]:
     """Yield what is to be recorded, its time and its row; note for each whether there was one."""
     for group in groups:
-        group.recorded = []
+        group.recorded, group.error = [], None
         for each in group.given:
             row = held.pop(each.lease.token, None)
             group.recorded.append(row is not None)

@@ -125,8 +125,7 @@ _GROUP_MIN: Final = 4
 _BATCH_WINDOW: Final = 0.005
 # Seconds that outcomes wait for new events to be written with.
 _DEFER_TIMEOUT: Final = 0.02
-# Answers that are given in one iteration of the event loop.
-_CALLBACKS_PER_STEP: Final = 16
+_CALLBACKS_PER_STEP: Final = 16  # answers in one iteration of the event loop
 
 # ---- the writing thread ---------------------------------------------------------------------
 
@@ -418,6 +417,9 @@ class Writer:
                 raise
         except Exception as error:  # noqa: BLE001 - it belongs to the caller of the work
             request.error = error
+        if request.error is not None:
+            # What it has undone may have been a new name.
+            self._shared.names.refresh(self._connection)
 
     def _roll_back(self) -> None:
         """Roll back a transaction that is still open."""

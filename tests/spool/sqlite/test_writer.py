@@ -454,6 +454,40 @@ async def test_one_event_that_cannot_be_stored_leaves_the_others_alone(start: St
     assert len(table.handoff.taken) == 2
 
 
+async def test_outcomes_beside_an_event_that_cannot_be_stored_are_recorded(start: Start) -> None:
+    table = Table(start())
+    table.put("1")
+    await table.answered(1)
+    table.settle()
+    bad = table.put("2")
+    bad.row.content = None  # type: ignore[assignment]
+    await table.written(1)
+    assert table.settled == [[True]]
+    await run_loop_until(lambda: len(table.answers) == 2)
+    assert isinstance(table.answers[1], SpoolUnavailable)
+
+
+async def test_a_name_that_failed_work_has_added_is_none(start: Start) -> None:
+    """What it has undone must not be used by the work behind it."""
+    writer = start()
+    gate, _ = await hold(writer)
+
+    def number(connection: apsw.Connection) -> int:
+        return writer._shared.names.number(connection, "billing")
+
+    def undone(connection: apsw.Connection) -> None:
+        with connection:
+            number(connection)
+            raise KeyError("undone")
+
+    failing, adding = writer.submit(undone), writer.submit(number)
+    gate.go_on.set()
+    results = await asyncio.gather(failing, adding, return_exceptions=True)
+    assert isinstance(results[0], KeyError)
+    assert await writer.run(names) == ["billing"]
+    assert results[1] == 1
+
+
 async def test_an_event_that_was_withdrawn_is_not_stored(start: Start) -> None:
     table = Table(start())
     gate, held = await hold(table.writer)
