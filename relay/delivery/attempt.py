@@ -5,7 +5,7 @@ least once, not exactly once.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,7 +13,7 @@ from random import Random
 from typing import Protocol
 
 from relay.core.clock import Clock
-from relay.core.concurrency import Cancel, called_back
+from relay.core.concurrency import Cancel
 from relay.core.errors import LeaseLost, SpoolUnavailable
 from relay.core.event import (
     AttemptRecord,
@@ -35,11 +35,13 @@ from relay.core.rate_limit import backoff_pause
 from relay.delivery.circuit_breaker import CircuitBreaker
 from relay.delivery.retry import RetryPolicy, decide, may_go_unconfirmed
 from relay.delivery.sender import Cause
-from relay.spool import Spool, SpoolBroken
+from relay.spool import Settlement, Spool, SpoolBroken
 
 # Back-off between tries to settle while the spool is unavailable, in seconds.
 _FIRST_PAUSE = 0.1
 _MAX_PAUSE = 5.0
+
+_MICROSECOND = timedelta(microseconds=1)
 
 _OUTCOMES = {
     Delivered: "delivered",
@@ -79,6 +81,9 @@ class Confirmer(Protocol):
     def strict(self, event: Event) -> bool:
         """Return whether the event may never be sent unconfirmed."""
 
+    def concerns(self, event: Event) -> bool:
+        """Return whether `confirm` has anything to say about this event."""
+
     async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
         """Ask the event's provider, within a known time; None where nothing is to be asked.
 
@@ -90,6 +95,9 @@ class _NoConfirmation:
     """A `Confirmer` that asks for no event."""
 
     def strict(self, event: Event) -> bool:  # noqa: ARG002 - of any event
+        return False
+
+    def concerns(self, event: Event) -> bool:  # noqa: ARG002 - of any event
         return False
 
     async def confirm(self, event: Event) -> None:  # noqa: ARG002 - of any event
@@ -128,8 +136,49 @@ class Upstream:
     url: str = ""
 
 
+class Attempt:
+    """One attempt under way.
+
+    began: the steady time of its start.
+    cancel: drops its confirmation or its request.
+    settlement, duration: what came of it, and its seconds, once it has ended.
+    on_answered: called when the upstream has room for another attempt.
+    on_settled: called last, with whether the event needs no further attempt.
+    """
+
+    __slots__ = (
+        "began",
+        "cancel",
+        "duration",
+        "lease",
+        "on_answered",
+        "on_settled",
+        "settlement",
+    )
+
+    cancel: Cancel
+    duration: float
+    settlement: Settlement
+
+    def __init__(
+        self,
+        lease: Lease,
+        began: datetime,
+        on_answered: Callable[[], None],
+        on_settled: Callable[[bool], None],
+    ) -> None:
+        self.lease = lease
+        self.began = began
+        self.on_answered = on_answered
+        self.on_settled = on_settled
+
+
 class AttemptRunner:
-    """Runs the attempts of one upstream and settles them."""
+    """Runs the attempts of one upstream, and settles those together that end together.
+
+    An attempt is an object with callbacks. Only one that its provider is asked about, and one that
+    the spool does not settle at once, has a task.
+    """
 
     def __init__(
         self,
@@ -147,79 +196,115 @@ class AttemptRunner:
         self._clock = clock
         self._dice = dice
         self._observer = observer
-        self._in_flight: set[asyncio.Timeout] = set()
+        # In the order of their start.
+        self._under_way: dict[Attempt, None] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: list[Attempt] = []
+
+    def start(
+        self,
+        lease: Lease,
+        began: datetime,
+        on_answered: Callable[[], None],
+        on_settled: Callable[[bool], None],
+    ) -> None:
+        """Attempt one event and settle the outcome; the callbacks are called later, once each.
+
+        An event that the rate limit of its confirmation holds back is released as untried, and no
+        attempt is reported.
+
+        began: the steady time at which the attempt starts.
+        on_answered: called before the outcome is settled.
+        """
+        attempt = Attempt(lease, began, on_answered, on_settled)
+        self._under_way[attempt] = None
+        if self._upstream.confirmer.concerns(lease.event):
+            attempt.cancel = self._run(self._confirm(attempt))
+        else:
+            self._send(attempt, lease)
 
     def cut(self) -> None:
         """Cut short the attempts that are under way; their events are due again at once."""
-        now = asyncio.get_running_loop().time()
-        for attempt in self._in_flight:
-            attempt.reschedule(now)
+        for attempt in list(self._under_way):
+            attempt.cancel()
+            self._end(attempt, Unreachable(Cause.SHUTDOWN))
 
-    async def deliver(
-        self, lease: Lease, began: datetime, on_answered: Callable[[], None] = lambda: None
-    ) -> bool:
-        """Attempt one event and settle the outcome; return whether it needs no further attempt.
+    def abandon(self) -> None:
+        """Drop everything that is under way: nothing is settled or reported any more."""
+        for attempt in self._under_way:
+            attempt.cancel()
+        self._under_way.clear()
+        for task in self._tasks:
+            task.cancel()
 
-        Raises nothing but for cancellation. An event that the rate limit of its confirmation holds
-        back is released as untried, and no attempt is reported.
+    def _run(self, work: Coroutine[None, None, None]) -> Cancel:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-        began: the steady time at which the attempt starts.
-        on_answered: called between the two, when the upstream has room for another attempt.
-        """
+        def cancel() -> None:
+            task.cancel()
+
+        return cancel
+
+    # ---- confirming and sending -----------------------------------------------------------------
+
+    async def _confirm(self, attempt: Attempt) -> None:
+        upstream, lease = self._upstream, attempt.lease
         try:
-            outcome = await self._try(lease)
-            ended = self._clock.steady()
-            self._update_breaker(lease.event.id, outcome, ended)
-            on_answered()
-            if isinstance(outcome, RateLimited):
-                await self._postpone(lease, outcome, ended)
-                return False
-            decision = self._decide(outcome, lease, ended)
-            recorded = await self._settle(lease, decision, outcome)
-            self._observer.attempted(
-                attempt_record(
-                    lease,
-                    outcome,
-                    _DECISIONS[type(decision)] if recorded else "lost",
-                    duration=(ended - began).total_seconds(),
-                    now=self._clock.now(),
-                    due=decision.due if recorded and isinstance(decision, RetryAt) else None,
-                )
+            result = await upstream.confirmer.confirm(lease.event)
+        except Exception as fault:  # noqa: BLE001 - as of an event that cannot be sent
+            self._end_by_fault(attempt, fault)
+            return
+        if isinstance(result, Confirmed):
+            self._send(attempt, replace(lease, confirmed=result.state))
+        elif isinstance(result, RateLimited) or (
+            result is not None
+            and (
+                result.final
+                or upstream.confirmer.strict(lease.event)
+                or not may_go_unconfirmed(lease, self._clock.steady(), upstream.retry)
             )
-            return recorded and not isinstance(decision, RetryAt)
+        ):
+            self._end(attempt, result)
+        else:
+            self._send(attempt, lease)
+
+    def _send(self, attempt: Attempt, lease: Lease) -> None:
+        try:
+            attempt.cancel = self._upstream.sender.attempt(lease, partial(self._end, attempt))
+        except Exception as fault:  # noqa: BLE001 - a poisoned event uses up its attempts, then is dead
+            loop = asyncio.get_running_loop()
+            attempt.cancel = loop.call_soon(self._end_by_fault, attempt, fault).cancel
+
+    def _end_by_fault(self, attempt: Attempt, fault: Exception) -> None:
+        self._observer.dispatch_error(self._upstream.name, attempt.lease.event.id, fault)
+        self._end(attempt, Unreachable(Cause.FAULT))
+
+    # ---- deciding -------------------------------------------------------------------------------
+
+    def _end(self, attempt: Attempt, outcome: AttemptResult | RateLimited) -> None:
+        """End an attempt, unless it has ended. Never raises: connections call it."""
+        if attempt not in self._under_way:
+            return
+        del self._under_way[attempt]
+        lease = attempt.lease
+        try:
+            now = self._clock.steady()
+            self._update_breaker(lease.event.id, outcome, now)
+            if isinstance(outcome, RateLimited):
+                self._run(self._postpone(attempt, outcome, now))
+            else:
+                decision = self._decide(outcome, lease, now)
+                took = (now - attempt.began) // _MICROSECOND
+                attempt.duration = took / 1_000_000
+                attempt.settlement = Settlement(lease, decision, outcome, took)
+                self._settle_soon(attempt)
         except Exception as fault:  # noqa: BLE001 - one event must not stop the others
             # It is due again when its lease has expired.
             self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
-            return False
-
-    async def _try(self, lease: Lease) -> AttemptResult | RateLimited:
-        attempt = asyncio.timeout(None)
-        try:
-            async with attempt:
-                self._in_flight.add(attempt)
-                return await self._confirm_and_send(lease)
-        except Exception as fault:  # noqa: BLE001 - a poisoned event uses up its attempts, then is dead
-            if attempt.expired():
-                return Unreachable(Cause.SHUTDOWN)
-            self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
-            return Unreachable(Cause.FAULT)
-        finally:
-            self._in_flight.discard(attempt)
-
-    async def _confirm_and_send(self, lease: Lease) -> AttemptResult | RateLimited:
-        upstream, event = self._upstream, lease.event
-        result = await upstream.confirmer.confirm(event)
-        if isinstance(result, RateLimited):
-            return result
-        if isinstance(result, Confirmed):
-            lease = replace(lease, confirmed=result.state)
-        elif result is not None and (
-            result.final
-            or upstream.confirmer.strict(event)
-            or not may_go_unconfirmed(lease, self._clock.steady(), upstream.retry)
-        ):
-            return result
-        return await called_back(partial(upstream.sender.attempt, lease))
+            asyncio.get_running_loop().call_soon(attempt.on_settled, False)
+        attempt.on_answered()
 
     def _update_breaker(
         self, event_id: str, outcome: AttemptResult | RateLimited, now: datetime
@@ -232,36 +317,105 @@ class AttemptRunner:
             self._breaker.record_failure(event_id, now.timestamp())
 
     def _decide(self, outcome: AttemptResult, lease: Lease, now: datetime) -> Decision:
+        if isinstance(outcome, Delivered):
+            return Done()
         if isinstance(outcome, Unreachable) and outcome.cause == Cause.SHUTDOWN:
             return RetryAt(now)
         return decide(outcome, lease, now, self._upstream.retry, self._dice)
 
-    async def _settle(self, lease: Lease, decision: Decision, outcome: AttemptResult) -> bool:
-        """Return whether the outcome is in the spool."""
-        return await self._write(lease, partial(self._spool.settle, lease, decision, outcome))
+    # ---- settling -------------------------------------------------------------------------------
 
-    async def _postpone(self, lease: Lease, limited: RateLimited, now: datetime) -> None:
+    def _settle_soon(self, attempt: Attempt) -> None:
+        """Settle this at the end of the loop's iteration, with all that has ended by then."""
+        self._ended.append(attempt)
+        if len(self._ended) == 1:
+            asyncio.get_running_loop().call_soon(self._settle_ended)
+
+    def _settle_ended(self) -> None:
+        batch, self._ended = self._ended, []
+        settlements = [each.settlement for each in batch]
+        try:
+            self._spool.settle_all(settlements, partial(self._on_settled, batch))
+        except Exception as fault:  # noqa: BLE001 - each is tried apart, which tells whose it is
+            self._on_settled(batch, fault)
+
+    def _on_settled(self, batch: Sequence[Attempt], recorded: Sequence[bool] | Exception) -> None:
+        if isinstance(recorded, Exception):
+            for each in batch:
+                self._run(self._settle_later(each, recorded))
+            return
+        now = self._clock.now()
+        for each, is_recorded in zip(batch, recorded, strict=True):
+            self._report(each, is_recorded, now)
+
+    def _report(self, attempt: Attempt, recorded: bool, now: datetime) -> None:
+        decision = attempt.settlement.decision
+        due = decision.due if recorded and isinstance(decision, RetryAt) else None
+        self._observer.attempted(
+            attempt_record(
+                attempt.lease,
+                attempt.settlement.outcome,
+                _DECISIONS[type(decision)] if recorded else "lost",
+                duration=attempt.duration,
+                now=now,
+                due=due,
+            )
+        )
+        attempt.on_settled(recorded and due is None)
+
+    # ---- what the spool does not write at once --------------------------------------------------
+
+    async def _settle_later(self, attempt: Attempt, fault: Exception) -> None:
+        """Settle one outcome apart, after an error."""
+        ended = attempt.settlement
+        settle = partial(self._spool.settle, attempt.lease, ended.decision, ended.outcome)
+        try:
+            recorded = await self._write(attempt.lease, settle, fault)
+            self._report(attempt, recorded, self._clock.now())
+        except Exception as unforeseen:  # noqa: BLE001 - it is due again when the lease has expired
+            self._observer.dispatch_error(self._upstream.name, attempt.lease.event.id, unforeseen)
+            attempt.on_settled(False)
+
+    async def _postpone(self, attempt: Attempt, limited: RateLimited, now: datetime) -> None:
         """Release the event as untried; what it waits does not count against `give_up_after`."""
         due = now + timedelta(seconds=limited.seconds)
-        await self._write(lease, partial(self._spool.release, lease, due))
+        try:
+            await self._write(attempt.lease, partial(self._spool.release, attempt.lease, due))
+        except Exception as fault:  # noqa: BLE001 - it is due again when the lease has expired
+            self._observer.dispatch_error(self._upstream.name, attempt.lease.event.id, fault)
+        attempt.on_settled(False)
 
-    async def _write(self, lease: Lease, write: Callable[[], Awaitable[None]]) -> bool:
-        """Return whether it is written; retry until the lease expires."""
+    async def _write(
+        self,
+        lease: Lease,
+        write: Callable[[], Awaitable[None]],
+        fault: Exception | None = None,
+    ) -> bool:
+        """Return whether it is written; retry until the lease expires.
+
+        fault: how a first try has failed.
+
+        Raises:
+            Exception: unless it is `SpoolUnavailable`.
+        """
         tries = 0
         while True:
             try:
+                if fault is not None:
+                    raise fault
                 await write()
             except LeaseLost:
                 return False
-            except SpoolUnavailable as fault:
-                self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
+            except SpoolUnavailable as unavailable:
+                self._observer.dispatch_error(self._upstream.name, lease.event.id, unavailable)
                 pause = backoff_pause(_FIRST_PAUSE, _MAX_PAUSE, tries)
                 tries += 1
                 late = self._clock.steady() + timedelta(seconds=pause) >= lease.until
-                if late or isinstance(fault, SpoolBroken):
+                if late or isinstance(unavailable, SpoolBroken):
                     return False
             else:
                 return True
+            fault = None
             await self._clock.sleep(pause)
 
 

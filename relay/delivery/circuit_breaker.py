@@ -82,6 +82,8 @@ class CircuitBreaker:
         self._trial: str | None = None
         # How many attempts may be under way in slow start; None without a limit.
         self._limit: int | None = None
+        #: Whether any number of attempts may start: closed, without slow start or a pause.
+        self.is_unlimited = True
 
     @property
     def is_open(self) -> bool:
@@ -111,6 +113,8 @@ class CircuitBreaker:
 
     def record_success(self) -> None:
         """Close: the service answered, whatever its answer."""
+        if self.is_unlimited and not self._failures:
+            return
         slow_start = self._policy.slow_start
         if slow_start is not None and self._is_open:
             self._limit = slow_start.first
@@ -121,6 +125,7 @@ class CircuitBreaker:
         self._is_open, self._paused_until, self._trial = False, float("-inf"), None
         self._failures = 0
         self._events.clear()
+        self.is_unlimited = self._limit is None
 
     def record_failure(
         self, event_id: str, now: float, retry_after: timedelta | None = None
@@ -140,6 +145,7 @@ class CircuitBreaker:
         if retry_after is not None:
             pause = min(retry_after.total_seconds(), self._policy.longest_pause)
             self._paused_until = max(self._paused_until, now + pause)
+            self.is_unlimited = False
 
     def ignore(self, event_id: str) -> None:
         """An attempt ended for a reason of ours and says nothing about the service."""
@@ -147,5 +153,5 @@ class CircuitBreaker:
             self._trial = None
 
     def _open(self, now: float) -> None:
-        self._is_open, self._trial = True, None
+        self._is_open, self._trial, self.is_unlimited = True, None, False
         self._paused_until = now + self._backoff.next()

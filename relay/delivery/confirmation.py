@@ -166,6 +166,9 @@ class StatusConfirmer:
         target = self._targets.get(event.endpoint)
         return self._is_orphan(event) if target is None else target.strict
 
+    def concerns(self, event: Event) -> bool:
+        return event.endpoint in self._targets or self._is_orphan(event)
+
     async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
         """Ask about an event, within `MAX_CONFIRMATION`; nothing is waited for but the answer.
 

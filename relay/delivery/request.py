@@ -148,7 +148,7 @@ def field_lines(lease: Lease, now: datetime, signer: Signer | None) -> str:
         signature = f"\r\nwebhook-signature: {signer.sign(event.id, timestamp, event.body)}"
     configured = _from_configuration(event.endpoint, event.provider, event.environment)
     client = "" if event.reconciled else f"\r\nRelay-Client-Address: {event.client}"
-    signed = f"\r\nRelay-Signed: {_visible(', '.join(event.signed))}" if event.signed else ""
+    signed = _signed_line(event.signed) if event.signed else ""
     if _LINE_END.search(event.id) or _LINE_END.search(client, 2):
         raise ValueError("an id or an address of this event holds a line break")
     return (
@@ -207,6 +207,11 @@ def _from_configuration(endpoint: str, provider: str, environment: str) -> str:
         f"\r\nRelay-Provider: {_visible(provider)}"
         f"\r\nRelay-Environment: {_visible(environment)}"
     )
+
+
+@lru_cache(maxsize=1024)
+def _signed_line(signed: tuple[str, ...]) -> str:
+    return f"\r\nRelay-Signed: {_visible(', '.join(signed))}"
 
 
 def _visible(text: str) -> str:

@@ -110,7 +110,6 @@ class UpstreamWorker:
         )
         # The last lease in the queue waits for all before it, each as long as an attempt may take.
         self._lease_time = upstream.timeout * PREFETCH + LEASE_MARGIN
-        self._group: asyncio.TaskGroup | None = None
         # Replaced workers of the same URL that may have attempts under way; the one that replaces
         # this one.
         self._predecessors: list[UpstreamWorker] = []
@@ -138,25 +137,30 @@ class UpstreamWorker:
         exceed the concurrency.
         """
         try:
-            async with asyncio.TaskGroup() as self._group:
-                for worker in predecessors:
-                    if worker.upstream.url == self.upstream.url:
-                        worker.successor = self
-                        self._predecessors.append(worker)
-                for worker in predecessors:
-                    await worker.claiming_ended.wait()
-                try:
-                    await self._claim_until_stopped()
-                finally:
-                    self._spool.subscribe(self.name, None)
-                self.claiming_ended.set()
-                while self._reserved:
-                    self._capacity_changed.clear()
-                    await self._capacity_changed.wait()
-                await self._release_unstartable()
+            for worker in predecessors:
+                if worker.upstream.url == self.upstream.url:
+                    worker.successor = self
+                    self._predecessors.append(worker)
+            for worker in predecessors:
+                await worker.claiming_ended.wait()
+            try:
+                await self._claim_until_stopped()
+            finally:
+                self._spool.subscribe(self.name, None)
+            self.claiming_ended.set()
+            while self._reserved:
+                await self._wait_for_change()
+            await self._release_unstartable()
+            while self._in_flight or self._settling:
+                await self._wait_for_change()
         finally:
+            self._runner.abandon()
             self.claiming_ended.set()
             self.ended.set()
+
+    async def _wait_for_change(self) -> None:
+        self._capacity_changed.clear()
+        await self._capacity_changed.wait()
 
     def stop(self) -> None:
         """Start no further attempt; `run` ends with the last one under way."""
@@ -209,6 +213,8 @@ class UpstreamWorker:
             return 0
         leased = self._reserved + self._claiming + len(self._queue) + self._in_flight
         free = self.upstream.concurrency * PREFETCH - leased - self._settling
+        if self.breaker.is_unlimited:
+            return free
         allowance = self.breaker.permits(self._clock.steady().timestamp(), leased)
         return free if allowance is None else min(free, allowance)
 
@@ -289,15 +295,16 @@ class UpstreamWorker:
                 self._work_arrived.set()
                 continue
             self._in_flight += 1
-            self.breaker.on_start(lease.event.id, now.timestamp())
-            if self._group is None:
-                raise RuntimeError("no attempt can start before `run`")
-            self._group.create_task(self._deliver(lease, now))
+            if not self.breaker.is_unlimited:
+                self.breaker.on_start(lease.event.id, now.timestamp())
+            self._runner.start(lease, now, self._on_answered, self._on_settled)
 
     def _free_slots(self, now: datetime) -> int:
         if self._stopping:
             return 0
         free = self.upstream.concurrency - self._in_flight_together()
+        if self.breaker.is_unlimited:
+            return free
         allowance = self.breaker.permits(now.timestamp(), self._in_flight)
         return free if allowance is None else min(free, allowance)
 
@@ -308,25 +315,24 @@ class UpstreamWorker:
 
     def _in_flight_together(self) -> int:
         """Return how many attempts are under way, those of predecessors included."""
+        if not self._predecessors:
+            return self._in_flight
         # A replaced worker starts no further attempt.
         self._predecessors = [worker for worker in self._predecessors if worker.in_flight]
         return self._in_flight + sum(worker.in_flight for worker in self._predecessors)
-
-    async def _deliver(self, lease: Lease, began: datetime) -> None:
-        try:
-            done = await self._runner.deliver(lease, began, self._on_answered)
-        finally:
-            self._settling -= 1
-            self._capacity_changed.set()
-        if not done:
-            # It is due again, perhaps sooner than anything that is waited for.
-            self._work_arrived.set()
 
     def _on_answered(self) -> None:
         """The upstream has finished one attempt; its outcome is still to be settled."""
         self._in_flight -= 1
         self._settling += 1
         self.capacity_freed()
+
+    def _on_settled(self, finished: bool) -> None:
+        self._settling -= 1
+        self._capacity_changed.set()
+        if not finished:
+            # It is due again, perhaps sooner than anything that is waited for.
+            self._work_arrived.set()
 
     def capacity_freed(self) -> None:
         """Another attempt may start, here or in the successor."""

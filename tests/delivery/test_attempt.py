@@ -80,7 +80,7 @@ class Bench:
         told = len(self.observer.attempts)
         lease = await self.lease(number)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.attempts(tell).deliver(lease, self.clock.steady()))
+            group.create_task(delivered(self.attempts(tell), lease, self.clock))
             await self.clock.advance(2)
         assert len(self.observer.attempts) == told + 1
         return self.observer.attempts[-1]
@@ -89,6 +89,20 @@ class Bench:
         found = await self.spool.get(f"evt_{number:04}")
         assert found is not None
         return found[0]
+
+
+async def delivered(attempts: AttemptRunner, lease: Lease, clock: ManualClock) -> bool:
+    """Make one attempt; return whether the event needs no other."""
+    answered: list[bool] = []
+    settled: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def on_settled(finished: bool) -> None:
+        assert answered == [True]
+        settled.set_result(finished)
+
+    attempts.start(lease, clock.steady(), lambda: answered.append(True), on_settled)
+    assert answered == []
+    return await settled
 
 
 @pytest.fixture
@@ -149,7 +163,7 @@ async def test_an_event_whose_time_is_over_is_dead(bench: Bench) -> None:
     assert again.leases[0].event == lease.event
     async with asyncio.TaskGroup() as group:
         group.create_task(
-            bench.attempts(lambda _: Rejected(500)).deliver(again.leases[0], bench.clock.steady())
+            delivered(bench.attempts(lambda _: Rejected(500)), again.leases[0], bench.clock)
         )
         await bench.clock.advance(2)
     assert bench.observer.attempts[0].decision == "dead"
@@ -164,9 +178,7 @@ async def test_a_lost_lease_is_told_and_records_nothing(bench: Bench) -> None:
     await bench.clock.advance(40)
     (taken,) = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
     async with asyncio.TaskGroup() as group:
-        group.create_task(
-            bench.attempts(lambda _: Delivered(200)).deliver(late, bench.clock.steady())
-        )
+        group.create_task(delivered(bench.attempts(lambda _: Delivered(200)), late, bench.clock))
         await bench.clock.advance(2)
     assert bench.observer.attempts[0].decision == "lost"
     record = await bench.record()
@@ -177,9 +189,7 @@ async def test_settling_is_tried_until_the_spool_is_back(bench: Bench) -> None:
     lease = await bench.lease()
     bench.spool.broken["settle"] = SpoolUnavailable("disk full")
     async with asyncio.TaskGroup() as group:
-        group.create_task(
-            bench.attempts(lambda _: Delivered(200)).deliver(lease, bench.clock.steady())
-        )
+        group.create_task(delivered(bench.attempts(lambda _: Delivered(200)), lease, bench.clock))
         await bench.clock.advance(20)
         assert bench.observer.attempts == []
         assert (await bench.record()).status is Status.LEASED
@@ -195,9 +205,7 @@ async def test_settling_is_given_up_when_the_lease_ends(bench: Bench) -> None:
     lease = await bench.lease()
     bench.spool.broken["settle"] = SpoolUnavailable("disk full")
     async with asyncio.TaskGroup() as group:
-        group.create_task(
-            bench.attempts(lambda _: Delivered(200)).deliver(lease, bench.clock.steady())
-        )
+        group.create_task(delivered(bench.attempts(lambda _: Delivered(200)), lease, bench.clock))
         await bench.clock.advance(41)
     assert [each.decision for each in bench.observer.attempts] == ["lost"]
     again = await bench.spool.claim("billing", 1, LEASE, ordered=False)
@@ -208,6 +216,50 @@ async def test_settling_with_a_broken_spool_is_not_tried_again(bench: Bench) -> 
     bench.spool.broken["settle"] = SpoolBroken("a sync failed")
     assert (await bench.deliver(lambda _: Delivered(200))).decision == "lost"
     assert len(bench.observer.faults) == 1
+
+
+async def test_outcomes_of_one_moment_are_settled_together(bench: Bench) -> None:
+    leases = [await bench.lease(number) for number in range(5)]
+    attempts = bench.attempts(lambda _: Delivered(200))
+    async with asyncio.TaskGroup() as group:
+        for lease in leases:
+            group.create_task(delivered(attempts, lease, bench.clock))
+        await bench.clock.advance(1)
+        attempts.cut()
+    assert bench.spool.settled_together == [5]
+    assert [each.decision for each in bench.observer.attempts] == ["retry"] * 5
+    for number in range(5):
+        assert (await bench.record(number)).status is Status.PENDING
+
+
+async def test_outcomes_that_cannot_be_settled_together_are_tried_apart(bench: Bench) -> None:
+    leases = [await bench.lease(number) for number in range(3)]
+    attempts = bench.attempts(lambda _: Delivered(200))
+    bench.spool.broken["settle"] = SpoolUnavailable("disk full")
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(delivered(attempts, lease, bench.clock)) for lease in leases]
+        await bench.clock.advance(1)
+        attempts.cut()
+        await bench.clock.advance(2)
+        bench.spool.broken.clear()
+        await bench.clock.advance(5)
+    assert [task.result() for task in tasks] == [False] * 3
+    assert [each.decision for each in bench.observer.attempts] == ["retry"] * 3
+    told = {event_id for _, event_id, _ in bench.observer.faults}
+    assert told == {lease.event.id for lease in leases}
+
+
+async def test_abandoned_attempts_leave_their_events_leased(bench: Bench) -> None:
+    lease = await bench.lease()
+    attempts = bench.attempts(lambda _: Delivered(200))
+    unsettled = asyncio.ensure_future(delivered(attempts, lease, bench.clock))
+    await bench.clock.advance(1)
+    attempts.abandon()
+    await bench.clock.advance(5)
+    assert not unsettled.done()
+    assert bench.observer.attempts == []
+    assert (await bench.record()).status is Status.LEASED
+    unsettled.cancel()
 
 
 # ---- one event has trouble ------------------------------------------------------------------
@@ -226,9 +278,7 @@ async def test_an_unforeseen_error_of_the_spool_leaves_the_event_leased(bench: B
     lease = await bench.lease()
     bench.spool.broken["settle"] = Bug()
     async with asyncio.TaskGroup() as group:
-        group.create_task(
-            bench.attempts(lambda _: Delivered(200)).deliver(lease, bench.clock.steady())
-        )
+        group.create_task(delivered(bench.attempts(lambda _: Delivered(200)), lease, bench.clock))
         await bench.clock.advance(2)
     assert [type(fault) for _, _, fault in bench.observer.faults] == [Bug]
     assert (await bench.record()).status is Status.LEASED
@@ -238,7 +288,7 @@ async def test_an_attempt_that_is_cut_short_is_due_again_at_once(bench: Bench) -
     lease = await bench.lease()
     attempts = bench.attempts(lambda _: Delivered(200))
     async with asyncio.TaskGroup() as group:
-        group.create_task(attempts.deliver(lease, bench.clock.steady()))
+        group.create_task(delivered(attempts, lease, bench.clock))
         await bench.clock.advance(1)
         attempts.cut()
     told = bench.observer.attempts[0]
@@ -254,7 +304,7 @@ async def test_cutting_an_event_whose_time_is_over_does_not_bury_it(bench: Bench
     (lease,) = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
     attempts = bench.attempts(lambda _: Delivered(200))
     async with asyncio.TaskGroup() as group:
-        group.create_task(attempts.deliver(lease, bench.clock.steady()))
+        group.create_task(delivered(attempts, lease, bench.clock))
         await bench.clock.advance(1)
         attempts.cut()
     assert (await bench.record()).status is Status.PENDING
@@ -315,13 +365,16 @@ class Provider:
     def strict(self, event: Event) -> bool:
         return self._strict
 
+    def concerns(self, event: Event) -> bool:
+        return True
+
     async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
         self.asked += 1
         return self.said
 
 
-async def ask(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease) -> bool:
-    """Make one attempt that the provider is asked about; what goes out is in `sent`."""
+def asking(bench: Bench, provider: Provider, sent: list[Lease]) -> AttemptRunner:
+    """Return attempts that the provider is asked about; what goes out is in `sent`."""
 
     class Wire:
         def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
@@ -329,7 +382,7 @@ async def ask(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease)
             return asyncio.get_running_loop().call_soon(done, Delivered(200)).cancel
 
     upstream = Upstream("billing", Wire(), LEASE, 4, POLICY, confirmer=provider)
-    attempts = AttemptRunner(
+    return AttemptRunner(
         upstream=upstream,
         spool=bench.spool,
         breaker=bench.breaker,
@@ -337,7 +390,11 @@ async def ask(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease)
         dice=Random(1),
         observer=bench.observer,
     )
-    return await attempts.deliver(lease, bench.clock.steady())
+
+
+async def ask(bench: Bench, provider: Provider, sent: list[Lease], lease: Lease) -> bool:
+    """Make one such attempt."""
+    return await delivered(asking(bench, provider, sent), lease, bench.clock)
 
 
 async def confirmed(
@@ -359,6 +416,35 @@ async def test_what_nobody_asks_about_goes_out_as_it_is(bench: Bench) -> None:
     sent: list[Lease] = []
     await confirmed(bench, Provider(None), sent, await bench.lease())
     assert [lease.confirmed for lease in sent] == [None]
+
+
+async def test_cutting_ends_a_question_too(bench: Bench) -> None:
+    class Silent(Provider):
+        async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
+            await bench.clock.sleep(5)
+            return await super().confirm(event)
+
+    sent: list[Lease] = []
+    lease, provider = await bench.lease(), Silent(Confirmed("settlement"))
+    attempts = asking(bench, provider, sent)
+    asked = asyncio.ensure_future(delivered(attempts, lease, bench.clock))
+    await bench.clock.advance(1)
+    attempts.cut()
+    assert not await asked
+    await bench.clock.advance(10)
+    assert (provider.asked, sent) == (0, [])
+    assert [each.cause for each in bench.observer.attempts] == ["shutdown"]
+
+
+async def test_an_error_of_the_question_is_told_and_nothing_is_sent(bench: Bench) -> None:
+    class Broken(Provider):
+        async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
+            raise Bug
+
+    sent: list[Lease] = []
+    told = await confirmed(bench, Broken(None), sent, await bench.lease())
+    assert (told.cause, told.decision, sent) == ("fault", "retry", [])
+    assert [type(fault) for _, _, fault in bench.observer.faults] == [Bug]
 
 
 @pytest.mark.parametrize("strict", [True, False])

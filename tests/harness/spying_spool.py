@@ -38,6 +38,7 @@ class SpyingSpool:
 
     broken: what the methods of these names raise while it is set.
     recorded: how many deliveries each `record_proxied` was given.
+    settled_together: how many outcomes each `settle_all` was given.
     claimed: the leases of each claim that found work; `has_claimed` is set with the first.
     released: the leases that were given back.
     may_answer: clear it to hold claims back after their leases have been taken.
@@ -49,6 +50,7 @@ class SpyingSpool:
         self.released: list[Lease] = []
         self.claims = 0
         self.recorded: list[int] = []
+        self.settled_together: list[int] = []
         self.has_claimed = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
@@ -125,6 +127,7 @@ class SpyingSpool:
         done: Callable[[Sequence[bool] | SpoolUnavailable], None],
     ) -> None:
         self._break("settle")
+        self.settled_together.append(len(settlements))
 
         def settled(recorded: Sequence[bool] | SpoolUnavailable) -> None:
             if not isinstance(recorded, SpoolUnavailable):

@@ -98,12 +98,13 @@ class Pool:
         if len(self._under_way) >= self._limit:
             return False
         self._under_way[exchange] = None
+        now = self._loop.time()
         if self._timeout is not None:
-            exchange.due = self._loop.time() + self._timeout
+            exchange.due = now + self._timeout
             if self._due_at is None:
                 self._due_at = self._loop.call_at(exchange.due, self._end_overdue)
         if self._free > 0:
-            self._start(exchange)
+            self._start(exchange, now)
         else:
             self._waiting.append(exchange)
         return True
@@ -118,7 +119,8 @@ class Pool:
         if holder is not None:
             holder.cancel()
             self._free += 1
-            self._start_waiting()
+            if self._waiting:
+                self._start_waiting()
 
     async def exchange(self, request: bytes, response: Response) -> None:
         """Send a request once, and return when enough of its answer has arrived.
@@ -157,9 +159,9 @@ class Pool:
 
     # ---- starting an exchange ---------------------------------------------------------------
 
-    def _start(self, exchange: Exchange) -> None:
+    def _start(self, exchange: Exchange, now: float) -> None:
         self._free -= 1
-        connection = self._take_idle()
+        connection = self._take_idle(now)
         if connection is None:
             exchange.holder = self._loop.create_task(self._connect_for(exchange))
         else:
@@ -167,16 +169,17 @@ class Pool:
             connection.send(exchange)
 
     def _start_waiting(self) -> None:
+        now = self._loop.time()
         while self._waiting and self._free > 0:
             exchange = self._waiting.popleft()
             if exchange in self._under_way:
-                self._start(exchange)
+                self._start(exchange, now)
 
-    def _take_idle(self) -> Connection | None:
+    def _take_idle(self, now: float) -> Connection | None:
         """Return the connection that was used last and can take another request."""
         while self._idle:
             connection, _ = self._idle.popitem()
-            usable = connection.is_idle and self._loop.time() < connection.idle_until
+            usable = now < connection.idle_until and connection.is_idle
             if usable and connection.is_quiet():
                 return connection
             connection.close()

@@ -1,0 +1,154 @@
+"""How many function calls one delivery takes on its way out: a bound that no clock disturbs."""
+
+import asyncio
+import cProfile
+import math
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+from typing import cast
+
+import pytest
+
+from relay.core.clock import SystemClock
+from relay.core.errors import SpoolUnavailable
+from relay.core.event import AttemptRecord, Lease
+from relay.delivery.attempt import Upstream
+from relay.delivery.http.connection import Connection
+from relay.delivery.retry import RetryPolicy
+from relay.delivery.sender import HttpSender
+from relay.delivery.worker import StartLimiter, UpstreamWorker
+from relay.spool import Settlement, Spool
+from tests.harness.deliveries import EVENT, lease_of
+from tests.harness.spying_spool import RecordingObserver
+
+#: Calls of Python functions and of built-in ones, at most, from the hand-over of an event to the
+#: report of its attempt. Reading sockets and writing the spool is not among them.
+MAX_PYTHON, MAX_BUILTIN = 75, 52
+
+TOGETHER = 64
+TIMEOUT = timedelta(seconds=10)
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Wire:
+    """A transport that takes everything and says nothing."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._ends = [stack.enter_context(end) for end in socket.socketpair()]
+        self.written: list[bytes] = []
+
+    def get_extra_info(self, _: str) -> socket.socket:
+        return self._ends[0]
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class Bench:
+    """A worker whose sender has idle connections, and whose spool settles at once."""
+
+    def __init__(self, sender: HttpSender, stack: ExitStack) -> None:
+        self.observer = Counting()
+        self.wires = [Wire(stack) for _ in range(TOGETHER)]
+        self.pool = sender._pool
+        self.connections = [self._idle_connection(wire) for wire in self.wires]
+        policy = RetryPolicy((timedelta(seconds=5),), timedelta(hours=72))
+        self._clock = SystemClock()
+        self.worker = UpstreamWorker(
+            cast("Spool", Settling()),
+            Upstream("billing", sender, TIMEOUT, TOGETHER, policy),
+            start_limiter=StartLimiter(TOGETHER),
+            clock=self._clock,
+            dice=Random(1),
+            observer=self.observer,
+        )
+        self.worker._caught_up = True
+
+    def _idle_connection(self, wire: Wire) -> Connection:
+        connection = self.pool._new()
+        connection.connection_made(cast("asyncio.Transport", wire))
+        connection._reusable, connection.idle_until = True, math.inf
+        self.pool._idle[connection] = None
+        return connection
+
+    def leases(self) -> list[Lease]:
+        until = self._clock.steady() + timedelta(minutes=1)
+        events = [
+            replace(EVENT, id=f"evt_{number}", key=f"{number}:settlement:200")
+            for number in range(TOGETHER)
+        ]
+        return [replace(lease_of(event), until=until) for event in events]
+
+    async def deliver(self, leases: Sequence[Lease]) -> None:
+        """Hand over these events, and answer each request."""
+        for lease in leases:
+            assert self.worker.reserve() is not None
+            self.worker.accept(lease)
+        for connection in self.connections:
+            connection.data_received(OK)
+        await asyncio.sleep(0)
+
+
+class Counting(RecordingObserver):
+    """An observer that does nothing but keep records."""
+
+    def attempted(self, attempted: AttemptRecord) -> None:
+        self.attempts.append(attempted)
+
+
+class Settling:
+    """What a worker needs of a spool here."""
+
+    def settle_all(
+        self,
+        settlements: Sequence[Settlement],
+        done: Callable[[Sequence[bool] | SpoolUnavailable], None],
+    ) -> None:
+        done([True] * len(settlements))
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    sender = HttpSender(
+        "http://127.0.0.1:9/", timeout=TIMEOUT, concurrency=TOGETHER, clock=SystemClock()
+    )
+    with ExitStack() as stack:
+        yield Bench(sender, stack)
+        await sender.close()
+
+
+async def test_a_delivery_takes_few_calls(bench: Bench) -> None:
+    await bench.deliver(bench.leases())
+    leases = bench.leases()
+    profile = cProfile.Profile()
+    profile.enable()
+    await bench.deliver(leases)
+    profile.disable()
+    python = builtin = 0
+    for entry in profile.getstats():
+        if isinstance(entry.code, str):
+            builtin += entry.callcount
+        else:
+            python += entry.callcount
+    assert len(bench.observer.delivered()) == 2 * TOGETHER
+    assert [len(wire.written) for wire in bench.wires] == [2] * TOGETHER
+    assert python / TOGETHER <= MAX_PYTHON
+    assert builtin / TOGETHER <= MAX_BUILTIN
+
+
+async def test_a_delivery_makes_no_task_and_no_timer(bench: Bench) -> None:
+    await bench.deliver(bench.leases())
+    tasks, timer = asyncio.all_tasks(), bench.pool._due_at
+    await bench.deliver(bench.leases())
+    assert asyncio.all_tasks() == tasks
+    assert bench.pool._due_at is timer
