@@ -317,8 +317,6 @@ class AttemptRunner:
             self._breaker.record_failure(event_id, now.timestamp())
 
     def _decide(self, outcome: AttemptResult, lease: Lease, now: datetime) -> Decision:
-        if isinstance(outcome, Delivered):
-            return Done()
         if isinstance(outcome, Unreachable) and outcome.cause == Cause.SHUTDOWN:
             return RetryAt(now)
         return decide(outcome, lease, now, self._upstream.retry, self._dice)

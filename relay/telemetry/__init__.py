@@ -76,6 +76,23 @@ def _delivery_fields(record: DeliveryRecord) -> dict[str, object]:
     }
 
 
+def _attempt_fields(attempted: AttemptRecord) -> dict[str, object]:
+    """Return the fields of the log line of one attempt."""
+    return {
+        "id": attempted.event_id,
+        "endpoint": attempted.endpoint,
+        "provider": attempted.provider,
+        "upstream": attempted.upstream,
+        "attempt": attempted.attempt,
+        "outcome": attempted.outcome,
+        "status": attempted.status,
+        "cause": attempted.cause,
+        "decision": attempted.decision,
+        "due": None if attempted.due is None else attempted.due.isoformat(),
+        "duration_ms": round(attempted.duration * 1000, 3),
+    }
+
+
 class Telemetry:
     """Counts and logs decisions. One object for each process, with a registry of its own."""
 
@@ -133,21 +150,8 @@ class Telemetry:
         if attempted.decision == "dead":
             self._metrics.dead_letters.inc(attempted.upstream)
         # A person has to look at what is held.
-        line = self.log.error if attempted.decision == "held" else self.log.info
-        line(
-            "attempt",
-            id=attempted.event_id,
-            endpoint=attempted.endpoint,
-            provider=attempted.provider,
-            upstream=attempted.upstream,
-            attempt=attempted.attempt,
-            outcome=attempted.outcome,
-            status=attempted.status,
-            cause=attempted.cause,
-            decision=attempted.decision,
-            due=None if attempted.due is None else attempted.due.isoformat(),
-            duration_ms=round(attempted.duration * 1000, 3),
-        )
+        level = "error" if attempted.decision == "held" else "info"
+        self.log.defer(level, "attempt", _attempt_fields, attempted)
 
     def confirmed(self, endpoint: str, result: str) -> None:
         """A status API was asked about an event; the results are `metrics.CONFIRMATIONS`."""
