@@ -8,13 +8,14 @@ to knock, the other lane asks again.
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from relay.core.clock import Clock
 from relay.core.errors import Refusal
 from relay.core.request import Ack, RequestHead, VerifiedDelivery
 from relay.edge.answers import ReadyAnswers
-from relay.edge.connections import ConnectionErrors, PeerInfo
+from relay.edge.connections import SWEEP_INTERVAL, ConnectionErrors, PeerInfo
 from relay.edge.heads import HEALTH, Head, read_head
 from relay.edge.slow_path import BodyReader
 from relay.ingest.admission import Admission, Standing
@@ -27,24 +28,30 @@ class LaneConnection(Protocol):
     @property
     def peer_info(self) -> PeerInfo | None: ...
 
-    def enter_lane(self) -> None:
-        """A request is under way; bytes that come before its answer are held."""
+    def enter_lane(self, request: "LaneRequest") -> None:
+        """Note that a request is under way; bytes that come before its answer are held."""
+
+    def set_lane_deadline(self, due: float) -> None:
+        """Have `FastLane.expire` called with the request unless it has its answer by then."""
 
     def leave_lane(self, ack: Ack | None, *, keep: bool) -> None:
         """Write the answer, unless the connection is gone. None: there is none, and it closes.
+
+        The deadline is over.
 
         keep: whether sender and relay want the connection kept.
         """
 
 
 @dataclass(slots=True, eq=False)
-class _Request:
-    """A request under way."""
+class LaneRequest:
+    """A request under way. task: what waits for an upstream, or for a spool that must hurry."""
 
     ingest: Ingest
     connection: LaneConnection
     admission: Admission
     keep: bool
+    task: asyncio.Task[None] | None = None
 
 
 class FastLane:
@@ -60,7 +67,8 @@ class FastLane:
         self.stopping = False
         self._clock = clock
         self._errors = errors
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[LaneRequest] = set()
+        self._drained: asyncio.Future[None] | None = None
         self.reconfigure(ingest=ingest, body=body)
 
     def reconfigure(self, *, ingest: Ingest, body: BodyReader) -> None:
@@ -97,34 +105,39 @@ class FastLane:
             # Nothing was counted for good: the other lane admits it again, and waits.
             ingest.finish(admission)
             return False
-        connection.enter_lane()
-        request = _Request(ingest, connection, admission, head.keep)
+        request = LaneRequest(ingest, connection, admission, head.keep)
+        connection.enter_lane(request)
         try:
             event = None
             if admission.ack is None:
                 event = self._accept(request, head, data[end + 4 :])
         except Exception as error:  # noqa: BLE001 - the sender must be answered all the same
-            self._fail(request, error)
+            self._end(request, error)
             return True
         if event is None:
-            self._finish(request)
+            self._end(request, None)
         else:
-            task = asyncio.get_running_loop().create_task(self._complete(request, event))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._start(request, event)
         return True
 
-    async def drain(self, seconds: float) -> None:
-        """Return when no request is under way, at most after so many seconds; cancel the rest."""
-        if not self._under_way:
-            return
-        _, late = await asyncio.wait(self._under_way, timeout=seconds)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
+    def expire(self, request: LaneRequest) -> None:
+        """Answer a request whose event was not stored in time."""
+        request.ingest.give_up(request.admission, partial(self._end, request))
 
-    def _accept(self, request: _Request, head: Head, body: bytes) -> VerifiedDelivery | None:
+    async def drain(self, seconds: float) -> None:
+        """Return when no request is under way, at most after so many seconds; end the rest."""
+        if self._under_way and seconds > 0:
+            self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._drained], timeout=seconds)
+        tasks = [request.task for request in self._under_way if request.task is not None]
+        for request in [each for each in self._under_way if each.task is None]:
+            self._end(request, None)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _accept(self, request: LaneRequest, head: Head, body: bytes) -> VerifiedDelivery | None:
         try:
             self._body.check(encoded=head.encoded, length=head.length)
         except Refusal as refusal:
@@ -132,27 +145,42 @@ class FastLane:
             return None
         return request.ingest.accept(request.admission, body)
 
-    async def _complete(self, request: _Request, event: VerifiedDelivery) -> None:
-        """Wait for the event to be stored or forwarded, and answer."""
+    def _start(self, request: LaneRequest, event: VerifiedDelivery) -> None:
+        """Have the event stored or forwarded; the request is ended with its answer."""
+        self._under_way.add(request)
+        admission, ingest = request.admission, request.ingest
+        seconds = ingest.store_time(admission, event)
+        if seconds is None or seconds < 2 * SWEEP_INTERVAL:
+            # An upstream; or less time than a sweep can keep.
+            completing = self._complete(request, event)
+            request.task = asyncio.get_running_loop().create_task(completing)
+            return
+        # A sweep comes late by its interval at most, and the answer may not.
+        request.connection.set_lane_deadline(admission.read_at + seconds - SWEEP_INTERVAL)
+        ingest.store(admission, event, partial(self._end, request))
+
+    async def _complete(self, request: LaneRequest, event: VerifiedDelivery) -> None:
         try:
             await request.ingest.complete(request.admission, event)
-        except Exception as error:  # noqa: BLE001 - as in `take`
-            self._fail(request, error)
         except asyncio.CancelledError:
-            self._finish(request)
+            self._end(request, None)
             raise
+        except Exception as error:  # noqa: BLE001 - as in `take`
+            self._end(request, error)
         else:
-            self._finish(request)
+            self._end(request, None)
 
-    def _fail(self, request: _Request, error: Exception) -> None:
-        """Answer a mistake of ours, as the other lane does, and close."""
-        admission = request.admission
-        admission.ack = None
+    def _end(self, request: LaneRequest, error: Exception | None) -> None:
+        """Count, log and answer a request; what went wrong in answering as a mistake of ours."""
+        admission, keep = request.admission, request.keep and not self.stopping
+        self._under_way.discard(request)
+        if error is not None:
+            admission.ack = None
         request.ingest.finish(admission)
-        ack = self._errors.fault(admission.head.peer, error)
-        request.connection.leave_lane(ack, keep=False)
-
-    def _finish(self, request: _Request) -> None:
-        admission = request.admission
-        request.ingest.finish(admission)
-        request.connection.leave_lane(admission.ack, keep=request.keep and not self.stopping)
+        ack = admission.ack
+        if error is not None:
+            # As the other lane does: it closes.
+            ack, keep = self._errors.fault(admission.head.peer, error), False
+        request.connection.leave_lane(ack, keep=keep)
+        if self._drained is not None and not self._under_way and not self._drained.done():
+            self._drained.set_result(None)

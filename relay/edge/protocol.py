@@ -24,7 +24,7 @@ from relay.edge.connections import (
     Sweep,
     peer_info_of,
 )
-from relay.edge.fast_lane import FastLane
+from relay.edge.fast_lane import FastLane, LaneRequest
 from relay.edge.framing import Framing, RejectingParser, begins_request, refusal_of
 
 _BODY_LATE: Final = Refusal(Reason.BODY_TIMEOUT)
@@ -58,6 +58,7 @@ class EdgeProtocol(RequestHandler):
         "_held",
         "_in_lane",
         "_lane",
+        "_lane_due",
         "_lane_open",
         "_rejecting",
         "_stopping",
@@ -96,14 +97,15 @@ class EdgeProtocol(RequestHandler):
         self._sweep = sweep
         self._lane = lane
         # Open: nothing is under way by our own counts, what comes next begins a request.
-        self._lane_open = self._in_lane = False
+        self._lane_open = False
+        self._in_lane: LaneRequest | None = None
         self._held = b""
         self._stopping = False
         self._header_timeout = header_timeout
         self._drain_limit = drain_limit
         self._framing = Framing()
         # What the sweep looks at: `due` is the earliest of the others.
-        self.due = self._head_due = self._write_due = self._body_due = NEVER
+        self.due = self._head_due = self._write_due = self._body_due = self._lane_due = NEVER
         self._body_late = _BODY_LATE
         self._counted = False
         self._early_data = b""
@@ -153,8 +155,11 @@ class EdgeProtocol(RequestHandler):
         ):
             if self._lane.take(self, data):  # type: ignore[union-attr] # it is open
                 return
-        elif self._in_lane:
-            self._hold(data)
+        elif self._in_lane is not None:
+            # Its sender is held up when it sends much more before it has the answer.
+            self._held += data
+            if len(self._held) > _MAX_HELD:
+                self._pause_transport_reading()
             return
         if not self._counted and self.transport is None:
             # asyncio hands over what came with the end of a TLS handshake before it says so.
@@ -174,8 +179,8 @@ class EdgeProtocol(RequestHandler):
         self._eof = True
         self._stop_header_deadline()
         self._reject_half_body()
-        plaintext = self.transport is not None and self.ssl_context is None
-        return plaintext and self._answers_owed > 0
+        tls = self.transport is None or self.ssl_context is not None
+        return not tls and self._answers_owed > 0
 
     async def finish_response(
         self, request: BaseRequest, resp: StreamResponse, start_time: float | None
@@ -197,7 +202,7 @@ class EdgeProtocol(RequestHandler):
     def _answers_owed(self) -> int:
         """Answers not yet written: one for each head, and one for a framing error."""
         count = self._framing.heads - self._answered
-        if self._in_lane:
+        if self._in_lane is not None:
             count += 1
         return count + 1 if self._rejecting else count
 
@@ -266,14 +271,18 @@ class EdgeProtocol(RequestHandler):
 
     # ---- the fast lane ----------------------------------------------------------------------
 
-    def enter_lane(self) -> None:
+    def enter_lane(self, request: LaneRequest) -> None:
         """Note that a request is under way in the fast lane."""
-        self._lane_open, self._in_lane = False, True
+        self._lane_open, self._in_lane = False, request
         self._head_due = self.due = NEVER
+
+    def set_lane_deadline(self, due: float) -> None:
+        """Have the lane expire its request unless it has its answer by then."""
+        self._lane_due = self.due = due
 
     def leave_lane(self, ack: Ack | None, *, keep: bool) -> None:
         """Write the answer of a request in the fast lane, and go on with what came meanwhile."""
-        self._in_lane = False
+        self._in_lane, self._lane_due = None, NEVER
         if self.transport is None:
             return
         assert self._lane is not None  # noqa: S101 - the request was in it
@@ -290,12 +299,6 @@ class EdgeProtocol(RequestHandler):
         if self._held:
             self._resume_held()
 
-    def _hold(self, data: bytes) -> None:
-        """Keep bytes until the request in the fast lane has its answer; pause a sender of many."""
-        self._held += data
-        if len(self._held) > _MAX_HELD:
-            self._pause_transport_reading()
-
     def _resume_held(self) -> None:
         held, self._held = self._held, b""
         self._resume_transport_reading()
@@ -307,7 +310,7 @@ class EdgeProtocol(RequestHandler):
 
     def close(self) -> None:
         """Close when the answers under way are written, as aiohttp does."""
-        if self._in_lane:
+        if self._in_lane is not None:
             self._stopping = True
         else:
             super().close()
@@ -319,16 +322,9 @@ class EdgeProtocol(RequestHandler):
         return self._sweep.now()
 
     def set_body_deadline(self, due: float, late: Refusal) -> None:
-        """Make the read of the body raise `late` unless this is called again before `due`.
-
-        It is over with `clear_body_deadline`.
-        """
+        """Make the read of the body raise `late` unless this is called again before `due`."""
         self._body_due, self._body_late = due, late
         self._update_due()
-
-    def clear_body_deadline(self) -> None:
-        """Set no deadline for a body any more."""
-        self.set_body_deadline(NEVER, self._body_late)
 
     def expire(self, now: float) -> None:
         """Act on deadlines that have passed: for a head, a body, an answer, or being idle."""
@@ -337,6 +333,8 @@ class EdgeProtocol(RequestHandler):
         elif self._body_due <= now:
             self._body_due = NEVER
             self._fail_body(self._body_late)
+        elif self._lane_due <= now:
+            self._lane.expire(self._in_lane)  # type: ignore[union-attr, arg-type] # there are both
         elif self._head_due <= now:
             self._headers_late(now)
         elif self._is_idle:
@@ -351,7 +349,7 @@ class EdgeProtocol(RequestHandler):
 
     def _update_due(self) -> None:
         """Set `due` by the deadlines there are; a connection that has none may be idle."""
-        self.due = min(self._head_due, self._write_due, self._body_due)
+        self.due = min(self._head_due, self._write_due, self._body_due, self._lane_due)
         if self.due == NEVER and self._is_idle:
             self.due = self._sweep.idle_due
 

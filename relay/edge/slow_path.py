@@ -9,6 +9,7 @@ from aiohttp.web import BaseRequest
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Headers
+from relay.edge.connections import NEVER
 
 #: How slow a sender may be, in bytes a second, and how long it may fall behind. Kestrel's figures:
 #: the worst mobile line is faster, and who drips bytes to hold a connection has to send many.
@@ -24,9 +25,6 @@ class BodyConnection(Protocol):
 
     def set_body_deadline(self, due: float, late: Refusal) -> None:
         """Make reading the body raise `late` unless this is called again before `due`."""
-
-    def clear_body_deadline(self) -> None:
-        """Set no deadline any more."""
 
 
 class BodyReader:
@@ -100,7 +98,7 @@ class BodyReader:
                     raise Refusal(Reason.BODY_TOO_LARGE)
                 chunks.append(chunk)
         finally:
-            connection.clear_body_deadline()
+            connection.set_body_deadline(NEVER, Refusal(Reason.BODY_TIMEOUT))
 
     def _deadline(self, end: float, now: float) -> tuple[float, Refusal]:
         """Return when the body is late, for all of it or for its rate, and how it is refused."""

@@ -41,8 +41,8 @@ from relay.explain.capture import (
 from relay.explain.nearest_miss import Case, near_misses
 from relay.ingest.admission import Endpoint, check_method, match_address
 from relay.ingest.client_address import ClientLocator, unmap_ipv4
-from relay.ingest.pipeline import verify_delivery
 from relay.ingest.routing import Route, Routes
+from relay.ingest.verification import verify_delivery
 from relay.providers.inline import HeaderField
 from relay.signatures import SignedText
 

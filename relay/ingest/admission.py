@@ -15,6 +15,7 @@ from relay.core.request import Ack, ClientAddress, RequestHead
 from relay.ingest.client_address import ClientShare
 from relay.ingest.routing import Route
 from relay.providers import Inspector, RequestShape
+from relay.spool import PendingPut
 from relay.telemetry import DeliveryRecord
 
 
@@ -66,7 +67,8 @@ class Admission:
     """One request from its head to its answer; each step fills in what it establishes.
 
     record: its log line and metrics. read_at: monotonic time when its body was complete.
-    share: what its client has in flight, this request counted. ack: its answer, once there is one.
+    share: what its client has in flight, this request counted. pending: its event is being stored.
+    ack: its answer, once there is one. closed: it is finished.
     """
 
     head: RequestHead
@@ -77,7 +79,9 @@ class Admission:
     share: ClientShare | None = None
     read_at: float = 0.0
     body: bytes = b""
+    pending: PendingPut | None = None
     ack: Ack | None = None
+    closed: bool = False
 
 
 # ---- the checks -----------------------------------------------------------------------------

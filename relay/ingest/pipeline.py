@@ -10,7 +10,8 @@ delivery, however it ends.
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from functools import partial
+from typing import Final
 
 from relay.allowlist.registry import KnockResult
 from relay.core.clock import Clock
@@ -23,7 +24,6 @@ from relay.core.request import (
     IngestResult,
     RequestHead,
     Verdict,
-    Verification,
     VerifiedDelivery,
 )
 from relay.ingest.admission import (
@@ -35,14 +35,11 @@ from relay.ingest.admission import (
 )
 from relay.ingest.client_address import Clients
 from relay.ingest.routing import Routes
-from relay.providers import AnswerContext, Inspector
+from relay.ingest.verification import verify_delivery
+from relay.providers import AnswerContext
 from relay.providers.answers import plain_answer
-from relay.signatures import OnSigned, ignore_signed
-from relay.spool import Conflict, Duplicate, Spool, SpoolBroken, SpoolOverloaded, Stored
+from relay.spool import Conflict, Duplicate, PutResult, Spool, SpoolBroken, SpoolOverloaded, Stored
 from relay.telemetry import DeliveryRecord, Telemetry
-
-#: The sender's header fields that every provider's deliveries keep.
-COMMON_HEADERS = ("Content-Type", "User-Agent", "Accept")
 
 _ACCEPTED: Final = IngestResult(Verdict.ACCEPTED)
 _DUPLICATE: Final = IngestResult(Verdict.DUPLICATE)
@@ -53,6 +50,9 @@ _MIN_STORE_TIMEOUT = 0.25
 
 #: Sends a delivery to its upstream, once, and returns the answer. Raises `UpstreamOverloaded`.
 Forward = Callable[[VerifiedDelivery], Awaitable[ProxyResponse]]
+
+#: Called once an admission has its answer; or with what went wrong in answering it.
+OnAnswered = Callable[[Exception | None], None]
 
 #: Called with a refused delivery from an allowed address. Neither raises nor blocks.
 OnRefused = Callable[[Endpoint, Delivery, Refusal], None]
@@ -177,6 +177,30 @@ class Ingest:
         except Exception as fault:  # noqa: BLE001 - as in `admit`
             self._fail(admission, fault)
 
+    def store_time(self, admission: Admission, event: VerifiedDelivery) -> float | None:
+        """Return the seconds that are left for storing; None where the event is forwarded."""
+        assert admission.route is not None  # noqa: S101 - it was admitted
+        if admission.route.proxied and not event.verification.test:
+            return None
+        return self._store_timeout(admission)
+
+    def store(self, admission: Admission, event: VerifiedDelivery, done: OnAnswered) -> None:
+        """Store what was accepted, as `complete` does, without a task and without a time-out.
+
+        The caller keeps the time that `store_time` says, and calls `give_up` then.
+        """
+        try:
+            stored = partial(self._stored, admission, event, done)
+            admission.pending = self._spool.put_nowait(event, stored)
+        except Exception as fault:  # noqa: BLE001 - as in `admit`
+            self._end(admission, fault, done)
+
+    def give_up(self, admission: Admission, done: OnAnswered) -> None:
+        """Answer that the event was not stored in time; it may still be, if it is a moment late."""
+        if admission.pending is not None:
+            admission.pending.withdraw()
+        self._end(admission, TimeoutError(), done)
+
     def refuse(self, admission: Admission, refusal: Refusal) -> None:
         """Answer with this refusal, in the provider's shape."""
         admission.standing = Standing.REFUSED
@@ -185,6 +209,7 @@ class Ingest:
 
     def finish(self, admission: Admission) -> None:
         """End the request: count and log it, if it has its answer."""
+        admission.closed = True
         if admission.share is not None:
             admission.share.in_flight -= 1
             admission.share = None
@@ -290,12 +315,46 @@ class Ingest:
             TimeoutError: not in the time that is left.
         """
         stored = await self._spool.put(event, self._store_timeout(admission))
+        self._answer_stored(admission, event, stored)
+
+    def _stored(
+        self,
+        admission: Admission,
+        event: VerifiedDelivery,
+        done: OnAnswered,
+        stored: PutResult | SpoolUnavailable,
+    ) -> None:
+        """Take what came of `put_nowait`."""
+        admission.pending = None
+        if admission.ack is not None or admission.closed:
+            # It was late, and its sender has been told so.
+            return
+        if isinstance(stored, SpoolUnavailable):
+            self._end(admission, stored, done)
+            return
+        try:
+            self._answer_stored(admission, event, stored)
+        except Exception as fault:  # noqa: BLE001 - as in `admit`
+            self._end(admission, fault, done)
+        else:
+            done(None)
+
+    def _end(self, admission: Admission, fault: Exception, done: OnAnswered) -> None:
+        """Answer this fault; an answer that cannot be given is for the caller to report."""
+        try:
+            self._fail(admission, fault)
+        except Exception as error:  # noqa: BLE001 - it is reported
+            done(error)
+        else:
+            done(None)
+
+    def _answer_stored(
+        self, admission: Admission, event: VerifiedDelivery, stored: PutResult
+    ) -> None:
         admission.record.id = stored.id
         self._answer(admission, self._result_of(stored, event))
 
-    def _result_of(
-        self, stored: Stored | Duplicate | Conflict, event: VerifiedDelivery
-    ) -> IngestResult:
+    def _result_of(self, stored: PutResult, event: VerifiedDelivery) -> IngestResult:
         match stored:
             case Stored(conflicts_with=None):
                 return _ACCEPTED
@@ -341,70 +400,3 @@ class Ingest:
             record.detail = f"{event.upstream} answered {answer.outcome.status}"
         late = answer.outcome == Unreachable("timeout")
         self._answer(admission, IngestResult(Verdict.UNAVAILABLE, late=late))
-
-
-# ---- verification ---------------------------------------------------------------------------
-
-
-class Verifying(Protocol):
-    """What verification needs of an endpoint."""
-
-    @property
-    def provider(self) -> str: ...
-
-    @property
-    def environment(self) -> str: ...
-
-    @property
-    def upstream(self) -> str: ...
-
-    @property
-    def inspector(self) -> Inspector: ...
-
-    @property
-    def headers(self) -> tuple[str, ...]: ...
-
-    @property
-    def confirm(self) -> bool: ...
-
-
-def verify_delivery(
-    endpoint: Verifying,
-    delivery: Delivery,
-    event_id: str,
-    *,
-    reconciled: bool = False,
-    on_signed: OnSigned = ignore_signed,
-) -> VerifiedDelivery:
-    """Verify a delivery by its endpoint's provider; return it as the event with this id.
-
-    reconciled: it is an answer of the provider's API, which need not be asked again.
-    on_signed: as in `relay.providers.Inspector.verify`.
-
-    Raises:
-        Refusal: with the reason of the first check that failed.
-    """
-    verification = endpoint.inspector.verify(delivery, on_signed)
-    return VerifiedDelivery(
-        event_id=event_id,
-        provider=endpoint.provider,
-        environment=endpoint.environment,
-        upstream=endpoint.upstream,
-        headers=delivery.head.headers.only(
-            *COMMON_HEADERS, *_forwardable_headers(endpoint, verification)
-        ),
-        delivery=delivery,
-        verification=verification,
-        reconciled=reconciled,
-        confirm=endpoint.confirm and not reconciled,
-    )
-
-
-def _forwardable_headers(endpoint: Verifying, verification: Verification) -> tuple[str, ...]:
-    """Return the names of the provider's header fields that are kept of this delivery.
-
-    Authorization may hold a token. It is kept only as part of a signature that has been verified.
-    """
-    if verification.secret is not None:
-        return endpoint.headers
-    return tuple(name for name in endpoint.headers if name.lower() != "authorization")

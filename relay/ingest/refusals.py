@@ -16,8 +16,8 @@ from relay.core.errors import Reason, Refusal, SpoolUnavailable
 from relay.core.request import Delivery, Headers, VerifiedDelivery
 from relay.core.secret import Secret
 from relay.ingest.admission import Endpoint, check_method, match_address
-from relay.ingest.pipeline import COMMON_HEADERS, verify_delivery
 from relay.ingest.routing import Routes
+from relay.ingest.verification import COMMON_HEADERS, verify_delivery
 from relay.spool import Conflict, Duplicate, Spool
 from relay.spool.refusals import (
     RELEASABLE,

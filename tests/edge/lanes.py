@@ -3,7 +3,7 @@
 import asyncio
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import sha256
@@ -26,7 +26,7 @@ from relay.ingest.pipeline import Ingest
 from relay.ingest.routing import Routes
 from relay.providers import EndpointOptions, Inspector
 from relay.providers.builtin import provider_named
-from relay.spool import Conflict, Duplicate, Stored
+from relay.spool import Duplicate, PendingPut, PutResult, Stored
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
 from tests.harness.clock import ManualClock
@@ -85,9 +85,21 @@ class MemorySpool:
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     known: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
-    async def put(
-        self, event: VerifiedDelivery, within: float | None = None
-    ) -> Stored | Duplicate | Conflict:
+    def put_nowait(
+        self, event: VerifiedDelivery, done: Callable[[PutResult | SpoolUnavailable], None]
+    ) -> PendingPut:
+        asyncio.get_running_loop().create_task(self._put(event, done))
+        return _Pending()
+
+    async def _put(
+        self, event: VerifiedDelivery, done: Callable[[PutResult | SpoolUnavailable], None]
+    ) -> None:
+        try:
+            done(await self.put(event))
+        except SpoolUnavailable as error:
+            done(error)
+
+    async def put(self, event: VerifiedDelivery, within: float | None = None) -> PutResult:
         dice = sha256(event.delivery.body).digest()
         for _ in range(dice[0] % 5):
             await asyncio.sleep(0)
@@ -104,6 +116,11 @@ class MemorySpool:
 
     def seen(self) -> set[tuple[str, str]]:
         return {row[0] for row in self.rows}
+
+
+class _Pending:
+    def withdraw(self) -> None:
+        """Do nothing: what is stored late is stored."""
 
 
 @dataclass
