@@ -8,7 +8,6 @@ are kept for less time than common servers keep theirs.
 """
 
 import asyncio
-import math
 import re
 import ssl
 from collections import deque
@@ -39,7 +38,6 @@ class Pool:
     idle: for how many seconds an unused connection is kept.
     longest_body: an answer with a longer body is not read to its end.
     timeout: seconds that each exchange may take, waiting and connecting included; None: any time.
-    limit: the most exchanges under way, those that wait included; None for any number.
     tls: how to check the peer of an https origin.
     """
 
@@ -51,14 +49,12 @@ class Pool:
         idle: float,
         longest_body: int,
         timeout: float | None = None,
-        limit: int | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._origin = origin
         self._name = Name(origin.host, origin.port)
         self._idle_for = idle
         self._timeout = timeout
-        self._limit = math.inf if limit is None else limit
         self._loop = asyncio.get_running_loop()
         self._tls = (tls or ssl.create_default_context()) if origin.tls else None
         self._new = partial(
@@ -80,8 +76,8 @@ class Pool:
         self._due_at: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def ask(self, exchange: Exchange) -> bool:
-        """Send a request once, and call `done` at its end; False: too many are under way.
+    def ask(self, exchange: Exchange) -> None:
+        """Send a request once, and call `done` at its end.
 
         `done` is not called before this has returned. It finds one of these in `error`, or None;
         after an error the connection is not reused.
@@ -95,8 +91,6 @@ class Pool:
         """
         if self._closed:
             raise RuntimeError("this pool is closed")
-        if len(self._under_way) >= self._limit:
-            return False
         self._under_way[exchange] = None
         now = self._loop.time()
         if self._timeout is not None:
@@ -107,7 +101,6 @@ class Pool:
             self._start(exchange, now)
         else:
             self._waiting.append(exchange)
-        return True
 
     def cancel(self, exchange: Exchange) -> None:
         """Drop an exchange that has not ended: its `done` is not called, its connection closes."""

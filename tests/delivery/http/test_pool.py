@@ -27,7 +27,6 @@ async def pool_for(
     size: int = 4,
     idle: float = 30.0,
     within: float | None = None,
-    limit: int | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Pool]:
     pool = Pool(
@@ -36,7 +35,6 @@ async def pool_for(
         idle=idle,
         longest_body=LIMIT,
         timeout=within,
-        limit=limit,
         tls=tls,
     )
     try:
@@ -206,7 +204,7 @@ async def test_what_has_ended_is_told_once_and_behind_the_call() -> None:
         async with pool_for(peer.url) as pool:
             line = await pooled(pool, peer)
             for number, said in enumerate((OK, OK, b"garbage")):
-                assert pool.ask(exchange(ended))
+                pool.ask(exchange(ended))
                 assert len(ended) == number
                 await serve(line, said)
                 await ended.until(number + 1)
@@ -223,27 +221,12 @@ async def test_an_exchange_may_follow_from_the_end_of_another() -> None:
 
             def again(first: Exchange) -> None:
                 ended.put(first)
-                assert pool.ask(exchange(ended, "b"))
+                pool.ask(exchange(ended, "b"))
 
             pool.ask(Exchange(encode("POST", "/a", "h", [], b""), Response(), again))
             line = await peer.line()
             assert [await serve(line), await serve(line)] == ["a", "b"]
             await ended.until(2)
-
-
-async def test_more_than_the_limit_are_not_taken() -> None:
-    ended = Ended()
-    with Peer() as peer:
-        async with pool_for(peer.url, size=1, limit=3) as pool:
-            exchanges = [exchange(ended, name) for name in "abcd"]
-            assert [pool.ask(each) for each in exchanges] == [True, True, True, False]
-            line = await peer.line()
-            assert [await serve(line) for _ in "abc"] == ["a", "b", "c"]
-            await ended.until(3)
-            assert pool.ask(exchanges[3])
-            assert await serve(line) == "d"
-            await ended.until(4)
-    assert ended == exchanges
 
 
 async def test_whatever_it_waits_for_an_exchange_ends_in_time() -> None:
