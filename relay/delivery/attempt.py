@@ -146,15 +146,7 @@ class Attempt:
     on_settled: called last, with whether the event needs no further attempt.
     """
 
-    __slots__ = (
-        "began",
-        "cancel",
-        "duration",
-        "lease",
-        "on_answered",
-        "on_settled",
-        "settlement",
-    )
+    __slots__ = ("began", "cancel", "duration", "lease", "on_answered", "on_settled", "settlement")
 
     cancel: Cancel
     duration: float
@@ -218,10 +210,14 @@ class AttemptRunner:
         """
         attempt = Attempt(lease, began, on_answered, on_settled)
         self._under_way[attempt] = None
-        if self._upstream.confirmer.concerns(lease.event):
-            attempt.cancel = self._run(self._confirm(attempt))
-        else:
-            self._send(attempt, lease)
+        try:
+            if self._upstream.confirmer.concerns(lease.event):
+                attempt.cancel = self._run(self._confirm(attempt))
+            else:
+                self._send(attempt, lease)
+        except Exception as fault:  # noqa: BLE001 - a poisoned event uses up its attempts, then is dead
+            loop = asyncio.get_running_loop()
+            attempt.cancel = loop.call_soon(self._end_by_fault, attempt, fault).cancel
 
     def cut(self) -> None:
         """Cut short the attempts that are under way; their events are due again at once."""
@@ -253,29 +249,24 @@ class AttemptRunner:
         upstream, lease = self._upstream, attempt.lease
         try:
             result = await upstream.confirmer.confirm(lease.event)
+            if isinstance(result, Confirmed):
+                self._send(attempt, replace(lease, confirmed=result.state))
+            elif isinstance(result, RateLimited) or (
+                result is not None
+                and (
+                    result.final
+                    or upstream.confirmer.strict(lease.event)
+                    or not may_go_unconfirmed(lease, self._clock.steady(), upstream.retry)
+                )
+            ):
+                self._end(attempt, result)
+            else:
+                self._send(attempt, lease)
         except Exception as fault:  # noqa: BLE001 - as of an event that cannot be sent
             self._end_by_fault(attempt, fault)
-            return
-        if isinstance(result, Confirmed):
-            self._send(attempt, replace(lease, confirmed=result.state))
-        elif isinstance(result, RateLimited) or (
-            result is not None
-            and (
-                result.final
-                or upstream.confirmer.strict(lease.event)
-                or not may_go_unconfirmed(lease, self._clock.steady(), upstream.retry)
-            )
-        ):
-            self._end(attempt, result)
-        else:
-            self._send(attempt, lease)
 
     def _send(self, attempt: Attempt, lease: Lease) -> None:
-        try:
-            attempt.cancel = self._upstream.sender.attempt(lease, partial(self._end, attempt))
-        except Exception as fault:  # noqa: BLE001 - a poisoned event uses up its attempts, then is dead
-            loop = asyncio.get_running_loop()
-            attempt.cancel = loop.call_soon(self._end_by_fault, attempt, fault).cancel
+        attempt.cancel = self._upstream.sender.attempt(lease, partial(self._end, attempt))
 
     def _end_by_fault(self, attempt: Attempt, fault: Exception) -> None:
         self._observer.dispatch_error(self._upstream.name, attempt.lease.event.id, fault)
@@ -288,6 +279,8 @@ class AttemptRunner:
         if attempt not in self._under_way:
             return
         del self._under_way[attempt]
+        # What it would cancel refers to the attempt: a cycle that would outlive it.
+        attempt.cancel = _nothing
         lease = attempt.lease
         try:
             now = self._clock.steady()
@@ -325,9 +318,9 @@ class AttemptRunner:
 
     def _settle_soon(self, attempt: Attempt) -> None:
         """Settle this at the end of the loop's iteration, with all that has ended by then."""
-        self._ended.append(attempt)
-        if len(self._ended) == 1:
+        if not self._ended:
             asyncio.get_running_loop().call_soon(self._settle_ended)
+        self._ended.append(attempt)
 
     def _settle_ended(self) -> None:
         batch, self._ended = self._ended, []
@@ -415,6 +408,10 @@ class AttemptRunner:
                 return True
             fault = None
             await self._clock.sleep(pause)
+
+
+def _nothing() -> None:
+    """Cancel what has ended."""
 
 
 def attempt_record(

@@ -2,6 +2,7 @@
 
 import asyncio
 import cProfile
+import gc
 import math
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -152,3 +153,15 @@ async def test_a_delivery_makes_no_task_and_no_timer(bench: Bench) -> None:
     await bench.deliver(bench.leases())
     assert asyncio.all_tasks() == tasks
     assert bench.pool._due_at is timer
+
+
+async def test_a_delivery_leaves_no_cycles_behind(bench: Bench) -> None:
+    await bench.deliver(bench.leases())
+    leases = bench.leases()
+    gc.collect()
+    gc.disable()
+    try:
+        await bench.deliver(leases)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
