@@ -17,7 +17,7 @@ from relay.core.event import Lease
 from relay.core.rate_limit import Backoff
 from relay.delivery.attempt import AttemptRunner, Observer, Upstream
 from relay.delivery.circuit_breaker import UPSTREAM_BREAKER, CircuitBreaker
-from relay.spool import Spool, SpoolBroken
+from relay.spool import Seats, Spool, SpoolBroken
 
 # ---- attempts that start in one iteration of the event loop ---------------------------------
 
@@ -110,13 +110,12 @@ class UpstreamWorker:
         )
         # The last lease in the queue waits for all before it, each as long as an attempt may take.
         self._lease_time = upstream.timeout * PREFETCH + LEASE_MARGIN
+        self.seats = Seats(self._lease_time)
         # Replaced workers of the same URL that may have attempts under way; the one that replaces
         # this one.
         self._predecessors: list[UpstreamWorker] = []
         self.successor: UpstreamWorker | None = None
-        # Reservations for events that are being stored; leases in the queue; attempts under way;
-        # outcomes that are being settled.
-        self._reserved = 0
+        # Leases in the queue; attempts under way; outcomes that are being settled.
         self._queue: deque[Lease] = deque()
         self._in_flight = 0
         self._settling = 0
@@ -148,7 +147,7 @@ class UpstreamWorker:
             finally:
                 self._spool.subscribe(self.name, None)
             self.claiming_ended.set()
-            while self._reserved:
+            while self.seats.reserved:
                 await self._wait_for_change()
             await self._release_unstartable()
             while self._in_flight or self._settling:
@@ -165,6 +164,7 @@ class UpstreamWorker:
     def stop(self) -> None:
         """Start no further attempt; `run` ends with the last one under way."""
         self._stopping = True
+        self.seats.free = 0
         self._capacity_changed.set()
         self._work_arrived.set()
 
@@ -187,23 +187,23 @@ class UpstreamWorker:
 
     # ---- events that are handed over as they are stored (`Handoff`) -----------------------------
 
-    def reserve(self) -> timedelta | None:
-        if not self._caught_up or self.breaker.is_open or self._capacity() < 1:
-            self._caught_up = False
-            return None
-        self._reserved += 1
-        return self._lease_time
-
-    def accept(self, lease: Lease) -> None:
-        self._reserved -= 1
+    def offer(self, lease: Lease) -> bool:
+        if self._stopping or self.breaker.is_open:
+            self._capacity_changed.set()
+            return False
         self._queue.append(lease)
         self._start_attempts()
-        if self._stopping:
-            self._capacity_changed.set()
+        return True
 
-    def cancel(self) -> None:
-        self._reserved -= 1
+    def cancelled(self) -> None:
         self._capacity_changed.set()
+
+    def _publish_seats(self) -> None:
+        """Tell the spool how many events it may hand over, from now on."""
+        if self.seats.missed:
+            self._caught_up = False
+        takes_new = self._caught_up and not self.breaker.is_open
+        self.seats.free = max(0, self._capacity()) if takes_new else 0
 
     # ---- events that are claimed ----------------------------------------------------------------
 
@@ -211,7 +211,7 @@ class UpstreamWorker:
         """Return how many more leases may be taken."""
         if self._stopping:
             return 0
-        leased = self._reserved + self._claiming + len(self._queue) + self._in_flight
+        leased = self.seats.reserved + self._claiming + len(self._queue) + self._in_flight
         free = self.upstream.concurrency * PREFETCH - leased - self._settling
         if self.breaker.is_unlimited:
             return free
@@ -233,6 +233,7 @@ class UpstreamWorker:
         if self._caught_up:
             limit = max(1, limit // PREFETCH)
         self._claiming = limit
+        self._publish_seats()
         try:
             claimed = await self._spool.claim(
                 self.name, limit, self._lease_time, ordered=self.upstream.order_by_key
@@ -240,16 +241,18 @@ class UpstreamWorker:
         except SpoolBroken:
             raise
         except Exception as fault:  # noqa: BLE001 - nothing else may end the loop of an upstream
-            self._caught_up = False
+            self._claiming, self._caught_up = 0, False
+            self._publish_seats()
             await self._back_off(fault)
             return
         finally:
             self._claiming = 0
         self._backoff.reset()
-        self._caught_up = len(claimed.leases) < limit
+        self._caught_up, self.seats.missed = len(claimed.leases) < limit, False
         for event_id in claimed.damaged:
             self._observer.event_corrupt(self.name, event_id)
         self._queue.extend(claimed.leases)
+        self._publish_seats()
         self._start_attempts()
         # Claiming took a while: the breaker may have opened, or `stop` may have been called.
         await self._release_unstartable()
@@ -325,10 +328,16 @@ class UpstreamWorker:
         """The upstream has finished one attempt; its outcome is still to be settled."""
         self._in_flight -= 1
         self._settling += 1
+        if not self.breaker.is_unlimited:
+            self._publish_seats()
         self.capacity_freed()
 
     def _on_settled(self, finished: bool) -> None:
         self._settling -= 1
+        if self.seats.free and self.breaker.is_unlimited:
+            self.seats.free += 1
+        else:
+            self._publish_seats()
         self._capacity_changed.set()
         if not finished:
             # It is due again, perhaps sooner than anything that is waited for.

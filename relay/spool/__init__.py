@@ -161,20 +161,58 @@ class SpoolStats:
     free: int
 
 
+class Seats:
+    """How many events of one upstream may go straight to delivery as they are stored.
+
+    A worker publishes the number, the spool counts it down: neither calls the other before an event
+    is stored. Both do so on the event loop.
+
+    free: how many more. reserved: events that are being stored, a seat for each.
+    missed: one has found no seat; a worker that claims sets it back.
+    lease_time: for how long an event is leased that has a seat.
+    """
+
+    __slots__ = ("free", "lease_time", "missed", "reserved")
+
+    def __init__(self, lease_time: timedelta) -> None:
+        self.free = self.reserved = 0
+        self.missed = False
+        self.lease_time = lease_time
+
+    def reserve(self) -> bool:
+        """Reserve a seat for one event; return False if none is free."""
+        if self.free < 1:
+            self.missed = True
+            return False
+        self.free -= 1
+        self.reserved += 1
+        return True
+
+    def cancel(self) -> None:
+        """Free a seat: its event was not stored."""
+        self.reserved -= 1
+        if not self.missed:
+            self.free += 1
+
+
 class Handoff(Protocol):
     """Takes events of one upstream as they are stored, without a claim.
 
     Every method is called on the event loop; none raises or blocks.
     """
 
-    def reserve(self) -> timedelta | None:
-        """Reserve a slot for one event; return how long its lease lasts, None if none is free."""
+    @property
+    def seats(self) -> Seats:
+        """The seats of this upstream."""
 
-    def accept(self, lease: Lease) -> None:
-        """Use one slot: its event has been stored, and is leased."""
+    def offer(self, lease: Lease) -> bool:
+        """Take an event that had a seat: it is stored, and leased. Its seat is free by then.
 
-    def cancel(self) -> None:
-        """Free one slot: its event was not stored."""
+        Returns False to have it released: it cannot be delivered now.
+        """
+
+    def cancelled(self) -> None:
+        """A seat has been freed: its event was not stored."""
 
 
 class Spool(Protocol):
@@ -243,7 +281,7 @@ class Spool(Protocol):
     def subscribe(self, upstream: str, handoff: Handoff | None) -> None:
         """Hand the events of this upstream over as they are stored; None ends that.
 
-        An event without a reserved slot, or without a handoff, has to be claimed.
+        An event without a seat, or without a handoff, has to be claimed.
         """
 
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:

@@ -16,7 +16,7 @@ from relay.core.errors import SpoolUnavailable
 from relay.core.event import Delivered, Done, Lease
 from relay.core.ids import event_ids
 from relay.core.request import VerifiedDelivery
-from relay.spool import PutResult, Settlement, Stored
+from relay.spool import PutResult, Seats, Settlement, Stored
 from relay.spool.sqlite import SqliteSpool, open_spool
 from relay.spool.sqlite.writer import Batch
 from tests.bench import messages
@@ -51,21 +51,20 @@ class Upstream:
 
     def __init__(self, spool: SqliteSpool) -> None:
         self.settled = 0
+        self.seats = Seats(_LEASE)
+        self.seats.free = 1_000_000
         self._spool = spool
         self._leases: list[Lease] = []
 
-    def reserve(self) -> timedelta:
-        """Always have room."""
-        return _LEASE
+    def cancelled(self) -> None:
+        """There is always a seat."""
 
-    def cancel(self) -> None:
-        """Have room again."""
-
-    def accept(self, lease: Lease) -> None:
+    def offer(self, lease: Lease) -> bool:
         """Let it be delivered at once."""
         if not self._leases:
             asyncio.get_running_loop().call_soon(self._settle)
         self._leases.append(lease)
+        return True
 
     def _settle(self) -> None:
         leases, self._leases = self._leases, []

@@ -34,6 +34,7 @@ from relay.spool import (
     PutResult,
     Query,
     Record,
+    Seats,
     Settlement,
     Spool,
     Stored,
@@ -89,25 +90,26 @@ HORIZON = timedelta(hours=12)
 
 
 class CountingHandoff:
-    """Passes as `relay.spool.Handoff`; it has so many seats."""
+    """Passes as `relay.spool.Handoff`; it has so many seats.
+
+    refuses: whether it takes none of what is offered.
+    """
 
     LEASE = timedelta(minutes=1)
 
-    def __init__(self, free: int) -> None:
-        self.free = free
+    def __init__(self, free: int, *, refuses: bool = False) -> None:
+        self.seats = Seats(self.LEASE)
+        self.seats.free = free
+        self.refuses = refuses
         self.taken: list[Lease] = []
+        self.cancellations = 0
 
-    def reserve(self) -> timedelta | None:
-        if not self.free:
-            return None
-        self.free -= 1
-        return self.LEASE
-
-    def accept(self, lease: Lease) -> None:
+    def offer(self, lease: Lease) -> bool:
         self.taken.append(lease)
+        return not self.refuses
 
-    def cancel(self) -> None:
-        self.free += 1
+    def cancelled(self) -> None:
+        self.cancellations += 1
 
 
 class SpoolContract:
@@ -713,7 +715,8 @@ class SpoolContract:
         assert isinstance(await spool.put(other), Conflict)
         await stored(spool, verified(key="test", test=True))
         await asyncio.sleep(0)
-        assert (table.free, table.taken) == (3, [])
+        assert (table.seats.free, table.seats.reserved, table.taken) == (3, 0, [])
+        assert table.cancellations == 2
 
     async def test_an_event_whose_putter_is_gone_is_handed_over_or_left(self, spool: Spool) -> None:
         table = CountingHandoff(1)
@@ -723,7 +726,37 @@ class SpoolContract:
         putting.cancel()
         await asyncio.gather(putting, return_exceptions=True)
         await spool.probe()
-        assert table.free + len(table.taken) == 1
+        assert table.seats.free + len(table.taken) == 1
+        assert table.seats.reserved == 0
+
+    async def test_what_is_refused_is_due_again_as_if_it_had_not_been_leased(
+        self, spool: Spool, clock: ManualClock
+    ) -> None:
+        table = CountingHandoff(2, refuses=True)
+        spool.subscribe("billing", table)
+        await stored(spool, verified())
+        await take(spool)
+        await asyncio.wait_for(spool.wait_for_work("billing", 3600), 5)
+        assert len(table.taken) == 1
+        assert table.seats.reserved == 0
+        lease = await take_one(spool)
+        assert (lease.event, lease.attempt) == (table.taken[0].event, 1)
+        with pytest.raises(LeaseLost):
+            await spool.settle(table.taken[0], Done(), Delivered(200))
+
+    async def test_the_spool_counts_seats_down_and_says_when_there_was_none(
+        self, spool: Spool
+    ) -> None:
+        table = CountingHandoff(2)
+        spool.subscribe("billing", table)
+        puts = [spool.put_nowait(verified(key=str(n)), lambda _: None) for n in range(2)]
+        assert (table.seats.free, table.seats.reserved, table.seats.missed) == (0, 2, False)
+        puts.append(spool.put_nowait(verified(key="2"), lambda _: None))
+        assert table.seats.missed
+        await spool.probe()
+        await asyncio.sleep(0)
+        assert (len(table.taken), table.seats.reserved) == (2, 0)
+        assert len((await take(spool)).leases) == 1
 
     # ---- after a crash --------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from relay.core.concurrency import Cancel
-from relay.core.event import Delivered, Lease, Outcome, Unreachable
+from relay.core.event import Delivered, Lease, Outcome, Status, Unreachable
 from relay.delivery.attempt import Upstream
 from relay.delivery.retry import RetryPolicy
 from relay.delivery.sender import Cause
@@ -87,8 +87,8 @@ async def test_what_is_stored_goes_out_without_being_claimed(bench: Bench) -> No
     async with bench.running() as worker:
         events = await bench.store(1, 2, 3)
         await bench.observer.until_delivered(3)
-        assert worker.reserve() == TIMEOUT * PREFETCH + LEASE_MARGIN
-        worker.cancel()
+        assert worker.seats.free > 0
+        assert worker.seats.lease_time == TIMEOUT * PREFETCH + LEASE_MARGIN
     assert bench.observer.delivered() == events
     assert bench.spool.claimed == []
 
@@ -116,12 +116,7 @@ async def test_a_claim_under_way_leaves_its_share_of_the_slots(bench: Bench) -> 
     async with bench.running(concurrency=2) as worker:
         bench.spool.may_answer.clear()
         await bench.clock.advance(1)
-        free = 0
-        while worker.reserve() is not None:
-            free += 1
-        assert free == 2 * PREFETCH - 2
-        for _ in range(free):
-            worker.cancel()
+        assert worker.seats.free == 2 * PREFETCH - 2
         bench.spool.may_answer.set()
 
 
@@ -164,7 +159,7 @@ async def test_a_line_whose_upstream_is_left_alone_takes_nothing(bench: Bench) -
     async with bench.running(concurrency=4) as worker:
         await bench.store(*range(10))
         await bench.observer.until(lambda: worker.breaker.is_open)
-        assert worker.reserve() is None
+        assert not worker.seats.reserve()
 
 
 async def test_an_event_that_is_promised_while_the_line_stops_is_given_back(bench: Bench) -> None:
@@ -174,7 +169,10 @@ async def test_an_event_that_is_promised_while_the_line_stops_is_given_back(benc
         worker.stop()
         await putting
     assert bench.wire.sent == []
-    assert [lease.event.id for lease in bench.spool.released] == [numbered(1).event_id]
+    await bench.spool.probe()
+    found = await bench.spool.get(numbered(1).event_id)
+    assert found is not None
+    assert (found[0].status, found[0].attempts) == (Status.PENDING, 0)
 
 
 # ---- the limit on starts --------------------------------------------------------------------

@@ -93,8 +93,7 @@ class Bench:
     async def deliver(self, leases: Sequence[Lease]) -> None:
         """Hand over these events, and answer each request."""
         for lease in leases:
-            assert self.worker.reserve() is not None
-            self.worker.accept(lease)
+            assert self.worker.offer(lease)
         for connection in self.connections:
             connection.data_received(OK)
         await asyncio.sleep(0)

@@ -150,6 +150,7 @@ class SqliteSpool:
             database.FileIdentity(path).unchanged,
             self._ballast,
             notify=self._notifier.notify,
+            release=self._release_refused,
         )
         self.refusals = SqliteRefusals(self._writer, self._reader)
 
@@ -174,17 +175,30 @@ class SqliteSpool:
         now = self._clock.steady()
         new = NewEvent(event, self._tables.digests, events.micros(now), done)
         handoff = None if event.verification.test else self._handoffs.get(event.upstream)
-        lease_time = None if handoff is None else handoff.reserve()
-        if handoff is not None and lease_time is not None:
+        if handoff is not None and handoff.seats.reserve():
             new.handoff, new.token = handoff, self._tables.tokens.next()
-            new.until = events.micros(now + lease_time)
+            new.until = events.micros(now + handoff.seats.lease_time)
         try:
             self._writer.store(new)
         except Exception:
             if new.handoff is not None:
-                new.handoff.cancel()
+                new.handoff.seats.cancel()
             raise
         return new
+
+    def _release_refused(self, lease: Lease) -> None:
+        """Make an event due that could not be handed over. Where that fails, its lease expires."""
+        upstream = lease.event.upstream
+
+        def notify(released: asyncio.Future[None]) -> None:
+            if not released.cancelled() and released.exception() is None:
+                self._notifier.notify(upstream)
+
+        give_back = partial(
+            queue.give_back, shared=self._tables, leases=[lease], now=self._clock.steady()
+        )
+        with suppress(SpoolUnavailable):
+            self._writer.submit(give_back).add_done_callback(notify)
 
     async def put(self, event: VerifiedDelivery, within: float | None = None) -> PutResult:
         future: asyncio.Future[PutResult] = self._loop.create_future()

@@ -10,7 +10,7 @@ from typing import Final
 import apsw
 
 from relay.core.errors import SpoolUnavailable
-from relay.core.event import ProxiedDelivery, event_of
+from relay.core.event import Lease, ProxiedDelivery, event_of
 from relay.core.request import OnConflict, VerifiedDelivery
 from relay.spool import Conflict, Duplicate, Handoff, PutResult, Stored
 from relay.spool.sqlite import events, tables
@@ -86,7 +86,7 @@ Done = Callable[[PutResult | SpoolUnavailable], None]
 class NewEvent:
     """An event from `put` to its answer.
 
-    now: steady time in microseconds. handoff: where a slot is reserved for it, under the lease
+    now: steady time in microseconds. handoff: with whom it has a seat, under the lease
     `token` until `until`. mends: it is a copy that has replaced a damaged event.
     """
 
@@ -133,20 +133,28 @@ class NewEvent:
         if answer is not None and not self.withdrawn:
             self.done(answer)
 
-    def hand_over(self) -> bool:
-        """Give the slot its lease, or free it; return whether the event is left to be claimed."""
-        stored = self.result
-        if self.handoff is None:
-            return self.mends or isinstance(stored, Stored)
+    def hand_over(self, release: Callable[[Lease], None]) -> None:
+        """Offer the event where it has a seat, or free the seat; release what is refused."""
+        handoff, stored = self.handoff, self.result
+        if handoff is None:
+            return
         if not isinstance(stored, Stored):
-            self.handoff.cancel()
-            return self.mends
+            handoff.seats.cancel()
+            handoff.cancelled()
+            return
+        handoff.seats.reserved -= 1
         leased = event_of(
             self.delivery, conflicts_with=stored.conflicts_with, out_of_order=stored.out_of_order
         )
         until = events.moment(self.until)
-        self.handoff.accept(events.lease(leased, 1, 0, self.now, until=until, token=self.token))
-        return False
+        lease = events.lease(leased, 1, 0, self.now, until=until, token=self.token)
+        if not handoff.offer(lease):
+            release(lease)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has left an event to be claimed."""
+        return self.mends or (self.handoff is None and isinstance(self.result, Stored))
 
 
 # ---- storing a batch ------------------------------------------------------------------------

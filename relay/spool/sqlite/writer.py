@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from relay.core.errors import SpoolUnavailable
+from relay.core.event import Lease
 from relay.spool import SpoolFull, SpoolOverloaded
 from relay.spool.sqlite import intake, queue
 from relay.spool.sqlite.database import StoreHealth, is_disk_full, keep_log_on_close
@@ -73,10 +74,7 @@ class Batch:
     __slots__ = ("freed", "new", "requests", "settled")
 
     def __init__(
-        self,
-        new: list[NewEvent],
-        settled: list[Settlements],
-        requests: list[WriteRequest],
+        self, new: list[NewEvent], settled: list[Settlements], requests: list[WriteRequest]
     ) -> None:
         self.new = new
         self.settled = settled
@@ -112,7 +110,7 @@ class Batch:
             new.result = None
 
 
-# ---- gathering, on the event loop -----------------------------------------------------------
+# ---- the writer -----------------------------------------------------------------------------
 
 #: The most new events in one transaction.
 BATCH_SIZE: Final = 512
@@ -126,9 +124,6 @@ _BATCH_WINDOW: Final = 0.005
 # Seconds that outcomes wait for new events to be written with.
 _DEFER_TIMEOUT: Final = 0.02
 _CALLBACKS_PER_STEP: Final = 16  # answers in one iteration of the event loop
-
-# ---- the writing thread ---------------------------------------------------------------------
-
 # Pages of write-ahead log, 16 MiB; fewer, longer checkpoints write a busy page less often.
 _CHECKPOINT: Final = 4000
 _PAGE: Final = 4096
@@ -154,18 +149,20 @@ class Writer:
         ballast: Ballast,
         *,
         notify: Callable[[str], None] = lambda _: None,
+        release: Callable[[Lease], None] = lambda _: None,
         waiting: int = _MAX_WAITING,
     ) -> None:
         """Take the parts. Made inside a running event loop.
 
-        notify: called on the event loop with each upstream that may have more to claim.
+        notify, release: called on the event loop, with each upstream that may have more to claim
+            and with each lease that was refused.
         """
         self._connection = connection
         self._shared = shared
         self._health = health
         self._file_unchanged = file_unchanged
         self._ballast = ballast
-        self._notify = notify
+        self._notify, self._release = notify, release
         self._capacity = waiting
         self._reserve_tried_at = -_RETRY_INTERVAL
         self._log_pages = 0
@@ -207,7 +204,7 @@ class Writer:
         self._settled.append(settled)
         if urgent:
             self._submit()
-        elif self._timer is None and not self._busy:
+        else:
             self._defer()
 
     def submit(self, work: Work[T], *, is_intake: bool = False) -> asyncio.Future[T]:
@@ -261,8 +258,9 @@ class Writer:
             self._timer = self._loop.call_soon(self._submit)
 
     def _defer(self) -> None:
-        self._deferred = True
-        self._timer = self._loop.call_later(_DEFER_TIMEOUT, self._submit)
+        """Let outcomes go in a moment, unless anything goes before."""
+        if self._timer is None and not self._busy:
+            self._timer, self._deferred = self._loop.call_later(_DEFER_TIMEOUT, self._submit), True
 
     def _cancel(self) -> None:
         if self._timer is not None:
@@ -310,8 +308,10 @@ class Writer:
 
     def _hand_over(self, answered: list[Piece], rest: list[Piece]) -> None:
         for each in answered:
-            if isinstance(each, NewEvent) and each.hand_over():
-                self._notify(each.delivery.upstream)
+            if isinstance(each, NewEvent):
+                each.hand_over(self._release)
+                if each.is_ready:
+                    self._notify(each.delivery.upstream)
         if rest:
             self._answer(rest)
 

@@ -12,7 +12,7 @@ from relay.spool.sqlite.intake import NewEvent, Proxied
 from relay.spool.sqlite.tables import ORDERED, Tables, Tally
 from tests.contracts.spool import CountingHandoff
 from tests.harness.deliveries import RECEIVED, verified
-from tests.spool.sqlite.filling import claim, miscounted, new, put, settle, told
+from tests.spool.sqlite.filling import claim, ignore, miscounted, new, put, settle, told
 from tests.spool.sqlite.plans import plans, scans, sorts
 
 
@@ -116,10 +116,10 @@ def test_lanes_are_written_down_where_order_is_kept(
 def test_what_has_a_slot_is_leased(connection: apsw.Connection, shared: Tables) -> None:
     handoff = CountingHandoff(1)
     made, tally = new(shared, verified()), Tally()
-    handoff.reserve()
+    handoff.seats.reserve()
     made.handoff, made.token, made.until = handoff, 7, events.micros(RECEIVED) + 1
     intake.store(connection, shared, [made], tally)
-    assert not made.hand_over()
+    made.hand_over(ignore)
     [lease] = handoff.taken
     assert (lease.token, lease.attempt, lease.event.key) == (7, 1, "order-1")
     assert told(connection, "status, attempts", "order-1") == ("leased", 1)
@@ -128,10 +128,10 @@ def test_what_has_a_slot_is_leased(connection: apsw.Connection, shared: Tables) 
 def test_what_failed_frees_its_slot(shared: Tables) -> None:
     handoff = CountingHandoff(1)
     made = new(shared, verified())
-    handoff.reserve()
+    handoff.seats.reserve()
     made.handoff = handoff
-    assert not made.hand_over()
-    assert (handoff.free, handoff.taken) == (1, [])
+    made.hand_over(ignore)
+    assert (handoff.seats.free, handoff.taken) == (1, [])
 
 
 def test_what_was_withdrawn_is_not_called_back_for(shared: Tables) -> None:
@@ -175,7 +175,7 @@ def test_an_intact_copy_replaces_a_damaged_event(
     tally.write(connection)
     assert copy.result == Duplicate("a")
     # It is to be claimed: whoever waits for work is told.
-    assert copy.hand_over()
+    assert copy.is_ready
     [lease] = claim(connection, shared).leases
     assert (lease.event.id, lease.event.body) == ("a", verified().delivery.body)
     assert (lease.attempt, lease.round_attempt) == (1, 1)

@@ -327,7 +327,7 @@ class Table:
     def put(self, key: str, event_id: str | None = None) -> NewEvent:
         event = verified(key=key, event_id=event_id or key, body=b"x" * 100)
         new = NewEvent(event, self.shared.digests, 0, self.answers.append)
-        self.handoff.reserve()
+        self.handoff.seats.reserve()
         new.handoff, new.token, new.until = self.handoff, self.shared.tokens.next(), 2**60
         self.writer.store(new)
         return new
@@ -499,7 +499,7 @@ async def test_an_event_that_was_withdrawn_is_not_stored(start: Start) -> None:
     await table.answered(1)
     kept = await table.writer.run(lambda each: events.fetch(each, "SELECT id FROM events"))
     assert kept == [("stays",)]
-    assert (table.answers, table.handoff.free) == ([Stored("stays")], 9_999)
+    assert (table.answers, table.handoff.seats.free) == ([Stored("stays")], 9_999)
 
 
 async def test_no_answer_waits_for_an_attempt(start: Start) -> None:
