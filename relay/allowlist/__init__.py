@@ -153,10 +153,11 @@ class Allowlist:
 
     def match(self, address: Address) -> Entry | None:
         """Return the widest entry that holds this address, or None."""
-        intervals = self._index()
+        if tuple(map(_generation, self.sources)) != self._generations:
+            self._rebuild()
         entry = self._found.get(address)
         if entry is None:
-            entry = intervals.find(address)
+            entry = self._intervals.find(address)
             if entry is not None and len(self._found) < _MAX_FOUND:
                 self._found[address] = entry
         return entry
@@ -169,13 +170,11 @@ class Allowlist:
         """Return the names of sources without any entry yet."""
         return tuple(s.status().name for s in self.sources if not s.entries())
 
-    def _index(self) -> Intervals[Entry]:
+    def _rebuild(self) -> None:
         generations = tuple(map(_generation, self.sources))
-        if generations != self._generations:
-            self._found.clear()
-            self._intervals = Intervals((entry.network, entry) for entry in self.entries())
-            self._generations = generations
-        return self._intervals
+        self._found.clear()
+        self._intervals = Intervals((entry.network, entry) for entry in self.entries())
+        self._generations = generations
 
 
 # ---- static networks ------------------------------------------------------------------------

@@ -308,7 +308,7 @@ class LiveConfigBuilder:
             routes=routes,
             clients=self._clients,
             spool=self._spool,
-            forward=proxy_forwarder.forward,
+            forward=proxy_forwarder.start,
             telemetry=self._telemetry,
             clock=self._clock,
             new_id=self._new_id,

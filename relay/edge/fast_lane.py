@@ -45,7 +45,7 @@ class LaneConnection(Protocol):
 
 @dataclass(slots=True, eq=False)
 class LaneRequest:
-    """A request under way. task: what waits for an upstream, or for a spool that must hurry."""
+    """A request under way. task: what waits for a spool that must hurry."""
 
     ingest: Ingest
     connection: LaneConnection
@@ -131,6 +131,7 @@ class FastLane:
             await asyncio.wait([self._drained], timeout=seconds)
         tasks = [request.task for request in self._under_way if request.task is not None]
         for request in [each for each in self._under_way if each.task is None]:
+            request.ingest.cancel(request.admission)
             self._end(request, None)
         for task in tasks:
             task.cancel()
@@ -150,8 +151,11 @@ class FastLane:
         self._under_way.add(request)
         admission, ingest = request.admission, request.ingest
         seconds = ingest.store_time(admission, event)
-        if seconds is None or seconds < 2 * SWEEP_INTERVAL:
-            # An upstream; or less time than a sweep can keep.
+        if seconds is None:
+            ingest.forward(admission, event, partial(self._end, request))
+            return
+        if seconds < 2 * SWEEP_INTERVAL:
+            # Less time than a sweep can keep.
             completing = self._complete(request, event)
             request.task = asyncio.get_running_loop().create_task(completing)
             return

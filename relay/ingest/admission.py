@@ -10,12 +10,12 @@ from enum import Enum, auto
 
 from relay.allowlist import Allowlist, Entry, Mode
 from relay.allowlist.registry import Knock
+from relay.core.concurrency import Cancel
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, ClientAddress, RequestHead
 from relay.ingest.client_address import ClientShare
 from relay.ingest.routing import Route
 from relay.providers import Inspector, RequestShape
-from relay.spool import PendingPut
 from relay.telemetry import DeliveryRecord
 
 
@@ -67,7 +67,7 @@ class Admission:
     """One request from its head to its answer; each step fills in what it establishes.
 
     record: its log line and metrics. read_at: monotonic time when its body was complete.
-    share: what its client has in flight, this request counted. pending: its event is being stored.
+    share: what its client has in flight, this request counted. cancel: ends storing or forwarding.
     ack: its answer, once there is one. closed: it is finished.
     """
 
@@ -79,7 +79,7 @@ class Admission:
     share: ClientShare | None = None
     read_at: float = 0.0
     body: bytes = b""
-    pending: PendingPut | None = None
+    cancel: Cancel | None = None
     ack: Ack | None = None
     closed: bool = False
 

@@ -8,13 +8,14 @@ delivery, however it ends.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 from relay.allowlist.registry import KnockResult
 from relay.core.clock import Clock
+from relay.core.concurrency import Cancel, called_back
 from relay.core.errors import Reason, Refusal, SpoolUnavailable, UpstreamOverloaded
 from relay.core.event import ProxyResponse, Unreachable
 from relay.core.request import (
@@ -48,8 +49,9 @@ _CONFLICT: Final = IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
 # The least timeout of storing, in seconds.
 _MIN_STORE_TIMEOUT = 0.25
 
-#: Sends a delivery to its upstream, once, and returns the answer. Raises `UpstreamOverloaded`.
-Forward = Callable[[VerifiedDelivery], Awaitable[ProxyResponse]]
+#: Sends a delivery to its upstream, once, and calls back with the answer; returns what cancels it.
+#: Raises `UpstreamOverloaded`.
+Forward = Callable[[VerifiedDelivery, Callable[[ProxyResponse], None]], Cancel]
 
 #: Called once an admission has its answer; or with what went wrong in answering it.
 OnAnswered = Callable[[Exception | None], None]
@@ -167,22 +169,31 @@ class Ingest:
 
         Stored means durable. A spool or an upstream that does not answer becomes an answer, too.
         """
-        assert admission.route is not None  # noqa: S101 - it was admitted
+        seconds = self.store_time(admission, event)
         try:
-            # A test message from a dashboard goes no further in either mode.
-            if admission.route.proxied and not event.verification.test:
+            if seconds is None:
                 await self._proxy(admission, event)
             else:
-                await self._store(admission, event)
+                await self._store(admission, event, seconds)
         except Exception as fault:  # noqa: BLE001 - as in `admit`
             self._fail(admission, fault)
 
     def store_time(self, admission: Admission, event: VerifiedDelivery) -> float | None:
-        """Return the seconds that are left for storing; None where the event is forwarded."""
-        assert admission.route is not None  # noqa: S101 - it was admitted
-        if admission.route.proxied and not event.verification.test:
+        """Return the seconds that are left for storing; None where the event is forwarded.
+
+        They end when this endpoint's sender has to be answered. A DNS refresh and reading the body
+        have taken their part. The least is `_MIN_STORE_TIMEOUT`, even when they took all of it.
+        """
+        route = admission.route
+        assert route is not None  # noqa: S101 - it was admitted
+        # A test message from a dashboard goes no further in either mode.
+        if route.proxied and not event.verification.test:
             return None
-        return self._store_timeout(admission)
+        limit, deadline = self._answer_within, route.endpoint.answer_deadline
+        if deadline is not None:
+            limit = min(limit, deadline.total_seconds())
+        left = limit - (admission.read_at - admission.record.started)
+        return max(_MIN_STORE_TIMEOUT, left)
 
     def store(self, admission: Admission, event: VerifiedDelivery, done: OnAnswered) -> None:
         """Store what was accepted, as `complete` does, without a task and without a time-out.
@@ -191,15 +202,31 @@ class Ingest:
         """
         try:
             stored = partial(self._stored, admission, event, done)
-            admission.pending = self._spool.put_nowait(event, stored)
+            admission.cancel = self._spool.put_nowait(event, stored).withdraw
         except Exception as fault:  # noqa: BLE001 - as in `admit`
             self._end(admission, fault, done)
 
     def give_up(self, admission: Admission, done: OnAnswered) -> None:
         """Answer that the event was not stored in time; it may still be, if it is a moment late."""
-        if admission.pending is not None:
-            admission.pending.withdraw()
+        self.cancel(admission)
         self._end(admission, TimeoutError(), done)
+
+    def forward(self, admission: Admission, event: VerifiedDelivery, done: OnAnswered) -> None:
+        """Forward what was accepted, as `complete` does, without a task."""
+        forwarded = partial(self._forwarded, admission, event, done)
+        try:
+            cancel = self._forward(event, forwarded)
+        except Exception as fault:  # noqa: BLE001 - as in `admit`
+            self._end(admission, fault, done)
+            return
+        if not admission.closed:
+            admission.cancel = cancel
+
+    def cancel(self, admission: Admission) -> None:
+        """End storing or forwarding, without an answer, if that is under way."""
+        if admission.cancel is not None:
+            cancel, admission.cancel = admission.cancel, None
+            cancel()
 
     def refuse(self, admission: Admission, refusal: Refusal) -> None:
         """Answer with this refusal, in the provider's shape."""
@@ -307,14 +334,14 @@ class Ingest:
 
     # ---- store or forward -------------------------------------------------------------------
 
-    async def _store(self, admission: Admission, event: VerifiedDelivery) -> None:
+    async def _store(self, admission: Admission, event: VerifiedDelivery, seconds: float) -> None:
         """Store the event durably, or find the one that is stored already.
 
         Raises:
             SpoolUnavailable: it is not known to be stored.
-            TimeoutError: not in the time that is left.
+            TimeoutError: not within so many seconds.
         """
-        stored = await self._spool.put(event, self._store_timeout(admission))
+        stored = await self._spool.put(event, seconds)
         self._answer_stored(admission, event, stored)
 
     def _stored(
@@ -325,8 +352,8 @@ class Ingest:
         stored: PutResult | SpoolUnavailable,
     ) -> None:
         """Take what came of `put_nowait`."""
-        admission.pending = None
-        if admission.ack is not None or admission.closed:
+        admission.cancel = None
+        if admission.closed:
             # It was late, and its sender has been told so.
             return
         if isinstance(stored, SpoolUnavailable):
@@ -367,26 +394,35 @@ class Ingest:
                 self._telemetry.conflicted(event.delivery.endpoint)
                 return _CONFLICT
 
-    def _store_timeout(self, admission: Admission) -> float:
-        """Return the seconds left for storing until this endpoint's sender has to be answered.
-
-        A DNS refresh and reading the body have taken their part. The least is `_MIN_STORE_TIMEOUT`,
-        even when they took all of the time.
-        """
-        assert admission.route is not None  # noqa: S101 - it was admitted
-        limit, deadline = self._answer_within, admission.route.endpoint.answer_deadline
-        if deadline is not None:
-            limit = min(limit, deadline.total_seconds())
-        return max(limit - (admission.read_at - admission.record.started), _MIN_STORE_TIMEOUT)
-
     async def _proxy(self, admission: Admission, event: VerifiedDelivery) -> None:
         """Forward a delivery; answer with the provider's form of the upstream's answer.
 
         Where the upstream gave none that may be passed back, the sender has to come again.
         """
+        answer = await called_back(partial(self._forward, event))
+        self._answer_forwarded(admission, event, answer)
+
+    def _forwarded(
+        self,
+        admission: Admission,
+        event: VerifiedDelivery,
+        done: OnAnswered,
+        answer: ProxyResponse,
+    ) -> None:
+        """Take what came of forwarding."""
+        admission.cancel = None
+        try:
+            self._answer_forwarded(admission, event, answer)
+        except Exception as fault:  # noqa: BLE001 - as in `admit`
+            self._end(admission, fault, done)
+        else:
+            done(None)
+
+    def _answer_forwarded(
+        self, admission: Admission, event: VerifiedDelivery, answer: ProxyResponse
+    ) -> None:
         assert admission.route is not None  # noqa: S101 - it was admitted
         record = admission.record
-        answer = await self._forward(event)
         record.id = event.event_id
         if answer.ack is not None:
             context = self._context(admission)

@@ -6,7 +6,7 @@ function.
 
 from typing import Protocol
 
-from relay.core.request import Delivery, Verification, VerifiedDelivery
+from relay.core.request import Delivery, VerifiedDelivery
 from relay.providers import Inspector
 from relay.signatures import OnSigned, ignore_signed
 
@@ -53,26 +53,18 @@ def verify_delivery(
         Refusal: with the reason of the first check that failed.
     """
     verification = endpoint.inspector.verify(delivery, on_signed)
+    headers = endpoint.headers
+    if headers and verification.secret is None:
+        # Authorization may hold a token. It is kept only as part of a signature that is verified.
+        headers = tuple(name for name in headers if name.lower() != "authorization")
     return VerifiedDelivery(
         event_id=event_id,
         provider=endpoint.provider,
         environment=endpoint.environment,
         upstream=endpoint.upstream,
-        headers=delivery.head.headers.only(
-            *COMMON_HEADERS, *_forwardable_headers(endpoint, verification)
-        ),
+        headers=delivery.head.headers.only(*COMMON_HEADERS, *headers),
         delivery=delivery,
         verification=verification,
         reconciled=reconciled,
         confirm=endpoint.confirm and not reconciled,
     )
-
-
-def _forwardable_headers(endpoint: Verifying, verification: Verification) -> tuple[str, ...]:
-    """Return the names of the provider's header fields that are kept of this delivery.
-
-    Authorization may hold a token. It is kept only as part of a signature that has been verified.
-    """
-    if verification.secret is not None:
-        return endpoint.headers
-    return tuple(name for name in endpoint.headers if name.lower() != "authorization")

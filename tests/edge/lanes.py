@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from relay.allowlist import Allowlist, Mode, StaticSource
+from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
 from relay.core.request import Address, ForwardedHeader, VerifiedDelivery, Via
 from relay.edge.connections import Connections, PeerInfo
@@ -22,14 +23,13 @@ from relay.edge.server import EdgeServer
 from relay.edge.slow_path import BodyReader
 from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import ClientLocator, Clients
-from relay.ingest.pipeline import Ingest
+from relay.ingest.pipeline import Forward, Ingest
 from relay.ingest.routing import Routes
 from relay.providers import EndpointOptions, Inspector
 from relay.providers.builtin import provider_named
 from relay.spool import Duplicate, PendingPut, PutResult, Stored
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
-from tests.harness.clock import ManualClock
 from tests.harness.edge import SECRET, nothing_passes
 
 PEER = ip_address("192.0.2.1")
@@ -72,6 +72,38 @@ class End(asyncio.Transport):
             asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
 
     abort = close
+
+
+class _Pending:
+    def withdraw(self) -> None:
+        """Do nothing: what is stored late is stored."""
+
+
+class HeldSpool:
+    """Takes what is put, and is told when to answer."""
+
+    def __init__(self) -> None:
+        self.held: list[Callable[[PutResult | SpoolUnavailable], None]] = []
+        self.withdrawn = 0
+
+    def put_nowait(
+        self, event: VerifiedDelivery, done: Callable[[PutResult | SpoolUnavailable], None]
+    ) -> PendingPut:
+        self.held.append(done)
+        return self
+
+    def withdraw(self) -> None:
+        self.withdrawn += 1
+
+
+class InstantSpool(_Pending):
+    """Has stored what is put when `put_nowait` returns."""
+
+    def put_nowait(
+        self, event: VerifiedDelivery, done: Callable[[PutResult | SpoolUnavailable], None]
+    ) -> PendingPut:
+        done(Stored(event.event_id))
+        return self
 
 
 @dataclass
@@ -118,11 +150,6 @@ class MemorySpool:
         return {row[0] for row in self.rows}
 
 
-class _Pending:
-    def withdraw(self) -> None:
-        """Do nothing: what is stored late is stored."""
-
-
 @dataclass
 class Outcome:
     """What came of one connection. closed: the relay has ended it before the sender did."""
@@ -136,13 +163,24 @@ class Outcome:
 class Lane:
     """An edge without listeners, with the fast lane or without it."""
 
-    def __init__(self, clock: ManualClock, *, fast_lane: bool, fails: bool = False) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        fast_lane: bool = True,
+        fails: bool = False,
+        spool: HeldSpool | InstantSpool | None = None,
+        forward: Forward = nothing_passes,
+        writer: LogWriter | None = None,
+    ) -> None:
+        self._forward = forward
         self._clock = clock
         self._log = io.BytesIO()
-        self._telemetry = Telemetry(Log(_Direct(self._log), clock))
+        self._telemetry = Telemetry(Log(writer or _Direct(self._log), clock))
         self._locator = ClientLocator([], ForwardedHeader.X_FORWARDED_FOR)
         self._body = BodyReader(size=MAX_BODY, timeout=timedelta(seconds=5))
-        self._spool = MemorySpool(fails)
+        self._memory = MemorySpool(fails)
+        self._spool = spool or self._memory
         self._connections = Connections(
             total=10, per_address=10, shares_address=self._locator.trusts
         )
@@ -161,8 +199,22 @@ class Lane:
     async def start(self) -> None:
         await self._edge.start([])
 
-    async def stop(self) -> None:
-        await self._edge.stop(timedelta())
+    async def stop(self, grace: timedelta = timedelta()) -> None:
+        await self._edge.stop(grace)
+
+    async def connect(self, peer: Address = PEER) -> tuple[EdgeProtocol, End]:
+        """Open a connection; return both its ends."""
+        server = self._edge._server
+        assert isinstance(server, EdgeServer)
+        end = End()
+        end.protocol = protocol = server(PeerInfo(peer, Via.PEER))
+        protocol.connection_made(end)
+        await asyncio.sleep(0)
+        return protocol, end
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the log lines since the last `send`."""
+        return _timeless([orjson.loads(line) for line in self._log.getvalue().splitlines()])
 
     def serve(self, endpoints: Sequence[Endpoint]) -> None:
         """Serve these endpoints from now on."""
@@ -177,16 +229,11 @@ class Lane:
 
         hurry: the end of the stream comes right behind them, and not after the answers.
         """
-        server = self._edge._server
-        assert isinstance(server, EdgeServer)
-        end = End()
-        self._spool.rows.clear()
-        self._spool.known.clear()
+        self._memory.rows.clear()
+        self._memory.known.clear()
         self._log.seek(0)
         self._log.truncate()
-        end.protocol = protocol = server(PeerInfo(peer, Via.PEER))
-        protocol.connection_made(end)
-        await asyncio.sleep(0)
+        protocol, end = await self.connect(peer)
         for piece, iterations in pieces:
             if end.closed:
                 break
@@ -204,15 +251,14 @@ class Lane:
             end.close()
         await _settle()
         assert len(self._connections) == 0
-        lines = [orjson.loads(line) for line in self._log.getvalue().splitlines()]
-        return Outcome(_undated(end.written), closed, [*self._spool.rows], _timeless(lines))
+        return Outcome(_undated(end.written), closed, [*self._memory.rows], self.lines())
 
     def _ingest(self, endpoints: Sequence[Endpoint]) -> Ingest:
         return Ingest(
             routes=Routes(endpoints),
             clients=Clients(self._locator, 10),
             spool=self._spool,  # type: ignore[arg-type] # all that ingest asks of it
-            forward=nothing_passes,
+            forward=self._forward,
             telemetry=self._telemetry,
             clock=self._clock,
             new_id=lambda _: "evt_new",

@@ -1,9 +1,11 @@
 """Both lanes decide alike: the same bytes have the same answers, rows and log lines in each."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from io import BytesIO
 from ipaddress import ip_address
 from random import Random
 
@@ -12,16 +14,21 @@ import pytest
 from relay.allowlist import Allowlist, Mode
 from relay.allowlist.registry import Knock
 from relay.core.clock import SystemClock
+from relay.core.event import ProxyResponse, Rejected
+from relay.core.request import Ack, VerifiedDelivery
 from relay.edge.fast_lane import FastLane
 from relay.edge.framing import MAX_FIELDS
 from relay.providers import RequestShape
-from tests.edge.lanes import MAX_BODY, Lane, Outcome, endpoint
+from relay.spool import Stored
+from relay.telemetry.log import LogWriter
+from tests.edge.lanes import MAX_BODY, HeldSpool, InstantSpool, Lane, Outcome, endpoint
 from tests.edge.smuggling import chunk, forms, joined
 from tests.edge.test_framing import PROPER
 from tests.harness.clock import ManualClock
 from tests.harness.edge import genuine, genuine_request
 from tests.harness.wire import request
 from tests.ingest.test_pipeline import HostOnOrder
+from tests.providers.test_providers_calls import calls
 from tests.vectors.mutated import AT, message
 from tests.vectors.mutated.senders import SENDERS
 
@@ -337,3 +344,136 @@ async def test_lines_of_strangers_have_no_end(lanes: Lanes) -> None:
     outcome = await lanes.compare("many", pieces)
     assert outcome.closed
     await asyncio.sleep(0)
+
+
+# ---- what is under way ----------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def held_lane() -> AsyncIterator[tuple[Lane, HeldSpool, ManualClock]]:
+    clock, spool = ManualClock(AT), HeldSpool()
+    lane = Lane(clock, spool=spool)
+    await lane.start()
+    yield lane, spool, clock
+    await lane.stop()
+
+
+async def test_what_is_not_stored_in_time_is_answered_by_the_sweep() -> None:
+    async with held_lane() as (lane, spool, clock):
+        protocol, end = await lane.connect()
+        protocol.data_received(genuine_request())
+        await clock.advance(3.25)
+        assert end.written == b""
+        await clock.advance(0.75)
+        assert end.written.startswith(b"HTTP/1.1 502 ")
+        assert spool.withdrawn == 1
+        # It was stored all the same, a moment late: it has been answered.
+        spool.held[0](Stored("evt_late"))
+        [line] = lane.lines()
+        assert (line["verdict"], line["detail"]) == (
+            "unavailable",
+            "no answer from the spool in time",
+        )
+        protocol.data_received(genuine_request())
+        spool.held[1](Stored("evt_new"))
+        assert end.written.count(b"HTTP/1.1 ") == 2
+        assert not end.closed
+        # The end of the stream leaves the deadline of what is under way in force.
+        protocol.data_received(genuine_request())
+        assert protocol.eof_received()
+        await clock.advance(4)
+        assert end.written.count(b"HTTP/1.1 ") == 3
+        assert end.written.count(b"Connection: close") == 1
+        assert end.closed
+
+
+async def test_an_answer_to_a_sender_that_has_gone_is_counted_all_the_same() -> None:
+    async with held_lane() as (lane, spool, _):
+        protocol, end = await lane.connect()
+        protocol.data_received(genuine_request())
+        end.close()
+        await asyncio.sleep(0)
+        spool.held[0](Stored("evt_new"))
+        assert end.written == b""
+        assert [line["verdict"] for line in lane.lines()] == ["accepted"]
+
+
+async def test_at_the_end_what_is_under_way_is_answered_and_closes() -> None:
+    async with held_lane() as (lane, spool, _):
+        protocol, end = await lane.connect()
+        protocol.data_received(genuine_request())
+        stopping = asyncio.ensure_future(lane.stop(timedelta(seconds=20)))
+        while not protocol._stopping:  # noqa: ASYNC110 - aiohttp has no event for it
+            await asyncio.sleep(0.01)
+        spool.held[0](Stored("evt_new"))
+        assert b"Connection: close" in end.written
+        async with asyncio.timeout(10):
+            await stopping
+        assert end.closed
+
+
+async def test_at_the_end_nothing_waits_for_a_spool_without_an_answer() -> None:
+    async with held_lane() as (lane, _, _):
+        protocol, end = await lane.connect()
+        protocol.data_received(genuine_request())
+        async with asyncio.timeout(10):
+            await lane.stop()
+        assert end.written == b""
+        assert end.closed
+        assert lane.lines() == []
+
+
+async def test_a_proxied_delivery_is_answered_when_its_upstream_has_answered(
+    taken: list[bytes],
+) -> None:
+    waiting: list[Callable[[ProxyResponse], None]] = []
+    cancelled: list[str] = []
+
+    def forward(
+        delivery: VerifiedDelivery, done: Callable[[ProxyResponse], None]
+    ) -> Callable[[], None]:
+        waiting.append(done)
+        return lambda: cancelled.append(delivery.event_id)
+
+    lane = Lane(ManualClock(AT), forward=forward)
+    await lane.start()
+    lane.serve([endpoint(proxied=True)])
+    protocol, end = await lane.connect()
+    for answer in (
+        ProxyResponse(Rejected(422), Ack(422, b"no", "text/plain")),
+        ProxyResponse(Rejected(500)),
+    ):
+        protocol.data_received(genuine_request())
+        waiting.pop()(answer)
+    protocol.data_received(genuine_request())
+    await lane.stop()
+    assert len(taken) == 3
+    answers = [each.split(b" ", 2)[1] for each in end.written.split(b"HTTP/1.1")[1:]]
+    assert answers == [b"422", b"502"]
+    assert [line["verdict"] for line in lane.lines()] == ["passed", "unavailable"]
+    assert cancelled == ["evt_new"]
+
+
+# ---- what a delivery costs ------------------------------------------------------------------
+
+#: Function calls of an accepted Midtrans delivery in the fast lane, its spool answering at once:
+#: of Python, and of C.
+MAX_CALLS = (77, 80)
+
+
+async def test_a_delivery_in_the_fast_lane_takes_few_calls() -> None:
+    # Lines are rendered in its thread.
+    writer = LogWriter(BytesIO())
+    lane = Lane(SystemClock(), spool=InstantSpool(), writer=writer)
+    await lane.start()
+    protocol, end = await lane.connect()
+    fields = [("Content-Type", "application/json"), ("User-Agent", "Veritrans"), ("Accept", "*/*")]
+    raws = [request("POST", "/hook", fields, genuine()) for _ in range(3)]
+    for raw in raws[:2]:
+        protocol.data_received(raw)
+    python, builtin = calls(lambda: protocol.data_received(raws[2]))
+    assert end.written.count(b"HTTP/1.1 200 OK") == 3
+    await lane.stop()
+    writer.close()
+    assert python <= MAX_CALLS[0]
+    assert builtin <= MAX_CALLS[1]

@@ -14,6 +14,7 @@ from netaddr import IPNetwork
 
 from relay.allowlist import Allowlist, Mode, StaticSource
 from relay.core.clock import Clock, SystemClock
+from relay.core.concurrency import Cancel
 from relay.core.event import ProxyResponse
 from relay.core.ids import event_ids
 from relay.core.request import ForwardedHeader, VerifiedDelivery
@@ -65,7 +66,7 @@ def genuine_request() -> bytes:
     return request("POST", "/hook", [("Content-Type", "application/json")], genuine())
 
 
-async def nothing_passes(delivery: VerifiedDelivery) -> ProxyResponse:
+def nothing_passes(delivery: VerifiedDelivery, _: Callable[[ProxyResponse], None]) -> Cancel:
     """Stand where deliveries are passed on, and no endpoint is proxied."""
     raise AssertionError(f"{delivery.event_id} was passed on")
 

@@ -163,7 +163,7 @@ class Bench:
             clock=SystemClock(),
             observer=self.telemetry,
             note=self.passed.append,
-        ).forward
+        ).start
         try:
             yield
         finally:
