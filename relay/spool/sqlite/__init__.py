@@ -2,9 +2,9 @@
 
 An event is acknowledged after the write-ahead log that holds it has been synced. Writes that wait
 at that moment are committed together, so many senders share one sync. `writer` and `reader` are the
-two threads that work on the file. `intake`, `queue`, `lanes`, `recovery`, `history`, `selection`,
-`pruning` and `refusals` hold the statements, `events` and `tables` what these share; `database`
-opens, migrates and classifies errors; `disk` keeps the file, its reserve and its lock.
+two threads that work on the file. `intake`, `queue`, `lanes`, `history`, `upkeep` and `refusals`
+hold the statements, `events` what these share; `database` opens, migrates and classifies errors;
+`disk` keeps the file, its reserve and its lock.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from relay.spool import (
     Settlement,
     SpoolStats,
 )
-from relay.spool.sqlite import database, disk, events, history, intake, pruning, queue, recovery
+from relay.spool.sqlite import database, disk, events, history, intake, queue, upkeep
 from relay.spool.sqlite.database import Migrated, StoreHealth
 from relay.spool.sqlite.disk import Ballast, ProcessLock
 from relay.spool.sqlite.intake import NewEvent, Proxied
@@ -141,7 +141,7 @@ class SqliteSpool:
         self._process_lock = ProcessLock(_sibling(path, "presence"))
         self._ballast = Ballast(_sibling(path, "ballast"))
         self._tables = open_tables(reading)
-        self._sweep = pruning.new_sweep()
+        self._sweep = upkeep.new_sweep()
         self._reader = Reader(reading, self._health)
         self._writer = Writer(
             writing,
@@ -160,9 +160,9 @@ class SqliteSpool:
     async def recover(self, horizon: timedelta) -> int:
         now = self._clock.steady()
         alone = self._process_lock.acquire()
-        recovered = await self._writer.run(recovery.recover) if alone else 0
+        recovered = await self._writer.run(upkeep.recover) if alone else 0
         self._process_lock.downgrade()
-        advance = partial(recovery.advance, now=now, horizon=now + horizon)
+        advance = partial(upkeep.advance, now=now, horizon=now + horizon)
         return recovered + await self._writer.run(advance)
 
     def subscribe(self, upstream: str, handoff: Handoff | None) -> None:
@@ -292,7 +292,7 @@ class SqliteSpool:
 
     async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
         step = partial(
-            pruning.prune,
+            upkeep.prune,
             shared=self._tables,
             sweep=self._sweep,
             bodies_before=events.micros(bodies_before),
@@ -305,17 +305,17 @@ class SqliteSpool:
                 return changed
 
     async def probe(self) -> None:
-        await self._writer.run(history.probe, is_intake=True)
+        await self._writer.run(upkeep.probe, is_intake=True)
 
     async def check_integrity(self) -> tuple[str, ...]:
         return await run_at_low_priority(
             partial(database.open_reading, self._path, _BUSY_TIMEOUT),
-            history.check_integrity,
+            upkeep.check_integrity,
             too_long=lambda: disk.log_size(self._path) > _MAX_LOG_BYTES,
         )
 
     async def stats(self) -> SpoolStats:
-        return await self._reader.run(partial(history.stats, path=self._path))
+        return await self._reader.run(partial(upkeep.stats, path=self._path))
 
     async def wait_for_work(self, upstream: str, seconds: float) -> None:
         self._health.check()

@@ -1,19 +1,21 @@
-"""The statements behind looking at events: page, get, requeue, stats, and checking the file."""
+"""The statements behind looking at events: page, get, requeue, stats, checking the file; and which
+events a query means.
+"""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import apsw
+import orjson
 
 from relay.core.event import Event, Status
-from relay.spool import Page, Query, Record, SpoolStats
-from relay.spool.sqlite import disk, events, lanes, queue, selection, tables
-from relay.spool.sqlite.database import unavailable
+from relay.spool import Page, Query, Record
+from relay.spool.sqlite import events, lanes, queue, tables
 from relay.spool.sqlite.events import fetch
-from relay.spool.sqlite.tables import STATUSES, Tables, Tally, numbers, read_names
+from relay.spool.sqlite.tables import STATES, STATUSES, Tables, Tally, numbers, read_names
 
 # ---- reading --------------------------------------------------------------------------------
 
@@ -56,9 +58,9 @@ def page(connection: apsw.Connection, shared: Tables, query: Query) -> Page:
     Raises:
         ValueError: `after` was not the `next` of a page, or the limit is not positive.
     """
-    selection.check(query)
+    check(query)
     with connection:
-        selected = selection.select(connection, shared, query)
+        selected = select(connection, shared, query)
         if selected is None:
             return Page((), None)
         statement = f"SELECT {_RECORD} FROM {selected.source} WHERE {selected.conditions}"  # noqa: S608 - no values
@@ -179,8 +181,8 @@ def requeue(
     Raises:
         ValueError: the query has neither ids nor a filter, or a limit that is not positive.
     """
-    selection.check(query)
-    if not selection.narrows(query):
+    check(query)
+    if not narrows(query):
         raise ValueError("requeue needs ids or a filter; nothing was requeued")
     states: tuple[int, ...] = (tables.DELIVERED, tables.DEAD, tables.HELD)
     if query.status is not None:
@@ -203,7 +205,7 @@ def requeue(
 def _to_requeue(
     connection: apsw.Connection, shared: Tables, query: Query, states: Sequence[int]
 ) -> list[events.Row]:
-    selected = selection.select(connection, shared, query) if states else None
+    selected = select(connection, shared, query) if states else None
     if selected is None:
         return []
     wanted = _TO_REQUEUE.format(states=_listed(states))
@@ -234,83 +236,134 @@ def quarantine(connection: apsw.Connection, event_id: str, now: datetime) -> Non
         tally.write(connection)
 
 
-# ---- counting and checking ------------------------------------------------------------------
+# ---- which events a query means -------------------------------------------------------------
 
-_PROBE: Final = "INSERT OR REPLACE INTO probe (one, filler) VALUES (1, zeroblob(16384))"
+_CONDITIONS: Final = {
+    "ids": "events.id IN (SELECT value FROM json_each(:ids))",
+    "endpoint": "events.endpoint = :endpoint",
+    "seqs": "events.seq IN carray(:seqs)",
+    "since": "events.received_at >= :since",
+    "until": "events.received_at < :until",
+}
 
-_FINDINGS: Final = 20
-
-# Everything but whether each index holds what its table does, which takes several times as long.
-_INSPECT: Final = f"PRAGMA quick_check({_FINDINGS})"
-
-_NOWHERE: Final = """
-SELECT count(*) FROM events
-WHERE NOT EXISTS (SELECT 1 FROM settled WHERE settled.seq = events.seq)
-    AND NOT EXISTS (SELECT 1 FROM queue WHERE queue.seq = events.seq)
-    AND seq NOT IN (SELECT seq FROM inhand)
+_OF_KEY: Final = """
+SELECT seq FROM events WHERE look = ?1 AND look IS NOT NULL AND flags < 256
+UNION ALL SELECT seq FROM events WHERE look = ?1 AND flags >= 256
+UNION ALL SELECT seq FROM events WHERE key_look = ?1 AND key_look IS NOT NULL
 """
 
-_TALLIES: Final = "SELECT endpoint, status, deliveries FROM tallies WHERE deliveries > 0"
-
-# The oldest ready and the oldest behind are the first of their places; what waits is looked at.
-_OLDEST: Final = """
-SELECT min(seq) FROM (
-    SELECT * FROM (
-        SELECT seq FROM queue WHERE upstream = ?1 AND place = 0 AND at = 0 ORDER BY seq LIMIT 1
-    )
-    UNION ALL
-    SELECT * FROM (
-        SELECT seq FROM queue WHERE upstream = ?1 AND place = 2 AND at = 0 ORDER BY seq LIMIT 1
-    )
-    UNION ALL SELECT min(seq) FROM queue WHERE upstream = ?1 AND place = 1
-    UNION ALL SELECT min(seq) FROM inhand WHERE upstream = ?1
-)
-"""
-
-_RECEIVED: Final = "SELECT received_at FROM events WHERE seq = ?"
+# Where the events of a status lie that is not that of nearly all of them. A partial index is used
+# only where its condition is spelled out.
+_STOPPED: Final = "settled INDEXED BY settled_stopped"
+_SOURCES: Final = {
+    Status.PENDING: ("queue", "queue INDEXED BY queue_event", ""),
+    Status.LEASED: ("inhand", "inhand", ""),
+    Status.DEAD: ("settled", _STOPPED, " AND state = 3 AND state > 2"),
+    Status.HELD: ("settled", _STOPPED, " AND state = 4 AND state > 2"),
+    Status.TEST: ("settled", _STOPPED, " AND state = 5 AND state > 2"),
+}
 
 
-def probe(connection: apsw.Connection) -> None:
-    """Write as much as a large delivery would need, in a place that nobody reads."""
-    connection.execute(_PROBE)
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A query in SQL. `order` takes ASC or DESC."""
+
+    source: str
+    conditions: str
+    order: str
+    values: dict[str, Any]
 
 
-def check_integrity(connection: apsw.Connection) -> tuple[str, ...]:
-    """Return what SQLite finds wrong with the file, at most `_FINDINGS` lines.
+def check(query: Query) -> None:
+    """Return if this query is a proper one.
 
     Raises:
-        SpoolUnavailable: it could not be checked.
+        ValueError: its limit is not positive, or `after` is not the `next` of a page.
     """
+    if query.limit < 1:
+        raise ValueError(f"a limit is at least 1, not {query.limit}")
+    if query.after is not None:
+        _position(query.after)
+
+
+def narrows(query: Query) -> bool:
+    """Return whether a query means fewer than all events."""
+    given = (query.status, query.endpoint, query.key, query.since, query.until, query.after)
+    return bool(query.ids) or any(value is not None for value in given)
+
+
+def select(connection: apsw.Connection, shared: Tables, query: Query) -> Selection | None:
+    """Return a query in SQL; None where there is nothing to be found.
+
+    Events come by their time of receipt, so that a span of time is read in order and nothing else
+    is; those of a status that few have, by the order in which they were stored.
+    """
+    values = _values(connection, shared, query)
+    if values is None:
+        return None
+    conditions = [_CONDITIONS[name] for name in values]
+    by_status = None if query.ids or query.key is not None else _SOURCES.get(query.status)  # type: ignore[arg-type]
+    if by_status is not None:
+        table, found, condition = by_status
+        source, order = f"{found} CROSS JOIN events", f"{table}.seq {{0}}"
+        conditions.append(f"{table}.seq = events.seq{condition}")
+        after = f"{table}.seq < :after_seq"
+    else:
+        source, order = "events", "events.received_at {0}, events.seq {0}"
+        after = "(events.received_at, events.seq) < (:after, :after_seq)"
+        if query.status is not None:
+            conditions.append(_has_status(query.status))
+    if query.after is not None:
+        conditions.append(after)
+        received_at, seq = _position(query.after)
+        values |= {"after_seq": seq} if by_status else {"after": received_at, "after_seq": seq}
+    return Selection(source, " AND ".join(conditions) or "TRUE", order, values)
+
+
+def _values(connection: apsw.Connection, shared: Tables, query: Query) -> dict[str, Any] | None:
+    """Return the values of the conditions that a query has; None where one cannot be met."""
+    names = read_names(connection)
+    given: dict[str, Any] = {
+        "ids": orjson.dumps(query.ids).decode() if query.ids else None,
+        "since": None if query.since is None else events.micros(query.since),
+        "until": None if query.until is None else events.micros(query.until),
+    }
+    if query.endpoint is not None:
+        found = [number for number, name in names.items() if name == query.endpoint]
+        if not found:
+            return None
+        given["endpoint"] = found[0]
+    if query.key is not None:
+        seqs = _of_key(connection, shared, [*names.values()], query.key)
+        if not seqs:
+            return None
+        given["seqs"] = numbers(seqs)
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _of_key(
+    connection: apsw.Connection, shared: Tables, endpoints: list[str], key: str
+) -> list[int]:
+    """Return the events of a key, of whatever endpoint."""
     try:
-        found = [str(line) for (line,) in fetch(connection, _INSPECT)]
-        [(nowhere,)] = fetch(connection, _NOWHERE) if found == ["ok"] else [(0,)]
-    except apsw.Error as error:
-        if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
-            return (str(error),)
-        raise unavailable(error) from error
-    if nowhere:
-        return (f"{nowhere} events are neither waiting nor leased nor settled",)
-    return () if found == ["ok"] else tuple(found)
+        looks = [shared.digests.look(name, key) for name in endpoints]
+    except UnicodeEncodeError:
+        return []
+    return [seq for look in looks for (seq,) in fetch(connection, _OF_KEY, (look,))]
 
 
-def stats(connection: apsw.Connection, path: Path) -> SpoolStats:
-    """Return counts and sizes."""
-    with connection:
-        names = read_names(connection)
-        tallies = fetch(connection, _TALLIES)
-        oldest = {
-            name: time
-            for number, name in names.items()
-            for (seq,) in fetch(connection, _OLDEST, (number,))
-            for (time,) in fetch(connection, _RECEIVED, (seq,))
-        }
-    return SpoolStats(
-        events={
-            (names[endpoint], STATUSES[status]): number
-            for endpoint, status, number in tallies
-            if endpoint in names and status in STATUSES
-        },
-        oldest_pending={upstream: events.moment(time) for upstream, time in oldest.items()},
-        size=disk.size(path),
-        free=disk.free(path),
-    )
+def _has_status(status: Status) -> str:
+    if status is Status.PENDING:
+        return "EXISTS (SELECT 1 FROM queue WHERE queue.seq = events.seq)"
+    if status is Status.LEASED:
+        return "events.seq IN (SELECT seq FROM inhand)"
+    settled = "SELECT 1 FROM settled WHERE settled.seq = events.seq AND settled.state"
+    return f"EXISTS ({settled} = {STATES[status]})"
+
+
+def _position(after: str) -> tuple[int, int]:
+    # As many digits as SQLite's integers surely hold.
+    found = re.fullmatch(r"(-?[0-9]{1,18})-([0-9]{1,18})", after)
+    if found is None:
+        raise ValueError(f'"{after}" is not the `next` of a page')
+    return int(found[1]), int(found[2])

@@ -1,12 +1,18 @@
+"""Upkeep: pruning, recovery at the start, counting and checking."""
+
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
 import apsw
 import pytest
 
-from relay.core.event import Dead, Done
-from relay.spool import Duplicate, Stored
-from relay.spool.sqlite import events, pruning
+from relay.core.event import Dead, Done, Status
+from relay.spool import Duplicate, SpoolStats, Stored
+from relay.spool.sqlite import events, tables, upkeep
 from relay.spool.sqlite.tables import Tables
 from tests.harness.deliveries import RECEIVED, verified
-from tests.spool.sqlite.filling import claim, miscounted, put, settle
+from tests.spool.sqlite.filling import LEASE, claim, miscounted, put, settle, told
 from tests.spool.sqlite.plans import plans, scans, sorts
 
 LATE = events.micros(RECEIVED) + 1
@@ -19,12 +25,12 @@ def prune(
     bodies: int = 0,
     keys: int = LATE,
     limit: int = 10,
-    sweep: pruning.Sweep | None = None,
+    sweep: upkeep.Sweep | None = None,
 ) -> tuple[int, bool]:
-    return pruning.prune(
+    return upkeep.prune(
         connection,
         shared,
-        sweep or pruning.new_sweep(),
+        sweep or upkeep.new_sweep(),
         bodies_before=bodies,
         keys_before=keys,
         limit=limit,
@@ -96,14 +102,14 @@ def test_what_stays_is_passed_over_once_in_a_sweep(
     dead = claim(connection, shared, limit=3).leases
     settle(connection, shared, dead, Dead())
     settle(connection, shared, claim(connection, shared).leases, Done())
-    sweep = pruning.new_sweep()
+    sweep = upkeep.new_sweep()
     assert prune(connection, shared, limit=2, sweep=sweep) == (1, True)
     assert (sweep.records.seq, ids(connection)) == (4, "abcef")
     assert prune(connection, shared, limit=2, sweep=sweep) == (2, True)
     # Nothing more behind; and nothing from the first one on.
     assert prune(connection, shared, limit=2, sweep=sweep) == (0, True)
     assert prune(connection, shared, limit=2, sweep=sweep) == (0, False)
-    assert sweep == pruning.new_sweep()
+    assert sweep == upkeep.new_sweep()
     assert miscounted(connection) == []
 
 
@@ -113,7 +119,7 @@ def test_what_has_been_settled_behind_a_sweep_is_found(
     put(connection, shared, *(verified(key=key, event_id=key) for key in "abc"))
     first, second = claim(connection, shared, limit=2).leases
     settle(connection, shared, [second], Done())
-    sweep = pruning.new_sweep()
+    sweep = upkeep.new_sweep()
     assert prune(connection, shared, limit=2, sweep=sweep) == (1, True)
     settle(connection, shared, [first], Done())
     steps = [prune(connection, shared, limit=2, sweep=sweep) for _ in range(5)]
@@ -125,10 +131,10 @@ def test_what_has_been_settled_behind_a_sweep_is_found(
 def test_a_step_looks_at_so_many_and_no_more(
     connection: apsw.Connection, shared: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pruning, "_LOOKED_AT", 2)
+    monkeypatch.setattr(upkeep, "_LOOKED_AT", 2)
     put(connection, shared, *(verified(key=key, event_id=key) for key in "abc"))
     put(connection, shared, verified(key="test", event_id="t", test=True))
-    sweep = pruning.new_sweep()
+    sweep = upkeep.new_sweep()
     assert prune(connection, shared, limit=1, sweep=sweep) == (0, True)
     assert prune(connection, shared, limit=1, sweep=sweep) == (1, True)
     assert ids(connection) == "abc"
@@ -140,3 +146,120 @@ def test_a_head_that_is_damaged_can_be_pruned(connection: apsw.Connection, share
     connection.execute("UPDATE events SET head = x'ff'")
     assert prune(connection, shared) == (1, True)
     assert ids(connection) == ""
+
+
+# ---- leases that nobody holds, and times that cannot be right -------------------------------
+
+
+@pytest.fixture
+def abc(connection: apsw.Connection, shared: Tables) -> apsw.Connection:
+    """Give three events of one subject, which wait to be claimed."""
+    put(connection, shared, *(verified(key=key, event_id=key, subject="tx") for key in "abc"))
+    return connection
+
+
+@pytest.mark.parametrize("damage", ["-9223372036854775808", "9223372036854775807"])
+def test_a_due_time_that_is_nonsense_holds_up_nobody(
+    connection: apsw.Connection, shared: Tables, damage: str
+) -> None:
+    put(connection, shared, *(verified(key=key, event_id=key) for key in "ab"))
+    connection.execute(f"UPDATE queue SET due = {damage}, since = {damage} WHERE seq = 1")
+    connection.execute(f"UPDATE queue SET place = 1, at = {damage} WHERE seq = 2")
+    upkeep.advance(connection, RECEIVED, RECEIVED + LEASE)
+    leases = claim(connection, shared).leases
+    assert [lease.event.id for lease in leases] == ["a", "b"]
+    assert all(lease.round_started_at <= RECEIVED for lease in leases)
+    assert told(connection, "due_at", "a") == (events.micros(RECEIVED),)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_recovering_makes_everything_due(
+    abc: apsw.Connection, shared: Tables, *, ordered: bool
+) -> None:
+    leases = claim(abc, shared, ordered=ordered).leases
+    assert upkeep.recover(abc) == len(leases)
+    assert [told(abc, "status", key) for key in "abc"] == [("pending",)] * 3
+    assert miscounted(abc) == []
+    again = claim(abc, shared, ordered=ordered).leases
+    assert [lease.attempt for lease in again] == [2] * len(leases)
+
+
+def test_recovering_reads_what_is_unfinished_alone(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    put(connection, shared, verified())
+    settle(connection, shared, claim(connection, shared).leases, Dead())
+    advance = partial(upkeep.advance, now=RECEIVED, horizon=RECEIVED + LEASE)
+    steps = plans(connection, upkeep.recover) + plans(connection, advance)
+    assert scans(steps) == []
+
+
+# ---- counting and checking ------------------------------------------------------------------
+
+
+@pytest.fixture
+def filled(connection: apsw.Connection, shared: Tables) -> apsw.Connection:
+    put(connection, shared, *(verified(key=key, event_id=key) for key in "abc"))
+    return connection
+
+
+def test_the_oldest_is_found_without_reading_everything(
+    filled: apsw.Connection, path: Path
+) -> None:
+    steps = plans(filled, lambda each: upkeep.stats(each, path))
+    assert scans(steps) == []
+
+
+@pytest.mark.parametrize("place", [tables.READY, tables.WAITING, tables.BEHIND])
+def test_the_oldest_may_lie_anywhere(
+    connection: apsw.Connection, shared: Tables, path: Path, place: int
+) -> None:
+    received = [RECEIVED + timedelta(seconds=number) for number in range(3)]
+    put(connection, shared, *(verified(key=str(at), received_at=at) for at in received))
+    others = tables.READY if place != tables.READY else tables.BEHIND
+    connection.execute("UPDATE queue SET place = ?", (others,))
+    connection.execute("UPDATE queue SET place = ?, at = 0 WHERE seq = 1", (place,))
+    stats: SpoolStats = upkeep.stats(connection, path)
+    assert stats.oldest_pending == {"billing": received[0]}
+    connection.execute("DELETE FROM queue WHERE seq = 1")
+    assert upkeep.stats(connection, path).oldest_pending == {"billing": received[1]}
+    claim(connection, shared)
+    if place == tables.READY:
+        return
+    assert upkeep.stats(connection, path).oldest_pending == {"billing": received[1]}
+
+
+def test_the_tallies_are_what_counting_finds(
+    connection: apsw.Connection, shared: Tables, path: Path
+) -> None:
+    made = [
+        verified(key=str(number), endpoint=f"e{number % 2}", test=number == 0)
+        for number in range(6)
+    ]
+    put(connection, shared, *made)
+    settle(connection, shared, claim(connection, shared, limit=3).leases, Done())
+    claim(connection, shared, limit=1)
+    assert miscounted(connection) == []
+    assert upkeep.stats(connection, path).events == {
+        ("e0", Status.TEST): 1,
+        ("e0", Status.DELIVERED): 1,
+        ("e1", Status.DELIVERED): 2,
+        ("e0", Status.LEASED): 1,
+        ("e1", Status.PENDING): 1,
+    }
+
+
+def test_a_probe_writes_and_leaves_nothing_to_see(filled: apsw.Connection) -> None:
+    before = filled.total_changes()
+    upkeep.probe(filled)
+    upkeep.probe(filled)
+    assert filled.total_changes() > before
+    assert events.fetch(filled, "SELECT count(*) FROM probe") == [(1,)]
+
+
+def test_an_event_that_lies_nowhere_is_found(filled: apsw.Connection) -> None:
+    assert upkeep.check_integrity(filled) == ()
+    filled.execute("DELETE FROM queue WHERE seq = 1")
+    assert upkeep.check_integrity(filled) == (
+        "1 events are neither waiting nor leased nor settled",
+    )
