@@ -31,7 +31,7 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "reconcile": "reconcile:reconcile",
         "migrate": "run:migrate",
         "schema": "check:schema",
-        "version": "version:version",
+        "version": "output:version",
         "providers": "providers:app",
         "allowlist": "allowlist:app",
         "events": "events:app",

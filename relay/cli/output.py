@@ -1,13 +1,20 @@
-"""Output of the verbs: tables on a terminal, tab-separated lines in a pipe, JSON, and errors."""
+"""Output of the verbs: tables on a terminal, tab-separated lines in a pipe, JSON, and errors.
+
+Also `relay version`, which needs nothing else.
+"""
 
 import json
+import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from importlib.metadata import version as installed
 from typing import Annotated
 
 import orjson
 import typer
+
+from relay import __version__
 
 #: The least width of a column, in letters; a narrower table becomes lines.
 _LETTERS = 6
@@ -116,3 +123,20 @@ def _narrowest(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
 def _one_line(text: str) -> str:
     """Escape what would break a line or steer a terminal."""
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+# ---- relay version --------------------------------------------------------------------------
+
+
+def version(form: FORMAT = Format.TEXT) -> None:
+    """Print the versions that matter in a bug report."""
+    libraries = ("aiohttp", "apsw", "cryptography", "dnspython", "pydantic")
+    versions = {
+        "relay": __version__,
+        "python": platform.python_version(),
+        **{name: installed(name) for name in libraries},
+    }
+    if form is Format.JSON:
+        print_json(versions)
+    else:
+        print_table(("part", "version"), list(versions.items()))

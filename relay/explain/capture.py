@@ -17,6 +17,7 @@ from relay.core.request import Ack, Address, Headers, IngestResult, Verdict, Via
 from relay.edge.answers import to_response
 from relay.edge.connections import Connections, PeerInfo
 from relay.edge.framing import Framing
+from relay.edge.listener import EdgeServer
 from relay.edge.proxy_protocol import (
     ProxyHeader,
     ProxyHeaderInvalid,
@@ -24,7 +25,6 @@ from relay.edge.proxy_protocol import (
     is_proxy_header,
 )
 from relay.edge.proxy_protocol import parse as parse_header
-from relay.edge.server import EdgeServer
 from relay.edge.slow_path import BodyReader, headers_of
 from relay.providers.answers import plain_answer
 

@@ -28,7 +28,7 @@ from relay.core.request import (
 )
 from relay.core.secret import Mask
 from relay.edge.connections import PeerInfo
-from relay.edge.heads import is_health_check
+from relay.edge.fast_lane import is_health_check
 from relay.explain.capture import (
     UNKNOWN_PEER,
     Captured,
@@ -39,10 +39,9 @@ from relay.explain.capture import (
     read_request,
 )
 from relay.explain.nearest_miss import Case, near_misses
-from relay.ingest.admission import Endpoint, check_method, match_address
+from relay.ingest.admission import Endpoint, check_method, match_address, verify_delivery
 from relay.ingest.client_address import ClientLocator, unmap_ipv4
 from relay.ingest.routing import Route, Routes
-from relay.ingest.verification import verify_delivery
 from relay.providers.inline import HeaderField
 from relay.signatures import SignedText
 

@@ -33,10 +33,10 @@ from relay.ingest.admission import (
     Standing,
     check_address,
     check_method,
+    verify_delivery,
 )
 from relay.ingest.client_address import Clients
 from relay.ingest.routing import Routes
-from relay.ingest.verification import verify_delivery
 from relay.providers import AnswerContext
 from relay.providers.answers import plain_answer
 from relay.spool import Conflict, Duplicate, PutResult, Spool, SpoolBroken, SpoolOverloaded, Stored

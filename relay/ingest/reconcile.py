@@ -20,7 +20,7 @@ from relay.core.errors import Refusal, RelayError
 from relay.core.rate_limit import TokenBucket
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, VerifiedDelivery, Via
 from relay.core.secret import Secret
-from relay.ingest.verification import verify_delivery
+from relay.ingest.admission import verify_delivery
 from relay.providers import Inspector
 from relay.providers.midtrans.status import (
     Answer,

@@ -15,9 +15,14 @@ from relay.core.clock import Clock
 from relay.core.errors import Reason, Refusal, SpoolUnavailable
 from relay.core.request import Delivery, Headers, VerifiedDelivery
 from relay.core.secret import Secret
-from relay.ingest.admission import Endpoint, check_method, match_address
+from relay.ingest.admission import (
+    COMMON_HEADERS,
+    Endpoint,
+    check_method,
+    match_address,
+    verify_delivery,
+)
 from relay.ingest.routing import Routes
-from relay.ingest.verification import COMMON_HEADERS, verify_delivery
 from relay.spool import Conflict, Duplicate, Spool
 from relay.spool.refusals import (
     RELEASABLE,

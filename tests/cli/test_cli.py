@@ -58,7 +58,7 @@ def test_history_is_read_without_what_serves(relay: Invoke, config: Path) -> Non
 
 def test_a_verb_imports_no_other() -> None:
     verbs = {name for name in _imported("version") if name.startswith("relay.cli.")}
-    assert verbs == {"relay.cli.output", "relay.cli.process", "relay.cli.version"}
+    assert verbs == {"relay.cli.output", "relay.cli.process"}
 
 
 def test_help_knows_every_verb() -> None:

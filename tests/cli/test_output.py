@@ -2,13 +2,16 @@
 
 import sys
 
+import orjson
 import pytest
 
+from relay import __version__
 from relay.cli.output import (
     print_details,
     print_line,
     print_table,
 )
+from tests.cli.conftest import Invoke
 
 
 def test_a_pipe_gets_tab_separated_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,3 +54,15 @@ def test_details_say_why_there_is_no_content(capsys: pytest.CaptureFixture[str])
     print_details({"id": "evt_1", "content": None}, ("method",), gone="removed; see below")
     lines = ["field\tvalue", "id\tevt_1", "body\tremoved; see below"]
     assert capsys.readouterr().out.splitlines() == lines
+
+
+# ---- relay version --------------------------------------------------------------------------
+
+
+def test_the_version_is_that_of_the_package(relay: Invoke) -> None:
+    assert orjson.loads(relay("version", "--format", "json").output)["relay"] == __version__
+
+
+def test_an_option_prints_it_alone(relay: Invoke) -> None:
+    result = relay("--version")
+    assert (result.exit_code, result.output) == (0, f"relay {__version__}\n")

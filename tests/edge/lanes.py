@@ -17,9 +17,8 @@ from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
 from relay.core.request import Address, ForwardedHeader, VerifiedDelivery, Via
 from relay.edge.connections import Connections, PeerInfo
-from relay.edge.listener import Edge
+from relay.edge.listener import Edge, EdgeServer
 from relay.edge.protocol import EdgeProtocol
-from relay.edge.server import EdgeServer
 from relay.edge.slow_path import BodyReader
 from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import ClientLocator, Clients

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,18 @@ from relay.config.settings import Settings
 from relay.core.errors import Reason, Refusal
 from relay.core.event import Event
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
+from relay.core.secret import Secret
 from relay.explain.walk import Walk, walk
-from relay.ingest import admission, verification
-from relay.ingest.admission import Endpoint, check_method, match_address
+from relay.ingest import admission
+from relay.ingest.admission import Endpoint, check_method, match_address, verify_delivery
 from relay.ingest.reconcile import Result
 from relay.ingest.routing import Routes
+from relay.providers import SampleOrder
 from relay.spool.refusals import Released, StillRefused
 from tests.explain.test_walk import captured, settings  # noqa: F401 - a fixture
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED
-from tests.ingest.endpoints import LISTED, endpoint, receive
+from tests.ingest.endpoints import LISTED, MIDTRANS, SECRET, endpoint, receive
 from tests.ingest.test_pipeline import Bench, bench, body, reading  # noqa: F401 - a fixture
 from tests.ingest.test_pipeline import head as request_head
 from tests.ingest.test_reconcile import Api, found, learn
@@ -139,7 +142,7 @@ async def test_a_verification_that_is_broken_refuses_everywhere(
 ) -> None:
     clock = ManualClock()
     await office.keep(refused())
-    exchange_code(monkeypatch, verification.verify_delivery, _refuse_all)
+    exchange_code(monkeypatch, admission.verify_delivery, _refuse_all)
     ack = await receive(bench.ingest(bench.endpoint()), request_head(), reading(body()))
     assert ack.status == 400
     released = await office.releaser(endpoint()).release("ref_1")
@@ -148,3 +151,34 @@ async def test_a_verification_that_is_broken_refuses_everywhere(
     assert walked.reason is Reason.FIELD_INVALID
     learnt = await learn(Api(found()), bench.spool, clock)
     assert (learnt.result, learnt.detail) == (Result.ERROR, "field_invalid: broken")
+
+
+# ---- verification ---------------------------------------------------------------------------
+
+
+def delivery(*fields: tuple[str, str]) -> Delivery:
+    sample = MIDTRANS.sample(SampleOrder("https://relay.test/hook", SECRET, RECEIVED, {}))
+    head = RequestHead("POST", "/hook", Headers(fields), ip_address(LISTED), RECEIVED)
+    return Delivery("midtrans", head, ClientAddress(head.peer, Via.PEER), "", sample.body)
+
+
+def test_it_holds_what_its_endpoint_says() -> None:
+    fields = (("Cookie", "c"), ("ACCEPT", "*/*"), ("X-Own", "o"))
+    event = verify_delivery(endpoint(headers=("x-own",)), delivery(*fields), "evt_1")
+    assert (event.event_id, event.provider, event.environment) == ("evt_1", "midtrans", "sandbox")
+    assert (event.upstream, event.reconciled, event.confirm) == ("billing", False, False)
+    assert [name for name, _ in event.headers] == ["ACCEPT", "X-Own"]
+
+
+@pytest.mark.parametrize("reconciled", [False, True])
+def test_what_the_api_has_said_is_not_asked_about_again(reconciled: bool) -> None:
+    event = verify_delivery(endpoint(confirm=True), delivery(), "evt_1", reconciled=reconciled)
+    assert (event.reconciled, event.confirm) == (reconciled, not reconciled)
+
+
+def test_what_is_signed_otherwise_is_refused() -> None:
+    with pytest.raises(Refusal) as caught:
+        verify_delivery(endpoint(Secret("other")), delivery(), "evt_1")
+    assert caught.value.reason is Reason.SIGNATURE_MISMATCH
+    with pytest.raises(Refusal):
+        verify_delivery(endpoint(), replace(delivery(), body=b"{"), "evt_1")

@@ -28,7 +28,7 @@ def test_one_delivery_enters_few_files_and_packages(walked: Walk) -> None:
 def test_it_goes_in_by_the_edge_and_ends_in_the_spool(walked: Walk) -> None:
     order = ["edge", "ingest", "providers", "signatures", "spool", "delivery"]
     assert [each for each in walked.packages if each in order] == order
-    assert walked.files[0] == "edge/server.py"
+    assert walked.files[0] == "edge/listener.py"
 
 
 def test_it_walks_as_contributors_are_told(walked: Walk) -> None:

@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from relay.spool.sqlite import database
-from relay.spool.sqlite.tables import Tables, open_tables
+from relay.spool.sqlite.events import Tables, open_tables
 
 PATIENCE = timedelta(milliseconds=50)
 

@@ -34,11 +34,11 @@ from relay.spool import (
 from relay.spool.sqlite import database, disk, events, history, intake, queue, upkeep
 from relay.spool.sqlite.database import Migrated, StoreHealth
 from relay.spool.sqlite.disk import Ballast, ProcessLock
+from relay.spool.sqlite.events import open_tables
 from relay.spool.sqlite.intake import NewEvent, Proxied
 from relay.spool.sqlite.queue import Settlements
 from relay.spool.sqlite.reader import Reader, run_at_low_priority
 from relay.spool.sqlite.refusals import SqliteRefusals
-from relay.spool.sqlite.tables import open_tables
 from relay.spool.sqlite.writer import Writer
 
 # ---- waking workers that wait for events of an upstream -------------------------------------

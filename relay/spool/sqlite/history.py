@@ -13,9 +13,8 @@ import orjson
 
 from relay.core.event import Event, Status
 from relay.spool import Page, Query, Record
-from relay.spool.sqlite import events, lanes, queue, tables
-from relay.spool.sqlite.events import fetch
-from relay.spool.sqlite.tables import STATES, STATUSES, Tables, Tally, numbers, read_names
+from relay.spool.sqlite import events, lanes, queue
+from relay.spool.sqlite.events import STATES, STATUSES, Tables, Tally, fetch, numbers, read_names
 
 # ---- reading --------------------------------------------------------------------------------
 
@@ -134,7 +133,7 @@ def _most_urgent(found: Sequence[events.Row]) -> tuple[int, int | None, int | No
     """Return state, due time, time of settling and outcome of what most needs a person."""
     if not found:
         # Where it lay is damaged: no statement finds it any more.
-        return tables.DEAD, None, None, b"corrupt"
+        return events.DEAD, None, None, b"corrupt"
     order = [*STATUSES]
     _, state, _, due_at, settled_at, outcome = min(
         found, key=lambda each: order.index(each[1]) if each[1] in STATUSES else -1
@@ -184,7 +183,7 @@ def requeue(
     check(query)
     if not narrows(query):
         raise ValueError("requeue needs ids or a filter; nothing was requeued")
-    states: tuple[int, ...] = (tables.DELIVERED, tables.DEAD, tables.HELD)
+    states: tuple[int, ...] = (events.DELIVERED, events.DEAD, events.HELD)
     if query.status is not None:
         states = tuple(state for state in states if STATUSES[state] is query.status)
     tally, time = Tally(), events.micros(now)
@@ -195,8 +194,8 @@ def requeue(
             for upstream, state, attempts, outcome in fetch(connection, taking, (seq,)):
                 lane = lanes.lane_of(shared, upstream, head)
                 rest = (seq, attempts, attempts, time, time, outcome, lane)
-                queue.enqueue(connection, [(upstream, tables.READY, 0, *rest)])
-                tally.move(endpoint, state, tables.PENDING)
+                queue.enqueue(connection, [(upstream, events.READY, 0, *rest)])
+                tally.move(endpoint, state, events.PENDING)
                 done.append((seq, event_id, shared.names.by_number.get(upstream, "")))
         tally.write(connection)
     return [(event_id, upstream) for _, event_id, upstream in sorted(done)]
@@ -228,11 +227,11 @@ def quarantine(connection: apsw.Connection, event_id: str, now: datetime) -> Non
         for seq, endpoint in fetch(connection, _SEQ, (event_id,)):
             for upstream, attempts, earlier, lane in fetch(connection, _TAKE_QUEUED, (seq,)):
                 connection.execute(_CORRUPT, (seq, upstream, time, attempts, earlier))
-                tally.move(endpoint, tables.PENDING, tables.DEAD)
+                tally.move(endpoint, events.PENDING, events.DEAD)
                 lanes.advance(connection, upstream, [lane])
             for upstream, attempts, earlier, state in fetch(connection, _TAKE_STOPPED, (seq,)):
                 connection.execute(_CORRUPT, (seq, upstream, time, attempts, earlier))
-                tally.move(endpoint, state, tables.DEAD)
+                tally.move(endpoint, state, events.DEAD)
         tally.write(connection)
 
 

@@ -13,9 +13,8 @@ from relay.core.errors import SpoolUnavailable
 from relay.core.event import Lease, ProxiedDelivery, event_of
 from relay.core.request import OnConflict, VerifiedDelivery
 from relay.spool import Conflict, Duplicate, Handoff, PutResult, Stored
-from relay.spool.sqlite import events, tables
-from relay.spool.sqlite.events import Digests, SQLiteValue, fetch
-from relay.spool.sqlite.tables import Tables, Tally, numbers
+from relay.spool.sqlite import events
+from relay.spool.sqlite.events import Digests, SQLiteValue, Tables, Tally, fetch, numbers
 
 # ---- rows -----------------------------------------------------------------------------------
 
@@ -109,7 +108,7 @@ class NewEvent:
             verification.is_initial * events.INITIAL
             | delivery.reconciled * events.RECONCILED
             | delivery.confirm * events.CONFIRM
-            | verification.test * events.TEST,
+            | verification.test * events.TEST_FLAG,
         )
         if verification.replay_digest is not None:
             self.row.restated = digests.restated(endpoint, verification.replay_digest)
@@ -253,17 +252,17 @@ def _place(
     for each in stored:
         row, now = each.row, each.now
         upstream = names.number(connection, each.delivery.upstream)
-        if row.flags & events.TEST:
-            kept.append((row.seq, upstream, tables.TEST, now))
-            tally.add(row.endpoint, tables.TEST)
+        if row.flags & events.TEST_FLAG:
+            kept.append((row.seq, upstream, events.TEST, now))
+            tally.add(row.endpoint, events.TEST)
             continue
         lane = _lane(shared, each, upstream)
         if each.handoff is None:
             ready.append((upstream, row.seq, now, now, lane))
-            tally.add(row.endpoint, tables.PENDING)
+            tally.add(row.endpoint, events.PENDING)
         else:
             leased.append((each.token, row.seq, upstream, each.until, now, now, lane))
-            tally.add(row.endpoint, tables.LEASED)
+            tally.add(row.endpoint, events.LEASED)
     if leased:
         connection.executemany(_HAND_OVER, leased)
     if ready:
@@ -274,7 +273,7 @@ def _place(
 
 def _lane(shared: Tables, new: NewEvent, upstream: int) -> int | None:
     """Return the lane of an event; None where order is not kept."""
-    if shared.names.order(upstream) == tables.UNORDERED:
+    if shared.names.order(upstream) == events.UNORDERED:
         return None
     verification, endpoint = new.delivery.verification, new.delivery.delivery.endpoint
     return shared.digests.lane(endpoint, verification.subject, verification.key)
@@ -370,7 +369,7 @@ def _mend(
         connection.execute(_REVIVE, (seq, upstream))
         due = (upstream, seq, attempts, attempts, new.now, new.now, _lane(shared, new, upstream))
         connection.execute(_DUE, due)
-        tally.move(row.endpoint, tables.DEAD, tables.PENDING)
+        tally.move(row.endpoint, events.DEAD, events.PENDING)
         return True
     return False
 
@@ -410,6 +409,6 @@ def record_proxied(connection: apsw.Connection, shared: Tables, proxied: Sequenc
             if _inserted(connection, row):
                 seq += 1
                 upstream = names.number(connection, each.upstream)
-                connection.execute(_RECORD, (seq, upstream, tables.PASSED, each.at, each.outcome))
-                tally.add(row.endpoint, tables.PASSED)
+                connection.execute(_RECORD, (seq, upstream, events.PASSED, each.at, each.outcome))
+                tally.add(row.endpoint, events.PASSED)
         tally.write(connection)

@@ -11,9 +11,8 @@ from typing import Final
 import apsw
 import orjson
 
-from relay.spool.sqlite import events, tables
-from relay.spool.sqlite.events import fetch
-from relay.spool.sqlite.tables import Tables, numbers
+from relay.spool.sqlite import events
+from relay.spool.sqlite.events import Tables, fetch, numbers
 
 # ---- turning order on and off ---------------------------------------------------------------
 
@@ -51,12 +50,12 @@ def set_order(connection: apsw.Connection, shared: Tables, upstream: int, *, ord
     """
     before = shared.names.order(upstream)
     if not ordered:
-        if before != tables.UNORDERED:
-            shared.names.set_order(connection, upstream, tables.UNORDERED)
+        if before != events.UNORDERED:
+            shared.names.set_order(connection, upstream, events.UNORDERED)
         if fetch(connection, _ANY_BEHIND, (upstream,)):
             connection.execute(_UNORDERED, (upstream, _BEHIND_STEP))
         return True
-    if before == tables.ORDERED:
+    if before == events.ORDERED:
         return True
     rows = fetch(connection, _UNLANED, (upstream, _LANE_STEP))
     made = [(_lane(shared, head), seq, upstream) for seq, head in rows]
@@ -64,14 +63,14 @@ def set_order(connection: apsw.Connection, shared: Tables, upstream: int, *, ord
         for table in ("queue", "inhand"):
             connection.executemany(_SET_LANE.format(table=table), made)
     complete = len(rows) < _LANE_STEP
-    state = tables.ORDERED if complete else tables.BECOMING_ORDERED
+    state = events.ORDERED if complete else events.BECOMING_ORDERED
     shared.names.set_order(connection, upstream, state)
     return complete
 
 
 def lane_of(shared: Tables, upstream: int, head: bytes) -> int | None:
     """Return the lane of an event of this upstream; None where order is not kept."""
-    return None if shared.names.order(upstream) == tables.UNORDERED else _lane(shared, head)
+    return None if shared.names.order(upstream) == events.UNORDERED else _lane(shared, head)
 
 
 def _lane(shared: Tables, head: bytes) -> int:
@@ -134,5 +133,5 @@ def advance(connection: apsw.Connection, upstream: int, lanes: Sequence[int | No
         return
     for lane in known:
         for seq, place in fetch(connection, _FIRST, (upstream, lane)):
-            if place == tables.BEHIND:
+            if place == events.BEHIND:
                 connection.execute(_MOVE_UP, (upstream, seq))

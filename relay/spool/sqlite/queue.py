@@ -23,9 +23,8 @@ from relay.core.event import (
     Unreachable,
 )
 from relay.spool import Claimed, Settlement
-from relay.spool.sqlite import events, lanes, tables
-from relay.spool.sqlite.events import fetch
-from relay.spool.sqlite.tables import Tables, Tally, numbers
+from relay.spool.sqlite import events, lanes
+from relay.spool.sqlite.events import Tables, Tally, fetch, numbers
 
 # ---- rows of the queue ----------------------------------------------------------------------
 
@@ -171,7 +170,7 @@ def claim(
         others = fetch(connection, _NEXT_EXPIRING, (number,))
         if leased:
             connection.executemany(_LEASE, leased)
-            tally.move_all(connection, [row[1] for row in leased], tables.PENDING, tables.LEASED)
+            tally.move_all(connection, [row[1] for row in leased], events.PENDING, events.LEASED)
         ready = [(min(due, time),) for (due,) in fetch(connection, _NEXT_READY, (number,))]
         waiting = fetch(connection, _NEXT_WAITING, (number,))
         tally.write(connection)
@@ -182,10 +181,10 @@ def claim(
 def _make_ready(connection: apsw.Connection, upstream: int, now: int, tally: Tally) -> None:
     """Move what has expired, and what has fallen due, among the ready."""
     expired = sane(fetch(connection, _EXPIRED, (upstream, now)))
-    tally.move_all(connection, [row[0] for row in expired], tables.LEASED, tables.PENDING)
+    tally.move_all(connection, [row[0] for row in expired], events.LEASED, events.PENDING)
     due = fetch(connection, _DUE, (upstream, now, _SCAN_STEP))
     taken = sane(fetch(connection, _TAKE_DUE, (upstream, *due[-1]))) if due else []
-    enqueue(connection, [(upstream, tables.READY, 0, *row) for row in (*expired, *taken)])
+    enqueue(connection, [(upstream, events.READY, 0, *row) for row in (*expired, *taken)])
 
 
 def _take(
@@ -236,9 +235,9 @@ def _quarantine(
     """Make these destinations dead; return the ids of their events, as far as they can be read."""
     ids = []
     for seq, attempts, earlier, _, _, _, lane in damaged:
-        settled = (seq, upstream, tables.DEAD, now, attempts, earlier, None, "corrupt", None)
+        settled = (seq, upstream, events.DEAD, now, attempts, earlier, None, "corrupt", None)
         connection.execute(_SETTLED, settled)
-        tally.move_all(connection, [seq], tables.PENDING, tables.DEAD)
+        tally.move_all(connection, [seq], events.PENDING, events.DEAD)
         lanes.advance(connection, upstream, [lane])
         found = fetch(connection, _ID, (seq,)) or [(b"number %d" % seq,)]
         ids.append(bytes(found[0][0] or b"").decode("utf-8", "backslashreplace"))
@@ -266,7 +265,7 @@ _FORGET_ATTEMPT: Final = """
 DELETE FROM attempts WHERE seq = ? AND upstream = ? AND number = ?
 """
 
-_STATE_OF: Final = {Done: tables.DELIVERED, Dead: tables.DEAD, Held: tables.HELD}
+_STATE_OF: Final = {Done: events.DELIVERED, Dead: events.DEAD, Held: events.HELD}
 
 
 class Settlements:
@@ -307,17 +306,17 @@ def settle(
         endpoint = shared.names.number(connection, each.lease.event.endpoint)
         decision, outcome = each.decision, events.outcome_text(each.outcome)
         if isinstance(decision, RetryAt):
-            due, state = events.micros(decision.due), tables.PENDING
+            due, state = events.micros(decision.due), events.PENDING
             rest = (seq, attempts, earlier, since, due, outcome, lane)
-            again.append((upstream, tables.WAITING, due, *rest))
+            again.append((upstream, events.WAITING, due, *rest))
         else:
             state = _STATE_OF[type(decision)]
             counts = (attempts, earlier, each.took)
             settled.append((seq, upstream, state, now, *counts, outcome, each.reason))
-        tally.move(endpoint, tables.LEASED, state)
+        tally.move(endpoint, events.LEASED, state)
         if lane is not None:
             ended.setdefault(upstream, []).append(lane)
-        if attempts > 1 or state != tables.DELIVERED:
+        if attempts > 1 or state != events.DELIVERED:
             tried.append((seq, upstream, attempts, now, *_attempt(each)))
     if settled:
         connection.executemany(_SETTLED, settled)
@@ -408,7 +407,7 @@ def _release(
     later = max(now, now if due is None else events.micros(due))
     queued: list[QueueRow] = []
     for _, upstream, seq, attempts, earlier, since, _, last, lane in rows:
-        place = (tables.WAITING, later) if later > now else (tables.READY, 0)
+        place = (events.WAITING, later) if later > now else (events.READY, 0)
         # What it waits does not count: as if the event had come later by that.
         rest = (seq, attempts - 1, earlier, since + later - now, later, last, lane)
         queued.append((upstream, *place, *rest))
@@ -416,6 +415,6 @@ def _release(
     tally, endpoints = Tally(), {each.token: each.event.endpoint for each in leases}
     for token, *_ in rows:
         endpoint = shared.names.number(connection, endpoints[token])
-        tally.move(endpoint, tables.LEASED, tables.PENDING)
+        tally.move(endpoint, events.LEASED, events.PENDING)
     tally.write(connection)
     return len(rows)

@@ -14,11 +14,10 @@ from typing import Any, Final
 import apsw
 
 from relay.spool import SpoolStats
-from relay.spool.sqlite import disk, events, tables
+from relay.spool.sqlite import disk, events
 from relay.spool.sqlite.database import unavailable
-from relay.spool.sqlite.events import fetch
+from relay.spool.sqlite.events import STATUSES, Tables, Tally, fetch, numbers, read_names
 from relay.spool.sqlite.queue import REST, QueueRow, aged, enqueue, sane
-from relay.spool.sqlite.tables import STATUSES, Tables, Tally, numbers, read_names
 
 # ---- pruning --------------------------------------------------------------------------------
 
@@ -200,7 +199,7 @@ def advance(connection: apsw.Connection, now: datetime, horizon: datetime) -> in
             for row in sane(fetch(connection, _PUT_OFF, (upstream, limit))):
                 seq, attempts, earlier, since, due, last, lane = row
                 rest = (seq, attempts, earlier, *aged(since, due, time, time), last, lane)
-                queued.append((upstream, tables.READY, 0, *rest))
+                queued.append((upstream, events.READY, 0, *rest))
         enqueue(connection, queued)
         orphaned = _orphan(connection, limit)
     return len(queued) + orphaned
@@ -213,8 +212,8 @@ def _orphan(connection: apsw.Connection, after: int) -> int:
         rows = fetch(connection, _ORPHANED, (after,))
         upstreams = [row[0] for row in rows]
         found = zip(upstreams, sane([row[1:] for row in rows]), strict=True)
-        enqueue(connection, [(upstream, tables.READY, 0, *row) for upstream, row in found])
-        tally.move_all(connection, [row[1] for row in rows], tables.LEASED, tables.PENDING)
+        enqueue(connection, [(upstream, events.READY, 0, *row) for upstream, row in found])
+        tally.move_all(connection, [row[1] for row in rows], events.LEASED, events.PENDING)
         tally.write(connection)
     return len(rows)
 

@@ -26,9 +26,9 @@ from relay.spool import SpoolFull, SpoolOverloaded
 from relay.spool.sqlite import intake, queue
 from relay.spool.sqlite.database import StoreHealth, is_disk_full, keep_log_on_close
 from relay.spool.sqlite.disk import Ballast
+from relay.spool.sqlite.events import Tables, Tally
 from relay.spool.sqlite.intake import NewEvent
 from relay.spool.sqlite.queue import Settlements
-from relay.spool.sqlite.tables import Tables, Tally
 
 T = TypeVar("T")
 

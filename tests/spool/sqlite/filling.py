@@ -9,9 +9,9 @@ from relay.core.event import Decision, Delivered, Lease
 from relay.core.request import VerifiedDelivery
 from relay.spool import Claimed, PutResult, Settlement
 from relay.spool.sqlite import events, intake, queue
+from relay.spool.sqlite.events import Tables, Tally
 from relay.spool.sqlite.intake import NewEvent
 from relay.spool.sqlite.queue import Settlements
-from relay.spool.sqlite.tables import Tables, Tally
 from tests.harness.deliveries import RECEIVED
 
 LEASE = timedelta(seconds=30)

@@ -8,11 +8,10 @@ import apsw
 import orjson
 import pytest
 
-from relay.core.event import Delivered, Event, Rejected, Unconfirmed, Unreachable
+from relay.core.event import Delivered, Event, Rejected, Status, Unconfirmed, Unreachable
 from relay.core.request import VerifiedDelivery
 from relay.spool.sqlite import events
-from relay.spool.sqlite.events import Digests, seal
-from relay.spool.sqlite.tables import Tables, read_names
+from relay.spool.sqlite.events import Digests, Names, Tables, Tally, Tokens, read_names, seal
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.filling import put
 
@@ -227,3 +226,69 @@ def test_outcomes_read_as_the_history_has_them() -> None:
     assert events.outcome_text(Rejected(503)) == "rejected 503"
     assert events.outcome_text(Unreachable("timeout")) == "unreachable timeout"
     assert events.outcome_text(Unconfirmed("not found")) == "unconfirmed not found"
+
+
+# ---- states, names, tallies and tokens ------------------------------------------------------
+
+
+def test_every_status_has_a_state_of_its_own() -> None:
+    assert {*events.STATES} == {*Status}
+    assert len({*events.STATES.values()}) == len(Status)
+
+
+def test_what_stays_is_above_the_others() -> None:
+    """The index of what a person has to look at is a range."""
+    above = {state for state in events.STATUSES if state > events.PASSED}
+    assert above == {events.DEAD, events.HELD, events.TEST}
+
+
+def test_a_name_keeps_its_number(connection: apsw.Connection) -> None:
+    names = Names()
+    names.refresh(connection)
+    first = names.number(connection, "billing")
+    assert names.number(connection, "billing") == first
+    assert names.number(connection, "stock") != first
+    others = Names()
+    others.refresh(connection)
+    assert others.number(connection, "billing") == first
+    assert read_names(connection) == others.by_number
+
+
+def test_a_name_of_a_transaction_that_failed_is_forgotten(connection: apsw.Connection) -> None:
+    names = Names()
+    connection.execute("BEGIN")
+    names.number(connection, "billing")
+    connection.execute("ROLLBACK")
+    names.refresh(connection)
+    assert names.by_number == {}
+
+
+def test_order_is_kept_in_the_file(connection: apsw.Connection) -> None:
+    names, others = Names(), Names()
+    names.refresh(connection)
+    upstream = names.number(connection, "billing")
+    assert names.order(upstream) == events.UNORDERED
+    names.set_order(connection, upstream, events.ORDERED)
+    others.refresh(connection)
+    assert names.order(upstream) == others.order(upstream) == events.ORDERED
+
+
+def test_tallies_are_added_up(connection: apsw.Connection, shared: Tables) -> None:
+    put(connection, shared, verified(key="1"), verified(key="2"))
+    [(endpoint,)] = events.fetch(connection, "SELECT DISTINCT endpoint FROM events")
+    tally = Tally()
+    tally.add(endpoint, events.TEST)
+    tally.add(endpoint, events.TEST, -1)
+    tally.move(endpoint, events.PENDING, events.DEAD)
+    tally.move_all(connection, [1], events.DEAD, events.HELD)
+    tally.move_all(connection, [], events.DEAD, events.HELD)
+    tally.write(connection)
+    kept = events.fetch(connection, "SELECT status, deliveries FROM tallies WHERE deliveries")
+    assert dict(kept) == {events.PENDING: 1, events.HELD: 1}
+
+
+def test_no_token_comes_twice() -> None:
+    one, other = Tokens(), Tokens()
+    found = [each.next() for each in (one, other) for _ in range(1000)]
+    assert len({*found}) == 2000
+    assert all(0 < token < 2**63 for token in found)

@@ -8,9 +8,9 @@ import pytest
 
 from relay.core.event import Dead, Decision, Delivered, Done, Held, ProxiedDelivery, Status
 from relay.spool import Query
-from relay.spool.sqlite import events, history, intake, tables, upkeep
+from relay.spool.sqlite import events, history, intake, upkeep
+from relay.spool.sqlite.events import STATES, Tables
 from relay.spool.sqlite.intake import Proxied
-from relay.spool.sqlite.tables import STATES, Tables
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.filling import claim, miscounted, put, settle, told
 from tests.spool.sqlite.plans import plans, scans, sorts
@@ -61,9 +61,9 @@ def test_a_pruned_event_is_not_a_damaged_one(filled: apsw.Connection) -> None:
 @pytest.mark.parametrize(
     ("states", "shown"),
     [
-        ((tables.DELIVERED, tables.DEAD), Status.DEAD),
-        ((tables.HELD, tables.DELIVERED), Status.HELD),
-        ((tables.DELIVERED, tables.DELIVERED), Status.DELIVERED),
+        ((events.DELIVERED, events.DEAD), Status.DEAD),
+        ((events.HELD, events.DELIVERED), Status.HELD),
+        ((events.DELIVERED, events.DELIVERED), Status.DELIVERED),
     ],
 )
 def test_an_event_is_shown_as_its_most_urgent_destination(
@@ -110,7 +110,7 @@ def test_quarantine_lets_up_what_is_behind(connection: apsw.Connection, shared: 
         " FROM inhand; DELETE FROM inhand"
     )
     history.quarantine(connection, "b", RECEIVED)
-    assert events.fetch(connection, "SELECT seq, place FROM queue") == [(3, tables.READY)]
+    assert events.fetch(connection, "SELECT seq, place FROM queue") == [(3, events.READY)]
 
 
 def test_requeueing_by_status_takes_the_destinations_of_that_status(

@@ -8,8 +8,8 @@ from relay.core.event import Dead, Delivered, ProxiedDelivery
 from relay.core.request import OnConflict
 from relay.spool import Conflict, Duplicate, PutResult, Stored
 from relay.spool.sqlite import events, intake
+from relay.spool.sqlite.events import ORDERED, Tables, Tally
 from relay.spool.sqlite.intake import NewEvent, Proxied
-from relay.spool.sqlite.tables import ORDERED, Tables, Tally
 from tests.contracts.spool import CountingHandoff
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.filling import claim, ignore, miscounted, new, put, settle, told

@@ -2,8 +2,8 @@ import apsw
 import pytest
 
 from relay.core.event import Dead, Decision, Done, Held, RetryAt
-from relay.spool.sqlite import events, lanes, tables
-from relay.spool.sqlite.tables import Tables
+from relay.spool.sqlite import events, lanes
+from relay.spool.sqlite.events import Tables
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.filling import LEASE, claim, miscounted, put, settle, told
 from tests.spool.sqlite.plans import plans, scans
@@ -23,7 +23,7 @@ def places(connection: apsw.Connection) -> dict[int, int]:
 def test_what_is_behind_is_looked_at_once(abc: apsw.Connection, shared: Tables) -> None:
     claim(abc, shared, ordered=True)
     assert told(abc, "status", "a") == ("leased",)
-    assert places(abc) == {2: tables.BEHIND, 3: tables.BEHIND}
+    assert places(abc) == {2: events.BEHIND, 3: events.BEHIND}
     assert miscounted(abc) == []
 
 
@@ -32,12 +32,12 @@ def test_whatever_finishes_an_event_lets_the_next_one_up(
     abc: apsw.Connection, shared: Tables, decision: Decision
 ) -> None:
     settle(abc, shared, claim(abc, shared, ordered=True).leases, decision)
-    assert places(abc) == {2: tables.READY, 3: tables.BEHIND}
+    assert places(abc) == {2: events.READY, 3: events.BEHIND}
 
 
 def test_what_is_tried_again_lets_nothing_up(abc: apsw.Connection, shared: Tables) -> None:
     settle(abc, shared, claim(abc, shared, ordered=True).leases, RetryAt(RECEIVED + LEASE))
-    assert places(abc) == {1: tables.WAITING, 2: tables.BEHIND, 3: tables.BEHIND}
+    assert places(abc) == {1: events.WAITING, 2: events.BEHIND, 3: events.BEHIND}
 
 
 def test_turning_order_on_gives_everything_its_lane(abc: apsw.Connection, shared: Tables) -> None:
@@ -58,11 +58,11 @@ def test_turning_order_on_goes_in_steps(
     first = claim(abc, shared, ordered=True)
     assert (first.leases, first.next_due) == ((), RECEIVED)
     shared.names.refresh(abc)
-    assert shared.names.order(2) == tables.BECOMING_ORDERED
+    assert shared.names.order(2) == events.BECOMING_ORDERED
     # What is stored meanwhile has its lane at once.
     put(abc, shared, verified(key="d", event_id="d", subject="tx"))
     assert [lease.event.id for lease in claim(abc, shared, ordered=True).leases] == ["a"]
-    assert places(abc) == dict.fromkeys((2, 3, 4), tables.BEHIND)
+    assert places(abc) == dict.fromkeys((2, 3, 4), events.BEHIND)
 
 
 def test_turning_order_off_lets_everything_go(abc: apsw.Connection, shared: Tables) -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from relay.core.event import Done
 from relay.spool.sqlite import queue
-from relay.spool.sqlite.tables import Tables
+from relay.spool.sqlite.events import Tables
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.filling import LEASE, claim, miscounted, put, settle, told
 from tests.spool.sqlite.plans import plans, scans, sorts

@@ -17,8 +17,8 @@ from relay.core.event import (
 )
 from relay.spool import Settlement
 from relay.spool.sqlite import events, queue
+from relay.spool.sqlite.events import Tables, Tally
 from relay.spool.sqlite.queue import Settlements
-from relay.spool.sqlite.tables import Tables, Tally
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.filling import claim, ignore, miscounted, put, settle, told
 from tests.spool.sqlite.plans import plans, scans, sorts

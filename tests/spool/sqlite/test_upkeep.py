@@ -9,8 +9,8 @@ import pytest
 
 from relay.core.event import Dead, Done, Status
 from relay.spool import Duplicate, SpoolStats, Stored
-from relay.spool.sqlite import events, tables, upkeep
-from relay.spool.sqlite.tables import Tables
+from relay.spool.sqlite import events, upkeep
+from relay.spool.sqlite.events import Tables
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.filling import LEASE, claim, miscounted, put, settle, told
 from tests.spool.sqlite.plans import plans, scans, sorts
@@ -210,13 +210,13 @@ def test_the_oldest_is_found_without_reading_everything(
     assert scans(steps) == []
 
 
-@pytest.mark.parametrize("place", [tables.READY, tables.WAITING, tables.BEHIND])
+@pytest.mark.parametrize("place", [events.READY, events.WAITING, events.BEHIND])
 def test_the_oldest_may_lie_anywhere(
     connection: apsw.Connection, shared: Tables, path: Path, place: int
 ) -> None:
     received = [RECEIVED + timedelta(seconds=number) for number in range(3)]
     put(connection, shared, *(verified(key=str(at), received_at=at) for at in received))
-    others = tables.READY if place != tables.READY else tables.BEHIND
+    others = events.READY if place != events.READY else events.BEHIND
     connection.execute("UPDATE queue SET place = ?", (others,))
     connection.execute("UPDATE queue SET place = ?, at = 0 WHERE seq = 1", (place,))
     stats: SpoolStats = upkeep.stats(connection, path)
@@ -224,7 +224,7 @@ def test_the_oldest_may_lie_anywhere(
     connection.execute("DELETE FROM queue WHERE seq = 1")
     assert upkeep.stats(connection, path).oldest_pending == {"billing": received[1]}
     claim(connection, shared)
-    if place == tables.READY:
+    if place == events.READY:
         return
     assert upkeep.stats(connection, path).oldest_pending == {"billing": received[1]}
 

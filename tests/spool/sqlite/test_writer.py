@@ -14,9 +14,9 @@ from relay.spool import Settlement, SpoolBroken, SpoolFull, SpoolOverloaded, Sto
 from relay.spool.sqlite import database, events
 from relay.spool.sqlite.database import StoreHealth
 from relay.spool.sqlite.disk import Ballast
+from relay.spool.sqlite.events import Tables, open_tables
 from relay.spool.sqlite.intake import NewEvent
 from relay.spool.sqlite.queue import Settlements
-from relay.spool.sqlite.tables import Tables, open_tables
 from relay.spool.sqlite.writer import BATCH_SIZE, Batch, Work, Writer, WriteRequest
 from tests.contracts.spool import CountingHandoff
 from tests.harness.clock import run_loop_until
