@@ -21,7 +21,7 @@ from relay.core.errors import Refusal
 from relay.core.request import Ack, Headers, RequestHead, VerifiedDelivery
 from relay.edge.answers import ReadyAnswers
 from relay.edge.connections import SWEEP_INTERVAL, ConnectionErrors, PeerInfo
-from relay.edge.framing import HOST, LENGTH, MAX_FIELDS, MAX_LINE, NAME, VALUE
+from relay.edge.framing import HOST, LENGTH, MAX_FIELDS, MAX_LINE, NAME, VALUE, check_declared_body
 from relay.edge.slow_path import BodyReader
 from relay.ingest.admission import Admission, Standing
 from relay.ingest.pipeline import Ingest
@@ -343,7 +343,7 @@ class FastLane:
 
     def _accept(self, request: LaneRequest, head: Head, body: bytes) -> VerifiedDelivery | None:
         try:
-            self._body.check(encoded=head.encoded, length=head.length)
+            check_declared_body(head.length, encoded=head.encoded, limit=self._body.size)
         except Refusal as refusal:
             request.ingest.refuse(request.admission, refusal)
             return None

@@ -293,6 +293,24 @@ def begins_request(data: bytes) -> bool:
     return framing.heads > 0 or framing.problem is not None
 
 
+# ---- what a head declares of its body -------------------------------------------------------
+
+
+def check_declared_body(length: int, *, encoded: bool, limit: int) -> None:
+    """Check a body by what its head says, before it is read.
+
+    length: what Content-Length announces. encoded: a content coding is named: what was verified
+    must be what is delivered. limit: bytes at most.
+
+    Raises:
+        Refusal: BODY_ENCODED or BODY_TOO_LARGE.
+    """
+    if encoded:
+        raise Refusal(Reason.BODY_ENCODED)
+    if length > limit:
+        raise Refusal(Reason.BODY_TOO_LARGE, f"{length} bytes announced")
+
+
 # ---- as errors of aiohttp's parser ----------------------------------------------------------
 
 

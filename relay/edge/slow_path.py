@@ -10,6 +10,7 @@ from aiohttp.web import BaseRequest
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Headers
 from relay.edge.connections import NEVER
+from relay.edge.framing import check_declared_body
 
 #: How slow a sender may be, in bytes a second, and how long it may fall behind. Kestrel's figures:
 #: the worst mobile line is faster, and who drips bytes to hold a connection has to send many.
@@ -50,7 +51,7 @@ class BodyReader:
                 framing breaks before the end.
         """
         encoded = any(coding.strip().lower() != "identity" for coding in _codings(request))
-        self.check(encoded=encoded, length=request.content_length or 0)
+        check_declared_body(request.content_length or 0, encoded=encoded, limit=self.size)
         try:
             if request.content.is_eof():
                 # All of it came with the head, as it nearly always does.
@@ -66,19 +67,6 @@ class BodyReader:
             raise Refusal(
                 Reason.BODY_MALFORMED, f"body broke off: {type(error).__name__}"
             ) from None
-
-    def check(self, *, encoded: bool, length: int) -> None:
-        """Check a body by what its head says, before it is read.
-
-        encoded: a content coding is named. length: what Content-Length announces.
-
-        Raises:
-            Refusal: BODY_ENCODED or BODY_TOO_LARGE, as in `read`.
-        """
-        if encoded:
-            raise Refusal(Reason.BODY_ENCODED)
-        if length > self.size:
-            raise Refusal(Reason.BODY_TOO_LARGE, f"{length} bytes announced")
 
     async def _read(self, request: BaseRequest) -> bytes:
         connection = cast("BodyConnection", request.protocol)
