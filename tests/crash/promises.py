@@ -62,6 +62,14 @@ def by_id(received: Iterable[Received]) -> Mapping[str, list[Received]]:
     return found
 
 
+async def came_again(life: Life, load: Load) -> tuple[int, set[str]]:
+    """Let what was never acknowledged come again; return how many, and the ids of those new."""
+    number = await load.come_again(life.public[0])
+    if number:
+        await life.wait_for(number, event="delivery")
+    return number, {line["id"] for line in life.having(event="delivery", verdict="accepted")}
+
+
 async def has_delivered(life: Life, *event_ids: str) -> None:
     """Return when this life has written down that these events are delivered."""
     wanted = set(event_ids)

@@ -39,9 +39,7 @@ async def _outlives(kills: int, relays: Restarts, upstream: Upstream, chance: Ra
         promises.stored_what_it_should(relays.left_behind(), load)
     left = relays.left_behind().having("pending", "leased")
     async with relays.next() as last:
-        came_again = await load.come_again(last.public[0])
-        await last.wait_for(came_again, event="delivery")
-        new = {line["id"] for line in last.having(event="delivery", verdict="accepted")}
+        came_again, new = await promises.came_again(last, load)
         await promises.has_delivered(last, *left, *new)
         audit = await check_consistency(last, relays)
         assert await last.end() == 0
@@ -106,8 +104,7 @@ async def _outlives_apart(kills: int, relays: Restarts, upstream: Upstream, chan
     assert genuine == {200}, f"a kill was felt on the other side: {answers}"
     left = relays.left_behind().having("pending", "leased")
     async with relays.next() as last:
-        await load.come_again(last.public[0])
-        new = {line["id"] for line in last.having(event="delivery", verdict="accepted")}
+        _, new = await promises.came_again(last, load)
         await promises.has_delivered(last, *left, *new)
         audit = await check_consistency(last, relays)
         assert await last.end() == 0

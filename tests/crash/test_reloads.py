@@ -85,8 +85,7 @@ async def test_reloads_lose_nothing(times: int, tmp_path: Path, upstream: Upstre
     relays.config.write_text(text)
     left = relays.left_behind().having("pending")
     async with relays.next() as last:
-        await load.come_again(last.public[0])
-        new = {line["id"] for line in last.having(event="delivery", verdict="accepted")}
+        _, new = await promises.came_again(last, load)
         await promises.has_delivered(last, *left, *new)
         audit = await check_consistency(last, relays)
         assert await last.end() == 0

@@ -54,10 +54,7 @@ async def _outlives(ends: int, relays: Restarts, upstream: Upstream, chance: Ran
         assert audit.having("leased") == set(), "left leased by an end in good order"
     left = relays.left_behind().having("pending")
     async with relays.next() as last:
-        came_again = await load.come_again(last.public[0])
-        if came_again:
-            await last.wait_for(came_again, event="delivery")
-        new = {line["id"] for line in last.having(event="delivery", verdict="accepted")}
+        came_again, new = await promises.came_again(last, load)
         await promises.has_delivered(last, *left, *new)
         audit = await check_consistency(last, relays)
         assert await last.end() == 0

@@ -33,7 +33,7 @@ from relay.spool import Query, SpoolBroken
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
-from tests.harness.clock import ManualClock
+from tests.harness.clock import ManualClock, run_loop_until
 from tests.harness.deliveries import RECEIVED, verified
 from tests.harness.spying_spool import RecordingObserver, SpyingSpool
 from tests.harness.upstream import RefusingPort, Upstream, answer, hang, when
@@ -232,10 +232,15 @@ class HistoryBench:
     running: "asyncio.Task[None]"
 
     async def written(self, *ids: str) -> None:
-        """Return when history holds these; the spool's thread has no bell for it."""
+        """Return when history holds these, and `ProxiedHistory` waits for more.
+
+        The spool's thread has no bell for it. What is read here may be so before the answer to
+        the write is taken; time that passes meanwhile would be missed.
+        """
         async with asyncio.timeout(10):
             while await self.ids() != list(ids):
                 pass
+        await run_loop_until(lambda: self.spool.recording == 0)
 
     async def ids(self) -> list[str]:
         page = await self.spool.page(Query(limit=1000))

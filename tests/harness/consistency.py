@@ -23,6 +23,7 @@ _PAGE = 1000
 #: Seconds until a relay has nothing in hand: a lease of one that is gone may have to run out.
 _PATIENCE = 45.0
 
+_Labels = tuple[str, ...]
 Samples = dict[str, dict[tuple[tuple[str, str], ...], int]]
 
 
@@ -154,15 +155,21 @@ async def _same_counters(node: Node, samples: Samples) -> None:
         ("relay_attempts_total", "attempt", ("outcome", "upstream")),
     ):
         counted = samples.get(name, {})
-        if name != "relay_refusals_total" and counted:
-            await node.wait_for(sum(counted.values()), event=event)
+        await _line_of_each(node, counted, event, labels)
         assert counted == _logged(node.having(event=event), labels), name
     dead = node.having(event="attempt", decision="dead")
     assert samples.get("relay_dead_letters_total", {}) == _logged(dead, ("upstream",))
 
 
+async def _line_of_each(
+    node: Node, counted: Mapping[tuple[tuple[str, str], ...], int], event: str, labels: _Labels
+) -> None:
+    """Wait until all that was counted is logged: lines come some time after that."""
+    await wait_until(lambda: counted == _logged(node.having(event=event), labels), _PATIENCE)
+
+
 def _logged(
-    lines: Iterable[dict[str, Any]], labels: tuple[str, ...]
+    lines: Iterable[dict[str, Any]], labels: _Labels
 ) -> dict[tuple[tuple[str, str], ...], int]:
     return Counter(
         tuple((label, line.get(label) or "") for label in labels)

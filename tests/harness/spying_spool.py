@@ -37,7 +37,8 @@ class SpyingSpool:
     """Passes everything on to a real spool.
 
     broken: what the methods of these names raise while it is set.
-    recorded: how many deliveries each `record_proxied` was given.
+    recorded: how many deliveries each `record_proxied` was given; `recording` is how many of
+        them are under way.
     settled_together: how many outcomes each `settle_all` was given.
     claimed: the leases of each claim that found work; `has_claimed` is set with the first.
     released: the leases that were given back.
@@ -50,6 +51,7 @@ class SpyingSpool:
         self.released: list[Lease] = []
         self.claims = 0
         self.recorded: list[int] = []
+        self.recording = 0
         self.settled_together: list[int] = []
         self.has_claimed = asyncio.Event()
         self.may_answer = asyncio.Event()
@@ -89,7 +91,11 @@ class SpyingSpool:
     async def record_proxied(self, passed: Sequence[ProxiedDelivery]) -> None:
         self.recorded.append(len(passed))
         self._break("record_proxied")
-        await self._spool.record_proxied(passed)
+        self.recording += 1
+        try:
+            await self._spool.record_proxied(passed)
+        finally:
+            self.recording -= 1
 
     async def reserve_space(self) -> None:
         await self._spool.reserve_space()

@@ -54,6 +54,7 @@ async def serves(front: Front, relay: Relay, port: int, via: str, checked: bool 
         if checked:
             assert await wait_until(lambda: "Health check" in front.output, 10)
             assert ("succeeded" in front.output, "DOWN" in front.output) == (True, False)
+    assert await relay.node.end() == 0
     refused = relay.node.having(event="delivery", reason="proxy_header_invalid")
     assert refused == []
 

@@ -265,6 +265,7 @@ async def test_the_log_tells_one_delivery_in_one_line(config: Path, upstream: Up
         await upstream.has_received(1)
         line = await node.wait_for(event="delivery")
         attempt = await node.wait_for(event="attempt")
+        assert await node.end() == 0
     assert line["endpoint"] == line["provider"] == "midtrans"
     assert line["client"] == MIDTRANS
     assert line["client_via"] == "x-forwarded-for"

@@ -61,6 +61,7 @@ async def test_the_admin_api_answers_what_came_of_it(config: Path) -> None:
         assert refused.status == 422
         assert b"restart needed" in refused.body
         assert (await exchange(node.admin, request("POST", "/-/reload"))).status == 401
+        assert await node.end() == 0
         assert ENVIRON["RELAY_ADMIN_TOKEN"] not in str(node.lines)
 
 
