@@ -5,7 +5,7 @@ A source never fails in the request path. Reading it is instant and raises nothi
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from netaddr import IPNetwork
 
 from relay.allowlist.networks import Intervals, parse_network
-from relay.core.request import Address
+from relay.core.request import Address, ClientAddress
 
 # ---- DNS answers ----------------------------------------------------------------------------
 
@@ -70,12 +70,17 @@ class Entry:
     origin: the list that holds it, such as `seed 2022-03-15`, `configuration` or `dns`.
     host: the DNS name it was resolved from; None for a listed network.
     last_seen: when a DNS answer last held it; None for a listed network.
+    text: the network as text: each delivery of it is logged with it.
     """
 
     network: IPNetwork
     origin: str
     host: str | None = None
     last_seen: datetime | None = None
+    text: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", str(self.network))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +153,25 @@ class Allowlist:
         self.sources = tuple(sources)
         self._generations: tuple[int, ...] | None = None
         self._intervals: Intervals[Entry] = Intervals(())
-        # Found since the index was built: senders come from the same few addresses.
-        self._found: dict[Address, Entry] = {}
+        # Found since the index was built: senders come from the same few addresses. By their text,
+        # for addresses take their time to hash.
+        self._found: dict[str, Entry] = {}
 
     def match(self, address: Address) -> Entry | None:
         """Return the widest entry that holds this address, or None."""
         if tuple(map(_generation, self.sources)) != self._generations:
             self._rebuild()
-        entry = self._found.get(address)
+        return self._intervals.find(address)
+
+    def find(self, client: ClientAddress) -> Entry | None:
+        """Return the same for the address of a client; that of one who comes again is known."""
+        if tuple(map(_generation, self.sources)) != self._generations:
+            self._rebuild()
+        entry = self._found.get(client.text)
         if entry is None:
-            entry = self._intervals.find(address)
+            entry = self._intervals.find(client.address)
             if entry is not None and len(self._found) < _MAX_FOUND:
-                self._found[address] = entry
+                self._found[client.text] = entry
         return entry
 
     def entries(self) -> tuple[Entry, ...]:

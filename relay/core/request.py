@@ -4,13 +4,13 @@ All are frozen. A later type is evidence that an earlier step has happened: the 
 `VerifiedDelivery`, and only `relay.ingest` builds one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
+from itertools import compress
 from operator import itemgetter
 from typing import TypeVar, dataclass_transform
 
@@ -36,11 +36,12 @@ def frozen(cls: type[T]) -> type[T]:
 class Headers:
     """Header fields in the order received. Names compare without case, values are Latin-1 text.
 
-    Latin-1 maps every byte to one character, so `value.encode("latin-1")` is what arrived. An index
-    by lower-case name is built once, at the first look-up.
+    Latin-1 maps every byte to one character, so `value.encode("latin-1")` is what arrived. Look-ups
+    search a list of the lower-case names: of the dozen fields that a request has, a provider asks
+    for a few, so that an index would cost more than it saves.
     """
 
-    __slots__ = ("_by_name", "_fields", "_names")
+    __slots__ = ("_fields", "_names")
 
     def __init__(
         self, fields: tuple[tuple[str, str], ...] = (), names: Sequence[str] | None = None
@@ -48,45 +49,30 @@ class Headers:
         """Take the fields. `names`: of each one in lower case, where a parser knows them."""
         self._fields = fields
         self._names = names
-        # A text where a name is there once, as almost all are.
-        self._by_name: dict[str, str | tuple[str, ...]] | None = None
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return every value of this field, in order; empty when it is absent."""
-        found = (self._by_name or self._index()).get(name.lower(), ())
-        return (found,) if isinstance(found, str) else found
+        found = compress(self._fields, map(name.lower().__eq__, self._names or self._lower()))
+        return tuple(map(_VALUE, found))
 
     def single(self, name: str) -> str | None:
         """Return the value of a field that is there once and not empty; None of any other.
 
         name: in lower case.
         """
-        found = (self._by_name or self._index()).get(name)
-        return found if type(found) is str and found else None
+        names = self._names or self._lower()
+        if names.count(name) != 1:
+            return None
+        return self._fields[names.index(name)][1] or None
 
-    def only(self, *names: str) -> "Headers":
-        """Return the fields with these names, in the order received."""
-        wanted = _lower(names)
-        kept = zip(self._lower_names(), self._fields, strict=True)
-        return Headers(tuple([item for name, item in kept if name in wanted]))
+    def only(self, names: Container[str]) -> "Headers":
+        """Return the fields with these names, which are in lower case, in the order received."""
+        kept = compress(self._fields, map(names.__contains__, self._names or self._lower()))
+        return Headers(tuple(kept))
 
-    def _lower_names(self) -> Sequence[str]:
-        if self._names is None:
-            self._names = tuple(map(str.lower, map(_NAME, self._fields)))
+    def _lower(self) -> Sequence[str]:
+        self._names = tuple(map(str.lower, map(_NAME, self._fields)))
         return self._names
-
-    def _index(self) -> dict[str, str | tuple[str, ...]]:
-        names = self._lower_names()
-        found: dict[str, str | tuple[str, ...]] = dict(
-            zip(names, map(_VALUE, self._fields), strict=True)
-        )
-        if len(found) < len(names):
-            several: dict[str, tuple[str, ...]] = {}
-            for name, (_, value) in zip(names, self._fields, strict=True):
-                several[name] = (*several.get(name, ()), value)
-            found.update({name: values for name, values in several.items() if len(values) > 1})
-        self._by_name = found
-        return found
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._fields)
@@ -103,13 +89,6 @@ class Headers:
 
 
 _NAME, _VALUE = itemgetter(0), itemgetter(1)
-
-
-# An endpoint asks for the same few names each time.
-@lru_cache(maxsize=1024)
-def _lower(names: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(name.lower() for name in names)
-
 
 Address = IPv4Address | IPv6Address
 
@@ -132,6 +111,7 @@ class RequestHead:
     via: PROXY when a PROXY header named the peer, PEER when it is the socket's.
     forwards: False when the peer has declared itself the client (PROXY protocol, LOCAL); its
         forwarding headers are then not read.
+    peer_text: the peer as text, where its connection has it ready; empty elsewhere.
     """
 
     method: str
@@ -141,6 +121,7 @@ class RequestHead:
     received_at: datetime
     via: Via = Via.PEER
     forwards: bool = True
+    peer_text: str = field(default="", repr=False, compare=False)
 
     @property
     def path(self) -> str:
@@ -155,10 +136,14 @@ class RequestHead:
 
 @frozen
 class ClientAddress:
-    """The client's address, after trusted proxies."""
+    """The client's address, after trusted proxies, and the same as text."""
 
     address: Address
     via: Via
+    text: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.text = str(self.address)  # type: ignore[misc] # frozen from here on
 
 
 @frozen

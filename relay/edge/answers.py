@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.web import Response
 
+from relay.core.clock import Clock
 from relay.core.request import Ack
 
 #: The `Server` field of every answer: no versions, for strangers to look up.
@@ -51,20 +52,22 @@ _MAX_BODY: Final = 1024
 class ReadyAnswers:
     """Answers as bytes, rendered once a second: most of them are equal, but for their date."""
 
-    def __init__(self) -> None:
-        self._date = ""
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        # Monotonic time when the date will be another one.
+        self._until = 0.0
         self._ready: dict[tuple[object, ...], bytes] = {}
 
     def render(self, ack: Ack, *, keep: bool) -> bytes:
         """Return the answer as aiohttp writes it; it says so when the connection is not kept."""
-        date = rfc822_formatted_time()
-        if date != self._date or len(self._ready) >= _MAX_ANSWERS:
-            self._date = date
+        now = self._clock.monotonic()
+        if now >= self._until or len(self._ready) >= _MAX_ANSWERS:
+            self._until = now + 1.0 - self._clock.now().microsecond / 1_000_000
             self._ready.clear()
         key = (ack.status, ack.body, ack.content_type, ack.headers, keep)
         found = self._ready.get(key)
         if found is None:
-            found = _render(ack, date, keep=keep)
+            found = _render(ack, rfc822_formatted_time(), keep=keep)
             if len(ack.body) <= _MAX_BODY:
                 self._ready[key] = found
         return found

@@ -10,7 +10,7 @@ so that the event loop goes on with everything else meanwhile.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final, Protocol
 
@@ -83,6 +83,10 @@ class PeerInfo:
     address: Address
     via: Via = Via.PEER
     forwards: bool = True
+    text: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", str(self.address))
 
 
 def peer_info_of(transport: asyncio.BaseTransport) -> PeerInfo:

@@ -11,16 +11,14 @@ and asks for nothing unusual: HTTP/1.1, a sized body or none, a connection that 
 
 import asyncio
 import re
-from dataclasses import dataclass
-from functools import partial
 from operator import attrgetter
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from relay.core.clock import Clock
 from relay.core.errors import Refusal
 from relay.core.request import Ack, Headers, RequestHead, VerifiedDelivery
 from relay.edge.answers import ReadyAnswers
-from relay.edge.connections import SWEEP_INTERVAL, ConnectionErrors, PeerInfo
+from relay.edge.connections import NEVER, SWEEP_INTERVAL, ConnectionErrors, PeerInfo
 from relay.edge.framing import HOST, LENGTH, MAX_FIELDS, MAX_LINE, NAME, VALUE, check_declared_body
 from relay.edge.slow_path import BodyReader
 from relay.ingest.admission import Admission, Standing
@@ -135,27 +133,25 @@ class _Starts(dict[bytes, tuple[str, str] | None]):
         return start
 
 
-class Head:
+class Head(NamedTuple):
     """A head.
 
     length: of its body. keep: the sender wants the connection kept. encoded: a Content-Encoding
     other than identity is named.
     """
 
-    __slots__ = ("encoded", "headers", "keep", "length", "method", "target")
-
-    def __init__(self, method: str, target: str, headers: Headers) -> None:
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.length = 0
-        self.keep = True
-        self.encoded = False
+    method: str
+    target: str
+    headers: Headers
+    length: int
+    keep: bool
+    encoded: bool
 
 
 _lines: Final = _Lines()
 _field: Final = attrgetter("field")
 _name: Final = attrgetter("name")
+_role_of: Final = attrgetter("role")
 _starts: Final = _Starts()
 
 
@@ -169,24 +165,26 @@ def read_head(raw: bytes) -> Head | None:
     if found is None or len(rest) > MAX_FIELDS:
         return None
     lines = [*map(_lines.__getitem__, rest)]
-    head = Head(*found, Headers(tuple(map(_field, lines)), [*map(_name, lines)]))
-    seen = 0
-    for line in lines:
+    length, keep, encoded, seen = 0, True, False, 0
+    # The lines that decide something.
+    for line in filter(_role_of, lines):
         role = line.role
-        if not role:
-            continue
         # Of what decides, nothing may be said twice: keeping and closing are one.
         bit = 1 << (_KEEP if role == _CLOSE else role)
         if role == _UNUSUAL or (seen & bit and role != _ENCODED):
             return None
         seen |= bit
         if role == _LENGTH:
-            head.length = line.length
+            length = line.length
         elif role == _CLOSE:
-            head.keep = False
+            keep = False
         elif role == _ENCODED:
-            head.encoded = True
-    return head if seen & 1 << _HOST else None
+            encoded = True
+    if not seen & 1 << _HOST:
+        return None
+    headers = Headers(tuple(map(_field, lines)), [*map(_name, lines)])
+    # As a tuple: its own constructor is a function of Python.
+    return tuple.__new__(Head, (*found, headers, length, keep, encoded))
 
 
 def _judge(raw: bytes) -> _Line:
@@ -231,11 +229,11 @@ class LaneConnection(Protocol):
     @property
     def peer_info(self) -> PeerInfo | None: ...
 
-    def enter_lane(self, request: "LaneRequest") -> None:
-        """Note that a request is under way; bytes that come before its answer are held."""
+    def enter_lane(self, request: "LaneRequest", due: float) -> None:
+        """Note that a request is under way; bytes that come before its answer are held.
 
-    def set_lane_deadline(self, due: float) -> None:
-        """Have `FastLane.expire` called with the request unless it has its answer by then."""
+        due: `FastLane.expire` is called with it unless it has its answer by then.
+        """
 
     def leave_lane(self, ack: Ack | None, *, keep: bool) -> None:
         """Write the answer, unless the connection is gone. None: there is none, and it closes.
@@ -246,32 +244,59 @@ class LaneConnection(Protocol):
         """
 
 
-@dataclass(slots=True, eq=False)
 class LaneRequest:
-    """A request under way. task: what waits for a spool that must hurry."""
+    """A request in the lane. task: waits for a spool that must hurry."""
 
-    ingest: Ingest
-    connection: LaneConnection
-    admission: Admission
-    keep: bool
-    task: asyncio.Task[None] | None = None
+    __slots__ = ("_lane", "admission", "connection", "ingest", "keep", "task")
+
+    def __init__(
+        self,
+        lane: "FastLane",
+        ingest: Ingest,
+        connection: LaneConnection,
+        admission: Admission,
+        keep: bool,
+    ) -> None:
+        self._lane = lane
+        self.ingest = ingest
+        self.connection = connection
+        self.admission = admission
+        self.keep = keep
+        self.task: asyncio.Task[None] | None = None
+
+    def end(self, error: Exception | None) -> None:
+        """Count, log and answer it; what went wrong in answering as a mistake of ours."""
+        lane, admission = self._lane, self.admission
+        keep = self.keep and not lane.stopping
+        lane.under_way.discard(self)
+        if error is not None:
+            admission.ack = None
+        self.ingest.finish(admission)
+        ack = admission.ack
+        if error is not None:
+            # As the other lane does: it closes.
+            ack, keep = lane.errors.fault(admission.head.peer, error), False
+        self.connection.leave_lane(ack, keep=keep)
+        if lane.drained is not None and not lane.under_way and not lane.drained.done():
+            lane.drained.set_result(None)
 
 
 class FastLane:
     """Takes whole requests of all connections.
 
-    stopping: every answer closes its connection.
+    stopping: every answer closes its connection. under_way: requests being stored or forwarded.
+    drained: set when there are none, while `drain` waits.
     """
 
     def __init__(
         self, *, ingest: Ingest, body: BodyReader, clock: Clock, errors: ConnectionErrors
     ) -> None:
-        self.answers = ReadyAnswers()
+        self.answers = ReadyAnswers(clock)
         self.stopping = False
         self._clock = clock
-        self._errors = errors
-        self._under_way: set[LaneRequest] = set()
-        self._drained: asyncio.Future[None] | None = None
+        self.errors = errors
+        self.under_way: set[LaneRequest] = set()
+        self.drained: asyncio.Future[None] | None = None
         self.reconfigure(ingest=ingest, body=body)
 
     def reconfigure(self, *, ingest: Ingest, body: BodyReader) -> None:
@@ -285,109 +310,88 @@ class FastLane:
         The answer is written before this returns, or once the event is stored or forwarded.
         """
         end = data.find(b"\r\n\r\n")
-        head = None if end < 0 else read_head(data[:end])
-        if head is None or head.length != len(data) - end - 4:
+        plain = None if end < 0 else read_head(data[:end])
+        if plain is None:
             return False
-        if head.target == HEALTH:
+        method, target, headers, length, keep, encoded = plain
+        if length != len(data) - end - 4 or target == HEALTH:
             return False
         peer = connection.peer_info
         assert peer is not None  # noqa: S101 - bytes come over a connection that was made
+        now, via, forwards = self._clock.now(), peer.via, peer.forwards
+        head = RequestHead(method, target, headers, peer.address, now, via, forwards, peer.text)
         ingest = self._ingest
-        admission = ingest.admit(
-            RequestHead(
-                head.method,
-                head.target,
-                head.headers,
-                peer.address,
-                self._clock.now(),
-                peer.via,
-                peer.forwards,
-            )
-        )
+        admission = ingest.admit(head)
         if admission.standing is Standing.KNOCK_FIRST:
             # Nothing was counted for good: the other lane admits it again, and waits.
             ingest.finish(admission)
             return False
-        request = LaneRequest(ingest, connection, admission, head.keep)
-        connection.enter_lane(request)
+        request = LaneRequest(self, ingest, connection, admission, keep)
         try:
-            event = None
             if admission.ack is None:
-                event = self._accept(request, head, data[end + 4 :])
+                if encoded or length > self._body.size:
+                    self._refuse_body(request, length, encoded=encoded)
+                else:
+                    event = ingest.accept(admission, data[end + 4 :], admission.started)
+                    if event is not None:
+                        self._start(request, event)
+                        return True
         except Exception as error:  # noqa: BLE001 - the sender must be answered all the same
-            self._end(request, error)
-            return True
-        if event is None:
-            self._end(request, None)
+            request.end(error)
         else:
-            self._start(request, event)
+            request.end(None)
         return True
 
     def expire(self, request: LaneRequest) -> None:
         """Answer a request whose event was not stored in time."""
-        request.ingest.give_up(request.admission, partial(self._end, request))
+        request.ingest.give_up(request.admission, request.end)
 
     async def drain(self, seconds: float) -> None:
         """Return when no request is under way, at most after so many seconds; end the rest."""
-        if self._under_way and seconds > 0:
-            self._drained = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._drained], timeout=seconds)
-        tasks = [request.task for request in self._under_way if request.task is not None]
-        for request in [each for each in self._under_way if each.task is None]:
+        if self.under_way and seconds > 0:
+            self.drained = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self.drained], timeout=seconds)
+        tasks = [request.task for request in self.under_way if request.task is not None]
+        for request in [each for each in self.under_way if each.task is None]:
             request.ingest.cancel(request.admission)
-            self._end(request, None)
+            request.end(None)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    def _accept(self, request: LaneRequest, head: Head, body: bytes) -> VerifiedDelivery | None:
+    def _refuse_body(self, request: LaneRequest, length: int, *, encoded: bool) -> None:
         try:
-            check_declared_body(head.length, encoded=head.encoded, limit=self._body.size)
+            check_declared_body(length, encoded=encoded, limit=self._body.size)
         except Refusal as refusal:
             request.ingest.refuse(request.admission, refusal)
-            return None
-        return request.ingest.accept(request.admission, body)
 
     def _start(self, request: LaneRequest, event: VerifiedDelivery) -> None:
         """Have the event stored or forwarded; the request is ended with its answer."""
-        self._under_way.add(request)
+        self.under_way.add(request)
         admission, ingest = request.admission, request.ingest
         seconds = ingest.store_time(admission, event)
         if seconds is None:
-            ingest.forward(admission, event, partial(self._end, request))
-            return
-        if seconds < 2 * SWEEP_INTERVAL:
+            request.connection.enter_lane(request, NEVER)
+            ingest.forward(admission, event, request.end)
+        elif seconds < 2 * SWEEP_INTERVAL:
             # Less time than a sweep can keep.
+            request.connection.enter_lane(request, NEVER)
             completing = self._complete(request, event)
             request.task = asyncio.get_running_loop().create_task(completing)
-            return
-        # A sweep comes late by its interval at most, and the answer may not.
-        request.connection.set_lane_deadline(admission.read_at + seconds - SWEEP_INTERVAL)
-        ingest.store(admission, event, partial(self._end, request))
+        else:
+            # A sweep comes late by its interval at most, and the answer may not.
+            due = admission.read_at + seconds - SWEEP_INTERVAL
+            request.connection.enter_lane(request, due)
+            ingest.store(admission, event, request.end)
 
     async def _complete(self, request: LaneRequest, event: VerifiedDelivery) -> None:
         try:
             await request.ingest.complete(request.admission, event)
         except asyncio.CancelledError:
-            self._end(request, None)
+            request.end(None)
             raise
         except Exception as error:  # noqa: BLE001 - as in `take`
-            self._end(request, error)
+            request.end(error)
         else:
-            self._end(request, None)
-
-    def _end(self, request: LaneRequest, error: Exception | None) -> None:
-        """Count, log and answer a request; what went wrong in answering as a mistake of ours."""
-        admission, keep = request.admission, request.keep and not self.stopping
-        self._under_way.discard(request)
-        if error is not None:
-            admission.ack = None
-        request.ingest.finish(admission)
-        ack = admission.ack
-        if error is not None:
-            # As the other lane does: it closes.
-            ack, keep = self._errors.fault(admission.head.peer, error), False
-        request.connection.leave_lane(ack, keep=keep)
-        if self._drained is not None and not self._under_way and not self._drained.done():
-            self._drained.set_result(None)
+            request.end(None)

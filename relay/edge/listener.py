@@ -360,7 +360,7 @@ class Edge:
         except Refusal as refusal:
             ingest.refuse(admission, refusal)
             return
-        event = ingest.accept(admission, body)
+        event = ingest.accept(admission, body, self._clock.monotonic())
         if event is not None:
             await ingest.complete(admission, event)
 
@@ -375,6 +375,7 @@ class Edge:
             received_at=self._clock.now(),
             via=peer_info.via,
             forwards=peer_info.forwards,
+            peer_text=peer_info.text,
         )
 
     # ---- errors without a request (`ConnectionErrors`) ------------------------------------------
@@ -386,7 +387,8 @@ class Edge:
         if error is not None:
             self._telemetry.log.fault("edge_fault", error, peer=str(peer))
         ack = plain_answer(IngestResult(Verdict.UNAVAILABLE))
-        record = DeliveryRecord(peer=peer, received_at=self._clock.now(), status=ack.status)
+        record = DeliveryRecord(str(peer), self._clock.now())
+        record.status = ack.status
         self._telemetry.received(record)
         return ack
 

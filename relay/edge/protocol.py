@@ -271,18 +271,16 @@ class EdgeProtocol(RequestHandler):
 
     # ---- the fast lane ----------------------------------------------------------------------
 
-    def enter_lane(self, request: LaneRequest) -> None:
-        """Note that a request is under way in the fast lane."""
+    def enter_lane(self, request: LaneRequest, due: float) -> None:
+        """Note that a request is under way in the fast lane; the lane expires it at `due`."""
         self._lane_open, self._in_lane = False, request
-        self._head_due = self.due = NEVER
-
-    def set_lane_deadline(self, due: float) -> None:
-        """Have the lane expire its request unless it has its answer by then."""
+        self._head_due = NEVER
         self._lane_due = self.due = due
 
     def leave_lane(self, ack: Ack | None, *, keep: bool) -> None:
         """Write the answer of a request in the fast lane, and go on with what came meanwhile."""
-        self._in_lane, self._lane_due = None, NEVER
+        self._in_lane = None
+        self._lane_due = self._head_due = NEVER
         if self.transport is None:
             return
         assert self._lane is not None  # noqa: S101 - the request was in it

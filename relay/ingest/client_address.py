@@ -6,6 +6,7 @@ anything in it but a list of addresses refuses the delivery.
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
@@ -21,7 +22,6 @@ from relay.core.request import (
     ForwardedHeader,
     RequestHead,
     Via,
-    frozen,
 )
 
 _VIA = {
@@ -45,6 +45,7 @@ class ClientLocator:
     """Determines the client address of requests, by the trusted proxies and their header.
 
     generation: grows whenever another client may be found for the same request.
+    field: the forwarding header that is read, in lower case.
     """
 
     def __init__(self, trusted: Iterable[IPNetwork], header: ForwardedHeader) -> None:
@@ -55,6 +56,7 @@ class ClientLocator:
         """Use these from the next request on."""
         self._trusted = Intervals((network, network) for network in trusted)
         self._header = header
+        self.field = header.lower()
         self.generation += 1
 
     def trusts(self, address: Address) -> bool:
@@ -192,12 +194,25 @@ class ClientShare:
         self.in_flight = 0
 
 
-@frozen
+@dataclass(frozen=True, slots=True, eq=False)
 class Client:
     """The client of a request, and the count of its requests in flight."""
 
     address: ClientAddress
     share: ClientShare
+
+
+class _Peer:
+    """A peer that is remembered.
+
+    clients: by what it forwards, which is nothing for a peer that is no trusted proxy.
+    """
+
+    __slots__ = ("clients", "trusted")
+
+    def __init__(self, *, trusted: bool) -> None:
+        self.trusted = trusted
+        self.clients: dict[str, Client] = {}
 
 
 class Clients:
@@ -210,9 +225,9 @@ class Clients:
         self.limit = limit
         # A share lives as long as a request or a remembered client holds it.
         self._shares: WeakValueDictionary[ClientKey, ClientShare] = WeakValueDictionary()
-        self._known: dict[tuple[Address, str], Client] = {}
-        # Peers that are no proxies: their forwarding header is not read.
-        self._direct: dict[Address, Client] = {}
+        # By the peer's text: addresses take their time to hash.
+        self._peers: dict[str, _Peer] = {}
+        self._remembered = 0
 
     def find(self, head: RequestHead) -> Client:
         """Return the client of this request.
@@ -226,26 +241,17 @@ class Clients:
             return self._client(locator.locate(head))
         if locator.generation != self._generation:
             self._forget()
-        client = self._direct.get(head.peer)
-        if client is not None:
-            return client
-        trusted = locator.trusts(head.peer)
-        forwarded = locator.forwarded(head) if trusted else ""
-        client = self._known.get((head.peer, forwarded))
+        peer = self._peers.get(head.peer_text)
+        if peer is None:
+            peer = _Peer(trusted=locator.trusts(head.peer))
+        forwarded = ""
+        if peer.trusted:
+            forwarded = head.headers.single(locator.field) or locator.forwarded(head)
+        client = peer.clients.get(forwarded)
         if client is None:
             client = self._client(locator.locate(head))
-            if len(self._known) + len(self._direct) >= _MAX_CLIENTS:
-                self._forget()
-            if not trusted:
-                self._direct[head.peer] = client
-            elif len(forwarded) <= _MAX_REMEMBERED:
-                self._known[head.peer, forwarded] = client
+            self._remember(head.peer_text, peer, forwarded, client)
         return client
-
-    def _forget(self) -> None:
-        self._generation = self._locator.generation
-        self._known.clear()
-        self._direct.clear()
 
     def enter(self, share: ClientShare) -> None:
         """Count one more request of this client, until its share is decremented.
@@ -256,6 +262,22 @@ class Clients:
         share.in_flight += 1
         if share.in_flight > self.limit:
             raise Refusal(Reason.TOO_MANY_CONNECTIONS, "requests of one client in hand")
+
+    def _remember(self, text: str, peer: _Peer, forwarded: str, client: Client) -> None:
+        if not text or len(forwarded) > _MAX_REMEMBERED:
+            return
+        if self._remembered >= _MAX_CLIENTS:
+            self._forget()
+        self._peers[text] = peer
+        peer.clients[forwarded] = client
+        self._remembered += 1
+
+    def _forget(self) -> None:
+        self._generation = self._locator.generation
+        for peer in self._peers.values():
+            peer.clients.clear()
+        self._peers.clear()
+        self._remembered = 0
 
     def _client(self, address: ClientAddress) -> Client:
         key = client_key(address.address)

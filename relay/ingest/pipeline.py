@@ -37,9 +37,8 @@ from relay.ingest.admission import (
 )
 from relay.ingest.client_address import Clients
 from relay.ingest.routing import Routes
-from relay.providers import AnswerContext
 from relay.providers.answers import plain_answer
-from relay.spool import Conflict, Duplicate, PutResult, Spool, SpoolBroken, SpoolOverloaded, Stored
+from relay.spool import Conflict, PutResult, Spool, SpoolBroken, SpoolOverloaded, Stored
 from relay.telemetry import DeliveryRecord, Telemetry
 
 _ACCEPTED: Final = IngestResult(Verdict.ACCEPTED)
@@ -110,11 +109,21 @@ class Ingest:
 
         Raises nothing: a refusal has become the admission's answer.
         """
-        record = DeliveryRecord(head.peer, head.received_at, self._clock.monotonic())
-        admission = Admission(head, record)
+        admission = Admission(head, self._clock.monotonic())
         self._in_flight += 1
         try:
-            self._admit(admission)
+            admission.route = route = self._routes.find(head)
+            endpoint = route.endpoint
+            admission.endpoint, admission.provider = endpoint.name, endpoint.provider
+            admission.remainder = route.remainder
+            check_method(route, head)
+            client = self._clients.find(head)
+            admission.address = address = client.address
+            admission.client, admission.client_via = address.text, address.via
+            admission.share = share = client.share
+            self._clients.enter(share)
+            if not check_address(admission, endpoint, address):
+                admission.standing = Standing.KNOCK_FIRST
         except Exception as fault:  # noqa: BLE001 - whatever it is, the provider must come again
             self._fail(admission, fault)
         return admission
@@ -122,46 +131,51 @@ class Ingest:
     async def knock(self, admission: Admission) -> None:
         """Refresh DNS for a client that is on no list, and decide again: admitted, or answered."""
         assert admission.route is not None  # noqa: S101 - else it would have been refused
-        assert admission.client is not None  # noqa: S101 - likewise
+        assert admission.address is not None  # noqa: S101 - likewise
         endpoint = admission.route.endpoint
         assert endpoint.knock is not None  # noqa: S101 - its standing says so
         try:
             result = await endpoint.knock.knock()
-            found = endpoint.allowlist.match(admission.client.address) is not None
+            found = endpoint.allowlist.find(admission.address) is not None
             limited = result is KnockResult.LIMITED and not found
             told = "limited" if limited else "found" if found else "not_found"
             self._telemetry.knocked(endpoint.name, told)
-            check_address(admission, endpoint, admission.client)
+            check_address(admission, endpoint, admission.address)
             admission.standing = Standing.ADMITTED
         except Exception as fault:  # noqa: BLE001 - as in `admit`
             self._fail(admission, fault)
 
-    def accept(self, admission: Admission, body: bytes) -> VerifiedDelivery | None:
+    def accept(self, admission: Admission, body: bytes, read_at: float) -> VerifiedDelivery | None:
         """Verify the body of what was admitted; return what `complete` has to store or forward.
 
         Raises nothing. None: it has been refused, and the admission has its answer.
+
+        read_at: monotonic time when the body was complete.
         """
-        route, client, record = admission.route, admission.client, admission.record
+        route, client = admission.route, admission.address
         assert route is not None  # noqa: S101 - it was admitted
         assert client is not None  # noqa: S101 - likewise
         endpoint = route.endpoint
-        admission.body = body
-        record.body_bytes = len(body)
-        admission.read_at = read_at = self._clock.monotonic()
+        admission.body, admission.read_at = body, read_at
+        admission.body_bytes = len(body)
         delivery = Delivery(endpoint.name, admission.head, client, route.remainder, body)
-        record.body_sha256 = delivery.body_sha256
+        admission.body_sha256 = delivery.body_sha256
+        at = admission.received_at
+        if read_at != admission.started:
+            at = admission.wall_clock(read_at)
         try:
-            event = verify_delivery(endpoint, delivery, self._new_id(record.at(read_at)))
+            event = verify_delivery(endpoint, delivery, self._new_id(at))
         except Refusal as refusal:
             self.refuse(admission, refusal)
             # What is passed on answers a question, and whoever asked it does not wait.
-            if record.matched_entry is not None and not route.proxied:
+            if admission.matched_entry is not None and not route.proxied:
                 self._on_refused(endpoint, delivery, refusal)
             return None
         except Exception as fault:  # noqa: BLE001 - as in `admit`
             self._fail(admission, fault)
             return None
-        record.secret, record.event_key = event.verification.secret, event.verification.key
+        verification = event.verification
+        admission.secret, admission.event_key = verification.secret, verification.key
         return event
 
     async def complete(self, admission: Admission, event: VerifiedDelivery) -> None:
@@ -192,7 +206,7 @@ class Ingest:
         limit, deadline = self._answer_within, route.endpoint.answer_deadline
         if deadline is not None:
             limit = min(limit, deadline.total_seconds())
-        left = limit - (admission.read_at - admission.record.started)
+        left = limit - (admission.read_at - admission.started)
         return max(_MIN_STORE_TIMEOUT, left)
 
     def store(self, admission: Admission, event: VerifiedDelivery, done: OnAnswered) -> None:
@@ -231,7 +245,7 @@ class Ingest:
     def refuse(self, admission: Admission, refusal: Refusal) -> None:
         """Answer with this refusal, in the provider's shape."""
         admission.standing = Standing.REFUSED
-        admission.record.detail = refusal.detail
+        admission.detail = refusal.detail
         self._answer(admission, IngestResult(Verdict.REFUSED, refusal.reason))
 
     def finish(self, admission: Admission) -> None:
@@ -247,8 +261,10 @@ class Ingest:
                 if not waiter.done():
                     waiter.set_result(None)
         if admission.ack is not None:
-            admission.record.status = admission.ack.status
-            self._telemetry.received(admission.record)
+            admission.status = admission.ack.status
+            # Its log line may have to wait, and needs no body.
+            admission.body = b""
+            self._telemetry.received(admission)
 
     async def idle(self) -> None:
         """Return when no request is in flight."""
@@ -259,7 +275,7 @@ class Ingest:
 
     def refuse_connection(self, peer: Address, refusal: Refusal) -> Ack:
         """Count and log a refusal of this peer before there was a request; return its answer."""
-        record = DeliveryRecord(peer, self._clock.now())
+        record = DeliveryRecord(str(peer), self._clock.now())
         record.verdict, record.reason = Verdict.REFUSED, refusal.reason
         record.detail = refusal.detail
         ack = plain_answer(IngestResult(Verdict.REFUSED, refusal.reason))
@@ -267,68 +283,39 @@ class Ingest:
         self._telemetry.received(record)
         return ack
 
-    # ---- admission, before the body is read -------------------------------------------------
-
-    def _admit(self, admission: Admission) -> None:
-        """Run the checks of the head in order, and fill in what they find.
-
-        Raises:
-            Refusal: it is not admitted.
-        """
-        head, record = admission.head, admission.record
-        admission.route = route = self._routes.find(head)
-        endpoint = route.endpoint
-        record.endpoint, record.provider = endpoint.name, endpoint.provider
-        check_method(route, head)
-        client = self._clients.find(head)
-        admission.client, admission.share = client.address, client.share
-        record.client, record.client_via = client.address.address, client.address.via
-        self._clients.enter(client.share)
-        if not check_address(admission, endpoint, client.address):
-            admission.standing = Standing.KNOCK_FIRST
-
     # ---- answers ----------------------------------------------------------------------------
 
     def _answer(self, admission: Admission, result: IngestResult) -> None:
         """Set the answer for this result, and say in the record what it is."""
-        record = admission.record
-        record.verdict, record.reason = result.verdict, result.reason
-        context = self._context(admission)
+        admission.verdict, admission.reason = result.verdict, result.reason
+        admission.duration = self._clock.monotonic() - admission.started
         if admission.route is not None:
-            admission.ack = admission.route.endpoint.inspector.answer(result, context)
+            admission.ack = admission.route.endpoint.inspector.answer(result, admission)
             return
         # A path of no endpoint; below a prefix, the answer has its provider's shape.
         endpoint = self._routes.prefix_endpoint(admission.head)
         if endpoint is None:
             admission.ack = plain_answer(result)
         else:
-            admission.ack = endpoint.inspector.answer(result, context)
-
-    def _context(self, admission: Admission) -> AnswerContext:
-        """Return the context of the answer, at the present time; set the record's duration."""
-        record, now = admission.record, self._clock.monotonic()
-        record.duration = now - record.started
-        remainder = "" if admission.route is None else admission.route.remainder
-        return AnswerContext(remainder, admission.body, record.at(now))
+            admission.ack = endpoint.inspector.answer(result, admission)
 
     def _fail(self, admission: Admission, fault: Exception) -> None:
         """Answer what went wrong: a refusal as one, everything else so that it is sent again."""
-        record = admission.record
         match fault:
             case Refusal():
                 self.refuse(admission, fault)
                 return
             case SpoolOverloaded() | UpstreamOverloaded():
                 result = IngestResult(Verdict.UNAVAILABLE, Reason.OVERLOAD)
-                record.detail = str(fault)
+                admission.detail = str(fault)
             case SpoolUnavailable() | TimeoutError():
                 result = IngestResult(Verdict.UNAVAILABLE, late=isinstance(fault, TimeoutError))
                 if isinstance(fault, SpoolBroken):
                     self._on_spool_broken(fault)
-                record.detail = str(fault) or "no answer from the spool in time"
+                admission.detail = str(fault) or "no answer from the spool in time"
             case _:
                 result = IngestResult(Verdict.UNAVAILABLE)
-                self._telemetry.log.fault("delivery_fault", fault, endpoint=record.endpoint)
+                self._telemetry.log.fault("delivery_fault", fault, endpoint=admission.endpoint)
         admission.standing = Standing.REFUSED
         self._answer(admission, result)
 
@@ -378,21 +365,19 @@ class Ingest:
     def _answer_stored(
         self, admission: Admission, event: VerifiedDelivery, stored: PutResult
     ) -> None:
-        admission.record.id = stored.id
-        self._answer(admission, self._result_of(stored, event))
-
-    def _result_of(self, stored: PutResult, event: VerifiedDelivery) -> IngestResult:
-        match stored:
-            case Stored(conflicts_with=None):
-                return _ACCEPTED
-            case Stored():
-                self._telemetry.conflicted(event.delivery.endpoint)
-                return _ACCEPTED
-            case Duplicate():
-                return _DUPLICATE
-            case Conflict():
-                self._telemetry.conflicted(event.delivery.endpoint)
-                return _CONFLICT
+        assert admission.route is not None  # noqa: S101 - it was admitted
+        admission.id = stored.id
+        if type(stored) is Stored:
+            result = _ACCEPTED
+            conflicts = stored.conflicts_with is not None
+        else:
+            conflicts = type(stored) is Conflict
+            result = _CONFLICT if conflicts else _DUPLICATE
+        if conflicts:
+            self._telemetry.conflicted(event.delivery.endpoint)
+        admission.verdict, admission.reason = result.verdict, result.reason
+        admission.duration = self._clock.monotonic() - admission.started
+        admission.ack = admission.route.endpoint.inspector.answer(result, admission)
 
     async def _proxy(self, admission: Admission, event: VerifiedDelivery) -> None:
         """Forward a delivery; answer with the provider's form of the upstream's answer.
@@ -422,17 +407,16 @@ class Ingest:
         self, admission: Admission, event: VerifiedDelivery, answer: ProxyResponse
     ) -> None:
         assert admission.route is not None  # noqa: S101 - it was admitted
-        record = admission.record
-        record.id = event.event_id
+        admission.id = event.event_id
         if answer.ack is not None:
-            context = self._context(admission)
+            admission.duration = self._clock.monotonic() - admission.started
             inspector = admission.route.endpoint.inspector
-            admission.ack = inspector.proxied_answer(answer.ack, context)
-            record.verdict = Verdict.PASSED
+            admission.ack = inspector.proxied_answer(answer.ack, admission)
+            admission.verdict = Verdict.PASSED
             return
         if isinstance(answer.outcome, Unreachable):
-            record.detail = f"{event.upstream} is unreachable: {answer.outcome.cause}"
+            admission.detail = f"{event.upstream} is unreachable: {answer.outcome.cause}"
         else:
-            record.detail = f"{event.upstream} answered {answer.outcome.status}"
+            admission.detail = f"{event.upstream} answered {answer.outcome.status}"
         late = answer.outcome == Unreachable("timeout")
         self._answer(admission, IngestResult(Verdict.UNAVAILABLE, late=late))

@@ -131,7 +131,8 @@ def headers_to_keep(endpoint: Endpoint, headers: Headers) -> Headers | None:
 
     None when one of them may hold a token: a delivery is kept with all of its proof, or not at all.
     """
-    kept = headers.only("Host", *COMMON_HEADERS, *endpoint.headers)
+    names = ("Host", *COMMON_HEADERS, *endpoint.headers)
+    kept = headers.only({name.lower() for name in names})
     for value in kept.values("Authorization"):
         if not value.lower().startswith(_SIGNATURE):
             return None

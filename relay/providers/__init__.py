@@ -17,7 +17,6 @@ from relay.core.request import (
     IngestResult,
     RequestHead,
     Verification,
-    frozen,
 )
 from relay.core.secret import Secret
 from relay.core.urls import SignedUrl
@@ -122,16 +121,21 @@ class EndpointOptions:
     enforced: bool = False
 
 
-@frozen
-class AnswerContext:
+class AnswerContext(Protocol):
     """The request data that an answer may depend on, besides the result.
 
-    remainder: the path below a prefix endpoint. body: empty when it was not read. at: now.
+    remainder: the path below a prefix endpoint. body: empty when it was not read.
     """
 
-    remainder: str
-    body: bytes = field(repr=False)
-    at: datetime
+    @property
+    def remainder(self) -> str: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+    @property
+    def at(self) -> datetime:
+        """The time of the answer."""
 
 
 class Inspector(Protocol):

@@ -6,8 +6,8 @@ pulled: a scrape passes in a `Snapshot` of the moment.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from relay.core.concurrency import SwitchInterval
 from relay.core.errors import Problem, Reason, RelayError
@@ -17,61 +17,64 @@ from relay.telemetry.log import Log
 from relay.telemetry.metrics import Metrics, Snapshot
 
 
-@dataclass(slots=True)
 class DeliveryRecord:
     """The fields of one delivery's log line and metrics: filled in step by step, reported once.
 
-    received_at: wall-clock time of its head. started: the same moment by the monotonic clock.
-    duration: seconds from there to the answer. matched_entry: the network, shown as text.
+    peer: its address as text. received_at: wall-clock time of its head. started: the same moment by
+    the monotonic clock. duration: seconds from there to the answer. client, client_via: its address
+    as text, and where that was found. matched_entry: the network that holds it, as text.
     """
 
-    peer: Address
-    received_at: datetime
-    started: float = 0.0
-    endpoint: str = ""
+    endpoint = ""
     provider: str | None = None
     id: str | None = None
-    client: Address | None = None
+    client: str | None = None
     client_via: str | None = None
-    verdict: Verdict = Verdict.UNAVAILABLE
+    verdict = Verdict.UNAVAILABLE
     reason: Reason | None = None
     detail: str | None = None
     would_refuse: Reason | None = None
-    matched_entry: object | None = None
+    matched_entry: str | None = None
     matched_host: str | None = None
     secret: int | None = None
-    status: int = 0
-    duration: float = 0.0
+    status = 0
+    duration = 0.0
     body_bytes: int | None = None
     body_sha256: bytes | None = None
     event_key: str | None = None
 
-    def at(self, monotonic: float) -> datetime:
+    def __init__(self, peer: str, received_at: datetime, started: float = 0.0) -> None:
+        # The rest keeps its value of the class until it is known: this is made for each request.
+        self.peer = peer
+        self.received_at = received_at
+        self.started = started
+
+    def wall_clock(self, monotonic: float) -> datetime:
         """Return the wall-clock time of a later monotonic time, counted from `received_at`."""
         return self.received_at + timedelta(seconds=monotonic - self.started)
 
 
 def _delivery_fields(record: DeliveryRecord) -> dict[str, object]:
     """Return the fields of a delivery's log line. Called where lines are rendered."""
-    entry = record.matched_entry
+    digest = record.body_sha256
     return {
         "id": record.id,
         "endpoint": record.endpoint,
         "provider": record.provider,
-        "peer": str(record.peer),
-        "client": None if record.client is None else str(record.client),
+        "peer": record.peer,
+        "client": record.client,
         "client_via": record.client_via,
         "verdict": record.verdict,
         "reason": record.reason,
         "detail": record.detail or None,
         "would_refuse": record.would_refuse,
-        "matched_entry": None if entry is None else str(entry),
+        "matched_entry": record.matched_entry,
         "matched_host": record.matched_host,
         "secret": record.secret,
         "status": record.status,
         "duration_ms": round(record.duration * 1000, 3),
         "body_bytes": record.body_bytes,
-        "body_sha256": None if record.body_sha256 is None else record.body_sha256.hex(),
+        "body_sha256": None if digest is None else digest.hex(),
         "event_key": record.event_key,
     }
 
@@ -91,6 +94,10 @@ def _attempt_fields(attempted: AttemptRecord) -> dict[str, object]:
         "due": None if attempted.due is None else attempted.due.isoformat(),
         "duration_ms": round(attempted.duration * 1000, 3),
     }
+
+
+#: Verdicts by which an endpoint is seen to receive.
+_GOOD: Final = frozenset({Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED})
 
 
 class Telemetry:
@@ -130,8 +137,19 @@ class Telemetry:
 
     def received(self, record: DeliveryRecord) -> None:
         """One delivery has been answered."""
-        self._count(record)
-        level = "info" if record.verdict is not Verdict.UNAVAILABLE else "error"
+        metrics, endpoint, verdict = self._metrics, record.endpoint, record.verdict
+        metrics.deliveries.series[endpoint, record.provider or "", verdict] += 1
+        if record.reason is not None:
+            metrics.refusals.inc(endpoint, record.reason)
+        if record.would_refuse is not None:
+            metrics.would_refuse.inc(endpoint, record.would_refuse)
+        if record.secret is not None:
+            metrics.secret_used.series[endpoint, record.secret] += 1
+        if endpoint:
+            metrics.request_time.observe(record.duration, endpoint)
+        if verdict in _GOOD:
+            metrics.last_delivery.series[endpoint] = record.received_at
+        level = "info" if verdict is not Verdict.UNAVAILABLE else "error"
         self.log.defer(level, "delivery", _delivery_fields, record)
 
     def conflicted(self, endpoint: str) -> None:
@@ -211,18 +229,3 @@ class Telemetry:
         """
         with self._switch_interval.shortened():
             return self._metrics.exposition(snapshot)
-
-    # ---- helpers ----------------------------------------------------------------------------
-
-    def _count(self, record: DeliveryRecord) -> None:
-        self._metrics.deliveries.inc(record.endpoint, record.provider or "", record.verdict)
-        if record.reason is not None:
-            self._metrics.refusals.inc(record.endpoint, record.reason)
-        if record.would_refuse is not None:
-            self._metrics.would_refuse.inc(record.endpoint, record.would_refuse)
-        if record.secret is not None:
-            self._metrics.secret_used.inc(record.endpoint, record.secret)
-        if record.endpoint:
-            self._metrics.request_time.observe(record.duration, record.endpoint)
-        if record.verdict in {Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED}:
-            self._metrics.last_delivery.set(record.received_at, record.endpoint)

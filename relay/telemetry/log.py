@@ -51,6 +51,8 @@ class LogWriter:
         self._dropped = 0
         self._closing = threading.Event()
         self._awake = threading.Event()
+        # The event's state, to look at without a call.
+        self._asleep = True
         # A daemon: a stream that never takes another byte must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="relay-log", daemon=True)
         self._thread.start()
@@ -62,7 +64,8 @@ class LogWriter:
             return
         self._lines.append(line)
         # Waking a thread costs more than the line does: once for a batch.
-        if not self._awake.is_set():
+        if self._asleep:
+            self._asleep = False
             self._awake.set()
 
     def close(self, timeout: float = 2.0) -> None:
@@ -75,8 +78,9 @@ class LogWriter:
         while not self._closing.is_set():
             self._awake.wait()
             self._closing.wait(_BATCH_WINDOW)
-            # Cleared before the lines are taken: one that comes now wakes it again.
+            # Before the lines are taken: one that comes now wakes it again.
             self._awake.clear()
+            self._asleep = True
             self._drain()
         self._drain()
 

@@ -4,6 +4,7 @@ Label values come from the configuration or from a closed list, never from a req
 """
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -48,46 +49,45 @@ class _LabelledMetric(Collector):
 
 
 class Counter(_LabelledMetric):
-    """A counter with labels."""
+    """A counter with labels.
+
+    series: the count by labels. What is counted for each delivery is counted in it, without a call.
+    """
 
     def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
         super().__init__(name, text, labels)
-        self._series: dict[Labels, int] = {}
+        self.series: defaultdict[Labels, int] = defaultdict(int)
 
     def init(self, *labels: str | int) -> None:
         """Initialise a series to zero, unless it exists."""
-        self._series.setdefault(labels, 0)
+        self.series.setdefault(labels, 0)
 
     def inc(self, *labels: str | int) -> None:
         """Increment a series by one."""
-        self._series[labels] = self._series.get(labels, 0) + 1
+        self.series[labels] += 1
 
     def collect(self) -> Iterator[Metric]:
         family = CounterMetricFamily(self._name, self._text, labels=self._labels)
-        for labels, count in self._series.copy().items():
+        for labels, count in self.series.copy().items():
             family.add_metric(_shown(labels), count)
         yield family
 
 
 class Timestamp(_LabelledMetric):
-    """The time of the last occurrence, with labels."""
+    """The time of the last occurrence, with one label. series: the time by its value."""
 
-    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
-        super().__init__(name, text, labels)
-        self._series: dict[Labels, datetime] = {}
-
-    def set(self, at: datetime, *labels: str | int) -> None:
-        """Set the time of a series."""
-        self._series[labels] = at
+    def __init__(self, name: str, text: str, label: str) -> None:
+        super().__init__(name, text, (label,))
+        self.series: dict[str, datetime] = {}
 
     def collect(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
-        for labels, at in self._series.copy().items():
-            family.add_metric(_shown(labels), at.timestamp())
+        for label, at in self.series.copy().items():
+            family.add_metric([label], at.timestamp())
         yield family
 
 
-class _Distribution:
+class Distribution:
     """One series of a histogram: a count for each bucket, and the sum of the values."""
 
     __slots__ = ("counts", "total")
@@ -106,12 +106,12 @@ class Histogram(_LabelledMetric):
         super().__init__(name, text, labels)
         self._bounds = tuple(bounds)
         self._bound_labels = (*map(floatToGoString, bounds), "+Inf")
-        self._series: dict[Labels, _Distribution] = {}
+        self._series: dict[Labels, Distribution] = {}
 
     def init(self, *labels: str | int) -> None:
         """Initialise a series without values, unless it exists."""
         if labels not in self._series:
-            self._series[labels] = _Distribution(len(self._bounds))
+            self._series[labels] = Distribution(len(self._bounds))
 
     def observe(self, value: float, *labels: str | int) -> None:
         """Add one value to a series."""
@@ -172,7 +172,7 @@ class Metrics:
             Timestamp(
                 "last_delivery_timestamp_seconds",
                 "When the last delivery was accepted or recognised as a duplicate",
-                ("endpoint",),
+                "endpoint",
             )
         )
         self.attempts = self._counter("attempts", "Tries upstream", "upstream", "outcome")

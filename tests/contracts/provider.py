@@ -42,7 +42,6 @@ from relay.core.request import (
 from relay.core.secret import Secret
 from relay.ingest.routing import Routes
 from relay.providers import (
-    AnswerContext,
     EndpointOptions,
     Inspector,
     Provider,
@@ -63,6 +62,7 @@ from tests.contracts.proof import (
     without_fields,
     without_headers,
 )
+from tests.harness.deliveries import AnswerContext
 
 # Suites that make deliveries of their own take it from here.
 __all__ = ("with_headers",)

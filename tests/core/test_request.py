@@ -48,9 +48,9 @@ def test_every_value_of_a_name_is_found_in_whatever_case_and_in_order() -> None:
 
 
 def test_only_some_fields_stay_in_the_order_received() -> None:
-    assert list(FIELDS.only("x-DATE")) == [("X-Date", "a"), ("x-date", "b")]
-    assert list(FIELDS.only("host", "X-Date")) == list(FIELDS)
-    assert list(FIELDS.only("HOST")) == [("Host", "h")]
+    assert list(FIELDS.only({"x-date"})) == [("X-Date", "a"), ("x-date", "b")]
+    assert list(FIELDS.only({"host", "x-date"})) == list(FIELDS)
+    assert list(FIELDS.only({"host"})) == [("Host", "h")]
 
 
 def test_a_single_value_is_there_once_and_not_empty() -> None:
@@ -63,7 +63,7 @@ def test_names_that_a_parser_knows_are_used_as_they_are() -> None:
     fields = (("A", "1"), ("B", "2"), ("a", "3"))
     known, fresh = Headers(fields, ("a", "b", "a")), Headers(fields)
     assert known == fresh
-    assert [*known.only("b", "A")] == [*fresh.only("b", "A")] == [*fields]
+    assert [*known.only({"b", "a"})] == [*fresh.only({"b", "a"})] == [*fields]
     assert known.values("A") == fresh.values("A") == ("1", "3")
     assert (known.single("b"), known.single("a")) == (fresh.single("b"), fresh.single("a"))
 

@@ -1,5 +1,6 @@
 """An answer reads the same whether aiohttp or we put it on the wire."""
 
+from relay.core.clock import SystemClock
 from relay.core.request import Ack
 from relay.edge.answers import ReadyAnswers, closing_bytes, to_response
 
@@ -29,7 +30,7 @@ def test_an_ack_becomes_bytes_that_end_a_connection() -> None:
 
 
 def test_an_answer_is_rendered_once_a_second() -> None:
-    ready = ReadyAnswers()
+    ready = ReadyAnswers(SystemClock())
     found = ready.render(Ack(200, b"OK"), keep=True)
     head, _, body = found.partition(b"\r\n\r\n")
     assert head.split(b"\r\n")[0] == b"HTTP/1.1 200 OK"
@@ -40,19 +41,19 @@ def test_an_answer_is_rendered_once_a_second() -> None:
 
 
 def test_an_answer_without_a_body_says_no_length() -> None:
-    found = ReadyAnswers().render(Ack(204, b"x", ""), keep=True)
+    found = ReadyAnswers(SystemClock()).render(Ack(204, b"x", ""), keep=True)
     assert b"Content-" not in found
     assert found.endswith(b"\r\n\r\n")
 
 
 def test_a_body_without_a_type_has_the_one_of_bytes() -> None:
-    found = ReadyAnswers().render(Ack(299, b"x", ""), keep=True)
+    found = ReadyAnswers(SystemClock()).render(Ack(299, b"x", ""), keep=True)
     assert found.startswith(b"HTTP/1.1 299 \r\n")
     assert b"\r\nContent-Type: application/octet-stream\r\n" in found
 
 
 def test_few_answers_are_kept_ready() -> None:
-    ready = ReadyAnswers()
+    ready = ReadyAnswers(SystemClock())
     for number in range(1000):
         ready.render(Ack(200, b"%d" % number), keep=True)
     ready.render(Ack(200, bytes(10_000)), keep=True)

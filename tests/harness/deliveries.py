@@ -1,6 +1,7 @@
 """Messages and events: a relay with genuine messages for it, and verified deliveries to measure."""
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from ipaddress import IPv4Address, ip_address
@@ -231,3 +232,12 @@ def vipps_request() -> tuple[bytes, bytes]:
         ("X-Forwarded-For", VIPPS),
     ]
     return request("POST", VIPPS_PATH, headers, body), body
+
+
+@dataclass(frozen=True)
+class AnswerContext:
+    """A `relay.providers.AnswerContext`, made by hand."""
+
+    remainder: str
+    body: bytes
+    at: datetime

@@ -2,9 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from relay.allowlist import Allowlist, Mode, StaticSource
+from relay.core.clock import Clock, SystemClock
 from relay.core.errors import Refusal
 from relay.core.request import Ack, RequestHead
 from relay.core.secret import Secret
@@ -37,8 +38,14 @@ def endpoint(secret: Secret = SECRET, **changes: Any) -> Endpoint:
     return replace(usual, **changes)
 
 
+_CLOCK: Final = SystemClock()
+
+
 async def receive(
-    ingest: Ingest, head: RequestHead, read_body: Callable[[], Awaitable[bytes]]
+    ingest: Ingest,
+    head: RequestHead,
+    read_body: Callable[[], Awaitable[bytes]],
+    clock: Clock = _CLOCK,
 ) -> Ack:
     """Take one request through the steps of ingest, as a connection does; return its answer."""
     admission = ingest.admit(head)
@@ -47,10 +54,11 @@ async def receive(
             await ingest.knock(admission)
         if admission.ack is None:
             try:
-                event = ingest.accept(admission, await read_body())
+                read = await read_body()
             except Refusal as refusal:
                 ingest.refuse(admission, refusal)
             else:
+                event = ingest.accept(admission, read, clock.monotonic())
                 if event is not None:
                     await ingest.complete(admission, event)
     finally:

@@ -27,7 +27,7 @@ XFF, FORWARDED = ForwardedHeader.X_FORWARDED_FOR, ForwardedHeader.FORWARDED
 
 def head(peer: str, *fields: tuple[str, str]) -> RequestHead:
     at = datetime(2026, 1, 5, tzinfo=UTC)
-    return RequestHead("POST", "/", Headers(fields), ip_address(peer), at)
+    return RequestHead("POST", "/", Headers(fields), ip_address(peer), at, peer_text=peer)
 
 
 def client(peer: str, *values: str, header: ForwardedHeader = XFF) -> Address:
@@ -295,8 +295,9 @@ def test_the_memory_of_clients_has_an_end() -> None:
     kept = found.find(head(LISTED)).share
     for number in range(_MAX_CLIENTS + 1):
         found.find(head(str(ip_address(number + (11 << 24)))))
-    assert 0 < len(found._direct) <= _MAX_CLIENTS
+    assert 0 < len(found._peers) <= _MAX_CLIENTS
     # A count goes on as long as a request holds it.
     assert found.find(head(LISTED)).share is kept
     found.find(head(PROXY, ("X-Forwarded-For", ",".join([LISTED] * 30))))
-    assert all(len(text) <= _MAX_REMEMBERED for _, text in found._known)
+    remembered = [text for peer in found._peers.values() for text in peer.clients]
+    assert all(len(text) <= _MAX_REMEMBERED for text in remembered)

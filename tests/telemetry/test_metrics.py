@@ -66,9 +66,9 @@ def test_a_series_that_begins_shows_zero_and_is_not_begun_again() -> None:
 
 
 def test_the_latest_is_a_time_in_seconds() -> None:
-    latest = Timestamp("last_delivery_timestamp_seconds", "When", ("endpoint",))
+    latest = Timestamp("last_delivery_timestamp_seconds", "When", "endpoint")
     for hour in (3, 4):
-        latest.set(datetime(1970, 1, 1, hour, tzinfo=UTC), "midtrans")
+        latest.series["midtrans"] = datetime(1970, 1, 1, hour, tzinfo=UTC)
     assert b'relay_last_delivery_timestamp_seconds{endpoint="midtrans"} 14400.0\n' in shown(latest)
 
 

@@ -43,16 +43,12 @@ def watched() -> Watched:
 
 
 def record(verdict: Verdict, **changes: Any) -> DeliveryRecord:
-    peer = ip_address("192.0.2.1")
-    return DeliveryRecord(
-        peer=peer,
-        received_at=AT,
-        endpoint="midtrans",
-        provider="midtrans",
-        verdict=verdict,
-        status=200,
-        **changes,
-    )
+    made = DeliveryRecord("192.0.2.1", AT)
+    made.endpoint = made.provider = "midtrans"
+    made.verdict, made.status = verdict, 200
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
 
 
 def attempted(**changes: Any) -> AttemptRecord:

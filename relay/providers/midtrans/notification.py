@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from datetime import date, timedelta, timezone
 from secrets import token_hex
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from relay.core import ids, strict_json
@@ -144,6 +144,8 @@ _SPLIT = re.compile(r"(?=[2-5][0-9]{2}(?:[1-9]|0\Z))")
 #: What the event key holds of a payment.
 _NAMED = ("order_id", "transaction_id", "transaction_status", "status_code", "fraud_status")
 
+_TEXT_ALONE: Final = frozenset({str})
+
 _TEST_PREFIX = "payment_notif_test_"
 _REFUND_IDS = (
     "refund_chargeback_id",
@@ -165,25 +167,17 @@ class _MidtransInspector:
         message = strict_json.parse_object(delivery.body)
         if "account_id" in message and "order_id" not in message:
             return self._verify_account(message, on_signed)
-        return self._verify_payment(message, delivery.body_sha256, on_signed)
-
-    def answer(self, result: IngestResult, context: AnswerContext) -> Ack:  # noqa: ARG002 - the result says it all
-        return plain_answer(result, INFO.methods)
-
-    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
-        return answered
-
-    def _verify_payment(
-        self, message: JsonObject, body_sha256: bytes, on_signed: OnSigned
-    ) -> Verification:
         secret, fields = self._verify_signature(message, _PAYMENT, on_signed)
-        order_id, transaction, status, code, fraud = _texts(message)
+        named: list[Any] = [*map(message.get, _NAMED)]
+        if not _TEXT_ALONE.issuperset(map(type, named)):
+            named = [*map(_text, named)]
+        order_id, transaction, status, code, fraud = named
         if self._order_ids is not None and not self._order_ids.fullmatch(order_id):
             raise Refusal(Reason.FIELD_INVALID, "order_id does not match order_id_pattern")
         transaction = transaction or order_id
         status = status.lower()
         if not transaction:
-            key = ids.of_digest(body_sha256)
+            key = ids.of_digest(delivery.body_sha256)
         elif _REFUND_FIELDS.isdisjoint(message):
             key = ids.spell(transaction, status, code, fraud)
         else:
@@ -194,10 +188,17 @@ class _MidtransInspector:
             signed=_SIGNED_NAMES if fields else (),
             ambiguous=bool(fields) and self._is_ambiguous(*fields),
             secret=secret,
-            subject=ids.spell(transaction) if transaction else None,
+            # As the key spells it: no part of a key holds a colon.
+            subject=key.partition(":")[0] if transaction else None,
             is_initial=status == "pending",
             test=order_id.startswith(_TEST_PREFIX),
         )
+
+    def answer(self, result: IngestResult, context: AnswerContext) -> Ack:  # noqa: ARG002 - the result says it all
+        return plain_answer(result, INFO.methods)
+
+    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
+        return answered
 
     def _verify_account(self, message: JsonObject, on_signed: OnSigned) -> Verification:
         secret, fields = self._verify_signature(message, _ACCOUNT, on_signed)
@@ -252,12 +253,6 @@ class _MidtransInspector:
             split.start() != len(order_id) and self._order_ids.fullmatch(text[: split.start()])
             for split in _SPLIT.finditer(text, first)
         )
-
-
-def _texts(message: JsonObject) -> list[str]:
-    """Return the fields of `_NAMED` as `_text` has them."""
-    values = map(message.get, _NAMED)
-    return [value if type(value) is str else _text(value) for value in values]
 
 
 def _text(value: JsonValue) -> str:

@@ -10,7 +10,7 @@ import pytest
 from relay.core.errors import Reason
 from relay.core.request import Delivery, IngestResult, Verdict, Verification
 from relay.core.secret import Secret
-from relay.providers import AddressList, AnswerContext, EndpointOptions, Environment, Provider
+from relay.providers import AddressList, EndpointOptions, Environment, Provider
 from relay.providers.inline import (
     Description,
     Field,
@@ -21,6 +21,7 @@ from relay.providers.inline import (
 )
 from relay.providers.inline.provider import InlineProvider, problems, reads_json
 from tests.contracts.provider import Keys, ProviderContract, keys_for, outcome
+from tests.harness.deliveries import AnswerContext
 from tests.providers.inline.describe import AT, bound, delivery, described
 
 BASE64 = "whsec_" + b64encode(bytes(range(24))).decode()

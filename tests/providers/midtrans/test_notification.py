@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from relay.core.errors import Reason
 from relay.core.request import Headers, IngestResult, OnConflict, Verdict, Verification
 from relay.core.secret import Secret
-from relay.providers import AnswerContext, EndpointOptions, Inspector, Sample, SampleOrder
+from relay.providers import EndpointOptions, Inspector, Sample, SampleOrder
 from relay.providers.midtrans.notification import PROVIDER
 from tests.contracts.provider import delivery_of, outcome
+from tests.harness.deliveries import AnswerContext
 
 KEY = Secret("SB-Mid-server-canary")
 NOW = datetime(2026, 1, 5, 23, 30, tzinfo=UTC)

@@ -19,7 +19,7 @@ from relay.core.errors import Reason
 from relay.core.request import Ack, Headers, IngestResult, Verdict, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import minify
-from relay.providers import AnswerContext, EndpointOptions, Sample, Window
+from relay.providers import EndpointOptions, Sample, Window
 from relay.providers.midtrans.snap import PROVIDER
 from relay.providers.midtrans.snap_messages import (
     ACCOUNT,
@@ -32,6 +32,7 @@ from relay.providers.midtrans.snap_messages import (
 )
 from tests.contracts.provider import RULINGS, delivery_of, outcome
 from tests.harness import optional_tools
+from tests.harness.deliveries import AnswerContext
 
 NOW = datetime(2026, 1, 5, 17, 0, 9, 123456, tzinfo=UTC)
 STAMP = ("X-TIMESTAMP", "2026-01-06T00:00:09+07:00")

@@ -21,10 +21,11 @@ from relay.core.request import (
 )
 from relay.core.secret import Secret
 from relay.ingest.routing import Route, Routes
-from relay.providers import AnswerContext, EndpointOptions, Inspector, Sample, SampleOrder
+from relay.providers import EndpointOptions, Inspector, Sample, SampleOrder
 from relay.providers.vipps.callbacks import PROVIDER
 from tests.contracts.proof import with_headers
 from tests.contracts.provider import delivery_of, outcome
+from tests.harness.deliveries import AnswerContext
 
 TEXT = "Bearer canary-iOiJKV1Qi"
 TOKEN = Secret(TEXT)

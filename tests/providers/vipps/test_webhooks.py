@@ -14,7 +14,6 @@ from relay.core.errors import Reason
 from relay.core.request import Delivery, Headers, IngestResult, Verdict, Verification
 from relay.core.secret import Secret
 from relay.providers import (
-    AnswerContext,
     EndpointOptions,
     Inspector,
     Sample,
@@ -24,6 +23,7 @@ from relay.providers import (
 from relay.providers.vipps.webhooks import PROVIDER
 from tests.contracts.proof import with_headers
 from tests.contracts.provider import delivery_of, outcome
+from tests.harness.deliveries import AnswerContext
 
 KEY = Secret("A0+AeKBRG2KRGvnNwJpQlb6IJFk48CKXCIcrLoHncVJKDILsQSxS6NWCccwWm6r6FhGKhiHTBsG2wo==")
 NOW = datetime(2026, 1, 5, 12, 0, 30, tzinfo=UTC)
