@@ -38,6 +38,9 @@ def main(
     rounds: Annotated[int, typer.Option(min=1)] = 8,
     seconds: Annotated[int, typer.Option(min=1, help="Of one slice.")] = 3,
     connections: Annotated[str, typer.Option(help="One run of rounds for each.")] = "64,1",
+    against: Annotated[
+        Path | None, typer.Option(help="A checkout with its own .venv, measured in pairs.")
+    ] = None,
     directory: DIRECTORY = Path("/var/tmp"),
     keep: KEEP = False,
 ) -> None:
@@ -45,12 +48,13 @@ def main(
     if context.invoked_subcommand is not None:
         return
     try:
-        lanes = lanes_named([name for name in only.split(",") if name])
+        names = [name for name in only.split(",") if name]
+        lanes = lanes_named(names, against=against is not None)
         loads = [int(each) for each in connections.split(",")]
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     with _work(directory) as work, kept("comparison", _RESULTS if keep else None):
-        compare(Plan(lanes, rounds, seconds, loads), work)
+        compare(Plan(lanes, rounds, seconds, loads, against and against.absolute()), work)
 
 
 @application.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench import messages
-from tests.bench.lanes import LANES, SERVERS, Kind, Lane, Site
+from tests.bench.lanes import BEFORE, LANES, SERVERS, Kind, Lane, Site
 from tests.bench.load import Generator
 from tests.bench.machine import description
 from tests.bench.messages import Stock
@@ -18,19 +18,20 @@ from tests.bench.slices import Track
 from tests.bench.targets import show_targets
 from tests.bench.upstream import Upstream, upstream_program
 
-#: More than a server takes in a second; each such message is signed before the run begins.
-_SNAP_RATE: Final = 3000
+#: More than `store` takes in a second; each such message is signed before the run begins.
+_SNAP_RATE: Final = 6000
 _VIPPS_RATE: Final = 6000
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run. lanes: in the order of the tables."""
+    """What to run. lanes: in the order of the tables. against: whose lanes `BEFORE` are."""
 
     lanes: Sequence[Lane]
     rounds: int
     seconds: int
     connections: Sequence[int]
+    against: Path | None = None
 
 
 @dataclass(slots=True)
@@ -41,16 +42,19 @@ class _Stocks:
     snap_key: Path | None = None
 
 
-def lanes_named(names: Sequence[str]) -> list[Lane]:
+def lanes_named(names: Sequence[str], *, against: bool = False) -> list[Lane]:
     """Return these lanes in the order of the tables; all of them when none is named.
+
+    against: there is another checkout to measure, too.
 
     Raises:
         ValueError: a name is none of a lane.
     """
-    known = [lane.name for lane in LANES]
+    lanes = (*LANES, *BEFORE) if against else LANES
+    known = [lane.name for lane in lanes]
     if unknown := sorted(set(names) - set(known)):
         raise ValueError(f"no {', '.join(unknown)}; there are: {', '.join(known)}")
-    return [lane for lane in LANES if not names or lane.name in names]
+    return [lane for lane in lanes if not names or lane.name in names]
 
 
 def compare(plan: Plan, directory: Path) -> None:
@@ -63,7 +67,7 @@ def compare(plan: Plan, directory: Path) -> None:
     with ExitStack() as stack:
         receiver = stack.enter_context(upstream_program(directory))
         upstream = Upstream(receiver.port)
-        site = Site(directory, receiver.port, stocks.snap_key)
+        site = Site(directory, receiver.port, stocks.snap_key, plan.against)
         servers, absent = _start(plan.lanes, site, stack)
         lanes = [lane for lane in plan.lanes if lane.server in servers]
         generators = {

@@ -22,13 +22,23 @@ class Node:
     port: int
     admin_port: int
 
-    def program(self, prefix: tuple[str | Path, ...] = (), role: str = "all") -> Program:
-        """Return the process. prefix: what runs it, in place of the interpreter."""
+    def program(
+        self,
+        prefix: tuple[str | Path, ...] = (),
+        role: str = "all",
+        what: tuple[str | Path, ...] = ("-m", "relay"),
+    ) -> Program:
+        """Return the process.
+
+        prefix: what runs it, in place of the interpreter. what: the arguments of that; a script
+        in place of relay itself.
+        """
         return Program(
             self.name,
             [
                 *(prefix or (sys.executable,)),
-                *("-m", "relay", "run", "--role", role, "-c", self.config),
+                *what,
+                *("run", "--role", role, "-c", self.config),
             ],
             port=self.port,
             core=SERVER_CORE,

@@ -25,7 +25,8 @@ class Sample:
     cpu: seconds of the server's processor time for each event, all that it does later included.
     drain: seconds from the last answer to the last delivery.
     others: the share of the server's core that programs had which are no part of the run.
-    bad: requests that were not answered 2xx, or sent before, or answered and never delivered.
+    bad: requests that were not answered 2xx, or answered and never delivered, or sent before in a
+        lane that would notice.
     """
 
     lane: str
@@ -102,5 +103,5 @@ class Track:
             drain=drain,
             memory=memory,
             others=max(0.0, others),
-            bad=load.bad + load.repeated + lost,
+            bad=load.bad + lost + (0 if lane.repeats else load.repeated),
         )

@@ -191,6 +191,32 @@ def measure_spool(rounds: int, directory: Path) -> None:
         ["events at once", "CPU us", "of bare", "transactions", "written kB", "write calls"],
         [row(at_once, found, bare) for at_once, found in slices.items()],
     )
+    _show_targets(slices[max(_EVENTS)], bare)
+
+
+#: What the spool alone is meant to reach with the most events at once: the most of each.
+_TARGETS: Final = {"CPU of bare": 0.95, "transactions": 0.03, "written kB": 11.0}
+
+
+def _show_targets(slices: Sequence[Slice], bare: Sequence[float]) -> None:
+    found = {
+        "CPU of bare": median(
+            each.cpu / each.events / one for each, one in zip(slices, bare, strict=True)
+        ),
+        "transactions": median(each.transactions / each.events for each in slices),
+        "written kB": median(each.written / each.events for each in slices) / 1000,
+    }
+    show_table(
+        [f"an event, {max(_EVENTS)} at once", "wanted", "median", ""],
+        [
+            [what, f"at most {most:g}", f"{found[what]:.3f}", _verdict(found[what] <= most)]
+            for what, most in _TARGETS.items()
+        ],
+    )
+
+
+def _verdict(met: bool) -> str:
+    return "met" if met else "MISSED"
 
 
 def row(at_once: int, slices: Sequence[Slice], bare: Sequence[float]) -> list[str]:

