@@ -373,7 +373,7 @@ class LiveConfigBuilder:
 
     def _make_proxy_upstream(self, _: str, key: UpstreamSettings) -> tuple[ProxyUpstream, Close]:
         http_sender = self._http_sender(key)
-        return ProxyUpstream(http_sender, key.timeout, key.concurrency), http_sender.close
+        return ProxyUpstream(http_sender, key.concurrency), http_sender.close
 
     def _http_sender(self, settings: UpstreamSettings) -> HttpSender:
         return HttpSender(

@@ -6,6 +6,7 @@ All are frozen.
 from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import ClassVar
 
 from relay.core.request import Ack, Address, Headers, VerifiedDelivery, frozen
 
@@ -75,12 +76,18 @@ class Lease:
     token: int = 0
 
 
+# Each result has a name, a status and a cause, as they are logged.
+
+
 @frozen
 class Unconfirmed:
     """Nothing was sent: the provider has not confirmed the event. `cause` is a short phrase.
 
     final: the provider contradicts the event, so that another question is of no use.
     """
+
+    name: ClassVar = "unconfirmed"
+    status: ClassVar = None
 
     cause: str
     retry_after: timedelta | None = None
@@ -91,12 +98,18 @@ class Unconfirmed:
 class Delivered:
     """The upstream answered 2xx."""
 
+    name: ClassVar = "delivered"
+    cause: ClassVar = None
+
     status: int
 
 
 @frozen
 class Rejected:
     """The upstream answered, and the answer was not 2xx."""
+
+    name: ClassVar = "rejected"
+    cause: ClassVar = None
 
     status: int
     retry_after: timedelta | None = None
@@ -105,6 +118,9 @@ class Rejected:
 @frozen
 class Unreachable:
     """No usable answer came; `cause` is one word such as `refused`, `timeout` or `reset`."""
+
+    name: ClassVar = "unreachable"
+    status: ClassVar = None
 
     cause: str
 

@@ -41,18 +41,18 @@ class Headers:
     for a few, so that an index would cost more than it saves.
     """
 
-    __slots__ = ("_fields", "_names")
+    __slots__ = ("_names", "fields")
 
     def __init__(
         self, fields: tuple[tuple[str, str], ...] = (), names: Sequence[str] | None = None
     ) -> None:
         """Take the fields. `names`: of each one in lower case, where a parser knows them."""
-        self._fields = fields
+        self.fields = fields
         self._names = names
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return every value of this field, in order; empty when it is absent."""
-        found = compress(self._fields, map(name.lower().__eq__, self._names or self._lower()))
+        found = compress(self.fields, map(name.lower().__eq__, self._names or self._lower()))
         return tuple(map(_VALUE, found))
 
     def single(self, name: str) -> str | None:
@@ -63,29 +63,29 @@ class Headers:
         names = self._names or self._lower()
         if names.count(name) != 1:
             return None
-        return self._fields[names.index(name)][1] or None
+        return self.fields[names.index(name)][1] or None
 
     def only(self, names: Container[str]) -> "Headers":
         """Return the fields with these names, which are in lower case, in the order received."""
-        kept = compress(self._fields, map(names.__contains__, self._names or self._lower()))
+        kept = compress(self.fields, map(names.__contains__, self._names or self._lower()))
         return Headers(tuple(kept))
 
     def _lower(self) -> Sequence[str]:
-        self._names = tuple(map(str.lower, map(_NAME, self._fields)))
+        self._names = tuple(map(str.lower, map(_NAME, self.fields)))
         return self._names
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._fields)
+        return iter(self.fields)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Headers) and self._fields == other._fields
+        return isinstance(other, Headers) and self.fields == other.fields
 
     def __hash__(self) -> int:
-        return hash(self._fields)
+        return hash(self.fields)
 
     def __repr__(self) -> str:
         """Names only: values may hold tokens."""
-        return f"Headers({', '.join(key for key, _ in self._fields)})"
+        return f"Headers({', '.join(key for key, _ in self.fields)})"
 
 
 _NAME, _VALUE = itemgetter(0), itemgetter(1)

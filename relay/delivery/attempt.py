@@ -43,12 +43,6 @@ _MAX_PAUSE = 5.0
 
 _MICROSECOND = timedelta(microseconds=1)
 
-_OUTCOMES = {
-    Delivered: "delivered",
-    Rejected: "rejected",
-    Unreachable: "unreachable",
-    Unconfirmed: "unconfirmed",
-}
 _DECISIONS = {Done: "done", RetryAt: "retry", Dead: "dead", Held: "held"}
 
 _NEUTRAL_CAUSES = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
@@ -425,19 +419,21 @@ def attempt_record(
 ) -> AttemptRecord:
     """Return the record of one attempt that ended now."""
     event = lease.event
-    delivered = isinstance(outcome, Delivered)
-    return AttemptRecord(
-        event_id=event.id,
-        endpoint=event.endpoint,
-        provider=event.provider,
-        upstream=event.upstream,
-        attempt=lease.attempt,
-        outcome=_OUTCOMES[type(outcome)],
-        status=outcome.status if isinstance(outcome, Delivered | Rejected) else None,
-        cause=outcome.cause if isinstance(outcome, Unreachable | Unconfirmed) else None,
-        decision=decision,
-        due=due,
-        duration=duration,
+    delay = None
+    if outcome.name == "delivered":
         # The wall clock may have been set back meanwhile.
-        delay=max(0.0, (now - event.received_at).total_seconds()) if delivered else None,
+        delay = max(0.0, (now - event.received_at).total_seconds())
+    return AttemptRecord(
+        event.id,
+        event.endpoint,
+        event.provider,
+        event.upstream,
+        lease.attempt,
+        outcome.name,
+        outcome.status,
+        outcome.cause,
+        decision,
+        due,
+        duration,
+        delay,
     )

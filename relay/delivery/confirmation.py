@@ -19,7 +19,7 @@ from relay.core.rate_limit import FairRateLimiter
 from relay.core.secret import Secret
 from relay.delivery.attempt import Confirmed, RateLimited
 from relay.delivery.circuit_breaker import STATUS_API_BREAKER, CircuitBreaker
-from relay.delivery.http import ExchangeFailed, Origin, Pool, Response, encode
+from relay.delivery.http import ExchangeFailed, Origin, Pool, encode
 from relay.delivery.sender import cause_of, parse_retry_after
 from relay.providers.midtrans.status import (
     MALFORMED,
@@ -68,11 +68,10 @@ class StatusClient:
 
         Never takes longer than `STATUS_TIMEOUT`, and never raises but for cancellation.
         """
-        response = Response()
         try:
             request = self._request(name, secret)
             async with asyncio.timeout(STATUS_TIMEOUT):
-                await self._pool.exchange(request, response)
+                response = await self._pool.exchange(request)
         except (ExchangeFailed, OSError) as error:
             return NoAnswer(cause_of(error).value)
         except ValueError:

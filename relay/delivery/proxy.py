@@ -6,16 +6,15 @@ There is no retry and no breaker: the sender gets the result at once, and may se
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from functools import partial
 from typing import Final, Protocol
 
 from relay.core.clock import Clock
 from relay.core.concurrency import Cancel, called_back
 from relay.core.errors import SpoolUnavailable, UpstreamOverloaded
-from relay.core.event import Lease, Outcome, ProxiedDelivery, ProxyResponse, Unreachable, event_of
+from relay.core.event import AttemptRecord, Outcome, ProxiedDelivery, ProxyResponse, Unreachable
 from relay.core.request import VerifiedDelivery
-from relay.delivery.attempt import Observer, attempt_record
+from relay.delivery.attempt import Observer
 from relay.delivery.sender import Cause
 from relay.spool import Spool
 from relay.spool.write_behind import WriteBehind, WriteLimits
@@ -25,10 +24,10 @@ from relay.telemetry import Telemetry
 
 
 class ProxySender(Protocol):
-    """Sends an event and tells the answer (`relay.delivery.sender.HttpSender`)."""
+    """Sends a delivery and tells the answer (`relay.delivery.sender.HttpSender`)."""
 
-    def forward(self, lease: Lease, done: Callable[[ProxyResponse], None]) -> Cancel:
-        """Send the event once; call `done` with outcome and answer, within its timeout."""
+    def forward(self, delivery: VerifiedDelivery, done: Callable[[ProxyResponse], None]) -> Cancel:
+        """Send the delivery once; call `done` with outcome and answer, within its timeout."""
 
 
 @dataclass(slots=True)
@@ -36,12 +35,10 @@ class ProxyUpstream:
     """One upstream in proxy mode.
 
     sender: has at most `concurrency` requests under way.
-    timeout: the most that one attempt takes, waiting for a connection included.
     in_flight: how many deliveries are under way or wait for a connection.
     """
 
     sender: ProxySender
-    timeout: timedelta
     concurrency: int
     in_flight: int = field(default=0, init=False)
 
@@ -85,21 +82,20 @@ class ProxyForwarder:
                 f"{proxy_upstream.in_flight} deliveries are being passed on to {delivery.upstream}"
             )
             raise UpstreamOverloaded(message)
-        lease = _lease(delivery, proxy_upstream.timeout)
         began = self._clock.monotonic()
 
         def ended(response: ProxyResponse) -> None:
             proxy_upstream.in_flight -= 1
-            self._report(delivery, lease, response.outcome, began)
+            self._report(delivery, response.outcome, began)
             done(response)
 
         def cancel() -> None:
             drop()
             proxy_upstream.in_flight -= 1
-            self._report(delivery, lease, Unreachable(Cause.SHUTDOWN), began)
+            self._report(delivery, Unreachable(Cause.SHUTDOWN), began)
 
         try:
-            drop = proxy_upstream.sender.forward(lease, ended)
+            drop = proxy_upstream.sender.forward(delivery, ended)
         except Exception as fault:  # noqa: BLE001 - the sender must be answered all the same
             self._observer.dispatch_error(delivery.upstream, delivery.event_id, fault)
             failed = ProxyResponse(Unreachable(Cause.FAULT))
@@ -111,27 +107,31 @@ class ProxyForwarder:
         """Do as `start`, and return the answer."""
         return await called_back(partial(self.start, delivery))
 
-    def _report(
-        self, delivery: VerifiedDelivery, lease: Lease, outcome: Outcome, began: float
-    ) -> None:
+    def _report(self, delivery: VerifiedDelivery, outcome: Outcome, began: float) -> None:
         now = self._clock.now()
         duration = self._clock.monotonic() - began
+        received = delivery.delivery
+        delay = None
+        if outcome.name == "delivered":
+            # The wall clock may have been set back meanwhile.
+            delay = max(0.0, (now - received.head.received_at).total_seconds())
         self._observer.attempted(
-            attempt_record(lease, outcome, "passed", duration=duration, now=now)
+            AttemptRecord(
+                delivery.event_id,
+                received.endpoint,
+                delivery.provider,
+                delivery.upstream,
+                1,
+                outcome.name,
+                outcome.status,
+                outcome.cause,
+                "passed",
+                None,
+                duration,
+                delay,
+            )
         )
         self._note(ProxiedDelivery(delivery, outcome, now))
-
-
-def _lease(delivery: VerifiedDelivery, timeout: timedelta) -> Lease:
-    """Return a lease for this one delivery, which no spool has."""
-    received = delivery.delivery.head.received_at
-    return Lease(
-        event_of(delivery),
-        attempt=1,
-        round_attempt=1,
-        round_started_at=received,
-        until=received + timeout,
-    )
 
 
 # ---- recording, behind the answers ----------------------------------------------------------

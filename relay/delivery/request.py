@@ -10,11 +10,14 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
-from relay.core.event import Event, Lease
+from relay.core.event import Lease
+from relay.core.request import Address, Headers, VerifiedDelivery
 from relay.delivery.http import BODILESS_METHODS, Origin
 from relay.signatures.shared_secret import Signer
 
 MAX_EVENT_KEY = 256
+
+_RECONCILED = "\r\nRelay-Reconciled: true"
 
 # So many methods are remembered for an upstream; endpoints accept a handful.
 _MAX_STARTS = 16
@@ -25,7 +28,8 @@ _LINE_END = re.compile(r"[\r\n\0]")
 _VISIBLE = "".join(map(chr, range(0x20, 0x7F)))
 
 # What need not be encoded (RFC 3986, 2.3), and what stands between the parts of a key.
-_USUAL_KEY = re.compile(r"[A-Za-z0-9._~:-]*")
+# A third of the longest key, so that no encoded one is cut.
+_USUAL_KEY = re.compile(r"[A-Za-z0-9._~:-]{0,85}")
 
 # No percent sign in the path: `%2e%2e%2f` means different things to different servers.
 _SUFFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?(?:\?[!\"$-~]*)?")
@@ -93,6 +97,9 @@ class Target:
 class RequestWriter:
     """Writes the requests to one upstream.
 
+    Each is one text of pieces that hold no line break: judged once where they are the same each
+    time, and otherwise in passing.
+
     Raises:
         ValueError: `url` is none of a `Target`.
     """
@@ -111,67 +118,126 @@ class RequestWriter:
             ValueError: a part would end its line early, is not Latin-1, or leaves the upstream's
                 path; it must not be sent.
         """
-        event = lease.event
-        start = self._start(event.method, event.suffix)
-        fields = field_lines(lease, now, self._signer)
-        length = ""
-        if event.body or event.method not in BODILESS_METHODS:
-            length = f"\r\nContent-Length: {len(event.body)}"
-        return f"{start}{fields}{length}\r\n\r\n".encode("latin-1") + event.body
+        event, marks = lease.event, ""
+        if event.conflicts_with is not None or event.out_of_order or lease.confirmed is not None:
+            marks = _marks(lease)
+        return self._request(
+            start=self._starts.get(event.method) if not event.suffix else None,
+            method=event.method,
+            suffix=event.suffix,
+            headers=event.headers,
+            event_id=event.id,
+            configured=_from_configuration(event.endpoint, event.provider, event.environment),
+            key=event.key,
+            client="" if event.reconciled else _text_of(event.client),
+            attempt=lease.attempt,
+            received_at=event.received_at,
+            signed=event.signed,
+            marks=marks,
+            body=event.body,
+            now=now,
+        )
+
+    def write_proxied(self, delivery: VerifiedDelivery, now: datetime) -> bytes:
+        """Return the request of the one attempt for a delivery, as that of its event would be.
+
+        Raises:
+            ValueError: as `write`.
+        """
+        received, verification = delivery.delivery, delivery.verification
+        method = received.head.method
+        return self._request(
+            start=None if received.remainder else self._starts.get(method),
+            method=method,
+            suffix=delivery.suffix if received.remainder else "",
+            headers=delivery.headers,
+            event_id=delivery.event_id,
+            configured=_from_configuration(
+                received.endpoint, delivery.provider, delivery.environment
+            ),
+            key=verification.key,
+            client="" if delivery.reconciled else received.client.text,
+            attempt=1,
+            received_at=received.head.received_at,
+            signed=delivery.signed if verification.ambiguous else verification.signed,
+            marks="",
+            body=received.body,
+            now=now,
+        )
+
+    def _request(
+        self,
+        *,
+        start: str | None,
+        method: str,
+        suffix: str,
+        headers: Headers,
+        event_id: str,
+        configured: str,
+        key: str,
+        client: str,
+        attempt: int,
+        received_at: datetime,
+        signed: tuple[str, ...],
+        marks: str,
+        body: bytes,
+        now: datetime,
+    ) -> bytes:
+        """Return the request of these parts.
+
+        start: what is known of its request line and Host. configured, marks: lines of their own.
+        client: empty for what was reconciled.
+        """
+        timestamp = int(now.timestamp())
+        signature = ""
+        if self._signer is not None:
+            signature = f"\r\nwebhook-signature: {self._signer.sign(event_id, timestamp, body)}"
+        if _LINE_END.search(f"{event_id}{client}"):
+            raise ValueError("an id or an address of this event holds a line break")
+        client_line = f"\r\nRelay-Client-Address: {client}" if client else ""
+        if received_at.tzinfo is not UTC:
+            received_at = received_at.astimezone(UTC)
+        received = received_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        # What `_encoded_key` would return of most keys, in a fraction of the time.
+        usual = _USUAL_KEY.fullmatch(key)
+        length = f"\r\nContent-Length: {len(body)}"
+        if not body and method in BODILESS_METHODS:
+            length = ""
+        return (
+            f"{start or self._start(method, suffix)}{_sender_lines(headers.fields)}"
+            f"\r\nwebhook-id: {event_id}\r\nwebhook-timestamp: {timestamp}{signature}{configured}"
+            f"\r\nRelay-Event-Key: {key.replace(':', '%3A') if usual else _encoded_key(key)}"
+            f"{client_line}\r\nRelay-Attempt: {attempt}"
+            f"\r\nRelay-Received-At: {received}{_signed_line(signed)}{marks}"
+            f"{'' if client else _RECONCILED}{length}\r\n\r\n"
+        ).encode("latin-1") + body
 
     def _start(self, method: str, suffix: str) -> str:
         """Return the request line and Host."""
-        start = self._starts.get(method) if not suffix else None
-        if start is None:
-            target = self._origin.target(self._target.of(suffix))
-            line = f"{method} {target} HTTP/1.1"
-            if _LINE_END.search(line) or line.count(" ") != 2:  # noqa: PLR2004 - between three
-                raise ValueError("a method or a request target holds a blank or a line break")
-            start = f"{line}\r\nHost: {self._origin.authority}"
-            if not suffix and len(self._starts) < _MAX_STARTS:
-                self._starts[method] = start
+        target = self._origin.target(self._target.of(suffix))
+        line = f"{method} {target} HTTP/1.1"
+        if _LINE_END.search(line) or line.count(" ") != 2:  # noqa: PLR2004 - between three
+            raise ValueError("a method or a request target holds a blank or a line break")
+        start = f"{line}\r\nHost: {self._origin.authority}"
+        if not suffix and len(self._starts) < _MAX_STARTS:
+            self._starts[method] = start
         return start
 
 
-def field_lines(lease: Lease, now: datetime, signer: Signer | None) -> str:
-    """Return every header field of one attempt but Host and Content-Length, a line break before it.
-
-    Values are Latin-1 text as in `Headers`; none holds a control character.
-
-    Raises:
-        ValueError: an id, or the client's address, would end its line.
-    """
-    event = lease.event
-    timestamp = int(now.timestamp())
-    signature = ""
-    if signer is not None:
-        signature = f"\r\nwebhook-signature: {signer.sign(event.id, timestamp, event.body)}"
-    configured = _from_configuration(event.endpoint, event.provider, event.environment)
-    client = "" if event.reconciled else f"\r\nRelay-Client-Address: {event.client}"
-    signed = _signed_line(event.signed) if event.signed else ""
-    if _LINE_END.search(event.id) or _LINE_END.search(client, 2):
-        raise ValueError("an id or an address of this event holds a line break")
-    return (
-        f"{_sender_lines(event)}"
-        f"\r\nwebhook-id: {event.id}\r\nwebhook-timestamp: {timestamp}{signature}{configured}"
-        f"\r\nRelay-Event-Key: {_encoded_key(event.key)}{client}"
-        f"\r\nRelay-Attempt: {lease.attempt}"
-        f"\r\nRelay-Received-At: {_rfc3339(event.received_at)}{signed}{_marks(lease)}"
-    )
-
-
-def _sender_lines(event: Event) -> str:
+# Most senders send the same few fields each time.
+@lru_cache(maxsize=256)
+def _sender_lines(fields: tuple[tuple[str, str], ...]) -> str:
     return "".join(
         [
             f"\r\n{name}: {value}"
-            for name, value in event.headers
+            for name, value in fields
             if _is_allowed_of_sender(name) and not _CONTROL.search(value)
         ]
     )
 
 
 def _marks(lease: Lease) -> str:
-    """Return the fields that few events have."""
+    """Return the fields that few events have, but for the last."""
     event, marks = lease.event, ""
     if event.conflicts_with is not None:
         if _LINE_END.search(event.conflicts_with):
@@ -181,9 +247,12 @@ def _marks(lease: Lease) -> str:
         marks += "\r\nRelay-Out-Of-Order: true"
     if lease.confirmed is not None:
         marks += f"\r\nRelay-Confirmed: {_visible(lease.confirmed)}"
-    if event.reconciled:
-        marks += "\r\nRelay-Reconciled: true"
     return marks
+
+
+@lru_cache(maxsize=1024)
+def _text_of(client: Address) -> str:
+    return str(client)
 
 
 # An endpoint keeps a handful of fields, and the same ones each time.
@@ -211,6 +280,8 @@ def _from_configuration(endpoint: str, provider: str, environment: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _signed_line(signed: tuple[str, ...]) -> str:
+    if not signed:
+        return ""
     return f"\r\nRelay-Signed: {_visible(', '.join(signed))}"
 
 
@@ -221,11 +292,7 @@ def _visible(text: str) -> str:
 
 def _encoded_key(key: str) -> str:
     """Percent-encode a key, cut between characters so that what is left can be decoded."""
-    if _USUAL_KEY.fullmatch(key):
-        # What `quote` would return, in a fraction of the time.
-        whole = key.replace(":", "%3A")
-    else:
-        whole = quote(key, safe="", errors="replace")
+    whole = quote(key, safe="", errors="replace")
     if len(whole) <= MAX_EVENT_KEY:
         return whole
     encoded = ""
@@ -235,9 +302,3 @@ def _encoded_key(key: str) -> str:
             break
         encoded += more
     return encoded
-
-
-def _rfc3339(moment: datetime) -> str:
-    if moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

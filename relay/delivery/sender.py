@@ -16,12 +16,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import partial
-from typing import TypeVar
 
 from relay.core.clock import Clock
 from relay.core.concurrency import Cancel
 from relay.core.event import Delivered, Lease, Outcome, ProxyResponse, Rejected, Unreachable
-from relay.core.request import Ack
+from relay.core.request import Ack, VerifiedDelivery
 from relay.delivery.http import (
     CannotConnect,
     Closed,
@@ -46,6 +45,12 @@ _KEEPALIVE = 4.0
 
 _DIGITS = re.compile(r"[0-9]+")
 _VISIBLE = re.compile(r"[\t -~]+")
+
+#: The class of success (RFC 9110, 15.3); every other status is no delivery.
+_DELIVERED = {status: Delivered(status) for status in range(200, 300)}
+
+# The classes of status whose answers are passed back.
+_PASSED_BACK = {2, 4}
 
 # The default type of a body without Content-Type (RFC 9110, 8.3).
 _DEFAULT_TYPE = "application/octet-stream"
@@ -93,9 +98,6 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
 )
 
 
-T = TypeVar("T")
-
-
 class HttpSender:
     """Sends events to one upstream over kept connections. Made inside a running event loop.
 
@@ -131,66 +133,73 @@ class HttpSender:
         That is never later than the timeout, and never before this has returned. Any 2xx is
         `Delivered`, whatever follows its head; redirects are answers, not followed.
         """
-        response = Response(to_head=lease.event.method == "HEAD")
-        return self._send(lease, response, partial(self._told, self._attempt_outcome, done))
+        ended = partial(self._on_attempted, done)
+        try:
+            request = self._writer.write(lease, self._clock.now())
+        except ValueError:
+            return _fail_unsent(ended)
+        exchange = Exchange(request, ended, to_head=lease.event.method == "HEAD")
+        self._pool.ask(exchange)
+        return partial(self._pool.cancel, exchange)
 
-    def forward(self, lease: Lease, done: Callable[[ProxyResponse], None]) -> Cancel:
-        """Send the event once, byte for byte as received, and call `done` with what to answer.
+    def forward(self, delivery: VerifiedDelivery, done: Callable[[ProxyResponse], None]) -> Cancel:
+        """Send a delivery once, as its event would be, and call `done` with what to answer.
 
         That is a whole answer of 2xx or 4xx, with only status and Content-Type of its head. An
         answer that breaks, is incomplete at the timeout, longer than `ANSWER_LIMIT`, or encoded
         without being requested so, is `Unreachable`. Time and errors are as for `attempt`.
         """
-        response = Response(_may_be_passed_back, to_head=lease.event.method == "HEAD")
-        return self._send(lease, response, partial(self._told, self._proxy_response, done))
-
-    def _send(self, lease: Lease, response: Response, ended: Callable[[Exchange], None]) -> Cancel:
+        ended = partial(self._on_forwarded, done)
         try:
-            request = self._writer.write(lease, self._clock.now())
+            request = self._writer.write_proxied(delivery, self._clock.now())
         except ValueError:
-            unsent = Exchange(b"", response, ended)
-            unsent.error = _Unsendable()
-            return asyncio.get_running_loop().call_soon(ended, unsent).cancel
-        exchange = Exchange(request, response, ended)
+            return _fail_unsent(ended)
+        to_head = delivery.delivery.head.method == "HEAD"
+        exchange = Exchange(request, ended, _may_be_passed_back, to_head=to_head)
         self._pool.ask(exchange)
         return partial(self._pool.cancel, exchange)
 
-    @staticmethod
-    def _told(read: Callable[[Exchange], T], done: Callable[[T], None], exchange: Exchange) -> None:
-        try:
-            result = read(exchange)
-        except Exception as fault:  # noqa: BLE001 - whatever it is, `done` is waited for
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": "an answer could not be mapped to an outcome", "exception": fault}
-            )
-            exchange.error, exchange.response = fault, Response()
-            result = read(exchange)
-        done(result)
-
-    def _attempt_outcome(self, exchange: Exchange) -> Outcome:
+    def _on_attempted(self, done: Callable[[Outcome], None], exchange: Exchange) -> None:
+        outcome: Outcome
         # The head is the answer. A body that breaks or is too slow only costs its connection.
-        if exchange.response.status is None and exchange.error is not None:
-            return Unreachable(cause_of(exchange.error))
-        return self._outcome(exchange.response)
+        if exchange.status is None and exchange.error is not None:
+            outcome = Unreachable(cause_of(exchange.error))
+        else:
+            try:
+                outcome = self._outcome(exchange)
+            except Exception as fault:  # noqa: BLE001 - whatever it is, `done` is waited for
+                outcome = _unmapped(fault)
+        done(outcome)
 
-    def _proxy_response(self, exchange: Exchange) -> ProxyResponse:
+    def _on_forwarded(self, done: Callable[[ProxyResponse], None], exchange: Exchange) -> None:
         if exchange.error is not None:
-            return ProxyResponse(Unreachable(cause_of(exchange.error)))
-        response = exchange.response
-        outcome = self._outcome(response)
-        if not response.is_wanted:
-            return ProxyResponse(outcome)
-        body = response.body
-        codings = {each.lower() for each in response.values("content-encoding")}
-        if body and codings - {"identity"}:
-            return ProxyResponse(Unreachable(Cause.ENCODED))
-        return ProxyResponse(outcome, Ack(response.status or 0, body, _content_type(response)))
+            response = ProxyResponse(Unreachable(cause_of(exchange.error)))
+        else:
+            try:
+                response = self._proxy_response(exchange)
+            except Exception as fault:  # noqa: BLE001 - whatever it is, `done` is waited for
+                response = ProxyResponse(_unmapped(fault))
+        done(response)
 
-    def _outcome(self, response: Response) -> Outcome:
-        status = response.status or 0
-        if 200 <= status <= 299:  # noqa: PLR2004 - the class of success, RFC 9110
-            return Delivered(status)
-        wait = response.values("retry-after")
+    def _proxy_response(self, answer: Response) -> ProxyResponse:
+        status, fields, body = answer.status or 0, answer.fields, answer.body
+        outcome = _DELIVERED.get(status) or self._outcome(answer)
+        if status // 100 not in _PASSED_BACK:
+            return ProxyResponse(outcome)
+        if body and "content-encoding" in fields:
+            codings = {each.lower() for each in fields["content-encoding"]}
+            if codings - {"identity"}:
+                return ProxyResponse(Unreachable(Cause.ENCODED))
+        content_type = fields["content-type"][0] if "content-type" in fields else ""
+        if not _VISIBLE.fullmatch(content_type):
+            content_type = _DEFAULT_TYPE if body else ""
+        return ProxyResponse(outcome, Ack(status, body, content_type))
+
+    def _outcome(self, answer: Response) -> Outcome:
+        status = answer.status or 0
+        if status in _DELIVERED:
+            return _DELIVERED[status]
+        wait = answer.values("retry-after")
         return Rejected(status, parse_retry_after(wait[0], self._clock.now()) if wait else None)
 
     async def close(self) -> None:
@@ -224,11 +233,17 @@ def parse_retry_after(value: str, now: datetime) -> timedelta | None:
 
 
 def _may_be_passed_back(status: int) -> bool:
-    return status // 100 in {2, 4}
+    return status // 100 in _PASSED_BACK
 
 
-def _content_type(response: Response) -> str:
-    content_type = "".join(response.values("content-type")[:1])
-    if _VISIBLE.fullmatch(content_type):
-        return content_type
-    return _DEFAULT_TYPE if response.body else ""
+def _fail_unsent(ended: Callable[[Exchange], None]) -> Cancel:
+    unsent = Exchange(b"", ended)
+    unsent.error = _Unsendable()
+    return asyncio.get_running_loop().call_soon(ended, unsent).cancel
+
+
+def _unmapped(fault: Exception) -> Unreachable:
+    asyncio.get_running_loop().call_exception_handler(
+        {"message": "an answer could not be mapped to an outcome", "exception": fault}
+    )
+    return Unreachable(cause_of(fault))

@@ -18,13 +18,12 @@ from relay.core.errors import SpoolUnavailable, UpstreamOverloaded
 from relay.core.event import (
     AttemptRecord,
     Delivered,
-    Lease,
     ProxiedDelivery,
     ProxyResponse,
     Rejected,
     Unreachable,
 )
-from relay.core.request import Ack
+from relay.core.request import Ack, VerifiedDelivery
 from relay.core.secret import Secret
 from relay.delivery.proxy import ProxiedHistory, ProxyForwarder, ProxySender, ProxyUpstream
 from relay.delivery.sender import HttpSender
@@ -51,7 +50,7 @@ class Bench:
 def bench(asker: ProxySender, *, concurrency: int = 2, clock: ManualClock | None = None) -> Bench:
     observer, noted = RecordingObserver(), list[ProxiedDelivery]()
     proxy_forwarder = ProxyForwarder(
-        proxy_upstreams={"billing": ProxyUpstream(asker, LIMIT, concurrency)},
+        proxy_upstreams={"billing": ProxyUpstream(asker, concurrency)},
         clock=clock or ManualClock(RECEIVED),
         observer=observer,
         note=noted.append,
@@ -184,31 +183,19 @@ async def test_an_attempt_that_is_cut_short_is_told_and_noted() -> None:
     assert [each.cause for each in way.observer.attempts] == ["shutdown"] * 3
 
 
-@dataclass
 class Faulty:
     """Makes a mistake."""
 
-    calls: list[Lease]
-
-    def forward(self, lease: Lease, done: Callable[[ProxyResponse], None]) -> Cancel:
-        self.calls.append(lease)
-        raise KeyError(lease.event.id)
+    def forward(self, delivery: VerifiedDelivery, done: Callable[[ProxyResponse], None]) -> Cancel:
+        raise KeyError(delivery.event_id)
 
 
 async def test_our_own_mistake_is_no_answer_and_is_told() -> None:
-    way = bench(Faulty([]), concurrency=1)
+    way = bench(Faulty(), concurrency=1)
     for _ in range(3):
         assert await way.proxy_forwarder.forward(verified()) == ProxyResponse(Unreachable("fault"))
     assert [upstream for upstream, _, _ in way.observer.faults] == ["billing"] * 3
     assert [each.outcome for each in way.noted] == [Unreachable("fault")] * 3
-
-
-async def test_the_lease_is_the_first_and_only_one() -> None:
-    asker = Faulty([])
-    await bench(asker).proxy_forwarder.forward(verified())
-    [lease] = asker.calls
-    assert (lease.attempt, lease.round_attempt) == (1, 1)
-    assert (lease.round_started_at, lease.until) == (RECEIVED, RECEIVED + LIMIT)
 
 
 # ---- history written behind -----------------------------------------------------------------

@@ -8,21 +8,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.core.event import Event, Lease
-from relay.core.request import Headers
+from relay.core.event import Event, Lease, event_of
+from relay.core.request import Headers, VerifiedDelivery
 from relay.core.secret import Secret
 from relay.delivery.http import Origin, encode
-from relay.delivery.request import RequestWriter, Target, field_lines
+from relay.delivery.request import RequestWriter, Target
 from relay.signatures.shared_secret import Signer
-from tests.harness.deliveries import EVENT, lease_of
+from tests.harness.deliveries import EVENT, lease_of, verified
 
 NOW = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
 SECRET = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
 
 def fields(lease: Lease, now: datetime, signer: Signer | None) -> Headers:
-    """Return the fields that stand in the lines."""
-    _, *lines = field_lines(lease, now, signer).split("\r\n")
+    """Return the fields that stand in the lines between Host and Content-Length."""
+    head, _, _ = RequestWriter("http://h", signer).write(lease, now).partition(b"\r\n\r\n")
+    _, _, *lines, length = head.decode("latin-1").split("\r\n")
+    assert length == f"Content-Length: {len(lease.event.body)}"
     pairs = [line.partition(": ") for line in lines]
     return Headers(tuple((name, value) for name, _, value in pairs))
 
@@ -175,8 +177,11 @@ def test_a_tab_and_bytes_beyond_ascii_pass() -> None:
     )
 
 
+_LATIN_1 = st.text(st.characters(max_codepoint=255), max_size=20)
+
+
 @given(
-    headers=st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), max_size=5),
+    headers=st.lists(st.tuples(_LATIN_1, _LATIN_1), max_size=5),
     key=st.text(max_size=300),
     signed=st.lists(st.text(max_size=20), max_size=3),
     endpoint=st.text(max_size=20),
@@ -294,6 +299,47 @@ def test_a_request_has_the_bytes_of_its_fields(
     assert writer.write(lease, NOW) == expected
     # The second one rests on what is remembered.
     assert writer.write(lease, NOW) == expected
+
+
+_METHODS = st.sampled_from(["POST", "GET", "HEAD", "P\nT"])
+_DELIVERIES = st.builds(
+    verified,
+    event_id=st.sampled_from(["evt_1", "evt\n"]),
+    key=st.sampled_from(["order-1:settlement:200", "a b/c", "\ud800", "", "k" * 300]),
+    body=st.sampled_from([b"", b"{}", b"\r\n\r\n\0"]),
+    ambiguous=st.booleans(),
+    headers=st.lists(st.tuples(_NAMES, _VALUES), max_size=4).map(
+        lambda pairs: Headers(tuple(pairs))
+    ),
+    path=st.just("/snap/v1/a?x=%2F"),
+    remainder=st.sampled_from(["", "", "/v1/a", "/../a"]),
+)
+
+
+@settings(max_examples=1000)
+@given(
+    delivery=_DELIVERIES,
+    method=_METHODS,
+    reconciled=st.booleans(),
+    signer=st.sampled_from([None, Signer([SECRET])]),
+)
+def test_a_delivery_is_passed_on_with_the_bytes_of_its_event(
+    delivery: VerifiedDelivery, method: str, reconciled: bool, signer: Signer | None
+) -> None:
+    received = delivery.delivery
+    received = replace(received, head=replace(received.head, method=method))
+    delivery = replace(delivery, delivery=received, reconciled=reconciled)
+    lease = replace(lease_of(event_of(delivery)), attempt=1)
+    try:
+        expected = RequestWriter("http://h/base", signer).write(lease, NOW)
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011 - as for its event
+            RequestWriter("http://h/base", signer).write_proxied(delivery, NOW)
+        return
+    writer = RequestWriter("http://h/base", signer)
+    assert writer.write_proxied(delivery, NOW) == expected
+    # The second one rests on what is remembered.
+    assert writer.write_proxied(delivery, NOW) == expected
 
 
 # ---- the event key --------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from relay.delivery.http.pool import CannotConnect
 from relay.delivery.sender import Cause, HttpSender, cause_of, parse_retry_after
 from relay.signatures.shared_secret import Signer
 from tests.harness.clock import ManualClock
-from tests.harness.deliveries import EVENT, lease_of
+from tests.harness.deliveries import EVENT, lease_of, verified
 from tests.harness.upstream import (
     Behaviour,
     RefusingPort,
@@ -293,7 +293,7 @@ async def one_question(behaviour: Behaviour, within: float = 5.0) -> ProxyRespon
             clock=ManualClock(NOW),
         )
         try:
-            return await called_back(partial(sender.forward, lease_of()))
+            return await called_back(partial(sender.forward, verified()))
         finally:
             await sender.close()
 
@@ -413,8 +413,8 @@ async def test_a_question_that_cannot_be_put_is_not_sent() -> None:
         sender = HttpSender(
             upstream.url, timeout=timedelta(seconds=5), concurrency=1, clock=ManualClock(NOW)
         )
-        event = replace(EVENT, suffix="/../elsewhere")
-        answered = await called_back(partial(sender.forward, lease_of(event)))
+        delivery = verified(remainder="/../elsewhere")
+        answered = await called_back(partial(sender.forward, delivery))
         assert answered == ProxyResponse(Unreachable("unsendable"))
         await sender.close()
         assert upstream.connections == 0

@@ -28,7 +28,7 @@ from tests.harness.spying_spool import RecordingObserver
 
 #: Calls of Python functions and of built-in ones, at most, from the hand-over of an event to the
 #: report of its attempt. Reading sockets and writing the spool is not among them.
-MAX_PYTHON, MAX_BUILTIN = 75, 52
+MAX_PYTHON, MAX_BUILTIN = 54, 42
 
 TOGETHER = 64
 TIMEOUT = timedelta(seconds=10)
@@ -48,8 +48,8 @@ class Wire:
     def write(self, data: bytes) -> None:
         self.written.append(data)
 
-    def get_write_buffer_size(self) -> int:
-        return 0
+    def set_write_buffer_limits(self, high: int) -> None:
+        """There is no buffer."""
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -78,7 +78,7 @@ class Bench:
     def _idle_connection(self, wire: Wire) -> Connection:
         connection = self.pool._new()
         connection.connection_made(cast("asyncio.Transport", wire))
-        connection._reusable, connection.idle_until = True, math.inf
+        connection.is_idle, connection.idle_until = True, math.inf
         self.pool._idle[connection] = None
         return connection
 

@@ -160,7 +160,7 @@ class Bench:
         limit = timedelta(seconds=within)
         forwarder = HttpSender(url, timeout=limit, concurrency=concurrency, clock=SystemClock())
         self.forward = ProxyForwarder(
-            proxy_upstreams={"billing": ProxyUpstream(forwarder, limit, concurrency)},
+            proxy_upstreams={"billing": ProxyUpstream(forwarder, concurrency)},
             clock=SystemClock(),
             observer=self.telemetry,
             note=self.passed.append,

@@ -16,7 +16,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from relay.core.clock import SystemClock
 from relay.core.errors import Reason, Refusal
 from relay.core.secret import Secret
-from relay.delivery.request import field_lines
+from relay.delivery.request import RequestWriter
 from relay.signatures import Encoding
 from relay.signatures.shared_secret import (
     Algorithm,
@@ -282,8 +282,10 @@ BODY = b'{"order_id": "caf\xc3\xa9", "spaces":  [1, 2]}'
 def signed_headers(*secrets: str, at: datetime | None = None) -> dict[str, str]:
     """Return the webhook headers of one attempt."""
     signer = Signer([Secret(each) for each in secrets])
-    sent = field_lines(lease_of(replace(EVENT, body=BODY)), at or SystemClock().now(), signer)
-    fields = [line.partition(": ") for line in sent.split("\r\n")]
+    writer = RequestWriter("http://h", signer)
+    sent = writer.write(lease_of(replace(EVENT, body=BODY)), at or SystemClock().now())
+    head = sent.partition(b"\r\n\r\n")[0].decode("latin-1")
+    fields = [line.partition(": ") for line in head.split("\r\n")]
     return {name: value for name, _, value in fields if name.startswith("webhook-")}
 
 

@@ -20,7 +20,7 @@ from relay.delivery.http.messages import (
 # ---- one exchange ---------------------------------------------------------------------------
 
 
-class Exchange:
+class Exchange(Response):
     """One request and its answer.
 
     done: called once with this exchange, on the event loop, when enough of the answer has arrived
@@ -30,22 +30,32 @@ class Exchange:
     holder: the connection that it is on, or the task that connects for it.
     """
 
-    __slots__ = ("done", "due", "error", "holder", "request", "response")
+    error: Exception | None = None
+    due = math.inf
+    holder: "Connection | asyncio.Task[None] | None" = None
 
     def __init__(
-        self, request: bytes, response: Response, done: Callable[["Exchange"], None]
+        self,
+        request: bytes,
+        done: Callable[["Exchange"], None],
+        wants_body: Callable[[int], bool] = lambda _: True,
+        *,
+        to_head: bool = False,
     ) -> None:
+        """Take the request. `wants_body` and `to_head` are those of its answer."""
+        # What `Response` would set; one call less for each request.
+        self._wants_body = wants_body
+        self.to_head = to_head
         self.request = request
-        self.response = response
         self.done = done
-        self.error: Exception | None = None
-        self.due = math.inf
-        self.holder: Connection | asyncio.Task[None] | None = None
 
 
 class Connection(asyncio.Protocol):
     """Carries one exchange at a time, and closes unless it can be reused afterwards.
 
+    is_idle: whether another request may be sent, as far as is known.
+    poll: lists, when called with 0, that the socket holds something unread, such as the peer's
+        close: the loop may not have read it yet.
     closed: done once the transport is closed.
     idle_until: the time of the loop until which its pool may use it again.
     """
@@ -71,8 +81,10 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         # Whether the parser has some of the answer to the exchange under way.
         self._parsing = False
-        self._reusable = False
+        # Whether a request is not wholly sent, as far as the transport has said.
+        self._unsent = False
         self._closing = False
+        self.is_idle = False
         self.idle_until = 0.0
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -89,7 +101,7 @@ class Connection(asyncio.Protocol):
         if self._closing:
             raise Closed("the connection is closed")
         self._exchange = exchange
-        self._parsing = self._reusable = False
+        self._parsing = self.is_idle = False
         self._transport.write(exchange.request)
 
     def cancel(self) -> None:
@@ -102,94 +114,97 @@ class Connection(asyncio.Protocol):
         """Whether an exchange is under way."""
         return self._exchange is not None
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether another request may be sent, as far as is known."""
-        return self._reusable and not self._closing and self._exchange is None
-
-    def is_quiet(self) -> bool:
-        """Return whether the socket holds nothing unread, such as the peer's close.
-
-        The loop may not have read it yet.
-        """
-        return not self._poll.poll(0)
-
     def close(self) -> None:
         """Close gracefully; over TLS that waits for the peer's close_notify."""
         if not self._closing:
-            self._closing = True
+            self._closing, self.is_idle = True, False
             self._transport.close()
 
     def abort(self) -> None:
         """Close at once, and drop what is not sent yet."""
-        self._closing = True
+        self._closing, self.is_idle = True, False
         self._transport.abort()
 
     def fail(self, error: Exception) -> None:
         """End the exchange under way, if there is one, with this error."""
         if self._exchange is not None:
             self._exchange.error = error
-            self._finish(self._exchange)
+            self._finish(self._exchange, reusable=False)
 
-    def _finish(self, exchange: Exchange) -> None:
+    def _finish(self, exchange: Exchange, *, reusable: bool) -> None:
         self._exchange = None
-        if self._transport.get_write_buffer_size() or not exchange.response.complete:
+        if self._unsent or not exchange.complete:
             # `close` would wait for a peer that may never read the rest.
             self.abort()
-        elif not self._reusable:
+        elif not reusable:
             self.close()
+        else:
+            self.is_idle = not self._closing
         self._ended(self, exchange)
 
     # ---- called by the transport ------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._poll = select.poll()
-        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        # It says at once when a byte waits in its buffer, and so need not be asked each time. Of
+        # TLS the limit itself is too much, of TCP what is above it.
+        is_tls = transport.get_extra_info("sslcontext") is not None
+        self._transport.set_write_buffer_limits(high=1 if is_tls else 0)
+        unread = select.poll()
+        unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self.poll = unread.poll
+
+    def pause_writing(self) -> None:
+        self._unsent = True
+
+    def resume_writing(self) -> None:
+        self._unsent = False
 
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange
         if exchange is None:
             # Unsolicited: it must never be taken for the answer to the next request.
             self.abort()
-        elif not self._parsing and self._known_heads.read(data, exchange.response):
-            self._reusable = True
-            self._finish(exchange)
+        elif not self._parsing and self._known_heads.read(data, exchange):
+            if self._unsent or self._closing:
+                self._finish(exchange, reusable=True)
+            else:
+                self._exchange, self.is_idle = None, True
+                self._ended(self, exchange)
         else:
             self._parse(data, exchange)
 
     def _parse(self, data: bytes, exchange: Exchange) -> None:
         first, self._parsing = not self._parsing, True
         if first:
-            self._parser.expect(exchange.response)
+            self._parser.expect(exchange)
         try:
             enough = self._parser.feed(data)
         except ExchangeFailed as error:
             self.fail(error)
             return
         if enough:
-            self._reusable = self._parser.reusable
-            if first and self._reusable:
-                self._known_heads.add(data, exchange.response)
-            self._finish(exchange)
+            if first and self._parser.reusable:
+                self._known_heads.add(data, exchange)
+            self._finish(exchange, reusable=self._parser.reusable)
 
     def eof_received(self) -> None:
         # Returning nothing makes the transport close itself.
-        self._closing = True
+        self._closing, self.is_idle = True, False
         exchange = self._exchange
         if exchange is None:
             return
         if not self._parsing:
-            self._parser.expect(exchange.response)
+            self._parser.expect(exchange)
         try:
             self._parser.end()
         except Closed as error:
             self.fail(error)
         else:
-            self._finish(exchange)
+            self._finish(exchange, reusable=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._closing = True
+        self._closing, self.is_idle = True, False
         self.fail(exc or Closed("the connection is lost"))
         self._lost(self)
         if not self.closed.done():

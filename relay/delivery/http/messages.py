@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -45,24 +46,35 @@ class TooLong(ExchangeFailed):
     """The body is longer than the limit."""
 
 
+#: Values of each field, by its name in lower case, as Latin-1 text.
+Fields = Mapping[str, Sequence[str]]
+
+
 @dataclass(frozen=True, slots=True)
 class KnownHead:
-    """What the head of an answer says: status, length of the body, values of each field."""
+    """What the head of an answer says: status, length of the body, fields."""
 
     status: int
     length: int
-    fields: Mapping[str, Sequence[str]]
+    fields: Fields
 
 
 class Response:
     """An answer as far as it has arrived; readable while it arrives and after an error.
 
     status: None until the head is complete; 100 and 103 are not answers.
+    fields: empty until then.
     complete: whether the body is complete.
+    length: bytes of the body that have arrived.
     to_head: whether the request is a HEAD.
     """
 
-    __slots__ = ("_chunks", "_fields", "_wants_body", "complete", "length", "status", "to_head")
+    # Defaults of the class: most answers are set once, when they have arrived whole.
+    status: int | None = None
+    fields: Fields = MappingProxyType({})
+    complete = False
+    body = b""
+    length = 0
 
     def __init__(
         self, wants_body: Callable[[int], bool] = lambda _: True, *, to_head: bool = False
@@ -72,21 +84,12 @@ class Response:
         wants_body: from the status, whether the body is worth waiting for.
         to_head: the request is a HEAD, so that there is no body whatever the fields say.
         """
-        self.status: int | None = None
-        self.complete = False
-        self.length = 0
         self._wants_body = wants_body
         self.to_head = to_head
-        self._fields: Mapping[str, Sequence[str]] = {}
-        self._chunks: list[bytes] = []
-
-    @property
-    def body(self) -> bytes:
-        return b"".join(self._chunks)
 
     def values(self, name: str) -> list[str]:
-        """Return every value of this field, as Latin-1 text; `name` is in lower case."""
-        return list(self._fields.get(name, ()))
+        """Return every value of this field; `name` is in lower case."""
+        return list(self.fields.get(name, ()))
 
     @property
     def is_wanted(self) -> bool:
@@ -101,7 +104,7 @@ class Response:
     @property
     def ends_with_connection(self) -> bool:
         """Whether only the end of the connection delimits this body (RFC 9112, 6.3)."""
-        framed = self.values("content-length") or self.values("transfer-encoding")
+        framed = "content-length" in self.fields or "transfer-encoding" in self.fields
         return self.status is not None and not framed
 
     def set_head(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
@@ -110,24 +113,12 @@ class Response:
         for name, value in fields:
             text = value.decode("latin-1").strip(" \t")
             values.setdefault(name.decode("latin-1"), []).append(text)
-        self.status, self._fields = status, values
+        self.status, self.fields = status, values
         self.complete = self.to_head or status == _SWITCHING_PROTOCOLS
-
-    def set_whole(self, head: KnownHead, body: bytes) -> None:
-        """Set everything at once."""
-        self.status, self.length, self._fields = head.status, head.length, head.fields
-        self._chunks = [body]
-        self.complete = True
 
     def known_head(self) -> KnownHead:
         """Return what the head said, of an answer that is complete."""
-        return KnownHead(self.status or 0, self.length, self._fields)
-
-    def add_body(self, chunk: bytes, limit: int) -> None:
-        """Append a part of the body; beyond the limit only count it."""
-        self.length += len(chunk)
-        if self.length <= limit:
-            self._chunks.append(chunk)
+        return KnownHead(self.status or 0, self.length, self.fields)
 
 
 class KnownHeads:
@@ -149,7 +140,9 @@ class KnownHeads:
         head = self._known.get(data[:end])
         if head is None or len(data) - end != head.length or response.to_head:
             return False
-        response.set_whole(head, data[end:])
+        response.status, response.fields, response.length = head.status, head.fields, head.length
+        response.body = data[end:]
+        response.complete = True
         return True
 
     def add(self, data: bytes, response: Response) -> None:
@@ -176,6 +169,7 @@ class ResponseParser:
         self._parser = HttpResponseParser(self)
         self._response = Response()
         self._fields: list[tuple[bytes, bytes]] = []
+        self._chunks: list[bytes] = []
         self._overhead = 0
         self._excess = False
         self.reusable = False
@@ -183,6 +177,7 @@ class ResponseParser:
     def expect(self, response: Response) -> None:
         """Parse the next answer into `response`."""
         self._response = response
+        self._chunks = []
         self._overhead = 0
         self._excess = False
         self.reusable = False
@@ -203,6 +198,8 @@ class ResponseParser:
             self.reusable = False
             if not response.complete:
                 raise Malformed(str(error)) from error
+        finally:
+            response.body = b"".join(self._chunks)
         if self._excess or (self._overhead > MAX_OVERHEAD and not response.complete):
             self.reusable = False
             raise Malformed("a head or the framing of a body is too long")
@@ -246,9 +243,13 @@ class ResponseParser:
         self._response.set_head(status, fields)
 
     def on_body(self, chunk: bytes) -> None:
-        if not self._response.complete:
+        response = self._response
+        if not response.complete:
             self._overhead -= len(chunk)
-            self._response.add_body(chunk, self._longest_body)
+            response.length += len(chunk)
+            # Beyond the limit it is only counted.
+            if response.length <= self._longest_body:
+                self._chunks.append(chunk)
 
     def on_message_complete(self) -> None:
         response = self._response

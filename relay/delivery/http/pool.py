@@ -115,13 +115,13 @@ class Pool:
             if self._waiting:
                 self._start_waiting()
 
-    async def exchange(self, request: bytes, response: Response) -> None:
+    async def exchange(self, request: bytes) -> Response:
         """Send a request once, and return when enough of its answer has arrived.
 
         Raises as an exchange ends (`ask`). After a cancellation its connection is not reused.
         """
         ended: asyncio.Future[None] = self._loop.create_future()
-        exchange = Exchange(request, response, partial(_resolve, ended))
+        exchange = Exchange(request, partial(_resolve, ended))
         self.ask(exchange)
         try:
             await ended
@@ -129,6 +129,7 @@ class Pool:
             self.cancel(exchange)
         if exchange.error is not None:
             raise exchange.error
+        return exchange
 
     async def close(self) -> None:
         """Close idle connections now and the others after their exchange.
@@ -154,12 +155,15 @@ class Pool:
 
     def _start(self, exchange: Exchange, now: float) -> None:
         self._free -= 1
-        connection = self._take_idle(now)
-        if connection is None:
-            exchange.holder = self._loop.create_task(self._connect_for(exchange))
-        else:
-            exchange.holder = connection
-            connection.send(exchange)
+        while self._idle:
+            # The one used last, which is the least likely to be closed.
+            connection, _ = self._idle.popitem()
+            if now < connection.idle_until and connection.is_idle and not connection.poll(0):
+                exchange.holder = connection
+                connection.send(exchange)
+                return
+            connection.close()
+        exchange.holder = self._loop.create_task(self._connect_for(exchange))
 
     def _start_waiting(self) -> None:
         now = self._loop.time()
@@ -167,16 +171,6 @@ class Pool:
             exchange = self._waiting.popleft()
             if exchange in self._under_way:
                 self._start(exchange, now)
-
-    def _take_idle(self, now: float) -> Connection | None:
-        """Return the connection that was used last and can take another request."""
-        while self._idle:
-            connection, _ = self._idle.popitem()
-            usable = now < connection.idle_until and connection.is_idle
-            if usable and connection.is_quiet():
-                return connection
-            connection.close()
-        return None
 
     async def _connect_for(self, exchange: Exchange) -> None:
         try:
@@ -210,7 +204,7 @@ class Pool:
 
     def _on_ended(self, connection: Connection, exchange: Exchange) -> None:
         if connection.is_idle:
-            self._keep(connection, exchange.response)
+            self._keep(connection, exchange)
         self._end(exchange, exchange.error)
 
     def _end(self, exchange: Exchange, error: Exception | None) -> None:
@@ -244,7 +238,9 @@ class Pool:
     # ---- idle connections -------------------------------------------------------------------
 
     def _keep(self, connection: Connection, response: Response) -> None:
-        seconds = keep_for(response.values("keep-alive"), self._idle_for)
+        seconds = self._idle_for
+        if "keep-alive" in response.fields:
+            seconds = keep_for(response.fields["keep-alive"], seconds)
         if self._closed or seconds <= 0:
             connection.close()
             return

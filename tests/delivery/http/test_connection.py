@@ -3,7 +3,7 @@ import gc
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import pytest
@@ -50,7 +50,14 @@ async def connected() -> AsyncIterator[tuple[Connection, Line, Lost]]:
             await connection.closed
 
 
-async def exchanged(connection: Connection, request: bytes, response: Response) -> None:
+def exchange_of(
+    request: bytes = REQUEST, wants_body: Callable[[int], bool] = lambda _: True
+) -> Exchange:
+    """Return an exchange for `exchanged`."""
+    return Exchange(request, lambda _: None, wants_body)
+
+
+async def exchanged(connection: Connection, exchange: Exchange) -> None:
     """Have one exchange; cancelled, it is dropped."""
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -58,7 +65,7 @@ async def exchanged(connection: Connection, request: bytes, response: Response) 
         if not ended.done():
             ended.set_result(None)
 
-    exchange = Exchange(request, response, resolve)
+    exchange.done = resolve
     connection.send(exchange)
     try:
         await ended
@@ -74,8 +81,8 @@ async def begin(
     connection: Connection, line: Line, request: bytes = REQUEST
 ) -> tuple[asyncio.Task[None], Response]:
     """Return an exchange whose request has come, or some of it, and its answer."""
-    response = Response()
-    exchange = asyncio.ensure_future(exchanged(connection, request, response))
+    response = exchange_of(request)
+    exchange = asyncio.ensure_future(exchanged(connection, response))
     assert await line.heard()
     return exchange, response
 
@@ -100,7 +107,7 @@ async def test_a_request_is_answered_and_another_may_follow() -> None:
                 line.say(OK)
             assert (response.status, response.body, response.complete) == (200, b"hi", True)
             assert (connection.is_busy, connection.is_idle) == (False, True)
-            assert connection.is_quiet()
+            assert not connection.poll(0)
         assert lost == []
 
 
@@ -116,8 +123,8 @@ async def test_an_answer_may_come_in_pieces() -> None:
 
 async def test_a_request_larger_than_every_buffer_arrives_whole() -> None:
     async with connected() as (connection, line, _):
-        response, heard = Response(), b""
-        exchange = asyncio.ensure_future(exchanged(connection, LONG_REQUEST, response))
+        response, heard = exchange_of(LONG_REQUEST), b""
+        exchange = asyncio.ensure_future(exchanged(connection, response))
         while len(heard) < len(LONG_REQUEST):
             heard += await line.heard()
         line.say(OK)
@@ -157,12 +164,12 @@ async def test_bytes_that_nobody_asked_for_close_an_idle_connection(more: bytes)
         async with asking(connection, line):
             line.say(OK)
         line.say(more)
-        assert not connection.is_quiet()
+        assert connection.poll(0)
         await connection.closed
         assert not connection.is_idle
         assert lost == [connection]
         with pytest.raises(Closed):
-            await exchanged(connection, REQUEST, Response())
+            await exchanged(connection, exchange_of())
 
 
 @pytest.mark.parametrize("end", [Line.hang_up, Line.reset, Line.say_no_more])
@@ -173,7 +180,7 @@ async def test_the_end_of_an_idle_connection_is_seen(end: object) -> None:
             line.say(OK)
         end(line)
         # The loop has not come to it, the socket knows.
-        assert (connection.is_idle, connection.is_quiet()) == (True, False)
+        assert (connection.is_idle, not connection.poll(0)) == (True, False)
         await connection.closed
         assert not connection.is_idle
         assert lost == [connection]
@@ -199,8 +206,8 @@ async def test_an_early_answer_counts_though_the_peer_hangs_up_on_the_rest() -> 
 
 async def test_a_body_that_is_not_wanted_costs_the_connection() -> None:
     async with connected() as (connection, line, _):
-        response = Response(lambda status: status < 500)
-        exchange = asyncio.ensure_future(exchanged(connection, REQUEST, response))
+        response = exchange_of(wants_body=lambda status: status < 500)
+        exchange = asyncio.ensure_future(exchanged(connection, response))
         await line.heard()
         line.say(b"HTTP/1.1 503 No\r\nContent-Length: 1000\r\n\r\nsome")
         await exchange
@@ -280,7 +287,7 @@ async def test_what_cannot_be_read_closes_the_connection(
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200", OK[:-1]])
 async def test_a_cancelled_exchange_closes_the_connection_at_once(said: bytes) -> None:
     async with connected() as (connection, line, lost):
-        exchange = asyncio.ensure_future(exchanged(connection, LONG_REQUEST, Response()))
+        exchange = asyncio.ensure_future(exchanged(connection, exchange_of(LONG_REQUEST)))
         await line.heard()
         if said:
             line.say(said)
@@ -294,7 +301,7 @@ async def test_a_cancelled_exchange_closes_the_connection_at_once(said: bytes) -
 
 async def test_an_exchange_that_is_cancelled_with_its_answer_leaves_things_in_order() -> None:
     async with connected() as (connection, line, _):
-        exchange = asyncio.ensure_future(exchanged(connection, REQUEST, Response()))
+        exchange = asyncio.ensure_future(exchanged(connection, exchange_of()))
         await line.heard()
         connection.data_received(OK)
         exchange.cancel()
@@ -308,8 +315,8 @@ async def test_an_exchange_that_is_cancelled_with_its_answer_leaves_things_in_or
 
 async def test_what_comes_right_behind_an_answer_is_nobodys() -> None:
     async with connected() as (connection, line, _):
-        response = Response()
-        exchange = asyncio.ensure_future(exchanged(connection, REQUEST, response))
+        response = exchange_of()
+        exchange = asyncio.ensure_future(exchanged(connection, response))
         await line.heard()
         connection.data_received(OK)
         connection.data_received(OK.replace(b"hi", b"no"))
@@ -323,7 +330,7 @@ async def test_a_closed_connection_sends_nothing() -> None:
         connection.close()
         connection.close()
         with pytest.raises(Closed):
-            await exchanged(connection, REQUEST, Response())
+            await exchanged(connection, exchange_of())
         assert await line.heard() == b""
         await connection.closed
         assert lost == [connection]

@@ -47,9 +47,7 @@ def ask(pool: Pool, name: str = "a") -> asyncio.Task[Response]:
     """Begin to ask; the name is in the request."""
 
     async def answered() -> Response:
-        response = Response()
-        await pool.exchange(encode("POST", f"/{name}", "h", [], b""), response)
-        return response
+        return await pool.exchange(encode("POST", f"/{name}", "h", [], b""))
 
     return asyncio.ensure_future(answered())
 
@@ -195,7 +193,7 @@ class Ended(list[Exchange]):
 
 
 def exchange(ended: Ended, name: str = "a") -> Exchange:
-    return Exchange(encode("POST", f"/{name}", "h", [], b""), Response(), ended.put)
+    return Exchange(encode("POST", f"/{name}", "h", [], b""), ended.put)
 
 
 async def test_what_has_ended_is_told_once_and_behind_the_call() -> None:
@@ -211,7 +209,7 @@ async def test_what_has_ended_is_told_once_and_behind_the_call() -> None:
             await line.has_ended()
             await all_gone(pool)
     assert [type(each.error) for each in ended] == [type(None), type(None), Malformed]
-    assert [each.response.body for each in ended] == [b"hi", b"hi", b""]
+    assert [each.body for each in ended] == [b"hi", b"hi", b""]
 
 
 async def test_an_exchange_may_follow_from_the_end_of_another() -> None:
@@ -223,7 +221,7 @@ async def test_an_exchange_may_follow_from_the_end_of_another() -> None:
                 ended.put(first)
                 pool.ask(exchange(ended, "b"))
 
-            pool.ask(Exchange(encode("POST", "/a", "h", [], b""), Response(), again))
+            pool.ask(Exchange(encode("POST", "/a", "h", [], b""), again))
             line = await peer.line()
             assert [await serve(line), await serve(line)] == ["a", "b"]
             await ended.until(2)
