@@ -76,8 +76,8 @@ class Admission(DeliveryRecord):
     `AnswerContext` of its answer.
 
     remainder: as in `Route`. address: its client. share: what that has in flight, this request
-    counted. read_at: monotonic time when its body was complete. cancel: ends storing or forwarding.
-    ack: its answer, once there is one. closed: it is finished.
+    counted. cancel: ends storing or forwarding. ack: its answer, once there is one. closed: it is
+    finished.
     """
 
     standing = Standing.ADMITTED
@@ -94,7 +94,7 @@ class Admission(DeliveryRecord):
         # Not by the record's own: a call less for each request.
         self.peer = head.peer_text or str(head.peer)
         self.received_at = head.received_at
-        self.started = self.read_at = started
+        self.started = started
         self.head = head
 
     @property

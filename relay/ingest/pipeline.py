@@ -174,6 +174,7 @@ class Ingest:
         except Exception as fault:  # noqa: BLE001 - as in `admit`
             self._fail(admission, fault)
             return None
+        admission.verified_at = self._clock.monotonic()
         verification = event.verification
         admission.secret, admission.event_key = verification.secret, verification.key
         return event

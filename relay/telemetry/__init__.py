@@ -23,6 +23,8 @@ class DeliveryRecord:
     peer: its address as text. received_at: wall-clock time of its head. started: the same moment by
     the monotonic clock. duration: seconds from there to the answer. client, client_via: its address
     as text, and where that was found. matched_entry: the network that holds it, as text.
+    read_at, verified_at: monotonic times when the body was complete and when it was verified; 0.0
+    when that was not so.
     """
 
     endpoint = ""
@@ -38,6 +40,7 @@ class DeliveryRecord:
     matched_host: str | None = None
     secret: int | None = None
     status = 0
+    read_at = verified_at = 0.0
     duration = 0.0
     body_bytes: int | None = None
     body_sha256: bytes | None = None
@@ -147,6 +150,13 @@ class Telemetry:
             metrics.secret_used.series[endpoint, record.secret] += 1
         if endpoint:
             metrics.request_time.observe(record.duration, endpoint)
+        if record.verified_at:
+            metrics.count_stages(
+                record.read_at - record.started,
+                record.verified_at - record.read_at,
+                record.started + record.duration - record.verified_at,
+                stored=verdict is not Verdict.PASSED,
+            )
         if verdict in _GOOD:
             metrics.last_delivery.series[endpoint] = record.received_at
         level = "info" if verdict is not Verdict.UNAVAILABLE else "error"
@@ -163,6 +173,7 @@ class Telemetry:
         if attempted.outcome != "unconfirmed":
             self._metrics.attempts.inc(attempted.upstream, attempted.outcome)
             self._metrics.attempt_time.observe(attempted.duration, attempted.upstream)
+            self._metrics.send.add(attempted.duration)
         if attempted.delay is not None:
             self._metrics.delivery_delay.observe(attempted.delay, attempted.upstream)
         if attempted.decision == "dead":

@@ -90,11 +90,17 @@ class Timestamp(_LabelledMetric):
 class Distribution:
     """One series of a histogram: a count for each bucket, and the sum of the values."""
 
-    __slots__ = ("counts", "total")
+    __slots__ = ("_bounds", "counts", "total")
 
-    def __init__(self, bounds: int) -> None:
-        self.counts = [0] * (bounds + 1)
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+
+    def add(self, value: float) -> None:
+        """Add one value."""
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
 
 
 class Histogram(_LabelledMetric):
@@ -111,7 +117,7 @@ class Histogram(_LabelledMetric):
     def init(self, *labels: str | int) -> None:
         """Initialise a series without values, unless it exists."""
         if labels not in self._series:
-            self._series[labels] = Distribution(len(self._bounds))
+            self._series[labels] = Distribution(self._bounds)
 
     def observe(self, value: float, *labels: str | int) -> None:
         """Add one value to a series."""
@@ -120,6 +126,11 @@ class Histogram(_LabelledMetric):
         series = self._series[labels]
         series.counts[bisect_left(self._bounds, value)] += 1
         series.total += value
+
+    def series(self, *labels: str | int) -> Distribution:
+        """Return a series, to add values to it without looking it up."""
+        self.init(*labels)
+        return self._series[labels]
 
     def collect(self) -> Iterator[Metric]:
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
@@ -138,6 +149,11 @@ def _shown(labels: Iterable[str | int]) -> list[str]:
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 4.0, 10.0)
 _ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _DELAY_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0)
+
+_STAGE_BUCKETS = (
+    *(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0),
+)
 
 CONFIRMATIONS = ("confirmed", "contradicted", "not_found", "limited", "error")
 
@@ -174,6 +190,13 @@ class Metrics:
                 "When the last delivery was accepted or recognised as a duplicate",
                 "endpoint",
             )
+        )
+        #: Of a delivery: its body is read, verified, stored; then it queues, is sent, is settled.
+        self.stages = self._histogram(
+            "stage_seconds", "Time that deliveries take, by stage", _STAGE_BUCKETS, "stage"
+        )
+        self.read, self.verify, self.store, self.queue, self.send, self.settle = map(
+            self.stages.series, ("read", "verify", "store", "queue", "send", "settle")
         )
         self.attempts = self._counter("attempts", "Tries upstream", "upstream", "outcome")
         self.attempt_time = self._histogram(
@@ -233,6 +256,13 @@ class Metrics:
             for outcome in ("delivered", "rejected", "unreachable"):
                 self.attempts.init(upstream, outcome)
             self.dead_letters.init(upstream)
+
+    def count_stages(self, read: float, verify: float, store: float, *, stored: bool) -> None:
+        """Add the seconds of the stages up to the answer; `store` where that was for storing."""
+        for stage, seconds in ((self.read, read), (self.verify, verify), (self.store, store)):
+            if stored or stage is not self.store:
+                stage.counts[bisect_left(_STAGE_BUCKETS, seconds)] += 1
+                stage.total += seconds
 
     def exposition(self, snapshot: "Snapshot") -> bytes:
         """Return every metric in the Prometheus text format, with these gauges."""

@@ -80,6 +80,38 @@ def test_an_accepted_delivery_is_counted_and_told(watched: Watched) -> None:
     assert (line["event"], line["level"], line["duration_ms"]) == ("delivery", "info", 4.0)
 
 
+def stages(watched: Watched) -> dict[str, tuple[float | None, float | None]]:
+    return {
+        stage: (
+            watched.value(f'stage_seconds_count{{stage="{stage}"}}'),
+            watched.value(f'stage_seconds_sum{{stage="{stage}"}}'),
+        )
+        for stage in ("read", "verify", "store", "queue", "send", "settle")
+    }
+
+
+def test_the_time_of_a_stored_delivery_is_told_by_stage(watched: Watched) -> None:
+    taken = record(Verdict.ACCEPTED, started=100.0, read_at=100.5, verified_at=100.75, duration=2.0)
+    watched.telemetry.received(taken)
+    assert stages(watched) == {
+        "read": (1, 0.5),
+        "verify": (1, 0.25),
+        "store": (1, 1.25),
+        **dict.fromkeys(("queue", "send", "settle"), (0, 0)),
+    }
+
+
+def test_what_is_passed_on_is_not_stored_and_what_is_not_verified_has_no_stages(
+    watched: Watched,
+) -> None:
+    watched.telemetry.received(record(Verdict.PASSED, started=1.0, read_at=1.5, verified_at=2.0))
+    watched.telemetry.received(record(Verdict.REFUSED, started=1.0, read_at=1.5))
+    assert {name: count for name, (count, _) in stages(watched).items() if count} == {
+        "read": 1,
+        "verify": 1,
+    }
+
+
 def test_a_refusal_is_counted_by_reason(watched: Watched) -> None:
     watched.telemetry.received(record(Verdict.REFUSED, reason=Reason.BODY_MALFORMED))
     assert watched.value('refusals_total{endpoint="midtrans",reason="body_malformed"}') == 1
