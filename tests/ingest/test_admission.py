@@ -1,6 +1,7 @@
 """The head decides, by the same checks wherever they are asked."""
 
 import asyncio
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 
 from relay.allowlist import Allowlist, Entry, Mode, StaticSource
+from relay.cli import demo
 from relay.config.settings import Settings
+from relay.core.clock import SystemClock
 from relay.core.errors import Reason, Refusal
 from relay.core.event import Event
 from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
@@ -18,10 +21,13 @@ from relay.core.secret import Secret
 from relay.explain.walk import Walk, walk
 from relay.ingest import admission
 from relay.ingest.admission import Endpoint, check_method, match_address, verify_delivery
+from relay.ingest.client_address import ClientLocator
 from relay.ingest.reconcile import Result
 from relay.ingest.routing import Routes
 from relay.providers import SampleOrder
+from relay.signatures.shared_secret import Digest, Hmac
 from relay.spool.refusals import Released, StillRefused
+from relay.telemetry.log import Log, LogWriter
 from tests.explain.test_walk import captured, settings  # noqa: F401 - a fixture
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED
@@ -71,7 +77,9 @@ def test_a_list_that_is_not_known_yet_has_its_own_reason() -> None:
 
 
 # ---- one check, wherever it is asked --------------------------------------------------------
-# A function whose code is exchanged is another one for every module that has imported it.
+# A function whose code is exchanged is another one for every module that has imported it: for
+# requests, for what `relay explain` and `refusals release` say, for `reconcile` and for the demo.
+# What an API has said has no method and no address, and the demo sends by the right method only.
 
 
 def exchange_code(
@@ -80,10 +88,30 @@ def exchange_code(
     monkeypatch.setattr(function, "__code__", other.__code__)
 
 
-async def walked_from(settings: Settings, peer: str, method: str = "POST") -> Walk:  # noqa: F811
-    request = captured(settings, "midtrans", method=method)
+async def walked_from(
+    settings: Settings,  # noqa: F811
+    peer: str,
+    method: str = "POST",
+    key: Secret | None = None,
+) -> Walk:
+    request = captured(settings, "midtrans", method=method, key=key)
     # It reads the request on a loop of its own.
     return await asyncio.to_thread(walk, settings, request, ip_address(peer), RECEIVED)
+
+
+async def gone_wrong(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
+    """Play the demo; return provider and kind of each message that did not fare as it should."""
+    # Some will never arrive.
+    monkeypatch.setattr(demo, "_ARRIVAL_TIMEOUT", 0.5)
+    writer = LogWriter(io.BytesIO())
+    async with demo.running(Log(writer, SystemClock())) as played:
+        wrong = {(row.provider, row.sent) for row in played.rows if not row.went_well}
+    writer.close()
+    return wrong
+
+
+#: The providers of the demo.
+_PLAYED = ("midtrans", "midtrans-snap", "vipps", "vipps-callback", "standard-webhooks")
 
 
 async def test_a_method_that_is_not_checked_passes_everywhere(
@@ -122,6 +150,60 @@ async def test_an_address_that_is_not_checked_passes_everywhere(
     assert isinstance(await office.releaser(other).release("ref_1"), Released)
     walked = await walked_from(settings, STRANGER)
     assert walked.reason is None
+    strangers = {(provider, "unknown address") for provider in _PLAYED}
+    assert await gone_wrong(monkeypatch) == strangers
+
+
+def _elsewhere(locator: Any, head: Any) -> Any:
+    # It runs among the names of the module whose code it takes the place of.
+    from ipaddress import ip_address  # noqa: PLC0415
+
+    from relay.core.request import ClientAddress, Via  # noqa: PLC0415
+
+    return ClientAddress(ip_address("203.0.113.9"), Via.PEER)
+
+
+async def test_a_client_that_is_mistaken_for_another_is_so_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+    bench: Bench,  # noqa: F811 - the fixture
+    settings: Settings,  # noqa: F811 - the fixture
+) -> None:
+    """What is released has its client from when it came; what an API has said has none."""
+    exchange_code(monkeypatch, ClientLocator.locate, _elsewhere)
+    ack = await receive(bench.ingest(bench.endpoint()), request_head(), reading(body()))
+    assert ack.status == 403
+    walked = await walked_from(settings, "192.0.2.7")
+    assert walked.reason is Reason.SOURCE_NOT_ALLOWED
+    kinds = ("genuine", "the same again", "forged signature", "unsigned")
+    expected = {(provider, kind) for provider in _PLAYED for kind in kinds}
+    assert await gone_wrong(monkeypatch) == expected
+
+
+async def test_a_signature_that_is_not_compared_passes_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+    bench: Bench,  # noqa: F811 - the fixture
+    office: Office,  # noqa: F811 - the fixture
+    settings: Settings,  # noqa: F811 - the fixture
+) -> None:
+    other, clock = endpoint(Secret("of the other environment")), ManualClock()
+    forged = MIDTRANS.sample(
+        SampleOrder("https://relay.test/hook", Secret("guessed"), RECEIVED, {"order_id": "forged"})
+    ).body
+    said = found(signature_key="0" * 128)
+    await office.keep(refused())
+    assert isinstance(await office.releaser(other).release("ref_1"), StillRefused)
+    assert (await learn(Api(said), bench.spool, clock)).result is Result.ERROR
+    for verifier in (Digest, Hmac):
+        exchange_code(monkeypatch, verifier.verify, lambda self, message, signature: 0)
+    ack = await receive(bench.ingest(bench.endpoint()), request_head(), reading(forged))
+    assert ack.status == 200
+    assert isinstance(await office.releaser(other).release("ref_1"), Released)
+    walked = await walked_from(settings, "192.0.2.7", key=Secret("guessed"))
+    assert walked.reason is None
+    assert (await learn(Api(said), bench.spool, clock)).result is Result.NEW
+    by_secret = ("midtrans", "vipps", "standard-webhooks")
+    passed = {(provider, "forged signature") for provider in by_secret}
+    assert await gone_wrong(monkeypatch) == passed
 
 
 def _refuse_all(
@@ -151,6 +233,9 @@ async def test_a_verification_that_is_broken_refuses_everywhere(
     assert walked.reason is Reason.FIELD_INVALID
     learnt = await learn(Api(found()), bench.spool, clock)
     assert (learnt.result, learnt.detail) == (Result.ERROR, "field_invalid: broken")
+    kinds = ("genuine", "the same again", "forged signature", "unsigned")
+    expected = {(provider, kind) for provider in _PLAYED for kind in kinds}
+    assert await gone_wrong(monkeypatch) == expected
 
 
 # ---- verification ---------------------------------------------------------------------------
