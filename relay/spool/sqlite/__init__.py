@@ -176,8 +176,7 @@ class SqliteSpool:
         new = NewEvent(event, self._tables.digests, events.micros(now), done)
         handoff = None if event.verification.test else self._handoffs.get(event.upstream)
         if handoff is not None and handoff.seats.reserve():
-            new.handoff, new.token = handoff, self._tables.tokens.next()
-            new.until = events.micros(now + handoff.seats.lease_time)
+            new.seat(handoff, self._tables.tokens.next(), now)
         try:
             self._writer.store(new)
         except Exception:

@@ -158,11 +158,9 @@ class StoreHealth:
     """Whether this spool can be trusted: a fatal error on one connection breaks all of them."""
 
     def __init__(self) -> None:
+        # Plain: each call asks.
+        self.broken = False
         self._reason: str | None = None
-
-    @property
-    def broken(self) -> bool:
-        return self._reason is not None
 
     def check(self) -> None:
         """Return if the spool may be used.
@@ -185,8 +183,9 @@ class StoreHealth:
 
     def mark_broken(self, why: str) -> SpoolBroken:
         """Break the spool for good; return the exception. The first reason stays."""
-        if self._reason is None:
+        if not self.broken:
             self._reason = f"the spool is broken and needs a restart: {why}"
+            self.broken = True
         return self.failure()
 
 

@@ -75,17 +75,36 @@ PROXIED: Final = 256
 # ---- digests --------------------------------------------------------------------------------
 
 
+class _Prefixed(dict[str, blake2b]):
+    """For each endpoint a digest of one kind that holds already what comes before the text."""
+
+    def __init__(self, kind: bytes, empty: blake2b) -> None:
+        super().__init__()
+        self._kind, self._empty = kind, empty
+
+    def __missing__(self, endpoint: str) -> blake2b:
+        name = endpoint.encode()
+        digest = self._empty.copy()
+        # The length keeps the end of one from counting as the start of the other.
+        digest.update(b"%b %d %b" % (self._kind, len(name), name))
+        self[endpoint] = digest
+        return digest
+
+
 class Digests:
     """Digests of what events are found by, keyed with the salt of one spool."""
 
     def __init__(self, salt: bytes) -> None:
         self._look = blake2b(digest_size=16, key=salt)
-        self._hash = blake2b(digest_size=8, key=salt)
+        number = blake2b(digest_size=8, key=salt)
+        self._looks = _Prefixed(b"key", self._look)
+        self._restated = _Prefixed(b"restated", self._look)
+        self._subjects, self._keys = _Prefixed(b"subject", number), _Prefixed(b"key", number)
 
     def look(self, endpoint: str, key: str) -> bytes:
         """Return the digest of a key of an endpoint."""
-        digest = self._look.copy()
-        digest.update(_pair(b"key", endpoint, key.encode()))
+        digest = self._looks[endpoint].copy()
+        digest.update(key.encode())
         return digest.digest()
 
     def conflict(self, look: bytes, content: bytes) -> bytes:
@@ -96,30 +115,23 @@ class Digests:
 
     def restated(self, endpoint: str, replay: bytes) -> bytes:
         """Return the digest of what is the same for one event under several keys."""
-        digest = self._look.copy()
-        digest.update(_pair(b"restated", endpoint, replay))
+        digest = self._restated[endpoint].copy()
+        digest.update(replay)
         return digest.digest()
 
     def subject(self, endpoint: str, subject: str) -> int:
         """Return the digest of a subject as a number."""
-        return self._number(_pair(b"subject", endpoint, subject.encode()))
+        digest = self._subjects[endpoint].copy()
+        digest.update(subject.encode())
+        return int.from_bytes(digest.digest(), "big", signed=True)
 
     def lane(self, endpoint: str, subject: str | None, key: str) -> int:
         """Return the digest of what an event is kept in order by: its subject, or else its key."""
         if subject is not None:
             return self.subject(endpoint, subject)
-        return self._number(_pair(b"key", endpoint, key.encode()))
-
-    def _number(self, text: bytes) -> int:
-        digest = self._hash.copy()
-        digest.update(text)
+        digest = self._keys[endpoint].copy()
+        digest.update(key.encode())
         return int.from_bytes(digest.digest(), "big", signed=True)
-
-
-def _pair(kind: bytes, endpoint: str, text: bytes) -> bytes:
-    # The length keeps the end of one from counting as the start of the other.
-    name = endpoint.encode()
-    return b"%b %d %b%b" % (kind, len(name), name, text)
 
 
 def seal(
@@ -292,6 +304,8 @@ READY, WAITING, BEHIND = range(3)
 UNORDERED, ORDERED, BECOMING_ORDERED = range(3)
 
 _READ: Final = "SELECT id, name, ordered FROM names"
+# Another number when another connection has written since.
+_VERSION: Final = "PRAGMA data_version"
 _ADD: Final = "INSERT INTO names (name) VALUES (?) RETURNING id"
 _ORDER: Final = "UPDATE names SET ordered = ? WHERE id = ?"
 
@@ -302,26 +316,45 @@ def read_names(connection: apsw.Connection) -> dict[int, str]:
 
 
 class Names:
-    """Endpoints and upstreams as numbers, as one transaction sees them."""
+    """Endpoints and upstreams as numbers, as one transaction sees them.
+
+    They are remembered from one transaction to the next where that is committed and no other
+    process has written in between. `newest` is the number of the last event; None: not read yet.
+    """
 
     def __init__(self) -> None:
+        self.newest: int | None = None
+        self._version: int | None = None
+        self._reading: int | None = None
         self.by_number: dict[int, str] = {}
-        self._numbers: dict[str, int] = {}
+        self.by_name: dict[str, int] = {}
         self._ordered: dict[int, int] = {}
 
     def refresh(self, connection: apsw.Connection) -> None:
-        """Read them; call it at the start of each transaction."""
+        """Read them if they may have changed; call it at the start of each transaction."""
+        [(self._reading,)] = fetch(connection, _VERSION)
+        if self._reading != self._version:
+            self.read(connection)
+        self._version = None
+
+    def committed(self) -> None:
+        """Remember what this transaction has read and added."""
+        self._version = self._reading
+
+    def read(self, connection: apsw.Connection) -> None:
+        """Read them again: what has been added may have been undone."""
+        self.newest = None
         rows = fetch(connection, _READ)
         self.by_number = {number: name for number, name, _ in rows}
-        self._numbers = {name: number for number, name, _ in rows}
+        self.by_name = {name: number for number, name, _ in rows}
         self._ordered = {number: ordered for number, _, ordered in rows}
 
     def number(self, connection: apsw.Connection, name: str) -> int:
         """Return the number of a name, which is added when it is new."""
-        found = self._numbers.get(name)
+        found = self.by_name.get(name)
         if found is None:
             [(found,)] = fetch(connection, _ADD, (name,))
-            self.by_number[found], self._numbers[name] = name, found
+            self.by_number[found], self.by_name[name] = name, found
             self._ordered[found] = UNORDERED
         return found
 

@@ -4,7 +4,10 @@ An INSERT decides what is new. Only where it has stored fewer rows than there ar
 the others is looked at: a copy, a conflict, an event restated under another key.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from operator import attrgetter
 from typing import Final
 
 import apsw
@@ -14,7 +17,7 @@ from relay.core.event import Lease, ProxiedDelivery, event_of
 from relay.core.request import OnConflict, VerifiedDelivery
 from relay.spool import Conflict, Duplicate, Handoff, PutResult, Stored
 from relay.spool.sqlite import events
-from relay.spool.sqlite.events import Digests, SQLiteValue, Tables, Tally, fetch, numbers
+from relay.spool.sqlite.events import Digests, Names, Tables, Tally, fetch, numbers
 
 # ---- rows -----------------------------------------------------------------------------------
 
@@ -26,6 +29,8 @@ class EventRow:
         *("body", "conflicts_with", "content", "endpoint", "flags", "head", "id", "key_look"),
         *("look", "received_at", "restated", "seal", "seq"),
     )
+    # Nothing is encrypted.
+    sealed_by: Final = None
 
     def __init__(self, delivery: VerifiedDelivery, digests: Digests, flags: int) -> None:
         """Take what was received.
@@ -67,13 +72,12 @@ class EventRow:
             self.conflicts_with = None
             self.put_seal()
 
-    def values(self) -> tuple[SQLiteValue, ...]:
-        """Return the columns of `events`, in their order."""
-        return (
-            *(self.seq, self.id, self.look, self.content, self.restated, self.endpoint),
-            *(self.received_at, self.flags, self.conflicts_with, self.key_look, self.head),
-            *(self.seal, None, self.body),
-        )
+
+#: The columns of `events` of such a row, in their order.
+_columns: Final = attrgetter(
+    *("seq", "id", "look", "content", "restated", "endpoint", "received_at", "flags"),
+    *("conflicts_with", "key_look", "head", "seal", "sealed_by", "body"),
+)
 
 
 # ---- one event that is to be stored ---------------------------------------------------------
@@ -82,7 +86,7 @@ class EventRow:
 Done = Callable[[PutResult | SpoolUnavailable], None]
 
 
-class NewEvent:
+class NewEvent(EventRow):
     """An event from `put` to its answer.
 
     now: steady time in microseconds. handoff: with whom it has a seat, under the lease
@@ -90,8 +94,8 @@ class NewEvent:
     """
 
     __slots__ = (
-        *("delivery", "done", "error", "handoff", "mends", "now", "result", "row", "subject"),
-        *("token", "until", "withdrawn"),
+        *("delivery", "done", "error", "handoff", "mends", "now", "result", "since", "subject"),
+        *("token", "until", "until_micros", "withdrawn"),
     )
 
     def __init__(self, delivery: VerifiedDelivery, digests: Digests, now: int, done: Done) -> None:
@@ -102,7 +106,7 @@ class NewEvent:
         """
         verification, endpoint = delivery.verification, delivery.delivery.endpoint
         self.delivery = delivery
-        self.row = EventRow(
+        super().__init__(
             delivery,
             digests,
             verification.is_initial * events.INITIAL
@@ -111,16 +115,22 @@ class NewEvent:
             | verification.test * events.TEST_FLAG,
         )
         if verification.replay_digest is not None:
-            self.row.restated = digests.restated(endpoint, verification.replay_digest)
+            self.restated = digests.restated(endpoint, verification.replay_digest)
         subject = verification.subject
         self.subject = None if subject is None else digests.subject(endpoint, subject)
         self.now = now
         self.done = done
         self.handoff: Handoff | None = None
-        self.token = self.until = 0
+        self.token = self.until_micros = 0
         self.withdrawn = self.mends = False
         self.result: PutResult | None = None
         self.error: SpoolUnavailable | None = None
+
+    def seat(self, handoff: Handoff, token: int, since: datetime) -> None:
+        """Give it the seat that has been reserved with this handoff, from this steady time on."""
+        self.handoff, self.token = handoff, token
+        self.since, self.until = since, since + handoff.seats.lease_time
+        self.until_micros = events.micros(self.until)
 
     def withdraw(self) -> None:
         """Do not store it, unless that has begun; it is not called back for."""
@@ -132,28 +142,26 @@ class NewEvent:
         if answer is not None and not self.withdrawn:
             self.done(answer)
 
-    def hand_over(self, release: Callable[[Lease], None]) -> None:
-        """Offer the event where it has a seat, or free the seat; release what is refused."""
+    def hand_over(self, release: Callable[[Lease], None]) -> bool:
+        """Offer the event where it has a seat, or free the seat; release what is refused.
+
+        Returns whether it has left an event to be claimed.
+        """
         handoff, stored = self.handoff, self.result
         if handoff is None:
-            return
+            return self.mends or isinstance(stored, Stored)
         if not isinstance(stored, Stored):
             handoff.seats.cancel()
             handoff.cancelled()
-            return
+            return self.mends
         handoff.seats.reserved -= 1
         leased = event_of(
             self.delivery, conflicts_with=stored.conflicts_with, out_of_order=stored.out_of_order
         )
-        until = events.moment(self.until)
-        lease = events.lease(leased, 1, 0, self.now, until=until, token=self.token)
+        lease = Lease(leased, 1, 1, self.since, self.until, None, self.token)
         if not handoff.offer(lease):
             release(lease)
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it has left an event to be claimed."""
-        return self.mends or (self.handoff is None and isinstance(self.result, Stored))
+        return False
 
 
 # ---- storing a batch ------------------------------------------------------------------------
@@ -181,33 +189,45 @@ def store(
     connection: apsw.Connection, shared: Tables, new: Sequence[NewEvent], tally: Tally
 ) -> None:
     """Store these, or say which event each is or stands against. Runs inside a transaction."""
-    [(seq,)] = fetch(connection, _LAST)
+    names, known_names = shared.names, shared.names.by_name
+    seq = _newest(connection, names)
     initial, others = [], []
     for each in new:
+        if each.seq:
+            # A transaction has tried to store it already, and failed.
+            each.in_order()
+            each.result, each.error, each.mends = None, None, False
         seq += 1
-        each.row.seq = seq
-        each.row.endpoint = shared.names.number(connection, each.delivery.delivery.endpoint)
-        each.row.in_order()
-        each.result, each.error, each.mends = None, None, False
-        if each.subject is not None and each.row.flags & events.INITIAL:
+        each.seq = seq
+        name = each.delivery.delivery.endpoint
+        each.endpoint = known_names.get(name) or names.number(connection, name)
+        if each.subject is not None and each.flags & events.INITIAL:
             initial.append(each)
         else:
             others.append(each)
+    names.newest = seq
     # Initial events go last: they are out of order where a later state has been stored.
     known = _later_states(connection, initial)
     stored = _insert(connection, shared, others, tally)
-    subjects = [(each.subject, each.row.seq) for each in stored if each.subject is not None]
+    subjects = [(each.subject, each.seq) for each in stored if each.subject is not None]
     if subjects:
         connection.executemany(_SUBJECT, subjects)
     if initial:
         for subject, number in subjects:
             known.setdefault(subject, number)
         for each in initial:
-            if known.get(each.subject, each.row.seq) < each.row.seq:
-                each.row.flags |= events.OUT_OF_ORDER
-                each.row.put_seal()
+            if known.get(each.subject, each.seq) < each.seq:
+                each.flags |= events.OUT_OF_ORDER
+                each.put_seal()
         stored = stored + _insert(connection, shared, initial, tally)
     _place(connection, shared, stored, tally)
+
+
+def _newest(connection: apsw.Connection, names: Names) -> int:
+    """Return the number of the last event that has been stored."""
+    if names.newest is None:
+        [(names.newest,)] = fetch(connection, _LAST)
+    return names.newest or 0
 
 
 def _later_states(
@@ -224,16 +244,16 @@ def _insert(
     if not new:
         return []
     before = connection.total_changes()
-    connection.executemany(_INSERT, [each.row.values() for each in new])
+    connection.executemany(_INSERT, list(map(_columns, new)))
     if connection.total_changes() - before == len(new):
         for each in new:
-            each.result = _stored(each.row)
+            each.result = _stored(each)
         return new
-    found = fetch(connection, _STORED, (numbers([each.row.seq for each in new]),))
+    found = fetch(connection, _STORED, (numbers([each.seq for each in new]),))
     seqs = {seq for (seq,) in found}
     for each in new:
-        if each.row.seq in seqs:
-            each.result = _stored(each.row)
+        if each.seq in seqs:
+            each.result = _stored(each)
         else:
             _resolve_odd(connection, shared, each, tally)
     return [each for each in new if isinstance(each.result, Stored)]
@@ -248,21 +268,24 @@ def _place(
 ) -> None:
     """Put each of these events, which have just been stored, where it lies from now on."""
     leased, ready, kept = [], [], []
-    names = shared.names
+    states = []
+    upstreams: dict[str, tuple[int, bool]] = {}
     for each in stored:
-        row, now = each.row, each.now
-        upstream = names.number(connection, each.delivery.upstream)
-        if row.flags & events.TEST_FLAG:
-            kept.append((row.seq, upstream, events.TEST, now))
-            tally.add(row.endpoint, events.TEST)
+        name, now = each.delivery.upstream, each.now
+        upstream, unordered = upstreams.get(name) or _upstream(connection, shared, name, upstreams)
+        if each.flags & events.TEST_FLAG:
+            kept.append((each.seq, upstream, events.TEST, now))
+            states.append((each.endpoint, events.TEST))
             continue
-        lane = _lane(shared, each, upstream)
+        lane = None if unordered else _lane(shared, each)
         if each.handoff is None:
-            ready.append((upstream, row.seq, now, now, lane))
-            tally.add(row.endpoint, events.PENDING)
+            ready.append((upstream, each.seq, now, now, lane))
+            states.append((each.endpoint, events.PENDING))
         else:
-            leased.append((each.token, row.seq, upstream, each.until, now, now, lane))
-            tally.add(row.endpoint, events.LEASED)
+            leased.append((each.token, each.seq, upstream, each.until_micros, now, now, lane))
+            states.append((each.endpoint, events.LEASED))
+    for at, number in Counter(states).items():
+        tally.add(*at, number)
     if leased:
         connection.executemany(_HAND_OVER, leased)
     if ready:
@@ -271,10 +294,17 @@ def _place(
         connection.executemany(_KEEP, kept)
 
 
-def _lane(shared: Tables, new: NewEvent, upstream: int) -> int | None:
-    """Return the lane of an event; None where order is not kept."""
-    if shared.names.order(upstream) == events.UNORDERED:
-        return None
+def _upstream(
+    connection: apsw.Connection, shared: Tables, name: str, known: dict[str, tuple[int, bool]]
+) -> tuple[int, bool]:
+    """Return, and remember, the number of an upstream and whether its events have no lanes."""
+    number = shared.names.number(connection, name)
+    known[name] = number, shared.names.order(number) == events.UNORDERED
+    return known[name]
+
+
+def _lane(shared: Tables, new: NewEvent) -> int:
+    """Return the lane of an event, for an upstream that keeps order."""
     verification, endpoint = new.delivery.verification, new.delivery.delivery.endpoint
     return shared.digests.lane(endpoint, verification.subject, verification.key)
 
@@ -294,30 +324,30 @@ SELECT CAST(id AS BLOB) FROM events WHERE restated = ? AND restated IS NOT NULL
 
 def _resolve_odd(connection: apsw.Connection, shared: Tables, new: NewEvent, tally: Tally) -> None:
     """Say what an event is that was not inserted, or insert it as a conflict."""
-    row, verification = new.row, new.delivery.verification
-    for seq, first, content, flags in fetch(connection, _KNOWN, (row.look,)):
+    verification = new.delivery.verification
+    for seq, first, content, flags in fetch(connection, _KNOWN, (new.look,)):
         if _mend(connection, shared, new, seq, tally):
             new.result, new.mends = Duplicate(_id(first)), True
             return
-        if content == row.content or (flags | row.flags) & events.RECONCILED:
+        if content == new.content or (flags | new.flags) & events.RECONCILED:
             new.result = Duplicate(_id(first))
             return
-        look = shared.digests.conflict(row.look, row.content)
+        look = shared.digests.conflict(new.look, new.content)
         for _, again, _, _ in fetch(connection, _KNOWN, (look,)):
             new.result = Duplicate(_id(again))
             return
         if verification.on_conflict is OnConflict.REFUSE:
             new.result = Conflict(_id(first))
             return
-        row.look, row.key_look, row.conflicts_with = look, row.look, _id(first)
-        row.put_seal()
-        if _inserted(connection, row):
-            new.result = _stored(row)
+        new.look, new.key_look, new.conflicts_with = look, new.look, _id(first)
+        new.put_seal()
+        if _inserted(connection, new):
+            new.result = _stored(new)
             return
-    for (first,) in fetch(connection, _RESTATED, (row.restated,)):
+    for (first,) in fetch(connection, _RESTATED, (new.restated,)):
         new.result = Duplicate(_id(first))
         return
-    new.error = SpoolUnavailable(f"the id {row.id} is taken")
+    new.error = SpoolUnavailable(f"the id {new.id} is taken")
 
 
 def _id(raw: bytes) -> str:
@@ -326,7 +356,7 @@ def _id(raw: bytes) -> str:
 
 def _inserted(connection: apsw.Connection, row: EventRow) -> bool:
     before = connection.total_changes()
-    connection.execute(_INSERT, row.values())
+    connection.execute(_INSERT, _columns(row))
     return connection.total_changes() != before
 
 
@@ -356,20 +386,22 @@ def _mend(
 
     Its id, its time of receipt and its place stay. One that is in conflict is left alone.
     """
-    row, names = new.row, shared.names
+    names = shared.names
     upstream = names.number(connection, new.delivery.upstream)
     for destination, attempts in fetch(connection, _DEAD_OF_DAMAGE, (seq,)):
         [damaged] = fetch(connection, _DAMAGED, (seq,))
         event_id, _, received_at, *_ = damaged
         if destination != upstream or events.event(damaged, names.by_number, upstream) is not None:
             continue
-        made = events.seal(event_id, received_at, row.flags, None, head=row.head, body=row.body)
-        columns = (row.content, row.endpoint, row.flags, row.head, made, row.body)
+        made = events.seal(event_id, received_at, new.flags, None, head=new.head, body=new.body)
+        columns = (new.content, new.endpoint, new.flags, new.head, made, new.body)
         connection.execute(_REPLACE, (*columns, seq))
         connection.execute(_REVIVE, (seq, upstream))
-        due = (upstream, seq, attempts, attempts, new.now, new.now, _lane(shared, new, upstream))
+        unordered = names.order(upstream) == events.UNORDERED
+        lane = None if unordered else _lane(shared, new)
+        due = (upstream, seq, attempts, attempts, new.now, new.now, lane)
         connection.execute(_DUE, due)
-        tally.move(row.endpoint, events.DEAD, events.PENDING)
+        tally.move(new.endpoint, events.DEAD, events.PENDING)
         return True
     return False
 
@@ -401,7 +433,7 @@ def record_proxied(connection: apsw.Connection, shared: Tables, proxied: Sequenc
     """Keep each of these, unless it is there already; all or none."""
     names, tally = shared.names, Tally()
     with connection:
-        [(seq,)] = fetch(connection, _LAST)
+        seq = _newest(connection, names)
         for each in proxied:
             row = each.row
             row.seq = seq + 1
@@ -411,4 +443,5 @@ def record_proxied(connection: apsw.Connection, shared: Tables, proxied: Sequenc
                 upstream = names.number(connection, each.upstream)
                 connection.execute(_RECORD, (seq, upstream, events.PASSED, each.at, each.outcome))
                 tally.add(row.endpoint, events.PASSED)
+        names.newest = seq
         tally.write(connection)

@@ -4,6 +4,7 @@ A destination moves between `queue`, `inhand` and `settled` by DELETE and INSERT
 A row of `inhand` is found by the token of its lease: that fences, too.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -249,9 +250,17 @@ def _quarantine(
 #: Called on the event loop: for each settlement whether it is recorded, or why none is.
 Settled = Callable[[Sequence[bool] | SpoolUnavailable], None]
 
-_TAKE_LEASED: Final = f"""
-DELETE FROM inhand WHERE token IN carray(?) RETURNING token, upstream, {REST}
+# Two statements: RETURNING gathers its rows in a table of its own first, which costs more, and so
+# does `carray` where there is but one.
+_LEASED: Final = f"""
+SELECT token, upstream, {REST} FROM inhand WHERE token IN carray(?)
 """  # noqa: S608 - columns, no values
+
+_LEASED_ALONE: Final = f"""
+SELECT token, upstream, {REST} FROM inhand WHERE token = ?
+"""  # noqa: S608 - columns, no values
+
+_UNLEASE: Final = "DELETE FROM inhand WHERE token = ?"
 
 _ATTEMPT: Final = """
 INSERT INTO attempts (seq, upstream, number, at, outcome, status, cause, took, answer)
@@ -295,15 +304,17 @@ def settle(
     tokens = [each.lease.token for group in all_given for each in group.given]
     if not tokens:
         return set()
-    rows = fetch(connection, _TAKE_LEASED, (numbers(tokens),))
-    held = {token: rest for token, *rest in rows}
+    held = {row[0]: row for row in _take_leased(connection, tokens)}
+    names = shared.names.by_name
+    states: list[tuple[int, int]] = []
     settled: list[tuple[Any, ...]] = []
     again: list[QueueRow] = []
     tried: list[tuple[Any, ...]] = []
     ended: dict[int, list[int]] = {}
     for each, now, row in _held(all_given, held):
-        upstream, seq, attempts, earlier, since, _, _, lane = row
-        endpoint = shared.names.number(connection, each.lease.event.endpoint)
+        _, upstream, seq, attempts, earlier, since, _, _, lane = row
+        name = each.lease.event.endpoint
+        endpoint = names.get(name) or shared.names.number(connection, name)
         decision, outcome = each.decision, events.outcome_text(each.outcome)
         if isinstance(decision, RetryAt):
             due, state = events.micros(decision.due), events.PENDING
@@ -311,13 +322,15 @@ def settle(
             again.append((upstream, events.WAITING, due, *rest))
         else:
             state = _STATE_OF[type(decision)]
-            counts = (attempts, earlier, each.took)
-            settled.append((seq, upstream, state, now, *counts, outcome, each.reason))
-        tally.move(endpoint, events.LEASED, state)
+            took, reason = each.took, each.reason
+            settled.append((seq, upstream, state, now, attempts, earlier, took, outcome, reason))
+        states.append((endpoint, state))
         if lane is not None:
             ended.setdefault(upstream, []).append(lane)
         if attempts > 1 or state != events.DELIVERED:
             tried.append((seq, upstream, attempts, now, *_attempt(each)))
+    for (endpoint, state), number in Counter(states).items():
+        tally.move(endpoint, events.LEASED, state, number)
     if settled:
         connection.executemany(_SETTLED, settled)
     if again:
@@ -328,9 +341,19 @@ def settle(
     return set(ended)
 
 
+def _take_leased(connection: apsw.Connection, tokens: Sequence[int]) -> list[events.Row]:
+    """Delete the leases with these tokens, at least one, and return those that there were."""
+    if len(tokens) == 1:
+        rows = fetch(connection, _LEASED_ALONE, tokens)
+    else:
+        rows = fetch(connection, _LEASED, (numbers(tokens),))
+    connection.executemany(_UNLEASE, [(row[0],) for row in rows])
+    return rows
+
+
 def _held(
-    groups: Sequence[Settlements], held: dict[int, list[Any]]
-) -> Iterator[tuple[Settlement, int, list[Any]]]:
+    groups: Sequence[Settlements], held: dict[int, events.Row]
+) -> Iterator[tuple[Settlement, int, events.Row]]:
     """Yield what is to be recorded, its time and its row; note for each whether there was one."""
     for group in groups:
         group.recorded, group.error = [], None
@@ -403,7 +426,7 @@ def _release(
     """Release these; return how many were held."""
     if not leases:
         return 0
-    rows = fetch(connection, _TAKE_LEASED, (numbers([each.token for each in leases]),))
+    rows = _take_leased(connection, [each.token for each in leases])
     later = max(now, now if due is None else events.micros(due))
     queued: list[QueueRow] = []
     for _, upstream, seq, attempts, earlier, since, _, last, lane in rows:

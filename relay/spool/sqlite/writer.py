@@ -190,7 +190,8 @@ class Writer:
         """
         self._check()
         self._new.append(new)
-        self._plan()
+        if not self._busy:
+            self._plan()
 
     def settle(self, settled: Settlements, *, urgent: bool) -> None:
         """Settle with one of the next batches; it is resolved once the commit has been synced.
@@ -249,7 +250,7 @@ class Writer:
 
     def _plan(self) -> None:
         """Let the next batch go: soon, or in a moment when many new events came the last time."""
-        if self._busy or (self._timer is not None and not self._deferred):
+        if self._timer is not None and not self._deferred:
             return
         self._cancel()
         if self._last_group >= _GROUP_MIN:
@@ -308,10 +309,8 @@ class Writer:
 
     def _hand_over(self, answered: list[Piece], rest: list[Piece]) -> None:
         for each in answered:
-            if isinstance(each, NewEvent):
-                each.hand_over(self._release)
-                if each.is_ready:
-                    self._notify(each.delivery.upstream)
+            if isinstance(each, NewEvent) and each.hand_over(self._release):
+                self._notify(each.delivery.upstream)
         if rest:
             self._answer(rest)
 
@@ -400,6 +399,7 @@ class Writer:
         for request in batch.requests:
             self._execute(request)
         connection.execute("COMMIT")
+        shared.names.committed()
 
     def _execute(self, request: WriteRequest) -> None:
         """Run one request; raise only what concerns the whole transaction."""
@@ -419,7 +419,7 @@ class Writer:
             request.error = error
         if request.error is not None:
             # What it has undone may have been a new name.
-            self._shared.names.refresh(self._connection)
+            self._shared.names.read(self._connection)
 
     def _roll_back(self) -> None:
         """Roll back a transaction that is still open."""

@@ -1,7 +1,9 @@
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -10,7 +12,7 @@ import pytest
 
 from relay.core.event import Delivered, Event, Rejected, Status, Unconfirmed, Unreachable
 from relay.core.request import VerifiedDelivery
-from relay.spool.sqlite import events
+from relay.spool.sqlite import database, events
 from relay.spool.sqlite.events import Digests, Names, Tables, Tally, Tokens, read_names, seal
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.filling import put
@@ -261,6 +263,31 @@ def test_a_name_of_a_transaction_that_failed_is_forgotten(connection: apsw.Conne
     connection.execute("ROLLBACK")
     names.refresh(connection)
     assert names.by_number == {}
+
+
+def test_names_are_read_again_only_when_they_may_have_changed(
+    path: Path, connection: apsw.Connection
+) -> None:
+    names = Names()
+
+    def transact() -> int:
+        """Return how many statements there were."""
+        ran: list[str] = []
+        connection.exec_trace = lambda _, statement, __: not ran.append(statement)  # type: ignore[func-returns-value]
+        names.refresh(connection)
+        connection.exec_trace = None
+        names.committed()
+        return len(ran)
+
+    assert [transact(), transact()] == [2, 1]
+    names.newest = names.number(connection, "billing")
+    assert (transact(), names.newest) == (1, 1)
+    with closing(database.open_writing(path, timedelta(seconds=1))) as other:
+        events.fetch(other, "INSERT INTO names (name) VALUES ('stock')")
+    assert (transact(), names.newest, names.by_number) == (2, None, {1: "billing", 2: "stock"})
+    names.refresh(connection)
+    # That transaction was not committed.
+    assert transact() == 2
 
 
 def test_order_is_kept_in_the_file(connection: apsw.Connection) -> None:

@@ -89,7 +89,7 @@ def test_what_a_failed_transaction_has_found_is_forgotten(
         new(shared, verified(body=b"2", event_id="b")),
         new(shared, verified(key="k", event_id="c", subject="tx", opening=True)),
     ]
-    seals = [each.row.seal for each in again]
+    seals = [each.seal for each in again]
     connection.execute("BEGIN")
     intake.store(connection, shared, again, Tally())
     assert [each.result for each in again] == [
@@ -100,7 +100,7 @@ def test_what_a_failed_transaction_has_found_is_forgotten(
     connection.execute("DELETE FROM events; DELETE FROM subjects; DELETE FROM queue")
     intake.store(connection, shared, again, Tally())
     assert [each.result for each in again] == [Stored("b"), Stored("c")]
-    assert [each.row.seal for each in again] == seals
+    assert [each.seal for each in again] == seals
 
 
 def test_lanes_are_written_down_where_order_is_kept(
@@ -117,7 +117,7 @@ def test_what_has_a_slot_is_leased(connection: apsw.Connection, shared: Tables) 
     handoff = CountingHandoff(1)
     made, tally = new(shared, verified()), Tally()
     handoff.seats.reserve()
-    made.handoff, made.token, made.until = handoff, 7, events.micros(RECEIVED) + 1
+    made.seat(handoff, 7, RECEIVED)
     intake.store(connection, shared, [made], tally)
     made.hand_over(ignore)
     [lease] = handoff.taken
@@ -129,7 +129,7 @@ def test_what_failed_frees_its_slot(shared: Tables) -> None:
     handoff = CountingHandoff(1)
     made = new(shared, verified())
     handoff.seats.reserve()
-    made.handoff = handoff
+    made.seat(handoff, 7, RECEIVED)
     made.hand_over(ignore)
     assert (handoff.seats.free, handoff.taken) == (1, [])
 
@@ -175,7 +175,7 @@ def test_an_intact_copy_replaces_a_damaged_event(
     tally.write(connection)
     assert copy.result == Duplicate("a")
     # It is to be claimed: whoever waits for work is told.
-    assert copy.is_ready
+    assert copy.hand_over(ignore)
     [lease] = claim(connection, shared).leases
     assert (lease.event.id, lease.event.body) == ("a", verified().delivery.body)
     assert (lease.attempt, lease.round_attempt) == (1, 1)
