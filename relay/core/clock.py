@@ -63,7 +63,8 @@ class SystemClock:
     monotonic = staticmethod(time.monotonic)
 
     def steady(self) -> datetime:
-        return self._began + timedelta(seconds=_since_boot())
+        # As `_since_boot`: each attempt reads it several times.
+        return self._began + timedelta(seconds=time.clock_gettime(_SINCE_BOOT))
 
     def epoch(self) -> Epoch | None:
         try:

@@ -43,6 +43,7 @@ _MAX_PAUSE = 5.0
 
 _MICROSECOND = timedelta(microseconds=1)
 
+_DONE = Done()
 _DECISIONS = {Done: "done", RetryAt: "retry", Dead: "dead", Held: "held"}
 
 _NEUTRAL_CAUSES = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
@@ -208,7 +209,8 @@ class AttemptRunner:
             if self._upstream.confirmer.concerns(lease.event):
                 attempt.cancel = self._run(self._confirm(attempt))
             else:
-                self._send(attempt, lease)
+                ended = partial(self._end, attempt)
+                attempt.cancel = self._upstream.sender.attempt(lease, ended)
         except Exception as fault:  # noqa: BLE001 - a poisoned event uses up its attempts, then is dead
             loop = asyncio.get_running_loop()
             attempt.cancel = loop.call_soon(self._end_by_fault, attempt, fault).cancel
@@ -278,27 +280,34 @@ class AttemptRunner:
         lease = attempt.lease
         try:
             now = self._clock.steady()
-            self._update_breaker(lease.event.id, outcome, now)
             if isinstance(outcome, RateLimited):
+                self._breaker.ignore(lease.event.id)
                 self._run(self._postpone(attempt, outcome, now))
             else:
-                decision = self._decide(outcome, lease, now)
+                if isinstance(outcome, Delivered):
+                    # As `decide` says; most attempts end so.
+                    self._breaker.record_success()
+                    decision: Decision = _DONE
+                else:
+                    self._update_breaker(lease.event.id, outcome, now)
+                    decision = self._decide(outcome, lease, now)
                 took = (now - attempt.began) // _MICROSECOND
                 attempt.duration = took / 1_000_000
                 attempt.settlement = Settlement(lease, decision, outcome, took)
-                self._settle_soon(attempt)
+                if not self._ended:
+                    # At the end of the loop's iteration, with all that has ended by then.
+                    asyncio.get_running_loop().call_soon(self._settle_ended)
+                self._ended.append(attempt)
         except Exception as fault:  # noqa: BLE001 - one event must not stop the others
             # It is due again when its lease has expired.
             self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
             asyncio.get_running_loop().call_soon(attempt.on_settled, False)
         attempt.on_answered()
 
-    def _update_breaker(
-        self, event_id: str, outcome: AttemptResult | RateLimited, now: datetime
-    ) -> None:
+    def _update_breaker(self, event_id: str, outcome: AttemptResult, now: datetime) -> None:
         if isinstance(outcome, Delivered | Rejected):
             self._breaker.record_success()
-        elif isinstance(outcome, Unconfirmed | RateLimited) or outcome.cause in _NEUTRAL_CAUSES:
+        elif isinstance(outcome, Unconfirmed) or outcome.cause in _NEUTRAL_CAUSES:
             self._breaker.ignore(event_id)
         else:
             self._breaker.record_failure(event_id, now.timestamp())
@@ -309,12 +318,6 @@ class AttemptRunner:
         return decide(outcome, lease, now, self._upstream.retry, self._dice)
 
     # ---- settling -------------------------------------------------------------------------------
-
-    def _settle_soon(self, attempt: Attempt) -> None:
-        """Settle this at the end of the loop's iteration, with all that has ended by then."""
-        if not self._ended:
-            asyncio.get_running_loop().call_soon(self._settle_ended)
-        self._ended.append(attempt)
 
     def _settle_ended(self) -> None:
         batch, self._ended = self._ended, []
@@ -334,16 +337,27 @@ class AttemptRunner:
             self._report(each, is_recorded, now)
 
     def _report(self, attempt: Attempt, recorded: bool, now: datetime) -> None:
-        decision = attempt.settlement.decision
+        event, settlement = attempt.lease.event, attempt.settlement
+        decision, outcome = settlement.decision, settlement.outcome
         due = decision.due if recorded and isinstance(decision, RetryAt) else None
+        delay = None
+        if outcome.name == "delivered":
+            # The wall clock may have been set back meanwhile.
+            delay = max(0.0, (now - event.received_at).total_seconds())
         self._observer.attempted(
-            attempt_record(
-                attempt.lease,
-                attempt.settlement.outcome,
+            AttemptRecord(
+                event.id,
+                event.endpoint,
+                event.provider,
+                event.upstream,
+                attempt.lease.attempt,
+                outcome.name,
+                outcome.status,
+                outcome.cause,
                 _DECISIONS[type(decision)] if recorded else "lost",
-                duration=attempt.duration,
-                now=now,
-                due=due,
+                due,
+                attempt.duration,
+                delay,
             )
         )
         attempt.on_settled(recorded and due is None)
@@ -406,34 +420,3 @@ class AttemptRunner:
 
 def _nothing() -> None:
     """Cancel what has ended."""
-
-
-def attempt_record(
-    lease: Lease,
-    outcome: AttemptResult,
-    decision: str,
-    *,
-    duration: float,
-    now: datetime,
-    due: datetime | None = None,
-) -> AttemptRecord:
-    """Return the record of one attempt that ended now."""
-    event = lease.event
-    delay = None
-    if outcome.name == "delivered":
-        # The wall clock may have been set back meanwhile.
-        delay = max(0.0, (now - event.received_at).total_seconds())
-    return AttemptRecord(
-        event.id,
-        event.endpoint,
-        event.provider,
-        event.upstream,
-        lease.attempt,
-        outcome.name,
-        outcome.status,
-        outcome.cause,
-        decision,
-        due,
-        duration,
-        delay,
-    )

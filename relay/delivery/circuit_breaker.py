@@ -77,7 +77,8 @@ class CircuitBreaker:
         self._backoff = Backoff(policy.first_pause, policy.longest_pause)
         self._failures = 0
         self._events: set[str] = set()
-        self._is_open = False
+        #: True from opening until an answer comes; also while a trial is under way.
+        self.is_open = False
         self._paused_until = float("-inf")
         self._trial: str | None = None
         # How many attempts may be under way in slow start; None without a limit.
@@ -85,16 +86,11 @@ class CircuitBreaker:
         #: Whether any number of attempts may start: closed, without slow start or a pause.
         self.is_unlimited = True
 
-    @property
-    def is_open(self) -> bool:
-        """True from opening until an answer comes; also while a trial is under way."""
-        return self._is_open
-
     def permits(self, now: float, under_way: int) -> int | None:
         """Return how many more attempts may start: 1 for a trial, or None for any number."""
         if self.paused_for(now) > 0:
             return 0
-        if self._is_open:
+        if self.is_open:
             return 1 if self._trial is None else 0
         return None if self._limit is None else max(0, self._limit - under_way)
 
@@ -104,7 +100,7 @@ class CircuitBreaker:
 
     def on_start(self, event_id: str, now: float) -> None:
         """An attempt starts. While the breaker is open it is the trial."""
-        if not self._is_open:
+        if not self.is_open:
             return
         if self._policy.exclusive_trial:
             self._trial = event_id
@@ -116,13 +112,13 @@ class CircuitBreaker:
         if self.is_unlimited and not self._failures:
             return
         slow_start = self._policy.slow_start
-        if slow_start is not None and self._is_open:
+        if slow_start is not None and self.is_open:
             self._limit = slow_start.first
         elif slow_start is not None and self._limit is not None:
             self._limit = self._limit + 1 if self._limit + 1 < slow_start.full else None
-        if self._is_open:
+        if self.is_open:
             self._backoff.reset()
-        self._is_open, self._paused_until, self._trial = False, float("-inf"), None
+        self.is_open, self._paused_until, self._trial = False, float("-inf"), None
         self._failures = 0
         self._events.clear()
         self.is_unlimited = self._limit is None
@@ -131,7 +127,7 @@ class CircuitBreaker:
         self, event_id: str, now: float, retry_after: timedelta | None = None
     ) -> None:
         """An attempt ended without an answer, or the service asks for a pause of `retry_after`."""
-        if self._is_open:
+        if self.is_open:
             # Attempts that were in flight when it opened may fail late.
             if event_id == self._trial or not self._policy.exclusive_trial:
                 self._open(now)
@@ -153,5 +149,5 @@ class CircuitBreaker:
             self._trial = None
 
     def _open(self, now: float) -> None:
-        self._is_open, self._trial, self.is_unlimited = True, None, False
+        self.is_open, self._trial, self.is_unlimited = True, None, False
         self._paused_until = now + self._backoff.next()

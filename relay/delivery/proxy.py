@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from relay.core.clock import Clock
 from relay.core.concurrency import Cancel, called_back
 from relay.core.errors import SpoolUnavailable, UpstreamOverloaded
-from relay.core.event import AttemptRecord, Outcome, ProxiedDelivery, ProxyResponse, Unreachable
+from relay.core.event import AttemptRecord, ProxiedDelivery, ProxyResponse, Unreachable
 from relay.core.request import VerifiedDelivery
 from relay.delivery.attempt import Observer
 from relay.delivery.sender import Cause
@@ -83,31 +83,37 @@ class ProxyForwarder:
             )
             raise UpstreamOverloaded(message)
         began = self._clock.monotonic()
-
-        def ended(response: ProxyResponse) -> None:
-            proxy_upstream.in_flight -= 1
-            self._report(delivery, response.outcome, began)
-            done(response)
-
-        def cancel() -> None:
-            drop()
-            proxy_upstream.in_flight -= 1
-            self._report(delivery, Unreachable(Cause.SHUTDOWN), began)
-
+        end = partial(self._end, proxy_upstream, delivery, began, done)
         try:
-            drop = proxy_upstream.sender.forward(delivery, ended)
+            drop = proxy_upstream.sender.forward(delivery, end)
         except Exception as fault:  # noqa: BLE001 - the sender must be answered all the same
             self._observer.dispatch_error(delivery.upstream, delivery.event_id, fault)
             failed = ProxyResponse(Unreachable(Cause.FAULT))
-            drop = asyncio.get_running_loop().call_soon(ended, failed).cancel
+            drop = asyncio.get_running_loop().call_soon(end, failed).cancel
         proxy_upstream.in_flight += 1
-        return cancel
+        return partial(self._cancel, proxy_upstream, delivery, began, drop)
 
     async def forward(self, delivery: VerifiedDelivery) -> ProxyResponse:
         """Do as `start`, and return the answer."""
         return await called_back(partial(self.start, delivery))
 
-    def _report(self, delivery: VerifiedDelivery, outcome: Outcome, began: float) -> None:
+    def _cancel(
+        self, upstream: ProxyUpstream, delivery: VerifiedDelivery, began: float, drop: Cancel
+    ) -> None:
+        drop()
+        self._end(upstream, delivery, began, _ignore, ProxyResponse(Unreachable(Cause.SHUTDOWN)))
+
+    def _end(
+        self,
+        upstream: ProxyUpstream,
+        delivery: VerifiedDelivery,
+        began: float,
+        done: Callable[[ProxyResponse], None],
+        response: ProxyResponse,
+    ) -> None:
+        """Report and note what came of a delivery, and call `done`."""
+        upstream.in_flight -= 1
+        outcome = response.outcome
         now = self._clock.now()
         duration = self._clock.monotonic() - began
         received = delivery.delivery
@@ -132,6 +138,11 @@ class ProxyForwarder:
             )
         )
         self._note(ProxiedDelivery(delivery, outcome, now))
+        done(response)
+
+
+def _ignore(response: ProxyResponse) -> None:
+    """Tell nobody: the sender is gone."""
 
 
 # ---- recording, behind the answers ----------------------------------------------------------
@@ -162,10 +173,8 @@ class ProxiedHistory:
         self._telemetry = telemetry
         limits = replace(_WRITE_LIMITS, buffer=buffer_bytes)
         self._write_behind = WriteBehind[ProxiedDelivery](self, limits, clock)
-
-    def note(self, passed: ProxiedDelivery) -> None:
-        """Buffer this to be recorded; without room it is lost. Neither raises nor blocks."""
-        self._write_behind.add(passed)
+        #: Buffers a delivery to be recorded; without room it is lost. Neither raises nor blocks.
+        self.note = self._write_behind.add
 
     async def run(self) -> None:
         """Record until cancelled; what is buffered then is left to `flush`.

@@ -26,6 +26,7 @@ from relay.delivery.http import (
     Closed,
     Exchange,
     ExchangeFailed,
+    Fields,
     Malformed,
     Origin,
     Pool,
@@ -165,42 +166,37 @@ class HttpSender:
         if exchange.status is None and exchange.error is not None:
             outcome = Unreachable(cause_of(exchange.error))
         else:
-            try:
-                outcome = self._outcome(exchange)
-            except Exception as fault:  # noqa: BLE001 - whatever it is, `done` is waited for
-                outcome = _unmapped(fault)
+            outcome = _DELIVERED.get(exchange.status or 0) or self._rejected(exchange)
         done(outcome)
 
     def _on_forwarded(self, done: Callable[[ProxyResponse], None], exchange: Exchange) -> None:
         if exchange.error is not None:
             response = ProxyResponse(Unreachable(cause_of(exchange.error)))
         else:
-            try:
-                response = self._proxy_response(exchange)
-            except Exception as fault:  # noqa: BLE001 - whatever it is, `done` is waited for
-                response = ProxyResponse(_unmapped(fault))
+            status, fields, body = exchange.status or 0, exchange.fields, exchange.body
+            outcome = _DELIVERED.get(status) or self._rejected(exchange)
+            if status // 100 not in _PASSED_BACK:
+                response = ProxyResponse(outcome)
+            elif body and "content-encoding" in fields and _is_encoded(fields):
+                response = ProxyResponse(Unreachable(Cause.ENCODED))
+            else:
+                content_type = fields["content-type"][0] if "content-type" in fields else ""
+                if not _VISIBLE.fullmatch(content_type):
+                    content_type = _DEFAULT_TYPE if body else ""
+                response = ProxyResponse(outcome, Ack(status, body, content_type))
         done(response)
 
-    def _proxy_response(self, answer: Response) -> ProxyResponse:
-        status, fields, body = answer.status or 0, answer.fields, answer.body
-        outcome = _DELIVERED.get(status) or self._outcome(answer)
-        if status // 100 not in _PASSED_BACK:
-            return ProxyResponse(outcome)
-        if body and "content-encoding" in fields:
-            codings = {each.lower() for each in fields["content-encoding"]}
-            if codings - {"identity"}:
-                return ProxyResponse(Unreachable(Cause.ENCODED))
-        content_type = fields["content-type"][0] if "content-type" in fields else ""
-        if not _VISIBLE.fullmatch(content_type):
-            content_type = _DEFAULT_TYPE if body else ""
-        return ProxyResponse(outcome, Ack(status, body, content_type))
-
-    def _outcome(self, answer: Response) -> Outcome:
-        status = answer.status or 0
-        if status in _DELIVERED:
-            return _DELIVERED[status]
+    def _rejected(self, answer: Response) -> Outcome:
+        """Return the outcome of an answer that is no success."""
         wait = answer.values("retry-after")
-        return Rejected(status, parse_retry_after(wait[0], self._clock.now()) if wait else None)
+        try:
+            retry_after = parse_retry_after(wait[0], self._clock.now()) if wait else None
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the outcome is waited for
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "an answer could not be mapped to an outcome", "exception": fault}
+            )
+            return Unreachable(cause_of(fault))
+        return Rejected(answer.status or 0, retry_after)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -242,8 +238,5 @@ def _fail_unsent(ended: Callable[[Exchange], None]) -> Cancel:
     return asyncio.get_running_loop().call_soon(ended, unsent).cancel
 
 
-def _unmapped(fault: Exception) -> Unreachable:
-    asyncio.get_running_loop().call_exception_handler(
-        {"message": "an answer could not be mapped to an outcome", "exception": fault}
-    )
-    return Unreachable(cause_of(fault))
+def _is_encoded(fields: Fields) -> bool:
+    return any(each.lower() != "identity" for each in fields["content-encoding"])

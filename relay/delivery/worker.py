@@ -286,8 +286,6 @@ class UpstreamWorker:
 
     def _start_attempts(self) -> None:
         """Start as many attempts as may be under way, a few in each iteration of the event loop."""
-        if not self._queue:
-            return
         now = self._clock.steady()
         while self._queue and self._free_slots(now) > 0:
             if not self._start_limiter.try_start(self._start_attempts):
@@ -305,7 +303,8 @@ class UpstreamWorker:
     def _free_slots(self, now: datetime) -> int:
         if self._stopping:
             return 0
-        free = self.upstream.concurrency - self._in_flight_together()
+        together = self._in_flight_together() if self._predecessors else self._in_flight
+        free = self.upstream.concurrency - together
         if self.breaker.is_unlimited:
             return free
         allowance = self.breaker.permits(now.timestamp(), self._in_flight)
@@ -318,8 +317,6 @@ class UpstreamWorker:
 
     def _in_flight_together(self) -> int:
         """Return how many attempts are under way, those of predecessors included."""
-        if not self._predecessors:
-            return self._in_flight
         # A replaced worker starts no further attempt.
         self._predecessors = [worker for worker in self._predecessors if worker.in_flight]
         return self._in_flight + sum(worker.in_flight for worker in self._predecessors)
@@ -345,7 +342,8 @@ class UpstreamWorker:
 
     def capacity_freed(self) -> None:
         """Another attempt may start, here or in the successor."""
-        self._start_attempts()
+        if self._queue:
+            self._start_attempts()
         self._capacity_changed.set()
         if self.successor is not None:
             self.successor.capacity_freed()

@@ -171,7 +171,7 @@ class Telemetry:
     def attempted(self, attempted: AttemptRecord) -> None:
         """One attempt has ended, or its event was not confirmed and nothing was sent."""
         if attempted.outcome != "unconfirmed":
-            self._metrics.attempts.inc(attempted.upstream, attempted.outcome)
+            self._metrics.attempts.series[attempted.upstream, attempted.outcome] += 1
             self._metrics.attempt_time.observe(attempted.duration, attempted.upstream)
             self._metrics.send.add(attempted.duration)
         if attempted.delay is not None:

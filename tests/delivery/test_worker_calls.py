@@ -16,19 +16,26 @@ import pytest
 
 from relay.core.clock import SystemClock
 from relay.core.errors import SpoolUnavailable
-from relay.core.event import AttemptRecord, Lease
+from relay.core.event import AttemptRecord, Delivered, Lease, ProxyResponse
+from relay.core.request import Ack
 from relay.delivery.attempt import Upstream
 from relay.delivery.http.connection import Connection
+from relay.delivery.proxy import ProxiedHistory, ProxyForwarder, ProxyUpstream
 from relay.delivery.retry import RetryPolicy
 from relay.delivery.sender import HttpSender
 from relay.delivery.worker import StartLimiter, UpstreamWorker
 from relay.spool import Settlement, Spool
-from tests.harness.deliveries import EVENT, lease_of
+from relay.telemetry import Telemetry
+from relay.telemetry.log import Log, LogWriter
+from tests.harness.deliveries import EVENT, lease_of, verified
 from tests.harness.spying_spool import RecordingObserver
 
 #: Calls of Python functions and of built-in ones, at most, from the hand-over of an event to the
 #: report of its attempt. Reading sockets and writing the spool is not among them.
-MAX_PYTHON, MAX_BUILTIN = 54, 42
+MAX_PYTHON, MAX_BUILTIN = 38, 33
+
+#: The same from a delivery in proxy mode to the answer for its sender.
+MAX_PYTHON_PROXIED, MAX_BUILTIN_PROXIED = 30, 31
 
 TOGETHER = 64
 TIMEOUT = timedelta(seconds=10)
@@ -61,7 +68,7 @@ class Bench:
     def __init__(self, sender: HttpSender, stack: ExitStack) -> None:
         self.observer = Counting()
         self.wires = [Wire(stack) for _ in range(TOGETHER)]
-        self.pool = sender._pool
+        self.sender, self.pool = sender, sender._pool
         self.connections = [self._idle_connection(wire) for wire in self.wires]
         policy = RetryPolicy((timedelta(seconds=5),), timedelta(hours=72))
         self._clock = SystemClock()
@@ -106,6 +113,13 @@ class Counting(RecordingObserver):
         self.attempts.append(attempted)
 
 
+class Lines:
+    """Takes the lines of a log."""
+
+    def write(self, line: Callable[[], bytes]) -> None:
+        """Drop it."""
+
+
 class Settling:
     """What a worker needs of a spool here."""
 
@@ -134,16 +148,53 @@ async def test_a_delivery_takes_few_calls(bench: Bench) -> None:
     profile.enable()
     await bench.deliver(leases)
     profile.disable()
+    python, builtin = calls(profile)
+    assert len(bench.observer.delivered()) == 2 * TOGETHER
+    assert [len(wire.written) for wire in bench.wires] == [2] * TOGETHER
+    assert python / TOGETHER <= MAX_PYTHON
+    assert builtin / TOGETHER <= MAX_BUILTIN
+
+
+async def test_a_proxied_delivery_takes_few_calls(bench: Bench) -> None:
+    telemetry = Telemetry(Log(cast("LogWriter", Lines()), SystemClock()))
+    spool = cast("Spool", Settling())
+    history = ProxiedHistory(spool, clock=SystemClock(), telemetry=telemetry)
+    proxy_forwarder = ProxyForwarder(
+        proxy_upstreams={"billing": ProxyUpstream(bench.sender, TOGETHER)},
+        clock=SystemClock(),
+        observer=telemetry,
+        note=history.note,
+    )
+    answered: list[ProxyResponse] = []
+
+    def forward() -> None:
+        for delivery in deliveries:
+            proxy_forwarder.start(delivery, answered.append)
+        for connection in bench.connections:
+            connection.data_received(OK)
+
+    deliveries = [verified() for _ in range(TOGETHER)]
+    forward()
+    profile = cProfile.Profile()
+    profile.enable()
+    forward()
+    profile.disable()
+    python, builtin = calls(profile)
+    assert answered == [ProxyResponse(Delivered(200), Ack(200, b"{}", "application/json"))] * 128
+    assert [len(wire.written) for wire in bench.wires] == [2] * TOGETHER
+    assert python / TOGETHER <= MAX_PYTHON_PROXIED
+    assert builtin / TOGETHER <= MAX_BUILTIN_PROXIED
+
+
+def calls(profile: cProfile.Profile) -> tuple[int, int]:
+    """Return how many calls of Python functions and of built-in ones were made."""
     python = builtin = 0
     for entry in profile.getstats():
         if isinstance(entry.code, str):
             builtin += entry.callcount
         else:
             python += entry.callcount
-    assert len(bench.observer.delivered()) == 2 * TOGETHER
-    assert [len(wire.written) for wire in bench.wires] == [2] * TOGETHER
-    assert python / TOGETHER <= MAX_PYTHON
-    assert builtin / TOGETHER <= MAX_BUILTIN
+    return python, builtin
 
 
 async def test_a_delivery_makes_no_task_and_no_timer(bench: Bench) -> None:

@@ -179,10 +179,10 @@ class Pool:
             connection.send(exchange)
         except asyncio.CancelledError:
             # By `cancel`, which leaves nothing to end, or with all tasks of the loop.
-            self._end(exchange, Closed("connecting was cancelled"))
+            self._fail(exchange, Closed("connecting was cancelled"))
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, `done` is waited for
-            self._end(exchange, error)
+            self._fail(exchange, error)
 
     async def _connect(self) -> Connection:
         tls = self._tls
@@ -204,19 +204,34 @@ class Pool:
 
     def _on_ended(self, connection: Connection, exchange: Exchange) -> None:
         if connection.is_idle:
-            self._keep(connection, exchange)
-        self._end(exchange, exchange.error)
+            seconds = self._idle_for
+            if "keep-alive" in exchange.fields:
+                seconds = keep_for(exchange.fields["keep-alive"], seconds)
+            if self._closed or seconds <= 0:
+                connection.close()
+            else:
+                connection.idle_until = self._loop.time() + seconds
+                self._idle[connection] = None
+                if self._sweep_at is None:
+                    self._sweep_at = self._loop.call_later(self._idle_for, self._sweep)
+        self._end(exchange)
 
-    def _end(self, exchange: Exchange, error: Exception | None) -> None:
+    def _end(self, exchange: Exchange) -> None:
         """End one that has a connection, or a task that connects; others are not started yet."""
         if exchange not in self._under_way:
             return
         del self._under_way[exchange]
-        exchange.error, exchange.holder = error, None
+        exchange.holder = None
         self._free += 1
         if self._waiting:
             self._start_waiting()
         exchange.done(exchange)
+
+    def _fail(self, exchange: Exchange, error: Exception) -> None:
+        """End one with this error, unless it has ended."""
+        if exchange in self._under_way:
+            exchange.error = error
+            self._end(exchange)
 
     def _end_overdue(self) -> None:
         """End what is due. One timer serves all: it runs again when the next one will be due."""
@@ -236,18 +251,6 @@ class Pool:
             self._due_at = self._loop.call_at(following.due, self._end_overdue)
 
     # ---- idle connections -------------------------------------------------------------------
-
-    def _keep(self, connection: Connection, response: Response) -> None:
-        seconds = self._idle_for
-        if "keep-alive" in response.fields:
-            seconds = keep_for(response.fields["keep-alive"], seconds)
-        if self._closed or seconds <= 0:
-            connection.close()
-            return
-        connection.idle_until = self._loop.time() + seconds
-        self._idle[connection] = None
-        if self._sweep_at is None:
-            self._sweep_at = self._loop.call_later(self._idle_for, self._sweep)
 
     def _sweep(self) -> None:
         """Close connections that were idle for too long. One timer serves all of them."""
