@@ -78,6 +78,9 @@ _LEFT: Final = frozenset(
     }
 )
 
+#: Fields whose value is looked at here, or that are left.
+_DECIDING: Final = _LEFT | {"host", "content-length", "connection"}
+
 #: Fields that aiohttp refuses when they stand twice (RFC 9110 knows one value of each).
 _SINGLE: Final = {
     name: role
@@ -91,27 +94,37 @@ _SINGLE: Final = {
 }
 
 
-class _Line:
-    """A field line. role: 0 for one that decides nothing. length: that of a Content-Length.
+class _Line(NamedTuple):
+    """A field line. name: that of the field, in lower case.
 
-    name: that of the field, in lower case.
+    role: 0 for one that decides nothing. length: that of a Content-Length.
     """
 
-    __slots__ = ("field", "length", "name", "role")
+    field: tuple[str, str]
+    name: str
+    role: int
+    length: int = 0
 
-    def __init__(self, field: tuple[str, str], role: int, length: int = 0) -> None:
-        self.field = field
-        self.name = field[0].lower()
-        self.role = role
-        self.length = length
+
+#: A line that is not plain, or is not a field line.
+_NOT_PLAIN: Final = _Line(("", ""), "", _UNUSUAL)
 
 
 class _Lines(dict[bytes, _Line]):
     """The field lines that are remembered; any other is judged when it is asked for."""
 
     def __missing__(self, raw: bytes) -> _Line:
-        line = _judge(raw)
-        if line.name in _REMEMBERED and len(raw) <= _MAX_REMEMBERED:
+        match = _FIELD.fullmatch(raw)
+        if match is None:
+            return _NOT_PLAIN
+        value = match[2].strip(b" \t")
+        field = (match[1].decode("ascii"), value.decode("latin-1"))
+        name = field[0].lower()
+        role = _role(name, value) if name in _DECIDING else _SINGLE.get(name, 0)
+        length = int(value) if role == _LENGTH else 0
+        # As a tuple: its own constructor is a function of Python, and a proof is read each time.
+        line = tuple.__new__(_Line, (field, name, role, length))
+        if name in _REMEMBERED and len(raw) <= _MAX_REMEMBERED:
             if len(self) >= _MAX_LINES:
                 self.clear()
             self[raw] = line
@@ -187,19 +200,8 @@ def read_head(raw: bytes) -> Head | None:
     return tuple.__new__(Head, (*found, headers, length, keep, encoded))
 
 
-def _judge(raw: bytes) -> _Line:
-    """Return what a field line says; `_UNUSUAL` when it is not plain, or is not a field line."""
-    match = _FIELD.fullmatch(raw)
-    if match is None:
-        return _Line(("", ""), _UNUSUAL)
-    value = match[2].strip(b" \t")
-    field = (match[1].decode("ascii"), value.decode("latin-1"))
-    role = _role(field[0].lower(), value)
-    return _Line(field, role, int(value) if role == _LENGTH else 0)
-
-
 def _role(name: str, value: bytes) -> int:
-    """Return what a field decides, by its lower-case name."""
+    """Return what a field of `_DECIDING` decides, by its lower-case name."""
     match name:
         case "host":
             role = _HOST if HOST.fullmatch(value) else _UNUSUAL
@@ -211,7 +213,7 @@ def _role(name: str, value: bytes) -> int:
             codings = value.lower().split(b",")
             role = 0 if all(each.strip() == b"identity" for each in codings) else _ENCODED
         case _:
-            role = _UNUSUAL if name in _LEFT else _SINGLE.get(name, 0)
+            role = _UNUSUAL if name in _LEFT else 0
     return role
 
 

@@ -74,6 +74,8 @@ class Routes(Generic[E]):
         # Those whose route is the same for every method.
         self._static: dict[str, Route[E]] = {}
         self._prefixes: list[tuple[str, list[tuple[re.Pattern[str], Shaped]], E]] = []
+        # Requests below a prefix whose shape has no variable, by method and target.
+        self._below: dict[tuple[str, str], Route[E]] = {}
         for endpoint in endpoints:
             if any(shape.path for shape in endpoint.shapes):
                 patterns = [(_pattern(shape.path), shape) for shape in endpoint.shapes]
@@ -82,6 +84,12 @@ class Routes(Generic[E]):
                 self._by_method[endpoint.path] = endpoint
             else:
                 self._static[endpoint.path] = _route_of(endpoint, "", (), "")
+        # By the general way, which sees all endpoints.
+        for prefix, shapes, _ in self._prefixes:
+            for _, shape in shapes:
+                if "{" not in shape.path:
+                    target = prefix + shape.path
+                    self._below[shape.method, target] = self._find(shape.method, target)
 
     def find(self, head: RequestHead) -> Route[E]:
         """Return the route of this request, whatever its method.
@@ -89,23 +97,26 @@ class Routes(Generic[E]):
         Raises:
             Refusal: UNKNOWN_ENDPOINT, no endpoint has this path.
         """
-        usual = self._static.get(head.target)
+        usual = self._static.get(head.target) or self._below.get((head.method, head.target))
         if usual is not None:
             return usual
-        path = head.path
-        if "#" in head.target:
+        return self._find(head.method, head.target)
+
+    def _find(self, method: str, target: str) -> Route[E]:
+        path = target.partition("?")[0]
+        if "#" in target:
             # No sender sends a fragment (RFC 9110, section 7.1), and nothing of ours forwards one.
             raise Refusal(Reason.UNKNOWN_ENDPOINT)
         if (static := self._static.get(path)) is not None:
             return static
         if (exact := self._by_method.get(path)) is not None:
-            return _route_of(exact, "", exact.shapes, head.method)
+            return _route_of(exact, "", exact.shapes, method)
         for prefix, patterns, endpoint in self._prefixes:
             if path.startswith(prefix):
                 remainder = path[len(prefix) :]
                 shapes = [shape for pattern, shape in patterns if pattern.fullmatch(remainder)]
                 if shapes:
-                    return _route_of(endpoint, remainder, shapes, head.method)
+                    return _route_of(endpoint, remainder, shapes, method)
         raise Refusal(Reason.UNKNOWN_ENDPOINT)
 
     def prefix_endpoint(self, head: RequestHead) -> E | None:

@@ -463,7 +463,7 @@ async def test_a_proxied_delivery_is_answered_when_its_upstream_has_answered(
 
 #: Function calls of an accepted delivery in the fast lane, its spool answering at once: of Python,
 #: and of C.
-MAX_CALLS = {"midtrans": (53, 77), "midtrans-snap": (97, 110), "vipps": (85, 105)}
+MAX_CALLS = {"midtrans": (52, 77), "midtrans-snap": (75, 103), "vipps": (67, 103)}
 
 
 @pytest.mark.parametrize("sender", MAX_CALLS)

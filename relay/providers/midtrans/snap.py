@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from secrets import randbelow
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NoReturn
 
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
@@ -141,7 +141,9 @@ class _SnapInspector:
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         headers = delivery.head.headers
-        signed_at = _single(headers, TIMESTAMP, Reason.SIGNATURE_MISSING)
+        signed_at = headers.single(_KEYS[TIMESTAMP]) or _missing(
+            TIMESTAMP, Reason.SIGNATURE_MISSING
+        )
         if self._partner_id is not None:
             self._check_partner(self._partner_id, headers)
         secret, day = self._verify_signature(delivery, signed_at, on_signed)
@@ -170,7 +172,8 @@ class _SnapInspector:
 
     @staticmethod
     def _check_partner(partner_id: str, headers: Headers) -> None:
-        if _single(headers, PARTNER, Reason.SIGNATURE_MISSING) != partner_id:
+        found = headers.single(_KEYS[PARTNER]) or _missing(PARTNER, Reason.SIGNATURE_MISSING)
+        if found != partner_id:
             raise Refusal(Reason.SIGNATURE_MISMATCH, f"{PARTNER} is not partner_id")
 
     def _verify_signature(
@@ -179,7 +182,9 @@ class _SnapInspector:
         """Return the position of the key, None when unsigned, and the day of the signed time."""
         if self._rsa is None:
             return None, _parse_time(signed_at)[1]
-        signature = _single(delivery.head.headers, SIGNATURE, Reason.SIGNATURE_MISSING)
+        signature = delivery.head.headers.single(_KEYS[SIGNATURE]) or _missing(
+            SIGNATURE, Reason.SIGNATURE_MISSING
+        )
         # Reading the time costs nothing, a signature does.
         at, day = _parse_time(signed_at)
         refusal = None
@@ -224,15 +229,12 @@ def _string_to_sign(method: str, path: str, digest: str, signed_at: str) -> byte
         raise Refusal(Reason.SIGNATURE_MISMATCH, "something signed is not ASCII") from None
 
 
-def _single(headers: Headers, name: str, reason: Reason) -> str:
-    value = headers.single(_KEYS[name])
-    if value is None:
-        raise Refusal(reason, f"{name} is not there exactly once")
-    return value
+def _missing(name: str, reason: Reason) -> NoReturn:
+    raise Refusal(reason, f"{name} is not there exactly once")
 
 
 def _external_id(headers: Headers) -> str:
-    found = _single(headers, EXTERNAL, Reason.FIELD_INVALID)
+    found = headers.single(_KEYS[EXTERNAL]) or _missing(EXTERNAL, Reason.FIELD_INVALID)
     if not _ID.fullmatch(found):
         raise Refusal(Reason.FIELD_INVALID, f"{EXTERNAL} is not 1 to 64 printable characters")
     return found

@@ -19,7 +19,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from functools import lru_cache
 from hmac import compare_digest
 from hmac import digest as hmac_digest
-from typing import Final
+from typing import Any, Final, NoReturn
 from uuid import uuid4
 
 from relay.core import ids, strict_json
@@ -59,6 +59,7 @@ _RFC1123 = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{
 _AUTHORIZATION_KEY = "authorization"
 _SIGNED = ("body",)
 _NAMED = ("msn", "pspReference", "name", "reference")
+_TEXT_ALONE: Final = frozenset({str})
 _NOT_ASCII = "something signed is not ASCII"
 _WRITE_URL = "write the URL registered at Vipps, such as https://pay.example.com/vipps"
 
@@ -124,9 +125,10 @@ class _VippsInspector:
 
     def _verify_signature(self, verifier: Hmac, delivery: Delivery, on_signed: OnSigned) -> int:
         head = delivery.head
-        signed_at = _single(head.headers, _DATE)
-        content = _single(head.headers, _CONTENT)
-        signature = _signature(_single(head.headers, _AUTHORIZATION_KEY))
+        signed_at = head.headers.single(_DATE) or _missing(_DATE)
+        content = head.headers.single(_CONTENT) or _missing(_CONTENT)
+        authorization = head.headers.single(_AUTHORIZATION_KEY) or _missing(_AUTHORIZATION)
+        signature = _signature(authorization)
         url = self._url or received_url(head)
         signed = _signed_text(head.method, url, signed_at, content)
         message = signed.encode("utf-8", "backslashreplace")
@@ -145,12 +147,8 @@ class _VippsInspector:
         return position
 
 
-def _single(headers: Headers, name: str) -> str:
-    value = headers.single(name)
-    if value is None:
-        shown = _AUTHORIZATION if name == _AUTHORIZATION_KEY else name
-        raise Refusal(Reason.SIGNATURE_MISSING, f"{shown} is not there exactly once")
-    return value
+def _missing(name: str) -> NoReturn:
+    raise Refusal(Reason.SIGNATURE_MISSING, f"{name} is not there exactly once")
 
 
 def _signature(authorization: str) -> str:
@@ -195,7 +193,9 @@ def _parse_date(text: str) -> datetime:
 
 def _texts(message: JsonObject) -> list[str]:
     """Return the fields of `_NAMED`, empty where they are no text."""
-    values = map(message.get, _NAMED)
+    values: list[Any] = [*map(message.get, _NAMED)]
+    if _TEXT_ALONE.issuperset(map(type, values)):
+        return values
     return [value if isinstance(value, str) else "" for value in values]
 
 
