@@ -359,11 +359,11 @@ class Names:
         return found
 
     def order(self, upstream: int) -> int:
-        """Return whether this upstream is served in order."""
+        """Return whether this upstream is served in order, or up to where it can be."""
         return self._ordered.get(upstream, UNORDERED)
 
     def set_order(self, connection: apsw.Connection, upstream: int, ordered: int) -> None:
-        """Write down whether this upstream is served in order."""
+        """Write down what `order` returns."""
         connection.execute(_ORDER, (ordered, upstream))
         self._ordered[upstream] = ordered
 

@@ -16,22 +16,28 @@ from relay.spool.sqlite.events import Tables, fetch, numbers
 
 # ---- turning order on and off ---------------------------------------------------------------
 
-# Lanes written down by one claim at most.
-_LANE_STEP: Final = 10_000
+# How many destinations one claim looks at while lanes are written down, and moves at most when
+# order is not wanted any more: a few milliseconds, since what is to be stored waits for it.
+_LANE_STEP: Final = 500
+_BEHIND_STEP: Final = 500
 
-# What one claim moves at most when order is not wanted any more.
-_BEHIND_STEP: Final = 1000
-
-_UNLANED: Final = """
-SELECT queue.seq, head FROM queue JOIN events USING (seq)
-WHERE upstream = ?1 AND lane IS NULL
-UNION ALL
-SELECT inhand.seq, head FROM inhand JOIN events USING (seq)
-WHERE upstream = ?1 AND lane IS NULL
-LIMIT ?2
+# By number of the event: that stays when a destination moves within the queue.
+_STEP_END: Final = """
+SELECT count(*), max(seq) FROM (SELECT seq FROM queue WHERE seq > ? ORDER BY seq LIMIT ?)
 """
 
-_SET_LANE: Final = "UPDATE {table} SET lane = ? WHERE seq = ? AND upstream = ?"
+_UNLANED: Final = """
+SELECT queue.seq, head FROM queue INDEXED BY queue_event JOIN events USING (seq)
+WHERE queue.seq > ? AND queue.seq <= ? AND upstream = ? AND lane IS NULL
+"""
+
+_UNLANED_LEASED: Final = """
+SELECT inhand.seq, head FROM inhand JOIN events USING (seq) WHERE upstream = ? AND lane IS NULL
+"""
+
+_SET_LANE: Final = "UPDATE queue SET lane = ? WHERE seq = ? AND upstream = ?"
+
+_SET_LANE_LEASED: Final = "UPDATE inhand SET lane = ? WHERE seq = ? AND upstream = ?"
 
 _UNORDERED: Final = """
 UPDATE queue SET place = 0
@@ -46,26 +52,44 @@ _ANY_BEHIND: Final = "SELECT 1 FROM queue WHERE upstream = ? AND place = 2 LIMIT
 def set_order(connection: apsw.Connection, shared: Tables, upstream: int, *, ordered: bool) -> bool:
     """Write down whether this upstream is served in order; return False while that takes longer.
 
-    What was stored before has no lanes yet: they are made here, so many in each call.
+    What was stored before has no lanes yet. They are made here: of what is leased at once, of what
+    is queued from the first event to the last, so many in each call.
     """
-    before = shared.names.order(upstream)
+    names = shared.names
+    before = names.order(upstream)
     if not ordered:
         if before != events.UNORDERED:
-            shared.names.set_order(connection, upstream, events.UNORDERED)
+            names.set_order(connection, upstream, events.UNORDERED)
         if fetch(connection, _ANY_BEHIND, (upstream,)):
             connection.execute(_UNORDERED, (upstream, _BEHIND_STEP))
         return True
     if before == events.ORDERED:
         return True
-    rows = fetch(connection, _UNLANED, (upstream, _LANE_STEP))
-    made = [(_lane(shared, head), seq, upstream) for seq, head in rows]
-    if made:
-        for table in ("queue", "inhand"):
-            connection.executemany(_SET_LANE.format(table=table), made)
-    complete = len(rows) < _LANE_STEP
-    state = events.ORDERED if complete else events.BECOMING_ORDERED
-    shared.names.set_order(connection, upstream, state)
+    if before == events.UNORDERED:
+        before = events.BECOMING_ORDERED
+        leased = fetch(connection, _UNLANED_LEASED, (upstream,))
+        _set_lanes(connection, shared, _SET_LANE_LEASED, upstream, leased)
+    start = before - events.BECOMING_ORDERED
+    [(number, end)] = fetch(connection, _STEP_END, (start, _LANE_STEP))
+    if number:
+        rows = fetch(connection, _UNLANED, (start, end, upstream))
+        _set_lanes(connection, shared, _SET_LANE, upstream, rows)
+    complete: bool = number < _LANE_STEP
+    state = events.ORDERED if complete else events.BECOMING_ORDERED + end
+    names.set_order(connection, upstream, state)
     return complete
+
+
+def _set_lanes(
+    connection: apsw.Connection,
+    shared: Tables,
+    statement: str,
+    upstream: int,
+    rows: Sequence[events.Row],
+) -> None:
+    if rows:
+        made = [(_lane(shared, head), seq, upstream) for seq, head in rows]
+        connection.executemany(statement, made)
 
 
 def lane_of(shared: Tables, upstream: int, head: bytes) -> int | None:

@@ -54,15 +54,30 @@ def test_turning_order_on_gives_everything_its_lane(abc: apsw.Connection, shared
 def test_turning_order_on_goes_in_steps(
     abc: apsw.Connection, shared: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "_LANE_STEP", 2)
+    monkeypatch.setattr(lanes, "_LANE_STEP", 3)
     first = claim(abc, shared, ordered=True)
     assert (first.leases, first.next_due) == ((), RECEIVED)
     shared.names.refresh(abc)
-    assert shared.names.order(2) == events.BECOMING_ORDERED
+    assert shared.names.order(2) == events.BECOMING_ORDERED + 3
     # What is stored meanwhile has its lane at once.
     put(abc, shared, verified(key="d", event_id="d", subject="tx"))
     assert [lease.event.id for lease in claim(abc, shared, ordered=True).leases] == ["a"]
     assert places(abc) == dict.fromkeys((2, 3, 4), events.BEHIND)
+
+
+def test_what_moves_meanwhile_gets_its_lane(
+    abc: apsw.Connection, shared: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry that falls due, and a lease that ends, while lanes are being written down."""
+    monkeypatch.setattr(lanes, "_LANE_STEP", 1)
+    first, second = claim(abc, shared, limit=2).leases
+    settle(abc, shared, [second], RetryAt(RECEIVED + LEASE))
+    claim(abc, shared, ordered=True)
+    settle(abc, shared, [first], RetryAt(RECEIVED + LEASE))
+    later = RECEIVED + 2 * LEASE
+    assert claim(abc, shared, at=later, ordered=True).leases == ()
+    assert [lease.event.id for lease in claim(abc, shared, at=later, ordered=True).leases] == ["a"]
+    assert events.fetch(abc, "SELECT count(*) FROM queue WHERE lane IS NULL") == [(0,)]
 
 
 def test_turning_order_off_lets_everything_go(abc: apsw.Connection, shared: Tables) -> None:
@@ -84,4 +99,5 @@ def test_no_lane_is_found_by_reading_a_whole_table(abc: apsw.Connection, shared:
     leases = claim(abc, shared, ordered=True).leases
     steps = plans(abc, lambda each: settle(each, shared, leases, Done()))
     steps += plans(abc, lambda each: claim(each, shared, ordered=False))
+    steps += plans(abc, lambda each: claim(each, shared, ordered=True))
     assert scans(steps) == []

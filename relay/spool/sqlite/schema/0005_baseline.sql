@@ -12,7 +12,8 @@ INSERT INTO salt VALUES (1, randomblob(32));
 CREATE TABLE names (
     id      INTEGER PRIMARY KEY,
     name    TEXT    NOT NULL UNIQUE,
-    -- Of an upstream: 0 not in order, 1 in order, 2 to be in order once its lanes are written down.
+    -- Of an upstream: 0 not in order, 1 in order; above, its lanes are being written down: it is
+    -- two more than the event up to which they are.
     ordered INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
