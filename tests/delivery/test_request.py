@@ -268,6 +268,7 @@ _LEASES = st.builds(
                 lambda pairs: Headers(tuple(pairs))
             ),
             client=st.sampled_from([EVENT.client, IPv6Address("2001:db8::1")]),
+            received_at=st.timedeltas(timedelta(-20_000), timedelta(50_000)).map(NOW.__add__),
             signed=st.sampled_from([(), ("body",), ("order_id", "status_code")]),
             conflicts_with=st.sampled_from([None, None, "evt_0", "evt\n"]),
             out_of_order=st.booleans(),
