@@ -186,6 +186,9 @@ class AttemptRecord:
         `passed` for a forwarded delivery, which is not retried.
     duration: seconds of the attempt. delay: seconds from receipt to delivery; None unless
         delivered.
+    queued: seconds from when the event was stored, or requeued, to its first attempt; None for
+        later ones. settling: seconds from the end of the attempt until that was written down. Both
+        None for a forwarded delivery.
     """
 
     event_id: str
@@ -200,6 +203,8 @@ class AttemptRecord:
     due: datetime | None
     duration: float
     delay: float | None
+    queued: float | None = None
+    settling: float | None = None
 
 
 def event_of(

@@ -332,25 +332,30 @@ class AttemptRunner:
             for each in batch:
                 self._run(self._settle_later(each, recorded))
             return
-        now = self._clock.now()
+        now, steady = self._clock.now(), self._clock.steady()
         for each, is_recorded in zip(batch, recorded, strict=True):
-            self._report(each, is_recorded, now)
+            self._report(each, is_recorded, now, steady)
 
-    def _report(self, attempt: Attempt, recorded: bool, now: datetime) -> None:
-        event, settlement = attempt.lease.event, attempt.settlement
+    def _report(self, attempt: Attempt, recorded: bool, now: datetime, steady: datetime) -> None:
+        """Report a settled attempt; `now` and `steady` are the present time by both clocks."""
+        lease, event, settlement = attempt.lease, attempt.lease.event, attempt.settlement
         decision, outcome = settlement.decision, settlement.outcome
         due = decision.due if recorded and isinstance(decision, RetryAt) else None
         delay = None
         if outcome.name == "delivered":
             # The wall clock may have been set back meanwhile.
             delay = max(0.0, (now - event.received_at).total_seconds())
+        queued = None
+        if lease.round_attempt == 1:
+            queued = max(0.0, (attempt.began - lease.round_started_at).total_seconds())
+        settling = (steady - attempt.began).total_seconds() - attempt.duration
         self._observer.attempted(
             AttemptRecord(
                 event.id,
                 event.endpoint,
                 event.provider,
                 event.upstream,
-                attempt.lease.attempt,
+                lease.attempt,
                 outcome.name,
                 outcome.status,
                 outcome.cause,
@@ -358,6 +363,8 @@ class AttemptRunner:
                 due,
                 attempt.duration,
                 delay,
+                queued,
+                max(0.0, settling),
             )
         )
         attempt.on_settled(recorded and due is None)
@@ -370,7 +377,7 @@ class AttemptRunner:
         settle = partial(self._spool.settle, attempt.lease, ended.decision, ended.outcome)
         try:
             recorded = await self._write(attempt.lease, settle, fault)
-            self._report(attempt, recorded, self._clock.now())
+            self._report(attempt, recorded, self._clock.now(), self._clock.steady())
         except Exception as unforeseen:  # noqa: BLE001 - it is due again when the lease has expired
             self._observer.dispatch_error(self._upstream.name, attempt.lease.event.id, unforeseen)
             attempt.on_settled(False)

@@ -14,7 +14,7 @@ from relay.core.errors import Problem, Reason, RelayError
 from relay.core.event import AttemptRecord
 from relay.core.request import Address, Verdict
 from relay.telemetry.log import Log
-from relay.telemetry.metrics import Metrics, Snapshot
+from relay.telemetry.metrics import Metrics, Snapshot, count_stages
 
 
 class DeliveryRecord:
@@ -151,11 +151,11 @@ class Telemetry:
         if endpoint:
             metrics.request_time.observe(record.duration, endpoint)
         if record.verified_at:
-            metrics.count_stages(
-                record.read_at - record.started,
-                record.verified_at - record.read_at,
-                record.started + record.duration - record.verified_at,
-                stored=verdict is not Verdict.PASSED,
+            store = record.started + record.duration - record.verified_at
+            count_stages(
+                (metrics.read, record.read_at - record.started),
+                (metrics.verify, record.verified_at - record.read_at),
+                (metrics.store, None if verdict is Verdict.PASSED else store),
             )
         if verdict in _GOOD:
             metrics.last_delivery.series[endpoint] = record.received_at
@@ -170,10 +170,15 @@ class Telemetry:
 
     def attempted(self, attempted: AttemptRecord) -> None:
         """One attempt has ended, or its event was not confirmed and nothing was sent."""
-        if attempted.outcome != "unconfirmed":
-            self._metrics.attempts.series[attempted.upstream, attempted.outcome] += 1
-            self._metrics.attempt_time.observe(attempted.duration, attempted.upstream)
-            self._metrics.send.add(attempted.duration)
+        metrics, sent = self._metrics, attempted.outcome != "unconfirmed"
+        if sent:
+            metrics.attempts.series[attempted.upstream, attempted.outcome] += 1
+            metrics.attempt_time.observe(attempted.duration, attempted.upstream)
+        count_stages(
+            (metrics.queue, attempted.queued),
+            (metrics.send, attempted.duration if sent else None),
+            (metrics.settle, attempted.settling),
+        )
         if attempted.delay is not None:
             self._metrics.delivery_delay.observe(attempted.delay, attempted.upstream)
         if attempted.decision == "dead":

@@ -90,17 +90,26 @@ class Timestamp(_LabelledMetric):
 class Distribution:
     """One series of a histogram: a count for each bucket, and the sum of the values."""
 
-    __slots__ = ("_bounds", "counts", "total")
+    __slots__ = ("counts", "total")
 
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
+    def __init__(self, bounds: int) -> None:
+        self.counts = [0] * (bounds + 1)
         self.total = 0.0
 
-    def add(self, value: float) -> None:
-        """Add one value."""
-        self.counts[bisect_left(self._bounds, value)] += 1
-        self.total += value
+
+#: Upper bounds, in seconds.
+_STAGE_BUCKETS = (
+    *(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0),
+)
+
+
+def count_stages(*stages: tuple[Distribution, float | None]) -> None:
+    """Add to each stage (`Metrics.stages`) the seconds that it took; None where there was none."""
+    for stage, seconds in stages:
+        if seconds is not None:
+            stage.counts[bisect_left(_STAGE_BUCKETS, seconds)] += 1
+            stage.total += seconds
 
 
 class Histogram(_LabelledMetric):
@@ -117,7 +126,7 @@ class Histogram(_LabelledMetric):
     def init(self, *labels: str | int) -> None:
         """Initialise a series without values, unless it exists."""
         if labels not in self._series:
-            self._series[labels] = Distribution(self._bounds)
+            self._series[labels] = Distribution(len(self._bounds))
 
     def observe(self, value: float, *labels: str | int) -> None:
         """Add one value to a series."""
@@ -128,7 +137,7 @@ class Histogram(_LabelledMetric):
         series.total += value
 
     def series(self, *labels: str | int) -> Distribution:
-        """Return a series, to add values to it without looking it up."""
+        """Return a series, for `count_stages`."""
         self.init(*labels)
         return self._series[labels]
 
@@ -150,10 +159,6 @@ _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _DELAY_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0)
 
-_STAGE_BUCKETS = (
-    *(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
-    *(0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0),
-)
 
 CONFIRMATIONS = ("confirmed", "contradicted", "not_found", "limited", "error")
 
@@ -256,13 +261,6 @@ class Metrics:
             for outcome in ("delivered", "rejected", "unreachable"):
                 self.attempts.init(upstream, outcome)
             self.dead_letters.init(upstream)
-
-    def count_stages(self, read: float, verify: float, store: float, *, stored: bool) -> None:
-        """Add the seconds of the stages up to the answer; `store` where that was for storing."""
-        for stage, seconds in ((self.read, read), (self.verify, verify), (self.store, store)):
-            if stored or stage is not self.store:
-                stage.counts[bisect_left(_STAGE_BUCKETS, seconds)] += 1
-                stage.total += seconds
 
     def exposition(self, snapshot: "Snapshot") -> bytes:
         """Return every metric in the Prometheus text format, with these gauges."""

@@ -137,6 +137,8 @@ async def test_a_delivered_event_is_told_whole(bench: Bench) -> None:
         due=None,
         duration=2.0,
         delay=2.0,
+        queued=0.0,
+        settling=0.0,
     )
     assert (await bench.record()).status is Status.DELIVERED
 

@@ -112,6 +112,17 @@ def test_what_is_passed_on_is_not_stored_and_what_is_not_verified_has_no_stages(
     }
 
 
+def test_the_time_of_an_attempt_is_told_by_stage(watched: Watched) -> None:
+    watched.telemetry.attempted(attempted(duration=0.5, queued=0.25, settling=0.125))
+    watched.telemetry.attempted(attempted(duration=1.5, settling=0.5))
+    watched.telemetry.attempted(attempted(outcome="unconfirmed", decision="held", delay=None))
+    assert {name: told for name, told in stages(watched).items() if told[0]} == {
+        "queue": (1, 0.25),
+        "send": (2, 2.0),
+        "settle": (2, 0.625),
+    }
+
+
 def test_a_refusal_is_counted_by_reason(watched: Watched) -> None:
     watched.telemetry.received(record(Verdict.REFUSED, reason=Reason.BODY_MALFORMED))
     assert watched.value('refusals_total{endpoint="midtrans",reason="body_malformed"}') == 1
