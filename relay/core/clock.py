@@ -11,7 +11,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -84,3 +84,10 @@ class SystemClock:
 def _since_boot() -> float:
     """Return seconds that all processes of a machine count alike, its sleep included on Linux."""
     return time.clock_gettime(_SINCE_BOOT)
+
+
+# A request outward and a line of the log spell a time each, and `isoformat` takes a microsecond.
+@lru_cache(maxsize=64)
+def spelled_second(timestamp: int) -> str:
+    """Return a second since 1970 in UTC, as in `2026-01-05T12:00:00`."""
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%S")

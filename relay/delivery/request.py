@@ -6,10 +6,11 @@ nor anywhere else.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
+from relay.core.clock import spelled_second
 from relay.core.event import Lease
 from relay.core.request import Address, Headers, VerifiedDelivery
 from relay.delivery.http import BODILESS_METHODS, Origin
@@ -195,7 +196,7 @@ class RequestWriter:
         if _LINE_END.search(f"{event_id}{client}"):
             raise ValueError("an id or an address of this event holds a line break")
         client_line = f"\r\nRelay-Client-Address: {client}" if client else ""
-        second = _second(int(received_at.timestamp() // 1))
+        second = spelled_second(int(received_at.timestamp() // 1))
         # What `_encoded_key` would return of most keys, in a fraction of the time.
         usual = _USUAL_KEY.fullmatch(key)
         length = f"\r\nContent-Length: {len(body)}"
@@ -252,12 +253,6 @@ def _marks(lease: Lease) -> str:
 @lru_cache(maxsize=1024)
 def _text_of(client: Address) -> str:
     return str(client)
-
-
-# `isoformat` costs as much as the rest of the request, and many are received in one second.
-@lru_cache(maxsize=64)
-def _second(timestamp: int) -> str:
-    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 # An endpoint keeps a handful of fields, and the same ones each time.

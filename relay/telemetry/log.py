@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final, TypeVar
 
 import orjson
 
-from relay.core.clock import Clock
+from relay.core.clock import Clock, spelled_second
 from relay.core.errors import RelayError
 
 #: Seconds in which a batch of lines gathers.
@@ -182,9 +182,11 @@ def _line(
     event: str,
     fields: Mapping[str, object],
 ) -> bytes:
-    time = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    present = {key: value for key, value in fields.items() if value is not None}
-    return render({"time": time, "level": level, "event": event, **present})
+    second = spelled_second(int(at.timestamp() // 1))
+    time = f"{second}.{at.microsecond // 1000:03d}Z"
+    line: dict[str, object] = {"time": time, "level": level, "event": event}
+    line |= {key: value for key, value in fields.items() if value is not None}
+    return render(line)
 
 
 class LibraryLogs(logging.Handler):

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from relay.core.clock import Clock, Epoch, SystemClock
+from relay.core.clock import Clock, Epoch, SystemClock, spelled_second
 from tests.harness.clock import ManualClock
 
 
@@ -63,3 +63,9 @@ def test_two_processes_can_have_one_steady_time(make: Callable[[], Clock]) -> No
     assert ours.epoch() == theirs.epoch() == off
     assert abs(theirs.steady() - ours.steady()) < timedelta(hours=1)
     assert timedelta(hours=23) < ours.now() - ours.steady() < timedelta(hours=25)
+
+
+@pytest.mark.parametrize("timestamp", [0, 1, 951_782_399, 1_767_616_200, 4_102_444_799])
+def test_a_second_is_spelled_as_isoformat_does(timestamp: int) -> None:
+    moment = datetime.fromtimestamp(timestamp, UTC)
+    assert spelled_second(timestamp) == moment.isoformat().removesuffix("+00:00")
