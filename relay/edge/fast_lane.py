@@ -269,7 +269,7 @@ class LaneRequest:
     def end(self, error: Exception | None) -> None:
         """Count, log and answer it; what went wrong in answering as a mistake of ours."""
         lane, admission = self._lane, self.admission
-        keep = self.keep and not lane.stopping
+        peer, keep = admission.head.peer, self.keep and not lane.stopping
         lane.under_way.discard(self)
         if error is not None:
             admission.ack = None
@@ -277,7 +277,7 @@ class LaneRequest:
         ack = admission.ack
         if error is not None:
             # As the other lane does: it closes.
-            ack, keep = lane.errors.fault(admission.head.peer, error), False
+            ack, keep = lane.errors.fault(peer, error), False
         self.connection.leave_lane(ack, keep=keep)
         if lane.drained is not None and not lane.under_way and not lane.drained.done():
             lane.drained.set_result(None)

@@ -263,8 +263,9 @@ class Ingest:
                     waiter.set_result(None)
         if admission.ack is not None:
             admission.status = admission.ack.status
-            # Its log line may have to wait, and needs no body.
+            # Its log line may have to wait, and needs neither head nor body.
             admission.body = b""
+            del admission.head
             self._telemetry.received(admission)
 
     async def idle(self) -> None:

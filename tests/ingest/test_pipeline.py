@@ -221,6 +221,17 @@ async def test_the_clock_is_read_at_the_head_behind_the_body_and_at_the_answer(
     assert clock.reads == {("relay.ingest.pipeline", "monotonic"): 3}
 
 
+async def test_a_log_line_that_waits_keeps_no_request(bench: Bench) -> None:
+    ingest = bench.ingest(bench.endpoint())
+    admission = ingest.admit(head())
+    event = ingest.accept(admission, body(), admission.started)
+    assert event is not None
+    await ingest.complete(admission, event)
+    ingest.finish(admission)
+    assert admission.body == b""
+    assert not hasattr(admission, "head")
+
+
 async def test_times_of_a_delivery_are_the_receipts_carried_on(bench: Bench) -> None:
     clock, inspector = ManualClock(), Listening()
     received = replace(head(), received_at=clock.now() - timedelta(hours=1))
