@@ -43,7 +43,6 @@ _MAX_PAUSE = 5.0
 
 _MICROSECOND = timedelta(microseconds=1)
 
-_DONE = Done()
 _DECISIONS = {Done: "done", RetryAt: "retry", Dead: "dead", Held: "held"}
 
 _NEUTRAL_CAUSES = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
@@ -285,12 +284,15 @@ class AttemptRunner:
                 self._run(self._postpone(attempt, outcome, now))
             else:
                 if isinstance(outcome, Delivered):
-                    # As `decide` says; most attempts end so.
+                    # Most attempts end so.
                     self._breaker.record_success()
-                    decision: Decision = _DONE
                 else:
                     self._update_breaker(lease.event.id, outcome, now)
-                    decision = self._decide(outcome, lease, now)
+                decision: Decision
+                if isinstance(outcome, Unreachable) and outcome.cause == Cause.SHUTDOWN:
+                    decision = RetryAt(now)
+                else:
+                    decision = decide(outcome, lease, now, self._upstream.retry, self._dice)
                 took = (now - attempt.began) // _MICROSECOND
                 attempt.duration = took / 1_000_000
                 attempt.settlement = Settlement(lease, decision, outcome, took)
@@ -311,11 +313,6 @@ class AttemptRunner:
             self._breaker.ignore(event_id)
         else:
             self._breaker.record_failure(event_id, now.timestamp())
-
-    def _decide(self, outcome: AttemptResult, lease: Lease, now: datetime) -> Decision:
-        if isinstance(outcome, Unreachable) and outcome.cause == Cause.SHUTDOWN:
-            return RetryAt(now)
-        return decide(outcome, lease, now, self._upstream.retry, self._dice)
 
     # ---- settling -------------------------------------------------------------------------------
 
