@@ -289,7 +289,7 @@ class AttemptRunner:
                 else:
                     self._update_breaker(lease.event.id, outcome, now)
                 decision: Decision
-                if isinstance(outcome, Unreachable) and outcome.cause == Cause.SHUTDOWN:
+                if outcome.cause == Cause.SHUTDOWN and isinstance(outcome, Unreachable):
                     decision = RetryAt(now)
                 else:
                     decision = decide(outcome, lease, now, self._upstream.retry, self._dice)
