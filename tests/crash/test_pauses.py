@@ -82,6 +82,21 @@ async def _is_told(life: Life, number: int, **fields: object) -> None:
     ), f"{len(life.having(event='attempt', **fields))} of {number} {fields}"
 
 
+async def _succeeds_once(life: Life, other: Life) -> int:
+    """Send one event at a time until this life has delivered one; return how many."""
+
+    def done(*lives: Life) -> int:
+        return sum(len(each.having(event="attempt", decision="done")) for each in lives)
+
+    sent, before, of_both = 0, done(life), done(life, other)
+    while done(life) == before:
+        assert sent < _MOST, "somebody else gets them all"
+        await accepted(life.public[0], midtrans_body())
+        sent += 1
+        assert await wait_until(lambda: done(life, other) == of_both + sent, _PATIENCE)
+    return sent
+
+
 async def _pauses(
     times: int, tmp_path: Path, proxy: FaultProxy, program: Sequence[str] = SHORT_LEASES
 ) -> None:
@@ -90,23 +105,26 @@ async def _pauses(
         relays.next(program=program) as paused,
         relays.next(role="dispatch", program=program) as other,
     ):
-        sent = 0
+        sent = own = 0
         for number in range(1, times + 1):
             spell = Spell(life=1)
             proxy.choose = spell.choose
             sent += await _has_in_hand(paused, proxy)
             paused.send(signal.SIGSTOP)
             # What it has in hand, the other gets when the leases have run out.
-            await _is_told(other, sent, decision="done")
+            await _is_told(other, sent - own, decision="done")
             spell.broken.set()
             paused.send(signal.SIGCONT)
             await _is_told(paused, number * _AT_ONCE, decision="lost")
+            # After too many failures in a row it would leave the upstream alone.
+            sent += await _succeeds_once(paused, other)
+            own += 1
         await check_consistency(other, relays)
         await check_consistency(paused, relays)
         assert await other.end() == 0
         # And it is as good as ever.
         await accepted(paused.public[0], midtrans_body())
-        await _is_told(paused, 1, decision="done")
+        await _is_told(paused, own + 1, decision="done")
         audit = await check_consistency(paused, relays)
         assert await paused.end() == 0
         assert paused.having(event="attempt", decision="retry") == []
