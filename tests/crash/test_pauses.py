@@ -88,12 +88,15 @@ async def _succeeds_once(life: Life, other: Life) -> int:
     def done(*lives: Life) -> int:
         return sum(len(each.having(event="attempt", decision="done")) for each in lives)
 
+    async def all_done(number: int) -> bool:
+        return await wait_until(lambda: done(life, other) == number, _PATIENCE)
+
     sent, before, of_both = 0, done(life), done(life, other)
     while done(life) == before:
         assert sent < _MOST, "somebody else gets them all"
         await accepted(life.public[0], midtrans_body())
         sent += 1
-        assert await wait_until(lambda: done(life, other) == of_both + sent, _PATIENCE)
+        assert await all_done(of_both + sent)
     return sent
 
 
