@@ -63,7 +63,9 @@ async def called_back(start: Callable[[Callable[[T], None]], Cancel]) -> T:
     try:
         return await result
     except asyncio.CancelledError:
-        cancel()
+        # One that has called back has ended, and the task is cancelled before it runs again.
+        if result.cancelled():
+            cancel()
         raise
 
 

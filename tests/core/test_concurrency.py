@@ -2,10 +2,11 @@ import asyncio
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 
-from relay.core.concurrency import SwitchInterval, run_in_daemon_thread
+from relay.core.concurrency import SwitchInterval, called_back, run_in_daemon_thread
 
 
 async def test_what_is_done_apart_comes_back() -> None:
@@ -35,6 +36,26 @@ async def test_what_comes_back_too_late_is_nothing_to_anybody() -> None:
     # What it told the loop has been heard by now.
     await asyncio.sleep(0)
     assert task.cancelled()
+
+
+@pytest.mark.parametrize("ended", [True, False])
+async def test_what_has_called_back_is_not_cancelled_any_more(ended: bool) -> None:
+    calls: list[Callable[[str], None]] = []
+    cancelled: list[str] = []
+
+    def start(call_back: Callable[[str], None]) -> Callable[[], None]:
+        calls.append(call_back)
+        return lambda: cancelled.append("cancelled")
+
+    task = asyncio.ensure_future(called_back(start))
+    await asyncio.sleep(0)
+    if ended:
+        calls[0]("done")
+    # In the same iteration of the loop: the task has not seen the result yet.
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert cancelled == ([] if ended else ["cancelled"])
 
 
 def test_the_process_ends_while_nobody_answers() -> None:

@@ -190,6 +190,25 @@ class Faulty:
         raise KeyError(delivery.event_id)
 
 
+async def test_one_that_is_cut_short_as_its_answer_comes_is_told_once() -> None:
+    answers: list[Callable[[ProxyResponse], None]] = []
+
+    class Sender:
+        def forward(self, _: VerifiedDelivery, done: Callable[[ProxyResponse], None]) -> Cancel:
+            answers.append(done)
+            return lambda: None
+
+    made = bench(Sender())
+    task = asyncio.ensure_future(made.proxy_forwarder.forward(verified()))
+    await asyncio.sleep(0)
+    answers[0](ProxyResponse(Delivered(200), Ack(200)))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [each.outcome for each in made.noted] == [Delivered(200)]
+    assert [each.outcome for each in made.observer.attempts] == ["delivered"]
+
+
 async def test_our_own_mistake_is_no_answer_and_is_told() -> None:
     way = bench(Faulty(), concurrency=1)
     for _ in range(3):
