@@ -77,14 +77,14 @@ class WriteBehind(Generic[T]):
 
     def add(self, item: T) -> None:
         """Buffer an item; it is lost without room for it. Neither raises nor waits."""
+        if not self._buffer:
+            # Behind others, it is seen when they are written. A loss, too, ends with a window.
+            self._changed.set()
         size = self._sink.size(item)
         if size > self._free:
             self._sink.lost(item, "too much waits to be written")
             return
         self._free -= size
-        if not self._buffer:
-            # Behind others, it is seen when they are written.
-            self._changed.set()
         self._buffer.append(item)
 
     async def run(self) -> None:

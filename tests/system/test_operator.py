@@ -48,6 +48,7 @@ METRICS = {
     "spool_events",
     "spool_free_bytes",
     "spool_oldest_pending_seconds",
+    "stage_seconds",
     "would_refuse_total",
 }
 
