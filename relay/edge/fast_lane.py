@@ -274,7 +274,8 @@ class LaneRequest:
         if error is not None:
             admission.ack = None
         self.ingest.finish(admission)
-        ack = admission.ack
+        # Its log line may have to wait, and an upstream's answer may be long.
+        ack, admission.ack = admission.ack, None
         if error is not None:
             # As the other lane does: it closes.
             ack, keep = lane.errors.fault(peer, error), False

@@ -349,8 +349,10 @@ class Edge:
                 await self._receive_body(ingest, admission, request)
         finally:
             ingest.finish(admission)
-        assert admission.ack is not None  # noqa: S101 - each step answers, or leads to the next
-        return admission.ack
+        # Its log line may have to wait, and an upstream's answer may be long.
+        ack, admission.ack = admission.ack, None
+        assert ack is not None  # noqa: S101 - each step answers, or leads to the next
+        return ack
 
     async def _receive_body(
         self, ingest: Ingest, admission: Admission, request: BaseRequest

@@ -1,6 +1,7 @@
 """Both lanes decide alike: the same bytes have the same answers, rows and log lines in each."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import partial
 from io import BytesIO
 from ipaddress import ip_address
 from random import Random
+from weakref import ref
 
 import pytest
 from hypothesis import given
@@ -458,6 +460,41 @@ async def test_a_proxied_delivery_is_answered_when_its_upstream_has_answered(
     assert answers == [b"422", b"502"]
     assert [line["verdict"] for line in lane.lines()] == ["passed", "unavailable"]
     assert cancelled == ["evt_new"]
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_a_log_line_that_waits_keeps_no_answer_of_an_upstream(fast: bool) -> None:
+    class Answer(Ack):
+        """One that can be referred to weakly."""
+
+    class Waiting(LogWriter):
+        def __init__(self) -> None:
+            self.lines: list[object] = []
+
+        def write(self, line: object) -> None:
+            self.lines.append(line)
+
+    known: list[ref[Answer]] = []
+
+    def forward(_: VerifiedDelivery, done: Callable[[ProxyResponse], None]) -> Callable[[], None]:
+        answer = Answer(422, b"no", "text/plain")
+        known.append(ref(answer))
+        response = ProxyResponse(Rejected(422), answer)
+        return asyncio.get_running_loop().call_soon(done, response).cancel
+
+    writer = Waiting()
+    lane = Lane(ManualClock(AT), fast_lane=fast, forward=forward, writer=writer)
+    await lane.start()
+    lane.serve([endpoint(proxied=True)])
+    protocol, end = await lane.connect()
+    protocol.data_received(genuine_request())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await lane.stop()
+    assert b"422" in end.written
+    assert len(writer.lines) == 1
+    gc.collect()
+    assert [each() for each in known] == [None]
 
 
 # ---- what a delivery costs ------------------------------------------------------------------
