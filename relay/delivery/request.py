@@ -224,8 +224,7 @@ class RequestWriter:
         return start
 
 
-# Most senders send the same few fields each time.
-@lru_cache(maxsize=256)
+# Not remembered as a whole: a field may hold a proof.
 def _sender_lines(fields: tuple[tuple[str, str], ...]) -> str:
     return "".join(
         [

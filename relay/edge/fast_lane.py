@@ -330,6 +330,7 @@ class FastLane:
             ingest.finish(admission)
             return False
         request = LaneRequest(self, ingest, connection, admission, keep)
+        fault: Exception | None = None
         try:
             if admission.ack is None:
                 if encoded or length > self._body.size:
@@ -340,9 +341,8 @@ class FastLane:
                         self._start(request, event)
                         return True
         except Exception as error:  # noqa: BLE001 - the sender must be answered all the same
-            request.end(error)
-        else:
-            request.end(None)
+            fault = error
+        request.end(fault)
         return True
 
     def expire(self, request: LaneRequest) -> None:
