@@ -18,6 +18,8 @@ from tests.harness.wire import request
 _CONNECTIONS: Final = 800
 #: Seconds that a body may take: they end in the middle of a slice.
 _BODY_TIMEOUT: Final = 2
+#: Seconds in which the relay has read what was sent, and waits.
+_READ_TIME: Final = 0.5
 _HALF_SENT: Final = request("POST", messages.PATH, [("Content-Length", "1000")], b"{")
 
 
@@ -47,6 +49,8 @@ def stalled(run: Run, directory: Path, only: str) -> Iterator[Action | Memory]:
                 ]
                 for each in senders:
                     each.sendall(_HALF_SENT)
+                # That so many came in one moment is not what is looked at: they have been read.
+                time.sleep(_READ_TIME)
                 seen = run.slice(program, lambda: _wait(run))
                 ended.append(sum(_answer(each).startswith(b"HTTP/1.1 408") for each in senders))
             run.note(action, turn, calm, *seen)
