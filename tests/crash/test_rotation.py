@@ -118,7 +118,8 @@ async def test_a_rotation_loses_no_connection(
         assert b"relay_certificate_expiry_timestamp_seconds{" in metrics
         assert await node.end() == 0
         # Log lines come some time after what they tell; here all are.
-        assert len(node.having(event="certificate_renewed")) == times
+        # A look between the two files of a pair may find it whole, and changed once more after.
+        assert len(node.having(event="certificate_renewed")) >= times
         assert len(node.having(event="certificate_kept")) >= halves
         assert node.noise == []
     tell(rotations=times, connections=senders.connections, acknowledged=senders.acknowledged)
