@@ -306,8 +306,10 @@ class AttemptRunner:
             asyncio.get_running_loop().call_soon(attempt.on_settled, False)
         attempt.on_answered()
 
-    def _update_breaker(self, event_id: str, outcome: AttemptResult, now: datetime) -> None:
-        if isinstance(outcome, Delivered | Rejected):
+    def _update_breaker(
+        self, event_id: str, outcome: Rejected | Unreachable | Unconfirmed, now: datetime
+    ) -> None:
+        if isinstance(outcome, Rejected):
             self._breaker.record_success()
         elif isinstance(outcome, Unconfirmed) or outcome.cause in _NEUTRAL_CAUSES:
             self._breaker.ignore(event_id)

@@ -180,9 +180,9 @@ class Telemetry:
             (metrics.settle, attempted.settling),
         )
         if attempted.delay is not None:
-            self._metrics.delivery_delay.observe(attempted.delay, attempted.upstream)
+            metrics.delivery_delay.observe(attempted.delay, attempted.upstream)
         if attempted.decision == "dead":
-            self._metrics.dead_letters.inc(attempted.upstream)
+            metrics.dead_letters.inc(attempted.upstream)
         # A person has to look at what is held.
         level = "error" if attempted.decision == "held" else "info"
         self.log.defer(level, "attempt", _attempt_fields, attempted)

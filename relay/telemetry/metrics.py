@@ -105,7 +105,7 @@ _STAGE_BUCKETS = (
 
 
 def count_stages(*stages: tuple[Distribution, float | None]) -> None:
-    """Add to each stage (`Metrics.stages`) the seconds that it took; None where there was none."""
+    """Add to each stage of `Metrics` the seconds that it took; None where there was none."""
     for stage, seconds in stages:
         if seconds is not None:
             stage.counts[bisect_left(_STAGE_BUCKETS, seconds)] += 1
@@ -159,7 +159,6 @@ _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _DELAY_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0)
 
-
 CONFIRMATIONS = ("confirmed", "contradicted", "not_found", "limited", "error")
 
 C = TypeVar("C", bound=Collector)
@@ -197,11 +196,11 @@ class Metrics:
             )
         )
         #: Of a delivery: its body is read, verified, stored; then it queues, is sent, is settled.
-        self.stages = self._histogram(
+        stages = self._histogram(
             "stage_seconds", "Time that deliveries take, by stage", _STAGE_BUCKETS, "stage"
         )
         self.read, self.verify, self.store, self.queue, self.send, self.settle = map(
-            self.stages.series, ("read", "verify", "store", "queue", "send", "settle")
+            stages.series, ("read", "verify", "store", "queue", "send", "settle")
         )
         self.attempts = self._counter("attempts", "Tries upstream", "upstream", "outcome")
         self.attempt_time = self._histogram(
