@@ -5,11 +5,9 @@ import os
 import re
 from collections.abc import Callable
 from datetime import datetime
-from io import BytesIO
 from typing import Final
 from urllib.parse import quote
 
-_RANDOM_BYTES: Final = 10
 _BATCH_SIZE: Final = 256
 
 
@@ -31,23 +29,30 @@ def refusal_ids() -> Callable[[datetime], str]:
 
 
 def _ids(prefix: str) -> Callable[[datetime], str]:
-    chance = BytesIO()
+    tails: list[str] = []
 
     def new_id(at: datetime) -> str:
-        nonlocal chance
-        drawn = chance.read(_RANDOM_BYTES)
-        if not drawn:
+        if not tails:
             # Many at once: each system call lets another thread run first.
-            chance = BytesIO(os.urandom(_RANDOM_BYTES * _BATCH_SIZE))
-            drawn = chance.read(_RANDOM_BYTES)
-        milliseconds = int(at.timestamp() * 1000)
-        number = (milliseconds << 80) | int.from_bytes(drawn)
-        number = number & ~(0xF << 76) | 0x7 << 76
-        number = number & ~(0b11 << 62) | 0b10 << 62
-        return f"{prefix}_{number:032x}"
+            tails.extend(_random_tails(_BATCH_SIZE))
+        # The 48 bits of the time, in milliseconds.
+        return f"{prefix}_{int(at.timestamp() * 1000):012x}{tails.pop()}"
 
     return new_id
 
+
+def _random_tails(number: int) -> list[str]:
+    """Return so many random ends of a UUID of version 7: all that follows the time."""
+    chance = os.urandom(10 * number).hex()
+    # Its version, twelve random bits, two bits of the variant, and 62 random ones.
+    return [
+        f"7{chance[at : at + 3]}{_VARIANT[chance[at + 3]]}{chance[at + 4 : at + 19]}"
+        for at in range(0, len(chance), 20)
+    ]
+
+
+#: By a random digit, the digit that begins with the bits of the variant, 10.
+_VARIANT: Final = {digit: f"{0b1000 | int(digit, 16) & 0b0011:x}" for digit in "0123456789abcdef"}
 
 MAX_PART: Final = 128
 

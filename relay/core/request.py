@@ -41,7 +41,7 @@ class Headers:
     for a few, so that an index would cost more than it saves.
     """
 
-    __slots__ = ("_names", "fields")
+    __slots__ = ("_names", "_only", "_wanted", "fields")
 
     def __init__(
         self, fields: tuple[tuple[str, str], ...] = (), names: Sequence[str] | None = None
@@ -49,6 +49,7 @@ class Headers:
         """Take the fields. `names`: of each one in lower case, where a parser knows them."""
         self.fields = fields
         self._names = names
+        self._wanted: Container[str] | None = None
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return every value of this field, in order; empty when it is absent."""
@@ -66,9 +67,14 @@ class Headers:
         return self.fields[names.index(name)][1] or None
 
     def only(self, names: Container[str]) -> "Headers":
-        """Return the fields with these names, which are in lower case, in the order received."""
-        kept = compress(self.fields, map(names.__contains__, self._names or self._lower()))
-        return Headers(tuple(kept))
+        """Return the fields with these names, which are in lower case, in the order received.
+
+        The last result is kept: asked for the same names again, it is the same object.
+        """
+        if names is not self._wanted:
+            kept = compress(self.fields, map(names.__contains__, self._names or self._lower()))
+            self._only, self._wanted = Headers(tuple(kept)), names
+        return self._only
 
     def _lower(self) -> Sequence[str]:
         self._names = tuple(map(str.lower, map(_NAME, self.fields)))

@@ -37,6 +37,10 @@ _FIELD: Final = re.compile(rb"(%b):(%b)" % (NAME, VALUE))
 #: in each request of a sender and prove nothing. A proof is never remembered.
 _MAX_LINES: Final = 2048
 _MAX_REMEMBERED: Final = 128
+
+#: Whole heads that are remembered: so many, and so long.
+_MAX_HEADS: Final = 1024
+_MAX_HEAD: Final = 1024
 _REMEMBERED: Final = frozenset(
     {
         "accept",
@@ -150,7 +154,8 @@ class Head(NamedTuple):
     """A head.
 
     length: of its body. keep: the sender wants the connection kept. encoded: a Content-Encoding
-    other than identity is named.
+    other than identity is named. repeats: it may be remembered, since nothing in it proves anything
+    and its fields are the same in each request of a sender.
     """
 
     method: str
@@ -159,6 +164,7 @@ class Head(NamedTuple):
     length: int
     keep: bool
     encoded: bool
+    repeats: bool
 
 
 _lines: Final = _Lines()
@@ -168,8 +174,7 @@ _role_of: Final = attrgetter("role")
 _starts: Final = _Starts()
 
 
-def read_head(raw: bytes) -> Head | None:
-    """Read a head, without the empty line that ends it; None for one that is not plain."""
+def _read_head(raw: bytes) -> Head | None:
     if len(raw) > MAX_LINE:
         # One of its lines may be too long.
         return None
@@ -195,9 +200,33 @@ def read_head(raw: bytes) -> Head | None:
             encoded = True
     if not seen & 1 << _HOST:
         return None
-    headers = Headers(tuple(map(_field, lines)), [*map(_name, lines)])
+    names = [*map(_name, lines)]
+    repeats = len(raw) <= _MAX_HEAD and _REMEMBERED.issuperset(names) and "?" not in found[1]
+    headers = Headers(tuple(map(_field, lines)), names)
     # As a tuple: its own constructor is a function of Python.
-    return tuple.__new__(Head, (*found, headers, length, keep, encoded))
+    return tuple.__new__(Head, (*found, headers, length, keep, encoded, repeats))
+
+
+class _Heads(dict[bytes, Head | None]):
+    """The heads that are remembered; any other is read when it is asked for.
+
+    The heads of a sender differ by the length of the body, if at all. What is made of their fields
+    (`Headers.only`) is remembered with them.
+    """
+
+    def __missing__(self, raw: bytes) -> Head | None:
+        head = _read_head(raw)
+        if head is not None and head.repeats:
+            if len(self) >= _MAX_HEADS:
+                self.clear()
+            self[raw] = head
+        return head
+
+
+_heads: Final = _Heads()
+
+#: Reads a head, without the empty line that ends it; None for one that is not plain.
+read_head: Final = _heads.__getitem__
 
 
 def _role(name: str, value: bytes) -> int:
@@ -316,7 +345,7 @@ class FastLane:
         plain = None if end < 0 else read_head(data[:end])
         if plain is None:
             return False
-        method, target, headers, length, keep, encoded = plain
+        method, target, headers, length, keep, encoded, _ = plain
         if length != len(data) - end - 4 or target == HEALTH:
             return False
         peer = connection.peer_info
