@@ -120,29 +120,20 @@ _TEXT_ALONE: Final = frozenset({str})
 
 
 class _Signed:
-    """The signed fields in their order, each with a pattern of the shape that it must have."""
+    """The signed fields in their order, each with a pattern of the shape that it must have.
+
+    match: matches their values, joined by NUL, when each has its shape.
+    """
 
     def __init__(self, **shapes: str) -> None:
         self.names = tuple(shapes)
         self.shapes = {name: re.compile(shape, re.DOTALL) for name, shape in shapes.items()}
         # Only the first may hold the separator, so that it is clear where each ends.
         joined = "\0".join(f"({shape})" for shape in shapes.values())
-        self._shape = re.compile(joined, re.DOTALL).fullmatch
+        self.match = re.compile(joined, re.DOTALL).fullmatch
 
-    def values(self, message: JsonObject) -> tuple[str, ...]:
-        """Return their values.
-
-        Raises:
-            Refusal: FIELD_INVALID, with the name of the first that is no string or misshapen.
-        """
-        values = [*map(message.get, self.names)]
-        if _TEXT_ALONE.issuperset(map(type, values)):
-            match = self._shape("\0".join(values))  # type: ignore[arg-type] # they are text
-            if match is not None:
-                return match.groups()
-        raise self._refusal(message)
-
-    def _refusal(self, message: JsonObject) -> Refusal:
+    def refusal(self, message: JsonObject) -> Refusal:
+        """Return what is said of the first that is no string or misshapen."""
         for name, shape in self.shapes.items():
             value = message.get(name)
             if not isinstance(value, str):
@@ -243,14 +234,16 @@ class _MidtransInspector:
 
     def _verify_signature(
         self, message: JsonObject, signed: _Signed, on_signed: OnSigned
-    ) -> tuple[int | None, tuple[str, ...]]:
-        """Return the position of the secret and the signed values; None and () when unsigned."""
+    ) -> tuple[int | None, list[Any]]:
+        """Return the position of the secret and the signed values; None and [] when unsigned."""
         if self._digest is None:
-            return None, ()
+            return None, []
         signature = message.get("signature_key")
         if not isinstance(signature, str) or not signature:
             raise Refusal(Reason.SIGNATURE_MISSING, "signature_key is missing, empty or no string")
-        values = signed.values(message)
+        values: list[Any] = [*map(message.get, signed.names)]
+        if not _TEXT_ALONE.issuperset(map(type, values)) or not signed.match("\0".join(values)):
+            raise signed.refusal(message)
         covered = "".join(values).encode()
         if on_signed is not ignore_signed:
             on_signed(SignedText((covered, None), signature))
