@@ -15,6 +15,7 @@ from operator import itemgetter
 from typing import TypeVar, dataclass_transform
 
 from relay.core.errors import Reason
+from relay.core.strict_json import JsonValue, content_digest
 
 # ---- frozen dataclasses ---------------------------------------------------------------------
 # A frozen dataclass of the standard library checks at run time, and writes every field past that
@@ -182,7 +183,7 @@ class Verification:
     """What a provider's inspector has established about a delivery that it accepts.
 
     key: what makes the event unique on its endpoint.
-    content: SHA-256 of what the body says, the same for bodies that parse alike.
+    said: what the body says: parsed, or as a digest that is the same for bodies that parse alike.
     replay_digest: SHA-256 of what is the same when the provider repeats the event under another
         key; None where it has but one key.
     signed: what the signature covers: `("body",)`, or the covered field names. Empty when unsigned,
@@ -195,7 +196,7 @@ class Verification:
     """
 
     key: str
-    content: bytes
+    said: JsonValue | bytes = field(hash=False)
     replay_digest: bytes | None = None
     signed: tuple[str, ...] = ()
     ambiguous: bool = False
@@ -204,6 +205,12 @@ class Verification:
     is_initial: bool = False
     test: bool = False
     on_conflict: OnConflict = OnConflict.DELIVER
+
+    @property
+    def content(self) -> bytes:
+        """The digest of what the body says, computed for what is compared: nothing proxied is."""
+        said = self.said
+        return said if isinstance(said, bytes) else content_digest(said)
 
 
 @frozen

@@ -66,7 +66,7 @@ def verified(
         delivery=Delivery(endpoint, head, ClientAddress(address, Via.PEER), remainder, body),
         verification=Verification(
             key=key,
-            content=sha256(body).digest(),
+            said=sha256(body).digest(),
             replay_digest=restated,
             signed=("order_id", "status_code", "gross_amount"),
             ambiguous=ambiguous,
@@ -138,9 +138,7 @@ def numbered(
         upstream=upstream,
         headers=EVENT.headers,
         delivery=Delivery("midtrans", head, ClientAddress(EVENT.client, Via.PEER), "", body),
-        verification=Verification(
-            key=f"key {number}", content=sha256(body).digest(), subject=subject
-        ),
+        verification=Verification(key=f"key {number}", said=sha256(body).digest(), subject=subject),
     )
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from datetime import date
 from functools import cached_property
 
-from relay.core import ids, strict_json
+from relay.core import ids
 from relay.core.errors import Refusal
 from relay.core.request import Ack, Delivery, IngestResult, Verification
+from relay.core.strict_json import JsonValue
 from relay.core.urls import SignedUrl, signed_url
 from relay.providers import (
     AnswerContext,
@@ -162,12 +163,12 @@ class _InlineInspector:
             found = self._signature.verify(message, delivery.head.received_at, on_signed)
         if self._single is not None:
             message.check_single(self._single)
-        content = self._content(message)
+        said = self._said(message)
         key = self._event_key(message)
         if found is None:
-            return Verification(key, content)
+            return Verification(key, said)
         return Verification(
-            key, content, signed=found.signed, ambiguous=found.ambiguous, secret=found.secret
+            key, said, signed=found.signed, ambiguous=found.ambiguous, secret=found.secret
         )
 
     def answer(self, result: IngestResult, context: AnswerContext) -> Ack:  # noqa: ARG002 - the result says it all
@@ -176,10 +177,10 @@ class _InlineInspector:
     def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
         return answered
 
-    def _content(self, message: Message) -> bytes:
+    def _said(self, message: Message) -> JsonValue | bytes:
         # Some senders post forms or plain text: JSON is required only where fields are read.
         try:
-            return strict_json.content_digest(message.json)
+            return message.json
         except Refusal:
             if self._reads_json:
                 raise

@@ -199,7 +199,7 @@ class _MidtransInspector:
         # By position, which takes half the time.
         return Verification(
             key,
-            strict_json.content_digest(message),
+            message,
             None,
             _PAYMENT.names if fields else (),
             bool(fields) and self._is_ambiguous(*fields),
@@ -225,7 +225,7 @@ class _MidtransInspector:
             # An account is enabled and disabled more than once, and no published field says when:
             # whatever differs makes another event, and only an exact copy counts as a repeat.
             key=ids.spell(account, status, code, content.hex()[:32]),
-            content=content,
+            said=content,
             signed=_ACCOUNT.names if fields else (),
             ambiguous=bool(fields) and any((account + status).endswith(word) for word in shifted),
             secret=secret,

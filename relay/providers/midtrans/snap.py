@@ -154,7 +154,7 @@ class _SnapInspector:
         subject = _subject(message)
         return Verification(
             key=ids.spell(service, _external_id(headers), day),
-            content=content,
+            said=content,
             replay_digest=_replay_digest(service, subject, content, signed_at),
             signed=_SIGNED if secret is not None else (),
             secret=secret,

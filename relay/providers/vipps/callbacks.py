@@ -126,7 +126,7 @@ class _CallbackInspector:
         state = ids.of_digest(delivery.body_sha256) if identity is None else ids.spell(*identity)
         return Verification(
             key=f"{order}:{state}",
-            content=strict_json.content_digest(message),
+            said=message,
             secret=secret,
             subject=order,
         )
@@ -138,7 +138,7 @@ class _CallbackInspector:
         return Verification(
             # Two orders may go to one address, and a customer may ask for several.
             key=f"{order}:shippingDetails:{ids.of_digest(delivery.body_sha256)}",
-            content=strict_json.content_digest(message),
+            said=message,
             secret=secret,
             subject=order,
         )
@@ -154,7 +154,7 @@ class _CallbackInspector:
             # A user may consent again and remove it again, in the same words. To remove twice
             # does no harm; to take the second for a repeat would lose it.
             key=f"{removed}:{at:%Y%m%dT%H%M%S.%fZ}",
-            content=delivery.body_sha256,
+            said=delivery.body_sha256,
             secret=secret,
             subject=removed,
         )
@@ -167,7 +167,7 @@ class _CallbackInspector:
         reference = _texts(message, "reference")
         return Verification(
             key=ids.of_digest(delivery.body_sha256) if identity is None else ids.spell(*identity),
-            content=strict_json.content_digest(message),
+            said=message,
             secret=secret,
             subject=None if reference is None else ids.spell(*reference),
         )

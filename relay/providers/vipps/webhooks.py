@@ -110,7 +110,7 @@ class _VippsInspector:
             key = ids.of_digest(delivery.body_sha256)
         return Verification(
             key=key,
-            content=strict_json.content_digest(message),
+            said=message,
             signed=_SIGNED if secret is not None else (),
             secret=secret,
             subject=ids.spell(merchant, reference) if reference else None,
