@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 
 from relay.core.clock import Clock
 from relay.core.errors import Refusal
-from relay.core.request import Ack, Headers, RequestHead, VerifiedDelivery
+from relay.core.request import Ack, Address, Headers, RequestHead, VerifiedDelivery
 from relay.edge.answers import ReadyAnswers
 from relay.edge.connections import NEVER, SWEEP_INTERVAL, ConnectionErrors, PeerInfo
 from relay.edge.framing import HOST, LENGTH, MAX_FIELDS, MAX_LINE, NAME, VALUE, check_declared_body
@@ -42,28 +42,12 @@ _MAX_REMEMBERED: Final = 128
 _MAX_HEADS: Final = 1024
 _MAX_HEAD: Final = 1024
 _REMEMBERED: Final = frozenset(
-    {
-        "accept",
-        "accept-charset",
-        "accept-encoding",
-        "accept-language",
-        "cache-control",
-        "channel-id",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "host",
-        "pragma",
-        "user-agent",
-        "via",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-port",
-        "x-forwarded-proto",
-        "x-partner-id",
-        "x-real-ip",
-    }
+    (
+        *("accept", "accept-charset", "accept-encoding", "accept-language", "cache-control"),
+        *("channel-id", "connection", "content-encoding", "content-length", "content-type"),
+        *("host", "pragma", "user-agent", "via", "x-forwarded-for", "x-forwarded-host"),
+        *("x-forwarded-port", "x-forwarded-proto", "x-partner-id", "x-real-ip"),
+    )
 )
 
 #: Fields that decide what is read further. UNUSUAL: aiohttp's connection takes it.
@@ -258,6 +242,9 @@ class LaneConnection(Protocol):
     """What the fast lane asks of a connection."""
 
     @property
+    def peer(self) -> Address: ...
+
+    @property
     def peer_info(self) -> PeerInfo | None: ...
 
     def enter_lane(self, request: "LaneRequest", due: float) -> None:
@@ -299,6 +286,7 @@ class LaneRequest:
         """Count, log and answer it; what went wrong in answering as a mistake of ours."""
         lane, admission = self._lane, self.admission
         peer, keep = admission.head.peer, self.keep and not lane.stopping
+        stored = self in lane.under_way
         lane.under_way.discard(self)
         if error is not None:
             admission.ack = None
@@ -308,7 +296,14 @@ class LaneRequest:
         if error is not None:
             # As the other lane does: it closes.
             ack, keep = lane.errors.fault(peer, error), False
-        self.connection.leave_lane(ack, keep=keep)
+        if stored and (lane.under_way or lane.answers):
+            # With the others of this iteration of the loop, at its end. Each system call wakes the
+            # process that it sends to; one that still runs need not be woken, at half the price.
+            if not lane.answers:
+                asyncio.get_running_loop().call_soon(lane.write_answers)
+            lane.answers.append((self.connection, ack, keep))
+        else:
+            self.connection.leave_lane(ack, keep=keep)
         if lane.drained is not None and not lane.under_way and not lane.drained.done():
             lane.drained.set_result(None)
 
@@ -317,17 +312,19 @@ class FastLane:
     """Takes whole requests of all connections.
 
     stopping: every answer closes its connection. under_way: requests being stored or forwarded.
-    drained: set when there are none, while `drain` waits.
+    answers: those written at the end of this iteration of the loop, each with its connection and
+    whether that is kept. drained: set when nothing is under way, while `drain` waits.
     """
 
     def __init__(
         self, *, ingest: Ingest, body: BodyReader, clock: Clock, errors: ConnectionErrors
     ) -> None:
-        self.answers = ReadyAnswers(clock)
+        self.rendered = ReadyAnswers(clock)
         self.stopping = False
         self._clock = clock
         self.errors = errors
         self.under_way: set[LaneRequest] = set()
+        self.answers: list[tuple[LaneConnection, Ack | None, bool]] = []
         self.drained: asyncio.Future[None] | None = None
         self.reconfigure(ingest=ingest, body=body)
 
@@ -376,7 +373,17 @@ class FastLane:
 
     def expire(self, request: LaneRequest) -> None:
         """Answer a request whose event was not stored in time."""
-        request.ingest.give_up(request.admission, request.end)
+        if request in self.under_way:
+            request.ingest.give_up(request.admission, request.end)
+
+    def write_answers(self) -> None:
+        """Write the answers that wait for the end of this iteration."""
+        answers, self.answers = self.answers, []
+        for connection, ack, keep in answers:
+            try:
+                connection.leave_lane(ack, keep=keep)
+            except Exception as error:  # noqa: BLE001 - it must not keep the others
+                self.errors.fault(connection.peer, error)
 
     async def drain(self, seconds: float) -> None:
         """Return when no request is under way, at most after so many seconds; end the rest."""
@@ -391,6 +398,7 @@ class FastLane:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        self.write_answers()
 
     def _refuse_body(self, request: LaneRequest, length: int, *, encoded: bool) -> None:
         try:

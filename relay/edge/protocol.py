@@ -289,7 +289,7 @@ class EdgeProtocol(RequestHandler):
             keep = begins_request(self._held)
         self.due = self._sweep.idle_due
         if ack is not None:
-            self.transport.write(self._lane.answers.render(ack, keep=keep))
+            self.transport.write(self._lane.rendered.render(ack, keep=keep))
         if not keep:
             self.force_close()
             return
@@ -332,6 +332,7 @@ class EdgeProtocol(RequestHandler):
             self._body_due = NEVER
             self._fail_body(self._body_late)
         elif self._lane_due <= now:
+            self._lane_due = NEVER
             self._lane.expire(self._in_lane)  # type: ignore[union-attr, arg-type] # there are both
         elif self._head_due <= now:
             self._headers_late(now)

@@ -395,6 +395,39 @@ async def test_what_is_not_stored_in_time_is_answered_by_the_sweep() -> None:
         assert end.closed
 
 
+async def test_answers_of_one_iteration_are_written_together_at_its_end() -> None:
+    async with held_lane() as (lane, spool, clock):
+        connected = [await lane.connect() for _ in range(3)]
+        for protocol, _ in connected:
+            protocol.data_received(genuine_request())
+        for stored in spool.held:
+            stored(Stored("evt_new"))
+        ends = [end for _, end in connected]
+        assert [end.written for end in ends] == [b""] * 3
+        # It has its answer already: neither a deadline nor what comes now gives it another one.
+        connected[0][0].data_received(genuine_request())
+        for protocol, _ in connected:
+            protocol.expire(clock.monotonic() + 100)
+        # One has gone meanwhile, and keeps no other from its answer.
+        connected[1][0].connection_lost(None)
+        await asyncio.sleep(0)
+        assert [end.written.count(b"HTTP/1.1 200 OK") for end in ends] == [1, 0, 1]
+        assert len(spool.held) == 4
+        assert spool.withdrawn == 0
+
+
+async def test_at_the_end_answers_that_wait_are_written() -> None:
+    async with held_lane() as (lane, spool, _):
+        connected = [await lane.connect() for _ in range(3)]
+        for protocol, _ in connected:
+            protocol.data_received(genuine_request())
+        for stored in spool.held[:2]:
+            stored(Stored("evt_new"))
+        await lane.stop()
+        assert [end.written.count(b"HTTP/1.1 200 OK") for _, end in connected] == [1, 1, 0]
+        assert all(end.closed for _, end in connected)
+
+
 async def test_an_answer_to_a_sender_that_has_gone_is_counted_all_the_same() -> None:
     async with held_lane() as (lane, spool, _):
         protocol, end = await lane.connect()
