@@ -14,6 +14,7 @@ from relay.delivery.http.connection import Exchange
 from relay.delivery.http.messages import Closed, Malformed, Origin, Response, encode
 from relay.delivery.http.pool import CannotConnect, Pool, keep_for
 from tests.delivery.http.peer import OK, Line, Peer
+from tests.harness.clock import run_loop_until
 from tests.harness.upstream import Upstream, answer, close, hang, send
 from tests.harness.wire import self_signed
 
@@ -116,6 +117,27 @@ async def test_no_more_connections_are_in_use_than_allowed() -> None:
                 assert await serve(line) == name
                 await task
             assert not peer.has_another()
+
+
+async def test_requests_of_one_iteration_are_sent_together_at_its_end() -> None:
+    with Peer() as peer:
+        async with pool_for(peer.url) as pool:
+            tasks = [ask(pool, name) for name in "ab"]
+            lines = [await peer.line() for _ in tasks]
+            for line in lines:
+                await serve(line)
+            await asyncio.gather(*tasks)
+            ended: list[Exchange] = []
+            for name in "cde":
+                pool.ask(Exchange(encode("POST", f"/{name}", "h", [], b""), ended.append))
+            # One alone goes at once.
+            assert sum(each.is_busy for each in pool._connections) == 1
+            await asyncio.sleep(0)
+            assert sum(each.is_busy for each in pool._connections) == 2
+            lines.append(await peer.line())
+            assert sorted([await serve(line) for line in lines]) == ["c", "d", "e"]
+            await run_loop_until(lambda: len(ended) == 3)
+            assert [each.error for each in ended] == [None] * 3
 
 
 async def test_an_idle_connection_is_closed_after_a_while() -> None:
