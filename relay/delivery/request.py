@@ -8,6 +8,8 @@ nor anywhere else.
 import re
 from datetime import datetime
 from functools import lru_cache
+from ipaddress import IPv4Address
+from math import floor
 from urllib.parse import quote, urlsplit
 
 from relay.core.clock import spelled_second
@@ -22,6 +24,11 @@ _RECONCILED = "\r\nRelay-Reconciled: true"
 
 # So many methods are remembered for an upstream; endpoints accept a handful.
 _MAX_STARTS = 16
+
+# The lines of a sender's fields are remembered as a whole where there are only these, which most
+# senders send, the same each time, and which prove nothing. A proof is never remembered.
+_REMEMBERED = frozenset({"accept", "content-type", "user-agent"})
+_MAX_REMEMBERED, _LONGEST_REMEMBERED = 256, 128
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -111,6 +118,7 @@ class RequestWriter:
         self._signer = signer
         # By method, for events without a suffix.
         self._starts: dict[str, str] = {}
+        self._sender_lines = _SenderLines()
 
     def write(self, lease: Lease, now: datetime) -> bytes:
         """Return the request of an attempt that starts now. The body is sent as it is.
@@ -193,17 +201,19 @@ class RequestWriter:
         signature = ""
         if self._signer is not None:
             signature = f"\r\nwebhook-signature: {self._signer.sign(event_id, timestamp, body)}"
-        if _LINE_END.search(f"{event_id}{client}"):
+        told = f"{event_id}{client}"
+        # Most are printable, which is found out sooner.
+        if not told.isprintable() and _LINE_END.search(told):
             raise ValueError("an id or an address of this event holds a line break")
         client_line = f"\r\nRelay-Client-Address: {client}" if client else ""
-        second = spelled_second(int(received_at.timestamp() // 1))
+        second = spelled_second(floor(received_at.timestamp()))
         # What `_encoded_key` would return of most keys, in a fraction of the time.
         usual = _USUAL_KEY.fullmatch(key)
         length = f"\r\nContent-Length: {len(body)}"
         if not body and method in BODILESS_METHODS:
             length = ""
         return (
-            f"{start or self._start(method, suffix)}{_sender_lines(headers.fields)}"
+            f"{start or self._start(method, suffix)}{self._sender_lines[headers.fields]}"
             f"\r\nwebhook-id: {event_id}\r\nwebhook-timestamp: {timestamp}{signature}{configured}"
             f"\r\nRelay-Event-Key: {key.replace(':', '%3A') if usual else _encoded_key(key)}"
             f"{client_line}\r\nRelay-Attempt: {attempt}"
@@ -224,14 +234,28 @@ class RequestWriter:
         return start
 
 
-# Not remembered as a whole: a field may hold a proof.
-def _sender_lines(fields: tuple[tuple[str, str], ...]) -> str:
-    return "".join(
-        [
-            f"\r\n{name}: {value}"
-            for name, value in fields
-            if _is_allowed_of_sender(name) and not _CONTROL.search(value)
-        ]
+class _SenderLines(dict[tuple[tuple[str, str], ...], str]):
+    """The lines of fields that are remembered; any others are made when they are asked for."""
+
+    def __missing__(self, fields: tuple[tuple[str, str], ...]) -> str:
+        lines = "".join(
+            [
+                f"\r\n{name}: {value}"
+                for name, value in fields
+                if _is_allowed_of_sender(name)
+                and (value.isprintable() or not _CONTROL.search(value))
+            ]
+        )
+        if len(fields) <= len(_REMEMBERED) and _may_be_remembered(fields):
+            if len(self) >= _MAX_REMEMBERED:
+                self.clear()
+            self[fields] = lines
+        return lines
+
+
+def _may_be_remembered(fields: tuple[tuple[str, str], ...]) -> bool:
+    return all(
+        name.lower() in _REMEMBERED and len(value) <= _LONGEST_REMEMBERED for name, value in fields
     )
 
 
@@ -249,9 +273,14 @@ def _marks(lease: Lease) -> str:
     return marks
 
 
-@lru_cache(maxsize=1024)
 def _text_of(client: Address) -> str:
-    return str(client)
+    # In the standard library the hash of an address takes longer than its number.
+    return _ipv4_text(int(client)) if type(client) is IPv4Address else str(client)
+
+
+@lru_cache(maxsize=1024)
+def _ipv4_text(client: int) -> str:
+    return str(IPv4Address(client))
 
 
 # An endpoint keeps a handful of fields, and the same ones each time.

@@ -177,6 +177,32 @@ def test_a_tab_and_bytes_beyond_ascii_pass() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("headers", "remembered"),
+    [
+        ((("Content-Type", "application/json"), ("User-Agent", "Veritrans")), True),
+        ((), True),
+        ((("Content-Type", "application/json"), ("X-Signature", "a proof")), False),
+        ((("Authorization", "a proof"),), False),
+        ((("User-Agent", "x" * 129),), False),
+    ],
+)
+def test_only_fields_that_prove_nothing_are_remembered(
+    headers: tuple[tuple[str, str], ...], remembered: bool
+) -> None:
+    writer = RequestWriter("http://h", None)
+    lease = lease_of(carrying(*headers))
+    assert writer.write(lease, NOW) == writer.write(lease, NOW)
+    assert (headers in writer._sender_lines) == remembered
+
+
+def test_the_fields_that_are_remembered_are_bounded() -> None:
+    writer = RequestWriter("http://h", None)
+    for number in range(1000):
+        writer.write(lease_of(carrying(("User-Agent", f"sender/{number}"))), NOW)
+        assert len(writer._sender_lines) <= 256
+
+
 _LATIN_1 = st.text(st.characters(max_codepoint=255), max_size=20)
 
 
