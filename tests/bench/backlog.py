@@ -30,21 +30,35 @@ _AT_ONCE: Final = 1000
 _PATIENCE: Final = 180.0
 
 _ACCEPTING: Final = 0.5
+_CPU: Final = 1.5
 _RESIDENT: Final = 256
 _START_UP: Final = 5.0
 _DRAIN: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class _Accepting:
-    """Events a second that were accepted, round by round: with the backlog, and without."""
+class _Slices:
+    """What one relay did, round by round: events accepted a second, CPU seconds of each."""
 
-    full: list[float]
-    empty: list[float]
+    rates: list[float]
+    cpu: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepting:
+    """Slices with the backlog, and without."""
+
+    full: _Slices
+    empty: _Slices
     bad: int
 
-    def ratios(self) -> list[float]:
-        return [full / empty for full, empty in zip(self.full, self.empty, strict=True)]
+
+def _ratios(full: list[float], empty: list[float]) -> list[float]:
+    return [one / other for one, other in zip(full, empty, strict=True)]
+
+
+def _share(ratios: list[float]) -> str:
+    return f"{median(ratios):.2f} [{min(ratios):.2f} to {max(ratios):.2f}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +92,36 @@ def measure_backlog(events: int, drain: int, directory: Path) -> None:
         with counting_upstream(upstream, directory):
             drained = _drain(upstream, drain, waiting)
         peak = server.memory()
-    ratio = median(accepting.ratios())
+    full_rates, empty_rates = accepting.full.rates, accepting.empty.rates
+    rates = _ratios(full_rates, empty_rates)
+    cpu = _ratios(accepting.full.cpu, accepting.empty.cpu)
     rate = drained.events / drained.seconds
     show(f"{description(directory)}.")
     show(f"{waiting} events waited; {events} of them put into the spool at {filling:.0f}/s,")
     show("through its own `put`, the others accepted over HTTP. Upstream down: nothing listens.")
     show(
-        f"Accepted without a backlog {median(accepting.empty):.0f}/s, with it "
-        f"{median(accepting.full):.0f}/s ({_ROUNDS} rounds, {_CONNECTIONS} connections, "
+        f"Accepted without a backlog {median(empty_rates):.0f}/s, with it "
+        f"{median(full_rates):.0f}/s ({_ROUNDS} rounds, {_CONNECTIONS} connections, "
         f"{accepting.bad} bad)."
     )
     show(
         f"The first delivery came {drained.first:.1f} s after the upstream, "
         f"then {drained.events} events in {drained.seconds:.1f} s."
     )
-    share = f"{ratio:.2f} [{min(accepting.ratios()):.2f} to {max(accepting.ratios()):.2f}]"
     show_table(
         ["", "wanted", "measured", ""],
         [
             [
                 "accepting, of the rate without a backlog",
                 f"at least {_ACCEPTING:g}",
-                share,
-                _verdict(ratio >= _ACCEPTING),
+                _share(rates),
+                _verdict(median(rates) >= _ACCEPTING),
+            ],
+            [
+                "CPU of an event, of that without a backlog",
+                f"at most {_CPU:g}",
+                _share(cpu),
+                _verdict(median(cpu) <= _CPU),
             ],
             [
                 "resident memory with it, MiB",
@@ -152,7 +173,7 @@ async def _fill(path: Path, events: int) -> float:
 def _accept(full: Node, server: Program, empty: Node, directory: Path) -> _Accepting:
     """Send to both in turn, one of them resting."""
     stock = messages.midtrans(directory)
-    accepting = _Accepting([], [], 0)
+    accepting = _Accepting(_Slices([], []), _Slices([], []), 0)
     bad, dice = 0, SystemRandom()
     with empty.program() as other:
         tracks = [
@@ -162,17 +183,20 @@ def _accept(full: Node, server: Program, empty: Node, directory: Path) -> _Accep
         for program, _, _ in tracks:
             program.stop()
         for turn in range(_ROUNDS + 1):
-            for program, generator, rates in dice.sample(tracks, len(tracks)):
+            for program, generator, slices in dice.sample(tracks, len(tracks)):
                 program.resume()
                 program.settle()
+                used = program.cpu()
                 load = generator.run(_CONNECTIONS, _SECONDS)
                 program.settle()
+                used = program.cpu() - used
                 program.stop()
                 bad += load.bad
                 # The first round warms up.
                 if turn > 0:
-                    rates.append(load.answered / load.seconds)
-                    progress(f"round {turn}/{_ROUNDS}  {program.name:6}{rates[-1]:>8.0f}/s")
+                    slices.rates.append(load.answered / load.seconds)
+                    slices.cpu.append(used / load.answered)
+                    progress(f"round {turn}/{_ROUNDS}  {program.name:6}{slices.rates[-1]:>8.0f}/s")
         server.resume()
     return _Accepting(accepting.full, accepting.empty, bad)
 
