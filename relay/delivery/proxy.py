@@ -3,7 +3,6 @@
 There is no retry and no breaker: the sender gets the result at once, and may send again.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +14,7 @@ from relay.core.errors import SpoolUnavailable, UpstreamOverloaded
 from relay.core.event import AttemptRecord, ProxiedDelivery, ProxyResponse, Unreachable
 from relay.core.request import VerifiedDelivery
 from relay.delivery.attempt import Observer
-from relay.delivery.sender import Cause
+from relay.delivery.sender import Cause, Forwarding
 from relay.spool import Spool
 from relay.spool.write_behind import WriteBehind, WriteLimits
 from relay.telemetry import Telemetry
@@ -24,10 +23,13 @@ from relay.telemetry import Telemetry
 
 
 class ProxySender(Protocol):
-    """Sends a delivery and tells the answer (`relay.delivery.sender.HttpSender`)."""
+    """Sends deliveries (`relay.delivery.sender.HttpSender`)."""
 
-    def forward(self, delivery: VerifiedDelivery, done: Callable[[ProxyResponse], None]) -> Cancel:
-        """Send the delivery once; call `done` with outcome and answer, within its timeout."""
+    def forward(self, forwarding: Forwarding) -> None:
+        """Send its delivery once; call its `responded`, within a timeout but not at once.
+
+        Afterwards its `drop` cancels it.
+        """
 
 
 @dataclass(slots=True)
@@ -82,36 +84,23 @@ class ProxyForwarder:
                 f"{proxy_upstream.in_flight} deliveries are being passed on to {delivery.upstream}"
             )
             raise UpstreamOverloaded(message)
-        began = self._clock.monotonic()
-        end = partial(self._end, proxy_upstream, delivery, began, done)
+        forwarding = _Forwarding(self, proxy_upstream, delivery, self._clock.monotonic(), done)
         try:
-            drop = proxy_upstream.sender.forward(delivery, end)
+            proxy_upstream.sender.forward(forwarding)
         except Exception as fault:  # noqa: BLE001 - the sender must be answered all the same
             self._observer.dispatch_error(delivery.upstream, delivery.event_id, fault)
             failed = ProxyResponse(Unreachable(Cause.FAULT))
-            drop = asyncio.get_running_loop().call_soon(end, failed).cancel
+            forwarding.end_unsent(partial(forwarding.responded, failed))
         proxy_upstream.in_flight += 1
-        return partial(self._cancel, proxy_upstream, delivery, began, drop)
+        return forwarding.cancel
 
     async def forward(self, delivery: VerifiedDelivery) -> ProxyResponse:
         """Do as `start`, and return the answer."""
         return await called_back(partial(self.start, delivery))
 
-    def _cancel(
-        self, upstream: ProxyUpstream, delivery: VerifiedDelivery, began: float, drop: Cancel
-    ) -> None:
-        drop()
-        self._end(upstream, delivery, began, _ignore, ProxyResponse(Unreachable(Cause.SHUTDOWN)))
-
-    def _end(
-        self,
-        upstream: ProxyUpstream,
-        delivery: VerifiedDelivery,
-        began: float,
-        done: Callable[[ProxyResponse], None],
-        response: ProxyResponse,
-    ) -> None:
+    def end(self, forwarding: "_Forwarding", response: ProxyResponse) -> None:
         """Report and note what came of a delivery, and call `done`."""
+        upstream, delivery, began = forwarding.upstream, forwarding.delivery, forwarding.began
         upstream.in_flight -= 1
         outcome = response.outcome
         now = self._clock.now()
@@ -138,7 +127,34 @@ class ProxyForwarder:
             )
         )
         self._note(ProxiedDelivery(delivery, outcome, now))
-        done(response)
+        forwarding.tell(response)
+
+
+class _Forwarding(Forwarding):
+    """A delivery that is under way, and whom to tell."""
+
+    def __init__(
+        self,
+        forwarder: ProxyForwarder,
+        upstream: ProxyUpstream,
+        delivery: VerifiedDelivery,
+        began: float,
+        done: Callable[[ProxyResponse], None],
+    ) -> None:
+        self.delivery = delivery
+        self.forwarder = forwarder
+        self.upstream = upstream
+        self.began = began
+        self.tell = done
+
+    def responded(self, response: ProxyResponse) -> None:
+        self.forwarder.end(self, response)
+
+    def cancel(self) -> None:
+        """Drop it, and report that; nobody waits for an answer any more."""
+        self.drop()
+        self.tell = _ignore
+        self.forwarder.end(self, ProxyResponse(Unreachable(Cause.SHUTDOWN)))
 
 
 def _ignore(response: ProxyResponse) -> None:

@@ -53,6 +53,9 @@ _DELIVERED = {status: Delivered(status) for status in range(200, 300)}
 # The classes of status whose answers are passed back.
 _PASSED_BACK = {2, 4}
 
+# Most answers that are passed back are like the one before, which is remembered up to this body.
+_LONGEST_REMEMBERED = 1024
+
 # The default type of a body without Content-Type (RFC 9110, 8.3).
 _DEFAULT_TYPE = "application/octet-stream"
 
@@ -99,6 +102,40 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
 )
 
 
+class Forwarding(Exchange):
+    """The exchange of one delivery that is forwarded; what follows its end, a subclass says."""
+
+    sender: "HttpSender"
+    #: What ends one that was not sent.
+    unsent: asyncio.Handle | None = None
+
+    def __init__(self, delivery: VerifiedDelivery) -> None:
+        # Neither request nor callback: the sender writes the one, and `ended` is the other.
+        self.delivery = delivery
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.status is None or self.status // 100 in _PASSED_BACK
+
+    def ended(self) -> None:
+        self.responded(self.sender.response_of(self))
+
+    def responded(self, response: ProxyResponse) -> None:
+        """Take what to answer. Called once, on the event loop; not for one that is cancelled."""
+        raise NotImplementedError
+
+    def end_unsent(self, ended: Callable[[], None]) -> None:
+        """Call this soon, unless `drop` comes before: nothing was sent."""
+        self.unsent = asyncio.get_running_loop().call_soon(ended)
+
+    def drop(self) -> None:
+        """Cancel it, unless it has ended."""
+        if self.unsent is not None:
+            self.unsent.cancel()
+        else:
+            self.sender.cancel(self)
+
+
 class HttpSender:
     """Sends events to one upstream over kept connections. Made inside a running event loop.
 
@@ -127,6 +164,9 @@ class HttpSender:
             longest_body=ANSWER_LIMIT,
             timeout=timeout.total_seconds(),
         )
+        # The answer before, whose fields are one object with those of each with the same head.
+        self._last: tuple[Fields, bytes, ProxyResponse]
+        self._last = ({}, b"", ProxyResponse(Unreachable(Cause.FAULT)))
 
     def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
         """Send the event once, byte for byte as received, and call `done` with the outcome.
@@ -143,22 +183,53 @@ class HttpSender:
         self._pool.ask(exchange)
         return partial(self._pool.cancel, exchange)
 
-    def forward(self, delivery: VerifiedDelivery, done: Callable[[ProxyResponse], None]) -> Cancel:
-        """Send a delivery once, as its event would be, and call `done` with what to answer.
+    def forward(self, forwarding: Forwarding) -> None:
+        """Send its delivery once, as its event would be, and tell it what to answer.
 
         That is a whole answer of 2xx or 4xx, with only status and Content-Type of its head. An
         answer that breaks, is incomplete at the timeout, longer than `ANSWER_LIMIT`, or encoded
         without being requested so, is `Unreachable`. Time and errors are as for `attempt`.
         """
-        ended = partial(self._on_forwarded, done)
+        forwarding.sender = self
+        delivery = forwarding.delivery
         try:
-            request = self._writer.write_proxied(delivery, self._clock.now())
+            forwarding.request = self._writer.write_proxied(delivery, self._clock.now())
         except ValueError:
-            return _fail_unsent(ended)
-        to_head = delivery.delivery.head.method == "HEAD"
-        exchange = Exchange(request, ended, _may_be_passed_back, to_head=to_head)
-        self._pool.ask(exchange)
-        return partial(self._pool.cancel, exchange)
+            forwarding.error = _Unsendable()
+            forwarding.end_unsent(forwarding.ended)
+            return
+        if delivery.delivery.head.method == "HEAD":
+            forwarding.to_head = True
+        self._pool.ask(forwarding)
+
+    def cancel(self, exchange: Exchange) -> None:
+        """Drop an exchange that has not ended: its `ended` is not called."""
+        self._pool.cancel(exchange)
+
+    def response_of(self, exchange: Exchange) -> ProxyResponse:
+        """Return what to answer after this exchange."""
+        if exchange.error is not None:
+            return ProxyResponse(Unreachable(cause_of(exchange.error)))
+        fields, body, response = self._last
+        if exchange.fields is fields and exchange.body == body:
+            return response
+        response = self._answered(exchange)
+        # The Retry-After of any other may be a time, which makes another delay of it each time.
+        if exchange.status in _DELIVERED and exchange.length <= _LONGEST_REMEMBERED:
+            self._last = (exchange.fields, exchange.body, response)
+        return response
+
+    def _answered(self, exchange: Exchange) -> ProxyResponse:
+        status, fields, body = exchange.status or 0, exchange.fields, exchange.body
+        outcome = _DELIVERED.get(status) or self._rejected(exchange)
+        if status // 100 not in _PASSED_BACK:
+            return ProxyResponse(outcome)
+        if body and "content-encoding" in fields and _is_encoded(fields):
+            return ProxyResponse(Unreachable(Cause.ENCODED))
+        content_type = fields["content-type"][0] if "content-type" in fields else ""
+        if not _VISIBLE.fullmatch(content_type):
+            content_type = _DEFAULT_TYPE if body else ""
+        return ProxyResponse(outcome, Ack(status, body, content_type))
 
     def _on_attempted(self, done: Callable[[Outcome], None], exchange: Exchange) -> None:
         outcome: Outcome
@@ -168,23 +239,6 @@ class HttpSender:
         else:
             outcome = _DELIVERED.get(exchange.status or 0) or self._rejected(exchange)
         done(outcome)
-
-    def _on_forwarded(self, done: Callable[[ProxyResponse], None], exchange: Exchange) -> None:
-        if exchange.error is not None:
-            response = ProxyResponse(Unreachable(cause_of(exchange.error)))
-        else:
-            status, fields, body = exchange.status or 0, exchange.fields, exchange.body
-            outcome = _DELIVERED.get(status) or self._rejected(exchange)
-            if status // 100 not in _PASSED_BACK:
-                response = ProxyResponse(outcome)
-            elif body and "content-encoding" in fields and _is_encoded(fields):
-                response = ProxyResponse(Unreachable(Cause.ENCODED))
-            else:
-                content_type = fields["content-type"][0] if "content-type" in fields else ""
-                if not _VISIBLE.fullmatch(content_type):
-                    content_type = _DEFAULT_TYPE if body else ""
-                response = ProxyResponse(outcome, Ack(status, body, content_type))
-        done(response)
 
     def _rejected(self, answer: Response) -> Outcome:
         """Return the outcome of an answer that is no success."""
@@ -226,10 +280,6 @@ def parse_retry_after(value: str, now: datetime) -> timedelta | None:
         return max(timedelta(0), moment - now)
     except (ValueError, OverflowError):
         return None
-
-
-def _may_be_passed_back(status: int) -> bool:
-    return status // 100 in _PASSED_BACK
 
 
 def _fail_unsent(ended: Callable[[Exchange], None]) -> Cancel:

@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,7 +13,6 @@ import orjson
 import pytest
 
 from relay.core.clock import SystemClock
-from relay.core.concurrency import Cancel
 from relay.core.errors import SpoolUnavailable, UpstreamOverloaded
 from relay.core.event import (
     AttemptRecord,
@@ -23,10 +22,10 @@ from relay.core.event import (
     Rejected,
     Unreachable,
 )
-from relay.core.request import Ack, VerifiedDelivery
+from relay.core.request import Ack
 from relay.core.secret import Secret
 from relay.delivery.proxy import ProxiedHistory, ProxyForwarder, ProxySender, ProxyUpstream
-from relay.delivery.sender import HttpSender
+from relay.delivery.sender import Forwarding, HttpSender
 from relay.signatures.shared_secret import Signer
 from relay.spool import Query, SpoolBroken
 from relay.spool.sqlite import open_spool
@@ -186,22 +185,21 @@ async def test_an_attempt_that_is_cut_short_is_told_and_noted() -> None:
 class Faulty:
     """Makes a mistake."""
 
-    def forward(self, delivery: VerifiedDelivery, done: Callable[[ProxyResponse], None]) -> Cancel:
-        raise KeyError(delivery.event_id)
+    def forward(self, forwarding: Forwarding) -> None:
+        raise KeyError(forwarding.delivery.event_id)
 
 
 async def test_one_that_is_cut_short_as_its_answer_comes_is_told_once() -> None:
-    answers: list[Callable[[ProxyResponse], None]] = []
+    sent: list[Forwarding] = []
 
     class Sender:
-        def forward(self, _: VerifiedDelivery, done: Callable[[ProxyResponse], None]) -> Cancel:
-            answers.append(done)
-            return lambda: None
+        def forward(self, forwarding: Forwarding) -> None:
+            sent.append(forwarding)
 
     made = bench(Sender())
     task = asyncio.ensure_future(made.proxy_forwarder.forward(verified()))
     await asyncio.sleep(0)
-    answers[0](ProxyResponse(Delivered(200), Ack(200)))
+    sent[0].responded(ProxyResponse(Delivered(200), Ack(200)))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

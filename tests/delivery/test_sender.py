@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -22,13 +23,13 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.concurrency import called_back
+from relay.core.concurrency import Cancel, called_back
 from relay.core.event import Delivered, Event, Outcome, ProxyResponse, Rejected, Unreachable
-from relay.core.request import Ack, Headers
+from relay.core.request import Ack, Headers, VerifiedDelivery
 from relay.core.secret import Secret
 from relay.delivery.http.messages import Closed, Malformed, TooLong
 from relay.delivery.http.pool import CannotConnect
-from relay.delivery.sender import Cause, HttpSender, cause_of, parse_retry_after
+from relay.delivery.sender import Cause, Forwarding, HttpSender, cause_of, parse_retry_after
 from relay.signatures.shared_secret import Signer
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import EVENT, lease_of, verified
@@ -284,6 +285,39 @@ async def test_an_answer_that_comes_before_the_request_is_written_is_the_answer(
 # ---- answers to pass back -------------------------------------------------------------------
 
 
+class Forwarded(Forwarding):
+    """Tells what to answer."""
+
+    def __init__(
+        self, delivery: VerifiedDelivery, responded: Callable[[ProxyResponse], None]
+    ) -> None:
+        super().__init__(delivery)
+        self._responded = responded
+
+    def responded(self, response: ProxyResponse) -> None:
+        self._responded(response)
+
+
+async def forwarded(sender: HttpSender, delivery: VerifiedDelivery) -> ProxyResponse:
+    def start(done: Callable[[ProxyResponse], None]) -> Cancel:
+        forwarding = Forwarded(delivery, done)
+        sender.forward(forwarding)
+        return forwarding.drop
+
+    return await called_back(start)
+
+
+@asynccontextmanager
+async def sending(url: str, clock: ManualClock | None = None) -> AsyncIterator[HttpSender]:
+    sender = HttpSender(
+        url, timeout=timedelta(seconds=5), concurrency=1, clock=clock or ManualClock(NOW)
+    )
+    try:
+        yield sender
+    finally:
+        await sender.close()
+
+
 async def one_question(behaviour: Behaviour, within: float = 5.0) -> ProxyResponse:
     async with Upstream(behaviour) as upstream:
         sender = HttpSender(
@@ -293,7 +327,7 @@ async def one_question(behaviour: Behaviour, within: float = 5.0) -> ProxyRespon
             clock=ManualClock(NOW),
         )
         try:
-            return await called_back(partial(sender.forward, verified()))
+            return await forwarded(sender, verified())
         finally:
             await sender.close()
 
@@ -414,10 +448,42 @@ async def test_a_question_that_cannot_be_put_is_not_sent() -> None:
             upstream.url, timeout=timedelta(seconds=5), concurrency=1, clock=ManualClock(NOW)
         )
         delivery = verified(remainder="/../elsewhere")
-        answered = await called_back(partial(sender.forward, delivery))
+        answered = await forwarded(sender, delivery)
         assert answered == ProxyResponse(Unreachable("unsendable"))
         await sender.close()
         assert upstream.connections == 0
+
+
+async def test_one_that_was_not_sent_can_be_dropped() -> None:
+    async with sending("http://127.0.0.1:9/") as sender:
+        answered: list[ProxyResponse] = []
+        forwarding = Forwarded(verified(remainder="/../elsewhere"), answered.append)
+        sender.forward(forwarding)
+        forwarding.drop()
+        await asyncio.sleep(0)
+        assert answered == []
+
+
+async def test_equal_answers_are_one_object_and_others_are_told_apart() -> None:
+    """Those of one known head, that is: with the same length."""
+    bodies = [b"ok", b"ok", b"ok", b"no", b"no", b"ok"]
+    behaviours = [answer(200, body=body) for body in bodies]
+    async with Upstream(*behaviours) as upstream, sending(upstream.url) as sender:
+        answers = [await forwarded(sender, verified()) for _ in bodies]
+    assert [each.ack and each.ack.body for each in answers] == bodies
+    assert answers[1] is answers[2]
+
+
+async def test_a_retry_after_is_counted_anew_each_time() -> None:
+    moment = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
+    clock = ManualClock(NOW)
+    retry = answer(429, [("Retry-After", moment)], body=b"no")
+    async with Upstream(retry) as upstream, sending(upstream.url, clock) as sender:
+        outcomes = []
+        for _ in range(3):
+            outcomes.append((await forwarded(sender, verified())).outcome)
+            await clock.advance(30)
+    assert outcomes == [Rejected(429, timedelta(seconds=each)) for each in (90, 60, 30)]
 
 
 # ---- no answers -----------------------------------------------------------------------------

@@ -32,10 +32,10 @@ from tests.harness.spying_spool import RecordingObserver
 
 #: Calls of Python functions and of built-in ones, at most, from the hand-over of an event to the
 #: report of its attempt. Reading sockets and writing the spool is not among them.
-MAX_PYTHON, MAX_BUILTIN = 41, 43
+MAX_PYTHON, MAX_BUILTIN = 40, 39
 
 #: The same from a delivery in proxy mode to the answer for its sender.
-MAX_PYTHON_PROXIED, MAX_BUILTIN_PROXIED = 32, 35
+MAX_PYTHON_PROXIED, MAX_BUILTIN_PROXIED = 30, 32
 
 TOGETHER = 64
 TIMEOUT = timedelta(seconds=10)

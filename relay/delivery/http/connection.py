@@ -23,13 +23,13 @@ from relay.delivery.http.messages import (
 class Exchange(Response):
     """One request and its answer.
 
-    done: called once with this exchange, on the event loop, when enough of the answer has arrived
-        or an error has ended it. It must not raise. Not called for one that is cancelled.
+    request: empty once it is sent.
     error: what kept the answer from arriving whole; None without.
     due: the time of the loop at which it fails with a `TimeoutError`; set by its pool.
     holder: the connection that it is on, or the task that connects for it.
     """
 
+    request = b""
     error: Exception | None = None
     due = math.inf
     holder: "Connection | asyncio.Task[None] | None" = None
@@ -42,12 +42,22 @@ class Exchange(Response):
         *,
         to_head: bool = False,
     ) -> None:
-        """Take the request. `wants_body` and `to_head` are those of its answer."""
+        """Take the request. `wants_body` and `to_head` are those of its answer.
+
+        done: called at its end, with this exchange.
+        """
         # What `Response` would set; one call less for each request.
         self._wants_body = wants_body
         self.to_head = to_head
         self.request = request
         self.done = done
+
+    def ended(self) -> None:
+        """Enough of the answer has arrived, or an error has ended it.
+
+        Called once, on the event loop; not for one that is cancelled. It must not raise.
+        """
+        self.done(self)
 
 
 class Connection(asyncio.Protocol):
@@ -102,7 +112,8 @@ class Connection(asyncio.Protocol):
             raise Closed("the connection is closed")
         self._exchange = exchange
         self._parsing = self.is_idle = False
-        self._transport.write(exchange.request)
+        request, exchange.request = exchange.request, b""
+        self._transport.write(request)
 
     def cancel(self) -> None:
         """Drop the exchange under way, and close at once."""

@@ -75,6 +75,7 @@ class Response:
     complete = False
     body = b""
     length = 0
+    to_head = False
 
     def __init__(
         self, wants_body: Callable[[int], bool] = lambda _: True, *, to_head: bool = False

@@ -79,9 +79,9 @@ class Pool:
         self._closed = False
 
     def ask(self, exchange: Exchange) -> None:
-        """Send a request once, and call `done` at its end.
+        """Send a request once, and call its `ended` then.
 
-        `done` is not called before this has returned. It finds one of these in `error`, or None;
+        `ended` is not called before this has returned. It finds one of these in `error`, or None;
         after an error the connection is not reused.
 
             CannotConnect: nothing was sent.
@@ -107,7 +107,7 @@ class Pool:
                 self._schedule()
 
     def cancel(self, exchange: Exchange) -> None:
-        """Drop an exchange that has not ended: its `done` is not called, its connection closes."""
+        """Drop an exchange that has not ended: its `ended` is not called, its connection closes."""
         if exchange not in self._under_way:
             return
         del self._under_way[exchange]
@@ -187,7 +187,7 @@ class Pool:
                 continue
             try:
                 self._start(exchange, now)
-            except Exception as error:  # noqa: BLE001 - whatever it is, `done` is waited for
+            except Exception as error:  # noqa: BLE001 - whatever it is, its end is waited for
                 self._fail(exchange, error)
 
     async def _connect_for(self, exchange: Exchange) -> None:
@@ -199,7 +199,7 @@ class Pool:
             # By `cancel`, which leaves nothing to end, or with all tasks of the loop.
             self._fail(exchange, Closed("connecting was cancelled"))
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, `done` is waited for
+        except Exception as error:  # noqa: BLE001 - whatever it is, its end is waited for
             self._fail(exchange, error)
 
     async def _connect(self) -> Connection:
@@ -243,7 +243,7 @@ class Pool:
         self._free += 1
         if self._waiting and not self._scheduled:
             self._schedule()
-        exchange.done(exchange)
+        exchange.ended()
 
     def _fail(self, exchange: Exchange, error: Exception) -> None:
         """End one with this error, unless it has ended."""
@@ -263,7 +263,7 @@ class Pool:
             elif exchange in self._under_way:
                 self.cancel(exchange)
                 exchange.error = TimeoutError()
-                exchange.done(exchange)
+                exchange.ended()
         following = next(iter(self._under_way), None)
         if following is not None and self._due_at is None:
             self._due_at = self._loop.call_at(following.due, self._end_overdue)

@@ -37,7 +37,7 @@ async def connected() -> AsyncIterator[tuple[Connection, Line, Lost]]:
             lambda: Connection(
                 longest_body=1000,
                 known_heads=KnownHeads(),
-                ended=lambda _, exchange: exchange.done(exchange),
+                ended=lambda _, exchange: exchange.ended(),
                 lost=lost.append,
             ),
             "127.0.0.1",
