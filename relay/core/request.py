@@ -105,6 +105,9 @@ Address = IPv4Address | IPv6Address
 class Via(StrEnum):
     """Where the client address was taken from."""
 
+    # As text has it: an enumeration's own is a call of Python.
+    __hash__ = str.__hash__
+
     PEER = "peer"
     X_FORWARDED_FOR = "x-forwarded-for"
     FORWARDED = "forwarded"
@@ -247,6 +250,9 @@ class VerifiedDelivery:
 
 class Verdict(StrEnum):
     """The result of a delivery, as its sender is answered."""
+
+    # As in `Via`.
+    __hash__ = str.__hash__
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"

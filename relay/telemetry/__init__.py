@@ -5,16 +5,19 @@ writes one log line. The fields of a delivery's line are those of `DeliveryRecor
 pulled: a scrape passes in a `Snapshot` of the moment.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
+
+from orjson import dumps
 
 from relay.core.concurrency import SwitchInterval
 from relay.core.errors import Problem, Reason, RelayError
 from relay.core.event import AttemptRecord
 from relay.core.request import Address, Verdict
-from relay.telemetry.log import Log
-from relay.telemetry.metrics import Metrics, Snapshot, count_stages
+from relay.telemetry.log import Line, Log, as_json, spelled_time
+from relay.telemetry.metrics import Count, Distribution, Metrics, Snapshot, add_values
 
 
 class DeliveryRecord:
@@ -58,7 +61,7 @@ class DeliveryRecord:
 
 
 def _delivery_fields(record: DeliveryRecord) -> dict[str, object]:
-    """Return the fields of a delivery's log line. Called where lines are rendered."""
+    """Return the fields of a delivery's log line."""
     digest = record.body_sha256
     return {
         "id": record.id,
@@ -99,6 +102,112 @@ def _attempt_fields(attempted: AttemptRecord) -> dict[str, object]:
     }
 
 
+# ---- usual lines ----------------------------------------------------------------------------
+# Of most lines, a run of fields is the same as in many others: who sent to whom, and what became of
+# it. It is spelled once, and kept with the series in which such a delivery or attempt is counted.
+
+#: The fields that make a kind, in their order.
+_DELIVERY_KIND: Final = (
+    *("endpoint", "provider", "peer", "client", "client_via", "verdict", "reason"),
+    *("would_refuse", "matched_entry", "matched_host", "secret", "status"),
+)
+_ATTEMPT_KIND: Final = (
+    *("endpoint", "provider", "upstream", "attempt"),
+    *("outcome", "status", "cause", "decision"),
+)
+
+_DAY: Final = 86_400.0
+
+#: How many kinds of each are remembered. Addresses are part of them: senders decide how many come.
+_KINDS: Final = 1024
+
+
+class _Kind:
+    """What many deliveries, or attempts, have in common.
+
+    level: of their lines. counts: the series that count each of them. time, delay: those of their
+    durations, and of the delays of what was delivered. is_good: it counts as received.
+    before, behind: what JSON lines have before the id and behind it; empty where lines are made of
+    their fields one by one. fields: those behind the id.
+    """
+
+    __slots__ = ("before", "behind", "counts", "delay", "fields", "is_good", "level", "time")
+
+    def __init__(
+        self, level: str, counts: Sequence[Count], time: Distribution | None = None
+    ) -> None:
+        self.level, self.counts, self.time = level, counts, time
+        self.delay: Distribution | None = None
+        self.is_good = False
+        self.before = self.behind = ""
+
+    def spell(self, event: str, fields: Mapping[str, object]) -> None:
+        """Spell what is the same in their lines, unless something in it needs the other way."""
+        self.fields = {name: value for name, value in fields.items() if value is not None}
+        with suppress(TypeError):
+            text = dumps(self.fields)
+            self.before = f'","level":"{self.level}","event":"{event}","id":'
+            self.behind = f'{text[1:-1].decode()},"duration_ms":'
+
+
+class _Kinds(dict[tuple[object, ...], _Kind]):
+    """Kinds by the values that they have in common; a kind that is looked up exists then."""
+
+    def __init__(self, make: Callable[[tuple[Any, ...]], _Kind]) -> None:
+        self._make = make
+
+    def __missing__(self, values: tuple[object, ...]) -> _Kind:
+        if len(self) >= _KINDS:
+            self.clear()
+        self[values] = kind = self._make(values)
+        return kind
+
+
+# Called in the thread of the log. A value in JSON is the same alone as among others; only one that
+# is no text for JSON has an effect on all, and what `as_json` does then is not repeated here.
+
+
+def _usual_delivery(line: Line) -> str:
+    _, at, kind, event_id, duration, body_bytes, digest, key = line
+    try:
+        return (
+            f'{{"time":"{spelled_time(at)}{kind.before}{dumps(event_id).decode()},{kind.behind}'
+            f'{_milliseconds(duration)},"body_bytes":{body_bytes},"body_sha256":"{digest.hex()}"'
+            f',"event_key":{dumps(key).decode()}}}\n'
+        )
+    except TypeError:
+        body = {"body_bytes": body_bytes, "body_sha256": digest.hex(), "event_key": key}
+        return _by_fields("delivery", line, body)
+
+
+def _usual_attempt(line: Line) -> str:
+    _, at, kind, event_id, duration = line
+    try:
+        return (
+            f'{{"time":"{spelled_time(at)}{kind.before}{dumps(event_id).decode()},{kind.behind}'
+            f"{_milliseconds(duration)}}}\n"
+        )
+    except TypeError:
+        return _by_fields("attempt", line, {})
+
+
+def _by_fields(event: str, line: Line, behind: dict[str, object]) -> str:
+    """Return a line whose id or event key is no text for JSON."""
+    at, kind, event_id, duration = line[1:5]
+    known = {"time": spelled_time(at), "level": kind.level, "event": event, "id": event_id}
+    took = {"duration_ms": round(duration * 1000, 3)}
+    return as_json(known | kind.fields | took | behind)
+
+
+def _milliseconds(seconds: float) -> str:
+    """Return seconds as milliseconds in JSON, rounded to three places."""
+    text = f"{seconds * 1000:.3f}"
+    # Such a zero is not written, and so large a number not with all these places.
+    if text[-1] == "0" or not 0 <= seconds < _DAY:
+        return dumps(round(seconds * 1000, 3)).decode()
+    return text
+
+
 #: Verdicts by which an endpoint is seen to receive.
 _GOOD: Final = frozenset({Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED})
 
@@ -108,8 +217,11 @@ class Telemetry:
 
     def __init__(self, log: Log) -> None:
         self.log = log
+        self._write, self._now = log.write, log.now
         self._switch_interval = SwitchInterval()
         self._metrics = Metrics()
+        self._deliveries = _Kinds(self._delivery_kind)
+        self._attempts = _Kinds(self._attempt_kind)
 
     # ---- configuration ----------------------------------------------------------------------
 
@@ -140,27 +252,67 @@ class Telemetry:
 
     def received(self, record: DeliveryRecord) -> None:
         """One delivery has been answered."""
-        metrics, endpoint, verdict = self._metrics, record.endpoint, record.verdict
-        metrics.deliveries.series[endpoint, record.provider or "", verdict] += 1
-        if record.reason is not None:
-            metrics.refusals.inc(endpoint, record.reason)
-        if record.would_refuse is not None:
-            metrics.would_refuse.inc(endpoint, record.would_refuse)
-        if record.secret is not None:
-            metrics.secret_used.series[endpoint, record.secret] += 1
-        if endpoint:
-            metrics.request_time.observe(record.duration, endpoint)
+        metrics, verdict, duration = self._metrics, record.verdict, record.duration
+        kind = self._deliveries[
+            record.endpoint,
+            record.provider,
+            record.peer,
+            record.client,
+            record.client_via,
+            verdict,
+            record.reason,
+            record.would_refuse,
+            record.matched_entry,
+            record.matched_host,
+            record.secret,
+            record.status,
+        ]
+        for count in kind.counts:
+            count.number += 1
         if record.verified_at:
-            store = record.started + record.duration - record.verified_at
-            count_stages(
+            store = record.started + duration - record.verified_at
+            add_values(
+                (kind.time, duration),
                 (metrics.read, record.read_at - record.started),
                 (metrics.verify, record.verified_at - record.read_at),
                 (metrics.store, None if verdict is Verdict.PASSED else store),
             )
-        if verdict in _GOOD:
-            metrics.last_delivery.series[endpoint] = record.received_at
+        else:
+            add_values((kind.time, duration))
+        if kind.is_good:
+            metrics.last_delivery.series[record.endpoint] = record.received_at
+        event_id, key = record.id, record.event_key
+        size, digest = record.body_bytes, record.body_sha256
+        if (
+            kind.before
+            and size is not None
+            and digest is not None
+            and key is not None
+            and event_id is not None
+            and not record.detail
+        ):
+            now = self._now()
+            self._write((_usual_delivery, now, kind, event_id, duration, size, digest, key))
+        else:
+            self.log.line(kind.level, "delivery", _delivery_fields(record))
+
+    def _delivery_kind(self, values: tuple[Any, ...]) -> _Kind:
+        metrics, fields = self._metrics, dict(zip(_DELIVERY_KIND, values, strict=True))
+        endpoint, verdict = fields["endpoint"], fields["verdict"]
+        counts = [metrics.deliveries.init(endpoint, fields["provider"] or "", verdict)]
+        for counter, name in (
+            (metrics.refusals, "reason"),
+            (metrics.would_refuse, "would_refuse"),
+            (metrics.secret_used, "secret"),
+        ):
+            if fields[name] is not None:
+                counts.append(counter.init(endpoint, fields[name]))
         level = "info" if verdict is not Verdict.UNAVAILABLE else "error"
-        self.log.defer(level, "delivery", _delivery_fields, record)
+        kind = _Kind(level, counts, metrics.request_time.init(endpoint) if endpoint else None)
+        kind.is_good = verdict in _GOOD
+        if self.log.is_json:
+            kind.spell("delivery", fields)
+        return kind
 
     def conflicted(self, endpoint: str) -> None:
         """A delivery carried a known event key with other content."""
@@ -170,22 +322,47 @@ class Telemetry:
 
     def attempted(self, attempted: AttemptRecord) -> None:
         """One attempt has ended, or its event was not confirmed and nothing was sent."""
-        metrics, sent = self._metrics, attempted.outcome != "unconfirmed"
-        if sent:
-            metrics.attempts.series[attempted.upstream, attempted.outcome] += 1
-            metrics.attempt_time.observe(attempted.duration, attempted.upstream)
-        count_stages(
+        metrics, duration = self._metrics, attempted.duration
+        kind = self._attempts[
+            attempted.endpoint,
+            attempted.provider,
+            attempted.upstream,
+            attempted.attempt,
+            attempted.outcome,
+            attempted.status,
+            attempted.cause,
+            attempted.decision,
+        ]
+        for count in kind.counts:
+            count.number += 1
+        add_values(
+            (kind.time, duration),
+            (metrics.send, duration if kind.time is not None else None),
             (metrics.queue, attempted.queued),
-            (metrics.send, attempted.duration if sent else None),
             (metrics.settle, attempted.settling),
+            (kind.delay, attempted.delay),
         )
-        if attempted.delay is not None:
-            metrics.delivery_delay.observe(attempted.delay, attempted.upstream)
-        if attempted.decision == "dead":
-            metrics.dead_letters.inc(attempted.upstream)
+        if kind.before and attempted.due is None:
+            self._write((_usual_attempt, self._now(), kind, attempted.event_id, duration))
+        else:
+            self.log.line(kind.level, "attempt", _attempt_fields(attempted))
+
+    def _attempt_kind(self, values: tuple[Any, ...]) -> _Kind:
+        metrics, fields = self._metrics, dict(zip(_ATTEMPT_KIND, values, strict=True))
+        upstream, outcome, decision = fields["upstream"], fields["outcome"], fields["decision"]
+        counts, time = [], None
+        if outcome != "unconfirmed":
+            counts.append(metrics.attempts.init(upstream, outcome))
+            time = metrics.attempt_time.init(upstream)
+        if decision == "dead":
+            counts.append(metrics.dead_letters.init(upstream))
         # A person has to look at what is held.
-        level = "error" if attempted.decision == "held" else "info"
-        self.log.defer(level, "attempt", _attempt_fields, attempted)
+        kind = _Kind("error" if decision == "held" else "info", counts, time)
+        if outcome == "delivered":
+            kind.delay = metrics.delivery_delay.init(upstream)
+        if self.log.is_json:
+            kind.spell("attempt", fields)
+        return kind
 
     def confirmed(self, endpoint: str, result: str) -> None:
         """A status API was asked about an event; the results are `metrics.CONFIRMATIONS`."""

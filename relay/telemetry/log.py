@@ -1,19 +1,17 @@
 """Log lines, rendered and written in batches by a thread of their own.
 
-The request path queues the fields of a line; rendering and writing happen in the thread, many lines
-at a time. A log that blocks (a full pipe, a frozen terminal) never delays an acknowledgement: lines
+The request path queues what a line says; rendering and writing happen in the thread, many lines at
+a time. A log that blocks (a full pipe, a frozen terminal) never delays an acknowledgement: lines
 are then dropped, and their number is logged when writing works again.
 """
 
 import logging
 import threading
 import traceback
-from collections import deque
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import partial
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import Any, BinaryIO, Final
 
 import orjson
 
@@ -31,10 +29,14 @@ class LogFormat(StrEnum):
     TEXT = "text"
 
 
-T = TypeVar("T")
+#: A line that is still to be rendered: the function that does it, which takes all of it and returns
+#: the line with its newline, and then what it tells. That is immutable, and small: the line waits.
+Line = tuple[Any, ...]
 
-#: Renders one line, without its newline. Called in another thread: it reads nothing mutable.
-Line = Callable[[], bytes]
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: What follows a second, by milliseconds.
+_MILLISECONDS: Final = tuple(f".{number:03}Z" for number in range(1000))
 
 
 class LogWriter:
@@ -47,7 +49,8 @@ class LogWriter:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._lines: deque[Line] = deque()
+        # Appended to, and cut off at the front: each is one step to other threads.
+        self._lines: list[Line] = []
         self._dropped = 0
         self._closing = threading.Event()
         self._awake = threading.Event()
@@ -85,14 +88,18 @@ class LogWriter:
         self._drain()
 
     def _drain(self) -> None:
-        while self._lines or self._dropped:
-            batch = [self._lines.popleft()() for _ in range(min(len(self._lines), self.BATCH))]
+        lines = self._lines
+        while lines or self._dropped:
+            taken = lines[: self.BATCH]
+            # No more than these: others come meanwhile.
+            del lines[: len(taken)]
+            batch = [line[0](line) for line in taken]
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
                 note = {"level": "warning", "event": "log_lines_dropped", "count": dropped}
-                batch.append(orjson.dumps(note))
+                batch.append(as_json(note))
             try:
-                self._stream.write(b"".join(line + b"\n" for line in batch))
+                self._stream.write("".join(batch).encode("utf-8", "backslashreplace"))
                 self._stream.flush()
             except (OSError, ValueError):
                 # There is nowhere to report it; deliveries matter more than the lines about them.
@@ -106,18 +113,20 @@ class Log:
     """
 
     def __init__(self, writer: LogWriter, clock: Clock, form: LogFormat = LogFormat.JSON) -> None:
-        self._writer = writer
-        self._clock = clock
-        self._render = _as_json if form is LogFormat.JSON else _as_text
+        self.now = clock.now
+        self._render = _json_line if form is LogFormat.JSON else _text_line
+        #: Queues a line that its caller renders, which is in JSON then: see `is_json`.
+        self.write = writer.write
+        self.is_json = form is LogFormat.JSON
 
     def info(self, event: str, **fields: object) -> None:
-        self._line("info", event, fields)
+        self.line("info", event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        self._line("warning", event, fields)
+        self.line("warning", event, fields)
 
     def error(self, event: str, **fields: object) -> None:
-        self._line("error", event, fields)
+        self.line("error", event, fields)
 
     def fault(self, event: str, error: BaseException, **fields: object) -> None:
         """Log an unexpected exception, with its traceback.
@@ -125,26 +134,32 @@ class Log:
         Of exceptions whose text may quote what was received, such as `ValueError`, only the class
         is logged.
         """
-        self._line("error", event, fields | {"exception": _trace(error)})
+        self.line("error", event, fields | {"exception": _trace(error)})
 
-    def defer(
-        self, level: str, event: str, fields: Callable[[T], Mapping[str, object]], record: T
-    ) -> None:
-        """Log a line whose fields are computed of this record when the line is rendered.
+    def line(self, level: str, event: str, fields: Mapping[str, object]) -> None:
+        """Log a line of this level."""
+        self.write((self._render, self.now(), level, event, fields))
 
-        The record does not change any more. The request path is spared what takes time to spell.
-        """
-        self._writer.write(
-            partial(
-                _deferred,
-                partial(_line, self._render, self._clock.now(), level, event),
-                fields,
-                record,
-            )
-        )
 
-    def _line(self, level: str, event: str, fields: Mapping[str, object]) -> None:
-        self._writer.write(partial(_line, self._render, self._clock.now(), level, event, fields))
+class _SpelledTimes:
+    """Spells times as log lines tell them, and remembers the second of the last one."""
+
+    def __init__(self) -> None:
+        # Its start, its end, its text: replaced in one step.
+        self._second = (_EPOCH, _EPOCH, "")
+
+    def spell(self, at: datetime) -> str:
+        """Return a time in UTC, in milliseconds."""
+        start, end, text = self._second
+        if not start <= at < end:
+            start = at.replace(microsecond=0)
+            text = spelled_second(int(at.timestamp() // 1))
+            self._second = (start, start + timedelta(seconds=1), text)
+        return text + _MILLISECONDS[at.microsecond // 1000]
+
+
+#: Returns a time in UTC as lines tell it, in milliseconds.
+spelled_time: Final = _SpelledTimes().spell
 
 
 #: Exceptions whose text is about the program and the machine, never what a sender wrote.
@@ -165,28 +180,6 @@ def _trace(error: BaseException) -> str:
         parts.insert(0, "\n".join([frames + name + text, *map(_trace, within)]))
         latest = latest.__cause__ or latest.__context__
     return "\n".join(parts)
-
-
-def _deferred(
-    line: Callable[[Mapping[str, object]], bytes],
-    fields: Callable[[T], Mapping[str, object]],
-    record: T,
-) -> bytes:
-    return line(fields(record))
-
-
-def _line(
-    render: Callable[[Mapping[str, Any]], bytes],
-    at: datetime,
-    level: str,
-    event: str,
-    fields: Mapping[str, object],
-) -> bytes:
-    second = spelled_second(int(at.timestamp() // 1))
-    time = f"{second}.{at.microsecond // 1000:03d}Z"
-    line: dict[str, object] = {"time": time, "level": level, "event": event}
-    line |= {key: value for key, value in fields.items() if value is not None}
-    return render(line)
 
 
 class LibraryLogs(logging.Handler):
@@ -225,22 +218,38 @@ class LibraryLogs(logging.Handler):
             self._log.fault("library", error, **fields)
 
 
-def _as_json(fields: Mapping[str, Any]) -> bytes:
+# ---- rendering ------------------------------------------------------------------------------
+
+
+def _fields(line: Line) -> dict[str, Any]:
+    _, at, level, event, fields = line
+    found = {"time": spelled_time(at), "level": level, "event": event}
+    found |= {key: value for key, value in fields.items() if value is not None}
+    return found
+
+
+def _json_line(line: Line) -> str:
+    return as_json(_fields(line))
+
+
+def as_json(fields: Mapping[str, Any]) -> str:
     # A lone surrogate can come in with undecodable bytes: it must not lose the line.
     try:
-        return orjson.dumps(fields, default=str)
+        line = orjson.dumps(fields, str, orjson.OPT_APPEND_NEWLINE)
     except TypeError:
-        return orjson.dumps({key: ascii(value) for key, value in fields.items()})
+        escaped = {key: ascii(value) for key, value in fields.items()}
+        line = orjson.dumps(escaped, None, orjson.OPT_APPEND_NEWLINE)
+    return line.decode()
 
 
-def _as_text(fields: Mapping[str, Any]) -> bytes:
-    rest = dict(fields)
+def _text_line(line: Line) -> str:
+    rest = _fields(line)
     time, level, event = rest.pop("time"), rest.pop("level"), rest.pop("event")
     trace = rest.pop("exception", None)
     # ascii() keeps control characters and terminal escapes from reaching a terminal.
     pairs = " ".join(f"{key}={_shown(value)}" for key, value in rest.items())
-    line = f"{time} {level.upper():7} {event} {pairs}".rstrip()
-    return (f"{line}\n{trace}" if trace else line).encode("utf-8", "backslashreplace")
+    text = f"{time} {level.upper():7} {event} {pairs}".rstrip()
+    return f"{text}\n{trace}\n" if trace else f"{text}\n"
 
 
 def _shown(value: object) -> str:

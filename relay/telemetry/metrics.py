@@ -48,28 +48,34 @@ class _LabelledMetric(Collector):
         return iter(())
 
 
-class Counter(_LabelledMetric):
-    """A counter with labels.
+class Count:
+    """One series of a counter: a number. Its owner adds to it without a call."""
 
-    series: the count by labels. What is counted for each delivery is counted in it, without a call.
-    """
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number = 0
+
+
+class Counter(_LabelledMetric):
+    """A counter with labels. series: the counts by labels; one that is looked up exists then."""
 
     def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
         super().__init__(name, text, labels)
-        self.series: defaultdict[Labels, int] = defaultdict(int)
+        self.series: defaultdict[Labels, Count] = defaultdict(Count)
 
-    def init(self, *labels: str | int) -> None:
-        """Initialise a series to zero, unless it exists."""
-        self.series.setdefault(labels, 0)
+    def init(self, *labels: str | int) -> Count:
+        """Return a series; it is initialised to zero unless it exists."""
+        return self.series[labels]
 
     def inc(self, *labels: str | int) -> None:
         """Increment a series by one."""
-        self.series[labels] += 1
+        self.series[labels].number += 1
 
     def collect(self) -> Iterator[Metric]:
         family = CounterMetricFamily(self._name, self._text, labels=self._labels)
         for labels, count in self.series.copy().items():
-            family.add_metric(_shown(labels), count)
+            family.add_metric(_shown(labels), count.number)
         yield family
 
 
@@ -90,26 +96,20 @@ class Timestamp(_LabelledMetric):
 class Distribution:
     """One series of a histogram: a count for each bucket, and the sum of the values."""
 
-    __slots__ = ("counts", "total")
+    __slots__ = ("bounds", "counts", "total")
 
-    def __init__(self, bounds: int) -> None:
-        self.counts = [0] * (bounds + 1)
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
 
-#: Upper bounds, in seconds.
-_STAGE_BUCKETS = (
-    *(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
-    *(0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0),
-)
-
-
-def count_stages(*stages: tuple[Distribution, float | None]) -> None:
-    """Add to each stage of `Metrics` the seconds that it took; None where there was none."""
-    for stage, seconds in stages:
-        if seconds is not None:
-            stage.counts[bisect_left(_STAGE_BUCKETS, seconds)] += 1
-            stage.total += seconds
+def add_values(*values: tuple[Distribution | None, float | None]) -> None:
+    """Add a value to each of these series; None where there is none."""
+    for series, value in values:
+        if series is not None and value is not None:
+            series.counts[bisect_left(series.bounds, value)] += 1
+            series.total += value
 
 
 class Histogram(_LabelledMetric):
@@ -123,23 +123,16 @@ class Histogram(_LabelledMetric):
         self._bound_labels = (*map(floatToGoString, bounds), "+Inf")
         self._series: dict[Labels, Distribution] = {}
 
-    def init(self, *labels: str | int) -> None:
-        """Initialise a series without values, unless it exists."""
-        if labels not in self._series:
-            self._series[labels] = Distribution(len(self._bounds))
+    def init(self, *labels: str | int) -> Distribution:
+        """Return a series; it is initialised without values unless it exists."""
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = Distribution(self._bounds)
+        return series
 
     def observe(self, value: float, *labels: str | int) -> None:
         """Add one value to a series."""
-        if labels not in self._series:
-            self.init(*labels)
-        series = self._series[labels]
-        series.counts[bisect_left(self._bounds, value)] += 1
-        series.total += value
-
-    def series(self, *labels: str | int) -> Distribution:
-        """Return a series, for `count_stages`."""
-        self.init(*labels)
-        return self._series[labels]
+        add_values((self.init(*labels), value))
 
     def collect(self) -> Iterator[Metric]:
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
@@ -155,6 +148,11 @@ def _shown(labels: Iterable[str | int]) -> list[str]:
 
 # ---- what is counted ------------------------------------------------------------------------
 
+# In seconds.
+_STAGE_BUCKETS = (
+    *(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0),
+)
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 4.0, 10.0)
 _ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _DELAY_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0)
@@ -200,7 +198,7 @@ class Metrics:
             "stage_seconds", "Time that deliveries take, by stage", _STAGE_BUCKETS, "stage"
         )
         self.read, self.verify, self.store, self.queue, self.send, self.settle = map(
-            stages.series, ("read", "verify", "store", "queue", "send", "settle")
+            stages.init, ("read", "verify", "store", "queue", "send", "settle")
         )
         self.attempts = self._counter("attempts", "Tries upstream", "upstream", "outcome")
         self.attempt_time = self._histogram(

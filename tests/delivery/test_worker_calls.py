@@ -26,7 +26,7 @@ from relay.delivery.sender import HttpSender
 from relay.delivery.worker import StartLimiter, UpstreamWorker
 from relay.spool import Settlement, Spool
 from relay.telemetry import Telemetry
-from relay.telemetry.log import Log, LogWriter
+from relay.telemetry.log import Line, Log, LogWriter
 from tests.harness.deliveries import EVENT, lease_of, verified
 from tests.harness.spying_spool import RecordingObserver
 
@@ -35,7 +35,7 @@ from tests.harness.spying_spool import RecordingObserver
 MAX_PYTHON, MAX_BUILTIN = 40, 39
 
 #: The same from a delivery in proxy mode to the answer for its sender.
-MAX_PYTHON_PROXIED, MAX_BUILTIN_PROXIED = 30, 32
+MAX_PYTHON_PROXIED, MAX_BUILTIN_PROXIED = 27, 32
 
 TOGETHER = 64
 TIMEOUT = timedelta(seconds=10)
@@ -118,7 +118,7 @@ class Counting(RecordingObserver):
 class Lines:
     """Takes the lines of a log."""
 
-    def write(self, line: Callable[[], bytes]) -> None:
+    def write(self, line: Line) -> None:
         """Drop it."""
 
 

@@ -273,7 +273,7 @@ class _Direct(LogWriter):
         self._direct = stream
 
     def write(self, line: Any) -> None:
-        self._direct.write(line() + b"\n")
+        self._direct.write(line[0](line).encode())
 
 
 def endpoint(inspector: Inspector | None = None, **changes: Any) -> Endpoint:

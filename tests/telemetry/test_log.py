@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from relay.core.errors import RelayError
-from relay.telemetry.log import LibraryLogs, Log, LogFormat, LogWriter
+from relay.telemetry.log import LibraryLogs, Line, Log, LogFormat, LogWriter
 from tests.harness.clock import ManualClock
 
 
@@ -156,7 +156,7 @@ def test_a_stuck_log_drops_lines_and_says_how_many_later() -> None:
     stream = StuckStream()
     writer = LogWriter(stream)  # type: ignore[arg-type]
     for _ in range(LogWriter.CAPACITY + 5000):
-        writer.write(lambda: b"line")
+        writer.write((lambda _: "line\n",))
     stream.go.set()
     writer.close(timeout=10)
     lines = stream.taken.getvalue().splitlines()
@@ -172,25 +172,44 @@ def test_a_broken_stream_does_not_stop_the_writer() -> None:
     stream: BinaryIO
     with os.fdopen(writing, "wb", buffering=0) as stream:
         writer = LogWriter(stream)
-        writer.write(lambda: b"into the void")
+        writer.write((lambda _: "into the void\n",))
         writer.close()
 
 
-def test_the_fields_of_a_deferred_line_are_computed_where_it_is_rendered() -> None:
+def test_a_line_that_its_caller_renders_is_rendered_in_the_thread_and_keeps_its_place() -> None:
     rendered: list[int] = []
 
-    def fields(record: list[int]) -> dict[str, object]:
+    def render(line: Line) -> str:
         rendered.append(threading.get_ident())
-        return {"number": record[0], "nothing": None}
+        return f'{{"level":"error","event":"late","number":{line[1]}}}\n'
 
     stream = io.BytesIO()
     writer = LogWriter(stream)
     log = Log(writer, ManualClock())
-    log.defer("error", "late", fields, [7])
+    log.write((render, 7))
     log.info("next")
     writer.close()
     first, second = [orjson.loads(line) for line in stream.getvalue().splitlines()]
-    assert (first["level"], first["event"], first["number"]) == ("error", "late", 7)
-    assert "nothing" not in first
+    assert first == {"level": "error", "event": "late", "number": 7}
     assert second["event"] == "next"
+    assert len(rendered) == 1
     assert rendered != [threading.get_ident()]
+
+
+def test_a_line_that_comes_while_others_are_rendered_is_written_behind_them() -> None:
+    stream = io.BytesIO()
+    writer = LogWriter(stream)
+
+    def render(line: Line) -> str:
+        if line[1]:
+            writer.write((render, line[1] - 1))
+        return f"{line[1]}\n"
+
+    for _ in range(LogWriter.BATCH // 2):
+        writer.write((render, 1))
+    writer.write((render, 100))
+    writer.close(timeout=10)
+    lines = stream.getvalue().split()
+    assert (lines.count(b"1"), lines.count(b"0")) == (LogWriter.BATCH // 2 + 1,) * 2
+    assert lines[-1] == b"0"
+    assert len(lines) == LogWriter.BATCH + 101

@@ -1,16 +1,21 @@
 """Every decision is one line and one count, and the counts are there before the first."""
 
 import io
+import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from itertools import product
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from relay.core.errors import Reason, SpoolUnavailable
 from relay.core.event import AttemptRecord
-from relay.core.request import Verdict
+from relay.core.request import Verdict, Via
 from relay.telemetry import DeliveryRecord, Telemetry
 from relay.telemetry.log import Log, LogWriter
 from relay.telemetry.metrics import Snapshot
@@ -27,9 +32,12 @@ class Watched:
         self._writer = LogWriter(self._stream)
         self.telemetry = Telemetry(Log(self._writer, ManualClock()))
 
-    def lines(self) -> list[dict[str, Any]]:
+    def text(self) -> str:
         self._writer.close()
-        return [orjson.loads(line) for line in self._stream.getvalue().splitlines()]
+        return self._stream.getvalue().decode()
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in self.text().splitlines()]
 
     def value(self, sample: str) -> float:
         text = self.telemetry.expose(Snapshot()).decode()
@@ -67,6 +75,148 @@ def attempted(**changes: Any) -> AttemptRecord:
         "delay": 0.5,
     }
     return AttemptRecord(**(usual | changes))
+
+
+# ---- usual lines and the others -------------------------------------------------------------
+# A line whose fields are usual is put together of pieces; any other is made of its fields.
+
+
+def both_ways(records: Sequence[DeliveryRecord | AttemptRecord]) -> list[bytes]:
+    """Return the log of these, in which each line is the same in both ways."""
+    logs = []
+    for usual in (True, False):
+        stream = io.BytesIO()
+        writer = LogWriter(stream)
+        log = Log(writer, ManualClock())
+        log.is_json = usual
+        telemetry = Telemetry(log)
+        for each in records:
+            if isinstance(each, AttemptRecord):
+                telemetry.attempted(each)
+            else:
+                telemetry.received(each)
+        writer.close()
+        logs.append(stream.getvalue())
+    assert logs[0] == logs[1]
+    return logs[0].splitlines()
+
+
+ODD = ('a"b', "a\\b", "\x00\x1f\x7f", "\r\n", "\u2028", "\xe9", "\U0001f600", "\ud800", "")
+texts = st.sampled_from(ODD) | st.text(st.characters(exclude_categories=()), max_size=5)
+seconds = st.one_of(
+    st.floats(0, 20),
+    st.integers(0, 10**7).map(lambda each: each / 2_000_000),
+    st.sampled_from((-1.0, -0.0, 86_399.9999999, 86_400.0, 1e16, 5e-324, math.inf, math.nan)),
+)
+
+
+def maybe(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | values
+
+
+deliveries = st.fixed_dictionaries(
+    {
+        "endpoint": st.just("midtrans") | texts,
+        "provider": maybe(st.just("midtrans") | texts),
+        "id": maybe(st.just("evt_1") | texts),
+        "client": maybe(st.just("192.0.2.7") | texts),
+        "client_via": maybe(st.sampled_from(Via)),
+        "verdict": st.sampled_from(Verdict),
+        "reason": maybe(st.sampled_from(Reason)),
+        "detail": maybe(texts),
+        "would_refuse": maybe(st.sampled_from(Reason)),
+        "matched_entry": maybe(st.just("192.0.2.0/24") | texts),
+        "matched_host": maybe(texts),
+        "secret": maybe(st.integers(0, 3)),
+        "status": st.sampled_from((0, 200, 422)),
+        "duration": seconds,
+        "body_bytes": maybe(st.integers(0, 70_000)),
+        "body_sha256": maybe(st.binary(min_size=32, max_size=32)),
+        "event_key": maybe(st.just("1:settlement:200") | texts),
+    }
+)
+attempts = st.fixed_dictionaries(
+    {
+        "event_id": st.just("evt_1") | texts,
+        "endpoint": st.just("midtrans") | texts,
+        "provider": st.just("midtrans") | texts,
+        "upstream": st.just("billing") | texts,
+        "attempt": st.integers(1, 3),
+        "outcome": st.sampled_from(("delivered", "rejected", "unreachable", "unconfirmed")),
+        "status": maybe(st.sampled_from((200, 500))),
+        "cause": maybe(texts),
+        "decision": st.sampled_from(("done", "retry", "dead", "held", "lost", "passed")),
+        "due": maybe(st.just(AT)),
+        "duration": seconds,
+        "delay": maybe(seconds),
+        "queued": maybe(seconds),
+        "settling": maybe(seconds),
+    }
+)
+
+
+@given(st.lists(deliveries, min_size=1, max_size=5), st.just("192.0.2.1") | texts)
+@settings(max_examples=300)
+def test_lines_of_deliveries_are_the_same_in_both_ways(
+    changed: list[dict[str, Any]], peer: str
+) -> None:
+    records = [record(**{**each, "peer": peer}) for each in changed]
+    assert len(both_ways(records)) == len(records)
+
+
+@given(st.lists(attempts, min_size=1, max_size=5))
+@settings(max_examples=300)
+def test_lines_of_attempts_are_the_same_in_both_ways(changed: list[dict[str, Any]]) -> None:
+    assert len(both_ways([attempted(**each) for each in changed])) == len(changed)
+
+
+def test_what_is_there_and_what_is_not_may_be_any_of_all() -> None:
+    optional = {
+        "provider": "midtrans",
+        "id": "evt_1",
+        "client": "192.0.2.7",
+        "client_via": Via.PEER,
+        "reason": Reason.BODY_MALFORMED,
+        "detail": "it says so",
+        "would_refuse": Reason.SOURCE_NOT_ALLOWED,
+        "matched_entry": "192.0.2.0/24",
+        "matched_host": "a.example",
+        "secret": 0,
+        "body_bytes": 7,
+        "body_sha256": b"\xff" * 32,
+        "event_key": "1:settlement:200",
+    }
+    records = [
+        record(
+            Verdict.ACCEPTED,
+            **{
+                name: value if there else None
+                for (name, value), there in zip(optional.items(), chosen, strict=True)
+            },
+        )
+        for chosen in product((True, False), repeat=len(optional))
+    ]
+    assert len(both_ways(records)) == 2 ** len(optional)
+
+
+def test_a_usual_line_is_put_together_of_pieces(watched: Watched) -> None:
+    changes = {"id": "evt_1", "event_key": "k", "body_bytes": 7, "body_sha256": b"\xff" * 32}
+    watched.telemetry.received(record(Verdict.ACCEPTED, secret=0, duration=0.0123456, **changes))
+    watched.telemetry.attempted(attempted(duration=0.5))
+    assert watched.text() == (
+        '{"time":"2026-01-05T12:00:00.000Z","level":"info","event":"delivery","id":"evt_1"'
+        ',"endpoint":"midtrans","provider":"midtrans","peer":"192.0.2.1","verdict":"accepted"'
+        ',"secret":0,"status":200,"duration_ms":12.346,"body_bytes":7,"body_sha256":"'
+        + "ff"
+        * 32
+        + '","event_key":"k"}\n'
+        '{"time":"2026-01-05T12:00:00.000Z","level":"info","event":"attempt","id":"evt_1"'
+        ',"endpoint":"midtrans","provider":"midtrans","upstream":"billing","attempt":1'
+        ',"outcome":"delivered","status":200,"decision":"done","duration_ms":500.0}\n'
+    )
+
+
+# ---- what is counted ------------------------------------------------------------------------
 
 
 def test_an_accepted_delivery_is_counted_and_told(watched: Watched) -> None:
