@@ -6,6 +6,7 @@ There is no retry and no breaker: the sender gets the result at once, and may se
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import itemgetter
 from typing import Final, Protocol
 
 from relay.core.clock import Clock
@@ -15,7 +16,7 @@ from relay.core.event import AttemptRecord, ProxiedDelivery, ProxyResponse, Unre
 from relay.core.request import VerifiedDelivery
 from relay.delivery.attempt import Observer
 from relay.delivery.sender import Cause, Forwarding
-from relay.spool import Spool
+from relay.spool import ProxiedRow, Spool
 from relay.spool.write_behind import WriteBehind, WriteLimits
 from relay.telemetry import Telemetry
 
@@ -167,14 +168,12 @@ _WRITE_LIMITS: Final = WriteLimits(
     buffer=64 * 1024 * 1024, batch=200, window=0.05, retry_interval=1.0
 )
 
-#: What a delivery counts in the buffer besides its body, in bytes.
-_OVERHEAD_BYTES: Final = 4096
-
 
 class ProxiedHistory:
     """Records forwarded deliveries, behind their answers (`relay.spool.write_behind`).
 
-    `run` it, and `flush` it at the end. It passes as the `Sink` of what it records.
+    Each becomes a row of the spool's at once, so that nothing else of it lives until it is written.
+    `run` it, and `flush` it at the end. It passes as the `Sink` of the rows.
     """
 
     def __init__(
@@ -188,9 +187,20 @@ class ProxiedHistory:
         self._spool = spool
         self._telemetry = telemetry
         limits = replace(_WRITE_LIMITS, buffer=buffer_bytes)
-        self._write_behind = WriteBehind[ProxiedDelivery](self, limits, clock)
-        #: Buffers a delivery to be recorded; without room it is lost. Neither raises nor blocks.
-        self.note = self._write_behind.add
+        self._write_behind = WriteBehind[ProxiedRow](self, limits, clock, itemgetter(2))
+
+    def note(self, proxied: ProxiedDelivery) -> None:
+        """Buffer a delivery to be recorded; without room it is lost. Neither raises nor blocks."""
+        try:
+            row = self._spool.proxied_row(proxied)
+        except Exception as fault:  # noqa: BLE001 - its sender is to be answered all the same
+            self.failed(fault)
+            delivery = proxied.delivery
+            self._telemetry.history_lost(
+                delivery.delivery.endpoint, delivery.event_id, "it cannot be written"
+            )
+            return
+        self._write_behind.add(row)
 
     async def run(self) -> None:
         """Record until cancelled; what is buffered then is left to `flush`.
@@ -206,10 +216,7 @@ class ProxiedHistory:
 
     # ---- called by `WriteBehind` ------------------------------------------------------------
 
-    def size(self, item: ProxiedDelivery) -> int:
-        return len(item.delivery.delivery.body) + _OVERHEAD_BYTES
-
-    async def write(self, batch: Sequence[ProxiedDelivery]) -> None:
+    async def write(self, batch: Sequence[ProxiedRow]) -> None:
         await self._spool.record_proxied(batch)
 
     def delayed(self, error: SpoolUnavailable) -> None:
@@ -218,9 +225,9 @@ class ProxiedHistory:
     def failed(self, fault: Exception) -> None:
         self._telemetry.log.fault("history_fault", fault)
 
-    def lost(self, item: ProxiedDelivery, why: str) -> None:
-        delivery = item.delivery
-        self._telemetry.history_lost(delivery.delivery.endpoint, delivery.event_id, why)
+    def lost(self, item: ProxiedRow, why: str) -> None:
+        endpoint, event_id, *_ = item
+        self._telemetry.history_lost(endpoint, event_id, why)
 
     def window_ended(self) -> None:
         """Nothing is left to report: each loss has been."""

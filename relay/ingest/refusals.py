@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Final
 
 from relay.allowlist import Mode
@@ -74,7 +75,7 @@ class RefusalRecorder:
         # How many were lost since that was last reported, by reason.
         self._lost = Counter[str]()
         limits = replace(_WRITE_LIMITS, buffer=buffer_bytes)
-        self._write_behind = WriteBehind[Refused](self, limits, clock)
+        self._write_behind = WriteBehind[Refused](self, limits, clock, attrgetter("size"))
 
     def note(self, endpoint: Endpoint, delivery: Delivery, refusal: Refusal) -> None:
         """Buffer this refusal if a release may succeed later. Neither raises nor blocks.
@@ -103,9 +104,6 @@ class RefusalRecorder:
         await self._write_behind.flush()
 
     # ---- called by `WriteBehind` ------------------------------------------------------------
-
-    def size(self, item: Refused) -> int:
-        return item.size
 
     async def write(self, batch: Sequence[Refused]) -> None:
         await self._store.keep(batch, self._bounds)

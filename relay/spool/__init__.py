@@ -9,7 +9,7 @@ the worker of its upstream.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDelivery, Status
@@ -57,6 +57,11 @@ class Conflict:
 
 #: What `put` has made of an event.
 PutResult = Stored | Duplicate | Conflict
+
+
+#: A proxied delivery as its spool records it: endpoint, event id, bytes that it takes, then what
+#: only that spool reads. It keeps nothing alive but its body.
+ProxiedRow = tuple[str, str, int, *tuple[Any, ...]]
 
 
 class PendingPut(Protocol):
@@ -259,7 +264,14 @@ class Spool(Protocol):
             SpoolUnavailable: it is not taken; `done` is not called.
         """
 
-    async def record_proxied(self, passed: Sequence[ProxiedDelivery]) -> None:
+    def proxied_row(self, proxied: ProxiedDelivery) -> ProxiedRow:
+        """Return a delivery that was passed on as `record_proxied` takes it; write nothing.
+
+        Raises:
+            ValueError: it cannot be stored.
+        """
+
+    async def record_proxied(self, passed: Sequence[ProxiedRow]) -> None:
         """Store the history of deliveries that were passed on: all of these, or none.
 
         Each is an event of its own with the status `passed`, however many have the same key and

@@ -6,10 +6,8 @@ crash's is reported.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 from relay.core.clock import Clock
@@ -22,9 +20,6 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 class Sink(Protocol[T_contra]):
     """Where the items go, and what is reported of them. Only `write` waits, and only it raises."""
-
-    def size(self, item: T_contra) -> int:
-        """Return the bytes that an item counts in the buffer; always the same for one item."""
 
     async def write(self, batch: Sequence[T_contra]) -> None:
         """Write all of these or none. The same batch may come again after a cancelled write.
@@ -67,12 +62,19 @@ class WriteLimits:
 class WriteBehind(Generic[T]):
     """Buffers items and writes them in order. `run` it, and `flush` it when `run` has ended."""
 
-    def __init__(self, sink: Sink[T], limits: WriteLimits, clock: Clock) -> None:
+    def __init__(
+        self, sink: Sink[T], limits: WriteLimits, clock: Clock, size: Callable[[T], int]
+    ) -> None:
+        """Take the parts.
+
+        size: returns the bytes that an item counts in the buffer; always the same for one item.
+        """
         self._sink = sink
         self._limits = limits
         self._clock = clock
+        self._size = size
         self._free = limits.buffer
-        self._buffer: deque[T] = deque()
+        self._buffer: list[T] = []
         self._changed = asyncio.Event()
 
     def add(self, item: T) -> None:
@@ -80,7 +82,7 @@ class WriteBehind(Generic[T]):
         if not self._buffer:
             # Behind others, it is seen when they are written. A loss, too, ends with a window.
             self._changed.set()
-        size = self._sink.size(item)
+        size = self._size(item)
         if size > self._free:
             self._sink.lost(item, "too much waits to be written")
             return
@@ -131,7 +133,7 @@ class WriteBehind(Generic[T]):
     async def _write(self, number: int) -> None:
         """Write the oldest `number` items, in batches."""
         while number > 0:
-            batch = list(islice(self._buffer, min(number, self._limits.batch)))
+            batch = self._buffer[: min(number, self._limits.batch)]
             await self._write_batch(batch)
             number -= len(batch)
 
@@ -151,5 +153,5 @@ class WriteBehind(Generic[T]):
                 return
             self._sink.failed(fault)
             self._sink.lost(batch[0], "it cannot be written")
-        for _ in batch:
-            self._free += self._sink.size(self._buffer.popleft())
+        del self._buffer[: len(batch)]
+        self._free += sum(map(self._size, batch))

@@ -31,6 +31,7 @@ from relay.spool import (
     Claimed,
     Conflict,
     Duplicate,
+    ProxiedRow,
     PutResult,
     Query,
     Record,
@@ -78,8 +79,13 @@ async def record(spool: Spool, event_id: str) -> Record:
     return found[0]
 
 
-def passed(event: VerifiedDelivery, outcome: Outcome = Delivered(200)) -> ProxiedDelivery:  # noqa: B008 - frozen
-    return ProxiedDelivery(event, outcome, RECEIVED + timedelta(seconds=1))
+def passed(
+    spool: Spool,
+    event: VerifiedDelivery,
+    outcome: Outcome = Delivered(200),  # noqa: B008 - frozen
+) -> ProxiedRow:
+    at = RECEIVED + timedelta(seconds=1)
+    return spool.proxied_row(ProxiedDelivery(event, outcome, at))
 
 
 def ids(claimed: Claimed) -> list[str]:
@@ -313,7 +319,7 @@ class SpoolContract:
 
     async def test_what_was_passed_on_is_history(self, spool: Spool) -> None:
         event = verified(subject="tx", body=b"\x00\xff", ambiguous=True)
-        await spool.record_proxied([passed(event, Unreachable("timeout"))])
+        await spool.record_proxied([passed(spool, event, Unreachable("timeout"))])
         found = await spool.get(event.event_id)
         assert found is not None
         assert found[0] == Record(
@@ -339,24 +345,26 @@ class SpoolContract:
 
     async def test_copies_that_were_passed_on_are_each_recorded(self, spool: Spool) -> None:
         copies = [verified(event_id=f"e{number}") for number in range(3)]
-        await spool.record_proxied([passed(copies[0], Rejected(404)), passed(copies[1])])
-        await spool.record_proxied([passed(copies[2])])
+        await spool.record_proxied(
+            [passed(spool, copies[0], Rejected(404)), passed(spool, copies[1])]
+        )
+        await spool.record_proxied([passed(spool, copies[2])])
         page = await spool.page(Query(status=Status.PASSED))
         assert [each.id for each in page.records] == ["e2", "e1", "e0"]
         assert page.records[-1].last_outcome == "rejected 404"
         assert (await spool.stats()).events == {("midtrans", Status.PASSED): 3}
 
     async def test_recording_again_changes_nothing(self, spool: Spool) -> None:
-        await spool.record_proxied([passed(verified(event_id="e1"))])
+        await spool.record_proxied([passed(spool, verified(event_id="e1"))])
         again = verified(event_id="e1"), verified(event_id="e2")
-        await spool.record_proxied([passed(each, Rejected(404)) for each in again])
+        await spool.record_proxied([passed(spool, each, Rejected(404)) for each in again])
         outcomes = [each.last_outcome for each in (await spool.page(Query())).records]
         assert outcomes == ["rejected 404", "delivered 200"]
 
     async def test_recording_takes_all_or_none(self, spool: Spool) -> None:
         unspeakable = verified(key="half a surrogate pair \ud800")
         with pytest.raises(ValueError, match="surrogates"):
-            await spool.record_proxied([passed(verified()), passed(unspeakable)])
+            await spool.record_proxied([passed(spool, verified()), passed(spool, unspeakable)])
         assert (await spool.page(Query())).records == ()
 
     async def test_recording_nothing_is_fine(self, spool: Spool) -> None:
@@ -366,7 +374,7 @@ class SpoolContract:
         event = verified(subject="tx")
         waiting = asyncio.ensure_future(spool.wait_for_work("billing", 0.5))
         await clock.advance(0)
-        await spool.record_proxied([passed(event, Rejected(500))])
+        await spool.record_proxied([passed(spool, event, Rejected(500))])
         assert not waiting.done()
         assert await take(spool) == Claimed((), None)
         assert await spool.requeue(Query(ids=(event.event_id,))) == ()
@@ -379,16 +387,16 @@ class SpoolContract:
 
     async def test_what_was_passed_on_makes_nothing_a_duplicate(self, spool: Spool) -> None:
         """The upstream may have refused it, and its sender then comes again in good faith."""
-        await spool.record_proxied([passed(verified(body=b"1"), Rejected(500))])
+        await spool.record_proxied([passed(spool, verified(body=b"1"), Rejected(500))])
         assert await spool.put(verified(body=b"1", event_id="same")) == Stored("same")
-        await spool.record_proxied([passed(verified(body=b"1"))])
+        await spool.record_proxied([passed(spool, verified(body=b"1"))])
         assert await spool.put(verified(body=b"1")) == Duplicate("same")
 
     @pytest.mark.parametrize("on_conflict", list(OnConflict))
     async def test_what_was_passed_on_is_in_conflict_with_nothing(
         self, spool: Spool, on_conflict: OnConflict
     ) -> None:
-        await spool.record_proxied([passed(verified(body=b"1"))])
+        await spool.record_proxied([passed(spool, verified(body=b"1"))])
         event = verified(body=b"2", event_id="e2", on_conflict=on_conflict)
         assert await spool.put(event) == Stored("e2")
         third = verified(body=b"3", event_id="e3", on_conflict=on_conflict)
@@ -396,13 +404,13 @@ class SpoolContract:
         assert await spool.put(third) == (Conflict("e2") if refused else Stored("e3", "e2"))
 
     async def test_what_was_passed_on_puts_nothing_out_of_order(self, spool: Spool) -> None:
-        await spool.record_proxied([passed(verified(key="settled", subject="tx"))])
+        await spool.record_proxied([passed(spool, verified(key="settled", subject="tx"))])
         late = verified(key="pending", subject="tx", opening=True, event_id="late")
         assert await spool.put(late) == Stored("late")
 
     async def test_what_was_passed_on_is_pruned_like_what_was_delivered(self, spool: Spool) -> None:
         event = verified()
-        await spool.record_proxied([passed(event)])
+        await spool.record_proxied([passed(spool, event)])
         before, after = RECEIVED, RECEIVED + timedelta(microseconds=1)
         assert await spool.prune(after, before, 10) == 1
         found = await spool.get(event.event_id)
@@ -1002,7 +1010,7 @@ class SpoolContract:
         assert "".join(each.key for each in (await spool.page(query)).records) == keys
 
     async def test_a_key_finds_what_was_proxied_and_what_is_in_conflict(self, spool: Spool) -> None:
-        await spool.record_proxied([passed(verified(event_id="a"))])
+        await spool.record_proxied([passed(spool, verified(event_id="a"))])
         await stored(spool, verified(body=b"1", event_id="b"))
         await stored(spool, verified(body=b"2", event_id="c"))
         await stored(spool, verified(endpoint="snap", event_id="d"))

@@ -349,7 +349,7 @@ async def test_a_spool_in_trouble_gets_it_later(history_bench: HistoryBench) -> 
     ]
 
 
-@pytest.mark.parametrize("room", [10_000])
+@pytest.mark.parametrize("room", [6000])
 async def test_without_room_the_newest_is_lost_and_said_to_be(history_bench: HistoryBench) -> None:
     """Each takes its body and a little more."""
     history_bench.history.note(passed(1, bytes(5000)))

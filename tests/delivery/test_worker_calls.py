@@ -16,7 +16,7 @@ import pytest
 
 from relay.core.clock import SystemClock
 from relay.core.errors import SpoolUnavailable
-from relay.core.event import AttemptRecord, Delivered, Lease, ProxyResponse
+from relay.core.event import AttemptRecord, Delivered, Lease, ProxiedDelivery, ProxyResponse
 from relay.core.request import Ack
 from relay.delivery.attempt import Upstream
 from relay.delivery.http.connection import Connection
@@ -24,7 +24,7 @@ from relay.delivery.proxy import ProxiedHistory, ProxyForwarder, ProxyUpstream
 from relay.delivery.retry import RetryPolicy
 from relay.delivery.sender import HttpSender
 from relay.delivery.worker import StartLimiter, UpstreamWorker
-from relay.spool import Settlement, Spool
+from relay.spool import ProxiedRow, Settlement, Spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Line, Log, LogWriter
 from tests.harness.deliveries import EVENT, lease_of, verified
@@ -131,6 +131,10 @@ class Settling:
         done: Callable[[Sequence[bool] | SpoolUnavailable], None],
     ) -> None:
         done([True] * len(settlements))
+
+    def proxied_row(self, proxied: ProxiedDelivery) -> ProxiedRow:
+        delivery = proxied.delivery
+        return (delivery.delivery.endpoint, delivery.event_id, 1)
 
 
 @pytest.fixture

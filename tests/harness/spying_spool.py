@@ -19,6 +19,7 @@ from relay.spool import (
     Handoff,
     Page,
     PendingPut,
+    ProxiedRow,
     PutResult,
     Query,
     Record,
@@ -88,7 +89,10 @@ class SpyingSpool:
     ) -> PendingPut:
         return self._spool.put_nowait(event, done)
 
-    async def record_proxied(self, passed: Sequence[ProxiedDelivery]) -> None:
+    def proxied_row(self, proxied: ProxiedDelivery) -> ProxiedRow:
+        return self._spool.proxied_row(proxied)
+
+    async def record_proxied(self, passed: Sequence[ProxiedRow]) -> None:
         self.recorded.append(len(passed))
         self._break("record_proxied")
         self.recording += 1

@@ -25,9 +25,6 @@ class Memory:
     #: Set to keep writes from ending.
     hanging: asyncio.Event | None = None
 
-    def size(self, item: str) -> int:
-        return len(item)
-
     async def write(self, batch: Sequence[str]) -> None:
         if self.broken is not None:
             raise self.broken
@@ -76,7 +73,7 @@ def limits() -> WriteLimits:
 @pytest.fixture
 async def bench(limits: WriteLimits) -> AsyncIterator[Bench]:
     clock, sink = ManualClock(), Memory()
-    buffer = WriteBehind[str](sink, limits, clock)
+    buffer = WriteBehind[str](sink, limits, clock, len)
     running = asyncio.get_running_loop().create_task(buffer.run())
     yield Bench(clock, sink, buffer, running)
     running.cancel()

@@ -25,6 +25,7 @@ from relay.spool import (
     Claimed,
     Handoff,
     Page,
+    ProxiedRow,
     PutResult,
     Query,
     Record,
@@ -35,7 +36,7 @@ from relay.spool.sqlite import database, disk, events, history, intake, queue, u
 from relay.spool.sqlite.database import Migrated, StoreHealth
 from relay.spool.sqlite.disk import Ballast, ProcessLock
 from relay.spool.sqlite.events import open_tables
-from relay.spool.sqlite.intake import NewEvent, Proxied
+from relay.spool.sqlite.intake import NewEvent
 from relay.spool.sqlite.queue import Settlements
 from relay.spool.sqlite.reader import Reader, run_at_low_priority
 from relay.spool.sqlite.refusals import SqliteRefusals
@@ -212,9 +213,11 @@ class SqliteSpool:
             if timer is not None:
                 timer.cancel()
 
-    async def record_proxied(self, passed: Sequence[ProxiedDelivery]) -> None:
-        proxied = [Proxied(each, self._tables.digests) for each in passed]
-        record = partial(intake.record_proxied, shared=self._tables, proxied=proxied)
+    def proxied_row(self, proxied: ProxiedDelivery) -> ProxiedRow:
+        return intake.proxied_row(proxied, self._tables.digests)
+
+    async def record_proxied(self, passed: Sequence[ProxiedRow]) -> None:
+        record = partial(intake.record_proxied, shared=self._tables, proxied=passed)
         await self._writer.run(record, is_intake=True)
 
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:

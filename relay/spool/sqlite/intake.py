@@ -1,4 +1,4 @@
-"""Storing: a batch of new events in a handful of statements, and the record of proxied ones.
+"""Storing: a batch of new events in a handful of statements, and the history of proxied ones.
 
 An INSERT decides what is new. Only where it has stored fewer rows than there are events, each of
 the others is looked at: a copy, a conflict, an event restated under another key.
@@ -15,70 +15,9 @@ import apsw
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import Lease, ProxiedDelivery, event_of
 from relay.core.request import OnConflict, VerifiedDelivery
-from relay.spool import Conflict, Duplicate, Handoff, PutResult, Stored
+from relay.spool import Conflict, Duplicate, Handoff, ProxiedRow, PutResult, Stored
 from relay.spool.sqlite import events
 from relay.spool.sqlite.events import Digests, Names, Tables, Tally, fetch, numbers
-
-# ---- rows -----------------------------------------------------------------------------------
-
-
-class EventRow:
-    """A row of `events` that is to be inserted. Made on the event loop; the writer completes it."""
-
-    __slots__ = (
-        *("body", "conflicts_with", "content", "endpoint", "flags", "head", "id", "key_look"),
-        *("look", "received_at", "restated", "seal", "seq"),
-    )
-    # Nothing is encrypted.
-    sealed_by: Final = None
-
-    def __init__(self, delivery: VerifiedDelivery, digests: Digests, flags: int) -> None:
-        """Take what was received.
-
-        Raises:
-            ValueError: a text holds half a surrogate pair, and could not be stored.
-        """
-        verification, received = delivery.verification, delivery.delivery
-        self.seq = self.endpoint = 0
-        self.id = delivery.event_id
-        self.head = events.head_of(delivery)
-        self.look = digests.look(received.endpoint, verification.key)
-        self.content = verification.content
-        self.restated: bytes | None = None
-        self.received_at = events.micros(received.head.received_at)
-        self.flags = flags
-        self.key_look: bytes | None = None
-        self.conflicts_with: str | None = None
-        self.body = received.body
-        self.put_seal()
-
-    def put_seal(self) -> None:
-        """Seal it; call it again when its flags or its conflict have changed."""
-        first = None if self.conflicts_with is None else self.conflicts_with.encode()
-        self.seal = events.seal(
-            self.id.encode(),
-            self.received_at,
-            self.flags,
-            first,
-            head=self.head,
-            body=self.body,
-        )
-
-    def in_order(self) -> None:
-        """Forget that it was out of order or in conflict: the transaction that found it failed."""
-        if self.flags & events.OUT_OF_ORDER or self.key_look is not None:
-            self.flags &= ~events.OUT_OF_ORDER
-            self.look, self.key_look = self.key_look or self.look, None
-            self.conflicts_with = None
-            self.put_seal()
-
-
-#: The columns of `events` of such a row, in their order.
-_columns: Final = attrgetter(
-    *("seq", "id", "look", "content", "restated", "endpoint", "received_at", "flags"),
-    *("conflicts_with", "key_look", "head", "seal", "sealed_by", "body"),
-)
-
 
 # ---- one event that is to be stored ---------------------------------------------------------
 
@@ -86,14 +25,18 @@ _columns: Final = attrgetter(
 Done = Callable[[PutResult | SpoolUnavailable], None]
 
 
-class NewEvent(EventRow):
-    """An event from `put` to its answer.
+class NewEvent:
+    """An event from `put` to its answer, with the columns of its row.
+
+    Made on the event loop; the writer completes it.
 
     now: steady time in microseconds. handoff: with whom it has a seat, under the lease
     `token` until `until`. mends: it is a copy that has replaced a damaged event.
     """
 
     __slots__ = (
+        *("body", "conflicts_with", "content", "endpoint", "flags", "head", "id", "key_look"),
+        *("look", "received_at", "restated", "seal", "seq"),
         *("delivery", "done", "error", "handoff", "mends", "now", "result", "since", "subject"),
         *("token", "until", "until_micros", "withdrawn"),
     )
@@ -104,27 +47,53 @@ class NewEvent(EventRow):
         Raises:
             ValueError: a text holds half a surrogate pair, and could not be stored.
         """
-        verification, endpoint = delivery.verification, delivery.delivery.endpoint
-        self.delivery = delivery
-        super().__init__(
-            delivery,
-            digests,
+        verification, received = delivery.verification, delivery.delivery
+        self.delivery, self.now, self.done = delivery, now, done
+        self.seq = self.endpoint = 0
+        self.id = delivery.event_id
+        self.head = events.head_of(delivery)
+        self.look = digests.look(received.endpoint, verification.key)
+        self.content = verification.content
+        replay = verification.replay_digest
+        self.restated = None if replay is None else digests.restated(received.endpoint, replay)
+        subject = verification.subject
+        self.subject = None if subject is None else digests.subject(received.endpoint, subject)
+        self.received_at = events.micros(received.head.received_at)
+        self.flags = (
             verification.is_initial * events.INITIAL
             | delivery.reconciled * events.RECONCILED
             | delivery.confirm * events.CONFIRM
-            | verification.test * events.TEST_FLAG,
+            | verification.test * events.TEST_FLAG
         )
-        if verification.replay_digest is not None:
-            self.restated = digests.restated(endpoint, verification.replay_digest)
-        subject = verification.subject
-        self.subject = None if subject is None else digests.subject(endpoint, subject)
-        self.now = now
-        self.done = done
+        self.key_look: bytes | None = None
+        self.conflicts_with: str | None = None
+        self.body = received.body
+        self.put_seal()
         self.handoff: Handoff | None = None
         self.token = self.until_micros = 0
         self.withdrawn = self.mends = False
         self.result: PutResult | None = None
         self.error: SpoolUnavailable | None = None
+
+    def put_seal(self) -> None:
+        """Seal it; call it again when its flags or its conflict have changed."""
+        first = None if self.conflicts_with is None else self.conflicts_with.encode()
+        self.seal = events.seal(
+            self.id.encode(),
+            self.received_at,
+            self.flags,
+            first,
+            head=self.head,
+            body_sha256=self.delivery.delivery.body_sha256,
+        )
+
+    def in_order(self) -> None:
+        """Forget that it was out of order or in conflict: the transaction that found it failed."""
+        if self.flags & events.OUT_OF_ORDER or self.key_look is not None:
+            self.flags &= ~events.OUT_OF_ORDER
+            self.look, self.key_look = self.key_look or self.look, None
+            self.conflicts_with = None
+            self.put_seal()
 
     def seat(self, handoff: Handoff, token: int, since: datetime) -> None:
         """Give it the seat that has been reserved with this handoff, from this steady time on."""
@@ -168,7 +137,15 @@ class NewEvent(EventRow):
 
 _LAST: Final = "SELECT max(ifnull((SELECT max(seq) FROM events), 0), (SELECT seq FROM refs_to))"
 
-_INSERT: Final = "INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
+#: The columns that `_INSERT` writes, in their order.
+_columns: Final = attrgetter(
+    *("seq", "id", "look", "content", "restated", "endpoint", "received_at", "flags"),
+    *("conflicts_with", "key_look", "head", "seal", "body"),
+)
+
+_INSERT: Final = """
+INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?,NULL,?) ON CONFLICT DO NOTHING
+"""
 
 _STORED: Final = "SELECT seq FROM events WHERE seq IN carray(?)"
 
@@ -249,8 +226,7 @@ def _insert(
         for each in new:
             each.result = _stored(each)
         return new
-    found = fetch(connection, _STORED, (numbers([each.seq for each in new]),))
-    seqs = {seq for (seq,) in found}
+    seqs = _stored_of(connection, [each.seq for each in new])
     for each in new:
         if each.seq in seqs:
             each.result = _stored(each)
@@ -259,8 +235,13 @@ def _insert(
     return [each for each in new if isinstance(each.result, Stored)]
 
 
-def _stored(row: EventRow) -> Stored:
-    return Stored(row.id, row.conflicts_with, bool(row.flags & events.OUT_OF_ORDER))
+def _stored_of(connection: apsw.Connection, seqs: Sequence[int]) -> set[int]:
+    """Return those of these numbers, at least one, that are stored."""
+    return {seq for (seq,) in fetch(connection, _STORED, (numbers(seqs),))}
+
+
+def _stored(new: NewEvent) -> Stored:
+    return Stored(new.id, new.conflicts_with, bool(new.flags & events.OUT_OF_ORDER))
 
 
 def _place(
@@ -354,9 +335,9 @@ def _id(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def _inserted(connection: apsw.Connection, row: EventRow) -> bool:
+def _inserted(connection: apsw.Connection, new: NewEvent) -> bool:
     before = connection.total_changes()
-    connection.execute(_INSERT, _columns(row))
+    connection.execute(_INSERT, _columns(new))
     return connection.total_changes() != before
 
 
@@ -393,7 +374,8 @@ def _mend(
         event_id, _, received_at, *_ = damaged
         if destination != upstream or events.event(damaged, names.by_number, upstream) is not None:
             continue
-        made = events.seal(event_id, received_at, new.flags, None, head=new.head, body=new.body)
+        head, digest = new.head, new.delivery.delivery.body_sha256
+        made = events.seal(event_id, received_at, new.flags, None, head=head, body_sha256=digest)
         columns = (new.content, new.endpoint, new.flags, new.head, made, new.body)
         connection.execute(_REPLACE, (*columns, seq))
         connection.execute(_REVIVE, (seq, upstream))
@@ -408,40 +390,59 @@ def _mend(
 
 # ---- proxied deliveries ---------------------------------------------------------------------
 
-_RECORD: Final = "INSERT INTO settled VALUES (?,?,?,?,1,0,NULL,?,NULL)"
+_KEEP_PROXIED: Final = """
+INSERT INTO events (seq, id, endpoint, received_at, look, head, seal, body, content, flags)
+VALUES (?,?,?,?,?,?,?,?,x'',256) ON CONFLICT DO NOTHING
+"""
+
+_KEEP_OUTCOME: Final = "INSERT INTO settled VALUES (?,?,2,?,1,0,NULL,?,NULL)"
+
+#: What a row takes besides its head and its body, in bytes.
+_ROW_BYTES: Final = 512
 
 
-class Proxied:
-    """A delivery that was proxied, as it is recorded."""
+def proxied_row(proxied: ProxiedDelivery, digests: Digests) -> ProxiedRow:
+    """Return a delivery that was forwarded, as it is recorded; ValueError: it cannot be."""
+    delivery = proxied.delivery
+    received, event_id, endpoint = delivery.delivery, delivery.event_id, delivery.delivery.endpoint
+    head, body, digest = events.head_of(delivery), received.body, received.body_sha256
+    raw_id, at = event_id.encode(), events.micros(received.head.received_at)
+    return (
+        endpoint,
+        event_id,
+        len(head) + len(body) + _ROW_BYTES,
+        delivery.upstream,
+        events.micros(proxied.at),
+        events.outcome_text(proxied.outcome),
+        at,
+        digests.look(endpoint, delivery.verification.key),
+        head,
+        events.seal(raw_id, at, events.PROXIED, None, head=head, body_sha256=digest),
+        body,
+    )
 
-    __slots__ = ("at", "endpoint", "outcome", "row", "upstream")
 
-    def __init__(self, proxied: ProxiedDelivery, digests: Digests) -> None:
-        """Take the parts.
-
-        Raises:
-            ValueError: a text holds half a surrogate pair, and could not be stored.
-        """
-        self.row = EventRow(proxied.delivery, digests, events.PROXIED)
-        self.endpoint = proxied.delivery.delivery.endpoint
-        self.upstream = proxied.delivery.upstream
-        self.at = events.micros(proxied.at)
-        self.outcome = events.outcome_text(proxied.outcome)
-
-
-def record_proxied(connection: apsw.Connection, shared: Tables, proxied: Sequence[Proxied]) -> None:
+def record_proxied(
+    connection: apsw.Connection, shared: Tables, proxied: Sequence[ProxiedRow]
+) -> None:
     """Keep each of these, unless it is there already; all or none."""
     names, tally = shared.names, Tally()
     with connection:
-        seq = _newest(connection, names)
-        for each in proxied:
-            row = each.row
-            row.seq = seq + 1
-            row.endpoint = names.number(connection, each.endpoint)
-            if _inserted(connection, row):
-                seq += 1
-                upstream = names.number(connection, each.upstream)
-                connection.execute(_RECORD, (seq, upstream, events.PASSED, each.at, each.outcome))
-                tally.add(row.endpoint, events.PASSED)
-        names.newest = seq
+        first = _newest(connection, names) + 1
+        named = dict.fromkeys(name for row in proxied for name in (row[0], row[3]))
+        known = {name: names.number(connection, name) for name in named}
+        rows = [(seq, row[1], known[row[0]], *row[6:]) for seq, row in enumerate(proxied, first)]
+        kept = [(seq, known[row[3]], *row[4:6]) for seq, row in enumerate(proxied, first)]
+        before = connection.total_changes()
+        connection.executemany(_KEEP_PROXIED, rows)
+        if connection.total_changes() - before == len(rows):
+            endpoints = Counter([row[0] for row in proxied])
+        else:
+            stored = _stored_of(connection, range(first, first + len(rows)))
+            kept = [row for row in kept if row[0] in stored]
+            endpoints = Counter([proxied[seq - first][0] for seq in stored])
+        connection.executemany(_KEEP_OUTCOME, kept)
+        for endpoint, number in endpoints.items():
+            tally.add(known[endpoint], events.PASSED, number)
+        names.newest = first + len(rows) - 1
         tally.write(connection)

@@ -2,6 +2,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
+from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -144,23 +145,23 @@ def test_a_value_of_another_type_is_damage(
 
 def test_seals_of_what_differs_differ() -> None:
     seals = {
-        seal(b"a", 1, 0, None, head=b"[]", body=b"b"),
-        seal(b"b", 1, 0, None, head=b"[]", body=b"b"),
-        seal(b"a", 2, 0, None, head=b"[]", body=b"b"),
-        seal(b"a", 1, 1, None, head=b"[]", body=b"b"),
-        seal(b"a", 1, 0, b"b", head=b"[]", body=b"b"),
-        seal(b"a", 1, 0, None, head=b"[1]", body=b"b"),
-        seal(b"a", 1, 0, None, head=b"[]b", body=b""),
-        seal(b"a", 1, 0, None, head=b"", body=b"[]b"),
-        seal(b"a", 1, 0, None, head=b"[]", body=b""),
+        seal(b"a", 1, 0, None, head=b"[]", body_sha256=sha256(b"b").digest()),
+        seal(b"b", 1, 0, None, head=b"[]", body_sha256=sha256(b"b").digest()),
+        seal(b"a", 2, 0, None, head=b"[]", body_sha256=sha256(b"b").digest()),
+        seal(b"a", 1, 1, None, head=b"[]", body_sha256=sha256(b"b").digest()),
+        seal(b"a", 1, 0, b"b", head=b"[]", body_sha256=sha256(b"b").digest()),
+        seal(b"a", 1, 0, None, head=b"[1]", body_sha256=sha256(b"b").digest()),
+        seal(b"a", 1, 0, None, head=b"[]b", body_sha256=sha256(b"").digest()),
+        seal(b"a", 1, 0, None, head=b"", body_sha256=sha256(b"[]b").digest()),
+        seal(b"a", 1, 0, None, head=b"[]", body_sha256=sha256(b"").digest()),
     }
     assert len(seals) == 9
 
 
 def test_a_seal_stays_what_it_was() -> None:
     """Stored seals are compared with it for as long as events are kept."""
-    made = seal("æ".encode(), 7, 9, b"first", head=b"[null]", body=b"\x00")
-    assert made.hex() == "910c25534ad835b0fe63006bdac38d28"
+    made = seal("æ".encode(), 7, 9, b"first", head=b"[null]", body_sha256=sha256(b"\x00").digest())
+    assert made.hex() == "c00dd5f77786aaa62b19694aa57d803c"
 
 
 # ---- digests --------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 from functools import partial
+from typing import cast
 
 import apsw
 import pytest
@@ -6,10 +7,10 @@ import pytest
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import Dead, Delivered, ProxiedDelivery
 from relay.core.request import OnConflict
-from relay.spool import Conflict, Duplicate, PutResult, Stored
+from relay.spool import Conflict, Duplicate, ProxiedRow, PutResult, Stored
 from relay.spool.sqlite import events, intake
 from relay.spool.sqlite.events import ORDERED, Tables, Tally
-from relay.spool.sqlite.intake import NewEvent, Proxied
+from relay.spool.sqlite.intake import NewEvent
 from tests.contracts.spool import CountingHandoff
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.filling import claim, ignore, miscounted, new, put, settle, told
@@ -212,8 +213,27 @@ def test_recording_reads_nothing_and_stores_once(
     connection: apsw.Connection, shared: Tables
 ) -> None:
     passed = ProxiedDelivery(verified(), Delivered(200), RECEIVED)
-    twice = [Proxied(passed, shared.digests) for _ in range(2)]
+    twice = [intake.proxied_row(passed, shared.digests) for _ in range(2)]
     record = partial(intake.record_proxied, shared=shared, proxied=twice)
     assert scans(plans(connection, record)) == []
     assert len(events.fetch(connection, "SELECT 1 FROM events")) == 1
+    assert miscounted(connection) == []
+
+
+def test_one_that_cannot_be_recorded_keeps_all_of_its_batch_out(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    rows = [
+        intake.proxied_row(
+            ProxiedDelivery(verified(event_id=each), Delivered(200), RECEIVED), shared.digests
+        )
+        for each in "abc"
+    ]
+    spoilt = [rows[0], cast("ProxiedRow", (*rows[1][:-1], "no bytes")), rows[2]]
+    with pytest.raises(apsw.ConstraintError):
+        intake.record_proxied(connection, shared, spoilt)
+    assert events.fetch(connection, "SELECT 1 FROM events") == []
+    shared.names.read(connection)
+    intake.record_proxied(connection, shared, rows)
+    assert len(events.fetch(connection, "SELECT 1 FROM events")) == 3
     assert miscounted(connection) == []
