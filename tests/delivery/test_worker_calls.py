@@ -35,7 +35,7 @@ from tests.harness.spying_spool import RecordingObserver
 MAX_PYTHON, MAX_BUILTIN = 40, 39
 
 #: The same from a delivery in proxy mode to the answer for its sender.
-MAX_PYTHON_PROXIED, MAX_BUILTIN_PROXIED = 27, 32
+MAX_PYTHON_PROXIED, MAX_BUILTIN_PROXIED = 28, 32
 
 TOGETHER = 64
 TIMEOUT = timedelta(seconds=10)
