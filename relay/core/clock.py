@@ -63,8 +63,8 @@ class SystemClock:
     monotonic = staticmethod(time.monotonic)
 
     def steady(self) -> datetime:
-        # As `_since_boot`: each attempt reads it several times.
-        return self._began + timedelta(seconds=time.clock_gettime(_SINCE_BOOT))
+        # As `_since_boot`, and without keywords: each attempt reads it several times.
+        return self._began + timedelta(0, time.clock_gettime(_SINCE_BOOT))
 
     def epoch(self) -> Epoch | None:
         try:

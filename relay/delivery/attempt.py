@@ -13,7 +13,6 @@ from random import Random
 from typing import Protocol
 
 from relay.core.clock import Clock
-from relay.core.concurrency import Cancel
 from relay.core.errors import LeaseLost, SpoolUnavailable
 from relay.core.event import (
     AttemptRecord,
@@ -34,7 +33,7 @@ from relay.core.event import (
 from relay.core.rate_limit import backoff_pause
 from relay.delivery.circuit_breaker import CircuitBreaker
 from relay.delivery.retry import RetryPolicy, decide, may_go_unconfirmed
-from relay.delivery.sender import Cause
+from relay.delivery.sender import Cause, SentEvent
 from relay.spool import Settlement, Spool, SpoolBroken
 
 # Back-off between tries to settle while the spool is unavailable, in seconds.
@@ -51,8 +50,8 @@ _NEUTRAL_CAUSES = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
 class Sender(Protocol):
     """Sends an event to one upstream (`relay.delivery.sender.HttpSender`)."""
 
-    def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
-        """Send the event once; call `done` with the outcome, within its timeout but not at once."""
+    def attempt(self, sending: SentEvent) -> None:
+        """Send the event once; call `told` with the outcome, within its timeout but not at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,33 +129,34 @@ class Upstream:
     url: str = ""
 
 
-class Attempt:
-    """One attempt under way.
+class Attempt(SentEvent):
+    """One attempt under way, with its exchange.
 
     began: the steady time of its start.
-    cancel: drops its confirmation or its request.
     settlement, duration: what came of it, and its seconds, once it has ended.
     on_answered: called when the upstream has room for another attempt.
     on_settled: called last, with whether the event needs no further attempt.
     """
 
-    __slots__ = ("began", "cancel", "duration", "lease", "on_answered", "on_settled", "settlement")
-
-    cancel: Cancel
     duration: float
     settlement: Settlement
 
     def __init__(
         self,
+        runner: "AttemptRunner",
         lease: Lease,
         began: datetime,
         on_answered: Callable[[], None],
         on_settled: Callable[[bool], None],
     ) -> None:
+        self.runner = runner
         self.lease = lease
         self.began = began
         self.on_answered = on_answered
         self.on_settled = on_settled
+
+    def told(self, outcome: Outcome) -> None:
+        self.runner.end(self, outcome)
 
 
 class AttemptRunner:
@@ -202,41 +202,35 @@ class AttemptRunner:
         began: the steady time at which the attempt starts.
         on_answered: called before the outcome is settled.
         """
-        attempt = Attempt(lease, began, on_answered, on_settled)
+        attempt = Attempt(self, lease, began, on_answered, on_settled)
         self._under_way[attempt] = None
         try:
             if self._upstream.confirmer.concerns(lease.event):
-                attempt.cancel = self._run(self._confirm(attempt))
+                attempt.pending = self._run(self._confirm(attempt))
             else:
-                ended = partial(self._end, attempt)
-                attempt.cancel = self._upstream.sender.attempt(lease, ended)
+                self._upstream.sender.attempt(attempt)
         except Exception as fault:  # noqa: BLE001 - a poisoned event uses up its attempts, then is dead
-            loop = asyncio.get_running_loop()
-            attempt.cancel = loop.call_soon(self._end_by_fault, attempt, fault).cancel
+            attempt.end_soon(partial(self._end_by_fault, attempt, fault))
 
     def cut(self) -> None:
         """Cut short the attempts that are under way; their events are due again at once."""
         for attempt in list(self._under_way):
-            attempt.cancel()
-            self._end(attempt, Unreachable(Cause.SHUTDOWN))
+            attempt.drop()
+            self.end(attempt, Unreachable(Cause.SHUTDOWN))
 
     def abandon(self) -> None:
         """Drop everything that is under way: nothing is settled or reported any more."""
         for attempt in self._under_way:
-            attempt.cancel()
+            attempt.drop()
         self._under_way.clear()
         for task in self._tasks:
             task.cancel()
 
-    def _run(self, work: Coroutine[None, None, None]) -> Cancel:
+    def _run(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-        def cancel() -> None:
-            task.cancel()
-
-        return cancel
+        return task
 
     # ---- confirming and sending -----------------------------------------------------------------
 
@@ -245,7 +239,8 @@ class AttemptRunner:
         try:
             result = await upstream.confirmer.confirm(lease.event)
             if isinstance(result, Confirmed):
-                self._send(attempt, replace(lease, confirmed=result.state))
+                attempt.lease = replace(lease, confirmed=result.state)
+                self._send(attempt)
             elif isinstance(result, RateLimited) or (
                 result is not None
                 and (
@@ -254,28 +249,27 @@ class AttemptRunner:
                     or not may_go_unconfirmed(lease, self._clock.steady(), upstream.retry)
                 )
             ):
-                self._end(attempt, result)
+                self.end(attempt, result)
             else:
-                self._send(attempt, lease)
+                self._send(attempt)
         except Exception as fault:  # noqa: BLE001 - as of an event that cannot be sent
             self._end_by_fault(attempt, fault)
 
-    def _send(self, attempt: Attempt, lease: Lease) -> None:
-        attempt.cancel = self._upstream.sender.attempt(lease, partial(self._end, attempt))
+    def _send(self, attempt: Attempt) -> None:
+        attempt.pending = None
+        self._upstream.sender.attempt(attempt)
 
     def _end_by_fault(self, attempt: Attempt, fault: Exception) -> None:
         self._observer.dispatch_error(self._upstream.name, attempt.lease.event.id, fault)
-        self._end(attempt, Unreachable(Cause.FAULT))
+        self.end(attempt, Unreachable(Cause.FAULT))
 
     # ---- deciding -------------------------------------------------------------------------------
 
-    def _end(self, attempt: Attempt, outcome: AttemptResult | RateLimited) -> None:
+    def end(self, attempt: Attempt, outcome: AttemptResult | RateLimited) -> None:
         """End an attempt, unless it has ended. Never raises: connections call it."""
         if attempt not in self._under_way:
             return
         del self._under_way[attempt]
-        # What it would cancel refers to the attempt: a cycle that would outlive it.
-        attempt.cancel = _nothing
         lease = attempt.lease
         try:
             now = self._clock.steady()
@@ -422,7 +416,3 @@ class AttemptRunner:
                 return True
             fault = None
             await self._clock.sleep(pause)
-
-
-def _nothing() -> None:
-    """Cancel what has ended."""

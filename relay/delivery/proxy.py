@@ -91,7 +91,7 @@ class ProxyForwarder:
         except Exception as fault:  # noqa: BLE001 - the sender must be answered all the same
             self._observer.dispatch_error(delivery.upstream, delivery.event_id, fault)
             failed = ProxyResponse(Unreachable(Cause.FAULT))
-            forwarding.end_unsent(partial(forwarding.responded, failed))
+            forwarding.end_soon(partial(forwarding.responded, failed))
         proxy_upstream.in_flight += 1
         return forwarding.cancel
 

@@ -15,10 +15,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from functools import partial
 
 from relay.core.clock import Clock
-from relay.core.concurrency import Cancel
 from relay.core.event import Delivered, Lease, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack, VerifiedDelivery
 from relay.delivery.http import (
@@ -102,15 +100,60 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
 )
 
 
-class Forwarding(Exchange):
-    """The exchange of one delivery that is forwarded; what follows its end, a subclass says."""
+class Sending(Exchange):
+    """The exchange of one event or delivery. What its end leads to, a subclass says.
+
+    sender: the one that has taken it.
+    pending: what is to end it where its sender has not taken it, or does not send it.
+    """
 
     sender: "HttpSender"
-    #: What ends one that was not sent.
-    unsent: asyncio.Handle | None = None
+    pending: asyncio.Handle | asyncio.Task[None] | None = None
+
+    def end_soon(self, end: Callable[[], None]) -> None:
+        """Call `end` in the next iteration of the event loop, unless `drop` comes before."""
+
+        def once() -> None:
+            self.pending = None
+            end()
+
+        self.pending = asyncio.get_running_loop().call_soon(once)
+
+    def drop(self) -> None:
+        """Cancel it: what its end leads to does not happen."""
+        if self.pending is not None:
+            self.pending.cancel()
+        else:
+            self.sender.cancel(self)
+
+
+class SentEvent(Sending):
+    """The exchange of one attempt for an event."""
+
+    def __init__(self, lease: Lease) -> None:
+        # Neither request nor callback: the sender writes the one, and `ended` is the other.
+        self.lease = lease
+
+    @property
+    def is_wanted(self) -> bool:
+        return True
+
+    def ended(self) -> None:
+        outcome = _DELIVERED.get(self.status or 0) or self.sender.failure_of(self)
+        # It lives on until it is settled.
+        self.body, self.error = b"", None
+        self.told(outcome)
+
+    def told(self, outcome: Outcome) -> None:
+        """Take the outcome. Called once, on the event loop; not for one that is dropped."""
+        raise NotImplementedError
+
+
+class Forwarding(Sending):
+    """The exchange of one delivery that is forwarded."""
 
     def __init__(self, delivery: VerifiedDelivery) -> None:
-        # Neither request nor callback: the sender writes the one, and `ended` is the other.
+        # As of a `SentEvent`.
         self.delivery = delivery
 
     @property
@@ -121,19 +164,8 @@ class Forwarding(Exchange):
         self.responded(self.sender.response_of(self))
 
     def responded(self, response: ProxyResponse) -> None:
-        """Take what to answer. Called once, on the event loop; not for one that is cancelled."""
+        """Take what to answer. Called once, on the event loop; not for one that is dropped."""
         raise NotImplementedError
-
-    def end_unsent(self, ended: Callable[[], None]) -> None:
-        """Call this soon, unless `drop` comes before: nothing was sent."""
-        self.unsent = asyncio.get_running_loop().call_soon(ended)
-
-    def drop(self) -> None:
-        """Cancel it, unless it has ended."""
-        if self.unsent is not None:
-            self.unsent.cancel()
-        else:
-            self.sender.cancel(self)
 
 
 class HttpSender:
@@ -168,20 +200,22 @@ class HttpSender:
         self._last: tuple[Fields, bytes, ProxyResponse]
         self._last = ({}, b"", ProxyResponse(Unreachable(Cause.FAULT)))
 
-    def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
-        """Send the event once, byte for byte as received, and call `done` with the outcome.
+    def attempt(self, sending: SentEvent) -> None:
+        """Send the event once, byte for byte as received, and tell the outcome.
 
         That is never later than the timeout, and never before this has returned. Any 2xx is
         `Delivered`, whatever follows its head; redirects are answers, not followed.
         """
-        ended = partial(self._on_attempted, done)
+        sending.sender = self
+        lease = sending.lease
         try:
-            request = self._writer.write(lease, self._clock.now())
+            sending.request = self._writer.write(lease, self._clock.now())
         except ValueError:
-            return _fail_unsent(ended)
-        exchange = Exchange(request, ended, to_head=lease.event.method == "HEAD")
-        self._pool.ask(exchange)
-        return partial(self._pool.cancel, exchange)
+            _end_unsendable(sending)
+            return
+        if lease.event.method == "HEAD":
+            sending.to_head = True
+        self._pool.ask(sending)
 
     def forward(self, forwarding: Forwarding) -> None:
         """Send its delivery once, as its event would be, and tell it what to answer.
@@ -195,8 +229,7 @@ class HttpSender:
         try:
             forwarding.request = self._writer.write_proxied(delivery, self._clock.now())
         except ValueError:
-            forwarding.error = _Unsendable()
-            forwarding.end_unsent(forwarding.ended)
+            _end_unsendable(forwarding)
             return
         if delivery.delivery.head.method == "HEAD":
             forwarding.to_head = True
@@ -231,14 +264,12 @@ class HttpSender:
             content_type = _DEFAULT_TYPE if body else ""
         return ProxyResponse(outcome, Ack(status, body, content_type))
 
-    def _on_attempted(self, done: Callable[[Outcome], None], exchange: Exchange) -> None:
-        outcome: Outcome
+    def failure_of(self, exchange: Exchange) -> Outcome:
+        """Return the outcome of this exchange for an event that is not delivered."""
         # The head is the answer. A body that breaks or is too slow only costs its connection.
         if exchange.status is None and exchange.error is not None:
-            outcome = Unreachable(cause_of(exchange.error))
-        else:
-            outcome = _DELIVERED.get(exchange.status or 0) or self._rejected(exchange)
-        done(outcome)
+            return Unreachable(cause_of(exchange.error))
+        return self._rejected(exchange)
 
     def _rejected(self, answer: Response) -> Outcome:
         """Return the outcome of an answer that is no success."""
@@ -282,10 +313,9 @@ def parse_retry_after(value: str, now: datetime) -> timedelta | None:
         return None
 
 
-def _fail_unsent(ended: Callable[[Exchange], None]) -> Cancel:
-    unsent = Exchange(b"", ended)
-    unsent.error = _Unsendable()
-    return asyncio.get_running_loop().call_soon(ended, unsent).cancel
+def _end_unsendable(sending: Sending) -> None:
+    sending.error = _Unsendable()
+    sending.end_soon(sending.ended)
 
 
 def _is_encoded(fields: Fields) -> bool:

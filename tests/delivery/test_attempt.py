@@ -2,12 +2,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from relay.core.concurrency import Cancel
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import (
     AttemptRecord,
@@ -23,7 +23,7 @@ from relay.core.event import (
 from relay.delivery.attempt import AttemptRunner, Confirmed, RateLimited, Upstream
 from relay.delivery.circuit_breaker import UPSTREAM_BREAKER, CircuitBreaker
 from relay.delivery.retry import RetryPolicy
-from relay.delivery.sender import Cause
+from relay.delivery.sender import Cause, SentEvent
 from relay.spool import Record, SpoolBroken
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
@@ -57,14 +57,14 @@ class Bench:
         clock = self.clock
 
         class Wire:
-            def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
-                outcome = tell(lease)
+            def attempt(self, sending: SentEvent) -> None:
+                outcome = tell(sending.lease)
 
                 async def answer() -> Outcome:
                     await clock.sleep(2)
                     return outcome
 
-                return call_back(answer(), done)
+                sending.pending = call_back(answer(), sending.told)
 
         return AttemptRunner(
             upstream=Upstream("billing", Wire(), timedelta(seconds=10), 4, POLICY),
@@ -379,9 +379,9 @@ def asking(bench: Bench, provider: Provider, sent: list[Lease]) -> AttemptRunner
     """Return attempts that the provider is asked about; what goes out is in `sent`."""
 
     class Wire:
-        def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
-            sent.append(lease)
-            return asyncio.get_running_loop().call_soon(done, Delivered(200)).cancel
+        def attempt(self, sending: SentEvent) -> None:
+            sent.append(sending.lease)
+            sending.end_soon(partial(sending.told, Delivered(200)))
 
     upstream = Upstream("billing", Wire(), LEASE, 4, POLICY, confirmer=provider)
     return AttemptRunner(

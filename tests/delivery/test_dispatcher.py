@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -9,13 +9,12 @@ from random import Random
 
 import pytest
 
-from relay.core.concurrency import Cancel
 from relay.core.errors import SpoolUnavailable
-from relay.core.event import Lease, Outcome, Status, Unreachable
+from relay.core.event import Outcome, Status, Unreachable
 from relay.delivery.attempt import Sender, Upstream
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.retry import RetryPolicy
-from relay.delivery.sender import Cause, HttpSender
+from relay.delivery.sender import Cause, HttpSender, SentEvent
 from relay.delivery.worker import PREFETCH
 from relay.spool import Query, SpoolBroken
 from relay.spool.sqlite import open_spool
@@ -150,10 +149,10 @@ class Poisoned:
         self._sender = sender
         self._poison = poison
 
-    def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
-        if lease.event.id == self._poison:
+    def attempt(self, sending: SentEvent) -> None:
+        if sending.lease.event.id == self._poison:
             raise Bug
-        return self._sender.attempt(lease, done)
+        self._sender.attempt(sending)
 
 
 async def test_a_poisoned_event_does_not_block_its_neighbours(bench: Bench) -> None:
@@ -183,9 +182,9 @@ async def test_the_schedule_is_followed_until_the_event_is_dead(bench: Bench) ->
         forward = upstream.sender.attempt
 
         class Timed:
-            def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
+            def attempt(self, sending: SentEvent) -> None:
                 times.append((bench.clock.now() - began).total_seconds())
-                return forward(lease, done)
+                forward(sending)
 
         async with bench.dispatching(replace(upstream, sender=Timed())):
             await bench.spool.pass_time_until(
@@ -259,8 +258,8 @@ async def test_a_dead_upstream_is_left_alone_but_for_one_probe(bench: Bench) -> 
 
             mended = False
 
-            def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
-                return (real if self.mended else dead).attempt(lease, done)
+            def attempt(self, sending: SentEvent) -> None:
+                (real if self.mended else dead).attempt(sending)
 
         line = Line()
         with RefusingPort() as refusing:
@@ -285,8 +284,8 @@ async def test_nothing_begins_when_the_breaker_opens_during_a_claim(bench: Bench
     gate = asyncio.Event()
 
     class Dead:
-        def attempt(self, _: Lease, done: Callable[[Outcome], None]) -> Cancel:
-            return call_back(self.refuse(), done)
+        def attempt(self, sending: SentEvent) -> None:
+            sending.pending = call_back(self.refuse(), sending.told)
 
         async def refuse(self) -> Outcome:
             await gate.wait()

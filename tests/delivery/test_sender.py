@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -24,12 +23,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.concurrency import Cancel, called_back
-from relay.core.event import Delivered, Event, Outcome, ProxyResponse, Rejected, Unreachable
+from relay.core.event import Delivered, Event, Lease, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack, Headers, VerifiedDelivery
 from relay.core.secret import Secret
 from relay.delivery.http.messages import Closed, Malformed, TooLong
 from relay.delivery.http.pool import CannotConnect
-from relay.delivery.sender import Cause, Forwarding, HttpSender, cause_of, parse_retry_after
+from relay.delivery.sender import (
+    Cause,
+    Forwarding,
+    HttpSender,
+    SentEvent,
+    cause_of,
+    parse_retry_after,
+)
 from relay.signatures.shared_secret import Signer
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import EVENT, lease_of, verified
@@ -51,6 +57,26 @@ TIMEOUT = 0.3
 LOOPBACK = IPv4Address("127.0.0.1")
 
 
+class Attempted(SentEvent):
+    """Tells the outcome."""
+
+    def __init__(self, lease: Lease, told: Callable[[Outcome], None]) -> None:
+        super().__init__(lease)
+        self._told = told
+
+    def told(self, outcome: Outcome) -> None:
+        self._told(outcome)
+
+
+async def attempted(sender: HttpSender, lease: Lease) -> Outcome:
+    def start(done: Callable[[Outcome], None]) -> Cancel:
+        sending = Attempted(lease, done)
+        sender.attempt(sending)
+        return sending.drop
+
+    return await called_back(start)
+
+
 @asynccontextmanager
 async def forwarding(
     url: str, within: float = 5.0, signer: Signer | None = None
@@ -63,7 +89,7 @@ async def forwarding(
         signer=signer,
     )
     try:
-        yield lambda event: called_back(partial(sender.attempt, lease_of(event)))
+        yield lambda event: attempted(sender, lease_of(event))
     finally:
         await sender.close()
 

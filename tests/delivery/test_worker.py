@@ -9,11 +9,10 @@ from random import Random
 
 import pytest
 
-from relay.core.concurrency import Cancel
-from relay.core.event import Delivered, Lease, Outcome, Status, Unreachable
+from relay.core.event import Delivered, Outcome, Status, Unreachable
 from relay.delivery.attempt import Upstream
 from relay.delivery.retry import RetryPolicy
-from relay.delivery.sender import Cause
+from relay.delivery.sender import Cause, SentEvent
 from relay.delivery.worker import LEASE_MARGIN, PREFETCH, StartLimiter, UpstreamWorker
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
@@ -32,14 +31,14 @@ class Wire:
         self.go = asyncio.Event()
         self.sent: list[str] = []
 
-    def attempt(self, lease: Lease, done: Callable[[Outcome], None]) -> Cancel:
-        self.sent.append(lease.event.id)
+    def attempt(self, sending: SentEvent) -> None:
+        self.sent.append(sending.lease.event.id)
 
         async def answer() -> Outcome:
             await self.go.wait()
             return self.outcome
 
-        return call_back(answer(), done)
+        sending.pending = call_back(answer(), sending.told)
 
 
 class Bench:

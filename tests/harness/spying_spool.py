@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from relay.core.concurrency import Cancel
 from relay.core.errors import LeaseLost, SpoolUnavailable
 from relay.core.event import AttemptRecord, AttemptResult, Decision, Event, Lease, ProxiedDelivery
 from relay.core.request import VerifiedDelivery
@@ -209,18 +208,13 @@ class SpyingSpool:
 T = TypeVar("T")
 
 
-def call_back(outcome: Coroutine[None, None, T], done: Callable[[T], None]) -> Cancel:
+def call_back(outcome: Coroutine[None, None, T], done: Callable[[T], None]) -> asyncio.Task[None]:
     """Call `done` with what the coroutine returns, unless it is cancelled before."""
 
     async def wait() -> None:
         done(await outcome)
 
-    task = asyncio.ensure_future(wait())
-
-    def cancel() -> None:
-        task.cancel()
-
-    return cancel
+    return asyncio.ensure_future(wait())
 
 
 # ---- the observer ---------------------------------------------------------------------------
