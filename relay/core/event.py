@@ -179,16 +179,14 @@ Decision = Done | RetryAt | Dead | Held
 
 @frozen
 class AttemptRecord:
-    """One attempt as it is logged and counted.
+    """One attempt for a lease as it is logged and counted.
 
     outcome: `delivered`, `rejected` or `unreachable`; `unconfirmed` when nothing was sent.
-    decision: `done`, `retry`, `dead`, `held`; `lost` when the lease had passed to another holder;
-        `passed` for a forwarded delivery, which is not retried.
+    decision: `done`, `retry`, `dead`, `held`; `lost` when the lease had passed to another holder.
     duration: seconds of the attempt. delay: seconds from receipt to delivery; None unless
         delivered.
     queued: seconds from when the event was stored, or requeued, to its first attempt; None for
-        later ones. settling: seconds from the end of the attempt until that was written down. Both
-        None for a forwarded delivery.
+        later ones. settling: seconds from the end of the attempt until that was written down.
     """
 
     event_id: str

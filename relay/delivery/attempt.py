@@ -31,6 +31,7 @@ from relay.core.event import (
     Unreachable,
 )
 from relay.core.rate_limit import backoff_pause
+from relay.core.request import VerifiedDelivery
 from relay.delivery.circuit_breaker import CircuitBreaker
 from relay.delivery.retry import RetryPolicy, decide, may_go_unconfirmed
 from relay.delivery.sender import Cause, SentEvent
@@ -100,8 +101,16 @@ class _NoConfirmation:
 class Observer(Protocol):
     """Logs and counts what happens (`relay.telemetry`). No method raises or blocks."""
 
-    def attempted(self, attempted: AttemptRecord) -> None:
-        """An attempt has ended and its outcome is settled, or lost with its lease."""
+    def attempted(self, attempted: AttemptRecord, at: datetime) -> None:
+        """An attempt has ended and its outcome is settled, or lost with its lease.
+
+        at: the wall-clock time of that.
+        """
+
+    def forwarded(
+        self, delivery: VerifiedDelivery, outcome: Outcome, at: datetime, duration: float
+    ) -> None:
+        """A delivery was sent on, once, in so many seconds; `at` is the wall-clock time now."""
 
     def event_corrupt(self, upstream: str, event_id: str) -> None:
         """An event was found damaged in the spool; it is dead."""
@@ -358,7 +367,8 @@ class AttemptRunner:
                 delay,
                 queued,
                 max(0.0, settling),
-            )
+            ),
+            now,
         )
         attempt.on_settled(recorded and due is None)
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from relay.core.clock import Clock
 from relay.core.concurrency import Cancel, called_back
 from relay.core.errors import SpoolUnavailable, UpstreamOverloaded
-from relay.core.event import AttemptRecord, ProxiedDelivery, ProxyResponse, Unreachable
+from relay.core.event import ProxiedDelivery, ProxyResponse, Unreachable
 from relay.core.request import VerifiedDelivery
 from relay.delivery.attempt import Observer
 from relay.delivery.sender import Cause, Forwarding
@@ -103,30 +103,8 @@ class ProxyForwarder:
         """Report and note what came of a delivery, and call `done`."""
         upstream, delivery, began = forwarding.upstream, forwarding.delivery, forwarding.began
         upstream.in_flight -= 1
-        outcome = response.outcome
-        now = self._clock.now()
-        duration = self._clock.monotonic() - began
-        received = delivery.delivery
-        delay = None
-        if outcome.name == "delivered":
-            # The wall clock may have been set back meanwhile.
-            delay = max(0.0, (now - received.head.received_at).total_seconds())
-        self._observer.attempted(
-            AttemptRecord(
-                delivery.event_id,
-                received.endpoint,
-                delivery.provider,
-                delivery.upstream,
-                1,
-                outcome.name,
-                outcome.status,
-                outcome.cause,
-                "passed",
-                None,
-                duration,
-                delay,
-            )
-        )
+        outcome, now = response.outcome, self._clock.now()
+        self._observer.forwarded(delivery, outcome, now, self._clock.monotonic() - began)
         self._note(ProxiedDelivery(delivery, outcome, now))
         forwarding.tell(response)
 

@@ -14,8 +14,8 @@ from orjson import dumps
 
 from relay.core.concurrency import SwitchInterval
 from relay.core.errors import Problem, Reason, RelayError
-from relay.core.event import AttemptRecord
-from relay.core.request import Address, Verdict
+from relay.core.event import AttemptRecord, Outcome
+from relay.core.request import Address, Verdict, VerifiedDelivery
 from relay.telemetry.log import Line, Log, as_json, spelled_time
 from relay.telemetry.metrics import Count, Distribution, Metrics, Snapshot, add_values
 
@@ -85,23 +85,6 @@ def _delivery_fields(record: DeliveryRecord) -> dict[str, object]:
     }
 
 
-def _attempt_fields(attempted: AttemptRecord) -> dict[str, object]:
-    """Return the fields of the log line of one attempt."""
-    return {
-        "id": attempted.event_id,
-        "endpoint": attempted.endpoint,
-        "provider": attempted.provider,
-        "upstream": attempted.upstream,
-        "attempt": attempted.attempt,
-        "outcome": attempted.outcome,
-        "status": attempted.status,
-        "cause": attempted.cause,
-        "decision": attempted.decision,
-        "due": None if attempted.due is None else attempted.due.isoformat(),
-        "duration_ms": round(attempted.duration * 1000, 3),
-    }
-
-
 # ---- usual lines ----------------------------------------------------------------------------
 # Of most lines, a run of fields is the same as in many others: who sent to whom, and what became of
 # it. It is spelled once, and kept with the series in which such a delivery or attempt is counted.
@@ -125,25 +108,29 @@ _KINDS: Final = 1024
 class _Kind:
     """What many deliveries, or attempts, have in common.
 
-    level: of their lines. counts: the series that count each of them. time, delay: those of their
-    durations, and of the delays of what was delivered. is_good: it counts as received.
+    level: of their lines. fields: of their lines, as many as are there. counts: the series that
+    count each of them. time, send, delay: those of their durations, and of their delays.
+    is_good: their endpoint is seen to receive.
     before, behind: what JSON lines have before the id and behind it; empty where lines are made of
-    their fields one by one. fields: those behind the id.
+    their fields one by one.
     """
 
-    __slots__ = ("before", "behind", "counts", "delay", "fields", "is_good", "level", "time")
+    __slots__ = (
+        *("before", "behind", "counts", "delay", "fields", "is_good", "level", "send", "time"),
+    )
 
-    def __init__(
-        self, level: str, counts: Sequence[Count], time: Distribution | None = None
-    ) -> None:
-        self.level, self.counts, self.time = level, counts, time
+    def __init__(self, level: str, fields: Mapping[str, object]) -> None:
+        self.level = level
+        self.fields = {name: value for name, value in fields.items() if value is not None}
+        self.counts: list[Count] = []
+        self.time: Distribution | None = None
+        self.send: Distribution | None = None
         self.delay: Distribution | None = None
         self.is_good = False
         self.before = self.behind = ""
 
-    def spell(self, event: str, fields: Mapping[str, object]) -> None:
+    def spell(self, event: str) -> None:
         """Spell what is the same in their lines, unless something in it needs the other way."""
-        self.fields = {name: value for name, value in fields.items() if value is not None}
         with suppress(TypeError):
             text = dumps(self.fields)
             self.before = f'","level":"{self.level}","event":"{event}","id":'
@@ -299,19 +286,20 @@ class Telemetry:
     def _delivery_kind(self, values: tuple[Any, ...]) -> _Kind:
         metrics, fields = self._metrics, dict(zip(_DELIVERY_KIND, values, strict=True))
         endpoint, verdict = fields["endpoint"], fields["verdict"]
-        counts = [metrics.deliveries.init(endpoint, fields["provider"] or "", verdict)]
+        kind = _Kind("info" if verdict is not Verdict.UNAVAILABLE else "error", fields)
+        kind.counts.append(metrics.deliveries.init(endpoint, fields["provider"] or "", verdict))
         for counter, name in (
             (metrics.refusals, "reason"),
             (metrics.would_refuse, "would_refuse"),
             (metrics.secret_used, "secret"),
         ):
             if fields[name] is not None:
-                counts.append(counter.init(endpoint, fields[name]))
-        level = "info" if verdict is not Verdict.UNAVAILABLE else "error"
-        kind = _Kind(level, counts, metrics.request_time.init(endpoint) if endpoint else None)
+                kind.counts.append(counter.init(endpoint, fields[name]))
+        if endpoint:
+            kind.time = metrics.request_time.init(endpoint)
         kind.is_good = verdict in _GOOD
         if self.log.is_json:
-            kind.spell("delivery", fields)
+            kind.spell("delivery")
         return kind
 
     def conflicted(self, endpoint: str) -> None:
@@ -320,9 +308,12 @@ class Telemetry:
 
     # ---- delivery ---------------------------------------------------------------------------
 
-    def attempted(self, attempted: AttemptRecord) -> None:
-        """One attempt has ended, or its event was not confirmed and nothing was sent."""
-        metrics, duration = self._metrics, attempted.duration
+    def attempted(self, attempted: AttemptRecord, at: datetime) -> None:
+        """One attempt has ended, or its event was not confirmed and nothing was sent.
+
+        at: the present time.
+        """
+        duration = attempted.duration
         kind = self._attempts[
             attempted.endpoint,
             attempted.provider,
@@ -335,33 +326,67 @@ class Telemetry:
         ]
         for count in kind.counts:
             count.number += 1
+        metrics = self._metrics
         add_values(
             (kind.time, duration),
-            (metrics.send, duration if kind.time is not None else None),
+            (kind.send, duration),
             (metrics.queue, attempted.queued),
             (metrics.settle, attempted.settling),
             (kind.delay, attempted.delay),
         )
         if kind.before and attempted.due is None:
-            self._write((_usual_attempt, self._now(), kind, attempted.event_id, duration))
+            self._write((_usual_attempt, at, kind, attempted.event_id, duration))
         else:
-            self.log.line(kind.level, "attempt", _attempt_fields(attempted))
+            self._log_attempt(kind, at, attempted.event_id, duration, attempted.due)
+
+    def forwarded(
+        self, delivery: VerifiedDelivery, outcome: Outcome, at: datetime, duration: float
+    ) -> None:
+        """A delivery was sent on in proxy mode, once; `at` is the present time."""
+        received = delivery.delivery
+        kind = self._attempts[
+            received.endpoint,
+            delivery.provider,
+            delivery.upstream,
+            1,
+            outcome.name,
+            outcome.status,
+            outcome.cause,
+            "passed",
+        ]
+        for count in kind.counts:
+            count.number += 1
+        # The wall clock may have been set back meanwhile.
+        delay = max(0.0, (at - received.head.received_at).total_seconds())
+        add_values((kind.time, duration), (kind.send, duration), (kind.delay, delay))
+        if kind.before:
+            self._write((_usual_attempt, at, kind, delivery.event_id, duration))
+        else:
+            self._log_attempt(kind, at, delivery.event_id, duration)
+
+    def _log_attempt(
+        self, kind: _Kind, at: datetime, event_id: str, duration: float, due: datetime | None = None
+    ) -> None:
+        took = {
+            "due": None if due is None else due.isoformat(),
+            "duration_ms": round(duration * 1000, 3),
+        }
+        self.log.line(kind.level, "attempt", {"id": event_id} | kind.fields | took, at)
 
     def _attempt_kind(self, values: tuple[Any, ...]) -> _Kind:
         metrics, fields = self._metrics, dict(zip(_ATTEMPT_KIND, values, strict=True))
         upstream, outcome, decision = fields["upstream"], fields["outcome"], fields["decision"]
-        counts, time = [], None
-        if outcome != "unconfirmed":
-            counts.append(metrics.attempts.init(upstream, outcome))
-            time = metrics.attempt_time.init(upstream)
-        if decision == "dead":
-            counts.append(metrics.dead_letters.init(upstream))
         # A person has to look at what is held.
-        kind = _Kind("error" if decision == "held" else "info", counts, time)
+        kind = _Kind("error" if decision == "held" else "info", fields)
+        if outcome != "unconfirmed":
+            kind.counts.append(metrics.attempts.init(upstream, outcome))
+            kind.time, kind.send = metrics.attempt_time.init(upstream), metrics.send
         if outcome == "delivered":
             kind.delay = metrics.delivery_delay.init(upstream)
+        if decision == "dead":
+            kind.counts.append(metrics.dead_letters.init(upstream))
         if self.log.is_json:
-            kind.spell("attempt", fields)
+            kind.spell("attempt")
         return kind
 
     def confirmed(self, endpoint: str, result: str) -> None:

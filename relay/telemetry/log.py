@@ -136,9 +136,11 @@ class Log:
         """
         self.line("error", event, fields | {"exception": _trace(error)})
 
-    def line(self, level: str, event: str, fields: Mapping[str, object]) -> None:
-        """Log a line of this level."""
-        self.write((self._render, self.now(), level, event, fields))
+    def line(
+        self, level: str, event: str, fields: Mapping[str, object], at: datetime | None = None
+    ) -> None:
+        """Log a line of this level. at: the present time, where the caller has read it."""
+        self.write((self._render, at or self.now(), level, event, fields))
 
 
 class _SpelledTimes:

@@ -9,7 +9,15 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from relay.core.errors import LeaseLost, SpoolUnavailable
-from relay.core.event import AttemptRecord, AttemptResult, Decision, Event, Lease, ProxiedDelivery
+from relay.core.event import (
+    AttemptRecord,
+    AttemptResult,
+    Decision,
+    Event,
+    Lease,
+    Outcome,
+    ProxiedDelivery,
+)
 from relay.core.request import VerifiedDelivery
 from relay.spool import (
     Claimed,
@@ -230,9 +238,31 @@ class RecordingObserver:
         self.ruined: list[tuple[str, str]] = []
         self._news = asyncio.Event()
 
-    def attempted(self, attempted: AttemptRecord) -> None:
+    def attempted(self, attempted: AttemptRecord, at: datetime) -> None:
         self.attempts.append(attempted)
         self._news.set()
+
+    def forwarded(
+        self, delivery: VerifiedDelivery, outcome: Outcome, at: datetime, duration: float
+    ) -> None:
+        """Keep it as an attempt that was not for a lease."""
+        received = delivery.delivery
+        delay = (at - received.head.received_at).total_seconds()
+        attempt = AttemptRecord(
+            event_id=delivery.event_id,
+            endpoint=received.endpoint,
+            provider=delivery.provider,
+            upstream=delivery.upstream,
+            attempt=1,
+            outcome=outcome.name,
+            status=outcome.status,
+            cause=outcome.cause,
+            decision="passed",
+            due=None,
+            duration=duration,
+            delay=delay if outcome.name == "delivered" else None,
+        )
+        self.attempted(attempt, at)
 
     def event_corrupt(self, upstream: str, event_id: str) -> None:
         self.ruined.append((upstream, event_id))

@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from itertools import product
 from typing import Any
@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.core.errors import Reason, SpoolUnavailable
-from relay.core.event import AttemptRecord
+from relay.core.event import AttemptRecord, Delivered, Unreachable
 from relay.core.request import Verdict, Via
 from relay.telemetry import DeliveryRecord, Telemetry
 from relay.telemetry.log import Log, LogWriter
 from relay.telemetry.metrics import Snapshot
 from tests.harness.clock import ManualClock
+from tests.harness.deliveries import verified
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -92,7 +93,7 @@ def both_ways(records: Sequence[DeliveryRecord | AttemptRecord]) -> list[bytes]:
         telemetry = Telemetry(log)
         for each in records:
             if isinstance(each, AttemptRecord):
-                telemetry.attempted(each)
+                telemetry.attempted(each, AT)
             else:
                 telemetry.received(each)
         writer.close()
@@ -202,7 +203,7 @@ def test_what_is_there_and_what_is_not_may_be_any_of_all() -> None:
 def test_a_usual_line_is_put_together_of_pieces(watched: Watched) -> None:
     changes = {"id": "evt_1", "event_key": "k", "body_bytes": 7, "body_sha256": b"\xff" * 32}
     watched.telemetry.received(record(Verdict.ACCEPTED, secret=0, duration=0.0123456, **changes))
-    watched.telemetry.attempted(attempted(duration=0.5))
+    watched.telemetry.attempted(attempted(duration=0.5), AT)
     assert watched.text() == (
         '{"time":"2026-01-05T12:00:00.000Z","level":"info","event":"delivery","id":"evt_1"'
         ',"endpoint":"midtrans","provider":"midtrans","peer":"192.0.2.1","verdict":"accepted"'
@@ -263,9 +264,9 @@ def test_what_is_passed_on_is_not_stored_and_what_is_not_verified_has_no_stages(
 
 
 def test_the_time_of_an_attempt_is_told_by_stage(watched: Watched) -> None:
-    watched.telemetry.attempted(attempted(duration=0.5, queued=0.25, settling=0.125))
-    watched.telemetry.attempted(attempted(duration=1.5, settling=0.5))
-    watched.telemetry.attempted(attempted(outcome="unconfirmed", decision="held", delay=None))
+    watched.telemetry.attempted(attempted(duration=0.5, queued=0.25, settling=0.125), AT)
+    watched.telemetry.attempted(attempted(duration=1.5, settling=0.5), AT)
+    watched.telemetry.attempted(attempted(outcome="unconfirmed", decision="held", delay=None), AT)
     assert {name: told for name, told in stages(watched).items() if told[0]} == {
         "queue": (1, 0.25),
         "send": (2, 2.0),
@@ -290,15 +291,39 @@ def test_what_report_lets_in_is_counted_apart(watched: Watched) -> None:
 
 
 def test_attempts_are_counted_by_outcome_and_dead_letters_apart(watched: Watched) -> None:
-    watched.telemetry.attempted(attempted())
+    watched.telemetry.attempted(attempted(), AT)
     watched.telemetry.attempted(
-        attempted(outcome="unreachable", status=None, cause="refused", decision="dead", delay=None)
+        attempted(outcome="unreachable", status=None, cause="refused", decision="dead", delay=None),
+        AT,
     )
     assert watched.value('attempts_total{outcome="delivered",upstream="billing"}') == 1
     assert watched.value('attempts_total{outcome="unreachable",upstream="billing"}') == 1
     assert watched.value('dead_letters_total{upstream="billing"}') == 1
     assert watched.value('delivery_delay_seconds_count{upstream="billing"}') == 1
     assert [line["event"] for line in watched.lines()] == ["attempt", "attempt"]
+
+
+def test_a_forwarded_delivery_is_an_attempt_that_passed(watched: Watched) -> None:
+    delivery, received = verified(event_id="evt_1"), verified().delivery.head.received_at
+    watched.telemetry.forwarded(delivery, Delivered(200), received + timedelta(seconds=2), 0.25)
+    # The wall clock has been set back.
+    watched.telemetry.forwarded(delivery, Delivered(200), received - timedelta(seconds=9), 0.25)
+    watched.telemetry.forwarded(delivery, Unreachable("reset"), received, 0.5)
+    assert watched.value('attempts_total{outcome="delivered",upstream="billing"}') == 2
+    assert watched.value('attempts_total{outcome="unreachable",upstream="billing"}') == 1
+    assert watched.value('attempt_duration_seconds_sum{upstream="billing"}') == 1.0
+    assert watched.value('delivery_delay_seconds_count{upstream="billing"}') == 2
+    assert watched.value('delivery_delay_seconds_sum{upstream="billing"}') == 2.0
+    assert {name: told for name, told in stages(watched).items() if told[0]} == {"send": (3, 1.0)}
+    told = [
+        [line.get(name) for name in ("id", "attempt", "outcome", "status", "cause", "decision")]
+        for line in watched.lines()
+    ]
+    assert told == [
+        ["evt_1", 1, "delivered", 200, None, "passed"],
+        ["evt_1", 1, "delivered", 200, None, "passed"],
+        ["evt_1", 1, "unreachable", None, "reset", "passed"],
+    ]
 
 
 def test_every_series_begins_at_zero(watched: Watched) -> None:
