@@ -194,7 +194,9 @@ class AttemptRunner:
         # In the order of their start.
         self._under_way: dict[Attempt, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        # Not handed to the spool yet, and whether that is to come.
         self._ended: list[Attempt] = []
+        self._settling = False
 
     def start(
         self,
@@ -299,15 +301,19 @@ class AttemptRunner:
                 took = (now - attempt.began) // _MICROSECOND
                 attempt.duration = took / 1_000_000
                 attempt.settlement = Settlement(lease, decision, outcome, took)
-                if not self._ended:
-                    # At the end of the loop's iteration, with all that has ended by then.
-                    asyncio.get_running_loop().call_soon(self._settle_ended)
                 self._ended.append(attempt)
         except Exception as fault:  # noqa: BLE001 - one event must not stop the others
             # It is due again when its lease has expired.
             self._observer.dispatch_error(self._upstream.name, lease.event.id, fault)
             asyncio.get_running_loop().call_soon(attempt.on_settled, False)
         attempt.on_answered()
+        if self._ended and not self._settling:
+            if self._under_way:
+                # At the end of the loop's iteration, with all that has ended by then.
+                self._settling = True
+                asyncio.get_running_loop().call_soon(self._settle_ended)
+            else:
+                self._settle_ended()
 
     def _update_breaker(
         self, event_id: str, outcome: Rejected | Unreachable | Unconfirmed, now: datetime
@@ -322,6 +328,7 @@ class AttemptRunner:
     # ---- settling -------------------------------------------------------------------------------
 
     def _settle_ended(self) -> None:
+        self._settling = False
         batch, self._ended = self._ended, []
         settlements = [each.settlement for each in batch]
         try:

@@ -34,6 +34,7 @@ class StartLimiter:
 
     def __init__(self, per_iteration: int = STARTS_PER_ITERATION) -> None:
         self._per_iteration = per_iteration
+        # How many more may start until one of the next iterations sets it back.
         self._left = per_iteration
         # A dictionary keeps the order, and each callback once.
         self._deferred: dict[Callable[[], None], None] = {}
@@ -43,9 +44,10 @@ class StartLimiter:
         if not self._left:
             self._deferred[retry] = None
             return False
-        if self._left == self._per_iteration:
-            asyncio.get_running_loop().call_soon(self._next_iteration)
         self._left -= 1
+        if not self._left:
+            # Not before: each attempt would cost an iteration more where few are under way.
+            asyncio.get_running_loop().call_soon(self._next_iteration)
         return True
 
     def _next_iteration(self) -> None:
