@@ -143,14 +143,14 @@ def _ignore(response: ProxyResponse) -> None:
 # ---- recording, behind the answers ----------------------------------------------------------
 
 _WRITE_LIMITS: Final = WriteLimits(
-    buffer=64 * 1024 * 1024, batch=200, window=0.05, retry_interval=1.0
+    buffer=64 * 1024 * 1024, batch=500, window=0.05, retry_interval=1.0
 )
 
 
 class ProxiedHistory:
     """Records forwarded deliveries, behind their answers (`relay.spool.write_behind`).
 
-    Each becomes a row of the spool's at once, so that nothing else of it lives until it is written.
+    Each becomes a few values at once, so that none of its objects lives until it is written.
     `run` it, and `flush` it at the end. It passes as the `Sink` of the rows.
     """
 
@@ -169,16 +169,7 @@ class ProxiedHistory:
 
     def note(self, proxied: ProxiedDelivery) -> None:
         """Buffer a delivery to be recorded; without room it is lost. Neither raises nor blocks."""
-        try:
-            row = self._spool.proxied_row(proxied)
-        except Exception as fault:  # noqa: BLE001 - its sender is to be answered all the same
-            self.failed(fault)
-            delivery = proxied.delivery
-            self._telemetry.history_lost(
-                delivery.delivery.endpoint, delivery.event_id, "it cannot be written"
-            )
-            return
-        self._write_behind.add(row)
+        self._write_behind.add(self._spool.proxied_row(proxied))
 
     async def run(self) -> None:
         """Record until cancelled; what is buffered then is left to `flush`.

@@ -59,8 +59,8 @@ class Conflict:
 PutResult = Stored | Duplicate | Conflict
 
 
-#: A proxied delivery as its spool records it: endpoint, event id, bytes that it takes, then what
-#: only that spool reads. It keeps nothing alive but its body.
+#: A proxied delivery until it is recorded: endpoint, event id, bytes that it takes, then what only
+#: the spool reads. It keeps no request, head or verification alive.
 ProxiedRow = tuple[str, str, int, *tuple[Any, ...]]
 
 
@@ -265,17 +265,16 @@ class Spool(Protocol):
         """
 
     def proxied_row(self, proxied: ProxiedDelivery) -> ProxiedRow:
-        """Return a delivery that was passed on as `record_proxied` takes it; write nothing.
-
-        Raises:
-            ValueError: it cannot be stored.
-        """
+        """Return a delivery that was passed on as `record_proxied` takes it; write nothing."""
 
     async def record_proxied(self, passed: Sequence[ProxiedRow]) -> None:
         """Store the history of deliveries that were passed on: all of these, or none.
 
         Each is an event of its own with the status `passed`, however many have the same key and
         content; one that is stored already stays as it is. `claim` and `requeue` skip them.
+
+        Raises:
+            ValueError: one of them holds a text that cannot be stored.
         """
 
     async def reserve_space(self) -> None:

@@ -214,7 +214,7 @@ class SqliteSpool:
                 timer.cancel()
 
     def proxied_row(self, proxied: ProxiedDelivery) -> ProxiedRow:
-        return intake.proxied_row(proxied, self._tables.digests)
+        return intake.proxied_row(proxied)
 
     async def record_proxied(self, passed: Sequence[ProxiedRow]) -> None:
         record = partial(intake.record_proxied, shared=self._tables, proxied=passed)

@@ -158,30 +158,33 @@ ENDPOINT, UPSTREAMS, PROVIDER, ENVIRONMENT, KEY, SUBJECT = range(6)
 METHOD, SUFFIX, HEADERS, CLIENT, SIGNED, REFERENCES = range(6, 12)
 
 
-def head_of(event: VerifiedDelivery) -> bytes:
-    """Return the head of a delivery.
+def head_parts(event: VerifiedDelivery) -> tuple[Any, ...]:
+    """Return what the head of a delivery holds: texts and tuples of texts."""
+    delivery, verification = event.delivery, event.verification
+    return (
+        delivery.endpoint,
+        (event.upstream,),
+        event.provider,
+        event.environment,
+        verification.key,
+        verification.subject,
+        delivery.head.method,
+        event.suffix,
+        event.headers.fields,
+        delivery.client.text,
+        event.signed,
+        (),
+    )
+
+
+def head_of(parts: tuple[Any, ...]) -> bytes:
+    """Return a head that holds these.
 
     Raises:
         ValueError: a text holds half a surrogate pair, and could not be stored.
     """
-    delivery, verification = event.delivery, event.verification
     try:
-        return orjson.dumps(
-            (
-                delivery.endpoint,
-                (event.upstream,),
-                event.provider,
-                event.environment,
-                verification.key,
-                verification.subject,
-                delivery.head.method,
-                event.suffix,
-                event.headers.fields,
-                delivery.client.text,
-                event.signed,
-                (),
-            )
-        )
+        return orjson.dumps(parts)
     except TypeError as error:
         raise ValueError(str(error)) from None
 

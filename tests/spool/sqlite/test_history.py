@@ -205,7 +205,7 @@ def test_every_event_of_a_key_is_found(connection: apsw.Connection, shared: Tabl
     put(connection, shared, verified(body=b"1", event_id="a"), verified(body=b"2", event_id="b"))
     put(connection, shared, verified(endpoint="snap", event_id="c"), verified(key="x"))
     passed = ProxiedDelivery(verified(event_id="d"), Delivered(200), RECEIVED)
-    intake.record_proxied(connection, shared, [intake.proxied_row(passed, shared.digests)])
+    intake.record_proxied(connection, shared, [intake.proxied_row(passed)])
     assert keys(connection, shared, Query(key="order-1")) == "dcba"
     assert keys(connection, shared, Query(key="order-1", endpoint="snap")) == "c"
     assert keys(connection, shared, Query(key="unknown")) == ""

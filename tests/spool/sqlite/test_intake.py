@@ -213,7 +213,7 @@ def test_recording_reads_nothing_and_stores_once(
     connection: apsw.Connection, shared: Tables
 ) -> None:
     passed = ProxiedDelivery(verified(), Delivered(200), RECEIVED)
-    twice = [intake.proxied_row(passed, shared.digests) for _ in range(2)]
+    twice = [intake.proxied_row(passed) for _ in range(2)]
     record = partial(intake.record_proxied, shared=shared, proxied=twice)
     assert scans(plans(connection, record)) == []
     assert len(events.fetch(connection, "SELECT 1 FROM events")) == 1
@@ -224,12 +224,10 @@ def test_one_that_cannot_be_recorded_keeps_all_of_its_batch_out(
     connection: apsw.Connection, shared: Tables
 ) -> None:
     rows = [
-        intake.proxied_row(
-            ProxiedDelivery(verified(event_id=each), Delivered(200), RECEIVED), shared.digests
-        )
+        intake.proxied_row(ProxiedDelivery(verified(event_id=each), Delivered(200), RECEIVED))
         for each in "abc"
     ]
-    spoilt = [rows[0], cast("ProxiedRow", (*rows[1][:-1], "no bytes")), rows[2]]
+    spoilt = [rows[0], cast("ProxiedRow", (*rows[1][:6], "no bytes", *rows[1][7:])), rows[2]]
     with pytest.raises(apsw.ConstraintError):
         intake.record_proxied(connection, shared, spoilt)
     assert events.fetch(connection, "SELECT 1 FROM events") == []
