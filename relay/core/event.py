@@ -30,6 +30,7 @@ class Event:
     suffix: remainder and query that a prefix endpoint appends to the upstream URL.
     signed, reconciled, confirm: as in `VerifiedDelivery`.
     conflicts_with: id of the first event with the same key and other content.
+    client_text: the client as text, where it is at hand; empty elsewhere.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Event:
     body: bytes = field(repr=False)
     reconciled: bool = False
     confirm: bool = False
+    client_text: str = field(default="", repr=False, compare=False)
 
 
 @frozen
@@ -209,24 +211,27 @@ def event_of(
     verified: VerifiedDelivery, *, conflicts_with: str | None = None, out_of_order: bool = False
 ) -> Event:
     """Return the event that a delivery becomes, as a spool would return it."""
-    delivery, head = verified.delivery, verified.delivery.head
+    delivery, verification = verified.delivery, verified.verification
+    head = delivery.head
+    # By position: one is made for each event, and twenty names take a while.
     return Event(
-        id=verified.event_id,
-        endpoint=delivery.endpoint,
-        provider=verified.provider,
-        environment=verified.environment,
-        upstream=verified.upstream,
-        key=verified.verification.key,
-        subject=verified.verification.subject,
-        method=head.method,
-        suffix=verified.suffix,
-        headers=verified.headers,
-        client=delivery.client.address,
-        received_at=head.received_at,
-        signed=verified.signed,
-        conflicts_with=conflicts_with,
-        out_of_order=out_of_order,
-        body=delivery.body,
-        reconciled=verified.reconciled,
-        confirm=verified.confirm,
+        verified.event_id,
+        delivery.endpoint,
+        verified.provider,
+        verified.environment,
+        verified.upstream,
+        verification.key,
+        verification.subject,
+        head.method,
+        verified.suffix if delivery.remainder else "",
+        verified.headers,
+        delivery.client.address,
+        head.received_at,
+        verified.signed if verification.ambiguous else verification.signed,
+        conflicts_with,
+        out_of_order,
+        delivery.body,
+        verified.reconciled,
+        verified.confirm,
+        delivery.client.text,
     )

@@ -33,15 +33,13 @@ from relay.core.event import (
 from relay.core.rate_limit import backoff_pause
 from relay.core.request import VerifiedDelivery
 from relay.delivery.circuit_breaker import CircuitBreaker
-from relay.delivery.retry import RetryPolicy, decide, may_go_unconfirmed
+from relay.delivery.retry import DONE, RetryPolicy, decide, may_go_unconfirmed
 from relay.delivery.sender import Cause, SentEvent
 from relay.spool import Settlement, Spool, SpoolBroken
 
 # Back-off between tries to settle while the spool is unavailable, in seconds.
 _FIRST_PAUSE = 0.1
 _MAX_PAUSE = 5.0
-
-_MICROSECOND = timedelta(microseconds=1)
 
 _DECISIONS = {Done: "done", RetryAt: "retry", Dead: "dead", Held: "held"}
 
@@ -141,12 +139,13 @@ class Upstream:
 class Attempt(SentEvent):
     """One attempt under way, with its exchange.
 
-    began: the steady time of its start.
+    began, started: the steady and the monotonic time of its start.
     settlement, duration: what came of it, and its seconds, once it has ended.
     on_answered: called when the upstream has room for another attempt.
     on_settled: called last, with whether the event needs no further attempt.
     """
 
+    started: float
     duration: float
     settlement: Settlement
 
@@ -214,6 +213,7 @@ class AttemptRunner:
         on_answered: called before the outcome is settled.
         """
         attempt = Attempt(self, lease, began, on_answered, on_settled)
+        attempt.started = self._clock.monotonic()
         self._under_way[attempt] = None
         try:
             if self._upstream.confirmer.concerns(lease.event):
@@ -283,23 +283,18 @@ class AttemptRunner:
         del self._under_way[attempt]
         lease = attempt.lease
         try:
-            now = self._clock.steady()
             if isinstance(outcome, RateLimited):
                 self._breaker.ignore(lease.event.id)
-                self._run(self._postpone(attempt, outcome, now))
+                self._run(self._postpone(attempt, outcome))
             else:
                 if isinstance(outcome, Delivered):
-                    # Most attempts end so.
+                    # Most attempts end so, and no time is needed to decide.
                     self._breaker.record_success()
+                    decision: Decision = DONE
                 else:
-                    self._update_breaker(lease.event.id, outcome, now)
-                decision: Decision
-                if outcome.cause == Cause.SHUTDOWN and isinstance(outcome, Unreachable):
-                    decision = RetryAt(now)
-                else:
-                    decision = decide(outcome, lease, now, self._upstream.retry, self._dice)
-                took = (now - attempt.began) // _MICROSECOND
-                attempt.duration = took / 1_000_000
+                    decision = self._decide(lease, outcome)
+                attempt.duration = self._clock.monotonic() - attempt.started
+                took = round(attempt.duration * 1_000_000)
                 attempt.settlement = Settlement(lease, decision, outcome, took)
                 self._ended.append(attempt)
         except Exception as fault:  # noqa: BLE001 - one event must not stop the others
@@ -315,15 +310,18 @@ class AttemptRunner:
             else:
                 self._settle_ended()
 
-    def _update_breaker(
-        self, event_id: str, outcome: Rejected | Unreachable | Unconfirmed, now: datetime
-    ) -> None:
+    def _decide(self, lease: Lease, outcome: Rejected | Unreachable | Unconfirmed) -> Decision:
+        """Return what follows, and tell the breaker."""
+        now, event_id = self._clock.steady(), lease.event.id
         if isinstance(outcome, Rejected):
             self._breaker.record_success()
         elif isinstance(outcome, Unconfirmed) or outcome.cause in _NEUTRAL_CAUSES:
             self._breaker.ignore(event_id)
         else:
             self._breaker.record_failure(event_id, now.timestamp())
+        if isinstance(outcome, Unreachable) and outcome.cause == Cause.SHUTDOWN:
+            return RetryAt(now)
+        return decide(outcome, lease, now, self._upstream.retry, self._dice)
 
     # ---- settling -------------------------------------------------------------------------------
 
@@ -341,12 +339,12 @@ class AttemptRunner:
             for each in batch:
                 self._run(self._settle_later(each, recorded))
             return
-        now, steady = self._clock.now(), self._clock.steady()
+        now, ended = self._clock.now(), self._clock.monotonic()
         for each, is_recorded in zip(batch, recorded, strict=True):
-            self._report(each, is_recorded, now, steady)
+            self._report(each, is_recorded, now, ended)
 
-    def _report(self, attempt: Attempt, recorded: bool, now: datetime, steady: datetime) -> None:
-        """Report a settled attempt; `now` and `steady` are the present time by both clocks."""
+    def _report(self, attempt: Attempt, recorded: bool, now: datetime, ended: float) -> None:
+        """Report a settled attempt; `now` and `ended` are the present time by both clocks."""
         lease, event, settlement = attempt.lease, attempt.lease.event, attempt.settlement
         decision, outcome = settlement.decision, settlement.outcome
         due = decision.due if recorded and isinstance(decision, RetryAt) else None
@@ -357,7 +355,7 @@ class AttemptRunner:
         queued = None
         if lease.round_attempt == 1:
             queued = max(0.0, (attempt.began - lease.round_started_at).total_seconds())
-        settling = (steady - attempt.began).total_seconds() - attempt.duration
+        settling = ended - attempt.started - attempt.duration
         self._observer.attempted(
             AttemptRecord(
                 event.id,
@@ -387,14 +385,14 @@ class AttemptRunner:
         settle = partial(self._spool.settle, attempt.lease, ended.decision, ended.outcome)
         try:
             recorded = await self._write(attempt.lease, settle, fault)
-            self._report(attempt, recorded, self._clock.now(), self._clock.steady())
+            self._report(attempt, recorded, self._clock.now(), self._clock.monotonic())
         except Exception as unforeseen:  # noqa: BLE001 - it is due again when the lease has expired
             self._observer.dispatch_error(self._upstream.name, attempt.lease.event.id, unforeseen)
             attempt.on_settled(False)
 
-    async def _postpone(self, attempt: Attempt, limited: RateLimited, now: datetime) -> None:
+    async def _postpone(self, attempt: Attempt, limited: RateLimited) -> None:
         """Release the event as untried; what it waits does not count against `give_up_after`."""
-        due = now + timedelta(seconds=limited.seconds)
+        due = self._clock.steady() + timedelta(seconds=limited.seconds)
         try:
             await self._write(attempt.lease, partial(self._spool.release, attempt.lease, due))
         except Exception as fault:  # noqa: BLE001 - it is due again when the lease has expired

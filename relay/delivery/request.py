@@ -8,7 +8,6 @@ nor anywhere else.
 import re
 from datetime import datetime
 from functools import lru_cache
-from ipaddress import IPv4Address
 from math import floor
 from urllib.parse import quote, urlsplit
 
@@ -138,7 +137,7 @@ class RequestWriter:
             event_id=event.id,
             configured=_from_configuration(event.endpoint, event.provider, event.environment),
             key=event.key,
-            client="" if event.reconciled else _text_of(event.client),
+            client="" if event.reconciled else event.client_text or _text_of(event.client),
             attempt=lease.attempt,
             received_at=event.received_at,
             signed=event.signed,
@@ -273,14 +272,9 @@ def _marks(lease: Lease) -> str:
     return marks
 
 
-def _text_of(client: Address) -> str:
-    # In the standard library the hash of an address takes longer than its number.
-    return _ipv4_text(int(client)) if type(client) is IPv4Address else str(client)
-
-
 @lru_cache(maxsize=1024)
-def _ipv4_text(client: int) -> str:
-    return str(IPv4Address(client))
+def _text_of(client: Address) -> str:
+    return str(client)
 
 
 # An endpoint keeps a handful of fields, and the same ones each time.

@@ -21,7 +21,8 @@ from relay.core.event import (
     Unreachable,
 )
 
-_DONE = Done()
+#: What follows a delivery, always.
+DONE = Done()
 
 #: A Retry-After of an upstream counts for no longer than this.
 MAX_RETRY_AFTER = timedelta(hours=1)
@@ -58,7 +59,7 @@ def decide(
     provider contradicts.
     """
     if isinstance(outcome, Delivered):
-        return _DONE
+        return DONE
     if isinstance(outcome, Unconfirmed) and outcome.final:
         return Held()
     end = lease.round_started_at + policy.give_up_after

@@ -82,7 +82,9 @@ def test_every_field_of_an_event_is_under_the_seal() -> None:
     in_flags = {"out_of_order", "reconciled", "confirm"}
     in_head = {"endpoint", "provider", "environment", "upstream", "key", "subject", "method"}
     in_head |= {"suffix", "headers", "client", "signed"}
-    assert {field.name for field in fields(Event)} == in_columns | in_flags | in_head
+    # What does not count in a comparison is made of the others.
+    told = {field.name for field in fields(Event) if field.compare}
+    assert told == in_columns | in_flags | in_head
     assert in_columns | {"flags", "head"} < set(COLUMNS)
     # References are for searching alone.
     assert len(PARTS) == len(in_head | {"references"})
