@@ -4,13 +4,22 @@ import io
 import logging
 import os
 import threading
+from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import BinaryIO
 
 import orjson
 import pytest
 
 from relay.core.errors import RelayError
-from relay.telemetry.log import LibraryLogs, Line, Log, LogFormat, LogWriter
+from relay.telemetry.log import (
+    LibraryLogs,
+    Line,
+    Log,
+    LogFormat,
+    LogWriter,
+    spelled_time,
+)
 from tests.harness.clock import ManualClock
 
 
@@ -213,3 +222,11 @@ def test_a_line_that_comes_while_others_are_rendered_is_written_behind_them() ->
     assert (lines.count(b"1"), lines.count(b"0")) == (LogWriter.BATCH // 2 + 1,) * 2
     assert lines[-1] == b"0"
     assert len(lines) == LogWriter.BATCH + 101
+
+
+def test_a_time_is_told_in_milliseconds_whatever_was_told_before() -> None:
+    dice, second = Random(1), datetime(2026, 1, 5, 12, tzinfo=UTC)
+    for _ in range(3000):
+        micros = dice.choice((0, 999, 1000, 999_999, dice.randrange(10**6)))
+        at = second + timedelta(seconds=dice.choice((-86_400, -1, 0, 0, 0, 1)), microseconds=micros)
+        assert spelled_time(at) == at.isoformat(timespec="milliseconds")[:23] + "Z"

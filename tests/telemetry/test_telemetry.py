@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from itertools import product
 from typing import Any
+from weakref import ref
 
 import orjson
 import pytest
@@ -198,6 +199,24 @@ def test_what_is_there_and_what_is_not_may_be_any_of_all() -> None:
         for chosen in product((True, False), repeat=len(optional))
     ]
     assert len(both_ways(records)) == 2 ** len(optional)
+
+
+@pytest.mark.parametrize("detail", [None, "why"])
+def test_a_line_that_waits_keeps_nothing_of_its_record(detail: str | None) -> None:
+    class Waiting(LogWriter):
+        def __init__(self) -> None:
+            self.lines: list[object] = []
+
+        def write(self, line: object) -> None:
+            self.lines.append(line)
+
+    writer = Waiting()
+    told = record(Verdict.ACCEPTED, id="evt_1", event_key="k", body_bytes=0, detail=detail)
+    known = ref(told)
+    Telemetry(Log(writer, ManualClock())).received(told)
+    del told
+    assert len(writer.lines) == 1
+    assert known() is None
 
 
 def test_a_usual_line_is_put_together_of_pieces(watched: Watched) -> None:
