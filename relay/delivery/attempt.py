@@ -33,7 +33,7 @@ from relay.core.event import (
 from relay.core.rate_limit import backoff_pause
 from relay.core.request import VerifiedDelivery
 from relay.delivery.circuit_breaker import CircuitBreaker
-from relay.delivery.retry import DONE, RetryPolicy, decide, may_go_unconfirmed
+from relay.delivery.retry import RetryPolicy, decide, decide_at_once, may_go_unconfirmed
 from relay.delivery.sender import Cause, SentEvent
 from relay.spool import Settlement, Spool, SpoolBroken
 
@@ -288,11 +288,11 @@ class AttemptRunner:
                 self._run(self._postpone(attempt, outcome))
             else:
                 if isinstance(outcome, Delivered):
-                    # Most attempts end so, and no time is needed to decide.
+                    # Most attempts end so.
                     self._breaker.record_success()
-                    decision: Decision = DONE
                 else:
-                    decision = self._decide(lease, outcome)
+                    self._update_breaker(lease.event.id, outcome)
+                decision = decide_at_once(outcome) or self._decide(lease, outcome)
                 attempt.duration = self._clock.monotonic() - attempt.started
                 took = round(attempt.duration * 1_000_000)
                 attempt.settlement = Settlement(lease, decision, outcome, took)
@@ -310,15 +310,16 @@ class AttemptRunner:
             else:
                 self._settle_ended()
 
-    def _decide(self, lease: Lease, outcome: Rejected | Unreachable | Unconfirmed) -> Decision:
-        """Return what follows, and tell the breaker."""
-        now, event_id = self._clock.steady(), lease.event.id
+    def _update_breaker(self, event_id: str, outcome: Rejected | Unreachable | Unconfirmed) -> None:
         if isinstance(outcome, Rejected):
             self._breaker.record_success()
         elif isinstance(outcome, Unconfirmed) or outcome.cause in _NEUTRAL_CAUSES:
             self._breaker.ignore(event_id)
         else:
-            self._breaker.record_failure(event_id, now.timestamp())
+            self._breaker.record_failure(event_id, self._clock.steady().timestamp())
+
+    def _decide(self, lease: Lease, outcome: AttemptResult) -> Decision:
+        now = self._clock.steady()
         if isinstance(outcome, Unreachable) and outcome.cause == Cause.SHUTDOWN:
             return RetryAt(now)
         return decide(outcome, lease, now, self._upstream.retry, self._dice)

@@ -16,13 +16,12 @@ from relay.core.event import (
     Done,
     Held,
     Lease,
+    Rejected,
     RetryAt,
     Unconfirmed,
-    Unreachable,
 )
 
-#: What follows a delivery, always.
-DONE = Done()
+_DONE = Done()
 
 #: A Retry-After of an upstream counts for no longer than this.
 MAX_RETRY_AFTER = timedelta(hours=1)
@@ -49,6 +48,15 @@ class RetryPolicy:
             raise ValueError("delays of a retry schedule and give_up_after must be positive")
 
 
+def decide_at_once(outcome: AttemptResult) -> Decision | None:
+    """Return the decision where it depends on the outcome alone; None where `decide` has to say."""
+    if isinstance(outcome, Delivered):
+        return _DONE
+    if isinstance(outcome, Unconfirmed) and outcome.final:
+        return Held()
+    return None
+
+
 def decide(
     outcome: AttemptResult, lease: Lease, now: datetime, policy: RetryPolicy, dice: Random
 ) -> Decision:
@@ -58,10 +66,9 @@ def decide(
     event is dead. One that is not confirmed by then is held, and so is, at once, one that its
     provider contradicts.
     """
-    if isinstance(outcome, Delivered):
-        return DONE
-    if isinstance(outcome, Unconfirmed) and outcome.final:
-        return Held()
+    at_once = decide_at_once(outcome)
+    if at_once is not None:
+        return at_once
     end = lease.round_started_at + policy.give_up_after
     if now >= end:
         return Held() if isinstance(outcome, Unconfirmed) else Dead()
@@ -69,7 +76,7 @@ def decide(
     delay = policy.schedule[min(lease.round_attempt, len(policy.schedule)) - 1] * dice.uniform(
         0.9, 1.1
     )
-    if not isinstance(outcome, Unreachable) and outcome.retry_after is not None:
+    if isinstance(outcome, Rejected | Unconfirmed) and outcome.retry_after is not None:
         delay = max(delay, min(outcome.retry_after, MAX_RETRY_AFTER))
     return RetryAt(min(now + delay, end))
 
