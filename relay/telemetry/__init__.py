@@ -6,7 +6,6 @@ pulled: a scrape passes in a `Snapshot` of the moment.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -111,8 +110,7 @@ class _Kind:
     level: of their lines. fields: of their lines, as many as are there. counts: the series that
     count each of them. time, send, delay: those of their durations, and of their delays.
     is_good: their endpoint is seen to receive.
-    before, behind: what JSON lines have before the id and behind it; empty where lines are made of
-    their fields one by one.
+    before, behind: what JSON lines have before the id and behind it, once it is spelled.
     """
 
     __slots__ = (
@@ -129,12 +127,15 @@ class _Kind:
         self.is_good = False
         self.before = self.behind = ""
 
-    def spell(self, event: str) -> None:
-        """Spell what is the same in their lines, unless something in it needs the other way."""
-        with suppress(TypeError):
+    def spell(self, event: str) -> bool:
+        """Spell what is the same in their lines; return False if that needs the other way."""
+        try:
             text = dumps(self.fields)
-            self.before = f'","level":"{self.level}","event":"{event}","id":'
-            self.behind = f'{text[1:-1].decode()},"duration_ms":'
+        except TypeError:
+            return False
+        self.before = f'","level":"{self.level}","event":"{event}","id":'
+        self.behind = f'{text[1:-1].decode()},"duration_ms":'
+        return True
 
 
 class _Kinds(dict[tuple[object, ...], _Kind]):
@@ -204,7 +205,7 @@ class Telemetry:
 
     def __init__(self, log: Log) -> None:
         self.log = log
-        self._write, self._now = log.write, log.now
+        self._write, self._now, self._is_json = log.write, log.now, log.is_json
         self._switch_interval = SwitchInterval()
         self._metrics = Metrics()
         self._deliveries = _Kinds(self._delivery_kind)
@@ -271,12 +272,13 @@ class Telemetry:
         event_id, key = record.id, record.event_key
         size, digest = record.body_bytes, record.body_sha256
         if (
-            kind.before
+            self._is_json
             and size is not None
             and digest is not None
             and key is not None
             and event_id is not None
             and not record.detail
+            and (kind.before or kind.spell("delivery"))
         ):
             now = self._now()
             self._write((_usual_delivery, now, kind, event_id, duration, size, digest, key))
@@ -298,8 +300,6 @@ class Telemetry:
         if endpoint:
             kind.time = metrics.request_time.init(endpoint)
         kind.is_good = verdict in _GOOD
-        if self.log.is_json:
-            kind.spell("delivery")
         return kind
 
     def conflicted(self, endpoint: str) -> None:
@@ -334,7 +334,7 @@ class Telemetry:
             (metrics.settle, attempted.settling),
             (kind.delay, attempted.delay),
         )
-        if kind.before and attempted.due is None:
+        if self._is_json and attempted.due is None and (kind.before or kind.spell("attempt")):
             self._write((_usual_attempt, at, kind, attempted.event_id, duration))
         else:
             self._log_attempt(kind, at, attempted.event_id, duration, attempted.due)
@@ -359,7 +359,7 @@ class Telemetry:
         # The wall clock may have been set back meanwhile.
         delay = max(0.0, (at - received.head.received_at).total_seconds())
         add_values((kind.time, duration), (kind.send, duration), (kind.delay, delay))
-        if kind.before:
+        if self._is_json and (kind.before or kind.spell("attempt")):
             self._write((_usual_attempt, at, kind, delivery.event_id, duration))
         else:
             self._log_attempt(kind, at, delivery.event_id, duration)
@@ -385,8 +385,6 @@ class Telemetry:
             kind.delay = metrics.delivery_delay.init(upstream)
         if decision == "dead":
             kind.counts.append(metrics.dead_letters.init(upstream))
-        if self.log.is_json:
-            kind.spell("attempt")
         return kind
 
     def confirmed(self, endpoint: str, result: str) -> None:

@@ -42,7 +42,7 @@ _MILLISECONDS: Final = tuple(f".{number:03}Z" for number in range(1000))
 class LogWriter:
     """Writes lines from any thread to one stream, in order."""
 
-    #: Lines that may be queued; about 30 MB of ordinary ones.
+    #: Lines that may be queued; about 10 MB of ordinary ones.
     CAPACITY = 20_000
     #: Lines that go out in one write.
     BATCH = 1000
