@@ -174,15 +174,16 @@ class Seats:
 
     free: how many more. reserved: events that are being stored, a seat for each.
     missed: one has found no seat; a worker that claims sets it back.
-    lease_time: for how long an event is leased that has a seat.
+    lease_time: for how long an event is leased that has a seat; the same in microseconds.
     """
 
-    __slots__ = ("free", "lease_time", "missed", "reserved")
+    __slots__ = ("free", "lease_micros", "lease_time", "missed", "reserved")
 
     def __init__(self, lease_time: timedelta) -> None:
         self.free = self.reserved = 0
         self.missed = False
         self.lease_time = lease_time
+        self.lease_micros = lease_time // timedelta(microseconds=1)
 
     def reserve(self) -> bool:
         """Reserve a seat for one event; return False if none is free."""

@@ -215,6 +215,7 @@ _CACHE_KIB: Final = 4 * 1024
 # A burst makes the write-ahead log grow; it is truncated to this size afterwards.
 _LOG_SIZE_LIMIT: Final = 64 * 1024 * 1024
 _MAX_RETRIES: Final = 100
+_STATEMENTS: Final = 512  # the most there can be
 
 
 def prepare(path: Path, busy_timeout: timedelta) -> Migrated:
@@ -278,7 +279,9 @@ def keep_log_on_close(connection: apsw.Connection) -> None:
 
 
 def _open(path: Path, flags: int, busy_timeout: timedelta) -> apsw.Connection:
-    connection = apsw.Connection(str(path), flags=flags)
+    # Each row of an `executemany` takes another place among the prepared statements: with fewer
+    # places, a batch would drive all others out, and each would be prepared anew.
+    connection = apsw.Connection(str(path), flags=flags, statementcachesize=_STATEMENTS)
     connection.set_busy_timeout(int(busy_timeout / timedelta(milliseconds=1)))
     # Without it SQLite, since it looks at values to choose among partial indexes, plans a
     # statement anew each time other values are bound.

@@ -169,10 +169,10 @@ def head_parts(event: VerifiedDelivery) -> tuple[Any, ...]:
         verification.key,
         verification.subject,
         delivery.head.method,
-        event.suffix,
+        delivery.remainder and event.suffix,
         event.headers.fields,
         delivery.client.text,
-        event.signed,
+        event.signed if verification.ambiguous else verification.signed,
         (),
     )
 

@@ -48,16 +48,17 @@ class NewEvent:
             ValueError: a text holds half a surrogate pair, and could not be stored.
         """
         verification, received = delivery.verification, delivery.delivery
+        endpoint = received.endpoint
         self.delivery, self.now, self.done = delivery, now, done
         self.seq = self.endpoint = 0
         self.id = delivery.event_id
         self.head = events.head_of(events.head_parts(delivery))
-        self.look = digests.look(received.endpoint, verification.key)
+        self.look = digests.look(endpoint, verification.key)
         self.content = verification.content
         replay = verification.replay_digest
-        self.restated = None if replay is None else digests.restated(received.endpoint, replay)
+        self.restated = None if replay is None else digests.restated(endpoint, replay)
         subject = verification.subject
-        self.subject = None if subject is None else digests.subject(received.endpoint, subject)
+        self.subject = None if subject is None else digests.subject(endpoint, subject)
         self.received_at = events.micros(received.head.received_at)
         self.flags = (
             verification.is_initial * events.INITIAL
@@ -99,7 +100,7 @@ class NewEvent:
         """Give it the seat that has been reserved with this handoff, from this steady time on."""
         self.handoff, self.token = handoff, token
         self.since, self.until = since, since + handoff.seats.lease_time
-        self.until_micros = events.micros(self.until)
+        self.until_micros = self.now + handoff.seats.lease_micros
 
     def withdraw(self) -> None:
         """Do not store it, unless that has begun; it is not called back for."""
@@ -124,9 +125,7 @@ class NewEvent:
             handoff.cancelled()
             return self.mends
         handoff.seats.reserved -= 1
-        leased = event_of(
-            self.delivery, conflicts_with=stored.conflicts_with, out_of_order=stored.out_of_order
-        )
+        leased = event_of(self.delivery, stored.conflicts_with, out_of_order=stored.out_of_order)
         lease = Lease(leased, 1, 1, self.since, self.until, None, self.token)
         if not handoff.offer(lease):
             release(lease)

@@ -250,8 +250,8 @@ def _quarantine(
 #: Called on the event loop: for each settlement whether it is recorded, or why none is.
 Settled = Callable[[Sequence[bool] | SpoolUnavailable], None]
 
-# Two statements: RETURNING gathers its rows in a table of its own first, which costs more, and so
-# does `carray` where there is but one.
+# Two statements each: RETURNING gathers its rows in a table of its own first, which costs more, and
+# so does `carray` where there is but one.
 _LEASED: Final = f"""
 SELECT token, upstream, {REST} FROM inhand WHERE token IN carray(?)
 """  # noqa: S608 - columns, no values
@@ -260,7 +260,9 @@ _LEASED_ALONE: Final = f"""
 SELECT token, upstream, {REST} FROM inhand WHERE token = ?
 """  # noqa: S608 - columns, no values
 
-_UNLEASE: Final = "DELETE FROM inhand WHERE token = ?"
+_UNLEASE: Final = "DELETE FROM inhand WHERE token IN carray(?)"
+
+_UNLEASE_ALONE: Final = "DELETE FROM inhand WHERE token = ?"
 
 _ATTEMPT: Final = """
 INSERT INTO attempts (seq, upstream, number, at, outcome, status, cause, took, answer)
@@ -345,9 +347,10 @@ def _take_leased(connection: apsw.Connection, tokens: Sequence[int]) -> list[eve
     """Delete the leases with these tokens, at least one, and return those that there were."""
     if len(tokens) == 1:
         rows = fetch(connection, _LEASED_ALONE, tokens)
+        connection.execute(_UNLEASE_ALONE, tokens)
     else:
         rows = fetch(connection, _LEASED, (numbers(tokens),))
-    connection.executemany(_UNLEASE, [(row[0],) for row in rows])
+        connection.execute(_UNLEASE, (numbers(tokens),))
     return rows
 
 
