@@ -1,4 +1,4 @@
-"""Daemon threads beside the event loop, callbacks awaited, a race of two, the switch interval."""
+"""What asyncio lacks: daemon threads, callbacks awaited, a race of two, short reads, switches."""
 
 import asyncio
 import sys
@@ -68,6 +68,12 @@ async def called_back(start: Callable[[Callable[[T], None]], Cancel]) -> T:
             cancel()
         raise
 
+
+# ---- reads of a transport -------------------------------------------------------------------
+
+#: How much a plain transport should read at a time, in its attribute `max_size`. asyncio's own is
+#: 256 KiB, which the allocator finds and gives back for each message of a few.
+READ_SIZE: Final = 16 * 1024
 
 # ---- the switch interval --------------------------------------------------------------------
 # Python lets a thread run for 5 ms before it switches to one that waits, and the loop waits anew

@@ -13,6 +13,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.web import BaseRequest, Server, StreamResponse
 from aiohttp.web_protocol import RequestHandler
 
+from relay.core.concurrency import READ_SIZE
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack
 from relay.edge.answers import closing_bytes, to_response
@@ -118,6 +119,7 @@ class EdgeProtocol(RequestHandler):
             self.peer_info = peer_info_of(transport)
         self.peer = self.peer_info.address
         super().connection_made(transport)
+        transport.max_size = READ_SIZE  # type: ignore[attr-defined] # not documented
         # So that an answer counts as given when the system has taken all of it. Not 0: asyncio's
         # TLS takes an empty buffer for a full one then, at every other look.
         cast("asyncio.Transport", transport).set_write_buffer_limits(high=1)

@@ -1,4 +1,5 @@
 import asyncio
+import socket
 import subprocess
 import sys
 import threading
@@ -6,7 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.core.concurrency import SwitchInterval, called_back, run_in_daemon_thread
+from relay.core.concurrency import (
+    READ_SIZE,
+    SwitchInterval,
+    called_back,
+    run_in_daemon_thread,
+)
 
 
 async def test_what_is_done_apart_comes_back() -> None:
@@ -124,3 +130,33 @@ def test_the_interval_of_the_process_is_restored_not_pythons() -> None:
         assert sys.getswitchinterval() == pytest.approx(0.02)
     finally:
         sys.setswitchinterval(usual)
+
+
+# ---- reads of a transport -------------------------------------------------------------------
+
+
+class Received(asyncio.Protocol):
+    """Reads in short pieces."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.max_size = READ_SIZE  # type: ignore[attr-defined] # not documented
+
+    def data_received(self, data: bytes) -> None:
+        self.sizes.append(len(data))
+
+
+async def test_a_transport_reads_as_much_at_a_time_as_it_is_told() -> None:
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.setblocking(False)
+        transport, protocol = await loop.create_connection(Received, sock=ours)
+        await loop.sock_sendall(theirs, bytes(100_000))
+        async with asyncio.timeout(10):
+            while sum(protocol.sizes) < 100_000:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0)
+        transport.close()
+    assert max(protocol.sizes) == READ_SIZE

@@ -42,7 +42,7 @@ async def test_a_delivery_reads_the_clock_once_a_step(tmp_path: Path) -> None:
             ("relay.ingest.pipeline", "monotonic"): 3,
             ("relay.edge.answers", "monotonic"): 1,
             ("relay.spool.sqlite", "steady"): 1,
-            ("relay.telemetry.log", "now"): 1,
+            ("relay.telemetry", "now"): 1,
         }
 
 

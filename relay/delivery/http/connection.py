@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from itertools import chain, zip_longest
 from typing import cast
 
-from relay.core.concurrency import run_in_daemon_thread
+from relay.core.concurrency import READ_SIZE, run_in_daemon_thread
 from relay.delivery.http.messages import (
     Closed,
     ExchangeFailed,
@@ -157,6 +157,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        transport.max_size = READ_SIZE  # type: ignore[attr-defined] # not documented
         # It says at once when a byte waits in its buffer, and so need not be asked each time. Of
         # TLS the limit itself is too much, of TCP what is above it.
         is_tls = transport.get_extra_info("sslcontext") is not None
