@@ -5,10 +5,10 @@ the others is looked at: a copy, a conflict, an event restated under another key
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
 import apsw
 
@@ -395,18 +395,22 @@ def record_proxied(
     Raises:
         ValueError: a text holds half a surrogate pair, and could not be stored.
     """
-    names, tally = shared.names, Tally()
+    names, digests, tally = shared.names, shared.digests, Tally()
     with connection:
-        first = _newest(connection, names) + 1
+        seq = _newest(connection, names)
         named = dict.fromkeys(name for row in proxied for name in (row[0], row[3]))
         known = {name: names.number(connection, name) for name in named}
-        rows = [
-            _columns_of(seq, known, shared.digests, row) for seq, row in enumerate(proxied, first)
-        ]
-        kept = [
-            (seq, known[row[3]], events.micros(row[8]), events.outcome_text(row[9]))
-            for seq, row in enumerate(proxied, first)
-        ]
+        rows, kept = [], []
+        for endpoint, event_id, _, upstream, parts, came, body, digest, at, outcome in proxied:
+            seq += 1
+            head, received = events.head_of(parts), events.micros(came)
+            look, raw_id = digests.look(endpoint, parts[events.KEY]), event_id.encode()
+            sealed = events.seal(
+                raw_id, received, events.PROXIED, None, head=head, body_sha256=digest
+            )
+            rows.append((seq, event_id, known[endpoint], received, look, head, sealed, body))
+            told = events.outcome_text(outcome)
+            kept.append((seq, known[upstream], events.micros(at), told))
         before = connection.total_changes()
         connection.executemany(_KEEP_PROXIED, rows)
         if connection.total_changes() - before != len(rows):
@@ -414,19 +418,7 @@ def record_proxied(
             rows = [row for row in rows if row[0] in stored]
             kept = [row for row in kept if row[0] in stored]
         connection.executemany(_KEEP_OUTCOME, kept)
-        for endpoint, number in Counter([row[2] for row in rows]).items():
-            tally.add(endpoint, events.PASSED, number)
-        names.newest = first + len(proxied) - 1
+        for place, number in Counter([row[2] for row in rows]).items():
+            tally.add(place, events.PASSED, number)
+        names.newest = seq
         tally.write(connection)
-
-
-def _columns_of(
-    seq: int, known: Mapping[str, int], digests: Digests, row: ProxiedRow
-) -> tuple[Any, ...]:
-    """Return the columns that `_KEEP_PROXIED` writes, but the outcome."""
-    endpoint, event_id, _, _, parts, received_at, body, body_sha256, *_ = row
-    head, at = events.head_of(parts), events.micros(received_at)
-    look = digests.look(endpoint, parts[events.KEY])
-    raw_id = event_id.encode()
-    sealed = events.seal(raw_id, at, events.PROXIED, None, head=head, body_sha256=body_sha256)
-    return seq, event_id, known[endpoint], at, look, head, sealed, body
