@@ -22,7 +22,7 @@ from tests.providers.inline.describe import described
 #: Calls of Python functions and of built-in ones that a verification takes, at most.
 VERIFICATION = {
     "midtrans": (9, 46),
-    "midtrans-snap": (31, 47),
+    "midtrans-snap": (31, 49),
     "vipps": (26, 47),
     "vipps-callback": (16, 34),
     "described": (39, 46),
