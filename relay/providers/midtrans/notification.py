@@ -120,37 +120,36 @@ _TEXT_ALONE: Final = frozenset({str})
 
 
 class _Signed:
-    """The signed fields in their order, each with a pattern of the shape that it must have.
+    """The signed fields in their order: the first is any text, each other one has a shape.
 
-    match: matches their values, joined by NUL, when each has its shape.
+    match: matches the values behind the first, joined by NUL, when each has its shape. No shape has
+        room for NUL, so a value that holds one matches none.
     """
 
-    def __init__(self, **shapes: str) -> None:
-        self.names = tuple(shapes)
-        self.shapes = {name: re.compile(shape, re.DOTALL) for name, shape in shapes.items()}
-        # Only the first may hold the separator, so that it is clear where each ends.
-        joined = "\0".join(f"({shape})" for shape in shapes.values())
-        self.match = re.compile(joined, re.DOTALL).fullmatch
+    def __init__(self, first: str, **shapes: str) -> None:
+        self.names = (first, *shapes)
+        self._shapes = {first: ".+", **shapes}
+        self.match = re.compile("\0".join(shapes.values())).fullmatch
 
     def refusal(self, message: JsonObject) -> Refusal:
         """Return what is said of the first that is no string or misshapen."""
-        for name, shape in self.shapes.items():
+        for name, shape in self._shapes.items():
             value = message.get(name)
             if not isinstance(value, str):
                 return Refusal(Reason.FIELD_INVALID, f"{name} is not a JSON string")
-            if not shape.fullmatch(value):
+            if not re.fullmatch(shape, value, re.DOTALL):
                 break
         return Refusal(Reason.FIELD_INVALID, f"{name} does not have its usual shape")
 
 
 _STATUS_CODE = "[2-5][0-9]{2}"
 _PAYMENT: Final = _Signed(
-    order_id=".+",
+    "order_id",
     status_code=_STATUS_CODE,
     gross_amount=r"(?:0|[1-9][0-9]*)(?:\.[0-9]{1,2})?",
 )
 # A word between the two ids keeps a payment's signature, which ends in digits, from fitting here.
-_ACCOUNT: Final = _Signed(account_id=".+", account_status="[A-Za-z_]+", status_code=_STATUS_CODE)
+_ACCOUNT: Final = _Signed("account_id", account_status="[A-Za-z_]+", status_code=_STATUS_CODE)
 _DIGITS: Final = "0123456789"
 _ACCOUNT_STATUSES = ("PENDING", "ENABLED", "DISABLED", "EXPIRED")
 
@@ -242,7 +241,11 @@ class _MidtransInspector:
         if not isinstance(signature, str) or not signature:
             raise Refusal(Reason.SIGNATURE_MISSING, "signature_key is missing, empty or no string")
         values: list[Any] = [*map(message.get, signed.names)]
-        if not _TEXT_ALONE.issuperset(map(type, values)) or not signed.match("\0".join(values)):
+        if (
+            not _TEXT_ALONE.issuperset(map(type, values))
+            or not values[0]
+            or not signed.match("\0".join(values[1:]))
+        ):
             raise signed.refusal(message)
         covered = "".join(values).encode()
         if on_signed is not ignore_signed:

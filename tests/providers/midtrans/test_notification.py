@@ -20,6 +20,8 @@ from tests.contracts.provider import delivery_of, outcome
 from tests.harness.deliveries import AnswerContext
 
 KEY = Secret("SB-Mid-server-canary")
+PAYMENT_FIELDS = ("order_id", "status_code", "gross_amount")
+ACCOUNT_FIELDS = ("account_id", "account_status", "status_code")
 NOW = datetime(2026, 1, 5, 23, 30, tzinfo=UTC)
 PAYMENT = {
     "transaction_id": "9aed5972-5b6a-401e-894b-a32c91ed1a3a",
@@ -299,6 +301,31 @@ def test_every_amount_that_was_seen_passes(value: str) -> None:
 @pytest.mark.parametrize("order_id", ["2016-10-20 12:39:16 +0700", "#1", "é", "a\nb", "😀", " "])
 def test_an_order_may_be_called_anything(order_id: str) -> None:
     payment(order_id=order_id)
+
+
+@pytest.mark.parametrize("control", ["\x00", "\n", "\x1f"])
+@pytest.mark.parametrize("base", [PAYMENT, ACCOUNT], ids=["payment", "account"])
+def test_no_control_character_stands_in_a_shape(base: dict[str, object], control: str) -> None:
+    first, *others = ACCOUNT_FIELDS if base is ACCOUNT else PAYMENT_FIELDS
+    for name in others:
+        value = str(base[name])
+        for at in range(len(value) + 1):
+            odd = {**base, name: value[:at] + control + value[at:]}
+            assert inspected(sign(odd, first, *others)) is Reason.FIELD_INVALID
+    named = {**base, first: f"a{control}b"}
+    assert isinstance(inspected(sign(named, first, *others)), Verification)
+
+
+@pytest.mark.parametrize("pattern", [None, "INV-[0-9]+"])
+def test_no_character_moves_a_signature_to_other_fields(pattern: str | None) -> None:
+    genuine = sign({**PAYMENT, "order_id": "INV-7\x002009", "gross_amount": "10000.00"})
+    moved = {"order_id": "INV-7", "status_code": "\x00200", "gross_amount": "920010000.00"}
+    assert inspected({**genuine, **moved}, bind(pattern)) is Reason.FIELD_INVALID
+    junk = {**PAYMENT, "status_code": "junk", "gross_amount": "5\x00200\x0010000.00"}
+    assert inspected(sign(junk), bind(pattern)) is Reason.FIELD_INVALID
+    enabled = sign({**ACCOUNT, "account_id": "A\x00"}, *ACCOUNT_FIELDS)
+    shifted = {**enabled, "account_id": "A", "account_status": "\x00ENABLED"}
+    assert inspected(shifted) is Reason.FIELD_INVALID
 
 
 def test_a_double_encoded_message_is_malformed() -> None:
