@@ -233,4 +233,5 @@ def event_of(
         delivery.body,
         verified.reconciled,
         verified.confirm,
+        delivery.client.text,
     )

@@ -199,7 +199,7 @@ class Verification:
     """
 
     key: str
-    said: JsonValue | bytes = field(hash=False)
+    said: JsonValue | bytes = field(repr=False, compare=False)
     replay_digest: bytes | None = None
     signed: tuple[str, ...] = ()
     ambiguous: bool = False

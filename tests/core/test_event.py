@@ -20,3 +20,31 @@ def test_an_event_says_what_its_delivery_said() -> None:
     assert (event.reconciled, event.confirm) == (False, False)
     marked = event_of(replace(delivery, reconciled=True, confirm=True))
     assert (marked.reconciled, marked.confirm) == (True, True)
+
+
+def test_an_event_has_each_field_of_its_delivery() -> None:
+    delivery = verified(key="k", subject="tx", ambiguous=True)
+    head = delivery.delivery.head
+    event = event_of(delivery)
+    # All of them, those too that are left out of a comparison.
+    assert {name: getattr(event, name) for name in Event.__dataclass_fields__} == {
+        "id": delivery.event_id,
+        "endpoint": delivery.delivery.endpoint,
+        "provider": delivery.provider,
+        "environment": delivery.environment,
+        "upstream": delivery.upstream,
+        "key": "k",
+        "subject": "tx",
+        "method": head.method,
+        "suffix": "",
+        "headers": delivery.headers,
+        "client": delivery.delivery.client.address,
+        "received_at": head.received_at,
+        "signed": delivery.signed,
+        "conflicts_with": None,
+        "out_of_order": False,
+        "body": delivery.delivery.body,
+        "reconciled": False,
+        "confirm": False,
+        "client_text": str(delivery.delivery.client.address),
+    }

@@ -16,7 +16,14 @@ import pytest
 
 from relay.core.clock import SystemClock
 from relay.core.errors import SpoolUnavailable
-from relay.core.event import AttemptRecord, Delivered, Lease, ProxiedDelivery, ProxyResponse
+from relay.core.event import (
+    AttemptRecord,
+    Delivered,
+    Lease,
+    ProxiedDelivery,
+    ProxyResponse,
+    event_of,
+)
 from relay.core.request import Ack
 from relay.delivery.attempt import Upstream
 from relay.delivery.http.connection import Connection
@@ -27,7 +34,7 @@ from relay.delivery.worker import StartLimiter, UpstreamWorker
 from relay.spool import ProxiedRow, Settlement, Spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Line, Log, LogWriter
-from tests.harness.deliveries import EVENT, lease_of, verified
+from tests.harness.deliveries import lease_of, verified
 from tests.harness.spying_spool import RecordingObserver
 
 #: Calls of Python functions and of built-in ones, at most, from the hand-over of an event to the
@@ -92,13 +99,7 @@ class Bench:
     def leases(self) -> list[Lease]:
         until = self._clock.steady() + timedelta(minutes=1)
         events = [
-            replace(
-                EVENT,
-                id=f"evt_{number}",
-                key=f"{number}:settlement:200",
-                # As of an event that is handed over.
-                client_text=str(EVENT.client),
-            )
+            event_of(verified(event_id=f"evt_{number}", key=f"{number}:settlement:200"))
             for number in range(TOGETHER)
         ]
         return [replace(lease_of(event), until=until) for event in events]

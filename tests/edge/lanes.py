@@ -141,7 +141,14 @@ class MemorySpool:
         if self.known.setdefault(key, found.content) == found.content and key in self.seen():
             return Duplicate("evt_known")
         head = delivery.head
-        row = (head.method, head.target, head.headers, head.received_at, delivery.client)
+        row = (
+            head.method,
+            head.target,
+            head.headers,
+            head.received_at,
+            delivery.client,
+            found.content,
+        )
         self.rows.append((key, *row, delivery.remainder, delivery.body, event.headers, found))
         return Stored(event.event_id)
 

@@ -254,7 +254,6 @@ class Pool:
     def _end_overdue(self) -> None:
         """End what is due. One timer serves all: it runs again when the next one will be due."""
         now = self._loop.time()
-        self._due_at = None
         overdue = list(takewhile(lambda each: each.due <= now, self._under_way))
         # Those that wait first: the end of another one would start them.
         for exchange in reversed(overdue):
@@ -264,8 +263,10 @@ class Pool:
                 self.cancel(exchange)
                 exchange.error = TimeoutError()
                 exchange.ended()
+        # Only now: what follows from the end of one is due later than those under way.
+        self._due_at = None
         following = next(iter(self._under_way), None)
-        if following is not None and self._due_at is None:
+        if following is not None:
             self._due_at = self._loop.call_at(following.due, self._end_overdue)
 
     # ---- idle connections -------------------------------------------------------------------

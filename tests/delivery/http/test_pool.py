@@ -288,6 +288,21 @@ async def test_one_timer_serves_all_exchanges() -> None:
             assert not pool._under_way
 
 
+async def test_what_follows_from_a_time_out_puts_off_no_other() -> None:
+    ended = Ended()
+    with Peer() as peer:
+        async with pool_for(peer.url, within=30.0) as pool:
+            following, other = exchange(ended, "c"), exchange(ended, "b")
+            first = Exchange(encode("POST", "/a", "h", [], b""), lambda _: pool.ask(following))
+            pool.ask(first)
+            pool.ask(other)
+            first.due = asyncio.get_running_loop().time()
+            pool._end_overdue()
+            assert isinstance(first.error, TimeoutError)
+            assert pool._due_at is not None
+            assert pool._due_at.when() == other.due < following.due
+
+
 async def test_one_that_is_cancelled_is_not_told() -> None:
     ended = Ended()
     with Peer() as peer:
