@@ -286,7 +286,7 @@ class LaneRequest:
         """Count, log and answer it; what went wrong in answering as a mistake of ours."""
         lane, admission = self._lane, self.admission
         peer, keep = admission.head.peer, self.keep and not lane.stopping
-        stored = self in lane.under_way
+        waited = self in lane.under_way
         lane.under_way.discard(self)
         if error is not None:
             admission.ack = None
@@ -296,7 +296,7 @@ class LaneRequest:
         if error is not None:
             # As the other lane does: it closes.
             ack, keep = lane.errors.fault(peer, error), False
-        if stored and (lane.under_way or lane.answers):
+        if waited and (lane.under_way or lane.answers):
             # With the others of this iteration of the loop, at its end. Each system call wakes the
             # process that it sends to; one that still runs need not be woken, at half the price.
             if not lane.answers:

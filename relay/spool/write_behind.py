@@ -6,8 +6,10 @@ crash's is reported.
 """
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Generic, Protocol, TypeVar
 
 from relay.core.clock import Clock
@@ -47,7 +49,8 @@ class WriteLimits:
     """How much is buffered and written at a time. Times are seconds.
 
     buffer: bytes that may be buffered; an item that does not fit is lost.
-    batch: items written at once, so that a sender's own write never waits long behind them.
+    batch, batch_bytes: items written at once, and bytes of them, so that a sender's own write never
+        waits long behind them; one item that is longer goes alone.
     window: how long a batch gathers. per_window: the most items of one window; None for all.
     retry_interval: between tries while the spool is unavailable.
     """
@@ -57,6 +60,7 @@ class WriteLimits:
     window: float
     retry_interval: float
     per_window: int | None = None
+    batch_bytes: int = 4 * 1024 * 1024
 
 
 class WriteBehind(Generic[T]):
@@ -134,6 +138,8 @@ class WriteBehind(Generic[T]):
         """Write the oldest `number` items, in batches."""
         while number > 0:
             batch = self._buffer[: min(number, self._limits.batch)]
+            sizes = [*accumulate(map(self._size, batch))]
+            del batch[max(1, bisect_right(sizes, self._limits.batch_bytes)) :]
             await self._write_batch(batch)
             number -= len(batch)
 

@@ -26,6 +26,8 @@ from relay.edge.fast_lane import FastLane, is_health_check, read_head
 from relay.edge.framing import MAX_FIELDS, MAX_LINE, Framing
 from relay.providers import EndpointOptions, RequestShape, SampleOrder
 from relay.providers.builtin import provider_named
+from relay.providers.inline import HeaderField
+from relay.providers.inline.provider import problems
 from relay.spool import Stored
 from relay.telemetry.log import LogWriter
 from tests.contracts.provider import keys_for
@@ -36,6 +38,7 @@ from tests.harness.clock import ManualClock
 from tests.harness.edge import genuine, genuine_request
 from tests.harness.wire import request
 from tests.ingest.test_pipeline import HostOnOrder
+from tests.providers.inline.describe import described
 from tests.providers.test_providers_calls import calls
 from tests.vectors.mutated import AT, message
 from tests.vectors.mutated.senders import SENDERS
@@ -678,6 +681,12 @@ def test_what_may_be_a_proof_is_not_remembered() -> None:
     assert not [each for each in fast_lane._starts if b"token" in each]
     assert b"Host: relay.test" in fast_lane._lines
     assert not [each for each in fast_lane._heads if b": c\r" in each + b"\r" or b"token" in each]
+
+
+@pytest.mark.parametrize("name", sorted(fast_lane._REMEMBERED))
+def test_no_token_may_stand_in_a_field_that_is_remembered(name: str) -> None:
+    sender = described(scheme="token", source=HeaderField(name))
+    assert [key for key, _ in problems(sender) if key == ("signature", "from")]
 
 
 def test_a_head_without_a_proof_is_read_once() -> None:

@@ -118,6 +118,19 @@ async def test_without_a_limit_a_window_writes_all_that_waits(bench: Bench) -> N
     assert [len(batch) for batch in bench.sink.written] == [3, 3, 2]
 
 
+@pytest.mark.parametrize("limits", [WriteLimits(100, 3, 0.5, 5.0, batch_bytes=5)])
+async def test_a_batch_ends_when_it_has_enough_bytes(bench: Bench) -> None:
+    bench.add("abcd", "ef", "g", "hijklmnop", "q", "r", "s", "t")
+    await bench.clock.advance(0.5)
+    assert bench.sink.written == [
+        ["abcd"],
+        ["ef", "g"],
+        ["hijklmnop"],
+        ["q", "r", "s"],
+        ["t"],
+    ]
+
+
 async def test_what_comes_during_a_write_waits_for_the_next_window(bench: Bench) -> None:
     bench.sink.hanging = asyncio.Event()
     bench.add("a")

@@ -198,6 +198,7 @@ class Connection(asyncio.Protocol):
         if enough:
             if first and self._parser.reusable:
                 self._known_heads.add(data, exchange)
+            self._parser.release()
             self._finish(exchange, reusable=self._parser.reusable)
 
     def eof_received(self) -> None:

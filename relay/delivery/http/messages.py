@@ -183,6 +183,10 @@ class ResponseParser:
         self._excess = False
         self.reusable = False
 
+    def release(self) -> None:
+        """Keep the last answer no longer: it may belong to much more than itself."""
+        self._response = Response()
+
     def feed(self, data: bytes) -> bool:
         """Parse received bytes; return whether no more of this answer is wanted.
 

@@ -79,7 +79,7 @@ class Pool:
         self._closed = False
 
     def ask(self, exchange: Exchange) -> None:
-        """Send a request once, and call its `ended` then.
+        """Send a request once, at the end of this iteration of the loop; call its `ended` then.
 
         `ended` is not called before this has returned. It finds one of these in `error`, or None;
         after an error the connection is not reused.
@@ -100,7 +100,13 @@ class Pool:
             if self._due_at is None:
                 self._due_at = self._loop.call_at(exchange.due, self._end_overdue)
         if len(self._under_way) == 1:
-            self._start(exchange, now)
+            # Alone: there is no other to be sent with.
+            try:
+                self._start(exchange, now)
+            except Exception:
+                del self._under_way[exchange]
+                self._free += 1
+                raise
         else:
             self._waiting.append(exchange)
             if not self._scheduled:

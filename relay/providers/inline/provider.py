@@ -1,8 +1,10 @@
 """Check a description, and build a provider from it."""
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from functools import cached_property
+from typing import Final
 
 from relay.core import ids
 from relay.core.errors import Refusal
@@ -74,11 +76,21 @@ def _signature_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
 _ALWAYS_FORWARDED = ("content-type", "user-agent", "accept")
 
 
+#: Header fields that say something else, and of which a value may be remembered for a while
+#: (`relay.edge.fast_lane`): what clients, proxies and the protocol itself send, and names.
+_GENERAL: Final = re.compile(
+    "accept-.*|cache-control|channel-id|connection|content-.*|host|pragma|via|x-forwarded-.*"
+    "|x-partner-id|x-real-ip"
+)
+
+
 def _token_problems(rule: SignatureRule, form: Format | None) -> Iterator[tuple[str, str]]:
     if isinstance(rule.source, JsonField):
         yield "from", "a token in the body would be stored and forwarded; it must be in a header"
     elif rule.source.name.lower() in _ALWAYS_FORWARDED:
         yield "from", "this header field is forwarded; a token must be in one of its own"
+    elif _GENERAL.fullmatch(rule.source.name.lower()):
+        yield "from", "this header field has another meaning; a token must be in one of its own"
     if rule.signed != "{body}":
         yield "signed", "a token signs nothing; leave the key out"
     if rule.time is not None:

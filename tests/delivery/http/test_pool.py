@@ -3,6 +3,7 @@ import gc
 import socket
 import ssl
 import time
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -613,3 +614,36 @@ async def test_closing_waits_for_nobody_for_long(tmp_path: Path) -> None:
             await release.wait()
             began = time.monotonic()
         assert time.monotonic() - began < 1.5
+
+
+async def test_a_request_that_cannot_be_started_is_not_under_way() -> None:
+    ended = Ended()
+    with Peer() as peer:
+        async with pool_for(peer.url, size=1) as pool:
+            await pooled(pool, peer)
+            [connection] = pool._idle
+            # Nothing that is known makes it raise.
+            connection.poll = _fail
+            with pytest.raises(RuntimeError):
+                pool.ask(exchange(ended))
+            assert not pool._under_way
+            task = ask(pool, "b")
+            assert await serve(await peer.line()) == "b"
+            await task
+    assert not ended
+
+
+def _fail(_: float | None = None, /) -> list[tuple[int, int]]:
+    raise RuntimeError("a mistake of ours")
+
+
+async def test_an_answer_that_was_parsed_is_kept_no_longer() -> None:
+    with Peer() as peer:
+        async with pool_for(peer.url) as pool:
+            asked = Exchange(encode("POST", "/a", "h", [], b""), lambda _: None)
+            known = weakref.ref(asked)
+            pool.ask(asked)
+            del asked
+            await serve(await peer.line(), b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: y\r\n\r\n")
+            await run_loop_until(lambda: not pool._under_way)
+            assert known() is None

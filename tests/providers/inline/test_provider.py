@@ -291,6 +291,8 @@ KEYED = "t={timestamp},v1={signature}"
         ({"scheme": "ed25519", "algorithm": "sha1"}, "algorithm", "no algorithm"),
         ({"scheme": "token", "source": JsonField("/t")}, "from", "stored and forwarded"),
         ({"scheme": "token", "source": HeaderField("User-Agent")}, "from", "is forwarded"),
+        ({"scheme": "token", "source": HeaderField("X-Partner-ID")}, "from", "another meaning"),
+        ({"scheme": "token", "source": HeaderField("X-Forwarded-Host")}, "from", "another meaning"),
         ({"scheme": "token", "signed": "{json:/a}"}, "signed", "signs nothing"),
         ({"scheme": "token", "time": TIME}, "timestamp", "signs no time"),
         ({"scheme": "token", "format": KEYED}, "format", "signs no time"),
