@@ -130,10 +130,6 @@ class Histogram(_LabelledMetric):
             series = self._series[labels] = Distribution(self._bounds)
         return series
 
-    def observe(self, value: float, *labels: str | int) -> None:
-        """Add one value to a series."""
-        add_values((self.init(*labels), value))
-
     def collect(self) -> Iterator[Metric]:
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
         for labels, series in self._series.copy().items():

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from relay.telemetry.metrics import Counter, Gauges, Histogram, Snapshot, Timestamp
+from relay.telemetry.metrics import Counter, Gauges, Histogram, Snapshot, Timestamp, add_values
 
 BOUNDS = (0.005, 0.5, 1.0, 86400.0)
 VALUES = (0.0, 0.005, 0.00501, 0.75, 1.0, 86400.0, 86400.5)
@@ -42,7 +42,7 @@ def test_spreads_read_like_the_librarys_at_every_bound() -> None:
     )
     disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations
     for value in VALUES:
-        ours.observe(value, "billing")
+        add_values((ours.init("billing"), value))
         theirs.labels("billing").observe(value)
     assert shown(ours) == shown(theirs)
     assert b'relay_delay_seconds_bucket{le="+Inf",upstream="billing"} 7.0\n' in shown(ours)
@@ -59,7 +59,7 @@ def test_a_series_that_begins_shows_zero_and_is_not_begun_again() -> None:
     assert b'relay_delay_seconds_count{upstream="billing"} 0.0\n' in shown(spreads)
     counts.inc("midtrans")
     counts.init("midtrans")
-    spreads.observe(1.0, "billing")
+    add_values((spreads.init("billing"), 1.0))
     spreads.init("billing")
     assert b'relay_refusals_total{endpoint="midtrans"} 1.0\n' in shown(counts)
     assert b'relay_delay_seconds_count{upstream="billing"} 1.0\n' in shown(spreads)
