@@ -39,6 +39,7 @@ class Bench:
     def __init__(self) -> None:
         self.text = TEXT
         self.loads = self.renewals = 0
+        self.loader: threading.Thread | None = None
         self.may_load = threading.Event()
         self.may_load.set()
         self.taken: list[Settings] = []
@@ -57,6 +58,7 @@ class Bench:
         )
 
     def load(self) -> Settings:
+        self.loader = threading.current_thread()
         self.loads += 1
         assert self.may_load.wait(20)
         return settings(self.text)
@@ -209,10 +211,12 @@ async def test_what_does_not_come_back_holds_up_no_end(bench: Bench) -> None:
         while not bench.loads:  # noqa: ASYNC110 - the load begins in a thread
             await asyncio.sleep(0)
     # A thread that the end of the process would wait for, as those of asyncio, is none of these.
-    (thread,) = (each for each in threading.enumerate() if each.name == "relay-files")
+    thread = bench.loader
+    assert thread is not None
     assert thread.daemon
     bench.may_load.set()
     thread.join(20)
+    assert not thread.is_alive()
 
 
 def test_differences_are_named_and_nothing_of_their_content() -> None:

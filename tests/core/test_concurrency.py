@@ -27,8 +27,10 @@ async def test_what_is_done_apart_comes_back() -> None:
 
 async def test_what_comes_back_too_late_is_nothing_to_anybody() -> None:
     may_end, began = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
 
     def slowly() -> None:
+        threads.append(threading.current_thread())
         began.set()
         may_end.wait()
 
@@ -36,7 +38,7 @@ async def test_what_comes_back_too_late_is_nothing_to_anybody() -> None:
     await asyncio.to_thread(began.wait)
     task.cancel()
     await asyncio.wait({task})
-    (thread,) = (each for each in threading.enumerate() if each.name == "relay-files")
+    (thread,) = threads
     may_end.set()
     await asyncio.to_thread(thread.join)
     # What it told the loop has been heard by now.
