@@ -52,9 +52,16 @@ def check(
     config: CONFIG = DEFAULT_CONFIG,
     *,
     resolve: Annotated[bool, typer.Option("--resolve", help="Also ask DNS.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 when there are warnings.")
+    ] = False,
     form: FORMAT = Format.TEXT,
 ) -> None:
-    """Validate and explain a configuration: 0 fine, 1 warnings, 2 mistakes."""
+    """Validate and explain a configuration; warnings go to standard error, or into the JSON.
+
+    0 fine, also with warnings; 1 a host name of --resolve has no addresses, or warnings with
+    --strict; 2 mistakes.
+    """
     try:
         settings = load(config, os.environ)
     except ConfigError as error:
@@ -68,14 +75,16 @@ def check(
     if form is Format.JSON:
         print_json(as_json(settings, info, findings) | {"hosts": hosts})
     else:
-        print_text(settings, info, findings)
+        print_text(settings, info)
         if resolve:
             columns = ("host", "result", "addresses")
             print_table(
                 columns, [(h["host"], h["result"], ", ".join(h["addresses"])) for h in hosts]
             )
+        for finding in findings:
+            complain(str(finding))
     unresolved = any(host["result"] != LookupResult.OK for host in hosts)
-    raise typer.Exit(1 if findings or unresolved else 0)
+    raise typer.Exit(1 if unresolved or (strict and findings) else 0)
 
 
 def schema() -> None:
@@ -175,10 +184,8 @@ def as_json(
     }
 
 
-def print_text(
-    settings: Settings, info: dict[str, ProviderInfo], findings: Sequence[Finding]
-) -> None:
-    """Print the whole report as text: a table a listener and endpoint, a line a finding."""
+def print_text(settings: Settings, info: dict[str, ProviderInfo]) -> None:
+    """Print the explanation as text: a table a listener and endpoint."""
     for listener in map(_listener, settings.listen):
         print_table(
             ("listener", listener["bind"]),
@@ -201,8 +208,6 @@ def print_text(
                 ("goes to", f"{found['upstream']['name']}, {found['upstream']['url']}"),
             ],
         )
-    for finding in findings:
-        sys.stdout.write(f"{finding}\n")
 
 
 def _senders(found: dict[str, Any]) -> list[tuple[str, str]]:

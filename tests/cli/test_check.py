@@ -117,16 +117,32 @@ def test_it_is_said_how_connections_begin(file: Path) -> None:
     assert found["listeners"] == [{"bind": "127.0.0.1:8080", "tls": True, "proxy_protocol": True}]
 
 
-def test_findings_follow_and_exit_1(file: Path) -> None:
+def test_warnings_go_to_standard_error_and_exit_1_only_when_strict(file: Path) -> None:
     file.write_text(ASKED + "    allowlist: {mode: off}\n" + SERVICE)
+    warning = (
+        f"{file}:14:23: warning: endpoints.0.allowlist.mode: anybody may send; only the signature"
+        " is checked\n"
+    )
     result = run("check", "-c", str(file))
-    assert result.stdout.splitlines()[-1:] == [
-        (
-            f"{file}:14:23: warning: endpoints.0.allowlist.mode: anybody may send; only the"
-            " signature is checked"
-        )
-    ]
-    assert (result.exit_code, result.stderr) == (1, "")
+    assert "warning" not in result.stdout
+    assert (result.exit_code, result.stderr) == (0, warning)
+    strict = run("check", "-c", str(file), "--strict")
+    assert (strict.exit_code, strict.stderr, strict.stdout) == (1, warning, result.stdout)
+
+
+def test_warnings_in_json_exit_1_only_when_strict(file: Path) -> None:
+    file.write_text(ASKED + "    allowlist: {mode: off}\n" + SERVICE)
+    words = ("check", "-c", str(file), "--format", "json")
+    result, strict = run(*words), run(*words, "--strict")
+    assert [each["code"] for each in json.loads(result.stdout)["findings"]] == ["allowlist-off"]
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert (strict.exit_code, strict.stdout) == (1, result.stdout)
+
+
+def test_without_warnings_strict_exits_0(file: Path) -> None:
+    file.write_text(ASKED + SERVICE)
+    result = run("check", "-c", str(file), "--strict")
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_mistakes_go_to_standard_error_and_exit_2(file: Path) -> None:
@@ -174,7 +190,7 @@ def test_json(file: Path) -> None:
             "message": "anybody may send; only the signature is checked",
         }
     ]
-    assert result.exit_code == 1
+    assert result.exit_code == 0
 
 
 def test_mistakes_in_json(file: Path) -> None:
@@ -197,7 +213,7 @@ def test_certificates_of_the_listeners_are_looked_at(file: Path) -> None:
     file.write_text(ASKED.replace('8080"\n', tls) + SERVICE)
     result = run("check", "-c", str(file))
     assert f"{file}:3:24: warning: listen.0.tls.certificate: the certificate is self-signed" in (
-        result.stdout
+        result.stderr
     )
 
 
