@@ -152,7 +152,7 @@ class Endpoint(Section):
         description="accept: take deliveries without a signature, from enforced addresses.",
     )
     order_id_pattern: Pattern | None = default(
-        None, description="midtrans: a regular expression that whole order ids must match."
+        None, description="midtrans: a regular expression (RE2) that whole order ids must match."
     )
     partner_id: str | None = default(
         None, min_length=1, description="midtrans-snap: what X-PARTNER-ID must be."

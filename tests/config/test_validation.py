@@ -365,10 +365,7 @@ def test_mending_leaves_the_original_alone() -> None:
         ),
         (
             GOOD + "    order_id_pattern: '('\n",
-            (
-                "13:23: endpoints.0.order_id_pattern: not a regular expression: missing ),"
-                " unterminated subpattern at position 0"
-            ),
+            ("13:23: endpoints.0.order_id_pattern: not a regular expression of RE2: missing ): ("),
         ),
         (GOOD + "    partner_id: ''\n", "13:17: endpoints.0.partner_id: must not be empty"),
         (

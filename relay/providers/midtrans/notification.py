@@ -10,12 +10,14 @@ import hashlib
 import json
 import re
 from datetime import date, timedelta, timezone
+from itertools import takewhile
 from secrets import token_hex
 from typing import Any, Final
 from uuid import uuid4
 
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
+from relay.core.patterns import MAX_TEXT, LinearPattern
 from relay.core.request import Ack, Delivery, Headers, IngestResult, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import JsonObject, JsonValue
@@ -172,7 +174,7 @@ _REFUND_FIELDS: Final = frozenset(("refund_amount", "refunds", *_REFUND_IDS))
 class _MidtransInspector:
     signs_query = False
 
-    def __init__(self, secrets: tuple[Secret, ...], order_ids: re.Pattern[str] | None) -> None:
+    def __init__(self, secrets: tuple[Secret, ...], order_ids: LinearPattern | None) -> None:
         self._digest = Digest("sha512", secrets) if secrets else None
         self._order_ids = order_ids
 
@@ -263,9 +265,11 @@ class _MidtransInspector:
         first = len(text.rstrip(_DIGITS)) or 1
         if self._order_ids is None:
             return len(_SPLIT.findall(text, first)) > 1
+        splits = (split.start() for split in _SPLIT.finditer(text, first))
+        # Longer order ids match no pattern. Without this, long digits are read again and again.
+        possible = takewhile(lambda end: end <= MAX_TEXT, splits)
         return any(
-            split.start() != len(order_id) and self._order_ids.fullmatch(text[: split.start()])
-            for split in _SPLIT.finditer(text, first)
+            end != len(order_id) and self._order_ids.fullmatch(text[:end]) for end in possible
         )
 
 
@@ -324,13 +328,13 @@ class _Midtrans:
         return Sample("POST", "", Headers(headers), json.dumps(message).encode())
 
 
-def _compiled(pattern: str | None) -> re.Pattern[str] | None:
+def _compiled(pattern: str | None) -> LinearPattern | None:
     if pattern is None:
         return None
     try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"order_id_pattern: not a regular expression: {error}") from None
+        return LinearPattern(pattern)
+    except ValueError as error:
+        raise ValueError(f"order_id_pattern: not a regular expression of RE2: {error}") from None
 
 
 _CODES = {"pending": "201", "deny": "202", "expire": "407"}

@@ -437,6 +437,17 @@ def test_long_digits_cost_no_more_than_their_length() -> None:
     assert not verification.ambiguous
 
 
+@pytest.mark.timeout(5)
+def test_with_a_pattern_long_digits_cost_no_more_either() -> None:
+    inspector = bind("ORDER-[0-9]{4}")
+    message = sign(
+        {**PAYMENT, "order_id": "ORDER-2001", "gross_amount": "1" + "2001" * 60_000 + ".00"}
+    )
+    assert not accepted(message, inspector).ambiguous
+    longest = sign({**PAYMENT, "order_id": "1" * 257})
+    assert inspected(longest, bind("[0-9]+")) is Reason.FIELD_INVALID
+
+
 # ---- configuration, answers, samples --------------------------------------------------------
 
 
