@@ -7,6 +7,7 @@ the others is looked at: a copy, a conflict, an event restated under another key
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import chain
 from operator import attrgetter
 from typing import Final
 
@@ -361,7 +362,7 @@ VALUES (?,?,?,?,?,?,?,?,x'',256) ON CONFLICT DO NOTHING
 
 _KEEP_OUTCOME: Final = "INSERT INTO settled VALUES (?,?,2,?,1,0,NULL,?,NULL)"
 
-#: What a delivery takes besides its body, in bytes.
+#: What a delivery takes besides its body and its header fields, in bytes.
 _ROW_BYTES: Final = 2048
 
 
@@ -373,10 +374,11 @@ def proxied_row(proxied: ProxiedDelivery) -> ProxiedRow:
     """
     delivery = proxied.delivery
     received = delivery.delivery
+    in_fields = sum(map(len, chain.from_iterable(delivery.headers.fields)))
     return (
         received.endpoint,
         delivery.event_id,
-        len(received.body) + _ROW_BYTES,
+        len(received.body) + in_fields + _ROW_BYTES,
         delivery.upstream,
         events.head_parts(delivery),
         received.head.received_at,

@@ -6,7 +6,7 @@ import pytest
 
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import Dead, Delivered, ProxiedDelivery
-from relay.core.request import OnConflict
+from relay.core.request import Headers, OnConflict
 from relay.spool import Conflict, Duplicate, ProxiedRow, PutResult, Stored
 from relay.spool.sqlite import events, intake
 from relay.spool.sqlite.events import ORDERED, Tables, Tally
@@ -218,6 +218,16 @@ def test_recording_reads_nothing_and_stores_once(
     assert scans(plans(connection, record)) == []
     assert len(events.fetch(connection, "SELECT 1 FROM events")) == 1
     assert miscounted(connection) == []
+
+
+def test_what_waits_to_be_recorded_counts_its_body_and_its_header_fields() -> None:
+    small = verified(body=b"{}")
+    large = verified(body=b"{}" + b" " * 5000, headers=Headers((("X-Long", "v" * 20_000),)))
+    [bytes_of_small, bytes_of_large] = [
+        intake.proxied_row(ProxiedDelivery(each, Delivered(200), RECEIVED))[2]
+        for each in (small, large)
+    ]
+    assert bytes_of_large - bytes_of_small > 24_900
 
 
 def test_one_that_cannot_be_recorded_keeps_all_of_its_batch_out(
