@@ -17,10 +17,12 @@ from tests.system.fronts import (
     Relay,
     free_port,
     haproxy,
+    message,
     needed,
     nginx,
     replaced,
     seen,
+    send,
 )
 
 pytestmark = pytest.mark.debian
@@ -86,6 +88,48 @@ async def test_nginx_ends_tls(tmp_path: Path, relay: Relay) -> None:
     changes = {":443": f":{port}", ":8080": f":{relay.plain}"}
     text = deployed("nginx-http.conf", tmp_path, changes)
     await serves(nginx(tmp_path, text, port), relay, port, "x-forwarded-for")
+
+
+# ---- when relay is down ---------------------------------------------------------------------
+# Midtrans repeats 502 five times, 503 four times and 500 once.
+
+
+async def stopped(front: Front, relay: Relay, port: int, told: str = "") -> set[int]:
+    """Stop relay behind this front; return what senders are answered then.
+
+    told: what the front says once its own check has noticed.
+    """
+    async with front:
+        assert (await send(port, message(), trust=relay.trust)).status == 200
+        assert await relay.node.end() == 0
+        assert await wait_until(lambda: told in front.output, 10)
+        return {(await send(port, message(), trust=relay.trust)).status for _ in range(5)}
+
+
+@pytest.mark.parametrize("told", ["", "is DOWN"])
+async def test_haproxy_answers_502_for_a_relay_that_is_down(
+    told: str, tmp_path: Path, relay: Relay
+) -> None:
+    port = free_port()
+    changes = {":443": f":{port}", ":8080": f":{relay.plain}", **CHECKED}
+    front = haproxy(tmp_path, deployed("haproxy-http.cfg", tmp_path, changes), port)
+    assert await stopped(front, relay, port, told) == {502}
+
+
+async def test_nginx_answers_502_for_a_relay_that_is_down(tmp_path: Path, relay: Relay) -> None:
+    port = free_port()
+    text = deployed("nginx-http.conf", tmp_path, {":443": f":{port}", ":8080": f":{relay.plain}"})
+    assert await stopped(nginx(tmp_path, text, port), relay, port) == {502}
+
+
+@pytest.mark.parametrize("status", [500, 503])
+async def test_nginx_answers_502_for_what_it_cannot_do(
+    status: int, tmp_path: Path, relay: Relay
+) -> None:
+    port = free_port()
+    changes = {":443": f":{port}", "proxy_pass http://127.0.0.1:8080;": f"return {status};"}
+    async with nginx(tmp_path, deployed("nginx-http.conf", tmp_path, changes), port):
+        assert (await send(port, message(), trust=relay.trust)).status == 502
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in DEPLOY.glob("haproxy-*.cfg")))
