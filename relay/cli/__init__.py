@@ -28,6 +28,7 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "check": "check:check",
         "explain": "explain:explain",
         "send": "send:send",
+        "sink": "sink:sink",
         "reconcile": "reconcile:reconcile",
         "migrate": "run:migrate",
         "schema": "check:schema",

@@ -94,6 +94,21 @@ def handle_signals(
         _ignore()
 
 
+@contextmanager
+def stop_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Within this context the running loop calls `stop` for SIGTERM and SIGINT."""
+    import asyncio  # noqa: PLC0415 - importing it takes longer than all the rest here
+
+    loop = asyncio.get_running_loop()
+    for number in _ENDING:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in _ENDING:
+            loop.remove_signal_handler(number)
+
+
 def exit_now(status: object) -> NoReturn:
     """Exit with this status, without Python's own finalization and whatever signals come.
 

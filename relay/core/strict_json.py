@@ -261,3 +261,36 @@ def minify(body: bytes) -> bytes:
     Any bytes are taken. Linear in the size of the body.
     """
     return b"".join(_KEPT.findall(body))
+
+
+# ---- indenting, for people ------------------------------------------------------------------
+
+_TOKEN = re.compile(r'[{}\[\],:]|"(?:[^"\\]++|\\.)*+"|[^{}\[\],:"]++')
+_INDENT = "  "
+
+
+def indented(body: bytes) -> str | None:
+    """Return JSON with each member and element on a line of its own; None for what is no JSON.
+
+    Numbers, escapes, repeated keys and the order of keys stay as they are written. What is nested
+    deeper than `MAX_DEPTH` is None, too: its indents would be far longer than the body.
+    """
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    pieces: list[str] = []
+    depth = 0
+    before = ""
+    for token in _TOKEN.findall(minify(body).decode()):
+        if token in {"}", "]"}:
+            depth -= 1
+        if (before in {"{", "["}) != (token in {"}", "]"}) or before == ",":
+            pieces.append("\n" + _INDENT * depth)
+        if token in {"{", "["}:
+            depth += 1
+            if depth > MAX_DEPTH:
+                return None
+        pieces.append(": " if token == ":" else token)  # noqa: S105 - of JSON
+        before = token
+    return "".join(pieces)

@@ -20,6 +20,7 @@ from relay.core.strict_json import (
     JsonValue,
     Number,
     content_digest,
+    indented,
     minify,
     number_text,
     parse,
@@ -554,3 +555,40 @@ def test_a_hostile_body_takes_no_longer(body: bytes) -> None:
     began = process_time()
     assert minify(body) == slowly(body)
     assert process_time() - began < 1
+
+
+# ---- indenting ------------------------------------------------------------------------------
+
+
+def test_a_member_and_an_element_stand_on_lines_of_their_own() -> None:
+    body = rb'{"a" : [1.00, {"b,:{":"\u00e9\""}], "c": {}, "c":[ ]}'
+    lines = r"""
+{
+  "a": [
+    1.00,
+    {
+      "b,:{": "\u00e9\""
+    }
+  ],
+  "c": {},
+  "c": []
+}"""
+    assert indented(body) == lines.strip()
+
+
+@steady
+@given(values)
+def test_indenting_adds_white_space_alone(value: JsonValue) -> None:
+    body = json.dumps(value).encode()
+    told = indented(body)
+    assert told is not None
+    assert minify(told.encode()) == minify(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"a=b", b"\xff", b"[" * 65 + b"]" * 65])
+def test_what_is_no_json_or_too_deep_is_not_indented(body: bytes) -> None:
+    assert indented(body) is None
+
+
+def test_the_deepest_that_is_indented() -> None:
+    assert indented(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH) is not None

@@ -8,7 +8,6 @@ X-Forwarded-For, as by a load balancer, and those of Vipps come from a small DNS
 import asyncio
 import io
 import secrets
-import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,6 +19,7 @@ from typing import Annotated
 import typer
 
 from relay.app.runtime import Addresses, App
+from relay.cli import process
 from relay.cli.demo.services import Nameserver, Pair, Sink, asymmetric, shared, standard_webhooks
 from relay.cli.output import (
     print_table,
@@ -287,16 +287,11 @@ async def _play(log: Log, *, stay: bool) -> bool:
                 "\nStop with Ctrl-C; the spool is deleted then.\n"
             )
             sys.stdout.flush()
-            await _interrupted()
+            stop = asyncio.Event()
+            with process.stop_signals(stop.set):
+                await stop.wait()
         return played.went_well
 
 
 def _times(number: int) -> str:
     return {0: "no", 1: "once"}.get(number, f"{number} times")
-
-
-async def _interrupted() -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()
