@@ -14,6 +14,7 @@ from relay.core.clock import SystemClock
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogFormat, LogWriter
 from relay.telemetry.metrics import Snapshot
+from tests.harness import unit_sandbox
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 
@@ -47,6 +48,23 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     found = _run("systemd-analyze", "verify", unit)
     complaints = [line for line in found.stderr.splitlines() if "relay.service" in line]
     assert (found.returncode, complaints) == (0, [])
+
+
+@pytest.mark.debian
+def test_the_unit_is_exposed_as_little_as_it_says() -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed: relay.service was NOT judged")
+    found = _run("systemd-analyze", "security", "--offline=true", DEPLOY / "relay.service")
+    exposure = re.search(r"Overall exposure level for relay.service: ([0-9.]+)", found.stdout)
+    assert exposure is not None, found.stdout + found.stderr
+    assert float(exposure[1]) <= 1.6
+
+
+def test_a_mistake_in_the_configuration_is_not_tried_again() -> None:
+    """Exit code 2 counts of the main process alone: nothing may read the file before it does."""
+    service = unit_sandbox.service(DEPLOY / "relay.service")
+    assert service["RestartPreventExitStatus"] == ["2"]
+    assert "ExecStartPre" not in service
 
 
 @pytest.mark.debian

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import apsw
@@ -115,9 +116,13 @@ async def _run_in_thread(
 
 
 def _lower_priority() -> None:
-    """Give this thread the lowest priority, where a thread can have its own (Linux)."""
+    """Give this thread the lowest priority, where a thread can have its own (Linux).
+
+    A sandbox may forbid it; then the work goes on at the priority of the process.
+    """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
 
 
 def _keep_priority() -> None:
