@@ -11,7 +11,7 @@ from typing import Final
 from watchfiles import awatch
 
 from relay.config import Settings
-from relay.config.loader import MAX_FILE_BYTES
+from relay.config.file_text import MAX_FILE_BYTES, unreadable
 from relay.config.yaml_document import Unreadable, parse
 from relay.core.clock import Clock
 from relay.core.concurrency import run_in_daemon_thread
@@ -58,8 +58,8 @@ class ConfigSource:
             return named(content.decode(), self._path.absolute().parent)
         except OSError as error:
             # A pipe is refused here, before a read blocks on it.
-            message = f"cannot read the file: {error.strerror}"
-            raise ConfigError([Problem(str(self._path), 1, 1, "", message)]) from None
+            problem = Problem(str(self._path), 1, 1, "", unreadable(error))
+            raise ConfigError([problem]) from None
         except ValueError:
             # No path, or no text: `load` reports it.
             return set()

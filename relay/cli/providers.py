@@ -13,6 +13,7 @@ from relay.cli.output import (
     print_json,
     print_table,
 )
+from relay.config.file_text import MAX_FILE_BYTES, decode
 from relay.config.inline_provider import InlineProvider as Section
 from relay.config.validation import validate
 from relay.config.yaml_document import (
@@ -32,7 +33,6 @@ from relay.providers.inline.provider import InlineProvider, problems
 
 # ---- a provider described in a file ---------------------------------------------------------
 
-MAX_FILE_BYTES: Final = 1024 * 1024
 _BLOCK: Final[Location] = ("endpoints", 0, "provider")
 _WANTED = "write a provider block, or a configuration with one endpoint whose provider is described"
 
@@ -103,12 +103,9 @@ def _read(path: Path) -> Document:
             content = file.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
             raise ConfigError([source.problem(ConfigIssue((), "larger than 1 MiB"))])
-        return parse(content.decode().removeprefix("\ufeff"))
+        return parse(decode(content).removeprefix("\ufeff"))
     except Unreadable as error:
         raise ConfigError([source.problem(error.issue)]) from None
-    except UnicodeDecodeError as error:
-        message = f"not UTF-8: byte {error.start + 1} cannot be read; save the file as UTF-8"
-        raise ConfigError([source.problem(ConfigIssue((), message))]) from None
     except (OSError, ValueError) as error:
         cause = error.strerror if isinstance(error, OSError) else str(error)
         message = f"cannot read the file: {cause}"

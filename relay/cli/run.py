@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import logging
+import os
 import resource
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +27,8 @@ from relay.cli.output import (
     print_json,
     print_table,
 )
+from relay.config import Settings, load
+from relay.config.secret_references import UNSET, UNSET_AT_START
 from relay.core.clock import SystemClock
 from relay.telemetry.log import LibraryLogs, Log, LogFormat, LogWriter
 
@@ -54,7 +58,7 @@ def run(
 
     SIGHUP reads the configuration again: it is checked first, and taken as a whole or not at all.
     """
-    source = ConfigSource(config, load_settings)
+    source = ConfigSource(config, SettingsLoader())
     settings = source()
     clock = SystemClock()
     available = _raise_descriptor_limit()
@@ -105,6 +109,23 @@ def run(
         sys.exit(1)
     finally:
         writer.close()
+
+
+class SettingsLoader:
+    """Loads the settings of a process that runs, whose environment stays that of its start."""
+
+    def __init__(self) -> None:
+        self._unset = UNSET
+
+    def __call__(self, path: Path) -> Settings:
+        """Return the settings of a file.
+
+        Raises:
+            ConfigError: with every mistake; from the second time on it is said of a variable that
+                it was not set at the start.
+        """
+        unset, self._unset = self._unset, UNSET_AT_START
+        return load(path, os.environ, unset)
 
 
 def _raise_descriptor_limit() -> int:

@@ -1,7 +1,7 @@
 """Checks across keys, of certificate files, and for features that are not available yet."""
 
 import ssl
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ from cryptography import x509
 
 from relay.config.settings import PostgresSpool, Settings, SqliteSpool, Tls, Upstream
 from relay.config.types import Bind, label
-from relay.config.yaml_document import ConfigIssue, Location, shown, shown_path, suggestion
+from relay.config.yaml_document import ConfigIssue, Location, dotted, shown, shown_path, suggestion
 from relay.signatures.shared_secret import Signer
 
 # ---- certificate files ----------------------------------------------------------------------
@@ -73,9 +73,13 @@ def _unreadable(path: Path) -> str | None:
 MIN_RETAIN_KEYS = timedelta(days=8)
 
 
-def issues(settings: Settings, upstreams: Iterable[str]) -> Iterator[ConfigIssue]:
+#: Where a value stands in the file, as text: "8:11".
+Place = Callable[[Location], str]
+
+
+def issues(settings: Settings, upstreams: Iterable[str], place: Place) -> Iterator[ConfigIssue]:
     """Yield inconsistencies. `upstreams`: the names in the file, valid or not."""
-    yield from _listeners(settings)
+    yield from _listeners(settings, place)
     yield from _times(settings)
     yield from _files(settings)
     for name, upstream in settings.upstreams.items():
@@ -83,21 +87,30 @@ def issues(settings: Settings, upstreams: Iterable[str]) -> Iterator[ConfigIssue
     endpoints = [(("endpoints", at), endpoint) for at, endpoint in enumerate(settings.endpoints)]
     yield from _repeated(
         (((*location, "name"), endpoint.name) for location, endpoint in endpoints),
-        "another endpoint has this name; names tell endpoints apart",
+        lambda first: f"the endpoint at {place(first)} has this name; names tell endpoints apart",
     )
     yield from _repeated(
         (((*location, "path"), endpoint.path) for location, endpoint in endpoints),
-        "another endpoint has this path; give each its own",
+        lambda first: (
+            f"the endpoint {_name_at(settings, first)} has this path, at {place(first)}; give each"
+            " its own"
+        ),
     )
     names = tuple(upstreams)
     for location, endpoint in endpoints:
-        if endpoint.upstream not in names:
+        # Where there is no name at all, that is said of `upstreams`.
+        if names and endpoint.upstream not in names:
             message = f'no upstream named "{shown(endpoint.upstream)}"'
             near = suggestion(endpoint.upstream, names)
             yield ConfigIssue((*location, "upstream"), f"{message}; {near}")
 
 
-def _listeners(settings: Settings) -> Iterator[ConfigIssue]:
+def _name_at(settings: Settings, location: Location) -> str:
+    """Return the name of the endpoint that this place belongs to."""
+    return settings.endpoints[int(location[1])].name
+
+
+def _listeners(settings: Settings, place: Place) -> Iterator[ConfigIssue]:
     binds: list[tuple[Location, Bind]] = [
         (("listen", at, "bind"), each.bind) for at, each in enumerate(settings.listen)
     ]
@@ -105,7 +118,9 @@ def _listeners(settings: Settings) -> Iterator[ConfigIssue]:
     # Port 0 is another port each time.
     yield from _repeated(
         ((location, bind) for location, bind in binds if bind.port),
-        "another listener has this address and port",
+        lambda first: (
+            f"{dotted(first)} at {place(first)} has this address and port; choose another"
+        ),
     )
     for at, listener in enumerate(settings.listen):
         if listener.tls is not None:
@@ -171,11 +186,14 @@ def _upstream(name: str, upstream: Upstream) -> Iterator[ConfigIssue]:
             yield ConfigIssue((*location, "signing_secrets", at), message)
 
 
-def _repeated(items: Iterable[tuple[Location, Hashable]], message: str) -> Iterator[ConfigIssue]:
+def _repeated(
+    items: Iterable[tuple[Location, Hashable]], message: Callable[[Location], str]
+) -> Iterator[ConfigIssue]:
+    """Yield an issue for each value that stood before; `message` is given the first place."""
     seen: dict[Hashable, Location] = {}
     for location, value in items:
         if value in seen:
-            yield ConfigIssue(location, message, (seen[value],))
+            yield ConfigIssue(location, message(seen[value]), (seen[value],))
         else:
             seen[value] = location
 

@@ -1,7 +1,7 @@
 """Endpoints in their providers' terms; checks that each fits its own, and overlaps of paths."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations, product
@@ -127,17 +127,20 @@ class ClaimedPaths:
         return tuple(tuple((prefix + shape.path).split("/")) for shape in self.shapes)
 
 
-def overlap_issues(endpoints: Sequence[ClaimedPaths]) -> Iterator[ConfigIssue]:
+def overlap_issues(
+    endpoints: Sequence[ClaimedPaths], place: Callable[[Location], str]
+) -> Iterator[ConfigIssue]:
     """Yield an issue for the later one of two that overlap, and for a prefix that ends in a slash.
 
-    Equal paths are reported by `relay.config.checks`.
+    Equal paths are reported by `relay.config.checks`. place: where a value stands in the file.
     """
     for each in endpoints:
         if each.is_prefix and each.path != "/" and each.path.endswith("/"):
             message = (
                 "is a prefix, and what is appended begins with a slash; leave the last one out"
             )
-            yield ConfigIssue((*each.location, "path"), message, ((*each.location, "provider"),))
+            own = ((*each.location, "provider"), (*each.location, "callback"))
+            yield ConfigIssue((*each.location, "path"), message, own)
     for first, second in combinations(endpoints, 2):
         if first.path == second.path or not (first.is_prefix or second.is_prefix):
             continue
@@ -147,7 +150,8 @@ def overlap_issues(endpoints: Sequence[ClaimedPaths]) -> Iterator[ConfigIssue]:
             if _overlap(one, other)
         )
         if (path := next(both, None)) is not None:
-            message = f"{path} belongs to the endpoint {first.name} already; choose another path"
+            at = place((*first.location, "path"))
+            message = f"{path} belongs to the endpoint {first.name}, at {at}; choose another path"
             needs = (
                 (*second.location, "provider"),
                 (*first.location, "provider"),
@@ -206,15 +210,28 @@ def environment(endpoint: Endpoint, info: ProviderInfo) -> str:
 
 
 def claimed_paths(endpoints: Sequence[Endpoint]) -> list[ClaimedPaths]:
-    """Return the paths of each endpoint that fits its provider."""
+    """Return the paths of each endpoint whose provider, and its product, are known."""
     found = []
     for at, endpoint in enumerate(endpoints):
-        location = ("endpoints", at)
-        if any(issues(endpoint, location)):
+        info = _info(endpoint)
+        if info is None or (
+            endpoint.callback is not None and endpoint.callback not in info.callbacks
+        ):
             continue
-        shapes = provider_of(endpoint).info.shapes_of(endpoint.callback)
-        found.append(ClaimedPaths(endpoint.name, endpoint.path, shapes, location))
+        shapes = info.shapes_of(endpoint.callback)
+        found.append(ClaimedPaths(endpoint.name, endpoint.path, shapes, ("endpoints", at)))
     return found
+
+
+def _info(endpoint: Endpoint) -> ProviderInfo | None:
+    """Return the info of an endpoint's provider, if that can be made."""
+    described = endpoint.provider
+    if isinstance(described, InlineProvider) and any(_described(described, ())):
+        return None
+    try:
+        return provider_of(endpoint).info
+    except UnknownProvider:
+        return None
 
 
 def _described(described: InlineProvider, location: Location) -> Iterator[ConfigIssue]:
@@ -302,7 +319,7 @@ def _unsigned(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
         return
     if endpoint.unsigned == "refuse":
         message = (
-            "at least one is needed to verify signatures, such as [${env:NAME}];"
+            'at least one is needed to verify signatures, such as ["${env:NAME}"];'
             " unsigned: accept does without, if allowlist.mode is enforce"
         )
         yield ConfigIssue(secrets, message, (unsigned,))

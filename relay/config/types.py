@@ -57,6 +57,32 @@ _VISIBLE = re.compile(r"[!-~]+")
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
 _DOTS = re.compile(r"(?:\.|%2[eE]){1,2}")
 _MAX_PORT = 65535
+_IPV6 = 6
+_NO_BIND = 'write an address and a port in quotes, such as "0.0.0.0:8443" or "[::]:8443"'
+# What is written instead of an address and a port, the first that fits; and what is wrong with it.
+_UNFIT_BINDS = (
+    (r"[!-~]*/[!-~]*", 'write the address and the port alone, such as "0.0.0.0:8443"'),
+    (
+        r"[^\[\]\s]*:[^\[\]\s]*:[^\[\]\s]*",
+        'an IPv6 address needs brackets and a port, such as "[::1]:8443"',
+    ),
+    (
+        r"[0-9]+(\.[0-9]+){3}|\[[0-9a-fA-F:.]+\]",
+        'no port; write one behind the address, such as "127.0.0.1:8443"',
+    ),
+    (r"[\w.-]+", 'no port behind an address; write both, such as "0.0.0.0:8443"'),
+    (
+        r"\*?:[0-9]*",
+        'no address before the port; "0.0.0.0:8443" is all of IPv4, "[::]:8443" all of IPv6',
+    ),
+    (r"[!-~]+:(?![0-9]{1,5}$)[^:\s]*", "the port is a whole number, at most 65535"),
+    (
+        r"[\w.-]*[A-Za-z][\w.-]*:[0-9]+",
+        'a name is no address; write one, such as "127.0.0.1:8080" or "[::1]:8080"',
+    ),
+)
+# A home directory, or a variable, as only a shell reads them.
+_OF_A_SHELL = re.compile(r"(~)[A-Za-z0-9_-]*(?:/.*)?|(\$)[A-Za-z_].*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +97,7 @@ class Bind:
         return str(self.address)
 
     def __str__(self) -> str:
-        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)  # noqa: PLR2004
+        host = f"[{self.address}]" if self.address.version == _IPV6 else str(self.address)
         return f"{host}:{self.port}"
 
 
@@ -107,11 +133,19 @@ def size(value: object) -> int:
 
 
 def bind(value: object) -> Bind:
-    message = 'write an address and a port in quotes, such as "0.0.0.0:8443" or "[::]:8443"'
-    match = _BIND.fullmatch(value) if isinstance(value, str) else None
-    if match is None or int(match[3]) > _MAX_PORT:
-        raise ValueError(message)
-    return Bind(_address(match[1] or match[2], message), int(match[3]))
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    match = _BIND.fullmatch(text)
+    if match is None:
+        raise ValueError(_unfit_bind(text))
+    if int(match[3]) > _MAX_PORT:
+        raise ValueError(f"the port is at most {_MAX_PORT}")
+    return Bind(_address(match[1] or match[2], _NO_BIND), int(match[3]))
+
+
+def _unfit_bind(text: str) -> str:
+    """Return what is wrong with a text that is no address and port, and what to write."""
+    found = (said for shape, said in _UNFIT_BINDS if re.fullmatch(shape, text))
+    return next(found, _NO_BIND)
 
 
 def nameserver(value: object) -> Nameserver:
@@ -137,14 +171,14 @@ def member(value: object) -> IPNetwork | str:
 
 
 def upstream_url(text: str) -> str:
-    parts = _url(text)
+    parts = _url(text, "http://billing.internal:8080/webhooks")
     if parts.query or "?" in text:
         raise ValueError("must have no query; write the URL up to the question mark")
     return text
 
 
 def public_url(text: str) -> str:
-    _url(text)
+    _url(text, "https://pay.example.com/midtrans/notification")
     return text
 
 
@@ -192,6 +226,13 @@ def pattern(text: str) -> str:
     return text
 
 
+def refuse_shell_path(text: str) -> None:
+    """Raise ValueError for a path with `~` or a variable at its beginning."""
+    if match := _OF_A_SHELL.fullmatch(text):
+        sign = match[1] or match[2]
+        raise ValueError(f"{sign} is not expanded here; write the whole path")
+
+
 def _address(text: str, message: str) -> Address:
     try:
         return ip_address(text)
@@ -199,16 +240,20 @@ def _address(text: str, message: str) -> Address:
         raise ValueError(message) from None
 
 
-def _url(text: str) -> SplitResult:
-    message = "write a URL such as http://billing.internal:8080/webhooks"
+def _url(text: str, sample: str) -> SplitResult:
+    message = f"write a URL such as {sample}"
     if not _VISIBLE.fullmatch(text):
-        raise ValueError(message)
+        raise ValueError(
+            f"holds blanks or letters that a URL cannot have; {message}" if text else message
+        )
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError(message) from None
-    if parts.scheme not in ("http", "https") or not host or port == 0:
+        raise ValueError(_unfit_url(text, message)) from None
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"must begin with http:// or https://; {message}")
+    if not host or port == 0:
         raise ValueError(message)
     if "@" in parts.netloc:
         raise ValueError("must hold no user name or password")
@@ -220,6 +265,11 @@ def _url(text: str) -> SplitResult:
         elif not _URL_HOST.fullmatch(host):
             raise ValueError(message)
     return parts
+
+
+def _unfit_url(text: str, message: str) -> str:
+    port = re.search(r"^[a-z]+://[^/]*:([0-9]+)(?:/|$)", text)
+    return f"the port is at most {_MAX_PORT}" if port and int(port[1]) > _MAX_PORT else message
 
 
 # ---- types of settings, each with its JSON Schema -------------------------------------------
@@ -246,12 +296,15 @@ def default(value: object, **about: Any) -> Any:  # noqa: ANN401 - as pydantic.F
 def _absolute(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError("write the path of a file, such as relay.db")
+    refuse_shell_path(str(value))
     base = info.context["base"] if info.context else Path()
     return Path(base) / value
 
 
 def _secret(value: object) -> Secret:
     # References have been replaced before; what is no text was left as it is.
+    if isinstance(value, tuple):
+        raise ValueError("write one secret, without brackets around it")  # noqa: TRY004 - pydantic
     if not isinstance(value, Secret):
         raise ValueError("write ${env:NAME} or ${file:PATH}, or other text in quotes")  # noqa: TRY004 - pydantic
     return value

@@ -4,12 +4,12 @@ An invalid part is replaced by a placeholder, so that the other parts can still 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeGuard, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeGuard, Union, cast, get_args, get_origin
 
 from pydantic import Tag, ValidationError
 from pydantic.fields import FieldInfo
@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from relay.config.settings import Settings
 from relay.config.types import Section
-from relay.config.yaml_document import TOP, ConfigIssue, Location, shown, suggestion
+from relay.config.yaml_document import TOP, ConfigIssue, Location, nearest, shown, suggestion
 from relay.core.secret import Secret
 
 # ---- the models by place --------------------------------------------------------------------
@@ -203,8 +203,35 @@ def _list(_: ErrorDetails, found: Trace) -> str:
     return f"write a list{f', such as {json.dumps(examples[0])}' if examples else ''}"
 
 
-def _mapping(_: ErrorDetails, found: Trace) -> str:
-    return f"write a mapping with some of the keys {', '.join(fields(found.section))}"
+def _names(_: ErrorDetails, found: Trace) -> str:
+    """Return what to write where a mapping has names of the user's own as its keys."""
+    for example in _examples(found):
+        for name, settings in example.items():
+            return f"write names with their settings: {name}: {{{next(iter(settings))}: …}}"
+    return "write names with their settings"
+
+
+# What YAML 1.1 took for false, and other words for it.
+_NO: Final = frozenset({"no", "off", "false", "none", "never", "disabled"})
+
+
+def _mapping(error: ErrorDetails, found: Trace) -> str:
+    keys = fields(found.section)
+    known = ", ".join(keys)
+    if not found.location:
+        return f"write a mapping with some of the keys {known}"
+    given = error["input"]
+    key = found.location[-1]
+    needed = [name for name, info in keys.items() if info.is_required()]
+    usual = needed or [next(name for name in keys if name != "kind")]
+    sample = ", ".join(f"{name}: …" for name in usual)
+    sample = f"- {sample}" if isinstance(key, int) else f"{shown(key)}: {{{sample}}}"
+    slot = found.slots[-1].field if found.slots else None
+    # Leaving it out is to do without it, where no default takes its place.
+    without_it = slot is not None and not slot.is_required() and slot.default is None
+    if without_it and isinstance(given, str | bool) and str(given).lower() in _NO:
+        return f"leave {key} out to do without it"
+    return f"write {sample}, with some of the keys {known}"
 
 
 def _one_of(error: ErrorDetails, found: Trace) -> str:
@@ -225,7 +252,7 @@ _SENTENCES: dict[str, Callable[[ErrorDetails, Trace], str]] = {
     "int_type": lambda *_: "write a whole number without quotes",
     "bool_type": lambda *_: "write true or false without quotes",
     "tuple_type": _list,
-    "dict_type": _mapping,
+    "dict_type": _names,
     "model_type": _mapping,
     "model_attributes_type": _mapping,
     "literal_error": _one_of,
@@ -266,7 +293,13 @@ def validate(data: object, base: Path) -> Validated:
                 if not _is_consequence(detail)
                 for traced in (trace(detail["loc"]),)
             ]
-            issues.extend(issue for issue, _, _ in found[:MAX_ISSUES])
+            meant = {place for _, traced, kind in found for place in _meant(traced, kind, data)}
+            issues.extend(
+                issue
+                for issue, traced, kind in found[:MAX_ISSUES]
+                if kind != "missing" or traced.location not in meant
+            )
+            unsound |= meant
             if len(found) > MAX_ISSUES:
                 message = f"more than {MAX_ISSUES} mistakes; the others are not shown"
                 issues.append(ConfigIssue((), message, position=TOP))
@@ -288,6 +321,18 @@ def _is_consequence(detail: ErrorDetails) -> bool:
     """Return whether an error only follows from another one."""
     short = detail["type"] == "too_short" and bool(detail["input"])
     return short or detail["type"] == "default_factory_not_called"
+
+
+def _meant(found: Trace, kind: str, data: object) -> Iterator[Location]:
+    """Yield the place of the key that an unknown one is a misspelling of, if it is not there."""
+    if kind != "extra_forbidden":
+        return
+    *around, key = found.location
+    near = nearest(str(key), fields(found.section))
+    for part in around:
+        data = data[part] if isinstance(data, dict | tuple) else None  # type: ignore[index]
+    if near is not None and isinstance(data, dict) and near not in data:
+        yield (*around, near)
 
 
 def _without_invalid(data: object, found: Trace) -> tuple[object, Location]:

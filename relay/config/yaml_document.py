@@ -310,13 +310,19 @@ _MAX_LISTED = 20
 _MAX_COMPARED = 64
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the name that a word is a misspelling of, if it is near to one."""
+    lowered = {name.lower(): name for name in sorted(known)}
+    near = get_close_matches(word[:_MAX_COMPARED].lower(), lowered, n=1)
+    return lowered[near[0]] if near else None
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return `did you mean "x"?`, or the names there are when none is near."""
     names = sorted(known)
-    lowered = {name.lower(): name for name in names}
-    near = get_close_matches(word[:_MAX_COMPARED].lower(), lowered, n=1)
-    if near:
-        return f'did you mean "{shown(lowered[near[0]])}"?'
+    near = nearest(word, names)
+    if near is not None:
+        return f'did you mean "{shown(near)}"?'
     if not names:
         return "there are none"
     more = ", …" if len(names) > _MAX_LISTED else ""

@@ -121,7 +121,7 @@ def test_secrets_need_not_be_set() -> None:
         (BLOCK + '  signed: "{bdy}"\n', ["5:11: signature.signed: there is no such placeholder"]),
         (
             f"endpoints:\n  - public_url: ftp\n    provider:\n{indented(BLOCK, '      ')}",
-            ["2:17: endpoints.0.public_url: write a URL"],
+            ["2:17: endpoints.0.public_url: must begin with http:// or https://; write a URL"],
         ),
     ],
 )
@@ -137,7 +137,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=NOT_THERE):
         named_or_described(str(tmp_path / "none.yaml"))
     (tmp_path / "latin.yaml").write_bytes(b"name: \xe9\n")
-    with pytest.raises(ConfigError, match="not UTF-8: byte 7"):
+    with pytest.raises(ConfigError, match=":1:7: not UTF-8: byte 0xE9"):
         named_or_described(str(tmp_path / "latin.yaml"))
 
 

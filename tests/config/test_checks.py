@@ -35,23 +35,43 @@ NOT_THERE = os.strerror(errno.ENOENT)
         ),
         (
             GOOD + VIPPS.replace("name: vipps", "name: midtrans"),
-            ["13:11: endpoints.1.name: another endpoint has this name; names tell endpoints apart"],
+            [
+                (
+                    "13:11: endpoints.1.name: the endpoint at 7:11 has this name; names tell"
+                    " endpoints apart"
+                )
+            ],
         ),
         (
             GOOD + VIPPS.replace("/vipps", "/midtrans/notification"),
-            ["14:11: endpoints.1.path: another endpoint has this path; give each its own"],
+            [
+                (
+                    "14:11: endpoints.1.path: the endpoint midtrans has this path, at 8:11; give"
+                    " each its own"
+                )
+            ],
         ),
         (
             changed(('8080"\n', '8080"\n  - bind: "127.0.0.1:8080"\n')),
-            ["3:11: listen.1.bind: another listener has this address and port"],
+            [
+                (
+                    "3:11: listen.1.bind: listen.0.bind at 2:11 has this address and port; choose"
+                    " another"
+                )
+            ],
         ),
         (
             GOOD + 'admin: {bind: "127.0.0.1:8080"}\n',
-            ["13:15: admin.bind: another listener has this address and port"],
+            [
+                (
+                    "13:15: admin.bind: listen.0.bind at 2:11 has this address and port; choose"
+                    " another"
+                )
+            ],
         ),
         (
             changed(('8080"', '9464"')),
-            ["1:1: admin.bind: another listener has this address and port"],
+            [("1:1: admin.bind: listen.0.bind at 2:11 has this address and port; choose another")],
         ),
         (
             GOOD + "spool: {retain: 1d, retain_keys: 7d}\n",

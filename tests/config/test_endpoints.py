@@ -62,14 +62,14 @@ UNSIGNED = changed(('["${env:KEY}"]', "[]")) + "    unsigned: accept\n"
             changed(('["${env:KEY}"]', "[]")),
             (
                 "11:14: endpoints.0.secrets: at least one is needed to verify signatures, such"
-                " as [${env:NAME}]; unsigned: accept does without, if allowlist.mode is enforce"
+                ' as ["${env:NAME}"]; unsigned: accept does without, if allowlist.mode is enforce'
             ),
         ),
         (
             changed(('    secrets: ["${env:KEY}"]\n', "")),
             (
                 "7:5: endpoints.0.secrets: at least one is needed to verify signatures, such as"
-                " [${env:NAME}]; unsigned: accept does without, if allowlist.mode is enforce"
+                ' ["${env:NAME}"]; unsigned: accept does without, if allowlist.mode is enforce'
             ),
         ),
         (
@@ -382,7 +382,8 @@ def said(*endpoints: tuple[str, tuple[RequestShape, ...]]) -> list[tuple[str, st
         ClaimedPaths(f"e{at}", path, shapes, ("endpoints", at))
         for at, (path, shapes) in enumerate(endpoints)
     ]
-    return [(".".join(map(str, issue.location)), issue.message) for issue in overlap_issues(found)]
+    issues = overlap_issues(found, lambda location: f"line {location[1]}")
+    return [(".".join(map(str, issue.location)), issue.message) for issue in issues]
 
 
 @pytest.mark.parametrize(
@@ -400,7 +401,7 @@ def test_one_request_belongs_to_one_endpoint(
     other: tuple[str, tuple[RequestShape, ...]],
     path: str,
 ) -> None:
-    message = f"{path} belongs to the endpoint e0 already; choose another path"
+    message = f"{path} belongs to the endpoint e0, at line 0; choose another path"
     assert said(one, other) == [("endpoints.1.path", message)]
 
 
@@ -447,8 +448,8 @@ def test_in_a_file() -> None:
     inside = GOOD.replace("/midtrans/notification", "/v2/payments/midtrans")
     assert mistakes(inside + CALLBACKS.format(path="/")) == [
         (
-            "14:11: endpoints.1.path: /v2/payments/{orderId} belongs to the endpoint midtrans"
-            " already; choose another path"
+            "14:11: endpoints.1.path: /v2/payments/{orderId} belongs to the endpoint midtrans,"
+            " at 8:11; choose another path"
         )
     ]
     assert mistakes(GOOD + CALLBACKS.format(path="/c/")) == [

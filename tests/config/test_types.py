@@ -1,5 +1,6 @@
 """Sections take what they say, and convert nothing."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address
@@ -140,28 +141,58 @@ def test_binds(text: str, host: str, port: int, shown: str) -> None:
     assert str(found) == shown
 
 
+WRITE = 'write an address and a port in quotes, such as "0.0.0.0:8443" or "[::]:8443"'
+BRACKETS = "an IPv6 address needs brackets"
+NO_PORT = "no port; write one behind the address"
+NUMBER = "the port is a whole number, at most 65535"
+
+
 @pytest.mark.parametrize(
-    "value",
+    ("value", "said"),
     [
-        ":8443",
-        "8443",
-        8443,
-        "localhost:8443",
-        "0.0.0.0",
-        "0.0.0.0:65536",
-        "::1:80",
-        "[::1]",
-        "[fe80::1%eth0]:80",
-        "1.2.3.400:80",
-        "01.2.3.4:80",
-        "0.0.0.0:-1",
-        " 0.0.0.0:1",
-        None,
+        (":8443", 'no address before the port; "0.0.0.0:8443" is all of IPv4'),
+        ("*:8443", 'no address before the port; "0.0.0.0:8443" is all of IPv4'),
+        ("8443", "no port behind an address; write both"),
+        (8443, "no port behind an address; write both"),
+        ("localhost", "no port behind an address; write both"),
+        ("localhost:8443", "a name is no address; write one"),
+        ("pay.example.com:443", "a name is no address; write one"),
+        ("0.0.0.0", NO_PORT),
+        ("[::1]", NO_PORT),
+        ("0.0.0.0:65536", "the port is at most 65535"),
+        ("[::]:99999", "the port is at most 65535"),
+        ("::1:80", BRACKETS),
+        ("::1", BRACKETS),
+        ("fe80::1%eth0:80", BRACKETS),
+        ("http://0.0.0.0:80", "write the address and the port alone"),
+        ("0.0.0.0:80/", "write the address and the port alone"),
+        ("0.0.0.0:-1", NUMBER),
+        ("0.0.0.0:", NUMBER),
+        ("0.0.0.0:http", NUMBER),
+        ("[fe80::1%eth0]:80", WRITE),
+        ("1.2.3.400:80", WRITE),
+        ("01.2.3.4:80", WRITE),
+        (" 0.0.0.0:1", WRITE),
+        ("", WRITE),
+        (True, WRITE),
+        (None, WRITE),
     ],
 )
-def test_what_is_no_bind(value: object) -> None:
-    with pytest.raises(ValueError, match=r'^write an address and a port in quotes, such as "0.0.0'):
+def test_what_is_no_bind(value: object, said: str) -> None:
+    with pytest.raises(ValueError, match="^" + re.escape(said)):
         types.bind(value)
+
+
+@pytest.mark.parametrize("text", ["~/relay.db", "~", "~relay/relay.db", "$HOME/relay.db"])
+def test_a_path_of_a_shell_is_none(text: str) -> None:
+    message = re.escape(f"{text[0]} is not expanded here; write the whole path")
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        types.refuse_shell_path(text)
+
+
+@pytest.mark.parametrize("text", ["relay~", "a/~/b", "/srv/$a", "~relay.db", "$5"])
+def test_a_path_may_hold_such_signs(text: str) -> None:
+    types.refuse_shell_path(text)
 
 
 def test_members_are_networks_or_host_names() -> None:
@@ -216,17 +247,17 @@ def test_upstream_urls(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("billing:8080", "^write a URL such as http"),
-        ("ftp://billing/", "^write a URL such as http"),
+        ("billing:8080", "^must begin with http:// or https://; write a URL such as http"),
+        ("ftp://billing/", "^must begin with http:// or https://; write a URL such as http"),
         ("http:///x", "^write a URL such as http"),
-        ("http://bill ing/", "^write a URL such as http"),
-        ("http://billing/\nx", "^write a URL such as http"),
-        ("http://billing:99999/", "^write a URL such as http"),
+        ("http://bill ing/", "^holds blanks or letters that a URL cannot have; write a URL such"),
+        ("http://billing/\nx", "^holds blanks or letters that a URL cannot have; write a URL such"),
+        ("http://billing:99999/", "^the port is at most 65535$"),
         ("http://billing:0/", "^write a URL such as http"),
         ("http://[::1/", "^write a URL such as http"),
         ("http://127.1/", "^write a URL such as http"),
         ("http://bill%69ng/", "^write a URL such as http"),
-        ("http://blåbær/", "^write a URL such as http"),
+        ("http://blåbær/", "^holds blanks or letters that a URL cannot have; write a URL such"),
         ("http://me:pw@billing/", "^must hold no user name or password$"),
         ("http://billing/#x", '^must hold no "#"$'),
         ("http://billing/?x=1", "^must have no query; write the URL up to the question mark$"),

@@ -88,23 +88,23 @@ def test_all_mistakes_at_once_in_the_order_of_the_file() -> None:
         '23:5: endpoints.2.path: this key is needed, such as path: "/midtrans/notification"',
         (
             "25:14: endpoints.2.secrets: at least one is needed to verify signatures, such as"
-            " [${env:NAME}]; unsigned: accept does without, if allowlist.mode is enforce"
+            ' ["${env:NAME}"]; unsigned: accept does without, if allowlist.mode is enforce'
         ),
         (
             "27:23: endpoints.2.allowlist.mode: write one of enforce, report, off; did you mean"
             ' "enforce"?'
         ),
         (
-            "28:5: endpoints.3: write a mapping with some of the keys name, path, provider,"
-            " environment, secrets, upstream, mode, allowlist, public_url, timestamp, unsigned,"
-            " order_id_pattern, partner_id, callback, confirm"
+            "28:5: endpoints.3: write - name: …, path: …, provider: …, upstream: …, with some of"
+            " the keys name, path, provider, environment, secrets, upstream, mode, allowlist,"
+            " public_url, timestamp, unsigned, order_id_pattern, partner_id, callback, confirm"
         ),
         (
-            "29:11: endpoints.4.name: ${env:NAME} and ${file:PATH} work only in admin.token,"
-            " endpoints.*.secrets, upstreams.*.signing_secrets and spool.dsn; write the value"
-            " itself"
+            "29:11: endpoints.4.name: only secrets are read from ${env:NAME} or ${file:PATH}, and"
+            " they stand in admin.token, endpoints.*.secrets, upstreams.*.signing_secrets and"
+            " spool.dsn"
         ),
-        "30:11: endpoints.4.path: another endpoint has this path; give each its own",
+        "30:11: endpoints.4.path: the endpoint midtrans has this path, at 10:11; give each its own",
         '34:15: endpoints.4.upstream: no upstream named "nobody"; there are: billing, led ger',
         (
             "35:48: spool.retain_keys: must be 8d or more: a provider may repeat a delivery for"
@@ -216,16 +216,16 @@ def test_mending_leaves_the_original_alone() -> None:
         (
             GOOD + "limits: 5\n",
             (
-                "13:9: limits: write a mapping with some of the keys body, header_timeout,"
+                "13:9: limits: write limits: {body: …}, with some of the keys body, header_timeout,"
                 " body_timeout, connections, connections_per_address, answer_within"
             ),
         ),
         (
             GOOD + "limits:\n",
             (
-                "13:8: limits: this key has no value; write a mapping with some of the keys"
-                " body, header_timeout, body_timeout, connections, connections_per_address,"
-                " answer_within, or leave the key out"
+                "13:8: limits: this key has no value; write limits: {body: …}, with some of"
+                " the keys body, header_timeout, body_timeout, connections,"
+                " connections_per_address, answer_within, or leave the key out"
             ),
         ),
         (
@@ -238,11 +238,7 @@ def test_mending_leaves_the_original_alone() -> None:
         ),
         (
             changed(('["${env:KEY}"]', '"${env:KEY}"')),
-            (
-                "11:14: endpoints.0.secrets: ${env:NAME} and ${file:PATH} work only in"
-                " admin.token, endpoints.*.secrets, upstreams.*.signing_secrets and spool.dsn;"
-                " write the value itself"
-            ),
+            '11:14: endpoints.0.secrets: write a list: secrets: ["${env:KEY}"]',
         ),
         (
             changed(('["${env:KEY}"]', "abc")),
@@ -250,16 +246,13 @@ def test_mending_leaves_the_original_alone() -> None:
         ),
         (
             changed(('["${env:KEY}"]', "[[abc]]")),
-            (
-                "11:15: endpoints.0.secrets.0: write ${env:NAME} or ${file:PATH}, or other text"
-                " in quotes"
-            ),
+            "11:15: endpoints.0.secrets.0: write one secret, without brackets around it",
         ),
         (
             changed(('{url: "http://127.0.0.1:8081/webhooks"}', "x")),
             (
-                "5:12: upstreams.billing: write a mapping with some of the keys url, timeout,"
-                " concurrency, retry, order_by_key, signing_secrets"
+                "5:12: upstreams.billing: write billing: {url: …}, with some of the keys url,"
+                " timeout, concurrency, retry, order_by_key, signing_secrets"
             ),
         ),
         (
@@ -302,7 +295,10 @@ def test_mending_leaves_the_original_alone() -> None:
         (GOOD + "spool: {kind: [1]}\n", "13:15: spool.kind: write one of sqlite, postgres"),
         (
             GOOD + "spool: 5\n",
-            "13:8: spool: write a mapping with some of the keys kind, path, retain, retain_keys",
+            (
+                "13:8: spool: write spool: {path: …}, with some of the keys kind, path, retain,"
+                " retain_keys"
+            ),
         ),
         (
             GOOD + "    callback: chekout\n",
@@ -311,10 +307,7 @@ def test_mending_leaves_the_original_alone() -> None:
         # values
         (
             changed(("127.0.0.1:8080", "8080")),
-            (
-                "2:11: listen.0.bind: write an address and a port in quotes, such as"
-                ' "0.0.0.0:8443" or "[::]:8443"'
-            ),
+            ('2:11: listen.0.bind: no port behind an address; write both, such as "0.0.0.0:8443"'),
         ),
         (
             changed(('["127.0.0.1"]', '["127.0.0.1", "10.0.0.1/8"]')),
@@ -371,8 +364,8 @@ def test_mending_leaves_the_original_alone() -> None:
         (
             GOOD + "    public_url: pay.example.com\n",
             (
-                "13:17: endpoints.0.public_url: write a URL such as"
-                " http://billing.internal:8080/webhooks"
+                "13:17: endpoints.0.public_url: must begin with http:// or https://; write a URL"
+                " such as https://pay.example.com/midtrans/notification"
             ),
         ),
         (

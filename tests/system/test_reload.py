@@ -132,6 +132,36 @@ async def test_a_file_that_is_missing_is_waited_for(config: Path) -> None:
         assert await delivered(node, b"/hook") == 401
 
 
+async def test_a_variable_that_is_new_is_told_to_be_of_the_start(config: Path) -> None:
+    text = config.read_text()
+    config.write_text(text.replace('"${env:MIDTRANS_SERVER_KEY}"', '"${env:OLD_KEY}"'))
+    environ = {**ENVIRON, "OLD_KEY": ENVIRON["MIDTRANS_SERVER_KEY"]}
+    async with Node(config, environ) as node:
+        both = '"${env:NEW_KEY}", "${env:OLD_KEY}"'
+        config.write_text(text.replace('"${env:MIDTRANS_SERVER_KEY}"', both))
+        refused = await reloaded(node)
+        assert refused.status == 422
+        assert (
+            b"the environment variable NEW_KEY was not set when relay started, and cannot change"
+            b" while it runs; restart it, or use ${file:PATH} for what changes"
+        ) in refused.body
+        assert await delivered(node) == 200
+
+
+async def test_a_key_is_rotated_from_files_without_a_restart(config: Path) -> None:
+    text, keys = config.read_text(), config.parent / "secrets"
+    keys.mkdir()
+    (keys / "old").write_text("SB-Mid-server-the-one-before")
+    one, both = '"${file:secrets/old}"', '"${file:secrets/new}", "${file:secrets/old}"'
+    config.write_text(text.replace('"${env:MIDTRANS_SERVER_KEY}"', one))
+    async with Node(config, ENVIRON) as node:
+        assert await delivered(node) == 401
+        (keys / "new").write_text(ENVIRON["MIDTRANS_SERVER_KEY"] + "\n")
+        config.write_text(text.replace('"${env:MIDTRANS_SERVER_KEY}"', both))
+        assert (await reloaded(node)).status == 200
+        assert await delivered(node) == 200
+
+
 async def test_half_a_pair_is_waited_for(config: Path) -> None:
     authority, directory = trustme.CA(), config.parent
     old, new = (authority.issue_cert("pay.example.com") for _ in range(2))

@@ -1,0 +1,162 @@
+"""References to secrets: `${env:NAME}` and `${file:PATH}`, read and put in their places.
+
+Only the places of secrets take references. What is nearly one is a mistake, because as a literal it
+would be a secret that fits nothing.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from relay.config.types import refuse_shell_path
+from relay.config.yaml_document import ConfigIssue, Location, shown, shown_path
+from relay.core.secret import Secret
+
+MAX_SECRET_BYTES = 64 * 1024
+
+#: What is said of a variable that is missing, for one who sets it in the same shell.
+UNSET: Final = "is not set"
+#: The same for a process that runs: its environment is that of its start.
+UNSET_AT_START: Final = (
+    "was not set when relay started, and cannot change while it runs; restart it, or use"
+    " ${file:PATH} for what changes"
+)
+
+# Places of secrets; None matches any name or number.
+_SECRETS: tuple[tuple[str | None, ...], ...] = (
+    ("admin", "token"),
+    ("endpoints", None, "secrets", None),
+    ("upstreams", None, "signing_secrets", None),
+    ("spool", "dsn"),
+)
+_REFERENCE = re.compile(r"\$\{(env|file):([^{}]+)\}")
+_LIKE_REFERENCE = re.compile(r"\$\{[^{}]*\}")
+# As a shell spells it.
+_OF_A_SHELL = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$([A-Z_][A-Z0-9_]*)")
+_PLACEHOLDER = Secret("stand-in")
+
+
+def _places() -> str:
+    *others, last = [
+        ".".join(part or "*" for part in place).removesuffix(".*") for place in _SECRETS
+    ]
+    return f"{', '.join(others)} and {last}"
+
+
+_ELSEWHERE = (
+    f"only secrets are read from ${{env:NAME}} or ${{file:PATH}}, and they stand in {_places()}"
+)
+
+
+@dataclass(slots=True)
+class Resolved:
+    """Data with `Secret` in the places of secrets.
+
+    literals: the places of secrets that are written out.
+    """
+
+    data: object = None
+    literals: set[Location] = field(default_factory=set)
+    issues: list[ConfigIssue] = field(default_factory=list)
+
+
+def resolve(data: object, environ: Mapping[str, str], base: Path, unset: str = UNSET) -> Resolved:
+    """Replace every reference. A secret that cannot be read is an issue, and a placeholder.
+
+    unset: what is said of a variable that is not in `environ`.
+    """
+    resolver = _Resolver(environ, base, unset)
+    resolver.result.data = resolver.walk(data, ())
+    return resolver.result
+
+
+class _Resolver:
+    def __init__(self, environ: Mapping[str, str], base: Path, unset: str) -> None:
+        self.result = Resolved()
+        self._environ = environ
+        self._base = base
+        self._unset = unset
+
+    def walk(self, data: object, location: Location) -> object:
+        if isinstance(data, dict):
+            return {key: self.walk(value, (*location, key)) for key, value in data.items()}
+        if isinstance(data, tuple):
+            return tuple(self.walk(value, (*location, at)) for at, value in enumerate(data))
+        if not isinstance(data, str):
+            return data
+        if not _is_secret(location):
+            if (reference := _LIKE_REFERENCE.search(data)) is not None:
+                message = _ELSEWHERE
+                if _is_list_of_secrets(location):
+                    message = f'write a list: {location[-1]}: ["{shown(reference.group())}"]'
+                self.result.issues.append(ConfigIssue(location, message))
+            return data
+        try:
+            return self._secret(data, location)
+        except ValueError as error:
+            self.result.issues.append(ConfigIssue(location, str(error)))
+            return _PLACEHOLDER
+
+    def _secret(self, text: str, location: Location) -> Secret:
+        reference = _REFERENCE.fullmatch(text)
+        if reference is None:
+            if (named := _OF_A_SHELL.fullmatch(text)) is not None:
+                raise ValueError(f"write ${{env:{shown(named[1] or named[2])}}}")
+            if _LIKE_REFERENCE.search(text):
+                raise ValueError("write ${env:NAME} or ${file:PATH} and nothing around it")
+            if not text:
+                raise ValueError("is empty; write ${env:NAME} or ${file:PATH}")
+            self.result.literals.add(location)
+            return Secret(text)
+        kind, name = reference.groups()
+        return self._variable(name) if kind == "env" else self._file(name)
+
+    def _variable(self, name: str) -> Secret:
+        text = self._environ.get(name)
+        if text is None:
+            raise ValueError(f"the environment variable {shown(name)} {self._unset}")
+        # Bytes that are no UTF-8 come from the system in this form.
+        value = _without_newline(text.encode(errors="surrogateescape"))
+        if not value:
+            raise ValueError(f"the environment variable {shown(name)} is empty")
+        return Secret(value)
+
+    def _file(self, name: str) -> Secret:
+        refuse_shell_path(name)
+        path = self._base / name
+        if "\0" in name:
+            raise ValueError(f"{shown_path(path)} cannot be the path of a file")
+        try:
+            if path.exists() and not path.is_file():
+                raise ValueError(f"{shown_path(path)} is not a file")
+            with path.open("rb") as file:
+                value = file.read(MAX_SECRET_BYTES + 1)
+        except OSError as error:
+            raise ValueError(f"cannot read {shown_path(path)}: {error.strerror}") from None
+        if len(value) > MAX_SECRET_BYTES:
+            raise ValueError(f"{shown_path(path)} is larger than {MAX_SECRET_BYTES} bytes")
+        value = _without_newline(value)
+        if not value:
+            raise ValueError(f"{shown_path(path)} is empty")
+        return Secret(value)
+
+
+def _without_newline(value: bytes) -> bytes:
+    """Return the bytes without one newline at their end, which editors and shells add."""
+    return value.removesuffix(b"\r\n" if value.endswith(b"\r\n") else b"\n")
+
+
+def _is_secret(location: Location) -> bool:
+    return any(_matches(location, shape) for shape in _SECRETS)
+
+
+def _is_list_of_secrets(location: Location) -> bool:
+    return any(shape[-1] is None and _matches(location, shape[:-1]) for shape in _SECRETS)
+
+
+def _matches(location: Location, shape: tuple[str | None, ...]) -> bool:
+    return len(location) == len(shape) and all(
+        want is None or want == part for want, part in zip(shape, location, strict=True)
+    )
