@@ -13,6 +13,7 @@ from relay.admin.health import Health
 from relay.allowlist.registry import HostRegistry
 from relay.app import builder
 from relay.app.generation import Close, LiveConfigBuilder
+from relay.app.supervisor import Supervisor
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, provider_name
 from relay.config.yaml_document import ConfigIssue
@@ -49,6 +50,7 @@ class Reloader:
         renew: Callable[[], Awaitable[None]],
         telemetry: Telemetry,
         clock: Clock,
+        supervisor: Supervisor | None = None,
     ) -> None:
         """Take the parts.
 
@@ -57,6 +59,7 @@ class Reloader:
         switch: puts the new settings into force, or raises and changes nothing.
         renew: renews certificates; called first each time, whatever becomes of the settings. Raises
             nothing.
+        supervisor: is told of each reload.
         """
         self.running = running
         self._load = load
@@ -64,6 +67,7 @@ class Reloader:
         self._renew = renew
         self._telemetry = telemetry
         self._clock = clock
+        self._supervisor = supervisor or Supervisor({}, clock)
         self._requested = asyncio.Event()
         self._next: asyncio.Future[tuple[Problem, ...]] | None = None
         self._stopped = False
@@ -90,7 +94,8 @@ class Reloader:
                 waiter, self._next = self._next, None
                 problems: tuple[Problem, ...] = (self._problem(_STOPPING),)
                 try:
-                    problems = await self._reload()
+                    with self._supervisor.reloading():
+                        problems = await self._reload()
                 finally:
                     if waiter is not None:
                         waiter.set_result(problems)

@@ -21,6 +21,7 @@ from relay.app.generation import LiveConfigBuilder
 from relay.app.maintenance import CertificateReloader, RetentionJob
 from relay.app.reload import ConfigSwitch, Reloader, announce, body_reader
 from relay.app.spools import open_spool
+from relay.app.supervisor import Supervisor
 from relay.app.watch import watch
 from relay.config import Settings
 from relay.core.clock import Clock
@@ -93,18 +94,21 @@ class App:
         role: Role = Role.ALL,
         load: Callable[[], Settings] | None = None,
         watched: Callable[[], Mapping[Path, Stamp]] | None = None,
+        supervisor: Supervisor | None = None,
     ) -> None:
         """Take what to serve.
 
         load: reads the settings again; without it there are no reloads.
         watched: returns the stamps of the files that they were read from (`relay.app.watch`); a
             change of these reloads. Without it: only `reload` does.
+        supervisor: is told when this process is ready, reloads and stops.
         """
         self._settings = settings
         self._clock = clock
         self._role = role
         self._telemetry = Telemetry(log)
         self._watched = watched
+        self._supervisor = supervisor or Supervisor({}, clock)
         self._parts: _Parts | None = None
         self._spool_failed = asyncio.Event()
         self._failure: SpoolBroken | None = None
@@ -117,6 +121,7 @@ class App:
                 renew=self._renew_certificates,
                 telemetry=self._telemetry,
                 clock=clock,
+                supervisor=self._supervisor,
             )
 
     def reload(self) -> None:
@@ -137,6 +142,7 @@ class App:
         async with AsyncExitStack() as stack:
             parts = self._parts = await self._construct(stack)
             started(await self._listen(parts, stack))
+            self._supervisor.ready()
             await self._run(parts, stop)
         if self._failure is not None:
             raise self._failure
@@ -286,6 +292,7 @@ class App:
             background = [
                 group.create_task(self._prune(parts.spool)),
                 group.create_task(self._check_integrity(parts.spool)),
+                group.create_task(self._supervisor.keep_alive()),
             ]
             reloads = [group.create_task(each) for each in self._reload_tasks(parts)]
             if self._role.receives:
@@ -295,6 +302,7 @@ class App:
             if self._role.delivers:
                 group.create_task(self._dispatch(parts.dispatcher))
             await self._stopped(stop)
+            self._supervisor.stopping()
             # What a reload begins now would not be stopped any more.
             for task in reloads:
                 task.cancel()

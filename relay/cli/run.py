@@ -13,6 +13,7 @@ import typer
 
 from relay.app.runtime import Addresses, App, Role
 from relay.app.spools import migrate_spool
+from relay.app.supervisor import Supervisor
 from relay.app.watch import ConfigSource
 from relay.cli import process
 from relay.cli.common import (
@@ -93,6 +94,7 @@ def run(
             clock=clock,
             load=source,
             watched=source.seen if watch else None,
+            supervisor=Supervisor(os.environ, clock),
         )
         # Modules live as long as the process: looking for garbage among them takes 0.1 s each time.
         # Among a thousand connections it takes long, too, and less often is often enough.

@@ -1,14 +1,18 @@
 """What relay.service does to a relay, and what the two tell each other."""
 
 import ctypes.util
+import os
 import shutil
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.harness import unit_sandbox
 from tests.harness.deliveries import ENVIRON, midtrans_body, midtrans_request
+from tests.harness.supervising import Supervising
 from tests.harness.traced_node import WrappedNode
 from tests.harness.wire import exchange
 
@@ -42,3 +46,47 @@ async def test_it_serves_with_the_calls_that_the_unit_allows(
         await node.wait_for(event="attempt", outcome="delivered")
         assert await node.end() == 0
         assert node.noise == []
+
+
+# ---- what systemd is told -------------------------------------------------------------------
+
+
+async def test_systemd_is_told_of_every_step(config: Path, tmp_path: Path) -> None:
+    text = config.read_text()
+    with Supervising(str(tmp_path / "notify")) as systemd:
+        node = WrappedNode(config, ENVIRON | systemd.environ)
+        async with node:
+            assert await systemd.next() == "READY=1"
+            # What it says is true: it accepts.
+            accepted = await exchange(node.public[0], midtrans_request(midtrans_body()))
+            assert accepted.status == 200
+            for changed in (text.replace("/midtrans/notification", "/hook"), "mistaken: yes"):
+                config.write_text(changed)
+                node.send(signal.SIGHUP)
+                reloading, since = (await systemd.next()).split("\n")
+                assert reloading == "RELOADING=1"
+                name, _, moment = since.partition("=")
+                assert name == "MONOTONIC_USEC"
+                assert 0 < time.monotonic() - int(moment) / 1e6 < 60
+                assert await systemd.next() == "READY=1"
+            await node.wait_for(event="reloaded")
+            await node.wait_for(event="reload_refused")
+            node.send(signal.SIGTERM)
+            assert await systemd.next() == "STOPPING=1"
+            assert await node.ended() == 0
+
+
+async def test_the_watchdog_goes_hungry_when_the_loop_stands_still(
+    config: Path, tmp_path: Path
+) -> None:
+    with Supervising(f"@relay-watchdog-{os.getpid()}") as systemd:
+        environ = ENVIRON | systemd.environ | {"WATCHDOG_USEC": "200000"}
+        async with WrappedNode(config, environ) as node:
+            assert [await systemd.next() for _ in range(4)] == ["READY=1", *["WATCHDOG=1"] * 3]
+            node.send(signal.SIGSTOP)
+            systemd.heard()
+            with pytest.raises(TimeoutError):
+                await systemd.next(within=1)
+            node.send(signal.SIGCONT)
+            assert await systemd.next() == "WATCHDOG=1"
+            assert await node.end() == 0
