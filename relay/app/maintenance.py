@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from relay.config import checks
+from relay.config.settings import Tls
 from relay.core.clock import Clock
 from relay.core.concurrency import run_in_daemon_thread
 from relay.core.errors import SpoolUnavailable
@@ -96,8 +97,13 @@ class _Served:
             return False
         for path in (self.tls.certificate, self.tls.key):
             refuse_irregular(path)
-        not_after = checks.read_certificate(self.tls.certificate).not_after
-        self.tls.renew()
+        try:
+            not_after = checks.read_certificate(self.tls.certificate).not_after
+            self.tls.renew()
+        except (ssl.SSLError, ValueError) as error:
+            pair = Tls(certificate=self.tls.certificate, key=self.tls.key)
+            said = [issue.message for issue in checks.certificate_issues(pair, ())]
+            raise ValueError("; ".join(said) or "cannot be used") from error
         self.not_after, self._loaded = not_after, found
         return True
 
@@ -106,10 +112,9 @@ class _Served:
 
 
 def _explain(error: Exception, tls: ServerTls) -> str:
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+    what = str(error)
+    if isinstance(error, OSError):
         what = f"{_name(error.filename)}{error.strerror or 'it cannot be read'}"
-    else:
-        what = "certificate and key do not fit together, or are not PEM"
     return f"{what}; the certificate before stays in use ({tls.certificate}, {tls.key})"
 
 

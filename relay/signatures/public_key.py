@@ -34,6 +34,18 @@ _HASH: Final = SHA256()
 K = TypeVar("K")
 
 _LABELS = ("PUBLIC KEY", "RSA PUBLIC KEY")
+#: What to do about another thing in PEM, by the end of its label.
+_INSTEAD = {
+    "CERTIFICATE": "; openssl x509 -noout -pubkey -in FILE prints the one in it",
+    "PRIVATE KEY": "; openssl pkey -pubout -in FILE prints its public half",
+}
+#: Other ways of writing a key, by how they begin.
+_NO_PEM = {
+    "ssh-": "a key of OpenSSH; ssh-keygen -e -m PKCS8 -f FILE prints it in PEM",
+    "ecdsa-": "a key of OpenSSH; ssh-keygen -e -m PKCS8 -f FILE prints it in PEM",
+    "{": "JSON",
+    "http": "a URL; give the key that lies there",
+}
 _BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
 # A line without the blanks around it.
 _LINE = re.compile(r"\S(?:.*\S)?")
@@ -232,6 +244,9 @@ def _der(text: str) -> bytes:
     start, stop = 0, len(text)
     if "-----" in text:
         start, stop = _pem_body(text)
+    for beginning, what in _NO_PEM.items():
+        if text.lstrip().startswith(beginning):
+            raise ValueError(f"is no PEM but {what}")
     wrong = _NOT_BASE64.search(text, start, stop)
     if wrong is not None:
         raise ValueError(f"line {_line_number(text, wrong.start())}: neither PEM nor Base64")
@@ -251,7 +266,8 @@ def _pem_body(text: str) -> tuple[int, int]:
         raise ValueError("has no line -----BEGIN PUBLIC KEY-----")
     label, line = begin[1], _line_number(text, begin.start())
     if label not in _LABELS:
-        raise ValueError(f"line {line}: a {label}, where a PUBLIC KEY is needed")
+        hint = next((hint for kind, hint in _INSTEAD.items() if label.endswith(kind)), "")
+        raise ValueError(f"line {line}: a {label}, where a PUBLIC KEY is needed{hint}")
     stop = text.find(f"-----END {label}-----", begin.end())
     if stop < 0:
         raise ValueError(f"line {line}: this {label} has no -----END {label}-----")

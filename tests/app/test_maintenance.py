@@ -107,6 +107,16 @@ async def test_half_a_pair_is_not_taken_and_said_once_until_it_is_whole(kept: Ke
     assert renewed["event"] == "certificate_renewed"
 
 
+async def test_it_is_said_what_a_file_holds_instead(kept: Kept) -> None:
+    certificate, key = kept.directory / "fullchain.pem", kept.directory / "privkey.pem"
+    certificate.write_bytes(key.read_bytes())
+    await kept.looks()
+    (line,) = kept.lines()
+    assert (
+        f"{certificate} holds a private key, where a certificate in PEM belongs" in line["detail"]
+    )
+
+
 async def test_a_file_that_is_gone_is_named(kept: Kept) -> None:
     (kept.directory / "privkey.pem").unlink()
     await kept.looks()

@@ -446,11 +446,18 @@ def test_what_is_wrong_with_a_key_is_told_with_its_line(literal: bool) -> None:
     assert said(damaged).startswith("holds no public key")
 
 
+PRIVATE = "; openssl pkey -pubout -in FILE prints its public half"
+CERTIFICATE = "; openssl x509 -noout -pubkey -in FILE prints the one in it"
+
+
 def test_a_private_key_or_a_certificate_is_named_as_such() -> None:
     key = private_pem(rsa_key()).reveal().decode()
-    assert unusable(key) == "line 1: a PRIVATE KEY, where a PUBLIC KEY is needed"
+    assert unusable(key) == "line 1: a PRIVATE KEY, where a PUBLIC KEY is needed" + PRIVATE
     certificate = "\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
-    assert unusable(certificate) == "line 2: a CERTIFICATE, where a PUBLIC KEY is needed"
+    said = "line 2: a CERTIFICATE, where a PUBLIC KEY is needed"
+    assert unusable(certificate) == said + CERTIFICATE
+    request = "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----"
+    assert unusable(request) == "line 1: a CERTIFICATE REQUEST, where a PUBLIC KEY is needed"
 
 
 @pytest.mark.parametrize(
@@ -459,6 +466,9 @@ def test_a_private_key_or_a_certificate_is_named_as_such() -> None:
         ("", "is empty; give the public key"),
         (" \\n ", "is empty; give the public key"),
         ("SB-Mid-server-abc", "line 1: neither PEM nor Base64"),
+        ("ssh-rsa AAAAB3Nza me@here", "is no PEM but a key of OpenSSH; ssh-keygen -e -m PKCS8"),
+        ('{"kty": "RSA"}', "is no PEM but JSON"),
+        ("https://example.com/key.pem", "is no PEM but a URL; give the key that lies there"),
         ("AAAA\nserver keys", "line 1: the Base64"),
         ("AAAA\nserverkeys==", "holds no public key"),
         ("AAAA\nserver-key", "line 2: neither PEM nor Base64"),
@@ -470,7 +480,7 @@ def test_a_private_key_or_a_certificate_is_named_as_such() -> None:
         ("key".encode("utf-16"), "is text in UTF-16; save it as UTF-8 or ASCII"),
         (b"\xfe\xff\0A", "is text in UTF-16; save it as UTF-8 or ASCII"),
         (b"AAAA\nA\xff", "line 2: not text; give the key in PEM or Base64"),
-        ("ssh-rsa AAAAB3NzaC1yc2E=", "line 1: neither PEM nor Base64"),
+        ("ssh-rsa AAAAB3NzaC1yc2E=", "is no PEM but a key of OpenSSH"),
     ],
 )
 def test_what_is_no_key(text: str | bytes, said: str) -> None:
