@@ -38,7 +38,7 @@ from relay.ingest.admission import (
 from relay.ingest.client_address import Clients
 from relay.ingest.routing import Routes
 from relay.providers.answers import plain_answer
-from relay.spool import Conflict, PutResult, Spool, SpoolBroken, SpoolOverloaded, Stored
+from relay.spool import Conflict, Duplicate, PutResult, Spool, SpoolBroken, SpoolOverloaded, Stored
 from relay.telemetry import DeliveryRecord, Telemetry
 
 _ACCEPTED: Final = IngestResult(Verdict.ACCEPTED)
@@ -375,6 +375,9 @@ class Ingest:
         else:
             conflicts = type(stored) is Conflict
             result = _CONFLICT if conflicts else _DUPLICATE
+            if type(stored) is Duplicate and stored.revived:
+                admission.revived = True
+                self._telemetry.revived(event.delivery.endpoint)
         if conflicts:
             self._telemetry.conflicted(event.delivery.endpoint)
         admission.verdict, admission.reason = result.verdict, result.reason

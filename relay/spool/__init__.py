@@ -43,9 +43,13 @@ class Stored:
 
 @frozen
 class Duplicate:
-    """Already on disk as this event: same key and content, or the same replay digest."""
+    """Already on disk as this event: same key and content, or the same replay digest.
+
+    revived: the event was dead or held, and is due again because of this copy.
+    """
 
     id: str
+    revived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +249,10 @@ class Spool(Protocol):
         Proxied deliveries count for none of this. One that is `reconciled` and any other of the
         same key are one event, whichever comes first, whatever their content.
 
-        A duplicate of an event that is dead because it was damaged replaces it and makes it due.
+        A duplicate makes its event due again, with a fresh schedule, where that is dead, or held
+        because its provider did not confirm it: at most once a minute, and not where the reason is
+        `final`. It replaces an event that is damaged, or whose body has been pruned, and makes it
+        due if it was dead of that. It changes nothing else.
 
         within: seconds until `TimeoutError`; None for no limit.
 

@@ -1,22 +1,24 @@
-"""Counting and logging: `Telemetry` has a method for each thing that happens.
+"""Counting and logging: `Telemetry` has a method for each thing that happens; those of what is rare
+are in `notices`.
 
 Ingest, delivery and the allowlist call it; it increments the metrics, which `metrics` declares, and
 writes one log line. The fields of a delivery's line are those of `DeliveryRecord`. Gauges are
 pulled: a scrape passes in a `Snapshot` of the moment.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from orjson import dumps
 
 from relay.core.concurrency import SwitchInterval
-from relay.core.errors import Problem, Reason, RelayError
+from relay.core.errors import Reason
 from relay.core.event import AttemptRecord, Outcome
-from relay.core.request import Address, Verdict, VerifiedDelivery
+from relay.core.request import Verdict, VerifiedDelivery
 from relay.telemetry.log import Line, Log, as_json, spelled_time
 from relay.telemetry.metrics import Count, Distribution, Metrics, Snapshot, add_values
+from relay.telemetry.notices import Notices
 
 
 class DeliveryRecord:
@@ -26,7 +28,7 @@ class DeliveryRecord:
     the monotonic clock. duration: seconds from there to the answer. client, client_via: its address
     as text, and where that was found. matched_entry: the network that holds it, as text.
     read_at, verified_at: monotonic times when the body was complete and when it was verified; 0.0
-    when that was not so.
+    when that was not so. revived: it is a copy that has made its event due again.
     """
 
     endpoint = ""
@@ -47,6 +49,7 @@ class DeliveryRecord:
     body_bytes: int | None = None
     body_sha256: bytes | None = None
     event_key: str | None = None
+    revived = False
 
     def __init__(self, peer: str, received_at: datetime, started: float = 0.0) -> None:
         # The rest keeps its value of the class until it is known: this is made for each request.
@@ -81,6 +84,7 @@ def _delivery_fields(record: DeliveryRecord) -> dict[str, object]:
         "body_bytes": record.body_bytes,
         "body_sha256": None if digest is None else digest.hex(),
         "event_key": record.event_key,
+        "revived": record.revived or None,
     }
 
 
@@ -200,7 +204,7 @@ def _milliseconds(seconds: float) -> str:
 _GOOD: Final = frozenset({Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.PASSED})
 
 
-class Telemetry:
+class Telemetry(Notices):
     """Counts and logs decisions. One object for each process, with a registry of its own."""
 
     def __init__(self, log: Log) -> None:
@@ -210,31 +214,6 @@ class Telemetry:
         self._metrics = Metrics()
         self._deliveries = _Kinds(self._delivery_kind)
         self._attempts = _Kinds(self._attempt_kind)
-
-    # ---- configuration ----------------------------------------------------------------------
-
-    def init_series(self, endpoints: Mapping[str, str], upstreams: Iterable[str]) -> None:
-        """Initialise every series to zero, so that the first refusal is seen as an increase.
-
-        endpoints: provider by endpoint name.
-        """
-        self._metrics.init_series(endpoints, upstreams)
-
-    def configured(self, at: datetime) -> None:
-        """A configuration is in force."""
-        self._metrics.reload_success.set(1)
-        self._metrics.reloaded_at.set(at.timestamp())
-
-    def reloaded(self, at: datetime, changed: Iterable[str]) -> None:
-        """A reload was applied; these keys have changed."""
-        self.configured(at)
-        self.log.info("reloaded", changed=list(changed))
-
-    def reload_refused(self, problems: Iterable[Problem]) -> None:
-        """A reload was refused: the configuration before stays in force."""
-        self._metrics.reload_success.set(0)
-        for problem in problems:
-            self.log.error("reload_refused", detail=str(problem))
 
     # ---- ingest -----------------------------------------------------------------------------
 
@@ -278,6 +257,7 @@ class Telemetry:
             and key is not None
             and event_id is not None
             and not record.detail
+            and not record.revived
             and (kind.before or kind.spell("delivery"))
         ):
             now = self._now()
@@ -301,10 +281,6 @@ class Telemetry:
             kind.time = metrics.request_time.init(endpoint)
         kind.is_good = verdict in _GOOD
         return kind
-
-    def conflicted(self, endpoint: str) -> None:
-        """A delivery carried a known event key with other content."""
-        self._metrics.conflicts.inc(endpoint)
 
     # ---- delivery ---------------------------------------------------------------------------
 
@@ -376,8 +352,8 @@ class Telemetry:
     def _attempt_kind(self, values: tuple[Any, ...]) -> _Kind:
         metrics, fields = self._metrics, dict(zip(_ATTEMPT_KIND, values, strict=True))
         upstream, outcome, decision = fields["upstream"], fields["outcome"], fields["decision"]
-        # A person has to look at what is held.
-        kind = _Kind("error" if decision == "held" else "info", fields)
+        # A person has to look at what is dead or held.
+        kind = _Kind("warning" if decision in {"dead", "held"} else "info", fields)
         if outcome != "unconfirmed":
             kind.counts.append(metrics.attempts.init(upstream, outcome))
             kind.time, kind.send = metrics.attempt_time.init(upstream), metrics.send
@@ -386,55 +362,6 @@ class Telemetry:
         if decision == "dead":
             kind.counts.append(metrics.dead_letters.init(upstream))
         return kind
-
-    def confirmed(self, endpoint: str, result: str) -> None:
-        """A status API was asked about an event; the results are `metrics.CONFIRMATIONS`."""
-        self._metrics.confirmations.inc(endpoint, result)
-
-    def event_corrupt(self, upstream: str, event_id: str) -> None:
-        """An event's checksum was wrong; it is a dead letter now."""
-        self._metrics.dead_letters.inc(upstream)
-        self.log.error("event_damaged", upstream=upstream, id=event_id)
-
-    def integrity_checked(self, problems: Sequence[str]) -> None:
-        """The integrity check of the spool has ended."""
-        if problems:
-            self.log.error("spool_damaged", detail="; ".join(problems))
-        else:
-            self.log.info("spool_sound")
-
-    def history_lost(self, endpoint: str, event_id: str, why: str) -> None:
-        """A delivery was passed on and answered, and is missing from history."""
-        self._metrics.history_lost.inc(endpoint)
-        self.log.error("history_lost", endpoint=endpoint, id=event_id, detail=why)
-
-    def dispatch_error(self, upstream: str, event_id: str | None, fault: Exception) -> None:
-        """An internal error interrupted an attempt; its event will be retried."""
-        if isinstance(fault, RelayError):
-            self.log.warning("dispatch_trouble", upstream=upstream, id=event_id, detail=str(fault))
-        else:
-            self.log.fault("dispatch_fault", fault, upstream=upstream, id=event_id)
-
-    # ---- allowlist --------------------------------------------------------------------------
-
-    def looked_up(self, host: str, result: str) -> None:
-        """A DNS look-up has ended."""
-        self._metrics.dns_lookups.inc(host, result)
-        if result != "ok":
-            self.log.warning("dns_lookup", host=host, result=result)
-
-    def changed(self, host: str, change: str, address: Address) -> None:
-        """A host has gained or lost an address."""
-        self._metrics.allowlist_changes.inc(host, change)
-        self.log.info("allowlist_changed", host=host, change=change, address=str(address))
-
-    def dns_cache_unsaved(self, problem: str) -> None:
-        """The DNS cache could not be written: a restart without DNS would miss these addresses."""
-        self.log.error("dns_memory_unsaved", detail=problem)
-
-    def knocked(self, endpoint: str, result: str) -> None:
-        """A refused address caused an early look-up: found, not_found or limited."""
-        self._metrics.knocks.inc(endpoint, result)
 
     # ---- scraping ---------------------------------------------------------------------------
 

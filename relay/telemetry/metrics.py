@@ -176,6 +176,9 @@ class Metrics:
         self.conflicts = self._counter(
             "conflicts", "Deliveries whose event key was known with other content", "endpoint"
         )
+        self.revived = self._counter(
+            "revived", "Dead or held events that a copy made due again", "endpoint"
+        )
         self.secret_used = self._counter(
             "secret_used", "Deliveries by position of the secret that matched", "endpoint", "secret"
         )
@@ -246,6 +249,7 @@ class Metrics:
             self.refusals.init(endpoint, reason)
         for endpoint in endpoints:
             self.conflicts.init(endpoint)
+            self.revived.init(endpoint)
             self.history_lost.init(endpoint)
             for result in CONFIRMATIONS:
                 self.confirmations.init(endpoint, result)

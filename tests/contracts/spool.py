@@ -1077,8 +1077,8 @@ class SpoolContract:
         found = await spool.get(event_id)
         assert found is not None
         assert found[1] is None
-        assert await spool.put(verified()) == Duplicate(event_id)
         assert await spool.requeue(Query(ids=(event_id,))) == ()
+        assert await spool.put(verified()) == Duplicate(event_id)
         assert await spool.prune(after, after, 10) == 1
         assert await spool.get(event_id) is None
         assert isinstance(await spool.put(verified()), Stored)

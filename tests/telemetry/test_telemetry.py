@@ -4,7 +4,6 @@ import io
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from itertools import product
 from typing import Any
 from weakref import ref
@@ -14,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.core.errors import Reason, SpoolUnavailable
+from relay.core.errors import Reason
 from relay.core.event import AttemptRecord, Delivered, Unreachable
 from relay.core.request import Verdict, Via
 from relay.telemetry import DeliveryRecord, Telemetry
@@ -135,6 +134,7 @@ deliveries = st.fixed_dictionaries(
         "body_bytes": maybe(st.integers(0, 70_000)),
         "body_sha256": maybe(st.binary(min_size=32, max_size=32)),
         "event_key": maybe(st.just("1:settlement:200") | texts),
+        "revived": st.booleans(),
     }
 )
 attempts = st.fixed_dictionaries(
@@ -303,6 +303,20 @@ def test_what_is_ours_is_an_error_in_the_log(watched: Watched) -> None:
     assert watched.lines()[0]["level"] == "error"
 
 
+@pytest.mark.parametrize("decision", ["dead", "held"])
+def test_what_waits_for_a_person_is_a_warning(watched: Watched, decision: str) -> None:
+    watched.telemetry.attempted(attempted(outcome="rejected", decision=decision, delay=None), AT)
+    assert watched.lines()[0]["level"] == "warning"
+
+
+def test_a_copy_that_revives_says_so_and_no_other_line_does(watched: Watched) -> None:
+    usual = {"id": "evt_1", "body_bytes": 2, "body_sha256": bytes(32), "event_key": "1"}
+    watched.telemetry.received(record(Verdict.DUPLICATE, **usual))
+    watched.telemetry.received(record(Verdict.DUPLICATE, **usual, revived=True))
+    plain, revived = watched.lines()
+    assert revived == {**plain, "revived": True, "time": revived["time"]}
+
+
 def test_what_report_lets_in_is_counted_apart(watched: Watched) -> None:
     told = record(Verdict.ACCEPTED, would_refuse=Reason.SOURCE_NOT_ALLOWED)
     watched.telemetry.received(told)
@@ -351,43 +365,3 @@ def test_every_series_begins_at_zero(watched: Watched) -> None:
     assert watched.value('refusals_total{endpoint="",reason="unknown_endpoint"}') == 0
     assert watched.value('attempts_total{outcome="rejected",upstream="billing"}') == 0
     assert watched.value('dead_letters_total{upstream="billing"}') == 0
-
-
-def test_history_that_is_lost_is_counted_and_told(watched: Watched) -> None:
-    watched.telemetry.init_series({"midtrans": "midtrans", "vipps": "vipps"}, [])
-    watched.telemetry.history_lost("midtrans", "evt_1", "too much waits to be written")
-    assert watched.value('history_lost_total{endpoint="midtrans"}') == 1
-    assert watched.value('history_lost_total{endpoint="vipps"}') == 0
-    (line,) = watched.lines()
-    assert (line["event"], line["level"], line["id"]) == ("history_lost", "error", "evt_1")
-
-
-def test_dns_and_knocks_are_counted(watched: Watched) -> None:
-    watched.telemetry.looked_up("a.example", "servfail")
-    watched.telemetry.looked_up("a.example", "ok")
-    watched.telemetry.changed("a.example", "added", ip_address("104.45.17.199"))
-    watched.telemetry.knocked("vipps", "found")
-    assert watched.value('dns_lookups_total{host="a.example",result="servfail"}') == 1
-    assert watched.value('allowlist_changes_total{change="added",host="a.example"}') == 1
-    assert watched.value('allowlist_knocks_total{endpoint="vipps",result="found"}') == 1
-    assert [line["event"] for line in watched.lines()] == ["dns_lookup", "allowlist_changed"]
-
-
-def test_expected_trouble_has_no_traceback_and_the_unexpected_has(watched: Watched) -> None:
-    watched.telemetry.dispatch_error("billing", "evt_1", SpoolUnavailable("disk full"))
-    watched.telemetry.dispatch_error("billing", None, KeyError("x"))
-    expected, unexpected = watched.lines()
-    assert "exception" not in expected
-    assert "KeyError" in unexpected["exception"]
-
-
-def test_a_damaged_event_is_a_dead_letter_and_an_error(watched: Watched) -> None:
-    watched.telemetry.event_corrupt("billing", "evt_1")
-    assert watched.value('dead_letters_total{upstream="billing"}') == 1
-    (line,) = watched.lines()
-    assert (line["event"], line["level"], line["id"]) == ("event_damaged", "error", "evt_1")
-
-
-def test_what_could_not_be_remembered_is_an_error(watched: Watched) -> None:
-    watched.telemetry.dns_cache_unsaved("dns.json: No such file or directory")
-    assert watched.lines()[0]["level"] == "error"

@@ -1,5 +1,5 @@
-"""The statements behind looking at events: page, get, requeue, quarantine and mending of what is
-damaged; and which events a query means.
+"""The statements behind looking at events: page, get, requeue and quarantine; and which events a
+query means.
 """
 
 import re
@@ -233,59 +233,6 @@ def quarantine(connection: apsw.Connection, event_id: str, now: datetime) -> Non
                 connection.execute(_CORRUPT, (seq, upstream, time, attempts, earlier))
                 tally.move(endpoint, state, events.DEAD)
         tally.write(connection)
-
-
-# ---- copies of damaged events ---------------------------------------------------------------
-
-_DEAD_OF_DAMAGE: Final = """
-SELECT upstream, attempts FROM settled WHERE seq = ? AND state = 3 AND outcome = 'corrupt'
-"""
-
-_DAMAGED: Final = f"SELECT {events.EVENT} FROM events WHERE seq = ?"  # noqa: S608 - columns
-
-_REPLACE: Final = """
-UPDATE events SET content = ?, endpoint = ?, flags = ?, conflicts_with = NULL, head = ?, seal = ?,
-    body = ?
-WHERE seq = ?
-"""
-
-_REVIVE: Final = "DELETE FROM settled WHERE seq = ? AND upstream = ?"
-
-_DUE: Final = "INSERT INTO queue VALUES (?,0,0,?,?,?,?,?,'corrupt',?)"
-
-
-def mend(
-    connection: apsw.Connection,
-    shared: Tables,
-    seq: int,
-    upstream: int,
-    *,
-    copy: tuple[bytes, int, int, bytes, bytes],
-    body_sha256: bytes,
-    now: int,
-    tally: Tally,
-) -> bool:
-    """Replace a damaged event by its copy, and make it due; return whether it was one.
-
-    Its id, its time of receipt and its place stay. One that is in conflict is left alone.
-
-    copy: its content, endpoint, flags, head and body.
-    """
-    content, endpoint, flags, head, body = copy
-    for destination, attempts in fetch(connection, _DEAD_OF_DAMAGE, (seq,)):
-        [damaged] = fetch(connection, _DAMAGED, (seq,))
-        event_id, _, received_at, *_ = damaged
-        names = shared.names.by_number
-        if destination != upstream or events.event(damaged, names, upstream) is not None:
-            continue
-        made = events.seal(event_id, received_at, flags, None, head=head, body_sha256=body_sha256)
-        connection.execute(_REPLACE, (content, endpoint, flags, head, made, body, seq))
-        connection.execute(_REVIVE, (seq, upstream))
-        lane = lanes.lane_of(shared, upstream, head)
-        connection.execute(_DUE, (upstream, seq, attempts, attempts, now, now, lane))
-        tally.move(endpoint, events.DEAD, events.PENDING)
-        return True
-    return False
 
 
 # ---- which events a query means -------------------------------------------------------------

@@ -16,8 +16,8 @@ import apsw
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import Lease, ProxiedDelivery, event_of
 from relay.core.request import OnConflict, VerifiedDelivery
-from relay.spool import Conflict, Duplicate, Handoff, ProxiedRow, PutResult, Stored
-from relay.spool.sqlite import events, history
+from relay.spool import Conflict, Handoff, ProxiedRow, PutResult, Stored
+from relay.spool.sqlite import copies, events
 from relay.spool.sqlite.events import Digests, Names, Tables, Tally, fetch, numbers
 
 # ---- one event that is to be stored ---------------------------------------------------------
@@ -32,13 +32,13 @@ class NewEvent:
     Made on the event loop; the writer completes it.
 
     now: steady time in microseconds. handoff: with whom it has a seat, under the lease
-    `token` until `until`. mends: it is a copy that has replaced a damaged event.
+    `token` until `until`. revives: it is a copy, and has made its event due.
     """
 
     __slots__ = (
         *("body", "conflicts_with", "content", "endpoint", "flags", "head", "id", "key_look"),
         *("look", "received_at", "restated", "seal", "seq"),
-        *("delivery", "done", "error", "handoff", "mends", "now", "result", "since", "subject"),
+        *("delivery", "done", "error", "handoff", "revives", "now", "result", "since", "subject"),
         *("token", "until", "until_micros", "withdrawn"),
     )
 
@@ -73,7 +73,7 @@ class NewEvent:
         self.put_seal()
         self.handoff: Handoff | None = None
         self.token = self.until_micros = 0
-        self.withdrawn = self.mends = False
+        self.withdrawn = self.revives = False
         self.result: PutResult | None = None
         self.error: SpoolUnavailable | None = None
 
@@ -120,11 +120,11 @@ class NewEvent:
         """
         handoff, stored = self.handoff, self.result
         if handoff is None:
-            return self.mends or isinstance(stored, Stored)
+            return self.revives or isinstance(stored, Stored)
         if not isinstance(stored, Stored):
             handoff.seats.cancel()
             handoff.cancelled()
-            return self.mends
+            return self.revives
         handoff.seats.reserved -= 1
         leased = event_of(self.delivery, stored.conflicts_with, out_of_order=stored.out_of_order)
         lease = Lease(leased, 1, 1, self.since, self.until, None, self.token)
@@ -167,13 +167,13 @@ def store(
 ) -> None:
     """Store these, or say which event each is or stands against. Runs inside a transaction."""
     names, known_names = shared.names, shared.names.by_name
-    seq = _newest(connection, names)
+    seq = before = _newest(connection, names)
     initial, others = [], []
     for each in new:
         if each.seq:
             # A transaction has tried to store it already, and failed.
             each.in_order()
-            each.result, each.error, each.mends = None, None, False
+            each.result, each.error, each.revives = None, None, False
         seq += 1
         each.seq = seq
         name = each.delivery.delivery.endpoint
@@ -185,7 +185,7 @@ def store(
     names.newest = seq
     # Initial events go last: they are out of order where a later state has been stored.
     known = _later_states(connection, initial)
-    stored = _insert(connection, shared, others, tally)
+    stored = _insert(connection, shared, others, tally, before)
     subjects = [(each.subject, each.seq) for each in stored if each.subject is not None]
     if subjects:
         connection.executemany(_SUBJECT, subjects)
@@ -196,7 +196,7 @@ def store(
             if known.get(each.subject, each.seq) < each.seq:
                 each.flags |= events.OUT_OF_ORDER
                 each.put_seal()
-        stored = stored + _insert(connection, shared, initial, tally)
+        stored = stored + _insert(connection, shared, initial, tally, before)
     _place(connection, shared, stored, tally)
 
 
@@ -215,14 +215,17 @@ def _later_states(
 
 
 def _insert(
-    connection: apsw.Connection, shared: Tables, new: list[NewEvent], tally: Tally
+    connection: apsw.Connection, shared: Tables, new: list[NewEvent], tally: Tally, before: int
 ) -> list[NewEvent]:
-    """Insert these; each has its result or its error afterwards. Return those that are stored."""
+    """Insert these; each has its result or its error afterwards. Return those that are stored.
+
+    before: the last event before their batch.
+    """
     if not new:
         return []
-    before = connection.total_changes()
+    changes = connection.total_changes()
     connection.executemany(_INSERT, list(map(_columns, new)))
-    if connection.total_changes() - before == len(new):
+    if connection.total_changes() - changes == len(new):
         for each in new:
             each.result = _stored(each)
         return new
@@ -231,7 +234,7 @@ def _insert(
         if each.seq in seqs:
             each.result = _stored(each)
         else:
-            _resolve_odd(connection, shared, each, tally)
+            _resolve_odd(connection, shared, each, tally, before)
     return [each for each in new if isinstance(each.result, Stored)]
 
 
@@ -299,35 +302,27 @@ WHERE look = ? AND look IS NOT NULL AND flags < 256
 """
 
 _RESTATED: Final = """
-SELECT CAST(id AS BLOB) FROM events WHERE restated = ? AND restated IS NOT NULL
+SELECT seq, CAST(id AS BLOB) FROM events WHERE restated = ? AND restated IS NOT NULL
 """
 
 
-def _resolve_odd(connection: apsw.Connection, shared: Tables, new: NewEvent, tally: Tally) -> None:
-    """Say what an event is that was not inserted, or insert it as a conflict."""
+def _resolve_odd(
+    connection: apsw.Connection, shared: Tables, new: NewEvent, tally: Tally, before: int
+) -> None:
+    """Say what an event is that was not inserted, or insert it as a conflict.
+
+    before: as in `_insert`.
+    """
     verification = new.delivery.verification
     for seq, first, content, flags in fetch(connection, _KNOWN, (new.look,)):
-        copy = (new.content, new.endpoint, new.flags, new.head, new.body)
-        digest = new.delivery.delivery.body_sha256
-        upstream = shared.names.number(connection, new.delivery.upstream)
-        if history.mend(
-            connection,
-            shared,
-            seq,
-            upstream,
-            copy=copy,
-            body_sha256=digest,
-            now=new.now,
-            tally=tally,
-        ):
-            new.result, new.mends = Duplicate(_id(first)), True
-            return
-        if content == new.content or (flags | new.flags) & events.RECONCILED:
-            new.result = Duplicate(_id(first))
+        same = content == new.content or bool((flags | new.flags) & events.RECONCILED)
+        known = copies.Known(seq, _id(first), is_new=seq > before, same_content=same)
+        if copies.take(connection, shared, known, new, tally):
             return
         look = shared.digests.conflict(new.look, new.content)
-        for _, again, _, _ in fetch(connection, _KNOWN, (look,)):
-            new.result = Duplicate(_id(again))
+        for again, second, _, _ in fetch(connection, _KNOWN, (look,)):
+            known = copies.Known(again, _id(second), again > before, conflicts_with=_id(first))
+            copies.take(connection, shared, known, new, tally)
             return
         if verification.on_conflict is OnConflict.REFUSE:
             new.result = Conflict(_id(first))
@@ -337,8 +332,9 @@ def _resolve_odd(connection: apsw.Connection, shared: Tables, new: NewEvent, tal
         if _inserted(connection, new):
             new.result = _stored(new)
             return
-    for (first,) in fetch(connection, _RESTATED, (new.restated,)):
-        new.result = Duplicate(_id(first))
+    for seq, first in fetch(connection, _RESTATED, (new.restated,)):
+        known = copies.Known(seq, _id(first), seq > before, look=new.look)
+        copies.take(connection, shared, known, new, tally)
         return
     new.error = SpoolUnavailable(f"the id {new.id} is taken")
 

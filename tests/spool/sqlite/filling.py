@@ -44,12 +44,13 @@ def claim(
     at: datetime = RECEIVED,
     limit: int = 10,
     ordered: bool = False,
+    upstream: str = "billing",
 ) -> Claimed:
     shared.names.refresh(connection)
     return queue.claim(
         connection,
         shared,
-        "billing",
+        upstream,
         limit,
         now=at,
         lease=LEASE,

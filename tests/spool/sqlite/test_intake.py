@@ -5,7 +5,7 @@ import apsw
 import pytest
 
 from relay.core.errors import SpoolUnavailable
-from relay.core.event import Dead, Delivered, ProxiedDelivery
+from relay.core.event import Delivered, ProxiedDelivery
 from relay.core.request import Headers, OnConflict
 from relay.spool import Conflict, Duplicate, ProxiedRow, PutResult, Stored
 from relay.spool.sqlite import events, intake
@@ -13,7 +13,7 @@ from relay.spool.sqlite.events import ORDERED, Tables, Tally
 from relay.spool.sqlite.intake import NewEvent
 from tests.contracts.spool import CountingHandoff
 from tests.harness.deliveries import RECEIVED, verified
-from tests.spool.sqlite.filling import claim, ignore, miscounted, new, put, settle, told
+from tests.spool.sqlite.filling import ignore, miscounted, new, put, told
 from tests.spool.sqlite.plans import plans, scans, sorts
 
 
@@ -142,68 +142,6 @@ def test_what_was_withdrawn_is_not_called_back_for(shared: Tables) -> None:
     made.withdraw()
     made.resolve()
     assert answers == []
-
-
-# ---- copies of damaged events ---------------------------------------------------------------
-
-
-def damage(connection: apsw.Connection, shared: Tables, change: str) -> None:
-    """Store an event, damage it, and let a claim find that out."""
-    put(connection, shared, verified(event_id="a", subject="tx"))
-    connection.execute(f"UPDATE events SET {change}")
-    assert claim(connection, shared).damaged
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "body = x'00'",
-        "head = x'ff'",
-        "content = x'00'",
-        "seal = x'00'",
-        "flags = 2, body = x'00'",
-        "received_at = 7",
-    ],
-)
-def test_an_intact_copy_replaces_a_damaged_event(
-    connection: apsw.Connection, shared: Tables, change: str
-) -> None:
-    damage(connection, shared, f"{change}, seal = x'00'" if "seal" not in change else change)
-    copy = new(shared, verified(event_id="copy", subject="tx"))
-    tally = Tally()
-    shared.names.refresh(connection)
-    intake.store(connection, shared, [copy], tally)
-    tally.write(connection)
-    assert copy.result == Duplicate("a")
-    # It is to be claimed: whoever waits for work is told.
-    assert copy.hand_over(ignore)
-    [lease] = claim(connection, shared).leases
-    assert (lease.event.id, lease.event.body) == ("a", verified().delivery.body)
-    assert (lease.attempt, lease.round_attempt) == (1, 1)
-    assert miscounted(connection) == []
-
-
-def test_a_copy_replaces_nothing_that_is_sound(connection: apsw.Connection, shared: Tables) -> None:
-    put(connection, shared, verified(event_id="a"))
-    settle(connection, shared, claim(connection, shared).leases, Dead())
-    assert put(connection, shared, verified(event_id="b")) == [Duplicate("a")]
-    connection.execute("UPDATE settled SET outcome = 'corrupt'")
-    assert put(connection, shared, verified(event_id="c")) == [Duplicate("a")]
-    assert claim(connection, shared).leases == ()
-
-
-def test_a_copy_for_another_upstream_replaces_nothing(
-    connection: apsw.Connection, shared: Tables
-) -> None:
-    damage(connection, shared, "body = x'00'")
-    assert put(connection, shared, verified(upstream="stock")) == [Duplicate("a")]
-    assert claim(connection, shared).leases == ()
-
-
-def test_a_damaged_id_is_no_hindrance(connection: apsw.Connection, shared: Tables) -> None:
-    put(connection, shared, verified(event_id="a"))
-    connection.execute("UPDATE events SET id = CAST(x'ff' AS TEXT)")
-    assert put(connection, shared, verified(event_id="b")) == [Duplicate("\ufffd")]
 
 
 # ---- proxied --------------------------------------------------------------------------------

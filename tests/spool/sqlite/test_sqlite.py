@@ -17,6 +17,7 @@ from relay.core.request import Headers
 from relay.spool import Duplicate, Query, Spool, SpoolBroken, SpoolFull, Stored
 from relay.spool.sqlite import Notifier, SqliteSpool, database, migrate, open_spool
 from relay.spool.sqlite.database import Migrated
+from tests.contracts.copies import CopiesContract
 from tests.contracts.spool import Opener, SpoolContract, stored, take, take_one
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
@@ -24,7 +25,7 @@ from tests.harness.optional_tools import fill, small_volume
 from tests.spool.conftest import PATIENCE, FailingSync
 
 
-class TestContract(SpoolContract):
+class TestContract(SpoolContract, CopiesContract):
     @pytest.fixture
     def opener(self, path: Path) -> Opener:
         async def open_one_more(clock: Clock) -> Spool:

@@ -1,0 +1,236 @@
+"""Copies: what one does to the event that it repeats.
+
+A copy of a dead event makes it due again, and so does one of an event that is held because its
+provider did not confirm it. A copy that comes whole replaces an event that is damaged, or whose
+body has been pruned. Anything else it leaves as it is. `intake` calls here for what it could not
+insert: none of this is on the way of a new event.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Protocol
+
+import apsw
+import orjson
+
+from relay.core.request import VerifiedDelivery
+from relay.spool import Duplicate, PutResult
+from relay.spool.sqlite import events, lanes, queue
+from relay.spool.sqlite.events import Row, Tables, Tally, fetch
+
+
+class Copy(Protocol):
+    """A delivery whose event is known (`relay.spool.sqlite.intake.NewEvent`).
+
+    now: steady time. result: which event it is. revives: it has made that due.
+    """
+
+    id: str
+    delivery: VerifiedDelivery
+    content: bytes
+    endpoint: int
+    flags: int
+    head: bytes
+    body: bytes
+    received_at: int
+    now: int
+    result: PutResult | None
+    revives: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The event that a delivery seems to repeat.
+
+    is_new: it has come in the same batch, and lies nowhere yet.
+    same_content: whether both say the same.
+    conflicts_with: the first event of its key, where it is a later one in conflict with that.
+    look: of the delivery's key, where that is another one.
+    """
+
+    seq: int
+    id: str
+    is_new: bool
+    same_content: bool = True
+    conflicts_with: str | None = None
+    look: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where one destination of an event lies. last: the outcome of its last attempt."""
+
+    upstream: int
+    state: int
+    attempts: int
+    earlier: int
+    last: object
+    reason: object
+
+    @property
+    def damaged(self) -> bool:
+        return self.state == events.DEAD and self.last == b"corrupt"
+
+    @property
+    def stopped(self) -> bool:
+        return self.state in {events.DEAD, events.HELD}
+
+
+#: No copy makes an event due that has ended for one of these reasons.
+_FOR_GOOD: Final = frozenset({b"final", b"status_contradicts_code"})
+
+#: A copy revives an event at most once in this time.
+REVIVAL_INTERVAL: Final = timedelta(minutes=1)
+_INTERVAL: Final = REVIVAL_INTERVAL // timedelta(microseconds=1)
+
+_PLACES: Final = """
+SELECT upstream, state, attempts, earlier, CAST(outcome AS BLOB), CAST(reason AS BLOB)
+FROM settled WHERE seq = ?1
+UNION ALL SELECT upstream, -2, attempts, earlier, NULL, NULL FROM queue WHERE seq = ?1
+UNION ALL SELECT upstream, -1, attempts, earlier, NULL, NULL FROM inhand WHERE seq = ?1
+"""
+
+_EVENT: Final = f"SELECT {events.EVENT} FROM events WHERE seq = ?"  # noqa: S608 - columns
+
+_REPLACE: Final = """
+UPDATE events SET id = ?, look = ifnull(?, look), content = ?, endpoint = ?, flags = ?,
+    conflicts_with = ?, head = ?, seal = ?, body = ?
+WHERE seq = ?
+"""
+
+# The first attempt of a round tells when that began.
+_ROUND: Final = "SELECT at FROM attempts WHERE seq = ? AND upstream = ? AND number = ?"
+
+_TAKE: Final = "DELETE FROM settled WHERE seq = ? AND upstream = ?"
+
+
+def take(
+    connection: apsw.Connection, shared: Tables, known: Known, copy: Copy, tally: Tally
+) -> bool:
+    """Return whether this is a copy of a known event; if so, it has its result, and its effect.
+
+    The event keeps its id, its time of receipt and its place in the order. A destination that is
+    due again goes where the copy goes. What differs is a copy only of an event that is dead of
+    damage, since damage is no content.
+    """
+    places = [] if known.is_new else _places(connection, known.seq)
+    if not known.same_content and not any(place.damaged for place in places):
+        return False
+    if not known.is_new and not copy.flags & events.TEST_FLAG:
+        copy.revives = _apply(connection, shared, known, copy, places=places, tally=tally)
+    copy.result = Duplicate(_id(known, copy), revived=copy.revives)
+    return True
+
+
+def _places(connection: apsw.Connection, seq: int) -> list[_Place]:
+    return [_Place(*row) for row in fetch(connection, _PLACES, (seq,))]
+
+
+def _apply(
+    connection: apsw.Connection,
+    shared: Tables,
+    known: Known,
+    copy: Copy,
+    *,
+    places: Sequence[_Place],
+    tally: Tally,
+) -> bool:
+    """Replace and revive what is to be; return whether anything is due now because of it."""
+    [row] = fetch(connection, _EVENT, (known.seq,))
+    upstream = shared.names.number(connection, copy.delivery.upstream)
+    held = [place.upstream for place in places]
+    sound = _is_sound(row, shared.names.by_number, held or [upstream])
+    going = _going(connection, known.seq, copy, places, sound=sound)
+    astray = bool(going) and upstream not in held
+    head = row[5]
+    if not sound or astray:
+        names = [shared.names.by_number.get(each) for each in held]
+        head = _head(copy, [name for name in names if name is not None])
+        _replace(connection, known, copy, row, head)
+    for place in going:
+        connection.execute(_TAKE, (known.seq, place.upstream))
+        target = upstream if astray else place.upstream
+        row = _row(shared, (known.seq, target), head, place, copy.now)
+        queue.enqueue(connection, [row])
+        tally.move(copy.endpoint, place.state, events.PENDING)
+        if astray:
+            break
+    if not places:
+        # Where it lay is damaged, and no statement finds it any more. It is still counted.
+        lost = _Place(upstream, events.PENDING, 0, 0, None, None)
+        queue.enqueue(connection, [_row(shared, (known.seq, upstream), head, lost, copy.now)])
+    return bool(going) or not places
+
+
+def _is_sound(row: Row, names: Mapping[int, str], upstreams: Sequence[int]) -> bool:
+    """Return whether an event is what was stored, its body included."""
+    return row[-1] is not None and any(
+        events.event(row, names, upstream) is not None for upstream in upstreams
+    )
+
+
+def _going(
+    connection: apsw.Connection,
+    seq: int,
+    copy: Copy,
+    places: Sequence[_Place],
+    *,
+    sound: bool,
+) -> list[_Place]:
+    """Return the destinations that this copy makes due."""
+    return [
+        place
+        for place in places
+        if (place.damaged and not sound)
+        or (
+            place.stopped
+            and place.reason not in _FOR_GOOD
+            and not _is_recent(connection, seq, copy, place)
+        )
+    ]
+
+
+def _is_recent(connection: apsw.Connection, seq: int, copy: Copy, place: _Place) -> bool:
+    """Return whether a destination has been made due again a moment ago."""
+    if not place.earlier:
+        return False
+    began = fetch(connection, _ROUND, (seq, place.upstream, place.earlier + 1))
+    return any(abs(copy.received_at - at) < _INTERVAL for (at,) in began if isinstance(at, int))
+
+
+def _head(copy: Copy, upstreams: Sequence[str]) -> bytes:
+    """Return the head of a copy with these upstreams besides its own."""
+    parts = orjson.loads(copy.head)
+    parts[events.UPSTREAMS] = [*dict.fromkeys((*parts[events.UPSTREAMS], *upstreams))]
+    return events.head_of(tuple(parts))
+
+
+def _id(known: Known, copy: Copy) -> str:
+    """Return the id of an event from now on: its own, unless that cannot be read any more."""
+    return copy.id if "\ufffd" in known.id else known.id
+
+
+def _replace(connection: apsw.Connection, known: Known, copy: Copy, row: Row, head: bytes) -> None:
+    """Write a copy over the row of its event."""
+    event_id, received_at, first = _id(known, copy), row[2], known.conflicts_with
+    seal = events.seal(
+        event_id.encode(),
+        received_at,
+        copy.flags,
+        None if first is None else first.encode(),
+        head=head,
+        body_sha256=copy.delivery.delivery.body_sha256,
+    )
+    kept = (copy.content, copy.endpoint, copy.flags, first, head, seal, copy.body)
+    connection.execute(_REPLACE, (event_id, known.look, *kept, known.seq))
+
+
+def _row(
+    shared: Tables, destination: tuple[int, int], head: bytes, place: _Place, now: int
+) -> queue.QueueRow:
+    """Return the row of a destination (event and upstream) that is due, with a fresh schedule."""
+    seq, upstream = destination
+    lane, tried = lanes.lane_of(shared, upstream, head), place.attempts
+    last = place.last if isinstance(place.last, bytes) else None
+    return (upstream, events.READY, 0, seq, tried, tried, now, now, last, lane)

@@ -1,0 +1,100 @@
+"""What is told of besides deliveries and attempts: a method for each thing that happens."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from relay.core.errors import Problem, RelayError
+from relay.core.request import Address
+from relay.telemetry.log import Log
+from relay.telemetry.metrics import Metrics
+
+
+class Notices:
+    """Counts and logs what is rare. `relay.telemetry.Telemetry` adds what is not."""
+
+    log: Log
+    _metrics: Metrics
+
+    # ---- configuration ----------------------------------------------------------------------
+
+    def init_series(self, endpoints: Mapping[str, str], upstreams: Iterable[str]) -> None:
+        """Initialise every series to zero, so that the first refusal is seen as an increase.
+
+        endpoints: provider by endpoint name.
+        """
+        self._metrics.init_series(endpoints, upstreams)
+
+    def configured(self, at: datetime) -> None:
+        """A configuration is in force."""
+        self._metrics.reload_success.set(1)
+        self._metrics.reloaded_at.set(at.timestamp())
+
+    def reloaded(self, at: datetime, changed: Iterable[str]) -> None:
+        """A reload was applied; these keys have changed."""
+        self.configured(at)
+        self.log.info("reloaded", changed=list(changed))
+
+    def reload_refused(self, problems: Iterable[Problem]) -> None:
+        """A reload was refused: the configuration before stays in force."""
+        self._metrics.reload_success.set(0)
+        for problem in problems:
+            self.log.error("reload_refused", detail=str(problem))
+
+    # ---- events -----------------------------------------------------------------------------
+
+    def conflicted(self, endpoint: str) -> None:
+        """A delivery carried a known event key with other content."""
+        self._metrics.conflicts.inc(endpoint)
+
+    def revived(self, endpoint: str) -> None:
+        """A copy has made a dead or held event due again."""
+        self._metrics.revived.inc(endpoint)
+
+    def confirmed(self, endpoint: str, result: str) -> None:
+        """A status API was asked about an event; the results are `metrics.CONFIRMATIONS`."""
+        self._metrics.confirmations.inc(endpoint, result)
+
+    def event_corrupt(self, upstream: str, event_id: str) -> None:
+        """An event's checksum was wrong; it is a dead letter now."""
+        self._metrics.dead_letters.inc(upstream)
+        self.log.warning("event_damaged", upstream=upstream, id=event_id)
+
+    def integrity_checked(self, problems: Sequence[str]) -> None:
+        """The integrity check of the spool has ended."""
+        if problems:
+            self.log.error("spool_damaged", detail="; ".join(problems))
+        else:
+            self.log.info("spool_sound")
+
+    def history_lost(self, endpoint: str, event_id: str, why: str) -> None:
+        """A delivery was passed on and answered, and is missing from history."""
+        self._metrics.history_lost.inc(endpoint)
+        self.log.error("history_lost", endpoint=endpoint, id=event_id, detail=why)
+
+    def dispatch_error(self, upstream: str, event_id: str | None, fault: Exception) -> None:
+        """An internal error interrupted an attempt; its event will be retried."""
+        if isinstance(fault, RelayError):
+            self.log.warning("dispatch_trouble", upstream=upstream, id=event_id, detail=str(fault))
+        else:
+            self.log.fault("dispatch_fault", fault, upstream=upstream, id=event_id)
+
+    # ---- allowlist --------------------------------------------------------------------------
+
+    def looked_up(self, host: str, result: str) -> None:
+        """A DNS look-up has ended."""
+        self._metrics.dns_lookups.inc(host, result)
+        if result != "ok":
+            self.log.warning("dns_lookup", host=host, result=result)
+
+    def changed(self, host: str, change: str, address: Address) -> None:
+        """A host has gained or lost an address."""
+        self._metrics.allowlist_changes.inc(host, change)
+        self.log.info("allowlist_changed", host=host, change=change, address=str(address))
+
+    def dns_cache_unsaved(self, problem: str) -> None:
+        """The DNS cache could not be written: a restart without DNS would miss these addresses."""
+        self.log.error("dns_memory_unsaved", detail=problem)
+
+    def knocked(self, endpoint: str, result: str) -> None:
+        """A refused address caused an early look-up: found, not_found or limited."""
+        self._metrics.knocks.inc(endpoint, result)

@@ -1,0 +1,158 @@
+"""What a copy does to the event that it repeats, in every spool: beside `SpoolContract`."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from relay.core.errors import SpoolUnavailable
+from relay.core.event import (
+    AttemptResult,
+    Dead,
+    Decision,
+    Held,
+    Rejected,
+    RetryAt,
+    Status,
+    Unconfirmed,
+    Unreachable,
+)
+from relay.core.request import VerifiedDelivery
+from relay.spool import Duplicate, Settlement, Spool, Stored
+from tests.contracts.spool import finish, record, stored, take, take_one
+from tests.harness.clock import ManualClock
+from tests.harness.deliveries import RECEIVED, verified
+
+NOT_CONFIRMED = Unconfirmed("gross_amount differs", final=True)
+
+
+async def end(spool: Spool, decision: Decision, outcome: AttemptResult, reason: str) -> None:
+    """Claim one event and settle it for this reason."""
+    ended: asyncio.Future[Sequence[bool] | SpoolUnavailable] = asyncio.Future()
+    lease = await take_one(spool)
+    spool.settle_all([Settlement(lease, decision, outcome, reason=reason)], ended.set_result)
+    assert await ended == [True]
+
+
+def later(seconds: int, event: VerifiedDelivery | None = None) -> VerifiedDelivery:
+    """Return a copy that comes so many seconds after the first."""
+    event = event or verified()
+    head = replace(event.delivery.head, received_at=RECEIVED + timedelta(seconds=seconds))
+    return replace(verified(), delivery=replace(event.delivery, head=head))
+
+
+class CopiesContract:
+    @pytest.mark.parametrize(
+        ("decision", "outcome"), [(Dead(), Unreachable("refused")), (Held(), NOT_CONFIRMED)]
+    )
+    async def test_a_copy_makes_a_dead_or_held_event_due_with_a_fresh_schedule(
+        self, spool: Spool, clock: ManualClock, decision: Decision, outcome: AttemptResult
+    ) -> None:
+        event_id = await stored(spool, verified())
+        await finish(spool, RetryAt(clock.now()), outcome)
+        await finish(spool, decision, outcome)
+        await clock.advance(5)
+        assert await spool.put(verified()) == Duplicate(event_id, revived=True)
+        lease = await take_one(spool)
+        assert (lease.event.id, lease.attempt, lease.round_attempt) == (event_id, 3, 1)
+        assert lease.round_started_at == clock.now()
+
+    async def test_a_copy_of_what_is_not_stopped_changes_nothing(self, spool: Spool) -> None:
+        delivered = await stored(spool, verified(key="1"))
+        await finish(spool)
+        leased = await stored(spool, verified(key="2"))
+        await take_one(spool)
+        pending = await stored(spool, verified(key="3"))
+        tested = await stored(spool, verified(key="4", test=True))
+        before = [await spool.get(each) for each in (delivered, leased, pending, tested)]
+        copies = [verified(key=str(key), test=key == 4) for key in (1, 2, 3, 4)]
+        results = [await spool.put(each) for each in copies]
+        assert results == [Duplicate(each) for each in (delivered, leased, pending, tested)]
+        assert [await spool.get(each) for each in (delivered, leased, pending, tested)] == before
+
+    @pytest.mark.parametrize("reason", ["final", "status_contradicts_code"])
+    @pytest.mark.parametrize("decision", [Dead(), Held()])
+    async def test_no_copy_frees_what_has_ended_for_good(
+        self, spool: Spool, decision: Decision, reason: str
+    ) -> None:
+        event_id = await stored(spool, verified())
+        await end(spool, decision, Rejected(410), reason)
+        before = await spool.get(event_id)
+        for minutes in range(10):
+            assert await spool.put(later(60 * minutes)) == Duplicate(event_id)
+        assert await spool.get(event_id) == before
+
+    async def test_copies_revive_an_event_at_most_once_a_minute(
+        self, spool: Spool, clock: ManualClock
+    ) -> None:
+        event_id = await stored(spool, verified())
+        await finish(spool, Held(), NOT_CONFIRMED)
+        revived = []
+        for second in range(0, 150, 10):
+            result = await spool.put(later(second))
+            assert isinstance(result, Duplicate)
+            if result.revived:
+                revived.append(second)
+                await finish(spool, Held(), NOT_CONFIRMED)
+            await clock.advance(10)
+        assert revived == [0, 60, 120]
+        assert (await record(spool, event_id)).attempts == 4
+
+    async def test_a_clock_that_was_set_back_does_not_keep_an_event_dead(
+        self, spool: Spool, clock: ManualClock
+    ) -> None:
+        event_id = await stored(spool, verified())
+        await finish(spool, Dead(), Rejected(500))
+        await spool.put(later(0))
+        await finish(spool, Dead(), Rejected(500))
+        assert await spool.put(later(0)) == Duplicate(event_id)
+        assert await spool.put(later(-3600)) == Duplicate(event_id, revived=True)
+
+    async def test_a_copy_under_another_key_revives_its_event(self, spool: Spool) -> None:
+        event_id = await stored(spool, verified(key="1", restated=b"same"))
+        await finish(spool, Dead(), Rejected(500))
+        again = verified(key="2", restated=b"same")
+        assert await spool.put(again) == Duplicate(event_id, revived=True)
+        assert (await take_one(spool)).event.key == "1"
+
+    async def test_a_copy_of_a_conflict_revives_that_one_alone(self, spool: Spool) -> None:
+        first = await stored(spool, verified(body=b"1"))
+        await finish(spool, Dead(), Rejected(500))
+        second = await spool.put(verified(body=b"2"))
+        assert second == Stored(second.id, conflicts_with=first)
+        await finish(spool, Dead(), Rejected(500))
+        assert await spool.put(verified(body=b"2")) == Duplicate(second.id, revived=True)
+        [lease] = (await take(spool)).leases
+        assert (lease.event.id, lease.event.conflicts_with) == (second.id, first)
+        assert (await record(spool, first)).status is Status.DEAD
+
+    async def test_what_was_reconciled_revives_its_event(self, spool: Spool) -> None:
+        event_id = await stored(spool, verified(body=b"1"))
+        await finish(spool, Held(), NOT_CONFIRMED)
+        learnt = replace(verified(body=b"2"), reconciled=True)
+        assert await spool.put(learnt) == Duplicate(event_id, revived=True)
+        assert (await take_one(spool)).event.body == b"1"
+
+    async def test_copies_at_once_revive_once(self, spool: Spool, other: Spool) -> None:
+        event_id = await stored(spool, verified())
+        await finish(spool, Dead(), Rejected(500))
+        copies = (each.put(verified()) for each in (spool, other) for _ in range(5))
+        results = await asyncio.gather(*copies)
+        assert sorted(results, key=lambda each: each == Duplicate(event_id)) == [
+            Duplicate(event_id, revived=True),
+            *[Duplicate(event_id)] * 9,
+        ]
+        assert (await take_one(spool)).attempt == 2
+
+    async def test_what_is_revived_goes_where_its_copy_goes(self, spool: Spool) -> None:
+        event_id = await stored(spool, verified())
+        await finish(spool, Dead(), Rejected(500))
+        copy = verified(upstream="ledger")
+        assert await spool.put(copy) == Duplicate(event_id, revived=True)
+        assert (await take(spool)).leases == ()
+        claimed = await spool.claim("ledger", 1, timedelta(seconds=30), ordered=False)
+        assert [lease.event.id for lease in claimed.leases] == [event_id]
+        after = await record(spool, event_id)
+        assert (after.status, after.upstream, after.attempts) == (Status.LEASED, "ledger", 2)

@@ -1,0 +1,177 @@
+"""Copies of damaged events; what one does to a sound event is in `tests/contracts/copies.py`."""
+
+from dataclasses import replace
+
+import apsw
+import pytest
+
+from relay.core.event import Dead, Decision, Done, Held
+from relay.spool import Duplicate, Stored
+from relay.spool.sqlite import events, history, intake
+from relay.spool.sqlite.events import Tables, Tally
+from tests.harness.deliveries import verified
+from tests.spool.sqlite.filling import claim, ignore, miscounted, new, put, settle, told
+from tests.spool.sqlite.plans import plans, scans
+
+
+def damage(connection: apsw.Connection, shared: Tables, change: str) -> None:
+    """Store an event, damage it, and let a claim find that out."""
+    put(connection, shared, verified(event_id="a", subject="tx"))
+    connection.execute(f"UPDATE events SET {change}")
+    assert claim(connection, shared).damaged
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "body = x'00'",
+        "head = x'ff'",
+        "content = x'00'",
+        "seal = x'00'",
+        "flags = 2, body = x'00'",
+        "received_at = 7",
+    ],
+)
+def test_an_intact_copy_replaces_a_damaged_event(
+    connection: apsw.Connection, shared: Tables, change: str
+) -> None:
+    damage(connection, shared, f"{change}, seal = x'00'" if "seal" not in change else change)
+    copy = new(shared, verified(event_id="copy", subject="tx"))
+    tally = Tally()
+    shared.names.refresh(connection)
+    intake.store(connection, shared, [copy], tally)
+    tally.write(connection)
+    assert copy.result == Duplicate("a", revived=True)
+    # It is to be claimed: whoever waits for work is told.
+    assert copy.hand_over(ignore)
+    [lease] = claim(connection, shared).leases
+    assert (lease.event.id, lease.event.body) == ("a", verified().delivery.body)
+    assert (lease.attempt, lease.round_attempt) == (1, 1)
+    assert miscounted(connection) == []
+
+
+def test_a_copy_replaces_nothing_that_is_sound(connection: apsw.Connection, shared: Tables) -> None:
+    put(connection, shared, verified(event_id="a"))
+    settle(connection, shared, claim(connection, shared).leases, Done())
+    before = events.fetch(connection, "SELECT * FROM events")
+    spaced = verified(event_id="b", body=b"{ }")
+    content = verified().verification.content
+    again = replace(spaced, verification=replace(spaced.verification, said=content))
+    assert put(connection, shared, again) == [Duplicate("a")]
+    assert events.fetch(connection, "SELECT * FROM events") == before
+
+
+def test_a_damaged_event_goes_where_its_copy_goes(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    damage(connection, shared, "body = x'00'")
+    copy = verified(upstream="stock", subject="tx")
+    assert put(connection, shared, copy) == [Duplicate("a", revived=True)]
+    assert claim(connection, shared).leases == ()
+    [lease] = claim(connection, shared, upstream="stock").leases
+    assert (lease.event.id, lease.event.upstream) == ("a", "stock")
+    assert miscounted(connection) == []
+
+
+def damaged_in(connection: apsw.Connection, shared: Tables, place: str) -> None:
+    """Store an event and damage its body where it lies."""
+    put(connection, shared, verified(event_id="a"))
+    decisions: dict[str, Decision] = {"delivered": Done(), "dead": Dead(), "held": Held()}
+    if place != "pending":
+        leases = claim(connection, shared).leases
+        if place in decisions:
+            settle(connection, shared, leases, decisions[place])
+    connection.execute("UPDATE events SET body = x'7b7c'")
+
+
+@pytest.mark.parametrize("place", ["pending", "leased", "delivered", "dead", "held"])
+def test_a_copy_replaces_damage_before_anybody_has_found_it(
+    connection: apsw.Connection, shared: Tables, place: str
+) -> None:
+    damaged_in(connection, shared, place)
+    [result] = put(connection, shared, verified(event_id="copy"))
+    assert result == Duplicate("a", revived=place in {"dead", "held"})
+    found = history.get(connection, "a")
+    assert found is not None
+    assert (found.damaged, found.event is None) == (False, False)
+    if place in {"pending", "dead", "held"}:
+        [lease] = claim(connection, shared).leases
+        assert lease.event.body == verified().delivery.body
+    assert miscounted(connection) == []
+
+
+@pytest.mark.parametrize("place", ["pending", "leased", "delivered", "dead", "held"])
+def test_other_content_replaces_no_event_that_is_known_to_be_whole(
+    connection: apsw.Connection, shared: Tables, place: str
+) -> None:
+    damaged_in(connection, shared, place)
+    [result] = put(connection, shared, verified(event_id="b", body=b"other"))
+    assert result == Stored("b", conflicts_with="a")
+
+
+def test_a_copy_finds_a_place_for_what_lies_nowhere(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    put(connection, shared, verified(event_id="a"))
+    connection.execute("DELETE FROM queue")
+    assert put(connection, shared, verified()) == [Duplicate("a", revived=True)]
+    assert [lease.event.id for lease in claim(connection, shared).leases] == ["a"]
+    assert miscounted(connection) == []
+
+
+def test_a_copy_of_a_damaged_conflict_replaces_it(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    put(connection, shared, verified(event_id="a"))
+    put(connection, shared, verified(event_id="b", body=b"2"))
+    connection.execute("UPDATE events SET body = x'00' WHERE id = 'b'")
+    assert [lease.event.id for lease in claim(connection, shared).leases] == ["a"]
+    copy = verified(event_id="c", body=b"2")
+    assert put(connection, shared, copy) == [Duplicate("b", revived=True)]
+    [lease] = claim(connection, shared).leases
+    assert (lease.event.id, lease.event.body) == ("b", b"2")
+    assert lease.event.conflicts_with == "a"
+
+
+def test_a_damaged_event_takes_the_key_that_its_copy_has(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    put(connection, shared, verified(event_id="a", key="1", restated=b"same"))
+    connection.execute("UPDATE events SET body = x'00'")
+    copy = verified(key="2", restated=b"same")
+    assert put(connection, shared, copy) == [Duplicate("a")]
+    assert told(connection, "id", "2") == ("a",)
+    assert put(connection, shared, verified(key="2")) == [Duplicate("a")]
+    assert put(connection, shared, verified(key="1", restated=b"same")) == [Duplicate("a")]
+
+
+@pytest.mark.parametrize("place", ["delivered", "dead"])
+def test_a_copy_brings_back_a_body_that_was_pruned(
+    connection: apsw.Connection, shared: Tables, place: str
+) -> None:
+    damaged_in(connection, shared, place)
+    connection.execute("UPDATE events SET body = NULL")
+    assert put(connection, shared, verified()) == [Duplicate("a", revived=place == "dead")]
+    found = history.get(connection, "a")
+    assert found is not None
+    assert found.event is not None
+    assert found.event.body == verified().delivery.body
+    assert len(claim(connection, shared).leases) == (place == "dead")
+
+
+def test_an_event_whose_id_cannot_be_read_takes_that_of_its_copy(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    put(connection, shared, verified(event_id="a"))
+    connection.execute("UPDATE events SET id = CAST(x'ff' AS TEXT)")
+    assert put(connection, shared, verified(event_id="b")) == [Duplicate("b")]
+    assert [lease.event.id for lease in claim(connection, shared).leases] == ["b"]
+
+
+def test_no_copy_reads_a_whole_table(connection: apsw.Connection, shared: Tables) -> None:
+    for place in ("a", "b", "c"):
+        put(connection, shared, verified(key=place, event_id=place))
+    settle(connection, shared, claim(connection, shared).leases, Dead())
+    connection.execute("UPDATE events SET body = x'00' WHERE id = 'b'")
+    copies = [verified(key=place) for place in ("a", "b", "c")]
+    assert scans(plans(connection, lambda each: put(each, shared, *copies))) == []

@@ -1,0 +1,60 @@
+"""What is told of besides deliveries and attempts."""
+
+from ipaddress import ip_address
+
+import pytest
+
+from relay.core.errors import SpoolUnavailable
+from tests.telemetry.test_telemetry import Watched
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+def test_history_that_is_lost_is_counted_and_told(watched: Watched) -> None:
+    watched.telemetry.init_series({"midtrans": "midtrans", "vipps": "vipps"}, [])
+    watched.telemetry.history_lost("midtrans", "evt_1", "too much waits to be written")
+    assert watched.value('history_lost_total{endpoint="midtrans"}') == 1
+    assert watched.value('history_lost_total{endpoint="vipps"}') == 0
+    (line,) = watched.lines()
+    assert (line["event"], line["level"], line["id"]) == ("history_lost", "error", "evt_1")
+
+
+def test_dns_and_knocks_are_counted(watched: Watched) -> None:
+    watched.telemetry.looked_up("a.example", "servfail")
+    watched.telemetry.looked_up("a.example", "ok")
+    watched.telemetry.changed("a.example", "added", ip_address("104.45.17.199"))
+    watched.telemetry.knocked("vipps", "found")
+    assert watched.value('dns_lookups_total{host="a.example",result="servfail"}') == 1
+    assert watched.value('allowlist_changes_total{change="added",host="a.example"}') == 1
+    assert watched.value('allowlist_knocks_total{endpoint="vipps",result="found"}') == 1
+    assert [line["event"] for line in watched.lines()] == ["dns_lookup", "allowlist_changed"]
+
+
+def test_expected_trouble_has_no_traceback_and_the_unexpected_has(watched: Watched) -> None:
+    watched.telemetry.dispatch_error("billing", "evt_1", SpoolUnavailable("disk full"))
+    watched.telemetry.dispatch_error("billing", None, KeyError("x"))
+    expected, unexpected = watched.lines()
+    assert "exception" not in expected
+    assert "KeyError" in unexpected["exception"]
+
+
+def test_a_damaged_event_is_a_dead_letter_and_a_warning(watched: Watched) -> None:
+    watched.telemetry.event_corrupt("billing", "evt_1")
+    assert watched.value('dead_letters_total{upstream="billing"}') == 1
+    (line,) = watched.lines()
+    assert (line["event"], line["level"], line["id"]) == ("event_damaged", "warning", "evt_1")
+
+
+def test_what_could_not_be_remembered_is_an_error(watched: Watched) -> None:
+    watched.telemetry.dns_cache_unsaved("dns.json: No such file or directory")
+    assert watched.lines()[0]["level"] == "error"
+
+
+def test_what_copies_revive_is_counted_by_endpoint(watched: Watched) -> None:
+    watched.telemetry.init_series({"midtrans": "midtrans", "vipps": "vipps"}, ["billing"])
+    watched.telemetry.revived("midtrans")
+    assert watched.value('revived_total{endpoint="midtrans"}') == 1
+    assert watched.value('revived_total{endpoint="vipps"}') == 0
