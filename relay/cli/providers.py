@@ -1,4 +1,4 @@
-"""`relay providers`: the built-in providers, and one that a file describes."""
+"""`relay providers`: the built-in providers, ready senders, and one that a file describes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +13,7 @@ from relay.cli.output import (
     print_json,
     print_table,
 )
+from relay.config import presets
 from relay.config.file_text import MAX_FILE_BYTES, decode
 from relay.config.inline_provider import InlineProvider as Section
 from relay.config.validation import validate
@@ -24,6 +25,7 @@ from relay.config.yaml_document import (
     SourceMap,
     Unreadable,
     parse,
+    suggestion,
 )
 from relay.core.errors import ConfigError
 from relay.core.secret import Secret
@@ -43,7 +45,7 @@ PROVIDER = Annotated[
 
 
 class Unknown(ValueError):
-    """The name is neither a built-in provider nor a file."""
+    """The name is neither a built-in provider, nor a ready sender, nor a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Described:
 
 
 def named_or_described(word: str) -> Described:
-    """Return the built-in provider of this name, or the one described in the file of this name.
+    """Return the built-in provider of this name, the ready sender, or the one described in a file.
 
     Raises:
         Unknown: there is neither.
@@ -67,12 +69,14 @@ def named_or_described(word: str) -> Described:
     """
     if word in names():
         return Described(provider_named(word))
+    if word in presets.files():
+        # The public_url in its file is an example.
+        return replace(described(presets.files()[word]), public_url=None)
     path = Path(word)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         return described(path)
-    known = ", ".join(names())
-    message = f'no provider named "{word}"; there are: {known}, and files such as sender.yaml'
-    raise Unknown(message)
+    near = suggestion(word, presets.names())
+    raise Unknown(f'no provider named "{word}", and no such file; {near}')
 
 
 def described(path: Path) -> Described:
@@ -192,15 +196,20 @@ def list_providers(
     form: FORMAT = Format.TEXT,
 ) -> None:
     """List the providers."""
-    everything = [provider_named(name).info for name in names()]
+    everything = [(name, named_or_described(name)) for name in presets.names()]
     if form is Format.JSON:
-        print_json([_as_json(info) for info in everything])
+        print_json([_facts(found) | {"name": name} for name, found in everything])
         return
     print_table(
         ("provider", "environments", "signature", "reviewed"),
         [
-            (info.name, ", ".join(info.environments), info.signature, info.reviewed)
-            for info in everything
+            (
+                name,
+                ", ".join(found.provider.info.environments),
+                found.provider.info.signature,
+                None if found.file else found.provider.info.reviewed,
+            )
+            for name, found in everything
         ],
     )
 
@@ -217,9 +226,7 @@ def show(
         raise typer.BadParameter(str(error)) from None
     info = found.provider.info
     if form is Format.JSON:
-        # What a file describes has never been reviewed here.
-        own = {} if found.file is None else {"document": str(found.file), "reviewed": None}
-        print_json(_as_json(info) | own)
+        print_json(_facts(found))
         return
     rows: list[tuple[str, object]] = [
         ("provider", f"{info.name}: {info.title}"),
@@ -243,6 +250,12 @@ def show(
                 (environment, f"{network}  ({listing.origin})") for network in listing.networks
             ]
     print_table(("fact", "value"), rows)
+
+
+def _facts(found: Described) -> dict[str, object]:
+    # What a file describes has never been reviewed here.
+    own = {} if found.file is None else {"document": str(found.file), "reviewed": None}
+    return _as_json(found.provider.info) | own
 
 
 def _shape(shape: RequestShape) -> str:

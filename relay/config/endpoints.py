@@ -11,6 +11,7 @@ from netaddr import IPNetwork
 
 from relay.allowlist import Entry, Mode
 from relay.allowlist.networks import families_mostly_covered, parse_network
+from relay.config import presets
 from relay.config.inline_provider import CONFIGURATION, InlineProvider
 from relay.config.settings import Allowlist, Endpoint, TimeWindow
 from relay.config.yaml_document import ConfigIssue, Location, shown, suggestion
@@ -243,7 +244,7 @@ def _described(described: InlineProvider, location: Location) -> Iterator[Config
 
 
 def _no_provider(error: UnknownProvider) -> str:
-    return f'no provider named "{shown(error.name)}"; {suggestion(error.name, error.known)}'
+    return f'no provider named "{shown(error.name)}"; {suggestion(error.name, presets.names())}'
 
 
 def _environment(

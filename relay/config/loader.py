@@ -14,6 +14,7 @@ from relay.config import checks
 from relay.config import endpoints as endpoint_checks
 from relay.config.endpoints import provider_of
 from relay.config.file_text import MAX_FILE_BYTES, read_text
+from relay.config.presets import with_presets
 from relay.config.secret_references import UNSET, resolve
 from relay.config.settings import Settings
 from relay.config.validation import validate
@@ -75,7 +76,7 @@ def load_text(
 def _validated(
     document: Document, source: SourceMap, environ: Mapping[str, str], unset: str
 ) -> Settings:
-    resolved = resolve(document.data, environ, source.base, unset)
+    resolved = resolve(with_presets(document.data), environ, source.base, unset)
     source = SourceMap(
         source.file,
         source.base,

@@ -9,15 +9,22 @@ import pytest
 
 from relay.cli.providers import Unknown, named_or_described
 from relay.core.errors import ConfigError
+from relay.providers.builtin import names
 from tests.cli.conftest import Invoke
 
 NOT_THERE = os.strerror(errno.ENOENT)
+SENDERS = Path(__file__).parents[2] / "config/senders"
 
 
 def test_the_providers_are_listed(relay: Invoke) -> None:
     result = relay("providers", "list", "--format", "json")
     assert result.exit_code == 0
-    assert {each["name"] for each in orjson.loads(result.output)} >= {"midtrans", "vipps"}
+    listed = {each["name"]: each for each in orjson.loads(result.output)}
+    assert set(listed) == {*names(), *(path.stem for path in SENDERS.glob("*.yaml"))}
+    assert listed["midtrans"]["reviewed"] is not None
+    # What a file describes has never been reviewed here.
+    assert listed["stripe"]["reviewed"] is None
+    assert "stripe\tlive\tHMAC-SHA256" in relay("providers", "list").output
 
 
 def test_no_verb_lists_them_too(relay: Invoke) -> None:
@@ -49,16 +56,23 @@ def test_a_sender_is_shown_from_its_file(relay: Invoke) -> None:
     assert (shown["document"], shown["reviewed"]) == (str(file), None)
 
 
+def test_a_ready_sender_is_shown_by_its_name(relay: Invoke) -> None:
+    file = SENDERS / "github.yaml"
+    assert relay("providers", "show", "github").output == relay("providers", "show", file).output
+
+
 def test_a_name_that_is_not_there_is_answered_with_those_that_are(relay: Invoke) -> None:
     result = relay("providers", "show", "midtran")
     assert result.exit_code == 2
-    assert 'no provider named "midtran"; there are: midtrans' in result.stderr
+    assert (
+        'no provider named "midtran", and no such file; did you mean "midtrans"?' in result.stderr
+    )
+    assert '"stripe"' in relay("providers", "show", "strype").stderr
 
 
 # ---- described ------------------------------------------------------------------------------
 # A sender's file, as `relay send` and `relay providers show` read it.
 
-SENDERS = Path(__file__).parents[2] / "config/senders"
 BLOCK = """\
 name: shop
 signature:
@@ -142,5 +156,5 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_neither_a_name_nor_a_file() -> None:
-    with pytest.raises(Unknown, match='no provider named "midtran"; there are: midtrans'):
+    with pytest.raises(Unknown, match='no provider named "midtran", and no such file; did you'):
         named_or_described("midtran")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.config import endpoints
+from relay.config import endpoints, presets
 from relay.config.endpoints import (
     ClaimedPaths,
     endpoint_options,
@@ -28,10 +28,10 @@ UNSIGNED = changed(('["${env:KEY}"]', "[]")) + "    unsigned: accept\n"
             '9:15: endpoints.0.provider: no provider named "midtran"; did you mean "midtrans"?',
         ),
         (
-            changed(("provider: midtrans", "provider: stripe")),
+            changed(("provider: midtrans", "provider: qqq")),
             (
-                '9:15: endpoints.0.provider: no provider named "stripe"; there are: midtrans,'
-                " midtrans-snap, vipps, vipps-callback"
+                '9:15: endpoints.0.provider: no provider named "qqq"; there are:'
+                f" {', '.join(presets.names())}"
             ),
         ),
         (
