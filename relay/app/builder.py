@@ -222,6 +222,7 @@ def reconciler(
         upstream=endpoint.upstream,
         inspector=bound.bind(endpoint_options(endpoint, bound.info)),
         secrets=endpoint.secrets,
+        key=confirm.key,
     )
     return Reconciler(
         target,

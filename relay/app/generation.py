@@ -140,6 +140,8 @@ class _TargetKey:
     api: _ApiKey
     secrets: tuple[Secret, ...]
     strict: bool
+    wait: timedelta
+    key: Secret | None
     limiter: FairRateLimiter
     endpoint: EndpointSettings = field(compare=False)
 
@@ -330,7 +332,8 @@ class LiveConfigBuilder:
             api = _api_key(each, each.confirm)
             limiter = usage.acquire(self._limiters, each.name, (api, each.confirm.rate))
             strict = each.confirm.on_error == "hold"
-            key = _TargetKey(api, each.secrets, strict, limiter, each)
+            wait, asking_key = each.confirm.wait, each.confirm.key
+            key = _TargetKey(api, each.secrets, strict, wait, asking_key, limiter, each)
             targets[each.name] = usage.acquire(self._targets, each.name, key)
         return usage.acquire(self._confirmers, _ONLY, frozenset(targets.items()))
 
@@ -350,6 +353,8 @@ class LiveConfigBuilder:
             secrets=key.secrets,
             limiter=key.limiter,
             strict=key.strict,
+            wait=key.wait,
+            key=key.key,
         )
         return target, stack.aclose
 

@@ -278,7 +278,8 @@ def _confirm(
     if endpoint.mode == "proxy":
         message = "needs mode: store; what is passed on at once is not asked about"
         yield ConfigIssue(confirm, message, (*needs, (*location, "mode")))
-    if not endpoint.secrets and endpoint.unsigned == "accept":
+    asks_with = endpoint.secrets or endpoint.confirm.key is not None
+    if not asks_with and endpoint.unsigned == "accept":
         message = "needs secrets: the server key is what the status is asked with"
         yield ConfigIssue(
             confirm, message, (*needs, (*location, "secrets"), (*location, "unsigned"))

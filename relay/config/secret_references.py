@@ -28,6 +28,7 @@ UNSET_AT_START: Final = (
 _SECRETS: tuple[tuple[str | None, ...], ...] = (
     ("admin", "token"),
     ("endpoints", None, "secrets", None),
+    ("endpoints", None, "confirm", "key"),
     ("upstreams", None, "signing_secrets", None),
     ("spool", "dsn"),
 )

@@ -74,8 +74,18 @@ class Confirm(Section):
     )
     on_error: Literal["hold", "deliver"] = default(
         "hold",
-        description="When asking leads to nothing: hold the event after give_up_after, or deliver"
-        " it without confirmation after half of that.",
+        description="When asking leads to nothing: hold the event, or deliver it without"
+        " confirmation.",
+    )
+    wait: Duration = default(
+        "1h",
+        description="How long to ask about what the provider does not know yet; with on_error:"
+        " deliver also while it does not answer.",
+    )
+    key: SecretText | None = default(
+        None,
+        description="The server key to ask with. Default: the secret that signed the event.",
+        examples=["${env:MIDTRANS_MERCHANT_KEY}"],
     )
     url: UpstreamUrl | None = default(
         None,
@@ -375,6 +385,8 @@ class Settings(Section):
     def every_secret(self) -> list[Secret]:
         """Return every configured secret, those of upstreams and of the admin listener included."""
         found = [secret for each in self.endpoints for secret in each.secrets]
+        asking = [each.confirm.key for each in self.endpoints if each.confirm is not None]
+        found += [key for key in asking if key is not None]
         found += [secret for each in self.upstreams.values() for secret in each.signing_secrets]
         return found if self.admin.token is None else [*found, self.admin.token]
 

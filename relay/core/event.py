@@ -86,6 +86,9 @@ class Unconfirmed:
     """Nothing was sent: the provider has not confirmed the event. `cause` is a short phrase.
 
     final: the provider contradicts the event, so that another question is of no use.
+    not_yet: the provider answered, and may know more later.
+    strict: the event is held in the end, never sent unconfirmed.
+    until: the steady time at which questions end; None: that of the upstream's retries.
     """
 
     name: ClassVar = "unconfirmed"
@@ -94,6 +97,9 @@ class Unconfirmed:
     cause: str
     retry_after: timedelta | None = None
     final: bool = False
+    not_yet: bool = False
+    strict: bool = True
+    until: datetime | None = None
 
 
 @frozen

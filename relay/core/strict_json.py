@@ -169,6 +169,11 @@ def content_digest(value: JsonValue) -> bytes:
     return _sha256(_dumps(value, _as_written, _SORTED)).digest()
 
 
+def dump(value: JsonValue) -> bytes:
+    """Return a parsed value as compact JSON, each number as it was written."""
+    return _dumps(value, _as_written)
+
+
 def _as_written(number: Number) -> orjson.Fragment:
     return orjson.Fragment(number.text)
 

@@ -70,13 +70,10 @@ class RateLimited:
 class Confirmer(Protocol):
     """Asks providers to confirm events (`relay.delivery.confirmation`)."""
 
-    def strict(self, event: Event) -> bool:
-        """Return whether the event may never be sent unconfirmed."""
-
     def concerns(self, event: Event) -> bool:
         """Return whether `confirm` has anything to say about this event."""
 
-    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
+    async def confirm(self, lease: Lease) -> Confirmed | Unconfirmed | RateLimited | None:
         """Ask the event's provider, within a known time; None where nothing is to be asked.
 
         `RateLimited` is returned at once: an attempt does not wait for the rate limit.
@@ -86,13 +83,10 @@ class Confirmer(Protocol):
 class _NoConfirmation:
     """A `Confirmer` that asks for no event."""
 
-    def strict(self, event: Event) -> bool:  # noqa: ARG002 - of any event
-        return False
-
     def concerns(self, event: Event) -> bool:  # noqa: ARG002 - of any event
         return False
 
-    async def confirm(self, event: Event) -> None:  # noqa: ARG002 - of any event
+    async def confirm(self, lease: Lease) -> None:  # noqa: ARG002 - of any event
         return None
 
 
@@ -248,17 +242,13 @@ class AttemptRunner:
     async def _confirm(self, attempt: Attempt) -> None:
         upstream, lease = self._upstream, attempt.lease
         try:
-            result = await upstream.confirmer.confirm(lease.event)
+            result = await upstream.confirmer.confirm(lease)
             if isinstance(result, Confirmed):
                 attempt.lease = replace(lease, confirmed=result.state)
                 self._send(attempt)
             elif isinstance(result, RateLimited) or (
                 result is not None
-                and (
-                    result.final
-                    or upstream.confirmer.strict(lease.event)
-                    or not may_go_unconfirmed(lease, self._clock.steady(), upstream.retry)
-                )
+                and not may_go_unconfirmed(result, lease, self._clock.steady(), upstream.retry)
             ):
                 self.end(attempt, result)
             else:

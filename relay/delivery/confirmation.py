@@ -9,12 +9,12 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Final, Protocol
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from relay.core.clock import Clock
-from relay.core.event import Event, Unconfirmed
+from relay.core.event import Event, Lease, Unconfirmed
 from relay.core.rate_limit import FairRateLimiter
 from relay.core.secret import Secret
 from relay.delivery.attempt import Confirmed, RateLimited
@@ -26,11 +26,14 @@ from relay.providers.midtrans.status import (
     UNASKABLE,
     Agrees,
     Answer,
+    Disagrees,
     Limited,
     NoAnswer,
     NotFound,
+    NotYet,
     StatusApi,
     Transaction,
+    Unlinked,
     compare,
     notified_transaction,
     parse_answer,
@@ -114,30 +117,93 @@ def _basic(secret: Secret) -> str:
 
 # ---- confirming an event --------------------------------------------------------------------
 
-#: The most that confirming one event takes.
-MAX_CONFIRMATION: Final = timedelta(seconds=STATUS_TIMEOUT)
+#: The most that confirming one event takes: by its transaction id, and by its order id.
+MAX_CONFIRMATION: Final = timedelta(seconds=2 * STATUS_TIMEOUT)
+
+#: The cause when no answer has named both the order and the transaction.
+UNLINKED: Final = "no answer names both the order and the transaction"
+
+#: How many events' waiting is remembered for each endpoint.
+MAX_WAITING: Final = 10_000
 
 
 class Observer(Protocol):
     """Counts results (`relay.telemetry`). Neither raises nor blocks."""
 
     def confirmed(self, endpoint: str, result: str) -> None:
-        """Count one result: `confirmed`, `contradicted`, `not_found`, `limited` or `error`."""
+        """Count one result: one of `relay.telemetry.metrics.CONFIRMATIONS`."""
+
+
+class Waiting:
+    """The events that an API has not confirmed yet: since when, and whether by order comes next.
+
+    The oldest of more than `MAX_WAITING` are forgotten, and wait anew.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[str, datetime] = {}
+        self._by_order: dict[str, None] = {}
+
+    def since(self, lease: Lease, now: datetime) -> datetime:
+        """Return since when the event of this lease waits in this round; now, if it is new."""
+        event_id = lease.event.id
+        since = self._since.get(event_id)
+        if since is None or since < lease.round_started_at:
+            self._since.pop(event_id, None)
+            since = self._since[event_id] = now
+            _shorten(self._since)
+        return since
+
+    def ask_by_order(self, event_id: str) -> None:
+        """Remember that the next question about this event is by its order id."""
+        self._by_order[event_id] = None
+        _shorten(self._by_order)
+
+    def is_by_order(self, event_id: str) -> bool:
+        """Return whether the next question is by the order id; later ones are not."""
+        if event_id not in self._by_order:
+            return False
+        del self._by_order[event_id]
+        return True
+
+    def forget(self, event_id: str) -> None:
+        """Forget an event that is decided."""
+        self._since.pop(event_id, None)
+
+
+def _shorten(found: dict[str, Any]) -> None:
+    if len(found) > MAX_WAITING:
+        del found[next(iter(found))]
 
 
 @dataclass(slots=True, eq=False)
 class StatusTarget:
     """The status API of one endpoint, with its rate limit and breaker.
 
-    secrets: the keys of the endpoint, at least one. strict: an unconfirmed event is never sent.
+    secrets: the keys of the endpoint. key: the one to ask with; None for the one that signed, of at
+        least one. strict: an unconfirmed event is never sent.
+    wait: for how long the API is asked about an event that it does not confirm yet.
     """
 
     api: StatusApi
     secrets: tuple[Secret, ...]
     limiter: FairRateLimiter
     strict: bool
+    wait: timedelta
+    key: Secret | None = None
     breaker: CircuitBreaker = field(default_factory=lambda: CircuitBreaker(STATUS_API_BREAKER))
     under_way: int = 0
+    waiting: Waiting = field(default_factory=Waiting)
+
+    def asking_key(self, transaction: Transaction) -> Secret:
+        """Return the key to ask with about a notified transaction.
+
+        It is the key that signed it, whichever position that has now. A key that is gone since
+        then would not be taken by the API either.
+        """
+        if self.key is not None:
+            return self.key
+        return self.secrets[transaction.signer(self.secrets) or 0]
 
 
 class StatusConfirmer:
@@ -161,68 +227,94 @@ class StatusConfirmer:
         self._clock = clock
         self._observer = observer
 
-    def strict(self, event: Event) -> bool:
-        target = self._targets.get(event.endpoint)
-        return self._is_orphan(event) if target is None else target.strict
-
     def concerns(self, event: Event) -> bool:
         return event.endpoint in self._targets or self._is_orphan(event)
 
-    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
-        """Ask about an event, within `MAX_CONFIRMATION`; nothing is waited for but the answer.
+    async def confirm(self, lease: Lease) -> Confirmed | Unconfirmed | RateLimited | None:
+        """Ask about an event, within `MAX_CONFIRMATION`; nothing is waited for but the answers.
 
         `RateLimited` when our own rate limit defers the question, which counts as no attempt. An
         event that names no transaction, as a notice of a linked account, cannot be confirmed.
         """
+        event = lease.event
         target = self._targets.get(event.endpoint)
         if target is None:
             gone = f"endpoint {event.endpoint} is not configured; name it again"
             return Unconfirmed(gone) if self._is_orphan(event) else None
         transaction = notified_transaction(event.body)
         if transaction is None:
-            return self._unconfirmed(event, "contradicted", "names no transaction", final=True)
-        return await self._confirm_with_api(target, event, transaction)
+            return self._contradicted(target, event, "names no transaction")
+        return await self._confirm_with_api(target, lease, transaction)
 
     async def _confirm_with_api(
-        self, target: StatusTarget, event: Event, transaction: Transaction
+        self, target: StatusTarget, lease: Lease, transaction: Transaction
     ) -> Confirmed | Unconfirmed | RateLimited:
-        now = self._clock.monotonic()
+        event = lease.event
+        by_order = target.waiting.is_by_order(event.id)
+        found = await self._ask_and_compare(target, lease, transaction, by_order=by_order)
+        if isinstance(found, Unlinked) and not by_order and not transaction.names_itself_twice:
+            found = await self._ask_and_compare(target, lease, transaction, by_order=True)
+        match found:
+            case Agrees(state):
+                target.waiting.forget(event.id)
+                self._observer.confirmed(event.endpoint, "confirmed")
+                return Confirmed(state)
+            case Disagrees(reason):
+                return self._contradicted(target, event, reason)
+            case NotYet(reason):
+                return self._unconfirmed(target, lease, "not_yet", reason)
+            case Unlinked():
+                return self._unconfirmed(target, lease, "not_yet", UNLINKED)
+            case _:
+                return found
+
+    async def _ask_and_compare(
+        self, target: StatusTarget, lease: Lease, transaction: Transaction, *, by_order: bool
+    ) -> Agrees | Disagrees | NotYet | Unlinked | Unconfirmed | RateLimited:
+        """Ask once; return how the answer compares, or what comes of having none."""
+        event, now = lease.event, self._clock.monotonic()
         paused = target.breaker.paused_for(now)
         if paused > 0:
             # The event uses up its attempts as if it had been asked about, so that on_error is
             # reached.
             wait = timedelta(seconds=paused)
-            return self._unconfirmed(event, "error", "api left alone", wait)
+            return self._unconfirmed(target, lease, "error", "api left alone", wait)
         delay = self._delay(target, event.id, now)
         if delay > 0:
+            if by_order:
+                target.waiting.ask_by_order(event.id)
             return RateLimited(delay)
-        # The key that signed it, whichever position that has now. A key that is gone since then
-        # would not be taken by the API either.
-        secret = target.secrets[transaction.signer(target.secrets) or 0]
-        answer = await self._ask(target, event, transaction.query_id, secret, now)
+        secret = target.asking_key(transaction)
+        name = transaction.order_id if by_order else transaction.query_id
+        answer = await self._ask(target, event, name, secret, now)
         if isinstance(answer, Transaction):
-            verdict = compare(transaction, answer, secret)
-            if isinstance(verdict, Agrees):
-                self._observer.confirmed(event.endpoint, "confirmed")
-                return Confirmed(verdict.state)
-            return self._unconfirmed(event, "contradicted", verdict.reason, final=True)
+            return compare(transaction, answer, (secret, *target.secrets), by_order=by_order)
         retry_after = answer.retry_after if isinstance(answer, Limited) else None
-        return self._unconfirmed(event, *_result_and_cause(answer), retry_after)
+        result, cause = _result_and_cause(answer)
+        return self._unconfirmed(target, lease, result, cause, retry_after)
 
     def _is_orphan(self, event: Event) -> bool:
         return event.confirm and event.endpoint not in self._unasked
 
+    def _contradicted(self, target: StatusTarget, event: Event, cause: str) -> Unconfirmed:
+        target.waiting.forget(event.id)
+        self._observer.confirmed(event.endpoint, "contradicted")
+        return Unconfirmed(cause, final=True)
+
     def _unconfirmed(
         self,
-        event: Event,
+        target: StatusTarget,
+        lease: Lease,
         result: str,
         cause: str,
         retry_after: timedelta | None = None,
-        *,
-        final: bool = False,
     ) -> Unconfirmed:
-        self._observer.confirmed(event.endpoint, result)
-        return Unconfirmed(cause, retry_after, final)
+        self._observer.confirmed(lease.event.endpoint, result)
+        not_yet = result in {"not_found", "not_yet"}
+        until = None
+        if not_yet or not target.strict:
+            until = target.waiting.since(lease, self._clock.steady()) + target.wait
+        return Unconfirmed(cause, retry_after, not_yet=not_yet, strict=target.strict, until=until)
 
     @staticmethod
     def _delay(target: StatusTarget, event_id: str, now: float) -> float:
@@ -238,7 +330,7 @@ class StatusConfirmer:
         target.breaker.on_start(event.id, now)
         target.under_way += 1
         try:
-            async with asyncio.timeout(MAX_CONFIRMATION.total_seconds()):
+            async with asyncio.timeout(STATUS_TIMEOUT):
                 answer = await target.api.ask(name, secret)
         except TimeoutError:
             answer = NoAnswer("timeout")

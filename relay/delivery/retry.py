@@ -1,7 +1,8 @@
 """The retry rule: what an attempt's outcome leads to: done, retry at a time, held or dead.
 
 Pure: outcome, time and random numbers are arguments. Pauses come from the schedule with a jitter of
-a tenth, or from the upstream's Retry-After.
+a tenth, or from the upstream's Retry-After. A provider that knows nothing of an event yet is asked
+by a schedule of its own.
 """
 
 from dataclasses import dataclass
@@ -22,6 +23,14 @@ from relay.core.event import (
 )
 
 _DONE = Done()
+
+#: The pauses after a provider has not confirmed an event yet; the last one repeats.
+NOT_YET_SCHEDULE = (
+    timedelta(seconds=5),
+    timedelta(seconds=30),
+    timedelta(minutes=2),
+    timedelta(minutes=10),
+)
 
 #: A Retry-After of an upstream counts for no longer than this.
 MAX_RETRY_AFTER = timedelta(hours=1)
@@ -63,27 +72,41 @@ def decide(
     """Return the decision for an event after the attempt of this lease.
 
     A retry that would fall behind `give_up_after` is made then, as the last one; after that the
-    event is dead. One that is not confirmed by then is held, and so is, at once, one that its
-    provider contradicts.
+    event is dead. One that is not confirmed when questions end is held, and so is, at once, one
+    that its provider contradicts.
     """
     at_once = decide_at_once(outcome)
     if at_once is not None:
         return at_once
     end = lease.round_started_at + policy.give_up_after
+    schedule = policy.schedule
+    if isinstance(outcome, Unconfirmed):
+        end = _questions_end(outcome, lease, policy)
+        if outcome.not_yet:
+            schedule = NOT_YET_SCHEDULE
     if now >= end:
         return Held() if isinstance(outcome, Unconfirmed) else Dead()
     # Events that failed together must not all come back in the same instant.
-    delay = policy.schedule[min(lease.round_attempt, len(policy.schedule)) - 1] * dice.uniform(
-        0.9, 1.1
-    )
+    delay = schedule[min(lease.round_attempt, len(schedule)) - 1] * dice.uniform(0.9, 1.1)
     if isinstance(outcome, Rejected | Unconfirmed) and outcome.retry_after is not None:
         delay = max(delay, min(outcome.retry_after, MAX_RETRY_AFTER))
     return RetryAt(min(now + delay, end))
 
 
-def may_go_unconfirmed(lease: Lease, now: datetime, policy: RetryPolicy) -> bool:
-    """Return whether an event that may be sent unconfirmed has waited long enough.
+def may_go_unconfirmed(
+    outcome: Unconfirmed, lease: Lease, now: datetime, policy: RetryPolicy
+) -> bool:
+    """Return whether an event that was not confirmed is sent all the same."""
+    if outcome.final or outcome.strict:
+        return False
+    return now >= _questions_end(outcome, lease, policy)
 
-    That is half of `give_up_after`: the other half is left for the upstream to take it.
+
+def _questions_end(outcome: Unconfirmed, lease: Lease, policy: RetryPolicy) -> datetime:
+    """Return when the provider is asked no more, `until` at the latest.
+
+    An event that goes out then leaves half of `give_up_after` for the upstream to take it.
     """
-    return now >= lease.round_started_at + policy.give_up_after / 2
+    most = policy.give_up_after if outcome.strict else policy.give_up_after / 2
+    end = lease.round_started_at + most
+    return end if outcome.until is None else min(end, outcome.until)

@@ -29,6 +29,8 @@ from relay.providers.midtrans.status import (
     NotFound,
     StatusApi,
     Transaction,
+    as_notification,
+    is_same_amount,
     notified_transaction,
 )
 from relay.spool import Spool, Stored
@@ -43,6 +45,10 @@ MAX_PAUSE: Final = timedelta(minutes=1)
 
 _NO_PEER: Final = IPv4Address("0.0.0.0")  # noqa: S104 - nobody called
 _JSON: Final = Headers((("Content-Type", "application/json"),))
+
+
+_OTHER: Final = "the answer is about another order"
+_NAMELESS: Final = "the answer names no order; ask by the order id"
 
 
 class KeyRefused(RelayError):
@@ -75,6 +81,8 @@ class ReconcileResult:
 class ReconcileTarget:
     """The endpoint whose orders are asked about. `secrets`: at least one.
 
+    key: the one to ask with; None for the secrets, whichever the API accepts.
+
     headers, confirm: as of an endpoint; an answer of the API has no header fields of a sender.
     """
 
@@ -85,6 +93,7 @@ class ReconcileTarget:
     upstream: str
     inspector: Inspector
     secrets: tuple[Secret, ...]
+    key: Secret | None = None
     headers: tuple[str, ...] = ()
     confirm: bool = False
 
@@ -108,7 +117,8 @@ class Reconciler:
         self._spool = spool
         self._clock = clock
         self._new_id = new_id
-        self._secret = 0
+        self._keys = target.secrets if target.key is None else (target.key,)
+        self._accepted = 0
 
     async def reconcile(self, order: str) -> ReconcileResult:
         """Ask about an order or transaction id, and store the answer as an event.
@@ -126,11 +136,13 @@ class Reconciler:
             case NoAnswer(cause):
                 return ReconcileResult(order, Result.ERROR, detail=cause)
             case Transaction():
-                if order not in {answer.order_id, answer.transaction_id}:
-                    return ReconcileResult(
-                        order, Result.ERROR, detail="the answer is about another order"
-                    )
-                return await self._store(order, answer)
+                body = as_notification(
+                    answer, order, secrets=self._target.secrets, used=self._keys[self._accepted]
+                )
+                if body is not None:
+                    return await self._store(order, body)
+                unnamed = answer.names_itself_twice and answer.order_id == order
+                return ReconcileResult(order, Result.ERROR, detail=_NAMELESS if unnamed else _OTHER)
 
     async def _ask(self, order: str) -> Answer:
         """Ask, with retries after a pause while there is no answer."""
@@ -147,24 +159,24 @@ class Reconciler:
 
     async def _ask_with_every_key(self, order: str) -> Answer:
         """Ask with the key that was accepted last; with the others when it is refused."""
-        secrets = self._target.secrets
-        for _ in secrets:
+        keys = self._keys
+        for _ in keys:
             await self._clock.sleep(self._bucket.reserve(self._clock.monotonic()))
-            answer = await self._api.ask(order, secrets[self._secret])
+            answer = await self._api.ask(order, keys[self._accepted])
             if not (isinstance(answer, NoAnswer) and answer.refused):
                 return answer
-            self._secret = (self._secret + 1) % len(secrets)
+            self._accepted = (self._accepted + 1) % len(keys)
         raise KeyRefused(f"{self._target.name}: the status API takes none of its secrets")
 
-    async def _store(self, order: str, transaction: Transaction) -> ReconcileResult:
+    async def _store(self, order: str, body: bytes) -> ReconcileResult:
         try:
-            event = self._event(transaction.body)
+            event = self._event(body)
         except Refusal as refusal:
             return ReconcileResult(order, Result.ERROR, detail=str(refusal))
         stored = await self._spool.put(event)
         if isinstance(stored, Stored):
             return ReconcileResult(order, Result.NEW, stored.id)
-        if await self._contradicts(stored.id, transaction):
+        if await self._contradicts(stored.id, body):
             detail = "an event of this key says another order or amount; look at it"
             return ReconcileResult(order, Result.ERROR, stored.id, detail)
         return ReconcileResult(order, Result.KNOWN, stored.id)
@@ -181,19 +193,18 @@ class Reconciler:
         delivery = Delivery(target.name, head, ClientAddress(_NO_PEER, Via.PEER), "", body)
         return verify_delivery(target, delivery, self._new_id(now), reconciled=True)
 
-    async def _contradicts(self, event_id: str, transaction: Transaction) -> bool:
+    async def _contradicts(self, event_id: str, body: bytes) -> bool:
         """Tell whether the stored event is signed for another order or amount.
 
         The transaction id is not signed, so another order's notification can carry it.
         """
         found = await self._spool.get(event_id)
-        notification = (
-            None if found is None or found[1] is None else notified_transaction(found[1].body)
-        )
-        if notification is None:
+        stored = None if found is None or found[1] is None else notified_transaction(found[1].body)
+        learnt = notified_transaction(body)
+        if stored is None or learnt is None:
             return False
-        signed = (notification.order_id, notification.amount)
-        return signed != (transaction.order_id, transaction.amount)
+        same_order = stored.order_id == learnt.order_id
+        return not (same_order and is_same_amount(stored.amount, learnt.amount))
 
 
 # ---- checkpoint: orders that were answered --------------------------------------------------

@@ -153,7 +153,7 @@ _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _DELAY_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0)
 
-CONFIRMATIONS = ("confirmed", "contradicted", "not_found", "limited", "error")
+CONFIRMATIONS = ("confirmed", "contradicted", "not_yet", "not_found", "limited", "error")
 
 C = TypeVar("C", bound=Collector)
 

@@ -34,6 +34,7 @@ from tests.harness.deliveries import (
     MIDTRANS,
     VIPPS,
     configuration,
+    lease_of,
     midtrans_body,
     midtrans_request,
 )
@@ -420,6 +421,8 @@ async def test_what_is_the_same_stays(configs: LiveConfigBuilder) -> None:
     [
         settings(f"url: '{URL}'", ("${env:KEY}", "${env:OTHER}")),
         settings(f"url: '{URL}', on_error: deliver"),
+        settings(f"url: '{URL}', wait: 2h"),
+        settings(f"url: '{URL}', key: '${{env:OTHER}}'"),
     ],
 )
 async def test_a_new_target_asks_no_more_often(
@@ -430,6 +433,9 @@ async def test_a_new_target_asks_no_more_often(
     assert target(after) is not target(first)
     assert target(after).limiter is target(first).limiter
     assert target(after).secrets == changed.endpoints[0].secrets
+    asked = changed.endpoints[0].confirm
+    assert asked is not None
+    assert (target(after).wait, target(after).key) == (asked.wait, asked.key)
     assert target(after).strict is (
         target(first).strict and "deliver" not in str(changed.endpoints[0].confirm)
     )
@@ -474,20 +480,21 @@ async def test_events_of_an_endpoint_that_is_gone_are_not_let_through(
         first = confirmer(await activated(configs, having(*asking)))
         body = b'{"order_id": "1", "status_code": "200", "gross_amount": "1.00",'
         event = replace(EVENT, body=body + b' "transaction_status": "deny"}')
-        assert await first.confirm(event) == Unconfirmed("not found")
-        assert await first.confirm(replace(event, endpoint="vipps")) is None
+        found = await first.confirm(lease_of(event))
+        assert isinstance(found, Unconfirmed)
+        assert (found.cause, found.not_yet) == ("not found", True)
+        assert await first.confirm(lease_of(replace(event, endpoint="vipps"))) is None
         owed = replace(event, confirm=True)
         for without in (asking[1:], ()):
             after = confirmer(await activated(configs, having(*without)))
-            gone = await after.confirm(owed)
+            gone = await after.confirm(lease_of(owed))
             assert gone == Unconfirmed("endpoint midtrans is not configured; name it again")
-            assert after.strict(owed)
             # Nothing was promised of the events of others.
-            assert await after.confirm(replace(event, endpoint="gone")) is None
+            assert await after.confirm(lease_of(replace(event, endpoint="gone"))) is None
         # The configuration has the last word.
         unasked = asking[0].model_copy(update={"confirm": None})
         after = confirmer(await activated(configs, having(unasked)))
-        assert await after.confirm(owed) is None
+        assert await after.confirm(lease_of(owed)) is None
 
 
 async def test_endpoints_that_do_not_ask_come_and_go_and_nothing_is_made_anew(
@@ -498,7 +505,7 @@ async def test_endpoints_that_do_not_ask_come_and_go_and_nothing_is_made_anew(
     assert confirmer(after) is confirmer(first)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [(GOOD, 10), (GOOD + "    confirm: {}\n", 15)])
+@pytest.mark.parametrize(("text", "seconds"), [(GOOD, 10), (GOOD + "    confirm: {}\n", 20)])
 async def test_an_upstream_is_served_as_it_is_described(
     text: str, seconds: float, configs: LiveConfigBuilder
 ) -> None:

@@ -142,7 +142,7 @@ async def test_it_goes_on_where_it_was_cut_short(config: Path, api: StatusApi) -
 async def test_an_error_is_told_and_asked_about_again(config: Path, api: StatusApi) -> None:
     await _with_a_spool(config)
     body = midtrans_body(order_id="order-1")
-    api.behave(says(status_of(body, order_id="other", transaction_id="other")))
+    api.behave(says(status_of(body, order_id="other", transaction_id="another")))
     code, out, err = await relay(
         *("reconcile", "--endpoint", "midtrans", "-c", str(config)), stdin="order-1\n"
     )

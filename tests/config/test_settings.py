@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from relay.allowlist import Mode
 from relay.allowlist.networks import Nameserver
-from relay.config.settings import SqliteSpool, TimeWindow
+from relay.config.settings import Confirm, SqliteSpool, TimeWindow
 from relay.config.types import Section
 from relay.config.validation import fields
 from relay.core.request import ForwardedHeader
@@ -119,6 +119,10 @@ def test_every_secret_is_found() -> None:
     assert found[-2:] == [Secret("canary-signing"), Secret("canary-admin")]
     assert found[:-2] == [secret for each in settings.endpoints for secret in each.secrets] != []
     assert settings.every_secret() == found[:-2]
+    asking = settings.endpoints[0].model_copy(update={"confirm": Confirm(key=Secret("canary-ask"))})
+    assert (
+        Secret("canary-ask") in settings.model_copy(update={"endpoints": (asking,)}).every_secret()
+    )
 
 
 # ---- an endpoint ----------------------------------------------------------------------------

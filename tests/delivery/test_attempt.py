@@ -357,20 +357,14 @@ async def test_a_probe_that_fails_by_our_own_fault_makes_room_for_another(
 class Provider:
     """Says this of every event, and counts how often it is asked."""
 
-    def __init__(
-        self, said: Confirmed | Unconfirmed | RateLimited | None, *, strict: bool = True
-    ) -> None:
+    def __init__(self, said: Confirmed | Unconfirmed | RateLimited | None) -> None:
         self.said = said
         self.asked = 0
-        self._strict = strict
-
-    def strict(self, event: Event) -> bool:
-        return self._strict
 
     def concerns(self, event: Event) -> bool:
         return True
 
-    async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
+    async def confirm(self, lease: Lease) -> Confirmed | Unconfirmed | RateLimited | None:
         self.asked += 1
         return self.said
 
@@ -422,9 +416,9 @@ async def test_what_nobody_asks_about_goes_out_as_it_is(bench: Bench) -> None:
 
 async def test_cutting_ends_a_question_too(bench: Bench) -> None:
     class Silent(Provider):
-        async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
+        async def confirm(self, lease: Lease) -> Confirmed | Unconfirmed | RateLimited | None:
             await bench.clock.sleep(5)
-            return await super().confirm(event)
+            return await super().confirm(lease)
 
     sent: list[Lease] = []
     lease, provider = await bench.lease(), Silent(Confirmed("settlement"))
@@ -440,7 +434,7 @@ async def test_cutting_ends_a_question_too(bench: Bench) -> None:
 
 async def test_an_error_of_the_question_is_told_and_nothing_is_sent(bench: Bench) -> None:
     class Broken(Provider):
-        async def confirm(self, event: Event) -> Confirmed | Unconfirmed | RateLimited | None:
+        async def confirm(self, lease: Lease) -> Confirmed | Unconfirmed | RateLimited | None:
             raise Bug
 
     sent: list[Lease] = []
@@ -452,7 +446,7 @@ async def test_an_error_of_the_question_is_told_and_nothing_is_sent(bench: Bench
 @pytest.mark.parametrize("strict", [True, False])
 async def test_what_is_contradicted_is_held_and_never_sent(bench: Bench, strict: bool) -> None:
     sent: list[Lease] = []
-    provider = Provider(Unconfirmed("order_id differs", final=True), strict=strict)
+    provider = Provider(Unconfirmed("order_id differs", final=True, strict=strict))
     await bench.spool.put(numbered(1, received_at=bench.clock.now()))
     # So late that what could not be confirmed would go out.
     await bench.clock.advance(3000)
@@ -482,7 +476,7 @@ async def test_what_cannot_be_confirmed_waits_and_then_on_error_decides(
     await bench.spool.put(numbered(1, received_at=bench.clock.now()))
     await bench.clock.advance(age)
     [lease] = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
-    provider = Provider(Unconfirmed("not found"), strict=strict)
+    provider = Provider(Unconfirmed("reset", strict=strict))
     told = await confirmed(bench, provider, sent, lease)
     assert told.decision == decision
     assert len(sent) == (decision == "done")
@@ -497,7 +491,7 @@ async def test_waiting_for_its_turn_is_no_attempt_and_costs_no_time(
     lease = await bench.lease()
     # Longer than what the event has to be delivered in, whatever on_error says.
     for wait in (3000, 3000):
-        provider = Provider(RateLimited(wait), strict=strict)
+        provider = Provider(RateLimited(wait))
         assert not await ask(bench, provider, sent, lease)
         assert (await bench.record()).attempts == 0
         claimed = await bench.spool.claim("billing", 1, LEASE, ordered=False)
@@ -506,7 +500,7 @@ async def test_waiting_for_its_turn_is_no_attempt_and_costs_no_time(
         [lease] = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
         assert (lease.attempt, lease.round_attempt) == (1, 1)
     assert (bench.observer.attempts, sent) == ([], [])
-    told = await confirmed(bench, Provider(Unconfirmed("reset"), strict=strict), sent, lease)
+    told = await confirmed(bench, Provider(Unconfirmed("reset", strict=strict)), sent, lease)
     assert (told.attempt, told.decision, sent) == (1, "retry", [])
 
 

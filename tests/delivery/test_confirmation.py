@@ -1,13 +1,15 @@
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from relay.core.clock import SystemClock
-from relay.core.event import Unconfirmed
+from relay.core.event import Event, Unconfirmed
 from relay.core.rate_limit import RETRY_INTERVAL, FairRateLimiter
 from relay.core.secret import Secret
 from relay.delivery import confirmation
@@ -15,6 +17,7 @@ from relay.delivery.attempt import Confirmed, RateLimited
 from relay.delivery.circuit_breaker import STATUS_API_BREAKER
 from relay.delivery.confirmation import (
     CONCURRENCY,
+    UNLINKED,
     StatusClient,
     StatusConfirmer,
     StatusTarget,
@@ -26,9 +29,10 @@ from relay.providers.midtrans.status import (
     NotFound,
     Transaction,
     notified_transaction,
+    parse_answer,
 )
 from tests.harness.clock import ManualClock
-from tests.harness.deliveries import EVENT
+from tests.harness.deliveries import EVENT, lease_of
 from tests.harness.upstream import (
     KEY,
     NOT_FOUND,
@@ -85,12 +89,33 @@ def _transaction() -> Answer:
     return found
 
 
-def confirmer(
-    api: Api, clock: ManualClock, tally: Tally, *, rate: int = 100, strict: bool = True
-) -> StatusConfirmer:
+WAIT = timedelta(hours=1)
+
+
+def target(api: Api, rate: int = 100, **changes: Any) -> StatusTarget:
     secrets = (Secret("old"), Secret(KEY))
-    targets = {"midtrans": StatusTarget(api, secrets, FairRateLimiter(rate), strict)}
-    return StatusConfirmer(targets, {"other"}, clock, tally)
+    made: dict[str, Any] = {"secrets": secrets, "strict": True, "wait": WAIT, **changes}
+    return StatusTarget(api, limiter=FairRateLimiter(rate), **made)
+
+
+def confirmer(
+    api: Api, clock: ManualClock, tally: Tally, *, rate: int = 100, **changes: Any
+) -> "Asking":
+    return Asking({"midtrans": target(api, rate, **changes)}, clock, tally)
+
+
+class Asking:
+    """A confirmer that is asked about events that are stored now."""
+
+    def __init__(self, targets: dict[str, StatusTarget], clock: ManualClock, tally: Tally) -> None:
+        self._confirmer = StatusConfirmer(targets, {"other"}, clock, tally)
+        self._clock = clock
+
+    async def confirm(
+        self, event: Event, since: datetime | None = None
+    ) -> Confirmed | Unconfirmed | RateLimited | None:
+        lease = lease_of(event, since=since or self._clock.steady())
+        return await self._confirmer.confirm(lease)
 
 
 async def test_agreement_is_told_with_the_state_of_now() -> None:
@@ -106,14 +131,13 @@ async def test_other_endpoints_are_not_asked_about() -> None:
     asks = confirmer(api, ManualClock(), Tally())
     other = replace(PAID, endpoint="other")
     assert await asks.confirm(other) is None
-    assert (asks.strict(PAID), asks.strict(other)) == (True, False)
-    assert not confirmer(api, ManualClock(), Tally(), strict=False).strict(PAID)
     assert api.asked == []
 
 
 async def test_failures_are_told_and_may_be_tried_again() -> None:
+    end = ManualClock().steady() + WAIT
     for told, result, said in (
-        (NotFound(), "not_found", Unconfirmed("not found")),
+        (NotFound(), "not_found", Unconfirmed("not found", not_yet=True, until=end)),
         (
             Limited(timedelta(seconds=9)),
             "limited",
@@ -128,9 +152,9 @@ async def test_failures_are_told_and_may_be_tried_again() -> None:
 
 async def test_contradiction_is_final() -> None:
     tally = Tally()
-    other = replace(PAID, body=BODY.replace(b"settlement", b"refund"))
+    other = replace(PAID, body=BODY.replace(b"settlement", b"cancel"))
     said = await confirmer(Api(), ManualClock(), tally).confirm(other)
-    assert said == Unconfirmed("refund was said, and it is settlement", final=True)
+    assert said == Unconfirmed("cancel was said, and it is settlement", final=True)
     assert tally.results == [("midtrans", "contradicted")]
 
 
@@ -208,10 +232,9 @@ async def test_a_name_that_cannot_be_asked_for_is_not_held_against_the_api() -> 
 
 
 async def test_an_event_of_an_endpoint_that_is_gone_does_not_go_out_unasked() -> None:
-    target = StatusTarget(Api(), (Secret(KEY),), FairRateLimiter(10), strict=True)
     # Whether another endpoint asks makes no difference.
-    for targets in ({"midtrans": target}, {}):
-        asks = StatusConfirmer(targets, {"other"}, ManualClock(), Tally())
+    for targets in ({"midtrans": target(Api())}, {}):
+        asks = Asking(targets, ManualClock(), Tally())
         for name, confirm, orphan in (
             ("gone", True, True),
             ("gone", False, False),
@@ -221,7 +244,6 @@ async def test_an_event_of_an_endpoint_that_is_gone_does_not_go_out_unasked() ->
             event = replace(EVENT, endpoint=name, confirm=confirm)
             said = Unconfirmed("endpoint gone is not configured; name it again")
             assert await asks.confirm(event) == (said if orphan else None)
-            assert asks.strict(event) is orphan
 
 
 async def test_the_pause_that_an_api_asks_for_is_within_the_schedule_of_all() -> None:
@@ -232,6 +254,168 @@ async def test_the_pause_that_an_api_asks_for_is_within_the_schedule_of_all() ->
     other = replace(PAID, id="other")
     assert await asks.confirm(other) == Unconfirmed("api left alone", timedelta(seconds=5))
     assert len(api.asked) == 1
+
+
+# ---- spelled otherwise ----------------------------------------------------------------------
+# For DANA and some banks the API has the transaction id in `order_id`.
+
+
+class Book:
+    """Answers each id as it is told, with a copy of the paid transaction that differs in this."""
+
+    def __init__(self, **answers: dict[str, str] | Answer) -> None:
+        self._answers = {name.replace("_", "-"): each for name, each in answers.items()}
+        self.asked: list[str] = []
+        self.keys: list[Secret] = []
+
+    async def ask(self, name: str, secret: Secret) -> Answer:
+        self.asked.append(name)
+        self.keys.append(secret)
+        found = self._answers.get(name, NotFound())
+        if not isinstance(found, dict):
+            return found
+        message = json.loads(BODY) | found
+        message = {name: value for name, value in message.items() if value is not None}
+        if "signature_key" not in found:
+            message = signed(message)
+        return parse_answer(200, json.dumps(message).encode())
+
+
+def asking(book: Book, clock: ManualClock | None = None, **changes: Any) -> Asking:
+    return confirmer(book, clock or ManualClock(), Tally(), **changes)  # type: ignore[arg-type]
+
+
+SIGNED_OVER_THE_ORDER = json.loads(BODY)["signature_key"]
+
+
+async def test_an_answer_that_has_the_transaction_id_for_an_order_id_is_signed_over_the_order() -> (
+    None
+):
+    book = Book(tx_1={"order_id": "tx-1", "signature_key": SIGNED_OVER_THE_ORDER.upper()})
+    assert await asking(book).confirm(PAID) == Confirmed("settlement")
+    assert book.asked == ["tx-1"]
+
+
+@pytest.mark.parametrize("signature", [{}, {"signature_key": ""}, {"signature_key": "0" * 128}])
+@pytest.mark.parametrize("transaction", [{}, {"transaction_id": ""}])
+async def test_or_else_the_answer_for_the_order_id_has_to_name_the_transaction(
+    signature: dict[str, str], transaction: dict[str, str]
+) -> None:
+    named = {"order_id": "tx-1", **signature, **transaction}
+    for by_order in (named, {}):
+        book = Book(tx_1=named, order_1=by_order)
+        assert await asking(book).confirm(PAID) == Confirmed("settlement")
+        assert book.asked == ["tx-1", "order-1"]
+
+
+async def test_no_answer_that_names_only_one_of_the_two_is_enough() -> None:
+    book = Book(tx_1={"order_id": "tx-1"}, order_1={"transaction_id": ""})
+    said = await asking(book).confirm(PAID)
+    assert isinstance(said, Unconfirmed)
+    assert (said.cause, said.not_yet, said.final) == (UNLINKED, True, False)
+
+
+@pytest.mark.parametrize("signature", [{}, {"signature_key": ""}])
+@pytest.mark.parametrize("order", ["tx-1", "order-mine"])
+async def test_the_triple_of_one_order_is_not_confirmed_by_a_payment_of_another(
+    signature: dict[str, str], order: str
+) -> None:
+    # Of the same amount: a customer's own payment tx-1, and the signed fields of somebody's order.
+    mine = {"order_id": order, **signature}
+    somebodys = {"transaction_id": "tx-2"}
+    for theirs in (somebodys, {**somebodys, "order_id": "tx-2"}, {"order_id": "tx-2"}):
+        said = await asking(Book(tx_1=mine, order_1=theirs, **{"tx-2": theirs})).confirm(PAID)
+        assert isinstance(said, Unconfirmed)
+        assert said.final
+    for nothing in ({"transaction_id": ""}, NotFound(), NoAnswer("reset")):
+        said = await asking(Book(tx_1={**mine, "order_id": "tx-1"}, order_1=nothing)).confirm(PAID)
+        assert isinstance(said, Unconfirmed)
+
+
+async def test_an_order_that_is_named_like_a_transaction_is_not_confirmed() -> None:
+    message = signed(json.loads(BODY) | {"order_id": "tx-1"})
+    event = replace(EVENT, body=json.dumps(message).encode())
+    book = Book(tx_1={"order_id": "tx-1"})
+    said = await asking(book).confirm(event)
+    assert isinstance(said, Unconfirmed)
+    assert (said.cause, book.asked) == (UNLINKED, ["tx-1"])
+
+
+async def test_the_second_question_waits_for_the_rate_too_and_the_first_is_not_asked_again() -> (
+    None
+):
+    book, clock = Book(tx_1={"order_id": "tx-1"}, order_1={}), ManualClock()
+    asks = asking(book, clock, rate=1)
+    assert await asks.confirm(PAID) == RateLimited(1.0)
+    await clock.advance(1)
+    assert await asks.confirm(PAID) == Confirmed("settlement")
+    assert book.asked == ["tx-1", "order-1"]
+
+
+# ---- how long it is asked -------------------------------------------------------------------
+
+
+async def test_a_state_that_can_lead_to_the_notified_one_is_asked_about_again() -> None:
+    tally, clock = Tally(), ManualClock()
+    behind = {"transaction_status": "pending", "status_code": "201"}
+    asks = confirmer(Book(tx_1=behind), clock, tally)  # type: ignore[arg-type]
+    said = await asks.confirm(PAID)
+    cause = "settlement was said, and it is pending"
+    assert said == Unconfirmed(cause, not_yet=True, until=clock.steady() + WAIT)
+    assert tally.results == [("midtrans", "not_yet")]
+
+
+async def test_the_wait_counts_from_the_first_answer_that_knows_nothing() -> None:
+    clock, api = ManualClock(), Api(NoAnswer("reset"))
+    asks, stored = confirmer(api, clock, Tally()), clock.steady()
+    assert await asks.confirm(PAID, stored) == Unconfirmed("reset")
+    await clock.advance(7200)
+    api.answer, since = NotFound(), clock.steady()
+    for _ in range(3):
+        said = await asks.confirm(PAID, stored)
+        assert said == Unconfirmed("not found", not_yet=True, until=since + WAIT)
+        await clock.advance(1800)
+    # A requeue begins anew, and so does an event that was confirmed meanwhile.
+    requeued = clock.steady()
+    said = await asks.confirm(PAID, requeued)
+    assert said == Unconfirmed("not found", not_yet=True, until=requeued + WAIT)
+    api.answer = _transaction()
+    await asks.confirm(PAID, requeued)
+    api.answer = NotFound()
+    await clock.advance(60)
+    said = await asks.confirm(PAID, requeued)
+    assert said == Unconfirmed("not found", not_yet=True, until=clock.steady() + WAIT)
+
+
+async def test_what_may_go_unconfirmed_waits_as_long_for_an_api_that_fails() -> None:
+    clock = ManualClock()
+    asks = confirmer(Api(NoAnswer("reset")), clock, Tally(), strict=False)
+    until = clock.steady() + WAIT
+    assert await asks.confirm(PAID) == Unconfirmed("reset", strict=False, until=until)
+
+
+async def test_only_so_many_events_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confirmation, "MAX_WAITING", 2)
+    clock, found = ManualClock(), target(Api(NotFound()))
+    asks = Asking({"midtrans": found}, clock, Tally())
+    for number in range(5):
+        await asks.confirm(replace(PAID, id=f"evt-{number}"))
+        found.waiting.ask_by_order(f"evt-{number}")
+    assert [*found.waiting._since] == [*found.waiting._by_order] == ["evt-3", "evt-4"]
+
+
+async def test_another_key_may_ask_than_the_one_that_signs() -> None:
+    message = json.loads(BODY)
+    covered = message["order_id"] + message["status_code"] + message["gross_amount"] + "merchant"
+    by_merchant = {"signature_key": hashlib.sha512(covered.encode()).hexdigest()}
+    for signature in ({}, by_merchant):
+        book = Book(tx_1=signature)
+        asks = asking(book, key=Secret("merchant"))
+        assert await asks.confirm(PAID) == Confirmed("settlement")
+        assert book.keys == [Secret("merchant")]
+    # Where no key is named, what it signs is not taken.
+    said = await asking(Book(tx_1=by_merchant)).confirm(PAID)
+    assert said == Unconfirmed("signature_key of the answer is wrong", final=True)
 
 
 # ---- asking over HTTP -----------------------------------------------------------------------

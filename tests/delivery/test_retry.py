@@ -117,10 +117,52 @@ def test_what_the_provider_contradicts_is_held_at_once() -> None:
     assert decide(contradicted, lease_of(), SINCE, POLICY, Middle()) == Held()
 
 
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    ("turn", "seconds"), [(1, 5), (2, 30), (3, 120), (4, 600), (5, 600), (1000, 600)]
+)
+def test_what_is_not_known_yet_is_asked_again_by_a_schedule_of_its_own(
+    strict: bool, turn: int, seconds: int
+) -> None:
+    not_yet = Unconfirmed("not found", not_yet=True, strict=strict)
+    found = decide(not_yet, lease_of(turn=turn), SINCE, POLICY, Middle())
+    assert found == RetryAt(SINCE + timedelta(seconds=seconds))
+
+
+def test_questions_end_at_the_time_that_is_named_and_one_is_asked_then() -> None:
+    end = SINCE + timedelta(hours=1)
+    for strict in (True, False):
+        not_yet = Unconfirmed("not found", not_yet=True, strict=strict, until=end)
+        early, lease = end - timedelta(seconds=1), lease_of(turn=9)
+        assert decide(not_yet, lease, early, POLICY, Middle()) == RetryAt(end)
+        assert not may_go_unconfirmed(not_yet, lease, early, POLICY)
+        assert decide(not_yet, lease, end, POLICY, Middle()) == Held()
+        assert may_go_unconfirmed(not_yet, lease, end, POLICY) is not strict
+
+
+def test_questions_end_with_the_upstreams_time_where_that_is_less() -> None:
+    late = SINCE + timedelta(days=9)
+    not_yet = Unconfirmed("not found", not_yet=True, until=late)
+    end = SINCE + timedelta(hours=72)
+    assert decide(not_yet, lease_of(), end, POLICY, Middle()) == Held()
+    assert isinstance(
+        decide(not_yet, lease_of(), end - timedelta(seconds=1), POLICY, Middle()), RetryAt
+    )
+
+
 def test_half_of_the_time_is_left_for_the_upstream() -> None:
     half = SINCE + timedelta(hours=36)
-    assert not may_go_unconfirmed(lease_of(), half - timedelta(seconds=1), POLICY)
-    assert may_go_unconfirmed(lease_of(), half, POLICY)
+    early, lease = half - timedelta(seconds=1), lease_of()
+    for until in (None, SINCE + timedelta(hours=70)):
+        nothing = Unconfirmed("reset", strict=False, until=until)
+        assert not may_go_unconfirmed(nothing, lease, early, POLICY)
+        assert may_go_unconfirmed(nothing, lease, half, POLICY)
+
+
+def test_what_is_contradicted_never_goes_unconfirmed() -> None:
+    contradicted = Unconfirmed("order_id differs", final=True, strict=False)
+    late = SINCE + timedelta(days=9)
+    assert not may_go_unconfirmed(contradicted, lease_of(), late, POLICY)
 
 
 def test_a_clock_that_was_set_back_kills_nothing() -> None:

@@ -75,10 +75,14 @@ async def spool(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Spool]:
 
 
 async def learn(
-    api: Api, spool: Spool, clock: ManualClock, order: str = "order-1"
+    api: Api,
+    spool: Spool,
+    clock: ManualClock,
+    order: str = "order-1",
+    key: Secret | None = None,
 ) -> ReconcileResult:
     account = ReconcileTarget(
-        *("midtrans", "/midtrans", "midtrans", "sandbox", "billing", INSPECTOR, SECRETS)
+        *("midtrans", "/midtrans", "midtrans", "sandbox", "billing", INSPECTOR, SECRETS), key=key
     )
     reconciler = Reconciler(
         account, api=api, bucket=TokenBucket(10), spool=spool, clock=clock, new_id=event_ids()
@@ -150,6 +154,43 @@ async def test_a_transaction_may_be_asked_for_by_its_own_id(
     spool: Spool, clock: ManualClock
 ) -> None:
     assert (await learn(Api(found()), spool, clock, "tx-1")).result is Result.NEW
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"order_id": "tx-1"},
+        {"order_id": "tx-1", "signature_key": ""},
+        {"signature_key": NOTIFIED["signature_key"].upper()},
+        {"gross_amount": 10000},
+    ],
+)
+async def test_an_answer_that_is_spelled_otherwise_is_the_notifications_event(
+    spool: Spool, clock: ManualClock, answer: dict[str, object]
+) -> None:
+    told = parse_answer(200, json.dumps(status_of(BODY) | answer).encode())
+    one = await learn(Api(told), spool, clock)
+    assert one.result is Result.NEW
+    [lease] = (await spool.claim("billing", 1, timedelta(seconds=9), ordered=False)).leases
+    named = {name: json.loads(lease.event.body)[name] for name in lease.event.signed}
+    assert named == {name: NOTIFIED[name] for name in lease.event.signed}
+    assert await spool.put(notification()) == Duplicate(str(one.event))
+    assert (await learn(Api(told), spool, clock)).result is Result.KNOWN
+
+
+async def test_an_answer_that_does_not_name_the_order_is_an_error(
+    spool: Spool, clock: ManualClock
+) -> None:
+    one = await learn(Api(found(order_id="tx-1")), spool, clock, "tx-1")
+    assert one.detail == "the answer names no order; ask by the order id"
+
+
+async def test_the_key_for_asking_is_used_where_there_is_one(
+    spool: Spool, clock: ManualClock
+) -> None:
+    api = Api(found())
+    await learn(api, spool, clock, key=Secret("merchant"))
+    assert [secret for _, secret in api.asked] == [Secret("merchant")]
 
 
 @pytest.mark.parametrize(

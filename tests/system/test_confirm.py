@@ -167,6 +167,92 @@ async def test_disagreement_holds_the_event_at_once_whatever_on_error_says(
     assert len(api.asked) == 1
 
 
+@pytest.mark.parametrize("over", ["transaction", "order", "nothing"])
+async def test_an_answer_that_has_the_transaction_id_for_an_order_id_confirms_it(
+    tmp_path: Path, upstream: Upstream, api: StatusApi, over: str
+) -> None:
+    body = midtrans_body(transaction_status="settlement")
+    transaction, order = (json.loads(body)[name] for name in ("transaction_id", "order_id"))
+    told = status_of(body, order_id=transaction)
+    if over == "order":
+        told["signature_key"] = json.loads(body)["signature_key"]
+    elif over == "nothing":
+        del told["signature_key"]
+    api.behave(says(told))
+    async with Node(written(tmp_path, upstream.url, api.url), ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(body))
+        await upstream.has_received(1)
+    assert upstream.received[0].values("Relay-Confirmed") == ["settlement"]
+    names = [transaction] if over == "order" else [transaction, order]
+    assert [each.target for each in api.asked] == [f"/v2/{name}/status" for name in names]
+
+
+async def test_signed_fields_of_another_order_are_not_confirmed_by_a_payment(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    # The customer's own payment of the same amount, and the signed fields of somebody's order.
+    mine = json.loads(midtrans_body(transaction_status="settlement"))["transaction_id"]
+    somebodys = midtrans_body(transaction_status="settlement")
+    forged = json.dumps({**json.loads(somebodys), "transaction_id": mine}).encode()
+    told = status_of(forged, order_id=mine)
+    theirs = status_of(somebodys)
+    api.behave(says(told), says(theirs))
+    config = written(tmp_path, upstream.url, api.url, on_error="deliver")
+    async with Node(config, ENVIRON) as node:
+        assert (await exchange(node.public[0], midtrans_request(forged))).status == 200
+        line = await node.wait_for(event="attempt", decision="held")
+        assert line["cause"] == "transaction_id differs"
+    assert upstream.received == []
+    assert len(api.asked) == 2
+
+
+async def test_an_api_that_is_behind_is_asked_again(
+    tmp_path: Path, upstream: Upstream, api: StatusApi
+) -> None:
+    body = midtrans_body(transaction_status="settlement")
+    behind = says(status_of(body, transaction_status="pending", status_code="201"))
+    api.behave(behind, says(status_of(body)))
+    config = written(tmp_path, upstream.url, api.url, give_up_after="1m")
+    async with Node(config, ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(body))
+        line = await node.wait_for(event="attempt", outcome="unconfirmed")
+        assert (line["decision"], line["cause"]) == (
+            *("retry", "settlement was said, and it is pending"),
+        )
+        await upstream.has_received(1)
+        assert await result_of(node, "not_yet") == 1
+    assert upstream.received[0].values("Relay-Confirmed") == ["settlement"]
+
+
+@pytest.mark.parametrize("on_error", ["hold", "deliver"])
+async def test_the_wait_for_what_is_not_known_is_configured(
+    tmp_path: Path, upstream: Upstream, api: StatusApi, on_error: str
+) -> None:
+    api.behave(says(NOT_FOUND))
+    config = written(tmp_path, upstream.url, api.url, on_error, give_up_after="1h")
+    config.write_text(config.read_text().replace("rate: 100", "rate: 100, wait: 300ms"))
+    async with Node(config, ENVIRON) as node:
+        await exchange(node.public[0], midtrans_request(midtrans_body()))
+        decision = "held" if on_error == "hold" else "done"
+        await node.wait_for(event="attempt", decision=decision)
+    assert [each.values("Relay-Confirmed") for each in upstream.received] == (
+        [] if on_error == "hold" else [[]]
+    )
+
+
+async def test_a_key_of_its_own_asks(tmp_path: Path, upstream: Upstream, api: StatusApi) -> None:
+    body = midtrans_body(transaction_status="settlement")
+    config = written(tmp_path, upstream.url, api.url)
+    key = 'rate: 100, key: "${env:MERCHANT_KEY}"'
+    config.write_text(config.read_text().replace("rate: 100", key))
+    api.behave(says(status_of(body)))
+    async with Node(config, {**ENVIRON, "MERCHANT_KEY": "SB-Mid-server-merchant"}) as node:
+        await exchange(node.public[0], midtrans_request(body))
+        await upstream.has_received(1)
+    merchant = "Basic " + b64encode(b"SB-Mid-server-merchant:").decode()
+    assert api.asked[0].values("Authorization") == [merchant]
+
+
 FAILURES = {
     "not found in 200": (says(NOT_FOUND), "not_found", "not found"),
     "404": (answer(404), "not_found", "not found"),
@@ -194,17 +280,19 @@ async def test_failures_are_tried_again_until_it_is_known(
 ) -> None:
     behaviour, result, cause = FAILURES[failure]
     body = midtrans_body(transaction_status="settlement")
-    api.behave(behaviour, behaviour, says(status_of(body)))
-    async with Node(written(tmp_path, upstream.url, api.url), ENVIRON) as node:
+    # What is not known yet is asked about after 5 seconds, then after 30.
+    times = 1 if result == "not_found" else 2
+    api.behave(*(times * (behaviour,)), says(status_of(body)))
+    async with Node(written(tmp_path, upstream.url, api.url, give_up_after="20s"), ENVIRON) as node:
         await exchange(node.public[0], midtrans_request(body))
         await upstream.has_received(1)
         await node.wait_for(event="attempt", decision="done")
         lines = node.having(event="attempt", outcome="unconfirmed", cause=cause)
-        assert [line["decision"] for line in lines] == ["retry", "retry"]
-        assert await result_of(node, result) == 2
+        assert [line["decision"] for line in lines] == ["retry"] * times
+        assert await result_of(node, result) == times
     [arrived] = upstream.received
     assert arrived.values("Relay-Confirmed") == ["settlement"]
-    assert arrived.values("Relay-Attempt") == ["3"]
+    assert arrived.values("Relay-Attempt") == [str(times + 1)]
 
 
 @pytest.mark.parametrize("failure", ["not found in 200", "429", "503", "garbage", "close"])
