@@ -10,9 +10,17 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
-from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    Fingerprint,
+    ServerFingerprintMismatch,
+)
 from yarl import URL
 
+from relay.cli.common import CONFIG, DEFAULT_CONFIG, load_settings
 from relay.cli.output import (
     FORMAT,
     Format,
@@ -20,9 +28,11 @@ from relay.cli.output import (
     print_json,
     print_table,
 )
-from relay.cli.providers import PROVIDER, Unknown, named_or_described
+from relay.cli.providers import named_or_described
+from relay.cli.send_endpoint import Target, forwarding, target
 from relay.core.clock import SystemClock
 from relay.core.errors import RelayError
+from relay.core.request import ForwardedHeader
 from relay.core.secret import Secret
 from relay.providers import Sample, SampleOrder
 
@@ -42,17 +52,25 @@ class Unsent(RelayError):
     """The sample got no answer."""
 
 
-async def post(url: str, sample: Sample, client: str | None = None) -> Reply:
+async def post(
+    url: str,
+    sample: Sample,
+    client: str | None = None,
+    *,
+    header: ForwardedHeader = ForwardedHeader.X_FORWARDED_FOR,
+    certificate: bytes | None = None,
+) -> Reply:
     """Send a sample once and return the answer. Redirects are not followed.
 
-    client: sets X-Forwarded-For, as a proxy in front of the receiver would.
+    client: forwarded in this header, as a proxy in front of the receiver would.
+    certificate: the SHA-256 of the one that is accepted, instead of one for the host of the URL.
 
     Raises:
         Unsent: the receiver cannot be reached, or closes without an answer.
     """
     headers = list(sample.headers)
     if client is not None:
-        headers.append(("X-Forwarded-For", client))
+        headers.append(forwarding(header, client))
     async with ClientSession(timeout=_TIMEOUT, trust_env=False) as session:
         try:
             async with session.request(
@@ -62,8 +80,11 @@ async def post(url: str, sample: Sample, client: str | None = None) -> Reply:
                 headers=headers,
                 skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
                 allow_redirects=False,
+                ssl=True if certificate is None else Fingerprint(certificate),
             ) as response:
                 return Reply(response.status, await response.text(errors="replace"))
+        except ServerFingerprintMismatch as error:
+            raise Unsent(f"{url} shows another certificate than the configuration's") from error
         except ClientConnectorError as error:
             # The library's own text speaks of TLS, also where there is none. Names that cannot be
             # resolved have numbers below 0, and only a text.
@@ -75,9 +96,21 @@ async def post(url: str, sample: Sample, client: str | None = None) -> Reply:
 
 
 def send(
-    provider: PROVIDER,
+    provider: Annotated[
+        str | None,
+        typer.Argument(help="Name of the provider, or a YAML file that describes one."),
+    ] = None,
     *,
-    to: Annotated[str, typer.Option("--to", help="URL of the endpoint.")],
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--endpoint", help="An endpoint of the configuration: it names all that is needed."
+        ),
+    ] = None,
+    config: CONFIG = DEFAULT_CONFIG,
+    to: Annotated[
+        str | None, typer.Option("--to", help="URL of the endpoint. Default: by --endpoint.")
+    ] = None,
     secret: Annotated[
         str | None, typer.Option("--secret", help="The secret that the endpoint is given.")
     ] = None,
@@ -96,27 +129,34 @@ def send(
     repeat: Annotated[int, typer.Option("--repeat", min=1, help="How often to post it.")] = 1,
     form: FORMAT = Format.TEXT,
 ) -> None:
-    """Sign a sample message and post it; exit 0 when every answer was 2xx."""
-    try:
-        found = named_or_described(provider)
-    except Unknown as error:
-        raise typer.BadParameter(str(error)) from None
-    if not _is_http(to):
+    """Sign a sample message and post it; exit 0 when every answer was 2xx.
+
+    With --endpoint, URL, secret and an address that may send come from the configuration. Without
+    it, name a provider, --to, and --secret or --key.
+    """
+    if to is not None and not _is_http(to):
         raise typer.BadParameter(f'--to: "{to}" is no URL; write it as https://host/path')
     if source is not None and not _is_address(source):
         raise typer.BadParameter(f'--from: "{source}" is no IP address')
-    if (secret is None) == (key is None):
+    if secret is not None and key is not None:
         raise typer.BadParameter("give --secret, or --key where a private key signs")
     try:
-        value = Secret(secret) if secret is not None else Secret(_read(key))
-        # Where the file says a public_url, that is what the relay verifies against.
-        signed_url = found.public_url or to
-        order = SampleOrder(signed_url, value, SystemClock().now(), _changes(changes or []))
+        given = None if secret is None else Secret(secret)
+        given = given if key is None else Secret(_read(key))
+        if endpoint is None:
+            found = _named(provider, to, given)
+        elif provider is None:
+            found = target(load_settings(config), endpoint, to, given, source)
+        else:
+            raise typer.BadParameter("name a provider or an --endpoint, not both")
+        made = {**found.changes, **_changes(changes or [])}
+        order = SampleOrder(found.signed_url, found.secret, SystemClock().now(), made)
         sample = found.provider.sample(order)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    client = source or found.client
     try:
-        answers = asyncio.run(_post(repeat, to, sample, source))
+        answers = asyncio.run(_post(repeat, found, sample, client))
     except Unsent as error:
         complain(f"relay send: {error}")
         sys.exit(1)
@@ -128,8 +168,28 @@ def send(
     sys.exit(0 if all(answer.status // 100 == 2 for answer in answers) else 1)  # noqa: PLR2004
 
 
-async def _post(repeat: int, to: str, sample: Sample, source: str | None) -> list[Reply]:
-    return [await post(to, sample, source) for _ in range(repeat)]
+def _named(word: str | None, to: str | None, secret: Secret | None) -> Target:
+    """Return the target of a call without a configuration.
+
+    Raises:
+        ValueError: something is missing, or there is no such provider.
+    """
+    if word is None:
+        raise ValueError("name an --endpoint of the configuration, or a provider")
+    found = named_or_described(word)
+    if to is None:
+        raise ValueError("give the URL of the endpoint with --to, or name an --endpoint")
+    if secret is None:
+        raise ValueError("give --secret, or --key where a private key signs")
+    # Where the file says a public_url, that is what the relay verifies against.
+    return Target(found.provider, to, found.public_url or to, secret)
+
+
+async def _post(repeat: int, found: Target, sample: Sample, client: str | None) -> list[Reply]:
+    return [
+        await post(found.url, sample, client, header=found.header, certificate=found.certificate)
+        for _ in range(repeat)
+    ]
 
 
 def _is_http(url: str) -> bool:

@@ -1,0 +1,210 @@
+"""How `relay send --endpoint` reaches an endpoint of a configuration, and what it signs with.
+
+Everything is read from the file: the URL from `listen`, the secret, the signed URL, and an address
+that the endpoint admits, which is sent as a trusted proxy on this machine would forward it.
+"""
+
+import hashlib
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from netaddr import IPNetwork
+
+from relay.allowlist import Allowlist, Mode
+from relay.app.builder import known_allowlists
+from relay.cli.common import unknown_endpoint
+from relay.config import Bind, Endpoint, Settings, provider_of
+from relay.config.settings import Listener
+from relay.core.request import Address, ForwardedHeader
+from relay.core.secret import Secret
+from relay.providers import Provider
+
+#: Where every address is admitted and none is listed (TEST-NET-1, RFC 5737).
+_ANY = ip_address("192.0.2.1")
+
+_IPV6 = 6
+
+
+class Unreachable(ValueError):
+    """The file does not say how to reach or sign for the endpoint; the text says what to add."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a sample goes, and what it needs to be taken.
+
+    client: forwarded in `header`; None where this machine's own address is to be seen.
+    certificate: SHA-256 of the certificate that is served; None: it is verified as any other.
+    changes: fields of the sample that the configuration asks for.
+    """
+
+    provider: Provider
+    url: str
+    signed_url: str
+    secret: Secret
+    client: str | None = None
+    header: ForwardedHeader = ForwardedHeader.X_FORWARDED_FOR
+    certificate: bytes | None = None
+    changes: Mapping[str, str] = field(default_factory=dict)
+
+
+def target(
+    settings: Settings,
+    name: str,
+    to: str | None = None,
+    secret: Secret | None = None,
+    client: str | None = None,
+) -> Target:
+    """Return how to reach the endpoint of this name on this machine, or at the URL `to`.
+
+    secret, client: in place of the file's secret, and of an address that it admits.
+
+    Raises:
+        Unreachable: there is no such endpoint, or the file does not say how.
+        RelayError: what is known from DNS cannot be read.
+    """
+    endpoint = next((each for each in settings.endpoints if each.name == name), None)
+    if endpoint is None:
+        names = (each.name for each in settings.endpoints)
+        raise Unreachable(unknown_endpoint(name, names))
+    if to is None:
+        listener = _listener(settings)
+        here = _here(listener)
+        url = f"{'https' if listener.tls else 'http'}://{here}{endpoint.path}"
+        certificate = _fingerprint(listener)
+        peer: Address | None = here.address
+    else:
+        url, peer, certificate = to, _loopback(to), None
+    asked = {"callback": endpoint.callback, "X-PARTNER-ID": endpoint.partner_id}
+    return Target(
+        provider_of(endpoint),
+        url,
+        endpoint.public_url or url,
+        secret or _secret(endpoint),
+        client or _client(settings, endpoint, peer),
+        settings.forwarded_header,
+        certificate,
+        {name: value for name, value in asked.items() if value is not None},
+    )
+
+
+def _secret(endpoint: Endpoint) -> Secret:
+    """Return the secret that samples are signed with.
+
+    Raises:
+        Unreachable: it is a public key, which cannot sign.
+    """
+    if not endpoint.secrets:
+        # Signed with something, since senders sign; nothing is verified.
+        return Secret("unsigned")
+    first = endpoint.secrets[0]
+    if b"PUBLIC KEY-----" in first.reveal() or b"CERTIFICATE-----" in first.reveal():
+        raise Unreachable(
+            f"{endpoint.name}: the configuration has the public key alone; give a private key"
+            " with --key"
+        )
+    return first
+
+
+# ---- the URL --------------------------------------------------------------------------------
+
+
+def _listener(settings: Settings) -> Listener:
+    """Return the first listener that can be reached without knowing more."""
+    for each in settings.listen:
+        if not each.proxy_protocol and each.bind.port:
+            return each
+    raise Unreachable(
+        "each listener wants a PROXY header or has no fixed port; give the URL of the proxy in"
+        " front with --to"
+    )
+
+
+def _here(listener: Listener) -> Bind:
+    """Return where the listener is reached on its own machine."""
+    address = listener.bind.address
+    if address.is_unspecified:
+        address = ip_address("::1" if address.version == _IPV6 else "127.0.0.1")
+    return Bind(address, listener.bind.port)
+
+
+def _fingerprint(listener: Listener) -> bytes | None:
+    """Return the SHA-256 of the certificate in the file: its name is not that of this machine."""
+    if listener.tls is None:
+        return None
+    try:
+        text = listener.tls.certificate.read_text()
+        end = text.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----")
+        first = text[text.index("-----BEGIN CERTIFICATE-----") : end]
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).digest()
+    except (OSError, ValueError) as error:
+        raise Unreachable(f"{listener.tls.certificate}: no certificate: {error}") from None
+
+
+# ---- an address that may send ---------------------------------------------------------------
+
+
+def _client(settings: Settings, endpoint: Endpoint, peer: Address | None) -> str | None:
+    """Return an address to forward; None where this machine's own is admitted, or not seen.
+
+    peer: the address that the relay sees this machine with; None where a proxy stands between.
+
+    Raises:
+        Unreachable: this machine may neither send nor forward, or no address is known.
+    """
+    if peer is None:
+        # The proxy there forwards this machine's address, whatever is written here.
+        return None
+    mode, admitted = known_allowlists(settings)[endpoint.name]
+    if not _within(peer, settings.trusted_proxies):
+        if mode is Mode.ENFORCE and admitted.match(peer) is None:
+            raise Unreachable(
+                f"{endpoint.name} admits {peer} neither as a sender nor as a proxy: to try it from"
+                f" this machine, add {peer} to trusted_proxies; or send through the proxy in front"
+                " with --to"
+            )
+        return None
+    return str(_admitted(settings, endpoint, mode, admitted))
+
+
+def _admitted(settings: Settings, endpoint: Endpoint, mode: Mode, admitted: Allowlist) -> Address:
+    """Return the first listed address that is no trusted proxy."""
+    for entry in admitted.entries():
+        network = entry.network
+        at = network.first if network.size <= 2 else network.first + 1  # noqa: PLR2004
+        address = ip_address(str(network[at - network.first]))
+        if not _within(address, settings.trusted_proxies):
+            return address
+    if mode is Mode.ENFORCE:
+        hosts = ", ".join(admitted.unready()) or "none is listed"
+        raise Unreachable(
+            f"{endpoint.name}: no address is known that may send ({hosts}); start `relay run`,"
+            " which looks them up, or give one with --from"
+        )
+    return _ANY
+
+
+def _loopback(url: str) -> Address | None:
+    """Return the loopback address that a URL names, or None."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return ip_address("127.0.0.1")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return address if address.is_loopback else None
+
+
+def _within(address: Address, networks: tuple[IPNetwork, ...]) -> bool:
+    return any(str(address) in network for network in networks)
+
+
+def forwarding(header: ForwardedHeader, client: str) -> tuple[str, str]:
+    """Return the header field by which a proxy forwards the address of its client."""
+    if header is ForwardedHeader.X_FORWARDED_FOR:
+        return header.value, client
+    return header.value, f'for="[{client}]"' if ":" in client else f"for={client}"
