@@ -16,7 +16,7 @@ from relay.admin.serializers import (
     refusals_json,
     release_json,
 )
-from relay.core.errors import Problem
+from relay.core.errors import Obstacle, Problem
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool import Query, Spool
 from relay.spool.refusals import StillRefused
@@ -112,5 +112,10 @@ class Api:
         if not problems:
             return json_answer({"reloaded": True})
         findings = [asdict(problem) for problem in problems]
-        message = "the configuration was not taken; the one before stays in force"
-        return json_answer({"error": message, "findings": findings}, 422)
+        mistaken = any(not isinstance(problem, Obstacle) for problem in problems)
+        refusal = {
+            "error": "the configuration was not taken; the one before stays in force",
+            "kind": "mistake" if mistaken else "refused",
+            "findings": findings,
+        }
+        return json_answer(refusal, 422)

@@ -16,10 +16,10 @@ from relay.app.generation import Close, LiveConfigBuilder
 from relay.app.supervisor import Supervisor
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, provider_name
-from relay.config.yaml_document import ConfigIssue
+from relay.config.yaml_document import ConfigIssue, Location
 from relay.core.clock import Clock
 from relay.core.concurrency import run_in_daemon_thread
-from relay.core.errors import ConfigError, Problem
+from relay.core.errors import ConfigError, Obstacle, Problem
 from relay.delivery.dispatcher import Dispatcher
 from relay.edge.connections import Connections
 from relay.edge.listener import Edge
@@ -79,7 +79,7 @@ class Reloader:
     async def reload(self) -> tuple[Problem, ...]:
         """Reload; return the problems that kept the configuration from being applied."""
         if self._stopped:
-            return (self._problem(_STOPPING),)
+            return (_obstacle(self.running, (), _STOPPING),)
         if self._next is None:
             self._next = asyncio.get_running_loop().create_future()
         self.request()
@@ -92,7 +92,7 @@ class Reloader:
                 await self._requested.wait()
                 self._requested.clear()
                 waiter, self._next = self._next, None
-                problems: tuple[Problem, ...] = (self._problem(_STOPPING),)
+                problems: tuple[Problem, ...] = (_obstacle(self.running, (), _STOPPING),)
                 try:
                     with self._supervisor.reloading():
                         problems = await self._reload()
@@ -102,7 +102,7 @@ class Reloader:
         finally:
             self._stopped = True
             if self._next is not None:
-                self._next.set_result((self._problem(_STOPPING),))
+                self._next.set_result((_obstacle(self.running, (), _STOPPING),))
 
     async def _reload(self) -> tuple[Problem, ...]:
         before = self.running
@@ -116,15 +116,12 @@ class Reloader:
             return error.problems
         except Exception as fault:  # noqa: BLE001 - what runs goes on, whatever it was
             self._telemetry.log.fault("reload_fault", fault)
-            problems = (self._problem(_FAULT),)
+            problems = (_obstacle(self.running, (), _FAULT),)
             self._telemetry.reload_refused(problems)
             return problems
         self.running = wanted
         self._telemetry.reloaded(self._clock.now(), differences(before, wanted))
         return ()
-
-    def _problem(self, message: str) -> Problem:
-        return self.running.source.problem(ConfigIssue((), message))
 
 
 def check(running: Settings, wanted: Settings) -> None:
@@ -138,7 +135,12 @@ def check(running: Settings, wanted: Settings) -> None:
         # It lies beside the spool unless it is said where.
         changed.remove("state_dir")
     if changed:
-        raise ConfigError(wanted.source.problem(ConfigIssue((key,), _RESTART)) for key in changed)
+        raise ConfigError(_obstacle(wanted, (key,), _RESTART) for key in changed)
+
+
+def _obstacle(settings: Settings, location: Location, message: str) -> Obstacle:
+    problem = settings.source.problem(ConfigIssue(location, message))
+    return Obstacle(problem.file, problem.line, problem.column, problem.where, problem.message)
 
 
 def differences(before: Settings, after: Settings) -> tuple[str, ...]:

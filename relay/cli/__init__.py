@@ -25,6 +25,7 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "demo": "demo:demo",
         "run": "run:run",
+        "reload": "reload:reload",
         "check": "check:check",
         "explain": "explain:explain",
         "send": "send:send",

@@ -10,7 +10,7 @@ import typer
 
 from relay.app.spools import existing_spool
 from relay.cli.output import complain
-from relay.config import Settings, SqliteSpool, load
+from relay.config import Admin, Settings, SqliteSpool, load, load_admin
 from relay.config.yaml_document import suggestion
 from relay.core.errors import SpoolUnavailable
 from relay.spool import Spool
@@ -42,6 +42,15 @@ def load_settings(path: Path) -> Settings:
         ConfigError: with every mistake in it.
     """
     return load(path, os.environ)
+
+
+def load_admin_settings(path: Path) -> Admin:
+    """Return the `admin` section of a file, which may have mistakes elsewhere.
+
+    Raises:
+        ConfigError: with every mistake in the file, if that section has one.
+    """
+    return load_admin(path, os.environ)
 
 
 def query(

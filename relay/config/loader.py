@@ -5,9 +5,11 @@ A file is either valid as a whole or refused with every mistake that is in it.
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from relay.config import checks
@@ -16,7 +18,7 @@ from relay.config.endpoints import provider_of
 from relay.config.file_text import MAX_FILE_BYTES, read_text
 from relay.config.presets import with_presets
 from relay.config.secret_references import UNSET, resolve
-from relay.config.settings import Settings
+from relay.config.settings import Admin, Settings
 from relay.config.validation import validate
 from relay.config.yaml_document import (
     TOP,
@@ -46,6 +48,22 @@ def load(path: Path, environ: Mapping[str, str], unset: str = UNSET) -> Settings
     except Unreadable as error:
         raise _refused(SourceMap(str(path), base), [error.issue]) from None
     return load_text(text, str(path), environ, base, unset)
+
+
+def load_admin(path: Path, environ: Mapping[str, str]) -> Admin:
+    """Return the `admin` section of a file, which may have mistakes in other sections.
+
+    Raises:
+        ConfigError: with every mistake in the file, if the section alone cannot be read.
+    """
+    base = path.absolute().parent
+    with suppress(Unreadable, UnicodeEncodeError, ValidationError):
+        data = parse(read_text(path).removeprefix("\ufeff")).data
+        section = data.get("admin", {}) if isinstance(data, dict) else None
+        resolved = resolve({"admin": section}, environ, base)
+        if isinstance(resolved.data, dict) and not resolved.issues:
+            return Admin.model_validate(resolved.data["admin"], context={"base": base})
+    return load(path, environ).admin
 
 
 def load_text(

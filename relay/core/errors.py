@@ -78,6 +78,10 @@ class Problem:
         return place + (f"{self.where}: {self.message}" if self.where else self.message)
 
 
+class Obstacle(Problem):
+    """What keeps a running relay from taking a configuration that has no mistake itself."""
+
+
 class ConfigError(RelayError):
     """Everything that is wrong with a configuration, all at once, in the order of the file."""
 

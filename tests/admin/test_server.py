@@ -15,7 +15,7 @@ from relay.admin.health import Health
 from relay.admin.pages import COOKIE
 from relay.admin.server import Admin
 from relay.core.clock import SystemClock
-from relay.core.errors import Problem
+from relay.core.errors import Obstacle, Problem
 from relay.core.event import Dead, Unreachable
 from relay.core.ids import event_ids
 from relay.core.secret import Secret
@@ -220,7 +220,12 @@ async def test_a_configuration_that_is_not_taken_is_answered_with_the_reasons(be
     bench.problems = (Problem("relay.yaml", 8, 9, "endpoints.0.upstream", "no such upstream"),)
     status, text = await bench.post("/-/reload", headers=BEARER)
     assert status == 422
+    assert '"kind":"mistake"' in text
     assert (
         '"findings":[{"file":"relay.yaml","line":8,"column":9,'
         '"where":"endpoints.0.upstream","message":"no such upstream"}]'
     ) in text
+    bench.problems = (Obstacle("relay.yaml", 8, 9, "spool", "restart needed"),)
+    status, text = await bench.post("/-/reload", headers=BEARER)
+    assert status == 422
+    assert '"kind":"refused"' in text

@@ -1,8 +1,11 @@
 """An operator changes the configuration of a relay that runs, in each way there is."""
 
 import asyncio
+import json
 import os
+import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from tests.harness.node import Node
 from tests.harness.traced_node import RELAY, WrappedNode
 from tests.harness.upstream import Upstream
 from tests.harness.wire import Reply, exchange, request
+from tests.system.fronts import free_port
 
 TOKEN = [("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")]
 
@@ -63,6 +67,48 @@ async def test_the_admin_api_answers_what_came_of_it(config: Path) -> None:
         assert (await exchange(node.admin, request("POST", "/-/reload"))).status == 401
         assert await node.end() == 0
         assert ENVIRON["RELAY_ADMIN_TOKEN"] not in str(node.lines)
+
+
+async def _relay_reload(config: Path, *options: str, **environ: str) -> tuple[int, str, str]:
+    """Type `relay reload`; return the exit code and what it printed."""
+    command = await asyncio.create_subprocess_exec(
+        *(sys.executable, *RELAY, "reload", "-c", str(config), *options),
+        env={**os.environ, **ENVIRON, **environ},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await command.communicate()
+    assert command.returncode is not None
+    return command.returncode, out.decode(), err.decode()
+
+
+async def test_the_command_says_what_came_of_it(config: Path) -> None:
+    text = config.read_text().replace(
+        'admin: {bind: "127.0.0.1:0"', f'admin: {{bind: "127.0.0.1:{free_port()}"'
+    )
+    config.write_text(text)
+    async with Node(config, ENVIRON) as node:
+        config.write_text(text.replace("/midtrans/notification", "/hook"))
+        taken = await _relay_reload(config)
+        assert taken == (0, "the configuration is in force\n", "")
+        assert await delivered(node, b"/hook") == 200
+        config.write_text(text.replace("upstream: billing", "upstream: biling", 1))
+        code, out, err = await _relay_reload(config)
+        assert (code, out) == (2, "")
+        assert re.match(rf"{config}:\d+:\d+: endpoints.0.upstream: .*billing", err)
+        assert "the one before stays in force" in err
+        code, out, _ = await _relay_reload(config, "--format", "json")
+        assert (code, json.loads(out)["kind"]) == (2, "mistake")
+        config.write_text(text.replace("path: relay.db", "path: other.db"))
+        code, _, err = await _relay_reload(config)
+        assert code == 1
+        assert "spool: restart needed" in err
+        config.write_text(text)
+        code, _, err = await _relay_reload(config, RELAY_ADMIN_TOKEN="another-one")
+        assert code == 1
+        assert "another admin.token" in err
+        assert await node.end() == 0
+        assert node.noise == []
 
 
 async def test_a_storm_of_sighup_ends_nothing(config: Path) -> None:

@@ -43,6 +43,8 @@ _LINES = (
     "check -c broken.yaml --format json",
     "check -c missing.yaml",
     "run -c broken.yaml",
+    "reload -c broken.yaml",
+    "reload",
     "providers list",
     "providers list --format json",
     "providers show vipps --format json",
