@@ -22,6 +22,7 @@ from relay.core.errors import RelayError
 from relay.core.ids import event_ids
 from relay.core.rate_limit import TokenBucket
 from relay.core.request import Address, ForwardedHeader
+from relay.core.strict_json import JsonLimits
 from relay.delivery.confirmation import StatusClient
 from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import ClientLocator
@@ -81,10 +82,14 @@ def expected_sources(endpoint: EndpointSettings) -> ExpectedSources:
 
 
 def bind_endpoint(
-    settings: EndpointSettings, registry: HostRegistry, knock: Knock | None = None
+    settings: EndpointSettings,
+    registry: HostRegistry,
+    json_limits: JsonLimits,
+    knock: Knock | None = None,
 ) -> Endpoint:
     """Return an endpoint with its provider, secrets and allowlist bound together.
 
+    json_limits: how much JSON a body may hold.
     knock: refreshes the hosts of `expected_sources` early; without it they are refreshed on
         schedule only.
     """
@@ -108,6 +113,7 @@ def bind_endpoint(
         token=info.token,
         proxied=settings.mode == "proxy",
         confirm=settings.confirm is not None,
+        json_limits=json_limits,
     )
 
 
@@ -183,7 +189,8 @@ def releaser(settings: Settings, spool: Spool) -> RefusalReleaser:
     """
     clock = SystemClock()
     registry = known_registry(settings, clock)
-    routes = Routes(bind_endpoint(each, registry) for each in settings.endpoints)
+    limits = settings.limits.json_limits
+    routes = Routes(bind_endpoint(each, registry, limits) for each in settings.endpoints)
     return RefusalReleaser(
         spool,
         routes=lambda: routes,

@@ -22,6 +22,7 @@ from relay.core.clock import Clock
 from relay.core.ids import event_ids
 from relay.core.rate_limit import FairRateLimiter
 from relay.core.secret import Secret
+from relay.core.strict_json import JsonLimits
 from relay.delivery.attempt import Upstream
 from relay.delivery.confirmation import MAX_CONFIRMATION, StatusConfirmer, StatusTarget
 from relay.delivery.proxy import ProxiedHistory, ProxyForwarder, ProxyUpstream
@@ -123,7 +124,7 @@ async def nothing() -> None:
 # reading a configuration again lets nobody ask an API more often.
 
 _KnockKey = tuple[tuple[str, ...], timedelta]
-_EndpointKey = tuple[EndpointSettings, Knock | None]
+_EndpointKey = tuple[EndpointSettings, JsonLimits, Knock | None]
 _UpstreamKey = tuple[UpstreamSettings, timedelta, StatusConfirmer]
 
 # Provider, environment and URL tell which API it is.
@@ -239,11 +240,12 @@ class LiveConfigBuilder:
         usage = Usage(self._pools)
         hosts: set[str] = set()
         endpoints: list[Endpoint] = []
+        limits = settings.limits.json_limits
         for each in settings.endpoints:
             names = builder.expected_sources(each).hosts
             hosts.update(names)
             knock = usage.acquire(self._knocks, each.name, (names, settings.dns.knock_interval))
-            endpoints.append(usage.acquire(self._endpoints, each.name, (each, knock)))
+            endpoints.append(usage.acquire(self._endpoints, each.name, (each, limits, knock)))
             await asyncio.sleep(0)
         routes = Routes(endpoints)
         await asyncio.sleep(0)
@@ -343,8 +345,8 @@ class LiveConfigBuilder:
         return knock, nothing if knock is None else knock.close
 
     def _make_endpoint(self, _: str, key: _EndpointKey) -> tuple[Endpoint, Close]:
-        settings, knock = key
-        return builder.bind_endpoint(settings, self._registry, knock), nothing
+        settings, json_limits, knock = key
+        return builder.bind_endpoint(settings, self._registry, json_limits, knock), nothing
 
     def _make_target(self, _: str, key: _TargetKey) -> tuple[StatusTarget, Close]:
         stack = AsyncExitStack()

@@ -33,6 +33,7 @@ from relay.config.types import (
 from relay.config.yaml_document import SourceMap
 from relay.core.request import ForwardedHeader
 from relay.core.secret import Secret
+from relay.core.strict_json import MAX_CONFIGURED_DEPTH, MAX_DEPTH, JsonLimits
 
 # ---- one endpoint ---------------------------------------------------------------------------
 
@@ -267,6 +268,28 @@ class Limits(Section):
     """Bounds on what strangers may ask of the public listeners."""
 
     body: Size = default("256KiB", description="The largest body that is read.")
+    json_keys: int | None = default(
+        None,
+        ge=1,
+        le=100_000_000,
+        description="Keys in one body, all its objects together; 2000 are taken in any case unless"
+        " this says otherwise.",
+        examples=[20_000],
+    )
+    json_elements: int | None = default(
+        None,
+        ge=1,
+        le=100_000_000,
+        description="Elements in one body, and as many objects and arrays; 5000 are taken in any"
+        " case unless this says otherwise.",
+        examples=[20_000],
+    )
+    json_depth: int = default(
+        MAX_DEPTH,
+        ge=1,
+        le=MAX_CONFIGURED_DEPTH,
+        description="How deep objects and arrays may be nested.",
+    )
     header_timeout: Duration = default("10s", description="How long a request head may take.")
     body_timeout: Duration = default("10s", description="How long a body may take.")
     connections: int = default(
@@ -276,6 +299,11 @@ class Limits(Section):
         256, ge=1, le=1_000_000, description="Open connections of one peer."
     )
     answer_within: Duration = default("4s", description="No answer takes longer than this.")
+
+    @property
+    def json_limits(self) -> JsonLimits:
+        """How much JSON one body may hold."""
+        return JsonLimits(self.body, self.json_keys, self.json_elements, self.json_depth)
 
 
 class Retry(Section):

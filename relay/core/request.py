@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import TypeVar, dataclass_transform
 
 from relay.core.errors import Reason
-from relay.core.strict_json import JsonValue, content_digest
+from relay.core.strict_json import DEFAULT_LIMITS, JsonLimits, JsonValue, content_digest
 
 # ---- frozen dataclasses ---------------------------------------------------------------------
 # A frozen dataclass of the standard library checks at run time, and writes every field past that
@@ -160,6 +160,7 @@ class ClientAddress:
 class Delivery:
     """One whole request from a provider. `remainder` is the path below a prefix endpoint.
 
+    json_limits: how much JSON its body may hold.
     body_sha256: computed here, once; signatures, keys of events and log lines take it from here.
     """
 
@@ -168,6 +169,7 @@ class Delivery:
     client: ClientAddress
     remainder: str
     body: bytes
+    json_limits: JsonLimits = field(default=DEFAULT_LIMITS, repr=False, compare=False)
     body_sha256: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -145,7 +145,10 @@ class _Walker:
         self._peer_known = peer_info.address != UNKNOWN_PEER or not peer_info.forwards
         self._walk = Walk()
         registry = known_registry(settings, SystemClock())
-        self._endpoints = [builder.bind_endpoint(each, registry) for each in settings.endpoints]
+        self._endpoints = [
+            builder.bind_endpoint(each, registry, settings.limits.json_limits)
+            for each in settings.endpoints
+        ]
         self._clients = builder.client_locator(settings)
         self._head = RequestHead(
             method=parsed.method,
@@ -181,7 +184,14 @@ class _Walker:
         if body is None:
             return self._walk
         placeholder = ClientAddress(self._head.peer, Via.PEER)
-        delivery = Delivery(endpoint.name, self._head, client or placeholder, route.remainder, body)
+        delivery = Delivery(
+            endpoint.name,
+            self._head,
+            client or placeholder,
+            route.remainder,
+            body,
+            endpoint.json_limits,
+        )
         self._signature(endpoint, configured, delivery)
         return self._walk
 

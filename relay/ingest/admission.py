@@ -17,6 +17,7 @@ from relay.allowlist.registry import Knock
 from relay.core.concurrency import Cancel
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, ClientAddress, Delivery, RequestHead, VerifiedDelivery
+from relay.core.strict_json import DEFAULT_LIMITS, JsonLimits
 from relay.ingest.client_address import ClientShare
 from relay.ingest.routing import Route
 from relay.providers import Inspector, RequestShape
@@ -38,6 +39,7 @@ class Endpoint:
     token: the sender's proof is a token in a header field, not a signature.
     answer_deadline: for senders that hang up sooner than `answer_within`; None for the others.
     confirm: the provider's API is asked about each event before it is delivered.
+    json_limits: how much JSON a body may hold.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Endpoint:
     token: bool = False
     answer_deadline: timedelta | None = None
     confirm: bool = False
+    json_limits: JsonLimits = DEFAULT_LIMITS
 
 
 class Standing(Enum):

@@ -158,7 +158,9 @@ class Ingest:
         endpoint = route.endpoint
         admission.body, admission.read_at = body, read_at
         admission.body_bytes = len(body)
-        delivery = Delivery(endpoint.name, admission.head, client, route.remainder, body)
+        delivery = Delivery(
+            endpoint.name, admission.head, client, route.remainder, body, endpoint.json_limits
+        )
         admission.body_sha256 = delivery.body_sha256
         at = admission.received_at
         if read_at != admission.started:

@@ -237,7 +237,14 @@ class RefusalReleaser:
             # A token is never kept, and its absence must not pass for anything.
             detail = "the sender proves itself by a token now, and tokens are not kept"
             raise Refusal(Reason.SIGNATURE_MISSING, detail)
-        delivery = Delivery(endpoint.name, head, refused.client, route.remainder, refused.body)
+        delivery = Delivery(
+            endpoint.name,
+            head,
+            refused.client,
+            route.remainder,
+            refused.body,
+            endpoint.json_limits,
+        )
         event = verify_delivery(endpoint, delivery, self._new_id(self._clock.now()))
         if route.proxied and not event.verification.test:
             detail = "this endpoint passes on what it gets now, and its sender does not wait"

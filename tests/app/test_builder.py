@@ -13,6 +13,7 @@ from relay.config.loader import load_text
 from relay.config.settings import Settings
 from relay.core.clock import SystemClock
 from relay.core.errors import RelayError
+from relay.core.strict_json import DEFAULT_LIMITS
 from relay.ingest.reconcile import ReconcileResult, Result
 from relay.spool.sqlite import open_spool as open_sqlite
 from tests.cli.conftest import CONFIGURATION
@@ -31,7 +32,9 @@ def test_an_endpoint_is_bound_with_its_provider_and_addresses(settings: Settings
     clock = SystemClock()
     cache = builder.dns_cache(settings, clock)
     registry = builder.host_registry(settings, cache, clock, builder._IgnoreLookups())
-    midtrans, vipps = (builder.bind_endpoint(each, registry) for each in settings.endpoints)
+    midtrans, vipps = (
+        builder.bind_endpoint(each, registry, DEFAULT_LIMITS) for each in settings.endpoints
+    )
     assert (midtrans.provider, midtrans.environment, midtrans.upstream) == (
         "midtrans",
         "sandbox",
@@ -62,7 +65,7 @@ def test_an_endpoint_that_asks_is_bound_as_one(asks: bool, tmp_path: Path) -> No
     clock = SystemClock()
     cache = builder.dns_cache(settings, clock)
     registry = builder.host_registry(settings, cache, clock, builder._IgnoreLookups())
-    bound = [builder.bind_endpoint(each, registry) for each in settings.endpoints]
+    bound = [builder.bind_endpoint(each, registry, DEFAULT_LIMITS) for each in settings.endpoints]
     assert [each.confirm for each in bound] == [asks, False]
 
 
@@ -75,7 +78,7 @@ def test_a_proxied_endpoint_is_bound_as_one(mode: str, proxied: bool, tmp_path: 
     clock = SystemClock()
     cache = builder.dns_cache(settings, clock)
     registry = builder.host_registry(settings, cache, clock, builder._IgnoreLookups())
-    bound = [builder.bind_endpoint(each, registry) for each in settings.endpoints]
+    bound = [builder.bind_endpoint(each, registry, DEFAULT_LIMITS) for each in settings.endpoints]
     assert {each.proxied for each in bound} == {proxied}
     assert {each.mode for each in bound} == {Mode.ENFORCE}
 

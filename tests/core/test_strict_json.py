@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 from relay.core import strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.strict_json import (
-    MAX_CONTAINERS,
+    DEFAULT_LIMITS,
     MAX_DEPTH,
     MAX_DIGITS,
-    MAX_ELEMENTS,
-    MAX_KEYS,
+    JsonLimits,
     JsonValue,
-    Number,
     content_digest,
     indented,
     minify,
@@ -26,6 +24,7 @@ from relay.core.strict_json import (
     parse,
     parse_object,
 )
+from tests.crash.lengths import tell
 from tests.harness.json_values import as_written
 
 if TYPE_CHECKING:
@@ -63,6 +62,9 @@ fragments = st.sampled_from(
     ]
 )
 
+MAX_KEYS, MAX_ELEMENTS = DEFAULT_LIMITS.keys, DEFAULT_LIMITS.elements
+MAX_CONTAINERS = DEFAULT_LIMITS.containers
+
 
 def read(body: bytes) -> JsonValue:
     """Return the value with each number as it was written."""
@@ -79,8 +81,8 @@ def refused(body: bytes) -> str:
 def plain(value: JsonValue) -> object:
     """Return what stdlib json reads."""
     match value:
-        case Number():
-            return json.loads(value.text)
+        case bytes():
+            return json.loads(value)
         case dict():
             return {key: plain(item) for key, item in value.items()}
         case list():
@@ -125,9 +127,9 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     "number", ["0", "-0", "1", "-1", "10000.00", "1.0", "1e2", "1E+2", "1e-400", "9" * 64]
 )
 def test_a_number_keeps_the_text_it_was_written_in(number: str) -> None:
-    assert read(number.encode()) == Number(number)
+    assert read(number.encode()) == number.encode()
     assert number_text(parse(number.encode())) == number
-    assert as_written(parse_object(f'{{"a": {number}}}'.encode())) == {"a": Number(number)}
+    assert as_written(parse_object(f'{{"a": {number}}}'.encode())) == {"a": number.encode()}
 
 
 @pytest.mark.parametrize("value", ["true", "false", "null", '"1"', "[1]", '{"a":1}'])
@@ -136,11 +138,11 @@ def test_what_is_no_number_has_no_text_of_one(value: str) -> None:
 
 
 def test_a_number_is_no_string() -> None:
-    assert Number("1") != "1"
-    assert not isinstance(parse(b"1"), str)
-    assert str(Number("10.00")) == "10.00"
-    assert repr(Number("10.00")) == "Number('10.00')"
-    assert len({Number("1"), Number("1"), Number("1.0")}) == 2
+    for number in (b"1", b"10.00"):
+        assert not isinstance(parse(number), str)
+        assert parse(number) != number.decode()
+    assert parse(b"10.00") == b"10.00"
+    assert parse(b"10.00") != parse(b"10.0")
 
 
 def test_whole_surrogate_pairs_are_characters() -> None:
@@ -149,7 +151,7 @@ def test_whole_surrogate_pairs_are_characters() -> None:
 
 
 def test_white_space_is_that_of_json() -> None:
-    assert read(b" \t\r\n[ 1 ] \t\r\n") == [Number("1")]
+    assert read(b" \t\r\n[ 1 ] \t\r\n") == [b"1"]
 
 
 # ---- what is refused ----------------------------------------------------------------------
@@ -169,7 +171,7 @@ def test_a_repeated_key_is_refused_at_any_depth(body: bytes) -> None:
 
 
 def test_the_same_key_in_two_objects_is_fine() -> None:
-    assert read(b'[{"a":{"a":1}},{"a":2}]') == [{"a": {"a": Number("1")}}, {"a": Number("2")}]
+    assert read(b'[{"a":{"a":1}},{"a":2}]') == [{"a": {"a": b"1"}}, {"a": b"2"}]
 
 
 def test_keys_that_only_look_alike_are_different() -> None:
@@ -238,13 +240,14 @@ def test_depth_is_limited(opening: bytes, closing: bytes) -> None:
 
 
 def test_many_brackets_side_by_side_are_not_deep() -> None:
-    assert read(b"[" + b"[[]]," * 100 + b"0]") == [[[]]] * 100 + [Number("0")]
+    assert read(b"[" + b"[[]]," * 100 + b"0]") == [*[[[]]] * 100, b"0"]
     assert parse(b'["' + b"[" * 100 + b'"]') == ["[" * 100]
 
 
 def test_the_number_of_keys_is_limited_over_all_objects() -> None:
     def objects(count: int) -> bytes:
-        return json.dumps([{str(i): ":"} for i in range(count)]).encode()
+        halves = range(count // 2), range(count - count // 2)
+        return json.dumps([{str(i): ":" for i in half} for half in halves]).encode()
 
     parse(objects(MAX_KEYS))
     assert "keys" in refused(objects(MAX_KEYS + 1))
@@ -287,7 +290,7 @@ def test_what_some_readers_take_for_infinity_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1.7976931348623157e308", "-1E308", "5e-324", "1e-400", "0e999"])
 def test_what_a_double_holds_or_rounds_is_taken(text: str) -> None:
-    assert read(f"[{text}]".encode()) == [Number(text)]
+    assert read(f"[{text}]".encode()) == [text.encode()]
 
 
 SIZE = 256 * 1024
@@ -361,8 +364,98 @@ def costly() -> Iterator[bytes]:
 
 def test_no_body_of_the_largest_size_costs_more_than_a_bounded_number_of_steps() -> None:
     most = max(lines_run(body) for body in costly())
-    # A few steps a number and a bracket; it would be hundreds of thousands by the size alone.
-    assert MAX_ELEMENTS < most < 8 * (MAX_ELEMENTS + MAX_CONTAINERS)
+    # Two lines an object; it would be hundreds of thousands by the size alone.
+    assert MAX_CONTAINERS < most < 3 * MAX_CONTAINERS
+
+
+def dense(unit: str, before: str = "[", after: str = "0]") -> bytes:
+    """Return a body of the largest size with as many of these as it may hold."""
+    count = min(MAX_CONTAINERS - 1, (SIZE - len(before) - len(after)) // len(unit))
+    return (before + unit * count + after).encode()
+
+
+def keyed(member: str) -> bytes:
+    """Return an object of the largest size with as many such members as it may hold."""
+    size = len(member % 0x1000)
+    count = min(MAX_KEYS, SIZE // (size + 1) - 1)
+    return ("{" + ",".join(member % (0x1000 + i) for i in range(count)) + "}").encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        dense('{"a":1e5},'),
+        dense('{"a" : 1e5},'),
+        dense('{"a":1e300},', after='"\\ud83d\\ude00"]'),
+        dense('{"a":"\\u00e9"},'),
+        dense('{"id":"ab","price":10000.00,"qty":1},'),
+        dense("1e5,"),
+        dense("1" * 64 + ","),
+        dense("[" * 60 + "]" * 60 + ",")[: SIZE // 8].rpartition(b",")[0] + b"]",
+        dense('"\\ud83d\\ude00",'),
+        keyed('"\\u%04x":1e0'),
+        keyed('"%x": 1.00'),
+        b"[" + b" " * (SIZE - 5) + b"1.0]",
+        b'["' + b"\\n" * (SIZE // 2 - 5) + b'"]',
+    ],
+    ids=lambda body: str(body[:12]),
+)
+def test_the_worst_bodies_that_are_taken_hold_the_loop_for_milliseconds(body: bytes) -> None:
+    took = []
+    for _ in range(5):
+        began = process_time()
+        content_digest(parse(body))
+        minify(body)
+        took.append(process_time() - began)
+    tell(worst_body=body[:12], milliseconds=f"{min(took) * 1000:.1f}")
+    # About 10 ms alone on a machine; several times that is what one call of Python each would take.
+    assert min(took) < 0.03
+
+
+def test_an_order_of_a_hundred_lines_is_taken() -> None:
+    """30 kB, and more than 2,000 keys."""
+    lines = [{f"field_{at}": f"v{line}" for at in range(21)} for line in range(100)]
+    body = json.dumps({"id": "A-1", "status": "paid", "lines": lines}).encode()
+    assert len(body) > 30_000
+    assert len(list(parse_object(body))) == 3
+    # Numbers as they are written in orders, which orjson would write otherwise.
+    priced = body.replace(b'"v1"', b"10000.00")
+    assert b"10000.00" in priced
+    assert len(list(parse_object(priced))) == 3
+
+
+def test_limits_come_from_the_largest_body_or_are_set() -> None:
+    assert JsonLimits(256 * 1024) == DEFAULT_LIMITS
+    assert DEFAULT_LIMITS.keys == DEFAULT_LIMITS.elements == 256 * 1024 // 12
+    assert JsonLimits(1024 * 1024).keys == 1024 * 1024 // 12
+    assert (JsonLimits(1024).keys, JsonLimits(1024).elements) == (2000, 5000)
+    assert len({JsonLimits(1024), JsonLimits(2048), JsonLimits(1024, depth=3)}) == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "body", "larger", "what"),
+    [
+        (JsonLimits(1024, keys=2), b'{"a":1,"b":1}', b'{"a":1,"b":1,"c":1}', "2 keys"),
+        (JsonLimits(1024, elements=2), b"[1,1,1]", b"[1,1,1,1]", "2 elements"),
+        (JsonLimits(1024, elements=2), b"[[]]", b"[[[]]]", "2 objects and arrays"),
+        (JsonLimits(1024, depth=2), b'[{"a":1}]', b'[{"a":[]}]', "2 levels"),
+        (
+            JsonLimits(1024, depth=200),
+            b"[" * 200 + b"]" * 200,
+            b"[" * 201 + b"]" * 201,
+            "200 levels",
+        ),
+    ],
+)
+def test_limits_that_are_set_hold(
+    limits: JsonLimits, body: bytes, larger: bytes, what: str
+) -> None:
+    for each in (body, body.replace(b"1", b"1.00")):
+        content_digest(parse(each, limits))
+    for each in (larger, larger.replace(b"1", b"1.00")):
+        with pytest.raises(Refusal) as caught:
+            parse(each, limits)
+        assert what in caught.value.detail
 
 
 def test_a_large_message_as_providers_send_it_is_taken() -> None:

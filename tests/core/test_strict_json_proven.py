@@ -12,11 +12,9 @@ import pytest
 from relay.core import strict_json
 from relay.core.errors import Refusal
 from relay.core.strict_json import (
-    MAX_CONTAINERS,
+    DEFAULT_LIMITS,
     MAX_DEPTH,
     MAX_DIGITS,
-    MAX_ELEMENTS,
-    MAX_KEYS,
     JsonValue,
     content_digest,
     parse,
@@ -24,6 +22,9 @@ from relay.core.strict_json import (
 )
 from tests.core.test_strict_json_agreement import KEYS, NUMBERS, TEXTS, Writer
 from tests.harness.json_values import as_written
+
+MAX_KEYS, MAX_ELEMENTS = DEFAULT_LIMITS.keys, DEFAULT_LIMITS.elements
+MAX_CONTAINERS = DEFAULT_LIMITS.containers
 
 Outcome = tuple[JsonValue, bytes] | str
 

@@ -2,11 +2,11 @@
 
 import orjson
 
-from relay.core.strict_json import JsonValue, Number
+from relay.core.strict_json import JsonValue
 
 
 def as_written(value: JsonValue) -> JsonValue:
-    """Return the value with every number as a `Number` of the text it was written in."""
+    """Return the value with every number as the bytes it was written in."""
     match value:
         case dict():
             return {key: as_written(each) for key, each in value.items()}
@@ -15,6 +15,6 @@ def as_written(value: JsonValue) -> JsonValue:
         case bool():
             return value
         case int() | float():
-            return Number(orjson.dumps(value).decode())
+            return orjson.dumps(value)
         case _:
             return value

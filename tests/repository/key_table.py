@@ -67,6 +67,8 @@ EXAMPLES: Mapping[str, object] = {
     "Endpoint.partner_id": "MERCHANT-1",
     "InlineProvider.single": "/items",
     "Limits.body": "1MiB",
+    "Limits.json_elements": 20_000,
+    "Limits.json_keys": 20_000,
     "PostgresSpool.kind": "postgres",
     "Settings.state_dir": "/var/lib/relay",
     "Signature.strip_prefix": "whsec_",
@@ -81,6 +83,8 @@ DEFAULTS: Mapping[str, str] = {
     "InlineProvider.event_key": "SHA-256 of the body",
     "InlineProvider.networks": "nobody",
     "Dns.nameservers": "the system's",
+    "Limits.json_elements": "one for each 12 bytes of `body`",
+    "Limits.json_keys": "one for each 12 bytes of `body`",
 }
 
 #: What the annotation does not tell.

@@ -79,6 +79,7 @@ class Message:
         self._public = public
         self.method = delivery.head.method
         self.body = delivery.body
+        self._json_limits = delivery.json_limits
         self.body_digest = delivery.body_sha256
 
     @cached_property
@@ -88,7 +89,7 @@ class Message:
         Raises:
             Refusal: BODY_MALFORMED.
         """
-        return strict_json.parse_object(self.body)
+        return strict_json.parse_object(self.body, self._json_limits)
 
     @cached_property
     def minified_body(self) -> bytes:

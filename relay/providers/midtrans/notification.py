@@ -179,7 +179,7 @@ class _MidtransInspector:
         self._order_ids = order_ids
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
-        message = strict_json.parse_object(delivery.body)
+        message = strict_json.parse_object(delivery.body, delivery.json_limits)
         if "account_id" in message and "order_id" not in message:
             return self._verify_account(message, on_signed)
         secret, fields = self._verify_signature(message, _PAYMENT, on_signed)

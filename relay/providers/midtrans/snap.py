@@ -147,7 +147,7 @@ class _SnapInspector:
         if self._partner_id is not None:
             self._check_partner(self._partner_id, headers)
         secret, day = self._verify_signature(delivery, signed_at, on_signed)
-        message = strict_json.parse_object(delivery.body)
+        message = strict_json.parse_object(delivery.body, delivery.json_limits)
         content = strict_json.content_digest(message)
         # Nothing says that the three services count their ids together.
         service = SERVICES.get(delivery.remainder, "00")

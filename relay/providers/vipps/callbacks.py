@@ -119,7 +119,7 @@ class _CallbackInspector:
 
     def _verify_transaction(self, delivery: Delivery, order_id: str) -> Verification:
         secret = self._verify_token(delivery)
-        message = _parse_for_order(order_id, delivery.body)
+        message = _parse_for_order(order_id, delivery)
         info = message.get("transactionInfo")
         identity = _texts(info, "status", "transactionId") if isinstance(info, dict) else None
         order = ids.spell(order_id)
@@ -133,7 +133,7 @@ class _CallbackInspector:
 
     def _verify_shipping(self, delivery: Delivery, order_id: str) -> Verification:
         secret = self._verify_token(delivery)
-        message = _parse_for_order(order_id, delivery.body)
+        message = _parse_for_order(order_id, delivery)
         order = ids.spell(order_id)
         return Verification(
             # Two orders may go to one address, and a customer may ask for several.
@@ -162,7 +162,7 @@ class _CallbackInspector:
     def _verify_session(self, delivery: Delivery) -> Verification:
         """Verify a session of Checkout, or a request of Express."""
         secret = self._verify_token(delivery)
-        message = strict_json.parse_object(delivery.body)
+        message = strict_json.parse_object(delivery.body, delivery.json_limits)
         identity = _texts(message, "reference", "sessionState")
         reference = _texts(message, "reference")
         return Verification(
@@ -182,9 +182,9 @@ class _CallbackInspector:
         return self._token.verify(delivery.body, token)
 
 
-def _parse_for_order(order_id: str, body: bytes) -> JsonObject:
+def _parse_for_order(order_id: str, delivery: Delivery) -> JsonObject:
     """Parse the body, and check that it names no other order than the path."""
-    message = strict_json.parse_object(body)
+    message = strict_json.parse_object(delivery.body, delivery.json_limits)
     stated = message.get("orderId")
     if stated is not None and stated != order_id:
         raise Refusal(Reason.FIELD_INVALID, "orderId is not the one of the path")

@@ -100,7 +100,7 @@ class _VippsInspector:
         secret = None
         if self._hmac is not None:
             secret = self._verify_signature(self._hmac, delivery, on_signed)
-        message = strict_json.parse_object(delivery.body)
+        message = strict_json.parse_object(delivery.body, delivery.json_limits)
         merchant, psp_reference, name, reference = _texts(message)
         # The reference would merge two partial captures of one payment; pspReference is the
         # event's own. No published id tells the events of agreements, charges and log-ins apart.
