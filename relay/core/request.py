@@ -172,8 +172,16 @@ class Delivery:
     json_limits: JsonLimits = field(default=DEFAULT_LIMITS, repr=False, compare=False)
     body_sha256: bytes = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        self.body_sha256 = sha256(self.body).digest()  # type: ignore[misc] # frozen from here on
+    # By hand: a call less than a generated one and `__post_init__`, for each request.
+    def __init__(
+        self, endpoint: str, head: RequestHead, client: ClientAddress, remainder: str, body: bytes
+    ) -> None:
+        self.endpoint = endpoint  # type: ignore[misc] # frozen from here on
+        self.head = head  # type: ignore[misc]
+        self.client = client  # type: ignore[misc]
+        self.remainder = remainder  # type: ignore[misc]
+        self.body = body  # type: ignore[misc]
+        self.body_sha256 = sha256(body).digest()  # type: ignore[misc]
 
 
 class OnConflict(StrEnum):

@@ -410,7 +410,7 @@ class FastLane:
         """Have the event stored or forwarded; the request is ended with its answer."""
         self.under_way.add(request)
         admission, ingest = request.admission, request.ingest
-        seconds = ingest.store_time(admission, event)
+        seconds = admission.store_time
         if seconds is None:
             request.connection.enter_lane(request, NEVER)
             ingest.forward(admission, event, request.end)

@@ -79,8 +79,9 @@ class Admission(DeliveryRecord):
     `AnswerContext` of its answer.
 
     remainder: as in `Route`. address: its client. share: what that has in flight, this request
-    counted. cancel: ends storing or forwarding. ack: its answer, once there is one. closed: it is
-    finished.
+    counted. store_time: seconds that are left for storing what was accepted, until its sender has
+    to be answered; None where it is forwarded. cancel: ends storing or forwarding. ack: its answer,
+    once there is one. closed: it is finished.
     """
 
     standing = Standing.ADMITTED
@@ -89,6 +90,7 @@ class Admission(DeliveryRecord):
     address: ClientAddress | None = None
     share: ClientShare | None = None
     body = b""
+    store_time: float | None = None
     cancel: Cancel | None = None
     ack: Ack | None = None
     closed = False

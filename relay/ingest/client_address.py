@@ -253,16 +253,6 @@ class Clients:
             self._remember(head.peer_text, peer, forwarded, client)
         return client
 
-    def enter(self, share: ClientShare) -> None:
-        """Count one more request of this client, until its share is decremented.
-
-        Raises:
-            Refusal: TOO_MANY_CONNECTIONS, when this client exceeds the limit; it is counted.
-        """
-        share.in_flight += 1
-        if share.in_flight > self.limit:
-            raise Refusal(Reason.TOO_MANY_CONNECTIONS, "requests of one client in hand")
-
     def _remember(self, text: str, peer: _Peer, forwarded: str, client: Client) -> None:
         if not text or len(forwarded) > _MAX_REMEMBERED:
             return

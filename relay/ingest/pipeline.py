@@ -55,6 +55,13 @@ Forward = Callable[[VerifiedDelivery, Callable[[ProxyResponse], None]], Cancel]
 #: Called once an admission has its answer; or with what went wrong in answering it.
 OnAnswered = Callable[[Exception | None], None]
 
+
+def _raise(error: Exception | None) -> None:
+    """End a request that is awaited."""
+    if error is not None:
+        raise error
+
+
 #: Called with a refused delivery from an allowed address. Neither raises nor blocks.
 OnRefused = Callable[[Endpoint, Delivery, Refusal], None]
 
@@ -121,8 +128,11 @@ class Ingest:
             admission.address = address = client.address
             admission.client, admission.client_via = address.text, address.via
             admission.share = share = client.share
-            self._clients.enter(share)
-            if not check_address(admission, endpoint, address):
+            share.in_flight += 1
+            if share.in_flight > self._clients.limit:
+                too_many = Refusal(Reason.TOO_MANY_CONNECTIONS, "requests of one client in hand")
+                self.refuse(admission, too_many)
+            elif not check_address(admission, endpoint, address):
                 admission.standing = Standing.KNOCK_FIRST
         except Exception as fault:  # noqa: BLE001 - whatever it is, the provider must come again
             self._fail(admission, fault)
@@ -179,6 +189,13 @@ class Ingest:
         admission.verified_at = self._clock.monotonic()
         verification = event.verification
         admission.secret, admission.event_key = verification.secret, verification.key
+        # A test message from a dashboard goes no further in either mode.
+        if verification.test or not route.proxied:
+            limit, deadline = self._answer_within, endpoint.answer_deadline
+            if deadline is not None:
+                limit = min(limit, deadline.total_seconds())
+            left = limit - (read_at - admission.started)
+            admission.store_time = max(_MIN_STORE_TIMEOUT, left)
         return event
 
     async def complete(self, admission: Admission, event: VerifiedDelivery) -> None:
@@ -186,7 +203,7 @@ class Ingest:
 
         Stored means durable. A spool or an upstream that does not answer becomes an answer, too.
         """
-        seconds = self.store_time(admission, event)
+        seconds = admission.store_time
         try:
             if seconds is None:
                 await self._proxy(admission, event)
@@ -195,27 +212,10 @@ class Ingest:
         except Exception as fault:  # noqa: BLE001 - as in `admit`
             self._fail(admission, fault)
 
-    def store_time(self, admission: Admission, event: VerifiedDelivery) -> float | None:
-        """Return the seconds that are left for storing; None where the event is forwarded.
-
-        They end when this endpoint's sender has to be answered. A DNS refresh and reading the body
-        have taken their part. The least is `_MIN_STORE_TIMEOUT`, even when they took all of it.
-        """
-        route = admission.route
-        assert route is not None  # noqa: S101 - it was admitted
-        # A test message from a dashboard goes no further in either mode.
-        if route.proxied and not event.verification.test:
-            return None
-        limit, deadline = self._answer_within, route.endpoint.answer_deadline
-        if deadline is not None:
-            limit = min(limit, deadline.total_seconds())
-        left = limit - (admission.read_at - admission.started)
-        return max(_MIN_STORE_TIMEOUT, left)
-
     def store(self, admission: Admission, event: VerifiedDelivery, done: OnAnswered) -> None:
         """Store what was accepted, as `complete` does, without a task and without a time-out.
 
-        The caller keeps the time that `store_time` says, and calls `give_up` then.
+        The caller keeps the admission's `store_time`, and calls `give_up` then.
         """
         try:
             stored = partial(self._stored, admission, event, done)
@@ -333,7 +333,7 @@ class Ingest:
             TimeoutError: not within so many seconds.
         """
         stored = await self._spool.put(event, seconds)
-        self._answer_stored(admission, event, stored)
+        self._stored(admission, event, _raise, stored)
 
     def _stored(
         self,
@@ -342,7 +342,7 @@ class Ingest:
         done: OnAnswered,
         stored: PutResult | SpoolUnavailable,
     ) -> None:
-        """Take what came of `put_nowait`."""
+        """Answer what came of storing."""
         admission.cancel = None
         if admission.closed:
             # It was late, and its sender has been told so.
@@ -351,7 +351,22 @@ class Ingest:
             self._end(admission, stored, done)
             return
         try:
-            self._answer_stored(admission, event, stored)
+            assert admission.route is not None  # noqa: S101 - it was admitted
+            admission.id = stored.id
+            if type(stored) is Stored:
+                result = _ACCEPTED
+                conflicts = stored.conflicts_with is not None
+            else:
+                conflicts = type(stored) is Conflict
+                result = _CONFLICT if conflicts else _DUPLICATE
+                if type(stored) is Duplicate and stored.revived:
+                    admission.revived = True
+                    self._telemetry.revived(event.delivery.endpoint)
+            if conflicts:
+                self._telemetry.conflicted(event.delivery.endpoint)
+            admission.verdict, admission.reason = result.verdict, result.reason
+            admission.duration = self._clock.monotonic() - admission.started
+            admission.ack = admission.route.endpoint.inspector.answer(result, admission)
         except Exception as fault:  # noqa: BLE001 - as in `admit`
             self._end(admission, fault, done)
         else:
@@ -366,33 +381,13 @@ class Ingest:
         else:
             done(None)
 
-    def _answer_stored(
-        self, admission: Admission, event: VerifiedDelivery, stored: PutResult
-    ) -> None:
-        assert admission.route is not None  # noqa: S101 - it was admitted
-        admission.id = stored.id
-        if type(stored) is Stored:
-            result = _ACCEPTED
-            conflicts = stored.conflicts_with is not None
-        else:
-            conflicts = type(stored) is Conflict
-            result = _CONFLICT if conflicts else _DUPLICATE
-            if type(stored) is Duplicate and stored.revived:
-                admission.revived = True
-                self._telemetry.revived(event.delivery.endpoint)
-        if conflicts:
-            self._telemetry.conflicted(event.delivery.endpoint)
-        admission.verdict, admission.reason = result.verdict, result.reason
-        admission.duration = self._clock.monotonic() - admission.started
-        admission.ack = admission.route.endpoint.inspector.answer(result, admission)
-
     async def _proxy(self, admission: Admission, event: VerifiedDelivery) -> None:
         """Forward a delivery; answer with the provider's form of the upstream's answer.
 
         Where the upstream gave none that may be passed back, the sender has to come again.
         """
         answer = await called_back(partial(self._forward, event))
-        self._answer_forwarded(admission, event, answer)
+        self._forwarded(admission, event, _raise, answer)
 
     def _forwarded(
         self,
@@ -401,29 +396,23 @@ class Ingest:
         done: OnAnswered,
         answer: ProxyResponse,
     ) -> None:
-        """Take what came of forwarding."""
+        """Answer what came of forwarding."""
         admission.cancel = None
         try:
-            self._answer_forwarded(admission, event, answer)
+            assert admission.route is not None  # noqa: S101 - it was admitted
+            admission.id = event.event_id
+            if answer.ack is not None:
+                admission.duration = self._clock.monotonic() - admission.started
+                inspector = admission.route.endpoint.inspector
+                admission.ack = inspector.proxied_answer(answer.ack, admission)
+                admission.verdict = Verdict.PASSED
+            else:
+                admission.detail = f"{event.upstream} answered {answer.outcome.status}"
+                if isinstance(answer.outcome, Unreachable):
+                    admission.detail = f"{event.upstream} is unreachable: {answer.outcome.cause}"
+                late = answer.outcome == Unreachable("timeout")
+                self._answer(admission, IngestResult(Verdict.UNAVAILABLE, late=late))
         except Exception as fault:  # noqa: BLE001 - as in `admit`
             self._end(admission, fault, done)
         else:
             done(None)
-
-    def _answer_forwarded(
-        self, admission: Admission, event: VerifiedDelivery, answer: ProxyResponse
-    ) -> None:
-        assert admission.route is not None  # noqa: S101 - it was admitted
-        admission.id = event.event_id
-        if answer.ack is not None:
-            admission.duration = self._clock.monotonic() - admission.started
-            inspector = admission.route.endpoint.inspector
-            admission.ack = inspector.proxied_answer(answer.ack, admission)
-            admission.verdict = Verdict.PASSED
-            return
-        if isinstance(answer.outcome, Unreachable):
-            admission.detail = f"{event.upstream} is unreachable: {answer.outcome.cause}"
-        else:
-            admission.detail = f"{event.upstream} answered {answer.outcome.status}"
-        late = answer.outcome == Unreachable("timeout")
-        self._answer(admission, IngestResult(Verdict.UNAVAILABLE, late=late))

@@ -14,6 +14,7 @@ from typing import Final
 
 from relay.core.errors import Reason
 from relay.core.request import Ack, IngestResult, Verdict
+from relay.providers import AnswerContext
 
 #: Refusals of the transport: the same status for every provider.
 TRANSPORT_STATUSES: Final[Mapping[Reason, int]] = MappingProxyType(
@@ -77,6 +78,24 @@ def plain_answer(result: IngestResult, methods: Sequence[str] = ()) -> Ack:
     if result.reason is Reason.METHOD_NOT_ALLOWED and methods:
         return _method_not_allowed(tuple(methods))
     return _BY_REASON[result.reason]
+
+
+class PlainAnswers:
+    """The answers of an inspector whose provider reads the status alone.
+
+    methods: those that the endpoint accepts.
+    """
+
+    methods: Sequence[str] = ()
+
+    def answer(self, result: IngestResult, context: AnswerContext) -> Ack:  # noqa: ARG002 - the result says it all
+        # Not by `plain_answer`, which is a call more for each delivery.
+        if result.verdict is not Verdict.REFUSED:
+            return _BY_VERDICT[result.verdict]
+        return plain_answer(result, self.methods)
+
+    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
+        return answered
 
 
 @lru_cache(maxsize=64)

@@ -235,29 +235,6 @@ def clients(limit: int = 2) -> Clients:
     return Clients(ClientLocator(TRUSTED, XFF), limit)
 
 
-def test_one_client_has_no_more_in_flight_than_its_share() -> None:
-    found = clients()
-    one, other = found.find(head(LISTED)).share, found.find(head(STRANGER)).share
-    found.enter(one)
-    found.enter(one)
-    with pytest.raises(Refusal) as caught:
-        found.enter(one)
-    assert caught.value.reason is Reason.TOO_MANY_CONNECTIONS
-    found.enter(other)
-
-
-def test_a_finished_request_is_in_flight_no_more() -> None:
-    found = clients()
-    share = found.find(head(LISTED)).share
-    for _ in range(5):
-        found.enter(share)
-        share.in_flight -= 1
-    found.limit = 1
-    found.enter(share)
-    with pytest.raises(Refusal):
-        found.enter(share)
-
-
 def test_requests_of_one_client_share_their_count_whoever_forwards_them() -> None:
     found = clients()
     directly = found.find(head(LISTED)).share

@@ -659,6 +659,19 @@ async def test_a_client_with_enough_in_hand_is_asked_to_come_again(bench: Bench)
     assert line["client"] == STRANGER
 
 
+async def test_one_client_has_no_more_in_flight_than_its_share(bench: Bench) -> None:
+    bench.per_client = 2
+    ingest = bench.ingest(bench.endpoint())
+    for _ in range(5):
+        # What is finished is in flight no more.
+        ingest.finish(ingest.admit(head()))
+    in_flight = [ingest.admit(head()) for _ in range(3)]
+    assert [each.ack is None for each in in_flight] == [True, True, False]
+    assert ingest.admit(head(STRANGER)).reason is Reason.SOURCE_NOT_ALLOWED
+    ingest.finish(in_flight.pop())
+    assert ingest.admit(head()).reason is Reason.TOO_MANY_CONNECTIONS
+
+
 async def test_ingest_is_idle_when_every_request_is_finished(bench: Bench) -> None:
     ingest = bench.ingest(bench.endpoint())
     await ingest.idle()

@@ -29,11 +29,11 @@ VERIFICATION = {
 }
 #: Likewise of the answer to what was accepted.
 ANSWER = {
-    "midtrans": (2, 0),
-    "midtrans-snap": (3, 2),
-    "vipps": (2, 0),
+    "midtrans": (1, 0),
+    "midtrans-snap": (2, 2),
+    "vipps": (1, 0),
     "vipps-callback": (2, 1),
-    "described": (2, 0),
+    "described": (1, 0),
 }
 
 

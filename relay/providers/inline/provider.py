@@ -8,18 +8,17 @@ from typing import Final
 
 from relay.core import ids
 from relay.core.errors import Refusal
-from relay.core.request import Ack, Delivery, IngestResult, Verification
+from relay.core.request import Delivery, Verification
 from relay.core.strict_json import JsonValue
 from relay.core.urls import SignedUrl, signed_url
 from relay.providers import (
-    AnswerContext,
     EndpointOptions,
     Inspector,
     ProviderInfo,
     Sample,
     SampleOrder,
 )
-from relay.providers.answers import plain_answer
+from relay.providers.answers import PlainAnswers
 from relay.providers.inline import Description, HeaderField, JsonField, SignatureRule
 from relay.providers.inline.ambiguity import needs_url
 from relay.providers.inline.sample import sample
@@ -155,11 +154,11 @@ def _time_is_covered(rule: SignatureRule, template: Template) -> bool:
 # ---- the provider ---------------------------------------------------------------------------
 
 
-class _InlineInspector:
+class _InlineInspector(PlainAnswers):
     def __init__(
         self, description: Description, signature: SignatureCheck | None, public: SignedUrl | None
     ) -> None:
-        self._methods = description.methods
+        self.methods = description.methods
         self._key = description.event_key
         self._single = None if description.single is None else Pointer(description.single)
         self._reads_json = reads_json(description)
@@ -182,12 +181,6 @@ class _InlineInspector:
         return Verification(
             key, said, signed=found.signed, ambiguous=found.ambiguous, secret=found.secret
         )
-
-    def answer(self, result: IngestResult, context: AnswerContext) -> Ack:  # noqa: ARG002 - the result says it all
-        return plain_answer(result, self._methods)
-
-    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
-        return answered
 
     def _said(self, message: Message) -> JsonValue | bytes:
         # Some senders post forms or plain text: JSON is required only where fields are read.

@@ -18,12 +18,11 @@ from uuid import uuid4
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.patterns import MAX_TEXT, LinearPattern
-from relay.core.request import Ack, Delivery, Headers, IngestResult, Verification
+from relay.core.request import Delivery, Headers, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import JsonObject, JsonValue
 from relay.providers import (
     AddressList,
-    AnswerContext,
     EndpointOptions,
     Environment,
     Inspector,
@@ -32,7 +31,7 @@ from relay.providers import (
     Sample,
     SampleOrder,
 )
-from relay.providers.answers import plain_answer
+from relay.providers.answers import PlainAnswers
 from relay.signatures import (
     OnSigned,
     SignedText,
@@ -171,8 +170,9 @@ _REFUND_IDS = (
 _REFUND_FIELDS: Final = frozenset(("refund_amount", "refunds", *_REFUND_IDS))
 
 
-class _MidtransInspector:
+class _MidtransInspector(PlainAnswers):
     signs_query = False
+    methods = INFO.methods
 
     def __init__(self, secrets: tuple[Secret, ...], order_ids: LinearPattern | None) -> None:
         self._digest = Digest("sha512", secrets) if secrets else None
@@ -210,12 +210,6 @@ class _MidtransInspector:
             status == "pending",
             order_id.startswith(_TEST_PREFIX),
         )
-
-    def answer(self, result: IngestResult, context: AnswerContext) -> Ack:  # noqa: ARG002 - the result says it all
-        return plain_answer(result, INFO.methods)
-
-    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
-        return answered
 
     def _verify_account(self, message: JsonObject, on_signed: OnSigned) -> Verification:
         secret, fields = self._verify_signature(message, _ACCOUNT, on_signed)

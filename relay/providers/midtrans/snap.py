@@ -18,11 +18,10 @@ from typing import Final, NoReturn
 
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Ack, Delivery, Headers, IngestResult, OnConflict, Verification
+from relay.core.request import Delivery, Headers, OnConflict, Verification
 from relay.core.strict_json import JsonObject, minify
 from relay.providers import (
     AddressList,
-    AnswerContext,
     EndpointOptions,
     Environment,
     Inspector,
@@ -130,6 +129,8 @@ _INITIAL_STATUSES = frozenset({"01", "02", "03"})  # initiated, paying, pending
 
 class _SnapInspector:
     signs_query = True
+    answer = staticmethod(snap_messages.answer)
+    proxied_answer = staticmethod(snap_messages.proxied_answer)
 
     def __init__(
         self, rsa: Rsa | None, prefix: str | None, window: Window, partner_id: str | None
@@ -163,12 +164,6 @@ class _SnapInspector:
             # One id on one day means one message: Midtrans is told when it does not.
             on_conflict=OnConflict.REFUSE,
         )
-
-    def answer(self, result: IngestResult, context: AnswerContext) -> Ack:
-        return snap_messages.answer(result, context)
-
-    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:
-        return snap_messages.proxied_answer(answered, context)
 
     @staticmethod
     def _check_partner(partner_id: str, headers: Headers) -> None:

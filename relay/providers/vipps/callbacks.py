@@ -39,7 +39,7 @@ from relay.providers import (
     Sample,
     SampleOrder,
 )
-from relay.providers.answers import plain_answer
+from relay.providers.answers import PlainAnswers, plain_answer
 from relay.providers.vipps import ENVIRONMENTS
 from relay.signatures import (
     OnSigned,
@@ -90,7 +90,7 @@ INFO: Final = ProviderInfo(
 )
 
 
-class _CallbackInspector:
+class _CallbackInspector(PlainAnswers):
     signs_query = False
 
     def __init__(self, options: EndpointOptions) -> None:
@@ -113,9 +113,6 @@ class _CallbackInspector:
     def answer(self, result: IngestResult, context: AnswerContext) -> Ack:
         consent = context.remainder.startswith(_CONSENTS)
         return plain_answer(result, ("DELETE" if consent else "POST",))
-
-    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
-        return answered
 
     def _verify_transaction(self, delivery: Delivery, order_id: str) -> Verification:
         secret = self._verify_token(delivery)

@@ -24,12 +24,11 @@ from uuid import uuid4
 
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Ack, Delivery, Headers, IngestResult, Verification
+from relay.core.request import Delivery, Headers, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import JsonObject
 from relay.core.urls import SignedUrl, signed_url
 from relay.providers import (
-    AnswerContext,
     EndpointOptions,
     Inspector,
     Provider,
@@ -39,7 +38,7 @@ from relay.providers import (
     Window,
     received_url,
 )
-from relay.providers.answers import plain_answer
+from relay.providers.answers import PlainAnswers
 from relay.providers.vipps import ENVIRONMENTS
 from relay.signatures import (
     OnSigned,
@@ -88,8 +87,9 @@ INFO: Final = ProviderInfo(
 )
 
 
-class _VippsInspector:
+class _VippsInspector(PlainAnswers):
     signs_query = True
+    methods = INFO.methods
 
     def __init__(self, secrets: tuple[Secret, ...], url: SignedUrl | None, window: Window) -> None:
         self._hmac = Hmac("sha256", secrets, "base64") if secrets else None
@@ -116,12 +116,6 @@ class _VippsInspector:
             subject=ids.spell(merchant, reference) if reference else None,
             is_initial=name == "CREATED",
         )
-
-    def answer(self, result: IngestResult, context: AnswerContext) -> Ack:  # noqa: ARG002 - the result says it all
-        return plain_answer(result, INFO.methods)
-
-    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:  # noqa: ARG002 - it passes as it is
-        return answered
 
     def _verify_signature(self, verifier: Hmac, delivery: Delivery, on_signed: OnSigned) -> int:
         head = delivery.head
