@@ -15,6 +15,7 @@ from relay.admin.serializers import (
     refusal_detail,
     refusals_json,
     release_json,
+    requeue_problem,
 )
 from relay.core.errors import Obstacle, Problem
 from relay.ingest.refusals import RefusalReleaser
@@ -74,11 +75,10 @@ class Api:
         event_id = request.match_info["id"]
         if await self._spool.get(event_id) is None:
             raise web.HTTPNotFound
-        requeued = await self._spool.requeue(Query(ids=(event_id,)))
-        if not requeued:
-            message = "only dead, held and delivered events with their body can be requeued"
-            return json_answer({"error": message}, 409)
-        return json_answer({"requeued": list(requeued)})
+        done = await self._spool.requeue(Query(ids=(event_id,)), self._health.upstreams())
+        if not done.ids:
+            return json_answer({"error": requeue_problem(event_id, done)}, 409)
+        return json_answer({"requeued": list(done.ids)})
 
     # ---- refusals ---------------------------------------------------------------------------
 

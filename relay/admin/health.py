@@ -3,7 +3,7 @@
 It is computed for each request from the running parts, and stored nowhere.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 from relay.admin.serializers import entry_json
@@ -29,13 +29,16 @@ class Health:
         connections: Callable[[], int],
         certificates: Mapping[str, datetime],
         live: Callable[[], bool],
+        upstreams: Callable[[], Collection[str]],
     ) -> None:
         """Take the parts.
 
         statuses: of the DNS sources. breakers: whether each is open, by upstream.
         connections: the number of open ones. certificates: end of validity, by listener.
         live: whether the public listeners accept, where this process has any.
+        upstreams: those that are configured.
         """
+        self.upstreams = upstreams
         self._clock = clock
         self._spool = spool
         self._endpoints = endpoints
@@ -87,6 +90,7 @@ class Health:
             spool_oldest_pending_seconds={
                 name: max(0.0, (now - at).total_seconds()) for name, at in oldest.items()
             },
+            upstream_missing=frozenset(oldest) - frozenset(self.upstreams()),
             spool_bytes=None if stats is None else stats.size,
             spool_free_bytes=None if stats is None else stats.free,
             breaker_open=self._breakers(),

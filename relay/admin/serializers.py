@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.errors import Reason
 from relay.core.event import Event, Status
 from relay.core.secret import Mask, Secret
-from relay.spool import Page, Query, Record
+from relay.spool import Page, Query, Record, Requeued
 from relay.spool.refusals import (
     RELEASABLE,
     AlreadyReleased,
@@ -114,6 +114,17 @@ def exported_event(record: Record, event: Event | None) -> dict[str, object]:
     return _detail(record, content)
 
 
+def requeue_problem(event_id: str, done: Requeued) -> str:
+    """Return why an event was not requeued, or not for all of its upstreams."""
+    missing = [upstream for left, upstream in done.unserved if left == event_id]
+    if event_id in done.damaged:
+        return "it is damaged; the provider's next copy replaces it"
+    if missing:
+        names = ", ".join(f'"{name}"' for name in missing)
+        return f"no upstream {names} is configured, and it would wait for ever; name it again"
+    return "only dead, held and delivered events with their body can be requeued"
+
+
 def parse_event_query(given: Mapping[str, str]) -> Query:
     """Return the query that these filters mean.
 
@@ -150,6 +161,8 @@ def _detail(record: Record, content: dict[str, object] | None) -> dict[str, obje
         "due_at": _optional_time(record.due_at),
         "settled_at": _optional_time(record.settled_at),
         "last_outcome": record.last_outcome,
+        "reason": record.reason,
+        "damaged": record.damaged,
         "conflicts_with": record.conflicts_with,
         "out_of_order": record.out_of_order,
         "reconciled": record.reconciled,

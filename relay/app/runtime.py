@@ -209,6 +209,7 @@ class App:
             connections=lambda: len(connections),
             certificates=certificate_reloader.ends,
             live=lambda: edge.accepting or not self._role.receives,
+            upstreams=lambda: configs.active.settings.upstreams.keys(),  # noqa: PLW0108 - it changes
         )
         admin = Admin(
             health=health,

@@ -1,12 +1,13 @@
 """The configured spool: open, create and migrate it. The one place that knows every backend."""
 
+from datetime import datetime
 from pathlib import Path
 
 from relay.config import PostgresSpool, Settings, SqliteSpool
 from relay.core.clock import Clock, SystemClock
 from relay.core.errors import SpoolUnavailable
 from relay.spool import Spool
-from relay.spool.sqlite import migrate
+from relay.spool.sqlite import migrate, oldest_pending
 from relay.spool.sqlite import open_spool as open_sqlite
 from relay.spool.sqlite.database import Migrated
 
@@ -30,6 +31,18 @@ async def existing_spool(settings: Settings) -> Spool:
     if not path.exists():
         raise SpoolUnavailable(f"there is no spool at {path}; `relay run` makes it")
     return await open_spool(settings)
+
+
+def unserved_upstreams(settings: Settings) -> dict[str, datetime]:
+    """Return the upstreams that events wait for and that are not configured, and since when.
+
+    Nothing is written, nor migrated.
+
+    Raises:
+        SpoolUnavailable: there is no spool, or it cannot be read.
+    """
+    waiting = oldest_pending(_path(settings))
+    return {name: since for name, since in waiting.items() if name not in settings.upstreams}
 
 
 def migrate_spool(settings: Settings) -> Migrated:

@@ -10,9 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from relay.admin.serializers import rfc3339
 from relay.allowlist import Answer, Family, LookupResult, Mode
 from relay.allowlist.dns_source import admissible
 from relay.app.builder import resolver
+from relay.app.spools import unserved_upstreams
 from relay.cli.common import (
     CONFIG,
     DEFAULT_CONFIG,
@@ -30,7 +32,7 @@ from relay.config.lint import Finding, lint
 from relay.config.loader import text
 from relay.config.settings import Listener
 from relay.core.clock import SystemClock
-from relay.core.errors import ConfigError
+from relay.core.errors import ConfigError, SpoolUnavailable
 from relay.providers import ProviderInfo
 
 _OTHERS = {
@@ -70,7 +72,10 @@ def check(
             print_json({"valid": False, "problems": list(error.problems)})
         raise typer.Exit(2) from None
     info = info_in_use(settings)
-    findings = lint(settings, info, certificates_in_use(settings), SystemClock().now().date())
+    findings = (
+        *lint(settings, info, certificates_in_use(settings), SystemClock().now().date()),
+        *unserved(settings),
+    )
     hosts = asyncio.run(look_up_hosts(settings)) if resolve else []
     if form is Format.JSON:
         print_json(as_json(settings, info, findings) | {"hosts": hosts})
@@ -101,6 +106,28 @@ def certificates_in_use(settings: Settings) -> dict[Path, Certificate]:
     """Return the certificates of the public listeners, by file."""
     paths = {each.tls.certificate for each in settings.listen if each.tls is not None}
     return {path: checks.read_certificate(path) for path in sorted(paths)}
+
+
+def unserved(settings: Settings) -> list[Finding]:
+    """Return a finding for each upstream that events wait for and that is not configured."""
+    try:
+        waiting = unserved_upstreams(settings)
+    except SpoolUnavailable:
+        # There is none yet, or it is not for this user to read: it is no mistake in the file.
+        return []
+    at = settings.source.position(("upstreams",))
+    return [
+        Finding(
+            settings.source.file,
+            at.line,
+            at.column,
+            "upstreams",
+            "upstream_missing",
+            f'events wait for "{name}" since {rfc3339(since)}, and it is not configured: name it'
+            " again",
+        )
+        for name, since in sorted(waiting.items())
+    ]
 
 
 async def look_up_hosts(settings: Settings) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """`relay events`: list, show, export and requeue events of the spool, beside a running relay."""
 
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from relay.admin.serializers import (
     events_json,
     exported_event,
     parse_event_query,
+    requeue_problem,
 )
 from relay.cli.common import (
     AFTER,
@@ -38,7 +40,7 @@ from relay.cli.output import (
     print_page,
     print_table,
 )
-from relay.spool import Page, Query, Spool
+from relay.spool import Page, Query, Requeued, Spool
 
 app = typer.Typer(no_args_is_help=True, help="History of events, and putting them back.")
 
@@ -181,28 +183,37 @@ def requeue(
     elif not yes:
         raise typer.BadParameter("a filter may match many events; add --yes")
     settings = load_settings(config)
-    done = with_spool(settings, lambda spool: _requeue(spool, asked, every=limit is None))
-    if not done:
+    done = with_spool(
+        settings, lambda spool: _requeue(spool, asked, settings.upstreams, every=limit is None)
+    )
+    if not done.ids:
         warn_unknown_endpoint(endpoint, settings)
     if form is Format.JSON:
-        print_json({"requeued": list(done)})
+        print_json({"requeued": list(done.ids)})
     else:
-        print_table(("requeued",), [(event_id,) for event_id in done])
-    if not ids and not done:
+        print_table(("requeued",), [(event_id,) for event_id in done.ids])
+    left = {*done.damaged, *(event_id for event_id, _ in done.unserved)}
+    left |= set(ids or ()) - set(done.ids)
+    if not ids and not done.ids and not left:
         complain("nothing requeued: no dead, held or delivered event with a body matches")
-    left = set(ids or ()) - set(done)
     for event_id in sorted(left):
-        complain(f"{event_id}: not requeued; only dead, held and delivered events with a body can")
-    sys.exit(1 if left or not done else 0)
+        complain(f"{event_id}: not requeued: {requeue_problem(event_id, done)}")
+    sys.exit(1 if left or not done.ids else 0)
 
 
-async def _requeue(spool: Spool, asked: Query, *, every: bool) -> list[str]:
-    """Requeue a page, or page after page until no new event matches; return the ids."""
-    done: dict[str, None] = {}
+async def _requeue(
+    spool: Spool, asked: Query, upstreams: Collection[str], *, every: bool
+) -> Requeued:
+    """Requeue a page, or page after page until no new event matches; return what came of it."""
+    ids: dict[str, None] = {}
+    damaged: dict[str, None] = {}
+    unserved: dict[tuple[str, str], None] = {}
     while True:
-        page = await spool.requeue(asked)
-        new = [event_id for event_id in page if event_id not in done]
-        done |= dict.fromkeys(new)
+        page = await spool.requeue(asked, upstreams)
+        new = [event_id for event_id in page.ids if event_id not in ids]
+        ids |= dict.fromkeys(new)
+        damaged |= dict.fromkeys(page.damaged)
+        unserved |= dict.fromkeys(page.unserved)
         # One that comes again was delivered meanwhile: all others have been requeued.
         if not every or len(new) < asked.limit:
-            return list(done)
+            return Requeued(tuple(ids), tuple(damaged), tuple(unserved))

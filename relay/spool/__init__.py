@@ -6,7 +6,7 @@ the worker of its upstream.
 `tests/contracts/spool.py` is the contract in executable form; every backend passes it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -121,12 +121,27 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Requeued:
+    """What became of the events that `requeue` was asked for; those that it skips are in none.
+
+    ids: due again, the oldest first. damaged: left as they are, since a copy alone replaces them.
+    unserved: id and upstream of what is left since nobody serves that upstream.
+    """
+
+    ids: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+    unserved: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """The history of one event, without its body.
 
     settled_at: when it became delivered, dead or held, or was passed on; None before.
     last_outcome: `delivered 200`, `rejected 503`, `unreachable refused`, `unconfirmed not found`,
         or `corrupt`; None before any attempt.
+    damaged: it is not what was stored any more.
+    reason: why it is dead or held, where the outcome does not tell.
     """
 
     id: str
@@ -145,6 +160,8 @@ class Record:
     out_of_order: bool
     client: str
     reconciled: bool = False
+    damaged: bool = False
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,11 +363,14 @@ class Spool(Protocol):
             LeaseLost: the lease is not held any more.
         """
 
-    async def requeue(self, query: Query) -> tuple[str, ...]:
-        """Make these events due again, with a fresh retry schedule; return their ids.
+    async def requeue(self, query: Query, upstreams: Collection[str] | None = None) -> Requeued:
+        """Make these events due again, with a fresh retry schedule.
 
         Dead, delivered and held events are requeued, the oldest first, up to the query's limit;
         all others, and events whose body has been pruned, are skipped.
+
+        upstreams: those that are configured: what is for another one would wait for ever. None:
+            any.
 
         Raises:
             ValueError: the query has neither ids nor a filter.

@@ -286,6 +286,7 @@ class Snapshot:
 
     spool_events: Mapping[tuple[str, str], int] = field(default_factory=dict)
     spool_oldest_pending_seconds: Mapping[str, float] = field(default_factory=dict)
+    upstream_missing: frozenset[str] = frozenset()
     spool_bytes: int | None = None
     spool_free_bytes: int | None = None
     breaker_open: Mapping[str, bool] = field(default_factory=dict)
@@ -318,6 +319,12 @@ class Gauges(Collector):
             "Age of the oldest event that waits for delivery",
             ("upstream",),
             {(name,): age for name, age in now.spool_oldest_pending_seconds.items()},
+        )
+        yield _gauge(
+            "upstream_missing",
+            "1 for an upstream that is not configured and has events that wait for it",
+            ("upstream",),
+            {(name,): 1.0 for name in sorted(now.upstream_missing)},
         )
         if now.spool_bytes is not None:
             yield _gauge("spool_bytes", "Size of the spool", (), {(): float(now.spool_bytes)})

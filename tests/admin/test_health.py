@@ -1,5 +1,6 @@
 """Readiness, gauges and the allowlist are what the parts say at the moment."""
 
+import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +17,8 @@ from relay.ingest.admission import Endpoint
 from relay.providers import EndpointOptions, Provider
 from relay.providers.builtin import provider_named
 from relay.spool.sqlite import SqliteSpool, open_spool
+from relay.telemetry import Telemetry
+from relay.telemetry.log import Log, LogWriter
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
 
@@ -83,6 +86,7 @@ def state(spool: SqliteSpool, clock: ManualClock, *endpoints: Endpoint) -> Healt
         connections=lambda: 0,
         certificates={},
         live=lambda: True,
+        upstreams=lambda: ("billing",),
     )
 
 
@@ -146,3 +150,16 @@ async def test_the_allowlist_is_shown_with_origins(spool: SqliteSpool, clock: Ma
             {"network": "104.45.17.199/32", "origin": "test", "host": None, "last_seen": None}
         ],
     }
+
+
+async def test_an_upstream_that_is_gone_is_told_while_events_wait_for_it(
+    spool: SqliteSpool, clock: ManualClock
+) -> None:
+    await spool.put(verified(key="1", upstream="billing"))
+    assert (await state(spool, clock).snapshot()).upstream_missing == frozenset()
+    await spool.put(verified(key="2", upstream="ledger"))
+    assert (await state(spool, clock).snapshot()).upstream_missing == {"ledger"}
+    writer = LogWriter(io.BytesIO())
+    shown = Telemetry(Log(writer, clock)).expose(await state(spool, clock).snapshot())
+    writer.close()
+    assert b'relay_upstream_missing{upstream="ledger"} 1.0' in shown

@@ -72,6 +72,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             connections=lambda: 0,
             certificates={},
             live=lambda: running[0].live,
+            upstreams=lambda: ("billing",),
         ),
         spool=spool,
         releaser=RefusalReleaser(
@@ -141,6 +142,18 @@ async def test_an_event_is_listed_shown_and_requeued(bench: Bench) -> None:
     assert await bench.post(path, headers=BEARER) == (200, f'{{"requeued":["{event.event_id}"]}}')
     assert (await bench.post(path, headers=BEARER))[0] == 409
     assert (await bench.post("/api/v1/events/evt_none/requeue", headers=BEARER))[0] == 404
+
+
+async def test_what_cannot_be_requeued_says_why(bench: Bench) -> None:
+    event = verified(upstream="ledger")
+    await bench.spool.put(event)
+    path = f"/api/v1/events/{event.event_id}/requeue"
+    status, text = await bench.post(path, headers=BEARER)
+    assert (status, "only dead, held and delivered" in text) == (409, True)
+    claimed = await bench.spool.claim("ledger", 1, _MINUTE, ordered=False)
+    await bench.spool.settle(claimed.leases[0], Dead(), Unreachable("refused"))
+    status, text = await bench.post(path, headers=BEARER)
+    assert (status, 'no upstream \\"ledger\\" is configured' in text) == (409, True)
 
 
 async def test_a_wrong_filter_is_refused_with_a_hint(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 """`relay check` and `relay schema`."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from typer.testing import CliRunner, Result
 from relay.cli import check
 from relay.config.loader import text
 from relay.providers.builtin import provider_named
+from relay.spool.sqlite import open_spool
 from tests.config.files import GOOD, VIPPS
+from tests.harness.clock import ManualClock
+from tests.harness.deliveries import RECEIVED, verified
 from tests.harness.wire import write_pair
 
 # Where the test's files lie is a finding of its own elsewhere.
@@ -220,3 +224,36 @@ def test_the_schema_is_printed() -> None:
     result = run("schema")
     assert result.stdout == text()
     assert result.exit_code == 0
+
+
+# ---- what the spool holds -------------------------------------------------------------------
+
+
+async def test_events_of_an_upstream_that_is_gone_are_told(file: Path) -> None:
+    path = file.parent / "relay.db"
+    spool = await open_spool(path, ManualClock(RECEIVED))
+    await spool.put(verified(upstream="ledger"))
+    await spool.put(verified(key="2", upstream="billing"))
+    await spool.close()
+    file.write_text(ASKED)
+    before = path.read_bytes()
+    result = await asyncio.to_thread(run, "check", "-c", str(file), "--format", "json")
+    [told] = [
+        each for each in json.loads(result.stdout)["findings"] if each["code"] == "upstream_missing"
+    ]
+    assert told["where"] == "upstreams"
+    assert told["message"] == (
+        'events wait for "ledger" since 2026-01-05T12:00:00.000Z, and it is not configured: name'
+        " it again"
+    )
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no database" * 100])
+def test_without_a_spool_there_is_nothing_to_tell_of_it(file: Path, content: bytes | None) -> None:
+    file.write_text(ASKED)
+    if content is not None:
+        (file.parent / "relay.db").write_bytes(content)
+    result = run("check", "-c", str(file), "--format", "json")
+    assert "upstream_missing" not in result.stdout
+    assert (file.parent / "relay.db").exists() is (content is not None)

@@ -1,9 +1,12 @@
 """History on the command line, on a spool that nobody serves."""
 
 import asyncio
+import sqlite3
 from base64 import b64decode
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -79,6 +82,53 @@ def test_a_visitor_does_not_make_a_spool(relay: Invoke, config: Path) -> None:
     result = relay("events", "list", "-c", config)
     assert "there is no spool at" in str(result.exception)
     assert not (config.parent / "relay.db").exists()
+
+
+def changed(config: Path, statement: str) -> None:
+    with closing(sqlite3.connect(config.parent / "relay.db")) as spool, spool:
+        spool.execute(statement)
+
+
+@pytest.mark.parametrize("by", ["id", "filter"])
+def test_a_damaged_event_is_not_requeued_and_that_is_said(
+    relay: Invoke, config: Path, by: str
+) -> None:
+    deliver(config, 2)
+    changed(config, "UPDATE events SET body = x'00' WHERE seq = 1")
+    ids = [each["id"] for each in listed(relay, config)]
+    words = ids if by == "id" else ["--status", "delivered", "--yes"]
+    result = relay("events", "requeue", "-c", config, *words)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == ["requeued", ids[0]]
+    assert result.stderr == (
+        f"{ids[1]}: not requeued: it is damaged; the provider's next copy replaces it\n"
+    )
+    shown = relay("events", "show", ids[1], "-c", config, "--format", "json").output
+    assert orjson.loads(shown)["content"] is None
+    assert orjson.loads(shown)["damaged"] is True
+
+
+@pytest.mark.parametrize("by", ["id", "filter"])
+def test_an_event_of_an_upstream_that_is_gone_is_not_requeued_and_that_is_said(
+    relay: Invoke, config: Path, by: str
+) -> None:
+    deliver(config, 1)
+    config.write_text(config.read_text().replace("billing", "ledger"))
+    [event] = listed(relay, config)
+    words = [event["id"]] if by == "id" else ["--status", "delivered", "--yes"]
+    result = relay("events", "requeue", "-c", config, *words)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f'{event["id"]}: not requeued: no upstream "billing" is configured, and it would wait for'
+        " ever; name it again\n"
+    )
+    assert [each["status"] for each in listed(relay, config)] == ["delivered"]
+
+
+def listed(relay: Invoke, config: Path) -> list[dict[str, Any]]:
+    page = orjson.loads(relay("events", "list", "-c", config, "--format", "json").output)
+    events: list[dict[str, Any]] = page["events"]
+    return events
 
 
 def test_requeue_by_filter_takes_every_page(relay: Invoke, config: Path) -> None:

@@ -35,6 +35,7 @@ from relay.spool import (
     PutResult,
     Query,
     Record,
+    Requeued,
     Seats,
     Settlement,
     Spool,
@@ -264,7 +265,7 @@ class SpoolContract:
         event_id = await stored(spool, verified(test=True))
         assert (await record(spool, event_id)).status is Status.TEST
         assert await take(spool) == Claimed((), None)
-        assert await spool.requeue(Query(ids=(event_id,))) == ()
+        assert (await spool.requeue(Query(ids=(event_id,)))).ids == ()
         assert await spool.put(verified(test=True)) == Duplicate(event_id)
 
     async def test_a_put_whose_caller_is_gone_can_be_repeated(self, spool: Spool) -> None:
@@ -377,8 +378,8 @@ class SpoolContract:
         await spool.record_proxied([passed(spool, event, Rejected(500))])
         assert not waiting.done()
         assert await take(spool) == Claimed((), None)
-        assert await spool.requeue(Query(ids=(event.event_id,))) == ()
-        assert await spool.requeue(Query(status=Status.PASSED)) == ()
+        assert (await spool.requeue(Query(ids=(event.event_id,)))).ids == ()
+        assert (await spool.requeue(Query(status=Status.PASSED))).ids == ()
         assert (await spool.stats()).oldest_pending == {}
         await stored(spool, verified(key="2", subject="tx"))
         assert len((await take(spool, ordered=True)).leases) == 1
@@ -518,7 +519,7 @@ class SpoolContract:
         assert (after.status, after.settled_at) == (Status.HELD, clock.now())
         assert (after.due_at, after.last_outcome) == (None, "unconfirmed gross_amount differs")
         assert await take(spool) == Claimed((), None)
-        assert await spool.requeue(Query(ids=(event_id,))) == (event_id,)
+        assert (await spool.requeue(Query(ids=(event_id,)))).ids == (event_id,)
         assert (await take_one(spool)).round_attempt == 1
 
     async def test_what_was_reconciled_and_what_was_delivered_are_one_event(
@@ -919,7 +920,7 @@ class SpoolContract:
         await finish(spool, RetryAt(clock.now()), Rejected(500))
         await finish(spool, Dead(), Rejected(500))
         await clock.advance(60)
-        assert await spool.requeue(Query(ids=(event_id,))) == (event_id,)
+        assert (await spool.requeue(Query(ids=(event_id,)))).ids == (event_id,)
         lease = await take_one(spool)
         assert (lease.attempt, lease.round_attempt, lease.round_started_at) == (3, 1, clock.now())
 
@@ -934,7 +935,7 @@ class SpoolContract:
         await take_one(spool)
         pending = await stored(spool, verified(key="4"))
         everything = Query(ids=(delivered, dead, leased, pending, "unknown"))
-        assert await spool.requeue(everything) == (delivered, dead)
+        assert (await spool.requeue(everything)).ids == (delivered, dead)
         assert (await record(spool, leased)).status is Status.LEASED
 
     async def test_requeue_by_filter_takes_the_oldest_up_to_its_limit(self, spool: Spool) -> None:
@@ -943,9 +944,19 @@ class SpoolContract:
             put.append(await stored(spool, verified(key=str(number))))
             await finish(spool, Dead(), Rejected(400))
         dead = Query(status=Status.DEAD, limit=3)
-        assert await spool.requeue(dead) == tuple(put[:3])
-        assert await spool.requeue(dead) == tuple(put[3:])
-        assert await spool.requeue(dead) == ()
+        assert (await spool.requeue(dead)).ids == tuple(put[:3])
+        assert (await spool.requeue(dead)).ids == tuple(put[3:])
+        assert (await spool.requeue(dead)).ids == ()
+
+    async def test_what_nobody_would_deliver_is_not_requeued(self, spool: Spool) -> None:
+        event_id = await stored(spool, verified())
+        await finish(spool, Dead(), Rejected(400))
+        left = Requeued(unserved=((event_id, "billing"),))
+        for query in (Query(ids=(event_id,)), Query(status=Status.DEAD)):
+            assert await spool.requeue(query, {"ledger"}) == left
+            assert await spool.requeue(query, ()) == left
+        assert (await record(spool, event_id)).status is Status.DEAD
+        assert await spool.requeue(Query(status=Status.DEAD), {"billing"}) == Requeued((event_id,))
 
     async def test_requeueing_everything_by_accident_is_refused(self, spool: Spool) -> None:
         await stored(spool, verified())
@@ -1077,7 +1088,7 @@ class SpoolContract:
         found = await spool.get(event_id)
         assert found is not None
         assert found[1] is None
-        assert await spool.requeue(Query(ids=(event_id,))) == ()
+        assert (await spool.requeue(Query(ids=(event_id,)))).ids == ()
         assert await spool.put(verified()) == Duplicate(event_id)
         assert await spool.prune(after, after, 10) == 1
         assert await spool.get(event_id) is None

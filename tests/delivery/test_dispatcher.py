@@ -216,7 +216,7 @@ async def test_a_requeued_event_goes_out_again(bench: Bench) -> None:
                 lambda: [each.decision for each in bench.observer.attempts][-1:] == ["dead"]
             )
             server.behave(answer(200))
-            assert await bench.spool.requeue(Query(ids=(event,))) == (event,)
+            assert (await bench.spool.requeue(Query(ids=(event,)))).ids == (event,)
             await bench.observer.until(lambda: bench.observer.delivered() == [event])
 
 

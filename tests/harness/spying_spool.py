@@ -4,7 +4,7 @@ Besides, the calling back of a sender that a test writes as a coroutine.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -30,6 +30,7 @@ from relay.spool import (
     PutResult,
     Query,
     Record,
+    Requeued,
     Settlement,
     Spool,
     SpoolStats,
@@ -160,8 +161,8 @@ class SpyingSpool:
         self.released.append(lease)
         self._back()
 
-    async def requeue(self, query: Query) -> tuple[str, ...]:
-        return await self._spool.requeue(query)
+    async def requeue(self, query: Query, upstreams: Collection[str] | None = None) -> Requeued:
+        return await self._spool.requeue(query, upstreams)
 
     async def page(self, query: Query) -> Page:
         return await self._spool.page(query)

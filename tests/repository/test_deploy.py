@@ -93,6 +93,11 @@ RULES = {
         "RelayEventsHeld",
         {"30m": False},
     ),
+    "events that nobody is to have are told": (
+        {'relay_upstream_missing{upstream="a"}': "0 1x10 0x10"},
+        "RelayUpstreamMissing",
+        {"3m": False, "8m": True, "14m": False},
+    ),
     "an api that answers nothing is told": (
         {
             'relay_confirmations_total{endpoint="a",result="error"}': "0+1x40",

@@ -2,14 +2,14 @@
 
 An event is acknowledged after the write-ahead log that holds it has been synced. Writes that wait
 at that moment are committed together, so many senders share one sync. `writer` and `reader` are the
-two threads that work on the file. `intake`, `queue`, `lanes`, `history`, `upkeep` and `refusals`
-hold the statements, `events` what these share; `database` opens, migrates and classifies errors;
-`disk` keeps the file, its reserve and its lock.
+two threads that work on the file. `intake`, `copies`, `queue`, `lanes`, `history`, `requeue`,
+`upkeep` and `refusals` hold the statements, `events` what these share; `database` opens, migrates
+and classifies errors; `disk` keeps the file, its reserve and its lock.
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Collection, Sequence
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -29,10 +29,11 @@ from relay.spool import (
     PutResult,
     Query,
     Record,
+    Requeued,
     Settlement,
     SpoolStats,
 )
-from relay.spool.sqlite import database, disk, events, history, intake, queue, upkeep
+from relay.spool.sqlite import database, disk, events, history, intake, queue, requeue, upkeep
 from relay.spool.sqlite.database import Migrated, StoreHealth
 from relay.spool.sqlite.disk import Ballast, ProcessLock
 from relay.spool.sqlite.events import open_tables
@@ -105,6 +106,19 @@ def migrate(path: Path) -> Migrated:
         SpoolUnavailable: it cannot be used, is not a spool, or is one of a newer version.
     """
     return database.prepare(path.resolve(), _BUSY_TIMEOUT)
+
+
+def oldest_pending(path: Path) -> dict[str, datetime]:
+    """Return the time of receipt of the oldest unfinished event, by upstream; write nothing.
+
+    Raises:
+        SpoolUnavailable: there is no spool in this file, or it cannot be read.
+    """
+    try:
+        with closing(database.open_reading(path.resolve(), _BUSY_TIMEOUT)) as connection:
+            return upkeep.oldest_pending(connection)
+    except apsw.Error as error:
+        raise database.unavailable(error) from error
 
 
 async def open_spool(
@@ -271,14 +285,18 @@ class SqliteSpool:
         if due is None:
             self._notifier.notify(lease.event.upstream)
 
-    async def requeue(self, query: Query) -> tuple[str, ...]:
-        now = self._clock.steady()
-        requeued = await self._writer.run(
-            partial(history.requeue, shared=self._tables, query=query, now=now)
+    async def requeue(self, query: Query, upstreams: Collection[str] | None = None) -> Requeued:
+        step = partial(
+            requeue.requeue,
+            shared=self._tables,
+            query=query,
+            served=None if upstreams is None else frozenset(upstreams),
+            now=self._clock.steady(),
         )
-        for _, upstream in requeued:
+        requeued, waiting = await self._writer.run(step)
+        for upstream in waiting:
             self._notifier.notify(upstream)
-        return tuple(event_id for event_id, _ in requeued)
+        return requeued
 
     async def page(self, query: Query) -> Page:
         return await self._reader.run(partial(history.page, shared=self._tables, query=query))

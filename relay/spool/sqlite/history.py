@@ -1,10 +1,11 @@
-"""The statements behind looking at events: page, get, requeue and quarantine; and which events a
-query means.
+"""The statements behind looking at events: page, get and quarantine.
+
+Which events a query means is here, too.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import orjson
 
 from relay.core.event import Event, Status
 from relay.spool import Page, Query, Record
-from relay.spool.sqlite import events, lanes, queue
+from relay.spool.sqlite import events, lanes
 from relay.spool.sqlite.events import STATES, STATUSES, Tables, Tally, fetch, numbers, read_names
 
 # ---- reading --------------------------------------------------------------------------------
@@ -31,13 +32,14 @@ SELECT {events.EVENT} FROM events WHERE id = ? AND body IS NOT NULL
 """  # noqa: S608 - columns, no values
 
 _DESTINATIONS: Final = """
-SELECT seq, upstream, -2, attempts, due, NULL, CAST(last AS BLOB) FROM queue
+SELECT seq, upstream, -2, attempts, due, NULL, CAST(last AS BLOB), NULL FROM queue
 WHERE seq IN carray(?1)
 UNION ALL
-SELECT seq, upstream, -1, attempts, due, NULL, CAST(last AS BLOB) FROM inhand
+SELECT seq, upstream, -1, attempts, due, NULL, CAST(last AS BLOB), NULL FROM inhand
 WHERE seq IN carray(?1)
 UNION ALL
-SELECT seq, upstream, state, attempts, NULL, iif(state = 5, NULL, at), CAST(outcome AS BLOB)
+SELECT seq, upstream, state, attempts, NULL, iif(state = 5, NULL, at), CAST(outcome AS BLOB),
+    CAST(reason AS BLOB)
 FROM settled WHERE seq IN carray(?1)
 """
 
@@ -88,7 +90,8 @@ def get(connection: apsw.Connection, event_id: str) -> Found | None:
         kept = fetch(connection, _EVENT, (event_id,))
         upstream = [number for number, name in names.items() if name == record.upstream]
         event = events.event(kept[0], names, upstream[0]) if kept and upstream else None
-    return Found(record, event, damaged=bool(kept) and event is None)
+    damaged = bool(kept) and event is None
+    return Found(replace(record, damaged=record.damaged or damaged), event, damaged)
 
 
 def _records(connection: apsw.Connection, rows: Sequence[events.Row]) -> tuple[Record, ...]:
@@ -105,7 +108,7 @@ def _records(connection: apsw.Connection, rows: Sequence[events.Row]) -> tuple[R
 def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, str]) -> Record:
     _, event_id, endpoint, received_at, flags, conflicts_with, raw = row
     head = events.parse_head(raw)
-    state, due_at, settled_at, outcome = _most_urgent(found)
+    state, due_at, settled_at, outcome, reason = _most_urgent(found)
     wanted = [str(name) for name in head[events.UPSTREAMS] or [""]]
     stands = [names.get(each[0], "") for each in found]
     upstream = next((name for name in wanted if name in stands), (stands or wanted)[0])
@@ -126,38 +129,31 @@ def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, st
         out_of_order=bool(flags & events.OUT_OF_ORDER),
         client=str(head[events.CLIENT]),
         reconciled=bool(flags & events.RECONCILED),
+        damaged=outcome == _DAMAGED,
+        reason=None if reason is None else _text(reason),
     )
 
 
-def _most_urgent(found: Sequence[events.Row]) -> tuple[int, int | None, int | None, object]:
-    """Return state, due time, time of settling and outcome of what most needs a person."""
+_DAMAGED: Final = b"corrupt"
+
+
+def _most_urgent(found: Sequence[events.Row]) -> events.Row:
+    """Return state, due time, time of settling, outcome and reason of what most needs a person."""
     if not found:
         # Where it lay is damaged: no statement finds it any more.
-        return events.DEAD, None, None, b"corrupt"
+        return events.DEAD, None, None, _DAMAGED, None
     order = [*STATUSES]
-    _, state, _, due_at, settled_at, outcome = min(
+    _, state, _, *rest = min(
         found, key=lambda each: order.index(each[1]) if each[1] in STATUSES else -1
     )
-    return state, due_at, settled_at, outcome
+    return state, *rest
 
 
 def _text(raw: object) -> str:
     return raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
 
 
-# ---- requeueing and quarantine --------------------------------------------------------------
-
-_TO_REQUEUE: Final = """
-events.body IS NOT NULL AND events.flags < 256 AND EXISTS (
-    SELECT 1 FROM settled AS ended
-    WHERE ended.seq = events.seq AND ended.state IN {states}
-)
-"""
-
-_TAKE_SETTLED: Final = """
-DELETE FROM settled WHERE seq = ? AND state IN {states}
-RETURNING upstream, state, attempts, CAST(outcome AS BLOB)
-"""
+# ---- quarantine -----------------------------------------------------------------------------
 
 _SEQ: Final = "SELECT seq, endpoint FROM events WHERE id = ?"
 
@@ -170,54 +166,6 @@ DELETE FROM settled WHERE seq = ? AND state IN (3, 4) RETURNING upstream, attemp
 """
 
 _CORRUPT: Final = "INSERT INTO settled VALUES (?,?,3,?,?,?,NULL,'corrupt',NULL)"
-
-
-def requeue(
-    connection: apsw.Connection, shared: Tables, query: Query, now: datetime
-) -> list[tuple[str, str]]:
-    """Make events due again, the oldest first; return their ids and upstreams.
-
-    Raises:
-        ValueError: the query has neither ids nor a filter, or a limit that is not positive.
-    """
-    check(query)
-    if not narrows(query):
-        raise ValueError("requeue needs ids or a filter; nothing was requeued")
-    states: tuple[int, ...] = (events.DELIVERED, events.DEAD, events.HELD)
-    if query.status is not None:
-        states = tuple(state for state in states if STATUSES[state] is query.status)
-    tally, time = Tally(), events.micros(now)
-    done: list[tuple[int, str, str]] = []
-    with connection:
-        for seq, event_id, endpoint, head in _to_requeue(connection, shared, query, states):
-            taking = _TAKE_SETTLED.format(states=_listed(states))
-            for upstream, state, attempts, outcome in fetch(connection, taking, (seq,)):
-                lane = lanes.lane_of(shared, upstream, head)
-                rest = (seq, attempts, attempts, time, time, outcome, lane)
-                queue.enqueue(connection, [(upstream, events.READY, 0, *rest)])
-                tally.move(endpoint, state, events.PENDING)
-                done.append((seq, event_id, shared.names.by_number.get(upstream, "")))
-        tally.write(connection)
-    return [(event_id, upstream) for _, event_id, upstream in sorted(done)]
-
-
-def _to_requeue(
-    connection: apsw.Connection, shared: Tables, query: Query, states: Sequence[int]
-) -> list[events.Row]:
-    selected = select(connection, shared, query, proxied=False) if states else None
-    if selected is None:
-        return []
-    wanted = _TO_REQUEUE.format(states=_listed(states))
-    statement = (
-        f"SELECT events.seq, id, endpoint, head FROM {selected.source}"  # noqa: S608 - no values
-        f" WHERE {selected.conditions} AND {wanted}"
-        f" ORDER BY {selected.order.format('ASC')} LIMIT :limit"
-    )
-    return fetch(connection, statement, selected.values | {"limit": query.limit})
-
-
-def _listed(states: Sequence[int]) -> str:
-    return f"({', '.join(map(str, states))})"
 
 
 def quarantine(connection: apsw.Connection, event_id: str, now: datetime) -> None:

@@ -277,24 +277,29 @@ def check_integrity(connection: apsw.Connection) -> tuple[str, ...]:
     return () if found == ["ok"] else tuple(found)
 
 
+def oldest_pending(connection: apsw.Connection) -> dict[str, datetime]:
+    """Return the time of receipt of the oldest unfinished event, by upstream."""
+    return {
+        name: events.moment(time)
+        for number, name in read_names(connection).items()
+        for (seq,) in fetch(connection, _OLDEST, (number,))
+        for (time,) in fetch(connection, _RECEIVED, (seq,))
+    }
+
+
 def stats(connection: apsw.Connection, path: Path) -> SpoolStats:
     """Return counts and sizes."""
     with connection:
         names = read_names(connection)
         tallies = fetch(connection, _TALLIES)
-        oldest = {
-            name: time
-            for number, name in names.items()
-            for (seq,) in fetch(connection, _OLDEST, (number,))
-            for (time,) in fetch(connection, _RECEIVED, (seq,))
-        }
+        oldest = oldest_pending(connection)
     return SpoolStats(
         events={
             (names[endpoint], STATUSES[status]): number
             for endpoint, status, number in tallies
             if endpoint in names and status in STATUSES
         },
-        oldest_pending={upstream: events.moment(time) for upstream, time in oldest.items()},
+        oldest_pending=oldest,
         size=disk.size(path),
         free=disk.free(path),
     )

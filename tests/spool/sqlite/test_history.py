@@ -112,27 +112,6 @@ def test_quarantine_lets_up_what_is_behind(connection: apsw.Connection, shared: 
     assert events.fetch(connection, "SELECT seq, place FROM queue") == [(3, events.READY)]
 
 
-def test_requeueing_by_status_takes_the_destinations_of_that_status(
-    filled: apsw.Connection, shared: Tables
-) -> None:
-    settle(filled, shared, claim(filled, shared).leases, Done())
-    filled.execute("INSERT INTO settled VALUES (1, 1, 3, 0, 3, 0, NULL, 'second', NULL)")
-    filled.execute("INSERT INTO tallies VALUES (1, 3, 1)")
-    found = history.requeue(filled, shared, Query(status=Status.DEAD), RECEIVED)
-    assert found == [("a", "midtrans")]
-    assert events.fetch(filled, "SELECT seq, upstream, attempts, earlier FROM queue") == [
-        (1, 1, 3, 3)
-    ]
-    assert miscounted(filled) == []
-
-
-def test_requeueing_what_cannot_be_requeued_takes_nothing(
-    filled: apsw.Connection, shared: Tables
-) -> None:
-    for status in (Status.PENDING, Status.LEASED, Status.TEST, Status.PASSED):
-        assert history.requeue(filled, shared, Query(status=status), RECEIVED) == []
-
-
 def test_quarantine_reads_no_whole_table(filled: apsw.Connection) -> None:
     steps = plans(filled, partial(history.quarantine, event_id="a", now=RECEIVED))
     assert scans(steps) == []
@@ -186,18 +165,6 @@ def test_a_page_is_sorted_only_where_its_filter_names_the_events(
         steps = plans(filled, lambda each, query=query: history.page(each, shared, query))  # type: ignore[misc]
         if sorts(steps):
             assert query.ids or query.key is not None, query
-
-
-def test_no_requeue_reads_a_whole_table(filled: apsw.Connection, shared: Tables) -> None:
-    for query in QUERIES:
-        if query == Query() or query.status is Status.PENDING:
-            continue
-        steps = plans(
-            filled,
-            lambda each, query=query: history.requeue(each, shared, query, RECEIVED),  # type: ignore[misc]
-        )
-        whole = ["SCAN events USING INDEX events_body"]
-        assert scans(steps) == (whole if query == Query(status=Status.DELIVERED) else []), query
 
 
 def test_every_event_of_a_key_is_found(connection: apsw.Connection, shared: Tables) -> None:
