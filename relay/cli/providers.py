@@ -1,12 +1,15 @@
 """`relay providers`: the built-in providers, ready senders, and one that a file describes."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from netaddr import IPAddress, IPNetwork
 
+from relay.allowlist.networks import parse_network
 from relay.cli.output import (
     FORMAT,
     Format,
@@ -53,11 +56,13 @@ class Described:
     """A provider, and the file that describes it: None for a built-in one.
 
     public_url: the URL that its messages are signed for, when the file has one.
+    client: an address that the file lets send, when it trusts a proxy on this machine.
     """
 
     provider: Provider
     file: Path | None = None
     public_url: str | None = None
+    client: str | None = None
 
 
 def named_or_described(word: str) -> Described:
@@ -71,7 +76,7 @@ def named_or_described(word: str) -> Described:
         return Described(provider_named(word))
     if word in presets.files():
         # The public_url in its file is an example.
-        return replace(described(presets.files()[word]), public_url=None)
+        return replace(described(presets.files()[word]), public_url=None, client=None)
     path = Path(word)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         return described(path)
@@ -97,7 +102,8 @@ def described(path: Path) -> Described:
     if found is None:
         moved = (_moved(issue, location) for issue in issues)
         raise ConfigError(source.problem(issue) for issue in moved)
-    return Described(found, path, public_url)
+    client = _client(document.data, location) if trusts_loopback(document.data) else None
+    return Described(found, path, public_url, client)
 
 
 def _read(path: Path) -> Document:
@@ -136,6 +142,43 @@ def _find(document: Document, source: SourceMap) -> tuple[Location, str | None]:
     location, endpoint = found[0]
     public_url = endpoint.get("public_url")
     return location, public_url if isinstance(public_url, str) else None
+
+
+_LOOPBACK: Final = tuple(map(IPAddress, ("127.0.0.1", "::1")))
+#: For documentation (RFC 5737): stands for a sender wherever anybody may send.
+_ANYBODY: Final = "192.0.2.7"
+
+
+def trusts_loopback(data: object) -> bool:
+    """Return whether a configuration, which may hold mistakes, trusts a proxy on this machine."""
+    proxies = data.get("trusted_proxies") if isinstance(data, dict) else None
+    networks = _networks(proxies)
+    return any(address in network for network in networks for address in _LOOPBACK)
+
+
+def _client(data: object, block: Location) -> str | None:
+    """Return an address that may send to the endpoint with this block, if the file has one."""
+    if len(block) != len(_BLOCK):
+        return None
+    endpoint: Any = _value_at(data, block[:-1])
+    allowlist = endpoint.get("allowlist")
+    allowlist = allowlist if isinstance(allowlist, dict) else {}
+    if allowlist.get("mode") in ("off", "report"):
+        return _ANYBODY
+    listed = endpoint["provider"].get("networks")
+    known = [each.get("cidrs") for each in listed.values()] if isinstance(listed, dict) else []
+    members = [allowlist.get("replace"), allowlist.get("add"), *known]
+    networks = [network for each in members for network in _networks(each)]
+    return str(networks[0][0]) if networks else None
+
+
+def _networks(members: object) -> list[IPNetwork]:
+    """Return those of these texts that are networks."""
+    found = []
+    for member in members if isinstance(members, tuple) else ():
+        with suppress(ValueError):
+            found.append(parse_network(str(member)))
+    return found
 
 
 def _validated(

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,8 +29,10 @@ from relay.cli.output import (
     print_json,
     print_table,
 )
-from relay.cli.providers import named_or_described
+from relay.cli.providers import Described, named_or_described, trusts_loopback
 from relay.cli.send_endpoint import Target, forwarding, target
+from relay.config.file_text import read_text
+from relay.config.yaml_document import Unreadable, parse
 from relay.core.clock import SystemClock
 from relay.core.errors import RelayError
 from relay.core.request import ForwardedHeader
@@ -144,7 +147,7 @@ def send(
         given = None if secret is None else Secret(secret)
         given = given if key is None else Secret(_read(key))
         if endpoint is None:
-            found = _named(provider, to, given)
+            found = _named(provider, to, given, source)
         elif provider is None:
             found = target(load_settings(config), endpoint, to, given, source)
         else:
@@ -168,8 +171,10 @@ def send(
     sys.exit(0 if all(answer.status // 100 == 2 for answer in answers) else 1)  # noqa: PLR2004
 
 
-def _named(word: str | None, to: str | None, secret: Secret | None) -> Target:
+def _named(word: str | None, to: str | None, secret: Secret | None, source: str | None) -> Target:
     """Return the target of a call without a configuration.
+
+    source: the client that the caller names.
 
     Raises:
         ValueError: something is missing, or there is no such provider.
@@ -182,7 +187,37 @@ def _named(word: str | None, to: str | None, secret: Secret | None) -> Target:
     if secret is None:
         raise ValueError("give --secret, or --key where a private key signs")
     # Where the file says a public_url, that is what the relay verifies against.
-    return Target(found.provider, to, found.public_url or to, secret)
+    client = _played(found) if source is None and _is_loopback(to) else source
+    return Target(found.provider, to, found.public_url or to, secret, client)
+
+
+def _played(found: Described) -> str | None:
+    """Return the client that a proxy on this machine would name, if the sender's file trusts one.
+
+    What is forwarded, or that a relay would miss it, goes to standard error before it is sent.
+    """
+    if found.client is not None:
+        complain(
+            f"relay send: {found.file} trusts a proxy on this machine; playing it for"
+            f" {found.client}, in X-Forwarded-For (--from names another)"
+        )
+        return found.client
+    config = Path(os.environ.get("RELAY_CONFIG") or DEFAULT_CONFIG)
+    with suppress(Unreadable):
+        if trusts_loopback(parse(read_text(config)).data):
+            complain(
+                f"relay send: {config} trusts a proxy on this machine, and without --from none"
+                " names the client: the relay of that file will refuse this"
+            )
+    return None
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def _post(repeat: int, found: Target, sample: Sample, client: str | None) -> list[Reply]:

@@ -21,6 +21,7 @@ from relay.core.request import (
     Address,
     ClientAddress,
     Delivery,
+    ForwardedHeader,
     Headers,
     RequestHead,
     Verification,
@@ -255,9 +256,25 @@ class _Walker:
             client = self._clients.locate(self._head)
         except Refusal as refusal:
             self._refuse("client", refusal)
+            self._suggest_for_proxy()
             return None
         self._add_step("client", OK, f"{client.address}, by {client.via.value}")
         return client
+
+    def _suggest_for_proxy(self) -> None:
+        """Suggest what makes a silent proxy name its client."""
+        head, header = self._head, self._settings.forwarded_header
+        if not head.forwards or head.headers.values(header):
+            return
+        others = [each.value for each in ForwardedHeader if each is not header]
+        sent = next((each for each in others if head.headers.values(each)), None)
+        if sent is None:
+            self._suggest(
+                f"let {head.peer} add {header} if it is a proxy; if it sends by itself, take it out"
+                " of trusted_proxies"
+            )
+        else:
+            self._suggest(f"{head.peer} sends {sent}: write forwarded_header: {sent}")
 
     def _forwarding(self) -> None:
         """Record the peer, and the addresses that it forwards."""
@@ -265,8 +282,8 @@ class _Walker:
         trusted = self._clients.trusts(peer)
         by = ", by the PROXY header" if self._head.via is Via.PROXY else ""
         self._add_step("peer", NOTE, f"{peer}{by}, {'a' if trusted else 'no'} trusted proxy")
-        if trusted:
-            self._hops(self._clients, ",".join(self._head.headers.values(header)))
+        if trusted and (value := ",".join(self._head.headers.values(header))):
+            self._hops(self._clients, value)
 
     def _hops(self, clients: ClientLocator, value: str) -> None:
         """Record the forwarded addresses, from the nearest hop to the client."""

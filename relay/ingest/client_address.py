@@ -80,6 +80,8 @@ class ClientLocator:
         if not self.trusts(head.peer):
             return ClientAddress(head.peer, head.via)
         joined = self.forwarded(head)
+        if not joined:
+            raise Refusal(Reason.FORWARDING_UNTRUSTED, self._silent(head))
         if joined.count(",") >= _MAX_HOPS:
             raise _untrusted(f"more than {_MAX_HOPS} elements")
         if self._header is ForwardedHeader.FORWARDED:
@@ -91,7 +93,14 @@ class ClientLocator:
         for address in reversed(addresses):
             if not self.trusts(address):
                 return ClientAddress(address, _VIA[self._header])
-        raise _untrusted("every forwarded address is a trusted proxy")
+        raise _untrusted("trusted proxies only")
+
+    def _silent(self, head: RequestHead) -> str:
+        """Return what is missing where a trusted proxy names no client."""
+        sent = "an empty" if head.headers.values(self._header) else "no"
+        said = f"{head.peer} is in trusted_proxies and sent {sent} {self._header}"
+        other = next(each for each in ForwardedHeader if each is not self._header)
+        return f"{said}, but {other}" if head.headers.values(other) else said
 
     def forwarded(self, head: RequestHead) -> str:
         """Return the value of the forwarding header, whoever sent it."""

@@ -70,6 +70,64 @@ def test_a_sender_is_sent_from_its_file(relay: Invoke, receiver: Upstream) -> No
     assert sent.values("X-Hub-Signature-256") == [f"sha256={signature}"]
 
 
+GITHUB = Path(__file__).parents[2] / "config/senders/github.yaml"
+
+
+def test_a_file_that_trusts_a_proxy_here_is_sent_through_one(
+    relay: Invoke, receiver: Upstream
+) -> None:
+    result = relay("send", GITHUB, "--to", receiver.url, "--secret", "key")
+    assert result.stderr == (
+        f"relay send: {GITHUB} trusts a proxy on this machine; playing it for 192.0.2.7, in"
+        " X-Forwarded-For (--from names another)\n"
+    )
+    relay("send", GITHUB, "--to", receiver.url, "--secret", "key", "--from", "198.51.100.1")
+    first, second = receiver.received
+    assert first.values("X-Forwarded-For") == ["192.0.2.7"]
+    assert second.values("X-Forwarded-For") == ["198.51.100.1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "client"),
+    [
+        (('allowlist: {mode: "off"}', "allowlist: {add: [198.51.100.8/29]}"), "198.51.100.8"),
+        (
+            ('allowlist: {mode: "off"}', "allowlist: {replace: [a.example, 2001:db8::1]}"),
+            "2001:db8::1",
+        ),
+        (('allowlist: {mode: "off"}', "allowlist: {replace: [a.example]}"), None),
+        (('trusted_proxies: ["127.0.0.1"]', ""), None),
+        (('trusted_proxies: ["127.0.0.1"]', "trusted_proxies: [10.0.0.0/8, nonsense, 5]"), None),
+        (('trusted_proxies: ["127.0.0.1"]', 'trusted_proxies: ["127.0.0.0/8"]'), "192.0.2.7"),
+    ],
+)
+def test_it_is_sent_for_an_address_that_the_file_lets_send(
+    change: tuple[str, str], client: str | None, relay: Invoke, receiver: Upstream, tmp_path: Path
+) -> None:
+    (tmp_path / "file.yaml").write_text(GITHUB.read_text().replace(*change))
+    relay("send", tmp_path / "file.yaml", "--to", receiver.url, "--secret", "key")
+    (sent,) = receiver.received
+    assert sent.values("X-Forwarded-For") == ([] if client is None else [client])
+
+
+def test_without_a_client_a_relay_that_wants_one_is_told_of_before(
+    relay: Invoke, receiver: Upstream, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("send", "midtrans", "--to", receiver.url, "--secret", "key")
+    monkeypatch.setenv("RELAY_CONFIG", str(config))
+    assert relay(*words).stderr == (
+        f"relay send: {config} trusts a proxy on this machine, and without --from none names the"
+        " client: the relay of that file will refuse this\n"
+    )
+    assert relay(*words, "--from", "192.0.2.1").stderr == ""
+    config.write_text(config.read_text().replace("127.0.0.1/32", "10.0.0.0/8"))
+    assert relay(*words).stderr == ""
+    config.write_text("[")
+    assert relay(*words).stderr == ""
+    config.unlink()
+    assert relay(*words).stderr == ""
+
+
 def test_an_answer_that_is_no_success_is_exit_1(relay: Invoke, receiver: Upstream) -> None:
     receiver.behave(answer(403, body=b"no"))
     result = relay("send", "vipps", "--to", receiver.url, "--secret", "key", "--format", "json")

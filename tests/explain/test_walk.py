@@ -177,6 +177,22 @@ def test_a_forwarding_header_that_cannot_be_read_refuses(settings: Settings) -> 
     assert told(found, "signature") == ["fits secrets.0; covers body"]
 
 
+def test_a_silent_proxy_is_told_by_what_is_missing(settings: Settings) -> None:
+    found = walk(settings, captured(settings, "vipps"), ip_address(PROXY), RECEIVED)
+    missing = f"{PROXY} is in trusted_proxies and sent no X-Forwarded-For"
+    assert told(found, "client") == [f"forwarding_untrusted: {missing}"]
+    assert told(found, "hop 1") == []
+    assert found.nearest == [
+        (
+            f"let {PROXY} add X-Forwarded-For if it is a proxy; if it sends by itself, take it out"
+            " of trusted_proxies"
+        )
+    ]
+    other = captured(settings, "vipps", ("Forwarded", f"for={PEER}"))
+    found = walk(settings, other, ip_address(PROXY), RECEIVED)
+    assert found.nearest == [f"{PROXY} sends Forwarded: write forwarded_header: Forwarded"]
+
+
 def test_an_address_that_is_not_allowed_says_where_it_is(settings: Settings) -> None:
     sandbox, chain = ip_address("147.139.209.49"), ("X-Forwarded-For", PEER)
     found = walk(settings, captured(settings, "midtrans", chain), sandbox, RECEIVED)

@@ -52,6 +52,30 @@ def test_a_peer_of_a_proxy_header_is_the_client_or_one_proxy_more() -> None:
     assert found == ClientAddress(ip_address("103.208.23.6"), Via.X_FORWARDED_FOR)
 
 
+@pytest.mark.parametrize(
+    ("header", "fields", "said"),
+    [
+        (XFF, (), "no X-Forwarded-For"),
+        (XFF, (("X-Forwarded-For", ""),), "an empty X-Forwarded-For"),
+        (XFF, (("Forwarded", "for=192.0.2.1"),), "no X-Forwarded-For, but Forwarded"),
+        (FORWARDED, (), "no Forwarded"),
+        (FORWARDED, (("X-Forwarded-For", "192.0.2.1"),), "no Forwarded, but X-Forwarded-For"),
+    ],
+)
+def test_a_trusted_proxy_that_names_nobody_is_told_by_what_is_missing(
+    header: ForwardedHeader, fields: tuple[tuple[str, str], ...], said: str
+) -> None:
+    with pytest.raises(Refusal) as caught:
+        ClientLocator(TRUSTED, header).locate(head(PROXY, *fields))
+    assert caught.value.reason is Reason.FORWARDING_UNTRUSTED
+    assert caught.value.detail == f"{PROXY} is in trusted_proxies and sent {said}"
+
+
+def test_a_list_of_our_proxies_alone_is_told_as_that() -> None:
+    with pytest.raises(Refusal, match="the forwarding header holds trusted proxies only"):
+        client(PROXY, "10.0.0.8, 10.0.0.9")
+
+
 @pytest.mark.parametrize("fields", [(), (("X-Forwarded-For", "103.208.23.6"),)])
 def test_who_speaks_for_nobody_names_no_client(fields: tuple[tuple[str, str], ...]) -> None:
     alone = replace(head(PROXY, *fields), forwards=False)
