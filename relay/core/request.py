@@ -174,13 +174,20 @@ class Delivery:
 
     # By hand: a call less than a generated one and `__post_init__`, for each request.
     def __init__(
-        self, endpoint: str, head: RequestHead, client: ClientAddress, remainder: str, body: bytes
+        self,
+        endpoint: str,
+        head: RequestHead,
+        client: ClientAddress,
+        remainder: str,
+        body: bytes,
+        json_limits: JsonLimits = DEFAULT_LIMITS,
     ) -> None:
         self.endpoint = endpoint  # type: ignore[misc] # frozen from here on
         self.head = head  # type: ignore[misc]
         self.client = client  # type: ignore[misc]
         self.remainder = remainder  # type: ignore[misc]
         self.body = body  # type: ignore[misc]
+        self.json_limits = json_limits  # type: ignore[misc]
         self.body_sha256 = sha256(body).digest()  # type: ignore[misc]
 
 
