@@ -189,14 +189,17 @@ class _MidtransInspector(PlainAnswers):
         order_id, transaction, status, code, fraud = named
         if self._order_ids is not None and not self._order_ids.fullmatch(order_id):
             raise Refusal(Reason.FIELD_INVALID, "order_id does not match order_id_pattern")
-        transaction = transaction or order_id
         status = status.lower()
-        if not transaction:
+        state = (transaction or order_id, status, code, fraud)
+        if not _REFUND_FIELDS.isdisjoint(message):
+            state += _refunds(message)
+        # No part of what is spelled holds a colon.
+        order, _, key = ids.spell(order_id, *state).partition(":")
+        # The order is signed, and the transaction is not: one that another order claims is another
+        # subject, which holds up nothing of this one.
+        subject = f"{key.partition(':')[0]}:{order}" if transaction else order or None
+        if subject is None:
             key = ids.of_digest(delivery.body_sha256)
-        elif _REFUND_FIELDS.isdisjoint(message):
-            key = ids.spell(transaction, status, code, fraud)
-        else:
-            key = ids.spell(transaction, status, code, fraud, *_refunds(message))
         # By position, which takes half the time.
         return Verification(
             key,
@@ -205,8 +208,7 @@ class _MidtransInspector(PlainAnswers):
             _PAYMENT.names if fields else (),
             bool(fields) and self._is_ambiguous(*fields),
             secret,
-            # As the key spells it: no part of a key holds a colon.
-            key.partition(":")[0] if transaction else None,
+            subject,
             status == "pending",
             order_id.startswith(_TEST_PREFIX),
         )

@@ -59,6 +59,20 @@ _AUTHORIZATION_KEY = "authorization"
 _SIGNED = ("body",)
 _NAMED = ("msn", "pspReference", "name", "reference")
 _TEXT_ALONE: Final = frozenset({str})
+# What events are about that are about no payment: charges and agreements (Recurring, Donations),
+# log-ins that a merchant asks for, scans of a QR code. A charge is a subject of its own, beside its
+# agreement; one that could not be created has no id.
+_SUBJECTS: Final = {
+    "charge": ("agreementId", "chargeId"),
+    "agreement": ("agreementId",),
+    "login": ("auth_req_id",),
+    "qr": ("merchantQrId",),
+}
+_INITIAL_TYPES: Final = (
+    "recurring.agreement-activated.v1",
+    "recurring.charge-reserved.v1",
+    "donations.agreement.started.v1",
+)
 _NOT_ASCII = "something signed is not ASCII"
 _WRITE_URL = "write the URL registered at Vipps, such as https://pay.example.com/vipps"
 
@@ -113,8 +127,8 @@ class _VippsInspector(PlainAnswers):
             said=message,
             signed=_SIGNED if secret is not None else (),
             secret=secret,
-            subject=ids.spell(merchant, reference) if reference else None,
-            is_initial=name == "CREATED",
+            subject=ids.spell(merchant, reference) if reference else _subject(message, merchant),
+            is_initial=name == "CREATED" or message.get("eventType") in _INITIAL_TYPES,
         )
 
     def _verify_signature(self, verifier: Hmac, delivery: Delivery, on_signed: OnSigned) -> int:
@@ -191,6 +205,16 @@ def _texts(message: JsonObject) -> list[str]:
     if _TEXT_ALONE.issuperset(map(type, values)):
         return values
     return [value if isinstance(value, str) else "" for value in values]
+
+
+def _subject(message: JsonObject, merchant: str) -> str | None:
+    """Return the subject of an event that names no payment; None where no field is known."""
+    for kind, names in _SUBJECTS.items():
+        values = [message.get(name) for name in names]
+        texts = [value for value in values if isinstance(value, str) and value]
+        if len(texts) == len(names):
+            return ids.spell(merchant, kind, *texts)
+    return None
 
 
 class _Vipps:

@@ -71,7 +71,7 @@ def account(**changes: object) -> Verification:
 def test_a_payment() -> None:
     verification = payment()
     assert verification.key == "9aed5972-5b6a-401e-894b-a32c91ed1a3a:settlement:200:accept"
-    assert verification.subject == PAYMENT["transaction_id"]
+    assert verification.subject == f"{PAYMENT['transaction_id']}:{PAYMENT['order_id']}"
     assert verification.signed == ("order_id", "status_code", "gross_amount")
     assert verification.secret == 0
     assert (verification.is_initial, verification.test, verification.ambiguous) == (
@@ -80,6 +80,16 @@ def test_a_payment() -> None:
         False,
     )
     assert verification.on_conflict is OnConflict.DELIVER
+
+
+def test_a_transaction_that_another_order_claims_is_another_subject() -> None:
+    first, again = payment(), payment(transaction_status="refund")
+    other = payment(order_id="order-2")
+    assert first.subject == again.subject
+    assert first.subject != other.subject
+    # However the two are put together.
+    shifted = payment(transaction_id="tx-1:order", order_id="1")
+    assert shifted.subject != payment(transaction_id="tx-1", order_id="order:1").subject
 
 
 @pytest.mark.parametrize("status", ["pending", "PENDING", "Pending"])

@@ -139,6 +139,63 @@ def test_missing_references_never_refuse() -> None:
     assert verification.subject is None
 
 
+AGREEMENT = {
+    "agreementId": "agr_1",
+    "agreementUUID": "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d",
+    "eventType": "recurring.agreement-activated.v1",
+    "occurred": "2026-01-01T10:00:00Z",
+    "msn": "123456",
+}
+CHARGE = {
+    **{name: AGREEMENT[name] for name in ("agreementId", "occurred", "msn")},
+    "chargeId": "chr_7",
+    "eventType": "recurring.charge-reserved.v1",
+    "amount": 49900,
+}
+
+
+@pytest.mark.parametrize("state", ["activated", "rejected", "stopped", "expired"])
+def test_an_agreement_is_the_subject_of_its_events(state: str) -> None:
+    verification = accepted({**AGREEMENT, "eventType": f"recurring.agreement-{state}.v1"})
+    assert verification.subject == "123456:agreement:agr_1"
+    assert verification.is_initial is (state == "activated")
+
+
+@pytest.mark.parametrize(
+    "state", ["reserved", "captured", "canceled", "refunded", "failed", "creation-failed"]
+)
+def test_a_charge_is_a_subject_of_its_own(state: str) -> None:
+    verification = accepted({**CHARGE, "eventType": f"recurring.charge-{state}.v1"})
+    assert verification.subject == "123456:charge:agr_1:chr_7"
+    assert verification.is_initial is (state == "reserved")
+
+
+@pytest.mark.parametrize(
+    ("event", "subject"),
+    [
+        # No charge was made.
+        ({**CHARGE, "chargeId": None}, "123456:agreement:agr_1"),
+        ({**CHARGE, "chargeId": 7}, "123456:agreement:agr_1"),
+        ({**CHARGE, "agreementId": ""}, None),
+        (
+            {**AGREEMENT, "eventType": "donations.agreement.amount-changed.v1"},
+            "123456:agreement:agr_1",
+        ),
+        ({"auth_req_id": "qwieuhwqiuhdiuwqh123"}, ":login:qwieuhwqiuhdiuwqh123"),
+        ({"merchantQrId": "qr-1", "msn": "12345", "customerToken": "AAAA="}, "12345:qr:qr-1"),
+        ({"msn": "12345", "eventType": "of.another.kind.v1"}, None),
+        ({"agreementId": ["agr_1"], "msn": 7}, None),
+    ],
+)
+def test_every_kind_of_event_has_its_subject(event: dict[str, object], subject: str | None) -> None:
+    assert accepted(event).subject == subject
+
+
+def test_a_reference_is_no_agreement() -> None:
+    payment, agreement = accepted({**EVENT, "reference": "agr_1"}), accepted(AGREEMENT)
+    assert payment.subject != agreement.subject
+
+
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"{", b"", b'{"a":1,"a":1}', b"\xef\xbb\xbf{}"])
 def test_a_signed_body_that_is_no_event_is_malformed(body: bytes) -> None:
     assert outcome(bind(), message(body)) is Reason.BODY_MALFORMED
