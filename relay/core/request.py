@@ -173,7 +173,7 @@ class Delivery:
     body_sha256: bytes = field(init=False, repr=False, compare=False)
 
     # By hand: a call less than a generated one and `__post_init__`, for each request.
-    def __init__(
+    def __init__(  # noqa: PLR0917 - positional, as generated
         self,
         endpoint: str,
         head: RequestHead,
