@@ -1,5 +1,6 @@
 """The configured spool: open, create and migrate it. The one place that knows every backend."""
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -7,8 +8,9 @@ from relay.config import PostgresSpool, Settings, SqliteSpool
 from relay.core.clock import Clock, SystemClock
 from relay.core.errors import SpoolUnavailable
 from relay.spool import Spool
-from relay.spool.sqlite import migrate, oldest_pending
+from relay.spool.sqlite import backup, migrate, oldest_pending
 from relay.spool.sqlite import open_spool as open_sqlite
+from relay.spool.sqlite.backup import Copied
 from relay.spool.sqlite.database import Migrated
 
 
@@ -27,9 +29,7 @@ async def existing_spool(settings: Settings) -> Spool:
     Raises:
         SpoolUnavailable: it does not exist, or cannot be opened.
     """
-    path = _path(settings)
-    if not path.exists():
-        raise SpoolUnavailable(f"there is no spool at {path}; `relay run` makes it")
+    _existing(settings)
     return await open_spool(settings)
 
 
@@ -52,6 +52,22 @@ def migrate_spool(settings: Settings) -> Migrated:
         SpoolUnavailable: it cannot be done; the message says why, and nothing has changed.
     """
     return migrate(_path(settings))
+
+
+def back_up_spool(settings: Settings, target: Path, advance: Callable[[int, int], None]) -> Copied:
+    """Copy the configured spool to a file while it is in use; `relay.spool.sqlite.backup.copy`.
+
+    Raises:
+        SpoolUnavailable: there is no spool, or it cannot be copied there.
+    """
+    return backup.copy(_existing(settings), target, advance)
+
+
+def _existing(settings: Settings) -> Path:
+    path = _path(settings)
+    if not path.exists():
+        raise SpoolUnavailable(f"there is no spool at {path}; `relay run` makes it")
+    return path
 
 
 def _path(settings: Settings) -> Path:

@@ -31,6 +31,7 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "send": "send:send",
         "sink": "sink:sink",
         "reconcile": "reconcile:reconcile",
+        "backup": "backup:backup",
         "migrate": "run:migrate",
         "schema": "check:schema",
         "version": "output:version",

@@ -105,14 +105,14 @@ def with_spool(settings: Settings, work: Callable[[Spool], Awaitable[T]]) -> T:
         finally:
             await spool.close()
 
-    _check_permission(settings)
+    check_permission(settings)
     try:
         return asyncio.run(run())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
-def _check_permission(settings: Settings) -> None:
+def check_permission(settings: Settings) -> None:
     """Check that this user may open the spool, where SQLite's own error names no cause.
 
     Raises:

@@ -34,10 +34,10 @@ KEYS = [
     if f"{place}.{key}" not in (".listen", ".upstreams", ".endpoints")
 ]
 COMMANDS = [
-    (str(block), line)
+    (str(block), found[1])
     for block in pages.blocks("sh")
     for line in block.text.replace("\\\n", "").splitlines()
-    if line.startswith("relay ")
+    if (found := re.match(r"(?:/opt/[\w./-]+/bin/)?(relay .*)", line))
 ]
 
 

@@ -37,6 +37,8 @@ _LINES = (
     "no-such-verb",
     "version --no-such-option",
     "migrate --format json",
+    "backup copy.db --format json",
+    "backup relay.yaml",
     "check",
     "check --format json",
     "check -c broken.yaml",
