@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 VERBS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "demo": "demo:demo",
+        "init": "init:init",
         "run": "run:run",
         "reload": "reload:reload",
         "check": "check:check",

@@ -3,6 +3,7 @@
 They are files beside the code: in the package where it is installed, in `config/` in a checkout.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -30,9 +31,11 @@ def names() -> tuple[str, ...]:
 
 
 @cache
-def _block(name: str) -> object:
+def example(name: str) -> Mapping[str, Any]:
+    """Return the endpoint in the file of a ready sender, as it is written there."""
     data: Any = parse(files()[name].read_text(encoding="utf-8")).data
-    return data["endpoints"][0]["provider"]
+    found: Mapping[str, Any] = data["endpoints"][0]
+    return found
 
 
 def with_presets(data: object) -> object:
@@ -47,4 +50,4 @@ def _described(endpoint: object) -> object:
     name = endpoint.get("provider") if isinstance(endpoint, dict) else None
     if not isinstance(endpoint, dict) or not isinstance(name, str) or name not in files():
         return endpoint
-    return {**endpoint, "provider": _block(name)}
+    return {**endpoint, "provider": example(name)["provider"]}

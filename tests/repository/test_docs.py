@@ -3,7 +3,6 @@
 import ast
 import io
 import re
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -113,14 +112,6 @@ def test_every_provider_is_documented(provider: str) -> None:
 )
 def test_every_header_that_is_added_is_documented(header: str) -> None:
     assert f"`{header}`" in CONFIG_PAGE
-
-
-def test_the_five_minute_start_is_the_minimal_configuration() -> None:
-    shown = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
-    assert shown is not None
-    lines = (ROOT / "config/relay.minimal.yaml").read_text().splitlines(keepends=True)
-    minimal = "".join(line for line in lines if not line.startswith(("#", "---")))
-    assert textwrap.dedent(shown[1]) == minimal
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "config").glob("*.yaml")))
