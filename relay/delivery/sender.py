@@ -139,7 +139,11 @@ class SentEvent(Sending):
         return True
 
     def ended(self) -> None:
-        outcome = _DELIVERED.get(self.status or 0) or self.sender.failure_of(self)
+        delivered = _DELIVERED.get(self.status or 0)
+        if delivered is None or self.error is not None:
+            outcome = self.sender.outcome_of(self)
+        else:
+            outcome = delivered
         # It lives on until it is settled.
         self.body, self.error = b"", None
         self.told(outcome)
@@ -204,7 +208,8 @@ class HttpSender:
         """Send the event once, byte for byte as received, and tell the outcome.
 
         That is never later than the timeout, and never before this has returned. Any 2xx is
-        `Delivered`, whatever follows its head; redirects are answers, not followed.
+        `Delivered`, whatever follows its head, unless it is less than its Content-Length announces:
+        then the connection counts as reset. Redirects are answers, not followed.
         """
         sending.sender = self
         lease = sending.lease
@@ -264,9 +269,12 @@ class HttpSender:
             content_type = _DEFAULT_TYPE if body else ""
         return ProxyResponse(outcome, Ack(status, body, content_type))
 
-    def failure_of(self, exchange: Exchange) -> Outcome:
-        """Return the outcome of this exchange for an event that is not delivered."""
+    def outcome_of(self, exchange: Exchange) -> Outcome:
+        """Return the outcome of this exchange for its event."""
         # The head is the answer. A body that breaks or is too slow only costs its connection.
+        delivered = _DELIVERED.get(exchange.status or 0)
+        if delivered is not None:
+            return Unreachable(Cause.RESET) if _is_cut_short(exchange) else delivered
         if exchange.status is None and exchange.error is not None:
             return Unreachable(cause_of(exchange.error))
         return self._rejected(exchange)
@@ -316,6 +324,17 @@ def parse_retry_after(value: str, now: datetime) -> timedelta | None:
 def _end_unsendable(sending: Sending) -> None:
     sending.error = _Unsendable()
     sending.end_soon(sending.ended)
+
+
+def _is_cut_short(exchange: Exchange) -> bool:
+    """Return whether less of a body has come than its head announced, and more was waited for.
+
+    What wrote the head may have died before it had done its work.
+    """
+    if exchange.complete or not isinstance(exchange.error, Closed | OSError):
+        return False
+    # Where a body comes in chunks, its length means nothing (RFC 9112, 6.3).
+    return "content-length" in exchange.fields and "transfer-encoding" not in exchange.fields
 
 
 def _is_encoded(fields: Fields) -> bool:

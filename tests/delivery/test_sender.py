@@ -271,13 +271,43 @@ async def test_a_huge_answer_is_not_read_to_the_end() -> None:
 )
 async def test_the_head_is_the_answer_whatever_becomes_of_the_body(behaviour: Behaviour) -> None:
     began = time.monotonic()
-    cut = send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nsome", behaviour)
-    outcome = await one_attempt(cut, TIMEOUT)
-    # RST may overtake the head that was sent before it.
-    assert outcome in (
-        [Delivered(200), Unreachable("reset")] if behaviour is reset else [Delivered(200)]
-    )
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    bodies = [chunked, chunked + b"4\r\nsome\r\n", b"HTTP/1.1 200 OK\r\n\r\nsome"]
+    for head in bodies[:1] if behaviour is not close else bodies:
+        outcome = await one_attempt(send(head, behaviour), TIMEOUT)
+        # RST may overtake the head that was sent before it.
+        assert outcome in (
+            [Delivered(200), Unreachable("reset")] if behaviour is reset else [Delivered(200)]
+        )
     assert time.monotonic() - began < TIMEOUT + 0.5
+
+
+@pytest.mark.parametrize(
+    "behaviour", [close, reset, hang, repeat(b"x", 0.02)], ids=["close", "reset", "hang", "drip"]
+)
+@pytest.mark.parametrize("status", [b"200 OK", b"201 Created"])
+async def test_a_length_that_is_announced_and_not_sent_is_a_reset(
+    behaviour: Behaviour, status: bytes
+) -> None:
+    began = time.monotonic()
+    cut = send(b"HTTP/1.1 " + status + b"\r\nContent-Length: 1000\r\n\r\nsome", behaviour)
+    assert await one_attempt(cut, TIMEOUT) == Unreachable("reset")
+    assert time.monotonic() - began < TIMEOUT + 0.5
+
+
+async def test_a_broken_length_is_tried_again_on_another_connection() -> None:
+    cut = send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", close)
+    async with Upstream(cut, answer(200)) as upstream, forwarding(upstream.url) as forward:
+        assert await forward(EVENT) == Unreachable("reset")
+        assert await forward(EVENT) == Delivered(200)
+
+
+async def test_an_answer_that_has_no_body_owes_none() -> None:
+    for status in (b"204 No Content", b"205 Reset Content"):
+        head = b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n"
+        assert isinstance(await one_attempt(send(head, close), TIMEOUT), Delivered)
+    lengthy = b"HTTP/1.1 204 No Content\r\nContent-Length: 1000\r\n\r\n"
+    assert await one_attempt(send(lengthy, close), TIMEOUT) == Delivered(204)
 
 
 async def test_an_answer_without_a_body_ends_with_its_head_whatever_it_announces() -> None:
