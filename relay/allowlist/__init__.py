@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from netaddr import IPNetwork
 
 from relay.allowlist.networks import Intervals, parse_network
+from relay.core.clock import Clock
 from relay.core.request import Address, ClientAddress
 
 # ---- DNS answers ----------------------------------------------------------------------------
@@ -178,6 +179,20 @@ class Allowlist:
         """Return every entry of every source, in their order."""
         return tuple(entry for source in self.sources for entry in source.entries())
 
+    @classmethod
+    def union(cls, lists: Iterable["Allowlist"]) -> "Allowlist":
+        """Return a list that holds whatever one of these holds, each source once."""
+        sources = {source: None for each in lists for source in each.sources}
+        networks: dict[str, str] = {}
+        others = []
+        for source in sources:
+            if isinstance(source, StaticSource):
+                networks.update((entry.text, entry.origin) for entry in source.entries())
+            else:
+                others.append(source)
+        # Of thousands of endpoints, too, what is listed is one source.
+        return cls([StaticSource("listed", networks.items()), *others])
+
     def unready(self) -> tuple[str, ...]:
         """Return the names of sources without any entry yet."""
         return tuple(s.status().name for s in self.sources if not s.entries())
@@ -187,6 +202,45 @@ class Allowlist:
         self._found.clear()
         self._intervals = Intervals((entry.network, entry) for entry in self.entries())
         self._generations = generations
+
+
+# ---- proven addresses -----------------------------------------------------------------------
+
+#: For how many seconds an address counts as proven.
+PROVEN_SECONDS: Final = 24 * 3600.0
+
+#: Addresses that are remembered; the ones proven longest ago are forgotten first.
+MAX_PROVEN: Final = 4096
+
+
+class ProvenAddresses(dict[str, float]):
+    """Addresses that a signed message was accepted from lately, whether or not a list holds them.
+
+    Each as text, with the monotonic time of the last one.
+
+    An address that is in it is renewed by assignment, which costs a delivery no call; `add` takes a
+    new one.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._now = clock.monotonic
+
+    def add(self, address: str, now: float) -> None:
+        """Note that a signed message of this address was accepted now, in monotonic seconds."""
+        if len(self) >= MAX_PROVEN:
+            self._shrink()
+        self[address] = now
+
+    def holds(self, address: Address) -> bool:
+        """Return whether a signed message of this address was accepted within the time."""
+        proven = self.get(str(address))
+        return proven is not None and self._now() - proven <= PROVEN_SECONDS
+
+    def _shrink(self) -> None:
+        """Forget half of them: not at each new address anew."""
+        for address in sorted(self, key=self.__getitem__)[: MAX_PROVEN // 2]:
+            del self[address]
 
 
 # ---- static networks ------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar
 
+from relay.allowlist import Allowlist, ProvenAddresses
 from relay.allowlist.registry import HostRegistry, Knock
 from relay.app import builder
 from relay.config import Endpoint as EndpointSettings
@@ -159,6 +160,7 @@ class LiveConfig:
     """One configuration and the parts that serve it.
 
     endpoints: in the order of `settings.endpoints`. hosts: names that may send to any of them.
+    listed: the addresses that some endpoint lists.
     upstreams: what the dispatcher serves. usage: what it uses of the pools.
     """
 
@@ -167,6 +169,7 @@ class LiveConfig:
     ingest: Ingest
     endpoints: Sequence[Endpoint]
     hosts: frozenset[str]
+    listed: Allowlist
     upstreams: Sequence[Upstream]
     usage: Usage
 
@@ -196,6 +199,7 @@ class LiveConfigBuilder:
         clock: Clock,
         telemetry: Telemetry,
         on_spool_broken: Callable[[SpoolBroken], None],
+        proven: ProvenAddresses,
     ) -> None:
         self._registry = registry
         self._clients = clients
@@ -205,6 +209,7 @@ class LiveConfigBuilder:
         self._clock = clock
         self._telemetry = telemetry
         self._on_spool_broken = on_spool_broken
+        self._proven = proven
         self._new_id = event_ids()
         # The endpoints in use that do not ask. All confirmers know it, so that none is made anew
         # when an endpoint comes or goes.
@@ -266,6 +271,7 @@ class LiveConfigBuilder:
             ingest=self._ingest(settings, routes, proxy_upstreams),
             endpoints=endpoints,
             hosts=frozenset(hosts),
+            listed=Allowlist.union(each.allowlist for each in endpoints),
             upstreams=upstreams,
             usage=usage,
         )
@@ -319,6 +325,7 @@ class LiveConfigBuilder:
             answer_within=settings.limits.answer_within,
             on_spool_broken=self._on_spool_broken,
             on_refused=self._on_refused,
+            proven=self._proven,
         )
 
     def _confirmer(self, usage: Usage, endpoints: Iterable[EndpointSettings]) -> StatusConfirmer:

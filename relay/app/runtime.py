@@ -15,8 +15,10 @@ from random import SystemRandom
 from relay.admin.auth import Authenticator
 from relay.admin.health import Health
 from relay.admin.server import Admin
+from relay.allowlist import ProvenAddresses
 from relay.allowlist.registry import HostRegistry
 from relay.app import builder
+from relay.app.edge_parts import limits_on_connections, listeners, server_tls
 from relay.app.generation import LiveConfigBuilder
 from relay.app.maintenance import CertificateReloader, RetentionJob
 from relay.app.reload import ConfigSwitch, Reloader, announce, body_reader
@@ -31,10 +33,9 @@ from relay.core.ids import event_ids, refusal_ids
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.proxy import ProxiedHistory
 from relay.delivery.retry import MAX_RETRY_AFTER
-from relay.edge.connections import Connections
-from relay.edge.listener import Edge, Listener, connection_budget, descriptors
+from relay.edge.listener import Edge
 from relay.edge.tls import ServerTls
-from relay.ingest.client_address import ClientLocator, Clients
+from relay.ingest.client_address import Clients
 from relay.ingest.refusals import RefusalRecorder, RefusalReleaser
 from relay.spool import Spool, SpoolBroken
 from relay.spool.refusals import RefusalLimits
@@ -168,6 +169,7 @@ class App:
             bounds=RefusalLimits(),
         )
         stack.push_async_callback(recorder.flush)
+        proven = ProvenAddresses(clock)
         configs = LiveConfigBuilder(
             registry=registry,
             clients=clients,
@@ -177,11 +179,20 @@ class App:
             clock=clock,
             telemetry=telemetry,
             on_spool_broken=self._fail,
+            proven=proven,
         )
         stack.push_async_callback(configs.close)
         first = await configs.build(settings)
         configs.activate(first)
-        connections = _connections(settings, locator)
+        connections = limits_on_connections(
+            settings,
+            locator,
+            clock,
+            lambda address: (
+                proven.holds(address) or configs.active.listed.match(address) is not None
+            ),
+            telemetry.evicted,
+        )
         edge = Edge(
             ingest=first.ingest,
             telemetry=telemetry,
@@ -198,7 +209,7 @@ class App:
             dice=SystemRandom(),
             observer=telemetry,
         )
-        tls = _server_tls(settings)
+        tls = server_tls(settings)
         certificate_reloader = CertificateReloader(tls, clock, telemetry.log)
         health = Health(
             clock=clock,
@@ -281,7 +292,7 @@ class App:
         stack.push_async_callback(parts.edge.stop, self._settings.shutdown_grace)
         public: list[tuple[str, int]] = []
         if self._role.receives:
-            public = await parts.edge.start(_listeners(self._settings, parts.tls))
+            public = await parts.edge.start(listeners(self._settings, parts.tls))
         bind = self._settings.admin.bind
         return Addresses(tuple(public), await parts.admin.start(bind.host, bind.port))
 
@@ -399,37 +410,3 @@ def _longest_delay(settings: Settings) -> timedelta:
     """Return an upper bound on the delay of a retry, jitter included."""
     delays = [max(each.retry.schedule) for each in settings.upstreams.values()]
     return max(MAX_RETRY_AFTER, *delays, timedelta()) * 2
-
-
-def _connections(settings: Settings, locator: ClientLocator) -> Connections:
-    """Return the limits on connections: lower than configured where descriptors are few."""
-    limits = settings.limits
-    others = sum(upstream.concurrency for upstream in settings.upstreams.values())
-    return Connections(
-        total=limits.connections,
-        ceiling=connection_budget(available=descriptors(), others=others),
-        per_address=limits.connections_per_address,
-        shares_address=locator.trusts,
-    )
-
-
-def _server_tls(settings: Settings) -> dict[str, ServerTls]:
-    """Return the certificate and key of each listener that has them, loaded, by its address."""
-    return {
-        str(each.bind): ServerTls(each.tls.certificate, each.tls.key)
-        for each in settings.listen
-        if each.tls is not None
-    }
-
-
-def _listeners(settings: Settings, tls: Mapping[str, ServerTls]) -> list[Listener]:
-    """Return where to listen, with the contexts of `_server_tls`."""
-    return [
-        Listener(
-            each.bind.host,
-            each.bind.port,
-            None if each.tls is None else tls[str(each.bind)].context,
-            each.proxy_protocol,
-        )
-        for each in settings.listen
-    ]

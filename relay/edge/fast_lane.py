@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 
 from relay.core.clock import Clock
 from relay.core.errors import Refusal
-from relay.core.request import Ack, Address, Headers, RequestHead, VerifiedDelivery
+from relay.core.request import Ack, Address, Headers, RequestHead, Verdict, VerifiedDelivery
 from relay.edge.answers import ReadyAnswers
 from relay.edge.connections import NEVER, SWEEP_INTERVAL, ConnectionErrors, PeerInfo
 from relay.edge.framing import HOST, LENGTH, MAX_FIELDS, MAX_LINE, NAME, VALUE, check_declared_body
@@ -247,6 +247,12 @@ class LaneConnection(Protocol):
     @property
     def peer_info(self) -> PeerInfo | None: ...
 
+    #: Set once a delivery over this connection was not refused.
+    earned: bool
+
+    def may_stay(self) -> bool:
+        """Return whether the connection is kept after a refusal."""
+
     def enter_lane(self, request: "LaneRequest", due: float) -> None:
         """Note that a request is under way; bytes that come before its answer are held.
 
@@ -296,6 +302,10 @@ class LaneRequest:
         if error is not None:
             # As the other lane does: it closes.
             ack, keep = lane.errors.fault(peer, error), False
+        elif admission.verdict is not Verdict.REFUSED:
+            self.connection.earned = True
+        elif keep:
+            keep = self.connection.may_stay()
         if waited and (lane.under_way or lane.answers):
             # With the others of this iteration of the loop, at its end. Each system call wakes the
             # process that it sends to; one that still runs need not be woken, at half the price.

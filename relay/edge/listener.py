@@ -319,6 +319,7 @@ class Edge:
             connections=self._connections,
             errors=self,
             timeout=self._header_timeout,
+            now=self._clock.monotonic,
             inner=server,
         )
         self._tls_factories.append(factory)
@@ -328,18 +329,23 @@ class Edge:
 
     async def _handle(self, request: BaseRequest) -> StreamResponse:
         """Answer one request: the handler that aiohttp calls for each."""
+        protocol = cast("EdgeProtocol", request.protocol)
         if is_health_check(request.method, request.raw_path):
-            ack = _OK
+            ack, earned = _OK, False
         else:
-            ack = await self._deliver(request)
+            ack, earned = await self._deliver(request)
+        protocol.earned = protocol.earned or earned
         response = to_response(ack)
         # A refused body is not read to its end just to keep the connection.
-        if self._stopping or not request.content.is_eof():
+        if self._stopping or not request.content.is_eof() or not protocol.may_stay():
             response.force_close()
         return response
 
-    async def _deliver(self, request: BaseRequest) -> Ack:
-        """Take a request through the steps of ingest, and wait between them; return its answer."""
+    async def _deliver(self, request: BaseRequest) -> tuple[Ack, bool]:
+        """Take a request through the steps of ingest, and wait between them.
+
+        Return its answer, and whether that is no refusal.
+        """
         ingest = self._ingest
         admission = ingest.admit(self._head(request))
         try:
@@ -352,7 +358,7 @@ class Edge:
         # Its log line may have to wait, and an upstream's answer may be long.
         ack, admission.ack = admission.ack, None
         assert ack is not None  # noqa: S101 - each step answers, or leads to the next
-        return ack
+        return ack, admission.verdict is not Verdict.REFUSED
 
     async def _receive_body(
         self, ingest: Ingest, admission: Admission, request: BaseRequest

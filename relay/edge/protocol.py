@@ -64,8 +64,10 @@ class EdgeProtocol(RequestHandler):
         "_rejecting",
         "_stopping",
         "_sweep",
+        "_wire",
         "_write_due",
         "due",
+        "earned",
         "peer",
         "peer_info",
     )
@@ -109,6 +111,10 @@ class EdgeProtocol(RequestHandler):
         self.due = self._head_due = self._write_due = self._body_due = self._lane_due = NEVER
         self._body_late = _BODY_LATE
         self._counted = False
+        # A delivery over this connection was not refused.
+        self.earned = False
+        # aiohttp forgets the transport once it closes it, and TLS may take its time for that.
+        self._wire: asyncio.Transport | None = None
         self._early_data = b""
         self._answered = 0
         self._eof = self._rejecting = self._draining = False
@@ -122,10 +128,11 @@ class EdgeProtocol(RequestHandler):
         transport.max_size = READ_SIZE  # type: ignore[attr-defined] # not documented
         # So that an answer counts as given when the system has taken all of it. Not 0: asyncio's
         # TLS takes an empty buffer for a full one then, at every other look.
-        cast("asyncio.Transport", transport).set_write_buffer_limits(high=1)
+        self._wire = cast("asyncio.Transport", transport)
+        self._wire.set_write_buffer_limits(high=1)
         self._counted = True
         self._sweep.add(self)
-        if self._connections.add(self.peer):
+        if self._connections.add(self.peer, self):
             self._start_header_deadline()
             self._lane_open = self._lane is not None
         else:
@@ -140,10 +147,15 @@ class EdgeProtocol(RequestHandler):
         # It knows this connection, and would keep it until garbage is collected.
         self._body = None
         self._held = b""
+        self._wire = None
+        self._uncount()
+        super().connection_lost(exc)
+
+    def _uncount(self) -> None:
+        """Stop counting the connection. Idempotent."""
         if self._counted:
             self._counted = False
-            self._connections.remove(self.peer)
-        super().connection_lost(exc)
+            self._connections.remove(self.peer, self)
 
     def data_received(self, data: bytes) -> None:
         waiter = self._waiter
@@ -315,6 +327,33 @@ class EdgeProtocol(RequestHandler):
         else:
             super().close()
 
+    # ---- strangers --------------------------------------------------------------------------
+
+    def may_stay(self) -> bool:
+        """Return whether the connection is kept after a refusal or a health check.
+
+        A stranger's is not, unless a delivery over it was not refused.
+        """
+        return self.earned or self._connections.knows(self.peer)
+
+    @property
+    def idle_since(self) -> float:
+        if self.transport is None:
+            # It is being closed, which is up to its peer.
+            return -NEVER
+        if self._framing.in_body or self._answers_owed or self._draining or self._paused:
+            return NEVER
+        if self._head_due != NEVER:
+            return self._head_due - self._header_timeout
+        return self.due - self._sweep.keepalive
+
+    def give_way(self) -> None:
+        """Close at once and without an answer (`Evictable`)."""
+        self._uncount()
+        if self._wire is not None:
+            # Not in order: TLS would wait for its peer.
+            self._wire.abort()
+
     # ---- deadlines --------------------------------------------------------------------------
 
     def now(self) -> float:
@@ -374,8 +413,8 @@ class EdgeProtocol(RequestHandler):
         self._write_due = NEVER
         refusal = Refusal(Reason.BODY_TIMEOUT, "the answer was not taken in time")
         self._errors.refuse(self.peer, refusal)
-        if self.transport is not None:
-            self.transport.abort()
+        if self._wire is not None:
+            self._wire.abort()
 
     # ---- refusing ---------------------------------------------------------------------------
 

@@ -5,11 +5,11 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from relay.core.errors import Reason, Refusal
 from relay.core.files import Fingerprint, fingerprint
-from relay.core.request import Address
-from relay.edge.connections import ConnectionErrors, Connections, PeerInfo, peer_info_of
+from relay.edge.connections import NEVER, ConnectionErrors, Connections, PeerInfo, peer_info_of
 from relay.edge.protocol import EdgeProtocol
 
 # ---- contexts -------------------------------------------------------------------------------
@@ -76,6 +76,10 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 # asyncio tells a protocol of a TLS connection only after the handshake. Until then nothing would
 # count it, and a silent client would hold it for as long as the handshake may take.
 
+#: Seconds for the other side to end TLS, once we have. asyncio's own are 30, in which a connection
+#: that is over counts still.
+_SHUTDOWN: Final = 2.0
+
 
 class TlsHandshakes:
     """Factory of the `TlsHandshake` of each connection to one listener.
@@ -90,13 +94,19 @@ class TlsHandshakes:
         connections: Connections,
         errors: ConnectionErrors,
         timeout: float,
+        now: Callable[[], float],
         inner: Callable[[PeerInfo], EdgeProtocol],
     ) -> None:
-        """Take the parts. `timeout`: seconds for a handshake. `inner`: makes what follows it."""
+        """Take the parts.
+
+        timeout: seconds for a handshake. now: returns the monotonic time. inner: makes what follows
+            the handshake.
+        """
         self.context = context
         self.connections = connections
         self.errors = errors
         self.timeout = timeout
+        self.now = now
         self.inner = inner
         self.handshakes: set[asyncio.Task[None]] = set()
 
@@ -117,13 +127,16 @@ class TlsHandshake(asyncio.Protocol):
         self._factory = factory
         self._peer_info = peer_info
         self._counted = False
+        #: Of `Evictable`: since when it was made, for it has said nothing of HTTP.
+        self.idle_since = NEVER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP has no other
         peer_info = self._peer_info or peer_info_of(transport)
+        self._transport, self._peer = transport, peer_info.address
         peer = peer_info.address
-        if not self._factory.connections.add(peer):
-            self._factory.connections.remove(peer)
+        if not self._factory.connections.add(peer, self):
+            self._factory.connections.remove(peer, self)
             self._factory.errors.refuse(peer, Refusal(Reason.TOO_MANY_CONNECTIONS))
             transport.abort()
             return
@@ -132,14 +145,20 @@ class TlsHandshake(asyncio.Protocol):
         handshake = loop.create_task(self._handshake(transport, peer_info))
         self._factory.handshakes.add(handshake)
         handshake.add_done_callback(self._factory.handshakes.discard)
-        handshake.add_done_callback(lambda _: self._uncount(peer))
+        handshake.add_done_callback(lambda _: self._uncount())
         self._counted = True
+        self.idle_since = self._factory.now()
 
-    def _uncount(self, peer: Address) -> None:
+    def give_way(self) -> None:
+        """Close at once (`Evictable`); the handshake ends with it."""
+        self._uncount()
+        self._transport.abort()
+
+    def _uncount(self) -> None:
         """Stop counting the connection. Idempotent."""
         if self._counted:
             self._counted = False
-            self._factory.connections.remove(peer)
+            self._factory.connections.remove(self._peer, self)
 
     async def _handshake(self, transport: asyncio.Transport, peer_info: PeerInfo) -> None:
         loop = asyncio.get_running_loop()
@@ -156,9 +175,10 @@ class TlsHandshake(asyncio.Protocol):
                 self._factory.context,
                 server_side=True,
                 ssl_handshake_timeout=self._factory.timeout,
+                ssl_shutdown_timeout=_SHUTDOWN,
             )
         # From here on the connection is counted by the protocol, or it is over.
-        self._uncount(peer_info.address)
+        self._uncount()
         if secure is not None:
             protocol.connection_made(secure)
         elif loop.time() >= deadline:

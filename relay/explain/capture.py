@@ -277,13 +277,15 @@ async def read_request(raw: bytes, *, max_body: int) -> ParsedRequest:
     Raises:
         Refusal: the head cannot be read; no endpoint ever sees the request.
     """
-    loop = asyncio.get_running_loop()
+    loop, clock = asyncio.get_running_loop(), SystemClock()
     reader = _RequestCatcher(BodyReader(size=max_body, timeout=_TIMEOUT), loop.create_future())
     server = EdgeServer(
         reader.handle,
-        connections=Connections(total=1, per_address=1, shares_address=lambda _: False),
+        connections=Connections(
+            total=1, per_address=1, shares_address=lambda _: False, now=clock.monotonic
+        ),
         errors=reader,
-        clock=SystemClock(),
+        clock=clock,
         header_timeout=_TIMEOUT.total_seconds(),
         drain_limit=0,
         keepalive=0.0,

@@ -13,11 +13,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
+from relay.allowlist import ProvenAddresses
 from relay.allowlist.registry import KnockResult
 from relay.core.clock import Clock
 from relay.core.concurrency import Cancel, called_back
 from relay.core.errors import Reason, Refusal, SpoolUnavailable, UpstreamOverloaded
-from relay.core.event import ProxyResponse, Unreachable
+from relay.core.event import Delivered, ProxyResponse, Unreachable
 from relay.core.request import (
     Ack,
     Address,
@@ -87,6 +88,7 @@ class Ingest:
         answer_within: timedelta,
         on_spool_broken: Callable[[SpoolBroken], None],
         on_refused: OnRefused = lambda *_: None,
+        proven: ProvenAddresses | None = None,
     ) -> None:
         """Take the parts.
 
@@ -95,6 +97,7 @@ class Ingest:
         answer_within: from the head of a stored delivery to its answer.
         on_spool_broken: called when the spool cannot be trusted any more; the process has to end.
         on_refused: called with what may be released later.
+        proven: gets the addresses that a signed message was accepted from.
         """
         self._routes = routes
         self._clients = clients
@@ -106,6 +109,7 @@ class Ingest:
         self._answer_within = answer_within.total_seconds()
         self._on_spool_broken = on_spool_broken
         self._on_refused = on_refused
+        self._proven = ProvenAddresses(clock) if proven is None else proven
         self._in_flight = 0
         self._idle: list[asyncio.Future[None]] = []
 
@@ -365,7 +369,15 @@ class Ingest:
             if conflicts:
                 self._telemetry.conflicted(event.delivery.endpoint)
             admission.verdict, admission.reason = result.verdict, result.reason
-            admission.duration = self._clock.monotonic() - admission.started
+            now = self._clock.monotonic()
+            admission.duration = now - admission.started
+            client = admission.client
+            if result is _ACCEPTED and client is not None and admission.secret is not None:
+                # One that is known costs no call.
+                if client in self._proven:
+                    self._proven[client] = now
+                else:
+                    self._proven.add(client, now)
             admission.ack = admission.route.endpoint.inspector.answer(result, admission)
         except Exception as fault:  # noqa: BLE001 - as in `admit`
             self._end(admission, fault, done)
@@ -402,7 +414,10 @@ class Ingest:
             assert admission.route is not None  # noqa: S101 - it was admitted
             admission.id = event.event_id
             if answer.ack is not None:
-                admission.duration = self._clock.monotonic() - admission.started
+                now = self._clock.monotonic()
+                admission.duration = now - admission.started
+                if isinstance(answer.outcome, Delivered) and admission.secret is not None:
+                    self._proven.add(admission.client or admission.peer, now)
                 inspector = admission.route.endpoint.inspector
                 admission.ack = inspector.proxied_answer(answer.ack, admission)
                 admission.verdict = Verdict.PASSED

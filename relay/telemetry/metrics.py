@@ -222,6 +222,10 @@ class Metrics:
         self.knocks = self._counter(
             "allowlist_knocks", "Early look-ups caused by a refused address", "endpoint", "result"
         )
+        self.connections_evicted = self._counter(
+            "connections_evicted", "Idle connections of strangers that gave way to others"
+        )
+        self.connections_evicted.init()
         self.reload_success = Gauge(
             "relay_config_reload_success",
             "0 while the last reload was refused",

@@ -1,12 +1,16 @@
 """What is told of besides deliveries and attempts: a method for each thing that happens."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from relay.core.errors import Problem, RelayError
 from relay.core.request import Address
 from relay.telemetry.log import Log
 from relay.telemetry.metrics import Metrics
+
+#: How long nothing more is logged of connections that give way.
+_TOLD_AGAIN: Final = timedelta(minutes=1)
 
 
 class Notices:
@@ -14,6 +18,9 @@ class Notices:
 
     log: Log
     _metrics: Metrics
+    # Connections that gave way since that was last logged, and when it was.
+    _evicted = 0
+    _evicted_told: datetime | None = None
 
     # ---- configuration ----------------------------------------------------------------------
 
@@ -98,3 +105,14 @@ class Notices:
     def knocked(self, endpoint: str, result: str) -> None:
         """A refused address caused an early look-up: found, not_found or limited."""
         self._metrics.knocks.inc(endpoint, result)
+
+    # ---- connections ------------------------------------------------------------------------
+
+    def evicted(self) -> None:
+        """A stranger's idle connection gave way; logged once a minute, with their number."""
+        self._metrics.connections_evicted.inc()
+        self._evicted += 1
+        now = self.log.now()
+        if self._evicted_told is None or now - self._evicted_told >= _TOLD_AGAIN:
+            self.log.warning("connections_evicted", number=self._evicted)
+            self._evicted, self._evicted_told = 0, now

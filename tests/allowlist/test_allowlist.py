@@ -1,9 +1,11 @@
+from datetime import timedelta
 from ipaddress import ip_address
 
 import pytest
 
-from relay.allowlist import AddressSource, Allowlist, StaticSource
+from relay.allowlist import MAX_PROVEN, AddressSource, Allowlist, ProvenAddresses, StaticSource
 from tests.contracts.source import SourceContract
+from tests.harness.clock import ManualClock
 
 
 class TestContract(SourceContract):
@@ -53,3 +55,51 @@ def test_the_allowlist_unites_sources_and_knows_which_are_empty() -> None:
     assert allowlist.match(ip_address("103.208.24.0")) is None
     assert [entry.origin for entry in allowlist.entries()] == ["narrow", "wide"]
     assert allowlist.unready() == ("none",)
+
+
+def test_the_union_of_lists_holds_what_one_of_them_holds() -> None:
+    dns = StaticSource("dns", [])
+    lists = [
+        Allowlist([StaticSource("one", [("192.0.2.0/25", "a")]), dns]),
+        Allowlist([StaticSource("other", [("192.0.2.128/25", "b"), ("192.0.2.0/25", "c")]), dns]),
+        Allowlist([]),
+    ]
+    union = Allowlist.union(lists)
+    assert len(union.entries()) == 2
+    assert union.match(ip_address("192.0.2.1"))
+    assert union.match(ip_address("192.0.2.200"))
+    assert union.match(ip_address("192.0.3.1")) is None
+    assert Allowlist.union([]).match(ip_address("192.0.2.1")) is None
+
+
+# ---- proven addresses -----------------------------------------------------------------------
+
+ONE = ip_address("192.0.2.1")
+
+
+async def test_an_address_is_proven_for_a_day_after_its_last_message() -> None:
+    clock = ManualClock()
+    proven = ProvenAddresses(clock)
+    assert not proven.holds(ONE)
+    proven.add(str(ONE), clock.monotonic())
+    await clock.advance(timedelta(hours=23).total_seconds())
+    assert proven.holds(ONE)
+    proven[str(ONE)] = clock.monotonic()
+    await clock.advance(timedelta(hours=23).total_seconds())
+    assert proven.holds(ONE)
+    await clock.advance(timedelta(hours=1, seconds=1).total_seconds())
+    assert not proven.holds(ONE)
+
+
+async def test_those_proven_longest_ago_are_forgotten_first() -> None:
+    clock = ManualClock()
+    proven = ProvenAddresses(clock)
+    for number in range(MAX_PROVEN):
+        proven.add(str(ip_address((10 << 24) + number)), clock.monotonic())
+        await clock.advance(0.001)
+    proven["10.0.0.0"] = clock.monotonic()
+    proven.add(str(ONE), clock.monotonic())
+    assert len(proven) == MAX_PROVEN // 2 + 1
+    assert proven.holds(ONE)
+    assert proven.holds(ip_address("10.0.0.0"))
+    assert not proven.holds(ip_address("10.0.0.1"))

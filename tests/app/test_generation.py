@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from relay.allowlist import ProvenAddresses
 from relay.allowlist.registry import Knock, KnockResult
 from relay.app import builder
 from relay.app.generation import Close, Entry, LiveConfig, LiveConfigBuilder, Usage, UsagePool
@@ -372,6 +373,7 @@ async def configs(tmp_path: Path) -> AsyncIterator[LiveConfigBuilder]:
         clock=clock,
         telemetry=telemetry,
         on_spool_broken=lambda _: None,
+        proven=ProvenAddresses(clock),
     )
     yield made
     await made.close()

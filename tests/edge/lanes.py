@@ -188,7 +188,11 @@ class Lane:
         self._memory = MemorySpool(fails)
         self._spool = spool or self._memory
         self._connections = Connections(
-            total=10, per_address=10, shares_address=self._locator.trusts
+            total=10,
+            per_address=10,
+            shares_address=self._locator.trusts,
+            now=clock.monotonic,
+            is_sender=lambda address: endpoint().allowlist.match(address) is not None,
         )
         self._edge = Edge(
             ingest=self._ingest([endpoint()]),

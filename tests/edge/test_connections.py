@@ -6,14 +6,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
-from relay.core.request import Via
+from relay.core.request import Address, Via
 from relay.edge import connections
 from relay.edge.connections import (
     NEVER,
@@ -33,7 +33,11 @@ ONE, TWO, PROXY = (ip_address(f"192.0.2.{n}") for n in (1, 2, 9))
 
 def limited(total: int = 10, per_address: int = 2) -> Connections:
     return Connections(
-        total=total, per_address=per_address, shares_address=lambda address: address == PROXY
+        total=total,
+        per_address=per_address,
+        shares_address=lambda address: address == PROXY,
+        now=ManualClock().monotonic,
+        is_sender=lambda _: True,
     )
 
 
@@ -69,7 +73,9 @@ def test_other_limits_hold_for_new_connections() -> None:
 
 
 def test_no_limit_is_above_the_ceiling() -> None:
-    connections = Connections(total=1, per_address=9, shares_address=lambda _: False, ceiling=2)
+    connections = Connections(
+        total=1, per_address=9, shares_address=lambda _: True, now=lambda: 0.0, ceiling=2
+    )
     assert [connections.add(ONE) for _ in range(2)] == [True, False]
     connections.reconfigure(total=10, per_address=9)
     connections.remove(ONE)
@@ -86,6 +92,149 @@ def test_all_addresses_of_one_ipv6_network_share_a_limit() -> None:
         connections.remove(ip_address(f"{one}{n:x}"))
     assert connections.add(ip_address(f"{one}9"))
     assert len(connections) == 2
+
+
+# ---- strangers ------------------------------------------------------------------------------
+
+
+class Held:
+    """A connection that is held open, idle or not."""
+
+    def __init__(self, connections: Connections, peer: Address, idle_since: float) -> None:
+        self.connections, self.peer, self.since, self.looks = connections, peer, idle_since, 0
+        self.is_open = connections.add(peer, self)
+        if not self.is_open:
+            connections.remove(peer, self)
+
+    @property
+    def idle_since(self) -> float:
+        self.looks += 1
+        return self.since
+
+    def give_way(self) -> None:
+        self.is_open = False
+        self.connections.remove(self.peer, self)
+
+
+def besieged(clock: ManualClock, total: int = 8, known: str = "192.0.2.0/24") -> Connections:
+    """Return limits under which half of the connections are kept for known addresses."""
+    return Connections(
+        total=total,
+        per_address=10_000,
+        shares_address=lambda _: False,
+        now=clock.monotonic,
+        is_sender=lambda address: address in ip_network(known),
+    )
+
+
+STRANGER = ip_address("198.51.100.7")
+
+
+@pytest.mark.parametrize(
+    ("total", "strangers"), [(4096, 3840), (1024, 960), (200, 136), (100, 50), (1, 1)]
+)
+def test_some_connections_are_kept_for_known_addresses(total: int, strangers: int) -> None:
+    connections = Connections(
+        total=total,
+        per_address=total,
+        shares_address=lambda _: False,
+        now=lambda: 0.0,
+        is_sender=ONE.__eq__,
+    )
+    found = [connections.add(STRANGER) for _ in range(strangers + 1)]
+    assert found == [True] * strangers + [False]
+    connections.remove(STRANGER)
+    found = [connections.add(ONE) for _ in range(total - strangers + 1)]
+    assert found == [True] * (total - strangers) + [False]
+
+
+@pytest.mark.parametrize("comes", [STRANGER, ONE])
+async def test_the_stranger_that_is_idle_for_longest_gives_way(comes: Address) -> None:
+    clock = ManualClock()
+    connections = besieged(clock)
+    now = clock.monotonic()
+    idle = [Held(connections, STRANGER, now - ago) for ago in (3.0, 9.0, 1.0, 5.0)]
+    gone = []
+    for _ in range(4):
+        await clock.advance(1)
+        assert Held(connections, comes, clock.monotonic()).is_open
+        gone.append([each.is_open for each in idle].count(False))
+    assert gone == [1, 2, 3, 4]
+    assert len(connections) == 4
+
+
+async def test_who_has_been_used_since_is_not_the_longest_idle() -> None:
+    clock = ManualClock()
+    connections = besieged(clock)
+    first, second, third, busy = [Held(connections, STRANGER, n) for n in (1.0, 2.0, 3.0, NEVER)]
+    assert Held(connections, ONE, clock.monotonic()).is_open
+    assert not first.is_open
+    await clock.advance(1)
+    second.since = clock.monotonic()
+    assert Held(connections, ONE, clock.monotonic()).is_open
+    assert (second.is_open, third.is_open, busy.is_open) == (True, False, True)
+    await clock.advance(1)
+    busy.since = clock.monotonic()
+    assert Held(connections, ONE, clock.monotonic()).is_open
+    assert (second.is_open, busy.is_open) == (False, True)
+    assert Held(connections, ONE, clock.monotonic()).is_open
+    assert not busy.is_open
+
+
+async def test_neither_the_known_nor_the_busy_give_way() -> None:
+    clock = ManualClock()
+    connections = besieged(clock)
+    held = [Held(connections, peer, since) for peer in (ONE, TWO) for since in (0.0, NEVER)]
+    assert not Held(connections, STRANGER, 0.0).is_open
+    held += [Held(connections, STRANGER, NEVER) for _ in range(2)]
+    assert [each.is_open for each in held] == [True] * 4 + [False] * 2
+    assert [Held(connections, ONE, 0.0).is_open for _ in range(5)] == [True] * 4 + [False]
+    assert [each.is_open for each in held] == [True] * 4 + [False] * 2
+
+
+async def test_no_stranger_gives_way_to_one_that_does_not_get_in() -> None:
+    clock = ManualClock()
+    connections = besieged(clock)
+    busy = [Held(connections, STRANGER, NEVER) for _ in range(4)]
+    assert [Held(connections, ONE, 0.0).is_open for _ in range(2)] == [True, True]
+    busy[0].since = 0.0
+    assert not Held(connections, STRANGER, 0.0).is_open
+    assert busy[0].is_open
+
+
+async def test_thousands_of_busy_strangers_are_not_all_looked_at_again() -> None:
+    clock = ManualClock()
+    connections = besieged(clock, total=2000)
+    held = [Held(connections, STRANGER, NEVER) for _ in range(2000 - 125)]
+    assert all(each.is_open for each in held)
+    assert Held(connections, ONE, 0.0).is_open
+    before = sum(each.looks for each in held)
+    assert all(Held(connections, ONE, 0.0).is_open for _ in range(100))
+    assert 0 < sum(each.looks for each in held) - before <= 100 * 64
+
+
+def test_an_ipv6_site_has_four_times_the_connections_of_one_address() -> None:
+    connections = Connections(
+        total=1000,
+        per_address=3,
+        shares_address=lambda _: False,
+        now=lambda: 0.0,
+        is_sender=ip_address("2001:db8:0:99::1").__eq__,
+    )
+    networks = [ip_address(f"2001:db8:0:{n:x}::1") for n in range(8)]
+    found = [connections.add(each) for each in networks for _ in range(2)]
+    assert found == [True] * 12 + [False] * 4
+    assert connections.add(ip_address("2001:db8:0:99::1"))
+    assert connections.add(ip_address("2001:db8:1::1"))
+    for each in networks:
+        connections.remove(each)
+    assert connections.add(networks[0])
+    for each in networks:
+        connections.remove(each)
+    connections.remove(networks[0])
+    connections.remove(ip_address("2001:db8:0:99::1"))
+    connections.remove(ip_address("2001:db8:1::1"))
+    assert (len(connections), connections._open, connections._sites) == (0, {}, {})
 
 
 @contextmanager

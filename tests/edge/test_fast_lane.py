@@ -137,6 +137,33 @@ async def test_a_refusal_of_ours_takes_the_fast_lane(
     outcome = await lanes.compare("refused", [(raw, 0)], peer=peer)
     assert taken == [raw]
     assert [line["verdict"] for line in outcome.lines] == ["refused"]
+    # A stranger has no reason to stay.
+    assert outcome.closed == (peer == 3 or b"Connection: close" in raw)
+    assert (b"Connection: close\r\n" in outcome.answers) == outcome.closed
+
+
+HEALTH = request("GET", "/healthz")
+FORGED = request("POST", "/hook", body=b"{}")
+
+
+@pytest.mark.parametrize("raw", [HEALTH, FORGED, request("POST", "/other")])
+async def test_who_is_listed_stays_and_a_stranger_does_not(lanes: Lanes, raw: bytes) -> None:
+    for peer, stays in ((0, True), (3, False)):
+        outcome = await lanes.compare("stays", [(raw, 9), (raw, 9)], peer=peer)
+        assert outcome.closed is not stays
+        assert outcome.answers.count(b"HTTP/1.1 ") == 1 + stays
+        assert outcome.answers.count(b"Connection: close\r\n") == 1 - stays
+
+
+async def test_a_stranger_whose_delivery_was_not_refused_stays(lanes: Lanes) -> None:
+    for lane in (lanes.fast, lanes.slow):
+        lane.serve([endpoint(mode=Mode.OFF)])
+    pieces = [(raw, 9) for raw in (genuine_request(), FORGED, HEALTH, genuine_request())]
+    outcome = await lanes.compare("earned", pieces, peer=3)
+    assert outcome.answers.count(b"HTTP/1.1 200 OK") == 3
+    assert outcome.answers.count(b"HTTP/1.1 401 ") == 1
+    assert b"Connection: close" not in outcome.answers
+    assert not outcome.closed
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,13 @@ async def running_edge(
         knock=None,
     )
     clients = ClientLocator(map(IPNetwork, trusted), ForwardedHeader.X_FORWARDED_FOR)
-    counted = Connections(total=connections, per_address=per_address, shares_address=clients.trusts)
+    counted = Connections(
+        total=connections,
+        per_address=per_address,
+        shares_address=clients.trusts,
+        now=clock.monotonic,
+        is_sender=lambda address: endpoint.allowlist.match(address) is not None,
+    )
     limit = timedelta(seconds=seconds)
     edge = Edge(
         ingest=Ingest(

@@ -684,3 +684,19 @@ async def test_ingest_is_idle_when_every_request_is_finished(bench: Bench) -> No
     await idle
     # What was given up unanswered is no delivery.
     assert [line["status"] for line in bench.lines()] == [403]
+
+
+# ---- proven addresses -----------------------------------------------------------------------
+
+
+async def test_an_address_is_proven_by_a_signed_message_that_is_accepted(bench: Bench) -> None:
+    ingest, address = bench.ingest(bench.endpoint(mode=Mode.OFF)), ip_address(STRANGER)
+    genuine = body()
+    assert (await receive(ingest, head(STRANGER), reading(b"{}"))).status == 401
+    assert not ingest._proven.holds(address)
+    assert (await receive(ingest, head(LISTED), reading(genuine))).status == 200
+    # Whoever has overheard it can send it again.
+    assert (await receive(ingest, head(STRANGER), reading(genuine))).status == 200
+    assert not ingest._proven.holds(address)
+    assert (await receive(ingest, head(STRANGER), reading(body()))).status == 200
+    assert ingest._proven.holds(address)

@@ -114,6 +114,11 @@ RULES = {
         "RelayConfirmationFailing",
         {"15m": False, "40m": False},
     ),
+    "strangers that hold all connections are told while they do": (
+        {'relay_connections_evicted_total{instance="a"}': "0x4 0+9x10 90x30"},
+        "RelayConnectionsTaken",
+        {"4m": False, "9m": True, "14m": True, "25m": False},
+    ),
 }
 
 
@@ -152,5 +157,7 @@ def test_alerts_go_by_metrics_that_there_are() -> None:
     for name, results in selectors:
         for result in results.split("|"):
             assert f'{name}{{endpoint="a",result="{result}"}} 0.0' in shown
+    assert "relay_connections_evicted_total[" in rules
+    assert "relay_connections_evicted_total 0.0" in shown
     assert 'relay_spool_events{status="held"}' in rules
     assert 'relay_spool_events{endpoint="a",status="held"} 1.0' in shown

@@ -58,3 +58,13 @@ def test_what_copies_revive_is_counted_by_endpoint(watched: Watched) -> None:
     watched.telemetry.revived("midtrans")
     assert watched.value('revived_total{endpoint="midtrans"}') == 1
     assert watched.value('revived_total{endpoint="vipps"}') == 0
+
+
+def test_connections_that_give_way_are_counted_and_told_once_a_minute(watched: Watched) -> None:
+    assert watched.value("connections_evicted_total") == 0
+    for _ in range(3):
+        watched.telemetry.evicted()
+    assert watched.value("connections_evicted_total") == 3
+    assert [(line["event"], line["number"]) for line in watched.lines()] == [
+        ("connections_evicted", 1)
+    ]
