@@ -4,7 +4,10 @@ It is computed for each request from the running parts, and stored nowhere.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import inf
+from typing import Final
 
 from relay.admin.serializers import entry_json
 from relay.allowlist import Mode, SourceStatus
@@ -13,6 +16,20 @@ from relay.core.errors import SpoolUnavailable
 from relay.ingest.admission import Endpoint
 from relay.spool import Spool, SpoolStats
 from relay.telemetry.metrics import Snapshot
+
+#: Seconds from the start in which a host that is not answered yet makes a relay unready.
+_STARTING: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether traffic may come, and what is amiss.
+
+    reasons: why it may not; none when it may. degraded: what is amiss besides.
+    """
+
+    reasons: tuple[str, ...]
+    degraded: tuple[str, ...]
 
 
 class Health:
@@ -30,14 +47,17 @@ class Health:
         certificates: Mapping[str, datetime],
         live: Callable[[], bool],
         upstreams: Callable[[], Collection[str]],
+        stopping: Callable[[], bool],
     ) -> None:
         """Take the parts.
 
         statuses: of the DNS sources. breakers: whether each is open, by upstream.
         connections: the number of open ones. certificates: end of validity, by listener.
         live: whether the public listeners accept, where this process has any.
-        upstreams: those that are configured.
+        upstreams: those that are configured. stopping: whether the process ends.
         """
+        self._stopping = stopping
+        self._started_at = clock.monotonic()
         self.upstreams = upstreams
         self._clock = clock
         self._spool = spool
@@ -56,23 +76,60 @@ class Health:
         """Return whether the public listeners accept, where this process has any."""
         return self._live()
 
-    async def unready(self) -> list[str]:
-        """Return the reasons why this relay is not ready for traffic; none when it is.
+    async def readiness(self) -> Readiness:
+        """Return whether this relay is ready for traffic, and what is amiss.
 
-        A write to the spool must succeed, and every enforced DNS source must have addresses.
+        It is not while it starts (an enforced DNS host has no addresses yet, for ten seconds at
+        most), while it stops, and while a write to the spool fails. One sender's trouble, or an
+        upstream's, is no reason to turn all others away.
         """
-        reasons = []
+        reasons: list[str] = []
+        degraded: list[str] = []
+        if self._stopping():
+            reasons.append("stopping")
         try:
             await self._spool.probe()
+            waiting = (await self._spool.stats()).oldest_pending
         except SpoolUnavailable as error:
             reasons.append(f"spool: {error}")
-        for endpoint in self._endpoints:
-            if endpoint.mode is Mode.ENFORCE:
-                reasons += [
-                    f"endpoint {endpoint.name}: no addresses of {name} yet"
-                    for name in endpoint.allowlist.unready()
-                ]
-        return reasons
+            waiting = {}
+        starting = self._clock.monotonic() - self._started_at < _STARTING
+        (reasons if starting else degraded).extend(self._unknown_sources())
+        degraded += self._failing_hosts()
+        degraded += [
+            f"upstream {name}: left alone after failures in a row"
+            for name, is_open in sorted(self._breakers().items())
+            if is_open
+        ]
+        degraded += [
+            f"upstream {name}: events wait for it, and it is not configured"
+            for name in sorted(set(waiting) - set(self.upstreams()))
+        ]
+        now = self._clock.now()
+        degraded += [
+            f"listener {name}: its certificate has ended"
+            for name, end in sorted(self._certificates.items())
+            if end <= now
+        ]
+        return Readiness(tuple(reasons), tuple(degraded))
+
+    def _unknown_sources(self) -> list[str]:
+        return [
+            f"endpoint {endpoint.name}: no addresses of {name} yet"
+            for endpoint in self._endpoints
+            if endpoint.mode is Mode.ENFORCE
+            for name in endpoint.allowlist.unready()
+        ]
+
+    def _failing_hosts(self) -> list[str]:
+        """Return the hosts whose last look-up failed, and that live on what is known."""
+        now = self._clock.now()
+        return [
+            f"host {status.name}: {status.last_error}; last answered"
+            f" {max(now - status.refreshed_at, timedelta()) // timedelta(seconds=1)} s ago"
+            for status in self._statuses()
+            if status.last_error is not None and status.refreshed_at is not None
+        ]
 
     async def snapshot(self) -> Snapshot:
         """Return the gauges. Those of the spool are left out while it is unavailable."""
@@ -99,9 +156,10 @@ class Health:
                 for each in self._endpoints
             },
             allowlist_age_seconds={
-                status.name: (now - status.refreshed_at).total_seconds()
+                status.name: inf
+                if status.refreshed_at is None
+                else (now - status.refreshed_at).total_seconds()
                 for status in self._statuses()
-                if status.refreshed_at is not None
             },
             allowlist_mode={each.name: each.mode.value for each in self._endpoints},
             certificate_expiry=self._certificates,

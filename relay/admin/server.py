@@ -129,10 +129,13 @@ class Admin:
         return json_answer({"live": live}, 200 if live else 503)
 
     async def _readyz(self, _: web.Request) -> web.StreamResponse:
-        reasons = await self._health.unready()
-        return json_answer(
-            {"ready": not reasons, "reasons": list(reasons)}, 503 if reasons else 200
-        )
+        found = await self._health.readiness()
+        said = {
+            "ready": not found.reasons,
+            "reasons": list(found.reasons),
+            "degraded": list(found.degraded),
+        }
+        return json_answer(said, 503 if found.reasons else 200)
 
     async def _metrics(self, _: web.Request) -> web.StreamResponse:
         snapshot = await self._health.snapshot()

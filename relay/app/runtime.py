@@ -113,6 +113,7 @@ class App:
         self._parts: _Parts | None = None
         self._spool_failed = asyncio.Event()
         self._failure: SpoolBroken | None = None
+        self._stopping = False
         self._reloader: Reloader | None = None
         if load is not None:
             self._reloader = Reloader(
@@ -221,6 +222,7 @@ class App:
             certificates=certificate_reloader.ends,
             live=lambda: edge.accepting or not self._role.receives,
             upstreams=lambda: configs.active.settings.upstreams.keys(),  # noqa: PLW0108 - it changes
+            stopping=lambda: self._stopping,
         )
         admin = Admin(
             health=health,
@@ -314,6 +316,7 @@ class App:
             if self._role.delivers:
                 group.create_task(self._dispatch(parts.dispatcher))
             await self._stopped(stop)
+            self._stopping = True
             self._supervisor.stopping()
             # What a reload begins now would not be stopped any more.
             for task in reloads:

@@ -19,6 +19,7 @@ from relay.core.request import Verdict, VerifiedDelivery
 from relay.telemetry.log import Line, Log, as_json, spelled_time
 from relay.telemetry.metrics import Count, Distribution, Metrics, Snapshot, add_values
 from relay.telemetry.notices import Notices
+from relay.telemetry.repetition import RepeatedState
 
 
 class DeliveryRecord:
@@ -212,6 +213,7 @@ class Telemetry(Notices):
         self._write, self._now, self._is_json = log.write, log.now, log.is_json
         self._switch_interval = SwitchInterval()
         self._metrics = Metrics()
+        self._lookups = RepeatedState(log.now, good="ok")
         self._deliveries = _Kinds(self._delivery_kind)
         self._attempts = _Kinds(self._attempt_kind)
 

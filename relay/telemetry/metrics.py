@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import accumulate, product
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -240,6 +240,8 @@ class Metrics:
             "relay_build_info", "The running version", ("version",), registry=self._registry
         )
         build.labels(__version__).set(1)
+        # `process_*`: processor time, memory, file descriptors, start.
+        ProcessCollector(registry=self._registry)
 
     def init_series(self, endpoints: Mapping[str, str], upstreams: Iterable[str]) -> None:
         """Initialise every series to zero, so that the first refusal is seen as an increase.
@@ -353,7 +355,7 @@ class Gauges(Collector):
         )
         yield _gauge(
             "allowlist_age_seconds",
-            "Time since the last good DNS answer",
+            "Time since the last good DNS answer; +Inf while there was none",
             ("host",),
             {(host,): age for host, age in now.allowlist_age_seconds.items()},
         )

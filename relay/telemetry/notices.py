@@ -8,6 +8,7 @@ from relay.core.errors import Problem, RelayError
 from relay.core.request import Address
 from relay.telemetry.log import Log
 from relay.telemetry.metrics import Metrics
+from relay.telemetry.repetition import RepeatedState
 
 #: How long nothing more is logged of connections that give way.
 _TOLD_AGAIN: Final = timedelta(minutes=1)
@@ -18,6 +19,7 @@ class Notices:
 
     log: Log
     _metrics: Metrics
+    _lookups: RepeatedState
     # Connections that gave way since that was last logged, and when it was.
     _evicted = 0
     _evicted_told: datetime | None = None
@@ -88,10 +90,16 @@ class Notices:
     # ---- allowlist --------------------------------------------------------------------------
 
     def looked_up(self, host: str, result: str) -> None:
-        """A DNS look-up has ended."""
+        """A DNS look-up has ended.
+
+        A failure is told when it is new, then once a minute with their number, and when it ends.
+        """
         self._metrics.dns_lookups.inc(host, result)
-        if result != "ok":
-            self.log.warning("dns_lookup", host=host, result=result)
+        count = self._lookups.observe(host, result)
+        if count is not None:
+            level = "info" if result == "ok" else "warning"
+            fields = {"host": host, "result": result, "count": count if count > 1 else None}
+            self.log.line(level, "dns_lookup", fields)
 
     def changed(self, host: str, change: str, address: Address) -> None:
         """A host has gained or lost an address."""

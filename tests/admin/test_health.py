@@ -1,16 +1,17 @@
 """Readiness, gauges and the allowlist are what the parts say at the moment."""
 
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from math import inf
 from pathlib import Path
 
 import apsw
 import pytest
 from netaddr import IPNetwork
 
-from relay.admin.health import Health
+from relay.admin.health import Health, Readiness
 from relay.allowlist import Allowlist, Entry, Mode, SourceStatus, StaticSource
 from relay.core.secret import Secret
 from relay.ingest.admission import Endpoint
@@ -72,35 +73,81 @@ async def spool(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteSpool
     await spool.close()
 
 
-def state(spool: SqliteSpool, clock: ManualClock, *endpoints: Endpoint) -> Health:
-    refreshed = clock.now() - timedelta(seconds=30)
+def state(
+    spool: SqliteSpool,
+    clock: ManualClock,
+    *endpoints: Endpoint,
+    statuses: Sequence[SourceStatus] = (),
+    breakers: Mapping[str, bool] = {"billing": False},
+    certificates: Mapping[str, datetime] = {},
+    stopping: bool = False,
+) -> Health:
     return Health(
         clock=clock,
         spool=spool,
         endpoints=endpoints,
-        statuses=lambda: [
-            SourceStatus("a.example", 1, refreshed, None),
-            SourceStatus("b.example", 0, None, "timeout"),
-        ],
-        breakers=lambda: {"billing": True},
+        statuses=lambda: statuses,
+        breakers=lambda: breakers,
         connections=lambda: 0,
-        certificates={},
+        certificates=certificates,
         live=lambda: True,
-        upstreams=lambda: ("billing",),
+        upstreams=breakers.keys,
+        stopping=lambda: stopping,
     )
 
 
-async def test_an_enforced_source_without_addresses_is_not_ready(
+async def test_an_enforced_source_without_addresses_is_not_ready_for_ten_seconds(
     spool: SqliteSpool, clock: ManualClock
 ) -> None:
     source = Unheard()
     enforced = endpoint("enforced", Allowlist([source]), Mode.ENFORCE)
     reported = endpoint("reported", Allowlist([source]), Mode.REPORT)
     found = state(spool, clock, enforced, reported)
-    assert await found.unready() == ["endpoint enforced: no addresses of host.example yet"]
+    unknown = "endpoint enforced: no addresses of host.example yet"
+    assert await found.readiness() == Readiness((unknown,), ())
+    await clock.advance(9.9)
+    assert (await found.readiness()).reasons == (unknown,)
+    await clock.advance(0.1)
+    # One sender's DNS is no reason to turn all the others away.
+    assert await found.readiness() == Readiness((), (unknown,))
     source.known = [Entry(IPNetwork("104.45.17.199"), "dns", "host.example")]
     source.generation += 1
-    assert await found.unready() == []
+    assert await found.readiness() == Readiness((), ())
+
+
+async def test_a_source_that_answers_ends_the_start(spool: SqliteSpool, clock: ManualClock) -> None:
+    known = StaticSource("x", [("104.45.17.199", "test")])
+    found = state(spool, clock, endpoint("vipps", Allowlist([known]), Mode.ENFORCE))
+    assert await found.readiness() == Readiness((), ())
+
+
+async def test_what_is_amiss_besides_is_told(spool: SqliteSpool, clock: ManualClock) -> None:
+    await spool.put(verified())
+    an_hour = timedelta(hours=1)
+    found = state(
+        spool,
+        clock,
+        statuses=[
+            SourceStatus("a.example", 1, clock.now() - an_hour, "servfail"),
+            SourceStatus("b.example", 1, clock.now() - an_hour, None),
+        ],
+        breakers={"books": True, "ledger": False},
+        certificates={"0.0.0.0:443": clock.now(), "0.0.0.0:8443": clock.now() + an_hour},
+    )
+    assert await found.readiness() == Readiness(
+        (),
+        (
+            "host a.example: servfail; last answered 3600 s ago",
+            "upstream books: left alone after failures in a row",
+            "upstream billing: events wait for it, and it is not configured",
+            "listener 0.0.0.0:443: its certificate has ended",
+        ),
+    )
+
+
+async def test_a_process_that_ends_is_not_ready(spool: SqliteSpool, clock: ManualClock) -> None:
+    found = state(spool, clock, stopping=True)
+    assert await found.readiness() == Readiness(("stopping",), ())
 
 
 async def test_a_spool_that_cannot_answer_is_not_ready_and_shows_no_gauges(
@@ -108,7 +155,7 @@ async def test_a_spool_that_cannot_answer_is_not_ready_and_shows_no_gauges(
 ) -> None:
     found = state(spool, clock)
     await spool.close()
-    (reason,) = await found.unready()
+    (reason,) = (await found.readiness()).reasons
     assert reason.startswith("spool: ")
     assert (await found.snapshot()).spool_bytes is None
 
@@ -117,11 +164,11 @@ async def test_a_spool_that_takes_no_write_is_not_ready(clock: ManualClock, tmp_
     spool = await open_spool(tmp_path / "locked.db", clock, busy_timeout=timedelta(milliseconds=50))
     other = apsw.Connection(str(tmp_path / "locked.db"))
     other.execute("BEGIN IMMEDIATE")
-    (reason,) = await state(spool, clock).unready()
+    (reason,) = (await state(spool, clock).readiness()).reasons
     assert reason.startswith("spool: ")
     other.execute("ROLLBACK")
     other.close()
-    assert await state(spool, clock).unready() == []
+    assert (await state(spool, clock).readiness()).reasons == ()
     await spool.close()
 
 
@@ -129,13 +176,22 @@ async def test_the_snapshot_tells_the_moment(spool: SqliteSpool, clock: ManualCl
     listed = StaticSource("x", [("103.208.23.0/24", "test"), ("104.45.17.199", "test")])
     await spool.put(verified())
     await clock.advance(90)
-    found = state(spool, clock, endpoint("vipps", Allowlist([listed]), Mode.ENFORCE))
+    found = state(
+        spool,
+        clock,
+        endpoint("vipps", Allowlist([listed]), Mode.ENFORCE),
+        statuses=[
+            SourceStatus("a.example", 1, clock.now() - timedelta(seconds=30), None),
+            SourceStatus("b.example", 0, None, "timeout"),
+        ],
+        breakers={"billing": True},
+    )
     snapshot = await found.snapshot()
     assert snapshot.spool_events == {("midtrans", "pending"): 1}
     assert snapshot.spool_oldest_pending_seconds == {"billing": 90.0}
     assert snapshot.breaker_open == {"billing": True}
     assert snapshot.allowlist_addresses == {"vipps": 2}
-    assert snapshot.allowlist_age_seconds == {"a.example": 30.0}
+    assert snapshot.allowlist_age_seconds == {"a.example": 30.0, "b.example": inf}
     assert snapshot.allowlist_mode == {"vipps": "enforce"}
 
 

@@ -39,6 +39,7 @@ class Bench:
     client: aiohttp.ClientSession
     spool: SqliteSpool
     live: bool = True
+    stopping: bool = False
     problems: tuple[Problem, ...] = ()
     reloads: int = 0
 
@@ -72,6 +73,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             connections=lambda: 0,
             certificates={},
             live=lambda: running[0].live,
+            stopping=lambda: running[0].stopping,
             upstreams=lambda: ("billing",),
         ),
         spool=spool,
@@ -97,7 +99,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 async def test_health_and_metrics_need_no_token(bench: Bench) -> None:
     assert await bench.get("/livez") == (200, '{"live":true}')
-    assert await bench.get("/readyz") == (200, '{"ready":true,"reasons":[]}')
+    assert await bench.get("/readyz") == (200, '{"ready":true,"reasons":[],"degraded":[]}')
     status, text = await bench.get("/metrics")
     assert status == 200
     assert "relay_build_info" in text
@@ -106,6 +108,12 @@ async def test_health_and_metrics_need_no_token(bench: Bench) -> None:
 async def test_it_is_not_live_before_the_public_listeners_accept(bench: Bench) -> None:
     bench.live = False
     assert (await bench.get("/livez"))[0] == 503
+
+
+async def test_it_is_not_ready_while_it_stops(bench: Bench) -> None:
+    bench.stopping = True
+    expected = '{"ready":false,"reasons":["stopping"],"degraded":[]}'
+    assert await bench.get("/readyz") == (503, expected)
 
 
 async def test_it_is_not_ready_without_its_spool(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 """Metrics are shown as the client library shows its own; gauges show their snapshot."""
 
+import math
 from datetime import UTC, datetime
 
 import prometheus_client
@@ -7,7 +8,15 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from relay.telemetry.metrics import Counter, Gauges, Histogram, Snapshot, Timestamp, add_values
+from relay.telemetry.metrics import (
+    Counter,
+    Gauges,
+    Histogram,
+    Metrics,
+    Snapshot,
+    Timestamp,
+    add_values,
+)
 
 BOUNDS = (0.005, 0.5, 1.0, 86400.0)
 VALUES = (0.0, 0.005, 0.00501, 0.75, 1.0, 86400.0, 86400.5)
@@ -125,3 +134,13 @@ def test_a_snapshot_is_shown_whole() -> None:
 def test_what_cannot_be_told_is_left_out_rather_than_shown_as_zero() -> None:
     names = {name for name, _ in gauged(Snapshot())}
     assert names == {"relay_connections"}
+
+
+def test_what_the_process_takes_is_shown() -> None:
+    text = Metrics().exposition(Snapshot(allowlist_age_seconds={"a.example": math.inf})).decode()
+    for name in (
+        *("cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds"),
+        "start_time_seconds",
+    ):
+        assert f"\nprocess_{name} " in text
+    assert 'relay_allowlist_age_seconds{host="a.example"} +Inf' in text

@@ -1,10 +1,15 @@
 """What is told of besides deliveries and attempts."""
 
+import io
 from ipaddress import ip_address
 
+import orjson
 import pytest
 
 from relay.core.errors import SpoolUnavailable
+from relay.telemetry import Telemetry
+from relay.telemetry.log import Log, LogWriter
+from tests.harness.clock import ManualClock
 from tests.telemetry.test_telemetry import Watched
 
 
@@ -30,7 +35,31 @@ def test_dns_and_knocks_are_counted(watched: Watched) -> None:
     assert watched.value('dns_lookups_total{host="a.example",result="servfail"}') == 1
     assert watched.value('allowlist_changes_total{change="added",host="a.example"}') == 1
     assert watched.value('allowlist_knocks_total{endpoint="vipps",result="found"}') == 1
-    assert [line["event"] for line in watched.lines()] == ["dns_lookup", "allowlist_changed"]
+    assert [line["event"] for line in watched.lines()] == [
+        *("dns_lookup", "dns_lookup", "allowlist_changed")
+    ]
+
+
+async def test_a_failing_look_up_is_told_when_it_changes_and_once_a_minute() -> None:
+    clock = ManualClock()
+    stream = io.BytesIO()
+    writer = LogWriter(stream)
+    telemetry = Telemetry(Log(writer, clock))
+    for result, times in (("ok", 2), ("timeout", 5), ("servfail", 9), ("ok", 2), ("timeout", 1)):
+        for _ in range(times):
+            telemetry.looked_up("a.example", result)
+            telemetry.looked_up("b.example", "ok")
+            await clock.advance(10)
+    writer.close()
+    lines = [orjson.loads(line) for line in stream.getvalue().splitlines()]
+    said = [(line["host"], line["level"], line["result"], line.get("count")) for line in lines]
+    assert said == [
+        ("a.example", "warning", "timeout", None),
+        ("a.example", "warning", "servfail", None),
+        ("a.example", "warning", "servfail", 6),
+        ("a.example", "info", "ok", None),
+        ("a.example", "warning", "timeout", None),
+    ]
 
 
 def test_expected_trouble_has_no_traceback_and_the_unexpected_has(watched: Watched) -> None:
