@@ -30,8 +30,9 @@ from relay.cli.output import (
 )
 from relay.config import Settings, load
 from relay.config.secret_references import UNSET, UNSET_AT_START
-from relay.core.clock import SystemClock
+from relay.core.clock import Clock, SystemClock
 from relay.telemetry.log import LibraryLogs, Log, LogFormat, LogWriter
+from relay.telemetry.log_terminal import terminal_lines
 
 # ---- relay run ------------------------------------------------------------------------------
 
@@ -52,8 +53,11 @@ def run(
         typer.Option("--watch", help="Reload when the configuration or a file it names changes."),
     ] = False,
     log_format: Annotated[
-        LogFormat, typer.Option("--log-format", help="json lines, or text for people.")
-    ] = LogFormat.JSON,
+        LogFormat | None,
+        typer.Option(
+            "--log-format", help="json lines, or text for people. Default: text on a terminal."
+        ),
+    ] = None,
 ) -> None:
     """Serve. SIGTERM and SIGINT finish what is in hand within `shutdown_grace`, then exit 0.
 
@@ -64,7 +68,7 @@ def run(
     clock = SystemClock()
     available = _raise_descriptor_limit()
     writer = LogWriter(sys.stderr.buffer)
-    log = Log(writer, clock, log_format)
+    log = _log(writer, clock, log_format)
     logging.basicConfig(handlers=[LibraryLogs(log, clock)], level=logging.WARNING)
 
     needed = settings.limits.connections + _OTHER_DESCRIPTORS
@@ -128,6 +132,14 @@ class SettingsLoader:
         """
         unset, self._unset = self._unset, UNSET_AT_START
         return load(path, os.environ, unset)
+
+
+def _log(writer: LogWriter, clock: Clock, asked: LogFormat | None) -> Log:
+    """Return a log in the format that was asked for, or the one for where it goes."""
+    if not sys.stderr.isatty():
+        return Log(writer, clock, asked or LogFormat.JSON)
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    return Log(writer, clock, asked or LogFormat.TEXT, terminal_lines(colour=not plain))
 
 
 def _raise_descriptor_limit() -> int:

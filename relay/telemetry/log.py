@@ -8,7 +8,7 @@ are then dropped, and their number is logged when writing works again.
 import logging
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, BinaryIO, Final
@@ -112,9 +112,16 @@ class Log:
     Values are immutable: a line is made after the call has returned.
     """
 
-    def __init__(self, writer: LogWriter, clock: Clock, form: LogFormat = LogFormat.JSON) -> None:
+    def __init__(
+        self,
+        writer: LogWriter,
+        clock: Clock,
+        form: LogFormat = LogFormat.JSON,
+        render: Callable[[Line], str] | None = None,
+    ) -> None:
+        """render: renders the lines of a text format, in place of the usual function."""
         self.now = clock.now
-        self._render = _json_line if form is LogFormat.JSON else _text_line
+        self._render = _json_line if form is LogFormat.JSON else render or _text_line
         #: Queues a line that its caller renders, which is in JSON then: see `is_json`.
         self.write = writer.write
         self.is_json = form is LogFormat.JSON
@@ -223,7 +230,8 @@ class LibraryLogs(logging.Handler):
 # ---- rendering ------------------------------------------------------------------------------
 
 
-def _fields(line: Line) -> dict[str, Any]:
+def fields_of(line: Line) -> dict[str, Any]:
+    """Return what a line of `Log` tells, without what is None: time, level and event first."""
     _, at, level, event, fields = line
     found = {"time": spelled_time(at), "level": level, "event": event}
     found |= {key: value for key, value in fields.items() if value is not None}
@@ -231,7 +239,7 @@ def _fields(line: Line) -> dict[str, Any]:
 
 
 def _json_line(line: Line) -> str:
-    return as_json(_fields(line))
+    return as_json(fields_of(line))
 
 
 def as_json(fields: Mapping[str, Any]) -> str:
@@ -245,16 +253,17 @@ def as_json(fields: Mapping[str, Any]) -> str:
 
 
 def _text_line(line: Line) -> str:
-    rest = _fields(line)
+    rest = fields_of(line)
     time, level, event = rest.pop("time"), rest.pop("level"), rest.pop("event")
     trace = rest.pop("exception", None)
     # ascii() keeps control characters and terminal escapes from reaching a terminal.
-    pairs = " ".join(f"{key}={_shown(value)}" for key, value in rest.items())
+    pairs = " ".join(f"{key}={shown(value)}" for key, value in rest.items())
     text = f"{time} {level.upper():7} {event} {pairs}".rstrip()
     return f"{text}\n{trace}\n" if trace else f"{text}\n"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as one word, or in quotes; nothing in it steers a terminal."""
     text = str(value)
     plain = text.isascii() and text.isprintable() and text and not {" ", '"'} & set(text)
     return text if plain else ascii(text)

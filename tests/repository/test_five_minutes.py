@@ -72,7 +72,7 @@ async def test_the_five_minutes_end_in_delivered(tmp_path: Path) -> None:
         two.type(post + "\n")
         await two.shows(r"│ 1 +│ 200 +│ OK")
         await one.shows(r"POST /webhooks  answered 200\n(.*\n)*  webhook-id: evt_")
-        await one.shows(r"\battempt\b.*\bdelivered\b")
+        await one.shows(r"\d \battempt +midtrans billing delivered 200 ")
         two.type(listing + "\n")
         await two.shows(r"│ midtrans +│ delivered +│")
 
