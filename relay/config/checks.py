@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from relay.config.secret_text import oddity
 from relay.config.settings import PostgresSpool, Settings, SqliteSpool, Tls, Upstream
 from relay.config.types import Bind, label
 from relay.config.yaml_document import ConfigIssue, Location, dotted, shown, shown_path, suggestion
@@ -269,6 +270,8 @@ def _upstream(name: str, upstream: Upstream) -> Iterator[ConfigIssue]:
             Signer((secret,))
         except ValueError as error:
             cause = str(error).removeprefix("signing secret 0 ")
+            odd = oddity(secret)
+            cause = f"{cause} (it {odd})" if odd else cause
             message = f"{cause}; write Base64 of 24 to 64 bytes, with or without whsec_ in front"
             yield ConfigIssue((*location, "signing_secrets", at), message)
 

@@ -13,8 +13,10 @@ from relay.allowlist import Entry, Mode
 from relay.allowlist.networks import families_mostly_covered, parse_network
 from relay.config import presets
 from relay.config.inline_provider import CONFIGURATION, InlineProvider
+from relay.config.secret_text import oddity, without_oddities
 from relay.config.settings import Allowlist, Endpoint, TimeWindow
 from relay.config.yaml_document import ConfigIssue, Location, shown, suggestion
+from relay.core.secret import Secret
 from relay.providers import (
     EndpointOptions,
     Environment,
@@ -199,7 +201,11 @@ def issues(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
     if endpoint.callback is not None and endpoint.callback not in found.info.callbacks:
         message = f"{found.info.name} has no callback products; leave the key out"
         yield ConfigIssue((*location, "callback"), message, ((*location, "provider"),))
-    yield from _options(endpoint_options(endpoint, found.info), found, location)
+    options = endpoint_options(endpoint, found.info)
+    unusable = [*_options(options, oddities(endpoint), found, location)]
+    yield from unusable
+    refused = {issue.location for issue in unusable}
+    yield from (each for each in _unfitting(endpoint, location) if each.location not in refused)
     yield from _environment(endpoint, found.info, location)
 
 
@@ -295,6 +301,50 @@ def _is_confidential(url: str) -> bool:
     return parts.scheme == "https" or parts.hostname in _LOOPBACK
 
 
+#: Keys of Midtrans for the browser: public, and signing nothing.
+_CLIENT_KEYS = (b"Mid-client-", b"SB-Mid-client-")
+
+
+def client_key(secret: Secret) -> str | None:
+    """Return what is wrong with a secret of Midtrans that is a client key."""
+    if not without_oddities(secret.reveal()).startswith(_CLIENT_KEYS):
+        return None
+    return "is a client key, which signs nothing; take the server key that stands beside it"
+
+
+def oddities(endpoint: Endpoint) -> list[str | None]:
+    """Return what is odd about each secret; nothing where they are public keys, in any spelling."""
+    provider = endpoint.provider
+    scheme = "" if isinstance(provider, str) else provider.signature.scheme
+    if provider == "midtrans-snap" or scheme in {"rsa", "ed25519", "ecdsa", "jwt"}:
+        return [None] * len(endpoint.secrets)
+    return [oddity(secret) for secret in endpoint.secrets]
+
+
+def is_certain(endpoint: Endpoint) -> bool:
+    """Return whether secrets with oddities fit nothing: the sender's never have any.
+
+    Midtrans and Vipps make theirs of visible letters, and a header field carries no others.
+    """
+    if isinstance(endpoint.provider, InlineProvider):
+        return endpoint.provider.signature.scheme == "token"
+    return True
+
+
+def _unfitting(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
+    """Yield each secret of an endpoint where none can fit anything."""
+    found = []
+    for secret, odd in zip(endpoint.secrets, oddities(endpoint), strict=True):
+        said = client_key(secret) if endpoint.provider == "midtrans" else None
+        if said is None and odd is not None and is_certain(endpoint):
+            said = f"{odd}: nothing can fit it; write it without"
+        found.append(said)
+    if None not in found:
+        for at, said in enumerate(found):
+            needs = ((*location, "provider"),)
+            yield ConfigIssue((*location, "secrets", at), str(said), needs)
+
+
 def _senders(endpoint: Endpoint, chosen: Environment, location: Location) -> Iterator[ConfigIssue]:
     allowed = senders(endpoint, chosen)
     needs = ((*location, "provider"), (*location, "environment"), (*location, "allowlist"))
@@ -344,7 +394,12 @@ def _unsigned(endpoint: Endpoint, location: Location) -> Iterator[ConfigIssue]:
         yield ConfigIssue(allowlist, message, (secrets, unsigned))
 
 
-def _options(whole: EndpointOptions, found: Provider, location: Location) -> Iterator[ConfigIssue]:
+def _options(
+    whole: EndpointOptions,
+    odd_secrets: Sequence[str | None],
+    found: Provider,
+    location: Location,
+) -> Iterator[ConfigIssue]:
     # One option at a time, since a provider names only the first that it cannot use.
     parts = (
         EndpointOptions(public_url=whole.public_url),
@@ -360,8 +415,12 @@ def _options(whole: EndpointOptions, found: Provider, location: Location) -> Ite
     known = [issue for part in parts for issue in _bind(part, found, location, 0)]
     # Some secrets are of use only beside a URL.
     url = None if _bind(parts[0], found, location, 0) else whole.public_url
-    for at, secret in enumerate(whole.secrets):
-        known += _bind(EndpointOptions(secrets=(secret,), public_url=url), found, location, at)
+    for at, (secret, odd) in enumerate(zip(whole.secrets, odd_secrets, strict=True)):
+        refused = _bind(EndpointOptions(secrets=(secret,), public_url=url), found, location, at)
+        known += [
+            replace(issue, message=f"{issue.message} (it {odd})") if odd else issue
+            for issue in refused
+        ]
     usable = whole if whole.callback in found.info.callbacks else replace(whole, callback=None)
     yield from dict.fromkeys(known or _bind(usable, found, location, 0))
 

@@ -22,19 +22,16 @@ from relay.allowlist.networks import (
 from relay.config import lint_topology
 from relay.config.checks import Certificate
 from relay.config.inline_provider import InlineProvider
+from relay.config.lint_secrets import secret_advice
 from relay.config.lint_topology import Advice
 from relay.config.settings import Endpoint, Settings, SqliteSpool
 from relay.config.yaml_document import Location, dotted
 from relay.core.urls import DEFAULT_PORTS
 from relay.providers import Environment, ProviderInfo
 from relay.providers.inline import Description
-from relay.providers.inline.signature import key
 from relay.providers.inline.signed_text import Template
 
 # ---- a described provider -------------------------------------------------------------------
-
-#: RFC 2104 discourages keys shorter than the hash; 128 bits cannot be guessed.
-MIN_SECRET_LENGTH = 16
 
 
 def inline_advice(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
@@ -42,23 +39,7 @@ def inline_advice(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
     if not isinstance(endpoint.provider, InlineProvider):
         return
     description = endpoint.provider.description()
-    yield from _short_secrets(endpoint, description, location)
     yield from _others_unsigned(description, (*location, "provider", "signature", "signed"))
-
-
-def _short_secrets(
-    endpoint: Endpoint, described: Description, location: Location
-) -> Iterator[Advice]:
-    if described.signature.scheme in {"rsa", "ed25519"}:
-        return
-    for at, secret in enumerate(endpoint.secrets):
-        # The message does not tell its length either.
-        if len(key(described.signature, secret).reveal()) < MIN_SECRET_LENGTH:
-            message = (
-                f"is shorter than {MIN_SECRET_LENGTH} bytes and could be guessed; have the sender"
-                " use a long random one"
-            )
-            yield Advice((*location, "secrets", at), "short-secret", message)
 
 
 def _others_unsigned(described: Description, location: Location) -> Iterator[Advice]:
@@ -77,8 +58,7 @@ def _others_unsigned(described: Description, location: Location) -> Iterator[Adv
 
 REVIEW_INTERVAL = timedelta(days=365)
 
-# Midtrans prefixes the keys of its sandbox, and withdrew this address of the sandbox on 2022-03-15.
-_SANDBOX_KEY = b"SB-Mid-server-"
+# Midtrans withdrew this address of the sandbox on 2022-03-15.
 _WITHDRAWN = IPAddress("103.58.103.177")
 _PRODUCTION = "production"
 
@@ -96,8 +76,6 @@ def endpoint_advice(
         yield from _mode(endpoint, known.environments[endpoint.environment], location)
         yield from _members(endpoint, known, location)
         yield from inline_advice(endpoint, location)
-        if endpoint.environment == _PRODUCTION:
-            yield from _sandbox_keys(endpoint, location)
         yield from _unconfirmed(endpoint, known, location)
         if known.name not in reviewed and today - known.reviewed > REVIEW_INTERVAL:
             reviewed.add(known.name)
@@ -132,14 +110,6 @@ def _unconfirmed(endpoint: Endpoint, info: ProviderInfo, location: Location) -> 
             " status} asks before delivery"
         )
         yield Advice((*location, "provider"), "unconfirmed", message)
-
-
-def _sandbox_keys(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
-    for at, secret in enumerate(endpoint.secrets):
-        # The message tells only the kind of key, which its prefix shows.
-        if secret.reveal().startswith(_SANDBOX_KEY):
-            message = "is a server key of the sandbox; production has another"
-            yield Advice((*location, "secrets", at), "sandbox-key", message)
 
 
 def _members(endpoint: Endpoint, info: ProviderInfo, location: Location) -> Iterator[Advice]:
@@ -266,7 +236,7 @@ def lint(
         listeners, by file.
     """
     found = [
-        *_secrets(settings),
+        *secret_advice(settings, info),
         *lint_topology.advice(settings, info),
         *_certificates(settings, certificates, today),
         *_admin(settings),
@@ -280,12 +250,6 @@ def _finding(settings: Settings, advice: Advice) -> Finding:
     at = settings.source.position(advice.location)
     location = dotted(advice.location)
     return Finding(settings.source.file, at.line, at.column, location, advice.code, advice.message)
-
-
-def _secrets(settings: Settings) -> Iterator[Advice]:
-    for location in settings.source.literals:
-        message = "a secret stands in the file; write ${env:NAME} or ${file:PATH}"
-        yield Advice(location, "literal-secret", message)
 
 
 def _certificates(

@@ -11,6 +11,7 @@ from itertools import product
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from relay.config.secret_text import without_oddities
 from relay.core.errors import Refusal
 from relay.core.request import Delivery, Headers, Verification
 from relay.core.secret import Secret
@@ -94,12 +95,15 @@ def _secrets(case: Case) -> Iterator[_Change]:
         yield hint, replace(case.options, secrets=secrets), case.delivery
     for position, secret in enumerate(case.options.secrets):
         text = secret.reveal()
+        tried = {text, b""}
         for other, hint in (
             (text.strip(), "without the blanks around it"),
             (text + b"\n", "with a line end behind it"),
             (text.strip(b"\"'"), "without the quotes around it"),
+            (without_oddities(text), "without what came along with it: quotes, lines, marks"),
         ):
-            if other and other != text:
+            if other not in tried:
+                tried.add(other)
                 changed = replace(case.options, secrets=(Secret(other),))
                 yield f"secrets.{position} fits {hint}", changed, case.delivery
 

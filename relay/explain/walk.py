@@ -15,6 +15,7 @@ from relay.app.builder import known_registry
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, endpoint_options, provider_of
 from relay.config.inline_provider import InlineProvider
+from relay.config.lint_secrets import secret_advice
 from relay.core.clock import SystemClock
 from relay.core.errors import Reason, Refusal
 from relay.core.request import (
@@ -52,6 +53,9 @@ OK, NO, NOTE = "ok", "no", "-"
 
 # Nothing is stored.
 _NO_ID = ""
+
+#: Warnings about secrets that the sender's own can hardly be.
+_HARDLY_FITS = frozenset({"odd-secret", "client-key", "sandbox-key", "shared-secret"})
 
 _REMOVE_PROXY_HEADER = (
     "it begins with a PROXY header, and no listener has proxy_protocol: true; take the header off,"
@@ -399,6 +403,15 @@ class _Walker:
         )
         for hint in near_misses(case):
             self._suggest(hint)
+        self._suggest_for_secrets(configured)
+
+    def _suggest_for_secrets(self, configured: EndpointSettings) -> None:
+        """Name each secret of this endpoint that can hardly fit anything, and say why."""
+        own = ("endpoints", self._settings.endpoints.index(configured))
+        info = {each.name: provider_of(each).info for each in self._settings.endpoints}
+        for advice in secret_advice(self._settings, info):
+            if advice.code in _HARDLY_FITS and advice.location[:2] == own:
+                self._suggest(f"{'.'.join(map(str, advice.location[2:]))} {advice.message}")
 
 
 def _describe_entry(entry: Entry) -> str:

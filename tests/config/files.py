@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 from relay.config import Settings, load_text
+from relay.config.settings import Endpoint
+from relay.config.types import Section
+from relay.config.validation import fields
 from relay.core.errors import ConfigError
 
 NAME = "relay.yaml"
 BASE = Path("/etc")
-ENVIRON = {"KEY": "Mid-server-1", "OTHER": "another"}
+ENVIRON = {"KEY": "Mid-server-1", "OTHER": "another", "TOKEN": "0123456789abcdef"}
 
 # Twelve lines: what a test adds begins on line 13.
 GOOD = """\
@@ -37,10 +40,13 @@ VIPPS = """\
     upstream: billing
 """
 
-ENDPOINT_KEYS = (
-    "allowlist, callback, confirm, environment, mode, name, order_id_pattern, partner_id, path,"
-    " provider, public_url, secrets, timestamp, unsigned, upstream"
-)
+
+def keys(section: type[Section]) -> str:
+    """Return the keys of a section in their order, as messages list them."""
+    return ", ".join(fields(section))
+
+
+ENDPOINT_KEYS = ", ".join(sorted(fields(Endpoint)))
 
 INLINE = """\
     provider:

@@ -41,7 +41,7 @@ def public(port: int, address: str = "0.0.0.0") -> str:
             ],
         ),
         (
-            GOOD + "admin: {token: abc}\n",
+            GOOD + "admin: {token: 0123456789abcdef}\n",
             [
                 (
                     "13:16: warning: admin.token: a secret stands in the file; write ${env:NAME} or"
@@ -125,7 +125,7 @@ def public(port: int, address: str = "0.0.0.0") -> str:
             ],
         ),
         (
-            GOOD + 'admin: {bind: "10.0.0.1:9464", token: "${env:KEY}"}\n',
+            GOOD + 'admin: {bind: "10.0.0.1:9464", token: "${env:TOKEN}"}\n',
             [
                 (
                     "13:15: warning: admin.bind: the token crosses the network in clear text; bind"

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from relay.config import load
+from relay.config.settings import Confirm, Upstream
 from relay.core.errors import ConfigError
-from tests.config.files import ENVIRON, GOOD, VIPPS, changed, mistakes
+from tests.config.files import ENVIRON, GOOD, VIPPS, changed, keys, mistakes
 
 # ---- keys and their values ------------------------------------------------------------------
 
@@ -92,8 +93,8 @@ NAMES = "write names with their settings: billing: {url: …}"
                 ('{url: "http://127.0.0.1:8081/webhooks"}', '"http://127.0.0.1:8081/webhooks"')
             ),
             (
-                "5:12: upstreams.billing: write billing: {url: …}, with some of the keys url,"
-                " timeout, concurrency, retry, order_by_key, signing_secrets"
+                "5:12: upstreams.billing: write billing: {url: …}, with some of the keys"
+                f" {keys(Upstream)}"
             ),
         ),
     ],
@@ -123,8 +124,8 @@ LISTENER = "with some of the keys bind, tls, proxy_protocol"
         (
             GOOD + "    confirm: yes\n",
             (
-                "13:14: endpoints.0.confirm: write confirm: {with: …}, with some of the keys with,"
-                " on_error, url, rate"
+                "13:14: endpoints.0.confirm: write confirm: {with: …}, with some of the keys"
+                f" {keys(Confirm)}"
             ),
         ),
         # Without it, addresses are enforced.

@@ -51,6 +51,8 @@ def test_the_key_of_another_endpoint_is_named() -> None:
     [
         (Secret(" the-key-of-the-tests\n"), "without the blanks"),
         (Secret('"the-key-of-the-tests"'), "without the quotes"),
+        (Secret("\ufeffthe-key-of-the-tests"), "without what came along with it"),
+        (Secret("SERVER_KEY='the-key-of-the-tests' \n#"), "without what came along with it"),
     ],
 )
 def test_a_secret_that_is_written_wrongly_is_named(secret: Secret, said: str) -> None:

@@ -159,6 +159,38 @@ def test_the_nearest_miss_of_two_endpoints_is_the_other_key(
     assert "canary" not in everything(found)
 
 
+def test_every_secret_that_can_hardly_fit_is_named(tmp_path: Path) -> None:
+    keys = '["${env:ONE}", "${env:TWO}", "${env:THREE}", "${env:FOUR}"]'
+    live = CONFIGURATION.replace("[midtrans-canary]", keys).replace(
+        "midtrans, environment: sandbox", "midtrans, environment: production"
+    )
+    assert live != CONFIGURATION
+    path = tmp_path / "relay.yaml"
+    path.write_text(live)
+    environ = {
+        "PUBLIC": PUBLIC,
+        "ONE": "canary-one ",
+        "TWO": "SB-Mid-server-canary",
+        "THREE": "Mid-client-canary",
+        "FOUR": "canary-four",
+    }
+    settings = load(path, environ)
+    refused = captured(settings, "midtrans", key=Secret("another-canary"))
+    found = walk(settings, refused, ip_address(PEER), RECEIVED)
+    assert found.nearest == [
+        "secrets.0 ends in a blank: nothing can fit it; write it without",
+        "secrets.1 is a server key of the sandbox; production has another",
+        (
+            "secrets.2 is a client key, which signs nothing; take the server key that stands beside"
+            " it"
+        ),
+    ]
+    right = captured(settings, "midtrans", key=Secret("canary-one"))
+    found = walk(settings, right, ip_address(PEER), RECEIVED)
+    assert found.nearest[0] == "secrets.0 fits without the blanks around it"
+    assert "canary" not in everything(found)
+
+
 def test_the_client_is_followed_hop_by_hop(settings: Settings) -> None:
     chain = ("X-Forwarded-For", f"1.1.1.1, {PEER}, 10.2.3.4")
     found = walk(settings, captured(settings, "vipps", chain), ip_address(PROXY), RECEIVED)

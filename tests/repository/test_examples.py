@@ -29,7 +29,7 @@ NAMES = ("relay.minimal.yaml", "relay.example.yaml")
 ENVIRON = {
     "MIDTRANS_SERVER_KEY": "Mid-server-1",
     "ORDERS_SECRET": "whsec_" + "A" * 32,
-    "RELAY_ADMIN_TOKEN": "t",
+    "RELAY_ADMIN_TOKEN": "0123456789abcdef",
 }
 
 
