@@ -8,7 +8,7 @@ SECONDS := 60
 EXTRA :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-fast crash lint fuzz bench demo docs
+.PHONY: help venv test test-fast crash lint fuzz bench demo docs lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ test: venv ## run all tests but the crash tests (some minutes)
 
 test-fast: venv ## stop at the first failure; without whole systems and programs from Debian
 	$(BIN)/pytest -q -x -n auto --dist loadfile --ignore=tests/system --ignore=tests/crash \
-	    --ignore=tests/bench -m 'not long and not proof and not debian and not npm' $(EXTRA)
+	    --ignore=tests/bench -m 'not long and not proof and not debian and not npm and not pypi' $(EXTRA)
 
 # These keep their cores busy, unlike the other tests.
 crash: venv ## kill it, cut its power, fill its disk, break its lines: the short form (some minutes)
@@ -52,3 +52,14 @@ demo: venv ## run the relay, a sender and a receiver on this machine
 
 docs: venv ## write the tables of keys in config/README.md anew
 	$(BIN)/python -m tests.repository.key_table
+
+# What the image and a machine install, every version locked by the digests of its files. The second
+# file is what builds the wheel.
+COMPILE := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile -q --universal \
+    --python-version 3.11 --generate-hashes --upgrade --no-annotate
+
+lock: venv ## renew deploy/requirements.txt and deploy/build-requirements.txt
+	$(BIN)/pip install -q uv
+	$(COMPILE) pyproject.toml -o deploy/requirements.txt
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	    | $(COMPILE) - -o deploy/build-requirements.txt

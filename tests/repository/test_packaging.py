@@ -1,5 +1,6 @@
 """What is installed is what is in the tree, and nothing older than its security fixes."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent.parent
@@ -54,3 +56,41 @@ def test_the_wheel_holds_exactly_what_git_tracks(tmp_path: Path) -> None:
     }
     wanted = [name.replace("config/senders/", "relay/senders/") for name in tracked.stdout.split()]
     assert inside == set(wanted)
+
+
+# ---- locked requirements: `make lock` renews them -------------------------------------------
+
+LOCKED = ("requirements.txt", "build-requirements.txt")
+
+
+def locked(name: str) -> dict[str, Requirement]:
+    """Return what a file of deploy/ locks, by name."""
+    text = (ROOT / "deploy" / name).read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    found: dict[str, Requirement] = {}
+    for line in lines:
+        words, *digests = line.split(" --hash=sha256:")
+        requirement = Requirement(words)
+        assert digests, line
+        assert [spec.operator for spec in requirement.specifier] == ["=="], line
+        found[canonicalize_name(requirement.name)] = requirement
+    return found
+
+
+@pytest.mark.parametrize("name", LOCKED)
+def test_a_lock_names_no_registry(name: str) -> None:
+    text = (ROOT / "deploy" / name).read_text()
+    assert not re.search(r"://|^-|--(?!hash=sha256:)", text, re.MULTILINE)
+
+
+def test_what_is_locked_is_what_is_needed() -> None:
+    """When this fails: make lock."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for name, wanted in (
+        ("requirements.txt", project["project"]["dependencies"]),
+        ("build-requirements.txt", project["build-system"]["requires"]),
+    ):
+        there = locked(name)
+        for requirement in map(Requirement, wanted):
+            version = next(iter(there[canonicalize_name(requirement.name)].specifier)).version
+            assert requirement.specifier.contains(version), f"{name}: {requirement}"
