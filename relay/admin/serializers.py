@@ -164,6 +164,7 @@ def _detail(record: Record, content: dict[str, object] | None) -> dict[str, obje
         "reason": record.reason,
         "damaged": record.damaged,
         "conflicts_with": record.conflicts_with,
+        "repeats": record.repeats,
         "out_of_order": record.out_of_order,
         "reconciled": record.reconciled,
         "content": content,

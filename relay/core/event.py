@@ -6,7 +6,7 @@ All are frozen.
 from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from relay.core.request import Ack, Address, Headers, VerifiedDelivery, frozen
 
@@ -29,7 +29,10 @@ class Event:
 
     suffix: remainder and query that a prefix endpoint appends to the upstream URL.
     signed, reconciled, confirm: as in `VerifiedDelivery`.
-    conflicts_with: id of the first event with the same key and other content.
+    conflicts_with: id of the first event with the same key and other content, or with the same
+        signed values and another subject.
+    repeats: id of the first event with the same signed bytes, under another key.
+    contradicts: it says what its signed part does not; it goes out only once that is confirmed.
     client_text: the client as text, where it is at hand; empty elsewhere.
     """
 
@@ -52,6 +55,8 @@ class Event:
     reconciled: bool = False
     confirm: bool = False
     client_text: str = field(default="", repr=False, compare=False)
+    contradicts: bool = False
+    repeats: str | None = None
 
 
 @frozen
@@ -132,6 +137,9 @@ class Unreachable:
 
     cause: str
 
+
+#: Why an event is held that says what its signed part does not.
+STATUS_CONTRADICTS_CODE: Final = "status_contradicts_code"
 
 #: The result of one request to an upstream.
 Outcome = Delivered | Rejected | Unreachable
@@ -214,7 +222,11 @@ class AttemptRecord:
 
 
 def event_of(
-    verified: VerifiedDelivery, conflicts_with: str | None = None, *, out_of_order: bool = False
+    verified: VerifiedDelivery,
+    conflicts_with: str | None = None,
+    *,
+    out_of_order: bool = False,
+    repeats: str | None = None,
 ) -> Event:
     """Return the event that a delivery becomes, as a spool would return it."""
     delivery, verification = verified.delivery, verified.verification
@@ -240,4 +252,6 @@ def event_of(
         verified.reconciled,
         verified.confirm,
         delivery.client.text,
+        verification.hold is not None and not verified.reconciled,
+        repeats,
     )

@@ -198,14 +198,25 @@ class OnConflict(StrEnum):
     REFUSE = "refuse"
 
 
+class OnReplay(StrEnum):
+    """What a delivery is whose `replay_digest` an event under another key has."""
+
+    #: That event again.
+    DUPLICATE = "duplicate"
+    #: An event of its own, which names that one.
+    REPEATS = "repeats"
+    #: An event of its own, in conflict with that one unless both have one subject.
+    CONFLICT = "conflict"
+
+
 @frozen
 class Verification:
     """What a provider's inspector has established about a delivery that it accepts.
 
     key: what makes the event unique on its endpoint.
     said: what the body says: parsed, or as a digest that is the same for bodies that parse alike.
-    replay_digest: SHA-256 of what is the same when the provider repeats the event under another
-        key; None where it has but one key.
+    replay_digest: what is the same when the event comes again under another key, as `on_replay`
+        says; None where it has but one key.
     signed: what the signature covers: `("body",)`, or the covered field names. Empty when unsigned,
         and under a token, which proves who sends and covers nothing of what is sent.
     ambiguous: the covered fields could have been split otherwise under the same signature.
@@ -213,6 +224,7 @@ class Verification:
     subject: the transaction, payment or account that the event is about; orders events.
     is_initial: the event announces its subject; after a later state it is out of order.
     test: a test message from the provider's dashboard: kept, not delivered.
+    hold: why it is kept and not delivered until its provider confirms it, or a person requeues it.
     """
 
     key: str
@@ -225,6 +237,8 @@ class Verification:
     is_initial: bool = False
     test: bool = False
     on_conflict: OnConflict = OnConflict.DELIVER
+    on_replay: OnReplay = OnReplay.DUPLICATE
+    hold: str | None = None
 
     @property
     def content(self) -> bytes:

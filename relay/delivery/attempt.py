@@ -15,6 +15,7 @@ from typing import Protocol
 from relay.core.clock import Clock
 from relay.core.errors import LeaseLost, SpoolUnavailable
 from relay.core.event import (
+    STATUS_CONTRADICTS_CODE,
     AttemptRecord,
     AttemptResult,
     Dead,
@@ -285,7 +286,10 @@ class AttemptRunner:
                 decision = decide_at_once(outcome) or self._decide(lease, outcome)
                 attempt.duration = self._clock.monotonic() - attempt.started
                 took = round(attempt.duration * 1_000_000)
-                attempt.settlement = Settlement(lease, decision, outcome, took)
+                reason = None
+                if lease.event.contradicts and isinstance(decision, Held):
+                    reason = STATUS_CONTRADICTS_CODE
+                attempt.settlement = Settlement(lease, decision, outcome, took, None, reason)
                 self._ended.append(attempt)
         except Exception as fault:  # noqa: BLE001 - one event must not stop the others
             # It is due again when its lease has expired.

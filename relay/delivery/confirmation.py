@@ -228,7 +228,7 @@ class StatusConfirmer:
         self._observer = observer
 
     def concerns(self, event: Event) -> bool:
-        return event.endpoint in self._targets or self._is_orphan(event)
+        return event.endpoint in self._targets or event.contradicts or self._is_orphan(event)
 
     async def confirm(self, lease: Lease) -> Confirmed | Unconfirmed | RateLimited | None:
         """Ask about an event, within `MAX_CONFIRMATION`; nothing is waited for but the answers.
@@ -239,6 +239,8 @@ class StatusConfirmer:
         event = lease.event
         target = self._targets.get(event.endpoint)
         if target is None:
+            if event.contradicts:
+                return Unconfirmed("nobody is asked about it", final=True)
             gone = f"endpoint {event.endpoint} is not configured; name it again"
             return Unconfirmed(gone) if self._is_orphan(event) else None
         transaction = notified_transaction(event.body)
@@ -311,10 +313,12 @@ class StatusConfirmer:
     ) -> Unconfirmed:
         self._observer.confirmed(lease.event.endpoint, result)
         not_yet = result in {"not_found", "not_yet"}
+        # What contradicts its signed part never goes out because there was no answer.
+        strict = target.strict or lease.event.contradicts
         until = None
-        if not_yet or not target.strict:
+        if not_yet or not strict:
             until = target.waiting.since(lease, self._clock.steady()) + target.wait
-        return Unconfirmed(cause, retry_after, not_yet=not_yet, strict=target.strict, until=until)
+        return Unconfirmed(cause, retry_after, not_yet=not_yet, strict=strict, until=until)
 
     @staticmethod
     def _delay(target: StatusTarget, event_id: str, now: float) -> float:

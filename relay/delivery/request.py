@@ -127,7 +127,12 @@ class RequestWriter:
                 path; it must not be sent.
         """
         event, marks = lease.event, ""
-        if event.conflicts_with is not None or event.out_of_order or lease.confirmed is not None:
+        if (
+            event.conflicts_with is not None
+            or event.out_of_order
+            or lease.confirmed is not None
+            or event.repeats is not None
+        ):
             marks = _marks(lease)
         return self._request(
             start=self._starts.get(event.method) if not event.suffix else None,
@@ -261,10 +266,12 @@ def _may_be_remembered(fields: tuple[tuple[str, str], ...]) -> bool:
 def _marks(lease: Lease) -> str:
     """Return the fields that few events have, but for the last."""
     event, marks = lease.event, ""
-    if event.conflicts_with is not None:
-        if _LINE_END.search(event.conflicts_with):
-            raise ValueError("the id of another event holds a line break")
-        marks += f"\r\nRelay-Conflict: {event.conflicts_with}"
+    others = {"Relay-Conflict": event.conflicts_with, "Relay-Repeats": event.repeats}
+    for name, other in others.items():
+        if other is not None:
+            if _LINE_END.search(other):
+                raise ValueError("the id of another event holds a line break")
+            marks += f"\r\n{name}: {other}"
     if event.out_of_order:
         marks += "\r\nRelay-Out-Of-Order: true"
     if lease.confirmed is not None:

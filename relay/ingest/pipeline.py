@@ -357,17 +357,14 @@ class Ingest:
         try:
             assert admission.route is not None  # noqa: S101 - it was admitted
             admission.id = stored.id
-            if type(stored) is Stored:
-                result = _ACCEPTED
-                conflicts = stored.conflicts_with is not None
-            else:
-                conflicts = type(stored) is Conflict
-                result = _CONFLICT if conflicts else _DUPLICATE
-                if type(stored) is Duplicate and stored.revived:
-                    admission.revived = True
-                    self._telemetry.revived(event.delivery.endpoint)
-            if conflicts:
-                self._telemetry.conflicted(event.delivery.endpoint)
+            result = _ACCEPTED
+            if (
+                type(stored) is not Stored
+                or stored.conflicts_with is not None
+                or stored.repeats is not None
+                or event.verification.hold is not None
+            ):
+                result = self._tell(admission, event, stored)
             admission.verdict, admission.reason = result.verdict, result.reason
             now = self._clock.monotonic()
             admission.duration = now - admission.started
@@ -383,6 +380,28 @@ class Ingest:
             self._end(admission, fault, done)
         else:
             done(None)
+
+    def _tell(
+        self, admission: Admission, event: VerifiedDelivery, stored: PutResult
+    ) -> IngestResult:
+        """Count and log what is odd about an event; return the result to answer."""
+        telemetry, endpoint = self._telemetry, event.delivery.endpoint
+        match stored:
+            case Duplicate(revived=revived):
+                admission.revived = revived
+                if revived:
+                    telemetry.revived(endpoint)
+                return _DUPLICATE
+            case Conflict():
+                telemetry.conflicted(endpoint)
+                return _CONFLICT
+        if stored.conflicts_with is not None:
+            telemetry.conflicted(endpoint)
+        if stored.repeats is not None:
+            telemetry.repeated(endpoint)
+        if event.verification.hold is not None and not event.confirm:
+            telemetry.held(endpoint, stored.id, event.verification.hold)
+        return _ACCEPTED
 
     def _end(self, admission: Admission, fault: Exception, done: OnAnswered) -> None:
         """Answer this fault; an answer that cannot be given is for the caller to report."""

@@ -34,11 +34,12 @@ class SpoolBroken(SpoolUnavailable):
 
 @frozen
 class Stored:
-    """On disk as an event of its own. `conflicts_with` is the first event with the same key."""
+    """On disk as an event of its own. `conflicts_with` and `repeats` as in `Event`."""
 
     id: str
     conflicts_with: str | None = None
     out_of_order: bool = False
+    repeats: str | None = None
 
 
 @frozen
@@ -162,6 +163,7 @@ class Record:
     reconciled: bool = False
     damaged: bool = False
     reason: str | None = None
+    repeats: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,17 +261,21 @@ class Spool(Protocol):
         """Store and dedupe in one statement; when this returns, the event has been synced to disk.
 
         A key is unique per endpoint. The same key with the same content is a `Duplicate`; so is
-        an event whose `replay_digest` one under another key has. A known key with other content
-        is `Stored` under its own id with `conflicts_with`, or a `Conflict` and not stored when
+        an event whose `replay_digest` one under another key has, where `on_replay` says
+        `DUPLICATE`. With `REPEATS` it is stored, `repeats` that one; with `CONFLICT` stored, in
+        conflict with that one where their subjects differ. A known key with other content is
+        `Stored` under its own id with `conflicts_with`, or a `Conflict` and not stored when
         the verification says `OnConflict.REFUSE`. An initial event of a subject that has a later
-        state already is stored `out_of_order`. A test message is stored as `test`.
+        state already is stored `out_of_order`. A test message is stored as `test`, and one with a
+        `hold` that is not to be confirmed as `held` for that reason.
         Proxied deliveries count for none of this. One that is `reconciled` and any other of the
         same key are one event, whichever comes first, whatever their content.
 
         A duplicate makes its event due again, with a fresh schedule, where that is dead, or held
         because its provider did not confirm it: at most once a minute, and not where the reason is
-        `final`. It replaces an event that is damaged, or whose body has been pruned, and makes it
-        due if it was dead of that. It changes nothing else.
+        `final` or a `hold`, unless what is reconciled agrees. It replaces an event that is damaged,
+        or whose body has been pruned, and makes it due if it was dead of that. It changes nothing
+        else.
 
         within: seconds until `TimeoutError`; None for no limit.
 

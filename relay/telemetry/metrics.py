@@ -176,6 +176,9 @@ class Metrics:
         self.conflicts = self._counter(
             "conflicts", "Deliveries whose event key was known with other content", "endpoint"
         )
+        self.repeats = self._counter(
+            "repeats", "Deliveries whose signed bytes were known under another key", "endpoint"
+        )
         self.revived = self._counter(
             "revived", "Dead or held events that a copy made due again", "endpoint"
         )
@@ -255,6 +258,7 @@ class Metrics:
             self.refusals.init(endpoint, reason)
         for endpoint in endpoints:
             self.conflicts.init(endpoint)
+            self.repeats.init(endpoint)
             self.revived.init(endpoint)
             self.history_lost.init(endpoint)
             for result in CONFIRMATIONS:

@@ -55,6 +55,14 @@ class Notices:
         """A delivery carried a known event key with other content."""
         self._metrics.conflicts.inc(endpoint)
 
+    def repeated(self, endpoint: str) -> None:
+        """A delivery carried signed bytes that are known under another event key."""
+        self._metrics.repeats.inc(endpoint)
+
+    def held(self, endpoint: str, event_id: str, reason: str) -> None:
+        """An event was accepted, and is held as it stands."""
+        self.log.warning("event_held", endpoint=endpoint, id=event_id, reason=reason)
+
     def revived(self, endpoint: str) -> None:
         """A copy has made a dead or held event due again."""
         self._metrics.revived.inc(endpoint)

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import (
+    STATUS_CONTRADICTS_CODE,
     AttemptResult,
     Dead,
     Decision,
@@ -18,10 +20,11 @@ from relay.core.event import (
     Status,
     Unconfirmed,
     Unreachable,
+    event_of,
 )
-from relay.core.request import VerifiedDelivery
-from relay.spool import Duplicate, Settlement, Spool, Stored
-from tests.contracts.spool import finish, record, stored, take, take_one
+from relay.core.request import OnReplay, VerifiedDelivery
+from relay.spool import Duplicate, Query, Settlement, Spool, Stored
+from tests.contracts.spool import CountingHandoff, finish, record, stored, take, take_one
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
 
@@ -40,7 +43,7 @@ def later(seconds: int, event: VerifiedDelivery | None = None) -> VerifiedDelive
     """Return a copy that comes so many seconds after the first."""
     event = event or verified()
     head = replace(event.delivery.head, received_at=RECEIVED + timedelta(seconds=seconds))
-    return replace(verified(), delivery=replace(event.delivery, head=head))
+    return replace(event, event_id=uuid4().hex, delivery=replace(event.delivery, head=head))
 
 
 class CopiesContract:
@@ -72,7 +75,7 @@ class CopiesContract:
         assert results == [Duplicate(each) for each in (delivered, leased, pending, tested)]
         assert [await spool.get(each) for each in (delivered, leased, pending, tested)] == before
 
-    @pytest.mark.parametrize("reason", ["final", "status_contradicts_code"])
+    @pytest.mark.parametrize("reason", ["final", STATUS_CONTRADICTS_CODE])
     @pytest.mark.parametrize("decision", [Dead(), Held()])
     async def test_no_copy_frees_what_has_ended_for_good(
         self, spool: Spool, decision: Decision, reason: str
@@ -156,3 +159,115 @@ class CopiesContract:
         assert [lease.event.id for lease in claimed.leases] == [event_id]
         after = await record(spool, event_id)
         assert (after.status, after.upstream, after.attempts) == (Status.LEASED, "ledger", 2)
+
+    # ---- what contradicts its signed part -----------------------------------------------------
+
+    async def test_what_contradicts_its_signed_part_is_held_as_it_is_stored(
+        self, spool: Spool
+    ) -> None:
+        handoff = CountingHandoff(1)
+        spool.subscribe("billing", handoff)
+        event_id = await stored(spool, verified(hold=STATUS_CONTRADICTS_CODE))
+        spool.subscribe("billing", None)
+        assert (handoff.taken, handoff.seats.free) == ([], 1)
+        after = await record(spool, event_id)
+        assert (after.status, after.reason) == (Status.HELD, STATUS_CONTRADICTS_CODE)
+        assert (after.attempts, after.settled_at) == (0, RECEIVED)
+        assert (await take(spool)).leases == ()
+
+    async def test_copies_never_free_what_contradicts_its_signed_part(self, spool: Spool) -> None:
+        doubtful = verified(hold=STATUS_CONTRADICTS_CODE)
+        event_id = await stored(spool, doubtful)
+        for minutes in range(10):
+            assert await spool.put(later(60 * minutes, doubtful)) == Duplicate(event_id)
+        assert (await take(spool)).leases == ()
+
+    async def test_a_person_frees_what_contradicts_its_signed_part(self, spool: Spool) -> None:
+        event_id = await stored(spool, verified(hold=STATUS_CONTRADICTS_CODE))
+        assert (await spool.requeue(Query(ids=(event_id,)))).ids == (event_id,)
+        lease = await take_one(spool)
+        assert (lease.event.id, lease.event.contradicts) == (event_id, False)
+        await spool.settle(lease, Dead(), Rejected(500))
+        copy = verified(hold=STATUS_CONTRADICTS_CODE)
+        assert await spool.put(copy) == Duplicate(event_id, revived=True)
+        assert not (await take_one(spool)).event.contradicts
+
+    async def test_what_the_provider_says_itself_frees_what_contradicts(self, spool: Spool) -> None:
+        event_id = await stored(spool, verified(hold=STATUS_CONTRADICTS_CODE))
+        learnt = replace(verified(hold=STATUS_CONTRADICTS_CODE, body=b"learnt"), reconciled=True)
+        assert await spool.put(learnt) == Duplicate(event_id, revived=True)
+        lease = await take_one(spool)
+        assert (lease.event.body, lease.event.contradicts) == (b"learnt", False)
+
+    async def test_what_is_to_be_confirmed_is_handed_out_as_contradicting(
+        self, spool: Spool
+    ) -> None:
+        doubtful = replace(verified(hold=STATUS_CONTRADICTS_CODE), confirm=True)
+        event_id = await stored(spool, doubtful)
+        lease = await take_one(spool)
+        assert lease.event == event_of(doubtful)
+        assert lease.event.contradicts
+        await spool.settle(lease, Held(), NOT_CONFIRMED)
+        for minutes in range(10):
+            assert await spool.put(later(60 * minutes, doubtful)) == Duplicate(event_id)
+
+    # ---- the same signed part under another key -----------------------------------------------
+
+    async def test_a_repeat_names_the_first(self, spool: Spool) -> None:
+        def again(key: str) -> VerifiedDelivery:
+            return verified(key=key, restated=b"same", on_replay=OnReplay.REPEATS)
+
+        first = await stored(spool, again("1"))
+        ids = [await stored(spool, again(key)) for key in "234"]
+        assert await spool.put(again("3")) == Duplicate(ids[1])
+        leases = (await take(spool)).leases
+        assert [each.event.repeats for each in leases] == [None, first, first, first]
+        assert [each.event.conflicts_with for each in leases] == [None] * 4
+        assert (await record(spool, ids[0])).repeats == first
+        elsewhere = replace(again("5"), delivery=verified(endpoint="other").delivery)
+        assert isinstance(await spool.put(elsewhere), Stored)
+
+    async def test_a_repeat_may_be_in_conflict_as_well(self, spool: Spool) -> None:
+        first = await stored(spool, verified(key="1", body=b"1", restated=b"same"))
+        second = await stored(spool, verified(key="2", body=b"2"))
+        both = verified(key="2", body=b"1", restated=b"same", on_replay=OnReplay.REPEATS)
+        stored_as = await spool.put(both)
+        assert stored_as == Stored(both.event_id, conflicts_with=second, repeats=first)
+        assert await spool.put(replace(both, event_id="copy")) == Duplicate(both.event_id)
+
+    async def test_what_is_handed_over_says_what_it_repeats(self, spool: Spool) -> None:
+        handoff = CountingHandoff(2)
+        spool.subscribe("billing", handoff)
+        for key in "12":
+            await spool.put(verified(key=key, restated=b"same", on_replay=OnReplay.REPEATS))
+        await spool.probe()
+        spool.subscribe("billing", None)
+        first, second = (lease.event for lease in handoff.taken)
+        assert (first.repeats, second.repeats) == (None, first.id)
+        found = await spool.get(second.id)
+        assert found is not None
+        assert found[1] == second
+
+    async def test_one_signature_for_two_subjects_is_a_conflict(self, spool: Spool) -> None:
+        def paid(key: str, subject: str) -> VerifiedDelivery:
+            replayed = verified(key=key, restated=b"triple", on_replay=OnReplay.CONFLICT)
+            told = replace(replayed.verification, subject=subject)
+            return replace(replayed, verification=told)
+
+        first = await stored(spool, paid("tx-1 capture", "tx-1"))
+        assert await spool.put(paid("tx-1 settlement", "tx-1")) != Duplicate(first)
+        for number in range(5):
+            forged = paid(f"forged {number}", f"forged {number}")
+            assert await spool.put(forged) == Stored(forged.event_id, conflicts_with=first)
+        conflicts = [each.event.conflicts_with for each in (await take(spool)).leases]
+        assert conflicts == [None, None, *[first] * 5]
+
+    async def test_one_signature_in_one_batch_is_a_conflict_as_well(self, spool: Spool) -> None:
+        def paid(subject: str) -> VerifiedDelivery:
+            replayed = verified(key=subject, restated=b"triple", on_replay=OnReplay.CONFLICT)
+            told = replace(replayed.verification, subject=subject)
+            return replace(replayed, verification=told)
+
+        results = await asyncio.gather(*(spool.put(paid(str(number))) for number in range(5)))
+        assert [type(each) for each in results] == [Stored] * 5
+        assert sum(isinstance(each, Stored) and bool(each.conflicts_with) for each in results) == 4

@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -456,6 +456,16 @@ async def test_what_is_contradicted_is_held_and_never_sent(bench: Bench, strict:
     assert (told.decision, sent) == ("held", [])
     record = await bench.record()
     assert (record.status, record.last_outcome) == (Status.HELD, "unconfirmed order_id differs")
+
+
+@pytest.mark.parametrize("contradicts", [True, False])
+async def test_the_reason_for_holding_is_written_down(bench: Bench, contradicts: bool) -> None:
+    lease = await bench.lease()
+    lease = replace(lease, event=replace(lease.event, contradicts=contradicts))
+    provider = Provider(Unconfirmed("gross_amount differs", final=True))
+    assert (await confirmed(bench, provider, [], lease)).decision == "held"
+    reason = "status_contradicts_code" if contradicts else None
+    assert (await bench.record()).reason == reason
 
 
 @pytest.mark.parametrize(

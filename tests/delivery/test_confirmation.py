@@ -134,6 +134,27 @@ async def test_other_endpoints_are_not_asked_about() -> None:
     assert api.asked == []
 
 
+async def test_what_contradicts_its_signed_part_never_goes_out_for_want_of_an_answer() -> None:
+    doubtful = replace(PAID, contradicts=True)
+    for told in (NotFound(), NoAnswer("reset"), Limited()):
+        asks = confirmer(Api(told), ManualClock(), Tally(), strict=False)
+        said = await asks.confirm(doubtful)
+        assert isinstance(said, Unconfirmed)
+        assert said.strict
+    agreed = await confirmer(Api(), ManualClock(), Tally(), strict=False).confirm(doubtful)
+    assert agreed == Confirmed("settlement")
+
+
+async def test_what_contradicts_its_signed_part_is_held_where_nobody_is_asked() -> None:
+    doubtful = replace(PAID, endpoint="other", contradicts=True, confirm=True)
+    said = await confirmer(Api(), ManualClock(), Tally()).confirm(doubtful)
+    assert isinstance(said, Unconfirmed)
+    assert said.final
+    asks = StatusConfirmer({}, {"other"}, ManualClock(), Tally())
+    assert asks.concerns(doubtful)
+    assert not asks.concerns(replace(doubtful, contradicts=False))
+
+
 async def test_failures_are_told_and_may_be_tried_again() -> None:
     end = ManualClock().steady() + WAIT
     for told, result, said in (

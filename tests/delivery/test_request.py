@@ -78,7 +78,14 @@ def test_a_later_attempt_keeps_the_id_and_renews_time_and_signature() -> None:
 def test_a_conflict_and_a_late_event_are_marked() -> None:
     headers = sent(replace(EVENT, conflicts_with="evt_first", out_of_order=True))
     assert headers.values("Relay-Conflict") == ("evt_first",)
+    assert headers.values("Relay-Repeats") == ()
     assert headers.values("Relay-Out-Of-Order") == ("true",)
+
+
+def test_a_repeat_is_marked() -> None:
+    headers = sent(replace(EVENT, repeats="evt_first"))
+    assert headers.values("Relay-Repeats") == ("evt_first",)
+    assert headers.values("Relay-Conflict") == ()
 
 
 def test_what_the_provider_confirmed_is_told() -> None:
@@ -246,6 +253,7 @@ def written_field_by_field(url: str, lease: Lease, now: datetime, signer: Signer
         "Relay-Client-Address": None if event.reconciled else str(event.client),
         "Relay-Signed": ", ".join(event.signed) or None,
         "Relay-Conflict": event.conflicts_with,
+        "Relay-Repeats": event.repeats,
         "Relay-Out-Of-Order": "true" if event.out_of_order else None,
         "Relay-Confirmed": lease.confirmed,
         "Relay-Reconciled": "true" if event.reconciled else None,

@@ -16,6 +16,7 @@ from relay.core.request import (
     Delivery,
     Headers,
     OnConflict,
+    OnReplay,
     RequestHead,
     Verification,
     VerifiedDelivery,
@@ -43,6 +44,8 @@ def verified(
     test: bool = False,
     on_conflict: OnConflict = OnConflict.DELIVER,
     restated: bytes | None = None,
+    on_replay: OnReplay = OnReplay.DUPLICATE,
+    hold: str | None = None,
     ambiguous: bool = False,
     received_at: datetime = RECEIVED,
     headers: Headers = JSON,
@@ -75,6 +78,8 @@ def verified(
             is_initial=opening,
             test=test,
             on_conflict=on_conflict,
+            on_replay=on_replay,
+            hold=hold,
         ),
     )
 

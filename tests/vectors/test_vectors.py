@@ -1,7 +1,9 @@
 """Every published message is judged as it should be, by the inspector that serves requests."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from hashlib import sha512
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,65 @@ def test_a_published_sample_has_the_usual_shape_but_no_right_signature(
     assert isinstance(parsed(body.encode()), dict)
     # The shapes are checked before the signature, so this says that the shape is right.
     assert inspected(bind("midtrans", *KEYS), body) is Reason.SIGNATURE_MISMATCH
+
+
+def as_signed(body: str, **changes: str) -> str:
+    """Return a published sample with these fields and a right signature."""
+    message = json.loads(body.replace('",\n}', '"\n}')) | changes
+    covered = message["order_id"] + message["status_code"] + message["gross_amount"]
+    message["signature_key"] = sha512((covered + KEYS[0]).encode()).hexdigest()
+    return json.dumps(message)
+
+
+def raised(bodies: Sequence[str]) -> list[str]:
+    """Return what is held or known under another transaction among these, in order of receipt."""
+    told: list[str] = []
+    subjects: dict[bytes, str | None] = {}
+    for body in bodies:
+        found = inspected(bind("midtrans", *KEYS), body)
+        assert isinstance(found, Verification), found
+        if found.hold is not None:
+            told.append(body)
+        if found.replay_digest is not None:
+            first = subjects.setdefault(found.replay_digest, found.subject)
+            if first != found.subject:
+                told.append(body)
+    return told
+
+
+def test_nothing_is_raised_by_what_midtrans_has_signed() -> None:
+    bodies = [vector["body"] for vector in MIDTRANS if vector["verdict"] == "accepted"]
+    assert len(bodies) > 5
+    assert raised(bodies) == []
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: s["channel"])
+def test_nothing_is_raised_by_a_published_sample_and_what_comes_before_and_after(
+    sample: dict[str, str],
+) -> None:
+    """A customer begins twice, by two methods, one expires, the other is paid and paid back."""
+    body, other = sample["body"], {"transaction_id": "another"}
+    steps: list[dict[str, str]] = [
+        {"transaction_status": "pending", "status_code": "201", **other},
+        {"transaction_status": "pending", "status_code": "201"},
+        {"transaction_status": "expire", "status_code": "407", **other},
+        {"transaction_status": "cancel", "status_code": "200", **other},
+        {"transaction_status": "capture", "status_code": "201", "fraud_status": "challenge"},
+        {"transaction_status": "capture"},
+        {},
+        {"transaction_status": "settlement"},
+        {"transaction_status": "partial_refund", "refund_amount": "1.00"},
+        {"transaction_status": "refund"},
+    ]
+    assert raised([as_signed(body, **step) for step in steps]) == []
+
+
+def test_nothing_is_raised_by_all_published_samples_but_where_one_order_is_paid_twice() -> None:
+    twice = [each for each in SAMPLES if '"orderid-01"' in each["body"]]
+    assert [each["channel"] for each in twice] == ["BCA Klikpay", "Akulaku"]
+    bodies = [as_signed(each["body"]) for each in SAMPLES if each is not twice[1]]
+    assert raised(bodies) == []
+    assert raised([*bodies, as_signed(twice[1]["body"])]) == [as_signed(twice[1]["body"])]
 
 
 def test_all_published_samples_are_here() -> None:

@@ -17,8 +17,9 @@ from uuid import uuid4
 
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
+from relay.core.event import STATUS_CONTRADICTS_CODE
 from relay.core.patterns import MAX_TEXT, LinearPattern
-from relay.core.request import Delivery, Headers, Verification
+from relay.core.request import Delivery, Headers, OnConflict, OnReplay, Verification
 from relay.core.secret import Secret
 from relay.core.strict_json import JsonObject, JsonValue
 from relay.providers import (
@@ -157,6 +158,10 @@ _ACCOUNT_STATUSES = ("PENDING", "ENABLED", "DISABLED", "EXPIRED")
 # In digits: a status code and the first digit of an amount, which begins with 0 only when it is 0.
 _SPLIT = re.compile(r"(?=[2-5][0-9]{2}(?:[1-9]|0\Z))")
 
+#: The status code of what is paid, and statuses of what is not.
+_PAID_CODE: Final = "200"
+_UNPAID: Final = frozenset({"authorize", "cancel", "deny", "expire", "failure", "pending"})
+
 #: What the event key holds of a payment.
 _NAMED = ("order_id", "transaction_id", "transaction_status", "status_code", "fraud_status")
 
@@ -182,7 +187,7 @@ class _MidtransInspector(PlainAnswers):
         message = strict_json.parse_object(delivery.body, delivery.json_limits)
         if "account_id" in message and "order_id" not in message:
             return self._verify_account(message, on_signed)
-        secret, fields = self._verify_signature(message, _PAYMENT, on_signed)
+        secret, fields, covered = self._verify_signature(message, _PAYMENT, on_signed)
         named: list[Any] = [*map(message.get, _NAMED)]
         if not _TEXT_ALONE.issuperset(map(type, named)):
             named = [*map(_text, named)]
@@ -200,21 +205,31 @@ class _MidtransInspector(PlainAnswers):
         subject = f"{key.partition(':')[0]}:{order}" if transaction else order or None
         if subject is None:
             key = ids.of_digest(delivery.body_sha256)
+        # The code is signed, and the status is not.
+        replay = hold = None
+        if fields and status not in _UNPAID:
+            if code != _PAID_CODE:
+                hold = _contradiction(status, fraud)
+            elif status == "settlement" or _contradiction(status, fraud) is not None:
+                replay = covered
         # By position, which takes half the time.
         return Verification(
             key,
             message,
-            None,
+            replay,
             _PAYMENT.names if fields else (),
             bool(fields) and self._is_ambiguous(*fields),
             secret,
             subject,
             status == "pending",
             order_id.startswith(_TEST_PREFIX),
+            OnConflict.DELIVER,
+            OnReplay.CONFLICT,
+            hold,
         )
 
     def _verify_account(self, message: JsonObject, on_signed: OnSigned) -> Verification:
-        secret, fields = self._verify_signature(message, _ACCOUNT, on_signed)
+        secret, fields, _ = self._verify_signature(message, _ACCOUNT, on_signed)
         account, status, code = (_text(message.get(name)) for name in _ACCOUNT.names)
         content = strict_json.content_digest(message)
         shifted = (word for word in _ACCOUNT_STATUSES if word != status)
@@ -231,10 +246,13 @@ class _MidtransInspector(PlainAnswers):
 
     def _verify_signature(
         self, message: JsonObject, signed: _Signed, on_signed: OnSigned
-    ) -> tuple[int | None, list[Any]]:
-        """Return the position of the secret and the signed values; None and [] when unsigned."""
+    ) -> tuple[int | None, list[Any], bytes]:
+        """Return the position of the secret, the signed values and both joined.
+
+        None, and nothing, when unsigned.
+        """
         if self._digest is None:
-            return None, []
+            return None, [], b""
         signature = message.get("signature_key")
         if not isinstance(signature, str) or not signature:
             raise Refusal(Reason.SIGNATURE_MISSING, "signature_key is missing, empty or no string")
@@ -248,7 +266,7 @@ class _MidtransInspector(PlainAnswers):
         covered = "".join(values).encode()
         if on_signed is not ignore_signed:
             on_signed(SignedText((covered, None), signature))
-        return self._digest.verify(covered, signature), values
+        return self._digest.verify(covered, signature), values, covered
 
     def _is_ambiguous(self, order_id: str, status_code: str, amount: str) -> bool:
         """Tell whether the joined text is also that of another order id, status code and amount.
@@ -267,6 +285,18 @@ class _MidtransInspector(PlainAnswers):
         return any(
             end != len(order_id) and self._order_ids.fullmatch(text[:end]) for end in possible
         )
+
+
+def _contradiction(status: str, fraud: str) -> str | None:
+    """Return the reason to hold a payment whose code is not that of one that is paid.
+
+    Only where its status says that it is: as a reader may take it who minds neither case nor
+    blanks. Many leave out the fraud status of what was accepted.
+    """
+    said = status.strip().casefold()
+    accepted = fraud.strip().casefold() in {"", "accept"}
+    paid = said == "settlement" or (said == "capture" and accepted)
+    return STATUS_CONTRADICTS_CODE if paid else None
 
 
 def _text(value: JsonValue) -> str:

@@ -2,9 +2,9 @@
 
 An event is acknowledged after the write-ahead log that holds it has been synced. Writes that wait
 at that moment are committed together, so many senders share one sync. `writer` and `reader` are the
-two threads that work on the file. `intake`, `copies`, `queue`, `lanes`, `history`, `requeue`,
-`upkeep` and `refusals` hold the statements, `events` what these share; `database` opens, migrates
-and classifies errors; `disk` keeps the file, its reserve and its lock.
+two threads that work on the file. `intake`, `copies`, `proxied`, `queue`, `lanes`, `history`,
+`requeue`, `upkeep` and `refusals` hold the statements, `events` what these share; `database` opens,
+migrates and classifies errors; `disk` keeps the file, its reserve and its lock.
 """
 
 import asyncio
@@ -33,11 +33,21 @@ from relay.spool import (
     Settlement,
     SpoolStats,
 )
-from relay.spool.sqlite import database, disk, events, history, intake, queue, requeue, upkeep
+from relay.spool.sqlite import (
+    database,
+    disk,
+    events,
+    history,
+    intake,
+    queue,
+    requeue,
+    upkeep,
+)
 from relay.spool.sqlite.database import Migrated, StoreHealth
 from relay.spool.sqlite.disk import Ballast, ProcessLock
 from relay.spool.sqlite.events import open_tables
 from relay.spool.sqlite.intake import NewEvent
+from relay.spool.sqlite.proxied import proxied_row, record_proxied
 from relay.spool.sqlite.queue import Settlements
 from relay.spool.sqlite.reader import Reader, run_at_low_priority
 from relay.spool.sqlite.refusals import SqliteRefusals
@@ -189,7 +199,9 @@ class SqliteSpool:
     def put_nowait(self, event: VerifiedDelivery, done: intake.Done) -> NewEvent:
         now = self._clock.steady()
         new = NewEvent(event, self._tables.digests, events.micros(now), done)
-        handoff = None if event.verification.test else self._handoffs.get(event.upstream)
+        verification, handoff = event.verification, None
+        if not (verification.test or (verification.hold and not event.confirm)):
+            handoff = self._handoffs.get(event.upstream)
         if handoff is not None and handoff.seats.reserve():
             new.seat(handoff, self._tables.tokens.next(), now)
         try:
@@ -228,10 +240,10 @@ class SqliteSpool:
                 timer.cancel()
 
     def proxied_row(self, proxied: ProxiedDelivery) -> ProxiedRow:
-        return intake.proxied_row(proxied)
+        return proxied_row(proxied)
 
     async def record_proxied(self, passed: Sequence[ProxiedRow]) -> None:
-        record = partial(intake.record_proxied, shared=self._tables, proxied=passed)
+        record = partial(record_proxied, shared=self._tables, proxied=passed)
         await self._writer.run(record, is_intake=True)
 
     async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:

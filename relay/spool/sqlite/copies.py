@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import apsw
 import orjson
 
+from relay.core.event import STATUS_CONTRADICTS_CODE
 from relay.core.request import VerifiedDelivery
 from relay.spool import Duplicate, PutResult
 from relay.spool.sqlite import events, lanes, queue
@@ -57,6 +58,10 @@ class Known:
     look: bytes | None = None
 
 
+# No copy makes an event due that has ended for one of these reasons.
+_FOR_GOOD: Final = frozenset({b"final", STATUS_CONTRADICTS_CODE.encode()})
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where one destination of an event lies. last: the outcome of its last attempt."""
@@ -72,13 +77,15 @@ class _Place:
     def damaged(self) -> bool:
         return self.state == events.DEAD and self.last == b"corrupt"
 
-    @property
-    def stopped(self) -> bool:
-        return self.state in {events.DEAD, events.HELD}
+    def may_go(self, *, contradicts: bool, agrees: bool) -> bool:
+        """Return whether a copy makes it due.
 
+        contradicts: the event does what is signed. agrees: the provider says the same.
+        """
+        if self.state == events.HELD:
+            return agrees or not (contradicts or self.reason in _FOR_GOOD)
+        return self.state == events.DEAD and self.reason not in _FOR_GOOD
 
-#: No copy makes an event due that has ended for one of these reasons.
-_FOR_GOOD: Final = frozenset({b"final", b"status_contradicts_code"})
 
 #: A copy revives an event at most once in this time.
 REVIVAL_INTERVAL: Final = timedelta(minutes=1)
@@ -141,10 +148,20 @@ def _apply(
     upstream = shared.names.number(connection, copy.delivery.upstream)
     held = [place.upstream for place in places]
     sound = _is_sound(row, shared.names.by_number, held or [upstream])
-    going = _going(connection, known.seq, copy, places, sound=sound)
+    contradicts = bool((row[3] if sound else copy.flags) & events.CONTRADICTS)
+    agrees = contradicts and bool(copy.flags & events.RECONCILED)
+    going = [
+        place
+        for place in places
+        if (place.damaged and not sound)
+        or (
+            place.may_go(contradicts=contradicts, agrees=agrees)
+            and not _is_recent(connection, known.seq, copy, place)
+        )
+    ]
     astray = bool(going) and upstream not in held
     head = row[5]
-    if not sound or astray:
+    if not sound or astray or agrees:
         names = [shared.names.by_number.get(each) for each in held]
         head = _head(copy, [name for name in names if name is not None])
         _replace(connection, known, copy, row, head)
@@ -168,27 +185,6 @@ def _is_sound(row: Row, names: Mapping[int, str], upstreams: Sequence[int]) -> b
     return row[-1] is not None and any(
         events.event(row, names, upstream) is not None for upstream in upstreams
     )
-
-
-def _going(
-    connection: apsw.Connection,
-    seq: int,
-    copy: Copy,
-    places: Sequence[_Place],
-    *,
-    sound: bool,
-) -> list[_Place]:
-    """Return the destinations that this copy makes due."""
-    return [
-        place
-        for place in places
-        if (place.damaged and not sound)
-        or (
-            place.stopped
-            and place.reason not in _FOR_GOOD
-            and not _is_recent(connection, seq, copy, place)
-        )
-    ]
 
 
 def _is_recent(connection: apsw.Connection, seq: int, copy: Copy, place: _Place) -> bool:
@@ -234,3 +230,19 @@ def _row(
     lane, tried = lanes.lane_of(shared, upstream, head), place.attempts
     last = place.last if isinstance(place.last, bytes) else None
     return (upstream, events.READY, 0, seq, tried, tried, now, now, last, lane)
+
+
+# ---- events of their own --------------------------------------------------------------------
+
+
+def with_repeats(head: bytes, first: str) -> bytes:
+    """Return the head of an event that repeats another one."""
+    return head[:-1] + b"," + orjson.dumps(first) + b"]"
+
+
+def aside(flags: int) -> tuple[int, str | None] | None:
+    """Return the state, and the reason, of a new event that is not to be delivered; else None."""
+    if flags & events.TEST_FLAG:
+        return events.TEST, None
+    held = flags & (events.CONTRADICTS | events.CONFIRM) == events.CONTRADICTS
+    return (events.HELD, STATUS_CONTRADICTS_CODE) if held else None

@@ -61,7 +61,11 @@ RECONCILED: Final = 2
 CONFIRM: Final = 4
 OUT_OF_ORDER: Final = 8
 TEST_FLAG: Final = 16
+CONTRADICTS: Final = 128
 PROXIED: Final = 256
+
+#: What has one of these may not be for delivery (`copies.aside`).
+ASIDE: Final = TEST_FLAG | CONTRADICTS
 
 # ---- digests --------------------------------------------------------------------------------
 
@@ -156,6 +160,8 @@ def seal(
 
 ENDPOINT, UPSTREAMS, PROVIDER, ENVIRONMENT, KEY, SUBJECT = range(6)
 METHOD, SUFFIX, HEADERS, CLIENT, SIGNED, REFERENCES = range(6, 12)
+#: The event that it repeats; few have it.
+REPEATS: Final = 12
 
 
 def head_parts(event: VerifiedDelivery) -> tuple[Any, ...]:
@@ -244,6 +250,8 @@ def event(row: Row, names: Mapping[int, str], upstream: int) -> Event | None:
             body=body,
             reconciled=bool(flags & RECONCILED),
             confirm=bool(flags & CONFIRM),
+            contradicts=bool(flags & CONTRADICTS),
+            repeats=parts[REPEATS] if len(parts) > REPEATS else None,
         )
     except (TypeError, ValueError, AttributeError, LookupError):
         # A value of another type than was stored.

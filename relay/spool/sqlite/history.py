@@ -131,6 +131,7 @@ def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, st
         reconciled=bool(flags & events.RECONCILED),
         damaged=outcome == _DAMAGED,
         reason=None if reason is None else _text(reason),
+        repeats=str(head[events.REPEATS]) if len(head) > events.REPEATS else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Storing: a batch of new events in a handful of statements, and the history of proxied ones.
+"""Storing: a batch of new events in a handful of statements.
 
 An INSERT decides what is new. Only where it has stored fewer rows than there are events, each of
 the others is looked at: a copy, a conflict, an event restated under another key.
@@ -7,16 +7,15 @@ the others is looked at: a copy, a conflict, an event restated under another key
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from itertools import chain
 from operator import attrgetter
 from typing import Final
 
 import apsw
 
 from relay.core.errors import SpoolUnavailable
-from relay.core.event import Lease, ProxiedDelivery, event_of
-from relay.core.request import OnConflict, VerifiedDelivery
-from relay.spool import Conflict, Handoff, ProxiedRow, PutResult, Stored
+from relay.core.event import Lease, event_of
+from relay.core.request import OnConflict, OnReplay, VerifiedDelivery
+from relay.spool import Conflict, Handoff, PutResult, Stored
 from relay.spool.sqlite import copies, events
 from relay.spool.sqlite.events import Digests, Names, Tables, Tally, fetch, numbers
 
@@ -37,7 +36,7 @@ class NewEvent:
 
     __slots__ = (
         *("body", "conflicts_with", "content", "endpoint", "flags", "head", "id", "key_look"),
-        *("look", "received_at", "restated", "seal", "seq"),
+        *("look", "plain", "received_at", "repeats", "restated", "seal", "seq"),
         *("delivery", "done", "error", "handoff", "revives", "now", "result", "since", "subject"),
         *("token", "until", "until_micros", "withdrawn"),
     )
@@ -67,8 +66,12 @@ class NewEvent:
             | delivery.confirm * events.CONFIRM
             | verification.test * events.TEST_FLAG
         )
+        if verification.hold is not None and not delivery.reconciled:
+            self.flags |= events.CONTRADICTS
         self.key_look: bytes | None = None
         self.conflicts_with: str | None = None
+        self.repeats: str | None = None
+        self.plain: tuple[bytes, bytes | None, bytes] | None = None
         self.body = received.body
         self.put_seal()
         self.handoff: Handoff | None = None
@@ -90,12 +93,36 @@ class NewEvent:
         )
 
     def in_order(self) -> None:
-        """Forget that it was out of order or in conflict: the transaction that found it failed."""
-        if self.flags & events.OUT_OF_ORDER or self.key_look is not None:
+        """Forget that it was out of order, a repeat or in conflict: the transaction that found it
+        failed.
+        """
+        if self.flags & events.OUT_OF_ORDER or self.plain is not None:
             self.flags &= ~events.OUT_OF_ORDER
-            self.look, self.key_look = self.key_look or self.look, None
-            self.conflicts_with = None
+            if self.plain is not None:
+                self.look, self.restated, self.head = self.plain
+            self.key_look = self.conflicts_with = self.repeats = self.plain = None
             self.put_seal()
+
+    def conflict(self, first: str, look: bytes | None = None) -> None:
+        """Mark it as in conflict with an event; `look` is its own from now on, where it has one.
+
+        Call `put_seal` when it is marked in every way.
+        """
+        self._mark()
+        self.conflicts_with = first
+        if look is not None:
+            self.look, self.key_look = look, self.look
+
+    def replay(self, first: str | None) -> None:
+        """Take its replay digest away, which another event has; `first`: it repeats that one."""
+        self._mark()
+        self.restated = None
+        if first is not None:
+            self.repeats, self.head = first, copies.with_repeats(self.head, first)
+
+    def _mark(self) -> None:
+        if self.plain is None:
+            self.plain = self.look, self.restated, self.head
 
     def seat(self, handoff: Handoff, token: int, since: datetime) -> None:
         """Give it the seat that has been reserved with this handoff, from this steady time on."""
@@ -126,7 +153,12 @@ class NewEvent:
             handoff.cancelled()
             return self.revives
         handoff.seats.reserved -= 1
-        leased = event_of(self.delivery, stored.conflicts_with, out_of_order=stored.out_of_order)
+        leased = event_of(
+            self.delivery,
+            stored.conflicts_with,
+            out_of_order=stored.out_of_order,
+            repeats=stored.repeats,
+        )
         lease = Lease(leased, 1, 1, self.since, self.until, None, self.token)
         if not handoff.offer(lease):
             release(lease)
@@ -159,7 +191,7 @@ _HAND_OVER: Final = "INSERT INTO inhand VALUES (?,?,?,?,1,0,?,?,NULL,?)"
 
 _QUEUE: Final = "INSERT INTO queue VALUES (?,0,0,?,0,0,?,?,NULL,?)"
 
-_KEEP: Final = "INSERT INTO settled VALUES (?,?,?,?,0,0,NULL,NULL,NULL)"
+_KEEP: Final = "INSERT INTO settled VALUES (?,?,?,?,0,0,NULL,NULL,?)"
 
 
 def store(
@@ -167,7 +199,7 @@ def store(
 ) -> None:
     """Store these, or say which event each is or stands against. Runs inside a transaction."""
     names, known_names = shared.names, shared.names.by_name
-    seq = before = _newest(connection, names)
+    seq = before = newest(connection, names)
     initial, others = [], []
     for each in new:
         if each.seq:
@@ -200,7 +232,7 @@ def store(
     _place(connection, shared, stored, tally)
 
 
-def _newest(connection: apsw.Connection, names: Names) -> int:
+def newest(connection: apsw.Connection, names: Names) -> int:
     """Return the number of the last event that has been stored."""
     if names.newest is None:
         [(names.newest,)] = fetch(connection, _LAST)
@@ -229,7 +261,7 @@ def _insert(
         for each in new:
             each.result = _stored(each)
         return new
-    seqs = _stored_of(connection, [each.seq for each in new])
+    seqs = stored_of(connection, [each.seq for each in new])
     for each in new:
         if each.seq in seqs:
             each.result = _stored(each)
@@ -238,13 +270,14 @@ def _insert(
     return [each for each in new if isinstance(each.result, Stored)]
 
 
-def _stored_of(connection: apsw.Connection, seqs: Sequence[int]) -> set[int]:
+def stored_of(connection: apsw.Connection, seqs: Sequence[int]) -> set[int]:
     """Return those of these numbers, at least one, that are stored."""
     return {seq for (seq,) in fetch(connection, _STORED, (numbers(seqs),))}
 
 
 def _stored(new: NewEvent) -> Stored:
-    return Stored(new.id, new.conflicts_with, bool(new.flags & events.OUT_OF_ORDER))
+    out_of_order = bool(new.flags & events.OUT_OF_ORDER)
+    return Stored(new.id, new.conflicts_with, out_of_order, new.repeats)
 
 
 def _place(
@@ -257,9 +290,10 @@ def _place(
     for each in stored:
         name, now = each.delivery.upstream, each.now
         upstream, unordered = upstreams.get(name) or _upstream(connection, shared, name, upstreams)
-        if each.flags & events.TEST_FLAG:
-            kept.append((each.seq, upstream, events.TEST, now))
-            states.append((each.endpoint, events.TEST))
+        if each.flags & events.ASIDE and (aside := copies.aside(each.flags)):
+            state, reason = aside
+            kept.append((each.seq, upstream, state, each.received_at, reason))
+            states.append((each.endpoint, state))
             continue
         lane = None if unordered else _lane(shared, each)
         if each.handoff is None:
@@ -302,41 +336,56 @@ WHERE look = ? AND look IS NOT NULL AND flags < 256
 """
 
 _RESTATED: Final = """
-SELECT seq, CAST(id AS BLOB) FROM events WHERE restated = ? AND restated IS NOT NULL
+SELECT seq, CAST(id AS BLOB), head FROM events WHERE restated = ? AND restated IS NOT NULL
 """
 
 
 def _resolve_odd(
     connection: apsw.Connection, shared: Tables, new: NewEvent, tally: Tally, before: int
 ) -> None:
-    """Say what an event is that was not inserted, or insert it as a conflict.
+    """Say what an event is that was not inserted, or insert it marked as a conflict or a repeat.
 
     before: as in `_insert`.
     """
+    if _is_known(connection, shared, new, tally, before):
+        return
     verification = new.delivery.verification
-    for seq, first, content, flags in fetch(connection, _KNOWN, (new.look,)):
-        same = content == new.content or bool((flags | new.flags) & events.RECONCILED)
-        known = copies.Known(seq, _id(first), is_new=seq > before, same_content=same)
-        if copies.take(connection, shared, known, new, tally):
-            return
-        look = shared.digests.conflict(new.look, new.content)
-        for again, second, _, _ in fetch(connection, _KNOWN, (look,)):
-            known = copies.Known(again, _id(second), again > before, conflicts_with=_id(first))
+    for seq, first, head in fetch(connection, _RESTATED, (new.restated,)):
+        if verification.on_replay is OnReplay.DUPLICATE:
+            known = copies.Known(seq, _id(first), seq > before, look=new.look)
             copies.take(connection, shared, known, new, tally)
             return
-        if verification.on_conflict is OnConflict.REFUSE:
-            new.result = Conflict(_id(first))
-            return
-        new.look, new.key_look, new.conflicts_with = look, new.look, _id(first)
+        new.replay(_id(first) if verification.on_replay is OnReplay.REPEATS else None)
+        same_subject = events.parse_head(head)[events.SUBJECT] == verification.subject
+        if verification.on_replay is OnReplay.CONFLICT and not same_subject:
+            new.conflict(new.conflicts_with or _id(first))
+    if new.plain is not None:
         new.put_seal()
         if _inserted(connection, new):
             new.result = _stored(new)
             return
-    for seq, first in fetch(connection, _RESTATED, (new.restated,)):
-        known = copies.Known(seq, _id(first), seq > before, look=new.look)
-        copies.take(connection, shared, known, new, tally)
-        return
     new.error = SpoolUnavailable(f"the id {new.id} is taken")
+
+
+def _is_known(
+    connection: apsw.Connection, shared: Tables, new: NewEvent, tally: Tally, before: int
+) -> bool:
+    """Return whether it has its result by its key; mark it where it is a conflict."""
+    for seq, first, content, flags in fetch(connection, _KNOWN, (new.look,)):
+        same = content == new.content or bool((flags | new.flags) & events.RECONCILED)
+        known = copies.Known(seq, _id(first), is_new=seq > before, same_content=same)
+        if copies.take(connection, shared, known, new, tally):
+            return True
+        look = shared.digests.conflict(new.look, new.content)
+        for again, second, _, _ in fetch(connection, _KNOWN, (look,)):
+            known = copies.Known(again, _id(second), again > before, conflicts_with=_id(first))
+            copies.take(connection, shared, known, new, tally)
+            return True
+        if new.delivery.verification.on_conflict is OnConflict.REFUSE:
+            new.result = Conflict(_id(first))
+            return True
+        new.conflict(_id(first), look)
+    return False
 
 
 def _id(raw: bytes) -> str:
@@ -347,76 +396,3 @@ def _inserted(connection: apsw.Connection, new: NewEvent) -> bool:
     before = connection.total_changes()
     connection.execute(_INSERT, _columns(new))
     return connection.total_changes() != before
-
-
-# ---- proxied deliveries ---------------------------------------------------------------------
-
-_KEEP_PROXIED: Final = """
-INSERT INTO events (seq, id, endpoint, received_at, look, head, seal, body, content, flags)
-VALUES (?,?,?,?,?,?,?,?,x'',256) ON CONFLICT DO NOTHING
-"""
-
-_KEEP_OUTCOME: Final = "INSERT INTO settled VALUES (?,?,2,?,1,0,NULL,?,NULL)"
-
-#: What a delivery takes besides its body and its header fields, in bytes.
-_ROW_BYTES: Final = 2048
-
-
-def proxied_row(proxied: ProxiedDelivery) -> ProxiedRow:
-    """Return what is recorded of a delivery that was forwarded: values, and no object of ours.
-
-    They become columns when a batch is written: a loop over many of them costs half of what each
-    by itself does, between other work.
-    """
-    delivery = proxied.delivery
-    received = delivery.delivery
-    in_fields = sum(map(len, chain.from_iterable(delivery.headers.fields)))
-    return (
-        received.endpoint,
-        delivery.event_id,
-        len(received.body) + in_fields + _ROW_BYTES,
-        delivery.upstream,
-        events.head_parts(delivery),
-        received.head.received_at,
-        received.body,
-        received.body_sha256,
-        proxied.at,
-        proxied.outcome,
-    )
-
-
-def record_proxied(
-    connection: apsw.Connection, shared: Tables, proxied: Sequence[ProxiedRow]
-) -> None:
-    """Keep each of these, unless it is there already; all or none.
-
-    Raises:
-        ValueError: a text holds half a surrogate pair, and could not be stored.
-    """
-    names, digests, tally = shared.names, shared.digests, Tally()
-    with connection:
-        seq = _newest(connection, names)
-        named = dict.fromkeys(name for row in proxied for name in (row[0], row[3]))
-        known = {name: names.number(connection, name) for name in named}
-        rows, kept = [], []
-        for endpoint, event_id, _, upstream, parts, came, body, digest, at, outcome in proxied:
-            seq += 1
-            head, received = events.head_of(parts), events.micros(came)
-            look, raw_id = digests.look(endpoint, parts[events.KEY]), event_id.encode()
-            sealed = events.seal(
-                raw_id, received, events.PROXIED, None, head=head, body_sha256=digest
-            )
-            rows.append((seq, event_id, known[endpoint], received, look, head, sealed, body))
-            told = events.outcome_text(outcome)
-            kept.append((seq, known[upstream], events.micros(at), told))
-        before = connection.total_changes()
-        connection.executemany(_KEEP_PROXIED, rows)
-        if connection.total_changes() - before != len(rows):
-            stored = _stored_of(connection, [row[0] for row in rows])
-            rows = [row for row in rows if row[0] in stored]
-            kept = [row for row in kept if row[0] in stored]
-        connection.executemany(_KEEP_OUTCOME, kept)
-        for place, number in Counter([row[2] for row in rows]).items():
-            tally.add(place, events.PASSED, number)
-        names.newest = seq
-        tally.write(connection)

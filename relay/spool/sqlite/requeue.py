@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
 import apsw
@@ -29,6 +30,8 @@ WHERE seq = ? AND state IN {states}
 """
 
 _EVENT: Final = f"SELECT {events.EVENT} FROM events WHERE seq = ?"  # noqa: S608 - columns
+
+_RESEAL: Final = "UPDATE events SET flags = ?, seal = ? WHERE seq = ?"
 
 _TAKE: Final = "DELETE FROM settled WHERE seq = ? AND upstream = ?"
 
@@ -129,10 +132,27 @@ class _Work:
             now = events.micros(self._now)
             rest = (seq, attempts, attempts, now, now, outcome, lane)
             self._connection.execute(_TAKE, (seq, upstream))
+            self._free(seq, stored)
             queue.enqueue(self._connection, [(upstream, events.READY, 0, *rest)])
             self.tally.move(endpoint, state, events.PENDING)
             self.done.append((seq, event_id))
             self.upstreams.append(names[upstream])
+
+    def _free(self, seq: int, stored: events.Row) -> None:
+        """Let an event go out though it contradicts what is signed: a person has said so."""
+        event_id, _, received_at, flags, conflicts_with, head, _, body = stored
+        if not flags & events.CONTRADICTS:
+            return
+        freed = flags & ~events.CONTRADICTS
+        seal = events.seal(
+            event_id,
+            received_at,
+            freed,
+            conflicts_with,
+            head=head,
+            body_sha256=sha256(body).digest(),
+        )
+        self._connection.execute(_RESEAL, (freed, seal, seq))
 
     def leave(self, row: events.Row) -> None:
         """Say what stands in the way of one event."""

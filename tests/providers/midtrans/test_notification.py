@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.core.errors import Reason
-from relay.core.request import Headers, IngestResult, OnConflict, Verdict, Verification
+from relay.core.request import (
+    Headers,
+    IngestResult,
+    OnConflict,
+    OnReplay,
+    Verdict,
+    Verification,
+)
 from relay.core.secret import Secret
 from relay.providers import EndpointOptions, Inspector, Sample, SampleOrder
 from relay.providers.midtrans.notification import PROVIDER
@@ -162,6 +169,83 @@ def test_a_field_that_says_nothing_of_identity_changes_the_content_alone() -> No
     first, second = payment(), payment(status_message="new wording")
     assert first.key == second.key
     assert first.content != second.content
+
+
+# ---- an unsigned status against the signed code ---------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["201", "202", "300", "407", "500"])
+@pytest.mark.parametrize(
+    ("status", "fraud"),
+    [
+        ("settlement", "accept"),
+        ("settlement", None),
+        ("settlement", "deny"),
+        ("SETTLEMENT", "challenge"),
+        ("Settlement ", ""),
+        ("\u017fettlement", "accept"),
+        ("capture", "accept"),
+        ("CAPTURE", "ACCEPT"),
+        ("capture", None),
+        ("capture", ""),
+    ],
+)
+def test_a_status_that_is_paid_under_another_code_is_held(
+    code: str, status: str, fraud: str | None
+) -> None:
+    found = payment(status_code=code, transaction_status=status, fraud_status=fraud)
+    assert found.hold == "status_contradicts_code"
+    assert found.replay_digest is None
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "fraud"),
+    [
+        ("200", "settlement", "accept"),
+        ("200", "SETTLEMENT", "accept"),
+        ("200", "capture", "accept"),
+        ("201", "capture", "challenge"),
+        ("201", "pending", "accept"),
+        ("201", "authorize", "accept"),
+        ("202", "deny", "accept"),
+        ("202", "deny", "deny"),
+        ("200", "cancel", "accept"),
+        ("200", "refund", "accept"),
+        ("200", "partial_refund", "accept"),
+        ("200", "chargeback", "accept"),
+        ("407", "expire", "accept"),
+        ("202", "capture", "deny"),
+        ("201", "failure", "accept"),
+        ("201", "unheard_of", "accept"),
+        ("201", "", "accept"),
+    ],
+)
+def test_what_the_documents_know_or_leave_open_is_not_held(
+    code: str, status: str, fraud: str
+) -> None:
+    assert payment(status_code=code, transaction_status=status, fraud_status=fraud).hold is None
+
+
+def test_without_a_signature_nothing_is_signed_that_a_status_could_contradict() -> None:
+    found = accepted({**PAYMENT, "status_code": "201"}, bind(signed=False))
+    assert (found.hold, found.replay_digest) == (None, None)
+
+
+def test_a_signature_that_is_paid_is_known_again_under_another_transaction() -> None:
+    first = payment()
+    assert first.replay_digest is not None
+    assert first.on_replay is OnReplay.CONFLICT
+    for other in (
+        payment(transaction_id="another"),
+        payment(transaction_status="capture"),
+        payment(transaction_status="Settlement", fraud_status=None),
+    ):
+        assert other.replay_digest == first.replay_digest
+    for other in (payment(order_id="order-2"), payment(gross_amount="20000.01")):
+        assert other.replay_digest != first.replay_digest
+    for status in ("pending", "refund", "deny", "cancel", "expire"):
+        assert payment(transaction_status=status).replay_digest is None
+    assert payment(transaction_status="capture", fraud_status="challenge").replay_digest is None
 
 
 def test_the_signature_is_in_no_key() -> None:

@@ -79,14 +79,14 @@ def test_a_damaged_time_is_still_one() -> None:
 
 def test_every_field_of_an_event_is_under_the_seal() -> None:
     in_columns = {"id", "received_at", "conflicts_with", "body"}
-    in_flags = {"out_of_order", "reconciled", "confirm"}
+    in_flags = {"out_of_order", "reconciled", "confirm", "contradicts"}
     in_head = {"endpoint", "provider", "environment", "upstream", "key", "subject", "method"}
     in_head |= {"suffix", "headers", "client", "signed"}
     # What does not count in a comparison is made of the others.
     told = {field.name for field in fields(Event) if field.compare}
-    assert told == in_columns | in_flags | in_head
+    assert told == in_columns | in_flags | in_head | {"repeats"}
     assert in_columns | {"flags", "head"} < set(COLUMNS)
-    # References are for searching alone.
+    # References are for searching alone, and few repeat another event.
     assert len(PARTS) == len(in_head | {"references"})
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from relay.core.event import Dead, Decision, Delivered, Done, Held, ProxiedDelivery, Status
 from relay.spool import Query
-from relay.spool.sqlite import events, history, intake, upkeep
+from relay.spool.sqlite import events, history, proxied, upkeep
 from relay.spool.sqlite.events import STATES, Tables
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.filling import claim, miscounted, put, settle, told
@@ -172,7 +172,7 @@ def test_every_event_of_a_key_is_found(connection: apsw.Connection, shared: Tabl
     put(connection, shared, verified(body=b"1", event_id="a"), verified(body=b"2", event_id="b"))
     put(connection, shared, verified(endpoint="snap", event_id="c"), verified(key="x"))
     passed = ProxiedDelivery(verified(event_id="d"), Delivered(200), RECEIVED)
-    intake.record_proxied(connection, shared, [intake.proxied_row(passed)])
+    proxied.record_proxied(connection, shared, [proxied.proxied_row(passed)])
     assert keys(connection, shared, Query(key="order-1")) == "dcba"
     assert keys(connection, shared, Query(key="order-1", endpoint="snap")) == "c"
     assert keys(connection, shared, Query(key="unknown")) == ""

@@ -1,0 +1,84 @@
+"""The history of deliveries that were passed on: rows, and writing a batch of them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from typing import Final
+
+import apsw
+
+from relay.core.event import ProxiedDelivery
+from relay.spool import ProxiedRow
+from relay.spool.sqlite import events
+from relay.spool.sqlite.events import Tables, Tally
+from relay.spool.sqlite.intake import newest, stored_of
+
+_KEEP_PROXIED: Final = """
+INSERT INTO events (seq, id, endpoint, received_at, look, head, seal, body, content, flags)
+VALUES (?,?,?,?,?,?,?,?,x'',256) ON CONFLICT DO NOTHING
+"""
+
+_KEEP_OUTCOME: Final = "INSERT INTO settled VALUES (?,?,2,?,1,0,NULL,?,NULL)"
+
+#: What a delivery takes besides its body and its header fields, in bytes.
+_ROW_BYTES: Final = 2048
+
+
+def proxied_row(proxied: ProxiedDelivery) -> ProxiedRow:
+    """Return what is recorded of a delivery that was forwarded: values, and no object of ours.
+
+    They become columns when a batch is written: a loop over many of them costs half of what each
+    by itself does, between other work.
+    """
+    delivery = proxied.delivery
+    received = delivery.delivery
+    in_fields = sum(map(len, chain.from_iterable(delivery.headers.fields)))
+    return (
+        received.endpoint,
+        delivery.event_id,
+        len(received.body) + in_fields + _ROW_BYTES,
+        delivery.upstream,
+        events.head_parts(delivery),
+        received.head.received_at,
+        received.body,
+        received.body_sha256,
+        proxied.at,
+        proxied.outcome,
+    )
+
+
+def record_proxied(
+    connection: apsw.Connection, shared: Tables, proxied: Sequence[ProxiedRow]
+) -> None:
+    """Keep each of these, unless it is there already; all or none.
+
+    Raises:
+        ValueError: a text holds half a surrogate pair, and could not be stored.
+    """
+    names, digests, tally = shared.names, shared.digests, Tally()
+    with connection:
+        seq = newest(connection, names)
+        named = dict.fromkeys(name for row in proxied for name in (row[0], row[3]))
+        known = {name: names.number(connection, name) for name in named}
+        rows, kept = [], []
+        for endpoint, event_id, _, upstream, parts, came, body, digest, at, outcome in proxied:
+            seq += 1
+            head, received = events.head_of(parts), events.micros(came)
+            look, raw_id = digests.look(endpoint, parts[events.KEY]), event_id.encode()
+            sealed = events.seal(
+                raw_id, received, events.PROXIED, None, head=head, body_sha256=digest
+            )
+            rows.append((seq, event_id, known[endpoint], received, look, head, sealed, body))
+            told = events.outcome_text(outcome)
+            kept.append((seq, known[upstream], events.micros(at), told))
+        before = connection.total_changes()
+        connection.executemany(_KEEP_PROXIED, rows)
+        if connection.total_changes() - before != len(rows):
+            stored = stored_of(connection, [row[0] for row in rows])
+            rows = [row for row in rows if row[0] in stored]
+            kept = [row for row in kept if row[0] in stored]
+        connection.executemany(_KEEP_OUTCOME, kept)
+        for place, number in Counter([row[2] for row in rows]).items():
+            tally.add(place, events.PASSED, number)
+        names.newest = seq
+        tally.write(connection)
