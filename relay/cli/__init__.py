@@ -6,6 +6,7 @@ Exit 0 is yes or done, 1 is no or findings, 2 is a mistake in the call or in the
 """
 
 import gc
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from importlib import import_module
@@ -42,6 +43,10 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "refusals": "refusals:app",
     }
 )
+
+
+#: Set where a shell asks for completion.
+_COMPLETION: Final = "_RELAY_COMPLETE"
 
 
 def application(verbs: Iterable[str] = VERBS) -> "typer.Typer":
@@ -85,9 +90,15 @@ def application(verbs: Iterable[str] = VERBS) -> "typer.Typer":
 def _needed(words: list[str]) -> Iterable[str]:
     """Return the verbs whose modules this command line needs.
 
-    A verb in first place needs itself alone. Help, completion and misspelled verbs need all of
-    them. So a call imports only what it uses, which takes most of its time.
+    A verb in first place needs itself alone. Help, completion of the verb and misspelled verbs need
+    all of them. So a call imports only what it uses, which takes most of its time.
     """
+    if _COMPLETION in os.environ:
+        # The words of the line so far, which bash hands over otherwise than zsh and fish do.
+        line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+        typed = line.split()[1:]
+        # A word that more may be typed to is no verb yet.
+        words = typed if len(typed) > 1 or line[-1:].isspace() else []
     if words[:1] == ["--version"]:
         return ()
     return words[:1] if words and words[0] in VERBS else VERBS

@@ -239,7 +239,10 @@ _WRITERS = {Dialect.NFTABLES: nftables, Dialect.NGINX: nginx, Dialect.HAPROXY: h
 def show(
     config: CONFIG = DEFAULT_CONFIG, endpoint: ENDPOINT = None, form: FORMAT = Format.TEXT
 ) -> None:
-    """Show every network, where it is known from and when it was last seen."""
+    """Show every network, where it is known from and when it was last seen.
+
+    Example: relay allowlist show --endpoint midtrans
+    """
     rows = [
         _row(name, entry)
         for name, (_, allowlist) in _chosen(config, endpoint).items()
@@ -258,7 +261,10 @@ def check(
     endpoint: ENDPOINT = None,
     form: FORMAT = Format.TEXT,
 ) -> None:
-    """Say whether this address may send; exit 0 when some endpoint admits it, 1 when none does."""
+    """Say whether this address may send; exit 0 when some endpoint admits it, 1 when none does.
+
+    Example: relay allowlist check 103.208.23.6
+    """
     try:
         client = unmap_ipv4(ip_address(address))
     except ValueError:
@@ -290,6 +296,8 @@ def diff(
 
     Compares with the provider's own lists and host names, or with a file: one network a line, or
     what `show` or `export` printed as JSON. Exit 0 when both allow the same addresses.
+
+    Example: relay allowlist diff --against firewall.txt
     """
     chosen = _chosen(config, endpoint)
     if against is None:
@@ -322,6 +330,8 @@ def export(
     An endpoint with allowlist.mode: off lets everybody in: no firewall gets a list for it.
     Host names stand for the addresses that DNS gave them last: export again as they change.
     Exit 1 when an endpoint has host names of which no address is known yet.
+
+    Example: relay allowlist export --endpoint midtrans --format nftables
     """
     chosen = _chosen(config, endpoint)
     lists = [

@@ -63,6 +63,8 @@ def check(
 
     0 fine, also with warnings; 1 a host name of --resolve has no addresses, or warnings with
     --strict; 2 mistakes.
+
+    Example: relay check --resolve --strict
     """
     try:
         settings = load(config, os.environ)
@@ -93,7 +95,10 @@ def check(
 
 
 def schema() -> None:
-    """Print the JSON Schema of the configuration file."""
+    """Print the JSON Schema of the configuration file.
+
+    Example: relay schema > relay.schema.json
+    """
     sys.stdout.write(text())
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Final, TypeVar
 import typer
 
 from relay.app.spools import existing_spool
+from relay.cli import completion
 from relay.cli.output import complain
 from relay.config import Admin, Settings, SqliteSpool, load, load_admin
 from relay.config.yaml_document import suggestion
@@ -23,7 +24,10 @@ CONFIG = Annotated[
 DEFAULT_CONFIG: Final = Path("relay.yaml")
 
 # Filters and pages of lists.
-ENDPOINT = Annotated[str | None, typer.Option("--endpoint", help="Only this endpoint.")]
+ENDPOINT = Annotated[
+    str | None,
+    typer.Option("--endpoint", help="Only this endpoint.", autocompletion=completion.endpoints),
+]
 STATUS = Annotated[str | None, typer.Option("--status", help="Only events of this status.")]
 KEY = Annotated[str | None, typer.Option("--key", help="Only events with this event key.")]
 SINCE = Annotated[str | None, typer.Option("--since", help="Received at this time or later.")]

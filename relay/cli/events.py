@@ -61,7 +61,10 @@ def list_events(
     after: AFTER = None,
     form: FORMAT = Format.TEXT,
 ) -> None:
-    """List events, newest first."""
+    """List events, newest first.
+
+    Example: relay events list --status dead --since 2026-01-05T00:00:00Z
+    """
     asked = query(
         parse_event_query,
         status=status,
@@ -94,7 +97,10 @@ def show(
     config: CONFIG = DEFAULT_CONFIG,
     form: FORMAT = Format.TEXT,
 ) -> None:
-    """Show everything about one event, its body included."""
+    """Show everything about one event, its body included.
+
+    Example: relay events show evt_01a22c5159487189afa3c915d1ecc349
+    """
     found = with_spool(load_settings(config), lambda spool: spool.get(event_id))
     if found is None:
         complain(f"no event {event_id}")
@@ -117,7 +123,10 @@ def export(
     until: UNTIL = None,
     limit: LIMIT = None,
 ) -> None:
-    """Print events with their bodies, newest first: one JSON object a line, bodies in Base64."""
+    """Print events with their bodies, newest first: one JSON object a line, bodies in Base64.
+
+    Example: relay events export --endpoint midtrans > events.jsonl
+    """
     if limit is not None and limit < 1:
         raise typer.BadParameter(f"--limit: {limit} is not a number from 1 on")
     asked = query(
@@ -164,7 +173,10 @@ def requeue(
     yes: Annotated[bool, typer.Option("--yes", help="Needed to requeue by filter.")] = False,
     form: FORMAT = Format.TEXT,
 ) -> None:
-    """Put dead, held or delivered events back, with a fresh retry schedule."""
+    """Put dead, held or delivered events back, with a fresh retry schedule.
+
+    Example: relay events requeue --status dead --endpoint midtrans --yes
+    """
     asked = query(
         parse_event_query,
         status=status,

@@ -43,6 +43,8 @@ def explain(
 
     A PROXY header before the request says who connected to the proxy.
     Nothing is stored, sent or looked up, and no secret is shown.
+
+    Example: relay explain captured.http --peer 127.0.0.1
     """
     settings = load_settings(config)
     found = walk(settings, _read_capture(request), _address(peer), _time(at))

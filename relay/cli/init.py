@@ -289,6 +289,8 @@ def init(config: CONFIG = DEFAULT_CONFIG) -> None:
 
     Secrets go to files in secrets/ that only this user may read (mode 0600). Nothing is
     overwritten. Answers may come from a pipe, one a line; an empty line is what is in brackets.
+
+    Example: relay init -c /etc/relay/relay.yaml
     """
     directory = config.absolute().parent
     if config.exists():

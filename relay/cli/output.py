@@ -129,7 +129,10 @@ def one_line(text: str) -> str:
 
 
 def version(form: FORMAT = Format.TEXT) -> None:
-    """Print the versions that matter in a bug report."""
+    """Print the versions that matter in a bug report.
+
+    Example: relay version --format json
+    """
     libraries = ("aiohttp", "apsw", "cryptography", "dnspython", "pydantic")
     versions = {
         "relay": __version__,

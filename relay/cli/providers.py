@@ -10,6 +10,7 @@ import typer
 from netaddr import IPAddress, IPNetwork
 
 from relay.allowlist.networks import parse_network
+from relay.cli import completion
 from relay.cli.output import (
     FORMAT,
     Format,
@@ -43,7 +44,11 @@ _WANTED = "write a provider block, or a configuration with one endpoint whose pr
 
 
 PROVIDER = Annotated[
-    str, typer.Argument(help="Name of the provider, or a YAML file that describes one.")
+    str,
+    typer.Argument(
+        help="Name of the provider, or a YAML file that describes one.",
+        autocompletion=completion.providers,
+    ),
 ]
 
 
@@ -238,7 +243,10 @@ def default(context: typer.Context) -> None:
 def list_providers(
     form: FORMAT = Format.TEXT,
 ) -> None:
-    """List the providers."""
+    """List the providers.
+
+    Example: relay providers list --format json
+    """
     everything = [(name, named_or_described(name)) for name in presets.names()]
     if form is Format.JSON:
         print_json([_facts(found) | {"name": name} for name, found in everything])
@@ -262,7 +270,10 @@ def show(
     name: PROVIDER,
     form: FORMAT = Format.TEXT,
 ) -> None:
-    """Show everything about one provider."""
+    """Show everything about one provider.
+
+    Example: relay providers show midtrans
+    """
     try:
         found = named_or_described(name)
     except Unknown as error:

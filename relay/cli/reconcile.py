@@ -14,6 +14,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from relay.app import builder
 from relay.app.spools import existing_spool
+from relay.cli import completion
 from relay.cli.common import (
     CONFIG,
     DEFAULT_CONFIG,
@@ -47,7 +48,14 @@ def reconcile(
         str, typer.Argument(metavar="[FILE]", help="Order ids, one a line; - is standard input.")
     ] = "-",
     *,
-    endpoint: Annotated[str, typer.Option("--endpoint", help="The endpoint they belong to.")],
+    endpoint: Annotated[
+        str,
+        typer.Option(
+            "--endpoint",
+            help="The endpoint they belong to.",
+            autocompletion=completion.endpoints,
+        ),
+    ],
     config: CONFIG = DEFAULT_CONFIG,
     again: Annotated[
         bool, typer.Option("--again", help="Ask also about what was answered in the last day.")
@@ -57,6 +65,8 @@ def reconcile(
     """Ask for the status of orders, and store what is learnt as events marked reconciled.
 
     Ctrl-C ends it with a report of what was done, and 130; run again, it goes on from there.
+
+    Example: relay reconcile --endpoint midtrans orders.txt
     """
     settings = load_settings(config)
     chosen = _endpoint(settings, endpoint)

@@ -60,7 +60,10 @@ def list_refusals(
     after: AFTER = None,
     form: FORMAT = Format.TEXT,
 ) -> None:
-    """List what was refused, the last first."""
+    """List what was refused, the last first.
+
+    Example: relay refusals list --reason signature_mismatch
+    """
     asked = query(parse_refusal_query, limit=limit, endpoint=endpoint, reason=reason, after=after)
     settings = load_settings(config)
 
@@ -83,7 +86,10 @@ def show(
     config: CONFIG = DEFAULT_CONFIG,
     form: FORMAT = Format.TEXT,
 ) -> None:
-    """Show everything about one refusal, its body included."""
+    """Show everything about one refusal, its body included.
+
+    Example: relay refusals show ref_01a22c5159487189afa3c915d1ecc349
+    """
     settings = load_settings(config)
     found = _with_releaser(settings, lambda releaser: releaser.store.get(refusal_id))
     if found is None:
@@ -105,6 +111,8 @@ def release(
     """Verify refusals anew, under the present configuration; those that pass become events.
 
     Exit 0 when all of them are events now, 1 when one is not.
+
+    Example: relay refusals release ref_01a22c5159487189afa3c915d1ecc349
     """
 
     async def each(releaser: RefusalReleaser) -> list[dict[str, object]]:

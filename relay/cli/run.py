@@ -62,6 +62,8 @@ def run(
     """Serve. SIGTERM and SIGINT finish what is in hand within `shutdown_grace`, then exit 0.
 
     SIGHUP reads the configuration again: it is checked first, and taken as a whole or not at all.
+
+    Example: relay run -c /etc/relay/relay.yaml --watch
     """
     source = ConfigSource(config, SettingsLoader())
     settings = source()
@@ -153,7 +155,10 @@ def _raise_descriptor_limit() -> int:
 
 
 def migrate(config: CONFIG = DEFAULT_CONFIG, form: FORMAT = Format.TEXT) -> None:
-    """Bring the spool to the schema of this version; `relay run` does it at start, too."""
+    """Bring the spool to the schema of this version; `relay run` does it at start, too.
+
+    Example: relay migrate -c /etc/relay/relay.yaml
+    """
     done = migrate_spool(load_settings(config))
     if form is Format.JSON:
         print_json({"from": done.before, "to": done.after})

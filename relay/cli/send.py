@@ -21,6 +21,7 @@ from aiohttp import (
 )
 from yarl import URL
 
+from relay.cli import completion
 from relay.cli.common import CONFIG, DEFAULT_CONFIG, load_settings
 from relay.cli.output import (
     FORMAT,
@@ -101,13 +102,18 @@ async def post(
 def send(
     provider: Annotated[
         str | None,
-        typer.Argument(help="Name of the provider, or a YAML file that describes one."),
+        typer.Argument(
+            help="Name of the provider, or a YAML file that describes one.",
+            autocompletion=completion.providers,
+        ),
     ] = None,
     *,
     endpoint: Annotated[
         str | None,
         typer.Option(
-            "--endpoint", help="An endpoint of the configuration: it names all that is needed."
+            "--endpoint",
+            help="An endpoint of the configuration: it names all that is needed.",
+            autocompletion=completion.endpoints,
         ),
     ] = None,
     config: CONFIG = DEFAULT_CONFIG,
@@ -136,6 +142,8 @@ def send(
 
     With --endpoint, URL, secret and an address that may send come from the configuration. Without
     it, name a provider, --to, and --secret or --key.
+
+    Example: relay send --endpoint midtrans --set order_id=order-1
     """
     if to is not None and not _is_http(to):
         raise typer.BadParameter(f'--to: "{to}" is no URL; write it as https://host/path')

@@ -227,6 +227,8 @@ def sink(
     """Serve as an upstream to develop against: print each request, and answer it.
 
     Ctrl-C ends it.
+
+    Example: relay sink --status 503 --delay 2s
     """
     try:
         where = bind(at)

@@ -36,7 +36,7 @@ def test_no_version_with_a_known_hole_is_allowed(package: str) -> None:
 
 def test_the_wheel_holds_exactly_what_git_tracks(tmp_path: Path) -> None:
     tracked = subprocess.run(
-        ["git", "ls-files", "relay", "config/senders"],
+        ["git", "ls-files", "relay", "config/senders", "deploy/share"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -50,12 +50,16 @@ def test_the_wheel_holds_exactly_what_git_tracks(tmp_path: Path) -> None:
     )
     (wheel,) = tmp_path.glob("*.whl")
     inside = {
-        name
+        # What is installed beside `bin` and `lib`.
+        re.sub(r"^relay-[^/]*\.data/data/", "", name)
         for name in zipfile.ZipFile(wheel).namelist()
         if not name.split("/")[0].endswith("info")
     }
-    wanted = [name.replace("config/senders/", "relay/senders/") for name in tracked.stdout.split()]
-    assert inside == set(wanted)
+    moved = {"config/senders/": "relay/senders/", "deploy/share/": "share/"}
+    wanted = set(tracked.stdout.split())
+    for source, target in moved.items():
+        wanted = {name.replace(source, target) for name in wanted}
+    assert inside == wanted
 
 
 # ---- locked requirements: `make lock` renews them -------------------------------------------

@@ -256,7 +256,10 @@ def demo(
         bool, typer.Option("--once", help="Exit when done: 0 when all went as it should, else 1.")
     ] = False,
 ) -> None:
-    """Run a relay, a sender and a receiver on this machine, and show what becomes of messages."""
+    """Run a relay, a sender and a receiver on this machine, and show what becomes of messages.
+
+    Example: relay demo --once
+    """
     # The log of the demo is its table.
     writer = LogWriter(io.BytesIO())
     went_well = asyncio.run(_play(Log(writer, SystemClock()), stay=not once))

@@ -82,20 +82,26 @@ def _commands() -> Iterator[tuple[str, dict[str, str]]]:
 
 def _below(name: str, command: Any) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield a command and those below it, each with its parameters."""
-    # Types are read from our own function: how Typer keeps them differs from version to version.
-    function = inspect.unwrap(command.callback) if command.callback else None
-    types = typing.get_type_hints(function) if function else {}
-    yield name, dict(_parameter(each, types.get(each.name, bool)) for each in command.params)
+    types = parameters(command)
+    yield name, dict(_parameter(each, types.get(each.name, "bool")) for each in command.params)
     for each, sub in getattr(command, "commands", {}).items():
         yield from _below(f"{name} {each}", sub)
 
 
-def _parameter(parameter: Any, kind: Any) -> tuple[str, str]:
+def parameters(command: Any) -> dict[str, str]:
+    """Return the type of each parameter, by its name in our function."""
+    # Types are read from there: how Typer keeps them differs from version to version.
+    function = inspect.unwrap(command.callback) if command.callback else None
+    types = typing.get_type_hints(function) if function else {}
+    return {name: _type(kind) for name, kind in types.items() if name != "return"}
+
+
+def _parameter(parameter: Any, kind: str) -> tuple[str, str]:
     """Return how a parameter is written, and its type, default and what else there is to it."""
     names = sorted([*parameter.opts, *parameter.secondary_opts])
     option = names[0].startswith("-")
     default = parameter.default
-    words = [_type(kind)]
+    words = [kind]
     if default not in (None, False, (), []):
         words.append(f"= {getattr(default, 'value', default)}")
     words += ["required"] * bool(parameter.required)

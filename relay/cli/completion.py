@@ -1,0 +1,34 @@
+"""What a shell may complete: names that stand in the configuration, and names of providers.
+
+Nothing is checked and nothing is said here: a file that cannot be read offers no names.
+"""
+
+import os
+from pathlib import Path
+
+import typer
+
+from relay.config import presets
+from relay.config.file_text import read_text
+from relay.config.yaml_document import Unreadable, parse
+
+
+def endpoints(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of endpoints in the configuration that begin like this."""
+    path = context.params.get("config") or os.environ.get("RELAY_CONFIG") or "relay.yaml"
+    try:
+        data = parse(read_text(Path(path))).data
+    except Unreadable:
+        return []
+    found = data.get("endpoints") if isinstance(data, dict) else None
+    names = [
+        each.get("name")
+        for each in (found if isinstance(found, tuple) else ())
+        if isinstance(each, dict)
+    ]
+    return [name for name in names if isinstance(name, str) and name.startswith(incomplete)]
+
+
+def providers(incomplete: str) -> list[str]:
+    """Return the names of providers that begin like this."""
+    return [name for name in presets.names() if name.startswith(incomplete)]
