@@ -19,6 +19,14 @@ COOKIE = "relay_session"
 _PAGE_FILTERS = ("status", "endpoint", "key", "after")
 
 
+class WrongToken(Exception):
+    """A token that is none of ours has come; `answer` is said to it, after a while."""
+
+    def __init__(self, answer: web.StreamResponse) -> None:
+        super().__init__()
+        self.answer = answer
+
+
 class Pages:
     """The routes of the pages."""
 
@@ -71,10 +79,10 @@ class Pages:
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
         token = (await request.post()).get("token", "")
-        if not isinstance(token, str) or not self._authenticator.is_token(token.strip()):
+        if not isinstance(token, str) or self._authenticator.token(token.strip()) is None:
             page = self._render("login.html", closed=self._authenticator.closed, wrong=True)
             page.set_status(web.HTTPUnauthorized.status_code)
-            return page
+            raise WrongToken(page)
         answer = web.Response(status=web.HTTPSeeOther.status_code, headers={"Location": "/"})
         answer.set_cookie(
             COOKIE, self._authenticator.open_session(), httponly=True, samesite="Strict", path="/"
@@ -89,9 +97,10 @@ class Pages:
 
     def admits(self, request: web.Request) -> bool:
         """Return whether the request may read: it has the token, or an open session."""
-        return self._authenticator.bearer(
-            request.headers.get("Authorization", "")
-        ) or self._authenticator.session(request.cookies.get(COOKIE, ""))
+        authorization = request.headers.get("Authorization", "")
+        return self._authenticator.bearer(authorization) is not None or (
+            self._authenticator.session(request.cookies.get(COOKIE, ""))
+        )
 
     def _require_login(self, request: web.Request) -> None:
         """Redirect a request without token and session to the login form."""

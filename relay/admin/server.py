@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from relay.admin.api import Api, Reload, json_answer
-from relay.admin.auth import Authenticator, is_local_host
+from relay.admin.auth import Actor, AllowedHosts, Authenticator, GuessThrottle
 from relay.admin.health import Health
-from relay.admin.pages import Pages
+from relay.admin.pages import Pages, WrongToken
 from relay.core.errors import SpoolUnavailable
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool import Spool
@@ -18,6 +18,9 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Seconds that a request under way may take on shutdown, and again once it is cancelled.
 _SHUTDOWN_TIMEOUT = 1.0
+
+#: What probes and Prometheus ask for, under whatever name they know the machine by.
+_PUBLIC = frozenset({"/livez", "/readyz", "/metrics"})
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,12 +49,16 @@ class Admin:
         releaser: RefusalReleaser,
         telemetry: Telemetry,
         authenticator: Authenticator,
+        throttle: GuessThrottle,
+        hosts: AllowedHosts,
         reload: Reload | None = None,
     ) -> None:
         """Take the parts. `reload`: None where there is no file to read again."""
         self._health = health
         self._telemetry = telemetry
         self._authenticator = authenticator
+        self._throttle = throttle
+        self._hosts = hosts
         self._pages = Pages(spool, authenticator)
         self._api = Api(spool=spool, releaser=releaser, health=health, reload=reload)
         self._runner: web.AppRunner | None = None
@@ -97,15 +104,9 @@ class Admin:
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Require the token where it is needed, and turn every error into a JSON answer."""
         try:
-            response: web.StreamResponse
-            if not is_local_host(request.headers.get("Host", "")):
-                message = "come by address, as localhost or by a name without a dot"
-                response = json_answer({"error": message}, 421)
-            elif request.path.startswith(("/api/", "/-/")) and not self._authorized(request):
-                response = json_answer({"error": "a token is needed"}, 401)
-                response.headers["WWW-Authenticate"] = "Bearer"
-            else:
-                response = await handler(request)
+            response = await self._refusal(request) or await handler(request)
+        except WrongToken as wrong:
+            response = await self._slowed(request, wrong.answer)
         except web.HTTPException as answer:
             response = _as_json(answer)
         except ValueError as error:
@@ -118,11 +119,40 @@ class Admin:
         response.headers.update(_SECURITY_HEADERS)
         return response
 
-    def _authorized(self, request: web.Request) -> bool:
+    async def _refusal(self, request: web.Request) -> web.StreamResponse | None:
+        """Return the answer to a request that is refused before it is looked at.
+
+        Raises:
+            WrongToken: it has a token, and that is none of ours.
+        """
+        if request.path in _PUBLIC:
+            return None
+        if not self._hosts.allows(request.headers.get("Host", ""), _listener(request)):
+            message = "come as localhost, by the address in admin.bind, or by a name in admin.hosts"
+            return json_answer({"error": message}, 421)
+        actor = None
+        if (given := request.headers.get("Authorization")) is not None:
+            actor = self._authenticator.bearer(given)
+            if actor is None:
+                raise WrongToken(_unauthorized())
+            self._throttle.forget(_address(request))
+        if not request.path.startswith(("/api/", "/-/")):
+            return None
         if request.method == "GET":
-            return self._pages.admits(request)
+            return None if self._pages.admits(request) else _unauthorized()
+        if actor is Actor.READ_TOKEN:
+            return json_answer({"error": "this token may read, and not act"}, 403)
         # A session is a cookie, which a browser sends by itself: it may read, not change.
-        return self._authenticator.bearer(request.headers.get("Authorization", ""))
+        return None if actor is Actor.TOKEN else _unauthorized()
+
+    async def _slowed(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+        """Return the answer to a wrong token when it has waited, or that there are too many."""
+        address = _address(request)
+        slowed = await self._throttle.wait(address)
+        self._telemetry.admin_refused(address, request.path, slowed=slowed)
+        if slowed:
+            return answer
+        return json_answer({"error": "too many wrong tokens; try again later"}, 429)
 
     async def _livez(self, _: web.Request) -> web.StreamResponse:
         live = self._health.live()
@@ -143,6 +173,22 @@ class Admin:
         async with self._expose_lock:
             text = await asyncio.to_thread(self._telemetry.expose, snapshot)
         return web.Response(body=text, headers={"Content-Type": _METRICS_TYPE})
+
+
+def _address(request: web.Request) -> str:
+    return request.remote or ""
+
+
+def _listener(request: web.Request) -> str:
+    """Return the address that the request came to."""
+    transport = request.transport
+    return "" if transport is None else str(transport.get_extra_info("sockname")[0])
+
+
+def _unauthorized() -> web.Response:
+    response = json_answer({"error": "a token is needed"}, 401)
+    response.headers["WWW-Authenticate"] = "Bearer"
+    return response
 
 
 def _as_json(answer: web.HTTPException) -> web.Response:

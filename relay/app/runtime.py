@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from random import SystemRandom
 
-from relay.admin.auth import Authenticator
+from relay.admin.auth import AllowedHosts, Authenticator, GuessThrottle
 from relay.admin.health import Health
 from relay.admin.server import Admin
 from relay.allowlist import ProvenAddresses
@@ -235,7 +235,9 @@ class App:
                 new_id=event_ids(),
             ),
             telemetry=telemetry,
-            authenticator=Authenticator(settings.admin.token, clock),
+            authenticator=Authenticator(settings.admin.token, clock, settings.admin.read_token),
+            throttle=GuessThrottle(clock),
+            hosts=AllowedHosts(settings.admin.hosts),
             reload=None if self._reloader is None else self._reloader.reload,
         )
         config_switch = ConfigSwitch(

@@ -210,6 +210,10 @@ def _listeners(settings: Settings, place: Place) -> Iterator[ConfigIssue]:
             f"{dotted(first)} at {place(first)} has this address and port; choose another"
         ),
     )
+    admin = settings.admin
+    if admin.read_token is not None and admin.read_token == admin.token:
+        message = "is the token that may act, too; give each a value of its own"
+        yield ConfigIssue(("admin", "read_token"), message)
     for at, listener in enumerate(settings.listen):
         if listener.tls is not None:
             yield from certificate_issues(listener.tls, ("listen", at, "tls"))

@@ -302,7 +302,7 @@ def _admin(settings: Settings) -> Iterator[Advice]:
     admin = settings.admin
     if admin.bind.address.is_loopback:
         return
-    if admin.token is None:
+    if admin.token is None and admin.read_token is None:
         message = "anybody who reaches this address reads health and metrics; bind to 127.0.0.1"
     else:
         message = "the token crosses the network in clear text; bind to 127.0.0.1"

@@ -27,6 +27,7 @@ UNSET_AT_START: Final = (
 # Places of secrets; None matches any name or number.
 _SECRETS: tuple[tuple[str | None, ...], ...] = (
     ("admin", "token"),
+    ("admin", "read_token"),
     ("endpoints", None, "secrets", None),
     ("endpoints", None, "confirm", "key"),
     ("upstreams", None, "signing_secrets", None),

@@ -13,6 +13,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Strict, Tag
 from relay.allowlist import Mode
 from relay.config.inline_provider import InlineProvider
 from relay.config.types import (
+    AdminHost,
     BindText,
     Duration,
     DurationOrZero,
@@ -212,7 +213,18 @@ class Admin(Section):
 
     bind: BindText = default("127.0.0.1:9464", description="Address and port to listen on.")
     token: SecretText | None = default(
-        None, description="Bearer token of page and API. Without it: health and metrics only."
+        None,
+        description="Bearer token of page and API, which may read and act. Without any token:"
+        " health and metrics only.",
+    )
+    read_token: SecretText | None = default(
+        None, description="Bearer token of page and API that may read and not act."
+    )
+    hosts: tuple[AdminHost, ...] = default(
+        (),
+        description="Names and addresses under which page and API answer, besides those of loopback"
+        " and `bind`. Health and metrics answer under any.",
+        examples=[["relay.internal"]],
     )
 
 
@@ -416,7 +428,8 @@ class Settings(Section):
         asking = [each.confirm.key for each in self.endpoints if each.confirm is not None]
         found += [key for key in asking if key is not None]
         found += [secret for each in self.upstreams.values() for secret in each.signing_secrets]
-        return found if self.admin.token is None else [*found, self.admin.token]
+        tokens = (self.admin.token, self.admin.read_token)
+        return [*found, *(token for token in tokens if token is not None)]
 
     def from_source(self, source: SourceMap) -> "Settings":
         """Return the same settings with this source map."""

@@ -195,6 +195,18 @@ def header_name(text: str) -> str:
     return text
 
 
+def admin_host(text: str) -> str:
+    """Return a name or an address of this machine, as it stands in a Host field."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        pass
+    if not _URL_HOST.fullmatch(text.lower()):
+        message = "write a host name or an address, without a port, such as relay.internal"
+        raise ValueError(message)
+    return text.lower()
+
+
 def json_pointer(text: str) -> str:
     Pointer(text)
     return text
@@ -332,6 +344,7 @@ Size = Annotated[
         }
     ),
 ]
+AdminHost = Annotated[str, AfterValidator(admin_host)]
 BindText = Annotated[Bind, PlainValidator(bind), WithJsonSchema({"type": "string"})]
 NameserverText = Annotated[
     Nameserver, PlainValidator(nameserver), WithJsonSchema({"type": "string"})

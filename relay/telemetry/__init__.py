@@ -214,6 +214,7 @@ class Telemetry(Notices):
         self._switch_interval = SwitchInterval()
         self._metrics = Metrics()
         self._lookups = RepeatedState(log.now, good="ok")
+        self._guesses = RepeatedState(log.now, good="few")
         self._deliveries = _Kinds(self._delivery_kind)
         self._attempts = _Kinds(self._attempt_kind)
 

@@ -229,6 +229,10 @@ class Metrics:
             "connections_evicted", "Idle connections of strangers that gave way to others"
         )
         self.connections_evicted.init()
+        self.admin_refused = self._counter(
+            "admin_refused", "Requests to the admin listener with a wrong token"
+        )
+        self.admin_refused.init()
         self.reload_success = Gauge(
             "relay_config_reload_success",
             "0 while the last reload was refused",

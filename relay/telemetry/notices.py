@@ -20,6 +20,7 @@ class Notices:
     log: Log
     _metrics: Metrics
     _lookups: RepeatedState
+    _guesses: RepeatedState
     # Connections that gave way since that was last logged, and when it was.
     _evicted = 0
     _evicted_told: datetime | None = None
@@ -94,6 +95,22 @@ class Notices:
             self.log.warning("dispatch_trouble", upstream=upstream, id=event_id, detail=str(fault))
         else:
             self.log.fault("dispatch_fault", fault, upstream=upstream, id=event_id)
+
+    # ---- admin listener ---------------------------------------------------------------------
+
+    def admin_refused(self, address: str, path: str, *, slowed: bool) -> None:
+        """A wrong token has come from this address.
+
+        slowed: its answer has waited; a flood of others is logged once a minute.
+        """
+        self._metrics.admin_refused.inc()
+        if slowed:
+            self.log.warning("admin_refused", address=address, path=path)
+            return
+        count = self._guesses.observe("", "too many")
+        if count is not None:
+            fields = {"detail": "too many guesses at a time", "count": count}
+            self.log.warning("admin_refused", address=address, path=path, **fields)
 
     # ---- allowlist --------------------------------------------------------------------------
 

@@ -1,16 +1,18 @@
 """Health and metrics are for anybody, the rest for who has the token; nothing is unescaped."""
 
+import asyncio
 import io
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 
-from relay.admin.auth import Authenticator
+from relay.admin.auth import AllowedHosts, Authenticator, GuessThrottle
 from relay.admin.health import Health
 from relay.admin.pages import COOKIE
 from relay.admin.server import Admin
@@ -30,6 +32,9 @@ TOKEN = "the-token"
 SHARED = Secret("canary-of-a-release")
 _MINUTE = timedelta(minutes=1)
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
+READ_TOKEN = "the-token-that-may-read"
+READER = {"Authorization": f"Bearer {READ_TOKEN}"}
+WRONG = {"Authorization": "Bearer wrong"}
 
 
 @dataclass
@@ -42,6 +47,13 @@ class Bench:
     stopping: bool = False
     problems: tuple[Problem, ...] = ()
     reloads: int = 0
+    stream: io.BytesIO = field(default_factory=io.BytesIO)
+    close_log: Callable[[], None] = lambda: None
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return the lines so far; there are no more from then on."""
+        self.close_log()
+        return [orjson.loads(line) for line in self.stream.getvalue().splitlines()]
 
     async def reload(self) -> tuple[Problem, ...]:
         self.reloads += 1
@@ -60,7 +72,8 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = SystemClock()
     spool = await open_spool(tmp_path / "relay.db", clock)
-    writer = LogWriter(io.BytesIO())
+    stream = io.BytesIO()
+    writer = LogWriter(stream)
     jar = aiohttp.CookieJar(unsafe=True)
     running: list[Bench] = []
     admin = Admin(
@@ -85,12 +98,14 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             new_id=event_ids(),
         ),
         telemetry=Telemetry(Log(writer, clock)),
-        authenticator=Authenticator(Secret(TOKEN), clock),
+        authenticator=Authenticator(Secret(TOKEN), clock, Secret(READ_TOKEN)),
+        throttle=GuessThrottle(clock),
+        hosts=AllowedHosts(["relay.internal"]),
         reload=lambda: running[0].reload(),  # noqa: PLW0108 - it is there later
     )
     host, port = await admin.start("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://{host}:{port}", cookie_jar=jar) as client:
-        running.append(Bench(client, spool))
+        running.append(Bench(client, spool, stream=stream, close_log=writer.close))
         yield running[0]
     await admin.stop()
     await spool.close()
@@ -222,11 +237,76 @@ async def test_every_answer_forbids_what_the_page_does_not_need(path: str, bench
         assert "aiohttp" not in response.headers["Server"]
 
 
-@pytest.mark.parametrize("path", ["/livez", "/metrics", "/api/v1/events", "/nothing"])
-async def test_a_name_of_the_public_dns_is_not_answered(bench: Bench, path: str) -> None:
-    status, text = await bench.get(path, headers={**BEARER, "Host": "rebind.example:9464"})
-    assert status == 421
-    assert "by address" in text
+@pytest.mark.parametrize("path", ["/", "/login", "/style.css", "/api/v1/events", "/nothing"])
+async def test_a_name_that_is_not_configured_is_not_answered(bench: Bench, path: str) -> None:
+    for host in ("rebind.example:9464", "relay", "198.51.100.7"):
+        status, text = await bench.get(path, headers={**BEARER, "Host": host})
+        assert status == 421
+        assert "admin.hosts" in text
+    assert (await bench.post("/-/reload", headers={**BEARER, "Host": "rebind.example"}))[0] == 421
+    assert bench.reloads == 0
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_probes_and_metrics_answer_under_any_name(bench: Bench, path: str) -> None:
+    for host in ("relay.monitoring.svc:9464", "198.51.100.7", "relay"):
+        assert (await bench.get(path, headers={"Host": host}))[0] == 200
+
+
+@pytest.mark.parametrize("host", ["relay.internal", "relay.internal:9464", "localhost", "[::1]:1"])
+async def test_configured_names_are_answered(bench: Bench, host: str) -> None:
+    assert (await bench.get("/api/v1/events", headers={**BEARER, "Host": host}))[0] == 200
+
+
+# ---- who may do what ------------------------------------------------------------------------
+
+
+async def test_the_token_that_may_read_reads_and_does_not_act(bench: Bench) -> None:
+    event = verified()
+    await bench.spool.put(event)
+    for path in ("/api/v1/events", f"/api/v1/events/{event.event_id}", "/api/v1/refusals", "/"):
+        assert (await bench.get(path, headers=READER))[0] == 200
+    for path in (f"/api/v1/events/{event.event_id}/requeue", "/-/reload"):
+        status, text = await bench.post(path, headers=READER)
+        assert (status, "may read" in text) == (403, True)
+    assert bench.reloads == 0
+    assert (await bench.post("/login", data={"token": READ_TOKEN}))[0] == 303
+    assert (await bench.get("/"))[0] == 200
+
+
+async def test_wrong_tokens_are_slowed_counted_and_logged(bench: Bench) -> None:
+    now = asyncio.get_running_loop().time
+    began = now()
+    assert (await bench.get("/api/v1/events", headers=WRONG))[0] == 401
+    assert (await bench.post("/login", data={"token": "wrong"}))[0] == 401
+    assert now() - began >= 0.3
+    began = now()
+    assert (await bench.get("/api/v1/events", headers=BEARER))[0] == 200
+    # A missing one is no guess.
+    assert (await bench.get("/api/v1/events"))[0] == 401
+    assert (await bench.get("/login"))[0] == 200
+    assert now() - began < 0.1
+    _, metrics = await bench.get("/metrics")
+    assert "relay_admin_refused_total 2.0" in metrics
+    lines = [line for line in bench.log() if line["event"] == "admin_refused"]
+    assert [(line["level"], line["address"], line["path"]) for line in lines] == [
+        ("warning", "127.0.0.1", "/api/v1/events"),
+        ("warning", "127.0.0.1", "/login"),
+    ]
+
+
+async def test_a_right_token_is_answered_while_many_guess(bench: Bench) -> None:
+    guesses = [asyncio.ensure_future(bench.get("/api/v1/events", headers=WRONG)) for _ in range(24)]
+    async with asyncio.timeout(2):
+        while "relay_admin_refused_total 8.0" not in (await bench.get("/metrics"))[1]:
+            pass
+    began = asyncio.get_running_loop().time()
+    assert (await bench.get("/api/v1/events", headers=BEARER))[0] == 200
+    assert asyncio.get_running_loop().time() - began < 0.1
+    statuses = [status for status, _ in await asyncio.gather(*guesses)]
+    assert (statuses.count(401), statuses.count(429)) == (16, 8)
+    (flood,) = [line for line in bench.log() if line.get("detail")]
+    assert flood["event"] == "admin_refused"
 
 
 async def test_the_configuration_is_read_again_for_who_has_the_token(bench: Bench) -> None:

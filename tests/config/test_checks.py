@@ -70,6 +70,25 @@ NOT_THERE = os.strerror(errno.ENOENT)
             ],
         ),
         (
+            GOOD + 'admin: {token: "${env:KEY}", read_token: "${env:KEY}"}\n',
+            [
+                (
+                    "13:42: admin.read_token: is the token that may act, too; give each a value of"
+                    " its own"
+                )
+            ],
+        ),
+        (
+            GOOD + 'admin: {hosts: [relay.internal, "http://relay", "relay:9464"]}\n',
+            [
+                (
+                    f"13:{column}: admin.hosts.{at}: write a host name or an address, without a"
+                    " port, such as relay.internal"
+                )
+                for at, column in ((1, 33), (2, 49))
+            ],
+        ),
+        (
             changed(('8080"', '9464"')),
             [("1:1: admin.bind: listen.0.bind at 2:11 has this address and port; choose another")],
         ),

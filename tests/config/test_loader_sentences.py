@@ -45,7 +45,10 @@ from tests.config.files import ENVIRON, GOOD, VIPPS, changed, keys, mistakes
         ),
         (
             GOOD + 'admin: [{token: "${env:KEY}"}]\n',
-            "13:8: admin: write admin: {bind: …}, with some of the keys bind, token",
+            (
+                "13:8: admin: write admin: {bind: …}, with some of the keys bind, token,"
+                " read_token, hosts"
+            ),
         ),
         # A misspelled key that is needed is one mistake.
         (

@@ -155,7 +155,7 @@ def test_references_work_nowhere_else(text: str, said: str) -> None:
     assert mistakes(text) == [
         (
             f"{said}only secrets are read from ${{env:NAME}} or ${{file:PATH}}, and they stand in"
-            " admin.token, endpoints.*.secrets, endpoints.*.confirm.key,"
+            " admin.token, admin.read_token, endpoints.*.secrets, endpoints.*.confirm.key,"
             " upstreams.*.signing_secrets and spool.dsn"
         )
     ]

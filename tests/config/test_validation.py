@@ -101,8 +101,8 @@ def test_all_mistakes_at_once_in_the_order_of_the_file() -> None:
         ),
         (
             "29:11: endpoints.4.name: only secrets are read from ${env:NAME} or ${file:PATH}, and"
-            " they stand in admin.token, endpoints.*.secrets, endpoints.*.confirm.key,"
-            " upstreams.*.signing_secrets and spool.dsn"
+            " they stand in admin.token, admin.read_token, endpoints.*.secrets,"
+            " endpoints.*.confirm.key, upstreams.*.signing_secrets and spool.dsn"
         ),
         "30:11: endpoints.4.path: the endpoint midtrans has this path, at 10:11; give each its own",
         '34:15: endpoints.4.upstream: no upstream named "nobody"; there are: billing, led ger',
@@ -172,7 +172,10 @@ def test_mending_leaves_the_original_alone() -> None:
         (GOOD + "spool: {pth: x}\n", '13:9: spool.pth: unknown key "pth"; did you mean "path"?'),
         (
             GOOD + 'admin: {"a\\e[1m": 1}\n',
-            '13:9: admin.a\\x1b[1m: unknown key "a\\x1b[1m"; there are: bind, token',
+            (
+                '13:9: admin.a\\x1b[1m: unknown key "a\\x1b[1m"; there are: bind, hosts,'
+                " read_token, token"
+            ),
         ),
         # keys that are needed
         (

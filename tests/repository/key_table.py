@@ -60,6 +60,8 @@ _TITLES = {
 
 #: Where the example file has none, or cannot have one beside its other keys.
 EXAMPLES: Mapping[str, object] = {
+    "Admin.hosts": ["relay.internal"],
+    "Admin.read_token": "${env:RELAY_READ_TOKEN}",
     "Allowlist.add": ["198.51.100.7", "hooks.example.com"],
     "Allowlist.replace": ["198.51.100.0/24"],
     "Endpoint.callback": "checkout",
