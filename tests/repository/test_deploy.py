@@ -37,27 +37,32 @@ def test_the_image_does_not_run_as_root() -> None:
     assert users == ["10001:10001"]
 
 
+UNITS = [*sorted(path.name for path in DEPLOY.glob("*.service")), "relay-firewall.timer"]
+
+
 @pytest.mark.debian
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_accepts_the_unit(name: str, tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed: relay.service was NOT verified")
-    unit = tmp_path / "relay.service"
-    # The verifier wants the program to exist where the unit says.
-    text = (DEPLOY / "relay.service").read_text()
-    unit.write_text(text.replace("/opt/relay/bin/relay", sys.executable))
-    found = _run("systemd-analyze", "verify", unit)
-    complaints = [line for line in found.stderr.splitlines() if "relay.service" in line]
+        pytest.skip(f"systemd-analyze is not installed: {name} was NOT verified")
+    for each in UNITS:
+        # The verifier wants the programs to exist where the unit says.
+        text = (DEPLOY / each).read_text().replace("=/opt/relay/bin/relay", f"={sys.executable}")
+        (tmp_path / each).write_text(text.replace("=/usr/sbin/nft", f"={sys.executable}"))
+    found = _run("systemd-analyze", "verify", tmp_path / name)
+    complaints = [line for line in found.stderr.splitlines() if "relay" in line]
     assert (found.returncode, complaints) == (0, [])
 
 
 @pytest.mark.debian
-def test_the_unit_is_exposed_as_little_as_it_says() -> None:
+@pytest.mark.parametrize(("name", "most"), [("relay", 1.6), ("relay-firewall", 2.0)])
+def test_the_unit_is_exposed_as_little_as_it_says(name: str, most: float) -> None:
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed: relay.service was NOT judged")
-    found = _run("systemd-analyze", "security", "--offline=true", DEPLOY / "relay.service")
-    exposure = re.search(r"Overall exposure level for relay.service: ([0-9.]+)", found.stdout)
+        pytest.skip(f"systemd-analyze is not installed: {name}.service was NOT judged")
+    found = _run("systemd-analyze", "security", "--offline=true", DEPLOY / f"{name}.service")
+    exposure = re.search(rf"Overall exposure level for {name}.service: ([0-9.]+)", found.stdout)
     assert exposure is not None, found.stdout + found.stderr
-    assert float(exposure[1]) <= 1.6
+    assert float(exposure[1]) <= most
 
 
 def test_a_mistake_in_the_configuration_is_not_tried_again() -> None:
