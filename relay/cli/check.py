@@ -30,7 +30,8 @@ from relay.config import Endpoint, Settings, checks, load, provider_of, senders
 from relay.config.checks import Certificate
 from relay.config.lint import Finding, lint
 from relay.config.loader import text
-from relay.config.settings import Listener
+from relay.config.settings import Listener, SqliteSpool
+from relay.config.spool_place import PATH, chosen
 from relay.core.clock import SystemClock
 from relay.core.errors import ConfigError, SpoolUnavailable
 from relay.providers import ProviderInfo
@@ -195,6 +196,15 @@ def _confirm(endpoint: Endpoint, info: ProviderInfo) -> dict[str, Any] | None:
     }
 
 
+def _spool(settings: Settings) -> dict[str, str] | None:
+    """Return where the spool lies, and why there; None where it is no file."""
+    if not isinstance(settings.spool, SqliteSpool):
+        return None
+    source = settings.source
+    why = "spool.path" if PATH in source.values else chosen(os.environ, source.base).why
+    return {"path": str(settings.spool.path), "chosen_by": why}
+
+
 def _listener(listener: Listener) -> dict[str, Any]:
     return {
         "bind": str(listener.bind),
@@ -211,13 +221,14 @@ def as_json(
         "valid": True,
         "file": settings.source.file,
         "listeners": [_listener(each) for each in settings.listen],
+        "spool": _spool(settings),
         "endpoints": [explanation(each, info[each.name], settings) for each in settings.endpoints],
         "findings": list(findings),
     }
 
 
 def print_text(settings: Settings, info: dict[str, ProviderInfo]) -> None:
-    """Print the explanation as text: a table a listener and endpoint."""
+    """Print the explanation as text: a table a listener and endpoint, and one of the spool."""
     for listener in map(_listener, settings.listen):
         print_table(
             ("listener", listener["bind"]),
@@ -226,6 +237,8 @@ def print_text(settings: Settings, info: dict[str, ProviderInfo]) -> None:
                 ("PROXY protocol", _PROXY_PROTOCOL[listener["proxy_protocol"]]),
             ],
         )
+    if (spool := _spool(settings)) is not None:
+        print_table(("spool", spool["path"]), [("chosen by", spool["chosen_by"])])
     for endpoint in settings.endpoints:
         known = info[endpoint.name]
         found = explanation(endpoint, known, settings)

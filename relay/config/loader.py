@@ -19,6 +19,7 @@ from relay.config.file_text import MAX_FILE_BYTES, read_text
 from relay.config.presets import with_presets
 from relay.config.secret_references import UNSET, resolve
 from relay.config.settings import Admin, Settings
+from relay.config.spool_place import place_spool
 from relay.config.validation import validate
 from relay.config.yaml_document import (
     TOP,
@@ -116,6 +117,7 @@ def _validated(
     unsound |= validated.unsound
     settings = validated.settings
     if settings is not None:
+        settings = place_spool(settings, environ, source.base, document.values)
         issues += [
             issue
             for issue in _cross_checks(settings, document, source)

@@ -232,7 +232,11 @@ class SqliteSpool(Section):
     """The durable store in one local file."""
 
     kind: Literal["sqlite"] = default("sqlite", description="sqlite.")
-    path: FilePath = default("relay.db", description="The database file.")
+    path: FilePath = default(
+        "relay.db",
+        description="The database file. Default: relay.db in $STATE_DIRECTORY, else in"
+        " /var/lib/relay where that is writable, else beside the configuration.",
+    )
     retain: Duration = default("30d", description="How long bodies of settled events are kept.")
     retain_keys: Duration = default(
         "30d", description="How long event keys are kept to know duplicates; 8d at least."

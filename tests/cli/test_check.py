@@ -51,6 +51,8 @@ def test_a_good_file_is_explained_and_exits_0(file: Path) -> None:
         ("listener", "127.0.0.1:8080"),
         ("speaks", "HTTP, not encrypted"),
         ("PROXY protocol", "off"),
+        ("spool", "/srv/relay.db"),
+        ("chosen by", "spool.path"),
         ("endpoint", "midtrans"),
         ("path", "/midtrans/notification"),
         ("provider", "Midtrans HTTP notification, production"),
@@ -154,6 +156,17 @@ def test_mistakes_go_to_standard_error_and_exit_2(file: Path) -> None:
         f'{file}:14:1: limit: unknown key "limit"; did you mean "limits"?\n'
     )
     assert result.exit_code == 2
+
+
+def test_it_is_said_where_the_spool_lies_and_why(file: Path) -> None:
+    file.write_text(ASKED)
+    state = file.parent / "state"
+    state.mkdir()
+    lines = run("check", "-c", str(file), STATE_DIRECTORY=str(state)).stdout.splitlines()
+    assert lines[3:5] == [f"spool\t{state}/relay.db", "chosen by\t$STATE_DIRECTORY"]
+    words = ("check", "-c", str(file), "--format", "json")
+    found = json.loads(run(*words, STATE_DIRECTORY=str(state)).stdout)
+    assert found["spool"] == {"path": f"{state}/relay.db", "chosen_by": "$STATE_DIRECTORY"}
 
 
 def test_a_missing_file_is_a_mistake(file: Path) -> None:

@@ -53,6 +53,23 @@ METRICS = {
 }
 
 
+async def test_the_minimal_file_starts_with_the_state_directory_of_the_unit(
+    tmp_path: Path,
+) -> None:
+    etc, state = tmp_path / "etc", tmp_path / "state"
+    etc.mkdir()
+    state.mkdir()
+    minimal = (Path(__file__).parents[2] / "config/relay.minimal.yaml").read_text()
+    minimal = minimal.replace("127.0.0.1:8080", "127.0.0.1:0")
+    (etc / "relay.yaml").write_text(minimal + 'admin: {bind: "127.0.0.1:0"}\n')
+    etc.chmod(0o555)
+    environ = {**ENVIRON, "STATE_DIRECTORY": str(state)}
+    async with Node(etc / "relay.yaml", environ) as node:
+        assert await node.end() == 0
+    assert [each.name for each in etc.iterdir()] == ["relay.yaml"]
+    assert (state / "relay.db").is_file()
+
+
 async def get(node: Node, path: str, token: str | None = None) -> tuple[int, str]:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     async with (
