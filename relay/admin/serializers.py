@@ -200,6 +200,8 @@ def refusal_summary(stored: StoredRefusal) -> dict[str, object]:
         "reason": refused.reason.value,
         "detail": refused.detail,
         "client": str(refused.client.address),
+        "signature_fits": refused.signature_fits,
+        "secret": refused.secret,
         "received_at": rfc3339(refused.head.received_at),
         "times": stored.times,
         "tried_at": _optional_time(stored.tried_at),

@@ -133,12 +133,15 @@ class HostRegistry:
         # A list without entries is no source: it would count as one that knows nothing yet.
         return Allowlist([static, *sources] if static.entries() else sources)
 
-    def knock(self, hosts: Iterable[str]) -> Knock | None:
-        """Return the knock of an endpoint with these hosts; None when there are none."""
+    def knock(self, hosts: Iterable[str], interval: timedelta | None = None) -> Knock | None:
+        """Return a knock of an endpoint with these hosts; None when there are none.
+
+        interval: between its look-ups; None for the configured one.
+        """
         sources = [self._source(host) for host in hosts]
         if not sources:
             return None
-        knock = Knock(sources, self._knock_interval, self._clock)
+        knock = Knock(sources, interval or self._knock_interval, self._clock)
         self._knocks.add(knock)
         return knock
 

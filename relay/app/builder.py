@@ -25,6 +25,7 @@ from relay.core.request import Address, ForwardedHeader
 from relay.core.strict_json import JsonLimits
 from relay.delivery.confirmation import StatusClient
 from relay.ingest.admission import Endpoint
+from relay.ingest.authenticated_knock import LOOKUP_INTERVAL, AuthenticatedKnock
 from relay.ingest.client_address import ClientLocator
 from relay.ingest.reconcile import Reconciler, ReconcileTarget
 from relay.ingest.refusals import RefusalReleaser
@@ -86,12 +87,14 @@ def bind_endpoint(
     registry: HostRegistry,
     json_limits: JsonLimits,
     knock: Knock | None = None,
+    authenticated_knock: AuthenticatedKnock | None = None,
 ) -> Endpoint:
     """Return an endpoint with its provider, secrets and allowlist bound together.
 
     json_limits: how much JSON a body may hold.
     knock: refreshes the hosts of `expected_sources` early; without it they are refreshed on
         schedule only.
+    authenticated_knock: that of this endpoint; without it no unknown address can prove itself.
     """
     bound = provider_of(settings)
     info = bound.info
@@ -114,7 +117,18 @@ def bind_endpoint(
         proxied=settings.mode == "proxy",
         confirm=settings.confirm is not None,
         json_limits=json_limits,
+        authenticated_knock=authenticated_knock,
     )
+
+
+def authenticated_knock(
+    settings: EndpointSettings, registry: HostRegistry, clock: Clock
+) -> AuthenticatedKnock | None:
+    """Return what lets senders of unknown addresses prove themselves, where a list is enforced."""
+    if settings.allowlist.mode is not Mode.ENFORCE or not settings.secrets:
+        return None
+    knock = registry.knock(expected_sources(settings).hosts, LOOKUP_INTERVAL)
+    return AuthenticatedKnock(knock, clock)
 
 
 def client_locator(settings: Settings) -> ClientLocator:

@@ -33,6 +33,7 @@ from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import Clients
 from relay.ingest.pipeline import Ingest, OnRefused
 from relay.ingest.routing import Routes
+from relay.ingest.unknown_senders import UnknownSenders
 from relay.signatures.shared_secret import Signer
 from relay.spool import Spool, SpoolBroken
 from relay.telemetry import Telemetry
@@ -200,6 +201,7 @@ class LiveConfigBuilder:
         telemetry: Telemetry,
         on_spool_broken: Callable[[SpoolBroken], None],
         proven: ProvenAddresses,
+        unknown_senders: UnknownSenders,
     ) -> None:
         self._registry = registry
         self._clients = clients
@@ -210,6 +212,7 @@ class LiveConfigBuilder:
         self._telemetry = telemetry
         self._on_spool_broken = on_spool_broken
         self._proven = proven
+        self._unknown_senders = unknown_senders
         self._new_id = event_ids()
         # The endpoints in use that do not ask. All confirmers know it, so that none is made anew
         # when an endpoint comes or goes.
@@ -326,6 +329,7 @@ class LiveConfigBuilder:
             on_spool_broken=self._on_spool_broken,
             on_refused=self._on_refused,
             proven=self._proven,
+            unknown_senders=self._unknown_senders,
         )
 
     def _confirmer(self, usage: Usage, endpoints: Iterable[EndpointSettings]) -> StatusConfirmer:
@@ -353,7 +357,9 @@ class LiveConfigBuilder:
 
     def _make_endpoint(self, _: str, key: _EndpointKey) -> tuple[Endpoint, Close]:
         settings, json_limits, knock = key
-        return builder.bind_endpoint(settings, self._registry, json_limits, knock), nothing
+        proving = builder.authenticated_knock(settings, self._registry, self._clock)
+        endpoint = builder.bind_endpoint(settings, self._registry, json_limits, knock, proving)
+        return endpoint, nothing if proving is None else proving.close
 
     def _make_target(self, _: str, key: _TargetKey) -> tuple[StatusTarget, Close]:
         stack = AsyncExitStack()

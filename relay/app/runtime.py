@@ -36,7 +36,8 @@ from relay.delivery.retry import MAX_RETRY_AFTER
 from relay.edge.listener import Edge
 from relay.edge.tls import ServerTls
 from relay.ingest.client_address import Clients
-from relay.ingest.refusals import RefusalRecorder, RefusalReleaser
+from relay.ingest.refusals import AutoReleaser, RefusalRecorder, RefusalReleaser
+from relay.ingest.unknown_senders import UnknownSenders
 from relay.spool import Spool, SpoolBroken
 from relay.spool.refusals import RefusalLimits
 from relay.telemetry import Telemetry
@@ -75,6 +76,7 @@ class _Parts:
     registry: HostRegistry
     history: ProxiedHistory
     recorder: RefusalRecorder
+    auto_releaser: AutoReleaser
     edge: Edge
     dispatcher: Dispatcher
     admin: Admin
@@ -171,6 +173,20 @@ class App:
         )
         stack.push_async_callback(recorder.flush)
         proven = ProvenAddresses(clock)
+        releaser = RefusalReleaser(
+            spool,
+            routes=lambda: configs.active.routes,
+            secrets=lambda: configs.active.settings.every_secret(),  # noqa: PLW0108 - it changes
+            clock=clock,
+            new_id=event_ids(),
+        )
+        auto_releaser = AutoReleaser(
+            releaser,
+            spool,
+            endpoints=lambda: configs.active.endpoints,
+            clock=clock,
+            telemetry=telemetry,
+        )
         configs = LiveConfigBuilder(
             registry=registry,
             clients=clients,
@@ -181,6 +197,13 @@ class App:
             telemetry=telemetry,
             on_spool_broken=self._fail,
             proven=proven,
+            unknown_senders=UnknownSenders(
+                clock,
+                telemetry,
+                lambda endpoint, event: auto_releaser.add(
+                    endpoint, event, recorder.note_unknown(endpoint, event)
+                ),
+            ),
         )
         stack.push_async_callback(configs.close)
         first = await configs.build(settings)
@@ -227,13 +250,7 @@ class App:
         admin = Admin(
             health=health,
             spool=spool,
-            releaser=RefusalReleaser(
-                spool,
-                routes=lambda: configs.active.routes,
-                secrets=lambda: configs.active.settings.every_secret(),  # noqa: PLW0108 - it changes
-                clock=clock,
-                new_id=event_ids(),
-            ),
+            releaser=releaser,
             telemetry=telemetry,
             authenticator=Authenticator(settings.admin.token, clock, settings.admin.read_token),
             throttle=GuessThrottle(clock),
@@ -256,6 +273,7 @@ class App:
             registry,
             history,
             recorder,
+            auto_releaser,
             edge,
             dispatcher,
             admin,
@@ -315,6 +333,7 @@ class App:
                 background.append(group.create_task(parts.registry.run()))
                 background.append(group.create_task(self._record(parts.history)))
                 background.append(group.create_task(self._record(parts.recorder)))
+                background.append(group.create_task(self._record(parts.auto_releaser)))
             if self._role.delivers:
                 group.create_task(self._dispatch(parts.dispatcher))
             await self._stopped(stop)
@@ -364,7 +383,7 @@ class App:
         except* SpoolBroken as broken:
             self._fail(_first(broken))
 
-    async def _record(self, writer: ProxiedHistory | RefusalRecorder) -> None:
+    async def _record(self, writer: ProxiedHistory | RefusalRecorder | AutoReleaser) -> None:
         try:
             await writer.run()
         except SpoolBroken as broken:

@@ -76,8 +76,8 @@ def list_refusals(
     if form is Format.JSON:
         print_json(refusals_json(found))
     else:
-        columns = ("received_at", "endpoint", "reason", "client", "times", "released_as", "id")
-        print_page(columns, map(refusal_summary, found.refusals), found.next)
+        names = "received_at endpoint reason client signature_fits times released_as id"
+        print_page(names.split(), map(refusal_summary, found.refusals), found.next)
 
 
 @app.command("show")
@@ -110,7 +110,8 @@ def release(
 ) -> None:
     """Verify refusals anew, under the present configuration; those that pass become events.
 
-    Exit 0 when all of them are events now, 1 when one is not.
+    One whose signature fits, and whose address alone was unknown, passes whatever its address:
+    look at it first. Exit 0 when all of them are events now, 1 when one is not.
 
     Example: relay refusals release ref_01a22c5159487189afa3c915d1ecc349
     """

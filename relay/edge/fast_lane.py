@@ -269,7 +269,7 @@ class LaneConnection(Protocol):
 
 
 class LaneRequest:
-    """A request in the lane. task: waits for a spool that must hurry."""
+    """A request in the lane. task: waits for a look-up, or for a spool that must hurry."""
 
     __slots__ = ("_lane", "admission", "connection", "ingest", "keep", "task")
 
@@ -421,14 +421,14 @@ class FastLane:
         self.under_way.add(request)
         admission, ingest = request.admission, request.ingest
         seconds = admission.store_time
-        if seconds is None:
-            request.connection.enter_lane(request, NEVER)
-            ingest.forward(admission, event, request.end)
-        elif seconds < 2 * SWEEP_INTERVAL:
-            # Less time than a sweep can keep.
+        if admission.unknown is not None or (seconds is not None and seconds < 2 * SWEEP_INTERVAL):
+            # There may be a look-up before it, or less time than a sweep can keep.
             request.connection.enter_lane(request, NEVER)
             completing = self._complete(request, event)
             request.task = asyncio.get_running_loop().create_task(completing)
+        elif seconds is None:
+            request.connection.enter_lane(request, NEVER)
+            ingest.forward(admission, event, request.end)
         else:
             # A sweep comes late by its interval at most, and the answer may not.
             due = admission.read_at + seconds - SWEEP_INTERVAL

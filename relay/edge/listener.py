@@ -28,6 +28,7 @@ from relay.edge.proxy_protocol import ProxyHeaderReaders
 from relay.edge.slow_path import BodyReader, headers_of
 from relay.edge.tls import TlsHandshakes
 from relay.ingest.admission import Admission, Standing
+from relay.ingest.authenticated_knock import BODY_TIMEOUT, MAX_BODY
 from relay.ingest.pipeline import Ingest
 from relay.providers.answers import plain_answer
 from relay.telemetry import DeliveryRecord, Telemetry
@@ -363,8 +364,11 @@ class Edge:
     async def _receive_body(
         self, ingest: Ingest, admission: Admission, request: BaseRequest
     ) -> None:
+        reader = self._body
+        if admission.standing is Standing.ONLY_IF_PROVEN:
+            reader = reader.shortened(MAX_BODY, BODY_TIMEOUT)
         try:
-            body = await self._body.read(request)
+            body = await reader.read(request)
         except Refusal as refusal:
             ingest.refuse(admission, refusal)
             return

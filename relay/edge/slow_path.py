@@ -41,6 +41,14 @@ class BodyReader:
         self._timeout = timeout.total_seconds()
         self._grace = grace.total_seconds()
 
+    def shortened(self, size: int, timeout: timedelta) -> "BodyReader":
+        """Return a reader of bodies that are no longer than this, and come in this time."""
+        return BodyReader(
+            size=min(self.size, size),
+            timeout=min(timedelta(seconds=self._timeout), timeout),
+            grace=timedelta(seconds=self._grace),
+        )
+
     async def read(self, request: BaseRequest) -> bytes:
         """Return the body, byte for byte.
 

@@ -18,6 +18,7 @@ from relay.core.concurrency import Cancel
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack, ClientAddress, Delivery, RequestHead, VerifiedDelivery
 from relay.core.strict_json import DEFAULT_LIMITS, JsonLimits
+from relay.ingest.authenticated_knock import AuthenticatedKnock
 from relay.ingest.client_address import ClientShare
 from relay.ingest.routing import Route
 from relay.providers import Inspector, RequestShape
@@ -40,6 +41,7 @@ class Endpoint:
     answer_deadline: for senders that hang up sooner than `answer_within`; None for the others.
     confirm: the provider's API is asked about each event before it is delivered.
     json_limits: how much JSON a body may hold.
+    authenticated_knock: lets a sender of an unknown address prove itself; None where none may.
     """
 
     name: str
@@ -59,17 +61,20 @@ class Endpoint:
     answer_deadline: timedelta | None = None
     confirm: bool = False
     json_limits: JsonLimits = DEFAULT_LIMITS
+    authenticated_knock: AuthenticatedKnock | None = None
 
 
 class Standing(Enum):
     """What a head decides.
 
     KNOCK_FIRST: the client is on no list, and a DNS refresh may find it there.
+    ONLY_IF_PROVEN: likewise, and its body is looked at: only a right signature or token counts.
     """
 
     ADMITTED = auto()
     REFUSED = auto()
     KNOCK_FIRST = auto()
+    ONLY_IF_PROVEN = auto()
 
 
 class Admission(DeliveryRecord):
@@ -81,7 +86,8 @@ class Admission(DeliveryRecord):
     remainder: as in `Route`. address: its client. share: what that has in flight, this request
     counted. store_time: seconds that are left for storing what was accepted, until its sender has
     to be answered; None where it is forwarded. cancel: ends storing or forwarding. ack: its answer,
-    once there is one. closed: it is finished.
+    once there is one. closed: it is finished. unknown: how it is refused unless it proves itself.
+    turn: in whose hand it counts while its body is looked at. proof: digest of what was signed.
     """
 
     standing = Standing.ADMITTED
@@ -94,6 +100,9 @@ class Admission(DeliveryRecord):
     cancel: Cancel | None = None
     ack: Ack | None = None
     closed = False
+    unknown: Refusal | None = None
+    turn: AuthenticatedKnock | None = None
+    proof = b""
 
     def __init__(self, head: RequestHead, started: float) -> None:
         # Not by the record's own: a call less for each request.

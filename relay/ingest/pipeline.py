@@ -38,6 +38,7 @@ from relay.ingest.admission import (
 )
 from relay.ingest.client_address import Clients
 from relay.ingest.routing import Routes
+from relay.ingest.unknown_senders import UnknownSenders, end_turn, may_prove_itself, prove
 from relay.providers.answers import plain_answer
 from relay.spool import Conflict, Duplicate, PutResult, Spool, SpoolBroken, SpoolOverloaded, Stored
 from relay.telemetry import DeliveryRecord, Telemetry
@@ -88,6 +89,7 @@ class Ingest:
         answer_within: timedelta,
         on_spool_broken: Callable[[SpoolBroken], None],
         on_refused: OnRefused = lambda *_: None,
+        unknown_senders: UnknownSenders | None = None,
         proven: ProvenAddresses | None = None,
     ) -> None:
         """Take the parts.
@@ -97,6 +99,7 @@ class Ingest:
         answer_within: from the head of a stored delivery to its answer.
         on_spool_broken: called when the spool cannot be trusted any more; the process has to end.
         on_refused: called with what may be released later.
+        unknown_senders: decides about addresses that are unknown and prove themselves.
         proven: gets the addresses that a signed message was accepted from.
         """
         self._routes = routes
@@ -109,6 +112,7 @@ class Ingest:
         self._answer_within = answer_within.total_seconds()
         self._on_spool_broken = on_spool_broken
         self._on_refused = on_refused
+        self._unknown_senders = unknown_senders or UnknownSenders(clock, telemetry)
         self._proven = ProvenAddresses(clock) if proven is None else proven
         self._in_flight = 0
         self._idle: list[asyncio.Future[None]] = []
@@ -139,7 +143,8 @@ class Ingest:
             elif not check_address(admission, endpoint, address):
                 admission.standing = Standing.KNOCK_FIRST
         except Exception as fault:  # noqa: BLE001 - whatever it is, the provider must come again
-            self._fail(admission, fault)
+            if not may_prove_itself(admission, fault):
+                self._fail(admission, fault)
         return admission
 
     async def knock(self, admission: Admission) -> None:
@@ -157,7 +162,8 @@ class Ingest:
             check_address(admission, endpoint, admission.address)
             admission.standing = Standing.ADMITTED
         except Exception as fault:  # noqa: BLE001 - as in `admit`
-            self._fail(admission, fault)
+            if not may_prove_itself(admission, fault):
+                self._fail(admission, fault)
 
     def accept(self, admission: Admission, body: bytes, read_at: float) -> VerifiedDelivery | None:
         """Verify the body of what was admitted; return what `complete` has to store or forward.
@@ -180,7 +186,10 @@ class Ingest:
         if read_at != admission.started:
             at = admission.wall_clock(read_at)
         try:
-            event = verify_delivery(endpoint, delivery, self._new_id(at))
+            if admission.unknown is None:
+                event = verify_delivery(endpoint, delivery, self._new_id(at))
+            else:
+                event = prove(admission, endpoint, delivery, self._new_id(at))
         except Refusal as refusal:
             self.refuse(admission, refusal)
             # What is passed on answers a question, and whoever asked it does not wait.
@@ -207,8 +216,10 @@ class Ingest:
 
         Stored means durable. A spool or an upstream that does not answer becomes an answer, too.
         """
-        seconds = admission.store_time
         try:
+            if admission.unknown is not None:
+                await self._unknown_senders.recognise(admission, event)
+            seconds = admission.store_time
             if seconds is None:
                 await self._proxy(admission, event)
             else:
@@ -251,6 +262,9 @@ class Ingest:
 
     def refuse(self, admission: Admission, refusal: Refusal) -> None:
         """Answer with this refusal, in the provider's shape."""
+        if admission.unknown is not None:
+            # Whatever else is wrong with it: to a stranger it is its address.
+            refusal, admission.unknown = admission.unknown, None
         admission.standing = Standing.REFUSED
         admission.detail = refusal.detail
         self._answer(admission, IngestResult(Verdict.REFUSED, refusal.reason))
@@ -261,6 +275,8 @@ class Ingest:
         if admission.share is not None:
             admission.share.in_flight -= 1
             admission.share = None
+        if admission.turn is not None:
+            end_turn(admission)
         self._in_flight -= 1
         if not self._in_flight and self._idle:
             idle, self._idle = self._idle, []

@@ -1,20 +1,23 @@
 """Keeping refused deliveries of allowed senders; releasing them once the configuration is fixed.
 
 A wrong key, a wrong clock or a rule that is too narrow refuses genuine deliveries. Their bytes are
-kept and can be verified again; there is no other way to release them.
+kept and can be verified again; there is no other way to release them. So are those of an unknown
+address whose signature fits; they are released by themselves once that address is known.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from datetime import datetime
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Final
 
-from relay.allowlist import Mode
+from relay.allowlist import Entry, Mode
 from relay.core.clock import Clock
 from relay.core.errors import Reason, Refusal, SpoolUnavailable
-from relay.core.request import Delivery, Headers, VerifiedDelivery
+from relay.core.request import ClientAddress, Delivery, Headers, VerifiedDelivery
 from relay.core.secret import Secret
 from relay.ingest.admission import (
     COMMON_HEADERS,
@@ -24,11 +27,12 @@ from relay.ingest.admission import (
     verify_delivery,
 )
 from relay.ingest.routing import Routes
-from relay.spool import Conflict, Duplicate, Spool
+from relay.spool import Conflict, Duplicate, Spool, SpoolBroken
 from relay.spool.refusals import (
     RELEASABLE,
     AlreadyReleased,
     RefusalLimits,
+    RefusalQuery,
     RefusalStore,
     Refused,
     Released,
@@ -83,13 +87,29 @@ class RefusalRecorder:
         Deliveries with a token as proof are dropped: a token may not be stored, and without it
         nothing can be verified.
         """
-        if refusal.reason not in RELEASABLE or endpoint.token:
-            return
+        if refusal.reason in RELEASABLE and not endpoint.token:
+            self._note(endpoint, delivery, refusal)
+
+    def note_unknown(self, endpoint: Endpoint, event: VerifiedDelivery) -> str | None:
+        """Buffer a delivery that was refused only because its address is unknown; return its id.
+
+        None: it holds a token and is not kept. Neither raises nor blocks.
+        """
+        detail = "its signature fits, and its address is unknown"
+        refusal, secret = Refusal(Reason.SOURCE_NOT_ALLOWED, detail), event.verification.secret
+        return None if endpoint.token else self._note(endpoint, event.delivery, refusal, secret)
+
+    def _note(
+        self, endpoint: Endpoint, delivery: Delivery, refusal: Refusal, secret: int | None = None
+    ) -> str | None:
         headers = headers_to_keep(endpoint, delivery.head.headers)
-        if headers is not None:
-            refusal_id = self._new_id(delivery.head.received_at)
-            refused = _to_keep(refusal_id, endpoint, delivery, refusal, headers)
-            self._write_behind.add(refused)
+        if headers is None:
+            return None
+        refusal_id = self._new_id(delivery.head.received_at)
+        refused = _to_keep(refusal_id, endpoint, delivery, refusal, headers)
+        fits = secret is not None
+        self._write_behind.add(replace(refused, signature_fits=fits, secret=secret))
+        return refusal_id
 
     async def run(self) -> None:
         """Keep until cancelled; what is buffered then is left to `flush`.
@@ -164,7 +184,7 @@ def _to_keep(
 # ---- releasing ------------------------------------------------------------------------------
 # The present configuration decides about everything: the path, the method, the address, the
 # signature, the shape. Only the time is the one of receipt, for signed times. No check can be
-# skipped.
+# skipped, but for the address of what proved itself: there the person decides who releases it.
 
 
 class RefusalReleaser:
@@ -228,7 +248,8 @@ class RefusalReleaser:
         route = self._routes().find(head)
         endpoint = route.endpoint
         check_method(route, head)
-        if endpoint.mode is Mode.ENFORCE:
+        # Whoever releases what only its address spoke against has been shown that address.
+        if endpoint.mode is Mode.ENFORCE and not refused.signature_fits:
             found = match_address(endpoint, refused.client)
             if isinstance(found, Refusal):
                 detail = f"{refused.client.address} is not on the allowlist any more"
@@ -250,3 +271,117 @@ class RefusalReleaser:
             detail = "this endpoint passes on what it gets now, and its sender does not wait"
             raise Refusal(Reason.UNKNOWN_ENDPOINT, detail)
         return event
+
+
+# ---- releasing by itself --------------------------------------------------------------------
+
+#: For how long a delivery waits for its address to become known, and how many do.
+_WAIT: Final = timedelta(minutes=10)
+_MAX_WAITING: Final = 256
+
+#: Seconds between two looks at the allowlists, while something waits.
+_LOOK_INTERVAL: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """What waits until a monotonic time.
+
+    refusal_id: of what is kept; None of what may not be, since it holds a token: its event waits.
+    """
+
+    endpoint: str
+    client: ClientAddress
+    until: float
+    refusal_id: str | None
+    event: VerifiedDelivery | None
+
+
+class AutoReleaser:
+    """Releases what proved itself as soon as a look-up, or a new configuration, has its address."""
+
+    def __init__(
+        self,
+        releaser: RefusalReleaser,
+        spool: Spool,
+        *,
+        endpoints: Callable[[], Iterable[Endpoint]],
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        """Take the parts. endpoints: returns those of the present configuration."""
+        self._releaser = releaser
+        self._spool = spool
+        self._endpoints = endpoints
+        self._clock = clock
+        self._telemetry = telemetry
+        self._waiting: list[_Waiting] = []
+        self._news = asyncio.Event()
+
+    def add(self, endpoint: Endpoint, event: VerifiedDelivery, refusal_id: str | None) -> None:
+        """Release this within the time, once its address is known. Neither raises nor blocks."""
+        until = self._clock.monotonic() + _WAIT.total_seconds()
+        kept = event if refusal_id is None else None
+        self._add(_Waiting(endpoint.name, event.delivery.client, until, refusal_id, kept))
+
+    def _add(self, waiting: _Waiting) -> None:
+        self._waiting = [*self._waiting[-_MAX_WAITING + 1 :], waiting]
+        self._news.set()
+
+    async def run(self) -> None:
+        """Take what waited before a restart; then release, until cancelled.
+
+        Raises:
+            SpoolBroken: nothing can be written any more without a restart.
+        """
+        with suppress(SpoolUnavailable):
+            await self._resume()
+        while True:
+            await self._news.wait()
+            await self._clock.sleep(_LOOK_INTERVAL)
+            await self.look()
+
+    async def _resume(self) -> None:
+        """Let what was kept within the time before a restart wait for the rest of it."""
+        query = RefusalQuery(reason=Reason.SOURCE_NOT_ALLOWED, limit=_MAX_WAITING)
+        now, since = self._clock.monotonic(), self._clock.now() - _WAIT
+        for each in reversed((await self._releaser.store.page(query)).refusals):
+            kept = each.refused
+            left = (kept.head.received_at - since).total_seconds()
+            if kept.signature_fits and each.released_as is None and left > 0:
+                until = now + min(left, _WAIT.total_seconds())
+                self._add(_Waiting(kept.endpoint, kept.client, until, kept.id, None))
+
+    async def look(self) -> None:
+        """Release what has its address on a list now, and forget what has waited in vain."""
+        waiting, self._waiting = self._waiting, []
+        self._news.clear()
+        endpoints = {each.name: each for each in self._endpoints()}
+        for each in waiting:
+            endpoint = endpoints.get(each.endpoint)
+            if endpoint is None or self._clock.monotonic() > each.until:
+                continue
+            known = isinstance(match_address(endpoint, each.client), Entry)
+            if not known or not await self._release(each):
+                self._add(each)
+
+    async def _release(self, each: _Waiting) -> bool:
+        """Return whether it need not be tried again."""
+        try:
+            if each.refusal_id is None:
+                assert each.event is not None  # noqa: S101 - the one or the other waits
+                event_id = (await self._spool.put(each.event)).id
+            else:
+                result = await self._releaser.release(each.refusal_id)
+                if not isinstance(result, Released):
+                    # It is not written yet, or it is refused for another reason now.
+                    return result is not None
+                event_id = result.event_id
+        except SpoolBroken:
+            raise
+        except SpoolUnavailable:
+            return False
+        client = str(each.client.address)
+        log = self._telemetry.log
+        log.info("refusal_released", endpoint=each.endpoint, id=event_id, client=client)
+        return True

@@ -46,6 +46,7 @@ class Refused:
     """One delivery that was refused after its body had been read.
 
     head: only the header fields that may be kept; never one that holds a token.
+    signature_fits: only its address was unknown. secret: position of the secret that fitted.
     """
 
     id: str
@@ -56,6 +57,8 @@ class Refused:
     head: RequestHead
     client: ClientAddress
     body: bytes = field(repr=False)
+    signature_fits: bool = False
+    secret: int | None = None
 
     @property
     def size(self) -> int:

@@ -225,6 +225,11 @@ class Metrics:
         self.knocks = self._counter(
             "allowlist_knocks", "Early look-ups caused by a refused address", "endpoint", "result"
         )
+        self.unknown_but_signed = self._counter(
+            "unknown_but_signed",
+            "Deliveries whose signature fits, refused since their address is unknown",
+            "endpoint",
+        )
         self.connections_evicted = self._counter(
             "connections_evicted", "Idle connections of strangers that gave way to others"
         )
@@ -265,6 +270,7 @@ class Metrics:
             self.repeats.init(endpoint)
             self.revived.init(endpoint)
             self.history_lost.init(endpoint)
+            self.unknown_but_signed.init(endpoint)
             for result in CONFIRMATIONS:
                 self.confirmations.init(endpoint, result)
             self.request_time.init(endpoint)

@@ -139,6 +139,10 @@ class Notices:
         """A refused address caused an early look-up: found, not_found or limited."""
         self._metrics.knocks.inc(endpoint, result)
 
+    def unknown_but_signed(self, endpoint: str) -> None:
+        """A delivery was refused for its address alone: its signature or token is right."""
+        self._metrics.unknown_but_signed.inc(endpoint)
+
     # ---- connections ------------------------------------------------------------------------
 
     def evicted(self) -> None:

@@ -135,6 +135,8 @@ def test_a_page_is_one_object() -> None:
                 "reason": "signature_mismatch",
                 "detail": "fits no secret",
                 "client": "34.101.68.130",
+                "signature_fits": False,
+                "secret": None,
                 "received_at": "2026-01-05T12:00:00.000Z",
                 "times": 3,
                 "tried_at": "2026-01-05T12:00:00.000Z",

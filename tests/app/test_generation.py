@@ -24,6 +24,7 @@ from relay.core.event import Unconfirmed
 from relay.delivery.confirmation import StatusConfirmer, StatusTarget
 from relay.delivery.proxy import ProxiedHistory
 from relay.ingest.client_address import Clients
+from relay.ingest.unknown_senders import UnknownSenders
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
@@ -374,6 +375,7 @@ async def configs(tmp_path: Path) -> AsyncIterator[LiveConfigBuilder]:
         telemetry=telemetry,
         on_spool_broken=lambda _: None,
         proven=ProvenAddresses(clock),
+        unknown_senders=UnknownSenders(clock, telemetry),
     )
     yield made
     await made.close()

@@ -89,6 +89,13 @@ class RefusalContract:
         assert kept is not None
         assert (kept.times, kept.refused.head.received_at) == (2, RECEIVED)
 
+    async def test_what_fits_a_secret_is_kept_with_its_position(self, store: RefusalStore) -> None:
+        unknown = replace(refused(1), signature_fits=True, secret=1)
+        await store.keep([unknown, refused(2)], BOUNDS)
+        page = await store.page(RefusalQuery())
+        found = [(kept.refused.signature_fits, kept.refused.secret) for kept in page.refusals]
+        assert found == [(False, None), (True, 1)]
+
     async def test_other_header_fields_are_other_bytes(self, store: RefusalStore) -> None:
         one = refused(1, body=b"x")
         other = replace(one, id="ref_002", head=replace(one.head, headers=Headers()))

@@ -29,6 +29,7 @@ from relay.providers.builtin import provider_named
 from relay.spool import Duplicate, PendingPut, PutResult, Stored
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
+from tests.harness.clock import ManualClock
 from tests.harness.edge import SECRET, nothing_passes
 
 PEER = ip_address("192.0.2.1")
@@ -222,6 +223,12 @@ class Lane:
         await asyncio.sleep(0)
         return protocol, end
 
+    async def pass_time(self, seconds: float) -> None:
+        """Let so much time pass for everything here."""
+        assert isinstance(self._clock, ManualClock)
+        await self._clock.advance(seconds)
+        await settle()
+
     def lines(self) -> list[dict[str, Any]]:
         """Return the log lines since the last `send`."""
         return _timeless([orjson.loads(line) for line in self._log.getvalue().splitlines()])
@@ -251,15 +258,15 @@ class Lane:
             for _ in range(iterations):
                 await asyncio.sleep(0)
         if not hurry:
-            await _settle()
+            await settle()
         closed = end.closed
         if not end.closed and not protocol.eof_received():
             end.close()
-        await _settle()
+        await settle()
         if not end.closed:
             # It drains what it did not want.
             end.close()
-        await _settle()
+        await settle()
         assert len(self._connections) == 0
         return Outcome(_undated(end.written), closed, [*self._memory.rows], self.lines())
 
@@ -307,7 +314,7 @@ def endpoint(inspector: Inspector | None = None, **changes: Any) -> Endpoint:
     return replace(usual, **changes)
 
 
-async def _settle() -> None:
+async def settle() -> None:
     """Let everything run that can run without another event."""
     ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined] # asyncio's own
     await asyncio.sleep(0)

@@ -24,6 +24,7 @@ from relay.core.request import Ack, VerifiedDelivery
 from relay.edge import fast_lane
 from relay.edge.fast_lane import FastLane, is_health_check, read_head
 from relay.edge.framing import MAX_FIELDS, MAX_LINE, Framing
+from relay.ingest.authenticated_knock import AuthenticatedKnock
 from relay.providers import EndpointOptions, RequestShape, SampleOrder
 from relay.providers.builtin import provider_named
 from relay.providers.inline import HeaderField
@@ -31,7 +32,7 @@ from relay.providers.inline.provider import problems
 from relay.spool import Stored
 from relay.telemetry.log import LogWriter
 from tests.contracts.provider import keys_for
-from tests.edge.lanes import MAX_BODY, HeldSpool, InstantSpool, Lane, Outcome, endpoint
+from tests.edge.lanes import MAX_BODY, HeldSpool, InstantSpool, Lane, Outcome, endpoint, settle
 from tests.edge.smuggling import chunk, forms, joined
 from tests.edge.test_framing import FORMS, PROPER
 from tests.harness.clock import ManualClock
@@ -197,6 +198,62 @@ async def test_a_client_that_needs_a_knock_is_left_to_aiohttp(taken: list[bytes]
         outcome = await lanes.compare("knock", [(genuine_request(), 0)])
     assert taken == []
     assert [line["verdict"] for line in outcome.lines] == ["accepted"]
+
+
+@pytest.mark.parametrize("found", [["203.0.113.0/24"], []])
+@pytest.mark.parametrize("knocks", [False, True])
+async def test_what_proves_itself_from_an_unknown_address_is_looked_up(
+    found: list[str], knocks: bool, taken: list[bytes]
+) -> None:
+    forged = request("POST", "/hook", body=b"{}")
+    expecting = request("POST", "/hook", [("Expect", "100-continue")], genuine())
+    large = request("POST", "/hook", body=b" " * (MAX_BODY + 1))
+    for raws in ([genuine_request()], [forged], [expecting], [large]):
+        async with both_lanes() as lanes:
+            for lane in (lanes.fast, lanes.slow):
+                clock, host = ManualClock(AT), HostOnOrder([], [])
+                proving = Knock([host], timedelta(seconds=1), clock)
+                knock = Knock([host], timedelta(hours=1), clock)
+                # Strangers have used it up.
+                await knock.knock()
+                host.next_look = found
+                lane.serve(
+                    [
+                        endpoint(
+                            allowlist=Allowlist([host]),
+                            knock=knock if knocks else None,
+                            authenticated_knock=AuthenticatedKnock(proving, clock),
+                        )
+                    ]
+                )
+            outcome = await lanes.compare("proves itself", [(raw, 9) for raw in raws], peer=3)
+        is_proof = raws[0] not in (forged, expecting, large)
+        statuses = [line["status"] for line in outcome.lines]
+        assert statuses == [200 if is_proof and found else 403]
+        assert outcome.closed == (statuses != [200])
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_body_of_an_unknown_address_has_a_second(late: bool) -> None:
+    raw = genuine_request()
+    async with both_lanes() as lanes:
+        answers = []
+        for lane in (lanes.fast, lanes.slow):
+            clock, host = ManualClock(AT), HostOnOrder([], ["203.0.113.0/24"])
+            proving = Knock([host], timedelta(seconds=1), clock)
+            proves = AuthenticatedKnock(proving, clock)
+            lane.serve([endpoint(allowlist=Allowlist([host]), authenticated_knock=proves)])
+            protocol, end = await lane.connect(PEERS[3])
+            protocol.data_received(raw[:-9])
+            await settle()
+            assert end.written == b""
+            await lane.pass_time(1.25 if late else 0.5)
+            protocol.data_received(raw[-9:])
+            await settle()
+            answers.append(end.written[:12])
+            protocol.connection_lost(None)
+            await settle()
+    assert answers == [b"HTTP/1.1 403" if late else b"HTTP/1.1 200"] * 2
 
 
 @pytest.mark.parametrize("mode", Mode)

@@ -4,11 +4,12 @@ import asyncio
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from itertools import count, product
 from pathlib import Path
 
+import orjson
 import pytest
 
 from relay.allowlist import Allowlist, Mode, StaticSource
@@ -21,11 +22,17 @@ from relay.core.request import (
     OnConflict,
     RequestHead,
     Verification,
+    VerifiedDelivery,
     Via,
 )
 from relay.core.secret import Secret
-from relay.ingest.admission import Endpoint
-from relay.ingest.refusals import RefusalRecorder, RefusalReleaser, headers_to_keep
+from relay.ingest.admission import Endpoint, verify_delivery
+from relay.ingest.refusals import (
+    AutoReleaser,
+    RefusalRecorder,
+    RefusalReleaser,
+    headers_to_keep,
+)
 from relay.ingest.routing import Routes
 from relay.providers import EndpointOptions, Inspector, Provider, SampleOrder, Window
 from relay.providers.builtin import provider_named
@@ -46,6 +53,7 @@ from tests.contracts.refusals import ids
 from tests.harness.clock import ManualClock, run_loop_until
 from tests.harness.deliveries import RECEIVED, verified
 from tests.ingest.endpoints import LISTED, MIDTRANS, SECRET, endpoint
+from tests.ingest.test_pipeline import HostOnOrder
 
 MISMATCH = Refusal(Reason.SIGNATURE_MISMATCH, "fits no secret")
 SIGNATURE = "HMAC-SHA256 SignedHeaders=x&Signature=c2ln"
@@ -420,3 +428,149 @@ async def test_a_known_key_with_other_content_stays(office: Office) -> None:
     result = await office.releaser(present).release("ref_2")
     assert isinstance(result, StillRefused)
     assert result.reason is Reason.EVENT_CONFLICT
+
+
+# ---- refused only for the address -----------------------------------------------------------
+
+UNKNOWN = ClientAddress(ip_address("203.0.113.66"), Via.PEER)
+
+
+def proven(delivered: Delivery | None = None) -> VerifiedDelivery:
+    """Return a genuine message from an unknown address, as it was verified."""
+    message = refused()
+    usual = Delivery("midtrans", message.head, UNKNOWN, "", message.body)
+    return verify_delivery(endpoint(), delivered or usual, "evt_1")
+
+
+async def test_what_proved_itself_is_kept_with_its_address_and_secret(
+    bench: tuple[Bench, Noting],
+) -> None:
+    at, _ = bench
+    assert at.recorder.note_unknown(endpoint(), proven()) == "ref_1"
+    at.recorder.note(endpoint(), delivery(), Refusal(Reason.SOURCE_NOT_ALLOWED))
+    assert at.recorder.note_unknown(replace(endpoint(), token=True), proven()) is None
+    await at.end()
+    kept = await at.store.get("ref_1")
+    assert kept is not None
+    assert (kept.refused.signature_fits, kept.refused.secret) == (True, 0)
+    assert kept.refused.reason is Reason.SOURCE_NOT_ALLOWED
+    assert kept.refused.client == UNKNOWN
+    assert await ids(at.store) == ["ref_1"]
+
+
+@dataclass
+class Waiting:
+    """An office whose endpoint lists what the test says, and what releases by itself."""
+
+    office: Office
+    hosts: HostOnOrder
+    auto: AutoReleaser
+    log: io.BytesIO
+    writer: LogWriter
+
+    async def find(self, *networks: str) -> None:
+        self.hosts.next_look = [*networks]
+        await self.hosts.refresh()
+
+    async def told(self) -> list[str]:
+        self.writer.close()
+        return [line["event"] for line in map(orjson.loads, self.log.getvalue().splitlines())]
+
+
+def waiting(office: Office) -> Waiting:
+    hosts, log = HostOnOrder([LISTED]), io.BytesIO()
+    listed = replace(endpoint(), allowlist=Allowlist([hosts]))
+    writer = LogWriter(log)
+    auto = AutoReleaser(
+        office.releaser(listed),
+        office.spool,
+        endpoints=lambda: [listed],
+        clock=office.clock,
+        telemetry=Telemetry(Log(writer, office.clock)),
+    )
+    return Waiting(office, hosts, auto, log, writer)
+
+
+def kept_unknown(at: datetime) -> Refused:
+    fits = replace(refused(), client=UNKNOWN, reason=Reason.SOURCE_NOT_ALLOWED, secret=0)
+    return replace(fits, signature_fits=True, head=replace(fits.head, received_at=at))
+
+
+async def test_it_is_released_by_itself_once_its_address_is_found(office: Office) -> None:
+    here = waiting(office)
+    running = asyncio.ensure_future(here.auto.run())
+    here.auto.add(endpoint(), proven(), "ref_1")
+    await office.clock.advance(1)
+    await here.find(LISTED, "203.0.113.0/24")
+    # It is written a moment later.
+    await office.clock.advance(1)
+    assert await office.events() == 0
+    await office.keep(kept_unknown(RECEIVED))
+    await office.clock.advance(1)
+    await run_loop_until(lambda: here.auto._waiting == [] and not here.auto._news.is_set())
+    await run_loop_until(lambda: b"refusal_released" in here.log.getvalue())
+    running.cancel()
+    await asyncio.wait({running})
+    kept = await office.spool.refusals.get("ref_1")
+    assert kept is not None
+    assert kept.released_as is not None
+    assert await here.told() == ["refusal_released"]
+
+
+async def test_after_ten_minutes_it_is_a_persons_to_release(office: Office) -> None:
+    here = waiting(office)
+    await office.keep(kept_unknown(RECEIVED))
+    here.auto.add(endpoint(), proven(), "ref_1")
+    for _ in range(10):
+        await here.auto.look()
+        await office.clock.advance(59)
+    await here.auto.look()
+    assert len(here.auto._waiting) == 1
+    await office.clock.advance(11)
+    await here.find(LISTED, "203.0.113.66")
+    await here.auto.look()
+    assert here.auto._waiting == []
+    assert await office.events() == 0
+    # Whoever releases it has seen the address: it need not be listed.
+    assert isinstance(await office.releaser(endpoint()).release("ref_1"), Released)
+
+
+async def test_a_person_releases_no_forgery_of_an_unknown_address(office: Office) -> None:
+    await office.keep(replace(kept_unknown(RECEIVED), body=b"{}"))
+    result = await office.releaser(endpoint()).release("ref_1")
+    assert isinstance(result, StillRefused)
+    assert result.reason is Reason.SIGNATURE_MISSING
+
+
+@pytest.mark.parametrize(("ago", "released"), [(5, 1), (11, 0)])
+async def test_what_waited_before_a_restart_waits_on(
+    ago: int, released: int, office: Office
+) -> None:
+    here = waiting(office)
+    await office.keep(kept_unknown(office.clock.now() - timedelta(minutes=ago)))
+    running = asyncio.ensure_future(here.auto.run())
+    await here.find(LISTED, "203.0.113.66")
+    await run_loop_until(lambda: len(here.auto._waiting) == released or released == 0)
+    running.cancel()
+    await asyncio.wait({running})
+    await here.auto.look()
+    assert await office.events() == released
+
+
+async def test_one_with_a_token_waits_in_memory_alone(office: Office) -> None:
+    here = waiting(office)
+    here.auto.add(replace(endpoint(), token=True), proven(), None)
+    await here.auto.look()
+    assert await office.events() == 0
+    await here.find("203.0.113.66")
+    await here.auto.look()
+    assert await office.events() == 1
+    assert await ids(office.spool.refusals) == []
+    assert here.auto._waiting == []
+
+
+async def test_no_more_wait_than_a_few_hundred(office: Office) -> None:
+    here = waiting(office)
+    for number in range(300):
+        here.auto.add(endpoint(), proven(), f"ref_{number}")
+    assert [here.auto._waiting[at].refusal_id for at in (0, -1)] == ["ref_44", "ref_299"]

@@ -23,11 +23,11 @@ from relay.spool.sqlite.writer import Writer
 _KEEP: Final = """
 INSERT INTO refusals (
     id, endpoint, provider, reason, detail, peer, client, client_via, method, target, headers,
-    received_at, fingerprint, size, body
+    received_at, signature_fits, secret, fingerprint, size, body
 )
 VALUES (
     :id, :endpoint, :provider, :reason, :detail, :peer, :client, :client_via, :method, :target,
-    :headers, :received_at, :fingerprint, :size, :body
+    :headers, :received_at, :signature_fits, :secret, :fingerprint, :size, :body
 )
 ON CONFLICT (fingerprint) DO UPDATE SET times = times + 1
 """
@@ -45,6 +45,7 @@ _UP_TO: Final = "DELETE FROM refusals WHERE seq <= :seq"
 _NAMES: Final = (
     *("id", "endpoint", "provider", "reason", "detail", "peer", "client", "client_via", "method"),
     *("target", "headers", "received_at", "times", "tried_at", "released_as"),
+    *("signature_fits", "secret"),
 )
 _COLUMNS: Final = ", ".join(_NAMES)
 
@@ -97,6 +98,8 @@ def parameters(refused: Refused) -> events.Parameters:
         "target": head.target,
         "headers": headers.decode(),
         "received_at": events.micros(head.received_at),
+        "signature_fits": int(refused.signature_fits),
+        "secret": refused.secret,
         "fingerprint": sha256(identity).digest(),
         "size": refused.size,
         "body": refused.body,
@@ -202,6 +205,8 @@ def _stored(row: events.Row, body: bytes) -> StoredRefusal:
         head=head,
         client=ClientAddress(ip_address(values["client"]), Via(values["client_via"])),
         body=body,
+        signature_fits=bool(values["signature_fits"]),
+        secret=values["secret"],
     )
     tried_at = None if values["tried_at"] is None else events.moment(values["tried_at"])
     return StoredRefusal(refused, values["times"], tried_at, values["released_as"])

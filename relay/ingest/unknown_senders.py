@@ -1,0 +1,125 @@
+"""Deliveries of unknown addresses: whose body may prove its sender, and what becomes of it then."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Final
+
+from relay.allowlist import Mode
+from relay.core.clock import Clock
+from relay.core.errors import Reason, Refusal
+from relay.core.request import Delivery, VerifiedDelivery
+from relay.ingest.admission import (
+    Admission,
+    Endpoint,
+    Standing,
+    check_address,
+    verify_delivery,
+)
+from relay.signatures import SignedText
+from relay.telemetry import Telemetry
+
+#: Called with a delivery whose signature fits and whose address is unknown. Neither raises nor
+#: blocks.
+OnUnknown = Callable[[Endpoint, VerifiedDelivery], None]
+
+#: Refusals that say that an address is not known.
+_UNKNOWN: Final = frozenset({Reason.SOURCE_NOT_ALLOWED, Reason.SOURCE_UNKNOWN})
+
+#: Seconds that are left for storing in any case.
+_MIN_STORE_TIME: Final = 0.25
+
+
+def may_prove_itself(admission: Admission, fault: Exception) -> bool:
+    """Return whether what is refused only for its unknown address may prove itself by its body.
+
+    Its standing says so then, and its turn has begun.
+    """
+    route, client = admission.route, admission.address
+    if (
+        not isinstance(fault, Refusal)
+        or fault.reason not in _UNKNOWN
+        or route is None
+        or client is None
+        or route.endpoint.mode is not Mode.ENFORCE
+    ):
+        return False
+    knock = route.endpoint.authenticated_knock
+    if knock is None or not knock.take_turn(admission.head, client.address):
+        return False
+    admission.turn, admission.unknown = knock, fault
+    admission.standing = Standing.ONLY_IF_PROVEN
+    return True
+
+
+def end_turn(admission: Admission) -> None:
+    """End the turn of a delivery whose body is not looked at any more. Idempotent."""
+    if admission.turn is not None:
+        admission.turn.in_hand -= 1
+        admission.turn = None
+
+
+def prove(
+    admission: Admission, endpoint: Endpoint, delivery: Delivery, event_id: str
+) -> VerifiedDelivery:
+    """Verify a delivery from an unknown address; its turn ends, and its proof is noted.
+
+    Raises:
+        Refusal: nothing in it proves its sender.
+    """
+    signed: list[SignedText] = []
+    try:
+        event = verify_delivery(endpoint, delivery, event_id, on_signed=signed.append)
+    finally:
+        end_turn(admission)
+    if event.verification.secret is None:
+        raise Refusal(Reason.SIGNATURE_MISSING)
+    # The last is the one that fitted; a token signs nothing.
+    text = signed[-1].joined() if signed else delivery.head.path.encode() + delivery.body_sha256
+    admission.proof = sha256(text).digest()
+    return event
+
+
+class UnknownSenders:
+    """Recognises senders that have proven themselves, by a look-up of their own."""
+
+    def __init__(
+        self, clock: Clock, telemetry: Telemetry, on_unknown: OnUnknown = lambda *_: None
+    ) -> None:
+        """Take the parts.
+
+        on_unknown: called with what may be released once its address is known.
+        """
+        self._clock = clock
+        self._telemetry = telemetry
+        self._on_unknown = on_unknown
+
+    async def recognise(self, admission: Admission, event: VerifiedDelivery) -> None:
+        """Admit a delivery that has proven itself if its address is known by now.
+
+        The same signed bytes cause one look-up, are counted once and handed on once.
+
+        Raises:
+            Refusal: the address is still unknown.
+        """
+        route, client = admission.route, event.delivery.client
+        assert route is not None  # noqa: S101 - it was admitted
+        endpoint, knock = route.endpoint, route.endpoint.authenticated_knock
+        assert knock is not None  # noqa: S101 - it took a turn of it
+        began, is_first = self._clock.monotonic(), knock.is_first(admission.proof)
+        if is_first:
+            await knock.look_up()
+        # No other knock: this was one.
+        admission.standing, admission.unknown = Standing.KNOCK_FIRST, None
+        try:
+            check_address(admission, endpoint, client)
+        except Refusal as refusal:
+            if is_first:
+                self._telemetry.unknown_but_signed(endpoint.name)
+                if not route.proxied:
+                    self._on_unknown(endpoint, event)
+            detail = "its signature fits, and its address is unknown"
+            raise Refusal(refusal.reason, detail) from None
+        admission.standing = Standing.ADMITTED
+        if admission.store_time is not None:
+            left = admission.store_time - (self._clock.monotonic() - began)
+            admission.store_time = max(_MIN_STORE_TIME, left)
