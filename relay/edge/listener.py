@@ -393,7 +393,13 @@ class Edge:
     # ---- errors without a request (`ConnectionErrors`) ------------------------------------------
 
     def refuse(self, peer: Address, refusal: Refusal) -> Ack:
-        return self._ingest.refuse_connection(peer, refusal)
+        record = DeliveryRecord(str(peer), self._clock.now())
+        record.verdict, record.reason = Verdict.REFUSED, refusal.reason
+        record.detail = refusal.detail
+        ack = plain_answer(IngestResult(Verdict.REFUSED, refusal.reason))
+        record.status = ack.status
+        self._telemetry.received(record)
+        return ack
 
     def fault(self, peer: Address, error: BaseException | None) -> Ack:
         if error is not None:

@@ -14,14 +14,11 @@ from functools import partial
 from typing import Final
 
 from relay.allowlist import ProvenAddresses
-from relay.allowlist.registry import KnockResult
 from relay.core.clock import Clock
 from relay.core.concurrency import Cancel, called_back
 from relay.core.errors import Reason, Refusal, SpoolUnavailable, UpstreamOverloaded
 from relay.core.event import Delivered, ProxyResponse, Unreachable
 from relay.core.request import (
-    Ack,
-    Address,
     Delivery,
     IngestResult,
     RequestHead,
@@ -41,7 +38,7 @@ from relay.ingest.routing import Routes
 from relay.ingest.unknown_senders import UnknownSenders, end_turn, may_prove_itself, prove
 from relay.providers.answers import plain_answer
 from relay.spool import Conflict, Duplicate, PutResult, Spool, SpoolBroken, SpoolOverloaded, Stored
-from relay.telemetry import DeliveryRecord, Telemetry
+from relay.telemetry import Telemetry
 
 _ACCEPTED: Final = IngestResult(Verdict.ACCEPTED)
 _DUPLICATE: Final = IngestResult(Verdict.DUPLICATE)
@@ -149,18 +146,8 @@ class Ingest:
 
     async def knock(self, admission: Admission) -> None:
         """Refresh DNS for a client that is on no list, and decide again: admitted, or answered."""
-        assert admission.route is not None  # noqa: S101 - else it would have been refused
-        assert admission.address is not None  # noqa: S101 - likewise
-        endpoint = admission.route.endpoint
-        assert endpoint.knock is not None  # noqa: S101 - its standing says so
         try:
-            result = await endpoint.knock.knock()
-            found = endpoint.allowlist.find(admission.address) is not None
-            limited = result is KnockResult.LIMITED and not found
-            told = "limited" if limited else "found" if found else "not_found"
-            self._telemetry.knocked(endpoint.name, told)
-            check_address(admission, endpoint, admission.address)
-            admission.standing = Standing.ADMITTED
+            await self._unknown_senders.knock(admission)
         except Exception as fault:  # noqa: BLE001 - as in `admit`
             if not may_prove_itself(admission, fault):
                 self._fail(admission, fault)
@@ -186,10 +173,8 @@ class Ingest:
         if read_at != admission.started:
             at = admission.wall_clock(read_at)
         try:
-            if admission.unknown is None:
-                event = verify_delivery(endpoint, delivery, self._new_id(at))
-            else:
-                event = prove(admission, endpoint, delivery, self._new_id(at))
+            verify = verify_delivery if admission.unknown is None else partial(prove, admission)
+            event = verify(endpoint, delivery, self._new_id(at))
         except Refusal as refusal:
             self.refuse(admission, refusal)
             # What is passed on answers a question, and whoever asked it does not wait.
@@ -297,16 +282,6 @@ class Ingest:
             self._idle.append(waiter)
             await waiter
 
-    def refuse_connection(self, peer: Address, refusal: Refusal) -> Ack:
-        """Count and log a refusal of this peer before there was a request; return its answer."""
-        record = DeliveryRecord(str(peer), self._clock.now())
-        record.verdict, record.reason = Verdict.REFUSED, refusal.reason
-        record.detail = refusal.detail
-        ack = plain_answer(IngestResult(Verdict.REFUSED, refusal.reason))
-        record.status = ack.status
-        self._telemetry.received(record)
-        return ack
-
     # ---- answers ----------------------------------------------------------------------------
 
     def _answer(self, admission: Admission, result: IngestResult) -> None:
@@ -373,7 +348,8 @@ class Ingest:
         try:
             assert admission.route is not None  # noqa: S101 - it was admitted
             admission.id = stored.id
-            result = _ACCEPTED
+            result, now = _ACCEPTED, self._clock.monotonic()
+            admission.duration = now - admission.started
             if (
                 type(stored) is not Stored
                 or stored.conflicts_with is not None
@@ -381,16 +357,13 @@ class Ingest:
                 or event.verification.hold is not None
             ):
                 result = self._tell(admission, event, stored)
-            admission.verdict, admission.reason = result.verdict, result.reason
-            now = self._clock.monotonic()
-            admission.duration = now - admission.started
-            client = admission.client
-            if result is _ACCEPTED and client is not None and admission.secret is not None:
-                # One that is known costs no call.
-                if client in self._proven:
+            elif admission.secret is not None:
+                # An address that is known costs no call.
+                if (client := admission.client or admission.peer) in self._proven:
                     self._proven[client] = now
                 else:
                     self._proven.add(client, now)
+            admission.verdict, admission.reason = result.verdict, result.reason
             admission.ack = admission.route.endpoint.inspector.answer(result, admission)
         except Exception as fault:  # noqa: BLE001 - as in `admit`
             self._end(admission, fault, done)

@@ -5,6 +5,7 @@ from hashlib import sha256
 from typing import Final
 
 from relay.allowlist import Mode
+from relay.allowlist.registry import KnockResult
 from relay.core.clock import Clock
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Delivery, VerifiedDelivery
@@ -80,7 +81,7 @@ def prove(
 
 
 class UnknownSenders:
-    """Recognises senders that have proven themselves, by a look-up of their own."""
+    """Looks unknown addresses up: for anybody now and then, and for those that prove themselves."""
 
     def __init__(
         self, clock: Clock, telemetry: Telemetry, on_unknown: OnUnknown = lambda *_: None
@@ -92,6 +93,24 @@ class UnknownSenders:
         self._clock = clock
         self._telemetry = telemetry
         self._on_unknown = on_unknown
+
+    async def knock(self, admission: Admission) -> None:
+        """Refresh DNS for a client that is on no list, and decide again.
+
+        Raises:
+            Refusal: its address is still unknown.
+        """
+        assert admission.route is not None  # noqa: S101 - else it would have been refused
+        assert admission.address is not None  # noqa: S101 - likewise
+        endpoint = admission.route.endpoint
+        assert endpoint.knock is not None  # noqa: S101 - its standing says so
+        result = await endpoint.knock.knock()
+        found = endpoint.allowlist.find(admission.address) is not None
+        limited = result is KnockResult.LIMITED and not found
+        told = "limited" if limited else "found" if found else "not_found"
+        self._telemetry.knocked(endpoint.name, told)
+        check_address(admission, endpoint, admission.address)
+        admission.standing = Standing.ADMITTED
 
     async def recognise(self, admission: Admission, event: VerifiedDelivery) -> None:
         """Admit a delivery that has proven itself if its address is known by now.
