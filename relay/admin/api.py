@@ -6,6 +6,7 @@ from dataclasses import asdict
 import orjson
 from aiohttp import web
 
+from relay.admin.audit import AuditTrail
 from relay.admin.health import Health
 from relay.admin.serializers import (
     event_detail,
@@ -20,6 +21,7 @@ from relay.admin.serializers import (
 from relay.core.errors import Obstacle, Problem
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool import Query, Spool
+from relay.spool.audit import Actor
 from relay.spool.refusals import StillRefused
 
 #: Reads the configuration again; returns why it was not taken, nothing when it was.
@@ -40,12 +42,14 @@ class Api:
         spool: Spool,
         releaser: RefusalReleaser,
         health: Health,
+        trail: AuditTrail,
         reload: Reload | None,
     ) -> None:
         """Take the parts. `reload`: None where there is no file to read again."""
         self._spool = spool
         self._releaser = releaser
         self._health = health
+        self._trail = trail
         self._reload = reload
 
     def routes(self) -> list[web.RouteDef]:
@@ -59,6 +63,10 @@ class Api:
             web.get("/api/v1/allowlist", self._get_allowlist),
             web.post("/-/reload", self._reload_configuration),
         ]
+
+    async def _record(self, request: web.Request, act: str, **touched: object) -> None:
+        """Record an act. Only the token that may act has come this far."""
+        await self._trail.record(act, Actor.TOKEN, request.remote or "", **touched)
 
     # ---- events -----------------------------------------------------------------------------
 
@@ -78,6 +86,7 @@ class Api:
         done = await self._spool.requeue(Query(ids=(event_id,)), self._health.upstreams())
         if not done.ids:
             return json_answer({"error": requeue_problem(event_id, done)}, 409)
+        await self._record(request, "requeue", events=list(done.ids))
         return json_answer({"requeued": list(done.ids)})
 
     # ---- refusals ---------------------------------------------------------------------------
@@ -97,18 +106,20 @@ class Api:
         result = await self._releaser.release(refusal_id)
         if result is None:
             raise web.HTTPNotFound
-        status = 409 if isinstance(result, StillRefused) else 200
-        return json_answer(release_json(refusal_id, result), status)
+        said = release_json(refusal_id, result)
+        await self._record(request, "release", refusal=refusal_id, result=said["result"])
+        return json_answer(said, 409 if isinstance(result, StillRefused) else 200)
 
     # ---- configuration ----------------------------------------------------------------------
 
     async def _get_allowlist(self, _: web.Request) -> web.StreamResponse:
         return json_answer({"allowlist": self._health.allowlist()})
 
-    async def _reload_configuration(self, _: web.Request) -> web.StreamResponse:
+    async def _reload_configuration(self, request: web.Request) -> web.StreamResponse:
         if self._reload is None:
             return json_answer({"error": "this relay has no file to read again"}, 409)
         problems = await self._reload()
+        await self._record(request, "reload", taken=not problems)
         if not problems:
             return json_answer({"reloaded": True})
         findings = [asdict(problem) for problem in problems]

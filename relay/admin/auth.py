@@ -4,26 +4,18 @@ import re
 import secrets
 from collections.abc import Iterable
 from datetime import timedelta
-from enum import StrEnum
 from hmac import compare_digest
 from ipaddress import ip_address
 from typing import Final
 
 from relay.core.clock import Clock
 from relay.core.secret import Secret
+from relay.spool.audit import Actor
 
 # ---- tokens and sessions --------------------------------------------------------------------
 
 _LIFETIME = timedelta(hours=8)
 _MAX_SESSIONS = 100
-
-
-class Actor(StrEnum):
-    """What a request, or an act, is authenticated by. Only `TOKEN` may change anything."""
-
-    TOKEN = "token"  # noqa: S105 - the name of one
-    READ_TOKEN = "read_token"  # noqa: S105 - likewise
-    SESSION = "session"
 
 
 class Authenticator:

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from relay.admin.audit import AuditTrail
 from relay.admin.auth import Authenticator
 from relay.admin.serializers import event_detail, event_summary, parse_event_query
 from relay.core.event import Status
@@ -30,8 +31,9 @@ class WrongToken(Exception):
 class Pages:
     """The routes of the pages."""
 
-    def __init__(self, spool: Spool, authenticator: Authenticator) -> None:
+    def __init__(self, spool: Spool, authenticator: Authenticator, trail: AuditTrail) -> None:
         self._spool = spool
+        self._trail = trail
         self._authenticator = authenticator
         self._templates = Environment(
             loader=PackageLoader("relay.admin"),
@@ -79,10 +81,12 @@ class Pages:
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
         token = (await request.post()).get("token", "")
-        if not isinstance(token, str) or self._authenticator.token(token.strip()) is None:
+        actor = self._authenticator.token(token.strip()) if isinstance(token, str) else None
+        if actor is None:
             page = self._render("login.html", closed=self._authenticator.closed, wrong=True)
             page.set_status(web.HTTPUnauthorized.status_code)
             raise WrongToken(page)
+        await self._trail.record("login", actor, request.remote or "")
         answer = web.Response(status=web.HTTPSeeOther.status_code, headers={"Location": "/"})
         answer.set_cookie(
             COOKIE, self._authenticator.open_session(), httponly=True, samesite="Strict", path="/"

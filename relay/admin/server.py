@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from relay.admin.api import Api, Reload, json_answer
-from relay.admin.auth import Actor, AllowedHosts, Authenticator, GuessThrottle
+from relay.admin.audit import AuditTrail
+from relay.admin.auth import AllowedHosts, Authenticator, GuessThrottle
 from relay.admin.health import Health
 from relay.admin.pages import Pages, WrongToken
 from relay.core.errors import SpoolUnavailable
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool import Spool
+from relay.spool.audit import Actor
 from relay.telemetry import Telemetry
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,6 +53,7 @@ class Admin:
         authenticator: Authenticator,
         throttle: GuessThrottle,
         hosts: AllowedHosts,
+        trail: AuditTrail,
         reload: Reload | None = None,
     ) -> None:
         """Take the parts. `reload`: None where there is no file to read again."""
@@ -59,8 +62,8 @@ class Admin:
         self._authenticator = authenticator
         self._throttle = throttle
         self._hosts = hosts
-        self._pages = Pages(spool, authenticator)
-        self._api = Api(spool=spool, releaser=releaser, health=health, reload=reload)
+        self._pages = Pages(spool, authenticator, trail)
+        self._api = Api(spool=spool, releaser=releaser, health=health, trail=trail, reload=reload)
         self._runner: web.AppRunner | None = None
         self._expose_lock = asyncio.Lock()
 

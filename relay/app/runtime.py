@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from random import SystemRandom
 
+from relay.admin.audit import AuditTrail
 from relay.admin.auth import AllowedHosts, Authenticator, GuessThrottle
 from relay.admin.health import Health
 from relay.admin.server import Admin
@@ -255,6 +256,7 @@ class App:
             authenticator=Authenticator(settings.admin.token, clock, settings.admin.read_token),
             throttle=GuessThrottle(clock),
             hosts=AllowedHosts(settings.admin.hosts),
+            trail=AuditTrail(spool, telemetry, clock),
             reload=None if self._reloader is None else self._reloader.reload,
         )
         config_switch = ConfigSwitch(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pwd
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -13,8 +14,10 @@ from relay.cli import completion
 from relay.cli.output import complain
 from relay.config import Admin, Settings, SqliteSpool, load, load_admin
 from relay.config.yaml_document import suggestion
+from relay.core.clock import SystemClock
 from relay.core.errors import SpoolUnavailable
 from relay.spool import Spool
+from relay.spool.audit import Act, Actor
 
 # ---- options --------------------------------------------------------------------------------
 
@@ -131,3 +134,20 @@ def check_permission(settings: Settings) -> None:
             raise SpoolUnavailable(
                 f"this user may not read and write {each}; run it as the user of `relay run`"
             )
+
+
+async def record_act(spool: Spool, act: str, **touched: object) -> None:
+    """Keep an act of this user in the spool, as the admin listener keeps those of others.
+
+    Raises:
+        SpoolUnavailable: it is done, and not on record.
+    """
+    await spool.audit.add(Act(SystemClock().now(), Actor.CLI, _user(), act, touched))
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        # As in a container that runs under a number alone.
+        return f"uid {os.getuid()}"

@@ -27,6 +27,7 @@ from relay.cli.common import (
     UNTIL,
     load_settings,
     query,
+    record_act,
     warn_unknown_endpoint,
     with_spool,
 )
@@ -223,6 +224,8 @@ async def _requeue(
     while True:
         page = await spool.requeue(asked, upstreams)
         new = [event_id for event_id in page.ids if event_id not in ids]
+        if new:
+            await record_act(spool, "requeue", events=new)
         ids |= dict.fromkeys(new)
         damaged |= dict.fromkeys(page.damaged)
         unserved |= dict.fromkeys(page.unserved)

@@ -26,6 +26,7 @@ from relay.cli.common import (
     REASON,
     load_settings,
     query,
+    record_act,
     warn_unknown_endpoint,
     with_spool,
 )
@@ -117,10 +118,14 @@ def release(
     """
 
     async def each(releaser: RefusalReleaser) -> list[dict[str, object]]:
-        return [
-            release_json(refusal_id, await releaser.release(refusal_id))
-            for refusal_id in dict.fromkeys(ids)
-        ]
+        rows = []
+        for refusal_id in dict.fromkeys(ids):
+            result = await releaser.release(refusal_id)
+            rows.append(release_json(refusal_id, result))
+            if result is not None:
+                act = {"refusal": refusal_id, "result": rows[-1]["result"]}
+                await record_act(releaser.spool, "release", **act)
+        return rows
 
     results = _with_releaser(load_settings(config), each)
     if form is Format.JSON:

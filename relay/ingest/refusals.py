@@ -190,7 +190,8 @@ def _to_keep(
 class RefusalReleaser:
     """Verifies kept refusals again and stores those that pass as events.
 
-    store: the kept refusals. secrets: returns all secrets of the configuration, to mask them.
+    spool: where they become events. store: the kept refusals. secrets: returns all secrets of the
+        configuration, to mask them.
     """
 
     def __init__(
@@ -206,9 +207,9 @@ class RefusalReleaser:
 
         routes: returns those of the present configuration. secrets: returns all that it holds.
         """
+        self.spool = spool
         self.store = spool.refusals
         self.secrets = secrets
-        self._spool = spool
         self._routes = routes
         self._clock = clock
         self._new_id = new_id
@@ -231,7 +232,7 @@ class RefusalReleaser:
             event = self._verify(kept.refused)
         except Refusal as refusal:
             return await self._refuse_again(refusal_id, refusal)
-        stored = await self._spool.put(event)
+        stored = await self.spool.put(event)
         if isinstance(stored, Conflict):
             detail = f"event {stored.id} has this key and says something else"
             return await self._refuse_again(refusal_id, Refusal(Reason.EVENT_CONFLICT, detail))

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDelivery, Status
 from relay.core.request import VerifiedDelivery, frozen
+from relay.spool.audit import AuditStore
 from relay.spool.refusals import RefusalStore
 
 
@@ -254,6 +255,10 @@ class Spool(Protocol):
     @property
     def refusals(self) -> RefusalStore:
         """The refusals in the same store; usable until `close`."""
+
+    @property
+    def audit(self) -> AuditStore:
+        """The acts of people in the same store; usable until `close`."""
 
     async def put(
         self, event: VerifiedDelivery, within: float | None = None

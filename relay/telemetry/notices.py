@@ -98,6 +98,14 @@ class Notices:
 
     # ---- admin listener ---------------------------------------------------------------------
 
+    def act_unrecorded(self, act: str, why: str) -> None:
+        """An act was done, and is missing from the spool."""
+        self.log.error("audit_lost", act=act, detail=why)
+
+    def acted(self, act: str, actor: str, address: str, touched: Mapping[str, object]) -> None:
+        """A person has done something, such as a requeue."""
+        self.log.info("audit", act=act, actor=actor, address=address, touched=dict(touched))
+
     def admin_refused(self, address: str, path: str, *, slowed: bool) -> None:
         """A wrong token has come from this address.
 

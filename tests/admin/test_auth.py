@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from relay.admin.auth import Actor, AllowedHosts, Authenticator, GuessThrottle
+from relay.admin.auth import AllowedHosts, Authenticator, GuessThrottle
 from relay.core.secret import Secret
+from relay.spool.audit import Actor
 from tests.harness.clock import ManualClock
 
 

@@ -1,5 +1,6 @@
 """The events page shows history a page at a time, and one event whole."""
 
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,11 +8,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from relay.admin.audit import AuditTrail
 from relay.admin.auth import Authenticator
 from relay.admin.pages import Pages
 from relay.core.clock import SystemClock
 from relay.core.secret import Secret
 from relay.spool.sqlite import SqliteSpool, open_spool
+from relay.telemetry import Telemetry
+from relay.telemetry.log import Log, LogWriter
 from tests.harness.deliveries import verified
 
 BEARER = {"Authorization": "Bearer the-token"}
@@ -28,7 +32,9 @@ async def spool(tmp_path: Path) -> AsyncIterator[SqliteSpool]:
 @pytest.fixture
 async def client(spool: SqliteSpool) -> AsyncIterator[Client]:
     application = web.Application()
-    pages = Pages(spool, Authenticator(Secret("the-token"), SystemClock()))
+    clock = SystemClock()
+    trail = AuditTrail(spool, Telemetry(Log(LogWriter(io.BytesIO()), clock)), clock)
+    pages = Pages(spool, Authenticator(Secret("the-token"), clock), trail)
     application.add_routes(pages.routes())
     async with TestClient(TestServer(application), headers=BEARER) as client:
         yield client

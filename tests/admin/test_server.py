@@ -12,6 +12,7 @@ import aiohttp
 import orjson
 import pytest
 
+from relay.admin.audit import AuditTrail
 from relay.admin.auth import AllowedHosts, Authenticator, GuessThrottle
 from relay.admin.health import Health
 from relay.admin.pages import COOKIE
@@ -23,6 +24,7 @@ from relay.core.ids import event_ids
 from relay.core.secret import Secret
 from relay.ingest.refusals import RefusalReleaser
 from relay.ingest.routing import Routes
+from relay.spool.audit import Actor
 from relay.spool.sqlite import SqliteSpool, open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
@@ -76,6 +78,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     writer = LogWriter(stream)
     jar = aiohttp.CookieJar(unsafe=True)
     running: list[Bench] = []
+    telemetry = Telemetry(Log(writer, clock))
     admin = Admin(
         health=Health(
             clock=clock,
@@ -97,10 +100,11 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             clock=clock,
             new_id=event_ids(),
         ),
-        telemetry=Telemetry(Log(writer, clock)),
+        telemetry=telemetry,
         authenticator=Authenticator(Secret(TOKEN), clock, Secret(READ_TOKEN)),
         throttle=GuessThrottle(clock),
         hosts=AllowedHosts(["relay.internal"]),
+        trail=AuditTrail(spool, telemetry, clock),
         reload=lambda: running[0].reload(),  # noqa: PLW0108 - it is there later
     )
     host, port = await admin.start("127.0.0.1", 0)
@@ -330,3 +334,33 @@ async def test_a_configuration_that_is_not_taken_is_answered_with_the_reasons(be
     status, text = await bench.post("/-/reload", headers=BEARER)
     assert status == 422
     assert '"kind":"refused"' in text
+
+
+async def test_each_act_is_a_row_and_a_line(bench: Bench) -> None:
+    event = verified()
+    await bench.spool.put(event)
+    claimed = await bench.spool.claim(event.upstream, 1, _MINUTE, ordered=False)
+    await bench.spool.settle(claimed.leases[0], Dead(), Unreachable("refused"))
+    await bench.post("/login", data={"token": READ_TOKEN})
+    await bench.post("/login", data={"token": TOKEN})
+    await bench.post(f"/api/v1/events/{event.event_id}/requeue", headers=BEARER)
+    await bench.post("/-/reload", headers=BEARER)
+    bench.problems = (Problem("relay.yaml", 8, 9, "endpoints", "wrong"),)
+    await bench.post("/-/reload", headers=BEARER)
+    # What changes nothing leaves no row.
+    await bench.post(f"/api/v1/events/{event.event_id}/requeue", headers=BEARER)
+    await bench.post("/login", data={"token": "wrong"})
+    await bench.post("/-/reload", headers=READER)
+    acts = [
+        ("login", Actor.READ_TOKEN, {}),
+        ("login", Actor.TOKEN, {}),
+        ("requeue", Actor.TOKEN, {"events": [event.event_id]}),
+        ("reload", Actor.TOKEN, {"taken": True}),
+        ("reload", Actor.TOKEN, {"taken": False}),
+    ]
+    found = await bench.spool.audit.newest(10)
+    assert [(each.name, each.actor, each.detail) for each in reversed(found)] == acts
+    assert {each.origin for each in found} == {"127.0.0.1"}
+    lines = [line for line in bench.log() if line["event"] == "audit"]
+    assert [(line["act"], line["actor"], line["touched"]) for line in lines] == acts
+    assert {line["address"] for line in lines} == {"127.0.0.1"}

@@ -13,6 +13,7 @@ import pytest
 
 from relay.core.clock import SystemClock
 from relay.core.event import Delivered, Done
+from relay.spool.audit import Act, Actor
 from relay.spool.sqlite import open_spool
 from tests.cli.conftest import Invoke
 from tests.harness.deliveries import verified
@@ -131,12 +132,24 @@ def listed(relay: Invoke, config: Path) -> list[dict[str, Any]]:
     return events
 
 
+async def _acts(config: Path) -> tuple[Act, ...]:
+    spool = await open_spool(config.parent / "relay.db", SystemClock())
+    acts = await spool.audit.newest(10)
+    await spool.close()
+    return acts
+
+
 def test_requeue_by_filter_takes_every_page(relay: Invoke, config: Path) -> None:
     deliver(config, 250)
     words = ("events", "requeue", "-c", config, "--status", "delivered", "--yes")
     result = relay(*words, "--format", "json")
     assert result.exit_code == 0
     assert len(orjson.loads(result.output)["requeued"]) == 250
+    acts = asyncio.run(_acts(config))
+    assert {(each.name, each.actor) for each in acts} == {("requeue", Actor.CLI)}
+    touched = [each.detail["events"] for each in acts]
+    assert sum(len(events) for events in touched if isinstance(events, list)) == 250
+    assert all(each.origin for each in acts)
 
 
 def test_requeue_stops_at_the_limit_that_is_given(relay: Invoke, config: Path) -> None:

@@ -36,6 +36,7 @@ from relay.spool import (
     SpoolStats,
     Stored,
 )
+from relay.spool.audit import AuditStore
 from relay.spool.refusals import RefusalStore
 from tests.harness.clock import ManualClock
 
@@ -84,6 +85,10 @@ class SpyingSpool:
     @property
     def refusals(self) -> RefusalStore:
         return self._spool.refusals
+
+    @property
+    def audit(self) -> AuditStore:
+        return self._spool.audit
 
     # ---- the contract -----------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ from relay.spool.sqlite import (
     requeue,
     upkeep,
 )
+from relay.spool.sqlite.audit import SqliteAudit
 from relay.spool.sqlite.database import Migrated, StoreHealth
 from relay.spool.sqlite.disk import Ballast, ProcessLock
 from relay.spool.sqlite.events import open_tables
@@ -178,6 +179,7 @@ class SqliteSpool:
             release=self._release_refused,
         )
         self.refusals = SqliteRefusals(self._writer, self._reader)
+        self.audit = SqliteAudit(self._writer, self._reader)
 
     async def reserve_space(self) -> None:
         await self._writer.run(lambda _: self._ballast.reserve())
