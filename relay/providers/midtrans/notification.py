@@ -199,10 +199,11 @@ class _MidtransInspector(PlainAnswers):
         if not _REFUND_FIELDS.isdisjoint(message):
             state += _refunds(message)
         # No part of what is spelled holds a colon.
-        order, _, key = ids.spell(order_id, *state).partition(":")
+        order, spelled, rest = ids.spell(order_id, *state).split(":", 2)
         # The order is signed, and the transaction is not: one that another order claims is another
         # subject, which holds up nothing of this one.
-        subject = f"{key.partition(':')[0]}:{order}" if transaction else order or None
+        subject = f"{spelled}:{order}" if transaction else order or None
+        key = f"{spelled}:{rest}"
         if subject is None:
             key = ids.of_digest(delivery.body_sha256)
         # The code is signed, and the status is not.

@@ -128,7 +128,7 @@ class _VippsInspector(PlainAnswers):
             signed=_SIGNED if secret is not None else (),
             secret=secret,
             subject=ids.spell(merchant, reference) if reference else _subject(message, merchant),
-            is_initial=name == "CREATED" or message.get("eventType") in _INITIAL_TYPES,
+            is_initial=name == "CREATED" if name else message.get("eventType") in _INITIAL_TYPES,
         )
 
     def _verify_signature(self, verifier: Hmac, delivery: Delivery, on_signed: OnSigned) -> int:
