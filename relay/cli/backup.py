@@ -9,6 +9,7 @@ import typer
 from relay.app.spools import back_up_spool
 from relay.cli.common import CONFIG, DEFAULT_CONFIG, check_permission, load_settings
 from relay.cli.output import FORMAT, Format, complain, print_json, print_table
+from relay.cli.progress import progress
 
 # The exit status that a shell gives a command ended by Ctrl-C.
 _INTERRUPTED = 130
@@ -31,20 +32,8 @@ def backup(
     settings = load_settings(config)
     check_permission(settings)
     try:
-        if sys.stderr.isatty():
-            # Importing it takes as long as a small copy.
-            from rich.console import Console  # noqa: PLC0415
-            from rich.progress import Progress  # noqa: PLC0415
-
-            with Progress(console=Console(stderr=True), transient=True) as progress:
-                task = progress.add_task(str(file), total=None)
-                copied = back_up_spool(
-                    settings,
-                    file,
-                    lambda done, pages: progress.update(task, completed=done, total=pages),
-                )
-        else:
-            copied = back_up_spool(settings, file, lambda *_: None)
+        with progress(str(file)) as counter:
+            copied = back_up_spool(settings, file, counter.set)
     except KeyboardInterrupt:
         complain("relay backup: interrupted; there is no copy")
         sys.exit(_INTERRUPTED)

@@ -41,6 +41,7 @@ from relay.cli.output import (
     print_page,
     print_table,
 )
+from relay.cli.progress import Counter, progress
 from relay.spool import Page, Query, Requeued, Spool
 
 app = typer.Typer(no_args_is_help=True, help="History of events, and putting them back.")
@@ -134,11 +135,13 @@ def export(
         parse_event_query, status=status, endpoint=endpoint, key=key, since=since, until=until
     )
     settings = load_settings(config)
-    if not with_spool(settings, lambda spool: _export(spool, asked, limit)):
+    with progress("exported", limit, prints=True) as counter:
+        number = with_spool(settings, lambda spool: _export(spool, asked, limit, counter))
+    if not number:
         warn_unknown_endpoint(endpoint, settings)
 
 
-async def _export(spool: Spool, asked: Query, limit: int | None) -> int:
+async def _export(spool: Spool, asked: Query, limit: int | None, counter: Counter) -> int:
     """Print page after page; return the number of events.
 
     Events received meanwhile are newer than the first page, and are not printed.
@@ -152,6 +155,7 @@ async def _export(spool: Spool, asked: Query, limit: int | None) -> int:
             # Retention may have removed it since the page was read.
             if found is not None:
                 print_line(exported_event(*found))
+            counter.add()
         number += len(page.records)
         if page.next is None:
             break
@@ -196,9 +200,11 @@ def requeue(
     elif not yes:
         raise typer.BadParameter("a filter may match many events; add --yes")
     settings = load_settings(config)
-    done = with_spool(
-        settings, lambda spool: _requeue(spool, asked, settings.upstreams, every=limit is None)
-    )
+    with progress("requeued") as counter:
+        done = with_spool(
+            settings,
+            lambda spool: _requeue(spool, asked, settings.upstreams, counter, every=limit is None),
+        )
     if not done.ids:
         warn_unknown_endpoint(endpoint, settings)
     if form is Format.JSON:
@@ -215,7 +221,7 @@ def requeue(
 
 
 async def _requeue(
-    spool: Spool, asked: Query, upstreams: Collection[str], *, every: bool
+    spool: Spool, asked: Query, upstreams: Collection[str], counter: Counter, *, every: bool
 ) -> Requeued:
     """Requeue a page, or page after page until no new event matches; return what came of it."""
     ids: dict[str, None] = {}
@@ -227,6 +233,7 @@ async def _requeue(
         if new:
             await record_act(spool, "requeue", events=new)
         ids |= dict.fromkeys(new)
+        counter.add(len(new))
         damaged |= dict.fromkeys(page.damaged)
         unserved |= dict.fromkeys(page.unserved)
         # One that comes again was delivered meanwhile: all others have been requeued.

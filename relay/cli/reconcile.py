@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from relay.app import builder
 from relay.app.spools import existing_spool
@@ -28,6 +26,7 @@ from relay.cli.output import (
     print_json,
     print_table,
 )
+from relay.cli.progress import progress
 from relay.config import Endpoint, Settings
 from relay.core.clock import SystemClock
 from relay.core.errors import RelayError
@@ -147,26 +146,13 @@ async def _ask(
         spool = await existing_spool(settings)
         stack.push_async_callback(spool.close)
         reconciler = builder.reconciler(endpoint, spool, SystemClock(), stack)
-        progress = stack.enter_context(_progress())
-        task = progress.add_task(endpoint.name, total=len(remaining))
+        counter = stack.enter_context(progress(endpoint.name, len(remaining)))
         for order in remaining:
             one = await reconciler.reconcile(order)
             results.append(one)
             if one.result is not Result.ERROR:
                 checkpoint.add(order)
-            progress.advance(task)
-
-
-def _progress() -> Progress:
-    """Return a progress bar on standard error, disabled where that is no terminal."""
-    return Progress(
-        *Progress.get_default_columns()[:2],
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-        transient=True,
-    )
+            counter.add()
 
 
 def _report(

@@ -39,6 +39,7 @@ from relay.cli.output import (
     print_page,
     print_rows,
 )
+from relay.cli.progress import progress
 from relay.config import Settings
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool.refusals import RefusalPage
@@ -116,18 +117,20 @@ def release(
 
     Example: relay refusals release ref_01a22c5159487189afa3c915d1ecc349
     """
+    named = tuple(dict.fromkeys(ids))
+    results: list[dict[str, object]] = []
 
-    async def each(releaser: RefusalReleaser) -> list[dict[str, object]]:
-        rows = []
-        for refusal_id in dict.fromkeys(ids):
+    async def each(releaser: RefusalReleaser) -> None:
+        for refusal_id in named:
             result = await releaser.release(refusal_id)
-            rows.append(release_json(refusal_id, result))
+            results.append(release_json(refusal_id, result))
             if result is not None:
-                act = {"refusal": refusal_id, "result": rows[-1]["result"]}
+                act = {"refusal": refusal_id, "result": results[-1]["result"]}
                 await record_act(releaser.spool, "release", **act)
-        return rows
+            counter.add()
 
-    results = _with_releaser(load_settings(config), each)
+    with progress("released", len(named)) as counter:
+        _with_releaser(load_settings(config), each)
     if form is Format.JSON:
         print_json({"refusals": results})
     else:
