@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from netaddr import IPAddress, IPNetwork
+from pydantic import TypeAdapter, ValidationError
 
 from relay.allowlist.networks import parse_network
 from relay.cli import completion
@@ -20,6 +21,7 @@ from relay.cli.output import (
 from relay.config import presets
 from relay.config.file_text import MAX_FILE_BYTES, decode
 from relay.config.inline_provider import InlineProvider as Section
+from relay.config.inline_provider import Must, MustBe, MustBeOneOf
 from relay.config.validation import validate
 from relay.config.yaml_document import (
     TOP,
@@ -40,6 +42,7 @@ from relay.providers.inline.provider import InlineProvider, problems
 # ---- a provider described in a file ---------------------------------------------------------
 
 _BLOCK: Final[Location] = ("endpoints", 0, "provider")
+_MUST: Final[TypeAdapter[MustBe | MustBeOneOf]] = TypeAdapter(Must)
 _WANTED = "write a provider block, or a configuration with one endpoint whose provider is described"
 
 
@@ -62,12 +65,14 @@ class Described:
 
     public_url: the URL that its messages are signed for, when the file has one.
     client: an address that the file lets send, when it trusts a proxy on this machine.
+    changes: fields that the file requires of a message, with a value that it takes.
     """
 
     provider: Provider
     file: Path | None = None
     public_url: str | None = None
     client: str | None = None
+    changes: Mapping[str, str] = field(default_factory=dict)
 
 
 def named_or_described(word: str) -> Described:
@@ -81,7 +86,8 @@ def named_or_described(word: str) -> Described:
         return Described(provider_named(word))
     if word in presets.files():
         # The public_url in its file is an example.
-        return replace(described(presets.files()[word]), public_url=None, client=None)
+        found = described(presets.files()[word])
+        return replace(found, public_url=None, client=None, changes={})
     path = Path(word)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         return described(path)
@@ -108,7 +114,7 @@ def described(path: Path) -> Described:
         moved = (_moved(issue, location) for issue in issues)
         raise ConfigError(source.problem(issue) for issue in moved)
     client = _client(document.data, location) if trusts_loopback(document.data) else None
-    return Described(found, path, public_url, client)
+    return Described(found, path, public_url, client, _required(document.data, location))
 
 
 def _read(path: Path) -> Document:
@@ -175,6 +181,20 @@ def _client(data: object, block: Location) -> str | None:
     members = [allowlist.get("replace"), allowlist.get("add"), *known]
     networks = [network for each in members for network in _networks(each)]
     return str(networks[0][0]) if networks else None
+
+
+def _required(data: object, block: Location) -> dict[str, str]:
+    """Return the fields that the endpoint with this block requires, each with its first value.
+
+    What cannot be read is left out: the rest of a file is not validated.
+    """
+    endpoint: Any = _value_at(data, block[:-1]) if len(block) == len(_BLOCK) else {}
+    found = {}
+    for each in endpoint.get("must") or ():
+        with suppress(ValidationError):
+            rule = _MUST.validate_python(each).rule()
+            found[rule.pointer[1:]] = rule.values[0]
+    return found
 
 
 def _networks(members: object) -> list[IPNetwork]:

@@ -196,7 +196,8 @@ def _named(word: str | None, to: str | None, secret: Secret | None, source: str 
         raise ValueError("give --secret, or --key where a private key signs")
     # Where the file says a public_url, that is what the relay verifies against.
     client = _played(found) if source is None and _is_loopback(to) else source
-    return Target(found.provider, to, found.public_url or to, secret, client)
+    signed_url = found.public_url or to
+    return Target(found.provider, to, signed_url, secret, client, changes=found.changes)
 
 
 def _played(found: Described) -> str | None:

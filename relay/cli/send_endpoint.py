@@ -6,7 +6,7 @@ that the endpoint admits, which is sent as a trusted proxy on this machine would
 
 import hashlib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -78,7 +78,12 @@ def target(
         peer: Address | None = here.address
     else:
         url, peer, certificate = to, _loopback(to), None
-    asked = {"callback": endpoint.callback, "X-PARTNER-ID": endpoint.partner_id}
+    asked = {
+        "callback": endpoint.callback,
+        "X-PARTNER-ID": endpoint.partner_id,
+        "merchantId": endpoint.merchant_id,
+        **dict(_required(endpoint)),
+    }
     return Target(
         provider_of(endpoint),
         url,
@@ -89,6 +94,15 @@ def target(
         certificate,
         {name: value for name, value in asked.items() if value is not None},
     )
+
+
+def _required(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    """Yield the fields that the endpoint requires of a message, each with its first value."""
+    for each in endpoint.must:
+        rule = each.rule()
+        name = rule.pointer[1:]
+        # A built-in provider's samples write what stands in an object with a point.
+        yield name.replace("/", ".") if isinstance(endpoint.provider, str) else name, rule.values[0]
 
 
 def _secret(endpoint: Endpoint) -> Secret:

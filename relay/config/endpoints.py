@@ -67,6 +67,8 @@ def endpoint_options(endpoint: Endpoint, info: ProviderInfo) -> EndpointOptions:
         partner_id=endpoint.partner_id,
         callback=endpoint.callback,
         enforced=_enforced(endpoint),
+        must=tuple(each.rule() for each in endpoint.must),
+        merchant_id=endpoint.merchant_id,
     )
 
 
@@ -406,6 +408,7 @@ def _options(
         EndpointOptions(window=whole.window),
         EndpointOptions(order_id_pattern=whole.order_id_pattern),
         EndpointOptions(partner_id=whole.partner_id),
+        EndpointOptions(merchant_id=whole.merchant_id),
         *(
             (EndpointOptions(callback=whole.callback),)
             if whole.callback in found.info.callbacks

@@ -2,10 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+)
 
 from relay.config.types import HeaderName, HostName, JsonPointer, Label, Network, Section, default
-from relay.providers import AddressList, Environment, inline
+from relay.providers import AddressList, Environment, RequiredField, inline
 
 CONFIGURATION = "configuration"
 #: The environment of a provider that names no networks: no address is allowed by default.
@@ -68,6 +75,55 @@ MessageField = Annotated[
 MessageFields = Annotated[
     Annotated[HeaderField, Tag("header")] | Annotated[JsonFields, Tag("json")],
     Discriminator(_field_tag),
+]
+
+
+def _no_empty(text: str) -> str:
+    if not text:
+        raise ValueError("must not be empty: a field that is not there would do")
+    return text
+
+
+RequiredText = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),
+    AfterValidator(_no_empty),
+    WithJsonSchema({"type": ["string", "integer"], "minLength": 1}),
+]
+
+
+class MustBe(Section):
+    """A signed field that must have one value."""
+
+    json_: JsonPointer = Field(alias="json", description="A JSON pointer.", examples=["/msn"])
+    is_: RequiredText = Field(alias="is", description="Its value, as text.", examples=["123456"])
+
+    def rule(self) -> RequiredField:
+        return RequiredField(self.json_, (self.is_,))
+
+
+class MustBeOneOf(Section):
+    """A signed field that must have one of several values."""
+
+    json_: JsonPointer = Field(alias="json", description="A JSON pointer.", examples=["/msn"])
+    in_: tuple[RequiredText, ...] = Field(
+        alias="in",
+        min_length=1,
+        description="Its values, as text.",
+        examples=[["123456", "654321"]],
+    )
+
+    def rule(self) -> RequiredField:
+        return RequiredField(self.json_, self.in_)
+
+
+def _must_tag(value: object) -> str:
+    held = value if isinstance(value, dict) else {}
+    return "in" if "in" in held or isinstance(value, MustBeOneOf) else "is"
+
+
+Must = Annotated[
+    Annotated[MustBe, Tag("is")] | Annotated[MustBeOneOf, Tag("in")], Discriminator(_must_tag)
 ]
 
 
@@ -143,6 +199,12 @@ class InlineProvider(Section):
         examples=["/items"],
     )
 
+    must: tuple[Must, ...] = default(
+        (),
+        description="Signed fields that must have a value: whose message it is.",
+        examples=[[{"json": "/merchantId", "is": "G123456"}]],
+    )
+
     def description(self) -> inline.Description:
         """Return this as a description of `relay.providers.inline`."""
         return inline.Description(
@@ -153,4 +215,5 @@ class InlineProvider(Section):
             methods=tuple(self.methods),
             event_key=() if self.event_key is None else self.event_key.fields(),
             single=self.single,
+            must=tuple(each.rule() for each in self.must),
         )

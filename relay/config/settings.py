@@ -11,7 +11,7 @@ from netaddr import IPNetwork
 from pydantic import Discriminator, Field, PrivateAttr, Strict, Tag
 
 from relay.allowlist import Mode
-from relay.config.inline_provider import InlineProvider
+from relay.config.inline_provider import InlineProvider, Must
 from relay.config.types import (
     AdminHost,
     BindText,
@@ -76,18 +76,14 @@ class Confirm(Section):
     )
     on_error: Literal["hold", "deliver"] = default(
         "hold",
-        description="When asking leads to nothing: hold the event, or deliver it without"
-        " confirmation.",
+        description="When asking leads to nothing: hold the event, or deliver it unconfirmed.",
     )
     wait: Duration = default(
         "1h",
-        description="How long to ask about what the provider does not know yet; with on_error:"
-        " deliver also while it does not answer.",
+        description="How long to ask about what is not known yet, and what may go unconfirmed.",
     )
     key: SecretText | None = default(
-        None,
-        description="The server key to ask with. Default: the secret that signed the event.",
-        examples=["${env:MIDTRANS_MERCHANT_KEY}"],
+        None, description="The server key to ask with. Default: the secret that signed the event."
     )
     url: UpstreamUrl | None = default(
         None,
@@ -168,6 +164,14 @@ class Endpoint(Section):
     )
     partner_id: str | None = default(
         None, min_length=1, description="midtrans-snap: what X-PARTNER-ID must be."
+    )
+    merchant_id: str | None = default(
+        None, min_length=1, description="midtrans-snap: the merchant that messages must name."
+    )
+    must: tuple[Must, ...] = default(
+        (),
+        description="Signed fields that must have a value: whose message it is.",
+        examples=[[{"json": "/msn", "in": ["123456", "654321"]}]],
     )
     callback: Literal["checkout", "express"] | None = default(
         None, description="vipps-callback: the product whose one exact path this is."

@@ -25,10 +25,10 @@ from pydantic import (
 )
 
 from relay.allowlist.networks import Nameserver, parse_host_name, parse_nameserver, parse_network
+from relay.core.json_pointer import Pointer
 from relay.core.patterns import LinearPattern
 from relay.core.request import Address
 from relay.core.secret import Secret
-from relay.providers.inline.signed_text import Pointer
 
 # ---- parsing --------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     BODY_ENCODED = "body_encoded"
     BODY_MALFORMED = "body_malformed"
     FIELD_INVALID = "field_invalid"
+    FIELD_FOREIGN = "field_foreign"
     SIGNATURE_MISSING = "signature_missing"
     SIGNATURE_MISMATCH = "signature_mismatch"
     TIMESTAMP_INVALID = "timestamp_invalid"

@@ -102,6 +102,14 @@ class ProviderInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RequiredField:
+    """A field of the body, by its JSON pointer, that must have one of these values, as text."""
+
+    pointer: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointOptions:
     """The settings of one endpoint that its provider needs.
 
@@ -110,6 +118,8 @@ class EndpointOptions:
     callback: one of `ProviderInfo.callbacks`; None for the provider's own shapes.
     enforced: the allowlist refuses unknown senders and does not cover most addresses, so that a
         message without a proof of its own may be accepted.
+    must: checked once a message is verified (`relay.providers.required_fields`).
+    merchant_id: the merchant that every message must name.
     """
 
     secrets: tuple[Secret, ...] = ()
@@ -119,6 +129,8 @@ class EndpointOptions:
     partner_id: str | None = None
     callback: str | None = None
     enforced: bool = False
+    must: tuple[RequiredField, ...] = ()
+    merchant_id: str | None = None
 
 
 class AnswerContext(Protocol):

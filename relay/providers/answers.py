@@ -41,6 +41,7 @@ _REFUSED: Final[Mapping[Reason, int]] = MappingProxyType(
         Reason.SIGNATURE_MISSING: 401,
         Reason.SIGNATURE_MISMATCH: 401,
         Reason.TIMESTAMP_OUTSIDE_WINDOW: 401,
+        Reason.FIELD_FOREIGN: 401,
         Reason.SOURCE_UNKNOWN: 403,
         Reason.SOURCE_NOT_ALLOWED: 403,
         Reason.FORWARDING_UNTRUSTED: 403,

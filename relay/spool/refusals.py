@@ -21,6 +21,7 @@ RELEASABLE: Final = frozenset(
         Reason.TIMESTAMP_INVALID,
         Reason.TIMESTAMP_OUTSIDE_WINDOW,
         Reason.FIELD_INVALID,
+        Reason.FIELD_FOREIGN,
         Reason.BODY_MALFORMED,
     }
 )

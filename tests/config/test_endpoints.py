@@ -12,7 +12,14 @@ from relay.config.endpoints import (
     senders,
 )
 from relay.config.settings import Endpoint
-from relay.providers import EndpointOptions, Environment, ProviderInfo, RequestShape, Window
+from relay.providers import (
+    EndpointOptions,
+    Environment,
+    ProviderInfo,
+    RequestShape,
+    RequiredField,
+    Window,
+)
 from relay.providers.builtin import provider_named
 from tests.config.files import BUILT_IN, ENVIRON, GOOD, INLINE, VIPPS, changed, good, mistakes
 
@@ -179,6 +186,21 @@ UNSIGNED = changed(('["${env:KEY}"]', "[]")) + "    unsigned: accept\n"
             "13:17: endpoints.0.partner_id: only midtrans-snap sends one; leave it out",
         ),
         (
+            GOOD + "    merchant_id: G1\n",
+            "13:18: endpoints.0.merchant_id: Midtrans does not sign it here; leave it out",
+        ),
+        (
+            GOOD + VIPPS + "    merchant_id: '1'\n",
+            "19:18: endpoints.1.merchant_id: write must: [{json: /msn, is: …}] for Vipps",
+        ),
+        (
+            GOOD + "    must: [{json: /order_id, is: a}, {json: /merchant_id, is: M1}]\n",
+            (
+                "13:38: endpoints.0.must.1: /merchant_id is not signed, and anybody could write it;"
+                " signed are /order_id, /status_code, /gross_amount"
+            ),
+        ),
+        (
             GOOD + VIPPS + "    order_id_pattern: x\n",
             "19:23: endpoints.1.order_id_pattern: Vipps has no order id; leave it out",
         ),
@@ -186,6 +208,42 @@ UNSIGNED = changed(('["${env:KEY}"]', "[]")) + "    unsigned: accept\n"
 )
 def test_what_does_not_fit(text: str, said: str) -> None:
     assert mistakes(text) == [said]
+
+
+def test_the_fields_that_a_message_must_have() -> None:
+    text = GOOD + VIPPS + "    must: [{json: /msn, in: ['1', 22]}, {json: /name, is: CAPTURED}]\n"
+    vipps = good(text).endpoints[1]
+    assert endpoint_options(vipps, provider_of(vipps).info).must == (
+        RequiredField("/msn", ("1", "22")),
+        RequiredField("/name", ("CAPTURED",)),
+    )
+
+
+def test_fields_of_a_description_are_named_where_they_stand() -> None:
+    described = INLINE.replace("{timestamp}.{body}", "{timestamp}.{json:/id}").replace(
+        "      event_key", "      must: [{json: /id, is: x}, {json: /to, in: [y]}]\n      event_key"
+    )
+    [said] = mistakes(changed((BUILT_IN, described)))
+    assert said.partition(": ")[2] == (
+        "endpoints.0.provider.must.1: /to is not signed, and anybody could write it; signed are /id"
+    )
+
+
+@pytest.mark.parametrize(
+    ("must", "said"),
+    [
+        ("[{json: /msn}]", "must.0.is: this key is needed"),
+        ("[{json: /msn, is: ''}]", "must.0.is: must not be empty"),
+        ("[{json: /msn, in: []}]", "must.0.in: "),
+        ("[{json: /msn, is: true}]", "must.0.is: "),
+        ("[{json: msn, is: '1'}]", "must.0.json: write a JSON pointer"),
+        ("[{header: X-A, is: '1'}]", "must.0."),
+    ],
+)
+def test_a_field_without_a_value_is_a_mistake(must: str, said: str) -> None:
+    assert any(
+        f"endpoints.1.{said}" in each for each in mistakes(f"{GOOD}{VIPPS}    must: {must}\n")
+    )
 
 
 def test_every_unusable_term_is_named() -> None:

@@ -479,6 +479,21 @@ def test_an_address_that_midtrans_withdrew_is_of_no_concern_to_others() -> None:
     assert any("Midtrans withdrew" in line for line in found)
 
 
+def test_a_key_that_signs_for_everybody_says_nothing_of_whose_message_it_is() -> None:
+    environ = {"KEY": asymmetric().verifying}
+    snap = changed(("provider: midtrans", "provider: midtrans-snap"))
+    rsa = INLINE.replace("scheme: hmac", "scheme: rsa").replace("secret_encoding: text", "")
+    rsa = rsa.replace("encoding: hex", "encoding: base64")
+    for text, said in ((snap, "set merchant_id"), (changed((BUILT_IN, rsa)), "set must")):
+        [found] = [each for each in findings(good(text, environ)) if "[any-merchant]" in each]
+        assert said in found
+        must = "    must: [{json: /merchantId, is: G1}]\n"
+        assert not any("[any-merchant]" in each for each in findings(good(text + must, environ)))
+    named = snap + "    merchant_id: G1\n"
+    assert not any("[any-merchant]" in each for each in findings(good(named, environ)))
+    assert not any("[any-merchant]" in each for each in findings(good(GOOD + VIPPS)))
+
+
 @pytest.mark.parametrize("networks", ['"0.0.0.0/0"', '"0.0.0.0/1", "128.0.0.0/1"'])
 def test_the_networks_of_a_described_provider_are_added_up(networks: str) -> None:
     text = changed((BUILT_IN, INLINE.replace('"192.0.2.0/24"', networks)))

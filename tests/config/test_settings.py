@@ -138,6 +138,7 @@ def test_defaults_of_an_endpoint() -> None:
     left_out = (endpoint.public_url, endpoint.timestamp, endpoint.order_id_pattern)
     assert left_out == (None, None, None)
     assert (endpoint.partner_id, endpoint.callback, endpoint.confirm) == (None, None, None)
+    assert (endpoint.merchant_id, endpoint.must) == (None, ())
 
 
 def test_an_allowlist_tells_networks_from_hosts() -> None:

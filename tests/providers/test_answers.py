@@ -18,6 +18,7 @@ REFUSED = {
     "body_encoded": 415,
     "body_malformed": 400,
     "field_invalid": 400,
+    "field_foreign": 401,
     "signature_missing": 401,
     "signature_mismatch": 401,
     "timestamp_invalid": 400,

@@ -48,6 +48,8 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("endpoints.2.provider.signature.timestamp", inline_provider.SignedTime),
     ("endpoints.2.provider.signature.from", inline_provider.HeaderField),
     ("endpoints.2.provider.event_key", inline_provider.JsonFields),
+    ("endpoints.2.provider.must.0", inline_provider.MustBe),
+    ("endpoints.2.must.0", inline_provider.MustBeOneOf),
 )
 _TITLES = {
     "endpoints.2.provider": "`endpoints.*.provider`, where it is not built in",
@@ -56,6 +58,8 @@ _TITLES = {
     "endpoints.2.provider.signature.timestamp": "`provider.signature.timestamp`",
     "endpoints.2.provider.signature.from": "A field of a message: a header",
     "endpoints.2.provider.event_key": "A field of a message: in the body",
+    "endpoints.2.provider.must.0": "An entry of `must`: one value",
+    "endpoints.2.must.0": "An entry of `must`: several values",
 }
 
 #: Where the example file has none, or cannot have one beside its other keys.
@@ -66,6 +70,8 @@ EXAMPLES: Mapping[str, object] = {
     "Allowlist.replace": ["198.51.100.0/24"],
     "Endpoint.callback": "checkout",
     "Endpoint.order_id_pattern": "INV-[0-9]{8}",
+    "Confirm.key": "${env:MIDTRANS_MERCHANT_KEY}",
+    "Endpoint.merchant_id": "G059876677",
     "Endpoint.partner_id": "MERCHANT-1",
     "InlineProvider.single": "/items",
     "Limits.body": "1MiB",
@@ -118,6 +124,7 @@ _NAMED: tuple[tuple[object, str], ...] = (
     (settings.ProviderChoice, "name of a provider, or a description"),
     (inline_provider.MessageField, "field of a message"),
     (inline_provider.MessageFields, "fields of a message"),
+    (inline_provider.RequiredText, "text or number"),
 )
 
 

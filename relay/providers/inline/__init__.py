@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from relay.providers import Environment
+from relay.providers import Environment, RequiredField
 
 Scheme = Literal["hmac", "digest", "rsa", "ed25519", "token"]
 Algorithm = Literal["sha1", "sha256", "sha512"]
@@ -68,6 +68,7 @@ class Description:
         for the SHA-256 of the body.
     single: the JSON pointer of a list that must hold exactly one entry, where the signature
         covers only the first.
+    must: signed fields that must have one of some values.
     """
 
     name: str
@@ -76,3 +77,4 @@ class Description:
     methods: tuple[str, ...] = ("POST",)
     event_key: tuple[Field, ...] = ()
     single: str | None = None
+    must: tuple[RequiredField, ...] = ()

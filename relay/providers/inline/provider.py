@@ -1,13 +1,14 @@
 """Check a description, and build a provider from it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import cached_property
 from typing import Final
 
 from relay.core import ids
 from relay.core.errors import Refusal
+from relay.core.json_pointer import Pointer
 from relay.core.request import Delivery, Verification
 from relay.core.strict_json import JsonValue
 from relay.core.urls import SignedUrl, signed_url
@@ -15,6 +16,7 @@ from relay.providers import (
     EndpointOptions,
     Inspector,
     ProviderInfo,
+    RequiredField,
     Sample,
     SampleOrder,
 )
@@ -29,7 +31,8 @@ from relay.providers.inline.signature import (
     signature_fields,
     time_of,
 )
-from relay.providers.inline.signed_text import Message, Pointer, Template
+from relay.providers.inline.signed_text import Message, Template
+from relay.providers.required_fields import requiring, unsigned
 from relay.signatures import (
     OnSigned,
     ignore_signed,
@@ -49,6 +52,23 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
         names = {f.name.lower() for f in description.event_key if isinstance(f, HeaderField)}
         if rule.source.name.lower() in names:
             yield ("event_key",), "is the token itself, which is shown nowhere; leave it out"
+    for at, field in unsigned_fields(rule, description.must):
+        yield ("must", str(at)), unsigned(field, Template(rule.signed).fields)
+
+
+def unsigned_fields(
+    rule: SignatureRule, required: Sequence[RequiredField]
+) -> Iterator[tuple[int, RequiredField]]:
+    """Yield the position of each field that is not signed, where a signature covers some."""
+    try:
+        template = Template(rule.signed)
+    except ValueError:
+        return
+    if rule.scheme == "token" or template.covers_body:
+        return
+    for at, field in enumerate(required):
+        if field.pointer[1:] not in template.fields:
+            yield at, field
 
 
 def _signature_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
@@ -243,8 +263,13 @@ class InlineProvider:
                 raise ValueError(
                     f"{key}: has no meaning for a provider described here; leave it out"
                 )
+        if options.merchant_id is not None:
+            raise ValueError("merchant_id: write must: [{json: /merchantId, is: …}]")
         public = None if options.public_url is None else _public_url(options.public_url)
         check = None
+        for at, field in unsigned_fields(self._description.signature, options.must):
+            signed = Template(self._description.signature.signed).fields
+            raise ValueError(f"must.{at}: {unsigned(field, signed)}")
         if options.secrets:
             rule = self._description.signature
             check = SignatureCheck(
@@ -252,7 +277,8 @@ class InlineProvider:
             )
             if public is None and rule.scheme != "token" and needs_url(Template(rule.signed).parts):
                 raise ValueError("public_url: is signed; write the URL registered at the sender")
-        return _InlineInspector(self._description, check, public)
+        inspector = _InlineInspector(self._description, check, public)
+        return requiring(inspector, (*self._description.must, *options.must))
 
     def sample(self, order: SampleOrder) -> Sample:
         return sample(self._description, order)
@@ -260,7 +286,7 @@ class InlineProvider:
 
 def reads_json(description: Description) -> bool:
     """Tell whether a body has to be JSON for this description."""
-    if description.single is not None:
+    if description.single is not None or description.must:
         return True
     rule = description.signature
     time = rule.time.source if rule.time is not None else None

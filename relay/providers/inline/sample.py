@@ -67,6 +67,8 @@ def sample(description: Description, order: SampleOrder) -> Sample:
         _set(field, uuid4().hex, headers, body)
     if time is not None and time.source is not None:
         _set(time.source, timestamp, headers, body)
+    for required in description.must:
+        _put(body, required.pointer[1:].split("/"), required.values[0])
     for name, value in order.changes.items():
         _put(body, name.split("/"), value)
     filled: Sequence[bytes | None] = ()

@@ -33,6 +33,7 @@ from relay.providers import (
     SampleOrder,
 )
 from relay.providers.answers import PlainAnswers
+from relay.providers.required_fields import check_signed, requiring
 from relay.signatures import (
     OnSigned,
     SignedText,
@@ -340,7 +341,12 @@ class _Midtrans:
                 raise ValueError(f"secrets.{position}: is empty; give the server key")
         if options.partner_id is not None:
             raise ValueError("partner_id: only midtrans-snap sends one; leave it out")
-        return _MidtransInspector(options.secrets, _compiled(options.order_id_pattern))
+        if options.merchant_id is not None:
+            raise ValueError("merchant_id: Midtrans does not sign it here; leave it out")
+        if options.secrets:
+            check_signed(options.must, _PAYMENT.names)
+        inspector = _MidtransInspector(options.secrets, _compiled(options.order_id_pattern))
+        return requiring(inspector, options.must)
 
     def sample(self, order: SampleOrder) -> Sample:
         message = _sample_message(order)

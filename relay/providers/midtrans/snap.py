@@ -44,6 +44,7 @@ from relay.providers.midtrans.snap_messages import (
     TIMESTAMP,
     stamp,
 )
+from relay.providers.required_fields import requiring
 from relay.signatures import (
     OnSigned,
     SignedText,
@@ -133,12 +134,18 @@ class _SnapInspector:
     proxied_answer = staticmethod(snap_messages.proxied_answer)
 
     def __init__(
-        self, rsa: Rsa | None, prefix: str | None, window: Window, partner_id: str | None
+        self,
+        rsa: Rsa | None,
+        prefix: str | None,
+        window: Window,
+        partner_id: str | None,
+        merchant_id: str | None,
     ) -> None:
         self._rsa = rsa
         self._prefix = prefix
         self._window = window
         self._partner_id = partner_id
+        self._merchant_id = merchant_id
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         headers = delivery.head.headers
@@ -149,6 +156,8 @@ class _SnapInspector:
             self._check_partner(self._partner_id, headers)
         secret, day = self._verify_signature(delivery, signed_at, on_signed)
         message = strict_json.parse_object(delivery.body, delivery.json_limits)
+        if self._merchant_id is not None and self._merchant_id not in _merchants(message):
+            raise Refusal(Reason.FIELD_FOREIGN, "the merchant that it names is not merchant_id")
         content = strict_json.content_digest(message)
         # Nothing says that the three services count their ids together.
         service = SERVICES.get(delivery.remainder, "00")
@@ -273,6 +282,20 @@ def _subject(message: JsonObject) -> str | None:
     return None
 
 
+def _merchants(message: JsonObject) -> Iterator[str]:
+    """Yield what names the merchant: its id, and of a virtual account its service.
+
+    The service is padded with blanks to eight characters. Messages of QRIS name no merchant in the
+    documentation, and those of GoPay need not.
+    """
+    more = message.get("additionalInfo")
+    named = [message.get("merchantId"), more.get("merchantId") if isinstance(more, dict) else None]
+    yield from (each for each in named if isinstance(each, str))
+    service = message.get("partnerServiceId")
+    if isinstance(service, str):
+        yield service.strip(" ")
+
+
 def _status(message: JsonObject) -> str | None:
     more = message.get("additionalInfo")
     flag = more.get("paymentFlagStatus") if isinstance(more, dict) else None
@@ -293,7 +316,9 @@ class _MidtransSnap:
         if options.callback is not None:
             raise ValueError("callback: only vipps-callback has one; leave it out")
         prefix = None if options.public_url is None else _public_prefix(options.public_url)
-        return _SnapInspector(rsa, prefix, options.window or _WINDOW, options.partner_id)
+        window = options.window or _WINDOW
+        inspector = _SnapInspector(rsa, prefix, window, options.partner_id, options.merchant_id)
+        return requiring(inspector, options.must)
 
     def sample(self, order: SampleOrder) -> Sample:
         changes = dict(order.changes)

@@ -65,6 +65,7 @@ _REFUSED: Final[Mapping[Reason, _Code]] = MappingProxyType(
         Reason.SIGNATURE_MISSING: (401, "00"),
         Reason.SIGNATURE_MISMATCH: (401, "00"),
         Reason.TIMESTAMP_OUTSIDE_WINDOW: (401, "00"),
+        Reason.FIELD_FOREIGN: (401, "00"),
         Reason.SOURCE_UNKNOWN: (403, "01"),
         Reason.SOURCE_NOT_ALLOWED: (403, "01"),
         Reason.FORWARDING_UNTRUSTED: (403, "01"),

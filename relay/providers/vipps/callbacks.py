@@ -40,6 +40,7 @@ from relay.providers import (
     SampleOrder,
 )
 from relay.providers.answers import PlainAnswers, plain_answer
+from relay.providers.required_fields import requiring
 from relay.providers.vipps import ENVIRONMENTS
 from relay.signatures import (
     OnSigned,
@@ -204,9 +205,11 @@ class _VippsCallback:
             raise ValueError("order_id_pattern: only midtrans signs an order id; leave it out")
         if options.partner_id is not None:
             raise ValueError("partner_id: Vipps sends none; leave it out")
+        if options.merchant_id is not None:
+            raise ValueError("merchant_id: Vipps signs none here; leave it out")
         if options.callback not in {None, *INFO.callbacks}:
             raise ValueError(f"callback: write one of {', '.join(INFO.callbacks)}")
-        return _CallbackInspector(options)
+        return requiring(_CallbackInspector(options), options.must)
 
     def sample(self, order: SampleOrder) -> Sample:
         """As `Provider.sample`; a change of `callback` chooses another kind of message."""

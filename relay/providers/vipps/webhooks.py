@@ -39,6 +39,7 @@ from relay.providers import (
     received_url,
 )
 from relay.providers.answers import PlainAnswers
+from relay.providers.required_fields import requiring
 from relay.providers.vipps import ENVIRONMENTS
 from relay.signatures import (
     OnSigned,
@@ -228,8 +229,11 @@ class _Vipps:
             raise ValueError("order_id_pattern: Vipps has no order id; leave it out")
         if options.partner_id is not None:
             raise ValueError("partner_id: Vipps sends none; leave it out")
+        if options.merchant_id is not None:
+            raise ValueError("merchant_id: write must: [{json: /msn, is: …}] for Vipps")
         url = None if options.public_url is None else _public_url(options.public_url)
-        return _VippsInspector(options.secrets, url, options.window or _WINDOW)
+        inspector = _VippsInspector(options.secrets, url, options.window or _WINDOW)
+        return requiring(inspector, options.must)
 
     def sample(self, order: SampleOrder) -> Sample:
         body = json.dumps(_sample_message(order), separators=(",", ":")).encode()

@@ -58,13 +58,9 @@ def sign(text: str) -> str:
     return b64encode(signature).decode()
 
 
-def bind(
-    public_url: str | None = None, window: Window | None = None, partner_id: str | None = None
-) -> Inspector:
+def bind(public_url: str | None = None, window: Window | None = None, **options: Any) -> Inspector:
     return PROVIDER.bind(
-        EndpointOptions(
-            secrets=(keys()[1],), public_url=public_url, window=window, partner_id=partner_id
-        )
+        EndpointOptions(secrets=(keys()[1],), public_url=public_url, window=window, **options)
     )
 
 
@@ -101,6 +97,44 @@ def accepted(delivery: Delivery, inspector: Inspector | None = None) -> Verifica
 
 def without(delivery: Delivery, name: str) -> Delivery:
     return with_headers(delivery, *(f for f in delivery.head.headers if f[0] != name))
+
+
+# ---- whose message it is ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        (DEBIT, {"merchantId": "G1"}),
+        (QRIS, {"merchantId": "G1", "additionalInfo": {"merchantId": "G2"}}),
+        (ACCOUNT, {"partnerServiceId": "  088899", "additionalInfo": {"merchantId": "G1"}}),
+        (ACCOUNT, {"partnerServiceId": "      G1"}),
+    ],
+)
+def test_a_message_names_its_merchant(path: str, named: dict[str, object]) -> None:
+    body = {"originalReferenceNo": "A1", **named}
+    assert accepted(message(body, path=path), bind(merchant_id="G1")).key
+    assert outcome(bind(merchant_id="G9"), message(body, path=path)) is Reason.FIELD_FOREIGN
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {},
+        {"merchantId": "g1"},
+        {"merchantId": "G1 "},
+        {"merchantId": ["G1"]},
+        {"merchantId": None, "additionalInfo": ["G1"]},
+        {"additionalInfo": {"subMerchantId": "G1"}},
+        {"partnerServiceId": "G 1"},
+        {"partnerServiceId": 1},
+    ],
+)
+def test_a_message_that_does_not_is_foreign(named: dict[str, object]) -> None:
+    body = {"originalReferenceNo": "A1", **named}
+    for path in (DEBIT, QRIS, ACCOUNT):
+        assert outcome(bind(merchant_id="G1"), message(body, path=path)) is Reason.FIELD_FOREIGN
+        assert accepted(message(body, path=path)).key
 
 
 # ---- what is found --------------------------------------------------------------------------

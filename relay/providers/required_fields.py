@@ -1,0 +1,64 @@
+"""Signed fields that must have a given value: whose message it is.
+
+One key of a sender can serve many of its customers, and then a signature does not say which of them
+a message is for. `requiring` lets an inspector take only messages that name the right one.
+"""
+
+from collections.abc import Sequence
+
+from relay.core import strict_json
+from relay.core.errors import Reason, Refusal
+from relay.core.json_pointer import Pointer, json_text
+from relay.core.request import Ack, Delivery, IngestResult, Verification
+from relay.providers import AnswerContext, Inspector, RequiredField
+from relay.signatures import OnSigned, ignore_signed
+
+
+class _Requiring:
+    """An inspector that checks fields once its inner one has verified the message."""
+
+    def __init__(self, inner: Inspector, required: Sequence[RequiredField]) -> None:
+        self._inner = inner
+        self._required = [(Pointer(each.pointer), each.values) for each in required]
+        self.signs_query = inner.signs_query
+
+    def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
+        verification = self._inner.verify(delivery, on_signed)
+        # A message that has no body by its kind, such as the removal of a consent, names nobody.
+        if delivery.body:
+            message = strict_json.parse_object(delivery.body, delivery.json_limits)
+            for pointer, values in self._required:
+                if json_text(pointer.find(message)) not in values:
+                    raise Refusal(Reason.FIELD_FOREIGN, f"/{pointer.name} is none of `must`")
+        return verification
+
+    def answer(self, result: IngestResult, context: AnswerContext) -> Ack:
+        return self._inner.answer(result, context)
+
+    def proxied_answer(self, answered: Ack, context: AnswerContext) -> Ack:
+        return self._inner.proxied_answer(answered, context)
+
+
+def requiring(inspector: Inspector, required: Sequence[RequiredField]) -> Inspector:
+    """Return an inspector that refuses what does not have these values, as FIELD_FOREIGN.
+
+    They are compared as text, once the inner inspector has verified the message.
+    """
+    return _Requiring(inspector, required) if required else inspector
+
+
+def check_signed(required: Sequence[RequiredField], signed: Sequence[str]) -> None:
+    """Return if all of these fields are among the signed ones, whose names begin with no slash.
+
+    Raises:
+        ValueError: one is not; the message begins with its place.
+    """
+    for at, each in enumerate(required):
+        if each.pointer[1:] not in signed:
+            raise ValueError(f"must.{at}: {unsigned(each, signed)}")
+
+
+def unsigned(field: RequiredField, signed: Sequence[str]) -> str:
+    """Return what is said of a field that anybody could write."""
+    names = ", ".join(f"/{name}" for name in signed)
+    return f"{field.pointer} is not signed, and anybody could write it; signed are {names}"

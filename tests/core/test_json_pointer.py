@@ -1,0 +1,49 @@
+import pytest
+
+from relay.core import strict_json
+from relay.core.json_pointer import Pointer, json_text
+
+MESSAGE = strict_json.parse_object(
+    b'{"a": {"b": [10, {"c": "x"}], "0": "zero"}, "": "empty", "m~n": 1, "s/t": 2, "n": null}'
+)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "found"),
+    [
+        ("/a/b/0", "10"),
+        ("/a/b/1/c", "x"),
+        ("/a/0", "zero"),
+        ("/", "empty"),
+        ("/m~0n", "1"),
+        ("/s~1t", "2"),
+        ("/n", ""),
+        ("/a/b/2", ""),
+        ("/a/b/01", ""),
+        ("/a/b/-1", ""),
+        ("/a/b/x", ""),
+        ("/a/b/0/c", ""),
+        ("/x", ""),
+    ],
+)
+def test_what_it_finds(pointer: str, found: str) -> None:
+    assert json_text(Pointer(pointer).find(MESSAGE)) == found
+
+
+@pytest.mark.parametrize("text", ["", "a", "a/b", "/a~", "/a~2"])
+def test_what_is_no_pointer(text: str) -> None:
+    with pytest.raises(ValueError, match="JSON pointer"):
+        Pointer(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [(b'"x"', "x"), (b"1.0", "1.0"), (b"1e2", "1e2"), (b"true", "true"), (b"false", "false")],
+)
+def test_values_are_spelled_as_they_were_written(body: bytes, text: str) -> None:
+    assert json_text(strict_json.parse(body)) == text
+
+
+def test_objects_and_lists_have_no_spelling() -> None:
+    assert json_text({}) is None
+    assert json_text([]) is None
