@@ -29,6 +29,9 @@ endpoints:
 """
 
 
+SECRET = "a-secret-of-the-tests"
+
+
 class Firewall:
     """Commands of the unit and of `nft`, typed in one network namespace, one after the other."""
 
@@ -43,7 +46,10 @@ class Firewall:
         """Do what the unit does with this `allowlist`; the first command that fails is the last."""
         config = self._directory / f"{len(self._typed)}.yaml"
         config.write_text(_CONFIG.format(allowlist=allowlist))
-        commands = service(pages.ROOT / "deploy/relay-firewall.service")["ExecStart"]
+        unit = service(pages.ROOT / "deploy/relay-firewall.service")
+        [state] = unit["Environment"]
+        assert state == "STATE_DIRECTORY=/var/lib/relay"
+        commands = unit["ExecStart"]
         line = " && ".join(commands).replace("/opt/relay/bin/relay", str(self._relay))
         self._typed.append(f"{line.replace('/etc/relay/relay.yaml', str(config))} || echo failed")
 
@@ -56,7 +62,7 @@ class Firewall:
         done = subprocess.run(
             ["unshare", "--net", "bash", "-eu", "-c", script],
             cwd=self._directory,
-            env={**os.environ, "VIPPS_SECRET": "a-secret-of-the-tests"},
+            env={**os.environ, "VIPPS_SECRET": SECRET, "STATE_DIRECTORY": str(self._directory)},
             capture_output=True,
             text=True,
             check=False,
