@@ -3,7 +3,7 @@
 Pure: files, providers and the date are handed in. Findings are in the order of the file.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,14 +21,17 @@ from relay.allowlist.networks import (
 )
 from relay.config import lint_topology
 from relay.config.checks import Certificate
+from relay.config.endpoints import endpoint_options
 from relay.config.inline_provider import InlineProvider
 from relay.config.lint_secrets import secret_advice
-from relay.config.lint_topology import Advice
+from relay.config.lint_topology import WIDEST, Advice, is_wide
+from relay.config.lint_upstreams import upstream_advice
 from relay.config.settings import Endpoint, Settings, SqliteSpool
 from relay.config.yaml_document import Location, dotted
 from relay.core.urls import DEFAULT_PORTS
 from relay.providers import Environment, ProviderInfo
-from relay.providers.inline import Description
+from relay.providers.inline import Description, JsonField
+from relay.providers.inline.signature import signature_fields
 from relay.providers.inline.signed_text import Template
 
 # ---- a described provider -------------------------------------------------------------------
@@ -39,7 +42,11 @@ def inline_advice(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
     if not isinstance(endpoint.provider, InlineProvider):
         return
     description = endpoint.provider.description()
-    yield from _others_unsigned(description, (*location, "provider", "signature", "signed"))
+    signed = (*location, "provider", "signature", "signed")
+    yield from _others_unsigned(description, signed)
+    yield from _body_unsigned(description, signed)
+    for name, networks in endpoint.provider.networks.items():
+        yield from _wide(networks.cidrs, (*location, "provider", "networks", name, "cidrs"))
 
 
 def _others_unsigned(described: Description, location: Location) -> Iterator[Advice]:
@@ -52,6 +59,28 @@ def _others_unsigned(described: Description, location: Location) -> Iterator[Adv
     for name in lists:
         message = f"covers one entry of /{name}, and others would pass; write single: /{name}"
         yield Advice(location, "others-unsigned", message)
+
+
+def _body_unsigned(described: Description, location: Location) -> Iterator[Advice]:
+    """Yield that a signature covers nothing of the event, but perhaps what stands beside itself."""
+    rule = described.signature
+    template = Template(rule.signed)
+    if rule.scheme in {"token", "basic", "none", "jwt"} or template.covers_body:
+        return
+    beside = rule.source.pointer.rpartition("/")[0] if isinstance(rule.source, JsonField) else None
+    own = {f"/{name}" for name in signature_fields(rule)}
+    said = [
+        pointer
+        for name in template.fields
+        for pointer in (f"/{name}",)
+        if pointer not in own and (not beside or pointer.rpartition("/")[0] != beside)
+    ]
+    if not said:
+        message = (
+            "covers nothing of what the body says: who has one signed message can put any other"
+            " body under it; rely on addresses, and ask the sender's API before you act"
+        )
+        yield Advice(location, "body-unsigned", message)
 
 
 # ---- one endpoint ---------------------------------------------------------------------------
@@ -76,6 +105,8 @@ def endpoint_advice(
         yield from _mode(endpoint, known.environments[endpoint.environment], location)
         yield from _members(endpoint, known, location)
         yield from inline_advice(endpoint, location)
+        yield from _path(endpoint, known, location)
+        yield from _window(settings, endpoint, known, location)
         yield from _unconfirmed(endpoint, known, location)
         yield from _any_merchant(endpoint, location)
         if known.name not in reviewed and today - known.reviewed > REVIEW_INTERVAL:
@@ -101,6 +132,57 @@ def _mode(endpoint: Endpoint, environment: Environment, location: Location) -> I
     if endpoint.allowlist.mode is Mode.REPORT:
         message = "anybody may send, and other addresses are only counted; enforce refuses them"
         yield Advice((*location, "allowlist", "mode"), "allowlist-report", message)
+
+
+def _path(endpoint: Endpoint, info: ProviderInfo, location: Location) -> Iterator[Advice]:
+    exact = not any(shape.path for shape in info.shapes_of(endpoint.callback))
+    if exact and endpoint.path.endswith("/") and endpoint.path != "/":
+        message = (
+            "ends in a slash, and is compared as it is: without it the provider's call is 404;"
+            " write it as it stands at the provider"
+        )
+        yield Advice((*location, "path"), "trailing-slash", message)
+
+
+def _window(
+    settings: Settings, endpoint: Endpoint, info: ProviderInfo, location: Location
+) -> Iterator[Advice]:
+    """Yield signed times that do not bound for how long a message can be sent again."""
+    if info.window is None or not endpoint.secrets:
+        return
+    window = endpoint_options(endpoint, info).window
+    kept = settings.spool.retain_keys
+    if window is None or window.past is None:
+        message = (
+            "the signed time is not looked at: a captured message is new again once its key is"
+            f" forgotten, after {_days(kept)}; write a window"
+        )
+        yield Advice((*location, "timestamp"), "timestamp-off", message)
+    elif window.past > kept:
+        message = (
+            f"a message may be {_days(window.past)} old, and its key is forgotten after"
+            f" {_days(kept)} (spool.retain_keys): then it is new again; keep keys longer, or take"
+            " younger messages only"
+        )
+        yield Advice((*location, "timestamp", "past"), "window-too-long", message)
+
+
+def _days(length: timedelta) -> str:
+    """Return a duration as the file writes it, in its largest whole unit."""
+    for unit, name in ((timedelta(days=1), "d"), (timedelta(hours=1), "h")):
+        if not length % unit:
+            return f"{length // unit}{name}"
+    return f"{length // timedelta(seconds=1)}s"
+
+
+def _wide(members: Iterable[IPNetwork | str], location: Location) -> Iterator[Advice]:
+    for at, member in enumerate(members):
+        if isinstance(member, IPNetwork) and is_wide(member):
+            message = (
+                f"{member} is wider than a /{WIDEST[member.version]}, which no sender has; name its"
+                " own networks"
+            )
+            yield Advice((*location, at), "wide-network", message)
 
 
 def _unconfirmed(endpoint: Endpoint, info: ProviderInfo, location: Location) -> Iterator[Advice]:
@@ -151,9 +233,12 @@ def _members(endpoint: Endpoint, info: ProviderInfo, location: Location) -> Iter
     if is_midtrans(endpoint):
         yield from _withdrawn(replace or (), (*location, "replace"))
         yield from _withdrawn(add, (*location, "add"))
-    yield from _combined(
-        configured, listed, location if configured else (*location[:-1], "provider")
-    )
+    where = location if configured else (*location[:-1], "provider")
+    together = [*_combined(configured, listed, where)]
+    yield from together
+    if not together:
+        yield from _wide(replace or (), (*location, "replace"))
+        yield from _wide(add, (*location, "add"))
     if endpoint.environment == _PRODUCTION:
         yield from _sandbox(replace or (), info, (*location, "replace"))
         yield from _sandbox(add, info, (*location, "add"))
@@ -265,6 +350,7 @@ def lint(
     found = [
         *secret_advice(settings, info),
         *lint_topology.advice(settings, info),
+        *upstream_advice(settings),
         *_certificates(settings, certificates, today),
         *_admin(settings),
         *_files(settings),

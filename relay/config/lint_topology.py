@@ -6,7 +6,7 @@ A listener has IPv4 connections or IPv6 connections, never both: `[::]` is IPv6 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from netaddr import IPNetwork
+from netaddr import IPNetwork, IPSet
 
 from relay.allowlist import Mode
 from relay.allowlist.networks import (
@@ -30,6 +30,64 @@ class Advice:
     location: Location
     code: str
     message: str
+
+
+# ---- networks that are not one party's ------------------------------------------------------
+
+#: Nobody's own network is wider than this, by the version of IP.
+WIDEST = {4: 12, 6: 28}
+
+#: Networks that deliver for many customers, as these publish them; their own lists are longer.
+#: https://www.cloudflare.com/ips/, https://api.fastly.com/public-ip-list and the CLOUDFRONT entries
+#: of https://ip-ranges.amazonaws.com/ip-ranges.json.
+_CDNS: Mapping[str, IPSet] = {
+    "Cloudflare": IPSet(
+        [
+            *("173.245.48.0/20", "103.21.244.0/22", "103.22.200.0/22", "103.31.4.0/22"),
+            *("141.101.64.0/18", "108.162.192.0/18", "190.93.240.0/20", "188.114.96.0/20"),
+            *("197.234.240.0/22", "198.41.128.0/17", "162.158.0.0/15", "104.16.0.0/13"),
+            *("104.24.0.0/14", "172.64.0.0/13", "131.0.72.0/22", "2400:cb00::/32"),
+            *("2606:4700::/32", "2803:f800::/32", "2405:b500::/32", "2405:8100::/32"),
+            *("2a06:98c0::/29", "2c0f:f248::/32"),
+        ]
+    ),
+    "Fastly": IPSet(
+        [
+            *("23.235.32.0/20", "43.249.72.0/22", "103.244.50.0/24", "103.245.222.0/23"),
+            *("103.245.224.0/24", "104.156.80.0/20", "140.248.64.0/18", "140.248.128.0/17"),
+            *("146.75.0.0/17", "151.101.0.0/16", "157.52.64.0/18", "167.82.0.0/17"),
+            *("167.82.128.0/20", "167.82.160.0/20", "167.82.224.0/20", "172.111.64.0/18"),
+            *("185.31.16.0/22", "199.27.72.0/21", "199.232.0.0/16", "2a04:4e40::/32"),
+            "2a04:4e42::/32",
+        ]
+    ),
+    "Amazon CloudFront": IPSet(
+        [
+            *("13.32.0.0/15", "13.35.0.0/16", "13.224.0.0/14", "13.249.0.0/16", "18.64.0.0/14"),
+            *("18.154.0.0/15", "18.160.0.0/15", "18.164.0.0/15", "18.172.0.0/15", "18.238.0.0/15"),
+            *("18.244.0.0/15", "52.84.0.0/15", "52.222.128.0/17", "54.182.0.0/16"),
+            *("54.192.0.0/16", "54.230.0.0/16", "54.239.128.0/18", "64.252.64.0/18"),
+            *("70.132.0.0/18", "99.84.0.0/16", "99.86.0.0/16", "108.138.0.0/15"),
+            *("108.156.0.0/14", "143.204.0.0/16", "204.246.164.0/22", "205.251.192.0/19"),
+            "2600:9000::/28",
+        ]
+    ),
+}
+
+
+def is_wide(network: IPNetwork) -> bool:
+    """Return whether a network is wider than one party has, and is neither all nor this machine."""
+    if covers_all(network) or network in _LOOPBACK[network.version]:
+        return False
+    return bool(network.prefixlen < WIDEST[network.version])
+
+
+def _cdn_of(network: IPNetwork) -> str | None:
+    """Return whose network it is, if it lies in, or holds, one of a content delivery network."""
+    if covers_all(network):
+        return None
+    own = IPSet((network,))
+    return next((owner for owner, theirs in _CDNS.items() if not own.isdisjoint(theirs)), None)
 
 
 # ---- rules ----------------------------------------------------------------------------------
@@ -66,11 +124,26 @@ def _proxies(settings: Settings) -> Iterator[Advice]:
     location = ("trusted_proxies",)
     proxy_protocol = any(listener.proxy_protocol for listener in settings.listen)
     header = "PROXY header" if proxy_protocol else "forwarding header"
+    narrower = (each for each in settings.trusted_proxies if not covers_all(each))
+    together = tuple(families_mostly_covered(narrower))
     for at, network in enumerate(settings.trusted_proxies):
         if covers_all(network):
             message = f"{network} believes anybody's {header}; name your own proxies"
             yield Advice((*location, at), "everyone", message)
-    for kind in families_mostly_covered(n for n in settings.trusted_proxies if not covers_all(n)):
+        elif is_wide(network) and not together:
+            message = (
+                f"{network} is wider than a /{WIDEST[network.version]}: every machine in it may"
+                f" write the {header}; name your own proxies"
+            )
+            yield Advice((*location, at), "wide-network", message)
+        if (owner := _cdn_of(network)) is not None:
+            message = (
+                f"{network} is {owner}'s, and other customers of theirs come from there too; let"
+                " the front prove itself by a certificate or a secret header as well, or by a"
+                " network of your own"
+            )
+            yield Advice((*location, at), "cdn-trusted", message)
+    for kind in together:
         message = (
             f"together these believe the {header} of half of all {kind} addresses or more; name"
             " your own proxies"

@@ -385,7 +385,7 @@ class Settings(Section):
     trusted_proxies: tuple[Network, ...] = default(
         (),
         description="Networks whose forwarding header or PROXY header is believed.",
-        examples=[["10.0.0.0/8"]],
+        examples=[["10.20.0.0/16"]],
     )
     forwarded_header: Annotated[ForwardedHeader, Strict(strict=False)] = default(
         "X-Forwarded-For", description="The one header that is read from trusted proxies."

@@ -605,3 +605,101 @@ def test_entries_of_a_list_that_nobody_signed() -> None:
     ]
     text = described(fields, ("      event_key", "      single: /items\n      event_key"))
     assert findings(good(text, {"KEY": LONG})) == []
+
+
+# ---- what bounds a repeat, and what a signature covers --------------------------------------
+
+
+def test_a_window_that_is_longer_than_keys_are_kept() -> None:
+    text = GOOD + VIPPS + "    timestamp: {past: 31d, future: 5m}\n"
+    assert findings(good(text)) == [
+        (
+            "19:23: warning: endpoints.1.timestamp.past: a message may be 31d old, and its key is"
+            " forgotten after 30d (spool.retain_keys): then it is new again; keep keys longer, or"
+            " take younger messages only [window-too-long]"
+        )
+    ]
+    assert findings(good(text + "spool: {retain_keys: 31d, path: /srv/relay.db}\n")) == []
+
+
+def test_a_signed_time_that_is_not_looked_at() -> None:
+    said = (
+        "the signed time is not looked at: a captured message is new again once its key is"
+        " forgotten, after 30d; write a window [timestamp-off]"
+    )
+    assert findings(good(GOOD + VIPPS + "    timestamp: off\n")) == [
+        f"19:16: warning: endpoints.1.timestamp: {said}"
+    ]
+    snap = changed((BUILT_IN, INLINE)) + "    timestamp: off\n"
+    assert f"endpoints.0.timestamp: {said}" in " ".join(findings(good(snap)))
+
+
+def test_an_exact_path_with_a_slash_at_its_end() -> None:
+    text = changed(("/midtrans/notification", "/midtrans/"))
+    assert findings(good(text)) == [
+        (
+            "8:11: warning: endpoints.0.path: ends in a slash, and is compared as it is: without it"
+            " the provider's call is 404; write it as it stands at the provider [trailing-slash]"
+        )
+    ]
+    assert findings(good(changed(("/midtrans/notification", "/")))) == []
+
+
+MAILGUN = """\
+    provider:
+      name: mailgun
+      networks: {live: {cidrs: ["192.0.2.0/24"]}}
+      signature:
+        scheme: hmac
+        from: {json: /signature/signature}
+        signed: "{timestamp}{json:/signature/token}"
+        timestamp: {from: {json: /signature/timestamp}, unit: s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("signed", "warned"),
+    [
+        ("{timestamp}{json:/signature/token}", True),
+        ("{timestamp}{json:/signature/token}{header:X-Id}", True),
+        ("{timestamp}{json:/event-data/id}", False),
+        ("{timestamp}{json:/signature/token}{json:/id}", False),
+    ],
+)
+def test_a_signature_that_covers_nothing_of_the_body(signed: str, warned: bool) -> None:
+    block = MAILGUN.replace("{timestamp}{json:/signature/token}", signed)
+    found = findings(good(changed((BUILT_IN, block)), {"KEY": "0123456789abcdef"}))
+    line = (
+        "15:17: warning: endpoints.0.provider.signature.signed: covers nothing of what the body"
+        " says: who has one signed message can put any other body under it; rely on addresses, and"
+        " ask the sender's API before you act [body-unsigned]"
+    )
+    assert found == ([line] if warned else [])
+
+
+# ---- networks that no one party has ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ("[192.0.0.0/11]", "192.0.0.0/11 is wider than a /12"),
+        ("[198.51.0.0/12]", None),
+        ('["2400::/27"]', "2400::/27 is wider than a /28"),
+        ('["2400::/28"]', None),
+    ],
+)
+@pytest.mark.parametrize("key", ["add", "replace"])
+def test_an_allowlist_that_is_wider_than_any_sender(
+    members: str, said: str | None, key: str
+) -> None:
+    members = members.replace("198.51.0.0", "198.48.0.0")
+    found = findings(good(allowlist(f"{{{key}: {members}}}")))
+    want = f"endpoints.0.allowlist.{key}.0: {said}, which no sender has; name its own networks"
+    assert [each for each in found if "[wide-network]" in each] == (
+        [] if said is None else [each for each in found if want in each]
+    )
+    assert bool([each for each in found if want in each]) == (said is not None)
+    described = changed((BUILT_IN, INLINE)).replace('["192.0.2.0/24"]', members.replace('"', "'"))
+    found = findings(good(described, {"KEY": "0123456789abcdef"}))
+    assert bool([each for each in found if "provider.networks.live.cidrs.0" in each]) == bool(said)

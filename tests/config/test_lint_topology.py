@@ -37,22 +37,22 @@ PROXIED = PLAIN + "\n    proxy_protocol: true"
 @pytest.mark.parametrize(
     "text",
     [
-        shaped(PROXY.format("0.0.0.0:443"), "10.0.0.0/8"),
+        shaped(PROXY.format("0.0.0.0:443"), "10.0.0.0/16"),
         shaped(PROXY.format("127.0.0.1:8080"), "127.0.0.1"),
         shaped(PROXY.format("127.0.0.1:8080"), "127.0.0.0/8"),
         shaped(PROXY.format("[::1]:8080"), '"::1"'),
-        shaped(PROXY.format("[::]:443"), '"2001:db8::/32", 10.0.0.0/8'),
+        shaped(PROXY.format("[::]:443"), '"2001:db8::/32", 10.0.0.0/16'),
         shaped(PROXY.format("10.0.0.5:443"), "10.0.0.6"),
         # for those that come by themselves, beside one for the proxy
         shaped('"0.0.0.0:443"\n  - bind: "[::]:443"', '"2001:db8::1"'),
         shaped('"0.0.0.0:443"\n  - bind: "[::1]:8080"', '"::1"'),
         # one door for a balancer, and another for the proxy on this machine, or for senders that
         # come by themselves and cannot be mistaken for the balancer
-        shaped(PROXY.format("0.0.0.0:443") + LOCAL, "10.0.0.0/8, 127.0.0.1"),
+        shaped(PROXY.format("0.0.0.0:443") + LOCAL, "10.0.0.0/16, 127.0.0.1"),
         shaped(PROXY.format("127.0.0.1:443") + LOCAL, "127.0.0.1"),
         shaped(PROXY.format("127.0.0.1:8443") + PLAIN, "127.0.0.1"),
-        shaped(PROXY.format("0.0.0.0:8443") + '\n  - bind: "[::]:8080"', "10.0.0.0/8"),
-        shaped(PROXY.format("0.0.0.0:8443") + PROXIED, "10.0.0.0/8"),
+        shaped(PROXY.format("0.0.0.0:8443") + '\n  - bind: "[::]:8080"', "10.0.0.0/16"),
+        shaped(PROXY.format("0.0.0.0:8443") + PROXIED, "10.0.0.0/16"),
         # a sidecar proxy, and two in a row of which one is near
         shaped('"0.0.0.0:443"', "127.0.0.1"),
         shaped('"9.9.9.9:443"', '"2001:db8::1", 9.9.9.8'),
@@ -64,7 +64,7 @@ PROXIED = PLAIN + "\n    proxy_protocol: true"
         shaped('"[::]:443"') + '    allowlist: {mode: "off"}\n',
         shaped('"[::]:443"') + "    allowlist: {add: [hooks.example.com]}\n",
         shaped('"[::]:443"') + '    allowlist: {add: ["2001:db8::1"]}\n',
-        shaped(PROXY.format("0.0.0.0:443"), "10.0.0.0/8", "forwarded_header: Forwarded\n"),
+        shaped(PROXY.format("0.0.0.0:443"), "10.0.0.0/16", "forwarded_header: Forwarded\n"),
         shaped('"127.0.0.1:8080"', "127.0.0.1", "forwarded_header: Forwarded\n"),
     ],
 )
@@ -119,8 +119,8 @@ TWO_WAYS = (
             " IPv6 addresses alone; listen on [::] too [other-family]",
         ),
         (
-            shaped(PROXY.format("0.0.0.0:8443") + PLAIN, "10.0.0.0/8, 127.0.0.1"),
-            "4:11: warning: listen.1.bind: 10.0.0.0/8" + TWO_WAYS,
+            shaped(PROXY.format("0.0.0.0:8443") + PLAIN, "10.0.0.0/16, 127.0.0.1"),
+            "4:11: warning: listen.1.bind: 10.0.0.0/16" + TWO_WAYS,
         ),
         (
             shaped('"10.0.0.5:8080"\n  - bind: ' + PROXY.format("10.0.0.5:8443"), "10.0.0.7"),
@@ -136,7 +136,7 @@ TWO_WAYS = (
                 ),
             )
             for listen, trusted in (
-                ('"[::]:443"', "10.0.0.0/8"),
+                ('"[::]:443"', "10.0.0.0/16"),
                 ('"0.0.0.0:443"', '"2001:db8::1"'),
                 ('"10.0.0.5:8080"', "127.0.0.1"),
             )
@@ -204,7 +204,7 @@ CLEAR = (
         (shaped('"0.0.0.0:8080"'), [CLEAR]),
         (shaped('"0.0.0.0:8080"\n  - bind: "[2600::1]:80"'), [CLEAR, CLEAR]),
         (shaped('"0.0.0.0:443"\n    tls: {certificate: certificate.pem, key: key.pem}'), []),
-        (shaped('"0.0.0.0:8080"', "10.0.0.0/8"), []),
+        (shaped('"0.0.0.0:8080"', "10.0.0.0/16"), []),
         (shaped('"10.0.0.5:8080"'), []),
         (shaped('"127.0.0.1:8080"'), []),
     ],
@@ -268,3 +268,51 @@ def test_of_equal_networks_the_first_stays() -> None:
 def test_names_are_passed_over_and_counted() -> None:
     wide, narrow = networks("192.0.2.0/24", "192.0.2.7")
     assert [*redundant_positions(["x.example", wide, "x.example", narrow], ())] == [(3, wide)]
+
+
+# ---- networks of others ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8 is wider than a /12: every machine in it may write the"),
+        ("2001:da0::/27", "2001:da0::/27 is wider than a /28: every machine in it may write the"),
+        ("172.16.0.0/12", None),
+        ("127.0.0.0/8", None),
+        ("2001:db0::/28", None),
+    ],
+)
+def test_a_trusted_network_that_is_wider_than_ones_own(network: str, said: str | None) -> None:
+    found = findings(good(shaped('"0.0.0.0:8080"', f'"{network}"')))
+    wide = [each for each in found if each.endswith("[wide-network]")]
+    assert wide == (
+        []
+        if said is None
+        else [
+            (
+                f"3:19: warning: trusted_proxies.0: {said} forwarding header; name your own"
+                " proxies [wide-network]"
+            )
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "owner"),
+    [
+        ("162.158.0.0/15", "Cloudflare"),
+        ("162.158.5.7", "Cloudflare"),
+        ("162.144.0.0/12", "Cloudflare"),
+        ("2606:4700::/32", "Cloudflare"),
+        ("151.101.0.0/16", "Fastly"),
+        ("13.32.0.0/15", "Amazon CloudFront"),
+        ("198.51.100.0/24", None),
+    ],
+)
+def test_a_trusted_network_of_a_cdn_is_told_with_its_owner(network: str, owner: str | None) -> None:
+    found = findings(good(shaped('"0.0.0.0:8080"', f'"{network}"')))
+    told = [each for each in found if each.endswith("[cdn-trusted]")]
+    assert len(told) == (owner is not None)
+    if owner is not None:
+        assert f"is {owner}'s, and other customers of theirs come from there too" in told[0]

@@ -233,7 +233,7 @@ def test_mending_leaves_the_original_alone() -> None:
         ),
         (
             changed(('["127.0.0.1"]', "10.0.0.0/8")),
-            '3:18: trusted_proxies: write a list, such as ["10.0.0.0/8"]',
+            '3:18: trusted_proxies: write a list, such as ["10.20.0.0/16"]',
         ),
         (
             changed(('["${env:KEY}"]', '"${env:KEY}"')),

@@ -1,0 +1,86 @@
+"""Warnings about where events are sent: to relay itself, or to a cloud's metadata service."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from relay.config.lint_topology import Advice
+from relay.config.settings import Settings
+from relay.config.types import Bind
+from relay.config.yaml_document import Location
+from relay.core.request import Address
+from relay.core.urls import DEFAULT_PORTS
+
+#: Names of the services that hand out a machine's credentials to whoever asks from it.
+_METADATA_NAMES = ("metadata", "metadata.google.internal", "instance-data", "metadata.azure.com")
+#: Their addresses that are not link-local: AWS over IPv6, Alibaba, Oracle's old one.
+_METADATA_ADDRESSES = tuple(map(ip_address, ("fd00:ec2::254", "100.100.100.200", "192.0.0.192")))
+
+_LOCAL_NAMES = ("localhost",)
+
+
+def upstream_advice(settings: Settings) -> Iterator[Advice]:
+    """Yield warnings about every upstream."""
+    for name, upstream in settings.upstreams.items():
+        location = ("upstreams", name, "url")
+        parts = urlsplit(upstream.url)
+        if (said := _metadata(parts)) is not None:
+            yield Advice(location, "upstream-metadata", said)
+        if (said := _itself(parts, settings)) is not None:
+            yield Advice(location, "upstream-itself", said)
+
+
+def _metadata(parts: SplitResult) -> str | None:
+    host = (parts.hostname or "").rstrip(".")
+    address = _address(host)
+    if host not in _METADATA_NAMES and (
+        address is None or not (address.is_link_local or address in _METADATA_ADDRESSES)
+    ):
+        return None
+    return (
+        "is a cloud's metadata service or a link-local address, which takes no events; name yours"
+    )
+
+
+def _itself(parts: SplitResult, settings: Settings) -> str | None:
+    """Return what is wrong with an upstream that is this relay, by its listeners or public URL."""
+    port = parts.port or DEFAULT_PORTS[parts.scheme]
+    binds: list[tuple[Location, Bind]] = [
+        (("listen", at, "bind"), each.bind) for at, each in enumerate(settings.listen)
+    ]
+    binds.append((("admin", "bind"), settings.admin.bind))
+    for location, bind in binds:
+        if bind.port == port and _reaches(parts.hostname or "", bind):
+            key = ".".join(map(str, location))
+            return f"is relay itself, by {key}: each event would come back; name your service"
+    for endpoint in settings.endpoints:
+        if endpoint.public_url is None:
+            continue
+        public = urlsplit(endpoint.public_url)
+        same = (public.hostname, public.path) == (parts.hostname, parts.path)
+        if same and (public.port or DEFAULT_PORTS[public.scheme]) == port:
+            return (
+                f"is the public URL of the endpoint {endpoint.name}: each event would come back;"
+                " name your service"
+            )
+    return None
+
+
+def _reaches(host: str, bind: Bind) -> bool:
+    """Return whether a host of this name or address is that of a listener."""
+    address = _address(host)
+    if address is None:
+        local = bind.address.is_loopback or bind.address.is_unspecified
+        return host in _LOCAL_NAMES and local
+    if bind.address.is_unspecified:
+        return address.version == bind.address.version and (
+            address.is_loopback or address.is_unspecified
+        )
+    return address == bind.address or (address.is_unspecified and bind.address.is_loopback)
+
+
+def _address(host: str) -> Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
