@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from relay.config.types import HeaderName, HostName, JsonPointer, Label, Network, Section, default
+from relay.core.request import OnReplay
 from relay.providers import AddressList, Environment, RequiredField, inline
 
 CONFIGURATION = "configuration"
@@ -193,6 +194,18 @@ class InlineProvider(Section):
     event_key: MessageFields | None = default(
         None, description="What makes an event unique. Default: the SHA-256 of its body."
     )
+    repeats: Literal["mark", "duplicate"] = default(
+        "mark",
+        description=(
+            "What the same signed bytes are under another `event_key`, where that is a header field"
+            " that is not signed: an event with `Relay-Repeats`, or a duplicate."
+        ),
+    )
+    distinct: tuple[HeaderField, ...] = default(
+        (),
+        description="With `repeats: duplicate`: values that make another event all the same.",
+        examples=[[{"header": "X-Shop-Topic"}]],
+    )
     single: JsonPointer | None = default(
         None,
         description="A list in the body that must hold exactly one entry.",
@@ -216,4 +229,6 @@ class InlineProvider(Section):
             event_key=() if self.event_key is None else self.event_key.fields(),
             single=self.single,
             must=tuple(each.rule() for each in self.must),
+            on_replay=OnReplay.DUPLICATE if self.repeats == "duplicate" else OnReplay.REPEATS,
+            distinct=tuple(inline.HeaderField(each.header) for each in self.distinct),
         )

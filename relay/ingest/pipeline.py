@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
 
 from relay.allowlist import ProvenAddresses
 from relay.core.clock import Clock
@@ -34,15 +33,12 @@ from relay.ingest.admission import (
     verify_delivery,
 )
 from relay.ingest.client_address import Clients
+from relay.ingest.outcomes import ACCEPTED, outcome_of
 from relay.ingest.routing import Routes
 from relay.ingest.unknown_senders import UnknownSenders, end_turn, may_prove_itself, prove
 from relay.providers.answers import plain_answer
-from relay.spool import Conflict, Duplicate, PutResult, Spool, SpoolBroken, SpoolOverloaded, Stored
+from relay.spool import PutResult, Spool, SpoolBroken, SpoolOverloaded, Stored
 from relay.telemetry import Telemetry
-
-_ACCEPTED: Final = IngestResult(Verdict.ACCEPTED)
-_DUPLICATE: Final = IngestResult(Verdict.DUPLICATE)
-_CONFLICT: Final = IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
 
 # The least timeout of storing, in seconds.
 _MIN_STORE_TIMEOUT = 0.25
@@ -348,7 +344,7 @@ class Ingest:
         try:
             assert admission.route is not None  # noqa: S101 - it was admitted
             admission.id = stored.id
-            result, now = _ACCEPTED, self._clock.monotonic()
+            result, now = ACCEPTED, self._clock.monotonic()
             admission.duration = now - admission.started
             if (
                 type(stored) is not Stored
@@ -356,7 +352,7 @@ class Ingest:
                 or stored.repeats is not None
                 or event.verification.hold is not None
             ):
-                result = self._tell(admission, event, stored)
+                result = outcome_of(admission, event, stored, self._telemetry)
             elif admission.secret is not None:
                 # An address that is known costs no call.
                 if (client := admission.client or admission.peer) in self._proven:
@@ -369,28 +365,6 @@ class Ingest:
             self._end(admission, fault, done)
         else:
             done(None)
-
-    def _tell(
-        self, admission: Admission, event: VerifiedDelivery, stored: PutResult
-    ) -> IngestResult:
-        """Count and log what is odd about an event; return the result to answer."""
-        telemetry, endpoint = self._telemetry, event.delivery.endpoint
-        match stored:
-            case Duplicate(revived=revived):
-                admission.revived = revived
-                if revived:
-                    telemetry.revived(endpoint)
-                return _DUPLICATE
-            case Conflict():
-                telemetry.conflicted(endpoint)
-                return _CONFLICT
-        if stored.conflicts_with is not None:
-            telemetry.conflicted(endpoint)
-        if stored.repeats is not None:
-            telemetry.repeated(endpoint)
-        if event.verification.hold is not None and not event.confirm:
-            telemetry.held(endpoint, stored.id, event.verification.hold)
-        return _ACCEPTED
 
     def _end(self, admission: Admission, fault: Exception, done: OnAnswered) -> None:
         """Answer this fault; an answer that cannot be given is for the caller to report."""

@@ -1,7 +1,10 @@
 """Copies of what never arrived, through `relay run` and a real upstream."""
 
+import hashlib
+import hmac
 import re
 import sqlite3
+from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
 
@@ -63,3 +66,89 @@ async def test_a_copy_replaces_an_event_whose_body_a_disk_has_spoilt(
         await node.wait_for(event="attempt", decision="done")
         assert await node.end() == 0
     assert upstream.received[-1].body == body
+
+
+# ---- the same signed bytes under other ids --------------------------------------------------
+
+SECRET = "the-secret-of-the-sender"
+
+
+def described(directory: Path, upstream: Upstream, provider: str) -> Path:
+    """Write a configuration with one endpoint for this provider."""
+    config = directory / "relay.yaml"
+    config.write_text(f"""
+listen: [{{bind: "127.0.0.1:0"}}]
+admin: {{bind: "127.0.0.1:0"}}
+upstreams: {{billing: {{url: "{upstream.url}"}}}}
+endpoints:
+  - name: sender
+    path: /hook
+    secrets: ["{SECRET}"]
+    allowlist: {{mode: "off"}}
+    upstream: billing
+    provider: {provider}
+""")
+    return config
+
+
+def hook(body: bytes, **headers: str) -> bytes:
+    return request("POST", "/hook", [(n.replace("_", "-"), v) for n, v in headers.items()], body)
+
+
+async def test_a_message_of_github_under_ten_ids_is_one_event(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    body = b'{"zen": "Keep it logically awesome.", "hook_id": 1}'
+    mac = hmac.digest(SECRET.encode(), body, hashlib.sha256).hex()
+    async with Node(described(tmp_path, upstream, "github")) as node:
+        for number in range(10):
+            raw = hook(
+                body, X_Hub_Signature_256=f"sha256={mac}", X_GitHub_Delivery=f"delivery-{number}"
+            )
+            assert (await exchange(node.public[0], raw)).status == 200
+        await node.wait_for(9, event="delivery", verdict="duplicate")
+        await upstream.has_received(1)
+        assert await metric(node, 'repeats_total{endpoint="sender"}') == 0
+        assert await node.end() == 0
+    assert len(upstream.received) == 1
+
+
+async def test_two_topics_of_shopify_are_two_events(tmp_path: Path, upstream: Upstream) -> None:
+    body = b'{"id": 820982911946154508, "created_at": "2026-01-05T12:00:00+01:00"}'
+    mac = b64encode(hmac.digest(SECRET.encode(), body, hashlib.sha256)).decode()
+    async with Node(described(tmp_path, upstream, "shopify")) as node:
+        for number, topic in enumerate(("orders/create", "orders/paid") * 2):
+            raw = hook(
+                body,
+                X_Shopify_Hmac_SHA256=mac,
+                X_Shopify_Webhook_Id=f"id-{number}",
+                X_Shopify_Topic=topic,
+            )
+            assert (await exchange(node.public[0], raw)).status == 200
+        await node.wait_for(2, event="delivery", verdict="duplicate")
+        await upstream.has_received(2)
+        assert await node.end() == 0
+    topics = [each.values("X-Shopify-Topic") for each in upstream.received]
+    assert sorted(topics) == [["orders/create"], ["orders/paid"]]
+    assert [each.values("Relay-Repeats") for each in upstream.received] == [[], []]
+
+
+async def test_a_repeat_of_any_other_sender_is_marked_and_counted(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    body = b"no id and no time"
+    mac = hmac.digest(SECRET.encode(), body, hashlib.sha256).hex()
+    provider = (
+        "{name: other, signature: {scheme: hmac, from: {header: X-Signature}},"
+        " event_key: {header: X-Id}}"
+    )
+    async with Node(described(tmp_path, upstream, provider)) as node:
+        for number in range(3):
+            raw = hook(body, X_Signature=mac, X_Id=str(number))
+            assert (await exchange(node.public[0], raw)).status == 200
+            await upstream.has_received(number + 1)
+        first = await node.wait_for(event="delivery", verdict="accepted")
+        assert await metric(node, 'repeats_total{endpoint="sender"}') == 2
+        assert await node.end() == 0
+    marks = [each.values("Relay-Repeats") for each in upstream.received]
+    assert marks == [[], [first["id"]], [first["id"]]]

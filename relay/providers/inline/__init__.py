@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from relay.core.request import OnReplay
 from relay.providers import Environment, RequiredField
 
 Scheme = Literal["hmac", "digest", "rsa", "ed25519", "token"]
@@ -69,6 +70,8 @@ class Description:
     single: the JSON pointer of a list that must hold exactly one entry, where the signature
         covers only the first.
     must: signed fields that must have one of some values.
+    on_replay: what the same signed bytes are under another event key, where that is not signed.
+    distinct: with `DUPLICATE`, header fields whose values make another event of them all the same.
     """
 
     name: str
@@ -78,3 +81,5 @@ class Description:
     event_key: tuple[Field, ...] = ()
     single: str | None = None
     must: tuple[RequiredField, ...] = ()
+    on_replay: OnReplay = OnReplay.REPEATS
+    distinct: tuple[HeaderField, ...] = ()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import date
 from functools import cached_property
 from typing import Final
@@ -21,8 +22,9 @@ from relay.providers import (
     SampleOrder,
 )
 from relay.providers.answers import PlainAnswers
-from relay.providers.inline import Description, HeaderField, JsonField, SignatureRule
+from relay.providers.inline import Description, HeaderField, JsonField, SignatureRule, replays
 from relay.providers.inline.ambiguity import needs_url
+from relay.providers.inline.replays import Replays, can_replay
 from relay.providers.inline.sample import sample
 from relay.providers.inline.signature import (
     WINDOW,
@@ -52,6 +54,9 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
         names = {f.name.lower() for f in description.event_key if isinstance(f, HeaderField)}
         if rule.source.name.lower() in names:
             yield ("event_key",), "is the token itself, which is shown nowhere; leave it out"
+    with suppress(ValueError):
+        for key, message in replays.problems(description):
+            yield (key,), message
     for at, field in unsigned_fields(rule, description.must):
         yield ("must", str(at)), unsigned(field, Template(rule.signed).fields)
 
@@ -184,6 +189,7 @@ class _InlineInspector(PlainAnswers):
         self._reads_json = reads_json(description)
         self._signature = signature
         self._public = public
+        self._replays = Replays(description) if can_replay(description) else None
         rule = description.signature
         self.signs_query = rule.scheme != "token" and Template(rule.signed).holds("path_query")
 
@@ -198,8 +204,18 @@ class _InlineInspector(PlainAnswers):
         key = self._event_key(message)
         if found is None:
             return Verification(key, said)
+        if self._replays is None:
+            return Verification(
+                key, said, signed=found.signed, ambiguous=found.ambiguous, secret=found.secret
+            )
         return Verification(
-            key, said, signed=found.signed, ambiguous=found.ambiguous, secret=found.secret
+            key,
+            said,
+            replay_digest=self._replays.digest(message, found.filled),
+            signed=found.signed,
+            ambiguous=found.ambiguous,
+            secret=found.secret,
+            on_replay=self._replays.on_replay,
         )
 
     def _said(self, message: Message) -> JsonValue | bytes:
@@ -333,7 +349,7 @@ def _signature_text(description: Description) -> str:
 def _forwarded_headers(description: Description) -> tuple[str, ...]:
     """Return the sender's own header fields that are forwarded: those signed, and no token."""
     rule = description.signature
-    fields = list(description.event_key)
+    fields = [*description.event_key, *description.distinct]
     names: list[str] = []
     if rule.scheme != "token":
         fields = [rule.source, *fields]

@@ -4,7 +4,7 @@ import binascii
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import lru_cache
@@ -329,11 +329,15 @@ WINDOW: Final = Window(past=timedelta(minutes=5), future=timedelta(minutes=5))
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The position of the secret, and the coverage, as in `core.request.Verification`."""
+    """The position of the secret, and the coverage, as in `core.request.Verification`.
+
+    filled: the parts of what is signed, where that covers the whole body; None for the secret.
+    """
 
     secret: int
     signed: tuple[str, ...]
     ambiguous: bool
+    filled: tuple[bytes | None, ...] = field(default=(), repr=False, compare=False)
 
 
 class SignatureCheck:
@@ -385,7 +389,7 @@ class SignatureCheck:
         if self._time is not None:
             check_window(read_time(timestamp, self._time.unit), now, self._window)
         if self._template.covers_body:
-            return Verified(secret, ("body",), self._ambiguity.of_body(filled))
+            return Verified(secret, ("body",), self._ambiguity.of_body(filled), filled)
         if not any_field_present(self._template.parts, filled, apart_from=self._own_fields):
             # The signature of one such body would be that of all of them.
             raise Refusal(Reason.FIELD_INVALID, "none of the signed fields is in the body")

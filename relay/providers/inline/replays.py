@@ -1,0 +1,66 @@
+"""The same signed bytes under another event key: whether that can be, and what they are then.
+
+It can where the signature covers the whole body and the event key is a header field that it does
+not cover: whoever has one message can send it again under any number of ids.
+"""
+
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+
+from relay.core.request import OnReplay
+from relay.providers.inline import Description, HeaderField
+from relay.providers.inline.signed_text import Message, Template
+
+
+def can_replay(description: Description) -> bool:
+    """Tell whether the same signed bytes may come under another event key.
+
+    Raises:
+        ValueError: what is signed is no template.
+    """
+    template = Template(description.signature.signed)
+    covered = {name.lower() for name in template.headers}
+    keys = [each.name.lower() for each in description.event_key if isinstance(each, HeaderField)]
+    signs = description.signature.scheme != "token" and template.covers_body
+    return signs and not covered.issuperset(keys)
+
+
+def problems(description: Description) -> Iterator[tuple[str, str]]:
+    """Yield each mistake: its key, and what to write instead."""
+    is_duplicate = description.on_replay is OnReplay.DUPLICATE
+    if is_duplicate and not can_replay(description):
+        message = "nothing comes again under another id here, since the signature covers event_key"
+        if not Template(description.signature.signed).covers_body:
+            message = "a signature that does not cover the whole body tells no repeat"
+        if description.signature.scheme == "token":
+            message = "a token signs nothing that could be repeated"
+        yield "repeats", f"{message}; leave the key out"
+    if description.distinct and not is_duplicate:
+        yield "distinct", "tells duplicates apart, and needs repeats: duplicate"
+    keys = {each.name.lower() for each in description.event_key if isinstance(each, HeaderField)}
+    for field in description.distinct:
+        if field.name.lower() in keys:
+            yield "distinct", f"{field.name} is the event key itself, and nothing would be a repeat"
+
+
+class Replays:
+    """Digests of what is signed, for a description that `can_replay`."""
+
+    def __init__(self, description: Description) -> None:
+        self.on_replay = description.on_replay
+        self._distinct = description.distinct
+        self._is_body = description.signature.signed == "{body}"
+
+    def digest(self, message: Message, filled: Sequence[bytes | None]) -> bytes:
+        """Return what is the same for the same signed bytes, and for the same distinct values.
+
+        filled: the parts of what is signed, with None where the secret belongs.
+        """
+        signed = message.body_digest
+        if not self._is_body:
+            signed = sha256(b"".join(filter(None, filled))).digest()
+        if not self._distinct:
+            return signed
+        values = [message.optional(field) or "" for field in self._distinct]
+        # No value of a header field holds a line break.
+        return sha256("\n".join([signed.hex(), *values]).encode()).digest()
