@@ -129,6 +129,9 @@ class SourceObserver(Protocol):
 
     def changed(self, host: str, change: Change, address: Address) -> None: ...
 
+    def grown(self, host: str, before: int, now: int) -> None:
+        """The addresses of a host have grown by more than half within `dns.retain`."""
+
 
 class Mode(StrEnum):
     """What an endpoint does with an address that is not on its allowlist."""

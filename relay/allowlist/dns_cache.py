@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from relay.allowlist.dns_source import MAX_OF_HOST, HostState, KnownAddress
+from relay.allowlist.dns_source import HostState, KnownAddress, most_trusted
 from relay.allowlist.networks import special
 from relay.core.clock import Clock
 from relay.core.request import Address
@@ -40,6 +40,8 @@ class _SavedAddress(_Strict):
     address: Annotated[str, AfterValidator(_plain_address)]
     seen_at: AwareDatetime
     missing_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    added_at: AwareDatetime | None = None
+    proven: bool = False
 
 
 class _SavedHost(_Strict):
@@ -159,12 +161,13 @@ class DnsCache:
         if age(host.answered_at) > self._max_stale:
             return None
         known: dict[Address, KnownAddress] = {}
-        newest = sorted(host.addresses, key=lambda each: age(each.seen_at))
-        for each in newest[:MAX_OF_HOST]:
+        for each in host.addresses:
             address = ip_address(each.address)
             if special(address) is None:
-                known[address] = KnownAddress(now - age(each.seen_at), each.missing_seconds)
-        return HostState(known, now - age(host.answered_at)) if known else None
+                added_at = None if each.added_at is None else now - age(each.added_at)
+                seen_at = now - age(each.seen_at)
+                known[address] = KnownAddress(seen_at, each.missing_seconds, added_at, each.proven)
+        return HostState(most_trusted(known), now - age(host.answered_at)) if known else None
 
     def _to_saved(self, states: Mapping[str, HostState]) -> _Saved:
         now, wall = self._clock.monotonic(), self._clock.now()
@@ -182,6 +185,8 @@ class DnsCache:
                             address=str(address),
                             seen_at=moment(known.last_seen),
                             missing_seconds=known.missing_seconds,
+                            added_at=None if known.added_at is None else moment(known.added_at),
+                            proven=known.proven,
                         )
                         for address, known in sorted(
                             state.known.items(), key=lambda item: str(item[0])
@@ -195,7 +200,9 @@ class DnsCache:
 
 
 def _needs_write(written: HostState, state: HostState) -> bool:
-    if written.known.keys() != state.known.keys():
+    if written.known.keys() != state.known.keys() or any(
+        known.proven != written.known[address].proven for address, known in state.known.items()
+    ):
         return True
     if written.answered_at is None or state.answered_at is None:
         return written.answered_at is not state.answered_at

@@ -44,10 +44,14 @@ class KnownAddress:
 
     last_seen: when an answer last held it.
     missing_seconds: for how long good answers have left it out since then.
+    added_at: when the first answer held it; None for those that the host began with.
+    proven: a signed message was accepted from it while it was known.
     """
 
     last_seen: float
     missing_seconds: float = 0.0
+    added_at: float | None = None
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ class RefreshResult:
 
     delay: seconds until the next look-up.
     problem: the error as text for an operator; None when the result is OK.
+    grown_from: how many addresses there were before those that came within `retain`, where the
+        look-up has added some and they are more than half as many; None otherwise.
     """
 
     state: HostState
@@ -93,6 +99,7 @@ class RefreshResult:
     result: LookupResult
     delay: float
     problem: str | None
+    grown_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +118,15 @@ def update(
     now: float,
     policy: Policy,
     dice: Random,
+    *,
+    is_proven: Callable[[Address], bool] = lambda _: False,
 ) -> RefreshResult:
-    """Return the state after a look-up, the changes, and the delay until the next one."""
+    """Return the state after a look-up, the changes, and the delay until the next one.
+
+    is_proven: whether a signed message was accepted from this address lately.
+    """
     validated = {family: _validate(answer) for family, answer in answers.items()}
+    state = replace(state, known=_with_proofs(state.known, is_proven))
     if any(each.good for each in validated.values()):
         known = _with_addresses(_without_expired(state, validated, now, policy), validated, now)
         after = HostState(known, now, _family_times(validated, now), 0)
@@ -131,6 +144,7 @@ def update(
         result=result,
         delay=_next_delay(after, validated, result, policy) * dice.uniform(0.9, 1.0),
         problem=None if result is LookupResult.OK else "; ".join(wrong),
+        grown_from=_grown_from(state.known, after.known, now - policy.retain.total_seconds()),
     )
 
 
@@ -190,13 +204,49 @@ def _without_expired(
 def _with_addresses(
     kept: dict[Address, KnownAddress], validated: Mapping[Family, _ValidatedAnswer], now: float
 ) -> dict[Address, KnownAddress]:
-    """Add the good addresses; over `MAX_OF_HOST`, those unseen for longest are dropped."""
-    fresh = {address: KnownAddress(now) for each in validated.values() for address in each.good}
-    known = {**kept, **fresh}
+    """Add the good addresses; what is over `MAX_OF_HOST` is dropped as `most_trusted` says."""
+    known = dict(kept)
+    new = KnownAddress(now, added_at=now if kept else None)
+    for each in validated.values():
+        for address in each.good:
+            before = kept.get(address)
+            known[address] = (
+                new if before is None else replace(before, last_seen=now, missing_seconds=0.0)
+            )
+    return most_trusted(known)
+
+
+def most_trusted(known: Mapping[Address, KnownAddress]) -> dict[Address, KnownAddress]:
+    """Return at most `MAX_OF_HOST` of these: proven ones first, then those seen last.
+
+    Whoever answers for a name could push out a host's own addresses otherwise.
+    """
     if len(known) <= MAX_OF_HOST:
+        return dict(known)
+    ranked = sorted(
+        known.items(), key=lambda item: (item[1].proven, item[1].last_seen), reverse=True
+    )
+    return dict(ranked[:MAX_OF_HOST])
+
+
+def _with_proofs(
+    known: Mapping[Address, KnownAddress], is_proven: Callable[[Address], bool]
+) -> Mapping[Address, KnownAddress]:
+    proven = [address for address, each in known.items() if not each.proven and is_proven(address)]
+    if not proven:
         return known
-    newest = sorted(known.items(), key=lambda item: item[1].last_seen, reverse=True)
-    return dict(newest[:MAX_OF_HOST])
+    return {**known, **{address: replace(known[address], proven=True) for address in proven}}
+
+
+def _grown_from(
+    before: Mapping[Address, KnownAddress], after: Mapping[Address, KnownAddress], since: float
+) -> int | None:
+    """Return the number of addresses from before this time, if the newer are over half as many."""
+    if not before or after.keys() <= before.keys():
+        return None
+    newer = sum(each.added_at is not None and each.added_at > since for each in after.values())
+    older = len(after) - newer
+    return older if 2 * newer > older else None
 
 
 def _family_times(validated: Mapping[Family, _ValidatedAnswer], now: float) -> dict[Family, float]:
@@ -273,8 +323,11 @@ class DnsSource:
         observer: SourceObserver,
         state: HostState,
         on_update: Callable[[str, HostState], None],
+        is_proven: Callable[[Address], bool] = lambda _: False,
     ) -> None:
         """Start from this state, and call `on_update` with each later one.
+
+        is_proven: whether a signed message was accepted from this address lately.
 
         Raises:
             ValueError: this is not a host name.
@@ -286,6 +339,7 @@ class DnsSource:
         self._dice = dice
         self._observer = observer
         self._on_update = on_update
+        self._is_proven = is_proven
         self._state = state
         self._entries = self._build_entries()
         self._generation = 1
@@ -349,7 +403,9 @@ class DnsSource:
         except Exception:  # noqa: BLE001 - no answer, however strange, ends the refreshing
             answers = _FAILED
         now = self._clock.monotonic()
-        step = update(self._state, answers, now, self._policy, self._dice)
+        step = update(
+            self._state, answers, now, self._policy, self._dice, is_proven=self._is_proven
+        )
         self._state = step.state
         self._problem = step.problem
         self._due = now + step.delay
@@ -360,6 +416,8 @@ class DnsSource:
         self._observer.looked_up(self._host, step.result)
         for change, address in step.changes:
             self._observer.changed(self._host, change, address)
+        if step.grown_from is not None:
+            self._observer.grown(self._host, step.grown_from, len(step.state.known))
 
     def _build_entries(self) -> tuple[Entry, ...]:
         known = sorted(self._state.known.items(), key=lambda item: (item[0].version, int(item[0])))

@@ -4,7 +4,7 @@ Their states are kept in the DNS cache, across restarts.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from enum import Enum, auto
 from random import Random
@@ -23,6 +23,7 @@ from relay.allowlist.dns_cache import DnsCache
 from relay.allowlist.dns_source import DnsSource, Policy
 from relay.allowlist.resolver import Resolver
 from relay.core.clock import Clock
+from relay.core.request import Address
 
 # ---- knocks: an early DNS refresh caused by a refused address, rate-limited -----------------
 # A provider moves a server, DNS says so, and our next look-up is minutes away: the first delivery
@@ -112,7 +113,9 @@ class HostRegistry:
         clock: Clock,
         dice: Random,
         observer: SourceObserver,
+        is_proven: Callable[[Address], bool] = lambda _: False,
     ) -> None:
+        """is_proven: whether a signed message was accepted from this address lately."""
         self._resolver = resolver
         self._policy = policy
         self._knock_interval = knock_interval
@@ -120,6 +123,7 @@ class HostRegistry:
         self._clock = clock
         self._dice = dice
         self._observer = observer
+        self._is_proven = is_proven
         self._sources: dict[str, DnsSource] = {}
         # An endpoint that is gone takes its knock with it.
         self._knocks: WeakSet[Knock] = WeakSet()
@@ -202,5 +206,6 @@ class HostRegistry:
                 observer=self._observer,
                 state=self._cache.get(name),
                 on_update=self._cache.put,
+                is_proven=self._is_proven,
             )
         return self._sources[name]

@@ -54,9 +54,16 @@ def policy(settings: Settings) -> Policy:
 
 
 def host_registry(
-    settings: Settings, cache: DnsCache, clock: Clock, observer: SourceObserver
+    settings: Settings,
+    cache: DnsCache,
+    clock: Clock,
+    observer: SourceObserver,
+    is_proven: Callable[[Address], bool] = lambda _: False,
 ) -> HostRegistry:
-    """Return the registry of DNS hosts, which makes allowlists and keeps them fresh."""
+    """Return the registry of DNS hosts, which makes allowlists and keeps them fresh.
+
+    is_proven: whether a signed message was accepted from this address lately.
+    """
     return HostRegistry(
         resolver=resolver(settings),
         policy=policy(settings),
@@ -65,6 +72,7 @@ def host_registry(
         clock=clock,
         dice=SystemRandom(),
         observer=observer,
+        is_proven=is_proven,
     )
 
 
@@ -190,6 +198,8 @@ class _IgnoreLookups:
     def looked_up(self, host: str, result: str) -> None: ...
 
     def changed(self, host: str, change: str, address: Address) -> None: ...
+
+    def grown(self, host: str, before: int, now: int) -> None: ...
 
 
 # ---- releasing refusals ---------------------------------------------------------------------

@@ -160,7 +160,8 @@ class App:
         announce(settings.endpoints, settings.upstreams, telemetry)
         telemetry.configured(clock.now())
         spool = await self._open_spool(stack)
-        registry = self._host_registry()
+        proven = ProvenAddresses(clock)
+        registry = self._host_registry(proven)
         locator = builder.client_locator(settings)
         clients = Clients(locator, settings.limits.connections_per_address)
         history = ProxiedHistory(spool, clock=clock, telemetry=telemetry)
@@ -173,7 +174,6 @@ class App:
             bounds=RefusalLimits(),
         )
         stack.push_async_callback(recorder.flush)
-        proven = ProvenAddresses(clock)
         releaser = RefusalReleaser(
             spool,
             routes=lambda: configs.active.routes,
@@ -305,11 +305,12 @@ class App:
                 detail="events wait for an upstream that is not configured; name it again",
             )
 
-    def _host_registry(self) -> HostRegistry:
-        cache = builder.dns_cache(self._settings, self._clock, self._telemetry.dns_cache_unsaved)
+    def _host_registry(self, proven: ProvenAddresses) -> HostRegistry:
+        telemetry = self._telemetry
+        cache = builder.dns_cache(self._settings, self._clock, telemetry.dns_cache_unsaved)
         if (problem := cache.load()) is not None:
-            self._telemetry.log.warning("dns_memory_ignored", detail=problem)
-        return builder.host_registry(self._settings, cache, self._clock, self._telemetry)
+            telemetry.log.warning("dns_memory_ignored", detail=problem)
+        return builder.host_registry(self._settings, cache, self._clock, telemetry, proven.holds)
 
     async def _listen(self, parts: _Parts, stack: AsyncExitStack) -> Addresses:
         stack.push_async_callback(parts.admin.stop)

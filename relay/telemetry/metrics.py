@@ -222,6 +222,11 @@ class Metrics:
         self.allowlist_changes = self._counter(
             "allowlist_changes", "Addresses added and removed", "host", "change"
         )
+        self.allowlist_growth = self._counter(
+            "allowlist_growth",
+            "Look-ups that made a host's addresses more than half as many again",
+            "host",
+        )
         self.knocks = self._counter(
             "allowlist_knocks", "Early look-ups caused by a refused address", "endpoint", "result"
         )

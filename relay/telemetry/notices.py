@@ -139,6 +139,11 @@ class Notices:
         self._metrics.allowlist_changes.inc(host, change)
         self.log.info("allowlist_changed", host=host, change=change, address=str(address))
 
+    def grown(self, host: str, before: int, now: int) -> None:
+        """The addresses of a host have grown by more than half within `dns.retain`."""
+        self._metrics.allowlist_growth.inc(host)
+        self.log.warning("allowlist_grown", host=host, before=before, addresses=now)
+
     def dns_cache_unsaved(self, problem: str) -> None:
         """The DNS cache could not be written: a restart without DNS would miss these addresses."""
         self.log.error("dns_memory_unsaved", detail=problem)

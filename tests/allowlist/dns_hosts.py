@@ -41,6 +41,7 @@ class SeenChanges:
 
     def __init__(self) -> None:
         self.changes: list[tuple[str, Change, str]] = []
+        self.growth: list[tuple[str, int, int]] = []
         self._results: asyncio.Queue[LookupResult] = asyncio.Queue()
 
     def looked_up(self, host: str, result: LookupResult) -> None:
@@ -48,6 +49,9 @@ class SeenChanges:
 
     def changed(self, host: str, change: Change, address: Address) -> None:
         self.changes.append((host, change, str(address)))
+
+    def grown(self, host: str, before: int, now: int) -> None:
+        self.growth.append((host, before, now))
 
     async def result(self) -> LookupResult:
         async with asyncio.timeout(10):

@@ -91,6 +91,37 @@ async def test_what_was_saved_is_known_after_a_restart(path: Path, clock: Manual
     assert revived.family_answered_at == {}
 
 
+async def test_proofs_and_the_time_of_an_addition_survive_a_restart(
+    path: Path, clock: ManualClock
+) -> None:
+    now = clock.monotonic()
+    known = {
+        GOOD: KnownAddress(now, proven=True),
+        SIX: KnownAddress(now, added_at=now - HOUR),
+    }
+    await saved(path, clock, HostState(known, now))
+    later = ManualClock(clock.now() + timedelta(hours=2))
+    revived = loaded(path, later).known
+    assert (revived[GOOD].proven, revived[GOOD].added_at) == (True, None)
+    assert (revived[SIX].proven, revived[SIX].added_at) == (False, later.monotonic() - 3 * HOUR)
+
+
+async def test_a_new_proof_is_written(path: Path, clock: ManualClock) -> None:
+    now = clock.monotonic()
+    cache = DnsCache(path, timedelta(hours=72), clock)
+    cache.put(HOST, HostState({GOOD: KnownAddress(now)}, now))
+    await cache.save()
+    cache.put(HOST, HostState({GOOD: KnownAddress(now, proven=True)}, now))
+    await cache.save()
+    assert loaded(path, clock).known[GOOD].proven
+
+
+async def test_a_file_of_the_version_before_is_read(path: Path, clock: ManualClock) -> None:
+    path.write_text(json.dumps(file()))
+    (known,) = loaded(path, clock).known.values()
+    assert (known.added_at, known.proven) == (None, False)
+
+
 async def test_the_file_is_readable_by_its_owner_only(path: Path, clock: ManualClock) -> None:
     await saved(path, clock, record(clock, GOOD))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -43,7 +43,8 @@ SERVFAIL = bad(LookupResult.SERVFAIL)
 class Host:
     """Applies look-ups one after the other, each `after` seconds from the one before."""
 
-    def __init__(self) -> None:
+    def __init__(self, proven: Iterable[str] = ()) -> None:
+        self.proven = {ip_address(each) for each in proven}
         self.record = HostState()
         self.now = 5000.0
         self.dice = Random(7)
@@ -51,7 +52,9 @@ class Host:
     def look(self, a: Answer, aaaa: Answer = EMPTY, *, after: float = 60.0) -> RefreshResult:
         self.now += after
         answers = {Family.A: a, Family.AAAA: aaaa}
-        step = update(self.record, answers, self.now, POLICY, self.dice)
+        step = update(
+            self.record, answers, self.now, POLICY, self.dice, is_proven=self.proven.__contains__
+        )
         self.record = step.state
         return step
 
@@ -357,3 +360,76 @@ def test_what_would_be_let_in_is_told_without_a_record() -> None:
     result, addresses = admissible(answers)
     assert result is LookupResult.REFUSED_ANSWER
     assert [str(each) for each in addresses] == ["104.45.17.200", "2a01:111::1"]
+
+
+# ---- somebody else answers for the name -----------------------------------------------------
+
+
+def _flood(number: int) -> Answer:
+    """Return one of several answers of 64 public addresses each."""
+    return ok(*(f"20.{number}.0.{at}" for at in range(64)))
+
+
+def test_an_address_that_a_signed_message_came_from_is_not_pushed_out() -> None:
+    host = Host(proven=[OLD])
+    host.look(ok(OLD, NEW), ok(SIX))
+    for number in range(8):
+        host.look(_flood(number), after=5)
+        assert OLD in host.addresses
+    assert len(host.addresses) == 256
+    # What was seen in DNS alone is gone, and so it was for all of them.
+    assert NEW not in host.addresses
+
+
+def test_a_proof_stays_when_it_is_older_than_what_is_remembered_of_messages() -> None:
+    host = Host(proven=[OLD])
+    host.look(ok(OLD))
+    host.look(ok(OLD))
+    host.proven.clear()
+    for number in range(8):
+        host.look(_flood(number), after=5)
+    assert OLD in host.addresses
+
+
+def test_a_proven_address_leaves_as_others_do_when_answers_leave_it_out_for_long() -> None:
+    host = Host(proven=[OLD])
+    host.look(ok(OLD))
+    host.look_for(25 * HOUR, ok(NEW))
+    assert host.addresses == {NEW}
+
+
+def test_proven_addresses_alone_are_bounded_too() -> None:
+    host = Host(proven=[f"20.{number}.0.{at}" for number in range(8) for at in range(64)])
+    for number in range(8):
+        host.look(_flood(number), after=5)
+    assert len(host.addresses) == 256
+
+
+def test_growth_by_more_than_half_within_retain_is_told() -> None:
+    host = Host()
+    four = [f"20.1.0.{at}" for at in range(4)]
+    assert host.look(ok(*four)).grown_from is None
+    assert host.look(ok(*four, "20.2.0.1")).grown_from is None
+    assert host.look(ok(*four, "20.2.0.2")).grown_from is None
+    assert host.look(ok(*four, "20.2.0.3")).grown_from == 4
+    # Nothing was added: nothing more is said.
+    assert host.look(ok(*four, "20.2.0.3")).grown_from is None
+    assert host.look(ok(*four, "20.2.0.4")).grown_from == 4
+
+
+def test_slow_growth_is_none() -> None:
+    host = Host()
+    known = [f"20.1.0.{at}" for at in range(4)]
+    host.look(ok(*known))
+    for at in range(6):
+        known.append(f"20.2.0.{at}")
+        assert host.look(ok(*known)).grown_from is None
+        host.look_for(13 * HOUR, ok(*known))
+
+
+def test_a_host_that_was_forgotten_begins_anew() -> None:
+    host = Host()
+    host.look(ok(OLD))
+    host.look(SERVFAIL, after=80 * HOUR)
+    assert host.addresses == set()
+    assert host.look(ok(NEW, "20.2.0.1", "20.2.0.2")).grown_from is None

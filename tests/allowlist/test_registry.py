@@ -1,7 +1,7 @@
 """Endpoints share what they know of a host, and a restart does not forget it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,6 +13,7 @@ from relay.allowlist import Allowlist, Entry
 from relay.allowlist.dns_cache import DnsCache
 from relay.allowlist.registry import HostRegistry, Knock, KnockResult
 from relay.core.clock import SystemClock
+from relay.core.request import Address
 from tests.allowlist.dns_hosts import (
     GOOD,
     NEW,
@@ -37,7 +38,12 @@ async def server() -> AsyncIterator[BrokenNameserver]:
         yield server
 
 
-def registry(directory: Path, port: int, seen: SeenChanges) -> HostRegistry:
+def registry(
+    directory: Path,
+    port: int,
+    seen: SeenChanges,
+    is_proven: Callable[[Address], bool] = lambda _: False,
+) -> HostRegistry:
     clock = SystemClock()
     cache = DnsCache(directory / "dns.json", timedelta(hours=72), clock)
     assert cache.load() is None
@@ -49,7 +55,31 @@ def registry(directory: Path, port: int, seen: SeenChanges) -> HostRegistry:
         clock=clock,
         dice=ExactlyDue(),
         observer=seen,
+        is_proven=is_proven,
     )
+
+
+async def test_a_flood_of_answers_is_told_and_leaves_proven_addresses(
+    server: BrokenNameserver, tmp_path: Path
+) -> None:
+    seen = SeenChanges()
+    proven = {ip_address(GOOD[0])}
+    hosts = registry(tmp_path, server.port, seen, proven.__contains__)
+    allowlist = hosts.allowlist("one", [], [HOST])
+    knock = hosts.knock([HOST])
+    assert knock is not None
+    running = asyncio.ensure_future(hosts.run())
+    await seen.result()
+    (source,) = allowlist.sources
+    for number in range(6):
+        server.on["A"] = gives(*(f"20.{number}.0.{at}" for at in range(64)))
+        await source.refresh()
+    assert allowlist.match(ip_address(GOOD[0])) is not None
+    assert allowlist.match(ip_address(GOOD[1])) is None
+    assert seen.growth[0] == (HOST, 2, 66)
+    assert len(seen.growth) == 6
+    running.cancel()
+    await asyncio.wait({running})
 
 
 async def test_a_host_of_two_endpoints_is_looked_up_once(

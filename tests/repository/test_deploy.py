@@ -119,6 +119,11 @@ RULES = {
         "RelayConfirmationFailing",
         {"15m": False, "40m": False},
     ),
+    "a host that grows is told, also by the first count": (
+        {'relay_allowlist_growth_total{host="a"}': "_x4 1x40"},
+        "RelayAllowlistGrown",
+        {"3m": False, "6m": True, "30m": True},
+    ),
     "strangers that hold all connections are told while they do": (
         {'relay_connections_evicted_total{instance="a"}': "0x4 0+9x10 90x30"},
         "RelayConnectionsTaken",

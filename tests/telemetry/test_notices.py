@@ -62,6 +62,14 @@ async def test_a_failing_look_up_is_told_when_it_changes_and_once_a_minute() -> 
     ]
 
 
+def test_growth_of_a_host_is_counted_and_told(watched: Watched) -> None:
+    watched.telemetry.grown("a.example", 2, 66)
+    assert watched.value('allowlist_growth_total{host="a.example"}') == 1
+    (line,) = watched.lines()
+    assert (line["event"], line["level"]) == ("allowlist_grown", "warning")
+    assert (line["host"], line["before"], line["addresses"]) == ("a.example", 2, 66)
+
+
 def test_expected_trouble_has_no_traceback_and_the_unexpected_has(watched: Watched) -> None:
     watched.telemetry.dispatch_error("billing", "evt_1", SpoolUnavailable("disk full"))
     watched.telemetry.dispatch_error("billing", None, KeyError("x"))
