@@ -6,9 +6,7 @@ refused. aiohttp parses what passes, and has nothing left to interpret.
 """
 
 import re
-from typing import Final, NoReturn, Protocol
-
-from aiohttp import http_exceptions
+from typing import Final, Protocol
 
 from relay.core.errors import Reason, Refusal
 
@@ -309,44 +307,3 @@ def check_declared_body(length: int, *, encoded: bool, limit: int) -> None:
         raise Refusal(Reason.BODY_ENCODED)
     if length > limit:
         raise Refusal(Reason.BODY_TOO_LARGE, f"{length} bytes announced")
-
-
-# ---- as errors of aiohttp's parser ----------------------------------------------------------
-
-
-class FramingError(http_exceptions.BadHttpMessage):
-    """A refusal of `Framing` as an error of aiohttp's parser."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__("")
-        self.refusal = refusal
-
-
-class RejectingParser:
-    """A parser of aiohttp's interface that raises `FramingError` whatever it is fed.
-
-    It replaces a connection's parser once the framing is broken. What `Framing` refuses is never
-    fed to the real one, and only an error of the parser makes aiohttp queue an error answer behind
-    the answers of the requests before it, and close the connection after that.
-    """
-
-    def __init__(self, problem: Refusal) -> None:
-        self._problem = problem
-
-    def feed_data(self, _: bytes) -> NoReturn:
-        raise FramingError(self._problem)
-
-    def message_consumed(self) -> None:
-        """Do nothing: no messages are queued in here."""
-
-
-def refusal_of(error: BaseException | None) -> Refusal:
-    """Return the refusal for an error of the parser, by its class: its text quotes the request.
-
-    `Framing` refuses a head with too many fields before aiohttp, which has no class for that.
-    """
-    if isinstance(error, FramingError):
-        return error.refusal
-    if isinstance(error, http_exceptions.LineTooLong):
-        return Refusal(Reason.HEADERS_TOO_LARGE)
-    return Refusal(Reason.BODY_MALFORMED, f"not HTTP: {type(error).__name__}")

@@ -11,12 +11,11 @@ from typing import Any, Final, cast
 
 from aiohttp.streams import StreamReader
 from aiohttp.web import BaseRequest, Server, StreamResponse
-from aiohttp.web_protocol import RequestHandler
 
 from relay.core.concurrency import READ_SIZE
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Ack
-from relay.edge.answers import closing_bytes, to_response
+from relay.edge.answers import closing_bytes
 from relay.edge.connections import (
     NEVER,
     ConnectionErrors,
@@ -25,8 +24,9 @@ from relay.edge.connections import (
     Sweep,
     peer_info_of,
 )
+from relay.edge.error_answers import AnsweredErrors, RejectingParser
 from relay.edge.fast_lane import FastLane, LaneRequest
-from relay.edge.framing import Framing, RejectingParser, begins_request, refusal_of
+from relay.edge.framing import Framing, begins_request
 
 _BODY_LATE: Final = Refusal(Reason.BODY_TIMEOUT)
 
@@ -34,7 +34,7 @@ _BODY_LATE: Final = Refusal(Reason.BODY_TIMEOUT)
 _MAX_HELD: Final = 64 * 1024
 
 
-class EdgeProtocol(RequestHandler):
+class EdgeProtocol(AnsweredErrors):
     """aiohttp's connection with strict framing, limits and deadlines.
 
     Received bytes go through `Framing` into aiohttp's parser; aiohttp calls the server's handler
@@ -61,6 +61,7 @@ class EdgeProtocol(RequestHandler):
         "_lane",
         "_lane_due",
         "_lane_open",
+        "_rejected",
         "_rejecting",
         "_stopping",
         "_sweep",
@@ -117,7 +118,7 @@ class EdgeProtocol(RequestHandler):
         self._wire: asyncio.Transport | None = None
         self._early_data = b""
         self._answered = 0
-        self._eof = self._rejecting = self._draining = False
+        self._eof = self._rejecting = self._rejected = self._draining = False
         self._body: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -140,6 +141,7 @@ class EdgeProtocol(RequestHandler):
         if self._early_data:
             early, self._early_data = self._early_data, b""
             self.data_received(early)
+            self._close_if_over()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._sweep.remove(self)
@@ -186,15 +188,11 @@ class EdgeProtocol(RequestHandler):
             self._parse(b"")
 
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks for it
-        """Keep the connection open while answers are owed to a sender that has half-closed it.
-
-        asyncio cannot half-close TLS: there, the connection is over.
-        """
+        """Keep the connection open while answers are owed to a sender that has half-closed it."""
         self._eof = True
         self._stop_header_deadline()
         self._reject_half_body()
-        tls = self.transport is None or self.ssl_context is not None
-        return not tls and self._answers_owed > 0
+        return self._answers_owed > 0 or bool(self._early_data)
 
     async def finish_response(
         self, request: BaseRequest, resp: StreamResponse, start_time: float | None
@@ -241,11 +239,18 @@ class EdgeProtocol(RequestHandler):
 
     def _parse(self, data: bytes) -> None:
         """Feed aiohttp's parser, which queues whole heads as requests; note the newest body."""
+        if self._rejected:
+            return
         super().data_received(data)
         if self._messages:
             self._body = self._messages[-1][1]
             if self._framing.problem is not None:
                 self._fail_body(self._framing.problem)
+        if self._rejecting and self._request_count == self._framing.heads:
+            # The parser holds no request back, of which there may have been many at once.
+            self._rejected = True
+            self._parser = RejectingParser(self._framing.problem)  # type: ignore[assignment, arg-type] # all that is asked of it
+            super().data_received(b"")
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -256,32 +261,6 @@ class EdgeProtocol(RequestHandler):
         super().resume_writing()
         self._write_due = NEVER
         self._update_due()
-
-    def handle_error(
-        self,
-        request: BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - aiohttp's own text is not shown
-    ) -> StreamResponse:
-        """Answer what could not be parsed (400) and what we failed at (500, 504)."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun; the connection can only be closed")
-        if status == 400:  # noqa: PLR2004 - aiohttp's mark for a request it cannot parse
-            ack = self._errors.refuse(self.peer, refusal_of(exc))
-        else:
-            ack = self._errors.fault(self.peer, exc)
-        response = to_response(ack)
-        response.force_close()
-        # Said, because aiohttp answers what it could not parse in HTTP/1.0, where it goes unsaid.
-        response.headers["Connection"] = "close"
-        return response
-
-    def log_exception(self, *_: Any, **kwargs: Any) -> None:  # noqa: ANN401 - aiohttp's own
-        error = kwargs.get("exc_info")
-        # The rest of a body that nobody wanted was malformed: its request has been answered.
-        if not isinstance(error, Refusal):
-            self._errors.fault(self.peer, error)
 
     # ---- the fast lane ----------------------------------------------------------------------
 
@@ -315,6 +294,10 @@ class EdgeProtocol(RequestHandler):
         held, self._held = self._held, b""
         self._resume_transport_reading()
         self.data_received(held)
+        self._close_if_over()
+
+    def _close_if_over(self) -> None:
+        """Close if the sender has ended its side and is owed nothing."""
         if self._eof:
             self._reject_half_body()
             if not self._answers_owed:
@@ -432,8 +415,7 @@ class EdgeProtocol(RequestHandler):
             self._fail_body(problem)
         else:
             self._rejecting = True
-            self._parser = RejectingParser(problem)  # type: ignore[assignment] # all that is asked of it
-            super().data_received(b"")
+            self._parse(b"")
 
     def _fail_body(self, problem: Refusal) -> None:
         """Make a read of the rest of the body raise `problem`."""

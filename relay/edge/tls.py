@@ -2,10 +2,11 @@
 
 import asyncio
 import ssl
+from asyncio.sslproto import AppProtocolState, SSLProtocol, SSLProtocolState
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from relay.core.errors import Reason, Refusal
 from relay.core.files import Fingerprint, fingerprint
@@ -79,6 +80,87 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 #: Seconds for the other side to end TLS, once we have. asyncio's own are 30, in which a connection
 #: that is over counts still.
 _SHUTDOWN: Final = 2.0
+
+
+#: Without its type: that of the library knows nothing of what is private.
+_AsyncioTls: Any = SSLProtocol
+
+
+class _HalfClosableTls(_AsyncioTls):  # type: ignore[misc] # likewise
+    """asyncio's TLS over one connection; it lets us answer after its other side has ended.
+
+    asyncio itself closes as soon as the other side has, by close_notify or by the end of TCP, and
+    drops what is written from then on.
+    """
+
+    _is_kept = False
+
+    @property
+    def secure_transport(self) -> asyncio.Transport | None:
+        """The transport of what is encrypted; None before the handshake has ended."""
+        transport: asyncio.Transport | None = self._app_transport
+        return transport
+
+    def _call_eof_received(self, *_: object) -> None:
+        # At most once, as asyncio does it.
+        if self._app_state is AppProtocolState.STATE_CON_MADE:  # type: ignore[has-type] # likewise
+            self._app_state = AppProtocolState.STATE_EOF
+            self._is_kept = bool(self._app_protocol.eof_received())
+
+    def _start_shutdown(self, *arguments: object) -> None:
+        if self._is_kept and not self._is_closed_by_us:
+            return
+        super()._start_shutdown(*arguments)
+
+    def eof_received(self) -> Any:  # noqa: ANN401 - as asyncio has it
+        if self._state is SSLProtocolState.WRAPPED and not self._app_reading_paused:
+            self._do_read()
+            self._call_eof_received()
+            if self._is_kept and not self._is_closed_by_us:
+                self._eof_received = True
+                return True
+        return super().eof_received()
+
+    @property
+    def _is_closed_by_us(self) -> bool:
+        transport = self.secure_transport
+        return transport is not None and transport.is_closing()
+
+
+async def _start_tls(
+    transport: asyncio.Transport, protocol: EdgeProtocol, context: ssl.SSLContext, seconds: float
+) -> asyncio.Transport | None:
+    """Do the handshake, as `loop.start_tls` does; return the transport that follows it.
+
+    Raises:
+        OSError: there is no TLS, not in time, or the connection is over.
+    """
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+    tls = _HalfClosableTls(
+        loop,
+        protocol,
+        context,
+        waiter,
+        server_side=True,
+        ssl_handshake_timeout=seconds,
+        ssl_shutdown_timeout=_SHUTDOWN,
+        call_connection_made=False,
+    )
+    transport.pause_reading()
+    transport.set_protocol(tls)
+    steps = (
+        loop.call_soon(tls.connection_made, transport),
+        loop.call_soon(transport.resume_reading),
+    )
+    try:
+        await waiter
+    except BaseException:
+        transport.close()
+        for step in steps:
+            step.cancel()
+        raise
+    return tls.secure_transport
 
 
 class TlsHandshakes:
@@ -169,13 +251,8 @@ class TlsHandshake(asyncio.Protocol):
         secure = None
         # What is not TLS at all is noise of the internet: it is closed, and nothing is said.
         with suppress(OSError):
-            secure = await loop.start_tls(
-                transport,
-                protocol,
-                self._factory.context,
-                server_side=True,
-                ssl_handshake_timeout=self._factory.timeout,
-                ssl_shutdown_timeout=_SHUTDOWN,
+            secure = await _start_tls(
+                transport, protocol, self._factory.context, self._factory.timeout
             )
         # From here on the connection is counted by the protocol, or it is over.
         self._uncount()

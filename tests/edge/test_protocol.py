@@ -10,10 +10,8 @@ from typing import NoReturn
 
 import apsw
 import pytest
-from aiohttp import http_exceptions
 
-from relay.core.errors import Reason, Refusal
-from relay.edge.framing import MAX_FIELDS, MAX_LINE, RejectingParser, refusal_of
+from relay.edge.framing import MAX_FIELDS, MAX_LINE
 from relay.spool import Query
 from tests.edge.smuggling import forms
 from tests.harness.clock import run_loop_until
@@ -327,6 +325,31 @@ async def test_of_many_requests_at_once_all_are_answered(last: bytes, tmp_path: 
         writer.close()
 
 
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 40, 64, 65, 200])
+@pytest.mark.parametrize(
+    "last",
+    [
+        b"GARBAGE\r\n\r\n",
+        request("POST", "/hook", [("Transfer-Encoding", "chunked")], b"zz\r\n"),
+    ],
+)
+async def test_what_is_malformed_is_answered_behind_all_requests_before_it(
+    last: bytes, count: int, tmp_path: Path
+) -> None:
+    async with running_edge(tmp_path) as edge:
+        reader, writer = await asyncio.open_connection(*edge.address)
+        requests = [request("GET", "/healthz"), genuine_request(), request("POST", "/other")]
+        expected = [200, 200, 404]
+        writer.write(b"".join(requests[n % 3] for n in range(count)) + last)
+        found = [(await read_reply(reader)).status for _ in range(count + 1)]
+        assert found == [*(expected[n % 3] for n in range(count)), 400]
+        assert await reader.read() == b""
+        writer.close()
+        await run_loop_until(lambda: len(edge.connections) == 0)
+        refused = [line for line in edge.lines() if line["status"] == 400]
+    assert [line["reason"] for line in refused] == ["body_malformed"]
+
+
 @pytest.mark.parametrize(
     ("rest", "last"),
     [
@@ -382,32 +405,3 @@ async def test_who_leaves_while_its_event_is_stored_loses_only_the_answer(
         await run_loop_until(lambda: len(edge.connections) == 0)
     # With the end of the edge, what was in hand has been accounted for.
     assert [line["verdict"] for line in edge.lines()] == ["accepted"]
-
-
-# ---- what cannot be read --------------------------------------------------------------------
-# What could not be parsed is refused for the reason that it has, and is not quoted.
-
-
-def test_what_is_not_strict_keeps_its_reason() -> None:
-    problem = Refusal(Reason.HEADERS_TOO_LARGE, "more than 64 fields")
-    parser = RejectingParser(problem)
-    with pytest.raises(http_exceptions.HttpProcessingError) as caught:
-        parser.feed_data(b"GET / HTTP/1.1\r\n\r\n")
-    assert refusal_of(caught.value) is problem
-    parser.message_consumed()
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (http_exceptions.LineTooLong(b"secret", 8190), Reason.HEADERS_TOO_LARGE),
-        (http_exceptions.BadHttpMessage("Too many headers received"), Reason.BODY_MALFORMED),
-        (http_exceptions.BadStatusLine("secret"), Reason.BODY_MALFORMED),
-        (ValueError("secret"), Reason.BODY_MALFORMED),
-        (None, Reason.BODY_MALFORMED),
-    ],
-)
-def test_what_the_parser_refuses_is_not_quoted(error: Exception | None, reason: Reason) -> None:
-    refusal = refusal_of(error)
-    assert refusal.reason is reason
-    assert "secret" not in str(refusal)

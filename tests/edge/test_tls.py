@@ -5,7 +5,8 @@ import json
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -285,6 +286,93 @@ async def test_who_leaves_without_its_answer_loses_nothing_else(sure: Sure) -> N
     async with asyncio.timeout(10):
         while not (await edge.spool.page(Query())).records:
             pass
+
+
+# ---- senders that have said all they say ------------------------------------------------------
+
+
+class HalfClosing:
+    """A TLS client that ends its side, by close_notify or by the end of TCP, and reads on."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname="pay.example.com")
+
+    async def connect(self, address: tuple[str, int]) -> None:
+        self._reader, self._writer = await asyncio.open_connection(*address)
+        await self._until(self._tls.do_handshake)
+
+    async def say(self, raw: bytes, end: str) -> None:
+        """Send this and the end of our side at once; what is left of the handshake with it."""
+        self._tls.write(raw)
+        if end != "tcp":
+            with pytest.raises(ssl.SSLWantReadError):
+                self._tls.unwrap()
+        self._writer.write(self._out.read())
+        if end != "tls":
+            self._writer.write_eof()
+        await self._writer.drain()
+
+    async def replies(self, count: int) -> list[int]:
+        """Return the statuses of so many answers; with them, or before, the connection ends."""
+        reader = asyncio.StreamReader()
+        received = await self._reader.read()
+        self._writer.close()
+        self._in.write(received)
+        with suppress(ssl.SSLError):
+            while data := self._tls.read(65536):
+                reader.feed_data(data)
+        reader.feed_eof()
+        return [(await read_reply(reader)).status for _ in range(count)]
+
+    async def _until(self, step: Callable[[], None]) -> None:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                self._writer.write(self._out.read())
+                self._in.write(await self._reader.read(65536))
+
+
+@pytest.mark.parametrize("end", ["tls", "tcp", "both"])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("count", [1, 3])
+async def test_who_says_no_more_is_answered_over_tls_too(
+    count: int, version: ssl.TLSVersion, end: str, tmp_path: Path, client: ssl.SSLContext
+) -> None:
+    client.minimum_version = client.maximum_version = version
+    pem = tmp_path / "certificate.pem"
+    listener = Listener("127.0.0.1", 0, server_context(pem, pem))
+    async with running_edge(tmp_path, listener=listener) as edge:
+        sender = HalfClosing(client)
+        await sender.connect(edge.address)
+        await sender.say(b"".join(genuine_request() for _ in range(count)), end)
+        assert await sender.replies(count + 1) == [*[200] * count, 0]
+        await run_loop_until(lambda: len(edge.connections) == 0)
+        assert len((await edge.spool.page(Query())).records) == count
+
+
+@pytest.mark.parametrize("end", ["tls", "tcp", "both"])
+@pytest.mark.parametrize(
+    ("rest", "status"),
+    [
+        (b"", 0),
+        (b"POST /hook HTTP/1.1\r\nHo", 0),
+        (request("POST", "/hook", [("Content-Length", "10")], b"x"), 400),
+        (b"GARBAGE\r\n\r\n", 400),
+    ],
+)
+async def test_who_ends_inside_a_request_over_tls_is_answered_as_far_as_that_went(
+    rest: bytes, status: int, end: str, tmp_path: Path, client: ssl.SSLContext
+) -> None:
+    pem = tmp_path / "certificate.pem"
+    listener = Listener("127.0.0.1", 0, server_context(pem, pem))
+    async with running_edge(tmp_path, listener=listener) as edge:
+        sender = HalfClosing(client)
+        await sender.connect(edge.address)
+        await sender.say(rest or genuine_request(), end)
+        assert await sender.replies(1) == [status if rest else 200]
+        await run_loop_until(lambda: len(edge.connections) == 0)
 
 
 # ---- what a scanner finds -------------------------------------------------------------------
