@@ -79,7 +79,8 @@ def unknown_endpoint(name: str, known: Iterable[str]) -> str:
     """Return the message for an unknown endpoint: the nearest name, and all names."""
     names = sorted(known)
     near, there = suggestion(name, names), f"there are: {', '.join(names)}"
-    return f'no endpoint named "{name}"; ' + (near if near == there else f"{near} {there}")
+    # Without a near name, the suggestion lists names, and not all of many.
+    return f'no endpoint named "{name}"; ' + (f"{near} {there}" if "did you" in near else there)
 
 
 def warn_unknown_endpoint(endpoint: str | None, settings: Settings) -> None:

@@ -189,7 +189,7 @@ class _Interview:
         """Return one of these options, shown with what they mean."""
         width = max(map(len, options))
         for name, meaning in options.items():
-            complain(f"  {name:{width}}  {meaning}".rstrip())
+            complain(f"  {name:{width}}  {meaning}")
         return self.ask(question, default, lambda answer: _one_of(answer, tuple(options)))
 
     def _line(self, prompt: str, *, hidden: bool) -> str:
@@ -235,7 +235,8 @@ def _file_in(directory: Path) -> Callable[[str], str]:
 
 def _asked(ask: _Interview, directory: Path) -> Answers:
     names = presets.names()
-    provider = ask.choose("Provider", dict.fromkeys(names, ""), "midtrans")
+    complain(f"  {', '.join(names)}")
+    provider = ask.ask("Provider", "midtrans", lambda answer: _one_of(answer, names))
     environment = None
     if provider not in presets.files():
         known = tuple(provider_named(provider).info.environments)

@@ -1,6 +1,7 @@
 """`relay sink`: an HTTP service to develop against, which prints each request and answers it."""
 
 import asyncio
+import os
 import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -246,7 +247,9 @@ def sink(
     try:
         asyncio.run(_serve(where, chosen, status, seconds, signer))
     except OSError as error:
-        complain(f"relay sink: {where}: {error.strerror or error}")
+        # asyncio's own text repeats the address; without a number it is the text that says what.
+        why = os.strerror(error.errno) if error.errno else str(error)
+        complain(f"relay sink: {where}: {why}")
         sys.exit(1)
 
 

@@ -42,6 +42,12 @@ def test_the_variable_names_the_file(config: Path) -> None:
     assert "34.101.68.130/32" in result.output
 
 
+def test_of_many_endpoints_each_is_told_once() -> None:
+    names = [f"shop-{number}" for number in range(50)]
+    told = unknown_endpoint("midtrans", names)
+    assert told == f'no endpoint named "midtrans"; there are: {", ".join(sorted(names))}'
+
+
 def test_the_habit_is_relay_yaml_here(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(config.parent)
     environ = {"MIDTRANS_SERVER_KEY": "SB-Mid-server-x", "VIPPS_SECRET": "s"}

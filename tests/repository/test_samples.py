@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shlex
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ SAMPLES = [
     line
     for block in pages.blocks("sh", (PAGE,))
     for line in block.text.replace("\\\n", "").splitlines()
-    if line.startswith("relay send") and "ADDRESS" not in line
+    if line.startswith("relay send") and not line.endswith("--endpoint vipps")
 ]
 ENVIRON = {name: secret_for(name) for name in ("MIDTRANS_SERVER_KEY", "GITHUB_WEBHOOK_SECRET")}
 
@@ -38,7 +39,8 @@ def _endpoints() -> list[dict[str, Any]]:
     return [{key: each[key] for key in each if key != "confirm"} for each in chosen]
 
 
-def _write(directory: Path) -> None:
+def _write(directory: Path) -> str:
+    """Write the configuration and its keys; return where it listens."""
     private = rsa.generate_private_key(65537, 2048)
     pem = serialization.Encoding.PEM
     (directory / "private.pem").write_bytes(
@@ -49,26 +51,30 @@ def _write(directory: Path) -> None:
         private.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
     whole = yaml.safe_load((pages.ROOT / "config/relay.minimal.yaml").read_text())
-    whole |= {"listen": [{"bind": "127.0.0.1:0"}], "admin": {"bind": "127.0.0.1:0"}}
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        bind = f"127.0.0.1:{found.getsockname()[1]}"
+    whole |= {"listen": [{"bind": bind}], "admin": {"bind": "127.0.0.1:0"}}
     whole["endpoints"] = _endpoints()
     (directory / "relay.yaml").write_text(yaml.safe_dump(whole))
     (directory / "config").symlink_to(pages.ROOT / "config")
+    return bind
 
 
 async def test_every_sample_is_accepted(tmp_path: Path) -> None:
-    assert [line.split()[2] for line in SAMPLES] == [
-        *("midtrans", "midtrans-snap", "config/senders/github.yaml")
+    assert [line.split()[2:4] for line in SAMPLES] == [
+        ["--endpoint", "midtrans"],
+        ["--endpoint", "snap"],
+        ["config/senders/github.yaml", "--to"],
     ]
-    _write(tmp_path)
-    async with Node(tmp_path / "relay.yaml", ENVIRON) as node:
-        host, port = node.public[0]
+    bind = _write(tmp_path)
+    async with Node(tmp_path / "relay.yaml", ENVIRON):
         for line in SAMPLES:
-            here = line.replace("127.0.0.1:8080", f"{host}:{port}")
+            here = line.replace("127.0.0.1:8080", bind)
             filled = re.sub(r"\$(\w+)", lambda name: ENVIRON[name[1]], here)
             sending = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "relay", *shlex.split(filled)[1:]),
                 cwd=tmp_path,
-                env=os.environ | {"PYTHONPATH": str(pages.ROOT)},
+                env=os.environ | ENVIRON | {"PYTHONPATH": str(pages.ROOT)},
                 stdout=asyncio.subprocess.PIPE,
             )
             said, _ = await sending.communicate()
@@ -95,6 +101,8 @@ async def test_a_ready_file_takes_the_sample_of_itself(tmp_path: Path) -> None:
         assert (await node.wait_for(event="delivery"))["client"] == "192.0.2.7"
 
 
-@pytest.mark.parametrize("name", ["midtrans", "midtrans-snap", "vipps"])
+@pytest.mark.parametrize("name", ["midtrans", "snap", "vipps"])
 def test_every_page_of_a_provider_sends_a_sample(name: str) -> None:
-    assert f"\nrelay send {name} --to http://127.0.0.1:8080/" in pages.text(PAGE)
+    page = pages.text(PAGE)
+    assert f"\nrelay send --endpoint {name}" in page
+    assert f"  - name: {name}\n" in page
