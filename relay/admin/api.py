@@ -19,6 +19,7 @@ from relay.admin.serializers import (
     requeue_problem,
 )
 from relay.core.errors import Obstacle, Problem
+from relay.core.visible_text import visible_json
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool import Query, Spool
 from relay.spool.audit import Actor
@@ -30,7 +31,10 @@ Reload = Callable[[], Awaitable[tuple[Problem, ...]]]
 
 def json_answer(content: object, status: int = 200) -> web.Response:
     """Return an answer in JSON."""
-    return web.Response(body=orjson.dumps(content), status=status, content_type="application/json")
+    body = orjson.dumps(content)
+    if not body.isascii() or b"\x7f" in body:
+        body = visible_json(body.decode()).encode()
+    return web.Response(body=body, status=status, content_type="application/json")
 
 
 class Api:

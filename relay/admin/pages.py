@@ -7,17 +7,29 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from relay.admin.audit import AuditTrail
 from relay.admin.auth import Authenticator
 from relay.admin.serializers import event_detail, event_summary, parse_event_query
 from relay.core.event import Status
+from relay.core.visible_text import visible
 from relay.spool import Spool
 
 #: The cookie that names a session.
 COOKIE = "relay_session"
 
 _PAGE_FILTERS = ("status", "endpoint", "key", "after")
+
+
+def _visible(value: object) -> object:
+    """Make what a template inserts visible; what is markup already stays."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _lines(text: str) -> Markup:
+    """Make text visible whose lines are shown as such."""
+    return escape(visible(text, lines=True))
 
 
 class WrongToken(Exception):
@@ -41,7 +53,9 @@ class Pages:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            finalize=_visible,
         )
+        self._templates.filters["lines"] = _lines
 
     def routes(self) -> list[web.RouteDef]:
         return [

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from relay import __version__
 from relay.cli import process
 from relay.core.errors import ConfigError, RelayError
+from relay.core.visible_text import visible
 
 if TYPE_CHECKING:
     import typer
@@ -155,4 +156,4 @@ def _run() -> None:
 
 
 def _complain(message: str) -> None:
-    sys.stderr.write(message + "\n")
+    sys.stderr.write(visible(message, lines=True) + "\n")

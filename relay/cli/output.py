@@ -15,6 +15,7 @@ import orjson
 import typer
 
 from relay import __version__
+from relay.core.visible_text import visible, visible_json
 
 #: The least width of a column, in letters; a narrower table becomes lines.
 _LETTERS = 6
@@ -103,7 +104,7 @@ def print_details(shown: Mapping[str, object], names: Sequence[str], *, gone: st
 
 def complain(message: str) -> None:
     """Print to standard error."""
-    sys.stderr.write(message + "\n")
+    sys.stderr.write(visible(message, lines=True) + "\n")
 
 
 def _print(document: bytes, *, indent: int | None) -> None:
@@ -111,7 +112,7 @@ def _print(document: bytes, *, indent: int | None) -> None:
     if not text.isascii() and (sys.stdout.encoding or "").lower() not in {"utf-8", "utf8"}:
         # Letters that the terminal has not are escaped in JSON's own way.
         text = json.dumps(orjson.loads(document), indent=indent)
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(visible_json(text) + "\n")
 
 
 def _narrowest(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
@@ -121,8 +122,8 @@ def _narrowest(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
 
 
 def one_line(text: str) -> str:
-    """Escape what would break a line or steer a terminal."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    """Escape what would break a line, steer a terminal, or could not be seen."""
+    return visible(text)
 
 
 # ---- relay version --------------------------------------------------------------------------

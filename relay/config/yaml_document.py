@@ -18,6 +18,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from relay.config import yaml_mistakes
 from relay.core.errors import Problem
+from relay.core.visible_text import visible
 
 # ---- locations and issues -------------------------------------------------------------------
 
@@ -91,16 +92,12 @@ def dotted(location: Location) -> str:
 
 def shown(text: str) -> str:
     """Return text from the file, shortened, with control characters escaped for a terminal."""
-    return _printable(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…")
+    return visible(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…")
 
 
 def shown_path(path: Path) -> str:
     """Return a whole path, since its end matters most, with control characters escaped."""
-    return _printable(str(path))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return visible(str(path))
 
 
 def _overlap(one: Location, other: Location) -> bool:

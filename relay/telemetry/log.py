@@ -17,6 +17,7 @@ import orjson
 
 from relay.core.clock import Clock, spelled_second
 from relay.core.errors import RelayError
+from relay.core.visible_text import visible, visible_json
 
 #: Seconds in which a batch of lines gathers.
 _BATCH_WINDOW: Final = 0.05
@@ -99,7 +100,8 @@ class LogWriter:
                 note = {"level": "warning", "event": "log_lines_dropped", "count": dropped}
                 batch.append(as_json(note))
             try:
-                self._stream.write("".join(batch).encode("utf-8", "backslashreplace"))
+                text = visible_json("".join(batch))
+                self._stream.write(text.encode("utf-8", "backslashreplace"))
                 self._stream.flush()
             except (OSError, ValueError):
                 # There is nowhere to report it; deliveries matter more than the lines about them.
@@ -183,7 +185,8 @@ def _trace(error: BaseException) -> str:
     while latest is not None and id(latest) not in seen:
         seen.add(id(latest))
         name = f"{type(latest).__module__}.{type(latest).__qualname__}".removeprefix("builtins.")
-        text = f": {latest}" if isinstance(latest, _SAFE_TEXT) else ""
+        said = visible(str(latest), lines=True) if isinstance(latest, _SAFE_TEXT) else ""
+        text = f": {said}" if said else ""
         within = latest.exceptions if isinstance(latest, BaseExceptionGroup) else ()
         frames = "".join(traceback.format_tb(latest.__traceback__))
         parts.insert(0, "\n".join([frames + name + text, *map(_trace, within)]))

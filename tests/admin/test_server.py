@@ -232,6 +232,24 @@ async def test_what_a_sender_wrote_is_shown_as_text(bench: Bench) -> None:
         assert "{{7*7}}" in text
 
 
+async def test_nothing_that_a_sender_wrote_hides_or_reorders_on_the_page(bench: Bench) -> None:
+    key = "A-1\u202e\u2066 \x9b31m\u200b\nB"
+    event = verified(key=key, body=f"one\n{key}".encode())
+    await bench.spool.put(event)
+    await bench.post("/login", data={"token": TOKEN})
+    shown = "A-1\\u202e\\u2066 \\x9b31m\\u200b"
+    text = ""
+    for path in ("/", f"/events/{event.event_id}"):
+        _, text = await bench.get(path)
+        assert shown + "\\nB" in text
+        assert not set(text) & set("\u202e\u2066\x9b\u200b")
+    # The body has its lines.
+    assert f"<pre>one\n{shown}\nB</pre>" in text
+    _, text = await bench.get("/api/v1/events", headers=BEARER)
+    assert text.isascii()
+    assert orjson.loads(text)["events"][0]["key"] == key
+
+
 @pytest.mark.parametrize("path", ["/login", "/livez", "/nothing", "/style.css"])
 async def test_every_answer_forbids_what_the_page_does_not_need(path: str, bench: Bench) -> None:
     async with bench.client.get(path) as response:

@@ -203,3 +203,24 @@ def test_nothing_found_of_an_endpoint_that_is_none_says_so(relay: Invoke, config
         wrong = relay("events", *words, "-c", config, "--endpoint", "midtran")
         assert 'no endpoint named "midtran"; did you mean "midtrans"?' in wrong.stderr
     assert relay("events", "list", "-c", config, "--endpoint", "vipps").stderr == ""
+
+
+def test_what_a_sender_wrote_hides_nothing_in_any_output(relay: Invoke, config: Path) -> None:
+    key = "A-1\u202e 2\x9b\u200b\x7f"
+    store(config, key)
+    (event,) = listed(relay, config)
+    assert event["key"] == key
+    for words in (
+        ("list",),
+        ("list", "--format", "json"),
+        ("show", event["id"]),
+        ("show", event["id"], "--format", "json"),
+        ("export",),
+        ("requeue", key),
+    ):
+        result = relay("events", words[0], *words[1:], "-c", config)
+        shown = result.stdout + result.stderr
+        assert (
+            "A-1\\u202e 2\\x9b" in shown or "A-1\\u202e 2\\u009b" in shown or words[0] == "export"
+        )
+        assert not set(shown) & set("\u202e\x9b\u200b\x7f")

@@ -48,7 +48,18 @@ def test_a_json_line_holds_the_fields_in_order_and_leaves_out_what_is_none() -> 
 
 @pytest.mark.parametrize("form", list(LogFormat))
 @pytest.mark.parametrize(
-    "hostile", ["a\nb", "a\r\nlevel=error", "\x1b[2J", "\u202eevil", "\ud800", '"} {"', "\x00"]
+    "hostile",
+    [
+        "a\nb",
+        "a\r\nlevel=error",
+        "\x1b[2J",
+        "\u202eevil",
+        "\x9b31m",
+        "\x7f",
+        "\ud800",
+        '"} {"',
+        "\x00",
+    ],
 )
 def test_hostile_text_stays_on_its_line_and_steers_no_terminal(
     form: LogFormat, hostile: str
@@ -56,8 +67,9 @@ def test_hostile_text_stays_on_its_line_and_steers_no_terminal(
     lines = lines_of(("delivery", {"event_key": hostile}), form=form)
     assert len(lines) == 1
     assert b"\x1b" not in lines[0]
-    if form is LogFormat.TEXT:
-        assert lines[0].decode().isprintable()
+    assert lines[0].decode().isprintable()
+    if form is LogFormat.JSON and hostile != "\ud800":
+        assert orjson.loads(lines[0])["event_key"] == hostile
         assert "\u202e" not in lines[0].decode()
 
 
