@@ -129,10 +129,16 @@ _STEP_ROWS = 200
 #: Seconds between steps while there is more to remove, and between rounds when there is not.
 STEP_PAUSE = 0.2
 INTERVAL = 600.0
+#: How long before the body of a dead or held event goes somebody is told.
+WARNING_TIME = timedelta(days=1)
 
 
 class RetentionJob:
-    """Prunes a spool: bodies and refusals after `retain`, whole records after `retain_keys`."""
+    """Prunes a spool: bodies and refusals after `retain`, whole records after `retain_keys`.
+
+    Dead and held events keep their bodies until `retain_keys`, and their records for good. What
+    goes of them, and what will within `WARNING_TIME`, is counted.
+    """
 
     def __init__(
         self,
@@ -163,4 +169,12 @@ class RetentionJob:
         now = self._clock.now()
         bodies, keys = now - self._retain, now - self._retain_keys
         removed = await self._spool.refusals.prune(bodies, _STEP_ROWS)
-        return bool(removed + await self._spool.prune(bodies, keys, _STEP_ROWS))
+        undelivered = await self._spool.prune_undelivered(keys, _STEP_ROWS)
+        if undelivered:
+            self._telemetry.undelivered_removed(undelivered)
+        if removed + await self._spool.prune(bodies, keys, _STEP_ROWS) or undelivered:
+            return True
+        # Once in each round, when nothing is left to remove.
+        expiring = await self._spool.count_undelivered(keys, keys + WARNING_TIME)
+        self._telemetry.undelivered_expiring(expiring)
+        return False

@@ -404,6 +404,19 @@ class Spool(Protocol):
         that a caller can repeat it in small steps until 0.
         """
 
+    async def prune_undelivered(self, before: datetime, limit: int) -> Mapping[str, int]:
+        """Remove up to `limit` bodies of dead and held events received before.
+
+        Their records stay, and a copy brings its body back. Returns how many there were, by
+        endpoint, so that a caller can repeat it until there are none.
+        """
+
+    async def count_undelivered(self, since: datetime, until: datetime) -> Mapping[str, int]:
+        """Return how many dead and held events that have their body were received in this time.
+
+        By endpoint; `since` is inclusive, `until` exclusive.
+        """
+
     async def probe(self) -> None:
         """Return once as much as a large delivery has been written and synced."""
 

@@ -93,6 +93,20 @@ class Timestamp(_LabelledMetric):
         yield family
 
 
+class Level(_LabelledMetric):
+    """A number that goes up and down, with one label. series: the number by its value."""
+
+    def __init__(self, name: str, text: str, label: str) -> None:
+        super().__init__(name, text, (label,))
+        self.series: dict[str, int] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        for label, number in self.series.copy().items():
+            family.add_metric([label], number)
+        yield family
+
+
 class Distribution:
     """One series of a histogram: a count for each bucket, and the sum of the values."""
 
@@ -215,6 +229,16 @@ class Metrics:
         self.dead_letters = self._counter(
             "dead_letters", "Events whose attempts are used up", "upstream"
         )
+        self.undelivered_removed = self._counter(
+            "undelivered_removed", "Bodies of dead and held events that were removed", "endpoint"
+        )
+        self.undelivered_expiring = self._registered(
+            Level(
+                "undelivered_expiring",
+                "Dead and held events whose body is removed within a day",
+                "endpoint",
+            )
+        )
         self.history_lost = self._counter(
             "history_lost", "Deliveries passed on whose history could not be kept", "endpoint"
         )
@@ -273,6 +297,8 @@ class Metrics:
         for endpoint in endpoints:
             self.conflicts.init(endpoint)
             self.repeats.init(endpoint)
+            self.undelivered_removed.init(endpoint)
+            self.undelivered_expiring.series.setdefault(endpoint, 0)
             self.revived.init(endpoint)
             self.history_lost.init(endpoint)
             self.unknown_but_signed.init(endpoint)

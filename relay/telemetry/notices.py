@@ -68,6 +68,17 @@ class Notices:
         """A copy has made a dead or held event due again."""
         self._metrics.revived.inc(endpoint)
 
+    def undelivered_removed(self, bodies: Mapping[str, int]) -> None:
+        """So many bodies of dead and held events were removed, by endpoint."""
+        for endpoint, number in bodies.items():
+            self._metrics.undelivered_removed.init(endpoint).number += number
+            self.log.warning("undelivered_removed", endpoint=endpoint, events=number)
+
+    def undelivered_expiring(self, bodies: Mapping[str, int]) -> None:
+        """So many bodies of dead and held events will be removed soon, by endpoint."""
+        gauge = self._metrics.undelivered_expiring
+        gauge.series = {**dict.fromkeys(gauge.series, 0), **bodies}
+
     def confirmed(self, endpoint: str, result: str) -> None:
         """A status API was asked about an event; the results are `metrics.CONFIRMATIONS`."""
         self._metrics.confirmations.inc(endpoint, result)

@@ -15,11 +15,12 @@ import pytest
 import trustme
 
 from relay.app.maintenance import POLL_INTERVAL, CertificateReloader, RetentionJob
-from relay.core.event import Delivered, Done
+from relay.core.event import Dead, Delivered, Done, Rejected
 from relay.edge.tls import ServerTls
 from relay.spool.sqlite import SqliteSpool, open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
+from relay.telemetry.metrics import Snapshot
 from tests.contracts.refusals import BOUNDS, ids, refused
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import verified
@@ -188,6 +189,15 @@ class Bench:
     clock: ManualClock
     log: io.BytesIO
     writer: LogWriter
+    telemetry: Telemetry
+
+    def value(self, name: str) -> float:
+        """Return the value of a series about bodies of what was never delivered."""
+        series = f'relay_undelivered_{name}{{endpoint="midtrans"}} '
+        for line in self.telemetry.expose(Snapshot()).decode().splitlines():
+            if line.startswith(series):
+                return float(line.removeprefix(series))
+        return 0
 
     async def pass_days(self, days: float) -> None:
         """Let time pass until the retention job has seen it and waits again."""
@@ -213,10 +223,10 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         retain=timedelta(days=10),
         retain_keys=timedelta(days=20),
         clock=clock,
-        telemetry=Telemetry(Log(writer, clock)),
+        telemetry=(telemetry := Telemetry(Log(writer, clock))),
     )
     running = asyncio.ensure_future(keeping.run())
-    yield Bench(spool, clock, log, writer)
+    yield Bench(spool, clock, log, writer, telemetry)
     running.cancel()
     await asyncio.wait({running})
     await spool.close()
@@ -248,6 +258,29 @@ async def test_what_waits_for_delivery_stays(bench: Bench) -> None:
     await bench.spool.put(event)
     await bench.pass_days(100)
     assert await bench.has_body(event.event_id) is True
+
+
+async def test_bodies_of_what_was_never_delivered_stay_until_keys_go_and_that_is_told(
+    bench: Bench,
+) -> None:
+    event = verified(received_at=bench.clock.now())
+    await bench.spool.put(event)
+    claimed = await bench.spool.claim(event.upstream, 1, timedelta(minutes=1), ordered=False)
+    await bench.spool.settle(claimed.leases[0], Dead(), Rejected(500))
+    await bench.pass_days(18.5)
+    assert await bench.has_body(event.event_id) is True
+    assert bench.value("expiring") == 0
+    await bench.pass_days(1)
+    await bench.pass_days(0.1)
+    assert await bench.has_body(event.event_id) is True
+    assert bench.value("expiring") == 1
+    await bench.pass_days(1)
+    await bench.pass_days(0.1)
+    await bench.pass_days(0.1)
+    assert await bench.has_body(event.event_id) is False
+    assert (bench.value("expiring"), bench.value("removed_total")) == (0, 1)
+    bench.writer.close()
+    assert b'"event":"undelivered_removed"' in bench.log.getvalue()
 
 
 async def test_a_locked_spool_is_left_alone_until_the_next_round(

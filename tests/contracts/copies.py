@@ -23,7 +23,7 @@ from relay.core.event import (
     event_of,
 )
 from relay.core.request import OnReplay, VerifiedDelivery
-from relay.spool import Duplicate, Query, Settlement, Spool, Stored
+from relay.spool import Duplicate, Query, Requeued, Settlement, Spool, Stored
 from tests.contracts.spool import CountingHandoff, finish, record, stored, take, take_one
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
@@ -271,3 +271,21 @@ class CopiesContract:
         results = await asyncio.gather(*(spool.put(paid(str(number))) for number in range(5)))
         assert [type(each) for each in results] == [Stored] * 5
         assert sum(isinstance(each, Stored) and bool(each.conflicts_with) for each in results) == 4
+
+    # ---- bodies of what was never delivered ---------------------------------------------------
+
+    async def test_a_copy_revives_an_event_whose_body_is_gone(self, spool: Spool) -> None:
+        event_id = await stored(spool, verified())
+        await finish(spool, Dead(), Rejected(500))
+        late = RECEIVED + timedelta(days=30)
+        assert await spool.count_undelivered(RECEIVED, late) == {"midtrans": 1}
+        assert await spool.prune_undelivered(RECEIVED, 10) == {}
+        assert await spool.prune_undelivered(late, 10) == {"midtrans": 1}
+        assert await spool.prune_undelivered(late, 10) == {}
+        assert await spool.count_undelivered(RECEIVED, late) == {}
+        found = await spool.get(event_id)
+        assert found is not None
+        assert (found[0].status, found[0].damaged, found[1]) == (Status.DEAD, False, None)
+        assert await spool.requeue(Query(ids=(event_id,))) == Requeued()
+        assert await spool.put(verified()) == Duplicate(event_id, revived=True)
+        assert (await take_one(spool)).event.body == verified().delivery.body

@@ -4,7 +4,7 @@ Besides, the calling back of a sender that a test writes as a coroutine.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -177,6 +177,12 @@ class SpyingSpool:
 
     async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
         return await self._spool.prune(bodies_before, keys_before, limit)
+
+    async def prune_undelivered(self, before: datetime, limit: int) -> Mapping[str, int]:
+        return await self._spool.prune_undelivered(before, limit)
+
+    async def count_undelivered(self, since: datetime, until: datetime) -> Mapping[str, int]:
+        return await self._spool.count_undelivered(since, until)
 
     async def probe(self) -> None:
         await self._spool.probe()

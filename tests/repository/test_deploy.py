@@ -103,6 +103,11 @@ RULES = {
         "RelayUpstreamMissing",
         {"3m": False, "8m": True, "14m": False},
     ),
+    "bodies that go within a day are told": (
+        {'relay_undelivered_expiring{endpoint="a"}': "0 3x10 0x10"},
+        "RelayUndeliveredExpiring",
+        {"0m": False, "2m": True, "11m": True, "14m": False},
+    ),
     "an api that answers nothing is told": (
         {
             'relay_confirmations_total{endpoint="a",result="error"}': "0+1x40",

@@ -105,3 +105,18 @@ def test_connections_that_give_way_are_counted_and_told_once_a_minute(watched: W
     assert [(line["event"], line["number"]) for line in watched.lines()] == [
         ("connections_evicted", 1)
     ]
+
+
+def test_bodies_that_go_undelivered_are_counted_until_they_are_gone(watched: Watched) -> None:
+    watched.telemetry.init_series({"midtrans": "midtrans", "vipps": "vipps"}, ["billing"])
+    watched.telemetry.undelivered_expiring({"midtrans": 2, "gone": 1})
+    assert watched.value('undelivered_expiring{endpoint="midtrans"}') == 2
+    assert watched.value('undelivered_expiring{endpoint="gone"}') == 1
+    assert watched.value('undelivered_expiring{endpoint="vipps"}') == 0
+    watched.telemetry.undelivered_removed({"midtrans": 2})
+    watched.telemetry.undelivered_expiring({})
+    for name in ("midtrans", "gone"):
+        assert watched.value(f'undelivered_expiring{{endpoint="{name}"}}') == 0
+    assert watched.value('undelivered_removed_total{endpoint="midtrans"}') == 2
+    (line,) = watched.lines()
+    assert (line["event"], line["level"], line["events"]) == ("undelivered_removed", "warning", 2)

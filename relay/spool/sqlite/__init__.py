@@ -8,7 +8,7 @@ migrates and classifies errors; `disk` keeps the file, its reserve and its lock.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -167,7 +167,7 @@ class SqliteSpool:
         self._process_lock = ProcessLock(_sibling(path, "presence"))
         self._ballast = Ballast(_sibling(path, "ballast"))
         self._tables = open_tables(reading)
-        self._sweep = upkeep.new_sweep()
+        self._sweep, self._undelivered = upkeep.new_sweep(), upkeep.Position()
         self._reader = Reader(reading, self._health)
         self._writer = Writer(
             writing,
@@ -337,6 +337,22 @@ class SqliteSpool:
             changed, more = await self._writer.run(step)
             if changed or not more:
                 return changed
+
+    async def prune_undelivered(self, before: datetime, limit: int) -> Mapping[str, int]:
+        step = partial(
+            upkeep.prune_undelivered,
+            position=self._undelivered,
+            before=events.micros(before),
+            limit=limit,
+        )
+        while True:
+            removed, more = await self._writer.run(step)
+            if removed or not more:
+                return removed
+
+    async def count_undelivered(self, since: datetime, until: datetime) -> Mapping[str, int]:
+        first, end = events.micros(since), events.micros(until)
+        return await self._reader.run(partial(upkeep.count_undelivered, since=first, until=end))
 
     async def probe(self) -> None:
         await self._writer.run(upkeep.probe, is_intake=True)

@@ -5,6 +5,7 @@ is unfinished, dead or held. Those that stay are not looked at in each step: a s
 its last step has ended, and is over when it has found nothing from the first event to the last.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,6 +42,38 @@ _STAYS: Final = """
 SELECT seq FROM queue WHERE seq IN carray(?1)
 UNION ALL SELECT seq FROM inhand WHERE seq IN carray(?1)
 UNION ALL SELECT seq FROM settled WHERE seq IN carray(?1) AND state IN (3, 4)
+"""
+
+# What has a body and is not dead or held, or not with every destination.
+_NOT_STOPPED: Final = """
+SELECT seq FROM queue WHERE seq IN carray(?1)
+UNION ALL SELECT seq FROM inhand WHERE seq IN carray(?1)
+UNION ALL SELECT seq FROM events WHERE seq IN carray(?1) AND NOT EXISTS (
+    SELECT 1 FROM settled WHERE settled.seq = events.seq AND state IN (3, 4)
+)
+"""
+
+_BY_ENDPOINT: Final = """
+SELECT name, count(*) FROM events JOIN names ON names.id = endpoint WHERE seq IN carray(?)
+GROUP BY name
+"""
+
+# The numbers of what was received in a time: what is dead or held is looked through from the one to
+# the other, since it stays when its body is gone.
+_FIRST_SINCE: Final = """
+SELECT seq FROM events INDEXED BY events_received WHERE received_at >= ?
+ORDER BY received_at, seq LIMIT 1
+"""
+_LAST_BEFORE: Final = """
+SELECT seq FROM events INDEXED BY events_received WHERE received_at < ?
+ORDER BY received_at DESC, seq DESC LIMIT 1
+"""
+_STOPPED_WITH_BODY: Final = """
+SELECT name, count(DISTINCT events.seq) FROM settled INDEXED BY settled_stopped
+JOIN events ON events.seq = settled.seq JOIN names ON names.id = endpoint
+WHERE settled.state > 2 AND settled.state = ?1 AND settled.seq >= ?2 AND settled.seq <= ?3
+    AND received_at >= ?4 AND received_at < ?5 AND body IS NOT NULL
+GROUP BY name
 """
 
 _EMPTY: Final = "UPDATE events SET body = NULL WHERE seq IN carray(?)"
@@ -101,10 +134,49 @@ def prune(
     return changed, True
 
 
+def prune_undelivered(
+    connection: apsw.Connection, position: Position, *, before: int, limit: int
+) -> tuple[dict[str, int], bool]:
+    """Remove up to `limit` bodies of dead and held events that were received before.
+
+    Returns how many, by endpoint, and whether there may be more; if not, the sweep begins anew.
+    """
+    with connection:
+        found, more = _find(connection, _OLD_BODIES, position, before, limit, stays=_NOT_STOPPED)
+        if not more:
+            position.received_at, position.seq = events.EARLIEST, 0
+        if not found:
+            return {}, more
+        removed: dict[str, int] = dict(fetch(connection, _BY_ENDPOINT, (numbers(found),)))
+        connection.execute(_EMPTY, (numbers(found),))
+    return removed, more
+
+
+def count_undelivered(connection: apsw.Connection, since: int, until: int) -> dict[str, int]:
+    """Return how many dead and held events with a body were received in a time, by endpoint."""
+    counts: Counter[str] = Counter()
+    with connection:
+        for (first,) in fetch(connection, _FIRST_SINCE, (since,)):
+            for (last,) in fetch(connection, _LAST_BEFORE, (until,)):
+                for state in (events.DEAD, events.HELD):
+                    values = (state, first, last, since, until)
+                    counts.update(dict(fetch(connection, _STOPPED_WITH_BODY, values)))
+    return dict(counts)
+
+
 def _find(
-    connection: apsw.Connection, statement: str, position: Position, before: int, limit: int
+    connection: apsw.Connection,
+    statement: str,
+    position: Position,
+    before: int,
+    limit: int,
+    *,
+    stays: str = _STAYS,
 ) -> tuple[list[int], bool]:
-    """Return up to `limit` events that may go, and whether there may be more to look at."""
+    """Return up to `limit` events that may go, and whether there may be more to look at.
+
+    stays: selects those of some numbers that may not go.
+    """
     looked_at = 0
     while looked_at < _LOOKED_AT:
         at = (before, position.received_at, position.seq, limit)
@@ -113,9 +185,9 @@ def _find(
             return [], False
         looked_at += len(rows)
         seqs = [seq for _, seq in rows]
-        stays = {seq for (seq,) in fetch(connection, _STAYS, (numbers(seqs),))}
+        staying = {seq for (seq,) in fetch(connection, stays, (numbers(seqs),))}
         position.received_at, position.seq = rows[-1]
-        if found := [seq for seq in seqs if seq not in stays]:
+        if found := [seq for seq in seqs if seq not in staying]:
             return found, True
     return [], True
 

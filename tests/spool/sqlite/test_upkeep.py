@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from relay.core.event import Dead, Done, Status
+from relay.core.event import Dead, Done, Held, Status
 from relay.spool import Duplicate, SpoolStats, Stored
 from relay.spool.sqlite import events, upkeep
 from relay.spool.sqlite.events import Tables
@@ -263,3 +263,73 @@ def test_an_event_that_lies_nowhere_is_found(filled: apsw.Connection) -> None:
     assert upkeep.check_integrity(filled) == (
         "1 events are neither waiting nor leased nor settled",
     )
+
+
+# ---- bodies of what was never delivered -----------------------------------------------------
+
+
+def stopped(connection: apsw.Connection, shared: Tables) -> None:
+    """Store a dead, a held, a delivered, a leased and a pending event, a second apart each."""
+    for number, key in enumerate("abcde"):
+        at = RECEIVED + timedelta(seconds=number)
+        put(connection, shared, verified(key=key, event_id=key, received_at=at))
+    for decision in (Dead(), Held(), Done()):
+        settle(connection, shared, claim(connection, shared, limit=1).leases, decision)
+    claim(connection, shared, limit=1)
+
+
+def with_body(connection: apsw.Connection) -> str:
+    rows = events.fetch(connection, "SELECT id FROM events WHERE body IS NOT NULL ORDER BY seq")
+    return "".join(row[0] for row in rows)
+
+
+def test_bodies_of_dead_and_held_events_go_and_their_records_stay(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    stopped(connection, shared)
+    position, late = upkeep.Position(), events.micros(RECEIVED + timedelta(days=1))
+    one = upkeep.prune_undelivered(connection, position, before=late, limit=1)
+    assert one == ({"midtrans": 1}, True)
+    assert with_body(connection) == "bcde"
+    removed, _ = upkeep.prune_undelivered(connection, position, before=late, limit=10)
+    assert removed == {"midtrans": 1}
+    assert upkeep.prune_undelivered(connection, position, before=late, limit=10) == ({}, False)
+    assert with_body(connection) == "cde"
+    assert ids(connection) == "abcde"
+    assert told(connection, "status", "a") == ("dead",)
+
+
+def test_only_what_was_received_before_goes(connection: apsw.Connection, shared: Tables) -> None:
+    stopped(connection, shared)
+    before = events.micros(RECEIVED + timedelta(seconds=1))
+    removed, _ = upkeep.prune_undelivered(connection, upkeep.Position(), before=before, limit=10)
+    assert removed == {"midtrans": 1}
+    assert with_body(connection) == "bcde"
+
+
+def test_dead_and_held_events_of_a_time_are_counted(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    stopped(connection, shared)
+
+    def count(since: int, until: int) -> dict[str, int]:
+        first, end = (events.micros(RECEIVED + timedelta(seconds=each)) for each in (since, until))
+        return upkeep.count_undelivered(connection, first, end)
+
+    assert count(0, 9) == {"midtrans": 2}
+    assert count(0, 1) == count(1, 9) == {"midtrans": 1}
+    assert count(2, 9) == count(-9, 0) == count(9, 99) == {}
+    connection.execute("UPDATE events SET body = NULL WHERE id = 'a'")
+    assert count(0, 9) == {"midtrans": 1}
+
+
+def test_what_was_never_delivered_is_found_without_reading_a_whole_table(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    stopped(connection, shared)
+    position = upkeep.Position()
+    prune_one = partial(upkeep.prune_undelivered, position=position, before=LATE, limit=1)
+    count = partial(upkeep.count_undelivered, since=LATE - 1, until=LATE * 2)
+    for work in (prune_one, count):
+        steps = plans(connection, work)
+        assert scans(steps) == []
