@@ -29,6 +29,7 @@ from relay.cli.output import (
 from relay.config import Endpoint, Settings, checks, load, provider_of, senders
 from relay.config.checks import Certificate
 from relay.config.lint import Finding, lint
+from relay.config.lint_machine import machine_advice
 from relay.config.loader import text
 from relay.config.settings import Listener, SqliteSpool
 from relay.config.spool_place import PATH, chosen
@@ -74,9 +75,9 @@ def check(
         if form is Format.JSON:
             print_json({"valid": False, "problems": list(error.problems)})
         raise typer.Exit(2) from None
-    info = info_in_use(settings)
+    info, today = info_in_use(settings), SystemClock().now().date()
     findings = (
-        *lint(settings, info, certificates_in_use(settings), SystemClock().now().date()),
+        *lint(settings, info, certificates_in_use(settings), today, machine_advice(settings)),
         *unserved(settings),
     )
     hosts = asyncio.run(look_up_hosts(settings)) if resolve else []

@@ -29,7 +29,9 @@ from relay.cli.output import (
     print_table,
 )
 from relay.config import Settings, load
+from relay.config.lint_machine import BIND_ERRORS, port_advice
 from relay.config.secret_references import UNSET, UNSET_AT_START
+from relay.config.yaml_document import ConfigIssue
 from relay.core.clock import Clock, SystemClock
 from relay.telemetry.log import LibraryLogs, Log, LogFormat, LogWriter
 from relay.telemetry.log_terminal import terminal_lines
@@ -113,10 +115,19 @@ def run(
         asyncio.run(serve())
         log.info("stopped")
     except OSError as error:
-        complain(f"relay run: {error}")
+        complain(_told(error, settings))
         sys.exit(1)
     finally:
         writer.close()
+
+
+def _told(error: OSError, settings: Settings) -> str:
+    """Return why the process ends, by the key of each address that cannot be listened on."""
+    found = [*port_advice(settings)] if error.errno in BIND_ERRORS else []
+    issues = [ConfigIssue(advice.location, advice.message) for advice in found]
+    return "\n".join(str(settings.source.problem(issue)) for issue in issues) or (
+        f"relay run: {error}"
+    )
 
 
 class SettingsLoader:

@@ -230,13 +230,20 @@ def _files(settings: Settings) -> Iterator[ConfigIssue]:
                 ("spool", "path"), f"{shown_path(path)} is a directory; write a file in it"
             )
         elif not _is_directory(path.parent):
-            yield ConfigIssue(
-                ("spool", "path"), f"there is no directory {shown_path(path.parent)}; make it"
-            )
+            yield ConfigIssue(("spool", "path"), _no_directory(path.parent))
             return
     if not _is_directory(settings.state_dir):
-        message = f"there is no directory {shown_path(settings.state_dir)}; make it"
-        yield ConfigIssue(("state_dir",), message)
+        yield ConfigIssue(("state_dir",), _no_directory(settings.state_dir))
+
+
+def _no_directory(path: Path) -> str:
+    try:
+        path.stat()
+    except PermissionError:
+        return f"this user may not look into {shown_path(path)}"
+    except OSError:
+        return f"there is no directory {shown_path(path)}; make it"
+    return f"{shown_path(path)} is not a directory; write another path"
 
 
 def _is_directory(path: Path) -> bool:

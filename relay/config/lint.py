@@ -341,11 +341,12 @@ def lint(
     info: Mapping[str, ProviderInfo],
     certificates: Mapping[Path, Certificate],
     today: date,
+    machine: Iterable[Advice] = (),
 ) -> tuple[Finding, ...]:
     """Return every finding.
 
     info: of each endpoint's provider, by the endpoint's name. certificates: of the public
-        listeners, by file.
+        listeners, by file. machine: what was found out about the machine.
     """
     found = [
         *secret_advice(settings, info),
@@ -355,6 +356,7 @@ def lint(
         *_admin(settings),
         *_files(settings),
         *endpoint_advice(settings, info, today),
+        *machine,
     ]
     return tuple(sorted({_finding(settings, advice) for advice in found}))
 

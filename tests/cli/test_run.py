@@ -1,5 +1,9 @@
 """`relay run` with a configuration that cannot run ends at once, in plain words."""
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -17,6 +21,31 @@ def test_an_unknown_role_is_a_mistake_in_the_call(relay: Invoke, config: Path) -
     result = relay("run", "-c", config, "--role", "both")
     assert result.exit_code == 2
     assert "all" in result.stderr
+
+
+def test_a_port_that_is_taken_is_told_by_its_key(relay: Invoke, config: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        config.write_text(config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}", 1))
+        done = subprocess.run(
+            [sys.executable, "-m", "relay", "run", "-c", config],
+            env={**os.environ, "MIDTRANS_SERVER_KEY": "SB-Mid-server-x", "VIPPS_SECRET": "s"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    who = Path("/proc/self/comm").read_text().strip()
+    assert lines == [
+        (
+            f"{config}:2:17: listen.0.bind: port {port} is taken, by {who} (process {os.getpid()});"
+            " stop that, or write another port"
+        )
+    ]
+    told = relay("check", "-c", config, "--format", "json").stdout
+    codes = [each["code"] for each in orjson.loads(told)["findings"]]
+    assert "port-taken" not in codes
 
 
 # ---- migrate and version --------------------------------------------------------------------

@@ -184,6 +184,15 @@ def test_state_needs_its_directory(tmp_path: Path) -> None:
     ]
 
 
+def test_a_file_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = f"{tmp_path}/file is not a directory; write another path"
+    assert mistakes(GOOD + "state_dir: file\n", base=tmp_path) == [f"13:12: state_dir: {said}"]
+    assert mistakes(GOOD + "spool: {path: file/relay.db}\n", base=tmp_path) == [
+        f"13:15: spool.path: {said}"
+    ]
+
+
 # ---- certificates ---------------------------------------------------------------------------
 # Certificate files are looked at before anybody connects.
 
