@@ -39,6 +39,11 @@ def test_it_begins_with_what_to_do(name: str) -> None:
     assert "\n# - " in comment
 
 
+@pytest.mark.parametrize(("name", "largest"), [("github", 25_000_000), ("shopify", 5_000_000)])
+def test_the_largest_messages_of_a_sender_are_read(name: str, largest: int, tmp_path: Path) -> None:
+    assert loaded(name, tmp_path).limits.body >= largest
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_editors_accept_it(name: str) -> None:
     data = json.loads(json.dumps(parse((SENDERS / f"{name}.yaml").read_text()).data))
