@@ -31,11 +31,21 @@ ENDPOINT = Annotated[
     str | None,
     typer.Option("--endpoint", help="Only this endpoint.", autocompletion=completion.endpoints),
 ]
-STATUS = Annotated[str | None, typer.Option("--status", help="Only events of this status.")]
+STATUS = Annotated[
+    str | None,
+    typer.Option(
+        "--status", help="Only events of this status.", autocompletion=completion.statuses
+    ),
+]
 KEY = Annotated[str | None, typer.Option("--key", help="Only events with this event key.")]
 SINCE = Annotated[str | None, typer.Option("--since", help="Received at this time or later.")]
 UNTIL = Annotated[str | None, typer.Option("--until", help="Received before this time.")]
-REASON = Annotated[str | None, typer.Option("--reason", help="Only those refused for this reason.")]
+REASON = Annotated[
+    str | None,
+    typer.Option(
+        "--reason", help="Only those refused for this reason.", autocompletion=completion.reasons
+    ),
+]
 LIMIT = Annotated[int | None, typer.Option("--limit", help="At most this many.")]
 AFTER = Annotated[str | None, typer.Option("--after", help="`next` of the page before.")]
 

@@ -4,6 +4,7 @@ Nothing is checked and nothing is said here: a file that cannot be read offers n
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import typer
@@ -11,16 +12,13 @@ import typer
 from relay.config import presets
 from relay.config.file_text import read_text
 from relay.config.yaml_document import Unreadable, parse
+from relay.core.errors import Reason
+from relay.core.event import Status
 
 
 def endpoints(context: typer.Context, incomplete: str) -> list[str]:
     """Return the names of endpoints in the configuration that begin like this."""
-    path = context.params.get("config") or os.environ.get("RELAY_CONFIG") or "relay.yaml"
-    try:
-        data = parse(read_text(Path(path))).data
-    except Unreadable:
-        return []
-    found = data.get("endpoints") if isinstance(data, dict) else None
+    found = _configuration(context).get("endpoints")
     names = [
         each.get("name")
         for each in (found if isinstance(found, tuple) else ())
@@ -32,3 +30,23 @@ def endpoints(context: typer.Context, incomplete: str) -> list[str]:
 def providers(incomplete: str) -> list[str]:
     """Return the names of providers that begin like this."""
     return [name for name in presets.names() if name.startswith(incomplete)]
+
+
+def statuses(incomplete: str) -> list[str]:
+    """Return the statuses of events that begin like this."""
+    return [status for status in Status if status.startswith(incomplete)]
+
+
+def reasons(incomplete: str) -> list[str]:
+    """Return the reasons of refusals that begin like this."""
+    return [reason for reason in Reason if reason.startswith(incomplete)]
+
+
+def _configuration(context: typer.Context) -> Mapping[str, object]:
+    """Return the file as it is written; empty if it cannot be read."""
+    path = context.params.get("config") or os.environ.get("RELAY_CONFIG") or "relay.yaml"
+    try:
+        data = parse(read_text(Path(path))).data
+    except Unreadable:
+        return {}
+    return data if isinstance(data, dict) else {}

@@ -37,7 +37,9 @@ def _plain(line: Line) -> str:
 
 def _coloured(line: Line) -> str:
     time, level, event, text, trace = _parts(line)
-    colour = _COLOURS.get(line[2], _BOLD)
+    fields = line[4]
+    went_well = fields.get("reason") is None and fields.get("outcome") in {None, "delivered"}
+    colour = _COLOURS.get(line[2], _BOLD if went_well else _YELLOW)
     named = f"{level} {event}" if level else f"{event:{_EVENT_WIDTH}}"
     return f"{_DIM}{time}{_PLAIN} {colour}{named}{_PLAIN} {text}".rstrip() + f"\n{trace}"
 
@@ -65,5 +67,7 @@ def _words(event: str, fields: dict[str, Any]) -> list[str]:
     left_out = _LEFT_OUT if "reason" in fields else _LEFT_OUT | _OF_REFUSALS
     words = [shown(fields.pop(name)) for name in first if name in fields]
     took = fields.pop("duration_ms", None)
+    if fields.get("decision") == "done":
+        del fields["decision"]
     words += [f"{name}={shown(value)}" for name, value in fields.items() if name not in left_out]
     return words if took is None else [*words, f"{took:.1f}ms"]

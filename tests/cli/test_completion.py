@@ -9,6 +9,8 @@ import typer
 
 from relay.cli import completion
 from relay.config import presets
+from relay.core.errors import Reason
+from relay.core.event import Status
 
 
 def offered(path: Path | None, incomplete: str = "") -> list[str]:
@@ -40,3 +42,10 @@ def test_a_file_that_cannot_be_read_offers_nothing(text: bytes, tmp_path: Path) 
 def test_providers_are_all_that_there_are() -> None:
     assert completion.providers("") == list(presets.names())
     assert completion.providers("vipps") == ["vipps", "vipps-callback"]
+
+
+def test_words_of_a_closed_list_are_all_offered() -> None:
+    assert completion.statuses("") == list(Status)
+    assert completion.statuses("de") == ["delivered", "dead"]
+    assert completion.reasons("") == list(Reason)
+    assert completion.reasons("signature_m") == ["signature_missing", "signature_mismatch"]

@@ -75,6 +75,27 @@ def test_an_attempt_says_what_came_of_it() -> None:
     )
 
 
+def test_an_attempt_that_ends_it_needs_no_decision() -> None:
+    done = {**ATTEMPT, "outcome": "delivered", "status": 200, "decision": "done", "due": None}
+    line = shown("info", "attempt", done)
+    assert line.endswith(" midtrans billing delivered 200 id=evt_1 attempt=2 12.0ms\n")
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "code"),
+    [
+        ("delivery", DELIVERY, "1"),
+        ("delivery", {**DELIVERY, "reason": "source_not_allowed"}, "33"),
+        ("attempt", ATTEMPT, "33"),
+        ("attempt", {**ATTEMPT, "outcome": "delivered"}, "1"),
+    ],
+)
+def test_what_went_wrong_is_seen_at_a_glance(
+    event: str, fields: dict[str, object], code: str
+) -> None:
+    assert f"\x1b[{code}m{event}" in shown("info", event, fields, colour=True)
+
+
 def test_any_other_line_has_its_fields_in_order() -> None:
     line = shown("info", "started", {"role": "all", "none": None, "why": "two words"})
     assert line == f"{TIME}         started  role=all why='two words'\n"
