@@ -1,9 +1,10 @@
 """What `systemctl` does to relay.service, on a machine whose files lie below a directory.
 
-    python -m tests.harness.systemctl ROOT start|stop|restart|enable|disable [--now] relay
+    python -m tests.harness.systemctl ROOT start|stop|restart|reload|enable|disable [--now] relay
 
 `ExecStart` of ROOT/etc/systemd/system/relay.service is run with its paths below ROOT, and waited
-for as `Type=notify` says. Its standard error goes to ROOT/log, its process id is in ROOT/pid.
+for as `Type=notify` says; a reload is `ExecReload`. Standard error goes to ROOT/log, the process id
+is in ROOT/pid.
 """
 
 import os
@@ -21,8 +22,7 @@ _PATIENCE = 20.0
 
 def start(root: Path) -> None:
     """Return when the relay is ready. Raises if it ends or is not ready in time."""
-    [command] = service(root / "etc/systemd/system/relay.service")["ExecStart"]
-    words = [f"{root}{word}" if word.startswith("/") else word for word in command.split()]
+    words = _command(root, "ExecStart")
     notify = root / "notify"
     notify.unlink(missing_ok=True)
     with (
@@ -47,6 +47,18 @@ def start(root: Path) -> None:
             raise SystemExit(f"relay.service failed: {(root / 'log').read_text()[-1000:]}")
 
 
+def reload(root: Path) -> None:
+    """Return when the relay has taken its configuration. Raises if it has not."""
+    done = subprocess.run(_command(root, "ExecReload"), cwd=root, check=False)
+    if done.returncode:
+        raise SystemExit(f"relay.service: reload failed with {done.returncode}")
+
+
+def _command(root: Path, key: str) -> list[str]:
+    [command] = service(root / "etc/systemd/system/relay.service")[key]
+    return [f"{root}{word}" if word.startswith("/") else word for word in command.split()]
+
+
 def stop(root: Path) -> None:
     """Return when the relay has ended, if one runs."""
     try:
@@ -64,6 +76,8 @@ def stop(root: Path) -> None:
 
 if __name__ == "__main__":
     verb = sys.argv[2]
+    if verb == "reload":
+        reload(Path(sys.argv[1]))
     if verb in {"stop", "restart", "disable"}:
         stop(Path(sys.argv[1]))
     if verb in {"start", "restart", "enable"}:

@@ -19,6 +19,7 @@ from tests.harness.spool_audit import Row, audit_running
 from tests.harness.upstream import Upstream, answer
 from tests.harness.wire import exchange
 from tests.repository import pages
+from tests.system.fronts import free_port
 
 OLD, NEW = "relay-0.1.0", "relay-0.2.0"
 
@@ -238,6 +239,30 @@ async def test_an_upgrade_and_the_way_back(
     aside.write_text(text.replace(str(machine.spool), f"{machine.spool.parent}/aside/relay.db"))
     exported = await machine.enter(f"/opt/{NEW}/bin/relay events export -c /etc/relay/aside.yaml")
     assert len(exported.splitlines()) == 2
+    await machine.enter("systemctl stop relay")
+
+
+# ---- reload ---------------------------------------------------------------------------------
+
+
+async def test_a_reload_says_what_is_wrong(machine: Machine) -> None:
+    config = machine.root / "etc/relay/relay.yaml"
+    text = config.read_text().replace(
+        'admin: {bind: "127.0.0.1:0"', f'admin: {{bind: "127.0.0.1:{free_port()}"'
+    )
+    config.write_text(text)
+    await machine.enter("systemctl start relay")
+    config.write_text(text.replace("path: /midtrans/notification", "path: /elsewhere"))
+    assert "in force" in await machine.enter("systemctl reload relay")
+    assert not await machine.order(1)
+    config.write_text(text + "nonsense: 1\n")
+    told = await machine.enter("systemctl reload relay", fails=True)
+    assert f"{config}:" in told
+    assert 'unknown key "nonsense"' in told
+    assert "reload failed with 2" in told
+    config.write_text(text)
+    await machine.enter("systemctl reload relay")
+    assert await machine.order(1)
     await machine.enter("systemctl stop relay")
 
 

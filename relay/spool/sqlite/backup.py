@@ -8,7 +8,7 @@ meanwhile. The copy has its name only once it is whole and on disk.
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +23,10 @@ from relay.spool.sqlite import database, disk, upkeep
 
 #: Pages of a step: 4 MiB, a few milliseconds.
 _STEP: Final = 1024
+
+#: Steps between syncs: a volume that has to write down a whole spool at once holds up the syncs of
+#: the relay that works on it.
+_SYNC_EVERY: Final = 16
 
 _BUSY_TIMEOUT: Final = timedelta(seconds=5)
 
@@ -53,14 +57,17 @@ def copy(path: Path, target: Path, advance: Callable[[int, int], None]) -> Copie
     _check_target(path.resolve(), target)
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        os.close(descriptor)
     except OSError as error:
         raise SpoolUnavailable(f"cannot write {target}: {error.strerror}") from error
     partial = Path(name)
     try:
-        _fill(path, partial, advance)
+        with closing(_fill(path, partial)) as steps:
+            for step, (done, pages) in enumerate(steps, 1):
+                if step % _SYNC_EVERY == 0:
+                    os.fdatasync(descriptor)
+                advance(done, pages)
         schema = _verified(partial)
-        _sync(partial)
+        os.fsync(descriptor)
         partial.replace(target)
         disk.sync_directory(target.parent)
     except apsw.Error as error:
@@ -68,6 +75,7 @@ def copy(path: Path, target: Path, advance: Callable[[int, int], None]) -> Copie
     except OSError as error:
         raise SpoolUnavailable(f"cannot write {target}: {error.strerror}") from error
     finally:
+        os.close(descriptor)
         with suppress(FileNotFoundError):
             partial.unlink()
     return Copied(target.stat().st_size, schema)
@@ -93,7 +101,8 @@ def _check_target(path: Path, target: Path) -> None:
         raise SpoolUnavailable(f"{target} exists and is no copy of a spool; name another file")
 
 
-def _fill(path: Path, partial: Path, advance: Callable[[int, int], None]) -> None:
+def _fill(path: Path, partial: Path) -> Generator[tuple[int, int]]:
+    """Copy step by step; yield after each the pages that are done, and all of them."""
     with (
         closing(database.open_reading(path, _BUSY_TIMEOUT)) as source,
         closing(apsw.Connection(str(partial), flags=apsw.SQLITE_OPEN_READWRITE)) as written,
@@ -105,7 +114,7 @@ def _fill(path: Path, partial: Path, advance: Callable[[int, int], None]) -> Non
         with written.backup("main", source, "main") as backup:
             while not backup.done:
                 backup.step(_STEP)
-                advance(backup.page_count - backup.remaining, backup.page_count)
+                yield backup.page_count - backup.remaining, backup.page_count
 
 
 def _verified(partial: Path) -> int:
@@ -117,11 +126,3 @@ def _verified(partial: Path) -> int:
         if found := upkeep.check_integrity(connection):
             raise SpoolUnavailable(f"the spool is damaged, and so would be its copy: {found[0]}")
         return int(connection.pragma("user_version"))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
