@@ -31,7 +31,7 @@ from relay.cli.output import (
     print_table,
 )
 from relay.cli.providers import Described, named_or_described, trusts_loopback
-from relay.cli.send_endpoint import Target, forwarding, target
+from relay.cli.send_endpoint import Target, forwarding, public_url_of, target
 from relay.config.file_text import read_text
 from relay.config.yaml_document import Unreadable, parse
 from relay.core.clock import SystemClock
@@ -196,7 +196,7 @@ def _named(word: str | None, to: str | None, secret: Secret | None, source: str 
         raise ValueError("give --secret, or --key where a private key signs")
     # Where the file says a public_url, that is what the relay verifies against.
     client = _played(found) if source is None and _is_loopback(to) else source
-    signed_url = found.public_url or to
+    signed_url = found.public_url or (_is_loopback(to) and _public_url(word, to)) or to
     return Target(found.provider, to, signed_url, secret, client, changes=found.changes)
 
 
@@ -218,6 +218,20 @@ def _played(found: Described) -> str | None:
                 f"relay send: {config} trusts a proxy on this machine, and without --from none"
                 " names the client: the relay of that file will refuse this"
             )
+    return None
+
+
+def _public_url(provider: str, to: str) -> str | None:
+    """Return the public URL that the configuration here gives the endpoint which is posted to.
+
+    What is signed instead of the URL goes to standard error.
+    """
+    config = Path(os.environ.get("RELAY_CONFIG") or DEFAULT_CONFIG)
+    with suppress(Unreadable):
+        found = public_url_of(parse(read_text(config)).data, provider, urlsplit(to).path)
+        if found is not None:
+            complain(f"relay send: signing {found}, the public_url of this path in {config}")
+        return found
     return None
 
 

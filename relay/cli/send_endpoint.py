@@ -96,6 +96,19 @@ def target(
     )
 
 
+def public_url_of(data: object, provider: str, path: str) -> str | None:
+    """Return the public URL of the provider's endpoint at this path, where one is written.
+
+    data: a configuration as it stands in its file, which may be no good one.
+    """
+    endpoints = data.get("endpoints") if isinstance(data, dict) else None
+    for each in endpoints if isinstance(endpoints, tuple) else ():
+        if isinstance(each, dict) and (each.get("provider"), each.get("path")) == (provider, path):
+            url = each.get("public_url")
+            return url if isinstance(url, str) else None
+    return None
+
+
 def _required(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     """Yield the fields that the endpoint requires of a message, each with its first value."""
     for each in endpoint.must:

@@ -6,15 +6,21 @@ import hmac
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 
 import orjson
 import pytest
 
 from relay.cli.send import Reply, Unsent, post
+from relay.cli.send_endpoint import public_url_of
+from relay.config.yaml_document import Unreadable, parse
+from relay.core.clock import SystemClock
+from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
 from relay.core.secret import Secret
-from relay.providers import Sample, SampleOrder
+from relay.providers import EndpointOptions, Sample, SampleOrder
 from relay.providers.builtin import provider_named
 from tests.cli.conftest import Invoke
 from tests.harness.upstream import RefusingPort, Upstream, answer, reset
@@ -68,6 +74,68 @@ def test_a_sender_is_sent_from_its_file(relay: Invoke, receiver: Upstream) -> No
     assert orjson.loads(sent.body)["repository"] == {"name": "relay"}
     signature = hmac.digest(b"key", sent.body, "sha256").hex()
     assert sent.values("X-Hub-Signature-256") == [f"sha256={signature}"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of the configuration."""
+    monkeypatch.setenv("RELAY_CONFIG", str(tmp_path / "relay.yaml"))
+    return tmp_path
+
+
+VIPPS = """endpoints:
+  - {name: other, path: /other, provider: vipps, public_url: "https://no.example.com/other"}
+  - name: vipps
+    path: /vipps
+    provider: vipps
+    secrets: ["${env:NOT_SET_HERE}"]
+    public_url: "https://pay.example.com/hooks/vipps"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "url"),
+    [
+        (VIPPS, "/vipps", "https://pay.example.com/hooks/vipps"),
+        (VIPPS, "/elsewhere", None),
+        (VIPPS.replace("provider: vipps", "provider: midtrans"), "/vipps", None),
+        ("endpoints: 5", "/vipps", None),
+        ("endpoints: [5, {path: /vipps, provider: vipps, public_url: 5}]", "/vipps", None),
+        ("{", "/vipps", None),
+    ],
+)
+def test_the_public_url_of_a_path_is_read_from_the_file(
+    text: str, path: str, url: str | None
+) -> None:
+    with suppress(Unreadable):
+        assert public_url_of(parse(text).data, "vipps", path) == url
+
+
+@pytest.mark.parametrize(
+    ("path", "signed"),
+    [("/vipps", "https://pay.example.com/hooks/vipps"), ("/elsewhere", None)],
+)
+def test_the_public_url_of_the_endpoint_is_signed(
+    path: str, signed: str | None, relay: Invoke, receiver: Upstream, here: Path
+) -> None:
+    (here / "relay.yaml").write_text(VIPPS)
+    to = f"{receiver.url}{path}"
+    result = relay("send", "vipps", "--to", to, "--secret", "key")
+    assert result.exit_code == 0
+    assert ("signing" in result.stderr) == (signed is not None)
+    (sent,) = receiver.received
+    assert sent.target == path
+    head = RequestHead(
+        "POST",
+        path,
+        Headers(tuple(sent.headers)),
+        ip_address("127.0.0.1"),
+        SystemClock().now(),
+    )
+    client = ClientAddress(head.peer, Via.PEER)
+    options = EndpointOptions((Secret("key"),), public_url=signed or to)
+    inspector = provider_named("vipps").bind(options)
+    assert inspector.verify(Delivery("vipps", head, client, "", sent.body)).secret == 0
 
 
 GITHUB = Path(__file__).parents[2] / "config/senders/github.yaml"
