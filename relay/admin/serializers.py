@@ -240,10 +240,9 @@ def release_json(refusal_id: str, result: ReleaseResult | None) -> dict[str, obj
     if result is None:
         return shown | {"result": "unknown"}
     if isinstance(result, Released):
-        return shown | {
-            "result": "duplicate" if result.duplicate else "released",
-            "event": result.event_id,
-        }
+        revived: dict[str, object] = {"revived": True} if result.revived else {}
+        kind = "duplicate" if result.duplicate else "released"
+        return shown | {"result": kind, "event": result.event_id} | revived
     if isinstance(result, AlreadyReleased):
         return shown | {"result": "released_before", "event": result.event_id}
     return shown | {

@@ -237,7 +237,9 @@ class RefusalReleaser:
             detail = f"event {stored.id} has this key and says something else"
             return await self._refuse_again(refusal_id, Refusal(Reason.EVENT_CONFLICT, detail))
         await self.store.mark_released(refusal_id, stored.id, self._clock.now())
-        return Released(stored.id, duplicate=isinstance(stored, Duplicate))
+        if isinstance(stored, Duplicate):
+            return Released(stored.id, duplicate=True, revived=stored.revived)
+        return Released(stored.id, duplicate=False)
 
     async def _refuse_again(self, refusal_id: str, refusal: Refusal) -> StillRefused:
         now = self._clock.now()

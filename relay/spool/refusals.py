@@ -141,10 +141,14 @@ class RefusalStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The refusal was stored as this event. `duplicate`: the event was stored before."""
+    """The refusal was stored as this event.
+
+    duplicate: the event was stored before. revived: it was dead or held, and is due again.
+    """
 
     event_id: str
     duplicate: bool
+    revived: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,10 @@ def test_a_configured_secret_is_hidden_and_all_else_is_shown(secret: bytes, writ
         (None, {"result": "unknown"}),
         (Released("evt_1", duplicate=False), {"result": "released", "event": "evt_1"}),
         (Released("evt_1", duplicate=True), {"result": "duplicate", "event": "evt_1"}),
+        (
+            Released("evt_1", duplicate=True, revived=True),
+            {"result": "duplicate", "event": "evt_1", "revived": True},
+        ),
         (AlreadyReleased("evt_1"), {"result": "released_before", "event": "evt_1"}),
         (
             StillRefused(Reason.FIELD_INVALID, "why"),
@@ -197,7 +201,7 @@ def test_a_configured_secret_is_hidden_and_all_else_is_shown(secret: bytes, writ
         ),
     ],
 )
-def test_every_result_has_a_word(result: Released | None, told: dict[str, str]) -> None:
+def test_every_result_has_a_word(result: Released | None, told: dict[str, object]) -> None:
     assert release_json("ref_1", result) == {"id": "ref_1", **told}
 
 

@@ -14,6 +14,8 @@ from relay.core.event import (
     AttemptResult,
     Dead,
     Decision,
+    Delivered,
+    Done,
     Held,
     Rejected,
     RetryAt,
@@ -159,6 +161,38 @@ class CopiesContract:
         assert [lease.event.id for lease in claimed.leases] == [event_id]
         after = await record(spool, event_id)
         assert (after.status, after.upstream, after.attempts) == (Status.LEASED, "ledger", 2)
+
+    @pytest.mark.parametrize("by_copy", [True, False])
+    @pytest.mark.parametrize("delivered", [True, False])
+    async def test_what_is_due_again_after_a_later_state_is_out_of_order(
+        self, spool: Spool, by_copy: bool, delivered: bool
+    ) -> None:
+        first = verified(key="1", subject="tx")
+        await stored(spool, first)
+        await finish(spool, Dead(), Rejected(500))
+        await stored(spool, verified(key="2", subject="tx"))
+        later_one = await take_one(spool)
+        if delivered:
+            await spool.settle(later_one, Done(), Delivered(200))
+        if by_copy:
+            await spool.put(first)
+        else:
+            await spool.requeue(Query(ids=(first.event_id,)))
+        lease = await take_one(spool)
+        assert (lease.event.id, lease.event.out_of_order) == (first.event_id, delivered)
+        assert (await record(spool, first.event_id)).out_of_order is delivered
+
+    @pytest.mark.parametrize("subject", ["another", None])
+    async def test_what_is_due_again_is_in_order_after_what_is_about_something_else(
+        self, spool: Spool, subject: str | None
+    ) -> None:
+        first = verified(key="1", subject="tx" if subject else None)
+        await stored(spool, first)
+        await finish(spool, Dead(), Rejected(500))
+        await stored(spool, verified(key="2", subject=subject))
+        await finish(spool)
+        await spool.put(first)
+        assert not (await take_one(spool)).event.out_of_order
 
     # ---- what contradicts its signed part -----------------------------------------------------
 

@@ -9,6 +9,7 @@ insert: none of this is on the way of a new event.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from typing import Final, Protocol
 
 import apsw
@@ -109,6 +110,12 @@ WHERE seq = ?
 # The first attempt of a round tells when that began.
 _ROUND: Final = "SELECT at FROM attempts WHERE seq = ? AND upstream = ? AND number = ?"
 
+_RESEAL: Final = "UPDATE events SET flags = ?, seal = ? WHERE seq = ?"
+
+_OVERTAKEN: Final = """
+SELECT 1 FROM subjects JOIN settled USING (seq) WHERE hash = ? AND seq > ? AND state = 1 LIMIT 1
+"""
+
 _TAKE: Final = "DELETE FROM settled WHERE seq = ? AND upstream = ?"
 
 
@@ -164,12 +171,13 @@ def _apply(
     if not sound or astray or agrees:
         names = [shared.names.by_number.get(each) for each in held]
         head = _head(copy, [name for name in names if name is not None])
-        _replace(connection, known, copy, row, head)
+        row = _replace(connection, known, copy, row, head)
+    if going and is_overtaken(connection, shared, known.seq, head):
+        reseal(connection, known.seq, row, row[3] | events.OUT_OF_ORDER)
     for place in going:
         connection.execute(_TAKE, (known.seq, place.upstream))
         target = upstream if astray else place.upstream
-        row = _row(shared, (known.seq, target), head, place, copy.now)
-        queue.enqueue(connection, [row])
+        queue.enqueue(connection, [_row(shared, (known.seq, target), head, place, copy.now)])
         tally.move(copy.endpoint, place.state, events.PENDING)
         if astray:
             break
@@ -207,19 +215,22 @@ def _id(known: Known, copy: Copy) -> str:
     return copy.id if "\ufffd" in known.id else known.id
 
 
-def _replace(connection: apsw.Connection, known: Known, copy: Copy, row: Row, head: bytes) -> None:
-    """Write a copy over the row of its event."""
+def _replace(connection: apsw.Connection, known: Known, copy: Copy, row: Row, head: bytes) -> Row:
+    """Write a copy over the row of its event; return that row, as it was read."""
     event_id, received_at, first = _id(known, copy), row[2], known.conflicts_with
+    raw_first = None if first is None else first.encode()
     seal = events.seal(
         event_id.encode(),
         received_at,
         copy.flags,
-        None if first is None else first.encode(),
+        raw_first,
         head=head,
         body_sha256=copy.delivery.delivery.body_sha256,
     )
     kept = (copy.content, copy.endpoint, copy.flags, first, head, seal, copy.body)
     connection.execute(_REPLACE, (event_id, known.look, *kept, known.seq))
+    sealed = (raw_first, head, seal, copy.body)
+    return event_id.encode(), copy.endpoint, received_at, copy.flags, *sealed
 
 
 def _row(
@@ -230,6 +241,28 @@ def _row(
     lane, tried = lanes.lane_of(shared, upstream, head), place.attempts
     last = place.last if isinstance(place.last, bytes) else None
     return (upstream, events.READY, 0, seq, tried, tried, now, now, last, lane)
+
+
+# ---- what is due again after others ---------------------------------------------------------
+
+
+def is_overtaken(connection: apsw.Connection, shared: Tables, seq: int, head: bytes) -> bool:
+    """Return whether the newest state of an event's subject is a later one, and delivered."""
+    parts = events.parse_head(head)
+    endpoint, subject = parts[events.ENDPOINT], parts[events.SUBJECT]
+    if not isinstance(subject, str):
+        return False
+    place = shared.digests.subject(str(endpoint), subject)
+    return bool(fetch(connection, _OVERTAKEN, (place, seq)))
+
+
+def reseal(connection: apsw.Connection, seq: int, row: Row, flags: int) -> None:
+    """Write these flags to an event, with the seal that fits; its row is sound."""
+    event_id, _, received_at, _, conflicts_with, head, _, body = row
+    seal = events.seal(
+        event_id, received_at, flags, conflicts_with, head=head, body_sha256=sha256(body).digest()
+    )
+    connection.execute(_RESEAL, (flags, seal, seq))
 
 
 # ---- events of their own --------------------------------------------------------------------

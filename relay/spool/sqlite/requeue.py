@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from hashlib import sha256
 from typing import Any, Final
 
 import apsw
 
 from relay.spool import Query, Requeued
-from relay.spool.sqlite import events, history, lanes, queue
+from relay.spool.sqlite import copies, events, history, lanes, queue
 from relay.spool.sqlite.events import STATUSES, Tables, Tally, fetch, numbers
 
 _FROM: Final = "events.body IS NOT NULL AND events.flags < 256"
@@ -30,8 +29,6 @@ WHERE seq = ? AND state IN {states}
 """
 
 _EVENT: Final = f"SELECT {events.EVENT} FROM events WHERE seq = ?"  # noqa: S608 - columns
-
-_RESEAL: Final = "UPDATE events SET flags = ?, seal = ? WHERE seq = ?"
 
 _TAKE: Final = "DELETE FROM settled WHERE seq = ? AND upstream = ?"
 
@@ -132,27 +129,22 @@ class _Work:
             now = events.micros(self._now)
             rest = (seq, attempts, attempts, now, now, outcome, lane)
             self._connection.execute(_TAKE, (seq, upstream))
-            self._free(seq, stored)
+            self._mark(seq, stored)
             queue.enqueue(self._connection, [(upstream, events.READY, 0, *rest)])
             self.tally.move(endpoint, state, events.PENDING)
             self.done.append((seq, event_id))
             self.upstreams.append(names[upstream])
 
-    def _free(self, seq: int, stored: events.Row) -> None:
-        """Let an event go out though it contradicts what is signed: a person has said so."""
-        event_id, _, received_at, flags, conflicts_with, head, _, body = stored
-        if not flags & events.CONTRADICTS:
-            return
-        freed = flags & ~events.CONTRADICTS
-        seal = events.seal(
-            event_id,
-            received_at,
-            freed,
-            conflicts_with,
-            head=head,
-            body_sha256=sha256(body).digest(),
-        )
-        self._connection.execute(_RESEAL, (freed, seal, seq))
+    def _mark(self, seq: int, stored: events.Row) -> None:
+        """Let an event go out though it contradicts what is signed: a person has said so.
+
+        One that a later event of its subject has overtaken is marked as out of order.
+        """
+        flags = stored[3] & ~events.CONTRADICTS
+        if copies.is_overtaken(self._connection, self._shared, seq, stored[5]):
+            flags |= events.OUT_OF_ORDER
+        if flags != stored[3]:
+            copies.reseal(self._connection, seq, stored, flags)
 
     def leave(self, row: events.Row) -> None:
         """Say what stands in the way of one event."""
