@@ -90,3 +90,16 @@ async def test_the_watchdog_goes_hungry_when_the_loop_stands_still(
             node.send(signal.SIGCONT)
             assert await systemd.next() == "WATCHDOG=1"
             assert await node.end() == 0
+
+
+async def test_what_hung_is_in_the_journal(config: Path) -> None:
+    """The watchdog of systemd ends a process by SIGABRT."""
+    [setting] = unit_sandbox.service(UNIT)["Environment"]
+    name, _, value = setting.partition("=")
+    async with WrappedNode(config, ENVIRON | {name: value}) as node:
+        node.send(signal.SIGABRT)
+        assert await node.ended() == -signal.SIGABRT
+        said = "".join(node.noise)
+        assert said.startswith("Fatal Python error: Aborted")
+        assert 'asyncio/base_events.py", line' in said
+        assert not [value for value in ENVIRON.values() if value in said]

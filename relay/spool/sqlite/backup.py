@@ -5,6 +5,7 @@ it, SQLite would start again at each of their commits. The write-ahead log canno
 meanwhile. The copy has its name only once it is whole and on disk.
 """
 
+import fcntl
 import os
 import stat
 import tempfile
@@ -55,8 +56,11 @@ def copy(path: Path, target: Path, advance: Callable[[int, int], None]) -> Copie
         SpoolUnavailable: it cannot be read or written, is damaged, or `target` is something else.
     """
     _check_target(path.resolve(), target)
+    prefix = f".{target.name}."
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        _remove_left_over(target.parent, prefix)
+        descriptor, name = tempfile.mkstemp(prefix=prefix, dir=target.parent)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise SpoolUnavailable(f"cannot write {target}: {error.strerror}") from error
     partial = Path(name)
@@ -99,6 +103,16 @@ def _check_target(path: Path, target: Path) -> None:
     application = int.from_bytes(header[68:_HEADER])
     if not header.startswith(_MAGIC) or application != database.APPLICATION_ID:
         raise SpoolUnavailable(f"{target} exists and is no copy of a spool; name another file")
+
+
+def _remove_left_over(directory: Path, prefix: str) -> None:
+    """Remove what killed processes have left half copied; one that is at work holds a lock."""
+    for each in directory.iterdir():
+        if not each.name.startswith(prefix) or not each.is_file() or each.is_symlink():
+            continue
+        with each.open("rb") as file, suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            each.unlink(missing_ok=True)
 
 
 def _fill(path: Path, partial: Path) -> Generator[tuple[int, int]]:

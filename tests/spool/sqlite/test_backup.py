@@ -119,6 +119,26 @@ def test_what_ends_it_leaves_the_older_copy(path: Path, tmp_path: Path) -> None:
     assert target.read_bytes() == before
 
 
+def test_what_a_killed_one_left_is_removed_and_what_another_writes_is_not(
+    path: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "backups" / "copy.db"
+    target.parent.mkdir()
+    (target.parent / ".copy.db.k1ll3d").write_bytes(b"half a copy")
+    (target.parent / ".copied").write_bytes(b"of somebody else")
+    seen: list[list[str]] = []
+
+    def another(_: int, __: int) -> None:
+        seen.append(left_over(target.parent))
+        if len(seen) == 1:
+            backup.copy(path, target, another)
+
+    backup.copy(path, target, another)
+    # The one within the other left that one's file alone.
+    assert [len(names) for names in seen[:2]] == [2, 3]
+    assert left_over(target.parent) == [".copied", "copy.db"]
+
+
 def test_a_damaged_spool_makes_no_copy(path: Path, tmp_path: Path) -> None:
     size = path.stat().st_size
     with path.open("r+b") as file:
