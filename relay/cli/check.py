@@ -42,6 +42,8 @@ _OTHERS = {
     Mode.REPORT: "may send too, and are counted",
     Mode.OFF: "may send too",
 }
+#: The provider whose messages about subscriptions are not signed.
+_MIDTRANS = "midtrans"
 _PROXY_PROTOCOL = {
     True: "required, v1 or v2, and only from trusted_proxies",
     False: "off",
@@ -181,7 +183,27 @@ def explanation(endpoint: Endpoint, info: ProviderInfo, settings: Settings) -> d
             "url": settings.upstreams[endpoint.upstream].url,
         },
         "confirm": _confirm(endpoint, info),
+        "subscriptions": _subscriptions(endpoint, settings),
     }
+
+
+def _subscriptions(endpoint: Endpoint, settings: Settings) -> str | None:
+    """Return what becomes of Midtrans' messages about subscriptions here; None elsewhere.
+
+    They carry no signature: `taken`, `refused`, or the name of the endpoint that takes them.
+    """
+    if endpoint.provider != _MIDTRANS:
+        return None
+    if not endpoint.secrets:
+        return "taken"
+    others = (
+        each.name
+        for each in settings.endpoints
+        if each.provider == _MIDTRANS
+        and each.environment == endpoint.environment
+        and not each.secrets
+    )
+    return next(others, "refused")
 
 
 def _confirm(endpoint: Endpoint, info: ProviderInfo) -> dict[str, Any] | None:
@@ -251,6 +273,7 @@ def print_text(settings: Settings, info: dict[str, ProviderInfo]) -> None:
                 *_senders(found["senders"]),
                 ("verified by", _verified(found["verified"])),
                 *_confirmed(found["confirm"], known, endpoint),
+                *_about_subscriptions(found["subscriptions"]),
                 ("goes to", f"{found['upstream']['name']}, {found['upstream']['url']}"),
             ],
         )
@@ -280,6 +303,17 @@ def _confirmed(
     if info.environments[endpoint.environment].status_api is None:
         return []
     return [("confirmed by", "nobody is asked before delivery")]
+
+
+def _about_subscriptions(found: str | None) -> list[tuple[str, str]]:
+    if found is None:
+        return []
+    said = {
+        "taken": "taken as they come, for Midtrans does not sign them",
+        "refused": "refused, for Midtrans does not sign them; if you have some, give them an"
+        " endpoint of their own with secrets: [] and unsigned: accept",
+    }
+    return [("subscriptions", said.get(found, f"belong to the endpoint {found}"))]
 
 
 def _count(number: int, noun: str) -> str:

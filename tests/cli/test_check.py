@@ -60,6 +60,13 @@ def test_a_good_file_is_explained_and_exits_0(file: Path) -> None:
         *(("may send", f"{len(each.networks)} networks: {each.origin}") for each in listings),
         ("verified by", f"1 secret; {midtrans.signature}"),
         ("confirmed by", f"{asked}; without an answer, held when give_up_after is over"),
+        (
+            "subscriptions",
+            (
+                "refused, for Midtrans does not sign them; if you have some, give them an endpoint"
+                " of their own with secrets: [] and unsigned: accept"
+            ),
+        ),
         ("goes to", "billing, http://127.0.0.1:8081/webhooks"),
         ("endpoint", "vipps"),
         ("path", "/vipps"),
@@ -103,6 +110,35 @@ def test_it_is_said_whether_anybody_is_asked_before_delivery(file: Path) -> None
         "confirmed by\tGET status at https://status.example.com, at most 3 a second; without an"
         " answer, sent unconfirmed after half of give_up_after"
     ) in run("check", "-c", str(file)).stdout.splitlines()
+
+
+UNSIGNED = """\
+  - name: subscriptions
+    path: /midtrans/subscriptions
+    provider: midtrans
+    environment: production
+    secrets: []
+    unsigned: accept
+    upstream: billing
+"""
+
+
+def test_it_is_said_who_takes_messages_about_subscriptions(file: Path) -> None:
+    file.write_text(ASKED + UNSIGNED + VIPPS + SERVICE)
+    lines = run("check", "-c", str(file)).stdout.splitlines()
+    assert [line for line in lines if line.startswith("subscriptions")] == [
+        "subscriptions\tbelong to the endpoint subscriptions",
+        "subscriptions\ttaken as they come, for Midtrans does not sign them",
+    ]
+
+    def told() -> list[str | None]:
+        found = json.loads(run("check", "-c", str(file), "--format", "json").stdout)
+        return [each["subscriptions"] for each in found["endpoints"]]
+
+    assert told() == ["subscriptions", "taken", None]
+    # The sandbox's are others.
+    file.write_text(ASKED + UNSIGNED.replace("production", "sandbox") + SERVICE)
+    assert told() == ["refused", "taken"]
 
 
 def test_it_is_said_how_connections_begin(file: Path) -> None:

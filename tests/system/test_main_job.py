@@ -46,6 +46,35 @@ async def test_genuine_messages_arrive_byte_for_byte(config: Path, upstream: Ups
     assert arrived["vipps"].values("Relay-Signed") == ["body"]
 
 
+SUBSCRIPTIONS = """\
+  - name: subscriptions
+    path: /midtrans/subscriptions
+    provider: midtrans
+    environment: sandbox
+    secrets: []
+    unsigned: accept
+    upstream: billing
+"""
+
+
+async def test_a_message_about_a_subscription_has_an_endpoint_of_its_own(
+    config: Path, upstream: Upstream
+) -> None:
+    config.write_text(config.read_text() + SUBSCRIPTIONS)
+    body = b'{"id": "d98a63b8", "schedule": {"interval": 1}, "status": "active"}'
+    signed = midtrans_request(body)
+    own = signed.replace(b"/midtrans/notification", b"/midtrans/subscriptions")
+    strange = midtrans_request(body, STRANGER)
+    strange = strange.replace(b"/midtrans/notification", b"/midtrans/subscriptions")
+    async with Node(config, ENVIRON) as node:
+        statuses = [(await exchange(node.public[0], raw)).status for raw in (signed, own, strange)]
+        refused = await node.wait_for(event="delivery", reason="signature_missing")
+        await upstream.has_received(1)
+    assert statuses == [401, 200, 403]
+    assert refused["detail"].endswith("give them an unsigned endpoint")
+    assert upstream.received[0].body == body
+
+
 async def test_twenty_copies_at_once_are_one_event(config: Path, upstream: Upstream) -> None:
     raw = midtrans_request(midtrans_body())
     async with Node(config, ENVIRON) as node:

@@ -257,7 +257,7 @@ class _MidtransInspector(PlainAnswers):
             return None, [], b""
         signature = message.get("signature_key")
         if not isinstance(signature, str) or not signature:
-            raise Refusal(Reason.SIGNATURE_MISSING, "signature_key is missing, empty or no string")
+            raise Refusal(Reason.SIGNATURE_MISSING, _unsigned(message))
         values: list[Any] = [*map(message.get, signed.names)]
         if (
             not _TEXT_ALONE.issuperset(map(type, values))
@@ -287,6 +287,17 @@ class _MidtransInspector(PlainAnswers):
         return any(
             end != len(order_id) and self._order_ids.fullmatch(text[:end]) for end in possible
         )
+
+
+def _unsigned(message: JsonObject) -> str:
+    """Return what to say of a message without a signature; of one about a subscription, what to do.
+
+    Those have neither signature nor order (docs.midtrans.com, "Recurring notification").
+    """
+    said = "signature_key is missing, empty or no string"
+    if "order_id" in message or "schedule" not in message:
+        return said
+    return f"{said}; Midtrans signs nothing about subscriptions: give them an unsigned endpoint"
 
 
 def _contradiction(status: str, fraud: str) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.core.errors import Reason
+from relay.core.errors import Reason, Refusal
 from relay.core.request import (
     Headers,
     IngestResult,
@@ -451,6 +451,52 @@ def test_unsigned_messages_need_no_field_at_all() -> None:
     assert verification.subject is None
     assert accepted({"order_id": 7, "gross_amount": 1}, inspector).subject == "7"
     assert accepted({"account_id": None}, inspector).subject is None
+
+
+#: As published, with values of the test.
+SUBSCRIPTION = {
+    "id": "d98a63b8-97e4-4059-825f-0f62340407e9",
+    "name": "MONTHLY_2026",
+    "amount": "14000",
+    "currency": "IDR",
+    "created_at": "2026-01-05T09:11:01",
+    "schedule": {"interval": 1, "interval_unit": "month", "next_execution_at": "2026-02-05"},
+    "status": "active",
+    "payment_type": "credit_card",
+    "transaction_ids": [],
+}
+
+
+def test_a_message_about_a_subscription_is_taken_where_nothing_is_signed() -> None:
+    unsigned = bind(signed=False)
+    found = accepted(SUBSCRIPTION, unsigned)
+    assert (found.signed, found.secret, found.subject) == ((), None, None)
+    # Each state is an event of its own, and the same message again is not.
+    assert accepted(SUBSCRIPTION, unsigned).key == found.key
+    assert accepted({**SUBSCRIPTION, "status": "inactive"}, unsigned).key != found.key
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            SUBSCRIPTION,
+            (
+                "signature_key is missing, empty or no string; Midtrans signs nothing about"
+                " subscriptions: give them an unsigned endpoint"
+            ),
+        ),
+        (PAYMENT, "signature_key is missing, empty or no string"),
+        ({**SUBSCRIPTION, "order_id": "order-1"}, "signature_key is missing, empty or no string"),
+    ],
+)
+def test_where_something_is_it_is_told_why_it_is_refused(
+    message: dict[str, object], said: str
+) -> None:
+    sample = Sample("POST", "", Headers(), json.dumps(message).encode())
+    with pytest.raises(Refusal) as caught:
+        bind().verify(delivery_of(sample))
+    assert (caught.value.reason, caught.value.detail) == (Reason.SIGNATURE_MISSING, said)
 
 
 def test_unsigned_messages_still_match_the_pattern() -> None:
