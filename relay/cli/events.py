@@ -111,7 +111,10 @@ def show(
     if form is Format.JSON:
         print_json(detail)
     else:
-        print_details(detail, ("environment", "method", "signed"), gone="removed; see spool.retain")
+        gone = "removed; see spool.retain, and spool.retain_keys for dead and held events"
+        if detail["damaged"]:
+            gone = "damaged; the provider's next copy replaces it"
+        print_details(detail, ("environment", "method", "signed"), gone=gone)
 
 
 @app.command("export")

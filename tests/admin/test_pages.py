@@ -2,8 +2,10 @@
 
 import io
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -73,3 +75,21 @@ async def test_one_event_is_shown_with_its_body(client: Client, spool: SqliteSpo
     assert "{&#34;a&#34;: &#34;b&#34;}" in page
     async with client.get("/events/none") as response:
         assert response.status == 404
+
+
+async def test_a_damaged_event_is_shown_as_such_and_not_as_removed(
+    client: Client, spool: SqliteSpool, tmp_path: Path
+) -> None:
+    event = verified()
+    await spool.put(event)
+    with closing(apsw.Connection(str(tmp_path / "relay.db"))) as file:
+        file.execute("UPDATE events SET body = x'00'")
+    page = await text(client, f"/events/{event.event_id}")
+    assert "next copy replaces it" in page
+    assert "has been removed" not in page
+    with closing(apsw.Connection(str(tmp_path / "relay.db"))) as file:
+        file.execute("UPDATE events SET body = NULL")
+        file.execute("UPDATE settled SET outcome = 'rejected 500'")
+    page = await text(client, f"/events/{event.event_id}")
+    assert "has been removed" in page
+    assert "next copy replaces it" not in page

@@ -107,6 +107,8 @@ def test_a_damaged_event_is_not_requeued_and_that_is_said(
     shown = relay("events", "show", ids[1], "-c", config, "--format", "json").output
     assert orjson.loads(shown)["content"] is None
     assert orjson.loads(shown)["damaged"] is True
+    told = relay("events", "show", ids[1], "-c", config).stdout
+    assert "body\tdamaged; the provider's next copy replaces it" in told
 
 
 @pytest.mark.parametrize("by", ["id", "filter"])
