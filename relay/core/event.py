@@ -130,7 +130,11 @@ class Rejected:
 
 @frozen
 class Unreachable:
-    """No usable answer came; `cause` is one word such as `refused`, `timeout` or `reset`."""
+    """No usable answer came.
+
+    cause: one word such as `refused`, `timeout` or `reset`; of a certificate that was not
+        accepted, `tls:` and what is wrong with it.
+    """
 
     name: ClassVar = "unreachable"
     status: ClassVar = None

@@ -72,6 +72,10 @@ class Cause(StrEnum):
     CLOSED = "closed"
     DNS = "dns"
     TLS = "tls"
+    TLS_UNKNOWN_CA = "tls: unknown CA"
+    TLS_EXPIRED = "tls: expired"
+    TLS_NOT_YET_VALID = "tls: not yet valid"
+    TLS_WRONG_NAME = "tls: wrong name"
     MALFORMED = "malformed"
     OVERSIZED = "oversized"
     ENCODED = "encoded"
@@ -98,6 +102,16 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (_Unsendable, Cause.UNSENDABLE),
     (Malformed, Cause.MALFORMED),
 )
+
+
+#: What is wrong with an upstream's certificate, by OpenSSL's code (`openssl verify`, DIAGNOSTICS);
+#: any other is plain `tls`.
+_CERTIFICATE_CAUSES = {
+    **dict.fromkeys((2, 18, 19, 20, 21), Cause.TLS_UNKNOWN_CA),
+    9: Cause.TLS_NOT_YET_VALID,
+    10: Cause.TLS_EXPIRED,
+    **dict.fromkeys((62, 64), Cause.TLS_WRONG_NAME),
+}
 
 
 class Sending(Exchange):
@@ -302,6 +316,8 @@ def cause_of(error: Exception) -> Cause:
         return Cause.FAULT
     unconnected = isinstance(error, CannotConnect)
     reason = error.__cause__ if unconnected else error
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return _CERTIFICATE_CAUSES.get(getattr(reason, "verify_code", 0), Cause.TLS)
     otherwise = Cause.REFUSED if unconnected else Cause.RESET
     return next((cause for kind, cause in _CAUSES if isinstance(reason, kind)), otherwise)
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
 import pytest
@@ -652,14 +652,18 @@ async def test_plain_http_on_a_tls_port_is_a_tls_failure() -> None:
             assert await forward(EVENT) == Unreachable("tls")
 
 
-def self_signed(folder: Path) -> ssl.SSLContext:
+def self_signed(
+    folder: Path, *, years: tuple[int, int] = (2020, 2120), address: str = str(LOOPBACK)
+) -> ssl.SSLContext:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
-        .not_valid_after(datetime(2120, 1, 1, tzinfo=UTC))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(LOOPBACK)]), critical=False)
+        .not_valid_before(datetime(years[0], 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(years[1], 1, 1, tzinfo=UTC))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False
+        )
         .sign(key, hashes.SHA256())
     )
     pem = folder / "self-signed.pem"
@@ -677,7 +681,29 @@ async def test_a_certificate_that_nobody_vouches_for_is_a_tls_failure(tmp_path: 
         Upstream(tls=self_signed(tmp_path)) as upstream,
         forwarding(upstream.url) as forward,
     ):
-        assert await forward(EVENT) == Unreachable("tls")
+        assert await forward(EVENT) == Unreachable("tls: unknown CA")
+        assert upstream.received == []
+
+
+@pytest.mark.parametrize(
+    ("years", "address", "wrong"),
+    [
+        ((2020, 2021), str(LOOPBACK), "expired"),
+        ((2119, 2120), str(LOOPBACK), "not yet valid"),
+        ((2020, 2120), "192.0.2.1", "wrong name"),
+    ],
+)
+async def test_what_is_wrong_with_a_certificate_is_said(
+    years: tuple[int, int],
+    address: str,
+    wrong: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tls = self_signed(tmp_path, years=years, address=address)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "self-signed.pem"))
+    async with Upstream(tls=tls) as upstream, forwarding(upstream.url) as forward:
+        assert await forward(EVENT) == Unreachable(f"tls: {wrong}")
         assert upstream.received == []
 
 
