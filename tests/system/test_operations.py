@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from relay import __version__
 from relay.spool.sqlite import database
 from tests.harness.clock import wait_until
 from tests.harness.deliveries import ENVIRON, configuration, midtrans_body, midtrans_request
@@ -240,6 +241,40 @@ async def test_an_upgrade_and_the_way_back(
     exported = await machine.enter(f"/opt/{NEW}/bin/relay events export -c /etc/relay/aside.yaml")
     assert len(exported.splitlines()) == 2
     await machine.enter("systemctl stop relay")
+
+
+# ---- installation ---------------------------------------------------------------------------
+
+
+@pytest.mark.pypi
+@pytest.mark.timeout(300)
+async def test_what_is_installed_serves(tmp_path: Path, upstream: Upstream) -> None:
+    machine = Machine(tmp_path / "machine", upstream.url)
+    config = machine.root / "etc/relay/relay.yaml"
+    ours = config.read_text()
+    machine.spool.parent.mkdir(parents=True)
+    [block] = [
+        each
+        for each in pages.steps("deploy/README.md", "## Install it as a service")
+        if "venv" in each.text
+    ]
+    try:
+        await machine.enter(f"cd {pages.ROOT}\n{block.text}")
+    except AssertionError as error:
+        if "Could not find a version" in str(error) or "Connection" in str(error):
+            pytest.skip(f"NOT INSTALLED: {str(error)[-300:]}")
+        raise
+    assert config.read_text() == (pages.ROOT / "config/relay.minimal.yaml").read_text()
+    assert (machine.root / "etc/relay/relay.env").stat().st_mode & 0o777 == 0o600
+    config.write_text(ours)
+    await machine.enter("systemctl enable --now relay")
+    try:
+        assert await machine.version() == f"relay {__version__}"
+        assert await machine.order(1)
+        await upstream.has_received(1)
+        await machine.enter("systemctl stop relay")
+    finally:
+        machine.kill()
 
 
 # ---- reload ---------------------------------------------------------------------------------
