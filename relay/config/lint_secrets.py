@@ -49,9 +49,13 @@ def secret_advice(settings: Settings, info: Mapping[str, ProviderInfo]) -> Itera
 
 
 def _admin(settings: Settings) -> Iterator[Advice]:
-    token, location = settings.admin.token, ("admin", "token")
-    if token is None:
-        return
+    admin = settings.admin
+    for name, token in (("token", admin.token), ("read_token", admin.read_token)):
+        if token is not None:
+            yield from _token(token, ("admin", name))
+
+
+def _token(token: Secret, location: Location) -> Iterator[Advice]:
     if (said := oddity(token)) is not None:
         yield Advice(location, "odd-secret", _told(said))
     if token.reveal().decode(errors="replace").strip().lower() in _COMMON:

@@ -151,13 +151,16 @@ def test_one_key_for_two_environments() -> None:
         ("0123456789abcdef", None),
     ],
 )
-def test_a_token_that_could_be_guessed(token: str, said: str | None) -> None:
-    text = f'{GOOD}admin: {{token: "${{env:TOKEN}}"}}\n'
-    want = [] if said is None else [f"13:16: warning: admin.token: {said} [weak-token]"]
-    assert findings(good(text, {"KEY": KEY, "TOKEN": token})) == want
-    assert findings(good(text, {"KEY": KEY, "TOKEN": f"{CANARY} "})) == [
+@pytest.mark.parametrize("name", ["token", "read_token"])
+def test_a_token_that_could_be_guessed(token: str, said: str | None, name: str) -> None:
+    other = ', token: "${env:OTHER}"' if name == "read_token" else ""
+    text = f'{GOOD}admin: {{{name}: "${{env:TOKEN}}"{other}}}\n'
+    place = f"13:{11 + len(name)}: warning: admin.{name}"
+    want = [] if said is None else [f"{place}: {said} [weak-token]"]
+    assert findings(good(text, {"KEY": KEY, "TOKEN": token, "OTHER": KEY})) == want
+    assert findings(good(text, {"KEY": KEY, "TOKEN": f"{CANARY} ", "OTHER": KEY})) == [
         (
-            "13:16: warning: admin.token: ends in a blank: nothing fits it unless the other side's"
-            " does; write it without [odd-secret]"
+            f"{place}: ends in a blank: nothing fits it unless the other side's does; write it"
+            " without [odd-secret]"
         )
     ]
