@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import Reason
 from relay.core.event import Event, Status
+from relay.core.json_pointer import masked
 from relay.core.secret import Mask, Secret
 from relay.spool import Page, Query, Record, Requeued
 from relay.spool.refusals import (
@@ -98,11 +99,11 @@ def event_summary(record: Record) -> dict[str, object]:
 def event_detail(record: Record, event: Event | None) -> dict[str, object]:
     """Return everything about one event; its content is null once the body has been pruned.
 
-    The body is shown as text; bytes that are no UTF-8 are escaped.
+    The body is shown as text, with tokens masked; bytes that are no UTF-8 are escaped.
     """
     content: dict[str, object] | None = None
     if event is not None:
-        content = _content(event) | {"body": _text(event.body)}
+        content = _content(event) | {"body": _text(masked(event.body, event.tokens))}
     return _detail(record, content)
 
 
@@ -110,7 +111,8 @@ def exported_event(record: Record, event: Event | None) -> dict[str, object]:
     """Return everything about one event, as `event_detail`, with the body's bytes in Base64."""
     content: dict[str, object] | None = None
     if event is not None:
-        content = _content(event) | {"body_base64": b64encode(event.body).decode("ascii")}
+        body = masked(event.body, event.tokens)
+        content = _content(event) | {"body_base64": b64encode(body).decode("ascii")}
     return _detail(record, content)
 
 

@@ -132,12 +132,16 @@ INTERVAL = 600.0
 #: How long before the body of a dead or held event goes somebody is told.
 WARNING_TIME = timedelta(days=1)
 
+#: How old a token in a body may become, apart from the pauses between rounds.
+TOKEN_LIFE = timedelta(hours=24) - timedelta(seconds=2 * INTERVAL)
+
 
 class RetentionJob:
     """Prunes a spool: bodies and refusals after `retain`, whole records after `retain_keys`.
 
     Dead and held events keep their bodies until `retain_keys`, and their records for good. What
-    goes of them, and what will within `WARNING_TIME`, is counted.
+    goes of them, and what will within `WARNING_TIME`, is counted. Tokens in bodies are
+    masked within a day.
     """
 
     def __init__(
@@ -169,6 +173,7 @@ class RetentionJob:
         now = self._clock.now()
         bodies, keys = now - self._retain, now - self._retain_keys
         removed = await self._spool.refusals.prune(bodies, _STEP_ROWS)
+        removed += await self._spool.expire_tokens(now - TOKEN_LIFE, _STEP_ROWS)
         undelivered = await self._spool.prune_undelivered(keys, _STEP_ROWS)
         if undelivered:
             self._telemetry.undelivered_removed(undelivered)

@@ -34,6 +34,7 @@ class Event:
     repeats: id of the first event with the same signed bytes, under another key.
     contradicts: it says what its signed part does not; it goes out only once that is confirmed.
     client_text: the client as text, where it is at hand; empty elsewhere.
+    tokens: JSON pointers of tokens that stand in the body. redacted: of those that stood there.
     """
 
     id: str
@@ -57,6 +58,8 @@ class Event:
     client_text: str = field(default="", repr=False, compare=False)
     contradicts: bool = False
     repeats: str | None = None
+    tokens: tuple[str, ...] = ()
+    redacted: tuple[str, ...] = ()
 
 
 @frozen
@@ -258,4 +261,5 @@ def event_of(
         delivery.client.text,
         verification.hold is not None and not verified.reconciled,
         repeats,
+        verification.tokens,
     )

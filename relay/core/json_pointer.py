@@ -1,8 +1,13 @@
-"""JSON pointers (RFC 6901) into a parsed body, and values as text."""
+"""JSON pointers (RFC 6901) into a parsed body, values as text, and values masked."""
 
 import re
+from collections.abc import Sequence
+from typing import Final
 
-from relay.core.strict_json import JsonObject, JsonValue, number_text
+from relay.core import strict_json
+from relay.core.errors import Refusal
+from relay.core.secret import MASK
+from relay.core.strict_json import JsonLimits, JsonObject, JsonValue, number_text
 
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
@@ -25,8 +30,19 @@ class Pointer:
 
     def find(self, message: JsonObject) -> JsonValue:
         """Return the value at the pointer, or None without one."""
+        return self._walk(message, self._steps)
+
+    def mask(self, message: JsonObject) -> None:
+        """Put a mask in the place of the value at the pointer, if there is one in an object."""
+        *parents, last = self._steps
+        holder = self._walk(message, parents)
+        if isinstance(holder, dict) and last in holder:
+            holder[last] = MASK
+
+    @staticmethod
+    def _walk(message: JsonObject, steps: Sequence[str]) -> JsonValue:
         found: JsonValue = message
-        for step in self._steps:
+        for step in steps:
             if isinstance(found, dict) and step in found:
                 found = found[step]
             elif isinstance(found, list) and _INDEX.fullmatch(step) and int(step) < len(found):
@@ -50,3 +66,23 @@ def json_text(value: JsonValue) -> str | None:
             return ""
         case _:
             return number_text(value)
+
+
+#: What is masked was taken, whatever the limits of its endpoint are.
+_TAKEN: Final = JsonLimits(2**30, depth=strict_json.MAX_CONFIGURED_DEPTH)
+
+
+def masked(body: bytes, pointers: Sequence[str]) -> bytes:
+    """Return a body with a mask in the place of each of these values; all of it, if it is no JSON.
+
+    Without pointers it is the body itself.
+    """
+    if not pointers:
+        return body
+    try:
+        message = strict_json.parse_object(body, _TAKEN)
+    except Refusal:
+        return MASK.encode()
+    for pointer in pointers:
+        Pointer(pointer).mask(message)
+    return strict_json.dump(message)

@@ -225,6 +225,7 @@ class Verification:
     is_initial: the event announces its subject; after a later state it is out of order.
     test: a test message from the provider's dashboard: kept, not delivered.
     hold: why it is kept and not delivered until its provider confirms it, or a person requeues it.
+    tokens: JSON pointers of tokens in the body: shown nowhere, and kept no longer than needed.
     """
 
     key: str
@@ -239,6 +240,7 @@ class Verification:
     on_conflict: OnConflict = OnConflict.DELIVER
     on_replay: OnReplay = OnReplay.DUPLICATE
     hold: str | None = None
+    tokens: tuple[str, ...] = ()
 
     @property
     def content(self) -> bytes:

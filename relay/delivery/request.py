@@ -132,6 +132,7 @@ class RequestWriter:
             or event.out_of_order
             or lease.confirmed is not None
             or event.repeats is not None
+            or event.redacted
         ):
             marks = _marks(lease)
         return self._request(
@@ -274,6 +275,8 @@ def _marks(lease: Lease) -> str:
             marks += f"\r\n{name}: {other}"
     if event.out_of_order:
         marks += "\r\nRelay-Out-Of-Order: true"
+    if event.redacted:
+        marks += f"\r\nRelay-Redacted: {_visible(', '.join(event.redacted))}"
     if lease.confirmed is not None:
         marks += f"\r\nRelay-Confirmed: {_visible(lease.confirmed)}"
     return marks

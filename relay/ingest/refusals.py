@@ -85,7 +85,7 @@ class RefusalRecorder:
         """Buffer this refusal if a release may succeed later. Neither raises nor blocks.
 
         Deliveries with a token as proof are dropped: a token may not be stored, and without it
-        nothing can be verified.
+        nothing can be verified. So is what holds a token by its kind.
         """
         if refusal.reason in RELEASABLE and not endpoint.token:
             self._note(endpoint, delivery, refusal)
@@ -103,7 +103,7 @@ class RefusalRecorder:
         self, endpoint: Endpoint, delivery: Delivery, refusal: Refusal, secret: int | None = None
     ) -> str | None:
         headers = headers_to_keep(endpoint, delivery.head.headers)
-        if headers is None:
+        if headers is None or _holds_token(endpoint, delivery):
             return None
         refusal_id = self._new_id(delivery.head.received_at)
         refused = _to_keep(refusal_id, endpoint, delivery, refusal, headers)
@@ -142,6 +142,11 @@ class RefusalRecorder:
         for why, number in self._lost.items():
             self._telemetry.log.warning("refusals_lost", number=number, detail=why)
         self._lost.clear()
+
+
+def _holds_token(endpoint: Endpoint, delivery: Delivery) -> bool:
+    """Return whether a token stands in the body of what is posted to this path."""
+    return any(each.tokens and each.path == delivery.remainder for each in endpoint.shapes)
 
 
 def headers_to_keep(endpoint: Endpoint, headers: Headers) -> Headers | None:

@@ -58,11 +58,13 @@ class RequestShape:
     path: appended to the endpoint's path; `{name}` stands for one segment of any value. Empty for
         the endpoint's path itself.
     proxied: the upstream's own answer is returned, whatever the endpoint's mode is.
+    tokens: JSON pointers of tokens in its body.
     """
 
     method: str
     path: str
     proxied: bool = False
+    tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -417,6 +417,12 @@ class Spool(Protocol):
         By endpoint; `since` is inclusive, `until` exclusive.
         """
 
+    async def expire_tokens(self, before: datetime, limit: int) -> int:
+        """Mask the tokens in the bodies of up to `limit` events received before; return how many.
+
+        They are masked in any case once their event is delivered, or passed on.
+        """
+
     async def probe(self) -> None:
         """Return once as much as a large delivery has been written and synced."""
 

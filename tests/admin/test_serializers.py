@@ -1,5 +1,6 @@
 """History has one JSON shape, and filters that cannot be read are refused with a hint."""
 
+from base64 import b64decode
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -71,6 +72,16 @@ def test_a_page_has_the_promised_shape() -> None:
         ],
         "next": "cursor",
     }
+
+
+def test_tokens_in_a_body_are_shown_nowhere() -> None:
+    made = event_of(verified(body=b'{"id": 1.0, "token": "secret"}', tokens=("/token",)))
+    content = event_detail(RECORD, made)["content"]
+    assert isinstance(content, dict)
+    assert content["body"] == '{"id":1.0,"token":"***"}'
+    content = exported_event(RECORD, made)["content"]
+    assert isinstance(content, dict)
+    assert b64decode(content["body_base64"]) == b'{"id":1.0,"token":"***"}'
 
 
 def test_an_event_whose_body_is_gone_is_still_shown() -> None:

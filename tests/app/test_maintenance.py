@@ -309,3 +309,19 @@ async def test_refusals_go_when_bodies_go(bench: Bench) -> None:
     await bench.pass_days(2)
     await bench.pass_days(0.1)
     assert await ids(bench.spool.refusals) == []
+
+
+async def test_a_token_goes_within_a_day_also_where_its_event_waits(bench: Bench) -> None:
+    event = verified(received_at=bench.clock.now(), body=b'{"token": "secret"}', tokens=("/token",))
+    await bench.spool.put(event)
+    await bench.pass_days(0.9)
+    found = await bench.spool.get(event.event_id)
+    assert found is not None
+    assert found[1] is not None
+    assert found[1].body == event.delivery.body
+    await bench.pass_days(0.1)
+    await bench.pass_days(0.01)
+    found = await bench.spool.get(event.event_id)
+    assert found is not None
+    assert found[1] is not None
+    assert found[1].body == b'{"token":"***"}'

@@ -46,6 +46,19 @@ from tests.harness.deliveries import RECEIVED, verified
 
 LEASE = timedelta(seconds=30)
 
+POINTERS = ("/a/token", "/b")
+LINKED = verified(body=b'{"a": {"token": "secret", "id": 1.50}, "b": "secret"}', tokens=POINTERS)
+
+
+async def masked_event(spool: Spool, event_id: str) -> bool:
+    """Return whether this event can be read, and its tokens cannot."""
+    found = await spool.get(event_id)
+    assert found is not None
+    assert found[1] is not None
+    body = b'{"a":{"token":"***","id":1.50},"b":"***"}'
+    return (found[1].body, found[1].tokens, found[1].redacted) == (body, (), POINTERS)
+
+
 #: Opens one more spool on a store that was empty when the test began.
 Opener = Callable[[Clock], Awaitable[Spool]]
 
@@ -1075,6 +1088,68 @@ class SpoolContract:
             out_of_order=False,
             client="103.208.23.6",
         )
+
+    # ---- tokens in bodies ---------------------------------------------------------------------
+
+    async def test_a_token_reaches_the_upstream_and_goes_once_it_is_delivered(
+        self, spool: Spool
+    ) -> None:
+        event_id = await stored(spool, LINKED)
+        lease = await take_one(spool)
+        assert (lease.event.body, lease.event.tokens) == (LINKED.delivery.body, POINTERS)
+        await spool.settle(lease, RetryAt(lease.until), Rejected(500))
+        found = await spool.get(event_id)
+        assert found is not None
+        assert found[1] is not None
+        assert found[1].body == LINKED.delivery.body
+        assert await spool.expire_tokens(RECEIVED, 10) == 0
+        await spool.requeue(Query(ids=(event_id,)))
+        await spool.recover(timedelta(0))
+        await finish(spool)
+        assert await masked_event(spool, event_id)
+        assert await spool.expire_tokens(RECEIVED + timedelta(days=1), 10) == 0
+
+    async def test_what_was_handed_over_has_its_tokens_too(
+        self, spool: Spool, clock: ManualClock
+    ) -> None:
+        assert event_of(LINKED).tokens == POINTERS
+        assert event_of(verified()).tokens == ()
+
+    @pytest.mark.parametrize("decision", [None, Dead(), Held()])
+    async def test_a_token_goes_in_time_whatever_became_of_its_event(
+        self, spool: Spool, decision: Decision | None
+    ) -> None:
+        event_id = await stored(spool, LINKED)
+        await stored(spool, verified(key="other"))
+        if decision is not None:
+            lease = await take_one(spool)
+            assert lease.event.id == event_id
+            await spool.settle(lease, decision, Rejected(500))
+        assert await spool.expire_tokens(RECEIVED + timedelta(seconds=1), 10) == 1
+        assert await masked_event(spool, event_id)
+        assert await spool.expire_tokens(RECEIVED + timedelta(seconds=1), 10) == 0
+        # It can be delivered still, and a copy is a copy still.
+        await spool.requeue(Query(ids=(event_id,)))
+        leases = (await take(spool)).leases
+        assert [each.event.redacted for each in leases if each.event.id == event_id] == [POINTERS]
+        assert isinstance(await spool.put(LINKED), Duplicate)
+
+    async def test_so_many_tokens_go_at_a_time(self, spool: Spool) -> None:
+        for number in range(3):
+            await stored(
+                spool,
+                replace(
+                    LINKED,
+                    event_id=f"e{number}",
+                    verification=replace(LINKED.verification, key=str(number)),
+                ),
+            )
+        late = RECEIVED + timedelta(seconds=1)
+        assert [await spool.expire_tokens(late, 2) for _ in range(3)] == [2, 1, 0]
+
+    async def test_what_is_passed_on_keeps_no_token(self, spool: Spool) -> None:
+        await spool.record_proxied([passed(spool, LINKED)])
+        assert await masked_event(spool, LINKED.event_id)
 
     # ---- prune --------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 import pytest
 
 from relay.core import strict_json
-from relay.core.json_pointer import Pointer, json_text
+from relay.core.json_pointer import Pointer, json_text, masked
 
 MESSAGE = strict_json.parse_object(
     b'{"a": {"b": [10, {"c": "x"}], "0": "zero"}, "": "empty", "m~n": 1, "s/t": 2, "n": null}'
@@ -47,3 +47,23 @@ def test_values_are_spelled_as_they_were_written(body: bytes, text: str) -> None
 def test_objects_and_lists_have_no_spelling() -> None:
     assert json_text({}) is None
     assert json_text([]) is None
+
+
+# ---- masked values --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers", "shown"),
+    [
+        (b'{"a": {"b": "x"}, "c": 1.50}', ("/a/b",), b'{"a":{"b":"***"},"c":1.50}'),
+        (b'{"a": [{"b": {"c": 1}}]}', ("/a/0/b",), b'{"a":[{"b":"***"}]}'),
+        (b'{"a": 1, "b": null}', ("/b", "/c", "/a/x", "/a"), b'{"a":"***","b":"***"}'),
+        (b'{"a": ["x"]}', ("/a/0",), b'{"a":["x"]}'),
+        (b'{"a": "x"}', (), b'{"a": "x"}'),
+        (b"no JSON", (), b"no JSON"),
+        (b"no JSON", ("/a",), b"***"),
+        (b'["x"]', ("/0",), b"***"),
+    ],
+)
+def test_a_body_with_values_masked(body: bytes, pointers: tuple[str, ...], shown: bytes) -> None:
+    assert masked(body, pointers) == shown

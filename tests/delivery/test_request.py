@@ -88,6 +88,12 @@ def test_a_repeat_is_marked() -> None:
     assert headers.values("Relay-Conflict") == ()
 
 
+def test_what_was_masked_is_named() -> None:
+    headers = sent(replace(EVENT, redacted=("/a/token", "/b")))
+    assert headers.values("Relay-Redacted") == ("/a/token, /b",)
+    assert sent(replace(EVENT, tokens=("/a/token",))).values("Relay-Redacted") == ()
+
+
 def test_what_the_provider_confirmed_is_told() -> None:
     headers = fields(replace(lease_of(), confirmed="settlement"), NOW, None)
     assert headers.values("Relay-Confirmed") == ("settlement",)
@@ -254,6 +260,7 @@ def written_field_by_field(url: str, lease: Lease, now: datetime, signer: Signer
         "Relay-Signed": ", ".join(event.signed) or None,
         "Relay-Conflict": event.conflicts_with,
         "Relay-Repeats": event.repeats,
+        "Relay-Redacted": ", ".join(event.redacted) or None,
         "Relay-Out-Of-Order": "true" if event.out_of_order else None,
         "Relay-Confirmed": lease.confirmed,
         "Relay-Reconciled": "true" if event.reconciled else None,

@@ -47,6 +47,7 @@ def verified(
     on_replay: OnReplay = OnReplay.DUPLICATE,
     hold: str | None = None,
     ambiguous: bool = False,
+    tokens: tuple[str, ...] = (),
     received_at: datetime = RECEIVED,
     headers: Headers = JSON,
     path: str = "/midtrans/notification",
@@ -80,6 +81,7 @@ def verified(
             on_conflict=on_conflict,
             on_replay=on_replay,
             hold=hold,
+            tokens=tokens,
         ),
     )
 

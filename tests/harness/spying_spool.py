@@ -175,6 +175,9 @@ class SpyingSpool:
     async def get(self, event_id: str) -> tuple[Record, Event | None] | None:
         return await self._spool.get(event_id)
 
+    async def expire_tokens(self, before: datetime, limit: int) -> int:
+        return await self._spool.expire_tokens(before, limit)
+
     async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
         return await self._spool.prune(bodies_before, keys_before, limit)
 

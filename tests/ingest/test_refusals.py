@@ -34,7 +34,7 @@ from relay.ingest.refusals import (
     headers_to_keep,
 )
 from relay.ingest.routing import Routes
-from relay.providers import EndpointOptions, Inspector, Provider, SampleOrder, Window
+from relay.providers import EndpointOptions, Inspector, Provider, RequestShape, SampleOrder, Window
 from relay.providers.builtin import provider_named
 from relay.signatures import OnSigned, ignore_signed
 from relay.spool import Query, SpoolBroken
@@ -154,6 +154,15 @@ async def test_where_a_token_is_the_proof_nothing_is_kept(bench: tuple[Bench, No
     bench[0].recorder.note(endpoint(token=True), delivery(), MISMATCH)
     await bench[0].end()
     assert await ids(bench[0].store) == []
+
+
+async def test_what_holds_a_token_by_its_kind_is_not_kept(bench: tuple[Bench, Noting]) -> None:
+    shapes = (RequestShape("POST", "/pay"), RequestShape("POST", "/link", tokens=("/token",)))
+    for remainder in ("/link", "/pay"):
+        came = replace(delivery(), remainder=remainder)
+        bench[0].recorder.note(endpoint(shapes=shapes), came, MISMATCH)
+    await bench[0].end()
+    assert await ids(bench[0].store) == ["ref_1"]
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,17 @@ from relay.providers.answers import TRANSPORT_STATUSES
 DEBIT: Final = "/v1.0/debit/notify"
 QRIS: Final = "/v1.0/qr/qr-mpm-notify"
 ACCOUNT: Final = "/v1.0/transfer-va/payment"
+LINK: Final = "/v1.0/registration-account/notify"
 
 #: The paths that Midtrans appends to a prefix, and the service code of each.
-SERVICES: Final[Mapping[str, str]] = MappingProxyType({DEBIT: "56", QRIS: "52", ACCOUNT: "25"})
+SERVICES: Final[Mapping[str, str]] = MappingProxyType(
+    {DEBIT: "56", QRIS: "52", ACCOUNT: "25", LINK: "88"}
+)
+
+#: Where a message holds the token that a customer's account is used with, by its path.
+TOKENS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {LINK: ("/additionalInfo/accessToken",)}
+)
 
 TIMESTAMP: Final = "X-TIMESTAMP"
 SIGNATURE: Final = "X-SIGNATURE"
@@ -116,7 +124,7 @@ def answer(result: IngestResult, context: AnswerContext) -> Ack:
     if code == _SUCCESS and context.remainder == ACCOUNT:
         data = {"virtualAccountData": _account(context.body)}
         return _ack(code, _PHRASES[code], SERVICES[ACCOUNT], second, data)
-    # A path that is none of the three belongs to no service.
+    # A path that is none of these belongs to no service.
     return _prepared(code, _PHRASES[code], SERVICES.get(context.remainder, "00"), second)
 
 
@@ -209,7 +217,7 @@ def message(path: str, at: datetime, changes: Mapping[str, str]) -> Message:
     Raises:
         ValueError: a change names what is no field of text, or the path is none of Midtrans'.
     """
-    bodies = {QRIS: _qris, DEBIT: _debit, ACCOUNT: _sample_account}
+    bodies = {QRIS: _qris, DEBIT: _debit, ACCOUNT: _sample_account, LINK: _link}
     if path not in bodies:
         raise ValueError(f"path: there are: {', '.join(bodies)}")
     made = bodies[path](f"relay-{token_hex(8)}-sample", stamp(at))
@@ -281,4 +289,17 @@ def _sample_account(reference: str, at: str) -> Message:
             "merchantId": "G059876677",
             "paidTime": at,
         },
+    }
+
+
+def _link(reference: str, at: str) -> Message:  # noqa: ARG001 - this kind tells no time
+    return {
+        "additionalInfo": {
+            "accessToken": reference,
+            "merchantId": "G059876677",
+            "subMerchantId": "pop-id",
+            "paymentType": "gopay",
+            "accountStatus": "ENABLED",
+            "statusMessage": "Account linked",
+        }
     }

@@ -34,6 +34,7 @@ from relay.spool import (
     SpoolStats,
 )
 from relay.spool.sqlite import (
+    body_tokens,
     database,
     disk,
     events,
@@ -353,6 +354,10 @@ class SqliteSpool:
     async def count_undelivered(self, since: datetime, until: datetime) -> Mapping[str, int]:
         first, end = events.micros(since), events.micros(until)
         return await self._reader.run(partial(upkeep.count_undelivered, since=first, until=end))
+
+    async def expire_tokens(self, before: datetime, limit: int) -> int:
+        step = partial(body_tokens.expire, before=events.micros(before), limit=limit)
+        return await self._writer.run(step)
 
     async def probe(self) -> None:
         await self._writer.run(upkeep.probe, is_intake=True)

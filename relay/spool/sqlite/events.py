@@ -54,13 +54,15 @@ def moment(number: int) -> datetime:
 
 
 # ---- flags ----------------------------------------------------------------------------------
-# Bits of `events.flags`. 32 and 64 say what is kept of an event once it is delivered.
+# Bits of `events.flags`. 64 is free, for what is kept of an event once it is delivered.
 
 INITIAL: Final = 1
 RECONCILED: Final = 2
 CONFIRM: Final = 4
 OUT_OF_ORDER: Final = 8
 TEST_FLAG: Final = 16
+#: Tokens stand in its body, and go once it is delivered.
+TOKENS: Final = 32
 CONTRADICTS: Final = 128
 PROXIED: Final = 256
 
@@ -160,13 +162,14 @@ def seal(
 
 ENDPOINT, UPSTREAMS, PROVIDER, ENVIRONMENT, KEY, SUBJECT = range(6)
 METHOD, SUFFIX, HEADERS, CLIENT, SIGNED, REFERENCES = range(6, 12)
-#: The event that it repeats; few have it.
-REPEATS: Final = 12
+#: The event that it repeats, and where tokens stand in its body, or stood; few have either.
+REPEATS, POINTERS = 12, 13
 
 
 def head_parts(event: VerifiedDelivery) -> tuple[Any, ...]:
     """Return what the head of a delivery holds: texts and tuples of texts."""
     delivery, verification = event.delivery, event.verification
+    more = (None, verification.tokens) if verification.tokens else ()
     return (
         delivery.endpoint,
         (event.upstream,),
@@ -180,6 +183,7 @@ def head_parts(event: VerifiedDelivery) -> tuple[Any, ...]:
         delivery.client.text,
         event.signed if verification.ambiguous else verification.signed,
         (),
+        *more,
     )
 
 
@@ -228,6 +232,7 @@ def event(row: Row, names: Mapping[int, str], upstream: int) -> Event | None:
         if made != checksum:
             return None
         parts = orjson.loads(head)
+        pointers = tuple(parts[POINTERS]) if len(parts) > POINTERS else ()
         # The rows that lead here are under no checksum.
         if names.get(endpoint) != parts[ENDPOINT] or names.get(upstream) not in parts[UPSTREAMS]:
             return None
@@ -252,6 +257,8 @@ def event(row: Row, names: Mapping[int, str], upstream: int) -> Event | None:
             confirm=bool(flags & CONFIRM),
             contradicts=bool(flags & CONTRADICTS),
             repeats=parts[REPEATS] if len(parts) > REPEATS else None,
+            tokens=pointers if flags & TOKENS else (),
+            redacted=() if flags & TOKENS else pointers,
         )
     except (TypeError, ValueError, AttributeError, LookupError):
         # A value of another type than was stored.

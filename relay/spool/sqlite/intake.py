@@ -65,6 +65,7 @@ class NewEvent:
             | delivery.reconciled * events.RECONCILED
             | delivery.confirm * events.CONFIRM
             | verification.test * events.TEST_FLAG
+            | (events.TOKENS if verification.tokens else 0)
         )
         if verification.hold is not None and not delivery.reconciled:
             self.flags |= events.CONTRADICTS

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from hashlib import sha256
 from itertools import chain
 from typing import Final
 
 import apsw
 
 from relay.core.event import ProxiedDelivery
+from relay.core.json_pointer import masked
 from relay.spool import ProxiedRow
 from relay.spool.sqlite import events
 from relay.spool.sqlite.events import Tables, Tally
@@ -31,17 +33,22 @@ def proxied_row(proxied: ProxiedDelivery) -> ProxiedRow:
     by itself does, between other work.
     """
     delivery = proxied.delivery
-    received = delivery.delivery
+    received, pointers = delivery.delivery, delivery.verification.tokens
+    body, digest = received.body, received.body_sha256
+    if pointers:
+        # It has been passed on, and its tokens are needed no more.
+        body = masked(body, pointers)
+        digest = sha256(body).digest()
     in_fields = sum(map(len, chain.from_iterable(delivery.headers.fields)))
     return (
         received.endpoint,
         delivery.event_id,
-        len(received.body) + in_fields + _ROW_BYTES,
+        len(body) + in_fields + _ROW_BYTES,
         delivery.upstream,
         events.head_parts(delivery),
         received.head.received_at,
-        received.body,
-        received.body_sha256,
+        body,
+        digest,
         proxied.at,
         proxied.outcome,
     )

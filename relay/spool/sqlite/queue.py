@@ -24,7 +24,7 @@ from relay.core.event import (
     Unreachable,
 )
 from relay.spool import Claimed, Settlement
-from relay.spool.sqlite import events, lanes
+from relay.spool.sqlite import body_tokens, events, lanes
 from relay.spool.sqlite.events import Tables, Tally, fetch, numbers
 
 # ---- rows of the queue ----------------------------------------------------------------------
@@ -296,19 +296,19 @@ class Settlements:
         self.done(self.recorded if self.error is None else self.error)
 
 
-def settle(
+def settle(  # noqa: C901 - one pass costs least
     connection: apsw.Connection, shared: Tables, all_given: Sequence[Settlements], tally: Tally
 ) -> set[int]:
     """Record what came of attempts, where their leases still hold. Runs inside a transaction.
 
     Returns the upstreams that are served in order and may have more to claim now.
     """
-    tokens = [each.lease.token for group in all_given for each in group.given]
-    if not tokens:
+    if not (tokens := [each.lease.token for group in all_given for each in group.given]):
         return set()
     held = {row[0]: row for row in _take_leased(connection, tokens)}
     names = shared.names.by_name
     states: list[tuple[int, int]] = []
+    with_tokens: list[int] = []
     settled: list[tuple[Any, ...]] = []
     again: list[QueueRow] = []
     tried: list[tuple[Any, ...]] = []
@@ -324,6 +324,8 @@ def settle(
             again.append((upstream, events.WAITING, due, *rest))
         else:
             state = _STATE_OF[type(decision)]
+            if state == events.DELIVERED and each.lease.event.tokens:
+                with_tokens.append(seq)
             took, reason = each.took, each.reason
             settled.append((seq, upstream, state, now, attempts, earlier, took, outcome, reason))
         states.append((endpoint, state))
@@ -335,6 +337,8 @@ def settle(
         tally.move(endpoint, events.LEASED, state, number)
     if settled:
         connection.executemany(_SETTLED, settled)
+    if with_tokens:
+        body_tokens.mask(connection, with_tokens)
     if again:
         enqueue(connection, again)
     _keep_attempts(connection, tried)

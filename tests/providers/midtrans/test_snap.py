@@ -29,10 +29,11 @@ from tests.contracts.provider import delivery_of, outcome
 NOW = datetime(2026, 1, 5, 12, 0, 30, tzinfo=UTC)
 STAMP = "2026-01-05T19:00:30+07:00"
 PREFIX = "https://pay.example.com/hooks/snap"
-DEBIT, QRIS, ACCOUNT = PATHS = (
+DEBIT, QRIS, ACCOUNT, LINK = PATHS = (
     "/v1.0/debit/notify",
     "/v1.0/qr/qr-mpm-notify",
     "/v1.0/transfer-va/payment",
+    "/v1.0/registration-account/notify",
 )
 BODY = b'{"originalReferenceNo":"A1","latestTransactionStatus":"00","amount":{"value":"1.00"}}'
 SPACED = BODY.replace(b":", b" : ", 1).replace(b",", b",\r\n\t", 1) + b" "
@@ -97,6 +98,56 @@ def accepted(delivery: Delivery, inspector: Inspector | None = None) -> Verifica
 
 def without(delivery: Delivery, name: str) -> Delivery:
     return with_headers(delivery, *(f for f in delivery.head.headers if f[0] != name))
+
+
+# ---- linked accounts ------------------------------------------------------------------------
+
+LINKED = {
+    "additionalInfo": {
+        "accessToken": "MjAyMjEwMTM2NjE1OGRiMQ==",
+        "merchantId": "G123123",
+        "subMerchantId": "pop-id",
+        "paymentType": "gopay",
+        "accountStatus": "ENABLED",
+        "statusMessage": "Account linked",
+    }
+}
+
+
+def linked(**changes: object) -> Delivery:
+    """Return the message of the documentation, with these things changed."""
+    body = {"additionalInfo": {**LINKED["additionalInfo"], **changes}}
+    return message(body, path=LINK)
+
+
+def test_a_linked_account() -> None:
+    verification = accepted(linked())
+    assert verification.key == "88:12345678901234567890:2026-01-05"
+    assert verification.tokens == ("/additionalInfo/accessToken",)
+    assert verification.signed == ("body",)
+    assert accepted(linked(), bind(merchant_id="G123123")) == verification
+    assert outcome(bind(merchant_id="G1"), linked()) is Reason.FIELD_FOREIGN
+    assert accepted(message(path=DEBIT)).tokens == ()
+
+
+def test_a_linked_account_is_known_by_its_token_which_is_not_told() -> None:
+    first, again = accepted(linked()), accepted(linked(accountStatus="DISABLED"))
+    assert first.subject == again.subject
+    assert accepted(linked(accessToken="other")).subject != first.subject
+    assert first.subject is not None
+    assert first.subject.startswith("account:")
+    assert "MjAyMjEwMTM2" not in f"{first.subject}{first.key}"
+    for missing in ("", None, 7):
+        assert accepted(linked(accessToken=missing)).subject is None
+    assert accepted(message({"additionalInfo": []}, path=LINK)).subject is None
+
+
+def test_an_account_that_is_linked_again_is_another_event() -> None:
+    later = "2026-01-05T19:00:31+07:00"
+    first = accepted(message(LINKED, path=LINK))
+    again = accepted(message(LINKED, path=LINK, stamp=later, headers={"X-EXTERNAL-ID": "2"}))
+    assert first.replay_digest != again.replay_digest
+    assert first.said == again.said
 
 
 # ---- whose message it is ---------------------------------------------------------------------
@@ -334,6 +385,7 @@ def test_a_query_is_signed_too() -> None:
             QRIS[1:],
             QRIS.upper(),
             DEBIT,
+            LINK,
             "/snap" + QRIS,
             "//hooks/snap" + QRIS,
         ),
