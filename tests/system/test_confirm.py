@@ -158,7 +158,7 @@ async def test_disagreement_holds_the_event_at_once_whatever_on_error_says(
     async with Node(config, ENVIRON) as node:
         await exchange(node.public[0], midtrans_request(body))
         line = await node.wait_for(event="attempt", decision="held")
-        assert (line["level"], line["cause"]) == ("error", reason)
+        assert (line["level"], line["cause"]) == ("warning", reason)
         assert await result_of(node, "contradicted") == 1
         event = shown(config, line["id"])
         assert (event["status"], event["last_outcome"]) == ("held", f"unconfirmed {reason}")
