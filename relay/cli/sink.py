@@ -17,6 +17,7 @@ from aiohttp import web
 
 from relay.cli import process
 from relay.cli.output import Format, complain, one_line, print_line
+from relay.config.lint_machine import BIND_ERRORS, cannot_listen
 from relay.config.types import Bind, bind, duration_or_zero
 from relay.core.clock import Clock, SystemClock
 from relay.core.secret import Secret
@@ -249,6 +250,8 @@ def sink(
     except OSError as error:
         # asyncio's own text repeats the address; without a number it is the text that says what.
         why = os.strerror(error.errno) if error.errno else str(error)
+        if error.errno in BIND_ERRORS:
+            why = cannot_listen(error.errno, where)
         complain(f"relay sink: {where}: {why}")
         sys.exit(1)
 

@@ -155,12 +155,19 @@ def sign_rsa(key: Secret, message: bytes) -> str:
         raise ValueError("the private key has a passphrase; give it without one") from None
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError(
-            "not a private RSA key in PEM; `openssl genrsa -out key.pem 2048` makes one"
+            f"not a private RSA key in PEM{instead(key)}; `openssl genrsa -out key.pem 2048` makes"
+            " one"
         ) from None
     if not isinstance(private, RSAPrivateKey):
         raise ValueError("the private key is not an RSA key")  # noqa: TRY004 - a bad value
     _check_strength(private.public_key())
     return b64encode(private.sign(message, _PADDING, _HASH)).decode("ascii")
+
+
+def instead(key: Secret) -> str:
+    """Return what stands in a PEM text in place of a key that can be read, for a message."""
+    found = _BEGIN.search(key.reveal().decode("ascii", "replace"))
+    return "" if found is None else f", but a {found[1]} or a damaged one"
 
 
 # ---- keys -----------------------------------------------------------------------------------

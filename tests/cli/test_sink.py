@@ -1,7 +1,6 @@
 """The service to develop against prints what arrives, checks its signature, and answers."""
 
 import asyncio
-import errno
 import json
 import os
 import signal
@@ -24,7 +23,6 @@ from relay.signatures.shared_secret import Signer
 from tests.cli.conftest import Invoke
 from tests.harness.clock import ManualClock
 
-IN_USE = os.strerror(errno.EADDRINUSE)
 ANYWHERE = bind("127.0.0.1:0")
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 SECRET = "whsec_" + b64encode(bytes(range(24))).decode()
@@ -189,7 +187,9 @@ def test_a_port_that_is_taken_is_one_line(relay: Invoke) -> None:
         port = taken.getsockname()[1]
         result = relay("sink", "--bind", f"127.0.0.1:{port}")
     assert result.exit_code == 1
-    assert result.stderr == f"relay sink: 127.0.0.1:{port}: {IN_USE}\n"
+    said = f"relay sink: 127.0.0.1:{port}: port {port} is taken, by "
+    assert result.stderr.startswith(said)
+    assert f"(process {os.getpid()}); stop that, or write another port\n" in result.stderr
 
 
 @pytest.mark.parametrize(

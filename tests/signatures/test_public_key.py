@@ -520,7 +520,11 @@ def test_what_cannot_sign() -> None:
     for key, said in (
         (Secret("server-key"), "openssl genrsa"),
         (Secret(""), "not a private RSA key"),
-        (Secret(pem(rsa_key())), "not a private RSA key"),
+        (Secret(pem(rsa_key())), "not a private RSA key in PEM, but a PUBLIC KEY"),
+        (
+            Secret("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"),
+            "not a private RSA key in PEM, but a CERTIFICATE",
+        ),
         (private_pem(ed25519_key()), "is not an RSA key"),
         (private_pem(rsa_key(1024)), "1024 bits"),
         (Secret(locked), "passphrase"),

@@ -22,7 +22,7 @@ from relay.providers.inline import Description, Field, HeaderField, JsonField, S
 from relay.providers.inline import signature as signing
 from relay.providers.inline.signature import Format, key, time_of
 from relay.providers.inline.signed_text import Message, Template
-from relay.signatures.public_key import sign_rsa
+from relay.signatures.public_key import instead, sign_rsa
 
 
 def sign_ed25519(key: Secret, message: bytes) -> bytes:
@@ -37,7 +37,7 @@ def sign_ed25519(key: Secret, message: bytes) -> bytes:
         raise ValueError("the private key has a passphrase; give it without one") from None
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError(
-            "not a private Ed25519 key in PEM; give it with --key, and"
+            f"not a private Ed25519 key in PEM{instead(key)}; give it with --key, and"
             " `openssl genpkey -algorithm ed25519 -out key.pem` makes one"
         ) from None
     if not isinstance(private, Ed25519PrivateKey):

@@ -93,7 +93,7 @@ def test_the_public_half_verifies(encoding: str) -> None:
     ("key", "said"),
     [
         (Secret("text"), "openssl genpkey -algorithm ed25519"),
-        (public(), "not a private Ed25519 key"),
+        (public(), "not a private Ed25519 key in PEM, but a PUBLIC KEY"),
         (pem(KEY, b"word"), "has a passphrase"),
         (pem(ec.generate_private_key(ec.SECP256R1())), "is not an Ed25519 key"),
     ],
