@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import unit_sandbox
+from tests.harness.clock import wait_until
 from tests.harness.deliveries import ENVIRON, midtrans_body, midtrans_request
 from tests.harness.supervising import Supervising
 from tests.harness.traced_node import WrappedNode
@@ -84,6 +85,8 @@ async def test_the_watchdog_goes_hungry_when_the_loop_stands_still(
         async with WrappedNode(config, environ) as node:
             assert [await systemd.next() for _ in range(4)] == ["READY=1", *["WATCHDOG=1"] * 3]
             node.send(signal.SIGSTOP)
+            status = Path(f"/proc/{node.pid}/status")
+            assert await wait_until(lambda: "State:\tT" in status.read_text(), 10)
             systemd.heard()
             with pytest.raises(TimeoutError):
                 await systemd.next(within=1)
