@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.errors import Reason
 from relay.core.event import Event, Status
 from relay.core.json_pointer import masked
+from relay.core.request import query_dropped
 from relay.core.secret import Mask, Secret
 from relay.spool import Page, Query, Record, Requeued
 from relay.spool.refusals import (
@@ -150,7 +151,7 @@ def _content(event: Event) -> dict[str, object]:
     return {
         "environment": event.environment,
         "method": event.method,
-        "suffix": event.suffix,
+        "suffix": event.suffix.rstrip("?") if query_dropped(event.suffix) else event.suffix,
         "headers": [list(item) for item in event.headers],
         "signed": list(event.signed),
     }
@@ -168,6 +169,7 @@ def _detail(record: Record, content: dict[str, object] | None) -> dict[str, obje
         "conflicts_with": record.conflicts_with,
         "repeats": record.repeats,
         "out_of_order": record.out_of_order,
+        "query_dropped": record.query_dropped,
         "reconciled": record.reconciled,
         "content": content,
     }

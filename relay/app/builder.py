@@ -126,6 +126,7 @@ def bind_endpoint(
         confirm=settings.confirm is not None,
         json_limits=json_limits,
         authenticated_knock=authenticated_knock,
+        query=None if settings.query is None else settings.query == "forward",
     )
 
 

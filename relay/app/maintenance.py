@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from relay.config import checks
-from relay.config.settings import Tls
+from relay.config.listener_settings import Tls
 from relay.core.clock import Clock
 from relay.core.concurrency import run_in_daemon_thread
 from relay.core.errors import SpoolUnavailable

@@ -30,8 +30,9 @@ from relay.config import Endpoint, Settings, checks, load, provider_of, senders
 from relay.config.checks import Certificate
 from relay.config.lint import Finding, lint
 from relay.config.lint_machine import machine_advice
+from relay.config.listener_settings import Listener
 from relay.config.loader import text
-from relay.config.settings import Listener, SqliteSpool
+from relay.config.settings import SqliteSpool
 from relay.config.spool_place import PATH, chosen
 from relay.core.clock import SystemClock
 from relay.core.errors import ConfigError, SpoolUnavailable

@@ -17,7 +17,7 @@ from relay.allowlist import Allowlist, Mode
 from relay.app.builder import known_allowlists
 from relay.cli.common import unknown_endpoint
 from relay.config import Bind, Endpoint, Settings, provider_of
-from relay.config.settings import Listener
+from relay.config.listener_settings import Listener
 from relay.core.request import Address, ForwardedHeader
 from relay.core.secret import Secret
 from relay.providers import Provider

@@ -12,8 +12,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from relay.config.listener_settings import Tls
 from relay.config.secret_text import oddity
-from relay.config.settings import PostgresSpool, Settings, SqliteSpool, Tls, Upstream
+from relay.config.settings import PostgresSpool, Settings, SqliteSpool, Upstream
 from relay.config.types import Bind, label
 from relay.config.yaml_document import ConfigIssue, Location, dotted, shown, shown_path, suggestion
 from relay.signatures.shared_secret import Signer

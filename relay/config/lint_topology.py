@@ -16,7 +16,8 @@ from relay.allowlist.networks import (
     special,
 )
 from relay.config.endpoints import ExpectedSources, senders
-from relay.config.settings import Endpoint, Listener, Settings
+from relay.config.listener_settings import Listener
+from relay.config.settings import Endpoint, Settings
 from relay.config.yaml_document import Location
 from relay.providers import ProviderInfo
 

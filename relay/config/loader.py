@@ -16,9 +16,10 @@ from relay.config import checks
 from relay.config import endpoints as endpoint_checks
 from relay.config.endpoints import provider_of
 from relay.config.file_text import MAX_FILE_BYTES, read_text
+from relay.config.listener_settings import Admin
 from relay.config.presets import with_presets
 from relay.config.secret_references import UNSET, resolve
-from relay.config.settings import Admin, Settings
+from relay.config.settings import Settings
 from relay.config.spool_place import place_spool
 from relay.config.validation import validate
 from relay.config.yaml_document import (

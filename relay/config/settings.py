@@ -12,9 +12,9 @@ from pydantic import Discriminator, Field, PrivateAttr, Strict, Tag
 
 from relay.allowlist import Mode
 from relay.config.inline_provider import InlineProvider, Must
+from relay.config.listener_settings import Admin, Limits, Listener
 from relay.config.types import (
-    AdminHost,
-    BindText,
+    ApiUrl,
     Duration,
     DurationOrZero,
     FilePath,
@@ -27,14 +27,12 @@ from relay.config.types import (
     PublicUrl,
     SecretText,
     Section,
-    Size,
     UpstreamUrl,
     default,
 )
 from relay.config.yaml_document import SourceMap
 from relay.core.request import ForwardedHeader
 from relay.core.secret import Secret
-from relay.core.strict_json import MAX_CONFIGURED_DEPTH, MAX_DEPTH, JsonLimits
 
 # ---- one endpoint ---------------------------------------------------------------------------
 
@@ -85,7 +83,7 @@ class Confirm(Section):
     key: SecretText | None = default(
         None, description="The server key to ask with. Default: the secret that signed the event."
     )
-    url: UpstreamUrl | None = default(
+    url: ApiUrl | None = default(
         None,
         description="The API to ask. Default: the one of the environment.",
         examples=["https://api.midtrans.com"],
@@ -144,6 +142,12 @@ class Endpoint(Section):
         description="store: keep, acknowledge, deliver. proxy: forward and answer with the"
         " upstream's answer.",
     )
+    query: Literal["drop", "forward"] | None = default(
+        None,
+        description="What becomes of a caller's query: dropped and marked, or appended to the"
+        " upstream's URL. Default: drop; below a prefix forward.",
+        examples=["forward"],
+    )
     allowlist: Allowlist = default({}, description="Which addresses may send.")
     public_url: PublicUrl | None = default(
         None,
@@ -183,53 +187,6 @@ class Endpoint(Section):
 
 
 # ---- the file -------------------------------------------------------------------------------
-
-
-class Tls(Section):
-    """A certificate and its private key, in PEM files."""
-
-    certificate: FilePath = Field(
-        description="The certificate, followed by its chain.", examples=["tls/fullchain.pem"]
-    )
-    key: FilePath = Field(
-        description="The private key, without a pass phrase.", examples=["tls/privkey.pem"]
-    )
-
-
-class Listener(Section):
-    """A public listener."""
-
-    bind: BindText = Field(
-        description="Address and port to listen on.", examples=["0.0.0.0:8443", "[::]:8443"]
-    )
-    tls: Tls | None = default(
-        None, description="Serve HTTPS; read again when the files change. Without it: HTTP."
-    )
-    proxy_protocol: bool = default(
-        False,
-        description="Every connection must open with a PROXY header (v1 or v2), and only from"
-        " trusted_proxies.",
-    )
-
-
-class Admin(Section):
-    """The private listener: health, metrics, events page and API."""
-
-    bind: BindText = default("127.0.0.1:9464", description="Address and port to listen on.")
-    token: SecretText | None = default(
-        None,
-        description="Bearer token of page and API, which may read and act. Without any token:"
-        " health and metrics only.",
-    )
-    read_token: SecretText | None = default(
-        None, description="Bearer token of page and API that may read and not act."
-    )
-    hosts: tuple[AdminHost, ...] = default(
-        (),
-        description="Names and addresses under which page and API answer, besides those of loopback"
-        " and `bind`. Health and metrics answer under any.",
-        examples=[["relay.internal"]],
-    )
 
 
 class SqliteSpool(Section):
@@ -284,48 +241,6 @@ class Dns(Section):
     )
 
 
-class Limits(Section):
-    """Bounds on what strangers may ask of the public listeners."""
-
-    body: Size = default("256KiB", description="The largest body that is read.")
-    json_keys: int | None = default(
-        None,
-        ge=1,
-        le=100_000_000,
-        description="Keys in one body, all its objects together; 2000 are taken in any case unless"
-        " this says otherwise.",
-        examples=[20_000],
-    )
-    json_elements: int | None = default(
-        None,
-        ge=1,
-        le=100_000_000,
-        description="Elements in one body, and as many objects and arrays; 5000 are taken in any"
-        " case unless this says otherwise.",
-        examples=[20_000],
-    )
-    json_depth: int = default(
-        MAX_DEPTH,
-        ge=1,
-        le=MAX_CONFIGURED_DEPTH,
-        description="How deep objects and arrays may be nested.",
-    )
-    header_timeout: Duration = default("10s", description="How long a request head may take.")
-    body_timeout: Duration = default("10s", description="How long a body may take.")
-    connections: int = default(
-        4096, ge=1, le=1_000_000, description="Open connections, all together."
-    )
-    connections_per_address: int = default(
-        256, ge=1, le=1_000_000, description="Open connections of one peer."
-    )
-    answer_within: Duration = default("4s", description="No answer takes longer than this.")
-
-    @property
-    def json_limits(self) -> JsonLimits:
-        """How much JSON one body may hold."""
-        return JsonLimits(self.body, self.json_keys, self.json_elements, self.json_depth)
-
-
 class Retry(Section):
     """When an upstream that did not take an event is tried again."""
 
@@ -342,7 +257,8 @@ class Upstream(Section):
     """An internal service that receives events."""
 
     url: UpstreamUrl = Field(
-        description="Where events are posted.", examples=["http://billing.internal:8080/webhooks"]
+        description="Where events are posted; a query is kept.",
+        examples=["http://billing.internal:8080/webhooks"],
     )
     timeout: Duration = default("10s", description="How long one attempt may take.")
     concurrency: int = default(

@@ -171,8 +171,13 @@ def member(value: object) -> IPNetwork | str:
 
 
 def upstream_url(text: str) -> str:
-    parts = _url(text, "http://billing.internal:8080/webhooks")
-    if parts.query or "?" in text:
+    _url(text, "http://billing.internal:8080/webhooks")
+    return text
+
+
+def api_url(text: str) -> str:
+    _url(text, "https://api.midtrans.com")
+    if "?" in text:
         raise ValueError("must have no query; write the URL up to the question mark")
     return text
 
@@ -344,6 +349,7 @@ Size = Annotated[
         }
     ),
 ]
+ApiUrl = Annotated[str, AfterValidator(api_url)]
 AdminHost = Annotated[str, AfterValidator(admin_host)]
 BindText = Annotated[Bind, PlainValidator(bind), WithJsonSchema({"type": "string"})]
 NameserverText = Annotated[

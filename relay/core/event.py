@@ -27,7 +27,7 @@ class Status(StrEnum):
 class Event:
     """A stored event, as its upstream will receive it.
 
-    suffix: remainder and query that a prefix endpoint appends to the upstream URL.
+    suffix: remainder and query that are appended to the upstream URL; as in `Delivery`.
     signed, reconciled, confirm: as in `VerifiedDelivery`.
     conflicts_with: id of the first event with the same key and other content, or with the same
         signed values and another subject.
@@ -248,7 +248,7 @@ def event_of(
         verification.key,
         verification.subject,
         head.method,
-        delivery.remainder and verified.suffix,
+        delivery.suffix,
         verified.headers,
         delivery.client.address,
         head.received_at,

@@ -99,6 +99,13 @@ _NAME, _VALUE = itemgetter(0), itemgetter(1)
 
 Address = IPv4Address | IPv6Address
 
+
+def query_dropped(suffix: str) -> bool:
+    """Return whether a query was dropped of the request that has left this suffix."""
+    _, mark, query = suffix.partition("?")
+    return bool(mark) and not query
+
+
 # ---- requests and deliveries ----------------------------------------------------------------
 
 
@@ -160,6 +167,8 @@ class ClientAddress:
 class Delivery:
     """One whole request from a provider. `remainder` is the path below a prefix endpoint.
 
+    suffix: what is appended to the upstream's URL: the remainder, and the query where that is
+        forwarded; a question mark alone where a query was dropped.
     json_limits: how much JSON its body may hold.
     body_sha256: computed here, once; signatures, keys of events and log lines take it from here.
     """
@@ -170,6 +179,7 @@ class Delivery:
     remainder: str
     body: bytes
     json_limits: JsonLimits = field(default=DEFAULT_LIMITS, repr=False, compare=False)
+    suffix: str = field(default="", repr=False, compare=False)
     body_sha256: bytes = field(init=False, repr=False, compare=False)
 
     # By hand: a call less than a generated one and `__post_init__`, for each request.
@@ -181,6 +191,7 @@ class Delivery:
         remainder: str,
         body: bytes,
         json_limits: JsonLimits = DEFAULT_LIMITS,
+        suffix: str | None = None,
     ) -> None:
         self.endpoint = endpoint  # type: ignore[misc] # frozen from here on
         self.head = head  # type: ignore[misc]
@@ -188,6 +199,9 @@ class Delivery:
         self.remainder = remainder  # type: ignore[misc]
         self.body = body  # type: ignore[misc]
         self.json_limits = json_limits  # type: ignore[misc]
+        if suffix is None:
+            suffix = remainder and remainder + head.query
+        self.suffix = suffix  # type: ignore[misc]
         self.body_sha256 = sha256(body).digest()  # type: ignore[misc]
 
 
@@ -267,12 +281,6 @@ class VerifiedDelivery:
     verification: Verification
     reconciled: bool = False
     confirm: bool = False
-
-    @property
-    def suffix(self) -> str:
-        """What is appended to the upstream's URL: remainder and query, below a prefix only."""
-        remainder = self.delivery.remainder
-        return remainder and remainder + self.delivery.head.query
 
     @property
     def signed(self) -> tuple[str, ...]:

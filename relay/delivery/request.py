@@ -88,7 +88,8 @@ class Target:
     def of(self, suffix: str) -> str:
         """Return the URL for an event with this suffix, appended character by character.
 
-        A query of the upstream's own URL comes before the sender's.
+        A query of the upstream's own URL comes before the sender's. One that was dropped has left a
+        question mark alone, which changes nothing.
 
         Raises:
             ValueError: the suffix is no path below the upstream's, or leaves it with dots.
@@ -161,9 +162,9 @@ class RequestWriter:
         received, verification = delivery.delivery, delivery.verification
         method = received.head.method
         return self._request(
-            start=None if received.remainder else self._starts.get(method),
+            start=None if received.suffix else self._starts.get(method),
             method=method,
-            suffix=delivery.suffix if received.remainder else "",
+            suffix=received.suffix,
             headers=delivery.headers,
             event_id=delivery.event_id,
             configured=_from_configuration(

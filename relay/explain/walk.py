@@ -41,7 +41,13 @@ from relay.explain.capture import (
     read_request,
 )
 from relay.explain.nearest_miss import Case, near_misses
-from relay.ingest.admission import Endpoint, check_method, match_address, verify_delivery
+from relay.ingest.admission import (
+    Endpoint,
+    check_method,
+    match_address,
+    suffix_of,
+    verify_delivery,
+)
 from relay.ingest.client_address import ClientLocator, unmap_ipv4
 from relay.ingest.routing import Route, Routes
 from relay.providers.inline import HeaderField
@@ -196,6 +202,7 @@ class _Walker:
             route.remainder,
             body,
             endpoint.json_limits,
+            suffix_of(endpoint, self._head, route.remainder),
         )
         self._signature(endpoint, configured, delivery)
         return self._walk

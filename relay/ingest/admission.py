@@ -42,6 +42,7 @@ class Endpoint:
     confirm: the provider's API is asked about each event before it is delivered.
     json_limits: how much JSON a body may hold.
     authenticated_knock: lets a sender of an unknown address prove itself; None where none may.
+    query: whether a caller's query goes to the upstream; None: only below a prefix.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Endpoint:
     confirm: bool = False
     json_limits: JsonLimits = DEFAULT_LIMITS
     authenticated_knock: AuthenticatedKnock | None = None
+    query: bool | None = None
 
 
 class Standing(Enum):
@@ -158,6 +160,15 @@ def check_address(admission: Admission, endpoint: Endpoint, client: ClientAddres
         raise found
     admission.would_refuse = found.reason
     return True
+
+
+def suffix_of(endpoint: Endpoint, head: RequestHead, remainder: str) -> str:
+    """Return what is appended to the upstream's URL for a request, as in `Delivery`."""
+    query = head.query
+    if len(query) <= 1:
+        return remainder
+    forwards = bool(remainder) if endpoint.query is None else endpoint.query
+    return remainder + (query if forwards else "?")
 
 
 # ---- verification ---------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from relay.ingest.admission import (
     Standing,
     check_address,
     check_method,
+    suffix_of,
     verify_delivery,
 )
 from relay.ingest.client_address import Clients
@@ -161,8 +162,11 @@ class Ingest:
         endpoint = route.endpoint
         admission.body, admission.read_at = body, read_at
         admission.body_bytes = len(body)
+        head, suffix = admission.head, route.remainder
+        if "?" in head.target:
+            suffix = suffix_of(endpoint, head, suffix)
         delivery = Delivery(
-            endpoint.name, admission.head, client, route.remainder, body, endpoint.json_limits
+            endpoint.name, head, client, route.remainder, body, endpoint.json_limits, suffix
         )
         admission.body_sha256 = delivery.body_sha256
         at = admission.received_at

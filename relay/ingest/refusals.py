@@ -24,6 +24,7 @@ from relay.ingest.admission import (
     Endpoint,
     check_method,
     match_address,
+    suffix_of,
     verify_delivery,
 )
 from relay.ingest.routing import Routes
@@ -165,10 +166,11 @@ def headers_to_keep(endpoint: Endpoint, headers: Headers) -> Headers | None:
 def _kept_target(endpoint: Endpoint, delivery: Delivery) -> str:
     """Return the target without its query, unless a release needs it: queries can hold tokens.
 
-    It is needed where it is signed, and below a prefix, where it goes to the upstream.
+    It is needed where it is signed, and where it goes to the upstream.
     """
     head = delivery.head
-    return head.target if delivery.remainder or endpoint.inspector.signs_query else head.path
+    forwarded = len(delivery.suffix.partition("?")[2]) > 0
+    return head.target if forwarded or endpoint.inspector.signs_query else head.path
 
 
 def _to_keep(
@@ -273,6 +275,7 @@ class RefusalReleaser:
             route.remainder,
             refused.body,
             endpoint.json_limits,
+            suffix_of(endpoint, head, route.remainder),
         )
         event = verify_delivery(endpoint, delivery, self._new_id(self._clock.now()))
         if route.proxied and not event.verification.test:

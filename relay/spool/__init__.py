@@ -144,6 +144,7 @@ class Record:
         or `corrupt`; None before any attempt.
     damaged: it is not what was stored any more.
     reason: why it is dead or held, where the outcome does not tell.
+    query_dropped: its caller's query is not part of it.
     """
 
     id: str
@@ -165,6 +166,7 @@ class Record:
     damaged: bool = False
     reason: str | None = None
     repeats: str | None = None
+    query_dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

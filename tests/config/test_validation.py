@@ -3,10 +3,9 @@
 import pytest
 from pydantic_core import ErrorDetails
 
+from relay.config.listener_settings import Limits, Listener
 from relay.config.settings import (
     Endpoint,
-    Limits,
-    Listener,
     PostgresSpool,
     Settings,
     SqliteSpool,

@@ -16,11 +16,24 @@ from relay.config.settings import Settings
 from relay.core.clock import SystemClock
 from relay.core.errors import Reason, Refusal
 from relay.core.event import Event
-from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Via
+from relay.core.request import (
+    ClientAddress,
+    Delivery,
+    Headers,
+    RequestHead,
+    Via,
+    query_dropped,
+)
 from relay.core.secret import Secret
 from relay.explain.walk import Walk, walk
 from relay.ingest import admission
-from relay.ingest.admission import Endpoint, check_method, match_address, verify_delivery
+from relay.ingest.admission import (
+    Endpoint,
+    check_method,
+    match_address,
+    suffix_of,
+    verify_delivery,
+)
 from relay.ingest.client_address import ClientLocator
 from relay.ingest.reconcile import Result
 from relay.ingest.routing import Routes
@@ -267,3 +280,29 @@ def test_what_is_signed_otherwise_is_refused() -> None:
     assert caught.value.reason is Reason.SIGNATURE_MISMATCH
     with pytest.raises(Refusal):
         verify_delivery(endpoint(), replace(delivery(), body=b"{"), "evt_1")
+
+
+# ---- what is appended to the upstream's URL -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("remainder", "query", "policy", "suffix"),
+    [
+        ("", "", None, ""),
+        ("", "?a=1", None, "?"),
+        ("", "?a=1", True, "?a=1"),
+        ("", "?a=1", False, "?"),
+        ("", "?", True, ""),
+        ("/v1.0/debit/notify", "?a=1", None, "/v1.0/debit/notify?a=1"),
+        ("/v1.0/debit/notify", "?a=1", True, "/v1.0/debit/notify?a=1"),
+        ("/v1.0/debit/notify", "?a=1", False, "/v1.0/debit/notify?"),
+        ("/v1.0/debit/notify", "", False, "/v1.0/debit/notify"),
+    ],
+)
+def test_a_query_is_forwarded_or_leaves_a_mark(
+    remainder: str, query: str, policy: bool | None, suffix: str
+) -> None:
+    head = RequestHead("POST", f"/hook{query}", Headers(()), ip_address("192.0.2.1"), RECEIVED)
+    found = suffix_of(endpoint(query=policy), head, remainder)
+    assert found == suffix
+    assert query_dropped(found) is (suffix.endswith("?"))

@@ -166,14 +166,23 @@ async def test_what_holds_a_token_by_its_kind_is_not_kept(bench: tuple[Bench, No
 
 
 @pytest.mark.parametrize(
-    ("signs", "remainder", "target"),
-    [(False, "", "/hook"), (True, "", "/hook?token=x"), (False, "/v1", "/hook?token=x")],
+    ("signs", "suffix", "target"),
+    [
+        (False, "", "/hook"),
+        (False, "?", "/hook"),
+        (True, "?", "/hook?token=x"),
+        (False, "?token=x", "/hook?token=x"),
+        (False, "/v1?token=x", "/hook?token=x"),
+        (False, "/v1?", "/hook"),
+    ],
 )
 async def test_a_query_is_kept_only_where_a_release_needs_it(
-    signs: bool, remainder: str, target: str, bench: tuple[Bench, Noting]
+    signs: bool, suffix: str, target: str, bench: tuple[Bench, Noting]
 ) -> None:
     came = delivery()
-    came = replace(came, remainder=remainder, head=replace(came.head, target="/hook?token=x"))
+    remainder = suffix.partition("?")[0]
+    head = replace(came.head, target="/hook?token=x")
+    came = replace(came, remainder=remainder, suffix=suffix, head=head)
     provider = provider_named("vipps" if signs else "midtrans")
     inspector = provider.bind(EndpointOptions(secrets=(Secret("x"),)))
     bench[0].recorder.note(endpoint(inspector=inspector), came, MISMATCH)

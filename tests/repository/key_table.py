@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import Discriminator
 from pydantic.fields import FieldInfo
 
-from relay.config import Settings, inline_provider, settings, types
+from relay.config import Settings, inline_provider, listener_settings, settings, types
 from relay.config.loader import schema
 from relay.config.types import Section
 from relay.config.yaml_document import parse
@@ -29,13 +29,13 @@ END = "<!-- end of keys -->"
 #: of a list, `*` a name of the user's choice.
 SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("", Settings),
-    ("listen.0", settings.Listener),
-    ("listen.0.tls", settings.Tls),
-    ("admin", settings.Admin),
+    ("listen.0", listener_settings.Listener),
+    ("listen.0.tls", listener_settings.Tls),
+    ("admin", listener_settings.Admin),
     ("spool", settings.SqliteSpool),
     ("spool", settings.PostgresSpool),
     ("dns", settings.Dns),
-    ("limits", settings.Limits),
+    ("limits", listener_settings.Limits),
     ("upstreams.*", settings.Upstream),
     ("upstreams.*.retry", settings.Retry),
     ("endpoints.0", settings.Endpoint),

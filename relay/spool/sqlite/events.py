@@ -178,7 +178,7 @@ def head_parts(event: VerifiedDelivery) -> tuple[Any, ...]:
         verification.key,
         verification.subject,
         delivery.head.method,
-        delivery.remainder and event.suffix,
+        delivery.suffix,
         event.headers.fields,
         delivery.client.text,
         event.signed if verification.ambiguous else verification.signed,

@@ -13,6 +13,7 @@ import apsw
 import orjson
 
 from relay.core.event import Event, Status
+from relay.core.request import query_dropped
 from relay.spool import Page, Query, Record
 from relay.spool.sqlite import events, lanes
 from relay.spool.sqlite.events import STATES, STATUSES, Tables, Tally, fetch, numbers, read_names
@@ -132,6 +133,7 @@ def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, st
         damaged=outcome == _DAMAGED,
         reason=None if reason is None else _text(reason),
         repeats=str(head[events.REPEATS]) if len(head) > events.REPEATS else None,
+        query_dropped=query_dropped(str(head[events.SUFFIX])),
     )
 
 
