@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import ssl
 import sys
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,12 +13,11 @@ from urllib.parse import urlsplit
 
 import typer
 from aiohttp import (
+    ClientConnectorCertificateError,
     ClientConnectorError,
     ClientError,
     ClientSession,
     ClientTimeout,
-    Fingerprint,
-    ServerFingerprintMismatch,
 )
 from yarl import URL
 
@@ -32,6 +32,7 @@ from relay.cli.output import (
 )
 from relay.cli.providers import Described, named_or_described, trusts_loopback
 from relay.cli.send_endpoint import Target, forwarding, public_url_of, target
+from relay.cli.send_proxy import passing_on
 from relay.config.file_text import read_text
 from relay.config.yaml_document import Unreadable, parse
 from relay.core.clock import SystemClock
@@ -62,33 +63,46 @@ async def post(
     client: str | None = None,
     *,
     header: ForwardedHeader = ForwardedHeader.X_FORWARDED_FOR,
-    certificate: bytes | None = None,
+    certificate: str | None = None,
+    proxy_protocol: bool = False,
 ) -> Reply:
     """Send a sample once and return the answer. Redirects are not followed.
 
-    client: forwarded in this header, as a proxy in front of the receiver would.
-    certificate: the SHA-256 of the one that is accepted, instead of one for the host of the URL.
+    client: forwarded in this header, as a proxy in front of the receiver would; with
+        `proxy_protocol` in a PROXY header before all else.
+    certificate: the one that is accepted, in PEM, instead of one for the host of the URL.
 
     Raises:
         Unsent: the receiver cannot be reached, or closes without an answer.
     """
     headers = list(sample.headers)
-    if client is not None:
+    whole = URL(url + sample.suffix, encoded=True)
+    if client is not None and not proxy_protocol:
         headers.append(forwarding(header, client))
-    async with ClientSession(timeout=_TIMEOUT, trust_env=False) as session:
+    async with (
+        AsyncExitStack() as stack,
+        ClientSession(timeout=_TIMEOUT, trust_env=False) as session,
+    ):
         try:
+            if client is not None and proxy_protocol and whole.host and whole.port:
+                port = await stack.enter_async_context(passing_on(whole.host, whole.port, client))
+                headers.append(("Host", whole.authority))
+                whole = whole.with_host("127.0.0.1").with_port(port)
             async with session.request(
                 sample.method,
-                URL(url + sample.suffix, encoded=True),
+                whole,
                 data=sample.body,
                 headers=headers,
                 skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
                 allow_redirects=False,
-                ssl=True if certificate is None else Fingerprint(certificate),
+                ssl=True if certificate is None else _pinned(certificate),
             ) as response:
                 return Reply(response.status, await response.text(errors="replace"))
-        except ServerFingerprintMismatch as error:
-            raise Unsent(f"{url} shows another certificate than the configuration's") from error
+        except ClientConnectorCertificateError as error:
+            # Of a public certificate OpenSSL says what is wrong; of ours it does not know.
+            other = "" if certificate is None else ", which is not that of the configuration"
+            said = error.certificate_error
+            raise Unsent(f"the certificate of {url} is not believed{other}: {said}") from error
         except ClientConnectorError as error:
             # The library's own text speaks of TLS, also where there is none. Names that cannot be
             # resolved have numbers below 0, and only a text.
@@ -96,7 +110,18 @@ async def post(
             why = os.strerror(number) if number > 0 else error.strerror
             raise Unsent(f"no answer from {url}: {why}") from error
         except (ClientError, TimeoutError, OSError) as error:
-            raise Unsent(f"no answer from {url}: {str(error) or type(error).__name__}") from error
+            number = (isinstance(error, OSError) and error.errno) or 0
+            why = os.strerror(number) if number else str(error) or type(error).__name__
+            raise Unsent(f"no answer from {url}: {why}") from error
+
+
+def _pinned(certificate: str) -> ssl.SSLContext:
+    """Return a context that accepts this certificate alone, whatever name it is for."""
+    context = ssl.create_default_context(cadata=certificate)
+    context.check_hostname = False
+    # Nothing else is asked of it: the relay serves it as it is.
+    context.verify_flags = ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def send(
@@ -245,7 +270,14 @@ def _is_loopback(url: str) -> bool:
 
 async def _post(repeat: int, found: Target, sample: Sample, client: str | None) -> list[Reply]:
     return [
-        await post(found.url, sample, client, header=found.header, certificate=found.certificate)
+        await post(
+            found.url,
+            sample,
+            client,
+            header=found.header,
+            certificate=found.certificate,
+            proxy_protocol=found.proxy_protocol,
+        )
         for _ in range(repeat)
     ]
 

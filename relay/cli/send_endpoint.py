@@ -4,8 +4,6 @@ Everything is read from the file: the URL from `listen`, the secret, the signed 
 that the endpoint admits, which is sent as a trusted proxy on this machine would forward it.
 """
 
-import hashlib
-import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -37,8 +35,9 @@ class Target:
     """Where a sample goes, and what it needs to be taken.
 
     client: forwarded in `header`; None where this machine's own address is to be seen.
-    certificate: SHA-256 of the certificate that is served; None: it is verified as any other.
+    certificate: the one that is served, in PEM; None: it is verified as any other.
     changes: fields of the sample that the configuration asks for.
+    proxy_protocol: the client is named in a PROXY header instead.
     """
 
     provider: Provider
@@ -47,8 +46,9 @@ class Target:
     secret: Secret
     client: str | None = None
     header: ForwardedHeader = ForwardedHeader.X_FORWARDED_FOR
-    certificate: bytes | None = None
+    certificate: str | None = None
     changes: Mapping[str, str] = field(default_factory=dict)
+    proxy_protocol: bool = False
 
 
 def target(
@@ -74,10 +74,10 @@ def target(
         listener = _listener(settings)
         here = _here(listener)
         url = f"{'https' if listener.tls else 'http'}://{here}{endpoint.path}"
-        certificate = _fingerprint(listener)
+        certificate, proxy_protocol = _certificate(listener), listener.proxy_protocol
         peer: Address | None = here.address
     else:
-        url, peer, certificate = to, _loopback(to), None
+        url, peer, certificate, proxy_protocol = to, _loopback(to), None, False
     asked = {
         "callback": endpoint.callback,
         "X-PARTNER-ID": endpoint.partner_id,
@@ -89,10 +89,11 @@ def target(
         url,
         endpoint.public_url or url,
         secret or _secret(endpoint),
-        client or _client(settings, endpoint, peer),
+        client or _client(settings, endpoint, peer, proxy_protocol=proxy_protocol),
         settings.forwarded_header,
         certificate,
         {name: value for name, value in asked.items() if value is not None},
+        proxy_protocol,
     )
 
 
@@ -140,14 +141,11 @@ def _secret(endpoint: Endpoint) -> Secret:
 
 
 def _listener(settings: Settings) -> Listener:
-    """Return the first listener that can be reached without knowing more."""
-    for each in settings.listen:
-        if not each.proxy_protocol and each.bind.port:
-            return each
-    raise Unreachable(
-        "each listener wants a PROXY header or has no fixed port; give the URL of the proxy in"
-        " front with --to"
-    )
+    """Return the first listener with a port, one without the PROXY protocol if there is any."""
+    fixed = [each for each in settings.listen if each.bind.port]
+    if not fixed:
+        raise Unreachable("no listener has a fixed port; give the URL of the endpoint with --to")
+    return min(fixed, key=lambda each: each.proxy_protocol)
 
 
 def _here(listener: Listener) -> Bind:
@@ -158,15 +156,14 @@ def _here(listener: Listener) -> Bind:
     return Bind(address, listener.bind.port)
 
 
-def _fingerprint(listener: Listener) -> bytes | None:
-    """Return the SHA-256 of the certificate in the file: its name is not that of this machine."""
+def _certificate(listener: Listener) -> str | None:
+    """Return the certificate that is served, in PEM: its name is not that of this machine."""
     if listener.tls is None:
         return None
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
     try:
         text = listener.tls.certificate.read_text()
-        end = text.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----")
-        first = text[text.index("-----BEGIN CERTIFICATE-----") : end]
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).digest()
+        return text[text.index(begin) : text.index(end) + len(end)]
     except (OSError, ValueError) as error:
         raise Unreachable(f"{listener.tls.certificate}: no certificate: {error}") from None
 
@@ -174,7 +171,9 @@ def _fingerprint(listener: Listener) -> bytes | None:
 # ---- an address that may send ---------------------------------------------------------------
 
 
-def _client(settings: Settings, endpoint: Endpoint, peer: Address | None) -> str | None:
+def _client(
+    settings: Settings, endpoint: Endpoint, peer: Address | None, *, proxy_protocol: bool
+) -> str | None:
     """Return an address to forward; None where this machine's own is admitted, or not seen.
 
     peer: the address that the relay sees this machine with; None where a proxy stands between.
@@ -187,7 +186,7 @@ def _client(settings: Settings, endpoint: Endpoint, peer: Address | None) -> str
         return None
     mode, admitted = known_allowlists(settings)[endpoint.name]
     if not _within(peer, settings.trusted_proxies):
-        if mode is Mode.ENFORCE and admitted.match(peer) is None:
+        if proxy_protocol or (mode is Mode.ENFORCE and admitted.match(peer) is None):
             raise Unreachable(
                 f"{endpoint.name} admits {peer} neither as a sender nor as a proxy: to try it from"
                 f" this machine, add {peer} to trusted_proxies; or send through the proxy in front"

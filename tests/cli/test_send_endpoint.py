@@ -114,10 +114,13 @@ def test_without_a_trusted_proxy_this_machine_sends(changed: str, tmp_path: Path
     [
         (listen('{bind: "127.0.0.1:80"}') + MIDTRANS, "add 127.0.0.1 to trusted_proxies"),
         (
-            listen('{bind: "127.0.0.1:80", proxy_protocol: true}') + LOOPBACK + MIDTRANS,
-            "wants a PROXY header",
+            listen('{bind: "127.0.0.1:80", proxy_protocol: true}')
+            + 'trusted_proxies: ["192.0.2.1"]\n'
+            + MIDTRANS
+            + '    allowlist: {add: ["127.0.0.1"]}\n',
+            "add 127.0.0.1 to trusted_proxies",
         ),
-        (listen('{bind: "127.0.0.1:0"}') + LOOPBACK + MIDTRANS, "no fixed port"),
+        (listen('{bind: "127.0.0.1:0"}') + LOOPBACK + MIDTRANS, "has a fixed port"),
         (
             listen('{bind: "127.0.0.1:80"}')
             + LOOPBACK
@@ -137,6 +140,16 @@ def test_what_the_file_does_not_tell_is_named(text: str, said: str, tmp_path: Pa
     with pytest.raises(Unreachable) as caught:
         target_of(text, tmp_path)
     assert said in str(caught.value)
+
+
+def test_a_listener_behind_a_proxy_is_sent_to_as_that_proxy_does(tmp_path: Path) -> None:
+    text = listen('{bind: "0.0.0.0:8443", proxy_protocol: true}') + LOOPBACK + MIDTRANS
+    found = target_of(text, tmp_path)
+    assert (found.url, found.client, found.proxy_protocol) == (
+        *("http://127.0.0.1:8443/midtrans/notification", "103.208.23.1"),
+        True,
+    )
+    assert not target_of(text, tmp_path, to="http://127.0.0.1/x").proxy_protocol
 
 
 def test_a_public_key_does_not_sign(tmp_path: Path) -> None:
@@ -164,7 +177,7 @@ def test_the_address_is_forwarded_as_the_file_says() -> None:
         (("midtrans", "--endpoint", "midtrans"), "not both"),
         ((), "name an --endpoint of the configuration, or a provider"),
         (("midtrans", "--secret", "s"), "give the URL of the endpoint with --to"),
-        (("--endpoint", "midtrans"), "no fixed port"),
+        (("--endpoint", "midtrans"), "has a fixed port"),
         (("--endpoint", "vips", "--to", "http://127.0.0.1:1"), 'did you mean "vipps"?'),
         (("--endpoint", "midtrans", "--secret", "a", "--key", "b"), "give --secret, or --key"),
     ],
@@ -211,12 +224,15 @@ def _free_port() -> int:
         return port
 
 
-async def test_every_endpoint_is_sent_to_by_its_name(relay: Invoke, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", ["", ", proxy_protocol: true"])
+async def test_every_endpoint_is_sent_to_by_its_name(
+    more: str, relay: Invoke, tmp_path: Path
+) -> None:
     certificate = trustme.CA().issue_cert("pay.example.com")
     certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
     chain = b"".join(each.bytes() for each in certificate.cert_chain_pems)
     (tmp_path / "chain.pem").write_bytes(chain)
-    tls = "{certificate: chain.pem, key: key.pem}"
+    tls = "{certificate: chain.pem, key: key.pem}" + more
     config = tmp_path / "relay.yaml"
     config.write_text(
         f"""{listen(f'{{bind: "127.0.0.1:{_free_port()}", tls: {tls}}}')}{LOOPBACK}
@@ -245,4 +261,4 @@ admin: {{bind: "127.0.0.1:0"}}
         config.write_text(text.replace(" key.pem", " other-key.pem"))
         strange = await send("--endpoint", "midtrans")
     assert strange.exit_code == 1
-    assert "shows another certificate" in strange.stderr
+    assert "is not that of the configuration" in strange.stderr
