@@ -57,7 +57,7 @@ async def test_a_copy_replaces_an_event_whose_body_a_disk_has_spoilt(
     upstream.behave(hang)
     async with Node(config, ENVIRON) as node:
         assert (await exchange(node.public[0], raw)).status == 200
-        # While the attempt is under way nobody reads it, and whoever reads it next finds it damaged.
+        # While the attempt is under way nobody reads it; the next claim finds it damaged.
         await upstream.has_received(1)
         with closing(sqlite3.connect(tmp_path / "relay.db")) as spool, spool:
             flipped = bytes([body[0] ^ 1]) + body[1:]

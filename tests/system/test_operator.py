@@ -104,6 +104,7 @@ async def command(config: Path, *words: str) -> tuple[int, str, str]:
 async def test_the_metrics_tell_what_happened(config: Path, upstream: Upstream) -> None:
     async with Node(config, ENVIRON) as node:
         raw = midtrans_request(midtrans_body())
+        # The signature of the stranger fits, too.
         for message in (raw, raw, midtrans_request(midtrans_body(), STRANGER)):
             await exchange(node.public[0], message)
         await node.wait_for(event="attempt", decision="done")
@@ -118,7 +119,7 @@ async def test_the_metrics_tell_what_happened(config: Path, upstream: Upstream) 
         'relay_refusals_total{endpoint="midtrans",reason="source_not_allowed"} 1.0',
         'relay_attempts_total{outcome="delivered",upstream="billing"} 1.0',
         'relay_spool_events{endpoint="midtrans",status="delivered"} 1.0',
-        'relay_secret_used_total{endpoint="midtrans",secret="0"} 2.0',
+        'relay_secret_used_total{endpoint="midtrans",secret="0"} 3.0',
         'relay_breaker_open{upstream="billing"} 0.0',
         'relay_allowlist_mode{endpoint="midtrans",mode="enforce"} 1.0',
     ):
