@@ -134,6 +134,11 @@ RULES = {
         "RelayConnectionsTaken",
         {"4m": False, "9m": True, "14m": True, "25m": False},
     ),
+    "a right signature from an unknown address is told": (
+        {'relay_unknown_but_signed_total{endpoint="a"}': "0x4 1x40"},
+        "RelaySenderUnknown",
+        {"4m": False, "6m": True, "25m": False},
+    ),
 }
 
 
@@ -174,5 +179,7 @@ def test_alerts_go_by_metrics_that_there_are() -> None:
             assert f'{name}{{endpoint="a",result="{result}"}} 0.0' in shown
     assert "relay_connections_evicted_total[" in rules
     assert "relay_connections_evicted_total 0.0" in shown
+    assert "relay_unknown_but_signed_total[" in rules
+    assert 'relay_unknown_but_signed_total{endpoint="a"} 0.0' in shown
     assert 'relay_spool_events{status="held"}' in rules
     assert 'relay_spool_events{endpoint="a",status="held"} 1.0' in shown

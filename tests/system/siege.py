@@ -1,6 +1,7 @@
 """A stranger that holds the connections of 16 addresses; run as a process of its own."""
 
 import asyncio
+import os
 import resource
 import sys
 from collections import deque
@@ -9,18 +10,20 @@ from typing import Final
 
 from tests.harness.wire import request
 
-#: What a stranger pays for: so many small requests a second, and as many connections again.
+#: What a stranger pays for: so many small requests a second; and as many connections as it takes to
+#: have all of them open, if each lives for so many seconds.
 REQUESTS_PER_SECOND: Final = 55
 ADDRESSES: Final = [f"127.0.9.{number}" for number in range(1, 17)]
 _SMALL: Final = request("GET", "/healthz")
-_TICK: Final = 0.05
+_LIFE: Final = 8
+_TICK: Final = 0.02
 
 
 @dataclass
 class Siege:
     """Connections of 16 addresses over which something small is asked now and then.
 
-    One that is closed is opened again, as many a second as there are requests.
+    One that is closed is opened again.
     """
 
     port: int
@@ -58,7 +61,8 @@ class Siege:
             for each in [each for each in self._held if each[0].at_eof()]:
                 self._held.remove(each)
                 each[1].close()
-            missing = range(min(self.number - len(self._held), int(2 * due) - again))
+            may_open = int(due + (loop.time() - began) * self.number / _LIFE) - again
+            missing = range(min(self.number - len(self._held), may_open))
             again += len(missing)
             await asyncio.gather(*map(self._open, missing))
 
@@ -74,4 +78,6 @@ async def _main(port: int, number: int) -> None:
 if __name__ == "__main__":
     wanted, (_, most) = int(sys.argv[2]) + 100, resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    # A stranger has a machine of its own.
+    os.nice(10)
     asyncio.run(_main(int(sys.argv[1]), int(sys.argv[2])))
