@@ -81,26 +81,6 @@ async def test_every_sample_is_accepted(tmp_path: Path) -> None:
             assert (sending.returncode, said.decode().splitlines()[-1][:5]) == (0, "1\t200")
 
 
-async def test_a_ready_file_takes_the_sample_of_itself(tmp_path: Path) -> None:
-    """Sent to a relay that runs on the very file, and without more than its page says."""
-    file = tmp_path / "github.yaml"
-    text = (pages.ROOT / "config/senders/github.yaml").read_text()
-    text = text.replace("127.0.0.1:8080", "127.0.0.1:0")
-    file.write_text(text + 'admin: {bind: "127.0.0.1:0"}\n')
-    async with Node(file, ENVIRON) as node:
-        host, port = node.public[0]
-        words = ("send", file, "--to", f"http://{host}:{port}/github")
-        secret = ENVIRON["GITHUB_WEBHOOK_SECRET"]
-        sending = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "relay", *map(str, words), "--secret", secret),
-            env=os.environ | {"PYTHONPATH": str(pages.ROOT)},
-            stdout=asyncio.subprocess.PIPE,
-        )
-        said, _ = await sending.communicate()
-        assert (sending.returncode, said.decode().splitlines()[-1][:5]) == (0, "1\t200")
-        assert (await node.wait_for(event="delivery"))["client"] == "192.0.2.7"
-
-
 @pytest.mark.parametrize("name", ["midtrans", "snap", "vipps"])
 def test_every_page_of_a_provider_sends_a_sample(name: str) -> None:
     page = pages.text(PAGE)
