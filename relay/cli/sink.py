@@ -1,6 +1,7 @@
 """`relay sink`: an HTTP service to develop against, which prints each request and answers it."""
 
 import asyncio
+import logging
 import os
 import sys
 from base64 import b64encode
@@ -91,7 +92,9 @@ class Sink:
             OSError: the address cannot be listened on.
         """
         # As it was sent: a signature covers the bytes on the wire.
-        server = web.Server(self._take, access_log=None, auto_decompress=False)
+        logger = logging.Logger("relay.sink")  # noqa: LOG001 - of this server alone
+        logger.addHandler(_InOneLine())
+        server = web.Server(self._take, access_log=None, logger=logger, auto_decompress=False)
         runner = web.ServerRunner(server, shutdown_timeout=1)
         await runner.setup()
         try:
@@ -133,6 +136,15 @@ class Sink:
         signature = verified(self._signer, found)
         status = self._status if signature is Signature.FITS else _UNAUTHORIZED
         return Arrival(now, method, target, headers, body, signature, status)
+
+
+class _InOneLine(logging.Handler):
+    """Prints what the server says of requests that are no HTTP, or end early, without a trace."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        said = f"relay sink: {record.getMessage()}" + (f": {error}" if error is not None else "")
+        complain(one_line(" ".join(said.split())))
 
 
 def verified(signer: Signer, arrival: Arrival) -> Signature:

@@ -21,7 +21,7 @@ from relay.config.types import bind
 from relay.core.secret import Secret
 from relay.signatures.shared_secret import Signer
 from tests.cli.conftest import Invoke
-from tests.harness.clock import ManualClock
+from tests.harness.clock import ManualClock, wait_until
 
 ANYWHERE = bind("127.0.0.1:0")
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -144,6 +144,36 @@ async def test_a_body_without_end_is_cut_off() -> None:
     async with sink().listening(ANYWHERE) as url, ClientSession() as session:
         answered = await session.post(url, data=BytesIO(b"x" * (MAX_BODY + 1)))
     assert answered.status == 413
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"\x16\x03\x01\x02 no HTTP\r\n\r\n", "Error handling request from 127.0.0.1: 400"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "chunk size"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", "Connection lost"),
+    ],
+)
+async def test_what_is_no_whole_request_is_told_in_one_line(
+    raw: bytes, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ""
+
+    def is_told() -> bool:
+        nonlocal told
+        told += capsys.readouterr().err
+        return said in told
+
+    async with sink().listening(ANYWHERE) as url:
+        host, _, port = url.removeprefix("http://").rstrip("/").rpartition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(raw)
+        writer.write_eof()
+        assert await wait_until(is_told, 10)
+        writer.close()
+        await writer.wait_closed()
+    assert "Traceback" not in told
+    assert len(told.splitlines()) == 1
 
 
 # ---- the verb -------------------------------------------------------------------------------
