@@ -12,6 +12,7 @@ from relay.config.endpoints import (
     senders,
 )
 from relay.config.settings import Endpoint
+from relay.core.secret import Secret
 from relay.providers import (
     EndpointOptions,
     Environment,
@@ -253,6 +254,15 @@ def test_every_unusable_term_is_named() -> None:
         "11:45: endpoints.0.secrets.2: is empty; give the server key",
         "13:17: endpoints.0.partner_id: only midtrans-snap sends one; leave it out",
     ]
+
+
+def test_a_key_that_asks_does_without_one_that_signs() -> None:
+    confirm = "    confirm: {key: '${env:OTHER}'}\n"
+    asked = good(UNSIGNED + confirm).endpoints[0].confirm
+    assert asked is not None
+    assert asked.key == Secret(ENVIRON["OTHER"])
+    [said] = mistakes(UNSIGNED + "    confirm: {}\n")
+    assert "needs secrets" in said
 
 
 def test_unsigned_from_enforced_addresses() -> None:
