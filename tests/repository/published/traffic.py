@@ -118,6 +118,7 @@ class Traffic:
         await self._reconcile()
         await self._ask_strangely()
         await self._has_delivered()
+        await self._repeat_what_is_held()
         await self._administrate()
         await self._ask_while_nothing_can_be_stored()
         self.exit_code = await self._running.stop()
@@ -127,6 +128,13 @@ class Traffic:
         taken = [line for line in self._running.said("delivery") if line["verdict"] == "accepted"]
         # The test message of the dashboard goes no further; one event was reconciled.
         await self._running.has_said("attempt", len(taken))
+
+    async def _repeat_what_is_held(self) -> None:
+        """Send a message again whose event is held: that is tried once more."""
+        tried, message = len(self._running.said("attempt")), self._messages[SENDERS[0].name][1]
+        await self._send("midtrans, denied again", SENDERS[0].at("denied", message).raw)
+        await self._verdicts()
+        await self._running.has_said("attempt", tried + 1)
 
     # ---- the messages, and the relay ------------------------------------------------------------
 
