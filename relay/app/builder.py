@@ -7,6 +7,7 @@ are made of the addresses that the running relay last wrote to its state file: t
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from random import SystemRandom
 
 from relay.allowlist import Allowlist, Mode, SourceObserver
@@ -126,6 +127,7 @@ def bind_endpoint(
         confirm=settings.confirm is not None,
         json_limits=json_limits,
         authenticated_knock=authenticated_knock,
+        tokenless=bound.bind(replace(options, secrets=())) if info.token else None,
         query=None if settings.query is None else settings.query == "forward",
     )
 

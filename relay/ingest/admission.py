@@ -41,6 +41,7 @@ class Endpoint:
     answer_deadline: for senders that hang up sooner than `answer_within`; None for the others.
     confirm: the provider's API is asked about each event before it is delivered.
     json_limits: how much JSON a body may hold.
+    tokenless: verifies all but a token, which is kept nowhere; None where there is none.
     authenticated_knock: lets a sender of an unknown address prove itself; None where none may.
     query: whether a caller's query goes to the upstream; None: only below a prefix.
     """
@@ -63,6 +64,7 @@ class Endpoint:
     confirm: bool = False
     json_limits: JsonLimits = DEFAULT_LIMITS
     authenticated_knock: AuthenticatedKnock | None = None
+    tokenless: Inspector | None = None
     query: bool | None = None
 
 

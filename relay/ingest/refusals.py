@@ -94,11 +94,12 @@ class RefusalRecorder:
     def note_unknown(self, endpoint: Endpoint, event: VerifiedDelivery) -> str | None:
         """Buffer a delivery that was refused only because its address is unknown; return its id.
 
-        None: it holds a token and is not kept. Neither raises nor blocks.
+        A token that proved it is not kept: that it did, is. None: it holds another one, and is
+        dropped. Neither raises nor blocks.
         """
         detail = "its signature fits, and its address is unknown"
         refusal, secret = Refusal(Reason.SOURCE_NOT_ALLOWED, detail), event.verification.secret
-        return None if endpoint.token else self._note(endpoint, event.delivery, refusal, secret)
+        return self._note(endpoint, event.delivery, refusal, secret)
 
     def _note(
         self, endpoint: Endpoint, delivery: Delivery, refusal: Refusal, secret: int | None = None
@@ -191,7 +192,8 @@ def _to_keep(
 # ---- releasing ------------------------------------------------------------------------------
 # The present configuration decides about everything: the path, the method, the address, the
 # signature, the shape. Only the time is the one of receipt, for signed times. No check can be
-# skipped, but for the address of what proved itself: there the person decides who releases it.
+# skipped, but for what was established of a delivery that proved itself: its token, which is not
+# kept, and its address, which the person decides about who releases it.
 
 
 class RefusalReleaser:
@@ -264,7 +266,11 @@ class RefusalReleaser:
             if isinstance(found, Refusal):
                 detail = f"{refused.client.address} is not on the allowlist any more"
                 raise Refusal(Reason.SOURCE_NOT_ALLOWED, detail)
-        if endpoint.token:
+        by_token = endpoint.token and refused.signature_fits
+        if by_token and endpoint.tokenless is not None:
+            # It was right when it came: everything else is verified again.
+            endpoint = replace(endpoint, inspector=endpoint.tokenless)
+        elif endpoint.token:
             # A token is never kept, and its absence must not pass for anything.
             detail = "the sender proves itself by a token now, and tokens are not kept"
             raise Refusal(Reason.SIGNATURE_MISSING, detail)
@@ -278,6 +284,9 @@ class RefusalReleaser:
             suffix_of(endpoint, head, route.remainder),
         )
         event = verify_delivery(endpoint, delivery, self._new_id(self._clock.now()))
+        if by_token:
+            verified = replace(event.verification, secret=refused.secret)
+            event = replace(event, verification=verified)
         if route.proxied and not event.verification.test:
             detail = "this endpoint passes on what it gets now, and its sender does not wait"
             raise Refusal(Reason.UNKNOWN_ENDPOINT, detail)

@@ -466,14 +466,24 @@ async def test_what_proved_itself_is_kept_with_its_address_and_secret(
     at, _ = bench
     assert at.recorder.note_unknown(endpoint(), proven()) == "ref_1"
     at.recorder.note(endpoint(), delivery(), Refusal(Reason.SOURCE_NOT_ALLOWED))
-    assert at.recorder.note_unknown(replace(endpoint(), token=True), proven()) is None
+    # The token itself is not kept.
+    token = Headers((("Authorization", "a token"), ("Host", "relay.test")))
+    by_token = replace(endpoint(), name="by-token", token=True)
+    delivered = proven().delivery
+    headed = replace(delivered.head, headers=token)
+    with_token = Delivery("by-token", headed, delivered.client, "", delivered.body)
+    proof = replace(proven(), delivery=with_token)
+    assert at.recorder.note_unknown(by_token, proof) == "ref_2"
     await at.end()
     kept = await at.store.get("ref_1")
     assert kept is not None
     assert (kept.refused.signature_fits, kept.refused.secret) == (True, 0)
     assert kept.refused.reason is Reason.SOURCE_NOT_ALLOWED
     assert kept.refused.client == UNKNOWN
-    assert await ids(at.store) == ["ref_1"]
+    assert await ids(at.store) == ["ref_2", "ref_1"]
+    second = await at.store.get("ref_2")
+    assert second is not None
+    assert second.refused.head.headers == Headers((("Host", "relay.test"),))
 
 
 @dataclass
@@ -575,7 +585,26 @@ async def test_what_waited_before_a_restart_waits_on(
     assert await office.events() == released
 
 
-async def test_one_with_a_token_waits_in_memory_alone(office: Office) -> None:
+async def test_one_that_a_token_proved_is_released_without_it(office: Office) -> None:
+    tokenless = MIDTRANS.bind(EndpointOptions(secrets=()))
+    by_token = replace(endpoint(), token=True, tokenless=tokenless)
+    await office.keep(replace(kept_unknown(RECEIVED), secret=1))
+    result = await office.releaser(by_token).release("ref_1")
+    assert isinstance(result, Released)
+    found = await office.spool.get(result.event_id)
+    assert found is not None
+    # What did not prove itself does not pass for that.
+    await office.keep(replace(refused(), id="ref_2", body=b"{}"))
+    again = await office.releaser(by_token).release("ref_2")
+    assert isinstance(again, StillRefused)
+    assert again.reason is Reason.SIGNATURE_MISSING
+    await office.keep(replace(kept_unknown(RECEIVED), id="ref_3", body=b"no json"))
+    broken = await office.releaser(by_token).release("ref_3")
+    assert isinstance(broken, StillRefused)
+    assert broken.reason is Reason.BODY_MALFORMED
+
+
+async def test_what_may_not_be_kept_waits_in_memory_alone(office: Office) -> None:
     here = waiting(office)
     here.auto.add(replace(endpoint(), token=True), proven(), None)
     await here.auto.look()
