@@ -35,8 +35,15 @@ _SECRETS: tuple[tuple[str | None, ...], ...] = (
 )
 _REFERENCE = re.compile(r"\$\{(env|file):([^{}]+)\}")
 _LIKE_REFERENCE = re.compile(r"\$\{[^{}]*\}")
-# As a shell spells it.
-_OF_A_SHELL = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$([A-Z_][A-Z0-9_]*)")
+# As a shell, or another file, spells a variable or a file.
+_MISSPELLED = (
+    (re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$([A-Z_][A-Z0-9_]*)"), "env"),
+    (re.compile(r"\$?\{?\s*env\s*[:.]\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}?", re.IGNORECASE), "env"),
+    (re.compile(r"\$?\{?\s*file\s*[:.]\s*([A-Za-z0-9_./-]+)\s*\}?", re.IGNORECASE), "file"),
+    (re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.]*)\s*\}\}|%([A-Z_][A-Z0-9_]*)%"), "env"),
+)
+# The beginning of a reference or a command that nothing has put in.
+_UNFILLED = re.compile(r"\$[{(].*|\{\{.*\}\}|<%.*%>", re.DOTALL)
 _PLACEHOLDER = Secret("stand-in")
 
 
@@ -104,9 +111,11 @@ class _Resolver:
     def _secret(self, text: str, location: Location) -> Secret:
         reference = _REFERENCE.fullmatch(text)
         if reference is None:
-            if (named := _OF_A_SHELL.fullmatch(text)) is not None:
-                raise ValueError(f"write ${{env:{shown(named[1] or named[2])}}}")
-            if _LIKE_REFERENCE.search(text):
+            for spelled, kind in _MISSPELLED:
+                if (named := spelled.fullmatch(text)) is not None:
+                    name = next(each for each in named.groups() if each)
+                    raise ValueError(f"write ${{{kind}:{shown(name)}}}")
+            if _LIKE_REFERENCE.search(text) or _UNFILLED.fullmatch(text):
                 raise ValueError("write ${env:NAME} or ${file:PATH} and nothing around it")
             if not text:
                 raise ValueError("is empty; write ${env:NAME} or ${file:PATH}")
@@ -117,6 +126,8 @@ class _Resolver:
 
     def _variable(self, name: str) -> Secret:
         text = self._environ.get(name)
+        if text is None and name != name.strip():
+            raise ValueError(f"write ${{env:{shown(name.strip())}}}, without blanks")
         if text is None:
             raise ValueError(f"the environment variable {shown(name)} {self._unset}")
         # Bytes that are no UTF-8 come from the system in this form.

@@ -323,7 +323,7 @@ def _secret(value: object) -> Secret:
     if isinstance(value, tuple):
         raise ValueError("write one secret, without brackets around it")  # noqa: TRY004 - pydantic
     if not isinstance(value, Secret):
-        raise ValueError("write ${env:NAME} or ${file:PATH}, or other text in quotes")  # noqa: TRY004 - pydantic
+        raise ValueError("write ${env:NAME} or ${file:PATH}")  # noqa: TRY004 - pydantic
     return value
 
 

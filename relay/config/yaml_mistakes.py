@@ -23,6 +23,7 @@ _KEY: Final = "a key is expected; is the line indented like its neighbours?"
 _COLON: Final = 'a key needs ":" and a blank behind it'
 _ITEM: Final = 'a "-" is expected; is the line indented like its neighbours?'
 
+_REFERENCE: Final = '${...} needs quotes within brackets, such as ["${env:NAME}"]'
 _QUOTE_COLON: Final = 'text with a ":" needs quotes here'
 _OWN_LINE: Final = "a list begins on a line of its own"
 _DIRECTIVE: Final = "this directive is not one of YAML 1.2; remove the line"
@@ -106,6 +107,8 @@ def _open(before: str) -> str:
 
 def _in_brackets(before: str, here: str, opened: str) -> str:
     """here: the character and the one behind it."""
+    if before.endswith("$") and here[:1] == "{":
+        return _REFERENCE
     begins_value = before.rstrip()[-1:] in tuple("[{,")
     if begins_value and here[:1] in tuple(":,]}"):
         return _NO_VALUE

@@ -32,6 +32,10 @@ from tests.config.files import ENVIRON, GOOD, VIPPS, changed, keys, mistakes
             '11:14: endpoints.0.secrets: write a list: secrets: ["${file:secrets/key}"]',
         ),
         (
+            changed(('["${env:KEY}"]', "[${env:KEY}]")),
+            ('11:16: not valid YAML: ${...} needs quotes within brackets, such as ["${env:NAME}"]'),
+        ),
+        (
             changed(('webhooks"}', 'webhooks", signing_secrets: "${env:KEY}"}')),
             (
                 "5:69: upstreams.billing.signing_secrets: write a list: signing_secrets:"

@@ -112,7 +112,22 @@ def test_a_literal_is_taken_and_remembered_by_its_place_alone() -> None:
         ('"${file:a\\0b}"', "13:16: admin.token: {base}/a\\x00b cannot be the path of a file"),
         ("''", "13:16: admin.token: is empty; write ${{env:NAME}} or ${{file:PATH}}"),
         ("'${KEY}'", "13:16: admin.token: write ${{env:KEY}}"),
-        ("'$KEY'", "13:16: admin.token: write ${{env:KEY}}"),
+        *(
+            (f"'{each}'", "13:16: admin.token: write ${{env:KEY}}")
+            for each in (
+                *("$KEY", "${ENV:KEY}", "${env.KEY}", "env:KEY", "${env:KEY", "$env:KEY"),
+                *("{{KEY}}", "{{ KEY }}", "%KEY%"),
+            )
+        ),
+        ("'file:secrets/key'", "13:16: admin.token: write ${{file:secrets/key}}"),
+        ("'${env: KEY}'", "13:16: admin.token: write ${{env:KEY}}, without blanks"),
+        *(
+            (
+                f"'{each}'",
+                "13:16: admin.token: write ${{env:NAME}} or ${{file:PATH}} and nothing around it",
+            )
+            for each in ("$(cat key)", "${secret:KEY}", "$${env:KEY}", "<%= key %>")
+        ),
         ("'${file:~/token}'", "13:16: admin.token: ~ is not expanded here; write the whole path"),
         ("['${env:KEY}']", "13:16: admin.token: write one secret, without brackets around it"),
         ("[secret]", "13:16: admin.token: write one secret, without brackets around it"),
@@ -126,7 +141,7 @@ def test_a_literal_is_taken_and_remembered_by_its_place_alone() -> None:
         ),
         (
             "12",
-            "13:16: admin.token: write ${{env:NAME}} or ${{file:PATH}}, or other text in quotes",
+            "13:16: admin.token: write ${{env:NAME}} or ${{file:PATH}}",
         ),
     ],
 )

@@ -29,6 +29,8 @@ def told(marked: str) -> str:
         ("a: [b: {c: 1}\nd¤: 2", 'a "[" is not closed'),
         ("a: {b: 1 c¤: 2}", 'a "{" is not closed'),
         ("{a: 1¤:}", 'text with a ":" needs quotes'),
+        ("a: [$¤{env:X}]", '${...} needs quotes within brackets, such as ["${env:NAME}"]'),
+        ("a: [x, $¤{X}]", "${...} needs quotes within brackets"),
         ('a: "x¤', "a quoted text is not closed"),
         ("a: 'it''s¤", "a quoted text is not closed"),
         ('a: "x\\¤', "a quoted text is not closed"),
