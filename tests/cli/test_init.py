@@ -1,7 +1,9 @@
 """`relay init` asks, and what it writes is a configuration that passes `relay check`."""
 
+import asyncio
 import os
 import pty
+import socket
 import stat
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from relay.cli import application
 from relay.cli.demo.services import asymmetric
 from relay.config import load, presets
 from tests.cli.conftest import Invoke
+from tests.harness.node import Node
 
 #: What some senders have to be asked besides: without a default, nothing can be tried.
 MORE = {
@@ -98,6 +101,30 @@ def test_two_calls_make_two_secrets(directory: Path) -> None:
         assert init(config=f"{name}/relay.yaml").exit_code == 0
         texts |= {path.read_text() for path in (directory / name / "secrets").iterdir()}
     assert len(texts) == 4
+
+
+@pytest.mark.parametrize(
+    ("provider", "more"),
+    [
+        ("github", ()),
+        ("standard-webhooks", ()),
+        ("midtrans-snap", ("--key", "secrets/midtrans-snap-private.pem")),
+    ],
+)
+async def test_what_is_written_is_served_and_sent_to(
+    provider: str, more: tuple[str, ...], directory: Path, relay: Invoke
+) -> None:
+    init(provider)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    config = directory / "relay.yaml"
+    text = config.read_text().replace("8080", str(port))
+    config.write_text(text.replace("admin: {", 'admin: {bind: "127.0.0.1:0", '))
+    async with Node(config) as node:
+        words = ("send", "--endpoint", provider, *more)
+        sent = await asyncio.to_thread(relay, *words)
+        assert sent.exit_code == 0, sent.output
+        await node.wait_for(event="delivery", endpoint=provider, verdict="accepted")
 
 
 # ---- what stands in front -------------------------------------------------------------------
