@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
-from relay.allowlist import ProvenAddresses
+from relay.allowlist import Mode, ProvenAddresses
 from relay.core.clock import Clock
 from relay.core.concurrency import Cancel, called_back
 from relay.core.errors import Reason, Refusal, SpoolUnavailable, UpstreamOverloaded
@@ -178,7 +178,8 @@ class Ingest:
         except Refusal as refusal:
             self.refuse(admission, refusal)
             # What is passed on answers a question, and whoever asked it does not wait.
-            if admission.matched_entry is not None and not route.proxied:
+            listed = admission.matched_entry is not None or endpoint.mode is not Mode.ENFORCE
+            if listed and not route.proxied:
                 self._on_refused(endpoint, delivery, refusal)
             return None
         except Exception as fault:  # noqa: BLE001 - as in `admit`

@@ -27,6 +27,7 @@ from relay.ingest.admission import (
     suffix_of,
     verify_delivery,
 )
+from relay.ingest.refusal_share import UnvouchedShare, is_vouched
 from relay.ingest.routing import Routes
 from relay.spool import Conflict, Duplicate, Spool, SpoolBroken
 from relay.spool.refusals import (
@@ -79,6 +80,7 @@ class RefusalRecorder:
         self._bounds = bounds
         # How many were lost since that was last reported, by reason.
         self._lost = Counter[str]()
+        self._share = UnvouchedShare()
         limits = replace(_WRITE_LIMITS, buffer=buffer_bytes)
         self._write_behind = WriteBehind[Refused](self, limits, clock, attrgetter("size"))
 
@@ -109,8 +111,13 @@ class RefusalRecorder:
             return None
         refusal_id = self._new_id(delivery.head.received_at)
         refused = _to_keep(refusal_id, endpoint, delivery, refusal, headers)
-        fits = secret is not None
-        self._write_behind.add(replace(refused, signature_fits=fits, secret=secret))
+        vouched, fits = is_vouched(endpoint, delivery, refusal), secret is not None
+        if not vouched and not self._share.take(delivery.client.address, refused.size):
+            self._lost["nothing vouches for their senders, and there are too many"] += 1
+            return None
+        self._write_behind.add(
+            replace(refused, signature_fits=fits, secret=secret, vouched=vouched)
+        )
         return refusal_id
 
     async def run(self) -> None:
@@ -141,6 +148,7 @@ class RefusalRecorder:
 
     def window_ended(self) -> None:
         """Report the losses, one line for each reason."""
+        self._share.renew()
         for why, number in self._lost.items():
             self._telemetry.log.warning("refusals_lost", number=number, detail=why)
         self._lost.clear()

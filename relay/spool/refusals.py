@@ -34,12 +34,17 @@ OVERHEAD: Final = 512
 class RefusalLimits:
     """How much is kept. Past any of these limits the oldest are removed.
 
-    size: bytes in all. per_address: how many of one client.
+    size: bytes in all. per_address: how many of one client. unvouched, unvouched_size: number and
+    bytes of those that nothing vouches for, which are apart: they remove no others. per_network:
+    how many of them one network of 24 bits (IPv4) or 48 (IPv6) has.
     """
 
     number: int = 10_000
     size: int = 64 * 1024 * 1024
     per_address: int = 100
+    unvouched: int = 1000
+    unvouched_size: int = 8 * 1024 * 1024
+    per_network: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class Refused:
 
     head: only the header fields that may be kept; never one that holds a token.
     signature_fits: only its address was unknown. secret: position of the secret that fitted.
+    vouched: its address is listed, or its signature fits; others share `RefusalLimits.unvouched`.
+        It is not part of what is stored.
     """
 
     id: str
@@ -60,6 +67,7 @@ class Refused:
     body: bytes = field(repr=False)
     signature_fits: bool = False
     secret: int | None = None
+    vouched: bool = field(default=True, compare=False)
 
     @property
     def size(self) -> int:

@@ -122,6 +122,63 @@ class RefusalContract:
         await store.keep([refused(3, body=b"3" * 1000)], RefusalLimits(size=2 * size))
         assert await ids(store) == ["ref_003", "ref_002"]
 
+    async def test_what_nothing_vouches_for_has_a_share_of_its_own(
+        self, store: RefusalStore
+    ) -> None:
+        bounds = RefusalLimits(number=3, unvouched=4, per_network=100)
+        fits = replace(refused(1, seconds=-9), signature_fits=True)
+        await store.keep([fits, refused(2), refused(3)], bounds)
+        flood = [
+            replace(refused(number, client=f"198.51.{number}.1"), vouched=False)
+            for number in range(10, 60)
+        ]
+        await store.keep(flood, bounds)
+        vouched = ["ref_003", "ref_002", "ref_001"]
+        assert await ids(store) == ["ref_059", "ref_058", "ref_057", "ref_056", *vouched]
+        # Neither pushes the other out.
+        await store.keep([refused(4)], bounds)
+        assert await ids(store) == [
+            *("ref_004", "ref_059", "ref_058", "ref_057", "ref_056", "ref_003", "ref_002")
+        ]
+
+    async def test_the_share_of_what_nothing_vouches_for_is_bounded_in_bytes(
+        self, store: RefusalStore
+    ) -> None:
+        large = [
+            replace(refused(number, client=f"198.51.{number}.1", body=bytes(1000)), vouched=False)
+            for number in range(10, 15)
+        ]
+        large = [replace(each, body=each.id.encode() * 200) for each in large]
+        bounds = RefusalLimits(unvouched_size=2 * large[0].size)
+        await store.keep([refused(1, body=bytes(5000))], bounds)
+        await store.keep(large, bounds)
+        assert await ids(store) == ["ref_014", "ref_013", "ref_001"]
+
+    @pytest.mark.parametrize(
+        ("one", "same", "others"),
+        [
+            ("198.51.100.1", "198.51.100.250", ("198.51.10.1", "198.51.101.1")),
+            ("2001:db8:1::1", "2001:db8:1:ffff::9", ("2001:db8::1", "2001:db8:10::1", "2001::1")),
+        ],
+    )
+    async def test_a_network_keeps_only_its_latest_of_what_nothing_vouches_for(
+        self, one: str, same: str, others: tuple[str, ...], store: RefusalStore
+    ) -> None:
+        bounds = RefusalLimits(per_network=2)
+        clients = (one, *others, same, one, same)
+        each = [
+            replace(refused(number, client=client), vouched=False)
+            for number, client in enumerate(clients)
+        ]
+        await store.keep([refused(99, client=one)], bounds)
+        await store.keep(each, bounds)
+        last = len(clients) - 1
+        kept = [last, last - 1, *range(len(others), 0, -1), 99]
+        assert await ids(store) == [f"ref_{number:03}" for number in kept]
+        found = await store.get(f"ref_{last:03}")
+        assert found is not None
+        assert found.refused.client.address == ip_address(same)
+
     async def test_they_are_paged_the_last_first_and_without_bodies(
         self, store: RefusalStore
     ) -> None:

@@ -141,6 +141,20 @@ async def test_what_comes_together_is_written_together(bench: tuple[Bench, Notin
     assert noting.batches == [3]
 
 
+async def test_a_flood_that_nothing_vouches_for_takes_no_room_of_others(
+    bench: tuple[Bench, Noting],
+) -> None:
+    at, _ = bench
+    open_endpoint = endpoint(mode=Mode.OFF, allowlist=Allowlist([]))
+    for number in range(500):
+        at.recorder.note(open_endpoint, delivery(number, body=b"%d" % number * 300), MISMATCH)
+    at.recorder.note(endpoint(), delivery(1000), MISMATCH)
+    await at.clock.advance(0.6)
+    await at.written("ref_501", *(f"ref_{number}" for number in range(5, 0, -1)))
+    assert b"nothing vouches for their senders, and there are too many" in at.said()
+    assert b'"number":495' in at.said()
+
+
 @pytest.mark.parametrize("reason", [Reason.UNKNOWN_ENDPOINT, Reason.EVENT_CONFLICT])
 async def test_what_no_configuration_mends_is_let_go(
     reason: Reason, bench: tuple[Bench, Noting]

@@ -1,6 +1,7 @@
 """A key that was wrong: what it refused is kept, and released once the key is right."""
 
 import asyncio
+import hmac
 from pathlib import Path
 
 import orjson
@@ -57,3 +58,32 @@ async def test_no_token_lies_in_the_spool(config: Path) -> None:
         await kept(config, 1)
     for path in config.parent.iterdir():
         assert b"canary-of-the-tests" not in path.read_bytes(), path
+
+
+_SHOP = """
+  - name: shop
+    path: /shop
+    upstream: billing
+    secrets: ["SECRET"]
+    allowlist: {mode: "off"}
+    provider: {name: shop, signature: {scheme: hmac, from: {header: X-Signature}}}
+"""
+
+
+async def test_a_sender_without_enforced_addresses_is_kept_and_released_too(
+    config: Path, upstream: Upstream
+) -> None:
+    body = b'{"id": "A-7"}'
+    signature = hmac.new(b"the-right-secret", body, "sha256").hexdigest()
+    fields = [("X-Signature", signature), ("X-Forwarded-For", STRANGER)]
+    text = config.read_text()
+    config.write_text(text + _SHOP.replace("SECRET", "the-wrong-secret"))
+    async with Node(config, ENVIRON) as node:
+        reply = await exchange(node.public[0], request("POST", "/shop", fields, body))
+        assert reply.status == 401
+        (refusal,) = await kept(config, 1)
+    config.write_text(text + _SHOP.replace("SECRET", "the-right-secret"))
+    async with Node(config, ENVIRON) as node:
+        assert (await command(config, "refusals", "release", refusal))[0] == 0
+        await node.wait_for(event="attempt", decision="done")
+    assert [each.body for each in upstream.received] == [body]

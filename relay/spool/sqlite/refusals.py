@@ -32,15 +32,30 @@ VALUES (
 ON CONFLICT (fingerprint) DO UPDATE SET times = times + 1
 """
 
+# The size of what nothing vouches for is negative: so its share is counted apart by the index.
+
 _CROWDED: Final = """
 DELETE FROM refusals WHERE seq IN (
-    SELECT seq FROM refusals WHERE client = :client ORDER BY seq DESC LIMIT -1 OFFSET :most
+    SELECT seq FROM refusals WHERE client = :client AND size >= 0
+    ORDER BY seq DESC LIMIT -1 OFFSET :most
 )
 """
 
-_TOTAL: Final = "SELECT count(*), total(size) FROM refusals"
-_OLDEST: Final = "SELECT seq, size FROM refusals ORDER BY seq LIMIT :limit"
-_UP_TO: Final = "DELETE FROM refusals WHERE seq <= :seq"
+# Of one network: addresses that begin with the same letters.
+_CROWDED_NETWORK: Final = """
+DELETE FROM refusals WHERE seq IN (
+    SELECT seq FROM refusals WHERE client >= :first AND client < :behind AND size < 0
+    ORDER BY seq DESC LIMIT -1 OFFSET :most
+)
+"""
+
+_VOUCHED: Final = "size >= 0"
+_UNVOUCHED: Final = "size < 0"
+_TOTAL: Final = "SELECT count(*), total(abs(size)) FROM refusals WHERE {share}"
+_OLDEST: Final = (
+    "SELECT seq, abs(size) FROM refusals WHERE {share} AND seq > :behind ORDER BY seq LIMIT :limit"
+)
+_UP_TO: Final = "DELETE FROM refusals WHERE seq <= :seq AND {share}"
 
 _NAMES: Final = (
     *("id", "endpoint", "provider", "reason", "detail", "peer", "client", "client_via", "method"),
@@ -92,7 +107,7 @@ def parameters(refused: Refused) -> events.Parameters:
         "reason": refused.reason.value,
         "detail": refused.detail,
         "peer": str(head.peer),
-        "client": str(refused.client.address),
+        "client": _text(refused),
         "client_via": refused.client.via.value,
         "method": head.method,
         "target": head.target,
@@ -101,7 +116,7 @@ def parameters(refused: Refused) -> events.Parameters:
         "signature_fits": int(refused.signature_fits),
         "secret": refused.secret,
         "fingerprint": sha256(identity).digest(),
-        "size": refused.size,
+        "size": refused.size if refused.vouched else -refused.size,
         "body": refused.body,
     }
 
@@ -112,21 +127,54 @@ def keep(
     """Keep these, and remove what is past the bounds; all of it or nothing."""
     with connection:
         connection.executemany(_KEEP, refused)
-        for client in {row["client"] for row in refused}:
-            connection.execute(_CROWDED, {"client": client, "most": bounds.per_address})
-        _shrink(connection, bounds)
+        for client, is_vouched in {_counted(row) for row in refused}:
+            if is_vouched:
+                connection.execute(_CROWDED, {"client": client, "most": bounds.per_address})
+            else:
+                # A letter behind all that an address may go on with.
+                network = {"first": client, "behind": f"{client}~", "most": bounds.per_network}
+                connection.execute(_CROWDED_NETWORK, network)
+        _shrink(connection, _VOUCHED, bounds.number, bounds.size)
+        _shrink(connection, _UNVOUCHED, bounds.unvouched, bounds.unvouched_size)
 
 
-def _shrink(connection: apsw.Connection, bounds: RefusalLimits) -> None:
-    [(number, size)] = events.fetch(connection, _TOTAL, ())
-    excess, surplus = number - bounds.number, size - bounds.size
-    last = None
+def _counted(row: events.Parameters) -> tuple[str, bool]:
+    """Return the client or network that a row counts for, and whether something vouches for it."""
+    client, size = row["client"], row["size"]
+    assert isinstance(client, str)  # noqa: S101 - as `parameters` makes them
+    assert isinstance(size, int)  # noqa: S101 - likewise
+    return (client, True) if size >= 0 else (_network(client), False)
+
+
+def _shrink(connection: apsw.Connection, share: str, most: int, most_bytes: int) -> None:
+    """Remove the oldest of one share that are past its bounds."""
+    [(number, size)] = events.fetch(connection, _TOTAL.format(share=share), ())
+    excess, surplus = number - most, size - most_bytes
+    last = 0
     while excess > 0 or surplus > 0:
-        for seq, freed in events.fetch(connection, _OLDEST, {"limit": 100}):
+        oldest = _OLDEST.format(share=share)
+        rows = events.fetch(connection, oldest, {"limit": 100, "behind": last})
+        if not rows:
+            break
+        for seq, freed in rows:
             if excess <= 0 and surplus <= 0:
                 break
             last, excess, surplus = seq, excess - 1, surplus - freed
-        connection.execute(_UP_TO, {"seq": last})
+    if last:
+        connection.execute(_UP_TO.format(share=share), {"seq": last})
+
+
+def _text(refused: Refused) -> str:
+    """Return the client as it is stored: written out where it is counted by its network."""
+    address = refused.client.address
+    return str(address) if refused.vouched else address.exploded
+
+
+def _network(client: str) -> str:
+    """Return what the addresses of a network begin with: 24 bits of IPv4, 48 of IPv6."""
+    if ":" in client:
+        return ":".join(client.split(":")[:3]) + ":"
+    return client.rpartition(".")[0] + "."
 
 
 def page(connection: apsw.Connection, query: RefusalQuery) -> RefusalPage:
