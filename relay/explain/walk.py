@@ -393,7 +393,11 @@ class _Walker:
         self._add_step("signature", OK, f"{by}; covers {covered}")
         more = "; could have been split otherwise" if found.ambiguous else ""
         test = "; a test message, kept and not delivered" if found.test else ""
-        self._add_step("event key", OK, f"{found.key}{more}{test}")
+        held = ""
+        if found.hold is not None:
+            until = "the provider agrees" if configured.confirm else "a person requeues it"
+            held = f"; held until {until}: {found.hold}"
+        self._add_step("event key", OK, f"{found.key}{more}{test}{held}")
 
     def _suggest_for_content(self, configured: EndpointSettings, delivery: Delivery) -> None:
         provider = provider_of(configured)

@@ -1,9 +1,11 @@
 """Every built-in sender, and one that is described, is walked to its end with its true verdict."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -85,11 +87,12 @@ def captured(
     key: Secret | None = None,
     method: str | None = None,
     path: str | None = None,
+    changes: Mapping[str, str] = MappingProxyType({}),
 ) -> Captured:
     """Return a genuine request of an endpoint, as a file would hold it."""
     endpoint = next(each for each in settings.endpoints if each.name == name)
     url = f"https://pay.example{endpoint.path}"
-    order = SampleOrder(url, key or KEYS[name], RECEIVED, {})
+    order = SampleOrder(url, key or KEYS[name], RECEIVED, changes)
     sample = provider_of(endpoint).sample(order)
     fields = [("Host", "pay.example"), *sample.headers, *extra]
     fields.append(("Content-Length", str(len(sample.body))))
@@ -116,6 +119,15 @@ def test_what_is_genuine_is_accepted(name: str, settings: Settings) -> None:
     assert "192.0.2.0/24, from" in told(found, "allowlist")[0]
     assert told(found, "event key") != []
     assert "canary" not in everything(found)
+
+
+def test_what_would_be_held_is_told(settings: Settings) -> None:
+    changes = {"status_code": "201", "transaction_status": "settlement"}
+    doubtful = captured(settings, "midtrans", changes=changes)
+    found = walk(settings, doubtful, ip_address(PEER), RECEIVED)
+    assert found.reason is None
+    [key] = told(found, "event key")
+    assert key.endswith("; held until a person requeues it: status_contradicts_code")
 
 
 @pytest.mark.parametrize("name", KEYS)

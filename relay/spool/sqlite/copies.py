@@ -170,7 +170,7 @@ def _apply(
     head = row[5]
     if not sound or astray or agrees:
         names = [shared.names.by_number.get(each) for each in held]
-        head = _head(copy, [name for name in names if name is not None])
+        head = _head(copy, [name for name in names if name is not None], head)
         row = _replace(connection, known, copy, row, head)
     if going and is_overtaken(connection, shared, known.seq, head):
         reseal(connection, known.seq, row, row[3] | events.OUT_OF_ORDER)
@@ -203,10 +203,15 @@ def _is_recent(connection: apsw.Connection, seq: int, copy: Copy, place: _Place)
     return any(abs(copy.received_at - at) < _INTERVAL for (at,) in began if isinstance(at, int))
 
 
-def _head(copy: Copy, upstreams: Sequence[str]) -> bytes:
-    """Return the head of a copy with these upstreams besides its own."""
-    parts = orjson.loads(copy.head)
+def _head(copy: Copy, upstreams: Sequence[str], before: object) -> bytes:
+    """Return the head of a copy with these upstreams besides its own.
+
+    What its event repeats is kept, as far as the head before can be read.
+    """
+    parts, known = orjson.loads(copy.head), events.parse_head(before)
     parts[events.UPSTREAMS] = [*dict.fromkeys((*parts[events.UPSTREAMS], *upstreams))]
+    if len(known) > events.REPEATS and isinstance(known[events.REPEATS], str):
+        parts.append(known[events.REPEATS])
     return events.head_of(tuple(parts))
 
 

@@ -6,6 +6,7 @@ import apsw
 import pytest
 
 from relay.core.event import Dead, Decision, Done, Held
+from relay.core.request import OnReplay, VerifiedDelivery
 from relay.spool import Duplicate, Stored
 from relay.spool.sqlite import events, history, intake
 from relay.spool.sqlite.events import Tables, Tally
@@ -175,3 +176,15 @@ def test_no_copy_reads_a_whole_table(connection: apsw.Connection, shared: Tables
     connection.execute("UPDATE events SET body = x'00' WHERE id = 'b'")
     copies = [verified(key=place) for place in ("a", "b", "c")]
     assert scans(plans(connection, lambda each: put(each, shared, *copies))) == []
+
+
+def test_what_a_damaged_event_repeats_is_kept(connection: apsw.Connection, shared: Tables) -> None:
+    def again(key: str) -> VerifiedDelivery:
+        return verified(key=key, event_id=key, restated=b"same", on_replay=OnReplay.REPEATS)
+
+    put(connection, shared, again("a"))
+    put(connection, shared, again("b"))
+    connection.execute("UPDATE events SET body = x'00' WHERE id = 'b'")
+    assert put(connection, shared, again("b")) == [Duplicate("b")]
+    leases = claim(connection, shared).leases
+    assert [(each.event.id, each.event.repeats) for each in leases] == [("a", None), ("b", "a")]
