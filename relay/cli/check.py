@@ -26,6 +26,7 @@ from relay.cli.output import (
     print_json,
     print_table,
 )
+from relay.cli.progress import progress
 from relay.config import Endpoint, Settings, checks, load, provider_of, senders
 from relay.config.checks import Certificate
 from relay.config.lint import Finding, lint
@@ -148,7 +149,12 @@ async def look_up_hosts(settings: Settings) -> list[dict[str, Any]]:
         for host in senders(each, provider_of(each).info.environments[each.environment]).hosts
     }
     asks = resolver(settings)
-    return [_found(name, await asks.look_up(name)) for name in sorted(names)]
+    found = []
+    with progress("looked up", len(names)) as counter:
+        for name in sorted(names):
+            found.append(_found(name, await asks.look_up(name)))
+            counter.add()
+    return found
 
 
 def _found(name: str, answers: Mapping[Family, Answer]) -> dict[str, Any]:

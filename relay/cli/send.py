@@ -30,6 +30,7 @@ from relay.cli.output import (
     print_json,
     print_table,
 )
+from relay.cli.progress import progress
 from relay.cli.providers import Described, named_or_described, trusts_loopback
 from relay.cli.send_endpoint import Target, forwarding, public_url_of, target
 from relay.cli.send_proxy import passing_on
@@ -269,17 +270,20 @@ def _is_loopback(url: str) -> bool:
 
 
 async def _post(repeat: int, found: Target, sample: Sample, client: str | None) -> list[Reply]:
-    return [
-        await post(
-            found.url,
-            sample,
-            client,
-            header=found.header,
-            certificate=found.certificate,
-            proxy_protocol=found.proxy_protocol,
-        )
-        for _ in range(repeat)
-    ]
+    replies = []
+    with progress("sent", repeat) as counter:
+        for _ in range(repeat):
+            reply = await post(
+                found.url,
+                sample,
+                client,
+                header=found.header,
+                certificate=found.certificate,
+                proxy_protocol=found.proxy_protocol,
+            )
+            replies.append(reply)
+            counter.add()
+    return replies
 
 
 def _is_http(url: str) -> bool:

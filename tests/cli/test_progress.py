@@ -90,6 +90,7 @@ _LONG = "from relay.cli import main, progress; progress.PATIENCE = 0.0; main()"
         (("events", "requeue", "--status", "delivered", "--yes"), "requeued"),
         (("refusals", "release", "ref_001", "ref_002"), "released"),
         (("backup", "copy.db"), "copy.db"),
+        (("demo", "--once"), "sent"),
     ],
 )
 def test_long_work_says_how_far_it_is(words: Sequence[str], shown: str, config: Path) -> None:
@@ -97,7 +98,7 @@ def test_long_work_says_how_far_it_is(words: Sequence[str], shown: str, config: 
     keep(config, genuine(1), genuine(2))
     ours, theirs = pty.openpty()
     done = subprocess.run(
-        [sys.executable, "-c", _LONG, *words, "-c", config],
+        [sys.executable, "-c", _LONG, *words],
         cwd=config.parent,
         env={**os.environ, "MIDTRANS_SERVER_KEY": "SB-Mid-server-x", "VIPPS_SECRET": "s"},
         stdout=subprocess.PIPE,

@@ -24,6 +24,7 @@ from relay.cli.demo.services import Nameserver, Pair, Sink, asymmetric, shared, 
 from relay.cli.output import (
     print_table,
 )
+from relay.cli.progress import progress
 from relay.cli.send import post
 from relay.config import load_text, provider_of
 from relay.core.clock import SystemClock
@@ -80,7 +81,11 @@ class _Message:
 async def play(targets: Sequence[DemoEndpoint], sink: Sink) -> list[Row]:
     """Send all messages, wait for the expected arrivals, and return the results."""
     messages = [message for target in targets for message in _messages(target)]
-    answers = [await post(each.target.url, each.sample, each.client) for each in messages]
+    answers = []
+    with progress("sent", len(messages)) as counter:
+        for each in messages:
+            answers.append(await post(each.target.url, each.sample, each.client))
+            counter.add()
     wanted = {each.sample.body for each in messages if each.expected[1]}
     await sink.wait_for(len(wanted), _ARRIVAL_TIMEOUT)
     return [
