@@ -97,6 +97,7 @@ class Unconfirmed:
     not_yet: the provider answered, and may know more later.
     strict: the event is held in the end, never sent unconfirmed.
     until: the steady time at which questions end; None: that of the upstream's retries.
+    asked: how many attempts before this one were questions alone, as far as is known.
     """
 
     name: ClassVar = "unconfirmed"
@@ -108,6 +109,7 @@ class Unconfirmed:
     not_yet: bool = False
     strict: bool = True
     until: datetime | None = None
+    asked: int = 0
 
 
 @frozen

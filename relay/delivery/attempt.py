@@ -56,9 +56,13 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The provider confirms the event; `state` is the present state of its subject."""
+    """The provider confirms the event; `state` is the present state of its subject.
+
+    asked: as of `Unconfirmed`.
+    """
 
     state: str
+    asked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +142,10 @@ class Attempt(SentEvent):
     settlement, duration: what came of it, and its seconds, once it has ended.
     on_answered: called when the upstream has room for another attempt.
     on_settled: called last, with whether the event needs no further attempt.
+    asked: how many attempts before it did not reach the upstream, but were questions alone.
     """
 
+    asked = 0
     started: float
     duration: float
     settlement: Settlement
@@ -246,6 +252,7 @@ class AttemptRunner:
             result = await upstream.confirmer.confirm(lease)
             if isinstance(result, Confirmed):
                 attempt.lease = replace(lease, confirmed=result.state)
+                attempt.asked = result.asked
                 self._send(attempt)
             elif isinstance(result, RateLimited) or (
                 result is not None
@@ -253,6 +260,7 @@ class AttemptRunner:
             ):
                 self.end(attempt, result)
             else:
+                attempt.asked = 0 if result is None else result.asked
                 self._send(attempt)
         except Exception as fault:  # noqa: BLE001 - as of an event that cannot be sent
             self._end_by_fault(attempt, fault)
@@ -283,7 +291,7 @@ class AttemptRunner:
                     self._breaker.record_success()
                 else:
                     self._update_breaker(lease.event.id, outcome)
-                decision = decide_at_once(outcome) or self._decide(lease, outcome)
+                decision = decide_at_once(outcome) or self._decide(attempt, outcome)
                 attempt.duration = self._clock.monotonic() - attempt.started
                 took = round(attempt.duration * 1_000_000)
                 reason = None
@@ -312,10 +320,13 @@ class AttemptRunner:
         else:
             self._breaker.record_failure(event_id, self._clock.steady().timestamp())
 
-    def _decide(self, lease: Lease, outcome: AttemptResult) -> Decision:
-        now = self._clock.steady()
+    def _decide(self, attempt: Attempt, outcome: AttemptResult) -> Decision:
+        lease, now = attempt.lease, self._clock.steady()
         if isinstance(outcome, Unreachable) and outcome.cause == Cause.SHUTDOWN:
             return RetryAt(now)
+        if attempt.asked:
+            # The upstream is not to be tried more seldom because its event had to wait.
+            lease = replace(lease, round_attempt=max(1, lease.round_attempt - attempt.asked))
         return decide(outcome, lease, now, self._upstream.retry, self._dice)
 
     # ---- settling -------------------------------------------------------------------------------

@@ -137,27 +137,39 @@ class Observer(Protocol):
 class Waiting:
     """The events that an API has not confirmed yet: since when, and whether by order comes next.
 
+    Of those that it has confirmed since, how often it was asked in vain.
+
     The oldest of more than `MAX_WAITING` are forgotten, and wait anew.
     """
 
     def __init__(self) -> None:
-        self._since: dict[str, datetime] = {}
+        # With the round that is meant: a requeue begins another one.
+        self._since: dict[str, tuple[int, datetime]] = {}
+        self._asked: dict[str, tuple[int, int]] = {}
         self._by_order: dict[str, None] = {}
 
     def since(self, lease: Lease, now: datetime) -> datetime:
         """Return since when the event of this lease waits in this round; now, if it is new."""
-        event_id = lease.event.id
-        since = self._since.get(event_id)
-        if since is None or since < lease.round_started_at:
-            self._since.pop(event_id, None)
-            since = self._since[event_id] = now
-            _shorten(self._since)
-        return since
+        known = self._since.get(lease.event.id)
+        if known is not None and known[0] == _round(lease):
+            return known[1]
+        _put(self._since, lease.event.id, (_round(lease), now))
+        return now
+
+    def asked(self, lease: Lease) -> int:
+        """Return how often the API was asked in vain about this event in this round."""
+        known = self._asked.get(lease.event.id)
+        return known[1] if known is not None and known[0] == _round(lease) else 0
+
+    def count(self, lease: Lease) -> int:
+        """Count that it was asked in vain; return how often it was before."""
+        before = self.asked(lease)
+        _put(self._asked, lease.event.id, (_round(lease), before + 1))
+        return before
 
     def ask_by_order(self, event_id: str) -> None:
         """Remember that the next question about this event is by its order id."""
-        self._by_order[event_id] = None
-        _shorten(self._by_order)
+        _put(self._by_order, event_id, None)
 
     def is_by_order(self, event_id: str) -> bool:
         """Return whether the next question is by the order id; later ones are not."""
@@ -171,9 +183,16 @@ class Waiting:
         self._since.pop(event_id, None)
 
 
-def _shorten(found: dict[str, Any]) -> None:
-    if len(found) > MAX_WAITING:
-        del found[next(iter(found))]
+def _round(lease: Lease) -> int:
+    """Return what is the same for the attempts since an event was stored or requeued."""
+    return lease.attempt - lease.round_attempt
+
+
+def _put(known: dict[str, Any], event_id: str, value: object) -> None:
+    known.pop(event_id, None)
+    known[event_id] = value
+    if len(known) > MAX_WAITING:
+        del known[next(iter(known))]
 
 
 @dataclass(slots=True, eq=False)
@@ -260,7 +279,7 @@ class StatusConfirmer:
             case Agrees(state):
                 target.waiting.forget(event.id)
                 self._observer.confirmed(event.endpoint, "confirmed")
-                return Confirmed(state)
+                return Confirmed(state, target.waiting.asked(lease))
             case Disagrees(reason):
                 return self._contradicted(target, event, reason)
             case NotYet(reason):
@@ -318,7 +337,14 @@ class StatusConfirmer:
         until = None
         if not_yet or not strict:
             until = target.waiting.since(lease, self._clock.steady()) + target.wait
-        return Unconfirmed(cause, retry_after, not_yet=not_yet, strict=strict, until=until)
+        return Unconfirmed(
+            cause,
+            retry_after,
+            not_yet=not_yet,
+            strict=strict,
+            until=until,
+            asked=target.waiting.count(lease),
+        )
 
     @staticmethod
     def _delay(target: StatusTarget, event_id: str, now: float) -> float:

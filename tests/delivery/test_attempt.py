@@ -354,6 +354,9 @@ async def test_a_probe_that_fails_by_our_own_fault_makes_room_for_another(
 # ---- confirmation ---------------------------------------------------------------------------
 
 
+_TAKEN = Delivered(200)
+
+
 class Provider:
     """Says this of every event, and counts how often it is asked."""
 
@@ -369,15 +372,21 @@ class Provider:
         return self.said
 
 
-def asking(bench: Bench, provider: Provider, sent: list[Lease]) -> AttemptRunner:
+def asking(
+    bench: Bench,
+    provider: Provider,
+    sent: list[Lease],
+    told: Outcome = _TAKEN,
+    policy: RetryPolicy = POLICY,
+) -> AttemptRunner:
     """Return attempts that the provider is asked about; what goes out is in `sent`."""
 
     class Wire:
         def attempt(self, sending: SentEvent) -> None:
             sent.append(sending.lease)
-            sending.end_soon(partial(sending.told, Delivered(200)))
+            sending.end_soon(partial(sending.told, told))
 
-    upstream = Upstream("billing", Wire(), LEASE, 4, POLICY, confirmer=provider)
+    upstream = Upstream("billing", Wire(), LEASE, 4, policy, confirmer=provider)
     return AttemptRunner(
         upstream=upstream,
         spool=bench.spool,
@@ -491,6 +500,27 @@ async def test_what_cannot_be_confirmed_waits_and_then_on_error_decides(
     assert told.decision == decision
     assert len(sent) == (decision == "done")
     assert all(lease.confirmed is None for lease in sent)
+
+
+@pytest.mark.parametrize(
+    "said", [Confirmed("settlement", asked=5), Unconfirmed("reset", strict=False, asked=5)]
+)
+async def test_questions_do_not_count_in_the_schedule_of_the_upstream(
+    bench: Bench, said: Confirmed | Unconfirmed
+) -> None:
+    await bench.spool.put(numbered(1, received_at=bench.clock.now()))
+    # So late that it goes out unconfirmed, too.
+    await bench.clock.advance(1800)
+    [lease] = (await bench.spool.claim("billing", 1, LEASE, ordered=False)).leases
+    sent: list[Lease] = []
+    schedule = timedelta(seconds=10), timedelta(minutes=20)
+    policy = RetryPolicy(schedule, POLICY.give_up_after)
+    runner = asking(bench, Provider(said), sent, Rejected(503), policy)
+    await delivered(runner, replace(lease, round_attempt=6), bench.clock)
+    told = bench.observer.attempts[-1]
+    assert told.decision == "retry"
+    assert told.due is not None
+    assert (told.due - bench.clock.steady()).total_seconds() == pytest.approx(10, rel=0.1)
 
 
 @pytest.mark.parametrize("strict", [True, False])
