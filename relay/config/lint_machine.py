@@ -54,17 +54,18 @@ def port_advice(settings: Settings) -> Iterator[Advice]:
 
 def cannot_listen(number: int, bind: Bind) -> str:
     """Return what is wrong with an address, by the error of `bind`, and what to do about it."""
+    said = os.strerror(number).lower()
     if number == errno.EADDRNOTAVAIL:
-        return f'this machine has no address {bind.host}; "0.0.0.0" and "[::]" are all that it has'
+        return f'{said}: this machine has no {bind.host}; "0.0.0.0" and "[::]" are all that it has'
     if number == errno.EACCES:
         return (
-            f"this user may not listen on port {bind.port}: below {_first_free()} it takes root or"
+            f"{said}: port {bind.port} is below {_first_free()}, and takes root or"
             " CAP_NET_BIND_SERVICE, which the systemd unit in deploy/ gives; or listen above, and"
             " let a proxy in front forward"
         )
     holder = _holder(bind.port)
     who = "a process that this user may not see (ss -ltnp as root shows it)"
-    return f"port {bind.port} is taken, by {holder or who}; stop that, or write another port"
+    return f"{said}: {holder or who} has port {bind.port}; stop that, or write another port"
 
 
 def _error_of(bind: Bind) -> OSError | None:

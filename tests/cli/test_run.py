@@ -1,5 +1,6 @@
 """`relay run` with a configuration that cannot run ends at once, in plain words."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -39,8 +40,8 @@ def test_a_port_that_is_taken_is_told_by_its_key(relay: Invoke, config: Path) ->
     who = Path("/proc/self/comm").read_text().strip()
     assert lines == [
         (
-            f"{config}:2:17: listen.0.bind: port {port} is taken, by {who} (process {os.getpid()});"
-            " stop that, or write another port"
+            f"{config}:2:17: listen.0.bind: {os.strerror(errno.EADDRINUSE).lower()}: {who}"
+            f" (process {os.getpid()}) has port {port}; stop that, or write another port"
         )
     ]
     told = relay("check", "-c", config, "--format", "json").stdout

@@ -16,6 +16,8 @@ from relay.config import Bind, Settings
 from relay.config.lint_machine import cannot_listen, machine_advice, port_advice
 from tests.config.files import GOOD, good
 
+IN_USE = os.strerror(errno.EADDRINUSE).lower()
+
 
 @contextmanager
 def listening(address: str = "127.0.0.1") -> Iterator[int]:
@@ -40,8 +42,8 @@ def on(listen: str, admin: str = "127.0.0.1:0", more: str = "") -> Settings:
 def test_a_port_that_is_taken_is_told_with_who_has_it(address: str) -> None:
     shown = f"[{address}]" if ":" in address else address
     with listening(address) as port:
-        said = f"port {port} is taken, by {Path('/proc/self/comm').read_text().strip()}"
-        said += f" (process {os.getpid()}); stop that, or write another port"
+        said = f"{IN_USE}: {Path('/proc/self/comm').read_text().strip()} (process {os.getpid()})"
+        said += f" has port {port}; stop that, or write another port"
         assert told(on(f"{shown}:{port}")) == [("listen.0.bind", "port-taken", said)]
         assert told(on("127.0.0.1:0", f"{shown}:{port}")) == [("admin.bind", "port-taken", said)]
         everywhere = "[::]" if ":" in address else "0.0.0.0"
@@ -58,18 +60,14 @@ def test_a_port_that_is_free_is_not() -> None:
 
 
 def test_an_address_that_is_not_here() -> None:
-    assert told(on("192.0.2.1:8080")) == [
-        (
-            "listen.0.bind",
-            "address-missing",
-            ('this machine has no address 192.0.2.1; "0.0.0.0" and "[::]" are all that it has'),
-        )
-    ]
+    said = os.strerror(errno.EADDRNOTAVAIL).lower()
+    said += ': this machine has no 192.0.2.1; "0.0.0.0" and "[::]" are all that it has'
+    assert told(on("192.0.2.1:8080")) == [("listen.0.bind", "address-missing", said)]
 
 
 def test_a_port_of_root_takes_a_capability() -> None:
     said = cannot_listen(errno.EACCES, Bind(ip_address("0.0.0.0"), 443))
-    assert said.startswith("this user may not listen on port 443: below ")
+    assert said.startswith(f"{os.strerror(errno.EACCES).lower()}: port 443 is below ")
     assert "CAP_NET_BIND_SERVICE, which the systemd unit in deploy/ gives" in said
     first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     if first <= 443:
@@ -92,8 +90,8 @@ def test_one_who_holds_a_port_and_cannot_be_seen() -> None:
     # Port 1 of this machine: nobody listens there.
     said = cannot_listen(errno.EADDRINUSE, Bind(ip_address("127.0.0.1"), 1))
     assert said == (
-        "port 1 is taken, by a process that this user may not see (ss -ltnp as root shows it); stop"
-        " that, or write another port"
+        f"{IN_USE}: a process that this user may not see (ss -ltnp as root shows it) has port 1;"
+        " stop that, or write another port"
     )
 
 

@@ -419,7 +419,7 @@ async def make_mistakes(watched: Watched, directory: Path) -> None:
         assert right in right_text, right
         broken = directory / f"{number}.yaml"
         broken.write_text(right_text.replace(right, wrong))
-        for words in (("check",), ("check", "--format", "json")):
+        for words in (("check", "--strict"), ("check", "--strict", "--format", "json")):
             code, _ = await watched.command(*words, config=broken)
             assert code != 0, wrong
         watched.config.write_text(broken.read_text())
