@@ -194,6 +194,27 @@ async def test_a_handshake_that_does_not_come_is_timed_out(
         assert [line["reason"] for line in edge.lines()] == ["header_timeout"]
 
 
+async def test_strangers_in_a_handshake_give_way_one_after_the_other(
+    tmp_path: Path, listener: Listener, client: ssl.SSLContext
+) -> None:
+    async with running_edge(tmp_path, connections=4, listener=listener) as edge:
+        # Two of four are kept for who is listed, and strangers say nothing.
+        silent = []
+        for number in range(1, 5):
+            silent.append(await asyncio.open_connection(*edge.address, local_addr=("127.0.0.9", 0)))
+            await run_loop_until(lambda: len(edge.connections) == min(number, 2))  # noqa: B023
+        assert [await nothing(reader) for reader, _ in silent[:2]] == [True, True]
+        reader, writer = await asyncio.open_connection(
+            *edge.address, ssl=client, server_hostname="pay.example.com"
+        )
+        writer.write(genuine_request())
+        assert (await read_reply(reader)).status == 200
+        assert await nothing(silent[2][0])
+        assert len(edge.connections) == 2
+        for each in (writer, *(each for _, each in silent)):
+            each.close()
+
+
 async def test_what_is_not_tls_is_closed_without_a_word(tmp_path: Path, listener: Listener) -> None:
     async with running_edge(tmp_path, listener=listener) as edge:
         reader, writer = await asyncio.open_connection(*edge.address)
