@@ -187,11 +187,17 @@ def explanation(endpoint: Endpoint, info: ProviderInfo, settings: Settings) -> d
         },
         "upstream": {
             "name": endpoint.upstream,
-            "url": settings.upstreams[endpoint.upstream].url,
+            "url": _without_query(settings.upstreams[endpoint.upstream].url),
         },
         "confirm": _confirm(endpoint, info),
         "subscriptions": _subscriptions(endpoint, settings),
     }
+
+
+def _without_query(url: str) -> str:
+    """Return a URL with a mark in the place of its query, which may hold a key."""
+    path, mark, _ = url.partition("?")
+    return f"{path}?…" if mark else path
 
 
 def _subscriptions(endpoint: Endpoint, settings: Settings) -> str | None:

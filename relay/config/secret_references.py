@@ -96,10 +96,12 @@ class _Resolver:
         if not isinstance(data, str):
             return data
         if not _is_secret(location):
-            if (reference := _LIKE_REFERENCE.search(data)) is not None:
+            if _LIKE_REFERENCE.search(data):
                 message = _ELSEWHERE
                 if _is_list_of_secrets(location):
-                    message = f'write a list: {location[-1]}: ["{shown(reference.group())}"]'
+                    whole = _REFERENCE.fullmatch(data)
+                    sample = shown(data) if whole else "${env:NAME}"
+                    message = f'write a list: {location[-1]}: ["{sample}"]'
                 self.result.issues.append(ConfigIssue(location, message))
             return data
         try:

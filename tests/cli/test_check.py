@@ -112,6 +112,13 @@ def test_it_is_said_whether_anybody_is_asked_before_delivery(file: Path) -> None
     ) in run("check", "-c", str(file)).stdout.splitlines()
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_query_of_an_upstream_may_hold_a_key_and_is_not_shown(file: Path, form: str) -> None:
+    file.write_text(ASKED.replace("/webhooks", "/webhooks?key=canary-3") + SERVICE)
+    result = run("check", "-c", str(file), "--format", form)
+    assert "http://127.0.0.1:8081/webhooks?…" in result.stdout
+
+
 UNSIGNED = """\
   - name: subscriptions
     path: /midtrans/subscriptions

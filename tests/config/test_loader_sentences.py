@@ -42,6 +42,11 @@ from tests.config.files import ENVIRON, GOOD, VIPPS, changed, keys, mistakes
                 ' ["${env:KEY}"]'
             ),
         ),
+        # What is no reference may be a secret.
+        (
+            changed(('["${env:KEY}"]', '"${vault:canary}"')),
+            '11:14: endpoints.0.secrets: write a list: secrets: ["${env:NAME}"]',
+        ),
         # Neither below a key that is none, nor in a list where a mapping belongs.
         (
             GOOD + 'amdin: {token: "${env:KEY}", token: "${env:KEY}"}\n',
