@@ -174,6 +174,9 @@ class CopiesContract:
         later_one = await take_one(spool)
         if delivered:
             await spool.settle(later_one, Done(), Delivered(200))
+        else:
+            failed = RetryAt(RECEIVED + timedelta(hours=1))
+            await spool.settle(later_one, failed, Rejected(500))
         if by_copy:
             await spool.put(first)
         else:
@@ -181,6 +184,43 @@ class CopiesContract:
         lease = await take_one(spool)
         assert (lease.event.id, lease.event.out_of_order) == (first.event_id, delivered)
         assert (await record(spool, first.event_id)).out_of_order is delivered
+
+    @pytest.mark.parametrize("ended", [None, Dead(), Held()])
+    async def test_a_state_in_between_counts_whatever_becomes_of_the_newest(
+        self, spool: Spool, ended: Decision | None
+    ) -> None:
+        first = verified(key="1", subject="tx")
+        await stored(spool, first)
+        await finish(spool, Dead(), Rejected(500))
+        await stored(spool, verified(key="2", subject="tx"))
+        await finish(spool)
+        await stored(spool, verified(key="other", subject="another"))
+        await finish(spool)
+        await stored(spool, verified(key="3", subject="tx"))
+        if ended is not None:
+            await finish(spool, ended, Rejected(500))
+        await spool.put(first)
+        lease = await take_one(spool)
+        assert (lease.event.id, lease.event.out_of_order) == (first.event_id, True)
+
+    @pytest.mark.parametrize("by_copy", [True, False])
+    async def test_what_is_due_again_waits_for_a_later_state_that_is_under_way(
+        self, spool: Spool, by_copy: bool
+    ) -> None:
+        first = verified(key="1", subject="tx")
+        await stored(spool, first)
+        [lease] = (await take(spool, ordered=True)).leases
+        await spool.settle(lease, Dead(), Rejected(500))
+        await stored(spool, verified(key="2", subject="tx"))
+        [under_way] = (await take(spool, ordered=True)).leases
+        if by_copy:
+            await spool.put(first)
+        else:
+            await spool.requeue(Query(ids=(first.event_id,)))
+        assert (await take(spool, ordered=True)).leases == ()
+        await spool.settle(under_way, Done(), Delivered(200))
+        [again] = (await take(spool, ordered=True)).leases
+        assert (again.event.id, again.event.out_of_order) == (first.event_id, True)
 
     @pytest.mark.parametrize("subject", ["another", None])
     async def test_what_is_due_again_is_in_order_after_what_is_about_something_else(

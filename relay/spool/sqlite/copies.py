@@ -112,9 +112,19 @@ _ROUND: Final = "SELECT at FROM attempts WHERE seq = ? AND upstream = ? AND numb
 
 _RESEAL: Final = "UPDATE events SET flags = ?, seal = ? WHERE seq = ?"
 
-_OVERTAKEN: Final = """
-SELECT 1 FROM subjects JOIN settled USING (seq) WHERE hash = ? AND seq > ? AND state = 1 LIMIT 1
+_NEWEST: Final = "SELECT seq FROM subjects WHERE hash = ? AND seq > ?"
+
+# What is leased may have reached its upstream already.
+_GONE_OUT: Final = """
+SELECT 1 FROM settled WHERE seq = ?1 AND state = 1 UNION ALL SELECT 1 FROM inhand WHERE seq = ?1
 """
+
+# No index has the events of a subject: those in between are read, so many of them.
+_BETWEEN: Final = """
+SELECT seq, CASE WHEN flags & 1 = 0 AND instr(head, ?3) THEN head END FROM events
+WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT ?4
+"""
+_MOST_BETWEEN: Final = 10_000
 
 _TAKE: Final = "DELETE FROM settled WHERE seq = ? AND upstream = ?"
 
@@ -252,13 +262,31 @@ def _row(
 
 
 def is_overtaken(connection: apsw.Connection, shared: Tables, seq: int, head: bytes) -> bool:
-    """Return whether the newest state of an event's subject is a later one, and delivered."""
+    """Return whether a later state of an event's subject has been delivered, or may have been.
+
+    Where the newest one has not, and too many events lie in between to read them, it may have been.
+    """
     parts = events.parse_head(head)
-    endpoint, subject = parts[events.ENDPOINT], parts[events.SUBJECT]
+    subject = parts[events.SUBJECT]
     if not isinstance(subject, str):
         return False
-    place = shared.digests.subject(str(endpoint), subject)
-    return bool(fetch(connection, _OVERTAKEN, (place, seq)))
+    place = shared.digests.subject(str(parts[events.ENDPOINT]), subject)
+    for (newest,) in fetch(connection, _NEWEST, (place, seq)):
+        if fetch(connection, _GONE_OUT, (newest,)):
+            return True
+        written = orjson.dumps(subject)
+        between = fetch(connection, _BETWEEN, (seq, newest, written, _MOST_BETWEEN))
+        same = (number for number, found in between if found and _is_of(found, parts))
+        return len(between) == _MOST_BETWEEN or any(
+            fetch(connection, _GONE_OUT, (number,)) for number in same
+        )
+    return False
+
+
+def _is_of(head: bytes, parts: Sequence[object]) -> bool:
+    """Return whether a head is one of the same endpoint and subject."""
+    found = events.parse_head(head)
+    return all(found[each] == parts[each] for each in (events.ENDPOINT, events.SUBJECT))
 
 
 def reseal(connection: apsw.Connection, seq: int, row: Row, flags: int) -> None:

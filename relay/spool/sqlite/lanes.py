@@ -118,7 +118,7 @@ SELECT seq, place FROM queue WHERE upstream = ? AND lane = ? AND lane IS NOT NUL
 ORDER BY seq LIMIT 1
 """
 
-_LEASED: Final = "SELECT lane, min(seq) FROM inhand WHERE upstream = ? GROUP BY lane"
+_LEASED: Final = "SELECT DISTINCT lane FROM inhand WHERE upstream = ? AND lane IS NOT NULL"
 
 _PUT_BEHIND: Final = """
 UPDATE queue SET place = 2 WHERE upstream = ? AND place = 0 AND at = 0 AND seq IN carray(?)
@@ -136,10 +136,11 @@ def heads(connection: apsw.Connection, upstream: int, limit: int, step: int) -> 
     """
     first: list[int] = []
     behind: list[int] = []
-    leased: dict[int, int] = dict(fetch(connection, _LEASED, (upstream,)))
+    # A later one may be leased, too, where one is due again that had left its lane.
+    leased = {lane for (lane,) in fetch(connection, _LEASED, (upstream,))}
     for seq, lane in fetch(connection, _READY, (upstream, step)):
         [(earliest, _)] = fetch(connection, _FIRST, (upstream, lane)) or [(seq, None)]
-        if earliest < seq or leased.get(lane, seq) < seq:
+        if earliest < seq or lane in leased:
             behind.append(seq)
         else:
             first.append(seq)
