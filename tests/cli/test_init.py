@@ -3,7 +3,6 @@
 import asyncio
 import os
 import pty
-import socket
 import stat
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from relay.cli.demo.services import asymmetric
 from relay.config import load, presets
 from tests.cli.conftest import Invoke
 from tests.harness.node import Node
+from tests.harness.ports import free_port
 
 #: What some senders have to be asked besides: without a default, nothing can be tried.
 MORE = {
@@ -115,10 +115,8 @@ async def test_what_is_written_is_served_and_sent_to(
     provider: str, more: tuple[str, ...], directory: Path, relay: Invoke
 ) -> None:
     init(provider)
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
     config = directory / "relay.yaml"
-    text = config.read_text().replace("8080", str(port))
+    text = config.read_text().replace("8080", str(free_port()))
     config.write_text(text.replace("admin: {", 'admin: {bind: "127.0.0.1:0", '))
     async with Node(config) as node:
         words = ("send", "--endpoint", provider, *more)

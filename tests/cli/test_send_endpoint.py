@@ -1,7 +1,6 @@
 """`relay send --endpoint` takes what it needs from the file, and the relay takes what it sends."""
 
 import asyncio
-import socket
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from relay.core.request import ForwardedHeader
 from relay.core.secret import Secret
 from tests.cli.conftest import Invoke
 from tests.harness.node import Node
+from tests.harness.ports import free_port
 
 UPSTREAM = 'upstreams: {billing: {url: "http://127.0.0.1:1/"}}\n'
 LOOPBACK = 'trusted_proxies: ["127.0.0.1"]\n'
@@ -218,12 +218,6 @@ _SENDERS = """  - name: callbacks
 """
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
-
-
 @pytest.mark.parametrize("more", ["", ", proxy_protocol: true"])
 async def test_every_endpoint_is_sent_to_by_its_name(
     more: str, relay: Invoke, tmp_path: Path
@@ -235,7 +229,7 @@ async def test_every_endpoint_is_sent_to_by_its_name(
     tls = "{certificate: chain.pem, key: key.pem}" + more
     config = tmp_path / "relay.yaml"
     config.write_text(
-        f"""{listen(f'{{bind: "127.0.0.1:{_free_port()}", tls: {tls}}}')}{LOOPBACK}
+        f"""{listen(f'{{bind: "127.0.0.1:{free_port()}", tls: {tls}}}')}{LOOPBACK}
 forwarded_header: Forwarded
 admin: {{bind: "127.0.0.1:0"}}
 {UPSTREAM}{MIDTRANS}{_SENDERS}"""

@@ -8,18 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.harness.ports import free_port
 from tests.harness.terminal import Terminal
 from tests.repository import pages
 
 ACTIVATE = ". .venv/bin/activate"
-
-
-def _free_ports(count: int) -> list[int]:
-    with_port = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in with_port]
-    for each in with_port:
-        each.close()
-    return ports
 
 
 def _accepts(port: int) -> bool:
@@ -33,7 +26,7 @@ def _lines(step: pages.Block) -> list[str]:
 
 @pytest.mark.timeout(180)
 async def test_the_five_minutes_end_in_delivered(tmp_path: Path) -> None:
-    relay, service, admin = _free_ports(3)
+    relay, service, admin = (free_port() for _ in range(3))
     steps = pages.steps("README.md", "## Five minutes")
     assert [step.language for step in steps] == ["sh", "yaml", "sh", "sh", "sh"]
     enter, written, check, start, send = steps

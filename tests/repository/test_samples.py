@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import shlex
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.harness.node import Node
+from tests.harness.ports import free_port
 from tests.repository import pages
 from tests.repository.test_examples import secret_for
 
@@ -51,8 +51,7 @@ def _write(directory: Path) -> str:
         private.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
     whole = yaml.safe_load((pages.ROOT / "config/relay.minimal.yaml").read_text())
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        bind = f"127.0.0.1:{found.getsockname()[1]}"
+    bind = f"127.0.0.1:{free_port()}"
     whole |= {"listen": [{"bind": bind}], "admin": {"bind": "127.0.0.1:0"}}
     whole["endpoints"] = _endpoints()
     (directory / "relay.yaml").write_text(yaml.safe_dump(whole))

@@ -9,11 +9,9 @@ import signal
 import socket
 import ssl
 from asyncio.subprocess import DEVNULL, STDOUT, Process
-from collections.abc import Container, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from random import sample
 from types import TracebackType
 from typing import Self
 
@@ -148,9 +146,6 @@ async def seen(
 HAPROXY, NGINX = Path("/usr/sbin/haproxy"), Path("/usr/sbin/nginx")
 STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
-# Below those that Linux gives to outgoing connections.
-_OWN_PORTS = range(20000, 32000)
-
 _DEFAULTS = """
 global
   nbthread 1
@@ -167,22 +162,6 @@ def needed(*files: Path) -> None:
     for file in files:
         if not file.exists():
             pytest.skip(f"NOT TESTED behind a real front: {file} is absent ({packages[file]})")
-
-
-def free_port(taken: Container[int] = ()) -> int:
-    """Return a port that is free on every address, and that no outgoing connection will take.
-
-    taken: ports that were chosen already.
-    """
-    for port in sample(_OWN_PORTS, len(_OWN_PORTS)):
-        if port in taken:
-            continue
-        with (
-            suppress(OSError),
-            socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True),
-        ):
-            return port
-    raise RuntimeError("no port is free")
 
 
 class Front:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.clock import wait_until
+from tests.harness.ports import free_port
 from tests.system.fronts import (
     HAPROXY,
     NGINX,
@@ -15,7 +16,6 @@ from tests.system.fronts import (
     STREAM,
     Front,
     Relay,
-    free_port,
     haproxy,
     message,
     needed,

@@ -21,10 +21,10 @@ from packaging.utils import canonicalize_name
 
 from tests.harness.clock import wait_until
 from tests.harness.deliveries import ENVIRON, configuration, midtrans_body, midtrans_request
+from tests.harness.ports import free_port
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange
 from tests.repository import pages
-from tests.system.fronts import free_port
 
 pytestmark = pytest.mark.pypi
 

@@ -16,11 +16,11 @@ from relay import __version__
 from relay.spool.sqlite import database
 from tests.harness.clock import wait_until
 from tests.harness.deliveries import ENVIRON, configuration, midtrans_body, midtrans_request
+from tests.harness.ports import free_port
 from tests.harness.spool_audit import Row, audit_running
 from tests.harness.upstream import Upstream, answer
 from tests.harness.wire import exchange
 from tests.repository import pages
-from tests.system.fronts import free_port
 
 OLD, NEW = "relay-0.1.0", "relay-0.2.0"
 

@@ -15,10 +15,10 @@ from tests.harness import traced_node
 from tests.harness.clock import wait_until
 from tests.harness.deliveries import ENVIRON, configuration, midtrans_body, midtrans_request
 from tests.harness.node import Node
+from tests.harness.ports import free_port
 from tests.harness.traced_node import RELAY, WrappedNode
 from tests.harness.upstream import Upstream
 from tests.harness.wire import Reply, exchange, request
-from tests.system.fronts import free_port
 
 TOKEN = [("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.ports import free_port
 from tests.harness.upstream import Upstream
 from tests.system.fronts import (
     OUTER,
@@ -14,7 +15,6 @@ from tests.system.fronts import (
     STREAM,
     Relay,
     RunningRelay,
-    free_port,
     haproxy,
     needed,
     nginx,

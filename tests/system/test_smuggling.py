@@ -13,8 +13,9 @@ import pytest
 
 from tests.edge.smuggling import forms
 from tests.harness.deliveries import midtrans_body
+from tests.harness.ports import free_port
 from tests.harness.upstream import Upstream
-from tests.system.fronts import SENDER, STRANGER, Relay, free_port, haproxy, message, nginx, send
+from tests.system.fronts import SENDER, STRANGER, Relay, haproxy, message, nginx, send
 
 _PATH = "/midtrans/notification"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.ports import free_port
 from tests.harness.upstream import Upstream
 from tests.system.fronts import (
     OUTER,
@@ -15,7 +16,6 @@ from tests.system.fronts import (
     STREAM,
     Relay,
     RunningRelay,
-    free_port,
     haproxy,
     message,
     needed,
