@@ -18,6 +18,9 @@ _PER_WINDOW: Final = 50
 _PER_NETWORK: Final = 5
 _BYTES: Final = 1024 * 1024
 
+#: Deliveries that are verified once more in a window, to know whether their signature fits.
+_PROOFS: Final = 50
+
 #: Reasons that tell nothing of the signature, or that it does not fit.
 _UNPROVEN: Final = frozenset(
     {
@@ -38,6 +41,12 @@ class UnvouchedShare:
     def __init__(self) -> None:
         self._networks = Counter[tuple[int, int]]()
         self._left = _BYTES
+        self._proofs = _PROOFS
+
+    def may_prove(self) -> bool:
+        """Return whether one more delivery may be verified again; it counts from then on."""
+        self._proofs -= 1
+        return self._proofs >= 0
 
     def take(self, client: Address, size: int) -> bool:
         """Return whether a refusal of this client is kept; it counts from then on."""
@@ -56,13 +65,21 @@ class UnvouchedShare:
         """Start a window."""
         self._networks.clear()
         self._left = _BYTES
+        self._proofs = _PROOFS
 
 
-def is_vouched(endpoint: Endpoint, delivery: Delivery, refusal: Refusal) -> bool:
-    """Return whether the client of a refused delivery is listed, or its signature fits."""
+def is_vouched(
+    endpoint: Endpoint, delivery: Delivery, refusal: Refusal, share: UnvouchedShare
+) -> bool:
+    """Return whether the client of a refused delivery is listed, or its signature fits.
+
+    For the latter it is verified once more, as often as the share allows.
+    """
     if endpoint.mode is Mode.ENFORCE or endpoint.allowlist.find(delivery.client) is not None:
         return True
-    return refusal.reason not in _UNPROVEN and _has_right_signature(endpoint, delivery)
+    if refusal.reason in _UNPROVEN or not share.may_prove():
+        return False
+    return _has_right_signature(endpoint, delivery)
 
 
 def _has_right_signature(endpoint: Endpoint, delivery: Delivery) -> bool:

@@ -111,7 +111,8 @@ class RefusalRecorder:
             return None
         refusal_id = self._new_id(delivery.head.received_at)
         refused = _to_keep(refusal_id, endpoint, delivery, refusal, headers)
-        vouched, fits = is_vouched(endpoint, delivery, refusal), secret is not None
+        vouched = is_vouched(endpoint, delivery, refusal, self._share)
+        fits = secret is not None
         if not vouched and not self._share.take(delivery.client.address, refused.size):
             self._lost["nothing vouches for their senders, and there are too many"] += 1
             return None

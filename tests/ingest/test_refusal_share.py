@@ -57,7 +57,7 @@ def refusal_of(delivery: Delivery, pattern: str | None, key: Secret = KEY) -> tu
     with pytest.raises(Refusal) as caught:
         inspector.verify(delivery)
     at = endpoint(mode=Mode.OFF, inspector=inspector)
-    return is_vouched(at, delivery, caught.value), caught.value
+    return is_vouched(at, delivery, caught.value, UnvouchedShare()), caught.value
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,17 @@ def test_a_stranger_is_vouched_for_by_a_signature_that_fits(
 
 
 def test_a_listed_address_is_vouched_for_in_any_mode() -> None:
-    refusal = Refusal(Reason.SIGNATURE_MISMATCH)
+    refusal, share = Refusal(Reason.SIGNATURE_MISMATCH), UnvouchedShare()
     for mode in Mode:
-        assert is_vouched(endpoint(mode=mode), delivered(str(LISTED), b"{}"), refusal)
-    assert not is_vouched(endpoint(mode=Mode.OFF), delivered(STRANGER, b"{}"), refusal)
+        assert is_vouched(endpoint(mode=mode), delivered(LISTED, b"{}"), refusal, share)
+    assert not is_vouched(endpoint(mode=Mode.OFF), delivered(STRANGER, b"{}"), refusal, share)
+
+
+def test_deliveries_are_verified_again_a_bounded_number_of_times() -> None:
+    options = EndpointOptions(secrets=(KEY,), order_id_pattern="X[0-9]+")
+    at = endpoint(mode=Mode.OFF, inspector=provider_named("midtrans").bind(options))
+    refusal, share = Refusal(Reason.FIELD_INVALID), UnvouchedShare()
+    genuine = delivered(STRANGER, midtrans_body())
+    assert [is_vouched(at, genuine, refusal, share) for _ in range(52)] == [True] * 50 + [False] * 2
+    share.renew()
+    assert is_vouched(at, genuine, refusal, share)
