@@ -32,6 +32,21 @@ class Pointer:
         """Return the value at the pointer, or None without one."""
         return self._walk(message, self._steps)
 
+    def other_spelling(self, message: JsonObject) -> str | None:
+        """Return a key that differs in case alone from one that the pointer names; else None.
+
+        Many readers (Go's, and those of .NET) mind no case, and the last of such keys wins.
+        """
+        found: JsonValue = message
+        for step in self._steps:
+            if isinstance(found, dict):
+                folded = step.casefold()
+                for name in found:
+                    if name != step and name.casefold() == folded:
+                        return name
+            found = self._walk(found, (step,))
+        return None
+
     def mask(self, message: JsonObject) -> None:
         """Put a mask in the place of the value at the pointer, if there is one in an object."""
         *parents, last = self._steps
@@ -40,8 +55,7 @@ class Pointer:
             holder[last] = MASK
 
     @staticmethod
-    def _walk(message: JsonObject, steps: Sequence[str]) -> JsonValue:
-        found: JsonValue = message
+    def _walk(found: JsonValue, steps: Sequence[str]) -> JsonValue:
         for step in steps:
             if isinstance(found, dict) and step in found:
                 found = found[step]

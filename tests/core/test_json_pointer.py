@@ -49,6 +49,20 @@ def test_objects_and_lists_have_no_spelling() -> None:
     assert json_text([]) is None
 
 
+@pytest.mark.parametrize(
+    ("body", "other"),
+    [
+        (b'{"order": {"Id": 1, "id": 2, "ID": 3}}', "Id"),
+        (b'{"Order": {"id": 1}, "order": {"id": 2}}', "Order"),
+        (b'{"order": [{"\xc4\xb1d": 1}]}', None),
+        (b'{"order": {"id": 1, "data": {"ID": 1}}, "other": {"ID": 2}}', None),
+        (b"{}", None),
+    ],
+)
+def test_a_name_in_other_letters_is_found(body: bytes, other: str | None) -> None:
+    assert Pointer("/order/id").other_spelling(strict_json.parse_object(body)) == other
+
+
 # ---- masked values --------------------------------------------------------------------------
 
 

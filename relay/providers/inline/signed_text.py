@@ -80,8 +80,12 @@ class Message:
         """Return a field of the body as text; empty when it is not there.
 
         Raises:
-            Refusal: BODY_MALFORMED; FIELD_INVALID when it is an object or a list.
+            Refusal: BODY_MALFORMED; FIELD_INVALID when it is an object or a list, or spelled in
+                upper and lower case.
         """
+        other = pointer.other_spelling(self.json)
+        if other is not None:
+            raise Refusal(Reason.FIELD_INVALID, f"{other} is another spelling in /{pointer.name}")
         text = json_text(pointer.find(self.json))
         if text is None:
             raise Refusal(Reason.FIELD_INVALID, f"/{pointer.name} is an object or a list")

@@ -176,6 +176,22 @@ _REFUND_IDS = (
 _REFUND_FIELDS: Final = frozenset(("refund_amount", "refunds", *_REFUND_IDS))
 
 
+# Any key may be added to a body, since three values alone are signed. Many readers (Go's, and those
+# of .NET) mind no case, and the last of such keys wins: an `Order_Id` would be another order.
+_PLAIN_NAMES: Final = re.compile("[a-z0-9_]*").fullmatch
+_READ: Final = frozenset(
+    (*_PAYMENT.names, *_ACCOUNT.names, *_NAMED, *_REFUND_FIELDS, "currency", "signature_key")
+)
+
+
+def _check_spelling(message: JsonObject) -> None:
+    """Refuse a message with a field that is read here under a name in other letters."""
+    for name in message:
+        if name not in _READ and name.casefold() in _READ:
+            detail = f"{name} is another spelling of {name.casefold()}"
+            raise Refusal(Reason.FIELD_INVALID, detail)
+
+
 class _MidtransInspector(PlainAnswers):
     signs_query = False
     methods = INFO.methods
@@ -186,6 +202,8 @@ class _MidtransInspector(PlainAnswers):
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         message = strict_json.parse_object(delivery.body, delivery.json_limits)
+        if not _PLAIN_NAMES("".join(message)):
+            _check_spelling(message)
         if "account_id" in message and "order_id" not in message:
             return self._verify_account(message, on_signed)
         secret, fields, covered = self._verify_signature(message, _PAYMENT, on_signed)

@@ -156,6 +156,8 @@ def test_fields_of_a_body_are_text_or_nothing() -> None:
         (b'{"a": []}', Reason.FIELD_INVALID),
         (b"[]", Reason.BODY_MALFORMED),
         (b'{"a": 1, "a": 2}', Reason.BODY_MALFORMED),
+        (b'{"a": 1, "A": 2}', Reason.FIELD_INVALID),
+        (b'{"A": 2}', Reason.FIELD_INVALID),
     ):
         with pytest.raises(Refusal) as caught:
             message(body=body).field(Pointer("/a"))

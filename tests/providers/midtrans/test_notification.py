@@ -705,3 +705,20 @@ def test_every_alternative_split_of_random_triples_is_flagged() -> None:
         for split in splits:
             assert flagged(inspector, split) is ambiguous, (fields, split)
     assert min(seen[True], seen[False]) > TRIPLES // 10, seen
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Order_Id", "ORDER_ID", "Transaction_Status", "Status_Code", "Gross_Amount"),
+        *("Transaction_Id", "Fraud_Status", "Refunds", "transaction_\u017ftatus"),
+    ],
+)
+@pytest.mark.parametrize("signed", [True, False])
+def test_no_field_stands_beside_another_spelling_of_its_name(name: str, signed: bool) -> None:
+    forged = {**sign({**PAYMENT, "status_code": "201"}), name: "settlement"}
+    assert inspected(forged, bind(signed=signed)) is Reason.FIELD_INVALID
+
+
+def test_names_that_are_not_read_are_spelled_as_anybody_likes() -> None:
+    assert isinstance(inspected({**sign(PAYMENT), "Custom_Field1": "x", "naïve": 1}), Verification)
