@@ -77,7 +77,8 @@ async def post(
         Unsent: the receiver cannot be reached, or closes without an answer.
     """
     headers = list(sample.headers)
-    whole = URL(url + sample.suffix, encoded=True)
+    path, mark, query = url.partition("?")
+    whole = URL(f"{path}{sample.suffix}{mark}{query}", encoded=True)
     if client is not None and not proxy_protocol:
         headers.append(forwarding(header, client))
     async with (

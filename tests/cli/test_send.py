@@ -60,6 +60,14 @@ def test_a_signed_sample_is_posted(relay: Invoke, receiver: Upstream) -> None:
     assert first.body == second.body
 
 
+def test_what_a_provider_appends_goes_before_the_query(relay: Invoke, receiver: Upstream) -> None:
+    to = f"{receiver.url}/hook?shop=7"
+    words = ("send", "vipps-callback", "--to", to, "--secret", "a-token")
+    assert relay(*words, "--set", "orderId=o-1").exit_code == 0
+    (received,) = receiver.received
+    assert received.target == "/hook/v2/payments/o-1?shop=7"
+
+
 def test_every_provider_can_be_sent(relay: Invoke, receiver: Upstream) -> None:
     for provider in ("midtrans", "vipps"):
         result = relay("send", provider, "--to", receiver.url, "--secret", "key")
