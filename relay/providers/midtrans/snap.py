@@ -300,12 +300,16 @@ def _account(message: JsonObject) -> str | None:
 def _merchants(message: JsonObject) -> Iterator[str]:
     """Yield what names the merchant: its id, and of a virtual account its service.
 
-    The service is padded with blanks to eight characters. Messages of QRIS name no merchant in the
-    documentation, and those of GoPay need not.
+    The id further in counts where there is none at the top: a merchant writes some of what is
+    there. The service is padded with blanks to eight characters. Messages of QRIS name no merchant
+    in the documentation, and those of GoPay need not.
     """
     more = message.get("additionalInfo")
-    named = [message.get("merchantId"), more.get("merchantId") if isinstance(more, dict) else None]
-    yield from (each for each in named if isinstance(each, str))
+    named = message.get("merchantId")
+    if not named and isinstance(more, dict):
+        named = more.get("merchantId")
+    if isinstance(named, str):
+        yield named
     service = message.get("partnerServiceId")
     if isinstance(service, str):
         yield service.strip(" ")

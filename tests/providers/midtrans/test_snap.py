@@ -179,6 +179,8 @@ def test_a_message_names_its_merchant(path: str, named: dict[str, object]) -> No
         {"additionalInfo": {"subMerchantId": "G1"}},
         {"partnerServiceId": "G 1"},
         {"partnerServiceId": 1},
+        {"merchantId": "G2", "additionalInfo": {"merchantId": "G1"}},
+        {"merchantId": ["G2"], "additionalInfo": {"merchantId": "G1"}},
     ],
 )
 def test_a_message_that_does_not_is_foreign(named: dict[str, object]) -> None:
