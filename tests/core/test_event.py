@@ -47,4 +47,8 @@ def test_an_event_has_each_field_of_its_delivery() -> None:
         "reconciled": False,
         "confirm": False,
         "client_text": str(delivery.delivery.client.address),
+        "contradicts": False,
+        "repeats": None,
+        "redacted": (),
+        "tokens": (),
     }
