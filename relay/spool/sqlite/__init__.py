@@ -356,7 +356,8 @@ class SqliteSpool:
         return await self._reader.run(partial(upkeep.count_undelivered, since=first, until=end))
 
     async def expire_tokens(self, before: datetime, limit: int) -> int:
-        step = partial(body_tokens.expire, before=events.micros(before), limit=limit)
+        time = events.micros(before)
+        step = partial(body_tokens.expire, shared=self._tables, before=time, limit=limit)
         return await self._writer.run(step)
 
     async def probe(self) -> None:

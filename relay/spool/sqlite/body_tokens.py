@@ -11,7 +11,7 @@ import apsw
 
 from relay.core.json_pointer import masked
 from relay.spool.sqlite import events
-from relay.spool.sqlite.events import Row, fetch, numbers
+from relay.spool.sqlite.events import Row, Tables, fetch, numbers
 
 _HELD: Final = f"""
 SELECT seq, {events.EVENT} FROM events WHERE seq IN carray(?) AND flags & 32
@@ -24,9 +24,10 @@ SELECT seq FROM events WHERE flags & 32 AND received_at < ? ORDER BY received_at
 _WRITE: Final = "UPDATE events SET flags = ?, seal = ?, body = ? WHERE seq = ?"
 
 
-def mask(connection: apsw.Connection, seqs: Sequence[int]) -> None:
+def mask(connection: apsw.Connection, shared: Tables, seqs: Sequence[int]) -> None:
     """Mask the tokens of these events, at least one. Runs inside a transaction."""
     # What is overwritten is not to stay in free parts of the file.
+    shared.masked.update(seqs)
     before = connection.pragma("secure_delete")
     connection.pragma("secure_delete", 1)
     try:
@@ -37,7 +38,7 @@ def mask(connection: apsw.Connection, seqs: Sequence[int]) -> None:
         connection.pragma("secure_delete", before)
 
 
-def expire(connection: apsw.Connection, before: int, limit: int) -> int:
+def expire(connection: apsw.Connection, shared: Tables, before: int, limit: int) -> int:
     """Mask the tokens of up to `limit` events that were received before, in microseconds.
 
     Returns how many there were.
@@ -45,7 +46,7 @@ def expire(connection: apsw.Connection, before: int, limit: int) -> int:
     with connection:
         old = [seq for (seq,) in fetch(connection, _OLD, (before, limit))]
         if old:
-            mask(connection, old)
+            mask(connection, shared, old)
     return len(old)
 
 

@@ -3,7 +3,7 @@
 import os
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b, sha256
 from ipaddress import ip_address
@@ -417,11 +417,12 @@ _SALT: Final = "SELECT salt FROM salt"
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """What statements of one open spool need besides the connection."""
+    """What statements of one spool need. masked: events of which the log may hold tokens still."""
 
     names: Names
     digests: Digests
     tokens: "Tokens"
+    masked: set[int] = field(default_factory=set)
 
 
 def open_tables(connection: apsw.Connection) -> Tables:

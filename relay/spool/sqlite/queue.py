@@ -338,7 +338,7 @@ def settle(  # noqa: C901 - one pass costs least
     if settled:
         connection.executemany(_SETTLED, settled)
     if with_tokens:
-        body_tokens.mask(connection, with_tokens)
+        body_tokens.mask(connection, shared, with_tokens)
     if again:
         enqueue(connection, again)
     _keep_attempts(connection, tried)

@@ -24,6 +24,7 @@ from relay.core.errors import SpoolUnavailable
 from relay.core.event import Lease
 from relay.spool import SpoolFull, SpoolOverloaded
 from relay.spool.sqlite import intake, queue
+from relay.spool.sqlite.checkpoints import Checkpoints
 from relay.spool.sqlite.database import StoreHealth, is_disk_full, keep_log_on_close
 from relay.spool.sqlite.disk import Ballast
 from relay.spool.sqlite.events import Tables, Tally
@@ -166,8 +167,9 @@ class Writer:
         self._capacity = waiting
         self._reserve_tried_at = -_RETRY_INTERVAL
         self._log_pages = 0
-        # Its own checkpoints would hide a failed sync; see _checkpoint.
+        # SQLite's own would hide a failed sync.
         connection.set_wal_hook(self._on_log_growth)
+        self._checkpoints = Checkpoints(connection, shared, health)
         self._loop = asyncio.get_running_loop()
         self._new: list[NewEvent] = []
         self._settled: list[Settlements] = []
@@ -434,17 +436,9 @@ class Writer:
         return apsw.SQLITE_OK
 
     def _checkpoint(self) -> None:
-        """Move the log into the database when it has grown, after the answers have gone out.
-
-        SQLite's own checkpoints ignore a sync that fails; the next one may then succeed with
-        pages missing, and drop the log that still had them.
-        """
+        """Make a checkpoint where one is due, after the answers have gone out."""
         # The ballast has to hold a log that is full and the database that takes it in.
-        enough = min(_CHECKPOINT, self._ballast.size // (2 * _PAGE))
-        if self._log_pages < enough or self._health.broken:
-            return
-        self._log_pages = 0
-        try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except apsw.Error as error:
-            self._health.classify(error, self._connection)
+        full = self._log_pages >= min(_CHECKPOINT, self._ballast.size // (2 * _PAGE))
+        if full or self._shared.masked:
+            self._log_pages = 0
+            self._checkpoints.run(full=full)

@@ -32,7 +32,7 @@ def test_nothing_of_a_token_stays_in_the_file(
     store(connection, shared, BODY % (b"x" * size))
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     assert b"a-secret-that-goes" in path.read_bytes()
-    assert body_tokens.expire(connection, 2**62, 10) == 1
+    assert body_tokens.expire(connection, shared, 2**62, 10) == 1
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     assert b"a-secret-that-goes" not in path.read_bytes()
     assert not connection.pragma("secure_delete")
@@ -44,7 +44,7 @@ def test_a_damaged_event_stays_so_and_its_body_goes(
     store(connection, shared, BODY % b"1", BODY % b"2")
     connection.execute("UPDATE events SET body = zeroblob(9) WHERE seq = 1")
     connection.execute("UPDATE events SET body = NULL WHERE seq = 2")
-    assert body_tokens.expire(connection, 2**62, 10) == 2
+    assert body_tokens.expire(connection, shared, 2**62, 10) == 2
     rows = connection.execute(f"SELECT {events.EVENT} FROM events").fetchall()
     assert [row[-1] for row in rows] == [None, None]
     assert [events.event(row, shared.names.by_number, 2) for row in rows] == [None, None]
