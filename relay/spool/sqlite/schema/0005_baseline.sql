@@ -49,9 +49,6 @@ CREATE INDEX events_endpoint ON events (endpoint, received_at);
 -- Bodies that may be removed when their time has come.
 CREATE INDEX events_body ON events (received_at) WHERE body IS NOT NULL;
 
--- Bodies with a token in them.
-CREATE INDEX events_tokens ON events (received_at) WHERE flags & 32;
-
 -- The newest later state of each subject, by a digest of endpoint and subject.
 CREATE TABLE subjects (
     hash INTEGER PRIMARY KEY,
