@@ -26,7 +26,7 @@ from relay.core.event import (
 )
 from relay.core.request import OnReplay, VerifiedDelivery
 from relay.spool import Duplicate, Query, Requeued, Settlement, Spool, Stored
-from tests.contracts.spool import CountingHandoff, finish, record, stored, take, take_one
+from tests.contracts.spool import LEASE, CountingHandoff, finish, record, stored, take, take_one
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
 
@@ -221,6 +221,34 @@ class CopiesContract:
         await spool.settle(under_way, Done(), Delivered(200))
         [again] = (await take(spool, ordered=True)).leases
         assert (again.event.id, again.event.out_of_order) == (first.event_id, True)
+
+    @pytest.mark.parametrize("ends", ["retry", "release", "release later", "expiry", "recovery"])
+    async def test_it_goes_first_when_that_state_is_not_under_way_any_more(
+        self, spool: Spool, clock: ManualClock, ends: str
+    ) -> None:
+        first, second = (verified(key=key, subject="tx") for key in "12")
+        await stored(spool, first)
+        await spool.settle(await take_one(spool, ordered=True), Dead(), Rejected(500))
+        await stored(spool, second)
+        under_way = await take_one(spool, ordered=True)
+        await spool.put(first)
+        assert (await take(spool, ordered=True)).leases == ()
+        match ends:
+            case "retry":
+                await spool.settle(under_way, RetryAt(clock.now()), Rejected(500))
+            case "release":
+                await spool.release(under_way)
+            case "release later":
+                await spool.release(under_way, clock.now() + timedelta(seconds=1))
+            case "expiry":
+                await clock.advance(LEASE.total_seconds())
+            case _:
+                assert await spool.recover(timedelta(days=1)) == 1
+        again = await take_one(spool, ordered=True)
+        assert again.event.id == first.event_id
+        await spool.settle(again, Done(), Delivered(200))
+        await clock.advance(1)
+        assert (await take_one(spool, ordered=True)).event.id == second.event_id
 
     @pytest.mark.parametrize("subject", ["another", None])
     async def test_what_is_due_again_is_in_order_after_what_is_about_something_else(

@@ -152,7 +152,7 @@ def heads(connection: apsw.Connection, upstream: int, limit: int, step: int) -> 
 
 
 def advance(connection: apsw.Connection, upstream: int, lanes: Sequence[int | None]) -> None:
-    """Let the next event of each of these lanes move up: the one before it has left the queue."""
+    """Let the next event of each of these lanes move up: one has ended, or is leased no more."""
     known = [lane for lane in dict.fromkeys(lanes) if lane is not None]
     if not known or not fetch(connection, _ANY_BEHIND, (upstream,)):
         return
@@ -160,3 +160,9 @@ def advance(connection: apsw.Connection, upstream: int, lanes: Sequence[int | No
         for seq, place in fetch(connection, _FIRST, (upstream, lane)):
             if place == events.BEHIND:
                 connection.execute(_MOVE_UP, (upstream, seq))
+
+
+def advance_all(connection: apsw.Connection, returned: Sequence[tuple[int, int | None]]) -> None:
+    """Do as `advance` with what is leased no more: upstream and lane of each."""
+    for upstream in {upstream for upstream, _ in returned}:
+        advance(connection, upstream, [lane for each, lane in returned if each == upstream])

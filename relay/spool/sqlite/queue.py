@@ -34,7 +34,6 @@ from relay.spool.sqlite.events import Tables, Tally, fetch, numbers
 REST: Final = "seq, attempts, earlier, since, due, CAST(last AS BLOB), lane"
 
 _QUEUE: Final = "INSERT INTO queue VALUES (?,?,?,?,?,?,?,?,CAST(? AS TEXT),?)"
-
 _LEASE: Final = "INSERT INTO inhand VALUES (?,?,?,?,?,?,?,?,CAST(? AS TEXT),?)"
 
 _SETTLED: Final = "INSERT INTO settled VALUES (?,?,?,?,?,?,?,?,?)"
@@ -186,6 +185,7 @@ def _make_ready(connection: apsw.Connection, upstream: int, now: int, tally: Tal
     due = fetch(connection, _DUE, (upstream, now, _SCAN_STEP))
     taken = sane(fetch(connection, _TAKE_DUE, (upstream, *due[-1]))) if due else []
     enqueue(connection, [(upstream, events.READY, 0, *row) for row in (*expired, *taken)])
+    lanes.advance(connection, upstream, [row[-1] for row in expired])
 
 
 def _take(
@@ -261,7 +261,6 @@ SELECT token, upstream, {REST} FROM inhand WHERE token = ?
 """  # noqa: S608 - columns, no values
 
 _UNLEASE: Final = "DELETE FROM inhand WHERE token IN carray(?)"
-
 _UNLEASE_ALONE: Final = "DELETE FROM inhand WHERE token = ?"
 
 _ATTEMPT: Final = """
@@ -442,6 +441,7 @@ def _release(
         rest = (seq, attempts - 1, earlier, since + later - now, later, last, lane)
         queued.append((upstream, *place, *rest))
     enqueue(connection, queued)
+    lanes.advance_all(connection, [(row[1], row[-1]) for row in rows])
     tally, endpoints = Tally(), {each.token: each.event.endpoint for each in leases}
     for token, *_ in rows:
         endpoint = shared.names.number(connection, endpoints[token])

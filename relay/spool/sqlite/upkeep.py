@@ -15,7 +15,7 @@ from typing import Any, Final
 import apsw
 
 from relay.spool import SpoolStats
-from relay.spool.sqlite import disk, events
+from relay.spool.sqlite import disk, events, lanes
 from relay.spool.sqlite.database import unavailable
 from relay.spool.sqlite.events import STATUSES, Tables, Tally, fetch, numbers, read_names
 from relay.spool.sqlite.queue import REST, QueueRow, aged, enqueue, sane
@@ -285,6 +285,7 @@ def _orphan(connection: apsw.Connection, after: int) -> int:
         upstreams = [row[0] for row in rows]
         found = zip(upstreams, sane([row[1:] for row in rows]), strict=True)
         enqueue(connection, [(upstream, events.READY, 0, *row) for upstream, row in found])
+        lanes.advance_all(connection, [(row[0], row[-1]) for row in rows])
         tally.move_all(connection, [row[1] for row in rows], events.LEASED, events.PENDING)
         tally.write(connection)
     return len(rows)
