@@ -20,6 +20,7 @@ from relay.providers import (
     RequiredField,
     Sample,
     SampleOrder,
+    media_type,
 )
 from relay.providers.answers import PlainAnswers
 from relay.providers.inline import Description, HeaderField, JsonField, SignatureRule, replays
@@ -191,13 +192,18 @@ class _InlineInspector(PlainAnswers):
         self._public = public
         self._replays = Replays(description) if can_replay(description) else None
         rule = description.signature
-        self.signs_query = rule.scheme != "token" and Template(rule.signed).holds("path_query")
+        template = Template(rule.signed)
+        self.signs_query = rule.scheme != "token" and template.holds("path_query")
+        self._signs_fields = signature is not None and rule.scheme != "token"
+        self._signs_fields &= bool(template.fields) and not template.covers_body
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         message = Message(delivery, self._public)
         found = None
         if self._signature is not None:
             found = self._signature.verify(message, delivery.head.received_at, on_signed)
+        if self._signs_fields:
+            media_type.check_json(delivery.head.headers)
         if self._single is not None:
             message.check_single(self._single)
         said = self._said(message)

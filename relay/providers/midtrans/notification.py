@@ -31,6 +31,7 @@ from relay.providers import (
     ProviderInfo,
     Sample,
     SampleOrder,
+    media_type,
 )
 from relay.providers.answers import PlainAnswers
 from relay.providers.required_fields import check_signed, requiring
@@ -184,6 +185,17 @@ _READ: Final = frozenset(
 )
 
 
+def _read(delivery: Delivery) -> JsonObject:
+    """Return the body, where every reader finds the same fields in it; refuse any other."""
+    message = strict_json.parse_object(delivery.body, delivery.json_limits)
+    if not _PLAIN_NAMES("".join(message)):
+        _check_spelling(message)
+    # A second Content-Type is refused by the edge.
+    if media_type.USUAL not in delivery.head.headers.fields:
+        media_type.check_json(delivery.head.headers)
+    return message
+
+
 def _check_spelling(message: JsonObject) -> None:
     """Refuse a message with a field that is read here under a name in other letters."""
     for name in message:
@@ -201,9 +213,7 @@ class _MidtransInspector(PlainAnswers):
         self._order_ids = order_ids
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
-        message = strict_json.parse_object(delivery.body, delivery.json_limits)
-        if not _PLAIN_NAMES("".join(message)):
-            _check_spelling(message)
+        message = _read(delivery)
         if "account_id" in message and "order_id" not in message:
             return self._verify_account(message, on_signed)
         secret, fields, covered = self._verify_signature(message, _PAYMENT, on_signed)

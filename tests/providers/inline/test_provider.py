@@ -1,5 +1,7 @@
 """A description as a provider: the suite of every provider, and what is its own."""
 
+import hashlib
+import hmac
 import json
 from base64 import b64encode
 from dataclasses import replace
@@ -7,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relay.core.errors import Reason
+from relay.core.errors import Reason, Refusal
 from relay.core.request import Delivery, IngestResult, Verdict, Verification
 from relay.core.secret import Secret
 from relay.providers import AddressList, EndpointOptions, Environment, Provider
@@ -333,3 +335,27 @@ def test_a_token_is_no_event_key() -> None:
     token = described(scheme="token", event_key=(HeaderField("x-signature"),))
     assert [place for place, _ in problems(token)] == [("event_key",)]
     assert [*problems(described(event_key=(HeaderField("x-signature"),)))] == []
+
+
+@pytest.mark.parametrize(
+    ("signed", "said", "taken"),
+    [
+        ("{json:/id}", "application/json", True),
+        ("{json:/id}", "application/x-www-form-urlencoded", False),
+        ("{json:/id}", "application/json; charset=utf-7", False),
+        ("{body}", "application/x-www-form-urlencoded", True),
+    ],
+)
+def test_where_fields_are_signed_nobody_may_take_the_body_for_something_else(
+    signed: str, said: str, taken: bool
+) -> None:
+    body = b'{"id": "1", "more": "&id=2&"}'
+    mac = hmac.digest(b"k", body if signed == "{body}" else b"1", hashlib.sha256).hex()
+    came = delivery({"X-Signature": mac, "Content-Type": said}, body)
+    inspector = bound(described(signed=signed, event_key=(JsonField("/id"),)), "k")
+    if taken:
+        assert inspector.verify(came).key == "1"
+        return
+    with pytest.raises(Refusal) as caught:
+        inspector.verify(came)
+    assert caught.value.reason is Reason.FIELD_INVALID

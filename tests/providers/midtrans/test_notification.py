@@ -426,11 +426,22 @@ def test_a_double_encoded_message_is_malformed() -> None:
     assert inspected(json.dumps(sign(PAYMENT))) is Reason.BODY_MALFORMED
 
 
-def test_the_content_type_decides_nothing() -> None:
-    body = json.dumps(sign(PAYMENT)).encode()
-    for fields in ((), (("Content-Type", "text/plain"),), (("Content-Type", "application/json"),)):
-        sample = Sample("POST", "", Headers(fields), body)
-        assert isinstance(outcome(bind(), delivery_of(sample)), Verification)
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        (None, True),
+        ("text/plain", True),
+        ("application/json", True),
+        ("application/x-www-form-urlencoded", False),
+        ("application/json; charset=utf-7", False),
+    ],
+)
+def test_no_content_type_makes_something_else_of_it(said: str | None, taken: bool) -> None:
+    body = json.dumps({**sign(PAYMENT), "x": "&order_id=another&"}).encode()
+    fields = () if said is None else (("Content-Type", said),)
+    found = outcome(bind(), delivery_of(Sample("POST", "", Headers(fields), body)))
+    assert isinstance(found, Verification) is taken
+    assert taken or found is Reason.FIELD_INVALID
 
 
 def test_an_order_has_to_match_the_whole_pattern() -> None:
