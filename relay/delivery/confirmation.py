@@ -137,7 +137,7 @@ class Observer(Protocol):
 class Waiting:
     """The events that an API has not confirmed yet: since when, and whether by order comes next.
 
-    Of those that it has confirmed since, how often it was asked in vain.
+    Of those that it has confirmed since, how often it was asked in vain; and which it contradicted.
 
     The oldest of more than `MAX_WAITING` are forgotten, and wait anew.
     """
@@ -147,6 +147,7 @@ class Waiting:
         self._since: dict[str, tuple[int, datetime]] = {}
         self._asked: dict[str, tuple[int, int]] = {}
         self._by_order: dict[str, None] = {}
+        self._contradicted: dict[str, None] = {}
 
     def since(self, lease: Lease, now: datetime) -> datetime:
         """Return since when the event of this lease waits in this round; now, if it is new."""
@@ -178,9 +179,19 @@ class Waiting:
         del self._by_order[event_id]
         return True
 
-    def forget(self, event_id: str) -> None:
-        """Forget an event that is decided."""
+    def contradict(self, event_id: str) -> None:
+        """Remember that the API contradicts this event, until it confirms it."""
         self._since.pop(event_id, None)
+        _put(self._contradicted, event_id, None)
+
+    def is_contradicted(self, event_id: str) -> bool:
+        """Return whether the API has contradicted this event, and not confirmed it since."""
+        return event_id in self._contradicted
+
+    def forget(self, event_id: str) -> None:
+        """Forget an event that is confirmed."""
+        self._since.pop(event_id, None)
+        self._contradicted.pop(event_id, None)
 
 
 def _round(lease: Lease) -> int:
@@ -318,7 +329,7 @@ class StatusConfirmer:
         return event.confirm and event.endpoint not in self._unasked
 
     def _contradicted(self, target: StatusTarget, event: Event, cause: str) -> Unconfirmed:
-        target.waiting.forget(event.id)
+        target.waiting.contradict(event.id)
         self._observer.confirmed(event.endpoint, "contradicted")
         return Unconfirmed(cause, final=True)
 
@@ -332,8 +343,10 @@ class StatusConfirmer:
     ) -> Unconfirmed:
         self._observer.confirmed(lease.event.endpoint, result)
         not_yet = result in {"not_found", "not_yet"}
-        # What contradicts its signed part never goes out because there was no answer.
-        strict = target.strict or lease.event.contradicts
+        # What contradicts its signed part, or was contradicted before a copy revived it, never goes
+        # out because there was no answer.
+        contradicts = lease.event.contradicts or target.waiting.is_contradicted(lease.event.id)
+        strict = target.strict or contradicts
         until = None
         if not_yet or not strict:
             until = target.waiting.since(lease, self._clock.steady()) + target.wait

@@ -418,6 +418,28 @@ async def test_what_may_go_unconfirmed_waits_as_long_for_an_api_that_fails() -> 
     assert await asks.confirm(PAID) == Unconfirmed("reset", strict=False, until=until)
 
 
+async def test_what_was_contradicted_does_not_go_out_for_want_of_an_answer_when_it_is_revived() -> (
+    None
+):
+    paid = notified_transaction(BODY)
+    assert paid is not None
+    clock, api = ManualClock(), Api(replace(paid, state="expire"))
+    asks = confirmer(api, clock, Tally(), strict=False)
+    said = await asks.confirm(PAID)
+    assert said == Unconfirmed("settlement was said, and it is expire", final=True)
+    for silence in (NoAnswer("reset"), NotFound()):
+        api.answer = silence
+        again = await asks.confirm(PAID, earlier=1)
+        assert isinstance(again, Unconfirmed)
+        assert again.strict
+    api.answer = paid
+    assert isinstance(await asks.confirm(PAID, earlier=1), Confirmed)
+    api.answer = NoAnswer("reset")
+    last = await asks.confirm(PAID, earlier=1)
+    assert isinstance(last, Unconfirmed)
+    assert not last.strict
+
+
 async def test_only_so_many_events_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confirmation, "MAX_WAITING", 2)
     clock, found = ManualClock(), target(Api(NotFound()))
