@@ -3,6 +3,7 @@
 No message holds a secret, or tells how long it is.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -20,10 +21,14 @@ from relay.providers.inline.signature import key
 #: RFC 2104 discourages keys shorter than the hash; 128 bits cannot be guessed.
 MIN_SECRET_LENGTH: Final = 16
 
-#: Of tokens that anybody would try first.
-_COMMON: Final = frozenset(
-    {"admin", "changeme", "change-me", "password", "secret", "token", "relay", "test", "example"}
+#: Of tokens that anybody would try first: such words, once or more, with figures and signs or none.
+_COMMON: Final = re.compile(
+    "(?:admin|change|me|please|password|passwd|secret|token|relay|test|example|qwerty|letmein)+"
 )
+_NO_LETTERS: Final = re.compile(r"[\W\d_]+")
+
+#: Fewer letters and figures than this, however long the token is, are a pattern.
+_MIN_DISTINCT: Final = 6
 
 # Midtrans prefixes the keys of its sandbox.
 _SANDBOX_KEY: Final = b"SB-Mid-server-"
@@ -58,8 +63,12 @@ def _admin(settings: Settings) -> Iterator[Advice]:
 def _token(token: Secret, location: Location) -> Iterator[Advice]:
     if (said := oddity(token)) is not None:
         yield Advice(location, "odd-secret", _told(said))
-    if token.reveal().decode(errors="replace").strip().lower() in _COMMON:
+    text = token.reveal().decode(errors="replace").lower()
+    if _COMMON.fullmatch(_NO_LETTERS.sub("", text)):
         message = "is a word that anybody would try; write a long random one"
+        yield Advice(location, "weak-token", message)
+    elif len(set(text)) < _MIN_DISTINCT and len(text) >= MIN_SECRET_LENGTH:
+        message = "repeats a few letters and could be guessed; write a long random one"
         yield Advice(location, "weak-token", message)
     elif len(token.reveal()) < MIN_SECRET_LENGTH:
         message = (

@@ -88,7 +88,10 @@ def _cdn_of(network: IPNetwork) -> str | None:
     if covers_all(network):
         return None
     own = IPSet((network,))
-    return next((owner for owner, theirs in _CDNS.items() if not own.isdisjoint(theirs)), None)
+    for owner, theirs in _CDNS.items():
+        if not own.isdisjoint(theirs):
+            return f"is {owner}'s" if own.issubset(theirs) else f"holds addresses of {owner}"
+    return None
 
 
 # ---- rules ----------------------------------------------------------------------------------
@@ -139,7 +142,7 @@ def _proxies(settings: Settings) -> Iterator[Advice]:
             yield Advice((*location, at), "wide-network", message)
         if (owner := _cdn_of(network)) is not None:
             message = (
-                f"{network} is {owner}'s, and other customers of theirs come from there too; let"
+                f"{network} {owner}, and other customers of theirs come from there too; let"
                 " the front prove itself by a certificate or a secret header as well, or by a"
                 " network of your own"
             )

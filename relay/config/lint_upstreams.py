@@ -68,6 +68,7 @@ def _itself(parts: SplitResult, settings: Settings) -> str | None:
 
 def _reaches(host: str, bind: Bind) -> bool:
     """Return whether a host of this name or address is that of a listener."""
+    host = host.rstrip(".")
     address = _address(host)
     if address is None:
         local = bind.address.is_loopback or bind.address.is_unspecified
@@ -80,7 +81,9 @@ def _reaches(host: str, bind: Bind) -> bool:
 
 
 def _address(host: str) -> Address | None:
+    """Return the address that is written here; of IPv4 in either way of writing it."""
     try:
-        return ip_address(host)
+        address = ip_address(host)
     except ValueError:
         return None
+    return getattr(address, "ipv4_mapped", None) or address

@@ -26,7 +26,9 @@ class _Requiring:
         verification = self._inner.verify(delivery, on_signed)
         # A message that has no body by its kind, such as the removal of a consent, names nobody.
         if delivery.body:
-            message = strict_json.parse_object(delivery.body, delivery.json_limits)
+            message = verification.said
+            if not isinstance(message, dict):
+                message = strict_json.parse_object(delivery.body, delivery.json_limits)
             for pointer, values in self._required:
                 if json_text(pointer.find(message)) not in values:
                     raise Refusal(Reason.FIELD_FOREIGN, f"/{pointer.name} is none of `must`")

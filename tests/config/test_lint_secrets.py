@@ -141,6 +141,10 @@ def test_one_key_for_two_environments() -> None:
     [
         ("changeme", "is a word that anybody would try; write a long random one"),
         ("Password", "is a word that anybody would try; write a long random one"),
+        ("change-me-change-me", "is a word that anybody would try; write a long random one"),
+        ("password12345678!", "is a word that anybody would try; write a long random one"),
+        ("a" * 24, "repeats a few letters and could be guessed; write a long random one"),
+        ("abcab" * 4, "repeats a few letters and could be guessed; write a long random one"),
         (
             "0123456789abcde",
             (

@@ -301,12 +301,13 @@ def test_a_trusted_network_that_is_wider_than_ones_own(network: str, said: str |
 @pytest.mark.parametrize(
     ("network", "owner"),
     [
-        ("162.158.0.0/15", "Cloudflare"),
-        ("162.158.5.7", "Cloudflare"),
-        ("162.144.0.0/12", "Cloudflare"),
-        ("2606:4700::/32", "Cloudflare"),
-        ("151.101.0.0/16", "Fastly"),
-        ("13.32.0.0/15", "Amazon CloudFront"),
+        ("162.158.0.0/15", "is Cloudflare's"),
+        ("162.158.5.7", "is Cloudflare's"),
+        ("162.144.0.0/12", "holds addresses of Cloudflare"),
+        ("2000::/3", "holds addresses of Cloudflare"),
+        ("2606:4700::/32", "is Cloudflare's"),
+        ("151.101.0.0/16", "is Fastly's"),
+        ("13.32.0.0/15", "is Amazon CloudFront's"),
         ("198.51.100.0/24", None),
     ],
 )
@@ -315,4 +316,4 @@ def test_a_trusted_network_of_a_cdn_is_told_with_its_owner(network: str, owner: 
     told = [each for each in found if each.endswith("[cdn-trusted]")]
     assert len(told) == (owner is not None)
     if owner is not None:
-        assert f"is {owner}'s, and other customers of theirs come from there too" in told[0]
+        assert f" {owner}, and other customers of theirs come from there too" in told[0]

@@ -19,6 +19,7 @@ def said_of(url: str, text: str = GOOD) -> list[str]:
         "http://[fe80::1]:8080/",
         "http://[fd00:ec2::254]/",
         "http://100.100.100.200/",
+        "http://[::ffff:169.254.169.254]/",
         "http://metadata.google.internal/computeMetadata/v1/",
         "http://metadata/",
     ],
@@ -42,6 +43,8 @@ def test_a_metadata_service(url: str) -> None:
         ("http://[::1]:8080/x", '"[::]:8080"'),
         ("http://10.0.0.5:8080/x", '"10.0.0.5:8080"'),
         ("http://localhost/x", '"127.0.0.1:80"'),
+        ("http://localhost.:8080/x", '"127.0.0.1:8080"'),
+        ("http://[::ffff:127.0.0.1]:8080/x", '"127.0.0.1:8080"'),
     ],
 )
 def test_a_listener_of_relay(url: str, bind: str) -> None:

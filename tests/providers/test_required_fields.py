@@ -9,9 +9,11 @@ from relay.providers import EndpointOptions, Inspector, RequiredField, SampleOrd
 from relay.providers.builtin import provider_named
 from relay.providers.inline import JsonField
 from relay.providers.inline.provider import InlineProvider
+from relay.providers.required_fields import requiring
 from tests.contracts.provider import NOW, URL, delivery_of, keys_for
 from tests.harness.deliveries import AnswerContext
 from tests.providers.inline.describe import bound, delivery, described
+from tests.providers.test_providers_calls import calls
 
 MSN = RequiredField("/msn", ("123456", "654321"))
 
@@ -131,3 +133,15 @@ def test_a_sample_names_the_right_one() -> None:
     sample = provider.sample(SampleOrder(URL, keys.signing, NOW))
     assert json.loads(sample.body)["a"] == {"id": "x"}
     assert provider.bind(EndpointOptions((keys.verifying,))).verify(delivery_of(sample)).key
+
+
+def test_a_large_body_is_parsed_once() -> None:
+    members = b",".join(b'"%x":{"a":1.0}' % number for number in range(6000))
+    description = described(signed="{body}", event_key=(JsonField("/id"),))
+    made = delivery(body=b'{"id":"1","must":"yes","z":{%b}}' % members)
+    inner = bound(description)
+    required = requiring(inner, [RequiredField("/must", ("yes",))])
+    # The parser calls a function for each object.
+    once, _ = calls(lambda: inner.verify(made))
+    assert once > 6000
+    assert calls(lambda: required.verify(made))[0] < once + 100

@@ -143,4 +143,4 @@ def secret_for(variable: str) -> str:
     if variable == "WEBHOOK_SECRET":
         return "whsec_" + "A" * 32
     # Text, hexadecimal digits and Base64 at once.
-    return "ab" * 32
+    return "0123456789abcdef" * 4
