@@ -120,8 +120,13 @@ def exit_now(status: object) -> NoReturn:
 
 
 def _ignore() -> None:
+    # Not SIG_IGN: Python would print a traceback for one that has arrived, and is handled now.
     for number in (signal.SIGHUP, *_ENDING):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _do_nothing)
+
+
+def _do_nothing(_: int, __: FrameType | None) -> None:
+    """Handle a signal that comes too late."""
 
 
 def _exit_at_once(_: int, __: FrameType | None) -> None:

@@ -89,6 +89,23 @@ asyncio.run(main())
 os.kill(os.getpid(), signal.SIGHUP)
 print("ended", flush=True)
 """
+# Two that arrive together: what the first one does ends the handling of both.
+_TOGETHER = """
+import os, signal
+from relay.cli import process as signals
+class Loop:
+    def call_soon_threadsafe(self, call): call()
+both = {signal.SIGHUP, signal.SIGTERM}
+def end(): handling.__exit__(None, None, None)
+handling = signals.handle_signals(Loop(), stop=print, reload=end)
+handling.__enter__()
+signal.pthread_sigmask(signal.SIG_BLOCK, both)
+for each in both:
+    os.kill(os.getpid(), each)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+print("ended", flush=True)
+signals.exit_now(0)
+"""
 # A configuration that is being checked in a thread, with pydantic's compiled parts on its stack.
 _ENDING = """
 import threading, time
@@ -149,6 +166,12 @@ def test_the_loop_is_told_what_has_waited_and_what_comes(number: signal.Signals)
         process.send_signal(number)
         out, error = process.communicate(timeout=20)
     assert (out, error, process.returncode) == (b"stop\nended\n", b"", 0)
+
+
+def test_a_signal_that_arrived_as_the_handling_of_it_ended_is_no_noise() -> None:
+    with started(_TOGETHER) as process:
+        out, error = process.communicate(timeout=20)
+    assert (out, error, process.returncode) == (b"ended\n", b"", 0)
 
 
 def test_the_signals_are_held_before_anything_heavy_is_imported() -> None:
