@@ -167,6 +167,8 @@ _UNPAID: Final = frozenset({"authorize", "cancel", "deny", "expire", "failure", 
 #: What the event key holds of a payment.
 _NAMED = ("order_id", "transaction_id", "transaction_status", "status_code", "fraud_status")
 
+_UNSIGNED_STATE: Final = ("transaction_status", "fraud_status")
+
 _TEST_PREFIX = "payment_notif_test_"
 _REFUND_IDS = (
     "refund_chargeback_id",
@@ -239,7 +241,7 @@ class _MidtransInspector(PlainAnswers):
         replay = hold = None
         if fields and status not in _UNPAID:
             if code != _PAID_CODE:
-                hold = _contradiction(status, fraud)
+                hold = _contradiction(*map(_compared, map(message.get, _UNSIGNED_STATE)))
             elif status == "settlement" or _contradiction(status, fraud) is not None:
                 replay = covered
         # By position, which takes half the time.
@@ -338,6 +340,13 @@ def _contradiction(status: str, fraud: str) -> str | None:
     accepted = fraud.strip().casefold() in {"", "accept"}
     paid = said == "settlement" or (said == "capture" and accepted)
     return STATUS_CONTRADICTS_CODE if paid else None
+
+
+def _compared(value: JsonValue) -> str:
+    """Return what a lenient reader compares: to JavaScript's `==`, `["accept"]` is `accept`."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return _text(value)
 
 
 def _text(value: JsonValue) -> str:

@@ -733,3 +733,17 @@ def test_no_field_stands_beside_another_spelling_of_its_name(name: str, signed: 
 
 def test_names_that_are_not_read_are_spelled_as_anybody_likes() -> None:
     assert isinstance(inspected({**sign(PAYMENT), "Custom_Field1": "x", "naïve": 1}), Verification)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"transaction_status": ["settlement"]},
+        {"transaction_status": [["Settlement"]]},
+        {"transaction_status": "capture", "fraud_status": ["accept"]},
+    ],
+)
+def test_a_list_of_one_is_held_as_what_it_holds(said: dict[str, object]) -> None:
+    assert accepted(sign({**PAYMENT, "status_code": "201", **said})).hold is not None
+    other = {**PAYMENT, "status_code": "201", "transaction_status": [[]]}
+    assert accepted(sign(other)).hold is None
