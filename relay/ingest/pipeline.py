@@ -188,8 +188,8 @@ class Ingest:
         admission.verified_at = self._clock.monotonic()
         verification = event.verification
         admission.secret, admission.event_key = verification.secret, verification.key
-        # A test message from a dashboard goes no further in either mode.
-        if verification.test or not route.proxied:
+        # A test message from a dashboard goes no further in either mode, nor does what is held.
+        if not route.proxied or verification.test or verification.hold is not None:
             limit, deadline = self._answer_within, endpoint.answer_deadline
             if deadline is not None:
                 limit = min(limit, deadline.total_seconds())

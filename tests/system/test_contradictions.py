@@ -90,3 +90,21 @@ async def test_one_signature_under_many_transactions_is_delivered_as_a_conflict(
         assert await node.end() == 0
     marks = {each.body: each.values("Relay-Conflict") for each in upstream.received}
     assert marks == {body: [], **{each: [first["id"]] for each in forged}}
+
+
+async def test_it_is_held_where_deliveries_are_passed_on_as_well(
+    config: Path, upstream: Upstream
+) -> None:
+    text = config.read_text()
+    config.write_text(text.replace("provider: midtrans\n", "provider: midtrans\n    mode: proxy\n"))
+    body = midtrans_body(**DOUBTFUL)
+    async with Node(config, ENVIRON) as node:
+        reply = await exchange(node.public[0], midtrans_request(body))
+        assert (reply.status, reply.body) == (200, b"OK")
+        held = await node.wait_for(event="event_held", reason="status_contradicts_code")
+        await exchange(node.public[0], midtrans_request(midtrans_body()))
+        await upstream.has_received(1)
+        await events(config, "requeue", held["id"], form="text")
+        await upstream.has_received(2)
+        assert await node.end() == 0
+    assert upstream.received[1].body == body
