@@ -12,6 +12,7 @@ NAMES = (
     "SECURITY.md",
     "config/README.md",
     "deploy/README.md",
+    "deploy/runbook.md",
 )
 _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 

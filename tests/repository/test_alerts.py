@@ -1,8 +1,9 @@
-"""deploy/prometheus-rules.yml: each alert fires on its thing alone, by metrics that exist."""
+"""deploy/prometheus-rules.yml: each alert fires on its thing alone, and the runbook tells of it."""
 
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,11 +13,14 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from typer.main import get_command
 
+from relay.cli import application
 from relay.core.clock import SystemClock
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogFormat, LogWriter
 from relay.telemetry.metrics import Snapshot
+from tests.repository import pages
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 RULES: dict[str, dict[str, Any]] = {
@@ -24,6 +28,9 @@ RULES: dict[str, dict[str, Any]] = {
     for group in yaml.safe_load((DEPLOY / "prometheus-rules.yml").read_text())["groups"]
     for rule in group["rules"]
 }
+RUNBOOK = pages.text("deploy/runbook.md")
+#: The text of each section, by its heading.
+SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL))
 TESTS: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus-rules.test.yml").read_text())
 
 
@@ -134,3 +141,43 @@ def test_what_is_written_about_an_alert_names_labels_that_it_has() -> None:
         )
         told = set(re.findall(r"\$labels\.(\w+)", json.dumps(rule["annotations"])))
         assert {label for label in told - {"instance"} if f"{label}=" not in fired} == set()
+
+
+def test_every_alert_has_its_section_and_every_section_its_alert() -> None:
+    assert SECTIONS.keys() == RULES.keys()
+    for alert, rule in RULES.items():
+        assert rule["annotations"]["runbook"] == f"deploy/runbook.md#{alert.lower()}"
+
+
+@pytest.mark.parametrize("alert", SECTIONS)
+def test_a_section_says_what_it_means_where_to_look_and_what_to_do(alert: str) -> None:
+    paragraphs = SECTIONS[alert].strip().split("\n\n")
+    begun = [paragraph.partition(".** ")[0] for paragraph in paragraphs]
+    assert begun == ["**Meaning", "**Where to look", "**What to do"]
+
+
+def test_every_section_is_in_the_list_at_the_top() -> None:
+    listed = re.findall(r"\[(\w+)\]\(#", RUNBOOK.partition("\n## ")[0])
+    assert listed == list(SECTIONS)
+
+
+@pytest.mark.parametrize("line", sorted(set(re.findall(r"`(relay [a-z][^`]*)`", RUNBOOK))))
+def test_a_command_of_the_runbook_can_be_typed(line: str) -> None:
+    command: Any = get_command(application())
+    arguments = shlex.split(line)[1:]
+    context = command.make_context("relay", arguments)
+    while hasattr(command, "resolve_command"):
+        name, command, arguments = command.resolve_command(
+            context, [*context._protected_args, *context.args]
+        )
+        if hasattr(command, "resolve_command") and not arguments:
+            return
+        # An ID may be left out where a command is only named.
+        context = command.make_context(
+            name, arguments, parent=context, resilient_parsing=not arguments
+        )
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:relay|process)_\w+)`", RUNBOOK))))
+def test_a_metric_of_the_runbook_is_exposed(name: str) -> None:
+    assert name in EXPOSED
