@@ -119,12 +119,13 @@ _GONE_OUT: Final = """
 SELECT 1 FROM settled WHERE seq = ?1 AND state = 1 UNION ALL SELECT 1 FROM inhand WHERE seq = ?1
 """
 
-# No index has the events of a subject: those in between are read, so many of them.
+# No index has the events of a subject: those in between are read, so many of them. Many may be
+# requeued together, and what comes in waits for that.
 _BETWEEN: Final = """
 SELECT seq, CASE WHEN flags & 1 = 0 AND instr(head, ?3) THEN head END FROM events
 WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT ?4
 """
-_MOST_BETWEEN: Final = 10_000
+_MOST_BETWEEN: Final = 1000
 
 _TAKE: Final = "DELETE FROM settled WHERE seq = ? AND upstream = ?"
 
@@ -262,9 +263,9 @@ def _row(
 
 
 def is_overtaken(connection: apsw.Connection, shared: Tables, seq: int, head: bytes) -> bool:
-    """Return whether a later state of an event's subject has been delivered, or may have been.
+    """Return whether a later state of an event's subject has been delivered, or is under way.
 
-    Where the newest one has not, and too many events lie in between to read them, it may have been.
+    It is the newest one, or among the next so many events.
     """
     parts = events.parse_head(head)
     subject = parts[events.SUBJECT]
@@ -277,9 +278,7 @@ def is_overtaken(connection: apsw.Connection, shared: Tables, seq: int, head: by
         written = orjson.dumps(subject)
         between = fetch(connection, _BETWEEN, (seq, newest, written, _MOST_BETWEEN))
         same = (number for number, found in between if found and _is_of(found, parts))
-        return len(between) == _MOST_BETWEEN or any(
-            fetch(connection, _GONE_OUT, (number,)) for number in same
-        )
+        return any(fetch(connection, _GONE_OUT, (number,)) for number in same)
     return False
 
 
