@@ -13,6 +13,7 @@ from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
 
 OLD, NEW, STRANGER = "104.45.17.199", "40.91.239.1", "203.0.113.66"
+OTHER = "51.103.12.9"
 
 
 @pytest.fixture
@@ -88,3 +89,31 @@ async def test_what_dns_knows_too_late_is_delivered_by_itself(
         assert await status(node, NEW, body) == 200
         assert await node.end() == 0
     assert [body == each.body for each in upstream.received].count(True) == 1
+
+
+async def test_what_is_long_or_late_of_an_unknown_address_proves_nothing(
+    tmp_path: Path, upstream: Upstream, nameserver: BrokenNameserver
+) -> None:
+    file = moving(tmp_path, upstream.url, nameserver, "5m")
+    usual = "limits: {body: 64KiB, header_timeout: 1s, body_timeout: 1s}"
+    text = file.read_text()
+    assert usual in text
+    file.write_text(text.replace(usual, "limits: {body: 256KiB, body_timeout: 1m}"))
+    body = midtrans_body()
+    head, end, _ = midtrans_request(body, NEW).partition(b"\r\n\r\n")
+    length = f"Content-Length: {len(body)}".encode()
+    assert length in head
+    chunked = head.replace(length, b"Transfer-Encoding: chunked") + end
+    async with Node(file, ENVIRON) as node:
+        assert await status(node, STRANGER, b"{}") == 403
+        nameserver.both(gives(NEW, OTHER))
+        # So long that its sender is not looked up, though its signature fits.
+        long = body + b" " * (64 * 1024)
+        framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(long), long)
+        assert (await exchange(node.public[0], chunked + framed)).status == 403
+        # The rest of this one never comes: the answer does, long before the time of others.
+        cut_off = midtrans_request(body, OTHER)[:-10]
+        late = await exchange(node.public[0], cut_off)
+        assert (late.status, late.value("Connection")) == (403, "close")
+        assert await counted(node, SIGNED) == 0
+        assert await status(node, OTHER) == 200
