@@ -212,7 +212,8 @@ class Allowlist:
 #: For how many seconds an address counts as proven.
 PROVEN_SECONDS: Final = 24 * 3600.0
 
-#: Addresses that are remembered; the ones proven longest ago are forgotten first.
+#: Addresses that are remembered; the ones proven longest ago are forgotten first. And messages of
+#: which nothing is stored.
 MAX_PROVEN: Final = 4096
 
 
@@ -228,6 +229,19 @@ class ProvenAddresses(dict[str, float]):
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._now = clock.monotonic
+        self._passed: dict[str, None] = {}
+
+    def add_passed(self, address: str, now: float, key: str) -> None:
+        """Note a signed message that was passed on, unless one of this key was: it may be a copy.
+
+        Whoever has overheard a message can send it again. What is stored is told apart there.
+        """
+        if key in self._passed:
+            return
+        if len(self._passed) >= MAX_PROVEN:
+            del self._passed[next(iter(self._passed))]
+        self._passed[key] = None
+        self.add(address, now)
 
     def add(self, address: str, now: float) -> None:
         """Note that a signed message of this address was accepted now, in monotonic seconds."""

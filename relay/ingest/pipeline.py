@@ -404,7 +404,8 @@ class Ingest:
                 now = self._clock.monotonic()
                 admission.duration = now - admission.started
                 if isinstance(answer.outcome, Delivered) and admission.secret is not None:
-                    self._proven.add(admission.client or admission.peer, now)
+                    client, key = admission.client or admission.peer, event.verification.key
+                    self._proven.add_passed(client, now, f"{admission.endpoint} {key}")
                 inspector = admission.route.endpoint.inspector
                 admission.ack = inspector.proxied_answer(answer.ack, admission)
                 admission.verdict = Verdict.PASSED

@@ -91,6 +91,17 @@ async def test_an_address_is_proven_for_a_day_after_its_last_message() -> None:
     assert not proven.holds(ONE)
 
 
+def test_of_what_was_passed_on_the_newest_messages_are_remembered() -> None:
+    proven = ProvenAddresses(ManualClock())
+    for number in range(MAX_PROVEN + 1):
+        proven.add_passed(str(ONE), 0.0, f"message {number}")
+    proven.clear()
+    proven.add_passed(str(ONE), 0.0, "message 1")
+    assert not proven
+    proven.add_passed(str(ONE), 0.0, "message 0")
+    assert proven.holds(ONE)
+
+
 async def test_those_proven_longest_ago_are_forgotten_first() -> None:
     clock = ManualClock()
     proven = ProvenAddresses(clock)

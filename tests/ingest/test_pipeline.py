@@ -703,3 +703,16 @@ async def test_an_address_is_proven_by_a_signed_message_that_is_accepted(bench: 
     assert not ingest._proven.holds(address)
     assert (await receive(ingest, head(STRANGER), reading(body()))).status == 200
     assert ingest._proven.holds(address)
+
+
+async def test_a_copy_of_what_is_passed_on_proves_no_address_either(bench: Bench) -> None:
+    address, genuine = ip_address(STRANGER), body()
+    async with Upstream() as upstream, bench.passing(upstream.url):
+        ingest = bench.ingest(replace(bench.proxied(), mode=Mode.OFF))
+        assert (await receive(ingest, head(LISTED), reading(genuine))).status == 200
+        assert ingest._proven.holds(ip_address(LISTED))
+        assert (await receive(ingest, head(STRANGER), reading(genuine))).status == 200
+        assert not ingest._proven.holds(address)
+        assert (await receive(ingest, head(STRANGER), reading(body()))).status == 200
+        assert ingest._proven.holds(address)
+        assert len(upstream.received) == 3
