@@ -621,7 +621,7 @@ async def test_a_log_line_that_waits_keeps_no_answer_of_an_upstream(fast: bool) 
 
 #: Function calls of an accepted delivery in the fast lane, its spool answering at once: of Python,
 #: and of C.
-MAX_CALLS = {"midtrans": (40, 65), "midtrans-snap": (68, 106), "vipps": (59, 103)}
+MAX_CALLS = {"midtrans": (40, 63), "midtrans-snap": (68, 106), "vipps": (59, 103)}
 
 
 @pytest.mark.parametrize("sender", MAX_CALLS)

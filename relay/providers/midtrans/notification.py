@@ -181,21 +181,19 @@ _REFUND_FIELDS: Final = frozenset(("refund_amount", "refunds", *_REFUND_IDS))
 
 # Any key may be added to a body, since three values alone are signed. Many readers (Go's, and those
 # of .NET) mind no case, and the last of such keys wins: an `Order_Id` would be another order.
-_PLAIN_NAMES: Final = re.compile("[a-z0-9_]*").fullmatch
+# These are the usual ones besides refunds.
+_USUAL: Final = frozenset(
+    (
+        *(*_PAYMENT.names, *_NAMED, "currency", "signature_key", "merchant_id", "payment_type"),
+        *("transaction_time", "settlement_time", "expiry_time", "status_message", "issuer"),
+        *("acquirer", "va_numbers", "payment_amounts", "permata_va_number", "bank", "store"),
+        *("biller_code", "bill_key", "payment_code", "masked_card", "card_type", "eci"),
+        *("approval_code", "channel_response_code", "channel_response_message", "reference_id"),
+    )
+)
 _READ: Final = frozenset(
     (*_PAYMENT.names, *_ACCOUNT.names, *_NAMED, *_REFUND_FIELDS, "currency", "signature_key")
 )
-
-
-def _read(delivery: Delivery) -> JsonObject:
-    """Return the body, where every reader finds the same fields in it; refuse any other."""
-    message = strict_json.parse_object(delivery.body, delivery.json_limits)
-    if not _PLAIN_NAMES("".join(message)):
-        _check_spelling(message)
-    # A second Content-Type is refused by the edge.
-    if media_type.USUAL not in delivery.head.headers.fields:
-        media_type.check_json(delivery.head.headers)
-    return message
 
 
 def _check_spelling(message: JsonObject) -> None:
@@ -215,7 +213,12 @@ class _MidtransInspector(PlainAnswers):
         self._order_ids = order_ids
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
-        message = _read(delivery)
+        message = strict_json.parse_object(delivery.body, delivery.json_limits)
+        usual = _USUAL.issuperset(message)
+        if not usual or media_type.USUAL not in delivery.head.headers.fields:
+            _check_spelling(message)
+            # A second Content-Type is refused by the edge.
+            media_type.check_json(delivery.head.headers)
         if "account_id" in message and "order_id" not in message:
             return self._verify_account(message, on_signed)
         secret, fields, covered = self._verify_signature(message, _PAYMENT, on_signed)
@@ -227,7 +230,7 @@ class _MidtransInspector(PlainAnswers):
             raise Refusal(Reason.FIELD_INVALID, "order_id does not match order_id_pattern")
         status = status.lower()
         state = (transaction or order_id, status, code, fraud)
-        if not _REFUND_FIELDS.isdisjoint(message):
+        if not usual and not _REFUND_FIELDS.isdisjoint(message):
             state += _refunds(message)
         # No part of what is spelled holds a colon.
         order, spelled, rest = ids.spell(order_id, *state).split(":", 2)
