@@ -70,16 +70,17 @@ class Limits(Section):
         None,
         ge=1,
         le=100_000_000,
-        description="Keys in one body, all its objects together; 2000 are taken in any case unless"
-        " this says otherwise.",
+        description="Keys in one body, all its objects together. Unless this says otherwise one for"
+        " each 12 bytes of `body`, at least 2000 and at most 21845, which are parsed in some 7 ms;"
+        " a stranger's body may be parsed, too.",
         examples=[20_000],
     )
     json_elements: int | None = default(
         None,
         ge=1,
         le=100_000_000,
-        description="Elements in one body, and as many objects and arrays; 5000 are taken in any"
-        " case unless this says otherwise.",
+        description="Elements in one body, and as many objects and arrays. Unless this says"
+        " otherwise one for each 12 bytes of `body`, at least 5000 and at most 21845.",
         examples=[20_000],
     )
     json_depth: int = default(

@@ -32,6 +32,11 @@ MAX_DIGITS: Final = 64
 #: One key, element or container is taken for each so many bytes of the largest body.
 _BYTES_EACH: Final = 12
 
+#: Of a larger one no more are taken than of this one, unless it is asked for: some providers are
+#: verified by what their message says, so that a stranger's body is parsed, and the densest one of
+#: this size holds up the event loop for some 7 ms.
+_DENSE: Final = 256 * 1024
+
 #: Taken in any case: this many cost nothing worth a limit.
 _MIN_KEYS: Final = 2000
 _MIN_ELEMENTS: Final = 5000
@@ -53,7 +58,7 @@ class JsonLimits:
         depth: int = MAX_DEPTH,
     ) -> None:
         """Take the largest body in bytes, and what is set besides. Containers count as elements."""
-        share = body // _BYTES_EACH
+        share = min(body, _DENSE) // _BYTES_EACH
         self.keys = max(share, _MIN_KEYS) if keys is None else keys
         self.elements = self.containers = (
             max(share, _MIN_ELEMENTS) if elements is None else elements
@@ -76,7 +81,7 @@ class JsonLimits:
 
 
 #: Those of the largest body that is taken by default.
-DEFAULT_LIMITS: Final = JsonLimits(256 * 1024)
+DEFAULT_LIMITS: Final = JsonLimits(_DENSE)
 
 # ---- parsing --------------------------------------------------------------------------------
 

@@ -427,7 +427,9 @@ def test_an_order_of_a_hundred_lines_is_taken() -> None:
 def test_limits_come_from_the_largest_body_or_are_set() -> None:
     assert JsonLimits(256 * 1024) == DEFAULT_LIMITS
     assert DEFAULT_LIMITS.keys == DEFAULT_LIMITS.elements == 256 * 1024 // 12
-    assert JsonLimits(1024 * 1024).keys == 1024 * 1024 // 12
+    # A stranger's body may be parsed: what the largest one costs does not grow with the others.
+    assert JsonLimits(25 * 1024 * 1024) == DEFAULT_LIMITS
+    assert JsonLimits(128 * 1024).keys == 128 * 1024 // 12
     assert (JsonLimits(1024).keys, JsonLimits(1024).elements) == (2000, 5000)
     assert len({JsonLimits(1024), JsonLimits(2048), JsonLimits(1024, depth=3)}) == 2
 
