@@ -3,8 +3,8 @@
     python -m tests.harness.systemctl ROOT start|stop|restart|reload|enable|disable [--now] relay
 
 `ExecStart` of ROOT/etc/systemd/system/relay.service is run with its paths below ROOT, and waited
-for as `Type=notify` says; a reload is `ExecReload`. Standard error goes to ROOT/log, the process id
-is in ROOT/pid.
+for as `Type=notify` says; a reload is `ExecReload`. Standard error goes to ROOT/log, anew at each
+start; the process id is in ROOT/pid.
 """
 
 import os
@@ -27,7 +27,7 @@ def start(root: Path) -> None:
     notify.unlink(missing_ok=True)
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening,
-        (root / "log").open("ab") as log,
+        (root / "log").open("wb") as log,
     ):
         listening.bind(str(notify))
         process = subprocess.Popen(

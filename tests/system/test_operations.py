@@ -61,7 +61,9 @@ class Machine:
 
     async def enter(self, script: str, *, fails: bool = False) -> str:
         """Type this as root's shell on that machine; return what was printed."""
-        here = re.sub(r"(?<![\w.])/(opt|etc|var)/", rf"{self.root}/\1/", script)
+        # This project may lie in /opt itself.
+        there = rf"(?<![\w.])(?!{re.escape(str(pages.ROOT))}/?)/(opt|etc|var)/"
+        here = re.sub(there, rf"{self.root}/\1/", script)
         shell = await asyncio.create_subprocess_exec(
             *("bash", "-euc", here),
             cwd=self.root,
@@ -85,10 +87,11 @@ class Machine:
 
     async def order(self, number: int) -> bool:
         """Send an order as its provider does; return whether it was acknowledged."""
-        started = [
-            line for line in (self.root / "log").read_text().splitlines() if "public" in line
-        ]
-        host, _, port = orjson.loads(started[-1])["public"][0].rpartition(":")
+        log = self.root / "log"
+        # A line is written a moment after it happened.
+        assert await wait_until(lambda: b'"public"' in log.read_bytes(), 20), log.read_text()
+        [started] = [line for line in log.read_text().splitlines() if '"public"' in line]
+        host, _, port = orjson.loads(started)["public"][0].rpartition(":")
         raw = midtrans_request(midtrans_body(order_id=f"order-{number}"))
         try:
             return (await exchange((host, int(port)), raw)).status == 200
