@@ -138,8 +138,6 @@ def _trial_secret(provider: str, environment: str | None) -> str:
     encoding = signature.get("secret_encoding")
     if encoding == "base64":
         return prefix + b64encode(random).decode()
-    if signature.get("scheme") == "basic":
-        return f"relay:{random.hex()}"
     return prefix + (random.hex() if encoding == "hex" else secrets.token_urlsafe(32))
 
 

@@ -318,7 +318,7 @@ def oddities(endpoint: Endpoint) -> list[str | None]:
     """Return what is odd about each secret; nothing where they are public keys, in any spelling."""
     provider = endpoint.provider
     scheme = "" if isinstance(provider, str) else provider.signature.scheme
-    if provider == "midtrans-snap" or scheme in {"rsa", "ed25519", "ecdsa", "jwt"}:
+    if provider == "midtrans-snap" or scheme in {"rsa", "ed25519"}:
         return [None] * len(endpoint.secrets)
     return [oddity(secret) for secret in endpoint.secrets]
 

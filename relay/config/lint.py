@@ -65,7 +65,7 @@ def _body_unsigned(described: Description, location: Location) -> Iterator[Advic
     """Yield that a signature covers nothing of the event, but perhaps what stands beside itself."""
     rule = described.signature
     template = Template(rule.signed)
-    if rule.scheme in {"token", "basic", "none", "jwt"} or template.covers_body:
+    if rule.scheme == "token" or template.covers_body:
         return
     beside = rule.source.pointer.rpartition("/")[0] if isinstance(rule.source, JsonField) else None
     own = {f"/{name}" for name in signature_fields(rule)}
