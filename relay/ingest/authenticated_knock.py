@@ -13,6 +13,7 @@ from typing import Final
 from relay.allowlist.registry import Knock, KnockResult
 from relay.core.clock import Clock
 from relay.core.request import Address, RequestHead
+from relay.ingest.client_address import ClientKey, network_key
 
 #: How often a sender that has proven itself may cause a look-up.
 LOOKUP_INTERVAL: Final = timedelta(seconds=1)
@@ -26,10 +27,6 @@ BODY_TIMEOUT: Final = timedelta(seconds=1)
 _WINDOW: Final = 1.0
 _PER_WINDOW: Final = 50
 _AT_A_TIME: Final = 16
-
-#: The network that takes turns: 24 bits of IPv4, 48 of IPv6.
-_IPV4: Final = 4
-_SHIFT: Final = {4: 8, 6: 80}
 
 #: For how many seconds signed bytes that came from an unknown address are remembered, and how many.
 REMEMBERED_SECONDS: Final = 600.0
@@ -47,7 +44,7 @@ class AuthenticatedKnock:
         self._knock = knock
         self._clock = clock
         self.in_hand = 0
-        self._turns: deque[tuple[float, tuple[int, int]]] = deque()
+        self._turns: deque[tuple[float, ClientKey]] = deque()
         self._proofs: dict[bytes, float] = {}
         self._later: asyncio.Task[None] | None = None
 
@@ -57,7 +54,7 @@ class AuthenticatedKnock:
         turns = self._turns
         while turns and now - turns[0][0] >= _WINDOW:
             turns.popleft()
-        network = (client.version, int(client) >> _SHIFT[client.version])
+        network = network_key(client)
         if (
             self.in_hand >= _AT_A_TIME
             or len(turns) >= _PER_WINDOW

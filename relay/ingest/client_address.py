@@ -194,6 +194,12 @@ def client_key(address: Address) -> ClientKey:
     return (4, number) if address.version == _IPV4 else (6, number >> 64)
 
 
+def network_key(address: Address) -> ClientKey:
+    """Return the key of the network that strangers are counted by: 24 bits of IPv4, 48 of IPv6."""
+    number = int(address)
+    return (4, number >> 8) if address.version == _IPV4 else (6, number >> 80)
+
+
 class ClientShare:
     """How many requests one client has in flight."""
 

@@ -12,6 +12,7 @@ from relay.allowlist import Mode
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Address, Delivery
 from relay.ingest.admission import Endpoint
+from relay.ingest.client_address import ClientKey, network_key
 
 #: Of one window of writing: how many, of one network, and bytes of them.
 _PER_WINDOW: Final = 50
@@ -31,15 +32,12 @@ _UNPROVEN: Final = frozenset(
     }
 )
 
-#: The network that is counted: 24 bits of IPv4, 48 of IPv6.
-_SHIFT: Final = {4: 8, 6: 80}
-
 
 class UnvouchedShare:
     """What may still be kept of refusals that nothing vouches for, in one window of writing."""
 
     def __init__(self) -> None:
-        self._networks = Counter[tuple[int, int]]()
+        self._networks = Counter[ClientKey]()
         self._left = _BYTES
         self._proofs = _PROOFS
 
@@ -50,7 +48,7 @@ class UnvouchedShare:
 
     def take(self, client: Address, size: int) -> bool:
         """Return whether a refusal of this client is kept; it counts from then on."""
-        network = (client.version, int(client) >> _SHIFT[client.version])
+        network = network_key(client)
         if (
             self._networks.total() >= _PER_WINDOW
             or self._networks[network] >= _PER_NETWORK
