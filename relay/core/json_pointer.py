@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from typing import Final
 
 from relay.core import strict_json
 from relay.core.errors import Refusal
 from relay.core.secret import MASK
-from relay.core.strict_json import JsonLimits, JsonObject, JsonValue, number_text
+from relay.core.strict_json import JsonObject, JsonValue, number_text
 
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
@@ -82,10 +81,6 @@ def json_text(value: JsonValue) -> str | None:
             return number_text(value)
 
 
-#: What is masked was taken, whatever the limits of its endpoint are.
-_TAKEN: Final = JsonLimits(2**30, depth=strict_json.MAX_CONFIGURED_DEPTH)
-
-
 def masked(body: bytes, pointers: Sequence[str]) -> bytes:
     """Return a body with a mask in the place of each of these values; all of it, if it is no JSON.
 
@@ -94,7 +89,7 @@ def masked(body: bytes, pointers: Sequence[str]) -> bytes:
     if not pointers:
         return body
     try:
-        message = strict_json.parse_object(body, _TAKEN)
+        message = strict_json.parse_object(body, strict_json.TAKEN)
     except Refusal:
         return MASK.encode()
     for pointer in pointers:

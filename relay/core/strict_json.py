@@ -83,6 +83,9 @@ class JsonLimits:
 #: Those of the largest body that is taken by default.
 DEFAULT_LIMITS: Final = JsonLimits(_DENSE)
 
+#: Those of what has been taken before, whatever the limits of its endpoint are.
+TAKEN: Final = JsonLimits(2**30, depth=MAX_CONFIGURED_DEPTH)
+
 # ---- parsing --------------------------------------------------------------------------------
 
 #: A JSON number, as the bytes it was written in: so none equals a string. No other value is bytes.

@@ -191,14 +191,10 @@ def _code(result: IngestResult) -> _Code:
     return _INTERNAL_ERROR if result.reason is None else _REFUSED[result.reason]
 
 
-#: What is answered was taken, whatever this endpoint's limits are.
-_ACCEPTED: Final = strict_json.JsonLimits(2**30, depth=strict_json.MAX_CONFIGURED_DEPTH)
-
-
 def _account(body: bytes) -> JsonObject:
     """Return the fields of a virtual account that an answer repeats, with their leading blanks."""
     try:
-        message = strict_json.parse_object(body, _ACCEPTED)
+        message = strict_json.parse_object(body, strict_json.TAKEN)
     except Refusal:
         return {}
     return {name: value for name in _ECHOED if isinstance(value := message.get(name), str)}
