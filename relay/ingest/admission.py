@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from functools import lru_cache
-from typing import Protocol
+from typing import Final, Protocol
 
 from relay.allowlist import Allowlist, Entry, Mode
 from relay.allowlist.registry import Knock
@@ -66,6 +66,10 @@ class Endpoint:
     authenticated_knock: AuthenticatedKnock | None = None
     tokenless: Inspector | None = None
     query: bool | None = None
+
+
+#: Seconds that are left for storing in any case, even when a look-up or the body took all of them.
+MIN_STORE_TIME: Final = 0.25
 
 
 class Standing(Enum):

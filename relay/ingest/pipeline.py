@@ -25,6 +25,7 @@ from relay.core.request import (
     VerifiedDelivery,
 )
 from relay.ingest.admission import (
+    MIN_STORE_TIME,
     Admission,
     Endpoint,
     Standing,
@@ -40,9 +41,6 @@ from relay.ingest.unknown_senders import UnknownSenders, end_turn, may_prove_its
 from relay.providers.answers import plain_answer
 from relay.spool import PutResult, Spool, SpoolBroken, SpoolOverloaded, Stored
 from relay.telemetry import Telemetry
-
-# The least timeout of storing, in seconds.
-_MIN_STORE_TIMEOUT = 0.25
 
 #: Sends a delivery to its upstream, once, and calls back with the answer; returns what cancels it.
 #: Raises `UpstreamOverloaded`.
@@ -194,7 +192,7 @@ class Ingest:
             if deadline is not None:
                 limit = min(limit, deadline.total_seconds())
             left = limit - (read_at - admission.started)
-            admission.store_time = max(_MIN_STORE_TIMEOUT, left)
+            admission.store_time = max(MIN_STORE_TIME, left)
         return event
 
     async def complete(self, admission: Admission, event: VerifiedDelivery) -> None:

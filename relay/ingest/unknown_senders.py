@@ -10,6 +10,7 @@ from relay.core.clock import Clock
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Delivery, VerifiedDelivery
 from relay.ingest.admission import (
+    MIN_STORE_TIME,
     Admission,
     Endpoint,
     Standing,
@@ -25,9 +26,6 @@ OnUnknown = Callable[[Endpoint, VerifiedDelivery], None]
 
 #: Refusals that say that an address is not known.
 _UNKNOWN: Final = frozenset({Reason.SOURCE_NOT_ALLOWED, Reason.SOURCE_UNKNOWN})
-
-#: Seconds that are left for storing in any case.
-_MIN_STORE_TIME: Final = 0.25
 
 
 def may_prove_itself(admission: Admission, fault: Exception) -> bool:
@@ -141,4 +139,4 @@ class UnknownSenders:
         admission.standing = Standing.ADMITTED
         if admission.store_time is not None:
             left = admission.store_time - (self._clock.monotonic() - began)
-            admission.store_time = max(_MIN_STORE_TIME, left)
+            admission.store_time = max(MIN_STORE_TIME, left)
