@@ -22,6 +22,9 @@ LOOKUP_INTERVAL: Final = timedelta(seconds=1)
 MAX_BODY: Final = 64 * 1024
 BODY_TIMEOUT: Final = timedelta(seconds=1)
 
+#: What is said of a delivery that is refused although it has proven itself.
+PROVEN_BUT_UNKNOWN: Final = "its signature fits, and its address is unknown"
+
 #: Whose turn it is, in each `_WINDOW` seconds: one client of a network, so many in all. And so many
 #: at a time.
 _WINDOW: Final = 1.0

@@ -27,6 +27,7 @@ from relay.ingest.admission import (
     suffix_of,
     verify_delivery,
 )
+from relay.ingest.authenticated_knock import PROVEN_BUT_UNKNOWN
 from relay.ingest.refusal_share import UnvouchedShare, is_vouched
 from relay.ingest.routing import Routes
 from relay.spool import Conflict, Duplicate, Spool, SpoolBroken
@@ -99,9 +100,8 @@ class RefusalRecorder:
         A token that proved it is not kept: that it did, is. None: it holds another one, and is
         dropped. Neither raises nor blocks.
         """
-        detail = "its signature fits, and its address is unknown"
-        refusal, secret = Refusal(Reason.SOURCE_NOT_ALLOWED, detail), event.verification.secret
-        return self._note(endpoint, event.delivery, refusal, secret)
+        refusal = Refusal(Reason.SOURCE_NOT_ALLOWED, PROVEN_BUT_UNKNOWN)
+        return self._note(endpoint, event.delivery, refusal, event.verification.secret)
 
     def _note(
         self, endpoint: Endpoint, delivery: Delivery, refusal: Refusal, secret: int | None = None

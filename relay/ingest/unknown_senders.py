@@ -17,6 +17,7 @@ from relay.ingest.admission import (
     check_address,
     verify_delivery,
 )
+from relay.ingest.authenticated_knock import PROVEN_BUT_UNKNOWN
 from relay.signatures import SignedText
 from relay.telemetry import Telemetry
 
@@ -134,8 +135,7 @@ class UnknownSenders:
                 self._telemetry.unknown_but_signed(endpoint.name)
                 if not route.proxied:
                     self._on_unknown(endpoint, event)
-            detail = "its signature fits, and its address is unknown"
-            raise Refusal(refusal.reason, detail) from None
+            raise Refusal(refusal.reason, PROVEN_BUT_UNKNOWN) from None
         admission.standing = Standing.ADMITTED
         if admission.store_time is not None:
             left = admission.store_time - (self._clock.monotonic() - began)
