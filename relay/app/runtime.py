@@ -183,7 +183,6 @@ class App:
         )
         auto_releaser = AutoReleaser(
             releaser,
-            spool,
             endpoints=lambda: configs.active.endpoints,
             clock=clock,
             telemetry=telemetry,

@@ -332,7 +332,6 @@ class AutoReleaser:
     def __init__(
         self,
         releaser: RefusalReleaser,
-        spool: Spool,
         *,
         endpoints: Callable[[], Iterable[Endpoint]],
         clock: Clock,
@@ -340,7 +339,6 @@ class AutoReleaser:
     ) -> None:
         """Take the parts. endpoints: returns those of the present configuration."""
         self._releaser = releaser
-        self._spool = spool
         self._endpoints = endpoints
         self._clock = clock
         self._telemetry = telemetry
@@ -399,7 +397,7 @@ class AutoReleaser:
         try:
             if each.refusal_id is None:
                 assert each.event is not None  # noqa: S101 - the one or the other waits
-                event_id = (await self._spool.put(each.event)).id
+                event_id = (await self._releaser.spool.put(each.event)).id
             else:
                 result = await self._releaser.release(each.refusal_id)
                 if not isinstance(result, Released):

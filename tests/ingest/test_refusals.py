@@ -525,7 +525,6 @@ def waiting(office: Office) -> Waiting:
     writer = LogWriter(log)
     auto = AutoReleaser(
         office.releaser(listed),
-        office.spool,
         endpoints=lambda: [listed],
         clock=office.clock,
         telemetry=Telemetry(Log(writer, office.clock)),
