@@ -4,7 +4,7 @@ One key of a sender can serve many of its customers, and then a signature does n
 a message is for. `requiring` lets an inspector take only messages that name the right one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from relay.core import strict_json
 from relay.core.errors import Reason, Refusal
@@ -55,12 +55,14 @@ def check_signed(required: Sequence[RequiredField], signed: Sequence[str]) -> No
     Raises:
         ValueError: one is not; the message begins with its place.
     """
+    for at, said in unsigned(required, signed):
+        raise ValueError(f"must.{at}: {said}")
+
+
+def unsigned(required: Sequence[RequiredField], signed: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield the position of each field that anybody could write, and what is said of it."""
+    names = ", ".join(f"/{name}" for name in signed)
     for at, each in enumerate(required):
         if each.pointer[1:] not in signed:
-            raise ValueError(f"must.{at}: {unsigned(each, signed)}")
-
-
-def unsigned(field: RequiredField, signed: Sequence[str]) -> str:
-    """Return what is said of a field that anybody could write."""
-    names = ", ".join(f"/{name}" for name in signed)
-    return f"{field.pointer} is not signed, and anybody could write it; signed are {names}"
+            said = f"{each.pointer} is not signed, and anybody could write it; signed are {names}"
+            yield at, said

@@ -1,7 +1,7 @@
 """Check a description, and build a provider from it."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
 from functools import cached_property
@@ -17,7 +17,6 @@ from relay.providers import (
     EndpointOptions,
     Inspector,
     ProviderInfo,
-    RequiredField,
     Sample,
     SampleOrder,
     media_type,
@@ -35,7 +34,7 @@ from relay.providers.inline.signature import (
     time_of,
 )
 from relay.providers.inline.signed_text import Message, Template
-from relay.providers.required_fields import requiring, unsigned
+from relay.providers.required_fields import check_signed, requiring, unsigned
 from relay.signatures import (
     OnSigned,
     ignore_signed,
@@ -58,23 +57,20 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
     with suppress(ValueError):
         for key, message in replays.problems(description):
             yield (key,), message
-    for at, field in unsigned_fields(rule, description.must):
-        yield ("must", str(at)), unsigned(field, Template(rule.signed).fields)
+        covered = _covered_fields(rule)
+        if covered is not None:
+            for at, message in unsigned(description.must, covered):
+                yield ("must", str(at)), message
 
 
-def unsigned_fields(
-    rule: SignatureRule, required: Sequence[RequiredField]
-) -> Iterator[tuple[int, RequiredField]]:
-    """Yield the position of each field that is not signed, where a signature covers some."""
-    try:
-        template = Template(rule.signed)
-    except ValueError:
-        return
-    if rule.scheme == "token" or template.covers_body:
-        return
-    for at, field in enumerate(required):
-        if field.pointer[1:] not in template.fields:
-            yield at, field
+def _covered_fields(rule: SignatureRule) -> tuple[str, ...] | None:
+    """Return the only fields of the body that are signed; None under a token, or if all of it is.
+
+    Raises:
+        ValueError: what is signed is no template.
+    """
+    template = Template(rule.signed)
+    return None if rule.scheme == "token" or template.covers_body else template.fields
 
 
 def _signature_problems(rule: SignatureRule) -> Iterator[tuple[str, str]]:
@@ -192,10 +188,8 @@ class _InlineInspector(PlainAnswers):
         self._public = public
         self._replays = Replays(description) if can_replay(description) else None
         rule = description.signature
-        template = Template(rule.signed)
-        self.signs_query = rule.scheme != "token" and template.holds("path_query")
-        self._signs_fields = signature is not None and rule.scheme != "token"
-        self._signs_fields &= bool(template.fields) and not template.covers_body
+        self.signs_query = rule.scheme != "token" and Template(rule.signed).holds("path_query")
+        self._signs_fields = signature is not None and bool(_covered_fields(rule))
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         message = Message(delivery, self._public)
@@ -289,9 +283,9 @@ class InlineProvider:
             raise ValueError("merchant_id: write must: [{json: /merchantId, is: …}]")
         public = None if options.public_url is None else _public_url(options.public_url)
         check = None
-        for at, field in unsigned_fields(self._description.signature, options.must):
-            signed = Template(self._description.signature.signed).fields
-            raise ValueError(f"must.{at}: {unsigned(field, signed)}")
+        covered = _covered_fields(self._description.signature)
+        if covered is not None:
+            check_signed(options.must, covered)
         if options.secrets:
             rule = self._description.signature
             check = SignatureCheck(
