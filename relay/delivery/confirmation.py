@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Final, Protocol, TypeVar
 from urllib.parse import quote
 
 from relay.core.clock import Clock
@@ -38,6 +38,8 @@ from relay.providers.midtrans.status import (
     notified_transaction,
     parse_answer,
 )
+
+T = TypeVar("T")
 
 # ---- GET status over HTTP -------------------------------------------------------------------
 
@@ -172,8 +174,8 @@ class Waiting:
         """Remember that the next question about this event is by its order id."""
         _put(self._by_order, event_id, None)
 
-    def is_by_order(self, event_id: str) -> bool:
-        """Return whether the next question is by the order id; later ones are not."""
+    def take_by_order(self, event_id: str) -> bool:
+        """Return whether this question is by the order id; later ones are not."""
         if event_id not in self._by_order:
             return False
         del self._by_order[event_id]
@@ -199,7 +201,7 @@ def _round(lease: Lease) -> int:
     return lease.attempt - lease.round_attempt
 
 
-def _put(known: dict[str, Any], event_id: str, value: object) -> None:
+def _put(known: dict[str, T], event_id: str, value: T) -> None:
     known.pop(event_id, None)
     known[event_id] = value
     if len(known) > MAX_WAITING:
@@ -282,7 +284,7 @@ class StatusConfirmer:
         self, target: StatusTarget, lease: Lease, transaction: Transaction
     ) -> Confirmed | Unconfirmed | RateLimited:
         event = lease.event
-        by_order = target.waiting.is_by_order(event.id)
+        by_order = target.waiting.take_by_order(event.id)
         found = await self._ask_and_compare(target, lease, transaction, by_order=by_order)
         if isinstance(found, Unlinked) and not by_order and not transaction.names_itself_twice:
             found = await self._ask_and_compare(target, lease, transaction, by_order=True)
