@@ -79,7 +79,9 @@ class Pool:
         self._closed = False
 
     def ask(self, exchange: Exchange) -> None:
-        """Send a request once, at the end of this iteration of the loop; call its `ended` then.
+        """Send a request once, and call its `ended` then.
+
+        One that is alone is sent now, others together at the end of this iteration of the loop.
 
         `ended` is not called before this has returned. It finds one of these in `error`, or None;
         after an error the connection is not reused.
