@@ -153,11 +153,9 @@ class SentEvent(Sending):
         return True
 
     def ended(self) -> None:
-        delivered = _DELIVERED.get(self.status or 0)
-        if delivered is None or self.error is not None:
+        outcome: Outcome | None = _DELIVERED.get(self.status or 0)
+        if outcome is None or self.error is not None:
             outcome = self.sender.outcome_of(self)
-        else:
-            outcome = delivered
         # It lives on until it is settled.
         self.body, self.error = b"", None
         self.told(outcome)
