@@ -316,14 +316,13 @@ _LOOK_INTERVAL: Final = 1.0
 class _Waiting:
     """What waits until a monotonic time.
 
-    refusal_id: of what is kept; None of what may not be, since it holds a token: its event waits.
+    kept: the id of the refusal; of what may not be kept, since it holds a token, its event.
     """
 
     endpoint: str
     client: ClientAddress
     until: float
-    refusal_id: str | None
-    event: VerifiedDelivery | None
+    kept: str | VerifiedDelivery
 
 
 class AutoReleaser:
@@ -348,8 +347,8 @@ class AutoReleaser:
     def add(self, endpoint: Endpoint, event: VerifiedDelivery, refusal_id: str | None) -> None:
         """Release this within the time, once its address is known. Neither raises nor blocks."""
         until = self._clock.monotonic() + _WAIT.total_seconds()
-        kept = event if refusal_id is None else None
-        self._add(_Waiting(endpoint.name, event.delivery.client, until, refusal_id, kept))
+        kept = event if refusal_id is None else refusal_id
+        self._add(_Waiting(endpoint.name, event.delivery.client, until, kept))
 
     def _add(self, waiting: _Waiting) -> None:
         self._waiting = [*self._waiting[-_MAX_WAITING + 1 :], waiting]
@@ -377,7 +376,7 @@ class AutoReleaser:
             left = (kept.head.received_at - since).total_seconds()
             if kept.signature_fits and each.released_as is None and left > 0:
                 until = now + min(left, _WAIT.total_seconds())
-                self._add(_Waiting(kept.endpoint, kept.client, until, kept.id, None))
+                self._add(_Waiting(kept.endpoint, kept.client, until, kept.id))
 
     async def look(self) -> None:
         """Release what has its address on a list now, and forget what has waited in vain."""
@@ -395,11 +394,10 @@ class AutoReleaser:
     async def _release(self, each: _Waiting) -> bool:
         """Return whether it need not be tried again."""
         try:
-            if each.refusal_id is None:
-                assert each.event is not None  # noqa: S101 - the one or the other waits
-                event_id = (await self._releaser.spool.put(each.event)).id
+            if isinstance(each.kept, VerifiedDelivery):
+                event_id = (await self._releaser.spool.put(each.kept)).id
             else:
-                result = await self._releaser.release(each.refusal_id)
+                result = await self._releaser.release(each.kept)
                 if not isinstance(result, Released):
                     # It is not written yet, or it is refused for another reason now.
                     return result is not None

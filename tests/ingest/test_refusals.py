@@ -633,4 +633,4 @@ async def test_no_more_wait_than_a_few_hundred(office: Office) -> None:
     here = waiting(office)
     for number in range(300):
         here.auto.add(endpoint(), proven(), f"ref_{number}")
-    assert [here.auto._waiting[at].refusal_id for at in (0, -1)] == ["ref_44", "ref_299"]
+    assert [here.auto._waiting[at].kept for at in (0, -1)] == ["ref_44", "ref_299"]
