@@ -345,9 +345,9 @@ class Referees:
 
     def judge(self, message: Message) -> tuple[str, str]:
         """Return what the relay says, and what the library says."""
-        return self.relay(message), self.library(message)
+        return self.ours(message), self.theirs(message)
 
-    def relay(self, message: Message) -> str:
+    def ours(self, message: Message) -> str:
         fields = (
             ("X-TIMESTAMP", message.stamp),
             ("X-SIGNATURE", message.signature),
@@ -359,7 +359,7 @@ class Referees:
         found = outcome(PROVIDER.bind(options), delivery)
         return ACCEPTED if isinstance(found, Verification) else REFUSED
 
-    def library(self, message: Message) -> str:
+    def theirs(self, message: Message) -> str:
         context = {
             "key": self.public,
             "body": b64encode(message.body).decode(),
@@ -505,9 +505,9 @@ def test_the_library_takes_sloppy_base64(referees: Referees) -> None:
 @pytest.mark.npm
 def test_the_library_takes_short_keys(process: subprocess.Popen[str]) -> None:
     weak = Referees(process, 1024)
-    assert weak.library(weak.signed(b"{}")) == ACCEPTED
+    assert weak.theirs(weak.signed(b"{}")) == ACCEPTED
     with pytest.raises(ValueError, match="1024 bits"):
-        weak.relay(weak.signed(b"{}"))
+        weak.ours(weak.signed(b"{}"))
 
 
 # ---- samples --------------------------------------------------------------------------------
