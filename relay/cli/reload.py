@@ -3,7 +3,6 @@
 import http.client
 import sys
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
 
 import orjson
@@ -39,7 +38,7 @@ def ask(admin: Admin, path: str) -> Answer:
     """
     if admin.token is None:
         raise NotAsked("admin.token is not set, so the admin API is closed; send SIGHUP instead")
-    host = _reachable(admin.bind.address)
+    host = admin.bind.from_here.host
     connection = http.client.HTTPConnection(host, admin.bind.port, timeout=_TIMEOUT)
     fields = {"Authorization": b"Bearer " + admin.token.reveal()}
     try:
@@ -57,13 +56,6 @@ def ask(admin: Admin, path: str) -> Answer:
     if status == _UNAUTHORIZED:
         raise NotAsked("the running relay has another admin.token; a new one takes a restart")
     return Answer(status, content)
-
-
-def _reachable(address: IPv4Address | IPv6Address) -> str:
-    """Return where a listener on this address is reached from the same machine."""
-    if not address.is_unspecified:
-        return str(address)
-    return "127.0.0.1" if isinstance(address, IPv4Address) else "::1"
 
 
 def reload(config: CONFIG = DEFAULT_CONFIG, form: FORMAT = Format.TEXT) -> None:

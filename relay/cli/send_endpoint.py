@@ -14,7 +14,7 @@ from netaddr import IPNetwork
 from relay.allowlist import Allowlist, Mode
 from relay.app.builder import known_allowlists
 from relay.cli.common import unknown_endpoint
-from relay.config import Bind, Endpoint, Settings, provider_of
+from relay.config import Endpoint, Settings, provider_of
 from relay.config.listener_settings import Listener
 from relay.core.request import Address, ForwardedHeader
 from relay.core.secret import Secret
@@ -22,8 +22,6 @@ from relay.providers import Provider
 
 #: Where every address is admitted and none is listed (TEST-NET-1, RFC 5737).
 _ANY = ip_address("192.0.2.1")
-
-_IPV6 = 6
 
 
 class Unreachable(ValueError):
@@ -72,7 +70,7 @@ def target(
         raise Unreachable(unknown_endpoint(name, names))
     if to is None:
         listener = _listener(settings)
-        here = _here(listener)
+        here = listener.bind.from_here
         url = f"{'https' if listener.tls else 'http'}://{here}{endpoint.path}"
         certificate, proxy_protocol = _certificate(listener), listener.proxy_protocol
         peer: Address | None = here.address
@@ -146,14 +144,6 @@ def _listener(settings: Settings) -> Listener:
     if not fixed:
         raise Unreachable("no listener has a fixed port; give the URL of the endpoint with --to")
     return min(fixed, key=lambda each: each.proxy_protocol)
-
-
-def _here(listener: Listener) -> Bind:
-    """Return where the listener is reached on its own machine."""
-    address = listener.bind.address
-    if address.is_unspecified:
-        address = ip_address("::1" if address.version == _IPV6 else "127.0.0.1")
-    return Bind(address, listener.bind.port)
 
 
 def _certificate(listener: Listener) -> str | None:

@@ -86,10 +86,7 @@ def _runs(admin: Bind) -> bool:
     """Return whether a relay answers at this admin listener."""
     if not admin.port:
         return False
-    host = admin.host
-    if admin.address.is_unspecified:
-        host = "127.0.0.1" if admin.address.version == 4 else "::1"  # noqa: PLR2004
-    with closing(HTTPConnection(host, admin.port, timeout=_TIMEOUT)) as connection:
+    with closing(HTTPConnection(admin.from_here.host, admin.port, timeout=_TIMEOUT)) as connection:
         try:
             connection.request("GET", "/livez")
             return bool(connection.getresponse().status == 200)  # noqa: PLR2004

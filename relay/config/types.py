@@ -96,6 +96,13 @@ class Bind:
     def host(self) -> str:
         return str(self.address)
 
+    @property
+    def from_here(self) -> "Bind":
+        """Where a listener at this address is reached from its own machine."""
+        if not self.address.is_unspecified:
+            return self
+        return Bind(ip_address("::1" if self.address.version == _IPV6 else "127.0.0.1"), self.port)
+
     def __str__(self) -> str:
         host = f"[{self.address}]" if self.address.version == _IPV6 else str(self.address)
         return f"{host}:{self.port}"
