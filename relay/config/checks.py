@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from relay.config.listener_settings import Tls
 from relay.config.secret_text import oddity
 from relay.config.settings import PostgresSpool, Settings, SqliteSpool, Upstream
-from relay.config.types import Bind, label
+from relay.config.types import label
 from relay.config.yaml_document import ConfigIssue, Location, dotted, shown, shown_path, suggestion
 from relay.signatures.shared_secret import Signer
 
@@ -200,13 +200,9 @@ def _name_at(settings: Settings, location: Location) -> str:
 
 
 def _listeners(settings: Settings, place: Place) -> Iterator[ConfigIssue]:
-    binds: list[tuple[Location, Bind]] = [
-        (("listen", at, "bind"), each.bind) for at, each in enumerate(settings.listen)
-    ]
-    binds.append((("admin", "bind"), settings.admin.bind))
     # Port 0 is another port each time.
     yield from _repeated(
-        ((location, bind) for location, bind in binds if bind.port),
+        ((location, bind) for location, bind in settings.binds() if bind.port),
         lambda first: (
             f"{dotted(first)} at {place(first)} has this address and port; choose another"
         ),

@@ -43,10 +43,7 @@ def machine_advice(settings: Settings) -> Iterator[Advice]:
 
 def port_advice(settings: Settings) -> Iterator[Advice]:
     """Yield the addresses that this process could not listen on now, and why."""
-    binds: list[tuple[Location, Bind]] = [
-        (("listen", at, "bind"), each.bind) for at, each in enumerate(settings.listen)
-    ]
-    for location, bind in (*binds, (("admin", "bind"), settings.admin.bind)):
+    for location, bind in settings.binds():
         error = _error_of(bind)
         if error is not None and error.errno in BIND_ERRORS:
             yield Advice(location, BIND_ERRORS[error.errno], cannot_listen(error.errno, bind))

@@ -7,7 +7,6 @@ from urllib.parse import SplitResult, urlsplit
 from relay.config.lint_topology import Advice
 from relay.config.settings import Settings
 from relay.config.types import Bind
-from relay.config.yaml_document import Location
 from relay.core.request import Address
 from relay.core.urls import DEFAULT_PORTS
 
@@ -45,11 +44,7 @@ def _metadata(parts: SplitResult) -> str | None:
 def _itself(parts: SplitResult, settings: Settings) -> str | None:
     """Return what is wrong with an upstream that is this relay, by its listeners or public URL."""
     port = parts.port or DEFAULT_PORTS[parts.scheme]
-    binds: list[tuple[Location, Bind]] = [
-        (("listen", at, "bind"), each.bind) for at, each in enumerate(settings.listen)
-    ]
-    binds.append((("admin", "bind"), settings.admin.bind))
-    for location, bind in binds:
+    for location, bind in settings.binds():
         if bind.port == port and _reaches(parts.hostname or "", bind):
             key = ".".join(map(str, location))
             return f"is relay itself, by {key}: each event would come back; name your service"

@@ -15,6 +15,7 @@ from relay.config.inline_provider import InlineProvider, Must
 from relay.config.listener_settings import Admin, Limits, Listener
 from relay.config.types import (
     ApiUrl,
+    Bind,
     Duration,
     DurationOrZero,
     FilePath,
@@ -30,7 +31,7 @@ from relay.config.types import (
     UpstreamUrl,
     default,
 )
-from relay.config.yaml_document import SourceMap
+from relay.config.yaml_document import Location, SourceMap
 from relay.core.request import ForwardedHeader
 from relay.core.secret import Secret
 
@@ -345,6 +346,13 @@ class Settings(Section):
     @property
     def source(self) -> SourceMap:
         return self._source
+
+    def binds(self) -> list[tuple[Location, Bind]]:
+        """Return every address that is listened on, each with its place; that of `admin` last."""
+        public: list[tuple[Location, Bind]] = [
+            (("listen", at, "bind"), each.bind) for at, each in enumerate(self.listen)
+        ]
+        return [*public, (("admin", "bind"), self.admin.bind)]
 
     def every_secret(self) -> list[Secret]:
         """Return every configured secret, those of upstreams and of the admin listener included."""
