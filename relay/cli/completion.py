@@ -10,8 +10,7 @@ from pathlib import Path
 import typer
 
 from relay.config import presets
-from relay.config.file_text import read_text
-from relay.config.yaml_document import Unreadable, parse
+from relay.config.file_text import as_written
 from relay.core.errors import Reason
 from relay.core.event import Status
 
@@ -45,8 +44,5 @@ def reasons(incomplete: str) -> list[str]:
 def _configuration(context: typer.Context) -> Mapping[str, object]:
     """Return the file as it is written; empty if it cannot be read."""
     path = context.params.get("config") or os.environ.get("RELAY_CONFIG") or "relay.yaml"
-    try:
-        data = parse(read_text(Path(path))).data
-    except Unreadable:
-        return {}
+    data = as_written(Path(path))
     return data if isinstance(data, dict) else {}

@@ -4,7 +4,7 @@ import asyncio
 import os
 import ssl
 import sys
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -32,10 +32,9 @@ from relay.cli.output import (
 )
 from relay.cli.progress import progress
 from relay.cli.providers import Described, named_or_described, trusts_loopback
-from relay.cli.send_endpoint import Target, forwarding, public_url_of, target
+from relay.cli.send_endpoint import Target, forwarding, loopback, public_url_of, target
 from relay.cli.send_proxy import passing_on
-from relay.config.file_text import read_text
-from relay.config.yaml_document import Unreadable, parse
+from relay.config.file_text import as_written
 from relay.core.clock import SystemClock
 from relay.core.errors import RelayError
 from relay.core.request import ForwardedHeader
@@ -222,8 +221,9 @@ def _named(word: str | None, to: str | None, secret: Secret | None, source: str 
     if secret is None:
         raise ValueError("give --secret, or --key where a private key signs")
     # Where the file says a public_url, that is what the relay verifies against.
-    client = _played(found) if source is None and _is_loopback(to) else source
-    signed_url = found.public_url or (_is_loopback(to) and _public_url(word, to)) or to
+    here = loopback(to) is not None
+    client = _played(found) if source is None and here else source
+    signed_url = found.public_url or (here and _public_url(word, to)) or to
     return Target(found.provider, to, signed_url, secret, client, changes=found.changes)
 
 
@@ -238,13 +238,12 @@ def _played(found: Described) -> str | None:
             f" {found.client}, in X-Forwarded-For (--from names another)"
         )
         return found.client
-    config = Path(os.environ.get("RELAY_CONFIG") or DEFAULT_CONFIG)
-    with suppress(Unreadable):
-        if trusts_loopback(parse(read_text(config)).data):
-            complain(
-                f"relay send: {config} trusts a proxy on this machine, and without --from none"
-                " names the client: the relay of that file will refuse this"
-            )
+    config = _configuration_here()
+    if trusts_loopback(as_written(config)):
+        complain(
+            f"relay send: {config} trusts a proxy on this machine, and without --from none"
+            " names the client: the relay of that file will refuse this"
+        )
     return None
 
 
@@ -253,21 +252,16 @@ def _public_url(provider: str, to: str) -> str | None:
 
     What is signed instead of the URL goes to standard error.
     """
-    config = Path(os.environ.get("RELAY_CONFIG") or DEFAULT_CONFIG)
-    with suppress(Unreadable):
-        found = public_url_of(parse(read_text(config)).data, provider, urlsplit(to).path)
-        if found is not None:
-            complain(f"relay send: signing {found}, the public_url of this path in {config}")
-        return found
-    return None
+    config = _configuration_here()
+    found = public_url_of(as_written(config), provider, urlsplit(to).path)
+    if found is not None:
+        complain(f"relay send: signing {found}, the public_url of this path in {config}")
+    return found
 
 
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _configuration_here() -> Path:
+    """Return the file that verbs read when none is named."""
+    return Path(os.environ.get("RELAY_CONFIG") or DEFAULT_CONFIG)
 
 
 async def _post(repeat: int, found: Target, sample: Sample, client: str | None) -> list[Reply]:

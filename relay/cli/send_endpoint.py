@@ -75,7 +75,7 @@ def target(
         certificate, proxy_protocol = _certificate(listener), listener.proxy_protocol
         peer: Address | None = here.address
     else:
-        url, peer, certificate, proxy_protocol = to, _loopback(to), None, False
+        url, peer, certificate, proxy_protocol = to, loopback(to), None, False
     asked = {
         "callback": endpoint.callback,
         "X-PARTNER-ID": endpoint.partner_id,
@@ -203,7 +203,7 @@ def _admitted(settings: Settings, endpoint: Endpoint, mode: Mode, admitted: Allo
     return _ANY
 
 
-def _loopback(url: str) -> Address | None:
+def loopback(url: str) -> Address | None:
     """Return the loopback address that a URL names, or None."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":

@@ -4,7 +4,7 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import Final
 
-from relay.config.yaml_document import TOP, ConfigIssue, Position, Unreadable
+from relay.config.yaml_document import TOP, ConfigIssue, Position, Unreadable, parse
 from relay.core.files import read
 
 MAX_FILE_BYTES: Final = 1024 * 1024
@@ -28,6 +28,14 @@ def read_text(path: Path) -> str:
     if len(content) > MAX_FILE_BYTES:
         raise Unreadable(ConfigIssue((), "larger than 1 MiB"))
     return decode(content)
+
+
+def as_written(path: Path) -> object:
+    """Return what a file holds, unchecked and without its references; None if it is unreadable."""
+    try:
+        return parse(read_text(path)).data
+    except Unreadable:
+        return None
 
 
 def unreadable(error: OSError | ValueError) -> str:

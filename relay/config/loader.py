@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from relay.config import checks
 from relay.config import endpoints as endpoint_checks
 from relay.config.endpoints import provider_of
-from relay.config.file_text import MAX_FILE_BYTES, read_text
+from relay.config.file_text import MAX_FILE_BYTES, as_written, read_text
 from relay.config.listener_settings import Admin
 from relay.config.presets import with_presets
 from relay.config.secret_references import UNSET, resolve
@@ -59,8 +59,8 @@ def load_admin(path: Path, environ: Mapping[str, str]) -> Admin:
         ConfigError: with every mistake in the file, if the section alone cannot be read.
     """
     base = path.absolute().parent
-    with suppress(Unreadable, UnicodeEncodeError, ValidationError):
-        data = parse(read_text(path).removeprefix("\ufeff")).data
+    with suppress(UnicodeEncodeError, ValidationError):
+        data = as_written(path)
         section = data.get("admin", {}) if isinstance(data, dict) else None
         resolved = resolve({"admin": section}, environ, base)
         if isinstance(resolved.data, dict) and not resolved.issues:
