@@ -46,7 +46,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in (list(columns), *texts):
-            sys.stdout.write("\t".join(one_line(cell) for cell in row) + "\n")
+            sys.stdout.write("\t".join(visible(cell) for cell in row) + "\n")
         return
     # Most calls come from scripts, and importing it takes as long as all of this.
     from rich.console import Console  # noqa: PLC0415
@@ -56,7 +56,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     if console.width < _narrowest(columns, texts):
         for row in texts:
             for column, cell in zip(columns, row, strict=True):
-                sys.stdout.write(f"{column}: {one_line(cell)}\n")
+                sys.stdout.write(f"{column}: {visible(cell)}\n")
             sys.stdout.write("\n")
         return
     table = Table(header_style="bold")
@@ -64,7 +64,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         # Folded, never cut: an id that lost its end cannot be copied.
         table.add_column(column, overflow="fold")
     for row in texts:
-        table.add_row(*(one_line(cell) for cell in row))
+        table.add_row(*(visible(cell) for cell in row))
     # No markup: a cell may hold brackets that a sender chose.
     console.print(table)
 
@@ -119,11 +119,6 @@ def _narrowest(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     """Return the least width of a readable table: six letters a column, and borders."""
     longest = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     return 1 + sum(min(length, _LETTERS) + 3 for length in longest)
-
-
-def one_line(text: str) -> str:
-    """Escape what would break a line, steer a terminal, or could not be seen."""
-    return visible(text)
 
 
 # ---- relay version --------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from hmac import compare_digest
@@ -17,12 +17,13 @@ import typer
 from aiohttp import web
 
 from relay.cli import process
-from relay.cli.output import Format, complain, one_line, print_line
+from relay.cli.output import Format, complain, print_line
 from relay.config.lint_machine import BIND_ERRORS, cannot_listen
 from relay.config.types import Bind, bind, duration_or_zero
 from relay.core.clock import Clock, SystemClock
 from relay.core.secret import Secret
 from relay.core.strict_json import indented
+from relay.core.visible_text import visible
 from relay.signatures.shared_secret import Signer
 
 #: Larger bodies are answered 413.
@@ -115,9 +116,10 @@ class Sink:
         )
         arrival = self._judged(request.method, request.raw_path, headers, bytes(body))
         try:
-            sys.stdout.write(block(arrival) if self._form is Format.TEXT else "")
             if self._form is Format.JSON:
                 print_line(as_json(arrival))
+            else:
+                sys.stdout.write(block(arrival))
             sys.stdout.flush()
         except OSError as error:
             self.failure = error
@@ -129,13 +131,12 @@ class Sink:
     def _judged(
         self, method: str, target: str, headers: tuple[tuple[str, str], ...], body: bytes
     ) -> Arrival:
-        now = self._clock.now()
-        found = Arrival(now, method, target, headers, body, None, self._status)
+        found = Arrival(self._clock.now(), method, target, headers, body, None, self._status)
         if self._signer is None:
             return found
         signature = verified(self._signer, found)
         status = self._status if signature is Signature.FITS else _UNAUTHORIZED
-        return Arrival(now, method, target, headers, body, signature, status)
+        return replace(found, signature=signature, status=status)
 
 
 class _InOneLine(logging.Handler):
@@ -144,7 +145,7 @@ class _InOneLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         said = f"relay sink: {record.getMessage()}" + (f": {error}" if error is not None else "")
-        complain(one_line(" ".join(said.split())))
+        complain(" ".join(said.split()))
 
 
 def verified(signer: Signer, arrival: Arrival) -> Signature:
@@ -195,14 +196,14 @@ def block(arrival: Arrival) -> str:
     Nothing in it steers a terminal.
     """
     time = f"{arrival.at.astimezone():%H:%M:%S}"
-    lines = [one_line(f"{time}  {arrival.method} {arrival.target}  answered {arrival.status}")]
+    lines = [visible(f"{time}  {arrival.method} {arrival.target}  answered {arrival.status}")]
     if arrival.signature is not None:
         lines.append(f"  signature: {arrival.signature}")
-    lines += [one_line(f"  {name}: {value}") for name, value in arrival.headers]
+    lines += [visible(f"  {name}: {value}") for name, value in arrival.headers]
     if arrival.body:
         text = indented(arrival.body) or arrival.body.decode(errors="backslashreplace")
         cut = text[:_MAX_SHOWN]
-        lines += ["", *(one_line(f"  {line}") for line in cut.splitlines())]
+        lines += ["", *(visible(f"  {line}") for line in cut.splitlines())]
         if len(cut) < len(text):
             lines.append(f"  … and {len(text) - len(cut)} more characters")
     return "\n".join([*lines, "", ""])
