@@ -13,7 +13,7 @@ import typer
 from relay.admin.serializers import rfc3339
 from relay.allowlist import Answer, Family, LookupResult, Mode
 from relay.allowlist.dns_source import admissible
-from relay.app.builder import resolver
+from relay.app.builder import expected_sources, resolver
 from relay.app.spools import unserved_upstreams
 from relay.cli.common import (
     CONFIG,
@@ -29,8 +29,9 @@ from relay.cli.output import (
 from relay.cli.progress import progress
 from relay.config import Endpoint, Settings, checks, load, provider_of, senders
 from relay.config.checks import Certificate
-from relay.config.lint import Finding, lint
+from relay.config.lint import Finding, lint, located
 from relay.config.lint_machine import machine_advice
+from relay.config.lint_topology import Advice
 from relay.config.listener_settings import Listener
 from relay.config.loader import text
 from relay.config.settings import SqliteSpool
@@ -126,28 +127,19 @@ def unserved(settings: Settings) -> list[Finding]:
     except SpoolUnavailable:
         # There is none yet, or it is not for this user to read: it is no mistake in the file.
         return []
-    at = settings.source.position(("upstreams",))
-    return [
-        Finding(
-            settings.source.file,
-            at.line,
-            at.column,
-            "upstreams",
-            "upstream_missing",
+    found = []
+    for name, since in sorted(waiting.items()):
+        message = (
             f'events wait for "{name}" since {rfc3339(since)}, and it is not configured: name it'
-            " again",
+            " again"
         )
-        for name, since in sorted(waiting.items())
-    ]
+        found.append(located(settings, Advice(("upstreams",), "upstream_missing", message)))
+    return found
 
 
 async def look_up_hosts(settings: Settings) -> list[dict[str, Any]]:
     """Look up every host name in use; return the results with the admissible addresses."""
-    names = {
-        host
-        for each in settings.endpoints
-        for host in senders(each, provider_of(each).info.environments[each.environment]).hosts
-    }
+    names = {host for each in settings.endpoints for host in expected_sources(each).hosts}
     asks = resolver(settings)
     found = []
     with progress("looked up", len(names)) as counter:

@@ -358,10 +358,11 @@ def lint(
         *endpoint_advice(settings, info, today),
         *machine,
     ]
-    return tuple(sorted({_finding(settings, advice) for advice in found}))
+    return tuple(sorted({located(settings, advice) for advice in found}))
 
 
-def _finding(settings: Settings, advice: Advice) -> Finding:
+def located(settings: Settings, advice: Advice) -> Finding:
+    """Return an advice as a finding, with its place in the file."""
     at = settings.source.position(advice.location)
     location = dotted(advice.location)
     return Finding(settings.source.file, at.line, at.column, location, advice.code, advice.message)
