@@ -212,8 +212,7 @@ def _something(answer: str | None) -> str:
 
 def _one_of(answer: str, options: tuple[str, ...]) -> str:
     if answer not in options:
-        near = suggestion(answer, options)
-        raise ValueError(f'"{answer}" is none of these' + (f"; {near}" if near else ""))
+        raise ValueError(f'"{answer}" is none of these; {suggestion(answer, options)}')
     return answer
 
 

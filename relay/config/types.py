@@ -10,7 +10,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from netaddr import IPNetwork
 from pydantic import (
@@ -178,19 +178,19 @@ def member(value: object) -> IPNetwork | str:
 
 
 def upstream_url(text: str) -> str:
-    _url(text, "http://billing.internal:8080/webhooks")
+    _check_url(text, "http://billing.internal:8080/webhooks")
     return text
 
 
 def api_url(text: str) -> str:
-    _url(text, "https://api.midtrans.com")
+    _check_url(text, "https://api.midtrans.com")
     if "?" in text:
         raise ValueError("must have no query; write the URL up to the question mark")
     return text
 
 
 def public_url(text: str) -> str:
-    _url(text, "https://pay.example.com/midtrans/notification")
+    _check_url(text, "https://pay.example.com/midtrans/notification")
     return text
 
 
@@ -264,7 +264,7 @@ def _address(text: str, message: str) -> Address:
         raise ValueError(message) from None
 
 
-def _url(text: str, sample: str) -> SplitResult:
+def _check_url(text: str, sample: str) -> None:
     message = f"write a URL such as {sample}"
     if not _VISIBLE.fullmatch(text):
         raise ValueError(
@@ -288,7 +288,6 @@ def _url(text: str, sample: str) -> SplitResult:
             _address(host, message)
         elif not _URL_HOST.fullmatch(host):
             raise ValueError(message)
-    return parts
 
 
 def _unfit_url(text: str, message: str) -> str:
