@@ -21,6 +21,7 @@ from relay.config.types import network, public_url, upstream_url
 from relay.config.yaml_document import suggestion
 from relay.core.errors import ConfigError
 from relay.providers.builtin import provider_named
+from relay.providers.inline import PUBLIC_KEY_SCHEMES
 
 T = TypeVar("T")
 
@@ -125,8 +126,7 @@ def _signature(provider: str) -> Mapping[str, Any]:
 
 def _has_key_file(provider: str) -> bool:
     """Return whether what verifies is the provider's public key."""
-    asymmetric = {"rsa", "ed25519", "ecdsa"}
-    return provider == "midtrans-snap" or _signature(provider).get("scheme") in asymmetric
+    return provider == "midtrans-snap" or _signature(provider).get("scheme") in PUBLIC_KEY_SCHEMES
 
 
 def _trial_secret(provider: str, environment: str | None) -> str:

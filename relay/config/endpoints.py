@@ -26,6 +26,7 @@ from relay.providers import (
     Window,
 )
 from relay.providers.builtin import UnknownProvider, names, provider_named
+from relay.providers.inline import PUBLIC_KEY_SCHEMES
 from relay.providers.inline import provider as inline
 from relay.providers.inline.provider import problems
 
@@ -318,7 +319,7 @@ def oddities(endpoint: Endpoint) -> list[str | None]:
     """Return what is odd about each secret; nothing where they are public keys, in any spelling."""
     provider = endpoint.provider
     scheme = "" if isinstance(provider, str) else provider.signature.scheme
-    if provider == "midtrans-snap" or scheme in {"rsa", "ed25519"}:
+    if provider == "midtrans-snap" or scheme in PUBLIC_KEY_SCHEMES:
         return [None] * len(endpoint.secrets)
     return [oddity(secret) for secret in endpoint.secrets]
 

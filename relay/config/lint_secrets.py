@@ -16,6 +16,7 @@ from relay.config.settings import Endpoint, Settings
 from relay.config.yaml_document import Location
 from relay.core.secret import Secret
 from relay.providers import ProviderInfo
+from relay.providers.inline import PUBLIC_KEY_SCHEMES
 from relay.providers.inline.signature import key
 
 #: RFC 2104 discourages keys shorter than the hash; 128 bits cannot be guessed.
@@ -100,7 +101,7 @@ def _short(endpoint: Endpoint, location: Location) -> Iterator[Advice]:
     if not isinstance(endpoint.provider, InlineProvider):
         return
     rule = endpoint.provider.description().signature
-    if rule.scheme in {"rsa", "ed25519"}:
+    if rule.scheme in PUBLIC_KEY_SCHEMES:
         return
     for at, secret in enumerate(endpoint.secrets):
         # The message does not tell its length either.

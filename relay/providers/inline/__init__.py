@@ -6,12 +6,14 @@ builds a provider from it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from relay.core.request import OnReplay
 from relay.providers import Environment, RequiredField
 
 Scheme = Literal["hmac", "digest", "rsa", "ed25519", "token"]
+#: The schemes whose secrets are public keys of the sender.
+PUBLIC_KEY_SCHEMES: Final = frozenset({"rsa", "ed25519"})
 Algorithm = Literal["sha1", "sha256", "sha512"]
 KeyEncoding = Literal["text", "base64", "hex"]
 Encoding = Literal["hex", "base64"]

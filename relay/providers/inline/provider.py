@@ -22,7 +22,14 @@ from relay.providers import (
     media_type,
 )
 from relay.providers.answers import PlainAnswers
-from relay.providers.inline import Description, HeaderField, JsonField, SignatureRule, replays
+from relay.providers.inline import (
+    PUBLIC_KEY_SCHEMES,
+    Description,
+    HeaderField,
+    JsonField,
+    SignatureRule,
+    replays,
+)
 from relay.providers.inline.ambiguity import needs_url
 from relay.providers.inline.replays import Replays, can_replay
 from relay.providers.inline.sample import sample
@@ -325,7 +332,7 @@ def _field_text(field: HeaderField | JsonField) -> str:
 
 def _secrets_text(description: Description) -> str:
     rule = description.signature
-    if rule.scheme in {"rsa", "ed25519"}:
+    if rule.scheme in PUBLIC_KEY_SCHEMES:
         return "the sender's public keys"
     prefix = f", without {rule.strip_prefix}" if rule.strip_prefix else ""
     return f"the sender's secrets, as {rule.key_encoding}{prefix}"

@@ -16,6 +16,7 @@ from relay.providers import (
     Window,
 )
 from relay.providers.inline import (
+    PUBLIC_KEY_SCHEMES,
     Algorithm,
     Encoding,
     JsonField,
@@ -83,7 +84,7 @@ def key(rule: SignatureRule, secret: Secret) -> Secret:
     text = secret.reveal().removeprefix(rule.strip_prefix.encode())
     if not text.strip():
         raise ValueError("is empty; give the sender's secret")
-    if rule.scheme in {"rsa", "ed25519"}:
+    if rule.scheme in PUBLIC_KEY_SCHEMES:
         # These read Base64 themselves.
         return Secret(b64encode(_hex(text)) if rule.key_encoding == "hex" else text)
     decoded_key = text
