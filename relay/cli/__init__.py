@@ -152,7 +152,7 @@ def _run() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         # Ctrl-C while the command is still being put together: nothing has been done.
-        sys.exit(130)
+        sys.exit(process.INTERRUPTED)
 
 
 def _complain(message: str) -> None:

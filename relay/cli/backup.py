@@ -7,12 +7,10 @@ from typing import Annotated
 import typer
 
 from relay.app.spools import back_up_spool
+from relay.cli import process
 from relay.cli.common import CONFIG, DEFAULT_CONFIG, check_permission, load_settings
 from relay.cli.output import FORMAT, Format, complain, print_json, print_table
 from relay.cli.progress import progress
-
-# The exit status that a shell gives a command ended by Ctrl-C.
-_INTERRUPTED = 130
 
 
 def backup(
@@ -36,7 +34,7 @@ def backup(
             copied = back_up_spool(settings, file, counter.set)
     except KeyboardInterrupt:
         complain("relay backup: interrupted; there is no copy")
-        sys.exit(_INTERRUPTED)
+        sys.exit(process.INTERRUPTED)
     told = {"file": str(file), "bytes": copied.bytes, "schema": copied.schema}
     if form is Format.JSON:
         print_json(told)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 # ---- standard streams -----------------------------------------------------------------------
 
@@ -62,6 +62,9 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
+
+#: The exit status that a shell gives a command ended by Ctrl-C.
+INTERRUPTED: Final = 130
 
 
 def hold_signals() -> None:

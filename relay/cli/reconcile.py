@@ -12,7 +12,7 @@ import typer
 
 from relay.app import builder
 from relay.app.spools import existing_spool
-from relay.cli import completion
+from relay.cli import completion, process
 from relay.cli.common import (
     CONFIG,
     DEFAULT_CONFIG,
@@ -37,9 +37,6 @@ _MAX_LIST_BYTES = 64 * 1024 * 1024
 
 # Invalid lines that are reported: about a screen.
 _MAX_LINES = 50
-
-# The exit status that a shell gives a command ended by Ctrl-C.
-_INTERRUPTED = 130
 
 
 def reconcile(
@@ -73,7 +70,7 @@ def reconcile(
         listed = _read_orders(file)
     except KeyboardInterrupt:
         complain("relay reconcile: interrupted; nothing was asked")
-        sys.exit(_INTERRUPTED)
+        sys.exit(process.INTERRUPTED)
     checkpoint = Checkpoint(settings.state_dir / f"reconcile-{endpoint}.jsonl", SystemClock())
     if again:
         checkpoint.clear()
@@ -87,7 +84,7 @@ def reconcile(
         # The results until then are reported all the same.
         stopped, code = str(error), 1
     except KeyboardInterrupt:
-        stopped, code = "interrupted", _INTERRUPTED
+        stopped, code = "interrupted", process.INTERRUPTED
     _report(endpoint, listed, len(listed) - len(remaining), results, form)
     if stopped is not None:
         complain(f"relay reconcile: {stopped}; {_left_over(len(remaining) - len(results))}")
