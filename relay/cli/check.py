@@ -53,7 +53,7 @@ _PROXY_PROTOCOL = {
 }
 _UNANSWERED = {
     "hold": "held when give_up_after is over",
-    "deliver": "sent unconfirmed after half of give_up_after",
+    "deliver": "sent unconfirmed after confirm.wait, or half of give_up_after if that is sooner",
 }
 
 

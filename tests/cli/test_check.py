@@ -108,7 +108,7 @@ def test_it_is_said_whether_anybody_is_asked_before_delivery(file: Path) -> None
     file.write_text(f"{GOOD}    {other}\n" + SERVICE)
     assert (
         "confirmed by\tGET status at https://status.example.com, at most 3 a second; without an"
-        " answer, sent unconfirmed after half of give_up_after"
+        " answer, sent unconfirmed after confirm.wait, or half of give_up_after if that is sooner"
     ) in run("check", "-c", str(file)).stdout.splitlines()
 
 
