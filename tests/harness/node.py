@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,8 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import orjson
+
+from tests.harness.wire import exchange, request
 
 _PATIENCE = 20.0
 
@@ -95,6 +98,13 @@ class Node:
     def having(self, **fields: object) -> list[dict[str, Any]]:
         """Return the log lines that have these fields."""
         return [line for line in self.lines if fields.items() <= line.items()]
+
+    async def metric(self, series: str) -> float:
+        """Return the value of a series that it exposes, as `conflicts_total{endpoint="x"}`."""
+        shown = (await exchange(self.admin, request("GET", "/metrics"))).body.decode()
+        found = re.search(rf"^relay_{re.escape(series)} (\S+)$", shown, re.MULTILINE)
+        assert found is not None, series
+        return float(found[1])
 
     @property
     def url(self) -> str:

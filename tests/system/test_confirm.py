@@ -36,7 +36,7 @@ from tests.harness.upstream import (
     send,
     status_of,
 )
-from tests.harness.wire import exchange, request
+from tests.harness.wire import exchange
 
 BASIC = "Basic " + b64encode(f"{ENVIRON['MIDTRANS_SERVER_KEY']}:".encode()).decode()
 
@@ -96,10 +96,7 @@ async def events(config: Path, *arguments: str, form: str = "json") -> Any:
 
 async def result_of(node: Node, result: str) -> float:
     """Return how often asking came to this, by the metrics."""
-    reply = await exchange(node.admin, request("GET", "/metrics"))
-    line = f'relay_confirmations_total{{endpoint="midtrans",result="{result}"}} '
-    [value] = [each for each in reply.body.decode().splitlines() if each.startswith(line)]
-    return float(value.removeprefix(line))
+    return await node.metric(f'confirmations_total{{endpoint="midtrans",result="{result}"}}')
 
 
 async def test_agreement_is_told_and_the_bytes_are_those_that_came(
@@ -419,8 +416,7 @@ async def test_what_is_held_is_listed_and_counted_until_a_person_has_seen_to_it(
         line = await node.wait_for(event="attempt", decision="held")
         [held] = (await events(config, "list", "--status", "held"))["events"]
         assert (held["id"], held["status"]) == (line["id"], "held")
-        reply = await exchange(node.admin, request("GET", "/metrics"))
-        assert b'relay_spool_events{endpoint="midtrans",status="held"} 1.0' in reply.body
+        assert await node.metric('spool_events{endpoint="midtrans",status="held"}') == 1
         # Nothing has changed: it is asked about again, and held again.
         await events(config, "requeue", line["id"], form="text")
         await node.wait_for(2, event="attempt", decision="held")

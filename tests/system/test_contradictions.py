@@ -10,7 +10,6 @@ from tests.harness.node import Node
 from tests.harness.upstream import NOT_FOUND, StatusApi, Upstream, says, status_of
 from tests.harness.wire import exchange
 from tests.system.test_confirm import events, shown, written
-from tests.system.test_copies import metric
 
 DOUBTFUL = {"status_code": "201", "transaction_status": "settlement"}
 
@@ -86,7 +85,7 @@ async def test_one_signature_under_many_transactions_is_delivered_as_a_conflict(
         for each in forged:
             assert (await exchange(node.public[0], midtrans_request(each))).status == 200
         await upstream.has_received(6)
-        assert await metric(node, 'conflicts_total{endpoint="midtrans"}') == 5
+        assert await node.metric('conflicts_total{endpoint="midtrans"}') == 5
         assert await node.end() == 0
     marks = {each.body: each.values("Relay-Conflict") for each in upstream.received}
     assert marks == {body: [], **{each: [first["id"]] for each in forged}}

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import re
 import sqlite3
 from base64 import b64encode
 from contextlib import closing
@@ -12,14 +11,6 @@ from tests.harness.deliveries import ENVIRON, configuration, midtrans_body, midt
 from tests.harness.node import Node
 from tests.harness.upstream import Upstream, answer, hang
 from tests.harness.wire import exchange, request
-
-
-async def metric(node: Node, name: str) -> float:
-    """Return the value of a series that the relay exposes."""
-    shown = (await exchange(node.admin, request("GET", "/metrics", []))).body.decode()
-    found = re.search(rf"^relay_{re.escape(name)} (\S+)$", shown, re.MULTILINE)
-    assert found is not None, name
-    return float(found[1])
 
 
 async def test_a_copy_of_a_dead_event_is_delivered_when_its_upstream_is_well_again(
@@ -44,8 +35,8 @@ async def test_a_copy_of_a_dead_event_is_delivered_when_its_upstream_is_well_aga
         assert (await exchange(node.public[0], raw)).status == 200
         again = await node.wait_for(2, event="delivery", verdict="duplicate")
         assert "revived" not in again
-        assert await metric(node, 'revived_total{endpoint="midtrans"}') == 1
-        assert await metric(node, 'revived_total{endpoint="vipps"}') == 0
+        assert await node.metric('revived_total{endpoint="midtrans"}') == 1
+        assert await node.metric('revived_total{endpoint="vipps"}') == 0
         assert await node.end() == 0
 
 
@@ -109,7 +100,7 @@ async def test_a_message_of_github_under_ten_ids_is_one_event(
             assert (await exchange(node.public[0], raw)).status == 200
         await node.wait_for(9, event="delivery", verdict="duplicate")
         await upstream.has_received(1)
-        assert await metric(node, 'repeats_total{endpoint="sender"}') == 0
+        assert await node.metric('repeats_total{endpoint="sender"}') == 0
         assert await node.end() == 0
     assert len(upstream.received) == 1
 
@@ -149,7 +140,7 @@ async def test_a_repeat_of_any_other_sender_is_marked_and_counted(
             assert (await exchange(node.public[0], raw)).status == 200
             await upstream.has_received(number + 1)
         first = await node.wait_for(event="delivery", verdict="accepted")
-        assert await metric(node, 'repeats_total{endpoint="sender"}') == 2
+        assert await node.metric('repeats_total{endpoint="sender"}') == 2
         assert await node.end() == 0
     marks = [each.values("Relay-Repeats") for each in upstream.received]
     assert marks == [[], [first["id"]], [first["id"]]]

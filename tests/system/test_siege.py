@@ -17,7 +17,7 @@ from tests.crash.lengths import tell
 from tests.harness.deliveries import ENVIRON, midtrans_body
 from tests.harness.node import Node
 from tests.harness.upstream import Upstream
-from tests.harness.wire import exchange, proxy_v2, read_reply, request, self_signed
+from tests.harness.wire import proxy_v2, read_reply, request, self_signed
 from tests.system.fronts import NAME, SENDER
 
 _PATH: Final = "/midtrans/notification"
@@ -108,12 +108,6 @@ class Sender:
             writer.close()
 
 
-async def metric(node: Node, name: str) -> int:
-    text = (await exchange(node.admin, request("GET", "/metrics"))).body.decode()
-    (line,) = (line for line in text.splitlines() if line.startswith(f"{name} "))
-    return int(float(line.split()[1]))
-
-
 async def _withstood(
     directory: Path, upstream: Upstream, connections: int, times: int
 ) -> tuple[float, float]:
@@ -124,8 +118,8 @@ async def _withstood(
         idle = await sender.send(times)
         async with besieged(node.public[0][1], connections):
             meanwhile = await sender.send(times)
-            assert await metric(node, "relay_connections_evicted_total") > 0
-            assert await metric(node, "relay_connections") <= connections
+            assert await node.metric("connections_evicted_total") > 0
+            assert await node.metric("connections") <= connections
         refused = node.having(event="delivery", client=SENDER, verdict="refused")
     assert refused == []
     before, after = (took[int(len(took) * 0.99)] for took in (idle, meanwhile))

@@ -72,9 +72,7 @@ async def answered(node: Node, times: int) -> list[float]:
 
 async def open_connections(node: Node) -> int:
     """Return what the relay counts."""
-    text = (await exchange(node.admin, request("GET", "/metrics"))).body.decode()
-    (line,) = (line for line in text.splitlines() if line.startswith("relay_connections "))
-    return int(float(line.split()[1]))
+    return int(await node.metric("connections"))
 
 
 async def until_open(node: Node, wanted: range, within: float) -> None:
