@@ -1,4 +1,4 @@
-"""`relay run` as a process of its own, as an operator starts it."""
+"""`relay run` as a process of its own, as an operator starts it, and commands beside it."""
 
 import asyncio
 import os
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import orjson
 
+from tests.harness.deliveries import ENVIRON
 from tests.harness.wire import exchange, request
 
 _PATIENCE = 20.0
@@ -130,3 +131,25 @@ class Node:
 def _split(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     return host, int(port)
+
+
+async def command(
+    config: Path, *words: str, environ: Mapping[str, str] = ENVIRON
+) -> tuple[int, str, str]:
+    """Type `relay` and these words; return exit code, output and error output."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "relay", *words, "-c", str(config)),
+        env={**os.environ, **environ},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def output(config: Path, *words: str, environ: Mapping[str, str] = ENVIRON) -> str:
+    """Type `relay` and these words, which have to succeed; return the output."""
+    code, said, errors = await command(config, *words, environ=environ)
+    assert code == 0, errors
+    return said

@@ -5,8 +5,6 @@ import hashlib
 import json
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -23,7 +21,7 @@ from tests.harness.deliveries import (
     midtrans_request,
     vipps_request,
 )
-from tests.harness.node import Node
+from tests.harness.node import Node, output
 from tests.harness.upstream import (
     NOT_FOUND,
     StatusApi,
@@ -61,32 +59,11 @@ def written(
     return path
 
 
-def shown(config: Path, event_id: str) -> dict[str, Any]:
-    """Return what `relay events show` prints."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "relay", "events", "show", event_id),
-            *("-c", str(config), "--format", "json"),
-        ],
-        env=ENVIRON,
-        capture_output=True,
-        check=True,
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
 async def relay(config: Path, *arguments: str, form: str = "json") -> Any:
     """Return what a command prints."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "relay", *arguments, "-c", str(config)),
-        *(("--format", form) if form == "json" else ()),
-        env=ENVIRON,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await process.communicate()
-    assert process.returncode == 0, out
-    return json.loads(out) if form == "json" else out.decode()
+    if form == "text":
+        return await output(config, *arguments)
+    return json.loads(await output(config, *arguments, "--format", "json"))
 
 
 async def events(config: Path, *arguments: str, form: str = "json") -> Any:
@@ -157,7 +134,7 @@ async def test_disagreement_holds_the_event_at_once_whatever_on_error_says(
         line = await node.wait_for(event="attempt", decision="held")
         assert (line["level"], line["cause"]) == ("warning", reason)
         assert await result_of(node, "contradicted") == 1
-        event = shown(config, line["id"])
+        event = await events(config, "show", line["id"])
         assert (event["status"], event["last_outcome"]) == ("held", f"unconfirmed {reason}")
         assert await node.end() == 0
     assert upstream.received == []
@@ -301,7 +278,7 @@ async def test_what_is_never_confirmed_is_held_in_the_end(
     async with Node(config, ENVIRON) as node:
         await exchange(node.public[0], midtrans_request(midtrans_body()))
         line = await node.wait_for(event="attempt", decision="held")
-        assert shown(config, line["id"])["status"] == "held"
+        assert (await events(config, "show", line["id"]))["status"] == "held"
         assert await node.end() == 0
     assert upstream.received == []
 
@@ -489,12 +466,7 @@ async def test_what_was_held_goes_out_once_it_is_confirmed_after_a_requeue(
         await exchange(node.public[0], midtrans_request(body))
         line = await node.wait_for(event="attempt", decision="held")
         api.behave(says(status_of(body)))
-        subprocess.run(
-            [sys.executable, "-m", "relay", "events", "requeue", line["id"], "-c", str(config)],
-            env=ENVIRON,
-            check=True,
-            capture_output=True,
-        )
+        await events(config, "requeue", line["id"], form="text")
         await upstream.has_received(1)
     assert upstream.received[0].values("Relay-Confirmed") == ["settlement"]
 

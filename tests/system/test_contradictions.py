@@ -9,7 +9,7 @@ from tests.harness.deliveries import ENVIRON, midtrans_body, midtrans_request
 from tests.harness.node import Node
 from tests.harness.upstream import NOT_FOUND, StatusApi, Upstream, says, status_of
 from tests.harness.wire import exchange
-from tests.system.test_confirm import events, shown, written
+from tests.system.test_confirm import events, written
 
 DOUBTFUL = {"status_code": "201", "transaction_status": "settlement"}
 
@@ -27,7 +27,7 @@ async def test_a_status_that_the_signed_code_contradicts_is_held_until_a_person_
         assert held["reason"] == "status_contradicts_code"
         await node.wait_for(4, event="delivery", verdict="duplicate")
         assert not any("revived" in line for line in node.having(event="delivery"))
-        found = shown(config, held["id"])
+        found = await events(config, "show", held["id"])
         assert (found["status"], found["reason"]) == ("held", "status_contradicts_code")
         # What comes behind it is delivered.
         await exchange(node.public[0], midtrans_request(midtrans_body()))
@@ -63,7 +63,8 @@ async def test_where_the_provider_is_asked_it_goes_out_when_that_agrees(
                 await node.wait_for(number, event="delivery", verdict="duplicate")
                 assert len(api.asked) == asked
             for event_id in ids:
-                assert shown(config, event_id)["reason"] == "status_contradicts_code"
+                found = await events(config, "show", event_id)
+                assert found["reason"] == "status_contradicts_code"
             assert await node.end() == 0
     [arrived] = upstream.received
     assert arrived.body == agreed

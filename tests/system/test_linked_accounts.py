@@ -1,9 +1,7 @@
 """A linked account of Midtrans (SNAP, service 88), and what becomes of its token."""
 
-import asyncio
 import json
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from relay.providers.builtin import provider_named
 from relay.providers.midtrans.snap_messages import LINK
 from tests.contracts.provider import keys_for
 from tests.harness.deliveries import ENVIRON, configuration
-from tests.harness.node import Node
+from tests.harness.node import Node, output
 from tests.harness.upstream import Upstream, answer
 from tests.harness.wire import exchange, request
 
@@ -50,18 +48,6 @@ def linked(**changes: str) -> tuple[bytes, bytes]:
     return request("POST", "/snap" + sample.suffix, headers, sample.body), sample.body
 
 
-async def output(config: Path, *arguments: str) -> str:
-    """Return what a command prints."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "relay", *arguments, "-c", str(config)),
-        env=WITH_KEY,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await process.communicate()
-    assert process.returncode == 0, out
-    return out.decode()
-
-
 def written(directory: Path, upstream: str, mode: str = "store") -> Path:
     path = directory / "relay.yaml"
     text = configuration(upstream).replace("schedule: [50ms]", "schedule: [1h]")
@@ -77,9 +63,9 @@ def stored_bodies(directory: Path) -> list[bytes]:
 async def shown(config: Path, event_id: str) -> dict[str, Any]:
     """Return what `relay events show` prints, and check that nothing shows the token."""
     texts = [
-        await output(config, "events", "show", event_id, "--format", "json"),
-        await output(config, "events", "show", event_id),
-        await output(config, "events", "export"),
+        await output(config, "events", "show", event_id, "--format", "json", environ=WITH_KEY),
+        await output(config, "events", "show", event_id, environ=WITH_KEY),
+        await output(config, "events", "export", environ=WITH_KEY),
     ]
     assert not any(TOKEN in each for each in texts)
     found: dict[str, Any] = json.loads(texts[0])
@@ -107,7 +93,7 @@ async def test_a_linked_account_is_taken_delivered_whole_and_its_token_is_gone(
             assert not any(TOKEN.encode() in each for each in stored_bodies(tmp_path))
             assert not any(TOKEN in json.dumps(each) for each in node.lines)
             # What is left can be delivered again, and says what is missing.
-            await output(config, "events", "requeue", line["id"])
+            await output(config, "events", "requeue", line["id"], environ=WITH_KEY)
             await upstream.has_received(2)
         again = upstream.received[1]
         assert again.values("Relay-Redacted") == ["/additionalInfo/accessToken"]
@@ -143,5 +129,7 @@ async def test_neither_a_refusal_nor_the_history_of_a_proxy_keeps_a_token(
             assert await node.end() == 0
         for each in tmp_path.glob("relay.db*"):
             assert TOKEN.encode() not in each.read_bytes()
-        listed = json.loads(await output(config, "refusals", "list", "--format", "json"))
+        listed = json.loads(
+            await output(config, "refusals", "list", "--format", "json", environ=WITH_KEY)
+        )
         assert listed["refusals"] == []

@@ -1,12 +1,10 @@
 """What an operator sees of a running relay: metrics, health, history, and the end."""
 
-import asyncio
 import errno
 import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import aiohttp
@@ -15,7 +13,7 @@ import pytest
 
 from relay.cli.demo.services import Nameserver
 from tests.harness.deliveries import ENVIRON, STRANGER, VIPPS, midtrans_body, midtrans_request
-from tests.harness.node import Node
+from tests.harness.node import Node, command
 from tests.harness.upstream import Upstream, answer
 from tests.harness.wire import exchange, request
 
@@ -86,19 +84,6 @@ async def get(node: Node, path: str, token: str | None = None) -> tuple[int, str
         session.get(node.admin_url + path, headers=headers) as response,
     ):
         return response.status, await response.text()
-
-
-async def command(config: Path, *words: str) -> tuple[int, str, str]:
-    """Run `relay`; return exit code, output and error output."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "relay", *words, "-c", str(config)),
-        env={**ENVIRON, "PATH": "/usr/bin:/bin"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode(), errors.decode()
 
 
 async def test_the_metrics_tell_what_happened(config: Path, upstream: Upstream) -> None:

@@ -14,10 +14,9 @@ from tests.harness.deliveries import (
     midtrans_body,
     midtrans_request,
 )
-from tests.harness.node import Node
+from tests.harness.node import Node, command
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
-from tests.system.test_operator import command
 
 WRONG = {**ENVIRON, "MIDTRANS_SERVER_KEY": "SB-Mid-server-of-another"}
 

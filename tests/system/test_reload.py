@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import trustme
 from tests.harness import traced_node
 from tests.harness.clock import wait_until
 from tests.harness.deliveries import ENVIRON, configuration, midtrans_body, midtrans_request
-from tests.harness.node import Node
+from tests.harness.node import Node, command
 from tests.harness.ports import free_port
 from tests.harness.traced_node import RELAY, WrappedNode
 from tests.harness.upstream import Upstream
@@ -68,19 +67,6 @@ async def test_the_admin_api_answers_what_came_of_it(config: Path) -> None:
         assert ENVIRON["RELAY_ADMIN_TOKEN"] not in str(node.lines)
 
 
-async def _relay_reload(config: Path, *options: str, **environ: str) -> tuple[int, str, str]:
-    """Type `relay reload`; return the exit code and what it printed."""
-    command = await asyncio.create_subprocess_exec(
-        *(sys.executable, *RELAY, "reload", "-c", str(config), *options),
-        env={**os.environ, **ENVIRON, **environ},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await command.communicate()
-    assert command.returncode is not None
-    return command.returncode, out.decode(), err.decode()
-
-
 async def test_the_command_says_what_came_of_it(config: Path) -> None:
     text = config.read_text().replace(
         'admin: {bind: "127.0.0.1:0"', f'admin: {{bind: "127.0.0.1:{free_port()}"'
@@ -88,22 +74,24 @@ async def test_the_command_says_what_came_of_it(config: Path) -> None:
     config.write_text(text)
     async with Node(config, ENVIRON) as node:
         config.write_text(text.replace("/midtrans/notification", "/hook"))
-        taken = await _relay_reload(config)
+        taken = await command(config, "reload")
         assert taken == (0, "the configuration is in force\n", "")
         assert await delivered(node, b"/hook") == 200
         config.write_text(text.replace("upstream: billing", "upstream: biling", 1))
-        code, out, err = await _relay_reload(config)
+        code, out, err = await command(config, "reload")
         assert (code, out) == (2, "")
         assert re.match(rf"{config}:\d+:\d+: endpoints.0.upstream: .*billing", err)
         assert "the one before stays in force" in err
-        code, out, _ = await _relay_reload(config, "--format", "json")
+        code, out, _ = await command(config, "reload", "--format", "json")
         assert (code, json.loads(out)["kind"]) == (2, "mistake")
         config.write_text(text.replace("path: relay.db", "path: other.db"))
-        code, _, err = await _relay_reload(config)
+        code, _, err = await command(config, "reload")
         assert code == 1
         assert "spool: restart needed" in err
         config.write_text(text)
-        code, _, err = await _relay_reload(config, RELAY_ADMIN_TOKEN="another-one")
+        code, _, err = await command(
+            config, "reload", environ={**ENVIRON, "RELAY_ADMIN_TOKEN": "another-one"}
+        )
         assert code == 1
         assert "another admin.token" in err
         assert await node.end() == 0
