@@ -28,7 +28,6 @@ class Siege:
 
     port: int
     number: int
-    opened: int = 0
     asked: int = 0
     _held: deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = field(default_factory=deque)
 
@@ -38,7 +37,6 @@ class Siege:
             await asyncio.gather(*map(self._open, range(first, min(first + 64, self.number))))
 
     async def _open(self, number: int) -> None:
-        self.opened += 1
         address = ADDRESSES[number % len(ADDRESSES)]
         try:
             self._held.append(

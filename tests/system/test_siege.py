@@ -14,13 +14,12 @@ from typing import Final
 import pytest
 
 from tests.crash.lengths import tell
-from tests.harness.deliveries import ENVIRON, midtrans_body
+from tests.harness.deliveries import ENVIRON
 from tests.harness.node import Node
 from tests.harness.upstream import Upstream
-from tests.harness.wire import proxy_v2, read_reply, request, self_signed
-from tests.system.fronts import NAME, SENDER
+from tests.harness.wire import proxy_v2, self_signed
+from tests.system.fronts import NAME, SENDER, message, send
 
-_PATH: Final = "/midtrans/notification"
 _DESCRIPTORS: Final = 6000
 
 
@@ -39,7 +38,7 @@ admin: {{bind: "127.0.0.1:0"}}
 upstreams: {{billing: {{url: "{upstream}/hooks"}}}}
 endpoints:
   - name: midtrans
-    path: {_PATH}
+    path: /midtrans/notification
     provider: midtrans
     environment: sandbox
     secrets: ["${{env:MIDTRANS_SERVER_KEY}}"]
@@ -66,7 +65,7 @@ async def besieged(port: int, number: int) -> AsyncIterator[None]:
 
 
 class Sender:
-    """The genuine sender: over each listener, on new connections and on one that it keeps."""
+    """The genuine sender: over each listener, always on a new connection."""
 
     def __init__(self, node: Node, trust: ssl.SSLContext) -> None:
         self._ports = [port for _, port in node.public]
@@ -80,32 +79,16 @@ class Sender:
         loop = asyncio.get_running_loop()
         took = []
         for _ in range(times):
-            for port, proxied, trust in (
-                (self._ports[0], False, None),
-                (self._ports[1], True, None),
-                (self._ports[2], False, self._trust),
+            for port, header, came_from, trust in (
+                (self._ports[0], b"", SENDER, None),
+                (self._ports[1], proxy_v2(ip_address(SENDER)), "127.0.0.1", None),
+                (self._ports[2], b"", SENDER, self._trust),
             ):
                 began = loop.time()
-                assert await self._once(port, proxied=proxied, trust=trust) == 200
+                reply = await send(port, header + message(), came_from, trust=trust)
+                assert reply.status == 200
                 took.append(loop.time() - began)
         return sorted(took)
-
-    async def _once(self, port: int, *, proxied: bool, trust: ssl.SSLContext | None) -> int:
-        raw = request("POST", _PATH, [("Host", NAME)], midtrans_body())
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1",
-            port,
-            local_addr=("127.0.0.1" if proxied else SENDER, 0),
-            ssl=trust,
-            server_hostname=trust and NAME,
-        )
-        try:
-            if proxied:
-                writer.write(proxy_v2(ip_address(SENDER)))
-            writer.write(raw)
-            return (await read_reply(reader)).status
-        finally:
-            writer.close()
 
 
 async def _withstood(
