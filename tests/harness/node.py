@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import orjson
 
+from tests.harness.clock import wait_until
 from tests.harness.deliveries import ENVIRON
 from tests.harness.wire import exchange, request
 
@@ -131,6 +132,23 @@ class Node:
 def _split(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     return host, int(port)
+
+
+async def listening(log: Path) -> tuple[str, int]:
+    """Return where a relay listens that writes this log, once it says so."""
+    # A line is written a moment after what it tells.
+    assert await wait_until(lambda: b'"public"' in log.read_bytes(), _PATIENCE), log.read_text()
+    [started] = [line for line in log.read_text().splitlines() if '"public"' in line]
+    return _split(orjson.loads(started)["public"][0])
+
+
+def install(program: Path, tree: Path, *words: str) -> None:
+    """Make a program of what `python -m` and these words are in a tree."""
+    program.write_text(f"""#!/bin/sh
+export PYTHONPATH={tree}
+exec {sys.executable} -P -m {" ".join(words)} "$@"
+""")
+    program.chmod(0o755)
 
 
 async def command(

@@ -4,17 +4,16 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.harness.node import install
 from tests.harness.unit_sandbox import service
 from tests.repository import pages
 
 pytestmark = pytest.mark.debian
 
-_RELAY = '#!/bin/sh\nexport PYTHONPATH={tree}\nexec {python} -P -m relay "$@"\n'
 _CONFIG = """
 listen: [{{bind: "127.0.0.1:0"}}]
 upstreams: {{billing: {{url: "http://127.0.0.1:1/"}}}}
@@ -38,8 +37,7 @@ class Firewall:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._relay = directory / "relay"
-        self._relay.write_text(_RELAY.format(tree=pages.ROOT, python=sys.executable))
-        self._relay.chmod(0o755)
+        install(self._relay, pages.ROOT, "relay")
         self._typed: list[str] = [f"nft -f {pages.ROOT}/deploy/relay-firewall.nft"]
 
     def update(self, allowlist: str) -> None:

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
-from tests.harness.clock import wait_until
 from tests.harness.deliveries import ENVIRON, configuration, midtrans_body, midtrans_request
+from tests.harness.node import listening
 from tests.harness.ports import free_port
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange
@@ -158,10 +158,7 @@ async def test_its_user_serves_and_writes_to_the_volume_alone(
             umask=0o022,
         )
     try:
-        assert await wait_until(lambda: b'"started"' in log.read_bytes(), 30), log.read_text()
-        [started] = [line for line in log.read_text().splitlines() if '"started"' in line]
-        host, _, port = json.loads(started)["public"][0].rpartition(":")
-        reply = await exchange((host, int(port)), midtrans_request(midtrans_body()))
+        reply = await exchange(await listening(log), midtrans_request(midtrans_body()))
         assert reply.status == 200
         _, _, check = one("HEALTHCHECK").partition("CMD ")
         words = json.loads(check.replace("9464", str(admin)))

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from relay import __version__
 from relay.spool.sqlite import database
 from tests.harness.clock import wait_until
 from tests.harness.deliveries import ENVIRON, configuration, midtrans_body, midtrans_request
+from tests.harness.node import install, listening
 from tests.harness.ports import free_port
 from tests.harness.spool_audit import Row, audit_running
 from tests.harness.upstream import Upstream, answer
@@ -23,15 +23,6 @@ from tests.harness.wire import exchange
 from tests.repository import pages
 
 OLD, NEW = "relay-0.1.0", "relay-0.2.0"
-
-_PROGRAM = """#!/bin/sh
-export PYTHONPATH={tree}
-exec {python} -P -m relay "$@"
-"""
-_SYSTEMCTL = """#!/bin/sh
-export PYTHONPATH={tree}
-exec {python} -P -m tests.harness.systemctl {root} "$@"
-"""
 
 
 class Machine:
@@ -44,7 +35,7 @@ class Machine:
         shutil.copy(pages.ROOT / "deploy/relay.service", root / "etc/systemd/system")
         text = configuration(upstream).replace("path: relay.db", f"path: {self.spool}")
         (root / "etc/relay/relay.yaml").write_text(text)
-        self._program(root / "bin/systemctl", _SYSTEMCTL, tree=pages.ROOT, root=root)
+        install(root / "bin/systemctl", pages.ROOT, "tests.harness.systemctl", str(root))
 
     @property
     def spool(self) -> Path:
@@ -53,11 +44,7 @@ class Machine:
     def install(self, name: str, tree: Path) -> None:
         """Install the relay in this tree as /opt/NAME."""
         (self.root / "opt" / name / "bin").mkdir(parents=True)
-        self._program(self.root / "opt" / name / "bin/relay", _PROGRAM, tree=tree)
-
-    def _program(self, path: Path, text: str, **names: object) -> None:
-        path.write_text(text.format(python=sys.executable, **names))
-        path.chmod(0o755)
+        install(self.root / "opt" / name / "bin/relay", tree, "relay")
 
     async def enter(self, script: str, *, fails: bool = False) -> str:
         """Type this as root's shell on that machine; return what was printed."""
@@ -87,14 +74,10 @@ class Machine:
 
     async def order(self, number: int) -> bool:
         """Send an order as its provider does; return whether it was acknowledged."""
-        log = self.root / "log"
-        # A line is written a moment after it happened.
-        assert await wait_until(lambda: b'"public"' in log.read_bytes(), 20), log.read_text()
-        [started] = [line for line in log.read_text().splitlines() if '"public"' in line]
-        host, _, port = orjson.loads(started)["public"][0].rpartition(":")
+        address = await listening(self.root / "log")
         raw = midtrans_request(midtrans_body(order_id=f"order-{number}"))
         try:
-            return (await exchange((host, int(port)), raw)).status == 200
+            return (await exchange(address, raw)).status == 200
         except (OSError, asyncio.IncompleteReadError):
             return False
 
