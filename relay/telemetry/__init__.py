@@ -215,6 +215,7 @@ class Telemetry(Notices):
         self._metrics = Metrics()
         self._lookups = RepeatedState(log.now, good="ok")
         self._guesses = RepeatedState(log.now, good="few")
+        self._evictions = RepeatedState(log.now, good="none")
         self._deliveries = _Kinds(self._delivery_kind)
         self._attempts = _Kinds(self._attempt_kind)
 

@@ -1,17 +1,13 @@
 """What is told of besides deliveries and attempts: a method for each thing that happens."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from relay.core.errors import Problem, RelayError
 from relay.core.request import Address
 from relay.telemetry.log import Log
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.repetition import RepeatedState
-
-#: How long nothing more is logged of connections that give way.
-_TOLD_AGAIN: Final = timedelta(minutes=1)
 
 
 class Notices:
@@ -21,9 +17,7 @@ class Notices:
     _metrics: Metrics
     _lookups: RepeatedState
     _guesses: RepeatedState
-    # Connections that gave way since that was last logged, and when it was.
-    _evicted = 0
-    _evicted_told: datetime | None = None
+    _evictions: RepeatedState
 
     # ---- configuration ----------------------------------------------------------------------
 
@@ -172,8 +166,6 @@ class Notices:
     def evicted(self) -> None:
         """A stranger's idle connection gave way; logged once a minute, with their number."""
         self._metrics.connections_evicted.inc()
-        self._evicted += 1
-        now = self.log.now()
-        if self._evicted_told is None or now - self._evicted_told >= _TOLD_AGAIN:
-            self.log.warning("connections_evicted", number=self._evicted)
-            self._evicted, self._evicted_told = 0, now
+        number = self._evictions.observe("", "evicted")
+        if number is not None:
+            self.log.warning("connections_evicted", number=number)
