@@ -71,8 +71,8 @@ class _Place:
     state: int
     attempts: int
     earlier: int
-    last: object
-    reason: object
+    last: bytes | None
+    reason: bytes | None
 
     @property
     def damaged(self) -> bool:
@@ -99,7 +99,7 @@ UNION ALL SELECT upstream, -2, attempts, earlier, NULL, NULL FROM queue WHERE se
 UNION ALL SELECT upstream, -1, attempts, earlier, NULL, NULL FROM inhand WHERE seq = ?1
 """
 
-_EVENT: Final = f"SELECT {events.EVENT} FROM events WHERE seq = ?"  # noqa: S608 - columns
+EVENT: Final = f"SELECT {events.EVENT} FROM events WHERE seq = ?"  # noqa: S608 - columns
 
 _REPLACE: Final = """
 UPDATE events SET id = ?, look = ifnull(?, look), content = ?, endpoint = ?, flags = ?,
@@ -127,7 +127,7 @@ WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT ?4
 """
 _MOST_BETWEEN: Final = 1000
 
-_TAKE: Final = "DELETE FROM settled WHERE seq = ? AND upstream = ?"
+TAKE: Final = "DELETE FROM settled WHERE seq = ? AND upstream = ?"
 
 
 def take(
@@ -162,7 +162,7 @@ def _apply(
     tally: Tally,
 ) -> bool:
     """Replace and revive what is to be; return whether anything is due now because of it."""
-    [row] = fetch(connection, _EVENT, (known.seq,))
+    [row] = fetch(connection, EVENT, (known.seq,))
     upstream = shared.names.number(connection, copy.delivery.upstream)
     held = [place.upstream for place in places]
     sound = _is_sound(row, shared.names.by_number, held or [upstream])
@@ -186,16 +186,15 @@ def _apply(
     if going and is_overtaken(connection, shared, known.seq, head):
         reseal(connection, known.seq, row, row[3] | events.OUT_OF_ORDER)
     for place in going:
-        connection.execute(_TAKE, (known.seq, place.upstream))
-        target = upstream if astray else place.upstream
-        queue.enqueue(connection, [_row(shared, (known.seq, target), head, place, copy.now)])
+        connection.execute(TAKE, (known.seq, place.upstream))
+        target, tried, last = upstream if astray else place.upstream, place.attempts, place.last
+        put_due(connection, shared, (known.seq, target), head, now=copy.now, tried=tried, last=last)
         tally.move(copy.endpoint, place.state, events.PENDING)
         if astray:
             break
     if not places:
         # Where it lay is damaged, and no statement finds it any more. It is still counted.
-        lost = _Place(upstream, events.PENDING, 0, 0, None, None)
-        queue.enqueue(connection, [_row(shared, (known.seq, upstream), head, lost, copy.now)])
+        put_due(connection, shared, (known.seq, upstream), head, now=copy.now)
     return bool(going) or not places
 
 
@@ -249,17 +248,27 @@ def _replace(connection: apsw.Connection, known: Known, copy: Copy, row: Row, he
     return event_id.encode(), copy.endpoint, received_at, copy.flags, *sealed
 
 
-def _row(
-    shared: Tables, destination: tuple[int, int], head: bytes, place: _Place, now: int
-) -> queue.QueueRow:
-    """Return the row of a destination (event and upstream) that is due, with a fresh schedule."""
+# ---- what is due again ----------------------------------------------------------------------
+
+
+def put_due(
+    connection: apsw.Connection,
+    shared: Tables,
+    destination: tuple[int, int],
+    head: bytes,
+    *,
+    now: int,
+    tried: int = 0,
+    last: bytes | None = None,
+) -> None:
+    """Queue a destination (event and upstream), which is due now with a fresh schedule.
+
+    tried: how often it has been. last: what came of that.
+    """
     seq, upstream = destination
-    lane, tried = lanes.lane_of(shared, upstream, head), place.attempts
-    last = place.last if isinstance(place.last, bytes) else None
-    return (upstream, events.READY, 0, seq, tried, tried, now, now, last, lane)
-
-
-# ---- what is due again after others ---------------------------------------------------------
+    lane = lanes.lane_of(shared, upstream, head)
+    row = (upstream, events.READY, 0, seq, tried, tried, now, now, last, lane)
+    queue.enqueue(connection, [row])
 
 
 def is_overtaken(connection: apsw.Connection, shared: Tables, seq: int, head: bytes) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import apsw
 
 from relay.spool import Query, Requeued
-from relay.spool.sqlite import copies, events, history, lanes, queue
+from relay.spool.sqlite import copies, events, history
 from relay.spool.sqlite.events import STATUSES, Tables, Tally, fetch, numbers
 
 _FROM: Final = "events.body IS NOT NULL AND events.flags < 256"
@@ -27,10 +27,6 @@ _PLACES: Final = """
 SELECT upstream, state, attempts, CAST(outcome AS BLOB) FROM settled
 WHERE seq = ? AND state IN {states}
 """
-
-_EVENT: Final = f"SELECT {events.EVENT} FROM events WHERE seq = ?"  # noqa: S608 - columns
-
-_TAKE: Final = "DELETE FROM settled WHERE seq = ? AND upstream = ?"
 
 
 def requeue(
@@ -115,7 +111,7 @@ class _Work:
     def requeue(self, row: events.Row) -> None:
         """Make the destinations of one event due that are served, if it is sound."""
         seq, event_id, endpoint, head = row
-        [stored] = fetch(self._connection, _EVENT, (seq,))
+        [stored] = fetch(self._connection, copies.EVENT, (seq,))
         names = self._shared.names.by_number
         for upstream, state, attempts, outcome in self._places(seq):
             if events.event(stored, names, upstream) is None:
@@ -125,12 +121,17 @@ class _Work:
             if upstream not in self.known:
                 self.unserved.append((event_id, names.get(upstream, "")))
                 continue
-            lane = lanes.lane_of(self._shared, upstream, head)
-            now = events.micros(self._now)
-            rest = (seq, attempts, attempts, now, now, outcome, lane)
-            self._connection.execute(_TAKE, (seq, upstream))
+            self._connection.execute(copies.TAKE, (seq, upstream))
             self._mark(seq, stored)
-            queue.enqueue(self._connection, [(upstream, events.READY, 0, *rest)])
+            copies.put_due(
+                self._connection,
+                self._shared,
+                (seq, upstream),
+                head,
+                now=events.micros(self._now),
+                tried=attempts,
+                last=outcome,
+            )
             self.tally.move(endpoint, state, events.PENDING)
             self.done.append((seq, event_id))
             self.upstreams.append(names[upstream])
