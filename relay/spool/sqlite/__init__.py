@@ -35,6 +35,7 @@ from relay.spool import (
 )
 from relay.spool.sqlite import (
     body_tokens,
+    copies,
     database,
     disk,
     events,
@@ -202,9 +203,8 @@ class SqliteSpool:
     def put_nowait(self, event: VerifiedDelivery, done: intake.Done) -> NewEvent:
         now = self._clock.steady()
         new = NewEvent(event, self._tables.digests, events.micros(now), done)
-        verification, handoff = event.verification, None
-        if not (verification.test or (verification.hold and not event.confirm)):
-            handoff = self._handoffs.get(event.upstream)
+        is_aside = new.flags & events.ASIDE and copies.aside(new.flags)
+        handoff = None if is_aside else self._handoffs.get(event.upstream)
         if handoff is not None and handoff.seats.reserve():
             new.seat(handoff, self._tables.tokens.next(), now)
         try:
