@@ -1109,10 +1109,16 @@ class SpoolContract:
         assert await masked_event(spool, event_id)
         assert await spool.expire_tokens(RECEIVED + timedelta(days=1), 10) == 0
 
-    async def test_what_was_handed_over_has_its_tokens_too(
-        self, spool: Spool, clock: ManualClock
-    ) -> None:
-        assert event_of(LINKED).tokens == POINTERS
+    async def test_what_was_handed_over_has_its_tokens_too(self, spool: Spool) -> None:
+        handoff = CountingHandoff(1)
+        spool.subscribe("billing", handoff)
+        event_id = await stored(spool, LINKED)
+        await spool.probe()
+        spool.subscribe("billing", None)
+        [lease] = handoff.taken
+        assert (lease.event.body, lease.event.tokens) == (LINKED.delivery.body, POINTERS)
+        await spool.settle(lease, Done(), Delivered(200))
+        assert await masked_event(spool, event_id)
         assert event_of(verified()).tokens == ()
 
     @pytest.mark.parametrize("decision", [None, Dead(), Held()])
