@@ -31,6 +31,7 @@ from relay.telemetry.log import Log, LogWriter
 from tests.config.files import GOOD, good
 from tests.config.files import VIPPS as VIPPS_ENDPOINT
 from tests.harness.deliveries import (
+    BEARER,
     ENVIRON,
     EVENT,
     MIDTRANS,
@@ -42,8 +43,6 @@ from tests.harness.deliveries import (
 )
 from tests.harness.upstream import NOT_FOUND, StatusApi, Upstream, answer, says, when
 from tests.harness.wire import exchange, read_reply, request
-
-TOKEN = [("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")]
 
 
 @dataclass
@@ -68,7 +67,7 @@ class Relay:
         return (await exchange(self.addresses.public[0], raw)).status
 
     async def ask(self, path: str) -> str:
-        reply = await exchange(self.addresses.admin, request("GET", path, TOKEN))
+        reply = await exchange(self.addresses.admin, request("GET", path, [BEARER]))
         return reply.body.decode()
 
 

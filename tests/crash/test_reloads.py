@@ -9,7 +9,7 @@ from tests.crash import promises
 from tests.crash.lengths import dice, lengths, tell
 from tests.crash.relays import MESSAGES, lives
 from tests.harness.consistency import check_consistency
-from tests.harness.deliveries import ENVIRON
+from tests.harness.deliveries import BEARER
 from tests.harness.restarts import Kind, Life, Load
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
@@ -17,7 +17,6 @@ from tests.harness.wire import exchange, request
 #: Seconds under load between two reloads at most.
 _SERVING = 0.2
 
-_TOKEN = [("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")]
 
 _MORE = """
   - name: more
@@ -99,5 +98,5 @@ async def _reload(life: Life, chance: Random, expected: int) -> None:
     """Have the file read again, by a few signals or none, and by asking."""
     for _ in range(chance.choice([0, 0, 1, 10])):
         life.send(signal.SIGHUP)
-    reply = await exchange(life.admin, request("POST", "/-/reload", _TOKEN))
+    reply = await exchange(life.admin, request("POST", "/-/reload", [BEARER]))
     assert reply.status == expected, reply

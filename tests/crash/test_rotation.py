@@ -10,14 +10,13 @@ import trustme
 
 from tests.crash.lengths import dice, lengths, tell
 from tests.crash.relays import lives, message
-from tests.harness.deliveries import ENVIRON, midtrans_body
+from tests.harness.deliveries import BEARER, ENVIRON, midtrans_body
 from tests.harness.node import Node
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, read_reply, request
 
 NAME = "pay.example.com"
 
-_TOKEN = [("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")]
 
 #: Messages on one connection at most.
 _ON_ONE = 20
@@ -127,4 +126,4 @@ async def test_a_rotation_loses_no_connection(
 
 async def _look(node: Node) -> int:
     """Have the files looked at, and return the status of the answer."""
-    return (await exchange(node.admin, request("POST", "/-/reload", _TOKEN))).status
+    return (await exchange(node.admin, request("POST", "/-/reload", [BEARER]))).status

@@ -16,7 +16,7 @@ from tests.crash.lengths import dice, lengths, tell
 from tests.crash.relays import MESSAGES, accepted, lives, on_fresh_spools
 from tests.harness.clock import wait_until
 from tests.harness.consistency import check_consistency
-from tests.harness.deliveries import ENVIRON, midtrans_body
+from tests.harness.deliveries import BEARER, midtrans_body
 from tests.harness.restarts import Life, Load, Restarts
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
@@ -29,7 +29,6 @@ _ON_ONE_SPOOL = 20
 #: Events that are under way when relay is told to stop.
 _UNDER_WAY = 8
 
-_TOKEN = [("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")]
 
 #: Seconds under load at most.
 _SERVING = 0.15
@@ -116,7 +115,7 @@ async def test_reloads_that_come_while_it_stops_change_nothing(
                     # Not through `subprocess`, which would look for the end, and keep it.
                     os.kill(life.pid, signal.SIGHUP)
                 with suppress(ConnectionError):
-                    reply = await exchange(life.admin, request("POST", "/-/reload", _TOKEN))
+                    reply = await exchange(life.admin, request("POST", "/-/reload", [BEARER]))
                     assert reply.status in {0, 200, 422}, reply
                 if asked % 20 == 0:
                     hold.over.set()

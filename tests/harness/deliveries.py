@@ -160,6 +160,9 @@ ENVIRON = {
     "RELAY_ADMIN_TOKEN": "a-token-of-the-tests",
 }
 
+#: What a request to the private listener proves itself with.
+BEARER = ("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")
+
 #: Addresses that Midtrans lists for its sandbox, and one that the test adds for Vipps.
 MIDTRANS, VIPPS, STRANGER = "34.101.68.130", "104.45.17.199", "203.0.113.66"
 

@@ -14,7 +14,7 @@ from relay.providers import Sample, SampleOrder
 from relay.providers.builtin import provider_named
 from relay.providers.midtrans.snap_messages import LINK
 from tests.contracts.provider import keys_for
-from tests.harness.deliveries import ENVIRON, configuration
+from tests.harness.deliveries import BEARER, ENVIRON, configuration
 from tests.harness.node import Node, output
 from tests.harness.upstream import Upstream, answer
 from tests.harness.wire import exchange, request
@@ -107,9 +107,8 @@ async def test_a_token_that_waits_is_shown_nowhere(tmp_path: Path) -> None:
             assert (await exchange(node.public[0], linked()[0])).status == 200
             line = await node.wait_for(event="attempt", decision="retry")
             await shown(config, line["id"])
-            headers = [("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")]
             for path in (f"/api/v1/events/{line['id']}", f"/events/{line['id']}"):
-                reply = await exchange(node.admin, request("GET", path, headers))
+                reply = await exchange(node.admin, request("GET", path, [BEARER]))
                 assert reply.status == 200
                 assert b"***" in reply.body
                 assert TOKEN.encode() not in reply.body

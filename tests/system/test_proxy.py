@@ -13,6 +13,7 @@ from relay.core.clock import SystemClock
 from relay.spool import Query, Record
 from relay.spool.sqlite import open_spool
 from tests.harness.deliveries import (
+    BEARER,
     ENVIRON,
     MIDTRANS,
     STRANGER,
@@ -267,19 +268,18 @@ async def test_an_operator_sees_what_was_passed_on_and_cannot_requeue_it(
     proxied: Path, upstream: Upstream
 ) -> None:
     upstream.behave(answer(404))
-    token = ("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")
     async with Node(proxied, ENVIRON) as node:
         await exchange(node.public[0], midtrans())
         async with asyncio.timeout(10):
             events: list[dict[str, str]] = []
             while not events:
-                listing = request("GET", "/api/v1/events?status=passed", [token])
+                listing = request("GET", "/api/v1/events?status=passed", [BEARER])
                 events = orjson.loads((await exchange(node.admin, listing)).body)["events"]
         path = f"/api/v1/events/{events[0]['id']}"
-        detail = orjson.loads((await exchange(node.admin, request("GET", path, [token]))).body)
+        detail = orjson.loads((await exchange(node.admin, request("GET", path, [BEARER]))).body)
         assert (detail["status"], detail["last_outcome"]) == ("passed", "rejected 404")
         assert (
-            await exchange(node.admin, request("POST", f"{path}/requeue", [token]))
+            await exchange(node.admin, request("POST", f"{path}/requeue", [BEARER]))
         ).status > 399
         metrics = (await exchange(node.admin, request("GET", "/metrics"))).body.decode()
         await node.end()

@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.harness.deliveries import ENVIRON, MIDTRANS, configuration, midtrans_body
+from tests.harness.deliveries import BEARER, ENVIRON, MIDTRANS, configuration, midtrans_body
 from tests.harness.node import Node
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange, request
@@ -57,13 +57,12 @@ async def test_what_becomes_of_queries(
 
 async def _shown(node: Node) -> bool:
     """Return what the API tells of the one event, whose history may be written a moment later."""
-    bearer = [("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")]
     events: list[dict[str, str]] = []
     while not events:
-        reply = await exchange(node.admin, request("GET", "/api/v1/events", bearer))
+        reply = await exchange(node.admin, request("GET", "/api/v1/events", [BEARER]))
         events = orjson.loads(reply.body)["events"]
     path = f"/api/v1/events/{events[0]['id']}"
-    detail = orjson.loads((await exchange(node.admin, request("GET", path, bearer))).body)
+    detail = orjson.loads((await exchange(node.admin, request("GET", path, [BEARER]))).body)
     content = detail["content"]
     assert content is None or not content["suffix"].endswith("?")
     return bool(detail["query_dropped"])

@@ -12,14 +12,12 @@ import trustme
 
 from tests.harness import traced_node
 from tests.harness.clock import wait_until
-from tests.harness.deliveries import ENVIRON, configuration, midtrans_body, midtrans_request
+from tests.harness.deliveries import BEARER, ENVIRON, configuration, midtrans_body, midtrans_request
 from tests.harness.node import Node, command
 from tests.harness.ports import free_port
 from tests.harness.traced_node import RELAY, WrappedNode
 from tests.harness.upstream import Upstream
 from tests.harness.wire import Reply, exchange, request
-
-TOKEN = [("Authorization", f"Bearer {ENVIRON['RELAY_ADMIN_TOKEN']}")]
 
 
 async def delivered(node: Node, path: bytes = b"/midtrans/notification") -> int:
@@ -28,7 +26,7 @@ async def delivered(node: Node, path: bytes = b"/midtrans/notification") -> int:
 
 
 async def reloaded(node: Node) -> Reply:
-    return await exchange(node.admin, request("POST", "/-/reload", TOKEN))
+    return await exchange(node.admin, request("POST", "/-/reload", [BEARER]))
 
 
 async def test_sighup_takes_a_good_file_and_leaves_a_bad_one(config: Path) -> None:
