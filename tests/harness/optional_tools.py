@@ -1,4 +1,4 @@
-"""What not every machine has: npm packages, and a small volume. Tests skip, loudly, without."""
+"""What not every machine has: npm, a small volume, promtool. Tests skip, loudly, without."""
 
 import shutil
 import subprocess
@@ -82,3 +82,21 @@ def fill(volume: Path) -> Path:
             except OSError:
                 continue
     return path
+
+
+# ---- promtool -------------------------------------------------------------------------------
+
+
+def promtool(*words: str | Path, given: str = "", left: str) -> str:
+    """Run promtool, which has to find nothing wrong, and return what it said.
+
+    left: what is said of the skip where promtool is absent, as `metrics were NOT checked`.
+    """
+    if shutil.which("promtool") is None:
+        pytest.skip(f"promtool is not installed: {left}")
+    done = subprocess.run(
+        ["promtool", *words], input=given, capture_output=True, text=True, check=False
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    return said

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import unit_sandbox
+from tests.harness.optional_tools import promtool
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 
@@ -68,7 +69,5 @@ def test_a_mistake_in_the_configuration_is_not_tried_again() -> None:
 
 @pytest.mark.debian
 def test_promtool_accepts_the_scrape_configuration() -> None:
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not installed: prometheus.yml was NOT checked")
-    found = _run("promtool", "check", "config", DEPLOY / "prometheus.yml")
-    assert found.returncode == 0, found.stdout + found.stderr
+    left = "prometheus.yml was NOT checked"
+    promtool("check", "config", DEPLOY / "prometheus.yml", left=left)
