@@ -21,8 +21,9 @@ from relay.admin.serializers import (
 from relay.core.errors import Obstacle, Problem
 from relay.core.visible_text import visible_json
 from relay.ingest.refusals import RefusalReleaser
-from relay.spool import Query, Spool
+from relay.spool import Spool
 from relay.spool.audit import Actor
+from relay.spool.history import Query
 from relay.spool.refusals import StillRefused
 
 #: Reads the configuration again; returns why it was not taken, nothing when it was.
@@ -78,10 +79,11 @@ class Api:
         return json_answer(events_json(await self._spool.page(parse_event_query(request.query))))
 
     async def _get_event(self, request: web.Request) -> web.StreamResponse:
-        found = await self._spool.get(request.match_info["id"])
+        event_id = request.match_info["id"]
+        found = await self._spool.get(event_id)
         if found is None:
             raise web.HTTPNotFound
-        return json_answer(event_detail(*found))
+        return json_answer(event_detail(*found, await self._spool.attempts(event_id)))
 
     async def _requeue_event(self, request: web.Request) -> web.StreamResponse:
         event_id = request.match_info["id"]

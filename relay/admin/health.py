@@ -14,7 +14,8 @@ from relay.allowlist import Mode, SourceStatus
 from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
 from relay.ingest.admission import Endpoint
-from relay.spool import Spool, SpoolStats
+from relay.spool import Spool
+from relay.spool.history import SpoolStats
 from relay.telemetry.metrics import Snapshot
 
 #: Seconds from the start in which a host that is not answered yet makes a relay unready.

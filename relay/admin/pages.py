@@ -82,10 +82,12 @@ class Pages:
 
     async def _event(self, request: web.Request) -> web.StreamResponse:
         self._require_login(request)
-        found = await self._spool.get(request.match_info["id"])
+        event_id = request.match_info["id"]
+        found = await self._spool.get(event_id)
         if found is None:
             raise web.HTTPNotFound
-        return self._render("event.html", event=event_detail(*found))
+        detail = event_detail(*found, await self._spool.attempts(event_id))
+        return self._render("event.html", event=detail)
 
     async def _style(self, _: web.Request) -> web.StreamResponse:
         return self._render("style.css", content_type="text/css")

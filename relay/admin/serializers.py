@@ -5,7 +5,7 @@ The admin API, the operator page and the command line show and parse the same.
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import Reason
@@ -13,7 +13,8 @@ from relay.core.event import Event, Status
 from relay.core.json_pointer import masked
 from relay.core.request import query_dropped
 from relay.core.secret import Mask, Secret
-from relay.spool import Page, Query, Record, Requeued
+from relay.core.visible_text import visible
+from relay.spool.history import Attempt, Destination, Page, Query, Record, Requeued
 from relay.spool.refusals import (
     RELEASABLE,
     AlreadyReleased,
@@ -94,18 +95,48 @@ def event_summary(record: Record) -> dict[str, object]:
         "received_at": rfc3339(record.received_at),
         "attempts": record.attempts,
         "upstream": record.upstream,
+        "destinations": [_destination(each) for each in record.destinations],
+        "references": [[name, text] for name, text in record.references],
     }
 
 
-def event_detail(record: Record, event: Event | None) -> dict[str, object]:
+def _destination(destination: Destination) -> dict[str, object]:
+    return {
+        "upstream": destination.upstream,
+        "status": destination.status.value,
+        "attempts": destination.attempts,
+        "due_at": _optional_time(destination.due_at),
+        "settled_at": _optional_time(destination.settled_at),
+        "last_outcome": destination.last_outcome,
+        "reason": destination.reason,
+    }
+
+
+def event_detail(
+    record: Record, event: Event | None, attempts: Sequence[Attempt] = ()
+) -> dict[str, object]:
     """Return everything about one event; its content is null once the body has been pruned.
 
-    The body is shown as text, with tokens masked; bytes that are no UTF-8 are escaped.
+    Body and answers are shown as text, with tokens masked; bytes that are no UTF-8 are escaped.
     """
     content: dict[str, object] | None = None
     if event is not None:
         content = _content(event) | {"body": _text(masked(event.body, event.tokens))}
-    return _detail(record, content)
+    return _detail(record, content) | {"attempt_log": [_attempt(each) for each in attempts]}
+
+
+def _attempt(attempt: Attempt) -> dict[str, object]:
+    took, answer = attempt.duration, attempt.answer
+    return {
+        "number": attempt.number,
+        "at": rfc3339(attempt.at),
+        "upstream": attempt.upstream,
+        "outcome": attempt.outcome,
+        "status": attempt.status,
+        "cause": attempt.cause,
+        "duration_ms": None if took is None else round(took / timedelta(milliseconds=1), 3),
+        "answer": None if answer is None else visible(_text(answer), lines=True),
+    }
 
 
 def exported_event(record: Record, event: Event | None) -> dict[str, object]:

@@ -42,7 +42,8 @@ from relay.cli.output import (
     print_table,
 )
 from relay.cli.progress import Counter, progress
-from relay.spool import Page, Query, Requeued, Spool
+from relay.spool import Spool
+from relay.spool.history import Page, Query, Requeued
 
 app = typer.Typer(no_args_is_help=True, help="History of events, and putting them back.")
 
@@ -103,11 +104,15 @@ def show(
 
     Example: relay events show evt_01a22c5159487189afa3c915d1ecc349
     """
-    found = with_spool(load_settings(config), lambda spool: spool.get(event_id))
-    if found is None:
+
+    async def read(spool: Spool) -> dict[str, object] | None:
+        found = await spool.get(event_id)
+        return None if found is None else event_detail(*found, await spool.attempts(event_id))
+
+    detail = with_spool(load_settings(config), read)
+    if detail is None:
         complain(f"no event {event_id}")
         sys.exit(1)
-    detail = event_detail(*found)
     if form is Format.JSON:
         print_json(detail)
     else:

@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from relay.core.errors import SpoolUnavailable
-from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDelivery, Status
+from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDelivery
 from relay.core.request import VerifiedDelivery, frozen
 from relay.spool.audit import AuditStore
+from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolStats
 from relay.spool.refusals import RefusalStore
 
 
@@ -103,93 +104,6 @@ class Claimed:
     leases: tuple[Lease, ...]
     next_due: datetime | None
     damaged: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Which events. Empty fields do not narrow; `since` is inclusive, `until` exclusive.
-
-    after: the `next` of the page before.
-    """
-
-    ids: tuple[str, ...] = ()
-    status: Status | None = None
-    endpoint: str | None = None
-    key: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    limit: int = 100
-    after: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Requeued:
-    """What became of the events that `requeue` was asked for; those that it skips are in none.
-
-    ids: due again, the oldest first. damaged: left as they are, since a copy alone replaces them.
-    unserved: id and upstream of what is left since nobody serves that upstream.
-    """
-
-    ids: tuple[str, ...] = ()
-    damaged: tuple[str, ...] = ()
-    unserved: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """The history of one event, without its body.
-
-    settled_at: when it became delivered, dead or held, or was passed on; None before.
-    last_outcome: `delivered 200`, `rejected 503`, `unreachable refused`, `unconfirmed not found`,
-        or `corrupt`; None before any attempt.
-    damaged: it is not what was stored any more.
-    reason: why it is dead or held, where the outcome does not tell.
-    query_dropped: its caller's query is not part of it.
-    """
-
-    id: str
-    endpoint: str
-    provider: str
-    status: Status
-    key: str
-    subject: str | None
-    received_at: datetime
-    attempts: int
-    upstream: str
-    due_at: datetime | None
-    settled_at: datetime | None
-    last_outcome: str | None
-    conflicts_with: str | None
-    out_of_order: bool
-    client: str
-    reconciled: bool = False
-    damaged: bool = False
-    reason: str | None = None
-    repeats: str | None = None
-    query_dropped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Events, newest first. `next` continues behind the last one; None at the end."""
-
-    records: tuple[Record, ...]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolStats:
-    """Counts and sizes for metrics.
-
-    events: number by (endpoint, status).
-    oldest_pending: time of receipt of the oldest pending or leased event, by upstream.
-    size: bytes the store occupies. free: bytes left on its volume.
-    """
-
-    events: Mapping[tuple[str, Status], int]
-    oldest_pending: Mapping[str, datetime]
-    size: int
-    free: int
 
 
 class Seats:
@@ -398,6 +312,12 @@ class Spool(Protocol):
 
     async def get(self, event_id: str) -> tuple[Record, Event | None] | None:
         """Return one event, with its content unless that is pruned or damaged; None if unknown."""
+
+    async def attempts(self, event_id: str) -> tuple[Attempt, ...]:
+        """Return the attempts of one event that are kept, the oldest first.
+
+        Of each destination these are the first 10 and the newest 40.
+        """
 
     async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
         """Remove up to `limit` bodies and up to `limit` records of settled events received before.

@@ -2,7 +2,7 @@
 
 from base64 import b64decode
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -23,7 +23,7 @@ from relay.core.errors import Reason
 from relay.core.event import Status, event_of
 from relay.core.request import Headers
 from relay.core.secret import Secret
-from relay.spool import Page, Query, Record
+from relay.spool.history import Attempt, Destination, Page, Query, Record
 from relay.spool.refusals import (
     AlreadyReleased,
     RefusalPage,
@@ -53,7 +53,30 @@ RECORD = Record(
     conflicts_with=None,
     out_of_order=False,
     client="103.208.23.6",
+    destinations=(
+        Destination(
+            "billing", Status.DEAD, 3, settled_at=AT, last_outcome="rejected 500", reason="final"
+        ),
+    ),
+    references=(("order_id", "ORDER-1"),),
 )
+
+
+def test_an_attempt_is_told_with_the_beginning_of_its_answer() -> None:
+    took = timedelta(microseconds=1500)
+    tried = Attempt(2, AT, "billing", "rejected", 503, None, took, b"no\x1b[31m\xff\nlater")
+    assert event_detail(RECORD, None, [tried])["attempt_log"] == [
+        {
+            "number": 2,
+            "at": "2026-01-05T12:00:00.123Z",
+            "upstream": "billing",
+            "outcome": "rejected",
+            "status": 503,
+            "cause": None,
+            "duration_ms": 1.5,
+            "answer": "no\\x1b[31m\\xff\nlater",
+        }
+    ]
 
 
 def test_a_page_has_the_promised_shape() -> None:
@@ -68,6 +91,18 @@ def test_a_page_has_the_promised_shape() -> None:
                 "received_at": "2026-01-05T12:00:00.123Z",
                 "attempts": 3,
                 "upstream": "billing",
+                "destinations": [
+                    {
+                        "upstream": "billing",
+                        "status": "dead",
+                        "attempts": 3,
+                        "due_at": None,
+                        "settled_at": "2026-01-05T12:00:00.123Z",
+                        "last_outcome": "rejected 500",
+                        "reason": "final",
+                    }
+                ],
+                "references": [["order_id", "ORDER-1"]],
             }
         ],
         "next": "cursor",

@@ -25,7 +25,8 @@ from relay.config.settings import Settings
 from relay.core.clock import SystemClock
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import Status
-from relay.spool import Query, Spool
+from relay.spool import Spool
+from relay.spool.history import Query
 from relay.spool.sqlite import open_spool
 
 # ---- options --------------------------------------------------------------------------------

@@ -25,7 +25,8 @@ from relay.core.event import (
     event_of,
 )
 from relay.core.request import OnReplay, VerifiedDelivery
-from relay.spool import Duplicate, Query, Requeued, Settlement, Spool, Stored
+from relay.spool import Duplicate, Settlement, Spool, Stored
+from relay.spool.history import Query, Requeued
 from tests.contracts.spool import LEASE, CountingHandoff, finish, record, stored, take, take_one
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified

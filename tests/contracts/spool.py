@@ -33,14 +33,12 @@ from relay.spool import (
     Duplicate,
     ProxiedRow,
     PutResult,
-    Query,
-    Record,
-    Requeued,
     Seats,
     Settlement,
     Spool,
     Stored,
 )
+from relay.spool.history import Destination, Query, Record, Requeued
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
 
@@ -352,6 +350,15 @@ class SpoolContract:
             conflicts_with=None,
             out_of_order=False,
             client="103.208.23.6",
+            destinations=(
+                Destination(
+                    "billing",
+                    Status.PASSED,
+                    1,
+                    settled_at=RECEIVED + timedelta(seconds=1),
+                    last_outcome="unreachable timeout",
+                ),
+            ),
         )
         assert found[1] is not None
         assert found[1].body == b"\x00\xff"
@@ -1087,6 +1094,7 @@ class SpoolContract:
             conflicts_with=None,
             out_of_order=False,
             client="103.208.23.6",
+            destinations=(Destination("billing", Status.PENDING, 0, due_at=clock.now()),),
         )
 
     # ---- tokens in bodies ---------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 import apsw
 
 from relay.core.clock import SystemClock
-from relay.spool import Query, Record
+from relay.spool.history import Query, Record
 from relay.spool.sqlite import open_spool
 from tests.crash.messages import NAME, Message
 from tests.harness.clock import wait_until

@@ -24,7 +24,8 @@ from relay.delivery.attempt import AttemptRunner, Confirmed, RateLimited, Upstre
 from relay.delivery.circuit_breaker import UPSTREAM_BREAKER, CircuitBreaker
 from relay.delivery.retry import RetryPolicy
 from relay.delivery.sender import Cause, SentEvent
-from relay.spool import Record, SpoolBroken
+from relay.spool import SpoolBroken
+from relay.spool.history import Record
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import numbered

@@ -16,7 +16,8 @@ from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.retry import RetryPolicy
 from relay.delivery.sender import Cause, HttpSender, SentEvent
 from relay.delivery.worker import PREFETCH
-from relay.spool import Query, SpoolBroken
+from relay.spool import SpoolBroken
+from relay.spool.history import Query
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import numbered

@@ -27,7 +27,8 @@ from relay.core.secret import Secret
 from relay.delivery.proxy import ProxiedHistory, ProxyForwarder, ProxySender, ProxyUpstream
 from relay.delivery.sender import Forwarding, HttpSender
 from relay.signatures.shared_secret import Signer
-from relay.spool import Query, SpoolBroken
+from relay.spool import SpoolBroken
+from relay.spool.history import Query
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter

@@ -10,7 +10,7 @@ import pytest
 
 from relay.allowlist import Mode
 from relay.edge.listener import Listener, connection_budget, descriptors
-from relay.spool import Query
+from relay.spool.history import Query
 from tests.harness.clock import CountingClock, run_loop_until
 from tests.harness.edge import RunningEdge, genuine_request, running_edge
 from tests.harness.wire import Reply, exchange, read_reply, request

@@ -12,7 +12,7 @@ import apsw
 import pytest
 
 from relay.edge.framing import MAX_FIELDS, MAX_LINE
-from relay.spool import Query
+from relay.spool.history import Query
 from tests.edge.smuggling import forms
 from tests.harness.clock import run_loop_until
 from tests.harness.edge import RunningEdge, genuine, genuine_request, running_edge

@@ -23,7 +23,7 @@ from relay.edge.proxy_protocol import (
     parse,
 )
 from relay.edge.tls import server_context
-from relay.spool import Query
+from relay.spool.history import Query
 from tests.harness.clock import run_loop_until
 from tests.harness.edge import RunningEdge, genuine_request, running_edge
 from tests.harness.wire import (

@@ -10,7 +10,7 @@ from aiohttp.test_utils import RawTestServer
 
 from relay.core.request import Headers
 from relay.edge.slow_path import headers_of
-from relay.spool import Query
+from relay.spool.history import Query
 from tests.harness.clock import ManualClock, run_loop_until
 from tests.harness.edge import RunningEdge, genuine, running_edge
 from tests.harness.wire import exchange, read_reply, request

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 
 from relay.edge.listener import Listener
 from relay.edge.tls import ServerTls, server_context
-from relay.spool import Query
+from relay.spool.history import Query
 from tests.harness.clock import run_loop_until
 from tests.harness.edge import RunningEdge, genuine_request, running_edge
 from tests.harness.wire import read_reply, request, self_signed

@@ -24,19 +24,15 @@ from relay.spool import (
     Conflict,
     Duplicate,
     Handoff,
-    Page,
     PendingPut,
     ProxiedRow,
     PutResult,
-    Query,
-    Record,
-    Requeued,
     Settlement,
     Spool,
-    SpoolStats,
     Stored,
 )
 from relay.spool.audit import AuditStore
+from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolStats
 from relay.spool.refusals import RefusalStore
 from tests.harness.clock import ManualClock
 
@@ -174,6 +170,9 @@ class SpyingSpool:
 
     async def get(self, event_id: str) -> tuple[Record, Event | None] | None:
         return await self._spool.get(event_id)
+
+    async def attempts(self, event_id: str) -> tuple[Attempt, ...]:
+        return await self._spool.attempts(event_id)
 
     async def expire_tokens(self, before: datetime, limit: int) -> int:
         return await self._spool.expire_tokens(before, limit)

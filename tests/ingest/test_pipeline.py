@@ -51,7 +51,8 @@ from relay.signatures import (
     OnSigned,
     ignore_signed,
 )
-from relay.spool import Query, Spool, SpoolBroken
+from relay.spool import Spool, SpoolBroken
+from relay.spool.history import Query
 from relay.spool.sqlite import open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter

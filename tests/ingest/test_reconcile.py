@@ -25,7 +25,8 @@ from relay.ingest.reconcile import (
 from relay.providers import EndpointOptions
 from relay.providers.builtin import provider_named
 from relay.providers.midtrans.status import Answer, Limited, NoAnswer, NotFound, parse_answer
-from relay.spool import Duplicate, Query, Spool
+from relay.spool import Duplicate, Spool
+from relay.spool.history import Query
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import verified

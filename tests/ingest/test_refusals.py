@@ -37,7 +37,8 @@ from relay.ingest.routing import Routes
 from relay.providers import EndpointOptions, Inspector, Provider, RequestShape, SampleOrder, Window
 from relay.providers.builtin import provider_named
 from relay.signatures import OnSigned, ignore_signed
-from relay.spool import Query, SpoolBroken
+from relay.spool import SpoolBroken
+from relay.spool.history import Query
 from relay.spool.refusals import (
     AlreadyReleased,
     RefusalLimits,

@@ -17,7 +17,7 @@ from relay.ingest.authenticated_knock import AuthenticatedKnock
 from relay.ingest.pipeline import Ingest
 from relay.ingest.unknown_senders import UnknownSenders
 from relay.providers import EndpointOptions, SampleOrder
-from relay.spool import Query
+from relay.spool.history import Query
 from tests.ingest.endpoints import receive
 from tests.ingest.test_pipeline import (
     LISTED,

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from relay.core.clock import SystemClock
-from relay.spool import Query, Record
+from relay.spool.history import Query, Record
 from relay.spool.sqlite import open_spool
 from tests.harness.deliveries import (
     BEARER,

@@ -21,18 +21,8 @@ from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDelivery
 from relay.core.request import VerifiedDelivery
-from relay.spool import (
-    Claimed,
-    Handoff,
-    Page,
-    ProxiedRow,
-    PutResult,
-    Query,
-    Record,
-    Requeued,
-    Settlement,
-    SpoolStats,
-)
+from relay.spool import Claimed, Handoff, ProxiedRow, PutResult, Settlement
+from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolStats
 from relay.spool.sqlite import (
     body_tokens,
     copies,
@@ -324,6 +314,9 @@ class SqliteSpool:
             await self._writer.run(partial(history.quarantine, event_id=event_id, now=now))
             found = await self._reader.run(read)
         return None if found is None else (found.record, found.event)
+
+    async def attempts(self, event_id: str) -> tuple[Attempt, ...]:
+        return await self._reader.run(partial(history.attempts, event_id=event_id))
 
     async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
         step = partial(

@@ -6,7 +6,7 @@ Which events a query means is here, too.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import apsw
@@ -14,7 +14,7 @@ import orjson
 
 from relay.core.event import Event, Status
 from relay.core.request import query_dropped
-from relay.spool import Page, Query, Record
+from relay.spool.history import Attempt, Destination, Page, Query, Record, most_urgent
 from relay.spool.sqlite import events, lanes
 from relay.spool.sqlite.events import STATES, STATUSES, Tables, Tally, fetch, numbers, read_names
 
@@ -109,47 +109,103 @@ def _records(connection: apsw.Connection, rows: Sequence[events.Row]) -> tuple[R
 def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, str]) -> Record:
     _, event_id, endpoint, received_at, flags, conflicts_with, raw = row
     head = events.parse_head(raw)
-    state, due_at, settled_at, outcome, reason = _most_urgent(found)
     wanted = [str(name) for name in head[events.UPSTREAMS] or [""]]
-    stands = [names.get(each[0], "") for each in found]
-    upstream = next((name for name in wanted if name in stands), (stands or wanted)[0])
+    destinations = _destinations(found, names, wanted)
+    urgent = most_urgent(destinations) or _LOST
     return Record(
         id=_text(event_id),
         endpoint=names.get(endpoint, str(head[events.ENDPOINT])),
         provider=str(head[events.PROVIDER]),
-        status=STATUSES.get(state, Status.DEAD),
+        status=urgent.status,
         key=str(head[events.KEY]),
         subject=None if head[events.SUBJECT] is None else str(head[events.SUBJECT]),
         received_at=events.moment(received_at),
-        attempts=sum(each[2] for each in found),
-        upstream=upstream,
-        due_at=None if due_at is None else events.moment(due_at),
-        settled_at=None if settled_at is None else events.moment(settled_at),
-        last_outcome=None if outcome is None else _text(outcome),
+        attempts=sum(each.attempts for each in destinations),
+        upstream=destinations[0].upstream if destinations else wanted[0],
+        due_at=urgent.due_at,
+        settled_at=urgent.settled_at,
+        last_outcome=urgent.last_outcome,
         conflicts_with=None if conflicts_with is None else _text(conflicts_with),
         out_of_order=bool(flags & events.OUT_OF_ORDER),
         client=str(head[events.CLIENT]),
         reconciled=bool(flags & events.RECONCILED),
-        damaged=outcome == _DAMAGED,
-        reason=None if reason is None else _text(reason),
+        damaged=urgent.last_outcome == _DAMAGED,
+        reason=urgent.reason,
         repeats=str(head[events.REPEATS]) if len(head) > events.REPEATS else None,
         query_dropped=query_dropped(str(head[events.SUFFIX])),
+        destinations=destinations,
+        references=_references(head[events.REFERENCES]),
     )
 
 
-_DAMAGED: Final = b"corrupt"
+_DAMAGED: Final = "corrupt"
+
+# Where it lay is damaged: no statement finds it any more.
+_LOST: Final = Destination("", Status.DEAD, 0, last_outcome=_DAMAGED)
 
 
-def _most_urgent(found: Sequence[events.Row]) -> events.Row:
-    """Return state, due time, time of settling, outcome and reason of what most needs a person."""
-    if not found:
-        # Where it lay is damaged: no statement finds it any more.
-        return events.DEAD, None, None, _DAMAGED, None
-    order = [*STATUSES]
-    _, state, _, *rest = min(
-        found, key=lambda each: order.index(each[1]) if each[1] in STATUSES else -1
+def _destinations(
+    found: Sequence[events.Row], names: Mapping[int, str], wanted: Sequence[str]
+) -> tuple[Destination, ...]:
+    """Return these destinations: those that it came for in their order, then the others."""
+    made = [
+        Destination(
+            upstream=names.get(upstream, ""),
+            status=STATUSES.get(state, Status.DEAD),
+            attempts=attempts,
+            due_at=None if due_at is None else events.moment(due_at),
+            settled_at=None if settled_at is None else events.moment(settled_at),
+            last_outcome=None if outcome is None else _text(outcome),
+            reason=None if reason is None else _text(reason),
+        )
+        for upstream, state, attempts, due_at, settled_at, outcome, reason in found
+    ]
+    places = {name: place for place, name in reversed(list(enumerate(wanted)))}
+    return tuple(sorted(made, key=lambda each: places.get(each.upstream, len(places))))
+
+
+def _references(stored: object) -> tuple[tuple[str, str], ...]:
+    """Return references as they stand in a head, as far as they can be read."""
+    rows = stored if isinstance(stored, list) else []
+    return tuple((str(row[0]), str(row[1])) for row in rows if isinstance(row, list) and row[1:])
+
+
+# ---- attempts -------------------------------------------------------------------------------
+
+# A first one that succeeded stands in `settled` alone.
+_ATTEMPTS: Final = """
+SELECT number, at, upstream, CAST(outcome AS BLOB), status, CAST(cause AS BLOB), took, answer
+FROM attempts WHERE seq = ?1
+UNION ALL
+SELECT 1, at, upstream, x'64656c697665726564', CAST(substr(outcome, 11) AS INTEGER), NULL, took,
+    NULL
+FROM settled WHERE seq = ?1 AND state = 1 AND attempts = 1
+ORDER BY 2, 1
+"""
+
+
+def attempts(connection: apsw.Connection, event_id: str) -> tuple[Attempt, ...]:
+    """Return the attempts of an event that are kept, the oldest first."""
+    with connection:
+        names = read_names(connection)
+        rows = [
+            row
+            for (seq,) in fetch(connection, "SELECT seq FROM events WHERE id = ?", (event_id,))
+            for row in fetch(connection, _ATTEMPTS, (seq,))
+        ]
+    return tuple(
+        Attempt(
+            number=number,
+            at=events.moment(at),
+            upstream=names.get(upstream, ""),
+            outcome=_text(outcome),
+            status=status,
+            cause=None if cause is None else _text(cause),
+            duration=None if took is None else timedelta(microseconds=took),
+            answer=answer,
+        )
+        for number, at, upstream, outcome, status, cause, took, answer in rows
     )
-    return state, *rest
 
 
 def _text(raw: object) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import apsw
 
-from relay.spool import Query, Requeued
+from relay.spool.history import Query, Requeued
 from relay.spool.sqlite import copies, events, history
 from relay.spool.sqlite.events import STATUSES, Tables, Tally, fetch, numbers
 

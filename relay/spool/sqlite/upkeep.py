@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import apsw
 
-from relay.spool import SpoolStats
+from relay.spool.history import SpoolStats
 from relay.spool.sqlite import disk, events, lanes
 from relay.spool.sqlite.database import unavailable
 from relay.spool.sqlite.events import STATUSES, Tables, Tally, fetch, numbers, read_names

@@ -7,7 +7,7 @@ import apsw
 import pytest
 
 from relay.core.event import Dead, Decision, Delivered, Done, Held, ProxiedDelivery, Status
-from relay.spool import Query
+from relay.spool.history import Query
 from relay.spool.sqlite import events, history, proxied, upkeep
 from relay.spool.sqlite.events import STATES, Tables
 from tests.harness.deliveries import RECEIVED, verified

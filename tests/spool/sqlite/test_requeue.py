@@ -4,7 +4,7 @@ import apsw
 import pytest
 
 from relay.core.event import Dead, Decision, Done, Held, Status
-from relay.spool import Query, Requeued
+from relay.spool.history import Query, Requeued
 from relay.spool.sqlite import events
 from relay.spool.sqlite.events import Tables
 from relay.spool.sqlite.requeue import requeue

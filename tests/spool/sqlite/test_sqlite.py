@@ -14,10 +14,12 @@ from relay.core.clock import Clock, SystemClock
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import Delivered, Done, Status
 from relay.core.request import Headers
-from relay.spool import Duplicate, Query, Spool, SpoolBroken, SpoolFull, Stored
+from relay.spool import Duplicate, Spool, SpoolBroken, SpoolFull, Stored
+from relay.spool.history import Query
 from relay.spool.sqlite import Notifier, SqliteSpool, database, migrate, open_spool
 from relay.spool.sqlite.database import Migrated
 from tests.contracts.copies import CopiesContract
+from tests.contracts.history import HistoryContract
 from tests.contracts.spool import Opener, SpoolContract, stored, take, take_one
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
@@ -25,7 +27,7 @@ from tests.harness.optional_tools import fill, small_volume
 from tests.spool.conftest import PATIENCE, FailingSync
 
 
-class TestContract(SpoolContract, CopiesContract):
+class TestContract(SpoolContract, CopiesContract, HistoryContract):
     @pytest.fixture
     def opener(self, path: Path) -> Opener:
         async def open_one_more(clock: Clock) -> Spool:

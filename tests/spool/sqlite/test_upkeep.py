@@ -8,7 +8,8 @@ import apsw
 import pytest
 
 from relay.core.event import Dead, Done, Held, Status
-from relay.spool import Duplicate, SpoolStats, Stored
+from relay.spool import Duplicate, Stored
+from relay.spool.history import SpoolStats
 from relay.spool.sqlite import events, upkeep
 from relay.spool.sqlite.events import Tables
 from tests.harness.deliveries import RECEIVED, verified

@@ -1,0 +1,155 @@
+"""What is asked of stored events, and what is told of them: the types of history."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from relay.core.event import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which events. Empty fields do not narrow; `since` is inclusive, `until` exclusive.
+
+    key: a whole event key. find: what a person has in hand: a whole key, or an event id or a
+        reference, whole or by its beginning.
+    upstream: of one of their destinations; with `status`, of one that has this status.
+    after: the `next` of the page before.
+    """
+
+    ids: tuple[str, ...] = ()
+    status: Status | None = None
+    endpoint: str | None = None
+    key: str | None = None
+    find: str | None = None
+    upstream: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = 100
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Requeued:
+    """What became of the events that `requeue` was asked for; those that it skips are in none.
+
+    ids: due again, the oldest first. damaged: left as they are, since a copy alone replaces them.
+    unserved: id and upstream of what is left since nobody serves that upstream.
+    """
+
+    ids: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+    unserved: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What has become of an event at one of its upstreams.
+
+    last_outcome, reason, settled_at: as in `Record`.
+    """
+
+    upstream: str
+    status: Status
+    attempts: int
+    due_at: datetime | None = None
+    settled_at: datetime | None = None
+    last_outcome: str | None = None
+    reason: str | None = None
+
+
+_URGENCY: Final = (
+    Status.DEAD,
+    Status.HELD,
+    Status.LEASED,
+    Status.PENDING,
+    Status.DELIVERED,
+    Status.PASSED,
+    Status.TEST,
+)
+
+
+def most_urgent(destinations: Sequence[Destination]) -> Destination | None:
+    """Return the one that most needs a person, of equals the first; None of none."""
+    return min(destinations, key=lambda each: _URGENCY.index(each.status), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try that is kept.
+
+    number: from 1, for each destination. outcome, status, cause: as in `AttemptRecord`.
+    duration: None where it is not known. answer: the beginning of what the upstream said.
+    """
+
+    number: int
+    at: datetime
+    upstream: str
+    outcome: str
+    status: int | None
+    cause: str | None
+    duration: timedelta | None
+    answer: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The history of one event, without its body.
+
+    What `destinations` says of one, the fields above say of the one that most needs a person;
+    `attempts` is their sum, `upstream` that of the first.
+    references: names and values of the ids that people hold.
+    settled_at: when it became delivered, dead or held, or was passed on; None before.
+    last_outcome: `delivered 200`, `rejected 503`, `unreachable refused`, `unconfirmed not found`,
+        or `corrupt`; None before any attempt.
+    damaged: it is not what was stored any more.
+    reason: why it is dead or held, where the outcome does not tell.
+    query_dropped: its caller's query is not part of it.
+    """
+
+    id: str
+    endpoint: str
+    provider: str
+    status: Status
+    key: str
+    subject: str | None
+    received_at: datetime
+    attempts: int
+    upstream: str
+    due_at: datetime | None
+    settled_at: datetime | None
+    last_outcome: str | None
+    conflicts_with: str | None
+    out_of_order: bool
+    client: str
+    reconciled: bool = False
+    damaged: bool = False
+    reason: str | None = None
+    repeats: str | None = None
+    query_dropped: bool = False
+    destinations: tuple[Destination, ...] = ()
+    references: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Events, newest first. `next` continues behind the last one; None at the end."""
+
+    records: tuple[Record, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolStats:
+    """Counts and sizes for metrics.
+
+    events: number by (endpoint, status).
+    oldest_pending: time of receipt of the oldest pending or leased event, by upstream.
+    size: bytes the store occupies. free: bytes left on its volume.
+    """
+
+    events: Mapping[tuple[str, Status], int]
+    oldest_pending: Mapping[str, datetime]
+    size: int
+    free: int
