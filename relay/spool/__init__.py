@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDelivery
 from relay.core.request import VerifiedDelivery, frozen
+from relay.spool.activity import ActivityStore
 from relay.spool.audit import AuditStore
 from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolStats
 from relay.spool.refusals import RefusalStore
@@ -175,6 +176,10 @@ class Spool(Protocol):
     @property
     def audit(self) -> AuditStore:
         """The acts of people in the same store; usable until `close`."""
+
+    @property
+    def activity(self) -> ActivityStore:
+        """The deliveries by hour in the same store; usable until `close`."""
 
     async def put(
         self, event: VerifiedDelivery, within: float | None = None

@@ -31,6 +31,7 @@ from relay.spool import (
     Spool,
     Stored,
 )
+from relay.spool.activity import ActivityStore
 from relay.spool.audit import AuditStore
 from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolStats
 from relay.spool.refusals import RefusalStore
@@ -85,6 +86,10 @@ class SpyingSpool:
     @property
     def audit(self) -> AuditStore:
         return self._spool.audit
+
+    @property
+    def activity(self) -> ActivityStore:
+        return self._spool.activity
 
     # ---- the contract -----------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ from relay.spool.sqlite import (
     requeue,
     upkeep,
 )
+from relay.spool.sqlite.activity import SqliteActivity
 from relay.spool.sqlite.audit import SqliteAudit
 from relay.spool.sqlite.database import Migrated, StoreHealth
 from relay.spool.sqlite.disk import Ballast, ProcessLock
@@ -172,6 +173,7 @@ class SqliteSpool:
         )
         self.refusals = SqliteRefusals(self._writer, self._reader)
         self.audit = SqliteAudit(self._writer, self._reader)
+        self.activity = SqliteActivity(self._writer, self._reader)
 
     async def reserve_space(self) -> None:
         await self._writer.run(lambda _: self._ballast.reserve())
