@@ -13,6 +13,7 @@ from random import Random
 from relay.core.clock import Clock
 from relay.core.concurrency import first_completed
 from relay.delivery.attempt import Observer, Upstream
+from relay.delivery.circuit_breaker import BreakerState
 from relay.delivery.worker import StartLimiter, UpstreamWorker
 from relay.spool import Spool
 
@@ -52,6 +53,11 @@ class Dispatcher:
     def breakers(self) -> dict[str, bool]:
         """Return for each upstream whether its circuit breaker is open."""
         return {name: worker.breaker.is_open for name, worker in self._workers.items()}
+
+    def breaker_states(self) -> dict[str, BreakerState]:
+        """Return the state of each upstream's circuit breaker."""
+        now = self._clock.steady().timestamp()
+        return {name: worker.breaker.state(now) for name, worker in self._workers.items()}
 
     async def run(self) -> None:
         """Run the workers until `stop`. Call it once.
