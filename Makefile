@@ -8,7 +8,7 @@ SECONDS := 60
 EXTRA :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-fast crash lint fuzz bench demo docs lock
+.PHONY: help venv test test-fast crash browser lint fuzz bench demo docs lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test-fast: venv ## stop at the first failure; without whole systems and programs
 crash: venv ## kill it, cut its power, fill its disk, break its lines: the short form (some minutes)
 	PYTEST_XDIST_AUTO_NUM_WORKERS=$$(nproc) \
 	    $(BIN)/pytest -q -n auto --dist loadfile -m 'proof and not long' $(EXTRA)
+
+browser: venv ## open the pages in Debian's chromium (a minute)
+	$(BIN)/pytest -q -n auto --dist loadfile -m browser tests/browser $(EXTRA)
 
 lint: venv ## check style, format, types and the layers of packages
 	$(BIN)/ruff check .

@@ -221,11 +221,11 @@ def midtrans_request(body: bytes, client: str = MIDTRANS) -> bytes:
     return request("POST", "/midtrans/notification", headers, body)
 
 
-def midtrans_body(**changes: str) -> bytes:
-    """Return the body of a fresh notification, signed with the sandbox key."""
+def midtrans_body(at: datetime | None = None, /, **changes: str) -> bytes:
+    """Return the body of a notification of that time or of now, signed with the sandbox key."""
     provider: Provider = provider_named("midtrans")
     secret = Secret(ENVIRON["MIDTRANS_SERVER_KEY"])
-    order = SampleOrder("https://relay.test/", secret, SystemClock().now(), changes)
+    order = SampleOrder("https://relay.test/", secret, at or SystemClock().now(), changes)
     return provider.sample(order).body
 
 

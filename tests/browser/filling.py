@@ -1,0 +1,101 @@
+"""A spool that was in use for a day, written by the spool's own methods."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from relay.app.builder import bind_endpoint, known_registry
+from relay.config import load
+from relay.core.clock import SystemClock
+from relay.core.errors import SpoolUnavailable
+from relay.core.event import Dead, Delivered, Done, Lease, Rejected, Unreachable
+from relay.core.ids import event_ids
+from relay.core.request import (
+    ClientAddress,
+    Delivery,
+    Headers,
+    RequestHead,
+    VerifiedDelivery,
+    Via,
+)
+from relay.ingest.admission import Endpoint, verify_delivery
+from relay.spool import Settlement
+from relay.spool.sqlite import SqliteSpool, open_spool
+from tests.harness.deliveries import ENVIRON, MIDTRANS, midtrans_body
+
+_DAY: Final = timedelta(days=1)
+_LEASE: Final = timedelta(minutes=5)
+_AT_ONCE: Final = 1000
+
+_HEADERS: Final = Headers((("Content-Type", "application/json"), ("User-Agent", "Veritrans")))
+
+
+def order_name(number: int) -> str:
+    """Return the id of order so-and-so, below 100,000; each begins with five digits of its own."""
+    return f"{number * 7919 % 100_000:05d}-order"
+
+
+def fill(config: Path, number: int) -> None:
+    """Put so many events of the last day into the spool: nearly all delivered, a few dead."""
+    asyncio.run(_fill(config, number))
+
+
+async def _fill(config: Path, number: int) -> None:
+    clock = SystemClock()
+    settings = load(config, ENVIRON)
+    registry = known_registry(settings, clock)
+    endpoint = bind_endpoint(settings.endpoints[0], registry, settings.limits.json_limits)
+    spool = await open_spool(config.parent / "relay.db", clock)
+    try:
+        await spool.recover(_DAY)
+        await _put(spool, _events(endpoint, number, clock))
+        await _settle(spool)
+    finally:
+        await spool.close()
+
+
+def _events(endpoint: Endpoint, number: int, clock: SystemClock) -> Iterator[VerifiedDelivery]:
+    new_id, began = event_ids(), clock.now() - _DAY
+    address = ip_address(MIDTRANS)
+    for each in range(number):
+        at = began + _DAY * (each / number)
+        head = RequestHead("POST", endpoint.path, _HEADERS, address, at)
+        body = midtrans_body(at, order_id=order_name(each))
+        client = ClientAddress(address, Via.PEER)
+        delivery = Delivery(endpoint.name, head, client, "", body)
+        yield verify_delivery(endpoint, delivery, new_id(at))
+
+
+async def _put(spool: SqliteSpool, events: Iterator[VerifiedDelivery]) -> None:
+    async def store() -> None:
+        for event in events:
+            await spool.put(event)
+
+    await asyncio.gather(*(store() for _ in range(_AT_ONCE)))
+
+
+async def _settle(spool: SqliteSpool) -> None:
+    number = 0
+    while leases := (await spool.claim("billing", _AT_ONCE, _LEASE, ordered=False)).leases:
+        settlements = [_settlement(lease, number + each) for each, lease in enumerate(leases)]
+        number += len(leases)
+        await _recorded(spool, settlements)
+
+
+async def _recorded(spool: SqliteSpool, settlements: list[Settlement]) -> None:
+    done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    spool.settle_all(settlements, done.set_result)
+    said = await done
+    assert not isinstance(said, SpoolUnavailable), said
+
+
+def _settlement(lease: Lease, number: int) -> Settlement:
+    if number % 997 == 500:
+        answer = b'{"error": "no invoice of this number"}'
+        return Settlement(lease, Dead(), Rejected(422), took=48_211, answer=answer)
+    if number % 1999 == 700:
+        return Settlement(lease, Dead(), Unreachable("timeout"), took=2_000_512)
+    return Settlement(lease, Done(), Delivered(200), took=12_345)

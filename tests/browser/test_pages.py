@@ -1,0 +1,50 @@
+"""Each page by itself: read by everybody, on any screen, with nothing to complain of."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.browser import tour
+from tests.browser.accessibility import violations
+from tests.browser.chromium import NARROW, SCHEMES, WIDE, Chromium, Scheme
+from tests.browser.scene import TOKEN, Scene
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def scene_of_a_day(tmp_path: Path) -> Scene:
+    return Scene(tmp_path, events=200)
+
+
+@pytest.mark.npm
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+async def test_axe_finds_nothing_serious_on_any_page(
+    size: tuple[int, int], scheme: Scheme, axe: str, chromium: Chromium, scene_of_a_day: Scene
+) -> None:
+    async with scene_of_a_day as scene:
+        visitor = await chromium.visitor(scene.url, size, scheme)
+        found = {}
+        for name, path in tour.OPEN.items():
+            await visitor.go(path)
+            found[name] = await violations(visitor.page, axe)
+        await visitor.log_in(TOKEN)
+        for name, path in (await tour.paths(scene)).items():
+            await visitor.go(path)
+            found[name] = await violations(visitor.page, axe)
+        assert {name: each for name, each in found.items() if each} == {}
+        assert visitor.complaints == []
+
+
+async def test_no_page_is_wider_than_a_narrow_screen(
+    chromium: Chromium, scene_of_a_day: Scene
+) -> None:
+    async with scene_of_a_day as scene:
+        visitor = await chromium.visitor(scene.url, NARROW)
+        await visitor.log_in(TOKEN)
+        widths = {}
+        for name, path in {**tour.OPEN, **await tour.paths(scene)}.items():
+            await visitor.go(path)
+            widths[name] = await visitor.page.evaluate("document.documentElement.scrollWidth")
+        assert {name: width for name, width in widths.items() if width > NARROW[0]} == {}
