@@ -18,16 +18,20 @@ from relay.admin.serializers import (
     release_json,
     requeue_problem,
 )
-from relay.core.errors import Obstacle, Problem
+from relay.core.errors import Obstacle, Problem, RelayError
 from relay.core.visible_text import visible_json
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool import Spool
 from relay.spool.audit import Actor
 from relay.spool.history import Query
-from relay.spool.refusals import StillRefused
+from relay.spool.refusals import StillRefused, StoredRefusal
 
 #: Reads the configuration again; returns why it was not taken, nothing when it was.
 Reload = Callable[[], Awaitable[tuple[Problem, ...]]]
+
+
+#: Explains a kept refusal by the present configuration; returns what is answered in JSON.
+Explain = Callable[[StoredRefusal], Awaitable[dict[str, object]]]
 
 
 def json_answer(content: object, status: int = 200) -> web.Response:
@@ -49,13 +53,18 @@ class Api:
         health: Health,
         trail: AuditTrail,
         reload: Reload | None,
+        explain: Explain | None,
     ) -> None:
-        """Take the parts. `reload`: None where there is no file to read again."""
+        """Take the parts.
+
+        reload: None where there is no file to read again. explain: None where nothing explains.
+        """
         self._spool = spool
         self._releaser = releaser
         self._health = health
         self._trail = trail
         self._reload = reload
+        self._explain = explain
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -64,6 +73,7 @@ class Api:
             web.post("/api/v1/events/{id}/requeue", self._requeue_event),
             web.get("/api/v1/refusals", self._get_refusals),
             web.get("/api/v1/refusals/{id}", self._get_refusal),
+            web.get("/api/v1/refusals/{id}/explain", self._explain_refusal),
             web.post("/api/v1/refusals/{id}/release", self._release_refusal),
             web.get("/api/v1/allowlist", self._get_allowlist),
             web.post("/-/reload", self._reload_configuration),
@@ -106,6 +116,15 @@ class Api:
         if stored is None:
             raise web.HTTPNotFound
         return json_answer(refusal_detail(stored, self._releaser.secrets()))
+
+    async def _explain_refusal(self, request: web.Request) -> web.StreamResponse:
+        stored = await self._spool.refusals.get(request.match_info["id"])
+        if stored is None or self._explain is None:
+            raise web.HTTPNotFound
+        try:
+            return json_answer(await self._explain(stored))
+        except RelayError as error:
+            return json_answer({"error": str(error)}, 503)
 
     async def _release_refusal(self, request: web.Request) -> web.StreamResponse:
         refusal_id = request.match_info["id"]

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from relay.admin.api import Api, Reload, json_answer
+from relay.admin.api import Api, Explain, Reload, json_answer
 from relay.admin.audit import AuditTrail
 from relay.admin.auth import AllowedHosts, Authenticator, GuessThrottle
 from relay.admin.health import Health
@@ -55,15 +55,26 @@ class Admin:
         hosts: AllowedHosts,
         trail: AuditTrail,
         reload: Reload | None = None,
+        explain: Explain | None = None,
     ) -> None:
-        """Take the parts. `reload`: None where there is no file to read again."""
+        """Take the parts.
+
+        reload: None where there is no file to read again. explain: None where nothing explains.
+        """
         self._health = health
         self._telemetry = telemetry
         self._authenticator = authenticator
         self._throttle = throttle
         self._hosts = hosts
         self._pages = Pages(spool, authenticator, trail)
-        self._api = Api(spool=spool, releaser=releaser, health=health, trail=trail, reload=reload)
+        self._api = Api(
+            spool=spool,
+            releaser=releaser,
+            health=health,
+            trail=trail,
+            reload=reload,
+            explain=explain,
+        )
         self._runner: web.AppRunner | None = None
         self._expose_lock = asyncio.Lock()
 

@@ -20,6 +20,7 @@ from relay.allowlist import ProvenAddresses
 from relay.allowlist.registry import HostRegistry
 from relay.app import builder
 from relay.app.edge_parts import limits_on_connections, listeners, server_tls
+from relay.app.explaining import ExplainRefusal, beside_the_loop
 from relay.app.generation import LiveConfigBuilder
 from relay.app.maintenance import CertificateReloader, RetentionJob
 from relay.app.reload import ConfigSwitch, Reloader, announce, body_reader
@@ -99,6 +100,7 @@ class App:
         load: Callable[[], Settings] | None = None,
         watched: Callable[[], Mapping[Path, Stamp]] | None = None,
         supervisor: Supervisor | None = None,
+        explain_refusal: ExplainRefusal | None = None,
     ) -> None:
         """Take what to serve.
 
@@ -106,6 +108,7 @@ class App:
         watched: returns the stamps of the files that they were read from (`relay.app.watch`); a
             change of these reloads. Without it: only `reload` does.
         supervisor: is told when this process is ready, reloads and stops.
+        explain_refusal: explains refusals for the admin API; without it, that answers 404.
         """
         self._settings = settings
         self._clock = clock
@@ -113,6 +116,7 @@ class App:
         self._telemetry = Telemetry(log)
         self._watched = watched
         self._supervisor = supervisor or Supervisor({}, clock)
+        self._explain_refusal = explain_refusal
         self._parts: _Parts | None = None
         self._spool_failed = asyncio.Event()
         self._failure: SpoolBroken | None = None
@@ -257,6 +261,9 @@ class App:
             hosts=AllowedHosts(settings.admin.hosts),
             trail=AuditTrail(spool, telemetry, clock),
             reload=None if self._reloader is None else self._reloader.reload,
+            explain=beside_the_loop(
+                self._explain_refusal, lambda: configs.active.settings, telemetry.switch_interval
+            ),
         )
         config_switch = ConfigSwitch(
             configs,

@@ -1,6 +1,7 @@
 """`relay explain`: run a captured request through every step, and print the results."""
 
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -23,7 +24,8 @@ from relay.cli.output import (
 from relay.core.clock import SystemClock
 from relay.core.request import Address
 from relay.explain.capture import Captured, NotARequest, parse
-from relay.explain.walk import Walk, walk
+from relay.explain.steps import Walk, walk_json
+from relay.explain.walk import walk
 from relay.ingest.client_address import unmap_ipv4
 
 
@@ -48,38 +50,27 @@ def explain(
     """
     settings = load_settings(config)
     found = walk(settings, _read_capture(request), _address(peer), _time(at))
-    verdict = "accept" if found.reason is None else "refuse"
-    if form is Format.JSON:
-        print_json(_json(found, verdict))
-    else:
-        rows = [(step.name, step.result, step.detail) for step in found.steps]
-        rows += [("nearest", "-", said) for said in found.nearest]
-        result = "ok" if found.reason is None else "no"
-        rows.append(("verdict", result, _verdict_text(found, verdict)))
-        print_table(("step", "result", "detail"), rows)
+    print_walk(found, walk_json(found), form)
     sys.exit(0 if found.reason is None else 1)
 
 
-def _json(found: Walk, verdict: str) -> dict[str, object]:
-    return {
-        "verdict": verdict,
-        "reason": None if found.reason is None else found.reason.value,
-        "endpoint": found.endpoint,
-        "address_judged": found.client_known,
-        "steps": [
-            {"step": step.name, "result": step.result, "detail": step.detail}
-            for step in found.steps
-        ],
-        "nearest": found.nearest,
-    }
+def print_walk(found: Walk, told: Mapping[str, object], form: Format) -> None:
+    """Print a walk, which is `told` in JSON."""
+    if form is Format.JSON:
+        print_json(told)
+        return
+    rows = [(step.name, step.result, step.detail) for step in found.steps]
+    rows += [("nearest", "-", said) for said in found.nearest]
+    rows.append(("verdict", "ok" if found.reason is None else "no", _verdict_text(found)))
+    print_table(("step", "result", "detail"), rows)
 
 
-def _verdict_text(found: Walk, verdict: str) -> str:
+def _verdict_text(found: Walk) -> str:
     if found.reason is not None:
-        return f"{verdict}, {found.reason.value}"
+        return f"refuse, {found.reason.value}"
     if found.health:
         return "answered 200, and no delivery"
-    return verdict if found.client_known else f"{verdict}, from an allowed address"
+    return "accept" if found.client_known else "accept, from an allowed address"
 
 
 def _read_capture(name: str) -> Captured:

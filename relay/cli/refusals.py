@@ -1,11 +1,11 @@
-"""`relay refusals`: list, show and release kept refusals, beside a running relay.
+"""`relay refusals`: list, show, explain and release kept refusals, beside a running relay.
 
 A release verifies the kept bytes under the configuration file.
 """
 
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Final, TypeVar
 
 import typer
 
@@ -42,12 +42,17 @@ from relay.cli.output import (
 from relay.cli.progress import progress
 from relay.config import Settings
 from relay.ingest.refusals import RefusalReleaser
-from relay.spool.refusals import RefusalPage
+from relay.spool.refusals import RefusalPage, StoredRefusal
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Refused deliveries of allowed senders, and releasing them.",
 )
+
+ID = Annotated[str, typer.Argument(metavar="ID", help="Id of the refusal, or how no other begins.")]
+
+#: Ids that are named where several begin alike.
+_SHOWN_IDS: Final = 5
 
 T = TypeVar("T")
 
@@ -84,7 +89,7 @@ def list_refusals(
 
 @app.command("show")
 def show(
-    refusal_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the refusal.")],
+    refusal_id: ID,
     config: CONFIG = DEFAULT_CONFIG,
     form: FORMAT = Format.TEXT,
 ) -> None:
@@ -93,15 +98,36 @@ def show(
     Example: relay refusals show ref_01a22c5159487189afa3c915d1ecc349
     """
     settings = load_settings(config)
-    found = _with_releaser(settings, lambda releaser: releaser.store.get(refusal_id))
-    if found is None:
-        complain(f"no refusal {refusal_id}")
-        sys.exit(1)
+    found = _stored(settings, refusal_id)
     detail = refusal_detail(found, settings.every_secret())
     if form is Format.JSON:
         print_json(detail)
     else:
         print_details(detail, ("method", "target"), gone="removed: it is an event now")
+
+
+@app.command("explain")
+def explain(
+    refusal_id: ID,
+    config: CONFIG = DEFAULT_CONFIG,
+    form: FORMAT = Format.TEXT,
+) -> None:
+    """Walk one refusal through every step again; exit 0 when it would be accepted, else 1.
+
+    The configuration file decides, as of the time when it was received. What is not kept of it, and
+    so not judged, is named. Nothing is stored, sent or looked up, and no secret is shown.
+
+    Example: relay refusals explain ref_01a22c5159487189afa3c915d1ecc349
+    """
+    # The other verbs start faster without it.
+    from relay.cli.explain import print_walk  # noqa: PLC0415
+    from relay.explain.refusal import refusal_walk_json, walk_refusal  # noqa: PLC0415
+
+    settings = load_settings(config)
+    stored = _stored(settings, refusal_id)
+    found = walk_refusal(settings, stored)
+    print_walk(found, refusal_walk_json(stored, found), form)
+    sys.exit(0 if found.reason is None else 1)
 
 
 @app.command("release")
@@ -136,6 +162,24 @@ def release(
     else:
         print_rows(("id", "result", "event", "reason", "detail"), results)
     sys.exit(0 if all("event" in row for row in results) else 1)
+
+
+def _stored(settings: Settings, beginning: str) -> StoredRefusal:
+    """Return the refusal whose id this is, or begins like this; end with 1 without one."""
+
+    async def find(releaser: RefusalReleaser) -> tuple[StoredRefusal | None, Sequence[str]]:
+        found = await releaser.store.get(beginning)
+        if found is not None:
+            return found, ()
+        ids = await releaser.store.starting_with(beginning, _SHOWN_IDS)
+        return await releaser.store.get(ids[0]) if len(ids) == 1 else None, ids
+
+    found, ids = _with_releaser(settings, find)
+    if found is None:
+        several = f"several refusals begin with {beginning}: {', '.join(ids)}"
+        complain(several if ids else f"no refusal {beginning}")
+        sys.exit(1)
+    return found
 
 
 def _with_releaser(settings: Settings, work: Callable[[RefusalReleaser], Awaitable[T]]) -> T:

@@ -33,6 +33,7 @@ from relay.config.lint_machine import BIND_ERRORS, port_advice
 from relay.config.secret_references import UNSET, UNSET_AT_START
 from relay.config.yaml_document import ConfigIssue
 from relay.core.clock import Clock, SystemClock
+from relay.explain.refusal import explain_refusal
 from relay.telemetry.log import LibraryLogs, Log, LogFormat, LogWriter
 from relay.telemetry.log_terminal import terminal_lines
 
@@ -103,6 +104,7 @@ def run(
             load=source,
             watched=source.seen if watch else None,
             supervisor=Supervisor(os.environ, clock),
+            explain_refusal=explain_refusal,
         )
         # Modules live as long as the process: looking for garbage among them takes 0.1 s each time.
         # Among a thousand connections it takes long, too, and less often is often enough.

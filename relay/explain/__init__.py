@@ -1,7 +1,9 @@
-"""Explain why a captured request is accepted or refused, with the relay's own parts.
+"""Explain why a captured request or a kept refusal is accepted or refused, by relay's own parts.
 
     capture       parse the file with the edge's own reader
     walk          run the request through every step, in the order of the edge
+    refusal       the same of a kept refusal
+    steps         the steps that both have
     nearest_miss  find a change under which it would verify
 
 No check is implemented here. The parts of the relay are called with the configuration as it is, and

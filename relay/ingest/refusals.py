@@ -205,6 +205,22 @@ def _to_keep(
 # kept, and its address, which the person decides about who releases it.
 
 
+def verifying_kept(endpoint: Endpoint, refused: Refused) -> Endpoint:
+    """Return the endpoint as it can verify what is kept of this refusal.
+
+    Raises:
+        Refusal: it cannot, since its sender proves itself by a token, which is not kept.
+    """
+    if not endpoint.token:
+        return endpoint
+    if refused.signature_fits and endpoint.tokenless is not None:
+        # It was right when it came: everything else is verified again.
+        return replace(endpoint, inspector=endpoint.tokenless)
+    # A token is never kept, and its absence must not pass for anything.
+    detail = "the sender proves itself by a token now, and tokens are not kept"
+    raise Refusal(Reason.SIGNATURE_MISSING, detail)
+
+
 class RefusalReleaser:
     """Verifies kept refusals again and stores those that pass as events.
 
@@ -275,14 +291,7 @@ class RefusalReleaser:
             if isinstance(found, Refusal):
                 detail = f"{refused.client.address} is not on the allowlist any more"
                 raise Refusal(Reason.SOURCE_NOT_ALLOWED, detail)
-        by_token = endpoint.token and refused.signature_fits
-        if by_token and endpoint.tokenless is not None:
-            # It was right when it came: everything else is verified again.
-            endpoint = replace(endpoint, inspector=endpoint.tokenless)
-        elif endpoint.token:
-            # A token is never kept, and its absence must not pass for anything.
-            detail = "the sender proves itself by a token now, and tokens are not kept"
-            raise Refusal(Reason.SIGNATURE_MISSING, detail)
+        endpoint = verifying_kept(endpoint, refused)
         delivery = Delivery(
             endpoint.name,
             head,
@@ -293,7 +302,7 @@ class RefusalReleaser:
             suffix_of(endpoint, head, route.remainder),
         )
         event = verify_delivery(endpoint, delivery, self._new_id(self._clock.now()))
-        if by_token:
+        if route.endpoint.token:
             verified = replace(event.verification, secret=refused.secret)
             event = replace(event, verification=verified)
         if route.proxied and not event.verification.test:

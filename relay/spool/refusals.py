@@ -132,6 +132,9 @@ class RefusalStore(Protocol):
     async def get(self, refusal_id: str) -> StoredRefusal | None:
         """Return one with its body, which is empty once it has been released; None if unknown."""
 
+    async def starting_with(self, beginning: str, limit: int) -> tuple[str, ...]:
+        """Return up to `limit` ids that begin like this, in their order."""
+
     async def mark_refused(
         self, refusal_id: str, reason: Reason, detail: str, at: datetime
     ) -> None:

@@ -211,7 +211,7 @@ class Telemetry(Notices):
     def __init__(self, log: Log) -> None:
         self.log = log
         self._write, self._now, self._is_json = log.write, log.now, log.is_json
-        self._switch_interval = SwitchInterval()
+        self.switch_interval = SwitchInterval()
         self._metrics = Metrics()
         self._lookups = RepeatedState(log.now, good="ok")
         self._guesses = RepeatedState(log.now, good="few")
@@ -374,5 +374,5 @@ class Telemetry(Notices):
 
         Called in a thread of its own: with many series it takes a while.
         """
-        with self._switch_interval.shortened():
+        with self.switch_interval.shortened():
             return self._metrics.exposition(snapshot)

@@ -1,5 +1,7 @@
 """Kept refusals over the admin API, for who has the token."""
 
+from dataclasses import replace
+
 import orjson
 import pytest
 
@@ -43,7 +45,19 @@ async def test_what_was_released_before_is_no_mistake(bench: Bench) -> None:
     assert (status, orjson.loads(text)["event"]) == (200, "evt_1")
 
 
-@pytest.mark.parametrize("path", ["/api/v1/refusals", "/api/v1/refusals/ref_001"])
+async def test_one_is_explained_by_what_was_handed_in(bench: Bench) -> None:
+    unreadable = replace(refused(2), detail="unreadable")
+    await bench.spool.refusals.keep([refused(1), unreadable], BOUNDS)
+    status, text = await bench.get("/api/v1/refusals/ref_001/explain", headers=BEARER)
+    assert (status, orjson.loads(text)) == (200, {"id": "ref_001", "verdict": "accept"})
+    assert (await bench.get("/api/v1/refusals/ref_009/explain", headers=BEARER))[0] == 404
+    status, text = await bench.get("/api/v1/refusals/ref_002/explain", headers=BEARER)
+    assert (status, orjson.loads(text)) == (503, {"error": "dns.json cannot be read"})
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/refusals", "/api/v1/refusals/ref_001", "/api/v1/refusals/ref_001/explain"]
+)
 async def test_they_need_the_token(path: str, bench: Bench) -> None:
     assert (await bench.get(path))[0] == 401
     assert (await bench.post("/api/v1/refusals/ref_001/release"))[0] == 401

@@ -18,13 +18,14 @@ from relay.admin.health import Health
 from relay.admin.pages import COOKIE
 from relay.admin.server import Admin
 from relay.core.clock import SystemClock
-from relay.core.errors import Obstacle, Problem
+from relay.core.errors import Obstacle, Problem, RelayError
 from relay.core.event import Dead, Unreachable
 from relay.core.ids import event_ids
 from relay.core.secret import Secret
 from relay.ingest.refusals import RefusalReleaser
 from relay.ingest.routing import Routes
 from relay.spool.audit import Actor
+from relay.spool.refusals import StoredRefusal
 from relay.spool.sqlite import SqliteSpool, open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
@@ -60,6 +61,11 @@ class Bench:
     async def reload(self) -> tuple[Problem, ...]:
         self.reloads += 1
         return self.problems
+
+    async def explain(self, stored: StoredRefusal) -> dict[str, object]:
+        if stored.refused.detail == "unreadable":
+            raise RelayError("dns.json cannot be read")
+        return {"id": stored.refused.id, "verdict": "accept"}
 
     async def get(self, path: str, **options: Any) -> tuple[int, str]:
         async with self.client.get(path, allow_redirects=False, **options) as response:
@@ -106,6 +112,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         hosts=AllowedHosts(["relay.internal"]),
         trail=AuditTrail(spool, telemetry, clock),
         reload=lambda: running[0].reload(),  # noqa: PLW0108 - it is there later
+        explain=lambda stored: running[0].explain(stored),  # noqa: PLW0108 - likewise
     )
     host, port = await admin.start("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://{host}:{port}", cookie_jar=jar) as client:

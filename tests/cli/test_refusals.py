@@ -63,6 +63,41 @@ def test_one_is_shown_with_its_content(relay: Invoke, config: Path) -> None:
     assert (missing.exit_code, missing.stderr) == (1, "no refusal ref_9\n")
 
 
+def test_one_is_found_by_how_no_other_begins(relay: Invoke, config: Path) -> None:
+    keep(config, refused(11), refused(12), refused(2))
+    assert "ref_002" in relay("refusals", "show", "ref_00", "-c", config).stdout
+    several = relay("refusals", "explain", "ref_01", "-c", config)
+    assert several.exit_code == 1
+    assert several.stderr == "several refusals begin with ref_01: ref_011, ref_012\n"
+
+
+def test_one_is_walked_through_every_step(relay: Invoke, config: Path) -> None:
+    keep(config, genuine(1), genuine(2, key="of the other environment"))
+    now = relay("refusals", "explain", "ref_001", "-c", config)
+    assert now.exit_code == 0
+    assert "it would be taken now: relay refusals release ref_001" in now.stdout
+    still = relay("refusals", "explain", "ref_002", "-c", config, "--format", "json")
+    assert still.exit_code == 1
+    told = orjson.loads(still.output)
+    assert (told["id"], told["verdict"], told["reason"], told["released_as"]) == (
+        "ref_002",
+        "refuse",
+        "signature_mismatch",
+        None,
+    )
+    assert "SB-Mid-server-x" not in still.output
+    missing = relay("refusals", "explain", "ref_9", "-c", config)
+    assert (missing.exit_code, missing.stderr) == (1, "no refusal ref_9\n")
+
+
+def test_one_that_was_released_says_so(relay: Invoke, config: Path) -> None:
+    keep(config, genuine(1))
+    assert relay("refusals", "release", "ref_001", "-c", config).exit_code == 0
+    result = relay("refusals", "explain", "ref_001", "-c", config)
+    assert result.exit_code == 0
+    assert "it is the event evt_" in result.stdout
+
+
 def test_what_verifies_now_becomes_an_event(relay: Invoke, config: Path) -> None:
     keep(config, genuine(1), genuine(2))
     words = ("refusals", "release", "ref_001", "ref_002", "-c", config)

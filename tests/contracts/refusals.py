@@ -213,6 +213,14 @@ class RefusalContract:
         assert kept.tried_at == RECEIVED
         assert kept.refused.body == b"1"
 
+    async def test_ids_are_found_by_how_they_begin(self, store: RefusalStore) -> None:
+        await store.keep([refused(number) for number in (11, 12, 2)], BOUNDS)
+        assert await store.starting_with("ref_01", 5) == ("ref_011", "ref_012")
+        assert await store.starting_with("ref_01", 1) == ("ref_011",)
+        assert await store.starting_with("ref_002", 5) == ("ref_002",)
+        for none in ("ref_02", "REF", "ref%", "ref_0020", "\ud800", "\x00"):
+            assert await store.starting_with(none, 5) == ()
+
     async def test_what_is_released_keeps_no_content_and_stays_so(
         self, store: RefusalStore
     ) -> None:

@@ -17,7 +17,8 @@ from relay.core.request import Address
 from relay.core.secret import Secret
 from relay.edge.framing import MAX_CHUNKS, MAX_FIELDS, MAX_HEAD, MAX_LINE
 from relay.explain.capture import Captured, parse
-from relay.explain.walk import Walk, walk, walk_unreadable
+from relay.explain.steps import Walk
+from relay.explain.walk import walk, walk_unreadable
 from relay.providers import SampleOrder
 from tests.edge.smuggling import chunk, forms
 from tests.harness.deliveries import RECEIVED

@@ -25,7 +25,8 @@ from relay.core.request import (
     query_dropped,
 )
 from relay.core.secret import Secret
-from relay.explain.walk import Walk, walk
+from relay.explain.steps import Walk
+from relay.explain.walk import walk
 from relay.ingest import admission
 from relay.ingest.admission import (
     Endpoint,

@@ -30,6 +30,7 @@ from relay.config import load_text, provider_of
 from relay.core.clock import SystemClock
 from relay.core.request import Headers
 from relay.core.secret import Secret
+from relay.explain.refusal import explain_refusal
 from relay.providers import Provider, Sample, SampleOrder
 from relay.telemetry.log import Log, LogWriter
 
@@ -219,7 +220,7 @@ async def running(log: Log) -> AsyncIterator[Demo]:
             )
             settings = load_text(text, "demo", {_TOKEN: token, **environ}, Path(directory))
             stop, started = asyncio.Event(), asyncio.get_running_loop().create_future()
-            app = App(settings, log=log, clock=SystemClock())
+            app = App(settings, log=log, clock=SystemClock(), explain_refusal=explain_refusal)
             async with asyncio.TaskGroup() as group:
                 group.create_task(app.serve(stop, started.set_result))
                 try:

@@ -70,6 +70,11 @@ SELECT {_COLUMNS}, seq FROM refusals WHERE {{conditions}} ORDER BY seq DESC LIMI
 
 _ONE: Final = f"SELECT {_COLUMNS}, body FROM refusals WHERE id = :id"  # noqa: S608 - columns
 
+# A letter behind all that an id may go on with.
+_STARTING: Final = """
+SELECT id FROM refusals WHERE id >= ?1 AND id < ?1 || '~' ORDER BY id LIMIT ?2
+"""
+
 _CONDITIONS: Final = {
     "endpoint": "endpoint = :endpoint",
     "reason": "reason = :reason",
@@ -207,6 +212,11 @@ def get(connection: apsw.Connection, refusal_id: str) -> StoredRefusal | None:
     return None
 
 
+def starting_with(connection: apsw.Connection, beginning: str, limit: int) -> tuple[str, ...]:
+    """Return up to `limit` ids that begin like this, in their order."""
+    return tuple(found for (found,) in events.fetch(connection, _STARTING, (beginning, limit)))
+
+
 def mark_refused(
     connection: apsw.Connection, refusal_id: str, reason: Reason, detail: str, at: datetime
 ) -> None:
@@ -280,6 +290,9 @@ class SqliteRefusals:
 
     async def get(self, refusal_id: str) -> StoredRefusal | None:
         return await self._reader.run(partial(get, refusal_id=refusal_id))
+
+    async def starting_with(self, beginning: str, limit: int) -> tuple[str, ...]:
+        return await self._reader.run(partial(starting_with, beginning=beginning, limit=limit))
 
     async def mark_refused(
         self, refusal_id: str, reason: Reason, detail: str, at: datetime

@@ -1,0 +1,278 @@
+"""The steps of a request whose head is known, by the present configuration, and their results."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from relay.allowlist import Entry, Mode
+from relay.allowlist.networks import parse_network
+from relay.app import builder
+from relay.app.builder import known_registry
+from relay.config import Endpoint as EndpointSettings
+from relay.config import Settings, endpoint_options, provider_of
+from relay.config.inline_provider import InlineProvider
+from relay.config.lint_secrets import secret_advice
+from relay.core.clock import SystemClock
+from relay.core.errors import Reason, Refusal
+from relay.core.request import (
+    Address,
+    ClientAddress,
+    Delivery,
+    RequestHead,
+    Verification,
+)
+from relay.core.secret import Mask
+from relay.explain.nearest_miss import Case, near_misses
+from relay.ingest.admission import (
+    Endpoint,
+    check_method,
+    match_address,
+    suffix_of,
+    verify_delivery,
+)
+from relay.ingest.routing import Route, Routes
+from relay.providers.inline import HeaderField
+from relay.signatures import SignedText
+
+# ---- results --------------------------------------------------------------------------------
+
+OK, NO, NOTE = "ok", "no", "-"
+
+# Nothing is stored.
+_NO_ID: Final = ""
+
+#: Warnings about secrets that the sender's own can hardly be.
+_HARDLY_FITS: Final = frozenset({"odd-secret", "client-key", "sandbox-key", "shared-secret"})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step and its result: `ok`, `no`, or `-` where nothing is decided."""
+
+    name: str
+    result: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Walk:
+    """All steps, and the first reason to refuse; None when the request would be accepted.
+
+    client_known: whether the client's address was known, so that the allowlist could be checked.
+    health: it is no delivery but a health check, which is answered to every client.
+    nearest: hints at changes under which it would be accepted.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    endpoint: str | None = None
+    reason: Reason | None = None
+    client_known: bool = True
+    health: bool = False
+    nearest: list[str] = field(default_factory=list)
+
+
+def walk_json(found: Walk) -> dict[str, object]:
+    """Return a walk as the command line prints it and the admin API answers it."""
+    return {
+        "verdict": "accept" if found.reason is None else "refuse",
+        "reason": None if found.reason is None else found.reason.value,
+        "endpoint": found.endpoint,
+        "address_judged": found.client_known,
+        "steps": [
+            {"step": step.name, "result": step.result, "detail": step.detail}
+            for step in found.steps
+        ],
+        "nearest": found.nearest,
+    }
+
+
+# ---- the steps ------------------------------------------------------------------------------
+
+
+class Walker:
+    """Walks one request, of which the head is known, step by step.
+
+    A step that refuses is recorded, and those behind it are run all the same.
+    """
+
+    def __init__(self, settings: Settings, head: RequestHead) -> None:
+        """Take the request.
+
+        Raises:
+            RelayError: the DNS cache cannot be read.
+        """
+        self._settings = settings
+        self._head = head
+        self._walk = Walk()
+        registry = known_registry(settings, SystemClock())
+        self._endpoints = [
+            builder.bind_endpoint(each, registry, settings.limits.json_limits)
+            for each in settings.endpoints
+        ]
+        self._mask = Mask(settings.every_secret(), head.headers)
+
+    # ---- recording --------------------------------------------------------------------------
+
+    def _add_step(self, name: str, result: str, detail: str) -> None:
+        self._walk.steps.append(Step(name, result, self._mask.text(detail)))
+
+    def _refuse(self, name: str, refusal: Refusal) -> None:
+        if self._walk.reason is None:
+            self._walk.reason = refusal.reason
+        detail = f"{refusal.reason.value}: {refusal.detail}" if refusal.detail else refusal.reason
+        self._add_step(name, NO, detail)
+
+    def _suggest(self, hint: str) -> None:
+        self._walk.nearest.append(self._mask.text(hint))
+
+    # ---- by the head ------------------------------------------------------------------------
+
+    def _route(self) -> Route[Endpoint] | None:
+        try:
+            route = Routes(self._endpoints).find(self._head)
+        except Refusal as refusal:
+            self._refuse("endpoint", refusal)
+            paths = [endpoint.path for endpoint in self._endpoints]
+            for path in difflib.get_close_matches(self._head.path, paths, n=1):
+                self._suggest(f"an endpoint has the path {path}; paths are compared as they are")
+            return None
+        below = f", and {route.remainder} below it" if route.remainder else ""
+        detail = f"{route.endpoint.name}, by its path {route.endpoint.path}{below}"
+        self._add_step("endpoint", OK, detail + (", passed on" if route.proxied else ""))
+        self._walk.endpoint = route.endpoint.name
+        token_field = _token_field(self._configured(route.endpoint))
+        self._mask = Mask(self._settings.every_secret(), self._head.headers, token_field)
+        return route
+
+    def _configured(self, endpoint: Endpoint) -> EndpointSettings:
+        return next(each for each in self._settings.endpoints if each.name == endpoint.name)
+
+    def _method(self, route: Route[Endpoint]) -> None:
+        try:
+            check_method(route, self._head)
+        except Refusal as refusal:
+            detail = f"{self._head.method}; there are: {', '.join(route.methods)}"
+            self._refuse("method", Refusal(refusal.reason, detail))
+        else:
+            self._add_step("method", OK, self._head.method)
+
+    def _allowlist(self, endpoint: Endpoint, client: ClientAddress) -> None:
+        found = match_address(endpoint, client)
+        mode = endpoint.mode
+        if not isinstance(found, Refusal):
+            self._add_step("allowlist", OK, f"{_describe_entry(found)}; mode {mode.value}")
+            return
+        waiting = endpoint.allowlist.unready()
+        detail = f"{client.address} is in no entry; mode {mode.value}"
+        if waiting:
+            detail += f"; no addresses yet of {', '.join(waiting)}"
+        if mode is Mode.ENFORCE:
+            self._refuse("allowlist", Refusal(found.reason, detail))
+        else:
+            self._add_step("allowlist", NOTE, f"would be {found.reason.value}: {detail}")
+        self._suggest_for_address(endpoint, client.address)
+
+    def _suggest_for_address(self, endpoint: Endpoint, address: Address) -> None:
+        for other in self._endpoints:
+            if other is not endpoint and other.allowlist.match(address) is not None:
+                self._suggest(f"{address} may send to the endpoint {other.name}")
+        info = provider_of(self._configured(endpoint)).info
+        for name, environment in info.environments.items():
+            networks = [
+                parse_network(t) for listed in environment.listings for t in listed.networks
+            ]
+            if any(str(address) in network for network in networks):
+                self._suggest(f"{address} is listed for {info.name}, {name}")
+        header = self._settings.forwarded_header
+        if address == self._head.peer and self._head.headers.values(header):
+            self._suggest(
+                f"{address} sends {header}: if it is your proxy, add it to trusted_proxies"
+            )
+
+    # ---- by the body ------------------------------------------------------------------------
+
+    def _signature(self, route: Route[Endpoint], client: ClientAddress, body: bytes) -> None:
+        """Verify the request with this body, by the endpoint's provider."""
+        endpoint, head = route.endpoint, self._head
+        configured = self._configured(endpoint)
+        suffix = suffix_of(endpoint, head, route.remainder)
+        limits = endpoint.json_limits
+        delivery = Delivery(endpoint.name, head, client, route.remainder, body, limits, suffix)
+        tried: list[SignedText] = []
+        try:
+            found: Verification | Refusal = verify_delivery(
+                endpoint, delivery, _NO_ID, on_signed=tried.append
+            ).verification
+        except Refusal as refusal:
+            found = refusal
+        for text in tried:
+            self._add_step("signed", NOTE, self._mask.signed(text.parts))
+        for signature in dict.fromkeys(text.signature for text in tried):
+            self._add_step("received", NOTE, signature)
+        if endpoint.token:
+            self._add_step("received", NOTE, "a token, which is shown nowhere")
+        if isinstance(found, Refusal):
+            if tried and found.reason is Reason.SIGNATURE_MISMATCH:
+                # If shown, the expected signature would sign this very content.
+                number = len(configured.secrets)
+                tried_keys = f"{number} secret{'' if number == 1 else 's'}"
+                self._add_step("expected", NOTE, f"something else; {tried_keys} tried, none shown")
+            self._refuse("content", found)
+            self._suggest_for_content(configured, delivery)
+            return
+        by = self._describe_proof(found)
+        covered = ", ".join(found.signed) or "nothing"
+        self._add_step("signature", OK, f"{by}; covers {covered}")
+        more = "; could have been split otherwise" if found.ambiguous else ""
+        test = "; a test message, kept and not delivered" if found.test else ""
+        held = ""
+        if found.hold is not None:
+            until = "the provider agrees" if configured.confirm else "a person requeues it"
+            held = f"; held until {until}: {found.hold}"
+        self._add_step("event key", OK, f"{found.key}{more}{test}{held}")
+
+    def _describe_proof(self, found: Verification) -> str:
+        """Say what proves the sender."""
+        return "unsigned" if found.secret is None else f"fits secrets.{found.secret}"
+
+    def _suggest_for_content(self, configured: EndpointSettings, delivery: Delivery) -> None:
+        provider = provider_of(configured)
+        others = [e for e in self._settings.endpoints if e is not configured]
+        alike = [e for e in others if provider_of(e).info.name == provider.info.name]
+        case = Case(
+            provider=provider,
+            options=endpoint_options(configured, provider.info),
+            delivery=delivery,
+            other_secrets={
+                f"the endpoint {e.name} ({e.environment})": e.secrets for e in alike if e.secrets
+            },
+            other_urls=[e.public_url for e in alike if e.public_url is not None],
+        )
+        for hint in near_misses(case):
+            self._suggest(hint)
+        self._suggest_for_secrets(configured)
+
+    def _suggest_for_secrets(self, configured: EndpointSettings) -> None:
+        """Name each secret of this endpoint that can hardly fit anything, and say why."""
+        own = ("endpoints", self._settings.endpoints.index(configured))
+        info = {each.name: provider_of(each).info for each in self._settings.endpoints}
+        for advice in secret_advice(self._settings, info):
+            if advice.code in _HARDLY_FITS and advice.location[:2] == own:
+                self._suggest(f"{'.'.join(map(str, advice.location[2:]))} {advice.message}")
+
+
+def _describe_entry(entry: Entry) -> str:
+    host = f", of {entry.host}" if entry.host else ""
+    seen = f", last seen {entry.last_seen:%Y-%m-%d %H:%M:%S}Z" if entry.last_seen else ""
+    return f"{entry.network}{host}, from {entry.origin}{seen}"
+
+
+def _token_field(endpoint: EndpointSettings) -> Sequence[str]:
+    """Return the header field that holds a token by the endpoint's description."""
+    if not isinstance(endpoint.provider, InlineProvider):
+        return ()
+    rule = endpoint.provider.description().signature
+    if rule.scheme != "token" or not isinstance(rule.source, HeaderField):
+        return ()
+    return (rule.source.name,)
