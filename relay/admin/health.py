@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from math import inf
 from typing import Final
 
-from relay.admin.serializers import entry_json
+from relay.admin.serializers import change_json, entry_json
 from relay.allowlist import Mode, SourceStatus
 from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
@@ -168,12 +168,13 @@ class Health:
         )
 
     def allowlist(self) -> list[dict[str, object]]:
-        """Return every endpoint's mode and entries, for the admin API."""
+        """Return every endpoint's mode, entries and last changes, for the admin API."""
         return [
             {
                 "endpoint": endpoint.name,
                 "mode": endpoint.mode.value,
                 "entries": [entry_json(entry) for entry in endpoint.allowlist.entries()],
+                "changes": [change_json(change) for change in endpoint.allowlist.changes()],
             }
             for endpoint in self._endpoints
         ]

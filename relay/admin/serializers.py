@@ -27,7 +27,7 @@ from relay.spool.refusals import (
 
 if TYPE_CHECKING:
     # Commands that show events start faster without it.
-    from relay.allowlist import Entry
+    from relay.allowlist import AddressChange, Entry
 
 # ---- common to all --------------------------------------------------------------------------
 
@@ -321,5 +321,16 @@ def entry_json(entry: "Entry") -> dict[str, object]:
         "network": str(entry.network),
         "origin": entry.origin,
         "host": entry.host,
+        "first_seen": _optional_time(entry.first_seen),
         "last_seen": _optional_time(entry.last_seen),
+    }
+
+
+def change_json(change: "AddressChange") -> dict[str, object]:
+    """Return one change of a host's addresses."""
+    return {
+        "at": rfc3339(change.at),
+        "host": change.host,
+        "change": change.change.value,
+        "address": str(change.address),
     }

@@ -71,6 +71,7 @@ class Entry:
     origin: the list that holds it, such as `seed 2022-03-15`, `configuration` or `dns`.
     host: the DNS name it was resolved from; None for a listed network.
     last_seen: when a DNS answer last held it; None for a listed network.
+    first_seen: when one first did, where that is known.
     text: the network as text: each delivery of it is logged with it.
     """
 
@@ -78,10 +79,21 @@ class Entry:
     origin: str
     host: str | None = None
     last_seen: datetime | None = None
+    first_seen: datetime | None = None
     text: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", str(self.network))
+
+
+@dataclass(frozen=True, slots=True)
+class AddressChange:
+    """One address that has come to a host, or gone from it."""
+
+    at: datetime
+    host: str
+    change: Change
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,9 @@ class AddressSource(Protocol):
 
     def entries(self) -> Sequence[Entry]:
         """Return the current entries. Instant; raises nothing."""
+
+    def changes(self) -> Sequence[AddressChange]:
+        """Return its last few changes, the newest first. Instant; raises nothing."""
 
     def status(self) -> SourceStatus:
         """Return the state of this source. Instant; raises nothing."""
@@ -181,6 +196,11 @@ class Allowlist:
     def entries(self) -> tuple[Entry, ...]:
         """Return every entry of every source, in their order."""
         return tuple(entry for source in self.sources for entry in source.entries())
+
+    def changes(self) -> list[AddressChange]:
+        """Return the last few changes of each source, the newest first."""
+        every = [change for source in self.sources for change in source.changes()]
+        return sorted(every, key=attrgetter("at"), reverse=True)
 
     @classmethod
     def union(cls, lists: Iterable["Allowlist"]) -> "Allowlist":
@@ -279,6 +299,9 @@ class StaticSource:
 
     def entries(self) -> Sequence[Entry]:
         return self._entries
+
+    def changes(self) -> Sequence[AddressChange]:
+        return ()
 
     def status(self) -> SourceStatus:
         return SourceStatus(self._name, len(self._entries), refreshed_at=None, last_error=None)

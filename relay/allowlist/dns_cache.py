@@ -15,7 +15,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from relay.allowlist.dns_source import HostState, KnownAddress, most_trusted
+from relay.allowlist import Change
+from relay.allowlist.dns_source import (
+    MAX_CHANGES,
+    HostChange,
+    HostState,
+    KnownAddress,
+    most_trusted,
+)
 from relay.allowlist.networks import special
 from relay.core.clock import Clock
 from relay.core.request import Address
@@ -42,11 +49,19 @@ class _SavedAddress(_Strict):
     missing_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     added_at: AwareDatetime | None = None
     proven: bool = False
+    first_seen_at: AwareDatetime | None = None
+
+
+class _SavedChange(_Strict):
+    at: AwareDatetime
+    change: Change
+    address: Annotated[str, AfterValidator(_plain_address)]
 
 
 class _SavedHost(_Strict):
     answered_at: AwareDatetime
     addresses: tuple[_SavedAddress, ...]
+    history: tuple[_SavedChange, ...] = ()
 
 
 class _Saved(_Strict):
@@ -166,8 +181,16 @@ class DnsCache:
             if special(address) is None:
                 added_at = None if each.added_at is None else now - age(each.added_at)
                 seen_at = now - age(each.seen_at)
-                known[address] = KnownAddress(seen_at, each.missing_seconds, added_at, each.proven)
-        return HostState(most_trusted(known), now - age(host.answered_at)) if known else None
+                first_seen = None if each.first_seen_at is None else now - age(each.first_seen_at)
+                known[address] = KnownAddress(
+                    seen_at, each.missing_seconds, added_at, each.proven, first_seen
+                )
+        history = tuple(
+            HostChange(now - age(each.at), each.change, ip_address(each.address))
+            for each in host.history[:MAX_CHANGES]
+        )
+        answered_at = now - age(host.answered_at)
+        return HostState(most_trusted(known), answered_at, history=history) if known else None
 
     def _to_saved(self, states: Mapping[str, HostState]) -> _Saved:
         now, wall = self._clock.monotonic(), self._clock.now()
@@ -178,25 +201,37 @@ class DnsCache:
         # A host that is no longer configured is not kept up to date, and so drops out in time.
         return _Saved(
             hosts={
-                name: _SavedHost(
-                    answered_at=moment(state.answered_at),
-                    addresses=tuple(
-                        _SavedAddress(
-                            address=str(address),
-                            seen_at=moment(known.last_seen),
-                            missing_seconds=known.missing_seconds,
-                            added_at=None if known.added_at is None else moment(known.added_at),
-                            proven=known.proven,
-                        )
-                        for address, known in sorted(
-                            state.known.items(), key=lambda item: str(item[0])
-                        )
-                    ),
-                )
+                name: _saved_host(state, state.answered_at, moment)
                 for name, state in sorted(states.items())
                 if state.answered_at is not None and now - state.answered_at <= self._max_stale
             }
         )
+
+
+def _saved_host(
+    state: HostState, answered_at: float, moment: Callable[[float], AwareDatetime]
+) -> _SavedHost:
+    def optional(then: float | None) -> AwareDatetime | None:
+        return None if then is None else moment(then)
+
+    return _SavedHost(
+        answered_at=moment(answered_at),
+        addresses=tuple(
+            _SavedAddress(
+                address=str(address),
+                seen_at=moment(known.last_seen),
+                missing_seconds=known.missing_seconds,
+                added_at=optional(known.added_at),
+                proven=known.proven,
+                first_seen_at=optional(known.first_seen),
+            )
+            for address, known in sorted(state.known.items(), key=lambda item: str(item[0]))
+        ),
+        history=tuple(
+            _SavedChange(at=moment(each.at), change=each.change, address=str(each.address))
+            for each in state.history
+        ),
+    )
 
 
 def _needs_write(written: HostState, state: HostState) -> bool:

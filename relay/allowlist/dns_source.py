@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from ipaddress import IPv4Address
 from random import Random
 from typing import Final
 
 from netaddr import IPNetwork
 
 from relay.allowlist import (
+    AddressChange,
     Answer,
     Change,
     Entry,
@@ -24,7 +24,14 @@ from relay.allowlist import (
     SourceObserver,
     SourceStatus,
 )
-from relay.allowlist.networks import parse_host_name, special
+from relay.allowlist.dns_answers import (
+    ValidatedAnswer,
+    family_of,
+    is_conclusive,
+    overall_result,
+    validate,
+)
+from relay.allowlist.networks import parse_host_name
 from relay.allowlist.resolver import Resolver
 from relay.core.clock import Clock
 from relay.core.rate_limit import backoff_pause
@@ -32,8 +39,9 @@ from relay.core.request import Address
 
 # ---- the state of a host, and its update ----------------------------------------------------
 
-MAX_IN_ANSWER: Final = 64
 MAX_OF_HOST: Final = 256
+#: Changes of a host that are remembered.
+MAX_CHANGES: Final = 20
 
 _FIRST_RETRY = 1.0
 
@@ -46,12 +54,23 @@ class KnownAddress:
     missing_seconds: for how long good answers have left it out since then.
     added_at: when the first answer held it; None for those that the host began with.
     proven: a signed message was accepted from it while it was known.
+    first_seen: when the first answer held it; None where that is not known.
     """
 
     last_seen: float
     missing_seconds: float = 0.0
     added_at: float | None = None
     proven: bool = False
+    first_seen: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostChange:
+    """An address that has come or gone at this time."""
+
+    at: float
+    change: Change
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +81,14 @@ class HostState:
     family_answered_at: the time of the last look-up, for each family that it answered; the time
         between two such look-ups in a row is what `KnownAddress.missing_seconds` adds up.
     failures: consecutive look-ups, up to the last, without a valid address.
+    history: the last changes, the newest first, without the addresses that it began with.
     """
 
     known: Mapping[Address, KnownAddress] = field(default_factory=dict)
     answered_at: float | None = None
     family_answered_at: Mapping[Family, float] = field(default_factory=dict)
     failures: int = 0
+    history: tuple[HostChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +123,6 @@ class RefreshResult:
     grown_from: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _ValidatedAnswer:
-    """An answer with its addresses validated; only the `good` ones are used."""
-
-    result: LookupResult
-    good: frozenset[Address]
-    ttl: int
-    problem: str | None
-
-
 def update(
     state: HostState,
     answers: Mapping[Family, Answer],
@@ -125,7 +136,7 @@ def update(
 
     is_proven: whether a signed message was accepted from this address lately.
     """
-    validated = {family: _validate(answer) for family, answer in answers.items()}
+    validated = {family: validate(answer) for family, answer in answers.items()}
     state = replace(state, known=_with_proofs(state.known, is_proven))
     if any(each.good for each in validated.values()):
         known = _with_addresses(_without_expired(state, validated, now, policy), validated, now)
@@ -136,11 +147,15 @@ def update(
         after = HostState({}, state.answered_at, {}, state.failures + 1)
     else:
         after = replace(state, family_answered_at={}, failures=state.failures + 1)
-    result = _overall_result(validated)
+    changes = _changes(state.known, after.known)
+    if state.answered_at is not None:
+        new = tuple(HostChange(now, change, address) for change, address in changes)
+        after = replace(after, history=(new + state.history)[:MAX_CHANGES])
+    result = overall_result(validated)
     wrong = [f"{family}: {each.problem}" for family, each in validated.items() if each.problem]
     return RefreshResult(
         state=after,
-        changes=_changes(state.known, after.known),
+        changes=changes,
         result=result,
         delay=_next_delay(after, validated, result, policy) * dice.uniform(0.9, 1.0),
         problem=None if result is LookupResult.OK else "; ".join(wrong),
@@ -148,44 +163,17 @@ def update(
     )
 
 
-def admissible(answers: Mapping[Family, Answer]) -> tuple[LookupResult, tuple[Address, ...]]:
-    """Return the result of a look-up, and its valid addresses, sorted."""
-    validated = {family: _validate(answer) for family, answer in answers.items()}
-    good = {address for each in validated.values() for address in each.good}
-    return _overall_result(validated), tuple(
-        sorted(good, key=lambda each: (each.version, int(each)))
-    )
-
-
-def _validate(answer: Answer) -> _ValidatedAnswer:
-    refuse = LookupResult.REFUSED_ANSWER
-    if not answer.addresses:
-        empty = answer.result is LookupResult.OK
-        result = LookupResult.EMPTY if empty else answer.result
-        problem = f"{result}, {answer.problem}" if answer.problem else str(result)
-        return _ValidatedAnswer(result, frozenset(), 0, problem)
-    if len(answer.addresses) > MAX_IN_ANSWER:
-        problem = f"{refuse}, {len(answer.addresses)} addresses"
-        return _ValidatedAnswer(refuse, frozenset(), 0, problem)
-    kinds = {address: special(address) for address in answer.addresses}
-    good = frozenset(address for address, kind in kinds.items() if kind is None)
-    bad = [f"{address} is {kind}" for address, kind in kinds.items() if kind is not None]
-    if bad:
-        return _ValidatedAnswer(refuse, good, answer.ttl, f"{refuse}, {', '.join(bad)}")
-    return _ValidatedAnswer(LookupResult.OK, good, answer.ttl, None)
-
-
 def _without_expired(
-    state: HostState, validated: Mapping[Family, _ValidatedAnswer], now: float, policy: Policy
+    state: HostState, validated: Mapping[Family, ValidatedAnswer], now: float, policy: Policy
 ) -> dict[Address, KnownAddress]:
     """Return the known addresses without those that answers have left out for too long."""
     kept: dict[Address, KnownAddress] = {}
     for address, known in state.known.items():
-        family = _family(address)
+        family = family_of(address)
         each = validated[family]
         since = state.family_answered_at.get(family)
         if (
-            not _is_conclusive(each)
+            not is_conclusive(each)
             or address in each.good
             or since is None
             or known.last_seen >= since
@@ -202,11 +190,11 @@ def _without_expired(
 
 
 def _with_addresses(
-    kept: dict[Address, KnownAddress], validated: Mapping[Family, _ValidatedAnswer], now: float
+    kept: dict[Address, KnownAddress], validated: Mapping[Family, ValidatedAnswer], now: float
 ) -> dict[Address, KnownAddress]:
     """Add the good addresses; what is over `MAX_OF_HOST` is dropped as `most_trusted` says."""
     known = dict(kept)
-    new = KnownAddress(now, added_at=now if kept else None)
+    new = KnownAddress(now, added_at=now if kept else None, first_seen=now)
     for each in validated.values():
         for address in each.good:
             before = kept.get(address)
@@ -249,32 +237,13 @@ def _grown_from(
     return older if 2 * newer > older else None
 
 
-def _family_times(validated: Mapping[Family, _ValidatedAnswer], now: float) -> dict[Family, float]:
-    return {family: now for family, each in validated.items() if _is_conclusive(each)}
-
-
-def _is_conclusive(each: _ValidatedAnswer) -> bool:
-    """Tell whether an answer lists the addresses of its family, beside another good answer."""
-    return bool(each.good) or each.result is LookupResult.EMPTY
-
-
-def _overall_result(validated: Mapping[Family, _ValidatedAnswer]) -> LookupResult:
-    """Return the worst result of the families; EMPTY is worse than OK only where all are."""
-    results = {each.result for each in validated.values()}
-    for failure in (
-        LookupResult.REFUSED_ANSWER,
-        LookupResult.SERVFAIL,
-        LookupResult.TIMEOUT,
-        LookupResult.NXDOMAIN,
-    ):
-        if failure in results:
-            return failure
-    return LookupResult.OK if LookupResult.OK in results else LookupResult.EMPTY
+def _family_times(validated: Mapping[Family, ValidatedAnswer], now: float) -> dict[Family, float]:
+    return {family: now for family, each in validated.items() if is_conclusive(each)}
 
 
 def _next_delay(
     state: HostState,
-    validated: Mapping[Family, _ValidatedAnswer],
+    validated: Mapping[Family, ValidatedAnswer],
     result: LookupResult,
     policy: Policy,
 ) -> float:
@@ -294,10 +263,6 @@ def _changes(
     added = tuple((Change.ADDED, address) for address in after if address not in before)
     removed = tuple((Change.REMOVED, address) for address in before if address not in after)
     return added + removed
-
-
-def _family(address: Address) -> Family:
-    return Family.A if isinstance(address, IPv4Address) else Family.AAAA
 
 
 # ---- the source -----------------------------------------------------------------------------
@@ -353,6 +318,12 @@ class DnsSource:
 
     def entries(self) -> Sequence[Entry]:
         return self._entries
+
+    def changes(self) -> Sequence[AddressChange]:
+        return [
+            AddressChange(self._wall_time(each.at), self._host, each.change, each.address)
+            for each in self._state.history
+        ]
 
     def status(self) -> SourceStatus:
         answered = self._state.answered_at
@@ -422,7 +393,13 @@ class DnsSource:
     def _build_entries(self) -> tuple[Entry, ...]:
         known = sorted(self._state.known.items(), key=lambda item: (item[0].version, int(item[0])))
         return tuple(
-            Entry(IPNetwork(str(address)), "dns", self._host, self._wall_time(each.last_seen))
+            Entry(
+                IPNetwork(str(address)),
+                "dns",
+                self._host,
+                self._wall_time(each.last_seen),
+                None if each.first_seen is None else self._wall_time(each.first_seen),
+            )
             for address, each in known
         )
 

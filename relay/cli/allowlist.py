@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from netaddr import IPNetwork, IPSet
 
-from relay.admin.serializers import entry_json
+from relay.admin.serializers import change_json, entry_json
 from relay.allowlist import Allowlist, Entry, Mode
 from relay.allowlist.networks import merge, parse_network
 from relay.app.builder import known_allowlists
@@ -237,21 +237,45 @@ _WRITERS = {Dialect.NFTABLES: nftables, Dialect.NGINX: nginx, Dialect.HAPROXY: h
 
 @app.command("show")
 def show(
-    config: CONFIG = DEFAULT_CONFIG, endpoint: ENDPOINT = None, form: FORMAT = Format.TEXT
+    config: CONFIG = DEFAULT_CONFIG,
+    endpoint: ENDPOINT = None,
+    changes: Annotated[
+        bool, typer.Option("--changes", help="Show which addresses came and went of late.")
+    ] = False,
+    form: FORMAT = Format.TEXT,
 ) -> None:
-    """Show every network, where it is known from and when it was last seen.
+    """Show every network, where it is known from, and when it was first and last seen.
+
+    With --changes: which addresses host names gained and lost, the last ones of each.
 
     Example: relay allowlist show --endpoint midtrans
     """
+    chosen = _chosen(config, endpoint)
+    if changes:
+        _print_changes(chosen, form)
+        return
     rows = [
         _row(name, entry)
-        for name, (_, allowlist) in _chosen(config, endpoint).items()
+        for name, (_, allowlist) in chosen.items()
         for entry in allowlist.entries()
     ]
     if form is Format.JSON:
         print_json(rows)
     else:
-        print_rows(("endpoint", "network", "origin", "host", "last_seen"), rows)
+        columns = ("endpoint", "network", "origin", "host", "first_seen", "last_seen")
+        print_rows(columns, rows)
+
+
+def _print_changes(chosen: Mapping[str, tuple[Mode, Allowlist]], form: Format) -> None:
+    rows = [
+        {"endpoint": name} | change_json(change)
+        for name, (_, allowlist) in chosen.items()
+        for change in allowlist.changes()
+    ]
+    if form is Format.JSON:
+        print_json(rows)
+    else:
+        print_rows(("at", "endpoint", "host", "change", "address"), rows)
 
 
 @app.command("check")

@@ -12,7 +12,7 @@ import typer
 
 from relay.admin.serializers import rfc3339
 from relay.allowlist import Answer, Family, LookupResult, Mode
-from relay.allowlist.dns_source import admissible
+from relay.allowlist.dns_answers import admissible
 from relay.app.builder import expected_sources, resolver
 from relay.app.spools import unserved_upstreams
 from relay.cli.common import (

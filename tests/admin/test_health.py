@@ -12,7 +12,7 @@ import pytest
 from netaddr import IPNetwork
 
 from relay.admin.health import Health, Readiness
-from relay.allowlist import Allowlist, Entry, Mode, SourceStatus, StaticSource
+from relay.allowlist import AddressChange, Allowlist, Entry, Mode, SourceStatus, StaticSource
 from relay.core.secret import Secret
 from relay.ingest.admission import Endpoint
 from relay.providers import EndpointOptions, Provider
@@ -35,6 +35,9 @@ class Unheard:
 
     def entries(self) -> list[Entry]:
         return self.known
+
+    def changes(self) -> list[AddressChange]:
+        return []
 
     def status(self) -> SourceStatus:
         return SourceStatus("host.example", len(self.known), None, "timeout")
@@ -203,8 +206,15 @@ async def test_the_allowlist_is_shown_with_origins(spool: SqliteSpool, clock: Ma
         "endpoint": "vipps",
         "mode": "enforce",
         "entries": [
-            {"network": "104.45.17.199/32", "origin": "test", "host": None, "last_seen": None}
+            {
+                "network": "104.45.17.199/32",
+                "origin": "test",
+                "host": None,
+                "first_seen": None,
+                "last_seen": None,
+            }
         ],
+        "changes": [],
     }
 
 

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.allowlist import Change
 from relay.allowlist.dns_cache import DnsCache
-from relay.allowlist.dns_source import MAX_OF_HOST, HostState, KnownAddress
+from relay.allowlist.dns_source import MAX_OF_HOST, HostChange, HostState, KnownAddress
 from relay.core.request import Address
 from tests.harness.clock import ManualClock
 
@@ -104,6 +105,17 @@ async def test_proofs_and_the_time_of_an_addition_survive_a_restart(
     revived = loaded(path, later).known
     assert (revived[GOOD].proven, revived[GOOD].added_at) == (True, None)
     assert (revived[SIX].proven, revived[SIX].added_at) == (False, later.monotonic() - 3 * HOUR)
+
+
+async def test_changes_and_the_first_time_survive_a_restart(path: Path, clock: ManualClock) -> None:
+    now = clock.monotonic()
+    known = {GOOD: KnownAddress(now, first_seen=now - HOUR)}
+    history = (HostChange(now - HOUR, Change.REMOVED, SIX),)
+    await saved(path, clock, HostState(known, now, history=history))
+    later = ManualClock(clock.now() + timedelta(hours=2))
+    revived = loaded(path, later)
+    assert revived.known[GOOD].first_seen == later.monotonic() - 3 * HOUR
+    assert revived.history == (HostChange(later.monotonic() - 3 * HOUR, Change.REMOVED, SIX),)
 
 
 async def test_a_new_proof_is_written(path: Path, clock: ManualClock) -> None:

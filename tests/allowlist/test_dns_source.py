@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.allowlist import Answer, Change, Family, LookupResult
-from relay.allowlist.dns_source import HostState, Policy, RefreshResult, admissible, update
+from relay.allowlist.dns_source import MAX_CHANGES, HostState, Policy, RefreshResult, update
 from relay.allowlist.networks import special
 from relay.core.request import Address
 
@@ -350,18 +350,6 @@ def test_no_order_of_answers_breaks_the_rules(
             assert known == before.known
 
 
-def test_what_would_be_let_in_is_told_without_a_record() -> None:
-    answers = {
-        Family.A: Answer(
-            LookupResult.OK, (ip_address("104.45.17.200"), ip_address("10.0.0.1")), 60
-        ),
-        Family.AAAA: Answer(LookupResult.OK, (ip_address("2a01:111::1"),), 60),
-    }
-    result, addresses = admissible(answers)
-    assert result is LookupResult.REFUSED_ANSWER
-    assert [str(each) for each in addresses] == ["104.45.17.200", "2a01:111::1"]
-
-
 # ---- somebody else answers for the name -----------------------------------------------------
 
 
@@ -433,3 +421,42 @@ def test_a_host_that_was_forgotten_begins_anew() -> None:
     host.look(SERVFAIL, after=80 * HOUR)
     assert host.addresses == set()
     assert host.look(ok(NEW, "20.2.0.1", "20.2.0.2")).grown_from is None
+
+
+# ---- what has changed -------------------------------------------------------------------------
+
+
+def test_an_address_keeps_the_time_that_it_was_first_seen() -> None:
+    host = Host()
+    host.look(ok(OLD))
+    first = host.now
+    host.look(ok(OLD, NEW))
+    second = host.now
+    host.look(ok(NEW))
+    known = host.record.known
+    assert known[ip_address(OLD)].first_seen == first
+    assert known[ip_address(NEW)].first_seen == second
+
+
+def test_changes_are_remembered_and_what_a_host_began_with_is_none() -> None:
+    host = Host()
+    host.look(ok(OLD))
+    assert [*host.record.history] == []
+    host.look(ok(NEW))
+    came = host.now
+    for _ in range(26):
+        host.look(ok(NEW), after=HOUR)
+    seen = [(each.change, str(each.address)) for each in host.record.history]
+    assert seen == [(Change.REMOVED, OLD), (Change.ADDED, NEW)]
+    assert host.record.history[1].at == came
+    host.look(bad(LookupResult.SERVFAIL))
+    assert len(host.record.history) == 2
+
+
+def test_only_the_last_changes_are_remembered() -> None:
+    host = Host()
+    host.look(ok(OLD))
+    for number in range(1, 2 * MAX_CHANGES):
+        host.look(ok(f"20.50.1.{number}"))
+    assert len(host.record.history) == MAX_CHANGES
+    assert str(host.record.history[0].address) == f"20.50.1.{2 * MAX_CHANGES - 1}"

@@ -50,6 +50,30 @@ def test_every_network_is_shown_with_its_origin(relay: Invoke, config: Path) -> 
     assert found["last_seen"] is not None
 
 
+def test_what_came_and_went_is_shown(relay: Invoke, config: Path) -> None:
+    remember(config.parent, callback_mt_1=["104.40.249.200"])
+    file = config.parent / "dns.json"
+    saved = orjson.loads(file.read_bytes())
+    host = saved["hosts"]["callback-mt-1.vipps.no"]
+    host["addresses"][0]["first_seen_at"] = "2026-01-05T12:00:00Z"
+    change = {"at": "2026-01-05T12:00:00Z", "change": "removed", "address": "104.40.249.201"}
+    host["history"] = [change]
+    file.write_bytes(orjson.dumps(saved))
+    words = ("allowlist", "show", "-c", config, "--format", "json")
+    (found,) = [row for row in orjson.loads(relay(*words).output) if row["host"]]
+    assert found["first_seen"].startswith("2026-01-05T1")
+    [row] = orjson.loads(relay(*words, "--changes").output)
+    assert row["at"].startswith("2026-01-05T1")
+    assert {**row, "at": ""} == {
+        "endpoint": "vipps",
+        "at": "",
+        "host": "callback-mt-1.vipps.no",
+        "change": "removed",
+        "address": "104.40.249.201",
+    }
+    assert "removed" in relay("allowlist", "show", "-c", config, "--changes").output
+
+
 def test_one_address_is_checked(relay: Invoke, config: Path) -> None:
     assert relay("allowlist", "check", "34.101.68.130", "-c", config).exit_code == 0
     assert relay("allowlist", "check", "::ffff:34.101.68.130", "-c", config).exit_code == 0

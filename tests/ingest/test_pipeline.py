@@ -16,7 +16,15 @@ import pytest
 from netaddr import IPNetwork
 
 from relay import providers
-from relay.allowlist import AddressSource, Allowlist, Entry, Mode, SourceStatus, StaticSource
+from relay.allowlist import (
+    AddressChange,
+    AddressSource,
+    Allowlist,
+    Entry,
+    Mode,
+    SourceStatus,
+    StaticSource,
+)
 from relay.allowlist.registry import Knock
 from relay.core.clock import Clock, SystemClock
 from relay.core.errors import Reason, Refusal
@@ -87,6 +95,9 @@ class HostOnOrder:
 
     def entries(self) -> list[Entry]:
         return [Entry(IPNetwork(each), "dns", "host.example") for each in self.known]
+
+    def changes(self) -> list[AddressChange]:
+        return []
 
     def status(self) -> SourceStatus:
         return SourceStatus("host.example", len(self.known), None, None)
