@@ -56,13 +56,15 @@ class Siege:
                 self.asked += 1
                 self._held[0][1].write(_SMALL)
                 self._held.rotate(-1)
-            for each in [each for each in self._held if each[0].at_eof()]:
+            # One that gave way was reset: that is no end of its stream.
+            ended = [each for each in self._held if each[0].at_eof() or each[1].is_closing()]
+            for each in ended:
                 self._held.remove(each)
                 each[1].close()
             may_open = int(due + (loop.time() - began) * self.number / _LIFE) - again
-            missing = range(min(self.number - len(self._held), may_open))
-            again += len(missing)
-            await asyncio.gather(*map(self._open, missing))
+            missing = min(self.number - len(self._held), may_open)
+            await asyncio.gather(*map(self._open, range(again, again + missing)))
+            again += max(missing, 0)
 
 
 async def _main(port: int, number: int) -> None:
