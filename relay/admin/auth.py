@@ -1,8 +1,10 @@
 """Authentication on the admin listener: tokens, sessions, slowed guesses, and the check of Host."""
 
+import hmac
 import re
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from hmac import compare_digest
 from ipaddress import ip_address
@@ -15,11 +17,36 @@ from relay.spool.audit import Actor
 # ---- tokens and sessions --------------------------------------------------------------------
 
 _LIFETIME = timedelta(hours=8)
-_MAX_SESSIONS = 100
+#: Sessions that may be closed before their time has come.
+_MAX_CLOSED = 10_000
+#: A time in seconds.
+_END = re.compile("[0-9]{1,12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser that has shown a token.
+
+    name: what its cookie holds. opened_by: the token. form_token: what its forms send along.
+    """
+
+    name: str = field(repr=False)
+    opened_by: Actor
+    form_token: str = field(repr=False)
+
+    @property
+    def may_act(self) -> bool:
+        """Whether it was opened by the token that may change something."""
+        return self.opened_by is Actor.TOKEN
 
 
 class Authenticator:
-    """Checks tokens, and the sessions opened with one. Sessions end with the process."""
+    """Checks tokens, and the sessions opened with one.
+
+    A session's name carries its end and a MAC under the token that opened it: it outlasts a
+    restart, and ends with its token. A session that was closed is remembered until its end, by
+    this process alone.
+    """
 
     def __init__(
         self, token: Secret | None, clock: Clock, read_token: Secret | None = None
@@ -31,7 +58,8 @@ class Authenticator:
             if secret is not None
         ]
         self._clock = clock
-        self._sessions: dict[str, float] = {}
+        # The ends of the sessions that were closed, by name; the one closed first comes first.
+        self._closed: dict[str, float] = {}
 
     @property
     def closed(self) -> bool:
@@ -43,28 +71,49 @@ class Authenticator:
         scheme, _, given = authorization.partition(" ")
         return self.token(given.strip()) if scheme.lower() == "bearer" else None
 
-    def session(self, name: str) -> bool:
-        """Return whether there is an open session of this name."""
-        until = self._sessions.get(name)
-        return until is not None and self._clock.monotonic() < until
-
     def token(self, text: str) -> Actor | None:
         """Return which token this is; each is compared in constant time."""
         given = text.encode("utf-8", "surrogateescape")
         matches = [actor for actor, token in self._tokens if compare_digest(given, token)]
         return matches[0] if matches else None
 
-    def open_session(self) -> str:
-        """Return the name of a new session; the oldest one ends when there are too many."""
-        if len(self._sessions) >= _MAX_SESSIONS:
-            del self._sessions[next(iter(self._sessions))]
-        name = secrets.token_urlsafe(32)
-        self._sessions[name] = self._clock.monotonic() + _LIFETIME.total_seconds()
-        return name
+    def session(self, name: str) -> Session | None:
+        """Return the open session of this name."""
+        claims, _, mac = name.rpartition(".")
+        end = claims.partition(".")[0]
+        if name in self._closed or _END.fullmatch(end) is None:
+            return None
+        if self._clock.now().timestamp() >= int(end):
+            return None
+        given = mac.encode("utf-8", "surrogateescape")
+        for actor, token in self._tokens:
+            if compare_digest(given, _mac(token, "session", claims).encode()):
+                return Session(name, actor, _mac(token, "form", name))
+        return None
+
+    def open_session(self, actor: Actor) -> Session:
+        """Return a new session of the token that this is."""
+        end = int((self._clock.now() + _LIFETIME).timestamp())
+        claims = f"{end}.{secrets.token_urlsafe(16)}"
+        token = dict(self._tokens)[actor]
+        name = f"{claims}.{_mac(token, 'session', claims)}"
+        return Session(name, actor, _mac(token, "form", name))
 
     def close_session(self, name: str) -> None:
         """End the session of this name, if there is one."""
-        self._sessions.pop(name, None)
+        if self.session(name) is None:
+            return
+        now = self._clock.now().timestamp()
+        for each in [each for each, end in self._closed.items() if end <= now]:
+            del self._closed[each]
+        if len(self._closed) >= _MAX_CLOSED:
+            del self._closed[next(iter(self._closed))]
+        self._closed[name] = float(name.partition(".")[0])
+
+
+def _mac(token: bytes, purpose: str, text: str) -> str:
+    """Return a MAC in hex; one of another purpose is of no use for this one."""
+    return hmac.digest(token, f"relay {purpose} {text}".encode(), "sha256").hex()
 
 
 # ---- guesses --------------------------------------------------------------------------------

@@ -167,6 +167,10 @@ class Health:
             connections=self._connections(),
         )
 
+    def endpoint_names(self) -> list[str]:
+        """Return the names of the endpoints, in order."""
+        return sorted(endpoint.name for endpoint in self._endpoints)
+
     def allowlist(self) -> list[dict[str, object]]:
         """Return every endpoint's mode, entries and last changes, for the admin API."""
         return [

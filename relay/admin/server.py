@@ -1,7 +1,7 @@
 """The private listener: start, stop and middleware; health and metrics."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -9,7 +9,7 @@ from relay.admin.api import Api, Explain, Reload, json_answer
 from relay.admin.audit import AuditTrail
 from relay.admin.auth import AllowedHosts, Authenticator, GuessThrottle
 from relay.admin.health import Health
-from relay.admin.pages import Pages, WrongToken
+from relay.admin.pages import PageProblem, Pages, WrongToken, wants_page
 from relay.core.errors import SpoolUnavailable
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool import Spool
@@ -26,16 +26,16 @@ _PUBLIC = frozenset({"/livez", "/readyz", "/metrics"})
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-#: No page loads anything from elsewhere, runs scripts or may be framed.
+#: A page loads and runs the files of this listener alone, nothing that stands in it, and may not
+#: be framed. Its forms name the origin that they come from.
 _SECURITY_HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
+    "Referrer-Policy": "same-origin",
     "Server": "relay",
 }
 
@@ -66,7 +66,7 @@ class Admin:
         self._authenticator = authenticator
         self._throttle = throttle
         self._hosts = hosts
-        self._pages = Pages(spool, authenticator, trail)
+        self._pages = Pages(spool=spool, authenticator=authenticator, trail=trail, health=health)
         self._api = Api(
             spool=spool,
             releaser=releaser,
@@ -103,6 +103,7 @@ class Admin:
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[self._guard])
+        application.on_response_prepare.append(_secure)
         application.add_routes(
             [
                 web.get("/livez", self._livez),
@@ -116,22 +117,38 @@ class Admin:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Require the token where it is needed, and turn every error into a JSON answer."""
+        """Require the token where it is needed, and answer every error as the caller reads it.
+
+        A browser gets a page, everything else JSON.
+        """
+        headers: Mapping[str, str] = {}
         try:
-            response = await self._refusal(request) or await handler(request)
+            return await self._refusal(request) or await handler(request)
         except WrongToken as wrong:
-            response = await self._slowed(request, wrong.answer)
+            return await self._slowed(request, wrong.answer)
+        except PageProblem as told:
+            problem = told
         except web.HTTPException as answer:
-            response = _as_json(answer)
+            problem = PageProblem(answer.status, said=answer.reason.lower())
+            headers = answer.headers
         except ValueError as error:
-            response = json_answer({"error": str(error)}, 400)
+            problem = PageProblem(400, detail=str(error), said=str(error))
         except SpoolUnavailable as error:
-            response = json_answer({"error": str(error)}, 503)
+            problem = PageProblem(503, said=str(error))
         except Exception as error:  # noqa: BLE001 - no traceback reaches a browser
             self._telemetry.log.fault("admin_fault", error, path=request.path)
-            response = json_answer({"error": "internal error; see the log"}, 500)
-        response.headers.update(_SECURITY_HEADERS)
+            problem = PageProblem(500, said="internal error; see the log")
+        response = self._error(request, problem)
+        for name in ("Allow", "Location", "HX-Redirect"):
+            if name in headers:
+                response.headers[name] = headers[name]
         return response
+
+    def _error(self, request: web.Request, problem: PageProblem) -> web.Response:
+        """Return an error as a page for a browser, in JSON for everybody else."""
+        if problem.status >= web.HTTPBadRequest.status_code and wants_page(request):
+            return self._pages.error(request, problem)
+        return json_answer({"error": problem.said}, problem.status)
 
     async def _refusal(self, request: web.Request) -> web.StreamResponse | None:
         """Return the answer to a request that is refused before it is looked at.
@@ -143,7 +160,7 @@ class Admin:
             return None
         if not self._hosts.allows(request.headers.get("Host", ""), _listener(request)):
             message = "come as localhost, by the address in admin.bind, or by a name in admin.hosts"
-            return json_answer({"error": message}, 421)
+            raise PageProblem(421, detail=message[0].upper() + message[1:] + ".", said=message)
         actor = None
         if (given := request.headers.get("Authorization")) is not None:
             actor = self._authenticator.bearer(given)
@@ -166,7 +183,7 @@ class Admin:
         self._telemetry.admin_refused(address, request.path, slowed=slowed)
         if slowed:
             return answer
-        return json_answer({"error": "too many wrong tokens; try again later"}, 429)
+        return self._error(request, PageProblem(429, said="too many wrong tokens; try again later"))
 
     async def _livez(self, _: web.Request) -> web.StreamResponse:
         live = self._health.live()
@@ -205,10 +222,6 @@ def _unauthorized() -> web.Response:
     return response
 
 
-def _as_json(answer: web.HTTPException) -> web.Response:
-    """Return an error of aiohttp in JSON, in place of its text."""
-    response = json_answer({"error": answer.reason.lower()}, answer.status)
-    for name in ("Allow", "Location"):
-        if name in answer.headers:
-            response.headers[name] = answer.headers[name]
-    return response
+async def _secure(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_SECURITY_HEADERS)
+    response.headers.setdefault("Cache-Control", "no-store")

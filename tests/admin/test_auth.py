@@ -48,26 +48,55 @@ async def test_the_token_that_may_read_is_told_apart() -> None:
 async def test_a_session_lasts_eight_hours() -> None:
     clock = ManualClock()
     authenticator = Authenticator(Secret("the-token"), clock)
-    opened = authenticator.open_session()
+    opened = authenticator.open_session(Actor.TOKEN)
     await clock.advance(8 * 3600 - 1)
-    assert authenticator.session(opened)
+    assert authenticator.session(opened.name) == opened
     await clock.advance(1)
-    assert not authenticator.session(opened)
+    assert authenticator.session(opened.name) is None
 
 
 async def test_a_closed_session_is_closed() -> None:
     authenticator = Authenticator(Secret("the-token"), ManualClock())
-    opened = authenticator.open_session()
-    authenticator.close_session(opened)
-    assert not authenticator.session(opened)
-    assert not authenticator.session("guess")
+    opened = authenticator.open_session(Actor.TOKEN)
+    other = authenticator.open_session(Actor.TOKEN)
+    authenticator.close_session(opened.name)
+    authenticator.close_session("guess")
+    assert authenticator.session(opened.name) is None
+    assert authenticator.session(other.name) == other
 
 
-async def test_the_oldest_session_gives_way() -> None:
+async def test_a_session_outlasts_a_restart_and_ends_with_its_token() -> None:
+    clock = ManualClock()
+    before = Authenticator(Secret("may-act"), clock, Secret("may-read"))
+    acts, reads = before.open_session(Actor.TOKEN), before.open_session(Actor.READ_TOKEN)
+    assert (acts.may_act, reads.may_act) == (True, False)
+    restarted = Authenticator(Secret("may-act"), clock, Secret("may-read"))
+    assert restarted.session(acts.name) == acts
+    assert restarted.session(reads.name) == reads
+    changed = Authenticator(Secret("another"), clock, Secret("may-read"))
+    assert changed.session(acts.name) is None
+    assert changed.session(reads.name) == reads
+    assert Authenticator(None, clock).session(acts.name) is None
+
+
+async def test_a_session_that_was_not_opened_here_is_none() -> None:
     authenticator = Authenticator(Secret("the-token"), ManualClock())
-    sessions = [authenticator.open_session() for _ in range(101)]
-    assert not authenticator.session(sessions[0])
-    assert all(authenticator.session(each) for each in sessions[1:])
+    opened = authenticator.open_session(Actor.TOKEN)
+    end, nonce, mac = opened.name.split(".")
+    forged = [
+        "",
+        "guess",
+        f"{int(end) + 1}.{nonce}.{mac}",
+        f"{end}.{nonce}x.{mac}",
+        f"{end}.{nonce}.{mac[:-1]}",
+        f"{end}.{nonce}.{opened.form_token}",
+        f"{end}.{nonce}.",
+        f"{end}.{nonce}.\udc80",
+        f"{'9' * 13}.{nonce}.{mac}",
+    ]
+    assert not any(map(authenticator.session, forged))
+    assert opened.form_token not in repr(opened)
+    assert opened.name not in repr(opened)
 
 
 # ---- guesses --------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ async def paths(scene: Scene) -> dict[str, str]:
     assert await scene.send(midtrans_body(order_id="tour-1")) == 200
     [event] = (await asked(scene, "/api/v1/events?limit=1"))["events"]
     return {
-        "events": "/",
-        "events-none": "/?key=nobody-has-this",
+        "events": "/events",
+        "events-none": "/events?key=nobody-has-this",
         "event": f"/events/{event['id']}",
     }

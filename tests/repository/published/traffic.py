@@ -316,7 +316,7 @@ endpoints:
         refusal = await self._first("refusals", "?endpoint=midtrans")
         late = await self._first("refusals", f"?endpoint={_LATE}")
         for path in (
-            *("/livez", "/readyz", "/", "/style.css", "/login", "/nowhere"),
+            *("/livez", "/readyz", "/", "/events", "/login", "/nowhere"),
             *("/api/v1/events", f"/api/v1/events/{event}", "/api/v1/events/none"),
             *("/api/v1/refusals", f"/api/v1/refusals/{refusal}", "/api/v1/allowlist"),
         ):

@@ -1,0 +1,61 @@
+"""Errors as pages: what is wrong in a sentence, and a way back."""
+
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from relay.admin.auth import Session
+from relay.admin.pages.rendering import Renderer
+
+#: What a status means to a person, where nothing better is known.
+_SENTENCES: Final = {
+    400: "The address of this page cannot be read.",
+    401: "Sign in first.",
+    403: "This is not allowed.",
+    404: "There is no page of this name.",
+    405: "This page cannot be asked for in this way.",
+    413: "This form is too large.",
+    421: "This relay is not asked under this name.",
+    429: "There were too many wrong tokens. Try again in a few seconds.",
+    500: "Something went wrong inside relay. The log has the details.",
+    503: "The spool cannot be read at the moment. Deliveries are taken again once it can.",
+}
+
+
+class PageProblem(Exception):
+    """Something that a person is told in place of the page, with a way back.
+
+    back: path and label of a link. said: the same in short, for who reads JSON.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        title: str | None = None,
+        detail: str | None = None,
+        back: tuple[str, str] = ("/events", "All events"),
+        said: str | None = None,
+    ) -> None:
+        self.status = status
+        self.title = title or HTTPStatus(status).phrase
+        self.detail = detail or _SENTENCES.get(status, "")
+        self.back = back
+        self.said = said or f"{self.title}. {self.detail}".rstrip()
+        super().__init__(self.said)
+
+
+def wants_page(request: web.Request) -> bool:
+    """Return whether an error is shown to a person: a browser asks for a page, not for the API."""
+    if request.path.startswith(("/api/", "/-/")):
+        return False
+    return "text/html" in request.headers.get("Accept", "") or "HX-Request" in request.headers
+
+
+def error_page(
+    renderer: Renderer, request: web.Request, session: Session | None, problem: PageProblem
+) -> web.Response:
+    """Return the page that tells of a problem."""
+    page = renderer.page(request, session, "error.html", problem=problem)
+    page.set_status(problem.status)
+    return page

@@ -1,0 +1,58 @@
+"""The list of events: what the search box and the filters find, newest first."""
+
+from typing import Final
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from relay.admin.health import Health
+from relay.admin.pages.access import PageAccess
+from relay.admin.pages.rendering import Renderer
+from relay.admin.serializers import event_summary, parse_event_query
+from relay.core.event import Status
+from relay.spool import Spool
+
+_FILTERS: Final = ("find", "status", "endpoint", "upstream", "since", "until", "key", "after")
+
+
+#: Rows of one page.
+_ROWS: Final = "50"
+
+
+class EventsPage:
+    """`/events`."""
+
+    def __init__(
+        self, access: PageAccess, renderer: Renderer, spool: Spool, health: Health
+    ) -> None:
+        self._access = access
+        self._renderer = renderer
+        self._spool = spool
+        self._health = health
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/", self._home), web.get("/events", self._list)]
+
+    async def _home(self, request: web.Request) -> web.StreamResponse:
+        self._access.reader(request)
+        raise web.HTTPSeeOther("/events")
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        session = self._access.reader(request)
+        filters = {name: text for name in _FILTERS if (text := request.query.get(name, "").strip())}
+        query = parse_event_query(filters | {"limit": _ROWS})
+        page = await self._spool.page(query)
+        shown = {name: text for name, text in filters.items() if name != "after"}
+        return self._renderer.page(
+            request,
+            session,
+            "events.html",
+            events=[event_summary(record) for record in page.records],
+            filters=shown,
+            first="after" not in filters,
+            statuses=[status.value for status in Status],
+            endpoints=self._health.endpoint_names(),
+            upstreams=sorted(self._health.upstreams()),
+            older=urlencode(shown | {"after": page.next}) if page.next else None,
+            newest=urlencode(shown),
+        )

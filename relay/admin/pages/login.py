@@ -1,0 +1,70 @@
+"""Signing in and out."""
+
+from aiohttp import web
+
+from relay.admin.auth import Authenticator, Session
+from relay.admin.pages.access import COOKIE, PageAccess, WrongToken, local_path, same_origin
+from relay.admin.pages.errors import PageProblem
+from relay.admin.pages.rendering import Renderer
+
+
+class LoginPage:
+    """`/login` and `/logout`."""
+
+    def __init__(
+        self, access: PageAccess, renderer: Renderer, authenticator: Authenticator
+    ) -> None:
+        self._access = access
+        self._renderer = renderer
+        self._authenticator = authenticator
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/login", self._form),
+            web.post("/login", self._login),
+            web.post("/logout", self._logout),
+        ]
+
+    async def _form(self, request: web.Request) -> web.StreamResponse:
+        wanted = local_path(request.query.get("next", "/"))
+        if self._access.session(request) is not None:
+            raise web.HTTPSeeOther(wanted)
+        return self._page(request, wanted, wrong=False)
+
+    async def _login(self, request: web.Request) -> web.StreamResponse:
+        if not same_origin(request):
+            raise PageProblem(403, "This form came from elsewhere", "Open the page and sign in.")
+        fields = await request.post()
+        token, wanted = fields.get("token", ""), local_path(str(fields.get("next", "/")))
+        actor = self._authenticator.token(token.strip()) if isinstance(token, str) else None
+        if actor is None:
+            page = self._page(request, wanted, wrong=True)
+            page.set_status(web.HTTPUnauthorized.status_code)
+            raise WrongToken(page)
+        await self._access.record_login(request, actor)
+        answer = web.Response(status=web.HTTPSeeOther.status_code, headers={"Location": wanted})
+        session = self._authenticator.open_session(actor)
+        _set_cookie(request, answer, session)
+        return answer
+
+    async def _logout(self, request: web.Request) -> web.StreamResponse:
+        session = self._access.session(request)
+        if session is not None:
+            await self._access.checked_form(request, session)
+            self._authenticator.close_session(session.name)
+        answer = web.Response(status=web.HTTPSeeOther.status_code, headers={"Location": "/login"})
+        answer.del_cookie(COOKIE, path="/")
+        return answer
+
+    def _page(self, request: web.Request, wanted: str, *, wrong: bool) -> web.Response:
+        return self._renderer.page(
+            request, None, "login.html", closed=self._authenticator.closed, wrong=wrong, next=wanted
+        )
+
+
+def _set_cookie(request: web.Request, answer: web.Response, session: Session) -> None:
+    # What a front says of TLS only makes the cookie narrower.
+    secure = request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+    answer.set_cookie(
+        COOKIE, session.name, httponly=True, samesite="Strict", secure=secure, path="/"
+    )

@@ -1,0 +1,54 @@
+"""Templates to pages. Whatever a template inserts is made visible and escaped."""
+
+from typing import Final
+
+from aiohttp import web
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from relay.admin.auth import Session
+from relay.admin.pages.static_files import StaticFiles
+from relay.core.visible_text import visible
+
+#: The pages that every page leads to: path and name.
+NAVIGATION: Final = (("/events", "Events"),)
+
+
+def _visible(value: object) -> object:
+    """Make what a template inserts visible; what is markup already stays."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _lines(text: str) -> Markup:
+    """Make text visible whose lines are shown as such."""
+    return escape(visible(text, lines=True))
+
+
+class Renderer:
+    """Renders every page."""
+
+    def __init__(self, files: StaticFiles) -> None:
+        self._templates = Environment(
+            loader=PackageLoader("relay.admin"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            finalize=_visible,
+        )
+        self._templates.filters["lines"] = _lines
+        self._templates.globals["static"] = files.path
+        self._templates.globals["navigation"] = NAVIGATION
+
+    def page(
+        self, request: web.Request, session: Session | None, name: str, **values: object
+    ) -> web.Response:
+        """Return a page. `session`: None before the login, and for what came with a token."""
+        text = self._templates.get_template(name).render(
+            session=session,
+            may_act=session is not None and session.may_act,
+            path=request.path,
+            find=request.query.get("find", ""),
+            **values,
+        )
+        return web.Response(text=text, content_type="text/html", charset="utf-8")

@@ -1,0 +1,264 @@
+// What the pages do beyond links and forms: local times, copying, keys, questions in a dialog,
+// and what is new from the server. Without it, every page works still.
+"use strict";
+(() => {
+  const root = document.documentElement;
+  root.classList.add("script");
+  const find = (selector, within = document) => within.querySelector(selector);
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+  // ---- times: in the browser's zone, with its offset --------------------------------------
+  const two = (number) => String(number).padStart(2, "0");
+  const offset = (at) => {
+    const minutes = -at.getTimezoneOffset();
+    const size = Math.abs(minutes);
+    return (minutes < 0 ? "-" : "+") + two(Math.floor(size / 60)) + ":" + two(size % 60);
+  };
+  const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+  const ago = (at) => {
+    const seconds = (at - Date.now()) / 1000;
+    const [unit, size] = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]]
+      .find(([, each]) => Math.abs(seconds) >= each) ?? ["second", 1];
+    return relative.format(Math.round(seconds / size), unit);
+  };
+  const showTimes = (within) => {
+    for (const each of all("time[datetime]", within)) {
+      const at = new Date(each.dateTime);
+      if (isNaN(at)) continue;
+      if (!each.dataset.local) {
+        each.dataset.local = "yes";
+        const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
+        const clock = [at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(":");
+        const zone = document.createElement("span");
+        zone.className = "offset";
+        zone.textContent = offset(at);
+        each.replaceChildren(day + " " + clock + " ", zone);
+      }
+      each.title = ago(at) + " · " + each.dateTime;
+    }
+  };
+
+  // ---- what is said for a moment ----------------------------------------------------------
+  let toast = 0;
+  const say = (text) => {
+    clearTimeout(toast);
+    find("#notice").textContent = text;
+    toast = setTimeout(() => { find("#notice").textContent = ""; }, 4000);
+  };
+  document.addEventListener("htmx:responseError", (event) => {
+    const said = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
+    const text = [find("h1", said), find("h1 + p", said)].map((each) => each?.textContent).filter(Boolean);
+    say(text.join(". ") || "That failed with status " + event.detail.xhr.status + ".");
+  });
+  document.addEventListener("htmx:sendError", () => say("relay does not answer. Try again in a moment."));
+  document.addEventListener("htmx:configRequest", (event) => {
+    const token = find("meta[name=form-token]");
+    if (token) event.detail.headers["X-Form-Token"] = token.content;
+    if (event.detail.verb !== "get") return;
+    for (const [name, text] of Object.entries(event.detail.parameters)) {
+      if (text === "") delete event.detail.parameters[name];
+    }
+  });
+
+  // ---- copying, questions, rows -----------------------------------------------------------
+  const copy = async (button) => {
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      say("Copied " + button.dataset.copy);
+    } catch {
+      say("This browser does not let the page copy. Select the text instead.");
+    }
+  };
+  const ask = async (href) => {
+    const box = find("#dialog");
+    try {
+      const answer = await fetch(href, { headers: { Accept: "text/html" } });
+      const question = find(".confirm", new DOMParser().parseFromString(await answer.text(), "text/html"));
+      if (!answer.ok || !question) throw new Error("no question");
+      box.replaceChildren(question);
+      showTimes(box);
+      box.showModal();
+      find("[autofocus]", box)?.focus();
+    } catch {
+      location.assign(href);
+    }
+  };
+  document.addEventListener("click", (event) => {
+    const at = event.target.closest("[data-copy], [data-dialog], [data-close], [data-help], [data-show]");
+    if (at?.matches("[data-copy]")) copy(at);
+    else if (at?.matches("[data-help]")) find("#help").showModal();
+    else if (at?.matches("[data-show]")) refresh({ insert: true });
+    else if (at?.matches("[data-dialog]") && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+      event.preventDefault();
+      ask(at.href);
+    } else if (at?.matches("[data-close]") && at.closest("dialog")) {
+      event.preventDefault();
+      at.closest("dialog").close();
+    } else if (!event.target.closest("a, button, input, select, label, summary") && !getSelection().toString()) {
+      const row = event.target.closest("tr[data-row]");
+      if (row) find("[data-open]", row)?.click();
+    }
+  });
+  // A form is sent once, however often its button is pressed.
+  document.addEventListener("submit", (event) => {
+    if (event.target.method !== "post") return;
+    if (event.target.dataset.sent) event.preventDefault();
+    event.target.dataset.sent = "yes";
+    for (const button of all("button", event.target)) button.setAttribute("aria-disabled", "true");
+  });
+  addEventListener("pageshow", () => {
+    for (const form of all("form[data-sent]")) delete form.dataset.sent;
+  });
+
+  // ---- keys -------------------------------------------------------------------------------
+  const selected = () => find("tr.selected");
+  const select = (row) => {
+    if (!row) return;
+    selected()?.removeAttribute("aria-current");
+    selected()?.classList.remove("selected");
+    row.classList.add("selected");
+    row.setAttribute("aria-current", "true");
+    find("[data-open]", row)?.focus({ preventScroll: true });
+    row.scrollIntoView({ block: "nearest" });
+  };
+  const step = (by) => {
+    const rows = all("tr[data-row]");
+    const at = rows.indexOf(selected());
+    select(rows[at < 0 ? 0 : Math.max(0, Math.min(rows.length - 1, at + by))]);
+  };
+  const requeue = () => {
+    const open = selected() && find("[data-open]", selected());
+    const target = open ? open.getAttribute("href") + "/requeue" : find("[data-requeue]")?.getAttribute("href");
+    if (target?.startsWith("/events/")) ask(target);
+  };
+  const keys = {
+    "/": () => { find("#find")?.focus(); find("#find")?.select(); },
+    j: () => step(1),
+    k: () => step(-1),
+    r: () => { if (document.body.matches("[data-acts]")) requeue(); },
+    "?": () => find("#help")?.showModal(),
+  };
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest?.("input, select, textarea, [contenteditable]");
+    if (event.key === "Escape" && typing) typing.blur();
+    if (typing || event.ctrlKey || event.metaKey || event.altKey || find("dialog[open]")) return;
+    if (event.key === "Enter" && selected() && event.target === document.body) {
+      find("[data-open]", selected())?.click();
+    } else if (Object.hasOwn(keys, event.key)) {
+      event.preventDefault();
+      keys[event.key]();
+    }
+  });
+
+  // ---- what is new ------------------------------------------------------------------------
+  // An element with an id and `data-live` is replaced by its newer self when the server tells of
+  // something; with `data-live="rows"`, rows are updated in place and new ones come on top.
+  const live = () => all("[data-live][id]");
+  let waiting = 0;
+  let asked = 0;
+  const onTop = () => scrollY < 150 && !selected() && !find("dialog[open]");
+  const updateRows = (old, fresh, insert) => {
+    const body = find("tbody", old);
+    const newer = all("tr[data-row]", fresh);
+    if (!body || !newer.length) {
+      if (newer.length || fresh.innerHTML !== old.innerHTML) old.replaceWith(fresh);
+      return;
+    }
+    const fitting = newer.filter((row) => !document.getElementById(row.id));
+    for (const row of newer) {
+      const known = document.getElementById(row.id);
+      if (known && known.dataset.as !== row.innerHTML) {
+        known.dataset.as = row.innerHTML;
+        const focused = known.contains(document.activeElement);
+        known.replaceChildren(...row.childNodes);
+        if (focused) find("[data-open]", known)?.focus({ preventScroll: true });
+      }
+    }
+    find(".arrivals", old)?.remove();
+    if (!fitting.length) return;
+    if (insert || onTop()) {
+      for (const row of fitting) row.classList.add("arrived");
+      body.prepend(...fitting);
+      for (const row of all("tr[data-row]", body).slice(200)) row.remove();
+      return;
+    }
+    const bar = document.createElement("div");
+    bar.className = "arrivals";
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "main";
+    button.dataset.show = "";
+    const many = fitting.length === newer.length ? fitting.length + " or more" : fitting.length;
+    button.textContent = many + (fitting.length === 1 ? " new event" : " new events");
+    bar.append(button);
+    old.prepend(bar);
+  };
+  const refresh = async ({ insert = false } = {}) => {
+    asked = Date.now();
+    try {
+      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      if (answer.redirected && new URL(answer.url).pathname === "/login") return location.assign(answer.url);
+      if (!answer.ok) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const old of live()) {
+        const fresh = page.getElementById(old.id);
+        if (!fresh) continue;
+        if (old.dataset.live === "rows") updateRows(old, fresh, insert);
+        else if (!old.contains(document.activeElement) || document.activeElement === document.body) old.replaceWith(fresh);
+      }
+      if (insert) { selected()?.classList.remove("selected"); scrollTo({ top: 0 }); }
+      showTimes(document);
+    } catch { /* the connection says so */ }
+  };
+  const soon = () => {
+    if (waiting || document.hidden) return;
+    waiting = setTimeout(() => { waiting = 0; refresh(); }, Math.max(250, 2000 - (Date.now() - asked)));
+  };
+
+  const state = (text, on) => {
+    find("#connection").textContent = text;
+    for (const each of all(".live")) {
+      each.classList.toggle("on", on);
+      each.textContent = on ? "live" : "not live";
+    }
+  };
+  let stream = null;
+  let lost = false;
+  const source = document.body.dataset.stream;
+  const connect = () => {
+    stream = new EventSource(source);
+    stream.addEventListener("open", () => {
+      state("", true);
+      if (lost) refresh();
+      lost = false;
+    });
+    stream.addEventListener("delivery", soon);
+    stream.addEventListener("attempt", soon);
+    stream.addEventListener("error", () => {
+      if (stream.readyState !== EventSource.CLOSED) {
+        lost = true;
+        return state("relay is restarting… reconnecting", false);
+      }
+      retry();
+    });
+  };
+  // A browser gives a stream up for good when it is answered with an error.
+  const retry = async () => {
+    try {
+      const stop = new AbortController();
+      const answer = await fetch(source, { signal: stop.signal });
+      stop.abort();
+      if (answer.status === 401) return location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
+    } catch { /* it is not back yet */ }
+    lost = true;
+    state("relay is restarting… reconnecting", false);
+    setTimeout(connect, 1500);
+  };
+
+  showTimes(document);
+  setInterval(() => showTimes(document), 30000);
+  document.addEventListener("htmx:afterSettle", () => showTimes(document));
+  document.addEventListener("visibilitychange", () => { if (!document.hidden && stream) soon(); });
+  if (source && live().length) connect();
+  addEventListener("pagehide", () => stream?.close());
+})();

@@ -1,0 +1,29 @@
+"""The list shows history a page at a time; its filters stand in the address."""
+
+from tests.admin.pages.browsing import page, sign_in
+from tests.admin.test_server import Bench, bench
+from tests.harness.deliveries import verified
+
+__all__ = ["bench"]
+
+
+async def test_older_events_are_behind_a_link(bench: Bench) -> None:
+    await sign_in(bench)
+    for number in range(51):
+        await bench.spool.put(verified(key=f"key-{number}", body=b"%d" % number))
+    first = await page(bench, "/events")
+    assert "key-50<" in first
+    assert "key-0<" not in first
+    link = first.partition('rel="next" href="/events?')[2].partition('"')[0]
+    assert "key-0<" in await page(bench, "/events?" + link.replace("&amp;", "&"))
+
+
+async def test_filters_stay_in_the_form(bench: Bench) -> None:
+    await sign_in(bench)
+    await bench.spool.put(verified(key="wanted"))
+    await bench.spool.put(verified(key="other"))
+    text = await page(bench, "/events?status=pending&key=wanted")
+    assert "<bdi>wanted</bdi>" in text
+    assert "<bdi>other</bdi>" not in text
+    assert 'value="pending" selected' in text
+    assert "No events match" in await page(bench, "/events?status=dead")
