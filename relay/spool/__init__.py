@@ -17,6 +17,7 @@ from relay.core.request import VerifiedDelivery, frozen
 from relay.spool.activity import ActivityStore
 from relay.spool.audit import AuditStore
 from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolStats
+from relay.spool.overview import OverviewStore
 from relay.spool.pauses import PauseStore
 from relay.spool.refusals import RefusalStore
 
@@ -181,6 +182,10 @@ class Spool(Protocol):
     @property
     def activity(self) -> ActivityStore:
         """The deliveries by hour in the same store; usable until `close`."""
+
+    @property
+    def overview(self) -> OverviewStore:
+        """What waits in the same store; usable until `close`."""
 
     @property
     def pauses(self) -> PauseStore:

@@ -34,6 +34,7 @@ from relay.spool import (
 from relay.spool.activity import ActivityStore
 from relay.spool.audit import AuditStore
 from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolStats
+from relay.spool.overview import OverviewStore
 from relay.spool.pauses import PauseStore
 from relay.spool.refusals import RefusalStore
 from tests.harness.clock import ManualClock
@@ -91,6 +92,10 @@ class SpyingSpool:
     @property
     def activity(self) -> ActivityStore:
         return self._spool.activity
+
+    @property
+    def overview(self) -> OverviewStore:
+        return self._spool.overview
 
     @property
     def pauses(self) -> PauseStore:

@@ -41,6 +41,7 @@ from relay.spool.sqlite.database import Migrated, StoreHealth
 from relay.spool.sqlite.disk import Ballast, ProcessLock
 from relay.spool.sqlite.events import open_tables
 from relay.spool.sqlite.intake import NewEvent
+from relay.spool.sqlite.overview import SqliteOverview
 from relay.spool.sqlite.pauses import SqlitePauses
 from relay.spool.sqlite.proxied import proxied_row, record_proxied
 from relay.spool.sqlite.queue import Settlements
@@ -175,6 +176,7 @@ class SqliteSpool:
         self.refusals = SqliteRefusals(self._writer, self._reader)
         self.audit = SqliteAudit(self._writer, self._reader)
         self.activity = SqliteActivity(self._writer, self._reader)
+        self.overview = SqliteOverview(self._reader, path)
         self.pauses = SqlitePauses(self._writer, self._reader, self._tables)
 
     async def reserve_space(self) -> None:

@@ -1,0 +1,45 @@
+"""Upstreams as rows of JSON: what `status` and `upstreams list` show, in API, page and terminal."""
+
+from collections.abc import Mapping
+
+from relay.admin.serializers import rfc3339
+from relay.config.settings import Upstream
+from relay.spool.overview import Waiting
+from relay.spool.pauses import Pause
+
+
+def upstream_rows(
+    configured: Mapping[str, Upstream],
+    backlog: Mapping[str, Waiting],
+    pauses: Mapping[str, Pause],
+    breakers: Mapping[str, bool],
+) -> list[dict[str, object]]:
+    """Return a row for each upstream: the configured ones in their order, then what else there is.
+
+    Others have events that wait for them, or a pause. backlog: as in `Overview`. breakers: whether
+    each is open; the state of others is not known here.
+    """
+    others = sorted((backlog.keys() | pauses.keys()) - configured.keys())
+    return [
+        _row(name, configured.get(name), backlog.get(name, Waiting()), breakers.get(name))
+        | {"paused": name in pauses, "rate": None}
+        for name in (*configured, *others)
+    ]
+
+
+def _row(
+    name: str, settings: Upstream | None, waiting: Waiting, is_open: bool | None
+) -> dict[str, object]:
+    return {
+        "name": name,
+        "url": None if settings is None else shown_url(settings.url),
+        "backlog": waiting.number,
+        "oldest_at": None if waiting.since is None else rfc3339(waiting.since),
+        "breaker": None if is_open is None else "open" if is_open else "closed",
+    }
+
+
+def shown_url(url: str) -> str:
+    """Return the URL of an upstream without its query: people put tokens there."""
+    path, mark, _ = url.partition("?")
+    return path + (mark and "?…")
