@@ -37,6 +37,7 @@ from relay.delivery.proxy import ProxiedHistory
 from relay.delivery.retry import MAX_RETRY_AFTER
 from relay.edge.listener import Edge
 from relay.edge.tls import ServerTls
+from relay.ingest.activity import ActivityRecorder
 from relay.ingest.client_address import Clients
 from relay.ingest.refusals import AutoReleaser, RefusalRecorder, RefusalReleaser
 from relay.ingest.unknown_senders import UnknownSenders
@@ -79,12 +80,16 @@ class _Parts:
     history: ProxiedHistory
     recorder: RefusalRecorder
     auto_releaser: AutoReleaser
+    activity: ActivityRecorder
     edge: Edge
     dispatcher: Dispatcher
     admin: Admin
     config_switch: ConfigSwitch
     tls: Mapping[str, ServerTls]
     certificate_reloader: CertificateReloader
+
+
+_Recorder = ProxiedHistory | RefusalRecorder | AutoReleaser | ActivityRecorder
 
 
 class App:
@@ -178,6 +183,8 @@ class App:
             bounds=RefusalLimits(),
         )
         stack.push_async_callback(recorder.flush)
+        activity = ActivityRecorder(spool.activity, telemetry, clock)
+        stack.push_async_callback(activity.flush)
         releaser = RefusalReleaser(
             spool,
             routes=lambda: configs.active.routes,
@@ -282,6 +289,7 @@ class App:
             history,
             recorder,
             auto_releaser,
+            activity,
             edge,
             dispatcher,
             admin,
@@ -340,9 +348,8 @@ class App:
             reloads = [group.create_task(each) for each in self._reload_tasks(parts)]
             if self._role.receives:
                 background.append(group.create_task(parts.registry.run()))
-                background.append(group.create_task(self._record(parts.history)))
-                background.append(group.create_task(self._record(parts.recorder)))
-                background.append(group.create_task(self._record(parts.auto_releaser)))
+                recorders = (parts.history, parts.recorder, parts.auto_releaser, parts.activity)
+                background += [group.create_task(self._record(each)) for each in recorders]
             if self._role.delivers:
                 group.create_task(self._dispatch(parts.dispatcher))
             await self._stopped(stop)
@@ -392,7 +399,7 @@ class App:
         except* SpoolBroken as broken:
             self._fail(_first(broken))
 
-    async def _record(self, writer: ProxiedHistory | RefusalRecorder | AutoReleaser) -> None:
+    async def _record(self, writer: _Recorder) -> None:
         try:
             await writer.run()
         except SpoolBroken as broken:

@@ -216,6 +216,7 @@ class Telemetry(Notices):
         self._lookups = RepeatedState(log.now, good="ok")
         self._guesses = RepeatedState(log.now, good="few")
         self._evictions = RepeatedState(log.now, good="none")
+        self._activity = RepeatedState(log.now, good="written")
         self._deliveries = _Kinds(self._delivery_kind)
         self._attempts = _Kinds(self._attempt_kind)
 
@@ -368,6 +369,19 @@ class Telemetry(Notices):
         return kind
 
     # ---- scraping ---------------------------------------------------------------------------
+
+    def deliveries(self) -> list[tuple[str, str, int]]:
+        """Return the deliveries since the start, by endpoint and verdict; of known paths only."""
+        series = self._metrics.deliveries.series
+        return [
+            (str(endpoint), str(verdict), count.number)
+            for (endpoint, _, verdict), count in series.items()
+            if endpoint and count.number
+        ]
+
+    def last_deliveries(self) -> dict[str, datetime]:
+        """Return when each endpoint has last received what was taken, since the start."""
+        return self._metrics.last_delivery.series.copy()
 
     def expose(self, snapshot: Snapshot) -> bytes:
         """Return every metric in the Prometheus text format, with these gauges.

@@ -18,6 +18,7 @@ class Notices:
     _lookups: RepeatedState
     _guesses: RepeatedState
     _evictions: RepeatedState
+    _activity: RepeatedState
 
     # ---- configuration ----------------------------------------------------------------------
 
@@ -88,6 +89,15 @@ class Notices:
             self.log.error("spool_damaged", detail="; ".join(problems))
         else:
             self.log.info("spool_sound")
+
+    def activity_written(self) -> None:
+        """The deliveries of this hour are in the spool."""
+        self._activity.observe("", "written")
+
+    def activity_unwritten(self, why: str) -> None:
+        """The deliveries of this hour could not be written; told once a minute."""
+        if self._activity.observe("", why) is not None:
+            self.log.warning("activity_unwritten", detail=why)
 
     def history_lost(self, endpoint: str, event_id: str, why: str) -> None:
         """A delivery was passed on and answered, and is missing from history."""
