@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from random import SystemRandom
@@ -24,6 +23,7 @@ from relay.app.explaining import ExplainRefusal, beside_the_loop
 from relay.app.generation import LiveConfigBuilder
 from relay.app.maintenance import CertificateReloader, RetentionJob
 from relay.app.reload import ConfigSwitch, Reloader, announce, body_reader
+from relay.app.serving_spool import prepare_spool, warn_of_missing_upstreams
 from relay.app.spools import open_spool
 from relay.app.supervisor import Supervisor
 from relay.app.watch import watch
@@ -34,7 +34,6 @@ from relay.core.files import Stamp
 from relay.core.ids import event_ids, refusal_ids
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.proxy import ProxiedHistory
-from relay.delivery.retry import MAX_RETRY_AFTER
 from relay.edge.listener import Edge
 from relay.edge.tls import ServerTls
 from relay.ingest.activity import ActivityRecorder
@@ -168,7 +167,9 @@ class App:
         settings, clock, telemetry = self._settings, self._clock, self._telemetry
         announce(settings.endpoints, settings.upstreams, telemetry)
         telemetry.configured(clock.now())
-        spool = await self._open_spool(stack)
+        spool = await open_spool(settings, clock)
+        stack.push_async_callback(spool.close)
+        await prepare_spool(spool, settings, telemetry, delivers=self._role.delivers)
         proven = ProvenAddresses(clock)
         registry = self._host_registry(proven)
         locator = builder.client_locator(settings)
@@ -298,27 +299,6 @@ class App:
             certificate_reloader,
         )
 
-    async def _open_spool(self, stack: AsyncExitStack) -> Spool:
-        spool = await open_spool(self._settings, self._clock)
-        stack.push_async_callback(spool.close)
-        await spool.reserve_space()
-        if self._role.delivers and (
-            recovered := await spool.recover(_longest_delay(self._settings))
-        ):
-            self._telemetry.log.warning("recovered", events=recovered)
-        await self._warn_of_missing_upstreams(spool)
-        return spool
-
-    async def _warn_of_missing_upstreams(self, spool: Spool) -> None:
-        """Log every upstream that has pending events and is not configured."""
-        waiting = (await spool.stats()).oldest_pending
-        for name in sorted(set(waiting) - set(self._settings.upstreams)):
-            self._telemetry.log.error(
-                "upstream_missing",
-                upstream=name,
-                detail="events wait for an upstream that is not configured; name it again",
-            )
-
     def _host_registry(self, proven: ProvenAddresses) -> HostRegistry:
         telemetry = self._telemetry
         cache = builder.dns_cache(self._settings, self._clock, telemetry.dns_cache_unsaved)
@@ -432,7 +412,7 @@ class App:
         await self._parts.config_switch.switch(settings)
         self._settings = settings
         try:
-            await self._warn_of_missing_upstreams(self._parts.spool)
+            await warn_of_missing_upstreams(self._parts.spool, settings, self._telemetry)
         except SpoolUnavailable as error:
             self._telemetry.log.warning("upstreams_unchecked", detail=str(error))
 
@@ -441,12 +421,3 @@ def _first(group: BaseExceptionGroup[SpoolBroken]) -> SpoolBroken:
     """Return the first leaf of a group; all have the same cause."""
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-# ---- parts that are made once, from settings that a reload does not change ------------------
-
-
-def _longest_delay(settings: Settings) -> timedelta:
-    """Return an upper bound on the delay of a retry, jitter included."""
-    delays = [max(each.retry.schedule) for each in settings.upstreams.values()]
-    return max(MAX_RETRY_AFTER, *delays, timedelta()) * 2
