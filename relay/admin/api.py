@@ -13,10 +13,12 @@ from relay.admin.serializers import (
     events_json,
     parse_event_query,
     parse_refusal_query,
+    parse_stranger_query,
     refusal_detail,
     refusals_json,
     release_json,
     requeue_problem,
+    strangers_json,
 )
 from relay.core.errors import Obstacle, Problem, RelayError
 from relay.core.visible_text import visible_json
@@ -75,6 +77,7 @@ class Api:
             web.get("/api/v1/refusals/{id}", self._get_refusal),
             web.get("/api/v1/refusals/{id}/explain", self._explain_refusal),
             web.post("/api/v1/refusals/{id}/release", self._release_refusal),
+            web.get("/api/v1/strangers", self._get_strangers),
             web.get("/api/v1/allowlist", self._get_allowlist),
             web.post("/-/reload", self._reload_configuration),
         ]
@@ -134,6 +137,10 @@ class Api:
         said = release_json(refusal_id, result)
         await self._record(request, "release", refusal=refusal_id, result=said["result"])
         return json_answer(said, 409 if isinstance(result, StillRefused) else 200)
+
+    async def _get_strangers(self, request: web.Request) -> web.StreamResponse:
+        query = parse_stranger_query(request.query)
+        return json_answer(strangers_json(await self._spool.strangers.find(query)))
 
     # ---- configuration ----------------------------------------------------------------------
 

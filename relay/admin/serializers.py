@@ -24,6 +24,7 @@ from relay.spool.refusals import (
     ReleaseResult,
     StoredRefusal,
 )
+from relay.spool.strangers import Stranger, StrangerQuery
 
 if TYPE_CHECKING:
     # Commands that show events start faster without it.
@@ -310,6 +311,38 @@ def _reason(text: str | None) -> Reason | None:
     except ValueError:
         usual = ", ".join(sorted(RELEASABLE))
         raise ValueError(f'no reason "{text}"; what is kept usually has: {usual}') from None
+
+
+# ---- strangers ------------------------------------------------------------------------------
+
+
+def strangers_json(found: Iterable[Stranger]) -> dict[str, list[dict[str, object]]]:
+    """Return strangers, in their order."""
+    return {"strangers": [_stranger(each) for each in found]}
+
+
+def _stranger(stranger: Stranger) -> dict[str, object]:
+    return {
+        "endpoint": stranger.endpoint,
+        "network": stranger.network,
+        "address": stranger.address,
+        "path": stranger.path,
+        "times": stranger.times,
+        "first_at": rfc3339(stranger.first_at),
+        "last_at": rfc3339(stranger.last_at),
+        "signature_fits": stranger.signature_fits,
+    }
+
+
+def parse_stranger_query(given: Mapping[str, str]) -> StrangerQuery:
+    """Return the query that these filters mean.
+
+    Raises:
+        ValueError: a filter is unknown or unreadable; the message says what to write.
+    """
+    _check_names(given, ("endpoint", "limit"))
+    limit = _limit(given.get("limit"), StrangerQuery().limit)
+    return StrangerQuery(given.get("endpoint"), limit)
 
 
 # ---- allowlists -----------------------------------------------------------------------------

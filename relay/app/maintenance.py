@@ -173,6 +173,7 @@ class RetentionJob:
         now = self._clock.now()
         bodies, keys = now - self._retain, now - self._retain_keys
         removed = await self._spool.refusals.prune(bodies, _STEP_ROWS)
+        removed += await self._spool.strangers.prune(bodies, _STEP_ROWS)
         removed += await self._spool.expire_tokens(now - TOKEN_LIFE, _STEP_ROWS)
         undelivered = await self._spool.prune_undelivered(keys, _STEP_ROWS)
         if undelivered:

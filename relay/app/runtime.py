@@ -18,6 +18,7 @@ from relay.admin.server import Admin
 from relay.allowlist import ProvenAddresses
 from relay.allowlist.registry import HostRegistry
 from relay.app import builder
+from relay.app.behind_answers import BehindAnswers, Runs
 from relay.app.edge_parts import limits_on_connections, listeners, server_tls
 from relay.app.explaining import ExplainRefusal, beside_the_loop
 from relay.app.generation import LiveConfigBuilder
@@ -31,17 +32,11 @@ from relay.config import Settings
 from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
 from relay.core.files import Stamp
-from relay.core.ids import event_ids, refusal_ids
 from relay.delivery.dispatcher import Dispatcher
-from relay.delivery.proxy import ProxiedHistory
 from relay.edge.listener import Edge
 from relay.edge.tls import ServerTls
-from relay.ingest.activity import ActivityRecorder
 from relay.ingest.client_address import Clients
-from relay.ingest.refusals import AutoReleaser, RefusalRecorder, RefusalReleaser
-from relay.ingest.unknown_senders import UnknownSenders
 from relay.spool import Spool, SpoolBroken
-from relay.spool.refusals import RefusalLimits
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log
 
@@ -76,19 +71,13 @@ class _Parts:
 
     spool: Spool
     registry: HostRegistry
-    history: ProxiedHistory
-    recorder: RefusalRecorder
-    auto_releaser: AutoReleaser
-    activity: ActivityRecorder
+    behind: BehindAnswers
     edge: Edge
     dispatcher: Dispatcher
     admin: Admin
     config_switch: ConfigSwitch
     tls: Mapping[str, ServerTls]
     certificate_reloader: CertificateReloader
-
-
-_Recorder = ProxiedHistory | RefusalRecorder | AutoReleaser | ActivityRecorder
 
 
 class App:
@@ -174,48 +163,26 @@ class App:
         registry = self._host_registry(proven)
         locator = builder.client_locator(settings)
         clients = Clients(locator, settings.limits.connections_per_address)
-        history = ProxiedHistory(spool, clock=clock, telemetry=telemetry)
-        stack.push_async_callback(history.flush)
-        recorder = RefusalRecorder(
-            spool.refusals,
-            clock=clock,
-            telemetry=telemetry,
-            new_id=refusal_ids(),
-            bounds=RefusalLimits(),
-        )
-        stack.push_async_callback(recorder.flush)
-        activity = ActivityRecorder(spool.activity, telemetry, clock)
-        stack.push_async_callback(activity.flush)
-        releaser = RefusalReleaser(
+        behind = BehindAnswers(
             spool,
-            routes=lambda: configs.active.routes,
-            secrets=lambda: configs.active.settings.every_secret(),  # noqa: PLW0108 - it changes
-            clock=clock,
-            new_id=event_ids(),
-        )
-        auto_releaser = AutoReleaser(
-            releaser,
-            endpoints=lambda: configs.active.endpoints,
             clock=clock,
             telemetry=telemetry,
+            routes=lambda: configs.active.routes,
+            endpoints=lambda: configs.active.endpoints,
+            secrets=lambda: configs.active.settings.every_secret(),  # noqa: PLW0108 - it changes
         )
+        stack.push_async_callback(behind.flush)
         configs = LiveConfigBuilder(
             registry=registry,
             clients=clients,
             spool=spool,
-            history=history,
-            on_refused=recorder.note,
+            history=behind.history,
+            on_refused=behind.recorder.note,
             clock=clock,
             telemetry=telemetry,
             on_spool_broken=self._fail,
             proven=proven,
-            unknown_senders=UnknownSenders(
-                clock,
-                telemetry,
-                lambda endpoint, event: auto_releaser.add(
-                    endpoint, event, recorder.note_unknown(endpoint, event)
-                ),
-            ),
+            unknown_senders=behind.unknown_senders,
         )
         stack.push_async_callback(configs.close)
         first = await configs.build(settings)
@@ -262,7 +229,7 @@ class App:
         admin = Admin(
             health=health,
             spool=spool,
-            releaser=releaser,
+            releaser=behind.releaser,
             telemetry=telemetry,
             authenticator=Authenticator(settings.admin.token, clock, settings.admin.read_token),
             throttle=GuessThrottle(clock),
@@ -287,10 +254,7 @@ class App:
         return _Parts(
             spool,
             registry,
-            history,
-            recorder,
-            auto_releaser,
-            activity,
+            behind,
             edge,
             dispatcher,
             admin,
@@ -328,8 +292,9 @@ class App:
             reloads = [group.create_task(each) for each in self._reload_tasks(parts)]
             if self._role.receives:
                 background.append(group.create_task(parts.registry.run()))
-                recorders = (parts.history, parts.recorder, parts.auto_releaser, parts.activity)
-                background += [group.create_task(self._record(each)) for each in recorders]
+                background += [
+                    group.create_task(self._record(each)) for each in parts.behind.running
+                ]
             if self._role.delivers:
                 group.create_task(self._dispatch(parts.dispatcher))
             await self._stopped(stop)
@@ -379,7 +344,7 @@ class App:
         except* SpoolBroken as broken:
             self._fail(_first(broken))
 
-    async def _record(self, writer: _Recorder) -> None:
+    async def _record(self, writer: Runs) -> None:
         try:
             await writer.run()
         except SpoolBroken as broken:

@@ -11,10 +11,12 @@ import typer
 
 from relay.admin.serializers import (
     parse_refusal_query,
+    parse_stranger_query,
     refusal_detail,
     refusal_summary,
     refusals_json,
     release_json,
+    strangers_json,
 )
 from relay.app import builder
 from relay.cli.common import (
@@ -128,6 +130,33 @@ def explain(
     found = walk_refusal(settings, stored)
     print_walk(found, refusal_walk_json(stored, found), form)
     sys.exit(0 if found.reason is None else 1)
+
+
+@app.command("strangers")
+def strangers(
+    config: CONFIG = DEFAULT_CONFIG,
+    *,
+    endpoint: ENDPOINT = None,
+    limit: LIMIT = None,
+    form: FORMAT = Format.TEXT,
+) -> None:
+    """List addresses that were refused since no list holds them, the last seen first.
+
+    Those whose signature fitted come before all others: they may be a sender that has moved. An
+    IPv6 network of 64 bits is one row.
+
+    Example: relay refusals strangers --endpoint midtrans
+    """
+    asked = query(parse_stranger_query, limit=limit, endpoint=endpoint)
+    settings = load_settings(config)
+    found = strangers_json(with_spool(settings, lambda spool: spool.strangers.find(asked)))
+    if not found["strangers"]:
+        warn_unknown_endpoint(endpoint, settings)
+    if form is Format.JSON:
+        print_json(found)
+    else:
+        names = "last_at first_at times signature_fits endpoint path network address"
+        print_rows(names.split(), found["strangers"])
 
 
 @app.command("release")

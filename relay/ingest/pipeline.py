@@ -37,7 +37,13 @@ from relay.ingest.admission import (
 from relay.ingest.client_address import Clients
 from relay.ingest.outcomes import ACCEPTED, outcome_of
 from relay.ingest.routing import Routes
-from relay.ingest.unknown_senders import UnknownSenders, end_turn, may_prove_itself, prove
+from relay.ingest.unknown_senders import (
+    UNKNOWN_ADDRESS,
+    UnknownSenders,
+    end_turn,
+    may_prove_itself,
+    prove,
+)
 from relay.providers.answers import plain_answer
 from relay.spool import PutResult, Spool, SpoolBroken, SpoolOverloaded, Stored
 from relay.telemetry import Telemetry
@@ -249,6 +255,8 @@ class Ingest:
         if admission.unknown is not None:
             # Whatever else is wrong with it: to a stranger it is its address.
             refusal, admission.unknown = admission.unknown, None
+        if refusal.reason in UNKNOWN_ADDRESS:
+            self._unknown_senders.refused(admission, refusal)
         admission.standing = Standing.REFUSED
         admission.detail = refusal.detail
         self._answer(admission, IngestResult(Verdict.REFUSED, refusal.reason))

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Final
+from typing import Final, Protocol
 
 from relay.allowlist import Mode
 from relay.allowlist.registry import KnockResult
 from relay.core.clock import Clock
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Delivery, VerifiedDelivery
+from relay.core.request import ClientAddress, Delivery, RequestHead, VerifiedDelivery
 from relay.ingest.admission import (
     MIN_STORE_TIME,
     Admission,
@@ -26,7 +26,18 @@ from relay.telemetry import Telemetry
 OnUnknown = Callable[[Endpoint, VerifiedDelivery], None]
 
 #: Refusals that say that an address is not known.
-_UNKNOWN: Final = frozenset({Reason.SOURCE_NOT_ALLOWED, Reason.SOURCE_UNKNOWN})
+UNKNOWN_ADDRESS: Final = frozenset({Reason.SOURCE_NOT_ALLOWED, Reason.SOURCE_UNKNOWN})
+
+
+class OnStranger(Protocol):
+    """Called with a request whose unknown address was refused. Neither raises nor blocks.
+
+    fits: its signature or token is right.
+    """
+
+    def __call__(
+        self, endpoint: str, head: RequestHead, client: ClientAddress, /, *, fits: bool
+    ) -> None: ...
 
 
 def may_prove_itself(admission: Admission, fault: Exception) -> bool:
@@ -37,7 +48,7 @@ def may_prove_itself(admission: Admission, fault: Exception) -> bool:
     route, client = admission.route, admission.address
     if (
         not isinstance(fault, Refusal)
-        or fault.reason not in _UNKNOWN
+        or fault.reason not in UNKNOWN_ADDRESS
         or route is None
         or client is None
         or route.endpoint.mode is not Mode.ENFORCE
@@ -83,15 +94,28 @@ class UnknownSenders:
     """Looks unknown addresses up: for anybody now and then, and for those that prove themselves."""
 
     def __init__(
-        self, clock: Clock, telemetry: Telemetry, on_unknown: OnUnknown = lambda *_: None
+        self,
+        clock: Clock,
+        telemetry: Telemetry,
+        on_unknown: OnUnknown = lambda *_: None,
+        on_stranger: OnStranger = lambda *_, **__: None,
     ) -> None:
         """Take the parts.
 
         on_unknown: called with what may be released once its address is known.
+        on_stranger: called with each request of an unknown address that was refused.
         """
         self._clock = clock
         self._telemetry = telemetry
         self._on_unknown = on_unknown
+        self._on_stranger = on_stranger
+
+    def refused(self, admission: Admission, refusal: Refusal) -> None:
+        """Tell of a request that was refused since its address is unknown."""
+        assert admission.endpoint is not None  # noqa: S101 - it has a list
+        assert admission.address is not None  # noqa: S101 - it is on none
+        fits = refusal.detail == PROVEN_BUT_UNKNOWN
+        self._on_stranger(admission.endpoint, admission.head, admission.address, fits=fits)
 
     async def knock(self, admission: Admission) -> None:
         """Refresh DNS for a client that is on no list, and decide again.

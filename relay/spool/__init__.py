@@ -20,6 +20,7 @@ from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolSta
 from relay.spool.overview import OverviewStore
 from relay.spool.pauses import PauseStore
 from relay.spool.refusals import RefusalStore
+from relay.spool.strangers import StrangerStore
 
 
 class SpoolOverloaded(SpoolUnavailable):
@@ -186,6 +187,10 @@ class Spool(Protocol):
     @property
     def overview(self) -> OverviewStore:
         """What waits in the same store; usable until `close`."""
+
+    @property
+    def strangers(self) -> StrangerStore:
+        """The addresses that are on no list and were refused; usable until `close`."""
 
     @property
     def pauses(self) -> PauseStore:

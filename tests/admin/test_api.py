@@ -6,8 +6,11 @@ import orjson
 import pytest
 
 from relay.admin.api import json_answer
+from relay.admin.serializers import rfc3339
+from relay.spool.strangers import StrangerLimits
 from tests.admin.test_server import BEARER, SHARED, Bench, bench
 from tests.contracts.refusals import BOUNDS, refused
+from tests.contracts.strangers import seen
 
 __all__ = ["bench"]
 
@@ -53,6 +56,31 @@ async def test_one_is_explained_by_what_was_handed_in(bench: Bench) -> None:
     assert (await bench.get("/api/v1/refusals/ref_009/explain", headers=BEARER))[0] == 404
     status, text = await bench.get("/api/v1/refusals/ref_002/explain", headers=BEARER)
     assert (status, orjson.loads(text)) == (503, {"error": "dns.json cannot be read"})
+
+
+async def test_strangers_are_listed(bench: Bench) -> None:
+    await bench.spool.strangers.add([seen(1), seen(2, fits=True)], StrangerLimits())
+    status, text = await bench.get("/api/v1/strangers?endpoint=shop&limit=1", headers=BEARER)
+    assert (status, orjson.loads(text)) == (
+        200,
+        {
+            "strangers": [
+                {
+                    "endpoint": "shop",
+                    "network": "192.0.2.2",
+                    "address": "192.0.2.2",
+                    "path": "/shop",
+                    "times": 1,
+                    "first_at": rfc3339(seen(2).first_at),
+                    "last_at": rfc3339(seen(2).last_at),
+                    "signature_fits": True,
+                }
+            ]
+        },
+    )
+    assert (await bench.get("/api/v1/strangers?limit=0", headers=BEARER))[0] == 400
+    assert (await bench.get("/api/v1/strangers?key=a", headers=BEARER))[0] == 400
+    assert (await bench.get("/api/v1/strangers"))[0] == 401
 
 
 @pytest.mark.parametrize(

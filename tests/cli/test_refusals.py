@@ -14,8 +14,10 @@ from relay.providers import Provider, SampleOrder
 from relay.providers.builtin import provider_named
 from relay.spool.refusals import Refused
 from relay.spool.sqlite import open_spool
+from relay.spool.strangers import StrangerLimits
 from tests.cli.conftest import Invoke
 from tests.contracts.refusals import BOUNDS, refused
+from tests.contracts.strangers import seen
 from tests.harness.deliveries import RECEIVED
 
 MIDTRANS: Provider = provider_named("midtrans")
@@ -88,6 +90,24 @@ def test_one_is_walked_through_every_step(relay: Invoke, config: Path) -> None:
     assert "SB-Mid-server-x" not in still.output
     missing = relay("refusals", "explain", "ref_9", "-c", config)
     assert (missing.exit_code, missing.stderr) == (1, "no refusal ref_9\n")
+
+
+def test_strangers_are_listed_with_what_fitted_first(relay: Invoke, config: Path) -> None:
+    async def count() -> None:
+        spool = await open_spool(config.parent / "relay.db", SystemClock())
+        await spool.strangers.add([seen(1, fits=True), seen(2, times=7)], StrangerLimits())
+        await spool.close()
+
+    asyncio.run(count())
+    heading, *lines = relay("refusals", "strangers", "-c", config).stdout.splitlines()
+    assert heading.split("\t")[-2:] == ["network", "address"]
+    assert [line.split("\t")[-1] for line in lines] == ["192.0.2.1", "192.0.2.2"]
+    words = ("refusals", "strangers", "-c", config, "--format", "json", "--limit", 1)
+    [first] = orjson.loads(relay(*words).output)["strangers"]
+    assert (first["network"], first["times"], first["signature_fits"]) == ("192.0.2.1", 1, True)
+    none = relay(*words, "--endpoint", "midtran")
+    assert (none.exit_code, orjson.loads(none.stdout)) == (0, {"strangers": []})
+    assert 'did you mean "midtrans"?' in none.stderr
 
 
 def test_one_that_was_released_says_so(relay: Invoke, config: Path) -> None:

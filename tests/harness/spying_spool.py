@@ -37,6 +37,7 @@ from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolSta
 from relay.spool.overview import OverviewStore
 from relay.spool.pauses import PauseStore
 from relay.spool.refusals import RefusalStore
+from relay.spool.strangers import StrangerStore
 from tests.harness.clock import ManualClock
 
 # ---- the spool ------------------------------------------------------------------------------
@@ -96,6 +97,10 @@ class SpyingSpool:
     @property
     def overview(self) -> OverviewStore:
         return self._spool.overview
+
+    @property
+    def strangers(self) -> StrangerStore:
+        return self._spool.strangers
 
     @property
     def pauses(self) -> PauseStore:

@@ -10,7 +10,7 @@ from relay.allowlist import Mode
 from relay.allowlist.registry import Knock
 from relay.core.clock import SystemClock
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Headers, VerifiedDelivery
+from relay.core.request import ClientAddress, Headers, RequestHead, VerifiedDelivery
 from relay.core.secret import Secret
 from relay.ingest.admission import Endpoint
 from relay.ingest.authenticated_knock import AuthenticatedKnock
@@ -45,6 +45,7 @@ class Door:
     endpoint: Endpoint
     ingest: Ingest
     kept: list[VerifiedDelivery] = field(default_factory=list)
+    strangers: list[tuple[str, str, bool]] = field(default_factory=list)
 
     async def send(self, content: bytes, peer: str = NEW, **changes: Any) -> int:
         sent = replace(head(peer), **changes)
@@ -61,8 +62,12 @@ def door(bench: Bench, **changes: Any) -> Door:
     endpoint = replace(bench.endpoint(host), **{**usual, **changes})
     ingest = bench.ingest(endpoint)
     found = Door(bench, host, endpoint, ingest)
+
+    def stranger(name: str, _: RequestHead, client: ClientAddress, /, *, fits: bool) -> None:
+        found.strangers.append((name, client.text, fits))
+
     ingest._unknown_senders = UnknownSenders(
-        clock, bench.telemetry, lambda _, event: found.kept.append(event)
+        clock, bench.telemetry, lambda _, event: found.kept.append(event), stranger
     )
     return found
 
@@ -98,6 +103,18 @@ async def test_who_stays_unknown_is_refused_counted_and_kept_once(usual: Door) -
     lines = usual.bench.lines()[1:]
     assert {line["reason"] for line in lines} == {"source_not_allowed"}
     assert {line["detail"] for line in lines} == {"its signature fits, and its address is unknown"}
+
+
+async def test_every_stranger_is_told_of_and_whether_its_signature_fits(usual: Door) -> None:
+    await usual.send(body())
+    await usual.send(body().replace(b"200", b"201"), "192.0.2.9")
+    assert usual.strangers == [
+        ("midtrans", OTHER, False),
+        ("midtrans", NEW, True),
+        ("midtrans", "192.0.2.9", False),
+    ]
+    assert await usual.send(body(), LISTED) == 200
+    assert len(usual.strangers) == 3
 
 
 async def test_unsigned_changes_are_the_same_signed_bytes(usual: Door) -> None:

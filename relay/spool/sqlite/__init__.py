@@ -47,6 +47,7 @@ from relay.spool.sqlite.proxied import proxied_row, record_proxied
 from relay.spool.sqlite.queue import Settlements
 from relay.spool.sqlite.reader import Reader, run_at_low_priority
 from relay.spool.sqlite.refusals import SqliteRefusals
+from relay.spool.sqlite.strangers import SqliteStrangers
 from relay.spool.sqlite.writer import Writer
 
 # ---- waking workers that wait for events of an upstream -------------------------------------
@@ -177,6 +178,7 @@ class SqliteSpool:
         self.audit = SqliteAudit(self._writer, self._reader)
         self.activity = SqliteActivity(self._writer, self._reader)
         self.overview = SqliteOverview(self._reader, path)
+        self.strangers = SqliteStrangers(self._writer, self._reader)
         self.pauses = SqlitePauses(self._writer, self._reader, self._tables)
 
     async def reserve_space(self) -> None:

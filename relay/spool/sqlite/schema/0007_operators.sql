@@ -12,3 +12,16 @@ CREATE TABLE last_deliveries (
     endpoint TEXT    PRIMARY KEY,
     at       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Networks that were refused since no list holds them: an IPv4 address, or 64 bits of IPv6.
+CREATE TABLE strangers (
+    endpoint TEXT    NOT NULL,
+    network  TEXT    NOT NULL,
+    address  TEXT    NOT NULL,           -- the last of it
+    path     TEXT    NOT NULL,           -- what it asked for last
+    times    INTEGER NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at  INTEGER NOT NULL,
+    fits     INTEGER NOT NULL,           -- whether a signature of it fitted
+    PRIMARY KEY (endpoint, network)
+) STRICT, WITHOUT ROWID;
