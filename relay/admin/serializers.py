@@ -238,6 +238,7 @@ def refusal_summary(stored: StoredRefusal) -> dict[str, object]:
         "client": str(refused.client.address),
         "signature_fits": refused.signature_fits,
         "secret": refused.secret,
+        "references": [[name, text] for name, text in refused.references],
         "received_at": rfc3339(refused.head.received_at),
         "times": stored.times,
         "tried_at": _optional_time(stored.tried_at),

@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from relay.config.types import HeaderName, HostName, JsonPointer, Label, Network, Section, default
-from relay.core.request import OnReplay
+from relay.core.request import MAX_REFERENCES, OnReplay
 from relay.providers import AddressList, Environment, RequiredField, inline
 
 CONFIGURATION = "configuration"
@@ -212,6 +212,12 @@ class InlineProvider(Section):
         examples=["/items"],
     )
 
+    references: tuple[MessageField, ...] = default(
+        (),
+        max_length=MAX_REFERENCES,
+        description="The ids by which people ask for an event: shown in lists, and searched.",
+        examples=[[{"json": "/data/id"}, {"header": "X-Order-Id"}]],
+    )
     must: tuple[Must, ...] = default(
         (),
         description="Signed fields that must have a value: whose message it is.",
@@ -231,4 +237,5 @@ class InlineProvider(Section):
             must=tuple(each.rule() for each in self.must),
             on_replay=OnReplay.DUPLICATE if self.repeats == "duplicate" else OnReplay.REPEATS,
             distinct=tuple(inline.HeaderField(each.header) for each in self.distinct),
+            references=tuple(field for each in self.references for field in each.fields()),
         )

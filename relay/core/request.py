@@ -4,7 +4,7 @@ All are frozen. A later type is evidence that an earlier step has happened: the 
 `VerifiedDelivery`, and only `relay.ingest` builds one.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -12,7 +12,7 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
 from itertools import compress
 from operator import itemgetter
-from typing import TypeVar, dataclass_transform
+from typing import Final, TypeVar, dataclass_transform
 
 from relay.core.errors import Reason
 from relay.core.strict_json import DEFAULT_LIMITS, JsonLimits, JsonValue, content_digest
@@ -223,6 +223,24 @@ class OnReplay(StrEnum):
     CONFLICT = "conflict"
 
 
+#: Names and values of the ids by which people ask for an event.
+References = tuple[tuple[str, str], ...]
+
+#: How many an event has at most, and how long each of their texts is at most, as UTF-8.
+MAX_REFERENCES: Final = 8
+MAX_REFERENCE: Final = 128
+#: The most characters that cannot take more bytes than that.
+_SURELY_FITS: Final = 32
+
+
+def references(found: Mapping[str, JsonValue], names: Sequence[str]) -> References:
+    """Return the fields of these names, at most `MAX_REFERENCES`, whose values may be references.
+
+    What is longer, empty or no text is left out.
+    """
+    return Verification("", b"", named=(found, names)).references
+
+
 @frozen
 class Verification:
     """What a provider's inspector has established about a delivery that it accepts.
@@ -240,6 +258,7 @@ class Verification:
     test: a test message from the provider's dashboard: kept, not delivered.
     hold: why it is kept and not delivered until its provider confirms it, or a person requeues it.
     tokens: JSON pointers of tokens in the body: shown nowhere, and kept no longer than needed.
+    references: the ids by which people ask for the event.
     """
 
     key: str
@@ -255,6 +274,57 @@ class Verification:
     on_replay: OnReplay = OnReplay.DUPLICATE
     hold: str | None = None
     tokens: tuple[str, ...] = ()
+    references: References = ()
+
+    # By hand: finding the references here is no call more for each delivery.
+    def __init__(  # noqa: PLR0917 - positional, as generated
+        self,
+        key: str,
+        said: JsonValue | bytes,
+        replay_digest: bytes | None = None,
+        signed: tuple[str, ...] = (),
+        ambiguous: bool = False,
+        secret: int | None = None,
+        subject: str | None = None,
+        is_initial: bool = False,
+        test: bool = False,
+        on_conflict: OnConflict = OnConflict.DELIVER,
+        on_replay: OnReplay = OnReplay.DUPLICATE,
+        hold: str | None = None,
+        tokens: tuple[str, ...] = (),
+        references: References = (),
+        *,
+        named: tuple[Mapping[str, JsonValue], Sequence[str]] | None = None,
+    ) -> None:
+        """Set the fields. `named`: where the references stand instead, as in `references`."""
+        if named is not None:
+            found, names = named
+            for name in names:
+                if name in found:
+                    text = found[name]
+                    if (
+                        type(text) is str
+                        and text
+                        and (
+                            not text[_SURELY_FITS:]
+                            or not bytes(text, "utf-8", "surrogatepass")[MAX_REFERENCE:]
+                        )
+                    ):
+                        references += ((name, text),)
+        self.key = key  # type: ignore[misc] # frozen from here on
+        self.said = said  # type: ignore[misc]
+        self.replay_digest = replay_digest  # type: ignore[misc]
+        self.signed = signed  # type: ignore[misc]
+        self.ambiguous = ambiguous  # type: ignore[misc]
+        self.secret = secret  # type: ignore[misc]
+        self.subject = subject  # type: ignore[misc]
+        self.is_initial = is_initial  # type: ignore[misc]
+        self.test = test  # type: ignore[misc]
+        self.on_conflict = on_conflict  # type: ignore[misc]
+        self.on_replay = on_replay  # type: ignore[misc]
+        self.hold = hold  # type: ignore[misc]
+        self.tokens = tokens  # type: ignore[misc]
+        self.references = references  # type: ignore[misc]
 
     @property
     def content(self) -> bytes:

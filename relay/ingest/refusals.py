@@ -17,7 +17,7 @@ from typing import Final
 from relay.allowlist import Entry, Mode
 from relay.core.clock import Clock
 from relay.core.errors import Reason, Refusal, SpoolUnavailable
-from relay.core.request import ClientAddress, Delivery, Headers, VerifiedDelivery
+from relay.core.request import ClientAddress, Delivery, Headers, References, VerifiedDelivery
 from relay.core.secret import Secret
 from relay.ingest.admission import (
     COMMON_HEADERS,
@@ -92,7 +92,7 @@ class RefusalRecorder:
         nothing can be verified. So is what holds a token by its kind.
         """
         if refusal.reason in RELEASABLE and not endpoint.token:
-            self._note(endpoint, delivery, refusal)
+            self._note(endpoint, delivery, refusal, endpoint.inspector.references)
 
     def note_unknown(self, endpoint: Endpoint, event: VerifiedDelivery) -> str | None:
         """Buffer a delivery that was refused only because its address is unknown; return its id.
@@ -101,10 +101,22 @@ class RefusalRecorder:
         dropped. Neither raises nor blocks.
         """
         refusal = Refusal(Reason.SOURCE_NOT_ALLOWED, PROVEN_BUT_UNKNOWN)
-        return self._note(endpoint, event.delivery, refusal, event.verification.secret)
+        verification = event.verification
+        return self._note(
+            endpoint,
+            event.delivery,
+            refusal,
+            lambda _: verification.references,
+            verification.secret,
+        )
 
     def _note(
-        self, endpoint: Endpoint, delivery: Delivery, refusal: Refusal, secret: int | None = None
+        self,
+        endpoint: Endpoint,
+        delivery: Delivery,
+        refusal: Refusal,
+        references: Callable[[Delivery], References],
+        secret: int | None = None,
     ) -> str | None:
         headers = headers_to_keep(endpoint, delivery.head.headers)
         if headers is None or _holds_token(endpoint, delivery):
@@ -117,7 +129,13 @@ class RefusalRecorder:
             self._lost["nothing vouches for their senders, and there are too many"] += 1
             return None
         self._write_behind.add(
-            replace(refused, signature_fits=fits, secret=secret, vouched=vouched)
+            replace(
+                refused,
+                signature_fits=fits,
+                secret=secret,
+                references=references(delivery),
+                vouched=vouched,
+            )
         )
         return refusal_id
 

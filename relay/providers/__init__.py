@@ -15,6 +15,7 @@ from relay.core.request import (
     Delivery,
     Headers,
     IngestResult,
+    References,
     RequestHead,
     Verification,
 )
@@ -172,6 +173,9 @@ class Inspector(Protocol):
         Raises:
             Refusal: with the reason of the first check that failed.
         """
+
+    def references(self, delivery: Delivery) -> References:
+        """Return the references of a delivery that was refused, as far as they can be read."""
 
     def answer(self, result: IngestResult, context: AnswerContext) -> Ack:
         """Return the answer for this result, in the provider's form."""

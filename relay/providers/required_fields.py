@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from relay.core import strict_json
 from relay.core.errors import Reason, Refusal
 from relay.core.json_pointer import Pointer, json_text
-from relay.core.request import Ack, Delivery, IngestResult, Verification
+from relay.core.request import Ack, Delivery, IngestResult, References, Verification
 from relay.providers import AnswerContext, Inspector, RequiredField
 from relay.signatures import OnSigned, ignore_signed
 
@@ -33,6 +33,9 @@ class _Requiring:
                 if json_text(pointer.find(message)) not in values:
                     raise Refusal(Reason.FIELD_FOREIGN, f"/{pointer.name} is none of `must`")
         return verification
+
+    def references(self, delivery: Delivery) -> References:
+        return self._inner.references(delivery)
 
     def answer(self, result: IngestResult, context: AnswerContext) -> Ack:
         return self._inner.answer(result, context)

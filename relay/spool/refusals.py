@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from relay.core.errors import Reason
-from relay.core.request import ClientAddress, RequestHead
+from relay.core.request import ClientAddress, References, RequestHead
 
 #: Reasons that a corrected configuration may decide otherwise, from the received bytes alone.
 RELEASABLE: Final = frozenset(
@@ -53,6 +53,7 @@ class Refused:
 
     head: only the header fields that may be kept; never one that holds a token.
     signature_fits: only its address was unknown. secret: position of the secret that fitted.
+    references: the ids that its body seems to name; nothing vouches for them.
     vouched: its address is listed, or its signature fits; others share `RefusalLimits.unvouched`.
         It is not part of what is stored.
     """
@@ -67,6 +68,7 @@ class Refused:
     body: bytes = field(repr=False)
     signature_fits: bool = False
     secret: int | None = None
+    references: References = ()
     vouched: bool = field(default=True, compare=False)
 
     @property

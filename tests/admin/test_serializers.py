@@ -183,6 +183,7 @@ def test_a_page_is_one_object() -> None:
                 "client": "34.101.68.130",
                 "signature_fits": False,
                 "secret": None,
+                "references": [],
                 "received_at": "2026-01-05T12:00:00.000Z",
                 "times": 3,
                 "tried_at": "2026-01-05T12:00:00.000Z",

@@ -11,6 +11,7 @@ from relay.core.event import (
     Decision,
     Delivered,
     Done,
+    ProxiedDelivery,
     Rejected,
     RetryAt,
     Status,
@@ -49,6 +50,19 @@ class HistoryContract:
         [dead] = (await record(spool, event_id)).destinations
         assert (dead.status, dead.attempts, dead.due_at) == (Status.DEAD, 2, None)
         assert (dead.settled_at, dead.last_outcome) == (clock.now(), "unreachable refused")
+
+    # ---- references ---------------------------------------------------------------------------
+
+    async def test_the_references_of_an_event_are_told(
+        self, spool: Spool, clock: ManualClock
+    ) -> None:
+        named = (("order_id", "ORDER-1 é\U0001f600\0%"), ("transaction_id", "b0a2"))
+        event_id = await stored(spool, verified(references=named))
+        passed = verified(key="passed", references=named)
+        at = ProxiedDelivery(passed, Delivered(200), clock.now())
+        await spool.record_proxied([spool.proxied_row(at)])
+        for each in (event_id, passed.event_id):
+            assert (await record(spool, each)).references == named
 
     # ---- attempts -----------------------------------------------------------------------------
 

@@ -96,6 +96,12 @@ class RefusalContract:
         found = [(kept.refused.signature_fits, kept.refused.secret) for kept in page.refusals]
         assert found == [(False, None), (True, 1)]
 
+    async def test_references_are_kept(self, store: RefusalStore) -> None:
+        named = (("order_id", "ORDER-1"), ("transaction_id", "\0%_\u202e"))
+        await store.keep([replace(refused(1), references=named)], BOUNDS)
+        [kept] = (await store.page(RefusalQuery())).refusals
+        assert kept.refused.references == named
+
     async def test_other_header_fields_are_other_bytes(self, store: RefusalStore) -> None:
         one = refused(1, body=b"x")
         other = replace(one, id="ref_002", head=replace(one.head, headers=Headers()))

@@ -17,6 +17,7 @@ from relay.core.request import (
     Headers,
     OnConflict,
     OnReplay,
+    References,
     RequestHead,
     Verification,
     VerifiedDelivery,
@@ -48,6 +49,7 @@ def verified(
     hold: str | None = None,
     ambiguous: bool = False,
     tokens: tuple[str, ...] = (),
+    references: References = (),
     received_at: datetime = RECEIVED,
     headers: Headers = JSON,
     path: str = "/midtrans/notification",
@@ -82,6 +84,7 @@ def verified(
             on_replay=on_replay,
             hold=hold,
             tokens=tokens,
+            references=references,
         ),
     )
 

@@ -36,6 +36,7 @@ from relay.core.request import (
     ForwardedHeader,
     Headers,
     IngestResult,
+    References,
     RequestHead,
     Verdict,
     Verification,
@@ -454,6 +455,9 @@ class Exploding:
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         raise KeyError(delivery.endpoint)
 
+    def references(self, delivery: Delivery) -> References:
+        raise KeyError(delivery.endpoint)
+
     def answer(self, result: IngestResult, asked: providers.AnswerContext) -> Ack:
         return MIDTRANS.bind(EndpointOptions(secrets=(SECRET,))).answer(result, asked)
 
@@ -531,6 +535,9 @@ class Listening:
 
     def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
         return self.bound.verify(delivery, on_signed)
+
+    def references(self, delivery: Delivery) -> References:
+        return self.bound.references(delivery)
 
     def answer(self, result: IngestResult, asked: providers.AnswerContext) -> Ack:
         self.rulings.append(result)

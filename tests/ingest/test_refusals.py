@@ -142,6 +142,17 @@ async def test_what_comes_together_is_written_together(bench: tuple[Bench, Notin
     assert noting.batches == [3]
 
 
+async def test_the_ids_that_a_refused_body_names_are_kept(bench: tuple[Bench, Noting]) -> None:
+    keeper, _ = bench
+    body = b'{"order_id": "ORDER-1", "transaction_id": 7, "gross_amount": "no number"}'
+    for each in (delivery(body=body), delivery(body=b"{")):
+        keeper.recorder.note(endpoint(), each, MISMATCH)
+    await keeper.clock.advance(1)
+    await keeper.written("ref_2", "ref_1")
+    kept = await keeper.store.get("ref_1"), await keeper.store.get("ref_2")
+    assert [each and each.refused.references for each in kept] == [(("order_id", "ORDER-1"),), ()]
+
+
 async def test_a_flood_that_nothing_vouches_for_takes_no_room_of_others(
     bench: tuple[Bench, Noting],
 ) -> None:
@@ -449,6 +460,7 @@ async def test_a_known_key_with_other_content_stays(office: Office) -> None:
             self._inspector = inspector
             self.answer, self.proxied_answer = inspector.answer, inspector.proxied_answer
             self.signs_query = inspector.signs_query
+            self.references = inspector.references
 
         def verify(self, delivery: Delivery, on_signed: OnSigned = ignore_signed) -> Verification:
             found = self._inspector.verify(delivery, on_signed)

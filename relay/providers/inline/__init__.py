@@ -73,6 +73,7 @@ class Description:
         covers only the first.
     must: signed fields that must have one of some values.
     on_replay: what the same signed bytes are under another event key, where that is not signed.
+    references: the ids by which people ask for an event.
     distinct: with `DUPLICATE`, header fields whose values make another event of them all the same.
     """
 
@@ -85,3 +86,4 @@ class Description:
     must: tuple[RequiredField, ...] = ()
     on_replay: OnReplay = OnReplay.REPEATS
     distinct: tuple[HeaderField, ...] = ()
+    references: tuple[Field, ...] = ()

@@ -1,7 +1,7 @@
 """Check a description, and build a provider from it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import cached_property
@@ -9,9 +9,9 @@ from typing import Final
 
 from relay.core import ids
 from relay.core.errors import Refusal
-from relay.core.json_pointer import Pointer
-from relay.core.request import Delivery, Verification
-from relay.core.strict_json import JsonValue
+from relay.core.json_pointer import Pointer, json_text
+from relay.core.request import MAX_REFERENCE, Delivery, References, Verification, references
+from relay.core.strict_json import JsonObject, JsonValue
 from relay.core.urls import SignedUrl, signed_url
 from relay.providers import (
     EndpointOptions,
@@ -41,6 +41,7 @@ from relay.providers.inline.signature import (
     time_of,
 )
 from relay.providers.inline.signed_text import Message, Template
+from relay.providers.references import parsed_if_small
 from relay.providers.required_fields import check_signed, requiring, unsigned
 from relay.signatures import (
     OnSigned,
@@ -58,9 +59,14 @@ def problems(description: Description) -> Iterator[tuple[KeyPath, str]]:
     for key, message in _signature_problems(rule):
         yield ("signature", key), message
     if rule.scheme == "token" and isinstance(rule.source, HeaderField):
-        names = {f.name.lower() for f in description.event_key if isinstance(f, HeaderField)}
-        if rule.source.name.lower() in names:
-            yield ("event_key",), "is the token itself, which is shown nowhere; leave it out"
+        for key in ("event_key", "references"):
+            named = [f for f in getattr(description, key) if isinstance(f, HeaderField)]
+            if rule.source.name.lower() in {field.name.lower() for field in named}:
+                yield (key,), "is the token itself, which is shown nowhere; leave it out"
+    for at, field in enumerate(description.references):
+        if isinstance(field, JsonField) and len(field.pointer.encode()) > MAX_REFERENCE:
+            longer = f"is longer than {MAX_REFERENCE} bytes; name another field"
+            yield ("references", str(at)), longer
     with suppress(ValueError):
         for key, message in replays.problems(description):
             yield (key,), message
@@ -194,6 +200,7 @@ class _InlineInspector(PlainAnswers):
         self._signature = signature
         self._public = public
         self._replays = Replays(description) if can_replay(description) else None
+        self._references = _named(description.references)
         rule = description.signature
         self.signs_query = rule.scheme != "token" and Template(rule.signed).holds("path_query")
         self._signs_fields = signature is not None and bool(_covered_fields(rule))
@@ -209,11 +216,17 @@ class _InlineInspector(PlainAnswers):
             message.check_single(self._single)
         said = self._said(message)
         key = self._event_key(message)
+        named = self._named(message, said) if self._references else ()
         if found is None:
-            return Verification(key, said)
+            return Verification(key, said, references=named)
         if self._replays is None:
             return Verification(
-                key, said, signed=found.signed, ambiguous=found.ambiguous, secret=found.secret
+                key,
+                said,
+                signed=found.signed,
+                ambiguous=found.ambiguous,
+                secret=found.secret,
+                references=named,
             )
         return Verification(
             key,
@@ -223,7 +236,21 @@ class _InlineInspector(PlainAnswers):
             ambiguous=found.ambiguous,
             secret=found.secret,
             on_replay=self._replays.on_replay,
+            references=named,
         )
+
+    def references(self, delivery: Delivery) -> References:
+        return self._named(Message(delivery, self._public), parsed_if_small(delivery))
+
+    def _named(self, message: Message, said: object) -> References:
+        """Return the references; said: the body, parsed, or anything else where it is no object."""
+        found: JsonObject = {}
+        for name, field in self._references:
+            if isinstance(field, HeaderField):
+                found[name] = message.optional(field)
+            elif isinstance(said, dict):
+                found[name] = json_text(field.find(said))
+        return references(found, [*found])
 
     def _said(self, message: Message) -> JsonValue | bytes:
         # Some senders post forms or plain text: JSON is required only where fields are read.
@@ -305,6 +332,21 @@ class InlineProvider:
 
     def sample(self, order: SampleOrder) -> Sample:
         return sample(self._description, order)
+
+
+def _named(fields: Sequence[HeaderField | JsonField]) -> list[tuple[str, HeaderField | Pointer]]:
+    """Return fields by what they are shown as: by the last step of a pointer, where that is one's.
+
+    Of two that end alike the second one is shown whole.
+    """
+    named: dict[str, HeaderField | Pointer] = {}
+    for field in fields:
+        if isinstance(field, HeaderField):
+            named[field.name] = field
+        else:
+            last = field.pointer.rpartition("/")[2]
+            named[field.pointer if last in named else last] = Pointer(field.pointer)
+    return [*named.items()]
 
 
 def reads_json(description: Description) -> bool:

@@ -34,12 +34,9 @@ from relay.providers import (
     media_type,
 )
 from relay.providers.answers import PlainAnswers
+from relay.providers.references import FieldsAsReferences
 from relay.providers.required_fields import check_signed, requiring
-from relay.signatures import (
-    OnSigned,
-    SignedText,
-    ignore_signed,
-)
+from relay.signatures import OnSigned, SignedText, ignore_signed
 from relay.signatures.shared_secret import Digest
 
 _PAGE = "Midtrans, IP Addresses & API Domain"
@@ -164,9 +161,9 @@ _SPLIT = re.compile(r"(?=[2-5][0-9]{2}(?:[1-9]|0\Z))")
 _PAID_CODE: Final = "200"
 _UNPAID: Final = frozenset({"authorize", "cancel", "deny", "expire", "failure", "pending"})
 
-#: What the event key holds of a payment.
+#: What the event key holds of a payment; what people ask for it by.
 _NAMED = ("order_id", "transaction_id", "transaction_status", "status_code", "fraud_status")
-
+_REFERENCES: Final = ("order_id", "transaction_id", "account_id")
 _UNSIGNED_STATE: Final = ("transaction_status", "fraud_status")
 
 _TEST_PREFIX = "payment_notif_test_"
@@ -204,8 +201,9 @@ def _check_spelling(message: JsonObject) -> None:
             raise Refusal(Reason.FIELD_INVALID, detail)
 
 
-class _MidtransInspector(PlainAnswers):
+class _MidtransInspector(FieldsAsReferences, PlainAnswers):
     signs_query = False
+    names = _REFERENCES
     methods = INFO.methods
 
     def __init__(self, secrets: tuple[Secret, ...], order_ids: LinearPattern | None) -> None:
@@ -261,6 +259,7 @@ class _MidtransInspector(PlainAnswers):
             OnConflict.DELIVER,
             OnReplay.CONFLICT,
             hold,
+            named=(message, _REFERENCES),
         )
 
     def _verify_account(self, message: JsonObject, on_signed: OnSigned) -> Verification:
@@ -277,6 +276,7 @@ class _MidtransInspector(PlainAnswers):
             ambiguous=bool(fields) and any((account + status).endswith(word) for word in shifted),
             secret=secret,
             subject=ids.spell(account) if account else None,
+            named=(message, _REFERENCES),
         )
 
     def _verify_signature(

@@ -18,8 +18,8 @@ from typing import Final, NoReturn
 
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Delivery, Headers, OnConflict, Verification
-from relay.core.strict_json import JsonObject, minify
+from relay.core.request import Delivery, Headers, OnConflict, References, Verification, references
+from relay.core.strict_json import JsonObject, JsonValue, minify
 from relay.providers import (
     AddressList,
     EndpointOptions,
@@ -45,6 +45,7 @@ from relay.providers.midtrans.snap_messages import (
     TOKENS,
     stamp,
 )
+from relay.providers.references import parsed_if_small
 from relay.providers.required_fields import requiring
 from relay.signatures import (
     OnSigned,
@@ -127,6 +128,8 @@ _URL = re.compile(r"https?://[^/?#\s]+(?P<path>(?:/[!-\"$->@-~]*)?)", re.ASCII)
 _WRITE_URL = "write the public form of the prefix, such as https://pay.example.com/snap"
 
 _SUBJECTS = ("originalReferenceNo", "trxId", "paymentRequestId")
+_ACCOUNT: Final = "virtualAccountNo"
+_REFERENCES: Final = ("originalPartnerReferenceNo", *_SUBJECTS, _ACCOUNT)
 _INITIAL_STATUSES = frozenset({"01", "02", "03"})  # initiated, paying, pending
 
 
@@ -178,7 +181,11 @@ class _SnapInspector:
             # One id on one day means one message: Midtrans is told when it does not.
             on_conflict=OnConflict.REFUSE,
             tokens=tokens,
+            named=(_trimmed(message) if _ACCOUNT in message else message, _REFERENCES),
         )
+
+    def references(self, delivery: Delivery) -> References:
+        return references(_trimmed(parsed_if_small(delivery)), _REFERENCES)
 
     @staticmethod
     def _check_partner(partner_id: str, headers: Headers) -> None:
@@ -282,10 +289,16 @@ def _replay_digest(service: str, subject: str | None, content: bytes, signed_at:
 
 def _subject(message: JsonObject) -> str | None:
     for name in _SUBJECTS:
-        value = message.get(name)
-        if isinstance(value, str) and value:
+        value = message[name] if name in message else None  # noqa: SIM401 - as with tokens
+        if type(value) is str and value:
             return ids.spell(value)
     return None
+
+
+def _trimmed(message: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    """Return a message with the account number that people know: it is padded with blanks."""
+    padded = message.get(_ACCOUNT)
+    return {**message, _ACCOUNT: padded.strip(" ")} if isinstance(padded, str) else message
 
 
 def _account(message: JsonObject) -> str | None:

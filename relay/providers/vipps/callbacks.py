@@ -26,7 +26,15 @@ from uuid import uuid4
 
 from relay.core import ids, strict_json
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Ack, Delivery, Headers, IngestResult, Verification
+from relay.core.request import (
+    Ack,
+    Delivery,
+    Headers,
+    IngestResult,
+    References,
+    Verification,
+    references,
+)
 from relay.core.secret import Secret
 from relay.core.strict_json import JsonObject
 from relay.providers import (
@@ -40,6 +48,7 @@ from relay.providers import (
     SampleOrder,
 )
 from relay.providers.answers import PlainAnswers, plain_answer
+from relay.providers.references import parsed_if_small
 from relay.providers.required_fields import requiring
 from relay.providers.vipps import ENVIRONMENTS
 from relay.signatures import (
@@ -111,6 +120,16 @@ class _CallbackInspector(PlainAnswers):
                 return self._verify_consent(delivery, user_id)
         raise Refusal(Reason.UNKNOWN_ENDPOINT)
 
+    def references(self, delivery: Delivery) -> References:
+        if self._product:
+            return references(parsed_if_small(delivery), ("reference",))
+        match delivery.remainder.split("/"):
+            case ("", "v2", "payments", order_id, *_):
+                return references({"orderId": order_id}, ("orderId",))
+            case ("", "v2", "consents", user_id):
+                return references({"userId": user_id}, ("userId",))
+        return ()
+
     def answer(self, result: IngestResult, context: AnswerContext) -> Ack:
         consent = context.remainder.startswith(_CONSENTS)
         return plain_answer(result, ("DELETE" if consent else "POST",))
@@ -127,6 +146,7 @@ class _CallbackInspector(PlainAnswers):
             said=message,
             secret=secret,
             subject=order,
+            named=({"orderId": order_id}, ("orderId",)),
         )
 
     def _verify_shipping(self, delivery: Delivery, order_id: str) -> Verification:
@@ -139,6 +159,7 @@ class _CallbackInspector(PlainAnswers):
             said=message,
             secret=secret,
             subject=order,
+            named=({"orderId": order_id}, ("orderId",)),
         )
 
     def _verify_consent(self, delivery: Delivery, user_id: str) -> Verification:
@@ -155,6 +176,7 @@ class _CallbackInspector(PlainAnswers):
             said=delivery.body_sha256,
             secret=secret,
             subject=removed,
+            named=({"userId": user_id}, ("userId",)),
         )
 
     def _verify_session(self, delivery: Delivery) -> Verification:
@@ -168,6 +190,7 @@ class _CallbackInspector(PlainAnswers):
             said=message,
             secret=secret,
             subject=None if reference is None else ids.spell(*reference),
+            named=(message, ("reference",)),
         )
 
     def _verify_token(self, delivery: Delivery) -> int | None:

@@ -39,6 +39,7 @@ from relay.providers import (
     received_url,
 )
 from relay.providers.answers import PlainAnswers
+from relay.providers.references import FieldsAsReferences
 from relay.providers.required_fields import requiring
 from relay.providers.vipps import ENVIRONMENTS
 from relay.signatures import (
@@ -59,6 +60,7 @@ _RFC1123 = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{
 _AUTHORIZATION_KEY = "authorization"
 _SIGNED = ("body",)
 _NAMED = ("msn", "pspReference", "name", "reference")
+_REFERENCES: Final = ("reference", "pspReference", "agreementId", "chargeId")
 _TEXT_ALONE: Final = frozenset({str})
 # What events are about that are about no payment: charges and agreements (Recurring, Donations),
 # log-ins that a merchant asks for, scans of a QR code. A charge is a subject of its own, beside its
@@ -102,8 +104,9 @@ INFO: Final = ProviderInfo(
 )
 
 
-class _VippsInspector(PlainAnswers):
+class _VippsInspector(FieldsAsReferences, PlainAnswers):
     signs_query = True
+    names = _REFERENCES
     methods = INFO.methods
 
     def __init__(self, secrets: tuple[Secret, ...], url: SignedUrl | None, window: Window) -> None:
@@ -130,6 +133,7 @@ class _VippsInspector(PlainAnswers):
             secret=secret,
             subject=ids.spell(merchant, reference) if reference else _subject(message, merchant),
             is_initial=name == "CREATED" if name else message.get("eventType") in _INITIAL_TYPES,
+            named=(message, _REFERENCES),
         )
 
     def _verify_signature(self, verifier: Hmac, delivery: Delivery, on_signed: OnSigned) -> int:

@@ -182,7 +182,7 @@ def head_parts(event: VerifiedDelivery) -> tuple[Any, ...]:
         event.headers.fields,
         delivery.client.text,
         event.signed if verification.ambiguous else verification.signed,
-        (),
+        verification.references,
         *more,
     )
 

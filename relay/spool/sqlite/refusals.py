@@ -23,11 +23,11 @@ from relay.spool.sqlite.writer import Writer
 _KEEP: Final = """
 INSERT INTO refusals (
     id, endpoint, provider, reason, detail, peer, client, client_via, method, target, headers,
-    received_at, signature_fits, secret, fingerprint, size, body
+    received_at, signature_fits, secret, refs, fingerprint, size, body
 )
 VALUES (
     :id, :endpoint, :provider, :reason, :detail, :peer, :client, :client_via, :method, :target,
-    :headers, :received_at, :signature_fits, :secret, :fingerprint, :size, :body
+    :headers, :received_at, :signature_fits, :secret, :refs, :fingerprint, :size, :body
 )
 ON CONFLICT (fingerprint) DO UPDATE SET times = times + 1
 """
@@ -60,7 +60,7 @@ _UP_TO: Final = "DELETE FROM refusals WHERE seq <= :seq AND {share}"
 _NAMES: Final = (
     *("id", "endpoint", "provider", "reason", "detail", "peer", "client", "client_via", "method"),
     *("target", "headers", "received_at", "times", "tried_at", "released_as"),
-    *("signature_fits", "secret"),
+    *("signature_fits", "secret", "refs"),
 )
 _COLUMNS: Final = ", ".join(_NAMES)
 
@@ -120,6 +120,7 @@ def parameters(refused: Refused) -> events.Parameters:
         "received_at": events.micros(head.received_at),
         "signature_fits": int(refused.signature_fits),
         "secret": refused.secret,
+        "refs": orjson.dumps(refused.references).decode(),
         "fingerprint": sha256(identity).digest(),
         "size": refused.size if refused.vouched else -refused.size,
         "body": refused.body,
@@ -265,6 +266,7 @@ def _stored(row: events.Row, body: bytes) -> StoredRefusal:
         body=body,
         signature_fits=bool(values["signature_fits"]),
         secret=values["secret"],
+        references=tuple((name, text) for name, text in orjson.loads(values["refs"])),
     )
     tried_at = None if values["tried_at"] is None else events.moment(values["tried_at"])
     return StoredRefusal(refused, values["times"], tried_at, values["released_as"])
