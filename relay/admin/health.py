@@ -6,6 +6,7 @@ It is computed for each request from the running parts, and stored nowhere.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from math import inf
 from typing import Final
 
@@ -166,6 +167,14 @@ class Health:
             certificate_expiry=self._certificates,
             connections=self._connections(),
         )
+
+    def known_as(self, endpoint: str, client: str) -> str | None:
+        """Return by what an address is on the allowlist of an endpoint now; None if it is not."""
+        for each in self._endpoints:
+            if each.name == endpoint:
+                entry = each.allowlist.match(ip_address(client))
+                return None if entry is None else entry.host or entry.origin
+        return None
 
     def endpoint_names(self) -> list[str]:
         """Return the names of the endpoints, in order."""

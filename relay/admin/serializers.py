@@ -122,7 +122,7 @@ def event_detail(
     """
     content: dict[str, object] | None = None
     if event is not None:
-        content = _content(event) | {"body": _text(masked(event.body, event.tokens))}
+        content = _content(event) | {"body": _text(shown_body(event))}
     return _detail(record, content) | {"attempt_log": [_attempt(each) for each in attempts]}
 
 
@@ -140,12 +140,16 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
     }
 
 
+def shown_body(event: Event) -> bytes:
+    """Return the body as it is shown and exported: with a mask in the place of each token."""
+    return masked(event.body, event.tokens)
+
+
 def exported_event(record: Record, event: Event | None) -> dict[str, object]:
     """Return everything about one event, as `event_detail`, with the body's bytes in Base64."""
     content: dict[str, object] | None = None
     if event is not None:
-        body = masked(event.body, event.tokens)
-        content = _content(event) | {"body_base64": b64encode(body).decode("ascii")}
+        content = _content(event) | {"body_base64": b64encode(shown_body(event)).decode("ascii")}
     return _detail(record, content)
 
 

@@ -255,7 +255,7 @@ async def test_nothing_that_a_sender_wrote_hides_or_reorders_on_the_page(bench: 
         assert shown + "\\nB" in text
         assert not set(text) & set("\u202e\u2066\x9b\u200b")
     # The body has its lines.
-    assert f"<pre>one\n{shown}\nB</pre>" in text
+    assert f'<pre id="raw">one\n{shown}\nB</pre>' in text
     _, text = await bench.get("/api/v1/events", headers=BEARER)
     assert text.isascii()
     assert orjson.loads(text)["events"][0]["key"] == key

@@ -14,6 +14,7 @@ from relay.admin.pages.event import EventPage
 from relay.admin.pages.events import EventsPage
 from relay.admin.pages.login import LoginPage
 from relay.admin.pages.rendering import Renderer
+from relay.admin.pages.requeue import RequeuePage
 from relay.admin.pages.static_files import StaticFiles
 from relay.spool import Spool
 
@@ -33,6 +34,7 @@ class Pages:
             self._files,
             LoginPage(self._access, self._renderer, authenticator),
             EventsPage(self._access, self._renderer, spool, health),
+            RequeuePage(self._access, self._renderer, spool, health),
             EventPage(self._access, self._renderer, spool, health),
         )
 

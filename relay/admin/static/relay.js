@@ -154,6 +154,11 @@
   // An element with an id and `data-live` is replaced by its newer self when the server tells of
   // something; with `data-live="rows"`, rows are updated in place and new ones come on top.
   const live = () => all("[data-live][id]");
+  // What the server has sent of each, before anything here has changed it.
+  const sent = new Map();
+  const remember = (within) => {
+    for (const each of all("[data-live][id], tr[data-row][id]", within)) sent.set(each.id, each.innerHTML);
+  };
   let waiting = 0;
   let asked = 0;
   const onTop = () => scrollY < 150 && !selected() && !find("dialog[open]");
@@ -161,14 +166,14 @@
     const body = find("tbody", old);
     const newer = all("tr[data-row]", fresh);
     if (!body || !newer.length) {
-      if (newer.length || fresh.innerHTML !== old.innerHTML) old.replaceWith(fresh);
-      return;
+      if (fresh.innerHTML !== sent.get(old.id)) old.replaceWith(fresh);
+      return remember(document);
     }
     const fitting = newer.filter((row) => !document.getElementById(row.id));
     for (const row of newer) {
       const known = document.getElementById(row.id);
-      if (known && known.dataset.as !== row.innerHTML) {
-        known.dataset.as = row.innerHTML;
+      if (known && sent.get(row.id) !== row.innerHTML) {
+        sent.set(row.id, row.innerHTML);
         const focused = known.contains(document.activeElement);
         known.replaceChildren(...row.childNodes);
         if (focused) find("[data-open]", known)?.focus({ preventScroll: true });
@@ -177,7 +182,10 @@
     find(".arrivals", old)?.remove();
     if (!fitting.length) return;
     if (insert || onTop()) {
-      for (const row of fitting) row.classList.add("arrived");
+      for (const row of fitting) {
+        sent.set(row.id, row.innerHTML);
+        row.classList.add("arrived");
+      }
       body.prepend(...fitting);
       for (const row of all("tr[data-row]", body).slice(200)) row.remove();
       return;
@@ -204,7 +212,10 @@
         const fresh = page.getElementById(old.id);
         if (!fresh) continue;
         if (old.dataset.live === "rows") updateRows(old, fresh, insert);
-        else if (!old.contains(document.activeElement) || document.activeElement === document.body) old.replaceWith(fresh);
+        else if (fresh.innerHTML !== sent.get(old.id)) {
+          sent.set(old.id, fresh.innerHTML);
+          old.replaceWith(fresh);
+        }
       }
       if (insert) { selected()?.classList.remove("selected"); scrollTo({ top: 0 }); }
       showTimes(document);
@@ -255,9 +266,13 @@
     setTimeout(connect, 1500);
   };
 
+  remember(document);
   showTimes(document);
   setInterval(() => showTimes(document), 30000);
-  document.addEventListener("htmx:afterSettle", () => showTimes(document));
+  document.addEventListener("htmx:afterSwap", () => {
+    remember(document);
+    showTimes(document);
+  });
   document.addEventListener("visibilitychange", () => { if (!document.hidden && stream) soon(); });
   if (source && live().length) connect();
   addEventListener("pagehide", () => stream?.close());

@@ -1,0 +1,70 @@
+"""Requeueing from the page: a question first, then the act."""
+
+from aiohttp import web
+
+from relay.admin.health import Health
+from relay.admin.pages.access import PageAccess
+from relay.admin.pages.errors import PageProblem
+from relay.admin.pages.event import event_path, find_event
+from relay.admin.pages.rendering import Renderer
+from relay.admin.serializers import requeue_problem
+from relay.core.event import Status
+from relay.spool import Spool
+from relay.spool.history import Query, Record
+
+
+class RequeuePage:
+    """`/events/{id}/requeue`."""
+
+    def __init__(
+        self, access: PageAccess, renderer: Renderer, spool: Spool, health: Health
+    ) -> None:
+        self._access = access
+        self._renderer = renderer
+        self._spool = spool
+        self._health = health
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/events/{id}/requeue", self._question),
+            web.post("/events/{id}/requeue", self._requeue),
+        ]
+
+    async def _question(self, request: web.Request) -> web.StreamResponse:
+        session = self._access.reader(request)
+        record, _ = await find_event(self._spool, request.match_info["id"])
+        return self._renderer.page(
+            request,
+            session,
+            "confirm.html",
+            title=f"Requeue {record.id}?",
+            sentences=_sentences(record),
+            warnings=[],
+            action=event_path(record.id) + "/requeue",
+            hidden={},
+            button="Requeue",
+            back=event_path(record.id),
+        )
+
+    async def _requeue(self, request: web.Request) -> web.StreamResponse:
+        await self._access.form(request)
+        record, _ = await find_event(self._spool, request.match_info["id"])
+        done = await self._spool.requeue(Query(ids=(record.id,)), self._health.upstreams())
+        back = event_path(record.id)
+        if not done.ids:
+            said = requeue_problem(record.id, done)
+            detail = said[0].upper() + said[1:] + "."
+            raise PageProblem(409, f"{record.id} was not requeued", detail, (back, "The event"))
+        await self._access.record(request, "requeue", events=list(done.ids))
+        raise web.HTTPSeeOther(f"{back}?requeued")
+
+
+def _sentences(record: Record) -> list[str]:
+    names = [each.upstream for each in record.destinations] or [record.upstream]
+    known = "; ".join(text for _, text in record.references) or record.key
+    attempts = "one attempt" if record.attempts == 1 else f"{record.attempts} attempts"
+    again = " The upstream gets it a second time." if record.status is Status.DELIVERED else ""
+    return [
+        f"{known} goes out again to {', '.join(names)}, with a fresh retry schedule.",
+        f"It is {record.status.value} now, after {attempts}.{again}",
+    ]
