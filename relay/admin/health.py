@@ -10,11 +10,13 @@ from ipaddress import ip_address
 from math import inf
 from typing import Final
 
-from relay.admin.serializers import change_json, entry_json
+from relay.admin.serializers import change_json, entry_json, source_json
 from relay.allowlist import Mode, SourceStatus
 from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
+from relay.core.request import Address
 from relay.ingest.admission import Endpoint
+from relay.ingest.client_address import unmap_ipv4
 from relay.spool import Spool
 from relay.spool.history import SpoolStats
 from relay.telemetry.metrics import Snapshot
@@ -180,6 +182,23 @@ class Health:
         """Return the names of the endpoints, in order."""
         return sorted(endpoint.name for endpoint in self._endpoints)
 
+    def may_send(self, address: Address) -> list[dict[str, object]]:
+        """Return for each endpoint whether this address is admitted, and the entry that holds it.
+
+        entry: None where it is on no list.
+        """
+        client = unmap_ipv4(address)
+        found = [(each, each.allowlist.match(client)) for each in self._endpoints]
+        return [
+            {
+                "endpoint": endpoint.name,
+                "mode": endpoint.mode.value,
+                "admitted": entry is not None or endpoint.mode is not Mode.ENFORCE,
+                "entry": None if entry is None else entry_json(entry),
+            }
+            for endpoint, entry in found
+        ]
+
     def allowlist(self) -> list[dict[str, object]]:
         """Return every endpoint's mode, entries and last changes, for the admin API."""
         return [
@@ -187,6 +206,7 @@ class Health:
                 "endpoint": endpoint.name,
                 "mode": endpoint.mode.value,
                 "entries": [entry_json(entry) for entry in endpoint.allowlist.entries()],
+                "sources": [source_json(source.status()) for source in endpoint.allowlist.sources],
                 "changes": [change_json(change) for change in endpoint.allowlist.changes()],
             }
             for endpoint in self._endpoints

@@ -28,7 +28,7 @@ from relay.spool.strangers import Stranger, StrangerQuery
 
 if TYPE_CHECKING:
     # Commands that show events start faster without it.
-    from relay.allowlist import AddressChange, Entry
+    from relay.allowlist import AddressChange, Entry, SourceStatus
 
 # ---- common to all --------------------------------------------------------------------------
 
@@ -361,6 +361,16 @@ def entry_json(entry: "Entry") -> dict[str, object]:
         "host": entry.host,
         "first_seen": _optional_time(entry.first_seen),
         "last_seen": _optional_time(entry.last_seen),
+    }
+
+
+def source_json(status: "SourceStatus") -> dict[str, object]:
+    """Return the state of one source of an allowlist."""
+    return {
+        "name": status.name,
+        "addresses": status.addresses,
+        "refreshed_at": _optional_time(status.refreshed_at),
+        "last_error": status.last_error,
     }
 
 

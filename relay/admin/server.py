@@ -66,7 +66,14 @@ class Admin:
         self._authenticator = authenticator
         self._throttle = throttle
         self._hosts = hosts
-        self._pages = Pages(spool=spool, authenticator=authenticator, trail=trail, health=health)
+        self._pages = Pages(
+            spool=spool,
+            authenticator=authenticator,
+            trail=trail,
+            health=health,
+            releaser=releaser,
+            explain=explain,
+        )
         self._api = Api(
             spool=spool,
             releaser=releaser,

@@ -214,6 +214,7 @@ async def test_the_allowlist_is_shown_with_origins(spool: SqliteSpool, clock: Ma
                 "last_seen": None,
             }
         ],
+        "sources": [{"name": "x", "addresses": 1, "refreshed_at": None, "last_error": None}],
         "changes": [],
     }
 

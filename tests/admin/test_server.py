@@ -22,6 +22,7 @@ from relay.core.errors import Obstacle, Problem, RelayError
 from relay.core.event import Dead, Unreachable
 from relay.core.ids import event_ids
 from relay.core.secret import Secret
+from relay.ingest.admission import Endpoint
 from relay.ingest.refusals import RefusalReleaser
 from relay.ingest.routing import Routes
 from relay.spool.audit import Actor
@@ -52,6 +53,7 @@ class Bench:
     reloads: int = 0
     stream: io.BytesIO = field(default_factory=io.BytesIO)
     close_log: Callable[[], None] = lambda: None
+    endpoints: list[Endpoint] = field(default_factory=list)
 
     def log(self) -> list[dict[str, Any]]:
         """Return the lines so far; there are no more from then on."""
@@ -65,7 +67,13 @@ class Bench:
     async def explain(self, stored: StoredRefusal) -> dict[str, object]:
         if stored.refused.detail == "unreadable":
             raise RelayError("dns.json cannot be read")
-        return {"id": stored.refused.id, "verdict": "accept"}
+        return {
+            "id": stored.refused.id,
+            "verdict": "refuse",
+            "reason": "field_invalid",
+            "steps": [{"step": "method", "result": "ok", "detail": "POST"}],
+            "nearest": ["another <secret> fits"],
+        }
 
     async def get(self, path: str, **options: Any) -> tuple[int, str]:
         async with self.client.get(path, allow_redirects=False, **options) as response:
@@ -84,12 +92,13 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     writer = LogWriter(stream)
     jar = aiohttp.CookieJar(unsafe=True)
     running: list[Bench] = []
+    endpoints: list[Endpoint] = []
     telemetry = Telemetry(Log(writer, clock))
     admin = Admin(
         health=Health(
             clock=clock,
             spool=spool,
-            endpoints=[],
+            endpoints=endpoints,
             statuses=list,
             breakers=dict,
             connections=lambda: 0,
@@ -101,7 +110,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         spool=spool,
         releaser=RefusalReleaser(
             spool,
-            routes=lambda: Routes([]),
+            routes=lambda: Routes(endpoints),
             secrets=lambda: [SHARED],
             clock=clock,
             new_id=event_ids(),
@@ -116,7 +125,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     )
     host, port = await admin.start("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://{host}:{port}", cookie_jar=jar) as client:
-        running.append(Bench(client, spool, stream=stream, close_log=writer.close))
+        running.append(
+            Bench(client, spool, stream=stream, close_log=writer.close, endpoints=endpoints)
+        )
         yield running[0]
     await admin.stop()
     await spool.close()

@@ -1,11 +1,12 @@
 """Every page there is, by a name, on a relay that has something to show on each."""
 
+import asyncio
 from typing import Any, Final
 
 import orjson
 
 from tests.browser.scene import Scene
-from tests.harness.deliveries import BEARER, midtrans_body
+from tests.harness.deliveries import BEARER, STRANGER, midtrans_body
 from tests.harness.wire import exchange, request
 
 #: A name for each page that needs no session, and its path.
@@ -19,12 +20,40 @@ async def asked(scene: Scene, path: str) -> Any:
     return orjson.loads(reply.body)
 
 
+async def refuse(scene: Scene) -> None:
+    """Send what is refused: forged, twice, and rightly signed by a stranger."""
+    forged = midtrans_body(order_id="tour-2").replace(b'"tour-2"', b'"tour-4"')
+    assert await scene.send(forged) == 401
+    assert await scene.send(forged) == 401
+    assert await scene.send(midtrans_body(order_id="tour-3"), STRANGER) == 403
+
+
+async def all_refusals(scene: Scene, number: int) -> list[dict[str, Any]]:
+    """Return the refusals, once there are so many: they are written behind the answers."""
+    async with asyncio.timeout(20):
+        while True:
+            found: list[dict[str, Any]] = (await asked(scene, "/api/v1/refusals"))["refusals"]
+            if len(found) >= number:
+                return found
+
+
 async def paths(scene: Scene) -> dict[str, str]:
     """Let a message be delivered and one be refused; return the path of each page, by its name."""
     assert await scene.send(midtrans_body(order_id="tour-1")) == 200
     [event] = (await asked(scene, "/api/v1/events?limit=1"))["events"]
+    await refuse(scene)
+    refusals = await all_refusals(scene, 2)
+    kept = {each["reason"]: each["id"] for each in refusals}
     return {
         "events": "/events",
         "events-none": "/events?key=nobody-has-this",
         "event": f"/events/{event['id']}",
+        "refusals": "/refusals",
+        "refusals-none": "/refusals?reason=body_malformed",
+        "refusal": f"/refusals/{kept['signature_mismatch']}",
+        "refusal-unknown": f"/refusals/{kept['source_not_allowed']}",
+        "release": f"/refusals/{kept['source_not_allowed']}/release",
+        "allowlist": f"/allowlist?address={STRANGER}",
+        "allowlist-mistake": "/allowlist?address=localhost",
+        "not-found": "/events/evt_0000",
     }

@@ -5,17 +5,21 @@ Every value is escaped by the templates. A page works without script; with it, i
 
 from aiohttp import web
 
+from relay.admin.api import Explain
 from relay.admin.audit import AuditTrail
 from relay.admin.auth import Authenticator
 from relay.admin.health import Health
 from relay.admin.pages.access import COOKIE, PageAccess, WrongToken
+from relay.admin.pages.allowlist import AllowlistPage
 from relay.admin.pages.errors import PageProblem, error_page, wants_page
 from relay.admin.pages.event import EventPage
 from relay.admin.pages.events import EventsPage
 from relay.admin.pages.login import LoginPage
+from relay.admin.pages.refusals import RefusalsPage
 from relay.admin.pages.rendering import Renderer
 from relay.admin.pages.requeue import RequeuePage
 from relay.admin.pages.static_files import StaticFiles
+from relay.ingest.refusals import RefusalReleaser
 from relay.spool import Spool
 
 __all__ = ["COOKIE", "PageProblem", "Pages", "WrongToken", "wants_page"]
@@ -25,7 +29,14 @@ class Pages:
     """The routes of the pages, and the errors that browsers are shown."""
 
     def __init__(
-        self, *, spool: Spool, authenticator: Authenticator, trail: AuditTrail, health: Health
+        self,
+        *,
+        spool: Spool,
+        authenticator: Authenticator,
+        trail: AuditTrail,
+        health: Health,
+        releaser: RefusalReleaser,
+        explain: Explain | None,
     ) -> None:
         self._files = StaticFiles()
         self._renderer = Renderer(self._files)
@@ -36,6 +47,8 @@ class Pages:
             EventsPage(self._access, self._renderer, spool, health),
             RequeuePage(self._access, self._renderer, spool, health),
             EventPage(self._access, self._renderer, spool, health),
+            RefusalsPage(self._access, self._renderer, releaser, health, explain),
+            AllowlistPage(self._access, self._renderer, health),
         )
 
     def routes(self) -> list[web.RouteDef]:

@@ -11,7 +11,11 @@ from relay.admin.pages.static_files import StaticFiles
 from relay.core.visible_text import visible
 
 #: The pages that every page leads to: path and name.
-NAVIGATION: Final = (("/events", "Events"),)
+NAVIGATION: Final = (
+    ("/events", "Events"),
+    ("/refusals", "Refusals"),
+    ("/allowlist", "Who may send"),
+)
 
 
 def _visible(value: object) -> object:
