@@ -1,5 +1,6 @@
 """The list of events: what the search box and the filters find, newest first."""
 
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode
 
@@ -49,6 +50,7 @@ class EventsPage:
             "events.html",
             events=[event_summary(record) for record in page.records],
             filters=shown,
+            chips=[(name, text, _without(shown, name)) for name, text in shown.items()],
             first="after" not in filters,
             statuses=[status.value for status in Status],
             endpoints=self._health.endpoint_names(),
@@ -56,3 +58,8 @@ class EventsPage:
             older=urlencode(shown | {"after": page.next}) if page.next else None,
             newest=urlencode(shown),
         )
+
+
+def _without(filters: Mapping[str, str], name: str) -> str:
+    """Return the query of all filters but one."""
+    return urlencode({each: text for each, text in filters.items() if each != name})

@@ -37,7 +37,7 @@ class RequeuePage:
             request,
             session,
             "confirm.html",
-            title=f"Requeue {record.id}?",
+            title=f"Requeue {_name(record)}?",
             sentences=_sentences(record),
             warnings=[],
             action=event_path(record.id) + "/requeue",
@@ -59,12 +59,16 @@ class RequeuePage:
         raise web.HTTPSeeOther(f"{back}?requeued")
 
 
+def _name(record: Record) -> str:
+    """Return what people call an event: its first reference, else its id."""
+    return next((text for _, text in record.references), record.id)
+
+
 def _sentences(record: Record) -> list[str]:
     names = [each.upstream for each in record.destinations] or [record.upstream]
-    known = "; ".join(text for _, text in record.references) or record.key
     attempts = "one attempt" if record.attempts == 1 else f"{record.attempts} attempts"
     again = " The upstream gets it a second time." if record.status is Status.DELIVERED else ""
     return [
-        f"{known} goes out again to {', '.join(names)}, with a fresh retry schedule.",
+        f"{record.id} goes out again to {', '.join(names)}, with a fresh retry schedule.",
         f"It is {record.status.value} now, after {attempts}.{again}",
     ]

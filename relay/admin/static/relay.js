@@ -222,8 +222,14 @@
     } catch { /* the connection says so */ }
   };
   const soon = () => {
-    if (waiting || document.hidden) return;
+    if (waiting || document.hidden || !stream) return;
     waiting = setTimeout(() => { waiting = 0; refresh(); }, Math.max(250, 2000 - (Date.now() - asked)));
+  };
+
+  const told = (message) => {
+    const { id } = JSON.parse(message.data);
+    // What is about one event alone waits for news of that one.
+    if (!id || live().some((each) => ["", "rows", id].includes(each.dataset.live))) soon();
   };
 
   const state = (text, on) => {
@@ -231,10 +237,17 @@
     for (const each of all(".live")) {
       each.classList.toggle("on", on);
       each.textContent = on ? "live" : "not live";
+      each.hidden = false;
     }
   };
   let stream = null;
   let lost = false;
+  let again = 0;
+  const disconnect = () => {
+    clearTimeout(again);
+    stream?.close();
+    stream = null;
+  };
   const source = document.body.dataset.stream;
   const connect = () => {
     stream = new EventSource(source);
@@ -243,8 +256,7 @@
       if (lost) refresh();
       lost = false;
     });
-    stream.addEventListener("delivery", soon);
-    stream.addEventListener("attempt", soon);
+    for (const kind of ["delivery", "attempt", "act", "reload"]) stream.addEventListener(kind, told);
     stream.addEventListener("error", () => {
       if (stream.readyState !== EventSource.CLOSED) {
         lost = true;
@@ -260,10 +272,15 @@
       const answer = await fetch(source, { signal: stop.signal });
       stop.abort();
       if (answer.status === 401) return location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
+      if (!answer.ok) {
+        state("This page is not live at the moment; it tries again.", false);
+        again = setTimeout(connect, 10000);
+        return;
+      }
     } catch { /* it is not back yet */ }
     lost = true;
     state("relay is restarting… reconnecting", false);
-    setTimeout(connect, 1500);
+    again = setTimeout(connect, 1500);
   };
 
   remember(document);
@@ -273,7 +290,16 @@
     remember(document);
     showTimes(document);
   });
-  document.addEventListener("visibilitychange", () => { if (!document.hidden && stream) soon(); });
-  if (source && live().length) connect();
-  addEventListener("pagehide", () => stream?.close());
+  // Browsers keep few connections to one host: a page that nobody sees holds none.
+  const follow = () => {
+    if (!source || !live().length) return;
+    if (document.hidden) return disconnect();
+    if (!stream) connect();
+  };
+  document.addEventListener("visibilitychange", () => {
+    follow();
+    if (!document.hidden && stream) soon();
+  });
+  addEventListener("pageshow", follow);
+  addEventListener("pagehide", disconnect);
 })();
