@@ -254,6 +254,8 @@ class UpstreamWorker:
         self._caught_up, self.seats.missed = len(claimed.leases) < limit, False
         for event_id in claimed.damaged:
             self._observer.event_corrupt(self.name, event_id)
+        for event_id, missing in claimed.locked:
+            self._observer.dispatch_error(self.name, event_id, missing)
         self._queue.extend(claimed.leases)
         self._publish_seats()
         self._start_attempts()

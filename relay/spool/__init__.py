@@ -20,6 +20,7 @@ from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolSta
 from relay.spool.overview import OverviewStore
 from relay.spool.pauses import PauseStore
 from relay.spool.refusals import RefusalStore
+from relay.spool.sealing import KeyMissing, SealingStore
 from relay.spool.strangers import StrangerStore
 
 
@@ -103,11 +104,14 @@ class Claimed:
     """Leases, in order of receipt, and when the next event of that upstream falls due.
 
     damaged: ids of events whose checksum was wrong; they are dead now.
+    locked: events that are sealed with a key that is not named, and which one; they wait for it,
+        a minute each time.
     """
 
     leases: tuple[Lease, ...]
     next_due: datetime | None
     damaged: tuple[str, ...] = ()
+    locked: tuple[tuple[str, KeyMissing], ...] = ()
 
 
 class Seats:
@@ -175,6 +179,10 @@ class Spool(Protocol):
     @property
     def refusals(self) -> RefusalStore:
         """The refusals in the same store; usable until `close`."""
+
+    @property
+    def sealing(self) -> SealingStore:
+        """The keys that what is stored is sealed with; usable until `close`."""
 
     @property
     def audit(self) -> AuditStore:

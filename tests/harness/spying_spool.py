@@ -37,6 +37,7 @@ from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolSta
 from relay.spool.overview import OverviewStore
 from relay.spool.pauses import PauseStore
 from relay.spool.refusals import RefusalStore
+from relay.spool.sealing import SealingStore
 from relay.spool.strangers import StrangerStore
 from tests.harness.clock import ManualClock
 
@@ -105,6 +106,10 @@ class SpyingSpool:
     @property
     def pauses(self) -> PauseStore:
         return self._spool.pauses
+
+    @property
+    def sealing(self) -> SealingStore:
+        return self._spool.sealing
 
     # ---- the contract -----------------------------------------------------------------------
 

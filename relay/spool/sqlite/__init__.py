@@ -10,6 +10,7 @@ migrates and classifies errors; `disk` keeps the file, its reserve and its lock.
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDelivery
 from relay.core.request import VerifiedDelivery
+from relay.core.sealing import SealingKey
 from relay.spool import Claimed, Handoff, ProxiedRow, PutResult, Settlement
 from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolStats
 from relay.spool.sqlite import (
@@ -36,17 +38,20 @@ from relay.spool.sqlite import (
     upkeep,
 )
 from relay.spool.sqlite.activity import SqliteActivity
+from relay.spool.sqlite.attempts import attempts_of
 from relay.spool.sqlite.audit import SqliteAudit
 from relay.spool.sqlite.database import Migrated, StoreHealth
 from relay.spool.sqlite.disk import Ballast, ProcessLock
 from relay.spool.sqlite.events import open_tables
 from relay.spool.sqlite.intake import NewEvent
+from relay.spool.sqlite.opening import Opened, open_file, sibling
 from relay.spool.sqlite.overview import SqliteOverview
 from relay.spool.sqlite.pauses import SqlitePauses
 from relay.spool.sqlite.proxied import proxied_row, record_proxied
 from relay.spool.sqlite.queue import Settlements
 from relay.spool.sqlite.reader import Reader, run_at_low_priority
 from relay.spool.sqlite.refusals import SqliteRefusals
+from relay.spool.sqlite.sealing import SqliteSealing
 from relay.spool.sqlite.strangers import SqliteStrangers
 from relay.spool.sqlite.writer import Writer
 
@@ -95,9 +100,6 @@ T = TypeVar("T")
 # long itself, and a sender must be answered within four seconds.
 _BUSY_TIMEOUT: Final = timedelta(seconds=1.5)
 
-# A volume with less free space counts as full.
-_MIN_FREE_BYTES: Final = 1024 * 1024
-
 # The integrity check keeps the log from being reset; past this many bytes it is restarted at normal
 # priority.
 _MAX_LOG_BYTES: Final = 64 * 1024 * 1024
@@ -129,30 +131,34 @@ def oldest_pending(path: Path) -> dict[str, datetime]:
 
 
 async def open_spool(
-    path: Path, clock: Clock, *, busy_timeout: timedelta = _BUSY_TIMEOUT
+    path: Path,
+    clock: Clock,
+    *,
+    keys: Sequence[SealingKey] = (),
+    busy_timeout: timedelta = _BUSY_TIMEOUT,
 ) -> "SqliteSpool":
     """Return the spool in this file, created and migrated as needed.
 
     The clock counts steady time from now on as the other processes on this spool do.
 
+    keys: those of `SealingStore.use`.
     busy_timeout: how long an operation may wait for a lock that another process holds.
 
     Raises:
-        SpoolUnavailable: as `migrate`; or what is written there would not be durable.
+        SpoolUnavailable: as `migrate`; what is written there would not be durable; or
+            (`KeyMissing`) there are rows that none of the keys opens.
     """
-    found, writing, reading = await asyncio.to_thread(_open, path, busy_timeout)
+    opened = await asyncio.to_thread(open_file, path, busy_timeout, keys)
     if (ours := clock.epoch()) is not None:
-        clock.adopt(await asyncio.to_thread(database.agree_on_epoch, writing, ours))
-    return SqliteSpool(found, clock, writing, reading)
+        clock.adopt(await asyncio.to_thread(database.agree_on_epoch, opened.writing, ours))
+    return SqliteSpool(opened, clock)
 
 
 class SqliteSpool:
     """A `relay.spool.Spool`. Made by `open_spool`; must be closed."""
 
-    def __init__(
-        self, path: Path, clock: Clock, writing: apsw.Connection, reading: apsw.Connection
-    ) -> None:
-        self._path = path
+    def __init__(self, opened: Opened, clock: Clock) -> None:
+        self._path = path = opened.path
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._opened_at = clock.steady()
@@ -160,13 +166,13 @@ class SqliteSpool:
         self._ordered: set[str] = set()
         self._health = StoreHealth()
         self._notifier = Notifier(clock)
-        self._process_lock = ProcessLock(_sibling(path, "presence"))
-        self._ballast = Ballast(_sibling(path, "ballast"))
-        self._tables = open_tables(reading)
+        self._process_lock = ProcessLock(sibling(path, "presence"))
+        self._ballast = Ballast(sibling(path, "ballast"))
+        self._tables = replace(open_tables(opened.reading), keyring=opened.keyring)
         self._sweep, self._undelivered = upkeep.new_sweep(), upkeep.Position()
-        self._reader = Reader(reading, self._health)
+        self._reader = Reader(opened.reading, self._health)
         self._writer = Writer(
-            writing,
+            opened.writing,
             self._tables,
             self._health,
             database.FileIdentity(path).unchanged,
@@ -174,7 +180,8 @@ class SqliteSpool:
             notify=self._notifier.notify,
             release=self._release_refused,
         )
-        self.refusals = SqliteRefusals(self._writer, self._reader)
+        self.refusals = SqliteRefusals(self._writer, self._reader, opened.keyring)
+        self.sealing = SqliteSealing(self._writer, self._reader, opened.keyring)
         self.audit = SqliteAudit(self._writer, self._reader)
         self.activity = SqliteActivity(self._writer, self._reader)
         self.overview = SqliteOverview(self._reader, path)
@@ -315,7 +322,7 @@ class SqliteSpool:
         return await self._reader.run(partial(history.page, shared=self._tables, query=query))
 
     async def get(self, event_id: str) -> tuple[Record, Event | None] | None:
-        read = partial(history.get, event_id=event_id)
+        read = partial(history.get, keyring=self._tables.keyring, event_id=event_id)
         found = await self._reader.run(read)
         if found is not None and found.damaged:
             now = self._clock.now()
@@ -324,7 +331,9 @@ class SqliteSpool:
         return None if found is None else (found.record, found.event)
 
     async def attempts(self, event_id: str) -> tuple[Attempt, ...]:
-        return await self._reader.run(partial(history.attempts, event_id=event_id))
+        return await self._reader.run(
+            partial(attempts_of, keyring=self._tables.keyring, event_id=event_id)
+        )
 
     async def prune(self, bodies_before: datetime, keys_before: datetime, limit: int) -> int:
         step = partial(
@@ -386,10 +395,6 @@ class SqliteSpool:
         self._process_lock.release()
 
 
-def _sibling(path: Path, suffix: str) -> Path:
-    return path.with_name(f"{path.name}-{suffix}")
-
-
 def _resolve(future: asyncio.Future[T], answer: T | SpoolUnavailable) -> None:
     if future.done():
         return
@@ -402,21 +407,3 @@ def _resolve(future: asyncio.Future[T], answer: T | SpoolUnavailable) -> None:
 def _time_out(future: asyncio.Future[T]) -> None:
     if not future.done():
         future.set_exception(TimeoutError())
-
-
-def _open(path: Path, busy_timeout: timedelta) -> tuple[Path, apsw.Connection, apsw.Connection]:
-    # SQLite puts its log beside the file itself, not beside a link to it.
-    found = path.resolve()
-    try:
-        return found, *_connect(found, busy_timeout)
-    except SpoolUnavailable:
-        # Opening writes a little, too. On a full disk the ballast of the last process makes room.
-        if disk.free(found) >= _MIN_FREE_BYTES or not Ballast(_sibling(found, "ballast")).remove():
-            raise
-        return found, *_connect(found, busy_timeout)
-
-
-def _connect(path: Path, busy_timeout: timedelta) -> tuple[apsw.Connection, apsw.Connection]:
-    database.prepare(path, busy_timeout)
-    writing = database.open_writing(path, busy_timeout)
-    return writing, database.open_reading(path, busy_timeout)

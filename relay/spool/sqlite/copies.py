@@ -9,6 +9,7 @@ insert: none of this is on the way of a new event.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Final, Protocol
 
@@ -18,8 +19,10 @@ import orjson
 from relay.core.event import STATUS_CONTRADICTS_CODE
 from relay.core.request import VerifiedDelivery
 from relay.spool import Duplicate, PutResult
-from relay.spool.sqlite import events, lanes, queue
+from relay.spool.sealing import KeyMissing
+from relay.spool.sqlite import content, events, lanes, queue
 from relay.spool.sqlite.events import Row, Tables, Tally, fetch
+from relay.spool.sqlite.keyring import FindKey, Numbered
 
 
 class Copy(Protocol):
@@ -99,11 +102,11 @@ UNION ALL SELECT upstream, -2, attempts, earlier, NULL, NULL FROM queue WHERE se
 UNION ALL SELECT upstream, -1, attempts, earlier, NULL, NULL FROM inhand WHERE seq = ?1
 """
 
-EVENT: Final = f"SELECT {events.EVENT} FROM events WHERE seq = ?"  # noqa: S608 - columns
+EVENT: Final = f"SELECT {content.EVENT} FROM events WHERE seq = ?"  # noqa: S608 - columns
 
 _REPLACE: Final = """
 UPDATE events SET id = ?, look = ifnull(?, look), content = ?, endpoint = ?, flags = ?,
-    conflicts_with = ?, head = ?, seal = ?, body = ?
+    conflicts_with = ?, head = ?, seal = ?, sealed_by = ?, body = ?
 WHERE seq = ?
 """
 
@@ -165,7 +168,8 @@ def _apply(
     [row] = fetch(connection, EVENT, (known.seq,))
     upstream = shared.names.number(connection, copy.delivery.upstream)
     held = [place.upstream for place in places]
-    sound = _is_sound(row, shared.names.by_number, held or [upstream])
+    find = partial(shared.keyring.find, connection)
+    sound = _is_sound(row, shared.names.by_number, held or [upstream], find)
     contradicts = bool((row[3] if sound else copy.flags) & events.CONTRADICTS)
     agrees = contradicts and bool(copy.flags & events.RECONCILED)
     going = [
@@ -182,7 +186,8 @@ def _apply(
     if not sound or astray or agrees:
         names = [shared.names.by_number.get(each) for each in held]
         head = _head(copy, [name for name in names if name is not None], head)
-        row = _replace(connection, known, copy, row, head)
+        writes = shared.keyring.writes
+        row = _replace(connection, writes, known, copy, received_at=row[2], head=head)
     if going and is_overtaken(connection, shared, known.seq, head):
         reseal(connection, known.seq, row, row[3] | events.OUT_OF_ORDER)
     for place in going:
@@ -198,11 +203,17 @@ def _apply(
     return bool(going) or not places
 
 
-def _is_sound(row: Row, names: Mapping[int, str], upstreams: Sequence[int]) -> bool:
-    """Return whether an event is what was stored, its body included."""
-    return row[-1] is not None and any(
-        events.event(row, names, upstream) is not None for upstream in upstreams
-    )
+def _is_sound(row: Row, names: Mapping[int, str], upstreams: Sequence[int], find: FindKey) -> bool:
+    """Return whether an event is what was stored, its body included.
+
+    One whose key is not named is taken for sound.
+    """
+    try:
+        return row[-1] is not None and any(
+            content.event(row, names, upstream, find) is not None for upstream in upstreams
+        )
+    except KeyMissing:
+        return True
 
 
 def _is_recent(connection: apsw.Connection, seq: int, copy: Copy, place: _Place) -> bool:
@@ -230,22 +241,24 @@ def _id(known: Known, copy: Copy) -> str:
     return copy.id if "\ufffd" in known.id else known.id
 
 
-def _replace(connection: apsw.Connection, known: Known, copy: Copy, row: Row, head: bytes) -> Row:
+def _replace(
+    connection: apsw.Connection,
+    writes: Numbered | None,
+    known: Known,
+    copy: Copy,
+    *,
+    received_at: int,
+    head: bytes,
+) -> Row:
     """Write a copy over the row of its event; return that row, as it was read."""
-    event_id, received_at, first = _id(known, copy), row[2], known.conflicts_with
-    raw_first = None if first is None else first.encode()
-    seal = events.seal(
-        event_id.encode(),
-        received_at,
-        copy.flags,
-        raw_first,
-        head=head,
-        body_sha256=copy.delivery.delivery.body_sha256,
+    event_id, first = _id(known, copy), known.conflicts_with
+    raw_id, raw_first = event_id.encode(), None if first is None else first.encode()
+    told = content.stored(
+        writes, raw_id, received_at, copy.flags, raw_first, head=head, body=copy.body
     )
-    kept = (copy.content, copy.endpoint, copy.flags, first, head, seal, copy.body)
+    kept = (copy.content, copy.endpoint, copy.flags, first, *told)
     connection.execute(_REPLACE, (event_id, known.look, *kept, known.seq))
-    sealed = (raw_first, head, seal, copy.body)
-    return event_id.encode(), copy.endpoint, received_at, copy.flags, *sealed
+    return raw_id, copy.endpoint, received_at, copy.flags, raw_first, *told
 
 
 # ---- what is due again ----------------------------------------------------------------------
@@ -299,7 +312,7 @@ def _is_of(head: bytes, parts: Sequence[object]) -> bool:
 
 def reseal(connection: apsw.Connection, seq: int, row: Row, flags: int) -> None:
     """Write these flags to an event, with the seal that fits; its row is sound."""
-    event_id, _, received_at, _, conflicts_with, head, _, body = row
+    event_id, _, received_at, _, conflicts_with, head, _, _, body = row
     seal = events.seal(
         event_id, received_at, flags, conflicts_with, head=head, body_sha256=sha256(body).digest()
     )

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b, sha256
-from ipaddress import ip_address
 from itertools import count
 from typing import Any, Final
 
@@ -14,7 +13,8 @@ import apsw
 import orjson
 
 from relay.core.event import AttemptResult, Event, Lease, Status
-from relay.core.request import Headers, VerifiedDelivery
+from relay.core.request import VerifiedDelivery
+from relay.spool.sqlite.keyring import Keyring
 
 # ---- values ---------------------------------------------------------------------------------
 
@@ -51,6 +51,11 @@ def micros(time: datetime) -> int:
 def moment(number: int) -> datetime:
     """Return the time that is so many microseconds after 1970, or the nearest there is."""
     return _EPOCH + min(max(number, _FIRST), _LAST) * _MICROSECOND
+
+
+def text_of(raw: object) -> str:
+    """Return what was stored as text, as far as it can still be read."""
+    return raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
 
 
 # ---- flags ----------------------------------------------------------------------------------
@@ -212,57 +217,7 @@ def parse_head(raw: object) -> list[Any]:
     return ["", [""], "", "", "", None, "", "", [], "", [], []]
 
 
-# ---- events ---------------------------------------------------------------------------------
-
-#: Text as bytes: what is damaged may be no text any more.
-EVENT: Final = (
-    "CAST(id AS BLOB), endpoint, received_at, flags, CAST(conflicts_with AS BLOB), head, seal, body"
-)
-
-
-def event(row: Row, names: Mapping[int, str], upstream: int) -> Event | None:
-    """Return the event in a row of the columns `EVENT`; None when it is not what was stored.
-
-    The body must be there. names: of endpoints and upstreams.
-    """
-    event_id, endpoint, received_at, flags, conflicts_with, head, checksum, body = row
-    try:
-        digest = sha256(body).digest()
-        made = seal(event_id, received_at, flags, conflicts_with, head=head, body_sha256=digest)
-        if made != checksum:
-            return None
-        parts = orjson.loads(head)
-        pointers = tuple(parts[POINTERS]) if len(parts) > POINTERS else ()
-        # The rows that lead here are under no checksum.
-        if names.get(endpoint) != parts[ENDPOINT] or names.get(upstream) not in parts[UPSTREAMS]:
-            return None
-        return Event(
-            id=event_id.decode(),
-            endpoint=parts[ENDPOINT],
-            provider=parts[PROVIDER],
-            environment=parts[ENVIRONMENT],
-            upstream=names[upstream],
-            key=parts[KEY],
-            subject=parts[SUBJECT],
-            method=parts[METHOD],
-            suffix=parts[SUFFIX],
-            headers=Headers(tuple([(name, value) for name, value in parts[HEADERS]])),
-            client=ip_address(parts[CLIENT]),
-            received_at=moment(received_at),
-            signed=tuple(parts[SIGNED]),
-            conflicts_with=None if conflicts_with is None else conflicts_with.decode(),
-            out_of_order=bool(flags & OUT_OF_ORDER),
-            body=body,
-            reconciled=bool(flags & RECONCILED),
-            confirm=bool(flags & CONFIRM),
-            contradicts=bool(flags & CONTRADICTS),
-            repeats=parts[REPEATS] if len(parts) > REPEATS else None,
-            tokens=pointers if flags & TOKENS else (),
-            redacted=() if flags & TOKENS else pointers,
-        )
-    except (TypeError, ValueError, AttributeError, LookupError):
-        # A value of another type than was stored.
-        return None
+# ---- leases and outcomes --------------------------------------------------------------------
 
 
 def lease(
@@ -423,6 +378,7 @@ class Tables:
     digests: Digests
     tokens: "Tokens"
     masked: set[int] = field(default_factory=set)
+    keyring: Keyring = field(default_factory=Keyring)
 
 
 def open_tables(connection: apsw.Connection) -> Tables:

@@ -6,7 +6,8 @@ Which events a query means is here, too.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import apsw
@@ -14,9 +15,10 @@ import orjson
 
 from relay.core.event import Event, Status
 from relay.core.request import query_dropped
-from relay.spool.history import Attempt, Destination, Page, Query, Record, most_urgent
-from relay.spool.sqlite import events, lanes
+from relay.spool.history import Destination, Page, Query, Record, most_urgent
+from relay.spool.sqlite import content, events, lanes
 from relay.spool.sqlite.events import STATES, STATUSES, Tables, Tally, fetch, numbers, read_names
+from relay.spool.sqlite.keyring import Keyring
 
 # ---- reading --------------------------------------------------------------------------------
 
@@ -29,7 +31,7 @@ _RECORD: Final = (
 _ONE: Final = f"SELECT {_RECORD} FROM events WHERE id = ?"  # noqa: S608 - columns, no values
 
 _EVENT: Final = f"""
-SELECT {events.EVENT} FROM events WHERE id = ? AND body IS NOT NULL
+SELECT {content.EVENT} FROM events WHERE id = ? AND body IS NOT NULL
 """  # noqa: S608 - columns, no values
 
 _DESTINATIONS: Final = """
@@ -80,7 +82,7 @@ def page(connection: apsw.Connection, shared: Tables, query: Query) -> Page:
     return Page(records, f"{events.micros(records[-1].received_at)}-{shown[-1][0]}")
 
 
-def get(connection: apsw.Connection, event_id: str) -> Found | None:
+def get(connection: apsw.Connection, keyring: Keyring, event_id: str) -> Found | None:
     """Return one event, or None when there is none of this id."""
     with connection:
         rows = fetch(connection, _ONE, (event_id,))
@@ -90,7 +92,8 @@ def get(connection: apsw.Connection, event_id: str) -> Found | None:
         names = read_names(connection)
         kept = fetch(connection, _EVENT, (event_id,))
         upstream = [number for number, name in names.items() if name == record.upstream]
-        event = events.event(kept[0], names, upstream[0]) if kept and upstream else None
+        find = partial(keyring.find, connection)
+        event = content.event(kept[0], names, upstream[0], find) if kept and upstream else None
     damaged = bool(kept) and event is None
     return Found(replace(record, damaged=record.damaged or damaged), event, damaged)
 
@@ -113,7 +116,7 @@ def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, st
     destinations = _destinations(found, names, wanted)
     urgent = most_urgent(destinations) or _LOST
     return Record(
-        id=_text(event_id),
+        id=events.text_of(event_id),
         endpoint=names.get(endpoint, str(head[events.ENDPOINT])),
         provider=str(head[events.PROVIDER]),
         status=urgent.status,
@@ -125,7 +128,7 @@ def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, st
         due_at=urgent.due_at,
         settled_at=urgent.settled_at,
         last_outcome=urgent.last_outcome,
-        conflicts_with=None if conflicts_with is None else _text(conflicts_with),
+        conflicts_with=None if conflicts_with is None else events.text_of(conflicts_with),
         out_of_order=bool(flags & events.OUT_OF_ORDER),
         client=str(head[events.CLIENT]),
         reconciled=bool(flags & events.RECONCILED),
@@ -155,8 +158,8 @@ def _destinations(
             attempts=attempts,
             due_at=None if due_at is None else events.moment(due_at),
             settled_at=None if settled_at is None else events.moment(settled_at),
-            last_outcome=None if outcome is None else _text(outcome),
-            reason=None if reason is None else _text(reason),
+            last_outcome=None if outcome is None else events.text_of(outcome),
+            reason=None if reason is None else events.text_of(reason),
         )
         for upstream, state, attempts, due_at, settled_at, outcome, reason in found
     ]
@@ -168,48 +171,6 @@ def _references(stored: object) -> tuple[tuple[str, str], ...]:
     """Return references as they stand in a head, as far as they can be read."""
     rows = stored if isinstance(stored, list) else []
     return tuple((str(row[0]), str(row[1])) for row in rows if isinstance(row, list) and row[1:])
-
-
-# ---- attempts -------------------------------------------------------------------------------
-
-# A first one that succeeded stands in `settled` alone.
-_ATTEMPTS: Final = """
-SELECT number, at, upstream, CAST(outcome AS BLOB), status, CAST(cause AS BLOB), took, answer
-FROM attempts WHERE seq = ?1
-UNION ALL
-SELECT 1, at, upstream, x'64656c697665726564', CAST(substr(outcome, 11) AS INTEGER), NULL, took,
-    NULL
-FROM settled WHERE seq = ?1 AND state = 1 AND attempts = 1
-ORDER BY 2, 1
-"""
-
-
-def attempts(connection: apsw.Connection, event_id: str) -> tuple[Attempt, ...]:
-    """Return the attempts of an event that are kept, the oldest first."""
-    with connection:
-        names = read_names(connection)
-        rows = [
-            row
-            for (seq,) in fetch(connection, "SELECT seq FROM events WHERE id = ?", (event_id,))
-            for row in fetch(connection, _ATTEMPTS, (seq,))
-        ]
-    return tuple(
-        Attempt(
-            number=number,
-            at=events.moment(at),
-            upstream=names.get(upstream, ""),
-            outcome=_text(outcome),
-            status=status,
-            cause=None if cause is None else _text(cause),
-            duration=None if took is None else timedelta(microseconds=took),
-            answer=answer,
-        )
-        for number, at, upstream, outcome, status, cause, took, answer in rows
-    )
-
-
-def _text(raw: object) -> str:
-    return raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
 
 
 # ---- quarantine -----------------------------------------------------------------------------

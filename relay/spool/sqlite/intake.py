@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
@@ -16,8 +16,9 @@ from relay.core.errors import SpoolUnavailable
 from relay.core.event import Lease, event_of
 from relay.core.request import OnConflict, OnReplay, VerifiedDelivery
 from relay.spool import Conflict, Handoff, PutResult, Stored
-from relay.spool.sqlite import copies, events
+from relay.spool.sqlite import content, copies, events
 from relay.spool.sqlite.events import Digests, Names, Tables, Tally, fetch, numbers
+from relay.spool.sqlite.keyring import Numbered
 
 # ---- one event that is to be stored ---------------------------------------------------------
 
@@ -179,6 +180,7 @@ _columns: Final = attrgetter(
 _INSERT: Final = """
 INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?,NULL,?) ON CONFLICT DO NOTHING
 """
+_INSERT_SEALED: Final = _INSERT.replace("NULL", "?")
 
 _STORED: Final = "SELECT seq FROM events WHERE seq IN carray(?)"
 
@@ -257,7 +259,10 @@ def _insert(
     if not new:
         return []
     changes = connection.total_changes()
-    connection.executemany(_INSERT, list(map(_columns, new)))
+    if (writes := shared.keyring.writes) is None:
+        connection.executemany(_INSERT, list(map(_columns, new)))
+    else:
+        connection.executemany(_INSERT_SEALED, [_sealed(writes, each) for each in new])
     if connection.total_changes() - changes == len(new):
         for each in new:
             each.result = _stored(each)
@@ -269,6 +274,16 @@ def _insert(
         else:
             _resolve_odd(connection, shared, each, tally, before)
     return [each for each in new if isinstance(each.result, Stored)]
+
+
+def _sealed(writes: Numbered, new: NewEvent) -> tuple[Any, ...]:
+    """Return the columns of an event that is sealed with this key, its number among them."""
+    *readable, head, _, body = _columns(new)
+    first = None if new.conflicts_with is None else new.conflicts_with.encode()
+    told = content.stored(
+        writes, new.id.encode(), new.received_at, new.flags, first, head=head, body=body
+    )
+    return *readable, *told
 
 
 def stored_of(connection: apsw.Connection, seqs: Sequence[int]) -> set[int]:
@@ -362,7 +377,7 @@ def _resolve_odd(
             new.conflict(new.conflicts_with or _id(first))
     if new.plain is not None:
         new.put_seal()
-        if _inserted(connection, new):
+        if _inserted(connection, shared, new):
             new.result = _stored(new)
             return
     new.error = SpoolUnavailable(f"the id {new.id} is taken")
@@ -372,8 +387,8 @@ def _is_known(
     connection: apsw.Connection, shared: Tables, new: NewEvent, tally: Tally, before: int
 ) -> bool:
     """Return whether it has its result by its key; mark it where it is a conflict."""
-    for seq, first, content, flags in fetch(connection, _KNOWN, (new.look,)):
-        same = content == new.content or bool((flags | new.flags) & events.RECONCILED)
+    for seq, first, found, flags in fetch(connection, _KNOWN, (new.look,)):
+        same = found == new.content or bool((flags | new.flags) & events.RECONCILED)
         known = copies.Known(seq, _id(first), is_new=seq > before, same_content=same)
         if copies.take(connection, shared, known, new, tally):
             return True
@@ -393,7 +408,10 @@ def _id(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def _inserted(connection: apsw.Connection, new: NewEvent) -> bool:
-    before = connection.total_changes()
-    connection.execute(_INSERT, _columns(new))
+def _inserted(connection: apsw.Connection, shared: Tables, new: NewEvent) -> bool:
+    before, writes = connection.total_changes(), shared.keyring.writes
+    if writes is None:
+        connection.execute(_INSERT, _columns(new))
+    else:
+        connection.execute(_INSERT_SEALED, _sealed(writes, new))
     return connection.total_changes() != before

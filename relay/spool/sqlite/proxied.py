@@ -11,13 +11,15 @@ import apsw
 from relay.core.event import ProxiedDelivery
 from relay.core.json_pointer import masked
 from relay.spool import ProxiedRow
-from relay.spool.sqlite import events
+from relay.spool.sqlite import content, events
 from relay.spool.sqlite.events import Tables, Tally
 from relay.spool.sqlite.intake import newest, stored_of
 
 _KEEP_PROXIED: Final = """
-INSERT INTO events (seq, id, endpoint, received_at, look, head, seal, body, content, flags)
-VALUES (?,?,?,?,?,?,?,?,x'',256) ON CONFLICT DO NOTHING
+INSERT INTO events (
+    seq, id, endpoint, received_at, look, head, seal, sealed_by, body, content, flags
+)
+VALUES (?,?,?,?,?,?,?,?,?,x'',256) ON CONFLICT DO NOTHING
 """
 
 _KEEP_OUTCOME: Final = "INSERT INTO settled VALUES (?,?,2,?,1,0,NULL,?,NULL)"
@@ -63,6 +65,7 @@ def record_proxied(
         ValueError: a text holds half a surrogate pair, and could not be stored.
     """
     names, digests, tally = shared.names, shared.digests, Tally()
+    writes = shared.keyring.writes
     with connection:
         seq = newest(connection, names)
         named = dict.fromkeys(name for row in proxied for name in (row[0], row[3]))
@@ -72,12 +75,17 @@ def record_proxied(
             seq += 1
             head, received = events.head_of(parts), events.micros(came)
             look, raw_id = digests.look(endpoint, parts[events.KEY]), event_id.encode()
-            sealed = events.seal(
-                raw_id, received, events.PROXIED, None, head=head, body_sha256=digest
-            )
-            rows.append((seq, event_id, known[endpoint], received, look, head, sealed, body))
-            told = events.outcome_text(outcome)
-            kept.append((seq, known[upstream], events.micros(at), told))
+            if writes is None:
+                seal = events.seal(
+                    raw_id, received, events.PROXIED, None, head=head, body_sha256=digest
+                )
+                told: content.Stored = (head, seal, None, body)
+            else:
+                told = content.stored(
+                    writes, raw_id, received, events.PROXIED, None, head=head, body=body
+                )
+            rows.append((seq, event_id, known[endpoint], received, look, *told))
+            kept.append((seq, known[upstream], events.micros(at), events.outcome_text(outcome)))
         before = connection.total_changes()
         connection.executemany(_KEEP_PROXIED, rows)
         if connection.total_changes() - before != len(rows):

@@ -7,24 +7,17 @@ A row of `inhand` is found by the token of its lease: that fences, too.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import apsw
 
 from relay.core.errors import LeaseLost, SpoolUnavailable
-from relay.core.event import (
-    Dead,
-    Delivered,
-    Done,
-    Held,
-    Lease,
-    Rejected,
-    RetryAt,
-    Unconfirmed,
-    Unreachable,
-)
+from relay.core.event import Dead, Done, Event, Held, Lease, RetryAt
 from relay.spool import Claimed, Settlement
-from relay.spool.sqlite import body_tokens, events, lanes
+from relay.spool.sealing import KeyMissing
+from relay.spool.sqlite import body_tokens, content, events, lanes
+from relay.spool.sqlite.attempts import Tried, keep_attempts
 from relay.spool.sqlite.events import Tables, Tally, fetch, numbers
 
 # ---- rows of the queue ----------------------------------------------------------------------
@@ -107,8 +100,11 @@ DELETE FROM queue WHERE upstream = ? AND place = 0 AND at = 0 AND seq IN carray(
 """
 
 _EVENTS: Final = f"""
-SELECT seq, {events.EVENT} FROM events WHERE seq IN carray(?) ORDER BY seq
+SELECT seq, {content.EVENT} FROM events WHERE seq IN carray(?) ORDER BY seq
 """  # noqa: S608 - columns, no values
+
+# Microseconds until an event is looked at again whose key is not named.
+_KEY_WAIT: Final = 60_000_000
 
 _ID: Final = "SELECT CAST(id AS BLOB) FROM events WHERE seq = ?"
 
@@ -152,12 +148,15 @@ def claim(
             return Claimed((), now)
         rows = _take(connection, number, limit, ordered=ordered)
         found = _read(connection, shared, number, [row[0] for row in rows])
-        leases, leased, damaged = [], [], []
+        leases, leased, damaged, locked = [], [], [], []
         for row in rows:
             seq, attempts, earlier, since, due, last, lane = row
             event = found.get(seq)
             if event is None:
                 damaged.append(row)
+                continue
+            if isinstance(event, KeyMissing):
+                locked.append((row, event))
                 continue
             since, due = aged(since, due, time, events.micros(opened_at))
             token = shared.tokens.next()
@@ -167,6 +166,7 @@ def claim(
             mine = (token, seq, number, events.micros(until), attempts + 1, earlier, since, due)
             leased.append((*mine, last, lane))
         lost = _quarantine(connection, number, damaged, time, tally)
+        put_off = _put_off(connection, number, locked, time)
         others = fetch(connection, _NEXT_EXPIRING, (number,))
         if leased:
             connection.executemany(_LEASE, leased)
@@ -175,7 +175,8 @@ def claim(
         waiting = fetch(connection, _NEXT_WAITING, (number,))
         tally.write(connection)
     times = [at for (at,) in (*ready, *waiting, *others) if at is not None]
-    return Claimed(tuple(leases), events.moment(min(times)) if times else None, lost)
+    next_due = events.moment(min(times)) if times else None
+    return Claimed(tuple(leases), next_due, lost, put_off)
 
 
 def _make_ready(connection: apsw.Connection, upstream: int, now: int, tally: Tally) -> None:
@@ -208,8 +209,11 @@ def _take(
 
 def _read(
     connection: apsw.Connection, shared: Tables, upstream: int, seqs: Sequence[int]
-) -> dict[int, Any]:
-    """Return the events of these destinations; those that are damaged or gone are left out."""
+) -> dict[int, Event | KeyMissing | None]:
+    """Return the events of these destinations, or what keeps each from being read.
+
+    Those that are damaged or gone are left out, or None.
+    """
     if not seqs:
         return {}
     try:
@@ -218,12 +222,14 @@ def _read(
         if len(seqs) == 1:
             return {}
         # One of them is damaged so that its text is no text: each is read by itself.
-        found: dict[int, Any] = {}
+        found: dict[int, Event | KeyMissing | None] = {}
         for seq in seqs:
             found |= _read(connection, shared, upstream, [seq])
         return found
-    names = shared.names.by_number
-    return {seq: events.event(tuple(rest), names, upstream) for seq, *rest in rows}
+    names, find = shared.names.by_number, partial(shared.keyring.find, connection)
+    return {
+        seq: content.event_or_missing(tuple(rest), names, upstream, find) for seq, *rest in rows
+    }
 
 
 def _quarantine(
@@ -245,6 +251,25 @@ def _quarantine(
     return tuple(ids)
 
 
+def _put_off(
+    connection: apsw.Connection,
+    upstream: int,
+    locked: Sequence[tuple[events.Row, KeyMissing]],
+    now: int,
+) -> tuple[tuple[str, KeyMissing], ...]:
+    """Let these destinations wait a while for their keys; return the ids, and what is missing.
+
+    Those behind them in their lanes wait, too. The wait does not count against `give_up_after`.
+    """
+    later, waiting, told = now + _KEY_WAIT, [], []
+    for (seq, attempts, earlier, since, _, last, lane), missing in locked:
+        rest = (seq, attempts, earlier, since + _KEY_WAIT, later, last, lane)
+        waiting.append((upstream, events.WAITING, later, *rest))
+        told += [(bytes(found).decode(), missing) for (found,) in fetch(connection, _ID, (seq,))]
+    enqueue(connection, waiting)
+    return tuple(told)
+
+
 # ---- settling -------------------------------------------------------------------------------
 
 #: Called on the event loop: for each settlement whether it is recorded, or why none is.
@@ -262,18 +287,6 @@ SELECT token, upstream, {REST} FROM inhand WHERE token = ?
 
 _UNLEASE: Final = "DELETE FROM inhand WHERE token IN carray(?)"
 _UNLEASE_ALONE: Final = "DELETE FROM inhand WHERE token = ?"
-
-_ATTEMPT: Final = """
-INSERT INTO attempts (seq, upstream, number, at, outcome, status, cause, took, answer)
-VALUES (?,?,?,?,?,?,?,?,?)
-"""
-
-# The first ten attempts of a destination are kept, and the newest forty.
-_FIRST_ATTEMPTS, _NEWEST_ATTEMPTS = 10, 40
-
-_FORGET_ATTEMPT: Final = """
-DELETE FROM attempts WHERE seq = ? AND upstream = ? AND number = ?
-"""
 
 _STATE_OF: Final = {Done: events.DELIVERED, Dead: events.DEAD, Held: events.HELD}
 
@@ -295,7 +308,7 @@ class Settlements:
         self.done(self.recorded if self.error is None else self.error)
 
 
-def settle(  # noqa: C901 - one pass costs least
+def settle(  # noqa: C901, PLR0912 - one pass costs least
     connection: apsw.Connection, shared: Tables, all_given: Sequence[Settlements], tally: Tally
 ) -> set[int]:
     """Record what came of attempts, where their leases still hold. Runs inside a transaction.
@@ -310,7 +323,7 @@ def settle(  # noqa: C901 - one pass costs least
     with_tokens: list[int] = []
     settled: list[tuple[Any, ...]] = []
     again: list[QueueRow] = []
-    tried: list[tuple[Any, ...]] = []
+    tried: list[Tried] = []
     ended: dict[int, list[int]] = {}
     for each, now, row in _held(all_given, held):
         _, upstream, seq, attempts, earlier, since, _, _, lane = row
@@ -331,7 +344,7 @@ def settle(  # noqa: C901 - one pass costs least
         if lane is not None:
             ended.setdefault(upstream, []).append(lane)
         if attempts > 1 or state != events.DELIVERED:
-            tried.append((seq, upstream, attempts, now, *_attempt(each)))
+            tried.append((seq, upstream, attempts, now, each))
     for (endpoint, state), number in Counter(states).items():
         tally.move(endpoint, events.LEASED, state, number)
     if settled:
@@ -340,7 +353,8 @@ def settle(  # noqa: C901 - one pass costs least
         body_tokens.mask(connection, shared, with_tokens)
     if again:
         enqueue(connection, again)
-    _keep_attempts(connection, tried)
+    if tried:
+        keep_attempts(connection, shared.keyring, tried)
     for upstream, ordered in ended.items():
         lanes.advance(connection, upstream, ordered)
     return set(ended)
@@ -368,25 +382,6 @@ def _held(
             group.recorded.append(row is not None)
             if row is not None:
                 yield each, group.now, row
-
-
-def _attempt(each: Settlement) -> tuple[Any, ...]:
-    """Return what is kept of one attempt: kind, status, cause, duration, answer."""
-    outcome = each.outcome
-    kind = events.outcome_text(outcome).partition(" ")[0]
-    status = outcome.status if isinstance(outcome, Delivered | Rejected) else None
-    cause = outcome.cause if isinstance(outcome, Unreachable | Unconfirmed) else None
-    return kind, status, cause, each.took, each.answer
-
-
-def _keep_attempts(connection: apsw.Connection, tried: Sequence[tuple[Any, ...]]) -> None:
-    if not tried:
-        return
-    connection.executemany(_ATTEMPT, tried)
-    for seq, upstream, number, *_ in tried:
-        crowded = number - _NEWEST_ATTEMPTS
-        if crowded > _FIRST_ATTEMPTS:
-            connection.execute(_FORGET_ATTEMPT, (seq, upstream, crowded))
 
 
 # ---- releasing ------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ import orjson
 from relay.core.errors import Reason
 from relay.core.request import ClientAddress, Headers, RequestHead, Via
 from relay.spool.refusals import RefusalLimits, RefusalPage, RefusalQuery, Refused, StoredRefusal
-from relay.spool.sqlite import events
+from relay.spool.sqlite import content, events
+from relay.spool.sqlite.keyring import FindKey, Keyring
 from relay.spool.sqlite.reader import Reader
 from relay.spool.sqlite.writer import Writer
 
@@ -23,11 +24,11 @@ from relay.spool.sqlite.writer import Writer
 _KEEP: Final = """
 INSERT INTO refusals (
     id, endpoint, provider, reason, detail, peer, client, client_via, method, target, headers,
-    received_at, signature_fits, secret, refs, fingerprint, size, body
+    received_at, signature_fits, secret, refs, fingerprint, size, sealed_by, body
 )
 VALUES (
     :id, :endpoint, :provider, :reason, :detail, :peer, :client, :client_via, :method, :target,
-    :headers, :received_at, :signature_fits, :secret, :refs, :fingerprint, :size, :body
+    :headers, :received_at, :signature_fits, :secret, :refs, :fingerprint, :size, :sealed_by, :body
 )
 ON CONFLICT (fingerprint) DO UPDATE SET times = times + 1
 """
@@ -60,7 +61,7 @@ _UP_TO: Final = "DELETE FROM refusals WHERE seq <= :seq AND {share}"
 _NAMES: Final = (
     *("id", "endpoint", "provider", "reason", "detail", "peer", "client", "client_via", "method"),
     *("target", "headers", "received_at", "times", "tried_at", "released_as"),
-    *("signature_fits", "secret", "refs"),
+    *("signature_fits", "secret", "refs", "sealed_by"),
 )
 _COLUMNS: Final = ", ".join(_NAMES)
 
@@ -89,6 +90,7 @@ WHERE id = :id AND released_as IS NULL
 # A released one is an event now, which has the content. A query may hold a token.
 _RELEASED: Final = """
 UPDATE refusals SET released_as = :event, tried_at = :at, headers = '[]', body = x'', size = 0,
+    sealed_by = NULL,
     target = substr(target, 1, instr(target || '?', '?') - 1)
 WHERE id = :id
 """
@@ -123,16 +125,22 @@ def parameters(refused: Refused) -> events.Parameters:
         "refs": orjson.dumps(refused.references).decode(),
         "fingerprint": sha256(identity).digest(),
         "size": refused.size if refused.vouched else -refused.size,
+        "sealed_by": None,
         "body": refused.body,
     }
 
 
 def keep(
-    connection: apsw.Connection, refused: Sequence[events.Parameters], bounds: RefusalLimits
+    connection: apsw.Connection,
+    keyring: Keyring,
+    refused: Sequence[events.Parameters],
+    bounds: RefusalLimits,
 ) -> None:
     """Keep these, and remove what is past the bounds; all of it or nothing."""
+    writes = keyring.writes
+    rows = refused if writes is None else [content.sealed_refusal(writes, row) for row in refused]
     with connection:
-        connection.executemany(_KEEP, refused)
+        connection.executemany(_KEEP, rows)
         for client, is_vouched in {_counted(row) for row in refused}:
             if is_vouched:
                 connection.execute(_CROWDED, {"client": client, "most": bounds.per_address})
@@ -183,11 +191,12 @@ def _network(client: str) -> str:
     return client.rpartition(".")[0] + "."
 
 
-def page(connection: apsw.Connection, query: RefusalQuery) -> RefusalPage:
+def page(connection: apsw.Connection, keyring: Keyring, query: RefusalQuery) -> RefusalPage:
     """Return one page, the last kept first.
 
     Raises:
         ValueError: `after` was not the `next` of a page, or the limit is not positive.
+        KeyMissing: one is sealed with a key that is not named.
     """
     if query.limit < 1:
         raise ValueError(f"a limit is at least 1, not {query.limit}")
@@ -203,19 +212,28 @@ def page(connection: apsw.Connection, query: RefusalQuery) -> RefusalPage:
     found = events.fetch(connection, statement, values | {"limit": query.limit + 1})
     shown = found[: query.limit]
     more = str(shown[-1][-1]) if len(found) > len(shown) else None
-    return RefusalPage(tuple(_stored(row[:-1], b"") for row in shown), more)
+    find = partial(keyring.find, connection)
+    return RefusalPage(tuple(_stored(row[:-1], None, find) for row in shown), more)
 
 
-def get(connection: apsw.Connection, refusal_id: str) -> StoredRefusal | None:
-    """Return one with its body, or None when there is none of this id."""
+def get(connection: apsw.Connection, keyring: Keyring, refusal_id: str) -> StoredRefusal | None:
+    """Return one with its body, or None when there is none of this id.
+
+    Raises:
+        SpoolUnavailable: it is damaged, or (`KeyMissing`) sealed with a key that is not named.
+    """
     for row in events.fetch(connection, _ONE, {"id": refusal_id}):
-        return _stored(row[:-1], row[-1])
+        return _stored(row[:-1], row[-1], partial(keyring.find, connection))
     return None
 
 
 def starting_with(connection: apsw.Connection, beginning: str, limit: int) -> tuple[str, ...]:
     """Return up to `limit` ids that begin like this, in their order."""
-    return tuple(found for (found,) in events.fetch(connection, _STARTING, (beginning, limit)))
+    try:
+        rows = events.fetch(connection, _STARTING, (beginning, limit))
+    except UnicodeEncodeError:
+        return ()
+    return tuple(found for (found,) in rows)
 
 
 def mark_refused(
@@ -246,12 +264,14 @@ def _position(after: str) -> int:
     return int(after)
 
 
-def _stored(row: events.Row, body: bytes) -> StoredRefusal:
+def _stored(row: events.Row, body: bytes | None, find: FindKey) -> StoredRefusal:
+    """Return a refusal; body: None leaves it out."""
     values = dict(zip(_NAMES, row, strict=True))
+    fields, target, body = content.opened_refusal(find, values, body)
     head = RequestHead(
         method=values["method"],
-        target=values["target"],
-        headers=Headers(tuple((name, value) for name, value in orjson.loads(values["headers"]))),
+        target=target,
+        headers=Headers(tuple((name, value) for name, value in fields)),
         peer=ip_address(values["peer"]),
         received_at=events.moment(values["received_at"]),
     )
@@ -263,7 +283,7 @@ def _stored(row: events.Row, body: bytes) -> StoredRefusal:
         detail=values["detail"],
         head=head,
         client=ClientAddress(ip_address(values["client"]), Via(values["client_via"])),
-        body=body,
+        body=body or b"",
         signature_fits=bool(values["signature_fits"]),
         secret=values["secret"],
         references=tuple((name, text) for name, text in orjson.loads(values["refs"])),
@@ -278,20 +298,23 @@ def _stored(row: events.Row, body: bytes) -> StoredRefusal:
 class SqliteRefusals:
     """A `relay.spool.refusals.RefusalStore`; open as long as its spool is."""
 
-    def __init__(self, writer: Writer, reader: Reader) -> None:
+    def __init__(self, writer: Writer, reader: Reader, keyring: Keyring) -> None:
         self._writer = writer
         self._reader = reader
+        self._keyring = keyring
 
     async def keep(self, refused: Sequence[Refused], bounds: RefusalLimits) -> None:
         kept = [parameters(each) for each in refused]
         # A full disk keeps its last space for what was acknowledged.
-        await self._writer.run(partial(keep, refused=kept, bounds=bounds), is_intake=True)
+        step = partial(keep, keyring=self._keyring, refused=kept, bounds=bounds)
+        await self._writer.run(step, is_intake=True)
 
     async def page(self, query: RefusalQuery) -> RefusalPage:
-        return await self._reader.run(partial(page, query=query))
+        return await self._reader.run(partial(page, keyring=self._keyring, query=query))
 
     async def get(self, refusal_id: str) -> StoredRefusal | None:
-        return await self._reader.run(partial(get, refusal_id=refusal_id))
+        step = partial(get, keyring=self._keyring, refusal_id=refusal_id)
+        return await self._reader.run(step)
 
     async def starting_with(self, beginning: str, limit: int) -> tuple[str, ...]:
         return await self._reader.run(partial(starting_with, beginning=beginning, limit=limit))

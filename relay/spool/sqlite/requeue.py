@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import apsw
 
 from relay.spool.history import Query, Requeued
-from relay.spool.sqlite import copies, events, history
+from relay.spool.sqlite import content, copies, events, history
 from relay.spool.sqlite.events import STATUSES, Tables, Tally, fetch, numbers
 
 _FROM: Final = "events.body IS NOT NULL AND events.flags < 256"
@@ -112,9 +113,12 @@ class _Work:
         """Make the destinations of one event due that are served, if it is sound."""
         seq, event_id, endpoint, head = row
         [stored] = fetch(self._connection, copies.EVENT, (seq,))
-        names = self._shared.names.by_number
+        names, find = (
+            self._shared.names.by_number,
+            partial(self._shared.keyring.find, self._connection),
+        )
         for upstream, state, attempts, outcome in self._places(seq):
-            if events.event(stored, names, upstream) is None:
+            if content.event(stored, names, upstream, find) is None:
                 self.damaged.append(event_id)
                 history.quarantine(self._connection, event_id, self._now)
                 return

@@ -1,11 +1,13 @@
+from functools import partial
 from pathlib import Path
 
 import apsw
 import pytest
 
-from relay.spool.sqlite import body_tokens, events, intake
+from relay.spool.sqlite import body_tokens, content, intake
 from relay.spool.sqlite.events import Tables, Tally
 from relay.spool.sqlite.intake import NewEvent
+from relay.spool.sqlite.keyring import Keyring
 from tests.harness.deliveries import verified
 
 BODY = b'{"token": "a-secret-that-goes", "filler": "%b"}'
@@ -45,9 +47,11 @@ def test_a_damaged_event_stays_so_and_its_body_goes(
     connection.execute("UPDATE events SET body = zeroblob(9) WHERE seq = 1")
     connection.execute("UPDATE events SET body = NULL WHERE seq = 2")
     assert body_tokens.expire(connection, shared, 2**62, 10) == 2
-    rows = connection.execute(f"SELECT {events.EVENT} FROM events").fetchall()
+    rows = connection.execute(f"SELECT {content.EVENT} FROM events").fetchall()
     assert [row[-1] for row in rows] == [None, None]
-    assert [events.event(row, shared.names.by_number, 2) for row in rows] == [None, None]
+    find = partial(Keyring().find, connection)
+    found = [content.event(row, shared.names.by_number, 2, find) for row in rows]
+    assert found == [None, None]
 
 
 def test_what_is_old_is_found_by_an_index(connection: apsw.Connection) -> None:

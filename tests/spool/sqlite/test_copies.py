@@ -10,6 +10,7 @@ from relay.core.request import OnReplay, VerifiedDelivery
 from relay.spool import Duplicate, Stored
 from relay.spool.sqlite import events, history, intake
 from relay.spool.sqlite.events import Tables, Tally
+from relay.spool.sqlite.keyring import Keyring
 from tests.harness.deliveries import verified
 from tests.spool.sqlite.filling import claim, ignore, miscounted, new, put, settle, told
 from tests.spool.sqlite.plans import plans, scans
@@ -92,7 +93,7 @@ def test_a_copy_replaces_damage_before_anybody_has_found_it(
     damaged_in(connection, shared, place)
     [result] = put(connection, shared, verified(event_id="copy"))
     assert result == Duplicate("a", revived=place in {"dead", "held"})
-    found = history.get(connection, "a")
+    found = history.get(connection, Keyring(), "a")
     assert found is not None
     assert (found.damaged, found.event is None) == (False, False)
     if place in {"pending", "dead", "held"}:
@@ -153,7 +154,7 @@ def test_a_copy_brings_back_a_body_that_was_pruned(
     damaged_in(connection, shared, place)
     connection.execute("UPDATE events SET body = NULL")
     assert put(connection, shared, verified()) == [Duplicate("a", revived=place == "dead")]
-    found = history.get(connection, "a")
+    found = history.get(connection, Keyring(), "a")
     assert found is not None
     assert found.event is not None
     assert found.event.body == verified().delivery.body

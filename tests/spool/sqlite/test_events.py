@@ -2,6 +2,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
@@ -13,12 +14,13 @@ import pytest
 
 from relay.core.event import Delivered, Event, Rejected, Status, Unconfirmed, Unreachable
 from relay.core.request import VerifiedDelivery
-from relay.spool.sqlite import database, events
+from relay.spool.sqlite import content, database, events
 from relay.spool.sqlite.events import Digests, Names, Tables, Tally, Tokens, read_names, seal
+from relay.spool.sqlite.keyring import Keyring
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.filling import put
 
-EVENT = f"SELECT {events.EVENT} FROM events"
+EVENT = f"SELECT {content.EVENT} FROM events"
 
 #: Columns that hold what an upstream is sent, each with another value of its type.
 COLUMNS = {
@@ -29,6 +31,7 @@ COLUMNS = {
     "conflicts_with": "another",
     "head": b"[]",
     "seal": b"another",
+    "sealed_by": 2,
     "body": b"another",
 }
 
@@ -53,7 +56,7 @@ def read(connection: apsw.Connection, upstream: str = "billing") -> Event | None
     [row] = events.fetch(connection, EVENT)
     names = read_names(connection)
     [number] = [number for number, name in names.items() if name == upstream]
-    return events.event(row, names, number)
+    return content.event(row, names, number, partial(Keyring().find, connection))
 
 
 @pytest.mark.parametrize(
@@ -138,11 +141,14 @@ def test_a_value_of_another_type_is_damage(
 ) -> None:
     put(connection, shared, verified())
     row = list(events.fetch(connection, EVENT)[0])
-    names = ["id", "endpoint", "received_at", "flags", "conflicts_with", "head", "seal", "body"]
+    names = [*COLUMNS]
     column, _, value = damage.partition(" = ")
     [(damaged,)] = events.fetch(connection, f"SELECT {value}")
     row[names.index(column)] = damaged
-    assert events.event(tuple(row), read_names(connection), 2) is None
+    assert (
+        content.event(tuple(row), read_names(connection), 2, partial(Keyring().find, connection))
+        is None
+    )
 
 
 def test_seals_of_what_differs_differ() -> None:

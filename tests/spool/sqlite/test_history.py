@@ -10,6 +10,7 @@ from relay.core.event import Dead, Decision, Delivered, Done, Held, ProxiedDeliv
 from relay.spool.history import Query
 from relay.spool.sqlite import events, history, proxied, upkeep
 from relay.spool.sqlite.events import STATES, Tables
+from relay.spool.sqlite.keyring import Keyring
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.filling import claim, miscounted, put, settle, told
 from tests.spool.sqlite.plans import plans, scans, sorts
@@ -22,7 +23,7 @@ def filled(connection: apsw.Connection, shared: Tables) -> apsw.Connection:
 
 
 def get(connection: apsw.Connection, event_id: str) -> history.Found:
-    found = history.get(connection, event_id)
+    found = history.get(connection, Keyring(), event_id)
     assert found is not None
     return found
 

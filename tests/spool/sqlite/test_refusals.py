@@ -7,6 +7,7 @@ from relay.core.clock import Clock
 from relay.spool import Spool
 from relay.spool.refusals import RefusalLimits, RefusalQuery
 from relay.spool.sqlite import events, open_spool, refusals
+from relay.spool.sqlite.keyring import Keyring
 from tests.contracts.refusals import RefusalContract, refused
 from tests.contracts.spool import Opener
 from tests.harness.deliveries import RECEIVED
@@ -21,9 +22,9 @@ def test_keeping_is_all_or_nothing(connection: apsw.Connection) -> None:
     good, bad = refusals.parameters(refused(1)), refusals.parameters(refused(2))
     connection.execute("BEGIN")
     with pytest.raises(apsw.ConstraintError):
-        refusals.keep(connection, [good, bad | {"reason": None}], RefusalLimits())
+        refusals.keep(connection, Keyring(), [good, bad | {"reason": None}], RefusalLimits())
     connection.execute("COMMIT")
-    assert refusals.page(connection, RefusalQuery()).refusals == ()
+    assert refusals.page(connection, Keyring(), RefusalQuery()).refusals == ()
 
 
 def test_what_could_be_read_as_another_split_has_another_fingerprint() -> None:

@@ -25,3 +25,8 @@ CREATE TABLE strangers (
     fits     INTEGER NOT NULL,           -- whether a signature of it fitted
     PRIMARY KEY (endpoint, network)
 ) STRICT, WITHOUT ROWID;
+
+-- What is sealed, by the key that it needs: a start is refused while one is needed and not named.
+CREATE INDEX events_sealed   ON events   (sealed_by) WHERE sealed_by IS NOT NULL;
+CREATE INDEX attempts_sealed ON attempts (sealed_by) WHERE sealed_by IS NOT NULL;
+CREATE INDEX refusals_sealed ON refusals (sealed_by) WHERE sealed_by IS NOT NULL;
