@@ -11,6 +11,7 @@ from math import inf
 from typing import Final
 
 from relay.admin.serializers import change_json, entry_json, source_json
+from relay.admin.status import Process
 from relay.allowlist import Mode, SourceStatus
 from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
@@ -198,6 +199,15 @@ class Health:
             }
             for endpoint, entry in found
         ]
+
+    def process(self) -> Process:
+        """Return what this process knows for the status, without its node."""
+        return Process(
+            allowlists={each.name: (each.mode, each.allowlist) for each in self._endpoints},
+            hosts=self._statuses(),
+            breakers=self._breakers(),
+            certificates=self._certificates,
+        )
 
     def allowlist(self) -> list[dict[str, object]]:
         """Return every endpoint's mode, entries and last changes, for the admin API."""

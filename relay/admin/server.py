@@ -9,6 +9,7 @@ from relay.admin.api import Api, Explain, Reload, json_answer
 from relay.admin.audit import AuditTrail
 from relay.admin.auth import AllowedHosts, Authenticator, GuessThrottle
 from relay.admin.health import Health
+from relay.admin.live_api import LiveApi, ReadStatus
 from relay.admin.pages import PageProblem, Pages, WrongToken, wants_page
 from relay.core.errors import SpoolUnavailable
 from relay.ingest.refusals import RefusalReleaser
@@ -54,6 +55,7 @@ class Admin:
         throttle: GuessThrottle,
         hosts: AllowedHosts,
         trail: AuditTrail,
+        status: ReadStatus,
         reload: Reload | None = None,
         explain: Explain | None = None,
     ) -> None:
@@ -82,6 +84,7 @@ class Admin:
             reload=reload,
             explain=explain,
         )
+        self._live_api = LiveApi(status)
         self._runner: web.AppRunner | None = None
         self._expose_lock = asyncio.Lock()
 
@@ -117,6 +120,7 @@ class Admin:
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics),
                 *self._api.routes(),
+                *self._live_api.routes(),
                 *self._pages.routes(),
             ]
         )

@@ -22,6 +22,7 @@ from relay.app.behind_answers import BehindAnswers, Runs
 from relay.app.edge_parts import limits_on_connections, listeners, server_tls
 from relay.app.explaining import ExplainRefusal, beside_the_loop
 from relay.app.generation import LiveConfigBuilder
+from relay.app.live_status import LiveStatus
 from relay.app.maintenance import CertificateReloader, RetentionJob
 from relay.app.reload import ConfigSwitch, Reloader, announce, body_reader
 from relay.app.serving_spool import prepare_spool, warn_of_missing_upstreams
@@ -231,6 +232,15 @@ class App:
             spool=spool,
             releaser=behind.releaser,
             telemetry=telemetry,
+            status=LiveStatus(
+                spool,
+                behind.activity,
+                settings=lambda: configs.active.settings,
+                health=health,
+                telemetry=telemetry,
+                clock=clock,
+                role=self._role,
+            ).read,
             authenticator=Authenticator(settings.admin.token, clock, settings.admin.read_token),
             throttle=GuessThrottle(clock),
             hosts=AllowedHosts(settings.admin.hosts),

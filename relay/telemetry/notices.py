@@ -13,6 +13,9 @@ from relay.telemetry.repetition import RepeatedState
 class Notices:
     """Counts and logs what is rare. `relay.telemetry.Telemetry` adds what is not."""
 
+    #: When a reload was refused, unless one has been taken since.
+    reload_refused_at: datetime | None = None
+
     log: Log
     _metrics: Metrics
     _lookups: RepeatedState
@@ -31,6 +34,7 @@ class Notices:
 
     def configured(self, at: datetime) -> None:
         """A configuration is in force."""
+        self.reload_refused_at = None
         self._metrics.reload_success.set(1)
         self._metrics.reloaded_at.set(at.timestamp())
 
@@ -41,6 +45,7 @@ class Notices:
 
     def reload_refused(self, problems: Iterable[Problem]) -> None:
         """A reload was refused: the configuration before stays in force."""
+        self.reload_refused_at = self.log.now()
         self._metrics.reload_success.set(0)
         for problem in problems:
             self.log.error("reload_refused", detail=str(problem))

@@ -84,6 +84,11 @@ class Bench:
             return response.status, await response.text()
 
 
+async def status() -> dict[str, object]:
+    """Return what the running relay would, in a word."""
+    return {"version": "1"}
+
+
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = SystemClock()
@@ -120,6 +125,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         throttle=GuessThrottle(clock),
         hosts=AllowedHosts(["relay.internal"]),
         trail=AuditTrail(spool, telemetry, clock),
+        status=status,
         reload=lambda: running[0].reload(),  # noqa: PLW0108 - it is there later
         explain=lambda stored: running[0].explain(stored),  # noqa: PLW0108 - likewise
     )

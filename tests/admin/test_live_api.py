@@ -1,0 +1,16 @@
+"""What is going on now is told to who may read."""
+
+import pytest
+
+from tests.admin.test_server import BEARER, READER, Bench, bench
+
+__all__ = ["bench"]
+
+
+@pytest.mark.parametrize("token", [BEARER, READER])
+async def test_the_status_is_for_every_token(bench: Bench, token: dict[str, str]) -> None:
+    assert await bench.get("/api/v1/status", headers=token) == (200, '{"version":"1"}')
+
+
+async def test_the_status_is_for_nobody_else(bench: Bench) -> None:
+    assert (await bench.get("/api/v1/status"))[0] == 401
