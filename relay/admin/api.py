@@ -20,6 +20,7 @@ from relay.admin.serializers import (
     requeue_problem,
     strangers_json,
 )
+from relay.admin.upstreams import PAUSED_BY_FILE, UnknownUpstream, Upstreams
 from relay.core.errors import Obstacle, Problem, RelayError
 from relay.core.visible_text import visible_json
 from relay.ingest.refusals import RefusalReleaser
@@ -56,6 +57,7 @@ class Api:
         trail: AuditTrail,
         reload: Reload | None,
         explain: Explain | None,
+        upstreams: Upstreams,
     ) -> None:
         """Take the parts.
 
@@ -67,6 +69,7 @@ class Api:
         self._trail = trail
         self._reload = reload
         self._explain = explain
+        self._upstreams = upstreams
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -79,6 +82,9 @@ class Api:
             web.post("/api/v1/refusals/{id}/release", self._release_refusal),
             web.get("/api/v1/strangers", self._get_strangers),
             web.get("/api/v1/allowlist", self._get_allowlist),
+            web.get("/api/v1/upstreams", self._get_upstreams),
+            web.post("/api/v1/upstreams/{name}/pause", self._pause_upstream),
+            web.post("/api/v1/upstreams/{name}/resume", self._resume_upstream),
             web.post("/-/reload", self._reload_configuration),
         ]
 
@@ -141,6 +147,29 @@ class Api:
     async def _get_strangers(self, request: web.Request) -> web.StreamResponse:
         query = parse_stranger_query(request.query)
         return json_answer(strangers_json(await self._spool.strangers.find(query)))
+
+    # ---- upstreams --------------------------------------------------------------------------
+
+    async def _get_upstreams(self, _: web.Request) -> web.StreamResponse:
+        return json_answer({"upstreams": await self._upstreams.rows()})
+
+    async def _pause_upstream(self, request: web.Request) -> web.StreamResponse:
+        try:
+            done = await self._upstreams.pause(request.match_info["name"], Actor.TOKEN)
+        except UnknownUpstream as unknown:
+            return json_answer({"error": str(unknown)}, 404)
+        await self._record(request, "pause", upstream=done.upstream)
+        return json_answer(done.json())
+
+    async def _resume_upstream(self, request: web.Request) -> web.StreamResponse:
+        try:
+            done = await self._upstreams.resume(request.match_info["name"])
+        except UnknownUpstream as unknown:
+            return json_answer({"error": str(unknown)}, 404)
+        await self._record(request, "resume", upstream=done.upstream)
+        if done.by_file:
+            return json_answer(done.json() | {"error": PAUSED_BY_FILE}, 409)
+        return json_answer(done.json())
 
     # ---- configuration ----------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 It is computed for each request from the running parts, and stored nowhere.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -37,6 +37,10 @@ class Readiness:
     degraded: tuple[str, ...]
 
 
+async def _none() -> Mapping[str, bool]:
+    return {}
+
+
 class Health:
     """Reads the state of the running parts."""
 
@@ -53,6 +57,7 @@ class Health:
         live: Callable[[], bool],
         upstreams: Callable[[], Collection[str]],
         stopping: Callable[[], bool],
+        paused: Callable[[], Awaitable[Mapping[str, bool]]] | None = None,
     ) -> None:
         """Take the parts.
 
@@ -60,8 +65,10 @@ class Health:
         connections: the number of open ones. certificates: end of validity, by listener.
         live: whether the public listeners accept, where this process has any.
         upstreams: those that are configured. stopping: whether the process ends.
+        paused: whether each is paused, by upstream; without it none is known to be.
         """
         self._stopping = stopping
+        self._paused = paused or _none
         self._started_at = clock.monotonic()
         self.upstreams = upstreams
         self._clock = clock
@@ -95,9 +102,10 @@ class Health:
         try:
             await self._spool.probe()
             waiting = (await self._spool.stats()).oldest_pending
+            paused = await self._paused()
         except SpoolUnavailable as error:
             reasons.append(f"spool: {error}")
-            waiting = {}
+            waiting, paused = {}, {}
         starting = self._clock.monotonic() - self._started_at < _STARTING
         (reasons if starting else degraded).extend(self._unknown_sources())
         degraded += self._failing_hosts()
@@ -105,6 +113,11 @@ class Health:
             f"upstream {name}: left alone after failures in a row"
             for name, is_open in sorted(self._breakers().items())
             if is_open
+        ]
+        degraded += [
+            f"upstream {name}: paused; nothing is delivered until it is resumed"
+            for name, is_paused in sorted(paused.items())
+            if is_paused
         ]
         degraded += [
             f"upstream {name}: events wait for it, and it is not configured"
@@ -140,8 +153,9 @@ class Health:
         """Return the gauges. Those of the spool are left out while it is unavailable."""
         try:
             stats: SpoolStats | None = await self._spool.stats()
+            paused = await self._paused()
         except SpoolUnavailable:
-            stats = None
+            stats, paused = None, {}
         now = self._clock.now()
         oldest = stats.oldest_pending if stats else {}
         return Snapshot(
@@ -156,6 +170,7 @@ class Health:
             spool_bytes=None if stats is None else stats.size,
             spool_free_bytes=None if stats is None else stats.free,
             breaker_open=self._breakers(),
+            upstream_paused=paused,
             allowlist_addresses={
                 each.name: len({entry.network for entry in each.allowlist.entries()})
                 for each in self._endpoints

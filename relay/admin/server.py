@@ -11,6 +11,7 @@ from relay.admin.auth import AllowedHosts, Authenticator, GuessThrottle
 from relay.admin.health import Health
 from relay.admin.live_api import LiveApi, ReadStatus
 from relay.admin.pages import PageProblem, Pages, WrongToken, wants_page
+from relay.admin.upstreams import Upstreams
 from relay.core.errors import SpoolUnavailable
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool import Spool
@@ -56,6 +57,7 @@ class Admin:
         hosts: AllowedHosts,
         trail: AuditTrail,
         status: ReadStatus,
+        upstreams: Upstreams,
         reload: Reload | None = None,
         explain: Explain | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class Admin:
             trail=trail,
             reload=reload,
             explain=explain,
+            upstreams=upstreams,
         )
         self._live_api = LiveApi(status)
         self._runner: web.AppRunner | None = None

@@ -22,7 +22,7 @@ def upstream_rows(
     others = sorted((backlog.keys() | pauses.keys()) - configured.keys())
     return [
         _row(name, configured.get(name), backlog.get(name, Waiting()), breakers.get(name))
-        | {"paused": name in pauses, "rate": None}
+        | {"paused": name in pauses or _is_paused(configured.get(name)), "rate": None}
         for name in (*configured, *others)
     ]
 
@@ -37,6 +37,11 @@ def _row(
         "oldest_at": None if waiting.since is None else rfc3339(waiting.since),
         "breaker": None if is_open is None else "open" if is_open else "closed",
     }
+
+
+def _is_paused(settings: Upstream | None) -> bool:
+    """Return whether the configuration pauses an upstream."""
+    return settings is not None and settings.paused
 
 
 def shown_url(url: str) -> str:

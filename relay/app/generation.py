@@ -388,6 +388,7 @@ class LiveConfigBuilder:
             retry=RetryPolicy(settings.retry.schedule, settings.retry.give_up_after),
             order_by_key=settings.order_by_key,
             url=settings.url,
+            paused=settings.paused,
         )
         return upstream, http_sender.close
 

@@ -15,6 +15,7 @@ from relay.admin.audit import AuditTrail
 from relay.admin.auth import AllowedHosts, Authenticator, GuessThrottle
 from relay.admin.health import Health
 from relay.admin.server import Admin
+from relay.admin.upstreams import Upstreams
 from relay.allowlist import ProvenAddresses
 from relay.allowlist.registry import HostRegistry
 from relay.app import builder
@@ -213,6 +214,13 @@ class App:
             dice=SystemRandom(),
             observer=telemetry,
         )
+        upstreams = Upstreams(
+            spool,
+            configured=lambda: configs.active.settings.upstreams,
+            breakers=dispatcher.breakers if self._role.delivers else dict,
+            changed=dispatcher.refresh_pauses,
+            clock=clock,
+        )
         tls = server_tls(settings)
         certificate_reloader = CertificateReloader(tls, clock, telemetry.log)
         health = Health(
@@ -226,6 +234,7 @@ class App:
             live=lambda: edge.accepting or not self._role.receives,
             upstreams=lambda: configs.active.settings.upstreams.keys(),  # noqa: PLW0108 - it changes
             stopping=lambda: self._stopping,
+            paused=upstreams.paused,
         )
         admin = Admin(
             health=health,
@@ -245,6 +254,7 @@ class App:
             throttle=GuessThrottle(clock),
             hosts=AllowedHosts(settings.admin.hosts),
             trail=AuditTrail(spool, telemetry, clock),
+            upstreams=upstreams,
             reload=None if self._reloader is None else self._reloader.reload,
             explain=beside_the_loop(
                 self._explain_refusal, lambda: configs.active.settings, telemetry.switch_interval

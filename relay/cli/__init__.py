@@ -42,6 +42,7 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "allowlist": "allowlist:app",
         "events": "events:app",
         "refusals": "refusals:app",
+        "upstreams": "upstreams:app",
     }
 )
 

@@ -26,6 +26,14 @@ def endpoints(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in names if isinstance(name, str) and name.startswith(incomplete)]
 
 
+def upstreams(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of upstreams in the configuration that begin like this."""
+    found = _configuration(context).get("upstreams")
+    return (
+        [name for name in found if name.startswith(incomplete)] if isinstance(found, dict) else []
+    )
+
+
 def providers(incomplete: str) -> list[str]:
     """Return the names of providers that begin like this."""
     return [name for name in presets.names() if name.startswith(incomplete)]

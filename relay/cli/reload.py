@@ -30,8 +30,8 @@ class NotAsked(RelayError):
     """The running relay cannot be asked, or does not answer."""
 
 
-def ask(admin: Admin, path: str) -> Answer:
-    """POST to the admin listener of the relay that runs with these settings; return the answer.
+def ask(admin: Admin, path: str, *, method: str = "POST") -> Answer:
+    """Ask the admin listener of the relay that runs with these settings; return the answer.
 
     Raises:
         NotAsked: no token is configured, nobody answers, or the token is another one.
@@ -42,7 +42,7 @@ def ask(admin: Admin, path: str) -> Answer:
     connection = http.client.HTTPConnection(host, admin.bind.port, timeout=_TIMEOUT)
     fields = {"Authorization": b"Bearer " + admin.token.reveal()}
     try:
-        connection.request("POST", path, headers=fields)
+        connection.request(method, path, headers=fields)
         answer = connection.getresponse()
         status, content = answer.status, orjson.loads(answer.read())
     except TimeoutError:

@@ -273,6 +273,12 @@ class Upstream(Section):
     order_by_key: bool = default(
         False, description="Deliver events of one key one after the other, in order of receipt."
     )
+    paused: bool = default(
+        False,
+        description="Deliver nothing to it: events wait, and that counts against no deadline."
+        " `relay upstreams pause` does so without a change of the file. Deliveries that are passed"
+        " on (mode: proxy) are passed on all the same.",
+    )
     signing_secrets: tuple[SecretText, ...] = default(
         (),
         description="Sign what is forwarded (Standard Webhooks); several during a rotation.",

@@ -112,6 +112,9 @@ class Observer(Protocol):
     def event_corrupt(self, upstream: str, event_id: str) -> None:
         """An event was found damaged in the spool; it is dead."""
 
+    def upstream_paused(self, upstream: str, *, paused: bool) -> None:
+        """A person has paused an upstream, or resumed it; that is in force from now on."""
+
     def dispatch_error(self, upstream: str, event_id: str | None, fault: Exception) -> None:
         """A fault of relay itself: with one event, or with claiming (None)."""
 
@@ -123,6 +126,7 @@ class Upstream:
     timeout: the most that one attempt takes, its confirmation included.
     confirmer: called before each attempt.
     url: where its events go; a worker that replaces one of the same URL shares its concurrency.
+    paused: the configuration says that it is delivered nothing.
     """
 
     name: str
@@ -133,6 +137,7 @@ class Upstream:
     order_by_key: bool = False
     confirmer: Confirmer = field(default_factory=_NoConfirmation)
     url: str = ""
+    paused: bool = False
 
 
 class Attempt(SentEvent):

@@ -8,7 +8,6 @@ fall on a service that is just getting up.
 
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import Final
 
 from relay.core.rate_limit import Backoff
@@ -67,14 +66,6 @@ STATUS_API_BREAKER: Final = BreakerPolicy(
 )
 
 
-class BreakerState(StrEnum):
-    """What a breaker lets through: all, nothing for a while, or a trial."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-
-
 class CircuitBreaker:
     """Counts failures to reach one service.
 
@@ -106,12 +97,6 @@ class CircuitBreaker:
     def paused_for(self, now: float) -> float:
         """Return the seconds for which no attempt may start."""
         return max(0.0, self._paused_until - now)
-
-    def state(self, now: float) -> BreakerState:
-        """Return what it lets through now."""
-        if not self.is_open:
-            return BreakerState.CLOSED
-        return BreakerState.OPEN if self.paused_for(now) > 0 else BreakerState.HALF_OPEN
 
     def on_start(self, event_id: str, now: float) -> None:
         """An attempt starts. While the breaker is open it is the trial."""

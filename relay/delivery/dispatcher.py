@@ -5,7 +5,7 @@ never delays another.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from random import Random
@@ -13,7 +13,7 @@ from random import Random
 from relay.core.clock import Clock
 from relay.core.concurrency import first_completed
 from relay.delivery.attempt import Observer, Upstream
-from relay.delivery.circuit_breaker import BreakerState
+from relay.delivery.pausing import PauseWatch
 from relay.delivery.worker import StartLimiter, UpstreamWorker
 from relay.spool import Spool
 
@@ -34,6 +34,7 @@ class Dispatcher:
         observer: Observer,
     ) -> None:
         self._clock = clock
+        self._observer = observer
         self._new_worker = partial(
             UpstreamWorker,
             spool,
@@ -45,6 +46,10 @@ class Dispatcher:
         self._workers = {each.name: self._new_worker(each) for each in upstreams}
         self._replaced: list[UpstreamWorker] = []  # some may have attempts under way
         self._running: asyncio.TaskGroup | None = None
+        # Upstreams that a person has paused; None until that is known, and no worker starts before.
+        self._paused: frozenset[str] | None = None
+        self._pauses = PauseWatch(spool.pauses, clock, self._set_paused, self._pauses_unread)
+        self._watching: asyncio.Task[None] | None = None
         self._stopping = False
         self._limit = asyncio.timeout(None)
         self._ended = asyncio.Event()
@@ -54,10 +59,13 @@ class Dispatcher:
         """Return for each upstream whether its circuit breaker is open."""
         return {name: worker.breaker.is_open for name, worker in self._workers.items()}
 
-    def breaker_states(self) -> dict[str, BreakerState]:
-        """Return the state of each upstream's circuit breaker."""
-        now = self._clock.steady().timestamp()
-        return {name: worker.breaker.state(now) for name, worker in self._workers.items()}
+    def paused(self) -> dict[str, bool]:
+        """Return for each upstream whether it is paused, as far as that is noticed."""
+        return {name: worker.is_paused for name, worker in self._workers.items()}
+
+    def refresh_pauses(self) -> None:
+        """Look now which upstreams are paused. Returns at once."""
+        self._pauses.refresh()
 
     async def run(self) -> None:
         """Run the workers until `stop`. Call it once.
@@ -70,8 +78,9 @@ class Dispatcher:
             # A time-out here is `stop` cancelling everything: what is under way stays leased.
             with suppress(TimeoutError):
                 async with self._limit, asyncio.TaskGroup() as self._running:
-                    for worker in self._workers.values():
-                        self._start(worker, self._running)
+                    self._watching = self._running.create_task(self._pauses.run())
+                    if self._stopping:
+                        self._watching.cancel()
         finally:
             self._running = None
             self._ended.set()
@@ -95,16 +104,14 @@ class Dispatcher:
             if worker is not None and worker.upstream == upstream:
                 self._workers[upstream.name] = before.pop(upstream.name)
             else:
-                self._workers[upstream.name] = self._new_worker(upstream)
+                self._workers[upstream.name] = self._worker(upstream, worker)
         if self._running is None:
             return ()
         for worker in before.values():
             worker.stop()
         replaced = (*self._replaced, *before.values())
         self._replaced = [worker for worker in replaced if not worker.ended.is_set()]
-        for worker in self._workers.values():
-            if not worker.started:
-                self._start(worker, self._running)
+        self._start_workers()
         return tuple(worker.ended for worker in before.values())
 
     async def stop(self, grace: float) -> None:
@@ -115,6 +122,8 @@ class Dispatcher:
         at most a second after the grace.
         """
         self._stopping = True
+        if self._watching is not None:
+            self._watching.cancel()
         for worker in self._workers.values():
             worker.stop()
         await first_completed(self._ended.wait(), self._clock.sleep(grace))
@@ -124,6 +133,37 @@ class Dispatcher:
         if not self._ended.is_set():
             self._limit.reschedule(asyncio.get_running_loop().time())
             await self._ended.wait()
+
+    def _worker(self, upstream: Upstream, before: UpstreamWorker | None) -> UpstreamWorker:
+        """Return a new worker for an upstream that has changed, or had none before."""
+        worker = self._new_worker(upstream)
+        worker.set_paused(upstream.name in (self._paused or ()))
+        if before is None or (before.is_paused and not worker.is_paused):
+            worker.served_since = self._clock.steady()
+        else:
+            worker.served_since = before.served_since
+        return worker
+
+    def _set_paused(self, paused: Collection[str]) -> None:
+        before, self._paused = self._paused or frozenset(), frozenset(paused)
+        for name in sorted(before ^ self._paused):
+            self._observer.upstream_paused(name, paused=name in self._paused)
+        for name, worker in self._workers.items():
+            worker.set_paused(name in self._paused)
+        self._start_workers()
+
+    def _pauses_unread(self, error: Exception) -> None:
+        for name, worker in self._workers.items():
+            # Once they run, they find out for themselves.
+            if not worker.started:
+                self._observer.dispatch_error(name, None, error)
+
+    def _start_workers(self) -> None:
+        if self._running is None or self._paused is None or self._stopping:
+            return
+        for worker in self._workers.values():
+            if not worker.started:
+                self._start(worker, self._running)
 
     def _start(self, worker: UpstreamWorker, group: asyncio.TaskGroup) -> None:
         worker.started = True

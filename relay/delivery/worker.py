@@ -127,7 +127,12 @@ class UpstreamWorker:
         self._caught_up = False
         self._claiming = 0
         self._stopping = False
+        #: Whether nothing is delivered, by a person's word or the configuration's. Plain: it is
+        #: asked several times for each attempt.
+        self.is_paused = upstream.paused
         self._backoff = Backoff(_FIRST_PAUSE, _MAX_PAUSE)
+        #: Since when it is served, where it was not before; what waited till then is no older.
+        self.served_since: datetime | None = None
         # Set when there may be more capacity, or more work than before; both to stop.
         self._capacity_changed = asyncio.Event()
         self._work_arrived = asyncio.Event()
@@ -171,6 +176,22 @@ class UpstreamWorker:
         self._capacity_changed.set()
         self._work_arrived.set()
 
+    def set_paused(self, paused: bool) -> None:
+        """Start no further attempt while a person, or the configuration, pauses the upstream.
+
+        paused: whether a person does. Attempts under way end as they would; leases that are not
+            started are released.
+        """
+        before, self.is_paused = self.is_paused, paused or self.upstream.paused
+        if before == self.is_paused:
+            return
+        if self.is_paused:
+            self.seats.free = 0
+        else:
+            self.served_since = self._clock.steady()
+        self._capacity_changed.set()
+        self._work_arrived.set()
+
     def cut(self) -> None:
         """Cut short the attempts that are under way."""
         self._runner.cut()
@@ -191,7 +212,7 @@ class UpstreamWorker:
     # ---- events that are handed over as they are stored (`Handoff`) -----------------------------
 
     def offer(self, lease: Lease) -> bool:
-        if self._stopping or self.breaker.is_open:
+        if self._stopping or self.is_paused or self.breaker.is_open:
             self._capacity_changed.set()
             return False
         self._queue.append(lease)
@@ -212,7 +233,7 @@ class UpstreamWorker:
 
     def _capacity(self) -> int:
         """Return how many more leases may be taken."""
-        if self._stopping:
+        if self._stopping or self.is_paused:
             return 0
         leased = self.seats.reserved + self._claiming + len(self._queue) + self._in_flight
         free = self.upstream.concurrency * PREFETCH - leased - self._settling
@@ -239,7 +260,11 @@ class UpstreamWorker:
         self._publish_seats()
         try:
             claimed = await self._spool.claim(
-                self.name, limit, self._lease_time, ordered=self.upstream.order_by_key
+                self.name,
+                limit,
+                self._lease_time,
+                ordered=self.upstream.order_by_key,
+                served_since=self.served_since,
             )
         except SpoolBroken:
             raise
@@ -279,8 +304,8 @@ class UpstreamWorker:
         await first_completed(self._work_arrived.wait(), self._clock.sleep(pause))
 
     async def _release_unstartable(self) -> None:
-        """Release queued leases while stopping or the breaker is open: they would only expire."""
-        while self._queue and (self._stopping or self.breaker.is_open):
+        """Release queued leases while none may be started: they would only expire."""
+        while self._queue and (self._stopping or self.is_paused or self.breaker.is_open):
             lease = self._queue.popleft()
             try:
                 await self._spool.release(lease)
@@ -306,7 +331,7 @@ class UpstreamWorker:
             self._runner.start(lease, now, self._on_answered, self._on_settled)
 
     def _free_slots(self, now: datetime) -> int:
-        if self._stopping:
+        if self._stopping or self.is_paused:
             return 0
         together = self._in_flight_together() if self._predecessors else self._in_flight
         free = self.upstream.concurrency - together

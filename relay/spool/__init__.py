@@ -275,11 +275,20 @@ class Spool(Protocol):
         An event without a seat, or without a handoff, has to be claimed.
         """
 
-    async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
+    async def claim(
+        self,
+        upstream: str,
+        limit: int,
+        lease: timedelta,
+        *,
+        ordered: bool,
+        served_since: datetime | None = None,
+    ) -> Claimed:
         """Lease up to `limit` due events of one upstream; an expired lease counts as due.
 
         The time that an event was due before this spool was opened does not count towards its age,
-        and neither does a clock error of that time.
+        and neither does a clock error of that time. The same goes for the time before
+        `served_since`, in steady time: the upstream was paused till then.
 
         An event whose checksum is wrong is not leased: it becomes dead, with the outcome `corrupt`.
 

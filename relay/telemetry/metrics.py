@@ -341,6 +341,7 @@ class Snapshot:
     spool_bytes: int | None = None
     spool_free_bytes: int | None = None
     breaker_open: Mapping[str, bool] = field(default_factory=dict)
+    upstream_paused: Mapping[str, bool] = field(default_factory=dict)
     allowlist_addresses: Mapping[str, int] = field(default_factory=dict)
     allowlist_age_seconds: Mapping[str, float] = field(default_factory=dict)
     allowlist_mode: Mapping[str, str] = field(default_factory=dict)
@@ -391,6 +392,12 @@ class Gauges(Collector):
             "1 while an upstream is left alone after failures in a row",
             ("upstream",),
             {(name,): float(is_open) for name, is_open in now.breaker_open.items()},
+        )
+        yield _gauge(
+            "upstream_paused",
+            "1 while an upstream is delivered nothing, because a person or the file says so",
+            ("upstream",),
+            {(name,): float(paused) for name, paused in now.upstream_paused.items()},
         )
         yield _gauge(
             "allowlist_addresses",

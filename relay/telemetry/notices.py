@@ -109,6 +109,10 @@ class Notices:
         self._metrics.history_lost.inc(endpoint)
         self.log.error("history_lost", endpoint=endpoint, id=event_id, detail=why)
 
+    def upstream_paused(self, upstream: str, *, paused: bool) -> None:
+        """A person has paused an upstream, or resumed it, from wherever; it is in force now."""
+        self.log.info("upstream_paused" if paused else "upstream_resumed", upstream=upstream)
+
     def dispatch_error(self, upstream: str, event_id: str | None, fault: Exception) -> None:
         """An internal error interrupted an attempt; its event will be retried."""
         if isinstance(fault, RelayError):

@@ -84,7 +84,11 @@ def state(
     breakers: Mapping[str, bool] = {"billing": False},
     certificates: Mapping[str, datetime] = {},
     stopping: bool = False,
+    paused: Mapping[str, bool] = {},
 ) -> Health:
+    async def who_is_paused() -> Mapping[str, bool]:
+        return paused
+
     return Health(
         clock=clock,
         spool=spool,
@@ -96,6 +100,7 @@ def state(
         live=lambda: True,
         upstreams=breakers.keys,
         stopping=lambda: stopping,
+        paused=who_is_paused,
     )
 
 
@@ -230,3 +235,12 @@ async def test_an_upstream_that_is_gone_is_told_while_events_wait_for_it(
     shown = Telemetry(Log(writer, clock)).expose(await state(spool, clock).snapshot())
     writer.close()
     assert b'relay_upstream_missing{upstream="ledger"} 1.0' in shown
+
+
+async def test_a_paused_upstream_is_told_and_no_reason_to_turn_senders_away(
+    spool: SqliteSpool, clock: ManualClock
+) -> None:
+    found = state(spool, clock, paused={"billing": True, "ledger": False})
+    said = "upstream billing: paused; nothing is delivered until it is resumed"
+    assert await found.readiness() == Readiness((), (said,))
+    assert (await found.snapshot()).upstream_paused == {"billing": True, "ledger": False}

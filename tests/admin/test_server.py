@@ -17,6 +17,8 @@ from relay.admin.auth import AllowedHosts, Authenticator, GuessThrottle
 from relay.admin.health import Health
 from relay.admin.pages import COOKIE
 from relay.admin.server import Admin
+from relay.admin.upstreams import Upstreams
+from relay.config.settings import Upstream
 from relay.core.clock import SystemClock
 from relay.core.errors import Obstacle, Problem, RelayError
 from relay.core.event import Dead, Unreachable
@@ -51,6 +53,10 @@ class Bench:
     stopping: bool = False
     problems: tuple[Problem, ...] = ()
     reloads: int = 0
+    upstreams: dict[str, Upstream] = field(
+        default_factory=lambda: {"billing": Upstream(url="http://billing.example/in?t=secret")}
+    )
+    pauses: asyncio.Event = field(default_factory=asyncio.Event)
     stream: io.BytesIO = field(default_factory=io.BytesIO)
     close_log: Callable[[], None] = lambda: None
     endpoints: list[Endpoint] = field(default_factory=list)
@@ -99,6 +105,13 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     running: list[Bench] = []
     endpoints: list[Endpoint] = []
     telemetry = Telemetry(Log(writer, clock))
+    upstreams = Upstreams(
+        spool,
+        configured=lambda: running[0].upstreams,
+        breakers=lambda: {"billing": False},
+        changed=lambda: running[0].pauses.set(),  # noqa: PLW0108 - it is there later
+        clock=clock,
+    )
     admin = Admin(
         health=Health(
             clock=clock,
@@ -111,6 +124,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             live=lambda: running[0].live,
             stopping=lambda: running[0].stopping,
             upstreams=lambda: ("billing",),
+            paused=upstreams.paused,
         ),
         spool=spool,
         releaser=RefusalReleaser(
@@ -126,6 +140,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         hosts=AllowedHosts(["relay.internal"]),
         trail=AuditTrail(spool, telemetry, clock),
         status=status,
+        upstreams=upstreams,
         reload=lambda: running[0].reload(),  # noqa: PLW0108 - it is there later
         explain=lambda stored: running[0].explain(stored),  # noqa: PLW0108 - likewise
     )
@@ -417,3 +432,31 @@ async def test_each_act_is_a_row_and_a_line(bench: Bench) -> None:
     lines = [line for line in bench.log() if line["event"] == "audit"]
     assert [(line["act"], line["actor"], line["touched"]) for line in lines] == acts
     assert {line["address"] for line in lines} == {"127.0.0.1"}
+
+
+# ---- upstreams ------------------------------------------------------------------------------
+
+
+async def test_an_upstream_is_paused_and_resumed_and_each_is_on_record(bench: Bench) -> None:
+    status, text = await bench.get("/api/v1/upstreams", headers=READER)
+    assert (status, "secret" in text) == (200, False)
+    assert orjson.loads(text)["upstreams"][0]["breaker"] == "closed"
+    status, _ = await bench.post("/api/v1/upstreams/billing/pause", headers=READER)
+    assert (status, await bench.spool.pauses.all()) == (403, {})
+    paused = '{"upstream":"billing","paused":true,"changed":true}'
+    answer = await bench.post("/api/v1/upstreams/billing/pause", headers=BEARER)
+    assert (answer, bench.pauses.is_set()) == ((200, paused), True)
+    assert "billing: paused" in (await bench.get("/readyz"))[1]
+    assert 'relay_upstream_paused{upstream="billing"} 1.0' in (await bench.get("/metrics"))[1]
+    status, text = await bench.post("/api/v1/upstreams/billing/resume", headers=BEARER)
+    assert (status, orjson.loads(text)["paused"]) == (200, False)
+    assert await bench.post("/api/v1/upstreams/biling/pause", headers=BEARER) == (
+        *(404, '{"error":"no upstream named \\"biling\\"; did you mean \\"billing\\"?"}'),
+    )
+    assert (await bench.post("/api/v1/upstreams/x/resume", headers=BEARER))[0] == 404
+    bench.upstreams["billing"] = Upstream(url="http://billing.example/", paused=True)
+    status, text = await bench.post("/api/v1/upstreams/billing/resume", headers=BEARER)
+    assert (status, orjson.loads(text)["paused"]) == (409, True)
+    acts = [(act.name, act.actor, act.detail) for act in await bench.spool.audit.newest(9)]
+    resumed = ("resume", Actor.TOKEN, {"upstream": "billing"})
+    assert acts == [resumed, resumed, ("pause", Actor.TOKEN, {"upstream": "billing"})]

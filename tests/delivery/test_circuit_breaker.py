@@ -5,7 +5,6 @@ import pytest
 from relay.delivery.circuit_breaker import (
     STATUS_API_BREAKER,
     UPSTREAM_BREAKER,
-    BreakerState,
     CircuitBreaker,
 )
 
@@ -204,13 +203,3 @@ def test_what_it_asks_for_is_given_within_reason() -> None:
     assert breaker.paused_for(10.0) == 20
     breaker.record_failure("event", 10.0, timedelta(days=1))
     assert breaker.paused_for(10.0) == STATUS_API_BREAKER.longest_pause
-
-
-def test_its_state_is_open_until_a_trial_may_go_and_closed_after_an_answer() -> None:
-    breaker = CircuitBreaker(UPSTREAM_BREAKER)
-    assert breaker.state(0.0) is BreakerState.CLOSED
-    breaker = opened(now=100.0)
-    assert breaker.state(104.9) is BreakerState.OPEN
-    assert breaker.state(105.0) is BreakerState.HALF_OPEN
-    breaker.record_success()
-    assert breaker.state(105.0) is BreakerState.CLOSED

@@ -19,7 +19,7 @@ from relay.delivery.worker import PREFETCH
 from relay.spool import SpoolBroken
 from relay.spool.history import Query
 from relay.spool.sqlite import open_spool
-from tests.harness.clock import ManualClock
+from tests.harness.clock import ManualClock, run_loop_until
 from tests.harness.deliveries import numbered
 from tests.harness.spying_spool import RecordingObserver, SpyingSpool, call_back
 from tests.harness.upstream import RefusingPort, answer, hang, when
@@ -58,6 +58,8 @@ class Bench:
         dispatcher = self.dispatcher(*upstreams)
         async with asyncio.TaskGroup() as group:
             group.create_task(dispatcher.run())
+            # No worker starts before it is known which upstreams are paused.
+            await run_loop_until(lambda: dispatcher._paused is not None)
             yield dispatcher
             await dispatcher.stop(GRACE)
 

@@ -15,7 +15,7 @@ from relay.delivery.retry import RetryPolicy
 from relay.delivery.sender import Cause, SentEvent
 from relay.delivery.worker import LEASE_MARGIN, PREFETCH, StartLimiter, UpstreamWorker
 from relay.spool.sqlite import open_spool
-from tests.harness.clock import ManualClock
+from tests.harness.clock import ManualClock, run_loop_until
 from tests.harness.deliveries import numbered
 from tests.harness.spying_spool import RecordingObserver, SpyingSpool, call_back
 
@@ -237,3 +237,46 @@ async def test_a_later_turn_is_as_good_as_the_first() -> None:
     for _ in range(3):
         assert [start_limiter.try_start(print) for _ in range(2)] == [True, True]
         await asyncio.sleep(0)
+
+
+# ---- pauses ---------------------------------------------------------------------------------
+
+
+async def test_a_pause_ends_handovers_and_what_was_queued_is_due_without_an_attempt(
+    bench: Bench,
+) -> None:
+    async with bench.running() as worker:
+        events = await bench.store(1, 2, 3)
+        await bench.clock.advance(0)
+        assert bench.wire.sent == events[:1]
+        worker.set_paused(True)
+        assert worker.seats.free == 0
+        bench.wire.go.set()
+        await bench.observer.until_delivered(1)
+        await run_loop_until(lambda: len(bench.spool.released) == 2)
+        events += await bench.store(4)
+        claims = bench.spool.claims
+        await bench.clock.advance(3600)
+        assert (bench.spool.claims, bench.wire.sent) == (claims, events[:1])
+        worker.set_paused(False)
+        await bench.observer.until_delivered(4)
+    assert sorted(bench.observer.delivered()) == events
+    assert {each.attempt for each in bench.observer.attempts} == {1}
+
+
+async def test_an_attempt_under_way_ends_and_its_retry_waits_for_the_end_of_the_pause(
+    bench: Bench,
+) -> None:
+    bench.wire.outcome = Unreachable(Cause.TIMEOUT)
+    async with bench.running() as worker:
+        await bench.store(1)
+        await bench.clock.advance(0)
+        worker.set_paused(True)
+        bench.wire.go.set()
+        await bench.observer.until(lambda: len(bench.observer.attempts) == 1)
+        # Longer than it may take until the event is given up.
+        await bench.clock.advance(2 * POLICY.give_up_after.total_seconds())
+        assert len(bench.wire.sent) == 1
+        worker.set_paused(False)
+        await bench.observer.until(lambda: len(bench.observer.attempts) == 2)
+    assert [each.decision for each in bench.observer.attempts] == ["retry", "retry"]

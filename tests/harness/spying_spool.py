@@ -144,10 +144,20 @@ class SpyingSpool:
     def subscribe(self, upstream: str, handoff: Handoff | None) -> None:
         self._spool.subscribe(upstream, handoff)
 
-    async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
+    async def claim(
+        self,
+        upstream: str,
+        limit: int,
+        lease: timedelta,
+        *,
+        ordered: bool,
+        served_since: datetime | None = None,
+    ) -> Claimed:
         self.claims += 1
         self._break("claim")
-        claimed = await self._spool.claim(upstream, limit, lease, ordered=ordered)
+        claimed = await self._spool.claim(
+            upstream, limit, lease, ordered=ordered, served_since=served_since
+        )
         if claimed.leases:
             self.claimed.append(claimed.leases)
             self.has_claimed.set()
@@ -275,6 +285,7 @@ class RecordingObserver:
         self.attempts: list[AttemptRecord] = []
         self.faults: list[tuple[str, str | None, Exception]] = []
         self.ruined: list[tuple[str, str]] = []
+        self.paused: list[tuple[str, bool]] = []
         self._news = asyncio.Event()
 
     def attempted(self, attempted: AttemptRecord, at: datetime) -> None:
@@ -305,6 +316,10 @@ class RecordingObserver:
 
     def event_corrupt(self, upstream: str, event_id: str) -> None:
         self.ruined.append((upstream, event_id))
+        self._news.set()
+
+    def upstream_paused(self, upstream: str, *, paused: bool) -> None:
+        self.paused.append((upstream, paused))
         self._news.set()
 
     def dispatch_error(self, upstream: str, event_id: str | None, fault: Exception) -> None:

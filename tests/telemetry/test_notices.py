@@ -120,3 +120,10 @@ def test_bodies_that_go_undelivered_are_counted_until_they_are_gone(watched: Wat
     assert watched.value('undelivered_removed_total{endpoint="midtrans"}') == 2
     (line,) = watched.lines()
     assert (line["event"], line["level"], line["events"]) == ("undelivered_removed", "warning", 2)
+
+
+def test_a_pause_and_its_end_are_told(watched: Watched) -> None:
+    watched.telemetry.upstream_paused("billing", paused=True)
+    watched.telemetry.upstream_paused("billing", paused=False)
+    told = [(line["event"], line["upstream"]) for line in watched.lines()]
+    assert told == [("upstream_paused", "billing"), ("upstream_resumed", "billing")]

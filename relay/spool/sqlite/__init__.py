@@ -254,7 +254,15 @@ class SqliteSpool:
         record = partial(record_proxied, shared=self._tables, proxied=passed)
         await self._writer.run(record, is_intake=True)
 
-    async def claim(self, upstream: str, limit: int, lease: timedelta, *, ordered: bool) -> Claimed:
+    async def claim(
+        self,
+        upstream: str,
+        limit: int,
+        lease: timedelta,
+        *,
+        ordered: bool,
+        served_since: datetime | None = None,
+    ) -> Claimed:
         self._notifier.clear(upstream)
         if ordered:
             self._ordered.add(upstream)
@@ -267,7 +275,7 @@ class SqliteSpool:
                 now=self._clock.steady(),
                 lease=lease,
                 ordered=ordered,
-                opened_at=self._opened_at,
+                opened_at=max(self._opened_at, served_since or self._opened_at),
             )
         )
         try:
