@@ -15,6 +15,7 @@ from relay.allowlist import Answer, Family, LookupResult, Mode
 from relay.allowlist.dns_answers import admissible
 from relay.app.builder import expected_sources, resolver
 from relay.app.spools import unserved_upstreams
+from relay.cli.check_replay import print_replay, replay_span, replay_stored
 from relay.cli.common import (
     CONFIG,
     DEFAULT_CONFIG,
@@ -64,15 +65,24 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 when there are warnings.")
     ] = False,
+    replayed: Annotated[
+        str | None,
+        typer.Option(
+            "--replay",
+            metavar="7d",
+            help="Judge what came in this time, and is stored, by this file.",
+        ),
+    ] = None,
     form: FORMAT = Format.TEXT,
 ) -> None:
     """Validate and explain a configuration; warnings go to standard error, or into the JSON.
 
-    0 fine, also with warnings; 1 a host name of --resolve has no addresses, or warnings with
-    --strict; 2 mistakes.
+    0 fine, also with warnings; 1 a host name of --resolve has no addresses, a stored delivery
+    would be taken otherwise (--replay), or warnings with --strict; 2 mistakes.
 
     Example: relay check --resolve --strict
     """
+    span = None if replayed is None else replay_span(replayed)
     try:
         settings = load(config, os.environ)
     except ConfigError as error:
@@ -86,8 +96,10 @@ def check(
         *unserved(settings),
     )
     hosts = asyncio.run(look_up_hosts(settings)) if resolve else []
+    came_of = None if span is None else replay_stored(settings, span)
     if form is Format.JSON:
-        print_json(as_json(settings, info, findings) | {"hosts": hosts})
+        told = as_json(settings, info, findings) | {"hosts": hosts}
+        print_json(told if came_of is None else told | {"replay": came_of})
     else:
         print_text(settings, info)
         if resolve:
@@ -95,10 +107,13 @@ def check(
             print_table(
                 columns, [(h["host"], h["result"], ", ".join(h["addresses"])) for h in hosts]
             )
+        if came_of is not None:
+            print_replay(came_of)
         for finding in findings:
             complain(str(finding))
     unresolved = any(host["result"] != LookupResult.OK for host in hosts)
-    raise typer.Exit(1 if unresolved or (strict and findings) else 0)
+    changed = came_of is not None and any(came_of["summary"].values())
+    raise typer.Exit(1 if unresolved or changed or (strict and findings) else 0)
 
 
 def schema() -> None:

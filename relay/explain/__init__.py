@@ -4,6 +4,8 @@
     walk          run the request through every step, in the order of the edge
     refusal       the same of a kept refusal
     steps         the steps that both have
+    judge         what is stored, judged by another configuration without the steps
+    replay        a whole spool, and which verdicts would change
     nearest_miss  find a change under which it would verify
 
 No check is implemented here. The parts of the relay are called with the configuration as it is, and
