@@ -1,5 +1,7 @@
 """Requeueing from the page: a question first, then the act."""
 
+from typing import Final
+
 from aiohttp import web
 
 from relay.admin.health import Health
@@ -10,7 +12,9 @@ from relay.admin.pages.rendering import Renderer
 from relay.admin.serializers import requeue_problem
 from relay.core.event import Status
 from relay.spool import Spool
-from relay.spool.history import Query, Record
+from relay.spool.history import Query, Record, Requeued
+
+_REQUEUED: Final = (Status.DEAD, Status.HELD, Status.DELIVERED)
 
 
 class RequeuePage:
@@ -32,7 +36,10 @@ class RequeuePage:
 
     async def _question(self, request: web.Request) -> web.StreamResponse:
         session = self._access.reader(request)
-        record, _ = await find_event(self._spool, request.match_info["id"])
+        record, event = await find_event(self._spool, request.match_info["id"])
+        if event is None or record.status not in _REQUEUED:
+            said = requeue_problem(record.id, Requeued())
+            raise _refused(record, said)
         return self._renderer.page(
             request,
             session,
@@ -50,13 +57,17 @@ class RequeuePage:
         await self._access.form(request)
         record, _ = await find_event(self._spool, request.match_info["id"])
         done = await self._spool.requeue(Query(ids=(record.id,)), self._health.upstreams())
-        back = event_path(record.id)
         if not done.ids:
-            said = requeue_problem(record.id, done)
-            detail = said[0].upper() + said[1:] + "."
-            raise PageProblem(409, f"{record.id} was not requeued", detail, (back, "The event"))
+            raise _refused(record, requeue_problem(record.id, done))
         await self._access.record(request, "requeue", events=list(done.ids))
-        raise web.HTTPSeeOther(f"{back}?requeued")
+        raise web.HTTPSeeOther(f"{event_path(record.id)}?requeued")
+
+
+def _refused(record: Record, said: str) -> PageProblem:
+    title = f"{record.id} was not requeued"
+    return PageProblem(
+        409, title, f"{said[0].upper()}{said[1:]}.", (event_path(record.id), "The event")
+    )
 
 
 def _name(record: Record) -> str:

@@ -45,10 +45,11 @@
     find("#notice").textContent = text;
     toast = setTimeout(() => { find("#notice").textContent = ""; }, 4000);
   };
+  const sentence = (page) =>
+    [find("h1", page), find("h1 + p", page)].map((each) => each?.textContent).filter(Boolean).join(". ");
   document.addEventListener("htmx:responseError", (event) => {
     const said = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
-    const text = [find("h1", said), find("h1 + p", said)].map((each) => each?.textContent).filter(Boolean);
-    say(text.join(". ") || "That failed with status " + event.detail.xhr.status + ".");
+    say(sentence(said) || "That failed with status " + event.detail.xhr.status + ".");
   });
   document.addEventListener("htmx:sendError", () => say("relay does not answer. Try again in a moment."));
   document.addEventListener("htmx:configRequest", (event) => {
@@ -73,7 +74,9 @@
     const box = find("#dialog");
     try {
       const answer = await fetch(href, { headers: { Accept: "text/html" } });
-      const question = find(".confirm", new DOMParser().parseFromString(await answer.text(), "text/html"));
+      const said = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (answer.status === 409) return say(sentence(said));
+      const question = find(".confirm", said);
       if (!answer.ok || !question) throw new Error("no question");
       box.replaceChildren(question);
       showTimes(box);

@@ -34,7 +34,8 @@ async def test_an_event_is_requeued_after_a_question(bench: Bench) -> None:
     act = (await bench.spool.audit.newest(1))[0]
     assert (act.name, act.actor, act.origin) == ("requeue", Actor.SESSION, "127.0.0.1")
     assert act.detail == {"events": [event.event_id]}
-    # It is under way: there is nothing to requeue.
+    # It is under way: there is nothing to requeue, and nothing to ask.
+    assert "was not requeued" in await page(bench, path, 409)
     status, text = await bench.post(path, data=data, headers=HTML)
     assert (status, "was not requeued" in text) == (409, True)
 
