@@ -95,10 +95,21 @@ def test_the_sink_is_a_command_of_relay() -> None:
     command.commands[verb].make_context(verb, arguments)
 
 
-def test_grafana_asks_the_prometheus() -> None:
-    [file] = mounts("grafana").values()
-    [source] = yaml.safe_load(file.read_text())["datasources"]
+def test_grafana_asks_the_prometheus_and_shows_the_dashboard() -> None:
+    mounted = mounts("grafana")
+    provisioning = "/etc/grafana/provisioning"
+    [source] = _read(mounted[f"{provisioning}/datasources/relay.yaml"])["datasources"]
     assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
+    [provider] = _read(mounted[f"{provisioning}/dashboards/relay.yaml"])["providers"]
+    shown = [file.name for place, file in mounted.items() if place.endswith(".json")]
+    assert shown == ["grafana-dashboard.json"]
+    [place] = [place for place in mounted if place.endswith(".json")]
+    assert str(Path(place).parent) == provider["options"]["path"]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(file.read_text())
+    return document
 
 
 @pytest.mark.debian

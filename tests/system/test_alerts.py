@@ -4,23 +4,17 @@ What takes a day or more is in `deploy/prometheus-rules.test.yml` alone, with al
 """
 
 import asyncio
-import json
 import re
-import shutil
-from asyncio.subprocess import DEVNULL
-from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import yaml
-from aiohttp import ClientError, ClientSession
 
 from tests.harness.clock import wait_until
-from tests.harness.ports import free_port
+from tests.harness.prometheus import prometheus
 from tests.system.alert_scenes import SCENES, Stage
 
 RULES: Final = Path(__file__).parent.parent.parent / "deploy" / "prometheus-rules.yml"
@@ -67,62 +61,6 @@ def faster_rules() -> dict[str, Any]:
     return document
 
 
-class Prometheus:
-    """A Prometheus that scrapes each second. fired: the alerts that have, by instance."""
-
-    def __init__(self, port: int, session: ClientSession) -> None:
-        self._url, self._session = f"http://127.0.0.1:{port}", session
-        self.fired: defaultdict[str, set[str]] = defaultdict(set)
-
-    async def _ask(self, path: str, **query: str) -> Any:
-        async with self._session.get(self._url + path, params=query) as answer:
-            return (await answer.json())["data"]
-
-    async def look(self) -> None:
-        """Note what fires now."""
-        for alert in (await self._ask("/api/v1/alerts"))["alerts"]:
-            if alert["state"] == "firing":
-                self.fired[alert["labels"]["instance"]].add(alert["labels"]["alertname"])
-
-    async def has_scraped(self, targets: int, times: int) -> None:
-        """Return when so many targets were scraped so often."""
-        query = f"count(count_over_time(up[1m]) >= {times})"
-        while True:
-            with suppress(ClientError, KeyError):
-                found = (await self._ask("/api/v1/query", query=query))["result"]
-                if found and int(found[0]["value"][1]) >= targets:
-                    return
-            await asyncio.sleep(0.2)
-
-
-@asynccontextmanager
-async def prometheus(directory: Path, targets: list[str]) -> AsyncIterator[Prometheus]:
-    if shutil.which("prometheus") is None:
-        pytest.skip("prometheus is not installed: alerts were NOT seen to fire on running relays")
-    (directory / "rules.yml").write_text(json.dumps(faster_rules()))
-    scraping = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": ["rules.yml"],
-        "scrape_configs": [{"job_name": "relay", "static_configs": [{"targets": targets}]}],
-    }
-    (directory / "prometheus.yml").write_text(json.dumps(scraping))
-    port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        "prometheus",
-        f"--config.file={directory / 'prometheus.yml'}",
-        f"--storage.tsdb.path={directory / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        stdout=DEVNULL,
-        stderr=DEVNULL,
-    )
-    try:
-        async with ClientSession() as session:
-            yield Prometheus(port, session)
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 @pytest.mark.proof
 @pytest.mark.debian
 @pytest.mark.timeout(300)
@@ -136,7 +74,9 @@ async def test_the_right_alert_fires_and_no_other(tmp_path: Path) -> None:
             things.append(await scene(stage))
             assert stage.node is not None
             targets.append("{}:{}".format(*stage.node.admin))
-        watching = await stack.enter_async_context(prometheus(tmp_path, targets))
+        watching = await stack.enter_async_context(
+            prometheus(tmp_path, targets, faster_rules(), left="alerts were NOT seen to fire")
+        )
         await watching.has_scraped(len(targets), 3)
         expected = {
             target: set(alerts) for target, (_, alerts) in zip(targets, SCENES, strict=True)
