@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.errors import Reason
 from relay.core.event import Event, Status
 from relay.core.json_pointer import masked
-from relay.core.request import query_dropped
+from relay.core.request import Keep, query_dropped
 from relay.core.secret import Mask, Secret
 from relay.core.visible_text import visible
 from relay.spool.history import Attempt, Destination, Page, Query, Record, Requeued
@@ -119,8 +119,9 @@ def event_detail(
     """Return everything about one event; its content is null once the body has been pruned.
 
     Body and answers are shown as text, with tokens masked; bytes that are no UTF-8 are escaped.
+    Where the body alone was removed, it is null.
     """
-    content: dict[str, object] | None = None
+    content = _remainder(record, "body")
     if event is not None:
         content = _content(event) | {"body": _text(shown_body(event))}
     return _detail(record, content) | {"attempt_log": [_attempt(each) for each in attempts]}
@@ -147,10 +148,36 @@ def shown_body(event: Event) -> bytes:
 
 def exported_event(record: Record, event: Event | None) -> dict[str, object]:
     """Return everything about one event, as `event_detail`, with the body's bytes in Base64."""
-    content: dict[str, object] | None = None
+    content = _remainder(record, "body_base64")
     if event is not None:
         content = _content(event) | {"body_base64": b64encode(shown_body(event)).decode("ascii")}
     return _detail(record, content)
+
+
+_REMOVED: Final = {
+    Keep.HEADERS.value: "removed after delivery: keep: headers",
+    Keep.NONE.value: "removed after delivery: keep: none",
+    "erased": "erased at a person's request",
+}
+
+
+def why_gone(record: Record) -> str:
+    """Return why there is no body of an event any more."""
+    if record.damaged:
+        return "damaged; the provider's next copy replaces it"
+    if record.removed is not None:
+        return _REMOVED.get(record.removed, record.removed)
+    return "removed; see spool.retain, and spool.retain_keys for dead and held events"
+
+
+def _remainder(record: Record, body: str) -> dict[str, object] | None:
+    """Return the content of an event whose body alone was removed for good; else None.
+
+    body: the name of what stands for its body.
+    """
+    if record.removed != Keep.HEADERS or record.remainder is None:
+        return None
+    return _content(record.remainder) | {body: None}
 
 
 def requeue_problem(event_id: str, done: Requeued) -> str:
@@ -161,6 +188,8 @@ def requeue_problem(event_id: str, done: Requeued) -> str:
     if missing:
         names = ", ".join(f'"{name}"' for name in missing)
         return f"no upstream {names} is configured, and it would wait for ever; name it again"
+    if event_id in done.removed:
+        return "its content was removed for good, as keep or a person said; nothing can be sent"
     return "only dead, held and delivered events with their body can be requeued"
 
 
@@ -202,6 +231,7 @@ def _detail(record: Record, content: dict[str, object] | None) -> dict[str, obje
         "last_outcome": record.last_outcome,
         "reason": record.reason,
         "damaged": record.damaged,
+        "removed": record.removed,
         "conflicts_with": record.conflicts_with,
         "repeats": record.repeats,
         "out_of_order": record.out_of_order,

@@ -129,6 +129,7 @@ def bind_endpoint(
         authenticated_knock=authenticated_knock,
         tokenless=bound.bind(replace(options, secrets=())) if info.token else None,
         query=None if settings.query is None else settings.query == "forward",
+        keep=settings.keep,
     )
 
 
@@ -257,6 +258,7 @@ def reconciler(
         inspector=bound.bind(endpoint_options(endpoint, bound.info)),
         secrets=endpoint.secrets,
         key=confirm.key,
+        keep=endpoint.keep,
     )
     return Reconciler(
         target,

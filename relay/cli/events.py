@@ -14,6 +14,7 @@ from relay.admin.serializers import (
     exported_event,
     parse_event_query,
     requeue_problem,
+    why_gone,
 )
 from relay.cli.common import (
     AFTER,
@@ -42,6 +43,7 @@ from relay.cli.output import (
     print_table,
 )
 from relay.cli.progress import Counter, progress
+from relay.core.request import Keep
 from relay.spool import Spool
 from relay.spool.history import Page, Query, Requeued
 
@@ -105,20 +107,20 @@ def show(
     Example: relay events show evt_01a22c5159487189afa3c915d1ecc349
     """
 
-    async def read(spool: Spool) -> dict[str, object] | None:
+    async def read(spool: Spool) -> tuple[dict[str, object], str] | None:
         found = await spool.get(event_id)
-        return None if found is None else event_detail(*found, await spool.attempts(event_id))
+        if found is None:
+            return None
+        return event_detail(*found, await spool.attempts(event_id)), why_gone(found[0])
 
-    detail = with_spool(load_settings(config), read)
-    if detail is None:
+    shown = with_spool(load_settings(config), read)
+    if shown is None:
         complain(f"no event {event_id}")
         sys.exit(1)
+    detail, gone = shown
     if form is Format.JSON:
         print_json(detail)
     else:
-        gone = "removed; see spool.retain, and spool.retain_keys for dead and held events"
-        if detail["damaged"]:
-            gone = "damaged; the provider's next copy replaces it"
         print_details(detail, ("environment", "method", "signed"), gone=gone)
 
 
@@ -144,17 +146,22 @@ def export(
     )
     settings = load_settings(config)
     with progress("exported", limit, prints=True) as counter:
-        number = with_spool(settings, lambda spool: _export(spool, asked, limit, counter))
+        number, unkept = with_spool(settings, lambda spool: _export(spool, asked, limit, counter))
     if not number:
         warn_unknown_endpoint(endpoint, settings)
+    if unkept:
+        complain(f"{unkept} of {number} are exported without their body: `keep` of their endpoint")
+        sys.exit(1)
 
 
-async def _export(spool: Spool, asked: Query, limit: int | None, counter: Counter) -> int:
-    """Print page after page; return the number of events.
+async def _export(
+    spool: Spool, asked: Query, limit: int | None, counter: Counter
+) -> tuple[int, int]:
+    """Print page after page; return the number of events, and of those without a body by `keep`.
 
     Events received meanwhile are newer than the first page, and are not printed.
     """
-    left, number = limit, 0
+    left, number, unkept = limit, 0, 0
     while left is None or left > 0:
         size = _PAGE if left is None else min(_PAGE, left)
         page = await spool.page(replace(asked, limit=size))
@@ -163,13 +170,14 @@ async def _export(spool: Spool, asked: Query, limit: int | None, counter: Counte
             # Retention may have removed it since the page was read.
             if found is not None:
                 print_line(exported_event(*found))
+                unkept += found[0].removed in {Keep.HEADERS, Keep.NONE}
             counter.add()
         number += len(page.records)
         if page.next is None:
             break
         asked = replace(asked, after=page.next)
         left = None if left is None else left - len(page.records)
-    return number
+    return number, unkept
 
 
 @app.command("requeue")
@@ -246,4 +254,4 @@ async def _requeue(
         unserved |= dict.fromkeys(page.unserved)
         # One that comes again was delivered meanwhile: all others have been requeued.
         if not every or len(new) < asked.limit:
-            return Requeued(tuple(ids), tuple(damaged), tuple(unserved))
+            return Requeued(tuple(ids), tuple(damaged), tuple(unserved), page.removed)

@@ -96,7 +96,7 @@ def print_details(shown: Mapping[str, object], names: Sequence[str], *, gone: st
     if isinstance(content, Mapping):
         rows += [(name, content[name]) for name in names]
         rows += [(f"header {name}", value) for name, value in content["headers"]]
-        rows.append(("body", content["body"]))
+        rows.append(("body", gone if content["body"] is None else content["body"]))
     else:
         rows.append(("body", gone))
     print_table(("field", "value"), rows)

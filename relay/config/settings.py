@@ -32,7 +32,7 @@ from relay.config.types import (
     default,
 )
 from relay.config.yaml_document import Location, SourceMap
-from relay.core.request import ForwardedHeader
+from relay.core.request import ForwardedHeader, Keep
 from relay.core.secret import Secret
 
 # ---- one endpoint ---------------------------------------------------------------------------
@@ -148,6 +148,11 @@ class Endpoint(Section):
         description="What becomes of a caller's query: dropped and marked, or appended to the"
         " upstream's URL. Default: drop; below a prefix forward.",
         examples=["forward"],
+    )
+    keep: Annotated[Keep, Strict(strict=False)] = default(
+        "all",
+        description="What is kept of an event once it is delivered: all, headers (the body goes),"
+        " or none (body, header fields and answers go); what is passed on is written that way.",
     )
     allowlist: Allowlist = default({}, description="Which addresses may send.")
     public_url: PublicUrl | None = default(

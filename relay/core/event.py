@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar, Final
 
-from relay.core.request import Ack, Address, Headers, VerifiedDelivery, frozen
+from relay.core.request import Ack, Address, Headers, Keep, VerifiedDelivery, frozen
 
 
 class Status(StrEnum):
@@ -35,6 +35,7 @@ class Event:
     contradicts: it says what its signed part does not; it goes out only once that is confirmed.
     client_text: the client as text, where it is at hand; empty elsewhere.
     tokens: JSON pointers of tokens that stand in the body. redacted: of those that stood there.
+    keep: as in `VerifiedDelivery`.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Event:
     repeats: str | None = None
     tokens: tuple[str, ...] = ()
     redacted: tuple[str, ...] = ()
+    keep: Keep = Keep.ALL
 
 
 @frozen
@@ -264,4 +266,6 @@ def event_of(
         verification.hold is not None and not verified.reconciled,
         repeats,
         verification.tokens,
+        (),
+        verified.keep,
     )

@@ -333,6 +333,16 @@ class Verification:
         return said if isinstance(said, bytes) else content_digest(said)
 
 
+class Keep(StrEnum):
+    """What is kept of an event once it is delivered."""
+
+    ALL = "all"
+    #: The body goes.
+    HEADERS = "headers"
+    #: Body, header fields and answers go.
+    NONE = "none"
+
+
 @frozen
 class VerifiedDelivery:
     """A delivery that passed every check. Only `relay.ingest` builds one.
@@ -340,6 +350,7 @@ class VerifiedDelivery:
     headers: the sender's header fields that may reach the upstream, Content-Type among them.
     reconciled: made of the answer of the provider's API, not of a call.
     confirm: the provider's API has to confirm it before it is delivered.
+    keep: what is kept of it once it is delivered, or passed on.
     """
 
     event_id: str
@@ -351,6 +362,7 @@ class VerifiedDelivery:
     verification: Verification
     reconciled: bool = False
     confirm: bool = False
+    keep: Keep = Keep.ALL
 
     @property
     def signed(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from relay.allowlist import Allowlist, Entry, Mode
 from relay.allowlist.registry import Knock
 from relay.core.concurrency import Cancel
 from relay.core.errors import Reason, Refusal
-from relay.core.request import Ack, ClientAddress, Delivery, RequestHead, VerifiedDelivery
+from relay.core.request import Ack, ClientAddress, Delivery, Keep, RequestHead, VerifiedDelivery
 from relay.core.strict_json import DEFAULT_LIMITS, JsonLimits
 from relay.ingest.authenticated_knock import AuthenticatedKnock
 from relay.ingest.client_address import ClientShare
@@ -44,6 +44,7 @@ class Endpoint:
     tokenless: verifies all but a token, which is kept nowhere; None where there is none.
     authenticated_knock: lets a sender of an unknown address prove itself; None where none may.
     query: whether a caller's query goes to the upstream; None: only below a prefix.
+    keep: what is kept of an event once it is delivered, or passed on.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Endpoint:
     authenticated_knock: AuthenticatedKnock | None = None
     tokenless: Inspector | None = None
     query: bool | None = None
+    keep: Keep = Keep.ALL
 
 
 #: Seconds that are left for storing in any case, even when a look-up or the body took all of them.
@@ -204,6 +206,9 @@ class Verifying(Protocol):
     @property
     def confirm(self) -> bool: ...
 
+    @property
+    def keep(self) -> Keep: ...
+
 
 def verify_delivery(
     endpoint: Verifying,
@@ -234,6 +239,7 @@ def verify_delivery(
         verification,
         reconciled,
         endpoint.confirm and not reconciled,
+        endpoint.keep,
     )
 
 

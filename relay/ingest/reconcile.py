@@ -18,7 +18,15 @@ import orjson
 from relay.core.clock import Clock
 from relay.core.errors import Refusal, RelayError
 from relay.core.rate_limit import TokenBucket
-from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, VerifiedDelivery, Via
+from relay.core.request import (
+    ClientAddress,
+    Delivery,
+    Headers,
+    Keep,
+    RequestHead,
+    VerifiedDelivery,
+    Via,
+)
 from relay.core.secret import Secret
 from relay.ingest.admission import verify_delivery
 from relay.providers import Inspector
@@ -83,7 +91,8 @@ class ReconcileTarget:
 
     key: the one to ask with; None for the secrets, whichever the API accepts.
 
-    headers, confirm: as of an endpoint; an answer of the API has no header fields of a sender.
+    headers, confirm, keep: as of an endpoint; an answer of the API has no header fields of a
+        sender.
     """
 
     name: str
@@ -96,6 +105,7 @@ class ReconcileTarget:
     key: Secret | None = None
     headers: tuple[str, ...] = ()
     confirm: bool = False
+    keep: Keep = Keep.ALL
 
 
 class Reconciler:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from relay.core.event import Status
+from relay.core.event import Event, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,13 @@ class Requeued:
 
     ids: due again, the oldest first. damaged: left as they are, since a copy alone replaces them.
     unserved: id and upstream of what is left since nobody serves that upstream.
+    removed: of those that were named, the ones whose content was removed for good.
     """
 
     ids: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
     unserved: tuple[tuple[str, str], ...] = ()
+    removed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,9 @@ class Record:
     What `destinations` says of one, the fields above say of the one that most needs a person;
     `attempts` is their sum, `upstream` that of the first.
     references: names and values of the ids that people hold.
+    removed: why its content was removed for good: `headers` or `none`, which is what its endpoint
+        keeps of what is delivered, or `erased`; None where it was not.
+    remainder: what is left of it then, with an empty body; of one event alone (`Spool.get`).
     settled_at: when it became delivered, dead or held, or was passed on; None before.
     last_outcome: `delivered 200`, `rejected 503`, `unreachable refused`, `unconfirmed not found`,
         or `corrupt`; None before any attempt.
@@ -130,6 +135,8 @@ class Record:
     query_dropped: bool = False
     destinations: tuple[Destination, ...] = ()
     references: tuple[tuple[str, str], ...] = ()
+    removed: str | None = None
+    remainder: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)

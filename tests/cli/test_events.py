@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from base64 import b64decode
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from relay.core.clock import SystemClock
 from relay.core.event import Delivered, Done
+from relay.core.request import Keep, VerifiedDelivery
 from relay.spool.audit import Act, Actor
 from relay.spool.sqlite import open_spool
 from tests.cli.conftest import Invoke
@@ -31,12 +33,17 @@ def store(config: Path, *keys: str) -> None:
 
 def deliver(config: Path, number: int) -> None:
     """Store and settle this many events."""
+    deliver_these(config, *(verified(key=str(key), body=b"%d" % key) for key in range(number)))
+
+
+def deliver_these(config: Path, *given: VerifiedDelivery) -> None:
+    """Store and settle these."""
 
     async def run() -> None:
         spool = await open_spool(config.parent / "relay.db", SystemClock())
-        for key in range(number):
-            await spool.put(verified(key=str(key), body=b"%d" % key))
-        claimed = await spool.claim("billing", number, timedelta(minutes=1), ordered=False)
+        for each in given:
+            await spool.put(each)
+        claimed = await spool.claim("billing", len(given), timedelta(minutes=1), ordered=False)
         await asyncio.gather(
             *(spool.settle(lease, Done(), Delivered(200)) for lease in claimed.leases)
         )
@@ -226,3 +233,22 @@ def test_what_a_sender_wrote_hides_nothing_in_any_output(relay: Invoke, config: 
             "A-1\\u202e 2\\x9b" in shown or "A-1\\u202e 2\\u009b" in shown or words[0] == "export"
         )
         assert not set(shown) & set("\u202e\x9b\u200b\x7f")
+
+
+@pytest.mark.parametrize("keep", [Keep.HEADERS, Keep.NONE])
+def test_what_is_not_kept_is_said_to_be_gone(relay: Invoke, config: Path, keep: Keep) -> None:
+    event = replace(verified(), keep=keep)
+    deliver_these(config, event, verified(key="2"))
+    shown = relay("events", "show", event.event_id, "-c", config)
+    assert f"body\tremoved after delivery: keep: {keep}" in shown.stdout
+    assert ("header Content-Type" in shown.stdout) == (keep is Keep.HEADERS)
+    again = relay("events", "requeue", event.event_id, "-c", config)
+    assert again.exit_code == 1
+    assert "its content was removed for good" in again.stderr
+    export = relay("events", "export", "-c", config)
+    assert export.exit_code == 1
+    assert "1 of 2 are exported without their body" in export.stderr
+    _, gone = (orjson.loads(line) for line in export.stdout.splitlines())
+    assert gone["removed"] == keep.value
+    assert gone["content"] is None or gone["content"]["body_base64"] is None
+    assert relay("events", "export", "-c", config, "--key", "2").exit_code == 0

@@ -3,7 +3,8 @@
 The body is written anew and sealed again, so that what is left of the event can still be delivered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from typing import Final
@@ -34,10 +35,8 @@ def mask(connection: apsw.Connection, shared: Tables, seqs: Sequence[int]) -> in
     """
     # What is overwritten is not to stay in free parts of the file.
     shared.masked.update(seqs)
-    before = connection.pragma("secure_delete")
-    connection.pragma("secure_delete", 1)
     find, done = partial(shared.keyring.find, connection), 0
-    try:
+    with overwriting(connection):
         for seq, *row in fetch(connection, _HELD, (numbers(seqs),)):
             try:
                 flags, seal, body = _without(tuple(row), find)
@@ -45,9 +44,18 @@ def mask(connection: apsw.Connection, shared: Tables, seqs: Sequence[int]) -> in
                 continue
             connection.execute(_WRITE, (flags, seal, body, seq))
             done += 1
+    return done
+
+
+@contextmanager
+def overwriting(connection: apsw.Connection) -> Iterator[None]:
+    """Overwrite what is deleted meanwhile, so that no free part of the file holds it."""
+    before = connection.pragma("secure_delete")
+    connection.pragma("secure_delete", 1)
+    try:
+        yield
     finally:
         connection.pragma("secure_delete", before)
-    return done
 
 
 def expire(connection: apsw.Connection, shared: Tables, before: int, limit: int) -> int:

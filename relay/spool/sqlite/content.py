@@ -14,7 +14,7 @@ import orjson
 
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import Event
-from relay.core.request import Headers
+from relay.core.request import Headers, Keep
 from relay.core.sealing import NotAuthentic, SealingKey
 from relay.spool.sealing import KeyMissing
 from relay.spool.sqlite import events
@@ -30,7 +30,7 @@ EVENT: Final = (
 )
 
 #: What differs in the row of a sealed event: head, checksum, number of the key, body.
-Stored = tuple[bytes, bytes, int | None, bytes]
+Stored = tuple[bytes, bytes, int | None, bytes | None]
 
 
 def event(row: Row, names: Mapping[int, str], upstream: int, find: FindKey) -> Event | None:
@@ -51,8 +51,9 @@ def event(row: Row, names: Mapping[int, str], upstream: int, find: FindKey) -> E
             return None
         parts = orjson.loads(head)
         if sealed_by is not None:
-            parts, body = _opened(find(sealed_by), event_id, parts, body)
-        pointers = tuple(parts[events.POINTERS]) if len(parts) > events.POINTERS else ()
+            whole = body or not flags & events.REMOVED
+            parts, body = _opened(find(sealed_by), event_id, parts, body if whole else None)
+        pointers = tuple(parts[events.POINTERS] or ()) if len(parts) > events.POINTERS else ()
         # The rows that lead here are under no checksum.
         wanted = parts[events.UPSTREAMS]
         if names.get(endpoint) != parts[events.ENDPOINT] or names.get(upstream) not in wanted:
@@ -80,6 +81,7 @@ def event(row: Row, names: Mapping[int, str], upstream: int, find: FindKey) -> E
             repeats=parts[events.REPEATS] if len(parts) > events.REPEATS else None,
             tokens=pointers if flags & events.TOKENS else (),
             redacted=() if flags & events.TOKENS else pointers,
+            keep=Keep(parts[events.KEEP]) if len(parts) > events.KEEP else Keep.ALL,
         )
     except (TypeError, ValueError, AttributeError, LookupError, NotAuthentic):
         # A value of another type than was stored.
@@ -104,18 +106,23 @@ def stored(
     conflicts_with: bytes | None,
     *,
     head: bytes,
-    body: bytes,
+    body: bytes | None,
 ) -> Stored:
-    """Return what is stored of an event, sealed where there is a key that writes."""
+    """Return what is stored of an event, sealed where there is a key that writes.
+
+    body: None where it is not kept.
+    """
     number = None
     if writes is not None:
         number, key = writes
         parts = orjson.loads(head)
-        suffix, query = _split(parts[events.SUFFIX])
+        suffix, query = split_query(parts[events.SUFFIX])
         parts[events.SUFFIX] = suffix
         parts[events.HEADERS] = _hidden(key, b"event head", event_id, parts[events.HEADERS], query)
-        head, body = events.head_of(tuple(parts)), key.seal(body, _place(b"event body", event_id))
-    digest = sha256(body).digest()
+        head = events.head_of(tuple(parts))
+        if body is not None:
+            body = key.seal(body, _place(b"event body", event_id))
+    digest = sha256(body or b"").digest()
     checksum = events.seal(
         event_id, received_at, flags, conflicts_with, head=head, body_sha256=digest
     )
@@ -145,12 +152,15 @@ def with_body(
 
 
 def _opened(
-    key: SealingKey, event_id: bytes, parts: list[Any], body: bytes
+    key: SealingKey, event_id: bytes, parts: list[Any], body: bytes | None
 ) -> tuple[list[Any], bytes]:
-    """Return the parts of a sealed event's head as they were, and its body."""
+    """Return the parts of a sealed event's head as they were, and its body.
+
+    body: None where it was removed; then it is empty.
+    """
     fields, query = _shown(key, b"event head", event_id, parts[events.HEADERS])
     parts[events.HEADERS], parts[events.SUFFIX] = fields, parts[events.SUFFIX] + query
-    return parts, key.open(body, _place(b"event body", event_id))
+    return parts, b"" if body is None else key.open(body, _place(b"event body", event_id))
 
 
 # ---- answers of attempts ----------------------------------------------------------------------
@@ -187,7 +197,7 @@ def sealed_refusal(writes: Numbered, values: events.Parameters) -> events.Parame
     """Return the columns of a refusal, with its content sealed."""
     number, key = writes
     raw_id = str(values["id"]).encode()
-    target, query = _split(str(values["target"]))
+    target, query = split_query(str(values["target"]))
     fields, body = orjson.loads(str(values["headers"])), values["body"]
     assert isinstance(body, bytes)  # noqa: S101 - as `refusals.parameters` makes it
     return values | {
@@ -226,7 +236,7 @@ def opened_refusal(
 # ---- header fields and a query, in one text ---------------------------------------------------
 
 
-def _split(target: str) -> tuple[str, str]:
+def split_query(target: str) -> tuple[str, str]:
     """Return a target, or the end of one, without its query; and the query with its mark.
 
     A mark alone, which stands for a query that was dropped, stays.

@@ -166,6 +166,8 @@ def _apply(
 ) -> bool:
     """Replace and revive what is to be; return whether anything is due now because of it."""
     [row] = fetch(connection, EVENT, (known.seq,))
+    if row[-1] is None and row[3] & events.REMOVED:
+        return False
     upstream = shared.names.number(connection, copy.delivery.upstream)
     held = [place.upstream for place in places]
     find = partial(shared.keyring.find, connection)
@@ -231,9 +233,10 @@ def _head(copy: Copy, upstreams: Sequence[str], before: object) -> bytes:
     """
     parts, known = orjson.loads(copy.head), events.parse_head(before)
     parts[events.UPSTREAMS] = [*dict.fromkeys((*parts[events.UPSTREAMS], *upstreams))]
+    head = events.head_of(tuple(parts))
     if len(known) > events.REPEATS and isinstance(known[events.REPEATS], str):
-        parts.append(known[events.REPEATS])
-    return events.head_of(tuple(parts))
+        return with_repeats(head, known[events.REPEATS])
+    return head
 
 
 def _id(known: Known, copy: Copy) -> str:
@@ -324,7 +327,9 @@ def reseal(connection: apsw.Connection, seq: int, row: Row, flags: int) -> None:
 
 def with_repeats(head: bytes, first: str) -> bytes:
     """Return the head of an event that repeats another one."""
-    return head[:-1] + b"," + orjson.dumps(first) + b"]"
+    parts = orjson.loads(head)
+    parts[events.REPEATS :] = [first, *parts[events.REPEATS + 1 :]]
+    return events.head_of(tuple(parts))
 
 
 def aside(flags: int) -> tuple[int, str | None] | None:

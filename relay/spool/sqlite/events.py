@@ -13,7 +13,7 @@ import apsw
 import orjson
 
 from relay.core.event import AttemptResult, Event, Lease, Status
-from relay.core.request import VerifiedDelivery
+from relay.core.request import Keep, VerifiedDelivery
 from relay.spool.sqlite.keyring import Keyring
 
 # ---- values ---------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def text_of(raw: object) -> str:
 
 
 # ---- flags ----------------------------------------------------------------------------------
-# Bits of `events.flags`. 64 is free, for what is kept of an event once it is delivered.
+# Bits of `events.flags`.
 
 INITIAL: Final = 1
 RECONCILED: Final = 2
@@ -68,6 +68,8 @@ OUT_OF_ORDER: Final = 8
 TEST_FLAG: Final = 16
 #: Tokens stand in its body, and go once it is delivered.
 TOKENS: Final = 32
+#: Its content was removed for good: no copy brings it back. The head says why.
+REMOVED: Final = 64
 CONTRADICTS: Final = 128
 PROXIED: Final = 256
 
@@ -150,15 +152,8 @@ def seal(
     It is stored for as long as the event, so its format can only be changed with a migration.
     """
     # Of a digest that is there already: most of an event is its body.
-    sealed = b"event 5 %d %d %b %b %b %b" % (
-        received_at,
-        flags,
-        event_id,
-        conflicts_with or b"-",
-        body_sha256,
-        head,
-    )
-    return sha256(sealed).digest()[:16]
+    values = (received_at, flags, event_id, conflicts_with or b"-", body_sha256, head)
+    return sha256(b"event 5 %d %d %b %b %b %b" % values).digest()[:16]
 
 
 # ---- heads ----------------------------------------------------------------------------------
@@ -167,14 +162,17 @@ def seal(
 
 ENDPOINT, UPSTREAMS, PROVIDER, ENVIRONMENT, KEY, SUBJECT = range(6)
 METHOD, SUFFIX, HEADERS, CLIENT, SIGNED, REFERENCES = range(6, 12)
-#: The event that it repeats, and where tokens stand in its body, or stood; few have either.
-REPEATS, POINTERS = 12, 13
+#: The event that it repeats, where tokens stand in its body, or stood, and what is kept of it once
+#: it is delivered; few have any of these.
+REPEATS, POINTERS, KEEP = 12, 13, 14
 
 
 def head_parts(event: VerifiedDelivery) -> tuple[Any, ...]:
     """Return what the head of a delivery holds: texts and tuples of texts."""
     delivery, verification = event.delivery, event.verification
-    more = (None, verification.tokens) if verification.tokens else ()
+    more: tuple[Any, ...] = ()
+    if verification.tokens or event.keep is not Keep.ALL:
+        more = (None, verification.tokens, event.keep)
     return (
         delivery.endpoint,
         (event.upstream,),

@@ -31,7 +31,7 @@ _RECORD: Final = (
 _ONE: Final = f"SELECT {_RECORD} FROM events WHERE id = ?"  # noqa: S608 - columns, no values
 
 _EVENT: Final = f"""
-SELECT {content.EVENT} FROM events WHERE id = ? AND body IS NOT NULL
+SELECT {content.EVENT} FROM events WHERE id = ? AND (body IS NOT NULL OR flags & 64)
 """  # noqa: S608 - columns, no values
 
 _DESTINATIONS: Final = """
@@ -93,9 +93,14 @@ def get(connection: apsw.Connection, keyring: Keyring, event_id: str) -> Found |
         kept = fetch(connection, _EVENT, (event_id,))
         upstream = [number for number, name in names.items() if name == record.upstream]
         find = partial(keyring.find, connection)
-        event = content.event(kept[0], names, upstream[0], find) if kept and upstream else None
+        # What is left of one whose content was removed for good has an empty body.
+        row = [(*each[:-1], each[-1] or b"") for each in kept]
+        event = content.event(row[0], names, upstream[0], find) if kept and upstream else None
     damaged = bool(kept) and event is None
-    return Found(replace(record, damaged=record.damaged or damaged), event, damaged)
+    record = replace(record, damaged=record.damaged or damaged)
+    if kept and kept[0][-1] is None:
+        return Found(replace(record, remainder=event), None, damaged)
+    return Found(record, event, damaged)
 
 
 def _records(connection: apsw.Connection, rows: Sequence[events.Row]) -> tuple[Record, ...]:
@@ -134,10 +139,11 @@ def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, st
         reconciled=bool(flags & events.RECONCILED),
         damaged=urgent.last_outcome == _DAMAGED,
         reason=urgent.reason,
-        repeats=str(head[events.REPEATS]) if len(head) > events.REPEATS else None,
+        repeats=_optional(head, events.REPEATS),
         query_dropped=query_dropped(str(head[events.SUFFIX])),
         destinations=destinations,
         references=_references(head[events.REFERENCES]),
+        removed=_optional(head, events.KEEP) if flags & events.REMOVED else None,
     )
 
 
@@ -165,6 +171,11 @@ def _destinations(
     ]
     places = {name: place for place, name in reversed(list(enumerate(wanted)))}
     return tuple(sorted(made, key=lambda each: places.get(each.upstream, len(places))))
+
+
+def _optional(head: Sequence[object], part: int) -> str | None:
+    """Return what a head has in a place that few have filled."""
+    return None if len(head) <= part or head[part] is None else str(head[part])
 
 
 def _references(stored: object) -> tuple[tuple[str, str], ...]:

@@ -10,8 +10,9 @@ import apsw
 
 from relay.core.event import ProxiedDelivery
 from relay.core.json_pointer import masked
+from relay.core.request import Keep
 from relay.spool import ProxiedRow
-from relay.spool.sqlite import content, events
+from relay.spool.sqlite import content, events, removal
 from relay.spool.sqlite.events import Tables, Tally
 from relay.spool.sqlite.intake import newest, stored_of
 
@@ -19,7 +20,7 @@ _KEEP_PROXIED: Final = """
 INSERT INTO events (
     seq, id, endpoint, received_at, look, head, seal, sealed_by, body, content, flags
 )
-VALUES (?,?,?,?,?,?,?,?,?,x'',256) ON CONFLICT DO NOTHING
+VALUES (?,?,?,?,?,?,?,?,?,x'',?) ON CONFLICT DO NOTHING
 """
 
 _KEEP_OUTCOME: Final = "INSERT INTO settled VALUES (?,?,2,?,1,0,NULL,?,NULL)"
@@ -41,15 +42,21 @@ def proxied_row(proxied: ProxiedDelivery) -> ProxiedRow:
         # It has been passed on, and its tokens are needed no more.
         body = masked(body, pointers)
         digest = sha256(body).digest()
-    in_fields = sum(map(len, chain.from_iterable(delivery.headers.fields)))
+    parts, size, kept = events.head_parts(delivery), _ROW_BYTES, True
+    if delivery.keep is not Keep.ALL:
+        kept, digest = False, removal.EMPTY
+    if delivery.keep is Keep.NONE:
+        parts = removal.bare(parts)
+    else:
+        size += sum(map(len, chain.from_iterable(delivery.headers.fields)))
     return (
         received.endpoint,
         delivery.event_id,
-        len(body) + in_fields + _ROW_BYTES,
+        size + (len(body) if kept else 0),
         delivery.upstream,
-        events.head_parts(delivery),
+        parts,
         received.head.received_at,
-        body,
+        body if kept else None,
         digest,
         proxied.at,
         proxied.outcome,
@@ -73,18 +80,15 @@ def record_proxied(
         rows, kept = [], []
         for endpoint, event_id, _, upstream, parts, came, body, digest, at, outcome in proxied:
             seq += 1
+            flags = events.PROXIED if body is not None else events.PROXIED | events.REMOVED
             head, received = events.head_of(parts), events.micros(came)
             look, raw_id = digests.look(endpoint, parts[events.KEY]), event_id.encode()
             if writes is None:
-                seal = events.seal(
-                    raw_id, received, events.PROXIED, None, head=head, body_sha256=digest
-                )
+                seal = events.seal(raw_id, received, flags, None, head=head, body_sha256=digest)
                 told: content.Stored = (head, seal, None, body)
             else:
-                told = content.stored(
-                    writes, raw_id, received, events.PROXIED, None, head=head, body=body
-                )
-            rows.append((seq, event_id, known[endpoint], received, look, *told))
+                told = content.stored(writes, raw_id, received, flags, None, head=head, body=body)
+            rows.append((seq, event_id, known[endpoint], received, look, *told, flags))
             kept.append((seq, known[upstream], events.micros(at), events.outcome_text(outcome)))
         before = connection.total_changes()
         connection.executemany(_KEEP_PROXIED, rows)

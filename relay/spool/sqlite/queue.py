@@ -14,9 +14,10 @@ import apsw
 
 from relay.core.errors import LeaseLost, SpoolUnavailable
 from relay.core.event import Dead, Done, Event, Held, Lease, RetryAt
+from relay.core.request import Keep
 from relay.spool import Claimed, Settlement
 from relay.spool.sealing import KeyMissing
-from relay.spool.sqlite import body_tokens, content, events, lanes
+from relay.spool.sqlite import content, events, lanes, removal
 from relay.spool.sqlite.attempts import Tried, keep_attempts
 from relay.spool.sqlite.events import Tables, Tally, fetch, numbers
 
@@ -320,15 +321,15 @@ def settle(  # noqa: C901, PLR0912 - one pass costs least
     held = {row[0]: row for row in _take_leased(connection, tokens)}
     names = shared.names.by_name
     states: list[tuple[int, int]] = []
-    with_tokens: list[int] = []
+    private: list[int] = []
     settled: list[tuple[Any, ...]] = []
     again: list[QueueRow] = []
     tried: list[Tried] = []
     ended: dict[int, list[int]] = {}
     for each, now, row in _held(all_given, held):
         _, upstream, seq, attempts, earlier, since, _, _, lane = row
-        name = each.lease.event.endpoint
-        endpoint = names.get(name) or shared.names.number(connection, name)
+        event = each.lease.event
+        endpoint = names.get(event.endpoint) or shared.names.number(connection, event.endpoint)
         decision, outcome = each.decision, events.outcome_text(each.outcome)
         if isinstance(decision, RetryAt):
             due, state = events.micros(decision.due), events.PENDING
@@ -336,8 +337,8 @@ def settle(  # noqa: C901, PLR0912 - one pass costs least
             again.append((upstream, events.WAITING, due, *rest))
         else:
             state = _STATE_OF[type(decision)]
-            if state == events.DELIVERED and each.lease.event.tokens:
-                with_tokens.append(seq)
+            if state == events.DELIVERED and (event.tokens or event.keep is not Keep.ALL):
+                private.append(seq)
             took, reason = each.took, each.reason
             settled.append((seq, upstream, state, now, attempts, earlier, took, outcome, reason))
         states.append((endpoint, state))
@@ -349,12 +350,12 @@ def settle(  # noqa: C901, PLR0912 - one pass costs least
         tally.move(endpoint, events.LEASED, state, number)
     if settled:
         connection.executemany(_SETTLED, settled)
-    if with_tokens:
-        body_tokens.mask(connection, shared, with_tokens)
     if again:
         enqueue(connection, again)
     if tried:
         keep_attempts(connection, shared.keyring, tried)
+    if private:
+        removal.remove_delivered(connection, shared, private)
     for upstream, ordered in ended.items():
         lanes.advance(connection, upstream, ordered)
     return set(ended)

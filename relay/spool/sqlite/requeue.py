@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 import apsw
+import orjson
 
 from relay.spool.history import Query, Requeued
 from relay.spool.sqlite import content, copies, events, history
@@ -27,6 +28,10 @@ _LEFT: Final = " AND (ended.outcome IS 'corrupt' OR ended.upstream NOT IN carray
 _PLACES: Final = """
 SELECT upstream, state, attempts, CAST(outcome AS BLOB) FROM settled
 WHERE seq = ? AND state IN {states}
+"""
+
+_REMOVED: Final = """
+SELECT id FROM events WHERE id IN (SELECT value FROM json_each(?)) AND flags & 64
 """
 
 
@@ -61,10 +66,13 @@ def requeue(
             for row in _select(connection, shared, query, work, _LEFT):
                 work.leave(row)
         work.tally.write(connection)
+        named = (orjson.dumps(query.ids).decode(),)
+        removed = tuple(event_id for (event_id,) in fetch(connection, _REMOVED, named))
     done = Requeued(
         tuple(event_id for _, event_id in sorted(dict.fromkeys(work.done))),
         tuple(dict.fromkeys(work.damaged)),
         tuple(dict.fromkeys(work.unserved)),
+        removed,
     )
     return done, work.upstreams
 
