@@ -54,6 +54,10 @@ class Pages:
     def routes(self) -> list[web.RouteDef]:
         return [route for family in self._families for route in family.routes()]
 
+    def compile(self) -> None:
+        """Compile the templates ahead of the first page; may run in a thread."""
+        self._renderer.compile()
+
     def admits(self, request: web.Request) -> bool:
         """Return whether the request may read: it has a token, or an open session."""
         return self._access.admits(request)
