@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from relay.core.clock import SystemClock
 from tests.harness.deliveries import (
+    BEARER,
     ENVIRON,
     MIDTRANS,
     STRANGER,
@@ -226,6 +227,16 @@ async def upstream_refuses(stage: Stage) -> Thing:
     return lambda _: _done(_send(node, *(midtrans_body() for _ in range(4))))
 
 
+async def upstream_paused(stage: Stage) -> Thing:
+    node = await stage.run(await stage.text())
+
+    async def do(_: object) -> None:
+        pause = request("POST", "/api/v1/upstreams/billing/pause", [BEARER])
+        assert (await exchange(node.admin, pause)).status == 200
+
+    return do
+
+
 # ---- senders and addresses ------------------------------------------------------------------
 
 
@@ -398,6 +409,7 @@ SCENES: Final[tuple[tuple[Scene, frozenset[str]], ...]] = tuple(
         (history_lost, "HistoryLost"),
         (upstream_rejects, "UpstreamDown"),
         (upstream_refuses, "BreakerOpen BacklogAging"),
+        (upstream_paused, "UpstreamPaused"),
         (connections_taken, "ConnectionsTaken"),
         (sender_unknown, "SenderUnknown"),
         (refusals_rise, "RefusalsRising"),
