@@ -3,12 +3,15 @@
 import asyncio
 from contextlib import closing
 from datetime import timedelta
+from html.parser import HTMLParser
 from pathlib import Path
 
 import apsw
+import pytest
 
 from relay.core.event import Dead, Rejected, Unreachable
-from relay.core.request import VerifiedDelivery
+from relay.core.request import Headers, VerifiedDelivery
+from relay.core.visible_text import visible
 from relay.spool import Settlement
 from tests.admin.pages.browsing import HTML, page, sign_in
 from tests.admin.test_server import READ_TOKEN, Bench, bench
@@ -104,3 +107,61 @@ async def test_a_damaged_event_is_shown_as_such_and_not_as_removed(
     text = await page(bench, f"/events/{event.event_id}")
     assert "has been removed" in text
     assert "next copy replaces it" not in text
+
+
+HOSTILE = (
+    '"><script>alert(1)</script>',
+    "' autofocus onfocus=alert(1) x='",
+    "</pre></details><img src=x onerror=alert(1)>",
+    "{{7*7}}{% raw %}",
+    "javascript:alert(1)",
+    "<!--</title><svg/onload=alert(1)>",
+    "\u202eevol\u2066\u200b\x1b[31m\x9b\x00\ufeff",
+    "&#60;b&#62;&lt;i&gt;",
+    "=cmd|' /C calc'!A0",
+)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+async def test_what_strangers_wrote_stays_text_in_every_place(hostile: str, bench: Bench) -> None:
+    event = verified(
+        key=hostile,
+        subject=hostile,
+        body=hostile.encode(),
+        references=((hostile, hostile),),
+        headers=Headers((("X-A", hostile.replace("\x00", "")),)),
+    )
+    await fail(bench, event, Rejected(422), hostile.encode())
+    await sign_in(bench)
+    path = f"/events/{event.event_id}"
+    for text in (await page(bench, path), await page(bench, "/events")):
+        tags = Tags(text)
+        assert not tags.foreign
+        assert visible(hostile) in tags.text
+        assert not set(text) & set("\u202e\u2066\u200b\x1b\x9b\x00\ufeff")
+    question = await page(bench, path + "/requeue")
+    assert not Tags(question).foreign
+    assert visible(hostile) in Tags(question).text
+
+
+class Tags(HTMLParser):
+    """What a page consists of: its text, and what no template of ours has in it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.foreign: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag in {"svg", "img", "style", "i", "b"} or (tag == "script" and "src" not in given):
+            self.foreign.append(tag)
+        for name, value in attrs:
+            if name.startswith("on") or name == "style":
+                self.foreign.append(f"{tag} {name}")
+            if name in {"href", "src", "action"} and not (value or "").startswith(("/", "#main")):
+                self.foreign.append(f"{tag} {name}={value}")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
