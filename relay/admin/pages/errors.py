@@ -1,6 +1,5 @@
 """Errors as pages: what is wrong in a sentence, and a way back."""
 
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
@@ -23,6 +22,19 @@ _SENTENCES: Final = {
 }
 
 
+_TITLES: Final = {
+    400: "This cannot be read",
+    401: "Sign in first",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not possible in this way",
+    421: "Not under this name",
+    429: "Too many wrong tokens",
+    500: "Something went wrong",
+    503: "The spool is not available",
+}
+
+
 class PageProblem(Exception):
     """Something that a person is told in place of the page, with a way back.
 
@@ -38,7 +50,7 @@ class PageProblem(Exception):
         said: str | None = None,
     ) -> None:
         self.status = status
-        self.title = title or HTTPStatus(status).phrase
+        self.title = title or _TITLES.get(status, "That did not work")
         self.detail = detail or _SENTENCES.get(status, "")
         self.back = back
         self.said = said or f"{self.title}. {self.detail}".rstrip()

@@ -29,6 +29,19 @@ def _lines(text: str) -> Markup:
     return escape(visible(text, lines=True))
 
 
+def _exact(text: str) -> Markup:
+    """Return text for an attribute whose value is sent back as it is.
+
+    What cannot be seen is a character reference: the page itself holds none of it. (HTML has
+    none for NUL and C1 controls, which come back as others.)
+    """
+    return Markup("".join(_reference(each) for each in text))  # noqa: S704 - each is escaped
+
+
+def _reference(character: str) -> str:
+    return escape(character) if visible(character) == character else f"&#{ord(character)};"
+
+
 @cache
 def _environment() -> Environment:
     """Return what holds the compiled templates; compiling them takes a tenth of a second."""
@@ -41,6 +54,7 @@ def _environment() -> Environment:
         finalize=_visible,
     )
     environment.filters["lines"] = _lines
+    environment.filters["exact"] = _exact
     environment.globals["navigation"] = NAVIGATION
     return environment
 

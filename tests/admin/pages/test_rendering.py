@@ -46,5 +46,6 @@ async def test_what_is_inserted_is_visible_and_escaped() -> None:
         request, None, "login.html", closed=False, wrong=False, next=hostile
     )
     assert shown.text is not None
-    assert 'value="&#34;&gt;&lt;b&gt;' in shown.text
+    assert 'value="&#34;&gt;&lt;b&gt;&#8238;&#155;"' in shown.text
+    assert not set(shown.text) & set("\u202e\x9b")
     assert "<b>" not in shown.text
