@@ -194,6 +194,14 @@ class Health:
                 return None if entry is None else entry.host or entry.origin
         return None
 
+    def certificates(self) -> Mapping[str, datetime]:
+        """Return when the certificate of each listener ends, by its address."""
+        return self._certificates
+
+    def hosts(self) -> Sequence[SourceStatus]:
+        """Return the state of each host name that DNS is asked for."""
+        return self._statuses()
+
     def endpoint_names(self) -> list[str]:
         """Return the names of the endpoints, in order."""
         return sorted(endpoint.name for endpoint in self._endpoints)

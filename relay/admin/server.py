@@ -77,6 +77,8 @@ class Admin:
             health=health,
             releaser=releaser,
             explain=explain,
+            status=status,
+            upstreams=upstreams,
         )
         self._api = Api(
             spool=spool,

@@ -56,6 +56,16 @@ class Bench:
     upstreams: dict[str, Upstream] = field(
         default_factory=lambda: {"billing": Upstream(url="http://billing.example/in?t=secret")}
     )
+    status: dict[str, object] = field(
+        default_factory=lambda: {
+            "version": "1",
+            "nodes": [],
+            "endpoints": [],
+            "upstreams": [],
+            "attention": [],
+            "spool": {"bytes": None, "free_bytes": None},
+        }
+    )
     pauses: asyncio.Event = field(default_factory=asyncio.Event)
     stream: io.BytesIO = field(default_factory=io.BytesIO)
     close_log: Callable[[], None] = lambda: None
@@ -65,6 +75,9 @@ class Bench:
         """Return the lines so far; there are no more from then on."""
         self.close_log()
         return [orjson.loads(line) for line in self.stream.getvalue().splitlines()]
+
+    async def read_status(self) -> dict[str, object]:
+        return self.status
 
     async def reload(self) -> tuple[Problem, ...]:
         self.reloads += 1
@@ -88,11 +101,6 @@ class Bench:
     async def post(self, path: str, **options: Any) -> tuple[int, str]:
         async with self.client.post(path, allow_redirects=False, **options) as response:
             return response.status, await response.text()
-
-
-async def status() -> dict[str, object]:
-    """Return what the running relay would, in a word."""
-    return {"version": "1"}
 
 
 @pytest.fixture
@@ -139,7 +147,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         throttle=GuessThrottle(clock),
         hosts=AllowedHosts(["relay.internal"]),
         trail=AuditTrail(spool, telemetry, clock),
-        status=status,
+        status=lambda: running[0].read_status(),  # noqa: PLW0108 - it is there later
         upstreams=upstreams,
         reload=lambda: running[0].reload(),  # noqa: PLW0108 - it is there later
         explain=lambda stored: running[0].explain(stored),  # noqa: PLW0108 - likewise

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
+from math import pi, sin
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from relay.core.request import (
 )
 from relay.ingest.admission import Endpoint, verify_delivery
 from relay.spool import Settlement
+from relay.spool.activity import Activity, hour_of
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.harness.deliveries import ENVIRON, MIDTRANS, midtrans_body
 
@@ -53,6 +55,7 @@ async def _fill(config: Path, number: int) -> None:
         await spool.recover(_DAY)
         await _put(spool, _events(endpoint, number, clock))
         await _settle(spool)
+        await _count(spool, clock.now())
     finally:
         await spool.close()
 
@@ -99,3 +102,18 @@ def _settlement(lease: Lease, number: int) -> Settlement:
     if number % 1999 == 700:
         return Settlement(lease, Dead(), Unreachable("timeout"), took=2_000_512)
     return Settlement(lease, Done(), Delivered(200), took=12_345)
+
+
+async def _count(spool: SqliteSpool, now: datetime) -> None:
+    """Write how many deliveries came in each hour of the day, as a shop has them."""
+    counted = []
+    for hours in range(24):
+        hour = hour_of(now - timedelta(hours=hours))
+        # Few at night, most in the evening; the shop is in Jakarta.
+        busy = round(30 + 900 * max(0.0, sin(((hour.hour + 7) % 24 - 6) / 17 * pi)) ** 2)
+        numbers = {"accepted": busy, "duplicate": busy // 40, "refused": busy // 190}
+        for verdict, deliveries in numbers.items():
+            counted.append(Activity(hour, "midtrans", verdict, deliveries))
+        counted.append(Activity(hour, "vipps", "accepted", busy // 7))
+    last = {"midtrans": now, "vipps": now - timedelta(minutes=4)}
+    await spool.activity.add(counted, last)

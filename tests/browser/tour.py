@@ -45,6 +45,7 @@ async def paths(scene: Scene) -> dict[str, str]:
     refusals = await all_refusals(scene, 2)
     kept = {each["reason"]: each["id"] for each in refusals}
     return {
+        "overview": "/",
         "events": "/events",
         "events-none": "/events?key=nobody-has-this",
         "event": f"/events/{event['id']}",
@@ -53,6 +54,8 @@ async def paths(scene: Scene) -> dict[str, str]:
         "refusal": f"/refusals/{kept['signature_mismatch']}",
         "refusal-unknown": f"/refusals/{kept['source_not_allowed']}",
         "release": f"/refusals/{kept['source_not_allowed']}/release",
+        "upstreams": "/upstreams",
+        "pause": "/upstreams/billing/pause",
         "allowlist": f"/allowlist?address={STRANGER}",
         "allowlist-mistake": "/allowlist?address=localhost",
         "not-found": "/events/evt_0000",

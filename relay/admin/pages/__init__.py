@@ -3,26 +3,39 @@
 Every value is escaped by the templates. A page works without script; with it, it is livelier.
 """
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol, cast
+
 from aiohttp import web
 
 from relay.admin.api import Explain
 from relay.admin.audit import AuditTrail
 from relay.admin.auth import Authenticator
 from relay.admin.health import Health
+from relay.admin.live_api import ReadStatus
 from relay.admin.pages.access import COOKIE, PageAccess, WrongToken
 from relay.admin.pages.allowlist import AllowlistPage
 from relay.admin.pages.errors import PageProblem, error_page, wants_page
 from relay.admin.pages.event import EventPage
 from relay.admin.pages.events import EventsPage
 from relay.admin.pages.login import LoginPage
+from relay.admin.pages.overview import OverviewPage
 from relay.admin.pages.refusals import RefusalsPage
-from relay.admin.pages.rendering import Renderer
+from relay.admin.pages.rendering import PAUSED, Renderer
 from relay.admin.pages.requeue import RequeuePage
 from relay.admin.pages.static_files import StaticFiles
+from relay.admin.pages.upstreams import UpstreamsPage
+from relay.admin.upstreams import Upstreams
+from relay.core.errors import SpoolUnavailable
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool import Spool
 
 __all__ = ["COOKIE", "PageProblem", "Pages", "WrongToken", "wants_page"]
+
+
+class _Family(Protocol):
+    def routes(self) -> list[web.RouteDef]: ...
 
 
 class Pages:
@@ -37,22 +50,38 @@ class Pages:
         health: Health,
         releaser: RefusalReleaser,
         explain: Explain | None,
+        status: ReadStatus,
+        upstreams: Upstreams,
     ) -> None:
+        self._upstreams = upstreams
         self._files = StaticFiles()
         self._renderer = Renderer(self._files)
         self._access = PageAccess(authenticator, trail)
-        self._families = (
-            self._files,
+        self._families: tuple[_Family, ...] = (
             LoginPage(self._access, self._renderer, authenticator),
+            OverviewPage(self._access, self._renderer, health, status),
             EventsPage(self._access, self._renderer, spool, health),
             RequeuePage(self._access, self._renderer, spool, health),
             EventPage(self._access, self._renderer, spool, health),
             RefusalsPage(self._access, self._renderer, releaser, health, explain),
             AllowlistPage(self._access, self._renderer, health),
+            UpstreamsPage(self._access, self._renderer, spool, upstreams),
         )
 
     def routes(self) -> list[web.RouteDef]:
-        return [route for family in self._families for route in family.routes()]
+        pages = (route for family in self._families for route in family.routes())
+        return [*self._files.routes(), *(self._with_pauses(route) for route in pages)]
+
+    def _with_pauses(self, route: web.RouteDef) -> web.RouteDef:
+        """Let a page know how many upstreams are paused, which each one shows."""
+        show = cast("Callable[[web.Request], Awaitable[web.StreamResponse]]", route.handler)
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            with suppress(SpoolUnavailable):
+                request[PAUSED] = sum((await self._upstreams.paused()).values())
+            return await show(request)
+
+        return web.RouteDef(route.method, route.path, handler, route.kwargs)
 
     def compile(self) -> None:
         """Compile the templates ahead of the first page; may run in a thread."""

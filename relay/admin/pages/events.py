@@ -32,11 +32,7 @@ class EventsPage:
         self._health = health
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.get("/", self._home), web.get("/events", self._list)]
-
-    async def _home(self, request: web.Request) -> web.StreamResponse:
-        self._access.reader(request)
-        raise web.HTTPSeeOther("/events")
+        return [web.get("/events", self._list)]
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         session = self._access.reader(request)

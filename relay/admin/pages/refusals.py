@@ -1,6 +1,8 @@
 """Refused deliveries that are kept: the list, one of them with the walk of explain, its release."""
 
-from typing import Final
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
@@ -10,6 +12,7 @@ from relay.admin.health import Health
 from relay.admin.pages.access import PageAccess
 from relay.admin.pages.errors import PageProblem
 from relay.admin.pages.rendering import Renderer
+from relay.admin.readable_body import ReadableBody, readable_body
 from relay.admin.serializers import (
     parse_refusal_query,
     refusal_detail,
@@ -89,11 +92,13 @@ class RefusalsPage:
                 walk = await self._explain(stored)
             except RelayError as error:
                 untold = str(error)
+        detail = await asyncio.to_thread(refusal_detail, stored, self._releaser.secrets())
         return self._renderer.page(
             request,
             session,
             "refusal.html",
-            refusal=refusal_detail(stored, self._releaser.secrets()),
+            refusal=detail,
+            body=_readable(detail),
             walk=walk,
             untold=untold,
             problem=problem,
@@ -152,3 +157,12 @@ class RefusalsPage:
         page = await self._page(request, await self._stored(request), problem)
         page.set_status(web.HTTPConflict.status_code)
         return page
+
+
+def _readable(detail: Mapping[str, Any]) -> ReadableBody | None:
+    """Return the body of a refusal for people, its secrets masked; None where it is gone."""
+    content = detail["content"]
+    if content is None:
+        return None
+    types = [value for name, value in content["headers"] if name.lower() == "content-type"]
+    return readable_body(content["body"].encode(), next(iter(types), ""))

@@ -13,10 +13,15 @@ from relay.core.visible_text import visible
 
 #: The pages that every page leads to: path and name.
 NAVIGATION: Final = (
+    ("/", "Overview"),
     ("/events", "Events"),
     ("/refusals", "Refusals"),
+    ("/upstreams", "Upstreams"),
     ("/allowlist", "Who may send"),
 )
+
+#: How many upstreams are paused, as it stands in a request.
+PAUSED: Final = web.RequestKey("paused", int)
 
 
 def _visible(value: object) -> object:
@@ -80,6 +85,7 @@ class Renderer:
             static=self._files.path,
             may_act=session is not None and session.may_act,
             path=request.path,
+            paused=request.get(PAUSED, 0),
             find=request.query.get("find", ""),
             **values,
         )
