@@ -58,6 +58,24 @@ class PageAccess:
             raise _to_login(request)
         return session
 
+    def actor(self, request: web.Request) -> Session:
+        """Return the session of a request that may act.
+
+        Raises:
+            HTTPSeeOther: there is no session; to the login form.
+            PageProblem: the session may only read.
+        """
+        session = self.session(request)
+        if session is None:
+            raise _to_login(request)
+        if not session.may_act:
+            raise PageProblem(
+                403,
+                "You may read, and not act",
+                "This session was opened with admin.read_token. Sign in with admin.token to act.",
+            )
+        return session
+
     async def form(self, request: web.Request) -> dict[str, str]:
         """Return the fields of a form whose session may act, and which came from our page.
 
@@ -65,17 +83,7 @@ class PageAccess:
             HTTPSeeOther: there is no session; to the login form.
             PageProblem: the session may only read, or the form has not its token.
         """
-        session = self.session(request)
-        if session is None:
-            raise _to_login(request)
-        fields = await self.checked_form(request, session)
-        if not session.may_act:
-            raise PageProblem(
-                403,
-                "You may read, and not act",
-                "This session was opened with admin.read_token. Sign in with admin.token to act.",
-            )
-        return fields
+        return await self.checked_form(request, self.actor(request))
 
     async def checked_form(self, request: web.Request, session: Session) -> dict[str, str]:
         """Return the fields of a form that has the token of this session.

@@ -35,7 +35,7 @@ class RequeuePage:
         ]
 
     async def _question(self, request: web.Request) -> web.StreamResponse:
-        session = self._access.reader(request)
+        session = self._access.actor(request)
         record, event = await find_event(self._spool, request.match_info["id"])
         if event is None or record.status not in _REQUEUED:
             said = requeue_problem(record.id, Requeued())

@@ -62,6 +62,7 @@ async def test_a_session_that_may_read_does_not_act(bench: Bench) -> None:
     await fail(bench, event, Unreachable("refused"))
     path = f"/events/{event.event_id}/requeue"
     token = await sign_in(bench, READ_TOKEN)
+    assert "You may read, and not act" in await page(bench, path, 403)
     status, text = await bench.post(path, data={"form_token": token}, headers=HTML)
     assert (status, "You may read, and not act" in text) == (403, True)
     # Without a session there is no form either, whatever the token.
