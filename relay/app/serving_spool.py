@@ -5,6 +5,7 @@ from datetime import timedelta
 from relay.config import Settings
 from relay.delivery.retry import MAX_RETRY_AFTER
 from relay.spool import Spool
+from relay.spool.history import LONGEST_SPREAD
 from relay.telemetry import Telemetry
 
 
@@ -40,6 +41,6 @@ async def warn_of_missing_upstreams(spool: Spool, settings: Settings, telemetry:
 
 
 def _longest_delay(settings: Settings) -> timedelta:
-    """Return an upper bound on the delay of a retry, jitter included."""
+    """Return an upper bound on the delay of a retry, jitter included, or of what is requeued."""
     delays = [max(each.retry.schedule) for each in settings.upstreams.values()]
-    return max(MAX_RETRY_AFTER, *delays, timedelta()) * 2
+    return max(2 * max(MAX_RETRY_AFTER, *delays, timedelta()), LONGEST_SPREAD)

@@ -16,12 +16,24 @@ from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDeliv
 from relay.core.request import VerifiedDelivery, frozen
 from relay.spool.activity import ActivityStore
 from relay.spool.audit import AuditStore
-from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolStats
+from relay.spool.history import (
+    Attempt,
+    Page,
+    Query,
+    Record,
+    Requeueable,
+    Requeued,
+    SpoolStats,
+    Spread,
+)
 from relay.spool.overview import OverviewStore
 from relay.spool.pauses import PauseStore
 from relay.spool.refusals import RefusalStore
 from relay.spool.sealing import KeyMissing, SealingStore
 from relay.spool.strangers import StrangerStore
+
+#: Events that are due as soon as they are requeued.
+AT_ONCE = Spread()
 
 
 class SpoolOverloaded(SpoolUnavailable):
@@ -327,17 +339,47 @@ class Spool(Protocol):
             LeaseLost: the lease is not held any more.
         """
 
-    async def requeue(self, query: Query, upstreams: Collection[str] | None = None) -> Requeued:
+    async def requeue(
+        self,
+        query: Query,
+        upstreams: Collection[str] | None = None,
+        *,
+        to: str | None = None,
+        ended_before: datetime | None = None,
+        spread: Spread = AT_ONCE,
+    ) -> Requeued:
         """Make these events due again, with a fresh retry schedule.
 
-        Dead, delivered and held events are requeued, the oldest first, up to the query's limit;
-        all others, and events whose body has been pruned, are skipped.
+        Dead, delivered and held destinations are requeued, the oldest events first, up to the
+        query's limit of events; all others, and events whose body has been pruned, are skipped.
+        With a status, or an upstream, in the query, only destinations of that are.
 
         upstreams: those that are configured: what is for another one would wait for ever. None:
             any.
+        to: make them due for this upstream instead, and leave their other destinations as they
+            are; also those that are pending elsewhere. Events that are pending there are skipped.
+        ended_before: skip what has ended at this wall-clock time or later. So a caller that goes on
+            until there are none left requeues none twice, if it was delivered meanwhile.
+        spread: over what time they are due.
 
         Raises:
             ValueError: the query has neither ids nor a filter.
+        """
+
+    async def requeueable(
+        self,
+        query: Query,
+        upstreams: Collection[str] | None = None,
+        *,
+        to: str | None = None,
+        most: int | None = None,
+    ) -> Requeueable:
+        """Return what `requeue` would do with these, called until there are none left.
+
+        most: count up to so many events; the limit of the query is none.
+
+        Raises:
+            ValueError: as `requeue`.
         """
 
     async def page(self, query: Query) -> Page:

@@ -30,6 +30,33 @@ class Query:
     after: str | None = None
 
 
+#: The longest time that events can be spread over as they are requeued.
+LONGEST_SPREAD: Final = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """When requeued events are due: the first after `delay`, each later one `interval` after."""
+
+    delay: timedelta = timedelta()
+    interval: timedelta = timedelta()
+
+
+@dataclass(frozen=True, slots=True)
+class Requeueable:
+    """What a call of `requeue` would do.
+
+    events: how many it would make due. destinations: of these, by upstream and status; with `to`,
+        that upstream alone, with the status that each has there, or None.
+    overtaken: of events that were asked for by their ids, those that a later event of the same
+        subject has overtaken: they go out marked as out of order.
+    """
+
+    events: int
+    destinations: Mapping[tuple[str, Status | None], int]
+    overtaken: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Requeued:
     """What became of the events that `requeue` was asked for; those that it skips are in none.

@@ -20,6 +20,7 @@ from relay.core.event import (
 )
 from relay.core.request import VerifiedDelivery
 from relay.spool import (
+    AT_ONCE,
     Claimed,
     Conflict,
     Duplicate,
@@ -33,7 +34,16 @@ from relay.spool import (
 )
 from relay.spool.activity import ActivityStore
 from relay.spool.audit import AuditStore
-from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolStats
+from relay.spool.history import (
+    Attempt,
+    Page,
+    Query,
+    Record,
+    Requeueable,
+    Requeued,
+    SpoolStats,
+    Spread,
+)
 from relay.spool.overview import OverviewStore
 from relay.spool.pauses import PauseStore
 from relay.spool.refusals import RefusalStore
@@ -197,8 +207,28 @@ class SpyingSpool:
         self.released.append(lease)
         self._back()
 
-    async def requeue(self, query: Query, upstreams: Collection[str] | None = None) -> Requeued:
-        return await self._spool.requeue(query, upstreams)
+    async def requeue(
+        self,
+        query: Query,
+        upstreams: Collection[str] | None = None,
+        *,
+        to: str | None = None,
+        ended_before: datetime | None = None,
+        spread: Spread = AT_ONCE,
+    ) -> Requeued:
+        return await self._spool.requeue(
+            query, upstreams, to=to, ended_before=ended_before, spread=spread
+        )
+
+    async def requeueable(
+        self,
+        query: Query,
+        upstreams: Collection[str] | None = None,
+        *,
+        to: str | None = None,
+        most: int | None = None,
+    ) -> Requeueable:
+        return await self._spool.requeueable(query, upstreams, to=to, most=most)
 
     async def page(self, query: Query) -> Page:
         return await self._spool.page(query)

@@ -23,8 +23,17 @@ from relay.core.errors import SpoolUnavailable
 from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDelivery
 from relay.core.request import VerifiedDelivery
 from relay.core.sealing import SealingKey
-from relay.spool import Claimed, Handoff, ProxiedRow, PutResult, Settlement
-from relay.spool.history import Attempt, Page, Query, Record, Requeued, SpoolStats
+from relay.spool import AT_ONCE, Claimed, Handoff, ProxiedRow, PutResult, Settlement
+from relay.spool.history import (
+    Attempt,
+    Page,
+    Query,
+    Record,
+    Requeueable,
+    Requeued,
+    SpoolStats,
+    Spread,
+)
 from relay.spool.sqlite import (
     body_tokens,
     copies,
@@ -44,6 +53,7 @@ from relay.spool.sqlite.database import Migrated, StoreHealth
 from relay.spool.sqlite.disk import Ballast, ProcessLock
 from relay.spool.sqlite.events import open_tables
 from relay.spool.sqlite.intake import NewEvent
+from relay.spool.sqlite.notifier import Notifier
 from relay.spool.sqlite.opening import Opened, open_file, sibling
 from relay.spool.sqlite.overview import SqliteOverview
 from relay.spool.sqlite.pauses import SqlitePauses
@@ -54,43 +64,6 @@ from relay.spool.sqlite.refusals import SqliteRefusals
 from relay.spool.sqlite.sealing import SqliteSealing
 from relay.spool.sqlite.strangers import SqliteStrangers
 from relay.spool.sqlite.writer import Writer
-
-# ---- waking workers that wait for events of an upstream -------------------------------------
-
-
-class Notifier:
-    """One flag for each upstream: set when there is something to claim, cleared by a claim.
-
-    It is cleared before the claim, so an event that arrives meanwhile sets it again.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._events: dict[str, asyncio.Event] = {}
-
-    def notify(self, upstream: str) -> None:
-        """Set the flag of this upstream, and wake every waiter."""
-        self._event(upstream).set()
-
-    def clear(self, upstream: str) -> None:
-        """Clear the flag of this upstream; call it before a claim."""
-        self._event(upstream).clear()
-
-    async def wait(self, upstream: str, seconds: float) -> None:
-        """Return when the flag is set, at the latest after `seconds`."""
-        flag = self._event(upstream)
-        if flag.is_set() or seconds <= 0:
-            return
-        async with asyncio.TaskGroup() as group:
-            notified = group.create_task(flag.wait())
-            timeout = group.create_task(self._clock.sleep(seconds))
-            await asyncio.wait((notified, timeout), return_when=asyncio.FIRST_COMPLETED)
-            notified.cancel()
-            timeout.cancel()
-
-    def _event(self, upstream: str) -> asyncio.Event:
-        return self._events.setdefault(upstream, asyncio.Event())
-
 
 # ---- the spool ------------------------------------------------------------------------------
 
@@ -313,18 +286,38 @@ class SqliteSpool:
         if due is None:
             self._notifier.notify(lease.event.upstream)
 
-    async def requeue(self, query: Query, upstreams: Collection[str] | None = None) -> Requeued:
+    async def requeue(
+        self,
+        query: Query,
+        upstreams: Collection[str] | None = None,
+        *,
+        to: str | None = None,
+        ended_before: datetime | None = None,
+        spread: Spread = AT_ONCE,
+    ) -> Requeued:
         step = partial(
             requeue.requeue,
             shared=self._tables,
-            query=query,
-            served=None if upstreams is None else frozenset(upstreams),
+            asked=requeue.Asked(query, _set_of(upstreams), to, ended_before),
             now=self._clock.steady(),
+            spread=spread,
         )
         requeued, waiting = await self._writer.run(step)
         for upstream in waiting:
             self._notifier.notify(upstream)
         return requeued
+
+    async def requeueable(
+        self,
+        query: Query,
+        upstreams: Collection[str] | None = None,
+        *,
+        to: str | None = None,
+        most: int | None = None,
+    ) -> Requeueable:
+        asked = requeue.Asked(query, _set_of(upstreams), to)
+        count = partial(requeue.count, shared=self._tables, asked=asked, most=most)
+        return await self._reader.run(count)
 
     async def page(self, query: Query) -> Page:
         return await self._reader.run(partial(history.page, shared=self._tables, query=query))
@@ -401,6 +394,10 @@ class SqliteSpool:
         await self._reader.close()
         await self._writer.close()
         self._process_lock.release()
+
+
+def _set_of(names: Collection[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
 
 
 def _resolve(future: asyncio.Future[T], answer: T | SpoolUnavailable) -> None:

@@ -113,7 +113,7 @@ WHERE seq = ?
 # The first attempt of a round tells when that began.
 _ROUND: Final = "SELECT at FROM attempts WHERE seq = ? AND upstream = ? AND number = ?"
 
-_RESEAL: Final = "UPDATE events SET flags = ?, seal = ? WHERE seq = ?"
+_RESEAL: Final = "UPDATE events SET flags = ?, head = ?, seal = ? WHERE seq = ?"
 
 _NEWEST: Final = "SELECT seq FROM subjects WHERE hash = ? AND seq > ?"
 
@@ -276,14 +276,17 @@ def put_due(
     now: int,
     tried: int = 0,
     last: bytes | None = None,
+    later: int = 0,
 ) -> None:
     """Queue a destination (event and upstream), which is due now with a fresh schedule.
 
-    tried: how often it has been. last: what came of that.
+    tried: how often it has been. last: what came of that. later: microseconds from now on until it
+        is due, which do not count as waiting.
     """
     seq, upstream = destination
-    lane = lanes.lane_of(shared, upstream, head)
-    row = (upstream, events.READY, 0, seq, tried, tried, now, now, last, lane)
+    lane, due = lanes.lane_of(shared, upstream, head), now + later
+    place = (events.WAITING, due) if later else (events.READY, 0)
+    row = (upstream, *place, seq, tried, tried, due, due, last, lane)
     queue.enqueue(connection, [row])
 
 
@@ -313,13 +316,19 @@ def _is_of(head: bytes, parts: Sequence[object]) -> bool:
     return all(found[each] == parts[each] for each in (events.ENDPOINT, events.SUBJECT))
 
 
-def reseal(connection: apsw.Connection, seq: int, row: Row, flags: int) -> None:
-    """Write these flags to an event, with the seal that fits; its row is sound."""
-    event_id, _, received_at, _, conflicts_with, head, _, _, body = row
+def reseal(
+    connection: apsw.Connection, seq: int, row: Row, flags: int, head: bytes | None = None
+) -> None:
+    """Write these flags, and a head if given, to an event, with the seal that fits.
+
+    Its row is sound.
+    """
+    event_id, _, received_at, _, conflicts_with, before, _, _, body = row
+    head = before if head is None else head
     seal = events.seal(
         event_id, received_at, flags, conflicts_with, head=head, body_sha256=sha256(body).digest()
     )
-    connection.execute(_RESEAL, (flags, seal, seq))
+    connection.execute(_RESEAL, (flags, head, seal, seq))
 
 
 # ---- events of their own --------------------------------------------------------------------

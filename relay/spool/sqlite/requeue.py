@@ -1,34 +1,166 @@
 """Requeueing: which events a person makes due again, and what stands in the way of the others."""
 
-from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
 import apsw
 import orjson
 
-from relay.spool.history import Query, Requeued
+from relay.core.event import Status
+from relay.spool import AT_ONCE
+from relay.spool.history import Query, Requeueable, Requeued, Spread
 from relay.spool.sqlite import content, copies, events, history
-from relay.spool.sqlite.events import STATUSES, Tables, Tally, fetch, numbers
+from relay.spool.sqlite.events import STATUSES, Tables, Tally, fetch, numbers, read_names
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `Spool.requeue` is asked for; to, ended_before: as there.
+
+    served: the upstreams that are configured; None for any.
+    """
+
+    query: Query
+    served: Collection[str] | None = None
+    to: str | None = None
+    ended_before: datetime | None = None
+
+    def states(self) -> tuple[int, ...]:
+        """Return the states of destinations that are requeued."""
+        status = self.query.status
+        wanted = (events.DELIVERED, events.DEAD, events.HELD)
+        return tuple(each for each in wanted if status in (None, STATUSES[each]))
+
+
+# ---- which events and destinations ----------------------------------------------------------
 
 _FROM: Final = "events.body IS NOT NULL AND events.flags < 256"
 
-_ENDED: Final = """
-EXISTS (
-    SELECT 1 FROM settled AS ended WHERE ended.seq = events.seq AND ended.state IN {states}{others}
-)
-"""
+_ENDED: Final = "EXISTS (SELECT 1 FROM settled AS ended WHERE ended.seq = events.seq AND {meant})"
 
 # What is known to be damaged, or for an upstream that nobody serves, must not fill the page.
 _NOT_DAMAGED: Final = " AND ended.outcome IS NOT 'corrupt'"
 _SERVED: Final = " AND ended.upstream IN carray(:served)"
 _LEFT: Final = " AND (ended.outcome IS 'corrupt' OR ended.upstream NOT IN carray(:served))"
+_ONLY: Final = " AND ended.upstream = :only"
+_BEFORE: Final = " AND ended.at < :before"
 
-_PLACES: Final = """
-SELECT upstream, state, attempts, CAST(outcome AS BLOB) FROM settled
-WHERE seq = ? AND state IN {states}
-"""
+# No test message, and nothing that is on its way there, or has just been.
+_ADDABLE: Final = f"""
+events.flags & {events.TEST_FLAG} = 0
+AND NOT EXISTS (SELECT 1 FROM queue WHERE queue.seq = events.seq AND queue.upstream = :to)
+AND events.seq NOT IN (SELECT seq FROM inhand WHERE inhand.upstream = :to)
+AND NOT EXISTS (
+    SELECT 1 FROM settled AS there
+    WHERE there.seq = events.seq AND there.upstream = :to AND there.at >= :before
+)
+"""  # noqa: S608 - a number
+
+#: Later than any event.
+_EVER: Final = (1 << 62) - 1
+
+#: The number of no name at all.
+_NOBODY: Final = 0
+
+
+class _Chosen:
+    """The conditions that the events of one call meet, and their destinations that are meant.
+
+    target: the number of the upstream that they go to besides; None without one.
+    served: the numbers of the upstreams that are configured.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        shared: Tables,
+        names: Mapping[int, str],
+        asked: Asked,
+    ) -> None:
+        query, states = asked.query, asked.states()
+        by_name = {name: number for number, name in names.items()}
+        self.target = None if asked.to is None else by_name.get(asked.to, _NOBODY)
+        self.served = [
+            number for number, name in names.items() if asked.served is None or name in asked.served
+        ]
+        only = query.upstream is not None and asked.to is None
+        before = asked.ended_before
+        self._values: dict[str, Any] = {
+            "only": by_name.get(query.upstream or "", _NOBODY),
+            "before": _EVER if before is None else events.micros(before),
+            "to": self.target,
+        }
+        self._by_ids = bool(query.ids)
+        self._meant = f"ended.state IN ({', '.join(map(str, states))}) {_ONLY if only else ''}"
+        self._meant += _BEFORE
+        self._selected = None
+        if states or self.target is not None:
+            self._selected = history.select(connection, shared, query, proxied=False)
+
+    def events(self, columns: str, *, left: bool = False) -> str | None:
+        """Return a statement for these columns of the events, the oldest first, up to `:limit`.
+
+        None where there are none. left: of those that something stands in the way of.
+        """
+        if self._selected is None:
+            return None
+        condition = _ADDABLE
+        if self.target is None:
+            others = _LEFT if left else "" if self._by_ids else _NOT_DAMAGED + _SERVED
+            condition = _ENDED.format(meant=self._meant + others)
+        return (
+            f"SELECT {columns} FROM {self._selected.source}"  # noqa: S608 - no values
+            f" WHERE {self._selected.conditions} AND {_FROM} AND {condition}"
+            f" ORDER BY {self._selected.order.format('ASC')} LIMIT :limit"
+        )
+
+    def places(self) -> str:
+        """Return a statement for the destinations of the event `:seq` that are meant."""
+        meant = self._meant if self.target is None else "ended.upstream = :to"
+        return (
+            "SELECT ended.upstream, ended.state, ended.attempts, CAST(ended.outcome AS BLOB)"  # noqa: S608 - no values
+            f" FROM settled AS ended WHERE ended.seq = :seq AND {meant}"
+        )
+
+    def counted(self, selected: str) -> str:
+        """Return a statement that counts the destinations of the events that another one yields.
+
+        Its rows are upstream, state and number; the last row has the number of events alone.
+        """
+        if self.target is not None:
+            joined = "LEFT JOIN settled AS ended ON ended.seq = chosen.seq AND ended.upstream = :to"
+        else:
+            joined = "CROSS JOIN settled AS ended ON ended.seq = chosen.seq"
+            joined += f" AND {self._meant}{_NOT_DAMAGED}{_SERVED}"
+        return (
+            f"WITH chosen AS ({selected}), meant AS ("  # noqa: S608 - no values
+            f"SELECT DISTINCT chosen.seq, ended.upstream, ended.state FROM chosen {joined})"
+            " SELECT upstream, state, count(*) FROM meant GROUP BY upstream, state"
+            " UNION ALL SELECT NULL, NULL, count(DISTINCT seq) FROM meant"
+        )
+
+    def bound(self, statement: str, **more: object) -> dict[str, Any]:
+        """Return the values that a statement of these has, and these."""
+        values = self._values | more
+        if self._selected is not None:
+            values |= self._selected.values
+        values = {name: value for name, value in values.items() if f":{name}" in statement}
+        if ":served" in statement:
+            # Of no number at all, none is bound. It can be bound once.
+            values["served"] = numbers(self.served or [_NOBODY])
+        return values
+
+
+def _check(query: Query) -> None:
+    history.check(query)
+    if not history.narrows(query):
+        raise ValueError("requeue needs ids or a filter; nothing was requeued")
+
+
+# ---- making them due ------------------------------------------------------------------------
 
 _REMOVED: Final = """
 SELECT id FROM events WHERE id IN (SELECT value FROM json_each(?)) AND flags & 64
@@ -38,35 +170,31 @@ SELECT id FROM events WHERE id IN (SELECT value FROM json_each(?)) AND flags & 6
 def requeue(
     connection: apsw.Connection,
     shared: Tables,
-    query: Query,
+    asked: Asked,
     now: datetime,
-    served: Collection[str] | None = None,
+    spread: Spread = AT_ONCE,
 ) -> tuple[Requeued, list[str]]:
     """Make events due again, the oldest first; return what became of them, and their upstreams.
-
-    served: the upstreams that are configured; None for any.
 
     Raises:
         ValueError: the query has neither ids nor a filter, or a limit that is not positive.
     """
-    history.check(query)
-    if not history.narrows(query):
-        raise ValueError("requeue needs ids or a filter; nothing was requeued")
-    states: tuple[int, ...] = (events.DELIVERED, events.DEAD, events.HELD)
-    if query.status is not None:
-        states = tuple(state for state in states if STATUSES[state] is query.status)
+    _check(asked.query)
     with connection:
-        names = shared.names.by_number
-        known = [number for number, name in names.items() if served is None or name in served]
-        work = _Work(connection, shared, states, known, now)
-        others = "" if query.ids else _NOT_DAMAGED + _SERVED
-        for row in _select(connection, shared, query, work, others):
-            work.requeue(row)
-        if not query.ids:
-            for row in _select(connection, shared, query, work, _LEFT):
+        if asked.to is not None:
+            shared.names.number(connection, asked.to)
+        chosen = _Chosen(connection, shared, shared.names.by_number, asked)
+        work = _Work(connection, shared, chosen, now, spread)
+        for row in _select(connection, chosen, asked.query.limit):
+            if chosen.target is None:
+                work.requeue(row)
+            else:
+                work.add(row, chosen.target)
+        if not asked.query.ids and chosen.target is None:
+            for row in _select(connection, chosen, asked.query.limit, left=True):
                 work.leave(row)
         work.tally.write(connection)
-        named = (orjson.dumps(query.ids).decode(),)
+        named = (orjson.dumps(asked.query.ids).decode(),)
         removed = tuple(event_id for (event_id,) in fetch(connection, _REMOVED, named))
     done = Requeued(
         tuple(event_id for _, event_id in sorted(dict.fromkeys(work.done))),
@@ -78,23 +206,13 @@ def requeue(
 
 
 def _select(
-    connection: apsw.Connection, shared: Tables, query: Query, work: "_Work", others: str
+    connection: apsw.Connection, chosen: _Chosen, limit: int, *, left: bool = False
 ) -> list[events.Row]:
-    """Return number, id, endpoint and head of events that have ended in one of these states."""
-    selected = history.select(connection, shared, query, proxied=False) if work.states else None
-    if selected is None:
+    """Return number, id, endpoint and head of the events that are chosen, or left."""
+    statement = chosen.events("events.seq, id, endpoint, head", left=left)
+    if statement is None:
         return []
-    ended = _ENDED.format(states=work.listed, others=others)
-    values = selected.values | {"limit": query.limit}
-    if ":served" in others:
-        # Of no number at all, none is bound.
-        values |= {"served": numbers(work.known or [0])}
-    statement = (
-        f"SELECT events.seq, id, endpoint, head FROM {selected.source}"  # noqa: S608 - no values
-        f" WHERE {selected.conditions} AND {_FROM} AND {ended}"
-        f" ORDER BY {selected.order.format('ASC')} LIMIT :limit"
-    )
-    return fetch(connection, statement, values)
+    return fetch(connection, statement, chosen.bound(statement, limit=limit))
 
 
 class _Work:
@@ -104,60 +222,60 @@ class _Work:
         self,
         connection: apsw.Connection,
         shared: Tables,
-        states: Sequence[int],
-        known: Sequence[int],
+        chosen: _Chosen,
         now: datetime,
+        spread: Spread,
     ) -> None:
-        self.states, self.known = states, known
-        self.listed = f"({', '.join(map(str, states))})"
         self.tally = Tally()
         self.done: list[tuple[int, str]] = []
         self.damaged: list[str] = []
         self.unserved: list[tuple[str, str]] = []
         self.upstreams: list[str] = []
-        self._connection, self._shared, self._now = connection, shared, now
+        self._connection, self._shared = connection, shared
+        self._chosen, self._now = chosen, now
+        self._interval, self._later = spread.interval, spread.delay
 
     def requeue(self, row: events.Row) -> None:
         """Make the destinations of one event due that are served, if it is sound."""
         seq, event_id, endpoint, head = row
         [stored] = fetch(self._connection, copies.EVENT, (seq,))
-        names, find = (
-            self._shared.names.by_number,
-            partial(self._shared.keyring.find, self._connection),
-        )
+        going = []
         for upstream, state, attempts, outcome in self._places(seq):
-            if content.event(stored, names, upstream, find) is None:
-                self.damaged.append(event_id)
-                history.quarantine(self._connection, event_id, self._now)
+            if not self._is_sound(stored, upstream):
+                self._quarantine(event_id)
                 return
-            if upstream not in self.known:
-                self.unserved.append((event_id, names.get(upstream, "")))
-                continue
+            if upstream in self._chosen.served:
+                going.append((upstream, state, attempts, outcome))
+            else:
+                self._unserved(event_id, upstream)
+        for upstream, state, attempts, outcome in going:
             self._connection.execute(copies.TAKE, (seq, upstream))
-            self._mark(seq, stored)
-            copies.put_due(
-                self._connection,
-                self._shared,
-                (seq, upstream),
-                head,
-                now=events.micros(self._now),
-                tried=attempts,
-                last=outcome,
-            )
+            self._put_due((seq, upstream), head, attempts, outcome)
             self.tally.move(endpoint, state, events.PENDING)
-            self.done.append((seq, event_id))
-            self.upstreams.append(names[upstream])
+        if going:
+            self._finish(seq, event_id, stored, head)
 
-    def _mark(self, seq: int, stored: events.Row) -> None:
-        """Let an event go out though it contradicts what is signed: a person has said so.
-
-        One that a later event of its subject has overtaken is marked as out of order.
-        """
-        flags = stored[3] & ~events.CONTRADICTS
-        if copies.is_overtaken(self._connection, self._shared, seq, stored[5]):
-            flags |= events.OUT_OF_ORDER
-        if flags != stored[3]:
-            copies.reseal(self._connection, seq, stored, flags)
+    def add(self, row: events.Row, target: int) -> None:
+        """Make one event due for an upstream that it may not have come for, if it is sound."""
+        seq, event_id, endpoint, head = row
+        [stored] = fetch(self._connection, copies.EVENT, (seq,))
+        names, parts = self._shared.names, events.parse_head(head)
+        known = [names.by_name[name] for name in parts[events.UPSTREAMS] if name in names.by_name]
+        if not any(self._is_sound(stored, upstream) for upstream in known):
+            self._quarantine(event_id)
+            return
+        if target not in known:
+            parts[events.UPSTREAMS].append(names.by_number[target])
+            head = events.head_of(tuple(parts))
+        there = self._places(seq)
+        for _, state, attempts, outcome in there:
+            self._connection.execute(copies.TAKE, (seq, target))
+            self._put_due((seq, target), head, attempts, outcome)
+            self.tally.move(endpoint, state, events.PENDING)
+        if not there:
+            self._put_due((seq, target), head, 0, None)
+            self.tally.add(endpoint, events.PENDING)
+        self._finish(seq, event_id, stored, head)
 
     def leave(self, row: events.Row) -> None:
         """Say what stands in the way of one event."""
@@ -165,9 +283,85 @@ class _Work:
         for upstream, _, _, outcome in self._places(seq):
             if outcome == b"corrupt":
                 self.damaged.append(event_id)
-            elif upstream not in self.known:
-                name = self._shared.names.by_number.get(upstream, "")
-                self.unserved.append((event_id, name))
+            elif upstream not in self._chosen.served:
+                self._unserved(event_id, upstream)
 
-    def _places(self, seq: int) -> Iterator[Any]:
-        yield from fetch(self._connection, _PLACES.format(states=self.listed), (seq,))
+    def _places(self, seq: int) -> list[events.Row]:
+        statement = self._chosen.places()
+        return fetch(self._connection, statement, self._chosen.bound(statement, seq=seq))
+
+    def _is_sound(self, stored: events.Row, upstream: int) -> bool:
+        names, find = self._shared.names.by_number, self._shared.keyring.find
+        return content.event(stored, names, upstream, partial(find, self._connection)) is not None
+
+    def _quarantine(self, event_id: str) -> None:
+        self.damaged.append(event_id)
+        history.quarantine(self._connection, event_id, self._now)
+
+    def _unserved(self, event_id: str, upstream: int) -> None:
+        self.unserved.append((event_id, self._shared.names.by_number.get(upstream, "")))
+
+    def _put_due(
+        self, destination: tuple[int, int], head: bytes, attempts: int, outcome: bytes | None
+    ) -> None:
+        copies.put_due(
+            self._connection,
+            self._shared,
+            destination,
+            head,
+            now=events.micros(self._now),
+            tried=attempts,
+            last=outcome,
+            later=self._later // timedelta(microseconds=1),
+        )
+        self.upstreams.append(self._shared.names.by_number[destination[1]])
+
+    def _finish(self, seq: int, event_id: str, stored: events.Row, head: bytes) -> None:
+        """Let an event go out though it contradicts what is signed: a person has said so.
+
+        One that a later event of its subject has overtaken is marked as out of order.
+        head: the one from now on.
+        """
+        flags = stored[3] & ~events.CONTRADICTS
+        if copies.is_overtaken(self._connection, self._shared, seq, head):
+            flags |= events.OUT_OF_ORDER
+        if (flags, head) != (stored[3], stored[5]):
+            copies.reseal(self._connection, seq, stored, flags, head)
+        self.done.append((seq, event_id))
+        self._later += self._interval
+
+
+# ---- counting -------------------------------------------------------------------------------
+
+
+def count(
+    connection: apsw.Connection, shared: Tables, asked: Asked, most: int | None
+) -> Requeueable:
+    """Return what `requeue` would do, with at most so many events.
+
+    Raises:
+        ValueError: as `requeue`.
+    """
+    _check(asked.query)
+    limit = -1 if most is None else most
+    with connection:
+        names = read_names(connection)
+        chosen = _Chosen(connection, shared, names, asked)
+        if (selected := chosen.events("events.seq AS seq")) is None:
+            return Requeueable(0, {})
+        statement = chosen.counted(selected)
+        *by, total = fetch(connection, statement, chosen.bound(statement, limit=limit))
+        overtaken: tuple[str, ...] = ()
+        if asked.query.ids and (heads := chosen.events("events.seq, id, head")) is not None:
+            overtaken = tuple(
+                event_id
+                for seq, event_id, head in fetch(
+                    connection, heads, chosen.bound(heads, limit=limit)
+                )
+                if copies.is_overtaken(connection, shared, seq, head)
+            )
+    destinations: dict[tuple[str, Status | None], int] = {}
+    for upstream, state, number in by:
+        name = names.get(upstream, "") if asked.to is None else asked.to
+        destinations[name, None if state is None else STATUSES[state]] = number
+    return Requeueable(total[2], destinations, overtaken)

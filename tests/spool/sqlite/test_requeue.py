@@ -7,7 +7,7 @@ from relay.core.event import Dead, Decision, Done, Held, Status
 from relay.spool.history import Query, Requeued
 from relay.spool.sqlite import events
 from relay.spool.sqlite.events import Tables
-from relay.spool.sqlite.requeue import requeue
+from relay.spool.sqlite.requeue import Asked, count, requeue
 from tests.harness.deliveries import RECEIVED, verified
 from tests.spool.sqlite.filling import claim, miscounted, put, settle, told
 from tests.spool.sqlite.plans import plans, scans
@@ -35,7 +35,7 @@ def test_requeueing_by_status_takes_the_destinations_of_that_status(
     goes_to_both(filled)
     filled.execute("INSERT INTO settled VALUES (1, 1, 3, 0, 3, 0, NULL, 'second', NULL)")
     filled.execute("INSERT INTO tallies VALUES (1, 3, 1)")
-    found = requeue(filled, shared, Query(status=Status.DEAD), RECEIVED)
+    found = requeue(filled, shared, Asked(Query(status=Status.DEAD)), RECEIVED)
     assert found == (Requeued(("a",)), ["midtrans"])
     assert events.fetch(filled, "SELECT seq, upstream, attempts, earlier FROM queue") == [
         (1, 1, 3, 3)
@@ -47,7 +47,7 @@ def test_requeueing_what_cannot_be_requeued_takes_nothing(
     filled: apsw.Connection, shared: Tables
 ) -> None:
     for status in (Status.PENDING, Status.LEASED, Status.TEST, Status.PASSED):
-        assert requeue(filled, shared, Query(status=status), RECEIVED) == (Requeued(), [])
+        assert requeue(filled, shared, Asked(Query(status=status)), RECEIVED) == (Requeued(), [])
 
 
 def test_no_requeue_reads_a_whole_table(filled: apsw.Connection, shared: Tables) -> None:
@@ -56,11 +56,15 @@ def test_no_requeue_reads_a_whole_table(filled: apsw.Connection, shared: Tables)
             continue
         steps = plans(
             filled,
-            lambda each, query=query: requeue(each, shared, query, RECEIVED),  # type: ignore[misc]
+            lambda each, query=query: requeue(each, shared, Asked(query), RECEIVED),  # type: ignore[misc]
         )
         whole = {"SCAN events USING INDEX events_body"}
         allowed = whole if query == Query(status=Status.DELIVERED) else set()
         assert {*scans(steps)} == allowed, query
+        for asked in (Asked(query), Asked(query, to="midtrans")):
+            steps = plans(filled, lambda each, asked=asked: count(each, shared, asked, 10))  # type: ignore[misc]
+            told = {*scans(steps)} - whole - {"SCAN chosen", "SCAN meant", "SCAN inhand"}
+            assert told == set(), asked
 
 
 ENDS: dict[str, Decision] = {"dead": Dead(), "held": Held(), "delivered": Done()}
@@ -74,7 +78,7 @@ def test_a_damaged_event_is_not_requeued(
     settle(connection, shared, claim(connection, shared).leases, ENDS[end])
     connection.execute("UPDATE events SET body = x'00'")
     for query in (Query(ids=("a",)), Query(endpoint="midtrans")):
-        assert requeue(connection, shared, query, RECEIVED) == (Requeued(damaged=("a",)), [])
+        assert requeue(connection, shared, Asked(query), RECEIVED) == (Requeued(damaged=("a",)), [])
     now = "delivered" if end == "delivered" else "dead"
     assert told(connection, "status", "order-1") == (now,)
     assert miscounted(connection) == []
@@ -91,7 +95,7 @@ def test_what_stands_in_the_way_of_one_does_not_of_the_next(
         settle(connection, shared, leases, Dead())
     connection.execute("UPDATE settled SET outcome = 'corrupt' WHERE seq IN (2, 4)")
     found, _ = requeue(
-        connection, shared, Query(status=Status.DEAD, limit=2), RECEIVED, {"billing"}
+        connection, shared, Asked(Query(status=Status.DEAD, limit=2), {"billing"}), RECEIVED
     )
     assert found.ids == ("cc", "dd")
     assert found.damaged == ("aa",)

@@ -16,10 +16,11 @@ from relay.core.event import Delivered, Done, Status
 from relay.core.request import Headers
 from relay.spool import Duplicate, Spool, SpoolBroken, SpoolFull, Stored
 from relay.spool.history import Query
-from relay.spool.sqlite import Notifier, SqliteSpool, database, migrate, open_spool
+from relay.spool.sqlite import SqliteSpool, database, migrate, open_spool
 from relay.spool.sqlite.database import Migrated
 from tests.contracts.copies import CopiesContract
 from tests.contracts.history import HistoryContract
+from tests.contracts.requeueing import RequeueContract
 from tests.contracts.spool import Opener, SpoolContract, stored, take, take_one
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
@@ -27,7 +28,7 @@ from tests.harness.optional_tools import fill, small_volume
 from tests.spool.conftest import PATIENCE, FailingSync
 
 
-class TestContract(SpoolContract, CopiesContract, HistoryContract):
+class TestContract(SpoolContract, CopiesContract, HistoryContract, RequeueContract):
     @pytest.fixture
     def opener(self, path: Path) -> Opener:
         async def open_one_more(clock: Clock) -> Spool:
@@ -245,44 +246,3 @@ async def test_delivery_goes_on_while_senders_go_on_on_a_full_disk(tmp_path: Pat
                 settled += lease.event.key.isdigit()
         assert refused > 100
         await spool.close()
-
-
-# ---- wake-ups -------------------------------------------------------------------------------
-# Wake-ups
-
-
-async def test_everyone_who_waits_is_woken() -> None:
-    notifier = Notifier(ManualClock())
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-        for _ in range(3):
-            group.create_task(notifier.wait("billing", 10))
-        await asyncio.sleep(0)
-        notifier.notify("billing")
-
-
-async def test_it_rings_until_somebody_looks() -> None:
-    clock = ManualClock()
-    notifier = Notifier(clock)
-    notifier.notify("billing")
-    await notifier.wait("billing", 10)
-    await notifier.wait("billing", 10)
-    notifier.clear("billing")
-    waiting = asyncio.ensure_future(notifier.wait("billing", 10))
-    await clock.advance(9)
-    assert not waiting.done()
-    await clock.advance(1)
-    await waiting
-
-
-async def test_no_time_is_no_wait() -> None:
-    await Notifier(ManualClock()).wait("billing", 0)
-
-
-async def test_waiting_can_be_given_up() -> None:
-    clock = ManualClock()
-    waiting = asyncio.ensure_future(Notifier(clock).wait("billing", 10))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    await asyncio.wait((waiting,))
-    assert waiting.cancelled()
-    assert clock.sleeping == 0
