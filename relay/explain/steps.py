@@ -1,6 +1,5 @@
 """The steps of a request whose head is known, by the present configuration, and their results."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,7 +22,10 @@ from relay.core.request import (
     Verification,
 )
 from relay.core.secret import Mask
-from relay.explain.nearest_miss import Case, near_misses
+from relay.explain.likely_cause import likely_cause
+from relay.explain.near_address import embedded_ipv4, is_internal
+from relay.explain.near_path import near_path
+from relay.explain.nearest_miss import Case, near_misses, signs_url
 from relay.ingest.admission import (
     Endpoint,
     check_method,
@@ -133,9 +135,8 @@ class Walker:
             route = Routes(self._endpoints).find(self._head)
         except Refusal as refusal:
             self._refuse("endpoint", refusal)
-            paths = [endpoint.path for endpoint in self._endpoints]
-            for path in difflib.get_close_matches(self._head.path, paths, n=1):
-                self._suggest(f"an endpoint has the path {path}; paths are compared as they are")
+            if (hint := near_path(self._endpoints, self._head)) is not None:
+                self._suggest(hint)
             return None
         below = f", and {route.remainder} below it" if route.remainder else ""
         detail = f"{route.endpoint.name}, by its path {route.endpoint.path}{below}"
@@ -174,6 +175,26 @@ class Walker:
         self._suggest_for_address(endpoint, client.address)
 
     def _suggest_for_address(self, endpoint: Endpoint, address: Address) -> None:
+        known = len(self._walk.nearest)
+        self._suggest_known_address(endpoint, address)
+        if len(self._walk.nearest) > known:
+            return
+        if is_internal(address):
+            hint = f"{address} is internal: if it is a proxy of yours, add it to trusted_proxies"
+        else:
+            hint = (
+                f"{address} is on no list here: if the sender has moved there, add it to"
+                " allowlist.add; if it is a proxy of yours, to trusted_proxies"
+            )
+        self._suggest(hint)
+
+    def _suggest_known_address(self, endpoint: Endpoint, address: Address) -> None:
+        embedded = embedded_ipv4(address)
+        if embedded is not None and endpoint.allowlist.match(embedded[0]) is not None:
+            self._suggest(
+                f"{address} is {embedded[0]}, spelled as {embedded[1]}, and that may send: let what"
+                " stands in front take the connection, or forward it, as IPv4"
+            )
         for other in self._endpoints:
             if other is not endpoint and other.allowlist.match(address) is not None:
                 self._suggest(f"{address} may send to the endpoint {other.name}")
@@ -219,7 +240,7 @@ class Walker:
                 tried_keys = f"{number} secret{'' if number == 1 else 's'}"
                 self._add_step("expected", NOTE, f"something else; {tried_keys} tried, none shown")
             self._refuse("content", found)
-            self._suggest_for_content(configured, delivery)
+            self._suggest_for_content(configured, delivery, found, tried)
             return
         by = self._describe_proof(found)
         covered = ", ".join(found.signed) or "nothing"
@@ -236,7 +257,13 @@ class Walker:
         """Say what proves the sender."""
         return "unsigned" if found.secret is None else f"fits secrets.{found.secret}"
 
-    def _suggest_for_content(self, configured: EndpointSettings, delivery: Delivery) -> None:
+    def _suggest_for_content(
+        self,
+        configured: EndpointSettings,
+        delivery: Delivery,
+        refusal: Refusal,
+        tried: Sequence[SignedText],
+    ) -> None:
         provider = provider_of(configured)
         others = [e for e in self._settings.endpoints if e is not configured]
         alike = [e for e in others if provider_of(e).info.name == provider.info.name]
@@ -249,9 +276,15 @@ class Walker:
             },
             other_urls=[e.public_url for e in alike if e.public_url is not None],
         )
+        known = len(self._walk.nearest)
         for hint in near_misses(case):
             self._suggest(hint)
         self._suggest_for_secrets(configured)
+        if len(self._walk.nearest) == known:
+            by_url = configured.public_url is None and signs_url(case)
+            cause = likely_cause(refusal, delivery, tried, by_url=by_url)
+            if cause is not None:
+                self._suggest(cause)
 
     def _suggest_for_secrets(self, configured: EndpointSettings) -> None:
         """Name each secret of this endpoint that can hardly fit anything, and say why."""

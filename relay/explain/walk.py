@@ -6,6 +6,7 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Final
 
+from relay.allowlist.networks import parse_network
 from relay.app import builder
 from relay.config import Settings
 from relay.core.errors import Reason, Refusal
@@ -30,6 +31,7 @@ from relay.explain.capture import (
     read_request,
 )
 from relay.explain.steps import NO, NOTE, OK, Step, Walk, Walker
+from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import ClientLocator, unmap_ipv4
 
 # ---- what cannot be read --------------------------------------------------------------------
@@ -169,6 +171,24 @@ class _CaptureWalker(Walker):
             )
         else:
             self._suggest(f"{head.peer} sends {sent}: write forwarded_header: {sent}")
+
+    def _suggest_known_address(self, endpoint: Endpoint, address: Address) -> None:
+        super()._suggest_known_address(endpoint, address)
+        if address == self._head.peer:
+            return
+        # As if it were a trusted proxy: who stands behind it?
+        settings = self._settings
+        header = ForwardedHeader(settings.forwarded_header)
+        trusted = (*settings.trusted_proxies, parse_network(str(address)))
+        try:
+            behind = ClientLocator(trusted, header).locate(self._head)
+        except Refusal:
+            return
+        if behind.address != address and endpoint.allowlist.match(behind.address) is not None:
+            self._suggest(
+                f"{address} forwards for {behind.address}, which may send: if it is your proxy, add"
+                " it to trusted_proxies"
+            )
 
     def _forwarding(self) -> None:
         """Record the peer, and the addresses that it forwards."""
