@@ -11,7 +11,10 @@ from relay.admin.auth import AllowedHosts, Authenticator, GuessThrottle
 from relay.admin.health import Health
 from relay.admin.live_api import LiveApi, ReadStatus
 from relay.admin.pages import PageProblem, Pages, WrongToken, wants_page
+from relay.admin.stream import Stream, UpstreamMap
 from relay.admin.upstreams import Upstreams
+from relay.config import Settings
+from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool import Spool
@@ -58,6 +61,8 @@ class Admin:
         trail: AuditTrail,
         status: ReadStatus,
         upstreams: Upstreams,
+        settings: Callable[[], Settings],
+        clock: Clock,
         reload: Reload | None = None,
         explain: Explain | None = None,
     ) -> None:
@@ -89,7 +94,9 @@ class Admin:
             explain=explain,
             upstreams=upstreams,
         )
-        self._live_api = LiveApi(status)
+        where = UpstreamMap(settings)
+        stream = Stream(telemetry.feed, clock, where.of, self._pages.admits)
+        self._live_api = LiveApi(status, stream)
         self._runner: web.AppRunner | None = None
         self._expose_lock = asyncio.Lock()
 
@@ -121,6 +128,7 @@ class Admin:
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[self._guard])
         application.on_response_prepare.append(_secure)
+        application.on_shutdown.append(self._live_api.close)
         application.add_routes(
             [
                 web.get("/livez", self._livez),

@@ -250,6 +250,8 @@ class App:
                 clock=clock,
                 role=self._role,
             ).read,
+            settings=lambda: configs.active.settings,
+            clock=clock,
             authenticator=Authenticator(settings.admin.token, clock, settings.admin.read_token),
             throttle=GuessThrottle(clock),
             hosts=AllowedHosts(settings.admin.hosts),

@@ -16,6 +16,7 @@ from relay.core.concurrency import SwitchInterval
 from relay.core.errors import Reason
 from relay.core.event import AttemptRecord, Outcome
 from relay.core.request import Verdict, VerifiedDelivery
+from relay.telemetry.feed import Feed
 from relay.telemetry.log import Line, Log, as_json, spelled_time
 from relay.telemetry.metrics import Count, Distribution, Metrics, Snapshot, add_values
 from relay.telemetry.notices import Notices
@@ -211,6 +212,9 @@ class Telemetry(Notices):
     def __init__(self, log: Log) -> None:
         self.log = log
         self._write, self._now, self._is_json = log.write, log.now, log.is_json
+        self.feed = Feed()
+        # The same list always: a look at it is all that a delivery costs while nobody listens.
+        self._listeners = self.feed.listeners
         self.switch_interval = SwitchInterval()
         self._metrics = Metrics()
         self._lookups = RepeatedState(log.now, good="ok")
@@ -269,6 +273,8 @@ class Telemetry(Notices):
             self._write((_usual_delivery, now, kind, event_id, duration, size, digest, key))
         else:
             self.log.line(kind.level, "delivery", _delivery_fields(record))
+        if self._listeners:
+            self.feed.received(record, record.wall_clock(record.started + duration))
 
     def _delivery_kind(self, values: tuple[Any, ...]) -> _Kind:
         metrics, fields = self._metrics, dict(zip(_DELIVERY_KIND, values, strict=True))
@@ -319,6 +325,8 @@ class Telemetry(Notices):
             self._write((_usual_attempt, at, kind, attempted.event_id, duration))
         else:
             self._log_attempt(kind, at, attempted.event_id, duration, attempted.due)
+        if self._listeners:
+            self.feed.attempted(attempted, at)
 
     def forwarded(
         self, delivery: VerifiedDelivery, outcome: Outcome, at: datetime, duration: float
@@ -344,6 +352,8 @@ class Telemetry(Notices):
             self._write((_usual_attempt, at, kind, delivery.event_id, duration))
         else:
             self._log_attempt(kind, at, delivery.event_id, duration)
+        if self._listeners:
+            self.feed.forwarded(delivery, outcome, at, duration)
 
     def _log_attempt(
         self, kind: _Kind, at: datetime, event_id: str, duration: float, due: datetime | None = None

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from relay.core.errors import Problem, RelayError
 from relay.core.request import Address
+from relay.telemetry.feed import Feed
 from relay.telemetry.log import Log
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.repetition import RepeatedState
@@ -17,6 +18,7 @@ class Notices:
     reload_refused_at: datetime | None = None
 
     log: Log
+    feed: Feed
     _metrics: Metrics
     _lookups: RepeatedState
     _guesses: RepeatedState
@@ -42,6 +44,7 @@ class Notices:
         """A reload was applied; these keys have changed."""
         self.configured(at)
         self.log.info("reloaded", changed=list(changed))
+        self.feed.reloaded(at, taken=True)
 
     def reload_refused(self, problems: Iterable[Problem]) -> None:
         """A reload was refused: the configuration before stays in force."""
@@ -49,6 +52,7 @@ class Notices:
         self._metrics.reload_success.set(0)
         for problem in problems:
             self.log.error("reload_refused", detail=str(problem))
+        self.feed.reloaded(self.reload_refused_at, taken=False)
 
     # ---- events -----------------------------------------------------------------------------
 
@@ -129,6 +133,7 @@ class Notices:
     def acted(self, act: str, actor: str, address: str, touched: Mapping[str, object]) -> None:
         """A person has done something, such as a requeue."""
         self.log.info("audit", act=act, actor=actor, address=address, touched=dict(touched))
+        self.feed.acted(act, actor, address, touched, self.log.now())
 
     def admin_refused(self, address: str, path: str, *, slowed: bool) -> None:
         """A wrong token has come from this address.

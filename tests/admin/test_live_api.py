@@ -16,3 +16,14 @@ async def test_the_status_is_for_every_token(bench: Bench, token: dict[str, str]
 
 async def test_the_status_is_for_nobody_else(bench: Bench) -> None:
     assert (await bench.get("/api/v1/status"))[0] == 401
+
+
+async def test_the_stream_is_for_every_token_and_nobody_else(bench: Bench) -> None:
+    assert (await bench.get("/api/v1/stream"))[0] == 401
+    async with bench.client.get("/api/v1/stream", headers=READER) as response:
+        assert response.status == 200
+        assert response.headers["Cache-Control"] == "no-store"
+        assert await response.content.readline() == b"retry: 1000\n"
+    status, text = await bench.get("/api/v1/stream?colour=red", headers=READER)
+    assert status == 400
+    assert "there are: endpoint, status, upstream" in text

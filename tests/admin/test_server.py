@@ -18,6 +18,7 @@ from relay.admin.health import Health
 from relay.admin.pages import COOKIE
 from relay.admin.server import Admin
 from relay.admin.upstreams import Upstreams
+from relay.config import load_text
 from relay.config.settings import Upstream
 from relay.core.clock import SystemClock
 from relay.core.errors import Obstacle, Problem, RelayError
@@ -32,7 +33,7 @@ from relay.spool.refusals import StoredRefusal
 from relay.spool.sqlite import SqliteSpool, open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
-from tests.harness.deliveries import verified
+from tests.harness.deliveries import ENVIRON, configuration, verified
 
 TOKEN = "the-token"
 SHARED = Secret("canary-of-a-release")
@@ -149,6 +150,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         trail=AuditTrail(spool, telemetry, clock),
         status=lambda: running[0].read_status(),  # noqa: PLW0108 - it is there later
         upstreams=upstreams,
+        settings=lambda: load_text(configuration("http://127.0.0.1:1"), "", ENVIRON, tmp_path),
+        clock=clock,
         reload=lambda: running[0].reload(),  # noqa: PLW0108 - it is there later
         explain=lambda stored: running[0].explain(stored),  # noqa: PLW0108 - likewise
     )
