@@ -11,7 +11,6 @@ from typing import Final
 
 from relay.allowlist import SourceStatus
 from relay.spool.overview import Overview, Waiting
-from relay.spool.pauses import Pause
 
 #: For how long a kept refusal needs somebody, and one whose address alone was unknown.
 REFUSED_FOR: Final = timedelta(hours=24)
@@ -67,6 +66,7 @@ class Facts:
     overview: None while the spool cannot be read; `problem` says why. Its refusals are those of
         `REFUSED_FOR` and `SIGNED_FOR`.
     configured: upstreams. open_breakers: upstreams that are left alone after failures in a row.
+    paused: since when, by upstream; None for one that the configuration pauses.
     hosts: the DNS sources. reporting: endpoints whose allowlist only reports.
     certificates: end of validity, by listener.
     reload_refused_at: when a reload was refused, unless one was taken since.
@@ -78,7 +78,7 @@ class Facts:
     problem: str = ""
     configured: Collection[str] = ()
     open_breakers: Collection[str] = ()
-    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    paused: Mapping[str, datetime | None] = field(default_factory=dict)
     hosts: Sequence[SourceStatus] = ()
     reporting: Sequence[str] = ()
     certificates: Mapping[str, datetime] = field(default_factory=dict)
@@ -136,17 +136,16 @@ def _of_the_spool(facts: Facts) -> Iterator[Attention]:
 
 def _of_upstreams(facts: Facts) -> Iterator[Attention]:
     backlog = facts.overview.backlog if facts.overview is not None else {}
-    for name in sorted({*backlog, *facts.open_breakers, *facts.pauses}):
+    for name in sorted({*backlog, *facts.open_breakers, *facts.paused}):
         waiting = backlog.get(name, Waiting())
         behind = _behind(waiting)
         if name not in facts.configured:
             if waiting.number:
                 what = f'upstream "{name}" is not configured, and {behind}: name it again'
                 yield Attention(Kind.UPSTREAM_MISSING, waiting.number, what, waiting.since)
-        elif name in facts.pauses:
+        elif name in facts.paused:
             what = f'upstream "{name}" is paused; {behind}'
-            since = facts.pauses[name].at
-            yield Attention(Kind.UPSTREAM_PAUSED, waiting.number, what, since)
+            yield Attention(Kind.UPSTREAM_PAUSED, waiting.number, what, facts.paused[name])
         elif name in facts.open_breakers:
             what = f'upstream "{name}" has failed several times in a row; {behind}'
             yield Attention(Kind.UPSTREAM_DOWN, waiting.number, what, waiting.since)

@@ -91,7 +91,7 @@ async def read_status(
         problem=read.problem,
         configured=settings.upstreams.keys(),
         open_breakers=[name for name, is_open in process.breakers.items() if is_open],
-        pauses=read.pauses,
+        paused=_paused(settings, read.pauses),
         hosts=process.hosts,
         reporting=_reporting(settings, process),
         certificates=process.certificates,
@@ -126,6 +126,12 @@ async def _read(spool: Spool, activity: ActivityReader, now: datetime) -> _Read:
 
 def _first_hour(now: datetime) -> datetime:
     return hour_of(now) - timedelta(hours=HOURS - 1)
+
+
+def _paused(settings: Settings, pauses: Mapping[str, Pause]) -> dict[str, datetime | None]:
+    """Return since when upstreams are paused; None for those that the configuration pauses."""
+    by_file = {name: None for name, each in settings.upstreams.items() if each.paused}
+    return by_file | {name: pause.at for name, pause in pauses.items()}
 
 
 def _reporting(settings: Settings, process: Process) -> list[str]:

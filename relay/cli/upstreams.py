@@ -17,7 +17,7 @@ from relay.admin.upstreams import (
 from relay.cli import completion
 from relay.cli.common import CONFIG, DEFAULT_CONFIG, load_settings, record_act, with_spool
 from relay.cli.output import FORMAT, Format, complain, print_json, print_rows
-from relay.cli.reload import NotAsked, ask
+from relay.cli.running_relay import NotAsked, ask
 from relay.config import Endpoint, Settings
 from relay.core.clock import SystemClock
 from relay.spool import Spool

@@ -8,9 +8,7 @@ import pytest
 
 from relay.admin.attention import Attention, Facts, Kind, attention
 from relay.allowlist import SourceStatus
-from relay.spool.audit import Actor
 from relay.spool.overview import Overview, Waiting
-from relay.spool.pauses import Pause
 from tests.harness.deliveries import RECEIVED
 
 NOW = RECEIVED + timedelta(days=1)
@@ -18,7 +16,7 @@ AGO = NOW - timedelta(minutes=5)
 LONG_AGO = NOW - timedelta(hours=3)
 OVERVIEW = Overview(size=1, free=10**10)
 FACTS = Facts(NOW, OVERVIEW, configured=("billing", "ledger"))
-PAUSED = {"billing": Pause(LONG_AGO, Actor.CLI)}
+PAUSED = {"billing": LONG_AGO}
 
 
 def host(ago: timedelta | None, error: str | None = None) -> SourceStatus:
@@ -82,7 +80,7 @@ CASES = {
         ),
     ),
     "upstream missing": (
-        waiting("gone", 1, pauses={"gone": Pause(AGO, Actor.TOKEN)}, open_breakers=("gone",)),
+        waiting("gone", 1, paused={"gone": AGO}, open_breakers=("gone",)),
         Attention(
             Kind.UPSTREAM_MISSING,
             1,
@@ -91,17 +89,21 @@ CASES = {
         ),
     ),
     "upstream paused, and down": (
-        waiting(pauses=PAUSED, open_breakers=("billing",)),
+        waiting(paused=PAUSED, open_breakers=("billing",)),
         Attention(Kind.UPSTREAM_PAUSED, 7, 'upstream "billing" is paused; 7 events wait', LONG_AGO),
     ),
     "upstream paused, and nothing waits": (
-        facts(pauses=PAUSED),
+        facts(paused=PAUSED),
         Attention(
             Kind.UPSTREAM_PAUSED,
             0,
             'upstream "billing" is paused; nothing waits for it',
             LONG_AGO,
         ),
+    ),
+    "upstream paused by the file": (
+        facts(paused={"ledger": None}),
+        Attention(Kind.UPSTREAM_PAUSED, 0, 'upstream "ledger" is paused; nothing waits for it'),
     ),
     "upstream down": (
         waiting(open_breakers=("billing",), since=LONG_AGO),
@@ -168,7 +170,7 @@ CASES = {
         ),
     ),
     "a spool that cannot be read": (
-        replace(FACTS, overview=None, problem="the spool is closed", pauses={}),
+        replace(FACTS, overview=None, problem="the spool is closed", paused={}),
         Attention(Kind.SPOOL_UNAVAILABLE, 1, "the spool is closed"),
     ),
 }
@@ -189,7 +191,7 @@ def test_what_is_amiss_is_said_in_a_sentence_with_its_number(case: str) -> None:
         facts(hosts=(host(timedelta(hours=1), "timeout"), host(None), host(timedelta()))),
         facts(certificates={"a": NOW + timedelta(days=14)}),
         facts(last_delivery=NOW + timedelta(seconds=60)),
-        facts(pauses={"gone": Pause(AGO, Actor.CLI)}, open_breakers=("elsewhere",)),
+        facts(paused={"gone": AGO}, open_breakers=("elsewhere",)),
     ],
 )
 def test_what_is_as_usual_needs_nobody(quiet: Facts) -> None:
