@@ -13,6 +13,7 @@ from relay.admin.health import Health
 from relay.allowlist.registry import HostRegistry
 from relay.app import builder
 from relay.app.generation import Close, LiveConfigBuilder
+from relay.app.spools import KEYS, sealing_keys
 from relay.app.supervisor import Supervisor
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, provider_name
@@ -26,6 +27,7 @@ from relay.edge.listener import Edge
 from relay.edge.slow_path import BodyReader
 from relay.ingest.client_address import ClientLocator, Clients
 from relay.ingest.pipeline import Ingest
+from relay.spool.sealing import KeyMissing, SealingStore
 from relay.telemetry import Telemetry
 
 # ---- reading and checking -------------------------------------------------------------------
@@ -130,7 +132,10 @@ def check(running: Settings, wanted: Settings) -> None:
     Raises:
         ConfigError: with each key that takes a restart.
     """
-    changed = [key for key in RESTART_KEYS if getattr(running, key) != getattr(wanted, key)]
+    # Keys of the spool are exchanged under way.
+    same_keys = wanted.spool.model_copy(update={"encrypt": running.spool.encrypt})
+    compared = wanted.model_copy(update={"spool": same_keys})
+    changed = [key for key in RESTART_KEYS if getattr(running, key) != getattr(compared, key)]
     if "spool" in changed and "state_dir" in changed:
         # It lies beside the spool unless it is said where.
         changed.remove("state_dir")
@@ -183,9 +188,11 @@ class ConfigSwitch:
         dispatcher: Dispatcher,
         health: Health | None,
         telemetry: Telemetry,
+        sealing: SealingStore,
     ) -> None:
         """Take the parts that run. `health`: None where this process has no endpoints."""
         self._configs = configs
+        self._sealing = sealing
         self._registry = registry
         self._locator = locator
         self._clients = clients
@@ -211,6 +218,7 @@ class ConfigSwitch:
             # First: knocks are built with its interval.
             self._reconfigure_dns(settings)
             live_config = await self._configs.build(settings)
+            await self._exchange_keys(before.settings, settings)
         except BaseException:
             self._reconfigure_dns(before.settings)
             self._registry.set_hosts(before.hosts)
@@ -247,6 +255,19 @@ class ConfigSwitch:
             for end in draining.ends:
                 await end.wait()
             await draining.close()
+
+    async def _exchange_keys(self, before: Settings, settings: Settings) -> None:
+        """Use the keys of the spool that these settings name.
+
+        Raises:
+            ConfigError: rows need another one.
+        """
+        if settings.spool.encrypt == before.spool.encrypt:
+            return
+        try:
+            await self._sealing.use(sealing_keys(settings))
+        except KeyMissing as missing:
+            raise ConfigError([_obstacle(settings, KEYS, str(missing))]) from None
 
     def _reconfigure_dns(self, settings: Settings) -> None:
         if settings.dns != self._dns:

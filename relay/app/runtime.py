@@ -272,6 +272,7 @@ class App:
             dispatcher=dispatcher,
             health=health if self._role.receives else None,
             telemetry=telemetry,
+            sealing=spool.sealing,
         )
         return _Parts(
             spool,

@@ -14,7 +14,7 @@ from relay.admin.serializers import rfc3339
 from relay.allowlist import Answer, Family, LookupResult, Mode
 from relay.allowlist.dns_answers import admissible
 from relay.app.builder import expected_sources, resolver
-from relay.app.spools import unserved_upstreams
+from relay.app.spools import KEYS, check_keys, rows_by_key, sealing_keys, unserved_upstreams
 from relay.cli.check_replay import print_replay, replay_span, replay_stored
 from relay.cli.common import (
     CONFIG,
@@ -85,6 +85,7 @@ def check(
     span = None if replayed is None else replay_span(replayed)
     try:
         settings = load(config, os.environ)
+        keys = key_findings(settings)
     except ConfigError as error:
         complain(str(error))
         if form is Format.JSON:
@@ -94,6 +95,7 @@ def check(
     findings = (
         *lint(settings, info, certificates_in_use(settings), today, machine_advice(settings)),
         *unserved(settings),
+        *keys,
     )
     hosts = asyncio.run(look_up_hosts(settings)) if resolve else []
     came_of = None if span is None else replay_stored(settings, span)
@@ -150,6 +152,26 @@ def unserved(settings: Settings) -> list[Finding]:
         )
         found.append(located(settings, Advice(("upstreams",), "upstream_missing", message)))
     return found
+
+
+def key_findings(settings: Settings) -> list[Finding]:
+    """Return a finding for each key of the spool that nothing needs any more.
+
+    Raises:
+        ConfigError: rows need a key that is not named.
+    """
+    try:
+        rows = rows_by_key(settings)
+    except SpoolUnavailable:
+        return []
+    keys = sealing_keys(settings)
+    check_keys(settings, rows)
+    message = "nothing is sealed with this key: leave it out, unless it is to become the first"
+    return [
+        located(settings, Advice((*KEYS, at), "key-unused", message))
+        for at, key in enumerate(keys)
+        if at and not rows.get(key.fingerprint)
+    ]
 
 
 async def look_up_hosts(settings: Settings) -> list[dict[str, Any]]:

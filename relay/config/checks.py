@@ -17,6 +17,7 @@ from relay.config.secret_text import oddity
 from relay.config.settings import PostgresSpool, Settings, SqliteSpool, Upstream
 from relay.config.types import label
 from relay.config.yaml_document import ConfigIssue, Location, dotted, shown, shown_path, suggestion
+from relay.core.sealing import key_bytes
 from relay.signatures.shared_secret import Signer
 
 # ---- certificate files ----------------------------------------------------------------------
@@ -298,6 +299,15 @@ def _repeated(
 
 # ---- features that are not available yet ----------------------------------------------------
 # Refused, so that nothing is silently ignored. Making a feature available removes a line here.
+
+
+def sealing_key_issues(settings: Settings) -> Iterator[ConfigIssue]:
+    """Yield an issue for each key of the spool that is none."""
+    for at, written in enumerate(settings.spool.encrypt):
+        try:
+            key_bytes(written)
+        except ValueError as error:
+            yield ConfigIssue(("spool", "encrypt", at), str(error))
 
 
 def refusals(settings: Settings) -> Iterator[ConfigIssue]:

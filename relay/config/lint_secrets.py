@@ -14,6 +14,7 @@ from relay.config.lint_topology import Advice
 from relay.config.secret_text import oddity
 from relay.config.settings import Endpoint, Settings
 from relay.config.yaml_document import Location
+from relay.core.sealing import KEY_BYTES, key_bytes
 from relay.core.secret import Secret
 from relay.providers import ProviderInfo
 from relay.providers.inline import PUBLIC_KEY_SCHEMES
@@ -31,6 +32,9 @@ _NO_LETTERS: Final = re.compile(r"[\W\d_]+")
 #: Fewer letters and figures than this, however long the token is, are a pattern.
 _MIN_DISTINCT: Final = 6
 
+#: Of 32 random bytes some 30 differ; that so few do never happens.
+_MIN_DISTINCT_BYTES: Final = 12
+
 # Midtrans prefixes the keys of its sandbox.
 _SANDBOX_KEY: Final = b"SB-Mid-server-"
 _PRODUCTION: Final = "production"
@@ -45,6 +49,7 @@ def secret_advice(settings: Settings, info: Mapping[str, ProviderInfo]) -> Itera
         message = "a secret stands in the file; write ${env:NAME} or ${file:PATH}"
         yield Advice(location, "literal-secret", message)
     yield from _admin(settings)
+    yield from _sealing(settings.spool.encrypt)
     for name, upstream in settings.upstreams.items():
         found = [oddity(secret) for secret in upstream.signing_secrets]
         yield from _odd(found, ("upstreams", name, "signing_secrets"))
@@ -59,6 +64,22 @@ def _admin(settings: Settings) -> Iterator[Advice]:
     for name, token in (("token", admin.token), ("read_token", admin.read_token)):
         if token is not None:
             yield from _token(token, ("admin", name))
+
+
+def _sealing(written: Sequence[Secret]) -> Iterator[Advice]:
+    """Yield keys of the spool that are written twice, or that nobody has drawn by lot."""
+    seen: dict[bytes, int] = {}
+    for at, value in enumerate(map(key_bytes, written)):
+        if len(set(value)) < _MIN_DISTINCT_BYTES:
+            message = (
+                f"repeats a few bytes and could be guessed; openssl rand -base64 {KEY_BYTES} prints"
+                " a better one"
+            )
+            yield Advice(("spool", "encrypt", at), "weak-key", message)
+        if value in seen:
+            message = f"is the same key as the one at {seen[value]}; write each once"
+            yield Advice(("spool", "encrypt", at), "key-twice", message)
+        seen.setdefault(value, at)
 
 
 def _token(token: Secret, location: Location) -> Iterator[Advice]:

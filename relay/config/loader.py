@@ -135,6 +135,7 @@ def _cross_checks(settings: Settings, document: Document, source: SourceMap) -> 
 
     issues = [*checks.refusals(settings)]
     issues += checks.issues(settings, _names(document.data), place)
+    issues += checks.sealing_key_issues(settings)
     for at, endpoint in enumerate(settings.endpoints):
         issues += endpoint_checks.issues(endpoint, ("endpoints", at))
     claimed = endpoint_checks.claimed_paths(settings.endpoints)

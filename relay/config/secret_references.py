@@ -32,6 +32,7 @@ _SECRETS: tuple[tuple[str | None, ...], ...] = (
     ("endpoints", None, "confirm", "key"),
     ("upstreams", None, "signing_secrets", None),
     ("spool", "dsn"),
+    ("spool", "encrypt", None),
 )
 _REFERENCE = re.compile(r"\$\{(env|file):([^{}]+)\}")
 _LIKE_REFERENCE = re.compile(r"\$\{[^{}]*\}")

@@ -208,6 +208,12 @@ class SqliteSpool(Section):
     retain_keys: Duration = default(
         "30d", description="How long event keys are kept to know duplicates; 8d at least."
     )
+    encrypt: tuple[SecretText, ...] = default(
+        (),
+        description="Keys that stored bodies, header fields, answers and refusals are sealed with"
+        " (AES-256-GCM): 32 bytes each as Base64 or hex. The first one writes, all read.",
+        examples=[["${file:secrets/spool}"]],
+    )
 
 
 class PostgresSpool(Section):
@@ -221,6 +227,12 @@ class PostgresSpool(Section):
     retain: Duration = default("30d", description="How long bodies of settled events are kept.")
     retain_keys: Duration = default(
         "30d", description="How long event keys are kept to know duplicates; 8d at least."
+    )
+    encrypt: tuple[SecretText, ...] = default(
+        (),
+        description="Keys that stored bodies, header fields, answers and refusals are sealed with"
+        " (AES-256-GCM): 32 bytes each as Base64 or hex. The first one writes, all read.",
+        examples=[["${file:secrets/spool}"]],
     )
 
 
@@ -371,6 +383,7 @@ class Settings(Section):
         asking = [each.confirm.key for each in self.endpoints if each.confirm is not None]
         found += [key for key in asking if key is not None]
         found += [secret for each in self.upstreams.values() for secret in each.signing_secrets]
+        found += self.spool.encrypt
         tokens = (self.admin.token, self.admin.read_token)
         return [*found, *(token for token in tokens if token is not None)]
 

@@ -7,14 +7,33 @@ events are searched by stays readable. What was stored stays as it is when the k
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from relay.core.errors import SpoolUnavailable
 from relay.core.sealing import SealingKey
 
+_NAME_IT: Final = "which is none of those named; name it again in spool.encrypt, behind the first"
+
 
 class KeyMissing(SpoolUnavailable):
     """Something is sealed with a key that is not named. It is whole, and waits for that key."""
+
+    @classmethod
+    def of_one(cls, fingerprint: str) -> "KeyMissing":
+        """Return what to raise for one row."""
+        return cls(f"this is sealed with the key {fingerprint}, {_NAME_IT}")
+
+    @classmethod
+    def by_rows(cls, needed: Mapping[str, int]) -> "KeyMissing":
+        """Return what to raise where so many rows need each of these keys, by fingerprint."""
+        return cls(
+            "; ".join(
+                f"{rows} {'row' if rows == 1 else 'rows'} of the spool"
+                f" {'is' if rows == 1 else 'are'} sealed with the key {fingerprint}, {_NAME_IT},"
+                " until nothing needs it"
+                for fingerprint, rows in needed.items()
+            )
+        )
 
 
 class SealingStore(Protocol):

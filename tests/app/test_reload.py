@@ -151,6 +151,15 @@ def test_the_same_again_takes_no_restart() -> None:
         check(settings(), settings(TEXT, Path("/var/tmp")))
 
 
+def test_keys_of_the_spool_are_exchanged_under_way_and_its_place_is_not() -> None:
+    sealed = TEXT.replace("path: relay.db", f"path: relay.db, encrypt: ['{'0' * 64}']")
+    check(settings(), settings(sealed))
+    check(settings(sealed), settings())
+    assert differences(settings(), settings(sealed)) == ("spool",)
+    with pytest.raises(ConfigError):
+        check(settings(), settings(sealed.replace("relay.db", "other.db")))
+
+
 async def test_a_fault_of_ours_leaves_what_runs(bench: Bench) -> None:
     bench.fault = Bug()
     async with bench.running():

@@ -4,11 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from relay.app.spools import existing_spool, migrate_spool, open_spool
+from relay.app.spools import (
+    check_keys,
+    existing_spool,
+    migrate_spool,
+    open_spool,
+    rows_by_key,
+    sealing_keys,
+)
 from relay.config.loader import load_text
 from relay.config.settings import PostgresSpool, Settings
-from relay.core.errors import SpoolUnavailable
-from tests.harness.deliveries import ENVIRON, configuration
+from relay.core.errors import ConfigError, SpoolUnavailable
+from tests.harness.deliveries import ENVIRON, configuration, verified
 
 
 @pytest.fixture
@@ -33,3 +40,54 @@ async def test_a_kind_that_is_not_available_is_refused(settings: Settings) -> No
     elsewhere = settings.model_copy(update={"spool": PostgresSpool.model_construct()})
     with pytest.raises(SpoolUnavailable, match="PostgreSQL is not available"):
         await open_spool(elsewhere)
+
+
+# ---- keys -----------------------------------------------------------------------------------
+
+
+def sealed(directory: Path, *digits: str) -> Settings:
+    keys = ", ".join(f"'{digit * 64}'" for digit in digits)
+    text = configuration("http://127.0.0.1:1").replace("relay.db", f"relay.db, encrypt: [{keys}]")
+    return load_text(text, "relay.yaml", ENVIRON, directory)
+
+
+async def test_a_spool_is_opened_with_the_keys_that_are_named(tmp_path: Path) -> None:
+    settings = sealed(tmp_path, "0")
+    assert rows_missing(settings)
+    spool = await open_spool(settings)
+    await spool.put(verified())
+    await spool.close()
+    assert rows_by_key(settings) == {sealing_keys(settings)[0].fingerprint: 1}
+    both = sealed(tmp_path, "1", "0")
+    await (await existing_spool(both)).close()
+    check_keys(both, rows_by_key(both))
+
+
+def rows_missing(settings: Settings) -> bool:
+    with pytest.raises(SpoolUnavailable):
+        rows_by_key(settings)
+    return True
+
+
+@pytest.mark.parametrize("digits", ["", "1", "12"])
+async def test_a_key_that_rows_need_and_that_is_not_named_is_a_mistake_of_the_file(
+    tmp_path: Path, digits: str
+) -> None:
+    spool = await open_spool(sealed(tmp_path, "0"))
+    await spool.put(verified())
+    await spool.close()
+    settings = sealed(tmp_path, *digits)
+    said = []
+    for opens in (open_spool, existing_spool):
+        with pytest.raises(ConfigError) as refused:
+            await opens(settings)
+        said += [*refused.value.problems]
+    with pytest.raises(ConfigError) as refused:
+        check_keys(settings, rows_by_key(settings))
+    assert {*said, *refused.value.problems} == {said[0]}
+    assert said[0].where == "spool.encrypt"
+    fingerprint = sealing_keys(sealed(tmp_path, "0"))[0].fingerprint
+    assert said[0].message == (
+        f"1 row of the spool is sealed with the key {fingerprint}, which is none of those named;"
+        " name it again in spool.encrypt, behind the first, until nothing needs it"
+    )

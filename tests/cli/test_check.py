@@ -10,6 +10,8 @@ from typer.testing import CliRunner, Result
 
 from relay.cli import check
 from relay.config.loader import text
+from relay.core.sealing import SealingKey
+from relay.core.secret import Secret
 from relay.providers.builtin import provider_named
 from relay.spool.sqlite import open_spool
 from tests.config.files import GOOD, VIPPS
@@ -303,6 +305,26 @@ async def test_events_of_an_upstream_that_is_gone_are_told(file: Path) -> None:
         " it again"
     )
     assert path.read_bytes() == before
+
+
+async def test_keys_that_rows_need_or_that_nothing_needs_are_told(file: Path) -> None:
+    path, keys = file.parent / "relay.db", [f"{digit}123456789abcdef" * 4 for digit in "78"]
+    spool = await open_spool(path, ManualClock(RECEIVED), keys=[SealingKey(Secret(keys[0]))])
+    await spool.put(verified())
+    await spool.close()
+    names = {"SEAL0": keys[0], "SEAL1": keys[1]}
+    said, complaint = [], ""
+    for written in ("['${env:SEAL1}', '${env:SEAL0}']", "['${env:SEAL0}', '${env:SEAL1}']", "[]"):
+        file.write_text(ASKED + f"spool: {{path: {path}, encrypt: {written}}}\n")
+        result = await asyncio.to_thread(
+            lambda: run("check", "-c", str(file), "--format", "json", **names)
+        )
+        told = json.loads(result.stdout)
+        codes = [each["code"] for each in told.get("findings", [])]
+        said.append((result.exit_code, told["valid"], "key-unused" in codes))
+        complaint = result.stderr
+    assert said == [(0, True, False), (0, True, True), (2, False, False)]
+    assert "1 row of the spool is sealed with the key" in complaint
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no database" * 100])

@@ -168,3 +168,50 @@ def test_a_token_that_could_be_guessed(token: str, said: str | None, name: str) 
             " without [odd-secret]"
         )
     ]
+
+
+# ---- keys of the spool ----------------------------------------------------------------------
+
+BASE64 = "7f3aCANARY0011223344556677889900aabbccddee+="
+
+
+def sealed(*keys: str) -> str:
+    return GOOD + f"spool: {{encrypt: [{', '.join(keys)}]}}\n"
+
+
+def test_a_key_of_another_length_is_refused_where_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "short").write_text("7f3aCANARY")
+    text = sealed('"${env:SEAL}"', '"${file:short}"')
+    assert mistakes(text, {"KEY": KEY, "SEAL": BASE64}, tmp_path) == [
+        (
+            "13:34: spool.encrypt.1: is not 32 bytes as Base64 or hex; openssl rand -base64 32"
+            " prints a key"
+        )
+    ]
+
+
+def test_a_key_that_stands_in_the_file_or_stands_there_twice_is_told() -> None:
+    secrets = {"KEY": KEY, "SEAL": BASE64}
+    assert findings(good(sealed('"${env:SEAL}"'), secrets)) == []
+    assert findings(good(sealed('"${env:SEAL}"', f'"{BASE64}"'), secrets)) == [
+        (
+            "13:34: warning: spool.encrypt.1: is the same key as the one at 0; write each once"
+            " [key-twice]"
+        ),
+        (
+            "13:34: warning: spool.encrypt.1: a secret stands in the file; write ${env:NAME} or"
+            " ${file:PATH} [literal-secret]"
+        ),
+    ]
+    assert findings(good(sealed('"${env:SEAL}"'), secrets | {"SEAL": "07" * 32})) == [
+        (
+            "13:19: warning: spool.encrypt.0: repeats a few bytes and could be guessed; openssl"
+            " rand -base64 32 prints a better one [weak-key]"
+        )
+    ]
+
+
+def test_the_keys_of_the_spool_are_secrets_that_are_masked() -> None:
+    settings = good(sealed('"${env:SEAL}"'), {"KEY": KEY, "SEAL": BASE64})
+    assert BASE64.encode() in [secret.reveal() for secret in settings.every_secret()]
+    assert "CANARY" not in repr(settings)

@@ -42,6 +42,7 @@ from relay.spool.sqlite import (
     events,
     history,
     intake,
+    keyring,
     queue,
     requeue,
     upkeep,
@@ -99,6 +100,19 @@ def oldest_pending(path: Path) -> dict[str, datetime]:
     try:
         with closing(database.open_reading(path.resolve(), _BUSY_TIMEOUT)) as connection:
             return upkeep.oldest_pending(connection)
+    except apsw.Error as error:
+        raise database.unavailable(error) from error
+
+
+def rows_by_key(path: Path) -> dict[str, int]:
+    """Return how many rows of the spool in this file each key opens; write nothing.
+
+    Raises:
+        SpoolUnavailable: as `oldest_pending`.
+    """
+    try:
+        with closing(database.open_reading(path.resolve(), _BUSY_TIMEOUT)) as connection:
+            return keyring.counts(connection)
     except apsw.Error as error:
         raise database.unavailable(error) from error
 

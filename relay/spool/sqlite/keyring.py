@@ -47,8 +47,8 @@ class Keyring:
         """Do as `SealingStore.use`, on a connection that writes."""
         named = {key.fingerprint: key for key in keys}
         numbers = _numbers(connection)
-        if told := _missing(connection, numbers, named):
-            raise KeyMissing(told)
+        if needed := _needed(connection, numbers, named):
+            raise KeyMissing.by_rows(needed)
         if new := named.keys() - numbers.keys():
             connection.executemany(_ADD, [(bytes.fromhex(each),) for each in new])
             numbers = _numbers(connection)
@@ -70,29 +70,20 @@ class Keyring:
         for (stored,) in found:
             fingerprint = stored.hex()
             if fingerprint not in self._named:
-                raise KeyMissing(f"this is sealed with the key {fingerprint}, {_NAME_IT}")
+                raise KeyMissing.of_one(fingerprint)
             return self._named[fingerprint]
         raise NotAuthentic
 
 
-_NAME_IT: Final = "which spool.encrypt does not name; name it again, behind the key that writes"
-
-
-def _missing(
+def _needed(
     connection: apsw.Connection, numbers: Mapping[str, int], named: Mapping[str, SealingKey]
-) -> str:
-    """Return what has to be named besides; nothing when every sealed row can be read."""
-    needed = {
+) -> dict[str, int]:
+    """Return the keys that rows need and that are not named, with the number of rows."""
+    return {
         fingerprint: count(connection, number)
         for fingerprint, number in numbers.items()
         if fingerprint not in named and connection.execute(_ANY, (number,)).fetchall()
     }
-    return "; ".join(
-        f"{rows} {'row' if rows == 1 else 'rows'} of the spool"
-        f" {'is' if rows == 1 else 'are'} sealed with the key {fingerprint}, {_NAME_IT},"
-        " until they are pruned"
-        for fingerprint, rows in needed.items()
-    )
 
 
 def _numbers(connection: apsw.Connection) -> dict[str, int]:
