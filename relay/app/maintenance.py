@@ -1,4 +1,4 @@
-"""Periodic jobs of a running relay: renew certificates, prune the spool."""
+"""Periodic jobs of a running relay: renew certificates, prune the spool, index references."""
 
 import asyncio
 import ssl
@@ -14,6 +14,7 @@ from relay.core.errors import SpoolUnavailable
 from relay.core.files import Fingerprint, fingerprint, refuse_irregular
 from relay.edge.tls import ServerTls
 from relay.spool import Spool
+from relay.spool.history import FILLING, ReferenceIndex
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log
 
@@ -183,4 +184,48 @@ class RetentionJob:
         # Once in each round, when nothing is left to remove.
         expiring = await self._spool.count_undelivered(keys, keys + WARNING_TIME)
         self._telemetry.undelivered_expiring(expiring)
+        return False
+
+
+# ---- references: fill the index of what events are found by, behind the answers ----------------
+
+#: Seconds between two looks whether enough has come, and after which less is enough.
+LOOK_INTERVAL = 10.0
+FILL_INTERVAL = 3600.0
+
+
+class ReferenceJob:
+    """Fills the index of references when a part of it is due, at the latest each hour; prunes it.
+
+    The more often, the smaller its parts and the slower a search; until then a search looks at
+    each event that is not in it.
+    """
+
+    def __init__(self, index: ReferenceIndex, *, clock: Clock, telemetry: Telemetry) -> None:
+        self._index = index
+        self._clock = clock
+        self._telemetry = telemetry
+        self._filled_at = self._pruned_at = clock.monotonic()
+
+    async def run(self) -> None:
+        """Fill and prune until cancelled. While the spool is unavailable, wait."""
+        while True:
+            try:
+                more = await self.step()
+            except SpoolUnavailable as error:
+                self._telemetry.log.warning("references_delayed", detail=str(error))
+                more = False
+            await self._clock.sleep(STEP_PAUSE if more else LOOK_INTERVAL)
+
+    async def step(self) -> bool:
+        """Fill a part that is due, or else prune one; return whether it has done so."""
+        now = self._clock.monotonic()
+        if await self._index.fill(FILLING if now - self._filled_at < FILL_INTERVAL else 1):
+            self._filled_at = now
+            return True
+        if now - self._pruned_at < FILL_INTERVAL:
+            return False
+        if await self._index.prune():
+            return True
+        self._pruned_at = now
         return False

@@ -24,7 +24,7 @@ from relay.app.edge_parts import limits_on_connections, listeners, server_tls
 from relay.app.explaining import ExplainRefusal, beside_the_loop
 from relay.app.generation import LiveConfigBuilder
 from relay.app.live_status import LiveStatus
-from relay.app.maintenance import CertificateReloader, RetentionJob
+from relay.app.maintenance import CertificateReloader, ReferenceJob, RetentionJob
 from relay.app.reload import ConfigSwitch, Reloader, announce, body_reader
 from relay.app.serving_spool import prepare_spool, warn_of_missing_upstreams
 from relay.app.spools import open_spool
@@ -309,6 +309,7 @@ class App:
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self._prune(parts.spool)),
+                group.create_task(self._index(parts.spool)),
                 group.create_task(self._check_integrity(parts.spool)),
                 group.create_task(self._supervisor.keep_alive()),
             ]
@@ -342,6 +343,10 @@ class App:
         finally:
             for wait in waits:
                 wait.cancel()
+
+    async def _index(self, spool: Spool) -> None:
+        job = ReferenceJob(spool.references, clock=self._clock, telemetry=self._telemetry)
+        await job.run()
 
     async def _prune(self, spool: Spool) -> None:
         kept = self._settings.spool

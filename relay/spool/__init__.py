@@ -21,6 +21,7 @@ from relay.spool.history import (
     Page,
     Query,
     Record,
+    ReferenceIndex,
     Requeueable,
     Requeued,
     SpoolStats,
@@ -199,6 +200,10 @@ class Spool(Protocol):
     @property
     def audit(self) -> AuditStore:
         """The acts of people in the same store; usable until `close`."""
+
+    @property
+    def references(self) -> ReferenceIndex:
+        """The index of what events are found by; usable until `close`."""
 
     @property
     def activity(self) -> ActivityStore:
@@ -391,6 +396,9 @@ class Spool(Protocol):
 
     async def get(self, event_id: str) -> tuple[Record, Event | None] | None:
         """Return one event, with its content unless that is pruned or damaged; None if unknown."""
+
+    async def starting_with(self, beginning: str, limit: int) -> tuple[str, ...]:
+        """Return up to `limit` ids of events that begin like this, in their order."""
 
     async def attempts(self, event_id: str) -> tuple[Attempt, ...]:
         """Return the attempts of one event that are kept, the oldest first.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from relay.core.event import Event, Status
 
@@ -187,3 +187,26 @@ class SpoolStats:
     oldest_pending: Mapping[str, datetime]
     size: int
     free: int
+
+
+# ---- the index of references ----------------------------------------------------------------
+
+#: The events that one filling of the index takes in, at most.
+FILLING: Final = 16_384
+
+
+class ReferenceIndex(Protocol):
+    """The references of stored events, in an order in which they are found.
+
+    An event is found whether it is in the index or not: without, it only takes longer. Every method
+    raises `SpoolUnavailable` when the store cannot do its work.
+    """
+
+    async def fill(self, least: int) -> bool:
+        """Take the references in of up to `FILLING` events, if so many are not in it.
+
+        Returns whether it has. What breaks off is done again; of several processes one does it.
+        """
+
+    async def prune(self) -> bool:
+        """Remove what belongs to events that are gone, a part of it; return whether it has."""

@@ -14,9 +14,18 @@ import orjson
 import pytest
 import trustme
 
-from relay.app.maintenance import POLL_INTERVAL, CertificateReloader, RetentionJob
+from relay.app.maintenance import (
+    FILL_INTERVAL,
+    LOOK_INTERVAL,
+    POLL_INTERVAL,
+    CertificateReloader,
+    ReferenceJob,
+    RetentionJob,
+)
+from relay.core.errors import SpoolUnavailable
 from relay.core.event import Dead, Delivered, Done, Rejected
 from relay.edge.tls import ServerTls
+from relay.spool.history import FILLING
 from relay.spool.sqlite import SqliteSpool, open_spool
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
@@ -332,3 +341,62 @@ async def test_a_token_goes_within_a_day_also_where_its_event_waits(bench: Bench
     assert found is not None
     assert found[1] is not None
     assert found[1].body == b'{"token":"***"}'
+
+
+# ---- references -----------------------------------------------------------------------------
+
+
+class CountedIndex:
+    """An index that says how often it was filled, and with how much."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.unindexed = 0
+        self.outlived = 0
+
+    async def fill(self, least: int) -> bool:
+        self.asked.append(least)
+        filled = self.unindexed >= least
+        self.unindexed -= min(self.unindexed, FILLING) * filled
+        return filled
+
+    async def prune(self) -> bool:
+        self.outlived -= 1
+        return self.outlived >= 0
+
+
+async def test_references_are_filled_in_when_enough_came_and_at_the_latest_each_hour() -> None:
+    clock, index = ManualClock(), CountedIndex()
+    writer = LogWriter(io.BytesIO())
+    job = ReferenceJob(index, clock=clock, telemetry=Telemetry(Log(writer, clock)))
+    index.unindexed = 2 * FILLING + 5
+    assert [await job.step() for _ in range(3)] == [True, True, False]
+    assert index.unindexed == 5
+    await clock.advance(FILL_INTERVAL - 1)
+    assert not await job.step()
+    assert set(index.asked) == {FILLING}
+    index.outlived = 2
+    await clock.advance(1)
+    assert [await job.step() for _ in range(5)] == [True, True, True, False, False]
+    assert index.asked[4:] == [1, *(FILLING,) * 4]
+    assert (index.unindexed, index.outlived) == (0, -1)
+    writer.close()
+
+
+async def test_an_index_in_trouble_is_filled_later() -> None:
+    class Broken(CountedIndex):
+        async def fill(self, least: int) -> bool:
+            self.asked.append(least)
+            raise SpoolUnavailable("the disk is full")
+
+    clock, index, log = ManualClock(), Broken(), io.BytesIO()
+    writer = LogWriter(log)
+    job = ReferenceJob(index, clock=clock, telemetry=Telemetry(Log(writer, clock)))
+    running = asyncio.ensure_future(job.run())
+    for _ in range(3):
+        await clock.advance(LOOK_INTERVAL)
+    running.cancel()
+    await asyncio.wait({running})
+    writer.close()
+    assert len(index.asked) >= 3
+    assert b'"references_delayed"' in log.getvalue()

@@ -39,6 +39,7 @@ from relay.spool.history import (
     Page,
     Query,
     Record,
+    ReferenceIndex,
     Requeueable,
     Requeued,
     SpoolStats,
@@ -100,6 +101,10 @@ class SpyingSpool:
     @property
     def audit(self) -> AuditStore:
         return self._spool.audit
+
+    @property
+    def references(self) -> ReferenceIndex:
+        return self._spool.references
 
     @property
     def activity(self) -> ActivityStore:
@@ -235,6 +240,9 @@ class SpyingSpool:
 
     async def get(self, event_id: str) -> tuple[Record, Event | None] | None:
         return await self._spool.get(event_id)
+
+    async def starting_with(self, beginning: str, limit: int) -> tuple[str, ...]:
+        return await self._spool.starting_with(beginning, limit)
 
     async def attempts(self, event_id: str) -> tuple[Attempt, ...]:
         return await self._spool.attempts(event_id)

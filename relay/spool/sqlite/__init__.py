@@ -40,6 +40,7 @@ from relay.spool.sqlite import (
     database,
     disk,
     events,
+    finding,
     history,
     intake,
     keyring,
@@ -61,6 +62,7 @@ from relay.spool.sqlite.pauses import SqlitePauses
 from relay.spool.sqlite.proxied import proxied_row, record_proxied
 from relay.spool.sqlite.queue import Settlements
 from relay.spool.sqlite.reader import Reader, run_at_low_priority
+from relay.spool.sqlite.references import SqliteReferences
 from relay.spool.sqlite.refusals import SqliteRefusals
 from relay.spool.sqlite.sealing import SqliteSealing
 from relay.spool.sqlite.strangers import SqliteStrangers
@@ -171,6 +173,7 @@ class SqliteSpool:
         self.sealing = SqliteSealing(self._writer, self._reader, opened.keyring)
         self.audit = SqliteAudit(self._writer, self._reader)
         self.activity = SqliteActivity(self._writer, self._reader)
+        self.references = SqliteReferences(self._writer, self._reader)
         self.overview = SqliteOverview(self._reader, path)
         self.strangers = SqliteStrangers(self._writer, self._reader)
         self.pauses = SqlitePauses(self._writer, self._reader, self._tables)
@@ -309,12 +312,19 @@ class SqliteSpool:
         ended_before: datetime | None = None,
         spread: Spread = AT_ONCE,
     ) -> Requeued:
+        asked, found = requeue.Asked(query, _set_of(upstreams), to, ended_before), None
+        if finding.is_for(query):
+            # It may take a while, and must not hold up what is written.
+            found = await self._reader.run(
+                partial(requeue.look_up, shared=self._tables, asked=asked, most=query.limit)
+            )
         step = partial(
             requeue.requeue,
             shared=self._tables,
-            asked=requeue.Asked(query, _set_of(upstreams), to, ended_before),
+            asked=asked,
             now=self._clock.steady(),
             spread=spread,
+            found=found,
         )
         requeued, waiting = await self._writer.run(step)
         for upstream in waiting:
@@ -334,7 +344,8 @@ class SqliteSpool:
         return await self._reader.run(count)
 
     async def page(self, query: Query) -> Page:
-        return await self._reader.run(partial(history.page, shared=self._tables, query=query))
+        page = finding.page if finding.is_for(query) else history.page
+        return await self._reader.run(partial(page, shared=self._tables, query=query))
 
     async def get(self, event_id: str) -> tuple[Record, Event | None] | None:
         read = partial(history.get, keyring=self._tables.keyring, event_id=event_id)
@@ -344,6 +355,11 @@ class SqliteSpool:
             await self._writer.run(partial(history.quarantine, event_id=event_id, now=now))
             found = await self._reader.run(read)
         return None if found is None else (found.record, found.event)
+
+    async def starting_with(self, beginning: str, limit: int) -> tuple[str, ...]:
+        return await self._reader.run(
+            partial(finding.starting_with, beginning=beginning, limit=limit)
+        )
 
     async def attempts(self, event_id: str) -> tuple[Attempt, ...]:
         return await self._reader.run(

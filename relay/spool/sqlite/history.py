@@ -23,12 +23,12 @@ from relay.spool.sqlite.keyring import Keyring
 # ---- reading --------------------------------------------------------------------------------
 
 # History is shown even where it is damaged: text as bytes, since not all bytes are text.
-_RECORD: Final = (
+RECORD: Final = (
     "events.seq, CAST(events.id AS BLOB), endpoint, received_at, flags,"
     " CAST(conflicts_with AS BLOB), CAST(head AS BLOB)"
 )
 
-_ONE: Final = f"SELECT {_RECORD} FROM events WHERE id = ?"  # noqa: S608 - columns, no values
+_ONE: Final = f"SELECT {RECORD} FROM events WHERE id = ?"  # noqa: S608 - columns, no values
 
 _EVENT: Final = f"""
 SELECT {content.EVENT} FROM events WHERE id = ? AND (body IS NOT NULL OR flags & 64)
@@ -67,7 +67,7 @@ def page(connection: apsw.Connection, shared: Tables, query: Query) -> Page:
         selected = select(connection, shared, query, proxied=query.status in (None, Status.PASSED))
         if selected is None:
             return Page((), None)
-        statement = f"SELECT {_RECORD} FROM {selected.source} WHERE {selected.conditions}"  # noqa: S608 - no values
+        statement = f"SELECT {RECORD} FROM {selected.source} WHERE {selected.conditions}"  # noqa: S608 - no values
         order = selected.order.format("DESC")
         # One more than asked for tells whether there is another page.
         rows = fetch(
@@ -76,10 +76,16 @@ def page(connection: apsw.Connection, shared: Tables, query: Query) -> Page:
             selected.values | {"limit": query.limit + 1},
         )
         shown = rows[: query.limit]
-        records = _records(connection, shown)
-    if len(rows) == len(shown) or not shown:
+        records = records_of(connection, shown)
+    return page_of(records, rows)
+
+
+def page_of(records: tuple[Record, ...], rows: Sequence[events.Row]) -> Page:
+    """Return a page of the first of these rows, of which one more was read if there is one."""
+    if len(rows) == len(records) or not records:
         return Page(records, None)
-    return Page(records, f"{events.micros(records[-1].received_at)}-{shown[-1][0]}")
+    last = records[-1]
+    return Page(records, f"{events.micros(last.received_at)}-{rows[len(records) - 1][0]}")
 
 
 def get(connection: apsw.Connection, keyring: Keyring, event_id: str) -> Found | None:
@@ -88,7 +94,7 @@ def get(connection: apsw.Connection, keyring: Keyring, event_id: str) -> Found |
         rows = fetch(connection, _ONE, (event_id,))
         if not rows:
             return None
-        [record] = _records(connection, rows)
+        [record] = records_of(connection, rows)
         names = read_names(connection)
         kept = fetch(connection, _EVENT, (event_id,))
         upstream = [number for number, name in names.items() if name == record.upstream]
@@ -103,8 +109,8 @@ def get(connection: apsw.Connection, keyring: Keyring, event_id: str) -> Found |
     return Found(record, event, damaged)
 
 
-def _records(connection: apsw.Connection, rows: Sequence[events.Row]) -> tuple[Record, ...]:
-    """Return the history in rows of the columns `_RECORD`."""
+def records_of(connection: apsw.Connection, rows: Sequence[events.Row]) -> tuple[Record, ...]:
+    """Return the history in rows of the columns `RECORD`."""
     if not rows:
         return ()
     names = read_names(connection)
@@ -216,7 +222,7 @@ def quarantine(connection: apsw.Connection, event_id: str, now: datetime) -> Non
 
 # ---- which events a query means -------------------------------------------------------------
 
-_CONDITIONS: Final = {
+CONDITIONS: Final = {
     "ids": "events.id IN (SELECT value FROM json_each(:ids))",
     "endpoint": "events.endpoint = :endpoint",
     "seqs": "events.seq IN carray(:seqs)",
@@ -237,7 +243,7 @@ SELECT seq FROM events INDEXED BY events_proxied WHERE flags >= 256 AND look IN 
 # Where the events of a status lie that is not that of nearly all of them. A partial index is used
 # only where its condition is spelled out.
 _STOPPED: Final = "settled INDEXED BY settled_stopped"
-_SOURCES: Final = {
+SOURCES: Final = {
     Status.PENDING: ("queue", "queue INDEXED BY queue_event", ""),
     Status.LEASED: ("inhand", "inhand", ""),
     Status.DEAD: ("settled", _STOPPED, " AND state = 3 AND state > 2"),
@@ -265,13 +271,14 @@ def check(query: Query) -> None:
     if query.limit < 1:
         raise ValueError(f"a limit is at least 1, not {query.limit}")
     if query.after is not None:
-        _position(query.after)
+        position(query.after)
 
 
 def narrows(query: Query) -> bool:
     """Return whether a query means fewer than all events."""
-    given = (query.status, query.endpoint, query.key, query.since, query.until, query.after)
-    return bool(query.ids) or any(value is not None for value in given)
+    given = (query.status, query.endpoint, query.key, query.find, query.upstream)
+    bounds = (query.since, query.until, query.after)
+    return bool(query.ids) or any(value is not None for value in (*given, *bounds))
 
 
 def select(
@@ -284,11 +291,13 @@ def select(
     Events come by their time of receipt, so that a span of time is read in order and nothing else
     is; those of a status that few have, by the order in which they were stored.
     """
-    values = _values(connection, shared, query, proxied=proxied)
+    values = values_of(connection, shared, query, proxied=proxied)
     if values is None:
         return None
-    conditions = [_CONDITIONS[name] for name in values]
-    by_status = None if query.ids or query.key is not None else _SOURCES.get(query.status)  # type: ignore[arg-type]
+    if "seqs" in values:
+        values["seqs"] = numbers(values["seqs"])
+    conditions = [CONDITIONS[name] for name in values]
+    by_status = None if query.ids or query.key is not None else SOURCES.get(query.status)  # type: ignore[arg-type]
     if by_status is not None:
         table, found, condition = by_status
         source, order = f"{found} CROSS JOIN events", f"{table}.seq {{0}}"
@@ -298,18 +307,21 @@ def select(
         source, order = "events", "events.received_at {0}, events.seq {0}"
         after = "(events.received_at, events.seq) < (:after, :after_seq)"
         if query.status is not None:
-            conditions.append(_has_status(query.status))
+            conditions.append(has_status(query.status))
     if query.after is not None:
         conditions.append(after)
-        received_at, seq = _position(query.after)
+        received_at, seq = position(query.after)
         values |= {"after_seq": seq} if by_status else {"after": received_at, "after_seq": seq}
     return Selection(source, " AND ".join(conditions) or "TRUE", order, values)
 
 
-def _values(
+def values_of(
     connection: apsw.Connection, shared: Tables, query: Query, *, proxied: bool
 ) -> dict[str, Any] | None:
-    """Return the values of the conditions that a query has; None where one cannot be met."""
+    """Return the values of the conditions that a query has, with the numbers of events in a list.
+
+    None where one cannot be met.
+    """
     names = read_names(connection)
     given: dict[str, Any] = {
         "ids": orjson.dumps(query.ids).decode() if query.ids else None,
@@ -322,14 +334,14 @@ def _values(
             return None
         given["endpoint"] = found[0]
     if query.key is not None:
-        seqs = _of_key(connection, shared, [*names.values()], query.key, proxied=proxied)
+        seqs = of_key(connection, shared, [*names.values()], query.key, proxied=proxied)
         if not seqs:
             return None
-        given["seqs"] = numbers(seqs)
+        given["seqs"] = seqs
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _of_key(
+def of_key(
     connection: apsw.Connection,
     shared: Tables,
     endpoints: list[str],
@@ -348,7 +360,7 @@ def _of_key(
     return [seq for (seq,) in found]
 
 
-def _has_status(status: Status) -> str:
+def has_status(status: Status) -> str:
     if status is Status.PENDING:
         return "EXISTS (SELECT 1 FROM queue WHERE queue.seq = events.seq)"
     if status is Status.LEASED:
@@ -357,7 +369,7 @@ def _has_status(status: Status) -> str:
     return f"EXISTS ({settled} = {STATES[status]})"
 
 
-def _position(after: str) -> tuple[int, int]:
+def position(after: str) -> tuple[int, int]:
     # As many digits as SQLite's integers surely hold.
     found = re.fullmatch(r"(-?[0-9]{1,18})-([0-9]{1,18})", after)
     if found is None:

@@ -1,6 +1,6 @@
 """Requeueing: which events a person makes due again, and what stands in the way of the others."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,8 +12,8 @@ import orjson
 from relay.core.event import Status
 from relay.spool import AT_ONCE
 from relay.spool.history import Query, Requeueable, Requeued, Spread
-from relay.spool.sqlite import content, copies, events, history
-from relay.spool.sqlite.events import STATUSES, Tables, Tally, fetch, numbers, read_names
+from relay.spool.sqlite import content, copies, events, finding, history
+from relay.spool.sqlite.events import STATUSES, Tables, Tally, fetch, read_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,16 @@ _EVER: Final = (1 << 62) - 1
 _NOBODY: Final = 0
 
 
+#: What has been looked up.
+_FOUND: Final = history.Selection("events", "events.seq IN carray(:found)", "events.seq {0}", {})
+
+
 class _Chosen:
     """The conditions that the events of one call meet, and their destinations that are meant.
 
     target: the number of the upstream that they go to besides; None without one.
     served: the numbers of the upstreams that are configured.
+    found: the events, where they have been looked up.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class _Chosen:
         shared: Tables,
         names: Mapping[int, str],
         asked: Asked,
+        found: Sequence[int] | None = None,
     ) -> None:
         query, states = asked.query, asked.states()
         by_name = {name: number for number, name in names.items()}
@@ -97,7 +103,10 @@ class _Chosen:
         self._meant = f"ended.state IN ({', '.join(map(str, states))}) {_ONLY if only else ''}"
         self._meant += _BEFORE
         self._selected = None
-        if states or self.target is not None:
+        self._found = found
+        if (states or self.target is not None) and found is not None:
+            self._selected = _FOUND
+        elif states or self.target is not None:
             self._selected = history.select(connection, shared, query, proxied=False)
 
     def events(self, columns: str, *, left: bool = False) -> str | None:
@@ -107,15 +116,18 @@ class _Chosen:
         """
         if self._selected is None:
             return None
-        condition = _ADDABLE
-        if self.target is None:
-            others = _LEFT if left else "" if self._by_ids else _NOT_DAMAGED + _SERVED
-            condition = _ENDED.format(meant=self._meant + others)
         return (
             f"SELECT {columns} FROM {self._selected.source}"  # noqa: S608 - no values
-            f" WHERE {self._selected.conditions} AND {_FROM} AND {condition}"
+            f" WHERE {self._selected.conditions} AND {self.condition(left=left)}"
             f" ORDER BY {self._selected.order.format('ASC')} LIMIT :limit"
         )
+
+    def condition(self, *, left: bool = False) -> str:
+        """Return the condition that an event meets besides those of the query; left: as above."""
+        if self.target is not None:
+            return f"{_FROM} AND {_ADDABLE}"
+        others = _LEFT if left else "" if self._by_ids else _NOT_DAMAGED + _SERVED
+        return f"{_FROM} AND {_ENDED.format(meant=self._meant + others)}"
 
     def places(self) -> str:
         """Return a statement for the destinations of the event `:seq` that are meant."""
@@ -144,14 +156,14 @@ class _Chosen:
 
     def bound(self, statement: str, **more: object) -> dict[str, Any]:
         """Return the values that a statement of these has, and these."""
-        values = self._values | more
+        return finding.bound(self.values(statement, **more))
+
+    def values(self, statement: str, **more: object) -> dict[str, Any]:
+        """Return the same; what is several numbers as a list."""
+        values = self._values | more | {"served": self.served, "found": list(self._found or ())}
         if self._selected is not None:
             values |= self._selected.values
-        values = {name: value for name, value in values.items() if f":{name}" in statement}
-        if ":served" in statement:
-            # Of no number at all, none is bound. It can be bound once.
-            values["served"] = numbers(self.served or [_NOBODY])
-        return values
+        return {name: value for name, value in values.items() if f":{name}" in statement}
 
 
 def _check(query: Query) -> None:
@@ -173,8 +185,12 @@ def requeue(
     asked: Asked,
     now: datetime,
     spread: Spread = AT_ONCE,
+    *,
+    found: Sequence[int] | None = None,
 ) -> tuple[Requeued, list[str]]:
     """Make events due again, the oldest first; return what became of them, and their upstreams.
+
+    found: what `look_up` has returned, of a query that `finding` answers.
 
     Raises:
         ValueError: the query has neither ids nor a filter, or a limit that is not positive.
@@ -183,7 +199,7 @@ def requeue(
     with connection:
         if asked.to is not None:
             shared.names.number(connection, asked.to)
-        chosen = _Chosen(connection, shared, shared.names.by_number, asked)
+        chosen = _Chosen(connection, shared, shared.names.by_number, asked, found)
         work = _Work(connection, shared, chosen, now, spread)
         for row in _select(connection, chosen, asked.query.limit):
             if chosen.target is None:
@@ -334,6 +350,34 @@ class _Work:
 # ---- counting -------------------------------------------------------------------------------
 
 
+def look_up(connection: apsw.Connection, shared: Tables, asked: Asked, most: int) -> list[int]:
+    """Return the events, up to so many, that a call of `requeue` is about; the oldest first.
+
+    Of a query that `finding` answers.
+    """
+    _check(asked.query)
+    if asked.to is None and not asked.states():
+        return []
+    with connection:
+        chosen = _Chosen(connection, shared, read_names(connection), asked, ())
+        seqs: list[int] = []
+        for left in (False, True) if chosen.target is None else (False,):
+            condition = chosen.condition(left=left)
+            rows = finding.rows(
+                connection,
+                shared,
+                asked.query,
+                "events.seq",
+                limit=most,
+                proxied=False,
+                also=condition,
+                values=chosen.values(condition),
+                ascending=True,
+            )
+            seqs += [seq for (seq,) in rows]
+    return seqs
+
+
 def count(
     connection: apsw.Connection, shared: Tables, asked: Asked, most: int | None
 ) -> Requeueable:
@@ -344,9 +388,12 @@ def count(
     """
     _check(asked.query)
     limit = -1 if most is None else most
+    found = None
+    if finding.is_for(asked.query):
+        found = look_up(connection, shared, asked, _EVER if most is None else most)
     with connection:
         names = read_names(connection)
-        chosen = _Chosen(connection, shared, names, asked)
+        chosen = _Chosen(connection, shared, names, asked, found)
         if (selected := chosen.events("events.seq AS seq")) is None:
             return Requeueable(0, {})
         statement = chosen.counted(selected)

@@ -10,6 +10,7 @@ from relay.core.sealing import SealingKey
 from relay.spool import Spool
 from relay.spool.sqlite import open_spool
 from tests.contracts.copies import CopiesContract
+from tests.contracts.finding import FindingContract
 from tests.contracts.history import HistoryContract
 from tests.contracts.refusals import RefusalContract
 from tests.contracts.sealing import K0, OpenWith, SealingContract
@@ -35,7 +36,7 @@ class Sealed:
 
 
 @pytest.mark.proof
-class TestSealedSpool(Sealed, SpoolContract, CopiesContract, HistoryContract):
+class TestSealedSpool(Sealed, SpoolContract, CopiesContract, HistoryContract, FindingContract):
     """A sealed spool keeps to everything that a plain one does."""
 
 

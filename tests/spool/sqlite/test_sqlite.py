@@ -19,6 +19,7 @@ from relay.spool.history import Query
 from relay.spool.sqlite import SqliteSpool, database, migrate, open_spool
 from relay.spool.sqlite.database import Migrated
 from tests.contracts.copies import CopiesContract
+from tests.contracts.finding import FindingContract
 from tests.contracts.history import HistoryContract
 from tests.contracts.requeueing import RequeueContract
 from tests.contracts.spool import Opener, SpoolContract, stored, take, take_one
@@ -28,7 +29,9 @@ from tests.harness.optional_tools import fill, small_volume
 from tests.spool.conftest import PATIENCE, FailingSync
 
 
-class TestContract(SpoolContract, CopiesContract, HistoryContract, RequeueContract):
+class TestContract(
+    SpoolContract, CopiesContract, HistoryContract, RequeueContract, FindingContract
+):
     @pytest.fixture
     def opener(self, path: Path) -> Opener:
         async def open_one_more(clock: Clock) -> Spool:
