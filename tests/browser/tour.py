@@ -50,6 +50,8 @@ async def paths(scene: Scene) -> dict[str, str]:
         "events-none": "/events?key=nobody-has-this",
         "event": f"/events/{event['id']}",
         "refusals": "/refusals",
+        "strangers": "/refusals/strangers",
+        "strangers-none": "/refusals/strangers?endpoint=vipps",
         "refusals-none": "/refusals?reason=body_malformed",
         "refusal": f"/refusals/{kept['signature_mismatch']}",
         "refusal-unknown": f"/refusals/{kept['source_not_allowed']}",

@@ -25,6 +25,7 @@ from relay.admin.pages.refusals import RefusalsPage
 from relay.admin.pages.rendering import PAUSED, Renderer
 from relay.admin.pages.requeue import RequeuePage
 from relay.admin.pages.static_files import StaticFiles
+from relay.admin.pages.strangers import StrangersPage
 from relay.admin.pages.upstreams import UpstreamsPage
 from relay.admin.upstreams import Upstreams
 from relay.core.errors import SpoolUnavailable
@@ -63,6 +64,7 @@ class Pages:
             EventsPage(self._access, self._renderer, spool, health),
             RequeuePage(self._access, self._renderer, spool, health),
             EventPage(self._access, self._renderer, spool, health),
+            StrangersPage(self._access, self._renderer, spool, health),
             RefusalsPage(self._access, self._renderer, releaser, health, explain),
             AllowlistPage(self._access, self._renderer, health),
             UpstreamsPage(self._access, self._renderer, spool, upstreams),

@@ -1,6 +1,5 @@
 """The list of events: what the search box and the filters find, newest first."""
 
-from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode
 
@@ -8,6 +7,7 @@ from aiohttp import web
 
 from relay.admin.health import Health
 from relay.admin.pages.access import PageAccess
+from relay.admin.pages.filters import chips, filters_of
 from relay.admin.pages.rendering import Renderer
 from relay.admin.serializers import event_summary, parse_event_query
 from relay.core.event import Status
@@ -36,7 +36,7 @@ class EventsPage:
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         session = self._access.reader(request)
-        filters = {name: text for name in _FILTERS if (text := request.query.get(name, "").strip())}
+        filters = filters_of(request, _FILTERS)
         query = parse_event_query(filters | {"limit": _ROWS})
         page = await self._spool.page(query)
         shown = {name: text for name, text in filters.items() if name != "after"}
@@ -46,7 +46,7 @@ class EventsPage:
             "events.html",
             events=[event_summary(record) for record in page.records],
             filters=shown,
-            chips=[(name, text, _without(shown, name)) for name, text in shown.items()],
+            chips=chips(shown),
             first="after" not in filters,
             statuses=[status.value for status in Status],
             endpoints=self._health.endpoint_names(),
@@ -54,8 +54,3 @@ class EventsPage:
             older=urlencode(shown | {"after": page.next}) if page.next else None,
             newest=urlencode(shown),
         )
-
-
-def _without(filters: Mapping[str, str], name: str) -> str:
-    """Return the query of all filters but one."""
-    return urlencode({each: text for each, text in filters.items() if each != name})

@@ -11,6 +11,7 @@ from relay.admin.api import Explain
 from relay.admin.health import Health
 from relay.admin.pages.access import PageAccess
 from relay.admin.pages.errors import PageProblem
+from relay.admin.pages.filters import chips, filters_of
 from relay.admin.pages.rendering import Renderer
 from relay.admin.readable_body import ReadableBody, readable_body
 from relay.admin.serializers import (
@@ -63,7 +64,7 @@ class RefusalsPage:
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         session = self._access.reader(request)
-        filters = {name: text for name in _FILTERS if (text := request.query.get(name, "").strip())}
+        filters = filters_of(request, _FILTERS)
         page = await self._store.page(parse_refusal_query(filters | {"limit": _ROWS}))
         shown = {name: text for name, text in filters.items() if name != "after"}
         return self._renderer.page(
@@ -72,6 +73,7 @@ class RefusalsPage:
             "refusals.html",
             refusals=[refusal_summary(stored) for stored in page.refusals],
             filters=shown,
+            chips=chips(shown),
             first="after" not in filters,
             reasons=[reason.value for reason in _REASONS],
             endpoints=self._health.endpoint_names(),

@@ -1,0 +1,19 @@
+"""The filters of a list: they live in its address, and each can be taken away by itself."""
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+
+def filters_of(request: web.Request, names: Iterable[str]) -> dict[str, str]:
+    """Return those of these filters that are not empty, by their names."""
+    return {name: text for name in names if (text := request.query.get(name, "").strip())}
+
+
+def chips(filters: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Return each filter's name and text, and the query of all but this one."""
+    return [
+        (name, text, urlencode({each: other for each, other in filters.items() if each != name}))
+        for name, text in filters.items()
+    ]
