@@ -226,7 +226,7 @@
   };
   const soon = () => {
     if (waiting || document.hidden || !stream) return;
-    waiting = setTimeout(() => { waiting = 0; refresh(); }, Math.max(250, 2000 - (Date.now() - asked)));
+    waiting = setTimeout(() => { waiting = 0; refresh(); }, Math.max(150, 1000 - (Date.now() - asked)));
   };
 
   const told = (message) => {
@@ -244,7 +244,6 @@
     }
   };
   let stream = null;
-  let lost = false;
   let again = 0;
   const disconnect = () => {
     clearTimeout(again);
@@ -256,13 +255,12 @@
     stream = new EventSource(source);
     stream.addEventListener("open", () => {
       state("", true);
-      if (lost) refresh();
-      lost = false;
+      // What happened while the page was on its way, or relay was away, is told by nobody else.
+      refresh();
     });
-    for (const kind of ["delivery", "attempt", "act", "reload"]) stream.addEventListener(kind, told);
+    for (const kind of ["delivery", "attempt", "act", "reload", "dropped"]) stream.addEventListener(kind, told);
     stream.addEventListener("error", () => {
       if (stream.readyState !== EventSource.CLOSED) {
-        lost = true;
         return state("relay is restarting… reconnecting", false);
       }
       retry();
@@ -281,7 +279,6 @@
         return;
       }
     } catch { /* it is not back yet */ }
-    lost = true;
     state("relay is restarting… reconnecting", false);
     again = setTimeout(connect, 1500);
   };
