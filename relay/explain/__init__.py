@@ -6,7 +6,9 @@
     steps         the steps that both have
     judge         what is stored, judged by another configuration without the steps
     replay        a whole spool, and which verdicts would change
-    nearest_miss  find a change under which it would verify
+    nearest_miss  find a change under which it would verify; rewritten_body, near_path and
+                  near_address have the changes of bodies, paths and addresses
+    likely_cause  what is likely wrong where there is none
 
 No check is implemented here. The parts of the relay are called with the configuration as it is, and
 once more with one thing changed.
