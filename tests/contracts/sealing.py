@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -11,10 +12,10 @@ import pytest
 from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import Delivered, Done, Rejected, RetryAt, Status
-from relay.core.request import Headers
+from relay.core.request import Headers, Keep
 from relay.core.sealing import SealingKey
 from relay.core.secret import Secret
-from relay.spool import Settlement, Spool
+from relay.spool import Duplicate, Settlement, Spool
 from relay.spool.history import Query
 from relay.spool.refusals import RefusalLimits, RefusalQuery
 from relay.spool.sealing import KeyMissing
@@ -188,6 +189,19 @@ class SealingContract:
             await stored(spool, verified(key="2"))
         async with opens() as spool:
             assert len((await take(spool)).leases) == 1
+
+    async def test_what_is_not_kept_needs_no_key(self, opens: Opens) -> None:
+        event = replace(verified(), keep=Keep.NONE)
+        async with opens(K0) as spool:
+            await stored(spool, event)
+            assert await spool.sealing.rows() == {K0.fingerprint: 1}
+            await finish(spool)
+            other = replace(event, event_id="other")
+            await spool.record_proxied([passed(spool, other)])
+            assert await spool.sealing.rows() == {K0.fingerprint: 0}
+        async with opens() as spool:
+            assert (await spool.put(verified())) == Duplicate(event.event_id)
+            assert not (await record(spool, "other")).damaged
 
     async def test_an_event_whose_key_is_not_named_waits_for_it_and_is_not_damaged(
         self, opens: Opens, clock: ManualClock

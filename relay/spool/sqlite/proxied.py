@@ -83,7 +83,8 @@ def record_proxied(
             flags = events.PROXIED if body is not None else events.PROXIED | events.REMOVED
             head, received = events.head_of(parts), events.micros(came)
             look, raw_id = digests.look(endpoint, parts[events.KEY]), event_id.encode()
-            if writes is None:
+            # What nothing is kept of needs no key.
+            if writes is None or (body is None and not parts[events.HEADERS]):
                 seal = events.seal(raw_id, received, flags, None, head=head, body_sha256=digest)
                 told: content.Stored = (head, seal, None, body)
             else:
