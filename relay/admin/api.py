@@ -6,8 +6,10 @@ from dataclasses import asdict
 import orjson
 from aiohttp import web
 
+from relay.admin import requeueing
 from relay.admin.audit import AuditTrail
 from relay.admin.health import Health
+from relay.admin.requeueing import MOST_IDS, Order
 from relay.admin.serializers import (
     event_detail,
     events_json,
@@ -17,7 +19,6 @@ from relay.admin.serializers import (
     refusal_detail,
     refusals_json,
     release_json,
-    requeue_problem,
     strangers_json,
 )
 from relay.admin.upstreams import PAUSED_BY_FILE, UnknownUpstream, Upstreams
@@ -26,7 +27,7 @@ from relay.core.visible_text import visible_json
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool import Spool
 from relay.spool.audit import Actor
-from relay.spool.history import Query
+from relay.spool.history import Query, Requeueable
 from relay.spool.refusals import StillRefused, StoredRefusal
 
 #: Reads the configuration again; returns why it was not taken, nothing when it was.
@@ -75,6 +76,7 @@ class Api:
         return [
             web.get("/api/v1/events", self._get_events),
             web.get("/api/v1/events/{id}", self._get_event),
+            web.post("/api/v1/events/requeue", self._requeue_events),
             web.post("/api/v1/events/{id}/requeue", self._requeue_event),
             web.get("/api/v1/refusals", self._get_refusals),
             web.get("/api/v1/refusals/{id}", self._get_refusal),
@@ -108,11 +110,47 @@ class Api:
         event_id = request.match_info["id"]
         if await self._spool.get(event_id) is None:
             raise web.HTTPNotFound
-        done = await self._spool.requeue(Query(ids=(event_id,)), self._health.upstreams())
+        order = Order(Query(ids=(event_id,)), to=request.query.get("to"))
+        configured = self._health.upstreams()
+        await self._count(order)
+        done = await self._spool.requeue(order.query, configured, to=order.to)
         if not done.ids:
-            return json_answer({"error": requeue_problem(event_id, done)}, 409)
-        await self._record(request, "requeue", events=list(done.ids))
+            return json_answer({"error": requeueing.problem(event_id, done, order.to)}, 409)
+        await self._record(request, "requeue", **order.touched(1, done.ids))
         return json_answer({"requeued": list(done.ids)})
+
+    async def _requeue_events(self, request: web.Request) -> web.StreamResponse:
+        """Requeue by filters, or count with `dry_run=1`."""
+        given = dict(request.query)
+        dry_run = given.pop("dry_run", "0")
+        if dry_run not in {"0", "1"}:
+            raise ValueError(f'dry_run: "{dry_run}" is neither 0 nor 1')
+        order, configured = requeueing.parse_order(given), self._health.upstreams()
+        counted = await self._count(order)
+        if dry_run == "1":
+            return json_answer(requeueing.counted_json(counted))
+        number, ids = 0, list[str]()
+        pages = requeueing.requeue(self._spool, order, configured, self._health.now())
+        try:
+            async for page in pages:
+                number += len(page.ids)
+                ids += page.ids if len(ids) <= MOST_IDS else ()
+        finally:
+            # Also where it breaks off: what has been done is on record.
+            if number:
+                await self._record(request, "requeue", **order.touched(number, ids))
+        return json_answer({"requeued": number})
+
+    async def _count(self, order: Order) -> Requeueable:
+        """Return what an order would do.
+
+        Raises:
+            ValueError: it cannot be done; the message says what to write.
+        """
+        try:
+            return await requeueing.count(self._spool, order, self._health.upstreams())
+        except UnknownUpstream as unknown:
+            raise ValueError(str(unknown)) from None
 
     # ---- refusals ---------------------------------------------------------------------------
 

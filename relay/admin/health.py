@@ -84,6 +84,10 @@ class Health:
         """Report these endpoints from now on."""
         self._endpoints = endpoints
 
+    def now(self) -> datetime:
+        """Return the present wall-clock time."""
+        return self._clock.now()
+
     def live(self) -> bool:
         """Return whether the public listeners accept, where this process has any."""
         return self._live()

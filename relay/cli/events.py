@@ -1,7 +1,6 @@
 """`relay events`: list, show, export and requeue events of the spool, beside a running relay."""
 
 import sys
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Annotated
 
@@ -13,7 +12,6 @@ from relay.admin.serializers import (
     events_json,
     exported_event,
     parse_event_query,
-    requeue_problem,
     why_gone,
 )
 from relay.cli.common import (
@@ -28,7 +26,6 @@ from relay.cli.common import (
     UNTIL,
     load_settings,
     query,
-    record_act,
     warn_unknown_endpoint,
     with_spool,
 )
@@ -40,12 +37,12 @@ from relay.cli.output import (
     print_json,
     print_line,
     print_page,
-    print_table,
 )
 from relay.cli.progress import Counter, progress
+from relay.cli.requeue import requeue
 from relay.core.request import Keep
 from relay.spool import Spool
-from relay.spool.history import Page, Query, Requeued
+from relay.spool.history import Page, Query
 
 app = typer.Typer(no_args_is_help=True, help="History of events, and putting them back.")
 
@@ -180,78 +177,4 @@ async def _export(
     return number, unkept
 
 
-@app.command("requeue")
-def requeue(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID")] = None,
-    *,
-    config: CONFIG = DEFAULT_CONFIG,
-    status: STATUS = None,
-    endpoint: ENDPOINT = None,
-    key: KEY = None,
-    since: SINCE = None,
-    until: UNTIL = None,
-    limit: LIMIT = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Needed to requeue by filter.")] = False,
-    form: FORMAT = Format.TEXT,
-) -> None:
-    """Put dead, held or delivered events back, with a fresh retry schedule.
-
-    Example: relay events requeue --status dead --endpoint midtrans --yes
-    """
-    asked = query(
-        parse_event_query,
-        status=status,
-        endpoint=endpoint,
-        key=key,
-        since=since,
-        until=until,
-        limit=limit,
-    )
-    if ids:
-        if asked != Query():
-            raise typer.BadParameter("name events or filter them, not both")
-        asked = Query(ids=tuple(ids))
-    elif asked == Query(limit=asked.limit):
-        raise typer.BadParameter("name events, or filter them, such as --status dead")
-    elif not yes:
-        raise typer.BadParameter("a filter may match many events; add --yes")
-    settings = load_settings(config)
-    with progress("requeued") as counter:
-        done = with_spool(
-            settings,
-            lambda spool: _requeue(spool, asked, settings.upstreams, counter, every=limit is None),
-        )
-    if not done.ids:
-        warn_unknown_endpoint(endpoint, settings)
-    if form is Format.JSON:
-        print_json({"requeued": list(done.ids)})
-    else:
-        print_table(("requeued",), [(event_id,) for event_id in done.ids])
-    left = {*done.damaged, *(event_id for event_id, _ in done.unserved)}
-    left |= set(ids or ()) - set(done.ids)
-    if not ids and not done.ids and not left:
-        complain("nothing requeued: no dead, held or delivered event with a body matches")
-    for event_id in sorted(left):
-        complain(f"{event_id}: not requeued: {requeue_problem(event_id, done)}")
-    sys.exit(1 if left or not done.ids else 0)
-
-
-async def _requeue(
-    spool: Spool, asked: Query, upstreams: Collection[str], counter: Counter, *, every: bool
-) -> Requeued:
-    """Requeue a page, or page after page until no new event matches; return what came of it."""
-    ids: dict[str, None] = {}
-    damaged: dict[str, None] = {}
-    unserved: dict[tuple[str, str], None] = {}
-    while True:
-        page = await spool.requeue(asked, upstreams)
-        new = [event_id for event_id in page.ids if event_id not in ids]
-        if new:
-            await record_act(spool, "requeue", events=new)
-        ids |= dict.fromkeys(new)
-        counter.add(len(new))
-        damaged |= dict.fromkeys(page.damaged)
-        unserved |= dict.fromkeys(page.unserved)
-        # One that comes again was delivered meanwhile: all others have been requeued.
-        if not every or len(new) < asked.limit:
-            return Requeued(tuple(ids), tuple(damaged), tuple(unserved), page.removed)
+app.command("requeue")(requeue)

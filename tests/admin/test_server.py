@@ -471,3 +471,45 @@ async def test_an_upstream_is_paused_and_resumed_and_each_is_on_record(bench: Be
     acts = [(act.name, act.actor, act.detail) for act in await bench.spool.audit.newest(9)]
     resumed = ("resume", Actor.TOKEN, {"upstream": "billing"})
     assert acts == [resumed, resumed, ("pause", Actor.TOKEN, {"upstream": "billing"})]
+
+
+# ---- requeueing many ------------------------------------------------------------------------
+
+
+async def test_many_are_requeued_by_filter_after_a_count(bench: Bench) -> None:
+    for number in range(3):
+        await bench.spool.put(verified(key=str(number), event_id=f"evt_{number}"))
+    leases = (await bench.spool.claim("billing", 3, _MINUTE, ordered=False)).leases
+    for lease in leases:
+        await bench.spool.settle(lease, Dead(), Unreachable("refused"))
+    path = "/api/v1/events/requeue"
+    status, text = await bench.post(f"{path}?status=dead&dry_run=1", headers=BEARER)
+    assert (status, orjson.loads(text)["would_requeue"]) == (200, 3)
+    for wrong in ("", "?to=billing", "?status=lost", "?status=dead&rate=x", "?status=dead&to=x"):
+        assert (await bench.post(path + wrong, headers=BEARER))[0] == 400
+    assert (await bench.post(f"{path}?status=dead", headers=READER))[0] == 403
+    answer = await bench.post(f"{path}?status=dead&limit=2&rate=1/s", headers=BEARER)
+    assert answer == (200, '{"requeued":2}')
+    assert await bench.post(f"{path}?status=dead", headers=BEARER) == (200, '{"requeued":1}')
+    assert await bench.post(f"{path}?status=dead", headers=BEARER) == (200, '{"requeued":0}')
+    told = [act.detail for act in await bench.spool.audit.newest(9)]
+    assert told == [
+        {"events": ["evt_2"], "filter": {"status": "dead"}},
+        {
+            "events": ["evt_0", "evt_1"],
+            "filter": {"status": "dead"},
+            "rate": "1/s",
+            "limit": 2,
+        },
+    ]
+
+
+async def test_one_goes_to_another_upstream_that_is_configured(bench: Bench) -> None:
+    event = verified(upstream="gone")
+    await bench.spool.put(event)
+    path = f"/api/v1/events/{event.event_id}/requeue"
+    status, text = await bench.post(f"{path}?to=biling", headers=BEARER)
+    assert (status, "did you mean" in text) == (400, True)
+    assert (await bench.post(f"{path}?to=billing", headers=BEARER))[0] == 200
+    status, text = await bench.post(f"{path}?to=billing", headers=BEARER)
+    assert (status, "on its way to billing" in text) == (409, True)

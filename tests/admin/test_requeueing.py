@@ -1,0 +1,143 @@
+"""What people ask to have requeued: read, bounded, counted, and done a page at a time."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from relay.admin import requeueing
+from relay.admin.requeueing import Order, parse_order, parse_rate
+from relay.admin.upstreams import UnknownUpstream
+from relay.core.event import Delivered, Done, Status
+from relay.spool.history import Query
+from relay.spool.sqlite import SqliteSpool, open_spool
+from tests.harness.clock import ManualClock
+from tests.harness.deliveries import numbered
+
+BOTH = ("billing", "ledger")
+DELIVERED = Query(status=Status.DELIVERED)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def spool(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteSpool]:
+    spool = await open_spool(tmp_path / "relay.db", clock)
+    yield spool
+    await spool.close()
+
+
+async def deliver(spool: SqliteSpool, upstream: str = "billing") -> list[str]:
+    """Deliver what is due; return the ids."""
+    claimed = await spool.claim(upstream, 1000, timedelta(minutes=1), ordered=False)
+    for lease in claimed.leases:
+        await spool.settle(lease, Done(), Delivered(200))
+    return [lease.event.id for lease in claimed.leases]
+
+
+@pytest.mark.parametrize(
+    ("text", "interval"), [("50/s", 0.02), ("10/m", 6), ("5/h", 720), ("999999/s", 0.000001)]
+)
+def test_a_rate_is_a_time_between_two(text: str, interval: float) -> None:
+    assert parse_rate(text) == timedelta(seconds=interval)
+
+
+@pytest.mark.parametrize("text", ["", "0/s", "5", "5/d", "1.5/s", "-1/s", "5/s ", "٣/s"])
+def test_what_is_no_rate_is_told_how_to_write_one(text: str) -> None:
+    with pytest.raises(ValueError, match="50/s, 10/m or 5/h"):
+        parse_rate(text)
+
+
+def test_an_order_is_filters_and_what_to_do_with_them() -> None:
+    given = {"status": "dead", "to": "ledger", "rate": "5/s", "limit": "7"}
+    assert parse_order(given) == Order(Query(status=Status.DEAD), "ledger", "5/s", 7)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "needs a filter"),
+        ({"to": "ledger", "limit": "5"}, "needs a filter"),
+        ({"status": "lost"}, "no status"),
+        ({"status": "dead", "rate": "fast"}, "50/s"),
+        ({"status": "dead", "limit": "0"}, "limit"),
+        ({"status": "dead", "after": "1-1"}, "no pages"),
+        ({"state": "dead"}, "no filter"),
+    ],
+)
+def test_what_is_no_order_is_told(given: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        parse_order(given)
+
+
+async def test_everything_goes_once_though_it_is_delivered_meanwhile(
+    spool: SqliteSpool, clock: ManualClock
+) -> None:
+    events = [numbered(number) for number in range(250)]
+    for event in events:
+        await spool.put(event)
+    assert len(await deliver(spool)) == 250
+    await clock.advance(1)
+    order = Order(DELIVERED)
+    assert (await requeueing.count(spool, order, BOTH)).events == 250
+    pages = []
+    async for page in requeueing.requeue(spool, order, BOTH, clock.now()):
+        pages.append(len(page.ids))
+        assert await deliver(spool) == list(page.ids)
+    assert pages == [100, 100, 50]
+
+
+async def test_many_ids_are_a_few_writes_and_a_limit_is_one(
+    spool: SqliteSpool, clock: ManualClock
+) -> None:
+    ids = [numbered(number).event_id for number in range(150)]
+    for number in range(150):
+        await spool.put(numbered(number))
+    await deliver(spool)
+    await clock.advance(1)
+    order = Order(Query(ids=tuple(ids)), to="ledger")
+    pages = [page async for page in requeueing.requeue(spool, order, BOTH, clock.now())]
+    assert [len(page.ids) for page in pages] == [100, 50]
+    order = Order(DELIVERED, most=120)
+    pages = [page async for page in requeueing.requeue(spool, order, BOTH, clock.now())]
+    assert [len(page.ids) for page in pages] == [100, 20]
+    assert order.touched(120, []) == {
+        "requeued": 120,
+        "filter": {"status": "delivered"},
+        "limit": 120,
+    }
+
+
+async def test_a_rate_is_kept_from_page_to_page(spool: SqliteSpool, clock: ManualClock) -> None:
+    for number in range(101):
+        await spool.put(numbered(number))
+    await deliver(spool)
+    await clock.advance(1)
+    order = Order(DELIVERED, rate="10/s")
+    async for _ in requeueing.requeue(spool, order, BOTH, clock.now()):
+        pass
+    went = []
+    for _ in range(11):
+        went.append(len(await deliver(spool)))
+        await clock.advance(1)
+    assert went == [1, *[10] * 10]
+
+
+async def test_what_would_take_days_or_goes_nowhere_is_refused(spool: SqliteSpool) -> None:
+    for number in range(25):
+        await spool.put(numbered(number))
+    await deliver(spool)
+    with pytest.raises(ValueError, match=r"25 events at 1/h take longer than 24 hours"):
+        await requeueing.count(spool, Order(DELIVERED, rate="1/h"), BOTH)
+    assert (await requeueing.count(spool, Order(DELIVERED, rate="1/h", most=24), BOTH)).events == 24
+    with pytest.raises(UnknownUpstream, match="did you mean"):
+        await requeueing.count(spool, Order(DELIVERED, to="leger"), BOTH)
+    counted = await requeueing.count(spool, Order(DELIVERED), BOTH)
+    assert requeueing.counted_json(counted) == {
+        "would_requeue": 25,
+        "destinations": [{"upstream": "billing", "status": "delivered", "number": 25}],
+    }
