@@ -62,15 +62,13 @@ class Walk:
 async def walk(python: str) -> Walk:
     """Return the walk of one delivery: the first of a relay that has started and is idle.
 
-    It is the fewest moves of several relays, and the files that were entered in all of them:
-    what a timer did meanwhile, or a thread that was late, is no part of it.
+    It is the walk with the fewest moves of several relays, of the files that were entered in all
+    of them: what a timer did meanwhile, or a thread that was late, is no part of it.
     """
     taken = [await _once(python) for _ in range(_TIMES)]
     common = set.intersection(*(set(each.files) for each in taken))
-    return Walk(
-        tuple(file for file in taken[0].files if file in common),
-        min(each.moves for each in taken),
-    )
+    least = min(taken, key=lambda each: each.moves)
+    return Walk(tuple(file for file in least.files if file in common), least.moves)
 
 
 async def _once(python: str) -> Walk:
