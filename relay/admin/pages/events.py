@@ -16,6 +16,9 @@ from relay.spool import Spool
 _FILTERS: Final = ("find", "status", "endpoint", "upstream", "since", "until", "key", "after")
 
 
+#: Digits of a number of events.
+_MAX_DIGITS: Final = 12
+
 #: Rows of one page.
 _ROWS: Final = "50"
 
@@ -47,6 +50,7 @@ class EventsPage:
             events=[event_summary(record) for record in page.records],
             filters=shown,
             chips=chips(shown),
+            requeued=_number(request.query.get("requeued", "")),
             first="after" not in filters,
             statuses=[status.value for status in Status],
             endpoints=self._health.endpoint_names(),
@@ -54,3 +58,7 @@ class EventsPage:
             older=urlencode(shown | {"after": page.next}) if page.next else None,
             newest=urlencode(shown),
         )
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS else None

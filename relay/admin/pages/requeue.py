@@ -1,24 +1,36 @@
-"""Requeueing from the page: a question first, then the act."""
+"""Requeueing from the page: a question first, with the number of events, then the act."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 
+from relay.admin import requeueing
 from relay.admin.health import Health
 from relay.admin.pages.access import PageAccess
 from relay.admin.pages.errors import PageProblem
 from relay.admin.pages.event import event_path, find_event
 from relay.admin.pages.rendering import Renderer
-from relay.admin.serializers import requeue_problem
+from relay.admin.requeueing import MOST_IDS, Order
+from relay.admin.upstreams import UnknownUpstream
 from relay.core.event import Status
 from relay.spool import Spool
-from relay.spool.history import Query, Record, Requeued
+from relay.spool.history import Query, Record, Requeueable, Requeued
 
-_REQUEUED: Final = (Status.DEAD, Status.HELD, Status.DELIVERED)
+#: Beside what an order takes, the filters of the list, and how many were asked for.
+_FILTERS: Final = ("find", "status", "endpoint", "upstream", "since", "until", "key")
+
+_ENDED: Final = (Status.DEAD, Status.HELD, Status.DELIVERED)
+_OVERTAKEN: Final = (
+    "A later event about the same was delivered since. This one goes out marked"
+    " Relay-Out-Of-Order: true; its upstream must not take it for the newest."
+)
 
 
 class RequeuePage:
-    """`/events/{id}/requeue`."""
+    """`/events/{id}/requeue`, and `/events/requeue` for what the filters of the list find."""
 
     def __init__(
         self, access: PageAccess, renderer: Renderer, spool: Spool, health: Health
@@ -30,37 +42,133 @@ class RequeuePage:
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.get("/events/{id}/requeue", self._question),
-            web.post("/events/{id}/requeue", self._requeue),
+            web.get("/events/requeue", self._ask_for_many),
+            web.post("/events/requeue", self._requeue_many),
+            web.get("/events/{id}/requeue", self._ask_for_one),
+            web.post("/events/{id}/requeue", self._requeue_one),
         ]
 
-    async def _question(self, request: web.Request) -> web.StreamResponse:
+    # ---- one event --------------------------------------------------------------------------
+
+    async def _ask_for_one(self, request: web.Request) -> web.StreamResponse:
         session = self._access.actor(request)
         record, event = await find_event(self._spool, request.match_info["id"])
-        if event is None or record.status not in _REQUEUED:
-            said = requeue_problem(record.id, Requeued())
-            raise _refused(record, said)
+        counted = await self._count(Order(Query(ids=(record.id,))))
+        going = [upstream for upstream, _ in counted.destinations]
+        there = {*going, *(e.upstream for e in record.destinations if e.status not in _ENDED)}
+        others = sorted(set(self._health.upstreams()) - there)
+        is_stuck = record.status in {Status.PASSED, Status.TEST} or event is None
+        if is_stuck or not (going or others):
+            raise _refused(record, requeueing.problem(record.id, Requeued(), None))
         return self._renderer.page(
             request,
             session,
-            "confirm.html",
+            "requeue.html",
             title=f"Requeue {_name(record)}?",
             sentences=_sentences(record),
-            warnings=[],
+            warnings=[_OVERTAKEN] if counted.overtaken else [],
             action=event_path(record.id) + "/requeue",
             hidden={},
             button="Requeue",
             back=event_path(record.id),
+            going=", ".join(going),
+            others=others,
+            counted=None,
         )
 
-    async def _requeue(self, request: web.Request) -> web.StreamResponse:
-        await self._access.form(request)
+    async def _requeue_one(self, request: web.Request) -> web.StreamResponse:
+        fields = await self._access.form(request)
         record, _ = await find_event(self._spool, request.match_info["id"])
-        done = await self._spool.requeue(Query(ids=(record.id,)), self._health.upstreams())
+        order = Order(Query(ids=(record.id,)), fields.get("to") or None)
+        await self._count(order)
+        done = await self._spool.requeue(order.query, self._health.upstreams(), to=order.to)
         if not done.ids:
-            raise _refused(record, requeue_problem(record.id, done))
-        await self._access.record(request, "requeue", events=list(done.ids))
+            raise _refused(record, requeueing.problem(record.id, done, order.to))
+        await self._access.record(request, "requeue", **order.touched(1, done.ids))
         raise web.HTTPSeeOther(f"{event_path(record.id)}?requeued")
+
+    # ---- what the filters find --------------------------------------------------------------
+
+    async def _ask_for_many(self, request: web.Request) -> web.StreamResponse:
+        session = self._access.actor(request)
+        filters = _given(request.query)
+        counted = await self._count(requeueing.parse_order(filters))
+        back = "/events?" + urlencode(filters)
+        if not counted.events:
+            raise PageProblem(
+                409,
+                "There is nothing to requeue",
+                "No dead, held or delivered event with a body has these filters.",
+                (back, "The events"),
+            )
+        return self._renderer.page(
+            request,
+            session,
+            "requeue.html",
+            title=f"Requeue {counted.events:,} event{'' if counted.events == 1 else 's'}?",
+            sentences=["Each goes out again, with a fresh retry schedule, the oldest first."],
+            warnings=_many_warnings(counted),
+            action="/events/requeue",
+            hidden={**filters, "number": str(counted.events)},
+            button="Requeue them",
+            back=back,
+            going=", ".join(sorted({upstream for upstream, _ in counted.destinations})),
+            others=sorted(self._health.upstreams()),
+            counted=requeueing.counted_json(counted)["destinations"],
+        )
+
+    async def _requeue_many(self, request: web.Request) -> web.StreamResponse:
+        fields = await self._access.form(request)
+        asked = fields.get("number", "")
+        if not (asked.isascii() and asked.isdigit() and len(asked) < _MAX_DIGITS):
+            raise ValueError("number: say how many were asked for")
+        filters = _given(fields)
+        chosen = {name: text for name in ("to", "rate") if (text := fields.get(name, "").strip())}
+        # Never more than the person was asked about.
+        order = replace(requeueing.parse_order(filters | chosen), most=int(asked))
+        await self._count(order)
+        number, ids = 0, list[str]()
+        began, upstreams = self._health.now(), self._health.upstreams()
+        try:
+            async for done in requeueing.requeue(self._spool, order, upstreams, began):
+                number += len(done.ids)
+                ids += done.ids if len(ids) <= MOST_IDS else ()
+        finally:
+            # Also where it breaks off: what has been done is on record.
+            if number:
+                await self._access.record(request, "requeue", **order.touched(number, ids))
+        # Of their status there are none left: they are to be seen where they went.
+        filters.pop("status", None)
+        raise web.HTTPSeeOther("/events?" + urlencode(filters | {"requeued": number}))
+
+    async def _count(self, order: Order) -> Requeueable:
+        """Return what an order would do.
+
+        Raises:
+            ValueError: it cannot be done; the message says why.
+        """
+        try:
+            return await requeueing.count(self._spool, order, self._health.upstreams())
+        except UnknownUpstream as unknown:
+            raise ValueError(str(unknown)) from None
+
+
+#: Digits of a number of events.
+_MAX_DIGITS: Final = 12
+
+
+def _given(values: Mapping[str, str]) -> dict[str, str]:
+    """Return the filters that are not empty."""
+    return {name: text for name in _FILTERS if (text := values.get(name, "").strip())}
+
+
+def _many_warnings(counted: Requeueable) -> list[str]:
+    again = sum(
+        number for (_, status), number in counted.destinations.items() if status is Status.DELIVERED
+    )
+    if not again:
+        return []
+    return [f"{again:,} of them were delivered: their upstream gets them a second time."]
 
 
 def _refused(record: Record, said: str) -> PageProblem:
@@ -76,10 +184,9 @@ def _name(record: Record) -> str:
 
 
 def _sentences(record: Record) -> list[str]:
-    names = [each.upstream for each in record.destinations] or [record.upstream]
     attempts = "one attempt" if record.attempts == 1 else f"{record.attempts} attempts"
     again = " The upstream gets it a second time." if record.status is Status.DELIVERED else ""
     return [
-        f"{record.id} goes out again to {', '.join(names)}, with a fresh retry schedule.",
+        f"{record.id} goes out again, with a fresh retry schedule.",
         f"It is {record.status.value} now, after {attempts}.{again}",
     ]

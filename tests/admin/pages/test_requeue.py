@@ -1,6 +1,9 @@
 """Requeueing asks first, needs the form of a session that may act, and is recorded."""
 
-from relay.core.event import Status, Unreachable
+from datetime import timedelta
+
+from relay.core.event import Delivered, Done, Status, Unreachable
+from relay.core.request import VerifiedDelivery
 from relay.spool.audit import Actor
 from relay.spool.history import Query
 from tests.admin.pages.browsing import HTML, form_token, page, sign_in
@@ -79,3 +82,100 @@ async def test_an_upstream_that_is_not_configured_is_named(bench: Bench) -> None
     status, text = await bench.post(path, data={"form_token": token}, headers=HTML)
     assert (status, "no upstream &#34;ledger&#34; is configured" in text.lower()) == (409, True)
     await page(bench, "/events/none/requeue", 404)
+
+
+# ---- to another upstream, and out of order --------------------------------------------------
+
+
+async def test_an_event_goes_to_another_upstream_besides(bench: Bench) -> None:
+    event = verified(upstream="ledger")
+    await fail(bench, event, Unreachable("refused"))
+    await sign_in(bench)
+    path = f"/events/{event.event_id}/requeue"
+    question = await page(bench, path)
+    assert '<option value="billing">billing, besides</option>' in question
+    # Nobody serves the one that it came for.
+    assert "where it was going" not in question
+    data = {"form_token": form_token(question), "to": "billing"}
+    assert (await bench.post(path, data=data, headers=HTML))[0] == 303
+    found = (await bench.spool.page(Query(ids=(event.event_id,)))).records[0].destinations
+    assert [(each.upstream, each.status) for each in found] == [
+        ("ledger", Status.DEAD),
+        ("billing", Status.PENDING),
+    ]
+    assert (await bench.spool.audit.newest(1))[0].detail == {
+        "events": [event.event_id],
+        "to": "billing",
+    }
+    status, text = await bench.post(path, data=data | {"to": "none"}, headers=HTML)
+    assert (status, "none" in text) == (400, True)
+
+
+async def test_one_that_a_later_event_has_overtaken_is_asked_about(bench: Bench) -> None:
+    event = verified(key="1", subject="tx")
+    await fail(bench, event, Unreachable("refused"))
+    await sign_in(bench)
+    path = f"/events/{event.event_id}/requeue"
+    assert "Relay-Out-Of-Order" not in await page(bench, path)
+    await succeed(bench, verified(key="2", subject="tx"))
+    assert "Relay-Out-Of-Order" in await page(bench, path)
+
+
+async def succeed(bench: Bench, event: VerifiedDelivery) -> None:
+    await bench.spool.put(event)
+    minute = timedelta(minutes=1)
+    claimed = await bench.spool.claim(event.upstream, 1, minute, ordered=False)
+    await bench.spool.settle(claimed.leases[0], Done(), Delivered(200))
+
+
+# ---- what the filters find ------------------------------------------------------------------
+
+
+async def test_many_are_requeued_after_their_number_was_shown(bench: Bench) -> None:
+    for number in range(3):
+        event = verified(key=f"{number}", body=b"%d" % number)
+        await fail(bench, event, Unreachable("refused"))
+    await succeed(bench, verified(key="delivered"))
+    await sign_in(bench)
+    path = "/events/requeue"
+    assert f'href="{path}?status=dead"' in await page(bench, "/events?status=dead")
+    assert f'href="{path}' not in await page(bench, "/events")
+    question = await page(bench, f"{path}?status=dead")
+    assert "Requeue 3 events?" in question
+    assert "second time" not in question
+    assert "second time" in await page(bench, f"{path}?endpoint=midtrans")
+    token = form_token(question)
+    # One died since the question: it was not asked about.
+    await fail(bench, verified(key="4", body=b"4"), Unreachable("refused"))
+    data = {"form_token": token, "status": "dead", "number": "3", "to": "", "rate": "60/m"}
+    async with bench.client.post(path, data=data, headers=HTML, allow_redirects=False) as answer:
+        assert answer.headers["Location"] == "/events?requeued=3"
+    assert "3 events requeued" in await page(bench, "/events?requeued=3")
+    left = (await bench.spool.page(Query(status=Status.DEAD))).records
+    assert [record.key for record in left] == ["4"]
+    act = (await bench.spool.audit.newest(1))[0]
+    assert (act.actor, len(act.detail["events"])) == (Actor.SESSION, 3)  # type: ignore[arg-type]
+    assert (act.detail["filter"], act.detail["rate"]) == ({"status": "dead"}, "60/m")
+
+
+async def test_many_are_not_requeued_by_mistake(bench: Bench) -> None:
+    await fail(bench, verified(), Unreachable("refused"))
+    token = await sign_in(bench)
+    path = "/events/requeue"
+    right = {"form_token": token, "status": "dead", "number": "1"}
+    for changed, status in (
+        ({"form_token": ""}, 403),
+        ({"status": ""}, 400),
+        ({"status": "lost"}, 400),
+        ({"number": ""}, 400),
+        ({"number": "-1"}, 400),
+        ({"rate": "fast"}, 400),
+        ({"to": "none"}, 400),
+    ):
+        assert (await bench.post(path, data=right | changed, headers=HTML))[0] == status
+    await page(bench, path, 400)
+    await page(bench, f"{path}?status=held", 409)
+    assert len((await bench.spool.page(Query(status=Status.DEAD))).records) == 1
+    await sign_in(bench, READ_TOKEN)
+    await page(bench, f"{path}?status=dead", 403)
+    assert f'href="{path}' not in await page(bench, "/events?status=dead")
