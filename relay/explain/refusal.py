@@ -106,7 +106,7 @@ class _RefusalWalker(Walker):
             "not judged",
             NOTE,
             "every other header field, since it is not kept: not how the client was forwarded"
-            f" ({own}), nor X-Forwarded-Host and the like, nor how the body was encoded",
+            f" ({own}), nor how the body was encoded",
         )
         if not head.query:
             self._add_step("not judged", NOTE, "a query, which is kept only where it is needed")

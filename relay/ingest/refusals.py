@@ -59,6 +59,10 @@ _WRITE_LIMITS: Final = WriteLimits(
 _SIGNATURE = "hmac-sha256 "
 
 
+#: What a proxy says of the URL that was called; they tell what `public_url` should be.
+_URL_FIELDS: Final = ("X-Forwarded-Host", "X-Forwarded-Prefix")
+
+
 class RefusalRecorder:
     """Keeps refused deliveries, behind their answers (`relay.spool.write_behind`).
 
@@ -179,11 +183,11 @@ def _holds_token(endpoint: Endpoint, delivery: Delivery) -> bool:
 
 
 def headers_to_keep(endpoint: Endpoint, headers: Headers) -> Headers | None:
-    """Return only the header fields that a new verification needs.
+    """Return only the header fields that a new verification needs, or an explanation of it.
 
     None when one of them may hold a token: a delivery is kept with all of its proof, or not at all.
     """
-    names = ("Host", *COMMON_HEADERS, *endpoint.headers)
+    names = ("Host", *_URL_FIELDS, *COMMON_HEADERS, *endpoint.headers)
     kept = headers.only({name.lower() for name in names})
     for value in kept.values("Authorization"):
         if not value.lower().startswith(_SIGNATURE):

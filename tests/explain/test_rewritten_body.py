@@ -18,7 +18,7 @@ ORIGINAL = '{"name":"é & ü","path":"a/b","amount":"10000.00","n":1}'.encode()
         ORIGINAL.decode().encode("latin-1"),
         ORIGINAL.decode("latin-1").encode(),
         ORIGINAL.decode().encode("utf-16"),
-        gzip.compress(ORIGINAL),
+        gzip.compress(ORIGINAL, mtime=0),
         ORIGINAL.replace(b"&", b"&amp;"),
         json.dumps(json.loads(ORIGINAL)).encode(),
         json.dumps(json.loads(ORIGINAL), indent=2, ensure_ascii=False).encode(),

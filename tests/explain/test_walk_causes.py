@@ -247,7 +247,6 @@ CAUSES = [
         "vipps",
         "with public_url: https://pay.example/vipps",
         all_of(on_field("Host", lambda _: b"inner:8080"), added("X-Forwarded-Host: pay.example")),
-        kept=False,
     ),
     B(
         "Host rewritten, and nothing names it",
