@@ -1,5 +1,6 @@
 """The admin API: events, refusals and allowlists as JSON, and reloading the configuration."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
@@ -104,7 +105,12 @@ class Api:
         found = await self._spool.get(event_id)
         if found is None:
             raise web.HTTPNotFound
-        return json_answer(event_detail(*found, await self._spool.attempts(event_id)))
+        record, event = found
+        attempts = await self._spool.attempts(event_id)
+        redaction = self._health.redaction(record.endpoint)
+        return json_answer(
+            await asyncio.to_thread(event_detail, record, event, attempts, redaction)
+        )
 
     async def _requeue_event(self, request: web.Request) -> web.StreamResponse:
         event_id = request.match_info["id"]
@@ -162,7 +168,8 @@ class Api:
         stored = await self._spool.refusals.get(request.match_info["id"])
         if stored is None:
             raise web.HTTPNotFound
-        return json_answer(refusal_detail(stored, self._releaser.secrets()))
+        redaction = self._health.redaction(stored.refused.endpoint)
+        return json_answer(refusal_detail(stored, self._releaser.secrets(), redaction))
 
     async def _explain_refusal(self, request: web.Request) -> web.StreamResponse:
         stored = await self._spool.refusals.get(request.match_info["id"])

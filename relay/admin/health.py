@@ -15,6 +15,7 @@ from relay.admin.status import Process
 from relay.allowlist import Mode, SourceStatus
 from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
+from relay.core.redaction import NOTHING, Redaction, Redactions
 from relay.core.request import Address
 from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import unmap_ipv4
@@ -58,6 +59,7 @@ class Health:
         upstreams: Callable[[], Collection[str]],
         stopping: Callable[[], bool],
         paused: Callable[[], Awaitable[Mapping[str, bool]]] | None = None,
+        redactions: Callable[[], Redactions] = dict,
     ) -> None:
         """Take the parts.
 
@@ -66,9 +68,11 @@ class Health:
         live: whether the public listeners accept, where this process has any.
         upstreams: those that are configured. stopping: whether the process ends.
         paused: whether each is paused, by upstream; without it none is known to be.
+        redactions: what of each endpoint's messages is masked where people see it.
         """
         self._stopping = stopping
         self._paused = paused or _none
+        self._redactions = redactions
         self._started_at = clock.monotonic()
         self.upstreams = upstreams
         self._clock = clock
@@ -205,6 +209,10 @@ class Health:
     def hosts(self) -> Sequence[SourceStatus]:
         """Return the state of each host name that DNS is asked for."""
         return self._statuses()
+
+    def redaction(self, endpoint: str) -> Redaction:
+        """Return what of an endpoint's messages is masked, by the configuration in force."""
+        return self._redactions().get(endpoint, NOTHING)
 
     def endpoint_names(self) -> list[str]:
         """Return the names of the endpoints, in order."""

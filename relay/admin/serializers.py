@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.errors import Reason
 from relay.core.event import Event, Status
 from relay.core.json_pointer import masked
+from relay.core.redaction import NOTHING, Redacted, Redaction
 from relay.core.request import Keep, query_dropped
 from relay.core.secret import Mask, Secret
 from relay.core.visible_text import visible
@@ -114,20 +115,24 @@ def _destination(destination: Destination) -> dict[str, object]:
 
 
 def event_detail(
-    record: Record, event: Event | None, attempts: Sequence[Attempt] = ()
+    record: Record,
+    event: Event | None,
+    attempts: Sequence[Attempt] = (),
+    redaction: Redaction = NOTHING,
 ) -> dict[str, object]:
     """Return everything about one event; its content is null once the body has been pruned.
 
-    Body and answers are shown as text, with tokens masked; bytes that are no UTF-8 are escaped.
-    Where the body alone was removed, it is null.
+    Body and answers are shown as text, with tokens masked and redacted; bytes that are no UTF-8 are
+    escaped. Where the body alone was removed, it is null.
     """
+    seen = _seen(event, redaction)
     content = _remainder(record, "body")
     if event is not None:
-        content = _content(event) | {"body": _text(shown_body(event))}
-    return _detail(record, content) | {"attempt_log": [_attempt(each) for each in attempts]}
+        content = _content(event, seen) | {"body": _text(seen.body)}
+    return _detail(record, content) | {"attempt_log": [_attempt(each, seen) for each in attempts]}
 
 
-def _attempt(attempt: Attempt) -> dict[str, object]:
+def _attempt(attempt: Attempt, seen: Redacted) -> dict[str, object]:
     took, answer = attempt.duration, attempt.answer
     return {
         "number": attempt.number,
@@ -137,20 +142,28 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
         "status": attempt.status,
         "cause": attempt.cause,
         "duration_ms": None if took is None else round(took / timedelta(milliseconds=1), 3),
-        "answer": None if answer is None else visible(_text(answer), lines=True),
+        "answer": None if answer is None else visible(seen.answer(_text(answer)), lines=True),
     }
 
 
-def shown_body(event: Event) -> bytes:
-    """Return the body as it is shown and exported: with a mask in the place of each token."""
-    return masked(event.body, event.tokens)
+def _seen(event: Event | None, redaction: Redaction) -> Redacted:
+    """Return an event's body as it is shown: with a mask in the place of each token, redacted."""
+    return redaction.of(None if event is None else masked(event.body, event.tokens))
 
 
-def exported_event(record: Record, event: Event | None) -> dict[str, object]:
+def shown_body(event: Event, redaction: Redaction = NOTHING) -> bytes:
+    """Return the body as it is shown and exported."""
+    return _seen(event, redaction).body
+
+
+def exported_event(
+    record: Record, event: Event | None, redaction: Redaction = NOTHING
+) -> dict[str, object]:
     """Return everything about one event, as `event_detail`, with the body's bytes in Base64."""
     content = _remainder(record, "body_base64")
     if event is not None:
-        content = _content(event) | {"body_base64": b64encode(shown_body(event)).decode("ascii")}
+        seen = _seen(event, redaction)
+        content = _content(event, seen) | {"body_base64": b64encode(seen.body).decode("ascii")}
     return _detail(record, content)
 
 
@@ -177,7 +190,7 @@ def _remainder(record: Record, body: str) -> dict[str, object] | None:
     """
     if record.removed != Keep.HEADERS or record.remainder is None:
         return None
-    return _content(record.remainder) | {body: None}
+    return _content(record.remainder, Redacted(b"")) | {body: None}
 
 
 def requeue_problem(event_id: str, done: Requeued) -> str:
@@ -211,13 +224,14 @@ def parse_event_query(given: Mapping[str, str]) -> Query:
     )
 
 
-def _content(event: Event) -> dict[str, object]:
-    """Return what was received, without the body."""
+def _content(event: Event, seen: Redacted) -> dict[str, object]:
+    """Return what was received, without the body, which is shown as `seen`."""
+    suffix = event.suffix.rstrip("?") if query_dropped(event.suffix) else event.suffix
     return {
         "environment": event.environment,
         "method": event.method,
-        "suffix": event.suffix.rstrip("?") if query_dropped(event.suffix) else event.suffix,
-        "headers": [list(item) for item in event.headers],
+        "suffix": seen.text(suffix),
+        "headers": [[name, seen.text(value)] for name, value in event.headers],
         "signed": list(event.signed),
     }
 
@@ -280,7 +294,9 @@ def refusal_summary(stored: StoredRefusal) -> dict[str, object]:
     }
 
 
-def refusal_detail(stored: StoredRefusal, secrets: Iterable[Secret]) -> dict[str, object]:
+def refusal_detail(
+    stored: StoredRefusal, secrets: Iterable[Secret], redaction: Redaction = NOTHING
+) -> dict[str, object]:
     """Return everything about one refusal; its content is null once it has been released.
 
     secrets: those that are configured; each stands as `***` in what is shown.
@@ -289,14 +305,15 @@ def refusal_detail(stored: StoredRefusal, secrets: Iterable[Secret]) -> dict[str
     shown: people put tokens into queries, and a release needs the query as it came.
     """
     refused = stored.refused
-    mask = Mask(secrets, refused.head.headers)
+    seen = redaction.of(refused.body)
+    mask = Mask([*secrets, *seen.secrets], refused.head.headers)
     content: dict[str, object] | None = None
     if stored.released_as is None:
         content = {
             "method": refused.head.method,
             "target": mask.whole(refused.head.path) + ("?…" if refused.head.query else ""),
             "headers": [[name, mask.whole(value)] for name, value in refused.head.headers],
-            "body": mask.whole(_text(refused.body)),
+            "body": mask.whole(_text(seen.body)),
         }
     return refusal_summary(stored) | {
         "peer": str(refused.head.peer),

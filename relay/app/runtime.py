@@ -235,6 +235,7 @@ class App:
             upstreams=lambda: configs.active.settings.upstreams.keys(),  # noqa: PLW0108 - it changes
             stopping=lambda: self._stopping,
             paused=upstreams.paused,
+            redactions=lambda: configs.active.settings.redactions(),  # noqa: PLW0108 - it changes
         )
         admin = Admin(
             health=health,

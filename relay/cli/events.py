@@ -40,6 +40,7 @@ from relay.cli.output import (
 )
 from relay.cli.progress import Counter, progress
 from relay.cli.requeue import requeue
+from relay.core.redaction import NOTHING, Redactions
 from relay.core.request import Keep
 from relay.spool import Spool
 from relay.spool.history import Page, Query
@@ -108,9 +109,12 @@ def show(
         found = await spool.get(event_id)
         if found is None:
             return None
-        return event_detail(*found, await spool.attempts(event_id)), why_gone(found[0])
+        redaction = settings.redactions().get(found[0].endpoint, NOTHING)
+        detail = event_detail(*found, await spool.attempts(event_id), redaction)
+        return detail, why_gone(found[0])
 
-    shown = with_spool(load_settings(config), read)
+    settings = load_settings(config)
+    shown = with_spool(settings, read)
     if shown is None:
         complain(f"no event {event_id}")
         sys.exit(1)
@@ -143,7 +147,9 @@ def export(
     )
     settings = load_settings(config)
     with progress("exported", limit, prints=True) as counter:
-        number, unkept = with_spool(settings, lambda spool: _export(spool, asked, limit, counter))
+        number, unkept = with_spool(
+            settings, lambda spool: _export(spool, asked, limit, counter, settings.redactions())
+        )
     if not number:
         warn_unknown_endpoint(endpoint, settings)
     if unkept:
@@ -152,7 +158,7 @@ def export(
 
 
 async def _export(
-    spool: Spool, asked: Query, limit: int | None, counter: Counter
+    spool: Spool, asked: Query, limit: int | None, counter: Counter, redactions: Redactions
 ) -> tuple[int, int]:
     """Print page after page; return the number of events, and of those without a body by `keep`.
 
@@ -166,7 +172,7 @@ async def _export(
             found = await spool.get(record.id)
             # Retention may have removed it since the page was read.
             if found is not None:
-                print_line(exported_event(*found))
+                print_line(exported_event(*found, redactions.get(record.endpoint, NOTHING)))
                 unkept += found[0].removed in {Keep.HEADERS, Keep.NONE}
             counter.add()
         number += len(page.records)

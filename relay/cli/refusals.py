@@ -43,6 +43,7 @@ from relay.cli.output import (
 )
 from relay.cli.progress import progress
 from relay.config import Settings
+from relay.core.redaction import NOTHING
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool.refusals import RefusalPage, StoredRefusal
 
@@ -101,7 +102,8 @@ def show(
     """
     settings = load_settings(config)
     found = _stored(settings, refusal_id)
-    detail = refusal_detail(found, settings.every_secret())
+    redaction = settings.redactions().get(found.refused.endpoint, NOTHING)
+    detail = refusal_detail(found, settings.every_secret(), redaction)
     if form is Format.JSON:
         print_json(detail)
     else:

@@ -23,6 +23,7 @@ from relay.config import lint_topology
 from relay.config.checks import Certificate
 from relay.config.endpoints import endpoint_options
 from relay.config.inline_provider import InlineProvider
+from relay.config.lint_privacy import privacy_advice
 from relay.config.lint_secrets import secret_advice
 from relay.config.lint_topology import WIDEST, Advice, is_wide
 from relay.config.lint_upstreams import upstream_advice
@@ -352,6 +353,7 @@ def lint(
         *secret_advice(settings, info),
         *lint_topology.advice(settings, info),
         *upstream_advice(settings),
+        *privacy_advice(settings),
         *_certificates(settings, certificates, today),
         *_admin(settings),
         *_files(settings),

@@ -19,6 +19,7 @@ from relay.config.types import (
     Duration,
     DurationOrZero,
     FilePath,
+    JsonPointer,
     Label,
     Member,
     NameserverText,
@@ -32,6 +33,7 @@ from relay.config.types import (
     default,
 )
 from relay.config.yaml_document import Location, SourceMap
+from relay.core.redaction import Redaction, Redactions
 from relay.core.request import ForwardedHeader, Keep
 from relay.core.secret import Secret
 
@@ -153,6 +155,12 @@ class Endpoint(Section):
         "all",
         description="What is kept of an event once it is delivered: all, headers (the body goes),"
         " or none (body, header fields and answers go); what is passed on is written that way.",
+    )
+    redact: tuple[JsonPointer, ...] = default(
+        (),
+        description="JSON pointers of values that are shown as *** on the page, in the terminal, by"
+        " the API and in exports; the upstream gets what came. * is each element.",
+        examples=[["/card/number", "/items/*/name"]],
     )
     allowlist: Allowlist = default({}, description="Which addresses may send.")
     public_url: PublicUrl | None = default(
@@ -386,6 +394,10 @@ class Settings(Section):
         found += self.spool.encrypt
         tokens = (self.admin.token, self.admin.read_token)
         return [*found, *(token for token in tokens if token is not None)]
+
+    def redactions(self) -> Redactions:
+        """Return what of each endpoint's messages is masked where people see it."""
+        return {each.name: Redaction(each.redact) for each in self.endpoints if each.redact}
 
     def from_source(self, source: SourceMap) -> "Settings":
         """Return the same settings with this source map."""

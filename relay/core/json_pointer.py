@@ -22,14 +22,14 @@ class Pointer:
     def __init__(self, text: str) -> None:
         if not _POINTER.fullmatch(text):
             raise ValueError("write a JSON pointer that begins with a slash, such as /data/id")
-        self._steps = tuple(
+        self.steps = tuple(
             step.replace("~1", "/").replace("~0", "~") for step in text[1:].split("/")
         )
         self.name = text[1:]
 
     def find(self, message: JsonObject) -> JsonValue:
         """Return the value at the pointer, or None without one."""
-        return self._walk(message, self._steps)
+        return self._walk(message, self.steps)
 
     def other_spelling(self, message: JsonObject) -> str | None:
         """Return a key that differs in case alone from one that the pointer names; else None.
@@ -37,7 +37,7 @@ class Pointer:
         Many readers (Go's, and those of .NET) mind no case, and the last of such keys wins.
         """
         found: JsonValue = message
-        for step in self._steps:
+        for step in self.steps:
             if isinstance(found, dict):
                 folded = step.casefold()
                 for name in found:
@@ -48,7 +48,7 @@ class Pointer:
 
     def mask(self, message: JsonObject) -> None:
         """Put a mask in the place of the value at the pointer, if there is one in an object."""
-        *parents, last = self._steps
+        *parents, last = self.steps
         holder = self._walk(message, parents)
         if isinstance(holder, dict) and last in holder:
             holder[last] = MASK

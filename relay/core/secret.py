@@ -4,6 +4,7 @@ Logs and tickets are copied around, so no credential may stand in one: known sec
 like a token, are replaced by `***`.
 """
 
+import html
 import json
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -105,13 +106,14 @@ class Mask:
 
 
 def _spellings(text: str) -> Iterator[str]:
-    """Yield a secret as it stands by itself, in JSON, and in a form or a URL."""
+    """Yield a secret as it stands by itself, in JSON, in a form or a URL, and on a page."""
     for each in (text, text.strip()):
         yield each
         for escaped in (json.dumps(each)[1:-1], json.dumps(each, ensure_ascii=False)[1:-1]):
             yield escaped
             yield escaped.replace("/", "\\/")
         yield quote(each, safe="")
+        yield html.escape(each)
 
 
 def _shown(secret: bytes) -> Iterator[str]:

@@ -14,6 +14,7 @@ from relay.config.inline_provider import InlineProvider
 from relay.config.lint_secrets import secret_advice
 from relay.core.clock import SystemClock
 from relay.core.errors import Reason, Refusal
+from relay.core.redaction import Redaction
 from relay.core.request import (
     Address,
     ClientAddress,
@@ -220,6 +221,9 @@ class Walker:
         suffix = suffix_of(endpoint, head, route.remainder)
         limits = endpoint.json_limits
         delivery = Delivery(endpoint.name, head, client, route.remainder, body, limits, suffix)
+        redaction = Redaction(configured.redact)
+        secrets = [*self._settings.every_secret(), *redaction.of(body).secrets]
+        self._mask = Mask(secrets, head.headers, _token_field(configured))
         tried: list[SignedText] = []
         try:
             found: Verification | Refusal = verify_delivery(
@@ -228,7 +232,8 @@ class Walker:
         except Refusal as refusal:
             found = refusal
         for text in tried:
-            self._add_step("signed", NOTE, self._mask.signed(text.parts))
+            parts = [None if each is None else redaction.part(each, body) for each in text.parts]
+            self._add_step("signed", NOTE, self._mask.signed(parts))
         for signature in dict.fromkeys(text.signature for text in tried):
             self._add_step("received", NOTE, signature)
         if endpoint.token:

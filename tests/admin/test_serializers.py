@@ -21,6 +21,7 @@ from relay.admin.serializers import (
 )
 from relay.core.errors import Reason
 from relay.core.event import Status, event_of
+from relay.core.redaction import Redaction
 from relay.core.request import Headers
 from relay.core.secret import Secret
 from relay.spool.history import Attempt, Destination, Page, Query, Record
@@ -264,3 +265,44 @@ def test_filters_of_refusals_are_read() -> None:
 def test_filters_that_mean_nothing_say_what_to_write(given: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"there are|usually has|from 1 to"):
         parse_refusal_query(given)
+
+
+# ---- redacted -------------------------------------------------------------------------------
+
+REDACTION = Redaction(["/card/*"])
+
+
+def test_what_is_redacted_is_masked_in_everything_that_came_with_it() -> None:
+    fields = Headers((("X-Echo", "of 4111-1111"), ("X-Other", "kept")))
+    event = event_of(
+        verified(
+            body=b'{"card": {"number": "4111-1111"}, "a": 1}',
+            headers=fields,
+            path="/midtrans/notification/below?card=4111-1111",
+            remainder="/below",
+        )
+    )
+    tried = Attempt(1, AT, "billing", "rejected", 400, None, None, b'no such card: 4111-1111"}')
+    shown = event_detail(RECORD, event, [tried], REDACTION)
+    assert "4111" not in str(shown)
+    content = shown["content"]
+    assert isinstance(content, dict)
+    assert content["body"] == '{"card":{"number":"***"},"a":1}'
+    assert content["headers"] == [["X-Echo", "of ***"], ["X-Other", "kept"]]
+    assert content["suffix"] == "/below?card=***"
+    exported = exported_event(RECORD, event, REDACTION)["content"]
+    assert isinstance(exported, dict)
+    assert b64decode(exported["body_base64"]) == b'{"card":{"number":"***"},"a":1}'
+    gone = event_detail(RECORD, None, [tried], REDACTION)
+    assert "4111" not in str(gone)
+
+
+def test_a_refusal_is_redacted_too() -> None:
+    stored = StoredRefusal(refused(1, body=b'{"card": ["4111-1111"]}'), 1, None, None)
+    content = refusal_detail(stored, [], REDACTION)["content"]
+    assert isinstance(content, dict)
+    assert content["body"] == '{"card":["***"]}'
+    stored = StoredRefusal(refused(1, body=b"card=4111"), 1, None, None)
+    content = refusal_detail(stored, [], REDACTION)["content"]
+    assert isinstance(content, dict)
+    assert content["body"].startswith("*** (not shown")

@@ -252,3 +252,24 @@ def test_what_is_not_kept_is_said_to_be_gone(relay: Invoke, config: Path, keep: 
     assert gone["removed"] == keep.value
     assert gone["content"] is None or gone["content"]["body_base64"] is None
     assert relay("events", "export", "-c", config, "--key", "2").exit_code == 0
+
+
+def test_what_is_redacted_is_masked_wherever_it_is_shown(relay: Invoke, config: Path) -> None:
+    text = config.read_text().replace("midtrans/notification\n", MASKED)
+    config.write_text(text)
+    event = verified(body=b'{"card": {"number": "4111-canary"}, "order_id": "1"}')
+    plain = verified(key="2", body=b"4111-canary in a form")
+    deliver_these(config, event, plain)
+    for each in (event, plain):
+        for form in ("text", "json"):
+            shown = relay("events", "show", each.event_id, "-c", config, "--format", form)
+            assert "4111-canary" not in shown.output
+            assert "***" in shown.output
+    assert "it is no JSON" in relay("events", "show", plain.event_id, "-c", config).stdout
+    lines = relay("events", "export", "-c", config).stdout.splitlines()
+    bodies = [b64decode(orjson.loads(line)["content"]["body_base64"]) for line in lines]
+    assert bodies[1] == b'{"card":{"number":"***"},"order_id":"1"}'
+    assert bodies[0].startswith(b"*** (not shown")
+
+
+MASKED = "midtrans/notification\n    redact: [/card/number]\n"

@@ -155,3 +155,23 @@ def test_nothing_found_of_an_endpoint_that_is_none_says_so(relay: Invoke, config
     wrong = relay("refusals", "list", "-c", config, "--endpoint", "midtran")
     assert wrong.exit_code == 0
     assert 'no endpoint named "midtran"; did you mean "midtrans"?' in wrong.stderr
+
+
+def test_what_is_redacted_is_masked(relay: Invoke, config: Path) -> None:
+    place = "midtrans/notification\n"
+    config.write_text(
+        config.read_text().replace(place, place + "    redact: [/card/number, /order_id]\n")
+    )
+    keep(config, refused(1, body=b'{"card": {"number": "4111-canary"}}'))
+    keep(config, refused(2, body=b"number=4111-canary"), genuine(3, "another key"))
+    for number in (1, 2):
+        for form in ("text", "json"):
+            words = ("refusals", "show", f"ref_00{number}", "-c", config, "--format", form)
+            shown = relay(*words)
+            assert shown.exit_code == 0
+            assert "4111-canary" not in shown.output
+            assert "***" in shown.output
+    order = orjson.loads(genuine(3).body)["order_id"]
+    explained = relay("refusals", "explain", "ref_003", "-c", config)
+    assert order not in explained.output
+    assert "signed\t-\t***" in explained.output

@@ -1,7 +1,6 @@
 """One event: what arrived, what became of it, every attempt, and what can be done."""
 
 import asyncio
-from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
@@ -15,6 +14,7 @@ from relay.admin.pages.rendering import Renderer
 from relay.admin.readable_body import MAX_SHOWN, ReadableBody, readable_body
 from relay.admin.serializers import event_detail, shown_body
 from relay.core.event import Event
+from relay.core.redaction import Redaction
 from relay.core.request import Headers
 from relay.spool import Spool
 from relay.spool.history import Record
@@ -65,14 +65,13 @@ class EventPage:
     ) -> web.Response:
         record, event = await find_event(self._spool, event_id)
         attempts = await self._spool.attempts(event_id)
-        body = None if event is None else await asyncio.to_thread(_readable, event)
-        # The body is shown by its beginning; as text in whole it would be in the page's way.
-        content = None if event is None else replace(event, body=b"")
+        redaction = self._health.redaction(record.endpoint)
+        body = None if event is None else await asyncio.to_thread(_readable, event, redaction)
         return self._renderer.page(
             request,
             session,
             "event.html",
-            event=event_detail(record, content, attempts),
+            event=await asyncio.to_thread(event_detail, record, event, attempts, redaction),
             body=body,
             max_shown=MAX_SHOWN,
             known_as=self._health.known_as(record.endpoint, record.client),
@@ -80,7 +79,7 @@ class EventPage:
         )
 
     async def _body(self, request: web.Request) -> web.StreamResponse:
-        """Send the body as a file that no browser shows or runs, with tokens masked."""
+        """Send the body as a file that no browser shows or runs, masked as on the page."""
         self._access.reader(request)
         record, event = await find_event(self._spool, request.match_info["id"])
         if event is None:
@@ -91,7 +90,9 @@ class EventPage:
                 (event_path(record.id), "The event"),
             )
         answer = web.Response(
-            body=await asyncio.to_thread(shown_body, event),
+            body=await asyncio.to_thread(
+                shown_body, event, self._health.redaction(record.endpoint)
+            ),
             content_type="text/plain",
             charset="utf-8",
         )
@@ -100,8 +101,8 @@ class EventPage:
         return answer
 
 
-def _readable(event: Event) -> ReadableBody:
-    return readable_body(shown_body(event), _media_type(event.headers))
+def _readable(event: Event, redaction: Redaction) -> ReadableBody:
+    return readable_body(shown_body(event, redaction), _media_type(event.headers))
 
 
 def _media_type(headers: Headers) -> str:

@@ -94,7 +94,9 @@ class RefusalsPage:
                 walk = await self._explain(stored)
             except RelayError as error:
                 untold = str(error)
-        detail = await asyncio.to_thread(refusal_detail, stored, self._releaser.secrets())
+        redaction = self._health.redaction(stored.refused.endpoint)
+        secrets = self._releaser.secrets()
+        detail = await asyncio.to_thread(refusal_detail, stored, secrets, redaction)
         return self._renderer.page(
             request,
             session,
