@@ -110,7 +110,10 @@
     for (const button of all("button", event.target)) button.setAttribute("aria-disabled", "true");
   });
   addEventListener("pageshow", () => {
-    for (const form of all("form[data-sent]")) delete form.dataset.sent;
+    for (const form of all("form[data-sent]")) {
+      delete form.dataset.sent;
+      for (const button of all("button", form)) button.removeAttribute("aria-disabled");
+    }
   });
 
   // ---- keys -------------------------------------------------------------------------------
