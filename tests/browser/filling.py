@@ -96,7 +96,7 @@ async def _recorded(spool: SqliteSpool, settlements: list[Settlement]) -> None:
 
 
 def _settlement(lease: Lease, number: int) -> Settlement:
-    if number % 997 == 500:
+    if number % 997 == 150:
         answer = b'{"error": "no invoice of this number"}'
         return Settlement(lease, Dead(), Rejected(422), took=48_211, answer=answer)
     if number % 1999 == 700:

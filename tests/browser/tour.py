@@ -20,6 +20,12 @@ async def asked(scene: Scene, path: str) -> Any:
     return orjson.loads(reply.body)
 
 
+async def act(scene: Scene, path: str) -> None:
+    """Ask the API to do something."""
+    reply = await exchange(scene.node.admin, request("POST", path, [BEARER]))
+    assert reply.status == 200, reply
+
+
 async def refuse(scene: Scene) -> None:
     """Send what is refused: forged, twice, and rightly signed by a stranger."""
     forged = midtrans_body(order_id="tour-2").replace(b'"tour-2"', b'"tour-4"')
@@ -41,7 +47,9 @@ async def paths(scene: Scene) -> dict[str, str]:
     """Let a message be delivered and one be refused; return the path of each page, by its name."""
     assert await scene.send(midtrans_body(order_id="tour-1")) == 200
     [event] = (await asked(scene, "/api/v1/events?limit=1"))["events"]
+    [dead, *_] = (await asked(scene, "/api/v1/events?status=dead"))["events"]
     await refuse(scene)
+    await act(scene, "/api/v1/upstreams/ledger/pause")
     refusals = await all_refusals(scene, 2)
     kept = {each["reason"]: each["id"] for each in refusals}
     return {
@@ -49,6 +57,8 @@ async def paths(scene: Scene) -> dict[str, str]:
         "events": "/events",
         "events-none": "/events?key=nobody-has-this",
         "event": f"/events/{event['id']}",
+        "event-dead": f"/events/{dead['id']}",
+        "requeue": f"/events/{dead['id']}/requeue",
         "refusals": "/refusals",
         "strangers": "/refusals/strangers",
         "strangers-none": "/refusals/strangers?endpoint=vipps",
