@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
+from relay.core.visible_text import decoded
+
 #: Bytes of a body that are shown; reading more of it on a page helps nobody.
 MAX_SHOWN: Final = 100_000
 
@@ -39,7 +41,7 @@ class ReadableBody:
 
 def readable_body(body: bytes, media_type: str) -> ReadableBody:
     """Return a body as a person reads it; what is cut is shown as it came."""
-    raw = body[:MAX_SHOWN].decode("utf-8", "backslashreplace")
+    raw = decoded(body[:MAX_SHOWN])
     if len(body) > MAX_SHOWN:
         return ReadableBody(len(body), raw, None, ())
     pretty = indented(raw)

@@ -14,7 +14,7 @@ from relay.core.json_pointer import masked
 from relay.core.redaction import NOTHING, Redacted, Redaction
 from relay.core.request import Keep, query_dropped
 from relay.core.secret import Mask, Secret
-from relay.core.visible_text import visible
+from relay.core.visible_text import decoded, visible
 from relay.spool.history import Attempt, Destination, Page, Query, Record, Requeued
 from relay.spool.refusals import (
     RELEASABLE,
@@ -44,11 +44,6 @@ def rfc3339(at: datetime) -> str:
 
 def _optional_time(at: datetime | None) -> str | None:
     return None if at is None else rfc3339(at)
-
-
-def _text(body: bytes) -> str:
-    """Return a body as text; bytes that are no UTF-8 are escaped."""
-    return body.decode("utf-8", "backslashreplace")
 
 
 def _check_names(given: Mapping[str, str], filters: Sequence[str]) -> None:
@@ -119,8 +114,11 @@ def event_detail(
     event: Event | None,
     attempts: Sequence[Attempt] = (),
     redaction: Redaction = NOTHING,
+    most: int | None = None,
 ) -> dict[str, object]:
     """Return everything about one event; its content is null once the body has been pruned.
+
+    most: bytes of the body that are told; None for all.
 
     Body and answers are shown as text, with tokens masked and redacted; bytes that are no UTF-8 are
     escaped. Where the body alone was removed, it is null.
@@ -128,7 +126,7 @@ def event_detail(
     seen = _seen(event, redaction)
     content = _remainder(record, "body")
     if event is not None:
-        content = _content(event, seen) | {"body": _text(seen.body)}
+        content = _content(event, seen) | {"body": decoded(seen.body[:most])}
     return _detail(record, content) | {"attempt_log": [_attempt(each, seen) for each in attempts]}
 
 
@@ -142,7 +140,7 @@ def _attempt(attempt: Attempt, seen: Redacted) -> dict[str, object]:
         "status": attempt.status,
         "cause": attempt.cause,
         "duration_ms": None if took is None else round(took / timedelta(milliseconds=1), 3),
-        "answer": None if answer is None else visible(seen.answer(_text(answer)), lines=True),
+        "answer": None if answer is None else visible(seen.answer(decoded(answer)), lines=True),
     }
 
 
@@ -313,7 +311,7 @@ def refusal_detail(
             "method": refused.head.method,
             "target": mask.whole(refused.head.path) + ("?…" if refused.head.query else ""),
             "headers": [[name, mask.whole(value)] for name, value in refused.head.headers],
-            "body": mask.whole(_text(seen.body)),
+            "body": mask.whole(decoded(seen.body)),
         }
     return refusal_summary(stored) | {
         "peer": str(refused.head.peer),

@@ -6,6 +6,7 @@ assigned. Page, terminal, log and exports show text by these functions alone.
 """
 
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Callable
 from typing import Final
 
@@ -16,6 +17,9 @@ _DRAWN_AS_NOTHING: Final = re.compile(
     "\U000e0100-\U000e01ef]"
 )
 _UNUSUAL: Final = re.compile("[^ -~]+")
+
+#: Bytes that are decoded in one call.
+_AT_ONCE: Final = 16_384
 
 _Escape = Callable[[str], str]
 
@@ -28,6 +32,17 @@ def visible(text: str, *, lines: bool = False) -> str:
     if _is_visible(text):
         return text
     return _UNUSUAL.sub(lambda found: _each(found[0], "\n\t" if lines else "", _escape), text)
+
+
+def decoded(body: bytes) -> str:
+    """Return bytes as text; those that are no UTF-8 are escaped.
+
+    That takes seconds for millions of them, and one call of `decode` lets no other thread run.
+    """
+    decoder = getincrementaldecoder("utf-8")("backslashreplace")
+    starts = range(0, len(body), _AT_ONCE)
+    pieces = [decoder.decode(body[start : start + _AT_ONCE]) for start in starts]
+    return "".join([*pieces, decoder.decode(b"", final=True)])
 
 
 def visible_json(text: str) -> str:

@@ -306,3 +306,10 @@ def test_a_refusal_is_redacted_too() -> None:
     content = refusal_detail(stored, [], REDACTION)["content"]
     assert isinstance(content, dict)
     assert content["body"].startswith("*** (not shown")
+
+
+def test_of_a_body_no_more_is_told_than_asked_for() -> None:
+    made = event_of(verified(body="é€".encode()))
+    beginning = event_detail(RECORD, made, most=3)["content"]
+    assert isinstance(beginning, dict)
+    assert beginning["body"] == "é\\xe2"

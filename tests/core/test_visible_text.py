@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.core.visible_text import visible, visible_json
+from relay.core.visible_text import decoded, visible, visible_json
 
 steady = settings(derandomize=True, deadline=None)
 
@@ -54,3 +54,9 @@ def test_every_control_and_format_character_of_unicode_is_escaped() -> None:
     for number in range(sys.maxunicode + 1):
         if unicodedata.category(chr(number)) in {"Cc", "Cf", "Zl", "Zp"}:
             assert visible(chr(number)) != chr(number)
+
+
+def test_text_is_the_same_however_many_bytes_it_has() -> None:
+    body = "é€😀".encode() * 40_000 + b"\xff\xe2\x82" + b"a" * 20_000 + b"\xf0\x9f"
+    assert decoded(body) == body.decode("utf-8", "backslashreplace")
+    assert decoded(b"") == ""

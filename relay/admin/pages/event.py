@@ -71,7 +71,8 @@ class EventPage:
             request,
             session,
             "event.html",
-            event=await asyncio.to_thread(event_detail, record, event, attempts, redaction),
+            # The body is shown by its beginning, which is read apart.
+            event=await asyncio.to_thread(event_detail, record, event, attempts, redaction, 0),
             body=body,
             max_shown=MAX_SHOWN,
             known_as=self._health.known_as(record.endpoint, record.client),
