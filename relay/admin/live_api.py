@@ -1,27 +1,31 @@
-"""What is going on now, for the page and the terminal: the status, and the stream of events."""
+"""What is going on, for the page and the terminal: status, stream, and what people did."""
 
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from relay.admin.api import json_answer
+from relay.admin.audit_json import audit_json, parse_audit_query
 from relay.admin.stream import Stream
+from relay.spool.audit import AuditStore
 
 #: Returns the status as JSON.
 ReadStatus = Callable[[], Awaitable[dict[str, object]]]
 
 
 class LiveApi:
-    """The routes of `/api/v1/` that tell of this moment. They change nothing."""
+    """Routes of `/api/v1/` that change nothing."""
 
-    def __init__(self, status: ReadStatus, stream: Stream) -> None:
+    def __init__(self, status: ReadStatus, stream: Stream, acts: AuditStore) -> None:
         self._status = status
+        self._acts = acts
         self._stream = stream
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/api/v1/status", self._get_status),
             web.get("/api/v1/stream", self._stream.answer),
+            web.get("/api/v1/audit", self._get_audit),
         ]
 
     async def close(self, _: web.Application) -> None:
@@ -30,3 +34,8 @@ class LiveApi:
 
     async def _get_status(self, _: web.Request) -> web.StreamResponse:
         return json_answer(await self._status())
+
+    async def _get_audit(self, request: web.Request) -> web.StreamResponse:
+        asked = parse_audit_query(request.query)
+        acts = await self._acts.newest(asked.limit, since=asked.since, actor=asked.actor)
+        return json_answer(audit_json(acts))

@@ -43,6 +43,8 @@ VERBS: Final[Mapping[str, str]] = MappingProxyType(
         "events": "events:app",
         "refusals": "refusals:app",
         "upstreams": "upstreams:app",
+        "status": "status:status",
+        "audit": "audit:audit",
     }
 )
 

@@ -37,6 +37,10 @@ STATUS = Annotated[
         "--status", help="Only events of this status.", autocompletion=completion.statuses
     ),
 ]
+UPSTREAM = Annotated[
+    str | None,
+    typer.Option("--upstream", help="Only this upstream.", autocompletion=completion.upstreams),
+]
 KEY = Annotated[str | None, typer.Option("--key", help="Only events with this event key.")]
 SINCE = Annotated[str | None, typer.Option("--since", help="Received at this time or later.")]
 UNTIL = Annotated[str | None, typer.Option("--until", help="Received before this time.")]

@@ -40,6 +40,7 @@ from relay.cli.output import (
 )
 from relay.cli.progress import Counter, progress
 from relay.cli.requeue import requeue
+from relay.cli.tail import tail
 from relay.core.redaction import NOTHING, Redactions
 from relay.core.request import Keep
 from relay.spool import Spool
@@ -184,3 +185,4 @@ async def _export(
 
 
 app.command("requeue")(requeue)
+app.command("tail")(tail)

@@ -49,5 +49,10 @@ class AuditStore(Protocol):
     async def add(self, act: Act) -> None:
         """Keep one, beside the newest `MAX_ACTS`."""
 
-    async def newest(self, limit: int) -> tuple[Act, ...]:
-        """Return up to `limit`, the newest first."""
+    async def newest(
+        self, limit: int, *, since: datetime | None = None, actor: Actor | None = None
+    ) -> tuple[Act, ...]:
+        """Return up to `limit`, the newest first.
+
+        since: those of this time and later. actor: only those of this kind.
+        """

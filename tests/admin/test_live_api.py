@@ -27,3 +27,14 @@ async def test_the_stream_is_for_every_token_and_nobody_else(bench: Bench) -> No
     status, text = await bench.get("/api/v1/stream?colour=red", headers=READER)
     assert status == 400
     assert "there are: endpoint, status, upstream" in text
+
+
+async def test_acts_are_for_every_token_and_nobody_else(bench: Bench) -> None:
+    assert (await bench.get("/api/v1/audit"))[0] == 401
+    await bench.post("/-/reload", headers=BEARER)
+    status, text = await bench.get("/api/v1/audit?actor=token", headers=READER)
+    assert status == 200
+    [act] = orjson.loads(text)["audit"]
+    assert (act["act"], act["actor"], act["origin"]) == ("reload", "token", "127.0.0.1")
+    assert await bench.get("/api/v1/audit?actor=cli", headers=READER) == (200, '{"audit":[]}')
+    assert (await bench.get("/api/v1/audit?actor=me", headers=READER))[0] == 400

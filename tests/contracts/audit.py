@@ -1,6 +1,7 @@
 """What the acts in every spool keep to: subclass it and give a fixture `opener`."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -25,6 +26,18 @@ class AuditContract:
         for number in range(3):
             await spool.audit.add(act(number))
         assert await spool.audit.newest(2) == (act(2), act(1))
+        await spool.close()
+
+    async def test_they_are_found_by_time_and_by_actor(self, opener: Opener) -> None:
+        spool = await opener(ManualClock())
+        done = [replace(act(n), actor=[Actor.TOKEN, Actor.CLI][n % 2]) for n in range(5)]
+        for each in done:
+            await spool.audit.add(each)
+        later = RECEIVED + timedelta(seconds=2)
+        assert await spool.audit.newest(10, since=later) == (done[4], done[3], done[2])
+        assert await spool.audit.newest(10, actor=Actor.CLI) == (done[3], done[1])
+        assert await spool.audit.newest(10, since=later, actor=Actor.CLI) == (done[3],)
+        assert await spool.audit.newest(1, actor=Actor.TOKEN) == (done[4],)
         await spool.close()
 
     async def test_another_process_sees_them_and_a_restart_keeps_them(self, opener: Opener) -> None:

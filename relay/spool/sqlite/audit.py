@@ -1,5 +1,6 @@
 """Acts of people in SQLite: the statements, and the store that runs them."""
 
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -18,7 +19,10 @@ INSERT INTO audit (at, actor, origin, act, detail) VALUES (:at, :actor, :origin,
 # Numbers grow, so that this is a range of the table itself.
 _CROWDED: Final = "DELETE FROM audit WHERE n <= (SELECT max(n) FROM audit) - :most"
 
-_NEWEST: Final = "SELECT at, actor, origin, act, detail FROM audit ORDER BY n DESC LIMIT :limit"
+_NEWEST: Final = """
+SELECT at, actor, origin, act, detail FROM audit INDEXED BY audit_at
+WHERE at >= :since AND (:actor IS NULL OR actor = :actor) ORDER BY at DESC, n DESC LIMIT :limit
+"""
 
 
 def add(connection: apsw.Connection, act: Act, most: int = MAX_ACTS) -> None:
@@ -35,11 +39,21 @@ def add(connection: apsw.Connection, act: Act, most: int = MAX_ACTS) -> None:
         connection.execute(_CROWDED, {"most": most})
 
 
-def newest(connection: apsw.Connection, limit: int) -> tuple[Act, ...]:
+def newest(
+    connection: apsw.Connection,
+    limit: int,
+    since: datetime | None = None,
+    actor: Actor | None = None,
+) -> tuple[Act, ...]:
     """Return up to `limit`, the newest first."""
+    values: events.Parameters = {
+        "limit": limit,
+        "since": events.EARLIEST if since is None else events.micros(since),
+        "actor": None if actor is None else actor.value,
+    }
     return tuple(
         Act(events.moment(at), Actor(actor), origin, act, orjson.loads(detail))
-        for at, actor, origin, act, detail in events.fetch(connection, _NEWEST, {"limit": limit})
+        for at, actor, origin, act, detail in events.fetch(connection, _NEWEST, values)
     )
 
 
@@ -53,5 +67,7 @@ class SqliteAudit:
     async def add(self, act: Act) -> None:
         await self._writer.run(partial(add, act=act))
 
-    async def newest(self, limit: int) -> tuple[Act, ...]:
-        return await self._reader.run(partial(newest, limit=limit))
+    async def newest(
+        self, limit: int, *, since: datetime | None = None, actor: Actor | None = None
+    ) -> tuple[Act, ...]:
+        return await self._reader.run(partial(newest, limit=limit, since=since, actor=actor))

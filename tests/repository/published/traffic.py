@@ -319,7 +319,7 @@ endpoints:
             *("/livez", "/readyz", "/", "/events", "/login", "/nowhere"),
             *("/api/v1/events", f"/api/v1/events/{event}", "/api/v1/events/none"),
             *("/api/v1/refusals", f"/api/v1/refusals/{refusal}", "/api/v1/allowlist"),
-            "/api/v1/status",
+            *("/api/v1/status", "/api/v1/audit"),
         ):
             await self._keep("GET", path)
             await self._keep("GET", path, token=False)

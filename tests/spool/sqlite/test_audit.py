@@ -21,7 +21,13 @@ def test_only_the_newest_are_kept(connection: apsw.Connection) -> None:
 
 
 def test_they_are_found_and_removed_without_a_scan(connection: apsw.Connection) -> None:
-    for statement, values in ((audit._CROWDED, {"most": 3}), (audit._NEWEST, {"limit": 3})):
+    for statement, values in (
+        (audit._CROWDED, {"most": 3}),
+        (
+            audit._NEWEST,
+            {"limit": 3, "since": 0, "actor": "cli"},
+        ),
+    ):
         plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
         assert not any("TEMP B-TREE" in str(row[3]) for row in plan)
 
