@@ -26,8 +26,9 @@ from relay.spool.pauses import Pause
 #: Hours that are told of, the present one included.
 HOURS: Final = 24
 
-#: Endpoints whose rows are made before the event loop may run other tasks.
+#: Endpoints whose rows are made before the event loop may run other tasks, and rows of activity.
 _AT_ONCE: Final = 50
+_ROWS_AT_ONCE: Final = 5000
 
 #: What counts in the hours of an endpoint: deliveries that were not turned away.
 _TAKEN: Final = frozenset(Verdict) - {Verdict.REFUSED, Verdict.UNAVAILABLE}
@@ -168,9 +169,7 @@ def _matter(matter: Attention) -> dict[str, object]:
 async def _endpoints(
     endpoints: Iterable[Endpoint], read: _Read, process: Process, now: datetime
 ) -> list[dict[str, object]]:
-    counted: dict[str, list[Activity]] = {}
-    for each in read.activity:
-        counted.setdefault(each.endpoint, []).append(each)
+    counted = await _by_endpoint(read.activity)
     rows = []
     for number, endpoint in enumerate(endpoints, 1):
         last = read.last_deliveries.get(endpoint.name)
@@ -187,6 +186,16 @@ async def _endpoints(
         if number % _AT_ONCE == 0:
             await asyncio.sleep(0)
     return rows
+
+
+async def _by_endpoint(activity: Sequence[Activity]) -> dict[str, list[Activity]]:
+    """Return them by endpoint. Thousands of endpoints have hundreds of thousands."""
+    found: dict[str, list[Activity]] = {}
+    for first in range(0, len(activity), _ROWS_AT_ONCE):
+        for each in activity[first : first + _ROWS_AT_ONCE]:
+            found.setdefault(each.endpoint, []).append(each)
+        await asyncio.sleep(0)
+    return found
 
 
 def _verdicts(counted: Collection[Activity]) -> dict[str, int]:
@@ -213,7 +222,7 @@ def _allowlist(known: tuple[Mode, Allowlist] | None, now: datetime) -> dict[str,
     _, allowlist = known
     ages = [(now - at).total_seconds() for at in _refreshed(allowlist)]
     return {
-        "addresses": len({entry.network for entry in allowlist.entries()}),
+        "addresses": len({entry.text for entry in allowlist.entries()}),
         "age_seconds": max(0, round(max(ages))) if ages else None,
     }
 

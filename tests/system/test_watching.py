@@ -15,6 +15,7 @@ from tests.harness.deliveries import ENVIRON, STRANGER, midtrans_body, midtrans_
 from tests.harness.deliveries import configuration as plain_configuration
 from tests.harness.node import Node, command, output
 from tests.harness.ports import free_port
+from tests.harness.terminal import Terminal
 from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange
 
@@ -88,6 +89,20 @@ async def test_what_happens_is_told_over_a_restart(tmp_path: Path) -> None:
                 assert await deliver(again, "later") == 200
                 while "later" not in str((await happening(tail)).get("key")):
                     pass
+
+
+async def test_the_status_is_watched_on_a_terminal_until_ctrl_c(tmp_path: Path) -> None:
+    config = tmp_path / "relay.yaml"
+    config.write_text(configuration("http://127.0.0.1:1", free_port()))
+    async with Node(config, ENVIRON) as node, Terminal(tmp_path, ENVIRON) as terminal:
+        terminal.type(f"{sys.executable} -m relay status --watch; echo ended with $?\n")
+        await terminal.shows("Endpoints")
+        assert await deliver(node, "one") == 200
+        await terminal.shows(r"midtrans +│ \d+ s ago +│ 1 ")
+        assert await node.end() == 0
+        await terminal.shows("no relay answers .*; read from the spool")
+        terminal.type("\x03")
+        await terminal.shows("ended with 0")
 
 
 async def test_the_status_is_told_by_the_relay_and_after_its_end_by_the_spool(
