@@ -389,6 +389,7 @@ class LiveConfigBuilder:
             order_by_key=settings.order_by_key,
             url=settings.url,
             paused=settings.paused,
+            secrets=lambda: self.active.settings.every_secret(),  # noqa: PLW0108 - it changes
         )
         return upstream, http_sender.close
 

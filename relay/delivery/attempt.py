@@ -5,7 +5,7 @@ least once, not exactly once.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -33,6 +33,8 @@ from relay.core.event import (
 )
 from relay.core.rate_limit import backoff_pause
 from relay.core.request import VerifiedDelivery
+from relay.core.secret import Secret
+from relay.delivery.answers import kept_answer
 from relay.delivery.circuit_breaker import CircuitBreaker
 from relay.delivery.retry import RetryPolicy, decide, decide_at_once, may_go_unconfirmed
 from relay.delivery.sender import Cause, SentEvent
@@ -127,6 +129,7 @@ class Upstream:
     confirmer: called before each attempt.
     url: where its events go; a worker that replaces one of the same URL shares its concurrency.
     paused: the configuration says that it is delivered nothing.
+    secrets: those that no answer is kept with; asked for each answer.
     """
 
     name: str
@@ -138,6 +141,7 @@ class Upstream:
     confirmer: Confirmer = field(default_factory=_NoConfirmation)
     url: str = ""
     paused: bool = False
+    secrets: Callable[[], Iterable[Secret]] = field(default=tuple, compare=False)
 
 
 class Attempt(SentEvent):
@@ -299,10 +303,12 @@ class AttemptRunner:
                 decision = decide_at_once(outcome) or self._decide(attempt, outcome)
                 attempt.duration = self._clock.monotonic() - attempt.started
                 took = round(attempt.duration * 1_000_000)
-                reason = None
-                if lease.event.contradicts and isinstance(decision, Held):
-                    reason = STATUS_CONTRADICTS_CODE
-                attempt.settlement = Settlement(lease, decision, outcome, took, None, reason)
+                contradicted = lease.event.contradicts and isinstance(decision, Held)
+                reason = STATUS_CONTRADICTS_CODE if contradicted else None
+                said = None
+                if attempt.answer:
+                    said = kept_answer(attempt.answer, lease.event, self._upstream.secrets())
+                attempt.settlement = Settlement(lease, decision, outcome, took, said, reason)
                 self._ended.append(attempt)
         except Exception as fault:  # noqa: BLE001 - one event must not stop the others
             # It is due again when its lease has expired.

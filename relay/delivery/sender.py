@@ -142,7 +142,12 @@ class Sending(Exchange):
 
 
 class SentEvent(Sending):
-    """The exchange of one attempt for an event."""
+    """The exchange of one attempt for an event.
+
+    answer: the body of the answer, as far as it came; empty where the first attempt succeeds.
+    """
+
+    answer = b""
 
     def __init__(self, lease: Lease) -> None:
         # Neither request nor callback: the sender writes the one, and `ended` is the other.
@@ -156,6 +161,8 @@ class SentEvent(Sending):
         outcome: Outcome | None = _DELIVERED.get(self.status or 0)
         if outcome is None or self.error is not None:
             outcome = self.sender.outcome_of(self)
+        if self.lease.attempt > 1 or outcome.name != "delivered":
+            self.answer = self.body
         # It lives on until it is settled.
         self.body, self.error = b"", None
         self.told(outcome)

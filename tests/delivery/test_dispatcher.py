@@ -11,6 +11,7 @@ import pytest
 
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import Outcome, Status, Unreachable
+from relay.core.secret import Secret
 from relay.delivery.attempt import Sender, Upstream
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.retry import RetryPolicy
@@ -650,3 +651,24 @@ async def test_what_takes_the_place_of_another_is_handed_what_is_stored(bench: B
             await bench.store([2])
             await bench.observer.until_delivered(2)
             assert bench.spool.claims == claims
+
+
+# ---- what an upstream said ------------------------------------------------------------------
+
+
+async def test_the_beginning_of_each_answer_is_kept_but_of_a_first_success(bench: Bench) -> None:
+    secret = Secret("a-secret-of-ours")
+    async with Server() as server:
+        server.behave(answer(500, body=b"cannot: a-secret-of-ours" + b"x" * 2000))
+        upstream = replace(bench.upstream(server.url), secrets=lambda: [secret])
+        [first] = await bench.store([1])
+        async with bench.dispatching(upstream):
+            await bench.observer.until(lambda: len(bench.observer.attempts) == 1)
+            server.behave(answer(200, body=b"thanks"))
+            await bench.clock.advance(10)
+            await bench.observer.until_delivered(1)
+            [second] = await bench.store([2])
+            await bench.observer.until_delivered(2)
+    said = [(each.number, each.answer) for each in await bench.spool.attempts(first)]
+    assert said == [(1, (b"cannot: ***" + b"x" * 2000)[:1024]), (2, b"thanks")]
+    assert [each.answer for each in await bench.spool.attempts(second)] == [None]

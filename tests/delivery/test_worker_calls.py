@@ -102,7 +102,7 @@ class Bench:
             event_of(verified(event_id=f"evt_{number}", key=f"{number}:settlement:200"))
             for number in range(TOGETHER)
         ]
-        return [replace(lease_of(event), until=until) for event in events]
+        return [replace(lease_of(event), attempt=1, until=until) for event in events]
 
     async def deliver(self, leases: Sequence[Lease]) -> None:
         """Hand over these events, and answer each request."""
