@@ -261,13 +261,18 @@ def _confirm(endpoint: Endpoint, info: ProviderInfo) -> dict[str, Any] | None:
     }
 
 
-def _spool(settings: Settings) -> dict[str, str] | None:
-    """Return where the spool lies, and why there; None where it is no file."""
+def _spool(settings: Settings) -> dict[str, Any] | None:
+    """Return where the spool lies, why there, and the fingerprints of its keys, if any.
+
+    None where it is no file.
+    """
     if not isinstance(settings.spool, SqliteSpool):
         return None
     source = settings.source
     why = "spool.path" if PATH in source.values else chosen(os.environ, source.base).why
-    return {"path": str(settings.spool.path), "chosen_by": why}
+    keys = [key.fingerprint for key in sealing_keys(settings)]
+    place = {"path": str(settings.spool.path), "chosen_by": why}
+    return place | ({"sealed_with": keys} if keys else {})
 
 
 def _listener(listener: Listener) -> dict[str, Any]:
@@ -303,7 +308,8 @@ def print_text(settings: Settings, info: dict[str, ProviderInfo]) -> None:
             ],
         )
     if (spool := _spool(settings)) is not None:
-        print_table(("spool", spool["path"]), [("chosen by", spool["chosen_by"])])
+        keys = [("sealed with", key) for key in spool.get("sealed_with", ())]
+        print_table(("spool", spool["path"]), [("chosen by", spool["chosen_by"]), *keys])
     for endpoint in settings.endpoints:
         known = info[endpoint.name]
         found = explanation(endpoint, known, settings)

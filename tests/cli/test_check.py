@@ -327,6 +327,16 @@ async def test_keys_that_rows_need_or_that_nothing_needs_are_told(file: Path) ->
     assert "1 row of the spool is sealed with the key" in complaint
 
 
+def test_the_keys_of_the_spool_are_told_by_their_fingerprints(file: Path) -> None:
+    written = "0123456789abcdef" * 4
+    fingerprint = SealingKey(Secret(written)).fingerprint
+    file.write_text(ASKED + "spool: {path: /srv/relay.db, encrypt: ['${env:SEAL}']}\n")
+    result = run("check", "-c", str(file), SEAL=written)
+    table = [("spool", "/srv/relay.db"), ("chosen by", "spool.path"), ("sealed with", fingerprint)]
+    assert "\n".join("\t".join(row) for row in table) in result.stdout
+    assert written not in result.output
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no database" * 100])
 def test_without_a_spool_there_is_nothing_to_tell_of_it(file: Path, content: bytes | None) -> None:
     file.write_text(ASKED)

@@ -404,6 +404,8 @@ MISTAKES = {
     "signing is no list": (SIGNED, f"signing_secrets: {MISPLACED}"),
     "signing is no Base64": (SIGNED, f'signing_secrets: ["whsec_{MISPLACED}"]'),
     "a user in a URL": ('url: "http://', f'url: "http://me:{MISPLACED}@'),
+    "no key of the spool": ("limits:", f"spool: {{encrypt: ['{MISPLACED}']}}\nlimits:"),
+    "keys of the spool are no list": ("limits:", f"spool: {{encrypt: {MISPLACED}}}\nlimits:"),
     "a database": (
         "limits:",
         f"spool: {{kind: postgres, dsn: 'postgres://me:{MISPLACED}@h/d'}}\nlimits:",

@@ -1,7 +1,9 @@
 """Nothing of sealed content lies in the file, and damage to it is told."""
 
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from random import Random
 
 import apsw
 import pytest
@@ -126,3 +128,27 @@ async def test_ids_keys_and_what_they_are_for_stay_readable(
     assert file.execute("SELECT key FROM history WHERE id = 'first'").fetchall() == [("order-1",)]
     assert EVENT.headers.fields
     await spool.close()
+
+
+@pytest.mark.proof
+async def test_no_flipped_byte_of_a_sealed_file_is_read_as_if_it_were_sound(path: Path) -> None:
+    spool = await opened(path)
+    bodies = {f"e{number}": b"body %d " % number * 20 for number in range(20)}
+    for event_id, body in bodies.items():
+        await stored(spool, verified(event_id=event_id, key=event_id, body=body))
+    await spool.close()
+    whole, dice, wrong = path.read_bytes(), Random(7), []
+    for _ in range(300):
+        changed = bytearray(whole)
+        place = dice.randrange(len(changed))
+        changed[place] ^= 1 << dice.randrange(8)
+        path.write_bytes(changed)
+        try:
+            spool = await opened(path)
+        except SpoolUnavailable:
+            continue
+        with suppress(SpoolUnavailable):
+            events_read = [lease.event for lease in (await take(spool, 100)).leases]
+            wrong += [(place, e.id) for e in events_read if e.body != bodies.get(e.id)]
+        await spool.close()
+    assert wrong == []
