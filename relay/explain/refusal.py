@@ -9,7 +9,9 @@ from dataclasses import replace
 
 from relay.config import Settings
 from relay.core.errors import Reason, Refusal
+from relay.core.redaction import NOTHING
 from relay.core.request import Verification
+from relay.core.secret import Mask
 from relay.explain.steps import NO, NOTE, OK, Walk, Walker, walk_json
 from relay.ingest.refusals import verifying_kept
 from relay.spool.refusals import StoredRefusal
@@ -53,6 +55,9 @@ class _RefusalWalker(Walker):
         super().__init__(settings, stored.refused.head)
         self._stored = stored
         self._refused = stored.refused
+        redaction = settings.redactions().get(stored.refused.endpoint, NOTHING)
+        secrets = [*settings.every_secret(), *redaction.of(stored.refused.body).secrets]
+        self._mask = Mask(secrets, stored.refused.head.headers)
 
     def walk(self) -> Walk:
         refused = self._refused

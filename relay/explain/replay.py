@@ -16,6 +16,7 @@ from relay.admin.serializers import rfc3339
 from relay.config import Settings
 from relay.core.clock import Clock
 from relay.core.event import STATUS_CONTRADICTS_CODE, Event, Status
+from relay.core.redaction import NOTHING
 from relay.core.request import Headers
 from relay.core.secret import Mask
 from relay.explain.judge import Judge, Judgement, NotTaken, Taken, Unjudged
@@ -104,13 +105,13 @@ async def replay(
     now = clock.now()
     refusals = [each async for each in _refusals(spool, since)]
     judge = Judge(settings, clock, _hosts(settings, refusals))
-    mask = Mask(settings.every_secret(), Headers())
+    shown = _Shown(settings)
     found = Replay(since)
     for refused in refusals:
-        found.add(_of_refusal(refused, judge.refusal(refused), mask))
+        found.add(_of_refusal(refused, judge.refusal(refused), shown))
         judged()
     async for record, event in _events(spool, since, now):
-        found.add(_of_event(record, event, judge, mask))
+        found.add(_of_event(record, event, judge, shown))
         judged()
     return found
 
@@ -186,7 +187,20 @@ def _hosts(settings: Settings, refusals: list[Refused]) -> list[str]:
 # ---- what changes ---------------------------------------------------------------------------
 
 
-def _of_refusal(refused: Refused, found: Judgement, mask: Mask) -> Change | Unjudged | None:
+class _Shown:
+    """Masks what people may not see: secrets, and what an endpoint redacts."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._secrets = [*settings.every_secret()]
+        self._redactions = settings.redactions()
+
+    def text(self, text: str, endpoint: str, body: bytes) -> str:
+        """Return a text about this body as it is shown."""
+        redacted = self._redactions.get(endpoint, NOTHING).of(body)
+        return Mask([*self._secrets, *redacted.secrets], Headers()).text(text)
+
+
+def _of_refusal(refused: Refused, found: Judgement, shown: "_Shown") -> Change | Unjudged | None:
     if isinstance(found, Unjudged):
         return found
     if isinstance(found, NotTaken):
@@ -199,14 +213,18 @@ def _of_refusal(refused: Refused, found: Judgement, mask: Mask) -> Change | Unju
         Kind.ADMITTED,
         refused.endpoint,
         refused.head.received_at,
-        mask.text(f"refused, {refused.reason.value}: {refused.detail}".removesuffix(": ")),
+        shown.text(
+            f"refused, {refused.reason.value}: {refused.detail}".removesuffix(": "),
+            refused.endpoint,
+            refused.body,
+        ),
         _says(found),
         why,
     )
 
 
 def _of_event(
-    record: Record, event: Event | None, judge: Judge, mask: Mask
+    record: Record, event: Event | None, judge: Judge, shown: "_Shown"
 ) -> Change | Unjudged | None:
     if event is None:
         passed = record.status is Status.PASSED
@@ -231,7 +249,7 @@ def _of_event(
         event.received_at,
         _says(was),
         _says(found),
-        mask.text(why),
+        shown.text(why, event.endpoint, event.body),
     )
 
 

@@ -1,5 +1,6 @@
 """A kept refusal is walked by the present configuration, and what cannot be judged is named."""
 
+import json
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -148,3 +149,15 @@ def test_where_it_is_passed_on_now_it_cannot_be_released(settings: Settings) -> 
     found = walk_refusal(settings.model_copy(update={"endpoints": (proxied, *others)}), made)
     assert found.reason is None
     assert "cannot be released" in found.nearest[-1]
+
+
+def test_what_is_redacted_is_shown_in_no_step(settings: Settings) -> None:
+    made = kept(settings, "midtrans", Secret("another"))
+    order = json.loads(made.refused.body)["order_id"]
+    first, *others = settings.endpoints
+    redacting = first.model_copy(update={"redact": ("/order_id",)})
+    refused = replace(made.refused, detail=f"{order} is odd")
+    after = settings.model_copy(update={"endpoints": (redacting, *others)})
+    found = walk_refusal(after, replace(made, refused=refused))
+    assert told(found, "refused")[0].startswith("signature_mismatch: *** is odd")
+    assert order not in str(found)

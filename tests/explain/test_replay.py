@@ -86,6 +86,16 @@ async def test_every_verdict_that_changes_is_listed_with_why(
     assert [each.was for each in masked.changes] == ["refused, signature_mismatch: not by ***"]
 
 
+async def test_what_is_redacted_stands_in_no_cause(
+    settings: Settings, spool: SqliteSpool, clock: ManualClock
+) -> None:
+    kept = refused(settings, "shop")
+    said = replace(kept, body=b'{"card": "4111-1111"}', detail="card 4111-1111 is odd")
+    shown = module._Shown(changed(settings, "shop", redact=("/card",)))
+    assert shown.text(said.detail, "shop", said.body) == "card *** is odd"
+    assert shown.text(said.detail, "midtrans", said.body) == said.detail
+
+
 async def test_what_is_not_judged_is_counted_by_why(
     settings: Settings, spool: SqliteSpool, clock: ManualClock
 ) -> None:
