@@ -118,12 +118,21 @@ class Chromium:
         await self._driver.stop()
 
     async def visitor(
-        self, base: str, size: tuple[int, int] = WIDE, scheme: Scheme = "light"
+        self,
+        base: str,
+        size: tuple[int, int] = WIDE,
+        scheme: Scheme = "light",
+        *,
+        script: bool = True,
     ) -> Visitor:
-        """Return a visitor to the pages at this URL, who has no cookies yet."""
+        """Return a visitor to the pages at this URL, who has no cookies yet.
+
+        script: whether the browser runs any.
+        """
         context = await self._browser.new_context(
             viewport={"width": size[0], "height": size[1]},
             color_scheme=scheme,
+            java_script_enabled=script,
             locale="en-GB",
             timezone_id="Asia/Jakarta",
         )
