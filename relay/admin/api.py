@@ -9,6 +9,7 @@ from aiohttp import web
 
 from relay.admin import requeueing
 from relay.admin.audit import AuditTrail
+from relay.admin.event_ids import whole_id
 from relay.admin.health import Health
 from relay.admin.requeueing import MOST_IDS, Order
 from relay.admin.serializers import (
@@ -98,10 +99,11 @@ class Api:
     # ---- events -----------------------------------------------------------------------------
 
     async def _get_events(self, request: web.Request) -> web.StreamResponse:
-        return json_answer(events_json(await self._spool.page(parse_event_query(request.query))))
+        query = parse_event_query(request.query, self._health.now())
+        return json_answer(events_json(await self._spool.page(query)))
 
     async def _get_event(self, request: web.Request) -> web.StreamResponse:
-        event_id = request.match_info["id"]
+        event_id = await whole_id(self._spool, request.match_info["id"])
         found = await self._spool.get(event_id)
         if found is None:
             raise web.HTTPNotFound
@@ -113,7 +115,7 @@ class Api:
         )
 
     async def _requeue_event(self, request: web.Request) -> web.StreamResponse:
-        event_id = request.match_info["id"]
+        event_id = await whole_id(self._spool, request.match_info["id"])
         if await self._spool.get(event_id) is None:
             raise web.HTTPNotFound
         order = Order(Query(ids=(event_id,)), to=request.query.get("to"))
@@ -131,7 +133,8 @@ class Api:
         dry_run = given.pop("dry_run", "0")
         if dry_run not in {"0", "1"}:
             raise ValueError(f'dry_run: "{dry_run}" is neither 0 nor 1')
-        order, configured = requeueing.parse_order(given), self._health.upstreams()
+        order = requeueing.parse_order(given, self._health.now())
+        configured = self._health.upstreams()
         counted = await self._count(order)
         if dry_run == "1":
             return json_answer(requeueing.counted_json(counted))

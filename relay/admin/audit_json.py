@@ -20,8 +20,8 @@ class AuditQuery:
     limit: int
 
 
-def parse_audit_query(given: Mapping[str, str]) -> AuditQuery:
-    """Return the query that these filters mean.
+def parse_audit_query(given: Mapping[str, str], now: datetime) -> AuditQuery:
+    """Return the query that these filters mean now.
 
     Raises:
         ValueError: a filter is unknown or unreadable; the message says what to write.
@@ -30,7 +30,8 @@ def parse_audit_query(given: Mapping[str, str]) -> AuditQuery:
         if name not in _FILTERS:
             raise ValueError(f'no filter "{name}"; there are: {", ".join(_FILTERS)}')
     # Times and numbers are written as for events.
-    common = parse_event_query({name: given[name] for name in ("since", "limit") if name in given})
+    written = {name: given[name] for name in ("since", "limit") if name in given}
+    common = parse_event_query(written, now)
     return AuditQuery(common.since, _actor(given.get("actor")), common.limit)
 
 

@@ -1,6 +1,7 @@
 """What is going on, for the page and the terminal: status, stream, and what people did."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from aiohttp import web
 
@@ -16,8 +17,15 @@ ReadStatus = Callable[[], Awaitable[dict[str, object]]]
 class LiveApi:
     """Routes of `/api/v1/` that change nothing."""
 
-    def __init__(self, status: ReadStatus, stream: Stream, acts: AuditStore) -> None:
+    def __init__(
+        self,
+        status: ReadStatus,
+        stream: Stream,
+        acts: AuditStore,
+        now: Callable[[], datetime],
+    ) -> None:
         self._status = status
+        self._now = now
         self._acts = acts
         self._stream = stream
 
@@ -36,6 +44,6 @@ class LiveApi:
         return json_answer(await self._status())
 
     async def _get_audit(self, request: web.Request) -> web.StreamResponse:
-        asked = parse_audit_query(request.query)
+        asked = parse_audit_query(request.query, self._now())
         acts = await self._acts.newest(asked.limit, since=asked.since, actor=asked.actor)
         return json_answer(audit_json(acts))

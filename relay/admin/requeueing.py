@@ -55,8 +55,8 @@ class Order:
         return told | _given(to=self.to, rate=self.rate, limit=self.most)
 
 
-def parse_order(given: Mapping[str, str]) -> Order:
-    """Return the order that these filters mean, with `to`, `rate` and `limit` beside them.
+def parse_order(given: Mapping[str, str], now: datetime) -> Order:
+    """Return the order that these filters mean now, with `to`, `rate` and `limit` beside them.
 
     Raises:
         ValueError: one is unknown or unreadable, or there is no filter.
@@ -66,8 +66,8 @@ def parse_order(given: Mapping[str, str]) -> Order:
         raise ValueError("after: a requeue has no pages")
     if not filters:
         raise ValueError("requeue needs a filter, such as status=dead; nothing was requeued")
-    limit = parse_event_query({"limit": given["limit"]}).limit if "limit" in given else None
-    order = Order(parse_event_query(filters), given.get("to"), given.get("rate"), limit)
+    limit = parse_event_query({"limit": given["limit"]}, now).limit if "limit" in given else None
+    order = Order(parse_event_query(filters, now), given.get("to"), given.get("rate"), limit)
     order.interval()
     return order
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.errors import Reason
 from relay.core.event import Event, Status
 from relay.core.json_pointer import masked
+from relay.core.moments import parse_moment
 from relay.core.redaction import NOTHING, Redacted, Redaction
 from relay.core.request import Keep, query_dropped
 from relay.core.secret import Mask, Secret
@@ -60,20 +61,26 @@ def _limit(text: str | None, default: int) -> int:
     return int(text)
 
 
-def _time(name: str, text: str | None) -> datetime | None:
-    if text is None:
+def _time(name: str, given: Mapping[str, str], now: datetime) -> datetime | None:
+    if name not in given:
         return None
     try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        message = f'{name}: "{text}" is no time; write it as 2026-01-31T08:00:00Z or 2026-01-31'
-        raise ValueError(message) from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+        return parse_moment(given[name], now)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _find(given: Mapping[str, str]) -> str | None:
+    if given.get("find") == "":
+        raise ValueError("find: is empty; write a reference, an event id or a key")
+    return given.get("find")
 
 
 # ---- events ---------------------------------------------------------------------------------
 
-_EVENT_FILTERS: Final = ("status", "endpoint", "key", "since", "until", "limit", "after")
+_EVENT_FILTERS: Final = (
+    *("find", "status", "endpoint", "upstream", "key", "since", "until", "limit", "after"),
+)
 
 
 def events_json(page: Page) -> dict[str, object]:
@@ -204,19 +211,24 @@ def requeue_problem(event_id: str, done: Requeued) -> str:
     return "only dead, held and delivered events with their body can be requeued"
 
 
-def parse_event_query(given: Mapping[str, str]) -> Query:
-    """Return the query that these filters mean.
+def parse_event_query(given: Mapping[str, str], now: datetime) -> Query:
+    """Return the query that these filters mean now.
 
     Raises:
         ValueError: a filter is unknown or unreadable; the message says what to write.
     """
     _check_names(given, _EVENT_FILTERS)
+    since, until = _time("since", given, now), _time("until", given, now)
+    if since is not None and until is not None and since >= until:
+        raise ValueError(f"since: {rfc3339(since)} is not before until, {rfc3339(until)}")
     return Query(
         status=_status(given.get("status")),
         endpoint=given.get("endpoint"),
         key=given.get("key"),
-        since=_time("since", given.get("since")),
-        until=_time("until", given.get("until")),
+        find=_find(given),
+        upstream=given.get("upstream"),
+        since=since,
+        until=until,
         limit=_limit(given.get("limit"), Query().limit),
         after=given.get("after"),
     )
@@ -264,7 +276,7 @@ def _status(text: str | None) -> Status | None:
 
 # ---- refusals -------------------------------------------------------------------------------
 
-_REFUSAL_FILTERS: Final = ("endpoint", "reason", "limit", "after")
+_REFUSAL_FILTERS: Final = ("find", "endpoint", "reason", "limit", "after")
 
 
 def refusals_json(page: RefusalPage) -> dict[str, object]:
@@ -346,6 +358,7 @@ def parse_refusal_query(given: Mapping[str, str]) -> RefusalQuery:
     """
     _check_names(given, _REFUSAL_FILTERS)
     return RefusalQuery(
+        find=_find(given),
         endpoint=given.get("endpoint"),
         reason=_reason(given.get("reason")),
         limit=_limit(given.get("limit"), RefusalQuery().limit),

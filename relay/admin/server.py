@@ -96,7 +96,7 @@ class Admin:
         )
         where = UpstreamMap(settings)
         stream = Stream(telemetry.feed, clock, where.of, self._pages.admits)
-        self._live_api = LiveApi(status, stream, spool.audit)
+        self._live_api = LiveApi(status, stream, spool.audit, health.now)
         self._runner: web.AppRunner | None = None
         self._expose_lock = asyncio.Lock()
 

@@ -1,6 +1,7 @@
 """`relay audit`: what people did by page, API and command line, as the spool keeps it."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated
 
 import orjson
@@ -9,6 +10,8 @@ import typer
 from relay.admin.audit_json import act_json, audit_json, parse_audit_query
 from relay.cli.common import CONFIG, DEFAULT_CONFIG, LIMIT, load_settings, query, with_spool
 from relay.cli.output import FORMAT, Format, print_json, print_rows
+from relay.core.clock import SystemClock
+from relay.core.moments import FORMS
 from relay.spool import Spool
 from relay.spool.audit import Act, Actor
 
@@ -21,7 +24,7 @@ def audit(
     config: CONFIG = DEFAULT_CONFIG,
     *,
     since: Annotated[
-        str | None, typer.Option("--since", help="Done at this time or later.")
+        str | None, typer.Option("--since", help=f"Done at this time or later: {FORMS}.")
     ] = None,
     actor: Annotated[
         str | None,
@@ -36,9 +39,10 @@ def audit(
 ) -> None:
     """List what people did, the last first: who, from where, and what it touched.
 
-    Example: relay audit --actor cli --since 2026-01-05T00:00:00Z
+    Example: relay audit --actor cli --since yesterday
     """
-    asked = query(parse_audit_query, since=since, actor=actor, limit=limit)
+    parse = partial(parse_audit_query, now=SystemClock().now())
+    asked = query(parse, since=since, actor=actor, limit=limit)
 
     async def read(spool: Spool) -> tuple[Act, ...]:
         return await spool.audit.newest(asked.limit, since=asked.since, actor=asked.actor)

@@ -3,12 +3,16 @@
 import asyncio
 import os
 import pwd
+import sys
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import typer
 
+from relay.admin.event_ids import AmbiguousId
+from relay.admin.serializers import parse_event_query
 from relay.app.spools import existing_spool
 from relay.cli import completion
 from relay.cli.output import complain
@@ -16,8 +20,10 @@ from relay.config import Admin, Settings, SqliteSpool, load, load_admin
 from relay.config.yaml_document import suggestion
 from relay.core.clock import SystemClock
 from relay.core.errors import SpoolUnavailable
+from relay.core.moments import FORMS
 from relay.spool import Spool
 from relay.spool.audit import Act, Actor
+from relay.spool.history import Query
 
 # ---- options --------------------------------------------------------------------------------
 
@@ -37,13 +43,24 @@ STATUS = Annotated[
         "--status", help="Only events of this status.", autocompletion=completion.statuses
     ),
 ]
+FIND = Annotated[
+    str | None,
+    typer.Option(
+        "--find",
+        help="A reference (such as an order id) or an event id, whole or its beginning; or a key.",
+    ),
+]
 UPSTREAM = Annotated[
     str | None,
     typer.Option("--upstream", help="Only this upstream.", autocompletion=completion.upstreams),
 ]
 KEY = Annotated[str | None, typer.Option("--key", help="Only events with this event key.")]
-SINCE = Annotated[str | None, typer.Option("--since", help="Received at this time or later.")]
-UNTIL = Annotated[str | None, typer.Option("--until", help="Received before this time.")]
+SINCE = Annotated[
+    str | None, typer.Option("--since", help=f"Received at this time or later: {FORMS}.")
+]
+UNTIL = Annotated[
+    str | None, typer.Option("--until", help="Received before this time, written likewise.")
+]
 REASON = Annotated[
     str | None,
     typer.Option(
@@ -89,6 +106,15 @@ def query(
         raise typer.BadParameter(str(error)) from None
 
 
+def query_events(*, limit: int | None = None, **filters: str | None) -> Query:
+    """Parse the filters of events that are not None into a query, as of now.
+
+    Raises:
+        typer.BadParameter: as `query`.
+    """
+    return query(partial(parse_event_query, now=SystemClock().now()), limit=limit, **filters)
+
+
 def unknown_endpoint(name: str, known: Iterable[str]) -> str:
     """Return the message for an unknown endpoint: the nearest name, and all names."""
     names = sorted(known)
@@ -97,14 +123,19 @@ def unknown_endpoint(name: str, known: Iterable[str]) -> str:
     return f'no endpoint named "{name}"; ' + (f"{near} {there}" if "did you" in near else there)
 
 
-def warn_unknown_endpoint(endpoint: str | None, settings: Settings) -> None:
-    """Print a warning when the configuration has no endpoint of this name.
+def warn_unknown_names(
+    endpoint: str | None, settings: Settings, upstream: str | None = None
+) -> None:
+    """Print a warning when the configuration has no endpoint, or upstream, of this name.
 
-    It is no error: the spool may hold events of an endpoint that was configured before.
+    It is no error: the spool may hold events of one that was configured before.
     """
     names = [each.name for each in settings.endpoints]
     if endpoint is not None and endpoint not in names:
         complain(f"nothing found: {unknown_endpoint(endpoint, names)}")
+    if upstream is not None and upstream not in settings.upstreams:
+        there = ", ".join(sorted(settings.upstreams))
+        complain(f'nothing found: no upstream named "{upstream}"; there are: {there}')
 
 
 # ---- the configured spool, which a relay may have open as well ------------------------------
@@ -132,6 +163,22 @@ def with_spool(settings: Settings, work: Callable[[Spool], Awaitable[T]]) -> T:
         return asyncio.run(run())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def with_event_ids(settings: Settings, work: Callable[[Spool], Awaitable[T]]) -> T:
+    """Do as `with_spool`; exit 1 where a beginning of an id is that of several events."""
+
+    async def tell(spool: Spool) -> T | AmbiguousId:
+        try:
+            return await work(spool)
+        except AmbiguousId as error:
+            return error
+
+    done = with_spool(settings, tell)
+    if isinstance(done, AmbiguousId):
+        complain(str(done))
+        sys.exit(1)
+    return done
 
 
 def check_permission(settings: Settings) -> None:

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from relay.admin.event_ids import whole_id
 from relay.admin.serializers import (
     event_detail,
     event_summary,
     events_json,
     exported_event,
-    parse_event_query,
     why_gone,
 )
 from relay.cli.common import (
@@ -19,14 +19,17 @@ from relay.cli.common import (
     CONFIG,
     DEFAULT_CONFIG,
     ENDPOINT,
+    FIND,
     KEY,
     LIMIT,
     SINCE,
     STATUS,
     UNTIL,
+    UPSTREAM,
     load_settings,
-    query,
-    warn_unknown_endpoint,
+    query_events,
+    warn_unknown_names,
+    with_event_ids,
     with_spool,
 )
 from relay.cli.output import (
@@ -37,6 +40,7 @@ from relay.cli.output import (
     print_json,
     print_line,
     print_page,
+    with_references,
 )
 from relay.cli.progress import Counter, progress
 from relay.cli.requeue import requeue
@@ -56,8 +60,10 @@ _PAGE = 100
 def list_events(
     config: CONFIG = DEFAULT_CONFIG,
     *,
+    find: FIND = None,
     status: STATUS = None,
     endpoint: ENDPOINT = None,
+    upstream: UPSTREAM = None,
     key: KEY = None,
     since: SINCE = None,
     until: UNTIL = None,
@@ -67,12 +73,13 @@ def list_events(
 ) -> None:
     """List events, newest first.
 
-    Example: relay events list --status dead --since 2026-01-05T00:00:00Z
+    Example: relay events list --find ORDER-1042 --since yesterday
     """
-    asked = query(
-        parse_event_query,
+    asked = query_events(
+        find=find,
         status=status,
         endpoint=endpoint,
+        upstream=upstream,
         key=key,
         since=since,
         until=until,
@@ -87,12 +94,13 @@ def list_events(
 
     found = with_spool(settings, page)
     if not found.records:
-        warn_unknown_endpoint(endpoint, settings)
+        warn_unknown_names(endpoint, settings, upstream)
     if form is Format.JSON:
         print_json(events_json(found))
     else:
-        columns = ("received_at", "endpoint", "status", "key", "attempts", "upstream", "id")
-        print_page(columns, map(event_summary, found.records), found.next)
+        columns = ("received_at", "endpoint", "status", "references", "key", "attempts")
+        rows = map(with_references, map(event_summary, found.records))
+        print_page((*columns, "upstream", "id"), rows, found.next)
 
 
 @app.command("show")
@@ -107,15 +115,16 @@ def show(
     """
 
     async def read(spool: Spool) -> tuple[dict[str, object], str] | None:
-        found = await spool.get(event_id)
+        whole = await whole_id(spool, event_id)
+        found = await spool.get(whole)
         if found is None:
             return None
         redaction = settings.redactions().get(found[0].endpoint, NOTHING)
-        detail = event_detail(*found, await spool.attempts(event_id), redaction)
+        detail = event_detail(*found, await spool.attempts(whole), redaction)
         return detail, why_gone(found[0])
 
     settings = load_settings(config)
-    shown = with_spool(settings, read)
+    shown = with_event_ids(settings, read)
     if shown is None:
         complain(f"no event {event_id}")
         sys.exit(1)
@@ -130,8 +139,10 @@ def show(
 def export(
     config: CONFIG = DEFAULT_CONFIG,
     *,
+    find: FIND = None,
     status: STATUS = None,
     endpoint: ENDPOINT = None,
+    upstream: UPSTREAM = None,
     key: KEY = None,
     since: SINCE = None,
     until: UNTIL = None,
@@ -143,8 +154,14 @@ def export(
     """
     if limit is not None and limit < 1:
         raise typer.BadParameter(f"--limit: {limit} is not a number from 1 on")
-    asked = query(
-        parse_event_query, status=status, endpoint=endpoint, key=key, since=since, until=until
+    asked = query_events(
+        find=find,
+        status=status,
+        endpoint=endpoint,
+        upstream=upstream,
+        key=key,
+        since=since,
+        until=until,
     )
     settings = load_settings(config)
     with progress("exported", limit, prints=True) as counter:
@@ -152,7 +169,7 @@ def export(
             settings, lambda spool: _export(spool, asked, limit, counter, settings.redactions())
         )
     if not number:
-        warn_unknown_endpoint(endpoint, settings)
+        warn_unknown_names(endpoint, settings, upstream)
     if unkept:
         complain(f"{unkept} of {number} are exported without their body: `keep` of their endpoint")
         sys.exit(1)

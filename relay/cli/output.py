@@ -17,6 +17,9 @@ import typer
 from relay import __version__
 from relay.core.visible_text import visible, visible_json
 
+#: The columns whose cells are ids, which never wrap.
+_WHOLE = frozenset({"id", "event", "released_as", "requeued"})
+
 #: The least width of a column, in letters; a narrower table becomes lines.
 _LETTERS = 6
 
@@ -61,8 +64,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         return
     table = Table(header_style="bold")
     for column in columns:
-        # Folded, never cut: an id that lost its end cannot be copied.
-        table.add_column(column, overflow="fold")
+        # An id stands in one line, and can be copied; the others are folded, never cut.
+        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     for row in texts:
         table.add_row(*(visible(cell) for cell in row))
     # No markup: a cell may hold brackets that a sender chose.
@@ -72,6 +75,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 def print_rows(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
     """Print these columns of rows as a table; a missing value is an empty cell."""
     print_table(columns, [[row.get(column) for column in columns] for row in rows])
+
+
+def with_references(row: Mapping[str, object]) -> dict[str, object]:
+    """Return a row of a list with its references as text."""
+    references = row["references"]
+    pairs = references if isinstance(references, list) else []
+    return {**row, "references": ", ".join(f"{name} {text}" for name, text in pairs)}
 
 
 def print_page(
@@ -90,9 +100,12 @@ def print_details(shown: Mapping[str, object], names: Sequence[str], *, gone: st
     besides the header fields and the body. gone: why there is no content any more.
     """
     content = shown["content"]
-    rows = [
-        (name, value) for name, value in shown.items() if name != "content" and value is not None
-    ]
+    rows: list[tuple[str, object]] = []
+    for name, value in shown.items():
+        if name == "references" and isinstance(value, list):
+            rows += [(f"reference {which}", text) for which, text in value]
+        elif name != "content" and value is not None:
+            rows.append((name, value))
     if isinstance(content, Mapping):
         rows += [(name, content[name]) for name in names]
         rows += [(f"header {name}", value) for name, value in content["headers"]]
@@ -116,9 +129,12 @@ def _print(document: bytes, *, indent: int | None) -> None:
 
 
 def _narrowest(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Return the least width of a readable table: six letters a column, and borders."""
+    """Return the least width of a readable table: six letters a column, ids, and borders."""
     longest = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    return 1 + sum(min(length, _LETTERS) + 3 for length in longest)
+    return 1 + sum(
+        3 + (length if column in _WHOLE else min(length, _LETTERS))
+        for column, length in zip(columns, longest, strict=True)
+    )
 
 
 # ---- relay version --------------------------------------------------------------------------

@@ -24,12 +24,13 @@ from relay.cli.common import (
     CONFIG,
     DEFAULT_CONFIG,
     ENDPOINT,
+    FIND,
     LIMIT,
     REASON,
     load_settings,
     query,
     record_act,
-    warn_unknown_endpoint,
+    warn_unknown_names,
     with_spool,
 )
 from relay.cli.output import (
@@ -40,6 +41,7 @@ from relay.cli.output import (
     print_json,
     print_page,
     print_rows,
+    with_references,
 )
 from relay.cli.progress import progress
 from relay.config import Settings
@@ -64,6 +66,7 @@ T = TypeVar("T")
 def list_refusals(
     config: CONFIG = DEFAULT_CONFIG,
     *,
+    find: FIND = None,
     endpoint: ENDPOINT = None,
     reason: REASON = None,
     limit: LIMIT = None,
@@ -72,9 +75,11 @@ def list_refusals(
 ) -> None:
     """List what was refused, the last first.
 
-    Example: relay refusals list --reason signature_mismatch
+    Example: relay refusals list --find ORDER-1042
     """
-    asked = query(parse_refusal_query, limit=limit, endpoint=endpoint, reason=reason, after=after)
+    asked = query(
+        parse_refusal_query, limit=limit, find=find, endpoint=endpoint, reason=reason, after=after
+    )
     settings = load_settings(config)
 
     async def page(releaser: RefusalReleaser) -> RefusalPage:
@@ -82,12 +87,13 @@ def list_refusals(
 
     found = _with_releaser(settings, page)
     if not found.refusals:
-        warn_unknown_endpoint(endpoint, settings)
+        warn_unknown_names(endpoint, settings)
     if form is Format.JSON:
         print_json(refusals_json(found))
     else:
-        names = "received_at endpoint reason client signature_fits times released_as id"
-        print_page(names.split(), map(refusal_summary, found.refusals), found.next)
+        names = "received_at endpoint reason references client signature_fits times released_as id"
+        rows = map(with_references, map(refusal_summary, found.refusals))
+        print_page(names.split(), rows, found.next)
 
 
 @app.command("show")
@@ -153,7 +159,7 @@ def strangers(
     settings = load_settings(config)
     found = strangers_json(with_spool(settings, lambda spool: spool.strangers.find(asked)))
     if not found["strangers"]:
-        warn_unknown_endpoint(endpoint, settings)
+        warn_unknown_names(endpoint, settings)
     if form is Format.JSON:
         print_json(found)
     else:

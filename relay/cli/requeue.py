@@ -1,29 +1,33 @@
 """`relay events requeue`: by id or by filter, here or to another upstream, at once or over time."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from relay.admin import requeueing
+from relay.admin.event_ids import whole_id
 from relay.admin.requeueing import Order
-from relay.admin.serializers import parse_event_query
 from relay.admin.upstreams import UnknownUpstream
 from relay.cli import completion
 from relay.cli.common import (
     CONFIG,
     DEFAULT_CONFIG,
     ENDPOINT,
+    FIND,
     KEY,
     LIMIT,
     SINCE,
     STATUS,
     UNTIL,
+    UPSTREAM,
     load_settings,
-    query,
+    query_events,
     record_act,
-    warn_unknown_endpoint,
+    warn_unknown_names,
+    with_event_ids,
     with_spool,
 )
 from relay.cli.output import FORMAT, Format, complain, print_json, print_rows, print_table
@@ -60,8 +64,10 @@ def requeue(
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID")] = None,
     *,
     config: CONFIG = DEFAULT_CONFIG,
+    find: FIND = None,
     status: STATUS = None,
     endpoint: ENDPOINT = None,
+    upstream: UPSTREAM = None,
     key: KEY = None,
     since: SINCE = None,
     until: UNTIL = None,
@@ -93,8 +99,14 @@ def requeue(
 
     Example: relay events requeue --status dead --endpoint midtrans --rate 20/s --yes
     """
-    asked = query(
-        parse_event_query, status=status, endpoint=endpoint, key=key, since=since, until=until
+    asked = query_events(
+        find=find,
+        status=status,
+        endpoint=endpoint,
+        upstream=upstream,
+        key=key,
+        since=since,
+        until=until,
     )
     if limit is not None and limit < 1:
         raise typer.BadParameter(f"--limit: {limit} is not a number from 1 on")
@@ -112,6 +124,7 @@ def requeue(
     except ValueError as error:
         raise typer.BadParameter(f"--{error}") from None
     settings = load_settings(config)
+    order = with_event_ids(settings, partial(_whole, order=order))
     counted = _count(settings, order)
     if dry_run:
         _print_count(counted, form)
@@ -127,6 +140,12 @@ def requeue(
         complain(f"interrupted: {len(outcome.ids):,} of {counted.events:,} are requeued")
         sys.exit(INTERRUPTED)
     sys.exit(_print(order, outcome.requeued(), settings, endpoint, form))
+
+
+async def _whole(spool: Spool, order: Order) -> Order:
+    """Return the order with the ids in it whole."""
+    ids = [await whole_id(spool, event_id) for event_id in order.query.ids]
+    return replace(order, query=replace(order.query, ids=tuple(dict.fromkeys(ids))))
 
 
 def _asks() -> bool:
@@ -193,7 +212,7 @@ def _print(
 ) -> int:
     """Print what came of it; return the exit code."""
     if not done.ids:
-        warn_unknown_endpoint(endpoint, settings)
+        warn_unknown_names(endpoint, settings, order.query.upstream)
     if form is Format.JSON:
         print_json({"requeued": list(done.ids)})
     else:

@@ -95,12 +95,17 @@ class StoredRefusal:
 
 @dataclass(frozen=True, slots=True)
 class RefusalQuery:
-    """Which refusals. Empty fields do not narrow. `after`: the `next` of the page before."""
+    """Which refusals. Empty fields do not narrow. `after`: the `next` of the page before.
+
+    find: a reference, or an id of a refusal, whole or by its beginning; or the id of the event that
+        one has become.
+    """
 
     endpoint: str | None = None
     reason: Reason | None = None
     limit: int = 100
     after: str | None = None
+    find: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ def test_an_act_tells_who_did_what_from_where() -> None:
 
 def test_filters_are_written_as_for_events() -> None:
     given = {"since": "2026-01-05T12:00:00Z", "actor": "session", "limit": "7"}
-    assert parse_audit_query(given) == AuditQuery(RECEIVED, Actor.SESSION, 7)
-    assert parse_audit_query({}) == AuditQuery(None, None, 100)
+    assert parse_audit_query(given, RECEIVED) == AuditQuery(RECEIVED, Actor.SESSION, 7)
+    assert parse_audit_query({}, RECEIVED) == AuditQuery(None, None, 100)
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_filters_are_written_as_for_events() -> None:
 )
 def test_a_filter_that_is_none_is_told_what_to_write(given: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
-        parse_audit_query(given)
+        parse_audit_query(given, RECEIVED)

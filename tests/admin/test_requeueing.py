@@ -13,7 +13,7 @@ from relay.core.event import Delivered, Done, Status
 from relay.spool.history import Query
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.harness.clock import ManualClock
-from tests.harness.deliveries import numbered
+from tests.harness.deliveries import RECEIVED, numbered
 
 BOTH = ("billing", "ledger")
 DELIVERED = Query(status=Status.DELIVERED)
@@ -54,7 +54,7 @@ def test_what_is_no_rate_is_told_how_to_write_one(text: str) -> None:
 
 def test_an_order_is_filters_and_what_to_do_with_them() -> None:
     given = {"status": "dead", "to": "ledger", "rate": "5/s", "limit": "7"}
-    assert parse_order(given) == Order(Query(status=Status.DEAD), "ledger", "5/s", 7)
+    assert parse_order(given, RECEIVED) == Order(Query(status=Status.DEAD), "ledger", "5/s", 7)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_order_is_filters_and_what_to_do_with_them() -> None:
 )
 def test_what_is_no_order_is_told(given: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        parse_order(given)
+        parse_order(given, RECEIVED)
 
 
 async def test_everything_goes_once_though_it_is_delivered_meanwhile(

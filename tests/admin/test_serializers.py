@@ -1,5 +1,6 @@
 """History has one JSON shape, and filters that cannot be read are refused with a hint."""
 
+import re
 from base64 import b64decode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,8 @@ from relay.spool.refusals import (
 )
 from tests.contracts.refusals import refused
 from tests.harness.deliveries import RECEIVED, verified
+
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 AT = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -129,27 +132,42 @@ def test_an_event_whose_body_is_gone_is_still_shown() -> None:
 
 def test_filters_are_read() -> None:
     assert parse_event_query(
-        {"status": "dead", "since": "2026-01-05", "until": "2026-01-06T07:00:00+07:00"}
+        {"status": "dead", "since": "2026-01-05", "until": "2026-01-06T07:00:00+07:00"}, NOW
     ) == Query(
         status=Status.DEAD,
         since=datetime(2026, 1, 5, tzinfo=UTC),
         until=datetime(2026, 1, 6, tzinfo=UTC),
     )
+    assert parse_event_query(
+        {"find": "%_\0\ud800", "upstream": "billing", "since": "2h", "until": "30m"}, NOW
+    ) == Query(
+        find="%_\0\ud800",
+        upstream="billing",
+        since=NOW - timedelta(hours=2),
+        until=NOW - timedelta(minutes=30),
+    )
+    assert parse_refusal_query({"find": "ORDER-1"}) == RefusalQuery(find="ORDER-1")
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"status": "lost"}, 'no status "lost"; there are: pending, leased'),
-        ({"since": "yesterday"}, 'since: "yesterday" is no time; write it as 2026-01-31T08:00:00Z'),
+        ({"since": "tuesday"}, 'since: "tuesday" is no time; write 30m, 2h or 7d (ago), today, '),
+        ({"until": "2h ago"}, 'until: "2h ago" is no time; write 30m, 2h or 7d (ago), today, '),
+        (
+            {"since": "1h", "until": "2h"},
+            "since: 2026-01-05T11:00:00.000Z is not before until, 2026-01-05T10:00:00.000Z",
+        ),
+        ({"find": ""}, "find: is empty; write a reference, an event id or a key"),
         ({"limit": "0"}, 'limit: "0" is not a number from 1 to 1000'),
         ({"limit": "\u0661"}, "limit: "),
-        ({"colour": "red"}, 'no filter "colour"; there are: status, endpoint'),
+        ({"colour": "red"}, 'no filter "colour"; there are: find, status'),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_hint(given: dict[str, str], message: str) -> None:
-    with pytest.raises(ValueError, match="^" + message.replace("(", r"\(")):
-        parse_event_query(given)
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
+        parse_event_query(given, NOW)
 
 
 def test_times_are_shown_in_utc_to_the_millisecond() -> None:

@@ -5,6 +5,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from relay.cli.common import (
     load_settings,
     query,
     unknown_endpoint,
-    warn_unknown_endpoint,
+    warn_unknown_names,
     with_spool,
 )
 from relay.config.loader import load
@@ -57,12 +59,11 @@ def test_the_habit_is_relay_yaml_here(config: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_filters_that_were_given_are_read() -> None:
-    assert query(parse_event_query, limit=5, status="dead", key=None) == Query(
-        status=Status.DEAD, limit=5
-    )
-    assert query(parse_event_query) == Query()
+    parse = partial(parse_event_query, now=datetime(2026, 1, 5, tzinfo=UTC))
+    assert query(parse, limit=5, status="dead", key=None) == Query(status=Status.DEAD, limit=5)
+    assert query(parse) == Query()
     with pytest.raises(typer.BadParameter, match='no status "none"; there are: pending'):
-        query(parse_event_query, status="none")
+        query(parse, status="none")
 
 
 def test_an_unknown_endpoint_is_told_with_what_there_is() -> None:
@@ -77,10 +78,15 @@ def test_what_may_be_history_is_only_mentioned(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in (None, "vipps"):
-        warn_unknown_endpoint(name, settings)
+        warn_unknown_names(name, settings)
         assert capsys.readouterr().err == ""
-    warn_unknown_endpoint("vips", settings)
+    warn_unknown_names("vips", settings)
     assert capsys.readouterr().err.startswith('nothing found: no endpoint named "vips"; did you')
+    warn_unknown_names(None, settings, "billing")
+    assert capsys.readouterr().err == ""
+    warn_unknown_names(None, settings, "biling")
+    said = 'nothing found: no upstream named "biling"; there are: billing\n'
+    assert capsys.readouterr().err == said
 
 
 @pytest.fixture

@@ -77,6 +77,63 @@ def test_filters_narrow(relay: Invoke, config: Path) -> None:
     assert relay("events", "list", "-c", config, "--since", "soon").exit_code == 2
 
 
+def ids_of(result: Any) -> list[str]:
+    assert result.exit_code == 0
+    return [each["id"] for each in orjson.loads(result.output)["events"]]
+
+
+def test_an_order_is_found_by_its_beginning(relay: Invoke, config: Path) -> None:
+    now = SystemClock().now()
+    given = [
+        verified(
+            key=f"k{number}",
+            event_id=f"evt_0{number}aa",
+            references=(("order_id", f"ORDER-{number}%_"), ("transaction_id", "<b>\u202e\x1b[2J")),
+            received_at=now - timedelta(hours=2 - number),
+        )
+        for number in range(3)
+    ]
+    deliver_these(config, *given)
+    listed = ("events", "list", "-c", config, "--format", "json")
+    assert ids_of(relay(*listed, "--find", "ORDER")) == ["evt_02aa", "evt_01aa", "evt_00aa"]
+    assert ids_of(relay(*listed, "--find", "ORDER-1%_")) == ["evt_01aa"]
+    assert ids_of(relay(*listed, "--find", "evt_02")) == ["evt_02aa"]
+    assert ids_of(relay(*listed, "--find", "k0")) == ["evt_00aa"]
+    assert ids_of(relay(*listed, "--find", "%")) == []
+    assert ids_of(relay(*listed, "--since", "90m")) == ["evt_02aa", "evt_01aa"]
+    assert ids_of(relay(*listed, "--find", "ORDER", "--until", "30m")) == ["evt_01aa", "evt_00aa"]
+    assert len(ids_of(relay(*listed, "--upstream", "billing", "--status", "delivered"))) == 3
+    nothing = relay(*listed, "--upstream", "biling")
+    assert 'nothing found: no upstream named "biling"' in nothing.stderr
+    for mistake in (("--find", ""), ("--since", "next week"), ("--since", "1h", "--until", "2h")):
+        refused = relay(*listed, *mistake)
+        assert refused.exit_code == 2
+        assert "Traceback" not in refused.output
+    text = relay("events", "list", "-c", config, "--find", "ORDER-1").stdout
+    assert "order_id ORDER-1%_, transaction_id <b>" in text
+    assert "\u202e" not in text
+    assert "\x1b" not in text
+    exported = relay("events", "export", "-c", config, "--find", "ORDER-2").stdout
+    assert [orjson.loads(line)["id"] for line in exported.splitlines()] == ["evt_02aa"]
+    put_back = relay("events", "requeue", "-c", config, "--find", "ORDER-2", "--yes")
+    assert (put_back.exit_code, put_back.stdout.split()) == (0, ["requeued", "evt_02aa"])
+
+
+def test_a_beginning_of_an_id_that_is_one_s_alone_will_do(relay: Invoke, config: Path) -> None:
+    ids = ("evt_0123", "evt_0199", "evt_02aa")
+    deliver_these(config, *(verified(key=each, event_id=each) for each in ids))
+    shown = relay("events", "show", "evt_02", "-c", config, "--format", "json")
+    assert orjson.loads(shown.output)["id"] == "evt_02aa"
+    several = relay("events", "show", "evt_01", "-c", config)
+    assert several.exit_code == 1
+    assert several.stderr == "several events begin with evt_01: evt_0123, evt_0199\n"
+    assert relay("events", "requeue", "evt_01", "-c", config).exit_code == 1
+    unknown = relay("events", "show", "evt_3", "-c", config)
+    assert (unknown.exit_code, unknown.stderr) == (1, "no event evt_3\n")
+    done = relay("events", "requeue", "evt_02", "evt_02aa", "-c", config)
+    assert (done.exit_code, done.stdout.split()) == (0, ["requeued", "evt_02aa"])
+
+
 def test_one_event_is_shown_with_its_body(relay: Invoke, config: Path) -> None:
     store(config, "one")
     listed = orjson.loads(relay("events", "list", "-c", config, "--format", "json").output)

@@ -66,3 +66,26 @@ def test_the_version_is_that_of_the_package(relay: Invoke) -> None:
 def test_an_option_prints_it_alone(relay: Invoke) -> None:
     result = relay("--version")
     assert (result.exit_code, result.output) == (0, f"relay {__version__}\n")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_an_id_never_wraps_on_a_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    event_id = "evt_01a22c5159487189afa3c915d1ecc349"
+    row = ("2026-01-05T12:00:00.000Z", "order_id ORDER-1, " + "x" * 60, event_id)
+    print_table(("received_at", "references", "id"), [row])
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(event_id in line for line in lines) == 1
+    # The others fold, and lose nothing.
+    assert "".join(lines).count("x") == 60
+
+
+def test_references_are_told_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {"id": "evt_1", "references": [["order_id", "ORDER-1"], ["transaction_id", "b0"]]}
+    print_details({**shown, "content": None}, (), gone="removed")
+    assert capsys.readouterr().out.splitlines()[2:4] == [
+        *("reference order_id\tORDER-1", "reference transaction_id\tb0")
+    ]

@@ -96,6 +96,37 @@ class RefusalContract:
         found = [(kept.refused.signature_fits, kept.refused.secret) for kept in page.refusals]
         assert found == [(False, None), (True, 1)]
 
+    async def test_refusals_are_found_by_what_they_name(self, store: RefusalStore) -> None:
+        texts = ("ORDER-1", "ORDER-12", "%_", '"', "42", "a\0bcd")
+        each = [
+            replace(refused(number), references=(("order_id", text), ("other", "same-text")))
+            for number, text in enumerate(texts)
+        ]
+        await store.keep(each, BOUNDS)
+        await store.mark_released("ref_004", "evt_01ab", RECEIVED)
+        for find, expected in (
+            ("ORDER-1", [1, 0]),
+            ("ORDER-12", [1]),
+            ("ORDE", [1, 0]),
+            ("ORD", []),
+            ("%_", [2]),
+            ("%", []),
+            ('"', [3]),
+            ("42", [4]),
+            ("a\0bc", [5]),
+            ("same", [5, 4, 3, 2, 1, 0]),
+            ("ref_00", [5, 4, 3, 2, 1, 0]),
+            ("ref_003", [3]),
+            ("evt_01ab", [4]),
+            ("\ud800", []),
+        ):
+            page = await store.page(RefusalQuery(find=find))
+            assert [kept.refused.id for kept in page.refusals] == [f"ref_{n:03}" for n in expected]
+        page = await store.page(RefusalQuery(find="same", limit=2, endpoint=each[0].endpoint))
+        assert [kept.refused.id for kept in page.refusals] == ["ref_005", "ref_004"]
+        page = await store.page(RefusalQuery(find="same", limit=2, after=page.next))
+        assert [kept.refused.id for kept in page.refusals] == ["ref_003", "ref_002"]
+
     async def test_references_are_kept(self, store: RefusalStore) -> None:
         named = (("order_id", "ORDER-1"), ("transaction_id", "\0%_\u202e"))
         await store.keep([replace(refused(1), references=named)], BOUNDS)

@@ -40,7 +40,7 @@ class EventsPage:
     async def _list(self, request: web.Request) -> web.StreamResponse:
         session = self._access.reader(request)
         filters = filters_of(request, _FILTERS)
-        query = parse_event_query(filters | {"limit": _ROWS})
+        query = parse_event_query(filters | {"limit": _ROWS}, self._health.now())
         page = await self._spool.page(query)
         shown = {name: text for name, text in filters.items() if name != "after"}
         return self._renderer.page(

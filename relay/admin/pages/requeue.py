@@ -92,7 +92,7 @@ class RequeuePage:
     async def _ask_for_many(self, request: web.Request) -> web.StreamResponse:
         session = self._access.actor(request)
         filters = _given(request.query)
-        counted = await self._count(requeueing.parse_order(filters))
+        counted = await self._count(requeueing.parse_order(filters, self._health.now()))
         back = "/events?" + urlencode(filters)
         if not counted.events:
             raise PageProblem(
@@ -125,7 +125,8 @@ class RequeuePage:
         filters = _given(fields)
         chosen = {name: text for name in ("to", "rate") if (text := fields.get(name, "").strip())}
         # Never more than the person was asked about.
-        order = replace(requeueing.parse_order(filters | chosen), most=int(asked))
+        order = requeueing.parse_order(filters | chosen, self._health.now())
+        order = replace(order, most=int(asked))
         await self._count(order)
         number, ids = 0, list[str]()
         began, upstreams = self._health.now(), self._health.upstreams()

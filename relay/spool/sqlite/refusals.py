@@ -15,6 +15,7 @@ from relay.core.errors import Reason
 from relay.core.request import ClientAddress, Headers, RequestHead, Via
 from relay.spool.refusals import RefusalLimits, RefusalPage, RefusalQuery, Refused, StoredRefusal
 from relay.spool.sqlite import content, events
+from relay.spool.sqlite.finding import Needle
 from relay.spool.sqlite.keyring import FindKey, Keyring
 from relay.spool.sqlite.reader import Reader
 from relay.spool.sqlite.writer import Writer
@@ -81,6 +82,21 @@ _CONDITIONS: Final = {
     "reason": "reason = :reason",
     "after": "seq < :after",
 }
+
+# All that are kept are few enough to be looked at one by one.
+_FOUND: Final = """
+(
+    (id >= CAST(:id AS TEXT) AND id < CAST(:behind_id AS TEXT))
+    OR released_as = CAST(:first AS TEXT)
+    OR (
+        instr(refs, CAST(:needle AS TEXT)) > 0 AND EXISTS (
+            SELECT 1 FROM json_each(refs) AS named
+            WHERE json_extract(named.value, '$[1]') >= CAST(:first AS TEXT)
+                AND json_extract(named.value, '$[1]') < CAST(:behind AS TEXT)
+        )
+    )
+)
+"""
 
 _STILL: Final = """
 UPDATE refusals SET reason = :reason, detail = :detail, tried_at = :at
@@ -206,7 +222,15 @@ def page(connection: apsw.Connection, keyring: Keyring, query: RefusalQuery) -> 
         "after": None if query.after is None else _position(query.after),
     }
     values: events.Parameters = {name: value for name, value in given.items() if value is not None}
-    conditions = " AND ".join(_CONDITIONS[name] for name in values) or "TRUE"
+    wanted = [_CONDITIONS[name] for name in values]
+    if query.find is not None:
+        try:
+            needle = Needle(query.find)
+        except UnicodeEncodeError:
+            return RefusalPage((), None)
+        wanted.append(_FOUND)
+        values |= needle.head | needle.id
+    conditions = " AND ".join(wanted) or "TRUE"
     # One more than asked for tells whether there is another page.
     statement = _PAGE.format(conditions=conditions)
     found = events.fetch(connection, statement, values | {"limit": query.limit + 1})
