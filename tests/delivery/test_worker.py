@@ -10,6 +10,8 @@ from random import Random
 import pytest
 
 from relay.core.event import Delivered, Outcome, Status, Unreachable
+from relay.core.sealing import SealingKey
+from relay.core.secret import Secret
 from relay.delivery.attempt import Upstream
 from relay.delivery.retry import RetryPolicy
 from relay.delivery.sender import Cause, SentEvent
@@ -280,3 +282,21 @@ async def test_an_attempt_under_way_ends_and_its_retry_waits_for_the_end_of_the_
         worker.set_paused(False)
         await bench.observer.until(lambda: len(bench.observer.attempts) == 2)
     assert [each.decision for each in bench.observer.attempts] == ["retry", "retry"]
+
+
+async def test_an_event_that_waits_for_its_key_is_told_and_holds_up_no_other(
+    bench: Bench, tmp_path: Path
+) -> None:
+    key = SealingKey(Secret("1" * 64))
+    other = await open_spool(tmp_path / "relay.db", bench.clock, keys=[key])
+    await other.put(numbered(1))
+    await other.close()
+    bench.wire.go.set()
+    async with bench.running():
+        await bench.store(2)
+        await bench.observer.until_delivered(1)
+    [(upstream, event_id, fault)] = bench.observer.faults
+    assert (upstream, event_id) == ("billing", numbered(1).event_id)
+    assert key.fingerprint in str(fault)
+    assert bench.wire.sent == [numbered(2).event_id]
+    assert bench.observer.ruined == []
