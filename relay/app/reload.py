@@ -53,6 +53,7 @@ class Reloader:
         telemetry: Telemetry,
         clock: Clock,
         supervisor: Supervisor | None = None,
+        on_signalled: Callable[[bool], Awaitable[None]] | None = None,
     ) -> None:
         """Take the parts.
 
@@ -62,6 +63,8 @@ class Reloader:
         renew: renews certificates; called first each time, whatever becomes of the settings. Raises
             nothing.
         supervisor: is told of each reload.
+        on_signalled: is called after each reload that a signal has asked for, with whether it was
+            taken. Raises nothing.
         """
         self.running = running
         self._load = load
@@ -70,12 +73,18 @@ class Reloader:
         self._telemetry = telemetry
         self._clock = clock
         self._supervisor = supervisor or Supervisor({}, clock)
+        self._on_signalled = on_signalled
+        self._signalled = False
         self._requested = asyncio.Event()
         self._next: asyncio.Future[tuple[Problem, ...]] | None = None
         self._stopped = False
 
-    def request(self) -> None:
-        """Schedule a reload. Returns at once; may be called at any time."""
+    def request(self, *, signalled: bool = False) -> None:
+        """Schedule a reload. Returns at once; may be called at any time.
+
+        signalled: a person has asked for it, by a signal.
+        """
+        self._signalled |= signalled
         self._requested.set()
 
     async def reload(self) -> tuple[Problem, ...]:
@@ -94,6 +103,7 @@ class Reloader:
                 await self._requested.wait()
                 self._requested.clear()
                 waiter, self._next = self._next, None
+                signalled, self._signalled = self._signalled, False
                 problems: tuple[Problem, ...] = (_obstacle(self.running, (), _STOPPING),)
                 try:
                     with self._supervisor.reloading():
@@ -101,6 +111,8 @@ class Reloader:
                 finally:
                     if waiter is not None:
                         waiter.set_result(problems)
+                if signalled and self._on_signalled is not None:
+                    await self._on_signalled(not problems)
         finally:
             self._stopped = True
             if self._next is not None:

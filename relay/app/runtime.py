@@ -39,6 +39,7 @@ from relay.edge.listener import Edge
 from relay.edge.tls import ServerTls
 from relay.ingest.client_address import Clients
 from relay.spool import Spool, SpoolBroken
+from relay.spool.audit import Actor
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log
 
@@ -126,12 +127,13 @@ class App:
                 telemetry=self._telemetry,
                 clock=clock,
                 supervisor=self._supervisor,
+                on_signalled=self._record_hangup,
             )
 
     def reload(self) -> None:
-        """Schedule a reload of settings and certificates. Returns at once; at any time."""
+        """Schedule a reload of settings and certificates, as SIGHUP does. Returns at once."""
         if self._reloader is not None:
-            self._reloader.request()
+            self._reloader.request(signalled=True)
 
     async def serve(self, stop: asyncio.Event, started: Callable[[Addresses], None]) -> None:
         """Run until `stop` is set, then finish what is in flight within `shutdown_grace`.
@@ -395,6 +397,12 @@ class App:
             if self._watched is not None:
                 tasks.append(watch(self._watched, reloader.request, self._clock))
         return tasks
+
+    async def _record_hangup(self, taken: bool) -> None:
+        """Record that somebody on this machine had the configuration read again by SIGHUP."""
+        if self._parts is not None:
+            trail = AuditTrail(self._parts.spool, self._telemetry, self._clock)
+            await trail.record("reload", Actor.CLI, "SIGHUP", taken=taken)
 
     async def _renew_certificates(self) -> None:
         if self._parts is not None:

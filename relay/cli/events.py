@@ -32,11 +32,11 @@ from relay.cli.common import (
     with_event_ids,
     with_spool,
 )
+from relay.cli.event_text import print_event
 from relay.cli.output import (
     FORMAT,
     Format,
     complain,
-    print_details,
     print_json,
     print_line,
     print_page,
@@ -132,7 +132,7 @@ def show(
     if form is Format.JSON:
         print_json(detail)
     else:
-        print_details(detail, ("environment", "method", "signed"), gone=gone)
+        print_event(detail, gone=gone)
 
 
 @app.command("export")

@@ -39,6 +39,7 @@ class Bench:
     def __init__(self) -> None:
         self.text = TEXT
         self.loads = self.renewals = 0
+        self.recorded: list[bool] = []
         self.loader: threading.Thread | None = None
         self.may_load = threading.Event()
         self.may_load.set()
@@ -55,7 +56,11 @@ class Bench:
             renew=self.renew,
             telemetry=self.telemetry,
             clock=self.clock,
+            on_signalled=self.record,
         )
+
+    async def record(self, taken: bool) -> None:
+        self.recorded.append(taken)
 
     def load(self) -> Settings:
         self.loader = threading.current_thread()
@@ -232,3 +237,19 @@ def test_differences_are_named_and_nothing_of_their_content() -> None:
     after = settings(TEXT.replace("a-token", "b").replace("body: 64KiB", "body: 32KiB"))
     assert differences(settings(), after) == ("limits",)
     assert differences(settings(), settings()) == ()
+
+
+async def test_what_a_signal_asks_for_is_recorded_once_for_each_reload(bench: Bench) -> None:
+    async with bench.running():
+        await bench.reloader.reload()
+        assert bench.recorded == []
+        for _ in range(3):
+            bench.reloader.request(signalled=True)
+        await bench.reloader.reload()
+        await bench.reloader.reload()
+        assert bench.recorded == [True]
+        bench.text = BROKEN
+        bench.reloader.request(signalled=True)
+        await bench.reloader.reload()
+        await bench.reloader.reload()
+    assert bench.recorded == [True, False]

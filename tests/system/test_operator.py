@@ -55,6 +55,7 @@ METRICS = {
     "undelivered_removed_total",
     "unknown_but_signed_total",
     "upstream_missing",
+    "upstream_paused",
     "would_refuse_total",
 }
 

@@ -43,6 +43,9 @@ async def test_sighup_takes_a_good_file_and_leaves_a_bad_one(config: Path) -> No
         assert line["detail"].startswith(f"{config}:")
         assert 'did you mean "billing"' in line["detail"]
         assert await delivered(node, b"/hook") == 200
+        await node.wait_for(2, event="audit", act="reload", actor="cli", address="SIGHUP")
+        taken = [each["touched"]["taken"] for each in node.having(event="audit")]
+        assert taken == [True, False]
         assert await node.metric("config_reload_success") == 0
         assert await node.end() == 0
         assert node.noise == []
