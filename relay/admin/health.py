@@ -16,9 +16,7 @@ from relay.allowlist import Mode, SourceStatus
 from relay.core.clock import Clock
 from relay.core.errors import SpoolUnavailable
 from relay.core.redaction import NOTHING, Redaction, Redactions
-from relay.core.request import Address
 from relay.ingest.admission import Endpoint
-from relay.ingest.client_address import unmap_ipv4
 from relay.spool import Spool
 from relay.spool.history import SpoolStats
 from relay.telemetry.metrics import Snapshot
@@ -218,22 +216,9 @@ class Health:
         """Return the names of the endpoints, in order."""
         return sorted(endpoint.name for endpoint in self._endpoints)
 
-    def may_send(self, address: Address) -> list[dict[str, object]]:
-        """Return for each endpoint whether this address is admitted, and the entry that holds it.
-
-        entry: None where it is on no list.
-        """
-        client = unmap_ipv4(address)
-        found = [(each, each.allowlist.match(client)) for each in self._endpoints]
-        return [
-            {
-                "endpoint": endpoint.name,
-                "mode": endpoint.mode.value,
-                "admitted": entry is not None or endpoint.mode is not Mode.ENFORCE,
-                "entry": None if entry is None else entry_json(entry),
-            }
-            for endpoint, entry in found
-        ]
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Return the endpoints of the present configuration."""
+        return self._endpoints
 
     def process(self) -> Process:
         """Return what this process knows for the status, without its node."""

@@ -44,6 +44,9 @@ _VERDICTS: Final = (
     *(Verdict.REFUSED, Verdict.UNAVAILABLE),
 )
 
+#: Endpoints that are shown: a page of thousands would hold up deliveries.
+_ENDPOINTS: Final = 50
+
 # The picture of a day, in units of its own.
 _HEIGHT: Final = 24
 _STEP: Final = 5
@@ -51,27 +54,28 @@ _STEP: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Sparkline:
-    """The deliveries of each hour as bars: x, y and height of each. label: the same in words."""
+    """The deliveries of each hour as bars, in a path of SVG. label: the same in words."""
 
     width: int
     height: int
-    bars: tuple[tuple[int, int, int], ...]
+    bars: str
     label: str
 
 
 def sparkline(hours: Sequence[int]) -> Sparkline:
     """Return the picture of so many hours; an hour with anything in it is never empty."""
     most = max(hours, default=0)
-    bars = []
-    for at, number in enumerate(hours):
-        tall = max(2, round(_HEIGHT * number / most)) if number else 1
-        bars.append((at * _STEP, _HEIGHT - tall, tall))
+    bars = "".join(
+        f"M{at * _STEP} {_HEIGHT}v-{max(2, round(_HEIGHT * number / most))}h{_STEP - 1}V{_HEIGHT}z"
+        for at, number in enumerate(hours)
+        if number
+    )
     label = (
         f"{sum(hours)} deliveries in {len(hours)} hours, {most} in the busiest"
         if most
         else f"no delivery in {len(hours)} hours"
     )
-    return Sparkline(len(hours) * _STEP, _HEIGHT, tuple(bars), label)
+    return Sparkline(len(hours) * _STEP, _HEIGHT, bars, label)
 
 
 class OverviewPage:
@@ -91,14 +95,16 @@ class OverviewPage:
     async def _show(self, request: web.Request) -> web.StreamResponse:
         session = self._access.reader(request)
         status: Mapping[str, Any] = await self._status()
+        shown = _busiest(status["endpoints"])
         return self._renderer.page(
             request,
             session,
             "overview.html",
             status=status,
             matters=[_matter(each) for each in status["attention"]],
-            endpoints=[each | {"day": sparkline(each["hours"])} for each in status["endpoints"]],
-            verdicts=[verdict.value for verdict in _columns(status["endpoints"])],
+            endpoints=[each | {"day": sparkline(each["hours"])} for each in shown],
+            more=len(status["endpoints"]) - len(shown),
+            verdicts=[verdict.value for verdict in _columns(shown)],
             hosts=self._health.hosts(),
             certificates=[
                 (listener, rfc3339(end)) for listener, end in self._health.certificates().items()
@@ -110,6 +116,14 @@ def _matter(told: Mapping[str, Any]) -> dict[str, object]:
     kind = Kind(told["kind"])
     href, label = _LEADS.get(kind, (None, None))
     return {**told, "urgent": kind in _URGENT, "href": href, "label": label}
+
+
+def _busiest(endpoints: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Return the endpoints in their order; of too many, those with the most deliveries."""
+    if len(endpoints) <= _ENDPOINTS:
+        return endpoints
+    ranked = sorted(endpoints, key=lambda each: sum(each["verdicts_24h"].values()), reverse=True)
+    return ranked[:_ENDPOINTS]
 
 
 def _columns(endpoints: Sequence[Mapping[str, Any]]) -> list[Verdict]:

@@ -1,5 +1,6 @@
 """Who may send is shown endpoint by endpoint, and an address can be checked."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +9,15 @@ from ipaddress import ip_address
 import pytest
 from netaddr import IPNetwork
 
-from relay.allowlist import AddressChange, Allowlist, Change, Entry, Mode, SourceStatus
+from relay.allowlist import (
+    AddressChange,
+    Allowlist,
+    Change,
+    Entry,
+    Mode,
+    SourceStatus,
+    StaticSource,
+)
 from tests.admin.pages.browsing import page, sign_in
 from tests.admin.test_server import Bench, bench
 from tests.ingest.endpoints import LISTED, endpoint
@@ -78,6 +87,32 @@ async def test_an_address_on_no_list_is_admitted_where_that_only_reports(bench: 
     await sign_in(bench)
     bench.endpoints += [endpoint(mode=Mode.REPORT)]
     assert "not listed, admitted" in await page(bench, "/allowlist?address=192.0.2.1")
+
+
+async def test_many_endpoints_are_shown_a_few_at_a_time(bench: Bench) -> None:
+    await sign_in(bench)
+    bench.endpoints += [endpoint(name=f"shop-{each}") for each in range(12)]
+
+    async def shown(path: str) -> list[str]:
+        return re.findall(r'<h2 id="endpoint-\d"><bdi>(.*?)</bdi>', await page(bench, path))
+
+    assert await shown("/allowlist") == [f"shop-{each}" for each in range(5)]
+    link = re.search(r'rel="next" href="([^"]*)"', await page(bench, "/allowlist?from=5"))
+    assert link is not None
+    assert await shown(link[1].replace("&amp;", "&")) == ["shop-10", "shop-11"]
+    assert await shown("/allowlist?endpoint=shop-7") == ["shop-7"]
+    for nonsense in ("x", "-1", "99", "9" * 30):
+        assert len(await shown(f"/allowlist?from={nonsense}")) == 5
+
+
+async def test_long_lists_are_shown_by_their_beginning(bench: Bench) -> None:
+    await sign_in(bench)
+    networks = [(f"198.51.{each}.0/24", "test") for each in range(101)]
+    bench.endpoints.append(endpoint(allowlist=Allowlist([StaticSource("x", networks)])))
+    text = await page(bench, "/allowlist")
+    assert "101 addresses and networks" in text
+    assert "198.51.100.0/24" not in text
+    assert "The first 100." in text
 
 
 async def test_what_is_no_address_gets_a_sentence(bench: Bench) -> None:

@@ -56,6 +56,17 @@ async def test_each_endpoint_is_shown_with_its_day(bench: Bench) -> None:
     assert "Conflict<" in await page(bench, "/")
 
 
+async def test_of_many_endpoints_the_busiest_are_shown(bench: Bench) -> None:
+    await sign_in(bench)
+    bench.status["endpoints"] = [
+        endpoint(f"shop-{each:03}", [0] * 24, accepted=each) for each in range(53)
+    ]
+    text = await page(bench, "/")
+    assert "shop-052" in text
+    assert "shop-002" not in text
+    assert "and 3 are not" in text
+
+
 @pytest.mark.parametrize("kind", Kind)
 async def test_each_matter_leads_to_where_it_is_looked_into(kind: Kind, bench: Bench) -> None:
     await sign_in(bench)
@@ -85,7 +96,5 @@ async def test_what_is_paused_stands_on_every_page(bench: Bench) -> None:
 
 
 def test_an_hour_with_anything_in_it_is_never_empty() -> None:
-    day = sparkline([0, 1, 1000])
-    assert [tall for _, _, tall in day.bars] == [1, 2, 24]
-    assert [y + tall for _, y, tall in day.bars] == [24, 24, 24]
-    assert sparkline([]).bars == ()
+    assert sparkline([0, 1, 1000]).bars == "M5 24v-2h4V24zM10 24v-24h4V24z"
+    assert sparkline([]).bars == ""
