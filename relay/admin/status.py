@@ -28,7 +28,7 @@ HOURS: Final = 24
 
 #: Endpoints whose rows are made before the event loop may run other tasks, and rows of activity.
 _AT_ONCE: Final = 50
-_ROWS_AT_ONCE: Final = 5000
+_ROWS_AT_ONCE: Final = 2000
 
 #: What counts in the hours of an endpoint: deliveries that were not turned away.
 _TAKEN: Final = frozenset(Verdict) - {Verdict.REFUSED, Verdict.UNAVAILABLE}

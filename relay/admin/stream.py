@@ -15,13 +15,13 @@ from relay.config import Settings
 from relay.core.clock import Clock
 from relay.core.concurrency import first_completed
 from relay.core.event import Status
-from relay.telemetry.feed import Feed, Happening, Listener, TooManyListeners
+from relay.telemetry.feed import Feed, Happening, Subscriber, TooManySubscribers
 
 #: Seconds between two comments.
 HEARTBEAT: Final = 15.0
 #: Seconds that events gather before they are written together.
 _GATHER: Final = 0.05
-#: Seconds that a listener which has ended has for reading what is written.
+#: Seconds that a subscriber which has ended has for reading what is written.
 _FAREWELL: Final = 1.0
 #: Milliseconds after which a browser comes again.
 _RETRY: Final = 1000
@@ -132,30 +132,30 @@ class Stream:
         self._clock = clock
         self._upstreams_of = upstreams_of
         self._admits = admits
-        self._open: dict[Listener, web.Request] = {}
+        self._open: dict[Subscriber, web.Request] = {}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; returns when it has ended."""
         wanted = parse_wanted(request.query, self._upstreams_of)
         self._forget_the_gone()
         try:
-            listener = self._feed.listen(wanted.takes)
-        except TooManyListeners as error:
+            subscriber = self._feed.subscribe(wanted.takes)
+        except TooManySubscribers as error:
             raise web.HTTPServiceUnavailable(reason=str(error)) from None
-        self._open[listener] = request
+        self._open[subscriber] = request
         response = web.StreamResponse(headers=_HEADERS)
         try:
             async with asyncio.TaskGroup() as group:
-                watching = group.create_task(self._abort_when_stuck(request, listener))
+                watching = group.create_task(self._abort_when_stuck(request, subscriber))
                 await response.prepare(request)
                 await response.write(b"retry: %d\n\n" % _RETRY)
-                await self._write(request, response, listener)
+                await self._write(request, response, subscriber)
                 watching.cancel()
         except* ConnectionError:
             pass  # It has gone.
         finally:
-            self._feed.leave(listener)
-            del self._open[listener]
+            self._feed.unsubscribe(subscriber)
+            del self._open[subscriber]
         return response
 
     def close(self) -> None:
@@ -163,34 +163,34 @@ class Stream:
         self._feed.close()
 
     async def _write(
-        self, request: web.Request, response: web.StreamResponse, listener: Listener
+        self, request: web.Request, response: web.StreamResponse, subscriber: Subscriber
     ) -> None:
-        while not listener.ended.is_set() and self._admits(request):
-            await first_completed(listener.wait(), self._clock.sleep(HEARTBEAT))
-            text = b"".join(map(event_text, listener.fetch())) or _STILL_HERE
+        while not subscriber.ended.is_set() and self._admits(request):
+            await first_completed(subscriber.wait(), self._clock.sleep(HEARTBEAT))
+            text = b"".join(map(event_text, subscriber.fetch())) or _STILL_HERE
             # It waits for one that does not read; what happens meanwhile gathers.
             await response.write(text)
-            await first_completed(self._clock.sleep(_GATHER), listener.ended.wait())
-        if listener.dropped:
+            await first_completed(self._clock.sleep(_GATHER), subscriber.ended.wait())
+        if subscriber.dropped:
             await response.write(_DROPPED)
         await response.write_eof()
 
-    async def _abort_when_stuck(self, request: web.Request, listener: Listener) -> None:
-        """Close the connection of a listener that has ended, and does not read what waits for it.
+    async def _abort_when_stuck(self, request: web.Request, subscriber: Subscriber) -> None:
+        """Close the connection of a subscriber that has ended, and does not read what waits for it.
 
         To cancel the write would not do: aiohttp fails every later one then.
         """
-        await listener.ended.wait()
+        await subscriber.ended.wait()
         await self._clock.sleep(_FAREWELL)
         if request.transport is not None:
             request.transport.abort()
 
     def _forget_the_gone(self) -> None:
         """Leave those whose connection has ended, which they notice when they write next."""
-        for listener, request in self._open.items():
+        for subscriber, request in self._open.items():
             if request.transport is None or request.transport.is_closing():
-                self._feed.leave(listener)
-                listener.end()
+                self._feed.unsubscribe(subscriber)
+                subscriber.end()
 
 
 def event_text(happening: Happening) -> bytes:

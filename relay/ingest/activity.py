@@ -68,7 +68,11 @@ class ActivityRecorder:
             SpoolUnavailable: the store cannot be read.
         """
         async with self._lock:
-            return {**await self._store.last_deliveries(), **self._telemetry.last_deliveries()}
+            # Another process may have received later than this one.
+            last = {**await self._store.last_deliveries()}
+            for name, at in self._telemetry.last_deliveries().items():
+                last[name] = max(at, last.get(name, at))
+            return last
 
     async def _write(self) -> SpoolUnavailable | None:
         """Write what is counted; return why it could not be. Then it is written with what comes."""

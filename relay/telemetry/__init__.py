@@ -214,7 +214,7 @@ class Telemetry(Notices):
         self._write, self._now, self._is_json = log.write, log.now, log.is_json
         self.feed = Feed()
         # The same list always: a look at it is all that a delivery costs while nobody listens.
-        self._listeners = self.feed.listeners
+        self._subscribers = self.feed.subscribers
         self.switch_interval = SwitchInterval()
         self._metrics = Metrics()
         self._lookups = RepeatedState(log.now, good="ok")
@@ -273,7 +273,7 @@ class Telemetry(Notices):
             self._write((_usual_delivery, now, kind, event_id, duration, size, digest, key))
         else:
             self.log.line(kind.level, "delivery", _delivery_fields(record))
-        if self._listeners:
+        if self._subscribers:
             self.feed.received(record, record.wall_clock(record.started + duration))
 
     def _delivery_kind(self, values: tuple[Any, ...]) -> _Kind:
@@ -325,7 +325,7 @@ class Telemetry(Notices):
             self._write((_usual_attempt, at, kind, attempted.event_id, duration))
         else:
             self._log_attempt(kind, at, attempted.event_id, duration, attempted.due)
-        if self._listeners:
+        if self._subscribers:
             self.feed.attempted(attempted, at)
 
     def forwarded(
@@ -352,7 +352,7 @@ class Telemetry(Notices):
             self._write((_usual_attempt, at, kind, delivery.event_id, duration))
         else:
             self._log_attempt(kind, at, delivery.event_id, duration)
-        if self._listeners:
+        if self._subscribers:
             self.feed.forwarded(delivery, outcome, at, duration)
 
     def _log_attempt(

@@ -1,6 +1,6 @@
 """What happens, told while it happens: deliveries, attempts, acts and reloads, to who listens.
 
-Mostly nobody does, and then nothing of this is called. A listener has a bounded queue; one that
+Mostly nobody does, and then nothing of this is called. A subscriber has a bounded queue; one that
 does not keep up is dropped, and holds up nothing.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relay.telemetry import DeliveryRecord
 
 #: How many may listen, and how many happenings may wait for one of them.
-MAX_LISTENERS: Final = 32
+MAX_SUBSCRIBERS: Final = 32
 MAX_WAITING: Final = 1000
 #: Characters of an event key that are told: senders choose it.
 MAX_KEY: Final = 256
@@ -27,7 +27,7 @@ MAX_KEY: Final = 256
 _STATUSES: Final = {"done": Status.DELIVERED, "retry": Status.PENDING, "lost": None}
 
 
-class TooManyListeners(RelayError):
+class TooManySubscribers(RelayError):
     """No more may listen now."""
 
 
@@ -46,7 +46,7 @@ class Happening:
         self.json = visible_json(as_json(fields).rstrip("\n"))
 
 
-class Listener:
+class Subscriber:
     """Takes what happens, as far as it is wanted, until it is dropped or the feed is closed.
 
     ended: set when it takes nothing more. dropped: that is so because it has not kept up.
@@ -61,7 +61,7 @@ class Listener:
         self._news = asyncio.Event()
 
     def put(self, happening: Happening) -> bool:
-        """Take one; return False if there was no room for it, and this listener is dropped."""
+        """Take one; return False if there was no room for it, and this subscriber is dropped."""
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.clear()
             self.dropped = True
@@ -89,50 +89,50 @@ class Listener:
 
 
 class Feed:
-    """Hands what happens to its listeners.
+    """Hands what happens to its subscribers.
 
-    listeners: empty while nobody listens; always the same list.
+    subscribers: empty while nobody listens; always the same list.
     """
 
     def __init__(self) -> None:
-        self.listeners: list[Listener] = []
+        self.subscribers: list[Subscriber] = []
         self._closed = False
 
-    def listen(self, wants: Callable[[str, Mapping[str, object]], bool]) -> Listener:
-        """Return a new listener; `leave` ends it.
+    def subscribe(self, wants: Callable[[str, Mapping[str, object]], bool]) -> Subscriber:
+        """Return a new subscriber; `unsubscribe` ends it.
 
         Raises:
-            TooManyListeners: there are `MAX_LISTENERS`.
+            TooManySubscribers: there are `MAX_SUBSCRIBERS`.
         """
-        if len(self.listeners) >= MAX_LISTENERS:
-            raise TooManyListeners(f"{MAX_LISTENERS} listen already; close a page or a `tail`")
-        listener = Listener(wants)
+        if len(self.subscribers) >= MAX_SUBSCRIBERS:
+            raise TooManySubscribers(f"{MAX_SUBSCRIBERS} listen already; close a page or a `tail`")
+        subscriber = Subscriber(wants)
         if self._closed:
-            listener.end()
+            subscriber.end()
         else:
-            self.listeners.append(listener)
-        return listener
+            self.subscribers.append(subscriber)
+        return subscriber
 
-    def leave(self, listener: Listener) -> None:
+    def unsubscribe(self, subscriber: Subscriber) -> None:
         """Tell this one nothing more."""
-        if listener in self.listeners:
-            self.listeners.remove(listener)
+        if subscriber in self.subscribers:
+            self.subscribers.remove(subscriber)
 
     def close(self) -> None:
-        """End every listener, now and from now on."""
+        """End every subscriber, now and from now on."""
         self._closed = True
-        for listener in self.listeners:
-            listener.end()
-        self.listeners.clear()
+        for subscriber in self.subscribers:
+            subscriber.end()
+        self.subscribers.clear()
 
     def tell(self, kind: str, fields: Mapping[str, object]) -> None:
         """Hand one happening to those that want it. Raises nothing and waits for nothing."""
         happening: Happening | None = None
-        for listener in tuple(self.listeners):
-            if listener.wants(kind, fields):
+        for subscriber in tuple(self.subscribers):
+            if subscriber.wants(kind, fields):
                 happening = happening or Happening(kind, fields)
-                if not listener.put(happening):
-                    self.leave(listener)
+                if not subscriber.put(happening):
+                    self.unsubscribe(subscriber)
 
     # ---- what is told of ----------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from relay.core.clock import SystemClock
 from relay.core.event import AttemptRecord, Status
 from relay.core.request import Verdict
 from relay.telemetry import DeliveryRecord, Telemetry
-from relay.telemetry.feed import MAX_LISTENERS, MAX_WAITING
+from relay.telemetry.feed import MAX_SUBSCRIBERS, MAX_WAITING
 from relay.telemetry.log import Log, LogWriter
 from tests.harness.clock import ManualClock, run_loop_until
 from tests.harness.deliveries import RECEIVED
@@ -30,7 +30,7 @@ def upstreams_of(endpoint: str) -> tuple[str, ...]:
 
 
 class Bench:
-    """A listener that streams what its telemetry is told."""
+    """A subscriber that streams what its telemetry is told."""
 
     def __init__(self, client: aiohttp.ClientSession, telemetry: Telemetry) -> None:
         self.client = client
@@ -55,7 +55,7 @@ class Bench:
         self.telemetry.attempted(made, RECEIVED)
 
     async def listening(self, number: int) -> None:
-        await run_loop_until(lambda: len(self.telemetry.feed.listeners) == number)
+        await run_loop_until(lambda: len(self.telemetry.feed.subscribers) == number)
 
 
 async def _bench(clock: SystemClock | ManualClock) -> AsyncIterator[Bench]:
@@ -202,7 +202,7 @@ async def test_the_end_of_the_process_ends_it_at_once(bench: Bench) -> None:
 
 
 async def test_more_than_so_many_are_told_to_come_later(bench: Bench) -> None:
-    open_ones = [await bench.client.get("/stream") for _ in range(MAX_LISTENERS)]
+    open_ones = [await bench.client.get("/stream") for _ in range(MAX_SUBSCRIBERS)]
     async with bench.client.get("/stream") as refused:
         assert refused.status == 503
         assert refused.reason == "32 listen already; close a page or a `tail`"
@@ -226,7 +226,7 @@ async def test_one_that_does_not_read_is_dropped_and_told_so(
         slow.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await still.listening(1)
         number = 0
-        while still.telemetry.feed.listeners:
+        while still.telemetry.feed.subscribers:
             number += 1
             still.deliver(number=number)
             if number % (MAX_WAITING // 2) == 0:

@@ -91,6 +91,13 @@ async def test_the_last_delivery_is_written_and_known_after_a_restart(bench: Ben
     assert await bench.recorder.last_deliveries() == {"shop": bench.clock.now()}
 
 
+async def test_another_process_may_have_received_later(bench: Bench) -> None:
+    bench.receive()
+    later = bench.clock.now() + timedelta(seconds=9)
+    await bench.spool.activity.add([], {"shop": later})
+    assert await bench.recorder.last_deliveries() == {"shop": later}
+
+
 async def test_what_is_not_written_yet_is_told_too(bench: Bench) -> None:
     bench.receive()
     await bench.recorder.flush()
