@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlencode
 
-from aiohttp import web
 
-
-def filters_of(request: web.Request, names: Iterable[str]) -> dict[str, str]:
-    """Return those of these filters that are not empty, by their names."""
-    return {name: text for name in names if (text := request.query.get(name, "").strip())}
+def filters_of(values: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Return the filters of these names that are not empty."""
+    return {name: text for name in names if (text := values.get(name, "").strip())}
 
 
 def chips(filters: Mapping[str, str]) -> list[tuple[str, str, str]]:

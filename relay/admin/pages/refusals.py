@@ -24,7 +24,7 @@ from relay.core.errors import Reason, RelayError
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool.refusals import RELEASABLE, StillRefused, StoredRefusal
 
-_FILTERS: Final = ("endpoint", "reason", "after")
+_FILTERS: Final = ("find", "endpoint", "reason", "after")
 
 #: Rows of one page.
 _ROWS: Final = "50"
@@ -64,7 +64,7 @@ class RefusalsPage:
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         session = self._access.reader(request)
-        filters = filters_of(request, _FILTERS)
+        filters = filters_of(request.query, _FILTERS)
         page = await self._store.page(parse_refusal_query(filters | {"limit": _ROWS}))
         shown = {name: text for name, text in filters.items() if name != "after"}
         return self._renderer.page(

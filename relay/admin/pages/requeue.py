@@ -1,6 +1,5 @@
 """Requeueing from the page: a question first, with the number of events, then the act."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlencode
@@ -12,6 +11,7 @@ from relay.admin.health import Health
 from relay.admin.pages.access import PageAccess
 from relay.admin.pages.errors import PageProblem
 from relay.admin.pages.event import event_path, find_event
+from relay.admin.pages.filters import filters_of
 from relay.admin.pages.rendering import Renderer
 from relay.admin.requeueing import MOST_IDS, Order
 from relay.admin.upstreams import UnknownUpstream
@@ -91,7 +91,7 @@ class RequeuePage:
 
     async def _ask_for_many(self, request: web.Request) -> web.StreamResponse:
         session = self._access.actor(request)
-        filters = _given(request.query)
+        filters = filters_of(request.query, _FILTERS)
         counted = await self._count(requeueing.parse_order(filters, self._health.now()))
         back = "/events?" + urlencode(filters)
         if not counted.events:
@@ -122,7 +122,7 @@ class RequeuePage:
         asked = fields.get("number", "")
         if not (asked.isascii() and asked.isdigit() and len(asked) < _MAX_DIGITS):
             raise ValueError("number: say how many were asked for")
-        filters = _given(fields)
+        filters = filters_of(fields, _FILTERS)
         chosen = {name: text for name in ("to", "rate") if (text := fields.get(name, "").strip())}
         # Never more than the person was asked about.
         order = requeueing.parse_order(filters | chosen, self._health.now())
@@ -156,11 +156,6 @@ class RequeuePage:
 
 #: Digits of a number of events.
 _MAX_DIGITS: Final = 12
-
-
-def _given(values: Mapping[str, str]) -> dict[str, str]:
-    """Return the filters that are not empty."""
-    return {name: text for name in _FILTERS if (text := values.get(name, "").strip())}
 
 
 def _many_warnings(counted: Requeueable) -> list[str]:

@@ -31,7 +31,7 @@ class StrangersPage:
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         session = self._access.reader(request)
-        filters = filters_of(request, ("endpoint",))
+        filters = filters_of(request.query, ("endpoint",))
         found = await self._spool.strangers.find(
             parse_stranger_query(filters | {"limit": str(_MAX_SHOWN)})
         )
