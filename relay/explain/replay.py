@@ -103,13 +103,17 @@ async def replay(
         RelayError: the DNS cache cannot be read.
     """
     now = clock.now()
-    refusals = [each async for each in _refusals(spool, since)]
+    refusals = await _refusals(spool, since)
     judge = Judge(settings, clock, _hosts(settings, refusals))
     shown = _Shown(settings)
     found = Replay(since)
-    for refused in refusals:
-        found.add(_of_refusal(refused, judge.refusal(refused), shown))
-        judged()
+    for each in refusals:
+        stored = await spool.refusals.get(each.id)
+        # It may have been released, or removed, meanwhile.
+        if stored is not None and stored.released_as is None:
+            refused = stored.refused
+            found.add(_of_refusal(refused, judge.refusal(refused), shown))
+            judged()
     async for record, event in _events(spool, since, now):
         found.add(_of_event(record, event, judge, shown))
         judged()
@@ -145,18 +149,19 @@ def replay_json(found: Replay) -> dict[str, object]:
 # ---- what is there --------------------------------------------------------------------------
 
 
-async def _refusals(spool: Spool, since: datetime) -> AsyncIterator[Refused]:
-    """Yield those with their body that are no events."""
+async def _refusals(spool: Spool, since: datetime) -> list[Refused]:
+    """Return those that are no events, without their bodies."""
+    found: list[Refused] = []
     query = RefusalQuery(limit=_PAGE)
     while True:
         page = await spool.refusals.page(query)
-        for each in page.refusals:
-            if each.released_as is None and each.refused.head.received_at >= since:
-                stored = await spool.refusals.get(each.refused.id)
-                if stored is not None and stored.released_as is None:
-                    yield stored.refused
+        found += [
+            each.refused
+            for each in page.refusals
+            if each.released_as is None and each.refused.head.received_at >= since
+        ]
         if page.next is None:
-            return
+            return found
         query = RefusalQuery(limit=_PAGE, after=page.next)
 
 
