@@ -92,6 +92,28 @@ class RequeueContract:
         assert await claimed(spool, "billing") == [event_id]
         assert await claimed(spool, "ledger") == []
 
+    async def test_with_an_upstream_only_its_destinations_go(self, spool: Spool) -> None:
+        event_id = await dead(spool, "1")
+        await spool.requeue(Query(ids=(event_id,)), BOTH, to="ledger")
+        [lease] = (await spool.claim("ledger", 1, LEASE, ordered=False)).leases
+        await spool.settle(lease, Dead(), Rejected(400))
+        for query in (Query(upstream="ledger"), Query(upstream="ledger", status=Status.DEAD)):
+            counted = await spool.requeueable(query, BOTH)
+            assert counted == Requeueable(1, {("ledger", Status.DEAD): 1})
+            assert (await spool.requeueable(query, BOTH, most=1)).events == 1
+        assert (await spool.requeue(Query(upstream="ledger"), BOTH)).ids == (event_id,)
+        assert await claimed(spool, "billing") == []
+        assert await claimed(spool, "ledger") == [event_id]
+        assert await spool.requeueable(Query(upstream="nobody"), BOTH) == Requeueable(0, {})
+
+    async def test_what_is_found_goes_to_another_upstream(self, spool: Spool) -> None:
+        event_id = await dead(spool, "order-17:settlement:200")
+        await dead(spool, "order-18:settlement:200")
+        for query in (Query(find="order-17:settlement:200"), Query(find=event_id)):
+            assert (await spool.requeueable(query, BOTH, to="ledger")).events == 1
+        assert (await spool.requeue(query, BOTH, to="ledger")).ids == (event_id,)
+        assert (await spool.requeueable(query, BOTH, to="ledger")).events == 0
+
     # ---- when -----------------------------------------------------------------------------------
 
     async def test_events_are_due_one_after_the_other_and_no_older_for_it(
