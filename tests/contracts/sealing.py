@@ -20,7 +20,16 @@ from relay.spool.history import Query
 from relay.spool.refusals import RefusalLimits, RefusalQuery
 from relay.spool.sealing import KeyMissing
 from tests.contracts.refusals import refused
-from tests.contracts.spool import finish, passed, record, stored, take, take_one
+from tests.contracts.spool import (
+    LINKED,
+    finish,
+    masked_event,
+    passed,
+    record,
+    stored,
+    take,
+    take_one,
+)
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, verified
 
@@ -232,6 +241,26 @@ class SealingContract:
             with pytest.raises(KeyMissing, match=K1.fingerprint):
                 await spool.requeue(Query(ids=("theirs",)))
             assert (await other.requeue(Query(ids=("theirs",)))).ids == ("theirs",)
+
+    async def test_tokens_are_masked_under_the_key_of_their_event(
+        self, opens: Opens, clock: ManualClock
+    ) -> None:
+        async with opens(K0) as spool:
+            await stored(spool, replace(LINKED, event_id="linked"))
+            await spool.sealing.use([K1, K0])
+            assert await spool.expire_tokens(RECEIVED + timedelta(days=1), 10) == 1
+            assert await masked_event(spool, "linked")
+            assert await spool.sealing.rows() == {K0.fingerprint: 1, K1.fingerprint: 0}
+
+    async def test_tokens_under_a_key_that_is_not_named_are_left_to_who_has_it(
+        self, opens: Opens
+    ) -> None:
+        async with opens(K0) as spool, opens(K1, K0) as other:
+            await stored(other, replace(LINKED, event_id="linked"))
+            later = RECEIVED + timedelta(days=1)
+            assert await spool.expire_tokens(later, 10) == 0
+            assert await other.expire_tokens(later, 10) == 1
+            assert await masked_event(other, "linked")
 
     # ---- copies -------------------------------------------------------------------------------
 

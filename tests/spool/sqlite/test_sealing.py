@@ -13,6 +13,7 @@ from tests.contracts.copies import CopiesContract
 from tests.contracts.finding import FindingContract
 from tests.contracts.history import HistoryContract
 from tests.contracts.refusals import RefusalContract
+from tests.contracts.requeueing import RequeueContract
 from tests.contracts.sealing import K0, OpenWith, SealingContract
 from tests.contracts.spool import Opener, SpoolContract
 
@@ -36,7 +37,9 @@ class Sealed:
 
 
 @pytest.mark.proof
-class TestSealedSpool(Sealed, SpoolContract, CopiesContract, HistoryContract, FindingContract):
+class TestSealedSpool(
+    Sealed, SpoolContract, CopiesContract, HistoryContract, RequeueContract, FindingContract
+):
     """A sealed spool keeps to everything that a plain one does."""
 
 
