@@ -40,7 +40,7 @@ class AllowlistPage:
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
         session = self._access.reader(request)
-        filters = filters_of(request, ("address", "endpoint"))
+        filters = filters_of(request.query, ("address", "endpoint"))
         every = self._health.endpoints()
         chosen = [each for each in every if filters.get("endpoint", each.name) == each.name]
         start = _start(request.query.get("from", ""), len(chosen))
