@@ -104,6 +104,9 @@ def print_details(shown: Mapping[str, object], names: Sequence[str], *, gone: st
     for name, value in shown.items():
         if name == "references" and isinstance(value, list):
             rows += [(f"reference {which}", text) for which, text in value]
+        elif name in {"destinations", "attempt_log"} and isinstance(value, list):
+            kind = "destination" if name == "destinations" else "attempt"
+            rows += [(f"{kind} {at}", _told(each)) for at, each in enumerate(value, 1)]
         elif name != "content" and value is not None:
             rows.append((name, value))
     if isinstance(content, Mapping):
@@ -113,6 +116,11 @@ def print_details(shown: Mapping[str, object], names: Sequence[str], *, gone: st
     else:
         rows.append(("body", gone))
     print_table(("field", "value"), rows)
+
+
+def _told(row: Mapping[str, object]) -> str:
+    """Return a row inside of details as one line: what is known of it."""
+    return ", ".join(f"{name} {value}" for name, value in row.items() if value is not None)
 
 
 def complain(message: str) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from tests.bench.backlog import measure_backlog
 from tests.bench.comparison import Plan, compare, lanes_named
+from tests.bench.finding import measure_find
 from tests.bench.output import kept
 from tests.bench.processes import NotInstalled, NotStarted
 from tests.bench.profiling import measure_profile
@@ -67,6 +68,17 @@ def backlog(
     """Let events wait while the upstream is down; measure start-up, memory, accepting, drain."""
     with _work(directory) as work, kept("backlog", _RESULTS if keep else None):
         measure_backlog(events, drain, work)
+
+
+@application.command()
+def find(
+    events: Annotated[int, typer.Option(min=1000)] = 1_000_000,
+    directory: DIRECTORY = Path("/var/tmp"),
+    keep: KEEP = False,
+) -> None:
+    """Search a large spool while deliveries go on; measure the searches, and what they cost."""
+    with _work(directory) as work, kept("find", _RESULTS if keep else None):
+        measure_find(events, work)
 
 
 @application.command()

@@ -81,7 +81,7 @@ def measure_backlog(events: int, drain: int, directory: Path) -> None:
     filling = asyncio.run(_fill(full.config.parent / "relay.db", events))
     begun = time.perf_counter()
     with full.program() as server:
-        _await_ready(full)
+        await_ready(full)
         start_up = time.perf_counter() - begun
         after_start = server.memory("VmRSS")
         progress(f"ready after {start_up:.2f} s")
@@ -242,7 +242,7 @@ def _waiting(node: Node) -> int:
     return int(sum(float(each) for each in found))
 
 
-def _await_ready(node: Node) -> None:
+def await_ready(node: Node) -> None:
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         try:

@@ -83,9 +83,17 @@ def test_an_id_never_wraps_on_a_terminal(
     assert "".join(lines).count("x") == 60
 
 
-def test_references_are_told_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = {"id": "evt_1", "references": [["order_id", "ORDER-1"], ["transaction_id", "b0"]]}
+def test_what_there_are_several_of_is_told_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {
+        "id": "evt_1",
+        "references": [["order_id", "ORDER-1"], ["transaction_id", "b0"]],
+        "destinations": [{"upstream": "billing", "status": "dead", "attempts": 2, "due_at": None}],
+        "attempt_log": [{"number": 1, "outcome": "rejected", "status": 500, "cause": None}],
+    }
     print_details({**shown, "content": None}, (), gone="removed")
-    assert capsys.readouterr().out.splitlines()[2:4] == [
-        *("reference order_id\tORDER-1", "reference transaction_id\tb0")
+    assert capsys.readouterr().out.splitlines()[2:6] == [
+        "reference order_id\tORDER-1",
+        "reference transaction_id\tb0",
+        "destination 1\tupstream billing, status dead, attempts 2",
+        "attempt 1\tnumber 1, outcome rejected, status 500",
     ]
