@@ -88,10 +88,10 @@ def check_keys(settings: Settings, rows: Mapping[str, int]) -> None:
     Raises:
         ConfigError: they do not.
     """
-    named = {key.fingerprint for key in sealing_keys(settings)}
+    named = [key.fingerprint for key in sealing_keys(settings)]
     needed = {each: number for each, number in rows.items() if number and each not in named}
     if needed:
-        raise ConfigError([key_problem(settings, KeyMissing.by_rows(needed))])
+        raise ConfigError([key_problem(settings, KeyMissing.by_rows(needed, named))])
 
 
 # ---- migrating and copying ------------------------------------------------------------------

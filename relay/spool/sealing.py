@@ -6,13 +6,11 @@ events are searched by stays readable. What was stored stays as it is when the k
 `tests/contracts/sealing.py` is the contract in executable form; every backend passes it.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from relay.core.errors import SpoolUnavailable
 from relay.core.sealing import SealingKey
-
-_NAME_IT: Final = "which is none of those named; name it again in spool.encrypt, behind the first"
 
 
 class KeyMissing(SpoolUnavailable):
@@ -21,16 +19,21 @@ class KeyMissing(SpoolUnavailable):
     @classmethod
     def of_one(cls, fingerprint: str) -> "KeyMissing":
         """Return what to raise for one row."""
-        return cls(f"this is sealed with the key {fingerprint}, {_NAME_IT}")
+        return cls(
+            f"this is sealed with the key {fingerprint}, which is none of those named; name it"
+            " again in spool.encrypt, behind the first"
+        )
 
     @classmethod
-    def by_rows(cls, needed: Mapping[str, int]) -> "KeyMissing":
-        """Return what to raise where so many rows need each of these keys, by fingerprint."""
+    def by_rows(cls, needed: Mapping[str, int], named: Iterable[str]) -> "KeyMissing":
+        """Return what to raise where so many rows need each key, by fingerprint, of none named."""
+        listed = ", ".join(named)
+        none = f"which is none of those named ({listed})" if listed else "and no key is named"
         return cls(
             "; ".join(
                 f"{rows} {'row' if rows == 1 else 'rows'} of the spool"
-                f" {'is' if rows == 1 else 'are'} sealed with the key {fingerprint}, {_NAME_IT},"
-                " until nothing needs it"
+                f" {'is' if rows == 1 else 'are'} sealed with the key {fingerprint}, {none}; name"
+                " it again in spool.encrypt, behind the first, until nothing needs it"
                 for fingerprint, rows in needed.items()
             )
         )

@@ -87,7 +87,9 @@ async def test_a_key_that_rows_need_and_that_is_not_named_is_a_mistake_of_the_fi
     assert {*said, *refused.value.problems} == {said[0]}
     assert said[0].where == "spool.encrypt"
     fingerprint = sealing_keys(sealed(tmp_path, "0"))[0].fingerprint
+    named = ", ".join(key.fingerprint for key in sealing_keys(settings))
+    none = f"which is none of those named ({named})" if named else "and no key is named"
     assert said[0].message == (
-        f"1 row of the spool is sealed with the key {fingerprint}, which is none of those named;"
-        " name it again in spool.encrypt, behind the first, until nothing needs it"
+        f"1 row of the spool is sealed with the key {fingerprint}, {none}; name it again in"
+        " spool.encrypt, behind the first, until nothing needs it"
     )

@@ -161,7 +161,7 @@ class SealingContract:
     ) -> None:
         async with opens(K0) as spool:
             await fill(spool, clock)
-        told = f"^4 rows of the spool are sealed with the key {K0.fingerprint}, which"
+        told = f"^4 rows of the spool are sealed with the key {K0.fingerprint}, "
         with pytest.raises(KeyMissing, match=told):
             async with opens(*keys):
                 pass

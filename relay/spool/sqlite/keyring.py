@@ -48,7 +48,7 @@ class Keyring:
         named = {key.fingerprint: key for key in keys}
         numbers = _numbers(connection)
         if needed := _needed(connection, numbers, named):
-            raise KeyMissing.by_rows(needed)
+            raise KeyMissing.by_rows(needed, named)
         if new := named.keys() - numbers.keys():
             connection.executemany(_ADD, [(bytes.fromhex(each),) for each in new])
             numbers = _numbers(connection)
