@@ -8,6 +8,7 @@ import html
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from io import BytesIO
 from typing import Any, Final
 
@@ -37,7 +38,9 @@ def rewritten(body: bytes) -> Iterator[tuple[str, bytes]]:
     yield from _recoded(body)
     yield "without white space between its tokens", minify(body)
     yield "with its &amp; and the like as the characters they stand for", _unescaped(body)
-    yield from _written_anew(body)
+    # What is nested deeply may be read, and not written.
+    with suppress(RecursionError):
+        yield from _written_anew(body)
 
 
 def looks_packed(body: bytes) -> bool:

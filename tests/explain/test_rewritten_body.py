@@ -54,6 +54,11 @@ def test_no_more_is_unpacked_than_may_be_written_anew() -> None:
     assert max(len(body) for _, body in rewritten(bomb)) <= 256 * 1024
 
 
+def test_whatever_is_nested_is_no_trouble() -> None:
+    for depth in range(800, 1010, 3):
+        assert [*rewritten(b"[" * depth + b"]" * depth)] != []
+
+
 @pytest.mark.parametrize("body", [b"", b"\x1f\x8b", b"\x1f\x8b\x08" + bytes(30), b"[" * 10_000])
 def test_rubbish_is_no_trouble(body: bytes) -> None:
     assert [*rewritten(body)] != []
