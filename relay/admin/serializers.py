@@ -276,7 +276,7 @@ def _status(text: str | None) -> Status | None:
 
 # ---- refusals -------------------------------------------------------------------------------
 
-_REFUSAL_FILTERS: Final = ("find", "endpoint", "reason", "limit", "after")
+_REFUSAL_FILTERS: Final = ("find", "endpoint", "reason", "released", "limit", "after")
 
 
 def refusals_json(page: RefusalPage) -> dict[str, object]:
@@ -361,9 +361,16 @@ def parse_refusal_query(given: Mapping[str, str]) -> RefusalQuery:
         find=_find(given),
         endpoint=given.get("endpoint"),
         reason=_reason(given.get("reason")),
+        released=_released(given.get("released")),
         limit=_limit(given.get("limit"), RefusalQuery().limit),
         after=given.get("after"),
     )
+
+
+def _released(text: str | None) -> bool | None:
+    if text not in {None, "yes", "no"}:
+        raise ValueError(f'released: "{text}" is neither yes nor no')
+    return None if text is None else text == "yes"
 
 
 def _reason(text: str | None) -> Reason | None:

@@ -99,6 +99,7 @@ class RefusalQuery:
 
     find: a reference, or an id of a refusal, whole or by its beginning; or the id of the event that
         one has become.
+    released: whether it has become an event.
     """
 
     endpoint: str | None = None
@@ -106,6 +107,7 @@ class RefusalQuery:
     limit: int = 100
     after: str | None = None
     find: str | None = None
+    released: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

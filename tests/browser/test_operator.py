@@ -42,7 +42,7 @@ async def test_an_order_among_ten_thousand_is_found_requeued_and_arrives(
         # Nobody has loaded the page anew.
         await expect(page.locator("#destinations h2")).to_contain_text("delivered")
         assert visitor.complaints == []
-        acts = [act["act"] for act in (await asked(scene, "/api/v1/audit"))["acts"]]
+        acts = [act["act"] for act in (await asked(scene, "/api/v1/audit"))["audit"]]
         assert acts[:2] == ["requeue", "login"]
 
 

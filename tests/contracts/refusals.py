@@ -233,6 +233,9 @@ class RefusalContract:
         assert await ids(store, RefusalQuery(reason=Reason.SIGNATURE_MISMATCH)) == ["ref_001"]
         both = RefusalQuery(endpoint="other", reason=Reason.SIGNATURE_MISMATCH)
         assert await ids(store, both) == []
+        await store.mark_released("ref_001", "evt_1", RECEIVED)
+        assert await ids(store, RefusalQuery(released=True)) == ["ref_001"]
+        assert await ids(store, RefusalQuery(released=False)) == ["ref_002"]
 
     @pytest.mark.parametrize("query", [RefusalQuery(after="x"), RefusalQuery(limit=0)])
     async def test_a_query_that_is_none_is_refused(

@@ -24,7 +24,7 @@ from relay.core.errors import Reason, RelayError
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool.refusals import RELEASABLE, StillRefused, StoredRefusal
 
-_FILTERS: Final = ("find", "endpoint", "reason", "after")
+_FILTERS: Final = ("find", "endpoint", "reason", "released", "after")
 
 #: Rows of one page.
 _ROWS: Final = "50"

@@ -81,6 +81,7 @@ _CONDITIONS: Final = {
     "endpoint": "endpoint = :endpoint",
     "reason": "reason = :reason",
     "after": "seq < :after",
+    "released": "(released_as IS NOT NULL) = :released",
 }
 
 # All that are kept are few enough to be looked at one by one.
@@ -220,6 +221,7 @@ def page(connection: apsw.Connection, keyring: Keyring, query: RefusalQuery) -> 
         "endpoint": query.endpoint,
         "reason": None if query.reason is None else query.reason.value,
         "after": None if query.after is None else _position(query.after),
+        "released": query.released,
     }
     values: events.Parameters = {name: value for name, value in given.items() if value is not None}
     wanted = [_CONDITIONS[name] for name in values]

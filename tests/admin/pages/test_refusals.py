@@ -40,6 +40,7 @@ async def test_they_are_listed_by_filters_that_stay(bench: Bench) -> None:
     assert '<option value="other" selected>' in text
     assert "No refusals match" in await page(bench, "/refusals?endpoint=none")
     assert "no reason" in await page(bench, "/refusals?reason=none", 400)
+    assert "neither yes nor no" in await page(bench, "/refusals?released=maybe", 400)
 
 
 async def test_older_ones_are_behind_a_link(bench: Bench) -> None:
@@ -82,6 +83,8 @@ async def test_one_is_released_and_becomes_an_event(bench: Bench) -> None:
         assert answer.status == 303
         event = answer.headers["Location"]
     assert "settlement" in await page(bench, event)
+    assert "ref_007" in await page(bench, "/refusals?released=yes")
+    assert "ref_007" not in await page(bench, "/refusals?released=no")
     text = await page(bench, "/refusals/ref_007")
     assert f'href="{event}"' in text
     assert "Release…" not in text
