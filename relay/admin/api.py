@@ -11,7 +11,7 @@ from relay.admin import requeueing
 from relay.admin.audit import AuditTrail
 from relay.admin.event_ids import whole_id
 from relay.admin.health import Health
-from relay.admin.requeueing import MOST_IDS, Order
+from relay.admin.requeueing import Done, Order
 from relay.admin.serializers import (
     event_detail,
     events_json,
@@ -138,17 +138,14 @@ class Api:
         counted = await self._count(order)
         if dry_run == "1":
             return json_answer(requeueing.counted_json(counted))
-        number, ids = 0, list[str]()
-        pages = requeueing.requeue(self._spool, order, configured, self._health.now())
+        done, now = Done(), self._health.now()
         try:
-            async for page in pages:
-                number += len(page.ids)
-                ids += page.ids if len(ids) <= MOST_IDS else ()
+            await requeueing.requeue(self._spool, order, configured, now, done.add)
         finally:
             # Also where it breaks off: what has been done is on record.
-            if number:
-                await self._record(request, "requeue", **order.touched(number, ids))
-        return json_answer({"requeued": number})
+            if done.number:
+                await self._record(request, "requeue", **order.touched(done.number, done.ids))
+        return json_answer({"requeued": done.number})
 
     async def _count(self, order: Order) -> Requeueable:
         """Return what an order would do.

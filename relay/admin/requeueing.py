@@ -3,9 +3,10 @@
 The admin API, the operator page and the command line share it.
 """
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -53,6 +54,20 @@ class Order:
         if not self.query.ids:
             told["filter"] = _filters(self.query)
         return told | _given(to=self.to, rate=self.rate, limit=self.most)
+
+
+@dataclass
+class Done:
+    """What has been requeued so far: how many events, and the ids of the first `MOST_IDS`."""
+
+    number: int = 0
+    ids: list[str] = field(default_factory=list)
+
+    def add(self, page: Requeued) -> None:
+        """Add what came of one page."""
+        self.number += len(page.ids)
+        # One more tells that these are not all.
+        self.ids += page.ids[: MOST_IDS + 1 - len(self.ids)]
 
 
 def parse_order(given: Mapping[str, str], now: datetime) -> Order:
@@ -104,11 +119,16 @@ async def count(spool: Spool, order: Order, configured: Collection[str]) -> Requ
 
 
 async def requeue(
-    spool: Spool, order: Order, configured: Collection[str], began: datetime
-) -> AsyncIterator[Requeued]:
-    """Do what was counted, and yield what came of each page; the oldest events come first.
+    spool: Spool,
+    order: Order,
+    configured: Collection[str],
+    began: datetime,
+    on_page: Callable[[Requeued], None],
+) -> None:
+    """Do what was counted, a page after the other; the oldest events come first.
 
     began: the present wall-clock time. What ends after it is not requeued once more.
+    on_page: is told what came of each page; of the last one, too, where this is cancelled.
     """
     done, ids, interval = 0, order.query.ids, order.interval()
     for start in range(0, max(1, len(ids)), PAGE):
@@ -117,15 +137,23 @@ async def requeue(
             limit = PAGE if order.most is None else min(PAGE, order.most - done)
             if limit < 1:
                 return
-            page = await spool.requeue(
-                replace(query, limit=limit),
-                configured,
-                to=order.to,
-                ended_before=began,
-                spread=Spread(interval * done, interval),
+            writing = asyncio.ensure_future(
+                spool.requeue(
+                    replace(query, limit=limit),
+                    configured,
+                    to=order.to,
+                    ended_before=began,
+                    spread=Spread(interval * done, interval),
+                )
             )
+            try:
+                page = await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                # It is written all the same.
+                on_page(await writing)
+                raise
             done += len(page.ids)
-            yield page
+            on_page(page)
             if ids or len(page.ids) < limit:
                 break
 

@@ -197,10 +197,13 @@ async def _requeue(
 ) -> None:
     """Requeue page after page; what has been done is on record, also where it is interrupted."""
     began = SystemClock().now()
+
+    def add(page: Requeued) -> None:
+        outcome.add(page)
+        counter.add(len(page.ids))
+
     try:
-        async for page in requeueing.requeue(spool, order, settings.upstreams, began):
-            outcome.add(page)
-            counter.add(len(page.ids))
+        await requeueing.requeue(spool, order, settings.upstreams, began, add)
     finally:
         if outcome.ids:
             touched = order.touched(len(outcome.ids), outcome.ids)

@@ -1,5 +1,6 @@
 """What people ask to have requeued: read, bounded, counted, and done a page at a time."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from relay.admin import requeueing
 from relay.admin.requeueing import Order, parse_order, parse_rate
 from relay.admin.upstreams import UnknownUpstream
 from relay.core.event import Delivered, Done, Status
-from relay.spool.history import Query
+from relay.spool.history import Query, Requeued
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import RECEIVED, numbered
@@ -84,11 +85,16 @@ async def test_everything_goes_once_though_it_is_delivered_meanwhile(
     await clock.advance(1)
     order = Order(DELIVERED)
     assert (await requeueing.count(spool, order, BOTH)).events == 250
-    pages = []
-    async for page in requeueing.requeue(spool, order, BOTH, clock.now()):
+    pages: list[int] = []
+    delivered: list[asyncio.Task[list[str]]] = []
+
+    def on_page(page: Requeued) -> None:
         pages.append(len(page.ids))
-        assert await deliver(spool) == list(page.ids)
+        delivered.append(asyncio.ensure_future(deliver(spool)))
+
+    await requeueing.requeue(spool, order, BOTH, clock.now(), on_page)
     assert pages == [100, 100, 50]
+    assert sum(map(len, await asyncio.gather(*delivered))) == 250
 
 
 async def test_many_ids_are_a_few_writes_and_a_limit_is_one(
@@ -100,10 +106,12 @@ async def test_many_ids_are_a_few_writes_and_a_limit_is_one(
     await deliver(spool)
     await clock.advance(1)
     order = Order(Query(ids=tuple(ids)), to="ledger")
-    pages = [page async for page in requeueing.requeue(spool, order, BOTH, clock.now())]
+    pages: list[Requeued] = []
+    await requeueing.requeue(spool, order, BOTH, clock.now(), pages.append)
     assert [len(page.ids) for page in pages] == [100, 50]
     order = Order(DELIVERED, most=120)
-    pages = [page async for page in requeueing.requeue(spool, order, BOTH, clock.now())]
+    pages.clear()
+    await requeueing.requeue(spool, order, BOTH, clock.now(), pages.append)
     assert [len(page.ids) for page in pages] == [100, 20]
     assert order.touched(120, []) == {
         "requeued": 120,
@@ -118,8 +126,7 @@ async def test_a_rate_is_kept_from_page_to_page(spool: SqliteSpool, clock: Manua
     await deliver(spool)
     await clock.advance(1)
     order = Order(DELIVERED, rate="10/s")
-    async for _ in requeueing.requeue(spool, order, BOTH, clock.now()):
-        pass
+    await requeueing.requeue(spool, order, BOTH, clock.now(), lambda _: None)
     went = []
     for _ in range(11):
         went.append(len(await deliver(spool)))
@@ -141,3 +148,25 @@ async def test_what_would_take_days_or_goes_nowhere_is_refused(spool: SqliteSpoo
         "would_requeue": 25,
         "destinations": [{"upstream": "billing", "status": "delivered", "number": 25}],
     }
+
+
+async def test_where_it_is_cancelled_the_page_that_is_written_is_told(
+    spool: SqliteSpool, clock: ManualClock
+) -> None:
+    for number in range(250):
+        await spool.put(numbered(number))
+    await deliver(spool)
+    await clock.advance(1)
+    pages: list[Requeued] = []
+    order = Order(DELIVERED)
+    work = requeueing.requeue(spool, order, BOTH, clock.now(), pages.append)
+    task = asyncio.ensure_future(work)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (
+        sum(len(page.ids) for page in pages)
+        == (await spool.stats()).events["midtrans", Status.PENDING]
+    )
+    assert len(pages) == 1

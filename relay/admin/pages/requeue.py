@@ -13,7 +13,7 @@ from relay.admin.pages.errors import PageProblem
 from relay.admin.pages.event import event_path, find_event
 from relay.admin.pages.filters import filters_of
 from relay.admin.pages.rendering import Renderer
-from relay.admin.requeueing import MOST_IDS, Order
+from relay.admin.requeueing import Done, Order
 from relay.admin.upstreams import UnknownUpstream
 from relay.core.event import Status
 from relay.spool import Spool
@@ -128,19 +128,17 @@ class RequeuePage:
         order = requeueing.parse_order(filters | chosen, self._health.now())
         order = replace(order, most=int(asked))
         await self._count(order)
-        number, ids = 0, list[str]()
-        began, upstreams = self._health.now(), self._health.upstreams()
+        done, began, upstreams = Done(), self._health.now(), self._health.upstreams()
         try:
-            async for done in requeueing.requeue(self._spool, order, upstreams, began):
-                number += len(done.ids)
-                ids += done.ids if len(ids) <= MOST_IDS else ()
+            await requeueing.requeue(self._spool, order, upstreams, began, done.add)
         finally:
             # Also where it breaks off: what has been done is on record.
-            if number:
-                await self._access.record(request, "requeue", **order.touched(number, ids))
+            if done.number:
+                touched = order.touched(done.number, done.ids)
+                await self._access.record(request, "requeue", **touched)
         # Of their status there are none left: they are to be seen where they went.
         filters.pop("status", None)
-        raise web.HTTPSeeOther("/events?" + urlencode(filters | {"requeued": number}))
+        raise web.HTTPSeeOther("/events?" + urlencode(filters | {"requeued": done.number}))
 
     async def _count(self, order: Order) -> Requeueable:
         """Return what an order would do.
