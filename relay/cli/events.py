@@ -32,6 +32,7 @@ from relay.cli.common import (
     with_event_ids,
     with_spool,
 )
+from relay.cli.erase import erase
 from relay.cli.event_text import print_event
 from relay.cli.output import (
     FORMAT,
@@ -203,3 +204,4 @@ async def _export(
 
 app.command("requeue")(requeue)
 app.command("tail")(tail)
+app.command("erase")(erase)

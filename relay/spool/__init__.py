@@ -14,24 +14,18 @@ from typing import Any, Protocol
 from relay.core.errors import SpoolUnavailable
 from relay.core.event import AttemptResult, Decision, Event, Lease, ProxiedDelivery
 from relay.core.request import VerifiedDelivery, frozen
-from relay.spool.activity import ActivityStore
-from relay.spool.audit import AuditStore
 from relay.spool.history import (
     Attempt,
     Page,
     Query,
     Record,
-    ReferenceIndex,
     Requeueable,
     Requeued,
     SpoolStats,
     Spread,
 )
-from relay.spool.overview import OverviewStore
-from relay.spool.pauses import PauseStore
-from relay.spool.refusals import RefusalStore
-from relay.spool.sealing import KeyMissing, SealingStore
-from relay.spool.strangers import StrangerStore
+from relay.spool.sealing import KeyMissing
+from relay.spool.stores import Stores
 
 #: Events that are due as soon as they are requeued.
 AT_ONCE = Spread()
@@ -182,44 +176,12 @@ class Handoff(Protocol):
         """A seat has been freed: its event was not stored."""
 
 
-class Spool(Protocol):
+class Spool(Stores, Protocol):
     """Stores verified deliveries and hands them out under leases.
 
     Every method raises `SpoolUnavailable` when the store cannot do its work, and `SpoolBroken`,
     which is one, when it never will again.
     """
-
-    @property
-    def refusals(self) -> RefusalStore:
-        """The refusals in the same store; usable until `close`."""
-
-    @property
-    def sealing(self) -> SealingStore:
-        """The keys that what is stored is sealed with; usable until `close`."""
-
-    @property
-    def audit(self) -> AuditStore:
-        """The acts of people in the same store; usable until `close`."""
-
-    @property
-    def references(self) -> ReferenceIndex:
-        """The index of what events are found by; usable until `close`."""
-
-    @property
-    def activity(self) -> ActivityStore:
-        """The deliveries by hour in the same store; usable until `close`."""
-
-    @property
-    def overview(self) -> OverviewStore:
-        """What waits in the same store; usable until `close`."""
-
-    @property
-    def strangers(self) -> StrangerStore:
-        """The addresses that are on no list and were refused; usable until `close`."""
-
-    @property
-    def pauses(self) -> PauseStore:
-        """The upstreams that are paused; usable until `close`."""
 
     async def put(
         self, event: VerifiedDelivery, within: float | None = None

@@ -34,6 +34,7 @@ from relay.spool import (
 )
 from relay.spool.activity import ActivityStore
 from relay.spool.audit import AuditStore
+from relay.spool.erasure import ErasureStore
 from relay.spool.history import (
     Attempt,
     Page,
@@ -101,6 +102,10 @@ class SpyingSpool:
     @property
     def audit(self) -> AuditStore:
         return self._spool.audit
+
+    @property
+    def erasure(self) -> ErasureStore:
+        return self._spool.erasure
 
     @property
     def references(self) -> ReferenceIndex:

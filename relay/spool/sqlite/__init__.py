@@ -53,6 +53,7 @@ from relay.spool.sqlite.attempts import attempts_of
 from relay.spool.sqlite.audit import SqliteAudit
 from relay.spool.sqlite.database import Migrated, StoreHealth
 from relay.spool.sqlite.disk import Ballast, ProcessLock
+from relay.spool.sqlite.erasure import SqliteErasure
 from relay.spool.sqlite.events import open_tables
 from relay.spool.sqlite.intake import NewEvent
 from relay.spool.sqlite.notifier import Notifier
@@ -172,6 +173,7 @@ class SqliteSpool:
         self.refusals = SqliteRefusals(self._writer, self._reader, opened.keyring)
         self.sealing = SqliteSealing(self._writer, self._reader, opened.keyring)
         self.audit = SqliteAudit(self._writer, self._reader)
+        self.erasure = SqliteErasure(self._writer, self._tables, self._health, path)
         self.activity = SqliteActivity(self._writer, self._reader)
         self.references = SqliteReferences(self._writer, self._reader)
         self.overview = SqliteOverview(self._reader, path)

@@ -15,6 +15,7 @@ import orjson
 
 from relay.core.event import Event, Status
 from relay.core.request import query_dropped
+from relay.spool.erasure import ERASED
 from relay.spool.history import Destination, Page, Query, Record, most_urgent
 from relay.spool.sqlite import content, events, lanes
 from relay.spool.sqlite.events import STATES, STATUSES, Tables, Tally, fetch, numbers, read_names
@@ -96,7 +97,7 @@ def get(connection: apsw.Connection, keyring: Keyring, event_id: str) -> Found |
             return None
         [record] = records_of(connection, rows)
         names = read_names(connection)
-        kept = fetch(connection, _EVENT, (event_id,))
+        kept = fetch(connection, _EVENT, (event_id,)) if record.removed != ERASED else []
         upstream = [number for number, name in names.items() if name == record.upstream]
         find = partial(keyring.find, connection)
         # What is left of one whose content was removed for good has an empty body.
@@ -125,7 +126,10 @@ def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, st
     head = events.parse_head(raw)
     wanted = [str(name) for name in head[events.UPSTREAMS] or [""]]
     destinations = _destinations(found, names, wanted)
-    urgent = most_urgent(destinations) or _LOST
+    removed = _optional(head, events.KEEP) if flags & events.REMOVED else None
+    # One that was erased before it was delivered goes nowhere, and nothing is to be done for it.
+    nowhere = _LOST if removed != ERASED else _NOWHERE
+    urgent = most_urgent(destinations) or nowhere
     return Record(
         id=events.text_of(event_id),
         endpoint=names.get(endpoint, str(head[events.ENDPOINT])),
@@ -149,7 +153,7 @@ def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, st
         query_dropped=query_dropped(str(head[events.SUFFIX])),
         destinations=destinations,
         references=_references(head[events.REFERENCES]),
-        removed=_optional(head, events.KEEP) if flags & events.REMOVED else None,
+        removed=removed,
     )
 
 
@@ -157,6 +161,7 @@ _DAMAGED: Final = "corrupt"
 
 # Where it lay is damaged: no statement finds it any more.
 _LOST: Final = Destination("", Status.DEAD, 0, last_outcome=_DAMAGED)
+_NOWHERE: Final = Destination("", Status.DELIVERED, 0)
 
 
 def _destinations(

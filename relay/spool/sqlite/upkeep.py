@@ -302,7 +302,7 @@ _INSPECT: Final = f"PRAGMA quick_check({_FINDINGS})"
 
 _NOWHERE: Final = """
 SELECT count(*) FROM events
-WHERE NOT EXISTS (SELECT 1 FROM settled WHERE settled.seq = events.seq)
+WHERE NOT flags & 64 AND NOT EXISTS (SELECT 1 FROM settled WHERE settled.seq = events.seq)
     AND NOT EXISTS (SELECT 1 FROM queue WHERE queue.seq = events.seq)
     AND seq NOT IN (SELECT seq FROM inhand)
 """
