@@ -150,6 +150,9 @@ async def test_what_is_not_there_is_a_page_with_a_way_back(path: str, visitor: V
 async def test_a_session_that_has_ended_leads_to_the_form_and_back(
     scene: Scene, visitor: Visitor
 ) -> None:
+    # What a page asks for while it opens would be refused, and the console would say so.
+    await visitor.go("/events")
+    await expect(visitor.page.locator(".live.on")).to_be_visible()
     await visitor.page.context.clear_cookies()
     await visitor.go(f"/allowlist?address={STRANGER}")
     await visitor.page.get_by_label("Token").fill(ENVIRON["RELAY_ADMIN_TOKEN"])

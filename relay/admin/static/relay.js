@@ -207,11 +207,15 @@
     bar.append(button);
     old.prepend(bar);
   };
+  // A person who is on the way to another page is not taken anywhere else.
+  let leaving = 0;
+  addEventListener("beforeunload", () => { leaving = Date.now(); });
+  const toLogin = (address) => { if (Date.now() - leaving > 5000) location.assign(address); };
   const refresh = async ({ insert = false } = {}) => {
     asked = Date.now();
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-      if (answer.redirected && new URL(answer.url).pathname === "/login") return location.assign(answer.url);
+      if (answer.redirected && new URL(answer.url).pathname === "/login") return toLogin(answer.url);
       if (!answer.ok) return;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const old of live()) {
@@ -275,7 +279,7 @@
       const stop = new AbortController();
       const answer = await fetch(source, { signal: stop.signal });
       stop.abort();
-      if (answer.status === 401) return location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
+      if (answer.status === 401) return toLogin("/login?next=" + encodeURIComponent(location.pathname + location.search));
       if (!answer.ok) {
         state("This page is not live at the moment; it tries again.", false);
         again = setTimeout(connect, 10000);
