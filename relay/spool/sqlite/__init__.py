@@ -343,7 +343,8 @@ class SqliteSpool:
     ) -> Requeueable:
         asked = requeue.Asked(query, _set_of(upstreams), to)
         count = partial(requeue.count, shared=self._tables, asked=asked, most=most)
-        return await self._reader.run(count)
+        connect = partial(database.open_reading, self._path, _BUSY_TIMEOUT)
+        return await self._reader.run_apart(connect, count)
 
     async def page(self, query: Query) -> Page:
         page = finding.page if finding.is_for(query) else history.page

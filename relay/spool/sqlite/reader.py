@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Final, TypeVar
 
 import apsw
@@ -34,10 +34,29 @@ class Reader:
         Raises:
             SpoolUnavailable: closed, broken, or not possible now.
         """
+        self._check()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._execute, work)
+
+    async def run_apart(
+        self, connect: Callable[[], apsw.Connection], work: Callable[[apsw.Connection], T]
+    ) -> T:
+        """Do as `run` on a connection of its own: no other work waits for this, that takes long.
+
+        Raises:
+            SpoolUnavailable: as `run`.
+        """
+
+        def execute() -> T:
+            with closing(connect()) as connection:
+                return self._execute(work, connection)
+
+        self._check()
+        return await asyncio.to_thread(execute)
+
+    def _check(self) -> None:
         self._health.check()
         if self._closed:
             raise SpoolUnavailable("the spool is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._execute, work)
 
     async def close(self) -> None:
         """Finish the work that was submitted, and close the connection."""
@@ -46,11 +65,14 @@ class Reader:
             self._thread.submit(self._connection.close)
         await asyncio.to_thread(self._thread.shutdown)
 
-    def _execute(self, work: Callable[[apsw.Connection], T]) -> T:
+    def _execute(
+        self, work: Callable[[apsw.Connection], T], connection: apsw.Connection | None = None
+    ) -> T:
+        connection = connection or self._connection
         try:
-            return work(self._connection)
+            return work(connection)
         except apsw.Error as error:
-            raise self._health.classify(error, self._connection) from error
+            raise self._health.classify(error, connection) from error
 
 
 # ---- low-priority work on the file ----------------------------------------------------------

@@ -145,3 +145,23 @@ async def test_cancelled_it_ends_also_when_it_has_hardly_begun(
     with pytest.raises(asyncio.CancelledError):
         await running
     assert len(work.priorities) == 1
+
+
+async def test_long_work_apart_holds_up_no_other(reader: Reader, path: Path) -> None:
+    go_on = threading.Event()
+
+    def slow(reading: apsw.Connection) -> object:
+        assert go_on.wait(20)
+        return reading.execute("SELECT count(*) FROM tallies").fetchall()
+
+    connect = partial(database.open_reading, path, PATIENCE)
+    waiting = asyncio.ensure_future(reader.run_apart(connect, slow))
+    assert await reader.run(lambda reading: reading.execute("SELECT 1").fetchall()) == [(1,)]
+    assert not waiting.done()
+    go_on.set()
+    assert await waiting == [(0,)]
+    with pytest.raises(SpoolUnavailable):
+        await reader.run_apart(connect, lambda reading: reading.execute("SELECT * FROM nothing"))
+    await reader.close()
+    with pytest.raises(SpoolUnavailable, match="closed"):
+        await reader.run_apart(connect, slow)
