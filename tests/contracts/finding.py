@@ -242,6 +242,10 @@ class FindingContract:
         for _ in ids:
             await finish(spool, Dead(), Rejected(400))
         await self.settle_in(spool, index)
+        counted = await spool.requeueable(Query(find="ORDER"))
+        assert (counted.events, counted.destinations) == (3, {("billing", Status.DEAD): 3})
+        assert (await spool.requeueable(Query(find="ORDER"), most=2)).events == 2
+        assert (await spool.requeueable(Query(find="nothing"))).events == 0
         assert (await spool.requeue(Query(find="ORDER-3"))).ids == (ids[0],)
         assert (await spool.requeue(Query(find="ORDER", limit=1))).ids == (ids[3],)
         assert (await spool.requeue(Query(find="ORDER"), {"ledger"})).unserved == (

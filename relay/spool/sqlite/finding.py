@@ -32,6 +32,9 @@ _FEW_TO_LOOK_AT: Final = 20_000
 #: Events that are not in the index and are looked at together.
 _SPAN: Final = 2048
 
+#: Spans that are looked through for ids before it is asked where such ids are.
+_SPANS_AT_LEAST: Final = 2
+
 #: No longer text is looked for: it is no reference, no id and no key.
 _LONGEST: Final = 64 * 1024
 
@@ -68,11 +71,13 @@ _IN_TAIL: Final = f"""
 SELECT seq FROM events WHERE seq > :low AND seq <= :high AND {_IN_HEAD}
 """  # noqa: S608 - no values
 
-_IDS_BETWEEN: Final = f"""
-SELECT seq FROM events WHERE seq > :low AND seq <= :high AND {_BY_ID}
-"""  # noqa: S608 - no values
+# The plus keeps it from reading every id that begins so.
+_IDS_BETWEEN: Final = """
+SELECT seq FROM events WHERE seq > :low AND seq <= :high
+    AND +id >= CAST(:id AS TEXT) AND +id < CAST(:behind_id AS TEXT)
+"""
 
-_LAST_OF_IDS: Final = f"SELECT min(seq), max(seq) FROM events WHERE {_BY_ID}"  # noqa: S608 - no values
+_ENDS_OF_IDS: Final = f"SELECT min(seq), max(seq) FROM events WHERE {_BY_ID}"  # noqa: S608 - no values
 
 
 _IDS_STARTING: Final = f"SELECT id FROM events WHERE {_BY_ID} ORDER BY id LIMIT :limit"  # noqa: S608 - no values
@@ -104,13 +109,14 @@ class Needle:
 class Sought:
     """Which events are looked for.
 
-    few: their numbers, where they are few; else the needle decides, or one of these is it.
+    few: their numbers, where they are few; else the needle decides, or it is one of the others.
+    by_id: many ids begin like this.
     """
 
     needle: Needle
     few: frozenset[int] | None
     others: frozenset[int] = frozenset()
-    ids: tuple[int, int] | None = None
+    by_id: bool = False
 
 
 def seek(connection: apsw.Connection, shared: Tables, text: str, *, proxied: bool) -> Sought | None:
@@ -132,8 +138,7 @@ def seek(connection: apsw.Connection, shared: Tables, text: str, *, proxied: boo
         return Sought(needle, named | ids | keys)
     if len(ids) <= _FEW:
         return Sought(needle, None, keys | ids)
-    [between] = fetch(connection, _LAST_OF_IDS, needle.id)
-    return Sought(needle, None, keys, between)
+    return Sought(needle, None, keys, by_id=True)
 
 
 def _hits(connection: apsw.Connection, statement: str, values: Mapping[str, Any]) -> frozenset[int]:
@@ -179,7 +184,8 @@ def _sought(connection: apsw.Connection, sought: Sought, way: Way) -> Iterator[l
     if sought.few is not None:
         yield way.order(sought.few)
         return
-    for first, last, part in _spans(connection, way):
+    ids: tuple[int, int] | None = (0, way.below) if sought.by_id else None
+    for number, (first, last, part) in enumerate(_spans(connection, way)):
         low, high = max(first, way.above), min(last, way.below - 1)
         if low >= high:
             continue
@@ -189,7 +195,10 @@ def _sought(connection: apsw.Connection, sought: Sought, way: Way) -> Iterator[l
             found |= _hits(connection, _IN_PART, sought.needle.text | {"part": part})
         else:
             found |= _hits(connection, _IN_TAIL, sought.needle.head | span)
-        if sought.ids is not None and sought.ids[0] <= high and sought.ids[1] > low:
+        if sought.by_id and number == _SPANS_AT_LEAST:
+            # Asked when the first ones have not been enough: it reads the index from end to end.
+            [ids] = fetch(connection, _ENDS_OF_IDS, sought.needle.id)
+        if ids is not None and ids[0] <= high and ids[1] > low:
             found |= _hits(connection, _IDS_BETWEEN, sought.needle.id | span)
         yield way.order(found)
 
@@ -366,11 +375,11 @@ class _Asked:
     def looking(self, sought: Sought, source: str, conditions: Sequence[str]) -> list[Row]:
         """Return the rows of few events that meet the conditions, and what is looked for."""
         needle = sought.needle
-        looked_at = _LOOKED_AT.format(_IN_HEAD, "" if sought.ids is None else f" OR {_BY_ID}")
+        looked_at = _LOOKED_AT.format(_IN_HEAD, f" OR {_BY_ID}" if sought.by_id else "")
         between = "events.seq > :above AND events.seq < :below"
         values = {
             **needle.head,
-            **(needle.id if sought.ids is not None else {}),
+            **(needle.id if sought.by_id else {}),
             "others": [*sought.others],
             "above": self.way.above,
             "below": self.way.below,
