@@ -154,6 +154,7 @@ async def requeue(
                 raise
             done += len(page.ids)
             on_page(page)
+            query = replace(query, after=page.next)
             if ids or len(page.ids) < limit:
                 break
 

@@ -1,7 +1,7 @@
 """What is asked of stored events, and what is told of them: the types of history."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -64,12 +64,15 @@ class Requeued:
     ids: due again, the oldest first. damaged: left as they are, since a copy alone replaces them.
     unserved: id and upstream of what is left since nobody serves that upstream.
     removed: of those that were named, the ones whose content was removed for good.
+    next: as `after` of the next call it spares looking at these events again; None at the end, and
+        where looking takes no time.
     """
 
     ids: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
     unserved: tuple[tuple[str, str], ...] = ()
     removed: tuple[str, ...] = ()
+    next: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What requeueing keeps to besides `SpoolContract`: another upstream, a count, a pace."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -146,6 +147,22 @@ class RequeueContract:
             await spool.settle(lease, Done(), Delivered(200))
             done = await spool.requeue(query, None, to=to, ended_before=began)
             assert done == Requeued()
+
+    async def test_the_next_page_goes_on_behind_the_one_before(
+        self, spool: Spool, clock: ManualClock
+    ) -> None:
+        events = [await dead(spool, str(number)) for number in range(5)]
+        for query in (Query(endpoint="midtrans"), Query(status=Status.DEAD)):
+            page = await spool.requeue(replace(query, limit=2), BOTH)
+            assert page.ids == tuple(events[:2])
+            for lease in (await take(spool)).leases:
+                await spool.settle(lease, Dead(), Rejected(400))
+            page = await spool.requeue(replace(query, limit=2, after=page.next), BOTH)
+            assert page.ids == tuple(events[2:4])
+            page = await spool.requeue(replace(query, limit=2, after=page.next), BOTH)
+            assert page.ids == tuple(events[4:])
+            for lease in (await take(spool)).leases:
+                await spool.settle(lease, Dead(), Rejected(400))
 
     # ---- counting -------------------------------------------------------------------------------
 

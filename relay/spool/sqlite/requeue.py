@@ -1,7 +1,7 @@
 """Requeueing: which events a person makes due again, and what stands in the way of the others."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -86,7 +86,9 @@ class _Chosen:
         asked: Asked,
         found: Sequence[int] | None = None,
     ) -> None:
-        query, states = asked.query, asked.states()
+        query, states = replace(asked.query, after=None), asked.states()
+        after = asked.query.after
+        at, seq = (None, None) if after is None else history.position(after)
         by_name = {name: number for number, name in names.items()}
         self.target = None if asked.to is None else by_name.get(asked.to, _NOBODY)
         self.served = [
@@ -98,7 +100,10 @@ class _Chosen:
             "only": by_name.get(query.upstream or "", _NOBODY),
             "before": _EVER if before is None else events.micros(before),
             "to": self.target,
+            "after_at": at,
+            "after_seq": seq,
         }
+        self._goes_on = after is not None
         self._by_ids = bool(query.ids)
         self._meant = f"ended.state IN ({', '.join(map(str, states))}) {_ONLY if only else ''}"
         self._meant += _BEFORE
@@ -116,9 +121,16 @@ class _Chosen:
         """
         if self._selected is None:
             return None
+        behind = ""
+        if self._goes_on:
+            # By whatever the events are sorted.
+            table = self._selected.order.partition(".")[0]
+            by_receipt = "(events.received_at, events.seq) > (:after_at, :after_seq)"
+            by_number = f"{table}.seq > :after_seq"
+            behind = " AND " + (by_receipt if "received_at" in self._selected.order else by_number)
         return (
             f"SELECT {columns} FROM {self._selected.source}"  # noqa: S608 - no values
-            f" WHERE {self._selected.conditions} AND {self.condition(left=left)}"
+            f" WHERE {self._selected.conditions} AND {self.condition(left=left)}{behind}"
             f" ORDER BY {self._selected.order.format('ASC')} LIMIT :limit"
         )
 
@@ -201,13 +213,14 @@ def requeue(
             shared.names.number(connection, asked.to)
         chosen = _Chosen(connection, shared, shared.names.by_number, asked, found)
         work = _Work(connection, shared, chosen, now, spread)
-        for row in _select(connection, chosen, asked.query.limit):
+        rows = _select(connection, chosen, asked.query.limit)
+        for *row, _ in rows:
             if chosen.target is None:
                 work.requeue(row)
             else:
                 work.add(row, chosen.target)
         if not asked.query.ids and chosen.target is None:
-            for row in _select(connection, chosen, asked.query.limit, left=True):
+            for *row, _ in _select(connection, chosen, asked.query.limit, left=True):
                 work.leave(row)
         work.tally.write(connection)
         named = (orjson.dumps(asked.query.ids).decode(),)
@@ -217,6 +230,7 @@ def requeue(
         tuple(dict.fromkeys(work.damaged)),
         tuple(dict.fromkeys(work.unserved)),
         removed,
+        f"{rows[-1][-1]}-{rows[-1][0]}" if rows and found is None else None,
     )
     return done, work.upstreams
 
@@ -224,8 +238,9 @@ def requeue(
 def _select(
     connection: apsw.Connection, chosen: _Chosen, limit: int, *, left: bool = False
 ) -> list[events.Row]:
-    """Return number, id, endpoint and head of the events that are chosen, or left."""
-    statement = chosen.events("events.seq, id, endpoint, head", left=left)
+    """Return number, id, endpoint, head and receipt of the events that are chosen, or left."""
+    columns = "events.seq, id, endpoint, head, events.received_at"
+    statement = chosen.events(columns, left=left)
     if statement is None:
         return []
     return fetch(connection, statement, chosen.bound(statement, limit=limit))
@@ -251,7 +266,7 @@ class _Work:
         self._chosen, self._now = chosen, now
         self._interval, self._later = spread.interval, spread.delay
 
-    def requeue(self, row: events.Row) -> None:
+    def requeue(self, row: Sequence[Any]) -> None:
         """Make the destinations of one event due that are served, if it is sound."""
         seq, event_id, endpoint, head = row
         [stored] = fetch(self._connection, copies.EVENT, (seq,))
@@ -271,7 +286,7 @@ class _Work:
         if going:
             self._finish(seq, event_id, stored, head)
 
-    def add(self, row: events.Row, target: int) -> None:
+    def add(self, row: Sequence[Any], target: int) -> None:
         """Make one event due for an upstream that it may not have come for, if it is sound."""
         seq, event_id, endpoint, head = row
         [stored] = fetch(self._connection, copies.EVENT, (seq,))
@@ -293,7 +308,7 @@ class _Work:
             self.tally.add(endpoint, events.PENDING)
         self._finish(seq, event_id, stored, head)
 
-    def leave(self, row: events.Row) -> None:
+    def leave(self, row: Sequence[Any]) -> None:
         """Say what stands in the way of one event."""
         seq, event_id, _, _ = row
         for upstream, _, _, outcome in self._places(seq):
