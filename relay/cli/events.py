@@ -2,10 +2,12 @@
 
 import sys
 from dataclasses import replace
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from relay.admin.event_csv import csv_event, csv_heading
 from relay.admin.event_ids import whole_id
 from relay.admin.serializers import (
     event_detail,
@@ -41,6 +43,7 @@ from relay.cli.output import (
     print_json,
     print_line,
     print_page,
+    print_text,
     with_references,
 )
 from relay.cli.progress import Counter, progress
@@ -136,6 +139,13 @@ def show(
         print_event(detail, gone=gone)
 
 
+class ExportFormat(StrEnum):
+    """What an export is."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
 @app.command("export")
 def export(
     config: CONFIG = DEFAULT_CONFIG,
@@ -148,8 +158,14 @@ def export(
     since: SINCE = None,
     until: UNTIL = None,
     limit: LIMIT = None,
+    form: Annotated[ExportFormat, typer.Option("--format", help="jsonl or csv")] = (
+        ExportFormat.JSONL
+    ),
 ) -> None:
-    """Print events with their bodies, newest first: one JSON object a line, bodies in Base64.
+    """Print events with their bodies, newest first.
+
+    jsonl: one JSON object a line, bodies in Base64. csv: for spreadsheets, bodies as text; nothing
+    in it is a formula, and what cannot be seen is escaped.
 
     Example: relay events export --endpoint midtrans > events.jsonl
     """
@@ -167,7 +183,8 @@ def export(
     settings = load_settings(config)
     with progress("exported", limit, prints=True) as counter:
         number, unkept = with_spool(
-            settings, lambda spool: _export(spool, asked, limit, counter, settings.redactions())
+            settings,
+            lambda spool: _export(spool, asked, limit, counter, settings.redactions(), form=form),
         )
     if not number:
         warn_unknown_names(endpoint, settings, upstream)
@@ -177,13 +194,21 @@ def export(
 
 
 async def _export(
-    spool: Spool, asked: Query, limit: int | None, counter: Counter, redactions: Redactions
+    spool: Spool,
+    asked: Query,
+    limit: int | None,
+    counter: Counter,
+    redactions: Redactions,
+    *,
+    form: ExportFormat,
 ) -> tuple[int, int]:
     """Print page after page; return the number of events, and of those without a body by `keep`.
 
     Events received meanwhile are newer than the first page, and are not printed.
     """
     left, number, unkept = limit, 0, 0
+    if form is ExportFormat.CSV:
+        print_text(csv_heading())
     while left is None or left > 0:
         size = _PAGE if left is None else min(_PAGE, left)
         page = await spool.page(replace(asked, limit=size))
@@ -191,7 +216,11 @@ async def _export(
             found = await spool.get(record.id)
             # Retention may have removed it since the page was read.
             if found is not None:
-                print_line(exported_event(*found, redactions.get(record.endpoint, NOTHING)))
+                redaction = redactions.get(record.endpoint, NOTHING)
+                if form is ExportFormat.CSV:
+                    print_text(csv_event(*found, redaction))
+                else:
+                    print_line(exported_event(*found, redaction))
                 unkept += found[0].removed in {Keep.HEADERS, Keep.NONE}
             counter.add()
         number += len(page.records)

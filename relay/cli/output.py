@@ -44,6 +44,12 @@ def print_line(content: object) -> None:
     _print(orjson.dumps(content, default=str), indent=None)
 
 
+def print_text(text: str) -> None:
+    """Print text as it is; letters that the terminal has not are escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows: a table for a person, tab-separated lines with a heading for a pipe."""
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows]

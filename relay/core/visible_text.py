@@ -21,6 +21,12 @@ _UNUSUAL: Final = re.compile("[^ -~]+")
 #: Bytes that are decoded in one call.
 _AT_ONCE: Final = 16_384
 
+#: Behind blanks and quotes, in the usual width and the full one (OWASP, CSV Injection).
+_BEFORE: Final = r"[\s\"'\u2018-\u201f]*"
+_BEGINS: Final = rf"{_BEFORE}[=+\-@\uff1d\uff0b\uff0d\uff20\u2212]"
+_FORMULA: Final = re.compile(rf"{_BEGINS}|{_BEFORE}[\t\r\n\0]")
+_FORMULA_BEHIND: Final = re.compile(rf"(;)({_BEGINS})")
+
 _Escape = Callable[[str], str]
 
 
@@ -51,6 +57,18 @@ def visible_json(text: str) -> str:
     if text.isascii() and "\x7f" not in text:
         return text
     return _UNUSUAL.sub(lambda found: _each(found[0], "\n\t", _json_escape), text)
+
+
+def formula_safe(text: str) -> str:
+    """Return text that a spreadsheet takes for nothing but text, in one line.
+
+    What it would take for a formula gets an apostrophe in front; in the middle too, where one that
+    separates cells by semicolons would begin another cell.
+    """
+    shown = visible(text)
+    if _FORMULA.match(text) or _FORMULA.match(shown):
+        shown = "'" + shown
+    return _FORMULA_BEHIND.sub(r"\1'\2", shown)
 
 
 def _is_visible(text: str) -> bool:

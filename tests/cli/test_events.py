@@ -1,6 +1,8 @@
 """History on the command line, on a spool that nobody serves."""
 
 import asyncio
+import csv
+import io
 import sqlite3
 from base64 import b64decode
 from contextlib import closing
@@ -330,3 +332,14 @@ def test_what_is_redacted_is_masked_wherever_it_is_shown(relay: Invoke, config: 
 
 
 MASKED = "midtrans/notification\n    redact: [/card/number]\n"
+
+
+def test_an_export_for_spreadsheets(relay: Invoke, config: Path) -> None:
+    event = verified(key="=1+1", body=b"caf\xc3\xa9,\n", references=(("order_id", "@SUM(1)"),))
+    deliver_these(config, event)
+    result = relay("events", "export", "-c", config, "--format", "csv")
+    assert result.exit_code == 0
+    heading, cells = csv.reader(io.StringIO(result.stdout, newline=""))
+    told = dict(zip(heading, cells, strict=True))
+    assert (told["id"], told["key"], told["body"]) == (event.event_id, "'=1+1", "café,\\n")
+    assert relay("events", "export", "-c", config, "--format", "xls").exit_code == 2
