@@ -100,7 +100,9 @@ class LogWriter:
                 note = {"level": "warning", "event": "log_lines_dropped", "count": dropped}
                 batch.append(as_json(note))
             try:
-                text = visible_json("".join(batch))
+                text = "".join(batch)
+                if not text.isascii() or "\x7f" in text:
+                    text = visible_json(text)
                 self._stream.write(text.encode("utf-8", "backslashreplace"))
                 self._stream.flush()
             except (OSError, ValueError):

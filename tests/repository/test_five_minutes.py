@@ -67,7 +67,7 @@ async def test_the_five_minutes_end_in_delivered(tmp_path: Path) -> None:
         await one.shows(r"POST /webhooks  answered 200\n(.*\n)*  webhook-id: evt_")
         await one.shows(r"\d \battempt +midtrans billing delivered 200 ")
         two.type(listing + "\n")
-        await two.shows(r"│ midtrans +│ delivered +│")
+        await two.shows(r"│ midtrans +│ delivered +│ order_id ORDER-1001")
 
         one.type("\x03")
         await one.shows(r"\bstopped\b")
