@@ -20,7 +20,7 @@ from playwright.async_api import (
 PROGRAM: Final = shutil.which("chromium")
 
 #: In milliseconds: for all that a page is waited for.
-PATIENCE: Final = 15_000
+PATIENCE: Final = 30_000
 
 WIDE: Final = (1440, 900)
 NARROW: Final = (390, 844)

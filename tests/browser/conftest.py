@@ -4,14 +4,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from playwright.async_api import expect
 
-from tests.browser.chromium import Chromium, Visitor
+from tests.browser.chromium import PATIENCE, Chromium, Visitor
 from tests.browser.scene import TOKEN, Scene
 from tests.harness import optional_tools
 
 
 @pytest.fixture
 async def chromium() -> AsyncIterator[Chromium]:
+    expect.set_options(timeout=PATIENCE)
     async with Chromium() as running:
         yield running
 

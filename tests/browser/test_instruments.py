@@ -7,7 +7,7 @@ from tests.browser.chromium import Chromium
 from tests.browser.scene import Scene
 from tests.harness.clock import wait_until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 _SPOILT = """() => {
     document.querySelector("main").innerHTML =

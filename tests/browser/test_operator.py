@@ -12,7 +12,7 @@ from tests.browser.scene import TOKEN, Scene
 from tests.browser.tour import all_refusals, asked
 from tests.harness.deliveries import ENVIRON, STRANGER, midtrans_body
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
 async def test_an_order_among_ten_thousand_is_found_requeued_and_arrives(

@@ -9,7 +9,7 @@ from tests.browser.accessibility import violations
 from tests.browser.chromium import NARROW, SCHEMES, WIDE, Chromium, Scheme
 from tests.browser.scene import TOKEN, Scene
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

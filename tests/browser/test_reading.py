@@ -10,7 +10,7 @@ from tests.browser.scene import TOKEN, Scene
 from tests.browser.tour import asked
 from tests.harness.deliveries import midtrans_body
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
 async def test_times_are_local_and_say_their_offset(scene: Scene, visitor: Visitor) -> None:
