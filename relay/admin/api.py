@@ -110,8 +110,8 @@ class Api:
         record, event = found
         attempts = await self._spool.attempts(event_id)
         redaction = self._health.redaction(record.endpoint)
-        return json_answer(
-            await asyncio.to_thread(event_detail, record, event, attempts, redaction)
+        return await asyncio.to_thread(
+            lambda: json_answer(event_detail(record, event, attempts, redaction))
         )
 
     async def _requeue_event(self, request: web.Request) -> web.StreamResponse:
@@ -169,7 +169,10 @@ class Api:
         if stored is None:
             raise web.HTTPNotFound
         redaction = self._health.redaction(stored.refused.endpoint)
-        return json_answer(refusal_detail(stored, self._releaser.secrets(), redaction))
+        secrets = self._releaser.secrets()
+        return await asyncio.to_thread(
+            lambda: json_answer(refusal_detail(stored, secrets, redaction))
+        )
 
     async def _explain_refusal(self, request: web.Request) -> web.StreamResponse:
         stored = await self._spool.refusals.get(request.match_info["id"])

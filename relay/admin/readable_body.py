@@ -64,7 +64,9 @@ def indented(text: str) -> str | None:
         line[:] = ["  " * depth]
 
     before = ""
-    for piece in _PIECE.findall(text):
+    # One by one: a call that finds all lets no other thread run.
+    for found in _PIECE.finditer(text):
+        piece = found[0]
         if piece in "}]":
             depth -= 1
             if before not in "{[":

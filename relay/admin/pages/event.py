@@ -67,7 +67,7 @@ class EventPage:
         attempts = await self._spool.attempts(event_id)
         redaction = self._health.redaction(record.endpoint)
         body = None if event is None else await asyncio.to_thread(_readable, event, redaction)
-        return self._renderer.page(
+        return await self._renderer.long_page(
             request,
             session,
             "event.html",

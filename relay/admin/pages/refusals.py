@@ -97,12 +97,12 @@ class RefusalsPage:
         redaction = self._health.redaction(stored.refused.endpoint)
         secrets = self._releaser.secrets()
         detail = await asyncio.to_thread(refusal_detail, stored, secrets, redaction)
-        return self._renderer.page(
+        return await self._renderer.long_page(
             request,
             session,
             "refusal.html",
             refusal=detail,
-            body=_readable(detail),
+            body=await asyncio.to_thread(_readable, detail),
             walk=walk,
             untold=untold,
             problem=problem,

@@ -1,5 +1,6 @@
 """Templates to pages. Whatever a template inserts is made visible and escaped."""
 
+import asyncio
 from functools import cache
 from typing import Final
 
@@ -75,6 +76,12 @@ class Renderer:
         """Compile every template, so that no page has to wait for it; may run in a thread."""
         for name in self._templates.list_templates():
             self._templates.get_template(name)
+
+    async def long_page(
+        self, request: web.Request, session: Session | None, name: str, **values: object
+    ) -> web.Response:
+        """Do as `page` in a thread: to make a long text visible takes its time."""
+        return await asyncio.to_thread(self.page, request, session, name, **values)
 
     def page(
         self, request: web.Request, session: Session | None, name: str, **values: object
