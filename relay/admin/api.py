@@ -9,7 +9,6 @@ from aiohttp import web
 
 from relay.admin import requeueing
 from relay.admin.audit import AuditTrail
-from relay.admin.event_ids import whole_id
 from relay.admin.health import Health
 from relay.admin.requeueing import Done, Order
 from relay.admin.serializers import (
@@ -23,6 +22,7 @@ from relay.admin.serializers import (
     release_json,
     strangers_json,
 )
+from relay.admin.short_ids import whole_id
 from relay.admin.upstreams import PAUSED_BY_FILE, UnknownUpstream, Upstreams
 from relay.core.errors import Obstacle, Problem, RelayError
 from relay.core.visible_text import visible_json
@@ -164,8 +164,11 @@ class Api:
         query = parse_refusal_query(request.query)
         return json_answer(refusals_json(await self._spool.refusals.page(query)))
 
+    async def _refusal_id(self, request: web.Request) -> str:
+        return await whole_id(self._spool.refusals, request.match_info["id"], "refusals")
+
     async def _get_refusal(self, request: web.Request) -> web.StreamResponse:
-        stored = await self._spool.refusals.get(request.match_info["id"])
+        stored = await self._spool.refusals.get(await self._refusal_id(request))
         if stored is None:
             raise web.HTTPNotFound
         redaction = self._health.redaction(stored.refused.endpoint)
@@ -175,7 +178,7 @@ class Api:
         )
 
     async def _explain_refusal(self, request: web.Request) -> web.StreamResponse:
-        stored = await self._spool.refusals.get(request.match_info["id"])
+        stored = await self._spool.refusals.get(await self._refusal_id(request))
         if stored is None or self._explain is None:
             raise web.HTTPNotFound
         try:
@@ -184,7 +187,7 @@ class Api:
             return json_answer({"error": str(error)}, 503)
 
     async def _release_refusal(self, request: web.Request) -> web.StreamResponse:
-        refusal_id = request.match_info["id"]
+        refusal_id = await self._refusal_id(request)
         result = await self._releaser.release(refusal_id)
         if result is None:
             raise web.HTTPNotFound

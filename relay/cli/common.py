@@ -11,8 +11,8 @@ from typing import Annotated, Final, TypeVar
 
 import typer
 
-from relay.admin.event_ids import AmbiguousId
 from relay.admin.serializers import parse_event_query
+from relay.admin.short_ids import AmbiguousId
 from relay.app.spools import existing_spool
 from relay.cli import completion
 from relay.cli.output import complain

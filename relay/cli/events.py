@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from relay.admin.event_csv import csv_event, csv_heading
-from relay.admin.event_ids import whole_id
 from relay.admin.serializers import (
     event_detail,
     event_summary,
@@ -16,6 +15,7 @@ from relay.admin.serializers import (
     exported_event,
     why_gone,
 )
+from relay.admin.short_ids import whole_id
 from relay.cli.common import (
     AFTER,
     CONFIG,

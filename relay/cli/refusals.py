@@ -4,8 +4,8 @@ A release verifies the kept bytes under the configuration file.
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -18,6 +18,7 @@ from relay.admin.serializers import (
     release_json,
     strangers_json,
 )
+from relay.admin.short_ids import AmbiguousId, whole_id
 from relay.app import builder
 from relay.cli.common import (
     AFTER,
@@ -56,8 +57,6 @@ app = typer.Typer(
 
 ID = Annotated[str, typer.Argument(metavar="ID", help="Id of the refusal, or how no other begins.")]
 
-#: Ids that are named where several begin alike.
-_SHOWN_IDS: Final = 5
 
 T = TypeVar("T")
 
@@ -204,17 +203,15 @@ def release(
 def _stored(settings: Settings, beginning: str) -> StoredRefusal:
     """Return the refusal whose id this is, or begins like this; end with 1 without one."""
 
-    async def find(releaser: RefusalReleaser) -> tuple[StoredRefusal | None, Sequence[str]]:
-        found = await releaser.store.get(beginning)
-        if found is not None:
-            return found, ()
-        ids = await releaser.store.starting_with(beginning, _SHOWN_IDS)
-        return await releaser.store.get(ids[0]) if len(ids) == 1 else None, ids
+    async def find(releaser: RefusalReleaser) -> StoredRefusal | AmbiguousId | None:
+        try:
+            return await releaser.store.get(await whole_id(releaser.store, beginning, "refusals"))
+        except AmbiguousId as error:
+            return error
 
-    found, ids = _with_releaser(settings, find)
-    if found is None:
-        several = f"several refusals begin with {beginning}: {', '.join(ids)}"
-        complain(several if ids else f"no refusal {beginning}")
+    found = _with_releaser(settings, find)
+    if not isinstance(found, StoredRefusal):
+        complain(f"no refusal {beginning}" if found is None else str(found))
         sys.exit(1)
     return found
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from relay.admin import requeueing
-from relay.admin.event_ids import whole_id
 from relay.admin.requeueing import Order
+from relay.admin.short_ids import whole_id
 from relay.admin.upstreams import UnknownUpstream
 from relay.cli import completion
 from relay.cli.common import (

@@ -11,6 +11,7 @@ from relay.spool.strangers import StrangerLimits
 from tests.admin.test_server import BEARER, SHARED, Bench, bench
 from tests.contracts.refusals import BOUNDS, refused
 from tests.contracts.strangers import seen
+from tests.harness.deliveries import verified
 
 __all__ = ["bench"]
 
@@ -24,6 +25,34 @@ async def test_refusals_are_listed_and_shown(bench: Bench) -> None:
     assert (status, orjson.loads(text)["content"]["body"]) == (200, "1")
     assert (await bench.get("/api/v1/refusals/ref_009", headers=BEARER))[0] == 404
     assert (await bench.get("/api/v1/refusals?reason=bad", headers=BEARER))[0] == 400
+
+
+async def test_events_and_refusals_are_found_and_shown_by_a_beginning(bench: Bench) -> None:
+    named = (("order_id", "ORDER-1"),)
+    await bench.spool.refusals.keep([replace(refused(1), references=named), refused(2)], BOUNDS)
+    for key in ("one", "two"):
+        await bench.spool.put(verified(key=key, event_id=f"evt_{key}", references=named))
+    for path, shown in (
+        ("events?find=ORDER-1&upstream=billing", ["evt_two", "evt_one"]),
+        ("events?find=evt_t", ["evt_two"]),
+        ("events?find=ORDER-1&upstream=ledger", []),
+        ("refusals?find=ORDE", ["ref_001"]),
+    ):
+        status, text = await bench.get(f"/api/v1/{path}", headers=BEARER)
+        assert status == 200
+        [listed] = [each for each in orjson.loads(text).values() if isinstance(each, list)]
+        assert [each["id"] for each in listed] == shown
+        assert all(each["references"] == [["order_id", "ORDER-1"]] for each in listed)
+    for path, whole in (("events/evt_t", "evt_two"), ("refusals/ref_002", "ref_002")):
+        status, text = await bench.get(f"/api/v1/{path}", headers=BEARER)
+        assert (status, orjson.loads(text)["id"]) == (200, whole)
+    for path, message in (
+        ("events/evt_", "several events begin with evt_: evt_one, evt_two"),
+        ("refusals/ref_00", "several refusals begin with ref_00: ref_001, ref_002"),
+        ("events?find=", "find: is empty; write a reference, an event id or a key"),
+    ):
+        status, text = await bench.get(f"/api/v1/{path}", headers=BEARER)
+        assert (status, orjson.loads(text)) == (400, {"error": message})
 
 
 async def test_a_secret_that_is_configured_is_hidden(bench: Bench) -> None:

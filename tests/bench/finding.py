@@ -27,6 +27,7 @@ from tests.bench.messages import Stock
 from tests.bench.node import write_node
 from tests.bench.output import progress, show, show_table
 from tests.bench.processes import free_port
+from tests.bench.waits import PREFERRED
 from tests.harness.deliveries import verified
 
 #: What nothing may take longer than, in milliseconds, and by what the p99 may grow.
@@ -240,7 +241,8 @@ def measure_find(number: int, directory: Path) -> None:
     queries = [(name, query.format(**values)) for name, query in QUERIES]
     asked, calm, busy = Asked(), list[float](), list[float]()
     stock = messages.midtrans(directory)
-    with counting_upstream(upstream, directory), node.program(), pinned(LOAD_CORE):
+    program = node.program(PREFERRED)
+    with counting_upstream(upstream, directory), program, pinned(LOAD_CORE):
         await_ready(node)
         deliveries = Deliveries(stock, node.port)
         asyncio.run(_slice(deliveries, None))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.admin.event_ids import AmbiguousId, whole_id
+from relay.admin.short_ids import AmbiguousId, whole_id
 from relay.spool import Spool
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock
