@@ -55,7 +55,7 @@ class AllowlistPage:
             session,
             "allowlist.html",
             endpoints=[_shown(each) for each in chosen[start : start + _ENDPOINTS]],
-            names=[each.name for each in every] if len(every) > 1 else [],
+            names=[each.name for each in every] if len(every) > _ENDPOINTS else [],
             chosen=filters.get("endpoint", ""),
             address=filters.get("address", ""),
             checked=checked,
