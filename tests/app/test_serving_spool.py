@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from relay.app.serving_spool import prepare_spool
 from relay.app.spools import open_spool
 from relay.config.loader import load_text
+from relay.core.event import Dead, Rejected
+from relay.spool.history import LONGEST_SPREAD, Query, Spread
 from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
-from tests.contracts.spool import stored, take
+from tests.contracts.spool import stored, take, take_one
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import ENVIRON, configuration, verified
 
@@ -66,4 +69,26 @@ async def test_events_for_an_upstream_that_is_not_configured_are_told_of(
         ("upstream_missing", "away"),
         ("upstream_missing", "gone"),
     ]
+    await spool.close()
+
+
+async def test_what_a_person_has_planned_stays_planned_through_a_restart(
+    tmp_path: Path, told: Told
+) -> None:
+    text = configuration("http://127.0.0.1:1")
+    settings = load_text(text, "relay.yaml", ENVIRON, tmp_path)
+    assert max(settings.upstreams["billing"].retry.schedule) < timedelta(hours=1)
+    clock = ManualClock()
+    before = await open_spool(settings, clock)
+    event_id = await stored(before, verified())
+    lease = await take_one(before)
+    await before.settle(lease, Dead(), Rejected(400))
+    spread = Spread(delay=LONGEST_SPREAD - timedelta(minutes=1))
+    assert (await before.requeue(Query(ids=(event_id,)), spread=spread)).ids == (event_id,)
+    await before.close()
+    spool = await open_spool(settings, clock)
+    await prepare_spool(spool, settings, told.telemetry, delivers=True)
+    assert (await take(spool)).leases == ()
+    await clock.advance(spread.delay.total_seconds())
+    assert (await take_one(spool)).event.id == event_id
     await spool.close()

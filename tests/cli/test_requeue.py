@@ -8,9 +8,14 @@ from pathlib import Path
 import orjson
 import pytest
 
+from relay.admin.requeueing import Order
+from relay.cli.progress import progress
+from relay.cli.requeue import _Outcome, _requeue
+from relay.config import load
 from relay.core.clock import SystemClock
-from relay.core.event import Dead, Delivered, Done, Rejected
+from relay.core.event import Dead, Delivered, Done, Rejected, Status
 from relay.spool.audit import Act, Actor
+from relay.spool.history import Query
 from relay.spool.sqlite import open_spool
 from tests.cli.conftest import Invoke
 from tests.harness.deliveries import verified
@@ -138,3 +143,24 @@ async def test_on_a_terminal_it_asks_with_the_number(config: Path) -> None:
         terminal.type("y\n")
         await terminal.shows(r"code 0\b")
     assert len(await asyncio.to_thread(acts, config)) == 1
+
+
+async def test_what_was_done_is_on_record_where_it_is_interrupted(config: Path) -> None:
+    spool = await open_spool(config.parent / "relay.db", SystemClock())
+    for number in range(150):
+        await spool.put(verified(key=str(number), event_id=f"evt_{number}"))
+    leases = (await spool.claim("billing", 150, timedelta(minutes=1), ordered=False)).leases
+    for lease in leases:
+        await spool.settle(lease, Dead(), Rejected(400))
+    settings = load(config, {"MIDTRANS_SERVER_KEY": "x", "VIPPS_SECRET": "y"})
+    outcome, order = _Outcome(), Order(Query(status=Status.DEAD))
+    with progress("requeued") as counter:
+        task = asyncio.ensure_future(_requeue(spool, order, settings, counter, outcome))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert len(outcome.ids) == 100
+    [act] = await spool.audit.newest(9)
+    assert act.detail == {"events": outcome.ids, "filter": {"status": "dead"}}
+    await spool.close()
