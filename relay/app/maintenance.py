@@ -208,13 +208,15 @@ class ReferenceJob:
         self._filled_at = self._pruned_at = clock.monotonic()
 
     async def run(self) -> None:
-        """Fill and prune until cancelled. While the spool is unavailable, wait."""
+        """Fill and prune until cancelled. While the spool is unavailable, wait, and say so once."""
+        told = False
         while True:
             try:
-                more = await self.step()
+                more, told = await self.step(), False
             except SpoolUnavailable as error:
-                self._telemetry.log.warning("references_delayed", detail=str(error))
-                more = False
+                if not told:
+                    self._telemetry.log.warning("references_delayed", detail=str(error))
+                more, told = False, True
             await self._clock.sleep(STEP_PAUSE if more else LOOK_INTERVAL)
 
     async def step(self) -> bool:
