@@ -31,6 +31,7 @@ from relay.cli.output import (
 from relay.config import Settings, load
 from relay.config.lint_machine import BIND_ERRORS, port_advice
 from relay.config.secret_references import UNSET, UNSET_AT_START
+from relay.config.types import Bind, bind
 from relay.config.yaml_document import ConfigIssue
 from relay.core.clock import Clock, SystemClock
 from relay.explain.refusal import explain_refusal
@@ -55,6 +56,15 @@ def run(
         bool,
         typer.Option("--watch", help="Reload when the configuration or a file it names changes."),
     ] = False,
+    admin: Annotated[
+        str | None,
+        typer.Option(
+            "--admin",
+            metavar="ADDRESS:PORT",
+            help="Where health, metrics and the page are, in place of admin.bind: for the second"
+            " of two processes with one file.",
+        ),
+    ] = None,
     log_format: Annotated[
         LogFormat | None,
         typer.Option(
@@ -68,7 +78,7 @@ def run(
 
     Example: relay run -c /etc/relay/relay.yaml --watch
     """
-    source = ConfigSource(config, SettingsLoader())
+    source = ConfigSource(config, SettingsLoader(_bind(admin)))
     settings = source()
     clock = SystemClock()
     available = _raise_descriptor_limit()
@@ -135,7 +145,9 @@ def _told(error: OSError, settings: Settings) -> str:
 class SettingsLoader:
     """Loads the settings of a process that runs, whose environment stays that of its start."""
 
-    def __init__(self) -> None:
+    def __init__(self, admin: Bind | None = None) -> None:
+        """admin: where its admin listener is, whatever the file says."""
+        self._admin = admin
         self._unset = UNSET
 
     def __call__(self, path: Path) -> Settings:
@@ -146,7 +158,18 @@ class SettingsLoader:
                 it was not set at the start.
         """
         unset, self._unset = self._unset, UNSET_AT_START
-        return load(path, os.environ, unset)
+        settings = load(path, os.environ, unset)
+        if self._admin is None:
+            return settings
+        admin = settings.admin.model_copy(update={"bind": self._admin})
+        return settings.model_copy(update={"admin": admin})
+
+
+def _bind(written: str | None) -> Bind | None:
+    try:
+        return None if written is None else bind(written)
+    except ValueError as error:
+        raise typer.BadParameter(f"--admin: {error}") from None
 
 
 def _log(writer: LogWriter, clock: Clock, asked: LogFormat | None) -> Log:

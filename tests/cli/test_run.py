@@ -24,6 +24,12 @@ def test_an_unknown_role_is_a_mistake_in_the_call(relay: Invoke, config: Path) -
     assert "all" in result.stderr
 
 
+def test_an_admin_listener_needs_an_address_and_a_port(relay: Invoke, config: Path) -> None:
+    result = relay("run", "-c", config, "--admin", "9465")
+    assert result.exit_code == 2
+    assert "--admin: " in result.stderr
+
+
 def test_a_port_that_is_taken_is_told_by_its_key(relay: Invoke, config: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

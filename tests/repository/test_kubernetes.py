@@ -27,8 +27,13 @@ NAME = {"app.kubernetes.io/name": "relay"}
 
 POD = MANIFESTS["deployment.yaml"]["spec"]["template"]
 SPEC = POD["spec"]
-[RELAY] = SPEC["containers"]
-PORTS = {each["name"]: each["containerPort"] for each in RELAY["ports"]}
+CONTAINERS: dict[str, dict[str, Any]] = {each["name"]: each for each in SPEC["containers"]}
+EDGE, DISPATCH = CONTAINERS["edge"], CONTAINERS["dispatch"]
+PORTS = {
+    port["name"]: port["containerPort"] for each in SPEC["containers"] for port in each["ports"]
+}
+#: Where each has its admin listener.
+ADMIN = {"edge": "admin", "dispatch": "dispatch"}
 
 
 @pytest.mark.parametrize("name", sorted(set(MANIFESTS) - FOREIGN))
@@ -47,7 +52,9 @@ def test_kustomize_finds_every_file() -> None:
     [configuration] = KUSTOMIZATION["configMapGenerator"]
     named = {*KUSTOMIZATION["resources"], *configuration["files"], "kustomization.yaml"}
     assert {path.name for path in FOLDER.iterdir()} == named
-    assert [image["name"] for image in KUSTOMIZATION["images"]] == [RELAY["image"]]
+    assert [image["name"] for image in KUSTOMIZATION["images"]] == sorted(
+        {each["image"] for each in SPEC["containers"]}
+    )
 
 
 def test_every_selector_finds_the_pod() -> None:
@@ -60,13 +67,15 @@ def test_every_selector_finds_the_pod() -> None:
 
 
 def test_every_port_that_is_named_is_there() -> None:
-    probes = [RELAY[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")]
-    assert {(each["path"], each["port"]) for each in probes} == {
-        ("/livez", "admin"),
-        ("/readyz", "admin"),
-    }
-    [monitored] = MANIFESTS["pod-monitor.yaml"]["spec"]["podMetricsEndpoints"]
-    assert (monitored["port"], monitored["path"]) == ("admin", "/metrics")
+    for name, container in CONTAINERS.items():
+        kinds = ("startup", "liveness", "readiness")
+        probes = [container[f"{kind}Probe"]["httpGet"] for kind in kinds]
+        paths = [(each["path"], each["port"]) for each in probes]
+        assert paths == [("/livez", ADMIN[name])] * 2 + [("/readyz", ADMIN[name])]
+    monitored = MANIFESTS["pod-monitor.yaml"]["spec"]["podMetricsEndpoints"]
+    assert [(each["port"], each["path"]) for each in monitored] == [
+        (port, "/metrics") for port in ADMIN.values()
+    ]
     assert [each["targetPort"] for each in MANIFESTS["service.yaml"]["spec"]["ports"]] == ["public"]
     let_in = MANIFESTS["network-policy.yaml"]["spec"]["ingress"]
     assert {port["port"] for rule in let_in for port in rule["ports"]} == set(PORTS)
@@ -89,10 +98,12 @@ def test_never_two_at_once() -> None:
 
 
 def test_it_has_as_few_rights_as_in_compose() -> None:
-    compose, container = COMPOSE["services"]["relay"], RELAY["securityContext"]
-    assert container["readOnlyRootFilesystem"] is compose["read_only"] is True
-    assert container["capabilities"]["drop"] == compose["cap_drop"] == ["ALL"]
-    assert container["allowPrivilegeEscalation"] is False
+    compose = COMPOSE["services"]["relay"]
+    for each in CONTAINERS.values():
+        container = each["securityContext"]
+        assert container["readOnlyRootFilesystem"] is compose["read_only"] is True
+        assert container["capabilities"]["drop"] == compose["cap_drop"] == ["ALL"]
+        assert container["allowPrivilegeEscalation"] is False
     assert SPEC["automountServiceAccountToken"] is False
     assert SPEC["securityContext"]["runAsNonRoot"] is True
     # The image's user.
@@ -106,7 +117,7 @@ def settings(directory: Path) -> Settings:
     pair.cert_chain_pems[0].write_to_path(directory / "tls.crt")
     pair.private_key_pem.write_to_path(directory / "tls.key")
     text = (FOLDER / "relay.yaml").read_text()
-    mounted = {each["name"]: each["mountPath"] for each in RELAY["volumeMounts"]}
+    mounted = {each["name"]: each["mountPath"] for each in EDGE["volumeMounts"]}
     assert f"{mounted['tls']}/tls.crt" in text
     file = directory / "relay.yaml"
     file.write_text(text.replace(mounted["tls"], str(directory)))
@@ -115,10 +126,11 @@ def settings(directory: Path) -> Settings:
 
 def test_relay_takes_its_configuration(tmp_path: Path) -> None:
     taken = settings(tmp_path)
-    assert {taken.admin.bind.port} == {PORTS["admin"]}
+    assert taken.admin.bind.port == PORTS["admin"]
+    assert EDGE["volumeMounts"] == DISPATCH["volumeMounts"]
     assert [each.bind.port for each in taken.listen] == [PORTS["public"]]
     grace = taken.shutdown_grace.total_seconds()
-    grace += RELAY["lifecycle"]["preStop"]["sleep"]["seconds"]
+    grace += EDGE["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert grace < SPEC["terminationGracePeriodSeconds"]
     [upstream] = taken.upstreams.values()
     allowed = MANIFESTS["network-policy.yaml"]["spec"]["egress"]
@@ -126,7 +138,11 @@ def test_relay_takes_its_configuration(tmp_path: Path) -> None:
     assert int(str(upstream.url).split(":")[2].split("/")[0]) in ports
 
 
-def test_its_arguments_can_be_typed() -> None:
-    verb, *arguments = RELAY["args"]
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_its_arguments_can_be_typed(name: str) -> None:
+    verb, *arguments = CONTAINERS[name]["args"]
     command: Any = get_command(application([verb]))
-    command.commands[verb].make_context(verb, arguments)
+    typed = command.commands[verb].make_context(verb, arguments).params
+    assert typed["role"].value == name
+    admin = typed["admin"]
+    assert admin is None or admin == f"0.0.0.0:{PORTS[ADMIN[name]]}"

@@ -18,6 +18,7 @@ from tests.harness.deliveries import (
     vipps_request,
 )
 from tests.harness.node import Node
+from tests.harness.ports import free_port
 from tests.harness.upstream import Upstream, answer, reset
 from tests.harness.wire import exchange, request
 
@@ -223,7 +224,17 @@ async def test_what_was_acknowledged_outlives_a_kill(config: Path, upstream: Ups
 
 
 async def test_the_two_halves_work_as_two_processes(config: Path, upstream: Upstream) -> None:
-    async with Node(config, ENVIRON, "edge") as edge, Node(config, ENVIRON, "dispatch") as other:
+    # One file, whose admin listener is the first one's.
+    config.write_text(
+        config.read_text().replace(
+            'admin: {bind: "127.0.0.1:0"', f'admin: {{bind: "127.0.0.1:{free_port()}"'
+        )
+    )
+    beside = ("--admin", "127.0.0.1:0")
+    async with (
+        Node(config, ENVIRON, "edge") as edge,
+        Node(config, ENVIRON, "dispatch", options=beside) as other,
+    ):
         assert other.public == []
         bodies = [midtrans_body() for _ in range(3)]
         for body in bodies:
