@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import orjson
+import typer
 
 from relay.cli import process
 from relay.cli.common import (
@@ -24,6 +25,7 @@ from relay.cli.output import FORMAT, Format, complain, print_line
 from relay.cli.running_relay import ANOTHER_TOKEN, NotAsked, bearer
 from relay.config import Admin
 from relay.core.clock import SystemClock
+from relay.core.event import Status
 from relay.core.visible_text import visible
 
 #: Seconds without a sign of life after which a connection counts as lost: two heartbeats and more.
@@ -50,6 +52,8 @@ def tail(
 
     Example: relay events tail --endpoint midtrans
     """
+    if status is not None and status not in set(Status):
+        raise typer.BadParameter(f'no status "{status}"; there are: {", ".join(Status)}')
     given = {"endpoint": endpoint, "status": status, "upstream": upstream}
     query = urlencode({name: value for name, value in given.items() if value is not None})
     admin = load_admin_settings(config)

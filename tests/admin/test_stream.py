@@ -221,7 +221,7 @@ async def test_one_that_does_not_read_is_dropped_and_told_so(
     still: Bench, clock: ManualClock, *, reads_again: bool
 ) -> None:
     with socket.socket() as slow:
-        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         slow.connect(("127.0.0.1", still.port))
         slow.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await still.listening(1)

@@ -78,3 +78,9 @@ def test_without_a_token_it_says_so(relay: Invoke, config: Path, closed: int) ->
     found = relay("events", "tail", "-c", written(config, f"127.0.0.1:{closed}", ""))
     assert found.exit_code == 1
     assert "admin.token is not set" in found.stderr
+
+
+def test_a_status_that_is_none_is_a_mistake(relay: Invoke, config: Path) -> None:
+    found = relay("events", "tail", "-c", config, "--status", "gone")
+    assert found.exit_code == 2
+    assert 'no status "gone"; there are: ' in found.stderr.replace("\n", " ")
