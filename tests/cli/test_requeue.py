@@ -147,11 +147,10 @@ async def test_on_a_terminal_it_asks_with_the_number(config: Path) -> None:
 
 async def test_what_was_done_is_on_record_where_it_is_interrupted(config: Path) -> None:
     spool = await open_spool(config.parent / "relay.db", SystemClock())
-    for number in range(150):
-        await spool.put(verified(key=str(number), event_id=f"evt_{number}"))
+    stored = [verified(key=str(number), event_id=f"evt_{number}") for number in range(150)]
+    await asyncio.gather(*map(spool.put, stored))
     leases = (await spool.claim("billing", 150, timedelta(minutes=1), ordered=False)).leases
-    for lease in leases:
-        await spool.settle(lease, Dead(), Rejected(400))
+    await asyncio.gather(*(spool.settle(lease, Dead(), Rejected(400)) for lease in leases))
     settings = load(config, {"MIDTRANS_SERVER_KEY": "x", "VIPPS_SECRET": "y"})
     outcome, order = _Outcome(), Order(Query(status=Status.DEAD))
     with progress("requeued") as counter:
