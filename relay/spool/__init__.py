@@ -203,7 +203,7 @@ class Spool(Stores, Protocol):
         because its provider did not confirm it: at most once a minute, and not where the reason is
         `final` or a `hold`, unless what is reconciled agrees. It replaces an event that is damaged,
         or whose body has been pruned, and makes it due if it was dead of that. It changes nothing
-        else.
+        else: what `VerifiedDelivery.keep` had removed, or `ErasureStore`, stays so.
 
         within: seconds until `TimeoutError`; None for no limit.
 
