@@ -84,14 +84,14 @@ def attempts_of(
         ]
     return tuple(
         Attempt(
-            number=number,
+            number=events.number_of(number),
             at=events.moment(at),
             upstream=names.get(upstream, ""),
             outcome=events.text_of(outcome),
-            status=status,
+            status=status if isinstance(status, int) else None,
             cause=None if cause is None else events.text_of(cause),
-            duration=None if took is None else timedelta(microseconds=took),
-            answer=content.opened_answer(find, sealed_by, raw_id, number, answer),
+            duration=timedelta(microseconds=took) if isinstance(took, int) else None,
+            answer=content.opened_answer(find, sealed_by, raw_id, events.number_of(number), answer),
         )
         for number, at, upstream, outcome, status, cause, took, sealed_by, answer in rows
     )

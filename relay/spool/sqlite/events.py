@@ -48,9 +48,14 @@ def micros(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND
 
 
-def moment(number: int) -> datetime:
+def moment(number: object) -> datetime:
     """Return the time that is so many microseconds after 1970, or the nearest there is."""
-    return _EPOCH + min(max(number, _FIRST), _LAST) * _MICROSECOND
+    return _EPOCH + min(max(number_of(number), _FIRST), _LAST) * _MICROSECOND
+
+
+def number_of(raw: object) -> int:
+    """Return what was stored as a number; 0 where damage has made it anything else."""
+    return raw if isinstance(raw, int) else 0
 
 
 def text_of(raw: object) -> str:

@@ -122,8 +122,8 @@ def records_of(connection: apsw.Connection, rows: Sequence[events.Row]) -> tuple
 
 
 def _record(row: events.Row, found: Sequence[events.Row], names: Mapping[int, str]) -> Record:
-    _, event_id, endpoint, received_at, flags, conflicts_with, raw = row
-    head = events.parse_head(raw)
+    _, event_id, endpoint, received_at, stored_flags, conflicts_with, raw = row
+    head, flags = events.parse_head(raw), events.number_of(stored_flags)
     wanted = [str(name) for name in head[events.UPSTREAMS] or [""]]
     destinations = _destinations(found, names, wanted)
     removed = _optional(head, events.KEEP) if flags & events.REMOVED else None
@@ -172,7 +172,7 @@ def _destinations(
         Destination(
             upstream=names.get(upstream, ""),
             status=STATUSES.get(state, Status.DEAD),
-            attempts=attempts,
+            attempts=events.number_of(attempts),
             due_at=None if due_at is None else events.moment(due_at),
             settled_at=None if settled_at is None else events.moment(settled_at),
             last_outcome=None if outcome is None else events.text_of(outcome),

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -6,9 +7,9 @@ from itertools import product
 import apsw
 import pytest
 
-from relay.core.event import Dead, Decision, Delivered, Done, Held, ProxiedDelivery, Status
+from relay.core.event import Dead, Decision, Delivered, Done, Held, ProxiedDelivery, RetryAt, Status
 from relay.spool.history import Query
-from relay.spool.sqlite import events, history, proxied, upkeep
+from relay.spool.sqlite import attempts, events, history, proxied, upkeep
 from relay.spool.sqlite.events import STATES, Tables
 from relay.spool.sqlite.keyring import Keyring
 from tests.harness.deliveries import RECEIVED, verified
@@ -43,6 +44,45 @@ def test_history_is_shown_even_where_it_is_damaged(filled: apsw.Connection) -> N
     record = get(filled, "a").record
     assert record.key == "\ufffd"
     assert record.due_at == datetime.max.replace(tzinfo=UTC)
+
+
+#: Numbers that a flipped byte can make to nothing: its type stands beside a value.
+NUMBERS = {
+    "events": ("received_at", "flags"),
+    "queue": ("attempts", "due"),
+    "inhand": ("attempts", "due"),
+    "settled": ("attempts", "state", "at", "took"),
+    "attempts": ("number", "at", "status", "took"),
+}
+
+
+def without_number(connection: apsw.Connection, table: str, column: str) -> None:
+    """Make a number to nothing, as damage does, which no statement may do."""
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
+    connection.execute("PRAGMA writable_schema = ON")
+    [(sql,)] = events.fetch(connection, "SELECT sql FROM sqlite_schema WHERE name = ?", (table,))
+    loose = re.sub(rf"({column} +INTEGER) +NOT NULL", r"\1", sql)
+    connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = ?", (loose, table))
+    connection.execute("PRAGMA writable_schema = RESET")
+    connection.execute(f"UPDATE {table} SET {column} = NULL")
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [(table, each) for table, columns in NUMBERS.items() for each in columns]
+)
+def test_history_is_shown_where_a_number_is_damaged(
+    filled: apsw.Connection, shared: Tables, table: str, column: str
+) -> None:
+    first, second = claim(filled, shared, limit=2).leases
+    settle(filled, shared, [first], Done())
+    settle(filled, shared, [second], RetryAt(RECEIVED))
+    claim(filled, shared, limit=1)
+    without_number(filled, table, column)
+    shown = history.page(filled, shared, Query()).records
+    assert {record.id for record in shown} == {"a", "b", "c"}
+    for event_id in "abc":
+        assert get(filled, event_id).record in shown or column in {"received_at", "flags"}
+        attempts.attempts_of(filled, Keyring(), event_id)
 
 
 def test_an_event_that_lies_nowhere_is_shown_as_damaged(filled: apsw.Connection) -> None:
