@@ -1,8 +1,9 @@
 """Who may see a page and who may act on it: session, form token, way to the login form."""
 
+from collections.abc import Mapping
 from hmac import compare_digest
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from aiohttp import web
 
@@ -18,6 +19,10 @@ COOKIE = "relay_session"
 #: Where a form and htmx put the form token.
 FORM_TOKEN: Final = "form_token"  # noqa: S105 - the name of one
 FORM_TOKEN_HEADER: Final = "X-Form-Token"  # noqa: S105 - likewise
+
+
+#: Tells the login form that a session has ended in the middle of something.
+ENDED: Final = "ended"
 
 
 class WrongToken(Exception):
@@ -76,13 +81,21 @@ class PageAccess:
             )
         return session
 
-    async def form(self, request: web.Request) -> dict[str, str]:
+    async def form(self, request: web.Request, question: str | None = None) -> dict[str, str]:
         """Return the fields of a form whose session may act, and which came from our page.
 
+        question: the path of the page that the form stands on; None where the form is posted to
+        the path of that page.
+
         Raises:
-            HTTPSeeOther: there is no session; to the login form.
+            HTTPSeeOther: there is no session; to the login form, and from there to the question
+                with what was chosen.
             PageProblem: the session may only read, or the form has not its token.
         """
+        if self.session(request) is None:
+            fields = await posted_fields(request)
+            fields.pop(FORM_TOKEN, None)
+            raise _to_login_again(question or request.path, fields)
         return await self.checked_form(request, self.actor(request))
 
     async def checked_form(self, request: web.Request, session: Session) -> dict[str, str]:
@@ -91,8 +104,7 @@ class PageAccess:
         Raises:
             PageProblem: it has not.
         """
-        posted = await request.post()
-        fields = {name: text for name, text in posted.items() if isinstance(text, str)}
+        fields = await posted_fields(request)
         given = request.headers.get(FORM_TOKEN_HEADER) or fields.pop(FORM_TOKEN, "")
         expected = session.form_token.encode()
         if not compare_digest(given.encode("utf-8", "surrogateescape"), expected):
@@ -110,6 +122,20 @@ class PageAccess:
     async def record_login(self, request: web.Request, token: Actor) -> None:
         """Record that a token has opened a session."""
         await self._trail.record("login", token, request.remote or "")
+
+
+async def posted_fields(request: web.Request) -> dict[str, str]:
+    """Return the fields of a form, without files.
+
+    Raises:
+        PageProblem: it is none that can be read.
+    """
+    try:
+        posted = await request.post()
+    except (ValueError, LookupError):
+        # In an encoding that it is not in, or that there is not.
+        raise PageProblem(400, detail="This form cannot be read. Nothing was changed.") from None
+    return {name: text for name, text in posted.items() if isinstance(text, str)}
 
 
 def same_origin(request: web.Request) -> bool:
@@ -131,6 +157,13 @@ def local_path(text: str) -> str:
     """
     is_local = text.startswith("/") and not text.startswith("//") and "\\" not in text
     return text if is_local and text.isascii() and visible(text) == text else "/"
+
+
+def _to_login_again(question: str, fields: Mapping[str, str]) -> web.HTTPException:
+    """Return the way of a form whose session has ended: to the login form, and back to it."""
+    chosen = urlencode({name: text for name, text in fields.items() if text})
+    wanted = local_path(f"{quote(question)}?{chosen}" if chosen else quote(question))
+    return web.HTTPSeeOther("/login?" + urlencode({"next": wanted, ENDED: ""}))
 
 
 def _to_login(request: web.Request) -> web.HTTPException:

@@ -3,7 +3,15 @@
 from aiohttp import web
 
 from relay.admin.auth import Authenticator, Session
-from relay.admin.pages.access import COOKIE, PageAccess, WrongToken, local_path, same_origin
+from relay.admin.pages.access import (
+    COOKIE,
+    ENDED,
+    PageAccess,
+    WrongToken,
+    local_path,
+    posted_fields,
+    same_origin,
+)
 from relay.admin.pages.errors import PageProblem
 from relay.admin.pages.rendering import Renderer
 
@@ -29,14 +37,19 @@ class LoginPage:
         wanted = local_path(request.query.get("next", "/"))
         if self._access.session(request) is not None:
             raise web.HTTPSeeOther(wanted)
-        return self._page(request, wanted, wrong=False)
+        ended = None
+        if ENDED in request.query:
+            ended = "Your session has ended, and nothing was changed. Sign in to go on."
+        elif COOKIE in request.cookies:
+            ended = "Your session has ended. Sign in to go on."
+        return self._page(request, wanted, ended=ended)
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
         if not same_origin(request):
             raise PageProblem(403, "This form came from elsewhere", "Open the page and sign in.")
-        fields = await request.post()
-        token, wanted = fields.get("token", ""), local_path(str(fields.get("next", "/")))
-        actor = self._authenticator.token(token.strip()) if isinstance(token, str) else None
+        fields = await posted_fields(request)
+        token, wanted = fields.get("token", ""), local_path(fields.get("next", "/"))
+        actor = self._authenticator.token(token.strip())
         if actor is None:
             page = self._page(request, wanted, wrong=True)
             page.set_status(web.HTTPUnauthorized.status_code)
@@ -56,9 +69,18 @@ class LoginPage:
         answer.del_cookie(COOKIE, path="/")
         return answer
 
-    def _page(self, request: web.Request, wanted: str, *, wrong: bool) -> web.Response:
+    def _page(
+        self, request: web.Request, wanted: str, *, wrong: bool = False, ended: str | None = None
+    ) -> web.Response:
+        """Return the form. ended: what is told of a session that has ended."""
         return self._renderer.page(
-            request, None, "login.html", closed=self._authenticator.closed, wrong=wrong, next=wanted
+            request,
+            None,
+            "login.html",
+            closed=self._authenticator.closed,
+            wrong=wrong,
+            ended=ended,
+            next=wanted,
         )
 
 

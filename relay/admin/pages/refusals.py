@@ -119,6 +119,7 @@ class RefusalsPage:
     # ---- releasing --------------------------------------------------------------------------
 
     async def _ask(self, request: web.Request) -> web.StreamResponse:
+        session = self._access.actor(request)
         stored = await self._stored(request)
         refused = stored.refused
         path = f"/refusals/{quote(refused.id)}"
@@ -132,7 +133,7 @@ class RefusalsPage:
             )
         return self._renderer.page(
             request,
-            self._access.reader(request),
+            session,
             "confirm.html",
             title="Release this refusal?",
             sentences=[

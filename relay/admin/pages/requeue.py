@@ -74,6 +74,7 @@ class RequeuePage:
             going=", ".join(going),
             others=others,
             counted=None,
+            chosen=request.query,
         )
 
     async def _requeue_one(self, request: web.Request) -> web.StreamResponse:
@@ -115,6 +116,7 @@ class RequeuePage:
             going=", ".join(sorted({upstream for upstream, _ in counted.destinations})),
             others=sorted(self._health.upstreams()),
             counted=requeueing.counted_json(counted)["destinations"],
+            chosen=request.query,
         )
 
     async def _requeue_many(self, request: web.Request) -> web.StreamResponse:

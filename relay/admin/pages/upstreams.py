@@ -57,10 +57,12 @@ class UpstreamsPage:
         return None
 
     async def _ask(self, request: web.Request) -> web.StreamResponse:
-        session = self._access.reader(request)
+        session = self._access.actor(request)
         name = request.match_info["name"]
-        if name not in {row["name"] for row in await self._upstreams.rows()}:
-            raise PageProblem(404, f"There is no upstream {name}", back=_BACK)
+        known = sorted(str(row["name"]) for row in await self._upstreams.rows())
+        if name not in known:
+            told = str(UnknownUpstream(name, known))
+            raise PageProblem(404, "There is no such upstream", told, _BACK)
         return self._renderer.page(
             request,
             session,
@@ -87,7 +89,7 @@ class UpstreamsPage:
         raise web.HTTPSeeOther("/upstreams")
 
     async def _resume(self, request: web.Request) -> web.StreamResponse:
-        await self._access.form(request)
+        await self._access.form(request, "/upstreams")
         try:
             done = await self._upstreams.resume(request.match_info["name"])
         except UnknownUpstream as unknown:

@@ -43,7 +43,7 @@ async def test_what_is_inserted_is_visible_and_escaped() -> None:
     request = make_mocked_request("GET", "/login?find=%22%3E%3Cb%3E")
     hostile = '"><b>\u202e\x9b'
     shown = Renderer(StaticFiles()).page(
-        request, None, "login.html", closed=False, wrong=False, next=hostile
+        request, None, "login.html", closed=False, wrong=False, ended=None, next=hostile
     )
     assert shown.text is not None
     assert 'value="&#34;&gt;&lt;b&gt;&#8238;&#155;"' in shown.text

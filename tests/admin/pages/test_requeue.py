@@ -179,3 +179,11 @@ async def test_many_are_not_requeued_by_mistake(bench: Bench) -> None:
     await sign_in(bench, READ_TOKEN)
     await page(bench, f"{path}?status=dead", 403)
     assert f'href="{path}' not in await page(bench, "/events?status=dead")
+
+
+async def test_what_was_chosen_before_the_session_ended_is_chosen_again(bench: Bench) -> None:
+    await fail(bench, verified(), Unreachable("refused"))
+    await sign_in(bench)
+    question = await page(bench, "/events/requeue?status=dead&rate=20%2Fs&to=billing")
+    assert 'name="rate" value="20/s"' in question
+    assert '<option value="billing" selected>' in question
