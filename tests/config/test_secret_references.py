@@ -171,7 +171,7 @@ def test_references_work_nowhere_else(text: str, said: str) -> None:
         (
             f"{said}only secrets are read from ${{env:NAME}} or ${{file:PATH}}, and they stand in"
             " admin.token, admin.read_token, endpoints.*.secrets, endpoints.*.confirm.key,"
-            " upstreams.*.signing_secrets and spool.dsn"
+            " upstreams.*.signing_secrets, spool.dsn and spool.encrypt"
         )
     ]
 

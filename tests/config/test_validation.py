@@ -101,7 +101,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file() -> None:
         (
             "29:11: endpoints.4.name: only secrets are read from ${env:NAME} or ${file:PATH}, and"
             " they stand in admin.token, admin.read_token, endpoints.*.secrets,"
-            " endpoints.*.confirm.key, upstreams.*.signing_secrets and spool.dsn"
+            " endpoints.*.confirm.key, upstreams.*.signing_secrets, spool.dsn and spool.encrypt"
         ),
         "30:11: endpoints.4.path: the endpoint midtrans has this path, at 10:11; give each its own",
         '34:15: endpoints.4.upstream: no upstream named "nobody"; there are: billing, led ger',
@@ -295,7 +295,7 @@ def test_mending_leaves_the_original_alone() -> None:
             GOOD + "spool: 5\n",
             (
                 "13:8: spool: write spool: {path: …}, with some of the keys kind, path, retain,"
-                " retain_keys"
+                " retain_keys, encrypt"
             ),
         ),
         (

@@ -51,4 +51,5 @@ def test_an_event_has_each_field_of_its_delivery() -> None:
         "repeats": None,
         "redacted": (),
         "tokens": (),
+        "keep": Keep.ALL,
     }

@@ -15,7 +15,7 @@ from tests.harness.clock import wait_until
 from tests.harness.deliveries import ENVIRON, midtrans_body, midtrans_request
 from tests.harness.supervising import Supervising
 from tests.harness.traced_node import WrappedNode
-from tests.harness.wire import exchange
+from tests.harness.wire import exchange, request
 
 UNIT = Path(__file__).parent.parent.parent / "deploy" / "relay.service"
 
@@ -100,6 +100,9 @@ async def test_what_hung_is_in_the_journal(config: Path) -> None:
     [setting] = unit_sandbox.service(UNIT)["Environment"]
     name, _, value = setting.partition("=")
     async with WrappedNode(config, ENVIRON | {name: value}) as node:
+        # Python tells what threads do without stopping them: those of the start have to be idle.
+        await node.wait_for(event="spool_sound")
+        assert (await exchange(node.admin, request("GET", "/login"))).status == 200
         node.send(signal.SIGABRT)
         assert await node.ended() == -signal.SIGABRT
         said = "".join(node.noise)
