@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from relay.core.event import Event, event_of
+from relay.core.request import Keep
 from tests.harness.deliveries import verified
 
 
