@@ -67,7 +67,8 @@ class ErasureStore(Protocol):
         """Erase these, by their ids; return the ids of the events that are erased now.
 
         Of an event stay its id, times, outcomes and address, and digests of key and content: a
-        copy is its duplicate, and brings nothing back. Refusals are removed.
+        copy is its duplicate, and brings nothing back. Refusals are removed. Where an act, or the
+        path of a stranger, names the key or a reference of one, a mask stands instead.
 
         undelivered: also of events that are not delivered; they never are then. Otherwise they stay
             as they are. One that is being tried now stays in any case.

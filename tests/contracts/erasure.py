@@ -8,8 +8,10 @@ import pytest
 from relay.core.event import Dead, Decision, Held, Rejected, RetryAt, Status
 from relay.core.request import Headers, VerifiedDelivery
 from relay.spool import Duplicate, Spool
+from relay.spool.audit import Act, Actor
 from relay.spool.erasure import Erasable, Traces, find_erasable
 from relay.spool.history import Query, Requeued
+from relay.spool.strangers import Stranger, StrangerLimits, StrangerQuery
 from tests.contracts.refusals import BOUNDS, refused
 from tests.contracts.spool import finish, passed, record, stored, take, take_one
 from tests.harness.clock import ManualClock
@@ -110,6 +112,30 @@ class ErasureContract:
         assert await spool.erasure.erase([], ["ref_001"], undelivered=False) == ()
         assert await spool.refusals.get("ref_001") is None
         assert await spool.refusals.get("ref_002") is not None
+
+    async def test_acts_and_strangers_name_it_no_more(self, spool: Spool) -> None:
+        filters = [{"find": "order-17", "endpoint": "midtrans"}, {"key": "order-17 settlement"}]
+        others = [{"find": "order-1"}, {"find": "order-170", "upstream": "order-17"}]
+        for given in (*filters, *others):
+            told = {"requeued": 1, "filter": given}
+            await spool.audit.add(Act(RECEIVED, Actor.CLI, "root", "requeue", told))
+        await spool.audit.add(Act(RECEIVED, Actor.CLI, "root", "pause", {"upstream": "order-17"}))
+        paths = ("/pay/order-17", "/pay/order-170", "/order-18/x")
+        seen = [
+            Stranger("a", f"192.0.2.{at}", f"192.0.2.{at}", path, 1, RECEIVED, RECEIVED)
+            for at, path in enumerate(paths)
+        ]
+        await spool.strangers.add(seen, StrangerLimits())
+        event_id = await stored(spool, of_person())
+        await finish(spool)
+        kept = replace(refused(1), references=(("order_id", "order-18"),))
+        await spool.refusals.keep([kept], BOUNDS)
+        await spool.erasure.erase([event_id], ["ref_001"], undelivered=False)
+        masked = [{"find": "***", "endpoint": "midtrans"}, {"key": "***"}]
+        acts = [act.detail.get("filter") for act in await spool.audit.newest(10)]
+        assert acts == [None, *reversed(masked + others)]
+        found = await spool.strangers.find(StrangerQuery())
+        assert [each.path for each in found] == ["***", "/pay/order-170", "***"]
 
     async def test_a_filling_that_is_under_way_writes_nothing_back(self, spool: Spool) -> None:
         event_id = await stored(spool, of_person())

@@ -17,7 +17,7 @@ import apsw
 import orjson
 
 from relay.spool.erasure import ERASED, Traces
-from relay.spool.sqlite import body_tokens, content, database, events, lanes, removal
+from relay.spool.sqlite import body_tokens, content, database, events, lanes, mentions, removal
 from relay.spool.sqlite.database import StoreHealth
 from relay.spool.sqlite.events import Row, Tables, Tally, fetch
 from relay.spool.sqlite.writer import Writer
@@ -69,6 +69,11 @@ DELETE FROM refs WHERE part IN (SELECT part FROM parts) AND text = ? AND seq = ?
 # A filling that has read what is erased now, and would write it, is overtaken.
 _OVERTAKE: Final = "UPDATE refs_to SET part = part + 1"
 
+_NAMED_BY_REFUSALS: Final = """
+SELECT DISTINCT json_extract(named.value, '$[1]') FROM refusals, json_each(refusals.refs) AS named
+WHERE refusals.id IN (SELECT value FROM json_each(?)) AND named.type = 'array'
+"""
+
 _FORGET_REFUSALS: Final = """
 DELETE FROM refusals WHERE id IN (SELECT value FROM json_each(?))
 """
@@ -85,7 +90,7 @@ def erase(
     """Erase these; return the ids of the events that are erased now."""
     erased: list[str] = []
     going: list[tuple[int, Row]] = []
-    tally = Tally()
+    tally, listed = Tally(), orjson.dumps(refusals).decode()
     with connection, body_tokens.overwriting(connection):
         for seq, *row in fetch(connection, _FOUND, (orjson.dumps(ids).decode(),)):
             if fetch(connection, _LEASED, (seq,)):
@@ -103,8 +108,11 @@ def erase(
             _empty(connection, seq, stored)
         if going:
             connection.execute(_OVERTAKE)
+        named = {text for _, row in going for text in _named(events.parse_head(row[5]))}
+        named |= {text for (text,) in fetch(connection, _NAMED_BY_REFUSALS, (listed,))}
         for statement in (_BLANK_REFUSALS, _FORGET_REFUSALS):
-            connection.execute(statement, (orjson.dumps(refusals).decode(),))
+            connection.execute(statement, (listed,))
+        mentions.mask(connection, named)
         tally.write(connection)
     return tuple(erased)
 
@@ -137,6 +145,11 @@ def references_in(parts: Sequence[object]) -> list[tuple[str, str]]:
     rows = parts[events.REFERENCES]
     named = rows if isinstance(rows, list) else []
     return [(str(row[0]), str(row[1])) for row in named if isinstance(row, list) and row[1:]]
+
+
+def _named(parts: Sequence[object]) -> set[str]:
+    """Return what an event is found by, besides its id."""
+    return {str(parts[events.KEY]), *(text for _, text in references_in(parts))}
 
 
 def _left(parts: Sequence[object]) -> tuple[object, ...]:
