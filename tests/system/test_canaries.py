@@ -446,7 +446,9 @@ async def refused(watched: Watched, number: int) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("log_format", "debug"), [("json", False), ("text", True)])
+@pytest.mark.parametrize(
+    ("log_format", "debug"), [("json", False), pytest.param("text", True, marks=pytest.mark.proof)]
+)
 async def test_no_secret_is_written_anywhere(
     log_format: str, debug: bool, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

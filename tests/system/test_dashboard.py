@@ -46,6 +46,7 @@ def _config(upstream: str, nameserver: BrokenNameserver) -> str:
 
 
 @pytest.mark.debian
+@pytest.mark.proof
 async def test_each_panel_shows_what_a_relay_exposes(tmp_path: Path, upstream: Upstream) -> None:
     write_pair(tmp_path, end=SystemClock().now() + timedelta(days=90))
     file = tmp_path / "relay.yaml"

@@ -26,7 +26,7 @@ from tests.harness.upstream import Upstream
 from tests.harness.wire import exchange
 from tests.repository import pages
 
-pytestmark = pytest.mark.pypi
+pytestmark = [pytest.mark.pypi, pytest.mark.proof]
 
 _USER = 10001
 

@@ -233,6 +233,7 @@ async def test_an_upgrade_and_the_way_back(
 
 
 @pytest.mark.pypi
+@pytest.mark.proof
 @pytest.mark.timeout(300)
 async def test_what_is_installed_serves(tmp_path: Path, upstream: Upstream) -> None:
     machine = Machine(tmp_path / "machine", upstream.url)
