@@ -1,6 +1,7 @@
 """What an operator does: find, open, requeue, pause, release, by mouse and by keys, live."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -138,6 +139,27 @@ async def test_keys_move_open_and_ask(scene: Scene, visitor: Visitor) -> None:
     await expect(page.locator("main")).to_contain_text("KEYS-1")
     await page.keyboard.press("/")
     await expect(page.get_by_role("searchbox")).to_be_focused()
+
+
+async def test_what_is_found_opens_with_the_next_enter(scene: Scene, visitor: Visitor) -> None:
+    assert await scene.send(midtrans_body(order_id="ENTER-1")) == 200
+    await scene.upstream.has_received(1)
+    page = visitor.page
+    await page.keyboard.press("/")
+    await page.keyboard.type("ENTER-")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("tr.selected")).to_contain_text("ENTER-1")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/events/evt_*")
+    await expect(page).to_have_title(re.compile("^ENTER-1 · evt_"))
+    await page.keyboard.press("r")
+    await page.get_by_role("dialog", name="Confirm").get_by_role("button", name="Requeue").click()
+    await expect(page.locator("main")).to_contain_text("It is requeued")
+    await scene.upstream.has_received(2)
+    # It is told once.
+    await page.reload()
+    await expect(page.locator("#destinations h2")).to_contain_text("delivered")
+    await expect(page.locator("main")).not_to_contain_text("It is requeued")
 
 
 @pytest.mark.parametrize("path", ["/events/evt_0000", "/refusals/ref_0000", "/nothing/here"])

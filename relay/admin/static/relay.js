@@ -65,7 +65,8 @@
   const copy = async (button) => {
     try {
       await navigator.clipboard.writeText(button.dataset.copy);
-      say("Copied " + button.dataset.copy);
+      const text = button.dataset.copy;
+      say("Copied " + (text.length > 80 ? text.slice(0, 80) + "…" : text));
     } catch {
       say("This browser does not let the page copy. Select the text instead.");
     }
@@ -118,12 +119,15 @@
 
   // ---- keys -------------------------------------------------------------------------------
   const selected = () => find("tr.selected");
-  const select = (row) => {
-    if (!row) return;
+  const mark = (row) => {
     selected()?.removeAttribute("aria-current");
     selected()?.classList.remove("selected");
     row.classList.add("selected");
     row.setAttribute("aria-current", "true");
+  };
+  const select = (row) => {
+    if (!row) return;
+    mark(row);
     find("[data-open]", row)?.focus({ preventScroll: true });
     row.scrollIntoView({ block: "nearest" });
   };
@@ -292,6 +296,15 @@
 
   remember(document);
   showTimes(document);
+  const here = new URL(location.href);
+  // What was searched for opens with the next Enter.
+  const first = here.searchParams.has("find") && find("tr[data-row]");
+  if (first) mark(first);
+  // What was just done is told once, and not again when the page is loaded anew.
+  if (here.searchParams.has("requeued")) {
+    here.searchParams.delete("requeued");
+    history.replaceState(history.state, "", here);
+  }
   setInterval(() => showTimes(document), 30000);
   document.addEventListener("htmx:afterSwap", () => {
     remember(document);
