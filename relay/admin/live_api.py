@@ -32,7 +32,7 @@ class LiveApi:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/api/v1/status", self._get_status),
-            web.get("/api/v1/stream", self._stream.answer),
+            web.get("/api/v1/stream", self._stream.answer, allow_head=False),
             web.get("/api/v1/audit", self._get_audit),
         ]
 

@@ -167,6 +167,8 @@ class Stream:
     ) -> None:
         while not subscriber.ended.is_set() and self._admits(request):
             await first_completed(subscriber.wait(), self._clock.sleep(HEARTBEAT))
+            if not self._admits(request):
+                break
             text = b"".join(map(event_text, subscriber.fetch())) or _STILL_HERE
             # It waits for one that does not read; what happens meanwhile gathers.
             await response.write(text)

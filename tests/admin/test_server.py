@@ -513,3 +513,12 @@ async def test_one_goes_to_another_upstream_that_is_configured(bench: Bench) -> 
     assert (await bench.post(f"{path}?to=billing", headers=BEARER))[0] == 200
     status, text = await bench.post(f"{path}?to=billing", headers=BEARER)
     assert (status, "on its way to billing" in text) == (409, True)
+
+
+async def test_what_may_be_read_may_be_asked_for_without_its_body(bench: Bench) -> None:
+    reader = {"Authorization": f"Bearer {READ_TOKEN}"}
+    async with bench.client.head("/api/v1/events", headers=reader) as answer:
+        assert answer.status == 200
+    # A stream without a body would never end.
+    async with bench.client.head("/api/v1/stream", headers=reader) as answer:
+        assert answer.status == 405

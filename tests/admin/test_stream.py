@@ -184,9 +184,15 @@ async def test_a_session_that_has_ended_ends_the_stream(still: Bench, clock: Man
         await block(response)
         still.admitted = False
         await clock.advance(HEARTBEAT)
-        assert await block(response) == [": still here"]
-        await clock.advance(1)
-        assert await response.content.readline() == b""
+        assert await response.content.read() == b""
+
+
+async def test_a_session_that_has_ended_is_not_told_what_comes_next(still: Bench) -> None:
+    async with still.client.get("/stream") as response:
+        await block(response)
+        still.admitted = False
+        still.deliver()
+        assert await response.content.read() == b""
 
 
 async def test_the_end_of_the_process_ends_it_at_once(bench: Bench) -> None:
