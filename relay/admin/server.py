@@ -26,6 +26,9 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Seconds that a request under way may take on shutdown, and again once it is cancelled.
 _SHUTDOWN_TIMEOUT = 1.0
 
+#: Bytes of the first line of a request. What a search box takes fits, in whatever script it is.
+_MAX_LINE = 32 * 1024
+
 #: What probes and Prometheus ask for, under whatever name they know the machine by.
 _PUBLIC = frozenset({"/livez", "/readyz", "/metrics"})
 
@@ -111,6 +114,7 @@ class Admin:
             access_log=None,
             handle_signals=False,
             shutdown_timeout=_SHUTDOWN_TIMEOUT,
+            max_line_size=_MAX_LINE,
         )
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
@@ -195,7 +199,7 @@ class Admin:
             self._throttle.forget(_address(request))
         if not request.path.startswith(("/api/", "/-/")):
             return None
-        if request.method == "GET":
+        if request.method in {"GET", "HEAD"}:
             return None if self._pages.admits(request) else _unauthorized()
         if actor is Actor.READ_TOKEN:
             return json_answer({"error": "this token may read, and not act"}, 403)

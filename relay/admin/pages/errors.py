@@ -14,7 +14,7 @@ _SENTENCES: Final = {
     403: "This is not allowed.",
     404: "There is no page of this name.",
     405: "This page cannot be asked for in this way.",
-    413: "This form is too large.",
+    413: "This form is too large. Nothing was changed.",
     421: "This relay is not asked under this name.",
     429: "There were too many wrong tokens. Try again in a few seconds.",
     500: "Something went wrong inside relay. The log has the details.",
@@ -28,6 +28,7 @@ _TITLES: Final = {
     403: "Not allowed",
     404: "Not found",
     405: "Not possible in this way",
+    413: "Too large",
     421: "Not under this name",
     429: "Too many wrong tokens",
     500: "Something went wrong",
@@ -35,10 +36,23 @@ _TITLES: Final = {
 }
 
 
+#: The lists that pages lead back to; the first is for all others.
+_LISTS: Final = (
+    ("/events", "All events"),
+    ("/refusals", "All refusals"),
+    ("/upstreams", "All upstreams"),
+    ("/allowlist", "Who may send"),
+)
+
+#: Characters of a title or a sentence that are shown.
+_MAX_SHOWN: Final = 300
+
+
 class PageProblem(Exception):
     """Something that a person is told in place of the page, with a way back.
 
-    back: path and label of a link. said: the same in short, for who reads JSON.
+    back: path and label of a link; None: to the list of what the page is about.
+    said: the same in short, for who reads JSON.
     """
 
     def __init__(
@@ -46,12 +60,12 @@ class PageProblem(Exception):
         status: int,
         title: str | None = None,
         detail: str | None = None,
-        back: tuple[str, str] = ("/events", "All events"),
+        back: tuple[str, str] | None = None,
         said: str | None = None,
     ) -> None:
         self.status = status
         self.title = title or _TITLES.get(status, "That did not work")
-        self.detail = detail or _SENTENCES.get(status, "")
+        self.detail = _sentence(detail or _SENTENCES.get(status, ""))
         self.back = back
         self.said = said or f"{self.title}. {self.detail}".rstrip()
         super().__init__(self.said)
@@ -68,6 +82,27 @@ def error_page(
     renderer: Renderer, request: web.Request, session: Session | None, problem: PageProblem
 ) -> web.Response:
     """Return the page that tells of a problem."""
-    page = renderer.page(request, session, "error.html", problem=problem)
+    back = problem.back or next(
+        (each for each in _LISTS if request.path.startswith(each[0])), _LISTS[0]
+    )
+    page = renderer.page(
+        request,
+        session,
+        "error.html",
+        status=problem.status,
+        # Somebody else may have written what was asked for.
+        title=_short(problem.title),
+        detail=_short(problem.detail),
+        back=back,
+    )
     page.set_status(problem.status)
     return page
+
+
+def _sentence(text: str) -> str:
+    """Return a message as a sentence; what it names in quotation marks stays as it is."""
+    return text if not text or text[-1] in ".?!" else f"{text[0].upper()}{text[1:]}."
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"

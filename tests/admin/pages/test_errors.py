@@ -1,5 +1,7 @@
 """An error is a page with a way back for a browser, and JSON for everything else."""
 
+from urllib.parse import urlencode
+
 import orjson
 import pytest
 
@@ -19,7 +21,7 @@ async def test_an_unknown_event_is_a_page_with_a_way_back(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "sentence"),
     [
-        ("/events?status=lost", 400, "no status &#34;lost&#34;; there are: pending"),
+        ("/events?status=lost", 400, "No status &#34;lost&#34;; there are: pending"),
         ("/events?after=x", 400, ""),
         ("/events?since=soon", 400, "is no time"),
         ("/no/such/page", 404, "There is no page of this name."),
@@ -34,6 +36,38 @@ async def test_each_error_says_what_is_wrong(
     assert "<h1>" in text
     assert sentence in text
     assert (await bench.get(path, headers=BEARER))[1].startswith('{"error":')
+
+
+@pytest.mark.parametrize(
+    ("path", "back"),
+    [
+        ("/events/evt_1/nothing", '<a href="/events">All events</a>'),
+        ("/events?status=lost", '<a href="/events">All events</a>'),
+        ("/refusals?reason=lost", '<a href="/refusals">All refusals</a>'),
+        ("/refusals?after=x", '<a href="/refusals">All refusals</a>'),
+        ("/refusals/ref_1/x", '<a href="/refusals">All refusals</a>'),
+        ("/upstreams/nothing", '<a href="/upstreams">All upstreams</a>'),
+        ("/upstreams/nothing/pause", '<a href="/upstreams">All upstreams</a>'),
+    ],
+)
+async def test_the_way_back_is_the_list_it_was_about(path: str, back: str, bench: Bench) -> None:
+    await sign_in(bench)
+    _, text = await bench.get(path, headers=HTML)
+    assert back in text
+
+
+async def test_what_was_asked_for_is_shown_by_its_beginning(bench: Bench) -> None:
+    await sign_in(bench)
+    long = "x" * 7000
+    for path in (f"/events/{long}", f"/refusals/{long}", f"/upstreams/{long}/pause"):
+        assert len(await page(bench, path, 404)) < 6000, path
+    assert len(await page(bench, f"/events?status={long}", 400)) < 6000
+
+
+async def test_a_search_of_what_the_box_takes_is_answered_with_a_page(bench: Bench) -> None:
+    await sign_in(bench)
+    text = await page(bench, "/events?" + urlencode({"find": "\U0001f600" * 2000}))
+    assert "No events match" in text
 
 
 async def test_a_spool_that_cannot_be_read_is_said(bench: Bench) -> None:

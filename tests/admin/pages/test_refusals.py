@@ -39,7 +39,7 @@ async def test_they_are_listed_by_filters_that_stay(bench: Bench) -> None:
     assert "ref_001" not in text
     assert '<option value="other" selected>' in text
     assert "No refusals match" in await page(bench, "/refusals?endpoint=none")
-    assert "no reason" in await page(bench, "/refusals?reason=none", 400)
+    assert "No reason" in await page(bench, "/refusals?reason=none", 400)
     assert "neither yes nor no" in await page(bench, "/refusals?released=maybe", 400)
 
 
