@@ -29,6 +29,12 @@ _SHUTDOWN_TIMEOUT = 1.0
 #: Bytes of the first line of a request. What a search box takes fits, in whatever script it is.
 _MAX_LINE = 32 * 1024
 
+#: What is told of an act that broke off; of many events, the first may have been written.
+_NOT_WRITTEN = (
+    "The spool cannot be written at the moment. What you asked for was not done, or not all of it:"
+    " look before you ask again."
+)
+
 #: What probes and Prometheus ask for, under whatever name they know the machine by.
 _PUBLIC = frozenset({"/livez", "/readyz", "/metrics"})
 
@@ -164,7 +170,8 @@ class Admin:
         except ValueError as error:
             problem = PageProblem(400, detail=str(error), said=str(error))
         except SpoolUnavailable as error:
-            problem = PageProblem(503, said=str(error))
+            detail = None if request.method in {"GET", "HEAD"} else _NOT_WRITTEN
+            problem = PageProblem(503, detail=detail, said=str(error))
         except Exception as error:  # noqa: BLE001 - no traceback reaches a browser
             self._telemetry.log.fault("admin_fault", error, path=request.path)
             problem = PageProblem(500, said="internal error; see the log")

@@ -141,6 +141,42 @@ async def test_keys_move_open_and_ask(scene: Scene, visitor: Visitor) -> None:
     await expect(page.get_by_role("searchbox")).to_be_focused()
 
 
+async def test_a_form_is_kept_while_relay_is_away(scene: Scene, visitor: Visitor) -> None:
+    assert await scene.send(midtrans_body(order_id="AWAY-1")) == 200
+    await scene.upstream.has_received(1)
+    [event] = (await asked(scene, "/api/v1/events"))["events"]
+    await visitor.go(f"/events/{event['id']}")
+    page = visitor.page
+    await expect(page.locator("#destinations h2")).to_contain_text("delivered")
+    await page.get_by_role("link", name="Requeue").click()
+    button = page.get_by_role("dialog").get_by_role("button", name="Requeue")
+    await expect(button).to_be_visible()
+    await scene.node.end()
+    await expect(page.locator("#connection")).to_contain_text("restarting")
+    await button.click()
+    await expect(page.locator("#notice")).to_contain_text("Nothing was sent")
+    await scene.start_again()
+    await expect(page.locator("#connection")).to_be_empty()
+    await button.click()
+    await expect(page.locator("main")).to_contain_text("It is requeued")
+    await scene.upstream.has_received(2)
+    assert all("ERR_" in each for each in visitor.complaints), visitor.complaints
+    visitor.forgive()
+
+
+async def test_a_link_from_elsewhere_opens_in_the_session(scene: Scene, visitor: Visitor) -> None:
+    page = visitor.page
+    there = f'<a href="{scene.url}/events?status=dead">dead</a>'
+    await page.context.route(
+        "http://chat.example/", lambda route: route.fulfill(body=there, content_type="text/html")
+    )
+    await page.goto("http://chat.example/")
+    await page.get_by_role("link").click()
+    await page.wait_for_url("**/events?status=dead")
+    await expect(page.get_by_role("heading", name="Events")).to_be_visible()
+    visitor.forgive()
+
+
 async def test_what_is_found_opens_with_the_next_enter(scene: Scene, visitor: Visitor) -> None:
     assert await scene.send(midtrans_body(order_id="ENTER-1")) == 200
     await scene.upstream.has_received(1)

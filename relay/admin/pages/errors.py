@@ -1,6 +1,8 @@
 """Errors as pages: what is wrong in a sentence, and a way back."""
 
+import re
 from typing import Final
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -44,6 +46,9 @@ _LISTS: Final = (
     ("/allowlist", "Who may send"),
 )
 
+#: The paths where a page asks about one thing, and a form of it is posted.
+_QUESTION: Final = re.compile(r"/[a-z]+/[^/]+/(requeue|release|pause)")
+
 #: Characters of a title or a sentence that are shown.
 _MAX_SHOWN: Final = 300
 
@@ -82,9 +87,6 @@ def error_page(
     renderer: Renderer, request: web.Request, session: Session | None, problem: PageProblem
 ) -> web.Response:
     """Return the page that tells of a problem."""
-    back = problem.back or next(
-        (each for each in _LISTS if request.path.startswith(each[0])), _LISTS[0]
-    )
     page = renderer.page(
         request,
         session,
@@ -93,10 +95,18 @@ def error_page(
         # Somebody else may have written what was asked for.
         title=_short(problem.title),
         detail=_short(problem.detail),
-        back=back,
+        back=problem.back or _back(request),
     )
     page.set_status(problem.status)
     return page
+
+
+def _back(request: web.Request) -> tuple[str, str]:
+    """Return where to go from a page that did not come: to its question, or to its list."""
+    question = _QUESTION.fullmatch(request.path)
+    if request.method == "POST" and question is not None:
+        return quote(question[0]), "Back to the question"
+    return next((each for each in _LISTS if request.path.startswith(each[0])), _LISTS[0])
 
 
 def _sentence(text: str) -> str:

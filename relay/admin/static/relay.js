@@ -39,11 +39,14 @@
   };
 
   // ---- what is said for a moment ----------------------------------------------------------
+  const notice = find("#notice");
   let toast = 0;
   const say = (text) => {
     clearTimeout(toast);
-    find("#notice").textContent = text;
-    toast = setTimeout(() => { find("#notice").textContent = ""; }, 4000);
+    // Nothing else is seen or read out while a dialog is open.
+    (find("dialog[open]") ?? document.body).append(notice);
+    notice.textContent = text;
+    toast = setTimeout(() => { notice.textContent = ""; }, 6000);
   };
   const sentence = (page) =>
     [find("h1", page), find("h1 + p", page)].map((each) => each?.textContent).filter(Boolean).join(". ");
@@ -103,19 +106,31 @@
       if (row) find("[data-open]", row)?.click();
     }
   });
-  // A form is sent once, however often its button is pressed.
+  // A form is sent once, however often its button is pressed; and not into the void, where what
+  // was chosen would be lost with the page.
+  let away = false;
+  const unsend = (form) => {
+    delete form.dataset.sent;
+    for (const button of all("button", form)) button.removeAttribute("aria-disabled");
+  };
+  const sendOnceBack = async (form) => {
+    try {
+      await fetch("/livez");
+      form.submit();
+    } catch {
+      unsend(form);
+      say("relay does not answer. Nothing was sent; try again in a moment.");
+    }
+  };
   document.addEventListener("submit", (event) => {
     if (event.target.method !== "post") return;
-    if (event.target.dataset.sent) event.preventDefault();
+    const again = event.target.dataset.sent;
+    if (again || away) event.preventDefault();
     event.target.dataset.sent = "yes";
     for (const button of all("button", event.target)) button.setAttribute("aria-disabled", "true");
+    if (away && !again) sendOnceBack(event.target);
   });
-  addEventListener("pageshow", () => {
-    for (const form of all("form[data-sent]")) {
-      delete form.dataset.sent;
-      for (const button of all("button", form)) button.removeAttribute("aria-disabled");
-    }
-  });
+  addEventListener("pageshow", () => all("form[data-sent]").forEach(unsend));
 
   // ---- keys -------------------------------------------------------------------------------
   const selected = () => find("tr.selected");
@@ -248,6 +263,7 @@
 
   const state = (text, on) => {
     find("#connection").textContent = text;
+    away = !on;
     for (const each of all(".live")) {
       each.classList.toggle("on", on);
       each.textContent = on ? "live" : "not live";
@@ -300,6 +316,13 @@
   // What was searched for opens with the next Enter.
   const first = here.searchParams.has("find") && find("tr[data-row]");
   if (first) mark(first);
+  // A browser that follows a link from elsewhere sends no session along; from here it does.
+  const next = find("[data-login] [name=next]")?.value;
+  if (next) {
+    fetch(location.href, { redirect: "manual" })
+      .then((answer) => { if (answer.type === "opaqueredirect") location.replace(next); })
+      .catch(() => { /* the form is there */ });
+  }
   // What was just done is told once, and not again when the page is loaded anew.
   if (here.searchParams.has("requeued")) {
     here.searchParams.delete("requeued");

@@ -77,6 +77,16 @@ async def test_a_spool_that_cannot_be_read_is_said(bench: Bench) -> None:
     assert "The spool cannot be read" in text
 
 
+async def test_an_act_that_cannot_be_written_is_said_with_a_way_to_ask_again(bench: Bench) -> None:
+    token = await sign_in(bench)
+    await bench.spool.close()
+    path = "/upstreams/billing/pause"
+    status, text = await bench.post(path, data={"form_token": token}, headers=HTML)
+    assert status == 503
+    assert "What you asked for was not done" in text
+    assert f'<a href="{path}">Back to the question</a>' in text
+
+
 async def test_a_foreign_name_is_answered_with_a_page(bench: Bench) -> None:
     status, text = await bench.get("/login", headers={**HTML, "Host": "rebind.example"})
     assert status == 421
