@@ -20,8 +20,9 @@ from relay.core.visible_text import visible, visible_json
 #: The columns whose cells are ids, which never wrap.
 _WHOLE = frozenset({"id", "event", "released_as", "requeued"})
 
-#: The least width of a column, in letters; a narrower table becomes lines.
-_LETTERS = 6
+#: The least width of a column whose cells are folded, in letters: shorter words, dates and
+#: headings stay whole. A narrower table becomes lines.
+_LETTERS = 12
 
 
 class Format(StrEnum):
@@ -62,16 +63,16 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     from rich.table import Table  # noqa: PLC0415
 
     console = Console(markup=False, highlight=False)
-    if console.width < _narrowest(columns, texts):
+    if console.width < 1 + sum(3 + width for width in _least_widths(columns, texts)):
         for row in texts:
             for column, cell in zip(columns, row, strict=True):
                 sys.stdout.write(f"{column}: {visible(cell)}\n")
             sys.stdout.write("\n")
         return
     table = Table(header_style="bold")
-    for column in columns:
+    for column, width in zip(columns, _least_widths(columns, texts), strict=True):
         # An id stands in one line, and can be copied; the others are folded, never cut.
-        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
+        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE, min_width=width)
     for row in texts:
         table.add_row(*(visible(cell) for cell in row))
     # No markup: a cell may hold brackets that a sender chose.
@@ -142,13 +143,13 @@ def _print(document: bytes, *, indent: int | None) -> None:
     sys.stdout.write(visible_json(text) + "\n")
 
 
-def _narrowest(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Return the least width of a readable table: six letters a column, ids, and borders."""
+def _least_widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the least width of each column in which a table can be read, without its borders."""
     longest = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    return 1 + sum(
-        3 + (length if column in _WHOLE else min(length, _LETTERS))
+    return [
+        length if column in _WHOLE else min(length, _LETTERS)
         for column, length in zip(columns, longest, strict=True)
-    )
+    ]
 
 
 # ---- relay version --------------------------------------------------------------------------

@@ -42,6 +42,22 @@ def test_a_terminal_that_is_too_narrow_for_a_table_gets_lines(
         assert shown == "endpoint: midtrans\nid: evt_0123456789\n\nendpoint: [bold]\nid: \n\n"
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_a_word_stays_whole_on_a_terminal(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    columns = ("received_at", "endpoint", "status", "key", "attempts", "upstream", "id")
+    key = "3edf68ab-0f81-4a52-bc45-e6af10b570ac:settlement:200:accept"
+    row = ("2026-11-30T16:39:25.773Z", "midtrans", "delivered", key, 1, "billing", "evt_0123")
+    print_table(columns, [row])
+    shown = capsys.readouterr().out
+    assert [
+        each for each in (*columns, "midtrans", "delivered", "billing") if each not in shown
+    ] == []
+
+
 def test_details_leave_out_what_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
     content = {"method": "POST", "target": "/x", "headers": [["A", "b"]], "body": "{}"}
     shown = {"id": "evt_1", "subject": None, "attempts": 0, "content": content}
