@@ -664,8 +664,10 @@ async def test_the_beginning_of_each_answer_is_kept_but_of_a_first_success(bench
         [first] = await bench.store([1])
         async with bench.dispatching(upstream):
             await bench.observer.until(lambda: len(bench.observer.attempts) == 1)
-            server.behave(answer(200, body=b"thanks"))
-            await bench.clock.advance(10)
+        # It is written down by now, and due when the next one starts.
+        await bench.clock.advance(10)
+        server.behave(answer(200, body=b"thanks"))
+        async with bench.dispatching(upstream):
             await bench.observer.until_delivered(1)
             [second] = await bench.store([2])
             await bench.observer.until_delivered(2)
