@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from types import MappingProxyType
+from typing import Final
 
 import orjson
 from aiohttp import web
@@ -46,6 +48,39 @@ def json_answer(content: object, status: int = 200) -> web.Response:
     if not body.isascii() or b"\x7f" in body:
         body = visible_json(body.decode()).encode()
     return web.Response(body=body, status=status, content_type="application/json")
+
+
+#: The parameters of those acts that are of one thing; the lists know their own filters.
+_PARAMETERS: Final = MappingProxyType(
+    {
+        "/api/v1/events/{id}/requeue": frozenset({"to"}),
+        "/api/v1/refusals/{id}/release": frozenset(),
+        "/api/v1/upstreams/{name}/pause": frozenset(),
+        "/api/v1/upstreams/{name}/resume": frozenset(),
+        "/-/reload": frozenset(),
+    }
+)
+
+
+def check_parameters(request: web.Request) -> None:
+    """Return if each parameter stands once in the query of an API request, and means something.
+
+    A mistyped one may be what was to narrow an act.
+
+    Raises:
+        ValueError: one does not; the message says which.
+    """
+    resource = request.match_info.route.resource
+    path = "" if resource is None else resource.canonical
+    if not path.startswith(("/api/", "/-/")):
+        return
+    known = _PARAMETERS.get(path)
+    for name in request.query:
+        if len(request.query.getall(name)) > 1:
+            raise ValueError(f"{name}: is there more than once; write it once")
+        if known is not None and name not in known:
+            there = f'there is "{", ".join(known)}"' if known else "there are none"
+            raise ValueError(f'no parameter "{name}"; {there}')
 
 
 class Api:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from relay.admin.api import Api, Explain, Reload, json_answer
+from relay.admin.api import Api, Explain, Reload, check_parameters, json_answer
 from relay.admin.audit import AuditTrail
 from relay.admin.auth import AllowedHosts, Authenticator, GuessThrottle
 from relay.admin.health import Health
@@ -159,7 +159,10 @@ class Admin:
         """
         headers: Mapping[str, str] = {}
         try:
-            return await self._refusal(request) or await handler(request)
+            if (refused := await self._refusal(request)) is not None:
+                return refused
+            check_parameters(request)
+            return await handler(request)
         except WrongToken as wrong:
             return await self._slowed(request, wrong.answer)
         except PageProblem as told:

@@ -129,3 +129,31 @@ def test_an_answer_is_json_with_its_status() -> None:
     assert (answer.status, answer.content_type) == (409, "application/json")
     assert answer.body == '{"error":"é"}'.encode()
     assert json_answer([]).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("events/evt_a/requeue?too=ledger", 'no parameter "too"; there is "to"'),
+        ("refusals/ref_001/release?dry_run=1", 'no parameter "dry_run"; there are none'),
+        ("upstreams/billing/pause?until=today", 'no parameter "until"; there are none'),
+        ("upstreams/billing/resume?rate=1/s", 'no parameter "rate"; there are none'),
+        ("events/requeue?find=one&find=two", "find: is there more than once; write it once"),
+    ],
+)
+async def test_nothing_is_done_where_a_parameter_means_nothing(
+    bench: Bench, path: str, message: str
+) -> None:
+    await bench.spool.put(verified(key="one", event_id="evt_a"))
+    status, text = await bench.post(f"/api/v1/{path}", headers=BEARER)
+    assert (status, orjson.loads(text)) == (400, {"error": message})
+    assert await bench.spool.audit.newest(1) == ()
+    assert await bench.spool.pauses.all() == {}
+
+
+@pytest.mark.parametrize("path", ["events", "refusals", "strangers", "audit", "stream"])
+async def test_a_filter_that_stands_twice_is_a_mistake(bench: Bench, path: str) -> None:
+    name = {"stream": "status", "audit": "actor"}.get(path, "endpoint")
+    status, text = await bench.get(f"/api/v1/{path}?{name}=a&{name}=b", headers=BEARER)
+    assert status == 400
+    assert "more than once" in text

@@ -38,3 +38,12 @@ async def test_acts_are_for_every_token_and_nobody_else(bench: Bench) -> None:
     assert (act["act"], act["actor"], act["origin"]) == ("reload", "token", "127.0.0.1")
     assert await bench.get("/api/v1/audit?actor=cli", headers=READER) == (200, '{"audit":[]}')
     assert (await bench.get("/api/v1/audit?actor=me", headers=READER))[0] == 400
+
+
+async def test_head_is_for_every_token_and_a_stream_has_none(bench: Bench) -> None:
+    async with bench.client.head("/api/v1/status", headers=READER) as response:
+        assert response.status == 200
+    async with bench.client.head("/api/v1/status") as response:
+        assert response.status == 401
+    async with bench.client.head("/api/v1/stream", headers=READER) as response:
+        assert (response.status, response.headers["Allow"]) == (405, "GET")
