@@ -32,11 +32,17 @@ async def spool(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteSpool
     await spool.close()
 
 
+async def store(spool: SqliteSpool, number: int) -> None:
+    """Store so many events, in their order."""
+    await asyncio.gather(*(spool.put(numbered(each)) for each in range(number)))
+
+
 async def deliver(spool: SqliteSpool, upstream: str = "billing") -> list[str]:
     """Deliver what is due; return the ids."""
     claimed = await spool.claim(upstream, 1000, timedelta(minutes=1), ordered=False)
-    for lease in claimed.leases:
-        await spool.settle(lease, Done(), Delivered(200))
+    # Together: each write of its own waits for the disk.
+    settling = (spool.settle(lease, Done(), Delivered(200)) for lease in claimed.leases)
+    await asyncio.gather(*settling)
     return [lease.event.id for lease in claimed.leases]
 
 
@@ -78,9 +84,7 @@ def test_what_is_no_order_is_told(given: dict[str, str], said: str) -> None:
 async def test_everything_goes_once_though_it_is_delivered_meanwhile(
     spool: SqliteSpool, clock: ManualClock
 ) -> None:
-    events = [numbered(number) for number in range(250)]
-    for event in events:
-        await spool.put(event)
+    await store(spool, 250)
     assert len(await deliver(spool)) == 250
     await clock.advance(1)
     order = Order(DELIVERED)
@@ -101,8 +105,7 @@ async def test_many_ids_are_a_few_writes_and_a_limit_is_one(
     spool: SqliteSpool, clock: ManualClock
 ) -> None:
     ids = [numbered(number).event_id for number in range(150)]
-    for number in range(150):
-        await spool.put(numbered(number))
+    await store(spool, 150)
     await deliver(spool)
     await clock.advance(1)
     order = Order(Query(ids=tuple(ids)), to="ledger")
@@ -121,8 +124,7 @@ async def test_many_ids_are_a_few_writes_and_a_limit_is_one(
 
 
 async def test_a_rate_is_kept_from_page_to_page(spool: SqliteSpool, clock: ManualClock) -> None:
-    for number in range(101):
-        await spool.put(numbered(number))
+    await store(spool, 101)
     await deliver(spool)
     await clock.advance(1)
     order = Order(DELIVERED, rate="10/s")
@@ -135,8 +137,7 @@ async def test_a_rate_is_kept_from_page_to_page(spool: SqliteSpool, clock: Manua
 
 
 async def test_what_would_take_days_or_goes_nowhere_is_refused(spool: SqliteSpool) -> None:
-    for number in range(25):
-        await spool.put(numbered(number))
+    await store(spool, 25)
     await deliver(spool)
     with pytest.raises(ValueError, match=r"25 events at 1/h take longer than 24 hours"):
         await requeueing.count(spool, Order(DELIVERED, rate="1/h"), BOTH)
@@ -153,8 +154,7 @@ async def test_what_would_take_days_or_goes_nowhere_is_refused(spool: SqliteSpoo
 async def test_where_it_is_cancelled_the_page_that_is_written_is_told(
     spool: SqliteSpool, clock: ManualClock
 ) -> None:
-    for number in range(250):
-        await spool.put(numbered(number))
+    await store(spool, 250)
     await deliver(spool)
     await clock.advance(1)
     pages: list[Requeued] = []
