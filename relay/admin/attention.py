@@ -151,7 +151,7 @@ def _of_upstreams(facts: Facts) -> Iterator[Attention]:
             yield Attention(Kind.UPSTREAM_DOWN, waiting.number, what, waiting.since)
         elif waiting.since is not None and facts.now - waiting.since > _BACKLOG_AGE:
             waited = _time(facts.now - waiting.since)
-            what = f'{behind} for upstream "{name}", the oldest for {waited}'
+            what = f'{behind} for upstream "{name}"; the oldest came {waited} ago'
             yield Attention(Kind.BACKLOG_OLD, waiting.number, what, waiting.since)
 
 

@@ -178,16 +178,16 @@ class Admin:
         except Exception as error:  # noqa: BLE001 - no traceback reaches a browser
             self._telemetry.log.fault("admin_fault", error, path=request.path)
             problem = PageProblem(500, said="internal error; see the log")
-        response = self._error(request, problem)
+        response = await self._error(request, problem)
         for name in ("Allow", "Location", "HX-Redirect"):
             if name in headers:
                 response.headers[name] = headers[name]
         return response
 
-    def _error(self, request: web.Request, problem: PageProblem) -> web.Response:
+    async def _error(self, request: web.Request, problem: PageProblem) -> web.Response:
         """Return an error as a page for a browser, in JSON for everybody else."""
         if problem.status >= web.HTTPBadRequest.status_code and wants_page(request):
-            return self._pages.error(request, problem)
+            return await self._pages.error(request, problem)
         return json_answer({"error": problem.said}, problem.status)
 
     async def _refusal(self, request: web.Request) -> web.StreamResponse | None:
@@ -223,7 +223,8 @@ class Admin:
         self._telemetry.admin_refused(address, request.path, slowed=slowed)
         if slowed:
             return answer
-        return self._error(request, PageProblem(429, said="too many wrong tokens; try again later"))
+        problem = PageProblem(429, said="too many wrong tokens; try again later")
+        return await self._error(request, problem)
 
     async def _livez(self, _: web.Request) -> web.StreamResponse:
         live = self._health.live()

@@ -119,7 +119,7 @@ CASES = {
         Attention(
             Kind.BACKLOG_OLD,
             7,
-            '7 events wait for upstream "billing", the oldest for 3 h',
+            '7 events wait for upstream "billing"; the oldest came 3 h ago',
             LONG_AGO,
         ),
     ),
@@ -226,4 +226,4 @@ def test_the_kinds_are_a_closed_list() -> None:
 )
 def test_a_time_is_told_in_its_largest_unit(waited: timedelta, said: str) -> None:
     [found] = attention(waiting(since=NOW - waited))
-    assert found.detail.endswith(f"for {said}")
+    assert found.detail.endswith(f"came {said} ago")

@@ -79,11 +79,14 @@ class Pages:
         show = cast("Callable[[web.Request], Awaitable[web.StreamResponse]]", route.handler)
 
         async def handler(request: web.Request) -> web.StreamResponse:
-            with suppress(SpoolUnavailable):
-                request[PAUSED] = sum((await self._upstreams.paused()).values())
+            await self._count_pauses(request)
             return await show(request)
 
         return web.RouteDef(route.method, route.path, handler, route.kwargs)
+
+    async def _count_pauses(self, request: web.Request) -> None:
+        with suppress(SpoolUnavailable):
+            request[PAUSED] = sum((await self._upstreams.paused()).values())
 
     def compile(self) -> None:
         """Compile the templates ahead of the first page; may run in a thread."""
@@ -93,6 +96,9 @@ class Pages:
         """Return whether the request may read: it has a token, or an open session."""
         return self._access.admits(request)
 
-    def error(self, request: web.Request, problem: PageProblem) -> web.Response:
+    async def error(self, request: web.Request, problem: PageProblem) -> web.Response:
         """Return the page that tells of a problem."""
-        return error_page(self._renderer, request, self._access.session(request), problem)
+        session = self._access.session(request)
+        if session is not None and PAUSED not in request:
+            await self._count_pauses(request)
+        return error_page(self._renderer, request, session, problem)

@@ -33,6 +33,8 @@ async def test_one_is_paused_after_a_question_and_resumed(bench: Bench) -> None:
     assert bench.pauses.is_set()
     text = await page(bench, "/upstreams")
     assert "by session" in text
+    for path, status in (("/", 200), ("/events", 200), ("/no/such/page", 404)):
+        assert "1 paused" in await page(bench, path, status), path
     assert 'action="/upstreams/billing/resume"' in text
     assert (await bench.post("/upstreams/billing/resume", data=fields))[0] == 303
     assert await bench.spool.pauses.all() == {}
