@@ -1,10 +1,11 @@
 """`relay audit`: what people did by page, API and command line, as the spool keeps it."""
 
+import json
+import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated
 
-import orjson
 import typer
 
 from relay.admin.audit_json import act_json, audit_json, parse_audit_query
@@ -56,4 +57,7 @@ def audit(
 
 def _row(act: Act) -> Mapping[str, object]:
     shown = act_json(act)
-    return {**shown, "detail": orjson.dumps(shown["detail"]).decode()}
+    # Blanks in it are where a terminal folds it.
+    separators = (", ", ": ") if sys.stdout.isatty() else (",", ":")
+    detail = json.dumps(shown["detail"], ensure_ascii=False, separators=separators)
+    return {**shown, "detail": detail}

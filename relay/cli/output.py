@@ -5,6 +5,7 @@ Also `relay version`, which needs nothing else.
 
 import json
 import platform
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -17,8 +18,13 @@ import typer
 from relay import __version__
 from relay.core.visible_text import visible, visible_json
 
-#: The columns whose cells are ids, which never wrap.
-_WHOLE = frozenset({"id", "event", "released_as", "requeued"})
+#: The columns whose cells are ids or addresses, which never wrap.
+_WHOLE = frozenset(
+    {"id", "event", "released_as", "requeued", "erased", "network", "address", "client"}
+)
+
+#: An id within other text, with what stands around it up to the next blanks.
+_ID_WITHIN = re.compile(r"\S{0,20}(?:evt|ref)_[0-9a-f]{32}\S{0,20}")
 
 #: The least width of a column whose cells are folded, in letters: shorter words, dates and
 #: headings stay whole. A narrower table becomes lines.
@@ -145,11 +151,16 @@ def _print(document: bytes, *, indent: int | None) -> None:
 
 def _least_widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     """Return the least width of each column in which a table can be read, without its borders."""
-    longest = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     return [
-        length if column in _WHOLE else min(length, _LETTERS)
-        for column, length in zip(columns, longest, strict=True)
+        max(map(len, cells)) if cells[0] in _WHOLE else max(map(_least_width, cells))
+        for cells in zip(columns, *rows, strict=True)
     ]
+
+
+def _least_width(cell: str) -> int:
+    """Return in which width a cell may be folded: ids in it stay whole."""
+    ids = [len(found) for found in _ID_WITHIN.findall(cell)]
+    return max([min(len(cell), _LETTERS), *ids])
 
 
 # ---- relay version --------------------------------------------------------------------------

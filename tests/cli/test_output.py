@@ -1,5 +1,6 @@
 """What is printed stays on its line."""
 
+import json
 import sys
 
 import orjson
@@ -97,6 +98,23 @@ def test_an_id_never_wraps_on_a_terminal(
     assert sum(event_id in line for line in lines) == 1
     # The others fold, and lose nothing.
     assert "".join(lines).count("x") == 60
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+@pytest.mark.parametrize("column", ["client", "network", "address", "erased", "detail"])
+def test_what_people_copy_is_whole_in_whatever_column(
+    column: str, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    ids = [f"evt_{number:032x}" for number in range(3)]
+    whole = ids if column in {"detail", "erased"} else ["2001:db8:1234:5678:9abc:def0:1234:5678"]
+    cell = json.dumps({"events": ids}) if column == "detail" else whole[0]
+    rows = [("2026-01-05T12:00:00.000Z", "x" * 60, cell)]
+    print_table(("at", "path", column), rows)
+    shown = capsys.readouterr().out
+    for each in whole if column == "detail" else whole[:1]:
+        assert each in shown
 
 
 def test_what_there_are_several_of_is_told_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
