@@ -124,7 +124,10 @@ def unknown_endpoint(name: str, known: Iterable[str]) -> str:
 
 
 def warn_unknown_names(
-    endpoint: str | None, settings: Settings, upstream: str | None = None
+    endpoint: str | None,
+    settings: Settings,
+    upstream: str | None = None,
+    said: str = "nothing found",
 ) -> None:
     """Print a warning when the configuration has no endpoint, or upstream, of this name.
 
@@ -132,10 +135,10 @@ def warn_unknown_names(
     """
     names = [each.name for each in settings.endpoints]
     if endpoint is not None and endpoint not in names:
-        complain(f"nothing found: {unknown_endpoint(endpoint, names)}")
+        complain(f"{said}: {unknown_endpoint(endpoint, names)}")
     if upstream is not None and upstream not in settings.upstreams:
         there = ", ".join(sorted(settings.upstreams))
-        complain(f'nothing found: no upstream named "{upstream}"; there are: {there}')
+        complain(f'{said}: no upstream named "{upstream}"; there are: {there}')
 
 
 # ---- the configured spool, which a relay may have open as well ------------------------------

@@ -76,9 +76,18 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
             sys.stdout.write("\n")
         return
     table = Table(header_style="bold")
+    longest = [max(map(len, cells)) for cells in zip(columns, *texts, strict=True)]
+    tight = console.width < 1 + sum(3 + length for length in longest)
     for column, width in zip(columns, _least_widths(columns, texts), strict=True):
-        # An id stands in one line, and can be copied; the others are folded, never cut.
-        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE, min_width=width)
+        # An id stands in one line, and can be copied; the others are folded, never cut. Only a
+        # width that is fixed holds where others are folded.
+        table.add_column(
+            column,
+            overflow="fold",
+            no_wrap=column in _WHOLE,
+            min_width=width,
+            width=width if tight and width > _LETTERS and column not in _WHOLE else None,
+        )
     for row in texts:
         table.add_row(*(visible(cell) for cell in row))
     # No markup: a cell may hold brackets that a sender chose.

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -20,11 +21,14 @@ from relay.cli.common import (
     STATUS,
     UPSTREAM,
     load_admin_settings,
+    load_settings,
+    warn_unknown_names,
 )
 from relay.cli.output import FORMAT, Format, complain, print_line
 from relay.cli.running_relay import ANOTHER_TOKEN, NotAsked, bearer
 from relay.config import Admin
 from relay.core.clock import SystemClock
+from relay.core.errors import ConfigError
 from relay.core.event import Status
 from relay.core.visible_text import visible
 
@@ -57,6 +61,9 @@ def tail(
     given = {"endpoint": endpoint, "status": status, "upstream": upstream}
     query = urlencode({name: value for name, value in given.items() if value is not None})
     admin = load_admin_settings(config)
+    # Who waits for what never comes would not know why; mistakes elsewhere in the file stop nobody.
+    with suppress(ConfigError):
+        warn_unknown_names(endpoint, load_settings(config), upstream, "nothing is shown")
     try:
         for kind, fields in _happenings(admin, f"/api/v1/stream?{query}"):
             if form is Format.JSON:

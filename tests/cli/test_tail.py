@@ -84,3 +84,15 @@ def test_a_status_that_is_none_is_a_mistake(relay: Invoke, config: Path) -> None
     found = relay("events", "tail", "-c", config, "--status", "gone")
     assert found.exit_code == 2
     assert 'no status "gone"; there are: ' in found.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize("option", ["endpoint", "upstream"])
+def test_a_name_that_is_not_configured_is_told(
+    relay: Invoke, config: Path, closed: int, option: str
+) -> None:
+    path = written(config, f"127.0.0.1:{closed}")
+    found = relay("events", "tail", "-c", path, f"--{option}", "nobody")
+    assert f'nothing is shown: no {option} named "nobody"; ' in found.stderr
+    path.write_text(path.read_text() + "\ncolour: red\n")
+    found = relay("events", "tail", "-c", path, f"--{option}", "nobody")
+    assert found.stderr.startswith("relay events tail: no relay answers")
