@@ -125,8 +125,6 @@ class Admin:
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
         await site.start()
-        # It is not waited for: a page that is asked for meanwhile compiles its own.
-        asyncio.get_running_loop().run_in_executor(None, self._pages.compile)
         address, taken = self._runner.addresses[0][:2]
         return str(address), int(taken)
 

@@ -72,13 +72,14 @@ class Pages:
 
     def routes(self) -> list[web.RouteDef]:
         pages = (route for family in self._families for route in family.routes())
-        return [*self._files.routes(), *(self._with_pauses(route) for route in pages)]
+        return [*self._files.routes(), *(self._prepared(route) for route in pages)]
 
-    def _with_pauses(self, route: web.RouteDef) -> web.RouteDef:
-        """Let a page know how many upstreams are paused, which each one shows."""
+    def _prepared(self, route: web.RouteDef) -> web.RouteDef:
+        """Compile the templates before a page, and let it know how many upstreams are paused."""
         show = cast("Callable[[web.Request], Awaitable[web.StreamResponse]]", route.handler)
 
         async def handler(request: web.Request) -> web.StreamResponse:
+            await self._renderer.compiled()
             await self._count_pauses(request)
             return await show(request)
 
@@ -88,16 +89,13 @@ class Pages:
         with suppress(SpoolUnavailable):
             request[PAUSED] = sum((await self._upstreams.paused()).values())
 
-    def compile(self) -> None:
-        """Compile the templates ahead of the first page; may run in a thread."""
-        self._renderer.compile()
-
     def admits(self, request: web.Request) -> bool:
         """Return whether the request may read: it has a token, or an open session."""
         return self._access.admits(request)
 
     async def error(self, request: web.Request, problem: PageProblem) -> web.Response:
         """Return the page that tells of a problem."""
+        await self._renderer.compiled()
         session = self._access.session(request)
         if session is not None and PAUSED not in request:
             await self._count_pauses(request)

@@ -71,9 +71,15 @@ class Renderer:
     def __init__(self, files: StaticFiles) -> None:
         self._files = files
         self._templates = _environment()
+        self._is_compiled = False
 
-    def compile(self) -> None:
-        """Compile every template, so that no page has to wait for it; may run in a thread."""
+    async def compiled(self) -> None:
+        """Return once every template is compiled: before the first page, in a thread."""
+        if not self._is_compiled:
+            await asyncio.to_thread(self._compile)
+            self._is_compiled = True
+
+    def _compile(self) -> None:
         for name in self._templates.list_templates():
             self._templates.get_template(name)
 
