@@ -107,12 +107,14 @@ class Dispatcher:
                 self._workers[upstream.name] = self._worker(upstream, worker)
         if self._running is None:
             return ()
-        for worker in before.values():
+        # One that waits for the pauses has nothing under way, and nobody has to wait for it.
+        started = [worker for worker in before.values() if worker.started]
+        for worker in started:
             worker.stop()
-        replaced = (*self._replaced, *before.values())
+        replaced = (*self._replaced, *started)
         self._replaced = [worker for worker in replaced if not worker.ended.is_set()]
         self._start_workers()
-        return tuple(worker.ended for worker in before.values())
+        return tuple(worker.ended for worker in started)
 
     async def stop(self, grace: float) -> None:
         """Stop claiming, let attempts under way finish for `grace` seconds, and end `run`.

@@ -19,7 +19,8 @@ def test_what_was_sealed_opens_in_its_place(value: bytes) -> None:
     sealed = KEY.seal(value, b"event 1")
     assert KEY.open(sealed, b"event 1") == value
     assert len(sealed) == len(value) + OVERHEAD
-    assert value not in sealed or not value
+    if len(value) > OVERHEAD:
+        assert value not in sealed
 
 
 def test_it_is_aes_256_gcm_and_opens_without_relay() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -165,6 +166,25 @@ async def test_nothing_is_delivered_before_the_pauses_are_known(
         await bench.observer.until(lambda: bool(bench.observer.faults))
         assert bench.wire.sent == []
         assert bench.observer.faults[0] == ("billing", None, store.fault)
+        store.fault = None
+        await bench.clock.advance(1)
+        await bench.observer.until_delivered(1)
+        await dispatcher.stop(1)
+
+
+async def test_an_upstream_may_be_replaced_before_the_pauses_are_known(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    store.fault = SpoolUnavailable("locked")
+    monkeypatch.setattr(bench.spool, "pauses", store)
+    await bench.spool.put(numbered(1))
+    dispatcher = bench.dispatcher()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(dispatcher.run())
+        await bench.clock.advance(1)
+        # The one before has no last attempt, and neither its successor nor anybody waits for it.
+        assert dispatcher.replace([replace(bench.upstream(), concurrency=3)]) == ()
         store.fault = None
         await bench.clock.advance(1)
         await bench.observer.until_delivered(1)
