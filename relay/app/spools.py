@@ -97,13 +97,15 @@ def check_keys(settings: Settings, rows: Mapping[str, int]) -> None:
 # ---- migrating and copying ------------------------------------------------------------------
 
 
-def migrate_spool(settings: Settings) -> Migrated:
+def migrate_spool(settings: Settings, advance: Callable[[], None] | None = None) -> Migrated:
     """Bring the spool to the schema of this version; return the versions before and after.
+
+    advance: is called again and again meanwhile.
 
     Raises:
         SpoolUnavailable: it cannot be done; the message says why, and nothing has changed.
     """
-    return migrate(_path(settings))
+    return migrate(_path(settings), advance)
 
 
 def back_up_spool(settings: Settings, target: Path, advance: Callable[[int, int], None]) -> Copied:

@@ -28,6 +28,7 @@ from relay.cli.output import (
     print_json,
     print_table,
 )
+from relay.cli.progress import progress
 from relay.config import Settings, load
 from relay.config.lint_machine import BIND_ERRORS, port_advice
 from relay.config.secret_references import UNSET, UNSET_AT_START
@@ -195,7 +196,9 @@ def migrate(config: CONFIG = DEFAULT_CONFIG, form: FORMAT = Format.TEXT) -> None
 
     Example: relay migrate -c /etc/relay/relay.yaml
     """
-    done = migrate_spool(load_settings(config))
+    settings = load_settings(config)
+    with progress("migrating") as counter:
+        done = migrate_spool(settings, counter.add)
     if form is Format.JSON:
         print_json({"from": done.before, "to": done.after})
     else:

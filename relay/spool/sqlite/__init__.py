@@ -8,7 +8,7 @@ migrates and classifies errors; `disk` keeps the file, its reserve and its lock.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -85,13 +85,15 @@ _MAX_LOG_BYTES: Final = 64 * 1024 * 1024
 _POLL_INTERVAL: Final = 1.0
 
 
-def migrate(path: Path) -> Migrated:
+def migrate(path: Path, advance: Callable[[], None] | None = None) -> Migrated:
     """Migrate the tables in this file, and create it if it does not exist.
+
+    advance: is called again and again meanwhile.
 
     Raises:
         SpoolUnavailable: it cannot be used, is not a spool, or is one of a newer version.
     """
-    return database.prepare(path.resolve(), _BUSY_TIMEOUT)
+    return database.prepare(path.resolve(), _BUSY_TIMEOUT, advance)
 
 
 def oldest_pending(path: Path) -> dict[str, datetime]:

@@ -1,9 +1,11 @@
 """The database file: migrations, connections and their settings, fatal errors, the shared epoch."""
 
 import errno
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -218,8 +220,13 @@ _MAX_RETRIES: Final = 100
 _STATEMENTS: Final = 512  # the most there can be
 
 
-def prepare(path: Path, busy_timeout: timedelta) -> Migrated:
+def prepare(
+    path: Path, busy_timeout: timedelta, advance: Callable[[], None] | None = None
+) -> Migrated:
     """Create the file if it does not exist, and migrate its tables.
+
+    advance: is called after so many steps of SQLite's again and again: a migration may read every
+        row, and how long that takes nobody knows.
 
     Raises:
         SpoolUnavailable: it cannot be created or opened, is not a spool, or is a newer one.
@@ -231,9 +238,21 @@ def prepare(path: Path, busy_timeout: timedelta) -> Migrated:
             _check_untouched(path, newest_of(wanted))
         with closing(_open(path, apsw.SQLITE_OPEN_READWRITE, busy_timeout)) as connection:
             connection.pragma("synchronous", _FULL)
+            if advance is not None:
+                connection.set_progress_handler(partial(_advanced, advance), _STEPS)
             return apply(connection, path, wanted)
     except apsw.Error as error:
         raise unavailable(error) from error
+
+
+#: Steps of SQLite's that take some ten milliseconds.
+_STEPS: Final = 500_000
+
+
+def _advanced(advance: Callable[[], None]) -> bool:
+    advance()
+    # True would interrupt the statement.
+    return False
 
 
 def open_writing(path: Path, busy_timeout: timedelta) -> apsw.Connection:

@@ -52,6 +52,14 @@ def test_preparing_twice_changes_nothing(tmp_path: Path) -> None:
     assert beside(path) == before
 
 
+def test_a_migration_tells_that_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_STEPS", 100)
+    went_on: list[int] = []
+    done = database.prepare(tmp_path / "relay.db", PATIENCE, lambda: went_on.append(1))
+    assert (done.before, done.after) == (0, database.newest_of(database.scripts()))
+    assert len(went_on) > 10
+
+
 def test_many_may_open_a_new_file_at_the_same_time(tmp_path: Path) -> None:
     path = tmp_path / "relay.db"
     ready = threading.Barrier(8)
