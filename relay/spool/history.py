@@ -194,8 +194,9 @@ class SpoolStats:
 
 # ---- the index of references ----------------------------------------------------------------
 
-#: The events that one filling of the index takes in, at most.
-FILLING: Final = 16_384
+#: The events that one filling of the index takes in, at most. A search reads as many that are in
+#: no part yet, and asks each part; a filling holds the ids of all of them at once.
+FILLING: Final = 4_096
 
 
 class ReferenceIndex(Protocol):
