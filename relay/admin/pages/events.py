@@ -8,14 +8,11 @@ from aiohttp import web
 
 from relay.admin.health import Health
 from relay.admin.pages.access import PageAccess
-from relay.admin.pages.filters import chips, filters_of
+from relay.admin.pages.filters import EVENT_FILTERS, chips, filters_of
 from relay.admin.pages.rendering import Renderer
 from relay.admin.serializers import event_summary, parse_event_query, parse_refusal_query
 from relay.core.event import Status
 from relay.spool import Spool
-
-_FILTERS: Final = ("find", "status", "endpoint", "upstream", "since", "until", "key", "after")
-
 
 #: Digits of a number of events.
 _MAX_DIGITS: Final = 12
@@ -43,7 +40,7 @@ class EventsPage:
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         session = self._access.reader(request)
-        filters = filters_of(request.query, _FILTERS)
+        filters = filters_of(request.query, (*EVENT_FILTERS, "after"))
         query = parse_event_query(filters | {"limit": _ROWS}, self._health.now())
         page = await self._spool.page(query)
         shown = {name: text for name, text in filters.items() if name != "after"}

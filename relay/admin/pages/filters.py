@@ -1,7 +1,11 @@
 """The filters of a list: they live in its address, and each can be taken away by itself."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 from urllib.parse import urlencode
+
+#: The filters of the list of events, which a requeue of what it finds takes as well.
+EVENT_FILTERS: Final = ("find", "status", "endpoint", "upstream", "since", "until", "key")
 
 
 def filters_of(values: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:

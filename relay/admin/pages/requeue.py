@@ -11,16 +11,13 @@ from relay.admin.health import Health
 from relay.admin.pages.access import PageAccess
 from relay.admin.pages.errors import PageProblem
 from relay.admin.pages.event import event_path, find_event
-from relay.admin.pages.filters import filters_of
+from relay.admin.pages.filters import EVENT_FILTERS, filters_of
 from relay.admin.pages.rendering import Renderer
 from relay.admin.requeueing import Done, Order
 from relay.admin.upstreams import UnknownUpstream
 from relay.core.event import Status
 from relay.spool import Spool
 from relay.spool.history import Query, Record, Requeueable, Requeued
-
-#: Beside what an order takes, the filters of the list, and how many were asked for.
-_FILTERS: Final = ("find", "status", "endpoint", "upstream", "since", "until", "key")
 
 _ENDED: Final = (Status.DEAD, Status.HELD, Status.DELIVERED)
 _OVERTAKEN: Final = (
@@ -92,7 +89,7 @@ class RequeuePage:
 
     async def _ask_for_many(self, request: web.Request) -> web.StreamResponse:
         session = self._access.actor(request)
-        filters = filters_of(request.query, _FILTERS)
+        filters = filters_of(request.query, EVENT_FILTERS)
         counted = await self._count(requeueing.parse_order(filters, self._health.now()))
         back = "/events?" + urlencode(filters)
         if not counted.events:
@@ -124,7 +121,7 @@ class RequeuePage:
         asked = fields.get("number", "")
         if not (asked.isascii() and asked.isdigit() and len(asked) < _MAX_DIGITS):
             raise ValueError("number: say how many were asked for")
-        filters = filters_of(fields, _FILTERS)
+        filters = filters_of(fields, EVENT_FILTERS)
         chosen = {name: text for name in ("to", "rate") if (text := fields.get(name, "").strip())}
         # Never more than the person was asked about.
         order = requeueing.parse_order(filters | chosen, self._health.now())
