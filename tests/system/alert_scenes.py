@@ -121,6 +121,10 @@ async def confirmation_fails(stage: Stage) -> Thing:
     return do
 
 
+async def _nothing(_: object) -> None:
+    """Do nothing: how it is set up is the thing."""
+
+
 async def _done(doing: Awaitable[object]) -> None:
     await doing
 
@@ -320,7 +324,7 @@ async def allowlist_shrinks(stage: Stage) -> Thing:
 async def reports_only(stage: Stage) -> Thing:
     text = await stage.text()
     await stage.run(text.replace('replace: ["', 'mode: report, replace: ["'))
-    return lambda _: _done(asyncio.sleep(0))
+    return _nothing
 
 
 # ---- the process ----------------------------------------------------------------------------
@@ -352,14 +356,14 @@ async def disk_low(stage: Stage) -> Thing:
     volume = stage.stack.enter_context(small_volume(stage.directory / "volume", 100))
     text = await stage.text()
     await stage.run(text.replace("path: relay.db", f"path: {volume}/relay.db"))
-    return lambda _: _done(asyncio.sleep(0))
+    return _nothing
 
 
 async def certificate_ends(stage: Stage) -> Thing:
     write_pair(stage.directory, end=SystemClock().now() + timedelta(days=5))
     tls = '{bind: "127.0.0.1:0", tls: {certificate: certificate.pem, key: key.pem}}'
     await stage.run((await stage.text()).replace('{bind: "127.0.0.1:0"}', tls))
-    return lambda _: _done(asyncio.sleep(0))
+    return _nothing
 
 
 async def clock_off(stage: Stage) -> Thing:
