@@ -112,6 +112,15 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     await spool.close()
 
 
+@pytest.fixture
+def unreadable(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The pauses of the bench, which cannot be read until their fault is taken away."""
+    store = Store()
+    store.fault = SpoolUnavailable("locked")
+    monkeypatch.setattr(bench.spool, "pauses", store)
+    return store
+
+
 async def test_what_was_paused_before_the_start_stays_so_until_another_process_resumes_it(
     bench: Bench, tmp_path: Path
 ) -> None:
@@ -153,11 +162,8 @@ async def test_the_file_pauses_until_a_reload_and_a_person_meanwhile(bench: Benc
 
 
 async def test_nothing_is_delivered_before_the_pauses_are_known(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, unreadable: Store
 ) -> None:
-    store = Store()
-    store.fault = SpoolUnavailable("locked")
-    monkeypatch.setattr(bench.spool, "pauses", store)
     await bench.spool.put(numbered(1))
     dispatcher = bench.dispatcher()
     async with asyncio.TaskGroup() as group:
@@ -165,19 +171,16 @@ async def test_nothing_is_delivered_before_the_pauses_are_known(
         await bench.clock.advance(3)
         await bench.observer.until(lambda: bool(bench.observer.faults))
         assert bench.wire.sent == []
-        assert bench.observer.faults[0] == ("billing", None, store.fault)
-        store.fault = None
+        assert bench.observer.faults[0] == ("billing", None, unreadable.fault)
+        unreadable.fault = None
         await bench.clock.advance(1)
         await bench.observer.until_delivered(1)
         await dispatcher.stop(1)
 
 
 async def test_an_upstream_may_be_replaced_before_the_pauses_are_known(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, unreadable: Store
 ) -> None:
-    store = Store()
-    store.fault = SpoolUnavailable("locked")
-    monkeypatch.setattr(bench.spool, "pauses", store)
     await bench.spool.put(numbered(1))
     dispatcher = bench.dispatcher()
     async with asyncio.TaskGroup() as group:
@@ -185,18 +188,13 @@ async def test_an_upstream_may_be_replaced_before_the_pauses_are_known(
         await bench.clock.advance(1)
         # The one before has no last attempt, and neither its successor nor anybody waits for it.
         assert dispatcher.replace([replace(bench.upstream(), concurrency=3)]) == ()
-        store.fault = None
+        unreadable.fault = None
         await bench.clock.advance(1)
         await bench.observer.until_delivered(1)
         await dispatcher.stop(1)
 
 
-async def test_it_stops_though_the_pauses_were_never_known(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = Store()
-    store.fault = SpoolUnavailable("locked")
-    monkeypatch.setattr(bench.spool, "pauses", store)
+async def test_it_stops_though_the_pauses_were_never_known(bench: Bench, unreadable: Store) -> None:
     dispatcher = bench.dispatcher()
     async with asyncio.TaskGroup() as group:
         group.create_task(dispatcher.run())
