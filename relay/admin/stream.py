@@ -110,7 +110,7 @@ class UpstreamMap:
         settings = self._settings()
         if settings is not self._known:
             self._known = settings
-            self._upstreams = {each.name: (each.upstream,) for each in settings.endpoints}
+            self._upstreams = {each.name: each.every_upstream for each in settings.endpoints}
         return self._upstreams.get(endpoint, ())
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from relay.admin.serializers import rfc3339
-from relay.config.settings import Upstream
+from relay.config.upstream_settings import Upstream
 from relay.spool.overview import Waiting
 from relay.spool.pauses import Pause
 

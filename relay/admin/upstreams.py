@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.admin.upstream_rows import upstream_rows
-from relay.config.settings import Upstream
+from relay.config.upstream_settings import Upstream
 from relay.config.yaml_document import suggestion
 from relay.core.clock import Clock
 from relay.core.errors import RelayError

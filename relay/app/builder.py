@@ -31,6 +31,7 @@ from relay.ingest.client_address import ClientLocator
 from relay.ingest.reconcile import Reconciler, ReconcileTarget
 from relay.ingest.refusals import RefusalReleaser
 from relay.ingest.routing import Routes
+from relay.ingest.upstream_routes import UpstreamRoute
 from relay.spool import Spool
 
 # ---- allowlists -----------------------------------------------------------------------------
@@ -115,7 +116,8 @@ def bind_endpoint(
         shapes=info.shapes_of(options.callback),
         provider=info.name,
         environment=settings.environment,
-        upstream=settings.upstream,
+        upstreams=settings.default_upstreams,
+        routes=upstream_routes(settings),
         inspector=bound.bind(options),
         headers=info.headers,
         allowlist=allowlist(settings, registry),
@@ -130,6 +132,14 @@ def bind_endpoint(
         tokenless=bound.bind(replace(options, secrets=())) if info.token else None,
         query=None if settings.query is None else settings.query == "forward",
         keep=settings.keep,
+    )
+
+
+def upstream_routes(settings: EndpointSettings) -> tuple[UpstreamRoute, ...]:
+    """Return the routes of an endpoint."""
+    return tuple(
+        UpstreamRoute(each.when.condition(), tuple(dict.fromkeys(each.upstreams)))
+        for each in settings.routes
     )
 
 
@@ -254,7 +264,8 @@ def reconciler(
         path=endpoint.path,
         provider=bound.info.name,
         environment=endpoint.environment,
-        upstream=endpoint.upstream,
+        upstreams=endpoint.default_upstreams,
+        routes=upstream_routes(endpoint),
         inspector=bound.bind(endpoint_options(endpoint, bound.info)),
         secrets=endpoint.secrets,
         key=confirm.key,

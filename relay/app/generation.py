@@ -18,7 +18,7 @@ from relay.app import builder
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings
 from relay.config.settings import Confirm
-from relay.config.settings import Upstream as UpstreamSettings
+from relay.config.upstream_settings import Upstream as UpstreamSettings
 from relay.core.clock import Clock
 from relay.core.ids import event_ids
 from relay.core.rate_limit import FairRateLimiter

@@ -215,8 +215,8 @@ def explanation(endpoint: Endpoint, info: ProviderInfo, settings: Settings) -> d
             "signature": info.signature if endpoint.secrets else None,
         },
         "upstream": {
-            "name": endpoint.upstream,
-            "url": _without_query(settings.upstreams[endpoint.upstream].url),
+            "name": endpoint.default_upstreams[0],
+            "url": _without_query(settings.upstreams[endpoint.default_upstreams[0]].url),
         },
         "confirm": _confirm(endpoint, info),
         "subscriptions": _subscriptions(endpoint, settings),

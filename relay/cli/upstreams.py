@@ -119,7 +119,7 @@ def _act(
 
 
 def _passes_on(endpoint: Endpoint, upstream: str) -> bool:
-    return endpoint.mode == "proxy" and endpoint.upstream == upstream
+    return endpoint.mode == "proxy" and upstream in endpoint.every_upstream
 
 
 def _from_relay(settings: Settings) -> list[dict[str, Any]] | None:

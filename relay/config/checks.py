@@ -2,7 +2,7 @@
 
 import re
 import ssl
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from relay.config.listener_settings import Tls
 from relay.config.secret_text import oddity
-from relay.config.settings import PostgresSpool, Settings, SqliteSpool, Upstream
+from relay.config.settings import Endpoint, PostgresSpool, Settings, SqliteSpool
 from relay.config.types import label
+from relay.config.upstream_settings import Upstream
 from relay.config.yaml_document import ConfigIssue, Location, dotted, shown, shown_path, suggestion
 from relay.core.sealing import key_bytes
 from relay.signatures.shared_secret import Signer
@@ -188,11 +189,30 @@ def issues(settings: Settings, upstreams: Iterable[str], place: Place) -> Iterat
     )
     names = tuple(upstreams)
     for location, endpoint in endpoints:
+        yield from _goes_to(endpoint, names, location)
+
+
+def _goes_to(endpoint: Endpoint, names: Sequence[str], location: Location) -> Iterator[ConfigIssue]:
+    """Yield what is wrong with the upstreams of an endpoint. `names`: those there are."""
+    if endpoint.upstream is None and endpoint.upstreams is None:
+        message = 'this key is needed, such as upstream: "billing"'
+        yield ConfigIssue((*location, "upstream"), message)
+    if endpoint.upstream is not None and endpoint.upstreams is not None:
+        message = "has no meaning beside upstream; write one of the two"
+        yield ConfigIssue((*location, "upstreams"), message, ((*location, "upstream"),))
+    written: list[tuple[Location, str]] = []
+    if endpoint.upstream is not None:
+        written.append(((*location, "upstream"), endpoint.upstream))
+    for at, name in enumerate(endpoint.upstreams or ()):
+        written.append(((*location, "upstreams", at), name))
+    for number, route in enumerate(endpoint.routes):
+        for at, name in enumerate(route.upstreams):
+            written.append(((*location, "routes", number, "upstreams", at), name))
+    for place, name in written:
         # Where there is no name at all, that is said of `upstreams`.
-        if names and endpoint.upstream not in names:
-            message = f'no upstream named "{shown(endpoint.upstream)}"'
-            near = suggestion(endpoint.upstream, names)
-            yield ConfigIssue((*location, "upstream"), f"{message}; {near}")
+        if names and name not in names:
+            near = suggestion(name, names)
+            yield ConfigIssue(place, f'no upstream named "{shown(name)}"; {near}')
 
 
 def _name_at(settings: Settings, location: Location) -> str:

@@ -31,6 +31,10 @@ _SECRETS: tuple[tuple[str | None, ...], ...] = (
     ("endpoints", None, "secrets", None),
     ("endpoints", None, "confirm", "key"),
     ("upstreams", None, "signing_secrets", None),
+    ("upstreams", None, "headers", None),
+    ("upstreams", None, "auth", "bearer"),
+    ("upstreams", None, "auth", "basic", "password"),
+    ("upstreams", None, "auth", "oauth2", "client_secret"),
     ("spool", "dsn"),
     ("spool", "encrypt", None),
 )

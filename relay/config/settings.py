@@ -13,6 +13,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Strict, Tag
 from relay.allowlist import Mode
 from relay.config.inline_provider import InlineProvider, Must
 from relay.config.listener_settings import Admin, Limits, Listener
+from relay.config.routes import Routes
 from relay.config.types import (
     ApiUrl,
     Bind,
@@ -29,9 +30,9 @@ from relay.config.types import (
     PublicUrl,
     SecretText,
     Section,
-    UpstreamUrl,
     default,
 )
+from relay.config.upstream_settings import Upstream
 from relay.config.yaml_document import Location, SourceMap
 from relay.core.redaction import Redaction, Redactions
 from relay.core.request import ForwardedHeader, Keep
@@ -137,8 +138,20 @@ class Endpoint(Section):
         description="What the provider signs with; several during a rotation, any may match.",
         examples=[["${env:MIDTRANS_SERVER_KEY}"]],
     )
-    upstream: str = Field(
-        description="The upstream that receives the events.", examples=["billing"]
+    upstream: str | None = default(
+        None, description="The upstream that receives the events.", examples=["billing"]
+    )
+    upstreams: tuple[str, ...] | None = default(
+        None,
+        min_length=1,
+        description="The upstreams that receive the events, each every one of them.",
+        examples=[["billing", "ledger"]],
+    )
+    routes: Routes = default(
+        (),
+        description="Upstreams by a value of the event; the first match counts, and without one"
+        " `upstream` or `upstreams`.",
+        examples=[[{"when": {"json": "/type", "is": "charge"}, "upstreams": ["billing"]}]],
     )
     mode: Literal["store", "proxy"] = default(
         "store",
@@ -198,6 +211,19 @@ class Endpoint(Section):
         None,
         description="midtrans: ask for the status of each transaction before delivery.",
     )
+
+    @property
+    def default_upstreams(self) -> tuple[str, ...]:
+        """The upstreams of events that take no route."""
+        if self.upstreams is not None:
+            return self.upstreams
+        return () if self.upstream is None else (self.upstream,)
+
+    @property
+    def every_upstream(self) -> tuple[str, ...]:
+        """Every upstream that events may go to, each once."""
+        routed = (name for route in self.routes for name in route.upstreams)
+        return tuple(dict.fromkeys((*self.default_upstreams, *routed)))
 
 
 # ---- the file -------------------------------------------------------------------------------
@@ -264,50 +290,6 @@ class Dns(Section):
     )
     knock_interval: Duration = default(
         "5s", description="At most one early look-up per endpoint in this time."
-    )
-
-
-class Retry(Section):
-    """When an upstream that did not take an event is tried again."""
-
-    schedule: tuple[Duration, ...] = default(
-        ("5s", "30s", "2m", "10m", "30m", "1h", "3h", "6h", "12h"),
-        min_length=1,
-        description="Waits between attempts, each varied by a tenth; the last one repeats.",
-        examples=[["5s", "30s", "2m"]],
-    )
-    give_up_after: Duration = default("72h", description="Then a person decides.")
-
-
-class Upstream(Section):
-    """An internal service that receives events."""
-
-    url: UpstreamUrl = Field(
-        description="Where events are posted; a query is kept.",
-        examples=["http://billing.internal:8080/webhooks"],
-    )
-    timeout: Duration = default("10s", description="How long one attempt may take.")
-    concurrency: int = default(
-        32,
-        ge=1,
-        le=1024,
-        description="Attempts under way at a time. Deliveries that are passed on (mode: proxy) are"
-        " counted apart, and as many of them may be under way besides.",
-    )
-    retry: Retry = default({}, description="When to try again.")
-    order_by_key: bool = default(
-        False, description="Deliver events of one key one after the other, in order of receipt."
-    )
-    paused: bool = default(
-        False,
-        description="Deliver nothing to it: events wait, and that counts against no deadline."
-        " `relay upstreams pause` does so without a change of the file. Deliveries that are passed"
-        " on (mode: proxy) are passed on all the same.",
-    )
-    signing_secrets: tuple[SecretText, ...] = default(
-        (),
-        description="Sign what is forwarded (Standard Webhooks); several during a rotation.",
-        examples=[["${file:secrets/signing}"]],
     )
 
 
@@ -390,7 +372,7 @@ class Settings(Section):
         found = [secret for each in self.endpoints for secret in each.secrets]
         asking = [each.confirm.key for each in self.endpoints if each.confirm is not None]
         found += [key for key in asking if key is not None]
-        found += [secret for each in self.upstreams.values() for secret in each.signing_secrets]
+        found += [secret for each in self.upstreams.values() for secret in each.secrets()]
         found += self.spool.encrypt
         tokens = (self.admin.token, self.admin.read_token)
         return [*found, *(token for token in tokens if token is not None)]

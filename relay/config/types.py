@@ -27,6 +27,7 @@ from pydantic import (
 from relay.allowlist.networks import Nameserver, parse_host_name, parse_nameserver, parse_network
 from relay.core.json_pointer import Pointer
 from relay.core.patterns import LinearPattern
+from relay.core.rate_limit import Rate
 from relay.core.request import Address
 from relay.core.secret import Secret
 
@@ -47,6 +48,8 @@ _DURATION_UNITS = {
 }
 _SIZE = re.compile(r"([0-9]{1,9})(B|KiB|MiB|GiB)")
 _SIZE_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_RATE = re.compile(r"([0-9]{1,7})/([smh])")
+_RATE_UNITS = {"s": 1, "m": 60, "h": 3600}
 _BIND = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([0-9]{1,5})")
 # Names inside container networks are short and may hold underscores.
 _URL_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
@@ -159,6 +162,16 @@ def nameserver(value: object) -> Nameserver:
     if not isinstance(value, str) or len(value) > _MAX_URL:
         raise ValueError('write an address in quotes, such as "192.0.2.53"')
     return parse_nameserver(value)
+
+
+def rate(value: object) -> Rate:
+    """Return a rate of at least one call in its unit of time."""
+    match = _RATE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("write a whole number and s, m or h, such as 50/s, 10/m or 5/h")
+    if not int(match[1]):
+        raise ValueError("must be 1 or more; paused: true delivers nothing")
+    return Rate(int(match[1]), _RATE_UNITS[match[2]])
 
 
 def network(value: object) -> IPNetwork:
@@ -363,6 +376,11 @@ NameserverText = Annotated[
 ]
 Network = Annotated[IPNetwork, PlainValidator(network), WithJsonSchema({"type": "string"})]
 Member = Annotated[IPNetwork | str, PlainValidator(member), WithJsonSchema({"type": "string"})]
+RateText = Annotated[
+    Rate,
+    PlainValidator(rate),
+    WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]{0,6}/[smh]$"}),
+]
 SecretText = Annotated[Secret, PlainValidator(_secret), WithJsonSchema({"type": "string"})]
 FilePath = Annotated[Path, BeforeValidator(_absolute), WithJsonSchema({"type": "string"})]
 HeaderName = Annotated[str, AfterValidator(header_name)]

@@ -303,7 +303,7 @@ def _unprintable(text: str, error: yaml.reader.ReaderError) -> ConfigIssue:
 
 # ---- hints ----------------------------------------------------------------------------------
 
-_MAX_LISTED = 20
+_MAX_LISTED = 24
 _MAX_COMPARED = 64
 
 

@@ -25,8 +25,9 @@ class Status(StrEnum):
 
 @frozen
 class Event:
-    """A stored event, as its upstream will receive it.
+    """A stored event, as one of its upstreams will receive it.
 
+    upstream: that one; the first one where it is under no lease, empty where it has none.
     suffix: remainder and query that are appended to the upstream URL; as in `Delivery`.
     signed, reconciled, confirm: as in `VerifiedDelivery`.
     conflicts_with: id of the first event with the same key and other content, or with the same
@@ -238,17 +239,23 @@ def event_of(
     *,
     out_of_order: bool = False,
     repeats: str | None = None,
+    upstream: str | None = None,
 ) -> Event:
-    """Return the event that a delivery becomes, as a spool would return it."""
+    """Return the event that a delivery becomes, as a spool would return it.
+
+    upstream: which one receives it. Default: the first.
+    """
     delivery, verification = verified.delivery, verified.verification
     head = delivery.head
+    if upstream is None:
+        upstream = verified.upstreams[0] if verified.upstreams else ""
     # By position, which takes two thirds of the time.
     return Event(
         verified.event_id,
         delivery.endpoint,
         verified.provider,
         verified.environment,
-        verified.upstream,
+        upstream,
         verification.key,
         verification.subject,
         head.method,

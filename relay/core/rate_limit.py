@@ -3,6 +3,7 @@
 The caller brings the time, in monotonic seconds, and makes the pauses that it is given.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 #: The most reservations of one `FairRateLimiter`; each takes some hundred bytes.
@@ -55,6 +56,21 @@ class Backoff:
 
 
 # ---- rate limits ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many calls in so many seconds."""
+
+    calls: int
+    seconds: int
+
+    def __str__(self) -> str:
+        return f"{self.calls}/{_UNITS[self.seconds]}"
+
+
+#: The seconds of a unit of time, and its letter.
+_UNITS: Final = {1: "s", 60: "m", 3600: "h"}
 
 
 class TokenBucket:

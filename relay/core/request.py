@@ -347,6 +347,8 @@ class Keep(StrEnum):
 class VerifiedDelivery:
     """A delivery that passed every check. Only `relay.ingest` builds one.
 
+    upstreams: where it goes, each once; none where its route leads nowhere. One that is passed on
+        has exactly one.
     headers: the sender's header fields that may reach the upstream, Content-Type among them.
     reconciled: made of the answer of the provider's API, not of a call.
     confirm: the provider's API has to confirm it before it is delivered.
@@ -356,7 +358,7 @@ class VerifiedDelivery:
     event_id: str
     provider: str
     environment: str
-    upstream: str
+    upstreams: tuple[str, ...]
     headers: Headers
     delivery: Delivery
     verification: Verification

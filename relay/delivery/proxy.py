@@ -79,17 +79,16 @@ class ProxyForwarder:
         Raises:
             UpstreamOverloaded: too many are under way; nothing was sent and nothing is recorded.
         """
-        proxy_upstream = self._proxy_upstreams[delivery.upstream]
+        [upstream] = delivery.upstreams
+        proxy_upstream = self._proxy_upstreams[upstream]
         if proxy_upstream.in_flight >= 2 * proxy_upstream.concurrency:
-            message = (
-                f"{proxy_upstream.in_flight} deliveries are being passed on to {delivery.upstream}"
-            )
+            message = f"{proxy_upstream.in_flight} deliveries are being passed on to {upstream}"
             raise UpstreamOverloaded(message)
         forwarding = _Forwarding(self, proxy_upstream, delivery, self._clock.monotonic(), done)
         try:
             proxy_upstream.sender.forward(forwarding)
         except Exception as fault:  # noqa: BLE001 - the sender must be answered all the same
-            self._observer.dispatch_error(delivery.upstream, delivery.event_id, fault)
+            self._observer.dispatch_error(upstream, delivery.event_id, fault)
             failed = ProxyResponse(Unreachable(Cause.FAULT))
             forwarding.end_soon(partial(forwarding.responded, failed))
         proxy_upstream.in_flight += 1

@@ -43,7 +43,7 @@ class Taken:
     """It would be accepted. `passed`: passed on, not stored. `hold`: why it would be held."""
 
     endpoint: str
-    upstream: str
+    upstreams: tuple[str, ...]
     passed: bool
     hold: str | None
 
@@ -201,7 +201,7 @@ class Judge:
         if not judged:
             return Unjudged("its token is not kept")
         hold = event.verification.hold
-        return Taken(endpoint.name, event.upstream, route.proxied, hold)
+        return Taken(endpoint.name, event.upstreams, route.proxied, hold)
 
     def _by_known_hosts(
         self,

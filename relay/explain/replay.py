@@ -238,12 +238,12 @@ def _of_event(
     if isinstance(found, Unjudged):
         return found
     hold = STATUS_CONTRADICTS_CODE if event.contradicts else None
-    was = Taken(event.endpoint, event.upstream, False, hold)
+    was = Taken(event.endpoint, (event.upstream,), False, hold)
     if isinstance(found, NotTaken):
         kind, why = Kind.REFUSED, found.detail or found.reason.value
     elif found.hold is not None and not event.contradicts:
         kind, why = Kind.HELD, found.hold
-    elif (found.upstream, found.passed) != (event.upstream, False):
+    elif (found.upstreams, found.passed) != ((event.upstream,), False):
         kind, why = Kind.ROUTED, f"the endpoint {found.endpoint} has it now"
     else:
         return None
@@ -264,4 +264,4 @@ def _says(judgement: Taken | NotTaken) -> str:
     if judgement.hold is not None:
         return "held"
     how = "passed on to" if judgement.passed else "taken, to"
-    return f"{how} {judgement.upstream}"
+    return f"{how} {', '.join(judgement.upstreams)}"

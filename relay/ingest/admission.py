@@ -21,6 +21,7 @@ from relay.core.strict_json import DEFAULT_LIMITS, JsonLimits
 from relay.ingest.authenticated_knock import AuthenticatedKnock
 from relay.ingest.client_address import ClientShare
 from relay.ingest.routing import Route
+from relay.ingest.upstream_routes import UpstreamRoute, taken
 from relay.providers import Inspector, RequestShape
 from relay.signatures import OnSigned, ignore_signed
 from relay.telemetry import DeliveryRecord
@@ -44,6 +45,7 @@ class Endpoint:
     tokenless: verifies all but a token, which is kept nowhere; None where there is none.
     authenticated_knock: lets a sender of an unknown address prove itself; None where none may.
     query: whether a caller's query goes to the upstream; None: only below a prefix.
+    routes: where events go that hold some value; without a match they go to `upstreams`.
     keep: what is kept of an event once it is delivered, or passed on.
     """
 
@@ -53,7 +55,7 @@ class Endpoint:
     shapes: tuple[RequestShape, ...]
     provider: str
     environment: str
-    upstream: str
+    upstreams: tuple[str, ...]
     inspector: Inspector
     headers: tuple[str, ...]
     allowlist: Allowlist
@@ -68,6 +70,7 @@ class Endpoint:
     tokenless: Inspector | None = None
     query: bool | None = None
     keep: Keep = Keep.ALL
+    routes: tuple[UpstreamRoute, ...] = ()
 
 
 #: Seconds that are left for storing in any case, even when a look-up or the body took all of them.
@@ -195,7 +198,10 @@ class Verifying(Protocol):
     def environment(self) -> str: ...
 
     @property
-    def upstream(self) -> str: ...
+    def upstreams(self) -> tuple[str, ...]: ...
+
+    @property
+    def routes(self) -> tuple[UpstreamRoute, ...]: ...
 
     @property
     def inspector(self) -> Inspector: ...
@@ -229,11 +235,15 @@ def verify_delivery(
     verification = endpoint.inspector.verify(delivery, on_signed)
     # Authorization may hold a token. It is kept only as part of a signature that is verified.
     kept = _kept(endpoint.headers, verification.secret is not None)
+    upstreams = endpoint.upstreams
+    if endpoint.routes:
+        route = taken(endpoint.routes, delivery, verification)
+        upstreams = upstreams if route is None else route.upstreams
     return VerifiedDelivery(
         event_id,
         endpoint.provider,
         endpoint.environment,
-        endpoint.upstream,
+        upstreams,
         delivery.head.headers.only(kept),
         delivery,
         verification,

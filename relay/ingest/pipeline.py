@@ -416,9 +416,11 @@ class Ingest:
                 admission.ack = inspector.proxied_answer(answer.ack, admission)
                 admission.verdict = Verdict.PASSED
             else:
-                admission.detail = f"{event.upstream} answered {answer.outcome.status}"
+                admission.detail = f"{event.upstreams[0]} answered {answer.outcome.status}"
                 if isinstance(answer.outcome, Unreachable):
-                    admission.detail = f"{event.upstream} is unreachable: {answer.outcome.cause}"
+                    admission.detail = (
+                        f"{event.upstreams[0]} is unreachable: {answer.outcome.cause}"
+                    )
                 late = answer.outcome == Unreachable("timeout")
                 self._answer(admission, IngestResult(Verdict.UNAVAILABLE, late=late))
         except Exception as fault:  # noqa: BLE001 - as in `admit`

@@ -29,6 +29,7 @@ from relay.core.request import (
 )
 from relay.core.secret import Secret
 from relay.ingest.admission import verify_delivery
+from relay.ingest.upstream_routes import UpstreamRoute
 from relay.providers import Inspector
 from relay.providers.midtrans.status import (
     Answer,
@@ -99,13 +100,14 @@ class ReconcileTarget:
     path: str
     provider: str
     environment: str
-    upstream: str
+    upstreams: tuple[str, ...]
     inspector: Inspector
     secrets: tuple[Secret, ...]
     key: Secret | None = None
     headers: tuple[str, ...] = ()
     confirm: bool = False
     keep: Keep = Keep.ALL
+    routes: tuple[UpstreamRoute, ...] = ()
 
 
 class Reconciler:

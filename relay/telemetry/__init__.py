@@ -336,7 +336,7 @@ class Telemetry(Notices):
         kind = self._attempts[
             received.endpoint,
             delivery.provider,
-            delivery.upstream,
+            delivery.upstreams[0],
             1,
             outcome.name,
             outcome.status,

@@ -189,7 +189,7 @@ class Feed:
             "id": delivery.event_id,
             "endpoint": delivery.delivery.endpoint,
             "provider": delivery.provider,
-            "upstream": delivery.upstream,
+            "upstream": delivery.upstreams[0],
             "number": 1,
             "outcome": outcome.name,
             "status": Status.PASSED,

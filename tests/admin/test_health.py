@@ -55,7 +55,7 @@ def endpoint(name: str, allowlist: Allowlist, mode: Mode) -> Endpoint:
         shapes=(),
         provider="vipps",
         environment="test",
-        upstream="billing",
+        upstreams=("billing",),
         inspector=PROVIDER.bind(EndpointOptions(secrets=(Secret("s"),))),
         headers=(),
         allowlist=allowlist,

@@ -19,7 +19,7 @@ from relay.admin.pages import COOKIE
 from relay.admin.server import Admin
 from relay.admin.upstreams import Upstreams
 from relay.config import load_text
-from relay.config.settings import Upstream
+from relay.config.upstream_settings import Upstream
 from relay.core.clock import SystemClock
 from relay.core.errors import Obstacle, Problem, RelayError
 from relay.core.event import Dead, Unreachable
@@ -207,7 +207,7 @@ async def test_the_api_needs_the_token(path: str, headers: dict[str, str], bench
 async def test_an_event_is_listed_shown_and_requeued(bench: Bench) -> None:
     event = verified()
     await bench.spool.put(event)
-    upstream = event.upstream
+    upstream = event.upstreams[0]
     claimed = await bench.spool.claim(upstream, 1, _MINUTE, ordered=False)
     await bench.spool.settle(claimed.leases[0], Dead(), Unreachable("refused"))
     status, text = await bench.get("/api/v1/events?status=dead", headers=BEARER)
@@ -418,7 +418,7 @@ async def test_a_configuration_that_is_not_taken_is_answered_with_the_reasons(be
 async def test_each_act_is_a_row_and_a_line(bench: Bench) -> None:
     event = verified()
     await bench.spool.put(event)
-    claimed = await bench.spool.claim(event.upstream, 1, _MINUTE, ordered=False)
+    claimed = await bench.spool.claim(event.upstreams[0], 1, _MINUTE, ordered=False)
     await bench.spool.settle(claimed.leases[0], Dead(), Unreachable("refused"))
     await bench.post("/login", data={"token": READ_TOKEN})
     await bench.post("/login", data={"token": TOKEN})

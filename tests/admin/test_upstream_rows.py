@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from relay.admin.upstream_rows import shown_url, upstream_rows
-from relay.config.settings import Upstream
+from relay.config.upstream_settings import Upstream
 from relay.spool.audit import Actor
 from relay.spool.overview import Waiting
 from relay.spool.pauses import Pause

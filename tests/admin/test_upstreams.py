@@ -12,7 +12,7 @@ from relay.admin.upstreams import (
     read_rows,
     resume,
 )
-from relay.config.settings import Upstream
+from relay.config.upstream_settings import Upstream
 from relay.spool.audit import Actor
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.harness.clock import ManualClock

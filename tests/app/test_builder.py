@@ -35,10 +35,10 @@ def test_an_endpoint_is_bound_with_its_provider_and_addresses(settings: Settings
     midtrans, vipps = (
         builder.bind_endpoint(each, registry, DEFAULT_LIMITS) for each in settings.endpoints
     )
-    assert (midtrans.provider, midtrans.environment, midtrans.upstream) == (
+    assert (midtrans.provider, midtrans.environment, midtrans.upstreams) == (
         "midtrans",
         "sandbox",
-        "billing",
+        ("billing",),
     )
     assert midtrans.methods == ("POST",)
     assert {str(entry.network) for entry in vipps.allowlist.entries()} == {f"{VIPPS}/32"}

@@ -252,7 +252,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 async def deliver(bench: Bench) -> str:
     event = verified(received_at=bench.clock.now())
     await bench.spool.put(event)
-    claimed = await bench.spool.claim(event.upstream, 1, timedelta(minutes=1), ordered=False)
+    claimed = await bench.spool.claim(event.upstreams[0], 1, timedelta(minutes=1), ordered=False)
     await bench.spool.settle(claimed.leases[0], Done(), Delivered(200))
     return event.event_id
 
@@ -281,7 +281,7 @@ async def test_bodies_of_what_was_never_delivered_stay_until_keys_go_and_that_is
 ) -> None:
     event = verified(received_at=bench.clock.now())
     await bench.spool.put(event)
-    claimed = await bench.spool.claim(event.upstream, 1, timedelta(minutes=1), ordered=False)
+    claimed = await bench.spool.claim(event.upstreams[0], 1, timedelta(minutes=1), ordered=False)
     await bench.spool.settle(claimed.leases[0], Dead(), Rejected(500))
     await bench.pass_days(18.5)
     assert await bench.has_body(event.event_id) is True

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from relay.config import load
-from relay.config.settings import Confirm, Upstream
+from relay.config.settings import Confirm
+from relay.config.upstream_settings import Upstream
 from relay.core.errors import ConfigError
 from tests.config.files import ENVIRON, GOOD, VIPPS, changed, keys, mistakes
 

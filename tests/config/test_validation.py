@@ -4,15 +4,9 @@ import pytest
 from pydantic_core import ErrorDetails
 
 from relay.config.listener_settings import Limits, Listener
-from relay.config.settings import (
-    Endpoint,
-    PostgresSpool,
-    Settings,
-    SqliteSpool,
-    TimeWindow,
-    Upstream,
-)
+from relay.config.settings import Endpoint, PostgresSpool, Settings, SqliteSpool, TimeWindow
 from relay.config.types import Section
+from relay.config.upstream_settings import Upstream
 from relay.config.validation import MAX_ISSUES, explain, fields, replaced, trace, validate, without
 from relay.config.yaml_document import Location
 from tests.config.files import BASE, ENDPOINT_KEYS, GOOD, changed, keys, mistakes
@@ -95,13 +89,15 @@ def test_all_mistakes_at_once_in_the_order_of_the_file() -> None:
             ' "enforce"?'
         ),
         (
-            "28:5: endpoints.3: write - name: …, path: …, provider: …, upstream: …, with some of"
+            "28:5: endpoints.3: write - name: …, path: …, provider: …, with some of"
             f" the keys {keys(Endpoint)}"
         ),
         (
             "29:11: endpoints.4.name: only secrets are read from ${env:NAME} or ${file:PATH}, and"
             " they stand in admin.token, admin.read_token, endpoints.*.secrets,"
-            " endpoints.*.confirm.key, upstreams.*.signing_secrets, spool.dsn and spool.encrypt"
+            " endpoints.*.confirm.key, upstreams.*.signing_secrets, upstreams.*.headers,"
+            " upstreams.*.auth.bearer, upstreams.*.auth.basic.password,"
+            " upstreams.*.auth.oauth2.client_secret, spool.dsn and spool.encrypt"
         ),
         "30:11: endpoints.4.path: the endpoint midtrans has this path, at 10:11; give each its own",
         '34:15: endpoints.4.upstream: no upstream named "nobody"; there are: billing, led ger',
@@ -440,7 +436,6 @@ def test_stand_ins_hold_what_is_needed() -> None:
         "name": "midtrans",
         "path": "/midtrans/notification",
         "provider": "midtrans",
-        "upstream": "billing",
     }
     assert trace(("listen",)).slots[-1].placeholder() == ({"bind": "0.0.0.0:8443"},)
 

@@ -33,7 +33,7 @@ def test_an_event_has_each_field_of_its_delivery() -> None:
         "endpoint": delivery.delivery.endpoint,
         "provider": delivery.provider,
         "environment": delivery.environment,
-        "upstream": delivery.upstream,
+        "upstream": delivery.upstreams[0],
         "key": "k",
         "subject": "tx",
         "method": head.method,

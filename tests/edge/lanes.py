@@ -304,7 +304,7 @@ def endpoint(inspector: Inspector | None = None, **changes: Any) -> Endpoint:
         shapes=(),
         provider="midtrans",
         environment="sandbox",
-        upstream="billing",
+        upstreams=("billing",),
         inspector=inspector or provider.bind(EndpointOptions(secrets=(SECRET,))),
         headers=(),
         allowlist=Allowlist([StaticSource("midtrans", [("192.0.2.0/24", "test")])]),

@@ -88,7 +88,7 @@ def test_the_same_configuration_takes_it_or_cannot_tell(name: str, settings: Set
     if name in {"callback", "tokens"}:
         assert found == Unjudged("its token is not kept")
     else:
-        assert found == Taken(name, "billing", False, None)
+        assert found == Taken(name, ("billing",), False, None)
 
 
 @pytest.mark.parametrize("name", ["midtrans", "snap", "vipps", "shop"])
@@ -151,9 +151,9 @@ def test_signed_times_are_those_of_receipt(settings: Settings) -> None:
 
 def test_where_it_goes_is_told(settings: Settings) -> None:
     routed = judge(changed(settings, "midtrans", upstream="ledger"))
-    assert routed.event(stored(settings, "midtrans")) == Taken("midtrans", "ledger", False, None)
+    assert routed.event(stored(settings, "midtrans")) == Taken("midtrans", ("ledger",), False, None)
     passed = judge(changed(settings, "midtrans", mode="proxy"))
-    assert passed.event(stored(settings, "midtrans")) == Taken("midtrans", "billing", True, None)
+    assert passed.event(stored(settings, "midtrans")) == Taken("midtrans", ("billing",), True, None)
 
 
 def test_what_cannot_be_judged_says_why(settings: Settings) -> None:
@@ -181,7 +181,7 @@ def test_a_body_that_is_too_long_now_is_refused(settings: Settings) -> None:
 @pytest.mark.parametrize("name", ["midtrans", "snap", "vipps", "shop"])
 def test_a_refusal_is_judged_as_it_came(name: str, settings: Settings) -> None:
     kept = refused(settings, name)
-    assert judge(settings).refusal(kept) == Taken(name, "billing", False, None)
+    assert judge(settings).refusal(kept) == Taken(name, ("billing",), False, None)
     if name != "snap":
         still = judge(changed(settings, name, secrets=(Secret("another"),))).refusal(kept)
         assert isinstance(still, NotTaken)
@@ -195,4 +195,4 @@ def test_a_refusal_whose_token_fitted_is_judged_by_that(settings: Settings) -> N
     tokenless = replace(kept, head=replace(kept.head, headers=Headers(fields)))
     assert judge(settings).refusal(tokenless) == Unjudged("its token is not kept")
     fitted = replace(tokenless, signature_fits=True, secret=0)
-    assert judge(settings).refusal(fitted) == Taken("tokens", "billing", False, None)
+    assert judge(settings).refusal(fitted) == Taken("tokens", ("billing",), False, None)

@@ -106,7 +106,7 @@ async def running_edge(
         shapes=(),
         provider="midtrans",
         environment="sandbox",
-        upstream="billing",
+        upstreams=("billing",),
         inspector=_PROVIDER.bind(EndpointOptions(secrets=(SECRET,))),
         headers=(),
         allowlist=Allowlist([StaticSource("midtrans", [("127.0.0.1", "test")])]),

@@ -345,7 +345,7 @@ class RecordingObserver:
             event_id=delivery.event_id,
             endpoint=received.endpoint,
             provider=delivery.provider,
-            upstream=delivery.upstream,
+            upstream=delivery.upstreams[0],
             attempt=1,
             outcome=outcome.name,
             status=outcome.status,

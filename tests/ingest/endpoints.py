@@ -28,7 +28,7 @@ def endpoint(secret: Secret = SECRET, **changes: Any) -> Endpoint:
         shapes=(),
         provider="midtrans",
         environment="sandbox",
-        upstream="billing",
+        upstreams=("billing",),
         inspector=MIDTRANS.bind(EndpointOptions(secrets=(secret,))),
         headers=(),
         allowlist=Allowlist([StaticSource("midtrans", [(LISTED, "test")])]),

@@ -265,7 +265,7 @@ def test_it_holds_what_its_endpoint_says() -> None:
     fields = (("Cookie", "c"), ("ACCEPT", "*/*"), ("X-Own", "o"))
     event = verify_delivery(endpoint(headers=("x-own",)), delivery(*fields), "evt_1")
     assert (event.event_id, event.provider, event.environment) == ("evt_1", "midtrans", "sandbox")
-    assert (event.upstream, event.reconciled, event.confirm) == ("billing", False, False)
+    assert (event.upstreams[0], event.reconciled, event.confirm) == ("billing", False, False)
     assert [name for name, _ in event.headers] == ["ACCEPT", "X-Own"]
 
 

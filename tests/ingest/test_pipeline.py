@@ -134,7 +134,7 @@ class Bench:
             shapes=(),
             provider="midtrans",
             environment="sandbox",
-            upstream="billing",
+            upstreams=("billing",),
             inspector=MIDTRANS.bind(EndpointOptions(secrets=(SECRET,))),
             headers=(),
             allowlist=Allowlist(sources or [StaticSource("midtrans", [(LISTED, "test")])]),

@@ -83,7 +83,11 @@ async def learn(
     key: Secret | None = None,
 ) -> ReconcileResult:
     account = ReconcileTarget(
-        *("midtrans", "/midtrans", "midtrans", "sandbox", "billing", INSPECTOR, SECRETS), key=key
+        *("midtrans", "/midtrans", "midtrans", "sandbox"),
+        ("billing",),
+        INSPECTOR,
+        SECRETS,
+        key=key,
     )
     reconciler = Reconciler(
         account, api=api, bucket=TokenBucket(10), spool=spool, clock=clock, new_id=event_ids()
@@ -105,7 +109,10 @@ def notification(**changes: str) -> VerifiedDelivery:
     delivery = Delivery("midtrans", head, made.delivery.client, "", body)
     return VerifiedDelivery(
         made.event_id,
-        *("midtrans", "sandbox", "billing", made.headers, delivery),
+        *("midtrans", "sandbox"),
+        ("billing",),
+        made.headers,
+        delivery,
         INSPECTOR.verify(delivery),
     )
 

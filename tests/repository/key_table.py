@@ -15,7 +15,15 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import Discriminator
 from pydantic.fields import FieldInfo
 
-from relay.config import Settings, inline_provider, listener_settings, settings, types
+from relay.config import (
+    Settings,
+    inline_provider,
+    listener_settings,
+    routes,
+    settings,
+    types,
+    upstream_settings,
+)
 from relay.config.loader import schema
 from relay.config.types import Section
 from relay.config.yaml_document import parse
@@ -36,12 +44,21 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("spool", settings.PostgresSpool),
     ("dns", settings.Dns),
     ("limits", listener_settings.Limits),
-    ("upstreams.*", settings.Upstream),
-    ("upstreams.*.retry", settings.Retry),
+    ("upstreams.*", upstream_settings.Upstream),
+    ("upstreams.*.retry", upstream_settings.Retry),
+    ("upstreams.*.auth", upstream_settings.BearerAuth),
+    ("upstreams.*.auth", upstream_settings.BasicAuth),
+    ("upstreams.*.auth.basic", upstream_settings.BasicCredentials),
+    ("upstreams.*.auth", upstream_settings.OAuth2Auth),
+    ("upstreams.*.auth.oauth2", upstream_settings.OAuth2Client),
+    ("upstreams.*.tls", upstream_settings.UpstreamTls),
     ("endpoints.0", settings.Endpoint),
     ("endpoints.0.allowlist", settings.Allowlist),
     ("endpoints.1.timestamp", settings.TimeWindow),
     ("endpoints.0.confirm", settings.Confirm),
+    ("endpoints.0.routes.0", routes.Route),
+    ("endpoints.0.routes.0.when", routes.HeaderIs),
+    ("endpoints.0.routes.0.when", routes.JsonIn),
     ("endpoints.2.provider", inline_provider.InlineProvider),
     ("endpoints.2.provider.networks.*", inline_provider.Networks),
     ("endpoints.2.provider.signature", inline_provider.Signature),
@@ -52,6 +69,8 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("endpoints.2.must.0", inline_provider.MustBeOneOf),
 )
 _TITLES = {
+    "endpoints.0.routes.0": "An entry of `routes`",
+    "endpoints.0.routes.0.when": "`when`: a header field or a JSON value, with `is` or `in`",
     "endpoints.2.provider": "`endpoints.*.provider`, where it is not built in",
     "endpoints.2.provider.networks.*": "`provider.networks.*`",
     "endpoints.2.provider.signature": "`provider.signature`",
@@ -69,6 +88,15 @@ EXAMPLES: Mapping[str, object] = {
     "Allowlist.add": ["198.51.100.7", "hooks.example.com"],
     "Allowlist.replace": ["198.51.100.0/24"],
     "Endpoint.callback": "checkout",
+    "HeaderIs.header": "X-GitHub-Event",
+    "HeaderIs.is": "ping",
+    "JsonIn.json": "/type",
+    "JsonIn.in": ["charge", "fee"],
+    "UpstreamTls.ca": "tls/internal-ca.pem",
+    "UpstreamTls.certificate": "tls/relay.pem",
+    "UpstreamTls.key": "tls/relay.key",
+    "UpstreamTls.server_name": "billing.internal",
+    "Upstream.tls": {"ca": "tls/internal-ca.pem"},
     "Endpoint.order_id_pattern": "INV-[0-9]{8}",
     "Confirm.key": "${env:MIDTRANS_MERCHANT_KEY}",
     "Endpoint.merchant_id": "G059876677",
@@ -85,6 +113,7 @@ EXAMPLES: Mapping[str, object] = {
 #: What the schema does not tell.
 DEFAULTS: Mapping[str, str] = {
     "Settings.state_dir": "beside the spool",
+    "Endpoint.upstream": "needed, or `upstreams`",
     "Endpoint.environment": "the only one there is",
     "Endpoint.timestamp": "the provider's",
     "Confirm.url": "the environment's",
@@ -100,6 +129,8 @@ KINDS: Mapping[str, str] = {
     "Settings.state_dir": "path of a directory",
     "Signature.from": "field of a message",
     "Endpoint.upstream": "name of an upstream",
+    "Endpoint.upstreams": "list: name of an upstream",
+    "Route.upstreams": "list: name of an upstream",
 }
 
 _NAMED: tuple[tuple[object, str], ...] = (
@@ -120,6 +151,7 @@ _NAMED: tuple[tuple[object, str], ...] = (
     (types.PublicPath, "path"),
     (types.PublicUrl, "URL"),
     (types.UpstreamUrl, "URL"),
+    (types.RateText, "rate"),
     (settings.Timestamp, "`off` or a mapping"),
     (settings.ProviderChoice, "name of a provider, or a description"),
     (inline_provider.MessageField, "field of a message"),
@@ -196,7 +228,7 @@ def at(data: object, place: str) -> object:
         if isinstance(data, Mapping):
             data = next(iter(data.values())) if part == "*" else data.get(part)
         elif isinstance(data, list | tuple):
-            data = data[int(part)]
+            data = data[int(part)] if int(part) < len(data) else None
     return data
 
 

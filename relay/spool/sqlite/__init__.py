@@ -203,7 +203,7 @@ class SqliteSpool:
         now = self._clock.steady()
         new = NewEvent(event, self._tables.digests, events.micros(now), done)
         is_aside = new.flags & events.ASIDE and copies.aside(new.flags)
-        handoff = None if is_aside else self._handoffs.get(event.upstream)
+        handoff = None if is_aside else self._handoffs.get(event.upstreams[0])
         if handoff is not None and handoff.seats.reserve():
             new.seat(handoff, self._tables.tokens.next(), now)
         try:

@@ -168,7 +168,7 @@ def _apply(
     [row] = fetch(connection, EVENT, (known.seq,))
     if row[-1] is None and row[3] & events.REMOVED:
         return False
-    upstream = shared.names.number(connection, copy.delivery.upstream)
+    upstream = shared.names.number(connection, copy.delivery.upstreams[0])
     held = [place.upstream for place in places]
     find = partial(shared.keyring.find, connection)
     sound = _is_sound(row, shared.names.by_number, held or [upstream], find)

@@ -180,7 +180,7 @@ def head_parts(event: VerifiedDelivery) -> tuple[Any, ...]:
         more = (None, verification.tokens, event.keep)
     return (
         delivery.endpoint,
-        (event.upstream,),
+        event.upstreams,
         event.provider,
         event.environment,
         verification.key,

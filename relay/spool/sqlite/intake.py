@@ -304,7 +304,7 @@ def _place(
     states = []
     upstreams: dict[str, tuple[int, bool]] = {}
     for each in stored:
-        name, now = each.delivery.upstream, each.now
+        name, now = each.delivery.upstreams[0], each.now
         upstream, unordered = upstreams.get(name) or _upstream(connection, shared, name, upstreams)
         if each.flags & events.ASIDE and (aside := copies.aside(each.flags)):
             state, reason = aside

@@ -53,7 +53,7 @@ def proxied_row(proxied: ProxiedDelivery) -> ProxiedRow:
         received.endpoint,
         delivery.event_id,
         size + (len(body) if kept else 0),
-        delivery.upstream,
+        delivery.upstreams[0],
         parts,
         received.head.received_at,
         body if kept else None,

@@ -312,7 +312,7 @@ class Writer:
     def _hand_over(self, answered: list[Piece], rest: list[Piece]) -> None:
         for each in answered:
             if isinstance(each, NewEvent) and each.hand_over(self._release):
-                self._notify(each.delivery.upstream)
+                self._notify(each.delivery.upstreams[0])
         if rest:
             self._answer(rest)
 

@@ -26,7 +26,7 @@ async def fail(
     """Let the only attempt of an event come to nothing."""
     await bench.spool.put(event)
     minute = timedelta(minutes=1)
-    claimed = await bench.spool.claim(event.upstream, 1, minute, ordered=False)
+    claimed = await bench.spool.claim(event.upstreams[0], 1, minute, ordered=False)
     done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     settlement = Settlement(claimed.leases[0], Dead(), outcome, took=1500, answer=answer)
     bench.spool.settle_all([settlement], done.set_result)

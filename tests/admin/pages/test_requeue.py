@@ -124,7 +124,7 @@ async def test_one_that_a_later_event_has_overtaken_is_asked_about(bench: Bench)
 async def succeed(bench: Bench, event: VerifiedDelivery) -> None:
     await bench.spool.put(event)
     minute = timedelta(minutes=1)
-    claimed = await bench.spool.claim(event.upstream, 1, minute, ordered=False)
+    claimed = await bench.spool.claim(event.upstreams[0], 1, minute, ordered=False)
     await bench.spool.settle(claimed.leases[0], Done(), Delivered(200))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.config.settings import Upstream
+from relay.config.upstream_settings import Upstream
 from relay.spool.audit import Actor
 from tests.admin.pages.browsing import page, sign_in
 from tests.admin.test_server import READ_TOKEN, Bench, bench
