@@ -13,8 +13,8 @@ from relay.core.secret import Secret
 from relay.delivery.proxy import ProxiedHistory
 from relay.ingest.activity import ActivityRecorder
 from relay.ingest.admission import Endpoint
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.refusals import AutoReleaser, RefusalRecorder, RefusalReleaser
-from relay.ingest.routing import Routes
 from relay.ingest.strangers import StrangerCounter
 from relay.ingest.unknown_senders import UnknownSenders
 from relay.spool import Spool
@@ -46,11 +46,11 @@ class BehindAnswers:
         *,
         clock: Clock,
         telemetry: Telemetry,
-        routes: Callable[[], Routes[Endpoint]],
+        paths: Callable[[], EndpointPaths[Endpoint]],
         endpoints: Callable[[], Iterable[Endpoint]],
         secrets: Callable[[], Iterable[Secret]],
     ) -> None:
-        """Take the parts. routes, endpoints, secrets: return those of the present configuration."""
+        """Take the parts. paths, endpoints, secrets: return those of the present configuration."""
         self.history = ProxiedHistory(spool, clock=clock, telemetry=telemetry)
         self.recorder = RefusalRecorder(
             spool.refusals,
@@ -63,7 +63,7 @@ class BehindAnswers:
             spool.strangers, clock=clock, telemetry=telemetry, bounds=StrangerLimits()
         )
         self.releaser = RefusalReleaser(
-            spool, routes=routes, secrets=secrets, clock=clock, new_id=event_ids()
+            spool, paths=paths, secrets=secrets, clock=clock, new_id=event_ids()
         )
         self.auto_releaser = AutoReleaser(
             self.releaser, endpoints=endpoints, clock=clock, telemetry=telemetry

@@ -28,9 +28,9 @@ from relay.delivery.confirmation import StatusClient
 from relay.ingest.admission import Endpoint
 from relay.ingest.authenticated_knock import LOOKUP_INTERVAL, AuthenticatedKnock
 from relay.ingest.client_address import ClientLocator
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.reconcile import Reconciler, ReconcileTarget
 from relay.ingest.refusals import RefusalReleaser
-from relay.ingest.routing import Routes
 from relay.ingest.upstream_routes import UpstreamRoute
 from relay.spool import Spool
 
@@ -228,10 +228,10 @@ def releaser(settings: Settings, spool: Spool) -> RefusalReleaser:
     clock = SystemClock()
     registry = known_registry(settings, clock)
     limits = settings.limits.json_limits
-    routes = Routes(bind_endpoint(each, registry, limits) for each in settings.endpoints)
+    paths = EndpointPaths(bind_endpoint(each, registry, limits) for each in settings.endpoints)
     return RefusalReleaser(
         spool,
-        routes=lambda: routes,
+        paths=lambda: paths,
         secrets=settings.every_secret,
         clock=clock,
         new_id=event_ids(),

@@ -31,8 +31,8 @@ from relay.delivery.retry import RetryPolicy
 from relay.delivery.sender import HttpSender
 from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import Clients
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.pipeline import Ingest, OnRefused
-from relay.ingest.routing import Routes
 from relay.ingest.unknown_senders import UnknownSenders
 from relay.signatures.shared_secret import Signer
 from relay.spool import Spool, SpoolBroken
@@ -166,7 +166,7 @@ class LiveConfig:
     """
 
     settings: Settings
-    routes: Routes[Endpoint]
+    paths: EndpointPaths[Endpoint]
     ingest: Ingest
     endpoints: Sequence[Endpoint]
     hosts: frozenset[str]
@@ -255,7 +255,7 @@ class LiveConfigBuilder:
             knock = usage.acquire(self._knocks, each.name, (names, settings.dns.knock_interval))
             endpoints.append(usage.acquire(self._endpoints, each.name, (each, limits, knock)))
             await asyncio.sleep(0)
-        routes = Routes(endpoints)
+        paths = EndpointPaths(endpoints)
         await asyncio.sleep(0)
         confirmer = self._confirmer(usage, settings.endpoints)
         asks = any(each.confirm is not None for each in settings.endpoints)
@@ -270,8 +270,8 @@ class LiveConfigBuilder:
         }
         return LiveConfig(
             settings=settings,
-            routes=routes,
-            ingest=self._ingest(settings, routes, proxy_upstreams),
+            paths=paths,
+            ingest=self._ingest(settings, paths, proxy_upstreams),
             endpoints=endpoints,
             hosts=frozenset(hosts),
             listed=Allowlist.union(each.allowlist for each in endpoints),
@@ -308,7 +308,7 @@ class LiveConfigBuilder:
     def _ingest(
         self,
         settings: Settings,
-        routes: Routes[Endpoint],
+        paths: EndpointPaths[Endpoint],
         proxy_upstreams: Mapping[str, ProxyUpstream],
     ) -> Ingest:
         proxy_forwarder = ProxyForwarder(
@@ -318,7 +318,7 @@ class LiveConfigBuilder:
             note=self._history.note,
         )
         return Ingest(
-            routes=routes,
+            paths=paths,
             clients=self._clients,
             spool=self._spool,
             forward=proxy_forwarder.start,

@@ -171,7 +171,7 @@ class App:
             spool,
             clock=clock,
             telemetry=telemetry,
-            routes=lambda: configs.active.routes,
+            paths=lambda: configs.active.paths,
             endpoints=lambda: configs.active.endpoints,
             secrets=lambda: configs.active.settings.every_secret(),  # noqa: PLW0108 - it changes
         )

@@ -31,8 +31,8 @@ from relay.ingest.admission import (
     suffix_of,
     verify_delivery,
 )
+from relay.ingest.endpoint_paths import EndpointMatch, EndpointPaths
 from relay.ingest.refusals import verifying_kept
-from relay.ingest.routing import Route, Routes
 from relay.spool.refusals import Refused
 
 # ---- results --------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ class Judge:
         endpoints = [builder.bind_endpoint(each, registry, limits) for each in settings.endpoints]
         self._max_body = settings.limits.body
         self._endpoints = {each.name: each for each in endpoints}
-        self._routes = Routes(endpoints)
+        self._paths = EndpointPaths(endpoints)
         self._hosts = tuple(dict.fromkeys(hosts))
 
     def event(self, event: Event) -> Judgement:
@@ -151,19 +151,19 @@ class Judge:
         self, head: RequestHead, client: ClientAddress, body: bytes, refused: Refused | None = None
     ) -> Judgement:
         try:
-            route = self._routes.find(head)
-            check_method(route, head)
-            if (unknown := _check_address(route.endpoint, client)) is not None:
+            match = self._paths.find(head)
+            check_method(match, head)
+            if (unknown := _check_address(match.endpoint, client)) is not None:
                 return unknown
             if len(body) > self._max_body:
                 return NotTaken(Reason.BODY_TOO_LARGE, f"{len(body)} bytes")
-            return self._verify(route, head, client, body, refused)
+            return self._verify(match, head, client, body, refused)
         except Refusal as refusal:
             return NotTaken(refusal.reason, refusal.detail)
 
     def _verify(
         self,
-        route: Route[Endpoint],
+        match: EndpointMatch[Endpoint],
         head: RequestHead,
         client: ClientAddress,
         body: bytes,
@@ -174,7 +174,7 @@ class Judge:
         Raises:
             Refusal: with the reason of the first check that failed.
         """
-        endpoint = route.endpoint
+        endpoint = match.endpoint
         judged = True
         if refused is None and endpoint.token:
             judged = False
@@ -186,11 +186,11 @@ class Judge:
                 return Unjudged("its token is not kept")
         headers = _KeptHeaders(head.headers)
         try:
-            event = _verified(route, endpoint, replace(head, headers=headers), client, body)
+            event = _verified(match, endpoint, replace(head, headers=headers), client, body)
         except Refusal as refusal:
             lacking = sorted(headers.absent - _COMMON)
             if _HOST in lacking:
-                found = self._by_known_hosts(route, endpoint, head, client, body)
+                found = self._by_known_hosts(match, endpoint, head, client, body)
                 if found is None:
                     return Unjudged("its Host is signed, and not kept: write public_url")
                 event = found
@@ -201,11 +201,11 @@ class Judge:
         if not judged:
             return Unjudged("its token is not kept")
         hold = event.verification.hold
-        return Taken(endpoint.name, event.upstreams, route.proxied, hold)
+        return Taken(endpoint.name, event.upstreams, match.proxied, hold)
 
     def _by_known_hosts(
         self,
-        route: Route[Endpoint],
+        match: EndpointMatch[Endpoint],
         endpoint: Endpoint,
         head: RequestHead,
         client: ClientAddress,
@@ -215,7 +215,7 @@ class Judge:
         for host in self._hosts:
             headers = Headers((("Host", host), *head.headers))
             try:
-                return _verified(route, endpoint, replace(head, headers=headers), client, body)
+                return _verified(match, endpoint, replace(head, headers=headers), client, body)
             except Refusal:
                 continue
         return None
@@ -238,15 +238,15 @@ def _check_address(endpoint: Endpoint, client: ClientAddress) -> Unjudged | None
 
 
 def _verified(
-    route: Route[Endpoint],
+    match: EndpointMatch[Endpoint],
     endpoint: Endpoint,
     head: RequestHead,
     client: ClientAddress,
     body: bytes,
 ) -> VerifiedDelivery:
-    suffix = suffix_of(endpoint, head, route.remainder)
+    suffix = suffix_of(endpoint, head, match.remainder)
     delivery = Delivery(
-        endpoint.name, head, client, route.remainder, body, endpoint.json_limits, suffix
+        endpoint.name, head, client, match.remainder, body, endpoint.json_limits, suffix
     )
     return verify_delivery(endpoint, delivery, _NO_ID)
 

@@ -9,18 +9,18 @@ from urllib.parse import unquote
 from relay.core.errors import Refusal
 from relay.core.request import RequestHead
 from relay.ingest.admission import Endpoint
-from relay.ingest.routing import Routes
+from relay.ingest.endpoint_paths import EndpointPaths
 
 _NEAREST: Final = "an endpoint has the path {path}; paths are compared as they are"
 
 
 def near_path(endpoints: Sequence[Endpoint], head: RequestHead) -> str | None:
     """Return a hint at the endpoint that a request was meant for, or None when none is near."""
-    routes = Routes(endpoints)
+    paths = EndpointPaths(endpoints)
 
     def taken_by(path: str) -> Endpoint | None:
         try:
-            return routes.find(replace(head, target=path)).endpoint
+            return paths.find(replace(head, target=path)).endpoint
         except Refusal:
             return None
 

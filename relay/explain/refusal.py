@@ -66,26 +66,26 @@ class _RefusalWalker(Walker):
             self._walk.endpoint = refused.endpoint
             return self._walk
         self._request()
-        route = self._route()
-        if route is None:
+        match = self._match()
+        if match is None:
             return self._walk
-        if route.endpoint.name != refused.endpoint:
+        if match.endpoint.name != refused.endpoint:
             self._add_step("endpoint", NOTE, f"it was {refused.endpoint} then")
-        self._method(route)
+        self._method(match)
         self._add_step("client", OK, f"{refused.client.text}, by {refused.client.via.value}, then")
-        self._allowlist(route.endpoint, refused.client)
+        self._allowlist(match.endpoint, refused.client)
         self._body()
         try:
-            endpoint = verifying_kept(route.endpoint, refused)
+            endpoint = verifying_kept(match.endpoint, refused)
         except Refusal as refusal:
             self._refuse("content", refusal)
         else:
-            if route.endpoint.token:
+            if match.endpoint.token:
                 detail = f"a token, which is not kept; it fitted secrets.{refused.secret} then"
                 self._add_step("received", NOTE, detail)
             verifying = replace(endpoint, token=False)
-            self._signature(replace(route, endpoint=verifying), refused.client, refused.body)
-        self._suggest_release(proxied=route.proxied)
+            self._signature(replace(match, endpoint=verifying), refused.client, refused.body)
+        self._suggest_release(proxied=match.proxied)
         return self._walk
 
     def _history(self) -> None:

@@ -34,7 +34,7 @@ from relay.ingest.admission import (
     suffix_of,
     verify_delivery,
 )
-from relay.ingest.routing import Route, Routes
+from relay.ingest.endpoint_paths import EndpointMatch, EndpointPaths
 from relay.providers.inline import HeaderField
 from relay.signatures import SignedText
 
@@ -131,30 +131,30 @@ class Walker:
 
     # ---- by the head ------------------------------------------------------------------------
 
-    def _route(self) -> Route[Endpoint] | None:
+    def _match(self) -> EndpointMatch[Endpoint] | None:
         try:
-            route = Routes(self._endpoints).find(self._head)
+            match = EndpointPaths(self._endpoints).find(self._head)
         except Refusal as refusal:
             self._refuse("endpoint", refusal)
             if (hint := near_path(self._endpoints, self._head)) is not None:
                 self._suggest(hint)
             return None
-        below = f", and {route.remainder} below it" if route.remainder else ""
-        detail = f"{route.endpoint.name}, by its path {route.endpoint.path}{below}"
-        self._add_step("endpoint", OK, detail + (", passed on" if route.proxied else ""))
-        self._walk.endpoint = route.endpoint.name
-        token_field = _token_field(self._configured(route.endpoint))
+        below = f", and {match.remainder} below it" if match.remainder else ""
+        detail = f"{match.endpoint.name}, by its path {match.endpoint.path}{below}"
+        self._add_step("endpoint", OK, detail + (", passed on" if match.proxied else ""))
+        self._walk.endpoint = match.endpoint.name
+        token_field = _token_field(self._configured(match.endpoint))
         self._mask = Mask(self._settings.every_secret(), self._head.headers, token_field)
-        return route
+        return match
 
     def _configured(self, endpoint: Endpoint) -> EndpointSettings:
         return next(each for each in self._settings.endpoints if each.name == endpoint.name)
 
-    def _method(self, route: Route[Endpoint]) -> None:
+    def _method(self, match: EndpointMatch[Endpoint]) -> None:
         try:
-            check_method(route, self._head)
+            check_method(match, self._head)
         except Refusal as refusal:
-            detail = f"{self._head.method}; there are: {', '.join(route.methods)}"
+            detail = f"{self._head.method}; there are: {', '.join(match.methods)}"
             self._refuse("method", Refusal(refusal.reason, detail))
         else:
             self._add_step("method", OK, self._head.method)
@@ -214,13 +214,15 @@ class Walker:
 
     # ---- by the body ------------------------------------------------------------------------
 
-    def _signature(self, route: Route[Endpoint], client: ClientAddress, body: bytes) -> None:
+    def _signature(
+        self, match: EndpointMatch[Endpoint], client: ClientAddress, body: bytes
+    ) -> None:
         """Verify the request with this body, by the endpoint's provider."""
-        endpoint, head = route.endpoint, self._head
+        endpoint, head = match.endpoint, self._head
         configured = self._configured(endpoint)
-        suffix = suffix_of(endpoint, head, route.remainder)
+        suffix = suffix_of(endpoint, head, match.remainder)
         limits = endpoint.json_limits
-        delivery = Delivery(endpoint.name, head, client, route.remainder, body, limits, suffix)
+        delivery = Delivery(endpoint.name, head, client, match.remainder, body, limits, suffix)
         redaction = Redaction(configured.redact)
         secrets = [*self._settings.every_secret(), *redaction.of(body).secrets]
         self._mask = Mask(secrets, head.headers, _token_field(configured))

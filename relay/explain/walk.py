@@ -118,17 +118,17 @@ class _CaptureWalker(Walker):
             self._walk.health = True
             self._add_step("endpoint", OK, "the health check, answered 200 whoever asks")
             return self._walk
-        route = self._route()
-        if route is None:
+        match = self._match()
+        if match is None:
             return self._walk
-        self._method(route)
+        self._method(match)
         client = self._client()
         if client is not None:
-            self._allowlist(route.endpoint, client)
+            self._allowlist(match.endpoint, client)
         body = self._body()
         if body is not None:
             placeholder = ClientAddress(self._head.peer, Via.PEER)
-            self._signature(route, client or placeholder, body)
+            self._signature(match, client or placeholder, body)
         return self._walk
 
     def _request(self) -> None:

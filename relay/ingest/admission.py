@@ -20,7 +20,7 @@ from relay.core.request import Ack, ClientAddress, Delivery, Keep, RequestHead, 
 from relay.core.strict_json import DEFAULT_LIMITS, JsonLimits
 from relay.ingest.authenticated_knock import AuthenticatedKnock
 from relay.ingest.client_address import ClientShare
-from relay.ingest.routing import Route
+from relay.ingest.endpoint_paths import EndpointMatch
 from relay.ingest.upstream_routes import UpstreamRoute, taken
 from relay.providers import Inspector, RequestShape
 from relay.signatures import OnSigned, ignore_signed
@@ -96,7 +96,7 @@ class Admission(DeliveryRecord):
     It is also the record of its log line, so that a request has one such object. It passes as the
     `AnswerContext` of its answer.
 
-    remainder: as in `Route`. address: its client. share: what that has in flight, this request
+    remainder: as in `EndpointMatch`. address: its client. share: what that has in flight, this one
     counted. store_time: seconds that are left for storing what was accepted, until its sender has
     to be answered; None where it is forwarded. cancel: ends storing or forwarding. ack: its answer,
     once there is one. closed: it is finished. unknown: how it is refused unless it proves itself.
@@ -104,7 +104,7 @@ class Admission(DeliveryRecord):
     """
 
     standing = Standing.ADMITTED
-    route: Route[Endpoint] | None = None
+    match: EndpointMatch[Endpoint] | None = None
     remainder = ""
     address: ClientAddress | None = None
     share: ClientShare | None = None
@@ -133,9 +133,9 @@ class Admission(DeliveryRecord):
 # ---- the checks -----------------------------------------------------------------------------
 
 
-def check_method(route: Route[Endpoint], head: RequestHead) -> None:
-    """Raise `Refusal` METHOD_NOT_ALLOWED unless the route takes this method."""
-    if head.method not in route.methods:
+def check_method(match: EndpointMatch[Endpoint], head: RequestHead) -> None:
+    """Raise `Refusal` METHOD_NOT_ALLOWED unless the endpoint takes this method."""
+    if head.method not in match.methods:
         raise Refusal(Reason.METHOD_NOT_ALLOWED)
 
 

@@ -35,8 +35,8 @@ from relay.ingest.admission import (
     verify_delivery,
 )
 from relay.ingest.client_address import Clients
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.outcomes import ACCEPTED, outcome_of
-from relay.ingest.routing import Routes
 from relay.ingest.unknown_senders import (
     UNKNOWN_ADDRESS,
     UnknownSenders,
@@ -77,7 +77,7 @@ class Ingest:
     def __init__(
         self,
         *,
-        routes: Routes[Endpoint],
+        paths: EndpointPaths[Endpoint],
         clients: Clients,
         spool: Spool,
         forward: Forward,
@@ -100,7 +100,7 @@ class Ingest:
         unknown_senders: decides about addresses that are unknown and prove themselves.
         proven: gets the addresses that a signed message was accepted from.
         """
-        self._routes = routes
+        self._paths = paths
         self._clients = clients
         self._spool = spool
         self._forward = forward
@@ -118,18 +118,18 @@ class Ingest:
     # ---- the steps of a request -------------------------------------------------------------
 
     def admit(self, head: RequestHead) -> Admission:
-        """Decide by the head: route, method, client, its requests in flight, allowlist. No I/O.
+        """Decide by the head: endpoint, method, client, its requests in flight, allowlist. No I/O.
 
         Raises nothing: a refusal has become the admission's answer.
         """
         admission = Admission(head, self._clock.monotonic())
         self._in_flight += 1
         try:
-            admission.route = route = self._routes.find(head)
-            endpoint = route.endpoint
+            admission.match = match = self._paths.find(head)
+            endpoint = match.endpoint
             admission.endpoint, admission.provider = endpoint.name, endpoint.provider
-            admission.remainder = route.remainder
-            check_method(route, head)
+            admission.remainder = match.remainder
+            check_method(match, head)
             client = self._clients.find(head)
             admission.address = address = client.address
             admission.client, admission.client_via = address.text, address.via
@@ -160,17 +160,17 @@ class Ingest:
 
         read_at: monotonic time when the body was complete.
         """
-        route, client = admission.route, admission.address
-        assert route is not None  # noqa: S101 - it was admitted
+        match, client = admission.match, admission.address
+        assert match is not None  # noqa: S101 - it was admitted
         assert client is not None  # noqa: S101 - likewise
-        endpoint = route.endpoint
+        endpoint = match.endpoint
         admission.body, admission.read_at = body, read_at
         admission.body_bytes = len(body)
-        head, suffix = admission.head, route.remainder
+        head, suffix = admission.head, match.remainder
         if "?" in head.target:
             suffix = suffix_of(endpoint, head, suffix)
         delivery = Delivery(
-            endpoint.name, head, client, route.remainder, body, endpoint.json_limits, suffix
+            endpoint.name, head, client, match.remainder, body, endpoint.json_limits, suffix
         )
         admission.body_sha256 = delivery.body_sha256
         at = admission.received_at
@@ -183,7 +183,7 @@ class Ingest:
             self.refuse(admission, refusal)
             # What is passed on answers a question, and whoever asked it does not wait.
             listed = admission.matched_entry is not None or endpoint.mode is not Mode.ENFORCE
-            if listed and not route.proxied:
+            if listed and not match.proxied:
                 self._on_refused(endpoint, delivery, refusal)
             return None
         except Exception as fault:  # noqa: BLE001 - as in `admit`
@@ -193,7 +193,7 @@ class Ingest:
         verification = event.verification
         admission.secret, admission.event_key = verification.secret, verification.key
         # A test message from a dashboard goes no further in either mode, nor does what is held.
-        if not route.proxied or verification.test or verification.hold is not None:
+        if not match.proxied or verification.test or verification.hold is not None:
             limit, deadline = self._answer_within, endpoint.answer_deadline
             if deadline is not None:
                 limit = min(limit, deadline.total_seconds())
@@ -295,11 +295,11 @@ class Ingest:
         """Set the answer for this result, and say in the record what it is."""
         admission.verdict, admission.reason = result.verdict, result.reason
         admission.duration = self._clock.monotonic() - admission.started
-        if admission.route is not None:
-            admission.ack = admission.route.endpoint.inspector.answer(result, admission)
+        if admission.match is not None:
+            admission.ack = admission.match.endpoint.inspector.answer(result, admission)
             return
         # A path of no endpoint; below a prefix, the answer has its provider's shape.
-        endpoint = self._routes.prefix_endpoint(admission.head)
+        endpoint = self._paths.prefix_endpoint(admission.head)
         if endpoint is None:
             admission.ack = plain_answer(result)
         else:
@@ -353,7 +353,7 @@ class Ingest:
             self._end(admission, stored, done)
             return
         try:
-            assert admission.route is not None  # noqa: S101 - it was admitted
+            assert admission.match is not None  # noqa: S101 - it was admitted
             admission.id = stored.id
             result, now = ACCEPTED, self._clock.monotonic()
             admission.duration = now - admission.started
@@ -371,7 +371,7 @@ class Ingest:
                 else:
                     self._proven.add(client, now)
             admission.verdict, admission.reason = result.verdict, result.reason
-            admission.ack = admission.route.endpoint.inspector.answer(result, admission)
+            admission.ack = admission.match.endpoint.inspector.answer(result, admission)
         except Exception as fault:  # noqa: BLE001 - as in `admit`
             self._end(admission, fault, done)
         else:
@@ -404,7 +404,7 @@ class Ingest:
         """Answer what came of forwarding."""
         admission.cancel = None
         try:
-            assert admission.route is not None  # noqa: S101 - it was admitted
+            assert admission.match is not None  # noqa: S101 - it was admitted
             admission.id = event.event_id
             if answer.ack is not None:
                 now = self._clock.monotonic()
@@ -412,7 +412,7 @@ class Ingest:
                 if isinstance(answer.outcome, Delivered) and admission.secret is not None:
                     client, key = admission.client or admission.peer, event.verification.key
                     self._proven.add_passed(client, now, f"{admission.endpoint} {key}")
-                inspector = admission.route.endpoint.inspector
+                inspector = admission.match.endpoint.inspector
                 admission.ack = inspector.proxied_answer(answer.ack, admission)
                 admission.verdict = Verdict.PASSED
             else:

@@ -28,8 +28,8 @@ from relay.ingest.admission import (
     verify_delivery,
 )
 from relay.ingest.authenticated_knock import PROVEN_BUT_UNKNOWN
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.refusal_share import UnvouchedShare, is_vouched
-from relay.ingest.routing import Routes
 from relay.spool import Conflict, Duplicate, Spool, SpoolBroken
 from relay.spool.refusals import (
     RELEASABLE,
@@ -254,19 +254,19 @@ class RefusalReleaser:
         self,
         spool: Spool,
         *,
-        routes: Callable[[], Routes[Endpoint]],
+        paths: Callable[[], EndpointPaths[Endpoint]],
         secrets: Callable[[], Iterable[Secret]],
         clock: Clock,
         new_id: Callable[[datetime], str],
     ) -> None:
         """Take the parts.
 
-        routes: returns those of the present configuration. secrets: returns all that it holds.
+        paths: returns those of the present configuration. secrets: returns all that it holds.
         """
         self.spool = spool
         self.store = spool.refusals
         self.secrets = secrets
-        self._routes = routes
+        self._paths = paths
         self._clock = clock
         self._new_id = new_id
 
@@ -304,9 +304,9 @@ class RefusalReleaser:
 
     def _verify(self, refused: Refused) -> VerifiedDelivery:
         head = refused.head
-        route = self._routes().find(head)
-        endpoint = route.endpoint
-        check_method(route, head)
+        match = self._paths().find(head)
+        endpoint = match.endpoint
+        check_method(match, head)
         # Whoever releases what only its address spoke against has been shown that address.
         if endpoint.mode is Mode.ENFORCE and not refused.signature_fits:
             found = match_address(endpoint, refused.client)
@@ -318,16 +318,16 @@ class RefusalReleaser:
             endpoint.name,
             head,
             refused.client,
-            route.remainder,
+            match.remainder,
             refused.body,
             endpoint.json_limits,
-            suffix_of(endpoint, head, route.remainder),
+            suffix_of(endpoint, head, match.remainder),
         )
         event = verify_delivery(endpoint, delivery, self._new_id(self._clock.now()))
-        if route.endpoint.token:
+        if match.endpoint.token:
             verified = replace(event.verification, secret=refused.secret)
             event = replace(event, verification=verified)
-        if route.proxied and not event.verification.test:
+        if match.proxied and not event.verification.test:
             detail = "this endpoint passes on what it gets now, and its sender does not wait"
             raise Refusal(Reason.UNKNOWN_ENDPOINT, detail)
         return event

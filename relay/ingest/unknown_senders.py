@@ -45,16 +45,16 @@ def may_prove_itself(admission: Admission, fault: Exception) -> bool:
 
     Its standing says so then, and its turn has begun.
     """
-    route, client = admission.route, admission.address
+    match, client = admission.match, admission.address
     if (
         not isinstance(fault, Refusal)
         or fault.reason not in UNKNOWN_ADDRESS
-        or route is None
+        or match is None
         or client is None
-        or route.endpoint.mode is not Mode.ENFORCE
+        or match.endpoint.mode is not Mode.ENFORCE
     ):
         return False
-    knock = route.endpoint.authenticated_knock
+    knock = match.endpoint.authenticated_knock
     if knock is None or not knock.take_turn(admission.head, client.address):
         return False
     admission.turn, admission.unknown = knock, fault
@@ -123,9 +123,9 @@ class UnknownSenders:
         Raises:
             Refusal: its address is still unknown.
         """
-        assert admission.route is not None  # noqa: S101 - else it would have been refused
+        assert admission.match is not None  # noqa: S101 - else it would have been refused
         assert admission.address is not None  # noqa: S101 - likewise
-        endpoint = admission.route.endpoint
+        endpoint = admission.match.endpoint
         assert endpoint.knock is not None  # noqa: S101 - its standing says so
         result = await endpoint.knock.knock()
         found = endpoint.allowlist.find(admission.address) is not None
@@ -143,9 +143,9 @@ class UnknownSenders:
         Raises:
             Refusal: the address is still unknown.
         """
-        route, client = admission.route, event.delivery.client
-        assert route is not None  # noqa: S101 - it was admitted
-        endpoint, knock = route.endpoint, route.endpoint.authenticated_knock
+        match, client = admission.match, event.delivery.client
+        assert match is not None  # noqa: S101 - it was admitted
+        endpoint, knock = match.endpoint, match.endpoint.authenticated_knock
         assert knock is not None  # noqa: S101 - it took a turn of it
         began, is_first = self._clock.monotonic(), knock.is_first(admission.proof)
         if is_first:
@@ -157,7 +157,7 @@ class UnknownSenders:
         except Refusal as refusal:
             if is_first:
                 self._telemetry.unknown_but_signed(endpoint.name)
-                if not route.proxied:
+                if not match.proxied:
                     self._on_unknown(endpoint, event)
             raise Refusal(refusal.reason, PROVEN_BUT_UNKNOWN) from None
         admission.standing = Standing.ADMITTED

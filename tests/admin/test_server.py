@@ -26,8 +26,8 @@ from relay.core.event import Dead, Unreachable
 from relay.core.ids import event_ids
 from relay.core.secret import Secret
 from relay.ingest.admission import Endpoint
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.refusals import RefusalReleaser
-from relay.ingest.routing import Routes
 from relay.spool.audit import Actor
 from relay.spool.refusals import StoredRefusal
 from relay.spool.sqlite import SqliteSpool, open_spool
@@ -138,7 +138,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         spool=spool,
         releaser=RefusalReleaser(
             spool,
-            routes=lambda: Routes(endpoints),
+            paths=lambda: EndpointPaths(endpoints),
             secrets=lambda: [SHARED],
             clock=clock,
             new_id=event_ids(),

@@ -7,7 +7,7 @@ from pathlib import Path
 from relay.app.behind_answers import BehindAnswers
 from relay.core.clock import SystemClock
 from relay.core.request import ClientAddress, Headers, RequestHead, Via
-from relay.ingest.routing import Routes
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.spool.sqlite import open_spool
 from relay.spool.strangers import StrangerQuery
 from relay.telemetry import Telemetry
@@ -22,7 +22,7 @@ async def test_what_waits_is_written_at_the_end(tmp_path: Path) -> None:
         spool,
         clock=clock,
         telemetry=Telemetry(Log(writer, clock)),
-        routes=lambda: Routes([]),
+        paths=lambda: EndpointPaths([]),
         endpoints=list,
         secrets=list,
     )

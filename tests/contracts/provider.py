@@ -40,7 +40,7 @@ from relay.core.request import (
     Via,
 )
 from relay.core.secret import Secret
-from relay.ingest.routing import Routes
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.providers import (
     EndpointOptions,
     Inspector,
@@ -104,7 +104,7 @@ def _rsa_keys() -> tuple[Keys, Keys]:
 
 @dataclass(frozen=True)
 class _Listening:
-    """What routing needs to know of an endpoint."""
+    """What `EndpointPaths` needs to know of an endpoint."""
 
     path: str
     methods: tuple[str, ...]
@@ -546,9 +546,9 @@ class ProviderContract:
     ) -> None:
         info = provider.info
         base = delivery.head.path.removesuffix(delivery.remainder)
-        route = Routes([_Listening(base, info.methods, info.shapes)]).find(delivery.head)
-        assert route.remainder == delivery.remainder
-        assert delivery.head.method in route.methods
+        match = EndpointPaths([_Listening(base, info.methods, info.shapes)]).find(delivery.head)
+        assert match.remainder == delivery.remainder
+        assert delivery.head.method in match.methods
 
     def test_no_two_environments_share_an_address(self, provider: Provider) -> None:
         networks = {

@@ -22,8 +22,8 @@ from relay.edge.protocol import EdgeProtocol
 from relay.edge.slow_path import BodyReader
 from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import ClientLocator, Clients
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.pipeline import Forward, Ingest
-from relay.ingest.routing import Routes
 from relay.providers import EndpointOptions, Inspector
 from relay.providers.builtin import provider_named
 from relay.spool import Duplicate, PendingPut, PutResult, Stored
@@ -272,7 +272,7 @@ class Lane:
 
     def _ingest(self, endpoints: Sequence[Endpoint]) -> Ingest:
         return Ingest(
-            routes=Routes(endpoints),
+            paths=EndpointPaths(endpoints),
             clients=Clients(self._locator, 10),
             spool=self._spool,  # type: ignore[arg-type] # all that ingest asks of it
             forward=self._forward,

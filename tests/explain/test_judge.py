@@ -18,7 +18,7 @@ from relay.core.request import ClientAddress, Delivery, Headers, RequestHead, Ve
 from relay.core.secret import Secret
 from relay.explain.judge import Judge, NotTaken, Taken, Unjudged
 from relay.ingest.admission import suffix_of, verify_delivery
-from relay.ingest.routing import Routes
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.providers import SampleOrder
 from relay.spool.refusals import Refused
 from tests.explain.test_walk import CONFIGURATION, KEYS, PEER, PUBLIC
@@ -60,9 +60,11 @@ def verified(settings: Settings, name: str, event_id: str, query: str = "") -> V
     head, body = received(settings, name, query)
     registry = builder.known_registry(settings, SystemClock())
     limits = settings.limits.json_limits
-    routes = Routes(builder.bind_endpoint(each, registry, limits) for each in settings.endpoints)
-    route = routes.find(head)
-    endpoint, below = route.endpoint, route.remainder
+    paths = EndpointPaths(
+        builder.bind_endpoint(each, registry, limits) for each in settings.endpoints
+    )
+    match = paths.find(head)
+    endpoint, below = match.endpoint, match.remainder
     suffix = suffix_of(endpoint, head, below)
     delivery = Delivery(name, head, CLIENT, below, body, limits, suffix)
     return verify_delivery(endpoint, delivery, event_id)

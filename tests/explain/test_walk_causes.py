@@ -30,8 +30,8 @@ from relay.explain.refusal import walk_refusal
 from relay.explain.steps import Walk
 from relay.explain.walk import walk
 from relay.ingest.admission import verify_delivery
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.refusals import RefusalRecorder
-from relay.ingest.routing import Routes
 from relay.providers import SampleOrder
 from relay.spool.refusals import RefusalLimits, RefusalQuery, StoredRefusal
 from relay.spool.sqlite import SqliteSpool, open_spool
@@ -451,8 +451,8 @@ async def kept(broken: Broken, settings: Settings, spool: SqliteSpool) -> Stored
     head = RequestHead(parsed.method, parsed.target, parsed.headers, client.address, broken.at)
     registry, limits = builder.known_registry(settings, clock), settings.limits.json_limits
     endpoints = [builder.bind_endpoint(each, registry, limits) for each in settings.endpoints]
-    route = Routes(endpoints).find(head)
-    delivery = Delivery(route.endpoint.name, head, client, route.remainder, parsed.body, limits)
+    match = EndpointPaths(endpoints).find(head)
+    delivery = Delivery(match.endpoint.name, head, client, match.remainder, parsed.body, limits)
     recorder = RefusalRecorder(
         spool.refusals,
         clock=clock,
@@ -461,8 +461,8 @@ async def kept(broken: Broken, settings: Settings, spool: SqliteSpool) -> Stored
         bounds=RefusalLimits(),
     )
     with pytest.raises(Refusal) as refused:
-        verify_delivery(route.endpoint, delivery, "")
-    recorder.note(route.endpoint, delivery, refused.value)
+        verify_delivery(match.endpoint, delivery, "")
+    recorder.note(match.endpoint, delivery, refused.value)
     await recorder.flush()
     writer.close()
     [listed] = (await spool.refusals.page(RefusalQuery(limit=1))).refusals

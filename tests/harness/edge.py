@@ -24,8 +24,8 @@ from relay.edge.listener import Edge, Listener
 from relay.edge.slow_path import BodyReader
 from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import ClientLocator, Clients
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.pipeline import Ingest
-from relay.ingest.routing import Routes
 from relay.providers import EndpointOptions, Provider, SampleOrder
 from relay.providers.builtin import provider_named
 from relay.spool import Spool
@@ -124,7 +124,7 @@ async def running_edge(
     limit = timedelta(seconds=seconds)
     edge = Edge(
         ingest=Ingest(
-            routes=Routes([endpoint]),
+            paths=EndpointPaths([endpoint]),
             clients=Clients(clients, per_address),
             spool=spool,
             forward=nothing_passes,

@@ -36,8 +36,8 @@ from relay.ingest.admission import (
     verify_delivery,
 )
 from relay.ingest.client_address import ClientLocator
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.reconcile import Result
-from relay.ingest.routing import Routes
 from relay.providers import SampleOrder
 from relay.signatures.shared_secret import Digest, Hmac
 from relay.spool.refusals import Released, StillRefused
@@ -63,10 +63,10 @@ def head(method: str = "POST") -> RequestHead:
 
 
 def test_a_method_is_checked_against_the_route() -> None:
-    route = Routes([endpoint()]).find(head())
-    check_method(route, head())
+    match = EndpointPaths([endpoint()]).find(head())
+    check_method(match, head())
     with pytest.raises(Refusal) as caught:
-        check_method(route, head("PUT"))
+        check_method(match, head("PUT"))
     assert caught.value.reason is Reason.METHOD_NOT_ALLOWED
 
 
@@ -137,7 +137,7 @@ async def test_a_method_that_is_not_checked_passes_everywhere(
     other = endpoint(methods=("PUT",))
     await office.keep(refused())
     assert isinstance(await office.releaser(other).release("ref_1"), StillRefused)
-    exchange_code(monkeypatch, admission.check_method, lambda route, head: None)
+    exchange_code(monkeypatch, admission.check_method, lambda match, head: None)
     ack = await receive(bench.ingest(bench.endpoint()), request_head(method="PUT"), reading(body()))
     assert ack.status == 200
     assert isinstance(await office.releaser(other).release("ref_1"), Released)

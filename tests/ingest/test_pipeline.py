@@ -46,8 +46,8 @@ from relay.delivery.proxy import ProxyForwarder, ProxyUpstream
 from relay.delivery.sender import HttpSender
 from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import ClientLocator, Clients
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.pipeline import Forward, Ingest
-from relay.ingest.routing import Routes
 from relay.providers import (
     EndpointOptions,
     Inspector,
@@ -146,7 +146,7 @@ class Bench:
         self, endpoint: Endpoint, answer_within: float = 5.0, clock: Clock | None = None
     ) -> Ingest:
         return Ingest(
-            routes=Routes([endpoint]),
+            paths=EndpointPaths([endpoint]),
             clients=Clients(ClientLocator([], ForwardedHeader.X_FORWARDED_FOR), self.per_client),
             spool=self.spool,
             forward=self.forward,

@@ -27,13 +27,13 @@ from relay.core.request import (
 )
 from relay.core.secret import Secret
 from relay.ingest.admission import Endpoint, verify_delivery
+from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.refusals import (
     AutoReleaser,
     RefusalRecorder,
     RefusalReleaser,
     headers_to_keep,
 )
-from relay.ingest.routing import Routes
 from relay.providers import EndpointOptions, Inspector, Provider, RequestShape, SampleOrder, Window
 from relay.providers.builtin import provider_named
 from relay.signatures import OnSigned, ignore_signed
@@ -340,10 +340,10 @@ class Office:
         await self.spool.refusals.keep([each], RefusalLimits())
 
     def releaser(self, *endpoints: Endpoint) -> RefusalReleaser:
-        routes = Routes(endpoints)
+        paths = EndpointPaths(endpoints)
         return RefusalReleaser(
             self.spool,
-            routes=lambda: routes,
+            paths=lambda: paths,
             secrets=list,
             clock=self.clock,
             new_id=event_ids(),

@@ -20,7 +20,7 @@ from relay.core.request import (
     Via,
 )
 from relay.core.secret import Secret
-from relay.ingest.routing import Route, Routes
+from relay.ingest.endpoint_paths import EndpointMatch, EndpointPaths
 from relay.providers import EndpointOptions, Inspector, Sample, SampleOrder
 from relay.providers.vipps.callbacks import PROVIDER
 from tests.contracts.proof import with_headers
@@ -334,7 +334,7 @@ def test_another_request_is_unknown(method: str, path: str) -> None:
 
 
 class Placed:
-    """An endpoint as routing sees it."""
+    """An endpoint as `EndpointPaths` sees it."""
 
     methods = PROVIDER.info.methods
     proxied = False
@@ -344,14 +344,14 @@ class Placed:
         self.shapes = PROVIDER.info.shapes_of(callback)
 
 
-def routed(target: str, placed: Placed, method: str = "POST") -> Route[Placed]:
+def matched(target: str, placed: Placed, method: str = "POST") -> EndpointMatch[Placed]:
     head = RequestHead(method, target, Headers(), ip_address("192.0.2.1"), NOW)
-    return Routes([placed]).find(head)
+    return EndpointPaths([placed]).find(head)
 
 
 def methods_of(target: str, placed: Placed) -> tuple[str, ...]:
     try:
-        return routed(target, placed).methods
+        return matched(target, placed).methods
     except Refusal:
         return ()
 
@@ -399,7 +399,7 @@ def test_a_product_is_called_at_one_exact_path(callback: str, path: str) -> None
 def test_what_needs_the_answer_of_an_upstream_is_proxied(
     callback: str | None, method: str, remainder: str, proxied: bool
 ) -> None:
-    assert routed("/vipps" + remainder, Placed("/vipps", callback), method).proxied is proxied
+    assert matched("/vipps" + remainder, Placed("/vipps", callback), method).proxied is proxied
 
 
 def test_disaster_recovery_belongs_to_production() -> None:
@@ -500,13 +500,13 @@ def test_a_sample_of_every_kind_is_routed_and_accepted(kind: str, method: str, p
     callback = kind if kind in PROVIDER.info.callbacks else None
     made = sample(callback=kind)
     assert ("/vipps" + made.suffix).startswith(path)
-    route = routed("/vipps" + made.suffix, Placed("/vipps", callback))
-    assert (made.method, route.methods) == (method, (method,))
+    match = matched("/vipps" + made.suffix, Placed("/vipps", callback))
+    assert (made.method, match.methods) == (method, (method,))
     head = RequestHead(
         made.method, "/vipps" + made.suffix, made.headers, ip_address("192.0.2.1"), NOW
     )
     client = ClientAddress(head.peer, Via.PEER)
-    delivery = Delivery("vipps", head, client, route.remainder, made.body)
+    delivery = Delivery("vipps", head, client, match.remainder, made.body)
     first = accepted(delivery, bind(callback=callback, enforced=True))
     again = sample(callback=kind)
     assert made.body != again.body or made.suffix != again.suffix

@@ -1,4 +1,4 @@
-"""Routing of a request target to its endpoint. Exact: nothing is decoded or normalised. No I/O.
+"""Which endpoint a request target belongs to. Exact: nothing is decoded or normalised. No I/O.
 
 Paths are compared as they were received, so `//`, `%2f`, `..`, `;` and an absolute URI are simply
 other paths, and are unknown.
@@ -29,8 +29,8 @@ class Shaped(Protocol):
     def proxied(self) -> bool: ...
 
 
-class Routed(Protocol):
-    """An endpoint as routing sees it.
+class HasPath(Protocol):
+    """An endpoint as `EndpointPaths` sees it.
 
     Its path is exact where it has no shapes, or only shapes that append nothing; else a prefix.
     """
@@ -48,11 +48,11 @@ class Routed(Protocol):
     def proxied(self) -> bool: ...
 
 
-E = TypeVar("E", bound=Routed)
+E = TypeVar("E", bound=HasPath)
 
 
 @dataclass(frozen=True, slots=True)
-class Route(Generic[E]):
+class EndpointMatch(Generic[E]):
     """The endpoint of a request.
 
     remainder: what follows the path of a prefix endpoint.
@@ -66,16 +66,16 @@ class Route(Generic[E]):
     proxied: bool
 
 
-class Routes(Generic[E]):
-    """The routing table: the paths of all endpoints."""
+class EndpointPaths(Generic[E]):
+    """The paths of all endpoints."""
 
     def __init__(self, endpoints: Iterable[E]) -> None:
         self._by_method: dict[str, E] = {}
-        # Those whose route is the same for every method.
-        self._static: dict[str, Route[E]] = {}
+        # Those whose match is the same for every method.
+        self._static: dict[str, EndpointMatch[E]] = {}
         self._prefixes: list[tuple[str, list[tuple[re.Pattern[str], Shaped]], E]] = []
         # Requests below a prefix whose shape has no variable, by method and target.
-        self._below: dict[tuple[str, str], Route[E]] = {}
+        self._below: dict[tuple[str, str], EndpointMatch[E]] = {}
         for endpoint in endpoints:
             if any(shape.path for shape in endpoint.shapes):
                 patterns = [(_pattern(shape.path), shape) for shape in endpoint.shapes]
@@ -83,7 +83,7 @@ class Routes(Generic[E]):
             elif endpoint.shapes:
                 self._by_method[endpoint.path] = endpoint
             else:
-                self._static[endpoint.path] = _route_of(endpoint, "", (), "")
+                self._static[endpoint.path] = _match_of(endpoint, "", (), "")
         # By the general way, which sees all endpoints.
         for prefix, shapes, _ in self._prefixes:
             for _, shape in shapes:
@@ -91,8 +91,8 @@ class Routes(Generic[E]):
                     target = prefix + shape.path
                     self._below[shape.method, target] = self._find(shape.method, target)
 
-    def find(self, head: RequestHead) -> Route[E]:
-        """Return the route of this request, whatever its method.
+    def find(self, head: RequestHead) -> EndpointMatch[E]:
+        """Return the endpoint of this request, whatever its method.
 
         Raises:
             Refusal: UNKNOWN_ENDPOINT, no endpoint has this path.
@@ -102,7 +102,7 @@ class Routes(Generic[E]):
             return usual
         return self._find(head.method, head.target)
 
-    def _find(self, method: str, target: str) -> Route[E]:
+    def _find(self, method: str, target: str) -> EndpointMatch[E]:
         path = target.partition("?")[0]
         if "#" in target:
             # No sender sends a fragment (RFC 9110, section 7.1), and nothing of ours forwards one.
@@ -110,13 +110,13 @@ class Routes(Generic[E]):
         if (static := self._static.get(path)) is not None:
             return static
         if (exact := self._by_method.get(path)) is not None:
-            return _route_of(exact, "", exact.shapes, method)
+            return _match_of(exact, "", exact.shapes, method)
         for prefix, patterns, endpoint in self._prefixes:
             if path.startswith(prefix):
                 remainder = path[len(prefix) :]
                 shapes = [shape for pattern, shape in patterns if pattern.fullmatch(remainder)]
                 if shapes:
-                    return _route_of(endpoint, remainder, shapes, method)
+                    return _match_of(endpoint, remainder, shapes, method)
         raise Refusal(Reason.UNKNOWN_ENDPOINT)
 
     def prefix_endpoint(self, head: RequestHead) -> E | None:
@@ -127,10 +127,12 @@ class Routes(Generic[E]):
         return None
 
 
-def _route_of(endpoint: E, remainder: str, shapes: Sequence[Shaped], method: str) -> Route[E]:
+def _match_of(
+    endpoint: E, remainder: str, shapes: Sequence[Shaped], method: str
+) -> EndpointMatch[E]:
     methods = tuple(shape.method for shape in shapes) or endpoint.methods
     proxied = endpoint.proxied or any(shape.proxied for shape in shapes if shape.method == method)
-    return Route(endpoint, remainder, methods, proxied)
+    return EndpointMatch(endpoint, remainder, methods, proxied)
 
 
 def _pattern(path: str) -> re.Pattern[str]:

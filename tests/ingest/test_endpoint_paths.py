@@ -8,7 +8,7 @@ import pytest
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Headers, RequestHead
-from relay.ingest.routing import Route, Routes
+from relay.ingest.endpoint_paths import EndpointMatch, EndpointPaths
 from relay.providers import RequestShape
 
 
@@ -25,16 +25,20 @@ SHAPES = (
     RequestShape("POST", "/v2/payments/{orderId}/shippingDetails", proxied=True),
     RequestShape("DELETE", "/v2/consents/{userId}"),
 )
-ROUTES = Routes([Path("/midtrans/notification"), Path("/vipps"), Path("/callback", shapes=SHAPES)])
+PATHS = EndpointPaths(
+    [Path("/midtrans/notification"), Path("/vipps"), Path("/callback", shapes=SHAPES)]
+)
 
 
-def route(target: str, method: str = "POST", routes: Routes[Path] = ROUTES) -> Route[Path]:
+def match(
+    target: str, method: str = "POST", paths: EndpointPaths[Path] = PATHS
+) -> EndpointMatch[Path]:
     at = datetime(2026, 1, 5, tzinfo=UTC)
-    return routes.find(RequestHead(method, target, Headers(), ip_address("192.0.2.1"), at))
+    return paths.find(RequestHead(method, target, Headers(), ip_address("192.0.2.1"), at))
 
 
 def find(target: str) -> Path:
-    return route(target).endpoint
+    return match(target).endpoint
 
 
 @pytest.mark.parametrize("target", ["/midtrans/notification", "/midtrans/notification?a=/b"])
@@ -85,7 +89,7 @@ def test_every_other_spelling_is_unknown(target: str) -> None:
 def test_a_path_below_a_prefix_belongs_to_its_sender(target: str, below: bool) -> None:
     at = datetime(2026, 1, 5, tzinfo=UTC)
     head = RequestHead("POST", target, Headers(), ip_address("192.0.2.1"), at)
-    found = ROUTES.prefix_endpoint(head)
+    found = PATHS.prefix_endpoint(head)
     assert (found is not None) is below
 
 
@@ -107,7 +111,7 @@ def test_a_path_below_a_prefix_belongs_to_its_sender(target: str, below: bool) -
 def test_below_a_prefix_the_listed_shapes_are_found(
     target: str, remainder: str, methods: tuple[str, ...]
 ) -> None:
-    found = route(target)
+    found = match(target)
     assert (found.remainder, found.methods) == (remainder, methods)
 
 
@@ -143,26 +147,26 @@ def test_below_a_prefix_the_listed_shapes_are_found(
 )
 def test_below_a_prefix_everything_else_is_unknown(remainder: str) -> None:
     with pytest.raises(Refusal):
-        route("/callback" + remainder)
+        match("/callback" + remainder)
 
 
 @pytest.mark.parametrize("path", ["/checkout", "/checkout/"])
 def test_a_shape_that_appends_nothing_is_the_exact_path(path: str) -> None:
     placed = Path(path, methods=("POST", "DELETE"), shapes=(RequestShape("POST", ""),))
-    routes = Routes([placed])
+    paths = EndpointPaths([placed])
     at = datetime(2026, 1, 5, tzinfo=UTC)
     head = RequestHead("POST", path, Headers(), ip_address("192.0.2.1"), at)
-    assert routes.find(head) == Route(placed, "", ("POST",), proxied=False)
+    assert paths.find(head) == EndpointMatch(placed, "", ("POST",), proxied=False)
     for other in ("/checkout//", "/checkout/v2", "/Checkout", path[:-1], path + "/"):
         with pytest.raises(Refusal):
-            routes.find(replace(head, target=other))
+            paths.find(replace(head, target=other))
 
 
 def test_the_root_can_be_a_prefix() -> None:
-    routes = Routes([Path("/", shapes=SHAPES)])
+    paths = EndpointPaths([Path("/", shapes=SHAPES)])
     at = datetime(2026, 1, 5, tzinfo=UTC)
     head = RequestHead("POST", "/v2/payments/o", Headers(), ip_address("192.0.2.1"), at)
-    assert routes.find(head).remainder == "/v2/payments/o"
+    assert paths.find(head).remainder == "/v2/payments/o"
 
 
 @pytest.mark.parametrize(
@@ -177,17 +181,17 @@ def test_the_root_can_be_a_prefix() -> None:
 def test_a_proxied_shape_is_proxied_whatever_its_endpoint(
     target: str, method: str, proxied: bool
 ) -> None:
-    assert route(target, method).proxied is proxied
+    assert match(target, method).proxied is proxied
 
 
 def test_an_exact_path_can_be_a_proxied_shape() -> None:
     shapes = (RequestShape("POST", "", proxied=True), RequestShape("DELETE", ""))
-    routes = Routes([Path("/express", shapes=shapes)])
-    assert route("/express", "POST", routes).proxied
-    assert not route("/express", "DELETE", routes).proxied
+    paths = EndpointPaths([Path("/express", shapes=shapes)])
+    assert match("/express", "POST", paths).proxied
+    assert not match("/express", "DELETE", paths).proxied
 
 
 @pytest.mark.parametrize("target", ["/callback/v2/payments/o", "/exact"])
 def test_a_proxied_endpoint_proxies_everything(target: str) -> None:
     paths = [Path("/callback", shapes=SHAPES, proxied=True), Path("/exact", proxied=True)]
-    assert route(target, routes=Routes(paths)).proxied
+    assert match(target, paths=EndpointPaths(paths)).proxied
