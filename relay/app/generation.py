@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 from relay.allowlist import Allowlist, ProvenAddresses
 from relay.allowlist.registry import HostRegistry, Knock
 from relay.app import builder
+from relay.app.upstream_parts import http_sender
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings
 from relay.config.settings import Confirm
@@ -28,13 +29,11 @@ from relay.delivery.attempt import Upstream
 from relay.delivery.confirmation import MAX_CONFIRMATION, StatusConfirmer, StatusTarget
 from relay.delivery.proxy import ProxiedHistory, ProxyForwarder, ProxyUpstream
 from relay.delivery.retry import RetryPolicy
-from relay.delivery.sender import HttpSender
 from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import Clients
 from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.pipeline import Ingest, OnRefused
 from relay.ingest.unknown_senders import UnknownSenders
-from relay.signatures.shared_secret import Signer
 from relay.spool import Spool, SpoolBroken
 from relay.telemetry import Telemetry
 
@@ -378,10 +377,10 @@ class LiveConfigBuilder:
 
     def _make_upstream(self, name: str, key: _UpstreamKey) -> tuple[Upstream, Close]:
         settings, confirm_time, confirmer = key
-        http_sender = self._http_sender(settings)
+        sender = http_sender(settings, self._clock)
         upstream = Upstream(
             name=name,
-            sender=http_sender,
+            sender=sender,
             timeout=confirm_time + settings.timeout,
             concurrency=settings.concurrency,
             confirmer=confirmer,
@@ -391,20 +390,11 @@ class LiveConfigBuilder:
             paused=settings.paused,
             secrets=lambda: self.active.settings.every_secret(),  # noqa: PLW0108 - it changes
         )
-        return upstream, http_sender.close
+        return upstream, sender.close
 
     def _make_proxy_upstream(self, _: str, key: UpstreamSettings) -> tuple[ProxyUpstream, Close]:
-        http_sender = self._http_sender(key)
-        return ProxyUpstream(http_sender, key.concurrency), http_sender.close
-
-    def _http_sender(self, settings: UpstreamSettings) -> HttpSender:
-        return HttpSender(
-            settings.url,
-            timeout=settings.timeout,
-            concurrency=settings.concurrency,
-            clock=self._clock,
-            signer=Signer(settings.signing_secrets) if settings.signing_secrets else None,
-        )
+        sender = http_sender(key, self._clock)
+        return ProxyUpstream(sender, key.concurrency), sender.close
 
 
 def _make_limiter(_: str, key: _LimiterKey) -> tuple[FairRateLimiter, Close]:

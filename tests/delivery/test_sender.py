@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.concurrency import Cancel, called_back
-from relay.core.event import Delivered, Event, Lease, Outcome, ProxyResponse, Rejected, Unreachable
+from relay.core.event import Delivered, Event, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack, Headers, VerifiedDelivery
 from relay.core.secret import Secret
 from relay.delivery.http.messages import Closed, Malformed, TooLong
@@ -32,11 +32,11 @@ from relay.delivery.sender import (
     Cause,
     Forwarding,
     HttpSender,
-    SentEvent,
     cause_of,
     parse_retry_after,
 )
 from relay.signatures.shared_secret import Signer
+from tests.harness.attempting import attempted
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import EVENT, lease_of, verified
 from tests.harness.upstream import (
@@ -55,26 +55,6 @@ from tests.harness.upstream import (
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 TIMEOUT = 0.3
 LOOPBACK = IPv4Address("127.0.0.1")
-
-
-class Attempted(SentEvent):
-    """Tells the outcome."""
-
-    def __init__(self, lease: Lease, told: Callable[[Outcome], None]) -> None:
-        super().__init__(lease)
-        self._told = told
-
-    def told(self, outcome: Outcome) -> None:
-        self._told(outcome)
-
-
-async def attempted(sender: HttpSender, lease: Lease) -> Outcome:
-    def start(done: Callable[[Outcome], None]) -> Cancel:
-        sending = Attempted(lease, done)
-        sender.attempt(sending)
-        return sending.drop
-
-    return await called_back(start)
 
 
 @asynccontextmanager

@@ -1,0 +1,37 @@
+"""What an upstream's settings come to, as its requests show."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from relay.app.upstream_parts import http_sender
+from relay.core.clock import SystemClock
+from relay.core.event import Delivered
+from relay.delivery.sender import HttpSender
+from tests.config.files import ENVIRON, GOOD, good
+from tests.harness.attempting import attempted
+from tests.harness.deliveries import EVENT, lease_of
+from tests.harness.upstream import Upstream
+
+PLACE = "http://127.0.0.1:8081/webhooks"
+
+
+@asynccontextmanager
+async def sender(url: str, more: str = "") -> AsyncIterator[HttpSender]:
+    """Give the sender of an upstream with this URL and these keys besides."""
+    text = GOOD.replace(f'{{url: "{PLACE}"', f'{{url: "{url}"{more}')
+    settings = good(text, ENVIRON | {"SIGNING": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})
+    sender = http_sender(settings.upstreams["billing"], SystemClock())
+    try:
+        yield sender
+    finally:
+        await sender.close()
+
+
+async def test_requests_are_signed_where_there_are_signing_secrets() -> None:
+    async with Upstream() as upstream:
+        for more in ("", ', signing_secrets: ["${env:SIGNING}"]'):
+            async with sender(upstream.url, more) as sending:
+                assert await attempted(sending, lease_of(EVENT)) == Delivered(200)
+    unsigned, signed = upstream.received
+    assert unsigned.values("webhook-signature") == []
+    assert signed.values("webhook-signature")[0].startswith("v1,")
