@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from relay.config import checks
-from relay.config.listener_settings import Tls
+from relay.config import certificate_files
 from relay.core.clock import Clock
 from relay.core.concurrency import run_in_daemon_thread
 from relay.core.errors import SpoolUnavailable
@@ -80,7 +79,7 @@ class _Served:
     def __init__(self, tls: ServerTls) -> None:
         self.tls = tls
         self._loaded = self._fingerprint()
-        self.not_after = checks.read_certificate(tls.certificate).not_after
+        self.not_after = certificate_files.read_certificate(tls.certificate).not_after
         self.problem: str | None = None
 
     def renew(self) -> bool:
@@ -99,11 +98,11 @@ class _Served:
         for path in (self.tls.certificate, self.tls.key):
             refuse_irregular(path)
         try:
-            not_after = checks.read_certificate(self.tls.certificate).not_after
+            not_after = certificate_files.read_certificate(self.tls.certificate).not_after
             self.tls.renew()
         except (ssl.SSLError, ValueError) as error:
-            pair = Tls(certificate=self.tls.certificate, key=self.tls.key)
-            said = [issue.message for issue in checks.certificate_issues(pair, ())]
+            pair = certificate_files.Pair(self.tls.certificate, self.tls.key)
+            said = [issue.message for issue in certificate_files.certificate_issues(pair, ())]
             raise ValueError("; ".join(said) or "cannot be used") from error
         self.not_after, self._loaded = not_after, found
         return True

@@ -28,8 +28,8 @@ from relay.cli.output import (
     print_table,
 )
 from relay.cli.progress import progress
-from relay.config import Endpoint, Settings, checks, load, provider_of, senders
-from relay.config.checks import Certificate
+from relay.config import Endpoint, Settings, load, provider_of, senders
+from relay.config.certificate_files import Certificate, read_certificate
 from relay.config.lint import Finding, lint, located
 from relay.config.lint_machine import machine_advice
 from relay.config.lint_topology import Advice
@@ -134,7 +134,7 @@ def info_in_use(settings: Settings) -> dict[str, ProviderInfo]:
 def certificates_in_use(settings: Settings) -> dict[Path, Certificate]:
     """Return the certificates of the public listeners, by file."""
     paths = {each.tls.certificate for each in settings.listen if each.tls is not None}
-    return {path: checks.read_certificate(path) for path in sorted(paths)}
+    return {path: read_certificate(path) for path in sorted(paths)}
 
 
 def unserved(settings: Settings) -> list[Finding]:

@@ -20,7 +20,7 @@ from relay.allowlist.networks import (
     special,
 )
 from relay.config import lint_topology
-from relay.config.checks import Certificate
+from relay.config.certificate_files import Certificate
 from relay.config.endpoints import endpoint_options
 from relay.config.inline_provider import InlineProvider
 from relay.config.lint_privacy import privacy_advice

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from relay.core.clock import spelled_second
 from relay.core.event import Lease
+from relay.core.header_fields import OWNED, OWNED_PREFIXES
 from relay.core.request import Address, Headers, VerifiedDelivery
 from relay.delivery.http import BODILESS_METHODS, Origin
 from relay.signatures.shared_secret import Signer
@@ -40,29 +41,6 @@ _USUAL_KEY = re.compile(r"[A-Za-z0-9._~:-]{0,85}")
 
 # No percent sign in the path: `%2e%2e%2f` means different things to different servers.
 _SUFFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?(?:\?[!\"$-~]*)?")
-
-# Connection-level fields are about the sender's connection (RFC 9110, 7.6.1), framing belongs to
-# ours, and the rest would let a sender speak for a proxy whom the upstream believes.
-_RESERVED_FIELDS = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "host",
-        "content-length",
-        "content-encoding",
-        "accept-encoding",
-        "expect",
-        "cookie",
-        "forwarded",
-        "via",
-        "x-real-ip",
-    }
-)
-_RESERVED_PREFIXES = ("relay-", "webhook-", "proxy-", "x-forwarded-")
 
 
 class Target:
@@ -291,15 +269,14 @@ def _text_of(client: Address) -> str:
 # An endpoint keeps a handful of fields, and the same ones each time.
 @lru_cache(maxsize=1024)
 def _is_allowed_of_sender(name: str) -> bool:
-    """Return whether a sender may use this name.
+    """Return whether a sender may use this name; none that lets it speak for a proxy, or for us.
 
-    Many servers read `Relay_Signed` as `Relay-Signed` (CGI, WSGI), so the two are one name here.
     `Webhook-Id`, which Vipps sends, is ours: two fields of that name would break the signature
     check of every Standard Webhooks library.
     """
     plain = name.lower().replace("_", "-")
-    reserved = plain in _RESERVED_FIELDS or plain.startswith(_RESERVED_PREFIXES)
-    return not reserved and _TOKEN.fullmatch(name) is not None
+    owned = plain in OWNED or plain == "cookie" or plain.startswith(OWNED_PREFIXES)
+    return not owned and _TOKEN.fullmatch(name) is not None
 
 
 @lru_cache(maxsize=1024)

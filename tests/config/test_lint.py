@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay.cli.demo.services import asymmetric
-from relay.config.checks import Certificate
+from relay.config.certificate_files import Certificate
 from relay.config.lint import Finding, lint
 from tests.config.files import BUILT_IN, ENVIRON, GOOD, INLINE, VIPPS, changed, good
 from tests.config.lints import TODAY, allowlist, findings, info
