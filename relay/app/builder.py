@@ -15,6 +15,7 @@ from relay.allowlist.dns_cache import DnsCache
 from relay.allowlist.dns_source import Policy
 from relay.allowlist.registry import HostRegistry, Knock
 from relay.allowlist.resolver import Resolver
+from relay.app.endpoint_parts import kept_headers, upstream_routes
 from relay.config import Endpoint as EndpointSettings
 from relay.config import ExpectedSources, Settings, endpoint_options, provider_of, senders
 from relay.config.settings import Confirm
@@ -31,7 +32,6 @@ from relay.ingest.client_address import ClientLocator
 from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.reconcile import Reconciler, ReconcileTarget
 from relay.ingest.refusals import RefusalReleaser
-from relay.ingest.upstream_routes import UpstreamRoute
 from relay.spool import Spool
 
 # ---- allowlists -----------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def bind_endpoint(
         upstreams=settings.default_upstreams,
         routes=upstream_routes(settings),
         inspector=bound.bind(options),
-        headers=info.headers,
+        headers=kept_headers(settings, info),
         allowlist=allowlist(settings, registry),
         mode=settings.allowlist.mode,
         knock=knock,
@@ -132,14 +132,6 @@ def bind_endpoint(
         tokenless=bound.bind(replace(options, secrets=())) if info.token else None,
         query=None if settings.query is None else settings.query == "forward",
         keep=settings.keep,
-    )
-
-
-def upstream_routes(settings: EndpointSettings) -> tuple[UpstreamRoute, ...]:
-    """Return the routes of an endpoint."""
-    return tuple(
-        UpstreamRoute(each.when.condition(), tuple(dict.fromkeys(each.upstreams)))
-        for each in settings.routes
     )
 
 

@@ -27,8 +27,8 @@ class Pointer:
         )
         self.name = text[1:]
 
-    def find(self, message: JsonObject) -> JsonValue:
-        """Return the value at the pointer, or None without one."""
+    def find(self, message: JsonValue) -> JsonValue:
+        """Return the value at the pointer, or None without one. A message may be a list, too."""
         return self._walk(message, self.steps)
 
     def other_spelling(self, message: JsonObject) -> str | None:

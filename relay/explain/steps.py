@@ -8,9 +8,9 @@ from relay.allowlist import Entry, Mode
 from relay.allowlist.networks import parse_network
 from relay.app import builder
 from relay.app.builder import known_registry
+from relay.app.endpoint_parts import token_fields
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, endpoint_options, provider_of
-from relay.config.inline_provider import InlineProvider
 from relay.config.lint_secrets import secret_advice
 from relay.core.clock import SystemClock
 from relay.core.errors import Reason, Refusal
@@ -35,7 +35,6 @@ from relay.ingest.admission import (
     verify_delivery,
 )
 from relay.ingest.endpoint_paths import EndpointMatch, EndpointPaths
-from relay.providers.inline import HeaderField
 from relay.signatures import SignedText
 
 # ---- results --------------------------------------------------------------------------------
@@ -143,8 +142,8 @@ class Walker:
         detail = f"{match.endpoint.name}, by its path {match.endpoint.path}{below}"
         self._add_step("endpoint", OK, detail + (", passed on" if match.proxied else ""))
         self._walk.endpoint = match.endpoint.name
-        token_field = _token_field(self._configured(match.endpoint))
-        self._mask = Mask(self._settings.every_secret(), self._head.headers, token_field)
+        names = token_fields(self._configured(match.endpoint))
+        self._mask = Mask(self._settings.every_secret(), self._head.headers, names)
         return match
 
     def _configured(self, endpoint: Endpoint) -> EndpointSettings:
@@ -225,7 +224,7 @@ class Walker:
         delivery = Delivery(endpoint.name, head, client, match.remainder, body, limits, suffix)
         redaction = Redaction(configured.redact)
         secrets = [*self._settings.every_secret(), *redaction.of(body).secrets]
-        self._mask = Mask(secrets, head.headers, _token_field(configured))
+        self._mask = Mask(secrets, head.headers, token_fields(configured))
         tried: list[SignedText] = []
         try:
             found: Verification | Refusal = verify_delivery(
@@ -306,13 +305,3 @@ def _describe_entry(entry: Entry) -> str:
     host = f", of {entry.host}" if entry.host else ""
     seen = f", last seen {entry.last_seen:%Y-%m-%d %H:%M:%S}Z" if entry.last_seen else ""
     return f"{entry.network}{host}, from {entry.origin}{seen}"
-
-
-def _token_field(endpoint: EndpointSettings) -> Sequence[str]:
-    """Return the header field that holds a token by the endpoint's description."""
-    if not isinstance(endpoint.provider, InlineProvider):
-        return ()
-    rule = endpoint.provider.description().signature
-    if rule.scheme != "token" or not isinstance(rule.source, HeaderField):
-        return ()
-    return (rule.source.name,)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.core.conditions import HeaderCondition, JsonCondition
 from relay.core.errors import RelayError
 from relay.core.event import Status
 from relay.core.ids import event_ids
@@ -22,6 +23,7 @@ from relay.ingest.reconcile import (
     Result,
     parse_orders,
 )
+from relay.ingest.upstream_routes import UpstreamRoute
 from relay.providers import EndpointOptions
 from relay.providers.builtin import provider_named
 from relay.providers.midtrans.status import Answer, Limited, NoAnswer, NotFound, parse_answer
@@ -80,7 +82,9 @@ async def learn(
     spool: Spool,
     clock: ManualClock,
     order: str = "order-1",
+    *,
     key: Secret | None = None,
+    routes: tuple[UpstreamRoute, ...] = (),
 ) -> ReconcileResult:
     account = ReconcileTarget(
         *("midtrans", "/midtrans", "midtrans", "sandbox"),
@@ -88,6 +92,7 @@ async def learn(
         INSPECTOR,
         SECRETS,
         key=key,
+        routes=routes,
     )
     reconciler = Reconciler(
         account, api=api, bucket=TokenBucket(10), spool=spool, clock=clock, new_id=event_ids()
@@ -127,6 +132,23 @@ async def test_what_is_learnt_is_an_event_like_any_other(spool: Spool, clock: Ma
     assert lease.event.reconciled
     assert json.loads(lease.event.body)["status_message"] == "Success, transaction is found"
     assert lease.event.signed == ("order_id", "status_code", "gross_amount")
+
+
+@pytest.mark.parametrize(("state", "upstream"), [("settlement", "ledger"), ("expire", "billing")])
+async def test_what_is_learnt_takes_its_route(
+    state: str, upstream: str, spool: Spool, clock: ManualClock
+) -> None:
+    routes = (
+        # An answer of the API has no header fields of a sender.
+        UpstreamRoute(HeaderCondition("Content-Type", ("text/plain",)), ()),
+        UpstreamRoute(JsonCondition("/transaction_status", ("settlement",)), ("ledger",)),
+    )
+    answer = found(transaction_status=state)
+    result = await learn(Api(answer), spool, clock, routes=routes)
+    assert result.event is not None
+    stored = await spool.get(result.event)
+    assert stored is not None
+    assert [each.upstream for each in stored[0].destinations] == [upstream]
 
 
 async def test_a_notification_that_came_makes_it_known(spool: Spool, clock: ManualClock) -> None:

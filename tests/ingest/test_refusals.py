@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from relay.allowlist import Allowlist, Mode, StaticSource
+from relay.core.conditions import Condition, HeaderCondition, JsonCondition
 from relay.core.errors import Reason, Refusal, SpoolUnavailable
 from relay.core.ids import event_ids
 from relay.core.request import (
@@ -34,6 +35,7 @@ from relay.ingest.refusals import (
     RefusalReleaser,
     headers_to_keep,
 )
+from relay.ingest.upstream_routes import UpstreamRoute
 from relay.providers import EndpointOptions, Inspector, Provider, RequestShape, SampleOrder, Window
 from relay.providers.builtin import provider_named
 from relay.signatures import OnSigned, ignore_signed
@@ -396,6 +398,28 @@ async def test_one_that_is_an_event_already_is_a_duplicate_of_it(office: Office)
     assert isinstance(first, Released)
     assert second == Released(first.event_id, duplicate=True)
     assert await office.events() == 1
+
+
+@pytest.mark.parametrize(
+    ("when", "upstreams"),
+    [
+        (JsonCondition("/transaction_status", ("settlement",)), ["ledger"]),
+        (HeaderCondition("X-Kind", ("payment",)), ["ledger"]),
+        (HeaderCondition("X-Kind", ("refund",)), ["billing"]),
+    ],
+)
+async def test_what_is_released_takes_its_route(
+    when: Condition, upstreams: list[str], office: Office
+) -> None:
+    present = endpoint(headers=("X-Kind",), routes=(UpstreamRoute(when, ("ledger",)),))
+    one = refused()
+    fields = Headers((*one.head.headers, ("X-Kind", "payment")))
+    kept = headers_to_keep(present, fields)
+    assert kept is not None
+    await office.keep(replace(one, head=replace(one.head, headers=kept)))
+    assert isinstance(await office.releaser(present).release("ref_1"), Released)
+    stored = (await office.spool.page(Query())).records
+    assert [[each.upstream for each in record.destinations] for record in stored] == [upstreams]
 
 
 async def test_nobody_knows_it(office: Office) -> None:

@@ -1,0 +1,49 @@
+"""What an endpoint's part is made of besides its provider: its routes, and the fields it keeps."""
+
+from typing import Final
+
+from relay.config import Endpoint
+from relay.config.inline_provider import InlineProvider
+from relay.core.conditions import HeaderCondition
+from relay.ingest.admission import COMMON_HEADERS
+from relay.ingest.upstream_routes import UpstreamRoute
+from relay.providers import ProviderInfo
+from relay.providers.inline import HeaderField
+
+#: Fields that may hold a token: no route makes relay keep them.
+_SECRET_FIELDS: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
+
+
+def upstream_routes(settings: Endpoint) -> tuple[UpstreamRoute, ...]:
+    """Return the routes of an endpoint."""
+    return tuple(
+        UpstreamRoute(each.when.condition(), tuple(dict.fromkeys(each.upstreams)))
+        for each in settings.routes
+    )
+
+
+def kept_headers(settings: Endpoint, info: ProviderInfo) -> tuple[str, ...]:
+    """Return the provider's header fields that are kept of deliveries, and reach the upstream.
+
+    Those are its own, and those that routes look at: so a refusal that is released takes the route
+    that its delivery would have taken. A field that may hold a token is not among the latter.
+    """
+    if not settings.routes:
+        return info.headers
+    known = {name.lower() for name in (*info.headers, *COMMON_HEADERS, *token_fields(settings))}
+    added: dict[str, str] = {}
+    for route in upstream_routes(settings):
+        if isinstance(route.when, HeaderCondition):
+            added.setdefault(route.when.name.lower(), route.when.name)
+    names = (name for lower, name in added.items() if lower not in known | _SECRET_FIELDS)
+    return (*info.headers, *names)
+
+
+def token_fields(settings: Endpoint) -> tuple[str, ...]:
+    """Return the header fields that hold a token by the endpoint's description."""
+    if not isinstance(settings.provider, InlineProvider):
+        return ()
+    rule = settings.provider.description().signature
+    if rule.scheme != "token" or not isinstance(rule.source, HeaderField):
+        return ()
+    return (rule.source.name,)
