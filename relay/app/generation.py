@@ -384,7 +384,9 @@ class LiveConfigBuilder:
             timeout=confirm_time + settings.timeout,
             concurrency=settings.concurrency,
             confirmer=confirmer,
-            retry=RetryPolicy(settings.retry.schedule, settings.retry.give_up_after),
+            retry=RetryPolicy(
+                settings.retry.schedule, settings.retry.give_up_after, frozenset(settings.final)
+            ),
             order_by_key=settings.order_by_key,
             url=settings.url,
             paused=settings.paused,

@@ -150,6 +150,9 @@ class Unreachable:
     cause: str
 
 
+#: Why an event is dead whose upstream answered that it will never take it.
+FINAL: Final = "final"
+
 #: Why an event is held that says what its signed part does not.
 STATUS_CONTRADICTS_CODE: Final = "status_contradicts_code"
 
@@ -194,7 +197,12 @@ class RetryAt:
 
 @frozen
 class Dead:
-    """Attempts are used up: no retry until an operator requeues the event."""
+    """Attempts are used up: no retry until an operator requeues the event.
+
+    final: by an answer after which no other is wanted; no copy of the event revives it.
+    """
+
+    final: bool = False
 
 
 @frozen
@@ -215,6 +223,7 @@ class AttemptRecord:
         delivered.
     queued: seconds from when the event was stored, or requeued, to its first attempt; None for
         later ones. settling: seconds from the end of the attempt until that was written down.
+    reason: why the event is dead or held, where the outcome does not tell.
     """
 
     event_id: str
@@ -231,6 +240,7 @@ class AttemptRecord:
     delay: float | None
     queued: float | None = None
     settling: float | None = None
+    reason: str | None = None
 
 
 def event_of(

@@ -5,7 +5,7 @@ least once, not exactly once.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,8 +13,8 @@ from random import Random
 from typing import Protocol
 
 from relay.core.clock import Clock
-from relay.core.errors import LeaseLost, SpoolUnavailable
 from relay.core.event import (
+    FINAL,
     STATUS_CONTRADICTS_CODE,
     AttemptRecord,
     AttemptResult,
@@ -31,22 +31,25 @@ from relay.core.event import (
     Unconfirmed,
     Unreachable,
 )
-from relay.core.rate_limit import backoff_pause
 from relay.core.request import VerifiedDelivery
 from relay.core.secret import Secret
 from relay.delivery.answers import kept_answer
 from relay.delivery.circuit_breaker import CircuitBreaker
 from relay.delivery.retry import RetryPolicy, decide, decide_at_once, may_go_unconfirmed
 from relay.delivery.sender import Cause, SentEvent
-from relay.spool import Settlement, Spool, SpoolBroken
-
-# Back-off between tries to settle while the spool is unavailable, in seconds.
-_FIRST_PAUSE = 0.1
-_MAX_PAUSE = 5.0
+from relay.delivery.write_retry import LeasedWrites
+from relay.spool import Settlement, Spool
 
 _DECISIONS = {Done: "done", RetryAt: "retry", Dead: "dead", Held: "held"}
 
 _NEUTRAL_CAUSES = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
+
+
+def _reason(event: Event, decision: Decision) -> str | None:
+    """Return why an event is dead or held, where its last outcome does not tell."""
+    if isinstance(decision, Dead) and decision.final:
+        return FINAL
+    return STATUS_CONTRADICTS_CODE if event.contradicts and isinstance(decision, Held) else None
 
 
 class Sender(Protocol):
@@ -200,6 +203,7 @@ class AttemptRunner:
         self._clock = clock
         self._dice = dice
         self._observer = observer
+        self._writes = LeasedWrites(upstream.name, clock, observer)
         # In the order of their start.
         self._under_way: dict[Attempt, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -303,8 +307,8 @@ class AttemptRunner:
                 decision = decide_at_once(outcome) or self._decide(attempt, outcome)
                 attempt.duration = self._clock.monotonic() - attempt.started
                 took = round(attempt.duration * 1_000_000)
-                contradicted = lease.event.contradicts and isinstance(decision, Held)
-                reason = STATUS_CONTRADICTS_CODE if contradicted else None
+                delivered = outcome.name == "delivered"
+                reason = None if delivered else _reason(lease.event, decision)
                 said = None
                 if attempt.answer:
                     said = kept_answer(attempt.answer, lease.event, self._upstream.secrets())
@@ -389,6 +393,7 @@ class AttemptRunner:
                 delay,
                 queued,
                 max(0.0, settling),
+                settlement.reason,
             ),
             now,
         )
@@ -401,7 +406,7 @@ class AttemptRunner:
         ended = attempt.settlement
         settle = partial(self._spool.settle, attempt.lease, ended.decision, ended.outcome)
         try:
-            recorded = await self._write(attempt.lease, settle, fault)
+            recorded = await self._writes.write(attempt.lease, settle, fault)
             self._report(attempt, recorded, self._clock.now(), self._clock.monotonic())
         except Exception as unforeseen:  # noqa: BLE001 - it is due again when the lease has expired
             self._observer.dispatch_error(self._upstream.name, attempt.lease.event.id, unforeseen)
@@ -411,40 +416,9 @@ class AttemptRunner:
         """Release the event as untried; what it waits does not count against `give_up_after`."""
         due = self._clock.steady() + timedelta(seconds=limited.seconds)
         try:
-            await self._write(attempt.lease, partial(self._spool.release, attempt.lease, due))
+            await self._writes.write(
+                attempt.lease, partial(self._spool.release, attempt.lease, due)
+            )
         except Exception as fault:  # noqa: BLE001 - it is due again when the lease has expired
             self._observer.dispatch_error(self._upstream.name, attempt.lease.event.id, fault)
         attempt.on_settled(False)
-
-    async def _write(
-        self,
-        lease: Lease,
-        write: Callable[[], Awaitable[None]],
-        fault: Exception | None = None,
-    ) -> bool:
-        """Return whether it is written; retry until the lease expires.
-
-        fault: how a first try has failed.
-
-        Raises:
-            Exception: unless it is `SpoolUnavailable`.
-        """
-        tries = 0
-        while True:
-            try:
-                if fault is not None:
-                    raise fault
-                await write()
-            except LeaseLost:
-                return False
-            except SpoolUnavailable as unavailable:
-                self._observer.dispatch_error(self._upstream.name, lease.event.id, unavailable)
-                pause = backoff_pause(_FIRST_PAUSE, _MAX_PAUSE, tries)
-                tries += 1
-                late = self._clock.steady() + timedelta(seconds=pause) >= lease.until
-                if late or isinstance(unavailable, SpoolBroken):
-                    return False
-            else:
-                return True
-            fault = None
-            await self._clock.sleep(pause)

@@ -42,6 +42,7 @@ class RetryPolicy:
 
     schedule: the delay after the first attempt, the second, and so on; the last one repeats.
     give_up_after: counted from `Lease.round_started_at`; then the event is dead.
+    final: statuses of an answer after which the event is dead at once.
 
     Raises:
         ValueError: the schedule is empty, or a time is not positive.
@@ -49,6 +50,7 @@ class RetryPolicy:
 
     schedule: tuple[timedelta, ...]
     give_up_after: timedelta
+    final: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.schedule:
@@ -73,11 +75,13 @@ def decide(
 
     A retry that would fall behind `give_up_after` is made then, as the last one; after that the
     event is dead. One that is not confirmed when questions end is held, and so is, at once, one
-    that its provider contradicts.
+    that its provider contradicts. A final status ends it at once, whatever Retry-After says.
     """
     at_once = decide_at_once(outcome)
     if at_once is not None:
         return at_once
+    if isinstance(outcome, Rejected) and outcome.status in policy.final:
+        return Dead(final=True)
     end = lease.round_started_at + policy.give_up_after
     schedule = policy.schedule
     if isinstance(outcome, Unconfirmed):

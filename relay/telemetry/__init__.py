@@ -101,7 +101,7 @@ _DELIVERY_KIND: Final = (
 )
 _ATTEMPT_KIND: Final = (
     *("endpoint", "provider", "upstream", "attempt"),
-    *("outcome", "status", "cause", "decision"),
+    *("outcome", "status", "cause", "decision", "reason"),
 )
 
 _DAY: Final = 86_400.0
@@ -310,6 +310,7 @@ class Telemetry(Notices):
             attempted.status,
             attempted.cause,
             attempted.decision,
+            attempted.reason,
         ]
         for count in kind.counts:
             count.number += 1
@@ -342,6 +343,7 @@ class Telemetry(Notices):
             outcome.status,
             outcome.cause,
             "passed",
+            None,
         ]
         for count in kind.counts:
             count.number += 1

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 
@@ -97,6 +98,20 @@ def test_a_retry_past_the_end_is_made_at_the_end() -> None:
 def test_an_event_is_dead_when_its_time_is_over(outcome: Outcome, late: timedelta) -> None:
     now = SINCE + timedelta(hours=72) + late
     assert decide(outcome, lease_of(), now, POLICY, Middle()) == Dead()
+
+
+def test_a_final_status_ends_it_at_once_whatever_retry_after_says() -> None:
+    policy = replace(POLICY, final=frozenset({400, 422}))
+    for outcome in (Rejected(422), Rejected(400, timedelta(minutes=3))):
+        assert decide(outcome, lease_of(), SINCE, policy, Middle()) == Dead(final=True)
+        assert decide(outcome, lease_of(turn=7), SINCE, policy, Middle()) == Dead(final=True)
+
+
+def test_a_status_that_is_not_among_the_final_ones_is_tried_again() -> None:
+    policy = replace(POLICY, final=frozenset({400, 422}))
+    assert isinstance(decide(Rejected(410), lease_of(), SINCE, policy, Middle()), RetryAt)
+    end = SINCE + policy.give_up_after
+    assert decide(Rejected(410), lease_of(), end, policy, Middle()) == Dead()
 
 
 def test_what_is_not_confirmed_comes_again_and_is_held_in_the_end() -> None:

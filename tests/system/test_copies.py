@@ -2,13 +2,14 @@
 
 import hashlib
 import hmac
+import json
 import sqlite3
 from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
 
 from tests.harness.deliveries import ENVIRON, configuration, midtrans_body, midtrans_request
-from tests.harness.node import Node
+from tests.harness.node import Node, output
 from tests.harness.upstream import Upstream, answer, hang
 from tests.harness.wire import exchange, request
 
@@ -37,6 +38,35 @@ async def test_a_copy_of_a_dead_event_is_delivered_when_its_upstream_is_well_aga
         assert "revived" not in again
         assert await node.metric('revived_total{endpoint="midtrans"}') == 1
         assert await node.metric('revived_total{endpoint="vipps"}') == 0
+        assert await node.end() == 0
+
+
+async def test_an_answer_that_is_final_ends_an_event_for_all_but_a_person(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    config = tmp_path / "relay.yaml"
+    text = configuration(upstream.url)
+    config.write_text(text.replace("retry: {", "final: [400, 422]\n    retry: {"))
+    raw = midtrans_request(midtrans_body())
+    upstream.behave(answer(422, [("Retry-After", "60")], b"no such merchant"))
+    async with Node(config, ENVIRON) as node:
+        assert (await exchange(node.public[0], raw)).status == 200
+        dead = await node.wait_for(event="attempt", decision="dead")
+        assert (dead["level"], dead["status"], dead["reason"]) == ("warning", 422, "final")
+        assert await node.metric('dead_letters_total{upstream="billing"}') == 1
+        upstream.behave(answer(200))
+        assert (await exchange(node.public[0], raw)).status == 200
+        copy = await node.wait_for(event="delivery", verdict="duplicate")
+        assert "revived" not in copy
+        words = ("events", "show", dead["id"], "--format", "json")
+        shown = json.loads(await output(config, *words))
+        [destination] = shown["destinations"]
+        told = (destination["last_outcome"], destination["reason"], destination["attempts"])
+        assert told == ("rejected 422", "final", 1)
+        assert len(upstream.received) == 1
+        await output(config, "events", "requeue", dead["id"])
+        done = await node.wait_for(event="attempt", decision="done")
+        assert (done["id"], done["attempt"], "reason" in done) == (dead["id"], 2, False)
         assert await node.end() == 0
 
 

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import apsw
 import orjson
 
-from relay.core.event import STATUS_CONTRADICTS_CODE
+from relay.core.event import FINAL, STATUS_CONTRADICTS_CODE
 from relay.core.request import VerifiedDelivery
 from relay.spool import Duplicate, PutResult
 from relay.spool.sealing import KeyMissing
@@ -63,7 +63,7 @@ class Known:
 
 
 # No copy makes an event due that has ended for one of these reasons.
-_FOR_GOOD: Final = frozenset({b"final", STATUS_CONTRADICTS_CODE.encode()})
+_FOR_GOOD: Final = frozenset({FINAL.encode(), STATUS_CONTRADICTS_CODE.encode()})
 
 
 @dataclass(frozen=True, slots=True)
