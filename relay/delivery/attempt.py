@@ -34,15 +34,14 @@ from relay.core.event import (
 from relay.core.request import VerifiedDelivery
 from relay.core.secret import Secret
 from relay.delivery.answers import kept_answer
+from relay.delivery.causes import NEUTRAL, Cause
 from relay.delivery.circuit_breaker import CircuitBreaker
 from relay.delivery.retry import RetryPolicy, decide, decide_at_once, may_go_unconfirmed
-from relay.delivery.sender import Cause, SentEvent
+from relay.delivery.sender import SentEvent
 from relay.delivery.write_retry import LeasedWrites
 from relay.spool import Settlement, Spool
 
 _DECISIONS = {Done: "done", RetryAt: "retry", Dead: "dead", Held: "held"}
-
-_NEUTRAL_CAUSES = {Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT}
 
 
 def _reason(event: Event, decision: Decision) -> str | None:
@@ -330,7 +329,7 @@ class AttemptRunner:
     def _update_breaker(self, event_id: str, outcome: Rejected | Unreachable | Unconfirmed) -> None:
         if isinstance(outcome, Rejected):
             self._breaker.record_success()
-        elif isinstance(outcome, Unconfirmed) or outcome.cause in _NEUTRAL_CAUSES:
+        elif isinstance(outcome, Unconfirmed) or outcome.cause in NEUTRAL:
             self._breaker.ignore(event_id)
         else:
             self._breaker.record_failure(event_id, self._clock.steady().timestamp())

@@ -18,9 +18,10 @@ from relay.core.event import Event, Lease, Unconfirmed
 from relay.core.rate_limit import FairRateLimiter
 from relay.core.secret import Secret
 from relay.delivery.attempt import Confirmed, RateLimited
+from relay.delivery.causes import cause_of
 from relay.delivery.circuit_breaker import STATUS_API_BREAKER, CircuitBreaker
 from relay.delivery.http import ExchangeFailed, Origin, Pool, encode
-from relay.delivery.sender import cause_of, parse_retry_after
+from relay.delivery.sender import parse_retry_after
 from relay.providers.midtrans.status import (
     MALFORMED,
     UNASKABLE,

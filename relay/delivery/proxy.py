@@ -15,7 +15,8 @@ from relay.core.errors import SpoolUnavailable, UpstreamOverloaded
 from relay.core.event import ProxiedDelivery, ProxyResponse, Unreachable
 from relay.core.request import VerifiedDelivery
 from relay.delivery.attempt import Observer
-from relay.delivery.sender import Cause, Forwarding
+from relay.delivery.causes import Cause
+from relay.delivery.sender import Forwarding
 from relay.spool import ProxiedRow, Spool
 from relay.spool.write_behind import WriteBehind, WriteLimits
 from relay.telemetry import Telemetry

@@ -9,28 +9,15 @@ short in which this can happen.
 
 import asyncio
 import re
-import socket
-import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 
 from relay.core.clock import Clock
 from relay.core.event import Delivered, Lease, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack, VerifiedDelivery
-from relay.delivery.http import (
-    CannotConnect,
-    Closed,
-    Exchange,
-    ExchangeFailed,
-    Fields,
-    Malformed,
-    Origin,
-    Pool,
-    Response,
-    TooLong,
-)
+from relay.delivery.causes import Cause, Unsendable, cause_of
+from relay.delivery.http import Closed, Exchange, Fields, Origin, Pool, Response
 from relay.delivery.request import RequestWriter
 from relay.signatures.shared_secret import Signer
 
@@ -56,62 +43,6 @@ _LONGEST_REMEMBERED = 1024
 
 # The default type of a body without Content-Type (RFC 9110, 8.3).
 _DEFAULT_TYPE = "application/octet-stream"
-
-
-class Cause(StrEnum):
-    """Why there is no usable answer.
-
-    `oversized` and `encoded` are answers that cannot be passed back: too long, or in a coding that
-    was not requested. The last three say nothing about the upstream: the event cannot be written as
-    a request, relay stops, or relay has a fault.
-    """
-
-    REFUSED = "refused"
-    TIMEOUT = "timeout"
-    RESET = "reset"
-    CLOSED = "closed"
-    DNS = "dns"
-    TLS = "tls"
-    TLS_UNKNOWN_CA = "tls: unknown CA"
-    TLS_EXPIRED = "tls: expired"
-    TLS_NOT_YET_VALID = "tls: not yet valid"
-    TLS_WRONG_NAME = "tls: wrong name"
-    MALFORMED = "malformed"
-    OVERSIZED = "oversized"
-    ENCODED = "encoded"
-    UNSENDABLE = "unsendable"
-    SHUTDOWN = "shutdown"
-    FAULT = "fault"
-
-
-class _Unsendable(ExchangeFailed):
-    """The event cannot be written as a request."""
-
-
-#: By type of error; the first match counts, so the narrow types stand first.
-_CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
-    (ssl.SSLError, Cause.TLS),
-    (socket.gaierror, Cause.DNS),
-    # A host name that DNS has no way to ask for.
-    (ValueError, Cause.DNS),
-    (TimeoutError, Cause.TIMEOUT),
-    (ConnectionRefusedError, Cause.REFUSED),
-    (ConnectionError, Cause.RESET),
-    (Closed, Cause.CLOSED),
-    (TooLong, Cause.OVERSIZED),
-    (_Unsendable, Cause.UNSENDABLE),
-    (Malformed, Cause.MALFORMED),
-)
-
-
-#: What is wrong with an upstream's certificate, by OpenSSL's code (`openssl verify`, DIAGNOSTICS);
-#: any other is plain `tls`.
-_CERTIFICATE_CAUSES = {
-    **dict.fromkeys((2, 18, 19, 20, 21), Cause.TLS_UNKNOWN_CA),
-    9: Cause.TLS_NOT_YET_VALID,
-    10: Cause.TLS_EXPIRED,
-    **dict.fromkeys((62, 64), Cause.TLS_WRONG_NAME),
-}
 
 
 class Sending(Exchange):
@@ -315,18 +246,6 @@ class HttpSender:
         await self._pool.close()
 
 
-def cause_of(error: Exception) -> Cause:
-    """Return the cause of an error, whichever library raised it."""
-    if not isinstance(error, ExchangeFailed | OSError):
-        return Cause.FAULT
-    unconnected = isinstance(error, CannotConnect)
-    reason = error.__cause__ if unconnected else error
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return _CERTIFICATE_CAUSES.get(getattr(reason, "verify_code", 0), Cause.TLS)
-    otherwise = Cause.REFUSED if unconnected else Cause.RESET
-    return next((cause for kind, cause in _CAUSES if isinstance(reason, kind)), otherwise)
-
-
 def parse_retry_after(value: str, now: datetime) -> timedelta | None:
     """Return the delay of a Retry-After (RFC 9110, 10.2.3); None when it is malformed."""
     text = value.strip()
@@ -343,7 +262,7 @@ def parse_retry_after(value: str, now: datetime) -> timedelta | None:
 
 
 def _end_unsendable(sending: Sending) -> None:
-    sending.error = _Unsendable()
+    sending.error = Unsendable()
     sending.end_soon(sending.ended)
 
 

@@ -21,9 +21,10 @@ from relay.core.event import (
     Unreachable,
 )
 from relay.delivery.attempt import AttemptRunner, Confirmed, RateLimited, Upstream
+from relay.delivery.causes import Cause
 from relay.delivery.circuit_breaker import UPSTREAM_BREAKER, CircuitBreaker
 from relay.delivery.retry import RetryPolicy
-from relay.delivery.sender import Cause, SentEvent
+from relay.delivery.sender import SentEvent
 from relay.spool import SpoolBroken
 from relay.spool.history import Record
 from relay.spool.sqlite import open_spool

@@ -13,9 +13,10 @@ from relay.core.errors import SpoolUnavailable
 from relay.core.event import Outcome, Status, Unreachable
 from relay.core.secret import Secret
 from relay.delivery.attempt import Sender, Upstream
+from relay.delivery.causes import Cause
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.retry import RetryPolicy
-from relay.delivery.sender import Cause, HttpSender, SentEvent
+from relay.delivery.sender import HttpSender, SentEvent
 from relay.delivery.worker import PREFETCH
 from relay.spool import SpoolBroken
 from relay.spool.history import Query

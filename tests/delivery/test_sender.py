@@ -1,5 +1,4 @@
 import asyncio
-import errno
 import gzip
 import os
 import socket
@@ -26,13 +25,9 @@ from relay.core.concurrency import Cancel, called_back
 from relay.core.event import Delivered, Event, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack, Headers, VerifiedDelivery
 from relay.core.secret import Secret
-from relay.delivery.http.messages import Closed, Malformed, TooLong
-from relay.delivery.http.pool import CannotConnect
 from relay.delivery.sender import (
-    Cause,
     Forwarding,
     HttpSender,
-    cause_of,
     parse_retry_after,
 )
 from relay.signatures.shared_secret import Signer
@@ -720,44 +715,7 @@ async def test_cancelling_an_attempt_cancels_it() -> None:
             await attempt
 
 
-# ---- translating ----------------------------------------------------------------------------
-
-
-def os_error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
-
-
-def unconnected(cause: Exception) -> Exception:
-    error = CannotConnect(str(cause))
-    error.__cause__ = cause
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "cause"),
-    [
-        (unconnected(socket.gaierror(socket.EAI_NONAME, "no such name")), Cause.DNS),
-        (unconnected(UnicodeError("label too long")), Cause.DNS),
-        (unconnected(os_error(errno.ECONNREFUSED)), Cause.REFUSED),
-        (unconnected(os_error(errno.EHOSTUNREACH)), Cause.REFUSED),
-        (unconnected(os_error(errno.ECONNRESET)), Cause.RESET),
-        (unconnected(os_error(errno.ETIMEDOUT)), Cause.TIMEOUT),
-        (unconnected(OSError("Multiple exceptions")), Cause.REFUSED),
-        (unconnected(ssl.SSLError(1, "alert")), Cause.TLS),
-        (unconnected(ssl.SSLCertVerificationError(1, "no")), Cause.TLS),
-        (ssl.SSLError(1, "alert"), Cause.TLS),
-        (os_error(errno.EPIPE), Cause.RESET),
-        (os_error(errno.ECONNRESET), Cause.RESET),
-        (os_error(errno.EHOSTUNREACH), Cause.RESET),
-        (os_error(errno.ETIMEDOUT), Cause.TIMEOUT),
-        (TimeoutError(), Cause.TIMEOUT),
-        (Closed(), Cause.CLOSED),
-        (Malformed(), Cause.MALFORMED),
-        (TooLong(), Cause.OVERSIZED),
-    ],
-)
-def test_foreign_errors_are_translated(error: Exception, cause: Cause) -> None:
-    assert cause_of(error) is cause
+# ---- Retry-After -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

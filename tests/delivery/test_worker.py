@@ -13,8 +13,9 @@ from relay.core.event import Delivered, Outcome, Status, Unreachable
 from relay.core.sealing import SealingKey
 from relay.core.secret import Secret
 from relay.delivery.attempt import Upstream
+from relay.delivery.causes import Cause
 from relay.delivery.retry import RetryPolicy
-from relay.delivery.sender import Cause, SentEvent
+from relay.delivery.sender import SentEvent
 from relay.delivery.worker import LEASE_MARGIN, PREFETCH, StartLimiter, UpstreamWorker
 from relay.spool.sqlite import open_spool
 from tests.harness.clock import ManualClock, run_loop_until

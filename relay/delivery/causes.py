@@ -1,0 +1,85 @@
+"""Why there is no usable answer: errors of the client to upstreams, mapped to causes."""
+
+import socket
+import ssl
+from enum import StrEnum
+
+from relay.delivery.http import (
+    CannotConnect,
+    Closed,
+    ExchangeFailed,
+    Malformed,
+    TooLong,
+)
+
+
+class Cause(StrEnum):
+    """Why there is no usable answer.
+
+    `oversized` and `encoded` are answers that cannot be passed back: too long, or in a coding that
+    was not requested. Of the last three the event cannot be written as a request, relay stops, or
+    relay has a fault.
+    """
+
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    CLOSED = "closed"
+    DNS = "dns"
+    TLS = "tls"
+    TLS_UNKNOWN_CA = "tls: unknown CA"
+    TLS_EXPIRED = "tls: expired"
+    TLS_NOT_YET_VALID = "tls: not yet valid"
+    TLS_WRONG_NAME = "tls: wrong name"
+    MALFORMED = "malformed"
+    OVERSIZED = "oversized"
+    ENCODED = "encoded"
+    UNSENDABLE = "unsendable"
+    SHUTDOWN = "shutdown"
+    FAULT = "fault"
+
+
+#: Causes that say nothing about the upstream.
+NEUTRAL = frozenset({Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT})
+
+
+class Unsendable(ExchangeFailed):
+    """The event cannot be written as a request."""
+
+
+#: By type of error; the first match counts, so the narrow types stand first.
+_CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
+    (ssl.SSLError, Cause.TLS),
+    (socket.gaierror, Cause.DNS),
+    # A host name that DNS has no way to ask for.
+    (ValueError, Cause.DNS),
+    (TimeoutError, Cause.TIMEOUT),
+    (ConnectionRefusedError, Cause.REFUSED),
+    (ConnectionError, Cause.RESET),
+    (Closed, Cause.CLOSED),
+    (TooLong, Cause.OVERSIZED),
+    (Unsendable, Cause.UNSENDABLE),
+    (Malformed, Cause.MALFORMED),
+)
+
+
+#: What is wrong with an upstream's certificate, by OpenSSL's code (`openssl verify`, DIAGNOSTICS);
+#: any other is plain `tls`.
+_CERTIFICATE_CAUSES = {
+    **dict.fromkeys((2, 18, 19, 20, 21), Cause.TLS_UNKNOWN_CA),
+    9: Cause.TLS_NOT_YET_VALID,
+    10: Cause.TLS_EXPIRED,
+    **dict.fromkeys((62, 64), Cause.TLS_WRONG_NAME),
+}
+
+
+def cause_of(error: Exception) -> Cause:
+    """Return the cause of an error, whichever library raised it."""
+    if not isinstance(error, ExchangeFailed | OSError):
+        return Cause.FAULT
+    unconnected = isinstance(error, CannotConnect)
+    reason = error.__cause__ if unconnected else error
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return _CERTIFICATE_CAUSES.get(getattr(reason, "verify_code", 0), Cause.TLS)
+    otherwise = Cause.REFUSED if unconnected else Cause.RESET
+    return next((cause for kind, cause in _CAUSES if isinstance(reason, kind)), otherwise)

@@ -1,0 +1,46 @@
+import errno
+import os
+import socket
+import ssl
+
+import pytest
+
+from relay.delivery.causes import Cause, cause_of
+from relay.delivery.http import CannotConnect, Closed, Malformed, TooLong
+
+
+def os_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+def unconnected(cause: Exception) -> Exception:
+    error = CannotConnect(str(cause))
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (unconnected(socket.gaierror(socket.EAI_NONAME, "no such name")), Cause.DNS),
+        (unconnected(UnicodeError("label too long")), Cause.DNS),
+        (unconnected(os_error(errno.ECONNREFUSED)), Cause.REFUSED),
+        (unconnected(os_error(errno.EHOSTUNREACH)), Cause.REFUSED),
+        (unconnected(os_error(errno.ECONNRESET)), Cause.RESET),
+        (unconnected(os_error(errno.ETIMEDOUT)), Cause.TIMEOUT),
+        (unconnected(OSError("Multiple exceptions")), Cause.REFUSED),
+        (unconnected(ssl.SSLError(1, "alert")), Cause.TLS),
+        (unconnected(ssl.SSLCertVerificationError(1, "no")), Cause.TLS),
+        (ssl.SSLError(1, "alert"), Cause.TLS),
+        (os_error(errno.EPIPE), Cause.RESET),
+        (os_error(errno.ECONNRESET), Cause.RESET),
+        (os_error(errno.EHOSTUNREACH), Cause.RESET),
+        (os_error(errno.ETIMEDOUT), Cause.TIMEOUT),
+        (TimeoutError(), Cause.TIMEOUT),
+        (Closed(), Cause.CLOSED),
+        (Malformed(), Cause.MALFORMED),
+        (TooLong(), Cause.OVERSIZED),
+    ],
+)
+def test_foreign_errors_are_translated(error: Exception, cause: Cause) -> None:
+    assert cause_of(error) is cause
