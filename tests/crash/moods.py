@@ -66,11 +66,13 @@ class Told:
 class MoodyUpstream:
     """A server on a port of its own that fails, slows and dies at random while `swing` runs.
 
-    told: by event id. moods: requests by what was done with them.
+    told: by event id. arrived: the id of each request, in order. moods: requests by what was done
+    with them.
     """
 
     def __init__(self, dice: Random) -> None:
         self.told: dict[str, Told] = {}
+        self.arrived: list[str] = []
         self.moods: Counter[Mood] = Counter()
         self.mood = Mood.WELL
         self.connections: set[_Connection] = set()
@@ -165,7 +167,9 @@ class _Connection(asyncio.Protocol):
         name, attempt = _ID.search(head), _ATTEMPT.search(head)
         assert name is not None
         assert attempt is not None
-        told = upstream.told.setdefault(name[1].decode(), Told())
+        event_id = name[1].decode()
+        told = upstream.told.setdefault(event_id, Told())
+        upstream.arrived.append(event_id)
         told.attempts.append(int(attempt[1]))
         told.bodies.add(body)
         life = int(head.split(b" ", 2)[1].rpartition(b"/")[2])

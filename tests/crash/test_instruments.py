@@ -1,12 +1,21 @@
-"""The instruments of these proofs: the disk's model, the oracle over a trace, strace's parser."""
+"""The instruments of these proofs: the disk's model, oracles over a trace and over destinations,
+and strace's parser.
+"""
 
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import PurePath
 from random import Random
 
 import pytest
 
+from tests.crash.destinations import in_order, is_everywhere, passed_on
 from tests.crash.disk_model import SECTOR, Disk, Fate
+from tests.crash.fan_out import ORDERED, PROXIED, UPSTREAMS, RoutedMessages
+from tests.crash.moods import Told
 from tests.crash.traces import answers, directory_synced, unsynced
+from tests.harness.spool_audit import Row, SpoolAudit
 from tests.harness.traced_node import Call, TraceCut, parse
 
 # ---- the model of a disk --------------------------------------------------------------------
@@ -245,3 +254,143 @@ def test_flags_are_known_and_lines_count_from_the_start_given() -> None:
 def test_a_buffer_that_was_cut_is_refused() -> None:
     with pytest.raises(TraceCut, match="larger -s"):
         parse([f'7 1.5 pwrite64(12<{_hex("/d/w")}>, "{_hex("ab")}"..., 4096, 0) = 4096'])
+
+
+# ---- where an event has to be ---------------------------------------------------------------
+# The oracle over destinations: it must find what is missing, elsewhere, changed or out of order.
+
+#: How many messages, so that there are two of one order.
+_SENT = 98
+
+
+class World:
+    """A spool and its upstreams, where each message is delivered once everywhere; then spoilt."""
+
+    def __init__(self) -> None:
+        self.messages = RoutedMessages(Random(1))
+        self.rows: list[Row] = []
+        self.unrouted: list[Row] = []
+        self.arrived: dict[str, dict[str, Told]] = {name: {} for name in UPSTREAMS}
+        self.ordered: list[str] = []
+        for number in range(_SENT):
+            self._deliver(number)
+
+    def _deliver(self, number: int) -> None:
+        sort, body = self.messages.sort_of(number), self.messages.body(number)
+        event_id, passed = f"evt_{number}", sort.endpoint == PROXIED
+        status = "passed" if passed else "delivered"
+        for upstream in sort.upstreams:
+            self.rows.append(Row(event_id, sort.endpoint, upstream, "", status, 1, body))
+            self.arrived[upstream][event_id] = Told([1], [1], {body})
+        if not sort.upstreams:
+            self.unrouted.append(Row(event_id, sort.endpoint, "", "", status, 0, body))
+        if ORDERED in sort.upstreams:
+            self.ordered.append(event_id)
+
+    def told(self, upstream: str, number: int) -> Told:
+        return self.arrived[upstream][f"evt_{number}"]
+
+    def check(self) -> int:
+        """Return how many deliveries were extra, with life 1 killed."""
+        rows = tuple(self.rows)
+        counts = SpoolAudit("ok", rows, Counter()).counts
+        audit = SpoolAudit("ok", rows, counts, tuple(self.unrouted))
+        wanted = range(_SENT)
+        extra = is_everywhere(audit, self.messages, wanted, self.arrived, {1})
+        passed_on(audit, self.messages, wanted, self.arrived)
+        in_order(audit, self.ordered)
+        return extra
+
+
+def test_what_is_everywhere_once_is_right() -> None:
+    assert World().check() == 0
+
+
+def test_an_event_that_comes_again_after_a_kill_is_extra() -> None:
+    world = World()
+    world.arrived["audit"]["evt_0"] = Told([1, 2], [1, 2], world.told("audit", 0).bodies)
+    world.rows[2] = replace(world.rows[2], attempts=2)
+    assert world.check() == 1
+
+
+def _forget(world: World) -> None:
+    del world.arrived["audit"]["evt_0"]
+
+
+def _forget_a_row(world: World) -> None:
+    del world.rows[2]
+
+
+def _forget_one_that_goes_nowhere(world: World) -> None:
+    del world.unrouted[0]
+
+
+def _tell_another(world: World) -> None:
+    world.arrived["mail"]["evt_0"] = world.told("audit", 0)
+
+
+def _tell_one_that_goes_nowhere(world: World) -> None:
+    world.arrived["audit"]["evt_3"] = Told([1], [1], {world.messages.body(3)})
+
+
+def _change_the_body(world: World) -> None:
+    world.told("audit", 0).bodies = {world.messages.body(0) + b" "}
+
+
+def _change_the_id(world: World) -> None:
+    world.arrived["audit"]["evt_another"] = world.arrived["audit"].pop("evt_0")
+
+
+def _come_again_in_one_life(world: World) -> None:
+    world.told("audit", 0).delivered = [1, 1]
+
+
+def _come_again_after_a_stop(world: World) -> None:
+    world.told("audit", 0).delivered = [2, 3]
+
+
+def _count_an_attempt_twice(world: World) -> None:
+    world.told("audit", 0).attempts = [1, 1]
+
+
+def _leave_one(world: World) -> None:
+    world.rows[2] = replace(world.rows[2], status="pending")
+
+
+def _pass_on_to_another(world: World) -> None:
+    world.arrived["audit"]["evt_6"] = world.arrived["mail"].pop("evt_6")
+
+
+def _pass_on_and_lose(world: World) -> None:
+    world.told("mail", 6).delivered = []
+
+
+def _overtake(world: World) -> None:
+    # 0 and 97 are about one order.
+    world.ordered = [each for each in world.ordered if each != "evt_0"] + ["evt_0"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _forget,
+        _forget_a_row,
+        _forget_one_that_goes_nowhere,
+        _tell_another,
+        _tell_one_that_goes_nowhere,
+        _change_the_body,
+        _change_the_id,
+        _come_again_in_one_life,
+        _come_again_after_a_stop,
+        _count_an_attempt_twice,
+        _leave_one,
+        _pass_on_to_another,
+        _pass_on_and_lose,
+        _overtake,
+    ],
+)
+def test_what_is_not_where_it_should_be_is_found(spoil: Callable[[World], None]) -> None:
+    world = World()
+    spoil(world)
+    with pytest.raises(AssertionError):
+        world.check()

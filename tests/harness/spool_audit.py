@@ -32,18 +32,31 @@ UNION ALL SELECT seq, upstream FROM inhand
 UNION ALL SELECT seq, upstream FROM settled
 """
 
+#: Events without a destination: those that no route leads anywhere.
+_UNROUTED = f"""
+SELECT events.id, name, json_extract(CAST(head AS TEXT), '$[4]'), body
+FROM events JOIN names ON names.id = endpoint
+WHERE seq NOT IN (SELECT seq FROM ({_PLACES})) ORDER BY seq
+"""
+
 _MISPLACED = {
     "in more than one place": (
         f"SELECT 1 FROM ({_PLACES}) GROUP BY seq, upstream HAVING count(*) > 1"
     ),
-    "nowhere": f"SELECT 1 FROM events WHERE seq NOT IN (SELECT seq FROM ({_PLACES}))",
+    # The head names the upstreams that it goes to.
+    "not everywhere": f"""
+        SELECT 1 FROM events
+        LEFT JOIN (SELECT seq, count(*) AS number FROM ({_PLACES}) GROUP BY seq) USING (seq)
+        WHERE iif(json_valid(CAST(head AS TEXT)), json_array_length(CAST(head AS TEXT), '$[1]'), 1)
+            > coalesce(number, 0)
+    """,
     "without an event": f"SELECT 1 FROM ({_PLACES}) WHERE seq NOT IN (SELECT seq FROM events)",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One event."""
+    """One destination of an event; `upstream` is empty for an event that has none."""
 
     id: str
     endpoint: str
@@ -56,28 +69,32 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class SpoolAudit:
-    """All events in order of receipt.
+    """All destinations in order of their events' receipt.
 
-    sound: what `PRAGMA integrity_check` says: `ok`, or what is wrong; or that an event does not
-        lie in exactly one of the tables of destinations.
+    sound: what `PRAGMA integrity_check` says: `ok`, or what is wrong; or that a destination does
+        not lie in exactly one of their tables.
     tallies: the counts that the file keeps by itself.
+    unrouted: the events that have no destination.
     """
 
     sound: str
     rows: tuple[Row, ...]
     tallies: Counter[tuple[str, str]]
+    unrouted: tuple[Row, ...] = ()
 
     @property
     def bodies(self) -> Counter[bytes]:
-        return Counter(row.body for row in self.rows)
+        """Return how many events there are with each body."""
+        by_id = {row.id: row.body for row in (*self.rows, *self.unrouted)}
+        return Counter(by_id.values())
 
     @property
     def counts(self) -> Counter[tuple[str, str]]:
-        """Return the number of events by endpoint and status."""
+        """Return the number of destinations by endpoint and status."""
         return Counter((row.endpoint, row.status) for row in self.rows)
 
     def having(self, *statuses: str) -> set[str]:
-        """Return the ids of the events in one of these states."""
+        """Return the ids of the events with a destination in one of these states."""
         return {row.id for row in self.rows if row.status in statuses}
 
 
@@ -112,6 +129,7 @@ def _audit(path: Path, flags: int) -> SpoolAudit:
         with connection:
             found: list[Any] = connection.execute(_ROWS).fetchall()
             tallies: list[Any] = connection.execute(_TALLIES).fetchall()
+            unrouted: list[Any] = connection.execute(_UNROUTED).fetchall()
             for where, statement in _MISPLACED.items():
                 if number := len(connection.execute(statement).fetchall()):
                     sound = f"{sound}; {number} {where}"
@@ -121,4 +139,8 @@ def _audit(path: Path, flags: int) -> SpoolAudit:
         sound,
         tuple(Row(*row) for row in found),
         Counter({(name, _STATUSES[status]): number for name, status, number in tallies}),
+        tuple(
+            Row(event_id, name, "", key, "delivered", 0, body)
+            for event_id, name, key, body in unrouted
+        ),
     )
