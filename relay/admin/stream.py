@@ -37,7 +37,7 @@ _HEADERS: Final = {
     "X-Accel-Buffering": "no",
 }
 
-#: Returns the upstreams that the events of an endpoint go to.
+#: Returns the upstreams that the events of an endpoint may go to.
 UpstreamsOf = Callable[[str], Collection[str]]
 
 
@@ -48,8 +48,8 @@ UpstreamsOf = Callable[[str], Collection[str]]
 class Wanted:
     """Filters; None does not narrow. Acts and reloads, which are of no endpoint, have no filter.
 
-    status: of an event at an upstream, which attempts alone tell. upstream: deliveries of its
-    endpoints, attempts there, and acts on it.
+    status: of an event at an upstream, which attempts alone tell. upstream: deliveries that go
+    there by their route or may by their endpoint, attempts there, and acts on it.
     """
 
     endpoint: str | None
@@ -74,6 +74,9 @@ class Wanted:
     def _goes_there(self, kind: str, fields: Mapping[str, object]) -> bool:
         if kind == "attempt":
             return fields["upstream"] == self.upstream
+        routed = fields["upstreams"]
+        if isinstance(routed, tuple):
+            return self.upstream in routed
         return self.upstream in self.upstreams_of(str(fields["endpoint"]))
 
 
@@ -98,7 +101,7 @@ def parse_wanted(given: Mapping[str, str], upstreams_of: UpstreamsOf) -> Wanted:
 
 
 class UpstreamMap:
-    """Which upstreams an endpoint's events go to, by the settings in force."""
+    """Which upstreams an endpoint's events may go to, by the settings in force."""
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
         self._settings = settings

@@ -178,6 +178,8 @@ def _cells(kind: str, fields: Mapping[str, Any]) -> list[object]:
     match kind:
         case "delivery":
             said = fields["reason"] or fields["verdict"]
+            if fields.get("upstreams") == []:
+                said += " (goes nowhere)"
             names = ("endpoint", "client", "key", "id")
             return [said, fields["code"], *(fields[name] for name in names)]
         case "attempt":

@@ -14,6 +14,13 @@ _DUPLICATE: Final = IngestResult(Verdict.DUPLICATE)
 _CONFLICT: Final = IngestResult(Verdict.CONFLICT, Reason.EVENT_CONFLICT)
 
 
+def note_unrouted(admission: Admission, event: VerifiedDelivery, telemetry: Telemetry) -> None:
+    """Count a new event that goes nowhere, and say so in its log line. One for a test does not."""
+    if not event.verification.test:
+        admission.unrouted = True
+        telemetry.unrouted(event.delivery.endpoint)
+
+
 def outcome_of(
     admission: Admission, event: VerifiedDelivery, stored: PutResult, telemetry: Telemetry
 ) -> IngestResult:

@@ -36,7 +36,7 @@ from relay.ingest.admission import (
 )
 from relay.ingest.client_address import Clients
 from relay.ingest.endpoint_paths import EndpointPaths
-from relay.ingest.outcomes import ACCEPTED, outcome_of
+from relay.ingest.outcomes import ACCEPTED, note_unrouted, outcome_of
 from relay.ingest.unknown_senders import (
     UNKNOWN_ADDRESS,
     UnknownSenders,
@@ -192,6 +192,8 @@ class Ingest:
         admission.verified_at = self._clock.monotonic()
         verification = event.verification
         admission.secret, admission.event_key = verification.secret, verification.key
+        if endpoint.routes:
+            admission.upstreams = event.upstreams
         # A test message from a dashboard goes no further in either mode, nor does what is held.
         if not match.proxied or verification.test or verification.hold is not None:
             limit, deadline = self._answer_within, endpoint.answer_deadline
@@ -355,6 +357,8 @@ class Ingest:
         try:
             assert admission.match is not None  # noqa: S101 - it was admitted
             admission.id = stored.id
+            if not event.upstreams and type(stored) is Stored:
+                note_unrouted(admission, event, self._telemetry)
             result, now = ACCEPTED, self._clock.monotonic()
             admission.duration = now - admission.started
             if (

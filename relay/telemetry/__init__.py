@@ -31,6 +31,8 @@ class DeliveryRecord:
     as text, and where that was found. matched_entry: the network that holds it, as text.
     read_at, verified_at: monotonic times when the body was complete and when it was verified; 0.0
     when that was not so. revived: it is a copy that has made its event due again.
+    upstreams: where its route leads; None where its endpoint has no routes, and until it is known.
+    unrouted: its event was stored and goes nowhere.
     """
 
     endpoint = ""
@@ -52,6 +54,8 @@ class DeliveryRecord:
     body_sha256: bytes | None = None
     event_key: str | None = None
     revived = False
+    upstreams: tuple[str, ...] | None = None
+    unrouted = False
 
     def __init__(self, peer: str, received_at: datetime, started: float = 0.0) -> None:
         # The rest keeps its value of the class until it is known: this is made for each request.
@@ -87,6 +91,7 @@ def _delivery_fields(record: DeliveryRecord) -> dict[str, object]:
         "body_sha256": None if digest is None else digest.hex(),
         "event_key": record.event_key,
         "revived": record.revived or None,
+        "unrouted": record.unrouted or None,
     }
 
 
@@ -267,6 +272,7 @@ class Telemetry(Notices):
             and event_id is not None
             and not record.detail
             and not record.revived
+            and not record.unrouted
             and (kind.before or kind.spell("delivery"))
         ):
             now = self._now()

@@ -139,7 +139,8 @@ class Feed:
     def received(self, record: "DeliveryRecord", at: datetime) -> None:
         """Tell of a delivery that has been answered at this time.
 
-        Its `status` is null: what becomes of the event is told by its attempts.
+        Its `status` is null: what becomes of the event is told by its attempts. `upstreams` is
+        where its route leads, and null where its endpoint has no routes.
         """
         fields = {
             "at": spelled_time(at),
@@ -154,6 +155,7 @@ class Feed:
             "code": record.status,
             "key": None if record.event_key is None else record.event_key[:MAX_KEY],
             "revived": record.revived,
+            "upstreams": record.upstreams,
             "duration_ms": round(record.duration * 1000, 3),
         }
         self.tell("delivery", fields)

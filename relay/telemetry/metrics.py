@@ -196,6 +196,9 @@ class Metrics:
         self.revived = self._counter(
             "revived", "Dead or held events that a copy made due again", "endpoint"
         )
+        self.unrouted = self._counter(
+            "unrouted", "Events whose route leads to no upstream", "endpoint"
+        )
         self.secret_used = self._counter(
             "secret_used", "Deliveries by position of the secret that matched", "endpoint", "secret"
         )
@@ -300,6 +303,7 @@ class Metrics:
             self.undelivered_removed.init(endpoint)
             self.undelivered_expiring.series.setdefault(endpoint, 0)
             self.revived.init(endpoint)
+            self.unrouted.init(endpoint)
             self.history_lost.init(endpoint)
             self.unknown_but_signed.init(endpoint)
             for result in CONFIRMATIONS:

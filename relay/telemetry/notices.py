@@ -72,6 +72,10 @@ class Notices:
         """A copy has made a dead or held event due again."""
         self._metrics.revived.inc(endpoint)
 
+    def unrouted(self, endpoint: str) -> None:
+        """An event was stored whose route leads to no upstream."""
+        self._metrics.unrouted.inc(endpoint)
+
     def undelivered_removed(self, bodies: Mapping[str, int]) -> None:
         """So many bodies of dead and held events were removed, by endpoint."""
         for endpoint, number in bodies.items():

@@ -172,6 +172,23 @@ def test_acts_on_something_else_are_not_wanted_with_a_filter() -> None:
     assert not Wanted(None, Status.DEAD, None, upstreams_of).takes("reload", {"taken": True})
 
 
+@pytest.mark.parametrize(
+    ("routed", "upstream", "is_wanted"),
+    [
+        (None, "billing", True),
+        (None, "ledger", False),
+        (("ledger", "crm"), "ledger", True),
+        (("ledger", "crm"), "billing", False),
+        ((), "billing", False),
+    ],
+)
+def test_a_delivery_goes_where_its_route_leads(
+    routed: tuple[str, ...] | None, upstream: str, is_wanted: bool
+) -> None:
+    wanted = Wanted(None, None, upstream, upstreams_of)
+    assert wanted.takes("delivery", {"endpoint": "midtrans", "upstreams": routed}) is is_wanted
+
+
 async def test_both_ends_see_that_the_other_is_there(still: Bench, clock: ManualClock) -> None:
     async with still.client.get("/stream") as response:
         await block(response)

@@ -2,7 +2,7 @@ import pytest
 
 from relay.core.request import IngestResult, RequestHead, Verdict, VerifiedDelivery
 from relay.ingest.admission import Admission
-from relay.ingest.outcomes import outcome_of
+from relay.ingest.outcomes import note_unrouted, outcome_of
 from relay.spool import Conflict, Duplicate, PutResult, Stored
 from tests.harness.deliveries import verified
 from tests.telemetry.test_telemetry import Watched
@@ -43,6 +43,17 @@ def test_each_outcome_is_answered_and_counted(
         value = watched.value(f'{name}_total{{endpoint="midtrans"}}')
         assert value == counted.get(name, 0), name
     assert watched.lines() == []
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_what_goes_nowhere_is_counted_unless_it_is_a_test(test: bool) -> None:
+    watched = Watched()
+    watched.telemetry.init_series({"midtrans": "midtrans"}, [])
+    event = verified(upstreams=(), test=test)
+    admission = Admission(_head(event), 0.0)
+    note_unrouted(admission, event, watched.telemetry)
+    assert admission.unrouted is not test
+    assert watched.value('unrouted_total{endpoint="midtrans"}') == (not test)
 
 
 def test_what_is_held_is_told_unless_it_is_known() -> None:

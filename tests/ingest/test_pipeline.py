@@ -27,6 +27,7 @@ from relay.allowlist import (
 )
 from relay.allowlist.registry import Knock
 from relay.core.clock import Clock, SystemClock
+from relay.core.conditions import JsonCondition
 from relay.core.errors import Reason, Refusal
 from relay.core.event import Outcome, ProxiedDelivery, Rejected, Unreachable
 from relay.core.ids import event_ids
@@ -48,6 +49,7 @@ from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import ClientLocator, Clients
 from relay.ingest.endpoint_paths import EndpointPaths
 from relay.ingest.pipeline import Forward, Ingest
+from relay.ingest.upstream_routes import UpstreamRoute
 from relay.providers import (
     EndpointOptions,
     Inspector,
@@ -223,6 +225,28 @@ async def test_a_genuine_delivery_is_on_disk_when_it_is_answered(bench: Bench) -
     assert record.client == LISTED
     (line,) = bench.lines()
     assert (line["verdict"], line["id"], line["status"]) == ("accepted", record.id, 200)
+
+
+@pytest.mark.parametrize(("status", "routed"), [("settlement", ["ledger"]), ("deny", ["billing"])])
+async def test_an_event_goes_where_its_route_leads(
+    status: str, routed: list[str], bench: Bench
+) -> None:
+    routes = (
+        UpstreamRoute(JsonCondition("/transaction_status", ("settlement",)), ("ledger",)),
+        UpstreamRoute(JsonCondition("/transaction_status", ("expire", "cancel")), ()),
+    )
+    bench.telemetry.init_series({"midtrans": "midtrans"}, [])
+    ingest = bench.ingest(replace(bench.endpoint(), routes=routes))
+    sent = body(transaction_status=status)
+    for _ in range(2):
+        assert (await receive(ingest, head(), reading(sent))).status == 200
+    (record,) = (await bench.spool.page(Query())).records
+    assert [each.upstream for each in record.destinations] == routed
+    exposed = bench.telemetry.expose(Snapshot())
+    assert b'relay_unrouted_total{endpoint="midtrans"} %d.0' % (not routed) in exposed
+    first, copy = bench.lines()
+    assert (first["verdict"], first.get("unrouted")) == ("accepted", True if not routed else None)
+    assert (copy["verdict"], copy.get("unrouted")) == ("duplicate", None)
 
 
 async def test_the_clock_is_read_at_the_head_behind_the_body_and_at_the_answer(

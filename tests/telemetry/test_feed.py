@@ -83,6 +83,7 @@ async def test_a_delivery_is_told_without_anything_that_it_held(telemetry: Telem
         "code": 200,
         "key": "order-1",
         "revived": False,
+        "upstreams": None,
         "duration_ms": 12.5,
     }
 

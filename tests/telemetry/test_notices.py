@@ -97,6 +97,13 @@ def test_what_copies_revive_is_counted_by_endpoint(watched: Watched) -> None:
     assert watched.value('revived_total{endpoint="vipps"}') == 0
 
 
+def test_what_goes_nowhere_is_counted_by_endpoint(watched: Watched) -> None:
+    watched.telemetry.init_series({"midtrans": "midtrans", "vipps": "vipps"}, ["billing"])
+    watched.telemetry.unrouted("midtrans")
+    assert watched.value('unrouted_total{endpoint="midtrans"}') == 1
+    assert watched.value('unrouted_total{endpoint="vipps"}') == 0
+
+
 def test_connections_that_give_way_are_counted_and_told_once_a_minute(watched: Watched) -> None:
     assert watched.value("connections_evicted_total") == 0
     for _ in range(3):

@@ -135,6 +135,7 @@ deliveries = st.fixed_dictionaries(
         "body_sha256": maybe(st.binary(min_size=32, max_size=32)),
         "event_key": maybe(st.just("1:settlement:200") | texts),
         "revived": st.booleans(),
+        "unrouted": st.booleans(),
     }
 )
 attempts = st.fixed_dictionaries(
@@ -315,6 +316,14 @@ def test_a_copy_that_revives_says_so_and_no_other_line_does(watched: Watched) ->
     watched.telemetry.received(record(Verdict.DUPLICATE, **usual, revived=True))
     plain, revived = watched.lines()
     assert revived == {**plain, "revived": True, "time": revived["time"]}
+
+
+def test_what_goes_nowhere_says_so(watched: Watched) -> None:
+    usual = {"id": "evt_1", "body_bytes": 2, "body_sha256": bytes(32), "event_key": "1"}
+    watched.telemetry.received(record(Verdict.ACCEPTED, **usual))
+    watched.telemetry.received(record(Verdict.ACCEPTED, **usual, upstreams=(), unrouted=True))
+    plain, nowhere = watched.lines()
+    assert nowhere == {**plain, "unrouted": True, "time": nowhere["time"]}
 
 
 def test_what_report_lets_in_is_counted_apart(watched: Watched) -> None:
