@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from relay.admin.serializers import rfc3339
 from relay.config.upstream_settings import Upstream
+from relay.core.urls import without_query
 from relay.spool.overview import Waiting
 from relay.spool.pauses import Pause
 
@@ -32,7 +33,7 @@ def _row(
 ) -> dict[str, object]:
     return {
         "name": name,
-        "url": None if settings is None else shown_url(settings.url),
+        "url": None if settings is None else without_query(settings.url),
         "backlog": waiting.number,
         "oldest_at": None if waiting.since is None else rfc3339(waiting.since),
         "breaker": None if is_open is None else "open" if is_open else "closed",
@@ -42,9 +43,3 @@ def _row(
 def _is_paused(settings: Upstream | None) -> bool:
     """Return whether the configuration pauses an upstream."""
     return settings is not None and settings.paused
-
-
-def shown_url(url: str) -> str:
-    """Return the URL of an upstream without its query: people put tokens there."""
-    path, mark, _ = url.partition("?")
-    return path + (mark and "?…")

@@ -16,6 +16,7 @@ from relay.spool.sqlite import backup, migrate, oldest_pending
 from relay.spool.sqlite import open_spool as open_sqlite
 from relay.spool.sqlite.backup import Copied
 from relay.spool.sqlite.database import Migrated
+from relay.spool.sqlite.pauses import paused_in
 
 
 async def open_spool(settings: Settings, clock: Clock | None = None) -> Spool:
@@ -54,6 +55,15 @@ def unserved_upstreams(settings: Settings) -> dict[str, datetime]:
     """
     waiting = oldest_pending(_path(settings))
     return {name: since for name, since in waiting.items() if name not in settings.upstreams}
+
+
+def paused_upstreams(settings: Settings) -> set[str]:
+    """Return the names of the upstreams that a person has paused. Nothing is written.
+
+    Raises:
+        SpoolUnavailable: there is no spool, or it cannot be read.
+    """
+    return paused_in(_path(settings))
 
 
 # ---- keys -----------------------------------------------------------------------------------

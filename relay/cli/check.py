@@ -15,6 +15,7 @@ from relay.allowlist import Answer, Family, LookupResult, Mode
 from relay.allowlist.dns_answers import admissible
 from relay.app.builder import expected_sources, resolver
 from relay.app.spools import KEYS, check_keys, rows_by_key, sealing_keys, unserved_upstreams
+from relay.cli.check_connect import print_tried, try_upstreams
 from relay.cli.check_replay import print_replay, replay_span, replay_stored
 from relay.cli.common import (
     CONFIG,
@@ -39,6 +40,7 @@ from relay.config.settings import SqliteSpool
 from relay.config.spool_place import PATH, chosen
 from relay.core.clock import SystemClock
 from relay.core.errors import ConfigError, SpoolUnavailable
+from relay.core.urls import without_query
 from relay.providers import ProviderInfo
 
 _OTHERS = {
@@ -73,12 +75,16 @@ def check(
             help="Judge what came in this time, and is stored, by this file.",
         ),
     ] = None,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Also try each upstream, without an event.")
+    ] = False,
     form: FORMAT = Format.TEXT,
 ) -> None:
     """Validate and explain a configuration; warnings go to standard error, or into the JSON.
 
     0 fine, also with warnings; 1 a host name of --resolve has no addresses, a stored delivery
-    would be taken otherwise (--replay), or warnings with --strict; 2 mistakes.
+    would be taken otherwise (--replay), an upstream cannot be reached (--connect), or warnings
+    with --strict; 2 mistakes.
 
     Example: relay check --resolve --strict
     """
@@ -98,9 +104,11 @@ def check(
         *keys,
     )
     hosts = asyncio.run(look_up_hosts(settings)) if resolve else []
+    tried = try_upstreams(settings) if connect else []
     came_of = None if span is None else replay_stored(settings, span)
     if form is Format.JSON:
         told = as_json(settings, info, findings) | {"hosts": hosts}
+        told |= {"connect": tried} if connect else {}
         print_json(told if came_of is None else told | {"replay": came_of})
     else:
         print_text(settings, info)
@@ -109,13 +117,16 @@ def check(
             print_table(
                 columns, [(h["host"], h["result"], ", ".join(h["addresses"])) for h in hosts]
             )
+        print_tried(tried)
         if came_of is not None:
             print_replay(came_of)
         for finding in findings:
             complain(str(finding))
     unresolved = any(host["result"] != LookupResult.OK for host in hosts)
     changed = came_of is not None and any(came_of["summary"].values())
-    raise typer.Exit(1 if unresolved or changed or (strict and findings) else 0)
+    unreached = not all(each["ok"] for each in tried)
+    failed = unresolved or changed or unreached or (strict and findings)
+    raise typer.Exit(1 if failed else 0)
 
 
 def schema() -> None:
@@ -216,17 +227,11 @@ def explanation(endpoint: Endpoint, info: ProviderInfo, settings: Settings) -> d
         },
         "upstream": {
             "name": endpoint.default_upstreams[0],
-            "url": _without_query(settings.upstreams[endpoint.default_upstreams[0]].url),
+            "url": without_query(settings.upstreams[endpoint.default_upstreams[0]].url),
         },
         "confirm": _confirm(endpoint, info),
         "subscriptions": _subscriptions(endpoint, settings),
     }
-
-
-def _without_query(url: str) -> str:
-    """Return a URL with a mark in the place of its query, which may hold a key."""
-    path, mark, _ = url.partition("?")
-    return f"{path}?…" if mark else path
 
 
 def _subscriptions(endpoint: Endpoint, settings: Settings) -> str | None:

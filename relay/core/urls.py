@@ -1,4 +1,4 @@
-"""URLs: default ports, the authority that leaves them out, and the parts of a signed URL."""
+"""URLs: default ports, the authority that leaves them out, how they are shown, and signed ones."""
 
 import re
 from collections.abc import Mapping
@@ -17,6 +17,12 @@ def authority(host: str, port: int | None, scheme: str) -> str:
     host: an IPv6 address stands in brackets.
     """
     return host if port in {None, DEFAULT_PORTS[scheme]} else f"{host}:{port}"
+
+
+def without_query(url: str) -> str:
+    """Return a URL with a mark in the place of its query: people put keys and tokens there."""
+    path, mark, _ = url.partition("?")
+    return f"{path}?…" if mark else path
 
 
 # ---- the URL that a sender signed -----------------------------------------------------------

@@ -2,9 +2,7 @@
 
 from datetime import timedelta
 
-import pytest
-
-from relay.admin.upstream_rows import shown_url, upstream_rows
+from relay.admin.upstream_rows import upstream_rows
 from relay.config.upstream_settings import Upstream
 from relay.spool.audit import Actor
 from relay.spool.overview import Waiting
@@ -49,15 +47,3 @@ def test_what_waits_for_an_upstream_that_is_gone_has_a_row_and_so_has_its_pause(
     assert [row["url"] for row in rows][2:] == [None, None]
     assert [row["paused"] for row in rows] == [False, False, True, False]
     assert {row["breaker"] for row in rows} == {None}
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("http://a/b", "http://a/b"),
-        ("http://a/b?", "http://a/b?…"),
-        ("http://a/?k=v", "http://a/?…"),
-    ],
-)
-def test_a_query_is_not_shown(url: str, shown: str) -> None:
-    assert shown_url(url) == shown

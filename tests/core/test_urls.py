@@ -7,7 +7,7 @@ import pytest
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Headers, RequestHead
-from relay.core.urls import SignedUrl, authority, signed_url
+from relay.core.urls import SignedUrl, authority, signed_url, without_query
 from relay.providers import received_url
 
 
@@ -23,6 +23,18 @@ from relay.providers import received_url
 )
 def test_a_default_port_is_left_out(host: str, port: int | None, scheme: str, written: str) -> None:
     assert authority(host, port, scheme) == written
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://a/b", "http://a/b"),
+        ("http://a/b?", "http://a/b?…"),
+        ("http://a/?k=v", "http://a/?…"),
+    ],
+)
+def test_a_query_is_not_shown(url: str, shown: str) -> None:
+    assert without_query(url) == shown
 
 
 # ---- the URL that a sender signed -----------------------------------------------------------

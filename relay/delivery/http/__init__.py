@@ -2,15 +2,15 @@
 
 What is named here is all that others use: a `Pool` of connections to an `Origin` sends the request
 of an `Exchange` once, fills its `Response` and calls back; what keeps it from that is an
-`ExchangeFailed`, one of its kinds, or an `OSError`. `encode` writes a request. Inside, `messages`
-writes requests and parses answers without I/O, `connection` resolves, dials and makes one exchange,
-and `pool` keeps connections.
+`ExchangeFailed`, one of its kinds, or an `OSError`. `encode` writes a request. By a `Name` and
+`dial` a connection is tried step by step. Inside, `messages` writes requests and parses answers
+without I/O, `connection` resolves, dials and makes one exchange, and `pool` keeps connections.
 
 Of events, retries and causes it knows nothing. It does not follow redirects, unpack bodies, keep
 cookies or send anything a second time.
 """
 
-from relay.delivery.http.connection import Exchange
+from relay.delivery.http.connection import Exchange, Name, addresses_of, dial
 from relay.delivery.http.messages import (
     BODILESS_METHODS,
     Closed,
@@ -32,9 +32,12 @@ __all__ = [
     "ExchangeFailed",
     "Fields",
     "Malformed",
+    "Name",
     "Origin",
     "Pool",
     "Response",
     "TooLong",
+    "addresses_of",
+    "dial",
     "encode",
 ]

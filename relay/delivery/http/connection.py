@@ -304,6 +304,11 @@ def alternating(found: Iterable[Found]) -> list[Found]:
     return [each for each in in_turn if each is not None]
 
 
+def addresses_of(found: Iterable[Found]) -> list[str]:
+    """Return the addresses as text, each once, in the order in which they are tried."""
+    return list(dict.fromkeys(str(place[0]) for *_, place in alternating(found)))
+
+
 async def _race(addresses: list[Found], head_start: float) -> socket.socket:
     loop = asyncio.get_running_loop()
     tasks: list[asyncio.Task[socket.socket]] = []

@@ -1,18 +1,22 @@
 """Paused upstreams in SQLite: the statements, and the store that runs them."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from contextlib import closing
+from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import apsw
 
 from relay.spool.audit import Actor
 from relay.spool.pauses import Pause
-from relay.spool.sqlite import events
+from relay.spool.sqlite import database, events
 from relay.spool.sqlite.events import Tables, fetch
 from relay.spool.sqlite.reader import Reader
 from relay.spool.sqlite.writer import Writer
+
+_BUSY_TIMEOUT: Final = timedelta(seconds=1.5)
 
 _ALL: Final = """
 SELECT name, at, actor FROM paused JOIN names ON names.id = paused.upstream ORDER BY name
@@ -32,6 +36,19 @@ def read(connection: apsw.Connection) -> dict[str, Pause]:
     return {
         name: Pause(events.moment(at), Actor(actor)) for name, at, actor in fetch(connection, _ALL)
     }
+
+
+def paused_in(path: Path) -> set[str]:
+    """Return the names of the paused upstreams of the spool in this file; write nothing.
+
+    Raises:
+        SpoolUnavailable: there is no spool in this file, or it cannot be read.
+    """
+    try:
+        with closing(database.open_reading(path.resolve(), _BUSY_TIMEOUT)) as connection:
+            return set(read(connection))
+    except apsw.Error as error:
+        raise database.unavailable(error) from error
 
 
 def pause(

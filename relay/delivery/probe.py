@@ -1,0 +1,294 @@
+"""Tries an upstream without an event: its name, TCP, TLS, credentials, then a HEAD or an OPTIONS.
+
+With the client that delivers, so that what is found holds for deliveries. Nothing is posted, no
+redirect followed, and of the answer only the status and the host of a redirect are told. Details
+hold no secret, and what they hold of the peer's is escaped.
+"""
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NoReturn
+from urllib.parse import urljoin, urlsplit
+
+from relay.core.clock import Clock
+from relay.delivery.http import (
+    CannotConnect,
+    Exchange,
+    ExchangeFailed,
+    Name,
+    Origin,
+    Pool,
+    addresses_of,
+    dial,
+    encode,
+)
+from relay.delivery.probe_tls import Session, described, handshake, listed, refused, trusting_anyone
+from relay.delivery.request import Target
+from relay.delivery.sender import ANSWER_LIMIT, Cause, cause_of
+
+#: Seconds that an upstream has at most, whatever its own timeout.
+LONGEST: Final = 10.0
+
+_HOST: Final = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
+
+# Seconds for a second look at a peer, and what of its time has to be left then.
+_LOOK_TIMEOUT, _REST = 2.0, 0.05
+
+# After these to a HEAD, an OPTIONS may be answered otherwise.
+_NO_HEAD: Final = frozenset({400, 404, 405, 500, 501})
+_REFUSED_CREDENTIALS: Final = (401, 403)
+_NOT_IMPLEMENTED: Final = 501
+
+# What nginx says, with a 400, where a client certificate is missing or not of its authority.
+_WANTS_CERTIFICATE: Final = (b"No required SSL certificate was sent", b"SSL certificate error")
+
+_NO_TLS: Final = "no TLS comes back; where it speaks HTTP, the URL begins with http://"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a probe, whether it went well, and what was seen."""
+
+    step: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeTarget:
+    """What is tried.
+
+    seconds: for all of it, at most `LONGEST` of them. tls: as for a `Pool`.
+    fields: header fields that a request to it bears.
+    """
+
+    url: str
+    seconds: float
+    tls: ssl.SSLContext | None = None
+    fields: Sequence[tuple[str, str]] = field(default=(), repr=False)
+
+
+async def probe(target: ProbeTarget, clock: Clock) -> list[Step]:
+    """Return the steps, up to the first one that fails.
+
+    Raises:
+        ValueError: the URL is none that events can be sent to.
+    """
+    walk = _Walk(target, clock)
+    await walk.run()
+    return walk.steps
+
+
+class _Stopped(Exception):
+    """A step has failed."""
+
+
+class _Walk:
+    """The steps of one probe. `steps` has those that have ended."""
+
+    def __init__(self, target: ProbeTarget, clock: Clock) -> None:
+        self.steps: list[Step] = []
+        self._clock = clock
+        self._url = target.url
+        self._fields = list(target.fields)
+        self._seconds = min(target.seconds, LONGEST)
+        self._origin = Origin.of(target.url)
+        self._target = self._origin.target(Target(target.url).of(""))
+        self._name = Name(self._origin.host, self._origin.port)
+        self._tls = (target.tls or ssl.create_default_context()) if self._origin.tls else None
+        self._step = "name"
+        self._ends_at = 0.0
+
+    async def run(self) -> None:
+        try:
+            self._ends_at = asyncio.get_running_loop().time() + self._seconds
+            async with asyncio.timeout_at(self._ends_at):
+                await self._resolve()
+                opened = await self._dial()
+                await self._shake_hands(opened)
+                await self._ask()
+        except TimeoutError:
+            within = f"no answer within {self._seconds:g} s"
+            self.steps.append(Step(self._step, False, f"{Cause.TIMEOUT}: {within}"))
+        except _Stopped:
+            pass
+
+    # ---- how steps end ----------------------------------------------------------------------
+
+    def _begin(self, step: str) -> None:
+        self._step = step
+
+    def _passed(self, detail: str) -> None:
+        self.steps.append(Step(self._step, True, detail))
+
+    def _fail(self, detail: str) -> NoReturn:
+        self.steps.append(Step(self._step, False, detail))
+        raise _Stopped
+
+    # ---- the steps --------------------------------------------------------------------------
+
+    async def _resolve(self) -> None:
+        self._begin("name")
+        try:
+            found = addresses_of(await self._name.look_up())
+        except socket.gaierror as error:
+            self._fail(f"{Cause.DNS}: {_unresolved(error)}")
+        except (OSError, ValueError):
+            self._fail(f"{Cause.DNS}: no name server can be asked for this name")
+        self._passed(listed(found))
+
+    async def _dial(self) -> socket.socket:
+        self._begin("tcp")
+        port = self._origin.port
+        try:
+            opened = await dial(self._name)
+        except (OSError, ValueError) as error:
+            cause = cause_of(_unconnected(error))
+            said = {
+                Cause.REFUSED: f"nothing listens on port {port} there, or a firewall refuses",
+                Cause.TIMEOUT: "nothing answers there, as behind a firewall that drops",
+            }.get(cause, "no connection could be made")
+            self._fail(f"{cause}: {said}")
+        address, *_ = opened.getpeername()
+        self._passed(f"{address}, port {port}")
+        return opened
+
+    async def _shake_hands(self, opened: socket.socket) -> None:
+        if self._tls is None:
+            opened.close()
+            return
+        self._begin("tls")
+        try:
+            session = await handshake(opened, self._tls, self._origin.name)
+        except (OSError, ValueError) as error:
+            self._fail(await self._unfit(error))
+        self._passed(f"{session.version}; {described(session.certificate, self._clock.now())}")
+
+    async def _unfit(self, error: Exception) -> str:
+        """Return what is wrong with a peer whose handshake has failed."""
+        cause = cause_of(_unconnected(error))
+        if not isinstance(error, ssl.SSLCertVerificationError):
+            return f"{cause}: {refused(error) or _NO_TLS}"
+        said = {
+            Cause.TLS_UNKNOWN_CA: "it is not issued by an authority that is trusted here: tls.ca"
+            " names yours",
+            Cause.TLS_WRONG_NAME: f"it is not for {self._origin.name}: tls.server_name names"
+            " another",
+        }.get(cause, "it does not stand the test")
+        session = await self._unverified()
+        if session is None:
+            return f"{cause}: {said}"
+        return f"{cause}: {described(session.certificate, self._clock.now())}; {said}"
+
+    async def _unverified(self) -> Session | None:
+        """Return the session with a peer that need not be trusted; None where there is no TLS."""
+        now = asyncio.get_running_loop().time()
+        try:
+            # What is known already must not be lost with the time for all.
+            async with asyncio.timeout_at(min(now + _LOOK_TIMEOUT, self._ends_at - _REST)):
+                opened = await dial(self._name)
+                return await handshake(opened, trusting_anyone(), self._origin.name)
+        except (OSError, ValueError):
+            return None
+
+    async def _ask(self) -> None:
+        self._begin("http")
+        pool = Pool(
+            self._origin, size=1, idle=self._seconds, longest_body=ANSWER_LIMIT, tls=self._tls
+        )
+        try:
+            method, exchange = "HEAD", await self._exchange(pool, "HEAD")
+            if exchange.status in _NO_HEAD:
+                method, exchange = "OPTIONS", await self._exchange(pool, "OPTIONS")
+        except (ExchangeFailed, OSError) as error:
+            await self._unanswered(error)
+        finally:
+            await pool.close()
+        status = exchange.status or 0
+        if self._tls is not None and any(each in exchange.body for each in _WANTS_CERTIFICATE):
+            self._fail_tls(f"tls: client certificate wanted: it answers {status} without one")
+        ok, said = self._judged(status, exchange)
+        detail = f"answers {status} to {method}: {said}"
+        self._passed(detail) if ok else self._fail(detail)
+
+    async def _exchange(self, pool: Pool, method: str) -> Exchange:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        request = encode(method, self._target, self._origin.authority, self._fields, b"")
+        exchange = Exchange(request, lambda _: _resolve(ended), to_head=method == "HEAD")
+        pool.ask(exchange)
+        try:
+            await ended
+        finally:
+            pool.cancel(exchange)
+        if exchange.error is not None and exchange.status is None:
+            raise exchange.error
+        return exchange
+
+    async def _unanswered(self, error: Exception) -> NoReturn:
+        cause = cause_of(error)
+        if isinstance(error, ssl.SSLError):
+            self._fail_tls(f"{cause}: {refused(error) or 'TLS breaks off'}")
+        if self._tls is None and await self._unverified() is not None:
+            self._fail(f"{cause}: it speaks TLS, so the URL has to begin with https://")
+        said = {
+            Cause.CLOSED: "it closes the connection without an answer",
+            Cause.RESET: "it breaks the connection without an answer",
+            Cause.MALFORMED: "what it answers is not HTTP",
+        }.get(cause, "there is no answer")
+        self._fail(f"{cause}: {said}")
+
+    def _fail_tls(self, detail: str) -> NoReturn:
+        """End with the step of TLS, which has not gone well after all."""
+        self.steps = [each for each in self.steps if each.step != "tls"]
+        self._begin("tls")
+        self._fail(detail)
+
+    def _judged(self, status: int, exchange: Exchange) -> tuple[bool, str]:
+        """Return whether events can be sent to what answers so, and what that means."""
+        kind = status // 100
+        if kind == 2:  # noqa: PLR2004 - success
+            return True, "reached"
+        if kind == 3:  # noqa: PLR2004 - redirects
+            location = next(iter(exchange.values("location")), "")
+            return False, f"a redirect{_led_to(self._url, location)}, which is never followed"
+        if status in _REFUSED_CREDENTIALS:
+            if self._fields:
+                return False, "the credentials were refused"
+            return False, "it wants credentials, and none are configured"
+        if kind == 5 and status != _NOT_IMPLEMENTED:  # noqa: PLR2004 - its own errors
+            return False, "it is there, and has an error"
+        return True, "reached"
+
+
+# ---- what is said ---------------------------------------------------------------------------
+
+
+def _resolve(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)
+
+
+def _unconnected(error: Exception) -> CannotConnect:
+    """Return an error of connecting as the client tells it."""
+    told = CannotConnect()
+    told.__cause__ = error
+    return told
+
+
+def _unresolved(error: socket.gaierror) -> str:
+    if error.errno == socket.EAI_AGAIN:
+        return "the name server does not answer"
+    return "there is no such name, or it has no address"
+
+
+def _led_to(url: str, location: str) -> str:
+    """Return the host that a redirect leads to, where it is one; the rest may hold a secret."""
+    try:
+        host = urlsplit(urljoin(url, location)).hostname
+    except ValueError:
+        host = None
+    return f" to {host}" if location and host and _HOST.fullmatch(host) else ""

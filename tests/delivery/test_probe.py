@@ -1,0 +1,174 @@
+"""Trying an upstream: what is seen of servers as they should be, and of all others."""
+
+import socket
+import threading
+from datetime import UTC, datetime
+from ipaddress import ip_address
+
+import pytest
+
+from relay.delivery.probe import ProbeTarget, Step, probe
+from tests.delivery.http.peer import Peer
+from tests.harness.clock import ManualClock
+from tests.harness.upstream import (
+    Behaviour,
+    RefusingPort,
+    Upstream,
+    answer,
+    close,
+    hang,
+    reset,
+    send,
+)
+
+CLOCK = ManualClock(datetime(2026, 1, 5, 12, tzinfo=UTC))
+
+
+async def seen(
+    url: str,
+    *,
+    seconds: float = 5.0,
+    fields: tuple[tuple[str, str], ...] = (),
+) -> list[Step]:
+    return await probe(ProbeTarget(url, seconds, fields=fields), CLOCK)
+
+
+async def last(url: str, seconds: float = 5.0) -> tuple[str, bool, str]:
+    step = (await seen(url, seconds=seconds))[-1]
+    return step.step, step.ok, step.detail
+
+
+async def test_an_upstream_that_answers_is_reached_by_a_head_to_its_very_url() -> None:
+    async with Upstream() as upstream:
+        steps = await seen(f"{upstream.url}/hooks?wc-api=X", fields=(("X-Api-Key", "canary"),))
+        assert steps == [
+            Step("name", True, "127.0.0.1"),
+            Step("tcp", True, f"127.0.0.1, port {upstream.port}"),
+            Step("http", True, "answers 200 to HEAD: reached"),
+        ]
+        (received,) = upstream.received
+    assert (received.method, received.target) == ("HEAD", "/hooks?wc-api=X")
+    assert received.headers == [("Host", f"127.0.0.1:{upstream.port}"), ("X-Api-Key", "canary")]
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 500, 501])
+async def test_where_a_head_says_nothing_an_options_is_sent_and_never_a_post(status: int) -> None:
+    async with Upstream(answer(status), answer(204)) as upstream:
+        assert await last(upstream.url) == ("http", True, "answers 204 to OPTIONS: reached")
+        assert [each.method for each in upstream.received] == ["HEAD", "OPTIONS"]
+
+
+@pytest.mark.parametrize(
+    ("status", "ok", "said"),
+    [
+        (201, True, "answers 201 to HEAD: reached"),
+        (404, True, "answers 404 to OPTIONS: reached"),
+        (405, True, "answers 405 to OPTIONS: reached"),
+        (415, True, "answers 415 to HEAD: reached"),
+        (501, True, "answers 501 to OPTIONS: reached"),
+        (401, False, "answers 401 to HEAD: it wants credentials, and none are configured"),
+        (500, False, "answers 500 to OPTIONS: it is there, and has an error"),
+        (503, False, "answers 503 to HEAD: it is there, and has an error"),
+    ],
+)
+async def test_a_status_says_whether_events_can_be_sent(status: int, ok: bool, said: str) -> None:
+    async with Upstream(answer(status)) as upstream:
+        assert await last(upstream.url) == ("http", ok, said)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_credentials_that_are_refused_are_told_apart_from_none(status: int) -> None:
+    async with Upstream(answer(status)) as upstream:
+        steps = await seen(upstream.url, fields=(("Authorization", "Bearer canary"),))
+    said = f"answers {status} to HEAD: the credentials were refused"
+    assert steps[-1] == Step("http", False, said)
+
+
+@pytest.mark.parametrize(
+    ("location", "to"),
+    [
+        ("https://login.example/in?token=canary", " to login.example"),
+        ("/elsewhere?canary", " to 127.0.0.1"),
+        ("https://a\u202eb.example/".encode().decode("latin-1"), ""),
+        ("https://[", ""),
+        ("", ""),
+    ],
+)
+async def test_a_redirect_is_not_followed_and_only_its_host_is_told(location: str, to: str) -> None:
+    async with Upstream(answer(302, [("Location", location)])) as upstream:
+        step, ok, said = await last(upstream.url)
+        assert len(upstream.received) == 1
+    assert (step, ok) == ("http", False)
+    assert said.startswith("answers 302 to HEAD: a redirect")
+    assert said.endswith("which is never followed")
+    assert to in said
+    assert said.isascii()
+    assert "canary" not in said
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        (close, "closed: it closes the connection without an answer"),
+        (reset, "reset: it breaks the connection without an answer"),
+        (send(b"SSH-2.0-OpenSSH_9.2\r\n", hang), "malformed: what it answers is not HTTP"),
+        (send(b"HTTP/1.1 200 OK\r\ncanary", hang), "timeout: no answer within 0.2 s"),
+        (hang, "timeout: no answer within 0.2 s"),
+    ],
+)
+async def test_one_that_does_not_answer_is_told_by_what_it_does(
+    behaviour: Behaviour, said: str
+) -> None:
+    async with Upstream(behaviour) as upstream:
+        assert await last(upstream.url, seconds=0.2) == ("http", False, said)
+
+
+async def test_a_closed_port_is_told() -> None:
+    with RefusingPort() as url:
+        step, ok, said = await last(url)
+    assert (step, ok) == ("tcp", False)
+    assert said.startswith("refused: nothing listens on port ")
+
+
+async def test_a_handshake_that_never_comes_is_told() -> None:
+    with Peer() as peer:
+        url = f"https://127.0.0.1:{peer.port}"
+        assert await last(url, seconds=0.2) == ("tls", False, "timeout: no answer within 0.2 s")
+
+
+async def test_a_name_that_does_not_exist_is_told() -> None:
+    step, ok, said = await last("http://nowhere.invalid/")
+    assert (step, ok) == ("name", False)
+    assert said.startswith("dns: ")
+
+
+async def test_a_dead_name_server_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+
+    def getaddrinfo(host: str, *_: object, flags: int = 0, **__: object) -> list[object]:
+        if not flags:
+            answered.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "canary")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    said = "timeout: no answer within 0.1 s"
+    assert await last("http://billing.internal/", seconds=0.1) == ("name", False, said)
+    answered.set()
+    said = "dns: the name server does not answer"
+    assert await last("http://billing.internal/") == ("name", False, said)
+
+
+async def test_addresses_of_a_name_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Upstream() as upstream:
+        place = socket.getaddrinfo("127.0.0.1", upstream.port, type=socket.SOCK_STREAM)
+        many = place + [(*place[0][:4], (str(ip_address("127.0.0.2") + at), 1)) for at in range(4)]
+
+        def getaddrinfo(host: str, *_: object, flags: int = 0, **__: object) -> object:
+            if flags:
+                raise socket.gaierror(socket.EAI_NONAME, "no address")
+            return many
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        name, tcp, *_ = await seen(f"http://billing.internal:{upstream.port}/")
+    assert name.detail == "127.0.0.1, 127.0.0.2, 127.0.0.3, 127.0.0.4 and 1 more"
+    assert tcp.detail == f"127.0.0.1, port {upstream.port}"
