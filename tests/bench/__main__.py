@@ -12,6 +12,7 @@ import typer
 
 from tests.bench.backlog import measure_backlog
 from tests.bench.comparison import Plan, compare, lanes_named
+from tests.bench.fan_out import FanOutPlan, measure_fan_out, ways_named
 from tests.bench.finding import measure_find
 from tests.bench.output import kept
 from tests.bench.processes import NotInstalled, NotStarted
@@ -56,6 +57,31 @@ def main(
         raise typer.BadParameter(str(error)) from None
     with _work(directory) as work, kept("comparison", _RESULTS if keep else None):
         compare(Plan(lanes, rounds, seconds, loads, against and against.absolute()), work)
+
+
+@application.command()
+def fan_out(
+    *,
+    only: Annotated[str, typer.Option(help="These ways alone, beside one: two,three.")] = "",
+    rounds: Annotated[int, typer.Option(min=1)] = 8,
+    seconds: Annotated[int, typer.Option(min=1, help="Of one slice.")] = 3,
+    connections: Annotated[str, typer.Option(help="One run of rounds for each.")] = "64,1",
+    against: Annotated[
+        Path | None, typer.Option(help="A checkout with its own .venv, measured in pairs.")
+    ] = None,
+    directory: DIRECTORY = Path("/var/tmp"),
+    keep: KEEP = False,
+) -> None:
+    """Say what further upstreams, routes, keys and TLS to an upstream cost."""
+    try:
+        names = [name for name in only.split(",") if name]
+        ways = ways_named(names, against=against is not None)
+        loads = [int(each) for each in connections.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    plan = FanOutPlan(ways, rounds, seconds, loads, against and against.absolute())
+    with _work(directory) as work, kept("fan-out", _RESULTS if keep else None):
+        measure_fan_out(plan, work)
 
 
 @application.command()

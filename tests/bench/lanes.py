@@ -41,6 +41,7 @@ class Lane:
     server: lanes of the same server share one process.
     delivers: what it acknowledges comes out at the upstream, sooner or later.
     repeats: the same message may come again, since nothing is compared with what came before.
+    destinations: how often each comes out at the upstream.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Lane:
     delivers: bool
     kind: Kind = Kind.MIDTRANS
     repeats: bool = False
+    destinations: int = 1
 
 
 def _relay(name: str, site: Site) -> Program:

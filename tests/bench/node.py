@@ -14,6 +14,20 @@ CONCURRENCY: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Onward:
+    """Where the Midtrans notifications of a node go.
+
+    names: the upstreams. keys: what each has besides its URL and its concurrency, as YAML. routes:
+    those of the endpoint, as YAML. tls: the port is spoken TLS to.
+    """
+
+    names: tuple[str, ...] = ("billing",)
+    keys: str = ""
+    routes: str = ""
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A relay's configuration, and where it will listen. Start it as often as needed."""
 
@@ -48,11 +62,17 @@ class Node:
 
 
 def write_node(
-    name: str, directory: Path, *, mode: str, upstream: int, snap_key: Path | None
+    name: str,
+    directory: Path,
+    *,
+    mode: str,
+    upstream: int,
+    snap_key: Path | None,
+    onward: Onward = Onward(),
 ) -> Node:
     """Write a configuration into a new directory below this one, where the spool will be too.
 
-    mode: `store` or `proxy`, of every endpoint. upstream: its port.
+    mode: `store` or `proxy`, of every endpoint. upstream: the port of all of them.
     """
     home = directory / name
     home.mkdir()
@@ -64,14 +84,14 @@ trusted_proxies: ["127.0.0.1/32"]
 admin: {{bind: "127.0.0.1:{node.admin_port}"}}
 spool: {{path: relay.db}}
 upstreams:
-  billing: {{url: "http://127.0.0.1:{upstream}/hooks", concurrency: {CONCURRENCY}}}
+{_upstreams(onward, upstream)}
 endpoints:
   - name: midtrans
     path: {messages.PATH}
     provider: midtrans
     environment: production
     secrets: ["{messages.MIDTRANS_KEY}"]
-    upstream: billing
+    {_goes_to(onward)}
     mode: {mode}
   - name: vipps
     path: {messages.VIPPS_PATH}
@@ -85,6 +105,22 @@ endpoints:
     allowlist: {{replace: ["{messages.VIPPS_CLIENT}/32"]}}
 {snap}""")
     return node
+
+
+def _upstreams(onward: Onward, port: int) -> str:
+    scheme = "https" if onward.tls else "http"
+    url = f'url: "{scheme}://127.0.0.1:{port}/hooks"'
+    more = f", {onward.keys}" if onward.keys else ""
+    return "\n".join(
+        f"  {name}: {{{url}, concurrency: {CONCURRENCY}{more}}}" for name in onward.names
+    )
+
+
+def _goes_to(onward: Onward) -> str:
+    one, *others = onward.names
+    # As every version writes it that knows one alone.
+    to = f"upstreams: [{', '.join(onward.names)}]" if others else f"upstream: {one}"
+    return f"{to}\n    routes: {onward.routes}" if onward.routes else to
 
 
 def _snap(mode: str, key: Path) -> str:

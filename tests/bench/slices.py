@@ -83,13 +83,14 @@ class Track:
         delivered, used, busy = self._upstream.count(), server.cpu(), core_used(SERVER_CORE)
         begun = time.monotonic()
         load = self._generators[lane.name].run(connections, seconds)
-        drain = self._upstream.wait_for(delivered + load.answered) if lane.delivers else 0.0
+        expected = load.answered * lane.destinations
+        drain = self._upstream.wait_for(delivered + expected) if lane.delivers else 0.0
         server.settle()
         used = server.cpu() - used
         others = (core_used(SERVER_CORE) - busy - used) / (time.monotonic() - begun)
         lost = 0
         if lane.delivers:
-            lost = max(0, load.answered - (self._upstream.count() - delivered))
+            lost = max(0, expected - (self._upstream.count() - delivered))
         memory = server.memory()
         server.stop()
         return Sample(
