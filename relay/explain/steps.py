@@ -21,8 +21,10 @@ from relay.core.request import (
     Delivery,
     RequestHead,
     Verification,
+    VerifiedDelivery,
 )
 from relay.core.secret import Mask
+from relay.explain.destinations import Destinations, destinations
 from relay.explain.likely_cause import likely_cause
 from relay.explain.near_address import embedded_ipv4, is_internal
 from relay.explain.near_path import near_path
@@ -64,6 +66,7 @@ class Walk:
     client_known: whether the client's address was known, so that the allowlist could be checked.
     health: it is no delivery but a health check, which is answered to every client.
     nearest: hints at changes under which it would be accepted.
+    destinations: where it would go, if it is taken and delivered.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -72,10 +75,16 @@ class Walk:
     client_known: bool = True
     health: bool = False
     nearest: list[str] = field(default_factory=list)
+    destinations: Destinations | None = None
 
 
 def walk_json(found: Walk) -> dict[str, object]:
-    """Return a walk as the command line prints it and the admin API answers it."""
+    """Return a walk as the command line prints it and the admin API answers it.
+
+    `upstreams` is null where it goes to none since it is refused, or is a test; `route` is the
+    position of the route that it takes.
+    """
+    goes = found.destinations
     return {
         "verdict": "accept" if found.reason is None else "refuse",
         "reason": None if found.reason is None else found.reason.value,
@@ -86,6 +95,8 @@ def walk_json(found: Walk) -> dict[str, object]:
             for step in found.steps
         ],
         "nearest": found.nearest,
+        "upstreams": None if goes is None else list(goes.upstreams),
+        "route": None if goes is None else goes.route,
     }
 
 
@@ -227,9 +238,9 @@ class Walker:
         self._mask = Mask(secrets, head.headers, token_fields(configured))
         tried: list[SignedText] = []
         try:
-            found: Verification | Refusal = verify_delivery(
+            found: VerifiedDelivery | Refusal = verify_delivery(
                 endpoint, delivery, _NO_ID, on_signed=tried.append
-            ).verification
+            )
         except Refusal as refusal:
             found = refusal
         for text in tried:
@@ -248,16 +259,27 @@ class Walker:
             self._refuse("content", found)
             self._suggest_for_content(configured, delivery, found, tried)
             return
-        by = self._describe_proof(found)
-        covered = ", ".join(found.signed) or "nothing"
+        verified = found.verification
+        by = self._describe_proof(verified)
+        covered = ", ".join(verified.signed) or "nothing"
         self._add_step("signature", OK, f"{by}; covers {covered}")
-        more = "; could have been split otherwise" if found.ambiguous else ""
-        test = "; a test message, kept and not delivered" if found.test else ""
+        more = "; could have been split otherwise" if verified.ambiguous else ""
+        test = "; a test message, kept and not delivered" if verified.test else ""
         held = ""
-        if found.hold is not None:
+        if verified.hold is not None:
             until = "the provider agrees" if configured.confirm else "a person requeues it"
-            held = f"; held until {until}: {found.hold}"
-        self._add_step("event key", OK, f"{found.key}{more}{test}{held}")
+            held = f"; held until {until}: {verified.hold}"
+        self._add_step("event key", OK, f"{verified.key}{more}{test}{held}")
+        if not verified.test:
+            self._goes(endpoint, found, redaction)
+
+    def _goes(self, endpoint: Endpoint, event: VerifiedDelivery, redaction: Redaction) -> None:
+        """Record where it goes, and which route says so."""
+        found = destinations(endpoint.routes, event, redaction)
+        for detail, is_taken in found.steps:
+            self._add_step("route", OK if is_taken else NOTE, detail)
+        if self._walk.reason is None:
+            self._walk.destinations = found
 
     def _describe_proof(self, found: Verification) -> str:
         """Say what proves the sender."""

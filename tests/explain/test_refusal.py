@@ -69,6 +69,16 @@ def test_what_the_present_configuration_takes_is_told(name: str, settings: Setti
     ]
 
 
+def test_a_refusal_tells_where_its_release_would_lead(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "relay.yaml"
+    routes = "routes: [{when: {header: X-Id, is: none}, upstreams: []}]"
+    path.write_text(CONFIGURATION.replace("path: /shop\n", f"path: /shop\n    {routes}\n"))
+    found = walk_refusal(load(path, {"PUBLIC": PUBLIC}), kept(settings, "shop"))
+    not_held, taken = told(found, "route")
+    assert not_held.startswith('routes.0 does not hold: the header X-Id is "')
+    assert taken == "no route holds: goes to billing"
+
+
 def test_what_is_not_kept_is_named(settings: Settings) -> None:
     found = walk_refusal(settings, kept(settings, "shop"))
     assert told(found, "kept") == ["header fields: Host, Content-Type, X-Id, X-Sig"]

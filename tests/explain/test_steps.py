@@ -28,6 +28,8 @@ def test_a_walk_in_json() -> None:
             {"step": "method", "result": "no", "detail": "b"},
         ],
         "nearest": ["c"],
+        "upstreams": None,
+        "route": None,
     }
     taken = walk_json(Walk())
     assert (taken["verdict"], taken["reason"], taken["endpoint"]) == ("accept", None, None)
