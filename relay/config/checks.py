@@ -1,17 +1,15 @@
 """Checks across keys, and for features that are not available yet."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 from relay.config.certificate_files import Pair, certificate_issues
-from relay.config.secret_text import oddity
-from relay.config.settings import Endpoint, PostgresSpool, Settings, SqliteSpool
-from relay.config.types import label
-from relay.config.upstream_settings import Upstream
-from relay.config.yaml_document import ConfigIssue, Location, dotted, shown, shown_path, suggestion
+from relay.config.checks_routes import destination_issues
+from relay.config.checks_upstreams import upstream_issues
+from relay.config.settings import PostgresSpool, Settings, SqliteSpool
+from relay.config.yaml_document import ConfigIssue, Location, Place, dotted, shown_path
 from relay.core.sealing import key_bytes
-from relay.signatures.shared_secret import Signer
 
 # ---- consistency across keys ----------------------------------------------------------------
 
@@ -19,17 +17,12 @@ from relay.signatures.shared_secret import Signer
 MIN_RETAIN_KEYS = timedelta(days=8)
 
 
-#: Where a value stands in the file, as text: "8:11".
-Place = Callable[[Location], str]
-
-
 def issues(settings: Settings, upstreams: Iterable[str], place: Place) -> Iterator[ConfigIssue]:
     """Yield inconsistencies. `upstreams`: the names in the file, valid or not."""
     yield from _listeners(settings, place)
     yield from _times(settings)
     yield from _files(settings)
-    for name, upstream in settings.upstreams.items():
-        yield from _upstream(name, upstream)
+    yield from upstream_issues(settings, place)
     endpoints = [(("endpoints", at), endpoint) for at, endpoint in enumerate(settings.endpoints)]
     yield from _repeated(
         (((*location, "name"), endpoint.name) for location, endpoint in endpoints),
@@ -44,30 +37,7 @@ def issues(settings: Settings, upstreams: Iterable[str], place: Place) -> Iterat
     )
     names = tuple(upstreams)
     for location, endpoint in endpoints:
-        yield from _goes_to(endpoint, names, location)
-
-
-def _goes_to(endpoint: Endpoint, names: Sequence[str], location: Location) -> Iterator[ConfigIssue]:
-    """Yield what is wrong with the upstreams of an endpoint. `names`: those there are."""
-    if endpoint.upstream is None and endpoint.upstreams is None:
-        message = 'this key is needed, such as upstream: "billing"'
-        yield ConfigIssue((*location, "upstream"), message)
-    if endpoint.upstream is not None and endpoint.upstreams is not None:
-        message = "has no meaning beside upstream; write one of the two"
-        yield ConfigIssue((*location, "upstreams"), message, ((*location, "upstream"),))
-    written: list[tuple[Location, str]] = []
-    if endpoint.upstream is not None:
-        written.append(((*location, "upstream"), endpoint.upstream))
-    for at, name in enumerate(endpoint.upstreams or ()):
-        written.append(((*location, "upstreams", at), name))
-    for number, route in enumerate(endpoint.routes):
-        for at, name in enumerate(route.upstreams):
-            written.append(((*location, "routes", number, "upstreams", at), name))
-    for place, name in written:
-        # Where there is no name at all, that is said of `upstreams`.
-        if names and name not in names:
-            near = suggestion(name, names)
-            yield ConfigIssue(place, f'no upstream named "{shown(name)}"; {near}')
+        yield from destination_issues(endpoint, names, location)
 
 
 def _name_at(settings: Settings, location: Location) -> str:
@@ -142,23 +112,6 @@ def _times(settings: Settings) -> Iterator[ConfigIssue]:
     if dns.max_stale < dns.max_refresh:
         message = "must not be shorter than max_refresh"
         yield ConfigIssue(("dns", "max_stale"), message, (("dns", "max_refresh"),))
-
-
-def _upstream(name: str, upstream: Upstream) -> Iterator[ConfigIssue]:
-    location: Location = ("upstreams", name)
-    try:
-        label(name)
-    except ValueError as error:
-        yield ConfigIssue(location, f"a name that is no label in metrics; {error}", at_key=True)
-    for at, secret in enumerate(upstream.signing_secrets):
-        try:
-            Signer((secret,))
-        except ValueError as error:
-            cause = str(error).removeprefix("signing secret 0 ")
-            odd = oddity(secret)
-            cause = f"{cause} (it {odd})" if odd else cause
-            message = f"{cause}; write Base64 of 24 to 64 bytes, with or without whsec_ in front"
-            yield ConfigIssue((*location, "signing_secrets", at), message)
 
 
 def _repeated(

@@ -223,7 +223,7 @@ def claimed_paths(endpoints: Sequence[Endpoint]) -> list[ClaimedPaths]:
     """Return the paths of each endpoint whose provider, and its product, are known."""
     found = []
     for at, endpoint in enumerate(endpoints):
-        info = _info(endpoint)
+        info = known_info(endpoint)
         if info is None or (
             endpoint.callback is not None and endpoint.callback not in info.callbacks
         ):
@@ -233,8 +233,8 @@ def claimed_paths(endpoints: Sequence[Endpoint]) -> list[ClaimedPaths]:
     return found
 
 
-def _info(endpoint: Endpoint) -> ProviderInfo | None:
-    """Return the info of an endpoint's provider, if that can be made."""
+def known_info(endpoint: Endpoint) -> ProviderInfo | None:
+    """Return the info of an endpoint's provider; None where the provider has mistakes."""
     described = endpoint.provider
     if isinstance(described, InlineProvider) and any(_described(described, ())):
         return None

@@ -50,6 +50,10 @@ _MISSPELLED = (
 # The beginning of a reference or a command that nothing has put in.
 _UNFILLED = re.compile(r"\$[{(].*|\{\{.*\}\}|<%.*%>", re.DOTALL)
 _PLACEHOLDER = Secret("stand-in")
+# Where a mapping has names of the user's own for its secrets, and such a name.
+_BY_NAME, _SAMPLE_NAME = "headers", "X-Api-Key"
+# Places of fewer keys hold much besides secrets.
+_DEEP = 3
 
 
 def _places() -> str:
@@ -102,11 +106,9 @@ class _Resolver:
             return data
         if not _is_secret(location):
             if _LIKE_REFERENCE.search(data):
-                message = _ELSEWHERE
-                if _is_list_of_secrets(location):
-                    whole = _REFERENCE.fullmatch(data)
-                    sample = shown(data) if whole else "${env:NAME}"
-                    message = f'write a list: {location[-1]}: ["{sample}"]'
+                whole = _REFERENCE.fullmatch(data)
+                sample = shown(data) if whole else "${env:NAME}"
+                message = _around(location, sample) or _ELSEWHERE
                 self.result.issues.append(ConfigIssue(location, message))
             return data
         try:
@@ -172,8 +174,21 @@ def _is_secret(location: Location) -> bool:
     return any(_matches(location, shape) for shape in _SECRETS)
 
 
-def _is_list_of_secrets(location: Location) -> bool:
-    return any(shape[-1] is None and _matches(location, shape[:-1]) for shape in _SECRETS)
+def _around(location: Location, reference: str) -> str | None:
+    """Return what to write at a place in which secrets stand further in; None at any other."""
+    for shape in _SECRETS:
+        inner = shape[len(location) :]
+        is_list = inner == (None,) and location[-1:] != (_BY_NAME,)
+        if not (is_list or (inner and len(location) >= _DEEP)):
+            continue
+        if not _matches(location, shape[: len(location)]):
+            continue
+        if is_list:
+            return f'write a list: {location[-1]}: ["{reference}"]'
+        path = [_SAMPLE_NAME if key is None else key for key in inner]
+        sample = f'{": {".join(path)}: "{reference}"' + "}" * len(path)
+        return f"write a mapping: {location[-1]}: {{{sample}"
+    return None
 
 
 def _matches(location: Location, shape: tuple[str | None, ...]) -> bool:

@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Strict, Tag
 from relay.allowlist import Mode
 from relay.config.inline_provider import InlineProvider, Must
 from relay.config.listener_settings import Admin, Limits, Listener
-from relay.config.routes import Routes
+from relay.config.routes import Routes, SomeUpstreams, UpstreamName
 from relay.config.types import (
     ApiUrl,
     Bind,
@@ -118,6 +118,9 @@ ProviderChoice = Annotated[
 class Endpoint(Section):
     """One public path, bound to a provider and its secrets."""
 
+    # Needed, unless `upstreams` stands in its place.
+    USUAL = ("upstream",)
+
     name: Label = Field(description="Label in metrics, logs and history.", examples=["midtrans"])
     path: PublicPath = Field(
         description="The path that the provider posts to, or the prefix that it is given.",
@@ -138,12 +141,11 @@ class Endpoint(Section):
         description="What the provider signs with; several during a rotation, any may match.",
         examples=[["${env:MIDTRANS_SERVER_KEY}"]],
     )
-    upstream: str | None = default(
+    upstream: UpstreamName | None = default(
         None, description="The upstream that receives the events.", examples=["billing"]
     )
-    upstreams: tuple[str, ...] | None = default(
+    upstreams: SomeUpstreams | None = default(
         None,
-        min_length=1,
         description="The upstreams that receive the events, each every one of them.",
         examples=[["billing", "ledger"]],
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from netaddr import IPNetwork
@@ -50,6 +50,13 @@ _SIZE = re.compile(r"([0-9]{1,9})(B|KiB|MiB|GiB)")
 _SIZE_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _RATE = re.compile(r"([0-9]{1,7})/([smh])")
 _RATE_UNITS = {"s": 1, "m": 60, "h": 3600}
+_MAX_RATE = 10**7
+# A rate in other words: a fraction, a unit that is written out, blanks, or no unit.
+_NEAR_RATE = re.compile(
+    r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(?:(?:/|per)\s*"
+    r"(s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:r|our)?s?)\s*)?",
+    re.IGNORECASE,
+)
 _BIND = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([0-9]{1,5})")
 # Names inside container networks are short and may hold underscores.
 _URL_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
@@ -167,11 +174,27 @@ def nameserver(value: object) -> Nameserver:
 def rate(value: object) -> Rate:
     """Return a rate of at least one call in its unit of time."""
     match = _RATE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("write a whole number and s, m or h, such as 50/s, 10/m or 5/h")
-    if not int(match[1]):
-        raise ValueError("must be 1 or more; paused: true delivers nothing")
+    if match is None or not int(match[1]):
+        raise ValueError(_unfit_rate(str(value)))
     return Rate(int(match[1]), _RATE_UNITS[match[2]])
+
+
+def _unfit_rate(text: str) -> str:
+    """Return what is wrong with a text that is no rate, and what to write."""
+    usual = "write a whole number and s, m or h, such as 50/s, 10/m or 5/h"
+    near = _NEAR_RATE.fullmatch(text)
+    if near is None:
+        return usual
+    if not float(near[1]):
+        return "must be 1 or more; paused: true delivers nothing"
+    if near[2] is None:
+        return f"has no unit of time; {usual}"
+    number, unit = float(near[1]), near[2][0].lower()
+    for smaller in "smh"["smh".index(unit) :]:
+        calls = number * _RATE_UNITS[smaller] / _RATE_UNITS[unit]
+        if calls.is_integer() and calls < _MAX_RATE:
+            return f"write {int(calls)}/{smaller}"
+    return usual
 
 
 def network(value: object) -> IPNetwork:
@@ -218,6 +241,14 @@ def header_name(text: str) -> str:
     if not _HEADER.fullmatch(text):
         raise ValueError("write the name of a header field, such as X-Signature")
     return text
+
+
+def server_name(text: str) -> str:
+    """Return a name that a certificate can hold."""
+    if not _URL_HOST.fullmatch(text.lower()) or re.fullmatch("[0-9.]+", text):
+        message = "write the host name that the certificate holds, such as billing.internal"
+        raise ValueError(f"{message}; no address, port or URL")
+    return text.lower().removesuffix(".")
 
 
 def admin_host(text: str) -> str:
@@ -312,7 +343,12 @@ def _unfit_url(text: str, message: str) -> str:
 
 
 class Section(BaseModel):
-    """A mapping in the file. No value is converted: a quoted number is text, not a number."""
+    """A mapping in the file. No value is converted: a quoted number is text, not a number.
+
+    USUAL: keys that a sample shows besides those that are needed.
+    """
+
+    USUAL: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(
         arbitrary_types_allowed=True,
@@ -392,4 +428,5 @@ Pattern = Annotated[
 ]
 PublicPath = Annotated[str, AfterValidator(public_path)]
 PublicUrl = Annotated[str, AfterValidator(public_url)]
+ServerName = Annotated[str, AfterValidator(server_name)]
 UpstreamUrl = Annotated[str, AfterValidator(upstream_url)]

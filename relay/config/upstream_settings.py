@@ -2,19 +2,29 @@
 
 from typing import Annotated
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from relay.config.types import (
     Duration,
     FilePath,
-    HeaderName,
-    HostName,
     Network,
     RateText,
     SecretText,
     Section,
+    ServerName,
     UpstreamUrl,
     default,
+)
+from relay.config.upstream_values import (
+    AUTH_KINDS,
+    BearerToken,
+    ClientId,
+    FinalStatus,
+    HeaderText,
+    Password,
+    Scope,
+    UserName,
+    one_kind,
 )
 from relay.core.secret import Secret
 
@@ -24,7 +34,7 @@ from relay.core.secret import Secret
 class BearerAuth(Section):
     """A token that does not change."""
 
-    bearer: SecretText = Field(
+    bearer: BearerToken = Field(
         description="Sent as `Authorization: Bearer TOKEN`.", examples=["${env:BILLING_TOKEN}"]
     )
 
@@ -35,8 +45,8 @@ class BearerAuth(Section):
 class BasicCredentials(Section):
     """A user and a password."""
 
-    user: str = Field(min_length=1, description="The user name.", examples=["relay"])
-    password: SecretText = Field(description="The password.", examples=["${env:BILLING_PASSWORD}"])
+    user: UserName = Field(min_length=1, description="The user name.", examples=["relay"])
+    password: Password = Field(description="The password.", examples=["${env:BILLING_PASSWORD}"])
 
 
 class BasicAuth(Section):
@@ -57,11 +67,11 @@ class OAuth2Client(Section):
     token_url: UpstreamUrl = Field(
         description="Where tokens are fetched.", examples=["https://login.internal/oauth2/token"]
     )
-    client_id: str = Field(min_length=1, description="The client's name.", examples=["relay"])
-    client_secret: SecretText = Field(
+    client_id: ClientId = Field(min_length=1, description="The client's name.", examples=["relay"])
+    client_secret: Password = Field(
         description="The client's secret.", examples=["${env:OAUTH_SECRET}"]
     )
-    scope: str | None = default(
+    scope: Scope | None = default(
         None, min_length=1, description="What to ask for.", examples=["billing.write"]
     )
 
@@ -84,14 +94,11 @@ class OAuth2Auth(Section):
         return (self.oauth2.client_secret,)
 
 
-_KINDS = ("bearer", "basic", "oauth2")
-
-
 def _auth_tag(value: object) -> str:
     if isinstance(value, BearerAuth | BasicAuth | OAuth2Auth):
         return next(iter(type(value).model_fields))
     held = value if isinstance(value, dict) else {}
-    return next((kind for kind in _KINDS if kind in held), "bearer")
+    return next((kind for kind in AUTH_KINDS if kind in held), "bearer")
 
 
 Auth = Annotated[
@@ -99,6 +106,7 @@ Auth = Annotated[
     | Annotated[BasicAuth, Tag("basic")]
     | Annotated[OAuth2Auth, Tag("oauth2")],
     Discriminator(_auth_tag),
+    BeforeValidator(one_kind),
 ]
 
 # ---- one upstream ---------------------------------------------------------------------------
@@ -114,7 +122,7 @@ class UpstreamTls(Section):
         None, description="PEM file of the client certificate, with its chain."
     )
     key: FilePath | None = default(None, description="PEM file of its private key.")
-    server_name: HostName | None = default(
+    server_name: ServerName | None = default(
         None, description="The name that the certificate must hold. Default: that of the URL."
     )
 
@@ -161,7 +169,7 @@ class Upstream(Section):
         description="Sign what is forwarded (Standard Webhooks); several during a rotation.",
         examples=[["${file:secrets/signing}"]],
     )
-    headers: dict[HeaderName, SecretText] = default(
+    headers: dict[str, HeaderText] = default(
         {},
         description="Header fields that are added to each request.",
         examples=[{"X-Api-Key": "${file:secrets/billing}"}],
@@ -178,7 +186,7 @@ class Upstream(Section):
         " worth may go at once. Deliveries that are passed on (mode: proxy) are not counted.",
         examples=["50/s"],
     )
-    final: tuple[Annotated[int, Field(ge=300, le=599)], ...] = default(
+    final: tuple[FinalStatus, ...] = default(
         (),
         description="Statuses after which an event is dead at once; no copy revives it.",
         examples=[[400, 410, 422]],

@@ -29,7 +29,7 @@ from relay.core.secret import Secret
 class Slot:
     """A part that can be replaced by itself: a key of a section, or a section in a list or mapping.
 
-    field: None for a section in a list or mapping.
+    field: None for a section in a list or mapping, and for a value in a mapping by name.
     """
 
     location: Location
@@ -79,8 +79,10 @@ def trace(loc: Location) -> Trace:
                 slots.append(Slot(location, annotation, field))
         elif get_origin(annotation) in (tuple, dict):
             location = (*location, part)
+            by_name = get_origin(annotation) is dict
             annotation = _item(annotation)
-            if _is_section(annotation):
+            # One value of several by name is no reason to leave out the others.
+            if by_name or _is_section(annotation):
                 slots.append(Slot(location, annotation, None))
     choices = _choices(annotation)
     annotation, _ = _narrow(annotation, None)
@@ -172,7 +174,9 @@ def explain(error: ErrorDetails, found: Trace) -> ConfigIssue:
     # What pydantic says itself differs from version to version, and may quote the file.
     message = _SENTENCES.get(kind, _unfit)(error, found)
     if kind != "missing" and error["input"] is None:
-        message = f"this key has no value; {message}, or leave the key out"
+        slot = found.slots[-1] if found.slots else None
+        needed = slot is not None and slot.location == found.location and not slot.optional
+        message = f"this key has no value; {message}{'' if needed else ', or leave the key out'}"
     return ConfigIssue(found.location, message)
 
 
@@ -207,6 +211,9 @@ def _names(_: ErrorDetails, found: Trace) -> str:
     """Return what to write where a mapping has names of the user's own as its keys."""
     for example in _examples(found):
         for name, settings in example.items():
+            if isinstance(settings, str):
+                sample = f"{shown(str(found.location[-1]))}: {{{name}: {json.dumps(settings)}}}"
+                return f"write names with their values, such as {sample}"
             return f"write names with their settings: {name}: {{{next(iter(settings))}: …}}"
     return "write names with their settings"
 
@@ -222,7 +229,9 @@ def _mapping(error: ErrorDetails, found: Trace) -> str:
         return f"write a mapping with some of the keys {known}"
     given = error["input"]
     key = found.location[-1]
-    needed = [name for name, info in keys.items() if info.is_required()]
+    needed = [
+        name for name, info in keys.items() if info.is_required() or name in found.section.USUAL
+    ]
     usual = needed or [next(name for name in keys if name != "kind")]
     sample = ", ".join(f"{name}: …" for name in usual)
     sample = f"- {sample}" if isinstance(key, int) else f"{shown(key)}: {{{sample}}}"

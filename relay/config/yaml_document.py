@@ -23,6 +23,8 @@ from relay.core.visible_text import visible
 # ---- locations and issues -------------------------------------------------------------------
 
 Location = tuple[str | int, ...]
+#: Where a value stands in the file, as text: "8:11".
+Place = Callable[[Location], str]
 
 _MAX_SHOWN = 80
 

@@ -89,7 +89,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file() -> None:
             ' "enforce"?'
         ),
         (
-            "28:5: endpoints.3: write - name: …, path: …, provider: …, with some of"
+            "28:5: endpoints.3: write - name: …, path: …, provider: …, upstream: …, with some of"
             f" the keys {keys(Endpoint)}"
         ),
         (

@@ -23,6 +23,7 @@ from relay.config import (
     settings,
     types,
     upstream_settings,
+    upstream_values,
 )
 from relay.config.loader import schema
 from relay.config.types import Section
@@ -152,6 +153,11 @@ _NAMED: tuple[tuple[object, str], ...] = (
     (types.PublicUrl, "URL"),
     (types.UpstreamUrl, "URL"),
     (types.RateText, "rate"),
+    (types.ServerName, "host name"),
+    (upstream_values.BearerToken, "secret"),
+    (upstream_values.Password, "secret"),
+    (upstream_values.HeaderText, "secret or text"),
+    (upstream_values.FinalStatus, "300 to 599"),
     (settings.Timestamp, "`off` or a mapping"),
     (settings.ProviderChoice, "name of a provider, or a description"),
     (inline_provider.MessageField, "field of a message"),
