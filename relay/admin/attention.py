@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from relay.allowlist import SourceStatus
+from relay.core.rate_limit import Rate
 from relay.spool.overview import Overview, Waiting
 
 #: For how long a kept refusal needs somebody, and one whose address alone was unknown.
@@ -67,6 +68,7 @@ class Facts:
         `REFUSED_FOR` and `SIGNED_FOR`.
     configured: upstreams. open_breakers: upstreams that are left alone after failures in a row.
     paused: since when, by upstream; None for one that the configuration pauses.
+    rates: of the upstreams that have one.
     hosts: the DNS sources. reporting: endpoints whose allowlist only reports.
     certificates: end of validity, by listener.
     reload_refused_at: when a reload was refused, unless one was taken since.
@@ -79,6 +81,7 @@ class Facts:
     configured: Collection[str] = ()
     open_breakers: Collection[str] = ()
     paused: Mapping[str, datetime | None] = field(default_factory=dict)
+    rates: Mapping[str, Rate] = field(default_factory=dict)
     hosts: Sequence[SourceStatus] = ()
     reporting: Sequence[str] = ()
     certificates: Mapping[str, datetime] = field(default_factory=dict)
@@ -152,6 +155,9 @@ def _of_upstreams(facts: Facts) -> Iterator[Attention]:
         elif waiting.since is not None and facts.now - waiting.since > _BACKLOG_AGE:
             waited = _time(facts.now - waiting.since)
             what = f'{behind} for upstream "{name}"; the oldest came {waited} ago'
+            if (rate := facts.rates.get(name)) is not None:
+                last = _time(timedelta(seconds=waiting.number / rate.per_second))
+                what += f"; at its rate of {rate} the last one goes in {last}"
             yield Attention(Kind.BACKLOG_OLD, waiting.number, what, waiting.since)
 
 

@@ -93,6 +93,7 @@ async def read_status(
         configured=settings.upstreams.keys(),
         open_breakers=[name for name, is_open in process.breakers.items() if is_open],
         paused=_paused(settings, read.pauses),
+        rates={name: each.rate for name, each in settings.upstreams.items() if each.rate},
         hosts=process.hosts,
         reporting=_reporting(settings, process),
         certificates=process.certificates,

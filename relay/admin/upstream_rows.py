@@ -23,7 +23,10 @@ def upstream_rows(
     others = sorted((backlog.keys() | pauses.keys()) - configured.keys())
     return [
         _row(name, configured.get(name), backlog.get(name, Waiting()), breakers.get(name))
-        | {"paused": name in pauses or _is_paused(configured.get(name)), "rate": None}
+        | {
+            "paused": name in pauses or _is_paused(configured.get(name)),
+            "rate": _rate(configured.get(name)),
+        }
         for name in (*configured, *others)
     ]
 
@@ -43,3 +46,8 @@ def _row(
 def _is_paused(settings: Upstream | None) -> bool:
     """Return whether the configuration pauses an upstream."""
     return settings is not None and settings.paused
+
+
+def _rate(settings: Upstream | None) -> str | None:
+    """Return the rate of an upstream as it is written in the file."""
+    return None if settings is None or settings.rate is None else str(settings.rate)

@@ -22,7 +22,7 @@ from relay.config.settings import Confirm
 from relay.config.upstream_settings import Upstream as UpstreamSettings
 from relay.core.clock import Clock
 from relay.core.ids import event_ids
-from relay.core.rate_limit import FairRateLimiter
+from relay.core.rate_limit import FairRateLimiter, Rate, TokenBucket
 from relay.core.secret import Secret
 from relay.core.strict_json import JsonLimits
 from relay.delivery.attempt import Upstream
@@ -126,7 +126,7 @@ async def nothing() -> None:
 
 _KnockKey = tuple[tuple[str, ...], timedelta]
 _EndpointKey = tuple[EndpointSettings, JsonLimits, Knock | None]
-_UpstreamKey = tuple[UpstreamSettings, timedelta, StatusConfirmer]
+_UpstreamKey = tuple[UpstreamSettings, timedelta, StatusConfirmer, TokenBucket | None]
 
 # Provider, environment and URL tell which API it is.
 _ApiKey = tuple[object, str | None, str | None]
@@ -221,6 +221,7 @@ class LiveConfigBuilder:
         self._limiters = UsagePool(_make_limiter)
         self._targets = UsagePool(self._make_target)
         self._confirmers = UsagePool(self._make_confirmer)
+        self._rates = UsagePool(self._make_rate)
         self._upstreams = UsagePool(self._make_upstream)
         # Connections of their own: neither a backlog nor a slow answer holds up the other half.
         self._proxy_upstreams = UsagePool(self._make_proxy_upstream)
@@ -231,6 +232,7 @@ class LiveConfigBuilder:
             self._limiters,
             self._targets,
             self._confirmers,
+            self._rates,
             self._upstreams,
             self._proxy_upstreams,
         )
@@ -260,7 +262,11 @@ class LiveConfigBuilder:
         asks = any(each.confirm is not None for each in settings.endpoints)
         confirm_time = MAX_CONFIRMATION if asks else timedelta()
         upstreams = [
-            usage.acquire(self._upstreams, name, (each, confirm_time, confirmer))
+            usage.acquire(
+                self._upstreams,
+                name,
+                (each, confirm_time, confirmer, self._rate(usage, name, each)),
+            )
             for name, each in settings.upstreams.items()
         ]
         proxy_upstreams = {
@@ -375,8 +381,17 @@ class LiveConfigBuilder:
     def _make_confirmer(self, _: str, key: _ConfirmerKey) -> tuple[StatusConfirmer, Close]:
         return StatusConfirmer(dict(key), self._unasked, self._clock, self._telemetry), nothing
 
+    def _rate(self, usage: Usage, name: str, settings: UpstreamSettings) -> TokenBucket | None:
+        """Return the bucket of an upstream, with what it counted while its rate is the same."""
+        if settings.rate is None:
+            return None
+        return usage.acquire(self._rates, name, settings.rate)
+
+    def _make_rate(self, _: str, key: Rate) -> tuple[TokenBucket, Close]:
+        return key.bucket(self._clock.monotonic()), nothing
+
     def _make_upstream(self, name: str, key: _UpstreamKey) -> tuple[Upstream, Close]:
-        settings, confirm_time, confirmer = key
+        settings, confirm_time, confirmer, bucket = key
         sender = http_sender(settings, self._clock)
         upstream = Upstream(
             name=name,
@@ -391,6 +406,7 @@ class LiveConfigBuilder:
             url=settings.url,
             paused=settings.paused,
             secrets=lambda: self.active.settings.every_secret(),  # noqa: PLW0108 - it changes
+            rate=bucket,
         )
         return upstream, sender.close
 

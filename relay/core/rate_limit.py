@@ -3,6 +3,7 @@
 The caller brings the time, in monotonic seconds, and makes the pauses that it is given.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,9 @@ RETRY_INTERVAL: Final = 0.25
 # A reservation may be used so much before it is due, and so long after that it expires; in seconds.
 _TOLERANCE: Final = 0.001
 _RESERVATION_TTL: Final = 60.0
+
+# What additions of times may be wrong by, in seconds.
+_ROUNDING: Final = 1e-6
 
 # 2 to this power is more than any two pauses are apart.
 _MAX_EXPONENT: Final = 64
@@ -65,6 +69,18 @@ class Rate:
     calls: int
     seconds: int
 
+    @property
+    def per_second(self) -> float:
+        """How many calls that is in a second."""
+        return self.calls / self.seconds
+
+    def bucket(self, now: float) -> "TokenBucket":
+        """Return a bucket that holds one second's worth of calls, at least one.
+
+        It starts with a single one: whoever makes it anew, again and again, gets no burst by that.
+        """
+        return TokenBucket(self.per_second, max(1.0, self.per_second), start=now)
+
     def __str__(self) -> str:
         return f"{self.calls}/{_UNITS[self.seconds]}"
 
@@ -76,14 +92,17 @@ _UNITS: Final = {1: "s", 60: "m", 3600: "h"}
 class TokenBucket:
     """Token bucket: `rate` calls a second in the long run, and bursts of `burst` calls.
 
-    burst: as many as `rate` by default, after a second without calls.
+    burst: as many as `rate` by default, after a second without calls; at least 1.
+    start: when the first call is due, in monotonic seconds. Default: it is full from the beginning.
     """
 
-    def __init__(self, rate: int, burst: int | None = None) -> None:
+    def __init__(
+        self, rate: float, burst: float | None = None, *, start: float = float("-inf")
+    ) -> None:
         self._interval = 1 / rate
         self._tolerance = ((burst or rate) - 1) * self._interval
         # When the next call would be due if calls came at even intervals.
-        self._next = float("-inf")
+        self._next = start
 
     def reserve(self, now: float) -> float:
         """Reserve the next call and return the seconds until it is due.
@@ -96,10 +115,24 @@ class TokenBucket:
 
     def try_acquire(self, now: float) -> float:
         """Return 0 and reserve the next call if it is due now, or the seconds until it will be."""
-        wait = max(0.0, self._next - now)
+        wait = self.wait(now)
         if wait == 0:
             self.reserve(now)
         return wait
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until the next call is due; reserve nothing."""
+        wait = self._next - now
+        return wait if wait > _ROUNDING else 0.0
+
+    def due_by(self, now: float, end: float) -> int:
+        """Return how many calls are due by `end`, if none is made before."""
+        first = max(self._next, now - self._tolerance)
+        return max(0, math.floor((end - first + _ROUNDING) / self._interval) + 1)
+
+    def give_back(self) -> None:
+        """Take back one call that was reserved and not made."""
+        self._next -= self._interval
 
 
 class FairRateLimiter:

@@ -31,6 +31,7 @@ from relay.core.event import (
     Unconfirmed,
     Unreachable,
 )
+from relay.core.rate_limit import TokenBucket
 from relay.core.request import VerifiedDelivery
 from relay.core.secret import Secret
 from relay.delivery.answers import kept_answer
@@ -132,6 +133,7 @@ class Upstream:
     url: where its events go; a worker that replaces one of the same URL shares its concurrency.
     paused: the configuration says that it is delivered nothing.
     secrets: those that no answer is kept with; asked for each answer.
+    rate: has a call for each attempt that starts; None for any number.
     """
 
     name: str
@@ -144,6 +146,7 @@ class Upstream:
     url: str = ""
     paused: bool = False
     secrets: Callable[[], Iterable[Secret]] = field(default=tuple, compare=False)
+    rate: TokenBucket | None = None
 
 
 class Attempt(SentEvent):
@@ -296,6 +299,7 @@ class AttemptRunner:
         try:
             if isinstance(outcome, RateLimited):
                 self._breaker.ignore(lease.event.id)
+                self._give_back()
                 self._run(self._postpone(attempt, outcome))
             else:
                 if isinstance(outcome, Delivered):
@@ -329,10 +333,18 @@ class AttemptRunner:
     def _update_breaker(self, event_id: str, outcome: Rejected | Unreachable | Unconfirmed) -> None:
         if isinstance(outcome, Rejected):
             self._breaker.record_success()
-        elif isinstance(outcome, Unconfirmed) or outcome.cause in NEUTRAL:
+        elif isinstance(outcome, Unconfirmed):
+            self._breaker.ignore(event_id)
+            self._give_back()
+        elif outcome.cause in NEUTRAL:
             self._breaker.ignore(event_id)
         else:
             self._breaker.record_failure(event_id, self._clock.steady().timestamp())
+
+    def _give_back(self) -> None:
+        """Nothing was sent: the rate of the upstream has room for another attempt."""
+        if self._upstream.rate is not None:
+            self._upstream.rate.give_back()
 
     def _decide(self, attempt: Attempt, outcome: AttemptResult) -> Decision:
         lease, now = attempt.lease, self._clock.steady()

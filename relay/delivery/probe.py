@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 from relay.core.clock import Clock
+from relay.delivery.causes import Cause, cause_of
 from relay.delivery.http import (
     CannotConnect,
     Exchange,
@@ -28,7 +29,7 @@ from relay.delivery.http import (
 )
 from relay.delivery.probe_tls import Session, described, handshake, listed, refused, trusting_anyone
 from relay.delivery.request import Target
-from relay.delivery.sender import ANSWER_LIMIT, Cause, cause_of
+from relay.delivery.sender import ANSWER_LIMIT
 
 #: Seconds that an upstream has at most, whatever its own timeout.
 LONGEST: Final = 10.0

@@ -17,6 +17,7 @@ from relay.core.event import Lease
 from relay.core.rate_limit import Backoff
 from relay.delivery.attempt import AttemptRunner, Observer, Upstream
 from relay.delivery.circuit_breaker import UPSTREAM_BREAKER, CircuitBreaker
+from relay.delivery.pacing import Pacer
 from relay.spool import Seats, Spool, SpoolBroken
 
 # ---- attempts that start in one iteration of the event loop ---------------------------------
@@ -131,7 +132,12 @@ class UpstreamWorker:
         #: asked several times for each attempt.
         self.is_paused = upstream.paused
         self._backoff = Backoff(_FIRST_PAUSE, _MAX_PAUSE)
-        #: Since when it is served, where it was not before; what waited till then is no older.
+        # None where there is no rate.
+        self._pacer: Pacer | None = None
+        if upstream.rate is not None:
+            self._pacer = Pacer(upstream.rate, clock, self._start_attempts)
+        #: Since when it is served, where it was not before, or was held back by its rate; what
+        #: waited till then is no older.
         self.served_since: datetime | None = None
         # Set when there may be more capacity, or more work than before; both to stop.
         self._capacity_changed = asyncio.Event()
@@ -161,6 +167,8 @@ class UpstreamWorker:
             while self._in_flight or self._settling:
                 await self._wait_for_change()
         finally:
+            if self._pacer is not None:
+                self._pacer.close()
             self._runner.abandon()
             self.claiming_ended.set()
             self.ended.set()
@@ -235,19 +243,30 @@ class UpstreamWorker:
         """Return how many more leases may be taken."""
         if self._stopping or self.is_paused:
             return 0
-        leased = self.seats.reserved + self._claiming + len(self._queue) + self._in_flight
+        waiting = self.seats.reserved + self._claiming + len(self._queue)
+        leased = waiting + self._in_flight
         free = self.upstream.concurrency * PREFETCH - leased - self._settling
+        if self._pacer is not None:
+            # A trial is not leased ahead: while the breaker is open no lease may wait.
+            free = min(free, self._pacer.room(waiting, ahead=not self.breaker.is_open))
         if self.breaker.is_unlimited:
             return free
         allowance = self.breaker.permits(self._clock.steady().timestamp(), leased)
         return free if allowance is None else min(free, allowance)
 
     async def _wait_for_capacity(self) -> None:
-        pause = self.breaker.paused_for(self._clock.steady().timestamp())
+        pause, is_held = self.breaker.paused_for(self._clock.steady().timestamp()), False
+        if self._pacer is not None and not (pause or self._stopping or self.is_paused):
+            is_held = self._pacer.is_held and not self.breaker.is_open
+            if not self._queue and not self.seats.reserved:
+                pause = self._pacer.wait_for_room(ahead=not self.breaker.is_open)
         if pause > 0:
             await first_completed(self._capacity_changed.wait(), self._clock.sleep(pause))
         else:
             await self._capacity_changed.wait()
+        if is_held:
+            # No event comes nearer to its `give_up_after` by that.
+            self.served_since = self._clock.steady()
 
     async def _claim_and_start(self, limit: int) -> None:
         # An event without a reserved slot has to be claimed. Were none reserved during a claim, it
@@ -318,6 +337,8 @@ class UpstreamWorker:
         """Start as many attempts as may be under way, a few in each iteration of the event loop."""
         now = self._clock.steady()
         while self._queue and self._free_slots(now) > 0:
+            if self._pacer is not None and not self._pacer.may_start():
+                return
             if not self._start_limiter.try_start(self._start_attempts):
                 return
             lease = self._queue.popleft()
@@ -326,6 +347,9 @@ class UpstreamWorker:
                 self._work_arrived.set()
                 continue
             self._in_flight += 1
+            if self._pacer is not None:
+                self._pacer.start()
+                self._capacity_changed.set()
             if not self.breaker.is_unlimited:
                 self.breaker.on_start(lease.event.id, now.timestamp())
             self._runner.start(lease, now, self._on_answered, self._on_settled)
@@ -361,7 +385,7 @@ class UpstreamWorker:
 
     def _on_settled(self, finished: bool) -> None:
         self._settling -= 1
-        if self.seats.free and self.breaker.is_unlimited:
+        if self.seats.free and self.breaker.is_unlimited and self._pacer is None:
             self.seats.free += 1
         else:
             self._publish_seats()

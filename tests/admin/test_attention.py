@@ -8,6 +8,7 @@ import pytest
 
 from relay.admin.attention import Attention, Facts, Kind, attention
 from relay.allowlist import SourceStatus
+from relay.core.rate_limit import Rate
 from relay.spool.overview import Overview, Waiting
 from tests.harness.deliveries import RECEIVED
 
@@ -111,6 +112,16 @@ CASES = {
             Kind.UPSTREAM_DOWN,
             7,
             'upstream "billing" has failed several times in a row; 7 events wait',
+            LONG_AGO,
+        ),
+    ),
+    "backlog of long ago behind a rate": (
+        replace(waiting(since=LONG_AGO), rates={"billing": Rate(5, 3600)}),
+        Attention(
+            Kind.BACKLOG_OLD,
+            7,
+            '7 events wait for upstream "billing"; the oldest came 3 h ago; at its rate of 5/h the'
+            " last one goes in 84 min",
             LONG_AGO,
         ),
     ),

@@ -10,7 +10,9 @@ from relay.spool.pauses import Pause
 from tests.harness.deliveries import RECEIVED
 
 CONFIGURED = {
-    "ledger": Upstream(url="http://ledger.internal/in?token=s3cret"),
+    "ledger": Upstream.model_validate(
+        {"url": "http://ledger.internal/in?token=s3cret", "rate": "50/s"}
+    ),
     "billing": Upstream(url="http://billing.internal:8080/webhooks"),
 }
 
@@ -26,7 +28,7 @@ def test_a_row_tells_what_waits_and_whether_it_goes_out() -> None:
             "oldest_at": "2026-01-05T12:00:00.000Z",
             "breaker": "open",
             "paused": False,
-            "rate": None,
+            "rate": "50/s",
         },
         {
             "name": "billing",
@@ -46,4 +48,5 @@ def test_what_waits_for_an_upstream_that_is_gone_has_a_row_and_so_has_its_pause(
     assert [row["name"] for row in rows] == ["ledger", "billing", "away", "gone"]
     assert [row["url"] for row in rows][2:] == [None, None]
     assert [row["paused"] for row in rows] == [False, False, True, False]
+    assert [row["rate"] for row in rows] == ["50/s", None, None, None]
     assert {row["breaker"] for row in rows} == {None}

@@ -520,6 +520,22 @@ async def test_an_upstream_is_served_as_it_is_described(
     assert upstream.retry.schedule == (timedelta(milliseconds=50),)
 
 
+async def test_what_a_rate_has_counted_stays_while_it_is_the_same(
+    configs: LiveConfigBuilder,
+) -> None:
+    def having(more: str) -> Settings:
+        return good(GOOD.replace('/webhooks"}', f'/webhooks"{more}}}'))
+
+    [without] = (await activated(configs, having(""))).upstreams
+    assert without.rate is None
+    [first] = (await activated(configs, having(", rate: 50/s"))).upstreams
+    [other] = (await activated(configs, having(", rate: 50/s, timeout: 3s"))).upstreams
+    assert first.rate is other.rate is not None
+    assert first != other
+    [slower] = (await activated(configs, having(", rate: 10/m"))).upstreams
+    assert slower.rate is not first.rate
+
+
 # ---- usage pools ----------------------------------------------------------------------------
 # What stays as it is keeps its part; what is replaced is closed when it is told to be.
 

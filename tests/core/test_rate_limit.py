@@ -1,10 +1,15 @@
 from collections import Counter
 from random import Random
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from relay.core.rate_limit import (
     RETRY_INTERVAL,
     Backoff,
     FairRateLimiter,
+    Rate,
     TokenBucket,
     backoff_pause,
 )
@@ -126,3 +131,78 @@ def test_who_finds_every_desk_taken_waits_behind_the_others() -> None:
     for who in range(20):
         turns.acquire(str(who), 0.0)
     assert turns.defer("b", 0.0) > 1
+
+
+# ---- the rate of an upstream ------------------------------------------------------------------
+
+
+def made_in(bucket: TokenBucket, seconds: int, step: float = 0.001) -> list[float]:
+    """Return when calls are made by one that makes each as soon as it may, in so many seconds."""
+    times, now = [], 0.0
+    for turn in range(int(seconds / step) + 1):
+        now = turn * step
+        while bucket.try_acquire(now) == 0:
+            times.append(now)
+    return times
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds", "calls"),
+    [
+        (Rate(50, 1), 60, 3000),
+        (Rate(1, 1), 60, 60),
+        (Rate(90, 60), 60, 90),
+        (Rate(10, 60), 600, 100),
+        (Rate(5, 3600), 7200, 10),
+    ],
+)
+def test_a_rate_is_held_in_the_long_run(rate: Rate, seconds: int, calls: int) -> None:
+    step = 0.001 if rate.per_second > 10 else 0.01
+    made = made_in(rate.bucket(0.0), seconds, step)
+    assert calls * 0.98 <= len(made) <= calls + 1
+
+
+@given(
+    st.sampled_from([Rate(50, 1), Rate(3, 1), Rate(90, 60), Rate(10, 60), Rate(5, 3600)]),
+    st.lists(st.floats(0, 100), max_size=60),
+    st.lists(st.booleans(), min_size=60, max_size=60),
+)
+def test_no_second_sees_more_than_a_seconds_worth_besides_what_it_holds(
+    rate: Rate, pauses: list[float], given_back: list[bool]
+) -> None:
+    bucket, now, times = rate.bucket(0.0), 0.0, []
+    for pause, back in zip(pauses, given_back, strict=False):
+        now += pause / max(1.0, rate.per_second)
+        if bucket.try_acquire(now) == 0:
+            if back:
+                bucket.give_back()
+            else:
+                times.append(now)
+    most = max(1.0, rate.per_second)
+    for number, first in enumerate(times):
+        for count, last in enumerate(times[number:], 1):
+            assert count <= most + (last - first) * rate.per_second + 0.001
+
+
+def test_a_bucket_that_is_made_anew_lets_one_call_go() -> None:
+    bucket = Rate(50, 1).bucket(100.0)
+    assert bucket.due_by(100.0, 100.0) == 1
+    assert [bucket.try_acquire(100.0), bucket.try_acquire(100.0)] == pytest.approx([0.0, 0.02])
+
+
+def test_what_is_due_by_a_time_is_what_may_be_made_until_then() -> None:
+    bucket = Rate(10, 1).bucket(0.0)
+    assert [bucket.due_by(0.0, end) for end in (0.0, 0.05, 0.1, 1.0)] == [1, 1, 2, 11]
+    # After a pause it holds a second's worth, and no more.
+    assert [bucket.due_by(50.0, end) for end in (50.0, 51.0)] == [10, 20]
+    slow = Rate(5, 3600).bucket(0.0)
+    assert slow.try_acquire(0.0) == 0
+    assert [slow.due_by(0.0, end) for end in (0.0, 719.9, 720.0, 1440.0)] == [0, 0, 1, 2]
+
+
+def test_what_is_given_back_may_be_made_again_at_once() -> None:
+    bucket = Rate(5, 3600).bucket(0.0)
+    assert bucket.try_acquire(10.0) == 0
+    assert bucket.wait(10.0) == pytest.approx(720.0)
+    bucket.give_back()
+    assert bucket.wait(10.0) == 0

@@ -27,6 +27,7 @@ _UPSTREAM = """
     timeout: {timeout}
     concurrency: {concurrency}
     retry: {{schedule: [{retry}], give_up_after: {give_up_after}}}
+    rate: {rate}
 """
 
 _ENDPOINT = """
@@ -47,6 +48,7 @@ def lives(
     concurrency: int = 32,
     retry: str = "50ms",
     give_up_after: str = "72h",
+    rate: str = "null",
 ) -> Restarts:
     """Return relays-to-be with these upstreams (URL by name); `/name` is the endpoint of each."""
 
@@ -60,6 +62,7 @@ def lives(
                 concurrency=concurrency,
                 retry=retry,
                 give_up_after=give_up_after,
+                rate=rate,
             )
             for name, url in upstreams.items()
         ]
