@@ -1,5 +1,7 @@
 """What one upstream's settings describe: the sender of its requests."""
 
+from ipaddress import ip_network
+
 from relay.config.upstream_settings import Upstream as UpstreamSettings
 from relay.core.clock import Clock
 from relay.delivery.sender import HttpSender
@@ -14,4 +16,5 @@ def http_sender(settings: UpstreamSettings, clock: Clock) -> HttpSender:
         concurrency=settings.concurrency,
         clock=clock,
         signer=Signer(settings.signing_secrets) if settings.signing_secrets else None,
+        allowed=[ip_network(str(each.cidr)) for each in settings.allow_addresses],
     )

@@ -7,13 +7,12 @@ from urllib.parse import SplitResult, urlsplit
 from relay.config.lint_topology import Advice
 from relay.config.settings import Settings
 from relay.config.types import Bind
+from relay.core.egress import may_dial, spelled
 from relay.core.request import Address
 from relay.core.urls import DEFAULT_PORTS
 
 #: Names of the services that hand out a machine's credentials to whoever asks from it.
 _METADATA_NAMES = ("metadata", "metadata.google.internal", "instance-data", "metadata.azure.com")
-#: Their addresses that are not link-local: AWS over IPv6, Alibaba, Oracle's old one.
-_METADATA_ADDRESSES = tuple(map(ip_address, ("fd00:ec2::254", "100.100.100.200", "192.0.0.192")))
 
 _LOCAL_NAMES = ("localhost",)
 
@@ -31,10 +30,8 @@ def upstream_advice(settings: Settings) -> Iterator[Advice]:
 
 def _metadata(parts: SplitResult) -> str | None:
     host = (parts.hostname or "").rstrip(".")
-    address = _address(host)
-    if host not in _METADATA_NAMES and (
-        address is None or not (address.is_link_local or address in _METADATA_ADDRESSES)
-    ):
+    address = spelled(host)
+    if host not in _METADATA_NAMES and (address is None or may_dial(address)):
         return None
     return (
         "is a cloud's metadata service or a link-local address, which takes no events; name yours"

@@ -5,6 +5,7 @@ import ssl
 from enum import StrEnum
 
 from relay.delivery.http import (
+    AddressNotAllowed,
     CannotConnect,
     Closed,
     ExchangeFailed,
@@ -26,6 +27,7 @@ class Cause(StrEnum):
     RESET = "reset"
     CLOSED = "closed"
     DNS = "dns"
+    ADDRESS_NOT_ALLOWED = "address not allowed"
     TLS = "tls"
     TLS_UNKNOWN_CA = "tls: unknown CA"
     TLS_EXPIRED = "tls: expired"
@@ -49,6 +51,7 @@ class Unsendable(ExchangeFailed):
 
 #: By type of error; the first match counts, so the narrow types stand first.
 _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
+    (AddressNotAllowed, Cause.ADDRESS_NOT_ALLOWED),
     (ssl.SSLError, Cause.TLS),
     (socket.gaierror, Cause.DNS),
     # A host name that DNS has no way to ask for.

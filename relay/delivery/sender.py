@@ -9,11 +9,12 @@ short in which this can happen.
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from relay.core.clock import Clock
+from relay.core.egress import IPNetwork
 from relay.core.event import Delivered, Lease, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack, VerifiedDelivery
 from relay.delivery.causes import Cause, Unsendable, cause_of
@@ -127,6 +128,7 @@ class HttpSender:
 
     timeout: for everything from looking up the name to the last byte that is read.
     concurrency: how many connections there may be at once.
+    allowed: networks of guarded addresses that it may have (`relay.core.egress`).
 
     Raises:
         ValueError: `url` is no URL that events can be sent to (`relay.delivery.request.Target`).
@@ -140,6 +142,7 @@ class HttpSender:
         concurrency: int,
         clock: Clock,
         signer: Signer | None = None,
+        allowed: Iterable[IPNetwork] = (),
     ) -> None:
         self._writer = RequestWriter(url, signer)
         self._clock = clock
@@ -149,6 +152,7 @@ class HttpSender:
             idle=_KEEPALIVE,
             longest_body=ANSWER_LIMIT,
             timeout=timeout.total_seconds(),
+            allowed=allowed,
         )
         # The answer before, whose fields are one object with those of each with the same head.
         self._last: tuple[Fields, bytes, ProxyResponse]

@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from relay.app.upstream_parts import http_sender
 from relay.core.clock import SystemClock
-from relay.core.event import Delivered
+from relay.core.event import Delivered, Unreachable
 from relay.delivery.sender import HttpSender
 from tests.config.files import ENVIRON, GOOD, good
 from tests.harness.attempting import attempted
@@ -35,3 +37,17 @@ async def test_requests_are_signed_where_there_are_signing_secrets() -> None:
     unsigned, signed = upstream.received
     assert unsigned.values("webhook-signature") == []
     assert signed.values("webhook-signature")[0].startswith("v1,")
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "0xa9fea9fe", "[::ffff:a9fe:a9fe]"])
+async def test_a_metadata_address_is_not_called(host: str) -> None:
+    async with sender(f"http://{host}/latest") as sending:
+        assert await attempted(sending, lease_of(EVENT)) == Unreachable("address not allowed")
+
+
+async def test_one_that_is_listed_is_called() -> None:
+    # Nothing has this address here: it is refused, or cannot be reached in time.
+    more = ', timeout: 200ms, allow_addresses: ["64:ff9b::/96"]'
+    async with sender("http://[64:ff9b::a9fe:a9fe]/", more) as sending:
+        outcome = await attempted(sending, lease_of(EVENT))
+    assert outcome in {Unreachable("refused"), Unreachable("timeout")}

@@ -6,7 +6,7 @@ import ssl
 import pytest
 
 from relay.delivery.causes import Cause, cause_of
-from relay.delivery.http import CannotConnect, Closed, Malformed, TooLong
+from relay.delivery.http import AddressNotAllowed, CannotConnect, Closed, Malformed, TooLong
 
 
 def os_error(number: int) -> OSError:
@@ -24,6 +24,7 @@ def unconnected(cause: Exception) -> Exception:
     [
         (unconnected(socket.gaierror(socket.EAI_NONAME, "no such name")), Cause.DNS),
         (unconnected(UnicodeError("label too long")), Cause.DNS),
+        (unconnected(AddressNotAllowed()), Cause.ADDRESS_NOT_ALLOWED),
         (unconnected(os_error(errno.ECONNREFUSED)), Cause.REFUSED),
         (unconnected(os_error(errno.EHOSTUNREACH)), Cause.REFUSED),
         (unconnected(os_error(errno.ECONNRESET)), Cause.RESET),

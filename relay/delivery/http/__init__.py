@@ -10,7 +10,13 @@ Of events, retries and causes it knows nothing. It does not follow redirects, un
 cookies or send anything a second time.
 """
 
-from relay.delivery.http.connection import Exchange, Name, addresses_of, dial
+from relay.delivery.http.connection import (
+    AddressNotAllowed,
+    Exchange,
+    Name,
+    addresses_of,
+    dial,
+)
 from relay.delivery.http.messages import (
     BODILESS_METHODS,
     Closed,
@@ -26,6 +32,7 @@ from relay.delivery.http.pool import CannotConnect, Pool
 
 __all__ = [
     "BODILESS_METHODS",
+    "AddressNotAllowed",
     "CannotConnect",
     "Closed",
     "Exchange",

@@ -5,10 +5,12 @@ import math
 import select
 import socket
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from itertools import chain, zip_longest
 from typing import cast
 
 from relay.core.concurrency import READ_SIZE, run_in_daemon_thread
+from relay.core.egress import IPNetwork, may_dial
 from relay.delivery.http.messages import (
     Closed,
     ExchangeFailed,
@@ -231,13 +233,24 @@ class Connection(asyncio.Protocol):
 Found = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 
 
-class Name:
-    """A host, by name or by address, and a port."""
+class AddressNotAllowed(OSError):
+    """Every address of a host is one that nothing is sent to (`relay.core.egress`)."""
 
-    def __init__(self, host: str, port: int) -> None:
+
+class Name:
+    """A host, by name or by address, and a port.
+
+    allowed: networks of guarded addresses that it may have (`relay.core.egress`).
+    """
+
+    def __init__(self, host: str, port: int, allowed: Iterable[IPNetwork] = ()) -> None:
         self._host = host
         self._port = port
+        self._allowed = tuple(allowed)
         self._resolving: asyncio.Task[list[Found]] | None = None
+        # A host that is an address, which needs no name server and no thread, once and for all.
+        self._numeric = self._as_address()
+        self._numeric_allowed = self._without_guarded(self._numeric)
 
     async def look_up(self) -> list[Found]:
         """Return the addresses, at least one, as `socket.getaddrinfo` does.
@@ -246,8 +259,8 @@ class Name:
             OSError: a `socket.gaierror`: there are none, or they cannot be found out.
             ValueError: DNS has no way to ask for this name.
         """
-        if found := self._numeric():
-            return found
+        if self._numeric:
+            return self._numeric
         if self._resolving is None:
             self._resolving = asyncio.ensure_future(
                 run_in_daemon_thread(self._resolve, "relay-names")
@@ -256,17 +269,38 @@ class Name:
         # A cancelled caller must not cancel the look-up of the others.
         return await asyncio.shield(self._resolving)
 
+    async def allowed(self) -> list[Found]:
+        """Return those of the addresses that may be dialled, at least one.
+
+        Raises:
+            AddressNotAllowed: there is none among them.
+            OSError, ValueError: as `look_up`.
+        """
+        found = self._numeric_allowed
+        if not self._numeric:
+            found = self._without_guarded(await self.look_up())
+        if not found:
+            raise AddressNotAllowed("no address of this host may be dialled")
+        return found
+
+    def _without_guarded(self, found: Iterable[Found]) -> list[Found]:
+        # A zone follows the address of a link.
+        return [
+            each
+            for each in found
+            if may_dial(ip_address(str(each[4][0]).partition("%")[0]), self._allowed)
+        ]
+
     def _on_resolved(self, task: asyncio.Task[list[Found]]) -> None:
         self._resolving = None
         if not task.cancelled():
             # Retrieved, or asyncio would warn when no caller is left.
             task.exception()
 
-    def _numeric(self) -> list[Found]:
-        """Return the address of a host that is one, which needs no name server and no thread."""
+    def _as_address(self) -> list[Found]:
         try:
             return self._resolve(socket.AI_NUMERICHOST)
-        except socket.gaierror:
+        except (OSError, ValueError):
             return []
 
     def _resolve(self, flags: int = 0) -> list[Found]:
@@ -285,11 +319,14 @@ HEAD_START = 0.25
 async def dial(name: Name, head_start: float = HEAD_START) -> socket.socket:
     """Return a connected, non-blocking socket. Cancelled or failed, it leaves none open.
 
+    What is dialled is what was looked up: a name cannot have another address meanwhile.
+
     Raises:
+        AddressNotAllowed: it has addresses, of which none may be dialled.
         OSError: the first error of all the addresses; `socket.gaierror` when there is none.
         ValueError: DNS has no way to ask for this name.
     """
-    addresses = alternating(await name.look_up())
+    addresses = alternating(await name.allowed())
     if len(addresses) == 1:
         return await _connected(addresses[0])
     return await _race(addresses, head_start)

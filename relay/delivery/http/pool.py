@@ -11,10 +11,11 @@ import asyncio
 import re
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import takewhile
 
+from relay.core.egress import IPNetwork
 from relay.delivery.http.connection import Connection, Exchange, Name, dial
 from relay.delivery.http.messages import Closed, ExchangeFailed, KnownHeads, Origin, Response
 
@@ -39,6 +40,7 @@ class Pool:
     longest_body: an answer with a longer body is not read to its end.
     timeout: seconds that each exchange may take, waiting and connecting included; None: any time.
     tls: how to check the peer of an https origin.
+    allowed: networks of guarded addresses that the origin may have (`relay.core.egress`).
     """
 
     def __init__(
@@ -50,9 +52,10 @@ class Pool:
         longest_body: int,
         timeout: float | None = None,
         tls: ssl.SSLContext | None = None,
+        allowed: Iterable[IPNetwork] = (),
     ) -> None:
         self._origin = origin
-        self._name = Name(origin.host, origin.port)
+        self._name = Name(origin.host, origin.port, allowed)
         self._idle_for = idle
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
