@@ -10,8 +10,9 @@ from typing import Final
 
 from relay.allowlist import Mode
 from relay.app import builder
-from relay.config import Settings
+from relay.config import Settings, provider_of
 from relay.core.clock import Clock
+from relay.core.conditions import HeaderCondition
 from relay.core.errors import Reason, Refusal
 from relay.core.event import Event
 from relay.core.request import (
@@ -33,6 +34,7 @@ from relay.ingest.admission import (
 )
 from relay.ingest.endpoint_paths import EndpointMatch, EndpointPaths
 from relay.ingest.refusals import verifying_kept
+from relay.ingest.upstream_routes import looked_at, taken
 from relay.spool.refusals import Refused
 
 # ---- results --------------------------------------------------------------------------------
@@ -40,12 +42,17 @@ from relay.spool.refusals import Refused
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """It would be accepted. `passed`: passed on, not stored. `hold`: why it would be held."""
+    """It would be accepted.
+
+    passed: passed on, not stored. hold: why it would be held. by: which route says where it goes;
+    empty where its endpoint has none.
+    """
 
     endpoint: str
     upstreams: tuple[str, ...]
     passed: bool
     hold: str | None
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,11 @@ class Judge:
         limits = settings.limits.json_limits
         endpoints = [builder.bind_endpoint(each, registry, limits) for each in settings.endpoints]
         self._max_body = settings.limits.body
+        # What was kept of deliveries before there were any routes.
+        self._always_kept = {
+            each.name: _COMMON | {name.lower() for name in provider_of(each).info.headers}
+            for each in settings.endpoints
+        }
         self._endpoints = {each.name: each for each in endpoints}
         self._paths = EndpointPaths(endpoints)
         self._hosts = tuple(dict.fromkeys(hosts))
@@ -200,8 +212,23 @@ class Judge:
                 raise
         if not judged:
             return Unjudged("its token is not kept")
-        hold = event.verification.hold
-        return Taken(endpoint.name, event.upstreams, match.proxied, hold)
+        lacking = self._undecided(endpoint, event)
+        if lacking:
+            names = ", ".join(lacking)
+            return Unjudged(f"its route hangs on header fields that are not kept: {names}")
+        hold, by = event.verification.hold, _by(endpoint, event)
+        return Taken(endpoint.name, event.upstreams, match.proxied, hold, by)
+
+    def _undecided(self, endpoint: Endpoint, event: VerifiedDelivery) -> list[str]:
+        """Return header fields that decide about its route, and may have been there then."""
+        fields, kept = event.delivery.head.headers, self._always_kept[endpoint.name]
+        return [
+            route.when.name
+            for route in looked_at(endpoint.routes, event.delivery, event.verification)
+            if isinstance(route.when, HeaderCondition)
+            and route.when.name.lower() not in kept
+            and not fields.values(route.when.name)
+        ]
 
     def _by_known_hosts(
         self,
@@ -249,6 +276,14 @@ def _verified(
         endpoint.name, head, client, match.remainder, body, endpoint.json_limits, suffix
     )
     return verify_delivery(endpoint, delivery, _NO_ID)
+
+
+def _by(endpoint: Endpoint, event: VerifiedDelivery) -> str:
+    """Return which route of its endpoint says where an event goes; empty where that has none."""
+    if not endpoint.routes:
+        return ""
+    route = taken(endpoint.routes, event.delivery, event.verification)
+    return "no route holds" if route is None else f"routes.{endpoint.routes.index(route)} holds"
 
 
 def _same(refused: Refused | None, refusal: Refusal) -> bool:

@@ -5,7 +5,7 @@ otherwise than it was is a change.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -21,6 +21,7 @@ from relay.core.request import Headers
 from relay.core.secret import Mask
 from relay.explain.judge import Judge, Judgement, NotTaken, Taken, Unjudged
 from relay.spool import Spool
+from relay.spool.audit import MAX_ACTS
 from relay.spool.history import Query, Record
 from relay.spool.refusals import RefusalQuery, Refused
 
@@ -114,8 +115,9 @@ async def replay(
             refused = stored.refused
             found.add(_of_refusal(refused, judge.refusal(refused), shown))
             judged()
+    added = await _added(spool, since)
     async for record, event in _events(spool, since, now):
-        found.add(_of_event(record, event, judge, shown))
+        found.add(_of_event(record, event, judge, shown, added))
         judged()
     return found
 
@@ -181,6 +183,19 @@ async def _events(
         after = page.next
 
 
+async def _added(spool: Spool, since: datetime) -> frozenset[tuple[str, str]]:
+    """Return ids of events with the upstreams that a person has sent them to besides.
+
+    Of the acts that are kept with the ids of their events.
+    """
+    found: set[tuple[str, str]] = set()
+    for act in await spool.audit.newest(MAX_ACTS, since=since):
+        ids, to = act.detail.get("events"), act.detail.get("to")
+        if act.name == "requeue" and isinstance(ids, list) and isinstance(to, str):
+            found |= {(str(each), to) for each in ids}
+    return frozenset(found)
+
+
 def _hosts(settings: Settings, refusals: list[Refused]) -> list[str]:
     """Return hosts that deliveries may have come for: those of URLs, and those of refusals."""
     urls = [each.public_url for each in settings.endpoints if each.public_url is not None]
@@ -229,7 +244,11 @@ def _of_refusal(refused: Refused, found: Judgement, shown: "_Shown") -> Change |
 
 
 def _of_event(
-    record: Record, event: Event | None, judge: Judge, shown: "_Shown"
+    record: Record,
+    event: Event | None,
+    judge: Judge,
+    shown: "_Shown",
+    added: Collection[tuple[str, str]] = (),
 ) -> Change | Unjudged | None:
     if event is None:
         passed = record.status is Status.PASSED
@@ -238,13 +257,17 @@ def _of_event(
     if isinstance(found, Unjudged):
         return found
     hold = STATUS_CONTRADICTS_CODE if event.contradicts else None
-    was = Taken(event.endpoint, (event.upstream,), False, hold)
+    went = [each.upstream for each in record.destinations if (event.id, each.upstream) not in added]
+    was = Taken(event.endpoint, tuple(went), False, hold)
     if isinstance(found, NotTaken):
         kind, why = Kind.REFUSED, found.detail or found.reason.value
     elif found.hold is not None and not event.contradicts:
         kind, why = Kind.HELD, found.hold
-    elif (found.upstreams, found.passed) != ((event.upstream,), False):
+    # A message that tries the endpoint goes nowhere, whatever its route.
+    elif found.passed or (record.status is not Status.TEST and {*found.upstreams} != {*went}):
         kind, why = Kind.ROUTED, f"the endpoint {found.endpoint} has it now"
+        if found.by and found.endpoint == event.endpoint:
+            why = found.by
     else:
         return None
     return Change(
@@ -263,5 +286,7 @@ def _says(judgement: Taken | NotTaken) -> str:
         return f"refused, {judgement.reason.value}"
     if judgement.hold is not None:
         return "held"
+    if not judgement.upstreams:
+        return "taken, and delivered nowhere"
     how = "passed on to" if judgement.passed else "taken, to"
     return f"{how} {', '.join(judgement.upstreams)}"

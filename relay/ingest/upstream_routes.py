@@ -21,3 +21,11 @@ def taken(
     """Return the route that an event takes; None where it goes to the default."""
     message = Message(delivery, verification.said)
     return next((route for route in routes if route.when.holds(message)), None)
+
+
+def looked_at(
+    routes: Sequence[UpstreamRoute], delivery: Delivery, verification: Verification
+) -> Sequence[UpstreamRoute]:
+    """Return the routes that decide about an event: all up to the one that it takes."""
+    route = taken(routes, delivery, verification)
+    return routes if route is None else routes[: routes.index(route) + 1]

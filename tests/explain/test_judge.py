@@ -11,6 +11,7 @@ import pytest
 from relay.app import builder
 from relay.config import Settings, provider_of
 from relay.config.loader import load
+from relay.config.routes import Route
 from relay.core.clock import SystemClock
 from relay.core.errors import Reason
 from relay.core.event import Event, event_of
@@ -135,6 +136,41 @@ def test_header_fields_that_were_not_kept_leave_it_open(settings: Settings, tmp_
     assert found == Unjudged("header fields that are not kept: x-other")
 
 
+def routed(settings: Settings, *routes: tuple[object, tuple[str, ...]]) -> Settings:
+    """Return the same configuration with these routes at the endpoint shop."""
+    made = [Route.model_validate({"when": when, "upstreams": to}) for when, to in routes]
+    return changed(settings, "shop", routes=tuple(made))
+
+
+@pytest.mark.parametrize(
+    ("to", "by"), [(("ledger", "billing"), "routes.1 holds"), ((), "routes.1 holds")]
+)
+def test_routes_decide_where_it_would_go(to: tuple[str, ...], by: str, settings: Settings) -> None:
+    event = stored(settings, "shop")
+    value = next(value for name, value in event.headers if name == "X-Id")
+    first: tuple[object, tuple[str, ...]] = ({"json": "/nowhere", "is": "a"}, ("billing",))
+    after = routed(settings, first, ({"header": "X-Id", "is": value}, to))
+    assert judge(after).event(event) == Taken("shop", to, False, None, by)
+    assert judge(routed(settings, first)).event(event) == Taken(
+        "shop", ("billing",), False, None, "no route holds"
+    )
+
+
+def test_a_route_by_a_field_that_was_not_kept_leaves_it_open(settings: Settings) -> None:
+    event = stored(settings, "shop")
+    by_other: tuple[object, tuple[str, ...]] = ({"header": "X-Other", "is": "a"}, ("ledger",))
+    found = judge(routed(settings, by_other)).event(event)
+    assert found == Unjudged("its route hangs on header fields that are not kept: X-Other")
+    # What a route before it decides hangs on nothing.
+    value = next(value for name, value in event.headers if name == "X-Id")
+    own: tuple[object, tuple[str, ...]] = ({"header": "X-Id", "is": value}, ("ledger",))
+    assert isinstance(judge(routed(settings, own, by_other)).event(event), Taken)
+    # It was there, and has been kept.
+    there = replace(event, headers=Headers((*event.headers, ("X-Other", "a"))))
+    found = judge(routed(settings, by_other)).event(there)
+    assert found == Taken("shop", ("ledger",), False, None, "routes.0 holds")
+
+
 def test_a_merchant_that_is_foreign_now_is_refused(settings: Settings) -> None:
     after = changed(settings, "snap", partner_id="somebody-else")
     found = judge(after).event(stored(settings, "snap"))
@@ -152,8 +188,8 @@ def test_signed_times_are_those_of_receipt(settings: Settings) -> None:
 
 
 def test_where_it_goes_is_told(settings: Settings) -> None:
-    routed = judge(changed(settings, "midtrans", upstream="ledger"))
-    assert routed.event(stored(settings, "midtrans")) == Taken("midtrans", ("ledger",), False, None)
+    moved = judge(changed(settings, "midtrans", upstream="ledger"))
+    assert moved.event(stored(settings, "midtrans")) == Taken("midtrans", ("ledger",), False, None)
     passed = judge(changed(settings, "midtrans", mode="proxy"))
     assert passed.event(stored(settings, "midtrans")) == Taken("midtrans", ("billing",), True, None)
 

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from relay.admin.requeueing import Order
 from relay.config import Settings
 from relay.config.loader import load
 from relay.core.event import Delivered, Done, ProxiedDelivery
 from relay.core.secret import Secret
 from relay.explain import replay as module
 from relay.explain.replay import Kind, Replay, replay, replay_json
+from relay.spool.audit import Act, Actor
+from relay.spool.history import Query
 from relay.spool.refusals import RefusalLimits
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.explain.test_judge import changed, refused, verified
@@ -84,6 +87,18 @@ async def test_every_verdict_that_changes_is_listed_with_why(
     # Secrets of this file stand nowhere in it.
     masked = await judged(settings, spool, clock)
     assert [each.was for each in masked.changes] == ["refused, signature_mismatch: not by ***"]
+
+
+async def test_what_a_person_has_added_is_no_change_of_routes(
+    settings: Settings, spool: SqliteSpool, clock: ManualClock
+) -> None:
+    await spool.put(verified(settings, "shop", "evt_1"))
+    assert (await spool.requeue(Query(ids=("evt_1",)), to="ledger")).ids == ("evt_1",)
+    added = await judged(settings, spool, clock)
+    assert [each.was for each in added.changes] == ["taken, to billing, ledger"]
+    touched = Order(Query(ids=("evt_1",)), to="ledger").touched(1, ["evt_1"])
+    await spool.audit.add(Act(RECEIVED, Actor.CLI, "root", "requeue", touched))
+    assert (await judged(settings, spool, clock)).unchanged == 1
 
 
 async def test_what_is_redacted_stands_in_no_cause(
