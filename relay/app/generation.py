@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 from relay.allowlist import Allowlist, ProvenAddresses
 from relay.allowlist.registry import HostRegistry, Knock
 from relay.app import builder
-from relay.app.upstream_parts import http_sender
+from relay.app.upstream_parts import http_sender, secrets_in_url
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings
 from relay.config.settings import Confirm
@@ -393,6 +393,7 @@ class LiveConfigBuilder:
     def _make_upstream(self, name: str, key: _UpstreamKey) -> tuple[Upstream, Close]:
         settings, confirm_time, confirmer, bucket = key
         sender = http_sender(settings, self._clock)
+        in_url = secrets_in_url(settings)
         upstream = Upstream(
             name=name,
             sender=sender,
@@ -405,7 +406,7 @@ class LiveConfigBuilder:
             order_by_key=settings.order_by_key,
             url=settings.url,
             paused=settings.paused,
-            secrets=lambda: self.active.settings.every_secret(),  # noqa: PLW0108 - it changes
+            secrets=lambda: [*self.active.settings.every_secret(), *in_url],
             rate=bucket,
         )
         return upstream, sender.close

@@ -4,8 +4,18 @@ from ipaddress import ip_network
 
 from relay.config.upstream_settings import Upstream as UpstreamSettings
 from relay.core.clock import Clock
+from relay.core.secret import Secret
+from relay.core.urls import query_values
 from relay.delivery.sender import HttpSender
 from relay.signatures.shared_secret import Signer
+
+
+def secrets_in_url(settings: UpstreamSettings) -> list[Secret]:
+    """Return what the query of its URL holds: services tell what they were asked when they fail.
+
+    Most of it is no secret, so that it masks what the upstream answers, and nothing else.
+    """
+    return [Secret(value) for value in query_values(settings.url)]
 
 
 def http_sender(settings: UpstreamSettings, clock: Clock) -> HttpSender:

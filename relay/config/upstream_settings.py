@@ -65,7 +65,9 @@ class OAuth2Client(Section):
     """A client that fetches its tokens (RFC 6749, 4.4)."""
 
     token_url: UpstreamUrl = Field(
-        description="Where tokens are fetched.", examples=["https://login.internal/oauth2/token"]
+        repr=False,
+        description="Where tokens are fetched.",
+        examples=["https://login.internal/oauth2/token"],
     )
     client_id: ClientId = Field(min_length=1, description="The client's name.", examples=["relay"])
     client_secret: Password = Field(
@@ -143,6 +145,7 @@ class Upstream(Section):
     """An internal service that receives events."""
 
     url: UpstreamUrl = Field(
+        repr=False,
         description="Where events are posted; a query is kept.",
         examples=["http://billing.internal:8080/webhooks"],
     )

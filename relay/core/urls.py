@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 #: By scheme, in lower case; the schemes there are.
 DEFAULT_PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
@@ -23,6 +23,13 @@ def without_query(url: str) -> str:
     """Return a URL with a mark in the place of its query: people put keys and tokens there."""
     path, mark, _ = url.partition("?")
     return f"{path}?…" if mark else path
+
+
+def query_values(url: str) -> list[str]:
+    """Return the values of a URL's query, as they are written and decoded, and the query itself."""
+    query = url.partition("?")[2]
+    written = [query, *(each.partition("=")[2] for each in re.split("[&;]", query))]
+    return list(filter(None, dict.fromkeys((*written, *map(unquote_plus, written)))))
 
 
 # ---- the URL that a sender signed -----------------------------------------------------------

@@ -143,7 +143,7 @@ class Upstream:
     retry: RetryPolicy
     order_by_key: bool = False
     confirmer: Confirmer = field(default_factory=_NoConfirmation)
-    url: str = ""
+    url: str = field(default="", repr=False)
     paused: bool = False
     secrets: Callable[[], Iterable[Secret]] = field(default=tuple, compare=False)
     rate: TokenBucket | None = None

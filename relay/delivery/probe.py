@@ -3,6 +3,9 @@
 With the client that delivers, so that what is found holds for deliveries. Nothing is posted, no
 redirect followed, and of the answer only the status and the host of a redirect are told. Details
 hold no secret, and what they hold of the peer's is escaped.
+
+The query of its URL is not sent: where it says what to do, services do that for any method, as
+Jenkins starts a build.
 """
 
 import asyncio
@@ -67,7 +70,7 @@ class ProbeTarget:
     fields: header fields that a request to it bears.
     """
 
-    url: str
+    url: str = field(repr=False)
     seconds: float
     tls: ssl.SSLContext | None = None
     fields: Sequence[tuple[str, str]] = field(default=(), repr=False)
@@ -98,7 +101,8 @@ class _Walk:
         self._fields = list(target.fields)
         self._seconds = min(target.seconds, LONGEST)
         self._origin = Origin.of(target.url)
-        self._target = self._origin.target(Target(target.url).of(""))
+        path, self._query, _ = target.url.partition("?")
+        self._target = self._origin.target(Target(path).of(""))
         self._name = Name(self._origin.host, self._origin.port)
         self._tls = (target.tls or ssl.create_default_context()) if self._origin.tls else None
         self._step = "name"
@@ -257,12 +261,17 @@ class _Walk:
             location = next(iter(exchange.values("location")), "")
             return False, f"a redirect{_led_to(self._url, location)}, which is never followed"
         if status in _REFUSED_CREDENTIALS:
-            if self._fields:
-                return False, "the credentials were refused"
-            return False, "it wants credentials, and none are configured"
+            return self._without_credentials()
         if kind == 5 and status != _NOT_IMPLEMENTED:  # noqa: PLR2004 - its own errors
             return False, "it is there, and has an error"
         return True, "reached"
+
+    def _without_credentials(self) -> tuple[bool, str]:
+        if self._fields:
+            return False, "the credentials were refused"
+        if self._query:
+            return True, "reached; what the query of its URL holds was not sent"
+        return False, "it wants credentials, and none are configured"
 
 
 # ---- what is said ---------------------------------------------------------------------------

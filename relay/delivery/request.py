@@ -62,6 +62,8 @@ class Target:
         if not url.isascii() or not url.isprintable() or " " in url:
             raise ValueError("an upstream url is visible ASCII; encode the rest")
         self._base, _, self._query = url.partition("?")
+        # What the sender's query is joined to it with; some end theirs so already.
+        self._and = "" if self._query.endswith("&") else "&"
 
     def of(self, suffix: str) -> str:
         """Return the URL for an event with this suffix, appended character by character.
@@ -76,8 +78,9 @@ class Target:
         if not _SUFFIX.fullmatch(suffix) or {".", ".."} & set(path.split("/")):
             raise ValueError("the suffix of this event is not a path below its upstream")
         base = self._base.rstrip("/") + path if path else self._base
-        queries = "&".join(filter(None, (self._query, query)))
-        return f"{base}?{queries}" if queries else base
+        if self._query:
+            query = f"{self._query}{self._and}{query}" if query else self._query
+        return f"{base}?{query}" if query else base
 
 
 class RequestWriter:

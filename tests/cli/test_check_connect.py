@@ -49,7 +49,7 @@ def test_upstreams_that_answer_are_told_step_by_step(relay: Invoke, config: Path
         write(config, billing=f"{upstream.url}/?token=canary")
         result = relay("check", "-c", config, "--connect")
         (received,) = upstream.received
-    assert (received.method, received.target) == ("HEAD", "/?token=canary")
+    assert (received.method, received.target) == ("HEAD", "/")
     rows = [line.split("\t") for line in result.stdout.splitlines()]
     at = rows.index(["upstream", f"billing, {upstream.url}/?…"])
     assert rows[at + 1 :] == [

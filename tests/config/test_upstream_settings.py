@@ -23,6 +23,12 @@ def test_each_kind_of_credentials_is_told_by_its_key() -> None:
     assert upstream().auth is None
 
 
+def test_urls_do_not_print() -> None:
+    keyed = URL + "?key=canary"
+    basic = {"token_url": keyed, "client_id": "c", "client_secret": Secret("s")}
+    assert "canary" not in repr(upstream(url=keyed, auth={"oauth2": basic}))
+
+
 def test_every_secret_of_it_is_told() -> None:
     signing, header, token = Secret("signs"), Secret("header"), Secret("token")
     made = upstream(

@@ -7,7 +7,7 @@ import pytest
 
 from relay.core.errors import Reason, Refusal
 from relay.core.request import Headers, RequestHead
-from relay.core.urls import SignedUrl, authority, signed_url, without_query
+from relay.core.urls import SignedUrl, authority, query_values, signed_url, without_query
 from relay.providers import received_url
 
 
@@ -35,6 +35,20 @@ def test_a_default_port_is_left_out(host: str, port: int | None, scheme: str, wr
 )
 def test_a_query_is_not_shown(url: str, shown: str) -> None:
     assert without_query(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "values"),
+    [
+        ("http://a/b", []),
+        ("http://a/b?", []),
+        ("http://a/?k=v", ["k=v", "v"]),
+        ("http://a?k=a%2Fb;l=c+d&m", ["k=a%2Fb;l=c+d&m", "a%2Fb", "c+d"]),
+    ],
+)
+def test_the_values_of_a_query_are_told_as_written_and_decoded(url: str, values: list[str]) -> None:
+    decoded = {"k=a%2Fb;l=c+d&m": ["k=a/b;l=c d&m", "a/b", "c d"]}
+    assert query_values(url) == values + decoded.get(url.partition("?")[2], [])
 
 
 # ---- the URL that a sender signed -----------------------------------------------------------

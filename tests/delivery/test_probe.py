@@ -38,7 +38,7 @@ async def last(url: str, seconds: float = 5.0) -> tuple[str, bool, str]:
     return step.step, step.ok, step.detail
 
 
-async def test_an_upstream_that_answers_is_reached_by_a_head_to_its_very_url() -> None:
+async def test_an_upstream_that_answers_is_reached_by_a_head_without_the_query() -> None:
     async with Upstream() as upstream:
         steps = await seen(f"{upstream.url}/hooks?wc-api=X", fields=(("X-Api-Key", "canary"),))
         assert steps == [
@@ -47,7 +47,7 @@ async def test_an_upstream_that_answers_is_reached_by_a_head_to_its_very_url() -
             Step("http", True, "answers 200 to HEAD: reached"),
         ]
         (received,) = upstream.received
-    assert (received.method, received.target) == ("HEAD", "/hooks?wc-api=X")
+    assert (received.method, received.target) == ("HEAD", "/hooks")
     assert received.headers == [("Host", f"127.0.0.1:{upstream.port}"), ("X-Api-Key", "canary")]
 
 
@@ -74,6 +74,14 @@ async def test_where_a_head_says_nothing_an_options_is_sent_and_never_a_post(sta
 async def test_a_status_says_whether_events_can_be_sent(status: int, ok: bool, said: str) -> None:
     async with Upstream(answer(status)) as upstream:
         assert await last(upstream.url) == ("http", ok, said)
+
+
+async def test_a_key_in_the_query_is_not_sent_so_that_nothing_is_known_of_it() -> None:
+    async with Upstream(answer(401)) as upstream:
+        step, ok, said = await last(f"{upstream.url}/generic-webhook-trigger/invoke?token=canary")
+        assert [each.target for each in upstream.received] == ["/generic-webhook-trigger/invoke"]
+    assert (step, ok) == ("http", True)
+    assert said == "answers 401 to HEAD: reached; what the query of its URL holds was not sent"
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -424,6 +424,13 @@ def test_a_key_is_encoded_and_cut_between_characters(key: str, expected: str) ->
         ("https://h/a?t=1", "/b?t=2", "https://h/a/b?t=1&t=2"),
         ("https://h/a?t=1", "", "https://h/a?t=1"),
         ("https://h/a?t=1", "?u=2", "https://h/a?t=1&u=2"),
+        ("https://h/a?t=1&", "?u=2", "https://h/a?t=1&u=2"),
+        ("https://h/a?t=1&", "", "https://h/a?t=1&"),
+        ("http://h?x=1", "", "http://h?x=1"),
+        ("http://h?x=1", "/b", "http://h/b?x=1"),
+        ("http://h/a?", "", "http://h/a"),
+        ("http://h/a?", "?u=2", "http://h/a?u=2"),
+        ("http://h/i.php?r=a/b|c%2F;d?e", "/b", "http://h/i.php/b?r=a/b|c%2F;d?e"),
         ("http://[::1]:80/a", "/b-c_d~.e/", "http://[::1]:80/a/b-c_d~.e/"),
     ],
 )
