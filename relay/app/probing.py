@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from relay.app.upstream_parts import probe_target
 from relay.config import Settings
 from relay.core.clock import Clock
 from relay.core.urls import without_query
@@ -54,4 +55,4 @@ async def probe_upstreams(
 
 def _targets(settings: Settings) -> Iterator[tuple[str, ProbeTarget]]:
     for name, upstream in settings.upstreams.items():
-        yield name, ProbeTarget(upstream.url, upstream.timeout.total_seconds())
+        yield name, probe_target(upstream)

@@ -4,8 +4,10 @@ from ipaddress import ip_network
 
 from relay.config.upstream_settings import Upstream as UpstreamSettings
 from relay.core.clock import Clock
+from relay.core.egress import IPNetwork
 from relay.core.secret import Secret
 from relay.core.urls import query_values
+from relay.delivery.probe import ProbeTarget
 from relay.delivery.sender import HttpSender
 from relay.signatures.shared_secret import Signer
 
@@ -26,5 +28,14 @@ def http_sender(settings: UpstreamSettings, clock: Clock) -> HttpSender:
         concurrency=settings.concurrency,
         clock=clock,
         signer=Signer(settings.signing_secrets) if settings.signing_secrets else None,
-        allowed=[ip_network(str(each.cidr)) for each in settings.allow_addresses],
+        allowed=_allowed(settings),
     )
+
+
+def probe_target(settings: UpstreamSettings) -> ProbeTarget:
+    """Return what is tried of an upstream, as its sender would send there."""
+    return ProbeTarget(settings.url, settings.timeout.total_seconds(), allowed=_allowed(settings))
+
+
+def _allowed(settings: UpstreamSettings) -> list[IPNetwork]:
+    return [ip_network(str(each.cidr)) for each in settings.allow_addresses]

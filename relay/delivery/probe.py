@@ -18,8 +18,10 @@ from typing import Final, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 from relay.core.clock import Clock
+from relay.core.egress import IPNetwork
 from relay.delivery.causes import Cause, cause_of
 from relay.delivery.http import (
+    AddressNotAllowed,
     CannotConnect,
     Exchange,
     ExchangeFailed,
@@ -66,13 +68,14 @@ class Step:
 class ProbeTarget:
     """What is tried.
 
-    seconds: for all of it, at most `LONGEST` of them. tls: as for a `Pool`.
+    seconds: for all of it, at most `LONGEST` of them. tls, allowed: as for a `Pool`.
     fields: header fields that a request to it bears.
     """
 
     url: str = field(repr=False)
     seconds: float
     tls: ssl.SSLContext | None = None
+    allowed: Sequence[IPNetwork] = ()
     fields: Sequence[tuple[str, str]] = field(default=(), repr=False)
 
 
@@ -103,7 +106,8 @@ class _Walk:
         self._origin = Origin.of(target.url)
         path, self._query, _ = target.url.partition("?")
         self._target = self._origin.target(Target(path).of(""))
-        self._name = Name(self._origin.host, self._origin.port)
+        self._name = Name(self._origin.host, self._origin.port, target.allowed)
+        self._allowed = target.allowed
         self._tls = (target.tls or ssl.create_default_context()) if self._origin.tls else None
         self._step = "name"
         self._ends_at = 0.0
@@ -138,13 +142,20 @@ class _Walk:
 
     async def _resolve(self) -> None:
         self._begin("name")
+        found: list[str] = []
         try:
             found = addresses_of(await self._name.look_up())
+            dialled = addresses_of(await self._name.allowed())
+        except AddressNotAllowed:
+            said = f"{Cause.ADDRESS_NOT_ALLOWED}: {listed(found)}, a link-local or metadata address"
+            self._fail(f"{said}, which allow_addresses does not list")
         except socket.gaierror as error:
             self._fail(f"{Cause.DNS}: {_unresolved(error)}")
         except (OSError, ValueError):
             self._fail(f"{Cause.DNS}: no name server can be asked for this name")
-        self._passed(listed(found))
+        refused = [each for each in found if each not in dialled]
+        never = f"; never called, as link-local or metadata addresses: {listed(refused)}"
+        self._passed(listed(dialled) + (never if refused else ""))
 
     async def _dial(self) -> socket.socket:
         self._begin("tcp")
@@ -203,7 +214,12 @@ class _Walk:
     async def _ask(self) -> None:
         self._begin("http")
         pool = Pool(
-            self._origin, size=1, idle=self._seconds, longest_body=ANSWER_LIMIT, tls=self._tls
+            self._origin,
+            size=1,
+            idle=self._seconds,
+            longest_body=ANSWER_LIMIT,
+            tls=self._tls,
+            allowed=self._allowed,
         )
         try:
             method, exchange = "HEAD", await self._exchange(pool, "HEAD")

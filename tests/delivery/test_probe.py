@@ -3,7 +3,7 @@
 import socket
 import threading
 from datetime import UTC, datetime
-from ipaddress import ip_address
+from ipaddress import ip_network
 
 import pytest
 
@@ -166,17 +166,36 @@ async def test_a_dead_name_server_holds_nothing_up(monkeypatch: pytest.MonkeyPat
     assert await last("http://billing.internal/") == ("name", False, said)
 
 
+def named(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Have every name those addresses."""
+
+    def getaddrinfo(host: str, port: int, *, flags: int = 0, **__: object) -> object:
+        if flags:
+            raise socket.gaierror(socket.EAI_NONAME, "no address")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
 async def test_addresses_of_a_name_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Upstream() as upstream:
-        place = socket.getaddrinfo("127.0.0.1", upstream.port, type=socket.SOCK_STREAM)
-        many = place + [(*place[0][:4], (str(ip_address("127.0.0.2") + at), 1)) for at in range(4)]
-
-        def getaddrinfo(host: str, *_: object, flags: int = 0, **__: object) -> object:
-            if flags:
-                raise socket.gaierror(socket.EAI_NONAME, "no address")
-            return many
-
-        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        named(monkeypatch, *(f"127.0.0.{at}" for at in (1, 2, 3, 4, 5)))
         name, tcp, *_ = await seen(f"http://billing.internal:{upstream.port}/")
     assert name.detail == "127.0.0.1, 127.0.0.2, 127.0.0.3, 127.0.0.4 and 1 more"
     assert tcp.detail == f"127.0.0.1, port {upstream.port}"
+
+
+async def test_addresses_that_are_never_called_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Upstream() as upstream:
+        url = f"http://billing.internal:{upstream.port}/"
+        named(monkeypatch, "127.0.0.1", "169.254.169.254")
+        name, *_ = await seen(url)
+        assert name.ok
+        assert name.detail.startswith("127.0.0.1; never called, ")
+        assert name.detail.endswith(": 169.254.169.254")
+        named(monkeypatch, "169.254.169.254")
+        step, ok, said = await last(url)
+        assert (step, ok) == ("name", False)
+        assert said.startswith("address not allowed: 169.254.169.254, ")
+        listed = ProbeTarget(url, 0.05, allowed=(ip_network("169.254.169.254/32"),))
+        assert (await probe(listed, CLOCK))[0] == Step("name", True, "169.254.169.254")
