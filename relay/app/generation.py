@@ -6,19 +6,29 @@ of hosts, and rate limits on DNS and status APIs.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
+
+from netaddr import IPNetwork
 
 from relay.allowlist import Allowlist, ProvenAddresses
 from relay.allowlist.registry import HostRegistry, Knock
 from relay.app import builder
-from relay.app.upstream_parts import http_sender, secrets_in_url
+from relay.app.upstream_parts import (
+    credentials_of,
+    http_sender,
+    oauth2_of,
+    secrets_in_url,
+    token_source,
+)
+from relay.app.usage_pool import Close, Usage, UsagePool, nothing
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings
 from relay.config.settings import Confirm
+from relay.config.upstream_settings import OAuth2Client
 from relay.config.upstream_settings import Upstream as UpstreamSettings
 from relay.core.clock import Clock
 from relay.core.ids import event_ids
@@ -29,6 +39,7 @@ from relay.delivery.attempt import Upstream
 from relay.delivery.confirmation import MAX_CONFIRMATION, StatusConfirmer, StatusTarget
 from relay.delivery.proxy import ProxiedHistory, ProxyForwarder, ProxyUpstream
 from relay.delivery.retry import RetryPolicy
+from relay.delivery.tokens import TokenSource
 from relay.ingest.admission import Endpoint
 from relay.ingest.client_address import Clients
 from relay.ingest.endpoint_paths import EndpointPaths
@@ -37,96 +48,17 @@ from relay.ingest.unknown_senders import UnknownSenders
 from relay.spool import Spool, SpoolBroken
 from relay.telemetry import Telemetry
 
-# ---- keyed pool: a part is reused while what it is made from is equal -----------------------
-
-K = TypeVar("K")
-T = TypeVar("T")
-
-Close = Callable[[], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Entry(Generic[K, T]):
-    """One part, what it was made from, and how it is closed."""
-
-    key: K
-    part: T
-    close: Close
-
-
-class UsagePool(Generic[K, T]):
-    """Parts by name, each made from a key; a part is reused while its key is equal.
-
-    Used in three steps: `acquire` entries, `activate` them, `close` those that are `retired`.
-    """
-
-    def __init__(self, make: Callable[[str, K], tuple[T, Close]]) -> None:
-        """make: builds a part from name and key; returns it and how it is closed."""
-        self._make = make
-        self._active: Mapping[str, Entry[K, T]] = {}
-        self._open: set[Entry[K, T]] = set()
-
-    def acquire(self, name: str, key: K) -> Entry[K, T]:
-        """Return the active entry of this name if its key is equal, and make one otherwise.
-
-        It is not active before `activate`, and counts as retired until then.
-        """
-        active = self._active.get(name)
-        if active is not None and active.key == key:
-            return active
-        part, close = self._make(name, key)
-        entry = Entry(key, part, close)
-        self._open.add(entry)
-        return entry
-
-    def activate(self, entries: Mapping[str, Entry[K, T]]) -> None:
-        """Make these the active entries, and all others retired."""
-        self._active = entries
-
-    def retired(self) -> list[Entry[K, T]]:
-        """Return the entries that are open and not active."""
-        active = set(self._active.values())
-        return [each for each in self._open if each not in active]
-
-    async def close(self, entries: Iterable[Entry[K, T]] | None = None) -> None:
-        """Close these entries, or all. One that is closed already is skipped."""
-        for each in tuple(self._open if entries is None else entries):
-            if each in self._open:
-                self._open.discard(each)
-                await each.close()
-
-
-class Usage:
-    """The entries that one configuration uses of several pools."""
-
-    def __init__(self, pools: Iterable[UsagePool[Any, Any]]) -> None:
-        """Begin with no entry of any of these pools."""
-        self._entries: dict[UsagePool[Any, Any], dict[str, Entry[Any, Any]]]
-        self._entries = {pool: {} for pool in pools}
-
-    def acquire(self, pool: UsagePool[K, T], name: str, key: K) -> T:
-        """Return the part of this name and key, as `UsagePool.acquire` finds or makes it."""
-        entry = pool.acquire(name, key)
-        self._entries[pool][name] = entry
-        return entry.part
-
-    def activate(self) -> None:
-        """Make what was acquired active in every pool, and everything else retired."""
-        for pool, entries in self._entries.items():
-            pool.activate(entries)
-
-
-async def nothing() -> None:
-    """Do nothing: the closer of parts that hold no resource."""
-
-
 # ---- what parts are made from ---------------------------------------------------------------
 # A part is made anew when its key changes. Limiters have keys of their own, without the secrets:
 # reading a configuration again lets nobody ask an API more often.
 
 _KnockKey = tuple[tuple[str, ...], timedelta]
 _EndpointKey = tuple[EndpointSettings, JsonLimits, Knock | None]
-_UpstreamKey = tuple[UpstreamSettings, timedelta, StatusConfirmer, TokenBucket | None]
+_TokensKey = tuple[OAuth2Client, timedelta, tuple[IPNetwork, ...]]
+_UpstreamKey = tuple[
+    UpstreamSettings, timedelta, StatusConfirmer, TokenSource | None, TokenBucket | None
+]
+_ProxyUpstreamKey = tuple[UpstreamSettings, TokenSource | None]
 
 # Provider, environment and URL tell which API it is.
 _ApiKey = tuple[object, str | None, str | None]
@@ -222,6 +154,8 @@ class LiveConfigBuilder:
         self._targets = UsagePool(self._make_target)
         self._confirmers = UsagePool(self._make_confirmer)
         self._rates = UsagePool(self._make_rate)
+        # Shared by an upstream's stored and proxied deliveries, and kept with its tokens.
+        self._tokens = UsagePool(self._make_tokens)
         self._upstreams = UsagePool(self._make_upstream)
         # Connections of their own: neither a backlog nor a slow answer holds up the other half.
         self._proxy_upstreams = UsagePool(self._make_proxy_upstream)
@@ -233,6 +167,7 @@ class LiveConfigBuilder:
             self._targets,
             self._confirmers,
             self._rates,
+            self._tokens,
             self._upstreams,
             self._proxy_upstreams,
         )
@@ -261,18 +196,13 @@ class LiveConfigBuilder:
         confirmer = self._confirmer(usage, settings.endpoints)
         asks = any(each.confirm is not None for each in settings.endpoints)
         confirm_time = MAX_CONFIRMATION if asks else timedelta()
-        upstreams = [
-            usage.acquire(
-                self._upstreams,
-                name,
-                (each, confirm_time, confirmer, self._rate(usage, name, each)),
-            )
-            for name, each in settings.upstreams.items()
-        ]
-        proxy_upstreams = {
-            name: usage.acquire(self._proxy_upstreams, name, each)
-            for name, each in settings.upstreams.items()
-        }
+        upstreams, proxy_upstreams = [], {}
+        for name, its in settings.upstreams.items():
+            tokens, bucket = self._token_source(usage, name, its), self._rate(usage, name, its)
+            key: _UpstreamKey = (its, confirm_time, confirmer, tokens, bucket)
+            upstreams.append(usage.acquire(self._upstreams, name, key))
+            proxy_key: _ProxyUpstreamKey = (its, tokens)
+            proxy_upstreams[name] = usage.acquire(self._proxy_upstreams, name, proxy_key)
         return LiveConfig(
             settings=settings,
             paths=paths,
@@ -390,10 +320,34 @@ class LiveConfigBuilder:
     def _make_rate(self, _: str, key: Rate) -> tuple[TokenBucket, Close]:
         return key.bucket(self._clock.monotonic()), nothing
 
+    def _token_source(
+        self, usage: Usage, name: str, settings: UpstreamSettings
+    ) -> TokenSource | None:
+        """Return the source of an upstream's tokens, with those it has while it is the same."""
+        client = oauth2_of(settings)
+        if client is None:
+            return None
+        key: _TokensKey = (client, settings.timeout, settings.allow_addresses)
+        return usage.acquire(self._tokens, name, key)
+
+    def _make_tokens(self, name: str, key: _TokensKey) -> tuple[TokenSource, Close]:
+        client, timeout, allowed = key
+        tokens = token_source(
+            name, client, timeout, allowed, clock=self._clock, observer=self._telemetry
+        )
+        return tokens, tokens.close
+
     def _make_upstream(self, name: str, key: _UpstreamKey) -> tuple[Upstream, Close]:
-        settings, confirm_time, confirmer, bucket = key
-        sender = http_sender(settings, self._clock)
+        settings, confirm_time, confirmer, tokens, bucket = key
+        credentials = credentials_of(settings, tokens)
+        sender = http_sender(settings, self._clock, credentials)
         in_url = secrets_in_url(settings)
+
+        def secrets() -> list[Secret]:
+            # Those that this one sends with may be of a configuration before.
+            own = [] if credentials is None else credentials.secrets()
+            return [*self.active.settings.every_secret(), *own, *in_url]
+
         upstream = Upstream(
             name=name,
             sender=sender,
@@ -406,14 +360,15 @@ class LiveConfigBuilder:
             order_by_key=settings.order_by_key,
             url=settings.url,
             paused=settings.paused,
-            secrets=lambda: [*self.active.settings.every_secret(), *in_url],
+            secrets=secrets,
             rate=bucket,
         )
         return upstream, sender.close
 
-    def _make_proxy_upstream(self, _: str, key: UpstreamSettings) -> tuple[ProxyUpstream, Close]:
-        sender = http_sender(key, self._clock)
-        return ProxyUpstream(sender, key.concurrency), sender.close
+    def _make_proxy_upstream(self, _: str, key: _ProxyUpstreamKey) -> tuple[ProxyUpstream, Close]:
+        settings, tokens = key
+        sender = http_sender(settings, self._clock, credentials_of(settings, tokens))
+        return ProxyUpstream(sender, settings.concurrency), sender.close
 
 
 def _make_limiter(_: str, key: _LimiterKey) -> tuple[FairRateLimiter, Close]:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from relay.admin.health import Health
 from relay.allowlist.registry import HostRegistry
 from relay.app import builder
-from relay.app.generation import Close, LiveConfigBuilder
+from relay.app.generation import LiveConfigBuilder
 from relay.app.spools import KEYS, sealing_keys
 from relay.app.supervisor import Supervisor
+from relay.app.usage_pool import Close
 from relay.config import Endpoint as EndpointSettings
 from relay.config import Settings, provider_name
 from relay.config.yaml_document import ConfigIssue, Location

@@ -26,6 +26,7 @@ from relay.config.upstream_values import (
     UserName,
     one_kind,
 )
+from relay.core.authorization import basic_credentials, client_credentials
 from relay.core.secret import Secret
 
 # ---- credentials ----------------------------------------------------------------------------
@@ -58,7 +59,8 @@ class BasicAuth(Section):
     )
 
     def secrets(self) -> tuple[Secret, ...]:
-        return (self.basic.password,)
+        password = self.basic.password
+        return (password, basic_credentials(self.basic.user, password))
 
 
 class OAuth2Client(Section):
@@ -93,7 +95,8 @@ class OAuth2Auth(Section):
     )
 
     def secrets(self) -> tuple[Secret, ...]:
-        return (self.oauth2.client_secret,)
+        secret = self.oauth2.client_secret
+        return (secret, client_credentials(self.oauth2.client_id, secret))
 
 
 def _auth_tag(value: object) -> str:
@@ -202,6 +205,6 @@ class Upstream(Section):
     )
 
     def secrets(self) -> tuple[Secret, ...]:
-        """Return every secret that is written here."""
+        """Return every secret that is written here, and each as it is sent."""
         own = () if self.auth is None else self.auth.secrets()
         return (*self.signing_secrets, *self.headers.values(), *own)

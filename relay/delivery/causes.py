@@ -18,8 +18,9 @@ class Cause(StrEnum):
     """Why there is no usable answer.
 
     `oversized` and `encoded` are answers that cannot be passed back: too long, or in a coding that
-    was not requested. Of the last three the event cannot be written as a request, relay stops, or
-    relay has a fault.
+    was not requested. `token`: there was none to send with; attempts are as pointless as those for
+    an upstream that is away, and count as such. Of the last three the event cannot be written as a
+    request, relay stops, or relay has a fault.
     """
 
     REFUSED = "refused"
@@ -36,6 +37,7 @@ class Cause(StrEnum):
     MALFORMED = "malformed"
     OVERSIZED = "oversized"
     ENCODED = "encoded"
+    TOKEN = "token"  # noqa: S105 - a word
     UNSENDABLE = "unsendable"
     SHUTDOWN = "shutdown"
     FAULT = "fault"
@@ -43,6 +45,10 @@ class Cause(StrEnum):
 
 #: Causes that say nothing about the upstream.
 NEUTRAL = frozenset({Cause.UNSENDABLE, Cause.SHUTDOWN, Cause.FAULT})
+
+
+class TokenMissing(ExchangeFailed):
+    """There is no token to send with."""
 
 
 class Unsendable(ExchangeFailed):
@@ -60,6 +66,7 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (ConnectionRefusedError, Cause.REFUSED),
     (ConnectionError, Cause.RESET),
     (Closed, Cause.CLOSED),
+    (TokenMissing, Cause.TOKEN),
     (TooLong, Cause.OVERSIZED),
     (Unsendable, Cause.UNSENDABLE),
     (Malformed, Cause.MALFORMED),

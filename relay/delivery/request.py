@@ -13,8 +13,9 @@ from urllib.parse import quote, urlsplit
 
 from relay.core.clock import spelled_second
 from relay.core.event import Lease
-from relay.core.header_fields import OWNED, OWNED_PREFIXES
+from relay.core.header_fields import OWNED, OWNED_PREFIXES, plain
 from relay.core.request import Address, Headers, VerifiedDelivery
+from relay.delivery.credentials import Credentials
 from relay.delivery.http import BODILESS_METHODS, Origin
 from relay.signatures.shared_secret import Signer
 
@@ -93,16 +94,23 @@ class RequestWriter:
         ValueError: `url` is none of a `Target`.
     """
 
-    def __init__(self, url: str, signer: Signer | None) -> None:
+    def __init__(
+        self, url: str, signer: Signer | None, credentials: Credentials | None = None
+    ) -> None:
         self._target = Target(url)
         self._origin = Origin.of(url)
         self._signer = signer
         # By method, for events without a suffix.
         self._starts: dict[str, str] = {}
+        self._credentials = "" if credentials is None else credentials.lines
         self._sender_lines = _SenderLines()
+        if credentials is not None:
+            self._sender_lines.dropped = credentials.names
 
-    def write(self, lease: Lease, now: datetime) -> bytes:
+    def write(self, lease: Lease, now: datetime, authorization: str = "") -> bytes:
         """Return the request of an attempt that starts now. The body is sent as it is.
+
+        authorization: the line of a token, with the line break before it.
 
         Raises:
             ValueError: a part would end its line early, is not Latin-1, or leaves the upstream's
@@ -119,6 +127,7 @@ class RequestWriter:
             marks = _marks(lease)
         return self._request(
             start=self._starts.get(event.method) if not event.suffix else None,
+            authorization=authorization,
             method=event.method,
             suffix=event.suffix,
             headers=event.headers,
@@ -134,7 +143,9 @@ class RequestWriter:
             now=now,
         )
 
-    def write_proxied(self, delivery: VerifiedDelivery, now: datetime) -> bytes:
+    def write_proxied(
+        self, delivery: VerifiedDelivery, now: datetime, authorization: str = ""
+    ) -> bytes:
         """Return the request of the one attempt for a delivery, as that of its event would be.
 
         Raises:
@@ -144,6 +155,7 @@ class RequestWriter:
         method = received.head.method
         return self._request(
             start=None if received.suffix else self._starts.get(method),
+            authorization=authorization,
             method=method,
             suffix=received.suffix,
             headers=delivery.headers,
@@ -165,6 +177,7 @@ class RequestWriter:
         self,
         *,
         start: str | None,
+        authorization: str,
         method: str,
         suffix: str,
         headers: Headers,
@@ -181,7 +194,8 @@ class RequestWriter:
     ) -> bytes:
         """Return the request of these parts.
 
-        start: what is known of its request line and Host. configured, marks: lines of their own.
+        start: what is known of its request line and Host. authorization, configured, marks: lines
+        of their own.
         client: empty for what was reconciled.
         """
         timestamp = int(now.timestamp())
@@ -201,6 +215,7 @@ class RequestWriter:
             length = ""
         return (
             f"{start or self._start(method, suffix)}{self._sender_lines[headers.fields]}"
+            f"{self._credentials}{authorization}"
             f"\r\nwebhook-id: {event_id}\r\nwebhook-timestamp: {timestamp}{signature}{configured}"
             f"\r\nRelay-Event-Key: {key.replace(':', '%3A') if usual else _encoded_key(key)}"
             f"{client_line}\r\nRelay-Attempt: {attempt}"
@@ -222,7 +237,12 @@ class RequestWriter:
 
 
 class _SenderLines(dict[tuple[tuple[str, str], ...], str]):
-    """The lines of fields that are remembered; any others are made when they are asked for."""
+    """The lines of fields that are remembered; any others are made when they are asked for.
+
+    dropped: names of those that relay writes itself, for one upstream; as of `plain`.
+    """
+
+    dropped: frozenset[str] = frozenset()
 
     def __missing__(self, fields: tuple[tuple[str, str], ...]) -> str:
         lines = "".join(
@@ -230,6 +250,7 @@ class _SenderLines(dict[tuple[tuple[str, str], ...], str]):
                 f"\r\n{name}: {value}"
                 for name, value in fields
                 if _is_allowed_of_sender(name)
+                and not (self.dropped and plain(name) in self.dropped)
                 and (value.isprintable() or not _CONTROL.search(value))
             ]
         )
@@ -277,8 +298,8 @@ def _is_allowed_of_sender(name: str) -> bool:
     `Webhook-Id`, which Vipps sends, is ours: two fields of that name would break the signature
     check of every Standard Webhooks library.
     """
-    plain = name.lower().replace("_", "-")
-    owned = plain in OWNED or plain == "cookie" or plain.startswith(OWNED_PREFIXES)
+    compared = name.lower().replace("_", "-")
+    owned = compared in OWNED or compared == "cookie" or compared.startswith(OWNED_PREFIXES)
     return not owned and _TOKEN.fullmatch(name) is not None
 
 

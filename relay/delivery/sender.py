@@ -17,7 +17,9 @@ from relay.core.clock import Clock
 from relay.core.egress import IPNetwork
 from relay.core.event import Delivered, Lease, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack, VerifiedDelivery
+from relay.delivery.authorized import Authorized, TokenUser
 from relay.delivery.causes import Cause, Unsendable, cause_of
+from relay.delivery.credentials import Credentials
 from relay.delivery.http import Closed, Exchange, Fields, Origin, Pool, Response
 from relay.delivery.request import RequestWriter
 from relay.signatures.shared_secret import Signer
@@ -36,6 +38,8 @@ _VISIBLE = re.compile(r"[\t -~]+")
 #: The class of success (RFC 9110, 15.3); every other status is no delivery.
 _DELIVERED = {status: Delivered(status) for status in range(200, 300)}
 
+_UNAUTHORIZED = 401
+
 # The classes of status whose answers are passed back.
 _PASSED_BACK = {2, 4}
 
@@ -46,15 +50,21 @@ _LONGEST_REMEMBERED = 1024
 _DEFAULT_TYPE = "application/octet-stream"
 
 
-class Sending(Exchange):
+class Sending(Authorized):
     """The exchange of one event or delivery. What its end leads to, a subclass says.
 
     sender: the one that has taken it.
-    pending: what is to end it where its sender has not taken it, or does not send it.
     """
 
     sender: "HttpSender"
-    pending: asyncio.Handle | asyncio.Task[None] | None = None
+
+    def write(self, writer: RequestWriter, now: datetime, authorization: str) -> bytes:
+        """Return its request, with this line.
+
+        Raises:
+            ValueError: as `RequestWriter.write` does.
+        """
+        raise NotImplementedError
 
     def end_soon(self, end: Callable[[], None]) -> None:
         """Call `end` in the next iteration of the event loop, unless `drop` comes before."""
@@ -92,12 +102,17 @@ class SentEvent(Sending):
     def ended(self) -> None:
         outcome: Outcome | None = _DELIVERED.get(self.status or 0)
         if outcome is None or self.error is not None:
+            if self.status == _UNAUTHORIZED and self.sender.sends_again(self):
+                return
             outcome = self.sender.outcome_of(self)
         if self.lease.attempt > 1 or outcome.name != "delivered":
             self.answer = self.body
         # It lives on until it is settled.
         self.body, self.error = b"", None
         self.told(outcome)
+
+    def write(self, writer: RequestWriter, now: datetime, authorization: str) -> bytes:
+        return writer.write(self.lease, now, authorization)
 
     def told(self, outcome: Outcome) -> None:
         """Take the outcome. Called once, on the event loop; not for one that is dropped."""
@@ -116,7 +131,12 @@ class Forwarding(Sending):
         return self.status is None or self.status // 100 in _PASSED_BACK
 
     def ended(self) -> None:
+        if self.status == _UNAUTHORIZED and self.sender.sends_again(self):
+            return
         self.responded(self.sender.response_of(self))
+
+    def write(self, writer: RequestWriter, now: datetime, authorization: str) -> bytes:
+        return writer.write_proxied(self.delivery, now, authorization)
 
     def responded(self, response: ProxyResponse) -> None:
         """Take what to answer. Called once, on the event loop; not for one that is dropped."""
@@ -143,9 +163,16 @@ class HttpSender:
         clock: Clock,
         signer: Signer | None = None,
         allowed: Iterable[IPNetwork] = (),
+        credentials: Credentials | None = None,
     ) -> None:
-        self._writer = RequestWriter(url, signer)
+        self._writer = RequestWriter(url, signer, credentials)
         self._clock = clock
+        self._credentials = credentials
+        self._token_user: TokenUser[Sending] | None = None
+        if credentials is not None and credentials.tokens is not None:
+            self._token_user = TokenUser(
+                credentials.tokens, timeout.total_seconds(), self._send_with_token
+            )
         self._pool = Pool(
             Origin.of(url),
             size=concurrency,
@@ -166,6 +193,9 @@ class HttpSender:
         then the connection counts as reset. Redirects are answers, not followed.
         """
         sending.sender = self
+        if self._token_user is not None:
+            self._token_user.start(sending)
+            return
         lease = sending.lease
         try:
             sending.request = self._writer.write(lease, self._clock.now())
@@ -184,6 +214,9 @@ class HttpSender:
         without being requested so, is `Unreachable`. Time and errors are as for `attempt`.
         """
         forwarding.sender = self
+        if self._token_user is not None:
+            self._token_user.start(forwarding)
+            return
         delivery = forwarding.delivery
         try:
             forwarding.request = self._writer.write_proxied(delivery, self._clock.now())
@@ -193,6 +226,19 @@ class HttpSender:
         if delivery.delivery.head.method == "HEAD":
             forwarding.to_head = True
         self._pool.ask(forwarding)
+
+    def _send_with_token(self, sending: Sending, authorization: str, within: float) -> None:
+        try:
+            sending.request = sending.write(self._writer, self._clock.now(), authorization)
+        except ValueError:
+            _end_unsendable(sending)
+            return
+        sending.to_head = sending.request.startswith(b"HEAD ")
+        self._pool.ask(sending, within)
+
+    def sends_again(self, sending: Sending) -> bool:
+        """Return whether it is sent once more, since its upstream wanted another token."""
+        return self._token_user is not None and self._token_user.sends_again(sending)
 
     def cancel(self, exchange: Exchange) -> None:
         """Drop an exchange that has not ended: its `ended` is not called."""
@@ -221,6 +267,11 @@ class HttpSender:
         content_type = fields["content-type"][0] if "content-type" in fields else ""
         if not _VISIBLE.fullmatch(content_type):
             content_type = _DEFAULT_TYPE if body else ""
+        if self._credentials is not None:
+            # Services tell what they were sent, and who reads this is a stranger to them.
+            shown = self._credentials.hide(body.decode("latin-1"))
+            body = shown.encode("latin-1", "backslashreplace")
+            content_type = self._credentials.hide(content_type)
         return ProxyResponse(outcome, Ack(status, body, content_type))
 
     def outcome_of(self, exchange: Exchange) -> Outcome:

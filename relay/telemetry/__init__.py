@@ -226,6 +226,7 @@ class Telemetry(Notices):
         self._guesses = RepeatedState(log.now, good="few")
         self._evictions = RepeatedState(log.now, good="none")
         self._activity = RepeatedState(log.now, good="written")
+        self._tokens = RepeatedState(log.now, good="fetched")
         self._deliveries = _Kinds(self._delivery_kind)
         self._attempts = _Kinds(self._attempt_kind)
 

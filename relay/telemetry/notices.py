@@ -24,6 +24,7 @@ class Notices:
     _guesses: RepeatedState
     _evictions: RepeatedState
     _activity: RepeatedState
+    _tokens: RepeatedState
 
     # ---- configuration ----------------------------------------------------------------------
 
@@ -127,6 +128,21 @@ class Notices:
             self.log.warning("dispatch_trouble", upstream=upstream, id=event_id, detail=str(fault))
         else:
             self.log.fault("dispatch_fault", fault, upstream=upstream, id=event_id)
+
+    def token_unavailable(self, upstream: str, reason: str, retry_in: float) -> None:
+        """A token server gave no token for an upstream; told once a minute.
+
+        reason: in words of ours. retry_in: seconds until it is asked again, at the soonest.
+        """
+        if self._tokens.observe(upstream, reason) is not None:
+            self.log.warning(
+                "token_unavailable", upstream=upstream, reason=reason, retry_in=retry_in
+            )
+
+    def token_fetched(self, upstream: str) -> None:
+        """A token server gave a token for an upstream; told after one that it did not give."""
+        if self._tokens.observe(upstream, "fetched") is not None:
+            self.log.info("token_available", upstream=upstream)
 
     # ---- admin listener ---------------------------------------------------------------------
 

@@ -21,17 +21,15 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.concurrency import Cancel, called_back
 from relay.core.event import Delivered, Event, Outcome, ProxyResponse, Rejected, Unreachable
-from relay.core.request import Ack, Headers, VerifiedDelivery
+from relay.core.request import Ack, Headers
 from relay.core.secret import Secret
 from relay.delivery.sender import (
-    Forwarding,
     HttpSender,
     parse_retry_after,
 )
 from relay.signatures.shared_secret import Signer
-from tests.harness.attempting import attempted
+from tests.harness.attempting import Forwarded, attempted, forwarded
 from tests.harness.clock import ManualClock
 from tests.harness.deliveries import EVENT, lease_of, verified
 from tests.harness.upstream import (
@@ -314,28 +312,6 @@ async def test_an_answer_that_comes_before_the_request_is_written_is_the_answer(
 
 
 # ---- answers to pass back -------------------------------------------------------------------
-
-
-class Forwarded(Forwarding):
-    """Tells what to answer."""
-
-    def __init__(
-        self, delivery: VerifiedDelivery, responded: Callable[[ProxyResponse], None]
-    ) -> None:
-        super().__init__(delivery)
-        self._responded = responded
-
-    def responded(self, response: ProxyResponse) -> None:
-        self._responded(response)
-
-
-async def forwarded(sender: HttpSender, delivery: VerifiedDelivery) -> ProxyResponse:
-    def start(done: Callable[[ProxyResponse], None]) -> Cancel:
-        forwarding = Forwarded(delivery, done)
-        sender.forward(forwarding)
-        return forwarding.drop
-
-    return await called_back(start)
 
 
 @asynccontextmanager

@@ -1,10 +1,11 @@
-"""One attempt of an upstream's sender, and its outcome."""
+"""One request of an upstream's sender, and what comes of it."""
 
 from collections.abc import Callable
 
 from relay.core.concurrency import Cancel, called_back
-from relay.core.event import Lease, Outcome
-from relay.delivery.sender import HttpSender, SentEvent
+from relay.core.event import Lease, Outcome, ProxyResponse
+from relay.core.request import VerifiedDelivery
+from relay.delivery.sender import Forwarding, HttpSender, SentEvent
 
 
 class Attempted(SentEvent):
@@ -25,5 +26,29 @@ async def attempted(sender: HttpSender, lease: Lease) -> Outcome:
         sending = Attempted(lease, done)
         sender.attempt(sending)
         return sending.drop
+
+    return await called_back(start)
+
+
+class Forwarded(Forwarding):
+    """Tells what to answer."""
+
+    def __init__(
+        self, delivery: VerifiedDelivery, responded: Callable[[ProxyResponse], None]
+    ) -> None:
+        super().__init__(delivery)
+        self._responded = responded
+
+    def responded(self, response: ProxyResponse) -> None:
+        self._responded(response)
+
+
+async def forwarded(sender: HttpSender, delivery: VerifiedDelivery) -> ProxyResponse:
+    """Return what to answer after forwarding a delivery."""
+
+    def start(done: Callable[[ProxyResponse], None]) -> Cancel:
+        forwarding = Forwarded(delivery, done)
+        sender.forward(forwarding)
+        return forwarding.drop
 
     return await called_back(start)

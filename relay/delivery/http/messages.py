@@ -117,6 +117,11 @@ class Response:
         self.status, self.fields = status, values
         self.complete = self.to_head or status == _SWITCHING_PROTOCOLS
 
+    def forget_answer(self) -> None:
+        """Start empty again, for another answer to the same request."""
+        self.status, self.fields = None, MappingProxyType({})
+        self.complete, self.body, self.length = False, b"", 0
+
     def known_head(self) -> KnownHead:
         """Return what the head said, of an answer that is complete."""
         return KnownHead(self.status or 0, self.length, self.fields)

@@ -81,8 +81,10 @@ class Pool:
         self._due_at: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def ask(self, exchange: Exchange) -> None:
+    def ask(self, exchange: Exchange, within: float | None = None) -> None:
         """Send a request once, and call its `ended` then.
+
+        within: seconds after which it is overdue, where that is sooner than the timeout.
 
         One that is alone is sent now, others together at the end of this iteration of the loop.
 
@@ -104,6 +106,8 @@ class Pool:
             exchange.due = now + self._timeout
             if self._due_at is None:
                 self._due_at = self._loop.call_at(exchange.due, self._end_overdue)
+        if within is not None:
+            self._loop.call_later(within, self._end_early, exchange)
         if len(self._under_way) == 1:
             # Alone: there is no other to be sent with.
             try:
@@ -268,17 +272,24 @@ class Pool:
         overdue = list(takewhile(lambda each: each.due <= now, self._under_way))
         # Those that wait first: the end of another one would start them.
         for exchange in reversed(overdue):
-            if isinstance(exchange.holder, Connection):
-                exchange.holder.fail(TimeoutError())
-            elif exchange in self._under_way:
-                self.cancel(exchange)
-                exchange.error = TimeoutError()
-                exchange.ended()
+            self._end_by_timeout(exchange)
         # Only now: what follows from the end of one is due later than those under way.
         self._due_at = None
         following = next(iter(self._under_way), None)
         if following is not None:
             self._due_at = self._loop.call_at(following.due, self._end_overdue)
+
+    def _end_by_timeout(self, exchange: Exchange) -> None:
+        if isinstance(exchange.holder, Connection):
+            exchange.holder.fail(TimeoutError())
+        elif exchange in self._under_way:
+            self.cancel(exchange)
+            exchange.error = TimeoutError()
+            exchange.ended()
+
+    def _end_early(self, exchange: Exchange) -> None:
+        if exchange in self._under_way:
+            self._end_by_timeout(exchange)
 
     # ---- idle connections -------------------------------------------------------------------
 
