@@ -29,8 +29,8 @@ def stored_for_its_upstreams(audit: SpoolAudit, messages: RoutedMessages) -> dic
         AssertionError: the file is not sound, an event is stored twice or has another destination
             than its message should have, or not all of them.
     """
-    assert audit.sound == "ok"
-    assert audit.tallies == audit.counts
+    assert audit.sound == "ok", audit.sound
+    assert audit.tallies == audit.counts, f"{audit.tallies} counted, {audit.counts} there"
     places: dict[str, list[str]] = {row.id: [] for row in audit.unrouted}
     bodies: dict[str, bytes] = {row.id: row.body for row in audit.unrouted}
     for row in _stored(audit.rows):

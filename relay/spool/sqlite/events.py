@@ -332,8 +332,10 @@ INSERT INTO tallies VALUES (?1, ?2, ?3)
 ON CONFLICT (endpoint, status) DO UPDATE SET deliveries = deliveries + ?3
 """
 
+# A join, so that an event counts as often as it is named.
 _ENDPOINTS: Final = """
-SELECT endpoint, count(*) FROM events WHERE seq IN carray(?) GROUP BY endpoint
+SELECT endpoint, count(*) FROM carray(?) AS named CROSS JOIN events ON seq = named.value
+GROUP BY endpoint
 """
 
 
@@ -356,7 +358,7 @@ class Tally:
     def move_all(
         self, connection: apsw.Connection, seqs: Sequence[int], before: int, after: int
     ) -> None:
-        """Do as `move` with one destination of each of these events."""
+        """Do as `move` with a destination for each time that an event is named."""
         if seqs:
             for endpoint, number in fetch(connection, _ENDPOINTS, (numbers(seqs),)):
                 self.move(endpoint, before, after, number)

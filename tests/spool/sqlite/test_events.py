@@ -328,6 +328,18 @@ def test_tallies_are_added_up(connection: apsw.Connection, shared: Tables) -> No
     assert dict(kept) == {events.PENDING: 1, events.HELD: 1}
 
 
+def test_each_destination_of_an_event_is_counted(
+    connection: apsw.Connection, shared: Tables
+) -> None:
+    put(connection, shared, *(verified(key=key) for key in "ab"))
+    tally = Tally()
+    tally.move_all(connection, [1, 1, 2], events.PENDING, events.LEASED)
+    with connection:
+        tally.write(connection)
+    kept = events.fetch(connection, "SELECT status, deliveries FROM tallies WHERE deliveries")
+    assert dict(kept) == {events.PENDING: 2 - 3, events.LEASED: 3}
+
+
 def test_no_token_comes_twice() -> None:
     one, other = Tokens(), Tokens()
     found = [each.next() for each in (one, other) for _ in range(1000)]
