@@ -31,7 +31,7 @@ from relay.core.visible_text import visible_json
 from relay.ingest.refusals import RefusalReleaser
 from relay.spool import Spool
 from relay.spool.audit import Actor
-from relay.spool.history import Query, Requeueable
+from relay.spool.history import Requeueable
 from relay.spool.refusals import StillRefused, StoredRefusal
 
 #: Reads the configuration again; returns why it was not taken, nothing when it was.
@@ -53,7 +53,7 @@ def json_answer(content: object, status: int = 200) -> web.Response:
 #: The parameters of those acts that are of one thing; the lists know their own filters.
 _PARAMETERS: Final = MappingProxyType(
     {
-        "/api/v1/events/{id}/requeue": frozenset({"to"}),
+        "/api/v1/events/{id}/requeue": frozenset({"to", "upstream"}),
         "/api/v1/refusals/{id}/release": frozenset(),
         "/api/v1/upstreams/{name}/pause": frozenset(),
         "/api/v1/upstreams/{name}/resume": frozenset(),
@@ -79,7 +79,7 @@ def check_parameters(request: web.Request) -> None:
         if len(request.query.getall(name)) > 1:
             raise ValueError(f"{name}: is there more than once; write it once")
         if known is not None and name not in known:
-            there = f'there is "{", ".join(known)}"' if known else "there are none"
+            there = f'there is "{", ".join(sorted(known))}"' if known else "there are none"
             raise ValueError(f'no parameter "{name}"; {there}')
 
 
@@ -153,12 +153,13 @@ class Api:
         event_id = await whole_id(self._spool, request.match_info["id"])
         if await self._spool.get(event_id) is None:
             raise web.HTTPNotFound
-        order = Order(Query(ids=(event_id,)), to=request.query.get("to"))
+        upstream, to = request.query.get("upstream"), request.query.get("to")
+        order = requeueing.order_for(event_id, upstream, to)
         configured = self._health.upstreams()
         await self._count(order)
         done = await self._spool.requeue(order.query, configured, to=order.to)
         if not done.ids:
-            return json_answer({"error": requeueing.problem(event_id, done, order.to)}, 409)
+            return json_answer({"error": requeueing.problem(event_id, done, order)}, 409)
         await self._record(request, "requeue", **order.touched(1, done.ids))
         return json_answer({"requeued": list(done.ids)})
 

@@ -15,7 +15,7 @@ from relay.spool.history import Record
 
 COLUMNS: Final = (
     *("id", "received_at", "endpoint", "provider", "status", "key", "references", "upstream"),
-    *("attempts", "last_outcome", "settled_at", "client", "body"),
+    *("destinations", "attempts", "last_outcome", "settled_at", "client", "body"),
 )
 
 
@@ -28,6 +28,7 @@ def csv_event(record: Record, event: Event | None, redaction: Redaction = NOTHIN
     """Return the line of one event; its body is empty where that is gone, and masked as ever."""
     told = event_summary(record) | {
         "references": ", ".join(f"{name}={text}" for name, text in record.references),
+        "destinations": ", ".join(f"{e.upstream} {e.status.value}" for e in record.destinations),
         "last_outcome": record.last_outcome,
         "settled_at": None if record.settled_at is None else rfc3339(record.settled_at),
         "client": record.client,

@@ -27,7 +27,7 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be requeued.
+    """What is to be requeued: with an upstream in the query, the events' destinations there alone.
 
     to: the upstream that events go to besides those that they came for; None for none.
     rate: how fast, as it was written; None for at once. most: up to so many events; None for all.
@@ -53,6 +53,8 @@ class Order:
             told = {"events": list(ids)}
         if not self.query.ids:
             told["filter"] = _filters(self.query)
+        elif self.query.upstream is not None:
+            told["upstream"] = self.query.upstream
         return told | _given(to=self.to, rate=self.rate, limit=self.most)
 
 
@@ -68,6 +70,19 @@ class Done:
         self.number += len(page.ids)
         # One more tells that these are not all.
         self.ids += page.ids[: MOST_IDS + 1 - len(self.ids)]
+
+
+def order_for(event_id: str, upstream: str | None, to: str | None) -> Order:
+    """Return the order for one event.
+
+    upstream: the one destination that is meant; None for all. to: as in `Order`.
+
+    Raises:
+        ValueError: both are given.
+    """
+    if upstream is not None and to is not None:
+        raise ValueError("upstream: says which destination; to adds another one; give one of both")
+    return Order(Query(ids=(event_id,), upstream=upstream), to)
 
 
 def parse_order(given: Mapping[str, str], now: datetime) -> Order:
@@ -175,12 +190,16 @@ def counted_json(counted: Requeueable) -> dict[str, object]:
     }
 
 
-def problem(event_id: str, done: Requeued, to: str | None) -> str:
-    """Return why an event was not requeued."""
+def problem(event_id: str, done: Requeued, order: Order) -> str:
+    """Return why an event was not requeued as this order says."""
     told = event_id in done.damaged or event_id in done.removed
-    if to is None or told:
-        return requeue_problem(event_id, done)
-    return f"it is on its way to {to} already, or is a test message, or has no body any more"
+    told = told or any(left == event_id for left, _ in done.unserved)
+    gone = "or is a test message, or has no body any more"
+    if not told and order.to is not None:
+        return f"it is on its way to {order.to} already, {gone}"
+    if not told and (there := order.query.upstream) is not None:
+        return f"it is not dead, held or delivered at {there}, {gone}"
+    return requeue_problem(event_id, done)
 
 
 def _filters(query: Query) -> dict[str, object]:

@@ -98,7 +98,7 @@ def event_summary(record: Record) -> dict[str, object]:
         "key": record.key,
         "received_at": rfc3339(record.received_at),
         "attempts": record.attempts,
-        "upstream": record.upstream,
+        "upstream": record.upstream or None,
         "destinations": [_destination(each) for each in record.destinations],
         "references": [[name, text] for name, text in record.references],
     }

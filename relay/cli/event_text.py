@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from relay.admin.readable_body import indented
 from relay.cli.output import print_rows, print_table
+from relay.core.event import Status
 from relay.core.visible_text import visible
 
 _CONTENT: Final = ("environment", "method", "signed")
@@ -40,6 +41,8 @@ def print_event(detail: Mapping[str, Any], *, gone: str) -> None:
         rows += [(f"header {name}", value) for name, value in content["headers"]]
         body = gone if content["body"] is None else content["body"]
     destinations = detail["destinations"]
+    if not destinations and detail.get("status") == Status.DELIVERED:
+        rows.append(("destinations", "none: its route leads nowhere"))
     attempts = [_shortened(each) for each in detail["attempt_log"]]
     if not sys.stdout.isatty():
         rows += [(f"destination {each['upstream']}", _told(each)) for each in destinations]

@@ -45,6 +45,7 @@ from relay.cli.output import (
     print_page,
     print_text,
     with_references,
+    with_upstreams,
 )
 from relay.cli.progress import Counter, progress
 from relay.cli.requeue import requeue
@@ -103,7 +104,7 @@ def list_events(
         print_json(events_json(found))
     else:
         columns = ("received_at", "endpoint", "status", "references", "key", "attempts")
-        rows = map(with_references, map(event_summary, found.records))
+        rows = (with_upstreams(with_references(event_summary(each))) for each in found.records)
         print_page((*columns, "upstream", "id"), rows, found.next)
 
 

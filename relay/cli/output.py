@@ -106,6 +106,13 @@ def with_references(row: Mapping[str, object]) -> dict[str, object]:
     return {**row, "references": ", ".join(f"{name} {text}" for name, text in pairs)}
 
 
+def with_upstreams(row: Mapping[str, object]) -> dict[str, object]:
+    """Return a row of the list of events with all of its upstreams as text."""
+    found = row["destinations"]
+    names = [each["upstream"] for each in found] if isinstance(found, list) else []
+    return {**row, "upstream": ", ".join(names) or row["upstream"]}
+
+
 def print_page(
     columns: Sequence[str], rows: Iterable[Mapping[str, object]], next_page: str | None
 ) -> None:

@@ -1,6 +1,7 @@
 """`relay events requeue`: by id or by filter, here or to another upstream, at once or over time."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated
@@ -95,7 +96,8 @@ def requeue(
     """Put dead, held or delivered events back, with a fresh retry schedule.
 
     On a terminal a filter asks first, with the number. With --status, only destinations of that
-    status go. --rate plans them over at most 24 hours; that goes on without this command.
+    status go; with --upstream, only that one, of named events, too. --rate plans them over at most
+    24 hours; that goes on without this command.
 
     Example: relay events requeue --status dead --endpoint midtrans --rate 20/s --yes
     """
@@ -111,9 +113,7 @@ def requeue(
     if limit is not None and limit < 1:
         raise typer.BadParameter(f"--limit: {limit} is not a number from 1 on")
     if ids:
-        if asked != Query() or limit is not None:
-            raise typer.BadParameter("name events or filter them, not both")
-        asked = Query(ids=tuple(dict.fromkeys(ids)))
+        asked = _named(ids, asked, limit, to)
     elif asked == Query():
         raise typer.BadParameter("name events, or filter them, such as --status dead")
     elif not (yes or dry_run or _asks()):
@@ -140,6 +140,19 @@ def requeue(
         complain(f"interrupted: {len(outcome.ids):,} of {counted.events:,} are requeued")
         sys.exit(INTERRUPTED)
     sys.exit(_print(order, outcome.requeued(), settings, endpoint, form))
+
+
+def _named(ids: Sequence[str], asked: Query, limit: int | None, to: str | None) -> Query:
+    """Return the query for named events; an upstream narrows it to that destination.
+
+    Raises:
+        typer.BadParameter: it is narrowed otherwise, too.
+    """
+    if asked != Query(upstream=asked.upstream) or limit is not None:
+        raise typer.BadParameter("name events or filter them, not both")
+    if asked.upstream is not None and to is not None:
+        raise typer.BadParameter("--upstream says which destination, --to adds one; give one")
+    return replace(asked, ids=tuple(dict.fromkeys(ids)))
 
 
 async def _whole(spool: Spool, order: Order) -> Order:
@@ -225,5 +238,5 @@ def _print(
     if not order.query.ids and not done.ids and not left:
         complain("nothing requeued: no dead, held or delivered event with a body matches")
     for event_id in sorted(left):
-        complain(f"{event_id}: not requeued: {requeueing.problem(event_id, done, order.to)}")
+        complain(f"{event_id}: not requeued: {requeueing.problem(event_id, done, order)}")
     return 1 if left or not done.ids else 0

@@ -134,7 +134,7 @@ def test_an_answer_is_json_with_its_status() -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("events/evt_a/requeue?too=ledger", 'no parameter "too"; there is "to"'),
+        ("events/evt_a/requeue?too=ledger", 'no parameter "too"; there is "to, upstream"'),
         ("refusals/ref_001/release?dry_run=1", 'no parameter "dry_run"; there are none'),
         ("upstreams/billing/pause?until=today", 'no parameter "until"; there are none'),
         ("upstreams/billing/resume?rate=1/s", 'no parameter "rate"; there are none'),

@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 
 from relay.admin.event_csv import COLUMNS, csv_event, csv_heading
-from relay.core.event import event_of
+from relay.core.event import Status, event_of
 from relay.core.redaction import Redaction
 from relay.spool.history import Record
 from tests.admin.test_serializers import RECORD
@@ -36,6 +36,7 @@ def test_an_event_is_one_line_with_its_body_as_text() -> None:
         "key": "tx:settlement:200:accept",
         "references": "order_id=1, transaction_id=2",
         "upstream": "billing",
+        "destinations": "billing dead",
         "attempts": "3",
         "last_outcome": "rejected 500",
         "settled_at": "2026-01-05T12:00:00.123Z",
@@ -43,6 +44,17 @@ def test_an_event_is_one_line_with_its_body_as_text() -> None:
         "body": '{"a": "é", "b": "x,y"}\\n',
     }
     assert tuple(read(csv_heading())[0]) == COLUMNS
+
+
+def test_each_destination_is_told_with_its_status() -> None:
+    [dead] = RECORD.destinations
+    done = replace(dead, upstream="=ledger", status=Status.DELIVERED)
+    told = row(replace(RECORD, destinations=(dead, done)))
+    assert told["destinations"] == "billing dead, =ledger delivered"
+    nowhere = row(replace(RECORD, upstream="", status=Status.DELIVERED, destinations=()))
+    assert (nowhere["upstream"], nowhere["destinations"], nowhere["status"]) == (
+        *("", "", "delivered"),
+    )
 
 
 def test_a_body_that_is_gone_is_empty_and_a_redacted_one_masked() -> None:

@@ -113,6 +113,12 @@ def test_a_page_has_the_promised_shape() -> None:
     }
 
 
+def test_an_event_that_goes_nowhere_has_no_upstream() -> None:
+    nowhere = replace(RECORD, status=Status.DELIVERED, upstream="", destinations=())
+    told = event_summary(nowhere)
+    assert (told["upstream"], told["destinations"], told["status"]) == (None, [], "delivered")
+
+
 def test_tokens_in_a_body_are_shown_nowhere() -> None:
     made = event_of(verified(body=b'{"id": 1.0, "token": "secret"}', tokens=("/token",)))
     content = event_detail(RECORD, made)["content"]

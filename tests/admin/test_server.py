@@ -71,6 +71,7 @@ class Bench:
     stream: io.BytesIO = field(default_factory=io.BytesIO)
     close_log: Callable[[], None] = lambda: None
     endpoints: list[Endpoint] = field(default_factory=list)
+    served: tuple[str, ...] = ("billing",)
 
     def log(self) -> list[dict[str, Any]]:
         """Return the lines so far; there are no more from then on."""
@@ -132,7 +133,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             certificates={},
             live=lambda: running[0].live,
             stopping=lambda: running[0].stopping,
-            upstreams=lambda: ("billing",),
+            upstreams=lambda: running[0].served,
             paused=upstreams.paused,
         ),
         spool=spool,

@@ -91,6 +91,19 @@ def test_a_terminal_gets_tables_and_a_body_that_can_be_read(
     assert shown.endswith('\nbody\n{\n  "order_id": "order-1",\n  "n": 1.50\n}\n')
 
 
+def test_an_event_that_goes_nowhere_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere: dict[str, Any] = {
+        "status": "delivered",
+        "upstream": None,
+        "destinations": [],
+        "attempt_log": [],
+    }
+    print_event(DETAIL | nowhere, gone="removed")
+    shown = capsys.readouterr().out.splitlines()
+    assert "destinations\tnone: its route leads nowhere" in shown
+    assert not any(line.startswith("upstream") for line in shown)
+
+
 def test_a_body_that_is_gone_says_so_and_no_letter_steers_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

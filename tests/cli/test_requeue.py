@@ -76,6 +76,32 @@ def test_events_go_to_another_upstream_besides(relay: Invoke, config: Path) -> N
     assert act.detail == {"events": [dead], "to": "ledger"}
 
 
+def test_one_destination_of_an_event_is_requeued(relay: Invoke, config: Path) -> None:
+    dead, _ = fill(config)
+    relay("events", "requeue", dead, "--to", "ledger", "-c", config)
+    result = relay("events", "requeue", dead, "--upstream", "billing", "-c", config)
+    assert (result.exit_code, result.stdout) == (0, f"requeued\n{dead}\n")
+    assert listed(relay, config, dead) == [("billing", "pending"), ("ledger", "pending")]
+    assert acts(config)[0].detail == {"events": [dead], "upstream": "billing"}
+    again = relay("events", "requeue", dead, "--upstream", "ledger", "-c", config)
+    assert again.exit_code == 1
+    assert "it is not dead, held or delivered at ledger" in again.stderr
+    both = relay(
+        *("events", "requeue", dead, "--upstream", "ledger", "--to", "billing", "-c", config)
+    )
+    assert (both.exit_code, "give one" in both.stderr) == (2, True)
+
+
+def test_a_list_names_every_upstream_of_an_event(relay: Invoke, config: Path) -> None:
+    dead, delivered = fill(config)
+    relay("events", "requeue", dead, "--to", "ledger", "-c", config)
+    rows = relay("events", "list", "-c", config).stdout.splitlines()[1:]
+    assert {each.split("\t")[-1]: each.split("\t")[-2] for each in rows} == {
+        dead: "billing, ledger",
+        delivered: "billing",
+    }
+
+
 @pytest.mark.parametrize("words", [("evt_1",), ("--status", "dead", "--yes")])
 def test_an_upstream_that_is_not_configured_is_told_with_the_near_name(
     words: tuple[str, ...], relay: Invoke, config: Path

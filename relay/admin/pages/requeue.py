@@ -1,5 +1,6 @@
 """Requeueing from the page: a question first, with the number of events, then the act."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlencode
@@ -17,7 +18,7 @@ from relay.admin.requeueing import Done, Order
 from relay.admin.upstreams import UnknownUpstream
 from relay.core.event import Status
 from relay.spool import Spool
-from relay.spool.history import Query, Record, Requeueable, Requeued
+from relay.spool.history import Destination, Record, Requeueable, Requeued
 
 _ENDED: Final = (Status.DEAD, Status.HELD, Status.DELIVERED)
 _OVERTAKEN: Final = (
@@ -50,22 +51,26 @@ class RequeuePage:
     async def _ask_for_one(self, request: web.Request) -> web.StreamResponse:
         session = self._access.actor(request)
         record, event = await find_event(self._spool, request.match_info["id"])
-        counted = await self._count(Order(Query(ids=(record.id,))))
+        # One of its destinations, or all that have ended.
+        alone = request.query.get("upstream")
+        order = requeueing.order_for(record.id, alone, None)
+        counted = await self._count(order)
         going = [upstream for upstream, _ in counted.destinations]
         there = {*going, *(e.upstream for e in record.destinations if e.status not in _ENDED)}
-        others = sorted(set(self._health.upstreams()) - there)
+        others = sorted(set(self._health.upstreams()) - there) if alone is None else []
         is_stuck = record.status in {Status.PASSED, Status.TEST} or event is None
         if is_stuck or not (going or others):
-            raise _refused(record, requeueing.problem(record.id, Requeued(), None))
+            raise _refused(record, requeueing.problem(record.id, Requeued(), order))
+        sent = [each for each in record.destinations if each.upstream in going]
         return self._renderer.page(
             request,
             session,
             "requeue.html",
-            title=f"Requeue {_name(record)}?",
-            sentences=_sentences(record),
+            title=f"Requeue {_name(record)}{'' if alone is None else f' to {alone}'}?",
+            sentences=_sentences(record, sent),
             warnings=[_OVERTAKEN] if counted.overtaken else [],
             action=event_path(record.id) + "/requeue",
-            hidden={},
+            hidden={} if alone is None else {"upstream": alone},
             button="Requeue",
             back=event_path(record.id),
             going=", ".join(going),
@@ -77,11 +82,12 @@ class RequeuePage:
     async def _requeue_one(self, request: web.Request) -> web.StreamResponse:
         fields = await self._access.form(request)
         record, _ = await find_event(self._spool, request.match_info["id"])
-        order = Order(Query(ids=(record.id,)), fields.get("to") or None)
+        upstream, to = fields.get("upstream") or None, fields.get("to") or None
+        order = requeueing.order_for(record.id, upstream, to)
         await self._count(order)
         done = await self._spool.requeue(order.query, self._health.upstreams(), to=order.to)
         if not done.ids:
-            raise _refused(record, requeueing.problem(record.id, done, order.to))
+            raise _refused(record, requeueing.problem(record.id, done, order))
         await self._access.record(request, "requeue", **order.touched(1, done.ids))
         raise web.HTTPSeeOther(f"{event_path(record.id)}?requeued")
 
@@ -176,10 +182,16 @@ def _name(record: Record) -> str:
     return next((text for _, text in record.references), record.id)
 
 
-def _sentences(record: Record) -> list[str]:
-    attempts = "one attempt" if record.attempts == 1 else f"{record.attempts} attempts"
-    again = " The upstream gets it a second time." if record.status is Status.DELIVERED else ""
-    return [
-        f"{record.id} goes out again, with a fresh retry schedule.",
-        f"It is {record.status.value} now, after {attempts}.{again}",
-    ]
+def _sentences(record: Record, sent: Sequence[Destination]) -> list[str]:
+    """Return what a person is told before an event goes to these of its destinations."""
+    if not record.destinations:
+        return [f"{record.id} goes nowhere by its route. It is sent where you say."]
+    told = [f"{record.id} goes out again, with a fresh retry schedule."]
+    is_one = len(record.destinations) == 1
+    for each in sent:
+        attempts = "one attempt" if each.attempts == 1 else f"{each.attempts} attempts"
+        where = "It" if is_one else f"At {each.upstream} it"
+        who = "The upstream" if is_one else "That upstream"
+        again = f" {who} gets it a second time." if each.status is Status.DELIVERED else ""
+        told.append(f"{where} is {each.status.value} now, after {attempts}.{again}")
+    return told

@@ -111,6 +111,65 @@ async def test_an_event_goes_to_another_upstream_besides(bench: Bench) -> None:
     assert (status, "none" in text) == (400, True)
 
 
+async def test_one_destination_is_requeued_alone(bench: Bench) -> None:
+    event = await of_two(bench)
+    event_id = event.event_id
+    await sign_in(bench)
+    shown = await page(bench, f"/events/{event_id}")
+    path = f"/events/{event_id}/requeue"
+    for upstream in ("billing", "ledger"):
+        assert f'href="{path}?upstream={upstream}"' in shown
+    assert "Requeue all…" in shown
+    every = await page(bench, path)
+    assert "At billing it is dead now, after one attempt." in every
+    again = "At ledger it is delivered now, after one attempt. That upstream gets it a second time."
+    assert again in every
+    question = await page(bench, f"{path}?upstream=billing")
+    assert f"Requeue {event_id} to billing?" in question
+    assert "ledger" not in question
+    data = {"form_token": form_token(question), "upstream": "billing"}
+    assert '<input type="hidden" name="upstream" value="billing">' in question
+    assert (await bench.post(path, data=data, headers=HTML))[0] == 303
+    [record] = (await bench.spool.page(Query(ids=(event_id,)))).records
+    assert {each.upstream: each.status for each in record.destinations} == {
+        "billing": Status.PENDING,
+        "ledger": Status.DELIVERED,
+    }
+    told = {"events": [event_id], "upstream": "billing"}
+    assert (await bench.spool.audit.newest(1))[0].detail == told
+    # It is on its way there, and the other one can still be requeued, alone or as all that ended.
+    shown = await page(bench, f"/events/{event_id}")
+    assert f'href="{path}?upstream=billing"' not in shown
+    assert f'href="{path}"' in shown
+    assert "not dead, held or delivered at billing" in await page(
+        bench, f"{path}?upstream=billing", 409
+    )
+    assert "At billing" not in await page(bench, path)
+
+
+async def test_the_api_takes_one_destination(bench: Bench) -> None:
+    event = await of_two(bench)
+    path = f"/api/v1/events/{event.event_id}/requeue"
+    assert (await bench.post(f"{path}?upstream=crm", headers=BEARER))[0] == 409
+    assert (await bench.post(f"{path}?upstream=ledger&to=billing", headers=BEARER))[0] == 400
+    assert (await bench.post(f"{path}?upstream=ledger", headers=BEARER))[0] == 200
+    [record] = (await bench.spool.page(Query(ids=(event.event_id,)))).records
+    assert [each.status for each in record.destinations] == [Status.DEAD, Status.PENDING]
+    told = {"events": [event.event_id], "upstream": "ledger"}
+    assert (await bench.spool.audit.newest(1))[0].detail == told
+
+
+async def of_two(bench: Bench) -> VerifiedDelivery:
+    """Store an event that is dead at one upstream and delivered at another one."""
+    bench.served = ("billing", "ledger")
+    event = verified()
+    await fail(bench, event, Unreachable("refused"))
+    await bench.spool.requeue(Query(ids=(event.event_id,)), to="ledger")
+    claimed = await bench.spool.claim("ledger", 1, timedelta(minutes=1), ordered=False)
+    await bench.spool.settle(claimed.leases[0], Done(), Delivered(200))
+    return event
+
+
 async def test_one_that_a_later_event_has_overtaken_is_asked_about(bench: Bench) -> None:
     event = verified(key="1", subject="tx")
     await fail(bench, event, Unreachable("refused"))
