@@ -16,7 +16,7 @@ from relay.core.request import Headers
 from relay.core.secret import Mask, Secret
 from relay.delivery.oauth2 import Token
 
-# What may stand in a field (RFC 9110, 5.5); bytes that are no ASCII are sent as they are.
+# What may not stand in a field (RFC 9110, 5.5). What is no ASCII is sent in Latin-1.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -62,7 +62,8 @@ class Credentials:
         """Take header fields, and at most one kind of Authorization, which wins over a field.
 
         Raises:
-            ValueError: a field belongs to the connection or to relay, or would end its line early.
+            ValueError: a field belongs to the connection or to relay, would end its line early, or
+                is no Latin-1.
         """
         fields = dict(headers or {})
         self.tokens = tokens
@@ -102,8 +103,12 @@ def _line(name: str, value: Secret) -> str:
         raise ValueError("this is no name of a header field")
     if owner_of(name) in {Owner.CONNECTION, Owner.RELAY} or plain(name) in _OF_THE_BODY:
         raise ValueError("this header field is written by relay itself")
-    # Each byte a letter: the request is written in Latin-1.
-    text = value.reveal().decode("latin-1")
+    try:
+        text = value.reveal().decode()
+        text.encode("latin-1")
+    except UnicodeError:
+        # Without its cause, which repeats the value.
+        raise ValueError("the value of a header field is no text in Latin-1") from None
     if _CONTROL.search(text):
         raise ValueError("the value of a header field holds a line break or another control")
     return f"\r\n{name}: {text}"

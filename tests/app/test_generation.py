@@ -20,9 +20,10 @@ from relay.config.loader import load_text
 from relay.config.settings import Endpoint, Settings
 from relay.core.clock import SystemClock
 from relay.core.errors import Problem
-from relay.core.event import Unconfirmed
+from relay.core.event import Delivered, Outcome, ProxyResponse, Unconfirmed, Unreachable
 from relay.delivery.confirmation import StatusConfirmer, StatusTarget
 from relay.delivery.proxy import ProxiedHistory
+from relay.delivery.sender import HttpSender
 from relay.ingest.client_address import Clients
 from relay.ingest.unknown_senders import UnknownSenders
 from relay.spool.sqlite import open_spool
@@ -30,6 +31,7 @@ from relay.telemetry import Telemetry
 from relay.telemetry.log import Log, LogWriter
 from tests.config.files import GOOD, good
 from tests.config.files import VIPPS as VIPPS_ENDPOINT
+from tests.harness.attempting import attempted
 from tests.harness.deliveries import (
     BEARER,
     ENVIRON,
@@ -40,7 +42,9 @@ from tests.harness.deliveries import (
     lease_of,
     midtrans_body,
     midtrans_request,
+    verified,
 )
+from tests.harness.oauth2_server import OAuth2Server
 from tests.harness.upstream import NOT_FOUND, StatusApi, Upstream, answer, says, when
 from tests.harness.wire import exchange, read_reply, request
 
@@ -534,3 +538,73 @@ async def test_what_a_rate_has_counted_stays_while_it_is_the_same(
     assert first != other
     [slower] = (await activated(configs, having(", rate: 10/m"))).upstreams
     assert slower.rate is not first.rate
+
+
+# ---- tokens ---------------------------------------------------------------------------------
+# One source for stored and proxied deliveries, with its tokens while its client is the same.
+
+
+def authorized(server: OAuth2Server, more: str = "", secret: str = "the-secret-of-relay") -> str:
+    url = f"{server.url}/hooks"
+    client = f'token_url: "{server.token_url}", client_id: relay, client_secret: "{secret}"'
+    auth = f"auth: {{oauth2: {{{client}, scope: billing.write}}}}"
+    return GOOD.replace('"http://127.0.0.1:8081/webhooks"', f'"{url}", {auth}{more}')
+
+
+async def sent(config: LiveConfig) -> Outcome:
+    """Return the outcome of an attempt for an event, after that of a proxied delivery."""
+    [upstream] = config.upstreams
+    assert isinstance(upstream.sender, HttpSender)
+    passed: asyncio.Future[ProxyResponse] = asyncio.get_running_loop().create_future()
+    config.ingest._forward(verified(), passed.set_result)
+    assert (await passed).outcome.name in {"delivered", "unreachable"}
+    return await attempted(upstream.sender, lease_of(EVENT))
+
+
+async def test_stored_and_proxied_deliveries_share_tokens_which_outlive_a_reload(
+    configs: LiveConfigBuilder,
+) -> None:
+    async with OAuth2Server(SystemClock()) as server:
+        first = await activated(configs, good(authorized(server)))
+        assert await sent(first) == Delivered(200)
+        assert server.questions == 1
+        other = await activated(configs, good(authorized(server, ", concurrency: 3")))
+        assert other.upstreams != first.upstreams
+        assert await sent(other) == Delivered(200)
+        assert server.questions == 1
+        # What is closed is closed without the tokens, which are in use.
+        await configs.retired()()
+        assert await sent(other) == Delivered(200)
+        assert server.taken == [*server.issued] * 6
+
+
+async def test_a_new_secret_has_a_new_token_at_once(configs: LiveConfigBuilder) -> None:
+    async with OAuth2Server(SystemClock()) as server:
+        first = await activated(configs, good(authorized(server)))
+        assert await sent(first) == Delivered(200)
+        server.clients["relay"].secret = "another-secret"
+        after = await activated(configs, good(authorized(server, secret="another-secret")))
+        assert await sent(after) == Delivered(200)
+        assert server.taken == [each for each in server.issued for _ in range(2)]
+        # Attempts under way end with the one that they have.
+        assert await sent(first) == Delivered(200)
+        await configs.retired()()
+        wrong = await activated(configs, good(authorized(server, secret="a-wrong-one")))
+        assert await sent(wrong) == Unreachable("token")
+
+
+async def test_answers_are_kept_without_the_secrets_and_tokens_of_their_attempt(
+    configs: LiveConfigBuilder,
+) -> None:
+    async with OAuth2Server(SystemClock()) as server:
+        [before] = (await activated(configs, good(authorized(server)))).upstreams
+        assert isinstance(before.sender, HttpSender)
+        await attempted(before.sender, lease_of(EVENT))
+        [after] = (
+            await activated(configs, good(authorized(server, secret="another-secret")))
+        ).upstreams
+        hidden = {each.reveal().decode() for each in before.secrets()}
+        assert {"the-secret-of-relay", "another-secret", *server.issued} <= hidden
+        # Base64 of relay:the-secret-of-relay.
+        assert "cmVsYXk6dGhlLXNlY3JldC1vZi1yZWxheQ==" in hidden
+        assert "another-secret" in {each.reveal().decode() for each in after.secrets()}

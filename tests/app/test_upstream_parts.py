@@ -5,13 +5,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from relay.app.upstream_parts import http_sender
+from relay.app.upstream_parts import credentials_of, http_sender, oauth2_of
 from relay.core.clock import SystemClock
-from relay.core.event import Delivered, Unreachable
+from relay.core.event import Delivered, ProxyResponse, Unreachable
+from relay.core.request import Ack
 from relay.delivery.sender import HttpSender
 from tests.config.files import ENVIRON, GOOD, good
-from tests.harness.attempting import attempted
-from tests.harness.deliveries import EVENT, lease_of
+from tests.harness.attempting import attempted, forwarded
+from tests.harness.deliveries import EVENT, lease_of, verified
 from tests.harness.upstream import Upstream
 
 PLACE = "http://127.0.0.1:8081/webhooks"
@@ -22,7 +23,8 @@ async def sender(url: str, more: str = "") -> AsyncIterator[HttpSender]:
     """Give the sender of an upstream with this URL and these keys besides."""
     text = GOOD.replace(f'{{url: "{PLACE}"', f'{{url: "{url}"{more}')
     settings = good(text, ENVIRON | {"SIGNING": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})
-    sender = http_sender(settings.upstreams["billing"], SystemClock())
+    upstream = settings.upstreams["billing"]
+    sender = http_sender(upstream, SystemClock(), credentials_of(upstream, None))
     try:
         yield sender
     finally:
@@ -51,3 +53,30 @@ async def test_one_that_is_listed_is_called() -> None:
     async with sender("http://[64:ff9b::a9fe:a9fe]/", more) as sending:
         outcome = await attempted(sending, lease_of(EVENT))
     assert outcome in {Unreachable("refused"), Unreachable("timeout")}
+
+
+@pytest.mark.parametrize(
+    ("more", "name", "value"),
+    [
+        (', headers: {X-Api-Key: "${env:KEY}"}', "X-Api-Key", ENVIRON["KEY"]),
+        (', auth: {bearer: "${env:KEY}"}', "Authorization", f"Bearer {ENVIRON['KEY']}"),
+        (
+            ", auth: {basic: {user: Aladdin, password: open sesame}}",
+            "Authorization",
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+        ),
+    ],
+)
+async def test_credentials_stand_in_each_request(more: str, name: str, value: str) -> None:
+    async with Upstream() as upstream, sender(upstream.url, more) as sending:
+        assert await attempted(sending, lease_of(EVENT)) == Delivered(200)
+        assert await forwarded(sending, verified()) == ProxyResponse(
+            Delivered(200), Ack(200, b"", "")
+        )
+    assert [each.values(name) for each in upstream.received] == [[value], [value]]
+
+
+async def test_without_credentials_nothing_is_added() -> None:
+    upstream = good(GOOD).upstreams["billing"]
+    assert credentials_of(upstream, None) is None
+    assert oauth2_of(upstream) is None

@@ -70,11 +70,19 @@ def test_proxied_requests_have_them_too() -> None:
     assert headers.values("Authorization") == ("Basic dGVzdDoxMjPCow==",)
 
 
-def test_bytes_that_are_no_ascii_are_sent_as_they_are() -> None:
+def test_letters_beyond_ascii_are_sent_in_latin_1() -> None:
     raw = RequestWriter("http://h", None, Credentials({"X-Name": Secret("Zoë")})).write(
         lease_of(), NOW
     )
-    assert "\r\nX-Name: Zoë\r\n".encode() in raw
+    assert b"\r\nX-Name: Zo\xeb\r\n" in raw
+
+
+@pytest.mark.parametrize("value", ["4711 \u20ac", b"4711 \xff"])
+def test_what_no_field_carries_is_refused(value: str | bytes) -> None:
+    with pytest.raises(ValueError, match="no text in Latin-1") as caught:
+        Credentials({"X-Api-Key": Secret(value)})
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
 
 
 @pytest.mark.parametrize("name", ["X-Api-Key", "x-api-key", "X_Api_Key"])
