@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from relay import __version__
 from relay.admin.attention import REFUSED_FOR, SIGNED_FOR, Attention, Facts, attention
 from relay.admin.serializers import rfc3339
-from relay.admin.upstream_rows import upstream_rows
+from relay.admin.upstream_rows import read_configured, upstream_rows
 from relay.allowlist import Allowlist, Mode, SourceStatus
 from relay.config import Endpoint, Settings, provider_name
 from relay.core.errors import SpoolUnavailable
@@ -101,11 +101,12 @@ async def read_status(
         last_delivery=max(read.last_deliveries.values(), default=None),
     )
     backlog = {} if overview is None else overview.backlog
+    configured = await read_configured(settings.upstreams, settings.endpoints)
     return {
         "version": __version__,
         "nodes": [_node(each) for each in process.nodes],
         "endpoints": await _endpoints(settings.endpoints, read, process, now),
-        "upstreams": upstream_rows(settings.upstreams, backlog, read.pauses, process.breakers),
+        "upstreams": upstream_rows(configured, backlog, read.pauses, process.breakers),
         "attention": [_matter(each) for each in attention(facts)],
         "spool": {
             "bytes": None if overview is None else overview.size,

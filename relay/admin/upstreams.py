@@ -1,10 +1,11 @@
 """Upstreams as an operator sees them, and pausing them: what API, page and command line share."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from relay.admin.upstream_rows import upstream_rows
+from relay.admin.upstream_rows import read_configured, upstream_rows
+from relay.config import Endpoint
 from relay.config.upstream_settings import Upstream
 from relay.config.yaml_document import suggestion
 from relay.core.clock import Clock
@@ -24,7 +25,11 @@ class UnknownUpstream(RelayError):
 
 
 async def read_rows(
-    spool: Spool, configured: Mapping[str, Upstream], breakers: Mapping[str, bool], at: datetime
+    spool: Spool,
+    upstreams: Mapping[str, Upstream],
+    endpoints: Iterable[Endpoint],
+    breakers: Mapping[str, bool],
+    at: datetime,
 ) -> list[dict[str, object]]:
     """Return the rows of `upstream_rows` for this spool; `at` is the present time.
 
@@ -32,6 +37,7 @@ async def read_rows(
         SpoolUnavailable: it cannot be read.
     """
     backlog = (await spool.overview.read(at, at)).backlog
+    configured = await read_configured(upstreams, endpoints)
     return upstream_rows(configured, backlog, await spool.pauses.all(), breakers)
 
 
@@ -92,7 +98,7 @@ def _is_by_file(configured: Mapping[str, Upstream], name: str) -> bool:
 class Upstreams:
     """The upstreams of a running relay.
 
-    configured: their settings, by name; they change with a reload.
+    configured: their settings, by name; endpoints: those of endpoints. Both change with a reload.
     breakers: whether each is open, by upstream, where this process delivers.
     changed: is called when a pause has come or gone, so that it is noticed at once.
     """
@@ -102,11 +108,13 @@ class Upstreams:
         spool: Spool,
         *,
         configured: Callable[[], Mapping[str, Upstream]],
+        endpoints: Callable[[], Iterable[Endpoint]],
         breakers: Callable[[], Mapping[str, bool]],
         changed: Callable[[], None],
         clock: Clock,
     ) -> None:
         self.configured = configured
+        self._endpoints = endpoints
         self._spool = spool
         self._breakers = breakers
         self._changed = changed
@@ -115,7 +123,9 @@ class Upstreams:
     async def rows(self) -> list[dict[str, object]]:
         """Return a row for each upstream, by name."""
         now = self._clock.now()
-        return await read_rows(self._spool, self.configured(), self._breakers(), now)
+        return await read_rows(
+            self._spool, self.configured(), self._endpoints(), self._breakers(), now
+        )
 
     async def paused(self) -> dict[str, bool]:
         """Return for each configured upstream whether it is paused, by a person or the file."""

@@ -219,6 +219,7 @@ class App:
         upstreams = Upstreams(
             spool,
             configured=lambda: configs.active.settings.upstreams,
+            endpoints=lambda: configs.active.settings.endpoints,
             breakers=dispatcher.breakers if self._role.delivers else dict,
             changed=dispatcher.refresh_pauses,
             clock=clock,

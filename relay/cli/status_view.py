@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from relay.admin.upstream_rows import called_with, works_for
 from relay.core.visible_text import visible
 
 if TYPE_CHECKING:
@@ -40,10 +41,16 @@ def records(status: Status) -> Iterator[str]:
             {**fields, **endpoint["verdicts_24h"], **endpoint["allowlist"]},
         )
     for upstream in status["upstreams"]:
-        yield _record("upstream", upstream["name"], _without(upstream, "name"))
+        yield _record("upstream", upstream["name"], _flat(upstream))
     for matter in status["attention"]:
         yield _record("attention", matter["kind"], _without(matter, "kind"))
     yield _record("spool", "", status["spool"])
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, object]:
+    """Return the row of an upstream with what has parts as text."""
+    fields = _without(row, "name", "auth", "headers", "tls", "final", "endpoints")
+    return {**fields, "called_with": called_with(row), "for": works_for(row)}
 
 
 def _record(kind: str, name: str, fields: Mapping[str, object]) -> str:
@@ -76,7 +83,7 @@ def tables(
     parts: list[RenderableType] = [*heads, *_attention(status, now)]
     parts += [
         _endpoints(status["endpoints"], now, wide=width >= _WIDE),
-        _upstreams(status["upstreams"], now),
+        _upstreams(status["upstreams"], now, wide=width >= _WIDE),
     ]
     return Group(*parts, Text(_spool(status["spool"])))
 
@@ -125,19 +132,23 @@ def _endpoints(rows: Sequence[Mapping[str, Any]], now: datetime, *, wide: bool) 
     return _table("Endpoints", names, shown)
 
 
-def _upstreams(rows: Sequence[Mapping[str, Any]], now: datetime) -> "Table":
-    shown = [
-        (
+def _upstreams(rows: Sequence[Mapping[str, Any]], now: datetime, *, wide: bool) -> "Table":
+    names = ["upstream", "backlog", "oldest for", "breaker", "", "delivers to"]
+    if wide:
+        names += ["called with", "for"]
+    shown = []
+    for row in rows:
+        cells = [
             row["name"],
             row["backlog"],
             _length(row["oldest_at"], now),
             row["breaker"],
             "paused" if row["paused"] else "",
             row["url"] or "not configured",
-        )
-        for row in rows
-    ]
-    names = ("upstream", "backlog", "oldest for", "breaker", "", "delivers to")
+            called_with(row),
+            works_for(row),
+        ]
+        shown.append(cells[: len(names)])
     return _table("Upstreams", names, shown)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from relay.admin.upstream_rows import called_with, works_for
 from relay.admin.upstreams import (
     PAUSED_BY_FILE,
     PauseResult,
@@ -50,8 +51,13 @@ def list_upstreams(config: CONFIG = DEFAULT_CONFIG, form: FORMAT = Format.TEXT) 
     if form is Format.JSON:
         print_json({"upstreams": rows})
         return
-    columns = ("name", "paused", "breaker", "backlog", "oldest_at", "rate", "url")
-    print_rows(columns, ({**row, "paused": "yes" if row["paused"] else "no"} for row in rows))
+    columns = ("name", "paused", "breaker", "backlog", "oldest_at", "url", "called_with", "for")
+    print_rows(columns, map(_shown, rows))
+
+
+def _shown(row: dict[str, Any]) -> dict[str, object]:
+    texts = {"called_with": called_with(row), "for": works_for(row)}
+    return {**row, **texts, "paused": "yes" if row["paused"] else "no"}
 
 
 @app.command("pause")
@@ -133,4 +139,5 @@ def _from_relay(settings: Settings) -> list[dict[str, Any]] | None:
 
 
 async def _from_spool(settings: Settings, spool: Spool) -> list[dict[str, Any]]:
-    return await read_rows(spool, settings.upstreams, {}, SystemClock().now())
+    now = SystemClock().now()
+    return await read_rows(spool, settings.upstreams, settings.endpoints, {}, now)

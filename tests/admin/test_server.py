@@ -118,6 +118,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     upstreams = Upstreams(
         spool,
         configured=lambda: running[0].upstreams,
+        endpoints=tuple,
         breakers=lambda: {"billing": False},
         changed=lambda: running[0].pauses.set(),  # noqa: PLW0108 - it is there later
         clock=clock,

@@ -33,7 +33,7 @@ async def spool(tmp_path: Path) -> AsyncIterator[SqliteSpool]:
 async def test_rows_tell_what_waits_and_what_the_file_pauses(spool: SqliteSpool) -> None:
     await spool.put(verified(key="1"))
     await spool.put(verified(key="2", upstream="gone"))
-    rows = await read_rows(spool, CONFIGURED, {"billing": True}, RECEIVED)
+    rows = await read_rows(spool, CONFIGURED, (), {"billing": True}, RECEIVED)
     told = [(row["name"], row["backlog"], row["breaker"], row["paused"]) for row in rows]
     assert told == [
         ("billing", 1, "open", False),
@@ -47,6 +47,7 @@ async def test_a_pause_and_its_end_are_told_and_noticed(spool: SqliteSpool) -> N
     upstreams = Upstreams(
         spool,
         configured=lambda: CONFIGURED,
+        endpoints=tuple,
         breakers=dict,
         changed=lambda: noticed.append("changed"),
         clock=ManualClock(RECEIVED),

@@ -37,7 +37,12 @@ def status(**changes: Any) -> dict[str, Any]:
         "oldest_at": "2026-01-05T12:04:00.000Z",
         "breaker": "open",
         "paused": True,
-        "rate": None,
+        "rate": "5/s",
+        "auth": "oauth2",
+        "headers": ["X-Api-Key"],
+        "tls": None,
+        "final": [410],
+        "endpoints": ["midtrans", "vipps"],
     }
     matter = {"kind": "dead", "number": 4, "detail": HOSTILE, "since": "2026-01-03T12:00:00Z"}
     made = {
@@ -65,7 +70,10 @@ def test_a_pipe_gets_one_record_a_line() -> None:
         *("accepted=5", "duplicate=2", "refused=3", "unavailable=1"),
         *("addresses=12", "age_seconds=90"),
     ]
-    assert lines[2][-3:] == ["breaker=open", "paused=yes", "rate="]
+    assert lines[2][-5:] == [
+        *("breaker=open", "paused=yes", "rate=5/s"),
+        *("called_with=oauth2, X-Api-Key, at most 5/s, final 410", "for=midtrans, vipps"),
+    ]
     assert lines[4][2:] == ["bytes=1234567", "free_bytes=40000000000"]
     assert "".join(cell for line in lines for cell in line).isprintable()
 

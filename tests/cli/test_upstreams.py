@@ -42,13 +42,26 @@ def test_they_are_listed_by_what_the_spool_knows(relay: Invoke, config: Path) ->
     listed = orjson.loads(relay("upstreams", "list", "-c", config, "--format", "json").stdout)
     billing, ledger = listed["upstreams"]
     assert billing.pop("oldest_at") == ledger.pop("oldest_at")
-    nothing = {"backlog": 1, "breaker": None, "paused": False, "rate": None}
-    assert billing == {"name": "billing", "url": "http://127.0.0.1:1/", **nothing}
-    assert ledger == {"name": "ledger", "url": None, **nothing}
+    nothing: dict[str, object] = {
+        "backlog": 1,
+        "breaker": None,
+        "paused": False,
+        "rate": None,
+        "auth": None,
+    }
+    nothing |= {"tls": None, "headers": [], "final": []}
+    senders = {"endpoints": ["midtrans", "vipps"]}
+    assert billing == {"name": "billing", "url": "http://127.0.0.1:1/", **nothing, **senders}
+    assert ledger == {"name": "ledger", "url": None, **nothing, "endpoints": []}
     lines = relay("upstreams", "list", "-c", config).stdout.splitlines()
     assert [line.split("\t")[:4] for line in lines[1:]] == [
         ["billing", "no", "", "1"],
         ["ledger", "no", "", "1"],
+    ]
+    assert [line.split("\t")[5:] for line in lines] == [
+        ["url", "called_with", "for"],
+        ["http://127.0.0.1:1/", "", "midtrans, vipps"],
+        ["", "", "no endpoint"],
     ]
 
 

@@ -9,6 +9,7 @@ from relay.admin.pages.access import PageAccess
 from relay.admin.pages.errors import PageProblem
 from relay.admin.pages.rendering import Renderer
 from relay.admin.serializers import event_summary, rfc3339
+from relay.admin.upstream_rows import called_with, works_for
 from relay.admin.upstreams import PAUSED_BY_FILE, UnknownUpstream, Upstreams
 from relay.spool import Spool
 from relay.spool.audit import Actor
@@ -44,7 +45,8 @@ class UpstreamsPage:
             name = str(row["name"])
             pause = pauses.get(name)
             told = None if pause is None else (rfc3339(pause.at), pause.actor.value)
-            rows.append(row | {"pause": told, "last": await self._last_outcome(name)})
+            texts = {"called_with": called_with(row), "works_for": works_for(row)}
+            rows.append(row | texts | {"pause": told, "last": await self._last_outcome(name)})
         return self._renderer.page(request, session, "upstreams.html", upstreams=rows)
 
     async def _last_outcome(self, upstream: str) -> dict[str, object] | None:

@@ -3,6 +3,7 @@
 import pytest
 
 from relay.config.upstream_settings import Upstream
+from relay.core.secret import Secret
 from relay.spool.audit import Actor
 from tests.admin.pages.browsing import page, sign_in
 from tests.admin.test_server import READ_TOKEN, Bench, bench
@@ -23,6 +24,20 @@ async def test_what_waits_is_shown_with_the_newest_event(bench: Bench) -> None:
     assert f'<a href="/events/{event.event_id}"><bdi>pending</bdi></a>' in text
     assert "gone&lt;b&gt;" in text
     assert "not configured" in text
+
+
+async def test_it_is_shown_how_it_is_called_and_for_whom(bench: Bench) -> None:
+    await sign_in(bench)
+    settings = {
+        "url": "https://billing.example/?canary",
+        "headers": {"X-Api-Key": Secret("canary")},
+        "auth": {"basic": {"user": "canary", "password": Secret("canary")}},
+    }
+    bench.upstreams["billing"] = Upstream.model_validate(settings)
+    text = await page(bench, "/upstreams")
+    assert "with <bdi>basic, X-Api-Key</bdi>" in text
+    assert "no endpoint" in text
+    assert "canary" not in text
 
 
 async def test_one_is_paused_after_a_question_and_resumed(bench: Bench) -> None:
