@@ -30,7 +30,7 @@ from relay.cli.output import (
 )
 from relay.cli.progress import progress
 from relay.config import Endpoint, Settings, load, provider_of, senders
-from relay.config.certificate_files import Certificate, read_certificate
+from relay.config.certificate_files import Certificate, read_authorities, read_certificate
 from relay.config.lint import Finding, lint, located
 from relay.config.lint_machine import machine_advice
 from relay.config.lint_topology import Advice
@@ -143,9 +143,12 @@ def info_in_use(settings: Settings) -> dict[str, ProviderInfo]:
 
 
 def certificates_in_use(settings: Settings) -> dict[Path, Certificate]:
-    """Return the certificates of the public listeners, by file."""
-    paths = {each.tls.certificate for each in settings.listen if each.tls is not None}
-    return {path: read_certificate(path) for path in sorted(paths)}
+    """Return the certificates of listeners and upstreams, by file; of an authority's, the last."""
+    own = {each.tls.certificate for each in settings.listen if each.tls is not None}
+    own |= {each.tls.certificate for each in settings.upstreams.values() if each.tls.certificate}
+    trusted = {each.tls.ca for each in settings.upstreams.values() if each.tls.ca} - own
+    found = {path: read_certificate(path) for path in sorted(own)}
+    return found | {path: read_authorities(path) for path in sorted(trusted)}
 
 
 def unserved(settings: Settings) -> list[Finding]:

@@ -1,6 +1,7 @@
 """Whether the keys of an upstream fit together, and its files can be used."""
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from typing import Final
 
 from relay.config.certificate_files import Pair, authority_issues, certificate_issues
@@ -11,6 +12,8 @@ from relay.config.types import header_name, label
 from relay.config.upstream_settings import OAuth2Auth, Upstream
 from relay.config.upstream_values import unsendable
 from relay.config.yaml_document import ConfigIssue, Location, Place, shown
+from relay.core.conditions import HeaderCondition
+from relay.core.egress import GUARDED, may_dial
 from relay.core.header_fields import Owner, owner_of, plain
 from relay.signatures.shared_secret import Signer
 
@@ -39,6 +42,7 @@ def upstream_issues(settings: Settings, place: Place) -> Iterator[ConfigIssue]:
         yield from _senders_own(upstream, passed_on.get(name, {}), location, place)
         yield from _tls(upstream, location)
         yield from _final(upstream, location)
+        yield from _addresses(upstream, location)
 
 
 def _signing(upstream: Upstream, location: Location) -> Iterator[ConfigIssue]:
@@ -94,8 +98,12 @@ def _passed_on(settings: Settings) -> dict[str, dict[str, Location]]:
     found: dict[str, dict[str, Location]] = {}
     for at, endpoint in enumerate(settings.endpoints):
         info = known_info(endpoint)
+        # Those that routes look at are kept as well, and what is kept is passed on.
+        looked_at = (route.when.condition() for route in endpoint.routes)
+        names = [each.name for each in looked_at if isinstance(each, HeaderCondition)]
+        names += () if info is None else info.headers
         for upstream in endpoint.every_upstream:
-            for name in () if info is None else info.headers:
+            for name in names:
                 found.setdefault(upstream, {}).setdefault(plain(name), ("endpoints", at))
     return found
 
@@ -159,3 +167,19 @@ def _final(upstream: Upstream, location: Location) -> Iterator[ConfigIssue]:
         if status in upstream.final[:at]:
             message = f"{shown(str(status))} stands there already; write it once"
             yield ConfigIssue((*location, "final", at), message)
+
+
+def _addresses(upstream: Upstream, location: Location) -> Iterator[ConfigIssue]:
+    """Yield networks that are refused to nobody, or that would let more in than is refused."""
+    for at, network in enumerate(upstream.allow_addresses):
+        listed = ip_network(str(network.cidr))
+        wider = [each for each in GUARDED if each.prefixlen > listed.prefixlen]
+        inner = [each for each in wider if each[0] in listed]
+        if inner:
+            message = f"holds all of {inner[0]}, which takes the guard away; name your own"
+        elif may_dial(listed[0]):
+            message = "is neither link-local nor a metadata service, and needs no listing"
+            message = f"{message}; leave it out"
+        else:
+            continue
+        yield ConfigIssue((*location, "allow_addresses", at), message)

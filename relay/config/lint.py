@@ -23,7 +23,9 @@ from relay.config import lint_topology
 from relay.config.certificate_files import Certificate
 from relay.config.endpoints import endpoint_options
 from relay.config.inline_provider import InlineProvider
+from relay.config.lint_credentials import EXPIRY_NOTICE, credential_advice
 from relay.config.lint_privacy import privacy_advice
+from relay.config.lint_routes import route_advice
 from relay.config.lint_secrets import secret_advice
 from relay.config.lint_topology import WIDEST, Advice, is_wide
 from relay.config.lint_upstreams import upstream_advice
@@ -313,8 +315,6 @@ def _networks(environment: Environment) -> tuple[IPNetwork, ...]:
 
 # ---- all rules ------------------------------------------------------------------------------
 
-EXPIRY_NOTICE = timedelta(days=30)
-
 _PUBLIC = (None, "unspecified")
 # Midtrans: HTTP notification, "only ports 80 and 443".
 _MIDTRANS_PORTS = (80, 443)
@@ -346,13 +346,15 @@ def lint(
 ) -> tuple[Finding, ...]:
     """Return every finding.
 
-    info: of each endpoint's provider, by the endpoint's name. certificates: of the public
-        listeners, by file. machine: what was found out about the machine.
+    info: of each endpoint's provider, by the endpoint's name. certificates: of listeners and
+        upstreams, by file. machine: what was found out about the machine.
     """
     found = [
         *secret_advice(settings, info),
         *lint_topology.advice(settings, info),
         *upstream_advice(settings),
+        *route_advice(settings, info),
+        *credential_advice(settings, certificates, today),
         *privacy_advice(settings),
         *_certificates(settings, certificates, today),
         *_admin(settings),

@@ -11,7 +11,7 @@ from typing import Final
 from relay.config.endpoints import client_key, is_certain, oddities
 from relay.config.inline_provider import InlineProvider
 from relay.config.lint_topology import Advice
-from relay.config.secret_text import oddity
+from relay.config.secret_text import looks_secret, oddity
 from relay.config.settings import Endpoint, Settings
 from relay.config.yaml_document import Location
 from relay.core.sealing import KEY_BYTES, key_bytes
@@ -46,8 +46,9 @@ def secret_advice(settings: Settings, info: Mapping[str, ProviderInfo]) -> Itera
     info: of each endpoint's provider, by the endpoint's name.
     """
     for location in settings.source.literals:
-        message = "a secret stands in the file; write ${env:NAME} or ${file:PATH}"
-        yield Advice(location, "literal-secret", message)
+        if not _is_plain_header(settings, location):
+            message = "a secret stands in the file; write ${env:NAME} or ${file:PATH}"
+            yield Advice(location, "literal-secret", message)
     yield from _admin(settings)
     yield from _sealing(settings.spool.encrypt)
     for name, upstream in settings.upstreams.items():
@@ -57,6 +58,14 @@ def secret_advice(settings: Settings, info: Mapping[str, ProviderInfo]) -> Itera
         if endpoint.name in info:
             yield from _endpoint(endpoint, ("endpoints", at))
     yield from _shared(settings, info)
+
+
+def _is_plain_header(settings: Settings, location: Location) -> bool:
+    """Return whether this is a header field for an upstream that does not look like a secret."""
+    match location:
+        case ("upstreams", str(upstream), "headers", str(name)):
+            return not looks_secret(name, settings.upstreams[upstream].headers[name])
+    return False
 
 
 def _admin(settings: Settings) -> Iterator[Advice]:

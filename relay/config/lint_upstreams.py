@@ -1,12 +1,13 @@
 """Warnings about where events are sent: to relay itself, or to a cloud's metadata service."""
 
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 from relay.config.lint_topology import Advice
 from relay.config.settings import Settings
 from relay.config.types import Bind
+from relay.config.upstream_settings import OAuth2Auth, Upstream
 from relay.core.egress import may_dial, spelled
 from relay.core.request import Address
 from relay.core.urls import DEFAULT_PORTS
@@ -19,23 +20,71 @@ _LOCAL_NAMES = ("localhost",)
 
 def upstream_advice(settings: Settings) -> Iterator[Advice]:
     """Yield warnings about every upstream."""
+    used = {name for endpoint in settings.endpoints for name in endpoint.every_upstream}
     for name, upstream in settings.upstreams.items():
+        if name not in used:
+            message = "no endpoint leads here: it gets what is requeued with --to, and nothing else"
+            yield Advice(("upstreams", name), "upstream-unused", message)
+        elif _only_passed_on(settings, name):
+            yield from _without_effect(settings, name)
+        yield from _given_up_early(upstream, name)
         location = ("upstreams", name, "url")
         parts = urlsplit(upstream.url)
-        if (said := _metadata(parts)) is not None:
-            yield Advice(location, "upstream-metadata", said)
+        if (said := _metadata(parts, upstream)) is not None:
+            yield Advice(
+                location, "upstream-metadata", f"{said}, which takes no events; name yours"
+            )
+        if isinstance(upstream.auth, OAuth2Auth):
+            said = _metadata(urlsplit(upstream.auth.oauth2.token_url), upstream)
+            if said is not None:
+                where = (*location[:-1], "auth", "oauth2", "token_url")
+                message = f"{said}, which relay asks for no token; name your token server"
+                yield Advice(where, "upstream-metadata", message)
         if (said := _itself(parts, settings)) is not None:
             yield Advice(location, "upstream-itself", said)
 
 
-def _metadata(parts: SplitResult) -> str | None:
+#: Keys that are about events that wait: their rate, their order, and when they are given up.
+_OF_STORED = ("rate", "paused", "final", "order_by_key", "retry")
+#: Statuses of a service that is not well, or busy, for a while.
+_PASSING = (408, 425, 429, 502, 503, 504)
+
+
+def _only_passed_on(settings: Settings, name: str) -> bool:
+    modes = [each.mode for each in settings.endpoints if name in each.every_upstream]
+    return all(mode == "proxy" for mode in modes)
+
+
+def _without_effect(settings: Settings, name: str) -> Iterator[Advice]:
+    """Yield each key that is written, and that nothing uses which is passed on at once."""
+    upstream = settings.upstreams[name]
+    for key in _OF_STORED:
+        location = ("upstreams", name, key)
+        if location in settings.source.values and getattr(upstream, key):
+            message = (
+                "has no effect: only endpoints with mode: proxy lead here, whose deliveries are"
+                " tried once, at once"
+            )
+            yield Advice(location, "proxy-without-effect", message)
+
+
+def _given_up_early(upstream: Upstream, name: str) -> Iterator[Advice]:
+    for at, status in enumerate(upstream.final):
+        if status in _PASSING:
+            message = (
+                f"{status} passes as a rule: what comes while the service is busy or away is dead"
+                " at once; leave it out"
+            )
+            yield Advice(("upstreams", name, "final", at), "final-passing", message)
+
+
+def _metadata(parts: SplitResult, upstream: Upstream) -> str | None:
     host = (parts.hostname or "").rstrip(".")
     address = spelled(host)
-    if host not in _METADATA_NAMES and (address is None or may_dial(address)):
+    allowed = [ip_network(str(each.cidr)) for each in upstream.allow_addresses]
+    if host not in _METADATA_NAMES and (address is None or may_dial(address, allowed)):
         return None
-    return (
-        "is a cloud's metadata service or a link-local address, which takes no events; name yours"
-    )
+    return "is a cloud's metadata service or a link-local address"
 
 
 def _itself(parts: SplitResult, settings: Settings) -> str | None:

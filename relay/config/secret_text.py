@@ -15,6 +15,14 @@ _BOM: Final = "\ufeff"
 _AROUND: Final = {'"': '"', "'": "'", "`": "`", "<": ">", "\u201c": "\u201d", "\u2018": "\u2019"}
 # A line of a file of variables, for systemd, Docker or a shell.
 _ASSIGNMENT: Final = re.compile(r"(?:export\s+)?[A-Z][A-Z0-9_]{3,}=(?=[^=])")
+#: Words in the name of a header field that holds a secret.
+_SECRET_WORDS: Final = re.compile(
+    r"(?:^|[-_])(?:api)?(?:key|token|secret|auth|authorization|password|passwd|credentials?|cookie"
+    r"|session|jwt)(?:$|[-_])",
+    re.IGNORECASE,
+)
+#: Letters and figures in a row, as keys and tokens have them; names of servers are shorter.
+_RUN: Final = re.compile(r"[A-Za-z0-9]{16,}")
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -37,6 +45,14 @@ def oddity(secret: Secret) -> str | None:
         # Empty, which is said elsewhere.
         return None
     return next((said for odd, said in _ODDITIES if odd(text)), None)
+
+
+def looks_secret(name: str, value: Secret) -> bool:
+    """Return whether a header field of this name and value holds a secret, by its looks."""
+    if _SECRET_WORDS.search(name):
+        return True
+    runs = _RUN.findall(value.reveal().decode(errors="replace"))
+    return any(not run.isalpha() and not run.isdecimal() for run in runs)
 
 
 def without_oddities(value: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -274,6 +275,20 @@ def test_certificates_of_the_listeners_are_looked_at(file: Path) -> None:
     file.write_text(ASKED.replace('8080"\n', tls) + SERVICE)
     result = run("check", "-c", str(file))
     assert f"{file}:3:24: warning: listen.0.tls.certificate: the certificate is self-signed" in (
+        result.stderr
+    )
+
+
+def test_certificates_of_upstreams_are_looked_at(file: Path) -> None:
+    certificate, _ = write_pair(file.parent, end=datetime(2020, 1, 1, tzinfo=UTC))
+    (file.parent / "ca.pem").write_bytes(certificate.read_bytes())
+    tls = 'https://b/", tls: {certificate: certificate.pem, key: key.pem, ca: ca.pem}'
+    file.write_text(ASKED.replace('http://127.0.0.1:8081/webhooks"', tls) + SERVICE)
+    result = run("check", "-c", str(file))
+    assert "upstreams.billing.tls.certificate: the client certificate ended on 2020-01-01" in (
+        result.stderr
+    )
+    assert "upstreams.billing.tls.ca: the last authority in this file ended on 2020-01-01" in (
         result.stderr
     )
 

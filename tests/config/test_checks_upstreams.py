@@ -220,3 +220,27 @@ def test_a_status_that_stands_there_twice() -> None:
     assert mistakes(upstream("final: [400, 410, 400]")) == [
         "5:70: upstreams.billing.final.2: 400 stands there already; write it once"
     ]
+
+
+NEEDLESS = "is neither link-local nor a metadata service, and needs no listing; leave it out"
+
+
+def test_addresses_that_need_no_listing_or_take_the_guard_away() -> None:
+    written = ["10.0.0.0/8", "0.0.0.0/0", "fe80::/9", "168.63.129.0/24"]
+    assert said_of(f"allow_addresses: {written}".replace("'", '"'), Path("/etc")) == [
+        f"allow_addresses.0: {NEEDLESS}",
+        (
+            "allow_addresses.1: holds all of 169.254.0.0/16, which takes the guard away; name your"
+            " own"
+        ),
+        "allow_addresses.2: holds all of fe80::/10, which takes the guard away; name your own",
+        (
+            "allow_addresses.3: holds all of 168.63.129.16/32, which takes the guard away; name"
+            " your own"
+        ),
+    ]
+
+
+def test_addresses_that_an_upstream_may_have() -> None:
+    written = ["169.254.0.0/16", "169.254.0.0/24", "fe80::/64", "100.100.100.200"]
+    good(upstream(f"allow_addresses: {written}".replace("'", '"')))

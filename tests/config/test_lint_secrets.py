@@ -215,3 +215,13 @@ def test_the_keys_of_the_spool_are_secrets_that_are_masked() -> None:
     settings = good(sealed('"${env:SEAL}"'), {"KEY": KEY, "SEAL": BASE64})
     assert BASE64.encode() in [secret.reveal() for secret in settings.every_secret()]
     assert "CANARY" not in repr(settings)
+
+
+def test_a_header_field_that_is_written_out_is_no_secret_unless_it_looks_like_one() -> None:
+    headers = f"headers: {{X-Env: prod, X-Api-Key: prod, X-Shop: {CANARY}}}"
+    found = findings(good(changed(('webhooks"', f'webhooks", {headers}'))))
+    said = "a secret stands in the file; write ${env:NAME} or ${file:PATH} [literal-secret]"
+    assert found == [
+        f"5:86: warning: upstreams.billing.headers.X-Api-Key: {said}",
+        f"5:100: warning: upstreams.billing.headers.X-Shop: {said}",
+    ]

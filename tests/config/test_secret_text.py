@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.config.secret_text import oddity, without_oddities
+from relay.config.secret_text import looks_secret, oddity, without_oddities
 from relay.core.secret import Secret
 
 KEY = "Mid-server-abc"
@@ -71,3 +71,25 @@ def test_bytes_that_are_no_text_are_not_judged() -> None:
     assert oddity(Secret(b"\xff\x00 ")) is None
     assert oddity(Secret("key".encode("utf-16"))) == "is text in UTF-16"
     assert without_oddities(b" \xe9 ") == b"\xe9"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("X-Api-Key", "prod", True),
+        ("apikey", "prod", True),
+        ("X_Auth_Token", "prod", True),
+        ("Authorization", "Custom x", True),
+        ("Cookie", "a=b", True),
+        ("X-Env", "prod", False),
+        ("X-Keyboard", "prod", False),
+        ("X-Region", "asia-southeast2-production-1", False),
+        ("X-Tenant", "7b0c3f1e-1c2d-4e5f-8a9b-0c1d2e3f4a5b", False),
+        ("X-Version", "20261130123456789", False),
+        ("X-Env", "canary7f3a91canary7f3a91", True),
+    ],
+)
+def test_a_header_field_looks_like_a_secret_by_its_name_or_its_value(
+    name: str, value: str, *, secret: bool
+) -> None:
+    assert looks_secret(name, Secret(value)) is secret
