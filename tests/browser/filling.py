@@ -12,7 +12,16 @@ from relay.app.builder import bind_endpoint, known_registry
 from relay.config import load
 from relay.core.clock import SystemClock
 from relay.core.errors import SpoolUnavailable
-from relay.core.event import Dead, Delivered, Done, Lease, Rejected, Unreachable
+from relay.core.event import (
+    Dead,
+    Delivered,
+    Done,
+    Held,
+    Lease,
+    Rejected,
+    Unconfirmed,
+    Unreachable,
+)
 from relay.core.ids import event_ids
 from relay.core.request import (
     ClientAddress,
@@ -25,6 +34,7 @@ from relay.core.request import (
 from relay.ingest.admission import Endpoint, verify_delivery
 from relay.spool import Settlement
 from relay.spool.activity import Activity, hour_of
+from relay.spool.history import Query
 from relay.spool.sqlite import SqliteSpool, open_spool
 from tests.harness.deliveries import ENVIRON, MIDTRANS, midtrans_body
 
@@ -117,3 +127,40 @@ async def _count(spool: SqliteSpool, now: datetime) -> None:
         counted.append(Activity(hour, "vipps", "accepted", busy // 7))
     last = {"midtrans": now, "vipps": now - timedelta(minutes=4)}
     await spool.activity.add(counted, last)
+
+
+# ---- one event, several destinations --------------------------------------------------------
+
+
+def fill_destinations(config: Path) -> str:
+    """Put one event into the spool that is delivered, dead and held; return its id.
+
+    It is delivered at billing, dead at ledger and held at archive.
+    """
+    return asyncio.run(_fill_destinations(config))
+
+
+async def _fill_destinations(config: Path) -> str:
+    clock = SystemClock()
+    settings = load(config, ENVIRON)
+    registry = known_registry(settings, clock)
+    endpoint = bind_endpoint(settings.endpoints[0], registry, settings.limits.json_limits)
+    spool = await open_spool(config.parent / "relay.db", clock)
+    try:
+        await spool.recover(_DAY)
+        [event] = _events(endpoint, 1, clock)
+        await spool.put(event)
+        for upstream in ("ledger", "archive"):
+            await spool.requeue(Query(ids=(event.event_id,)), to=upstream)
+        answer = b'{"error": "no account of this number"}'
+        for upstream, decision, outcome in (
+            ("billing", Done(), Delivered(200)),
+            ("ledger", Dead(), Rejected(422)),
+            ("archive", Held(), Unconfirmed("not_found")),
+        ):
+            [lease] = (await spool.claim(upstream, 1, _LEASE, ordered=False)).leases
+            said = b"" if upstream == "billing" else answer
+            await _recorded(spool, [Settlement(lease, decision, outcome, took=9_301, answer=said)])
+    finally:
+        await spool.close()
+    return event.event_id
