@@ -3,13 +3,18 @@
 import socket
 import ssl
 from enum import StrEnum
+from typing import Final
 
 from relay.delivery.http import (
     AddressNotAllowed,
     CannotConnect,
+    CertificateRefused,
+    CertificateWanted,
     Closed,
     ExchangeFailed,
     Malformed,
+    NameUnknown,
+    Response,
     TooLong,
 )
 
@@ -34,6 +39,8 @@ class Cause(StrEnum):
     TLS_EXPIRED = "tls: expired"
     TLS_NOT_YET_VALID = "tls: not yet valid"
     TLS_WRONG_NAME = "tls: wrong name"
+    TLS_CERTIFICATE_WANTED = "tls: client certificate wanted"
+    TLS_CERTIFICATE_REFUSED = "tls: client certificate refused"
     MALFORMED = "malformed"
     OVERSIZED = "oversized"
     ENCODED = "encoded"
@@ -58,6 +65,9 @@ class Unsendable(ExchangeFailed):
 #: By type of error; the first match counts, so the narrow types stand first.
 _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (AddressNotAllowed, Cause.ADDRESS_NOT_ALLOWED),
+    (CertificateWanted, Cause.TLS_CERTIFICATE_WANTED),
+    (CertificateRefused, Cause.TLS_CERTIFICATE_REFUSED),
+    (NameUnknown, Cause.TLS_WRONG_NAME),
     (ssl.SSLError, Cause.TLS),
     (socket.gaierror, Cause.DNS),
     # A host name that DNS has no way to ask for.
@@ -93,3 +103,21 @@ def cause_of(error: Exception) -> Cause:
         return _CERTIFICATE_CAUSES.get(getattr(reason, "verify_code", 0), Cause.TLS)
     otherwise = Cause.REFUSED if unconnected else Cause.RESET
     return next((cause for kind, cause in _CAUSES if isinstance(reason, kind)), otherwise)
+
+
+# nginx makes every handshake, and answers what it does not like of a client certificate.
+_CERTIFICATE_ANSWERS: Final = (
+    (b"No required SSL certificate was sent", Cause.TLS_CERTIFICATE_WANTED),
+    (b"The SSL certificate error", Cause.TLS_CERTIFICATE_REFUSED),
+)
+_BAD_REQUEST: Final = 400
+
+
+def certificate_cause(answer: Response) -> Cause | None:
+    """Return what an answer over TLS says of our client certificate; None for any other answer.
+
+    It is the answer of what stands in front of an upstream: the upstream has seen nothing.
+    """
+    if answer.status != _BAD_REQUEST:
+        return None
+    return next((cause for text, cause in _CERTIFICATE_ANSWERS if text in answer.body), None)

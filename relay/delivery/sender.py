@@ -9,6 +9,7 @@ short in which this can happen.
 
 import asyncio
 import re
+import ssl
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -18,7 +19,7 @@ from relay.core.egress import IPNetwork
 from relay.core.event import Delivered, Lease, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack, VerifiedDelivery
 from relay.delivery.authorized import Authorized, TokenUser
-from relay.delivery.causes import Cause, Unsendable, cause_of
+from relay.delivery.causes import Cause, Unsendable, cause_of, certificate_cause
 from relay.delivery.credentials import Credentials
 from relay.delivery.http import Closed, Exchange, Fields, Origin, Pool, Response
 from relay.delivery.request import RequestWriter
@@ -148,6 +149,7 @@ class HttpSender:
 
     timeout: for everything from looking up the name to the last byte that is read.
     concurrency: how many connections there may be at once.
+    tls, server_name: as for a `Pool`, of an https URL.
     allowed: networks of guarded addresses that it may have (`relay.core.egress`).
 
     Raises:
@@ -162,6 +164,8 @@ class HttpSender:
         concurrency: int,
         clock: Clock,
         signer: Signer | None = None,
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
         allowed: Iterable[IPNetwork] = (),
         credentials: Credentials | None = None,
     ) -> None:
@@ -173,12 +177,16 @@ class HttpSender:
             self._token_user = TokenUser(
                 credentials.tokens, timeout.total_seconds(), self._send_with_token
             )
+        origin = Origin.of(url)
+        self._is_tls = origin.tls
         self._pool = Pool(
-            Origin.of(url),
+            origin,
             size=concurrency,
             idle=_KEEPALIVE,
             longest_body=ANSWER_LIMIT,
             timeout=timeout.total_seconds(),
+            tls=tls,
+            server_name=server_name,
             allowed=allowed,
         )
         # The answer before, whose fields are one object with those of each with the same head.
@@ -262,6 +270,8 @@ class HttpSender:
         outcome = _DELIVERED.get(status) or self._rejected(exchange)
         if status // 100 not in _PASSED_BACK:
             return ProxyResponse(outcome)
+        if self._is_tls and (cause := certificate_cause(exchange)) is not None:
+            return ProxyResponse(Unreachable(cause))
         if body and "content-encoding" in fields and _is_encoded(fields):
             return ProxyResponse(Unreachable(Cause.ENCODED))
         content_type = fields["content-type"][0] if "content-type" in fields else ""
@@ -282,6 +292,8 @@ class HttpSender:
             return Unreachable(Cause.RESET) if _is_cut_short(exchange) else delivered
         if exchange.status is None and exchange.error is not None:
             return Unreachable(cause_of(exchange.error))
+        if self._is_tls and (cause := certificate_cause(exchange)) is not None:
+            return Unreachable(cause)
         return self._rejected(exchange)
 
     def _rejected(self, answer: Response) -> Outcome:

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from relay.core.event import Delivered, Event, Outcome, ProxyResponse, Rejected, Unreachable
 from relay.core.request import Ack, Headers
 from relay.core.secret import Secret
+from relay.delivery.http import client_context
 from relay.delivery.sender import (
     HttpSender,
     parse_retry_after,
@@ -667,6 +668,33 @@ async def test_an_upstream_that_the_system_vouches_for_is_reached_over_tls(
         assert await forward(EVENT) == Delivered(200)
         assert await forward(EVENT) == Delivered(200)
         assert upstream.connections == 1
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+async def test_a_client_certificate_that_an_answer_asks_for_is_a_tls_failure(
+    scheme: str, tmp_path: Path
+) -> None:
+    """Nginx answers so, in the place of the upstream behind it."""
+    body = b"<html><center>No required SSL certificate was sent</center></html>"
+    tls = self_signed(tmp_path) if scheme == "https" else None
+    ca = tmp_path / "self-signed.pem" if tls else None
+    async with Upstream(answer(400, body=body), tls=tls) as upstream:
+        sender = HttpSender(
+            upstream.url,
+            timeout=timedelta(seconds=5),
+            concurrency=1,
+            clock=ManualClock(NOW),
+            tls=client_context(ca),
+        )
+        stored = await attempted(sender, lease_of(EVENT))
+        proxied = await forwarded(sender, verified())
+        await sender.close()
+    if tls is None:
+        assert (stored, proxied.outcome) == (Rejected(400, None), Rejected(400, None))
+        assert proxied.ack is not None
+    else:
+        wanted = Unreachable("tls: client certificate wanted")
+        assert (stored, proxied) == (wanted, ProxyResponse(wanted))
 
 
 async def test_an_event_whose_method_would_end_its_line_is_not_sent() -> None:

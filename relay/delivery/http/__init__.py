@@ -2,14 +2,22 @@
 
 What is named here is all that others use: a `Pool` of connections to an `Origin` sends the request
 of an `Exchange` once, fills its `Response` and calls back; what keeps it from that is an
-`ExchangeFailed`, one of its kinds, or an `OSError`. `encode` writes a request. By a `Name` and
-`dial` a connection is tried step by step. Inside, `messages` writes requests and parses answers
-without I/O, `connection` resolves, dials and makes one exchange, and `pool` keeps connections.
+`ExchangeFailed`, one of its kinds, or an `OSError`. `encode` writes a request, `client_context`
+says how an origin's certificate is checked. By a `Name` and `dial` a connection is tried step by
+step. Inside, `messages` writes requests and parses answers without I/O, `client_tls` knows TLS,
+`connection` resolves, dials and makes one exchange, and `pool` keeps connections.
 
 Of events, retries and causes it knows nothing. It does not follow redirects, unpack bodies, keep
 cookies or send anything a second time.
 """
 
+from relay.delivery.http.client_tls import (
+    CertificateRefused,
+    CertificateWanted,
+    ClientContext,
+    NameUnknown,
+    client_context,
+)
 from relay.delivery.http.connection import (
     AddressNotAllowed,
     Exchange,
@@ -34,17 +42,22 @@ __all__ = [
     "BODILESS_METHODS",
     "AddressNotAllowed",
     "CannotConnect",
+    "CertificateRefused",
+    "CertificateWanted",
+    "ClientContext",
     "Closed",
     "Exchange",
     "ExchangeFailed",
     "Fields",
     "Malformed",
     "Name",
+    "NameUnknown",
     "Origin",
     "Pool",
     "Response",
     "TooLong",
     "addresses_of",
+    "client_context",
     "dial",
     "encode",
 ]

@@ -4,6 +4,7 @@ import asyncio
 import math
 import select
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from itertools import chain, zip_longest
@@ -11,6 +12,7 @@ from typing import cast
 
 from relay.core.concurrency import READ_SIZE, run_in_daemon_thread
 from relay.core.egress import IPNetwork, may_dial
+from relay.delivery.http.client_tls import refusal
 from relay.delivery.http.messages import (
     Closed,
     ExchangeFailed,
@@ -220,6 +222,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing, self.is_idle = True, False
+        if isinstance(exc, ssl.SSLError):
+            context = self._transport.get_extra_info("sslcontext")
+            exc = refusal(exc, shown=getattr(context, "shows_certificate", False))
         self.fail(exc or Closed("the connection is lost"))
         self._lost(self)
         if not self.closed.done():

@@ -16,6 +16,7 @@ from functools import partial
 from itertools import takewhile
 
 from relay.core.egress import IPNetwork
+from relay.delivery.http.client_tls import LastWords, client_context
 from relay.delivery.http.connection import Connection, Exchange, Name, dial
 from relay.delivery.http.messages import Closed, ExchangeFailed, KnownHeads, Origin, Response
 
@@ -39,7 +40,9 @@ class Pool:
     idle: for how many seconds an unused connection is kept.
     longest_body: an answer with a longer body is not read to its end.
     timeout: seconds that each exchange may take, waiting and connecting included; None: any time.
-    tls: how to check the peer of an https origin.
+    tls: how to check the peer of an https origin. Default: by the system's authorities.
+    server_name: the name that its certificate must hold, and that it is asked for. Default: that of
+        the origin.
     allowed: networks of guarded addresses that the origin may have (`relay.core.egress`).
     """
 
@@ -52,14 +55,15 @@ class Pool:
         longest_body: int,
         timeout: float | None = None,
         tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
         allowed: Iterable[IPNetwork] = (),
     ) -> None:
-        self._origin = origin
         self._name = Name(origin.host, origin.port, allowed)
         self._idle_for = idle
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._tls = (tls or ssl.create_default_context()) if origin.tls else None
+        self._tls = (tls or client_context()) if origin.tls else None
+        self._server_name = (server_name or origin.name) if origin.tls else None
         self._new = partial(
             Connection,
             longest_body=longest_body,
@@ -220,11 +224,12 @@ class Pool:
     async def _connect(self) -> Connection:
         tls = self._tls
         try:
+            opened = await dial(self._name)
             _, connection = await self._loop.create_connection(
                 self._new,
-                sock=await dial(self._name),
+                sock=opened if tls is None else LastWords.of(opened),
                 ssl=tls,
-                server_hostname=self._origin.name if tls else None,
+                server_hostname=self._server_name,
                 ssl_shutdown_timeout=_SHUTDOWN_TIMEOUT if tls else None,
             )
         except (OSError, ValueError) as error:
