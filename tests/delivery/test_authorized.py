@@ -103,7 +103,7 @@ async def test_without_a_token_there_is_no_attempt(say: object) -> None:
 
 async def test_waiting_counts_against_the_timeout() -> None:
     loop = asyncio.get_running_loop()
-    async with Upstream(hang) as upstream, linked(upstream.url, 0.4) as (server, sender, _):
+    async with Upstream(hang) as upstream, linked(upstream.url, 0.6) as (server, sender, _):
         release = asyncio.Event()
 
         async def late(request: object) -> object:
@@ -113,9 +113,9 @@ async def test_waiting_counts_against_the_timeout() -> None:
 
         server.instead = late  # type: ignore[assignment]
         began = loop.time()
-        loop.call_later(0.25, release.set)
+        loop.call_later(0.45, release.set)
         assert await attempted(sender, lease_of()) == Unreachable("timeout")
-        assert 0.35 < loop.time() - began < 0.6
+        assert 0.55 < loop.time() - began < 0.95
         assert len(upstream.received) == 1
 
 
@@ -204,11 +204,11 @@ async def test_the_second_answer_has_only_what_is_left_of_the_time() -> None:
     loop = asyncio.get_running_loop()
     release = asyncio.Event()
     behaviours = (when(release, answer(401)), hang)
-    async with Upstream(*behaviours) as upstream, linked(upstream.url, 0.4) as (_, sender, _):
+    async with Upstream(*behaviours) as upstream, linked(upstream.url, 0.6) as (_, sender, _):
         began = loop.time()
-        loop.call_later(0.2, release.set)
+        loop.call_later(0.45, release.set)
         assert await attempted(sender, lease_of()) == Unreachable("timeout")
-        assert 0.35 < loop.time() - began < 0.6
+        assert 0.55 < loop.time() - began < 0.95
         assert len(upstream.received) == 2
 
 

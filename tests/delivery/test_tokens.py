@@ -298,7 +298,9 @@ async def test_broken_connections_bring_no_token(behaviour: Behaviour, reason: s
     clock, observer = ManualClock(), Observer()
     async with (
         Upstream(behaviour) as server,
-        source_of(server.url, clock, observer, within=0.2) as source,
+        source_of(
+            server.url, clock, observer, within=0.2 if behaviour is trickle else 5.0
+        ) as source,
     ):
         assert await source.newer(5.0) is None
     assert observer.unavailable == [("billing", reason, 1.0)]
