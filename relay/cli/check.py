@@ -16,6 +16,12 @@ from relay.allowlist.dns_answers import admissible
 from relay.app.builder import expected_sources, resolver
 from relay.app.spools import KEYS, check_keys, rows_by_key, sealing_keys, unserved_upstreams
 from relay.cli.check_connect import print_tried, try_upstreams
+from relay.cli.check_destinations import (
+    destination_rows,
+    destinations,
+    print_upstreams,
+    upstream_summary,
+)
 from relay.cli.check_replay import print_replay, replay_span, replay_stored
 from relay.cli.common import (
     CONFIG,
@@ -40,7 +46,6 @@ from relay.config.settings import SqliteSpool
 from relay.config.spool_place import PATH, chosen
 from relay.core.clock import SystemClock
 from relay.core.errors import ConfigError, SpoolUnavailable
-from relay.core.urls import without_query
 from relay.providers import ProviderInfo
 
 _OTHERS = {
@@ -228,10 +233,7 @@ def explanation(endpoint: Endpoint, info: ProviderInfo, settings: Settings) -> d
             "secrets": len(endpoint.secrets),
             "signature": info.signature if endpoint.secrets else None,
         },
-        "upstream": {
-            "name": endpoint.default_upstreams[0],
-            "url": without_query(settings.upstreams[endpoint.default_upstreams[0]].url),
-        },
+        **destinations(endpoint, settings),
         "confirm": _confirm(endpoint, info),
         "subscriptions": _subscriptions(endpoint, settings),
     }
@@ -300,13 +302,14 @@ def as_json(
         "file": settings.source.file,
         "listeners": [_listener(each) for each in settings.listen],
         "spool": _spool(settings),
+        "upstreams": [upstream_summary(*each) for each in settings.upstreams.items()],
         "endpoints": [explanation(each, info[each.name], settings) for each in settings.endpoints],
         "findings": list(findings),
     }
 
 
 def print_text(settings: Settings, info: dict[str, ProviderInfo]) -> None:
-    """Print the explanation as text: a table a listener and endpoint, and one of the spool."""
+    """Print the explanation as text: a table for each part of the configuration."""
     for listener in map(_listener, settings.listen):
         print_table(
             ("listener", listener["bind"]),
@@ -318,6 +321,7 @@ def print_text(settings: Settings, info: dict[str, ProviderInfo]) -> None:
     if (spool := _spool(settings)) is not None:
         keys = [("sealed with", key) for key in spool.get("sealed_with", ())]
         print_table(("spool", spool["path"]), [("chosen by", spool["chosen_by"]), *keys])
+    print_upstreams(settings)
     for endpoint in settings.endpoints:
         known = info[endpoint.name]
         found = explanation(endpoint, known, settings)
@@ -330,7 +334,7 @@ def print_text(settings: Settings, info: dict[str, ProviderInfo]) -> None:
                 ("verified by", _verified(found["verified"])),
                 *_confirmed(found["confirm"], known, endpoint),
                 *_about_subscriptions(found["subscriptions"]),
-                ("goes to", f"{found['upstream']['name']}, {found['upstream']['url']}"),
+                *destination_rows(endpoint, settings),
             ],
         )
 
