@@ -1,25 +1,34 @@
 """Tries each upstream of a configuration, and each token server, without an event."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from relay.app.upstream_parts import probe_target
+from relay.app.upstream_parts import (
+    oauth2_of,
+    probe_target,
+    token_server_target,
+    token_source,
+)
 from relay.config import Settings
+from relay.config.upstream_settings import Upstream
 from relay.core.clock import Clock
 from relay.core.urls import without_query
-from relay.delivery.probe import ProbeTarget, Step, probe
+from relay.delivery.probe import Step, probe, probe_connection
 
 #: How many are tried at a time.
 _AT_ONCE: Final = 16
 
+UPSTREAM, TOKEN_SERVER = "upstream", "token server"
+
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What was seen of an upstream. url: as it may be shown."""
+    """What was seen of an upstream, or of its token server. url: as it may be shown."""
 
     upstream: str
+    server: str
     url: str
     paused: bool
     steps: tuple[Step, ...]
@@ -31,7 +40,7 @@ class Probed:
 
 def probe_count(settings: Settings) -> int:
     """Return how many `probe_upstreams` tries."""
-    return len(list(_targets(settings)))
+    return len(list(_servers(settings)))
 
 
 async def probe_upstreams(
@@ -44,15 +53,59 @@ async def probe_upstreams(
     """
     some = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(name: str, target: ProbeTarget) -> Probed:
+    async def one(server: str, name: str, url: str) -> Probed:
         async with some:
-            steps = await probe(target, clock)
+            steps = await _TRIES[server](name, settings.upstreams[name], clock)
         tried()
-        return Probed(name, without_query(target.url), name in paused, tuple(steps))
+        return Probed(name, server, without_query(url), name in paused, tuple(steps))
 
-    return await asyncio.gather(*(one(name, target) for name, target in _targets(settings)))
+    return await asyncio.gather(*(one(*each) for each in _servers(settings)))
 
 
-def _targets(settings: Settings) -> Iterator[tuple[str, ProbeTarget]]:
+def _servers(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Yield what is tried: which server, of which upstream, at which URL."""
     for name, upstream in settings.upstreams.items():
-        yield name, probe_target(upstream)
+        if (client := oauth2_of(upstream)) is not None:
+            yield TOKEN_SERVER, name, client.token_url
+        yield UPSTREAM, name, upstream.url
+
+
+async def _try_upstream(name: str, settings: Upstream, clock: Clock) -> list[Step]:
+    client = oauth2_of(settings)
+    if client is None:
+        return await probe(probe_target(settings, None), clock)
+    tokens = token_source(
+        name,
+        client,
+        settings.timeout,
+        settings.allow_addresses,
+        clock=clock,
+        observer=_Unobserved(),
+    )
+    try:
+        return await probe(probe_target(settings, tokens), clock)
+    finally:
+        await tokens.close()
+
+
+async def _try_token_server(_: str, settings: Upstream, clock: Clock) -> list[Step]:
+    client = oauth2_of(settings)
+    if client is None:
+        return []
+    return await probe_connection(token_server_target(settings, client), clock)
+
+
+_TRIES: Final[dict[str, Callable[[str, Upstream, Clock], Awaitable[list[Step]]]]] = {
+    UPSTREAM: _try_upstream,
+    TOKEN_SERVER: _try_token_server,
+}
+
+
+class _Unobserved:
+    """Logs nothing of tokens: a step says what came of them."""
+
+    def token_unavailable(self, upstream: str, reason: str, retry_in: float) -> None: ...
+
+    def token_fetched(self, upstream: str) -> None: ...
+
+    def dispatch_error(self, upstream: str, event_id: str | None, fault: Exception) -> None: ...

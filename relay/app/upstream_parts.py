@@ -49,10 +49,24 @@ def http_sender(
     )
 
 
-def probe_target(settings: UpstreamSettings) -> ProbeTarget:
-    """Return what is tried of an upstream, as its sender would send there."""
-    allowed = _networks(settings.allow_addresses)
-    return ProbeTarget(settings.url, settings.timeout.total_seconds(), allowed=allowed)
+def probe_target(settings: UpstreamSettings, tokens: TokenSource | None) -> ProbeTarget:
+    """Return what is tried of an upstream, as its sender would send there.
+
+    tokens: as for `credentials_of`.
+    """
+    return ProbeTarget(
+        settings.url,
+        settings.timeout.total_seconds(),
+        allowed=_networks(settings.allow_addresses),
+        credentials=credentials_of(settings, tokens),
+        tokens=tokens,
+    )
+
+
+def token_server_target(settings: UpstreamSettings, client: OAuth2Client) -> ProbeTarget:
+    """Return what is tried of an upstream's token server, as tokens are fetched there."""
+    seconds = min(MAX_ASKING, settings.timeout.total_seconds())
+    return ProbeTarget(client.token_url, seconds, allowed=_networks(settings.allow_addresses))
 
 
 def credentials_of(settings: UpstreamSettings, tokens: Tokens | None) -> Credentials | None:

@@ -32,7 +32,7 @@ def print_tried(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         shown = f"{row['upstream']}, {row['url']}{', paused' if row['paused'] else ''}"
         print_table(
-            ("upstream", shown),
+            (row["server"], shown),
             [
                 (step["step"], step["detail"] if step["ok"] else f"FAILED: {step['detail']}")
                 for step in row["steps"]
@@ -41,7 +41,8 @@ def print_tried(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         for step in row["steps"]:
             if not step["ok"]:
-                complain(f"{row['upstream']}: {step['detail']}")
+                server = "" if row["server"] == "upstream" else f", {row['server']}"
+                complain(f"{row['upstream']}{server}: {step['detail']}")
 
 
 def _paused(settings: Settings) -> set[str]:
@@ -56,6 +57,7 @@ def _paused(settings: Settings) -> set[str]:
 def _json(probed: "Probed") -> dict[str, Any]:
     return {
         "upstream": probed.upstream,
+        "server": probed.server,
         "url": probed.url,
         "paused": probed.paused,
         "ok": probed.ok,

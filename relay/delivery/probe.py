@@ -12,7 +12,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 from urllib.parse import urljoin, urlsplit
@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit
 from relay.core.clock import Clock
 from relay.core.egress import IPNetwork
 from relay.delivery.causes import Cause, cause_of
+from relay.delivery.credentials import Credentials
 from relay.delivery.http import (
     AddressNotAllowed,
     CannotConnect,
@@ -35,10 +36,12 @@ from relay.delivery.http import (
 from relay.delivery.probe_tls import Session, described, handshake, listed, refused, trusting_anyone
 from relay.delivery.request import Target
 from relay.delivery.sender import ANSWER_LIMIT
+from relay.delivery.tokens import TokenSource
 
 #: Seconds that an upstream has at most, whatever its own timeout.
 LONGEST: Final = 10.0
 
+_FIELD: Final = re.compile(r"\r\n([^:\r\n]+):")
 _HOST: Final = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 
 # Seconds for a second look at a peer, and what of its time has to be left then.
@@ -69,14 +72,15 @@ class ProbeTarget:
     """What is tried.
 
     seconds: for all of it, at most `LONGEST` of them. tls, allowed: as for a `Pool`.
-    fields: header fields that a request to it bears.
+    credentials: what a request to it bears. tokens: where a token for it comes from.
     """
 
     url: str = field(repr=False)
     seconds: float
     tls: ssl.SSLContext | None = None
     allowed: Sequence[IPNetwork] = ()
-    fields: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    credentials: Credentials | None = None
+    tokens: TokenSource | None = None
 
 
 async def probe(target: ProbeTarget, clock: Clock) -> list[Step]:
@@ -86,7 +90,18 @@ async def probe(target: ProbeTarget, clock: Clock) -> list[Step]:
         ValueError: the URL is none that events can be sent to.
     """
     walk = _Walk(target, clock)
-    await walk.run()
+    await walk.run(walk.connect, walk.authorize, walk.ask)
+    return walk.steps
+
+
+async def probe_connection(target: ProbeTarget, clock: Clock) -> list[Step]:
+    """Return the steps up to TLS, up to the first one that fails: nothing is asked.
+
+    Raises:
+        ValueError: as `probe`.
+    """
+    walk = _Walk(target, clock)
+    await walk.run(walk.connect)
     return walk.steps
 
 
@@ -101,7 +116,9 @@ class _Walk:
         self.steps: list[Step] = []
         self._clock = clock
         self._url = target.url
-        self._fields = list(target.fields)
+        self._credentials = target.credentials
+        self._tokens = target.tokens
+        self._lines = "" if target.credentials is None else target.credentials.lines
         self._seconds = min(target.seconds, LONGEST)
         self._origin = Origin.of(target.url)
         path, self._query, _ = target.url.partition("?")
@@ -112,14 +129,13 @@ class _Walk:
         self._step = "name"
         self._ends_at = 0.0
 
-    async def run(self) -> None:
+    async def run(self, *parts: Callable[[], Awaitable[None]]) -> None:
+        """Go through these parts of it, until a step fails or the time is over."""
         try:
             self._ends_at = asyncio.get_running_loop().time() + self._seconds
             async with asyncio.timeout_at(self._ends_at):
-                await self._resolve()
-                opened = await self._dial()
-                await self._shake_hands(opened)
-                await self._ask()
+                for part in parts:
+                    await part()
         except TimeoutError:
             within = f"no answer within {self._seconds:g} s"
             self.steps.append(Step(self._step, False, f"{Cause.TIMEOUT}: {within}"))
@@ -140,6 +156,28 @@ class _Walk:
 
     # ---- the steps --------------------------------------------------------------------------
 
+    async def connect(self) -> None:
+        """Find the addresses, connect to one, and make a handshake of TLS where there is one."""
+        await self._resolve()
+        opened = await self._dial()
+        await self._shake_hands(opened)
+
+    async def authorize(self) -> None:
+        """Have a token fetched where one is needed, and say what is sent."""
+        if self._credentials is None:
+            return
+        self._begin("credentials")
+        fetched = ""
+        if self._tokens is not None:
+            left = self._ends_at - _REST - asyncio.get_running_loop().time()
+            token = await self._tokens.newer(max(0.0, left))
+            if token is None:
+                reason = self._tokens.reason or Cause.TIMEOUT
+                self._fail(f"{Cause.TOKEN}: the token server gave none: {reason}")
+            self._lines += token.line
+            fetched = "a token was fetched; "
+        self._passed(f"{fetched}{', '.join(_FIELD.findall(self._lines))} will be sent")
+
     async def _resolve(self) -> None:
         self._begin("name")
         found: list[str] = []
@@ -153,9 +191,9 @@ class _Walk:
             self._fail(f"{Cause.DNS}: {_unresolved(error)}")
         except (OSError, ValueError):
             self._fail(f"{Cause.DNS}: no name server can be asked for this name")
-        refused = [each for each in found if each not in dialled]
-        never = f"; never called, as link-local or metadata addresses: {listed(refused)}"
-        self._passed(listed(dialled) + (never if refused else ""))
+        guarded = [each for each in found if each not in dialled]
+        never = f"; never called, as link-local or metadata addresses: {listed(guarded)}"
+        self._passed(listed(dialled) + (never if guarded else ""))
 
     async def _dial(self) -> socket.socket:
         self._begin("tcp")
@@ -211,7 +249,8 @@ class _Walk:
         except (OSError, ValueError):
             return None
 
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
+        """Send a HEAD, or an OPTIONS where that says nothing, and say what is answered."""
         self._begin("http")
         pool = Pool(
             self._origin,
@@ -238,7 +277,10 @@ class _Walk:
 
     async def _exchange(self, pool: Pool, method: str) -> Exchange:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        request = encode(method, self._target, self._origin.authority, self._fields, b"")
+        head = encode(method, self._target, self._origin.authority, (), b"")
+        # With the very lines that deliveries bear, each with its line break in front.
+        end = b"\r\n\r\n"
+        request = head.removesuffix(end) + self._lines.encode("latin-1") + end
         exchange = Exchange(request, lambda _: _resolve(ended), to_head=method == "HEAD")
         pool.ask(exchange)
         try:
@@ -283,7 +325,7 @@ class _Walk:
         return True, "reached"
 
     def _without_credentials(self) -> tuple[bool, str]:
-        if self._fields:
+        if self._lines:
             return False, "the credentials were refused"
         if self._query:
             return True, "reached; what the query of its URL holds was not sent"

@@ -2,11 +2,21 @@
 
 from pathlib import Path
 
-from relay.app.probing import probe_count, probe_upstreams
-from relay.config import load
+import pytest
+
+from relay.app.probing import Probed, probe_count, probe_upstreams
+from relay.config import Settings, load
 from tests.cli.conftest import CONFIGURATION
 from tests.harness.clock import ManualClock
-from tests.harness.upstream import RefusingPort, Upstream, hang
+from tests.harness.upstream import (
+    Behaviour,
+    RefusingPort,
+    Upstream,
+    answer,
+    close,
+    hang,
+    says,
+)
 
 SECRETS = {"MIDTRANS_SERVER_KEY": "SB-Mid-server-x", "VIPPS_SECRET": "a-secret"}
 
@@ -36,3 +46,67 @@ async def test_each_is_tried_and_none_holds_up_the_others(tmp_path: Path) -> Non
     assert {received.method for received in upstream.received} == {"HEAD"}
     assert {each.target for each in upstream.received} == {f"/{at}" for at in range(30)}
     assert "canary" not in repr(found)
+
+
+def with_tokens(tmp_path: Path, upstream: str, tokens: str) -> Settings:
+    """Return settings whose one upstream needs tokens."""
+    auth = f'oauth2: {{token_url: "{tokens}", client_id: relay, client_secret: "canary-secret"}}'
+    one = f'{{billing: {{url: "{upstream}", timeout: 2s, auth: {{{auth}}}}}}}'
+    file = tmp_path / "relay.yaml"
+    file.write_text(CONFIGURATION.replace('{billing: {url: "http://127.0.0.1:1/"}}', one))
+    return load(file, SECRETS)
+
+
+async def tried(settings: Settings) -> tuple[Probed, Probed]:
+    server, upstream = await probe_upstreams(settings, (), ManualClock(), lambda: None)
+    assert (server.server, upstream.server) == ("token server", "upstream")
+    assert "canary" not in f"{server} {upstream}"
+    return server, upstream
+
+
+async def test_a_token_is_fetched_and_sent(tmp_path: Path) -> None:
+    issued = {"access_token": "canary-token", "token_type": "Bearer", "expires_in": 60}
+    async with Upstream() as upstream, Upstream(says(issued)) as tokens:
+        settings = with_tokens(tmp_path, upstream.url, f"{tokens.url}/token?canary")
+        server, reached = await tried(settings)
+        assert server.url == f"{tokens.url}/token?…"
+        assert [each.step for each in server.steps] == ["name", "tcp"]
+        assert [(each.step, each.detail) for each in reached.steps][-2:] == [
+            ("credentials", "a token was fetched; Authorization will be sent"),
+            ("http", "answers 200 to HEAD: reached"),
+        ]
+        assert (server.ok, reached.ok) == (True, True)
+        assert [each.method for each in tokens.received] == ["POST"]
+        assert upstream.received[0].values("Authorization") == ["Bearer canary-token"]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        (says({"error": "invalid_client"}, 401), "invalid_client"),
+        (says({"canary": 1}), "no access_token"),
+        (answer(200, body=b"<html>canary" * 10), "no JSON object"),
+        (answer(503), "status 503"),
+        (close, "closed"),
+    ],
+)
+async def test_why_there_is_no_token_is_told_and_the_upstream_is_not_asked(
+    behaviour: Behaviour, said: str, tmp_path: Path
+) -> None:
+    async with Upstream() as upstream, Upstream(behaviour) as tokens:
+        server, reached = await tried(with_tokens(tmp_path, upstream.url, tokens.url))
+        assert (server.ok, reached.ok) == (True, False)
+        step = reached.steps[-1]
+        assert (step.step, step.detail) == (
+            "credentials",
+            f"token: the token server gave none: {said}",
+        )
+        assert upstream.received == []
+
+
+async def test_a_token_server_that_is_not_there_is_told_of_both(tmp_path: Path) -> None:
+    async with Upstream() as upstream:
+        with RefusingPort() as closed:
+            server, reached = await tried(with_tokens(tmp_path, upstream.url, closed))
+    assert server.steps[-1].detail.startswith("refused: ")
+    assert reached.steps[-1].detail == "token: the token server gave none: refused"

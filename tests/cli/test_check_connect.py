@@ -78,6 +78,7 @@ def test_one_that_cannot_be_reached_is_exit_1_and_on_standard_error(
     assert (billing["upstream"], billing["ok"], billing["paused"]) == ("billing", True, False)
     assert ledger == {
         "upstream": "ledger",
+        "server": "upstream",
         "url": f"{closed}/?…",
         "paused": False,
         "ok": False,

@@ -7,7 +7,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from relay.delivery.probe import ProbeTarget, Step, probe
+from relay.core.secret import Secret
+from relay.delivery.credentials import Credentials
+from relay.delivery.probe import ProbeTarget, Step, probe, probe_connection
 from tests.delivery.http.peer import Peer
 from tests.harness.clock import ManualClock
 from tests.harness.upstream import (
@@ -23,14 +25,16 @@ from tests.harness.upstream import (
 
 CLOCK = ManualClock(datetime(2026, 1, 5, 12, tzinfo=UTC))
 
+KEYED = Credentials({"X-Api-Key": Secret("canary-1")}, bearer=Secret("canary-2"))
+
 
 async def seen(
     url: str,
     *,
     seconds: float = 5.0,
-    fields: tuple[tuple[str, str], ...] = (),
+    credentials: Credentials | None = None,
 ) -> list[Step]:
-    return await probe(ProbeTarget(url, seconds, fields=fields), CLOCK)
+    return await probe(ProbeTarget(url, seconds, credentials=credentials), CLOCK)
 
 
 async def last(url: str, seconds: float = 5.0) -> tuple[str, bool, str]:
@@ -40,15 +44,21 @@ async def last(url: str, seconds: float = 5.0) -> tuple[str, bool, str]:
 
 async def test_an_upstream_that_answers_is_reached_by_a_head_without_the_query() -> None:
     async with Upstream() as upstream:
-        steps = await seen(f"{upstream.url}/hooks?wc-api=X", fields=(("X-Api-Key", "canary"),))
+        steps = await seen(f"{upstream.url}/hooks?wc-api=X", credentials=KEYED)
         assert steps == [
             Step("name", True, "127.0.0.1"),
             Step("tcp", True, f"127.0.0.1, port {upstream.port}"),
+            Step("credentials", True, "X-Api-Key, Authorization will be sent"),
             Step("http", True, "answers 200 to HEAD: reached"),
         ]
         (received,) = upstream.received
     assert (received.method, received.target) == ("HEAD", "/hooks")
-    assert received.headers == [("Host", f"127.0.0.1:{upstream.port}"), ("X-Api-Key", "canary")]
+    assert received.headers == [
+        ("Host", f"127.0.0.1:{upstream.port}"),
+        ("X-Api-Key", "canary-1"),
+        ("Authorization", "Bearer canary-2"),
+    ]
+    assert "canary" not in repr(steps)
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 500, 501])
@@ -87,7 +97,7 @@ async def test_a_key_in_the_query_is_not_sent_so_that_nothing_is_known_of_it() -
 @pytest.mark.parametrize("status", [401, 403])
 async def test_credentials_that_are_refused_are_told_apart_from_none(status: int) -> None:
     async with Upstream(answer(status)) as upstream:
-        steps = await seen(upstream.url, fields=(("Authorization", "Bearer canary"),))
+        steps = await seen(upstream.url, credentials=KEYED)
     said = f"answers {status} to HEAD: the credentials were refused"
     assert steps[-1] == Step("http", False, said)
 
@@ -129,6 +139,13 @@ async def test_one_that_does_not_answer_is_told_by_what_it_does(
 ) -> None:
     async with Upstream(behaviour) as upstream:
         assert await last(upstream.url, seconds=0.2) == ("http", False, said)
+
+
+async def test_a_server_may_be_connected_to_and_asked_nothing() -> None:
+    async with Upstream() as upstream:
+        steps = await probe_connection(ProbeTarget(upstream.url, 5.0), CLOCK)
+        assert [(each.step, each.ok) for each in steps] == [("name", True), ("tcp", True)]
+        assert upstream.received == []
 
 
 async def test_a_closed_port_is_told() -> None:
