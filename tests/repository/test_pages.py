@@ -20,6 +20,7 @@ from relay.config.settings import Settings
 from relay.config.types import Section
 from relay.config.yaml_document import parse
 from relay.providers.builtin import names
+from tests.harness.wire import write_pair
 from tests.repository import key_table, pages
 from tests.repository.pages import Block
 from tests.repository.test_examples import secret_for
@@ -79,6 +80,11 @@ def test_an_example_loads(block: Block, tmp_path: Path) -> None:
     for file in re.findall(r"\$\{file:([\w./-]+)\}", text):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text(asymmetric().verifying if file.endswith(".pem") else "a" * 32)
+    (tmp_path / "tls").mkdir(exist_ok=True)
+    certificate, key = write_pair(tmp_path / "tls")
+    (tmp_path / "tls/internal-ca.pem").write_bytes(certificate.read_bytes())
+    certificate.rename(tmp_path / "tls/relay.pem")
+    key.rename(tmp_path / "tls/relay.key")
     (tmp_path / "relay.yaml").write_text(text)
     settings = load(tmp_path / "relay.yaml", environ)
     assert all(provider_of(endpoint).info for endpoint in settings.endpoints)
